@@ -1,0 +1,1 @@
+"""paxosctl: the command line and the public Python client of paxosd."""

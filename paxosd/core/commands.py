@@ -1,0 +1,117 @@
+"""What clients ask the replicated state machine to do, and what it answers.
+
+A *command* is a list ``[op, ...]`` of plain values, so that a C decoder makes it and no
+object is built per command. An *entry* is what one client frame carries: a run of commands
+of one session with consecutive sequence numbers. A *batch*, the value of one slot, is a log
+time and the entries that were waiting when the leader proposed.
+
+    slot value ── Batch(stamp_ms, [Entry, …]) ── Entry(session, first_seq, acked, [command, …])
+
+Commands (keys and values are bytes; numbers are non-negative ints):
+
+    [PUT, key, value]                     set
+    [DELETE, key]                         remove one key
+    [DELETE_RANGE, start, end]            remove start <= key < end; end b"" means "to the end"
+    [CAS_VALUE, key, expect|None, value]  set if the current value equals expect (None: no key)
+    [CAS_REVISION, key, revision, value]  set if the modify revision equals (0: no key)
+    [FENCE, session, seq]                 answer what became of (session, seq), and if it was
+                                          not applied, forbid it for ever
+    [OPEN]                                make a session; its id is in the answer
+    [CLOSE]                               end the session that the entry names
+    [CHECKSUM]                            every node computes its state checksum at this slot
+
+OPEN, FENCE and CHECKSUM travel in entries of session 0, which keeps no replies: doing them
+twice does no harm. All others need a session.
+
+A *result* is an int, the revision, where a write took effect, or else a tuple
+``(status, revision, detail)``; see :class:`Status`.
+"""
+
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+PUT = 1
+DELETE = 2
+DELETE_RANGE = 3
+CAS_VALUE = 4
+CAS_REVISION = 5
+FENCE = 6
+OPEN = 7
+CLOSE = 8
+CHECKSUM = 9
+
+Command = list[Any]
+Result = int | tuple[int, int, Any]
+
+
+class Status(IntEnum):
+    """The first member of a result tuple; an int result stands for a plain success."""
+
+    OK = 0
+    """Done. OPEN: detail is the session id. DELETE_RANGE: detail is how many keys went.
+    CHECKSUM: revision is unused, detail is the slot."""
+    NOT_FOUND = 1
+    """DELETE, DELETE_RANGE: there was nothing to remove; the revision did not move."""
+    CAS_MISS = 2
+    """The expectation did not hold; revision is the key's modify revision (0: no such key)."""
+    SESSION_UNKNOWN = 3
+    """The session was never opened, was closed, or expired. The command was not applied now."""
+    FENCED = 4
+    """(session, seq) was fenced before it was applied: it can never commit."""
+    COMMITTED = 5
+    """FENCE only: it was applied; detail is ``(slot, result)``."""
+    FORGOTTEN = 6
+    """The client itself acknowledged this seq's reply, so it is no longer kept."""
+    WINDOW = 7
+    """More unacknowledged commands than a session may have; not applied."""
+    SESSIONS_FULL = 8
+    """OPEN: every place in the session table is taken by an active session."""
+    MALFORMED = 9
+    """The command has an unknown op, a wrong form, or stands in the wrong kind of session. It
+    changed nothing. Admission refuses such commands; this is what every node answers alike if
+    one is decided nevertheless."""
+
+
+class Entry(NamedTuple):
+    """A run of one session's commands, seqs ``first_seq .. first_seq + len(commands) - 1``.
+
+    ``acked``: the client has every reply up to and including this seq and will never ask for
+    them again. Sequence numbers start at 1.
+    """
+
+    session: int
+    first_seq: int
+    acked: int
+    commands: list[Command]
+
+
+class Batch(NamedTuple):
+    """The decoded value of a slot. ``stamp_ms`` is log time: it never goes backward."""
+
+    stamp_ms: int
+    entries: list[Entry]
+
+
+class Change(NamedTuple):
+    """One applied change to one key, as watchers see it. ``value`` is None for a removal."""
+
+    revision: int
+    slot: int
+    key: bytes
+    value: bytes | None
+
+
+class KeyValue(NamedTuple):
+    """One key as a read returns it. ``version`` counts the writes since it was created."""
+
+    key: bytes
+    value: bytes
+    create_revision: int
+    modify_revision: int
+    version: int
+
+
+def prefix_end(prefix: bytes) -> bytes:
+    """The smallest key above every key with this prefix; b"" where there is none."""
+    trimmed = prefix.rstrip(b"\xff")
+    return trimmed[:-1] + bytes([trimmed[-1] + 1]) if trimmed else b""

@@ -1,0 +1,359 @@
+"""Who leads: pre-vote, campaign, staying, stepping down, handing over.
+
+    FOLLOWER ── no leader heard for a random time ──► asks PreVote of all (changes nothing)
+             ── a phase-1 quorum hears no leader either ──► campaigns: new ballot, phase 1
+             ── promises of a quorum ──► LEADER: heartbeats; steps down without a quorum's acks
+
+Rules:
+- A node that hears a live leader refuses a pre-vote, and a leader in touch with a quorum does
+  too: a node that comes back, or one bad link, deposes nobody.
+- A node's new round is above every round that it has seen, and its own promise of the ballot
+  is durable before the first Prepare leaves: no restart reuses a ballot.
+- Two candidates that collide wait for random times drawn anew from the injected source.
+
+Sources: Lamport, "Paxos Made Simple", section 2.4 (a distinguished proposer, randomness or real
+time for liveness); Ongaro's thesis, sections 6.2 (a leader without a quorum steps down) and
+9.6 (pre-vote).
+"""
+
+from collections.abc import Callable
+
+from paxosd.core.context import Context
+from paxosd.core.messages import (
+    Heartbeat,
+    HeartbeatAck,
+    Nack,
+    Prepare,
+    PreVote,
+    PreVoteReply,
+    Promise,
+    TransferLeadership,
+)
+from paxosd.core.proposer import Proposal, ProposerState
+from paxosd.core.types import NULL_BALLOT, Ballot, NodeId
+
+
+class Election:
+    """One node's view of who leads, and its own attempts to."""
+
+    __slots__ = ("_context", "_deadline_ms", "_grants", "_heartbeat_due_ms", "_lost_ballot",
+                 "_on_lead", "_on_stop", "_prevote", "elections", "leader", "leader_ballot",
+                 "leader_heard_ms", "round_seen", "stopping")  # fmt: skip
+
+    def __init__(
+        self,
+        context: Context,
+        on_lead: Callable[[list[Proposal]], None],
+        on_stop: Callable[[str], None],
+    ) -> None:
+        self._context = context
+        self._on_lead = on_lead
+        """Called once phase 1 is won, with the proposals to finish."""
+        self._on_stop = on_stop
+        """Called with the reason when a reign or campaign ends: answers the clients."""
+        self.leader: NodeId = ""
+        """Whom this node follows, itself included; "" if it knows none."""
+        self.leader_ballot = NULL_BALLOT
+        self.leader_heard_ms = float("-inf")
+        self.round_seen = context.acceptor.promised.round
+        self.elections = 0
+        self.stopping = False
+        self._lost_ballot = NULL_BALLOT
+        """The last leader whose loss was told: hearsay may name it again for a while."""
+        self._prevote = NULL_BALLOT
+        """The ballot asked about, NULL_BALLOT when no pre-vote is under way."""
+        self._grants = 0
+        self._heartbeat_due_ms = context.now_ms
+        self._deadline_ms = 0.0
+        self._postpone()
+        if len(context.options.quorums.voters) == 1:
+            self._deadline_ms = context.now_ms
+
+    # -- time
+
+    def _postpone(self, low: float = 1.0, high: float = 2.0) -> None:
+        """Campaign no earlier than a random multiple of the election timeout from now."""
+        context = self._context
+        factor = context.rng.uniform(low, high)
+        self._deadline_ms = context.now_ms + factor * context.options.election_timeout_ms
+
+    def next_due_ms(self) -> float:
+        """When ``tick`` next has something to do."""
+        return min(self._heartbeat_due_ms, self._deadline_ms)
+
+    def tick(self) -> None:
+        context = self._context
+        if context.now_ms >= self._heartbeat_due_ms:
+            self._heartbeat_due_ms = context.now_ms + context.options.heartbeat_ms
+            self.send_heartbeats()
+            if context.proposer.state is ProposerState.PREPARING:
+                self._send_prepares()
+            if context.proposer.leading and not self.in_contact():
+                self.stop("no quorum of voters answers")
+        if context.now_ms < self._deadline_ms:
+            return
+        if context.proposer.leading or not context.own_bit or self.stopping:
+            self._postpone()
+        elif self.hears_leader():
+            self._deadline_ms = self.leader_heard_ms + context.options.election_timeout_ms
+            self._deadline_ms += context.rng.uniform(0, context.options.election_timeout_ms)
+        else:
+            self._start_prevote()
+
+    def hears_leader(self) -> bool:
+        """Whether a leader, this node itself included, is alive as far as this node knows."""
+        context = self._context
+        if context.proposer.leading:
+            return True
+        age_ms = context.now_ms - self.leader_heard_ms
+        return bool(self.leader) and age_ms < context.options.election_timeout_ms
+
+    def in_contact(self) -> bool:
+        """Whether a quorum acknowledged this leader within the election timeout."""
+        context = self._context
+        since = context.now_ms - context.options.election_timeout_ms
+        mask = context.own_bit
+        for name, peer in context.peers.items():
+            if peer.acked_ms >= since:
+                mask |= context.options.quorums.bit.get(name, 0)
+        return context.options.quorums.contact_met(mask)
+
+    # -- heartbeats
+
+    def heartbeat(self) -> Heartbeat:
+        context = self._context
+        proposer = context.proposer
+        proposed = proposer.next_slot - 1 if proposer.leading else 0
+        return Heartbeat(
+            self.leader_ballot,
+            self.leader,
+            context.learner.commit,
+            context.outbox.stream_seq,
+            context.leader_reads.round,
+            proposed,
+        )
+
+    def send_heartbeats(self) -> None:
+        message = self.heartbeat()
+        for name in self._context.peers:
+            self._context.outbox.send(name, message)
+
+    def receive_heartbeat(self, sender: NodeId, message: Heartbeat) -> bool:
+        """True if the sender leads and this node follows it."""
+        context = self._context
+        self.saw(message.ballot)
+        if message.leader == sender and message.ballot.node == sender:
+            if message.ballot < context.acceptor.promised:
+                context.outbox.send_synced(sender, Nack(message.ballot, context.acceptor.promised))
+                return False
+            self.follow(message.ballot)
+            context.outbox.send(
+                sender, HeartbeatAck(message.ballot, message.round, context.learner.commit)
+            )
+            return True
+        # Hearsay: good enough to direct clients, not to count as hearing the leader.
+        newer = message.ballot > self.leader_ballot
+        known_again = not self.leader and message.ballot == self.leader_ballot
+        if message.leader not in ("", context.node) and (newer or known_again):
+            self.leader, self.leader_ballot = message.leader, message.ballot
+        return False
+
+    def receive_heartbeat_ack(self, sender: NodeId, message: HeartbeatAck) -> bool:
+        """True if it acknowledges the present reign."""
+        context = self._context
+        if not context.proposer.leading or message.ballot != context.proposer.ballot:
+            return False
+        context.peers[sender].acked_ms = context.now_ms
+        return True
+
+    def follow(self, ballot: Ballot) -> None:
+        """A leader of ``ballot``, at or above every promise made here, was heard."""
+        context = self._context
+        self.saw(ballot)
+        if ballot < self.leader_ballot:
+            return
+        leader = ballot.node
+        if ballot > context.proposer.ballot and context.proposer.state is not ProposerState.IDLE:
+            self.stop(f"{leader} leads with a higher ballot")
+        if ballot != self.leader_ballot or self.leader != leader:
+            context.outbox.notice("leader.elected", leader=leader, ballot=list(ballot))
+        self.leader, self.leader_ballot = leader, ballot
+        self.leader_heard_ms = context.now_ms
+        self._prevote = NULL_BALLOT
+        self._postpone()
+
+    def saw(self, ballot: Ballot) -> None:
+        """Rounds only grow: whatever ballot this node meets, its next is above."""
+        self.round_seen = max(self.round_seen, ballot.round)
+
+    def leader_gone(self) -> None:
+        """The connection to the leader broke: ask the others soon whether they hear it."""
+        if self.leader == self._context.node or self._context.proposer.leading:
+            return
+        self.leader_heard_ms = float("-inf")
+        self._postpone(0.02, 0.15)
+
+    # -- pre-vote
+
+    def _next_ballot(self) -> Ballot:
+        context = self._context
+        seen = max(self.round_seen, context.acceptor.promised.round, context.proposer.ballot.round)
+        return Ballot(seen + 1, context.node)
+
+    def _start_prevote(self) -> None:
+        context = self._context
+        if self.leader and self.leader_ballot > self._lost_ballot:
+            self._lost_ballot = self.leader_ballot
+            context.outbox.notice("leader.lost", "warning", leader=self.leader)
+        self.leader = ""
+        if context.proposer.state is not ProposerState.IDLE:
+            self.stop("phase 1 found no quorum in time")
+        self._prevote = self._next_ballot()
+        self._grants = context.own_bit
+        self._postpone(0.5, 1.5)
+        if context.options.quorums.phase1_met(self._grants):
+            self.campaign()
+            return
+        message = PreVote(self._prevote, context.learner.commit)
+        for name in context.peers:
+            if context.options.quorums.is_voter(name):
+                context.outbox.send(name, message)
+        if context.outbox.tracing:
+            context.outbox.trace("prevote.sent", ballot=list(self._prevote))
+
+    def receive_prevote(self, sender: NodeId, message: PreVote) -> None:
+        context = self._context
+        promised = context.acceptor.promised
+        granted = message.ballot > promised and not self.hears_leader()
+        context.outbox.send_synced(
+            sender, PreVoteReply(message.ballot, granted, promised, context.learner.commit)
+        )
+
+    def receive_prevote_reply(self, sender: NodeId, message: PreVoteReply) -> None:
+        context = self._context
+        self.saw(message.promised)
+        if message.ballot != self._prevote or not message.granted:
+            return
+        self._grants |= context.options.quorums.bit.get(sender, 0)
+        if context.options.quorums.phase1_met(self._grants):
+            self.campaign()
+
+    # -- phase 1
+
+    def campaign(self) -> None:
+        """Take a new ballot and ask for promises; the own promise is made durable first."""
+        context = self._context
+        if context.proposer.state is not ProposerState.IDLE:
+            self.stop("a new campaign")
+        self.elections += 1
+        self.leader = ""
+        ballot = self._next_ballot()
+        self._prevote = NULL_BALLOT
+        self._postpone()
+        context.proposer.start(ballot, context.learner.commit + 1, context.now_ms)
+        context.outbox.notice("election.started", ballot=list(ballot))
+        self._send_prepares()
+
+    def _send_prepares(self) -> None:
+        context = self._context
+        proposer = context.proposer
+        message = Prepare(proposer.ballot, proposer.prepared_from)
+        if not proposer.promised_by(context.node):
+            self.receive_prepare(context.node, message)
+        for name in context.peers:
+            if context.options.quorums.is_voter(name) and not proposer.promised_by(name):
+                # Held until the own promise of this ballot is durable: ballots are never reused.
+                context.outbox.send_synced(name, message)
+                if context.outbox.tracing:
+                    context.outbox.trace("prepare.sent", ballot=list(message.ballot), to=name)
+
+    def receive_prepare(self, sender: NodeId, message: Prepare) -> None:
+        context = self._context
+        self.saw(message.ballot)
+        answer = context.acceptor.receive_prepare(
+            message,
+            context.learner.commit,
+            context.options.promise_bytes_max,
+            context.outbox.ready.persist,
+        )
+        if isinstance(answer, Promise) and sender != context.node:
+            if context.proposer.state is not ProposerState.IDLE:
+                self.stop(f"{sender} was promised a higher ballot")
+            self._postpone()
+        context.outbox.send_synced(sender, answer)
+        if context.outbox.tracing:
+            kind = "promise.sent" if isinstance(answer, Promise) else "nack.sent"
+            context.outbox.trace(kind, ballot=list(message.ballot), to=sender)
+
+    def receive_promise(self, sender: NodeId, message: Promise) -> None:
+        context = self._context
+        proposer = context.proposer
+        next_slot = proposer.receive_promise(sender, message)
+        if next_slot:
+            page = Prepare(proposer.ballot, next_slot)
+            if sender == context.node:
+                self.receive_prepare(sender, page)
+            else:
+                context.outbox.send_synced(sender, page)
+        if not proposer.prepared:
+            return
+        for peer in context.peers.values():
+            peer.acked_ms = context.now_ms  # a full timeout to acknowledge the new reign
+        proposals = proposer.take_lead(context.learner.commit, context.now_ms)
+        self.leader, self.leader_ballot = context.node, proposer.ballot
+        self.leader_heard_ms = context.now_ms
+        context.outbox.notice(
+            "leader.elected",
+            leader=context.node,
+            ballot=list(proposer.ballot),
+            adopted=len(proposals),
+            from_slot=proposer.floor + 1,
+        )
+        self._on_lead(proposals)
+        self.send_heartbeats()
+
+    def receive_nack(self, sender: NodeId, message: Nack) -> None:
+        context = self._context
+        self.saw(message.promised)
+        proposer = context.proposer
+        if message.ballot == proposer.ballot and proposer.state is not ProposerState.IDLE:
+            self.stop(f"{sender} promised a higher ballot {tuple(message.promised)}")
+            self._postpone(0.25, 1.0)
+
+    # -- the end
+
+    def stop(self, reason: str) -> None:
+        """Lead or campaign no more; clients that wait are told."""
+        context = self._context
+        if context.proposer.leading:
+            context.outbox.notice(
+                "leader.stepped_down", "warning", ballot=list(context.proposer.ballot),
+                reason=reason,
+            )  # fmt: skip
+        if self.leader == context.node:
+            self.leader = ""
+        self._on_stop(reason)
+        self._postpone()
+
+    def hand_over(self) -> bool:
+        """A stopping leader asks its most caught-up live follower to campaign; false if none."""
+        context = self._context
+        self.stopping = True
+        if not context.proposer.leading:
+            return False
+        since = context.now_ms - context.options.election_timeout_ms
+        live = [
+            (peer.commit, name)
+            for name, peer in context.peers.items()
+            if peer.acked_ms >= since and context.options.quorums.is_voter(name)
+        ]
+        if not live:
+            return False
+        heir = max(live)[1]
+        context.outbox.notice("leader.handing_over", to=heir)
+        context.outbox.send(heir, TransferLeadership(context.proposer.ballot))
+        return True
+
+    def receive_transfer(self, sender: NodeId, message: TransferLeadership) -> None:
+        if message.ballot == self.leader_ballot and sender == self.leader and not self.stopping:
+            self.campaign()

@@ -1,0 +1,282 @@
+"""The data store: keys, values and revisions, with ordered scans.
+
+Rules:
+
+- A command that takes effect moves ``revision`` by exactly one; one that does not, leaves it. A
+  DELETE_RANGE is one revision for all of its keys.
+- An entry is an immutable tuple ``(value, create_revision, modify_revision, version)``: a write
+  replaces it. So whoever keeps an old entry keeps the old state (see ``checksum.py``).
+- Everything is a function of the commands: no clock, no iteration over unordered sets.
+- The ordered index is lazy, for most writes are never followed by a scan. Every key of ``data``
+  is in exactly one of ``_index`` (sorted) and ``_added`` (in order of arrival); ``_removed`` is
+  the set of keys that are in one of these two but no longer in ``data``. A scan folds both in
+  first; :meth:`Store.advance_index` does so beforehand, in bounded steps.
+
+``Store.run`` is the hot loop of the daemon: PUT is written out in it, all else is dispatched.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from sortedcontainers import SortedList
+
+from paxosd.core.commands import (
+    CAS_REVISION,
+    CAS_VALUE,
+    DELETE,
+    DELETE_RANGE,
+    PUT,
+    Command,
+    KeyValue,
+    Result,
+    Status,
+)
+from paxosd.core.requests import RangePage
+
+StoredValue = tuple[bytes, int, int, int]
+"""``(value, create_revision, modify_revision, version)``."""
+
+Skipped = tuple[int, int, tuple[bytes, ...]]
+"""``(index, count, removed_keys)``: the ``count`` commands of a batch from flat position
+``index`` on did not each change one key by one revision. Without removed keys they changed
+nothing; with them (count is then 1) the command removed those keys, in one revision."""
+
+ROW_OVERHEAD_BYTES = 32
+"""What a row counts in a page besides key and value: revisions, version and framing."""
+
+# Plain ints: results are compared, encoded and hashed; an enum member would slow all three.
+_OK = int(Status.OK)
+_NOT_FOUND = int(Status.NOT_FOUND)
+_CAS_MISS = int(Status.CAS_MISS)
+MALFORMED_RESULT: Result = (int(Status.MALFORMED), 0, None)
+
+
+class Store:
+    """Keys and values. Writes come as commands (:meth:`run`); reads by :meth:`get`/:meth:`range`.
+
+    ``revision``: the place of the last effective write in the total order; 0 when none was.
+    """
+
+    __slots__ = ("_added", "_index", "_removed", "data", "revision")
+
+    def __init__(self) -> None:
+        self.data: dict[bytes, StoredValue] = {}
+        self.revision = 0
+        self._index: Any = SortedList()
+        self._added: list[bytes] = []
+        self._removed: set[bytes] = set()
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    # ---- writes
+
+    def run(
+        self, commands: list[Command], results: list[Result], skipped: list[Skipped], base: int
+    ) -> bool:
+        """Apply ``commands`` from position ``len(results)`` on, one result each.
+
+        ``base`` is the flat position of ``commands[0]`` in its batch: a command that did not
+        change one key by one revision is reported to ``skipped`` under ``base`` + its position.
+        Returns False if it stopped before a command that is not the store's (``commands
+        [len(results)]``: well-formed, but no data operation), else True.
+        """
+        data = self.data
+        get = data.get
+        note_new = self._added.append
+        removed = self._removed
+        append = results.append
+        revision = self.revision
+        for command in islice(commands, len(results), None) if results else commands:
+            if type(command) is list and len(command) == 3 and command[0] == PUT:
+                _, key, value = command
+                if type(value) is bytes and type(key) is bytes:
+                    revision += 1
+                    old = get(key)
+                    if old is None:
+                        data[key] = (value, revision, revision, 1)
+                        if removed and key in removed:
+                            removed.discard(key)
+                        else:
+                            note_new(key)
+                    else:
+                        data[key] = (value, old[1], revision, old[3] + 1)
+                    append(revision)
+                    continue
+            self.revision = revision
+            result = self._apply_general(command, base + len(results), skipped)
+            if result is None:
+                return False
+            revision = self.revision
+            append(result)
+        self.revision = revision
+        return True
+
+    def _apply_general(self, command: Command, index: int, skipped: list[Skipped]) -> Result | None:
+        """Check the form of one command and apply it; None if its op is not the store's."""
+        removed_keys: tuple[bytes, ...] = ()
+        result: Result | None = None
+        op = command[0] if type(command) in (list, tuple) and command else None
+        arity = len(command) if op is not None else 0
+        if type(op) is not int:
+            result = MALFORMED_RESULT
+        elif op == PUT:
+            ok = arity == 3 and type(command[1]) is bytes and type(command[2]) is bytes
+            result = self.put(command[1], command[2]) if ok else MALFORMED_RESULT
+        elif op == DELETE:
+            ok = arity == 2 and type(command[1]) is bytes
+            result = self.delete(command[1]) if ok else MALFORMED_RESULT
+        elif op == DELETE_RANGE:
+            if arity == 3 and type(command[1]) is bytes and type(command[2]) is bytes:
+                result, removed_keys = self.delete_range(command[1], command[2])
+            else:
+                result = MALFORMED_RESULT
+        elif op in (CAS_VALUE, CAS_REVISION):
+            result = self._cas(command) if arity == 4 else MALFORMED_RESULT
+        if result is not None and type(result) is not int:
+            skipped.append((index, 1, removed_keys))
+        return result
+
+    def put(self, key: bytes, value: bytes) -> int:
+        """Set ``key``; returns the new revision. The same as PUT in :meth:`run`."""
+        self.revision = revision = self.revision + 1
+        old = self.data.get(key)
+        if old is None:
+            self.data[key] = (value, revision, revision, 1)
+            if key in self._removed:
+                self._removed.discard(key)
+            else:
+                self._added.append(key)
+        else:
+            self.data[key] = (value, old[1], revision, old[3] + 1)
+        return revision
+
+    def delete(self, key: bytes) -> Result:
+        """Remove ``key``: the new revision, or ``(NOT_FOUND, current revision, None)``."""
+        if self.data.pop(key, None) is None:
+            return (_NOT_FOUND, self.revision, None)
+        self._removed.add(key)
+        self.revision += 1
+        return self.revision
+
+    def delete_range(self, start: bytes, end: bytes) -> tuple[Result, tuple[bytes, ...]]:
+        """Remove ``start <= key < end`` (end b"": no end) in one revision.
+
+        Returns ``(OK, revision, count)`` or ``(NOT_FOUND, current revision, None)``; and the
+        keys that went, in order.
+        """
+        keys = tuple(self.keys_between(start, end))
+        if not keys:
+            return (_NOT_FOUND, self.revision, None), keys
+        for key in keys:
+            del self.data[key]
+        self._removed.update(keys)
+        self.revision += 1
+        return (_OK, self.revision, len(keys)), keys
+
+    def _cas(self, command: Command) -> Result:
+        """CAS_VALUE and CAS_REVISION: the new revision, or CAS_MISS with the key's revision."""
+        op, key, expect, value = command
+        if type(key) is not bytes or type(value) is not bytes:
+            return MALFORMED_RESULT
+        old = self.data.get(key)
+        if op == CAS_VALUE:
+            if expect is not None and type(expect) is not bytes:
+                return MALFORMED_RESULT
+            holds = (old[0] if old is not None else None) == expect
+        else:
+            if type(expect) is not int or expect < 0:
+                return MALFORMED_RESULT
+            holds = (old[2] if old is not None else 0) == expect
+        if holds:
+            return self.put(key, value)
+        return (_CAS_MISS, old[2] if old is not None else 0, None)
+
+    # ---- reads
+
+    def get(self, key: bytes) -> KeyValue | None:
+        """The key as it is now, or None."""
+        entry = self.data.get(key)
+        return None if entry is None else KeyValue(key, *entry)
+
+    def range(
+        self,
+        start: bytes,
+        end: bytes,
+        limit: int,
+        reverse: bool,
+        keys_only: bool,
+        bytes_max: int,
+    ) -> RangePage:
+        """One page of ``start <= key < end`` (end b"": no end; limit 0: no limit of rows).
+
+        A page holds at least one row, if there is one, even when that row alone exceeds
+        ``bytes_max``. ``more`` continues the scan: forward it is the next page's ``start``; in
+        reverse it is the next page's ``end`` (the last row's key). None: nothing is left.
+        """
+        rows: list[KeyValue] = []
+        left_bytes = bytes_max
+        for key in self._scan(start, end, reverse):
+            value, create, modify, version = self.data[key]
+            if keys_only:
+                value = b""
+            left_bytes -= len(key) + len(value) + ROW_OVERHEAD_BYTES
+            if rows and (left_bytes < 0 or len(rows) == limit):
+                return RangePage(rows, rows[-1].key if reverse else key)
+            rows.append(KeyValue(key, value, create, modify, version))
+        return RangePage(rows, None)
+
+    def keys_between(self, start: bytes, end: bytes) -> list[bytes]:
+        """The keys in ``start <= key < end`` (end b"": no end), in order."""
+        return list(self._scan(start, end, reverse=False))
+
+    def _scan(self, start: bytes, end: bytes, reverse: bool) -> Iterator[bytes]:
+        if self._added or self._removed:
+            self._fold_in()
+        keys: Iterator[bytes] = self._index.irange(
+            start, end or None, inclusive=(True, False), reverse=reverse
+        )
+        return keys
+
+    # ---- the index
+
+    @property
+    def index_lag_keys(self) -> int:
+        """How many keys the next scan has to fold into the index before it starts."""
+        return len(self._added) + len(self._removed)
+
+    def advance_index(self, keys_max: int) -> bool:
+        """Fold at most ``keys_max`` keys into the index; True if it is now complete.
+
+        For idle moments: it changes the cost of the next scan and nothing else.
+        """
+        left = keys_max
+        while self._added and left > 0:
+            left -= 1
+            key = self._added.pop()
+            if key in self._removed:
+                self._removed.discard(key)
+            else:
+                self._index.add(key)
+        # With steps left, _added is empty: every removed key is now in the index.
+        while self._removed and left > 0:
+            left -= 1
+            self._index.remove(self._removed.pop())
+        return not self._added and not self._removed
+
+    def _fold_in(self) -> None:
+        added, removed = self._added, self._removed
+        if removed:
+            kept = [key for key in added if key not in removed]
+            # Those of the removed keys that never reached the index need no removal from it.
+            removed.difference_update(added)
+            added[:] = kept
+        if len(removed) * 4 >= len(self._index):
+            self._index = SortedList(key for key in self._index if key not in removed)
+        else:
+            for key in removed:
+                self._index.remove(key)
+        removed.clear()
+        self._index.update(added)
+        added.clear()

@@ -1,0 +1,177 @@
+"""The Learner: it counts the acceptors' votes for itself and finds what it has missed.
+
+    Accepted(b, s) from a phase-2 quorum            → (s, b) is chosen
+    a leader of b says "chosen up to c"             → every s <= c is chosen, at or below b
+    Decisions                                       → chosen, with the values
+
+A slot known to be chosen at ballot b has its value at hand if this node accepted a proposal
+for it at b *or above*: by P2b of "Paxos Made Simple" (section 2.2) every proposal above the
+chosen one carries the chosen value. Below b it may be another value, so it must be pulled.
+
+``commit`` is the top of the contiguous chosen prefix whose values are known; slots are handed
+out in order, once each. Source of the learner's job: "Paxos Made Simple", section 2.3.
+"""
+
+from paxosd.core.messages import Decisions
+from paxosd.core.quorum import Quorums
+from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
+
+
+class Stream:
+    """What was heard of one publisher's votes: a number a message shows what was missed."""
+
+    __slots__ = ("announced", "incarnation", "seen")
+
+    def __init__(self) -> None:
+        self.incarnation = -1
+        self.seen = 0
+        """Every message up to this number was received, or its votes were repeated."""
+        self.announced = 0
+        """The publisher's last number as its previous heartbeat gave it."""
+
+
+class Learner:
+    """Votes in, the chosen log out."""
+
+    __slots__ = ("_quorums", "_streams", "_votes", "ahead_slots_max", "chosen", "commit",
+                 "decided", "known_ballot", "known_commit")  # fmt: skip
+
+    def __init__(self, quorums: Quorums, commit: Slot = 0, ahead_slots_max: int = 4096) -> None:
+        self._quorums = quorums
+        self.commit = commit
+        """Every slot up to this is chosen and was handed out."""
+        self.ahead_slots_max = ahead_slots_max
+        self._votes: dict[Slot, dict[Ballot, int]] = {}
+        self.chosen: dict[Slot, Ballot] = {}
+        """Slots above commit known to be chosen, and a ballot at which they were."""
+        self.decided: dict[Slot, tuple[Ballot, bytes]] = {}
+        """Pulled values of chosen slots above commit."""
+        self.known_commit: Slot = commit
+        """The highest slot of which some leader said that all up to it are chosen …"""
+        self.known_ballot = NULL_BALLOT
+        """… at or below this ballot."""
+        self._streams: dict[NodeId, Stream] = {}
+
+    # -- learning that a slot is chosen
+
+    def receive_votes(self, voter: NodeId, ballot: Ballot, first: Slot, last: Slot) -> bool:
+        """Count a voter's votes for a run of slots; true if a slot became chosen.
+
+        Votes outside the window just above the commit index are not kept: memory stays
+        bounded, and a heartbeat's commit index makes up for them.
+        """
+        bit = self._quorums.bit.get(voter)
+        if bit is None:
+            return False
+        news = False
+        top = min(last, self.commit + self.ahead_slots_max)
+        for slot in range(max(first, self.commit + 1), top + 1):
+            if slot in self.chosen:
+                continue
+            tally = self._votes.get(slot)
+            if tally is None:
+                tally = self._votes[slot] = {}
+            mask = tally.get(ballot, 0) | bit
+            tally[ballot] = mask
+            if self._quorums.phase2_met(mask):
+                self.chosen[slot] = ballot
+                del self._votes[slot]
+                news = True
+        return news
+
+    def receive_commit(self, ballot: Ballot, upto: Slot) -> bool:
+        """The leader of ``ballot`` says that every slot up to ``upto`` is chosen."""
+        if upto <= self.known_commit:
+            return False
+        self.known_commit = upto
+        self.known_ballot = ballot
+        return True
+
+    def receive_decisions(self, message: Decisions) -> list[tuple[Slot, Ballot, bytes]]:
+        """Take pulled values; returns those that are new, for the node to persist."""
+        fresh = []
+        slot = message.first_slot
+        for ballot, value in message.values:
+            if self.commit < slot <= self.commit + self.ahead_slots_max + len(message.values):
+                if slot not in self.decided:
+                    self.decided[slot] = (ballot, value)
+                    fresh.append((slot, ballot, value))
+                self.chosen[slot] = ballot
+                self._votes.pop(slot, None)
+            slot += 1
+        return fresh
+
+    # -- handing out the chosen prefix
+
+    def next_chosen(
+        self, accepted: dict[Slot, tuple[Ballot, bytes]]
+    ) -> tuple[Slot, Ballot, bytes] | None:
+        """The next slot of the prefix with its value, or None if it isn't known yet.
+
+        ``accepted``: what this node's own acceptor holds. Advances ``commit``.
+        """
+        slot = self.commit + 1
+        held: tuple[Ballot, bytes] | None = self.decided.pop(slot, None)
+        if held is None:
+            ballot = self.chosen.get(slot)
+            if ballot is None:
+                if slot > self.known_commit:
+                    return None
+                ballot = self.known_ballot
+            held = accepted.get(slot)
+            if held is None or held[0] < ballot:
+                return None
+        self.commit = slot
+        self.chosen.pop(slot, None)
+        self._votes.pop(slot, None)
+        return slot, held[0], held[1]
+
+    def missing(self) -> tuple[Slot, Slot] | None:
+        """The run of slots just above commit that is chosen as far as is known, yet stuck."""
+        top = max([self.known_commit, *self.chosen])
+        return (self.commit + 1, top) if top > self.commit else None
+
+    def voted(self, slot: Slot, ballot: Ballot) -> int:
+        """The set of voters whose votes for (slot, ballot) were counted."""
+        return self._votes.get(slot, {}).get(ballot, 0)
+
+    # -- gaps in the vote streams
+
+    def _stream(self, voter: NodeId, incarnation: int, seq: int) -> Stream | None:
+        stream = self._streams.get(voter)
+        if stream is None:
+            stream = self._streams[voter] = Stream()
+        if stream.incarnation != incarnation:
+            if incarnation < stream.incarnation:
+                return None
+            stream.incarnation = incarnation
+            # What was published before we listened: treated as missed, so it is asked for once.
+            stream.seen = 0
+            stream.announced = 0
+        return stream
+
+    def stream_gap(self, voter: NodeId, incarnation: int, seq: int) -> bool:
+        """Note message number ``seq`` of a voter's stream; true if one before it is missing."""
+        stream = self._stream(voter, incarnation, seq)
+        if stream is None:
+            return False
+        if seq == stream.seen + 1:
+            stream.seen = seq
+            return False
+        return seq > stream.seen
+
+    def stream_lost_tail(self, voter: NodeId, incarnation: int, seq: int) -> bool:
+        """A heartbeat says the voter published up to ``seq``; true if what an *earlier*
+        heartbeat announced has not come (the stream and heartbeats race each other)."""
+        stream = self._stream(voter, incarnation, seq)
+        if stream is None:
+            return False
+        lost = stream.seen < stream.announced
+        stream.announced = max(stream.announced, seq)
+        return lost
+
+    def stream_repaired(self, voter: NodeId, incarnation: int, seq: int) -> None:
+        """All votes up to message ``seq`` were repeated over DEALER."""
+        stream = self._stream(voter, incarnation, seq)
+        if stream is not None:
+            stream.seen = max(stream.seen, seq)

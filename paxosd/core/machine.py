@@ -1,0 +1,444 @@
+"""The replicated state machine: a deterministic function of the decided log.
+
+    chosen batches in slot order ──► apply ──► results, one list per entry
+                                       │
+              Store (kv.py) · Sessions (sessions.py) · Checksums (checksum.py) · History
+
+Rules:
+
+- Slots are applied one after the other without gaps. The same log gives the same results, chain,
+  checksums and sessions on every node: no clock, no randomness, no limits of one node alone (the
+  session limits must be equal on all). What a decided batch may contain is not trusted: every
+  node answers a malformed command with MALFORMED.
+- Log time is the highest batch stamp so far. Sessions expire by it, before the batch is applied.
+- OPEN, FENCE and CHECKSUM are for entries of session 0, everything else needs a session; in the
+  wrong place the former are MALFORMED, the latter SESSION_UNKNOWN.
+- A CHECKSUM is of the state at the end of its slot.
+- The log is the history: of an applied slot only its last revision is kept (8 bytes), plus what
+  its batch alone does not tell, i.e. which commands did not take effect (:class:`History`).
+- Result lists are kept as cached replies: whoever gets them must not change them.
+"""
+
+import struct
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from paxosd.core.checksum import Checksums
+from paxosd.core.commands import (
+    CAS_REVISION,
+    CAS_VALUE,
+    CHECKSUM,
+    CLOSE,
+    DELETE,
+    FENCE,
+    OPEN,
+    PUT,
+    Batch,
+    Change,
+    Command,
+    Entry,
+    Result,
+    Status,
+)
+from paxosd.core.kv import MALFORMED_RESULT, ROW_OVERHEAD_BYTES, Skipped, Store
+from paxosd.core.requests import GET, RANGE, RangePage
+from paxosd.core.sessions import SESSION_UNKNOWN_RESULT, Session, SessionLimits, Sessions
+from paxosd.core.types import Slot
+
+_OK = int(Status.OK)
+_SUMMARY = struct.Struct("<QQQQ")
+_ARITY = {OPEN: 1, CLOSE: 1, CHECKSUM: 1, FENCE: 3}
+_STORE_OPS = frozenset(range(PUT, CAS_REVISION + 1))
+
+
+class MachineLimits(NamedTuple):
+    """The session limits must be the same on every node of a cluster; see sessions.py."""
+
+    sessions: SessionLimits = SessionLimits()
+    history_exceptions_max: int = 200_000
+    """How much History keeps that the log does not tell. Local: nodes may differ."""
+
+
+DEFAULT_LIMITS = MachineLimits()
+
+
+class HistoryCompactedError(LookupError):
+    """The changes of a slot can no longer be told from its batch; see ``first_revision``."""
+
+    def __init__(self, slot: Slot, first_revision: int) -> None:
+        super().__init__(
+            f"the changes of slot {slot} are compacted; the oldest revision still there is "
+            f"{first_revision}: read the current state, then watch from its revision on"
+        )
+        self.first_revision = first_revision
+
+
+class ReadTooLargeError(ValueError):
+    """The values that one read asked for exceed what one answer may hold."""
+
+
+class History:
+    """What is needed to tell an applied slot's changes from its batch.
+
+    ``floor_revision``: every change with this revision or above can be told.
+    """
+
+    __slots__ = ("_cost", "_cost_max", "_exceptions", "_revisions", "floor_revision")
+
+    def __init__(self, exceptions_max: int) -> None:
+        self._revisions = array("Q", [0])  # by slot: the store's revision after it
+        self._exceptions: dict[Slot, tuple[list[Skipped], int]] = {}  # with their cost
+        self._cost = 0
+        self._cost_max = exceptions_max
+        self.floor_revision = 1
+
+    def record(self, slot: Slot, revision: int, skipped: list[Skipped]) -> None:
+        """Slot ``slot``, the next one, brought the store to ``revision``."""
+        revisions = self._revisions
+        if skipped and revision != revisions[-1]:  # a slot without changes needs no exceptions
+            cost = len(skipped) + sum(len(keys) for _, _, keys in skipped)
+            self._exceptions[slot] = (skipped, cost)
+            self._cost += cost
+        revisions.append(revision)
+        while self._cost > self._cost_max:
+            oldest = next(iter(self._exceptions))
+            self._cost -= self._exceptions.pop(oldest)[1]
+            self.floor_revision = revisions[oldest] + 1
+
+    def slot_of_revision(self, revision: int) -> Slot:
+        """The slot that made ``revision``; the next slot to come for one above the newest."""
+        return bisect_left(self._revisions, max(revision, 1))
+
+    def changes(self, slot: Slot, batch: Batch | None) -> list[Change]:
+        """As :meth:`Machine.changes`."""
+        before, after = self._revisions[slot - 1], self._revisions[slot]
+        if batch is None or before == after:
+            return []
+        if after < self.floor_revision:
+            raise HistoryCompactedError(slot, self.floor_revision)
+        skipped, _ = self._exceptions.get(slot, ((), 0))
+        changes = derive_changes(slot, batch, before, skipped)
+        assert changes[-1].revision == after  # else it is not the batch of this slot
+        return changes
+
+
+def derive_changes(
+    slot: Slot, batch: Batch, revision: int, skipped: list[Skipped] | tuple[()]
+) -> list[Change]:
+    """The changes that ``batch`` made on top of ``revision``, given which commands it skipped."""
+    exceptions = {index + offset: keys for index, count, keys in skipped for offset in range(count)}
+    changes: list[Change] = []
+    for index, command in _session_commands(batch):
+        if index in exceptions:
+            keys = exceptions[index]
+            if keys:
+                revision += 1
+                changes += [Change(revision, slot, key, None) for key in keys]
+            continue
+        revision += 1
+        op = command[0]
+        if op == PUT:
+            value = command[2]
+        else:
+            assert op in (DELETE, CAS_VALUE, CAS_REVISION)
+            value = None if op == DELETE else command[3]
+        changes.append(Change(revision, slot, command[1], value))
+    return changes
+
+
+def _session_commands(batch: Batch) -> Iterator[tuple[int, Command]]:
+    """Each command that may change data, with its flat position in the batch."""
+    base = 0
+    for entry in batch.entries:
+        if type(entry.commands) is not list:
+            continue
+        if entry.session != 0:
+            yield from enumerate(entry.commands, base)
+        base += len(entry.commands)
+
+
+class Machine:
+    """The state after slot ``applied``.
+
+    ``chain`` is a running crc32 over every slot's effects: equal logs have equal chains, so two
+    nodes that differ at one slot have diverged at or before it. While ``collect_changes`` is
+    set, ``apply`` appends to ``recent_changes``; the shell empties it. Cleared
+    ``checksums_enabled`` (during replay) lets CHECKSUM commands start no computation.
+    """
+
+    __slots__ = (
+        "_checksum_asked",
+        "applied",
+        "chain",
+        "checksum_runs",
+        "checksums_enabled",
+        "collect_changes",
+        "history",
+        "limits",
+        "log_time_ms",
+        "recent_changes",
+        "sessions",
+        "store",
+    )
+
+    def __init__(self, limits: MachineLimits = DEFAULT_LIMITS) -> None:
+        self.limits = limits
+        self.applied: Slot = 0
+        self.log_time_ms = 0
+        self.chain = 0
+        self.store = Store()
+        self.sessions = Sessions(limits.sessions)
+        self.history = History(limits.history_exceptions_max)
+        self.checksum_runs = Checksums(self.store)
+        self.checksums_enabled = True
+        self.collect_changes = False
+        self.recent_changes: list[Change] = []
+        self._checksum_asked = False
+
+    # ---- the log
+
+    def apply(self, slot: Slot, batch: Batch | None) -> list[list[Result]]:
+        """Apply the next slot (None: a NOOP); returns one list of results per entry."""
+        assert slot == self.applied + 1
+        self.applied = slot
+        store = self.store
+        if batch is None:
+            self.chain = crc32(b"noop", self.chain)
+            self.history.record(slot, store.revision, [])
+            return []
+        stamp_ms = batch.stamp_ms
+        if type(stamp_ms) is int and stamp_ms > self.log_time_ms:
+            self.log_time_ms = stamp_ms
+        now_ms = self.log_time_ms
+        sessions = self.sessions
+        sessions.expire(now_ms)
+        if self.checksum_runs.running:
+            self.checksum_runs.preserve(batch.entries)
+        before = store.revision
+        window_max = self.limits.sessions.session_window_max
+        skipped: list[Skipped] = []
+        answers: list[list[Result]] = []
+        base = 0
+        odd = False
+        for entry in batch.entries:
+            session_id, first_seq, acked, commands = entry
+            if not (
+                type(commands) is list
+                and type(first_seq) is int
+                and type(acked) is int
+                and type(session_id) is int
+                and first_seq > 0
+            ):
+                results = _refuse_all(MALFORMED_RESULT, entry, base, skipped)
+            elif session_id == 0:
+                odd = True
+                results = [self._apply_sessionless(slot, command) for command in commands]
+            else:
+                session = sessions.use(session_id, acked, now_ms)
+                if session is None:
+                    results = _refuse_all(SESSION_UNKNOWN_RESULT, entry, base, skipped)
+                elif (
+                    first_seq > session.max_seq
+                    and first_seq + len(commands) - session.acked <= window_max + 1
+                ):
+                    # The usual case: nothing of it was seen before.
+                    results = []
+                    if not store.run(commands, results, skipped, base):
+                        self._run_rest(session_id, commands, results, skipped, base)
+                    if results:
+                        session.keep(first_seq, slot, results)
+                else:
+                    results = self._apply_mixed(slot, session, entry, skipped, base)
+            answers.append(results)
+            base += len(results)
+        self._finish_slot(slot, batch, before, answers, skipped, odd)
+        return answers
+
+    def _finish_slot(
+        self,
+        slot: Slot,
+        batch: Batch,
+        before: int,
+        answers: list[list[Result]],
+        skipped: list[Skipped],
+        odd: bool,
+    ) -> None:
+        revision = self.store.revision
+        summary = _SUMMARY.pack(slot, revision, self.log_time_ms, len(self.sessions.table))
+        self.chain = crc32(summary, self.chain)
+        if skipped or odd:
+            told = [answer for results in answers for answer in results if type(answer) is not int]
+            self.chain = crc32(repr(told).encode(), self.chain)
+        self.history.record(slot, revision, skipped)
+        if self.collect_changes and revision != before:
+            self.recent_changes += derive_changes(slot, batch, before, skipped)
+        if self._checksum_asked:
+            self._checksum_asked = False
+            if self.checksums_enabled:
+                rest = b"%d %d " % (self.log_time_ms, self.chain) + self.sessions.fingerprint()
+                self.checksum_runs.start(slot, rest)
+
+    def _run_rest(
+        self,
+        session_id: int,
+        commands: list[Command],
+        results: list[Result],
+        skipped: list[Skipped],
+        base: int,
+    ) -> None:
+        """Go on where the store met a command that is not its own."""
+        done = False
+        while not done:
+            result = MALFORMED_RESULT
+            if _is_formed(commands[len(results)], CLOSE):
+                result = self.sessions.close(session_id)
+            skipped.append((base + len(results), 1, ()))
+            results.append(result)
+            if session_id not in self.sessions.table:
+                left = len(commands) - len(results)
+                if left:
+                    skipped.append((base + len(results), left, ()))
+                    results.extend([SESSION_UNKNOWN_RESULT] * left)
+                return
+            done = self.store.run(commands, results, skipped, base)
+
+    def _apply_mixed(
+        self, slot: Slot, session: Session, entry: Entry, skipped: list[Skipped], base: int
+    ) -> list[Result]:
+        """An entry of which some seqs may have been seen, fenced, or lie outside the window."""
+        results: list[Result] = []
+        sessions = self.sessions
+        for index, command in enumerate(entry.commands):
+            seq = entry.first_seq + index
+            if sessions.table.get(entry.session) is not session:  # closed on the way
+                known: Result | None = SESSION_UNKNOWN_RESULT
+            else:
+                known = sessions.refuse(session, seq)
+                if known is None:
+                    kept = session.find(seq)
+                    known = kept[1] if kept is not None else None
+            if known is not None:
+                skipped.append((base + index, 1, ()))
+                results.append(known)
+                continue
+            one: list[Result] = []
+            if not self.store.run([command], one, skipped, base + index):
+                self._run_rest(entry.session, [command], one, skipped, base + index)
+            session.keep_late(seq, slot, one[0])
+            results.append(one[0])
+        return results
+
+    def _apply_sessionless(self, slot: Slot, command: Command) -> Result:
+        """A command in an entry of session 0: it changes no data and keeps no reply."""
+        if _is_formed(command, OPEN):
+            return self.sessions.open(self.log_time_ms)
+        if _is_formed(command, CHECKSUM):
+            self._checksum_asked = True
+            return (_OK, 0, slot)
+        if _is_formed(command, FENCE):
+            _, session_id, seq = command
+            if type(session_id) is int and type(seq) is int and seq > 0:
+                return self.sessions.fence(slot, session_id, seq)
+            return MALFORMED_RESULT
+        if type(command) in (list, tuple) and command and type(command[0]) is int:
+            op = command[0]
+            if op in _STORE_OPS or _is_formed(command, CLOSE):
+                return SESSION_UNKNOWN_RESULT
+        return MALFORMED_RESULT
+
+    # ---- reads
+
+    @property
+    def revision(self) -> int:
+        """The store's revision."""
+        return self.store.revision
+
+    def query(self, queries: list[list[Any]], bytes_max: int) -> list[Any]:
+        """The answers to ``ReadRequest.queries``, of about ``bytes_max`` together.
+
+        ``KeyValue | None`` per GET, ``RangePage`` per RANGE. The first RANGE gives at least one
+        row if there is one; a later one for which no room is left gives an empty page whose
+        ``more`` is where it would start. Raises ReadTooLargeError if the values of several GETs
+        exceed ``bytes_max``, and ValueError for an unknown query.
+        """
+        answers: list[Any] = [None] * len(queries)
+        left_bytes = bytes_max
+        for place, query in enumerate(queries):
+            if query[0] == GET:
+                answers[place] = found = self.store.get(query[1])
+                if found is not None:
+                    left_bytes -= len(found.value)
+            elif query[0] != RANGE:
+                raise ValueError(f"unknown query {query[0]!r}: GET is {GET}, RANGE is {RANGE}")
+        if left_bytes < 0 and len(queries) > 1:
+            raise ReadTooLargeError(
+                f"the values asked for exceed {bytes_max} bytes (limits.read_bytes_max): "
+                "ask for fewer keys in one request"
+            )
+        paged = False
+        for place, query in enumerate(queries):
+            if query[0] == RANGE:
+                _, start, end, limit, reverse, keys_only = query
+                if paged and left_bytes <= 0:
+                    answers[place] = RangePage([], end if reverse else start)
+                    continue
+                page = self.store.range(start, end, limit, reverse, keys_only, left_bytes)
+                answers[place] = page
+                left_bytes -= sum(len(r.key) + len(r.value) + ROW_OVERHEAD_BYTES for r in page.rows)
+                paged = True
+        return answers
+
+    # ---- history
+
+    @property
+    def history_floor_revision(self) -> int:
+        """The oldest revision whose changes can be told; older ones are compacted."""
+        return self.history.floor_revision
+
+    def slot_of_revision(self, revision: int) -> Slot:
+        """The slot that made ``revision``; ``applied + 1`` for one that is still to come."""
+        return self.history.slot_of_revision(revision)
+
+    def changes(self, slot: Slot, batch: Batch | None) -> list[Change]:
+        """The changes that the applied slot ``slot`` made, told from its ``batch``.
+
+        In order; a DELETE_RANGE gives several of one revision. Raises HistoryCompactedError.
+        """
+        assert 1 <= slot <= self.applied
+        return self.history.changes(slot, batch)
+
+    # ---- checksums
+
+    @property
+    def checksums(self) -> dict[Slot, str]:
+        """Slot → checksum in hex, the last few."""
+        return self.checksum_runs.finished
+
+    def checksum_pending(self, slot: Slot) -> bool:
+        """Whether :meth:`advance_checksum` is working towards the checksum of ``slot``."""
+        return self.checksum_runs.is_pending(slot)
+
+    def advance_checksum(self, keys_max: int) -> bool:
+        """Go about ``keys_max`` keys (some µs each) on with checksums; True if all are done."""
+        return self.checksum_runs.advance(keys_max)
+
+
+def _is_formed(command: Command, op: int) -> bool:
+    """Whether it is a command ``op`` of the right length; for the ops of ``_ARITY``."""
+    return (
+        type(command) in (list, tuple)
+        and len(command) == _ARITY[op]
+        and type(command[0]) is int
+        and command[0] == op
+    )
+
+
+def _refuse_all(result: Result, entry: Entry, base: int, skipped: list[Skipped]) -> list[Result]:
+    """The same negative result for every command of an entry."""
+    count = len(entry.commands) if type(entry.commands) is list else 0
+    if count:
+        skipped.append((base, count, ()))
+    return [result] * count

@@ -1,0 +1,199 @@
+"""Every message between daemons: one immutable class each.
+
+The flow of one slot, with n1 leading three nodes:
+
+    client ── entry ──► n1 (leader)
+                        n1 ── Accept(ballot, slot, value, commit) ──► n2, n3     DEALER → ROUTER
+    n1, n2, n3: fsync, then
+                        each publishes Accepted(ballot, ranges, …)               PUB → every SUB
+    n1, n2, n3: a quorum of votes for (slot, ballot) = chosen; apply in slot order
+    client ◄── reply ── n1
+
+and of a change of leader:
+
+    n2 ── PreVote ──► n1, n3        "would you promise me?"  no: I hear a live leader
+    n2 ◄── PreVoteReply ── n1, n3
+    n2: promises its own ballot, fsync, then
+    n2 ── Prepare(ballot, from_slot) ──► n1, n3
+    n2 ◄── Promise(accepted above from_slot, …) | Nack(promised) ── n1, n3
+    n2: adopts the highest-ballot value per slot, fills holes with NOOP, leads.
+
+Source: Lamport, "Paxos Made Simple", section 2.2 (phases 1a, 1b, 2a, 2b) and section 3 (phase 1
+once over all instances). Ongaro's thesis, section 6.4 (read-index) and 9.6 (pre-vote).
+
+The sender's name and incarnation travel in the envelope (``wire.py``), not in the message.
+"""
+
+from typing import NamedTuple
+
+from paxosd.core.types import Ballot, NodeId, Slot
+
+
+class PreVote(NamedTuple):
+    """Would you promise this ballot? Changes nothing at the receiver."""
+
+    ballot: Ballot
+    commit: Slot
+
+
+class PreVoteReply(NamedTuple):
+    """``granted`` only if the sender hears no live leader. Echoes the asked ballot."""
+
+    ballot: Ballot
+    granted: bool
+    promised: Ballot
+    commit: Slot
+
+
+class Prepare(NamedTuple):
+    """Phase 1a over all slots from ``from_slot`` on."""
+
+    ballot: Ballot
+    from_slot: Slot
+
+
+class AcceptedValue(NamedTuple):
+    """One accepted proposal, as a promise reports it."""
+
+    slot: Slot
+    ballot: Ballot
+    value: bytes
+
+
+class Promise(NamedTuple):
+    """Phase 1b: what the sender accepted in ``from_slot ..= until_slot`` (0: no upper end).
+
+    Slots up to ``commit`` are chosen and not reported: the candidate pulls them as decisions.
+    A promise too large for one frame stops at ``until_slot``; the candidate asks again from
+    there, and the promise itself holds meanwhile.
+    """
+
+    ballot: Ballot
+    from_slot: Slot
+    until_slot: Slot
+    commit: Slot
+    accepted: tuple[AcceptedValue, ...]
+
+
+class Accept(NamedTuple):
+    """Phase 2a. ``commit``: every slot up to it is chosen, at or below this ballot."""
+
+    ballot: Ballot
+    slot: Slot
+    value: bytes
+    commit: Slot
+
+
+class Nack(NamedTuple):
+    """A prepare or accept of ``ballot`` was refused, for ``promised`` is higher."""
+
+    ballot: Ballot
+    promised: Ballot
+
+
+class Accepted(NamedTuple):
+    """Phase 2b, published after fsync: the sender accepted ``ballot`` in each slot of ``ranges``.
+
+    ``ranges`` are inclusive ``(first, last)`` pairs. ``stream_seq`` counts this publisher's
+    Accepted messages from 1 in this incarnation, so that a subscriber sees a gap.
+    """
+
+    ballot: Ballot
+    ranges: tuple[tuple[Slot, Slot], ...]
+    stream_seq: int
+
+
+class VotesRequest(NamedTuple):
+    """Some of your votes did not reach me: repeat those for slots from ``from_slot`` on."""
+
+    from_slot: Slot
+
+
+class Votes(NamedTuple):
+    """The answer: the sender's durable votes as ``(ballot, first, last)``; seq up to which
+    the stream is hereby caught up; and its commit index."""
+
+    votes: tuple[tuple[Ballot, Slot, Slot], ...]
+    stream_seq: int
+    commit: Slot
+
+
+class Heartbeat(NamedTuple):
+    """From every node to every other: liveness and high-water marks.
+
+    ``ballot``: the sender's, if it leads, else the ballot of the leader that it follows.
+    ``leader``: that leader's name, "" if it knows none. ``stream_seq``: the last published
+    Accepted. ``round``: a leader's count of quorum confirmations asked for (see HeartbeatAck).
+    ``proposed``: a leader's highest proposed slot.
+    """
+
+    ballot: Ballot
+    leader: NodeId
+    commit: Slot
+    stream_seq: int
+    round: int
+    proposed: Slot
+
+
+class HeartbeatAck(NamedTuple):
+    """To a leader only: when I saw ``round`` I had promised nothing above ``ballot``."""
+
+    ballot: Ballot
+    round: int
+    commit: Slot
+
+
+class CatchUp(NamedTuple):
+    """Send me the chosen values of ``from_slot ..= to_slot`` that you know."""
+
+    from_slot: Slot
+    to_slot: Slot
+
+
+class Decisions(NamedTuple):
+    """Chosen values of consecutive slots from ``first_slot`` on, each with the ballot under
+    which the sender holds it; and the sender's commit index."""
+
+    first_slot: Slot
+    values: tuple[tuple[Ballot, bytes], ...]
+    commit: Slot
+
+
+class ReadIndex(NamedTuple):
+    """A node with reads waiting asks the leader: up to which slot must I have applied?"""
+
+    read_id: int
+
+
+class ReadIndexReply(NamedTuple):
+    """``slot`` is that place, confirmed by a quorum after the question arrived."""
+
+    read_id: int
+    slot: Slot
+
+
+class TransferLeadership(NamedTuple):
+    """A stopping leader of ``ballot`` to its best follower: campaign now, without a pre-vote."""
+
+    ballot: Ballot
+
+
+PeerMessage = (
+    PreVote
+    | PreVoteReply
+    | Prepare
+    | Promise
+    | Accept
+    | Nack
+    | Accepted
+    | VotesRequest
+    | Votes
+    | Heartbeat
+    | HeartbeatAck
+    | CatchUp
+    | Decisions
+    | ReadIndex
+    | ReadIndexReply
+    | TransferLeadership
+)
+"""What ``Node.step`` takes."""

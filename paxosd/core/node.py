@@ -1,0 +1,429 @@
+"""One node: the roles composed, messages and time in, effects out.
+
+    node.step(sender, incarnation, message)   a peer's message
+    node.submit(token, entry, blob)           a client's write
+    node.read(token)                          a client's linearizable read
+    node.tick(now_ms, wall_ms)                time; call it after draining input
+    node.synced(ticket)                       a Ready's records are durable
+    node.ready() → Ready                      what to persist, send, publish, answer
+
+It performs nothing: no socket, disk, clock or global randomness (sans-IO). The same inputs
+give the same effects, always; the daemon and the simulator run this very code.
+"""
+
+import random
+from typing import Any
+
+from paxosd.core.acceptor import Acceptor
+from paxosd.core.commands import Entry
+from paxosd.core.context import Codec, Context, Peer, StateMachine
+from paxosd.core.effects import (
+    BUSY,
+    NO_LEADER,
+    NOT_LEADER,
+    REFUSALS,
+    STOPPING,
+    ReadReady,
+    Ready,
+    Refusal,
+)
+from paxosd.core.election import Election
+from paxosd.core.learner import Learner
+from paxosd.core.messages import (
+    Accept,
+    Accepted,
+    CatchUp,
+    Decisions,
+    Heartbeat,
+    HeartbeatAck,
+    Nack,
+    PeerMessage,
+    Prepare,
+    PreVote,
+    PreVoteReply,
+    Promise,
+    ReadIndex,
+    ReadIndexReply,
+    TransferLeadership,
+    Votes,
+    VotesRequest,
+)
+from paxosd.core.options import NodeOptions
+from paxosd.core.outbox import Outbox
+from paxosd.core.proposer import Proposal, Proposer, ProposerState, Waiting
+from paxosd.core.reads import Asked, LeaderReads, WaitingReads
+from paxosd.core.replication import Replication
+from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
+
+
+class Node:
+    """One member of the cluster.
+
+    ``promised``, ``accepted``, ``commit``: what its log recovered; the machine has applied
+    exactly the slots up to ``commit``. ``incarnation``: this start's number.
+    """
+
+    def __init__(
+        self,
+        options: NodeOptions,
+        peers: list[NodeId],
+        machine: StateMachine,
+        codec: Codec,
+        rng: random.Random,
+        *,
+        incarnation: int = 1,
+        promised: Ballot = NULL_BALLOT,
+        accepted: dict[Slot, tuple[Ballot, bytes]] | None = None,
+        commit: Slot = 0,
+        now_ms: float = 0.0,
+        wall_ms: int = 0,
+    ) -> None:
+        ahead = options.accept_ahead_slots_max
+        self._context = Context(
+            options=options,
+            rng=rng,
+            acceptor=Acceptor(promised, accepted, commit, ahead),
+            learner=Learner(options.quorums, commit, ahead),
+            proposer=Proposer(options),
+            leader_reads=LeaderReads(options.quorums),
+            outbox=Outbox(options.node),
+            machine=machine,
+            codec=codec,
+            now_ms=now_ms,
+            wall_ms=wall_ms,
+            peers={name: Peer() for name in peers},
+        )
+        self.incarnation = incarnation
+        self._reads = WaitingReads()
+        self._replication = Replication(self._context)
+        self._election = Election(self._context, self._on_lead, self._replication.stop)
+        self._check_due_ms = now_ms
+        self._handlers: dict[type, Any] = {
+            PreVote: self._election.receive_prevote,
+            PreVoteReply: self._election.receive_prevote_reply,
+            Prepare: self._on_prepare,
+            Promise: self._on_promise,
+            Accept: self._on_accept,
+            Nack: self._election.receive_nack,
+            VotesRequest: self._replication.receive_votes_request,
+            Heartbeat: self._on_heartbeat,
+            HeartbeatAck: self._on_heartbeat_ack,
+            CatchUp: self._replication.receive_catch_up,
+            Decisions: self._on_decisions,
+            ReadIndex: self._on_read_index,
+            ReadIndexReply: self._on_read_index_reply,
+            TransferLeadership: self._election.receive_transfer,
+        }
+
+    # -- input
+
+    def step(self, sender: NodeId, incarnation: int, message: PeerMessage) -> None:
+        """Take a message of a peer (its name and incarnation as the envelope gave them)."""
+        peer = self._context.peers.get(sender)
+        if peer is None:
+            return
+        peer.heard_ms = self._context.now_ms
+        kind = type(message)
+        if kind is Accepted:
+            self._on_accepted(sender, incarnation, message)  # type: ignore[arg-type]  # by kind
+        elif kind is Votes:
+            self._on_votes(sender, incarnation, message)  # type: ignore[arg-type]  # by kind
+        else:
+            self._handlers[kind](sender, message)
+            if kind is Heartbeat:
+                self._replication.receive_stream_mark(
+                    sender,
+                    incarnation,
+                    message.stream_seq,  # type: ignore[union-attr]  # by kind
+                )
+
+    def set_time(self, now_ms: float, wall_ms: int) -> None:
+        """What time it is. Call it before a turn's messages: a node that was paused must not
+        take what it hears now for something heard long ago."""
+        self._context.now_ms = now_ms
+        self._context.wall_ms = wall_ms
+
+    def tick(self, now_ms: float, wall_ms: int) -> None:
+        """Time passed. Call it once a turn, after the turn's messages."""
+        context = self._context
+        self.set_time(now_ms, wall_ms)
+        self._election.tick()
+        if now_ms >= self._check_due_ms:
+            self._check_due_ms = now_ms + context.options.heartbeat_ms
+            self._replication.check_behind()
+            self._replication.retransmit()
+            self._replication.record_commit(alone=True)
+            self._check_reads()
+        self._replication.check_missing()
+
+    def next_due_ms(self) -> float:
+        """The time at which ``tick`` should be called at the latest."""
+        due = min(self._election.next_due_ms(), self._check_due_ms)
+        if self._context.learner.missing() is not None:
+            due = min(due, self._context.now_ms + self._context.options.pull_after_ms)
+        return due
+
+    def synced(self, ticket: int) -> None:
+        """All records of Readys up to ``ticket`` are durable: release what waited for that."""
+        self._context.outbox.synced(ticket)
+
+    def peer_disconnected(self, name: NodeId) -> None:
+        """A hint: the connection to a peer broke. If it led, ask the others soon."""
+        if name == self._election.leader:
+            self._election.leader_gone()
+
+    def submit(self, token: Any, entry: Entry, blob: bytes) -> None:
+        """Queue a client's entry (decoded, and as encoded). Its reply comes with ``token``."""
+        context = self._context
+        if self._election.stopping:
+            context.outbox.reply(token, self._refusal(STOPPING))
+        elif not context.proposer.leading:
+            known = self._election.leader and self._election.leader != context.node
+            context.outbox.reply(token, self._refusal(NOT_LEADER if known else NO_LEADER))
+        elif not context.proposer.enqueue(Waiting(token, entry, blob)):
+            context.outbox.reply(token, self._refusal(BUSY))
+
+    def read(self, token: Any) -> None:
+        """Queue a linearizable read: ReadReady comes with ``token`` once it may be served."""
+        if len(self._reads) >= self._context.options.reads_waiting_max:
+            self._context.outbox.reply(token, self._refusal(BUSY))
+            return
+        self._reads.add(token, self._context.now_ms)
+
+    def hand_over(self) -> bool:
+        """The daemon stops: take no more writes; a leader asks its best follower to campaign.
+        False if there is nobody to wait for."""
+        return self._election.hand_over()
+
+    # -- output
+
+    def ready(self) -> Ready:
+        """Do all that can be done now and hand out the effects."""
+        context = self._context
+        self._replication.propose_waiting()
+        self._ask_reads()
+        while True:
+            context.outbox.settle()
+            message = context.outbox.self_message()
+            if message is None:
+                break
+            self._step_self(message)
+            self._replication.propose_waiting()
+            self._ask_reads()
+        for token in self._reads.ready(self._replication.applied):
+            context.outbox.reply(token, ReadReady(self._replication.applied))
+        self._replication.record_commit(alone=False)
+        return context.outbox.take()
+
+    def _step_self(self, message: PeerMessage) -> None:
+        """This node's own acceptor speaks to its own proposer and learner."""
+        name = self._context.node
+        if isinstance(message, Accepted):
+            self._replication.receive_accepted(name, self.incarnation, message)
+        elif isinstance(message, Promise):
+            self._election.receive_promise(name, message)
+        elif isinstance(message, Nack):
+            self._election.receive_nack(name, message)
+
+    # -- handlers that concern more than one part
+
+    def _depose_if_above(self, ballot: Ballot) -> None:
+        """A leader that meets a higher ballot at work stops before it says anything more about
+        what is chosen: its commit index must only tell of ballots up to its own."""
+        proposer = self._context.proposer
+        self._election.saw(ballot)
+        if ballot > proposer.ballot and proposer.state is not ProposerState.IDLE:
+            self._election.stop(f"ballot {tuple(ballot)} is at work")
+
+    def _on_lead(self, proposals: list[Proposal]) -> None:
+        self._replication.lead(proposals)
+
+    def _on_prepare(self, sender: NodeId, message: Prepare) -> None:
+        if message.ballot.node == sender:
+            self._election.receive_prepare(sender, message)
+
+    def _on_promise(self, sender: NodeId, message: Promise) -> None:
+        self._note_commit(sender, message.commit)
+        self._election.receive_promise(sender, message)
+
+    def _on_accept(self, sender: NodeId, message: Accept) -> None:
+        if message.ballot.node != sender:
+            return
+        self._note_commit(sender, message.commit)
+        self._depose_if_above(message.ballot)
+        if self._replication.receive_accept(sender, message):
+            self._election.follow(message.ballot)
+
+    def _on_accepted(self, sender: NodeId, incarnation: int, message: Accepted) -> None:
+        self._depose_if_above(message.ballot)
+        self._replication.receive_accepted(sender, incarnation, message)
+
+    def _on_votes(self, sender: NodeId, incarnation: int, message: Votes) -> None:
+        self._note_commit(sender, message.commit)
+        for ballot, _, _ in message.votes:
+            self._depose_if_above(ballot)
+        self._replication.receive_votes(sender, incarnation, message)
+
+    def _on_heartbeat(self, sender: NodeId, message: Heartbeat) -> None:
+        self._note_commit(sender, message.commit)
+        if self._election.receive_heartbeat(sender, message):
+            self._context.learner.receive_commit(message.ballot, message.commit)
+            self._replication.advance()
+
+    def _on_heartbeat_ack(self, sender: NodeId, message: HeartbeatAck) -> None:
+        self._note_commit(sender, message.commit)
+        if self._election.receive_heartbeat_ack(sender, message):
+            self._context.leader_reads.receive_ack(sender, message.round)
+            self._answer_reads()
+
+    def _on_decisions(self, sender: NodeId, message: Decisions) -> None:
+        self._note_commit(sender, message.commit)
+        for ballot, _ in message.values:
+            self._depose_if_above(ballot)
+        self._replication.receive_decisions(sender, message)
+
+    def _note_commit(self, sender: NodeId, commit: Slot) -> None:
+        peer = self._context.peers[sender]
+        peer.commit = max(peer.commit, commit)
+
+    # -- reads
+
+    def _read_slot(self) -> Slot:
+        proposer = self._context.proposer
+        return max(proposer.next_slot - 1, proposer.reign_start)
+
+    def _ask_reads(self) -> None:
+        """Put the question of the reads that wait: to the leader, or to itself if it leads."""
+        context = self._context
+        leader = self._election.leader
+        if context.proposer.leading:
+            read_id = self._reads.question(context.now_ms)
+            if read_id:
+                context.leader_reads.ask(Asked("", read_id, self._read_slot()))
+            if context.leader_reads.start_round(context.own_bit):
+                self._election.send_heartbeats()
+                self._answer_reads()
+        elif leader and leader != context.node:
+            read_id = self._reads.question(context.now_ms)
+            if read_id:
+                context.outbox.send(leader, ReadIndex(read_id))
+
+    def _on_read_index(self, sender: NodeId, message: ReadIndex) -> None:
+        if self._context.proposer.leading:
+            self._context.leader_reads.ask(Asked(sender, message.read_id, self._read_slot()))
+
+    def _on_read_index_reply(self, sender: NodeId, message: ReadIndexReply) -> None:
+        self._reads.answer(message.read_id, message.slot)
+
+    def _answer_reads(self) -> None:
+        """A quorum confirmed a round: all its questions have their answer."""
+        for asked in self._context.leader_reads.confirmed():
+            if asked.origin:
+                self._context.outbox.send(asked.origin, ReadIndexReply(asked.read_id, asked.slot))
+            else:
+                self._reads.answer(asked.read_id, asked.slot)
+
+    def _check_reads(self) -> None:
+        options = self._context.options
+        now_ms = self._context.now_ms
+        self._reads.question_lost(now_ms, options.retransmit_ms)
+        self._reads.index_lost(now_ms, 4 * options.election_timeout_ms)
+        for token in self._reads.overdue(now_ms, 3 * options.election_timeout_ms):
+            self._context.outbox.reply(token, self._refusal(NO_LEADER))
+
+    def _refusal(self, code: str) -> Refusal:
+        return Refusal(code, REFUSALS[code], self._election.leader)
+
+    # -- what a person or a monitor asks
+
+    @property
+    def want_applied(self) -> bool:
+        """Whether ``Ready.applied`` is filled."""
+        return self._replication.want_applied
+
+    @want_applied.setter
+    def want_applied(self, value: bool) -> None:
+        self._replication.want_applied = value
+
+    @property
+    def tracing(self) -> bool:
+        """Whether ``Ready.traces`` is filled."""
+        return self._context.outbox.tracing
+
+    @tracing.setter
+    def tracing(self, value: bool) -> None:
+        self._context.outbox.tracing = value
+
+    @property
+    def leading(self) -> bool:
+        return self._context.proposer.leading
+
+    @property
+    def leader(self) -> NodeId:
+        return self._election.leader
+
+    @property
+    def applied(self) -> Slot:
+        return self._replication.applied
+
+    @property
+    def promised(self) -> Ballot:
+        return self._context.acceptor.promised
+
+    @property
+    def role(self) -> str:
+        """``leader``, ``candidate``, ``follower`` or, for a node without a vote, ``learner``."""
+        context = self._context
+        if context.proposer.leading:
+            return "leader"
+        if not context.own_bit:
+            return "learner"
+        preparing = context.proposer.state is ProposerState.PREPARING
+        return "follower" if self._election.leader and not preparing else "candidate"
+
+    def up_to_date_age_ms(self) -> float:
+        """How long ago this node last heard a leader; a stale read is at least so old. -1:
+        never since its start."""
+        if self.leading:
+            return 0.0
+        heard_ms = self._election.leader_heard_ms
+        return -1.0 if heard_ms == float("-inf") else self._context.now_ms - heard_ms
+
+    def status(self) -> dict[str, Any]:
+        """What is known here, without asking anyone: works without a quorum."""
+        context = self._context
+        options = context.options
+        since_ms = context.now_ms - 2 * options.election_timeout_ms
+        reachable = context.own_bit
+        peers = {}
+        for name, peer in context.peers.items():
+            up = peer.heard_ms >= since_ms
+            if up:
+                reachable |= options.quorums.bit.get(name, 0)
+            never = peer.heard_ms == float("-inf")
+            peers[name] = {
+                "reachable": up,
+                "heard_ms_ago": -1 if never else int(context.now_ms - peer.heard_ms),
+                "commit": peer.commit,
+                "voter": options.quorums.is_voter(name),
+            }
+        proposer = context.proposer
+        known = max([context.learner.commit, *(p.commit for p in context.peers.values())])
+        return {
+            "role": self.role,
+            "ballot": list(self._election.leader_ballot),
+            "promised": list(context.acceptor.promised),
+            "leader": self._election.leader,
+            "commit": context.learner.commit,
+            "applied": self.applied,
+            "proposed": proposer.next_slot - 1 if proposer.leading else 0,
+            "lag_slots": known - self.applied,
+            "peers": peers,
+            "voters": list(options.quorums.voters),
+            "quorum": max(options.quorums.phase1, options.quorums.phase2),
+            "fault_tolerance": options.quorums.tolerance(reachable.bit_count()),
+            "elections": self._election.elections,
+            "open_slots": len(proposer.open),
+            "queued_commands": proposer.queue_commands,
+            "reads_waiting": len(self._reads),
+        }

@@ -1,0 +1,38 @@
+"""The numbers that the protocol runs by. Units end the names."""
+
+from dataclasses import dataclass
+
+from paxosd.core.quorum import Quorums
+from paxosd.core.types import NodeId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeOptions:
+    """Settings of one node. Every bound exists so that no peer or client can exhaust memory."""
+
+    node: NodeId
+    quorums: Quorums
+    heartbeat_ms: float = 100
+    election_timeout_ms: float = 600
+    """A follower that hears no leader for this long, up to twice this (random), campaigns."""
+    retransmit_ms: float = 250
+    """An unanswered accept, vote request or catch-up is sent again after this."""
+    pull_after_ms: float = 30
+    """How long a chosen slot's value may be missing before it is pulled: an accept and the
+    votes for it travel on different sockets, so a short absence is normal."""
+    window_slots_max: int = 64
+    eager_slots_max: int = 2
+    """With this many slots in flight a new one waits for one to be chosen, or for a full batch:
+    larger batches cost less per command than a deeper pipeline saves in latency."""
+    eager_batch_bytes: int = 256 << 10
+    """What counts as a full batch for that rule."""
+    window_bytes_max: int = 32 << 20
+    batch_bytes_max: int = 4 << 20
+    batch_commands_max: int = 10_000
+    queue_commands_max: int = 20_000
+    queue_bytes_max: int = 64 << 20
+    reads_waiting_max: int = 20_000
+    accept_ahead_slots_max: int = 4096
+    """An acceptor takes no slot further above its commit index: it must catch up first."""
+    catch_up_slots_max: int = 1024
+    promise_bytes_max: int = 4 << 20

@@ -1,0 +1,251 @@
+"""The Proposer: phase 1 once over all open slots, then phase 2 only, many slots in flight.
+
+    IDLE ── start(ballot) ──► PREPARING ── promises of a phase-1 quorum ──► LEADING
+      ▲                            │                                           │
+      └──────── stop(): nack, no quorum, a higher ballot, hand-over ◄──────────┘
+
+Rules it keeps:
+- For every slot that a promise reports, it proposes the value of the highest ballot reported
+  (Lamport, "Paxos Made Simple", section 2.2, P2c); holes below the highest are filled with
+  NOOP (section 3). Slots that a promiser calls chosen are learned, not proposed.
+- At one ballot it proposes one value per slot, ever.
+- Client entries wait in a queue bounded in commands and bytes. All that wait when a slot is
+  free make one batch, up to the batch limits.
+"""
+
+from collections import deque
+from enum import Enum
+from typing import Any, NamedTuple
+
+from paxosd.core.commands import Batch, Entry
+from paxosd.core.messages import Promise
+from paxosd.core.options import NodeOptions
+from paxosd.core.types import NOOP, NULL_BALLOT, Ballot, NodeId, Slot
+
+
+class ProposerState(Enum):
+    IDLE = "idle"
+    PREPARING = "preparing"
+    LEADING = "leading"
+
+
+class Waiting(NamedTuple):
+    """A client's entry in the queue: decoded once, and its encoded form as it came."""
+
+    token: Any
+    entry: Entry
+    blob: bytes
+
+
+class Proposal:
+    """One slot in flight."""
+
+    __slots__ = ("batch", "sent_ms", "slot", "tokens", "value")
+
+    def __init__(
+        self, slot: Slot, value: bytes, batch: Batch | None, tokens: list[Any], sent_ms: float
+    ) -> None:
+        self.slot = slot
+        self.value = value
+        self.batch = batch
+        """The decoded value where this node made it; None for an adopted value or a NOOP."""
+        self.tokens = tokens
+        """Whom to answer, one token per entry of the batch."""
+        self.sent_ms = sent_ms
+
+
+class Proposer:
+    """One node's attempts to lead. It decides what to propose; the node sends."""
+
+    __slots__ = (
+        "_adopted",
+        "_complete",
+        "_options",
+        "ballot",
+        "floor",
+        "next_slot",
+        "open",
+        "open_bytes",
+        "prepared_from",
+        "queue",
+        "queue_bytes",
+        "queue_commands",
+        "reign_start",
+        "started_ms",
+        "state",
+    )  # fmt: skip
+
+    def __init__(self, options: NodeOptions) -> None:
+        self._options = options
+        self.state = ProposerState.IDLE
+        self.ballot = NULL_BALLOT
+        self.prepared_from: Slot = 1
+        self.started_ms = 0.0
+        self._adopted: dict[Slot, tuple[Ballot, bytes]] = {}
+        self._complete = 0
+        self.floor: Slot = 0
+        """Slots up to this are chosen, as the promises of a quorum told."""
+        self.next_slot: Slot = 1
+        self.reign_start: Slot = 0
+        """The highest slot that an earlier leader may have had chosen: reads wait for it."""
+        self.open: dict[Slot, Proposal] = {}
+        self.open_bytes = 0
+        self.queue: deque[Waiting] = deque()
+        self.queue_commands = 0
+        self.queue_bytes = 0
+
+    @property
+    def leading(self) -> bool:
+        return self.state is ProposerState.LEADING
+
+    # -- phase 1
+
+    def start(self, ballot: Ballot, from_slot: Slot, now_ms: float) -> None:
+        """Begin phase 1 at a ballot never used before, over all slots from ``from_slot`` on."""
+        assert ballot > self.ballot, "a ballot is used once"
+        assert not self.open
+        self.state = ProposerState.PREPARING
+        self.ballot = ballot
+        self.prepared_from = from_slot
+        self.started_ms = now_ms
+        self._adopted = {}
+        self._complete = 0
+        self.floor = from_slot - 1
+
+    def receive_promise(self, sender: NodeId, promise: Promise) -> Slot:
+        """Take a promise of this ballot: returns the slot to ask the sender for next, or 0.
+
+        The sender counts toward the quorum only once its report is complete.
+        """
+        if self.state is not ProposerState.PREPARING or promise.ballot != self.ballot:
+            return 0
+        self.floor = max(self.floor, promise.commit)
+        for slot, ballot, value in promise.accepted:
+            held = self._adopted.get(slot)
+            if held is None or held[0] < ballot:
+                self._adopted[slot] = (ballot, value)
+        if promise.until_slot:
+            return promise.until_slot + 1
+        self._complete |= self._options.quorums.bit.get(sender, 0)
+        return 0
+
+    def promised_by(self, sender: NodeId) -> bool:
+        return bool(self._complete & self._options.quorums.bit.get(sender, 0))
+
+    @property
+    def prepared(self) -> bool:
+        """Whether a phase-1 quorum has promised and reported in full."""
+        return self.state is ProposerState.PREPARING and self._options.quorums.phase1_met(
+            self._complete
+        )
+
+    def take_lead(self, commit: Slot, now_ms: float) -> list[Proposal]:
+        """Phase 1 is won: the proposals that finish what earlier ballots began.
+
+        ``commit``: this node's commit index, which may have moved on since the campaign began;
+        what it has applied is not proposed again, for nothing would ever close that slot.
+        """
+        assert self.prepared
+        self.state = ProposerState.LEADING
+        self.floor = max(self.floor, commit)
+        top = max([self.floor, *self._adopted])
+        proposals = []
+        for slot in range(self.floor + 1, top + 1):
+            held = self._adopted.get(slot)
+            value = held[1] if held is not None else NOOP
+            proposals.append(self._open(slot, value, None, [], now_ms))
+        self._adopted = {}
+        self.reign_start = top
+        self.next_slot = top + 1
+        return proposals
+
+    # -- phase 2
+
+    def _open(
+        self, slot: Slot, value: bytes, batch: Batch | None, tokens: list[Any], now_ms: float
+    ) -> Proposal:
+        proposal = Proposal(slot, value, batch, tokens, now_ms)
+        self.open[slot] = proposal
+        self.open_bytes += len(value)
+        return proposal
+
+    def enqueue(self, waiting: Waiting) -> bool:
+        """Queue a client's entry; false if the queue is full and nothing was taken."""
+        count = len(waiting.entry.commands)
+        size = len(waiting.blob)
+        options = self._options
+        if self.queue and (
+            self.queue_commands + count > options.queue_commands_max
+            or self.queue_bytes + size > options.queue_bytes_max
+        ):
+            return False
+        self.queue.append(waiting)
+        self.queue_commands += count
+        self.queue_bytes += size
+        return True
+
+    def may_propose(self) -> bool:
+        """Whether something waits and the window, in slots and in bytes, has room."""
+        options = self._options
+        return (
+            bool(self.queue)
+            and self.state is ProposerState.LEADING
+            and len(self.open) < options.window_slots_max
+            and self.open_bytes < options.window_bytes_max
+            and (
+                len(self.open) < options.eager_slots_max
+                or self.queue_bytes >= options.eager_batch_bytes
+            )
+        )
+
+    def next_entries(self) -> list[Waiting]:
+        """Take the entries of the next batch off the queue, in order, at least one."""
+        options = self._options
+        taken: list[Waiting] = []
+        size = commands = 0
+        queue = self.queue
+        while queue:
+            waiting = queue[0]
+            blob_bytes = len(waiting.blob)
+            count = len(waiting.entry.commands)
+            if taken and (
+                size + blob_bytes > options.batch_bytes_max
+                or commands + count > options.batch_commands_max
+            ):
+                break
+            taken.append(queue.popleft())
+            size += blob_bytes
+            commands += count
+        self.queue_bytes -= size
+        self.queue_commands -= commands
+        return taken
+
+    def propose(self, value: bytes, batch: Batch, tokens: list[Any], now_ms: float) -> Proposal:
+        """Put a batch in the next slot."""
+        assert self.state is ProposerState.LEADING
+        slot = self.next_slot
+        self.next_slot = slot + 1
+        return self._open(slot, value, batch, tokens, now_ms)
+
+    def close(self, slot: Slot) -> Proposal | None:
+        """The slot was chosen: it is no longer in flight."""
+        proposal = self.open.pop(slot, None)
+        if proposal is not None:
+            self.open_bytes -= len(proposal.value)
+        return proposal
+
+    # -- the end of a reign
+
+    def stop(self) -> tuple[list[Waiting], list[Any]]:
+        """Lead no more: returns what was queued (never sent) and the tokens of what was in
+        flight (may or may not be chosen)."""
+        queued = list(self.queue)
+        in_flight = [token for proposal in self.open.values() for token in proposal.tokens]
+        self.queue.clear()
+        self.queue_bytes = self.queue_commands = 0
+        self.open.clear()
+        self.open_bytes = 0
+        self._adopted = {}
+        self._complete = 0
+        self.state = ProposerState.IDLE
+        return queued, in_flight

@@ -1,0 +1,138 @@
+"""Read-index: a linearizable read on any node, without a log entry.
+
+    node with reads ── ReadIndex(id) ──► leader: index = its highest proposed slot
+                                         leader ── Heartbeat(round) ──► voters
+                                         voters ── HeartbeatAck(round) ──► leader   (a quorum)
+    node ◄── ReadIndexReply(id, index) ── leader;  the node waits for applied >= index, reads
+
+Why the highest *proposed* slot and not the leader's commit index: every learner counts votes
+for itself, so another node may have applied, and shown to a client, a slot that the leader
+does not yet know to be chosen. Whatever is chosen at this ballot was proposed by this leader;
+whatever was chosen below it is at or under ``reign_start``. Whatever is chosen at a higher
+ballot needs a phase-1 quorum, one of whose members would have refused the acknowledgement.
+
+All reads that wait when a round starts share it; those that come later share the next.
+Source: Ongaro, "Consensus: Bridging Theory and Practice" (2014), section 6.4.
+"""
+
+from typing import Any, NamedTuple
+
+from paxosd.core.quorum import Quorums
+from paxosd.core.types import NodeId, Slot
+
+
+class Asked(NamedTuple):
+    """A question to the leader: from a peer (with its id) or, origin "", from itself."""
+
+    origin: NodeId
+    read_id: int
+    slot: Slot
+
+
+class LeaderReads:
+    """The leader's side: which questions wait for which round of confirmation."""
+
+    __slots__ = ("_acks", "_in_round", "_next_round", "_quorums", "round")
+
+    def __init__(self, quorums: Quorums) -> None:
+        self._quorums = quorums
+        self.round = 0
+        """Rounds are numbered for the life of the process; an ack of an old one counts not."""
+        self._acks = 0
+        self._in_round: list[Asked] = []
+        self._next_round: list[Asked] = []
+
+    def ask(self, asked: Asked) -> None:
+        self._next_round.append(asked)
+
+    def start_round(self, own_bit: int) -> bool:
+        """Start a round if questions wait and none is under way; true: send heartbeats."""
+        if self._in_round or not self._next_round:
+            return False
+        self.round += 1
+        self._acks = own_bit
+        self._in_round, self._next_round = self._next_round, []
+        return True
+
+    def receive_ack(self, voter: NodeId, round_: int) -> None:
+        if round_ == self.round and self._in_round:
+            self._acks |= self._quorums.bit.get(voter, 0)
+
+    def confirmed(self) -> list[Asked]:
+        """The questions whose round a quorum has confirmed; empties the round."""
+        if not self._in_round or not self._quorums.contact_met(self._acks):
+            return []
+        done, self._in_round = self._in_round, []
+        return done
+
+    def stop(self) -> None:
+        """The reign ended: nobody gets an answer of it. Peers ask again, elsewhere."""
+        self._in_round = []
+        self._next_round = []
+
+
+class WaitingReads:
+    """Every node's side: reads without an index yet, and reads waiting to be applied up to it."""
+
+    __slots__ = ("_asked", "_indexed", "_unasked", "asked_ms", "read_id")
+
+    def __init__(self) -> None:
+        self.read_id = 0
+        """Ids are never reused in this process: a late reply to an old question is ignored."""
+        self.asked_ms = 0.0
+        self._unasked: list[tuple[Any, float]] = []
+        self._asked: list[tuple[Any, float]] = []
+        self._indexed: list[tuple[Slot, Any, float]] = []
+
+    def __len__(self) -> int:
+        return len(self._unasked) + len(self._asked) + len(self._indexed)
+
+    def add(self, token: Any, now_ms: float) -> None:
+        self._unasked.append((token, now_ms))
+
+    def question(self, now_ms: float) -> int:
+        """The id of a question to put now, or 0: none waits, or one is under way."""
+        if self._asked or not self._unasked:
+            return 0
+        self.read_id += 1
+        self.asked_ms = now_ms
+        self._asked, self._unasked = self._unasked, []
+        return self.read_id
+
+    def question_lost(self, now_ms: float, after_ms: float) -> None:
+        """Give up the question under way if it is older than ``after_ms``; a new id is used
+        for the next, for the old one's index might come from a leader deposed meanwhile."""
+        if self._asked and now_ms - self.asked_ms >= after_ms:
+            self._unasked = self._asked + self._unasked
+            self._asked = []
+
+    def index_lost(self, now_ms: float, after_ms: float) -> None:
+        """Ask anew for reads whose index is not reached: a deposed leader may have proposed it
+        to nobody, and then no slot of that number need ever come."""
+        old = [read for read in self._indexed if now_ms - read[2] >= after_ms]
+        if old:
+            self._indexed = [read for read in self._indexed if now_ms - read[2] < after_ms]
+            self._unasked.extend((token, since) for _, token, since in old)
+
+    def answer(self, read_id: int, index: Slot) -> None:
+        if read_id != self.read_id:
+            return
+        self._indexed.extend((index, token, since) for token, since in self._asked)
+        self._asked = []
+
+    def ready(self, applied: Slot) -> list[Any]:
+        """The reads that may be served now."""
+        if not self._indexed:
+            return []
+        ready = [token for index, token, _ in self._indexed if index <= applied]
+        if ready:
+            self._indexed = [read for read in self._indexed if read[0] > applied]
+        return ready
+
+    def overdue(self, now_ms: float, after_ms: float) -> list[Any]:
+        """Take out the reads that found no leader to confirm them for ``after_ms``."""
+        late = [token for token, since in self._unasked + self._asked if now_ms - since >= after_ms]
+        if late:
+            self._unasked = [r for r in self._unasked if now_ms - r[1] < after_ms]
+            self._asked = [r for r in self._asked if now_ms - r[1] < after_ms]
+        return late

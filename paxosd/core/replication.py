@@ -1,0 +1,316 @@
+"""Phase 2 and learning, for one node: propose, accept, count votes, apply, find what is missed.
+
+    queue ──► propose ──► Accept to all ──► vote after fsync ──► votes of a quorum ──► chosen
+                                                                                        │
+    client ◄── reply ◄── apply in slot order ◄── contiguous prefix with values ◄────────┘
+
+A node that misses votes asks their voter to repeat them (VotesRequest); one that misses the
+value of a chosen slot pulls it (CatchUp → Decisions, served from the other's log).
+
+Source: Lamport, "Paxos Made Simple", sections 2.2 (phase 2), 2.3 (learning) and 3.
+"""
+
+from paxosd.core.acceptor import AcceptOutcome
+from paxosd.core.commands import Batch
+from paxosd.core.context import Context
+from paxosd.core.effects import (
+    INTERRUPTED,
+    NOT_LEADER,
+    REFUSALS,
+    Applied,
+    CommitRecord,
+    DecisionRecord,
+    Refusal,
+    ServeLog,
+    WriteReply,
+)
+from paxosd.core.messages import (
+    Accept,
+    Accepted,
+    CatchUp,
+    Decisions,
+    Nack,
+    Votes,
+    VotesRequest,
+)
+from paxosd.core.proposer import Proposal
+from paxosd.core.types import NOOP, Ballot, NodeId, Slot
+
+
+class Replication:
+    """The accept and learn phases of one node."""
+
+    __slots__ = ("_behind_commit", "_commit_recorded", "_context", "_pull_asked_ms", "_stamp_ms",
+                 "_stuck_since_ms", "_stuck_slot", "applied", "want_applied")  # fmt: skip
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.applied: Slot = context.learner.commit
+        """Equal to the learner's commit index between two steps."""
+        self.want_applied = False
+        self._commit_recorded: Slot = context.learner.commit
+        self._stamp_ms = 0
+        """Log time of the last batch proposed: never goes backward within a reign; between
+        reigns the applied log time sees to it."""
+        self._stuck_since_ms: float | None = None
+        self._stuck_slot: Slot = 0
+        self._pull_asked_ms = float("-inf")
+        self._behind_commit: Slot = -1
+        """The commit index at the last check for being behind a peer."""
+
+    # -- proposing
+
+    def propose_waiting(self) -> None:
+        """Put what waits into slots, while the window has room."""
+        context = self._context
+        proposer = context.proposer
+        while proposer.may_propose():
+            taken = proposer.next_entries()
+            self._stamp_ms = max(self._stamp_ms, context.wall_ms, context.machine.log_time_ms)
+            value = context.codec.encode_batch(self._stamp_ms, [w.blob for w in taken])
+            assert value != NOOP
+            batch = Batch(self._stamp_ms, [w.entry for w in taken])
+            proposal = proposer.propose(value, batch, [w.token for w in taken], context.now_ms)
+            self._send_accept(proposal)
+
+    def lead(self, proposals: list[Proposal]) -> None:
+        """A reign begins: finish what earlier ballots may have begun."""
+        context = self._context
+        # Slots up to the floor are chosen, but perhaps not known here: have them pulled. No
+        # value is accepted at this ballot below the floor, so none held here is mistaken.
+        context.learner.receive_commit(context.proposer.ballot, context.proposer.floor)
+        for proposal in proposals:
+            self._send_accept(proposal)
+
+    def _send_accept(self, proposal: Proposal) -> None:
+        """To all peers at once; this node's own acceptor takes the same path as theirs."""
+        context = self._context
+        ballot = context.proposer.ballot
+        message = Accept(ballot, proposal.slot, proposal.value, context.learner.commit)
+        for name in context.peers:
+            context.outbox.send(name, message)
+        if context.outbox.tracing:
+            context.outbox.trace(
+                "accept.sent", ballot=list(ballot), slot=proposal.slot, bytes=len(proposal.value)
+            )
+        if context.own_bit:
+            self._accept(context.node, message)
+
+    def stop(self, reason: str) -> None:
+        """The reign or campaign ends: tell the clients which requests may still commit."""
+        context = self._context
+        queued, in_flight = context.proposer.stop()
+        context.leader_reads.stop()
+        never = Refusal(NOT_LEADER, f"{REFUSALS[NOT_LEADER]} ({reason})", "")
+        maybe = Refusal(INTERRUPTED, f"{REFUSALS[INTERRUPTED]} ({reason})", "")
+        for waiting in queued:
+            context.outbox.reply(waiting.token, never)
+        for token in in_flight:
+            context.outbox.reply(token, maybe)
+
+    def retransmit(self) -> None:
+        """Send accepts again to voters whose votes have not come."""
+        context = self._context
+        proposer = context.proposer
+        if not proposer.leading:
+            return
+        due = context.now_ms - context.options.retransmit_ms
+        for proposal in proposer.open.values():
+            if proposal.sent_ms > due:
+                continue
+            proposal.sent_ms = context.now_ms
+            message = Accept(proposer.ballot, proposal.slot, proposal.value, context.learner.commit)
+            voted = context.learner.voted(proposal.slot, proposer.ballot)
+            for name, bit in context.options.quorums.bit.items():
+                if not voted & bit and name != context.node:
+                    context.outbox.send(name, message)
+
+    # -- accepting
+
+    def receive_accept(self, sender: NodeId, message: Accept) -> bool:
+        """True if the sender leads at or above every promise made here."""
+        context = self._context
+        if context.outbox.tracing:
+            context.outbox.trace(
+                "accept.received",
+                ballot=list(message.ballot),
+                slot=message.slot,
+                **{"from": sender},
+            )
+        if message.ballot < context.acceptor.promised:
+            context.outbox.send_synced(sender, Nack(message.ballot, context.acceptor.promised))
+            return False
+        if context.own_bit:
+            self._accept(sender, message)
+        context.learner.receive_commit(message.ballot, message.commit)
+        self.advance()
+        return True
+
+    def _accept(self, sender: NodeId, message: Accept) -> None:
+        context = self._context
+        outcome = context.acceptor.receive_accept(
+            message.ballot, message.slot, message.value, context.outbox.ready.persist
+        )
+        if outcome is AcceptOutcome.VOTED:
+            context.outbox.vote(message.slot, message.ballot)
+        elif outcome is AcceptOutcome.NACKED:
+            context.outbox.send_synced(sender, Nack(message.ballot, context.acceptor.promised))
+        elif outcome is AcceptOutcome.CHOSEN and sender != context.node:
+            self._serve(sender, message.slot, message.slot)
+
+    # -- learning
+
+    def receive_accepted(self, sender: NodeId, incarnation: int, message: Accepted) -> None:
+        """Count published votes; ask for what a gap in their numbers shows to be missing."""
+        context = self._context
+        learner = context.learner
+        news = False
+        for first, last in message.ranges:
+            news |= learner.receive_votes(sender, message.ballot, first, last)
+        if context.outbox.tracing:
+            context.outbox.trace(
+                "accepted.received",
+                ballot=list(message.ballot),
+                slots=[list(r) for r in message.ranges],
+                **{"from": sender},
+            )
+        if sender != context.node and learner.stream_gap(sender, incarnation, message.stream_seq):
+            self._ask_votes(sender)
+        if news:
+            self.advance()
+
+    def receive_votes(self, sender: NodeId, incarnation: int, message: Votes) -> None:
+        context = self._context
+        learner = context.learner
+        for ballot, first, last in message.votes:
+            learner.receive_votes(sender, ballot, first, last)
+        learner.stream_repaired(sender, incarnation, message.stream_seq)
+        self.advance()
+
+    def receive_votes_request(self, sender: NodeId, message: VotesRequest) -> None:
+        """Repeat votes; like every word about the acceptor's memory, only once durable."""
+        context = self._context
+        votes = context.acceptor.votes(message.from_slot)
+        context.outbox.send_synced(
+            sender, Votes(votes, context.outbox.stream_seq, context.learner.commit)
+        )
+
+    def receive_stream_mark(self, sender: NodeId, incarnation: int, seq: int) -> None:
+        """A heartbeat told how far the sender's vote stream has come."""
+        if self._context.learner.stream_lost_tail(sender, incarnation, seq):
+            self._ask_votes(sender)
+
+    def _ask_votes(self, voter: NodeId) -> None:
+        context = self._context
+        peer = context.peers[voter]
+        if context.now_ms - peer.votes_asked_ms < context.options.pull_after_ms:
+            return
+        peer.votes_asked_ms = context.now_ms
+        context.outbox.send(voter, VotesRequest(context.learner.commit + 1))
+
+    def advance(self) -> None:
+        """Apply what has become the next of the chosen prefix."""
+        context = self._context
+        learner = context.learner
+        while True:
+            found = learner.next_chosen(context.acceptor.accepted)
+            if found is None:
+                break
+            self._apply(*found)
+
+    def _apply(self, slot: Slot, ballot: Ballot, value: bytes) -> None:
+        context = self._context
+        proposal = context.proposer.close(slot)
+        ours = proposal is not None and proposal.value == value
+        batch = proposal.batch if proposal is not None and ours else None
+        if batch is None and value != NOOP:
+            try:
+                batch = context.codec.decode_batch(value)
+            except ValueError as error:
+                # The same bytes are refused alike on every node: it counts as a NOOP on all.
+                context.outbox.notice("storage.bad_value", "error", slot=slot, error=str(error))
+        results = context.machine.apply(slot, batch)
+        context.acceptor.release(slot)
+        self.applied = slot
+        if proposal is not None and proposal.tokens:
+            if ours:
+                for token, entry_results in zip(proposal.tokens, results, strict=True):
+                    context.outbox.reply(token, WriteReply(slot, entry_results))
+            else:
+                refusal = Refusal(INTERRUPTED, REFUSALS[INTERRUPTED], "")
+                for token in proposal.tokens:
+                    context.outbox.reply(token, refusal)
+        if self.want_applied:
+            context.outbox.ready.applied.append(Applied(slot, ballot, value, batch))
+        if context.outbox.tracing:
+            context.outbox.trace("applied", slot=slot, ballot=list(ballot))
+
+    def record_commit(self, *, alone: bool) -> None:
+        """Let the commit index ride along with other records, or on its own now and then."""
+        context = self._context
+        commit = context.learner.commit
+        if commit > self._commit_recorded and (alone or context.outbox.ready.persist):
+            self._commit_recorded = commit
+            context.outbox.persist(CommitRecord(commit))
+
+    # -- catching up
+
+    def receive_catch_up(self, sender: NodeId, message: CatchUp) -> None:
+        self._serve(sender, message.from_slot, message.to_slot)
+
+    def _serve(self, to: NodeId, first: Slot, last: Slot) -> None:
+        context = self._context
+        top = min(last, context.learner.commit, first + context.options.catch_up_slots_max - 1)
+        if first <= top:
+            context.outbox.ready.serves.append(ServeLog(to, first, top, context.learner.commit))
+
+    def receive_decisions(self, sender: NodeId, message: Decisions) -> None:
+        context = self._context
+        for slot, ballot, value in context.learner.receive_decisions(message):
+            held = context.acceptor.accepted.get(slot)
+            if held is None or held[1] != value:
+                context.outbox.persist(DecisionRecord(slot, ballot, value))
+        self.advance()
+        self._pull_asked_ms = float("-inf")
+        if message.commit > context.learner.commit + len(message.values):
+            self._pull(context.learner.commit + 1, message.commit, sender)
+
+    def check_missing(self) -> None:
+        """Pull the values of slots known to be chosen, if they do not come by themselves."""
+        context = self._context
+        missing = context.learner.missing()
+        if missing is None:
+            self._stuck_since_ms = None
+            return
+        if self._stuck_since_ms is None or missing[0] != self._stuck_slot:
+            self._stuck_since_ms = context.now_ms
+            self._stuck_slot = missing[0]
+        span = missing[1] - missing[0]
+        waited_ms = context.now_ms - self._stuck_since_ms
+        if waited_ms >= context.options.pull_after_ms or span > context.options.window_slots_max:
+            self._pull(missing[0], missing[1], None)
+
+    def check_behind(self) -> None:
+        """Once a heartbeat: pull if a peer knows more and this node stands still."""
+        context = self._context
+        commit = context.learner.commit
+        stood_still = commit == self._behind_commit
+        self._behind_commit = commit
+        top = max((peer.commit for peer in context.peers.values()), default=0)
+        if top > commit and stood_still:
+            self._pull(commit + 1, top, None)
+
+    def _pull(self, first: Slot, last: Slot, source: NodeId | None) -> None:
+        context = self._context
+        if context.now_ms - self._pull_asked_ms < context.options.retransmit_ms:
+            return
+        if source is None:
+            able = [name for name, peer in context.peers.items() if peer.commit >= first]
+            if not able:
+                return
+            source = context.rng.choice(able)
+        self._pull_asked_ms = context.now_ms
+        last = min(last, first + context.options.catch_up_slots_max - 1)
+        context.outbox.send(source, CatchUp(first, last))
+        if context.outbox.tracing:
+            context.outbox.trace("catchup.sent", slots=[first, last], to=source)

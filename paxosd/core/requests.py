@@ -1,0 +1,128 @@
+"""Every message between a client and a daemon: one immutable class each.
+
+Client → daemon (DEALER → ROUTER, one payload frame each) and back. ``request_id`` is the
+client's own number, echoed in the answer; a reply is matched by it and by nothing else.
+
+    WriteRequest(request_id, entry)        → WriteAnswer | RefusalAnswer
+    ReadRequest(request_id, mode, queries) → ReadAnswer  | RefusalAnswer
+    HistoryRequest(…)                      → HistoryAnswer | RefusalAnswer
+    AdminRequest(request_id, verb, args)   → AdminAnswer | RefusalAnswer
+
+Writes go to the leader; every other request is answered by any node.
+"""
+
+from typing import Any, NamedTuple
+
+from paxosd.core.commands import Change, KeyValue, Result
+from paxosd.core.types import Slot
+
+LINEARIZABLE = 0
+"""A read that sees every write acknowledged before it began (read-index)."""
+STALE = 1
+"""A local read: the answer carries the applied slot and its age."""
+
+GET = 1
+RANGE = 2
+
+
+class WriteRequest(NamedTuple):
+    """``entry`` is an encoded :class:`~paxosd.core.commands.Entry`, kept opaque on its way."""
+
+    request_id: int
+    entry: bytes
+
+
+class ReadRequest(NamedTuple):
+    """``queries`` is a list of ``[GET, key]`` and
+    ``[RANGE, start, end, limit, reverse, keys_only]`` (end b"": no end; limit 0: none)."""
+
+    request_id: int
+    mode: int
+    queries: list[list[Any]]
+
+
+class HistoryRequest(NamedTuple):
+    """Changes of keys in ``start <= key < end`` with revisions from ``from_revision`` on.
+
+    For one key alone, end is ``key + b"\\0"``.
+    """
+
+    request_id: int
+    start: bytes
+    end: bytes
+    from_revision: int
+    limit_bytes: int
+
+
+class AdminRequest(NamedTuple):
+    """``verb`` is one of the admin verbs (``status``, ``fault_add``, …); args by name."""
+
+    request_id: int
+    verb: str
+    args: dict[str, Any]
+
+
+class WriteAnswer(NamedTuple):
+    """One result per command of the entry, in order; ``slot`` holds the entry."""
+
+    request_id: int
+    slot: Slot
+    results: list[Result]
+
+
+class RangePage(NamedTuple):
+    """One page of a scan. ``more`` is the key to start the next page from, None at the end.
+    ``count`` is how many rows this page has. With keys_only every value is b""."""
+
+    rows: list[KeyValue]
+    more: bytes | None
+
+
+class ReadAnswer(NamedTuple):
+    """One result per query: ``KeyValue | None`` for GET, :class:`RangePage` for RANGE.
+
+    ``applied``: the slot that the answer reflects; ``revision``: the store's there; ``age_ms``:
+    for a stale read, the time since this node last knew itself up to date with a leader
+    (-1: never since its start); 0 for a linearizable one.
+    """
+
+    request_id: int
+    applied: Slot
+    revision: int
+    age_ms: int
+    results: list[Any]
+
+
+class HistoryAnswer(NamedTuple):
+    """Changes in order, complete from the asked revision up to ``next_revision`` (exclusive),
+    where the next page starts. ``revision`` is the node's newest; caught up when
+    ``next_revision > revision``."""
+
+    request_id: int
+    changes: list[Change]
+    next_revision: int
+    revision: int
+
+
+class AdminAnswer(NamedTuple):
+    """``body`` holds plain values by name; its shape is documented with each verb."""
+
+    request_id: int
+    body: dict[str, Any]
+
+
+class RefusalAnswer(NamedTuple):
+    """``code`` is one of :data:`paxosd.core.effects.REFUSALS`; ``leader`` and its client
+    endpoint are "" where unknown; ``detail`` is a number where the code has one (COMPACTED:
+    the first revision that is still there)."""
+
+    request_id: int
+    code: str
+    message: str
+    leader: str
+    leader_endpoint: str
+    detail: int
+
+
+ClientMessage = WriteRequest | ReadRequest | HistoryRequest | AdminRequest
+ServerMessage = WriteAnswer | ReadAnswer | HistoryAnswer | AdminAnswer | RefusalAnswer

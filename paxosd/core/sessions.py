@@ -1,0 +1,189 @@
+"""The session table: every command of a client is applied once, however often it arrives.
+
+It is part of the replicated state: a function of the decided log alone, the same on every node.
+
+What becomes of ``(session, seq)`` when it arrives in a decided entry:
+
+    no such session (never opened, closed, expired)  → SESSION_UNKNOWN
+    seq <= acked                                     → FORGOTTEN   the client has the reply
+    seq > acked + window_max                         → WINDOW      not applied; may come again
+    a reply is kept for seq                          → that reply  FENCED, if it was fenced
+    otherwise                                        → applied, and the reply is kept
+
+The last holds also when a higher seq came first: frames of one client may overtake each other.
+
+- ``acked`` only grows. Replies are kept until it passes them, so a session keeps replies for at
+  most ``window_max`` seqs (plus the rest of one entry that is acknowledged in part).
+- A fence of an unapplied seq is kept as the reply FENCED of that seq: a late arrival finds it
+  like any other reply, and it is pruned like any other.
+- Sessions stand in order of last use, in log time. They expire when log time has left them
+  behind by more than ``ttl_ms``; expiry, eviction and ids depend on the log only.
+- The limits decide what is applied: they must be the same on every node of a cluster.
+"""
+
+from bisect import bisect_left
+from collections import OrderedDict
+from typing import NamedTuple
+
+from paxosd.core.commands import Result, Status
+from paxosd.core.types import Slot
+
+_OK = int(Status.OK)
+_COMMITTED = int(Status.COMMITTED)
+SESSION_UNKNOWN_RESULT: Result = (int(Status.SESSION_UNKNOWN), 0, None)
+FENCED_RESULT: Result = (int(Status.FENCED), 0, None)
+FORGOTTEN_RESULT: Result = (int(Status.FORGOTTEN), 0, None)
+WINDOW_RESULT: Result = (int(Status.WINDOW), 0, None)
+SESSIONS_FULL_RESULT: Result = (int(Status.SESSIONS_FULL), 0, None)
+CLOSED_RESULT: Result = (_OK, 0, None)
+
+
+class SessionLimits(NamedTuple):
+    """Bounds of the table. Every node of a cluster must use the same."""
+
+    sessions_max: int = 10_000
+    session_ttl_ms: int = 3_600_000
+    """A session unused for longer than this, in log time, is gone."""
+    session_idle_evict_ms: int = 60_000
+    """A full table makes room by dropping its longest unused session, if idle for this long."""
+    session_window_max: int = 8192
+    """How far a seq may be above ``acked``."""
+
+
+class Session:
+    """One client's memory. Its owner, :class:`Sessions`, keeps it in order of last use."""
+
+    __slots__ = ("acked", "chunks", "last_ms", "max_seq")
+
+    def __init__(self, now_ms: int) -> None:
+        self.last_ms = now_ms
+        self.acked = 0
+        self.max_seq = 0
+        """Every seq above it is new: nothing is kept for it, and nothing forgotten. >= acked."""
+        self.chunks: list[tuple[int, Slot, list[Result]]] = []
+        """``(first_seq, slot, results)``: replies to consecutive seqs. Sorted, no overlaps."""
+
+    def acknowledge(self, acked: int) -> None:
+        """Forget the replies up to ``acked``, which is above the present mark."""
+        self.acked = acked
+        self.max_seq = max(self.max_seq, acked)
+        done = 0
+        for first_seq, _, results in self.chunks:
+            if first_seq + len(results) - 1 > acked:
+                break
+            done += 1
+        if done:
+            del self.chunks[:done]
+
+    def keep(self, first_seq: int, slot: Slot, results: list[Result]) -> None:
+        """Keep replies to seqs from ``first_seq`` on, all of them above ``max_seq``."""
+        self.chunks.append((first_seq, slot, results))
+        self.max_seq = first_seq + len(results) - 1
+
+    def keep_late(self, seq: int, slot: Slot, result: Result) -> None:
+        """Keep the reply to one seq that has none yet, in its place."""
+        # A one-tuple sorts before every chunk that starts at the same seq.
+        self.chunks.insert(bisect_left(self.chunks, (seq,)), (seq, slot, [result]))
+        self.max_seq = max(self.max_seq, seq)
+
+    def find(self, seq: int) -> tuple[Slot, Result] | None:
+        """The kept reply to ``seq`` and the slot that it comes from."""
+        place = bisect_left(self.chunks, (seq + 1,)) - 1
+        if place >= 0:
+            first_seq, slot, results = self.chunks[place]
+            if seq - first_seq < len(results):
+                return slot, results[seq - first_seq]
+        return None
+
+
+class Sessions:
+    """All sessions, in order of last use. Times are log time in ms, and never go backward."""
+
+    __slots__ = ("_expiry_due_ms", "limits", "next_id", "table")
+
+    def __init__(self, limits: SessionLimits) -> None:
+        self.limits = limits
+        self.next_id = 1
+        self.table: OrderedDict[int, Session] = OrderedDict()
+        # No session can expire before log time passes this. A lower bound, so that the check
+        # on every slot is one comparison.
+        self._expiry_due_ms = limits.session_ttl_ms
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def expire(self, now_ms: int) -> None:
+        """Drop every session last used more than ``session_ttl_ms`` ago."""
+        if now_ms <= self._expiry_due_ms:
+            return
+        ttl_ms = self.limits.session_ttl_ms
+        while self.table:
+            oldest = next(iter(self.table.values()))
+            if now_ms - oldest.last_ms <= ttl_ms:
+                self._expiry_due_ms = oldest.last_ms + ttl_ms
+                return
+            self.table.popitem(last=False)
+        self._expiry_due_ms = now_ms + ttl_ms
+
+    def use(self, session_id: int, acked: int, now_ms: int) -> Session | None:
+        """The session that an entry names, touched and acknowledged; None if unknown."""
+        session = self.table.get(session_id)
+        if session is None:
+            return None
+        if session.last_ms != now_ms:
+            session.last_ms = now_ms
+            self.table.move_to_end(session_id)
+        if acked > session.acked:
+            session.acknowledge(acked)
+        return session
+
+    def open(self, now_ms: int) -> Result:
+        """OPEN: ``(OK, 0, session id)``, or SESSIONS_FULL."""
+        if len(self.table) >= self.limits.sessions_max:
+            oldest = next(iter(self.table.values()), None)
+            if oldest is None or now_ms - oldest.last_ms < self.limits.session_idle_evict_ms:
+                return SESSIONS_FULL_RESULT
+            self.table.popitem(last=False)
+        session_id = self.next_id
+        self.next_id += 1
+        self.table[session_id] = Session(now_ms)
+        return (_OK, 0, session_id)
+
+    def close(self, session_id: int) -> Result:
+        """CLOSE of a session that exists."""
+        del self.table[session_id]
+        return CLOSED_RESULT
+
+    def refuse(self, session: Session, seq: int) -> Result | None:
+        """The reply to a seq outside what the session can keep; None if it is inside."""
+        if seq <= session.acked:
+            return FORGOTTEN_RESULT
+        if seq - session.acked > self.limits.session_window_max:
+            return WINDOW_RESULT
+        return None
+
+    def fence(self, slot: Slot, session_id: int, seq: int) -> Result:
+        """FENCE: what became of ``(session_id, seq)``; from now on it is never applied anew.
+
+        COMMITTED with ``(slot, result)``, FENCED, FORGOTTEN or SESSION_UNKNOWN. WINDOW: the seq
+        is so far ahead that it could not be applied now, and it was not fenced.
+        """
+        session = self.table.get(session_id)
+        if session is None:
+            return SESSION_UNKNOWN_RESULT
+        refused = self.refuse(session, seq)
+        if refused is not None:
+            return refused
+        kept = session.find(seq)
+        if kept is None:
+            session.keep_late(seq, slot, FENCED_RESULT)
+            return FENCED_RESULT
+        return FENCED_RESULT if kept[1] == FENCED_RESULT else (_COMMITTED, 0, kept)
+
+    def fingerprint(self) -> bytes:
+        """Every field of every session in order: equal bytes if and only if equal tables."""
+        rows = [
+            (session_id, session.last_ms, session.acked, session.max_seq, session.chunks)
+            for session_id, session in self.table.items()
+        ]
+        return repr((self.next_id, rows)).encode()

@@ -1,0 +1,32 @@
+"""The nouns of the protocol: who, which attempt, which place in the log.
+
+Source: Lamport, "Paxos Made Simple" (2001), section 2: proposals carry totally ordered,
+never repeated numbers, here a :class:`Ballot`; section 3: one instance per place in the
+log, here a :data:`Slot`, counted from 1.
+"""
+
+from typing import NamedTuple
+
+NodeId = str
+"""A daemon's name, for example ``n1``. Unique in its cluster."""
+
+Slot = int
+"""A place in the log, counted from 1. Slot 0 stands for "before the first"."""
+
+
+class Ballot(NamedTuple):
+    """The number of one attempt to lead: ordered by round, ties broken by node name.
+
+    Invariant: a node persists a promise of its own ballot before first use, so that no
+    restart can ever reuse one.
+    """
+
+    round: int
+    node: NodeId
+
+
+NULL_BALLOT = Ballot(0, "")
+"""Below every real ballot. Compare with this, never with ``None``."""
+
+NOOP = b""
+"""The value that fills a hole in the log: no commands. Every other value is non-empty."""

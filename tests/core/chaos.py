@@ -1,0 +1,180 @@
+"""Clients and faults for the in-memory cluster: what is promised to clients, checked.
+
+Each client counts its own key up, one write at a time, with retries of the same seq; readers
+read any key on any node. Checked: an acknowledged write is there at the end, each write was
+applied once, no linearizable read is older than what was acknowledged before it began.
+"""
+
+from paxosd.core.commands import OPEN, PUT, Entry
+from paxosd.core.effects import ReadReady, WriteReply
+from tests.core.cluster import Cluster
+
+
+class CountingClient:
+    """Writes 1, 2, 3, … to its own key; never goes on before the last write is acknowledged."""
+
+    def __init__(self, cluster, key):
+        self.cluster, self.key = cluster, key
+        self.session = 0
+        self.value = 0
+        self.acked = 0
+        self.token = None
+        self.stopped = False
+        self.attempt()
+
+    def attempt(self):
+        if self.stopped:
+            return
+        cluster = self.cluster
+        up = cluster.up()
+        name = cluster.leader() or (cluster.rng.choice(up).name if up else "")
+        if name:
+            if self.session == 0:
+                entry = Entry(0, 1, 0, [[OPEN]])
+            else:
+                seq = self.acked + 1
+                entry = Entry(self.session, seq, seq - 1, [[PUT, self.key, b"%d" % seq]])
+            self.token = cluster.submit(name, entry)
+        token = self.token
+        cluster.at(cluster.rng.uniform(200, 500), lambda: self.timeout(token))
+
+    def timeout(self, token):
+        if self.token == token:
+            self.attempt()
+
+    def on_reply(self, token, reply):
+        if token != self.token:
+            return
+        self.token = None
+        if isinstance(reply, WriteReply):
+            if self.session == 0:
+                self.session = reply.results[0][2]
+            else:
+                assert isinstance(reply.results[0], int), reply
+                self.acked += 1
+            self.cluster.at(self.cluster.rng.uniform(0, 5), self.attempt)
+        else:
+            self.cluster.at(self.cluster.rng.uniform(5, 50), self.attempt)
+
+
+class Reader:
+    """Reads a random client's key on a random node, one read at a time."""
+
+    def __init__(self, cluster, clients):
+        self.cluster, self.clients = cluster, clients
+        self.token, self.served = None, 0
+        self.stopped = False
+        self.attempt()
+
+    def attempt(self):
+        up = self.cluster.up()
+        if self.stopped:
+            return
+        if up:
+            member = self.cluster.rng.choice(up)
+            self.client = self.cluster.rng.choice(self.clients)
+            self.name, self.floor = member.name, self.client.acked
+            self.node = member.node
+            self.token = self.cluster.read(member.name)
+        token = self.token
+        self.cluster.at(self.cluster.rng.uniform(300, 900), lambda: self.timeout(token))
+
+    def timeout(self, token):
+        if self.token == token:
+            self.attempt()
+
+    def on_reply(self, token, reply):
+        if token != self.token:
+            return
+        self.token = None
+        if not isinstance(reply, tuple) or not isinstance(reply[0], ReadReady):
+            return self.cluster.at(20, self.attempt)
+        found = self.cluster.members[self.name].machine.query([[1, self.client.key]], 1 << 20)[0]
+        seen = int(found.value) if found is not None else 0
+        assert seen >= self.floor, f"stale read on {self.name}: {seen} < {self.floor}"
+        self.served += 1
+        self.cluster.at(self.cluster.rng.uniform(0, 5), self.attempt)
+
+
+def nemesis(cluster, until_ms):
+    """Crash, restart, cut and heal at random until the time is over; then heal all."""
+    rng = cluster.rng
+    names = list(cluster.members)
+
+    def act():
+        if cluster.now >= until_ms:
+            cluster.heal()
+            cluster.loss = cluster.duplicate = 0.0
+            for member in cluster.members.values():
+                if member.node is None:
+                    cluster.start(member.name)
+            return
+        choice = rng.random()
+        name = rng.choice(names)
+        if choice < 0.25:
+            cluster.crash(name)
+        elif choice < 0.30:
+            for each in names:
+                cluster.crash(each)
+        elif choice < 0.55:
+            for member in cluster.members.values():
+                if member.node is None:
+                    cluster.start(member.name)
+        elif choice < 0.65:
+            cluster.isolate(name)
+        elif choice < 0.80:
+            cluster.block((name, rng.choice(names)))
+        else:
+            cluster.heal()
+        cluster.at(rng.uniform(20, 900), act)
+
+    act()
+
+
+def run_chaos(seed, *, size=3, duration_ms=15_000, options=None):
+    """One whole run; raises AssertionError on any violation. Returns the cluster."""
+    cluster = Cluster(size, seed, options=options)
+    rng = cluster.rng
+    cluster.loss = rng.choice([0.0, 0.01, 0.1])
+    cluster.duplicate = rng.choice([0.0, 0.05])
+    cluster.delay_ms = rng.choice([(0.2, 2.0), (0.2, 20.0), (1.0, 80.0)])
+    cluster.sync_ms = rng.choice([(0.1, 2.0), (1.0, 40.0)])
+    clients = [CountingClient(cluster, b"c%d" % i) for i in range(4)]
+    readers = [Reader(cluster, clients) for _ in range(3)]
+
+    def on_reply(token, reply):
+        for each in (*clients, *readers):
+            each.on_reply(token, reply)
+
+    cluster.on_reply = on_reply
+    nemesis(cluster, duration_ms)
+    cluster.run(duration_ms + 1)
+    finish(cluster, clients, readers)
+    return cluster
+
+
+def finish(cluster, clients, readers):
+    """The liveness phase: all is healed, so every client and reader goes on within a bound."""
+    before = [client.acked for client in clients]
+    served = [reader.served for reader in readers]
+    cluster.run_until(
+        lambda: (
+            all(c.acked > b + 1 for c, b in zip(clients, before, strict=True))
+            and all(r.served > s + 1 for r, s in zip(readers, served, strict=True))
+        ),
+        limit_ms=30_000,
+    )
+    for each in (*clients, *readers):
+        each.stopped = True
+    cluster.run_until(lambda: len({m.node.applied for m in cluster.up()}) == 1, 30_000)
+    cluster.run(1000)
+    cluster.check_equal()
+    assert len({m.node.applied for m in cluster.up()}) == 1
+    for client in clients:
+        for member in cluster.up():
+            found = member.machine.query([[1, client.key]], 1 << 20)[0]
+            assert found is not None
+            value, version = int(found.value), found.version
+            assert value >= client.acked, "an acknowledged write is lost"
+            assert value <= client.acked + 1
+            assert version == value, "a write was applied twice"

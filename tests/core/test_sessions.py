@@ -1,0 +1,200 @@
+"""The session table: once only, in any order, bounded, and expired by log time alone."""
+
+from paxosd.core.commands import CLOSE, FENCE, OPEN, PUT, Batch, Entry, Status
+from paxosd.core.machine import Machine, MachineLimits
+from paxosd.core.sessions import SessionLimits
+
+FENCED = (Status.FENCED, 0, None)
+FORGOTTEN = (Status.FORGOTTEN, 0, None)
+UNKNOWN = (Status.SESSION_UNKNOWN, 0, None)
+WINDOW = (Status.WINDOW, 0, None)
+FULL = (Status.SESSIONS_FULL, 0, None)
+
+
+class Log:
+    """A machine fed entry by entry, one slot each."""
+
+    def __init__(self, **limits):
+        self.machine = Machine(MachineLimits(sessions=SessionLimits(**limits)))
+        self.now_ms = 1000
+
+    def entry(self, session, first_seq, *commands, acked=0):
+        batch = Batch(self.now_ms, [Entry(session, first_seq, acked, list(commands))])
+        return self.machine.apply(self.machine.applied + 1, batch)[0]
+
+    def open(self):
+        return self.entry(0, 1, [OPEN])[0]
+
+    def put(self, session, seq, key=b"k", acked=0):
+        return self.entry(session, seq, [PUT, key, b"%d" % seq], acked=acked)[0]
+
+    def fence(self, session, seq):
+        return self.entry(0, 1, [FENCE, session, seq])[0]
+
+
+class TestExactlyOnce:
+    def test_ids_count_from_1(self):
+        log = Log()
+        assert [log.open(), log.open()] == [(Status.OK, 0, 1), (Status.OK, 0, 2)]
+
+    def test_a_repeated_entry_gets_its_first_results(self):
+        log = Log()
+        log.open()
+        puts = [[PUT, b"a", b"1"], [PUT, b"b", b"2"]]
+        assert log.entry(1, 1, *puts) == [1, 2]
+        assert log.entry(1, 1, *puts) == [1, 2]
+        assert log.machine.revision == 2
+
+    def test_a_lower_seq_that_comes_late_is_applied_once(self):
+        log = Log()
+        log.open()
+        assert log.put(1, 5) == 1
+        assert log.put(1, 2) == 2
+        assert log.put(1, 2) == 2
+        assert log.put(1, 5) == 1
+        assert log.put(1, 3) == 3
+        assert log.machine.store.get(b"k").value == b"3"
+
+    def test_an_entry_half_of_which_was_applied(self):
+        log = Log()
+        log.open()
+        assert log.entry(1, 2, [PUT, b"b", b""], [PUT, b"c", b""]) == [1, 2]
+        four = [[PUT, key, b""] for key in (b"a", b"b", b"c", b"d")]
+        assert log.entry(1, 1, *four) == [3, 1, 2, 4]
+
+    def test_acknowledged_replies_are_forgotten_and_freed(self):
+        log = Log()
+        log.open()
+        for seq in range(1, 101):
+            log.put(1, seq, acked=max(0, seq - 10))
+        session = log.machine.sessions.table[1]
+        assert len(session.chunks) == 10
+        assert log.put(1, 90) == FORGOTTEN
+        assert log.put(1, 91) == 91
+        assert log.machine.revision == 100
+
+    def test_the_acked_mark_never_goes_back(self):
+        log = Log()
+        log.open()
+        log.put(1, 1)
+        log.put(1, 2, acked=1)
+        log.put(1, 3, acked=0)
+        assert log.put(1, 1) == FORGOTTEN
+
+    def test_a_seq_acknowledged_before_it_came_is_never_applied(self):
+        log = Log()
+        log.open()
+        assert log.entry(1, 9, acked=8) == []
+        assert log.put(1, 8) == FORGOTTEN
+        assert log.put(1, 9) == 1
+
+    def test_the_window_bounds_what_is_kept_and_the_seq_may_come_again(self):
+        log = Log(session_window_max=4)
+        log.open()
+        puts = [[PUT, b"k", b""]] * 6
+        assert log.entry(1, 1, *puts) == [1, 2, 3, 4, WINDOW, WINDOW]
+        assert log.put(1, 5, acked=1) == 5
+        assert log.put(1, 6, acked=1) == WINDOW
+        assert log.entry(1, 7, *puts[:4], acked=6) == [6, 7, 8, 9]
+
+    def test_without_a_session_nothing_is_applied(self):
+        log = Log()
+        assert log.put(7, 1) == UNKNOWN
+        assert log.put(0, 1) == UNKNOWN
+        assert log.machine.revision == 0
+
+
+class TestClose:
+    def test_what_follows_the_close_is_not_applied(self):
+        log = Log()
+        log.open()
+        entry = [[PUT, b"a", b""], [CLOSE], [PUT, b"b", b""], [PUT, b"c", b""]]
+        assert log.entry(1, 1, *entry) == [1, (Status.OK, 0, None), UNKNOWN, UNKNOWN]
+        assert log.entry(1, 1, *entry) == [UNKNOWN] * 4
+        assert log.machine.revision == 1
+
+    def test_close_in_an_entry_that_comes_late(self):
+        log = Log()
+        log.open()
+        log.put(1, 9)
+        assert log.entry(1, 1, [CLOSE], [PUT, b"a", b""]) == [(Status.OK, 0, None), UNKNOWN]
+        assert log.open() == (Status.OK, 0, 2)  # an id is never used again
+
+
+class TestFence:
+    def test_of_an_applied_seq_tells_slot_and_result(self):
+        log = Log()
+        log.open()
+        log.put(1, 1)
+        assert log.fence(1, 1) == (Status.COMMITTED, 0, (2, 1))
+
+    def test_of_an_unapplied_seq_forbids_it_for_ever(self):
+        log = Log()
+        log.open()
+        log.put(1, 1)
+        assert log.fence(1, 3) == FENCED
+        assert log.entry(1, 2, *[[PUT, b"k", b""]] * 3) == [2, FENCED, 3]
+        assert log.put(1, 3) == FENCED
+        assert log.fence(1, 3) == FENCED
+        assert log.machine.revision == 3
+
+    def test_of_a_seq_above_all_others_does_not_hide_the_lower_ones(self):
+        log = Log()
+        log.open()
+        assert log.fence(1, 5) == FENCED
+        assert log.put(1, 4) == 1
+        assert log.put(1, 5) == FENCED
+        assert log.put(1, 6) == 2
+
+    def test_of_an_unknown_session_a_forgotten_seq_and_one_out_of_reach(self):
+        log = Log(session_window_max=10)
+        assert log.fence(1, 1) == UNKNOWN
+        log.open()
+        log.put(1, 3, acked=2)
+        assert log.fence(1, 2) == FORGOTTEN
+        assert log.fence(1, 13) == WINDOW
+        assert log.fence(1, 12) == FENCED
+        assert log.fence(1, 0) == (Status.MALFORMED, 0, None)
+
+    def test_fences_are_pruned_with_the_replies(self):
+        log = Log()
+        log.open()
+        log.fence(1, 1)
+        log.put(1, 3, acked=2)
+        assert len(log.machine.sessions.table[1].chunks) == 1
+
+
+class TestExpiry:
+    def test_by_log_time_and_only_when_unused(self):
+        log = Log(session_ttl_ms=100)
+        log.open()
+        log.open()
+        log.now_ms += 100
+        assert log.put(1, 1) == 1
+        log.now_ms += 1
+        assert log.put(2, 1) == UNKNOWN
+        log.now_ms += 99
+        assert log.put(1, 2) == 2
+        log.now_ms += 101
+        assert log.put(1, 3) == UNKNOWN
+
+    def test_log_time_does_not_go_back(self):
+        log = Log(session_ttl_ms=100)
+        log.open()
+        log.now_ms -= 500
+        log.open()
+        assert log.machine.log_time_ms == 1000
+        log.now_ms += 600
+        assert log.put(2, 1) == 1
+
+    def test_a_full_table_drops_its_longest_unused_session_only_if_idle(self):
+        log = Log(sessions_max=2, session_idle_evict_ms=60)
+        log.open()
+        log.now_ms += 10
+        log.open()
+        log.now_ms += 49
+        assert log.open() == FULL
+        log.put(1, 1)  # now session 2 is the longest unused
+        log.now_ms += 11
+        assert log.open() == (Status.OK, 0, 3)
+        assert list(log.machine.sessions.table) == [1, 3]
