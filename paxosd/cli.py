@@ -1,0 +1,141 @@
+"""The command line of ``paxosd``: one node in the foreground, or a whole cluster with ``dev``.
+
+Signals are the business of who runs: :mod:`paxosd.daemon`, :mod:`paxosd.dev_supervisor`.
+Exit codes: :mod:`paxosd.exits`. An error that was foreseen is one line on standard error; one
+that was not keeps its traceback.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from paxosd import __version__, exits
+from paxosd.config import Config, ConfigError, load
+from paxosd.durations import parse_duration_ms
+
+_EPILOG = "Start with: paxosd dev"
+
+
+@click.group(invoke_without_command=True, epilog=_EPILOG)
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    envvar="PAXOSD_CONFIG",
+    metavar="FILE",
+    help="Run one node with this TOML file. Also: PAXOSD_CONFIG.",
+)
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Override a setting, for example --set log.level=debug. May be repeated.",
+)
+@click.option("--check-config", is_flag=True, help="Check, print what is in effect, and exit.")
+@click.version_option(__version__, "--version", message="paxosd %(version)s")
+@click.pass_context
+def cli(
+    context: click.Context, config_path: Path | None, overrides: tuple[str, ...], check_config: bool
+) -> None:
+    """A replicated, durable key-value daemon on Paxos and ZeroMQ."""
+    if context.invoked_subcommand is not None:
+        if config_path is not None and context.get_parameter_source("config_path") == (
+            click.core.ParameterSource.COMMANDLINE
+        ):
+            raise click.UsageError("--config runs one node; dev writes its own configuration")
+        return
+    if config_path is None and not overrides:
+        raise click.UsageError("give --config FILE to run a node, or try: paxosd dev")
+    try:
+        config = load(config_path, overrides)
+        if check_config:
+            from paxosd.config_show import show  # noqa: PLC0415 - only here
+
+            click.echo(show(config))
+            return
+        code = _run(config)
+    except Exception as error:
+        code = _explain(error)
+        if code == exits.FAILED:
+            raise
+    context.exit(code)
+
+
+def _run(config: Config) -> int:
+    if config.log.file and sys.stderr.isatty():
+        click.echo(
+            f"paxosd: {config.node.name} logs to {config.log.file} (here instead: --set log.file=)",
+            err=True,
+        )
+    from paxosd.daemon import run  # noqa: PLC0415 - not for --help, --check-config and dev
+
+    return run(config)
+
+
+def _explain(error: Exception) -> int:
+    code = exits.code_of(error)
+    if isinstance(error, ConfigError) and len(error.problems) != 1:
+        click.echo("paxosd: the configuration cannot be used:", err=True)
+        for problem in error.problems:
+            click.echo(f"  {problem}", err=True)
+    elif code != exits.FAILED:
+        click.echo(f"paxosd: {error}", err=True)
+    return code
+
+
+def _restart_after(_context: click.Context, _option: click.Parameter, text: str) -> int | None:
+    """``never`` or a duration; milliseconds, or None for never."""
+    if text == "never":
+        return None
+    try:
+        return parse_duration_ms(text)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}, and not never") from None
+
+
+@cli.command()
+@click.option("--nodes", type=click.IntRange(1, 7), help="How many nodes (default 3).")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    default="paxos-data",
+    show_default=True,
+    help="Where data, logs and configuration files are kept.",
+)
+@click.option(
+    "--base-port",
+    type=click.IntRange(1, 65_000),
+    help="P: node i listens on P+10i (clients), P+10i+1 (peers), P+10i+2 (events); default 7400.",
+)
+@click.option(
+    "--restart-after",
+    callback=_restart_after,
+    default="5s",
+    show_default=True,
+    metavar="DURATION|never",
+    help="Start a node that died again after this.",
+)
+@click.pass_context
+def dev(
+    context: click.Context,
+    nodes: int | None,
+    data_dir: Path,
+    base_port: int | None,
+    restart_after: int | None,
+) -> None:
+    """Run a whole cluster in this terminal; one Ctrl-C ends it.
+
+    Node files (n1.toml, …) lie in the data directory and are kept when they are there: edit
+    them, and start again. --nodes and --base-port matter on the first start only.
+    """
+    from paxosd.dev import run_dev  # noqa: PLC0415 - a node does not need it
+
+    try:
+        code = run_dev(data_dir, nodes, base_port, restart_after)
+    except Exception as error:
+        code = _explain(error)
+        if code == exits.FAILED:
+            raise
+    context.exit(code)

@@ -1,0 +1,174 @@
+import sys
+import types
+
+import pytest
+from click.testing import CliRunner
+
+from paxosd import exits
+from paxosd.cli import cli
+from paxosd.config import ConfigError
+
+MINIMAL = """
+[cluster]
+id = "c1"
+[cluster.members.n1]
+peer = "tcp://127.0.0.1:7411"
+client = "tcp://127.0.0.1:7410"
+events = "tcp://127.0.0.1:7412"
+[node]
+name = "n1"
+data_dir = "data"
+"""
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    for name in list(__import__("os").environ):
+        if name.startswith("PAXOSD_"):
+            monkeypatch.delenv(name)
+    path = tmp_path / "n1.toml"
+    path.write_text(MINIMAL)
+    return str(path)
+
+
+@pytest.fixture
+def daemon(monkeypatch):
+    """A stand-in for paxosd.daemon; ``outcome`` is returned or raised by its run."""
+    module = types.ModuleType("paxosd.daemon")
+    module.seen = []
+    module.outcome = 0
+
+    def run(config):
+        module.seen.append(config)
+        if isinstance(module.outcome, BaseException):
+            raise module.outcome
+        return module.outcome
+
+    module.run = run
+    monkeypatch.setitem(sys.modules, "paxosd.daemon", module)
+    return module
+
+
+def call(*args):
+    return CliRunner().invoke(cli, args)
+
+
+class StorageError(Exception):
+    pass
+
+
+class CorruptionError(StorageError):
+    pass
+
+
+class BindError(Exception):
+    pass
+
+
+class DataDirLocked(Exception):  # noqa: N818 - named as the daemon's is
+    pass
+
+
+class IdentityError(Exception):
+    pass
+
+
+class TestNode:
+    def test_it_runs_with_the_effective_configuration(self, file, daemon):
+        result = call("--config", file, "--set", "log.level=debug")
+        assert result.exit_code == 0
+        assert daemon.seen[0].log.level == "debug"
+
+    def test_the_file_may_come_from_the_environment(self, file, daemon, monkeypatch):
+        monkeypatch.setenv("PAXOSD_CONFIG", file)
+        assert call().exit_code == 0
+        assert daemon.seen[0].node.name == "n1"
+
+    def test_the_daemons_code_is_the_exit_code(self, file, daemon):
+        daemon.outcome = 74
+        assert call("--config", file).exit_code == 74
+
+    @pytest.mark.parametrize(
+        ("error", "code"),
+        [
+            (ConfigError(["bad"]), 78),
+            (IdentityError("bad"), 78),
+            (BindError("bad"), 69),
+            (DataDirLocked("bad"), 69),
+            (StorageError("bad"), 74),
+            (CorruptionError("bad"), 74),
+            (PermissionError("bad"), 77),
+        ],
+    )
+    def test_a_foreseen_error_is_one_line_and_its_code(self, file, daemon, error, code):
+        daemon.outcome = error
+        result = call("--config", file)
+        assert result.exit_code == code
+        assert result.stderr == "paxosd: bad\n"
+
+    def test_an_unforeseen_error_keeps_its_traceback(self, file, daemon):
+        daemon.outcome = ZeroDivisionError("what")
+        result = call("--config", file)
+        assert result.exit_code == 1
+        assert result.exception is daemon.outcome
+
+    @pytest.mark.parametrize(
+        ("module", "name", "code"),
+        [
+            ("bus", "BindError", 69),
+            ("datadir", "DataDirLocked", 69),
+            ("datadir", "IdentityError", 78),
+            ("disk", "StorageError", 74),
+            ("disk", "CorruptionError", 74),
+            ("dev", "PortsTakenError", 69),
+        ],
+    )
+    def test_the_names_that_codes_go_by_are_the_real_ones(self, module, name, code):
+        error = getattr(pytest.importorskip(f"paxosd.{module}"), name)
+        assert exits.code_of(error.__new__(error)) == code
+
+
+class TestUsage:
+    def test_nothing_to_do_is_a_usage_error_that_says_what_to_do(self, monkeypatch):
+        monkeypatch.delenv("PAXOSD_CONFIG", raising=False)
+        result = call()
+        assert result.exit_code == 2
+        assert "paxosd dev" in result.stderr
+
+    @pytest.mark.parametrize(
+        "args",
+        [["--no-such"], ["nonsense"], ["dev", "--nodes", "8"], ["dev", "--restart-after", "soon"]],
+    )
+    def test_wrong_usage(self, args):
+        assert call(*args).exit_code == 2
+
+    def test_version(self):
+        result = call("--version")
+        assert result.exit_code == 0
+        assert result.stdout.startswith("paxosd ")
+
+    @pytest.mark.parametrize("args", [["--help"], ["dev", "--help"]])
+    def test_help(self, args):
+        assert call(*args).exit_code == 0
+
+    def test_dev_takes_no_configuration_file(self, file):
+        assert call("--config", file, "dev").exit_code == 2
+
+
+class TestCheckConfig:
+    def test_a_good_one_is_printed_and_nothing_runs(self, file, daemon):
+        result = call("--config", file, "--check-config")
+        assert result.exit_code == 0
+        assert 'name = "n1"' in result.stdout
+        assert not daemon.seen
+
+    def test_a_bad_one_is_78_with_every_problem(self, file, daemon):
+        result = call("--config", file, "--check-config", "--set", "a.b=1", "--set", "log.level=x")
+        assert result.exit_code == 78
+        assert len(result.stderr.splitlines()) == 3
+        assert not result.stdout
+
+    def test_no_such_file_is_78(self, tmp_path):
+        result = call("--config", str(tmp_path / "none.toml"))
+        assert result.exit_code == 78
+        assert "there is no such file" in result.stderr
