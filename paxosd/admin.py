@@ -1,0 +1,147 @@
+"""The admin verbs: what a daemon answers about itself, and the fault directives it takes.
+
+    verb         arguments                        answer
+    status       -                                as the daemon's status has it: role, ballot, …
+    checksum     slot                             {slot, checksum: hex or "", pending}
+    fault_add    name, kind, from, to, …          {added: name}        see faults.parse_rule
+    fault_list   -                                {enabled, rules: [FaultRule.describe, …]}
+    fault_rm     name                             {removed: 1}
+    fault_clear  -                                {removed: how many}
+    fault_crash  -                                {crashing: true}
+
+``checksum``: ``pending`` while the slot is not applied yet or its checksum is being computed;
+"" without pending: no CHECKSUM command stands in that slot, or it is too long ago.
+
+A verb or an argument that does not exist is refused with the nearest one that does. The fault
+verbs that change something are FORBIDDEN unless the configuration has ``[faults] enabled``.
+Nothing here is replicated: each verb is about the one node that is asked.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+from paxosd.core.effects import FORBIDDEN, INVALID
+from paxosd.core.requests import AdminAnswer, AdminRequest, RefusalAnswer
+from paxosd.core.types import Slot
+from paxosd.faults import FaultError, FaultPlan
+from paxosd.settings import nearest
+
+SLOT_MAX = (1 << 63) - 1
+
+
+class ChecksumSource(Protocol):
+    """What of the state machine this needs; :class:`paxosd.core.machine.Machine` has it."""
+
+    applied: Slot
+
+    @property
+    def checksums(self) -> dict[Slot, str]:
+        """Slot → checksum in hex, the last few."""
+        ...
+
+    def checksum_pending(self, slot: Slot) -> bool:
+        """Whether the checksum of ``slot`` is being computed."""
+        ...
+
+
+class _Verb(NamedTuple):
+    """``arguments`` None: the verb checks them itself. ``guarded``: needs faults enabled."""
+
+    run: Callable[[Mapping[str, Any]], dict[str, Any]]
+    arguments: frozenset[str] | None
+    guarded: bool
+
+
+class _RefusedError(Exception):
+    """The arguments do not do; the text says why."""
+
+
+class Admin:
+    """Answers admin requests for one node."""
+
+    def __init__(
+        self,
+        status: Callable[[], dict[str, Any]],
+        machine: ChecksumSource,
+        plan: FaultPlan,
+        faults_enabled: bool,
+        now_ms: Callable[[], float],
+        crash: Callable[[], None],
+    ) -> None:
+        """``now_ms`` is the clock that the fault plan is used with elsewhere. ``crash`` is called
+        before the answer to ``fault_crash`` is returned: it must note the wish and return, and
+        the daemon must die once the answer is sent."""
+        self._machine = machine
+        self._plan = plan
+        self._faults_enabled = faults_enabled
+        self._now_ms = now_ms
+        self._crash = crash
+        none: frozenset[str] = frozenset()
+        self._verbs = {
+            "status": _Verb(lambda _: status(), none, False),
+            "checksum": _Verb(self._checksum, frozenset({"slot"}), False),
+            "fault_add": _Verb(self._fault_add, None, True),
+            "fault_list": _Verb(self._fault_list, none, False),
+            "fault_rm": _Verb(self._fault_rm, frozenset({"name"}), True),
+            "fault_clear": _Verb(self._fault_clear, none, True),
+            "fault_crash": _Verb(self._fault_crash, none, True),
+        }
+
+    def handle(self, request: AdminRequest) -> AdminAnswer | RefusalAnswer:
+        """Carry out one request. Never raises for what a client sent."""
+        verb = self._verbs.get(request.verb)
+        if verb is None:
+            known = nearest(request.verb, self._verbs)
+            return _refuse(request, INVALID, f'unknown verb "{request.verb}"; {known}')
+        if verb.guarded and not self._faults_enabled:
+            return _refuse(
+                request,
+                FORBIDDEN,
+                "fault directives are off on this node; [faults] enabled = true in its "
+                "configuration turns them on",
+            )
+        if verb.arguments is not None:
+            for given in request.args:
+                if given not in verb.arguments:
+                    known = nearest(given, verb.arguments) if verb.arguments else "it takes none"
+                    words = f'{request.verb}: unknown argument "{given:.40}"; {known}'
+                    return _refuse(request, INVALID, words)
+        try:
+            return AdminAnswer(request.request_id, verb.run(request.args))
+        except (_RefusedError, FaultError) as error:
+            return _refuse(request, INVALID, f"{request.verb}: {error}")
+
+    def _checksum(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        slot = args.get("slot")
+        if type(slot) is not int or not 1 <= slot <= SLOT_MAX:
+            raise _RefusedError("slot is a number from 1 up, the slot of a CHECKSUM command")
+        machine = self._machine
+        checksum = machine.checksums.get(slot, "")
+        pending = not checksum and (slot > machine.applied or machine.checksum_pending(slot))
+        return {"slot": slot, "checksum": checksum, "pending": pending}
+
+    def _fault_add(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        rule = self._plan.add_args(args, int(self._now_ms()))
+        return {"added": rule.name}
+
+    def _fault_list(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        rules = self._plan.list(int(self._now_ms()))
+        return {"enabled": self._faults_enabled, "rules": rules}
+
+    def _fault_rm(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        name = args.get("name")
+        if type(name) is not str:
+            raise _RefusedError("name is the name of a rule; fault_list shows them")
+        self._plan.remove(name, int(self._now_ms()))
+        return {"removed": 1}
+
+    def _fault_clear(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        return {"removed": self._plan.clear(int(self._now_ms()))}
+
+    def _fault_crash(self, _: Mapping[str, Any]) -> dict[str, Any]:
+        self._crash()
+        return {"crashing": True}
+
+
+def _refuse(request: AdminRequest, code: str, message: str) -> RefusalAnswer:
+    return RefusalAnswer(request.request_id, code, message, "", "", 0)

@@ -1,0 +1,31 @@
+"""Stands in for a daemon under the supervisor: says READY, then does as its word says.
+
+Run as ``python fake_node.py WORD DIRECTORY``: ``stay`` waits for SIGTERM and leaves cleanly,
+``deaf`` ignores it, ``mute`` never says READY, ``storage`` and ``fail`` exit with 74 and 1 at
+once. Each start adds a line with its pid to ``DIRECTORY/starts``.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from paxosd.notify import Notifier
+
+
+def main() -> None:
+    word, directory = sys.argv[1], Path(sys.argv[2])
+    with (directory / "starts").open("a") as starts:
+        starts.write(f"{os.getpid()}\n")
+    if word in {"storage", "fail"}:
+        print("the disk is on fire", file=sys.stderr)
+        sys.exit(74 if word == "storage" else 1)
+    signal.signal(signal.SIGINT, lambda *_: os._exit(99))  # must never be sent
+    signal.signal(signal.SIGTERM, (lambda *_: None) if word == "deaf" else lambda *_: os._exit(0))
+    if word != "mute":
+        Notifier.from_environ().ready("follower of n1")
+    while True:
+        signal.pause()
+
+
+main()

@@ -1,0 +1,140 @@
+"""Admin verbs: shapes of the answers, refusals with the nearest match, guarded directives."""
+
+import pytest
+
+from paxosd.admin import Admin
+from paxosd.core.effects import FORBIDDEN, INVALID
+from paxosd.core.requests import AdminAnswer, AdminRequest, RefusalAnswer
+from paxosd.faults import FaultPlan
+
+
+class MachineModel:
+    def __init__(self):
+        self.applied = 10
+        self.checksums = {7: "ab12"}
+
+    def checksum_pending(self, slot):
+        return slot == 9
+
+
+class Node:
+    def __init__(self, enabled=True):
+        self.now_ms = 1000.7
+        self.crashes = 0
+        self.plan = FaultPlan(nodes=("n1", "n2", "n3"))
+        self.admin = Admin(
+            lambda: {"role": "leader"},
+            MachineModel(),
+            self.plan,
+            enabled,
+            lambda: self.now_ms,
+            self.crash,
+        )
+
+    def crash(self):
+        self.crashes += 1
+
+    def ask(self, verb, **args):
+        answer = self.admin.handle(AdminRequest(4, verb, args))
+        assert answer.request_id == 4
+        return answer
+
+    def body(self, verb, **args):
+        answer = self.ask(verb, **args)
+        assert isinstance(answer, AdminAnswer), answer
+        return answer.body
+
+    def refusal(self, verb, **args):
+        answer = self.ask(verb, **args)
+        assert isinstance(answer, RefusalAnswer), answer
+        return answer
+
+
+RULE = {"name": "cut", "kind": "partition", "from": "n1", "to": "n2"}
+
+
+class TestVerbs:
+    def test_status_is_the_daemons(self):
+        assert Node().body("status") == {"role": "leader"}
+
+    @pytest.mark.parametrize(
+        ("slot", "checksum", "pending"),
+        [(7, "ab12", False), (9, "", True), (11, "", True), (8, "", False)],
+        ids=["known", "being computed", "not applied yet", "none there"],
+    )
+    def test_checksum(self, slot, checksum, pending):
+        body = Node().body("checksum", slot=slot)
+        assert body == {"slot": slot, "checksum": checksum, "pending": pending}
+
+    @pytest.mark.parametrize("slot", [None, "7", 0, -1, True, 1 << 63])
+    def test_checksum_of_no_slot_is_refused(self, slot):
+        assert Node().refusal("checksum", slot=slot).code == INVALID
+
+    @pytest.mark.parametrize(("verb", "nearest"), [("statsu", "status"), ("fault_ad", "fault_add")])
+    def test_an_unknown_verb_is_refused_with_the_nearest(self, verb, nearest):
+        refusal = Node().refusal(verb)
+        assert refusal.code == INVALID
+        assert nearest in refusal.message
+
+    def test_an_unknown_argument_is_refused_with_the_nearest(self):
+        refusal = Node().refusal("checksum", slto=3)
+        assert refusal.code == INVALID
+        assert '"slto"' in refusal.message
+        assert "slot" in refusal.message
+        assert Node().refusal("status", verbose=True).code == INVALID
+
+
+class TestFaults:
+    def test_a_rule_is_added_listed_and_removed(self):
+        node = Node()
+        assert node.body("fault_add", **RULE, for_ms=500) == {"added": "cut"}
+        listed = node.body("fault_list")
+        assert listed["enabled"] is True
+        (rule,) = listed["rules"]
+        assert (rule["name"], rule["kind"], rule["left_ms"]) == ("cut", "partition", 500)
+        assert node.body("fault_rm", name="cut") == {"removed": 1}
+        assert node.body("fault_list")["rules"] == []
+
+    def test_the_plan_runs_on_the_clock_that_was_given(self):
+        node = Node()
+        node.body("fault_add", **RULE, for_ms=500)
+        node.now_ms += 500
+        assert node.body("fault_list")["rules"] == []
+
+    def test_clear_says_how_many(self):
+        node = Node()
+        node.body("fault_add", **RULE)
+        node.body("fault_add", **RULE | {"name": "cut2"})
+        assert node.body("fault_clear") == {"removed": 2}
+
+    def test_a_bad_rule_is_refused_in_words(self):
+        refusal = Node().refusal("fault_add", **RULE | {"kind": "partitoin"})
+        assert refusal.code == INVALID
+        assert "partition" in refusal.message
+        assert Node().refusal("fault_rm", name="nothing").code == INVALID
+        assert Node().refusal("fault_rm").code == INVALID
+
+    def test_crash_is_asked_for_once_and_answered(self):
+        node = Node()
+        assert node.body("fault_crash") == {"crashing": True}
+        assert node.crashes == 1
+
+    @pytest.mark.parametrize(
+        ("verb", "args"),
+        [
+            ("fault_add", RULE),
+            ("fault_rm", {"name": "x"}),
+            ("fault_clear", {}),
+            ("fault_crash", {}),
+        ],
+    )
+    def test_directives_are_forbidden_unless_enabled(self, verb, args):
+        node = Node(enabled=False)
+        refusal = node.refusal(verb, **args)
+        assert refusal.code == FORBIDDEN
+        assert "[faults] enabled" in refusal.message
+        assert node.crashes == 0
+        assert not node.plan.active
+
+    def test_the_list_is_open_and_says_that_faults_are_off(self):
+        assert Node(enabled=False).body("fault_list") == {"enabled": False, "rules": []}

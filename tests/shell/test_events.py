@@ -1,0 +1,368 @@
+"""The publisher of changes, and the form of what it publishes."""
+
+import msgpack
+import pytest
+import zmq
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paxosd.core.commands import Change
+from paxosd.core.types import Ballot
+from paxosd.events import EventPublisher
+from paxosd.wire import WireError
+from paxosd.wire_events import (
+    ChangeEvent,
+    EventEncoder,
+    LearnedEvent,
+    ProgressEvent,
+    decode_event,
+)
+
+
+class Source:
+    def __init__(self, revision=10):
+        self.revision = revision
+        self.collect_changes = False
+        self.recent_changes = []
+
+    def write(self, key, value=b"v", slot=5):
+        self.revision += 1
+        if self.collect_changes:
+            self.recent_changes.append(Change(self.revision, slot, key, value))
+
+
+class Log:
+    def __init__(self):
+        self.lines = []
+
+    def warning(self, event, **fields):
+        self.lines.append((event, fields))
+
+
+class Bench:
+    def __init__(self, **options):
+        self.sent = []
+        self.source = Source()
+        self.log = Log()
+        self.publisher = EventPublisher(
+            lambda topic, payload: self.sent.append(decode_event(topic, payload)[1]),
+            self.source,
+            cluster="c1",
+            node="n1",
+            incarnation=3,
+            log=self.log,
+            **{"subscriptions_max": 10} | options,
+        )
+
+    def subscribe(self, topic, now_ms=0):
+        self.publisher.on_subscription(True, topic, now_ms)
+
+    def unsubscribe(self, topic, now_ms=0):
+        self.publisher.on_subscription(False, topic, now_ms)
+
+    def watch(self, prefix, now_ms=0):
+        self.subscribe(b"kv/" + prefix, now_ms)
+        self.subscribe(b"progress/" + prefix, now_ms)
+        self.sent.clear()
+
+    def write(self, *keys):
+        for key in keys:
+            self.source.write(key)
+        self.publisher.flush()
+        return self.take()
+
+    def take(self):
+        sent, self.sent = self.sent, []
+        return sent
+
+
+def chains(events):
+    return [event.chain for event in events]
+
+
+class TestChanges:
+    def test_nothing_is_collected_or_sent_while_nobody_subscribes(self):
+        b = Bench()
+        assert b.write(b"a") == []
+        assert b.source.collect_changes is False
+        assert b.publisher.next_due_ms() is None
+
+    def test_a_change_is_sent_once_with_its_number_in_every_matching_stream(self):
+        b = Bench()
+        for prefix in (b"ab", b"", b"abc", b"x"):
+            b.watch(prefix)
+        assert chains(b.write(b"abc", b"ab", b"q", b"x")) == [
+            ((0, 1), (2, 1), (3, 1)),
+            ((0, 2), (2, 2)),
+            ((0, 3),),
+            ((0, 4), (1, 1)),
+        ]
+
+    def test_a_change_that_nobody_watches_is_not_sent(self):
+        b = Bench()
+        b.watch(b"x")
+        assert b.write(b"a", b"") == []
+
+    def test_a_removal_is_sent_without_a_value(self):
+        b = Bench()
+        b.watch(b"a")
+        b.source.write(b"a", None)
+        b.publisher.flush()
+        assert b.take() == [ChangeEvent("n1", 3, 11, 5, b"a", None, ((1, 1),))]
+
+    def test_a_new_stream_starts_at_the_machines_revision_not_at_the_last_flush(self):
+        b = Bench()
+        b.source.write(b"a")  # applied while nothing was collected, and not flushed
+        b.subscribe(b"progress/a")
+        (progress,) = b.take()
+        assert (progress.revision, progress.last_revision, progress.seq) == (11, 11, 0)
+
+    def test_what_waits_is_published_before_a_new_subscriber_hears_of_progress(self):
+        b = Bench()
+        b.watch(b"a")
+        b.source.write(b"a")
+        b.subscribe(b"progress/a")
+        change, progress = b.take()
+        assert (change.revision, progress.revision, progress.seq) == (11, 11, 1)
+
+    def test_a_forgotten_stream_never_uses_a_number_again(self):
+        b = Bench()
+        b.watch(b"a")
+        b.write(b"a", b"a", b"a")
+        b.unsubscribe(b"kv/a")
+        assert b.publisher.streams == 1
+        b.unsubscribe(b"progress/a")
+        assert b.publisher.streams == 0
+        assert b.source.collect_changes is False
+        b.watch(b"a")
+        ((pair,),) = chains(b.write(b"a"))
+        assert pair[1] > 4  # 4 is what a watcher that saw 3 would take for the next
+
+    @pytest.mark.parametrize("topic", [b"", b"k", b"kv", b"kv/", b"prog", b"progress/"])
+    def test_a_bare_subscriber_to_less_than_a_topic_watches_every_key(self, topic):
+        b = Bench()
+        b.subscribe(topic)
+        b.sent.clear()
+        assert chains(b.write(b"any")) == [((0, 1),)]
+        b.unsubscribe(topic)
+        assert b.publisher.streams == 0
+
+    @pytest.mark.parametrize("topic", [b"accepted/", b"accepted/n1", b"nonsense", b"\xff\x00"])
+    def test_topics_of_others_are_none_of_its_business(self, topic):
+        b = Bench()
+        b.subscribe(topic)
+        b.unsubscribe(topic)
+        assert b.publisher.streams == 0
+        assert b.take() == []
+
+
+class TestProgress:
+    def test_every_subscriber_gets_one_at_once(self):
+        b = Bench()
+        b.subscribe(b"progress/a", 100)
+        b.subscribe(b"progress/a", 101)
+        assert b.take() == [ProgressEvent("n1", 3, b"a", 10, 0, 10, 0)] * 2
+
+    def test_after_a_change_within_200_ms_and_then_every_second(self):
+        b = Bench()
+        b.watch(b"a", 0)
+        b.publisher.tick(0)
+        b.write(b"a")
+        assert b.publisher.next_due_ms() <= 200
+        times = []
+        for now_ms in range(1, 3001):
+            b.publisher.tick(now_ms, age_ms=7)
+            times += [now_ms for _ in b.take()]
+        assert times[0] <= 200
+        assert times[1] - times[0] == 1000
+        assert times[2] - times[1] == 1000
+
+    def test_a_busy_stream_has_one_every_200_ms(self):
+        b = Bench()
+        b.watch(b"a", 0)
+        times = []
+        for now_ms in range(0, 2000, 10):
+            b.write(b"a")
+            b.publisher.tick(now_ms)
+            times += [now_ms for event in b.take() if isinstance(event, ProgressEvent)]
+        assert len(times) == 10
+
+    def test_it_carries_the_last_number_and_where_the_stream_stands(self):
+        b = Bench()
+        b.watch(b"a", 0)
+        b.write(b"a", b"x", b"a", b"x")
+        b.publisher.tick(1000, age_ms=42)
+        assert b.take() == [ProgressEvent("n1", 3, b"a", 14, 2, 13, 42)]
+
+    def test_changes_of_others_make_no_stream_busy(self):
+        b = Bench()
+        b.watch(b"a", 0)
+        b.write(b"x")
+        b.publisher.tick(999)
+        assert b.take() == []
+        b.publisher.tick(1000)
+        assert b.take()[0].revision == 11
+
+
+class TestBounds:
+    def test_a_watcher_too_many_gets_nothing_and_is_told_of_once(self):
+        b = Bench(subscriptions_max=2)
+        for prefix in (b"a", b"b", b"c", b"d"):
+            b.subscribe(b"kv/" + prefix)
+        assert b.publisher.streams == 2
+        assert b.publisher.counters["refused"] == 2
+        assert [event for event, _ in b.log.lines] == ["bus.subscriptions_full"]
+        b.sent.clear()
+        assert b.write(b"c") == []
+
+    def test_a_place_that_comes_free_can_be_taken(self):
+        b = Bench(subscriptions_max=1)
+        b.subscribe(b"kv/a")
+        b.subscribe(b"kv/b")
+        b.unsubscribe(b"kv/b")  # one that never was
+        b.unsubscribe(b"kv/a")
+        b.watch(b"b")
+        assert b.publisher.streams == 1
+        assert chains(b.write(b"b")) == [((1, 2),)]
+
+    def test_a_prefix_longer_than_any_key_is_refused(self):
+        b = Bench(prefix_bytes_max=4)
+        b.subscribe(b"kv/12345")
+        assert b.publisher.streams == 0
+
+
+class TestLearned:
+    @pytest.mark.parametrize("topic", [b"learned/", b"lear", b""])
+    def test_chosen_values_are_published_only_while_somebody_wants_them(self, topic):
+        b = Bench()
+        b.publisher.publish_learned(1, Ballot(1, "n1"), b"value")
+        assert b.take() == []
+        b.subscribe(topic)
+        b.sent.clear()
+        assert b.publisher.wants_learned
+        b.publisher.publish_learned(2, Ballot(1, "n1"), b"value")
+        assert b.take() == [LearnedEvent(2, Ballot(1, "n1"), b"value")]
+        b.unsubscribe(topic)
+        assert not b.publisher.wants_learned
+
+
+ENCODER = EventEncoder("c1", "n1", 3)
+FRAMES = [
+    ENCODER.change(7, 5, b"key", b"value", [(0, 9), (3, 1)]),
+    ENCODER.change(7, 5, b"key", None, []),
+    ENCODER.progress(b"ke", 7, 2, 6, -1),
+    ENCODER.learned(5, Ballot(2, "n2"), b"batch"),
+]
+NUMBERS = st.integers(min_value=0, max_value=(1 << 63) - 1)
+
+
+class TestForm:
+    @given(NUMBERS, NUMBERS, st.binary(max_size=40), st.none() | st.binary(max_size=40), NUMBERS)
+    def test_a_change_comes_back_as_it_was(self, revision, slot, key, value, seq):
+        frames = ENCODER.change(revision, slot, key, value, [(0, seq)])
+        event = ChangeEvent("n1", 3, revision, slot, key, value, ((0, seq),))
+        assert decode_event(*frames) == ("c1", event)
+
+    @given(st.binary(max_size=40), NUMBERS, NUMBERS, st.integers(-1, 1 << 40))
+    def test_progress_comes_back_as_it_was(self, prefix, revision, seq, age_ms):
+        frames = ENCODER.progress(prefix, revision, seq, revision // 2, age_ms)
+        event = ProgressEvent("n1", 3, prefix, revision, seq, revision // 2, age_ms)
+        assert decode_event(*frames) == ("c1", event)
+
+    @pytest.mark.parametrize("frames", FRAMES)
+    def test_every_truncation_and_trailing_byte_is_refused(self, frames):
+        topic, payload = frames
+        for end in range(len(payload)):
+            with pytest.raises(WireError):
+                decode_event(topic, payload[:end])
+        with pytest.raises(WireError):
+            decode_event(topic, payload + b"\x00")
+
+    @pytest.mark.parametrize("frames", FRAMES)
+    def test_a_changed_byte_gives_an_event_or_a_wire_error(self, frames):
+        topic, payload = frames
+        for place in range(len(payload)):
+            for byte in range(256):
+                mutant = payload[:place] + bytes([byte]) + payload[place + 1 :]
+                try:
+                    decode_event(topic, mutant)
+                except WireError:
+                    continue
+
+    @given(st.binary(max_size=60), st.binary(max_size=60))
+    def test_garbage_gives_a_wire_error(self, topic, payload):
+        with pytest.raises(WireError):
+            decode_event(topic, payload)
+
+    @pytest.mark.parametrize(
+        ("topic", "fields"),
+        [
+            (b"kv/other", [1, "c1", 64, "n1", 3, 7, 5, b"key", b"v", []]),
+            (b"kv/key", [1, "c1", 64, "n1", 3, 7, 5, b"key", b"v", [[4, 1]]]),
+            (b"kv/key", [1, "c1", 64, "n1", 3, 7, 5, b"key", b"v", [[2, 1], [2, 1]]]),
+            (b"kv/key", [1, "c1", 64, "n1", True, 7, 5, b"key", b"v", []]),
+            (b"kv/key", [1, "c1", 64, "n1", 3, -7, 5, b"key", b"v", []]),
+            (b"kv/key", [1, "c1", 64, "n1", 3, 7, 5, "key", b"v", []]),
+            (b"kv/key", [2, "c1", 64, "n1", 3, 7, 5, b"key", b"v", []]),
+            (b"kv/key", [1, "", 64, "n1", 3, 7, 5, b"key", b"v", []]),
+            (b"kv/key", [1, "c1", 67, "n1", 3, 7, 5, b"key", b"v", []]),
+            (b"kv/a", [1, "c1", 65, "n1", 3, 7, 5, 7, 0]),
+            (b"progress/a", [1, "c1", 65, "n1", 3, 7, 5, 8, 0]),
+            (b"progress/a", [1, "c1", 65, "n1", 3, 7, 5, 7, -2]),
+            (b"learned/x", [1, "c1", 66, 5, [1, "n1"], b"v"]),
+            (b"learned/", [1, "c1", 66, 5, [1, "n1", 2], b"v"]),
+        ],
+    )
+    def test_what_this_version_would_not_write_is_refused(self, topic, fields):
+        with pytest.raises(WireError):
+            decode_event(topic, msgpack.packb(fields))
+
+
+class TestWhatIsAssumedOfZeroMQ:
+    """The watch protocol rests on these; a change of libzmq would show here."""
+
+    @pytest.fixture
+    def xpub(self):
+        with zmq.Context() as context:
+            socket = context.socket(zmq.XPUB)
+            socket.setsockopt(zmq.XPUB_VERBOSE, 1)
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.setsockopt(zmq.RCVTIMEO, 5000)
+            yield socket
+            socket.close()
+
+    @staticmethod
+    def connect(xpub, port, *topics):
+        sub = xpub.context.socket(zmq.SUB)
+        sub.setsockopt(zmq.LINGER, 0)
+        sub.setsockopt(zmq.RCVTIMEO, 5000)
+        for topic in topics:
+            sub.subscribe(topic)
+        sub.connect(f"tcp://127.0.0.1:{port}")
+        return sub
+
+    def test_changes_are_on_when_the_notice_of_progress_is_read_and_order_is_kept(self, xpub):
+        port = xpub.bind_to_random_port("tcp://127.0.0.1")
+        sub = self.connect(xpub, port, b"kv/a", b"progress/a")
+        assert [xpub.recv(), xpub.recv()] == [b"\x01kv/a", b"\x01progress/a"]
+        for topic in (b"progress/a", b"kv/ab", b"kv/b", b"progress/a"):
+            xpub.send_multipart([topic, b""])
+        assert [sub.recv_multipart()[0] for _ in range(3)] == [
+            b"progress/a",
+            b"kv/ab",
+            b"progress/a",
+        ]
+        sub.close()
+
+    def test_each_subscription_is_told_and_only_the_last_unsubscription(self, xpub):
+        port = xpub.bind_to_random_port("tcp://127.0.0.1")
+        first = self.connect(xpub, port, b"kv/a")
+        assert xpub.recv() == b"\x01kv/a"
+        second = self.connect(xpub, port, b"kv/a")
+        assert xpub.recv() == b"\x01kv/a"
+        first.close()
+        third = self.connect(xpub, port, b"kv/z")
+        assert xpub.recv() == b"\x01kv/z"  # nothing of the first one's end before it
+        second.close()
+        assert xpub.recv() == b"\x00kv/a"
+        third.close()

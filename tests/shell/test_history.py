@@ -1,0 +1,203 @@
+"""Pages of history: complete, bounded, and never split inside a revision."""
+
+import random
+
+import pytest
+
+from paxosd.core.commands import DELETE, DELETE_RANGE, OPEN, PUT, Batch, Entry
+from paxosd.core.effects import COMPACTED, INVALID
+from paxosd.core.machine import Machine, MachineLimits
+from paxosd.core.messages import Decisions
+from paxosd.core.requests import HistoryAnswer, HistoryRequest, RefusalAnswer
+from paxosd.core.types import Ballot
+from paxosd.history import PAGE_SLOTS_MAX, SCAN_BYTES_MAX, serve_history, serve_log
+
+
+class Log:
+    """A machine and the log that it applied."""
+
+    def __init__(self, limits=None):
+        self.machine = Machine(limits) if limits else Machine()
+        self.machine.collect_changes = True
+        self.batches = []
+        self.seq = 1
+        self.reads = 0
+        self.append(Entry(0, 1, 0, [[OPEN]]))
+
+    def append(self, *entries):
+        batch = Batch(1, list(entries))
+        self.batches.append(batch)
+        self.machine.apply(len(self.batches), batch)
+
+    def noop(self, count=1):
+        for _ in range(count):
+            self.batches.append(None)
+            self.machine.apply(len(self.batches), None)
+
+    def do(self, *commands):
+        self.append(Entry(1, self.seq, self.seq - 1, list(commands)))
+        self.seq += len(commands)
+
+    def read(self, slot):
+        self.reads += 1
+        return self.batches[slot - 1]
+
+    def ask(self, from_revision=1, limit_bytes=0, start=b"", end=b"", **options):
+        request = HistoryRequest(9, start, end, from_revision, limit_bytes)
+        answer = serve_history(request, self.machine, self.read, **options)
+        assert answer.request_id == 9
+        return answer
+
+    def all_pages(self, from_revision=1, limit_bytes=0, start=b"", end=b""):
+        """Every change, and the pages that it took."""
+        changes, pages = [], 0
+        while True:
+            answer = self.ask(from_revision, limit_bytes, start, end)
+            assert isinstance(answer, HistoryAnswer), answer
+            pages += 1
+            changes += answer.changes
+            if answer.next_revision > answer.revision:
+                return changes, pages
+            assert answer.next_revision > from_revision, "no progress"
+            from_revision = answer.next_revision
+
+
+class TestPages:
+    @pytest.mark.parametrize("seed", range(15))
+    @pytest.mark.parametrize("limit_bytes", [1, 100, 1000, 0])
+    def test_pages_of_any_size_add_up_to_exactly_the_changes(self, seed, limit_bytes):
+        rng = random.Random(seed)
+        log = Log()
+        for _ in range(60):
+            keys = [bytes(rng.choices(b"abc", k=rng.randint(1, 3))) for _ in range(3)]
+            log.do(
+                [PUT, keys[0], b"v" * rng.randint(0, 50)],
+                [DELETE, keys[1]],
+                rng.choice([[DELETE_RANGE, keys[2][:1], b"c"], [PUT, keys[2], b""]]),
+            )
+            if rng.random() < 0.2:
+                log.noop()
+        everything = log.machine.recent_changes
+        assert len(everything) > 60
+        assert log.all_pages(1, limit_bytes)[0] == everything
+        start, end, at = b"ab", b"b", log.machine.revision // 2
+        assert log.all_pages(at, limit_bytes, start, end)[0] == [
+            c for c in everything if start <= c.key < end and c.revision >= at
+        ]
+
+    def test_a_revision_is_never_split_even_if_it_exceeds_the_page(self):
+        log = Log()
+        log.do(*([PUT, b"k%03d" % i, b""] for i in range(50)))
+        log.do([PUT, b"x", b""], [DELETE_RANGE, b"k", b"l"], [PUT, b"y", b""])
+        answer = log.ask(52, limit_bytes=100)
+        assert len(answer.changes) == 50
+        assert {c.revision for c in answer.changes} == {52}
+        assert answer.next_revision == 53
+
+    def test_a_revision_larger_than_a_frame_is_refused_naming_the_next(self):
+        log = Log()
+        log.do(*([PUT, b"k%03d" % i, b""] for i in range(50)))
+        log.do([DELETE_RANGE, b"k", b"l"], [PUT, b"y", b""])
+        before = log.ask(50, limit_bytes=500, answer_bytes_max=1000)
+        assert before.next_revision == 51
+        refusal = log.ask(51, limit_bytes=500, answer_bytes_max=1000)
+        assert (refusal.code, refusal.detail) == (COMPACTED, 52)
+        assert [c.key for c in log.ask(52, answer_bytes_max=1000).changes] == [b"y"]
+
+    def test_revision_0_is_taken_as_1(self):
+        log = Log()
+        log.do([PUT, b"a", b""])
+        assert log.ask(0) == log.ask(1)
+        assert log.ask(0).next_revision == 2
+
+    def test_above_the_newest_revision_the_page_is_empty_and_does_not_go_on(self):
+        log = Log()
+        log.do([PUT, b"a", b""])
+        assert log.ask(2) == HistoryAnswer(9, [], 2, 1)
+        assert log.ask(700) == HistoryAnswer(9, [], 700, 1)
+
+    def test_an_empty_store_has_an_empty_history(self):
+        assert Log().ask(1) == HistoryAnswer(9, [], 1, 0)
+
+    def test_an_empty_range_is_refused(self):
+        assert Log().ask(start=b"b", end=b"b").code == INVALID
+
+
+class TestBounds:
+    def test_one_call_reads_a_bounded_number_of_slots(self):
+        log = Log()
+        log.do([PUT, b"a", b"1"])
+        log.noop(2 * PAGE_SLOTS_MAX)
+        log.do([PUT, b"a", b"2"])
+        answer = log.ask(1)
+        assert log.reads == PAGE_SLOTS_MAX
+        assert len(answer.changes) == 1
+        assert answer.next_revision == 2
+        assert len(log.all_pages()[0]) == 2
+
+    def test_one_call_looks_at_a_bounded_number_of_changes_of_others(self):
+        log = Log()
+        value = bytes(SCAN_BYTES_MAX // 10)
+        for _ in range(25):
+            log.do([PUT, b"other", value])
+        log.do([PUT, b"mine", b""])
+        changes, pages = log.all_pages(1, 0, b"mine", b"mine\0")
+        assert [c.key for c in changes] == [b"mine"]
+        assert pages == 3
+
+    def test_the_asked_limit_is_cut_to_one_mebibyte(self):
+        log = Log()
+        for _ in range(8):
+            log.do([PUT, b"a", bytes(300_000)])
+        assert len(log.ask(1, limit_bytes=1 << 40).changes) == 3
+
+
+class TestCompacted:
+    def test_history_below_the_floor_is_refused_naming_what_is_left(self):
+        log = Log(MachineLimits(history_exceptions_max=1))
+        for _ in range(4):
+            log.do([DELETE, b"none"], [PUT, b"a", b""])
+        floor = log.machine.history_floor_revision
+        assert floor > 1
+        refusal = log.ask(1)
+        assert isinstance(refusal, RefusalAnswer)
+        assert (refusal.code, refusal.detail) == (COMPACTED, floor)
+        assert f"revision {floor}" in refusal.message
+        assert log.ask(floor).changes[0].revision == floor
+
+    def test_a_slot_that_the_log_has_lost_is_refused_naming_the_revision_after_it(self):
+        log = Log()
+        for _ in range(5):
+            log.do([PUT, b"a", b""], [PUT, b"b", b""])
+
+        def read(slot):
+            if slot <= 3:
+                raise KeyError(slot)
+            return log.batches[slot - 1]
+
+        refusal = serve_history(HistoryRequest(9, b"", b"", 1, 0), log.machine, read)
+        assert (refusal.code, refusal.detail) == (COMPACTED, 3)  # slot 2 made 1 and 2
+
+
+class TestServeLog:
+    BALLOT = Ballot(1, "n1")
+
+    def read(self, slot):
+        if slot > 8:
+            raise KeyError(slot)
+        return self.BALLOT, bytes(100)
+
+    def test_the_asked_slots_up_to_the_commit_index(self):
+        assert serve_log(2, 4, self.read, 1 << 20, 7) == Decisions(
+            2, ((self.BALLOT, bytes(100)),) * 3, 7
+        )
+        assert len(serve_log(2, 40, self.read, 1 << 20, 7).values) == 6
+
+    def test_as_many_as_fit_but_at_least_one(self):
+        assert len(serve_log(1, 8, self.read, 500, 8).values) == 2
+        assert len(serve_log(1, 8, self.read, 1, 8).values) == 1
+
+    def test_it_ends_before_a_slot_that_is_not_there(self):
+        assert len(serve_log(7, 12, self.read, 1 << 20, 20).values) == 2
+        assert serve_log(9, 12, self.read, 1 << 20, 20) is None
+        assert serve_log(5, 4, self.read, 1 << 20, 20) is None
