@@ -1,0 +1,120 @@
+"""Whose directory it is, who uses it now, and how often it was opened."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from paxosd.datadir import DataDir, DataDirLocked, IdentityError
+from paxosd.disk import StorageError
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "deep" / "n1"
+
+
+class TestDataDir:
+    def test_incarnation_goes_up_by_one_each_time(self, path):
+        for expected in (1, 2, 3):
+            with DataDir.open(path, "c", "n1") as opened:
+                assert opened.incarnation == expected
+                assert opened.disk.list() == []
+
+    def test_only_the_owner_gets_in(self, path):
+        DataDir.open(path, "c", "n1").close()
+        assert path.stat().st_mode & 0o777 == 0o700
+        assert (path / "wal").stat().st_mode & 0o777 == 0o700
+        assert (path / "identity").stat().st_mode & 0o777 == 0o600
+
+    def test_a_second_daemon_is_told_who_has_it(self, path):
+        with (
+            DataDir.open(path, "c", "n1"),
+            pytest.raises(DataDirLocked, match=f"process {os.getpid()}") as caught,
+        ):
+            DataDir.open(path, "c", "n1")
+        assert caught.value.pid == os.getpid()
+        assert isinstance(caught.value, StorageError)
+        with DataDir.open(path, "c", "n1") as opened:
+            assert opened.incarnation == 2, "the refused one does not count"
+
+    def test_a_process_that_dies_lets_go(self, path):
+        code = (
+            "import os, sys; from paxosd.datadir import DataDir; "
+            "d = DataDir.open(sys.argv[1], 'c', 'n1'); print('open', flush=True); os._exit(9)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path)], capture_output=True, check=False
+        )
+        assert done.stdout == b"open\n"
+        with DataDir.open(path, "c", "n1") as opened:
+            assert opened.incarnation == 2
+
+    @pytest.mark.parametrize(("cluster", "node"), [("d", "n1"), ("c", "n2")])
+    def test_another_identity_is_refused_and_changes_nothing(self, path, cluster, node):
+        DataDir.open(path, "c", "n1").close()
+        with pytest.raises(IdentityError, match=r"belongs to (cluster 'c'|node 'n1')"):
+            DataDir.open(path, cluster, node)
+        with DataDir.open(path, "c", "n1") as opened:
+            assert opened.incarnation == 2
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 99}'])
+    def test_a_damaged_identity(self, path, text):
+        DataDir.open(path, "c", "n1").close()
+        (path / "identity").write_text(text)
+        with pytest.raises(IdentityError):
+            DataDir.open(path, "c", "n1")
+
+    @pytest.mark.parametrize("text", [None, "", "-1", "x", "\u0663"])
+    def test_a_damaged_incarnation(self, path, text):
+        DataDir.open(path, "c", "n1").close()
+        if text is None:
+            (path / "incarnation").unlink()
+        else:
+            (path / "incarnation").write_text(text)
+        with pytest.raises(IdentityError, match="incarnation"):
+            DataDir.open(path, "c", "n1")
+
+    def test_a_log_without_an_identity(self, path):
+        with DataDir.open(path, "c", "n1") as opened:
+            opened.disk.open("wal-00000001.log", create=True).close()
+        (path / "identity").unlink()
+        with pytest.raises(IdentityError, match="identity file is missing"):
+            DataDir.open(path, "c", "n1")
+
+    def test_a_crash_before_the_identity_was_written(self, path):
+        path.mkdir(parents=True)
+        (path / "incarnation").write_text("1\n")
+        (path / ".identity.tmp").write_text("{")
+        with DataDir.open(path, "c", "n1") as opened:
+            assert opened.incarnation == 1
+
+    def test_the_mark_of_a_log(self, path):
+        with DataDir.open(path, "c", "n1") as opened:
+            assert not opened.log_created
+            opened.mark_log_created()
+            opened.mark_log_created()
+        with DataDir.open(path, "c", "n1") as opened:
+            assert opened.log_created
+
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may do anything")
+    def test_no_permission(self, path):
+        path.mkdir(parents=True, mode=0o500)
+        with pytest.raises(PermissionError, match="not usable by user id"):
+            DataDir.open(path, "c", "n1")
+
+    def test_no_permission_in_words(self, path, monkeypatch):
+        def refuse(*_args, **_kwargs):
+            raise PermissionError(13, "Permission denied", str(path / "LOCK"))
+
+        path.mkdir(parents=True)
+        monkeypatch.setattr(os, "open", refuse)
+        with pytest.raises(PermissionError, match="not usable by user id"):
+            DataDir.open(path, "c", "n1")
+
+    def test_a_file_in_its_place(self, path):
+        path.parent.mkdir(parents=True)
+        path.write_text("")
+        with pytest.raises(StorageError, match="not usable"):
+            DataDir.open(path, "c", "n1")

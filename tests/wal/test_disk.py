@@ -1,0 +1,64 @@
+"""The real disk keeps the promises that the log relies on."""
+
+import os
+
+import pytest
+
+from paxosd.disk import RealDisk
+
+
+@pytest.fixture
+def disk(tmp_path):
+    disk = RealDisk(tmp_path)
+    yield disk
+    disk.close()
+
+
+class TestRealDisk:
+    def test_more_buffers_than_one_call_takes(self, disk):
+        file = disk.open("f", create=True)
+        parts = [bytes([n % 251]) * (n % 7) for n in range(3000)]
+        file.pwritev(parts, 10)
+        assert file.pread(1 << 20, 10) == b"".join(parts)
+        file.close()
+
+    @pytest.mark.parametrize("most", [1, 3, 1000])
+    def test_short_writes_are_finished(self, disk, monkeypatch, most):
+        real = os.pwritev
+        monkeypatch.setattr(os, "pwritev", lambda fd, b, at: real(fd, [b"".join(b)[:most]], at))
+        file = disk.open("f", create=True)
+        file.pwritev([b"", b"abc", b"", b"defgh", b"i", memoryview(b"jklm"), b""], 2)
+        assert file.pread(100, 0) == b"\0\0abcdefghijklm"
+        file.close()
+
+    def test_a_write_that_writes_nothing_is_an_error(self, disk, monkeypatch):
+        monkeypatch.setattr(os, "pwritev", lambda *_: 0)
+        file = disk.open("f", create=True)
+        with pytest.raises(OSError, match="wrote nothing"):
+            file.pwritev([b"x"], 0)
+        file.close()
+
+    def test_allocate_fills_up_and_keeps_what_is_there(self, disk):
+        file = disk.open("f", create=True)
+        file.pwritev([b"abc"], 0)
+        file.allocate(3 << 20)
+        assert file.size() == 3 << 20
+        assert file.pread(5, 0) == b"abc\0\0"
+        file.allocate(10)
+        assert file.size() == 3 << 20
+        file.truncate(2)
+        assert file.pread(5, 0) == b"ab"
+        file.close()
+        file.close()
+
+    def test_names(self, disk):
+        disk.open("a", create=True).close()
+        disk.rename("a", "b")
+        disk.sync_dir()
+        assert disk.list() == ["b"]
+        assert disk.exists("b")
+        assert not disk.exists("a")
+        assert disk.free_bytes() > 0
+        disk.unlink("b")
+        with pytest.raises(FileNotFoundError):
+            disk.open("b")
