@@ -1,0 +1,85 @@
+"""How a client's call can fail, and the exit code of each failure.
+
+    0    done
+    1    a negative answer: no such key, a cas that missed, a check that failed
+    2    wrong usage
+    69   no endpoint could be reached; nothing was submitted
+    75   not submitted: safe to try again
+    77   refused: a limit, a permission, a history that is gone
+    124  timed out, the outcome is unknown; the message says how to ask for it
+"""
+
+from collections.abc import Sequence
+
+from paxosd.core.client_calls import Failure, NotSubmitted, OutcomeUnknown
+from paxosd.core.client_endpoints import UNREACHABLE, Trouble
+
+EXIT_OK = 0
+EXIT_NEGATIVE = 1
+EXIT_USAGE = 2
+EXIT_UNREACHABLE = 69
+EXIT_NOT_SUBMITTED = 75
+EXIT_REFUSED = 77
+EXIT_UNKNOWN = 124
+EXIT_INTERRUPTED = 130
+
+
+class ClientError(Exception):
+    """A call did not give a result. ``code``: a word for programs, such as ``no_leader``;
+    ``troubles``: what was noticed about each endpoint."""
+
+    exit_code = EXIT_NOT_SUBMITTED
+
+    def __init__(self, code: str, message: str, troubles: Sequence[Trouble] = ()) -> None:
+        super().__init__(message)
+        self.code = code
+        self.troubles = tuple(troubles)
+
+
+class NotSubmittedError(ClientError):
+    """Nothing happened, and nothing will: safe to try again."""
+
+
+class UnreachableError(NotSubmittedError):
+    """No endpoint could be reached, so nothing happened."""
+
+    exit_code = EXIT_UNREACHABLE
+
+
+class RefusedError(ClientError):
+    """A daemon said no, and would again. ``detail``: a number where the code has one
+    (compacted: the first revision that is still there)."""
+
+    exit_code = EXIT_REFUSED
+
+    def __init__(
+        self, code: str, message: str, troubles: Sequence[Trouble] = (), detail: int = 0
+    ) -> None:
+        super().__init__(code, message, troubles)
+        self.detail = detail
+
+
+class OutcomeUnknownError(ClientError):
+    """It may or may not have happened. Ask ``Client.outcome(session, seq)``, which answers for
+    good; session 0: it was no command of a session, look at its effect."""
+
+    exit_code = EXIT_UNKNOWN
+
+    def __init__(
+        self, session: int, seq: int, message: str, troubles: Sequence[Trouble] = ()
+    ) -> None:
+        super().__init__("outcome_unknown", message, troubles)
+        self.session = session
+        self.seq = seq
+
+
+def error_of(failure: Failure, troubles: Sequence[Trouble]) -> ClientError:
+    """The exception for a failed call."""
+    if isinstance(failure, OutcomeUnknown):
+        words = f"timed out, the outcome is unknown: {failure.message}"
+        return OutcomeUnknownError(failure.session, failure.seq, words, troubles)
+    if isinstance(failure, NotSubmitted):
+        if failure.code == UNREACHABLE:
+            return UnreachableError(failure.code, failure.message, troubles)
+        return NotSubmittedError(failure.code, failure.message, troubles)
+    return RefusedError(failure.code, failure.message, troubles, failure.detail)

@@ -1,0 +1,413 @@
+"""The bus: sockets to messages and messages to sockets, for one daemon, from one thread.
+
+    poll() ─► flags ─► receive_peers()          (sender, incarnation, message)
+                       receive_subscriptions()  (subscribe, topic)
+                       receive_clients()        (client, message)
+    send() broadcast() publish_accepted() publish() answer()   never block; False: not sent
+
+What cannot be a message of this cluster is refused: counted by reason in ``counters``, logged
+once per source, reason and interval, dropped. That holds for bytes that do not decode, another
+version or cluster, frames too many or too few, a sender that is no peer or claims to be this
+node, a vote under another's topic, and a *stale incarnation*: a peer's number of starts only
+grows, so a lower one than was seen is a replay, or a peer whose disk was wiped or rolled back.
+A refused client request whose number could be read is answered; nothing else is.
+
+Faults (``faults.py``) act on what arrives from peers, before anything else looks at it; delayed
+messages are held here and come out of ``receive_peers`` when they are due.
+
+Nobody is known by a routing id: the sender stands in the frame. Who may claim which name is for
+CURVE to decide (a later issue); until then the ports must be reachable by the cluster alone.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from heapq import heappop, heappush
+from typing import Any
+
+import zmq
+
+from paxosd.bus_sockets import BindError, BusConfig, BusSockets, Context, PeerEndpoints, Socket
+from paxosd.core.effects import INVALID
+from paxosd.core.messages import Accepted, PeerMessage
+from paxosd.core.requests import ClientMessage, RefusalAnswer, ServerMessage
+from paxosd.core.types import NodeId
+from paxosd.faults import FaultPlan
+from paxosd.refusals import Logger, RefusalLog
+from paxosd.wire import (
+    ACCEPTED_TOPIC,
+    PEER_KIND_NAMES,
+    WireError,
+    decode_peer,
+    decode_request,
+    encode_client,
+    encode_peer,
+)
+
+__all__ = [
+    "CLIENTS",
+    "PEERS",
+    "SUBSCRIPTIONS",
+    "WAKEUP",
+    "BindError",
+    "Bus",
+    "BusConfig",
+    "PeerEndpoints",
+]
+
+PEERS = 1
+SUBSCRIPTIONS = 2
+CLIENTS = 4
+WAKEUP = 8
+
+HELD_MAX = 10_000
+HELD_BYTES_MAX = 64 << 20
+
+_NOBLOCK = int(zmq.NOBLOCK)
+_SNDMORE = int(zmq.SNDMORE) | _NOBLOCK
+
+Received = tuple[NodeId, int, PeerMessage]
+
+
+def _monotonic_ms() -> int:
+    return time.monotonic_ns() // 1_000_000
+
+
+class Bus:
+    """All sockets of one daemon. Use it from one thread only, and close it before the context.
+
+    ``counters``: ``received.peer``, ``sent.client``, ``refused.REASON``, ``unsent.NODE``, ….
+    """
+
+    def __init__(
+        self,
+        config: BusConfig,
+        context: Context,
+        log: Logger,
+        faults: FaultPlan | None = None,
+        now_ms: Callable[[], int] = _monotonic_ms,
+    ) -> None:
+        """Binds and connects. ``now_ms``: a steady clock, the one that ``faults`` goes by.
+
+        Raises BindError; nothing is left open then.
+        """
+        self.counters: Counter[str] = Counter()
+        self._config = config
+        self._log = log
+        self._faults = faults if faults is not None else FaultPlan()
+        self._now_ms = now_ms
+        self._refusals = RefusalLog(log)
+        self._unsent = RefusalLog(log, interval_ms=60_000)
+        self._incarnations: dict[NodeId, int] = dict.fromkeys(config.peers, 0)
+        self._heard_ms: dict[NodeId, int] = {}
+        self._held: list[tuple[int, int, int, Received, str]] = []  # a heap by (due, order)
+        self._held_bytes = 0
+        self._held_order = 0
+        self._encoded: tuple[PeerMessage | None, bytes] = (None, b"")
+        """The last message sent, with its frame."""
+        self._accepted_topic = ACCEPTED_TOPIC + config.node.encode()
+        self._sockets = BusSockets(config, context)
+        self.endpoints = self._sockets.bound
+        """peer, client, events → the endpoint that is bound."""
+        for what, endpoint in self.endpoints.items():
+            log.info("bus.bound", socket=what, endpoint=endpoint)
+        self._poller = zmq.Poller()
+        self._flags: dict[Any, int] = {
+            self._sockets.peer: PEERS,
+            self._sockets.votes: PEERS,
+            self._sockets.events: SUBSCRIPTIONS,
+            self._sockets.client: CLIENTS,
+        }
+        for socket in self._flags:
+            self._poller.register(socket, zmq.POLLIN)
+
+    def close(self) -> None:
+        """Close every socket; messages just sent have a moment to leave."""
+        self._held.clear()
+        self._sockets.close()
+
+    # ---- waiting
+
+    def register_wakeup(self, fd: int) -> None:
+        """Let ``poll`` return WAKEUP when ``fd`` is readable. Its owner reads it empty."""
+        self._poller.register(fd, zmq.POLLIN)
+        self._flags[fd] = WAKEUP
+
+    def poll(self, timeout_ms: int) -> int:
+        """Wait for something to come, at most ``timeout_ms``.
+
+        Returns PEERS | SUBSCRIPTIONS | CLIENTS | WAKEUP as they apply; 0: nothing came. What a
+        limit left unread is reported again by the next call.
+        """
+        flags = 0
+        if self._held:
+            wait_ms = self._held[0][0] - self._now_ms()
+            if wait_ms <= 0:
+                flags, wait_ms = PEERS, 0
+            timeout_ms = min(timeout_ms, wait_ms)
+        for source, _ in self._poller.poll(timeout_ms):
+            flags |= self._flags[source]
+        return flags
+
+    def next_due_ms(self) -> int | None:
+        """When, on the bus's clock, the next delayed message is due; ``poll`` minds it."""
+        return self._held[0][0] if self._held else None
+
+    def heard_ms_ago(self, peer: NodeId) -> int:
+        """The time since the last good message of ``peer``; -1: none since the start."""
+        heard_ms = self._heard_ms.get(peer)
+        return -1 if heard_ms is None else self._now_ms() - heard_ms
+
+    # ---- receiving
+
+    def receive_peers(self, limit: int) -> list[Received]:
+        """What has come from peers, at most about ``limit`` a socket, in order of arrival."""
+        now_ms = self._now_ms()
+        self._refusals.tick(now_ms)
+        self._unsent.tick(now_ms)
+        if self._faults.active:
+            self._faults.expire(now_ms)
+        received: list[Received] = []
+        if self._held:
+            self._release(received, now_ms)
+        with suppress(zmq.Again):  # which says that the socket is empty
+            self._drain_peers(received, limit, now_ms)
+        with suppress(zmq.Again):
+            self._drain_votes(received, limit, now_ms)
+        self.counters["received.peer"] += len(received)
+        return received
+
+    def _drain_peers(self, received: list[Received], limit: int, now_ms: int) -> None:
+        recv = self._sockets.peer.recv
+        for _ in range(limit):
+            recv(_NOBLOCK)  # the routing id, which says nothing
+            frame = recv(_NOBLOCK, False)
+            if frame.more:
+                self._refuse_rest(self._sockets.peer, frame, "frames", now_ms)
+            else:
+                self._take(frame, None, received, now_ms)
+
+    def _drain_votes(self, received: list[Received], limit: int, now_ms: int) -> None:
+        recv = self._sockets.votes.recv
+        for _ in range(limit):
+            topic = recv(_NOBLOCK, False)
+            if not topic.more:
+                self._refuse(_address(topic), "frames", "one frame, expected two", now_ms)
+                continue
+            frame = recv(_NOBLOCK, False)
+            if frame.more:
+                self._refuse_rest(self._sockets.votes, frame, "frames", now_ms)
+            else:
+                self._take(frame, topic.bytes, received, now_ms)
+
+    def _take(
+        self, frame: zmq.Frame, topic: bytes | None, received: list[Received], now_ms: int
+    ) -> None:
+        """Decode one payload and pass it on, unless it is refused or a fault takes it."""
+        try:
+            message = decode_peer(frame.buffer, self._config.cluster)
+        except WireError as error:
+            self._refuse(_address(frame), error.reason, error.detail, now_ms)
+            return
+        sender = message[0]
+        if sender not in self._incarnations:
+            own = sender == self._config.node
+            reason = "own_name" if own else "unknown_sender"
+            self._refuse(_address(frame), reason, f'the sender calls itself "{sender}"', now_ms)
+            return
+        if topic is not None and (
+            type(message[2]) is not Accepted or topic != ACCEPTED_TOPIC + sender.encode()
+        ):
+            self._refuse(_address(frame), "topic", f"a vote of {sender} was expected", now_ms)
+            return
+        if self._faults.active and self._is_withheld(message, frame, now_ms):
+            return
+        # The address is asked for when it is needed alone: it costs more than the rest.
+        if self._is_current(message, frame, now_ms):
+            received.append(message)
+
+    def _is_current(self, message: Received, source: zmq.Frame | str, now_ms: int) -> bool:
+        sender, incarnation, _ = message
+        seen = self._incarnations[sender]
+        if incarnation < seen:
+            self.counters["refused.stale_incarnation"] += 1
+            address = source if isinstance(source, str) else _address(source)
+            self._refusals.note(
+                "bus.stale_incarnation",
+                sender,
+                "stale_incarnation",
+                now_ms,
+                detail=f"{sender} was wiped or rolled back, or this is a replay",
+                address=address,
+                sender_incarnation=incarnation,
+                highest_seen=seen,
+            )
+            return False
+        if incarnation > seen:
+            self._incarnations[sender] = incarnation
+        self._heard_ms[sender] = now_ms
+        return True
+
+    def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
+        """Requests, at most ``limit``: ``(client, message)``; ``answer`` takes the client."""
+        now_ms = self._now_ms()
+        cluster = self._config.cluster
+        recv = self._sockets.client.recv
+        requests: list[tuple[bytes, ClientMessage]] = []
+        try:
+            for _ in range(limit):
+                client = recv(_NOBLOCK)
+                frame = recv(_NOBLOCK, False)
+                if frame.more:
+                    self._refuse_rest(self._sockets.client, frame, "frames", now_ms)
+                    continue
+                try:
+                    requests.append((client, decode_request(frame.buffer, cluster)))
+                except WireError as error:
+                    self._refuse(_address(frame), error.reason, error.detail, now_ms)
+                    if error.request_id >= 0:
+                        refusal = (error.request_id, INVALID, error.detail, "", "", 0)
+                        self.answer(client, RefusalAnswer(*refusal))
+        except zmq.Again:
+            pass  # it is empty
+        self.counters["received.client"] += len(requests)
+        return requests
+
+    def receive_subscriptions(self, limit: int = 1024) -> list[tuple[bool, bytes]]:
+        """Subscribers' wishes in order: ``(subscribe, topic)``. Every subscription is told,
+        the same topic's again too; an end only when its last subscriber has gone."""
+        recv = self._sockets.events.recv
+        notices: list[tuple[bool, bytes]] = []
+        try:
+            for _ in range(limit):
+                frame = recv(_NOBLOCK, False)
+                if frame.more:
+                    self._refuse_rest(self._sockets.events, frame, "frames", self._now_ms())
+                    continue
+                wish = frame.bytes
+                if wish[:1] not in (b"\x00", b"\x01"):
+                    detail = "a subscriber sent something else than a subscription"
+                    self._refuse(_address(frame), "subscription", detail, self._now_ms())
+                    continue
+                notices.append((wish[0] == 1, wish[1:]))
+        except zmq.Again:
+            pass  # it is empty
+        return notices
+
+    # ---- faults
+
+    def _is_withheld(self, message: Received, frame: zmq.Frame, now_ms: int) -> bool:
+        """Whether a fault rule drops or holds back this message."""
+        kind_name = PEER_KIND_NAMES[type(message[2])]
+        verdict = self._faults.on_message(message[0], self._config.node, kind_name, now_ms)
+        if verdict.drop:
+            self.counters["fault.dropped"] += 1
+            return True
+        if not verdict.delay_ms:
+            return False
+        size = len(frame)
+        if len(self._held) >= HELD_MAX or self._held_bytes + size > HELD_BYTES_MAX:
+            self.counters["fault.held_overflow"] += 1
+            return True
+        self._held_order += 1
+        due_ms = now_ms + verdict.delay_ms
+        # A tie is broken by the order of arrival, so messages are never compared.
+        held = (due_ms, self._held_order, size, message, _address(frame))
+        heappush(self._held, held)
+        self._held_bytes += size
+        self.counters["fault.delayed"] += 1
+        return True
+
+    def _release(self, received: list[Received], now_ms: int) -> None:
+        while self._held and self._held[0][0] <= now_ms:
+            _, _, size, message, address = heappop(self._held)
+            self._held_bytes -= size
+            if self._is_current(message, address, now_ms):
+                received.append(message)
+
+    # ---- sending
+
+    def send(self, to: NodeId, message: PeerMessage) -> bool:
+        """To one peer; False if it has no connection or its queue is full. The same message to
+        several peers in a row is encoded once."""
+        if message is not self._encoded[0]:
+            config = self._config
+            frame = encode_peer(message, config.cluster, config.node, config.incarnation)
+            self._encoded = (message, frame)
+        return self._send_frame(to, self._encoded[1])
+
+    def broadcast(self, message: PeerMessage, to: Iterable[NodeId]) -> int:
+        """To several peers, encoded once; returns how many took it."""
+        config = self._config
+        frame = encode_peer(message, config.cluster, config.node, config.incarnation)
+        return sum([self._send_frame(peer, frame) for peer in to])
+
+    def _send_frame(self, to: NodeId, frame: bytes) -> bool:
+        if len(frame) > self._config.peer_bytes_max:
+            # The peer would close the connection over it, again and again.
+            self._note_unsent(to, f"{len(frame)} bytes are more than a frame may have")
+            return False
+        try:
+            self._sockets.dealers[to].send(frame, _NOBLOCK)
+        except zmq.Again:
+            self._note_unsent(to, "not connected, or its queue is full")
+            return False
+        self.counters["sent.peer"] += 1
+        return True
+
+    def _note_unsent(self, to: NodeId, reason: str) -> None:
+        self.counters[f"unsent.{to}"] += 1
+        self._unsent.note("bus.send_failed", to, reason, self._now_ms(), to=to)
+
+    def publish_accepted(self, message: Accepted) -> None:
+        """This node's durable vote, to every learner."""
+        config = self._config
+        frame = encode_peer(message, config.cluster, config.node, config.incarnation)
+        self.publish(self._accepted_topic, frame)
+
+    def publish(self, topic: bytes, payload: bytes) -> None:
+        """Two frames to whoever subscribes; a subscriber whose queue is full misses it."""
+        events = self._sockets.events
+        events.send(topic, _SNDMORE)
+        events.send(payload, _NOBLOCK)
+        self.counters["sent.events"] += 1
+
+    def answer(self, client: bytes, message: ServerMessage) -> bool:
+        """To one client; False if it has gone or does not read its answers."""
+        frame = encode_client(message, self._config.cluster)
+        socket = self._sockets.client
+        try:
+            socket.send(client, _SNDMORE)
+            socket.send(frame, _NOBLOCK)
+        except zmq.Again:
+            self.counters["unsent.client_full"] += 1
+            return False
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self.counters["unsent.client_gone"] += 1
+            return False
+        self.counters["sent.client"] += 1
+        return True
+
+    # ---- refusing
+
+    def _refuse(self, source: str, reason: str, detail: str, now_ms: int) -> None:
+        self.counters[f"refused.{reason}"] += 1
+        self._refusals.note("bus.refused", source, reason, now_ms, detail=detail)
+
+    def _refuse_rest(self, socket: Socket, frame: zmq.Frame, reason: str, now_ms: int) -> None:
+        """Read a message's further frames away and refuse it."""
+        source = _address(frame)
+        while frame.more:
+            frame = socket.recv(_NOBLOCK, False)
+        self._refuse(source, reason, "more frames than one payload", now_ms)
+
+
+def _address(frame: zmq.Frame) -> str:
+    """The IP address that a frame came from."""
+    try:
+        return str(frame.get("Peer-Address"))
+    except (zmq.ZMQError, ValueError):
+        return "unknown"

@@ -1,0 +1,499 @@
+"""The client's half of the protocol, sans-IO: every call ends once, and says truly how.
+
+    submit(command) ─► waiting ─► packed into a frame (session, first_seq …) ─► WriteRequest
+    ask(question)   ────────────► a frame of its own                         ─► ReadRequest, …
+        WriteAnswer   → results           RefusalAnswer → another endpoint, or later, or the end
+        no answer, a broken connection    → the next endpoint, with the same session and seqs
+        the deadline                      → NotSubmitted or OutcomeUnknown
+
+The rules:
+
+1. A command gets its (session, seq) when it is packed and keeps it however often it is sent.
+   Only a command that surely was never submitted is given another.
+2. A request that was handed to a connection counts as submitted until an answer to that very
+   request says otherwise. Answers to earlier sendings count as well.
+3. A call ends NotSubmitted only if each sending was refused with certainty; if one was not, it
+   ends OutcomeUnknown, and its session takes no new commands.
+4. Commands that wait at the same time are concurrent: they may take effect in any order.
+5. An endpoint that refuses, breaks or is silent is left for the next; a hint to the leader is
+   followed, unless it points to one that was silent just now. Retries back off, with jitter.
+
+The shell feeds ``on_*`` and, after each round, carries out what :meth:`ClientProtocol.take`
+hands out: connections to make, requests to send. Calls that ended are in ``completed``. Times
+are ms on any clock that never goes backward.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from paxosd.core.client_calls import (
+    NO_DEADLINE_MS,
+    Call,
+    ClientOptions,
+    Failure,
+    Frame,
+    NotSubmitted,
+    OutcomeUnknown,
+    Question,
+    Refused,
+)
+from paxosd.core.client_endpoints import NO_ANSWER, UNREACHABLE, Endpoints, EndpointState
+from paxosd.core.client_frames import FrameTable
+from paxosd.core.client_queue import CommandQueue
+from paxosd.core.commands import Command, Entry, Result, Status
+from paxosd.core.effects import (
+    COMPACTED,
+    FORBIDDEN,
+    INTERRUPTED,
+    INVALID,
+    NO_LEADER,
+    NOT_LEADER,
+    STOPPING,
+)
+from paxosd.core.requests import (
+    AdminAnswer,
+    AdminRequest,
+    ClientMessage,
+    HistoryAnswer,
+    HistoryRequest,
+    ReadAnswer,
+    ReadRequest,
+    RefusalAnswer,
+    ServerMessage,
+    WriteAnswer,
+    WriteRequest,
+)
+
+FENCED = "fenced"
+SESSIONS_FULL = "sessions_full"
+MALFORMED = "malformed"
+
+_FINAL = frozenset({INVALID, FORBIDDEN, COMPACTED})
+_OTHER_NODE = frozenset({NOT_LEADER, NO_LEADER, INTERRUPTED, STOPPING})
+_ALL_INTS = {int}
+_REFUSED_COMMAND = Refused(MALFORMED, "the state machine refused the command", 0)
+_ANSWER_OF: dict[type, type] = {
+    ReadRequest: ReadAnswer,
+    HistoryRequest: HistoryAnswer,
+    AdminRequest: AdminAnswer,
+}
+
+
+class Send(NamedTuple):
+    """Send this on the connection to ``endpoint``; if it is not taken, say so with
+    :meth:`ClientProtocol.on_unsent`."""
+
+    endpoint: str
+    message: ClientMessage
+
+
+class ClientProtocol:
+    """One client: one session at a time, any number of calls.
+
+    ``encode_entry``: the wire's; the core knows no encoding. ``rng``: for jitter.
+    """
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        *,
+        encode_entry: Callable[[Entry], bytes],
+        rng: random.Random,
+        options: ClientOptions | None = None,
+    ) -> None:
+        self.options = options = options or ClientOptions()
+        self.endpoints = Endpoints(
+            endpoints,
+            connect_timeout_ms=options.connect_timeout_ms,
+            count_max=options.endpoints_max,
+        )
+        self._encode_entry = encode_entry
+        self._table = FrameTable(options, rng)
+        self._queue = CommandQueue(options, self._table)
+
+    # -- calls --------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> int:
+        """The id of the session in use; 0 until one is open."""
+        return self._queue.session.id
+
+    @property
+    def busy(self) -> bool:
+        """Whether any call of the user has not ended."""
+        opening = self._queue.opening is not None
+        return bool(self._queue.waiting) or len(self._table.live) > opening
+
+    def take_completed(self) -> list[Call]:
+        """Calls that ended since this was last asked, oldest first."""
+        completed = self._table.completed
+        if completed:
+            self._table.completed = []
+        return completed
+
+    def submit(self, command: Command, now_ms: int, timeout_ms: int, tag: Any = None) -> Call:
+        """A command that belongs to a session: everything but OPEN, FENCE and CHECKSUM."""
+        return self._queue.submit(command, now_ms + timeout_ms, tag)
+
+    def submit_alone(
+        self, command: Command, now_ms: int, timeout_ms: int, *, session: int = 0
+    ) -> Call:
+        """OPEN, FENCE, CHECKSUM, or the CLOSE of ``session``: doing it twice does no harm, so
+        that it is repeated until it is answered."""
+        frame = self._table.alone(Call(command, now_ms + timeout_ms, None), now_ms)
+        frame.entry_session = session
+        return frame.calls[0]
+
+    def ask(
+        self,
+        question: Question,
+        now_ms: int,
+        timeout_ms: int,
+        *,
+        endpoint: str = "",
+        repeatable: bool = True,
+    ) -> Call:
+        """A read or an admin request; its request_id does not matter.
+
+        ``endpoint``: ask this one only, once, and end as soon as it is found to be down.
+        ``repeatable``: asking twice does no harm; if not, and no answer comes, it ends
+        OutcomeUnknown.
+        """
+        frame = self._table.alone(Call(question, now_ms + timeout_ms, None), now_ms)
+        frame.pinned = endpoint
+        frame.repeatable = repeatable
+        return frame.calls[0]
+
+    def close(self) -> Send | None:
+        """The last words: ends the session, if nothing of it can be asked for any more."""
+        target = self.endpoints.find(self.endpoints.target)
+        if target is None or target.state is not EndpointState.UP:
+            return None
+        entry = self._queue.closing_entry()
+        if entry is None:
+            return None
+        return Send(target.name, WriteRequest(self._table.new_id(), self._encode_entry(entry)))
+
+    # -- inputs -------------------------------------------------------------------------------
+
+    def on_connected(self, endpoint: str, now_ms: int) -> None:
+        """The connection stands, handshake included."""
+        each = self.endpoints.find(endpoint)
+        if each is not None:
+            each.enter(EndpointState.UP, now_ms)
+            each.trouble("", "")
+
+    def on_disconnected(self, endpoint: str, reason: str, now_ms: int) -> None:
+        """The connection was refused or broke; the shell goes on trying to make one."""
+        each = self.endpoints.find(endpoint)
+        if each is None:
+            return
+        each.enter(EndpointState.DOWN, now_ms)
+        each.trouble(UNREACHABLE, reason)
+        self._table.wake_ms = now_ms
+        for frame in list(self._table.live):
+            if frame.request_id and frame.endpoint == endpoint:
+                frame.trouble = NotSubmitted(UNREACHABLE, reason)
+                frame.request_id = 0
+                if frame.pinned:
+                    self._give_up(frame)
+                else:
+                    self._table.again(frame, now_ms)
+
+    def on_unsent(self, request_id: int, now_ms: int) -> None:
+        """A request that :meth:`take` handed out was not taken by the connection."""
+        frame = self._table.by_id.pop(request_id, None)
+        if frame is not None:
+            frame.open_ids.discard(request_id)
+            if frame.request_id == request_id:
+                self._table.again(frame, now_ms + self._table.backoff_ms(frame))
+
+    def on_answer(self, message: ServerMessage, now_ms: int) -> None:
+        """Any answer; what answers nothing that is waited for is ignored."""
+        frame = self._table.by_id.get(message.request_id)
+        if frame is None:
+            return
+        endpoint = self.endpoints.find(frame.endpoint)
+        if endpoint is not None and message.request_id == frame.request_id and endpoint.code:
+            endpoint.trouble("", "")
+        if type(message) is RefusalAnswer:
+            self._take_refusal(frame, message, now_ms)
+        elif type(message) is not WriteAnswer:
+            if type(message) is _ANSWER_OF.get(type(frame.calls[0].request)):
+                self._table.end(frame.calls[0], message, 0)
+                self._table.drop(frame)
+        elif isinstance(frame.calls[0].request, list) and len(message.results) == len(frame.calls):
+            results = message.results
+            if frame.session is not None and set(map(type, results)) == _ALL_INTS:
+                slot = message.slot
+                completed = self._table.completed
+                for call, result in zip(frame.calls, results, strict=True):
+                    if not call.done:
+                        call.done = True
+                        call.slot = slot
+                        call.result = result
+                        completed.append(call)
+                self._table.drop(frame)
+            else:
+                self._take_results(frame, message, now_ms)
+
+    def on_tick(self, now_ms: int) -> None:
+        """Deadlines, time-outs, retries. To be called at :meth:`next_due_ms` at the latest."""
+        if now_ms < self._table.wake_ms:
+            return
+        self._table.wake_ms = NO_DEADLINE_MS
+        self._table.wake(self.endpoints.tick(now_ms))
+        down_since_ms = self.endpoints.all_down_since()
+        patience_ms = self.options.unreachable_ms
+        hopeless = False
+        if down_since_ms is not None and patience_ms is not None:
+            hopeless = now_ms >= down_since_ms + patience_ms
+            if not hopeless:
+                self._table.wake(down_since_ms + patience_ms)
+        self._queue.expire(now_ms, hopeless, self._why(None))
+        for frame in list(self._table.live):
+            self._tick_frame(frame, now_ms, hopeless)
+
+    def next_due_ms(self) -> int:
+        """When to call :meth:`on_tick` at the latest, if nothing else happens before."""
+        return self._table.wake_ms
+
+    # -- outputs ------------------------------------------------------------------------------
+
+    def take(self, now_ms: int) -> tuple[list[str], list[Send]]:
+        """Endpoints to connect to, and requests to send now."""
+        if self._queue.waiting:
+            endpoint = self.endpoints.choose(now_ms)
+            # Otherwise the longer they wait, the more go into one frame.
+            if endpoint is not None and endpoint.state is EndpointState.UP:
+                self._queue.pack(now_ms)
+        sends: list[Send] = []
+        if self._table.unsent:
+            waiting, self._table.unsent = self._table.unsent, []
+            for frame in waiting:
+                self._send(frame, now_ms, sends)
+        connects = self.endpoints.connects
+        if connects:
+            self.endpoints.connects = []
+            self._table.wake(now_ms + self.options.connect_timeout_ms)
+        return connects, sends
+
+    def _send(self, frame: Frame, now_ms: int, sends: list[Send]) -> None:
+        if frame.retry_ms > now_ms:
+            self._table.unsent.append(frame)
+            self._table.wake(frame.retry_ms)
+            return
+        endpoint = (
+            self.endpoints.get(frame.pinned, now_ms)
+            if frame.pinned
+            else self.endpoints.choose(now_ms)
+        )
+        if endpoint is None or endpoint.state is not EndpointState.UP:
+            self._table.unsent.append(frame)  # until it is connected, or its deadline
+            if frame.pinned and endpoint is not None and endpoint.state is EndpointState.DOWN:
+                frame.trouble = NotSubmitted(UNREACHABLE, endpoint.message)
+                self._give_up(frame)
+            return
+        request_id = self._table.sent(frame, endpoint.name, now_ms)
+        sends.append(Send(endpoint.name, self._message(frame, request_id)))
+
+    def _message(self, frame: Frame, request_id: int) -> ClientMessage:
+        session = frame.session
+        request = frame.calls[0].request
+        if session is not None:
+            commands: list[Any] = [call.request for call in frame.calls]
+            entry = Entry(session.id, frame.first_seq, session.acked, commands)
+        elif isinstance(request, list):
+            entry = Entry(frame.entry_session, 1, 0, [request])
+        else:
+            return request._replace(request_id=request_id)
+        return WriteRequest(request_id, self._encode_entry(entry))
+
+    # -- answers ------------------------------------------------------------------------------
+
+    def _take_results(self, frame: Frame, message: WriteAnswer, now_ms: int) -> None:
+        """Results of which some are no plain success."""
+        frame.open_ids.discard(message.request_id)
+        if frame.session is None:
+            self._take_alone(frame, message, now_ms)
+            return
+        again: list[int] = []
+        for index, (call, result) in enumerate(zip(frame.calls, message.results, strict=True)):
+            if call.done:
+                continue
+            status = _status(result)
+            if status == Status.WINDOW:
+                again.append(index)
+            elif status == Status.SESSION_UNKNOWN:
+                self._lost_session(frame, index)
+            elif status == Status.FENCED:
+                words = "an outcome query ruled it out: it can never commit"
+                self._table.fail(call, NotSubmitted(FENCED, words))
+            elif status == Status.FORGOTTEN:
+                words = "it was sent again after its reply was acknowledged"
+                self._table.unknown(frame, index, words)
+            elif status == Status.MALFORMED:
+                self._table.fail(call, _REFUSED_COMMAND)
+            else:
+                self._table.end(call, result, message.slot)
+        self._table.split(frame, again, now_ms + self._table.backoff_ms(frame), alone=True)
+
+    def _lost_session(self, frame: Frame, index: int) -> None:
+        session = frame.session
+        assert session is not None
+        self._queue.lost(session)
+        if frame.possibly_submitted:
+            words = "the session expired, and an earlier try was not answered"
+            self._table.unknown(frame, index, words)
+        else:
+            self._queue.requeue(frame, index)
+
+    def _take_alone(self, frame: Frame, message: WriteAnswer, now_ms: int) -> None:
+        call, result = frame.calls[0], message.results[0]
+        status = _status(result)
+        if status == Status.SESSIONS_FULL:
+            frame.trouble = NotSubmitted(SESSIONS_FULL, "every session of the cluster is in use")
+            self._table.again(frame, now_ms + self._table.backoff_ms(frame))
+        elif status == Status.MALFORMED:
+            self._finish(frame, _REFUSED_COMMAND)
+        elif frame is not self._queue.opening:
+            self._table.end(call, result, message.slot)
+            self._table.drop(frame)
+        elif isinstance(result, tuple) and type(result[2]) is int and result[2] > 0:
+            self._queue.opened(result[2])
+            self._table.drop(frame)
+        else:
+            self._finish(frame, Refused(MALFORMED, "the answer names no session", 0))
+
+    def _take_refusal(self, frame: Frame, message: RefusalAnswer, now_ms: int) -> None:
+        request_id, code = message.request_id, message.code
+        frame.open_ids.discard(request_id)
+        if code == INTERRUPTED:
+            frame.doubtful = True
+        if request_id != frame.request_id:
+            return  # of an earlier sending: another one is on its way
+        frame.request_id = 0
+        endpoint = self.endpoints.find(frame.endpoint)
+        if endpoint is not None:
+            endpoint.trouble(code, message.message)
+        frame.trouble = NotSubmitted(code, message.message)
+        if code in _FINAL:
+            self._take_final(frame, message, now_ms)
+            return
+        if frame.pinned:
+            self._give_up(frame)
+            return
+        if code in _OTHER_NODE:
+            hint = message.leader_endpoint
+            if (
+                hint
+                and hint != frame.endpoint
+                and frame.redirects < self.options.redirects_max
+                and self.endpoints.follow(hint, now_ms)
+            ):
+                frame.redirects += 1
+                frame.trouble = None
+                self._table.again(frame, now_ms)
+                return
+            self.endpoints.move_on(frame.endpoint)
+        frame.redirects = 0
+        self._table.again(frame, now_ms + self._table.backoff_ms(frame))
+
+    def _take_final(self, frame: Frame, message: RefusalAnswer, now_ms: int) -> None:
+        live = [index for index, call in enumerate(frame.calls) if not call.done]
+        if len(live) > 1:
+            # One of them is to blame: each again, in a frame of its own.
+            self._table.split(frame, live, now_ms, alone=True)
+        elif frame.possibly_submitted and frame.session is not None:
+            self._table.unknown(frame, live[0], f"refused ({message.message}) after a try before")
+            self._table.drop(frame)
+        else:
+            self._finish(frame, Refused(message.code, message.message, message.detail))
+
+    # -- time ---------------------------------------------------------------------------------
+
+    def _tick_frame(self, frame: Frame, now_ms: int, hopeless: bool) -> None:
+        if hopeless and not frame.possibly_submitted and frame is not self._queue.opening:
+            self._give_up(frame)
+            return
+        if now_ms >= frame.deadline_ms and not self._expire(frame, now_ms):
+            return
+        self._table.wake(frame.deadline_ms)
+        if not frame.request_id:
+            if frame.retry_ms > now_ms:
+                self._table.wake(frame.retry_ms)
+            return
+        if frame.pinned:
+            return  # it is asked once, and may take until its deadline
+        due_ms = frame.sent_ms + self._table.attempt_timeout_ms(frame)
+        if now_ms < due_ms:
+            self._table.wake(due_ms)
+            return
+        endpoint = self.endpoints.find(frame.endpoint)
+        waited_ms = now_ms - frame.sent_ms
+        frame.trouble = NotSubmitted(NO_ANSWER, f"no answer within {waited_ms} ms")
+        frame.timeouts += 1
+        if endpoint is not None:
+            endpoint.trouble(NO_ANSWER, frame.trouble.message)
+            endpoint.suspect_until_ms = now_ms + self.options.suspect_ms
+        self.endpoints.move_on(frame.endpoint)
+        self._table.again(frame, now_ms)
+
+    def _expire(self, frame: Frame, now_ms: int) -> bool:
+        """End the calls whose time is over; whether the frame itself goes on."""
+        live = [i for i, call in enumerate(frame.calls) if not call.done]
+        late = [i for i in live if now_ms >= frame.calls[i].deadline_ms]
+        if len(late) == len(live):
+            self._give_up(frame)
+            return False
+        left = [i for i in live if now_ms < frame.calls[i].deadline_ms]
+        if frame.possibly_submitted:
+            for index in late:
+                self._table.unknown(frame, index, self._why(frame).message)
+            frame.deadline_ms = min([frame.calls[i].deadline_ms for i in left])
+            return True
+        for index in late:
+            self._table.fail(frame.calls[index], self._why(frame))
+        self._table.split(frame, left, now_ms, alone=False)
+        return False
+
+    # -- endings ------------------------------------------------------------------------------
+
+    def _give_up(self, frame: Frame) -> None:
+        """The time of every call of this frame is over."""
+        why = self._why(frame)
+        if not frame.possibly_submitted:
+            self._finish(frame, why)
+        elif frame.session is None:
+            # Nothing of a session: asking again does no harm, but for some admin requests.
+            failure = why if frame.repeatable else OutcomeUnknown(0, 0, why.message)
+            self._finish(frame, failure)
+        else:
+            for index, call in enumerate(frame.calls):
+                if not call.done:
+                    self._table.unknown(frame, index, why.message)
+            self._table.drop(frame)
+
+    def _finish(self, frame: Frame, failure: Failure) -> None:
+        """End every call of a frame alike."""
+        if frame is self._queue.opening:
+            self._table.drop(frame)
+            self._queue.not_opened(failure)
+        else:
+            self._table.finish(frame, failure)
+
+    def _why(self, frame: Frame | None) -> NotSubmitted:
+        """The likeliest reason that something did not happen in time."""
+        if self.endpoints.all_down_since() is not None:
+            return NotSubmitted(UNREACHABLE, "no endpoint can be reached")
+        frame = frame or self._queue.opening
+        if frame is not None and frame.trouble is not None and not frame.request_id:
+            return frame.trouble
+        if frame is not None and frame.request_id:
+            return NotSubmitted(NO_ANSWER, "no answer in time")
+        return NotSubmitted(NO_ANSWER, "it was not sent in time")
+
+
+def _status(result: Result) -> int:
+    return Status.OK if isinstance(result, int) else result[0]

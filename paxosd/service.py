@@ -1,0 +1,159 @@
+"""What the daemon does with a client's request, and with what the core answers to it.
+
+    frame → WriteRequest   → limits checked → node.submit ──► WriteReply | Refusal → answer
+            ReadRequest    → node.read (or at once, if stale) ──► ReadReady → machine.query
+            HistoryRequest → history            AdminRequest → admin
+
+Nothing is proposed before every limit was checked; whatever is wrong with a request is said to
+its sender alone, in words.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from paxosd.core.effects import INVALID, ReadReady, Refusal, WriteReply
+from paxosd.core.machine import Machine
+from paxosd.core.node import Node
+from paxosd.core.requests import (
+    GET,
+    LINEARIZABLE,
+    AdminRequest,
+    HistoryRequest,
+    ReadAnswer,
+    ReadRequest,
+    RefusalAnswer,
+    ServerMessage,
+    WriteAnswer,
+    WriteRequest,
+)
+from paxosd.wire import EntryLimits, WireError, decode_entry
+
+
+class WriteToken(NamedTuple):
+    """Whom to answer when an entry was applied or refused."""
+
+    client: bytes
+    request_id: int
+
+
+class ReadToken(NamedTuple):
+    """A linearizable read that waits, with its queries."""
+
+    client: bytes
+    request_id: int
+    queries: list[list[Any]]
+
+
+class Answers(Protocol):
+    """Where answers go: the bus."""
+
+    def answer(self, client: bytes, message: ServerMessage) -> bool: ...
+
+
+class Service:
+    """Requests in, answers out, for one daemon."""
+
+    def __init__(
+        self,
+        node: Node,
+        machine: Machine,
+        bus: Answers,
+        limits: EntryLimits,
+        read_bytes_max: int,
+        client_endpoints: dict[str, str],
+        history: Callable[[HistoryRequest], ServerMessage],
+        admin: Callable[[AdminRequest], ServerMessage],
+    ) -> None:
+        """``client_endpoints``: node name → where clients reach it, for redirections."""
+        self._node = node
+        self._machine = machine
+        self._bus = bus
+        self._limits = limits
+        self._read_bytes_max = read_bytes_max
+        self._client_endpoints = client_endpoints
+        self._history = history
+        self._admin = admin
+        self._history_waiting: list[tuple[bytes, HistoryRequest]] = []
+        self.requests = 0
+        self.refused = 0
+
+    def receive(self, client: bytes, message: Any) -> None:
+        """Take one decoded request of a client."""
+        self.requests += 1
+        if type(message) is WriteRequest:
+            self._write(client, message)
+        elif type(message) is ReadRequest:
+            self._read(client, message)
+        elif type(message) is HistoryRequest:
+            self._history_waiting.append((client, message))
+        else:
+            self._bus.answer(client, self._admin(message))
+
+    def reply(self, token: Any, answer: WriteReply | ReadReady | Refusal) -> None:
+        """Take one answer of the core."""
+        if type(answer) is WriteReply:
+            self._bus.answer(
+                token.client, WriteAnswer(token.request_id, answer.slot, answer.results)
+            )
+        elif type(answer) is ReadReady:
+            self._serve_read(token, 0)
+        else:
+            assert isinstance(answer, Refusal)
+            self._refuse(token.client, token.request_id, answer)
+
+    def answer_history(self) -> None:
+        """Answer history requests. Call it once a turn, when the records of all that the core
+        has applied were handed to the log: before, a slot's newest value is not there."""
+        if self._history_waiting:
+            waiting, self._history_waiting = self._history_waiting, []
+            for client, message in waiting:
+                self._bus.answer(client, self._history(message))
+
+    def _write(self, client: bytes, message: WriteRequest) -> None:
+        try:
+            entry = decode_entry(message.entry, self._limits)
+        except WireError as error:
+            self._invalid(client, message.request_id, str(error))
+            return
+        self._node.submit(WriteToken(client, message.request_id), entry, message.entry)
+
+    def _read(self, client: bytes, message: ReadRequest) -> None:
+        token = ReadToken(client, message.request_id, message.queries)
+        for query in message.queries:
+            key = query[1]
+            if query[0] == GET and len(key) > self._limits.key_bytes_max:
+                self._invalid(
+                    client,
+                    message.request_id,
+                    f"key is {len(key)} bytes; the limit is {self._limits.key_bytes_max} "
+                    "(limits.key_bytes_max)",
+                )
+                return
+        if message.mode == LINEARIZABLE:
+            self._node.read(token)
+        else:
+            self._serve_read(token, int(self._node.up_to_date_age_ms()))
+
+    def _serve_read(self, token: ReadToken, age_ms: int) -> None:
+        try:
+            results = self._machine.query(token.queries, self._read_bytes_max)
+        except ValueError as error:
+            self._invalid(token.client, token.request_id, str(error))
+            return
+        machine = self._machine
+        self._bus.answer(
+            token.client,
+            ReadAnswer(token.request_id, machine.applied, machine.revision, age_ms, results),
+        )
+
+    def _invalid(self, client: bytes, request_id: int, message: str) -> None:
+        self._refuse(client, request_id, Refusal(INVALID, message, self._node.leader))
+
+    def _refuse(self, client: bytes, request_id: int, refusal: Refusal) -> None:
+        self.refused += 1
+        leader = refusal.leader or self._node.leader
+        endpoint = self._client_endpoints.get(leader, "")
+        self._bus.answer(
+            client,
+            RefusalAnswer(request_id, refusal.code, refusal.message, leader, endpoint, 0),
+        )
