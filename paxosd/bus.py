@@ -22,7 +22,6 @@ CURVE to decide (a later issue); until then the ports must be reachable by the c
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from heapq import heappop, heappush
 from typing import Any
 
@@ -60,11 +59,19 @@ PEERS = 1
 SUBSCRIPTIONS = 2
 CLIENTS = 4
 WAKEUP = 8
+_VOTES = 16
+_LOST = 32
+_ALL = PEERS | SUBSCRIPTIONS | CLIENTS | _VOTES | _LOST
+
+LAZY_VOTES_MS = 3
+"""How long votes that nobody waits for may lie: they are taken in with whatever comes next."""
 
 HELD_MAX = 10_000
 HELD_BYTES_MAX = 64 << 20
 
 _NOBLOCK = int(zmq.NOBLOCK)
+_POLLIN = int(zmq.POLLIN)
+_EVENTS = int(zmq.EVENTS)
 _SNDMORE = int(zmq.SNDMORE) | _NOBLOCK
 
 Received = tuple[NodeId, int, PeerMessage]
@@ -113,14 +120,20 @@ class Bus:
         for what, endpoint in self.endpoints.items():
             log.info("bus.bound", socket=what, endpoint=endpoint)
         self._poller = zmq.Poller()
+        self._poller_but_votes = zmq.Poller()
+        self._readable = _ALL
+        """What the last poll found readable: nothing else is tried, for a try in vain costs."""
         self._flags: dict[Any, int] = {
             self._sockets.peer: PEERS,
-            self._sockets.votes: PEERS,
+            self._sockets.votes: PEERS | _VOTES,
             self._sockets.events: SUBSCRIPTIONS,
             self._sockets.client: CLIENTS,
         }
+        self._flags |= dict.fromkeys(self._sockets.monitors.values(), _LOST)
         for socket in self._flags:
             self._poller.register(socket, zmq.POLLIN)
+            if socket is not self._sockets.votes:
+                self._poller_but_votes.register(socket, zmq.POLLIN)
 
     def close(self) -> None:
         """Close every socket; messages just sent have a moment to leave."""
@@ -132,13 +145,16 @@ class Bus:
     def register_wakeup(self, fd: int) -> None:
         """Let ``poll`` return WAKEUP when ``fd`` is readable. Its owner reads it empty."""
         self._poller.register(fd, zmq.POLLIN)
+        self._poller_but_votes.register(fd, zmq.POLLIN)
         self._flags[fd] = WAKEUP
 
-    def poll(self, timeout_ms: int) -> int:
+    def poll(self, timeout_ms: int, *, lazy_votes: bool = False) -> int:
         """Wait for something to come, at most ``timeout_ms``.
 
         Returns PEERS | SUBSCRIPTIONS | CLIENTS | WAKEUP as they apply; 0: nothing came. What a
-        limit left unread is reported again by the next call.
+        limit left unread is reported again by the next call; the ``receive_*`` methods take
+        only what the last call reported. With ``lazy_votes`` a vote alone does not end the
+        wait before LAZY_VOTES_MS: waking for each one costs more than all else about it.
         """
         flags = 0
         if self._held:
@@ -146,9 +162,18 @@ class Bus:
             if wait_ms <= 0:
                 flags, wait_ms = PEERS, 0
             timeout_ms = min(timeout_ms, wait_ms)
-        for source, _ in self._poller.poll(timeout_ms):
+        if lazy_votes and timeout_ms > LAZY_VOTES_MS:
+            found = self._poller_but_votes.poll(LAZY_VOTES_MS)
+            if found:
+                flags |= _VOTES  # perhaps: they are cheap to look for now
+            else:
+                found = self._poller.poll(timeout_ms - LAZY_VOTES_MS)
+        else:
+            found = self._poller.poll(timeout_ms)
+        for source, _ in found:
             flags |= self._flags[source]
-        return flags
+        self._readable = flags
+        return flags & ~(_VOTES | _LOST)
 
     def next_due_ms(self) -> int | None:
         """When, on the bus's clock, the next delayed message is due; ``poll`` minds it."""
@@ -171,16 +196,19 @@ class Bus:
         received: list[Received] = []
         if self._held:
             self._release(received, now_ms)
-        with suppress(zmq.Again):  # which says that the socket is empty
+        if self._readable & PEERS:
             self._drain_peers(received, limit, now_ms)
-        with suppress(zmq.Again):
+        if self._readable & _VOTES:
             self._drain_votes(received, limit, now_ms)
         self.counters["received.peer"] += len(received)
         return received
 
     def _drain_peers(self, received: list[Received], limit: int, now_ms: int) -> None:
-        recv = self._sockets.peer.recv
+        recv, get = self._sockets.peer.recv, self._sockets.peer.get
         for _ in range(limit):
+            # Asking first costs less than the exception that a try in vain ends with.
+            if not int(get(_EVENTS)) & _POLLIN:
+                return
             recv(_NOBLOCK)  # the routing id, which says nothing
             frame = recv(_NOBLOCK, False)
             if frame.more:
@@ -189,8 +217,10 @@ class Bus:
                 self._take(frame, None, received, now_ms)
 
     def _drain_votes(self, received: list[Received], limit: int, now_ms: int) -> None:
-        recv = self._sockets.votes.recv
+        recv, get = self._sockets.votes.recv, self._sockets.votes.get
         for _ in range(limit):
+            if not int(get(_EVENTS)) & _POLLIN:
+                return
             topic = recv(_NOBLOCK, False)
             if not topic.more:
                 self._refuse(_address(topic), "frames", "one frame, expected two", now_ms)
@@ -249,50 +279,63 @@ class Bus:
         self._heard_ms[sender] = now_ms
         return True
 
+    def disconnected(self) -> list[NodeId]:
+        """The peers whose connection broke since the last call: a hint that one is gone, long
+        before its silence would tell."""
+        names: list[NodeId] = []
+        if self._readable & _LOST:
+            for name, monitor in self._sockets.monitors.items():
+                while int(monitor.get(_EVENTS)) & _POLLIN:
+                    monitor.recv_multipart(_NOBLOCK)
+                    names.append(name)
+        return names
+
     def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
         """Requests, at most ``limit``: ``(client, message)``; ``answer`` takes the client."""
+        requests: list[tuple[bytes, ClientMessage]] = []
+        if not self._readable & CLIENTS:
+            return requests
         now_ms = self._now_ms()
         cluster = self._config.cluster
-        recv = self._sockets.client.recv
-        requests: list[tuple[bytes, ClientMessage]] = []
-        try:
-            for _ in range(limit):
-                client = recv(_NOBLOCK)
-                frame = recv(_NOBLOCK, False)
-                if frame.more:
-                    self._refuse_rest(self._sockets.client, frame, "frames", now_ms)
-                    continue
-                try:
-                    requests.append((client, decode_request(frame.buffer, cluster)))
-                except WireError as error:
-                    self._refuse(_address(frame), error.reason, error.detail, now_ms)
-                    if error.request_id >= 0:
-                        refusal = (error.request_id, INVALID, error.detail, "", "", 0)
-                        self.answer(client, RefusalAnswer(*refusal))
-        except zmq.Again:
-            pass  # it is empty
+        recv, get = self._sockets.client.recv, self._sockets.client.get
+        for _ in range(limit):
+            if not int(get(_EVENTS)) & _POLLIN:
+                break
+            client = recv(_NOBLOCK)
+            frame = recv(_NOBLOCK, False)
+            if frame.more:
+                self._refuse_rest(self._sockets.client, frame, "frames", now_ms)
+                continue
+            try:
+                requests.append((client, decode_request(frame.buffer, cluster)))
+            except WireError as error:
+                self._refuse(_address(frame), error.reason, error.detail, now_ms)
+                if error.request_id >= 0:
+                    refusal = (error.request_id, INVALID, error.detail, "", "", 0)
+                    self.answer(client, RefusalAnswer(*refusal))
         self.counters["received.client"] += len(requests)
         return requests
 
     def receive_subscriptions(self, limit: int = 1024) -> list[tuple[bool, bytes]]:
         """Subscribers' wishes in order: ``(subscribe, topic)``. Every subscription is told,
         the same topic's again too; an end only when its last subscriber has gone."""
-        recv = self._sockets.events.recv
         notices: list[tuple[bool, bytes]] = []
-        try:
-            for _ in range(limit):
-                frame = recv(_NOBLOCK, False)
-                if frame.more:
-                    self._refuse_rest(self._sockets.events, frame, "frames", self._now_ms())
-                    continue
-                wish = frame.bytes
-                if wish[:1] not in (b"\x00", b"\x01"):
-                    detail = "a subscriber sent something else than a subscription"
-                    self._refuse(_address(frame), "subscription", detail, self._now_ms())
-                    continue
-                notices.append((wish[0] == 1, wish[1:]))
-        except zmq.Again:
-            pass  # it is empty
+        if not self._readable & SUBSCRIPTIONS:
+            return notices
+        recv, get = self._sockets.events.recv, self._sockets.events.get
+        for _ in range(limit):
+            if not int(get(_EVENTS)) & _POLLIN:
+                break
+            frame = recv(_NOBLOCK, False)
+            if frame.more:
+                self._refuse_rest(self._sockets.events, frame, "frames", self._now_ms())
+                continue
+            wish = frame.bytes
+            if wish[:1] not in (b"\x00", b"\x01"):
+                detail = "a subscriber sent something else than a subscription"
+                self._refuse(_address(frame), "subscription", detail, self._now_ms())
+                continue
+            notices.append((wish[0] == 1, wish[1:]))
         return notices
 
     # ---- faults

@@ -114,6 +114,7 @@ class BusSockets:
         self._config = config
         self._context = context
         self._all: list[Socket] = []
+        self.dealers: dict[NodeId, Socket] = {}
         self.bound: dict[str, str] = {}
         """What is bound → its endpoint, with the real port."""
         try:
@@ -140,7 +141,8 @@ class BusSockets:
 
         self.votes = self._make(zmq.SUB, peer_max, SUBSCRIBE_QUEUE_MAX, VOTES_QUEUE_MAX)
         self.votes.setsockopt(zmq.SUBSCRIBE, ACCEPTED_TOPIC)
-        self.dealers: dict[NodeId, Socket] = {}
+        self.monitors: dict[NodeId, Socket] = {}
+        """Readable when the connection to that peer broke."""
         for name, endpoints in config.peers.items():
             dealer = self._make(zmq.DEALER, NEVER_READ_BYTES, PEER_QUEUE_MAX, receive_max=1)
             dealer.setsockopt(zmq.IMMEDIATE, 1)
@@ -186,6 +188,8 @@ class BusSockets:
 
     def close(self, linger_ms: int | None = None) -> None:
         """Close all; what was sent has ``linger_ms`` (None: LINGER_MS) to leave."""
+        for dealer in self.dealers.values():
+            dealer.disable_monitor()
         for socket in self._all:
             socket.close(linger_ms)
         self._all.clear()

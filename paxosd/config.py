@@ -62,20 +62,17 @@ class NodeConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsConfig:
-    """Bounds on what clients may ask. Those of sessions shape replicated state."""
+    """Bounds on what clients may ask. Those of sessions are no settings: they shape replicated
+    state, so nodes that disagreed on them would diverge (``core/sessions.py``)."""
 
     key_bytes_max: int = setting(4096, minimum=1, maximum=65_536)
     value_bytes_max: int = setting(MIB, minimum=1, maximum=64 * MIB)
-    commands_per_request_max: int = setting(1024, minimum=1, maximum=65_536)
+    commands_per_request_max: int = setting(1024, minimum=1, maximum=8192)
     message_bytes_max: int = setting(16 * MIB, minimum=65_536, maximum=256 * MIB)
     queue_commands_max: int = setting(20_000, minimum=1, maximum=10_000_000)
     queue_bytes_max: int = setting(64 * MIB, minimum=65_536, maximum=4096 * MIB)
     read_bytes_max: int = setting(4 * MIB, minimum=65_536, maximum=64 * MIB)
     reads_waiting_max: int = setting(20_000, minimum=1, maximum=1_000_000)
-    sessions_max: int = setting(10_000, minimum=1, maximum=1_000_000)
-    session_ttl_ms: int = setting(3_600_000, minimum=1000, maximum=30 * DAY_MS)
-    session_idle_evict_ms: int = setting(60_000, minimum=1000, maximum=30 * DAY_MS)
-    session_window_max: int = setting(8192, minimum=1, maximum=1_000_000)
     subscriptions_max: int = setting(1024, minimum=0, maximum=100_000)
 
 

@@ -109,12 +109,6 @@ def _sizes(config: "Config") -> Iterator[str]:
             limits.commands_per_request_max,
         ),
         (
-            "limits.session_window_max",
-            limits.session_window_max,
-            "limits.commands_per_request_max",
-            limits.commands_per_request_max,
-        ),
-        (
             "protocol.window_bytes_max",
             protocol.window_bytes_max,
             "limits.message_bytes_max",
@@ -140,5 +134,3 @@ def _times(config: "Config") -> Iterator[str]:
             f"{ELECTION_HEARTBEATS_MIN} * protocol.heartbeat_ms = {least}: "
             f"one late heartbeat would depose a leader"
         )
-    if config.limits.session_idle_evict_ms > config.limits.session_ttl_ms:
-        yield "limits.session_idle_evict_ms: must not be above limits.session_ttl_ms"

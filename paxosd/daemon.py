@@ -43,7 +43,8 @@ from paxosd.wal import SyncJob, Wal
 
 PEERS_PER_TURN_MAX = 1000
 CLIENTS_PER_TURN_MAX = 400
-CHECKSUM_KEYS_PER_TURN = 2000
+KEYS_PER_TURN = 1000
+"""How many keys background work (checksums, the scan index) takes at a time."""
 POLL_MS_MAX = 100.0
 SLOW_TURN_MS = 500.0
 HAND_OVER_MS = 1500.0
@@ -99,7 +100,7 @@ class Daemon:
         self._tickets: list[int] = []
         self._job_tickets: list[int] = []
         self.crash_asked = False
-        self._role = ""
+        self._look_due_ms = 0.0
         self.turns = 0
 
     # -- the loop
@@ -115,15 +116,20 @@ class Daemon:
     def turn(self) -> None:
         """Wait for input or a deadline, take it all in, do what follows from it."""
         now_ms = monotonic_ms()
-        self.bus.poll(math.ceil(self._poll_ms(now_ms)))
+        lazy = not (self.node.votes_urgent or self.events.streams or self.events.wants_learned)
+        self.bus.poll(math.ceil(self._poll_ms(now_ms)), lazy_votes=lazy)
         now_ms = monotonic_ms()
         wall_ms = time.time_ns() // 1_000_000
         node = self.node
         node.set_time(now_ms, wall_ms)
         self._collect_syncs()
-        for sender, incarnation, message in self.bus.receive_peers(PEERS_PER_TURN_MAX):
+        from_peers = self.bus.receive_peers(PEERS_PER_TURN_MAX)
+        for sender, incarnation, message in from_peers:
             node.step(sender, incarnation, message)
-        for client, request in self.bus.receive_clients(CLIENTS_PER_TURN_MAX):
+        for name in self.bus.disconnected():
+            node.peer_disconnected(name)
+        requests = self.bus.receive_clients(CLIENTS_PER_TURN_MAX)
+        for client, request in requests:
             self.service.receive(client, request)
         age_ms = int(node.up_to_date_age_ms())
         for subscribe, topic in self.bus.receive_subscriptions():
@@ -135,12 +141,16 @@ class Daemon:
         self._start_sync()
         self.events.tick(int(now_ms), age_ms)
         if self.machine.checksum_runs.running:
-            self.machine.advance_checksum(CHECKSUM_KEYS_PER_TURN)
+            self.machine.advance_checksum(KEYS_PER_TURN)
+        elif self.machine.store.index_lag_keys and not (from_peers or requests):
+            self.machine.store.advance_index(KEYS_PER_TURN)
         self._house_keeping(now_ms)
 
     def _poll_ms(self, now_ms: float) -> float:
         if self.machine.checksum_runs.running or self.signals:
             return 0.0
+        if self.machine.store.index_lag_keys:
+            return 1.0
         due_ms = min(now_ms + POLL_MS_MAX, self.node.next_due_ms())
         for other in (self.bus.next_due_ms(), self.events.next_due_ms()):
             if other is not None:
@@ -216,11 +226,10 @@ class Daemon:
 
     def _house_keeping(self, now_ms: float) -> None:
         self.turns += 1
-        self.notifier.tick(now_ms)
-        role = self.node.role
-        if role != self._role:
-            self._role = role
-            self.notifier.status(f"{role}; leader {self.node.leader or 'unknown'}")
+        if now_ms >= self._look_due_ms:
+            self._look_due_ms = now_ms + POLL_MS_MAX
+            self.notifier.tick(now_ms)
+            self.notifier.status(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
         took_ms = monotonic_ms() - now_ms
         if took_ms > SLOW_TURN_MS:
             self.log.warning("node.slow_loop", dur_ms=round(took_ms, 1))

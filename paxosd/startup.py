@@ -16,11 +16,10 @@ import zmq
 from paxosd.bus import Bus, BusConfig, PeerEndpoints
 from paxosd.config import Config
 from paxosd.core.commands import Batch
-from paxosd.core.machine import Machine, MachineLimits
+from paxosd.core.machine import Machine
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
-from paxosd.core.sessions import SessionLimits
 from paxosd.core.types import NOOP
 from paxosd.datadir import DataDir
 from paxosd.faults import FaultPlan
@@ -77,7 +76,7 @@ def assemble(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
         )
         data_dir.mark_log_created()
         codec = WireCodec()
-        machine = _replay(config, wal, recovered, codec, logs, notifier)
+        machine = _replay(wal, recovered, codec, logs, notifier)
         node = Node(
             node_options(config),
             list(config.peers),
@@ -144,21 +143,7 @@ def node_options(config: Config) -> NodeOptions:
     )
 
 
-def machine_limits(config: Config) -> MachineLimits:
-    """The state machine's settings; those of sessions must be equal on every node."""
-    limits = config.limits
-    return MachineLimits(
-        sessions=SessionLimits(
-            sessions_max=limits.sessions_max,
-            session_ttl_ms=limits.session_ttl_ms,
-            session_idle_evict_ms=limits.session_idle_evict_ms,
-            session_window_max=limits.session_window_max,
-        )
-    )
-
-
 def _replay(
-    config: Config,
     wal: Wal,
     recovered: Recovered,
     codec: WireCodec,
@@ -172,7 +157,8 @@ def _replay(
     if recovered.truncated_bytes:
         log.warning("storage.truncated", bytes=recovered.truncated_bytes)
     started = time.monotonic()
-    machine = Machine(machine_limits(config))
+    machine = Machine()
+    machine.checksums_enabled = False  # of slots long past: nobody waits for them
     for slot in range(1, recovered.commit + 1):
         value = wal.read(slot)[1]
         batch: Batch | None = None
@@ -186,6 +172,7 @@ def _replay(
             notifier.extend_timeout(30_000)
             notifier.tick(time.monotonic() * 1000.0)
             notifier.status(f"reading the log: slot {slot} of {recovered.commit}")
+    machine.checksums_enabled = True
     log.info(
         "node.recovered",
         commit=recovered.commit,

@@ -170,11 +170,11 @@ class Election:
         """A leader of ``ballot``, at or above every promise made here, was heard."""
         context = self._context
         self.saw(ballot)
-        if ballot < self.leader_ballot:
-            return
         leader = ballot.node
         if ballot > context.proposer.ballot and context.proposer.state is not ProposerState.IDLE:
             self.stop(f"{leader} leads with a higher ballot")
+        if ballot < self.leader_ballot:
+            return
         if ballot != self.leader_ballot or self.leader != leader:
             context.outbox.notice("leader.elected", leader=leader, ballot=list(ballot))
         self.leader, self.leader_ballot = leader, ballot

@@ -94,7 +94,10 @@ class Node:
             peers={name: Peer() for name in peers},
         )
         self.incarnation = incarnation
-        self._reads = WaitingReads()
+        # Ids of different starts differ: a late answer to a question of the start before must
+        # not pass for one of now.
+        self._reads = WaitingReads(incarnation << 32)
+        self._reads_ballot = NULL_BALLOT
         self._replication = Replication(self._context)
         self._election = Election(self._context, self._on_lead, self._replication.stop)
         self._check_due_ms = now_ms
@@ -266,6 +269,7 @@ class Node:
 
     def _on_heartbeat(self, sender: NodeId, message: Heartbeat) -> None:
         self._note_commit(sender, message.commit)
+        self._depose_if_above(message.ballot)
         if self._election.receive_heartbeat(sender, message):
             self._context.learner.receive_commit(message.ballot, message.commit)
             self._replication.advance()
@@ -327,7 +331,10 @@ class Node:
         options = self._context.options
         now_ms = self._context.now_ms
         self._reads.question_lost(now_ms, options.retransmit_ms)
-        self._reads.index_lost(now_ms, 4 * options.election_timeout_ms)
+        ballot = self._election.leader_ballot
+        after_ms = 4 * options.election_timeout_ms if ballot == self._reads_ballot else 0
+        self._reads_ballot = ballot
+        self._reads.index_lost(now_ms, after_ms)
         for token in self._reads.overdue(now_ms, 3 * options.election_timeout_ms):
             self._context.outbox.reply(token, self._refusal(NO_LEADER))
 
@@ -353,6 +360,12 @@ class Node:
     @tracing.setter
     def tracing(self, value: bool) -> None:
         self._context.outbox.tracing = value
+
+    @property
+    def votes_urgent(self) -> bool:
+        """Whether somebody waits for what votes would decide: a client of this leader, a read.
+        If not, they may be taken in together with whatever comes next."""
+        return bool(self._context.proposer.open) or bool(self._reads)
 
     @property
     def leading(self) -> bool:

@@ -76,9 +76,10 @@ class WaitingReads:
 
     __slots__ = ("_asked", "_indexed", "_unasked", "asked_ms", "read_id")
 
-    def __init__(self) -> None:
-        self.read_id = 0
-        """Ids are never reused in this process: a late reply to an old question is ignored."""
+    def __init__(self, last_id: int = 0) -> None:
+        self.read_id = last_id
+        """Ids are never reused, by no later start of the node either if ``last_id`` sees to
+        it: a late reply to an old question is ignored."""
         self.asked_ms = 0.0
         self._unasked: list[tuple[Any, float]] = []
         self._asked: list[tuple[Any, float]] = []
@@ -107,8 +108,9 @@ class WaitingReads:
             self._asked = []
 
     def index_lost(self, now_ms: float, after_ms: float) -> None:
-        """Ask anew for reads whose index is not reached: a deposed leader may have proposed it
-        to nobody, and then no slot of that number need ever come."""
+        """Ask anew for reads older than ``after_ms`` whose index is not reached (0: for all,
+        the leader changed): a deposed leader may have proposed it to nobody, and then no slot
+        of that number need ever come."""
         old = [read for read in self._indexed if now_ms - read[2] >= after_ms]
         if old:
             self._indexed = [read for read in self._indexed if now_ms - read[2] < after_ms]

@@ -34,7 +34,7 @@ from paxosd.core.messages import (
     VotesRequest,
 )
 from paxosd.core.proposer import Proposal
-from paxosd.core.types import NOOP, Ballot, NodeId, Slot
+from paxosd.core.types import NOOP, UNKNOWN_BALLOT, Ballot, NodeId, Slot
 
 
 class Replication:
@@ -76,9 +76,10 @@ class Replication:
     def lead(self, proposals: list[Proposal]) -> None:
         """A reign begins: finish what earlier ballots may have begun."""
         context = self._context
-        # Slots up to the floor are chosen, but perhaps not known here: have them pulled. No
-        # value is accepted at this ballot below the floor, so none held here is mistaken.
-        context.learner.receive_commit(context.proposer.ballot, context.proposer.floor)
+        # Slots up to the floor are chosen, but perhaps not known here: have them pulled. At
+        # which ballot is not known, and it may be above this one, if a promise was delayed:
+        # so no value held here, now or later, counts as the chosen one on this ground.
+        context.learner.receive_commit(UNKNOWN_BALLOT, context.proposer.floor)
         for proposal in proposals:
             self._send_accept(proposal)
 
@@ -115,11 +116,16 @@ class Replication:
         if not proposer.leading:
             return
         due = context.now_ms - context.options.retransmit_ms
+        accepted = context.acceptor.accepted
         for proposal in proposer.open.values():
             if proposal.sent_ms > due:
                 continue
             proposal.sent_ms = context.now_ms
             message = Accept(proposer.ballot, proposal.slot, proposal.value, context.learner.commit)
+            held = accepted.get(proposal.slot)
+            if context.own_bit and (held is None or held[0] != proposer.ballot):
+                # A leader that was far behind: its acceptor refused (TOO_FAR) at first.
+                self._accept(context.node, message)
             voted = context.learner.voted(proposal.slot, proposer.ballot)
             for name, bit in context.options.quorums.bit.items():
                 if not voted & bit and name != context.node:
@@ -148,6 +154,11 @@ class Replication:
 
     def _accept(self, sender: NodeId, message: Accept) -> None:
         context = self._context
+        decided = context.learner.decided.get(message.slot)
+        if decided is not None and message.ballot < decided[0]:
+            # Chosen at or below a ballot above this one: the proposal can be another value, and
+            # its record would be the slot's newest, which is what CommitRecord vouches for.
+            return
         outcome = context.acceptor.receive_accept(
             message.ballot, message.slot, message.value, context.outbox.ready.persist
         )
@@ -268,9 +279,15 @@ class Replication:
         context = self._context
         for slot, ballot, value in context.learner.receive_decisions(message):
             held = context.acceptor.accepted.get(slot)
-            if held is None or held[1] != value:
+            # Also where the value is held under a lower ballot: whoever is served this record
+            # must see a ballot no lower than that of the choice, or a deposed leader among
+            # them would not notice that it is deposed.
+            if held is None or held[0] < ballot or held[1] != value:
                 context.outbox.persist(DecisionRecord(slot, ballot, value))
+        commit = context.learner.commit
         self.advance()
+        if context.learner.commit == commit:
+            return  # nothing new, a repeat perhaps: asking at once again could go on for ever
         self._pull_asked_ms = float("-inf")
         if message.commit > context.learner.commit + len(message.values):
             self._pull(context.learner.commit + 1, message.commit, sender)

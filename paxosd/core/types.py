@@ -28,5 +28,8 @@ class Ballot(NamedTuple):
 NULL_BALLOT = Ballot(0, "")
 """Below every real ballot. Compare with this, never with ``None``."""
 
+UNKNOWN_BALLOT = Ballot(1 << 63, "")
+"""Above every real ballot: "chosen at some ballot", so that no accepted value will do."""
+
 NOOP = b""
 """The value that fills a hole in the log: no commands. Every other value is non-empty."""

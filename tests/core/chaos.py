@@ -26,6 +26,7 @@ class CountingClient:
         if self.stopped:
             return
         cluster = self.cluster
+        self.token = None  # the reply of an earlier attempt may come while this one is put
         up = cluster.up()
         name = cluster.leader() or (cluster.rng.choice(up).name if up else "")
         if name:
@@ -68,6 +69,7 @@ class Reader:
 
     def attempt(self):
         up = self.cluster.up()
+        self.token = None
         if self.stopped:
             return
         if up:
@@ -104,8 +106,9 @@ def nemesis(cluster, until_ms):
     def act():
         if cluster.now >= until_ms:
             cluster.heal()
-            cluster.loss = cluster.duplicate = 0.0
+            cluster.loss = cluster.duplicate = cluster.replays = 0.0
             for member in cluster.members.values():
+                cluster.resume(member.name)
                 if member.node is None:
                     cluster.start(member.name)
             return
@@ -120,6 +123,9 @@ def nemesis(cluster, until_ms):
             for member in cluster.members.values():
                 if member.node is None:
                     cluster.start(member.name)
+        elif choice < 0.60:
+            cluster.pause(name)
+            cluster.at(rng.uniform(50, 3000), lambda: cluster.resume(name))
         elif choice < 0.65:
             cluster.isolate(name)
         elif choice < 0.80:
@@ -137,6 +143,8 @@ def run_chaos(seed, *, size=3, duration_ms=15_000, options=None):
     rng = cluster.rng
     cluster.loss = rng.choice([0.0, 0.01, 0.1])
     cluster.duplicate = rng.choice([0.0, 0.05])
+    cluster.replays = rng.choice([0.0, 0.01])
+    cluster.lazy = rng.choice([0.0, 0.5])
     cluster.delay_ms = rng.choice([(0.2, 2.0), (0.2, 20.0), (1.0, 80.0)])
     cluster.sync_ms = rng.choice([(0.1, 2.0), (1.0, 40.0)])
     clients = [CountingClient(cluster, b"c%d" % i) for i in range(4)]

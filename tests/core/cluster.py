@@ -1,8 +1,10 @@
 """A small in-memory cluster for tests of the composed node: one seed decides everything.
 
 Virtual time; a network that delays, loses, duplicates and so reorders; disks that make records
-durable after a delay and lose what was not when their node crashes. The safety checks run all
-the time: one value per slot, ballots promised never go down, applied logs are equal.
+durable after a delay and lose what was not when their node crashes. What a process sent before
+it crashed still arrives, and ``replay`` repeats frames of any age. The safety checks run all the
+time: one value per slot, ballots promised never go down, applied logs are equal, and the newest
+record of an applied slot holds the applied value (the log is what peers are served from).
 """
 
 import heapq
@@ -36,7 +38,10 @@ class PickleCodec:
         return pickle.dumps((stamp_ms, entries))
 
     def decode_batch(self, value):
-        stamp_ms, entries = pickle.loads(value)
+        try:
+            stamp_ms, entries = pickle.loads(value)
+        except pickle.UnpicklingError as error:
+            raise ValueError(str(error)) from error
         return Batch(stamp_ms, [Entry(*pickle.loads(blob)) for blob in entries])
 
 
@@ -48,10 +53,14 @@ class Member:
         self.incarnation = 0
         self.durable = []
         self.unsynced = []
+        self.group = []
         self.syncing = False
         self.node = None
         self.machine = None
         self.turn_at = None
+        self.log = {}
+        self.paused = False
+        self.inbox = []
 
 
 class Cluster:
@@ -63,6 +72,10 @@ class Cluster:
         self.rng = random.Random(seed)
         self.now = 0.0
         self.loss, self.duplicate, self.delay_ms, self.sync_ms = loss, duplicate, delay_ms, sync_ms
+        self.replays = 0.0
+        """How probably a delivery is followed, much later, by a repeat of it."""
+        self.lazy = 0.0
+        """How probably a node reads on before it takes its turn: many messages per turn."""
         self.options = options or {}
         names = [f"n{i + 1}" for i in range(size)]
         self.members = {name: Member(name) for name in names}
@@ -72,9 +85,9 @@ class Cluster:
         self.chosen: dict[int, bytes] = {}
         self.promised = dict.fromkeys(names, NULL_BALLOT)
         self.replies: dict[Any, Any] = {}
-        self.reads: dict[Any, Any] = {}
         self.on_reply: Callable[[Any, Any], None] = lambda token, reply: None
-        self.sent: list[tuple[str, str, Any]] = []
+        self.sent: list[tuple[str, int, str, Any]] = []
+        """Every frame that left: source, its incarnation, destination, message."""
         self.notices: list[tuple[float, str, Any]] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -127,6 +140,7 @@ class Cluster:
             member.machine.apply(slot, None if value == NOOP else codec.decode_batch(value))
         member.log = log
         member.unsynced, member.syncing, member.turn_at = [], False, None
+        member.paused, member.inbox = False, []
         member.node = Node(
             NodeOptions(node=name, quorums=self.quorums, **self.options),
             [other for other in self.members if other != name],
@@ -138,10 +152,29 @@ class Cluster:
         self.turn(name)
 
     def crash(self, name):
-        """Power off: what was not synced is gone."""
+        """Power off: what was not synced is gone; of the group on its way to the disk a prefix
+        may have come there, the whole of it even."""
         member = self.members[name]
         member.node = None
-        member.unsynced = []
+        written = [record for _, records in member.group for record in records]
+        self._durable(member, written[: self.rng.randint(0, len(written))])
+        member.unsynced, member.group = [], []
+
+    def pause(self, name):
+        """SIGSTOP: it does nothing, and what arrives waits in its sockets."""
+        self.members[name].paused = True
+
+    def resume(self, name):
+        member = self.members[name]
+        if not member.paused:
+            return
+        member.paused = False
+        inbox, member.inbox = member.inbox, []
+        if member.node is not None:
+            member.node.set_time(self.now, int(self.now))
+            for action in inbox:
+                action(member.node)
+            self.turn(name)
 
     def up(self):
         return [m for m in self.members.values() if m.node is not None]
@@ -161,33 +194,53 @@ class Cluster:
     def deliver(self, src, dst, message):
         if src == dst or (src, dst) in self.blocked or not self.filter(src, dst, message):
             return
-        self.sent.append((src, dst, message))
+        incarnation = self.members[src].incarnation
+        self.sent.append((src, incarnation, dst, message))
         for _ in range(2 if self.rng.random() < self.duplicate else 1):
             if self.rng.random() < self.loss:
                 continue
-            incarnation = self.members[src].incarnation
             self.at(self.rng.uniform(*self.delay_ms),
-                    lambda: self._receive(src, incarnation, dst, message))  # fmt: skip
+                    lambda: self.receive(src, incarnation, dst, message))  # fmt: skip
+        if self.replays and self.rng.random() < self.replays:
+            self.at(self.rng.uniform(100, 8000),
+                    lambda: self.receive(src, incarnation, dst, message))  # fmt: skip
 
-    def _receive(self, src, incarnation, dst, message):
+    def receive(self, src, incarnation, dst, message):
+        """A frame arrives, whatever has become of its sender and of the link meanwhile."""
         member = self.members[dst]
-        if member.node is not None and incarnation == self.members[src].incarnation:
-            member.node.set_time(self.now, int(self.now))
-            member.node.step(src, incarnation, message)
+        if member.node is None:
+            return
+        if member.paused:
+            member.inbox.append(lambda node: node.step(src, incarnation, message))
+            return
+        member.node.set_time(self.now, int(self.now))
+        member.node.step(src, incarnation, message)
+        if self.lazy and self.rng.random() < self.lazy:
+            self._wake(member, self.now + self.rng.uniform(0.0, 5.0))
+        else:
             self.turn(dst)
+
+    def replay(self, frames, within_ms=100.0):
+        """Frames of ``sent`` arrive once more, in random order."""
+        for src, incarnation, dst, message in frames:
+            self.at(self.rng.uniform(0, within_ms),
+                    lambda f=(src, incarnation, dst, message): self.receive(*f))  # fmt: skip
 
     # -- one turn of a node's loop
 
     def turn(self, name):
         member = self.members[name]
         node = member.node
-        if node is None:
+        if node is None or member.paused:
             return
         node.tick(self.now, int(self.now))
         ready = node.ready()
         assert node.promised >= self.promised[name], "a promise went down"
         if ready.persist:
             member.unsynced.append((ready.ticket, ready.persist))
+            for record in ready.persist:
+                if isinstance(record, AcceptRecord | DecisionRecord):
+                    member.log[record.slot] = (record.ballot, record.value)
             self._sync(member)
         for to, message in ready.sends:
             self.deliver(name, to, message)
@@ -196,29 +249,29 @@ class Cluster:
                 self.deliver(name, other, accepted)
         for applied in ready.applied:
             self.check_chosen(applied.slot, applied.value)
-            member.log[applied.slot] = (applied.ballot, applied.value)
+            assert member.log[applied.slot][1] == applied.value, "the log disagrees with itself"
         for serve in ready.serves:
             values = []
             for slot in range(serve.first, serve.last + 1):
                 values.append(member.log[slot])
             self.deliver(name, serve.to, Decisions(serve.first, tuple(values), serve.commit))
-        for token, reply in ready.replies:
-            if isinstance(reply, ReadReady):
-                reply = (reply, member.machine.applied)
+        for token, answer in ready.replies:
+            is_read = isinstance(answer, ReadReady)
+            reply = (answer, member.machine.applied) if is_read else answer
             self.replies[token] = reply
             self.on_reply(token, reply)
         for notice in ready.notices:
             self.notices.append((self.now, name, notice))
         self._wake(member)
 
-    def _wake(self, member):
-        due = max(member.node.next_due_ms(), self.now + 0.01)
+    def _wake(self, member, at_ms=float("inf")):
+        due = max(min(member.node.next_due_ms(), at_ms), self.now + 0.01)
         if member.turn_at is None or due < member.turn_at or member.turn_at <= self.now:
             member.turn_at = due
             node = member.node
 
             def wake():
-                if member.node is node:
+                if member.node is node and member.turn_at == due:
                     member.turn_at = None
                     self.turn(member.name)
 
@@ -228,23 +281,31 @@ class Cluster:
         if member.syncing or not member.unsynced:
             return
         member.syncing = True
-        group, member.unsynced = member.unsynced, []
+        member.group, member.unsynced = member.unsynced, []
         node = member.node
 
         def done():
+            if member.node is node and member.paused:
+                self.at(50, done)
+                return
             if member.node is not node:
                 return  # it crashed before the sync was done: the group is lost
             member.syncing = False
+            group, member.group = member.group, []
             for _, records in group:
-                member.durable.extend(records)
-                for record in records:
-                    if isinstance(record, PromiseRecord):
-                        self.promised[member.name] = record.ballot
+                self._durable(member, records)
             node.synced(group[-1][0])
             self.turn(member.name)
             self._sync(member)
 
         self.at(self.rng.uniform(*self.sync_ms), done)
+
+    def _durable(self, member, records):
+        member.durable.extend(records)
+        for record in records:
+            if isinstance(record, PromiseRecord):
+                assert record.ballot >= self.promised[member.name]
+                self.promised[member.name] = record.ballot
 
     # -- checks
 
@@ -275,10 +336,18 @@ class Cluster:
     def submit(self, name, entry):
         self._token += 1
         token = self._token
-        self.members[name].node.set_time(self.now, int(self.now))
-        self.members[name].node.submit(token, entry, pickle.dumps(tuple(entry)))
-        self.turn(name)
+        self._client(name, lambda node: node.submit(token, entry, pickle.dumps(tuple(entry))))
         return token
+
+    def _client(self, name, request):
+        """A client's request arrives; one to a stopped process waits in its socket."""
+        member = self.members[name]
+        if member.paused:
+            member.inbox.append(request)
+            return
+        member.node.set_time(self.now, int(self.now))
+        request(member.node)
+        self.turn(name)
 
     def call(self, entry, limit_ms=60_000):
         """Submit to whoever leads, again after refusals, until there is a write reply."""
@@ -309,6 +378,6 @@ class Cluster:
 
     def read(self, name):
         self._token += 1
-        self.members[name].node.read(self._token)
-        self.turn(name)
-        return self._token
+        token = self._token
+        self._client(name, lambda node: node.read(token))
+        return token

@@ -268,7 +268,9 @@ class TestApply:
 
     def test_a_noop_is_part_of_the_chain(self):
         one, two = opened(), opened()
+        before = one.chain
         one.apply(2, None)
+        assert one.chain != before
         two.apply(2, Batch(1, []))
         assert one.chain != two.chain
 
@@ -318,13 +320,16 @@ class TestHistory:
 
     def test_slots_without_changes_cost_nothing(self):
         machine = Machine(MachineLimits(history_exceptions_max=1))
-        for slot in range(1, 50):
+        machine.apply(1, Batch(1, [Entry(0, 1, 0, [[OPEN]])]))
+        machine.apply(2, Batch(1, [Entry(1, 1, 0, [[PUT, b"k", b"v"]])]))
+        for slot in range(3, 50):
             machine.apply(slot, Batch(1, [Entry(9, 1, 0, [[PUT, b"k", b"v"]] * 5)]))
         assert machine.history_floor_revision == 1
 
     def test_slot_of_a_revision_yet_to_come(self):
         machine = opened()
         assert machine.slot_of_revision(1) == 2
+        assert machine.slot_of_revision(0) == 2  # "from the start"
 
 
 class TestQuery:

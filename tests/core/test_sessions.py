@@ -97,6 +97,14 @@ class TestExactlyOnce:
         assert log.put(1, 6, acked=1) == WINDOW
         assert log.entry(1, 7, *puts[:4], acked=6) == [6, 7, 8, 9]
 
+    def test_an_empty_entry_keeps_nothing(self):
+        log = Log()
+        log.open()
+        for _ in range(5):
+            assert log.entry(1, 1) == []
+        assert log.machine.sessions.table[1].chunks == []
+        assert log.put(1, 1) == 1
+
     def test_without_a_session_nothing_is_applied(self):
         log = Log()
         assert log.put(7, 1) == UNKNOWN

@@ -225,10 +225,8 @@ class TestCrossChecks:
             (["limits.read_bytes_max=16777216"], "limits.read_bytes_max: 16777216"),
             (["limits.queue_bytes_max=1048576"], "limits.queue_bytes_max: 1048576 is below"),
             (["limits.queue_commands_max=1023"], "limits.queue_commands_max: 1023 is below"),
-            (["limits.session_window_max=1023"], "limits.session_window_max: 1023 is below"),
             (["protocol.window_bytes_max=1048576"], "protocol.window_bytes_max: 1048576 is below"),
             (["wal.segment_bytes=16777216"], "wal.segment_bytes: 16777216 is below"),
-            (["limits.session_ttl_ms=30000"], "session_idle_evict_ms: must not be above"),
         ],
     )
     def test_each_rule(self, file, overrides, words):

@@ -1,0 +1,363 @@
+"""The election alone: pre-vote, stickiness, ballots, stepping down, handing over."""
+
+from paxosd.core.effects import PromiseRecord
+from paxosd.core.election import Election
+from paxosd.core.messages import (
+    Heartbeat,
+    HeartbeatAck,
+    Nack,
+    Prepare,
+    PreVote,
+    PreVoteReply,
+    Promise,
+    TransferLeadership,
+)
+from paxosd.core.proposer import ProposerState
+from paxosd.core.types import NULL_BALLOT, Ballot
+from tests.core.parts import make_context
+
+B5 = Ballot(5, "n2")
+TIMEOUT_MS = 600
+
+
+class Bench:
+    """An Election with its context; what it would send is durable at once when asked for."""
+
+    def __init__(self, name="n1", size=3, **options):
+        self.context = make_context(name, size, **options)
+        self.led, self.stopped = [], []
+        self.election = Election(self.context, self.led.append, self.on_stop)
+
+    def on_stop(self, reason):
+        self.stopped.append(reason)
+        self.context.proposer.stop()
+
+    def take(self, *, sync=True):
+        outbox = self.context.outbox
+        outbox.settle()
+        ready = outbox.take()
+        sends = ready.sends
+        if sync and ready.ticket:
+            outbox.synced(ready.ticket)
+        while (message := outbox.self_message()) is not None:
+            if isinstance(message, Promise):
+                self.election.receive_promise("n1", message)
+            elif isinstance(message, Nack):
+                self.election.receive_nack("n1", message)
+        outbox.settle()
+        more = outbox.take()
+        self.records = [*ready.persist, *more.persist]
+        return [*sends, *more.sends]
+
+    def wait(self, ms):
+        self.context.now_ms += ms
+        self.election.tick()
+        return self.take()
+
+    def prevote(self):
+        """Wait until it asks for pre-votes; returns the ballot it asks about."""
+        for _ in range(40):
+            asked = [m for _, m in self.wait(50) if isinstance(m, PreVote)]
+            if asked:
+                return asked[0].ballot
+        raise AssertionError("it asks for no pre-vote")
+
+    def campaign(self):
+        ballot = self.prevote()
+        for voter in self.context.peers:
+            self.election.receive_prevote_reply(
+                voter, PreVoteReply(ballot, True, NULL_BALLOT, 0)
+            )  # fmt: skip
+        return self.context.proposer.ballot
+
+    def lead(self):
+        ballot = self.campaign()
+        self.take()
+        for voter in self.context.peers:
+            self.election.receive_promise(voter, Promise(ballot, 1, 0, 0, ()))
+        assert self.context.proposer.leading
+        self.take()
+        return ballot
+
+    def heartbeat(self, sender, ballot, leader=None):
+        message = Heartbeat(ballot, leader or sender, 0, 0, 0, 0)
+        return self.election.receive_heartbeat(sender, message)
+
+
+def answer_to(sends, kind):
+    return [m for _, m in sends if isinstance(m, kind)]
+
+
+class TestPreVote:
+    def test_asking_changes_nothing_here_or_there(self):
+        bench = Bench()
+        bench.prevote()
+        assert bench.context.acceptor.promised == NULL_BALLOT
+        assert bench.records == []
+        bench.election.receive_prevote("n2", PreVote(B5, 0))
+        assert answer_to(bench.take(), PreVoteReply)[0].granted
+        assert bench.context.acceptor.promised == NULL_BALLOT
+        assert bench.records == []
+
+    def test_who_hears_a_leader_refuses(self):
+        bench = Bench()
+        bench.heartbeat("n2", B5)
+        bench.take()
+        bench.context.now_ms += TIMEOUT_MS - 1
+        bench.election.receive_prevote("n3", PreVote(Ballot(9, "n3"), 0))
+        assert not answer_to(bench.take(), PreVoteReply)[0].granted
+        bench.context.now_ms += 2
+        bench.election.receive_prevote("n3", PreVote(Ballot(9, "n3"), 0))
+        assert answer_to(bench.take(), PreVoteReply)[0].granted
+
+    def test_a_leader_refuses(self):
+        bench = Bench()
+        bench.lead()
+        bench.election.receive_prevote("n3", PreVote(Ballot(99, "n3"), 0))
+        assert not answer_to(bench.take(), PreVoteReply)[0].granted
+
+    def test_a_ballot_below_the_promise_is_refused_and_the_promise_told(self):
+        bench = Bench(promised=B5)
+        bench.election.receive_prevote("n3", PreVote(Ballot(4, "n3"), 0))
+        reply = answer_to(bench.take(), PreVoteReply)[0]
+        assert not reply.granted
+        assert reply.promised == B5
+        bench.election.receive_prevote_reply("n2", reply)
+        assert bench.prevote() > B5
+
+    def test_refusals_and_answers_to_other_questions_count_not(self):
+        bench = Bench()
+        ballot = bench.prevote()
+        bench.election.receive_prevote_reply("n2", PreVoteReply(ballot, False, NULL_BALLOT, 0))
+        bench.election.receive_prevote_reply("n3", PreVoteReply(B5, True, NULL_BALLOT, 0))
+        assert bench.context.proposer.state is ProposerState.IDLE
+        bench.election.receive_prevote_reply("n3", PreVoteReply(ballot, True, NULL_BALLOT, 0))
+        assert bench.context.proposer.state is ProposerState.PREPARING
+
+    def test_a_leader_heard_ends_the_pre_vote(self):
+        bench = Bench()
+        ballot = bench.prevote()
+        bench.heartbeat("n2", B5)
+        bench.election.receive_prevote_reply("n3", PreVoteReply(ballot, True, NULL_BALLOT, 0))
+        assert bench.context.proposer.state is ProposerState.IDLE
+
+    def test_hearsay_is_not_hearing_the_leader(self):
+        bench = Bench()
+        for _ in range(5):
+            bench.heartbeat("n3", B5, leader="n2")
+            bench.context.now_ms += 100
+        assert bench.election.leader == "n2", "clients are directed"
+        assert not bench.election.hears_leader()
+
+
+class TestBallots:
+    def test_the_own_promise_is_durable_before_the_first_prepare(self):
+        bench = Bench()
+        ballot = bench.campaign()
+        assert answer_to(bench.take(sync=False), Prepare) == []
+        assert bench.records == [PromiseRecord(ballot)]
+        bench.context.outbox.synced(1)
+        assert len(answer_to(bench.take(), Prepare)) == 2
+
+    def test_a_new_ballot_is_above_all_it_has_seen(self):
+        for see in (
+            lambda e: e.receive_prepare("n2", Prepare(Ballot(7, "n2"), 1)),
+            lambda e: e.receive_nack("n2", Nack(Ballot(1, "n1"), Ballot(7, "n2"))),
+            lambda e: e.receive_heartbeat("n2", Heartbeat(Ballot(7, "n2"), "n2", 0, 0, 0, 0)),
+            lambda e: e.receive_heartbeat("n3", Heartbeat(Ballot(7, "n2"), "n2", 0, 0, 0, 0)),
+            lambda e: e.saw(Ballot(7, "n2")),
+        ):
+            bench = Bench()
+            see(bench.election)
+            assert bench.campaign().round > 7
+
+    def test_after_a_restart_it_is_above_the_old_promise(self):
+        assert Bench(promised=Ballot(7, "n1")).campaign() == Ballot(8, "n1")
+
+    def test_each_campaign_has_a_new_one(self):
+        bench = Bench()
+        ballots = [bench.campaign() for _ in range(4)]
+        assert ballots == sorted(set(ballots))
+
+    def test_unanswered_prepares_are_sent_again_to_those_who_did_not_answer(self):
+        bench = Bench(size=5)
+        ballot = bench.campaign()
+        bench.take()
+        bench.election.receive_promise("n2", Promise(ballot, 1, 0, 0, ()))
+        again = [to for to, m in bench.wait(100) if isinstance(m, Prepare)]
+        assert sorted(again) == ["n3", "n4", "n5"]
+
+
+class TestLeading:
+    def test_a_quorum_of_promises_leads_once(self):
+        bench = Bench(size=5)
+        ballot = bench.campaign()
+        bench.take()
+        bench.election.receive_promise("n2", Promise(ballot, 1, 0, 0, ()))
+        assert bench.led == []
+        bench.election.receive_promise("n3", Promise(ballot, 1, 0, 0, ()))
+        bench.election.receive_promise("n4", Promise(ballot, 1, 0, 0, ()))
+        assert bench.led == [[]]
+        assert bench.election.leader == "n1"
+
+    def test_its_own_promise_counts_only_once_durable(self):
+        bench = Bench()
+        ballot = bench.campaign()
+        bench.take(sync=False)
+        bench.election.receive_promise("n2", Promise(ballot, 1, 0, 0, ()))
+        assert bench.led == []
+
+    def test_it_steps_down_when_no_quorum_acknowledges(self):
+        bench = Bench()
+        bench.lead()
+        for _ in range(5):
+            bench.wait(100)
+            assert bench.stopped == []
+        for _ in range(3):
+            bench.wait(100)
+        assert bench.stopped == ["no quorum of voters answers"]
+        assert bench.election.leader == ""
+
+    def test_acks_of_one_follower_keep_it(self):
+        bench = Bench()
+        ballot = bench.lead()
+        for _ in range(30):
+            bench.wait(100)
+            bench.election.receive_heartbeat_ack("n3", HeartbeatAck(ballot, 0, 0))
+        assert bench.stopped == []
+
+    def test_acks_of_another_reign_do_not(self):
+        bench = Bench()
+        bench.lead()
+        for _ in range(9):
+            bench.wait(100)
+            assert not bench.election.receive_heartbeat_ack("n3", HeartbeatAck(B5, 0, 0))
+        assert bench.stopped
+
+    def test_a_nack_with_a_higher_ballot_ends_it(self):
+        bench = Bench()
+        ballot = bench.lead()
+        bench.election.receive_nack("n2", Nack(Ballot(0, "x"), Ballot(9, "n2")))
+        assert bench.stopped == [], "the refusal of another ballot"
+        bench.election.receive_nack("n2", Nack(ballot, Ballot(9, "n2")))
+        assert len(bench.stopped) == 1
+
+    def test_promising_another_ends_it(self):
+        bench = Bench()
+        bench.lead()
+        bench.election.receive_prepare("n2", Prepare(Ballot(9, "n2"), 1))
+        assert len(bench.stopped) == 1
+        assert answer_to(bench.take(), Promise)
+
+    def test_a_higher_leader_ends_it_even_below_one_known_from_hearsay(self):
+        bench = Bench()
+        ballot = bench.lead()
+        bench.heartbeat("n3", Ballot(ballot.round + 9, "n2"), leader="n2")
+        bench.heartbeat("n3", Ballot(ballot.round + 2, "n3"))
+        assert bench.stopped
+
+    def test_a_cluster_of_one_leads_at_once(self):
+        bench = Bench(size=1)
+        bench.wait(0.1)
+        bench.take()
+        assert bench.led == [[]]
+        for _ in range(30):
+            bench.wait(100)
+        assert bench.stopped == []
+
+
+class TestFollowing:
+    def test_heartbeats_keep_it_from_campaigning(self):
+        bench = Bench()
+        for _ in range(50):
+            bench.heartbeat("n2", B5)
+            assert answer_to(bench.wait(100), PreVote) == []
+
+    def test_it_acknowledges_with_the_round(self):
+        bench = Bench()
+        bench.election.receive_heartbeat("n2", Heartbeat(B5, "n2", 0, 0, 42, 0))
+        assert answer_to(bench.take(), HeartbeatAck) == [HeartbeatAck(B5, 42, 0)]
+
+    def test_a_leader_below_the_promise_gets_a_refusal_and_no_ack(self):
+        bench = Bench(promised=Ballot(9, "n3"))
+        assert not bench.heartbeat("n2", B5)
+        sends = bench.take()
+        assert answer_to(sends, Nack) == [Nack(B5, Ballot(9, "n3"))]
+        assert answer_to(sends, HeartbeatAck) == []
+        assert bench.election.leader == ""
+
+    def test_nobody_speaks_for_another_leader(self):
+        bench = Bench()
+        assert not bench.heartbeat("n3", B5, leader="n2")
+        assert answer_to(bench.take(), HeartbeatAck) == []
+
+    def test_a_deposed_leader_is_not_followed_again(self):
+        bench = Bench()
+        higher = Ballot(9, "n3")
+        bench.heartbeat("n3", higher)
+        bench.context.acceptor.promised = NULL_BALLOT  # it only heard of the higher one
+        bench.heartbeat("n2", B5)
+        assert (bench.election.leader, bench.election.leader_ballot) == ("n3", higher)
+
+    def test_waits_are_drawn_anew_and_lie_within_bounds(self):
+        bench = Bench()
+        waits = set()
+        for _ in range(20):
+            bench.heartbeat("n2", B5)
+            waits.add(bench.election._deadline_ms - bench.context.now_ms)
+        assert len(waits) > 10
+        assert min(waits) >= TIMEOUT_MS
+        assert max(waits) <= 2 * TIMEOUT_MS
+
+    def test_a_broken_connection_to_the_leader_is_asked_about_soon(self):
+        bench = Bench()
+        bench.heartbeat("n2", B5)
+        bench.election.leader_gone()
+        sends = []
+        for _ in range(4):
+            sends += bench.wait(30)
+        assert answer_to(sends, PreVote)
+
+
+class TestHandingOver:
+    def test_the_most_caught_up_live_follower_is_asked(self):
+        bench = Bench(size=5)
+        ballot = bench.lead()
+        for name, commit in [("n2", 5), ("n3", 9), ("n4", 12)]:
+            bench.context.peers[name].commit = commit
+        for name in ("n2", "n3"):
+            bench.context.peers[name].acked_ms = bench.context.now_ms + TIMEOUT_MS
+        bench.context.now_ms += TIMEOUT_MS + 1
+        assert bench.election.hand_over()
+        assert bench.take() == [("n3", TransferLeadership(ballot))]
+
+    def test_there_may_be_nobody(self):
+        bench = Bench()
+        assert not bench.election.hand_over(), "it does not lead"
+        bench = Bench()
+        bench.lead()
+        bench.context.now_ms += TIMEOUT_MS + 1
+        assert not bench.election.hand_over()
+
+    def test_the_heir_campaigns_without_a_pre_vote(self):
+        bench = Bench()
+        bench.heartbeat("n2", B5)
+        bench.election.receive_transfer("n2", TransferLeadership(B5))
+        assert bench.context.proposer.state is ProposerState.PREPARING
+        assert bench.context.proposer.ballot > B5
+
+    def test_only_the_leaders_word_counts(self):
+        bench = Bench()
+        bench.heartbeat("n2", B5)
+        bench.election.receive_transfer("n3", TransferLeadership(B5))
+        bench.election.receive_transfer("n2", TransferLeadership(Ballot(4, "n2")))
+        assert bench.context.proposer.state is ProposerState.IDLE
+
+    def test_a_stopping_node_campaigns_no_more(self):
+        bench = Bench()
+        bench.election.hand_over()
+        for _ in range(50):
+            assert answer_to(bench.wait(100), PreVote) == []
+        bench.heartbeat("n2", B5)
+        bench.election.receive_transfer("n2", TransferLeadership(B5))
+        assert bench.context.proposer.state is ProposerState.IDLE
