@@ -146,6 +146,8 @@ class BusSockets:
         for name, endpoints in config.peers.items():
             dealer = self._make(zmq.DEALER, NEVER_READ_BYTES, PEER_QUEUE_MAX, receive_max=1)
             dealer.setsockopt(zmq.IMMEDIATE, 1)
+            self.monitors[name] = dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+            self._all.append(self.monitors[name])
             self._connect(dealer, endpoints.peer)
             self.dealers[name] = dealer
             self._connect(self.votes, endpoints.events)

@@ -127,6 +127,7 @@ class Daemon:
         for sender, incarnation, message in from_peers:
             node.step(sender, incarnation, message)
         for name in self.bus.disconnected():
+            self.log.info("member.down", member=name, reason="its connection broke")
             node.peer_disconnected(name)
         requests = self.bus.receive_clients(CLIENTS_PER_TURN_MAX)
         for client, request in requests:

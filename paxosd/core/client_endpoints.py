@@ -1,0 +1,166 @@
+"""Where a client sends: which endpoints it knows, in what state each is, which comes next.
+
+    IDLE ── Connect ──► CONNECTING ──► UP ──► DOWN ──► UP …
+                             └── refused, or no connection in time ──► DOWN
+
+One endpoint is the *target*: all that may go anywhere goes there, for it is believed to lead.
+It changes when an answer names another leader, or when the target fails. An endpoint that did
+not answer is *suspect* for a while: a node that still takes it for the leader is not believed.
+
+What each endpoint last did wrong is remembered as its *trouble*, for a diagnosis: "time-out"
+alone helps nobody.
+"""
+
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from paxosd.core.client_calls import NO_DEADLINE_MS
+
+
+class EndpointState(Enum):
+    """Of the connection, as the shell reports it."""
+
+    IDLE = "idle"
+    CONNECTING = "connecting"
+    UP = "up"
+    DOWN = "down"
+
+
+UNREACHABLE = "unreachable"
+"""Trouble: the connection was refused or lost, or did not come about in time."""
+NO_ANSWER = "no_answer"
+"""Trouble: connected, but a request was not answered in time."""
+
+
+class Trouble(NamedTuple):
+    """What is wrong with one endpoint. ``code``: UNREACHABLE, NO_ANSWER, a refusal code of
+    :data:`paxosd.core.effects.REFUSALS`, or "" for nothing that was noticed."""
+
+    endpoint: str
+    state: EndpointState
+    code: str
+    message: str
+
+
+class Endpoint:
+    """One place to send to. ``since_ms``: when it entered its state."""
+
+    __slots__ = ("code", "message", "name", "since_ms", "state", "suspect_until_ms")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.state = EndpointState.IDLE
+        self.since_ms = 0
+        self.suspect_until_ms = 0
+        self.code = ""
+        self.message = ""
+
+    def enter(self, state: EndpointState, now_ms: int) -> None:
+        """Change state; staying in it does not move ``since_ms``."""
+        if state is not self.state:
+            self.state = state
+            self.since_ms = now_ms
+
+    def trouble(self, code: str, message: str) -> None:
+        """Remember what went wrong last; ("", "") once it does well again."""
+        self.code = code
+        self.message = message
+
+
+class Endpoints:
+    """The endpoints of one client, in the order in which they are tried.
+
+    ``connects``: endpoints that the shell has to connect to; it takes them and clears the list.
+    """
+
+    def __init__(self, names: Iterable[str], *, connect_timeout_ms: int, count_max: int) -> None:
+        self.connects: list[str] = []
+        self._connect_timeout_ms = connect_timeout_ms
+        self._count_max = count_max
+        self._order = [Endpoint(name) for name in dict.fromkeys(names)]
+        if not self._order:
+            raise ValueError("a client needs at least one endpoint")
+        self._by_name = {each.name: each for each in self._order}
+        self._target = 0
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        return iter(self._order)
+
+    @property
+    def target(self) -> str:
+        """Where writes go now."""
+        return self._order[self._target].name
+
+    def get(self, name: str, now_ms: int) -> Endpoint:
+        """The endpoint of this name, known or not, with a connection under way."""
+        each = self._by_name.get(name)
+        if each is None:
+            each = Endpoint(name)
+            self._order.append(each)
+            self._by_name[name] = each
+        return self._connect(each, now_ms)
+
+    def find(self, name: str) -> Endpoint | None:
+        """The endpoint of this name, if it is known."""
+        return self._by_name.get(name)
+
+    def choose(self, now_ms: int) -> Endpoint | None:
+        """The target, or, if that is down, the next that is not, which becomes the target.
+
+        It may still be connecting: wait for it. None: all are down.
+        """
+        order = self._order
+        for step in range(len(order)):
+            index = (self._target + step) % len(order)
+            each = order[index]
+            if each.state is not EndpointState.DOWN:
+                self._target = index
+                return self._connect(each, now_ms)
+        return None
+
+    def follow(self, name: str, now_ms: int) -> bool:
+        """Make a hinted leader the target, unless there is a reason to doubt the hint."""
+        each = self._by_name.get(name)
+        if each is None:
+            if not name or len(self._order) >= self._count_max:
+                return False
+        elif each.state is EndpointState.DOWN or now_ms < each.suspect_until_ms:
+            return False
+        self._target = self._order.index(self.get(name, now_ms))
+        return True
+
+    def move_on(self, name: str) -> None:
+        """The target did not do: try the next, unless another is the target by now."""
+        if self._order[self._target].name == name:
+            self._target = (self._target + 1) % len(self._order)
+
+    def tick(self, now_ms: int) -> int:
+        """Give up connections that take too long; returns when to look again."""
+        due_ms = NO_DEADLINE_MS
+        for each in self._order:
+            if each.state is EndpointState.CONNECTING:
+                at = each.since_ms + self._connect_timeout_ms
+                if now_ms >= at:
+                    each.enter(EndpointState.DOWN, now_ms)
+                    waited = self._connect_timeout_ms
+                    each.trouble(UNREACHABLE, f"no connection within {waited} ms")
+                else:
+                    due_ms = min(due_ms, at)
+        return due_ms
+
+    def all_down_since(self) -> int | None:
+        """Since when no endpoint can be reached; None if one can, or may."""
+        if any(each.state is not EndpointState.DOWN for each in self._order):
+            return None
+        return max(each.since_ms for each in self._order)
+
+    def troubles(self) -> list[Trouble]:
+        """One line of diagnosis for each endpoint."""
+        return [Trouble(each.name, each.state, each.code, each.message) for each in self._order]
+
+    def _connect(self, each: Endpoint, now_ms: int) -> Endpoint:
+        if each.state is EndpointState.IDLE:
+            each.enter(EndpointState.CONNECTING, now_ms)
+            self.connects.append(each.name)
+        return each

@@ -1,0 +1,123 @@
+"""Commands that wait for their sequence numbers, and the session that gives them.
+
+    submit ─► waiting ─► pack: a run of them becomes a frame (session, first_seq …)
+              no session: OPEN first        a retired or lost session: a new one
+
+At most ``frames_max`` frames of the session are on their way; what comes meanwhile waits and is
+packed together, so that frames fill up by themselves when the cluster is the slower side.
+"""
+
+from collections import deque
+from typing import Any
+
+from paxosd.core.client_calls import (
+    NO_DEADLINE_MS,
+    Call,
+    ClientOptions,
+    Failure,
+    Frame,
+    Session,
+)
+from paxosd.core.client_frames import FrameTable
+from paxosd.core.commands import CLOSE, OPEN, PUT, Command, Entry
+
+
+class CommandQueue:
+    """``session``: the one that new commands get; its id is 0 until ``opening``, the frame that
+    asks for one, is answered."""
+
+    def __init__(self, options: ClientOptions, table: FrameTable) -> None:
+        self.session = Session()
+        self.opening: Frame | None = None
+        self.waiting: deque[Call] = deque()
+        self._options = options
+        self._table = table
+
+    def submit(self, command: Command, deadline_ms: int, tag: Any) -> Call:
+        """A command of a session, to be packed."""
+        call = Call(command, deadline_ms, tag)
+        self.waiting.append(call)
+        self._table.wake(deadline_ms)
+        return call
+
+    def pack(self, now_ms: int) -> None:
+        """Make frames of what waits, as many as may be on their way."""
+        session = self.session
+        if session.retired:
+            session = self.session = Session()
+        if session.id == 0:
+            if self.opening is None:
+                self.opening = self._table.alone(Call([OPEN], NO_DEADLINE_MS, None), now_ms)
+            return
+        options = self._options
+        while self.waiting and len(session.frames) < options.frames_max:
+            room = session.acked + options.window_max - (session.next_seq - 1)
+            calls = self._next_calls(min(room, options.frame_commands_max))
+            if not calls:
+                break
+            frame = Frame(calls, session, session.next_seq)
+            session.next_seq += len(calls)
+            self._table.add(frame, now_ms)
+
+    def _next_calls(self, count_max: int) -> list[Call]:
+        """Waiting calls for one frame; a call larger than a frame travels alone."""
+        waiting = self.waiting
+        left_bytes = self._options.frame_bytes_max
+        calls: list[Call] = []
+        while waiting and len(calls) < count_max:
+            command = waiting[0].request
+            assert type(command) is list
+            if command[0] == PUT:
+                left_bytes -= len(command[1]) + len(command[2])
+            else:
+                left_bytes -= sum([len(part) for part in command if type(part) is bytes])
+            if left_bytes < 0 and calls:
+                break
+            calls.append(waiting.popleft())
+        return calls
+
+    def opened(self, session_id: int) -> None:
+        """The opening was answered; its frame has ended."""
+        self.opening = None
+        self.session.id = session_id
+
+    def not_opened(self, failure: Failure) -> None:
+        """No session can be had: without one there is no hope for what waits."""
+        self.opening = None
+        waiting, self.waiting = self.waiting, deque()
+        for call in waiting:
+            self._table.fail(call, failure)
+
+    def lost(self, session: Session) -> None:
+        """This session is no more."""
+        if session is self.session:
+            self.session = Session()
+
+    def requeue(self, frame: Frame, index: int) -> None:
+        """A command that surely was not applied: it gets a new session and a new seq."""
+        call = frame.calls[index]
+        self.waiting.append(call)
+        self._table.wake(call.deadline_ms)
+        frame.calls[index] = Call(call.request, NO_DEADLINE_MS, None)
+        frame.calls[index].done = True
+
+    def expire(self, now_ms: int, hopeless: bool, why: Failure) -> None:
+        """End what waited too long, or, if ``hopeless``, all."""
+        if not self.waiting:
+            return
+        left: deque[Call] = deque()
+        for call in self.waiting:
+            if hopeless or now_ms >= call.deadline_ms:
+                self._table.fail(call, why)
+            else:
+                left.append(call)
+                self._table.wake(call.deadline_ms)
+        self.waiting = left
+
+    def closing_entry(self) -> Entry | None:
+        """Ends the session, if there is one and nothing of it may be asked for any more."""
+        session = self.session
+        if session.id == 0 or session.retired or session.frames:
+            return None
+        self.session = Session()
+        return Entry(session.id, session.next_seq, session.acked, [[CLOSE]])
