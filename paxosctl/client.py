@@ -1,37 +1,51 @@
 """The public Python client of paxosd.
 
     with Client(["tcp://127.0.0.1:7410", "tcp://127.0.0.1:7420"]) as client:
-        revision = client.put(b"k", b"v")
-        client.get(b"k").value
-        with client.pipeline() as pipe:
-            calls = [pipe.put(b"k%d" % i, b"v") for i in range(1000)]
-        [call.value() for call in calls]
+        revision = client.put(b"greeting", b"hello")
+        found = client.get(b"greeting")            # KeyValue or None
+        with client.pipeline() as pipe:            # many commands at once
+            futures = [pipe.put(b"k%d" % i, b"v") for i in range(1000)]
+        for change in client.watch(b"greeting"):   # never ends by itself
+            print(change.revision, change.value)
 
-Keys and values are bytes; a str is taken as its UTF-8. Every method may raise
-:class:`~paxosctl.errors.PaxosError`: UnreachableError, NotSubmittedError (safe to retry),
-OutcomeUnknownError (ask ``outcome``), RefusedError, InvalidError.
+Keys and values are bytes. A call that does not give a result raises a
+:class:`~paxosctl.errors.ClientError`, which tells whether it surely did not happen
+(:class:`~paxosctl.errors.NotSubmittedError`, safe to try again) or may have
+(:class:`~paxosctl.errors.OutcomeUnknownError`; ask :meth:`Client.outcome`). Until the deadline the
+client itself follows the leader and tries again, with the same (session, seq): a command is
+applied at most once however often it was sent.
 
-A client is used from one thread. It finds the leader by itself, sends a command again with the
-same (session, seq) until its deadline, and is applied once. The protocol is
-:mod:`paxosd.core.client`; here are the sockets and the clock.
+A client belongs to one thread. It works on the network during its calls only.
 """
 
-import random
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, Self
 
-from paxosctl.connection import Connections, Lost
+from paxosctl.connection import Connection
 from paxosctl.errors import (
-    CompactedError,
-    InvalidError,
+    ClientError,
     NotSubmittedError,
     OutcomeUnknownError,
     RefusedError,
     UnreachableError,
+    error_of,
 )
-from paxosd.core.client import Call, ClientProtocol, Done, NotSubmitted, OutcomeUnknown
+from paxosctl.pipeline import Future, Pipeline
+from paxosctl.results import (
+    CasResult,
+    Health,
+    Outcome,
+    StaleRead,
+    as_bytes,
+    as_number,
+    typed_outcome,
+    typed_result,
+)
+from paxosctl.transport import Transport, clock_ms, clock_ns
+from paxosctl.watch import Watcher
+from paxosd.core.client_calls import Call, ClientOptions
+from paxosd.core.client_endpoints import Trouble
 from paxosd.core.commands import (
     CAS_REVISION,
     CAS_VALUE,
@@ -42,115 +56,72 @@ from paxosd.core.commands import (
     FENCE,
     OPEN,
     PUT,
+    Change,
     Command,
-    Entry,
     KeyValue,
-    Status,
     prefix_end,
 )
-from paxosd.core.effects import COMPACTED, FORBIDDEN, INVALID
-from paxosd.core.requests import GET, LINEARIZABLE, RANGE, STALE, ReadAnswer, WriteRequest
-from paxosd.wire import encode_entry
+from paxosd.core.requests import (
+    GET,
+    LINEARIZABLE,
+    RANGE,
+    STALE,
+    AdminAnswer,
+    AdminRequest,
+    ReadAnswer,
+    ReadRequest,
+)
 
-DEFAULT_ENDPOINTS = ("tcp://127.0.0.1:7410", "tcp://127.0.0.1:7420", "tcp://127.0.0.1:7430")
-CLOSE_LINGER_MS = 100
-PAGE_ROWS = 1000
-Data = bytes | str
+__all__ = [
+    "CasResult",
+    "Change",
+    "Client",
+    "ClientError",
+    "ClientOptions",
+    "Future",
+    "Health",
+    "KeyValue",
+    "NotSubmittedError",
+    "Outcome",
+    "OutcomeUnknownError",
+    "Pipeline",
+    "RefusedError",
+    "StaleRead",
+    "UnreachableError",
+    "Watcher",
+]
 
+DEFAULT_ENDPOINTS = (
+    "tcp://127.0.0.1:7410",
+    "tcp://127.0.0.1:7420",
+    "tcp://127.0.0.1:7430",
+)
+"""Those of ``paxosd dev``."""
 
-def _bytes(data: Data) -> bytes:
-    return data.encode() if isinstance(data, str) else data
-
-
-class CasResult(NamedTuple):
-    """``revision``: of the write if it ``swapped``; else the key's present one (0: no key)."""
-
-    swapped: bool
-    revision: int
-
-
-class WriteOutcome(NamedTuple):
-    """What became of (session, seq). ``state``: committed, fenced (it can never commit),
-    forgotten (the client itself had the reply) or unknown_session."""
-
-    state: str
-    slot: int
-    result: Any
-
-
-class Stale(NamedTuple):
-    """A local read: ``age_ms`` is how far behind it may be at least known to be (-1: unknown)."""
-
-    found: KeyValue | None
-    applied: int
-    age_ms: int
-
-
-class Pipelined:
-    """One command of a pipeline; ``value()`` once the pipeline has ended."""
-
-    __slots__ = ("_call",)
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-
-    @property
-    def done(self) -> bool:
-        return self._call.outcome is not None
-
-    def value(self) -> Any:
-        """The command's result: see :data:`paxosd.core.commands.Result`. Raises PaxosError."""
-        return _value(self._call)[0]
-
-
-class Pipeline:
-    """Collects commands and sends many of them in one frame. Leaving it waits for all."""
-
-    def __init__(self, client: "Client") -> None:
-        self._client = client
-        self._calls: list[Call] = []
-
-    def put(self, key: Data, value: Data) -> Pipelined:
-        return self._add([PUT, _bytes(key), _bytes(value)])
-
-    def delete(self, key: Data) -> Pipelined:
-        return self._add([DELETE, _bytes(key)])
-
-    def cas(self, key: Data, expect: Data | None, value: Data) -> Pipelined:
-        expected = None if expect is None else _bytes(expect)
-        return self._add([CAS_VALUE, _bytes(key), expected, _bytes(value)])
-
-    def _add(self, command: Command) -> Pipelined:
-        call = self._client._submit(command)
-        self._calls.append(call)
-        return Pipelined(call)
-
-    def wait(self) -> None:
-        """Until every command so far has ended, well or not."""
-        self._client._drive(self._calls)
-        self._calls.clear()
-
-    def __enter__(self) -> "Pipeline":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.wait()
+_NOT_REPEATABLE = frozenset({"fault_add", "fault_rm", "fault_clear", "fault_crash"})
 
 
 class Client:
-    """A session with a cluster; see the module. ``timeout_s`` bounds each call."""
+    """A connection to a cluster. ``endpoints``: client endpoints of any of its nodes, tried in
+    this order. ``timeout_s`` bounds each call, a page of a scan, and each pipelined command."""
 
     def __init__(
-        self, endpoints: Sequence[str] = DEFAULT_ENDPOINTS, *, timeout_s: float = 5.0
+        self,
+        endpoints: Sequence[str] = DEFAULT_ENDPOINTS,
+        *,
+        timeout_s: float = 5.0,
+        options: ClientOptions | None = None,
     ) -> None:
-        """Connects when it is first used. Raises ValueError for no endpoint."""
+        if isinstance(endpoints, str):
+            raise TypeError("endpoints is a list of strings, not one string")
         self.timeout_s = timeout_s
-        self._protocol = ClientProtocol(endpoints, random.Random(), encode_entry)
-        self._connections = Connections()
+        self._transport = Transport()
+        self._connection = Connection(self._transport, endpoints, options)
+        self._protocol = self._connection.protocol
+        self._watchers: list[Watcher] = []
         self._closed = False
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -162,213 +133,259 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End the session, without waiting for the answer, and close the sockets."""
-        if self._closed:
-            return
-        self._closed = True
-        protocol = self._protocol
-        if protocol.session and protocol.idle:
-            endpoint, entry = protocol.farewell([CLOSE])
-            self._connections.send(endpoint, WriteRequest(0, encode_entry(entry)))
-        self._connections.close(CLOSE_LINGER_MS)
+        """Ends the session, without waiting for the answer, and closes all sockets."""
+        if not self._closed:
+            self._closed = True
+            for watcher in self._watchers:
+                watcher.close()
+            self._connection.close()
+            self._transport.close()
 
-    # -- writes
+    # -- writes -------------------------------------------------------------------------------
 
-    def put(self, key: Data, value: Data) -> int:
-        """Set a key; returns the revision."""
-        return int(self._write([PUT, _bytes(key), _bytes(value)]))
+    def put(self, key: bytes, value: bytes) -> int:
+        """Set a key; returns the revision of this write."""
+        revision: int = self._command([PUT, as_bytes(key), as_bytes(value)])
+        return revision
 
-    def delete(self, key: Data) -> int | None:
-        """Remove a key; returns the revision, or None if there was none."""
-        result = self._write([DELETE, _bytes(key)])
-        return result if isinstance(result, int) else None
+    def delete(self, key: bytes) -> int | None:
+        """Remove a key; the revision of the removal, None if there was no such key."""
+        revision: int | None = self._command([DELETE, as_bytes(key)])
+        return revision
 
-    def delete_range(self, start: Data, end: Data) -> int:
-        """Remove ``start <= key < end`` (end b"": to the last); returns how many went."""
-        result = self._write([DELETE_RANGE, _bytes(start), _bytes(end)])
-        return int(result[2]) if isinstance(result, tuple) and result[0] == Status.OK else 0
+    def delete_prefix(self, prefix: bytes) -> int:
+        """Remove every key with this prefix at once (b"": every key); how many there were."""
+        count: int = self._command([DELETE_RANGE, as_bytes(prefix), prefix_end(prefix)])
+        return count
 
-    def delete_prefix(self, prefix: Data) -> int:
-        """Remove every key with this prefix; returns how many went."""
-        start = _bytes(prefix)
-        return self.delete_range(start, prefix_end(start))
+    def cas_value(self, key: bytes, expect: bytes | None, value: bytes) -> CasResult:
+        """Set a key if its value equals ``expect``; None: if there is no such key."""
+        wanted = None if expect is None else as_bytes(expect)
+        result: CasResult = self._command([CAS_VALUE, as_bytes(key), wanted, as_bytes(value)])
+        return result
 
-    def cas(self, key: Data, expect: Data | None, value: Data) -> CasResult:
-        """Set a key if its value equals ``expect`` (None: if there is no such key)."""
-        expected = None if expect is None else _bytes(expect)
-        return _cas(self._write([CAS_VALUE, _bytes(key), expected, _bytes(value)]))
-
-    def cas_revision(self, key: Data, revision: int, value: Data) -> CasResult:
-        """Set a key if its modify revision equals ``revision`` (0: if there is no such key)."""
-        return _cas(self._write([CAS_REVISION, _bytes(key), revision, _bytes(value)]))
+    def cas_revision(self, key: bytes, expect: int, value: bytes) -> CasResult:
+        """Set a key if its modify revision equals ``expect``; 0: if there is no such key."""
+        result: CasResult = self._command(
+            [CAS_REVISION, as_bytes(key), as_number(expect), as_bytes(value)]
+        )
+        return result
 
     def pipeline(self) -> Pipeline:
-        """Many commands at once: they share frames, and log slots."""
+        """Many commands without waiting for each; see :class:`~paxosctl.pipeline.Pipeline`."""
         return Pipeline(self)
 
-    # -- reads
+    # -- reads --------------------------------------------------------------------------------
 
-    def get(self, key: Data) -> KeyValue | None:
-        """A linearizable read: it sees every write acknowledged before it began."""
-        found: KeyValue | None = self._read(LINEARIZABLE, [[GET, _bytes(key)]]).results[0]
+    def get(self, key: bytes) -> KeyValue | None:
+        """Linearizable: sees every write that was acknowledged before this call."""
+        answer = self._read(LINEARIZABLE, [[GET, as_bytes(key)]])
+        found: KeyValue | None = answer.results[0]
         return found
 
-    def get_stale(self, key: Data, endpoint: str = "") -> Stale:
-        """A local read of one node, which may be behind."""
-        answer = self._read(STALE, [[GET, _bytes(key)]], endpoint)
-        return Stale(answer.results[0], answer.applied, answer.age_ms)
+    def get_stale(self, key: bytes) -> StaleRead:
+        """What one node has, without asking others; works without a quorum."""
+        answer = self._read(STALE, [[GET, as_bytes(key)]])
+        return StaleRead(answer.results[0], answer.applied, answer.revision, answer.age_ms)
 
     def range(
         self,
-        start: Data,
-        end: Data,
+        start: bytes,
+        end: bytes = b"",
         *,
         limit: int = 0,
+        reverse: bool = False,
         keys_only: bool = False,
         stale: bool = False,
     ) -> Iterator[KeyValue]:
-        """Keys in ``start <= key < end`` in order (end b"": to the last), ``limit`` 0: all.
+        """Keys in ``start <= key < end`` in order (end b"": no end; limit 0: all of them).
 
-        Fetched in pages; each page is one read, the whole is not one point in time.
+        Read page by page: each page is linearizable, the whole is no snapshot. With
+        ``keys_only`` the values are b"".
         """
-        at, stop, left = _bytes(start), _bytes(end), limit
+        left = limit
         mode = STALE if stale else LINEARIZABLE
         while True:
-            rows_max = min(PAGE_ROWS, left) if limit else PAGE_ROWS
-            page = self._read(mode, [[RANGE, at, stop, rows_max, False, keys_only]]).results[0]
+            query = [RANGE, as_bytes(start), as_bytes(end), left, reverse, keys_only]
+            page = self._read(mode, [query]).results[0]
             yield from page.rows
-            left -= len(page.rows)
+            if limit:
+                left -= len(page.rows)
             if page.more is None or (limit and left <= 0):
                 return
-            at = page.more
+            if reverse:
+                end = page.more
+            else:
+                start = page.more
 
-    def prefix(
-        self, prefix: Data, *, limit: int = 0, keys_only: bool = False, stale: bool = False
+    def scan(
+        self,
+        prefix: bytes,
+        *,
+        limit: int = 0,
+        reverse: bool = False,
+        keys_only: bool = False,
+        stale: bool = False,
     ) -> Iterator[KeyValue]:
-        """Keys with a prefix, in order."""
-        start = _bytes(prefix)
-        return self.range(start, prefix_end(start), limit=limit, keys_only=keys_only, stale=stale)
+        """Every key with this prefix; the rest as :meth:`range`."""
+        return self.range(
+            as_bytes(prefix),
+            prefix_end(prefix),
+            limit=limit,
+            reverse=reverse,
+            keys_only=keys_only,
+            stale=stale,
+        )
 
-    # -- the cluster
+    def watch(
+        self,
+        key: bytes,
+        *,
+        prefix: bool = False,
+        from_revision: int | None = None,
+        on_trouble: Callable[[str], None] | None = None,
+    ) -> Watcher:
+        """Iterate over the changes of a key, or of all keys with a prefix, none left out.
 
-    def outcome(self, session: int, seq: int) -> WriteOutcome:
-        """What became of a command whose answer was lost. If it was not applied, it never
-        will be from now on: the question itself fences it."""
-        result = self._sessionless([FENCE, session, seq])[0]
-        status = result[0]
-        if status == Status.COMMITTED:
-            slot, reply = result[2]
-            return WriteOutcome("committed", slot, reply)
-        states = {Status.FENCED: "fenced", Status.FORGOTTEN: "forgotten"}
-        return WriteOutcome(states.get(status, "unknown_session"), 0, None)
+        ``from_revision``: the first one wanted, None: from now on. Goes on over restarts and
+        changes of the leader, for ever; ``on_trouble(reason)`` is told each time that a node
+        had to be left. Raises RefusedError("compacted") if that history is gone.
+        """
+        members = self.status()["members"]
+        nodes = [(node["client"], node["events"]) for node in members.values()]
+        # First the nodes that the user named, in that order.
+        order = {each.name: place for place, each in enumerate(self._protocol.endpoints)}
+        nodes.sort(key=lambda node: order.get(node[0], len(order)))
+        watcher = Watcher(
+            self._transport,
+            nodes,
+            as_bytes(key),
+            prefix=prefix,
+            from_revision=from_revision,
+            on_trouble=on_trouble,
+        )
+        self._watchers.append(watcher)
+        return watcher
 
-    def commit_probe(self) -> int:
-        """Have the cluster agree on something that changes no data; returns its slot."""
-        result, slot = self._sessionless([OPEN])
-        if isinstance(result, tuple) and result[0] == Status.OK:
-            blob = encode_entry(Entry(result[2], 1, 0, [[CLOSE]]))
-            self._connections.send(self._protocol.target, WriteRequest(0, blob))
+    # -- about the cluster --------------------------------------------------------------------
+
+    def outcome(self, session: int, seq: int) -> Outcome:
+        """What became of a command; if it was not applied, it never will be from now on."""
+        outcome: Outcome = typed_outcome(
+            self._alone([FENCE, as_number(session), as_number(seq)]).result
+        )
+        return outcome
+
+    def health(self) -> Health:
+        """Make a write that leaves nothing behind, a session opened and closed; raises if it
+        does not commit. ``ms``: the time of the second commit, when the leader is known."""
+        session = self._alone([OPEN]).result[2]
+        began_ns = clock_ns()
+        call = self._alone([CLOSE], session=session)
+        return Health((clock_ns() - began_ns) / 1e6, call.slot)
+
+    def start_checksum(self) -> int:
+        """Have every node compute the checksum of its state as of one slot; returns the slot.
+        The admin verb ``checksum`` asks a node for it."""
+        slot: int = self._alone([CHECKSUM]).slot
         return slot
 
-    def checksum_slot(self) -> int:
-        """Have every node compute its state's checksum as of one slot; returns the slot."""
-        return self._sessionless([CHECKSUM])[1]
-
-    def admin(self, verb: str, endpoint: str = "", **args: Any) -> dict[str, Any]:
-        """An admin request to one node (the first that answers, if none is named)."""
-        now_ms = self._now_ms()
-        call = self._protocol.admin(verb, args, now_ms, self._deadline_ms(now_ms), endpoint)
-        self._drive([call])
-        body: dict[str, Any] = _value(call)[0].body
-        return body
-
     def status(self, endpoint: str = "") -> dict[str, Any]:
-        """One node's status; works without a quorum."""
-        return self.admin("status", endpoint)
+        """What a node knows of itself and the others; works without a quorum. ``endpoint``:
+        of that very node; "": of the first that answers."""
+        return self.admin("status", endpoint=endpoint)
 
-    # -- inside
+    def admin(
+        self, verb: str, args: dict[str, Any] | None = None, *, endpoint: str = ""
+    ) -> dict[str, Any]:
+        """An admin request to one node (see ``paxosd/admin.py``); the body of its answer."""
+        return self.admin_result(self.start_admin(verb, args, endpoint=endpoint))
 
-    def _write(self, command: Command) -> Any:
-        call = self._submit(command)
-        self._drive([call])
-        return _value(call)[0]
+    def start_admin(
+        self, verb: str, args: dict[str, Any] | None = None, *, endpoint: str = ""
+    ) -> Call:
+        """Like :meth:`admin`, but does not wait: several nodes can be asked at a time."""
+        return self._protocol.ask(
+            AdminRequest(0, verb, args or {}),
+            clock_ms(),
+            self._timeout_ms,
+            endpoint=endpoint,
+            repeatable=verb not in _NOT_REPEATABLE,
+        )
 
-    def _submit(self, command: Command) -> Call:
-        now_ms = self._now_ms()
-        size = sum([len(part) for part in command if type(part) is bytes])
-        return self._protocol.submit(command, size, now_ms, self._deadline_ms(now_ms))
+    def admin_result(self, call: Call) -> dict[str, Any]:
+        """The end of :meth:`start_admin`."""
+        answer = self._wait(call).result
+        assert isinstance(answer, AdminAnswer)
+        return answer.body
 
-    def _sessionless(self, command: Command) -> tuple[Any, int]:
-        now_ms = self._now_ms()
-        call = self._protocol.submit_sessionless(command, now_ms, self._deadline_ms(now_ms))
-        self._drive([call])
-        return _value(call)
+    @property
+    def session(self) -> int:
+        """The session of this client's commands; 0 before the first."""
+        return self._protocol.session
 
-    def _read(self, mode: int, queries: list[list[Any]], endpoint: str = "") -> ReadAnswer:
-        now_ms = self._now_ms()
-        call = self._protocol.read(mode, queries, now_ms, self._deadline_ms(now_ms), endpoint)
-        self._drive([call])
-        answer: ReadAnswer = _value(call)[0]
+    @property
+    def cluster(self) -> str:
+        """The id of the cluster; "" before the first answer."""
+        return self._connection.cluster
+
+    @property
+    def endpoints(self) -> list[str]:
+        """The endpoints that this client knows, given or learned."""
+        return [each.name for each in self._protocol.endpoints]
+
+    def troubles(self) -> list[Trouble]:
+        """What was noticed about each endpoint lately."""
+        return self._protocol.endpoints.troubles()
+
+    # -- for the pipeline ---------------------------------------------------------------------
+
+    def submit(self, command: Command) -> Call:
+        """Queue a command; nothing is sent before :meth:`turn` or a call that waits."""
+        return self._protocol.submit(command, clock_ms(), self._timeout_ms)
+
+    def turn(self, wait_ms: int = 0) -> None:
+        """Send what can be sent, and take what has arrived, waiting for it if there is none."""
+        due_ms = self._connection.turn()
+        timeout_ms = min(due_ms - clock_ms(), wait_ms)
+        self._transport.poll(max(0, timeout_ms))
+        # Everyone who waits looks at its own call.
+        self._protocol.take_completed()
+
+    def finish(self, call: Call) -> Call:
+        """Wait until a call has ended, well or badly."""
+        while not call.done:
+            self.turn(1000)
+        return call
+
+    def failure_of(self, call: Call) -> ClientError:
+        """The exception for a call that ended badly."""
+        assert call.failure is not None
+        return error_of(call.failure, self.troubles())
+
+    # -- inside -------------------------------------------------------------------------------
+
+    @property
+    def _timeout_ms(self) -> int:
+        return max(1, int(self.timeout_s * 1000))
+
+    def _command(self, command: Command) -> Any:
+        return typed_result(command, self._wait(self.submit(command)).result)
+
+    def _alone(self, command: Command, session: int = 0) -> Call:
+        call = self._protocol.submit_alone(command, clock_ms(), self._timeout_ms, session=session)
+        return self._wait(call)
+
+    def _read(self, mode: int, queries: list[list[Any]]) -> ReadAnswer:
+        call = self._protocol.ask(ReadRequest(0, mode, queries), clock_ms(), self._timeout_ms)
+        answer = self._wait(call).result
+        assert isinstance(answer, ReadAnswer)
         return answer
 
-    def _deadline_ms(self, now_ms: float) -> float:
-        return now_ms + self.timeout_s * 1000
-
-    @staticmethod
-    def _now_ms() -> float:
-        return time.monotonic() * 1000
-
-    def _drive(self, calls: Sequence[Call]) -> None:
-        """Send and receive until all the calls have ended."""
-        protocol, connections = self._protocol, self._connections
-        ended = 0
-        while True:
-            now_ms = self._now_ms()
-            for endpoint, message in protocol.take_sends(now_ms):
-                connections.send(endpoint, message)
-            while ended < len(calls) and calls[ended].outcome is not None:
-                ended += 1
-            if ended == len(calls):
-                return
-            wait_ms = max(0.0, min(protocol.next_due_ms() - now_ms, 1000.0))
-            for endpoint, answer in connections.poll(int(wait_ms) + 1 if wait_ms else 0):
-                now_ms = self._now_ms()
-                if isinstance(answer, Lost):
-                    protocol.unreachable(endpoint, answer.sent, now_ms)
-                else:
-                    protocol.receive(endpoint, answer, now_ms)
-            protocol.tick(self._now_ms())
-
-
-def _cas(result: Any) -> CasResult:
-    if isinstance(result, int):
-        return CasResult(True, result)
-    return CasResult(False, result[1])
-
-
-_REFUSED_RESULTS = {
-    Status.WINDOW: "too many commands are unacknowledged in this session",
-    Status.FENCED: "the command was fenced by an outcome query: it can never commit",
-    Status.MALFORMED: "the cluster did not understand the command",
-}
-
-
-def _value(call: Call) -> tuple[Any, int]:
-    """The value and slot of a call that ended well; raises what it ended with otherwise."""
-    outcome = call.outcome
-    if isinstance(outcome, Done):
-        value = outcome.value
-        if isinstance(value, tuple) and not hasattr(value, "_fields"):
-            words = _REFUSED_RESULTS.get(value[0])
-            if words is not None and call.command and call.command[0] != FENCE:
-                raise RefusedError(Status(value[0]).name.lower(), words)
-        return value, outcome.slot
-    if isinstance(outcome, NotSubmitted):
-        if outcome.reason == "unreachable":
-            raise UnreachableError(f"no endpoint could be reached: {outcome.message}")
-        raise NotSubmittedError(outcome.reason, f"not submitted, safe to retry: {outcome.message}")
-    if isinstance(outcome, OutcomeUnknown):
-        raise OutcomeUnknownError(outcome.session, outcome.seq, outcome.message)
-    assert outcome is not None, "the call has not ended: leave the pipeline first"
-    kinds = {INVALID: InvalidError, COMPACTED: CompactedError, FORBIDDEN: RefusedError}
-    raise kinds.get(outcome.code, RefusedError)(outcome.code, outcome.message, outcome.detail)
+    def _wait(self, call: Call) -> Call:
+        if self._closed:
+            raise RuntimeError("the client is closed")
+        self.finish(call)
+        if call.failure is not None:
+            raise self.failure_of(call) from None
+        return call

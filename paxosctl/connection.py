@@ -15,8 +15,8 @@ from paxosctl.transport import Link, Transport, clock_ms
 from paxosd.core.client import ClientProtocol
 from paxosd.core.client_calls import Call, ClientOptions
 from paxosd.wire import WireError, decode_answer, encode_client, encode_entry, unpack
-from paxosd.wire_client import MAP_MAX
 from paxosd.wire_base import TEXT_BYTES_MAX
+from paxosd.wire_client import MAP_MAX
 
 CLOSE_LINGER_MS = 100
 

@@ -1,12 +1,12 @@
 """How a client's call can fail, and the exit code of each failure.
 
-    0    done
-    1    a negative answer: no such key, a cas that missed, a check that failed
-    2    wrong usage
-    69   no endpoint could be reached; nothing was submitted
-    75   not submitted: safe to try again
-    77   refused: a limit, a permission, a history that is gone
-    124  timed out, the outcome is unknown; the message says how to ask for it
+0    done
+1    a negative answer: no such key, a cas that missed, a check that failed
+2    wrong usage
+69   no endpoint could be reached; nothing was submitted
+75   not submitted: safe to try again
+77   refused: a limit, a permission, a history that is gone
+124  timed out, the outcome is unknown; the message says how to ask for it
 """
 
 from collections.abc import Sequence

@@ -63,7 +63,7 @@ _VOTES = 16
 _LOST = 32
 _ALL = PEERS | SUBSCRIPTIONS | CLIENTS | _VOTES | _LOST
 
-LAZY_VOTES_MS = 3
+LAZY_VOTES_MS = 10
 """How long votes that nobody waits for may lie: they are taken in with whatever comes next."""
 
 HELD_MAX = 10_000

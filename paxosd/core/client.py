@@ -488,7 +488,7 @@ class ClientProtocol:
         if self.endpoints.all_down_since() is not None:
             return NotSubmitted(UNREACHABLE, "no endpoint can be reached")
         frame = frame or self._queue.opening
-        if frame is not None and frame.trouble is not None and not frame.request_id:
+        if frame is not None and frame.trouble is not None:
             return frame.trouble
         if frame is not None and frame.request_id:
             return NotSubmitted(NO_ANSWER, "no answer in time")

@@ -1,0 +1,236 @@
+"""What every verb shares: the global options, the client, and how an ending becomes an exit code.
+
+The global options may stand before the verb or after it; the later one counts.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from paxosctl.errors import EXIT_NEGATIVE, ClientError, OutcomeUnknownError
+from paxosctl.render import FORMATS, View, emit, to_json
+from paxosd.durations import parse_duration_ms
+from paxosd.endpoints import Endpoint
+
+DEFAULT_ENDPOINTS = "tcp://127.0.0.1:7410,tcp://127.0.0.1:7420,tcp://127.0.0.1:7430"
+TIMEOUT_MS = 5000
+UNREACHABLE_MS = 1000
+"""Without --timeout a cluster of which every endpoint refuses is not waited for any longer."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class NegativeError(Exception):
+    """The answer is no: exit code 1. ``view``: shown all the same, on standard output."""
+
+    def __init__(self, message: str, view: View | None = None) -> None:
+        super().__init__(message)
+        self.view = view
+
+
+class Duration(click.ParamType[int]):
+    """``500ms``, ``5s``, ``1m``: milliseconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Milliseconds, above 0."""
+        if isinstance(value, int):
+            return value
+        try:
+            duration_ms = parse_duration_ms(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if duration_ms <= 0:
+            self.fail(f'"{value}": a duration above 0 is needed', param, ctx)
+        return duration_ms
+
+
+class EndpointList(click.ParamType[str]):
+    """Endpoints with commas between them, each one checked."""
+
+    name = "endpoints"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The same text without blanks."""
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        if not names:
+            self.fail("at least one endpoint is needed, such as tcp://127.0.0.1:7410", param, ctx)
+        for name in names:
+            try:
+                Endpoint.parse(name)
+            except ValueError as error:
+                self.fail(str(error), param, ctx)
+        return ",".join(names)
+
+
+@dataclass(slots=True)
+class Settings:
+    """The global options."""
+
+    endpoints: str = DEFAULT_ENDPOINTS
+    output: str = "table"
+    timeout: int | None = None
+    """ms; None: not given."""
+
+    @property
+    def timeout_s(self) -> float:
+        """The deadline of each call."""
+        return (TIMEOUT_MS if self.timeout is None else self.timeout) / 1000
+
+    @contextmanager
+    def client(self) -> Iterator[Any]:
+        """A :class:`paxosctl.client.Client`; an error of a call leaves with its diagnosis."""
+        from paxosctl.client import Client, ClientOptions  # noqa: PLC0415 -- not for --help
+
+        patience_ms = UNREACHABLE_MS if self.timeout is None else None
+        options = ClientOptions(unreachable_ms=patience_ms)
+        with Client(self.endpoints.split(","), timeout_s=self.timeout_s, options=options) as client:
+            try:
+                yield client
+            except ClientError as error:
+                from paxosctl.diagnose import diagnose  # noqa: PLC0415 -- only when needed
+
+                raise DiagnosedError(error, diagnose(client, error)) from error
+
+    def show(self, view: View) -> None:
+        """Write an answer in the chosen format."""
+        emit(view, self.output)
+
+
+class DiagnosedError(Exception):
+    """A ClientError and what is wrong with each endpoint."""
+
+    def __init__(self, error: ClientError, lines: list[tuple[str, str]]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.lines = lines
+
+
+def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    if value is not None:
+        assert param.name is not None
+        setattr(ctx.ensure_object(Settings), param.name, value)
+
+
+def global_options(command: F, *, envvar: str | None = None) -> F:
+    """--endpoints, -o and --timeout, kept in :class:`Settings`."""
+    for option in (
+        click.option(
+            "--timeout",
+            type=Duration(),
+            help=f"Deadline of each request, such as 500ms or 5s.  [default: {TIMEOUT_MS // 1000}s,"
+            f" or {UNREACHABLE_MS // 1000}s while every endpoint refuses the connection]",
+            callback=_store,
+            expose_value=False,
+        ),
+        click.option(
+            "-o",
+            "--output",
+            type=click.Choice(FORMATS),
+            help="How to show the answer; plain is byte-exact.  [default: table]",
+            callback=_store,
+            expose_value=False,
+        ),
+        click.option(
+            "--endpoints",
+            type=EndpointList(),
+            envvar=envvar,
+            help="Client endpoints, with commas between them (env PAXOSCTL_ENDPOINTS).  "
+            "[default: those of paxosd dev]",
+            callback=_store,
+            expose_value=False,
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def verb(name: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """A click command with the global options, that gets Settings as its first argument."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        takes_settings = click.make_pass_decorator(Settings, ensure=True)(function)
+        command: click.Command = click.command(name)(global_options(takes_settings))
+        return command
+
+    return decorate
+
+
+def complain(settings: Settings, error: ClientError, lines: list[tuple[str, str]]) -> None:
+    """Say on standard error what went wrong, and what to do about it."""
+    unknown = isinstance(error, OutcomeUnknownError) and error.session != 0
+    ask = ""
+    if isinstance(error, OutcomeUnknownError) and unknown:
+        where = "" if settings.endpoints == DEFAULT_ENDPOINTS else _where(settings)
+        ask = f"paxosctl{where} outcome {error.session} {error.seq}"
+    if settings.output == "json":
+        data: dict[str, Any] = {"error": error.code, "message": str(error)}
+        if ask:
+            assert isinstance(error, OutcomeUnknownError)
+            data |= {"session": error.session, "seq": error.seq, "ask": ask}
+        data["endpoints"] = dict(lines)
+        click.echo(to_json(data), err=True)
+        return
+    click.echo(f"paxosctl: {headline(error, lines)}", err=True)
+    for endpoint, words in lines:
+        click.echo(f"  {endpoint}  {words}", err=True)
+    if ask:
+        click.echo(f"To learn what became of it, or to rule it out:\n  {ask}", err=True)
+
+
+def headline(error: ClientError, lines: list[tuple[str, str]]) -> str:
+    """One line, with the cause that the diagnosis found."""
+    if isinstance(error, OutcomeUnknownError):
+        return str(error)
+    no_quorum = any(words.startswith("no quorum") for _, words in lines)
+    causes = {
+        "unreachable": "no endpoint can be reached",
+        "no_answer": "no answer in time",
+        "no_leader": "no leader",
+        "not_leader": "no leader",
+        "interrupted": "the leader changed",
+        "busy": "the leader is busy",
+        "stopping": "the node is stopping",
+    }
+    cause = causes.get(error.code)
+    if cause is None:
+        return str(error)
+    if no_quorum and error.code != "busy":
+        cause = "no quorum"
+    return f"{cause}; not submitted, safe to try again"
+
+
+def negative(message: str, view: View | None = None) -> NoReturn:
+    """End with exit code 1."""
+    raise NegativeError(message, view)
+
+
+def raw(text: str) -> bytes:
+    """The bytes of a command-line argument, also where they are no text."""
+    return os.fsencode(text)
+
+
+def raw_or_stdin(text: str) -> bytes:
+    """The same; ``-`` stands for all of standard input, byte for byte."""
+    if text == "-":
+        return sys.stdin.buffer.read()
+    return raw(text)
+
+
+def _where(settings: Settings) -> str:
+    return f" --endpoints {settings.endpoints}"
+
+
+def end_negative(settings: Settings, error: NegativeError) -> int:
+    """Show a negative answer; its exit code."""
+    if error.view is not None and settings.output != "table":
+        settings.show(error.view)
+    if settings.output != "json":
+        click.echo(f"paxosctl: {error}", err=True)
+    return EXIT_NEGATIVE

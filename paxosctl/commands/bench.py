@@ -1,0 +1,83 @@
+"""bench: how fast a cluster takes writes."""
+
+import click
+
+from paxosctl.app import Settings, global_options, negative, verb
+from paxosctl.load import TIMEOUT_MS, Load, LoadReport, LoadRun
+from paxosctl.render import View
+
+
+@click.group("bench")
+def _bench() -> None:
+    """Load generators. They write keys that begin with bench/ and leave them there."""
+
+
+bench_verb = global_options(_bench)
+
+
+@verb("put")
+@click.option("--outstanding", type=click.IntRange(min=1), default=100, show_default=True,
+              help="Puts under way at a time, over all connections.")  # fmt: skip
+@click.option("--connections", type=click.IntRange(1, 900), default=1, show_default=True)
+@click.option("--size", type=click.IntRange(min=0), default=100, show_default=True,
+              help="Bytes of each value.")  # fmt: skip
+@click.option("--count", type=click.IntRange(min=1), default=10_000, show_default=True,
+              help="Puts in all.")  # fmt: skip
+@click.option("--keys", type=click.IntRange(min=1), default=10_000, show_default=True,
+              help="Different keys, drawn at random.")  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random keys.")
+def put_verb(
+    settings: Settings,
+    outstanding: int,
+    connections: int,
+    size: int,
+    count: int,
+    keys: int,
+    seed: int,
+) -> None:
+    """Puts per second, and how long they took. Exit code 1 if some were not acknowledged."""
+    if connections > outstanding:
+        raise click.UsageError("--connections cannot exceed --outstanding")
+    load = Load(
+        count=count,
+        outstanding=outstanding,
+        connections=connections,
+        size=size,
+        keys=keys,
+        seed=seed,
+    )
+    timeout_ms = TIMEOUT_MS if settings.timeout is None else settings.timeout
+    report = LoadRun(settings.endpoints.split(","), load, timeout_ms).run()
+    view = _view(report)
+    settings.show(view)
+    if report.failed:
+        failed = sum(report.failed.values())
+        negative(f"{failed} puts failed; the first: {report.first_error}")
+
+
+bench_verb.add_command(put_verb)
+
+
+def _view(report: LoadReport) -> View:
+    load = report.load
+    data = {
+        "puts": len(report.latencies_ns),
+        "puts_per_s": round(report.puts_per_s, 1),
+        "elapsed_s": round(report.elapsed_ns / 1e9, 3),
+        "p50_ms": round(report.quantile_ms(0.5), 3),
+        "p99_ms": round(report.quantile_ms(0.99), 3),
+        "max_ms": round(report.quantile_ms(1.0), 3),
+        "outstanding": load.outstanding,
+        "connections": load.connections,
+        "size": load.size,
+        "keys": load.keys,
+        "failed": report.failed,
+    }
+    text = (
+        f"{data['puts']} puts of {load.size} bytes in {data['elapsed_s']} s, {load.outstanding} "
+        f"outstanding on {load.connections} connections\n"
+        f"{report.puts_per_s:,.0f} puts/s   p50 {data['p50_ms']} ms   p99 {data['p99_ms']} ms   "
+        f"max {data['max_ms']} ms"
+    )
+    plain = "".join([f"{name}\t{value}\n" for name, value in data.items() if name != "failed"])
+    return View(data=data, plain=plain.encode(), text=text)

@@ -1,0 +1,242 @@
+"""Looking into a cluster: status, health, leader, hash."""
+
+from typing import Any
+
+import click
+
+from paxosctl.app import Settings, negative, verb
+from paxosctl.cluster import NodeView, ask_all, leader_of, survey, voters_heard
+from paxosctl.render import View, human_bytes
+from paxosctl.transport import clock_ms
+
+HASH_POLL_MS = 20
+
+COLUMNS = (
+    "node",
+    "role",
+    "ballot",
+    "leader",
+    "promised",
+    "commit",
+    "applied",
+    "lag",
+    "hears",
+    "survives",
+    "disk free",
+    "log",
+)
+
+
+@verb("status")
+@click.option("--cluster", is_flag=True, help="Ask every node, not only the first that answers.")
+def status_verb(settings: Settings, cluster: bool) -> None:
+    """What a node knows of itself and its peers. Works without a quorum."""
+    with settings.client() as client:
+        if cluster:
+            settings.show(_cluster(survey(client)))
+        else:
+            settings.show(_node(client.status()))
+
+
+@verb("health")
+def health_verb(settings: Settings) -> None:
+    """Make a write that leaves nothing behind: exit code 0 only if it commits.
+
+    Otherwise the exit code is 1, and each endpoint's trouble is named.
+    """
+    from paxosctl.diagnose import diagnose  # noqa: PLC0415 -- only this verb and errors need it
+    from paxosctl.errors import ClientError  # noqa: PLC0415 -- stands beside its only use
+
+    with settings.client() as client:
+        try:
+            health = client.health()
+        except ClientError as error:
+            troubles = diagnose(client, error)
+            words = "".join([f"\n  {endpoint}  {text}" for endpoint, text in troubles])
+            data = {"healthy": False, "error": error.code, "endpoints": dict(troubles)}
+            negative(
+                f"unhealthy: no write commits ({error}){words}",
+                View(data=data, plain=b"unhealthy\n"),
+            )
+    settings.show(
+        View(
+            data={"healthy": True, "ms": round(health.ms, 3), "slot": health.slot},
+            plain=b"healthy\n",
+            text=f"healthy: a write committed in {health.ms:.1f} ms (slot {health.slot})",
+        )
+    )
+
+
+@verb("leader")
+def leader_verb(settings: Settings) -> None:
+    """The name and client endpoint of the leader. Exit code 1 if there is none."""
+    with settings.client() as client:
+        views = survey(client)
+    name, endpoint = leader_of(views)
+    data = {"leader": name or None, "endpoint": endpoint or None}
+    view = View(data=data, plain=f"{name}\n".encode(), text=f"{name}  {endpoint}")
+    if not name:
+        negative("no leader is known; `paxosctl status --cluster` shows who is missing", view)
+    settings.show(view)
+
+
+@verb("hash")
+def hash_verb(settings: Settings) -> None:
+    """Compare the state of all nodes, as of one slot. Exit code 1 if they differ, or if one of
+    them did not tell."""
+    with settings.client() as client:
+        views = survey(client)
+        slot = client.start_checksum()
+        told = _checksums(client, [view for view in views if view.status is not None], slot)
+    rows = [
+        {"node": view.name, "checksum": told.get(view.name, ""), "error": view.why}
+        for view in views
+    ]
+    for row in rows:
+        if not row["checksum"] and not row["error"]:
+            row["error"] = "it did not reach that slot in time"
+    sums = {row["checksum"] for row in rows if row["checksum"]}
+    missing = [row["node"] for row in rows if not row["checksum"]]
+    differ = len(sums) > 1
+    if differ:
+        verdict = "THE STATES DIFFER: stop writing, keep the data directories, report it"
+    elif missing:
+        verdict = f"not known for {', '.join(missing)}; the others agree"
+    else:
+        verdict = "all nodes agree"
+    good = not differ and not missing
+    view = View(
+        data={"slot": slot, "agree": good, "nodes": rows},
+        plain="".join([f"{row['node']}\t{row['checksum']}\n" for row in rows]).encode(),
+        columns=("node", f"state as of slot {slot}"),
+        rows=[(row["node"], row["checksum"] or row["error"]) for row in rows],
+        text=verdict if good else "",
+    )
+    settings.show(view)
+    if not good:
+        negative(verdict)
+
+
+def _checksums(client: Any, views: list[NodeView], slot: int) -> dict[str, str]:
+    """Node → checksum; asks until each has it, or the time is over."""
+    until_ms = clock_ms() + int(client.timeout_s * 1000)
+    waiting = {view.endpoint: view.name for view in views}
+    told: dict[str, str] = {}
+    while waiting:
+        for endpoint, answer in ask_all(client, waiting, "checksum", {"slot": slot}).items():
+            if answer.error is not None or not answer.body["pending"]:
+                told[waiting.pop(endpoint)] = answer.body.get("checksum", "")
+        if clock_ms() >= until_ms:
+            break
+        if waiting:
+            client.turn(HASH_POLL_MS)
+    return told
+
+
+def _ballot(value: Any) -> str:
+    return f"{value[0]}.{value[1]}" if value[0] else "-"
+
+
+def _cells(status: dict[str, Any]) -> list[Any]:
+    heard, _ = voters_heard(status)
+    return [
+        status["node"],
+        status["role"],
+        _ballot(status["ballot"]),
+        status["leader"] or "-",
+        _ballot(status["promised"]),
+        status["commit"],
+        status["applied"],
+        status["lag_slots"],
+        f"{heard} of {len(status['voters'])}",
+        _survives(status),
+        human_bytes(status["disk"].get("free_bytes", -1)),
+        human_bytes(status["disk"].get("wal_bytes", -1)),
+    ]
+
+
+def _survives(status: dict[str, Any]) -> str:
+    """How many more nodes may fail, as this node sees it."""
+    heard, _ = voters_heard(status)
+    return "no quorum" if heard < status["quorum"] else str(status["fault_tolerance"])
+
+
+def _cluster(views: list[NodeView]) -> View:
+    leader, _ = leader_of(views)
+    rows, notes = [], []
+    for view in views:
+        if view.status is not None:
+            rows.append(_cells(view.status))
+        else:
+            rows.append([view.name, "unreachable", *["-"] * (len(COLUMNS) - 2)])
+            notes.append(f"{view.name} ({view.endpoint}): {view.why}")
+    known = [view.status for view in views if view.status is not None]
+    leading = next((status for status in known if status["node"] == leader), None)
+    if leading is not None:
+        count = leading["fault_tolerance"]
+        plural = "" if count == 1 else "s"
+        notes.append(f"{leader} leads; the cluster survives {count} more failure{plural}")
+    else:
+        _, lost = voters_heard(known[0])
+        missing = f"; not heard: {', '.join(lost)}" if lost else ""
+        notes.append(f"no leader could be asked{missing}")
+    return View(
+        data={
+            "leader": leader or None,
+            "nodes": [
+                {"node": view.name, "endpoint": view.endpoint, "reachable": True, **view.status}
+                if view.status is not None
+                else {
+                    "node": view.name,
+                    "endpoint": view.endpoint,
+                    "reachable": False,
+                    "error": view.why,
+                }
+                for view in views
+            ],
+        },
+        plain="".join(["\t".join(map(str, row)) + "\n" for row in rows]).encode(),
+        columns=COLUMNS,
+        rows=rows,
+        text="\n".join(notes),
+    )
+
+
+def _node(status: dict[str, Any]) -> View:
+    heard, lost = voters_heard(status)
+    disk = status["disk"]
+    peers = [f"{name} ({_peer(peer)})" for name, peer in sorted(status["peers"].items())]
+    missing = f"; missing: {', '.join(lost)}" if lost else ""
+    free, log = human_bytes(disk.get("free_bytes", -1)), human_bytes(disk.get("wal_bytes", -1))
+    table = {
+        "node": f"{status['node']} of cluster {status['cluster']}, version {status['version']}",
+        "role": status["role"],
+        "leader": f"{status['leader'] or 'none known'} {status['leader_endpoint']}".strip(),
+        "ballot": f"{_ballot(status['ballot'])}, promised {_ballot(status['promised'])}",
+        "commit": f"slot {status['commit']}",
+        "applied": f"slot {status['applied']}, lag {status['lag_slots']}",
+        "revision": str(status["revision"]),
+        "keys": str(status["keys"]),
+        "sessions": str(status["sessions"]),
+        "peers": ", ".join(peers) or "none",
+        "hears": f"{heard} of {len(status['voters'])} voters, needs {status['quorum']}{missing}",
+        "survives": _survives(status),
+        "disk": f"{free} free, log {log}, at {disk.get('path', '?')}",
+        "faults": f"{status['faults']} active" if status["faults_enabled"] else "not enabled",
+        "memory": human_bytes(status["rss_bytes"]),
+        "up": f"{status['uptime_ms'] / 1000:.0f} s, incarnation {status['incarnation']}",
+    }
+    rows = list(table.items())
+    return View(
+        data=status,
+        plain="".join([f"{name}\t{value}\n" for name, value in rows]).encode(),
+        columns=("", ""),
+        rows=rows,
+    )
+
+
+def _peer(peer: dict[str, Any]) -> str:
+    if peer["reachable"]:
+        return "reachable"
+    ago_ms = peer["heard_ms_ago"]
+    return "never heard" if ago_ms < 0 else f"silent for {ago_ms / 1000:.1f} s"

@@ -1,0 +1,188 @@
+"""Reading and writing keys: put, get, delete, cas, outcome."""
+
+from typing import Any
+
+import click
+
+from paxosctl.app import Settings, negative, raw, raw_or_stdin, verb
+from paxosctl.render import View, as_cell, as_json
+from paxosd.core.commands import KeyValue
+
+META = ("create_revision", "modify_revision", "version")
+
+
+@verb("put")
+@click.argument("key")
+@click.argument("value")
+def put_verb(settings: Settings, key: str, value: str) -> None:
+    """Set KEY to VALUE; "-" reads the value from standard input, byte for byte."""
+    content = raw_or_stdin(value)
+    with settings.client() as client:
+        revision = client.put(raw(key), content)
+    settings.show(_revision(revision))
+
+
+@verb("get")
+@click.argument("key")
+@click.option("--prefix", is_flag=True, help="Every key that starts with KEY.")
+@click.option("--limit", type=click.IntRange(min=1), help="With --prefix: so many keys at most.")
+@click.option("--stale", is_flag=True, help="What one node has, asking no others; may be old.")
+@click.option("--meta", is_flag=True, help="Also the revisions and the version.")
+def get_verb(
+    settings: Settings, key: str, prefix: bool, limit: int | None, stale: bool, meta: bool
+) -> None:
+    """Show the value of KEY. Exit code 1 if there is no such key.
+
+    Linearizable: it sees every write that was acknowledged before. In the format plain the value
+    is written byte for byte; with --prefix a line KEY, tab, VALUE for each key.
+    """
+    if limit is not None and not prefix:
+        raise click.UsageError("--limit goes with --prefix")
+    with settings.client() as client:
+        if prefix:
+            rows = list(client.scan(raw(key), limit=limit or 0, stale=stale))
+            settings.show(_rows(rows, meta))
+            return
+        if stale:
+            read = client.get_stale(raw(key))
+            found, extra = read.value, {"applied": read.applied, "age_ms": read.age_ms}
+        else:
+            found, extra = client.get(raw(key)), {}
+    if found is None:
+        negative(f"no such key: {as_cell(raw(key))}", View(data=None, plain=b""))
+    settings.show(_value(found, meta, extra))
+    if stale and settings.output == "table":
+        age_ms = extra["age_ms"]
+        age = "an unknown time" if age_ms < 0 else f"{age_ms} ms"
+        words = f"as of slot {extra['applied']}, at most {age} behind the leader"
+        click.echo(words, err=True)
+
+
+@verb("delete")
+@click.argument("key")
+@click.option("--prefix", is_flag=True, help="Every key that starts with KEY, at once.")
+def delete_verb(settings: Settings, key: str, prefix: bool) -> None:
+    """Remove KEY. Exit code 1 if there was nothing to remove."""
+    with settings.client() as client:
+        if prefix:
+            count = client.delete_prefix(raw(key))
+            view = View(
+                data={"deleted": count},
+                plain=b"%d\n" % count,
+                text=f"{count} key{'' if count == 1 else 's'} deleted",
+            )
+            if count == 0:
+                negative(f"no key starts with {as_cell(raw(key))}", view)
+        else:
+            revision = client.delete(raw(key))
+            if revision is None:
+                negative(f"no such key: {as_cell(raw(key))}", View(data=None, plain=b""))
+            view = _revision(revision)
+    settings.show(view)
+
+
+@verb("cas")
+@click.argument("key")
+@click.option("--expect-value", help='Set it only if this is its value; "-": standard input.')
+@click.option(
+    "--expect-revision",
+    type=click.IntRange(min=0),
+    help="Set it only if this is its modify revision; 0: only if there is no such key.",
+)
+@click.argument("new")
+def cas_verb(
+    settings: Settings, key: str, expect_value: str | None, expect_revision: int | None, new: str
+) -> None:
+    """Compare and set: KEY becomes NEW if it is as expected. Exit code 1 if it is not."""
+    if (expect_value is None) == (expect_revision is None):
+        raise click.UsageError("give either --expect-value or --expect-revision")
+    if expect_value == "-" and new == "-":
+        raise click.UsageError("only one of the two values can come from standard input")
+    content = raw_or_stdin(new)
+    with settings.client() as client:
+        if expect_revision is not None:
+            result = client.cas_revision(raw(key), expect_revision, content)
+        else:
+            assert expect_value is not None
+            result = client.cas_value(raw(key), raw_or_stdin(expect_value), content)
+    view = View(
+        data={"ok": result.ok, "revision": result.revision},
+        plain=b"%d\n" % result.revision,
+        text=f"revision {result.revision}",
+    )
+    if not result.ok:
+        now = f"its revision is {result.revision}" if result.revision else "there is no such key"
+        negative(f"not set, for the key is not as expected: {now}", view)
+    settings.show(view)
+
+
+@verb("outcome")
+@click.argument("session", type=click.IntRange(min=1, max=(1 << 63) - 1))
+@click.argument("seq", type=click.IntRange(min=1, max=(1 << 63) - 1))
+def outcome_verb(settings: Settings, session: int, seq: int) -> None:
+    """What became of command SEQ of SESSION, as a timed-out call names them.
+
+    If it was not applied, it is ruled out for ever. Exit code 0: it was committed.
+    """
+    with settings.client() as client:
+        outcome = client.outcome(session, seq)
+    words = {
+        "committed": f"committed in slot {outcome.slot}, with result {_said(outcome.result)}",
+        "fenced": "not committed, and it never will be: safe to try again",
+        "forgotten": "its client has acknowledged its end, so nothing is kept of it",
+        "session_unknown": "no such session: it never was, was closed, or expired",
+        "window": "so far ahead in its session that it was never sent",
+    }.get(outcome.state, "the cluster gave an answer that this version does not know")
+    view = View(
+        data={
+            "session": session,
+            "seq": seq,
+            "outcome": outcome.state,
+            "slot": outcome.slot,
+            "result": outcome.result,
+        },
+        plain=f"{outcome.state}\n".encode(),
+        text=words,
+    )
+    if outcome.state != "committed":
+        negative(words, view)
+    settings.show(view)
+
+
+def _said(result: Any) -> str:
+    return f"revision {result}" if isinstance(result, int) else str(result)
+
+
+def _revision(revision: int) -> View:
+    return View(data={"revision": revision}, plain=b"%d\n" % revision, text=f"revision {revision}")
+
+
+def _json_row(row: KeyValue) -> dict[str, Any]:
+    return {
+        "key": as_json(row.key),
+        "value": as_json(row.value),
+        **{name: getattr(row, name) for name in META},
+    }
+
+
+def _cells(row: KeyValue, meta: bool) -> list[Any]:
+    cells: list[Any] = [as_cell(row.key), as_cell(row.value)]
+    return cells + [getattr(row, name) for name in META] if meta else cells
+
+
+def _value(row: KeyValue, meta: bool, extra: dict[str, int]) -> View:
+    data = _json_row(row) | extra
+    if meta:
+        columns = ("key", "value", *META, *extra)
+        rows = [[*_cells(row, True), *extra.values()]]
+        return View(data=data, plain=row.value, columns=columns, rows=rows)
+    return View(data=data, plain=row.value, text=as_cell(row.value))
+
+
+def _rows(rows: list[KeyValue], meta: bool) -> View:
+    return View(
+        data=[_json_row(row) for row in rows],
+        plain=b"".join([b"%s\t%s\n" % (row.key, row.value) for row in rows]),
+        columns=("key", "value", *META) if meta else ("key", "value"),
+        rows=[_cells(row, meta) for row in rows],
+    )

@@ -1,0 +1,63 @@
+"""watch: every change of a key or a prefix, none left out."""
+
+import click
+
+from paxosctl.app import Settings, raw, verb
+from paxosctl.render import View, as_cell, as_json
+from paxosd.core.commands import Change
+
+
+@verb("watch")
+@click.argument("key")
+@click.option("--prefix", is_flag=True, help="Every key that starts with KEY.")
+@click.option(
+    "--from-revision",
+    type=click.IntRange(min=1),
+    help="Begin with the changes of this revision; by default with what changes from now on.",
+)
+@click.option("--count", type=click.IntRange(min=1), help="Stop after so many changes.")
+def watch_verb(
+    settings: Settings, key: str, prefix: bool, from_revision: int | None, count: int | None
+) -> None:
+    """Show each change of KEY as it happens, until Ctrl-C.
+
+    Goes on over restarts and changes of the leader. In the format json a line per change; in
+    plain a line "put", tab, KEY, tab, VALUE or "delete", tab, KEY.
+    """
+    seen = 0
+    with settings.client() as client:
+        watcher = client.watch(
+            raw(key), prefix=prefix, from_revision=from_revision, on_trouble=_say
+        )
+        try:
+            for change in watcher:
+                settings.show(_view(change))
+                seen += 1
+                if seen == count:
+                    break
+        except KeyboardInterrupt:
+            resume = watcher.resume_revision
+            if resume is not None:
+                click.echo(f"\nto go on from here: --from-revision {resume}", err=True)
+            raise
+
+
+def _say(reason: str) -> None:
+    click.echo(f"paxosctl: {reason}; going on with another node", err=True)
+
+
+def _view(change: Change) -> View:
+    data = {
+        "revision": change.revision,
+        "slot": change.slot,
+        "key": as_json(change.key),
+        "value": as_json(change.value),
+        "deleted": change.value is None,
+    }
+    if change.value is None:
+        plain = b"delete\t%s\n" % change.key
+        text = f"{change.revision}  delete  {as_cell(change.key)}"
+    else:
+        plain = b"put\t%s\t%s\n" % (change.key, change.value)
+        text = f"{change.revision}  put  {as_cell(change.key)}  {as_cell(change.value)}"
+    return View(data=data, plain=plain, text=text)

@@ -1,0 +1,93 @@
+"""From "it did not work" to "this is wrong with that node, and this is what to do".
+
+Each endpoint is looked at once more, shortly, when a call has failed: those that are connected
+are asked for their status, to tell "no leader" from "no quorum" from "silent"; for the others a
+TCP connection tells "refused" from "no such host" from "no answer".
+"""
+
+import socket
+from typing import Any
+
+from paxosctl.client import Client
+from paxosctl.cluster import Answer, ask_all, voters_heard
+from paxosctl.errors import ClientError, OutcomeUnknownError, RefusedError
+from paxosctl.transport import NO_HANDSHAKE
+from paxosd.core.client_endpoints import EndpointState
+from paxosd.core.effects import BUSY
+from paxosd.endpoints import Endpoint
+
+STATUS_S = 0.4
+TCP_S = 0.25
+
+
+def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
+    """``(endpoint, what is wrong and what to do)`` for each endpoint of interest; takes up to
+    about half a second. Nothing for a refusal: that says all itself."""
+    if isinstance(error, RefusedError) or error.code in {"fenced", "sessions_full"}:
+        return []
+    if isinstance(error, OutcomeUnknownError) and not error.troubles:
+        return []
+    timeout_s = client.timeout_s
+    client.timeout_s = STATUS_S
+    try:
+        states = {each.endpoint: each for each in client.troubles()}
+        up = [name for name, each in states.items() if each.state is not EndpointState.DOWN]
+        answers = ask_all(client, up, "status")
+    finally:
+        client.timeout_s = timeout_s
+    busy = {each.endpoint for each in error.troubles if each.code == BUSY}
+    lines = []
+    for name, trouble in states.items():
+        answer = answers.get(name)
+        if answer is None:
+            lines.append((name, _unreachable(name, trouble.message)))
+        else:
+            lines.append((name, _reachable(answer, name in busy)))
+    return lines
+
+
+def _unreachable(endpoint: str, seen: str) -> str:
+    if seen == NO_HANDSHAKE:
+        return f"{seen}: is it the right port?"
+    try:
+        host, port = Endpoint.parse(endpoint)
+        with socket.create_connection((host, port), timeout=TCP_S):
+            return "it was down, but can be reached again: try again"
+    except ConnectionRefusedError:
+        return "connection refused: no daemon listens there; start it, or check --endpoints"
+    except socket.gaierror:
+        return "no such host: check --endpoints"
+    except TimeoutError:
+        return "no answer from the host: it is down, or a firewall drops what is sent to it"
+    except (OSError, ValueError) as error:
+        return f"cannot be reached: {error}"
+
+
+def _reachable(answer: Answer, busy: bool) -> str:
+    if answer.error is not None:
+        if isinstance(answer.error, RefusedError):
+            return f"it refuses to talk: {answer.error}"
+        return (
+            "connected, but it does not answer: the daemon hangs, is stopped or overloaded, or "
+            "this is not a client port"
+        )
+    status = answer.body
+    if busy:
+        return f"{status['node']} is busy, its queue is full: try again, send less at a time"
+    return _of_status(status)
+
+
+def _of_status(status: dict[str, Any]) -> str:
+    node = status["node"]
+    heard, lost = voters_heard(status)
+    quorum = status["quorum"]
+    if heard < quorum:
+        return (
+            f"no quorum: {node} hears {heard} of {len(status['voters'])} voters and needs "
+            f"{quorum}; start or reconnect {' and '.join(lost)}"
+        )
+    if not status["leader"]:
+        return f"no leader: {node} knows of none; an election takes a second or two, try again"
+    if status["leader"] == node:
+        return f"{node} leads and hears {heard} of {len(status['voters'])} voters: try again"
+    return f"{node} follows {status['leader']}: try again"

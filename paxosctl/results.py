@@ -1,0 +1,109 @@
+"""What the calls of a client return, and how a command's result becomes it."""
+
+from typing import Any, NamedTuple
+
+from paxosd.core.commands import (
+    CAS_REVISION,
+    CAS_VALUE,
+    DELETE,
+    DELETE_RANGE,
+    KeyValue,
+    Result,
+    Status,
+)
+
+
+class CasResult(NamedTuple):
+    """``ok``: the expectation held and the value was set, at ``revision``. Otherwise ``revision``
+    is the key's present modify revision, 0 if there is no such key."""
+
+    ok: bool
+    revision: int
+
+
+class StaleRead(NamedTuple):
+    """What one node has, which may be old: it had applied ``applied`` slots, and last knew itself
+    up to date ``age_ms`` ago (-1: never since its start)."""
+
+    value: KeyValue | None
+    applied: int
+    revision: int
+    age_ms: int
+
+
+class Outcome(NamedTuple):
+    """What became of a command. ``state``:
+
+    committed        it was applied in ``slot`` with ``result`` (as the call would have had it)
+    fenced           it was not, and now never will be
+    forgotten        the client has acknowledged its end, so nothing is kept of it
+    session_unknown  the session never was, or it was closed or expired
+    window           so far ahead of the session that it was not sent, and cannot be ruled out
+    """
+
+    state: str
+    slot: int
+    result: Any
+
+
+class Health(NamedTuple):
+    """A write committed: in how many ms, in which slot."""
+
+    ms: float
+    slot: int
+
+
+_STATES: dict[int, str] = {
+    Status.COMMITTED: "committed",
+    Status.FENCED: "fenced",
+    Status.FORGOTTEN: "forgotten",
+    Status.SESSION_UNKNOWN: "session_unknown",
+    Status.WINDOW: "window",
+}
+
+
+def typed_result(command: list[Any], result: Result) -> Any:
+    """PUT: the revision. DELETE: the revision, None if there was no such key. DELETE_RANGE: how
+    many keys went. CAS: a CasResult."""
+    op = command[0]
+    if op in {CAS_VALUE, CAS_REVISION}:
+        if isinstance(result, int):
+            return CasResult(True, result)
+        return CasResult(result[0] == Status.OK, result[1])
+    if isinstance(result, int):
+        return result
+    status, revision, detail = result
+    if op == DELETE_RANGE:
+        return detail if status == Status.OK else 0
+    if op == DELETE and status == Status.NOT_FOUND:
+        return None
+    return revision
+
+
+def typed_outcome(result: Result) -> Outcome:
+    """The answer to a FENCE."""
+    if isinstance(result, int):
+        return Outcome("unknown", 0, None)
+    status, _, detail = result
+    if status == Status.COMMITTED:
+        slot, kept = detail
+        return Outcome("committed", slot, list(kept) if isinstance(kept, tuple) else kept)
+    return Outcome(_STATES.get(status, "unknown"), 0, None)
+
+
+def as_bytes(value: bytes) -> bytes:
+    """A key or a value. Raises TypeError, above all for text."""
+    if type(value) is bytes:
+        return value
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    raise TypeError(f"keys and values are bytes, not {type(value).__name__}; encode text first")
+
+
+def as_number(value: int) -> int:
+    """A revision, session or seq. Raises TypeError or ValueError."""
+    if type(value) is not int:
+        raise TypeError(f"a whole number is needed, not {type(value).__name__}")
+    if not 0 <= value < 1 << 63:
+        raise ValueError(f"{value} is outside 0 … 2^63-1")
+    return value

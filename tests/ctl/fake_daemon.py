@@ -1,0 +1,173 @@
+"""A cluster of one in a thread: the real state machine, verbs and events behind real sockets,
+without Paxos, log or disk. What it should do wrong is set on it."""
+
+import threading
+import time
+
+import zmq
+
+from paxosd.admin import Admin
+from paxosd.core.commands import Batch
+from paxosd.core.effects import NOT_LEADER
+from paxosd.core.machine import Machine
+from paxosd.core.requests import (
+    AdminRequest,
+    HistoryRequest,
+    ReadAnswer,
+    ReadRequest,
+    RefusalAnswer,
+    WriteAnswer,
+    WriteRequest,
+)
+from paxosd.events import EventPublisher
+from paxosd.faults import FaultPlan
+from paxosd.history import serve_history
+from paxosd.wire import WireError, decode_entry, decode_request, encode_client
+
+
+class FakeDaemon:
+    """``silent``: answers nothing. ``silent_writes``: carries writes out without an answer.
+    ``refusal``: a code with which writes and linearizable reads are refused. ``hint``: the
+    leader's endpoint that goes with it. ``status``: overrides of the status."""
+
+    def __init__(self, name="n1", *, faults=True, members=None):
+        self.name = name
+        self.silent = False
+        self.silent_writes = False
+        self.refusal = ""
+        self.hint = ""
+        self.status = {}
+        self.crashed = threading.Event()
+        self.writes = []  # every entry that arrived
+        self.context = zmq.Context()
+        self.router = self.context.socket(zmq.ROUTER)
+        self.events = self.context.socket(zmq.XPUB)
+        self.events.setsockopt(zmq.XPUB_VERBOSE, 1)
+        host = "tcp://127.0.0.1"
+        self.endpoint = f"{host}:{self.router.bind_to_random_port(host)}"
+        self.events_endpoint = f"{host}:{self.events.bind_to_random_port(host)}"
+        own = {"client": self.endpoint, "events": self.events_endpoint}
+        self.members = {name: own} | (members or {})
+        self.machine = Machine()
+        self.batches = {}
+        self.plan = FaultPlan(nodes=list(self.members))
+        self.publisher = EventPublisher(
+            lambda topic, payload: self.events.send_multipart([topic, payload]),
+            self.machine,
+            cluster="test",
+            node=name,
+            incarnation=1,
+            subscriptions_max=10,
+        )
+        self.admin = Admin(
+            self._status, self.machine, self.plan, faults, self._now_ms, self.crashed.set
+        )
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+        self.context.destroy(0)
+
+    def _now_ms(self):
+        return time.monotonic_ns() // 1_000_000
+
+    def _run(self):
+        poller = zmq.Poller()
+        poller.register(self.router, zmq.POLLIN)
+        poller.register(self.events, zmq.POLLIN)
+        while not self._stop.is_set():
+            ready = dict(poller.poll(20))
+            if self.router in ready:
+                client, frame = self.router.recv_multipart()
+                self._receive(client, frame)
+            if self.events in ready:
+                notice = self.events.recv()
+                self.publisher.on_subscription(notice[0] == 1, notice[1:], self._now_ms())
+            self.publisher.tick(self._now_ms())
+            self.machine.advance_checksum(1000)
+
+    def _receive(self, client, frame):
+        try:
+            request = decode_request(frame, "test")
+        except WireError as error:
+            request = None
+            answer = RefusalAnswer(error.request_id, "invalid", str(error), "", "", 0)
+        if self.silent:
+            return
+        if request is not None:
+            answer = self._answer(request)
+        if answer is not None:
+            self.router.send_multipart([client, encode_client(answer, "test")])
+
+    def _answer(self, request):
+        if isinstance(request, AdminRequest):
+            return self.admin.handle(request)
+        if isinstance(request, HistoryRequest):
+            return serve_history(request, self.machine, self.batches.__getitem__)
+        linearizable = isinstance(request, WriteRequest) or request.mode == 0
+        if self.refusal and linearizable:
+            leader = "n2" if self.refusal == NOT_LEADER else ""
+            words = f"it says {self.refusal}"
+            return RefusalAnswer(request.request_id, self.refusal, words, leader, self.hint, 0)
+        if isinstance(request, ReadRequest):
+            results = self.machine.query(request.queries, 1000)  # small pages
+            applied, revision = self.machine.applied, self.machine.revision
+            return ReadAnswer(request.request_id, applied, revision, 0, results)
+        try:
+            entry = decode_entry(request.entry)
+        except WireError as error:
+            return RefusalAnswer(request.request_id, "invalid", str(error), "", "", 0)
+        self.writes.append(entry)
+        slot = self.machine.applied + 1
+        self.batches[slot] = batch = Batch(slot, [entry])
+        (results,) = self.machine.apply(slot, batch)
+        self.publisher.flush()
+        return None if self.silent_writes else WriteAnswer(request.request_id, slot, results)
+
+    def _status(self):
+        return {
+            "node": self.name,
+            "cluster": "test",
+            "incarnation": 1,
+            "version": "0",
+            "role": "leader",
+            "ballot": [1, self.name],
+            "promised": [1, self.name],
+            "leader": self.name,
+            "leader_endpoint": self.endpoint,
+            "commit": self.machine.applied,
+            "applied": self.machine.applied,
+            "proposed": self.machine.applied,
+            "revision": self.machine.revision,
+            "keys": len(self.machine.store),
+            "sessions": len(self.machine.sessions),
+            "log_time_ms": 0,
+            "lag_slots": 0,
+            "peers": {
+                name: {
+                    "reachable": False,
+                    "heard_ms_ago": -1,
+                    "commit": 0,
+                    "voter": True,
+                    "client_endpoint": member["client"],
+                }
+                for name, member in self.members.items()
+                if name != self.name
+            },
+            "voters": list(self.members),
+            "quorum": len(self.members) // 2 + 1,
+            "fault_tolerance": 0,
+            "disk": {"path": "nowhere", "free_bytes": 1, "wal_bytes": 1, "wal_segments": 1},
+            "uptime_ms": 1000,
+            "rss_bytes": 1,
+            "faults_enabled": True,
+            "faults": len(self.plan),
+            "members": self.members,
+            "counters": {},
+        } | self.status
