@@ -186,6 +186,7 @@ class Link:
         elif event == zmq.EVENT_DISCONNECTED:
             reason = LOST if self._state == "up" else NO_HANDSHAKE
             self._state = "lost"
+            self._read()  # what the daemon said before it went still counts
             self._on_down(reason)
         elif event == zmq.EVENT_CLOSED and self._state == "lost":
             self._state = "connecting"  # tried again, and refused: CONNECT_RETRIED follows

@@ -46,6 +46,8 @@ CLIENTS_PER_TURN_MAX = 400
 KEYS_PER_TURN = 1000
 """How many keys background work (checksums, the scan index) takes at a time."""
 POLL_MS_MAX = 100.0
+CRASH_AFTER_MS = 20.0
+"""Between a crash directive and the crash: the answer leaves meanwhile."""
 SLOW_TURN_MS = 500.0
 HAND_OVER_MS = 1500.0
 """How long a stopping leader waits for its successor to be heard."""
@@ -99,7 +101,7 @@ class Daemon:
         self._syncing = False
         self._tickets: list[int] = []
         self._job_tickets: list[int] = []
-        self.crash_asked = False
+        self.crash_due_ms = math.inf
         self._look_due_ms = 0.0
         self.turns = 0
 
@@ -152,7 +154,7 @@ class Daemon:
             return 0.0
         if self.machine.store.index_lag_keys:
             return 1.0
-        due_ms = min(now_ms + POLL_MS_MAX, self.node.next_due_ms())
+        due_ms = min(now_ms + POLL_MS_MAX, self.node.next_due_ms(), self.crash_due_ms)
         for other in (self.bus.next_due_ms(), self.events.next_due_ms()):
             if other is not None:
                 due_ms = min(due_ms, other)
@@ -236,8 +238,8 @@ class Daemon:
             self.log.warning("node.slow_loop", dur_ms=round(took_ms, 1))
         if self.signals:
             self._on_signals()
-        if self.crash_asked:
-            self._die()
+        if now_ms >= self.crash_due_ms:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def _on_signals(self) -> None:
         self.syncer.clear_wake()
@@ -245,10 +247,7 @@ class Daemon:
             number = self.signals.pop(0)
             self.log.info("node.signal", signal=signal.Signals(number).name)
             if number == signal.SIGHUP:
-                self.notifier.reloading()
-                self.logs.reopen()
-                self.log.info("log.reopened")
-                self.notifier.ready(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
+                self._reload()
             elif not self.stop_by_ms:
                 self.notifier.stopping("handing over" if self.node.leading else "stopping")
                 self.log.info("node.stopping", reason=signal.Signals(number).name)
@@ -256,6 +255,15 @@ class Daemon:
                 self.stop_by_ms = monotonic_ms() + (HAND_OVER_MS if waiting else 50.0)
             else:
                 self.stop_by_ms = monotonic_ms()
+
+    def _reload(self) -> None:
+        self.notifier.reloading()
+        try:
+            self.logs.reopen()
+            self.log.info("log.reopened")
+        except OSError as error:  # no reason to end: the old file is still written to
+            self.log.warning("log.reopen_failed", error=str(error))
+        self.notifier.ready(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
 
     def _stopped(self) -> bool:
         if not self.stop_by_ms:
@@ -282,13 +290,8 @@ class Daemon:
 
     def _crash(self) -> None:
         """A fault directive: die as in a power cut, once the answer has left."""
-        self.crash_asked = True
-
-    def _die(self) -> None:
         self.log.warning("fault.crash")
-        self.bus.close()
-        self.context.term()  # waits until what was sent has left, at most the bus's linger
-        os.kill(os.getpid(), signal.SIGKILL)
+        self.crash_due_ms = monotonic_ms() + CRASH_AFTER_MS
 
     # -- what is told
 

@@ -43,6 +43,7 @@ VOCABULARY: dict[str, str] = {
     "config.loaded": "the settings in effect",
     "config.reloaded": "SIGHUP: what was reopened",
     "log.reopened": "the log file was opened anew",
+    "log.reopen_failed": "the log file could not be opened anew; the old one is still in use",
     # phase 1 and leadership
     "prevote.sent": "asks whether a ballot would be promised",
     "prevote.received": "answers such a question",

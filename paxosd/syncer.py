@@ -57,22 +57,27 @@ class Syncer(Generic[JobT]):
         return jobs
 
     def wake(self) -> None:
-        """Make ``wake_fd`` readable; safe in a signal handler."""
-        os.eventfd_write(self.wake_fd, 1)
+        """Make ``wake_fd`` readable; safe in a signal handler, which may run after the end."""
+        if self.wake_fd >= 0:
+            os.eventfd_write(self.wake_fd, 1)
 
     def clear_wake(self) -> None:
         """Call when ``wake_fd`` was readable, before looking at ``finished``."""
+        if self.wake_fd < 0:
+            return
         try:
             os.eventfd_read(self.wake_fd)
         except BlockingIOError:
             return
 
     def close(self) -> None:
-        """Wait for the job under way and end the thread."""
+        """Wait for the job under way and end the thread; ``finished`` still tells of that job."""
         if self._thread.is_alive():
             self._jobs.put(None)
             self._thread.join()
-            os.close(self.wake_fd)
+            # First forgotten, then closed: the number may soon be another file's.
+            wake_fd, self.wake_fd = self.wake_fd, -1
+            os.close(wake_fd)
 
     def _work(self) -> None:
         while True:
