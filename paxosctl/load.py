@@ -1,17 +1,26 @@
-"""A load generator: many connections, each keeping a number of puts under way, in one thread."""
+"""A load generator: many connections, each keeping a number of puts under way, in one thread.
+
+It measures the cluster, not the client: each connection is a bare DEALER to the leader with a
+session of its own, sends its share of the outstanding puts as one frame, and the next frame when
+that one is answered. It does not retry: a refusal, or silence for the time-out, ends its
+connection and is counted.
+"""
 
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from paxosctl.connection import Connection
-from paxosctl.errors import ClientError, error_of
-from paxosctl.transport import Transport, clock_ms, clock_ns
-from paxosd.core.client_calls import Call, ClientOptions
-from paxosd.core.commands import PUT
+import zmq
+
+from paxosctl.client import Client
+from paxosctl.errors import ClientError, NotSubmittedError, OutcomeUnknownError
+from paxosctl.transport import Socket, Transport, clock_ns
+from paxosd.core.commands import OPEN, PUT, Entry
+from paxosd.core.requests import RefusalAnswer, WriteAnswer, WriteRequest
+from paxosd.wire import WireError, decode_answer, encode_client, encode_entry
 
 TIMEOUT_MS = 30_000
-POLL_MS = 100
+POLL_MS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,14 +61,19 @@ class LoadReport:
 
 
 class _Worker:
-    """One connection and its share of the load."""
+    """One connection: a socket, a session, and the frame under way."""
 
-    def __init__(self, connection: Connection, window: int) -> None:
-        self.connection = connection
-        self.protocol = connection.protocol
+    __slots__ = ("acked", "count", "sent_ns", "seq", "session", "socket", "window")
+
+    def __init__(self, socket: Socket, window: int) -> None:
+        self.socket = socket
         self.window = window
-        self.under_way = 0
-        self.due_ms = 0
+        self.session = 0
+        self.seq = 1
+        self.acked = 0
+        self.count = 0
+        """Puts in the frame under way; 0: none is."""
+        self.sent_ns = 0
 
 
 class LoadRun:
@@ -67,31 +81,45 @@ class LoadRun:
 
     def __init__(self, endpoints: Sequence[str], load: Load, timeout_ms: int) -> None:
         self._load = load
+        self._timeout_ns = timeout_ms * 1_000_000
         self._rng = random.Random(load.seed)
         self._value = self._rng.randbytes(load.size)
+        self._leader = self._find_leader(endpoints, timeout_ms)
         self._transport = Transport()
-        self._timeout_ms = timeout_ms
-        options = ClientOptions(unreachable_ms=1000)
+        self._poller = zmq.Poller()
         base, more = divmod(load.outstanding, load.connections)
-        self._workers = [
-            _Worker(Connection(self._transport, endpoints, options), base + (place < more))
-            for place in range(load.connections)
-        ]
+        self._workers: dict[Socket, _Worker] = {}
+        for place in range(load.connections):
+            socket = self._transport.socket(zmq.DEALER)
+            socket.connect(self._leader)
+            self._poller.register(socket, zmq.POLLIN)
+            self._workers[socket] = _Worker(socket, base + (place < more))
         self._left = load.count
         self._latencies: list[int] = []
         self._failed: dict[str, int] = {}
         self._first_error: ClientError | None = None
 
+    @staticmethod
+    def _find_leader(endpoints: Sequence[str], timeout_ms: int) -> str:
+        """The leader's endpoint, once a write has shown that there is one."""
+        with Client(endpoints, timeout_s=timeout_ms / 1000) as client:
+            client.put(b"bench/warm-up", b"")
+            leader = str(client.status()["leader_endpoint"])
+        if not leader:
+            raise NotSubmittedError("no_leader", "no leader is known; try again")
+        return leader
+
     def run(self) -> LoadReport:
         """Open the sessions, then run the load; closes everything at its end."""
         try:
-            self._warm_up()
+            self._open_sessions()
             began_ns = clock_ns()
-            self._drive()
+            for worker in self._workers.values():
+                self._send(worker)
+            while any(worker.count for worker in self._workers.values()):
+                self._receive()
             elapsed_ns = clock_ns() - began_ns
         finally:
-            for worker in self._workers:
-                worker.connection.close()
             self._transport.close()
         self._latencies.sort()
         return LoadReport(
@@ -102,67 +130,59 @@ class LoadRun:
             first_error=self._first_error,
         )
 
-    def _warm_up(self) -> None:
-        """One put on each connection: sessions open, leader known."""
-        calls = [
-            worker.protocol.submit([PUT, b"bench/warm-up", b""], clock_ms(), self._timeout_ms)
-            for worker in self._workers
-        ]
-        while not all(call.done for call in calls):
-            due_ms = min([worker.connection.turn() for worker in self._workers])
-            self._transport.poll(max(1, min(due_ms - clock_ms(), POLL_MS)))
-        for call, worker in zip(calls, self._workers, strict=True):
-            worker.protocol.take_completed()
-            if call.failure is not None:
-                raise error_of(call.failure, worker.protocol.endpoints.troubles())
+    def _open_sessions(self) -> None:
+        entry = encode_entry(Entry(0, 1, 0, [[OPEN]]))
+        for worker in self._workers.values():
+            worker.socket.send(encode_client(WriteRequest(0, entry), ""))
+        waiting = set(self._workers)
+        deadline_ns = clock_ns() + self._timeout_ns
+        while waiting:
+            for socket, _ in self._poller.poll(POLL_MS):
+                answer = decode_answer(socket.recv())
+                if not isinstance(answer, WriteAnswer) or not isinstance(answer.results[0], tuple):
+                    raise NotSubmittedError("refused", "the leader opened no session; try again")
+                self._workers[socket].session = answer.results[0][2]
+                waiting.discard(socket)
+            if clock_ns() > deadline_ns:
+                raise NotSubmittedError("no_answer", f"{self._leader}: no answer in time")
 
-    def _drive(self) -> None:
-        workers = self._workers
-        poll = self._transport.poll
-        while True:
-            busy = False
-            now_ms = clock_ms()
-            wake_ms = now_ms + POLL_MS
-            for worker in workers:
-                completed = worker.protocol.take_completed()
-                if completed:
-                    self._count(worker, completed)
-                room = worker.window - worker.under_way
-                if room > 0 and self._left > 0:
-                    self._submit(worker, min(room, self._left))
-                elif not completed and now_ms < worker.due_ms:
-                    busy = busy or worker.under_way > 0
-                    wake_ms = min(wake_ms, worker.due_ms)
-                    continue
-                worker.due_ms = worker.connection.turn()
-                wake_ms = min(wake_ms, worker.due_ms)
-                busy = busy or worker.under_way > 0
-            if not busy:
-                return
-            poll(max(1, wake_ms - now_ms))
-
-    def _submit(self, worker: _Worker, count: int) -> None:
-        now_ns = clock_ns()
-        now_ms = now_ns // 1_000_000
-        below = self._load.keys
-        draw = self._rng.random
-        submit = worker.protocol.submit
-        value = self._value
-        timeout_ms = self._timeout_ms
-        for _ in range(count):
-            submit([PUT, b"bench/%d" % int(draw() * below), value], now_ms, timeout_ms, now_ns)
-        worker.under_way += count
+    def _send(self, worker: _Worker) -> None:
+        """The next frame of a connection, or none if all puts are given out."""
+        count = min(worker.window, self._left)
+        worker.count = count
+        if not count:
+            return
         self._left -= count
+        below, draw, value = self._load.keys, self._rng.random, self._value
+        commands = [[PUT, b"bench/%d" % int(draw() * below), value] for _ in range(count)]
+        entry = encode_entry(Entry(worker.session, worker.seq, worker.acked, commands))
+        worker.sent_ns = clock_ns()
+        worker.socket.send(encode_client(WriteRequest(worker.seq, entry), ""))
 
-    def _count(self, worker: _Worker, completed: list[Call]) -> None:
-        now_ns = clock_ns()
-        worker.under_way -= len(completed)
-        latencies = self._latencies
-        for call in completed:
-            failure = call.failure
-            if failure is None:
-                latencies.append(now_ns - call.tag)
-            else:
-                error = error_of(failure, worker.protocol.endpoints.troubles())
-                self._first_error = self._first_error or error
-                self._failed[error.code] = self._failed.get(error.code, 0) + 1
+    def _receive(self) -> None:
+        for socket, _ in self._poller.poll(POLL_MS):
+            worker = self._workers[socket]
+            try:
+                answer = decode_answer(socket.recv())
+            except WireError as error:
+                self._end(worker, NotSubmittedError("undecodable", str(error)))
+                continue
+            if isinstance(answer, WriteAnswer) and answer.request_id == worker.seq:
+                took_ns = clock_ns() - worker.sent_ns
+                self._latencies.extend([took_ns] * worker.count)
+                worker.seq += worker.count
+                worker.acked = worker.seq - 1
+                self._send(worker)
+            elif isinstance(answer, RefusalAnswer):
+                self._end(worker, NotSubmittedError(answer.code, answer.message))
+        late_ns = clock_ns() - self._timeout_ns
+        for worker in self._workers.values():
+            if worker.count and worker.sent_ns < late_ns:
+                words = "no answer in time; the outcome is unknown"
+                self._end(worker, OutcomeUnknownError(worker.session, worker.seq, words))
+
+    def _end(self, worker: _Worker, error: ClientError) -> None:
+        """The connection sends no more; what it had under way counts as failed."""
+        self._failed[error.code] = self._failed.get(error.code, 0) + worker.count
+        self._first_error = self._first_error or error
+        worker.count = 0

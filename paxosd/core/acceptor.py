@@ -36,7 +36,7 @@ class AcceptOutcome(Enum):
 class Acceptor:
     """One acceptor's memory: durable through the records it emits."""
 
-    __slots__ = ("accepted", "ahead_slots_max", "promised", "released")
+    __slots__ = ("accepted", "ahead_bytes_max", "ahead_slots_max", "bytes", "promised", "released")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Acceptor:
         accepted: dict[Slot, tuple[Ballot, bytes]] | None = None,
         released: Slot = 0,
         ahead_slots_max: int = 4096,
+        ahead_bytes_max: int = 256 << 20,
     ) -> None:
         self.promised = promised
         """Never goes down, not even across restarts."""
@@ -52,8 +53,12 @@ class Acceptor:
         self.released = released
         """Slots up to this one are chosen and applied; their values live in the log alone."""
         self.ahead_slots_max = ahead_slots_max
-        for ballot, _ in self.accepted.values():
+        self.ahead_bytes_max = ahead_bytes_max
+        self.bytes = 0
+        """Of all values in ``accepted``."""
+        for ballot, value in self.accepted.values():
             self.promised = max(self.promised, ballot)
+            self.bytes += len(value)
 
     def receive_prepare(
         self, message: Prepare, commit: Slot, bytes_max: int, persist: list[Record]
@@ -97,13 +102,19 @@ class Acceptor:
             return AcceptOutcome.TOO_FAR
         held = self.accepted.get(slot)
         if held is None or held[0] != ballot:
+            size = self.bytes + len(value) - (len(held[1]) if held is not None else 0)
+            if size > self.ahead_bytes_max and slot != self.released + 1:
+                return AcceptOutcome.TOO_FAR  # the next slot always fits, or nothing would move
+            self.bytes = size
             self.accepted[slot] = (ballot, value)
             persist.append(AcceptRecord(slot, ballot, value))
         return AcceptOutcome.VOTED
 
     def release(self, slot: Slot) -> None:
         """Slot was chosen and applied: its value is read from the log from now on."""
-        self.accepted.pop(slot, None)
+        held = self.accepted.pop(slot, None)
+        if held is not None:
+            self.bytes -= len(held[1])
         self.released = slot
 
     def votes(self, from_slot: Slot) -> tuple[tuple[Ballot, Slot, Slot], ...]:

@@ -325,7 +325,9 @@ class Replication:
             able = [name for name, peer in context.peers.items() if peer.commit >= first]
             if not able:
                 return
-            source = context.rng.choice(able)
+            since_ms = context.now_ms - context.options.election_timeout_ms
+            heard = [name for name in able if context.peers[name].heard_ms >= since_ms]
+            source = context.rng.choice(heard or able)
         self._pull_asked_ms = context.now_ms
         last = min(last, first + context.options.catch_up_slots_max - 1)
         context.outbox.send(source, CatchUp(first, last))

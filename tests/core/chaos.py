@@ -5,6 +5,8 @@ read any key on any node. Checked: an acknowledged write is there at the end, ea
 applied once, no linearizable read is older than what was acknowledged before it began.
 """
 
+import random
+
 from paxosd.core.commands import OPEN, PUT, Entry
 from paxosd.core.effects import ReadReady, WriteReply
 from tests.core.cluster import Cluster
@@ -137,8 +139,22 @@ def nemesis(cluster, until_ms):
     act()
 
 
+TIGHT = {
+    "promise_bytes_max": 200,
+    "accept_ahead_slots_max": 8,
+    "catch_up_slots_max": 3,
+    "window_slots_max": 6,
+    "eager_slots_max": 6,
+    "batch_commands_max": 1,
+    "queue_commands_max": 2,
+}
+"""Bounds so small that every run meets them: paged promises, laggards, busy answers."""
+
+
 def run_chaos(seed, *, size=3, duration_ms=15_000, options=None):
-    """One whole run; raises AssertionError on any violation. Returns the cluster."""
+    """One whole run; raises AssertionError on any violation. Returns the cluster. Half of the
+    seeds run with the ``TIGHT`` bounds unless ``options`` are given."""
+    options = options or random.Random(seed).choice([None, TIGHT])
     cluster = Cluster(size, seed, options=options)
     rng = cluster.rng
     cluster.loss = rng.choice([0.0, 0.01, 0.1])
@@ -174,10 +190,9 @@ def finish(cluster, clients, readers):
     )
     for each in (*clients, *readers):
         each.stopped = True
-    cluster.run_until(lambda: len({m.node.applied for m in cluster.up()}) == 1, 30_000)
-    cluster.run(1000)
+    cluster.run(1000)  # what is still under way comes to its end
+    cluster.run_until(lambda: len({m.node.applied for m in cluster.up()}) == 1, 10_000)
     cluster.check_equal()
-    assert len({m.node.applied for m in cluster.up()}) == 1
     for client in clients:
         for member in cluster.up():
             found = member.machine.query([[1, client.key]], 1 << 20)[0]

@@ -152,3 +152,20 @@ class TestMemory:
         assert acceptor.votes(1) == ((B1, 1, 2), (B2, 3, 3), (B2, 5, 6))
         assert acceptor.votes(2) == ((B1, 2, 2), (B2, 3, 3), (B2, 5, 6))
         assert acceptor.votes(7) == ()
+
+
+class TestBytesAhead:
+    """What waits to be applied is bounded in bytes too, or large values would exhaust memory."""
+
+    def test_a_slot_ahead_is_refused_over_the_bound_and_the_next_slot_never_is(self):
+        acceptor = Acceptor(ahead_bytes_max=100)
+        ballot = Ballot(1, "n1")
+        persist = []
+        assert acceptor.receive_accept(ballot, 2, b"x" * 90, persist) is AcceptOutcome.VOTED
+        assert acceptor.receive_accept(ballot, 3, b"x" * 20, persist) is AcceptOutcome.TOO_FAR
+        assert acceptor.receive_accept(ballot, 1, b"x" * 500, persist) is AcceptOutcome.VOTED
+        acceptor.release(1)
+        acceptor.release(2)
+        assert acceptor.bytes == 0
+        assert acceptor.receive_accept(ballot, 4, b"x" * 20, persist) is AcceptOutcome.VOTED
+        assert 3 not in acceptor.accepted

@@ -290,7 +290,7 @@ class TestLeaderChange:
 
 class TestDelayedPromise:
     def test_a_floor_from_a_late_promise_vouches_for_no_value_held(self):
-        """Seven ballots in one: n3 promised (1, n2) long ago; meanwhile (2, n4) proposed W in
+        """n3 promised (1, n2) long ago; meanwhile (2, n4) proposed W in
         slot 1 to n2 alone and died, and (3, n5) had V chosen there. Now n3's old promise and one
         of n1, which has applied V, make n2 lead at (1, n2), and then W at (2, n4) arrives. Slot 1
         is chosen as far as n2 knows, and the ballot of W is above its own: W is not the value."""
