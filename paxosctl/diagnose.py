@@ -12,7 +12,7 @@ from paxosctl.client import Client
 from paxosctl.cluster import Answer, ask_all, voters_heard
 from paxosctl.errors import ClientError, OutcomeUnknownError, RefusedError
 from paxosctl.transport import NO_HANDSHAKE
-from paxosd.core.client_endpoints import EndpointState
+from paxosd.core.client_endpoints import TOO_SLOW, EndpointState
 from paxosd.core.effects import BUSY
 from paxosd.endpoints import Endpoint
 
@@ -52,6 +52,11 @@ def _unreachable(endpoint: str, seen: str) -> str:
     try:
         host, port = Endpoint.parse(endpoint)
         with socket.create_connection((host, port), timeout=TCP_S):
+            if seen.startswith(TOO_SLOW):
+                return (
+                    "something listens there, but says nothing: the daemon hangs or is stopped, "
+                    "or it is no paxosd"
+                )
             return "it was down, but can be reached again: try again"
     except ConnectionRefusedError:
         return "connection refused: no daemon listens there; start it, or check --endpoints"

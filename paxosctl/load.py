@@ -2,25 +2,31 @@
 
 It measures the cluster, not the client: each connection is a bare DEALER to the leader with a
 session of its own, sends its share of the outstanding puts as one frame, and the next frame when
-that one is answered. It does not retry: a refusal, or silence for the time-out, ends its
-connection and is counted.
+that one is answered. It does not retry: a refusal, a broken connection, or silence for the
+time-out ends its connection and is counted.
 """
 
+import contextlib
+import errno
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import zmq
 
 from paxosctl.client import Client
-from paxosctl.errors import ClientError, NotSubmittedError, OutcomeUnknownError
+from paxosctl.errors import ClientError, NotSubmittedError, OutcomeUnknownError, RefusedError
 from paxosctl.transport import Socket, Transport, clock_ns
-from paxosd.core.commands import OPEN, PUT, Entry
+from paxosd.core.commands import CLOSE, OPEN, PUT, Entry, Status
+from paxosd.core.effects import INTERRUPTED
 from paxosd.core.requests import RefusalAnswer, WriteAnswer, WriteRequest
 from paxosd.wire import WireError, decode_answer, encode_client, encode_entry
 
 TIMEOUT_MS = 30_000
 POLL_MS = 1000
+CLOSE_MS = 1000
+"""So long the answers to the sessions' closing are waited for."""
+
+_INT_ONLY = {int}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +69,7 @@ class LoadReport:
 class _Worker:
     """One connection: a socket, a session, and the frame under way."""
 
-    __slots__ = ("acked", "count", "sent_ns", "seq", "session", "socket", "window")
+    __slots__ = ("acked", "broken", "count", "sent_ns", "seq", "session", "socket", "window")
 
     def __init__(self, socket: Socket, window: int) -> None:
         self.socket = socket
@@ -74,40 +80,55 @@ class _Worker:
         self.count = 0
         """Puts in the frame under way; 0: none is."""
         self.sent_ns = 0
+        self.broken = False
+
+
+def find_leader(client: Client) -> str:
+    """The leader's endpoint, once a write has shown that there is one. Raises ClientError."""
+    client.put(b"bench/warm-up", b"")
+    leader = str(client.status()["leader_endpoint"])
+    if not leader:
+        raise NotSubmittedError("no_leader", "no leader is known; try again")
+    return leader
 
 
 class LoadRun:
-    """Runs one load. Raises ClientError if the cluster cannot be written to at the start."""
+    """Runs one load against the node at ``leader``. Raises ClientError if it opens no sessions,
+    or there are more connections than this process may have files open."""
 
-    def __init__(self, endpoints: Sequence[str], load: Load, timeout_ms: int) -> None:
+    def __init__(self, leader: str, load: Load, timeout_ms: int) -> None:
         self._load = load
         self._timeout_ns = timeout_ms * 1_000_000
         self._rng = random.Random(load.seed)
         self._value = self._rng.randbytes(load.size)
-        self._leader = self._find_leader(endpoints, timeout_ms)
+        self._leader = leader
         self._transport = Transport()
         self._poller = zmq.Poller()
-        base, more = divmod(load.outstanding, load.connections)
         self._workers: dict[Socket, _Worker] = {}
-        for place in range(load.connections):
-            socket = self._transport.socket(zmq.DEALER)
-            socket.connect(self._leader)
-            self._poller.register(socket, zmq.POLLIN)
-            self._workers[socket] = _Worker(socket, base + (place < more))
+        try:
+            self._connect()
+        except zmq.ZMQError as error:
+            self._transport.close()
+            if error.errno != errno.EMFILE:
+                raise
+            words = "too many open files: use fewer --connections, or raise ulimit -n"
+            raise NotSubmittedError("too_many_files", words) from None
         self._left = load.count
         self._latencies: list[int] = []
         self._failed: dict[str, int] = {}
         self._first_error: ClientError | None = None
 
-    @staticmethod
-    def _find_leader(endpoints: Sequence[str], timeout_ms: int) -> str:
-        """The leader's endpoint, once a write has shown that there is one."""
-        with Client(endpoints, timeout_s=timeout_ms / 1000) as client:
-            client.put(b"bench/warm-up", b"")
-            leader = str(client.status()["leader_endpoint"])
-        if not leader:
-            raise NotSubmittedError("no_leader", "no leader is known; try again")
-        return leader
+    def _connect(self) -> None:
+        base, more = divmod(self._load.outstanding, self._load.connections)
+        for place in range(self._load.connections):
+            socket = self._transport.socket(zmq.DEALER)
+            if place == 0:
+                # The others lead to the same node: what breaks this connection breaks them.
+                self._monitor: Socket = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+                self._poller.register(self._monitor, zmq.POLLIN)
+            socket.connect(self._leader)
+            self._poller.register(socket, zmq.POLLIN)
+            self._workers[socket] = _Worker(socket, base + (place < more))
 
     def run(self) -> LoadReport:
         """Open the sessions, then run the load; closes everything at its end."""
@@ -119,6 +140,7 @@ class LoadRun:
             while any(worker.count for worker in self._workers.values()):
                 self._receive()
             elapsed_ns = clock_ns() - began_ns
+            self._close_sessions()
         finally:
             self._transport.close()
         self._latencies.sort()
@@ -138,13 +160,36 @@ class LoadRun:
         deadline_ns = clock_ns() + self._timeout_ns
         while waiting:
             for socket, _ in self._poller.poll(POLL_MS):
+                if socket is self._monitor:
+                    words = f"the connection to {self._leader} was lost"
+                    raise NotSubmittedError("unreachable", words)
                 answer = decode_answer(socket.recv())
-                if not isinstance(answer, WriteAnswer) or not isinstance(answer.results[0], tuple):
+                if isinstance(answer, RefusalAnswer):
+                    raise NotSubmittedError(answer.code, answer.message)
+                result = answer.results[0] if isinstance(answer, WriteAnswer) else None
+                if not isinstance(result, tuple) or result[0] != Status.OK:
                     raise NotSubmittedError("refused", "the leader opened no session; try again")
-                self._workers[socket].session = answer.results[0][2]
+                self._workers[socket].session = result[2]
                 waiting.discard(socket)
             if clock_ns() > deadline_ns:
                 raise NotSubmittedError("no_answer", f"{self._leader}: no answer in time")
+
+    def _close_sessions(self) -> None:
+        """Leave no sessions behind in the replicated state, if that takes no long waiting."""
+        waiting = set()
+        for socket, worker in self._workers.items():
+            if not worker.broken:
+                entry = encode_entry(Entry(worker.session, worker.seq, worker.acked, [[CLOSE]]))
+                socket.send(encode_client(WriteRequest(worker.seq, entry), ""))
+                waiting.add(socket)
+        deadline_ns = clock_ns() + CLOSE_MS * 1_000_000
+        while waiting and clock_ns() < deadline_ns:
+            ready = [socket for socket, _ in self._poller.poll(CLOSE_MS)]
+            if not ready or self._monitor in ready:
+                return
+            for socket in ready:
+                socket.recv()
+                waiting.discard(socket)
 
     def _send(self, worker: _Worker) -> None:
         """The next frame of a connection, or none if all puts are given out."""
@@ -161,28 +206,51 @@ class LoadRun:
 
     def _receive(self) -> None:
         for socket, _ in self._poller.poll(POLL_MS):
-            worker = self._workers[socket]
+            worker = self._workers.get(socket)
+            if worker is None:
+                self._lost()
+                continue
             try:
                 answer = decode_answer(socket.recv())
             except WireError as error:
                 self._end(worker, NotSubmittedError("undecodable", str(error)))
                 continue
             if isinstance(answer, WriteAnswer) and answer.request_id == worker.seq:
+                if set(map(type, answer.results)) != _INT_ONLY:
+                    words = "the state machine did not carry out every put"
+                    self._end(worker, RefusedError("refused", words))
+                    continue
                 took_ns = clock_ns() - worker.sent_ns
                 self._latencies.extend([took_ns] * worker.count)
                 worker.seq += worker.count
                 worker.acked = worker.seq - 1
                 self._send(worker)
+            elif isinstance(answer, RefusalAnswer) and answer.code == INTERRUPTED:
+                self._end(worker, self._unknown(worker, answer.message))
             elif isinstance(answer, RefusalAnswer):
                 self._end(worker, NotSubmittedError(answer.code, answer.message))
         late_ns = clock_ns() - self._timeout_ns
         for worker in self._workers.values():
             if worker.count and worker.sent_ns < late_ns:
-                words = "no answer in time; the outcome is unknown"
-                self._end(worker, OutcomeUnknownError(worker.session, worker.seq, words))
+                self._end(worker, self._unknown(worker, "no answer in time"))
+
+    def _lost(self) -> None:
+        """The leader is gone: whatever is under way will not be answered."""
+        with contextlib.suppress(zmq.Again):
+            while True:
+                self._monitor.recv_multipart(zmq.NOBLOCK)
+        for worker in self._workers.values():
+            if worker.count:
+                self._end(worker, self._unknown(worker, "the connection to the leader was lost"))
+
+    @staticmethod
+    def _unknown(worker: _Worker, words: str) -> OutcomeUnknownError:
+        words = f"{words}; the outcome is unknown"
+        return OutcomeUnknownError(worker.session, worker.seq, words)
 
     def _end(self, worker: _Worker, error: ClientError) -> None:
         """The connection sends no more; what it had under way counts as failed."""
         self._failed[error.code] = self._failed.get(error.code, 0) + worker.count
         self._first_error = self._first_error or error
         worker.count = 0
+        worker.broken = True

@@ -3,7 +3,7 @@
 import click
 
 from paxosctl.app import Settings, global_options, negative, verb
-from paxosctl.load import TIMEOUT_MS, Load, LoadReport, LoadRun
+from paxosctl.load import TIMEOUT_MS, Load, LoadReport, LoadRun, find_leader
 from paxosctl.render import View
 
 
@@ -47,7 +47,9 @@ def put_verb(
         seed=seed,
     )
     timeout_ms = TIMEOUT_MS if settings.timeout is None else settings.timeout
-    report = LoadRun(settings.endpoints.split(","), load, timeout_ms).run()
+    with settings.client() as client:
+        leader = find_leader(client)
+    report = LoadRun(leader, load, timeout_ms).run()
     view = _view(report)
     settings.show(view)
     if report.failed:

@@ -157,8 +157,8 @@ class ClientProtocol:
         """A read or an admin request; its request_id does not matter.
 
         ``endpoint``: ask this one only, once, and end as soon as it is found to be down.
-        ``repeatable``: asking twice does no harm; if not, and no answer comes, it ends
-        OutcomeUnknown.
+        ``repeatable``: asking twice does no harm; if not, it is not sent again unless it was
+        refused, and ends OutcomeUnknown if no answer comes.
         """
         frame = self._table.alone(Call(question, now_ms + timeout_ms, None), now_ms)
         frame.pinned = endpoint
@@ -196,7 +196,7 @@ class ClientProtocol:
             if frame.request_id and frame.endpoint == endpoint:
                 frame.trouble = NotSubmitted(UNREACHABLE, reason)
                 frame.request_id = 0
-                if frame.pinned:
+                if frame.asked_once:
                     self._give_up(frame)
                 else:
                     self._table.again(frame, now_ms)
@@ -424,8 +424,8 @@ class ClientProtocol:
             if frame.retry_ms > now_ms:
                 self._table.wake(frame.retry_ms)
             return
-        if frame.pinned:
-            return  # it is asked once, and may take until its deadline
+        if frame.asked_once:
+            return  # it may take until its deadline
         due_ms = frame.sent_ms + self._table.attempt_timeout_ms(frame)
         if now_ms < due_ms:
             self._table.wake(due_ms)

@@ -173,6 +173,11 @@ class Frame:
         """Whether a command in it may have been, or may yet be, carried out."""
         return self.doubtful or bool(self.open_ids)
 
+    @property
+    def asked_once(self) -> bool:
+        """Whether it must not be sent again where the first sending may have arrived."""
+        return bool(self.pinned) or not self.repeatable
+
     def part(self, first: int, end: int) -> "Frame":
         """A frame of ``calls[first:end]`` with the same numbers and the same doubts."""
         frame = Frame(self.calls[first:end], self.session, self.first_seq + first)

@@ -29,6 +29,8 @@ class EndpointState(Enum):
 
 UNREACHABLE = "unreachable"
 """Trouble: the connection was refused or lost, or did not come about in time."""
+TOO_SLOW = "no connection within"
+"""How the words of an UNREACHABLE begin if it was neither made nor refused in time."""
 NO_ANSWER = "no_answer"
 """Trouble: connected, but a request was not answered in time."""
 
@@ -144,7 +146,7 @@ class Endpoints:
                 if now_ms >= at:
                     each.enter(EndpointState.DOWN, now_ms)
                     waited = self._connect_timeout_ms
-                    each.trouble(UNREACHABLE, f"no connection within {waited} ms")
+                    each.trouble(UNREACHABLE, f"{TOO_SLOW} {waited} ms")
                 else:
                     due_ms = min(due_ms, at)
         return due_ms

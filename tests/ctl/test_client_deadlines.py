@@ -1,0 +1,55 @@
+"""A call of the Python client ends at its deadline, neither much before nor after it."""
+
+import time
+
+import pytest
+
+from paxosctl.client import Client, NotSubmittedError, OutcomeUnknownError
+from tests.ctl.fake_daemon import FakeDaemon
+
+TIMEOUT_S = 0.3
+LATE_S = 0.5
+"""Less than the longest poll (1 s): a client that polls once more after the end is found out."""
+
+
+@pytest.fixture
+def silent():
+    with FakeDaemon() as fake:
+        fake.silent = True
+        yield fake
+
+
+def _took(act):
+    began = time.monotonic()
+    act()
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda client: client.get(b"k"), NotSubmittedError),
+        (lambda client: client.put(b"k", b"v"), NotSubmittedError),
+        (lambda client: client.status(), NotSubmittedError),
+    ],
+    ids=["get", "put", "status"],
+)
+def test_a_silent_daemon(silent, call, error):
+    def act():
+        with Client([silent.endpoint], timeout_s=TIMEOUT_S) as client, pytest.raises(error):
+            call(client)
+
+    assert TIMEOUT_S <= _took(act) < TIMEOUT_S + LATE_S
+
+
+def test_a_pipeline_of_many_waits_for_one_deadline_not_for_many():
+    with FakeDaemon() as daemon, Client([daemon.endpoint], timeout_s=TIMEOUT_S) as client:
+        client.put(b"k", b"v")
+        daemon.silent = True
+
+        def act():
+            pipe = client.pipeline()
+            futures = [pipe.put(b"k%d" % i, b"v") for i in range(50)]
+            assert {type(future.error()) for future in futures} == {OutcomeUnknownError}
+
+        assert TIMEOUT_S <= _took(act) < TIMEOUT_S + LATE_S

@@ -1,0 +1,56 @@
+"""Why an endpoint does not answer, told apart in words."""
+
+import socket
+import threading
+
+import pytest
+
+from paxosctl.__main__ import run
+
+
+@pytest.fixture
+def listener():
+    """A port like that of a daemon that hangs: the kernel takes connections, nobody else does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def _endpoint(server):
+    return f"tcp://127.0.0.1:{server.getsockname()[1]}"
+
+
+def test_a_daemon_that_hangs_is_told_from_one_that_came_back(listener, capsys):
+    assert run(["--endpoints", _endpoint(listener), "--timeout", "800ms", "status"]) == 69
+    assert "the daemon hangs or is stopped" in capsys.readouterr().err
+
+
+def test_nobody_listens(listener, capsys):
+    endpoint = _endpoint(listener)
+    listener.close()
+    assert run(["--endpoints", endpoint, "--timeout", "300ms", "status"]) == 69
+    assert "connection refused: no daemon listens there" in capsys.readouterr().err
+
+
+def test_the_other_end_is_no_zeromq(listener, capsys):
+    # A port that closes each connection at once, as many servers do to what they do not know.
+    endpoint = _endpoint(listener)
+    listener.settimeout(5)
+    stop = threading.Event()
+
+    def hang_up():
+        while not stop.is_set():
+            try:
+                listener.accept()[0].close()
+            except OSError:
+                return
+
+    thread = threading.Thread(target=hang_up)
+    thread.start()
+    try:
+        assert run(["--endpoints", endpoint, "--timeout", "800ms", "get", "k"]) == 69
+    finally:
+        stop.set()
+        with socket.create_connection(listener.getsockname()):
+            pass
+        thread.join()
+    assert "does not speak ZeroMQ" in capsys.readouterr().err
