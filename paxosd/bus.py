@@ -175,6 +175,11 @@ class Bus:
         self._readable = flags
         return flags & ~(_VOTES | _LOST)
 
+    @property
+    def has_subscriptions(self) -> bool:
+        """Whether the last poll found notices of subscribers."""
+        return bool(self._readable & SUBSCRIPTIONS)
+
     def next_due_ms(self) -> int | None:
         """When, on the bus's clock, the next delayed message is due; ``poll`` minds it."""
         return self._held[0][0] if self._held else None

@@ -46,6 +46,8 @@ CLIENTS_PER_TURN_MAX = 400
 KEYS_PER_TURN = 1000
 """How many keys background work (checksums, the scan index) takes at a time."""
 POLL_MS_MAX = 100.0
+QUIET_MS = 50.0
+"""So long without a request or a new slot, and background work may begin."""
 CRASH_AFTER_MS = 20.0
 """Between a crash directive and the crash: the answer leaves meanwhile."""
 SLOW_TURN_MS = 500.0
@@ -103,6 +105,8 @@ class Daemon:
         self._job_tickets: list[int] = []
         self.crash_due_ms = math.inf
         self._look_due_ms = 0.0
+        self._quiet_from_ms = 0.0
+        self._applied = 0
         self.turns = 0
 
     # -- the loop
@@ -125,8 +129,7 @@ class Daemon:
         node = self.node
         node.set_time(now_ms, wall_ms)
         self._collect_syncs()
-        from_peers = self.bus.receive_peers(PEERS_PER_TURN_MAX)
-        for sender, incarnation, message in from_peers:
+        for sender, incarnation, message in self.bus.receive_peers(PEERS_PER_TURN_MAX):
             node.step(sender, incarnation, message)
         for name in self.bus.disconnected():
             self.log.info("member.down", member=name, reason="its connection broke")
@@ -134,25 +137,38 @@ class Daemon:
         requests = self.bus.receive_clients(CLIENTS_PER_TURN_MAX)
         for client, request in requests:
             self.service.receive(client, request)
-        age_ms = int(node.up_to_date_age_ms())
-        for subscribe, topic in self.bus.receive_subscriptions():
-            self.events.on_subscription(subscribe, topic, int(now_ms), age_ms)
-            node.want_applied = self.events.wants_learned
+        if self.bus.has_subscriptions:
+            self._take_subscriptions(now_ms)
         node.tick(now_ms, wall_ms)
         self._perform(node.ready())
         self.service.answer_history()
         self._start_sync()
-        self.events.tick(int(now_ms), age_ms)
-        if self.machine.checksum_runs.running:
-            self.machine.advance_checksum(KEYS_PER_TURN)
-        elif self.machine.store.index_lag_keys and not (from_peers or requests):
-            self.machine.store.advance_index(KEYS_PER_TURN)
+        if self.events.streams:
+            self.events.tick(int(now_ms), int(node.up_to_date_age_ms()))
+        if requests or node.applied != self._applied:
+            self._applied = node.applied
+            self._quiet_from_ms = now_ms + QUIET_MS
+        self._background(now_ms)
         self._house_keeping(now_ms)
+
+    def _take_subscriptions(self, now_ms: float) -> None:
+        age_ms = int(self.node.up_to_date_age_ms())
+        for subscribe, topic in self.bus.receive_subscriptions():
+            self.events.on_subscription(subscribe, topic, int(now_ms), age_ms)
+        self.node.want_applied = self.events.wants_learned
+
+    def _background(self, now_ms: float) -> None:
+        """Work that may wait: a piece of a running checksum; the scan index, when it is quiet."""
+        machine = self.machine
+        if machine.checksum_runs.running:
+            machine.advance_checksum(KEYS_PER_TURN)
+        elif machine.store.index_lag_keys and now_ms >= self._quiet_from_ms:
+            machine.store.advance_index(KEYS_PER_TURN)
 
     def _poll_ms(self, now_ms: float) -> float:
         if self.machine.checksum_runs.running or self.signals:
             return 0.0
-        if self.machine.store.index_lag_keys:
+        if self.machine.store.index_lag_keys and now_ms >= self._quiet_from_ms:
             return 1.0
         due_ms = min(now_ms + POLL_MS_MAX, self.node.next_due_ms(), self.crash_due_ms)
         for other in (self.bus.next_due_ms(), self.events.next_due_ms()):
