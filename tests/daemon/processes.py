@@ -4,6 +4,7 @@ Nothing sleeps for its own sake: every wait is for a condition, with a deadline 
 """
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -12,7 +13,11 @@ import sys
 import time
 from pathlib import Path
 
+import zmq
+
 from paxosctl.client import Client
+from paxosd.core.requests import GET, LINEARIZABLE, ReadRequest
+from paxosd.wire import decode_answer, encode_client
 
 TICK_S = 0.02
 
@@ -48,12 +53,73 @@ def free_ports(count):
     return ports
 
 
+SETTINGS = {
+    "faults": {"enabled": True},
+    # Small, so that a test rolls segments and meets limits without moving much data.
+    "limits": {"message_bytes_max": 1 << 20, "value_bytes_max": 65536, "read_bytes_max": 1 << 19},
+    "protocol": {"batch_bytes_max": 1 << 19, "catch_up_bytes_max": 1 << 19},
+    "wal": {"segment_bytes": 4 << 20},
+    "log": {"format": "json"},
+}
+
+
+def clean_environ():
+    """This process's environment without what would configure a daemon."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("PAXOSD_")}
+
+
+class Raw:
+    """A bare DEALER to one endpoint: what a client sends and gets, and no retries."""
+
+    def __init__(self, endpoint, kind=zmq.DEALER, **options):
+        self._context = zmq.Context()
+        self.socket = self._context.socket(kind)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        for option, value in options.items():
+            self.socket.setsockopt(getattr(zmq, option), value)
+        self.socket.connect(endpoint)
+        self._number = 0
+        self._answers = {}
+
+    def send(self, request):
+        """Send a request under a new number, which is returned."""
+        self._number += 1
+        self.socket.send(encode_client(request._replace(request_id=self._number), ""))
+        return self._number
+
+    def answer(self, number, timeout_s=10.0):
+        """The answer with this number; None if there is none in time."""
+        deadline = time.monotonic() + timeout_s
+        while number not in self._answers and (left_s := deadline - time.monotonic()) > 0:
+            if self.socket.poll(int(left_s * 1000) + 1):
+                answer = decode_answer(self.socket.recv())
+                self._answers[answer.request_id] = answer
+        return self._answers.get(number)
+
+    def ask(self, request, timeout_s=10.0):
+        return self.answer(self.send(request), timeout_s)
+
+    def get(self, key, timeout_s=10.0):
+        """A linearizable read's answer: ReadAnswer, RefusalAnswer, or None."""
+        return self.ask(ReadRequest(0, LINEARIZABLE, [[GET, key]]), timeout_s)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._context.destroy(0)
+
+
 class Daemons:
     """A cluster of ``size`` processes n1 …; use it as a context manager."""
 
-    def __init__(self, path: Path, size=3, *, extra="", level="info"):
+    def __init__(self, path: Path, size=3, **settings):
+        """``settings``: section → its keys, on top of SETTINGS."""
         self.path = Path(path)
-        self.extra = extra
+        self.settings = {
+            section: SETTINGS.get(section, {}) | settings.get(section, {})
+            for section in SETTINGS | settings
+        }
         ports = free_ports(3 * size)
         self.names = [f"n{i + 1}" for i in range(size)]
         self.ports = {
@@ -61,7 +127,7 @@ class Daemons:
             for i, name in enumerate(self.names)
         }
         self.processes: dict[str, subprocess.Popen] = {}
-        self.level = level
+        self.starts = dict.fromkeys(self.names, 0)
         for name in self.names:
             self.write_config(name)
 
@@ -84,23 +150,53 @@ class Daemons:
             + "\n".join(f'{kind} = "{self.endpoint(each, kind)}"' for kind in self.ports[each])
             for each in self.names
         )
-        self.config_path(name).write_text(
-            f'[cluster]\nid = "test"\n{members}\n[node]\nname = "{name}"\n'
-            f'data_dir = "{name}"\n[faults]\nenabled = true\n'
-            f"[wal]\nsegment_bytes = 4194304\n"
-            f'[log]\nformat = "json"\nlevel = "{self.level}"\nfile = "{name}.log"\n{self.extra}\n'
+        sections = {
+            "cluster": {"id": "test"},
+            "node": {"name": name, "data_dir": name},
+            **self.settings,
+        }
+        sections["log"] = {"file": f"{name}.log"} | self.settings["log"]
+        text = "".join(
+            f"[{section}]\n" + "".join(f"{key} = {json.dumps(v)}\n" for key, v in keys.items())
+            for section, keys in sections.items()
         )
+        self.config_path(name).write_text(f"{text}{members}\n")
 
-    def start(self, *names):
-        for name in names or self.names:
-            assert name not in self.processes
-            self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "paxosd", "--config", str(self.config_path(name))],
+    def spawn(self, name, *, arguments=(), env=None, preexec=None):
+        """A process for the node, not kept in ``processes``. ``env``: variables to add."""
+        with self.stderr_path(name).open("ab") as errors:
+            return subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "paxosd",
+                    "--config",
+                    str(self.config_path(name)),
+                    *arguments,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=(self.path / f"{name}.stderr").open("ab"),
-                env={k: v for k, v in os.environ.items() if not k.startswith("PAXOSD_")},
+                stderr=errors,
+                env=clean_environ() | (env or {}),
+                preexec_fn=preexec,  # noqa: PLW1509 - for a limit, set before any other thread
             )
+
+    def start(self, *names, **how):
+        """Start these nodes, or all; ``how`` as :meth:`spawn` has it."""
+        for name in names or self.names:
+            assert name not in self.processes
+            self.processes[name] = self.spawn(name, **how)
+            self.starts[name] += 1
+
+    def fails_to_start(self, name, **how):
+        """Start a node that must end by itself; (exit code, what it wrote to standard error)."""
+        before = len(self.stderr(name))
+        code = self.spawn(name, **how).wait(timeout=60)
+        return code, self.stderr(name)[before:]
+
+    def wait_end(self, name, timeout_s=60.0):
+        """Wait until a running node has ended by itself; its exit code."""
+        return self.processes.pop(name).wait(timeout=timeout_s)
 
     def kill(self, *names, sig=signal.SIGKILL):
         """Send a signal that ends the process and reap it; returns the exit codes."""
@@ -108,6 +204,13 @@ class Daemons:
         for name in chosen:
             self.processes[name].send_signal(sig)
         return [self.processes.pop(name).wait(timeout=30) for name in chosen]
+
+    def stderr_path(self, name):
+        return self.path / f"{name}.stderr"
+
+    def stderr(self, name):
+        path = self.stderr_path(name)
+        return path.read_text() if path.exists() else ""
 
     def signal(self, name, sig):
         self.processes[name].send_signal(sig)
@@ -124,6 +227,8 @@ class Daemons:
 
     def leader(self):
         """The leader that every running node agrees on, or "" ."""
+        for name, process in self.processes.items():
+            assert process.poll() is None, f"{name} has ended: {self.stderr(name)}"
         views = [self.status(name) for name in self.processes]
         leaders = {view["leader"] for view in views if view is not None}
         if views and None not in views and len(leaders) == 1:
@@ -132,6 +237,53 @@ class Daemons:
 
     def wait_leader(self, timeout_s=30.0):
         return wait_for(self.leader, timeout_s, "a leader that all agree on")
+
+    def wait_up(self, *names, timeout_s=30.0):
+        for name in names or tuple(self.processes):
+            wait_for(lambda name=name: self.status(name), timeout_s, f"an answer of {name}")
+
+    def raw(self, name, port="client", **options):
+        """A bare socket to one of a node's ports."""
+        return Raw(self.endpoint(name, port), **options)
+
+    def followers(self, leader):
+        return [name for name in self.names if name != leader]
+
+    def admin(self, node, verb, **args):
+        """One admin verb at one node; its answer's body."""
+        with self.client(node) as client:
+            return client.admin(verb, args, endpoint=self.endpoint(node))
+
+    def fault(self, rule, kind, sender, receiver, **more):
+        """Add a rule at every running node: each enacts what arrives at itself."""
+        for name in self.processes:
+            self.admin(name, "fault_add", name=rule, kind=kind,
+                       **{"from": sender, "to": receiver}, **more)  # fmt: skip
+
+    def heal(self):
+        for name in self.processes:
+            self.admin(name, "fault_clear")
+
+    def checksums(self, timeout_s=30.0):
+        """The state checksum of every running node as of one common slot, by name."""
+        with self.client(timeout_s=timeout_s) as client:
+            slot = client.start_checksum()
+
+        def finished(name):
+            body = self.admin(name, "checksum", slot=slot)
+            assert body["checksum"] or body["pending"], f"{name} has none for slot {slot}"
+            return body["checksum"]
+
+        return {
+            name: wait_for(lambda name=name: finished(name), timeout_s, f"checksum of {name}")
+            for name in self.processes
+        }
+
+    def check_equal(self, timeout_s=60.0):
+        """Every running node ends with the same state."""
+        self.wait_equal(timeout_s)
+        checksums = self.checksums(timeout_s)
+        assert len(set(checksums.values())) == 1, checksums
 
     def wait_equal(self, timeout_s=30.0):
         """Wait until all running nodes have applied the same slots."""
@@ -144,6 +296,22 @@ class Daemons:
 
     def logs(self, name):
         return self.log_path(name).read_text() if self.log_path(name).exists() else ""
+
+    def events(self, name, event):
+        """The log lines of one event, as dictionaries."""
+        lines = (json.loads(line) for line in self.logs(name).splitlines())
+        return [line for line in lines if line["event"] == event]
+
+    def wait_event(self, name, event, timeout_s=30.0, **fields):
+        """Wait for a log line of this event with these fields; returns it."""
+
+        def find():
+            for line in self.events(name, event):
+                if all(line.get(key) == value for key, value in fields.items()):
+                    return line
+            return None
+
+        return wait_for(find, timeout_s, f"{event} {fields} in the log of {name}")
 
     def __enter__(self):
         return self
