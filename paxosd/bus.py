@@ -63,8 +63,10 @@ _VOTES = 16
 _LOST = 32
 _ALL = PEERS | SUBSCRIPTIONS | CLIENTS | _VOTES | _LOST
 
-LAZY_VOTES_MS = 10
-"""How long votes that nobody waits for may lie: they are taken in with whatever comes next."""
+HOT_MS = 10
+"""For so long a wait looks at the busy sockets alone: each one that is polled costs. So new
+subscribers, broken connections and votes that nobody waits for may lie for this long; under
+load they are taken in with whatever comes next, at this interval at the latest."""
 
 HELD_MAX = 10_000
 HELD_BYTES_MAX = 64 << 20
@@ -120,7 +122,11 @@ class Bus:
         for what, endpoint in self.endpoints.items():
             log.info("bus.bound", socket=what, endpoint=endpoint)
         self._poller = zmq.Poller()
-        self._poller_but_votes = zmq.Poller()
+        self._hot_poller = zmq.Poller()
+        """Peers, clients and the wake-up …"""
+        self._hot_votes_poller = zmq.Poller()
+        """… and votes."""
+        self._all_due_ms = 0
         self._readable = _ALL
         """What the last poll found readable: nothing else is tried, for a try in vain costs."""
         self._flags: dict[Any, int] = {
@@ -132,8 +138,10 @@ class Bus:
         self._flags |= dict.fromkeys(self._sockets.monitors.values(), _LOST)
         for socket in self._flags:
             self._poller.register(socket, zmq.POLLIN)
-            if socket is not self._sockets.votes:
-                self._poller_but_votes.register(socket, zmq.POLLIN)
+        for socket in (self._sockets.peer, self._sockets.client):
+            self._hot_poller.register(socket, zmq.POLLIN)
+            self._hot_votes_poller.register(socket, zmq.POLLIN)
+        self._hot_votes_poller.register(self._sockets.votes, zmq.POLLIN)
 
     def close(self) -> None:
         """Close every socket; messages just sent have a moment to leave."""
@@ -145,7 +153,8 @@ class Bus:
     def register_wakeup(self, fd: int) -> None:
         """Let ``poll`` return WAKEUP when ``fd`` is readable. Its owner reads it empty."""
         self._poller.register(fd, zmq.POLLIN)
-        self._poller_but_votes.register(fd, zmq.POLLIN)
+        self._hot_poller.register(fd, zmq.POLLIN)
+        self._hot_votes_poller.register(fd, zmq.POLLIN)
         self._flags[fd] = WAKEUP
 
     def poll(self, timeout_ms: int, *, lazy_votes: bool = False) -> int:
@@ -154,30 +163,33 @@ class Bus:
         Returns PEERS | SUBSCRIPTIONS | CLIENTS | WAKEUP as they apply; 0: nothing came. What a
         limit left unread is reported again by the next call; the ``receive_*`` methods take
         only what the last call reported. With ``lazy_votes`` a vote alone does not end the
-        wait before LAZY_VOTES_MS: waking for each one costs more than all else about it.
+        wait before HOT_MS: waking for each one costs more than all else about it.
         """
         flags = 0
+        now_ms = self._now_ms()
         if self._held:
-            wait_ms = self._held[0][0] - self._now_ms()
+            wait_ms = self._held[0][0] - now_ms
             if wait_ms <= 0:
                 flags, wait_ms = PEERS, 0
             timeout_ms = min(timeout_ms, wait_ms)
-        if lazy_votes and timeout_ms > LAZY_VOTES_MS:
-            found = self._poller_but_votes.poll(LAZY_VOTES_MS)
-            if found:
-                flags |= _VOTES  # perhaps: they are cheap to look for now
-            else:
-                found = self._poller.poll(timeout_ms - LAZY_VOTES_MS)
-        else:
-            found = self._poller.poll(timeout_ms)
+        hot_ms = min(timeout_ms, HOT_MS)
+        found = (self._hot_poller if lazy_votes else self._hot_votes_poller).poll(hot_ms)
+        perhaps = 0
+        if not found:
+            found = self._poller.poll(timeout_ms - hot_ms)
+        elif now_ms >= self._all_due_ms:
+            self._all_due_ms = now_ms + HOT_MS
+            perhaps = SUBSCRIPTIONS | _VOTES | _LOST
+        elif lazy_votes:
+            perhaps = _VOTES
         for source, _ in found:
             flags |= self._flags[source]
-        self._readable = flags
+        self._readable = flags | perhaps
         return flags & ~(_VOTES | _LOST)
 
     @property
     def has_subscriptions(self) -> bool:
-        """Whether the last poll found notices of subscribers."""
+        """Whether the last poll found, or did not rule out, notices of subscribers."""
         return bool(self._readable & SUBSCRIPTIONS)
 
     def next_due_ms(self) -> int | None:
