@@ -53,6 +53,9 @@ class Connection:
 
     def run(self, call: Call) -> Call:
         """Until the call has ended; its own deadline sees to that. Returns it."""
+        # News from before the call comes first: a connection that broke and came back while
+        # nobody looked must not pass for one that breaks under this call.
+        self._transport.poll(0)
         while not call.done:
             due_ms = self.turn()
             if call.done:

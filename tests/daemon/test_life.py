@@ -453,3 +453,20 @@ def state_of(pid):
     """The process's state letter, as ps shows it."""
     with open(f"/proc/{pid}/stat") as file:
         return file.read().rsplit(")", 1)[1].split()[0]
+
+
+class TestIdleClient:
+    """A node that came back while a client was idle is as good as one that never went."""
+
+    def test_the_next_call_does_not_take_the_old_end_for_a_new_one(self, tmp_path):
+        with Daemons(tmp_path, size=1) as daemons:
+            daemons.start()
+            daemons.wait_leader()
+            endpoint = daemons.endpoint("n1")
+            with daemons.client(timeout_s=20.0) as client:
+                for _ in range(3):
+                    before = client.status(endpoint)["incarnation"]
+                    daemons.kill("n1")
+                    daemons.start("n1")
+                    daemons.wait_leader()  # asked by other clients: this one stays idle
+                    assert client.status(endpoint)["incarnation"] == before + 1
