@@ -171,7 +171,11 @@ class Node:
         self._context.outbox.synced(ticket)
 
     def peer_disconnected(self, name: NodeId) -> None:
-        """A hint: the connection to a peer broke. If it led, ask the others soon."""
+        """A hint: the connection to a peer broke. Until it is heard again it does not count
+        as reachable; if it led, ask the others soon."""
+        peer = self._context.peers.get(name)
+        if peer is not None:
+            peer.heard_ms = float("-inf")
         if name == self._election.leader:
             self._election.leader_gone()
 

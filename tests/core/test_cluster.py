@@ -18,6 +18,7 @@ from paxosd.core.messages import (
     Votes,
 )
 from paxosd.core.types import Ballot
+from tests.core.cluster import Cluster
 from tests.core.parts import Lone
 from tests.core.scenes import (
     all_equal,
@@ -350,3 +351,19 @@ class TestRoleOfTheEnvelope:
         assert lone.sent(Promise) == []
         lone.hear("n3", Accept(Ballot(5, "n2"), 1, b"v", 0))
         assert lone.publishes == []
+
+
+class TestFaultToleranceIsTheRealOne:
+    """PITFALLS, Paxos 16: a node that is known to be gone does not count, from that moment on."""
+
+    def test_a_broken_connection_lowers_it_until_the_peer_is_heard_again(self):
+        cluster = Cluster(3, 1)
+        cluster.elect()
+        cluster.run(1000)
+        node = cluster.members["n1"].node
+        assert node.status()["fault_tolerance"] == 1
+        node.peer_disconnected("n2")
+        assert node.status()["fault_tolerance"] == 0
+        assert not node.status()["peers"]["n2"]["reachable"]
+        cluster.run(500)
+        assert node.status()["fault_tolerance"] == 1
