@@ -238,6 +238,8 @@ class Daemon:
         self.syncer.clear_wake()
         for job in self.syncer.finished():
             self.wal.finish_sync(job)
+            if self.logs.debug:
+                self.log.debug("fsync", dur_ms=job.duration_us / 1000)
             self._syncing = False
             self.node.synced(self._job_tickets[-1])
 

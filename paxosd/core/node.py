@@ -55,6 +55,14 @@ from paxosd.core.reads import Asked, LeaderReads, WaitingReads
 from paxosd.core.replication import Replication
 from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
 
+_RECEIVED: dict[type, str] = {
+    PreVote: "prevote.received",
+    Prepare: "prepare.received",
+    Promise: "promise.received",
+    Nack: "nack.received",
+}
+"""What is traced on arrival here; accepts and votes are traced where their slots are known."""
+
 
 class Node:
     """One member of the cluster.
@@ -127,6 +135,9 @@ class Node:
             return
         peer.heard_ms = self._context.now_ms
         kind = type(message)
+        if self._context.outbox.tracing and kind in _RECEIVED:
+            ballot: Ballot = message.ballot  # type: ignore[union-attr]  # all of _RECEIVED have one
+            self._context.outbox.trace(_RECEIVED[kind], ballot=list(ballot), **{"from": sender})
         if kind is Accepted:
             self._on_accepted(sender, incarnation, message)  # type: ignore[arg-type]  # by kind
         elif kind is Votes:

@@ -112,6 +112,9 @@ class Outbox:
             ranges = tuple((first, last) for first, last in runs)
             message = Accepted(ballot, ranges, self.stream_seq)
             self.ready.publishes.append(message)
+            if self.tracing:
+                slots = [list(run) for run in ranges]
+                self.trace("accepted.published", ballot=list(ballot), slots=slots)
             self._self_messages.append(message)
 
     def self_message(self) -> PeerMessage | None:

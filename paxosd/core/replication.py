@@ -231,6 +231,8 @@ class Replication:
 
     def _apply(self, slot: Slot, ballot: Ballot, value: bytes) -> None:
         context = self._context
+        if context.outbox.tracing:
+            context.outbox.trace("chosen", slot=slot, ballot=list(ballot))
         proposal = context.proposer.close(slot)
         ours = proposal is not None and proposal.value == value
         batch = proposal.batch if proposal is not None and ours else None

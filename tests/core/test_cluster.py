@@ -367,3 +367,29 @@ class TestFaultToleranceIsTheRealOne:
         assert not node.status()["peers"]["n2"]["reachable"]
         cluster.run(500)
         assert node.status()["fault_tolerance"] == 1
+
+
+class TestTraces:
+    """Every prepare, promise, accept, vote and choice can be seen while tracing is on."""
+
+    def test_an_election_and_a_write_tell_the_whole_story(self):
+        cluster = Cluster(3, 1)
+        seen = set()
+        for member in cluster.members.values():
+            member.node.tracing = True
+            ready = member.node.ready
+
+            def take(ready=ready):
+                got = ready()
+                seen.update(trace.event for trace in got.traces)
+                return got
+
+            member.node.ready = take
+        cluster.elect()
+        cluster.open_session()
+        cluster.run(500)
+        assert seen >= {
+            "prevote.sent", "prevote.received", "prepare.sent", "prepare.received",
+            "promise.sent", "promise.received", "accept.sent", "accept.received",
+            "accepted.published", "accepted.received", "chosen", "applied",
+        }  # fmt: skip
