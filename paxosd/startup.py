@@ -25,6 +25,7 @@ from paxosd.datadir import DataDir
 from paxosd.faults import FaultPlan
 from paxosd.logs import Logs
 from paxosd.notify import Notifier
+from paxosd.replica import ReplicaOptions
 from paxosd.wal import Recovered, Wal, WalOptions
 from paxosd.wire import PEER_KIND_NAMES, EntryLimits, WireError, decode_batch, encode_batch
 
@@ -58,7 +59,6 @@ class Parts:
     context: zmq.Context[zmq.Socket[bytes]]
     bus: Bus
     plan: FaultPlan
-    entry_limits: EntryLimits
 
 
 def assemble(config: Config, logs: Logs, notifier: Notifier, rng: random.Random) -> Parts:
@@ -100,11 +100,7 @@ def assemble(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
     except BaseException:
         data_dir.close()
         raise
-    limits = config.limits
-    entry_limits = EntryLimits(
-        limits.key_bytes_max, limits.value_bytes_max, limits.commands_per_request_max
-    )
-    return Parts(data_dir, wal, machine, codec, node, context, bus, plan, entry_limits)
+    return Parts(data_dir, wal, machine, codec, node, context, bus, plan)
 
 
 def bus_config(config: Config, incarnation: int) -> BusConfig:
@@ -140,6 +136,24 @@ def node_options(config: Config) -> NodeOptions:
         queue_bytes_max=limits.queue_bytes_max,
         reads_waiting_max=limits.reads_waiting_max,
         promise_bytes_max=limits.message_bytes_max // PROMISE_SHARE,
+    )
+
+
+def replica_options(config: Config, incarnation: int, *, debug: bool) -> ReplicaOptions:
+    """The replica's settings from the configuration."""
+    limits = config.limits
+    return ReplicaOptions(
+        cluster=config.cluster.id,
+        node=config.node.name,
+        incarnation=incarnation,
+        client_endpoints={name: m.client for name, m in config.cluster.members.items()},
+        entry_limits=EntryLimits(
+            limits.key_bytes_max, limits.value_bytes_max, limits.commands_per_request_max
+        ),
+        read_bytes_max=limits.read_bytes_max,
+        catch_up_bytes_max=config.protocol.catch_up_bytes_max,
+        subscriptions_max=limits.subscriptions_max,
+        debug=debug,
     )
 
 

@@ -1,0 +1,291 @@
+"""A node at work: one turn after another, on whatever bus, disk and clock it is given.
+
+    bus ──► node.step / submit ──► node.tick ──► node.ready
+        ──► WAL group ──► (committer: write, fdatasync) ──► node.synced
+        ──► send, publish ──► answer clients
+
+The daemon gives it sockets, a real disk and a sync thread; the simulator gives it a network, a
+disk and a clock of its own. What happens in a turn, and in which order, is here alone, so that
+both run the same code.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from paxosd.core.commands import Batch
+from paxosd.core.context import Codec
+from paxosd.core.effects import Ready
+from paxosd.core.machine import Machine
+from paxosd.core.messages import Accepted, PeerMessage
+from paxosd.core.node import Node
+from paxosd.core.requests import (
+    AdminAnswer,
+    AdminRequest,
+    ClientMessage,
+    RefusalAnswer,
+    ServerMessage,
+)
+from paxosd.core.types import NOOP, NodeId, Slot
+from paxosd.events import EventPublisher
+from paxosd.history import serve_history, serve_log
+from paxosd.service import Service
+from paxosd.wal import SyncJob, Wal
+from paxosd.wire import EntryLimits
+
+PEERS_PER_TURN_MAX = 1000
+CLIENTS_PER_TURN_MAX = 400
+KEYS_PER_TURN = 1000
+"""How many keys background work (checksums, the scan index) takes at a time."""
+QUIET_MS = 50.0
+"""So long without a request or a new slot, and background work may begin."""
+
+
+class ReplicaBus(Protocol):
+    """What a replica hears and says; :class:`paxosd.bus.Bus` has it. Nothing here blocks."""
+
+    @property
+    def has_subscriptions(self) -> bool: ...
+
+    def receive_peers(self, limit: int) -> list[tuple[NodeId, int, PeerMessage]]: ...
+
+    def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]: ...
+
+    def receive_subscriptions(self) -> list[tuple[bool, bytes]]: ...
+
+    def disconnected(self) -> list[NodeId]: ...
+
+    def send(self, to: NodeId, message: PeerMessage) -> bool: ...
+
+    def publish_accepted(self, message: Accepted) -> None: ...
+
+    def publish(self, topic: bytes, payload: bytes) -> None: ...
+
+    def answer(self, client: bytes, message: ServerMessage) -> bool: ...
+
+
+class Committer(Protocol):
+    """Runs group commits beside the loop, one at a time; :class:`paxosd.syncer.Syncer` has it."""
+
+    def start(self, job: SyncJob) -> None: ...
+
+    def finished(self) -> list[SyncJob]:
+        """The jobs done since the last call. Raises the StorageError of one that failed."""
+        ...
+
+
+class Log(Protocol):
+    """The part of a structlog logger that is used."""
+
+    def debug(self, event: str, **fields: Any) -> Any: ...
+    def info(self, event: str, **fields: Any) -> Any: ...
+    def warning(self, event: str, **fields: Any) -> Any: ...
+    def error(self, event: str, **fields: Any) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaOptions:
+    """Who the replica is and how much it does at a time; sizes in bytes.
+
+    ``client_endpoints``: of every member, for redirects. ``debug``: whether the log takes
+    protocol events; if not, none is made.
+    """
+
+    cluster: str
+    node: NodeId
+    incarnation: int
+    client_endpoints: Mapping[NodeId, str]
+    entry_limits: EntryLimits
+    read_bytes_max: int
+    catch_up_bytes_max: int
+    subscriptions_max: int
+    debug: bool = False
+
+
+class Replica:
+    """Node, state machine and log of one member, driven by :meth:`turn`."""
+
+    def __init__(
+        self,
+        options: ReplicaOptions,
+        *,
+        node: Node,
+        machine: Machine,
+        wal: Wal,
+        codec: Codec,
+        bus: ReplicaBus,
+        committer: Committer,
+        admin: Callable[[AdminRequest], AdminAnswer | RefusalAnswer],
+        log: Log,
+    ) -> None:
+        self.options = options
+        self.node = node
+        self.machine = machine
+        self.wal = wal
+        self.log = log
+        self._codec = codec
+        self._bus = bus
+        self._committer = committer
+        self.events = EventPublisher(
+            bus.publish,
+            machine,
+            cluster=options.cluster,
+            node=options.node,
+            incarnation=options.incarnation,
+            subscriptions_max=options.subscriptions_max,
+            log=log,
+        )
+        self.service = Service(
+            node,
+            machine,
+            bus,
+            options.entry_limits,
+            options.read_bytes_max,
+            dict(options.client_endpoints),
+            lambda request: serve_history(request, machine, self._read_batch),
+            admin,
+        )
+        node.tracing = options.debug
+        self._syncing = False
+        self._tickets: list[int] = []
+        self._job_tickets: list[int] = []
+        self._quiet_from_ms = 0.0
+        self._applied = 0
+
+    # -- the turn
+
+    def turn(self, now_ms: float, wall_ms: int) -> None:
+        """Take in all that has come, and do what follows from it.
+
+        ``now_ms``: a clock that never goes backward. Raises StorageError, and then nothing was
+        said that is not durable: this replica must not be used again.
+        """
+        node, bus = self.node, self._bus
+        node.set_time(now_ms, wall_ms)
+        if self._syncing:
+            self._collect_syncs()
+        for sender, incarnation, message in bus.receive_peers(PEERS_PER_TURN_MAX):
+            node.step(sender, incarnation, message)
+        for name in bus.disconnected():
+            self.log.info("member.down", member=name, reason="its connection broke")
+            node.peer_disconnected(name)
+        requests = bus.receive_clients(CLIENTS_PER_TURN_MAX)
+        for client, request in requests:
+            self.service.receive(client, request)
+        if bus.has_subscriptions:
+            self._take_subscriptions(now_ms)
+        node.tick(now_ms, wall_ms)
+        self._perform(node.ready())
+        self.service.answer_history()
+        self._start_sync()
+        if self.events.streams:
+            self.events.tick(int(now_ms), int(node.up_to_date_age_ms()))
+        if requests or node.applied != self._applied:
+            self._applied = node.applied
+            self._quiet_from_ms = now_ms + QUIET_MS
+        self._background(now_ms)
+
+    def next_due_ms(self, now_ms: float) -> float:
+        """When, on the clock of :meth:`turn`, the next turn is due if nothing comes before."""
+        if self.machine.checksum_runs.running:
+            return now_ms
+        due_ms = self.node.next_due_ms()
+        if self.machine.store.index_lag_keys:
+            due_ms = min(due_ms, max(self._quiet_from_ms, now_ms + 1.0))
+        event_due_ms = self.events.next_due_ms()
+        return due_ms if event_due_ms is None else min(due_ms, event_due_ms)
+
+    @property
+    def votes_urgent(self) -> bool:
+        """Whether anybody waits for what a vote would decide."""
+        events = self.events
+        return self.node.votes_urgent or bool(events.streams) or events.wants_learned
+
+    def finish_log(self) -> None:
+        """The committer has ended: take in its last job and write what is left, now."""
+        if self._syncing:
+            self._collect_syncs()
+        job = self.wal.begin_sync(flush=True)
+        if job is not None:
+            job.run()
+            self.wal.finish_sync(job)
+
+    def _take_subscriptions(self, now_ms: float) -> None:
+        age_ms = int(self.node.up_to_date_age_ms())
+        for subscribe, topic in self._bus.receive_subscriptions():
+            self.events.on_subscription(subscribe, topic, int(now_ms), age_ms)
+        self.node.want_applied = self.events.wants_learned
+
+    def _background(self, now_ms: float) -> None:
+        """Work that may wait: a piece of a running checksum; the scan index, when it is quiet."""
+        machine = self.machine
+        if machine.checksum_runs.running:
+            machine.advance_checksum(KEYS_PER_TURN)
+        elif machine.store.index_lag_keys and now_ms >= self._quiet_from_ms:
+            machine.store.advance_index(KEYS_PER_TURN)
+
+    # -- effects
+
+    def _perform(self, ready: Ready) -> None:
+        """Do what the core asks, in its order: persist, send, publish, answer."""
+        bus = self._bus
+        if ready.persist:
+            self.wal.append(ready.persist)
+            self._tickets.append(ready.ticket)
+        for to, message in ready.sends:
+            bus.send(to, message)
+        for accepted in ready.publishes:
+            bus.publish_accepted(accepted)
+        for slot, ballot, value, _ in ready.applied:
+            self.events.publish_learned(slot, ballot, value)
+        if self.machine.recent_changes:
+            self.events.flush()
+        for token, answer in ready.replies:
+            self.service.reply(token, answer)
+        for serve in ready.serves:
+            decisions = serve_log(
+                serve.first,
+                serve.last,
+                self.wal.read,
+                self.options.catch_up_bytes_max,
+                serve.commit,
+            )
+            if decisions is not None:
+                bus.send(serve.to, decisions)
+        if ready.notices or ready.traces:
+            self._tell(ready)
+
+    def _read_batch(self, slot: Slot) -> Batch | None:
+        """The decoded value of an applied slot, as the core applied it. Raises KeyError."""
+        value = self.wal.read(slot)[1]
+        try:
+            return None if value == NOOP else self._codec.decode_batch(value)
+        except ValueError:
+            return None  # every node took the same bytes for a NOOP
+
+    def _tell(self, ready: Ready) -> None:
+        for event, level, fields in ready.notices:
+            getattr(self.log, level)(event, **fields)
+        for event, fields in ready.traces:
+            self.log.debug(event, **fields)
+
+    # -- group commit
+
+    def _start_sync(self) -> None:
+        if self._syncing or not self._tickets:
+            return
+        job = self.wal.begin_sync()
+        self._job_tickets, self._tickets = self._tickets, []
+        if job is None:
+            self.node.synced(self._job_tickets[-1])
+            return
+        self._syncing = True
+        self._committer.start(job)
+
+    def _collect_syncs(self) -> None:
+        for job in self._committer.finished():
+            self.wal.finish_sync(job)
+            if self.options.debug:
+                self.log.debug("fsync", dur_ms=job.duration_us / 1000)
+            self._syncing = False
+            self.node.synced(self._job_tickets[-1])
