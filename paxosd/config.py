@@ -137,6 +137,16 @@ class Config:
         """Every member but this one."""
         return {n: m for n, m in self.cluster.members.items() if n != self.node.name}
 
+    def given(self) -> dict[str, str]:
+        """What differs from the defaults: setting → its value and where it came from."""
+        given: dict[str, str] = {}
+        for name, source in sorted(self.sources.items()):
+            value: Any = self
+            for part in name.split("."):
+                value = value[part] if isinstance(value, Mapping) else getattr(value, part)
+            given[name] = f"{value} ({source})"
+        return given
+
     def bind_endpoints(self) -> MemberConfig:
         """This node's endpoints to bind: those of :attr:`me`, on ``node.bind_host`` if set."""
         host = self.node.bind_host

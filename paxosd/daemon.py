@@ -24,6 +24,7 @@ from paxosd.config import Config
 from paxosd.core.machine import Machine
 from paxosd.core.node import Node
 from paxosd.datadir import DataDir
+from paxosd.disk import CorruptionError, StorageError
 from paxosd.faults import FaultPlan
 from paxosd.logs import Logs
 from paxosd.notify import Notifier
@@ -157,7 +158,7 @@ class Daemon:
     def close(self) -> None:
         """Finish the group commit under way, write the rest, let go of everything."""
         self.syncer.close()
-        self.replica.finish_log()
+        self.replica.finish_log(monotonic_ms())
         self.bus.close()
         self.context.term()
         self.wal.close()
@@ -237,6 +238,7 @@ def run(config: Config) -> int:
     daemon: Daemon | None = None
     try:
         logs.logger.info("node.starting", version=__version__, pid=os.getpid())
+        logs.logger.info("config.loaded", cluster=config.cluster.id, settings=config.given())
         parts = assemble(config, logs, notifier, random.Random())
         daemon = Daemon(config, parts, logs, notifier)
         _tune()
@@ -249,12 +251,25 @@ def run(config: Config) -> int:
         logs.logger.info("node.stopped", exit_code=0)
         return 0
     except Exception as error:
+        if isinstance(error, StorageError):
+            _tell_storage(logs, error)
         logs.logger.error("node.failed", error=type(error).__name__, message=str(error))
         notifier.stopping(str(error))
         raise
     finally:
         notifier.close()
         logs.close()
+
+
+def _tell_storage(logs: Logs, error: StorageError) -> None:
+    event = "storage.corrupt" if isinstance(error, CorruptionError) else "storage.failed"
+    logs.logger.error(
+        event,
+        segment=error.segment,
+        offset=error.offset,
+        errno=error.errno,
+        message=str(error),
+    )
 
 
 def _tune() -> None:

@@ -29,7 +29,9 @@ from paxosd.core.requests import (
 from paxosd.core.types import NOOP, NodeId, Slot
 from paxosd.events import EventPublisher
 from paxosd.history import serve_history, serve_log
+from paxosd.request_log import RequestLog
 from paxosd.service import Service
+from paxosd.storage_watch import StorageWatch
 from paxosd.wal import SyncJob, Wal
 from paxosd.wire import EntryLimits
 
@@ -125,6 +127,8 @@ class Replica:
         self.log = log
         self._codec = codec
         self._bus = bus
+        self._storage = StorageWatch(wal, log, debug=options.debug)
+        self._requests = RequestLog(bus, log) if options.debug else None
         self._committer = committer
         self.events = EventPublisher(
             bus.publish,
@@ -138,7 +142,7 @@ class Replica:
         self.service = Service(
             node,
             machine,
-            bus,
+            self._requests or bus,
             options.entry_limits,
             options.read_bytes_max,
             dict(options.client_endpoints),
@@ -163,13 +167,16 @@ class Replica:
         node, bus = self.node, self._bus
         node.set_time(now_ms, wall_ms)
         if self._syncing:
-            self._collect_syncs()
+            self._collect_syncs(now_ms)
         for sender, incarnation, message in bus.receive_peers(PEERS_PER_TURN_MAX):
             node.step(sender, incarnation, message)
         for name in bus.disconnected():
-            self.log.info("member.down", member=name, reason="its connection broke")
             node.peer_disconnected(name)
         requests = bus.receive_clients(CLIENTS_PER_TURN_MAX)
+        if self._requests is not None:
+            self._requests.now_ms = now_ms
+            for client, request in requests:
+                self._requests.received(client, request)
         for client, request in requests:
             self.service.receive(client, request)
         if bus.has_subscriptions:
@@ -184,6 +191,7 @@ class Replica:
             self._applied = node.applied
             self._quiet_from_ms = now_ms + QUIET_MS
         self._background(now_ms)
+        self._storage.look(now_ms)
 
     def next_due_ms(self, now_ms: float) -> float:
         """When, on the clock of :meth:`turn`, the next turn is due if nothing comes before."""
@@ -201,10 +209,10 @@ class Replica:
         events = self.events
         return self.node.votes_urgent or bool(events.streams) or events.wants_learned
 
-    def finish_log(self) -> None:
+    def finish_log(self, now_ms: float) -> None:
         """The committer has ended: take in its last job and write what is left, now."""
         if self._syncing:
-            self._collect_syncs()
+            self._collect_syncs(now_ms)
         job = self.wal.begin_sync(flush=True)
         if job is not None:
             job.run()
@@ -282,10 +290,9 @@ class Replica:
         self._syncing = True
         self._committer.start(job)
 
-    def _collect_syncs(self) -> None:
+    def _collect_syncs(self, now_ms: float) -> None:
         for job in self._committer.finished():
             self.wal.finish_sync(job)
-            if self.options.debug:
-                self.log.debug("fsync", dur_ms=job.duration_us / 1000)
+            self._storage.on_sync(job, now_ms)
             self._syncing = False
             self.node.synced(self._job_tickets[-1])

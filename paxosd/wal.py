@@ -441,6 +441,18 @@ class Wal:
 
     # ---------------------------------------------------------------- the rest
 
+    @property
+    def segment_bytes(self) -> int:
+        """The size of the segments that are made now."""
+        return self._options.segment_bytes
+
+    def free_bytes(self) -> int:
+        """The space left on the disk; -1 if it cannot be told."""
+        try:
+            return self._disk.free_bytes()
+        except OSError:
+            return -1
+
     def stats(self) -> dict[str, Any]:
         """Plain numbers for status and metrics; works on a poisoned log too.
 
@@ -448,10 +460,6 @@ class Wal:
         since the start; ``sync_us_last`` and ``sync_us_median`` (of the last 128 syncs);
         ``first_slot``; ``last_slot``; ``free_bytes`` (-1 if unknown); ``poisoned``.
         """
-        try:
-            free_bytes = self._disk.free_bytes()
-        except OSError:
-            free_bytes = -1
         latencies = self._latencies_us
         return {
             "segments": len(self._tops),
@@ -462,7 +470,7 @@ class Wal:
             "sync_us_median": int(median(latencies)) if latencies else 0,
             "first_slot": self.first_slot,
             "last_slot": self.last_slot,
-            "free_bytes": free_bytes,
+            "free_bytes": self.free_bytes(),
             "poisoned": self._failed is not None,
         }
 

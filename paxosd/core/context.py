@@ -46,6 +46,8 @@ class Peer:
     acked_ms: float = float("-inf")
     """When it last acknowledged this node's leadership."""
     votes_asked_ms: float = float("-inf")
+    up: bool = False
+    """As the log last told it: heard, and not lost again since."""
 
 
 @dataclass(slots=True)

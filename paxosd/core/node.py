@@ -134,6 +134,9 @@ class Node:
         if peer is None:
             return
         peer.heard_ms = self._context.now_ms
+        if not peer.up:
+            peer.up = True
+            self._context.outbox.notice("member.up", member=sender, member_incarnation=incarnation)
         kind = type(message)
         if self._context.outbox.tracing and kind in _RECEIVED:
             ballot: Ballot = message.ballot  # type: ignore[union-attr]  # all of _RECEIVED have one
@@ -168,6 +171,7 @@ class Node:
             self._replication.retransmit()
             self._replication.record_commit(alone=True)
             self._check_reads()
+            self._check_peers()
         self._replication.check_missing()
 
     def next_due_ms(self) -> float:
@@ -187,8 +191,22 @@ class Node:
         peer = self._context.peers.get(name)
         if peer is not None:
             peer.heard_ms = float("-inf")
+            self._tell_down(name, peer, "its connection broke")
         if name == self._election.leader:
             self._election.leader_gone()
+
+    def _tell_down(self, name: NodeId, peer: Peer, reason: str) -> None:
+        if peer.up:
+            peer.up = False
+            self._context.outbox.notice("member.down", "warning", member=name, reason=reason)
+
+    def _check_peers(self) -> None:
+        """Tell of peers that have fallen silent, by the rule that ``status`` goes by."""
+        silent_ms = 2 * self._context.options.election_timeout_ms
+        since_ms = self._context.now_ms - silent_ms
+        for name, peer in self._context.peers.items():
+            if peer.up and peer.heard_ms < since_ms:
+                self._tell_down(name, peer, f"not heard for {silent_ms} ms")
 
     def submit(self, token: Any, entry: Entry, blob: bytes) -> None:
         """Queue a client's entry (decoded, and as encoded). Its reply comes with ``token``."""

@@ -36,12 +36,22 @@ from paxosd.core.messages import (
 from paxosd.core.proposer import Proposal
 from paxosd.core.types import NOOP, UNKNOWN_BALLOT, Ballot, NodeId, Slot
 
+LONG_GAP_SLOTS = 10
+"""A catch-up of more than this is worth a line in the log when it is done."""
+
+_WHY_REFUSED = {
+    AcceptOutcome.NACKED: "a higher ballot was promised",
+    AcceptOutcome.CHOSEN: "the slot was applied already; its value is sent",
+    AcceptOutcome.TOO_FAR: "too far above what was applied here",
+}
+
 
 class Replication:
     """The accept and learn phases of one node."""
 
-    __slots__ = ("_behind_commit", "_commit_recorded", "_context", "_pull_asked_ms", "_stamp_ms",
-                 "_stuck_since_ms", "_stuck_slot", "applied", "want_applied")  # fmt: skip
+    __slots__ = ("_behind_commit", "_catch_up", "_commit_recorded", "_context", "_pull_asked_ms",
+                 "_stamp_ms", "_stuck_since_ms", "_stuck_slot", "applied",
+                 "want_applied")  # fmt: skip
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -57,6 +67,8 @@ class Replication:
         self._pull_asked_ms = float("-inf")
         self._behind_commit: Slot = -1
         """The commit index at the last check for being behind a peer."""
+        self._catch_up: tuple[Slot, Slot, float] | None = None
+        """A catch-up worth a line in the log: from, to, since when."""
 
     # -- proposing
 
@@ -145,6 +157,8 @@ class Replication:
             )
         if message.ballot < context.acceptor.promised:
             context.outbox.send_synced(sender, Nack(message.ballot, context.acceptor.promised))
+            if context.outbox.tracing:
+                self._trace_refused(sender, message, AcceptOutcome.NACKED)
             return False
         if context.own_bit:
             self._accept(sender, message)
@@ -168,6 +182,18 @@ class Replication:
             context.outbox.send_synced(sender, Nack(message.ballot, context.acceptor.promised))
         elif outcome is AcceptOutcome.CHOSEN and sender != context.node:
             self._serve(sender, message.slot, message.slot)
+        if context.outbox.tracing and outcome is not AcceptOutcome.VOTED:
+            self._trace_refused(sender, message, outcome)
+
+    def _trace_refused(self, sender: NodeId, message: Accept, outcome: AcceptOutcome) -> None:
+        self._context.outbox.trace(
+            "accept.refused",
+            ballot=list(message.ballot),
+            slot=message.slot,
+            reason=_WHY_REFUSED[outcome],
+            promised=list(self._context.acceptor.promised),
+            **{"from": sender},
+        )
 
     # -- learning
 
@@ -217,7 +243,10 @@ class Replication:
         if context.now_ms - peer.votes_asked_ms < context.options.pull_after_ms:
             return
         peer.votes_asked_ms = context.now_ms
-        context.outbox.send(voter, VotesRequest(context.learner.commit + 1))
+        first = context.learner.commit + 1
+        context.outbox.send(voter, VotesRequest(first))
+        if context.outbox.tracing:
+            context.outbox.trace("accepted.gap", slot=first, to=voter)
 
     def advance(self) -> None:
         """Apply what has become the next of the chosen prefix."""
@@ -276,6 +305,8 @@ class Replication:
         top = min(last, context.learner.commit, first + context.options.catch_up_slots_max - 1)
         if first <= top:
             context.outbox.ready.serves.append(ServeLog(to, first, top, context.learner.commit))
+            if context.outbox.tracing:
+                context.outbox.trace("catchup.served", slots=[first, top], to=to)
 
     def receive_decisions(self, sender: NodeId, message: Decisions) -> None:
         context = self._context
@@ -291,6 +322,7 @@ class Replication:
         if context.learner.commit == commit:
             return  # nothing new, a repeat perhaps: asking at once again could go on for ever
         self._pull_asked_ms = float("-inf")
+        self._tell_caught_up()
         if message.commit > context.learner.commit + len(message.values):
             self._pull(context.learner.commit + 1, message.commit, sender)
 
@@ -331,7 +363,17 @@ class Replication:
             heard = [name for name in able if context.peers[name].heard_ms >= since_ms]
             source = context.rng.choice(heard or able)
         self._pull_asked_ms = context.now_ms
+        if self._catch_up is None and last - first >= LONG_GAP_SLOTS:
+            self._catch_up = (first, last, context.now_ms)
         last = min(last, first + context.options.catch_up_slots_max - 1)
         context.outbox.send(source, CatchUp(first, last))
         if context.outbox.tracing:
             context.outbox.trace("catchup.sent", slots=[first, last], to=source)
+
+    def _tell_caught_up(self) -> None:
+        context = self._context
+        if self._catch_up is not None and context.learner.commit >= self._catch_up[1]:
+            first, last, since_ms = self._catch_up
+            self._catch_up = None
+            dur_ms = round(context.now_ms - since_ms, 1)
+            context.outbox.notice("catchup.finished", slots=[first, last], dur_ms=dur_ms)

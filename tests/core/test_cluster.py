@@ -369,22 +369,28 @@ class TestFaultToleranceIsTheRealOne:
         assert node.status()["fault_tolerance"] == 1
 
 
+def tracing(cluster):
+    """The names of the protocol events from now on."""
+    seen = set()
+    for member in cluster.members.values():
+        member.node.tracing = True
+        ready = member.node.ready
+
+        def take(ready=ready):
+            got = ready()
+            seen.update(trace.event for trace in got.traces)
+            return got
+
+        member.node.ready = take
+    return seen
+
+
 class TestTraces:
     """Every prepare, promise, accept, vote and choice can be seen while tracing is on."""
 
     def test_an_election_and_a_write_tell_the_whole_story(self):
         cluster = Cluster(3, 1)
-        seen = set()
-        for member in cluster.members.values():
-            member.node.tracing = True
-            ready = member.node.ready
-
-            def take(ready=ready):
-                got = ready()
-                seen.update(trace.event for trace in got.traces)
-                return got
-
-            member.node.ready = take
+        seen = tracing(cluster)
         cluster.elect()
         cluster.open_session()
         cluster.run(500)
@@ -393,3 +399,49 @@ class TestTraces:
             "promise.sent", "promise.received", "accept.sent", "accept.received",
             "accepted.published", "accepted.received", "chosen", "applied",
         }  # fmt: skip
+
+    def test_a_refused_accept_lost_votes_and_a_served_laggard_are_told(self):
+        cluster = Cluster(3, 1)
+        leader = cluster.elect()
+        laggard = next(name for name in cluster.members if name != leader)
+        seen = tracing(cluster)
+        session = cluster.open_session()
+        cluster.isolate(laggard)
+        for seq in range(1, 4):
+            cluster.put(session, seq, b"k", b"v")
+        cluster.heal()
+        cluster.run(2000)
+        assert {"accepted.gap", "catchup.sent", "catchup.served"} <= seen
+        stale = Accept(Ballot(0, laggard), 1, b"old", 0)
+        cluster.receive(laggard, cluster.members[laggard].incarnation, leader, stale)
+        cluster.run(100)
+        assert "accept.refused" in seen
+
+
+class TestPeersComeAndGo:
+    def told(self, cluster, name):
+        return [n.event for _, where, n in cluster.notices
+                if where == name and n.event.startswith("member.")]  # fmt: skip
+
+    def test_each_is_told_once_when_heard_and_once_when_silent(self):
+        cluster = Cluster(3, 1)
+        cluster.elect()
+        cluster.run(2000)
+        assert self.told(cluster, "n1") == ["member.up", "member.up"]
+        cluster.block(("n2", "n1"))
+        cluster.run(5000)
+        assert self.told(cluster, "n1")[2:] == ["member.down"]
+        cluster.heal()
+        cluster.run(2000)
+        assert self.told(cluster, "n1")[3:] == ["member.up"]
+
+    def test_a_broken_connection_is_told_at_once_and_not_twice(self):
+        cluster = Cluster(3, 1)
+        cluster.elect()
+        cluster.run(500)
+        cluster.isolate("n2")
+        node = cluster.members["n1"].node
+        node.peer_disconnected("n2")
+        node.peer_disconnected("n2")
+        cluster.run(5000)
+        assert self.told(cluster, "n1")[2:].count("member.down") == 1

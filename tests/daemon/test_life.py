@@ -1,6 +1,7 @@
 """One daemon's life: starting and refusing to, signals, disks that fail, being frozen, behind."""
 
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -192,6 +193,8 @@ class TestTheLogOnDisk:
         assert 512 <= offset <= place
         assert "rejoin" in words
         assert single.events("n1", "node.failed")[-1]["message"] in words
+        event = single.events("n1", "storage.corrupt")[-1]
+        assert (event["segment"], event["offset"]) == (path.name, offset)
         assert path.read_bytes() == bytes(data)  # nothing was changed
 
     def test_a_missing_segment_is_refused(self, single):
@@ -269,6 +272,7 @@ class TestFullDisk:
         assert self.fill(trio, victim) == STORAGE
         line = trio.events(victim, "node.failed")[-1]
         assert "wal-" in line["message"] or "log segment" in line["message"]
+        assert trio.events(victim, "storage.failed")[-1]["errno"] == errno.EFBIG
         assert "Traceback" not in trio.stderr(victim)
         with trio.client(timeout_s=30.0) as client:
             client.put(b"after", b"all")
@@ -373,6 +377,9 @@ class TestCatchUp:
             what=f"{down} to catch up",
         )
         assert trio.wait_leader() == leader
+        assert trio.wait_event(down, "catchup.finished")["slots"][1] > 10
+        assert trio.wait_event(leader, "member.down", member=down)
+        assert trio.wait_event(leader, "member.up", member=down)
         trio.check_equal()
 
 

@@ -128,6 +128,15 @@ class TestVocabulary:
         unknown = sorted(pair for pair in used if pair[1] not in VOCABULARY)
         assert not unknown, "add these to paxosd.logs.VOCABULARY"
 
+    def test_every_event_in_it_is_logged_somewhere(self):
+        source = "".join(
+            path.read_text(encoding="utf-8")
+            for path in SOURCE.rglob("*.py")
+            if path.name != "logs.py"
+        )
+        silent = [event for event in VOCABULARY if f'"{event}"' not in source]
+        assert not silent, "the vocabulary promises what nothing logs"
+
     def test_names_and_words_are_well_formed(self):
         for event, words in VOCABULARY.items():
             assert re.fullmatch(r"[a-z]+(\.[a-z_]+)?", event), event

@@ -1,0 +1,70 @@
+"""Tells the log what an operator should know of the disk: slow, nearly full, a new segment.
+
+Nothing is decided here. A failed write or fsync ends the daemon elsewhere.
+"""
+
+from typing import Any, Protocol
+
+from paxosd.wal import SyncJob, Wal
+
+SLOW_MS = 250.0
+"""A group commit that took so long is worth a warning: it is a large part of an election
+time-out."""
+SLOW_INTERVAL_MS = 10_000.0
+LOOK_INTERVAL_MS = 10_000.0
+LOW_SEGMENTS = 4
+"""Warn while fewer further segments than this fit the disk."""
+
+
+class Log(Protocol):
+    """The part of a structlog logger that is used."""
+
+    def debug(self, event: str, **fields: Any) -> Any: ...
+    def info(self, event: str, **fields: Any) -> Any: ...
+    def warning(self, event: str, **fields: Any) -> Any: ...
+
+
+class StorageWatch:
+    """One log's observer. ``debug``: whether every group commit is told."""
+
+    def __init__(self, wal: Wal, log: Log, *, debug: bool) -> None:
+        self._wal = wal
+        self._log = log
+        self._debug = debug
+        self._segment = ""
+        self._slow = 0
+        self._slow_max_ms = 0.0
+        self._slow_due_ms = 0.0
+        self._look_due_ms = 0.0
+        self._low = False
+
+    def on_sync(self, job: SyncJob, now_ms: float) -> None:
+        """A group commit was finished."""
+        dur_ms = job.duration_us / 1000
+        if self._debug:
+            self._log.debug("fsync", dur_ms=dur_ms, bytes=job.end - job.offset)
+        if dur_ms >= SLOW_MS:
+            self._note_slow(dur_ms, now_ms)
+        if job.header.name != self._segment:
+            self._segment = job.header.name
+            self._log.info("storage.segment", segment=self._segment, offset=job.offset)
+
+    def _note_slow(self, dur_ms: float, now_ms: float) -> None:
+        self._slow += 1
+        self._slow_max_ms = max(self._slow_max_ms, dur_ms)
+        if now_ms >= self._slow_due_ms:
+            self._slow_due_ms = now_ms + SLOW_INTERVAL_MS
+            self._log.warning("storage.slow", dur_ms=round(self._slow_max_ms, 1), count=self._slow)
+            self._slow, self._slow_max_ms = 0, 0.0
+
+    def look(self, now_ms: float) -> None:
+        """Look at the free space now and then; tell it once until there is room again."""
+        if now_ms < self._look_due_ms:
+            return
+        self._look_due_ms = now_ms + LOOK_INTERVAL_MS
+        free_bytes, segment_bytes = self._wal.free_bytes(), self._wal.segment_bytes
+        low = 0 <= free_bytes < LOW_SEGMENTS * segment_bytes
+        if low and not self._low:
+            advice = "free some space: a node that cannot write its log stops"
+            self._log.warning("storage.low_space", free_bytes=free_bytes, advice=advice)
+        self._low = low
