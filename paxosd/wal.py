@@ -130,7 +130,7 @@ class Wal:
                 "nothing by hand; let it rejoin as a new member"
             )
         try:
-            repair(found)
+            repair(disk, found)
         except OSError:
             close_all(found)
             raise

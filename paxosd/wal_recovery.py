@@ -196,13 +196,17 @@ def close_all(result: Scan) -> None:
         segment.file.close()
 
 
-def repair(result: Scan) -> None:
+def repair(disk: Disk, result: Scan) -> None:
     """Cut the torn group off and make sure that the last whole group is durable.
 
     A process that died between write and fdatasync, or after a failed fdatasync, may have left
     the last group in the page cache only; it is about to be relied upon, so it is written
     again (a mere second fdatasync may report success for pages that never reached the disk).
+    One that died between the renaming of a new segment and the sync of the directory may have
+    left its name there only; groups are about to go into that file, so the names are synced.
     """
+    if result.segments:
+        disk.sync_dir()
     for position, segment in enumerate(result.segments):
         dirty = False
         if segment.torn_end > segment.end:

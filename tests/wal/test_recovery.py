@@ -123,6 +123,31 @@ class TestTornTail:
         after = disk.crash(keep_sector=lambda: True)  # only what was written again
         assert open_wal(after, seed=4)[1].accepted[2] == (B1, b"cached")
 
+    def test_the_name_of_a_new_segment_is_made_durable_before_it_is_relied_upon(self):
+        """Killed between rename and directory sync, started again, and then the power goes.
+
+        Found by the crash points: `--again 1:kill:16:0`, and `2:kill:359:0` with a vote lost."""
+        disk = MemDisk()
+        wal, _ = open_wal(disk)
+        killed = False
+        slot = 0
+        disk.fail["sync_dir"] = 5  # the process dies where the directory would be synced
+        while not killed:
+            slot += 1
+            wal.append([accept(slot, b"v" * 1000)])
+            try:
+                wal.sync()
+            except StorageError:
+                killed = True
+        disk.fail.clear()
+        assert len(disk.files) == 2
+        wal, found = open_wal(disk, seed=2)  # the page cache is still there
+        assert found.last_slot == slot - 1
+        wal.append([accept(slot, b"v" * 1000)])
+        wal.sync()
+        _, found = open_wal(disk.crash(), seed=3)
+        assert found.last_slot == slot
+
     def test_a_torn_first_group_of_a_new_segment(self):
         disk = MemDisk()
         wal, _ = open_wal(disk)
