@@ -188,6 +188,11 @@ class Client:
         answer = self._read(STALE, [[GET, as_bytes(key)]])
         return StaleRead(answer.results[0], answer.applied, answer.revision, answer.age_ms)
 
+    def read(self, queries: list[list[Any]]) -> ReadAnswer:
+        """Linearizable queries as the wire has them (see ``paxosd/core/requests.py``), answered
+        from one state; with the slot and revision that they reflect. A range is one page."""
+        return self._read(LINEARIZABLE, queries)
+
     def range(
         self,
         start: bytes,

@@ -18,6 +18,9 @@ MESSAGE_BYTES_MAX = 256 * MIB
 """Above every answer; keeps a stranger on the port from filling the memory."""
 HEARTBEAT_IVL_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 3000
+HANDSHAKE_IVL_MS = 3000
+"""A connection that was accepted and then is silent (a black hole, a stopped daemon) is given up
+after this; heartbeats begin only when the handshake is over."""
 RECONNECT_IVL_MS = 50
 RECONNECT_IVL_MAX_MS = 500
 CONNECT_TIMEOUT_MS = 2000
@@ -69,6 +72,7 @@ class Transport:
             (zmq.HEARTBEAT_IVL, HEARTBEAT_IVL_MS),
             (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
             (zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS),
+            (zmq.HANDSHAKE_IVL, HANDSHAKE_IVL_MS),
             (zmq.RECONNECT_IVL, RECONNECT_IVL_MS),
             (zmq.RECONNECT_IVL_MAX, RECONNECT_IVL_MAX_MS),
             (zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS),

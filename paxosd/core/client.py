@@ -463,6 +463,10 @@ class ClientProtocol:
     def _give_up(self, frame: Frame) -> None:
         """The time of every call of this frame is over."""
         why = self._why(frame)
+        if frame.request_id and not frame.pinned:
+            # It was silent all that time: with deadlines shorter than an attempt may take,
+            # nothing else would ever lead away from it. A leader that is only slow is hinted at.
+            self.endpoints.move_on(frame.endpoint)
         if not frame.possibly_submitted:
             self._finish(frame, why)
         elif frame.session is None:

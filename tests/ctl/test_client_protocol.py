@@ -163,6 +163,16 @@ class TestRetries:
         desk.answer(second, [4])  # nobody waits for it any more
         assert desk.protocol.take_completed() == [call]
 
+    def test_short_deadlines_lead_away_from_a_silent_endpoint_too(self):
+        """Deadlines below the time of an attempt: the next call must not go there again."""
+        desk = Desk(attempt_timeout_ms=1000)
+        desk.put(ONE, timeout_ms=300)
+        desk.open()
+        assert desk.next()[0] == A
+        desk.wait(300)
+        desk.put(ONE, timeout_ms=300)  # it waits for a new session; the old one is in doubt
+        assert desk.next()[0] == B
+
     def test_a_hint_back_to_a_silent_endpoint_is_not_followed(self):
         desk = Desk()
         desk.put(ONE)
