@@ -3,10 +3,10 @@
     verb         arguments                        answer
     status       -                                as the daemon's status has it: role, ballot, …
     checksum     slot                             {slot, checksum: hex or "", pending}
-    fault_add    name, kind, from, to, …          {added: name}        see faults.parse_rule
+    fault_add    name, kind, from, to, on, …      {added: name}        see fault_rules.parse_rule
     fault_list   -                                {enabled, rules: [FaultRule.describe, …]}
-    fault_rm     name                             {removed: 1}
-    fault_clear  -                                {removed: how many}
+    fault_rm     name                             {removed: 1, hits}   not_saved: why, if so
+    fault_clear  -                                {removed: how many}  the same
     fault_crash  -                                {crashing: true}
 
 ``checksum``: ``pending`` while the slot is not applied yet or its checksum is being computed;
@@ -67,15 +67,18 @@ class Admin:
         faults_enabled: bool,
         now_ms: Callable[[], float],
         crash: Callable[[], None],
+        save: Callable[[], None] = lambda: None,
     ) -> None:
         """``now_ms`` is the clock that the fault plan is used with elsewhere. ``crash`` is called
         before the answer to ``fault_crash`` is returned: it must note the wish and return, and
-        the daemon must die once the answer is sent."""
+        the daemon must die once the answer is sent. ``save`` keeps the rules that are to
+        survive a restart, before the answer; it may raise OSError."""
         self._machine = machine
         self._plan = plan
         self._faults_enabled = faults_enabled
         self._now_ms = now_ms
         self._crash = crash
+        self._save = save
         none: frozenset[str] = frozenset()
         self._verbs = {
             "status": _Verb(lambda _: status(), none, False),
@@ -121,7 +124,13 @@ class Admin:
         return {"slot": slot, "checksum": checksum, "pending": pending}
 
     def _fault_add(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        rule = self._plan.add_args(args, int(self._now_ms()))
+        now_ms = int(self._now_ms())
+        rule = self._plan.add_args(args, now_ms)
+        try:
+            self._save()
+        except OSError as error:
+            self._plan.remove(rule.name, now_ms)
+            raise _RefusedError(f"the rule could not be kept: {error}") from error
         return {"added": rule.name}
 
     def _fault_list(self, _: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,11 +141,20 @@ class Admin:
         name = args.get("name")
         if type(name) is not str:
             raise _RefusedError("name is the name of a rule; fault_list shows them")
-        self._plan.remove(name, int(self._now_ms()))
-        return {"removed": 1}
+        hits = self._plan.remove(name, int(self._now_ms()))
+        return {"removed": 1, "hits": hits} | self._saved()
 
     def _fault_clear(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        return {"removed": self._plan.clear(int(self._now_ms()))}
+        return {"removed": self._plan.clear(int(self._now_ms()))} | self._saved()
+
+    def _saved(self) -> dict[str, Any]:
+        """Keep what is left. The rules have ended in any case: a failure does not undo that,
+        but after a restart they would be there again, which the answer says."""
+        try:
+            self._save()
+        except OSError as error:
+            return {"not_saved": str(error)}
+        return {}
 
     def _fault_crash(self, _: Mapping[str, Any]) -> dict[str, Any]:
         self._crash()

@@ -29,10 +29,11 @@ import zmq
 
 from paxosd.bus_sockets import BindError, BusConfig, BusSockets, Context, PeerEndpoints, Socket
 from paxosd.core.effects import INVALID
-from paxosd.core.messages import Accepted, PeerMessage
+from paxosd.core.messages import Accepted, Hello, PeerMessage, Welcome
 from paxosd.core.requests import ClientMessage, RefusalAnswer, ServerMessage
 from paxosd.core.types import NodeId
 from paxosd.faults import FaultPlan
+from paxosd.lives import PeerLives, starts_of
 from paxosd.refusals import Logger, RefusalLog
 from paxosd.wire import (
     ACCEPTED_TOPIC,
@@ -95,6 +96,7 @@ class Bus:
         context: Context,
         log: Logger,
         faults: FaultPlan | None = None,
+        lives: PeerLives | None = None,
         now_ms: Callable[[], int] = _monotonic_ms,
     ) -> None:
         """Binds and connects. ``now_ms``: a steady clock, the one that ``faults`` goes by.
@@ -108,7 +110,7 @@ class Bus:
         self._now_ms = now_ms
         self._refusals = RefusalLog(log)
         self._unsent = RefusalLog(log, interval_ms=60_000)
-        self._incarnations: dict[NodeId, int] = dict.fromkeys(config.peers, 0)
+        self._lives = lives if lives is not None else PeerLives(None, config.peers)
         self._heard_ms: dict[NodeId, int] = {}
         self._held: list[tuple[int, int, int, Received, str]] = []  # a heap by (due, order)
         self._held_bytes = 0
@@ -258,7 +260,7 @@ class Bus:
             self._refuse(_address(frame), error.reason, error.detail, now_ms)
             return
         sender = message[0]
-        if sender not in self._incarnations:
+        if sender not in self._lives:
             own = sender == self._config.node
             reason = "own_name" if own else "unknown_sender"
             self._refuse(_address(frame), reason, f'the sender calls itself "{sender}"', now_ms)
@@ -268,16 +270,19 @@ class Bus:
         ):
             self._refuse(_address(frame), "topic", f"a vote of {sender} was expected", now_ms)
             return
-        if self._faults.active and self._is_withheld(message, frame, now_ms):
-            return
+        arriving = 1
+        if self._faults.messages_active:
+            arriving = self._through_faults(message, frame, now_ms)
         # The address is asked for when it is needed alone: it costs more than the rest.
-        if self._is_current(message, frame, now_ms):
+        if arriving and self._is_current(message, frame, now_ms):
             received.append(message)
+            for _ in range(arriving - 1):
+                received.append(message)
 
     def _is_current(self, message: Received, source: zmq.Frame | str, now_ms: int) -> bool:
-        sender, incarnation, _ = message
-        seen = self._incarnations[sender]
-        if incarnation < seen:
+        sender, life, body = message
+        if not self._lives.hear(sender, life):
+            known = self._lives.known(sender)
             self.counters["refused.stale_incarnation"] += 1
             address = source if isinstance(source, str) else _address(source)
             self._refusals.note(
@@ -287,12 +292,12 @@ class Bus:
                 now_ms,
                 detail=f"{sender} was wiped or rolled back, or this is a replay",
                 address=address,
-                sender_incarnation=incarnation,
-                highest_seen=seen,
+                sender_incarnation=starts_of(life),
+                highest_seen=starts_of(known),
             )
+            if type(body) is Hello:
+                self.send(sender, Welcome(known))  # so that it learns what it has lost
             return False
-        if incarnation > seen:
-            self._incarnations[sender] = incarnation
         self._heard_ms[sender] = now_ms
         return True
 
@@ -357,27 +362,40 @@ class Bus:
 
     # ---- faults
 
-    def _is_withheld(self, message: Received, frame: zmq.Frame, now_ms: int) -> bool:
-        """Whether a fault rule drops or holds back this message."""
+    def _through_faults(self, message: Received, frame: zmq.Frame, now_ms: int) -> int:
+        """How many of this message arrive now, as the fault rules have it: none if it is
+        dropped or held back, more than one if it is duplicated."""
         kind_name = PEER_KIND_NAMES[type(message[2])]
-        verdict = self._faults.on_message(message[0], self._config.node, kind_name, now_ms)
-        if verdict.drop:
+        drop, delay_ms, copies, copies_delay_ms = self._faults.on_message(
+            message[0], self._config.node, kind_name, now_ms
+        )
+        if drop:
             self.counters["fault.dropped"] += 1
-            return True
-        if not verdict.delay_ms:
-            return False
+            return 0
+        arriving = 1
+        if delay_ms:
+            self.counters["fault.delayed"] += 1
+            self._hold(message, frame, now_ms + delay_ms)
+            arriving = 0
+        if copies:
+            self.counters["fault.duplicated"] += copies
+            copies_delay_ms += delay_ms
+            if not copies_delay_ms:
+                return arriving + copies
+            for _ in range(copies):
+                self._hold(message, frame, now_ms + copies_delay_ms)
+        return arriving
+
+    def _hold(self, message: Received, frame: zmq.Frame, due_ms: int) -> None:
         size = len(frame)
         if len(self._held) >= HELD_MAX or self._held_bytes + size > HELD_BYTES_MAX:
             self.counters["fault.held_overflow"] += 1
-            return True
+            return
         self._held_order += 1
-        due_ms = now_ms + verdict.delay_ms
         # A tie is broken by the order of arrival, so messages are never compared.
         held = (due_ms, self._held_order, size, message, _address(frame))
         heappush(self._held, held)
         self._held_bytes += size
-        self.counters["fault.delayed"] += 1
-        return True
 
     def _release(self, received: list[Received], now_ms: int) -> None:
         while self._held and self._held[0][0] <= now_ms:

@@ -25,7 +25,7 @@ from paxosd.core.machine import Machine
 from paxosd.core.node import Node
 from paxosd.datadir import DataDir
 from paxosd.disk import CorruptionError, StorageError
-from paxosd.faults import FaultPlan
+from paxosd.live_faults import LiveFaults
 from paxosd.logs import Logs
 from paxosd.notify import Notifier
 from paxosd.replica import Replica
@@ -55,14 +55,14 @@ class Daemon:
         self.wal: Wal = parts.wal
         self.bus: Bus = parts.bus
         self.context = parts.context
-        self.plan: FaultPlan = parts.plan
+        self.faults: LiveFaults = parts.faults
         self.data_dir: DataDir = parts.data_dir
         self.logs = logs
         self.log = logs.logger
         self.notifier = notifier
         self.syncer: Syncer[SyncJob] = Syncer()
-        self.admin = Admin(self._status, self.machine, self.plan, config.faults.enabled,
-                           monotonic_ms, self._crash)  # fmt: skip
+        self.admin = Admin(self._status, self.machine, self.faults.plan, config.faults.enabled,
+                           monotonic_ms, self._crash, self.faults.save)  # fmt: skip
         self.replica = Replica(
             replica_options(config, self.data_dir.incarnation, debug=logs.debug),
             node=self.node,
@@ -97,7 +97,7 @@ class Daemon:
         if self.bus.poll(math.ceil(self._poll_ms(now_ms)), lazy_votes=lazy) & WAKEUP:
             self.syncer.clear_wake()
         now_ms = monotonic_ms()
-        self.replica.turn(now_ms, time.time_ns() // 1_000_000)
+        self.replica.turn(now_ms, self.faults.wall_ms(now_ms))
         self._house_keeping(now_ms)
 
     def _poll_ms(self, now_ms: float) -> float:
@@ -107,6 +107,8 @@ class Daemon:
         held_due_ms = self.bus.next_due_ms()
         if held_due_ms is not None:
             due_ms = min(due_ms, held_due_ms)
+        if self.faults.plan.timed_active:
+            due_ms = min(due_ms, self.faults.next_due_ms(now_ms))
         return max(0.0, due_ms - now_ms)
 
     # -- seldom
@@ -123,7 +125,8 @@ class Daemon:
         if self.signals:
             self._on_signals()
         if now_ms >= self.crash_due_ms:
-            os.kill(os.getpid(), signal.SIGKILL)
+            self.faults.die()
+        self.faults.tick(now_ms, self.signals)
 
     def _on_signals(self) -> None:
         self.syncer.clear_wake()
@@ -162,6 +165,7 @@ class Daemon:
         self.bus.close()
         self.context.term()
         self.wal.close()
+        self.faults.close()
         self.data_dir.close()
 
     def _crash(self) -> None:
@@ -198,7 +202,7 @@ class Daemon:
             "uptime_ms": int(monotonic_ms() - self.started_ms),
             "rss_bytes": rss_bytes(),
             "faults_enabled": config.faults.enabled,
-            "faults": len(self.plan),
+            "faults": len(self.faults.plan),
             "members": {
                 name: {"client": member.client, "events": member.events}
                 for name, member in members.items()
@@ -251,6 +255,8 @@ def run(config: Config) -> int:
         logs.logger.info("node.stopped", exit_code=0)
         return 0
     except Exception as error:
+        if daemon is not None:
+            daemon.faults.plan.flush()  # the hit that this may be the doing of, first
         if isinstance(error, StorageError):
             _tell_storage(logs, error)
         logs.logger.error("node.failed", error=type(error).__name__, message=str(error))

@@ -1,25 +1,22 @@
 """The data directory of one node: whose it is, that one daemon alone uses it, and how often.
 
-    DIR/LOCK          flock(2) by the daemon that runs; holds its process id
-    DIR/identity      JSON: format version, cluster id, node id, time of creation
-    DIR/incarnation   a decimal number, one more at each start
-    DIR/log-created   exists once the log was begun: a node whose log is gone later must not vote
-    DIR/wal/          the log, see ``wal_format.py``
-
-Each file but LOCK is written under a temporary name, synced, renamed, and the directory
-synced. ``incarnation`` is written before ``identity``, so an identity without it is damage.
+DIR/LOCK          flock(2) by the daemon that runs; holds its process id
+DIR/wal/          the log, see ``wal_format.py``
+DIR/identity, DIR/incarnation, DIR/log-created: see ``identity.py``
 """
 
 import fcntl
-import json
 import os
+import secrets
 import time
 from pathlib import Path
-from typing import Any
 
+from paxosd import identity
 from paxosd.disk import RealDisk, StorageError
+from paxosd.identity import IdentityError
+from paxosd.lives import LOT_BITS, life_number
 
-FORMAT_VERSION = 1
+__all__ = ["DataDir", "DataDirLocked", "IdentityError"]
 
 
 class DataDirLocked(StorageError):  # noqa: N818 - the name the other modules agreed on
@@ -30,10 +27,6 @@ class DataDirLocked(StorageError):  # noqa: N818 - the name the other modules ag
         self.pid = pid
 
 
-class IdentityError(StorageError):
-    """The directory belongs to another node or cluster, or was damaged."""
-
-
 class DataDir:
     """A locked data directory; made by :meth:`open`, usable as a context manager."""
 
@@ -42,8 +35,12 @@ class DataDir:
         self.path = path
         self.incarnation = 0
         """How often this directory was opened, this time included: 1 at the first start."""
+        self.life = 0
+        """This start's life, as the peers know it: see ``lives.py``."""
+        self.home: RealDisk
+        """The directory itself …"""
         self.disk: RealDisk
-        """The log's directory."""
+        """… and the log's."""
         self._lock_fd = lock_fd
 
     @classmethod
@@ -57,7 +54,16 @@ class DataDir:
         try:
             opened = cls(path, _lock(path))
             try:
-                opened._identify(cluster_id, node_id)
+                opened.home = RealDisk(path)
+                opened.incarnation = identity.claim(
+                    opened.home,
+                    cluster_id,
+                    node_id,
+                    place=str(path),
+                    created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                    has_log=any((path / "wal").glob("wal-*")),
+                )
+                opened.life = life_number(opened.incarnation, secrets.randbits(LOT_BITS))
                 (path / "wal").mkdir(mode=0o700, exist_ok=True)
                 _sync_dir(path)
                 opened.disk = RealDisk(path / "wal")
@@ -77,21 +83,12 @@ class DataDir:
             ) from problem
         return opened
 
-    @property
-    def log_created(self) -> bool:
-        """Whether a log was begun here: pass ``create=not log_created`` to ``Wal.open``."""
-        return (self.path / "log-created").exists()
-
-    def mark_log_created(self) -> None:
-        """Note durably that there is a log; does nothing the second time. Raises OSError."""
-        if not self.log_created:
-            _write(self.path, "log-created", "")
-
     def close(self) -> None:
         """Release the lock; a second call does nothing."""
         if self._lock_fd >= 0:
-            if hasattr(self, "disk"):
-                self.disk.close()
+            for disk in ("disk", "home"):
+                if hasattr(self, disk):
+                    getattr(self, disk).close()
             os.close(self._lock_fd)
             self._lock_fd = -1
 
@@ -100,28 +97,6 @@ class DataDir:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
-
-    def _identify(self, cluster_id: str, node_id: str) -> None:
-        identity = self.path / "identity"
-        if identity.exists():
-            _check_identity(self.path, _read_json(identity), cluster_id, node_id)
-            self.incarnation = _read_incarnation(self.path) + 1
-            _write(self.path, "incarnation", f"{self.incarnation}\n")
-            return
-        if any((self.path / "wal").glob("wal-*")) or self.log_created:
-            raise IdentityError(
-                f"{self.path} holds a log but its identity file is missing: something removed "
-                "it. Restore the directory as a whole, or let the node rejoin as a new member"
-            )
-        self.incarnation = 1
-        _write(self.path, "incarnation", "1\n")
-        fields = {
-            "format": FORMAT_VERSION,
-            "cluster": cluster_id,
-            "node": node_id,
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-        _write(self.path, "identity", json.dumps(fields, indent=2) + "\n")
 
 
 def _lock(path: Path) -> int:
@@ -147,59 +122,6 @@ def _lock(path: Path) -> int:
         os.close(fd)
         raise
     return fd
-
-
-def _check_identity(path: Path, found: dict[str, Any], cluster_id: str, node_id: str) -> None:
-    if found.get("format") != FORMAT_VERSION:
-        raise IdentityError(
-            f"{path} has format {found.get('format')!r}; this program knows {FORMAT_VERSION}"
-        )
-    for word, is_there, wanted in (
-        ("cluster", found.get("cluster"), cluster_id),
-        ("node", found.get("node"), node_id),
-    ):
-        if is_there != wanted:
-            raise IdentityError(
-                f"the data directory {path} belongs to {word} {is_there!r}, but the "
-                f"configuration says {word} {wanted!r}: correct the configuration (node.data_dir, "
-                "node.name, cluster.id)"
-            )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as problem:
-        raise IdentityError(f"{path} is damaged: {problem}") from problem
-    if not isinstance(found, dict):
-        raise IdentityError(f"{path} is damaged: it is no JSON object")
-    return found
-
-
-def _read_incarnation(path: Path) -> int:
-    file = path / "incarnation"
-    try:
-        text = file.read_text().strip()
-    except FileNotFoundError:
-        text = ""
-    if not (text.isascii() and text.isdigit()):
-        raise IdentityError(
-            f"{file} is missing or damaged: without it peers would take this node's messages "
-            "for replays. Restore it with a number higher than any before"
-        )
-    return int(text)
-
-
-def _write(directory: Path, name: str, text: str) -> None:
-    """Replace a file durably, as a whole or not at all."""
-    temporary = directory / f".{name}.tmp"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(fd, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(temporary, directory / name)
-    _sync_dir(directory)
 
 
 def _sync_dir(path: Path) -> None:

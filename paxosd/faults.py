@@ -1,179 +1,108 @@
 """The fault plan: what goes wrong on purpose, in one node, for drills and tests.
 
-A rule has a name, a kind, a scope (from, to, message kinds), a probability with its own seeded
-random numbers, and an end. The plan decides; whoever does the work (bus, disk, clock) asks it.
-Sans-IO: the time is handed in, and what happens is told through a callback:
-``fault.added``, ``fault.hit`` (a rule's first), ``fault.healed`` (removed or expired, with hits).
+A rule has a name, a kind, a scope (from, to, message kinds; or the nodes it acts on), a
+probability with its own seeded random numbers, and an end. The plan decides; whoever does the
+work (bus, disk, loop, the simulator) asks it. Sans-IO: the time is handed in, and what happens
+is told through a callback: ``fault.added``, ``fault.hit`` (a rule's first; each of the kinds
+that hit seldom), ``fault.healed`` (removed or expired, with hits). The kinds and their
+arguments: ``fault_rules.py``.
 
-Network rules act where a message *arrives*: a rule has to be added on the receiving node, and
-``paxosctl fault add`` adds it on every node. Enacted by this version:
+    on_message      where a message *arrives*: a rule has to be added on the receiving node, and
+                    ``paxosctl fault add`` adds it on every node
+    on_disk         before each operation on the log's files, from any thread
+    clock_skew_ms, pause_due_ms, crash_due      once a turn of the loop
 
-    drop       from → to: messages vanish
-    delay      from → to: messages come ``ms`` later; delays of several rules add up
-    partition  from → to and to → from: everything vanishes; with ``oneway`` from → to alone
-
-``crash`` is no rule but a verb of its own. The other kinds have their form here already and are
-refused until something enacts them.
+A plan belongs to one node and one thread, the loop's; ``on_disk`` alone may be called from
+others. A hit that it counts is told by the loop's thread, at its next call (``expire``).
 """
 
+import errno as os_errors
+import math
 import random
-import re
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from paxosd.core.types import NodeId
+from paxosd.fault_rules import (
+    ANY,
+    CUTTING_KINDS,
+    DISK_KINDS,
+    KINDS,
+    FaultError,
+    FaultRule,
+    KindSpec,
+    parse_rule,
+)
 from paxosd.settings import nearest
 
+__all__ = [
+    "ANY",
+    "DELIVER",
+    "DISK_FINE",
+    "DROP",
+    "KINDS",
+    "RULES_MAX",
+    "DiskVerdict",
+    "FaultError",
+    "FaultPlan",
+    "FaultRule",
+    "KindSpec",
+    "Verdict",
+    "parse_rule",
+]
+
 RULES_MAX = 64
-DELAY_MS_MAX = 600_000
-FOR_MS_MAX = 7 * 86_400_000
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+READ, WRITE, SYNC, ALLOCATE, IDLE = "read", "write", "sync", "allocate", "idle"
+"""Operations on the disk; ``idle`` is none, only an occasion for what acts by time."""
+
+_ON_OPERATION: dict[str, tuple[str, ...]] = {
+    "disk-slow": (SYNC,),
+    "disk-full": (WRITE, ALLOCATE),
+    "fsync-error": (SYNC,),
+    "torn-write": (WRITE,),
+}
+
+_EACH_HIT_TOLD = frozenset({"crash", "pause", "bit-rot", "clock-skew", "torn-write"})
+"""These are rare, and each is worth a line in the log; of the others the first hit is."""
 
 Report = Callable[[str, dict[str, Any]], None]
 """Takes an event name and its fields, for the log."""
 
-
-class FaultError(ValueError):
-    """A rule cannot be added or removed; the text says why and what is allowed."""
-
-
-class KindSpec(NamedTuple):
-    """What a kind takes besides name, probability, seed and end.
-
-    ``paths``: from and to mean something; ``messages``: message kinds do; ``ms``: a duration or
-    skew is needed; ``enacted``: this version carries it out.
-    """
-
-    enacted: bool
-    paths: bool = True
-    messages: bool = False
-    ms: bool = False
-
-
-KINDS: dict[str, KindSpec] = {
-    "drop": KindSpec(True, messages=True),
-    "delay": KindSpec(True, messages=True, ms=True),
-    "partition": KindSpec(True),
-    "duplicate": KindSpec(False, messages=True),
-    "reorder": KindSpec(False, messages=True, ms=True),
-    "isolate": KindSpec(False),
-    "pause": KindSpec(False, ms=True),
-    "disk-slow": KindSpec(False, ms=True),
-    "disk-full": KindSpec(False),
-    "fsync-error": KindSpec(False),
-    "torn-write": KindSpec(False),
-    "bit-rot": KindSpec(False),
-    "clock-skew": KindSpec(False, ms=True),
-}
-"""Every kind that a rule can have; ``crash`` is a verb of its own."""
-
-ANY = ("*",)
-
-
-@dataclass(slots=True)
-class FaultRule:
-    """One rule. ``from_`` and ``to`` are node names, or ``("*",)`` for any.
-
-    ``message_kinds``: names as in :data:`paxosd.wire.PEER_KIND_NAMES`; empty: all of them.
-    ``expires_ms``: on the clock of the plan's caller; 0: never. ``hits`` counts what it did.
-    """
-
-    name: str
-    kind: str
-    from_: tuple[NodeId, ...] = ANY
-    to: tuple[NodeId, ...] = ANY
-    message_kinds: tuple[str, ...] = ()
-    probability: float = 1.0
-    ms: int = 0
-    for_ms: int = 0
-    seed: int = 0
-    oneway: bool = False
-    created_ms: int = 0
-    expires_ms: int = 0
-    hits: int = 0
-    rng: random.Random = field(default_factory=random.Random, repr=False, compare=False)
-
-    def matches(self, sender: NodeId, receiver: NodeId, kind_name: str) -> bool:
-        """Whether the rule's scope covers this message; takes no chance into account."""
-        if self.message_kinds and kind_name not in self.message_kinds:
-            return False
-        if _within(sender, self.from_) and _within(receiver, self.to):
-            return True
-        both_ways = self.kind == "partition" and not self.oneway
-        return both_ways and _within(sender, self.to) and _within(receiver, self.from_)
-
-    def describe(self, now_ms: int) -> dict[str, Any]:
-        """Plain values for the log and ``fault list``. ``left_ms``: -1 if it never ends."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "from": ",".join(self.from_),
-            "to": ",".join(self.to),
-            "message_kinds": list(self.message_kinds),
-            "probability": self.probability,
-            "ms": self.ms,
-            "for_ms": self.for_ms,
-            "seed": self.seed,
-            "oneway": self.oneway,
-            "left_ms": max(0, self.expires_ms - now_ms) if self.expires_ms else -1,
-            "hits": self.hits,
-        }
+Described = list[dict[str, Any]]
+Rules = list[FaultRule]
 
 
 class Verdict(NamedTuple):
-    """What becomes of one message. ``delay_ms`` is 0 unless it is delayed."""
+    """What becomes of one message. It comes ``delay_ms`` later (0: now); ``copies`` more of it
+    come, each ``copies_delay_ms`` after that."""
 
     drop: bool
     delay_ms: int
+    copies: int = 0
+    copies_delay_ms: int = 0
+
+
+class DiskVerdict(NamedTuple):
+    """What becomes of one operation on the disk.
+
+    It begins ``delay_ms`` later; fails with ``errno`` unless that is 0. ``tear``: this share
+    (0 to below 1) of a write is written, then the process dies; negative: none of that.
+    ``rot``: somewhere in what is stored a bit flips; the random number, 0 to below 1, says
+    where; negative: none does.
+    """
+
+    delay_ms: int
+    errno: int
+    tear: float
+    rot: float
 
 
 DELIVER = Verdict(False, 0)
 DROP = Verdict(True, 0)
-
-
-def parse_rule(
-    args: Mapping[str, Any],
-    *,
-    nodes: Iterable[NodeId] = (),
-    message_kinds: Iterable[str] = (),
-) -> FaultRule:
-    """A rule from the arguments of ``fault_add``, every one of them checked.
-
-    Arguments: name, kind, from, to (a name, several with commas or in a list, or ``*``),
-    message_kinds (list), probability (0 < p <= 1), ms, for_ms (0: for ever), seed, oneway.
-    ``nodes`` and ``message_kinds``: the known ones; empty: not checked.
-    Raises FaultError.
-    """
-    unknown = sorted(set(args) - _ARGUMENTS)
-    if unknown:
-        raise FaultError(f'unknown argument "{unknown[0]}"; {nearest(unknown[0], _ARGUMENTS)}')
-    name = args.get("name")
-    if type(name) is not str or not _NAME.fullmatch(name):
-        raise FaultError("a name of 1 to 64 letters, digits, dots, dashes, underscores is needed")
-    kind = args.get("kind")
-    if kind == "crash":
-        raise FaultError("crash is no rule: use `paxosctl fault crash NODE`")
-    if type(kind) is not str or kind not in KINDS:
-        raise FaultError(f'unknown kind "{kind}"; {nearest(str(kind), KINDS)}')
-    known_nodes = tuple(nodes)
-    seed = _whole(args, "seed", 0, (1 << 63) - 1)
-    rule = FaultRule(
-        name=name,
-        kind=kind,
-        from_=_node_list(args, "from", known_nodes),
-        to=_node_list(args, "to", known_nodes),
-        message_kinds=_kind_list(args, tuple(message_kinds)),
-        probability=_probability(args),
-        ms=_whole(args, "ms", 0, DELAY_MS_MAX),
-        for_ms=_whole(args, "for_ms", 0, FOR_MS_MAX),
-        seed=seed,
-        oneway=_flag(args, "oneway"),
-        # The name takes part, so that two rules with one seed don't act in step.
-        rng=random.Random(f"{seed}/{name}"),
-    )
-    _check_combination(rule)
-    return rule
+DISK_FINE = DiskVerdict(0, 0, -1.0, -1.0)
 
 
 class FaultPlan:
@@ -183,13 +112,30 @@ class FaultPlan:
         self,
         report: Report | None = None,
         *,
+        node: NodeId = "",
         nodes: Iterable[NodeId] = (),
         message_kinds: Iterable[str] = (),
     ) -> None:
-        """``nodes``, ``message_kinds``: the known names, to refuse misspelt ones."""
+        """``node``: the one that this plan is for. ``nodes``, ``message_kinds``: the known
+        names, to refuse misspelt ones (and ``nodes`` for bridges)."""
         self.active = False
-        """Whether there is any rule: all that the hot path looks at."""
+        """Whether there is any rule …"""
+        self.messages_active = False
+        """… on messages: all that the bus looks at for each of them …"""
+        self.disk_active = False
+        """… on this node's disk …"""
+        self.timed_active = False
+        """… on its clock, or one that stops or kills it."""
+        self.unsaved = False
+        """Whether what is to survive a restart has changed; its owner sets it back."""
+        self.node = node
         self._rules: dict[str, FaultRule] = {}
+        self._message_rules: tuple[FaultRule, ...] = ()
+        self._disk_rules: tuple[FaultRule, ...] = ()
+        self._timed_rules: tuple[FaultRule, ...] = ()
+        self._skewed: frozenset[str] = frozenset()
+        self._disk_lock = threading.Lock()
+        self._noted: deque[tuple[str, dict[str, Any]]] = deque()
         self._report: Report = report if report is not None else lambda event, fields: None
         self._nodes = tuple(nodes)
         self._message_kinds = tuple(message_kinds)
@@ -197,18 +143,20 @@ class FaultPlan:
     def __len__(self) -> int:
         return len(self._rules)
 
-    def add_args(self, args: Mapping[str, Any], now_ms: int) -> FaultRule:
+    # ---- the rules
+
+    def add_args(
+        self, args: Mapping[str, Any], now_ms: float, *, restored: bool = False
+    ) -> FaultRule:
         """Parse and add. Raises FaultError."""
         rule = parse_rule(args, nodes=self._nodes, message_kinds=self._message_kinds)
-        self.add(rule, now_ms)
+        self.add(rule, now_ms, restored=restored)
         return rule
 
-    def add(self, rule: FaultRule, now_ms: int) -> None:
-        """The rule acts from now on, for ``rule.for_ms``. Raises FaultError."""
+    def add(self, rule: FaultRule, now_ms: float, *, restored: bool = False) -> None:
+        """The rule acts from now on, for ``rule.for_ms``. ``restored``: it was kept from an
+        earlier life of the node, which is told. Raises FaultError."""
         self.expire(now_ms)
-        if not KINDS[rule.kind].enacted:
-            able = ", ".join(kind for kind, spec in KINDS.items() if spec.enacted)
-            raise FaultError(f"{rule.kind} is not enacted by this version; these are: {able}")
         if rule.name in self._rules:
             raise FaultError(
                 f'there is a rule "{rule.name}" already; remove it first or choose another name'
@@ -217,19 +165,26 @@ class FaultPlan:
             raise FaultError(f"there are {RULES_MAX} rules already; remove one first")
         rule.created_ms = now_ms
         rule.expires_ms = now_ms + rule.for_ms if rule.for_ms else 0
+        rule.next_ms = now_ms + rule.every_ms
         rule.hits = 0
+        # The rule's name takes part, so that two rules with one seed don't act in step; the
+        # node's too, so that "each ten seconds, perhaps" does not pause all nodes at once.
+        rule.rng = random.Random(f"{rule.seed}/{rule.name}/{self.node}")
         self._rules[rule.name] = rule
-        self.active = True
-        self._tell("fault.added", rule, now_ms)
+        self.unsaved = self.unsaved or rule.persist
+        self._sort()
+        self._tell("fault.added", rule, now_ms, **({"restored": True} if restored else {}))
 
-    def remove(self, name: str, now_ms: int) -> None:
-        """Raises FaultError if there is no such rule."""
+    def remove(self, name: str, now_ms: float) -> int:
+        """Returns the rule's hits. Raises FaultError if there is no such rule."""
         self.expire(now_ms)
         if name not in self._rules:
             raise FaultError(f'there is no rule "{name}"; {nearest(name, self._rules)}')
+        hits = self._rules[name].hits
         self._heal(name, "removed", now_ms)
+        return hits
 
-    def clear(self, now_ms: int) -> int:
+    def clear(self, now_ms: float) -> int:
         """Remove every rule; returns how many there were."""
         self.expire(now_ms)
         names = list(self._rules)
@@ -237,18 +192,41 @@ class FaultPlan:
             self._heal(name, "cleared", now_ms)
         return len(names)
 
-    def list(self, now_ms: int) -> list[dict[str, Any]]:
+    def list(self, now_ms: float) -> Described:
         """Every rule in the order of adding, as :meth:`FaultRule.describe` has it."""
         self.expire(now_ms)
         return [rule.describe(now_ms) for rule in self._rules.values()]
 
-    def expire(self, now_ms: int) -> None:
+    def persistent(self, now_ms: float) -> Described:
+        """The arguments of the rules that survive a restart; ``for_ms`` is what is left."""
+        self.expire(now_ms)
+        kept = [rule for rule in self._rules.values() if rule.persist]
+        return [
+            rule.args() | {"for_ms": max(1, int(rule.expires_ms - now_ms)) if rule.for_ms else 0}
+            for rule in kept
+        ]
+
+    def expire(self, now_ms: float) -> None:
         """End the rules whose time is over. To be called now and then while ``active``."""
-        over = [r.name for r in self._rules.values() if r.expires_ms and now_ms >= r.expires_ms]
+        self.flush()
+        over = [rule.name for rule in self._rules.values() if rule.is_over(now_ms)]
         for name in over:
             self._heal(name, "expired", now_ms)
 
-    def on_message(self, sender: NodeId, receiver: NodeId, kind_name: str, now_ms: int) -> Verdict:
+    def flush(self) -> None:
+        """Tell the hits that other threads counted."""
+        while self._noted:
+            try:
+                event, fields = self._noted.popleft()
+            except IndexError:  # another thread, about to end the process, was faster
+                return
+            self._report(event, fields)
+
+    # ---- messages
+
+    def on_message(
+        self, sender: NodeId, receiver: NodeId, kind_name: str, now_ms: float
+    ) -> Verdict:
         """What becomes of a message that arrives now.
 
         Every rule in scope draws its own chance, also if another has dropped the message, so
@@ -256,108 +234,162 @@ class FaultPlan:
         """
         self.expire(now_ms)
         drop = False
-        delay_ms = 0
-        for rule in self._rules.values():
+        delay_ms = copies = copies_delay_ms = 0
+        for rule in self._message_rules:
             if not rule.matches(sender, receiver, kind_name):
                 continue
-            if rule.probability < 1.0 and rule.rng.random() >= rule.probability:
+            if rule.kind == "flap" and int(now_ms - rule.created_ms) // rule.ms % 2:
                 continue
-            rule.hits += 1
-            if rule.hits == 1:
-                self._tell("fault.hit", rule, now_ms)
+            if not _by_lot(rule):
+                continue
+            self._hit(rule, now_ms)
             if rule.kind == "delay":
                 delay_ms += rule.ms
+            elif rule.kind == "reorder":
+                delay_ms += rule.rng.randint(1, rule.ms)
+            elif rule.kind == "duplicate":
+                copies += 1
+                if rule.ms:
+                    copies_delay_ms = max(copies_delay_ms, rule.rng.randint(0, rule.ms))
             else:
                 drop = True
         if drop:
             return DROP
-        return Verdict(False, delay_ms) if delay_ms else DELIVER
+        if delay_ms or copies:
+            return Verdict(False, delay_ms, copies, copies_delay_ms)
+        return DELIVER
 
-    def _heal(self, name: str, reason: str, now_ms: int) -> None:
+    # ---- this node's disk
+
+    def on_disk(self, operation: str, now_ms: float) -> DiskVerdict:
+        """What becomes of a read, write, sync or allocate that begins now; ``idle``: none does,
+        but a bit may rot. May be called from any thread."""
+        if not self.disk_active:
+            return DISK_FINE
+        delay_ms = errno = 0
+        tear = rot = -1.0
+        with self._disk_lock:
+            for rule in self._disk_rules:
+                if rule.is_over(now_ms):
+                    continue
+                if rule.kind == "bit-rot":
+                    if not _is_due(rule, now_ms):
+                        continue
+                elif operation not in _ON_OPERATION[rule.kind] or not _by_lot(rule):
+                    continue
+                rule.hits += 1
+                if rule.hits == 1 or rule.kind in _EACH_HIT_TOLD:
+                    self._noted.append(("fault.hit", _fields(rule, now_ms)))
+                if rule.kind == "disk-slow":
+                    delay_ms += rule.ms
+                elif rule.kind == "torn-write":
+                    tear = rule.rng.random()
+                elif rule.kind == "bit-rot":
+                    rot = rule.rng.random()
+                else:
+                    errno = os_errors.ENOSPC if rule.kind == "disk-full" else os_errors.EIO
+        return DiskVerdict(delay_ms, errno, tear, rot)
+
+    # ---- this node's clock and life
+
+    def clock_skew_ms(self, now_ms: float) -> int:
+        """How far the wall clock is ahead of the true one."""
+        if not self.timed_active:
+            return 0
+        skew_ms = 0
+        skewed = []
+        for rule in self._timed_rules:
+            if rule.kind != "clock-skew" or rule.is_over(now_ms):
+                continue
+            if rule.every_ms and int(now_ms - rule.created_ms) // rule.every_ms % 2:
+                continue
+            skew_ms += rule.ms
+            skewed.append(rule.name)
+            if rule.name not in self._skewed:
+                self._hit(rule, now_ms)
+        if skewed or self._skewed:
+            self._skewed = frozenset(skewed)
+        return skew_ms
+
+    def pause_due_ms(self, now_ms: float) -> int:
+        """For how long this node must stop now, and do nothing at all; 0: it need not. A pause
+        is told once: whoever asks has to carry it out."""
+        if not self.timed_active:
+            return 0
+        return max([rule.ms for rule in self._due("pause", now_ms)], default=0)
+
+    def crash_due(self, now_ms: float) -> bool:
+        """Whether this node must die now."""
+        return self.timed_active and bool(self._due("crash", now_ms))
+
+    def next_due_ms(self) -> float:
+        """When the next pause or crash may be due; infinite: none ever."""
+        due_ms = [rule.next_ms for rule in self._timed_rules if rule.kind != "clock-skew"]
+        return min(due_ms, default=math.inf)
+
+    def _due(self, kind: str, now_ms: float) -> Rules:
+        due = []
+        for rule in self._timed_rules:
+            if rule.kind == kind and not rule.is_over(now_ms) and _is_due(rule, now_ms):
+                self._hit(rule, now_ms)
+                due.append(rule)
+        return due
+
+    # ---- the rest
+
+    def _sort(self) -> None:
+        """Keep at hand which rules concern whom. Tuples, never changed in place: the other
+        threads' loops go over the old ones to the end."""
+        rules = list(self._rules.values())
+        here = [rule for rule in rules if rule.acts_on(self.node)]
+        self._message_rules = tuple(
+            rule for rule in rules if KINDS[rule.kind].paths or rule.kind in CUTTING_KINDS
+        )
+        self._disk_rules = tuple(rule for rule in here if rule.kind in DISK_KINDS)
+        self._timed_rules = tuple(
+            rule for rule in here if rule.kind in ("crash", "pause", "clock-skew")
+        )
+        self.active = bool(rules)
+        self.messages_active = bool(self._message_rules)
+        self.disk_active = bool(self._disk_rules)
+        self.timed_active = bool(self._timed_rules)
+
+    def _heal(self, name: str, reason: str, now_ms: float) -> None:
         rule = self._rules.pop(name)
-        self.active = bool(self._rules)
+        self.unsaved = self.unsaved or rule.persist
+        self._skewed -= {name}
+        self._sort()
+        self.flush()  # its first hit before its end
         self._tell("fault.healed", rule, now_ms, reason=reason)
 
-    def _tell(self, event: str, rule: FaultRule, now_ms: int, **more: Any) -> None:
-        fields = rule.describe(now_ms)
-        fields["fault"] = fields.pop("name")
-        self._report(event, fields | more)
+    def _hit(self, rule: FaultRule, now_ms: float) -> None:
+        rule.hits += 1
+        if rule.hits == 1 or rule.kind in _EACH_HIT_TOLD:
+            self._tell("fault.hit", rule, now_ms)
+
+    def _tell(self, event: str, rule: FaultRule, now_ms: float, **more: Any) -> None:
+        self._report(event, _fields(rule, now_ms) | more)
 
 
-# ---- checks of arguments
-
-_ARGUMENTS = frozenset(
-    ["name", "kind", "from", "to", "message_kinds", "probability", "ms", "for_ms", "seed", "oneway"]
-)
+def _by_lot(rule: FaultRule) -> bool:
+    return rule.probability >= 1.0 or rule.rng.random() < rule.probability
 
 
-def _within(node: NodeId, scope: tuple[NodeId, ...]) -> bool:
-    return scope == ANY or node in scope
+def _is_due(rule: FaultRule, now_ms: float) -> bool:
+    """Whether a rule that acts by time does so now: once, or each ``every_ms``, by lot. What
+    was missed while nobody asked is not made up for."""
+    if now_ms < rule.next_ms:
+        return False
+    if rule.every_ms:
+        periods = (now_ms - rule.next_ms) // rule.every_ms + 1
+        rule.next_ms += periods * rule.every_ms
+    else:
+        rule.next_ms = math.inf
+    return _by_lot(rule)
 
 
-def _whole(args: Mapping[str, Any], key: str, minimum: int, maximum: int) -> int:
-    value = args.get(key, minimum)
-    if type(value) is not int or not minimum <= value <= maximum:
-        raise FaultError(f"{key} is a whole number from {minimum} to {maximum}, not {value!r:.40}")
-    return value
-
-
-def _flag(args: Mapping[str, Any], key: str) -> bool:
-    value = args.get(key, False)
-    if type(value) is not bool:
-        raise FaultError(f"{key} is true or false, not {value!r:.40}")
-    return value
-
-
-def _probability(args: Mapping[str, Any]) -> float:
-    value = args.get("probability", 1.0)
-    if type(value) not in (int, float) or not 0 < value <= 1:  # NaN fails the comparison
-        raise FaultError(f"probability is above 0 and at most 1, not {value!r:.40}")
-    return float(value)
-
-
-def _names(args: Mapping[str, Any], key: str, default: tuple[str, ...]) -> tuple[str, ...]:
-    value = args.get(key)
-    if value is None or value in ("", []):
-        return default
-    items = value.split(",") if type(value) is str else value
-    if not isinstance(items, list | tuple) or not all(type(item) is str for item in items):
-        raise FaultError(f"{key} is a name, names with commas between them, or a list of names")
-    stripped = tuple(dict.fromkeys(item.strip() for item in items))
-    if len(stripped) > RULES_MAX or not all(0 < len(item) <= 64 for item in stripped):
-        raise FaultError(f"{key} has an empty or too long name, or too many of them")
-    return stripped
-
-
-def _node_list(args: Mapping[str, Any], key: str, known: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
-    names = _names(args, key, ANY)
-    if "*" in names:
-        return ANY
-    for item in names:
-        if known and item not in known:
-            raise FaultError(f'{key}: unknown node "{item}"; {nearest(item, known)}')
-    return names
-
-
-def _kind_list(args: Mapping[str, Any], known: tuple[str, ...]) -> tuple[str, ...]:
-    names = _names(args, "message_kinds", ())
-    for item in names:
-        if known and item not in known:
-            raise FaultError(f'unknown kind of message "{item}"; {nearest(item, known)}')
-    return names
-
-
-def _check_combination(rule: FaultRule) -> None:
-    spec = KINDS[rule.kind]
-    if spec.ms and rule.ms == 0:
-        raise FaultError(f"{rule.kind} needs ms, how many milliseconds")
-    if rule.ms and not spec.ms:
-        raise FaultError(f"{rule.kind} takes no ms")
-    if rule.message_kinds and not spec.messages:
-        raise FaultError(f"{rule.kind} takes no message kinds; drop does")
-    if rule.oneway and rule.kind != "partition":
-        raise FaultError(f"{rule.kind} takes no oneway; only partition does")
-    if rule.kind == "partition" and rule.from_ == rule.to == ANY:
-        raise FaultError("partition needs from or to (or both): which nodes to cut off")
-    if rule.kind == "partition" and rule.probability < 1.0:
-        raise FaultError("partition takes no probability; drop does")
+def _fields(rule: FaultRule, now_ms: float) -> dict[str, Any]:
+    """For the log: only what the rule's kind takes and what was given."""
+    told = {key: value for key, value in rule.describe(now_ms).items() if value not in (0, [], "")}
+    told["fault"] = told.pop("name")
+    return {"hits": rule.hits} | {key: v for key, v in told.items() if v is not False}

@@ -34,6 +34,9 @@ VOCABULARY: dict[str, str] = {
     # the daemon's life
     "node.starting": "the process begins: version, configuration",
     "node.recovered": "the log was read back: slots, commit, torn bytes",
+    "node.waiting": "a voter without a memory waits for its peers to confirm it: members",
+    "node.confirmed": "every peer has confirmed this new node: it votes from now on",
+    "node.memory_lost": "a peer knows an earlier life of this node: it must not vote",
     "node.ready": "sockets are bound and the loop runs",
     "node.stopping": "a signal or a fault ends the daemon: reason",
     "node.stopped": "the last line of an orderly end: exit code",
@@ -91,9 +94,11 @@ VOCABULARY: dict[str, str] = {
     "client.request": "a request was answered: what, dur_ms, slot",
     "client.refused": "a request was refused: code, reason",
     "fault.added": "a fault rule begins",
-    "fault.hit": "a fault rule acted for the first time",
+    "fault.hit": "a fault rule acted: for the first time, or each time if that is seldom",
     "fault.healed": "a fault rule ended: hits",
     "fault.crash": "this node was told to crash, and does",
+    "fault.not_restored": "rules kept from before are not in force: why",
+    "fault.not_saved": "rules that were to survive a restart could not be written",
 }
 """Event → what it says. Add here first: tests log with ``strict``."""
 

@@ -27,6 +27,7 @@ from paxosd.core.requests import (
     ServerMessage,
 )
 from paxosd.core.types import NOOP, NodeId, Slot
+from paxosd.disk import StorageError
 from paxosd.events import EventPublisher
 from paxosd.history import serve_history, serve_log
 from paxosd.request_log import RequestLog
@@ -161,8 +162,9 @@ class Replica:
     def turn(self, now_ms: float, wall_ms: int) -> None:
         """Take in all that has come, and do what follows from it.
 
-        ``now_ms``: a clock that never goes backward. Raises StorageError, and then nothing was
-        said that is not durable: this replica must not be used again.
+        ``now_ms``: a clock that never goes backward. Raises StorageError, also if a peer says
+        that this node's memory is lost; then nothing was said that is not durable, and this
+        replica must not be used again.
         """
         node, bus = self.node, self._bus
         node.set_time(now_ms, wall_ms)
@@ -192,6 +194,8 @@ class Replica:
             self._quiet_from_ms = now_ms + QUIET_MS
         self._background(now_ms)
         self._storage.look(now_ms)
+        if node.forgot:
+            raise self._memory_lost()
 
     def next_due_ms(self, now_ms: float) -> float:
         """When, on the clock of :meth:`turn`, the next turn is due if nothing comes before."""
@@ -217,6 +221,15 @@ class Replica:
         if job is not None:
             job.run()
             self.wal.finish_sync(job)
+
+    def _memory_lost(self) -> StorageError:
+        name, peers = self.options.node, " and ".join(self.node.forgot)
+        return StorageError(
+            f"node {name!r} has lost its memory: {peers} heard it under another life of its data "
+            "directory, which was wiped or replaced by an older copy since. What it promised then "
+            "is gone, so it must not vote: put the right directory back, or replace the node by a "
+            "member of another name"
+        )
 
     def _take_subscriptions(self, now_ms: float) -> None:
         age_ms = int(self.node.up_to_date_age_ms())

@@ -1,9 +1,8 @@
 """From a configuration to the parts of a running node, in the order that safety wants.
 
 data directory: lock, identity, incarnation   (nobody else may use this memory)
-log: open, recover                            (what was promised and accepted)
-state machine: replay the chosen log          (what was applied)
-node: the roles, with that memory
+fault plan, and the disk that it may harm     (nothing happens unless a rule says so)
+log, state machine, node: see recovery.py     (what was promised, accepted and applied)
 bus: bind                                     (only now can anybody hear this node)
 """
 
@@ -15,36 +14,28 @@ import zmq
 
 from paxosd.bus import Bus, BusConfig, PeerEndpoints
 from paxosd.config import Config
-from paxosd.core.commands import Batch
 from paxosd.core.machine import Machine
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
-from paxosd.core.types import NOOP
+from paxosd.core.types import Slot
 from paxosd.datadir import DataDir
-from paxosd.faults import FaultPlan
+from paxosd.live_faults import LiveFaults
+from paxosd.lives import PeerLives
 from paxosd.logs import Logs
 from paxosd.notify import Notifier
+from paxosd.recovery import WireCodec, make_node, recover
 from paxosd.replica import ReplicaOptions
-from paxosd.wal import Recovered, Wal, WalOptions
-from paxosd.wire import PEER_KIND_NAMES, EntryLimits, WireError, decode_batch, encode_batch
+from paxosd.wal import Wal, WalOptions
+from paxosd.wire import EntryLimits
 
-REPLAY_SLOTS_PER_REPORT = 5000
 PROMISE_SHARE = 4
 """A promise, like a catch-up, takes at most one part in this many of the largest message."""
 
 
-class WireCodec:
-    """The core's codec: the wire's batches, with errors as the core knows them."""
-
-    def encode_batch(self, stamp_ms: int, entries: list[bytes]) -> bytes:
-        return encode_batch(stamp_ms, entries)
-
-    def decode_batch(self, value: bytes) -> Batch:
-        try:
-            return decode_batch(value)
-        except WireError as error:
-            raise ValueError(str(error)) from error
+def monotonic_ms() -> float:
+    """The steady clock that the node and its fault plan go by."""
+    return time.monotonic() * 1000.0
 
 
 @dataclass(slots=True)
@@ -52,13 +43,13 @@ class Parts:
     """What a daemon is made of."""
 
     data_dir: DataDir
+    faults: LiveFaults
     wal: Wal
     machine: Machine
     codec: WireCodec
     node: Node
     context: zmq.Context[zmq.Socket[bytes]]
     bus: Bus
-    plan: FaultPlan
 
 
 def assemble(config: Config, logs: Logs, notifier: Notifier, rng: random.Random) -> Parts:
@@ -67,40 +58,53 @@ def assemble(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
     data_dir = DataDir.open(config.node.data_dir, config.cluster.id, config.node.name)
     try:
         logs.incarnation = data_dir.incarnation
-        wal, recovered = Wal.open(
-            data_dir.disk,
-            cluster_id=config.cluster.id,
-            node_id=config.node.name,
-            options=WalOptions(segment_bytes=config.wal.segment_bytes),
-            create=not data_dir.log_created,
+        faults = LiveFaults(
+            config.node.name,
+            tuple(config.cluster.members),
+            enabled=config.faults.enabled,
+            directory=data_dir.path,
+            disk=data_dir.disk,
+            log=logs.logger,
+            now_ms=monotonic_ms,
         )
-        data_dir.mark_log_created()
-        codec = WireCodec()
-        machine = _replay(wal, recovered, codec, logs, notifier)
-        node = Node(
-            node_options(config),
-            list(config.peers),
-            machine,
-            codec,
-            rng,
-            incarnation=data_dir.incarnation,
-            promised=recovered.promised,
-            accepted=recovered.accepted,
-            commit=recovered.commit,
-            now_ms=time.monotonic() * 1000.0,
-            wall_ms=time.time_ns() // 1_000_000,
-        )
-        plan = FaultPlan(
-            lambda event, fields: logs.logger.warning(event, **fields),
-            nodes=config.cluster.members,
-            message_kinds=PEER_KIND_NAMES.values(),
-        )
-        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        bus = Bus(bus_config(config, data_dir.incarnation), context, logs.logger, plan)
     except BaseException:
         data_dir.close()
         raise
-    return Parts(data_dir, wal, machine, codec, node, context, bus, plan)
+    try:
+        memory = recover(
+            data_dir.home,
+            faults.disk,
+            cluster=config.cluster.id,
+            node=config.node.name,
+            wal_options=WalOptions(segment_bytes=config.wal.segment_bytes),
+            log=logs.logger,
+            now_ms=monotonic_ms,
+            progress=lambda slot, commit: _tell_progress(notifier, slot, commit),
+        )
+        node = make_node(
+            memory,
+            node_options(config),
+            list(config.peers),
+            rng,
+            incarnation=data_dir.life,
+            now_ms=monotonic_ms(),
+            wall_ms=time.time_ns() // 1_000_000,
+        )
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        lives = PeerLives(data_dir.home, config.peers)
+        bus = Bus(bus_config(config, data_dir.life), context, logs.logger, faults.plan, lives)
+    except BaseException:
+        faults.close()
+        data_dir.close()
+        raise
+    wal, machine, codec = memory.wal, memory.machine, memory.codec
+    return Parts(data_dir, faults, wal, machine, codec, node, context, bus)
+
+
+def _tell_progress(notifier: Notifier, slot: Slot, commit: Slot) -> None:
+    notifier.extend_timeout(30_000)
+    notifier.tick(monotonic_ms())
+    notifier.status(f"reading the log: slot {slot} of {commit}")
 
 
 def bus_config(config: Config, incarnation: int) -> BusConfig:
@@ -155,44 +159,3 @@ def replica_options(config: Config, incarnation: int, *, debug: bool) -> Replica
         subscriptions_max=limits.subscriptions_max,
         debug=debug,
     )
-
-
-def _replay(
-    wal: Wal,
-    recovered: Recovered,
-    codec: WireCodec,
-    logs: Logs,
-    notifier: Notifier,
-) -> Machine:
-    """Apply the chosen log again, slot by slot."""
-    log = logs.logger
-    for warning in recovered.warnings:
-        log.warning("storage.truncated", warning=warning)
-    if recovered.truncated_bytes:
-        log.warning("storage.truncated", bytes=recovered.truncated_bytes)
-    started = time.monotonic()
-    machine = Machine()
-    machine.checksums_enabled = False  # of slots long past: nobody waits for them
-    for slot in range(1, recovered.commit + 1):
-        value = wal.read(slot)[1]
-        batch: Batch | None = None
-        if value != NOOP:
-            try:
-                batch = codec.decode_batch(value)
-            except ValueError as error:
-                log.error("storage.bad_value", slot=slot, error=str(error))
-        machine.apply(slot, batch)
-        if slot % REPLAY_SLOTS_PER_REPORT == 0:
-            notifier.extend_timeout(30_000)
-            notifier.tick(time.monotonic() * 1000.0)
-            notifier.status(f"reading the log: slot {slot} of {recovered.commit}")
-    machine.checksums_enabled = True
-    log.info(
-        "node.recovered",
-        commit=recovered.commit,
-        open_slots=len(recovered.accepted),
-        promised=list(recovered.promised),
-        revision=machine.revision,
-        dur_ms=round((time.monotonic() - started) * 1000, 1),
-    )
-    return machine

@@ -21,6 +21,7 @@ from paxosd.core.messages import (
     Decisions,
     Heartbeat,
     HeartbeatAck,
+    Hello,
     Nack,
     PeerMessage,
     Prepare,
@@ -32,6 +33,7 @@ from paxosd.core.messages import (
     TransferLeadership,
     Votes,
     VotesRequest,
+    Welcome,
 )
 from paxosd.core.types import Ballot, NodeId, Slot
 from paxosd.wire_base import (
@@ -147,6 +149,8 @@ def _table() -> dict[int, tuple[str, type, Check]]:
         14: row("read_index", ReadIndex, number),
         15: row("read_index_reply", ReadIndexReply, number, number),
         16: row("transfer_leadership", TransferLeadership, ballot),
+        20: row("hello", Hello),
+        21: row("welcome", Welcome, number),
     }
 
 

@@ -66,6 +66,9 @@ class Context:
     now_ms: float = 0.0
     wall_ms: int = 0
     peers: dict[NodeId, Peer] = field(default_factory=dict)
+    unconfirmed: bool = False
+    """Whether this voter has no memory and not every peer has said that it never had one: it
+    learns, but neither promises nor votes."""
 
     @property
     def node(self) -> NodeId:
@@ -73,4 +76,5 @@ class Context:
 
     @property
     def own_bit(self) -> int:
-        return self.options.quorums.bit.get(self.options.node, 0)
+        """This node's vote; 0 if it has none, or must not use it now."""
+        return 0 if self.unconfirmed else self.options.quorums.bit.get(self.options.node, 0)

@@ -147,9 +147,10 @@ class Election:
                 context.outbox.send_synced(sender, Nack(message.ballot, context.acceptor.promised))
                 return False
             self.follow(message.ballot)
-            context.outbox.send(
-                sender, HeartbeatAck(message.ballot, message.round, context.learner.commit)
-            )
+            if not context.unconfirmed:  # an ack speaks of promises, which it may have forgotten
+                context.outbox.send(
+                    sender, HeartbeatAck(message.ballot, message.round, context.learner.commit)
+                )
             return True
         # Hearsay: good enough to direct clients, not to count as hearing the leader.
         newer = message.ballot > self.leader_ballot
@@ -223,6 +224,8 @@ class Election:
 
     def receive_prevote(self, sender: NodeId, message: PreVote) -> None:
         context = self._context
+        if context.unconfirmed:
+            return
         promised = context.acceptor.promised
         granted = message.ballot > promised and not self.hears_leader()
         context.outbox.send_synced(
@@ -270,6 +273,8 @@ class Election:
     def receive_prepare(self, sender: NodeId, message: Prepare) -> None:
         context = self._context
         self.saw(message.ballot)
+        if context.unconfirmed:
+            return
         answer = context.acceptor.receive_prepare(
             message,
             context.learner.commit,
@@ -355,5 +360,7 @@ class Election:
         return True
 
     def receive_transfer(self, sender: NodeId, message: TransferLeadership) -> None:
-        if message.ballot == self.leader_ballot and sender == self.leader and not self.stopping:
+        if self._context.unconfirmed or self.stopping:
+            return
+        if message.ballot == self.leader_ballot and sender == self.leader:
             self.campaign()

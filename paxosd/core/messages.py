@@ -178,6 +178,17 @@ class TransferLeadership(NamedTuple):
     ballot: Ballot
 
 
+class Hello(NamedTuple):
+    """From a node without a memory to every other: do you know me as I am now? Until all have
+    said so it neither promises nor votes, for it cannot tell a new node from a wiped one."""
+
+
+class Welcome(NamedTuple):
+    """The answer: ``life`` is the receiver's last one that the sender knows."""
+
+    life: int
+
+
 PeerMessage = (
     PreVote
     | PreVoteReply
@@ -195,5 +206,7 @@ PeerMessage = (
     | ReadIndex
     | ReadIndexReply
     | TransferLeadership
+    | Hello
+    | Welcome
 )
 """What ``Node.step`` takes."""

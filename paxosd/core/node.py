@@ -15,6 +15,7 @@ import random
 from typing import Any
 
 from paxosd.core.acceptor import Acceptor
+from paxosd.core.arrival import Arrival
 from paxosd.core.commands import Entry
 from paxosd.core.context import Codec, Context, Peer, StateMachine
 from paxosd.core.effects import (
@@ -36,6 +37,7 @@ from paxosd.core.messages import (
     Decisions,
     Heartbeat,
     HeartbeatAck,
+    Hello,
     Nack,
     PeerMessage,
     Prepare,
@@ -47,6 +49,7 @@ from paxosd.core.messages import (
     TransferLeadership,
     Votes,
     VotesRequest,
+    Welcome,
 )
 from paxosd.core.options import NodeOptions
 from paxosd.core.outbox import Outbox
@@ -85,7 +88,9 @@ class Node:
         commit: Slot = 0,
         now_ms: float = 0.0,
         wall_ms: int = 0,
+        arriving: bool = False,
     ) -> None:
+        """``arriving``: it asks its peers how they know it (``arrival.py``)."""
         ahead = options.accept_ahead_slots_max
         self._context = Context(
             options=options,
@@ -104,10 +109,15 @@ class Node:
         self.incarnation = incarnation
         # Ids of different starts differ: a late answer to a question of the start before must
         # not pass for one of now.
-        self._reads = WaitingReads(incarnation << 32)
+        self._reads = WaitingReads((incarnation & 0x7FFF_FFFF) << 32)
         self._reads_ballot = NULL_BALLOT
         self._replication = Replication(self._context)
         self._election = Election(self._context, self._on_lead, self._replication.stop)
+        self._arrival = Arrival(self._context, incarnation, self._election.stop)
+        if arriving and peers:
+            self._arrival.asking = True
+            # Who voted had promised before, and a log that is whole forgets no promise.
+            self._context.unconfirmed = promised == NULL_BALLOT and bool(self._context.own_bit)
         self._check_due_ms = now_ms
         self._handlers: dict[type, Any] = {
             PreVote: self._election.receive_prevote,
@@ -124,6 +134,7 @@ class Node:
             ReadIndex: self._on_read_index,
             ReadIndexReply: self._on_read_index_reply,
             TransferLeadership: self._election.receive_transfer,
+            Welcome: self._arrival.receive_welcome,
         }
 
     # -- input
@@ -145,6 +156,8 @@ class Node:
             self._on_accepted(sender, incarnation, message)  # type: ignore[arg-type]  # by kind
         elif kind is Votes:
             self._on_votes(sender, incarnation, message)  # type: ignore[arg-type]  # by kind
+        elif kind is Hello:
+            self._context.outbox.send(sender, Welcome(incarnation))
         else:
             self._handlers[kind](sender, message)
             if kind is Heartbeat:
@@ -172,7 +185,13 @@ class Node:
             self._replication.record_commit(alone=True)
             self._check_reads()
             self._check_peers()
+            if self._arrival.asking:
+                self._arrival.ask()
         self._replication.check_missing()
+        if self._replication.cannot_begin():
+            # Phase 1 with whoever is there now: what nobody of them knows to be chosen is
+            # reported as accepted, adopted and chosen anew.
+            self._election.campaign()
 
     def next_due_ms(self) -> float:
         """The time at which ``tick`` should be called at the latest."""
@@ -401,6 +420,11 @@ class Node:
         return bool(self._context.proposer.open) or bool(self._reads)
 
     @property
+    def forgot(self) -> list[NodeId]:
+        """The peers that know another life of this node: if any does, its memory is lost."""
+        return self._arrival.forgot
+
+    @property
     def leading(self) -> bool:
         return self._context.proposer.leading
 
@@ -418,10 +442,14 @@ class Node:
 
     @property
     def role(self) -> str:
-        """``leader``, ``candidate``, ``follower`` or, for a node without a vote, ``learner``."""
+        """``leader``, ``candidate``, ``follower`` or, for a node without a vote, ``learner``;
+        ``newcomer``, one that not all peers have confirmed, or ``forgetful``, one of which a
+        peer knows that it lost its memory: these do not vote."""
         context = self._context
         if context.proposer.leading:
             return "leader"
+        if context.unconfirmed:
+            return "forgetful" if self._arrival.forgot else "newcomer"
         if not context.own_bit:
             return "learner"
         preparing = context.proposer.state is ProposerState.PREPARING
@@ -472,4 +500,5 @@ class Node:
             "open_slots": len(proposer.open),
             "queued_commands": proposer.queue_commands,
             "reads_waiting": len(self._reads),
+            "unconfirmed_by": self._arrival.missing() if context.unconfirmed else [],
         }

@@ -88,6 +88,7 @@ class Replication:
     def lead(self, proposals: list[Proposal]) -> None:
         """A reign begins: finish what earlier ballots may have begun."""
         context = self._context
+        self._stuck_since_ms = None  # each reign has its time to learn what is below its floor
         # Slots up to the floor are chosen, but perhaps not known here: have them pulled. At
         # which ballot is not known, and it may be above this one, if a promise was delayed:
         # so no value held here, now or later, counts as the chosen one on this ground.
@@ -340,6 +341,18 @@ class Replication:
         waited_ms = context.now_ms - self._stuck_since_ms
         if waited_ms >= context.options.pull_after_ms or span > context.options.window_slots_max:
             self._pull(missing[0], missing[1], None)
+
+    def cannot_begin(self) -> bool:
+        """Whether this leader is stuck below its floor: it was promised by a node that knew more
+        to be chosen, and nobody who knows the values answers; that node has died, say."""
+        context = self._context
+        if self._stuck_since_ms is None or not context.proposer.leading:
+            return False
+        waited_ms = context.now_ms - self._stuck_since_ms
+        return (
+            context.learner.commit < context.proposer.floor
+            and waited_ms >= 2 * context.options.election_timeout_ms
+        )
 
     def check_behind(self) -> None:
         """Once a heartbeat: pull if a peer knows more and this node stands still."""

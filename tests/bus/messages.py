@@ -46,6 +46,8 @@ peer_messages = st.one_of(
     st.builds(m.ReadIndex, numbers),
     st.builds(m.ReadIndexReply, numbers, numbers),
     st.builds(m.TransferLeadership, ballots),
+    st.builds(m.Hello),
+    st.builds(m.Welcome, numbers),
 )
 
 _leaves = st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.text(max_size=9)

@@ -12,6 +12,7 @@ from paxosd.core.messages import Accept, Accepted, Heartbeat
 from paxosd.core.requests import ReadRequest, RefusalAnswer, WriteAnswer, WriteRequest
 from paxosd.core.types import Ballot
 from paxosd.faults import FaultPlan
+from paxosd.lives import life_number
 from paxosd.wire import decode_answer, encode_client, encode_peer
 from tests.bus.harness import (
     World,
@@ -90,13 +91,13 @@ class TestPeers:
 
     def test_a_restarted_peer_is_heard_and_its_earlier_life_is_not(self):
         with World() as world:
-            one = world.start("n1", incarnation=3)
-            two = world.start("n2", incarnation=5)
+            one = world.start("n1", incarnation=life_number(3, 9))
+            two = world.start("n2", incarnation=life_number(5, 1))
             meet(world, "n1", "n2")
-            one = world.restart("n1", incarnation=4)
+            one = world.restart("n1", incarnation=life_number(4, 2))
             meet(world, "n1", "n2")
             replay = world.raw(zmq.DEALER, world.where["n2"]["peer"])
-            replay.send(encode_peer(heartbeat(1), "dev", "n1", 3))
+            replay.send(encode_peer(heartbeat(1), "dev", "n1", life_number(3, 9)))
             until(
                 lambda: two.counters["refused.stale_incarnation"],
                 "the refusal",
@@ -106,7 +107,7 @@ class TestPeers:
             assert (line["sender_incarnation"], line["highest_seen"]) == (3, 4)
             assert "wiped or rolled back, or this is a replay" in line["detail"]
             assert one.send("n2", heartbeat(8))
-            assert next_peers(two) == [("n1", 4, heartbeat(8))]
+            assert next_peers(two) == [("n1", life_number(4, 2), heartbeat(8))]
 
     def test_a_limit_leaves_the_rest_for_the_next_call(self):
         with World() as world:
@@ -322,6 +323,51 @@ class TestFaults:
                 lambda: (two.poll(10), two.receive_peers(10)),
             )
             assert two.heard_ms_ago("n1") == 700
+
+    def received(self, two, count):
+        """The sequence numbers of the heartbeats that arrive, ``count`` of them."""
+        got = []
+        until(
+            lambda: len(got) >= count,
+            f"{count} messages",
+            lambda: (two.poll(10), got.extend(m.commit for _, _, m in two.receive_peers(1000))),
+        )
+        return got
+
+    def test_a_duplicate_comes_twice_and_its_second_perhaps_later(self):
+        clock = Clock()
+        with World() as world:
+            one, two, plan = self.world_with_plan(world, clock)
+            plan.add_args({"name": "d", "kind": "duplicate", "from": "n1"}, clock.ms)
+            one.send("n2", heartbeat(1))
+            assert self.received(two, 2) == [1, 1]
+            plan.clear(clock.ms)
+            plan.add_args({"name": "d", "kind": "duplicate", "from": "n1", "ms": 500}, clock.ms)
+            for seq in range(20):
+                one.send("n2", heartbeat(seq))
+            first = self.received(two, 20)
+            assert list(dict.fromkeys(first)) == list(range(20))
+            assert len(first) < 30, "nearly all of the copies are held back"
+            clock.ms += 500
+            assert sorted(first + self.received(two, 40 - len(first))) == sorted([*range(20)] * 2)
+            assert two.counters["fault.duplicated"] == 21
+
+    def test_reordered_messages_overtake_one_another(self):
+        clock = Clock()
+        with World() as world:
+            one, two, plan = self.world_with_plan(world, clock)
+            plan.add_args({"name": "r", "kind": "reorder", "ms": 300, "to": "n2"}, clock.ms)
+            for seq in range(30):
+                one.send("n2", heartbeat(seq))
+            until(
+                lambda: two.counters["fault.delayed"] == 30,
+                "all held back",
+                lambda: (two.poll(10), two.receive_peers(100)),
+            )
+            clock.ms += 300
+            seqs = self.received(two, 30)
+            assert sorted(seqs) == list(range(30))
+            assert seqs != sorted(seqs)
 
     def test_a_delayed_message_comes_when_it_is_due_and_in_order(self):
         clock = Clock()

@@ -50,7 +50,7 @@ class FakeDaemon:
         self.members = {name: own} | (members or {})
         self.machine = Machine()
         self.batches = {}
-        self.plan = FaultPlan(nodes=list(self.members))
+        self.plan = FaultPlan(node=name, nodes=list(self.members))
         self.publisher = EventPublisher(
             lambda topic, payload: self.events.send_multipart([topic, payload]),
             self.machine,

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import os
 import resource
+import shutil
 import signal
 import socket
 import struct
@@ -477,3 +478,36 @@ class TestIdleClient:
                     daemons.start("n1")
                     daemons.wait_leader()  # asked by other clients: this one stays idle
                     assert client.status(endpoint)["incarnation"] == before + 1
+
+
+class TestLostMemory:
+    """PITFALLS, Paxos 1: whoever forgot its promises must not vote."""
+
+    def test_a_data_directory_wiped_in_its_first_life(self, trio):
+        leader = trio.wait_leader()
+        put_some(trio)
+        victim, other = trio.followers(leader)
+        trio.kill(victim)
+        shutil.rmtree(trio.path / victim)
+        trio.kill(other)
+        trio.start(other)  # it was restarted meanwhile, and remembers all the same
+        code, words = trio.fails_to_start(victim)
+        assert code == STORAGE
+        assert f"node '{victim}' has lost its memory" in words
+        assert trio.events(victim, "node.memory_lost")
+        with trio.client(timeout_s=30.0) as client:
+            client.put(b"after", b"all")
+
+    def test_a_new_cluster_waits_for_its_last_member_once(self, tmp_path):
+        with Daemons(tmp_path) as daemons:
+            daemons.start("n1", "n2")
+            for name in ("n1", "n2"):
+                wait_for(lambda name=name: (daemons.status(name) or {}).get("unconfirmed_by")
+                         == ["n3"], what=f"{name} to wait for n3")  # fmt: skip
+            assert daemons.status("n1")["role"] == "newcomer"
+            daemons.start("n3")
+            daemons.wait_leader()
+            daemons.kill("n3")
+            daemons.kill("n1")
+            daemons.start("n1")  # from now on a majority is enough
+            daemons.wait_leader()

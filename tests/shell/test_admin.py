@@ -92,7 +92,7 @@ class TestFaults:
         assert listed["enabled"] is True
         (rule,) = listed["rules"]
         assert (rule["name"], rule["kind"], rule["left_ms"]) == ("cut", "partition", 500)
-        assert node.body("fault_rm", name="cut") == {"removed": 1}
+        assert node.body("fault_rm", name="cut") == {"removed": 1, "hits": 0}
         assert node.body("fault_list")["rules"] == []
 
     def test_the_plan_runs_on_the_clock_that_was_given(self):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from paxosd import identity
 from paxosd.datadir import DataDir, DataDirLocked, IdentityError
 from paxosd.disk import StorageError
 
@@ -92,11 +93,11 @@ class TestDataDir:
 
     def test_the_mark_of_a_log(self, path):
         with DataDir.open(path, "c", "n1") as opened:
-            assert not opened.log_created
-            opened.mark_log_created()
-            opened.mark_log_created()
+            assert not identity.log_created(opened.home)
+            identity.mark_log_created(opened.home)
+            identity.mark_log_created(opened.home)
         with DataDir.open(path, "c", "n1") as opened:
-            assert opened.log_created
+            assert identity.log_created(opened.home)
 
     @pytest.mark.skipif(os.geteuid() == 0, reason="root may do anything")
     def test_no_permission(self, path):
