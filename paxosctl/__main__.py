@@ -33,6 +33,7 @@ VERBS = {
     "hash": "cluster",
     "fault": "fault",
     "bench": "bench",
+    "sim": "sim",
 }
 """Verb → the module of paxosctl.commands that has it, under its own name."""
 

@@ -1,0 +1,106 @@
+"""sim: the deterministic simulator, for a look at the protocol (teach) and for campaigns (run)."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from paxosctl.app import Settings, global_options, negative, verb
+from paxosctl.commands.sim_run import run_verb
+from paxosctl.render import View
+
+if TYPE_CHECKING:
+    from paxosctl.teach_view import StoryView
+
+
+PROMPT = "    [Enter: go on, a: all the rest, q: quit] "
+ERASE_LINE_ABOVE = "\x1b[1A\x1b[2K"
+
+
+@click.group("sim")
+def _sim() -> None:
+    """The protocol in a simulator, from a seed: the very node code of the daemon, no cluster.
+
+    Same seed, same run, on any machine.
+    """
+
+
+sim_verb = global_options(_sim)
+
+
+@verb("teach")
+@click.argument("name", required=False)
+@click.option("--seed", type=int, default=1, show_default=True, help="Of delays and timers.")
+@click.option("--step", is_flag=True, help="On a terminal: wait for Enter before each step.")
+def teach_verb(settings: Settings, name: str | None, seed: int, step: bool) -> None:
+    """Show a scenario of the protocol step by step: who sends what, and why.
+
+    Without NAME: the list of scenarios. They are run, not told: real nodes in the simulator, and
+    each claim is checked. Exit code 1 if one does not hold.
+    """
+    from paxosd.settings import nearest  # noqa: PLC0415
+    from paxosd.sim.teach import NAMES, play  # noqa: PLC0415 -- not for --help
+
+    if name is None:
+        _list(settings, NAMES)
+        return
+    if name not in NAMES:
+        raise click.UsageError(f'there is no scenario "{name}"; {nearest(name, NAMES)}')
+    from paxosctl.teach_view import (  # noqa: PLC0415 -- not for --help
+        WIDTH,
+        StoryView,
+        story_data,
+        wants_colour,
+        wants_width,
+    )
+
+    story = play(name, seed)
+    if step and settings.output == "table" and sys.stdin.isatty() and sys.stdout.isatty():
+        _step_through(StoryView(story, width=wants_width(), colour=wants_colour()))
+    else:
+        shown = StoryView(story, width=wants_width(), colour=wants_colour())
+        plain = StoryView(story, width=WIDTH, colour=False)
+        settings.show(
+            View(
+                data=story_data(story),
+                plain=f"{plain.text()}\n".encode(),
+                text=shown.text(),
+            )
+        )
+    if story.failure:
+        negative(f"{name}, seed {seed}: {story.failure}")
+
+
+def _list(settings: Settings, names: dict[str, str]) -> None:
+    settings.show(
+        View(
+            data=[{"name": name, "about": about} for name, about in names.items()],
+            plain="".join(f"{name}\t{about}\n" for name, about in names.items()).encode(),
+            columns=("name", "about"),
+            rows=list(names.items()),
+            text="\npaxosctl sim teach NAME [--step]",
+        )
+    )
+
+
+def _step_through(view: "StoryView") -> None:
+    """Print step by step: Enter goes on, ``a`` shows all the rest, ``q`` ends."""
+    click.echo(view.head())
+    waiting = True
+    for block, is_step in view.blocks():
+        if is_step and waiting:
+            try:
+                answer = input(PROMPT).strip().lower()
+            except EOFError:
+                answer = "a"
+            if answer == "q":
+                return
+            waiting = answer != "a"
+            if view.colour:
+                click.echo(ERASE_LINE_ABOVE, nl=False)
+        click.echo(block)
+    click.echo(view.foot())
+
+
+for _each in (run_verb, teach_verb):
+    sim_verb.add_command(_each)

@@ -1,0 +1,54 @@
+"""One process's clocks: a steady one that may run fast or slow, and a wall clock that may be
+wrong and may jump."""
+
+from typing import Protocol
+
+EPOCH_MS = 1_700_000_000_000
+"""The wall clock's time at the beginning of every world."""
+
+
+class Time(Protocol):
+    """What of a world is needed."""
+
+    now_ms: float
+
+
+class SimClock:
+    """``drift_ppm``: how much faster than true time both clocks run; ``skew_ms``: how much the
+    wall clock is ahead, besides."""
+
+    __slots__ = ("_base_ms", "_rate", "_since_ms", "_world", "skew_ms")
+
+    def __init__(self, world: Time, *, base_ms: float = 0.0, skew_ms: float = 0.0) -> None:
+        """``base_ms``: what the steady clock shows now: processes don't agree on it."""
+        self._world = world
+        self._base_ms = base_ms
+        self._since_ms = world.now_ms
+        self._rate = 1.0
+        self.skew_ms = skew_ms
+
+    @property
+    def drift_ppm(self) -> float:
+        return (self._rate - 1.0) * 1e6
+
+    def drift(self, ppm: float) -> None:
+        """From now on both clocks run so much faster, without a jump now."""
+        passed_ms = (self._world.now_ms - self._since_ms) * self._rate
+        self._base_ms += passed_ms
+        self.skew_ms += passed_ms - (self._world.now_ms - self._since_ms)
+        self._since_ms = self._world.now_ms
+        self._rate = 1.0 + ppm / 1e6
+
+    def monotonic_ms(self) -> float:
+        """The steady clock."""
+        return self._base_ms + (self._world.now_ms - self._since_ms) * self._rate
+
+    def wall_ms(self) -> int:
+        """The wall clock, in whole ms since 1970."""
+        now_ms = self._world.now_ms
+        drifted_ms = (now_ms - self._since_ms) * (self._rate - 1.0)
+        return int(EPOCH_MS + now_ms + drifted_ms + self.skew_ms)
+
+    def until_ms(self, due_ms: float) -> float:
+        """How much true time is left until the steady clock shows ``due_ms``."""
+        return (due_ms - self.monotonic_ms()) / self._rate

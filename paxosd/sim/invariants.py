@@ -1,0 +1,253 @@
+"""What must never happen, watched all the time and on all nodes at once.
+
+    one-value        one slot has one chosen value, on every node and for ever
+    one-proposal     under one ballot a slot is proposed with one value, and once a majority has
+                     voted for a value, no other is proposed at a higher ballot
+    quorum           who leads was promised its ballot by a majority; what is applied was voted
+                     for by one, under one ballot
+    promise          a node's promised ballot never goes down, also across restarts; it never
+                     accepts a lower one
+    memory           after a restart a node still has every promise and every vote that it told of
+    proposed         every applied value is a NOOP, or holds what clients have sent and no more
+    order            each life of a node applies slots 1, 2, 3 … without gaps or repeats
+    equal-states     after the same slot all nodes have the same state (chain, revision)
+    log              a node's log gives back for a slot what the node applied
+
+A breach raises :class:`Violation`. The watchers are subclasses of the product's own classes that
+change nothing: :class:`WatchedMachine`, :class:`WatchedNode`.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from paxosd.core.commands import Batch, Result
+from paxosd.core.effects import AcceptRecord, PromiseRecord, Ready
+from paxosd.core.machine import Machine
+from paxosd.core.messages import Nack, Prepare, Promise, Votes
+from paxosd.core.node import Node
+from paxosd.core.types import NOOP, NULL_BALLOT, Ballot, NodeId, Slot
+from paxosd.sim.ballot_box import BallotBox
+from paxosd.wire import unpack
+
+if TYPE_CHECKING:
+    from paxosd.wal import Recovered
+
+_TELL_A_PROMISE = frozenset({Promise, Prepare, Nack})
+"""Messages that leave only once the sender's promise is durable."""
+
+
+class Violation(Exception):  # noqa: N818 - it is the name of what is found, not of a mistake
+    """A rule was broken. ``kind`` names the rule, ``text`` says what was seen."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(f"{kind}: {text}")
+        self.kind = kind
+        self.text = text
+
+
+class _Told:
+    """What one node has let others know of its memory: it must never go back behind that."""
+
+    __slots__ = ("promised", "votes")
+
+    def __init__(self) -> None:
+        self.promised = NULL_BALLOT
+        self.votes: dict[Slot, Ballot] = {}
+
+    def vote(self, ballot: Ballot, first: Slot, last: Slot) -> None:
+        """It told of votes for these slots."""
+        for slot in range(first, last + 1):
+            if ballot > self.votes.get(slot, NULL_BALLOT):
+                self.votes[slot] = ballot
+
+
+class Invariants:
+    """The checks of one run. ``chosen``: slot → value as the nodes have it; ``proposed``: every
+    entry ever sent; ``box``: what is promised and voted for in truth."""
+
+    def __init__(self, names: Sequence[NodeId] = ()) -> None:
+        self.box = BallotBox(names)
+        self.chosen: dict[Slot, bytes] = {}
+        self.proposed: set[bytes] = set()
+        """As encoded. Asked for membership only: its order is that of hashes."""
+        self.leaders: dict[Ballot, NodeId] = {}
+        """Every reign that began, in order."""
+        self._states: dict[Slot, tuple[int, int]] = {}
+        self._told: dict[NodeId, _Told] = {}
+
+    # -- a node's life
+
+    def recovered(self, name: NodeId, recovered: "Recovered") -> None:
+        """A node has read its log."""
+        for slot, (ballot, value) in recovered.accepted.items():
+            # Durable, though perhaps it could not be told before: from now on it counts.
+            self._raise("one-proposal", self.box.propose(slot, ballot, value))
+            self._raise("one-value", self.box.vote(name, ballot, slot))
+        told = self._told.get(name)
+        if told is None:
+            return
+        if recovered.promised < told.promised:
+            raise Violation(
+                "promise",
+                f"{name} promised {tuple(told.promised)}, but after a restart knows only of "
+                f"{tuple(recovered.promised)}",
+            )
+        for slot, ballot in told.votes.items():
+            if slot <= recovered.commit:
+                continue
+            held = recovered.accepted.get(slot)
+            if held is None or held[0] < ballot:
+                raise Violation(
+                    "memory",
+                    f"{name} voted for {tuple(ballot)} in slot {slot}, but after a restart its "
+                    f"log has {tuple(held[0]) if held is not None else 'nothing'} there",
+                )
+        told.votes = {slot: b for slot, b in told.votes.items() if slot > recovered.commit}
+
+    def forgive(self, name: NodeId) -> None:
+        """The node's disk was replaced on purpose: what it told is not held against it."""
+        self._told.pop(name, None)
+
+    # -- what a node does
+
+    def on_ready(self, name: NodeId, node: Node, ready: Ready) -> None:
+        """One batch of effects, before it is performed."""
+        told = self._told.get(name)
+        if told is None:
+            told = self._told[name] = _Told()
+        for record in ready.persist:
+            kind = type(record)
+            if kind is AcceptRecord:
+                slot, ballot, value = record  # type: ignore[misc]  # by its type
+                if ballot < told.promised:
+                    raise Violation(
+                        "promise",
+                        f"{name} accepts {tuple(ballot)} in slot {slot}, though it promised "
+                        f"{tuple(told.promised)}",
+                    )
+                self._raise("one-proposal", self.box.propose(slot, ballot, value))
+            elif kind is PromiseRecord and record.ballot < told.promised:  # type: ignore[union-attr]  # by its type
+                raise Violation("promise", f"{name} promises {record} after {tuple(told.promised)}")
+        promised = node.promised
+        if promised < told.promised:
+            raise Violation(
+                "promise", f"{name} went from {tuple(told.promised)} down to {tuple(promised)}"
+            )
+        for _, message in ready.sends:
+            if type(message) in _TELL_A_PROMISE:
+                ballot = message.promised if type(message) is Nack else message.ballot  # type: ignore[union-attr]  # by its type
+                if ballot > promised:
+                    raise Violation("promise", f"{name} tells of {ballot}, promised {promised}")
+                told.promised = max(told.promised, ballot)
+                if type(message) is not Nack:
+                    self.box.promise(name, ballot)
+            elif type(message) is Votes:
+                for ballot, first, last in message.votes:
+                    self._voted(name, told, ballot, first, last)
+        for ballot, ranges, _ in ready.publishes:
+            told.promised = max(told.promised, ballot)
+            for first, last in ranges:
+                self._voted(name, told, ballot, first, last)
+        for slot, _, value, _ in ready.applied:
+            self.on_chosen(name, slot, value)
+
+    def _voted(self, name: NodeId, told: _Told, ballot: Ballot, first: Slot, last: Slot) -> None:
+        told.vote(ballot, first, last)
+        for slot in range(first, last + 1):
+            wrong = self.box.vote(name, ballot, slot)
+            if wrong:
+                raise Violation("one-value", wrong)
+
+    def _raise(self, kind: str, wrong: str) -> None:
+        if wrong:
+            raise Violation(kind, wrong)
+
+    def on_chosen(self, name: NodeId, slot: Slot, value: bytes) -> None:
+        """A node takes this value for the chosen one."""
+        known = self.chosen.get(slot)
+        if known is None:
+            if not self.box.has_chosen(slot, value):
+                raise Violation(
+                    "quorum", f"{name} applies a value to slot {slot} that no majority voted for"
+                )
+            self.chosen[slot] = value
+            self._check_proposed(slot, value)
+        elif known != value:
+            raise Violation("one-value", f"{name} has another value for slot {slot} than others")
+
+    def _check_proposed(self, slot: Slot, value: bytes) -> None:
+        if value == NOOP:
+            return
+        _, blobs = unpack(value, text_bytes_max=0)
+        for blob in blobs:
+            if blob not in self.proposed:
+                raise Violation("proposed", f"slot {slot} holds an entry that no client sent")
+
+    def on_applied(self, name: NodeId, slot: Slot, before: Slot, machine: Machine) -> None:
+        """A node has applied a slot, ``before`` was the last one."""
+        if slot != before + 1:
+            raise Violation("order", f"{name} applied slot {slot} after slot {before}")
+        state = (machine.chain, machine.store.revision)
+        if self._states.setdefault(slot, state) != state:
+            raise Violation(
+                "equal-states",
+                f"after slot {slot} {name} has chain {state[0]:08x} at revision {state[1]}, "
+                f"another node {self._states[slot][0]:08x} at {self._states[slot][1]}",
+            )
+
+    def check_log(self, name: NodeId, slot: Slot, value: bytes) -> None:
+        """What a node's log gives back for a slot that it applied."""
+        if self.chosen.get(slot) != value:
+            raise Violation("log", f"the log of {name} has another value for slot {slot}")
+
+    def on_leader(self, name: NodeId, ballot: Ballot) -> None:
+        """A reign begins: one ballot has one leader."""
+        if self.leaders.setdefault(ballot, name) != name:
+            raise Violation("one-leader", f"{name} leads with {tuple(ballot)} of another node")
+        self.box.promise(name, ballot)  # its own, which it tells nobody if it is alone
+        if not self.box.is_won(ballot):
+            raise Violation(
+                "quorum", f"{name} leads with {tuple(ballot)}, which no majority promised"
+            )
+
+
+class WatchedMachine(Machine):
+    """A state machine whose every step is checked."""
+
+    __slots__ = ("_invariants", "_name")
+
+    def __init__(self, invariants: Invariants, name: NodeId) -> None:
+        super().__init__()
+        self._invariants = invariants
+        self._name = name
+
+    def apply(self, slot: Slot, batch: Batch | None) -> list[list[Result]]:
+        before = self.applied
+        results = super().apply(slot, batch)
+        self._invariants.on_applied(self._name, slot, before, self)
+        return results
+
+
+class WatchedNode(Node):
+    """A node whose every effect is checked. ``fresh``: slots applied since this was emptied."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.invariants: Invariants | None = None
+        self.name: NodeId = ""
+        self.fresh: list[Slot] = []
+        self._led = False
+
+    def ready(self) -> Ready:
+        self.want_applied = True
+        ready = super().ready()
+        invariants = self.invariants
+        if invariants is not None:
+            invariants.on_ready(self.name, self, ready)
+            if ready.applied:
+                self.fresh += [applied.slot for applied in ready.applied]
+            if self.leading is not self._led:
+                self._led = self.leading
+                if self._led:
+                    invariants.on_leader(self.name, self._context.proposer.ballot)
+        return ready

@@ -1,0 +1,1 @@
+"""The guided scenarios of ``paxosctl sim teach``: one module each."""

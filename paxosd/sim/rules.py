@@ -1,0 +1,150 @@
+"""Why a node does what it does: the rule and where it is written."""
+
+SOURCES = {
+    "PMS": "Lamport, “Paxos Made Simple” (2001)",
+    "Ongaro 2014": "“Consensus: Bridging Theory and Practice”",
+    "BHG": "Bernstein, Hadzilacos, Goodman, “Concurrency Control and Recovery in Database "
+    "Systems” (1987)",
+    "Gray, Lamport 2006": "“Consensus on Transaction Commit”",
+    "Mohan 1986": "Mohan, Lindsay, Obermarck, “Transaction Management in the R* Distributed "
+    "Database Management System”",
+}
+"""What the abbreviations of the rules stand for."""
+
+RULES = {
+    "request": (
+        "Clients send writes to the leader. The request carries session and number, so that a "
+        "repeat of it is applied once.",
+        "PMS 3",
+    ),
+    "read": (
+        "The leader must first hear from a majority that it still leads.",
+        "Ongaro 2014, 6.4",
+    ),
+    "prevote": (
+        "A question that changes nobody's memory: a node that was away, or that one bad link "
+        "cuts off, deposes nobody.",
+        "Ongaro 2014, 9.6",
+    ),
+    "prevote-no": (
+        "Who hears a leader, or has promised more, sends the candidate away.",
+        "Ongaro 2014, 9.6",
+    ),
+    "prepare": (
+        "Before a proposer proposes it must learn what may have been chosen already. One prepare "
+        "covers all slots at once.",
+        "PMS 2.2, phase 1(a); 3",
+    ),
+    "own-promise": (
+        "It asks others only now: no restart can ever use this ballot again.",
+        "PMS 2.5",
+    ),
+    "promise": (
+        "An acceptor promises any ballot above those it promised before, and it remembers: the "
+        "promise is on disk before it is spoken.",
+        "PMS 2.2, phase 1(b); 2.5",
+    ),
+    "promise-again": (
+        "A promise of the same ballot may be repeated: it binds no more than before.",
+        "PMS 2.2",
+    ),
+    "nack": (
+        "P1a: an acceptor accepts a proposal only if it has promised nothing higher. It says so, "
+        "and the proposer need not guess.",
+        "PMS 2.2, P1a",
+    ),
+    "leads": (
+        "Any two majorities share a node, and that node does not forget: nothing was chosen under "
+        "an earlier ballot that these promises do not report, and nothing will be.",
+        "PMS 2.2, P2c",
+    ),
+    "free": (
+        "No promise reported anything for this slot: the leader may propose what it likes. From "
+        "here on a write needs phase 2 alone.",
+        "PMS 2.2, phase 2(a); 3",
+    ),
+    "adopt": (
+        "P2c: of what the promises report for a slot, the value of the highest ballot must be "
+        "proposed and no other: it may have been chosen.",
+        "PMS 2.2, P2c",
+    ),
+    "noop": (
+        "A hole in the log, of which nobody reported anything, is filled with a command that "
+        "does nothing, so that later slots can be applied.",
+        "PMS 3",
+    ),
+    "accepted": (
+        "The vote is published to all, and each learner counts for itself. It was on disk first: "
+        "what has been said must not be forgotten.",
+        "PMS 2.2, phase 2(b); 2.3; 2.5",
+    ),
+    "chosen": (
+        "That is a fact from this moment on, whether anybody knows it or not.",
+        "PMS 2.2; 2.3",
+    ),
+    "conflict": (
+        "What was chosen must stay chosen (P2). Two majorities did share a node, but that node "
+        "had forgotten.",
+        "PMS 2.2, P2; 2.5",
+    ),
+    "learn": (
+        "A value is chosen once a majority accepted it under one ballot. Slots are applied in "
+        "order, without gaps.",
+        "PMS 2.3; 3",
+    ),
+    "catch-up": (
+        "A learner that missed something may ask any other for what was chosen.",
+        "PMS 2.3",
+    ),
+    "stable": (
+        "What an acceptor must remember is in stable storage: promises, accepted proposals.",
+        "PMS 2.5",
+    ),
+    "hello": (
+        "A node without a memory cannot tell whether it is new or was wiped. The others can: "
+        "each has written down, before it listened, which life of each node it hears.",
+        "paxosd: core/arrival.py",
+    ),
+    "stale": (
+        "Each start of a node has a higher number than the one before, and lots of its own. "
+        "Another life that is not later is a replay of old messages, or the node lost its memory.",
+        "paxosd: bus.stale_incarnation",
+    ),
+    "2pc-begin": (
+        "Whoever gets the request coordinates the transaction.",
+        "BHG 7.4",
+    ),
+    "2pc-ask": (
+        "Phase 1. Every participant must say yes: one that is missing or says no means abort.",
+        "BHG 7.4",
+    ),
+    "2pc-yes": (
+        "From here on it is uncertain: it has given away the right to abort, may not commit, and "
+        "must keep its locks until it is told.",
+        "BHG 7.4",
+    ),
+    "2pc-no": (
+        "Until it has voted, and by voting no, a participant may abort on its own.",
+        "BHG 7.4",
+    ),
+    "2pc-decided": (
+        "One record on one disk decides. That is what Paxos does not rely on: there, any "
+        "majority of disks decides.",
+        "Gray, Lamport 2006, 3.3 and 5",
+    ),
+    "2pc-decide": (
+        "Phase 2. On an abort nothing is written: what the coordinator's log does not know was "
+        "aborted (presumed abort).",
+        "BHG 7.4; Mohan 1986",
+    ),
+    "2pc-inquire": (
+        "It asks the coordinator, and its fellow participants as well: one that knows can tell, "
+        "one that has not voted can abort.",
+        "BHG 7.4, cooperative termination",
+    ),
+    "2pc-uncertain": (
+        "All who are alive are uncertain. The coordinator alone may know: they block.",
+        "BHG 7.4; Gray, Lamport 2006, 3.3",
+    ),
+}
+"""Rule → (why, source)."""

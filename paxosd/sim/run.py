@@ -1,0 +1,317 @@
+"""One simulated run from one seed: trouble, then peace, then the books are checked.
+
+    run_seed(7, RunOptions())  →  RunReport(ok=True, operations=…, …)
+
+    safety phase    clients work while the nemesis follows its schedule
+    heal            every fault ends; who was down comes back
+    liveness phase  every operation ends, a new one succeeds on each client, all nodes catch up,
+                    the leader stays
+    final checks    linearizable, exactly once, nothing acknowledged is lost
+
+The same seed and options give the same run. A schedule that is handed in takes the place of the
+drawn one and changes no other draw; that is what shrinking relies on.
+"""
+
+import gc
+import hashlib
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from paxosd.core.commands import KeyValue
+from paxosd.core.requests import RANGE
+from paxosd.disk import CorruptionError
+from paxosd.sim.cluster import SimCluster, node_names
+from paxosd.sim.director import Director
+from paxosd.sim.exactly_once import FinalRow, check_exactly_once
+from paxosd.sim.history import History
+from paxosd.sim.invariants import Violation
+from paxosd.sim.linearizability import check_linearizable
+from paxosd.sim.nemesis import draw_schedule
+from paxosd.sim.process import SimProcess
+from paxosd.sim.schedule import Schedule
+from paxosd.sim.shape import draw_cluster, make_clients
+from paxosd.sim.trace import TAIL_LINES, Trace
+from paxosd.sim.verdict import NOT_CHECKED, VIOLATION, Verdict
+from paxosd.sim.world import World
+
+START_MS = 300.0
+"""When the clients begin: the nodes have come up, and perhaps elected."""
+IDLE_LIMIT_MS = 60_000.0
+"""Each operation has its deadline, an outcome query after it another: all end within this."""
+PROBE_LIMIT_MS = 20_000.0
+PROBE_TIMEOUT_MS = 15_000
+"""However short the clients' patience: an election may still be due when all is healed."""
+CATCH_UP_LIMIT_MS = 30_000.0
+CALM_MS = 3_000.0
+CALM_TRIES = 4
+REIGNS_AFTER_HEAL_MAX = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What a run is made of; times are virtual.
+
+    ``faults``: the kinds that the nemesis may draw from (``nemesis.KINDS``); None: all of them,
+    empty: none. ``operations``: about how many the clients do in ``duration_ms``.
+    """
+
+    nodes: int = 3
+    duration_ms: int = 60_000
+    faults: frozenset[str] | None = None
+    clients: int = 4
+    operations: int = 1000
+    keys: int = 8
+
+
+@dataclass(slots=True, kw_only=True)
+class RunReport:
+    """How a run ended.
+
+    ``violation``: "" if there was none, else "kind: what was seen". ``checked``: "ok", or
+    "not checked" if the history was too hard to decide within bounds. ``operations`` were begun,
+    ``acknowledged`` of them ended well, of ``unknown`` nobody can say. ``faults``: kind → how
+    often it struck. ``simulated_ms`` and ``wall_s``: how long it took there and here.
+    ``tail``: the last lines of the trace (empty if ok and no trace was asked for). ``digest``:
+    of the whole trace if one was kept, else of the history and the final states.
+    """
+
+    seed: int
+    ok: bool
+    violation: str = ""
+    checked: str = "ok"
+    operations: int = 0
+    acknowledged: int = 0
+    unknown: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
+    leader_changes: int = 0
+    simulated_ms: float = 0.0
+    wall_s: float = 0.0
+    schedule: Schedule = field(default_factory=Schedule)
+    tail: list[str] = field(default_factory=list)
+    digest: str = ""
+
+
+def run_seed(
+    seed: int,
+    options: RunOptions | None = None,
+    *,
+    schedule: Schedule | None = None,
+    trace: Trace | None = None,
+) -> RunReport:
+    """Run one seed to its end and report. Raises nothing for what goes wrong in the run.
+
+    A run that breaks a rule is run once more for its last lines, unless a trace is given."""
+    options = options or RunOptions()
+    report = _Run(seed, options, schedule, trace).report()
+    if report.violation and trace is None:
+        again = _Run(seed, options, report.schedule, Trace("tail")).report()
+        report.tail = again.tail
+    return report
+
+
+class _Run:
+    """One run under way."""
+
+    def __init__(
+        self, seed: int, options: RunOptions, schedule: Schedule | None, trace: Trace | None
+    ) -> None:
+        self._began_s = time.perf_counter()
+        self._seed = seed
+        self._options = options
+        self._trace = trace
+        world = self.world = World(seed)
+        names = node_names(options.nodes)
+        if schedule is None:
+            nemesis = world.derive("nemesis")
+            schedule = draw_schedule(nemesis, names, options.duration_ms, options.faults)
+        self._schedule = schedule
+        self.cluster = SimCluster(world, names, draw_cluster(world.derive("shape")), trace)
+        self.history = History(lambda: int(world.now_ms * 1000))
+        self.clients = make_clients(
+            self.cluster,
+            self.history,
+            count=options.clients,
+            operations=options.operations,
+            keys=options.keys,
+            duration_ms=options.duration_ms,
+        )
+        self._director = Director(self.cluster)
+        self._checked = "ok"
+
+    def report(self) -> RunReport:
+        """Carry it out, and say how it ended."""
+        violation = ""
+        collecting = gc.isenabled()
+        gc.disable()  # almost nothing here is cyclic, and a run's end frees it as a whole
+        try:
+            self._carry_out()
+        except Violation as breach:
+            violation = str(breach)
+        except Exception as error:  # noqa: BLE001 - whatever the product raises is a finding
+            violation = f"exception: {type(error).__name__}: {error} at {_place(error)}"
+        finally:
+            if collecting:
+                gc.enable()
+        if violation:
+            self.cluster.note("violation", text=violation)
+        trace = self._trace
+        counts = self.history.counts()
+        return RunReport(
+            seed=self._seed,
+            ok=not violation,
+            violation=violation,
+            checked=self._checked,
+            operations=len(self.history),
+            acknowledged=counts["ok"],
+            unknown=counts["unknown"],
+            faults=self._faults(),
+            leader_changes=max(0, len(self.cluster.invariants.leaders) - 1),
+            simulated_ms=self.world.now_ms,
+            wall_s=time.perf_counter() - self._began_s,
+            schedule=self._schedule,
+            tail=trace.lines()[-TAIL_LINES:] if trace is not None else [],
+            digest=trace.digest() if trace is not None else self._digest(),
+        )
+
+    def _carry_out(self) -> None:
+        world, cluster, options = self.world, self.cluster, self._options
+        cluster.note("run.begins", seed=self._seed)
+        cluster.start()
+        self._director.follow(self._schedule)
+        for client in self.clients:
+            world.at(START_MS, client.start)
+        world.run_until(options.duration_ms)
+        self._heal()
+        self._check_liveness()
+        self._check_end()
+        if not cluster.invariants.chosen:
+            raise Violation("nothing-chosen", "no value was chosen in the whole run")
+
+    # -- liveness
+
+    def _heal(self) -> None:
+        self.cluster.note("run.heals")
+        for client in self.clients:
+            client.stop()
+        self._director.heal()
+        self._reigns = len(self.cluster.invariants.leaders)
+
+    def _check_liveness(self) -> None:
+        cluster = self.cluster
+        for process in cluster.processes.values():
+            if not process.up and not process.damaged:
+                raise Violation("stays-down", f"{process.name} does not start: {process.failure}")
+        probes = [client.probe(PROBE_TIMEOUT_MS) for client in self.clients]
+        self._wait("a write begun after the heal has not ended", PROBE_LIMIT_MS,
+                   lambda: all(probe.returned >= 0 for probe in probes))  # fmt: skip
+        for probe in probes:
+            if not probe.acknowledged:
+                raise Violation("liveness", f"a write after the heal did not succeed: {probe}")
+        self._wait("operations have not ended", IDLE_LIMIT_MS,
+                   lambda: all(client.idle for client in self.clients))  # fmt: skip
+        for client in self.clients:
+            client.read_all()
+        cluster.world.run_until(cluster.world.now_ms + 50.0)
+        self._wait("reads have not ended", PROBE_LIMIT_MS,
+                   lambda: all(client.idle for client in self.clients))  # fmt: skip
+        self._wait("the nodes do not catch up", CATCH_UP_LIMIT_MS, self._all_equal)
+        self._check_calm()
+
+    def _check_calm(self) -> None:
+        """A leader stays. Messages from before the heal may be late still, and cost one its
+        reign, but not one after the other."""
+        world, leaders = self.cluster.world, self.cluster.invariants.leaders
+        for _ in range(CALM_TRIES):
+            before = len(leaders)
+            world.run_until(world.now_ms + CALM_MS)
+            if len(leaders) == before:
+                break
+        else:
+            raise Violation("liveness", "leaders still change long after all was healed")
+        reigns = len(leaders) - self._reigns
+        if reigns > REIGNS_AFTER_HEAL_MAX:
+            raise Violation("liveness", f"{reigns} leaders after the heal")
+        self._wait("the nodes do not catch up", CATCH_UP_LIMIT_MS, self._all_equal)
+
+    def _wait(self, what: str, limit_ms: float, condition: Callable[[], bool]) -> None:
+        if not self.cluster.run_until(condition, limit_ms):
+            roles = ", ".join(
+                f"{p.name} {p.node.role if p.up else 'down'}"
+                for p in self.cluster.processes.values()
+            )
+            raise Violation("liveness", f"{what} {limit_ms / 1000:g} s after the heal ({roles})")
+
+    def _all_equal(self) -> bool:
+        cluster = self.cluster
+        return cluster.agreed_leader() != "" and len(set(cluster.applied())) == 1
+
+    # -- the books
+
+    def _check_end(self) -> None:
+        invariants = self.cluster.invariants
+        processes = self.cluster.up()
+        for process in processes:
+            wal = process.replica.wal
+            for slot in range(1, process.node.applied + 1):
+                try:
+                    value = wal.read(slot)[1]
+                except CorruptionError:
+                    if process.damaged:
+                        break  # found where it was put
+                    raise
+                invariants.check_log(process.name, slot, value)
+        stores = {process.name: _rows(process) for process in processes}
+        first = processes[0].name
+        for name, rows in stores.items():
+            if rows != stores[first]:
+                raise Violation("equal-states", f"{name} and {first} hold different data")
+        lasting = {row.key: row for row in stores[first]}
+        final = {
+            key: FinalRow(*lasting[key][1:]) if key in lasting else None
+            for key in sorted({*lasting, *self.clients[0].options.keys})
+        }
+        self._judge(check_exactly_once(self.history, final))
+        self._judge(check_linearizable(self.history, alone=True))
+
+    def _judge(self, verdict: Verdict) -> None:
+        if verdict.status == VIOLATION:
+            raise Violation("history", verdict.explanation)
+        if verdict.status == NOT_CHECKED:
+            self._checked = "not checked"
+
+    def _faults(self) -> dict[str, int]:
+        found = dict(self._director.counts)
+        sources = [self.cluster.network.counters]
+        for process in self.cluster.processes.values():
+            process.collect_hits()
+            sources.append(process.faults)
+        for source in sources:
+            for kind, count in source.items():
+                found[kind] = found.get(kind, 0) + count
+        return dict(sorted(found.items()))
+
+    def _digest(self) -> str:
+        """Of what the clients saw and what the nodes have become."""
+        digest = hashlib.sha256()
+        for op in self.history:
+            told = (op.kind, op.key, op.value, op.invoked, op.returned, op.outcome, op.result)
+            digest.update(repr(told).encode())
+        chains = [(p.name, p.machine.applied, p.machine.chain) for p in self.cluster.up()]
+        digest.update(repr((chains, self.world.events, self.world.now_ms)).encode())
+        return digest.hexdigest()
+
+
+def _rows(process: SimProcess) -> list[KeyValue]:
+    page = process.machine.query([[RANGE, b"", b"", 0, False, False]], 1 << 30)[0]
+    rows: list[KeyValue] = page.rows
+    return rows
+
+
+def _place(error: Exception) -> str:
+    """Where in the product it was raised: file, line, function."""
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1]
+    return f"{Path(last.filename).name}:{last.lineno} {last.name}"

@@ -1,0 +1,103 @@
+"""What a run is like besides its faults, drawn from the seed: bounds, disks, network, clients."""
+
+import random
+from typing import Any
+
+from paxosd.core.types import NodeId
+from paxosd.sim.clients import BALANCED, Mix, SimClient, WorkOptions
+from paxosd.sim.cluster import ClusterOptions, SimCluster
+from paxosd.sim.history import History
+from paxosd.sim.network import NetworkOptions
+from paxosd.sim.process import ProcessOptions
+
+TIGHT: dict[str, Any] = {
+    "promise_bytes_max": 200,
+    "accept_ahead_slots_max": 8,
+    "catch_up_slots_max": 3,
+    "window_slots_max": 6,
+    "eager_slots_max": 6,
+    "batch_commands_max": 1,
+    "queue_commands_max": 2,
+}
+"""Bounds so small that every run meets them: paged promises, laggards, busy answers."""
+
+EAGER: dict[str, Any] = {
+    "election_timeout_ms": 250,
+    "heartbeat_ms": 40,
+    "retransmit_ms": 60,
+    "eager_slots_max": 16,
+}
+"""Little patience and a deep pipeline."""
+
+HASTY: dict[str, Any] = {
+    "election_timeout_ms": 120,
+    "heartbeat_ms": 30,
+    "retransmit_ms": 50,
+    "pull_after_ms": 10,
+}
+"""So little patience that on a slow network leaders change all the time."""
+
+MIXES: tuple[Mix, ...] = (
+    BALANCED,
+    {"put": 1, "get": 2},
+    {"put": 2, "get": 2, "cas": 6, "cas_revision": 3, "delete": 1},
+    {"put": 4, "get": 3, "delete": 3, "range": 2, "delete_range": 1},
+)
+
+
+def draw_cluster(rng: random.Random) -> ClusterOptions:
+    """Bounds, disks and network."""
+    node = rng.choice(({}, {}, TIGHT, EAGER, TIGHT | EAGER, HASTY, TIGHT | HASTY))
+    network = NetworkOptions(
+        delay_ms=rng.choice(((0.1, 0.6), (0.1, 0.6), (0.2, 4.0), (1.0, 30.0))),
+        wire=rng.random() < 0.08,
+    )
+    process = ProcessOptions(
+        node=node,
+        segment_bytes=rng.choice((4096, 16 << 10, 64 << 10, 64 << 10)),
+        turn_ms=rng.choice((0.05, 0.15, 1.0)),
+        sync_ms=rng.choice(((0.2, 1.0), (0.3, 3.0), (2.0, 15.0), (10.0, 80.0))),
+        drift_ppm=rng.choice((0.0, 0.0, 200.0, 50_000.0, 300_000.0)),
+    )
+    return ClusterOptions(network=network, process=process)
+
+
+def make_clients(
+    cluster: SimCluster,
+    history: History,
+    *,
+    count: int,
+    operations: int,
+    keys: int,
+    duration_ms: float,
+) -> list[SimClient]:
+    """The clients of a run, with the work divided among them."""
+    rng = cluster.world.derive("clients")
+    mix = rng.choice(MIXES)
+    names: list[NodeId] = cluster.names
+    each, rest = divmod(operations, count)
+    clients = []
+    for number in range(count):
+        options = WorkOptions(
+            operations=max(1, each + (number < rest)),
+            duration_ms=duration_ms * 0.9,
+            keys=tuple(b"k%d" % place for place in range(keys)),
+            mix=mix,
+            timeout_ms=rng.choice((1500, 5000, 10_000)),
+            attempt_timeout_ms=rng.choice((300, 1000)),
+            burst_mean=rng.choice((1.0, 4.0, 10.0, 30.0)),
+            open_loop=rng.random() < 0.4,
+        )
+        name = f"c{number + 1}"
+        clients.append(
+            SimClient(
+                cluster.world,
+                cluster.network,
+                name,
+                names,
+                history,
+                options,
+                sent=cluster.invariants.proposed.add,
+            )
+        )
+    return clients

@@ -1,0 +1,87 @@
+"""What a stage is made of: a client's messages, scripted lots, a member and its disks."""
+
+import random
+from typing import Any, NamedTuple
+
+from paxosd.core.commands import Entry
+from paxosd.core.effects import Record, Refusal, WriteReply
+from paxosd.core.node import Node
+from paxosd.core.types import NodeId
+from paxosd.lives import PeerLives
+from paxosd.recovery import Memory
+from paxosd.sim.disk import SimDisk
+from paxosd.wal import SyncJob
+
+
+class Write(NamedTuple):
+    """A client's request to a node."""
+
+    token: int
+    entry: Entry
+
+
+class Read(NamedTuple):
+    """A client's linearizable read of one key."""
+
+    token: int
+    key: bytes
+
+
+class Answer(NamedTuple):
+    """A node's reply to a client: the outcome of a write, the value read, or a refusal."""
+
+    token: int
+    request: Write | Read
+    reply: WriteReply | Refusal | bytes | None
+
+
+class Lots(random.Random):
+    """Injected randomness of one node, all of it drawn from one part of each interval: so that
+    a script may say whose timer runs out first. What the node draws, and when, is its own."""
+
+    def __init__(self, seed: str, part: int, parts: int) -> None:
+        super().__init__(seed)
+        self._low = part / parts
+        self._width = 0.4 / parts
+
+    def uniform(self, a: float, b: float) -> float:
+        """Between a and b, within this node's part."""
+        return a + (b - a) * (self._low + self._width * self.random())
+
+
+class Silence:
+    """A log that nobody reads: the narrator tells what happened."""
+
+    def debug(self, event: str, **fields: Any) -> None: ...
+    def info(self, event: str, **fields: Any) -> None: ...
+    def warning(self, event: str, **fields: Any) -> None: ...
+    def error(self, event: str, **fields: Any) -> None: ...
+
+
+class Actor:
+    """One member: its disks, and its node while it is up."""
+
+    __slots__ = ("disk", "durable", "group", "home", "incarnation", "job", "lives", "memory",
+                 "naive", "name", "node", "pending", "turn_at")  # fmt: skip
+
+    def __init__(self, name: NodeId, rng: random.Random) -> None:
+        self.name = name
+        self.home = SimDisk(rng)
+        """The data directory: identity, count of starts, the mark of a log."""
+        self.disk = SimDisk(rng)
+        """The log's directory in it."""
+        self.incarnation = 0
+        self.lives: PeerLives
+        """Which life of each peer it has heard, in this start or before."""
+        self.naive = False
+        """Whether it is believed whatever it says of itself."""
+        self.durable: list[Record] = []
+        """What its log holds: for the observer."""
+        self.pending: list[tuple[int, list[Record]]] = []
+        self.group: list[tuple[int, list[Record]]] = []
+        """On its way to the disk, and …"""
+        self.job: SyncJob | None = None
+        """… how."""
+        self.memory: Memory
+        self.node: Node | None = None
+        self.turn_at: float | None = None

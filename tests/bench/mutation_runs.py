@@ -1,0 +1,250 @@
+"""The kinds of runs that press on safeguards: random trouble, and a few directed scenarios.
+
+A directed scenario holds one fault for most of the run, and asks for more than the checkers do:
+that writes go on meanwhile, or that the leader stays. The unmutated code passes all of them.
+"""
+
+import random
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import FrameType
+
+from paxosd.sim.run import RunOptions, RunReport, run_seed
+from paxosd.sim.schedule import LEADER, Directive, Schedule
+
+RUN_WALL_S_MAX = 60.0
+"""A run that takes so long hangs: the mutation made it go on for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """``schedule``: seed → what the nemesis does; None: the seed draws it. ``expect``: what a
+    run must show besides; "" if it does."""
+
+    name: str
+    options: RunOptions
+    schedule: Callable[[random.Random], Schedule] | None = None
+    expect: Callable[[RunReport], str] = lambda report: ""
+
+    def run(self, seed: int) -> RunReport:
+        """One run; an exception and a hang are reported as violations as well."""
+        schedule = None
+        if self.schedule is not None:
+            schedule = self.schedule(random.Random(f"{self.name}/{seed}"))
+        try:
+            with _wall_limit(RUN_WALL_S_MAX):
+                report = run_seed(seed, self.options, schedule=schedule)
+        except TimeoutError as hang:
+            return RunReport(seed=seed, ok=False, violation=f"hang: {hang}")
+        unmet = self.expect(report) if report.ok else ""
+        return replace(report, ok=False, violation=unmet) if unmet else report
+
+
+@contextmanager
+def _wall_limit(limit_s: float) -> Iterator[None]:
+    def late(_: int, __: FrameType | None) -> None:
+        raise TimeoutError(f"the run took more than {limit_s:g} s of wall time")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+# -- directed scenarios
+
+NAMES = ("n1", "n2", "n3")
+_LONG = RunOptions(nodes=3, duration_ms=20_000, faults=frozenset(), clients=4, operations=400)
+_BUSY = RunOptions(
+    nodes=3, duration_ms=12_000, faults=frozenset(), clients=8, operations=600, keys=2
+)
+_QUIET = RunOptions(
+    nodes=3, duration_ms=12_000, faults=frozenset(), clients=3, operations=70, keys=2
+)
+_STORMY = RunOptions(nodes=3, duration_ms=12_000, clients=6, operations=200, keys=3)
+
+
+def _kinds(*names: str) -> RunOptions:
+    """Trouble of these kinds alone; three kinds or fewer are in every run."""
+    return RunOptions(
+        nodes=3, duration_ms=8_000, faults=frozenset(names), clients=6, operations=300, keys=3
+    )
+
+
+def _rule(at_ms: float, kind: str, for_ms: float, node: str = "", **args: object) -> Directive:
+    name = f"{kind}-{at_ms:.0f}-{len(args)}"
+    rule = {"name": name, "kind": kind, "for_ms": int(for_ms), **args}
+    return Directive(int(at_ms), "fault_add", node, rule)
+
+
+def _no_votes_heard(rng: random.Random) -> Schedule:
+    """Votes are published to nobody: a PUB connection that is up and delivers nothing."""
+    return Schedule([_rule(2000, "drop", 16_000, message_kinds=["accepted"])])
+
+
+def _deaf(rng: random.Random) -> Schedule:
+    """The leader is heard by all and hears nobody."""
+    return Schedule([_rule(2000, "partition", 15_000, to=[LEADER], oneway=True)])
+
+
+def _chain(rng: random.Random) -> Schedule:
+    """One link is cut, everything else is up: two of them talk to the third alone."""
+    one, other = rng.sample(NAMES, 2)
+    return Schedule([_rule(2000, "partition", 16_000, **{"from": [one], "to": [other]})])
+
+
+def _late_acks(rng: random.Random) -> Schedule:
+    """The leader is cut off, while acknowledgements of old go on to reach it."""
+    directives = []
+    for start_ms in (1000, 6500):
+        at_ms = start_ms + rng.uniform(0, 500)
+        directives += [
+            _rule(at_ms, "duplicate", 4500, LEADER, ms=2500, message_kinds=["heartbeat_ack"]),
+            _rule(at_ms + 1500, "isolate", 3000, on=[LEADER]),
+        ]
+    return Schedule(directives)
+
+
+def _late_accepts(rng: random.Random) -> Schedule:
+    """Proposals arrive when another leader has been promised."""
+    directives = []
+    for start_ms in (1000, 6500):
+        at_ms = start_ms + rng.uniform(0, 500)
+        delay_ms = rng.choice((800, 1500, 2500))
+        directives += [
+            _rule(at_ms, "delay", 4000, ms=delay_ms, probability=0.6, message_kinds=["accept"]),
+            _rule(at_ms + rng.uniform(500, 1000), "isolate", 3000, on=[LEADER]),
+        ]
+    return Schedule(directives)
+
+
+def _late_promises(rng: random.Random) -> Schedule:
+    """Promises come late, so that a campaign has those of the campaign before; leaders change."""
+    directives = [
+        _rule(0, "delay", 12_000, ms=rng.choice((600, 1200, 2500)), probability=0.7,
+              message_kinds=["promise"])
+    ]  # fmt: skip
+    for start_ms in range(800, 11_000, 2600):
+        at_ms = start_ms + rng.uniform(0, 400)
+        directives.append(_rule(at_ms, "isolate", rng.uniform(800, 2400), on=[LEADER]))
+    return Schedule(directives)
+
+
+def _late_answers(rng: random.Random) -> Schedule:
+    """Of the leader's answers to a follower's questions some are lost and some come twice, the
+    second time late; and the follower is behind."""
+    name = rng.choice(NAMES)
+    return Schedule([
+        _rule(500, "duplicate", 11_000, name, ms=900, message_kinds=["read_index_reply"]),
+        _rule(500, "drop", 11_000, name, probability=0.3, message_kinds=["read_index_reply"]),
+        _rule(500, "delay", 11_000, name, ms=rng.choice((100, 300)),
+              message_kinds=["accept", "accepted", "decisions", "votes"]),
+    ])  # fmt: skip
+
+
+def _short_reigns(rng: random.Random) -> Schedule:
+    """A leader is cut off with a proposal that nobody has; the next one has something chosen in
+    that slot and dies before others know; the first one comes back at that moment."""
+    directives = [
+        _rule(0, "drop", 12_000, message_kinds=["accepted"], probability=0.7),
+        _rule(0, "drop", 12_000, message_kinds=["heartbeat"], probability=0.6),
+    ]
+    for start_ms in (1000, 4700, 8400):
+        at_ms = start_ms + rng.uniform(0, 500)
+        cut_ms = rng.uniform(700, 1800)
+        directives += [
+            _rule(at_ms, "isolate", cut_ms, on=[LEADER]),
+            Directive(int(at_ms + cut_ms), "crash", LEADER, {"power": True}),
+            Directive(int(at_ms + cut_ms + 1200), "restart"),
+        ]
+    return Schedule(directives)
+
+
+def _echoes(rng: random.Random) -> Schedule:
+    """Clients' requests come again long after; meanwhile all nodes were down for a while."""
+    directives = [Directive(0, "net", "", {"replay": 0.5})]
+    for start_ms in range(1000, 11_000, 3300):
+        at_ms = start_ms + rng.uniform(0, 500)
+        directives.append(Directive(int(at_ms), "crash", "", {"power": False}))
+        directives.append(Directive(int(at_ms + rng.uniform(1500, 2300)), "restart"))
+    return Schedule(directives)
+
+
+def _wiped(rng: random.Random) -> Schedule:
+    """Two choose values that the third has not got; one of them loses its memory and comes back
+    to the third, while the other is down."""
+    wiped, other, third = rng.sample(NAMES, 3)
+    at_ms = int(4500 + rng.uniform(0, 500))
+    return Schedule([
+        _rule(1500, "isolate", at_ms - 1500, on=[third]),
+        Directive(at_ms, "wipe", wiped),
+        Directive(at_ms, "crash", other, {"power": False}),
+        Directive(at_ms + 200, "restart", wiped),
+        Directive(at_ms + 5000, "restart", other),
+    ])  # fmt: skip
+
+
+def _wiped_restarted(rng: random.Random) -> Schedule:
+    """The same, but those that remain are both up and were restarted meanwhile; the one that has
+    the values reaches the wiped one with greetings alone."""
+    wiped, other, third = rng.sample(NAMES, 3)
+    at_ms = int(4500 + rng.uniform(0, 500))
+    kinds = ["accept", "accepted", "heartbeat", "decisions", "votes", "prepare", "prevote"]
+    return Schedule([
+        _rule(1500, "isolate", at_ms - 1500, on=[third]),
+        _rule(1500, "partition", 10_000, **{"from": [third], "to": [other]}),
+        Directive(at_ms, "wipe", wiped),
+        Directive(at_ms, "crash", "", {"power": False}),
+        Directive(at_ms + 200, "restart"),
+        _rule(at_ms + 201, "partition", 5000, **{"from": [third], "to": [other]}),
+        _rule(at_ms + 202, "drop", 5000, message_kinds=kinds, **{"from": [other], "to": [wiped]}),
+    ])  # fmt: skip
+
+
+def _goes_on(report: RunReport) -> str:
+    if report.acknowledged * 10 < report.operations * 7:
+        return (
+            f"no-progress: {report.acknowledged} of {report.operations} operations were "
+            "acknowledged, though a quorum could talk all the time"
+        )
+    return ""
+
+
+def _stays(report: RunReport) -> str:
+    if report.leader_changes > 4:
+        return f"restless: {report.leader_changes} leader changes though one link alone was cut"
+    return _goes_on(report)
+
+
+PROFILES: dict[str, Profile] = {
+    each.name: each
+    for each in (
+        Profile("storm", _STORMY),
+        Profile("storm-5", replace(_STORMY, nodes=5)),
+        Profile("cuts", _kinds("ring", "flap", "partition")),
+        Profile("losses", _kinds("drop", "crash", "partition")),
+        Profile("bad-disks", _kinds("fsync-error", "crash-many", "crash-point")),
+        Profile("slow-disks", _kinds("drop", "disk-slow", "crash-many")),
+        Profile("lost-logs", _kinds("log-loss", "crash", "isolate")),
+        Profile("no-votes-heard", _LONG, _no_votes_heard, _goes_on),
+        Profile("deaf", _LONG, _deaf, _goes_on),
+        Profile("chain", _LONG, _chain, _stays),
+        Profile("late-acks", _BUSY, _late_acks),
+        Profile("late-accepts", _BUSY, _late_accepts),
+        Profile("late-promises", _BUSY, _late_promises),
+        Profile("late-answers", _BUSY, _late_answers),
+        Profile("short-reigns", _QUIET, _short_reigns),
+        Profile("echoes", _BUSY, _echoes),
+        Profile("wiped", _BUSY, _wiped),
+        Profile("wiped-restarted", _BUSY, _wiped_restarted),
+    )
+}

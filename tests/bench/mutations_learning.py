@@ -1,0 +1,238 @@
+"""Safeguards of learning, reading and replying: what is chosen, in which order, told to whom."""
+
+from paxosd.core.client import ClientProtocol
+from paxosd.core.client_calls import Frame
+from paxosd.core.effects import NOT_LEADER, REFUSALS, Refusal
+from paxosd.core.learner import Learner
+from paxosd.core.machine import Machine
+from paxosd.core.node import Node
+from paxosd.core.reads import LeaderReads, WaitingReads
+from paxosd.core.replication import Replication
+from paxosd.core.sessions import FENCED_RESULT, Session, Sessions
+from tests.bench.mutation import Patches, mutation, nothing
+
+# -- learning
+
+
+@mutation(
+    "value-below-chosen",
+    "a value held under a lower ballot than the chosen one is not taken for it",
+    "Learner.next_chosen",
+)
+def _value_below_chosen(p: Patches) -> None:
+    def make(original):
+        def next_chosen(self, accepted):
+            slot = self.commit + 1
+            known = slot in self.chosen or slot <= self.known_commit
+            held = accepted.get(slot)
+            if known and held is not None and slot not in self.decided:
+                self.chosen[slot] = held[0]
+            return original(self, accepted)
+
+        return next_chosen
+
+    p.replace(Learner, "next_chosen", make)
+
+
+@mutation("apply-order", "slots are applied without gaps", "Learner.next_chosen")
+def _apply_order(p: Patches) -> None:
+    def make(original):
+        def next_chosen(self, accepted):
+            found = original(self, accepted)
+            if found is None and self.commit + 2 in self.chosen:
+                self.commit += 1  # as if the next one did not matter
+                return original(self, accepted)
+            return found
+
+        return next_chosen
+
+    p.replace(Learner, "next_chosen", make)
+
+
+@mutation("vote-gap-filling", "votes lost on the way are asked for", "Replication._ask_votes",
+          profiles=("no-votes-heard",))  # fmt: skip
+def _vote_gap_filling(p: Patches) -> None:
+    p.replace(Replication, "_ask_votes", lambda _: nothing)
+
+
+@mutation("catch-up", "a node that is behind pulls what it lacks", "Replication._pull")
+def _catch_up(p: Patches) -> None:
+    p.replace(Replication, "_pull", lambda _: nothing)
+
+
+@mutation("session-dedup", "a command that was applied is not applied again", "Session.find")
+def _session_dedup(p: Patches) -> None:
+    p.replace(Session, "find", lambda _: lambda self, seq: None)
+
+
+@mutation("forgotten-dedup", "a command whose reply was acknowledged is not applied again",
+          "Sessions.refuse")  # fmt: skip
+def _forgotten_dedup(p: Patches) -> None:
+    p.replace(Sessions, "refuse", lambda _: lambda self, session, seq: None)
+
+
+@mutation(
+    "session-fence",
+    "a command that was ruled out is never applied",
+    "Sessions.fence",
+    profiles=("echoes",),
+)
+def _session_fence(p: Patches) -> None:
+    def make(original):
+        def fence(self, slot, session_id, seq):
+            session = self.table.get(session_id)
+            if session is not None and session.find(seq) is None and seq > session.acked:
+                return FENCED_RESULT  # said, and not remembered
+            return original(self, slot, session_id, seq)
+
+        return fence
+
+    p.replace(Sessions, "fence", make)
+
+
+@mutation("log-time", "sessions and results depend on log time, not on the node's own clock",
+          "Machine.apply")  # fmt: skip
+def _log_time(p: Patches) -> None:
+    clocks: dict[int, int] = {}
+
+    def make_time(original):
+        def set_time(self, now_ms, wall_ms):
+            clocks[id(self._context.machine)] = wall_ms
+            original(self, now_ms, wall_ms)
+
+        return set_time
+
+    def make_apply(original):
+        def apply(self, slot, batch):
+            if batch is not None and id(self) in clocks:
+                batch = batch._replace(stamp_ms=clocks[id(self)])
+            return original(self, slot, batch)
+
+        return apply
+
+    p.replace(Node, "set_time", make_time)
+    p.replace(Machine, "apply", make_apply)
+
+
+@mutation(
+    "read-unconfirmed",
+    "a read waits until a quorum confirms the leader",
+    "LeaderReads.confirmed",
+    profiles=("late-acks",),
+)
+def _read_unconfirmed(p: Patches) -> None:
+    def make(_):
+        def confirmed(self):
+            done, self._in_round = self._in_round, []
+            return done
+
+        return confirmed
+
+    p.replace(LeaderReads, "confirmed", make)
+
+
+@mutation(
+    "read-old-round",
+    "an acknowledgement of an earlier round confirms nothing",
+    "LeaderReads.receive_ack",
+    profiles=("late-acks",),
+)
+def _read_old_round(p: Patches) -> None:
+    def make(original):
+        def receive_ack(self, voter, round_):
+            original(self, voter, self.round)
+
+        return receive_ack
+
+    p.replace(LeaderReads, "receive_ack", make)
+
+
+@mutation("read-index-too-low", "the index of a read covers all that this leader proposed",
+          "Node._read_slot")  # fmt: skip
+def _read_index_too_low(p: Patches) -> None:
+    p.replace(Node, "_read_slot", lambda _: lambda self: self.applied)
+
+
+@mutation(
+    "read-late-answer",
+    "a late answer to an earlier question of a read is ignored",
+    "WaitingReads.answer",
+    profiles=("late-answers",),
+)
+def _read_late_answer(p: Patches) -> None:
+    def make(original):
+        def answer(self, read_id, index):
+            original(self, self.read_id, index)
+
+        return answer
+
+    p.replace(WaitingReads, "answer", make)
+
+
+@mutation("read-not-applied", "a read waits until its index is applied here", "WaitingReads.ready")
+def _read_not_applied(p: Patches) -> None:
+    def make(original):
+        def ready(self, applied):
+            return original(self, 1 << 62)
+
+        return ready
+
+    p.replace(WaitingReads, "ready", make)
+
+
+@mutation("read-local", "a read is confirmed by the leader at all", "Node.read")
+def _read_local(p: Patches) -> None:
+    def make(original):
+        def read(self, token):
+            self._reads._indexed.append((0, token, self._context.now_ms))
+
+        return read
+
+    p.replace(Node, "read", make)
+
+
+# -- replies
+
+
+@mutation(
+    "interrupted-as-refused",
+    "who leads no more says of requests in flight that their outcome is unknown",
+    "Replication.stop",
+)
+def _interrupted_as_refused(p: Patches) -> None:
+    def make(original):
+        def stop(self, reason):
+            outbox = self._context.outbox
+            before = len(outbox.ready.replies)
+            original(self, reason)
+            for place in range(before, len(outbox.ready.replies)):
+                token, _ = outbox.ready.replies[place]
+                outbox.ready.replies[place] = (
+                    token,
+                    Refusal(NOT_LEADER, REFUSALS[NOT_LEADER], ""),
+                )
+
+        return stop
+
+    p.replace(Replication, "stop", make)
+
+
+@mutation("client-gives-up-as-failed", "a client that gives up on a sent command says unknown",
+          "Frame.possibly_submitted")  # fmt: skip
+def _client_gives_up_as_failed(p: Patches) -> None:
+    p.replace(Frame, "possibly_submitted", lambda _: property(lambda self: False))
+
+
+@mutation("client-new-seq", "a client sends a command again with the same seq", "ClientProtocol")
+def _client_new_seq(p: Patches) -> None:
+    def make(original):
+        def message(self, frame, request_id):
+            session = frame.session
+            if session is not None and len(frame.ids) > 1:
+                frame.first_seq = session.next_seq
+                session.next_seq += len(frame.calls)
+            return original(self, frame, request_id)
+
+        return message
+
+    p.replace(ClientProtocol, "_message", make)

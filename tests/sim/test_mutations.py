@@ -1,0 +1,87 @@
+"""The checks bite: a safeguard removed is seen. Here a handful, with seeds known to see it; all
+of them with ``python -m tests.bench.mutation_campaign``."""
+
+import pytest
+
+from tests.bench.mutation import REGISTRY, Patches
+from tests.bench.mutation_campaign import mutant_run
+from tests.bench.mutation_runs import PROFILES
+
+QUICK = [
+    ("vote-before-fsync", "storm"),
+    ("no-fsync", "storm"),
+    ("accept-ballot-check", "late-accepts"),
+    ("prepare-ballot-check", "storm"),
+    ("adoption", "storm"),
+    ("promised-commit", "cuts"),
+    ("phase-1-quorum", "storm"),
+    ("phase-2-quorum", "storm"),
+    ("empty-log-votes", "lost-logs"),
+    ("session-dedup", "storm"),
+    ("session-fence", "echoes"),
+    ("read-unconfirmed", "late-acks"),
+    ("vote-gap-filling", "no-votes-heard"),
+    ("catch-up", "storm"),
+    ("pre-vote", "chain"),
+    ("stays-without-quorum", "deaf"),
+]
+"""(mutation, profile) of those that few seeds catch."""
+SEEDS_MAX = 60
+
+
+class Recorded(Patches):
+    """Which attributes a mutation replaces, and by what."""
+
+    def __init__(self, stack):
+        super().__init__(stack)
+        self.replaced = []
+
+    def replace(self, owner, name, make):
+        before = vars(owner)[name]
+        super().replace(owner, name, make)
+        self.replaced.append((owner, name, before, vars(owner)[name]))
+
+
+class TestPatches:
+    def test_there_are_enough_of_them(self):
+        assert len(REGISTRY) >= 20
+
+    @pytest.mark.parametrize("name", list(REGISTRY))
+    def test_a_mutation_changes_the_code_and_gives_it_back(self, name, monkeypatch):
+        made = []
+
+        def recorded(stack):
+            made.append(Recorded(stack))
+            return made[-1]
+
+        monkeypatch.setattr("tests.bench.mutation.Patches", recorded)
+        with REGISTRY[name].applied():
+            (patches,) = made
+            assert patches.replaced
+            for owner, attribute, before, during in patches.replaced:
+                assert vars(owner)[attribute] is during
+                assert during is not before
+        for owner, attribute, before, _ in patches.replaced:
+            assert vars(owner)[attribute] is before
+
+    def test_what_is_not_there_cannot_be_replaced(self):
+        from contextlib import ExitStack
+
+        with ExitStack() as stack, pytest.raises(AttributeError):
+            Patches(stack).replace(Patches, "no_such_method", lambda original: original)
+
+    def test_every_profile_named_exists(self):
+        for mutation in REGISTRY.values():
+            assert set(mutation.profiles) <= set(PROFILES), mutation.name
+
+
+@pytest.mark.parametrize(("name", "profile"), QUICK)
+def test_a_missing_safeguard_is_seen_and_the_code_as_it_is_passes(name, profile):
+    for seed in range(1, SEEDS_MAX + 1):
+        if not mutant_run(seed, name, profile).ok:
+            break
+    else:
+        pytest.fail(f"not caught in {SEEDS_MAX} seeds")
+    print(f"caught by seed={seed}")
+    report = PROFILES[profile].run(seed)
+    assert report.ok, report.violation

@@ -1,0 +1,344 @@
+"""Simulated members: recovery, crashes at every boundary, pauses, disks that fail."""
+
+import pytest
+
+from paxosd.core.requests import AdminRequest
+from paxosd.lives import life_number
+from paxosd.sim.director import Director
+from paxosd.sim.invariants import Violation
+from paxosd.sim.network import NetworkOptions
+from paxosd.sim.schedule import Directive
+from paxosd.sim.trace import Trace
+from tests.sim.simple import make_client, make_cluster, run_for, write
+
+
+def do(cluster, verb, node="", **args):
+    Director(cluster).carry_out(Directive(0, verb, node, args))
+
+
+def rule(cluster, node, kind, **args):
+    do(cluster, "fault_add", node, name=f"a-{kind}", kind=kind, **args)
+
+
+def settle(cluster, limit_ms=10_000):
+    """All nodes have applied the same, under one leader."""
+    assert cluster.run_until(
+        lambda: cluster.agreed_leader() and len(set(cluster.applied())) == 1, limit_ms
+    )
+
+
+class TestCluster:
+    def test_three_nodes_elect_and_write(self):
+        cluster = make_cluster()
+        cluster.elect()
+        client, history = make_client(cluster)
+        client.start()
+        assert cluster.run_until(lambda: len(history) >= 100 and client.idle, 20_000)
+        settle(cluster)
+        assert history.counts() == {"ok": 100, "failed": 0, "unknown": 0}
+        assert len({p.machine.chain for p in cluster.up()}) == 1
+        assert cluster.invariants.chosen
+
+    @pytest.mark.parametrize("count", [1, 2, 5, 7])
+    def test_other_sizes(self, count):
+        cluster = make_cluster(count=count)
+        cluster.elect()
+        client, _ = make_client(cluster)
+        assert write(cluster, client).acknowledged
+
+    def test_every_frame_through_the_wire(self):
+        cluster = make_cluster(network=NetworkOptions(wire=True))
+        cluster.elect()
+        client, history = make_client(cluster)
+        client.start()
+        assert cluster.run_until(lambda: len(history) >= 100 and client.idle, 20_000)
+        assert history.counts()["ok"] == 100
+
+
+class TestCrash:
+    @pytest.mark.parametrize("power", [False, True])
+    def test_of_all_and_a_restart(self, power):
+        cluster = make_cluster(segment_bytes=4096)
+        cluster.elect()
+        client, _ = make_client(cluster)
+        for _ in range(30):
+            assert write(cluster, client).acknowledged
+        applied = max(cluster.applied())
+        cluster.crash(power=power)
+        assert cluster.up() == []
+        cluster.start()
+        cluster.elect()
+        assert cluster.run_until(lambda: min(cluster.applied()) >= applied, 5000)
+        assert {p.incarnation for p in cluster.up()} == {2}
+        assert write(cluster, client).acknowledged
+
+    def test_a_majority_down_means_no_writes_and_no_loss(self):
+        cluster = make_cluster()
+        leader = cluster.elect()
+        client, _ = make_client(cluster, timeout_ms=2000)
+        others = [name for name in cluster.names if name != leader]
+        for name in others:
+            cluster.crash(name)
+        assert not write(cluster, client).acknowledged
+        cluster.start(others[0])
+        assert write(cluster, client).acknowledged
+
+    @pytest.mark.parametrize("power", [False, True])
+    @pytest.mark.parametrize("effects", [*range(1, 25), 40, 77, 150])
+    def test_before_each_effect_of_the_leader(self, effects, power):
+        cluster = make_cluster(effects, segment_bytes=4096)
+        leader = cluster.elect()
+        client, history = make_client(cluster, timeout_ms=8000)
+        process = cluster.processes[leader]
+        process.arm(effects, power=power)
+        client.start()
+        assert cluster.run_until(lambda: not process.up, 5000)
+        cluster.run_until(lambda: False, 300)
+        cluster.start()
+        assert cluster.run_until(lambda: len(history) >= 60, 20_000)
+        client.stop()
+        settle(cluster)
+
+    @pytest.mark.parametrize("effects", range(1, 12))
+    def test_while_it_recovers(self, effects):
+        cluster = make_cluster(effects)
+        leader = cluster.elect()
+        client, _ = make_client(cluster)
+        write(cluster, client)
+        process = cluster.processes[leader]
+        cluster.crash(leader)
+        process.arm(effects, power=True)
+        cluster.start(leader)
+        cluster.run_until(lambda: not process.up, 200)
+        cluster.start()
+        settle(cluster)
+        assert write(cluster, client).acknowledged
+
+    def test_an_armed_crash_is_told_in_the_trace(self):
+        trace = Trace("all")
+        cluster = make_cluster(trace=trace)
+        cluster.elect()
+        cluster.processes["n1"].arm(1, power=False)
+        run_for(cluster, 1000)
+        (crash,) = [event for event in trace.events() if event["event"] == "process.crash_point"]
+        assert (crash["node"], crash["before"]) == ("n1", "send")
+
+    def test_the_admin_verb(self):
+        cluster = make_cluster()
+        cluster.elect()
+        process = cluster.processes["n2"]
+        process.arrive_request(b"x", AdminRequest(1, "fault_crash", {}))
+        run_for(cluster, 100)
+        assert not process.up
+
+
+class TestPauseAndStarve:
+    def test_a_stopped_leader_is_replaced_and_follows_afterwards(self):
+        cluster = make_cluster()
+        leader = cluster.elect()
+        client, _ = make_client(cluster, timeout_ms=20_000)
+        cluster.pause(leader)
+        assert write(cluster, client, 20_000).acknowledged
+        assert cluster.leader() != leader or cluster.processes[leader].paused
+        run_for(cluster, 30_000)
+        cluster.resume(leader)
+        settle(cluster)
+        assert cluster.leader() != leader
+
+    def test_a_stopped_process_does_nothing(self):
+        cluster = make_cluster()
+        cluster.elect()
+        process = cluster.processes["n1"]
+        cluster.pause("n1")
+        applied, held = process.node.applied, len(process.bus.inbox)
+        client, _ = make_client(cluster, timeout_ms=20_000)
+        write(cluster, client, 20_000)
+        assert process.node.applied == applied
+        assert len(process.bus.inbox) > held, "its sockets fill"
+
+    def test_a_starved_process_takes_few_turns(self):
+        trace = Trace("all")
+        cluster = make_cluster(trace=trace)
+        leader = cluster.elect()
+        do(cluster, "starve", leader, turn_ms=2000)
+        assert cluster.run_until(lambda: cluster.agreed_leader() not in ("", leader), 20_000)
+
+    def test_a_pause_by_rule_ends_by_itself(self):
+        cluster = make_cluster()
+        leader = cluster.elect()
+        process = cluster.processes[leader]
+        rule(cluster, leader, "pause", on=["*"], ms=5000)
+        assert cluster.run_until(lambda: process.paused, 1000)
+        assert cluster.run_until(lambda: not process.paused, 5100)
+        settle(cluster)
+
+
+class TestNetworkFaults:
+    def test_an_isolated_leader_steps_down_and_comes_back(self):
+        cluster = make_cluster()
+        leader = cluster.elect()
+        rule(cluster, "", "isolate", on=[leader])
+        assert cluster.run_until(lambda: not cluster.processes[leader].node.leading, 5000)
+        assert cluster.run_until(lambda: cluster.leader() not in ("", leader), 5000)
+        do(cluster, "fault_clear")
+        settle(cluster)
+
+    def test_a_rule_that_persists_outlives_a_restart(self):
+        cluster = make_cluster()
+        leader = cluster.elect()
+        director = Director(cluster)
+        for name, persist in (("stays", True), ("goes", False)):
+            args = {"name": name, "kind": "isolate", "on": ["@leader"], "persist": persist}
+            director.carry_out(Directive(0, "fault_add", "", args))
+        director.carry_out(Directive(0, "crash", leader))
+        director.carry_out(Directive(0, "restart", leader))
+        plan = cluster.processes[leader].plan
+        assert [each["name"] for each in plan.list(0.0)] == ["stays"]
+        assert plan.list(0.0)[0]["on"] == leader
+        director.heal()
+        assert len(plan) == 0
+        settle(cluster)
+
+    def test_frames_of_an_earlier_life_are_refused_once_the_new_one_was_heard(self):
+        cluster = make_cluster()
+        cluster.elect()
+        process = cluster.processes["n1"]
+        node = process.node
+        message = node._election.heartbeat()
+        new, old, twin = life_number(5, 1), life_number(4, 9), life_number(5, 2)
+        for life in (new, old, twin, new):
+            process.arrive("n2", life, message)
+        assert [i for s, i, _ in process.bus.receive_peers(100) if s == "n2" and i >= old] == [
+            new,
+            new,
+        ]
+
+
+class TestDiskFaults:
+    @pytest.mark.parametrize("kind", ["fsync-error", "disk-full"])
+    def test_a_failing_disk_ends_the_process_and_it_comes_back(self, kind):
+        cluster = make_cluster()
+        leader = cluster.elect()
+        client, _ = make_client(cluster, timeout_ms=20_000)
+        rule(cluster, leader, kind, on=["*"])
+        assert write(cluster, client, 20_000).acknowledged
+        process = cluster.processes[leader]
+        assert not process.up
+        assert "could not" in process.failure
+        cluster.start(leader)
+        settle(cluster)
+
+    def test_no_space_left(self):
+        cluster = make_cluster(segment_bytes=4096)
+        leader = cluster.elect()
+        client, history = make_client(cluster, operations=200, timeout_ms=20_000)
+        do(cluster, "disk", leader, free_bytes=100)
+        client.start()
+        process = cluster.processes[leader]
+        assert cluster.run_until(lambda: not process.up, 10_000)
+        assert "full" in process.failure
+        cluster.start(leader)
+        do(cluster, "disk", leader, free_bytes=-1)
+        cluster.start(leader)
+        assert cluster.run_until(lambda: len(history) == 200 and client.idle, 20_000)
+        settle(cluster)
+
+    def test_a_torn_write(self):
+        cluster = make_cluster()
+        leader = cluster.elect()
+        client, _ = make_client(cluster, timeout_ms=20_000)
+        rule(cluster, leader, "torn-write", on=["*"])
+        assert write(cluster, client, 20_000).acknowledged
+        assert not cluster.processes[leader].up
+        cluster.start(leader)
+        settle(cluster)
+
+    def test_slow_syncs_take_long(self):
+        cluster = make_cluster()
+        cluster.elect()
+        client, _ = make_client(cluster)
+        write(cluster, client)
+        rule(cluster, "", "disk-slow", on=["*"], ms=300)
+        began_ms = cluster.world.now_ms
+        assert write(cluster, client).acknowledged
+        assert cluster.world.now_ms - began_ms > 300
+
+    def test_rot_is_found_and_keeps_the_node_down(self):
+        cluster = make_cluster()
+        leader = cluster.elect()
+        client, _ = make_client(cluster, timeout_ms=20_000)
+        for _ in range(20):
+            write(cluster, client)
+        process = cluster.processes[leader]
+        cluster.crash(leader, power=True)
+        # Somewhere in the first part of what is written.
+        process.bit_rot(700)
+        cluster.start(leader)
+        assert not process.up
+        assert "corruption" in process.failure
+        assert process.damaged
+        assert write(cluster, client, 20_000).acknowledged
+
+    def test_a_sound_log_that_is_taken_for_corrupt_is_a_violation(self):
+        cluster = make_cluster()
+        cluster.elect()
+        run_for(cluster, 1000)
+        cluster.crash("n1")
+        cluster.processes["n1"].disk.bit_rot(100)  # behind the process's back
+        with pytest.raises(Violation, match="takes its sound log for corrupt"):
+            cluster.start("n1")
+
+
+class TestLostMemory:
+    """What the present product does not survive: the checks must see it."""
+
+    def test_a_wiped_node_starts_from_nothing(self):
+        cluster = make_cluster()
+        cluster.elect()
+        client, _ = make_client(cluster)
+        write(cluster, client)
+        do(cluster, "wipe", "n1")
+        process = cluster.processes["n1"]
+        process.start()
+        assert process.incarnation == 1
+
+    def test_a_log_that_is_gone_while_its_mark_is_there_is_noticed(self):
+        cluster = make_cluster()
+        cluster.elect()
+        cluster.crash("n1")
+        process = cluster.processes["n1"]
+        process.lose_log()
+        process.start()
+        assert not process.up
+        assert "is gone" in process.failure
+
+    def test_a_rolled_back_disk_breaks_a_promise(self):
+        cluster = make_cluster()
+        leader = cluster.elect()
+        client, _ = make_client(cluster, timeout_ms=20_000)
+        do(cluster, "remember")
+        for _ in range(5):
+            write(cluster, client)
+        process = cluster.processes[leader]
+        cluster.crash(leader)
+        assert process.rollback()
+        with pytest.raises(Violation, match="memory"):
+            process.start()
+
+    def test_nothing_was_remembered(self):
+        cluster = make_cluster()
+        cluster.crash("n1")
+        assert not cluster.processes["n1"].rollback()
+
+
+class TestClocks:
+    def test_a_leader_with_a_wrong_clock_goes_on(self):
+        cluster = make_cluster()
+        leader = cluster.elect()
+        client, _ = make_client(cluster)
+        for ms in (7_200_000, -14_400_000):
+            do(cluster, "clock_jump", leader, ms=ms)
+            assert write(cluster, client).acknowledged
+        do(cluster, "clock_drift", leader, ppm=200_000)
+        assert write(cluster, client).acknowledged
+        settle(cluster)
