@@ -1,74 +1,122 @@
-"""fault: failures on purpose, on every node at a time; refused unless the nodes allow them."""
+"""fault: failures on purpose, in the nodes of a cluster; refused unless they allow them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from paxosctl.app import Duration, Settings, global_options, negative, verb
-from paxosctl.cluster import Answer, NodeView, ask_all, survey
-from paxosctl.errors import RefusedError
+from paxosctl.cluster import Answer, NodeView, survey
+from paxosctl.commands.fault_run import run_verb
+from paxosctl.fault_nodes import (
+    NoSuchNodeError,
+    add_everywhere,
+    ask,
+    check_names,
+    holders,
+    refusal,
+    resolve,
+    took,
+)
+from paxosctl.fault_view import COLUMNS, cells, names_of, plain_cells
 from paxosctl.render import View
-
-COLUMNS = ("node", "name", "kind", "from", "to", "messages", "probability", "ms", "left", "hits")
+from paxosd.fault_rules import KINDS
 
 
 @click.group("fault")
 def _fault() -> None:
-    """Failures on purpose: drop, delay, partition, crash.
+    """Failures on purpose: of messages, links, disks, clocks and whole nodes.
 
-    Refused with exit code 77 unless the nodes run with [faults] enabled = true.
+    Refused with exit code 77 unless the nodes run with [faults] enabled = true. Faults end with
+    the node that has them, unless they were added with --persist.
     """
 
 
 fault_verb = global_options(_fault)
 
 
+def _kinds() -> str:
+    """The kinds and what they do, for --help; each in a line that is not wrapped."""
+    groups: dict[str, list[str]] = {}
+    for kind, spec in KINDS.items():
+        group = "On nodes (--on)"
+        if spec.paths:
+            group = "On messages (--from, --to, --message)"
+            group = group if spec.messages else "On links (--from, --to, --oneway)"
+        groups.setdefault(group, []).append(f"  {kind:<11} {spec.does}")
+    return "\n\n".join(["\b\n" + "\n".join([head, *lines]) for head, lines in groups.items()])
+
+
 @verb("add")
 @click.argument("name")
-@click.option("--kind", required=True, help="drop, delay or partition.")
-@click.option("--from", "from_", default="*", help="Sending nodes, with commas.  [default: any]")
-@click.option("--to", default="*", help="Receiving nodes, with commas.  [default: any]")
-@click.option("--message-kind", multiple=True, help="Only messages of this kind; repeatable.")
+@click.option("--kind", required=True, help="What goes wrong; see below.")
+@click.option("--from", "from_", help="Sending nodes, with commas.  [default: any]")
+@click.option("--to", help="Receiving nodes, with commas.  [default: any]")
+@click.option("--on", help="The nodes it happens to, with commas; * is every one.")
+@click.option(
+    "--message",
+    "--message-kind",
+    "messages",
+    multiple=True,
+    help="Only messages of this kind, such as accept; repeatable, or with commas.",
+)
 @click.option("--probability", type=float, default=1.0, help="Of a hit, above 0, at most 1.")
-@click.option("--ms", type=int, default=0, help="For delay: how long.")
+@click.option("--ms", type=int, default=0, help="How long, or how far; see the kind.")
+@click.option("--every", type=Duration(), help="Again and again, such as 5s, not once.")
 @click.option("--for", "for_", type=Duration(), help="Heal by itself after this, such as 30s.")
-@click.option("--seed", type=int, default=0, help="Of the random hits.")
-@click.option("--oneway", is_flag=True, help="For partition: cut FROM → TO only.")
+@click.option("--seed", type=int, default=0, help="Of what is left to chance.")
+@click.option("--oneway", is_flag=True, help="Cut FROM → TO only: partition, flap.")
+@click.option("--persist", is_flag=True, help="Keep it when the node restarts.")
 def add_verb(
     settings: Settings,
     name: str,
     kind: str,
-    from_: str,
-    to: str,
-    message_kind: tuple[str, ...],
+    from_: str | None,
+    to: str | None,
+    on: str | None,
+    messages: tuple[str, ...],
     probability: float,
     ms: int,
+    every: int | None,
     for_: int | None,
     seed: int,
     oneway: bool,
+    persist: bool,
 ) -> None:
-    """Add the fault NAME on every node. If one refuses it, it is taken back everywhere."""
+    """Add the fault NAME where it belongs: at the nodes it happens to, or, if it concerns
+    messages, at every node. If one refuses it, it is taken back everywhere.
+
+    In --from, --to and --on, @leader, @follower and @followers stand for the nodes that have
+    the role now.
+    """
+    scope = {"from": from_, "to": to, "on": on}
     args: dict[str, Any] = {
         "name": name,
         "kind": kind,
-        "from": from_,
-        "to": to,
-        "message_kinds": list(message_kind),
+        "message_kinds": [part.strip() for each in messages for part in each.split(",")],
         "probability": probability,
         "ms": ms,
+        "every_ms": every or 0,
         "for_ms": for_ or 0,
         "seed": seed,
         "oneway": oneway,
+        "persist": persist,
     }
     with settings.client() as client:
         views = survey(client)
-        answers = _ask(client, views, "fault_add", args)
-        refusal = _refusal(answers)
-        if refusal is not None:
-            done = [view.endpoint for view in views if _took(answers.get(view.name))]
-            ask_all(client, done, "fault_rm", {"name": name})
-            raise refusal
-    _report(settings, views, answers, f"fault {name} added")
+        try:
+            for key, names in scope.items():
+                if names is not None:
+                    check_names(names, [view.name for view in views])
+                    args[key] = resolve(names, views)
+        except NoSuchNodeError as error:
+            raise click.UsageError(f"--{key}: {error}") from None
+        at = holders(args, views)
+        answers = add_everywhere(client, at, args)
+    _report(settings, at, answers, f"fault {name} added")
+
+
+add_verb.epilog = _kinds()
 
 
 @verb("list")
@@ -76,26 +124,29 @@ def list_verb(settings: Settings) -> None:
     """The faults of every node, with their hits."""
     with settings.client() as client:
         views = survey(client)
-        answers = _ask(client, views, "fault_list", {})
+        answers = ask(client, views, "fault_list", {})
     nodes = []
     rows = []
+    plain = []
+    missed = []
     for view in views:
         answer = answers.get(view.name)
         if answer is None or answer.error is not None:
             why = view.why if answer is None else str(answer.error)
             nodes.append({"node": view.name, "error": why})
-            rows.append([view.name, f"({why})", *[""] * (len(COLUMNS) - 2)])
+            missed.append(f"{view.name} is not reached: {why}")
             continue
         nodes.append({"node": view.name, **answer.body})
-        rows.extend([_row(view.name, rule) for rule in answer.body["rules"]])
-    text = "" if rows else "no faults"
+        rows.extend([cells(view.name, rule) for rule in answer.body["rules"]])
+        plain.extend([plain_cells(view.name, rule) for rule in answer.body["rules"]])
+    words = missed if rows else ["no faults", *missed]
     settings.show(
         View(
             data=nodes,
-            plain="".join(["\t".join(map(str, row)) + "\n" for row in rows]).encode(),
+            plain="".join(["\t".join(row) + "\n" for row in plain]).encode(),
             columns=COLUMNS if rows else (),
             rows=rows,
-            text=text,
+            text="\n".join(words),
         )
     )
 
@@ -106,21 +157,20 @@ def rm_verb(settings: Settings, name: str) -> None:
     """Remove the fault NAME from every node that has it. Exit code 1 if none has."""
     with settings.client() as client:
         views = survey(client)
-        listed = _ask(client, views, "fault_list", {})
+        listed = ask(client, views, "fault_list", {})
         having = [
             view
             for view in views
-            if view.name in listed
-            and any(rule["name"] == name for rule in listed[view.name].body.get("rules", ()))
+            if view.name in listed and name in names_of([listed[view.name].body])
         ]
         if not having:
-            names = sorted({r["name"] for a in listed.values() for r in a.body.get("rules", ())})
+            names = names_of([answer.body for answer in listed.values()])
             known = f"there are {', '.join(names)}" if names else "there is none at all"
             negative(f'no node has a fault "{name}"; {known}')
-        answers = _ask(client, having, "fault_rm", {"name": name})
-        refusal = _refusal(answers)
-        if refusal is not None:
-            raise refusal
+        answers = ask(client, having, "fault_rm", {"name": name})
+        refused = refusal(answers)
+        if refused is not None:
+            raise refused
     _report(settings, having, answers, f"fault {name} removed")
 
 
@@ -129,61 +179,50 @@ def clear_verb(settings: Settings) -> None:
     """Remove every fault from every node."""
     with settings.client() as client:
         views = survey(client)
-        answers = _ask(client, views, "fault_clear", {})
-        refusal = _refusal(answers)
-        if refusal is not None:
-            raise refusal
+        answers = ask(client, views, "fault_clear", {})
+        refused = refusal(answers)
+        if refused is not None:
+            raise refused
     count = sum(answer.body.get("removed", 0) for answer in answers.values())
-    _report(settings, views, answers, f"{count} fault rules removed")
+    _report(settings, views, answers, f"{count} fault rule{'s' * (count != 1)} removed")
 
 
 @verb("crash")
 @click.argument("node")
 def crash_verb(settings: Settings, node: str) -> None:
-    """Kill the daemon of NODE at once, as kill -9 would."""
+    """Kill the daemon of NODE (or @leader, @follower) at once, as kill -9 would."""
     with settings.client() as client:
-        views = {view.name: view for view in survey(client)}
-        if node not in views:
-            raise click.UsageError(f'there is no node "{node}"; there are {", ".join(views)}')
-        client.admin("fault_crash", endpoint=views[node].endpoint)
-    text = f"{node} crashes"
-    settings.show(View(data={"crashing": node}, plain=f"{text}\n".encode(), text=text))
+        found = survey(client)
+        views = {view.name: view for view in found}
+        try:
+            check_names(node, list(views))
+            name = resolve(node, found)
+        except NoSuchNodeError as error:
+            raise click.UsageError(str(error)) from None
+        if name not in views:
+            raise click.UsageError(f'"{node}": one node at a time; there are {", ".join(views)}')
+        client.admin("fault_crash", endpoint=views[name].endpoint)
+    text = f"{name} crashes"
+    settings.show(View(data={"crashing": name}, plain=f"{text}\n".encode(), text=text))
 
 
-for _each in (add_verb, list_verb, rm_verb, clear_verb, crash_verb):
+for _each in (add_verb, list_verb, rm_verb, clear_verb, crash_verb, run_verb):
     fault_verb.add_command(_each)
 
 
-def _ask(
-    client: Any, views: list[NodeView], verb_name: str, args: dict[str, Any]
-) -> dict[str, Answer]:
-    """Node name → answer, of the nodes that can be reached."""
-    names = {view.endpoint: view.name for view in views if view.status is not None}
-    return {names[at]: answer for at, answer in ask_all(client, names, verb_name, args).items()}
-
-
-def _took(answer: Answer | None) -> bool:
-    return answer is not None and answer.error is None
-
-
-def _refusal(answers: dict[str, Answer]) -> RefusedError | None:
-    for name, answer in answers.items():
-        error = answer.error
-        if isinstance(error, RefusedError):
-            return RefusedError(error.code, f"{name}: {error}", error.troubles)
-    return None
-
-
 def _report(
-    settings: Settings, views: list[NodeView], answers: dict[str, Answer], done: str
+    settings: Settings, views: Sequence[NodeView], answers: dict[str, Answer], done: str
 ) -> None:
     """Say where it was done; exit code 1 if a node was not reached."""
     nodes = []
     missed = []
     for view in views:
         answer = answers.get(view.name)
-        if _took(answer):
+        if answer is not None and took(answer):
             nodes.append(view.name)
+            if "not_saved" in answer.body:
+                missed.append(f"{view.name} (after a restart it is back: it could not write: "
+                              f"{answer.body['not_saved']})")  # fmt: skip
         else:
             missed.append(f"{view.name} ({view.why if answer is None else answer.error})")
     text = f"{done} on {', '.join(nodes) or 'no node'}"
@@ -191,19 +230,3 @@ def _report(
     if missed:
         negative(f"{text}; not reached: {', '.join(missed)}", shown)
     settings.show(shown)
-
-
-def _row(node: str, rule: dict[str, Any]) -> list[Any]:
-    left_ms = rule["left_ms"]
-    return [
-        node,
-        rule["name"],
-        rule["kind"] + (" oneway" if rule["oneway"] else ""),
-        rule["from"],
-        rule["to"],
-        ",".join(rule["message_kinds"]) or "*",
-        rule["probability"],
-        rule["ms"] or "",
-        f"{left_ms / 1000:.1f} s" if left_ms >= 0 else "until removed",
-        rule["hits"],
-    ]

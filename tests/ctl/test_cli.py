@@ -253,7 +253,7 @@ class TestFaults:
         assert code == 1
         assert "no node has" in err
         ctl(*self.ADD)
-        assert ctl("fault", "clear")[1] == "1 fault rules removed on n1\n"
+        assert ctl("fault", "clear")[1] == "1 fault rule removed on n1\n"
         assert ctl("fault", "list")[1] == "no faults\n"
 
     def test_a_wrong_kind_is_refused_with_the_nearest(self, ctl):

@@ -1,0 +1,136 @@
+"""fault run: a plan of faults against a live cluster, with a workload and a verdict."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from paxosctl.app import Duration, Settings, negative, verb
+from paxosctl.errors import EXIT_INTERRUPTED
+from paxosctl.render import View
+
+_MARKS = {True: "ok  ", False: "BAD "}
+
+
+@verb("run")
+@click.argument("plan", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--duration", type=Duration(), help="In place of the plan's own, such as 1m.")
+@click.option("--seed", type=click.IntRange(min=0), help="In place of the plan's own.")
+@click.option(
+    "--history",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Where every operation is written, as JSON lines.  [default: PLAN-history.jsonl]",
+)
+def run_verb(
+    settings: Settings, plan: Path, duration: int | None, seed: int | None, history: Path | None
+) -> None:
+    """Run the faults of PLAN against the cluster while clients read and write, then heal it and
+    check what the clients saw: linearizable? anything lost, or applied twice?
+
+    PLAN is a TOML file; conf/faults/ has three that are ready and explain themselves. The
+    cluster is healed at the end, also after Ctrl-C. Exit code 1 if anything was wrong.
+    """
+    from paxosctl.faultplan import PlanError, load_script  # noqa: PLC0415 -- not for --help
+    from paxosctl.faultrun import NotReadyError, execute  # noqa: PLC0415
+
+    try:
+        script = load_script(plan, duration, seed)
+        with settings.client() as client:
+            report = execute(client, script, _say)
+        click.echo(err=True)
+    except PlanError as error:
+        raise click.UsageError(str(error)) from None
+    except NotReadyError as error:
+        negative(str(error))
+    path = history if history is not None else Path(f"{plan.stem}-history.jsonl")
+    try:
+        report.history.save(path)
+    except OSError as error:
+        report.problems.append(f"the history could not be written to {path}: {error.strerror}")
+    view = _view(report, path, script.seed)
+    if not report.ok:
+        settings.show(view)
+        negative(_headline(report))
+    settings.show(view)
+    if report.interrupted:
+        raise click.exceptions.Exit(EXIT_INTERRUPTED)
+
+
+def _say(at_s: float, words: str) -> None:
+    click.echo(f"{at_s:7.2f} s  {words}", err=True)
+
+
+def _headline(report: Any) -> str:
+    for verdict in (report.linearizable, report.exactly_once):
+        if verdict is not None and not verdict.ok:
+            return str(verdict.explanation.splitlines()[0])
+    return str(report.problems[0]) if report.problems else "not everything could be checked"
+
+
+def _view(report: Any, path: Path, seed: int) -> View:
+    outcomes = report.outcomes()
+    verdicts = {"linearizable": report.linearizable, "exactly once": report.exactly_once}
+    data = {
+        "ok": report.ok,
+        "seed": seed,
+        "ran_ms": report.ran_ms,
+        "heal_ms": report.heal_ms,
+        "longest_gap_ms": report.gap_ms,
+        "longest_gap_at_s": report.gap_at_s,
+        "acknowledged_writes": report.acked,
+        "settled": report.settled,
+        "operations": outcomes,
+        "faults": [
+            {"at_s": round(each.at_s, 2), "name": each.name, "kind": each.kind,
+             "where": each.where, "how": each.how, "hits": each.hits, "note": each.note}
+            for each in report.happened
+        ],
+        **{
+            name.replace(" ", "_"): None
+            if verdict is None
+            else {"status": verdict.status, "explanation": verdict.explanation}
+            for name, verdict in verdicts.items()
+        },
+        "problems": report.problems,
+        "history": str(path),
+    }  # fmt: skip
+    plain = "".join(
+        f"{name}\t{value}\n" for name, value in data.items() if not isinstance(value, dict | list)
+    )
+    columns = ["fault", "kind", "where", "how", "at", "hits"]
+    rows = [
+        [each.name, each.kind, each.where, each.how, f"{each.at_s:.1f}s", each.hits]
+        for each in report.happened
+    ]
+    if any(each.note for each in report.happened):
+        columns.append("note")
+        rows = [[*row, each.note] for row, each in zip(rows, report.happened, strict=True)]
+    text = "\n".join([*_operations(outcomes), "", *_verdict(report, verdicts, path)])
+    return View(data=data, plain=plain.encode(), text=text, columns=columns, rows=rows)
+
+
+def _operations(outcomes: dict[str, dict[str, int]]) -> list[str]:
+    lines = ["", f"{'operations':<14}{'ok':>8}{'failed':>8}{'unknown':>8}"]
+    total = dict.fromkeys(("ok", "failed", "unknown"), 0)
+    for kind, counts in outcomes.items():
+        lines.append(f"{kind:<14}" + "".join(f"{count:>8}" for count in counts.values()))
+        total = {outcome: total[outcome] + counts[outcome] for outcome in total}
+    lines.append(f"{'all':<14}" + "".join(f"{count:>8}" for count in total.values()))
+    return lines
+
+
+def _verdict(report: Any, verdicts: dict[str, Any], path: Path) -> list[str]:
+    lines = []
+    for name, verdict in verdicts.items():
+        words = "not checked" if verdict is None else verdict.explanation
+        lines.append(f"{_MARKS[verdict is not None and verdict.ok]}{name}: {words}")
+    lines += [f"{_MARKS[False]}{problem}" for problem in report.problems]
+    lines.append(
+        f"    longest gap without a write: {report.gap_ms} ms, {report.gap_at_s:.1f} s after "
+        "the start"
+    )
+    if report.settled:
+        lines.append(f"    writes without an answer of which it was found out: {report.settled}")
+    lines.append(f"    healed, and a write done, in {report.heal_ms} ms")
+    lines.append(f"    history: {path}")
+    return lines

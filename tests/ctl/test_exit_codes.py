@@ -1,0 +1,79 @@
+"""The exit code of every verb, when it works and when it fails: none says 0 for a failure."""
+
+import click
+import pytest
+
+from paxosctl.__main__ import cli
+from tests.ctl.test_cli import closed_port, ctl, daemon  # noqa: F401 - fixtures
+
+BAD_PLAN = "/nonexistent/plan.toml"
+
+LEAVES = {
+    # verb: (arguments that work, arguments that mean "no" or None, and what that exits with)
+    "put": (["k", "v"], None, 0),
+    "get": (["k"], ["missing"], 1),
+    "delete": (["k"], ["missing"], 1),
+    "cas": (["k", "w", "--expect-value", "v"], ["k", "w", "--expect-value", "not this"], 1),
+    "outcome": (None, ["99", "1"], 1),
+    "watch": (None, None, 0),  # ends with Ctrl-C alone
+    "status": ([], None, 0),
+    "health": ([], None, 0),
+    "leader": ([], None, 0),
+    "hash": ([], None, 0),
+    "fault add": (["f", "--kind", "drop"], ["f", "--kind", "dropp"], 77),
+    "fault list": ([], None, 0),
+    "fault rm": (["f"], ["no such rule"], 1),
+    "fault clear": ([], None, 0),
+    "fault crash": (["n1"], ["n7"], 2),
+    "fault run": (None, [BAD_PLAN], 2),
+    "bench put": (["--count", "3"], ["--count", "none"], 2),
+    "sim run": (["--seed", "1", "--duration", "2s"], ["--seed", "x"], 2),
+    "sim teach": (["happy-path"], ["no such lesson"], 2),
+}
+NEEDS_NO_CLUSTER = {"sim run", "sim teach"}
+FAILING = {"watch": ["k"], "outcome": ["1", "1"]}
+"""Arguments for the verbs that have none that work here."""
+
+
+def leaves(command, path=()):
+    """The names of all verbs that do something, as one types them."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from leaves(command.get_command(context, name), (*path, name))
+    else:
+        yield " ".join(path)
+
+
+def test_every_verb_is_here():
+    assert set(leaves(cli)) == set(LEAVES)
+
+
+@pytest.mark.parametrize("verb", LEAVES)
+def test_done_is_0_and_no_is_not(verb, ctl):  # noqa: F811 - the fixture
+    works, negative, code = LEAVES[verb]
+    for arguments in (["put", "k", "v"], ["fault", "add", "f", "--kind", "drop"]):
+        if verb != "fault add":
+            assert ctl(*arguments)[0] == 0
+    if negative is not None:
+        found, out, err = ctl(*verb.split(), *negative)
+        assert found == code != 0
+        assert out == "" or code == 1
+        assert err or code == 1
+    if works is not None:
+        assert ctl(*verb.split(), *works)[0] == 0
+
+
+@pytest.mark.parametrize("verb", sorted(set(LEAVES) - NEEDS_NO_CLUSTER))
+def test_nobody_there_is_69_or_usage_before_it(verb, ctl):  # noqa: F811 - the fixture
+    works, negative, _ = LEAVES[verb]
+    arguments = works if works is not None else FAILING.get(verb, negative)
+    code, out, err = ctl(*verb.split(), *arguments, endpoints=closed_port())
+    assert code == (2 if verb == "fault run" else 1 if verb == "health" else 69)
+    assert out == ""
+    assert "connection refused" in err or BAD_PLAN in err
+
+
+@pytest.mark.parametrize("verb", sorted(set(LEAVES) - NEEDS_NO_CLUSTER))
+def test_a_wrong_option_is_2(verb, ctl):  # noqa: F811 - the fixture
+    assert ctl(*verb.split(), "--no-such-option")[0] == 2
