@@ -16,6 +16,7 @@ import zmq
 from paxosd.core.messages import Accept, Heartbeat, Prepare
 from paxosd.core.requests import GET, LINEARIZABLE, ReadAnswer, ReadRequest, WriteRequest
 from paxosd.core.types import Ballot
+from paxosd.lives import life_number
 from paxosd.wire import encode_client, encode_peer
 from tests.daemon.load import Load
 from tests.daemon.processes import SETTINGS, Daemons, wait_for
@@ -279,7 +280,7 @@ class TestReplay:
                     Accept(HIGH, 1, b"", 0),
                     Heartbeat(HIGH, old, 1 << 40, 1, 1, 1),
                 ):
-                    raw.socket.send(encode_peer(message, "test", old, now))
+                    raw.socket.send(encode_peer(message, "test", old, life_number(now, 7)))
                 wait_refused(daemons, name, before + 3, "stale_incarnation")
             assert daemons.status(name)["promised"] == promised
             line = daemons.wait_event(name, "bus.stale_incarnation")

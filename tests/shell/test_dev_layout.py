@@ -1,4 +1,5 @@
 import socket
+from contextlib import ExitStack
 
 import pytest
 
@@ -21,16 +22,29 @@ class TestPorts:
             members_at(65_464, 7)
 
     def test_one_in_use_is_named_with_what_to_do(self, tmp_path):
+        port = three_free_ports()
         with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
+            taken.bind(("127.0.0.1", port))
             taken.listen()
-            port = taken.getsockname()[1]
             cluster = prepare(tmp_path, 1, port - 10)
             with pytest.raises(PortsTakenError, match="in use") as caught:
                 check_ports(cluster.nodes)
         assert f"tcp://127.0.0.1:{port} (n1, client): in use" in str(caught.value)
         assert "--base-port" in str(caught.value)
         check_ports(cluster.nodes)
+
+
+def three_free_ports():
+    """The first of three in a row that nobody uses, below those that the system hands out."""
+    for first in range(20_000, 30_000, 3):
+        with ExitStack() as stack:
+            try:
+                for port in range(first, first + 3):
+                    stack.enter_context(socket.socket()).bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return first
+    raise AssertionError("no three free ports")
 
 
 class TestFirstStart:
