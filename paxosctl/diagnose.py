@@ -91,6 +91,12 @@ def _of_status(status: dict[str, Any]) -> str:
             f"no quorum: {node} hears {heard} of {len(status['voters'])} voters and needs "
             f"{quorum}; start or reconnect {' and '.join(lost)}"
         )
+    waits_for = status.get("unconfirmed_by", [])
+    if waits_for and not status["leader"]:
+        return (
+            f"{node} is new and votes once every member has been up: start or reconnect "
+            f"{' and '.join(waits_for)}"
+        )
     if not status["leader"]:
         return f"no leader: {node} knows of none; an election takes a second or two, try again"
     if status["leader"] == node:

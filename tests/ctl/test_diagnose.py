@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from paxosctl.__main__ import run
+from paxosctl.diagnose import _of_status
 
 
 @pytest.fixture
@@ -54,3 +55,19 @@ def test_the_other_end_is_no_zeromq(listener, capsys):
             pass
         thread.join()
     assert "does not speak ZeroMQ" in capsys.readouterr().err
+
+
+def test_a_new_cluster_says_whom_it_waits_for():
+    status = {
+        "node": "n1",
+        "role": "newcomer",
+        "leader": "",
+        "quorum": 2,
+        "voters": ["n1", "n2", "n3"],
+        "unconfirmed_by": ["n3"],
+        "peers": {"n2": {"reachable": True}, "n3": {"reachable": False}},
+    }
+    assert _of_status(status) == (
+        "n1 is new and votes once every member has been up: start or reconnect n3"
+    )
+    assert "an election takes a second" in _of_status(status | {"unconfirmed_by": []})
