@@ -2,26 +2,21 @@
 
 A run is started at the end of the slot that holds a CHECKSUM command. The small part of the state
 (revision, log time, sessions) is mixed in at once. The keys are visited in bounded steps, while
-later slots are applied:
-
-- Before a slot is applied, ``preserve`` keeps the present entry of each key that the slot names,
-  if that entry is as old as the run (modify revision at or below the run's). Entries are
-  immutable, so keeping one costs a dict item and no copy.
-- A visit takes the kept entry if there is one, else the present one, which then is unchanged.
+later slots are applied (``walk.py``).
 
 The sum over keys is order-independent (64-bit sum of blake2b digests modulo 2^64), so the order
 of visits, and with it the timing, does not matter: all nodes get the same.
 
-Memory: one key list per run, and the entries replaced while it runs. At most ``RUNS_MAX`` runs;
-a CHECKSUM beyond that is not computed on this node (never wrongly, rather not at all).
+At most ``RUNS_MAX`` runs; a CHECKSUM beyond that is not computed on this node (never wrongly,
+rather not at all).
 """
 
 import struct
 from hashlib import blake2b
 
-from paxosd.core.commands import DELETE_RANGE, Entry
 from paxosd.core.kv import Store, StoredValue
 from paxosd.core.types import Slot
+from paxosd.core.walk import Walk
 
 RUNS_MAX = 4
 FINISHED_MAX = 16
@@ -41,40 +36,28 @@ def hash_row(key: bytes, entry: StoredValue) -> int:
 class StateChecksum:
     """One run: the state of ``store`` as it is now, at the end of ``slot``."""
 
-    __slots__ = ("_kept", "_keys", "_revision", "_store", "_sum", "slot")
+    __slots__ = ("_sum", "_walk", "slot")
 
     def __init__(self, slot: Slot, store: Store, rest: bytes) -> None:
         """``rest``: the encoded state besides the keys."""
         self.slot = slot
-        self._store = store
-        self._revision = store.revision
-        self._keys = list(store.data)  # not yet visited
-        self._kept: dict[bytes, StoredValue] = {}
+        self._walk = Walk(store)
         head = b"%d %d %d " % (slot, store.revision, len(store.data))
         self._sum = int.from_bytes(blake2b(head + rest, digest_size=8).digest(), "little")
 
-    def keep(self, key: bytes) -> None:
-        """The entry of ``key`` may be about to change: keep it if it belongs to this run."""
-        entry = self._store.data.get(key)
-        if entry is not None and entry[2] <= self._revision:
-            self._kept[key] = entry
-
     def step(self, keys_max: int) -> bool:
         """Visit about ``keys_max`` keys, fewer if values are large, at least one. True: done."""
-        keys, kept, data = self._keys, self._kept, self._store.data
-        budget = keys_max
-        while keys and (budget > 0 or budget == keys_max):
-            key = keys.pop()
-            entry = kept.pop(key, None) or data[key]
-            assert entry[2] <= self._revision  # else preserve() was not called for its writer
+        rows = self._walk.take(keys_max, keys_max * _BYTES_PER_KEY_STEP)
+        for key, entry in zip(rows[::2], rows[1::2], strict=True):
             self._sum = (self._sum + hash_row(key, entry)) & _MASK
-            budget -= 1 + len(entry[0]) // _BYTES_PER_KEY_STEP
-        return not keys
+        if self._walk.done:
+            self._walk.close()
+        return self._walk.done
 
     @property
     def value(self) -> str:
         """The checksum in hex; meaningful once :meth:`step` has returned True."""
-        assert not self._keys
+        assert self._walk.done
         return f"{self._sum:016x}"
 
 
@@ -99,25 +82,6 @@ class Checksums:
             self.skipped_slots += 1
             return
         self.running.append(StateChecksum(slot, self._store, rest))
-
-    def preserve(self, entries: list[Entry]) -> None:
-        """To be called before ``entries`` are applied, whenever ``running`` is not empty."""
-        for entry in entries:
-            if type(entry.commands) is not list:
-                continue
-            for command in entry.commands:
-                if type(command) not in (list, tuple) or len(command) < 2:
-                    continue
-                key = command[1]
-                if type(key) is not bytes:
-                    continue
-                keys = [key]
-                if command[0] == DELETE_RANGE and len(command) == 3:
-                    end = command[2]
-                    keys = self._store.keys_between(key, end) if type(end) is bytes else []
-                for run in self.running:
-                    for each in keys:
-                        run.keep(each)
 
     def advance(self, keys_max: int) -> bool:
         """Visit about ``keys_max`` keys of the oldest run; True if no run is left."""

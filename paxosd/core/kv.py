@@ -8,7 +8,7 @@ Rules:
   replaces it. So whoever keeps an old entry keeps the old state (see ``checksum.py``).
 - Everything is a function of the commands: no clock, no iteration over unordered sets.
 - The ordered index is lazy, for most writes are never followed by a scan. Every key of ``data``
-  is in exactly one of ``_index`` (sorted) and ``_added`` (in order of arrival); ``_removed`` is
+  is in exactly one of ``_index`` (sorted) and ``added`` (in order of arrival); ``_removed`` is
   the set of keys that are in one of these two but no longer in ``data``. A scan folds both in
   first; :meth:`Store.advance_index` does so beforehand, in bounded steps.
 
@@ -17,7 +17,7 @@ Rules:
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sortedcontainers import SortedList
 
@@ -33,6 +33,9 @@ from paxosd.core.commands import (
     Status,
 )
 from paxosd.core.requests import RangePage
+
+if TYPE_CHECKING:
+    from paxosd.core.walk import Walk
 
 StoredValue = tuple[bytes, int, int, int]
 """``(value, create_revision, modify_revision, version)``."""
@@ -58,13 +61,16 @@ class Store:
     ``revision``: the place of the last effective write in the total order; 0 when none was.
     """
 
-    __slots__ = ("_added", "_index", "_removed", "data", "revision")
+    __slots__ = ("_index", "_removed", "added", "data", "revision", "walks")
 
     def __init__(self) -> None:
         self.data: dict[bytes, StoredValue] = {}
         self.revision = 0
         self._index: Any = SortedList()
-        self._added: list[bytes] = []
+        self.added: list[bytes] = []
+        """Keys that are not in the index yet. Only appended to while there are ``walks``."""
+        self.walks: list[Walk] = []
+        """Those under way; see ``walk.py``."""
         self._removed: set[bytes] = set()
 
     def __len__(self) -> int:
@@ -84,7 +90,7 @@ class Store:
         """
         data = self.data
         get = data.get
-        note_new = self._added.append
+        note_new = self.added.append
         removed = self._removed
         append = results.append
         revision = self.revision
@@ -147,7 +153,7 @@ class Store:
             if key in self._removed:
                 self._removed.discard(key)
             else:
-                self._added.append(key)
+                self.added.append(key)
         else:
             self.data[key] = (value, old[1], revision, old[3] + 1)
         return revision
@@ -232,7 +238,7 @@ class Store:
         return list(self._scan(start, end, reverse=False))
 
     def _scan(self, start: bytes, end: bytes, reverse: bool) -> Iterator[bytes]:
-        if self._added or self._removed:
+        if self.added or self._removed:
             self._fold_in()
         keys: Iterator[bytes] = self._index.irange(
             start, end or None, inclusive=(True, False), reverse=reverse
@@ -241,32 +247,43 @@ class Store:
 
     # ---- the index
 
+    def index_keys_after(self, key: bytes | None) -> Iterator[bytes]:
+        """The keys of the index alone, in order, from the first after ``key`` on. Some of them
+        may not exist any more; those in ``added`` are missing."""
+        keys: Iterator[bytes] = self._index.irange(key, inclusive=(False, True))
+        return keys
+
     @property
     def index_lag_keys(self) -> int:
         """How many keys the next scan has to fold into the index before it starts."""
-        return len(self._added) + len(self._removed)
+        return len(self.added) + len(self._removed)
 
     def advance_index(self, keys_max: int) -> bool:
         """Fold at most ``keys_max`` keys into the index; True if it is now complete.
 
-        For idle moments: it changes the cost of the next scan and nothing else.
+        For idle moments: it changes the cost of the next scan and nothing else. It does nothing
+        while there are walks.
         """
+        if self.walks:
+            return False
         left = keys_max
-        while self._added and left > 0:
+        while self.added and left > 0:
             left -= 1
-            key = self._added.pop()
+            key = self.added.pop()
             if key in self._removed:
                 self._removed.discard(key)
             else:
                 self._index.add(key)
-        # With steps left, _added is empty: every removed key is now in the index.
+        # With steps left, added is empty: every removed key is now in the index.
         while self._removed and left > 0:
             left -= 1
             self._index.remove(self._removed.pop())
-        return not self._added and not self._removed
+        return not self.added and not self._removed
 
     def _fold_in(self) -> None:
-        added, removed = self._added, self._removed
+        added, removed = self.added, self._removed
+        for walk in self.walks:
+            walk.list_rest()
         if removed:
             kept = [key for key in added if key not in removed]
             # Those of the removed keys that never reached the index need no removal from it.

@@ -47,6 +47,7 @@ from paxosd.core.kv import MALFORMED_RESULT, ROW_OVERHEAD_BYTES, Skipped, Store
 from paxosd.core.requests import GET, RANGE, RangePage
 from paxosd.core.sessions import SESSION_UNKNOWN_RESULT, Session, SessionLimits, Sessions
 from paxosd.core.types import Slot
+from paxosd.core.walk import preserve
 
 _OK = int(Status.OK)
 _SUMMARY = struct.Struct("<QQQQ")
@@ -83,17 +84,19 @@ class ReadTooLargeError(ValueError):
 class History:
     """What is needed to tell an applied slot's changes from its batch.
 
-    ``floor_revision``: every change with this revision or above can be told.
+    ``floor_revision``: every change with this revision or above can be told. ``base``: of
+    slots up to this one nothing is kept; the store was at ``base_revision`` after it.
     """
 
-    __slots__ = ("_cost", "_cost_max", "_exceptions", "_revisions", "floor_revision")
+    __slots__ = ("_cost", "_cost_max", "_exceptions", "_revisions", "base", "floor_revision")
 
-    def __init__(self, exceptions_max: int) -> None:
-        self._revisions = array("Q", [0])  # by slot: the store's revision after it
+    def __init__(self, exceptions_max: int, base: Slot = 0, base_revision: int = 0) -> None:
+        self.base = base
+        self._revisions = array("Q", [base_revision])  # by slot - base: the store's after it
         self._exceptions: dict[Slot, tuple[list[Skipped], int]] = {}  # with their cost
         self._cost = 0
         self._cost_max = exceptions_max
-        self.floor_revision = 1
+        self.floor_revision = base_revision + 1
 
     def record(self, slot: Slot, revision: int, skipped: list[Skipped]) -> None:
         """Slot ``slot``, the next one, brought the store to ``revision``."""
@@ -106,15 +109,31 @@ class History:
         while self._cost > self._cost_max:
             oldest = next(iter(self._exceptions))
             self._cost -= self._exceptions.pop(oldest)[1]
-            self.floor_revision = revisions[oldest] + 1
+            self.floor_revision = revisions[oldest - self.base] + 1
+
+    def release(self, first: Slot) -> None:
+        """The log begins at slot ``first`` now (at most the next one to come): give back what
+        is kept of earlier ones. Their changes are compacted."""
+        count = first - 1 - self.base
+        if count <= 0:
+            return
+        assert count < len(self._revisions)
+        self.base = first - 1
+        del self._revisions[:count]
+        self.floor_revision = max(self.floor_revision, self._revisions[0] + 1)
+        for slot in [slot for slot in self._exceptions if slot < first]:
+            self._cost -= self._exceptions.pop(slot)[1]
 
     def slot_of_revision(self, revision: int) -> Slot:
-        """The slot that made ``revision``; the next slot to come for one above the newest."""
-        return bisect_left(self._revisions, max(revision, 1))
+        """The slot that made ``revision`` (one from the floor on); the next slot to come for
+        one above the newest."""
+        return self.base + bisect_left(self._revisions, max(revision, self._revisions[0] + 1))
 
     def changes(self, slot: Slot, batch: Batch | None) -> list[Change]:
         """As :meth:`Machine.changes`."""
-        before, after = self._revisions[slot - 1], self._revisions[slot]
+        if slot <= self.base:
+            raise HistoryCompactedError(slot, self.floor_revision)
+        before, after = self._revisions[slot - 1 - self.base], self._revisions[slot - self.base]
         if batch is None or before == after:
             return []
         if after < self.floor_revision:
@@ -215,8 +234,8 @@ class Machine:
         now_ms = self.log_time_ms
         sessions = self.sessions
         sessions.expire(now_ms)
-        if self.checksum_runs.running:
-            self.checksum_runs.preserve(batch.entries)
+        if store.walks:
+            preserve(store, batch.entries)
         before = store.revision
         window_max = self.limits.sessions.session_window_max
         skipped: list[Skipped] = []
@@ -348,6 +367,22 @@ class Machine:
             if op in _STORE_OPS or _is_formed(command, CLOSE):
                 return SESSION_UNKNOWN_RESULT
         return MALFORMED_RESULT
+
+    # ---- snapshots
+
+    def adopt(self, other: "Machine") -> None:
+        """Become ``other``, the same cluster's state at a later slot; ``other`` must not be
+        used any more. Changes in between are not collected, and running checksums end."""
+        assert other.applied > self.applied or self.applied == 0
+        self.applied = other.applied
+        self.chain = other.chain
+        self.log_time_ms = other.log_time_ms
+        self.store = other.store
+        self.sessions = other.sessions
+        self.history = other.history
+        finished = self.checksum_runs.finished
+        self.checksum_runs = other.checksum_runs
+        self.checksum_runs.finished = finished
 
     # ---- reads
 

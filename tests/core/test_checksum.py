@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paxosd.core.checksum import FINISHED_MAX, RUNS_MAX, Checksums, hash_row
+from paxosd.core import machine
+from paxosd.core.checksum import FINISHED_MAX, RUNS_MAX, hash_row
 from paxosd.core.commands import (
     CAS_VALUE,
     CHECKSUM,
@@ -67,7 +68,7 @@ class TestSteps:
         lists = [[[PUT, b"%d" % n, b"x"] for n in range(8)]] * 4
         at_once = replay(lists, 4, None)
         assert replay(lists, 4, 1) == at_once
-        monkeypatch.setattr(Checksums, "preserve", lambda self, entries: None)
+        monkeypatch.setattr(machine, "preserve", lambda store, entries: None)
         with pytest.raises(AssertionError):
             replay(lists, 4, 1)
 

@@ -1,0 +1,250 @@
+"""A snapshot of the state machine: what it holds at the end of one slot, in pieces.
+
+    SnapshotWalk(machine)  ── head ──► sessions … ──► rows … ──► (whoever stores or sends them)
+    Restore(head)          ◄── sessions … ◄── rows …          ──► finish() → Machine
+
+The head and the sessions are taken at once (a session's replies are immutable lists, so that
+costs one tuple per kept reply list); the rows come in bounded steps beside later slots
+(``walk.py``). The pieces are plain values: ints, bytes, text, lists and tuples.
+
+What :class:`Restore` is given is not trusted: it came from a disk or a peer. Every form, bound
+and order is checked, and a snapshot that has too little or too much of anything is refused with
+:class:`SnapshotError`. The machine that it ends in equals the original: chain, revision, every
+row and session, and so every later result and checksum.
+
+Every slot up to the snapshot's is chosen, and its effects are in it. It says nothing of any slot
+above, nor of what an acceptor promised.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from paxosd.core.kv import StoredValue
+from paxosd.core.machine import DEFAULT_LIMITS, History, Machine, MachineLimits
+from paxosd.core.sessions import Session
+from paxosd.core.types import NodeId, Slot
+from paxosd.core.walk import Walk
+
+Members = Mapping[NodeId, Mapping[str, str]]
+"""Who is a member, and its endpoints by kind: peer, client, events."""
+
+SESSIONS_PER_STEP = 100
+REPLIES_PER_STEP = 5000
+NUMBER_MAX = (1 << 63) - 1
+_CRC_MAX = (1 << 32) - 1
+_ENTRY_FIELDS = 4
+
+
+class SnapshotError(ValueError):
+    """What claims to be a snapshot is none, or not a whole one; the text says where."""
+
+
+class SnapshotHead(NamedTuple):
+    """All but the sessions and the rows. ``slot``: the last one applied. ``next_session``:
+    the id that the next OPEN gets. ``sessions`` and ``keys`` count what follows."""
+
+    slot: Slot
+    revision: int
+    log_time_ms: int
+    chain: int
+    next_session: int
+    sessions: int
+    keys: int
+    members: Members
+
+
+class SessionRow(NamedTuple):
+    """One session. ``replies``: ``(first_seq, slot, results)`` as the session keeps them."""
+
+    session: int
+    last_ms: int
+    acked: int
+    max_seq: int
+    replies: list[tuple[int, Slot, list[Any]]]
+
+
+class SnapshotWalk:
+    """The state of ``machine`` as it is now. Close it when it is not needed any more."""
+
+    __slots__ = ("_rows", "_sessions", "head")
+
+    def __init__(self, machine: Machine, members: Members) -> None:
+        table = machine.sessions.table
+        self._sessions = [
+            SessionRow(number, session.last_ms, session.acked, session.max_seq, session.chunks[:])
+            for number, session in table.items()
+        ][::-1]  # the last first: they are popped
+        self._rows = Walk(machine.store)
+        self.head = SnapshotHead(
+            machine.applied,
+            machine.revision,
+            machine.log_time_ms,
+            machine.chain,
+            machine.sessions.next_id,
+            len(table),
+            len(machine.store),
+            members,
+        )
+
+    @property
+    def done(self) -> bool:
+        """Whether all was handed out."""
+        return not self._sessions and self._rows.done
+
+    def sessions(self) -> list[SessionRow]:
+        """Some of the sessions, in order of their last use; none: all were handed out, and it
+        is the rows' turn."""
+        taken: list[SessionRow] = []
+        replies = 0
+        while self._sessions and len(taken) < SESSIONS_PER_STEP and replies < REPLIES_PER_STEP:
+            row = self._sessions.pop()
+            replies += 1 + sum(len(results) for _, _, results in row.replies)
+            taken.append(row)
+        return taken
+
+    def rows(self, keys_max: int, bytes_max: int) -> list[Any]:
+        """Some of the rows, as :meth:`Walk.take`."""
+        return self._rows.take(keys_max, bytes_max)
+
+    def close(self) -> None:
+        """Let go; a second call does nothing."""
+        self._rows.close()
+
+
+class Restore:
+    """Makes a machine from a snapshot's pieces. Each method raises SnapshotError."""
+
+    def __init__(self, head: SnapshotHead, limits: MachineLimits = DEFAULT_LIMITS) -> None:
+        _check_head(head, limits)
+        self.head = head
+        self._limits = limits
+        self._machine = machine = Machine(limits)
+        machine.applied = head.slot
+        machine.chain = head.chain
+        machine.log_time_ms = head.log_time_ms
+        machine.store.revision = head.revision
+        machine.sessions.next_id = head.next_session
+        machine.history = History(limits.history_exceptions_max, head.slot, head.revision)
+        self._last_ms = 0
+
+    def sessions(self, rows: list[SessionRow]) -> None:
+        """Take the next sessions."""
+        sessions = self._machine.sessions
+        for row in rows:
+            _check_session(row, self.head, self._last_ms)
+            if row.session in sessions.table:
+                raise SnapshotError(f"session {row.session} is there twice")
+            self._last_ms = row.last_ms
+            session = Session(row.last_ms)
+            session.acked, session.max_seq = row.acked, row.max_seq
+            session.chunks = row.replies
+            sessions.table[row.session] = session
+        if len(sessions.table) > self.head.sessions:
+            raise SnapshotError(f"there are more than {self.head.sessions} sessions")
+
+    def rows(self, rows: tuple[Any, ...] | list[Any]) -> None:
+        """Take the next rows, as :meth:`SnapshotWalk.rows` made them."""
+        keys, entries = rows[::2], rows[1::2]
+        if len(keys) != len(entries):
+            raise SnapshotError("the last key has no value")
+        revision = self.head.revision
+        for key, entry in zip(keys, entries, strict=True):
+            if type(key) is not bytes or type(entry) is not tuple or len(entry) != _ENTRY_FIELDS:
+                raise SnapshotError("a row is not a key and (value, create, modify, version)")
+            value, create, modify, version = entry
+            if not (
+                type(value) is bytes
+                and type(create) is type(modify) is type(version) is int
+                and 1 <= create <= modify <= revision
+                and 1 <= version <= modify
+            ):
+                raise SnapshotError("a row has impossible revisions")
+        store = self._machine.store
+        found: dict[bytes, StoredValue] = dict(zip(keys, entries, strict=True))
+        before = len(store.data)
+        store.data.update(found)
+        if len(store.data) != before + len(keys):
+            raise SnapshotError("a key is there twice")
+        if len(store.data) > self.head.keys:
+            raise SnapshotError(f"there are more than {self.head.keys} keys")
+        store.added += keys
+
+    def finish(self) -> Machine:
+        """All was given: the machine."""
+        machine, head = self._machine, self.head
+        if len(machine.sessions) != head.sessions:
+            raise SnapshotError(f"{head.sessions - len(machine.sessions)} sessions are missing")
+        if len(machine.store) != head.keys:
+            raise SnapshotError(f"{head.keys - len(machine.store)} keys are missing")
+        return machine
+
+
+def _check_head(head: SnapshotHead, limits: MachineLimits) -> None:
+    for name, value, least, most in (
+        ("slot", head.slot, 1, NUMBER_MAX),
+        ("revision", head.revision, 0, NUMBER_MAX),
+        ("log_time_ms", head.log_time_ms, 0, NUMBER_MAX),
+        ("chain", head.chain, 0, _CRC_MAX),
+        ("next_session", head.next_session, 1, NUMBER_MAX),
+        ("sessions", head.sessions, 0, limits.sessions.sessions_max),
+        ("keys", head.keys, 0, head.revision),
+    ):
+        if type(value) is not int or not least <= value <= most:
+            raise SnapshotError(f"the head's {name} is not a number from {least} to {most}")
+
+
+def _check_session(row: SessionRow, head: SnapshotHead, last_ms: int) -> None:
+    number, used_ms, acked, max_seq, replies = row
+    for value in (number, used_ms, acked, max_seq):
+        if type(value) is not int or not 0 <= value <= NUMBER_MAX:
+            raise SnapshotError("a session's number is none")
+    if not 1 <= number < head.next_session:
+        raise SnapshotError(f"session {number} was never opened")
+    if not last_ms <= used_ms <= head.log_time_ms:
+        raise SnapshotError(f"session {number} is not in the order of last use")
+    if acked > max_seq:
+        raise SnapshotError(f"session {number} acknowledges what it never asked")
+    after = 0
+    for first_seq, slot, results in replies:
+        if type(first_seq) is not int or first_seq <= after or not results:
+            raise SnapshotError(f"session {number}: replies are not in order")
+        if type(slot) is not int or not 1 <= slot <= head.slot:
+            raise SnapshotError(f"session {number}: a reply is of an impossible slot")
+        after = first_seq + len(results) - 1
+        for result in results:
+            if not _is_result(result):
+                raise SnapshotError(f"session {number}: a reply is not a result")
+    if after > max_seq:
+        raise SnapshotError(f"session {number} has a reply above its highest seq")
+
+
+def _is_result(result: Any) -> bool:
+    """A revision, or ``(status, revision, detail)`` with an int detail or none: the commands
+    that have others keep no replies."""
+    if type(result) is int:
+        return 0 <= result <= NUMBER_MAX
+    if type(result) is not tuple or len(result) != 3:
+        return False
+    status, revision, detail = result
+    return (
+        type(status) is int
+        and type(revision) is int
+        and 0 <= revision <= NUMBER_MAX
+        and 0 <= status <= NUMBER_MAX
+        and (detail is None or (type(detail) is int and 0 <= detail <= NUMBER_MAX))
+    )
+
+
+def session_of(fields: Any) -> SessionRow:
+    """A :class:`SessionRow` from decoded tuples. Raises SnapshotError."""
+    if type(fields) is not tuple or len(fields) != len(SessionRow._fields):
+        raise SnapshotError("a session has the wrong number of fields")
+    number, last_ms, acked, max_seq, replies = fields
+    if type(replies) is not tuple:
+        raise SnapshotError("a session's replies are no array")
+    kept: list[tuple[int, Slot, list[Any]]] = []
+    for reply in replies:
+        if type(reply) is not tuple or len(reply) != 3 or type(reply[2]) is not tuple:
+            raise SnapshotError("a session's replies have the wrong form")
+        kept.append((reply[0], reply[1], list(reply[2])))
+    return SessionRow(number, last_ms, acked, max_seq, kept)
