@@ -98,6 +98,15 @@ class WalConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotsConfig:
+    """When the state is saved and the log before it given back; see ``snapshots.py``."""
+
+    slots_max: int = setting(200_000, minimum=10, maximum=1_000_000_000)
+    log_bytes_max: int = setting(256 * MIB, minimum=MIB, maximum=1024 * 1024 * MIB)
+    margin_slots: int = setting(10_000, minimum=0, maximum=1_000_000_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FaultsConfig:
     """Fault injection, for drills and tests."""
 
@@ -123,6 +132,7 @@ class Config:
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     protocol: ProtocolConfig = field(default_factory=ProtocolConfig)
     wal: WalConfig = field(default_factory=WalConfig)
+    snapshots: SnapshotsConfig = field(default_factory=SnapshotsConfig)
     faults: FaultsConfig = field(default_factory=FaultsConfig)
     log: LogConfig = field(default_factory=LogConfig)
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
@@ -165,6 +175,7 @@ SECTIONS: dict[str, type] = {
     "limits": LimitsConfig,
     "protocol": ProtocolConfig,
     "wal": WalConfig,
+    "snapshots": SnapshotsConfig,
     "faults": FaultsConfig,
     "log": LogConfig,
 }

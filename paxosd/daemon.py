@@ -29,7 +29,9 @@ from paxosd.live_faults import LiveFaults
 from paxosd.logs import Logs
 from paxosd.notify import Notifier
 from paxosd.replica import Replica
-from paxosd.startup import Parts, assemble, replica_options
+from paxosd.snapshot_jobs import Job
+from paxosd.snapshots import Snapshots
+from paxosd.startup import Parts, assemble, replica_options, snapshot_options
 from paxosd.syncer import Syncer
 from paxosd.wal import SyncJob, Wal
 
@@ -61,6 +63,16 @@ class Daemon:
         self.log = logs.logger
         self.notifier = notifier
         self.syncer: Syncer[SyncJob] = Syncer()
+        self.helper: Syncer[Job] = Syncer("paxosd-snapshot")
+        self.snapshots = Snapshots(
+            snapshot_options(config),
+            machine=self.machine,
+            wal=self.wal,
+            disk=self.faults.disk,
+            helper=self.helper,
+            kept=parts.kept,
+            log=self.log,
+        )
         self.admin = Admin(self._status, self.machine, self.faults.plan, config.faults.enabled,
                            monotonic_ms, self._crash, self.faults.save)  # fmt: skip
         self.replica = Replica(
@@ -73,6 +85,7 @@ class Daemon:
             committer=self.syncer,
             admin=self.admin.handle,
             log=self.log,
+            snapshots=self.snapshots,
         )
         self.started_ms = monotonic_ms()
         self.signals: list[int] = []
@@ -87,6 +100,7 @@ class Daemon:
         """Until a signal says otherwise. Raises StorageError, and then nothing was said that
         is not durable."""
         self.bus.register_wakeup(self.syncer.wake_fd)
+        self.bus.register_wakeup(self.helper.wake_fd)
         while not self._stopped():
             self.turn()
 
@@ -96,6 +110,7 @@ class Daemon:
         lazy = not self.replica.votes_urgent
         if self.bus.poll(math.ceil(self._poll_ms(now_ms)), lazy_votes=lazy) & WAKEUP:
             self.syncer.clear_wake()
+            self.helper.clear_wake()
         now_ms = monotonic_ms()
         self.replica.turn(now_ms, self.faults.wall_ms(now_ms))
         self._house_keeping(now_ms)
@@ -160,6 +175,7 @@ class Daemon:
 
     def close(self) -> None:
         """Finish the group commit under way, write the rest, let go of everything."""
+        self.helper.close()
         self.syncer.close()
         self.replica.finish_log(monotonic_ms())
         self.bus.close()
@@ -199,6 +215,7 @@ class Daemon:
                 "wal_bytes": wal.pop("bytes"),
                 **wal,
             },
+            "snapshot": self.snapshots.status(time.time_ns() // 1_000_000),
             "uptime_ms": int(monotonic_ms() - self.started_ms),
             "rss_bytes": rss_bytes(),
             "faults_enabled": config.faults.enabled,

@@ -84,6 +84,11 @@ VOCABULARY: dict[str, str] = {
     "storage.low_space": "the disk is nearly full",
     "storage.slow": "fsyncs took long: the longest's dur_ms, count since the last such line",
     "storage.segment": "a log segment came into use",
+    # snapshots
+    "snapshot.started": "the state is being saved: slot, keys",
+    "snapshot.finished": "the state was saved, and is durable: slot, bytes, dur_ms",
+    "snapshot.failed": "a snapshot could not be written; the node goes on: reason",
+    "snapshot.bad": "a snapshot file is damaged or foreign, and not used: file, reason",
     # the bus
     "bus.bound": "a socket listens",
     "bus.refused": "frames were dropped: reason, source, count",

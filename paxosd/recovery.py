@@ -1,7 +1,7 @@
 """From a disk to a node with its memory: the same for the daemon and for a simulated member.
 
 log: open, recover               (what was promised and accepted)
-state machine: replay            (what was applied)
+state machine: snapshot, replay  (what was applied)
 node: the roles, with that memory
 
 The data directory's identity (``identity.py``) was checked before; a node is heard after.
@@ -19,6 +19,7 @@ from paxosd.core.options import NodeOptions
 from paxosd.core.types import NOOP, NodeId, Slot
 from paxosd.disk import Disk
 from paxosd.replica import Log
+from paxosd.snapshot_recovery import Kept, restore_state
 from paxosd.wal import Recovered, Wal, WalOptions
 from paxosd.wire import WireError, decode_batch, encode_batch
 
@@ -43,12 +44,14 @@ class WireCodec:
 
 @dataclass(slots=True)
 class Memory:
-    """What a member remembers: its log, what the log held, the state that follows from it."""
+    """What a member remembers: its log, what the log held, the state that follows from it and
+    from the snapshots that it kept."""
 
     wal: Wal
     recovered: Recovered
     machine: Machine
     codec: WireCodec
+    kept: Kept
 
 
 def recover(
@@ -63,8 +66,9 @@ def recover(
     progress: Progress = lambda slot, commit: None,
     machine: Machine | None = None,
 ) -> Memory:
-    """Open the log and apply what was chosen again. ``home`` holds the mark of a log, and
-    ``log_disk`` the log. ``machine``: an empty one to use. Raises StorageError, OSError."""
+    """Open the log, restore the newest snapshot, apply what was chosen after it again. ``home``
+    holds the mark of a log, ``log_disk`` log and snapshots. ``machine``: an empty one to use.
+    Raises StorageError, OSError."""
     wal, recovered = Wal.open(
         log_disk,
         cluster_id=cluster,
@@ -73,8 +77,19 @@ def recover(
         create=not identity.log_created(home),
     )
     identity.mark_log_created(home)
-    memory = Memory(wal, recovered, machine if machine is not None else Machine(), WireCodec())
-    _replay(memory, log, now_ms, progress)
+    machine = machine if machine is not None else Machine()
+    started_ms = now_ms()
+    recovered, kept = restore_state(
+        log_disk,
+        wal,
+        recovered,
+        machine,
+        cluster=cluster,
+        log=log,
+        progress=lambda: progress(0, recovered.commit),
+    )
+    memory = Memory(wal, recovered, machine, WireCodec(), kept)
+    _replay(memory, log, now_ms, started_ms, progress)
     return memory
 
 
@@ -109,16 +124,22 @@ def make_node(
     )
 
 
-def _replay(memory: Memory, log: Log, now_ms: Callable[[], float], progress: Progress) -> None:
-    """Apply the chosen log again, slot by slot."""
+def _replay(
+    memory: Memory,
+    log: Log,
+    now_ms: Callable[[], float],
+    started_ms: float,
+    progress: Progress,
+) -> None:
+    """Apply the chosen log again, slot by slot, from where the snapshot ends."""
     wal, recovered, machine = memory.wal, memory.recovered, memory.machine
     for warning in recovered.warnings:
         log.warning("storage.truncated", warning=warning)
     if recovered.truncated_bytes:
         log.warning("storage.truncated", bytes=recovered.truncated_bytes)
-    started_ms = now_ms()
+    snapshot_slot = machine.applied
     machine.checksums_enabled = False  # of slots long past: nobody waits for them
-    for slot in range(1, recovered.commit + 1):
+    for slot in range(snapshot_slot + 1, recovered.commit + 1):
         value = wal.read(slot)[1]
         batch: Batch | None = None
         if value != NOOP:
@@ -133,6 +154,7 @@ def _replay(memory: Memory, log: Log, now_ms: Callable[[], float], progress: Pro
     log.info(
         "node.recovered",
         commit=recovered.commit,
+        snapshot=snapshot_slot,
         open_slots=len(recovered.accepted),
         promised=list(recovered.promised),
         revision=machine.revision,

@@ -32,6 +32,7 @@ from paxosd.events import EventPublisher
 from paxosd.history import serve_history, serve_log
 from paxosd.request_log import RequestLog
 from paxosd.service import Service
+from paxosd.snapshots import Snapshots
 from paxosd.storage_watch import StorageWatch
 from paxosd.wal import SyncJob, Wal
 from paxosd.wire import EntryLimits
@@ -120,12 +121,14 @@ class Replica:
         committer: Committer,
         admin: Callable[[AdminRequest], AdminAnswer | RefusalAnswer],
         log: Log,
+        snapshots: Snapshots | None = None,
     ) -> None:
         self.options = options
         self.node = node
         self.machine = machine
         self.wal = wal
         self.log = log
+        self.snapshots = snapshots
         self._codec = codec
         self._bus = bus
         self._storage = StorageWatch(wal, log, debug=options.debug)
@@ -192,7 +195,7 @@ class Replica:
         if requests or node.applied != self._applied:
             self._applied = node.applied
             self._quiet_from_ms = now_ms + QUIET_MS
-        self._background(now_ms)
+        self._background(now_ms, wall_ms)
         self._storage.look(now_ms)
         if node.forgot:
             raise self._memory_lost()
@@ -202,7 +205,9 @@ class Replica:
         if self.machine.checksum_runs.running:
             return now_ms
         due_ms = self.node.next_due_ms()
-        if self.machine.store.index_lag_keys:
+        if self.snapshots is not None:
+            due_ms = min(due_ms, self.snapshots.next_due_ms(now_ms))
+        if self.machine.store.index_lag_keys and not self.machine.store.walks:
             due_ms = min(due_ms, max(self._quiet_from_ms, now_ms + 1.0))
         event_due_ms = self.events.next_due_ms()
         return due_ms if event_due_ms is None else min(due_ms, event_due_ms)
@@ -237,9 +242,12 @@ class Replica:
             self.events.on_subscription(subscribe, topic, int(now_ms), age_ms)
         self.node.want_applied = self.events.wants_learned
 
-    def _background(self, now_ms: float) -> None:
-        """Work that may wait: a piece of a running checksum; the scan index, when it is quiet."""
+    def _background(self, now_ms: float, wall_ms: int) -> None:
+        """Work that may wait: a piece of a snapshot or of a running checksum; the scan index,
+        when it is quiet."""
         machine = self.machine
+        if self.snapshots is not None:
+            self.snapshots.turn(now_ms, wall_ms)
         if machine.checksum_runs.running:
             machine.advance_checksum(KEYS_PER_TURN)
         elif machine.store.index_lag_keys and now_ms >= self._quiet_from_ms:

@@ -26,6 +26,8 @@ from paxosd.logs import Logs
 from paxosd.notify import Notifier
 from paxosd.recovery import WireCodec, make_node, recover
 from paxosd.replica import ReplicaOptions
+from paxosd.snapshot_recovery import Kept
+from paxosd.snapshots import SnapshotOptions
 from paxosd.wal import Wal, WalOptions
 from paxosd.wire import EntryLimits
 
@@ -46,6 +48,7 @@ class Parts:
     faults: LiveFaults
     wal: Wal
     machine: Machine
+    kept: Kept
     codec: WireCodec
     node: Node
     context: zmq.Context[zmq.Socket[bytes]]
@@ -98,7 +101,7 @@ def assemble(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
         data_dir.close()
         raise
     wal, machine, codec = memory.wal, memory.machine, memory.codec
-    return Parts(data_dir, faults, wal, machine, codec, node, context, bus)
+    return Parts(data_dir, faults, wal, machine, memory.kept, codec, node, context, bus)
 
 
 def _tell_progress(notifier: Notifier, slot: Slot, commit: Slot) -> None:
@@ -158,4 +161,19 @@ def replica_options(config: Config, incarnation: int, *, debug: bool) -> Replica
         catch_up_bytes_max=config.protocol.catch_up_bytes_max,
         subscriptions_max=limits.subscriptions_max,
         debug=debug,
+    )
+
+
+def snapshot_options(config: Config) -> SnapshotOptions:
+    """When snapshots are taken, from the configuration."""
+    settings = config.snapshots
+    return SnapshotOptions(
+        cluster=config.cluster.id,
+        members={
+            name: {"peer": m.peer, "client": m.client, "events": m.events}
+            for name, m in config.cluster.members.items()
+        },
+        slots_max=settings.slots_max,
+        log_bytes_max=settings.log_bytes_max,
+        margin_slots=settings.margin_slots,
     )

@@ -29,11 +29,11 @@ class Syncer(Generic[JobT]):
     Use it from one thread, as a context manager: leaving waits for the job under way.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "paxosd-sync") -> None:
         self.wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._jobs: queue.SimpleQueue[JobT | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[tuple[JobT, BaseException | None]] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="paxosd-sync", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def __enter__(self) -> "Syncer[JobT]":

@@ -38,10 +38,8 @@ from paxosd.wal_format import (
     SegmentHeader,
     check_record,
     decode_value,
-    is_spare,
     record_bytes,
     segment_name,
-    spare_name,
 )
 from paxosd.wal_recovery import (
     OFFSET_BITS,
@@ -52,14 +50,13 @@ from paxosd.wal_recovery import (
     repair,
     scan,
 )
-from paxosd.wal_sync import SegmentPreparer, SyncJob, WalOptions, failure
+from paxosd.wal_sync import SegmentDropper, SegmentPreparer, SyncJob, WalOptions, failure
 
 __all__ = ["Recovered", "SyncJob", "Wal", "WalOptions"]
 
 VALUE_BYTES_MAX = 1 << 30
 _READ_BYTES = 4096  # a first read that holds most records whole
 _READERS_MAX = 64  # open files kept for reading old slots
-_SPARES_MAX = 2
 _LATENCIES = 128
 
 
@@ -71,6 +68,7 @@ class Wal:
         self._disk = disk
         self._options = options
         self._preparer = SegmentPreparer(disk, options.prepare_ahead)
+        self._dropper = SegmentDropper(disk, self._preparer.spares_lock, options.prepare_ahead)
         self._header = header  # of the segment that the next record goes to
         self._headers: dict[int, SegmentHeader] = {header.number: header}
         self._next_header = self._header_after(header)
@@ -280,6 +278,7 @@ class Wal:
         self._latencies_us.append(job.duration_us)
         if self._release_asked and self._last_group >= self._release_asked:
             self._drop_segments()
+        self._forget_dropped()
         # With a roll waiting (no file yet) the segment to make next is the rolling job's.
         if self._file is not None and job.end > job.header.segment_bytes // 2:
             self._preparer.start(self._next_header)
@@ -329,6 +328,11 @@ class Wal:
     def first_slot(self) -> Slot:
         """The lowest slot that is not released."""
         return self._index.first
+
+    @property
+    def commit(self) -> Slot:
+        """The highest commit index appended, durable or not."""
+        return max(self._commit, self._pending_commit)
 
     @property
     def last_slot(self) -> Slot:
@@ -393,15 +397,29 @@ class Wal:
 
     def release(self, first_slot: Slot) -> None:
         """Slots below ``first_slot`` (at most commit + 1) are in a durable snapshot: they are
-        not needed here any more. Their segments become spare space once that is durable, at a
-        later ``finish_sync``. Raises ValueError for any other slot."""
+        not needed here any more. Their segments become spare space once that is durable, after
+        a later ``finish_sync``. Raises ValueError for any other slot."""
         self._check()
-        commit = max(self._commit, self._pending_commit)
-        if not self._index.first <= first_slot <= commit + 1:
-            raise ValueError(f"release({first_slot}): {self._index.first} to {commit + 1} allowed")
+        if not self._index.first <= first_slot <= self.commit + 1:
+            allowed = f"{self._index.first} to {self.commit + 1}"
+            raise ValueError(f"release({first_slot}): {allowed} allowed")
+        self._release(first_slot)
+
+    def install(self, slot: Slot) -> None:
+        """A durable snapshot, made elsewhere, holds every slot up to ``slot``, which is above
+        the commit index: what the log has of them (it may not have all, nor the chosen ones)
+        is not needed, and the log goes on from there. Durable at the next group."""
+        self._check()
+        if slot <= self.commit:
+            raise ValueError(f"install({slot}): slot {self.commit} is committed")
+        self._release(slot + 1, slot)
+
+    def _release(self, first_slot: Slot, commit: Slot = 0) -> None:
         group = self._open or self._start_group(0)
         if self._pending_commit:
             self._ride(group)
+        # Not before: a COMMIT vouches for this log's own records, and it may lack the chosen ones.
+        self._commit = max(self._commit, commit)
         self._index.release(first_slot)
         # A segment is needed if it has a slot that is, or is still being written.
         kept = self._job.header.number if self._job is not None else self._header.number
@@ -413,31 +431,38 @@ class Wal:
     def _release_now(self) -> Release:
         return Release(self._index.first, self._commit, self._lowest)
 
+    def bytes_after(self, slot: Slot) -> int:
+        """About how many bytes of log follow the newest record of ``slot``; of the whole log if
+        it has none."""
+        location = self._index.get(slot)
+        number, offset = location >> OFFSET_BITS, location & OFFSET_MASK
+        if not location:
+            number, offset = max(min(self._tops), self._lowest), HEADER_BYTES
+        between = (self._header.number - number) * self._header.segment_bytes
+        return max(0, between + self._end - offset)
+
     def _drop_segments(self) -> None:
-        """Turn the segments that are not needed into spare space, the lowest first."""
-        if self._preparer.busy:
-            return  # it may be using the spare files: at a later sync then
+        """Have the segments that are not needed turned into spare space, the lowest first."""
+        if not self._dropper.idle:
+            return  # at a later sync then
         self._release_asked = 0
-        spares = sum(map(is_spare, self._disk.list()))
+        numbers = sorted(number for number in self._tops if number < self._lowest)
+        for number in numbers:
+            reader = self._readers.pop(number, None)
+            if reader is not None:
+                reader.close()
+        if numbers:
+            self._dropper.start(numbers)
+
+    def _forget_dropped(self) -> None:
         try:
-            for number in sorted(self._tops):
-                if number >= self._lowest:
-                    break
-                reader = self._readers.pop(number, None)
-                if reader is not None:
-                    reader.close()
-                if spares < _SPARES_MAX:
-                    self._disk.rename(segment_name(number), spare_name(number))
-                    spares += 1
-                else:
-                    self._disk.unlink(segment_name(number))
-                # One by one: a crash must not leave a gap in the sequence.
-                self._disk.sync_dir()
-                del self._tops[number]
-                del self._headers[number]
+            dropped = self._dropper.collect()
         except OSError as problem:
             self._failed = failure("give log segments back", problem)
             raise self._failed from problem
+        for number in dropped:
+            del self._tops[number]
+            del self._headers[number]
 
     # ---------------------------------------------------------------- the rest
 
@@ -481,6 +506,7 @@ class Wal:
             return
         self._closed = True
         self._preparer.wait()
+        self._dropper.wait()
         files = {id(f): f for f in (*self._readers.values(), *self._preparer.ready.values())}
         if self._file is not None:
             files[id(self._file)] = self._file

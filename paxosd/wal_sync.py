@@ -17,10 +17,11 @@ from dataclasses import dataclass
 
 from paxosd.core.types import Slot
 from paxosd.disk import Buffer, Disk, DiskFile, StorageError
-from paxosd.wal_format import SegmentHeader, is_spare, spare_name
+from paxosd.wal_format import SegmentHeader, is_spare, segment_name, spare_name
 
 SEGMENT_BYTES_MIN = 4096
 SEGMENT_BYTES_MAX = 1 << 30
+SPARES_MAX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,9 @@ class SegmentPreparer:
         self._disk = disk
         self._ahead = ahead
         self._thread: threading.Thread | None = None
+        self.spares_lock = threading.Lock()
+        """Held while spare files are chosen or made: one whose rename is not durable must not
+        be used, for a crash would bring it back under its old name, with other contents."""
         self.ready: dict[int, DiskFile] = {}
         """Segments that exist and are still empty, by number."""
 
@@ -107,7 +111,8 @@ class SegmentPreparer:
             self._prepare(header)
 
     def _prepare(self, header: SegmentHeader) -> None:
-        spares = sorted(name for name in self._disk.list() if is_spare(name))
+        with self.spares_lock:
+            spares = sorted(name for name in self._disk.list() if is_spare(name))
         name = spares[0] if spares else spare_name(header.number)
         file = self._disk.open(name, create=True)
         try:
@@ -120,6 +125,64 @@ class SegmentPreparer:
             file.close()
             raise
         self.ready[header.number] = file
+
+
+class SegmentDropper:
+    """Turns segments that are not needed into spare space, the lowest first: in a helper thread,
+    or at once. A directory sync takes some ms, and a release may concern many segments."""
+
+    def __init__(self, disk: Disk, spares_lock: threading.Lock, ahead: bool) -> None:
+        self._disk = disk
+        self._lock = spares_lock
+        self._ahead = ahead
+        self._thread: threading.Thread | None = None
+        self._dropped: list[int] = []
+        self._problem: OSError | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether :meth:`start` may be called."""
+        return self._thread is None
+
+    def start(self, numbers: list[int]) -> None:
+        """Begin with these, which nobody has open."""
+        if not self._ahead:
+            self._drop(numbers)
+            return
+        self._thread = threading.Thread(
+            target=self._drop, args=(numbers,), name="wal-drop", daemon=True
+        )
+        self._thread.start()
+
+    def collect(self) -> list[int]:
+        """The numbers that are gone since the last call. Raises the OSError that ended it."""
+        if self._thread is not None:
+            if self._thread.is_alive():
+                return []
+            self._thread = None
+        if self._problem is not None:
+            raise self._problem
+        dropped, self._dropped = self._dropped, []
+        return dropped
+
+    def wait(self) -> None:
+        """Wait for the helper thread to end, if it runs."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _drop(self, numbers: list[int]) -> None:
+        try:
+            for number in numbers:
+                with self._lock:
+                    if sum(map(is_spare, self._disk.list())) < SPARES_MAX:
+                        self._disk.rename(segment_name(number), spare_name(number))
+                    else:
+                        self._disk.unlink(segment_name(number))
+                    # One by one: a crash must not leave a gap in the sequence.
+                    self._disk.sync_dir()
+                self._dropped.append(number)
+        except OSError as problem:
+            self._problem = problem
 
 
 @dataclass(slots=True)

@@ -1,0 +1,281 @@
+"""When a node takes a snapshot, and what it gives back after that.
+
+    the log grew enough ──► walk the state, a little each turn ──► write, sync, rename (helper)
+                                                                            │
+    log released up to the older of the two kept, less a margin ◄───────────┘
+
+- "Enough" is ``slots_max`` slots, or ``log_bytes_max`` bytes but never fewer than the last
+  snapshot's own: so what snapshots write is at most what the log writes, however large the state.
+- The walk is the main thread's: some 0.4 us a key, in steps of ``KEYS_PER_STEP``. A fork would
+  copy every page that a reference count touches; a helper thread or a persistent map would cost
+  each write more than the walk costs all in all.
+- The log goes back to the *older* of the two snapshots kept, so that a bad newest one can be
+  made good. ``margin_slots`` more below the commit index stay for nodes that lag behind.
+- A snapshot that cannot be written is no reason to stop: it is said, and tried again later.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from paxosd.core.machine import Machine
+from paxosd.core.snapshot import Members, SnapshotWalk
+from paxosd.core.types import Slot
+from paxosd.disk import Disk
+from paxosd.snapshot_file import (
+    BLOCK_BYTES,
+    HEAD,
+    ROWS,
+    SESSIONS,
+    SnapshotInfo,
+    SnapshotWriter,
+    encode_head,
+    encode_rows,
+    encode_sessions,
+)
+from paxosd.snapshot_jobs import AbandonJob, FinishJob, Helper, Job, WriteJob
+from paxosd.snapshot_recovery import Kept
+from paxosd.wal import Wal
+
+KEYS_PER_STEP = 500
+"""How many keys of the walk one turn takes: about 0.2 ms."""
+UNWRITTEN_BYTES_MAX = 4 << 20
+"""The walk waits while more than this waits to be written."""
+WRITE_BYTES = 1 << 20
+"""Blocks are handed to the helper in runs of about this."""
+RETRY_MS = 60_000.0
+WAIT_MS = 50.0
+"""A turn comes at least so often while the helper works, if nothing wakes the loop before."""
+
+
+class Log(Protocol):
+    """The part of a structlog logger that is used."""
+
+    def info(self, event: str, **fields: Any) -> Any: ...
+    def warning(self, event: str, **fields: Any) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotOptions:
+    """``cluster`` and ``members`` go into each snapshot; the rest see the module."""
+
+    cluster: str
+    members: Members
+    slots_max: int = 200_000
+    log_bytes_max: int = 256 << 20
+    margin_slots: int = 10_000
+
+
+@dataclass(slots=True)
+class _Taking:
+    """A snapshot that is being taken. ``blocks`` wait to be written."""
+
+    walk: SnapshotWalk
+    writer: SnapshotWriter
+    started_ms: float
+    blocks: list[tuple[int, bytes]]
+    waiting_bytes: int = 0
+    finishing: bool = False
+
+    def add(self, kind: int, payload: bytes) -> None:
+        self.blocks.append((kind, payload))
+        self.waiting_bytes += len(payload)
+
+
+class Snapshots:
+    """One node's own snapshots. ``newest`` is the one that is there, ``taken`` counts."""
+
+    def __init__(
+        self,
+        options: SnapshotOptions,
+        *,
+        machine: Machine,
+        wal: Wal,
+        disk: Disk,
+        helper: Helper,
+        kept: Kept,
+        log: Log,
+    ) -> None:
+        self.options = options
+        self.newest: SnapshotInfo | None = kept.newest
+        self.taken = 0
+        self.hold_slot: Callable[[], Slot] = lambda: 1 << 63
+        """The log from this slot on is not released yet, for somebody still needs it."""
+        self._machine = machine
+        self._wal = wal
+        self._disk = disk
+        self._helper = helper
+        self._log = log
+        self._older = list(kept.older)  # slots, ascending
+        self._taking: _Taking | None = None
+        self._job: Job | None = None
+        self._abandoned: SnapshotWriter | None = None
+        self._not_before_ms = 0.0
+        self._asked = False
+
+    # -- what others ask
+
+    @property
+    def running(self) -> bool:
+        """Whether one is being taken."""
+        return self._taking is not None
+
+    def ask(self) -> None:
+        """Take one soon, whether the log has grown or not."""
+        self._asked = True
+        self._not_before_ms = 0.0
+
+    def status(self, wall_ms: int) -> dict[str, Any]:
+        """Plain numbers; slot 0: there is none."""
+        newest = self.newest
+        return {
+            "slot": newest.slot if newest else 0,
+            "age_ms": max(0, wall_ms - newest.created_ms) if newest else -1,
+            "bytes": newest.size_bytes if newest else 0,
+            "older_slots": list(self._older),
+            "running": self.running,
+            "taken": self.taken,
+        }
+
+    def next_due_ms(self, now_ms: float) -> float:
+        """When the next turn is due."""
+        if self._taking is None:
+            return float("inf")
+        return now_ms + WAIT_MS if self._blocked() else now_ms
+
+    # -- the turn
+
+    def turn(self, now_ms: float, wall_ms: int) -> None:
+        """Do a little. Raises StorageError of the log alone."""
+        for job in self._helper.finished():
+            self._job = None
+            self._on_done(job, now_ms)
+        if self._abandoned is not None and self._job is None:
+            writer, self._abandoned = self._abandoned, None
+            self._run(AbandonJob(writer))
+        taking = self._taking
+        if taking is not None:
+            if not self._blocked():
+                self._step(taking)
+            self._hand_over(taking)
+        elif self._job is None and self._due(now_ms):
+            self._start(now_ms, wall_ms)
+
+    def _blocked(self) -> bool:
+        taking = self._taking
+        assert taking is not None
+        return taking.walk.done or taking.waiting_bytes >= UNWRITTEN_BYTES_MAX
+
+    def _due(self, now_ms: float) -> bool:
+        if now_ms < self._not_before_ms:
+            return False
+        applied = self._machine.applied
+        newest = self.newest
+        slot, size_bytes = (newest.slot, newest.size_bytes) if newest else (0, 0)
+        if applied <= slot:
+            self._asked = False
+            return False
+        options = self.options
+        return (
+            self._asked
+            or applied - slot >= options.slots_max
+            or self._wal.bytes_after(slot) >= max(options.log_bytes_max, size_bytes)
+        )
+
+    def _start(self, now_ms: float, wall_ms: int) -> None:
+        self._asked = False
+        machine, options = self._machine, self.options
+        walk = SnapshotWalk(machine, options.members)
+        writer = SnapshotWriter(self._disk, walk.head.slot, wall_ms)
+        self._taking = _Taking(walk, writer, now_ms, [])
+        self._taking.add(HEAD, encode_head(options.cluster, wall_ms, walk.head))
+        self._log.info("snapshot.started", slot=walk.head.slot, keys=walk.head.keys)
+
+    def _step(self, taking: _Taking) -> None:
+        sessions = taking.walk.sessions()
+        if sessions:
+            taking.add(SESSIONS, encode_sessions(sessions))
+            return
+        rows = taking.walk.rows(KEYS_PER_STEP, BLOCK_BYTES)
+        if rows:
+            taking.add(ROWS, encode_rows(rows))
+
+    def _hand_over(self, taking: _Taking) -> None:
+        """Give the helper what is ready to be written."""
+        if self._job is not None:
+            return
+        done = taking.walk.done
+        if taking.blocks and (done or taking.waiting_bytes >= WRITE_BYTES):
+            blocks, taking.blocks, taking.waiting_bytes = taking.blocks, [], 0
+            self._run(WriteJob(taking.writer, blocks))
+        elif done:
+            taking.walk.close()
+            taking.finishing = True
+            self._run(FinishJob(taking.writer, self._disk, tuple(self._older)))
+
+    def _run(self, job: Job) -> None:
+        self._job = job
+        self._helper.start(job)
+
+    def _on_done(self, job: Job, now_ms: float) -> None:
+        if job.error is not None:
+            self._fail(job.error, now_ms)
+        elif isinstance(job, FinishJob):
+            assert job.info is not None
+            self._finished(job.info, now_ms)
+
+    def _fail(self, error: OSError, now_ms: float) -> None:
+        taking = self._taking
+        if taking is None:
+            return
+        self._not_before_ms = now_ms + RETRY_MS
+        self._log.warning(
+            "snapshot.failed",
+            slot=taking.walk.head.slot,
+            reason=error.strerror or str(error),
+            errno=error.errno or 0,
+        )
+        taking.finishing = False
+        self.abort()
+
+    def abort(self) -> None:
+        """Take this one no further, unless it is all but finished."""
+        taking = self._taking
+        if taking is None or taking.finishing:
+            return
+        taking.walk.close()
+        self._taking = None
+        self._abandoned = taking.writer
+
+    def _finished(self, info: SnapshotInfo, now_ms: float) -> None:
+        taking, self._taking = self._taking, None
+        assert taking is not None
+        self.taken += 1
+        self._log.info(
+            "snapshot.finished",
+            slot=info.slot,
+            bytes=info.size_bytes,
+            dur_ms=round(now_ms - taking.started_ms, 1),
+        )
+        self.adopt(info)
+
+    def adopt(self, info: SnapshotInfo) -> None:
+        """A newer snapshot is durable: give back the log that nobody needs any more."""
+        assert self.newest is None or self.newest.slot < info.slot
+        self._older = [self.newest.slot] if self.newest is not None else []
+        self.newest = info
+        self.release()
+
+    def release(self) -> None:
+        """Give back the log up to the older snapshot, less the margin."""
+        if not self._older:
+            return
+        first = min(
+            self._older[0] + 1,
+            self._machine.applied + 1 - self.options.margin_slots,
+            self._wal.commit + 1,
+            self.hold_slot(),
+        )
+        if first > self._wal.first_slot:
+            self._wal.release(first)
+            self._machine.history.release(first)

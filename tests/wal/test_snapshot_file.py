@@ -1,0 +1,172 @@
+"""Snapshot files: what was written is read; a byte flipped, cut or added is refused."""
+
+import random
+
+import pytest
+
+from paxosd.core.snapshot import SnapshotError, SnapshotWalk
+from paxosd.snapshot_file import (
+    BLOCK_BYTES_MAX,
+    HEAD,
+    MAGIC,
+    ROWS,
+    SESSIONS,
+    SnapshotReader,
+    SnapshotWriter,
+    encode_head,
+    encode_rows,
+    encode_sessions,
+    load,
+    snapshot_name,
+    snapshot_slot,
+)
+from paxosd.wire_base import pack
+from tests.wal.lives import MEMBERS, reference
+from tests.wal.memdisk import MemDisk
+
+
+def written(machine, keys_max=7):
+    """A disk with the machine's snapshot, and its info."""
+    disk = MemDisk()
+    walk = SnapshotWalk(machine, MEMBERS)
+    writer = SnapshotWriter(disk, walk.head.slot, 1234)
+    writer.write([(HEAD, encode_head("c", 1234, walk.head))])
+    while sessions := walk.sessions():
+        writer.write([(SESSIONS, encode_sessions(sessions))])
+    while not walk.done:
+        writer.write([(ROWS, encode_rows(walk.rows(keys_max, 1 << 20)))])
+    walk.close()
+    return disk, writer.finish()
+
+
+@pytest.fixture(scope="module")
+def machine():
+    return reference(12)
+
+
+class TestWhole:
+    def test_what_was_written_is_read(self, machine):
+        disk, info = written(machine)
+        file = disk.files[snapshot_name(12)]
+        again, reader = load(file, "c")
+        assert reader.info == info
+        assert (info.slot, info.size_bytes, info.created_ms) == (12, len(file.data), 1234)
+        assert reader.head.members == MEMBERS
+        assert again.chain == machine.chain
+        assert again.store.data == machine.store.data
+        assert again.sessions.fingerprint() == machine.sessions.fingerprint()
+
+    def test_it_is_durable_under_its_name(self, machine):
+        disk, info = written(machine)
+        assert load(disk.crash().files[snapshot_name(12)])[1].info == info
+        assert list(disk.files) == [snapshot_name(12)]
+
+    def test_equal_states_make_equal_files(self, machine):
+        assert written(machine)[1] == written(reference(12))[1]
+        assert written(machine)[1].digest != written(reference(13))[1].digest
+
+    def test_an_empty_state(self):
+        disk, _ = written(reference(1))
+        assert load(disk.files[snapshot_name(1)])[0].revision == 0
+
+    def test_names(self):
+        assert snapshot_slot(snapshot_name(77)) == 77
+        assert snapshot_slot(snapshot_name(10**17)) == 10**17
+        assert snapshot_slot(snapshot_name(7) + ".bad") is None
+
+
+class TestDamaged:
+    def refuse(self, disk):
+        with pytest.raises(SnapshotError):
+            load(disk.files[snapshot_name(12)], "c")
+
+    def test_every_byte_flipped(self, machine):
+        disk, _ = written(machine)
+        data = disk.files[snapshot_name(12)].data
+        rng = random.Random(1)
+        for at in range(len(data)):
+            change = rng.randrange(1, 256)
+            data[at] ^= change
+            self.refuse(disk)
+            data[at] ^= change
+        assert load(disk.files[snapshot_name(12)], "c")
+
+    def test_cut_at_every_byte(self, machine):
+        disk, _ = written(machine)
+        file = disk.files[snapshot_name(12)]
+        whole = bytes(file.data)
+        for end in range(len(whole)):
+            file.data = bytearray(whole[:end])
+            self.refuse(disk)
+
+    def test_bytes_after_the_end(self, machine):
+        disk, _ = written(machine)
+        disk.files[snapshot_name(12)].data += b"\0"
+        self.refuse(disk)
+
+    def test_a_block_left_out_or_there_twice(self, machine):
+        disk, _ = written(machine)
+        file = disk.files[snapshot_name(12)]
+        starts = blocks(file.data)
+        whole = bytes(file.data)
+        for start, end in zip(starts, [*starts[1:], len(whole)], strict=True):
+            file.data = bytearray(whole[:start] + whole[end:])
+            self.refuse(disk)
+            file.data = bytearray(whole[:end] + whole[start:])
+            self.refuse(disk)
+
+    def test_another_clusters(self, machine):
+        disk, _ = written(machine)
+        with pytest.raises(SnapshotError, match="of cluster 'c', not of 'other'"):
+            load(disk.files[snapshot_name(12)], "other")
+
+
+def blocks(data):
+    """The offset of every block."""
+    starts, at = [], len(MAGIC)
+    while at < len(data):
+        starts.append(at)
+        at += 9 + int.from_bytes(data[at + 1 : at + 5], "little")
+    return starts
+
+
+class TestForged:
+    """Every checksum is right, but what it covers is not what this program writes."""
+
+    def forge(self, *forged):
+        disk = MemDisk()
+        writer = SnapshotWriter(disk, 5, 0)
+        writer.write(forged)
+        writer.finish()
+        with pytest.raises(SnapshotError) as caught:
+            load(disk.files[snapshot_name(5)])
+        return str(caught.value)
+
+    def head(self, **changes):
+        walk = SnapshotWalk(reference(3), {})
+        walk.close()
+        return HEAD, encode_head("c", 0, walk.head._replace(**changes))
+
+    def test_heads(self):
+        assert "first block" in self.forge((ROWS, encode_rows([])))
+        assert "not what this program writes" in self.forge((HEAD, pack(())))
+        assert "version is 2" in self.forge((HEAD, pack((2, "c", 0))))
+        assert "number of fields" in self.forge((HEAD, pack((1, "c", 0))))
+        assert "not what this version writes" in self.forge((HEAD, b"\xc1"))
+        for members in ((), {"n1": "x"}, {"n1": {"peer": 5}}, {5: {}}):
+            body = (1, "c", 0, 3, 6, 3, 1, 2, 1, 6, members)
+            assert self.forge((HEAD, pack(body)))
+
+    def test_blocks(self):
+        assert "kind 9" in self.forge(self.head(), (9, b""))
+        assert "no array" in self.forge(self.head(), (ROWS, pack(5)))
+        assert "array" in self.forge(self.head(), (ROWS, b"\xdd\xff\xff\xff\xff"))
+        assert "sessions are missing" in self.forge(self.head())
+
+    def test_a_length_is_not_believed(self):
+        disk = MemDisk()
+        file = disk.open("x", create=True)
+        for length in (10, BLOCK_BYTES_MAX + 1, (1 << 32) - 1):
+            file.data = bytearray(MAGIC + b"\x01" + length.to_bytes(4, "little") + bytes(4))
+            with pytest.raises(SnapshotError, match="runs past the end"):
+                SnapshotReader(file)
