@@ -3,6 +3,8 @@
     verb         arguments                        answer
     status       -                                as the daemon's status has it: role, ballot, …
     checksum     slot                             {slot, checksum: hex or "", pending}
+    snapshot_take  -                              {applied, slot, running}: one is taken soon
+    snapshot_read  slot, offset                   {slot, offset, total, data}
     fault_add    name, kind, from, to, on, …      {added: name}        see fault_rules.parse_rule
     fault_list   -                                {enabled, rules: [FaultRule.describe, …]}
     fault_rm     name                             {removed: 1, hits}   not_saved: why, if so
@@ -11,6 +13,9 @@
 
 ``checksum``: ``pending`` while the slot is not applied yet or its checksum is being computed;
 "" without pending: no CHECKSUM command stands in that slot, or it is too long ago.
+
+``snapshot_take``: ``slot`` is the newest snapshot's now; wait for one of ``applied`` or above.
+``snapshot_read``: a piece of the newest snapshot's file (slot 0) or of that of this slot.
 
 A verb or an argument that does not exist is refused with the nearest one that does. The fault
 verbs that change something are FORBIDDEN unless the configuration has ``[faults] enabled``.
@@ -41,6 +46,18 @@ class ChecksumSource(Protocol):
 
     def checksum_pending(self, slot: Slot) -> bool:
         """Whether the checksum of ``slot`` is being computed."""
+        ...
+
+
+class SnapshotSource(Protocol):
+    """The node's snapshots; :class:`paxosd.snapshots.Snapshots` has it."""
+
+    def ask(self) -> dict[str, Any]:
+        """Take one soon: ``{applied, slot, running}``."""
+        ...
+
+    def read(self, slot: Slot, offset: int) -> dict[str, Any]:
+        """A piece of a file. Raises LookupError, in words, and OSError."""
         ...
 
 
@@ -79,10 +96,14 @@ class Admin:
         self._now_ms = now_ms
         self._crash = crash
         self._save = save
+        self.snapshots: SnapshotSource | None = None
+        """Without them the snapshot verbs are refused."""
         none: frozenset[str] = frozenset()
         self._verbs = {
             "status": _Verb(lambda _: status(), none, False),
             "checksum": _Verb(self._checksum, frozenset({"slot"}), False),
+            "snapshot_take": _Verb(lambda _: self._snapshots().ask(), none, False),
+            "snapshot_read": _Verb(self._snapshot_read, frozenset({"slot", "offset"}), False),
             "fault_add": _Verb(self._fault_add, None, True),
             "fault_list": _Verb(self._fault_list, none, False),
             "fault_rm": _Verb(self._fault_rm, frozenset({"name"}), True),
@@ -122,6 +143,22 @@ class Admin:
         checksum = machine.checksums.get(slot, "")
         pending = not checksum and (slot > machine.applied or machine.checksum_pending(slot))
         return {"slot": slot, "checksum": checksum, "pending": pending}
+
+    def _snapshots(self) -> SnapshotSource:
+        if self.snapshots is None:
+            raise _RefusedError("this node keeps no snapshots")
+        return self.snapshots
+
+    def _snapshot_read(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        numbers = args.get("slot", 0), args.get("offset", 0)
+        for number in numbers:
+            if type(number) is not int or not 0 <= number <= SLOT_MAX:
+                raise _RefusedError("slot and offset are numbers from 0 up")
+        try:
+            return self._snapshots().read(*numbers)
+        except (LookupError, OSError) as error:
+            words = error.args[0] if isinstance(error, LookupError) else error
+            raise _RefusedError(f"{words}") from error
 
     def _fault_add(self, args: Mapping[str, Any]) -> dict[str, Any]:
         now_ms = int(self._now_ms())

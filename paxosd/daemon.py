@@ -75,6 +75,7 @@ class Daemon:
         )
         self.admin = Admin(self._status, self.machine, self.faults.plan, config.faults.enabled,
                            monotonic_ms, self._crash, self.faults.save)  # fmt: skip
+        self.admin.snapshots = self.snapshots
         self.replica = Replica(
             replica_options(config, self.data_dir.incarnation, debug=logs.debug),
             node=self.node,

@@ -32,6 +32,7 @@ from paxosd.snapshot_file import (
     encode_head,
     encode_rows,
     encode_sessions,
+    snapshot_name,
 )
 from paxosd.snapshot_jobs import AbandonJob, FinishJob, Helper, Job, WriteJob
 from paxosd.snapshot_recovery import Kept
@@ -43,6 +44,8 @@ UNWRITTEN_BYTES_MAX = 4 << 20
 """The walk waits while more than this waits to be written."""
 WRITE_BYTES = 1 << 20
 """Blocks are handed to the helper in runs of about this."""
+READ_BYTES = 256 << 10
+"""What one answer about a file holds."""
 RETRY_MS = 60_000.0
 WAIT_MS = 50.0
 """A turn comes at least so often while the helper works, if nothing wakes the loop before."""
@@ -120,10 +123,25 @@ class Snapshots:
         """Whether one is being taken."""
         return self._taking is not None
 
-    def ask(self) -> None:
+    def ask(self) -> dict[str, Any]:
         """Take one soon, whether the log has grown or not."""
         self._asked = True
         self._not_before_ms = 0.0
+        slot = self.newest.slot if self.newest else 0
+        return {"applied": self._machine.applied, "slot": slot, "running": self.running}
+
+    def read(self, slot: Slot, offset: int) -> dict[str, Any]:
+        """A piece of the file of a snapshot, 0: of the newest. Raises LookupError, OSError."""
+        newest = self.newest
+        if newest is None or slot not in (0, newest.slot, *self._older):
+            raise LookupError(f"there is no snapshot of slot {slot} here any more")
+        slot = slot or newest.slot
+        file = self._disk.open(snapshot_name(slot))
+        try:
+            data = file.pread(READ_BYTES, offset)
+            return {"slot": slot, "offset": offset, "total": file.size(), "data": data}
+        finally:
+            file.close()
 
     def status(self, wall_ms: int) -> dict[str, Any]:
         """Plain numbers; slot 0: there is none."""
