@@ -104,6 +104,7 @@ class SnapshotsConfig:
     slots_max: int = setting(200_000, minimum=10, maximum=1_000_000_000)
     log_bytes_max: int = setting(256 * MIB, minimum=MIB, maximum=1024 * 1024 * MIB)
     margin_slots: int = setting(10_000, minimum=0, maximum=1_000_000_000)
+    send_bytes_per_s: int = setting(32 * MIB, minimum=65_536, maximum=1024 * 1024 * MIB)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

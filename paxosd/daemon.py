@@ -29,7 +29,7 @@ from paxosd.live_faults import LiveFaults
 from paxosd.logs import Logs
 from paxosd.notify import Notifier
 from paxosd.replica import Replica
-from paxosd.snapshot_jobs import Job
+from paxosd.snapshot_jobs import Job, Jobs
 from paxosd.snapshots import Snapshots
 from paxosd.startup import Parts, assemble, replica_options, snapshot_options
 from paxosd.syncer import Syncer
@@ -69,7 +69,7 @@ class Daemon:
             machine=self.machine,
             wal=self.wal,
             disk=self.faults.disk,
-            helper=self.helper,
+            jobs=Jobs(self.helper),
             kept=parts.kept,
             log=self.log,
         )
@@ -216,7 +216,7 @@ class Daemon:
                 "wal_bytes": wal.pop("bytes"),
                 **wal,
             },
-            "snapshot": self.snapshots.status(time.time_ns() // 1_000_000),
+            "snapshot": self.replica.snapshot_status(time.time_ns() // 1_000_000),
             "uptime_ms": int(monotonic_ms() - self.started_ms),
             "rss_bytes": rss_bytes(),
             "faults_enabled": config.faults.enabled,

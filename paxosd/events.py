@@ -195,6 +195,16 @@ class EventPublisher:
             self._publish_changes(changes)
         self._revision = source.revision
 
+    def jumped(self) -> None:
+        """The machine took a snapshot in: changes were made that nobody will ever publish. Each
+        stream skips a number, so that its watchers see that they missed something."""
+        self.flush()
+        for stream in self._idle:
+            stream.seq += 1
+            stream.last_revision = self._revision
+            self._dirty[stream] = None
+        self._swept_ms = -PROGRESS_BUSY_MS  # tell them at the next tick
+
     def _publish_changes(self, changes: Iterable[Change]) -> None:
         lengths = self._lengths
         encode = self._encoder.change

@@ -87,8 +87,10 @@ VOCABULARY: dict[str, str] = {
     # snapshots
     "snapshot.started": "the state is being saved: slot, keys",
     "snapshot.finished": "the state was saved, and is durable: slot, bytes, dur_ms",
-    "snapshot.failed": "a snapshot could not be written; the node goes on: reason",
-    "snapshot.bad": "a snapshot file is damaged or foreign, and not used: file, reason",
+    "snapshot.failed": "a snapshot could not be written, read or taken in: reason",
+    "snapshot.sent": "the last piece of a snapshot was sent: slot, bytes, to",
+    "snapshot.installed": "this node goes on from a peer's snapshot: slot, bytes, from, dur_ms",
+    "snapshot.bad": "a snapshot is damaged or foreign, and not used: file or from, reason",
     # the bus
     "bus.bound": "a socket listens",
     "bus.refused": "frames were dropped: reason, source, count",

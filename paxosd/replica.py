@@ -32,6 +32,7 @@ from paxosd.events import EventPublisher
 from paxosd.history import serve_history, serve_log
 from paxosd.request_log import RequestLog
 from paxosd.service import Service
+from paxosd.snapshot_exchange import SNAPSHOT_KINDS, SnapshotExchange
 from paxosd.snapshots import Snapshots
 from paxosd.storage_watch import StorageWatch
 from paxosd.wal import SyncJob, Wal
@@ -128,7 +129,9 @@ class Replica:
         self.machine = machine
         self.wal = wal
         self.log = log
-        self.snapshots = snapshots
+        self.exchange = None
+        if snapshots is not None:
+            self.exchange = SnapshotExchange(snapshots, machine, bus.send, self._install, log)
         self._codec = codec
         self._bus = bus
         self._storage = StorageWatch(wal, log, debug=options.debug)
@@ -157,6 +160,9 @@ class Replica:
         self._syncing = False
         self._tickets: list[int] = []
         self._job_tickets: list[int] = []
+        self._after_sync: list[Callable[[], None]] = []
+        """To be called once a group commit that begins after now is done."""
+        self._after_job: list[Callable[[], None]] = []
         self._quiet_from_ms = 0.0
         self._applied = 0
 
@@ -175,6 +181,8 @@ class Replica:
             self._collect_syncs(now_ms)
         for sender, incarnation, message in bus.receive_peers(PEERS_PER_TURN_MAX):
             node.step(sender, incarnation, message)
+            if type(message) in SNAPSHOT_KINDS and self.exchange is not None:
+                self.exchange.receive(sender, message)  # type: ignore[arg-type]  # by kind
         for name in bus.disconnected():
             node.peer_disconnected(name)
         requests = bus.receive_clients(CLIENTS_PER_TURN_MAX)
@@ -205,8 +213,8 @@ class Replica:
         if self.machine.checksum_runs.running:
             return now_ms
         due_ms = self.node.next_due_ms()
-        if self.snapshots is not None:
-            due_ms = min(due_ms, self.snapshots.next_due_ms(now_ms))
+        if self.exchange is not None:
+            due_ms = min(due_ms, self.exchange.next_due_ms(now_ms))
         if self.machine.store.index_lag_keys and not self.machine.store.walks:
             due_ms = min(due_ms, max(self._quiet_from_ms, now_ms + 1.0))
         event_due_ms = self.events.next_due_ms()
@@ -217,6 +225,10 @@ class Replica:
         """Whether anybody waits for what a vote would decide."""
         events = self.events
         return self.node.votes_urgent or bool(events.streams) or events.wants_learned
+
+    def snapshot_status(self, wall_ms: int) -> dict[str, Any]:
+        """Plain values; empty if this replica keeps no snapshots."""
+        return {} if self.exchange is None else self.exchange.status(wall_ms)
 
     def finish_log(self, now_ms: float) -> None:
         """The committer has ended: take in its last job and write what is left, now."""
@@ -246,8 +258,8 @@ class Replica:
         """Work that may wait: a piece of a snapshot or of a running checksum; the scan index,
         when it is quiet."""
         machine = self.machine
-        if self.snapshots is not None:
-            self.snapshots.turn(now_ms, wall_ms)
+        if self.exchange is not None:
+            self.exchange.turn(now_ms, wall_ms)
         if machine.checksum_runs.running:
             machine.advance_checksum(KEYS_PER_TURN)
         elif machine.store.index_lag_keys and now_ms >= self._quiet_from_ms:
@@ -272,6 +284,10 @@ class Replica:
         for token, answer in ready.replies:
             self.service.reply(token, answer)
         for serve in ready.serves:
+            if serve.first < self.wal.first_slot:
+                if self.exchange is not None:
+                    self.exchange.offer(serve.to, serve.first)
+                continue
             decisions = serve_log(
                 serve.first,
                 serve.last,
@@ -301,19 +317,46 @@ class Replica:
     # -- group commit
 
     def _start_sync(self) -> None:
-        if self._syncing or not self._tickets:
+        if self._syncing or not (self._tickets or self._after_sync):
             return
         job = self.wal.begin_sync()
         self._job_tickets, self._tickets = self._tickets, []
+        self._after_job, self._after_sync = self._after_sync, []
         if job is None:
-            self.node.synced(self._job_tickets[-1])
+            self._synced()
             return
         self._syncing = True
         self._committer.start(job)
+
+    def _synced(self) -> None:
+        if self._job_tickets:
+            self.node.synced(self._job_tickets[-1])
+        done, self._after_job = self._after_job, []
+        for action in done:
+            action()
 
     def _collect_syncs(self, now_ms: float) -> None:
         for job in self._committer.finished():
             self.wal.finish_sync(job)
             self._storage.on_sync(job, now_ms)
             self._syncing = False
-            self.node.synced(self._job_tickets[-1])
+            self._synced()
+
+    # -- snapshots
+
+    def _install(self, slot: Slot, machine: Machine, done: Callable[[bool], None]) -> None:
+        """Go on from a snapshot that is durable: the log says so, durably, then all jump."""
+        if self.wal.commit >= slot:
+            done(False)
+            return
+        self.wal.install(slot)
+        self._after_sync.append(lambda: self._jump(slot, machine, done))
+
+    def _jump(self, slot: Slot, machine: Machine, done: Callable[[bool], None]) -> None:
+        behind = self.machine.applied < slot
+        if behind:
+            self.events.flush()
+            self.machine.adopt(machine)
+            self.node.install(slot)
+            self.events.jumped()
+        done(behind)

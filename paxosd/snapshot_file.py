@@ -38,11 +38,10 @@ from paxosd.core.snapshot import (
 )
 from paxosd.core.types import Slot
 from paxosd.disk import Disk, DiskFile
-from paxosd.wire_base import WireError, pack, unpack
+from paxosd.wire_base import DIGEST_BYTES, WireError, pack, unpack
 
 MAGIC = b"PXSNAP\r\n"
 VERSION = 1
-DIGEST_BYTES = 16
 BLOCK_BYTES = 128 << 10
 """A block of rows is closed once keys and values come to this."""
 BLOCK_BYTES_MAX = 160 << 20

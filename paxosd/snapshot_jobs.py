@@ -1,34 +1,39 @@
 """What is done to snapshot files beside the loop, one job at a time, in order.
 
 A job holds all that it needs and touches nothing else. Unlike a group commit of the log, a job
-may fail and the node goes on: ``error`` says so, and what was being written is removed.
+may fail and the node goes on: ``error`` says so.
 """
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
+from paxosd.core.snapshot import SnapshotError
 from paxosd.core.types import Slot
-from paxosd.disk import Disk
-from paxosd.snapshot_file import SnapshotInfo, SnapshotWriter, snapshot_name
+from paxosd.disk import Disk, DiskFile
+from paxosd.snapshot_file import SYNC_BYTES, SnapshotReader, SnapshotWriter, snapshot_name
+
+FETCHED = "snap-fetched.part"
+"""The file that a peer's snapshot is gathered in."""
 
 
 @dataclass(slots=True)
 class Job:
-    """``run`` is called once, in any thread. It never raises an Exception."""
+    """``work`` is done by ``run``, once, in any thread. ``error``: what it failed with; it may
+    raise OSError, and SnapshotError for what it read."""
 
-    error: OSError | None = field(default=None, init=False)
+    work: Callable[[], Any]
+    result: Any = None
+    error: OSError | SnapshotError | None = field(default=None, init=False)
 
     def run(self) -> None:
-        """Do it."""
+        """Do it. Never raises an Exception that a disk or a file can cause."""
         try:
-            self.work()
-        except OSError as problem:
+            self.result = self.work()
+        except (OSError, SnapshotError) as problem:
             self.error = problem
-
-    def work(self) -> None:
-        """What a subclass does; may raise OSError."""
-        raise NotImplementedError
 
 
 class Helper(Protocol):
@@ -41,39 +46,47 @@ class Helper(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class WriteJob(Job):
-    """Append blocks ``(kind, payload)``."""
+class Jobs:
+    """The main thread's queue of jobs. Each is followed by ``done(job)`` in :meth:`turn`."""
 
-    writer: SnapshotWriter
-    blocks: Sequence[tuple[int, bytes]]
+    def __init__(self, helper: Helper) -> None:
+        self._helper = helper
+        self._waiting: deque[tuple[Job, Callable[[Job], None]]] = deque()
+        self._current: Callable[[Job], None] | None = None
 
-    def work(self) -> None:
-        self.writer.write(self.blocks)
+    @property
+    def busy(self) -> bool:
+        """Whether a job waits or is under way."""
+        return self._current is not None
+
+    def run(self, work: Callable[[], Any], done: Callable[[Job], None]) -> None:
+        """Have ``work()`` done once all before it is."""
+        self._waiting.append((Job(work), done))
+        self._next()
+
+    def turn(self) -> None:
+        """Take back what is done."""
+        for job in self._helper.finished():
+            assert self._current is not None
+            done, self._current = self._current, None
+            done(job)
+            self._next()
+
+    def _next(self) -> None:
+        if self._current is None and self._waiting:
+            job, self._current = self._waiting.popleft()
+            self._helper.start(job)
 
 
-@dataclass(slots=True)
-class FinishJob(Job):
-    """Make the file durable; then remove the snapshots of ``surplus``. ``info``: the result."""
-
-    writer: SnapshotWriter
-    disk: Disk
-    surplus: Sequence[Slot]
-    info: SnapshotInfo | None = None
-
-    def work(self) -> None:
-        self.info = self.writer.finish()
-        remove(self.disk, self.surplus)
+def no_matter(job: Job) -> None:
+    """For a job whose end is of no interest."""
 
 
-@dataclass(slots=True)
-class AbandonJob(Job):
-    """Remove what was written."""
-
-    writer: SnapshotWriter
-
-    def work(self) -> None:
-        self.writer.abandon()
+def finish(writer: SnapshotWriter, disk: Disk, surplus: Sequence[Slot]) -> Any:
+    """Make a written snapshot durable, then remove those of ``surplus``. Returns its info."""
+    info = writer.finish()
+    remove(disk, surplus)
+    return info
 
 
 def remove(disk: Disk, slots: Sequence[Slot]) -> None:
@@ -81,3 +94,69 @@ def remove(disk: Disk, slots: Sequence[Slot]) -> None:
     for slot in slots:
         if disk.exists(snapshot_name(slot)):
             disk.unlink(snapshot_name(slot))
+
+
+def read_piece(disk: Disk, slot: Slot, offset: int, count: int) -> bytes:
+    """Some bytes of a snapshot's file."""
+    file = disk.open(snapshot_name(slot))
+    try:
+        return file.pread(count, offset)
+    finally:
+        file.close()
+
+
+class Gathered:
+    """The file that a peer's snapshot is gathered in. Its methods are jobs."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+        self._file: DiskFile | None = None
+        self._reader: SnapshotReader | None = None
+        self._unsynced_bytes = 0
+
+    def write(self, offset: int, pieces: Sequence[bytes]) -> None:
+        """Write pieces one after the other from ``offset`` on."""
+        if self._file is None:
+            if self._disk.exists(FETCHED):
+                self._disk.unlink(FETCHED)
+            self._file = self._disk.open(FETCHED, create=True)
+        self._file.pwritev(pieces, offset)
+        self._unsynced_bytes += sum(map(len, pieces))
+        if self._unsynced_bytes >= SYNC_BYTES:
+            self._file.fdatasync()
+            self._unsynced_bytes = 0
+
+    def read_head(self, cluster: str) -> SnapshotReader:
+        """All is there: begin to read it. Raises SnapshotError."""
+        assert self._file is not None
+        self._reader = SnapshotReader(self._file, cluster)
+        return self._reader
+
+    def read_blocks(self, bytes_max: int) -> list[tuple[int, bytes]]:
+        """The next blocks, of about ``bytes_max`` together; none at the end."""
+        assert self._reader is not None
+        blocks: list[tuple[int, bytes]] = []
+        size = 0
+        while size < bytes_max:
+            block = self._reader.read()
+            if block is None:
+                break
+            blocks.append(block)
+            size += len(block[1])
+        return blocks
+
+    def keep(self, slot: Slot) -> None:
+        """Make it durable as the snapshot of ``slot``."""
+        assert self._file is not None
+        self._file.fdatasync()
+        self._file.close()
+        self._disk.rename(FETCHED, snapshot_name(slot))
+        self._disk.sync_dir()
+
+    def drop(self) -> None:
+        """Remove it."""
+        if self._file is not None:
+            self._file.close()
+        with suppress(OSError):
+            if self._disk.exists(FETCHED):
+                self._disk.unlink(FETCHED)

@@ -34,7 +34,7 @@ from paxosd.snapshot_file import (
     encode_sessions,
     snapshot_name,
 )
-from paxosd.snapshot_jobs import AbandonJob, FinishJob, Helper, Job, WriteJob
+from paxosd.snapshot_jobs import Job, Jobs, finish, no_matter
 from paxosd.snapshot_recovery import Kept
 from paxosd.wal import Wal
 
@@ -47,8 +47,6 @@ WRITE_BYTES = 1 << 20
 READ_BYTES = 256 << 10
 """What one answer about a file holds."""
 RETRY_MS = 60_000.0
-WAIT_MS = 50.0
-"""A turn comes at least so often while the helper works, if nothing wakes the loop before."""
 
 
 class Log(Protocol):
@@ -67,6 +65,10 @@ class SnapshotOptions:
     slots_max: int = 200_000
     log_bytes_max: int = 256 << 20
     margin_slots: int = 10_000
+    send_bytes_per_s: int = 32 << 20
+    """What a donor sends, to all laggards together."""
+    chunk_bytes: int = 256 << 10
+    """What one message of a transfer holds."""
 
 
 @dataclass(slots=True)
@@ -78,6 +80,7 @@ class _Taking:
     started_ms: float
     blocks: list[tuple[int, bytes]]
     waiting_bytes: int = 0
+    writing: bool = False
     finishing: bool = False
 
     def add(self, kind: int, payload: bytes) -> None:
@@ -95,24 +98,24 @@ class Snapshots:
         machine: Machine,
         wal: Wal,
         disk: Disk,
-        helper: Helper,
+        jobs: Jobs,
         kept: Kept,
         log: Log,
     ) -> None:
         self.options = options
         self.newest: SnapshotInfo | None = kept.newest
         self.taken = 0
-        self.hold_slot: Callable[[], Slot] = lambda: 1 << 63
-        """The log from this slot on is not released yet, for somebody still needs it."""
+        self.in_use: Callable[[], set[Slot]] = set
+        """The slots of snapshots that peers are fetching: they are kept, and the log above."""
         self._machine = machine
         self._wal = wal
-        self._disk = disk
-        self._helper = helper
+        self.disk = disk
+        self.jobs = jobs
         self._log = log
-        self._older = list(kept.older)  # slots, ascending
+        # Without a digest: known by its name alone, since an earlier start.
+        self._older = [SnapshotInfo(slot, 0, b"", 0) for slot in kept.older]
         self._taking: _Taking | None = None
-        self._job: Job | None = None
-        self._abandoned: SnapshotWriter | None = None
+        self._now_ms = 0.0
         self._not_before_ms = 0.0
         self._asked = False
 
@@ -132,16 +135,21 @@ class Snapshots:
 
     def read(self, slot: Slot, offset: int) -> dict[str, Any]:
         """A piece of the file of a snapshot, 0: of the newest. Raises LookupError, OSError."""
-        newest = self.newest
-        if newest is None or slot not in (0, newest.slot, *self._older):
+        info = self.newest if slot == 0 else self.find(slot)
+        if info is None:
             raise LookupError(f"there is no snapshot of slot {slot} here any more")
-        slot = slot or newest.slot
-        file = self._disk.open(snapshot_name(slot))
+        slot = info.slot
+        file = self.disk.open(snapshot_name(slot))
         try:
             data = file.pread(READ_BYTES, offset)
             return {"slot": slot, "offset": offset, "total": file.size(), "data": data}
         finally:
             file.close()
+
+    def find(self, slot: Slot) -> SnapshotInfo | None:
+        """The snapshot of this slot, if it is there; an old one may have no digest."""
+        infos = [*self._older, *([self.newest] if self.newest is not None else [])]
+        return next((info for info in infos if info.slot == slot), None)
 
     def status(self, wall_ms: int) -> dict[str, Any]:
         """Plain numbers; slot 0: there is none."""
@@ -150,33 +158,27 @@ class Snapshots:
             "slot": newest.slot if newest else 0,
             "age_ms": max(0, wall_ms - newest.created_ms) if newest else -1,
             "bytes": newest.size_bytes if newest else 0,
-            "older_slots": list(self._older),
+            "older_slots": [info.slot for info in self._older],
             "running": self.running,
             "taken": self.taken,
         }
 
     def next_due_ms(self, now_ms: float) -> float:
         """When the next turn is due."""
-        if self._taking is None:
-            return float("inf")
-        return now_ms + WAIT_MS if self._blocked() else now_ms
+        return float("inf") if self._taking is None or self._blocked() else now_ms
 
     # -- the turn
 
     def turn(self, now_ms: float, wall_ms: int) -> None:
         """Do a little. Raises StorageError of the log alone."""
-        for job in self._helper.finished():
-            self._job = None
-            self._on_done(job, now_ms)
-        if self._abandoned is not None and self._job is None:
-            writer, self._abandoned = self._abandoned, None
-            self._run(AbandonJob(writer))
+        self._now_ms = now_ms
+        self.jobs.turn()
         taking = self._taking
         if taking is not None:
             if not self._blocked():
                 self._step(taking)
             self._hand_over(taking)
-        elif self._job is None and self._due(now_ms):
+        elif self._due(now_ms):
             self._start(now_ms, wall_ms)
 
     def _blocked(self) -> bool:
@@ -204,7 +206,7 @@ class Snapshots:
         self._asked = False
         machine, options = self._machine, self.options
         walk = SnapshotWalk(machine, options.members)
-        writer = SnapshotWriter(self._disk, walk.head.slot, wall_ms)
+        writer = SnapshotWriter(self.disk, walk.head.slot, wall_ms)
         self._taking = _Taking(walk, writer, now_ms, [])
         self._taking.add(HEAD, encode_head(options.cluster, wall_ms, walk.head))
         self._log.info("snapshot.started", slot=walk.head.slot, keys=walk.head.keys)
@@ -219,68 +221,71 @@ class Snapshots:
             taking.add(ROWS, encode_rows(rows))
 
     def _hand_over(self, taking: _Taking) -> None:
-        """Give the helper what is ready to be written."""
-        if self._job is not None:
+        """Have what is ready written."""
+        if taking.writing:
             return
         done = taking.walk.done
+        writer = taking.writer
         if taking.blocks and (done or taking.waiting_bytes >= WRITE_BYTES):
             blocks, taking.blocks, taking.waiting_bytes = taking.blocks, [], 0
-            self._run(WriteJob(taking.writer, blocks))
+            taking.writing = True
+            self.jobs.run(lambda: writer.write(blocks), lambda job: self._wrote(taking, job))
         elif done:
             taking.walk.close()
-            taking.finishing = True
-            self._run(FinishJob(taking.writer, self._disk, tuple(self._older)))
+            taking.writing = taking.finishing = True
+            kept = self.in_use()
+            surplus = tuple(info.slot for info in self._older if info.slot not in kept)
+            self.jobs.run(
+                lambda: finish(writer, self.disk, surplus),
+                lambda job: self._finished(taking, surplus, job),
+            )
 
-    def _run(self, job: Job) -> None:
-        self._job = job
-        self._helper.start(job)
-
-    def _on_done(self, job: Job, now_ms: float) -> None:
+    def _wrote(self, taking: _Taking, job: Job) -> None:
+        taking.writing = False
         if job.error is not None:
-            self._fail(job.error, now_ms)
-        elif isinstance(job, FinishJob):
-            assert job.info is not None
-            self._finished(job.info, now_ms)
+            self._fail(taking, job.error)
 
-    def _fail(self, error: OSError, now_ms: float) -> None:
-        taking = self._taking
-        if taking is None:
+    def _finished(self, taking: _Taking, surplus: tuple[Slot, ...], job: Job) -> None:
+        if job.error is not None:
+            self._fail(taking, job.error)
             return
-        self._not_before_ms = now_ms + RETRY_MS
-        self._log.warning(
-            "snapshot.failed",
-            slot=taking.walk.head.slot,
-            reason=error.strerror or str(error),
-            errno=error.errno or 0,
-        )
-        taking.finishing = False
-        self.abort()
-
-    def abort(self) -> None:
-        """Take this one no further, unless it is all but finished."""
-        taking = self._taking
-        if taking is None or taking.finishing:
-            return
-        taking.walk.close()
+        info: SnapshotInfo = job.result
         self._taking = None
-        self._abandoned = taking.writer
-
-    def _finished(self, info: SnapshotInfo, now_ms: float) -> None:
-        taking, self._taking = self._taking, None
-        assert taking is not None
         self.taken += 1
         self._log.info(
             "snapshot.finished",
             slot=info.slot,
             bytes=info.size_bytes,
-            dur_ms=round(now_ms - taking.started_ms, 1),
+            dur_ms=round(self._now_ms - taking.started_ms, 1),
         )
+        self._older = [old for old in self._older if old.slot not in surplus]
         self.adopt(info)
 
+    def _fail(self, taking: _Taking, error: Exception) -> None:
+        if self._taking is not taking:
+            return
+        self._not_before_ms = self._now_ms + RETRY_MS
+        self._log.warning("snapshot.failed", slot=taking.walk.head.slot, reason=str(error))
+        self._drop(taking)
+
+    def abort(self) -> None:
+        """Take the one under way no further, unless it is all but finished."""
+        if self._taking is not None and not self._taking.finishing:
+            self._drop(self._taking)
+
+    def _drop(self, taking: _Taking) -> None:
+        taking.walk.close()
+        self._taking = None
+        self.jobs.run(taking.writer.abandon, no_matter)
+
     def adopt(self, info: SnapshotInfo) -> None:
-        """A newer snapshot is durable: give back the log that nobody needs any more."""
-        assert self.newest is None or self.newest.slot < info.slot
-        self._older = [self.newest.slot] if self.newest is not None else []
+        """Another snapshot is durable: give back the log that nobody needs any more."""
+        newest = self.newest
+        if newest is not None and newest.slot > info.slot:
+            self._older.append(info)  # a peer's, installed meanwhile, is newer
+            return
+        if newest is not None and newest.slot < info.slot:
+            self._older.append(newest)
         self.newest = info
         self.release()
 
@@ -289,10 +294,10 @@ class Snapshots:
         if not self._older:
             return
         first = min(
-            self._older[0] + 1,
+            self._older[-1].slot + 1,
             self._machine.applied + 1 - self.options.margin_slots,
             self._wal.commit + 1,
-            self.hold_slot(),
+            *(slot + 1 for slot in self.in_use()),
         )
         if first > self._wal.first_slot:
             self._wal.release(first)

@@ -31,6 +31,9 @@ from paxosd.snapshots import SnapshotOptions
 from paxosd.wal import Wal, WalOptions
 from paxosd.wire import EntryLimits
 
+CHUNK_BYTES = 256 << 10
+CHUNK_SHARE = 4
+"""A piece of a snapshot takes at most one part in this many of the largest message."""
 PROMISE_SHARE = 4
 """A promise, like a catch-up, takes at most one part in this many of the largest message."""
 
@@ -176,4 +179,6 @@ def snapshot_options(config: Config) -> SnapshotOptions:
         slots_max=settings.slots_max,
         log_bytes_max=settings.log_bytes_max,
         margin_slots=settings.margin_slots,
+        send_bytes_per_s=settings.send_bytes_per_s,
+        chunk_bytes=min(CHUNK_BYTES, config.limits.message_bytes_max // CHUNK_SHARE),
     )

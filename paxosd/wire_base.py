@@ -30,6 +30,9 @@ BIN_BYTES_MAX = 1 << 28
 """Above every configurable message size; the socket and the admission limits are tighter."""
 ARRAY_MAX = 1 << 20
 
+DIGEST_BYTES = 16
+"""Of the digest that names a snapshot's contents."""
+
 UNPACK_ERRORS = (ValueError, TypeError, OverflowError, UnpackException)
 """What msgpack raises for bad bytes; also UnicodeDecodeError and StackError, its ValueErrors."""
 
@@ -163,6 +166,13 @@ def data(value: Any) -> bytes:
     """Bytes of any length."""
     if type(value) is not bytes:
         raise bad_field("bytes", value)
+    return value
+
+
+def digest(value: Any) -> bytes:
+    """A digest of DIGEST_BYTES."""
+    if type(value) is not bytes or len(value) != DIGEST_BYTES:
+        raise bad_field(f"a digest of {DIGEST_BYTES} bytes", value)
     return value
 
 

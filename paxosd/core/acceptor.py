@@ -117,6 +117,13 @@ class Acceptor:
             self.bytes -= len(held[1])
         self.released = slot
 
+    def install(self, slot: Slot) -> None:
+        """A snapshot holds every slot up to ``slot``: all of them are chosen. What was promised
+        stays, and so does every vote above."""
+        for each in [each for each in self.accepted if each <= slot]:
+            self.release(each)
+        self.released = slot
+
     def votes(self, from_slot: Slot) -> tuple[tuple[Ballot, Slot, Slot], ...]:
         """The votes for slots from ``from_slot`` on, as runs ``(ballot, first, last)``."""
         runs: list[tuple[Ballot, Slot, Slot]] = []

@@ -29,6 +29,8 @@ class Codec(Protocol):
 class StateMachine(Protocol):
     """The replicated state machine, a function of the chosen log."""
 
+    applied: Slot
+
     @property
     def log_time_ms(self) -> int: ...
 

@@ -126,6 +126,14 @@ class Learner:
         self._votes.pop(slot, None)
         return slot, held[0], held[1]
 
+    def install(self, slot: Slot) -> None:
+        """Every slot up to ``slot`` was chosen and is in a snapshot: nothing more is to be
+        learned of them."""
+        self.commit = slot
+        for known in (self._votes, self.chosen, self.decided):
+            for each in [each for each in known if each <= slot]:
+                del known[each]
+
     def missing(self) -> tuple[Slot, Slot] | None:
         """The run of slots just above commit that is chosen as far as is known, yet stuck."""
         top = max([self.known_commit, *self.chosen])

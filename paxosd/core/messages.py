@@ -178,6 +178,36 @@ class TransferLeadership(NamedTuple):
     ballot: Ballot
 
 
+class SnapshotOffer(NamedTuple):
+    """You asked for slots that I gave back: take this snapshot instead. ``digest`` names the
+    file's contents: two donors that name the same one have the same bytes."""
+
+    slot: Slot
+    size_bytes: int
+    digest: bytes
+
+
+class SnapshotRequest(NamedTuple):
+    """Send me the piece of that snapshot's file that begins at ``offset``."""
+
+    slot: Slot
+    offset: int
+    digest: bytes
+
+
+class SnapshotChunk(NamedTuple):
+    """That piece. ``data`` b"": the sender does not have that snapshot any more."""
+
+    slot: Slot
+    offset: int
+    digest: bytes
+    data: bytes
+
+
+SnapshotMessage = SnapshotOffer | SnapshotRequest | SnapshotChunk
+"""What the shell takes for itself: the core has no part in moving snapshots."""
+
+
 class Hello(NamedTuple):
     """From a node without a memory to every other: do you know me as I am now? Until all have
     said so it neither promises nor votes, for it cannot tell a new node from a wiped one."""
@@ -206,6 +236,7 @@ PeerMessage = (
     | ReadIndex
     | ReadIndexReply
     | TransferLeadership
+    | SnapshotMessage
     | Hello
     | Welcome
 )

@@ -46,6 +46,9 @@ from paxosd.core.messages import (
     Promise,
     ReadIndex,
     ReadIndexReply,
+    SnapshotChunk,
+    SnapshotOffer,
+    SnapshotRequest,
     TransferLeadership,
     Votes,
     VotesRequest,
@@ -65,6 +68,10 @@ _RECEIVED: dict[type, str] = {
     Nack: "nack.received",
 }
 """What is traced on arrival here; accepts and votes are traced where their slots are known."""
+
+
+def _ignore(sender: NodeId, message: PeerMessage) -> None:
+    """For messages that are the shell's: here they only show that the sender lives."""
 
 
 class Node:
@@ -134,6 +141,9 @@ class Node:
             ReadIndex: self._on_read_index,
             ReadIndexReply: self._on_read_index_reply,
             TransferLeadership: self._election.receive_transfer,
+            SnapshotOffer: _ignore,
+            SnapshotRequest: _ignore,
+            SnapshotChunk: _ignore,
             Welcome: self._arrival.receive_welcome,
         }
 
@@ -244,6 +254,15 @@ class Node:
             self._context.outbox.reply(token, self._refusal(BUSY))
             return
         self._reads.add(token, self._context.now_ms)
+
+    def install(self, slot: Slot) -> None:
+        """The machine was brought to ``slot``, above what was applied, by a snapshot that is
+        durable, as is the log's record of it. Promises and the votes above it stay."""
+        self._replication.install(slot)
+        proposer = self._context.proposer
+        if proposer.leading and proposer.next_slot <= slot:
+            # Slots that this reign never proposed are chosen: at a higher ballot, then.
+            self._election.stop("a snapshot tells of a later reign")
 
     def hand_over(self) -> bool:
         """The daemon stops: take no more writes; a leader asks its best follower to campaign.

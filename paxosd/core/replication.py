@@ -288,6 +288,23 @@ class Replication:
         if context.outbox.tracing:
             context.outbox.trace("applied", slot=slot, ballot=list(ballot))
 
+    def install(self, slot: Slot) -> None:
+        """The machine was brought to ``slot`` by a snapshot, which is durable: go on from there."""
+        context = self._context
+        assert context.machine.applied == slot > self.applied
+        for each in sorted(each for each in context.proposer.open if each <= slot):
+            # What became of it is in the snapshot, but not by whose proposal.
+            proposal = context.proposer.close(each)
+            for token in proposal.tokens if proposal is not None else ():
+                context.outbox.reply(token, Refusal(INTERRUPTED, REFUSALS[INTERRUPTED], ""))
+        context.learner.install(slot)
+        context.acceptor.install(slot)
+        self.applied = slot
+        self._commit_recorded = slot
+        self._stuck_since_ms = None
+        self._tell_caught_up()
+        self.advance()
+
     def record_commit(self, *, alone: bool) -> None:
         """Let the commit index ride along with other records, or on its own now and then."""
         context = self._context

@@ -13,6 +13,7 @@ some_names = st.text(min_size=1, max_size=64)
 values = st.binary(max_size=60)
 ballots = st.builds(Ballot, numbers, names)
 slots = st.integers(1, 1 << 62)
+digests = st.binary(min_size=16, max_size=16)
 
 
 def few(strategy):
@@ -46,6 +47,9 @@ peer_messages = st.one_of(
     st.builds(m.ReadIndex, numbers),
     st.builds(m.ReadIndexReply, numbers, numbers),
     st.builds(m.TransferLeadership, ballots),
+    st.builds(m.SnapshotOffer, numbers, numbers, digests),
+    st.builds(m.SnapshotRequest, numbers, numbers, digests),
+    st.builds(m.SnapshotChunk, numbers, numbers, digests, values),
     st.builds(m.Hello),
     st.builds(m.Welcome, numbers),
 )

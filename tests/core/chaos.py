@@ -139,6 +139,17 @@ def nemesis(cluster, until_ms):
     act()
 
 
+def compactor(cluster, until_ms):
+    """Now and then a node takes a snapshot and gives its log back, with a margin or without."""
+
+    def act():
+        if cluster.now < until_ms:
+            cluster.compact(cluster.rng.choice(list(cluster.members)), cluster.rng.choice([0, 3]))
+            cluster.at(cluster.rng.uniform(50, 2500), act)
+
+    act()
+
+
 TIGHT = {
     "promise_bytes_max": 200,
     "accept_ahead_slots_max": 8,
@@ -172,6 +183,8 @@ def run_chaos(seed, *, size=3, duration_ms=15_000, options=None):
 
     cluster.on_reply = on_reply
     nemesis(cluster, duration_ms)
+    if rng.random() < 0.6:
+        compactor(cluster, duration_ms + 2000)
     cluster.run(duration_ms + 1)
     finish(cluster, clients, readers)
     return cluster

@@ -28,6 +28,7 @@ from paxosd.core.messages import Decisions
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
+from paxosd.core.snapshot import Restore, SnapshotWalk
 from paxosd.core.types import NOOP, NULL_BALLOT
 
 
@@ -45,6 +46,34 @@ class PickleCodec:
         return Batch(stamp_ms, [Entry(*pickle.loads(blob)) for blob in entries])
 
 
+def take(machine):
+    """A snapshot: (head, sessions, rows)."""
+    walk = SnapshotWalk(machine, {})
+    sessions, rows = [], []
+    while some := walk.sessions():
+        sessions.append(pickle.dumps(some))
+    while not walk.done:
+        rows.append(walk.rows(3, 1 << 20))
+    walk.close()
+    return walk.head, sessions, rows
+
+
+def make(snapshot):
+    """The machine of a snapshot."""
+    head, sessions, rows = snapshot
+    restore = Restore(head)
+    for some in sessions:
+        restore.sessions(pickle.loads(some))
+    for some in rows:
+        restore.rows(some)
+    return restore.finish()
+
+
+def _is_value(record, floor=0):
+    """Whether it is of a slot, from ``floor`` on."""
+    return isinstance(record, AcceptRecord | DecisionRecord) and record.slot >= floor
+
+
 class Member:
     """A node with its disk; ``node`` is None while it is down."""
 
@@ -59,6 +88,8 @@ class Member:
         self.machine = None
         self.turn_at = None
         self.log = {}
+        self.snapshot = None  # a durable one, as ``take`` makes it; and
+        self.floor = 1  # the first slot that the log still has
         self.paused = False
         self.inbox = []
 
@@ -88,6 +119,8 @@ class Cluster:
         self.on_reply: Callable[[Any, Any], None] = lambda token, reply: None
         self.sent: list[tuple[str, int, str, Any]] = []
         """Every frame that left: source, its incarnation, destination, message."""
+        self.installed: list[tuple[float, str, int]] = []
+        """When a node jumped to a peer's snapshot: time, name, slot."""
         self.notices: list[tuple[float, str, Any]] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
@@ -131,10 +164,11 @@ class Cluster:
                 log[record.slot] = (record.ballot, record.value)
             elif isinstance(record, CommitRecord):
                 commit = record.slot
+        member.machine = Machine() if member.snapshot is None else make(member.snapshot)
+        commit = max(commit, member.machine.applied)
         accepted = {slot: held for slot, held in log.items() if slot > commit}
         codec = PickleCodec()
-        member.machine = Machine()
-        for slot in range(1, commit + 1):
+        for slot in range(member.machine.applied + 1, commit + 1):
             value = log[slot][1]
             self.check_chosen(slot, value)
             member.machine.apply(slot, None if value == NOOP else codec.decode_batch(value))
@@ -239,7 +273,7 @@ class Cluster:
         if ready.persist:
             member.unsynced.append((ready.ticket, ready.persist))
             for record in ready.persist:
-                if isinstance(record, AcceptRecord | DecisionRecord):
+                if _is_value(record, member.floor):
                     member.log[record.slot] = (record.ballot, record.value)
             self._sync(member)
         for to, message in ready.sends:
@@ -249,9 +283,16 @@ class Cluster:
                 self.deliver(name, other, accepted)
         for applied in ready.applied:
             self.check_chosen(applied.slot, applied.value)
-            assert member.log[applied.slot][1] == applied.value, "the log disagrees with itself"
+            held = member.log.get(applied.slot)
+            if held is None:  # the log already begins above, for a snapshot is about to be taken in
+                assert applied.slot < member.floor
+            else:
+                assert held[1] == applied.value, "the log disagrees with itself"
         for serve in ready.serves:
             values = []
+            if serve.first < member.floor:
+                self._offer(name, serve.to, serve.first)
+                continue
             for slot in range(serve.first, serve.last + 1):
                 values.append(member.log[slot])
             self.deliver(name, serve.to, Decisions(serve.first, tuple(values), serve.commit))
@@ -301,11 +342,63 @@ class Cluster:
         self.at(self.rng.uniform(*self.sync_ms), done)
 
     def _durable(self, member, records):
-        member.durable.extend(records)
+        member.durable.extend(
+            record for record in records
+            if _is_value(record, member.floor) or not _is_value(record)
+        )  # fmt: skip
         for record in records:
             if isinstance(record, PromiseRecord):
                 assert record.ballot >= self.promised[member.name]
                 self.promised[member.name] = record.ballot
+
+    # -- snapshots
+
+    def compact(self, name, margin=0):
+        """Take a snapshot at once, and give back the log up to it, less a margin."""
+        member = self.members[name]
+        if member.node is not None and member.machine.applied:
+            member.snapshot = take(member.machine)
+            self._give_back(member, member.machine.applied + 1 - margin)
+
+    def _give_back(self, member, floor):
+        member.floor = max(member.floor, floor)
+        for slot in [slot for slot in member.log if slot < member.floor]:
+            del member.log[slot]
+        member.durable = [
+            record for record in member.durable
+            if _is_value(record, member.floor) or not _is_value(record)
+        ]  # fmt: skip
+
+    def _offer(self, src, dst, first):
+        """Instead of slots that are gone the donor's snapshot travels, as a whole."""
+        snapshot = self.members[src].snapshot
+        if snapshot[0].slot >= first and (src, dst) not in self.blocked:
+            delay_ms = self.rng.uniform(*self.delay_ms)
+            self.at(delay_ms, lambda: self._keep(self.members[dst], snapshot))
+
+    def _keep(self, member, snapshot):
+        """It is durable, then the log's record of it is, then the node jumps; a crash may come
+        in between."""
+        node, slot = member.node, snapshot[0].slot
+        if node is None or member.paused or node.applied >= slot:
+            return
+        if member.snapshot is not None and member.snapshot[0].slot >= slot:
+            return
+        member.snapshot = snapshot
+        self._give_back(member, slot + 1)
+        self.at(self.rng.uniform(*self.sync_ms), lambda: self._jump(member, node, snapshot))
+
+    def _jump(self, member, node, snapshot):
+        if member.node is not node:
+            return
+        if member.paused:
+            self.at(50, lambda: self._jump(member, node, snapshot))
+        elif node.applied < snapshot[0].slot:
+            self.installed.append((self.now, member.name, snapshot[0].slot))
+            node.set_time(self.now, int(self.now))
+            member.machine.adopt(make(snapshot))
+            node.install(snapshot[0].slot)
+            self.turn(member.name)
 
     # -- checks
 

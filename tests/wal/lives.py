@@ -4,6 +4,7 @@ from paxosd.core.commands import OPEN, PUT, Batch, Entry
 from paxosd.core.effects import AcceptRecord, CommitRecord
 from paxosd.core.machine import Machine
 from paxosd.core.types import Ballot
+from paxosd.snapshot_jobs import Jobs
 from paxosd.snapshot_recovery import restore_state
 from paxosd.snapshots import SnapshotOptions, Snapshots
 from paxosd.wire import decode_batch, encode_batch, encode_entry
@@ -119,7 +120,7 @@ class Life:
             self.apply(slot, self.wal.read(slot)[1])
         self.helper = helper or Inline()
         self.snapshots = Snapshots(
-            options, machine=self.machine, wal=self.wal, disk=disk, helper=self.helper,
+            options, machine=self.machine, wal=self.wal, disk=disk, jobs=Jobs(self.helper),
             kept=self.kept, log=self.log,
         )  # fmt: skip
 

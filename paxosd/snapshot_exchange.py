@@ -1,0 +1,82 @@
+"""A node's snapshots with everything that they have to do: its own, those sent, those fetched.
+
+The replica's side of it: what comes from peers, when a turn is due, and how the node jumps.
+"""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from paxosd.core.machine import Machine
+from paxosd.core.messages import (
+    PeerMessage,
+    SnapshotChunk,
+    SnapshotMessage,
+    SnapshotOffer,
+    SnapshotRequest,
+)
+from paxosd.core.types import NodeId, Slot
+from paxosd.snapshot_donor import Donor
+from paxosd.snapshot_fetch import Fetch, Install
+from paxosd.snapshots import Snapshots
+
+JOB_MS = 50.0
+"""A turn comes at least so often while a job is under way, if nothing wakes the loop before."""
+SNAPSHOT_KINDS: frozenset[type] = frozenset({SnapshotOffer, SnapshotRequest, SnapshotChunk})
+
+
+class Log(Protocol):
+    """The part of a structlog logger that is used."""
+
+    def info(self, event: str, **fields: Any) -> Any: ...
+    def warning(self, event: str, **fields: Any) -> Any: ...
+    def error(self, event: str, **fields: Any) -> Any: ...
+
+
+class SnapshotExchange:
+    """Call :meth:`turn` once a turn of the replica."""
+
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        machine: Machine,
+        send: Callable[[NodeId, PeerMessage], bool],
+        install: Install,
+        log: Log,
+    ) -> None:
+        self.own = snapshots
+        self.donor = Donor(snapshots, send, log)
+        self.fetch = Fetch(snapshots, machine, send, install, log)
+
+    def receive(self, sender: NodeId, message: SnapshotMessage) -> None:
+        """A peer's message of one of SNAPSHOT_KINDS."""
+        if isinstance(message, SnapshotOffer):
+            self.fetch.receive_offer(sender, message)
+        elif isinstance(message, SnapshotChunk):
+            self.fetch.receive_chunk(sender, message)
+        else:
+            self.donor.receive_request(sender, message)
+
+    def offer(self, to: NodeId, first: Slot) -> None:
+        """``to`` asked for slots from ``first`` on, which the log does not have any more."""
+        self.donor.offer(to, first)
+
+    def turn(self, now_ms: float, wall_ms: int) -> None:
+        """Do a little of whatever there is to do."""
+        self.own.turn(now_ms, wall_ms)
+        self.donor.turn(now_ms)
+        self.fetch.turn(now_ms)
+
+    def next_due_ms(self, now_ms: float) -> float:
+        """When the next turn is due."""
+        due_ms = min(
+            self.own.next_due_ms(now_ms), self.donor.next_due_ms(), self.fetch.next_due_ms()
+        )
+        # A job may end at any time; not every committer can wake the loop for it.
+        return min(due_ms, now_ms + JOB_MS) if self.own.jobs.busy else due_ms
+
+    def status(self, wall_ms: int) -> dict[str, Any]:
+        """Plain values."""
+        return self.own.status(wall_ms) | {
+            "fetching": self.fetch.stage,
+            "installed": self.fetch.installed,
+        }
