@@ -32,6 +32,7 @@ VERBS = {
     "leader": "cluster",
     "hash": "cluster",
     "fault": "fault",
+    "snapshot": "snapshot",
     "bench": "bench",
     "sim": "sim",
 }

@@ -7,6 +7,7 @@ from paxosctl.__main__ import cli
 from tests.ctl.test_cli import closed_port, ctl, daemon  # noqa: F401 - fixtures
 
 BAD_PLAN = "/nonexistent/plan.toml"
+NEW_NODE = ["--data-dir", "/nonexistent/n1", "--cluster-id", "new", "--node", "n1"]
 
 LEAVES = {
     # verb: (arguments that work, arguments that mean "no" or None, and what that exits with)
@@ -26,11 +27,14 @@ LEAVES = {
     "fault clear": ([], None, 0),
     "fault crash": (["n1"], ["n7"], 2),
     "fault run": (None, [BAD_PLAN], 2),
+    "snapshot save": (None, ["/dev/null"], 1),  # it exists
+    "snapshot status": (None, ["/dev/null"], 1),
+    "snapshot restore": (None, ["/dev/null", *NEW_NODE], 1),
     "bench put": (["--count", "3"], ["--count", "none"], 2),
     "sim run": (["--seed", "1", "--duration", "2s"], ["--seed", "x"], 2),
     "sim teach": (["happy-path"], ["no such lesson"], 2),
 }
-NEEDS_NO_CLUSTER = {"sim run", "sim teach"}
+NEEDS_NO_CLUSTER = {"sim run", "sim teach", "snapshot status", "snapshot restore"}
 FAILING = {"watch": ["k"], "outcome": ["1", "1"]}
 """Arguments for the verbs that have none that work here."""
 

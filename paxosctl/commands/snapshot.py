@@ -1,0 +1,129 @@
+"""snapshot: save the state of a cluster to a file, look into it, begin a new cluster from it."""
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from paxosctl.app import EndpointList, Settings, global_options, negative, verb
+from paxosctl.errors import RefusedError
+from paxosctl.render import View, human_bytes
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group("snapshot")
+def _snapshot() -> None:
+    """Snapshots of the whole state: data, revisions, sessions."""
+
+
+snapshot_verb = global_options(_snapshot)
+
+
+@verb("save")
+@click.argument("file", type=_FILE)
+@click.option("--endpoint", type=EndpointList(), default=None,
+              help="Of the node to take it from.  [default: the leader]")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+def save_verb(settings: Settings, file: Path, endpoint: str | None, force: bool) -> None:
+    """Save the state to FILE: all that the node has applied, and with the leader that is all
+    that was acknowledged before. FILE appears only once it is whole and verified."""
+    from paxosctl.cluster import leader_of, survey  # noqa: PLC0415 -- not for --help
+    from paxosctl.snapshot_files import SnapshotFileError, save  # noqa: PLC0415 -- as above
+
+    with settings.client() as client:
+        if not endpoint:
+            _, endpoint = leader_of(survey(client))
+        if not endpoint:
+            negative("no leader is known; --endpoint takes the snapshot of any node")
+        try:
+            found = save(client, endpoint, file, force=force)
+        except SnapshotFileError as error:
+            negative(str(error))
+        except PermissionError as error:
+            raise RefusedError("permission", str(error)) from error
+    settings.show(_view(found | {"file": str(file)}, f"saved to {file}"))
+
+
+@verb("status")
+@click.argument("file", type=_FILE)
+def status_verb(settings: Settings, file: Path) -> None:
+    """Verify FILE, all of it, and tell what it holds. Exit code 1 if it is not good."""
+    from paxosctl.snapshot_files import (  # noqa: PLC0415 -- not for --help
+        SnapshotFileError,
+        described,
+        opened,
+        verify,
+    )
+
+    try:
+        with opened(file) as data:
+            found = described(verify(data))
+    except SnapshotFileError as error:
+        negative(str(error), View(data={"good": False, "error": str(error)}, plain=b"bad\n"))
+    except PermissionError as error:
+        raise RefusedError("permission", str(error)) from error
+    settings.show(_view({"good": True} | found | {"file": str(file)}, f"{file} is good"))
+
+
+@verb("restore")
+@click.argument("file", type=_FILE)
+@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), required=True,
+              help="To be made; the node's node.data_dir.")  # fmt: skip
+@click.option("--cluster-id", required=True, help="Of the new cluster: another than the old one.")
+@click.option("--node", required=True, help="The node's name in the new cluster.")
+def restore_verb(
+    settings: Settings, file: Path, data_dir: Path, cluster_id: str, node: str
+) -> None:
+    """Make the data directory of one node of a new cluster from FILE.
+
+    Do this with the same FILE for EVERY node of the new cluster before the first one starts: a
+    node that begins empty could otherwise outvote what was restored.
+    """
+    from paxosctl.snapshot_files import SnapshotFileError, restore  # noqa: PLC0415 -- not for --help
+    from paxosd.config import NAME_ALLOWED, NAME_PATTERN  # noqa: PLC0415 -- as above
+    from paxosd.disk import StorageError  # noqa: PLC0415 -- as above
+
+    for option, name in (("--cluster-id", cluster_id), ("--node", node)):
+        if not re.fullmatch(NAME_PATTERN, name):
+            raise click.UsageError(f'{option}: "{name}" is not allowed: {NAME_ALLOWED}')
+    try:
+        made = restore(file, data_dir, cluster_id, node)
+    except (SnapshotFileError, StorageError) as error:
+        negative(str(error))
+    except PermissionError as error:
+        raise RefusedError("permission", str(error)) from error
+    words = (
+        f"{data_dir} is node {node} of the new cluster {cluster_id}.\n"
+        "Restore every other node of it from the same file before the first one starts."
+    )
+    settings.show(_view(made, words))
+
+
+def _view(found: dict[str, Any], words: str) -> View:
+    taken = datetime.fromtimestamp(found["created_ms"] / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    rows = [
+        ("cluster", found["cluster"]),
+        ("slot", found["slot"]),
+        ("revision", found["revision"]),
+        ("keys", found["keys"]),
+        ("sessions", found["sessions"]),
+        ("taken", taken),
+        ("size", human_bytes(found["bytes"])),
+        ("digest", found["digest"]),
+    ]
+    if found["members"]:
+        rows.append(("members", ", ".join(found["members"])))
+    return View(
+        data=found,
+        plain="".join([f"{name}\t{value}\n" for name, value in rows]).encode(),
+        columns=("", ""),
+        rows=rows,
+        text=words,
+    )
+
+
+for _verb in (save_verb, status_verb, restore_verb):
+    snapshot_verb.add_command(_verb)

@@ -1,0 +1,179 @@
+"""Snapshot files on this machine: one fetched, one looked into, a cluster begun from one."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from paxosctl.transport import clock_ms
+from paxosd.core.snapshot import Restore, SnapshotError
+from paxosd.datadir import DataDir
+from paxosd.disk import RealFile
+from paxosd.snapshot_file import (
+    HEAD,
+    SnapshotInfo,
+    SnapshotReader,
+    SnapshotWriter,
+    encode_head,
+    restore_block,
+)
+
+POLL_MS = 50
+Progress = Callable[[int, int], object]
+"""``progress(bytes done, bytes in all)``."""
+
+
+class SnapshotFileError(Exception):
+    """It cannot be done with these files; the text says why and what to do."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[RealFile]:
+    """A file to be read. Raises SnapshotFileError, PermissionError."""
+    try:
+        file = RealFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except PermissionError as error:
+        raise PermissionError(f"{path}: this user may not read it") from error
+    except OSError as error:
+        raise SnapshotFileError(f"{path}: {error.strerror}") from error
+    try:
+        yield file
+    except SnapshotError as error:
+        raise SnapshotFileError(f"{path} is not a good snapshot: {error}") from error
+    except OSError as error:
+        raise SnapshotFileError(f"{path} cannot be read: {error.strerror}") from error
+    finally:
+        file.close()
+
+
+def verify(file: RealFile) -> SnapshotReader:
+    """Read all of it and check everything: what it holds is that of a state machine."""
+    reader = SnapshotReader(file)
+    restore = Restore(reader.head)
+    while (block := reader.read()) is not None:
+        restore_block(restore, block)
+    restore.finish()
+    return reader
+
+
+def described(reader: SnapshotReader) -> dict[str, Any]:
+    """What a verified file holds, as plain values."""
+    info, head = reader.info, reader.head
+    assert info is not None
+    return {
+        "cluster": reader.cluster,
+        "slot": head.slot,
+        "revision": head.revision,
+        "keys": head.keys,
+        "sessions": head.sessions,
+        "log_time_ms": head.log_time_ms,
+        "created_ms": info.created_ms,
+        "bytes": info.size_bytes,
+        "digest": info.digest.hex(),
+        "members": {name: dict(endpoints) for name, endpoints in sorted(head.members.items())},
+    }
+
+
+# ---- save
+
+
+def save(client: Any, endpoint: str, path: Path, *, force: bool) -> dict[str, Any]:
+    """Have the node take a snapshot of what it has applied by now, fetch it, verify it."""
+    if path.exists() and not force:
+        raise SnapshotFileError(f"{path} exists: name another file, or use --force")
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            _fetch(client, endpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        with opened(part) as written:
+            found = described(verify(written))
+        os.rename(part, path)
+    except PermissionError as error:
+        raise PermissionError(f"{part}: this user may not write it") from error
+    except OSError as error:
+        raise SnapshotFileError(f"{part} cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+    return found
+
+
+def _fetch(client: Any, endpoint: str, file: Any) -> None:
+    asked = client.admin("snapshot_take", {}, endpoint=endpoint)
+    until_ms = clock_ms() + max(60_000, int(client.timeout_s * 1000))
+    while client.status(endpoint)["snapshot"]["slot"] < asked["applied"]:
+        if clock_ms() >= until_ms:
+            raise SnapshotFileError(f"{endpoint} took no snapshot in time; its log says why")
+        client.turn(POLL_MS)
+    slot = offset = 0
+    while True:
+        piece = client.admin("snapshot_read", {"slot": slot, "offset": offset}, endpoint=endpoint)
+        slot = piece["slot"]
+        file.write(piece["data"])
+        offset += len(piece["data"])
+        if offset >= piece["total"] or not piece["data"]:
+            return
+
+
+# ---- restore
+
+
+def restore(path: Path, data_dir: Path, cluster: str, node: str) -> dict[str, Any]:
+    """A new data directory for ``node`` of the new cluster ``cluster``, with the state of the
+    file. Nothing is left of it if that fails. Raises SnapshotFileError, PermissionError."""
+    if data_dir.exists() and (not data_dir.is_dir() or any(data_dir.iterdir())):
+        raise SnapshotFileError(
+            f"{data_dir} exists and is not empty: a node is restored into a new directory"
+        )
+    with opened(path) as file:
+        reader = verify(file)
+        if reader.cluster == cluster:
+            raise SnapshotFileError(
+                f"the snapshot is of cluster {cluster!r} itself: give the new cluster another id, "
+                "or its nodes could meet those of the old one"
+            )
+        was_there = data_dir.exists()
+        try:
+            info = _write(file, data_dir, cluster, node)
+        except BaseException as error:
+            _remove(data_dir, keep=was_there)
+            if isinstance(error, OSError) and not isinstance(error, PermissionError):
+                words = f"{data_dir} cannot be written: {error.strerror}"
+                raise SnapshotFileError(words) from error
+            raise
+    return described(reader) | {
+        "cluster": cluster,
+        "was_cluster": reader.cluster,
+        "node": node,
+        "data_dir": str(data_dir),
+        "digest": info.digest.hex(),
+        "bytes": info.size_bytes,
+        "members": {},
+    }
+
+
+def _write(file: RealFile, data_dir: Path, cluster: str, node: str) -> SnapshotInfo:
+    with DataDir.open(data_dir, cluster, node) as home:
+        reader = SnapshotReader(file)
+        head = reader.head._replace(members={})
+        writer = SnapshotWriter(home.disk, head.slot, reader.created_ms)
+        writer.write([(HEAD, encode_head(cluster, reader.created_ms, head))])
+        while (block := reader.read()) is not None:
+            writer.write([block])
+        return writer.finish()
+
+
+def _remove(data_dir: Path, *, keep: bool) -> None:
+    with suppress(OSError):
+        if not keep:
+            shutil.rmtree(data_dir)
+            return
+        for entry in data_dir.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()

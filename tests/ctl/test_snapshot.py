@@ -1,0 +1,160 @@
+"""snapshot save, status, restore: what they write, and their exit codes."""
+
+import json
+import os
+
+import pytest
+
+from paxosctl.__main__ import run
+from paxosd.disk import RealDisk
+from paxosd.snapshot_file import snapshot_name
+from tests.daemon.processes import Daemons
+from tests.wal.lives import reference
+from tests.wal.test_snapshot_file import written
+
+ROOT = os.geteuid() == 0
+
+
+@pytest.fixture
+def file(tmp_path):
+    disk, info = written(reference(9))
+    path = tmp_path / "some.paxsnap"
+    path.write_bytes(disk.files[snapshot_name(info.slot)].data)
+    return path
+
+
+@pytest.fixture
+def ctl(capsys):
+    """``ctl("snapshot", …) → (exit code, stdout, stderr)``."""
+
+    def call(*arguments):
+        code = run([str(each) for each in arguments])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+class TestStatus:
+    def test_a_good_one_in_each_format(self, ctl, file):
+        code, out, _ = ctl("snapshot", "status", file, "-o", "json")
+        assert code == 0
+        found = json.loads(out)
+        assert (found["good"], found["cluster"], found["slot"]) == (True, "c", 9)
+        keys = len(reference(9).store)
+        assert (found["keys"], found["sessions"], found["revision"]) == (keys, 1, 24)
+        assert found["bytes"] == file.stat().st_size
+        assert list(found["members"]) == ["n1"]
+        code, out, _ = ctl("snapshot", "status", file)
+        assert code == 0
+        assert "is good" in out
+        code, out, _ = ctl("snapshot", "status", file, "-o", "plain")
+        assert "slot\t9\n" in out
+
+    def test_a_damaged_one(self, ctl, file):
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+        code, out, err = ctl("snapshot", "status", file, "-o", "json")
+        assert code == 1
+        assert json.loads(out)["good"] is False
+        assert "not a good snapshot" in out + err
+
+    def test_none_at_all(self, ctl, tmp_path):
+        code, _, err = ctl("snapshot", "status", tmp_path / "nothing")
+        assert code == 1
+        assert "No such file" in err
+        assert ctl("snapshot", "status")[0] == 2
+        assert ctl("snapshot", "status", tmp_path)[0] == 2
+
+    @pytest.mark.skipif(ROOT, reason="root may do anything")
+    def test_not_readable(self, ctl, file):
+        file.chmod(0)
+        assert ctl("snapshot", "status", file)[0] == 77
+
+
+def restore(ctl, file, data_dir, *, cluster="new", node="n1"):
+    return ctl("snapshot", "restore", file, "--data-dir", data_dir, "--cluster-id", cluster,
+               "--node", node)  # fmt: skip
+
+
+class TestRestore:
+    def test_a_directory_of_a_new_cluster(self, ctl, file, tmp_path):
+        home = tmp_path / "home"
+        code, out, _ = restore(ctl, file, home, node="m1")
+        assert code == 0
+        assert "every other node" in out
+        assert json.loads((home / "identity").read_text())["cluster"] == "new"
+        disk = RealDisk(home / "wal")
+        assert disk.list() == [snapshot_name(9)]
+        disk.close()
+        code, out, _ = ctl("snapshot", "status", home / "wal" / snapshot_name(9), "-o", "json")
+        assert json.loads(out)["cluster"] == "new"
+
+    def test_not_into_what_exists(self, ctl, file, tmp_path):
+        (tmp_path / "full").mkdir()
+        (tmp_path / "full" / "mine").touch()
+        code, _, err = restore(ctl, file, tmp_path / "full")
+        assert code == 1
+        assert "not empty" in err
+        assert (tmp_path / "full" / "mine").exists()
+        (tmp_path / "empty").mkdir()
+        assert restore(ctl, file, tmp_path / "empty")[0] == 0
+        assert restore(ctl, file, tmp_path / "empty")[0] == 1
+
+    def test_not_as_the_cluster_itself(self, ctl, file, tmp_path):
+        code, _, err = restore(ctl, file, tmp_path / "home", cluster="c")
+        assert code == 1
+        assert "another id" in err
+        assert not (tmp_path / "home").exists()
+
+    def test_a_damaged_file_leaves_nothing(self, ctl, file, tmp_path):
+        file.write_bytes(file.read_bytes()[:-1])
+        assert restore(ctl, file, tmp_path / "home")[0] == 1
+        assert not (tmp_path / "home").exists()
+
+    def test_names(self, ctl, file, tmp_path):
+        assert restore(ctl, file, tmp_path / "home", node="no/good")[0] == 2
+        assert restore(ctl, file, tmp_path / "home", cluster="")[0] == 2
+        assert ctl("snapshot", "restore", file, "--data-dir", tmp_path / "x")[0] == 2
+
+
+@pytest.mark.timeout(120)
+def test_from_one_cluster_to_another(tmp_path, capsys):
+    """save from live daemons, restore for each of three new ones, and there is everything."""
+    saved = tmp_path / "saved.paxsnap"
+    (tmp_path / "old").mkdir()
+    with Daemons(tmp_path / "old") as old:
+        old.start()
+        old.wait_leader()
+        with old.client() as client:
+            for number in range(50):
+                client.put(b"k%d" % number, b"v%d" % number)
+            revision = client.put(b"last", b"one")
+        endpoints = ",".join(old.endpoints)
+        assert run(["--endpoints", endpoints, "snapshot", "save", str(saved)]) == 0
+        assert run(["--endpoints", endpoints, "snapshot", "save", str(saved)]) == 1
+        assert "exists" in capsys.readouterr().err
+        one = old.endpoint("n2")
+        force = ["snapshot", "save", str(saved), "--endpoint", one, "--force", "-o", "json"]
+        assert run(["--endpoints", endpoints, *force]) == 0
+        assert json.loads(capsys.readouterr().out)["keys"] == 51
+        assert not list(tmp_path.glob("*.part"))
+    assert run(["--endpoints", endpoints, "snapshot", "save", str(tmp_path / "x")]) == 69
+    (tmp_path / "new").mkdir()
+    with Daemons(tmp_path / "new", cluster={"id": "second"}) as new:
+        for name in new.names:
+            home = str(tmp_path / "new" / name)
+            assert run(["snapshot", "restore", str(saved), "--data-dir", home, "--cluster-id",
+                        "second", "--node", name]) == 0  # fmt: skip
+        new.start()
+        new.wait_leader()
+        with new.client() as client:
+            assert client.get(b"k7").value == b"v7"
+            assert client.get(b"last").modify_revision == revision
+            assert client.put(b"next", b"one") == revision + 1
+        new.check_equal()
+        new.kill()
+        new.start()
+        new.wait_leader()
+        with new.client() as client:
+            assert client.get(b"next").value == b"one"
