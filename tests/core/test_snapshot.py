@@ -122,6 +122,14 @@ class TestRestoredEqualsOriginal:
         assert len(rows) == 4000
         assert dict(zip(rows[::2], rows[1::2], strict=True))[b"k5"] == (b"v", 6, 6, 1)
 
+    def test_keys_written_more_than_once_beside_the_walk(self):
+        machine = filled(5)
+        walk = SnapshotWalk(machine, {})
+        for value in (b"one", b"two"):
+            put(machine, [[PUT, b"k%d" % n, value] for n in range(5)])
+        put(machine, [[DELETE, b"k3"]])
+        assert {row[0] for row in restored(walk).store.data.values()} == {b"v"}
+
     def test_many_sessions_and_replies_come_in_steps(self):
         machine = Machine()
         machine.apply(1, Batch(1, [Entry(0, 1, 0, [[OPEN]] * 250)]))

@@ -4,9 +4,11 @@ import random
 
 import pytest
 
+from paxosctl.errors import RefusedError
 from tests.bench.fill import fill
 from tests.daemon.load import Load
 from tests.daemon.processes import Daemons, wait_for
+from tests.daemon.test_watch_real import Watching
 
 SEED = 20251125
 OFTEN = {"slots_max": 40, "margin_slots": 10}
@@ -147,3 +149,32 @@ def test_the_laggard_is_killed_half_way(tmp_path):
         daemons.wait_event(away, "snapshot.installed", timeout_s=90.0)
         daemons.check_equal()
         assert not list((tmp_path / away / "wal").glob("*.part"))
+
+
+@pytest.mark.timeout(180)
+def test_a_watcher_on_a_node_that_jumps_is_told_what_is_compacted(tmp_path):
+    """The changes that the node never published must not be left out in silence."""
+    with Daemons(tmp_path, snapshots=SLOW | {"send_bytes_per_s": 1 << 30}) as daemons:
+        daemons.start()
+        leader = daemons.wait_leader()
+        away, other = daemons.followers(leader)
+        with daemons.client(leader, other) as client:
+            client.put(b"w/0", b"before")
+            daemons.wait_equal()
+            watching = Watching([daemons.endpoint(away)], b"w/", prefix=True)
+            watching.start()
+            assert watching.live.wait(30)
+            daemons.fault("island", "partition", away, "*")
+            for number in (1, 2):
+                client.put(b"w/%d" % number, b"missed")
+                for name in (leader, other):
+                    wait_for(lambda name=name: take(daemons, name), 30.0, f"snapshot of {name}")
+            client.put(b"x", b"1")
+            daemons.heal()
+            daemons.wait_event(away, "snapshot.installed")
+            client.put(b"w/3", b"after")
+        wait_for(lambda: watching.error, 30.0, "an error of the watcher")
+        assert isinstance(watching.error, RefusedError)
+        assert watching.error.code == "compacted"
+        assert watching.error.detail > 1
+        assert [change.value for change in watching.changes] == []

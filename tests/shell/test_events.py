@@ -366,3 +366,21 @@ class TestWhatIsAssumedOfZeroMQ:
         second.close()
         assert xpub.recv() == b"\x00kv/a"
         third.close()
+
+
+class TestJump:
+    def test_watchers_see_that_they_missed_something(self):
+        """After a snapshot was taken in: a number is left out, so the next change shows a gap,
+        and so does the progress message that comes at once."""
+        bench = Bench()
+        bench.watch(b"a")
+        (before,) = bench.write(b"a1")
+        bench.source.revision += 100  # nobody will ever publish these
+        bench.publisher.jumped()
+        bench.publisher.tick(1)
+        (progress,) = bench.take()
+        assert isinstance(progress, ProgressEvent)
+        assert progress.last_revision == progress.revision == bench.source.revision
+        assert progress.seq > before.chain[0][1]
+        (after,) = bench.write(b"a2")
+        assert after.chain[0][1] == before.chain[0][1] + 2

@@ -115,6 +115,18 @@ class TestDamaged:
             file.data = bytearray(whole[:end] + whole[start:])
             self.refuse(disk)
 
+    def test_whole_blocks_of_another_snapshot(self, machine):
+        """Each block is good, and so are the counts; the digest tells."""
+        disk, _ = written(machine)
+        file = disk.files[snapshot_name(12)]
+        starts, whole = blocks(file.data), bytes(file.data)
+        first, second, third = (starts[n] for n in (2, 3, 4))
+        assert whole[first] == whole[second] == ROWS
+        swapped = whole[second:third] + whole[first:second]
+        file.data = bytearray(whole[:first] + swapped + whole[third:])
+        with pytest.raises(SnapshotError, match="digest of the whole"):
+            load(file, "c")
+
     def test_another_clusters(self, machine):
         disk, _ = written(machine)
         with pytest.raises(SnapshotError, match="of cluster 'c', not of 'other'"):

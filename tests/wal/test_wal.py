@@ -10,6 +10,7 @@ from paxosd.core.effects import AcceptRecord, CommitRecord, DecisionRecord, Prom
 from paxosd.core.types import Ballot
 from paxosd.disk import CorruptionError, RealDisk, StorageError
 from paxosd.wal import Wal, WalOptions
+from paxosd.wal_sync import SegmentDropper
 from tests.wal.memdisk import SMALL, MemDisk, open_wal
 
 B1 = Ballot(1, "n1")
@@ -311,6 +312,34 @@ class TestSegments:
         bad.files[name].data[512:] = bytes(SMALL - 512)
         with pytest.raises(CorruptionError, match="no whole group"):
             open_wal(bad, seed=2)
+
+
+class TestDropper:
+    def test_spares_are_not_made_while_one_is_being_chosen(self):
+        """One whose rename is not durable yet must not be used again."""
+        disk, lock = MemDisk(), threading.Lock()
+        disk.open("wal-00000001.log", create=True)
+        dropper = SegmentDropper(disk, lock, ahead=True)
+        with lock:
+            dropper.start([1])
+            assert not dropper.idle
+            assert dropper.collect() == []
+            assert list(disk.files) == ["wal-00000001.log"]
+        dropper.wait()
+        assert dropper.collect() == [1]
+        assert dropper.idle
+        assert list(disk.files) == ["spare-00000001.log"]
+        assert disk.name_states == []
+
+    def test_a_failure_is_told(self):
+        disk = MemDisk()
+        disk.open("wal-00000001.log", create=True)
+        disk.fail = {"sync_dir": errno.EIO}
+        dropper = SegmentDropper(disk, threading.Lock(), ahead=True)
+        dropper.start([1])
+        dropper.wait()
+        with pytest.raises(OSError, match="EIO"):
+            dropper.collect()
 
 
 class TestRealDisk:
