@@ -10,10 +10,12 @@
   copy every page that a reference count touches; a helper thread or a persistent map would cost
   each write more than the walk costs all in all.
 - The log goes back to the *older* of the two snapshots kept, so that a bad newest one can be
-  made good. ``margin_slots`` more below the commit index stay for nodes that lag behind.
+  made good. At least ``margin_slots`` below the commit index stay for nodes that lag behind,
+  unless that is more than LOG_SHARE times what brings a snapshot about.
 - A snapshot that cannot be written is no reason to stop: it is said, and tried again later.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -47,6 +49,7 @@ WRITE_BYTES = 1 << 20
 READ_BYTES = 256 << 10
 """What one answer about a file holds."""
 RETRY_MS = 60_000.0
+LOG_SHARE = 2
 
 
 class Log(Protocol):
@@ -190,16 +193,14 @@ class Snapshots:
         if now_ms < self._not_before_ms:
             return False
         applied = self._machine.applied
-        newest = self.newest
-        slot, size_bytes = (newest.slot, newest.size_bytes) if newest else (0, 0)
+        slot = self.newest.slot if self.newest else 0
         if applied <= slot:
             self._asked = False
             return False
-        options = self.options
         return (
             self._asked
-            or applied - slot >= options.slots_max
-            or self._wal.bytes_after(slot) >= max(options.log_bytes_max, size_bytes)
+            or applied - slot >= self.options.slots_max
+            or self._wal.bytes_after(slot) >= self._enough_bytes()
         )
 
     def _start(self, now_ms: float, wall_ms: int) -> None:
@@ -293,12 +294,24 @@ class Snapshots:
         """Give back the log up to the older snapshot, less the margin."""
         if not self._older:
             return
-        first = min(
-            self._older[-1].slot + 1,
-            self._machine.applied + 1 - self.options.margin_slots,
-            self._wal.commit + 1,
-            *(slot + 1 for slot in self.in_use()),
-        )
+        needed = min(self._older[-1].slot, self._wal.commit, *self.in_use()) + 1
+        first = min(needed, max(self._margin_slot(), self._fitting_slot(needed)))
         if first > self._wal.first_slot:
             self._wal.release(first)
             self._machine.history.release(first)
+
+    def _margin_slot(self) -> Slot:
+        return self._machine.applied + 1 - self.options.margin_slots
+
+    def _fitting_slot(self, most: Slot) -> Slot:
+        """The first slot from which on the log is not too large, at most ``most``."""
+        limit_bytes = LOG_SHARE * self._enough_bytes()
+        slots = range(self._wal.first_slot, most)
+        return slots.start + bisect_left(
+            slots, True, key=lambda slot: self._wal.bytes_after(slot - 1) <= limit_bytes
+        )
+
+    def _enough_bytes(self) -> int:
+        """So much log brings a snapshot about."""
+        size_bytes = self.newest.size_bytes if self.newest else 0
+        return max(self.options.log_bytes_max, size_bytes)

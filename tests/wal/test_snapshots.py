@@ -78,6 +78,16 @@ class TestTaking:
         life.write(60)
         assert life.wal.first_slot <= 60 - 35 + 1
 
+    def test_the_margin_is_bounded_in_bytes_too(self):
+        """Slots can be large: a margin counted in slots alone could fill the disk."""
+        options = OPTIONS.__class__(
+            cluster="c", members={}, slots_max=10, log_bytes_max=3000, margin_slots=10**6
+        )
+        life = Life(MemDisk(), options=options)
+        life.write(400)
+        assert 4000 < life.wal.bytes_after(life.wal.first_slot) < 4 * 3000
+        assert life.wal.stats()["segments"] <= 5
+
     def test_log_and_memory_stay_bounded(self):
         life = Life(MemDisk())
         life.write(400)
