@@ -24,6 +24,7 @@ COLUMNS = (
     "survives",
     "disk free",
     "log",
+    "snapshot",
 )
 
 
@@ -152,7 +153,21 @@ def _cells(status: dict[str, Any]) -> list[Any]:
         _survives(status),
         human_bytes(status["disk"].get("free_bytes", -1)),
         human_bytes(status["disk"].get("wal_bytes", -1)),
+        _snapshot(status.get("snapshot", {})),
     ]
+
+
+def _snapshot(snapshot: dict[str, Any]) -> str:
+    """The newest one's slot and age, and what goes on."""
+    if snapshot.get("fetching"):
+        return f"{snapshot['fetching']} a peer's"
+    if not snapshot.get("slot"):
+        return "-"
+    age_s = max(0, snapshot["age_ms"] // 1000)
+    for unit, seconds in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if age_s >= 2 * seconds:
+            return f"{snapshot['slot']}, {age_s // seconds} {unit} old"
+    return f"{snapshot['slot']}, {age_s} s old"
 
 
 def _survives(status: dict[str, Any]) -> str:
