@@ -187,6 +187,10 @@ class Invariants:
         """A node has applied a slot, ``before`` was the last one."""
         if slot != before + 1:
             raise Violation("order", f"{name} applied slot {slot} after slot {before}")
+        self.on_state(name, slot, machine)
+
+    def on_state(self, name: NodeId, slot: Slot, machine: Machine) -> None:
+        """A node has this state after a slot: applied, or from a snapshot."""
         state = (machine.chain, machine.store.revision)
         if self._states.setdefault(slot, state) != state:
             raise Violation(
@@ -226,6 +230,10 @@ class WatchedMachine(Machine):
         results = super().apply(slot, batch)
         self._invariants.on_applied(self._name, slot, before, self)
         return results
+
+    def adopt(self, other: Machine) -> None:
+        super().adopt(other)
+        self._invariants.on_state(self._name, self.applied, self)
 
 
 class WatchedNode(Node):

@@ -17,6 +17,7 @@ from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
 from paxosd.core.types import NodeId
+from paxosd.disk import Disk
 from paxosd.faults import FaultPlan
 from paxosd.faulty_disk import FaultyDisk
 from paxosd.lives import LOT_BITS, PeerLives, life_number
@@ -26,9 +27,12 @@ from paxosd.sim.bus import SimBus
 from paxosd.sim.clock import SimClock
 from paxosd.sim.committer import SimCommitter
 from paxosd.sim.disk import SimDisk
+from paxosd.sim.helper import SimHelper
 from paxosd.sim.invariants import Invariants, WatchedMachine, WatchedNode
 from paxosd.sim.network import Network
 from paxosd.sim.trace import TraceLog
+from paxosd.snapshot_jobs import Jobs
+from paxosd.snapshots import SnapshotOptions, Snapshots
 from paxosd.wal import SyncJob, WalOptions
 from paxosd.wire import EntryLimits
 
@@ -52,6 +56,8 @@ class ProcessOptions:
     sync_ms: tuple[float, float] = (0.3, 1.5)
     boot_ms: tuple[float, float] = (20.0, 200.0)
     drift_ppm: float = 0.0
+    snapshots: Mapping[str, Any] | None = None
+    """When snapshots are taken; see SnapshotOptions. None: never."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +145,8 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
     committer = SimCommitter(
         around.rng, sync_ms, later=around.later, run=around.run_job, wake=around.wake
     )
-    replica = _make_replica(around, memory, node, bus, committer, plan, incarnation)
+    snapshots = _make_snapshots(around, memory, disk)
+    replica = _make_replica(around, memory, node, bus, committer, snapshots, plan, incarnation)
     return Life(incarnation, disk, node, bus, committer, replica)
 
 
@@ -159,12 +166,29 @@ def _make_node(around: Surroundings, memory: Memory, life: int) -> WatchedNode:
     return node
 
 
+def _make_snapshots(around: Surroundings, memory: Memory, disk: Disk) -> Snapshots | None:
+    settings = around.options.snapshots
+    if settings is None:
+        return None
+    members = {name: {"peer": name} for name in around.names}
+    return Snapshots(
+        SnapshotOptions(cluster=CLUSTER, members=members, **settings),
+        machine=memory.machine,
+        wal=memory.wal,
+        disk=disk,
+        jobs=Jobs(SimHelper(around.rng, later=around.later, wake=around.wake)),
+        kept=memory.kept,
+        log=around.log,
+    )
+
+
 def _make_replica(
     around: Surroundings,
     memory: Memory,
     node: WatchedNode,
     bus: SimBus,
     committer: SimCommitter,
+    snapshots: Snapshots | None,
     plan: FaultPlan,
     incarnation: int,
 ) -> Replica:
@@ -197,4 +221,5 @@ def _make_replica(
         committer=committer,
         admin=admin.handle,
         log=around.log,
+        snapshots=snapshots,
     )

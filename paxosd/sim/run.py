@@ -255,7 +255,7 @@ class _Run:
         processes = self.cluster.up()
         for process in processes:
             wal = process.replica.wal
-            for slot in range(1, process.node.applied + 1):
+            for slot in range(wal.first_slot, process.node.applied + 1):
                 try:
                     value = wal.read(slot)[1]
                 except CorruptionError:

@@ -37,6 +37,16 @@ HASTY: dict[str, Any] = {
 }
 """So little patience that on a slow network leaders change all the time."""
 
+FEW: dict[str, Any] = {"slots_max": 150, "margin_slots": 20, "chunk_bytes": 2000}
+MANY: dict[str, Any] = {
+    "slots_max": 15,
+    "log_bytes_max": 4000,
+    "margin_slots": 0,
+    "chunk_bytes": 300,
+    "send_bytes_per_s": 30_000,
+}
+"""A snapshot every few slots and no log before it: who misses a moment needs one."""
+
 MIXES: tuple[Mix, ...] = (
     BALANCED,
     {"put": 1, "get": 2},
@@ -58,6 +68,7 @@ def draw_cluster(rng: random.Random) -> ClusterOptions:
         turn_ms=rng.choice((0.05, 0.15, 1.0)),
         sync_ms=rng.choice(((0.2, 1.0), (0.3, 3.0), (2.0, 15.0), (10.0, 80.0))),
         drift_ppm=rng.choice((0.0, 0.0, 200.0, 50_000.0, 300_000.0)),
+        snapshots=rng.choice((None, FEW, MANY, MANY)),
     )
     return ClusterOptions(network=network, process=process)
 
