@@ -6,6 +6,8 @@
 
 - "Enough" is ``slots_max`` slots, or ``log_bytes_max`` bytes but never fewer than the last
   snapshot's own: so what snapshots write is at most what the log writes, however large the state.
+- All nodes apply the same slots, so they would all take theirs at the same moment: ``spread``,
+  another on each node, draws that apart.
 - The walk is the main thread's: some 0.4 us a key, in steps of ``KEYS_PER_STEP``. A fork would
   copy every page that a reference count touches; a helper thread or a persistent map would cost
   each write more than the walk costs all in all.
@@ -41,7 +43,9 @@ from paxosd.snapshot_recovery import Kept
 from paxosd.wal import Wal
 
 KEYS_PER_STEP = 500
-"""How many keys of the walk one turn takes: about 0.2 ms."""
+"""How many keys of the walk one step takes: about 0.2 ms."""
+STEP_MS = 2.0
+"""A step comes at most so often: an idle loop would spin, and take the processor from others."""
 UNWRITTEN_BYTES_MAX = 4 << 20
 """The walk waits while more than this waits to be written."""
 WRITE_BYTES = 1 << 20
@@ -68,6 +72,8 @@ class SnapshotOptions:
     slots_max: int = 200_000
     log_bytes_max: int = 256 << 20
     margin_slots: int = 10_000
+    spread: float = 1.0
+    """At least 1: this many times slots_max and log_bytes_max bring a snapshot about here."""
     send_bytes_per_s: int = 32 << 20
     """What a donor sends, to all laggards together."""
     chunk_bytes: int = 256 << 10
@@ -83,6 +89,7 @@ class _Taking:
     started_ms: float
     blocks: list[tuple[int, bytes]]
     waiting_bytes: int = 0
+    step_due_ms: float = 0.0
     writing: bool = False
     finishing: bool = False
 
@@ -168,7 +175,9 @@ class Snapshots:
 
     def next_due_ms(self, now_ms: float) -> float:
         """When the next turn is due."""
-        return float("inf") if self._taking is None or self._blocked() else now_ms
+        if self._taking is None or self._blocked():
+            return float("inf")
+        return max(now_ms, self._taking.step_due_ms)
 
     # -- the turn
 
@@ -178,7 +187,8 @@ class Snapshots:
         self.jobs.turn()
         taking = self._taking
         if taking is not None:
-            if not self._blocked():
+            if now_ms >= taking.step_due_ms and not self._blocked():
+                taking.step_due_ms = now_ms + STEP_MS
                 self._step(taking)
             self._hand_over(taking)
         elif self._due(now_ms):
@@ -199,8 +209,8 @@ class Snapshots:
             return False
         return (
             self._asked
-            or applied - slot >= self.options.slots_max
-            or self._wal.bytes_after(slot) >= self._enough_bytes()
+            or applied - slot >= self.options.slots_max * self.options.spread
+            or self._wal.bytes_after(slot) >= self._enough_bytes() * self.options.spread
         )
 
     def _start(self, now_ms: float, wall_ms: int) -> None:

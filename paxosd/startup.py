@@ -34,6 +34,8 @@ from paxosd.wire import EntryLimits
 CHUNK_BYTES = 256 << 10
 CHUNK_SHARE = 4
 """A piece of a snapshot takes at most one part in this many of the largest message."""
+SPREAD = 3
+"""The last of the nodes waits with its snapshots longer by one part in about this many."""
 PROMISE_SHARE = 4
 """A promise, like a catch-up, takes at most one part in this many of the largest message."""
 
@@ -170,6 +172,7 @@ def replica_options(config: Config, incarnation: int, *, debug: bool) -> Replica
 def snapshot_options(config: Config) -> SnapshotOptions:
     """When snapshots are taken, from the configuration."""
     settings = config.snapshots
+    names = sorted(config.cluster.members)
     return SnapshotOptions(
         cluster=config.cluster.id,
         members={
@@ -179,6 +182,7 @@ def snapshot_options(config: Config) -> SnapshotOptions:
         slots_max=settings.slots_max,
         log_bytes_max=settings.log_bytes_max,
         margin_slots=settings.margin_slots,
+        spread=1 + names.index(config.node.name) / (SPREAD * len(names)),
         send_bytes_per_s=settings.send_bytes_per_s,
         chunk_bytes=min(CHUNK_BYTES, config.limits.message_bytes_max // CHUNK_SHARE),
     )

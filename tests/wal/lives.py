@@ -6,7 +6,7 @@ from paxosd.core.machine import Machine
 from paxosd.core.types import Ballot
 from paxosd.snapshot_jobs import Jobs
 from paxosd.snapshot_recovery import restore_state
-from paxosd.snapshots import SnapshotOptions, Snapshots
+from paxosd.snapshots import STEP_MS, SnapshotOptions, Snapshots
 from paxosd.wire import decode_batch, encode_batch, encode_entry
 from tests.wal.memdisk import MemDisk, open_wal
 
@@ -118,6 +118,7 @@ class Life:
         self.restored_slot = self.machine.applied
         for slot in range(self.machine.applied + 1, self.recovered.commit + 1):
             self.apply(slot, self.wal.read(slot)[1])
+        self.now_ms = 0.0
         self.helper = helper or Inline()
         self.snapshots = Snapshots(
             options, machine=self.machine, wal=self.wal, disk=disk, jobs=Jobs(self.helper),
@@ -136,13 +137,20 @@ class Life:
             self.wal.append([CommitRecord(slot - 1), AcceptRecord(slot, BALLOT, value)])
             self.wal.sync()
             self.apply(slot, value)
-            for turn in range(turns):
-                self.snapshots.turn(slot + turn / 10, slot)
+            for _ in range(turns):
+                self.now_ms += STEP_MS
+                self.snapshots.turn(self.now_ms, slot)
+
+    def turn(self):
+        """One turn, as soon as there may be something to do."""
+        self.now_ms += STEP_MS
+        self.snapshots.turn(self.now_ms, int(self.now_ms))
 
     def finish(self):
         """Turns until no snapshot is being taken."""
-        for turn in range(100):
-            self.snapshots.turn(1e6 + turn, 10**6)
+        for _ in range(100):
+            self.now_ms += STEP_MS
+            self.snapshots.turn(self.now_ms, 10**6)
             if not self.snapshots.running and not self.helper.waiting:
                 return
         raise AssertionError("the snapshot does not end")

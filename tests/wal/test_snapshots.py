@@ -12,6 +12,7 @@ from paxosd.core.effects import AcceptRecord, CommitRecord
 from paxosd.core.types import Ballot
 from paxosd.disk import CorruptionError
 from paxosd.snapshot_file import part_name, snapshot_name, snapshot_slot
+from paxosd.snapshots import RETRY_MS, STEP_MS
 from tests.wal.lives import (
     BALLOT,
     OPTIONS,
@@ -55,6 +56,27 @@ class TestTaking:
             log = sum(len(batch_of(s)) for s in range(before + 1, slot + 1))
             assert log < 5000 + 200 * (slot - before)
             assert log + 100 * (slot - before) > size
+
+    def test_each_node_waits_for_another_while_longer(self):
+        slots = []
+        for spread in (1.0, 1.2):
+            options = OPTIONS.__class__(
+                cluster="c", members={}, slots_max=10, margin_slots=0, spread=spread
+            )
+            life = Life(MemDisk(), options=options)
+            life.write(50)
+            slots.append([fields["slot"] for fields in life.log.named("snapshot.started")])
+        assert slots[0][:3] == [10, 20, 30]
+        assert slots[1][:3] == [12, 24, 36]
+
+    def test_a_step_comes_at_most_so_often(self):
+        life = Life(MemDisk())
+        life.write(10, turns=1)
+        assert life.snapshots.running
+        due_ms = life.snapshots.next_due_ms(life.now_ms)
+        life.turn()
+        assert due_ms == life.now_ms - STEP_MS
+        assert life.snapshots.next_due_ms(life.now_ms) == life.now_ms + STEP_MS
 
     def test_on_request(self):
         life = Life(MemDisk())
@@ -118,15 +140,16 @@ class TestTaking:
             life.disk.fail = {operation: errno.ENOSPC}
             helper.work()
             life.disk.fail = {}
-            life.snapshots.turn(100.0, 100)
+            life.turn()
         assert "ENOSPC" in life.log.named("snapshot.failed")[0]["reason"]
         helper.work()
-        life.snapshots.turn(101.0, 101)
+        life.turn()
         assert not [name for name in life.disk.files if name.endswith(".part")]
-        life.snapshots.turn(102.0, 102)
+        life.turn()
         assert not life.snapshots.running, "not before a while has passed"
         assert life.wal.first_slot == 1, "nothing was released for it"
         helper.slow = False
+        life.now_ms += RETRY_MS
         life.write(20)
         life.finish()
         assert life.snapshots.taken == 1
