@@ -310,7 +310,6 @@ class Fetch:
         coming.stage = Stage.INSTALL
         machine = coming.machine
         assert machine is not None
-        self._snapshots.abort()
         old = self._machine.store.data
         self._install(
             info.slot, machine, lambda behind: self._on_installed(coming, info, behind, old)
@@ -323,6 +322,8 @@ class Fetch:
         self._snapshots.adopt(info)
         if not behind:
             return
+        # One that was being taken walks the old rows, which now go away.
+        self._snapshots.abort()
         # A million rows go away in as many small pieces: all at once they stall the loop.
         self._disposal = old
         self.installed += 1

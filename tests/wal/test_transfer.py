@@ -225,6 +225,27 @@ class TestTransfer:
         exchange(places, 3)
         assert n1.stage == ""
 
+    def test_an_own_one_that_is_being_taken_ends_with_the_jump(self):
+        """It walks rows that go away with the jump, even if it began just before."""
+        n1, n2 = behind(), donor()
+        install = n1.exchange.fetch._install
+
+        def begin_one(slot, machine, done):
+            n1.life.snapshots.ask()
+            n1.life.snapshots.turn(n1.now, 1)
+            assert n1.life.snapshots.running
+            install(slot, machine, done)
+
+        n1.exchange.fetch._install = begin_one
+        n2.exchange.offer("n1", 4)
+        places = {"n1": n1, "n2": n2}
+        assert exchange(places, 200, lambda: n1.exchange.fetch.installed)
+        exchange(places, 20)
+        assert not n1.life.snapshots.running
+        assert n1.life.snapshots.newest.slot == 40
+        assert not [name for name in n1.life.disk.files if name.endswith(".part")]
+        n1.life.check()
+
     def test_the_rate_is_kept(self):
         slow = OPTIONS.__class__(
             cluster="c", members={}, slots_max=10**6, chunk_bytes=60, send_bytes_per_s=3000
