@@ -80,7 +80,8 @@ def restore_verb(
     """Make the data directory of one node of a new cluster from FILE.
 
     Do this with the same FILE for EVERY node of the new cluster before the first one starts: a
-    node that begins empty could otherwise outvote what was restored.
+    node that begins empty could otherwise outvote what was restored. The first start waits for all
+    of them, as that of any new cluster.
     """
     from paxosctl.snapshot_files import SnapshotFileError, restore  # noqa: PLC0415 -- not for --help
     from paxosd.config import NAME_ALLOWED, NAME_PATTERN  # noqa: PLC0415 -- as above

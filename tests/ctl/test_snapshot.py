@@ -6,10 +6,12 @@ import os
 import pytest
 
 from paxosctl.__main__ import run
+from paxosd.datadir import DataDir
 from paxosd.disk import RealDisk
 from paxosd.snapshot_file import snapshot_name
 from tests.daemon.processes import Daemons
 from tests.wal.lives import reference
+from tests.wal.test_newcomer import started
 from tests.wal.test_snapshot_file import written
 
 ROOT = os.geteuid() == 0
@@ -89,6 +91,13 @@ class TestRestore:
         disk.close()
         code, out, _ = ctl("snapshot", "status", home / "wal" / snapshot_name(9), "-o", "json")
         assert json.loads(out)["cluster"] == "new"
+
+    def test_its_node_is_a_newcomer_that_waits_for_every_other(self, ctl, file, tmp_path):
+        """It has a state, but promised nothing: nobody tells it from one that was wiped."""
+        assert restore(ctl, file, tmp_path / "home")[0] == 0
+        with DataDir.open(tmp_path / "home", "new", "n1") as home:
+            node = started(home.home, home.disk, cluster="new")
+            assert (node.applied, node.role) == (9, "newcomer")
 
     def test_not_into_what_exists(self, ctl, file, tmp_path):
         (tmp_path / "full").mkdir()

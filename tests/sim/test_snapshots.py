@@ -3,9 +3,13 @@
 import pytest
 
 from paxosd.sim import shape
+from paxosd.sim.director import Director
 from paxosd.sim.run import RunOptions, run_seed
+from paxosd.sim.schedule import Directive
 from paxosd.snapshot_fetch import Fetch
+from paxosd.snapshot_file import snapshot_slot
 from paxosd.snapshots import Snapshots
+from tests.sim.simple import make_client, make_cluster, write
 
 SEEDS = range(12)
 
@@ -37,6 +41,44 @@ def test_runs_with_all_faults_take_and_install_them(counts):
         assert report.ok, report.violation
     assert counts["taken"] > 50
     assert counts["installed"] > 0
+
+
+@pytest.fixture
+def cluster():
+    """Three members that hold snapshots and have given their first log back."""
+    cluster = make_cluster(snapshots=shape.MANY)
+    cluster.elect()
+    client, _ = make_client(cluster)
+    for _ in range(80):
+        write(cluster, client)
+    assert cluster.run_until(lambda: min(p.replica.wal.first_slot for p in cluster.up()) > 1, 5000)
+    return cluster
+
+
+def snapshots_of(process):
+    return [name for name in process.disk.list() if snapshot_slot(name) is not None]
+
+
+def test_a_wiped_member_has_no_snapshot_either_and_is_found_out(cluster):
+    process = cluster.processes["n1"]
+    assert snapshots_of(process)
+    Director(cluster).carry_out(Directive(0, "wipe", "n1", {}))
+    assert not snapshots_of(process)
+    process.start()
+    assert cluster.run_until(lambda: not process.up, 10_000)
+    assert "has lost its memory" in process.failure
+
+
+def test_members_without_their_first_log_are_no_newcomers(cluster):
+    """Two of three lead again; newcomers would wait for the third."""
+    applied = max(cluster.applied())
+    cluster.crash(power=True)
+    for name in ("n1", "n2"):
+        cluster.processes[name].start()
+    two = cluster.up
+    assert cluster.run_until(lambda: any(p.node.leading for p in two()), 10_000)
+    assert "newcomer" not in {p.node.role for p in two()}
+    assert cluster.run_until(lambda: min(p.node.applied for p in two()) >= applied, 10_000)
 
 
 def test_a_run_repeats_itself(counts):
