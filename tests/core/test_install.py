@@ -151,6 +151,32 @@ class TestLeader:
         assert [name for _, name, _ in cluster.installed] == [behind]
         assert value_on(cluster, behind) == b"21"
 
+    def test_a_leader_whose_snapshot_takes_long_begins_in_the_end(self):
+        """It campaigns anew meanwhile, now and then: that neither stops the transfer nor chooses
+        anything anew below the floor (check_chosen)."""
+        cluster, leader, session = started(3)
+        behind, third = others(cluster, leader)
+        cluster.isolate(behind)
+        for seq in range(1, 21):
+            cluster.put(session, seq, b"k", b"%d" % seq)
+        all_equal_but(cluster, behind)
+        cluster.compact(third)
+        cluster.crash(leader)
+        cluster.heal()
+        cluster.filter = lambda src, dst, message: (
+            not (src == third and isinstance(message, Prepare))
+        )
+        offer, slow_ms = cluster._offer, 6_000
+        cluster._offer = lambda *given: cluster.at(slow_ms, lambda: offer(*given))
+        cluster.run_until(lambda: cluster.leader() == behind, 60_000)
+        node = cluster.members[behind].node
+        before = node.status()["elections"]
+        assert cluster.put(session, 21, b"k", b"21")
+        assert [name for _, name, _ in cluster.installed] == [behind]
+        timeout_ms = node._context.options.election_timeout_ms
+        assert 1 <= node.status()["elections"] - before <= slow_ms / (2 * timeout_ms) + 2
+        assert value_on(cluster, third) == b"21"
+
 
 def all_equal_but(cluster, name):
     rest = [m for m in cluster.up() if m.name != name]
