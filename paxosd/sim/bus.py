@@ -6,6 +6,7 @@ then the check of incarnations, as in the daemon.
 
 from collections.abc import Callable
 from heapq import heappop, heappush
+from typing import Any
 
 from paxosd.core.messages import Accepted, Hello, PeerMessage, Welcome
 from paxosd.core.requests import ClientMessage, ServerMessage
@@ -56,6 +57,7 @@ class SimBus:
         self._lives = lives
         self._held: list[tuple[float, int, Received]] = []
         self._held_order = 0
+        self._stalled: list[Callable[[], object]] | None = None
 
     has_subscriptions = False
 
@@ -144,17 +146,38 @@ class SimBus:
 
     def send(self, to: NodeId, message: PeerMessage) -> bool:
         self._effect("send")
-        self._network.send(self._name, self._incarnation, to, message)
+        self._leave(self._network.send, self._name, self._incarnation, to, message)
         return True
 
     def publish_accepted(self, message: Accepted) -> None:
         self._effect("publish")
         for peer in self._peers:
-            self._network.send(self._name, self._incarnation, peer, message)
+            self._leave(self._network.send, self._name, self._incarnation, peer, message)
 
     def publish(self, topic: bytes, payload: bytes) -> None:
         """Nobody watches."""
 
     def answer(self, client: bytes, message: ServerMessage) -> bool:
         self._effect("answer")
-        return self._network.answer(self._name, client, message)
+        if self._stalled is None:
+            return self._network.answer(self._name, client, message)
+        self._leave(self._network.answer, self._name, client, message)
+        return True
+
+    def _leave(self, how: Callable[..., object], *what: Any) -> None:
+        if self._stalled is None:
+            how(*what)
+        else:
+            self._stalled.append(lambda: how(*what))
+
+    def stall(self) -> None:
+        """The process is stopped in the middle of a turn: what the rest of the turn says leaves
+        when it goes on, if it does."""
+        if self._stalled is None:
+            self._stalled = []
+
+    def go_on(self) -> None:
+        """It is continued."""
+        stalled, self._stalled = self._stalled or (), None
+        for leave in stalled:
+            leave()

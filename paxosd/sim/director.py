@@ -30,6 +30,7 @@ class Director:
             "fault_clear": self._fault_clear,
             "crash": self._crash,
             "crash_at_effect": self._crash_at_effect,
+            "pause_at_effect": self._pause_at_effect,
             "restart": lambda process, args: self._start(process),
             "pause": self._pause,
             "resume": lambda process, args: process.resume(),
@@ -150,6 +151,10 @@ class Director:
         if process.extra_turn_ms:
             self.count("starve")
 
+    def _pause_at_effect(self, process: SimProcess, args: Mapping[str, Any]) -> None:
+        self.count("pause")
+        process.arm_pause(int(args.get("effects", 1)), float(args.get("ms", 1000)))
+
     def _client_cut(self, process: SimProcess, args: Mapping[str, Any]) -> None:
         self.count("client-cut")
         self.cluster.network.cut.add(process.name)
@@ -165,7 +170,7 @@ class Director:
     def _rollback(self, process: SimProcess, args: Mapping[str, Any]) -> None:
         if process.up:
             process.crash(power=True)
-        if process.rollback():
+        if process.rollback(str(args.get("file", ""))):
             self.count("rollback")
 
     def _clock_drift(self, process: SimProcess, args: Mapping[str, Any]) -> None:

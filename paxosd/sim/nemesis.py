@@ -348,6 +348,9 @@ class Nemesis:
         rng = self._rng
         lasts_ms = rng.choice((200.0, 900.0, 3000.0, 8000.0, rng.uniform(10_000.0, 60_000.0)))
         name = self._one()
+        if rng.random() < 0.3:  # in the middle of a turn
+            self._do(at_ms, "pause_at_effect", name, effects=rng.randint(1, 40), ms=int(lasts_ms))
+            return min(lasts_ms, 4000.0)
         self._do(at_ms, "pause", name)
         # Who was leader may not be it any more: all go on.
         self._do(at_ms + lasts_ms, "resume", "" if name == LEADER else name)

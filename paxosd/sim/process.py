@@ -92,6 +92,7 @@ class SimProcess:
         self._slept_ms = 0.0
         self._effects_left = 0
         self._armed_power = True
+        self._armed_pause_ms = 0.0
         self._effect: Callable[[str], None] = _ignore
         self._remembered: tuple[dict[str, bytes], dict[str, bytes]] | None = None
         self._around = Surroundings(
@@ -248,6 +249,7 @@ class SimProcess:
         """As SIGCONT."""
         if self.paused:
             self.paused = False
+            self.bus.go_on()
             self._wake()
 
     def heal(self) -> None:
@@ -289,11 +291,19 @@ class SimProcess:
         """Keep a copy of what is durable now."""
         self._remembered = (self.home.copy(), self.disk.copy())
 
-    def rollback(self) -> bool:
-        """Back to the copy, if there is one. Only while it is down."""
+    def rollback(self, file: str = "") -> bool:
+        """Back to the copy, if there is one; ``file``: only the last of the log's files whose
+        name begins so. Only while it is down."""
         assert self._replica is None
         if self._remembered is None:
             return False
+        if file:
+            names = [name for name in self._remembered[1] if name.startswith(file)]
+            if not names:
+                return False
+            now = self.disk.copy()
+            self.disk.restore(now | {max(names): self._remembered[1][max(names)]})
+            return True
         self.home.restore(self._remembered[0])
         self.disk.restore(self._remembered[1])
         return True
@@ -314,7 +324,14 @@ class SimProcess:
         """Die right before the ``effects``-th effect from now on, in this life or a later."""
         self._arm(effects, power)
 
+    def arm_pause(self, effects: int, duration_ms: float) -> None:
+        """Be stopped for so long right before the ``effects``-th effect from now on: in the
+        middle of a turn, whose rest comes when the process goes on."""
+        self._arm(effects, power=False)
+        self._armed_pause_ms = duration_ms
+
     def _arm(self, effects: int, power: bool) -> None:
+        self._armed_pause_ms = 0.0
         self._effects_left = effects
         self._armed_power = power
         self._effect = self._count_down
@@ -332,8 +349,19 @@ class SimProcess:
         self._effects_left -= 1
         if self._effects_left <= 0:
             self._disarm()
+            if self._armed_pause_ms:
+                self.log.info("process.pause_point", before=what)
+                self._stop_here(self._armed_pause_ms)
+                return
             self.log.info("process.crash_point", before=what)
             raise SimulatedCrash(what)
+
+    def _stop_here(self, duration_ms: float) -> None:
+        if self._replica is None:
+            return  # it is only starting: there is nothing to say yet
+        self.pause()
+        self.bus.stall()
+        self.world.at(duration_ms, self._resume_life, self._life)
 
     def _crash_now(self) -> None:
         self._armed_power = True

@@ -13,10 +13,12 @@ stand in the from, to and on of fault_add, too):
     fault_clear      -
     crash            power (true: what was not synced may be lost; false: as kill -9)
     crash_at_effect  effects (the how-manieth from now on), power
+    pause_at_effect  effects, ms (stopped for so long in the middle of a turn)
     restart          start if it is down                          pause, resume -
     starve           turn_ms (how long each turn takes; 0: ends)
     wipe             an empty disk (it crashes first if it is up); log_only: of its log alone
-    remember         keep a copy of the disk as it is durable     rollback      go back to that copy
+    remember         keep a copy of the disk as it is durable
+    rollback         go back to that copy; file (the last of the log's files that begins so, alone)
     bit_rot          lot (which bit; a number)
     clock_jump       ms (of the wall clock)                       clock_drift   ppm (of both clocks)
     disk             sync_ms ([low, high]), free_bytes (-1: plenty)
@@ -49,6 +51,7 @@ VERBS = frozenset(
         "heal",
         "net",
         "pause",
+        "pause_at_effect",
         "remember",
         "restart",
         "resume",

@@ -40,6 +40,16 @@ def _crash_at_effect(who: str, args: Mapping[str, Any]) -> str:
     return f"{who} {how} just before its effect number {args.get('effects', '?')} from then on"
 
 
+def _pause_at_effect(who: str, args: Mapping[str, Any]) -> str:
+    where = f"just before its effect number {args.get('effects', '?')} from then on"
+    return f"{who} is stopped {where}, for {args.get('ms', '?')} ms"
+
+
+def _rollback(who: str, args: Mapping[str, Any]) -> str:
+    what = f"the last {args['file']}… file" if args.get("file") else "the disk"
+    return f"{what} of {who} goes back to the last copy"
+
+
 def _fault(who: str, args: Mapping[str, Any]) -> str:
     kind, source, target = args.get("kind", "?"), _ends(args, "from"), _ends(args, "to")
     parts = [f"{who} gets the fault {kind}"]
@@ -79,10 +89,11 @@ _DIRECTIVES: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
     "crash_at_effect": _crash_at_effect,
     "restart": lambda who, args: f"{who} is started again",
     "pause": lambda who, args: f"{who} is stopped, as by SIGSTOP",
+    "pause_at_effect": _pause_at_effect,
     "resume": lambda who, args: f"{who} goes on",
     "wipe": lambda who, args: f"the disk of {who} is wiped",
     "remember": lambda who, args: f"the disk of {who} is copied",
-    "rollback": lambda who, args: f"the disk of {who} goes back to its last copy",
+    "rollback": _rollback,
     "bit_rot": lambda who, args: f"a bit on the disk of {who} flips",
     "starve": lambda who, args: f"each turn of {who} takes {args.get('turn_ms', '?')} ms",
     "clock_jump": lambda who, args: f"the wall clock of {who} jumps by {args.get('ms', '?')} ms",

@@ -163,6 +163,43 @@ class TestPauseAndStarve:
         do(cluster, "starve", leader, turn_ms=2000)
         assert cluster.run_until(lambda: cluster.agreed_leader() not in ("", leader), 20_000)
 
+    @pytest.mark.parametrize("effects", range(1, 13))
+    def test_a_pause_in_the_middle_of_a_turn(self, effects):
+        """What the turn still has to say leaves when the process goes on, and nothing else."""
+        cluster = make_cluster()
+        leader = cluster.elect()
+        client, history = make_client(cluster, timeout_ms=20_000, operations=40)
+        process = cluster.processes[leader]
+        said = []
+        real = cluster.network.send
+        cluster.network.send = lambda sender, *rest: (said.append(sender), real(sender, *rest))
+        client.start()
+        do(cluster, "pause_at_effect", leader, effects=effects, ms=3000)
+        assert cluster.run_until(lambda: process.paused, 2000)
+        said.clear()
+        run_for(cluster, 2900)
+        assert process.paused
+        assert leader not in said
+        assert process.bus._stalled, "it was stopped with something still to say"
+        assert cluster.run_until(lambda: not process.paused, 200)
+        assert leader in said
+        assert cluster.run_until(lambda: len(history) >= 40 and client.idle, 20_000)
+        settle(cluster)
+
+    def test_who_dies_in_such_a_pause_says_nothing_more(self):
+        cluster = make_cluster()
+        leader = cluster.elect()
+        process = cluster.processes[leader]
+        do(cluster, "pause_at_effect", leader, effects=1, ms=3000)
+        assert cluster.run_until(lambda: process.paused, 2000)
+        process.crash(power=True)
+        said = []
+        real = cluster.network.send
+        cluster.network.send = lambda sender, *rest: (said.append(sender), real(sender, *rest))
+        run_for(cluster, 5000)
+        assert said
+        assert leader not in said
+
     def test_a_pause_by_rule_ends_by_itself(self):
         cluster = make_cluster()
         leader = cluster.elect()
@@ -287,6 +324,26 @@ class TestDiskFaults:
         cluster.processes["n1"].disk.bit_rot(100)  # behind the process's back
         with pytest.raises(Violation, match="takes its sound log for corrupt"):
             cluster.start("n1")
+
+
+class TestOneFileRolledBack:
+    def test_a_file_that_others_follow_is_found_corrupt(self):
+        cluster = make_cluster()
+        leader = cluster.elect()
+        client, _ = make_client(cluster, timeout_ms=20_000)
+        process = cluster.processes[leader]
+        write(cluster, client)
+        do(cluster, "remember", leader)
+        last = max(name for name in process._remembered[1] if name.startswith("wal-"))
+        while max(n for n in process.disk.list() if n.startswith("wal-")) <= last:
+            write(cluster, client, 20_000)
+        run_for(cluster, 1000)
+        process.faults["bit-rot"] = 1  # so that its refusal is no finding
+        do(cluster, "rollback", leader, file="wal-")
+        cluster.start(leader)
+        assert not process.up
+        assert last in process.failure
+        assert write(cluster, client, 20_000).acknowledged
 
 
 class TestLostMemory:

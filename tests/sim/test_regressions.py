@@ -3,6 +3,7 @@
 import pytest
 
 from paxosd.sim.run import RunOptions, run_seed
+from paxosd.sim.schedule import Directive, Schedule
 from paxosd.wal_recovery import repair
 from tests.sim.simple import make_client, make_cluster, run_for
 
@@ -64,4 +65,19 @@ class TestLateHeal:
     def test_a_fault_that_ends_with_the_safety_phase(self):
         """A write begun at the very end of a crash needs the time of an election."""
         report = run_seed(1325, RunOptions())
+        assert report.ok, report.violation
+
+
+class TestSessionsThatAJumpingClockEnds:
+    """Storm seeds 12347, 13362 and 17367 of the mutation campaign's baseline: log time follows
+    the leader's clock, which jumped by more than a session lives. What was under way then is of
+    unknown outcome, truly; the next write succeeds."""
+
+    @pytest.mark.parametrize("seed", range(8))
+    def test_after_the_heal_a_new_write_succeeds(self, seed):
+        jumps = [Directive(5000 + 1000 * i, "clock_jump", "", {"ms": 8_000_000}) for i in range(3)]
+        drops = {"name": "d", "kind": "drop", "for_ms": 3000, "probability": 0.2}
+        schedule = Schedule([*jumps, Directive(5000, "fault_add", "", drops)])
+        options = RunOptions(duration_ms=8000, operations=200, clients=6, faults=frozenset())
+        report = run_seed(seed, options, schedule=schedule)
         assert report.ok, report.violation
