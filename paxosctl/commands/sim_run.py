@@ -113,7 +113,7 @@ def run_verb(
 
     What clients saw is checked: linearizable, applied exactly once, nothing acknowledged is
     lost, and after the faults all goes on. Exit code 1 if a run breaks a promise: then the faults
-    are made as few as can be, and the story is told.
+    are made as few as can be, and the story is told. The same if a history was too hard to judge.
     """
     if seed is not None and seeds is not None:
         raise click.UsageError("give --seed or --seeds, not both")
@@ -141,6 +141,9 @@ def run_verb(
     settings.show(_view(seeds, summary, stories, options))
     if summary.failed:
         negative(f"{summary.failed} of {summary.runs} runs failed")
+    if summary.not_checked:
+        # What could not be judged must not look like what was judged and found good.
+        negative(f"{summary.not_checked} of {summary.runs} runs could not be judged")
 
 
 def _run_all(seeds: range, options: RunOptions, jobs: int) -> Summary:
@@ -248,16 +251,17 @@ def _failure(
 
 def _rows(seeds: range, summary: Summary) -> list[tuple[str, str]]:
     named = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    passed = summary.runs - summary.failed
     rows = [
         ("seeds", named),
-        ("runs", f"{summary.runs:,}: {passed:,} ok, {summary.failed:,} failed"),
+        ("runs", f"{summary.runs:,}: {summary.passed:,} ok, {summary.failed:,} failed"),
         ("operations", f"{summary.operations:,}: {summary.acknowledged:,} acknowledged, "
                        f"{summary.unknown:,} of unknown outcome"),
         ("leader changes", f"{summary.leader_changes:,}"),
     ]  # fmt: skip
     if summary.not_checked:
-        rows.append(("not checked", f"{summary.not_checked:,} histories were too hard to decide"))
+        seeds_told = ", ".join(map(str, summary.undecided))
+        words = f"{summary.not_checked:,} histories were too hard to decide: seeds {seeds_told}"
+        rows.append(("not checked", words))
     rows += [(f"fault {kind}", f"{hits:,}") for kind, hits in sorted(summary.faults.items())]
     rows += [
         ("simulated time", f"{summary.simulated_ms / 1000:,.1f} s"),

@@ -40,7 +40,8 @@ def _work(seed: int, options: RunOptions) -> RunReport:
 @dataclass(slots=True)
 class Summary:
     """What a number of runs adds up to. ``violations`` and ``crashed`` keep the first few;
-    ``failed`` counts all of both."""
+    ``failed`` counts all of both. ``not_checked``: runs without a violation whose history was
+    too hard to decide, which is not ok either; ``undecided`` has the first of their seeds."""
 
     runs: int = 0
     failed: int = 0
@@ -57,6 +58,7 @@ class Summary:
     faults: Counter[str] = field(default_factory=Counter)
     violations: list[RunReport] = field(default_factory=list)
     crashed: list[Crashed] = field(default_factory=list)
+    undecided: list[int] = field(default_factory=list)
 
     def add(self, result: RunReport | Crashed) -> None:
         """Count one run."""
@@ -70,7 +72,10 @@ class Summary:
             self.failed += 1
             if len(self.violations) < FAILURES_KEPT_MAX:
                 self.violations.append(result)
-        self.not_checked += result.checked != "ok"
+        elif result.checked != "ok":
+            self.not_checked += 1
+            if len(self.undecided) < FAILURES_KEPT_MAX:
+                self.undecided.append(result.seed)
         self.operations += result.operations
         self.acknowledged += result.acknowledged
         self.unknown += result.unknown
@@ -78,6 +83,11 @@ class Summary:
         self.simulated_ms += result.simulated_ms
         self.worked_s += result.wall_s
         self.faults.update(result.faults)
+
+    @property
+    def passed(self) -> int:
+        """Runs that were judged to the end and broke nothing."""
+        return self.runs - self.failed - self.not_checked
 
     @property
     def speed_up(self) -> float:

@@ -110,9 +110,10 @@ def baseline(found: list[Caught], runs: int, jobs: int) -> tuple[int, list[str]]
         bad = 0
         work = partial(baseline_run, profile=name)
         for result in run_seeds(work, range(1, count + 1), jobs=jobs):
-            if isinstance(result, Crashed) or not result.ok:
+            if isinstance(result, Crashed) or not result.ok or result.checked != "ok":
                 bad += 1
                 why = result.reason if isinstance(result, Crashed) else result.violation
+                why = why or "its history was too hard to judge"
                 failures.append(f"{name} seed {result.seed}: {why}")
                 say(f"the code as it is FAILS: {failures[-1]}")
         wall_s = time.perf_counter() - started

@@ -191,6 +191,22 @@ class TestViolations:
         assert "seed 99: crashed: killed" in out
 
 
+def test_a_run_that_could_not_be_judged_is_not_ok(ctl, monkeypatch):
+    def campaign(seeds, options, *, jobs=1, on_done=None):
+        summary = Summary(jobs=jobs)
+        for seed in seeds:
+            checked = "not checked" if seed == 4 else "ok"
+            summary.add(RunReport(seed=seed, ok=True, checked=checked))
+        return summary
+
+    monkeypatch.setattr(sim_run, "run_campaign", campaign)
+    code, out, err = ctl("--seeds", "3..5")
+    assert code == 1
+    assert "3: 2 ok, 0 failed" in out
+    assert "too hard to decide: seeds 4" in out
+    assert err == "paxosctl: 1 of 3 runs could not be judged\n"
+
+
 def test_nothing_but_the_table_goes_to_a_pipe():
     done = subprocess.run(
         [sys.executable, "-m", "paxosctl", "sim", "run", "--seeds", "1..2", *SHORT],

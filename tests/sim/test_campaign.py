@@ -49,7 +49,14 @@ class TestSummary:
     def test_histories_not_decided_are_counted_apart(self):
         summary = Summary()
         summary.add(report(1, checked="not checked"))
-        assert (summary.failed, summary.not_checked) == (0, 1)
+        summary.add(report(2))
+        assert (summary.passed, summary.failed, summary.not_checked) == (1, 0, 1)
+        assert summary.undecided == [1]
+
+    def test_a_violation_counts_once_though_another_check_gave_up(self):
+        summary = Summary()
+        summary.add(report(1, "history: key k", checked="not checked"))
+        assert (summary.passed, summary.failed, summary.not_checked) == (0, 1, 0)
 
     def test_nothing_done_divides_by_nothing(self):
         assert Summary().describe()["speed_up"] == 0
