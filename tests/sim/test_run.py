@@ -79,11 +79,14 @@ class TestSeeds:
         report = run_seed(nodes, RunOptions(nodes=nodes, duration_ms=15_000, operations=250))
         assert report.ok, report.violation
 
-    def test_fresh(self):
-        for seed in random.SystemRandom().sample(range(1 << 40), 6):
-            print(f"seed={seed}")
+    def test_fresh(self, capsys):
+        seeds = random.SystemRandom().sample(range(1 << 40), 6)
+        with capsys.disabled():  # also where all pass: the output of CI says what was run
+            print(f"\nfresh seeds: {' '.join(map(str, seeds))}")
+        for seed in seeds:
             report = run_seed(seed)
             assert report.ok, f"seed {seed}: {report.violation}"
+            assert report.checked == "ok", f"seed {seed} could not be judged"
 
     def test_there_is_real_pressure(self):
         reports = [run_seed(seed, SMALL) for seed in range(100, 115)]
