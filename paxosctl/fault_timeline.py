@@ -8,7 +8,7 @@ by itself should this program be killed.
 import heapq
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -143,9 +143,18 @@ class Timeline:
         view = next((each for each in views if each.name == name and each.status), None)
         if view is None:
             raise NoSuchNodeError(f"{name} is down already")
+        seen = ask(self._client, [view], "fault_list", {})[name]
         self._client.admin("fault_crash", endpoint=view.endpoint)
+        self._keep_hits(seen.body.get("rules", ()) if took(seen) else ())
         self.happened.append(Happened(self.now_s, self._fresh("crash"), "crash", name, hits=1))
         self._say(self.now_s, f"crash: {name}")
+
+    def _keep_hits(self, rules: Iterable[dict[str, Any]]) -> None:
+        """Count what rules did at a node that is dead by now, and cannot be asked any more."""
+        for rule in rules:
+            happened = self._live.get(rule["name"])
+            if happened is not None:
+                happened.hits += rule["hits"]
 
     def _end(self, name: str) -> None:
         happened = self._live.get(name)
@@ -161,7 +170,7 @@ class Timeline:
         with self._briefly():
             answers = ask_all(self._client, endpoints, "fault_rm", {"name": name})
         happened.hits += sum(answer.body.get("hits", 0) for answer in answers.values())
-        # A node that died took its count with it.
+        # A node that died took its count with it, but for what was asked for before a crash.
         died = {at for at, answer in answers.items() if isinstance(answer.error, RefusedError)}
         silent = {at for at, answer in answers.items() if answer.error is not None} - died
         notes = [happened.note] if happened.note else []

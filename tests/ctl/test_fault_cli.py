@@ -334,6 +334,20 @@ class TestRun:
         assert "n1 died" in out  # so it seems: it does not know the rule
         assert single.plan.list(0) == []
 
+    def test_what_a_fault_did_before_its_node_was_killed_is_counted(
+        self, runs, single, monkeypatch
+    ):
+        """The dead node's count is gone with it: only before can it be asked for."""
+        listed = single.plan.list
+        monkeypatch.setattr(
+            single.plan, "list", lambda now_ms: [r | {"hits": 7} for r in listed(now_ms)]
+        )
+        code, out, err = runs(PLAN + '[[crash]]\nat = "200ms"\non = "n1"\n', "-o", "json")
+        assert code == 0, out + err
+        assert single.crashed.is_set()
+        hits = {fault["name"]: fault["hits"] for fault in json.loads(out)["faults"]}
+        assert hits == {"drop": 7, "crash": 1}
+
     def test_a_step_that_cannot_be_done_is_told(self, runs):
         code, out, _ = runs(PLAN + '[[crash]]\non = "@follower"\n')
         assert code == 0
