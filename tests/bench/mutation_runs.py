@@ -140,13 +140,17 @@ def _late_promises(rng: random.Random) -> Schedule:
 
 
 def _late_answers(rng: random.Random) -> Schedule:
-    """Of the leader's answers to a follower's questions some are lost and some come twice, the
-    second time late; and the follower is behind."""
+    """Of the leader's answers to a follower's questions most are lost, and all come again and
+    again, late: while another question waits for its own. And the follower is far behind."""
     name = rng.choice(NAMES)
+    again = [
+        _rule(at_ms, "duplicate", 11_000, name, ms=900, message_kinds=["read_index_reply"])
+        for at_ms in (500, 501, 502)
+    ]
     return Schedule([
-        _rule(500, "duplicate", 11_000, name, ms=900, message_kinds=["read_index_reply"]),
-        _rule(500, "drop", 11_000, name, probability=0.3, message_kinds=["read_index_reply"]),
-        _rule(500, "delay", 11_000, name, ms=rng.choice((100, 300)),
+        *again,
+        _rule(500, "drop", 11_000, name, probability=0.6, message_kinds=["read_index_reply"]),
+        _rule(500, "delay", 11_000, name, ms=rng.choice((300, 700)),
               message_kinds=["accept", "accepted", "decisions", "votes"]),
     ])  # fmt: skip
 
