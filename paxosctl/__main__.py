@@ -31,6 +31,7 @@ VERBS = {
     "health": "cluster",
     "leader": "cluster",
     "hash": "cluster",
+    "member": "member",
     "fault": "fault",
     "snapshot": "snapshot",
     "bench": "bench",

@@ -35,6 +35,7 @@ from paxosctl.pipeline import Future, Pipeline
 from paxosctl.results import (
     CasResult,
     Health,
+    MembersResult,
     Outcome,
     StaleRead,
     as_bytes,
@@ -54,6 +55,7 @@ from paxosd.core.commands import (
     DELETE,
     DELETE_RANGE,
     FENCE,
+    MEMBERS,
     OPEN,
     PUT,
     Change,
@@ -81,6 +83,7 @@ __all__ = [
     "Future",
     "Health",
     "KeyValue",
+    "MembersResult",
     "NotSubmittedError",
     "Outcome",
     "OutcomeUnknownError",
@@ -98,7 +101,9 @@ DEFAULT_ENDPOINTS = (
 )
 """Those of ``paxosd dev``."""
 
-_NOT_REPEATABLE = frozenset({"fault_add", "fault_rm", "fault_clear", "fault_crash"})
+_NOT_REPEATABLE = frozenset(
+    {"fault_add", "fault_rm", "fault_clear", "fault_crash", "transfer_leader"}
+)
 
 
 class Client:
@@ -294,6 +299,18 @@ class Client:
         The admin verb ``checksum`` asks a node for it."""
         slot: int = self._alone([CHECKSUM]).slot
         return slot
+
+    def change_members(self, epoch: int, document: bytes) -> MembersResult:
+        """Make the membership what ``document`` says (``Membership.to_command``), if it is that of
+        ``epoch`` now. Repeated until it is answered, so that CAS_MISS may be this change's own
+        doing: compare what is in force. Raises RefusedError for what cannot be a membership."""
+        result = self._alone([MEMBERS, as_number(epoch), as_bytes(document)]).result
+        return MembersResult(result[0], result[1], result[2] or 0)
+
+    def transfer_leader(self, name: str, endpoint: str) -> None:
+        """Have the leader, at ``endpoint``, hand over to the voter ``name``, "": to the best one.
+        That it has done so is seen in the status of either. Raises RefusedError in words."""
+        self.admin("transfer_leader", {"name": name}, endpoint=endpoint)
 
     def status(self, endpoint: str = "") -> dict[str, Any]:
         """What a node knows of itself and the others; works without a quorum. ``endpoint``:

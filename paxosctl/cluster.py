@@ -58,11 +58,9 @@ def survey(client: Client) -> list[NodeView]:
     client.timeout_s = min(timeout_s, PROBE_S)
     try:
         answers = ask_all(client, client.endpoints, "status")
-        members = {
-            name: str(member["client"])
-            for answer in answers.values()
-            for name, member in answer.body.get("members", {}).items()
-        }
+        # As the latest membership has it: a node that lags may still name one that has left.
+        latest = max(answers.values(), key=lambda answer: answer.body.get("epoch", -1))
+        members = {n: str(m["client"]) for n, m in latest.body.get("members", {}).items()}
         missing = [each for each in members.values() if each not in answers]
         heard = {answer.body["node"] for answer in answers.values() if answer.error is None}
         missing = [each for each in missing if _name_of(each, members) not in heard]
@@ -89,6 +87,28 @@ def leader_of(views: Iterable[NodeView]) -> tuple[str, str]:
         if status is not None and status["leader"]:
             best = max(best, (status["ballot"], status["leader"], status["leader_endpoint"]))
     return best[1], best[2]
+
+
+def memory_words(status: dict[str, Any]) -> str:
+    """What is to be done about a node whose memory is lost; "" if it is not."""
+    if status.get("memory") != "lost":
+        return ""
+    node = status["node"]
+    return f"{node} lost its memory and does not vote; to let it: paxosctl member rejoin {node}"
+
+
+def live_tolerance(status: dict[str, Any], views: Iterable[NodeView]) -> int:
+    """How many more voters may fail, by what the leader hears (``status``) and by what each of
+    those says of its memory; -1: nothing can be written now."""
+    forgetful = {
+        view.name
+        for view in views
+        if view.status is not None and view.status.get("memory", "whole") != "whole"
+    }
+    heard, lost = voters_heard(status)
+    heard -= len(forgetful & set(status["voters"]) - set(lost))
+    left: int = heard - status["quorum"]
+    return max(left, -1)
 
 
 def voters_heard(status: dict[str, Any]) -> tuple[int, list[str]]:

@@ -9,7 +9,7 @@ import socket
 from typing import Any
 
 from paxosctl.client import Client
-from paxosctl.cluster import Answer, ask_all, voters_heard
+from paxosctl.cluster import Answer, ask_all, memory_words, voters_heard
 from paxosctl.errors import ClientError, OutcomeUnknownError, RefusedError
 from paxosctl.transport import NO_HANDSHAKE
 from paxosd.core.client_endpoints import TOO_SLOW, EndpointState
@@ -86,11 +86,16 @@ def _of_status(status: dict[str, Any]) -> str:
     node = status["node"]
     heard, lost = voters_heard(status)
     quorum = status["quorum"]
+    if not status["voters"]:
+        return f"{node} is to join a cluster, and has not heard from a member of it yet"
     if heard < quorum:
+        forgot = memory_words(status)
         return (
             f"no quorum: {node} hears {heard} of {len(status['voters'])} voters and needs "
-            f"{quorum}; start or reconnect {' and '.join(lost)}"
+            f"{quorum}; start or reconnect {' and '.join(lost)}{forgot and f'; {forgot}'}"
         )
+    if status.get("memory") == "lost" and not status["leader"]:
+        return memory_words(status)
     waits_for = status.get("unconfirmed_by", [])
     if waits_for and not status["leader"]:
         return (

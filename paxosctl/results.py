@@ -53,6 +53,15 @@ class Health(NamedTuple):
     slot: int
 
 
+class MembersResult(NamedTuple):
+    """The answer to a change of the membership. ``status``: a :class:`Status`; OK: ``epoch`` is the
+    new one, in force from ``slot`` on; CAS_MISS: ``epoch`` is the present one."""
+
+    status: int
+    epoch: int
+    slot: int
+
+
 _STATES: dict[int, str] = {
     Status.COMMITTED: "committed",
     Status.FENCED: "fenced",

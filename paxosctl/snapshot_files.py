@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paxosctl.transport import clock_ms
+from paxosd.core.membership import Membership
 from paxosd.core.snapshot import Restore, SnapshotError
 from paxosd.datadir import DataDir
 from paxosd.disk import RealFile
@@ -62,6 +63,10 @@ def described(reader: SnapshotReader) -> dict[str, Any]:
     """What a verified file holds, as plain values."""
     info, head = reader.info, reader.head
     assert info is not None
+    membership = Membership.from_json(head.membership)
+    members = {name: dict(endpoints) for name, endpoints in sorted(head.members.items())}
+    if membership.epoch:
+        members = {name: member._asdict() for name, member in membership.members.items()}
     return {
         "cluster": reader.cluster,
         "slot": head.slot,
@@ -72,7 +77,8 @@ def described(reader: SnapshotReader) -> dict[str, Any]:
         "created_ms": info.created_ms,
         "bytes": info.size_bytes,
         "digest": info.digest.hex(),
-        "members": {name: dict(endpoints) for name, endpoints in sorted(head.members.items())},
+        "epoch": membership.epoch,
+        "members": members,
     }
 
 
@@ -159,7 +165,7 @@ def restore(path: Path, data_dir: Path, cluster: str, node: str) -> dict[str, An
 def _write(file: RealFile, data_dir: Path, cluster: str, node: str) -> SnapshotInfo:
     with DataDir.open(data_dir, cluster, node) as home:
         reader = SnapshotReader(file)
-        head = reader.head._replace(members={})
+        head = reader.head._replace(members={}, membership=b"")
         writer = SnapshotWriter(home.disk, head.slot, reader.created_ms)
         writer.write([(HEAD, encode_head(cluster, reader.created_ms, head))])
         while (block := reader.read()) is not None:

@@ -5,6 +5,8 @@
     checksum     slot                             {slot, checksum: hex or "", pending}
     snapshot_take  -                              {applied, slot, running}: one is taken soon
     snapshot_read  slot, offset                   {slot, offset, total, data}
+    transfer_leader  name                         {transferring: name}: "" is the best voter
+    probe        endpoints                        {pending, results: {endpoint: {ok, ms, error}}}
     fault_add    name, kind, from, to, on, …      {added: name}        see fault_rules.parse_rule
     fault_list   -                                {enabled, rules: [FaultRule.describe, …]}
     fault_rm     name                             {removed: 1, hits}   not_saved: why, if so
@@ -17,12 +19,15 @@
 ``snapshot_take``: ``slot`` is the newest snapshot's now; wait for one of ``applied`` or above.
 ``snapshot_read``: a piece of the newest snapshot's file (slot 0) or of that of this slot.
 
+``transfer_leader``: of a leader only; that the other leads is seen in its status, soon.
+``probe``: whether this machine reaches these, see ``probe.py``; ask again while ``pending``.
+
 A verb or an argument that does not exist is refused with the nearest one that does. The fault
 verbs that change something are FORBIDDEN unless the configuration has ``[faults] enabled``.
 Nothing here is replicated: each verb is about the one node that is asked.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from paxosd.core.effects import FORBIDDEN, INVALID
@@ -32,6 +37,8 @@ from paxosd.faults import FaultError, FaultPlan
 from paxosd.settings import nearest
 
 SLOT_MAX = (1 << 63) - 1
+PROBED_MAX = 32
+"""Endpoints in one probe."""
 
 
 class ChecksumSource(Protocol):
@@ -58,6 +65,14 @@ class SnapshotSource(Protocol):
 
     def read(self, slot: Slot, offset: int) -> dict[str, Any]:
         """A piece of a file. Raises LookupError, in words, and OSError."""
+        ...
+
+
+class ProbeSource(Protocol):
+    """What this machine reaches; :class:`paxosd.probe.Probes` has it."""
+
+    def ask(self, endpoints: Sequence[str]) -> dict[str, Any]:
+        """``{pending, results}``, at once. Raises ValueError, in words."""
         ...
 
 
@@ -98,12 +113,18 @@ class Admin:
         self._save = save
         self.snapshots: SnapshotSource | None = None
         """Without them the snapshot verbs are refused."""
+        self.transfer: Callable[[str], str] | None = None
+        """Makes this leader hand over to a node ("": the best): why not, or "". …"""
+        self.probes: ProbeSource | None = None
+        """… Without these, ``transfer_leader`` and ``probe`` are refused."""
         none: frozenset[str] = frozenset()
         self._verbs = {
             "status": _Verb(lambda _: status(), none, False),
             "checksum": _Verb(self._checksum, frozenset({"slot"}), False),
             "snapshot_take": _Verb(lambda _: self._snapshots().ask(), none, False),
             "snapshot_read": _Verb(self._snapshot_read, frozenset({"slot", "offset"}), False),
+            "transfer_leader": _Verb(self._transfer_leader, frozenset({"name"}), False),
+            "probe": _Verb(self._probe, frozenset({"endpoints"}), False),
             "fault_add": _Verb(self._fault_add, None, True),
             "fault_list": _Verb(self._fault_list, none, False),
             "fault_rm": _Verb(self._fault_rm, frozenset({"name"}), True),
@@ -159,6 +180,32 @@ class Admin:
         except (LookupError, OSError) as error:
             words = error.args[0] if isinstance(error, LookupError) else error
             raise _RefusedError(f"{words}") from error
+
+    def _transfer_leader(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        name = args.get("name", "")
+        if type(name) is not str:
+            raise _RefusedError('name is the name of a voter, or "" for the best one')
+        if self.transfer is None:
+            raise _RefusedError("this node cannot hand over leadership")
+        refusal = self.transfer(name)
+        if refusal:
+            raise _RefusedError(refusal)
+        return {"transferring": name}
+
+    def _probe(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        endpoints = args.get("endpoints")
+        if (
+            not isinstance(endpoints, list | tuple)
+            or not 1 <= len(endpoints) <= PROBED_MAX
+            or not all(type(each) is str for each in endpoints)
+        ):
+            raise _RefusedError(f"endpoints is a list of 1 to {PROBED_MAX} texts")
+        if self.probes is None:
+            raise _RefusedError("this node cannot probe")
+        try:
+            return self.probes.ask(endpoints)
+        except ValueError as error:
+            raise _RefusedError(str(error)) from None
 
     def _fault_add(self, args: Mapping[str, Any]) -> dict[str, Any]:
         now_ms = int(self._now_ms())

@@ -8,8 +8,8 @@
 What cannot be a message of this cluster is refused: counted by reason in ``counters``, logged
 once per source, reason and interval, dropped. That holds for bytes that do not decode, another
 version or cluster, frames too many or too few, a sender that is no peer or claims to be this
-node, a vote under another's topic, and a *stale incarnation*: a peer's number of starts only
-grows, so a lower one than was seen is a replay, or a peer whose disk was wiped or rolled back.
+node, a vote under another's topic, and a *stale incarnation*: a replay, or a peer whose disk was
+wiped or rolled back (``lives.py``).
 A refused client request whose number could be read is answered; nothing else is.
 
 Faults (``faults.py``) act on what arrives from peers, before anything else looks at it; delayed
@@ -21,19 +21,20 @@ CURVE to decide (a later issue); until then the ports must be reachable by the c
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from heapq import heappop, heappush
 from typing import Any
 
 import zmq
 
-from paxosd.bus_sockets import BindError, BusConfig, BusSockets, Context, PeerEndpoints, Socket
+from paxosd.bus_sockets import BindError, BusConfig, BusSockets, Context, Socket
 from paxosd.core.effects import INVALID
-from paxosd.core.messages import Accepted, Hello, PeerMessage, Welcome
+from paxosd.core.messages import Accepted, PeerMessage
 from paxosd.core.requests import ClientMessage, RefusalAnswer, ServerMessage
 from paxosd.core.types import NodeId
 from paxosd.faults import FaultPlan
 from paxosd.lives import PeerLives, starts_of
+from paxosd.member_links import PeerEndpoints
 from paxosd.refusals import Logger, RefusalLog
 from paxosd.wire import (
     ACCEPTED_TOPIC,
@@ -137,18 +138,56 @@ class Bus:
             self._sockets.events: SUBSCRIPTIONS,
             self._sockets.client: CLIENTS,
         }
-        self._flags |= dict.fromkeys(self._sockets.monitors.values(), _LOST)
         for socket in self._flags:
             self._poller.register(socket, zmq.POLLIN)
         for socket in (self._sockets.peer, self._sockets.client):
             self._hot_poller.register(socket, zmq.POLLIN)
             self._hot_votes_poller.register(socket, zmq.POLLIN)
         self._hot_votes_poller.register(self._sockets.votes, zmq.POLLIN)
+        try:
+            self._connect_peers(config.peers)
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close every socket; messages just sent have a moment to leave."""
         self._held.clear()
         self._sockets.close()
+
+    # ---- who the peers are
+
+    def set_peers(self, peers: Mapping[NodeId, PeerEndpoints], pins: Mapping[NodeId, int]) -> None:
+        """Who the peers are from now on, without this node, where each is reached, and which data
+        directory may vote in its name (see :meth:`PeerLives.set_peers`; none: not pinned). What
+        was sent to one that is none any more has a moment to leave."""
+        self._lives.set_peers({name: pins.get(name, 0) for name in peers})
+        if peers != self._sockets.peers:
+            self._connect_peers(peers)
+
+    def _connect_peers(self, peers: Mapping[NodeId, PeerEndpoints]) -> None:
+        sockets = self._sockets
+        for name, endpoints in list(sockets.peers.items()):
+            if peers.get(name) != endpoints:
+                self._disconnect(name)
+        wrong = {}
+        for name, endpoints in peers.items():
+            if name not in sockets.peers:
+                reason = sockets.add_peer(name, endpoints)
+                if reason:
+                    wrong[endpoints.peer] = reason
+                monitor = sockets.monitors[name]
+                self._poller.register(monitor, zmq.POLLIN)
+                self._flags[monitor] = _LOST
+        for endpoint, reason in (wrong | sockets.hear_votes()).items():
+            self._log.warning("bus.bad_endpoint", endpoint=endpoint, reason=reason)
+
+    def _disconnect(self, name: NodeId) -> None:
+        monitor = self._sockets.monitors[name]
+        self._poller.unregister(monitor)
+        del self._flags[monitor]
+        self._heard_ms.pop(name, None)
+        self._sockets.remove_peer(name)
 
     # ---- waiting
 
@@ -273,33 +312,52 @@ class Bus:
         arriving = 1
         if self._faults.messages_active:
             arriving = self._through_faults(message, frame, now_ms)
-        # The address is asked for when it is needed alone: it costs more than the rest.
-        if arriving and self._is_current(message, frame, now_ms):
-            received.append(message)
-            for _ in range(arriving - 1):
-                received.append(message)
+        if arriving:
+            self._admit(message, arriving, received, frame, now_ms)
 
-    def _is_current(self, message: Received, source: zmq.Frame | str, now_ms: int) -> bool:
+    def _admit(
+        self,
+        message: Received,
+        copies: int,
+        received: list[Received],
+        source: zmq.Frame | str,
+        now_ms: int,
+    ) -> None:
+        """Pass a message on under the life that it is to be heard as, unless that is none."""
         sender, life, body = message
-        if not self._lives.hear(sender, life):
-            known = self._lives.known(sender)
-            self.counters["refused.stale_incarnation"] += 1
+        heard = self._lives.admit(sender, life, body)
+        if heard > 0:
+            self._heard_ms[sender] = now_ms
+        else:
+            answer = self._lives.answer(sender, life, body)
+            if answer is not None:
+                self.send(sender, answer)
+        if heard < 0:
+            # The address is asked for when it is needed alone: it costs more than the rest.
             address = source if isinstance(source, str) else _address(source)
-            self._refusals.note(
-                "bus.stale_incarnation",
-                sender,
-                "stale_incarnation",
-                now_ms,
-                detail=f"{sender} was wiped or rolled back, or this is a replay",
-                address=address,
-                sender_incarnation=starts_of(life),
-                highest_seen=starts_of(known),
-            )
-            if type(body) is Hello:
-                self.send(sender, Welcome(known))  # so that it learns what it has lost
-            return False
-        self._heard_ms[sender] = now_ms
-        return True
+            self._refuse_life(message, address, now_ms)
+            return
+        passed = message if heard == life else (sender, heard, body)
+        received.append(passed)
+        for _ in range(copies - 1):
+            received.append(passed)
+
+    def _refuse_life(self, message: Received, address: str, now_ms: int) -> None:
+        sender, life, _ = message
+        if sender not in self._lives:  # it was one when a fault held this back
+            self._refuse(address, "unknown_sender", f"{sender} is no peer any more", now_ms)
+            return
+        self.counters["refused.stale_incarnation"] += 1
+        self._refusals.note(
+            "bus.stale_incarnation",
+            sender,
+            "stale_incarnation",
+            now_ms,
+            detail=f"{sender} was wiped or rolled back, or this is a replay",
+            address=address,
+            sender_incarnation=starts_of(life),
+            highest_seen=starts_of(self._lives.known(sender)),
+        )
 
     def disconnected(self) -> list[NodeId]:
         """The peers whose connection broke since the last call: a hint that one is gone, long
@@ -401,14 +459,13 @@ class Bus:
         while self._held and self._held[0][0] <= now_ms:
             _, _, size, message, address = heappop(self._held)
             self._held_bytes -= size
-            if self._is_current(message, address, now_ms):
-                received.append(message)
+            self._admit(message, 1, received, address, now_ms)
 
     # ---- sending
 
     def send(self, to: NodeId, message: PeerMessage) -> bool:
-        """To one peer; False if it has no connection or its queue is full. The same message to
-        several peers in a row is encoded once."""
+        """To one peer; False if it has no connection, its queue is full or it is no peer. The same
+        message to several peers in a row is encoded once."""
         if message is not self._encoded[0]:
             config = self._config
             frame = encode_peer(message, config.cluster, config.node, config.incarnation)
@@ -426,8 +483,12 @@ class Bus:
             # The peer would close the connection over it, again and again.
             self._note_unsent(to, f"{len(frame)} bytes are more than a frame may have")
             return False
+        dealer = self._sockets.dealers.get(to)
+        if dealer is None:
+            self._note_unsent(to, "it is no peer")
+            return False
         try:
-            self._sockets.dealers[to].send(frame, _NOBLOCK)
+            dealer.send(frame, _NOBLOCK)
         except zmq.Again:
             self._note_unsent(to, "not connected, or its queue is full")
             return False

@@ -1,7 +1,7 @@
 """The sockets of one daemon: their kinds, options and limits.
 
     peer     ROUTER  bind     frames from peers; never sends
-    dealer   DEALER  connect  one per peer; never receives
+    dealer   DEALER  connect  one per peer, while it is one; never receives
     events   XPUB    bind     votes, changes, decisions; sees who subscribes
     votes    SUB     connect  the accepted/ stream of every peer
     client   ROUTER  bind     requests and answers
@@ -26,6 +26,7 @@ from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL, ENODEV
 import zmq
 
 from paxosd.core.types import NodeId
+from paxosd.member_links import PeerEndpoints
 from paxosd.wire import ACCEPTED_TOPIC
 
 MIB = 1 << 20
@@ -52,14 +53,6 @@ VOTES_QUEUE_MAX = 16_384
 """Votes are small, and losing them costs a round trip."""
 EVENTS_QUEUE_MAX = 4096
 CLIENT_QUEUE_MAX = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class PeerEndpoints:
-    """Where one peer is reached."""
-
-    peer: str
-    events: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +101,7 @@ Socket = zmq.Socket[bytes]
 
 
 class BusSockets:
-    """Opens all sockets, or none: raises BindError."""
+    """Opens all sockets but those of the peers, or none: raises BindError."""
 
     def __init__(self, config: BusConfig, context: Context) -> None:
         self._config = config
@@ -141,16 +134,48 @@ class BusSockets:
 
         self.votes = self._make(zmq.SUB, peer_max, SUBSCRIBE_QUEUE_MAX, VOTES_QUEUE_MAX)
         self.votes.setsockopt(zmq.SUBSCRIBE, ACCEPTED_TOPIC)
+        self.peers: dict[NodeId, PeerEndpoints] = {}
         self.monitors: dict[NodeId, Socket] = {}
         """Readable when the connection to that peer broke."""
-        for name, endpoints in config.peers.items():
-            dealer = self._make(zmq.DEALER, NEVER_READ_BYTES, PEER_QUEUE_MAX, receive_max=1)
-            dealer.setsockopt(zmq.IMMEDIATE, 1)
-            self.monitors[name] = dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
-            self._all.append(self.monitors[name])
-            self._connect(dealer, endpoints.peer)
-            self.dealers[name] = dealer
-            self._connect(self.votes, endpoints.events)
+        self._voices: set[str] = set()
+        """The endpoints that ``votes`` is connected to."""
+
+    def add_peer(self, name: NodeId, endpoints: PeerEndpoints) -> str:
+        """Open what sends to a peer; what is wrong with its endpoint, or "". Its votes are for
+        :meth:`hear_votes`."""
+        dealer = self._make(zmq.DEALER, NEVER_READ_BYTES, PEER_QUEUE_MAX, receive_max=1)
+        dealer.setsockopt(zmq.IMMEDIATE, 1)
+        monitor = dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._all.append(monitor)
+        self.peers[name] = endpoints
+        self.monitors[name], self.dealers[name] = monitor, dealer
+        return self._connect(dealer, endpoints.peer)
+
+    def remove_peer(self, name: NodeId) -> None:
+        """Close what sends to a peer; a message just sent has LINGER_MS to leave."""
+        del self.peers[name]
+        dealer, monitor = self.dealers.pop(name), self.monitors.pop(name)
+        dealer.disable_monitor()
+        for socket in (monitor, dealer):
+            self._all.remove(socket)
+            socket.close()
+
+    def hear_votes(self) -> dict[str, str]:
+        """Subscribe to the peers that there are now and to no others; returns the endpoints that
+        are wrong, each with the reason. The old ones go first: a peer may have moved to where
+        another was."""
+        wanted = {endpoints.events for endpoints in self.peers.values()}
+        for endpoint in self._voices - wanted:
+            self.votes.disconnect(endpoint)
+        self._voices &= wanted
+        wrong = {}
+        for endpoint in sorted(wanted - self._voices):
+            reason = self._connect(self.votes, endpoint)
+            if reason:
+                wrong[endpoint] = reason
+            else:
+                self._voices.add(endpoint)
+        return wrong
 
     def _make(self, kind: int, bytes_max: int, send_max: int, receive_max: int) -> Socket:
         socket = self._context.socket(kind)
@@ -174,10 +199,16 @@ class BusSockets:
         return socket
 
     @staticmethod
-    def _connect(socket: Socket, endpoint: str) -> None:
+    def _connect(socket: Socket, endpoint: str) -> str:
+        """What is wrong with the endpoint, or "": it may have come by the log, and must not stop
+        every member that reads it."""
         # Not always on: a name such as localhost would then mean its IPv6 address alone.
         socket.setsockopt(zmq.IPV6, int("[" in endpoint))
-        socket.connect(endpoint)
+        try:
+            socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            return str(error)
+        return ""
 
     def _bind(self, what: str, socket: Socket, endpoint: str) -> None:
         socket.setsockopt(zmq.IPV6, int("[" in endpoint))

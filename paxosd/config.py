@@ -35,11 +35,13 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberConfig:
-    """Where one daemon is reached: ``tcp://HOST:PORT`` each."""
+    """Where one daemon is reached: ``tcp://HOST:PORT`` each. ``voter``: whether it votes, or only
+    learns and serves reads."""
 
     peer: str = setting()
     client: str = setting()
     events: str = setting()
+    voter: bool = setting(True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +60,8 @@ class NodeConfig:
     data_dir: Path = setting()  # noqa: RUF009 - makes a field, no shared default
     bind_host: str = setting("")
     """Bind to this address instead of the host in the node's own endpoints; "" = as written."""
+    join: bool = setting(False)
+    """It joins a cluster that runs: who votes there it learns from the other members."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +99,8 @@ class WalConfig:
     """The write-ahead log under ``node.data_dir``."""
 
     segment_bytes: int = setting(64 * MIB, minimum=MIB, maximum=1024 * MIB)
+    scrub_bytes_per_s: int = setting(4 * MIB, minimum=0, maximum=1024 * MIB)
+    scrub_interval_ms: int = setting(DAY_MS, minimum=1000, maximum=365 * DAY_MS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +173,7 @@ class Config:
             kind: str(Endpoint.parse(getattr(self.me, kind)).on_host(host))
             for kind in ("peer", "client", "events")
         }
-        return MemberConfig(**moved)
+        return MemberConfig(**moved, voter=self.me.voter)
 
 
 SECTIONS: dict[str, type] = {

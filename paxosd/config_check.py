@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from paxosd.core.membership import MEMBERS_MAX
 from paxosd.endpoints import Endpoint
 from paxosd.settings import nearest
 
@@ -34,8 +35,15 @@ def _members(config: "Config") -> Iterator[str]:
     if not members:
         yield "cluster.members: no member is given; add one table a node: [cluster.members.NAME]"
         return
-    if len(members) > VOTERS_MAX:
-        yield f"cluster.members: {len(members)} members; at most {VOTERS_MAX} can vote"
+    voters = sum(member.voter for member in members.values())
+    if voters > VOTERS_MAX:
+        yield f"cluster.members: {voters} members; at most {VOTERS_MAX} can vote"
+    if len(members) > MEMBERS_MAX:
+        yield f"cluster.members: {len(members)} members are more than {MEMBERS_MAX}"
+    if not voters and not config.node.join:
+        yield "cluster.members: none of them votes; voter = true is for one at least"
+    if config.node.join and len(members) < 2:
+        yield "node.join: give at least one member of the running cluster in cluster.members"
     if config.node.name not in members:
         hint = nearest(config.node.name, members)
         yield f'node.name: "{config.node.name}" is not one of the cluster.members; {hint}'

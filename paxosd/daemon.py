@@ -28,9 +28,11 @@ from paxosd.disk import CorruptionError, StorageError
 from paxosd.live_faults import LiveFaults
 from paxosd.logs import Logs
 from paxosd.notify import Notifier
+from paxosd.probe import Probes
 from paxosd.replica import Replica
 from paxosd.snapshot_jobs import Job, Jobs
 from paxosd.snapshots import Snapshots
+from paxosd.standing import Standing
 from paxosd.startup import Parts, assemble, replica_options, snapshot_options
 from paxosd.syncer import Syncer
 from paxosd.wal import SyncJob, Wal
@@ -41,6 +43,9 @@ CRASH_AFTER_MS = 20.0
 SLOW_TURN_MS = 500.0
 HAND_OVER_MS = 1500.0
 """How long a stopping leader waits for its successor to be heard."""
+FAREWELL_MS = 1000.0
+"""How long a removed node goes on answering, with where else to ask: longer than a client waits
+between two tries, for this may be the last node that it knows."""
 
 
 def monotonic_ms() -> float:
@@ -76,6 +81,8 @@ class Daemon:
         self.admin = Admin(self._status, self.machine, self.faults.plan, config.faults.enabled,
                            monotonic_ms, self._crash, self.faults.save)  # fmt: skip
         self.admin.snapshots = self.snapshots
+        self.admin.transfer = self.node.hand_leadership_to
+        self.admin.probes = Probes()
         self.replica = Replica(
             replica_options(config, self.data_dir.incarnation, debug=logs.debug),
             node=self.node,
@@ -87,10 +94,12 @@ class Daemon:
             admin=self.admin.handle,
             log=self.log,
             snapshots=self.snapshots,
+            standing=Standing(self.data_dir.home, self.node, self.log, lost=self.data_dir.lost),
         )
         self.started_ms = monotonic_ms()
         self.signals: list[int] = []
         self.stop_by_ms = 0.0
+        self.farewell_by_ms = 0.0
         self.crash_due_ms = math.inf
         self._look_due_ms = 0.0
         self.turns = 0
@@ -169,6 +178,10 @@ class Daemon:
         self.notifier.ready(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
 
     def _stopped(self) -> bool:
+        if self.replica.standing.removed:
+            self.farewell_by_ms = self.farewell_by_ms or monotonic_ms() + FAREWELL_MS
+            if not self.stop_by_ms:
+                return monotonic_ms() >= self.farewell_by_ms
         if not self.stop_by_ms:
             return False
         handed_over = not self.node.leading and self.node.leader not in ("", self.config.node.name)
@@ -195,10 +208,14 @@ class Daemon:
     def _status(self) -> dict[str, Any]:
         config = self.config
         status = self.node.status()
-        members = config.cluster.members
+        membership = self.node.membership
+        # One that joins knows the members of its configuration alone, until it hears of others.
+        members: dict[str, Any] = {**(membership.members or config.cluster.members)}
+        known: dict[str, Any] = {**config.cluster.members, **membership.departed, **members}
         for name, peer in status["peers"].items():
-            peer["client_endpoint"] = members[name].client
+            peer["client_endpoint"] = known[name].client if name in known else ""
         leader = status["leader"]
+        newcomer = "new" if status["role"] == "newcomer" else "whole"
         wal = self.wal.stats()
         return status | {
             "node": config.node.name,
@@ -206,6 +223,14 @@ class Daemon:
             "incarnation": self.data_dir.incarnation,
             "version": __version__,
             "leader_endpoint": members[leader].client if leader in members else "",
+            "membership": {
+                "epoch": membership.epoch,
+                "slot": membership.slot,
+                **membership.document(),
+            },
+            "directory": self.node.directory,
+            "memory": "lost" if self.node.forgetful else newcomer,
+            "wall_ms": self.faults.wall_ms(monotonic_ms()),
             "revision": self.machine.revision,
             "keys": len(self.machine.store),
             "sessions": len(self.machine.sessions.table),

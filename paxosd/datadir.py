@@ -37,6 +37,11 @@ class DataDir:
         """How often this directory was opened, this time included: 1 at the first start."""
         self.life = 0
         """This start's life, as the peers know it: see ``lives.py``."""
+        self.directory = 0
+        """The identity of the directory, and whether it has lost its memory: see
+        :class:`paxosd.identity.Claim`."""
+        self.lost = False
+        self.repaired = False
         self.home: RealDisk
         """The directory itself …"""
         self.disk: RealDisk
@@ -55,7 +60,7 @@ class DataDir:
             opened = cls(path, _lock(path))
             try:
                 opened.home = RealDisk(path)
-                opened.incarnation = identity.claim(
+                claim = identity.claim(
                     opened.home,
                     cluster_id,
                     node_id,
@@ -63,6 +68,7 @@ class DataDir:
                     created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                     has_log=any((path / "wal").glob("wal-*")),
                 )
+                opened.incarnation, opened.directory, opened.lost, opened.repaired = claim
                 opened.life = life_number(opened.incarnation, secrets.randbits(LOT_BITS))
                 (path / "wal").mkdir(mode=0o700, exist_ok=True)
                 _sync_dir(path)

@@ -20,6 +20,7 @@ Buffer = bytes | bytearray | memoryview
 
 _IOV_MAX = 1024  # Linux: more buffers than this in one call fail with EINVAL
 _ZERO_CHUNK_BYTES = 1 << 20
+_PAGE_BYTES = 64 << 10  # of the largest pages that Linux has
 
 
 class StorageError(Exception):
@@ -63,6 +64,10 @@ class DiskFile(Protocol):
 
     def truncate(self, size: int) -> None:
         """Cut or extend the file to ``size`` bytes."""
+
+    def drop_cache(self, n: int, offset: int) -> None:
+        """Have the next read of these bytes come from the device, not from memory. A hint: what
+        is not synced stays where it is."""
 
     def close(self) -> None:
         """Give the handle back; a second call does nothing."""
@@ -158,6 +163,12 @@ class RealFile:
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._fd, size)
+
+    def drop_cache(self, n: int, offset: int) -> None:
+        # Whole pages alone are dropped: those at both ends count as well.
+        start = offset - offset % _PAGE_BYTES
+        length = n + offset - start + _PAGE_BYTES
+        os.posix_fadvise(self._fd, start, length, os.POSIX_FADV_DONTNEED)
 
     def close(self) -> None:
         if self._fd >= 0:

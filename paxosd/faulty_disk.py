@@ -163,6 +163,9 @@ class FaultyFile:
     def truncate(self, size: int) -> None:
         self._inner.truncate(size)
 
+    def drop_cache(self, n: int, offset: int) -> None:
+        self._inner.drop_cache(n, offset)
+
     def close(self) -> None:
         self._inner.close()
 

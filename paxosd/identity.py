@@ -1,20 +1,27 @@
 """Who a data directory belongs to and how often it was used, on any :class:`~paxosd.disk.Disk`.
 
-    identity      JSON: format version, cluster id, node id, time of creation
+    identity      JSON: format version, cluster id, node id, time of creation; the identity of
+                  the directory itself, and whether its memory is whole, lost, or removed
     incarnation   a decimal number, one more at each start
     log-created   exists once the log was begun: a node whose log is gone later must not vote
 
 Each file is written under a temporary name, synced, renamed, and the directory synced: it is
 there as a whole or not at all. ``incarnation`` is written before ``identity``, so an identity
 without it is damage.
+
+    claim ──► whole ── renew ──► lost ── confirm ──► whole      renew: another ``directory``
+                 └────────── mark_removed ──► removed           claim refuses it from then on
 """
 
 import json
-from typing import Any
+import secrets
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from paxosd.disk import Disk, StorageError
 
 FORMAT_VERSION = 1
+DIRECTORY_BITS = 48
 _IDENTITY = "identity"
 _INCARNATION = "incarnation"
 _LOG_CREATED = "log-created"
@@ -24,34 +31,91 @@ class IdentityError(StorageError):
     """The directory belongs to another node or cluster, or was damaged."""
 
 
+class Claim(NamedTuple):
+    """What one start found in its data directory.
+
+    ``incarnation``: how often it was started, this time included. ``directory``: its identity,
+    1 ..= 2^48 - 1. ``lost``: it has lost its memory, and must not vote before ``member rejoin``.
+    ``repaired``: the loss was damage that the node found itself, so that it may ask for that.
+    """
+
+    incarnation: int
+    directory: int
+    lost: bool
+    repaired: bool
+
+
 def claim(
-    home: Disk, cluster_id: str, node_id: str, *, place: str, created: str, has_log: bool
-) -> int:
-    """Check whose directory ``home`` is, or make it this node's; returns its incarnation: 1 at
-    the first start, one more at each later one.
+    home: Disk,
+    cluster_id: str,
+    node_id: str,
+    *,
+    place: str,
+    created: str,
+    has_log: bool,
+    random_bits: Callable[[int], int] = secrets.randbits,
+) -> Claim:
+    """Check whose directory ``home`` is, or make it this node's, and count the start.
 
     ``place``: its name for people; ``created``: the time, to be written down; ``has_log``:
-    whether there are log files. Raises IdentityError, OSError.
+    whether there are log files; ``random_bits``: that many of them, for a new directory's
+    identity. Raises IdentityError, OSError.
     """
     if home.exists(_IDENTITY):
-        _check(place, _read_identity(home, place), cluster_id, node_id)
+        found = _read_identity(home, f"{place}/")
+        _check(place, found, cluster_id, node_id)
         incarnation = _read_incarnation(home, place) + 1
         write_file(home, _INCARNATION, f"{incarnation}\n")
-        return incarnation
+        if not found["directory"]:  # an older program made it
+            found["directory"] = _draw(random_bits)
+            _write_identity(home, found)
+        return Claim(incarnation, found["directory"], found["lost"], found["repaired"])
     if has_log or log_created(home):
         raise IdentityError(
             f"{place} holds a log but its identity file is missing: something removed it. "
             "Restore the directory as a whole, or let the node rejoin as a new member"
         )
     write_file(home, _INCARNATION, "1\n")
+    directory = _draw(random_bits)
     fields = {
         "format": FORMAT_VERSION,
         "cluster": cluster_id,
         "node": node_id,
         "created": created,
+        "directory": directory,
+        "lost": False,
+        "repaired": False,
     }
-    write_file(home, _IDENTITY, json.dumps(fields, indent=2) + "\n")
-    return 1
+    _write_identity(home, fields)
+    return Claim(1, directory, lost=False, repaired=False)
+
+
+def renew(
+    home: Disk, *, repaired: bool, random_bits: Callable[[int], int] = secrets.randbits
+) -> int:
+    """Some of the memory is lost: what is left is another directory, which must not vote in the
+    node's name; durable, also over restarts, until :func:`confirm`. ``repaired``: see
+    :class:`Claim`. Returns the new identity. Raises IdentityError, OSError."""
+    directory = _draw(random_bits)
+    found = _read_identity(home)
+    _write_identity(home, found | {"directory": directory, "lost": True, "repaired": repaired})
+    return directory
+
+
+def confirm(home: Disk) -> None:
+    """The cluster has made this directory the one that votes in the node's name: nothing is lost
+    any more. Durable; does nothing the second time. Raises IdentityError, OSError."""
+    found = _read_identity(home)
+    if found["lost"] or found["repaired"]:
+        _write_identity(home, found | {"lost": False, "repaired": False})
+
+
+def mark_removed(home: Disk, epoch: int, slot: int) -> None:
+    """The node is no member since ``slot``, under the membership of ``epoch``: no start is to use
+    this directory again. Durable; a second call changes nothing. Raises IdentityError, OSError."""
+    found = _read_identity(home)
+    if "removed" not in found:
+        _write_identity(home, found | {"removed": {"epoch": epoch, "slot": slot}})
 
 
 def log_created(home: Disk) -> bool:
@@ -63,6 +127,12 @@ def mark_log_created(home: Disk) -> None:
     """Note durably that there is a log; does nothing the second time. Raises OSError."""
     if not log_created(home):
         write_file(home, _LOG_CREATED, "")
+
+
+def forget_log(home: Disk) -> None:
+    """There is no log any more, and that is meant. Durable once ``home`` is synced."""
+    if log_created(home):
+        home.unlink(_LOG_CREATED)
 
 
 def _check(place: str, found: dict[str, Any], cluster_id: str, node_id: str) -> None:
@@ -80,16 +150,48 @@ def _check(place: str, found: dict[str, Any], cluster_id: str, node_id: str) -> 
                 f"configuration says {word} {wanted!r}: correct the configuration (node.data_dir, "
                 "node.name, cluster.id)"
             )
+    removed = found.get("removed")
+    if removed is not None:
+        raise IdentityError(
+            f"node {node_id} was removed from the cluster at slot {removed['slot']}: what {place} "
+            "holds is of no more use to it. To use this machine again give it an empty data "
+            "directory and add it with paxosctl member add"
+        )
 
 
-def _read_identity(home: Disk, place: str) -> dict[str, Any]:
+def _draw(random_bits: Callable[[int], int]) -> int:
+    return random_bits(DIRECTORY_BITS) or 1  # 0 stands for none
+
+
+def _write_identity(home: Disk, fields: dict[str, Any]) -> None:
+    write_file(home, _IDENTITY, json.dumps(fields, indent=2) + "\n")
+
+
+def _read_identity(home: Disk, prefix: str = "") -> dict[str, Any]:
+    """The fields, with those that a file of an older program lacks. Raises IdentityError."""
     try:
         found = json.loads(read_file(home, _IDENTITY))
     except ValueError as problem:
-        raise IdentityError(f"{place}/{_IDENTITY} is damaged: {problem}") from problem
+        raise IdentityError(f"{prefix}{_IDENTITY} is damaged: {problem}") from problem
     if not isinstance(found, dict):
-        raise IdentityError(f"{place}/{_IDENTITY} is damaged: it is no JSON object")
+        raise IdentityError(f"{prefix}{_IDENTITY} is damaged: it is no JSON object")
+    found = {"directory": 0, "lost": False, "repaired": False} | found
+    removed = found.get("removed", {"slot": 0})
+    for name, holds in (
+        ("directory", _is_number(found["directory"]) and not found["directory"] >> DIRECTORY_BITS),
+        ("lost", type(found["lost"]) is bool),
+        ("repaired", type(found["repaired"]) is bool),
+        ("removed", isinstance(removed, dict) and _is_number(removed.get("slot"))),
+    ):
+        if not holds:
+            raise IdentityError(
+                f'{prefix}{_IDENTITY} is damaged: "{name}" cannot be {found[name]!r}'
+            )
     return found
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _read_incarnation(home: Disk, place: str) -> int:

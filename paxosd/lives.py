@@ -1,22 +1,37 @@
-"""Which life of each peer this node has heard, remembered for good.
+"""Which life of each peer this node has heard, remembered for good, and which it may hear next.
 
 A *life* is one start of one data directory: its number of starts, and lots drawn anew each time.
+A Hello tells the identity of that directory: it *introduces* the life.
 
-    more starts than known    → a new life: written down durably, then heard
     the known life            → heard
+    more starts than known    → a new life: written down durably, then heard
     fewer starts              → a replay of old frames, or a disk that was wiped or rolled back
     as many, other lots       → a directory that was wiped or rolled back: two lives of one
                                 memory, and what the first one promised the second does not know
 
+Once a peer's directory is known, a new life is heard only after a Hello out of the same one: a
+wiped directory that is started often enough has more starts, too. (A node that has started says
+Hello to all, again and again until it is answered, so that this costs nothing.) The membership
+*pins* each peer to what may speak for it:
+
+    0    nothing but the rules above: a member of the configuration files
+    D    directory D alone. Its first Hello is heard whatever life was known of another one: that
+         other's promises were made under an earlier epoch (``core/arrival.py``)
+    -1   it has no vote, so any directory may: the one that said Hello last
+
 What is not heard is not counted: a node that forgot its promises must not vote (Chandra,
-Griesemer, Redstone, "Paxos Made Live", section 5.1). The memory is durable because the peer that
-remembers may itself be restarted before the one that forgot comes back.
+Griesemer, Redstone, "Paxos Made Live", section 5.1). It may ask for what it lacks, though, and tell
+of what is decided, which stays true whoever says it (this node's pins may be the older ones): such
+messages are taken as of life 0. The memory is durable because the peer that remembers may itself
+be restarted before the one that forgot comes back.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from paxosd.core.arrival import LOT_BITS, life_number, starts_of
+from paxosd.core.messages import LEARNING_KINDS, Heartbeat, Hello, PeerMessage, Welcome
 from paxosd.core.types import NodeId
 from paxosd.disk import Disk, StorageError
 from paxosd.identity import IdentityError, read_file, write_file
@@ -25,55 +40,157 @@ __all__ = ["FILE", "LOT_BITS", "PeerLives", "life_number", "starts_of"]
 
 FILE = "peers"
 
+_HEARD_OF_ANYBODY = LEARNING_KINDS | {Heartbeat}
+"""Of a heartbeat the node takes the commit index alone then."""
+
+
+class _Heard(NamedTuple):
+    """The last life heard of a peer, and the directory that it was introduced with; 0: none."""
+
+    life: int
+    directory: int
+
+
+_NOBODY = _Heard(0, 0)
+
 
 class PeerLives:
-    """The last life heard of each peer, kept in ``DIR/peers`` (JSON).
+    """The last life heard of each peer, kept in ``DIR/peers`` (JSON: name → [life, directory]).
 
     ``home`` None: kept in memory only. Raises IdentityError for a damaged file, OSError.
     """
 
-    def __init__(self, home: Disk | None, peers: Iterable[NodeId]) -> None:
+    def __init__(
+        self,
+        home: Disk | None,
+        peers: Iterable[NodeId],
+        pins: Mapping[NodeId, int] | None = None,
+    ) -> None:
+        """``pins``: see :meth:`set_peers`; a peer that it lacks is not pinned."""
         self._home = home
-        self._known: dict[NodeId, int] = dict.fromkeys(peers, 0)
-        self._kept = _read(home) if home is not None else {}
-        for name in self._known:
-            self._known[name] = self._kept.get(name, 0)
+        self._heard: dict[NodeId, _Heard] = _read(home) if home is not None else {}
+        """Also of those who are no peers now: they may be again."""
+        self._pins: dict[NodeId, int] = {}
+        self._current: dict[NodeId, int] = {}
+        """The life of each peer that is heard without a question; 0: none."""
+        pins = pins or {}
+        self.set_peers({name: pins.get(name, 0) for name in peers})
+
+    def set_peers(self, pins: Mapping[NodeId, int]) -> None:
+        """Who the peers are from now on, and each one's pin: the directory that may vote in its
+        name, 0: not pinned, -1: it has no vote."""
+        if pins != self._pins:
+            self._pins = dict(pins)
+            self._current = {name: self._current_of(name) for name in pins}
 
     def __contains__(self, name: NodeId) -> bool:
-        return name in self._known
+        return name in self._pins
 
     def known(self, name: NodeId) -> int:
         """The last life heard of a peer; 0: none."""
-        return self._known[name]
+        return self._heard.get(name, _NOBODY).life
 
-    def hear(self, name: NodeId, life: int) -> bool:
-        """Whether a message of this life of a peer may be taken. A new life is durable before
-        this returns. Raises StorageError."""
-        known = self._known[name]
-        if life == known:
-            return True
-        if starts_of(life) <= starts_of(known) and known:
+    def admit(self, sender: NodeId, life: int, message: PeerMessage) -> int:
+        """The life to hand on with a message; 0: its sender may only learn; -1: it is refused.
+        A new life is durable before this returns. Raises StorageError."""
+        current = self._current.get(sender)
+        kind = type(message)
+        if life == current and life and kind is not Hello:
+            return life
+        if current is None:
+            return -1
+        if isinstance(message, Hello):
+            introduced = life and self._hear_hello(sender, life, message.directory)
+            return life if introduced else -1
+        heard = self._heard.get(sender, _NOBODY)
+        if not heard.directory and self._pins[sender] <= 0 and _follows(life, heard.life):
+            self._write(sender, _Heard(life, 0))
+            return life
+        return 0 if kind in _HEARD_OF_ANYBODY else -1
+
+    def answer(self, sender: NodeId, life: int, message: PeerMessage) -> Welcome | None:
+        """What to tell a peer that is not heard, or may only learn. One that says Hello: how it is
+        known here, so that it learns what it has lost. One that may be heard once it says Hello,
+        and may think that it has: to say it again. (This node's memory of it may be new, or an
+        old Hello of another directory came after its own.)"""
+        pin = self._pins.get(sender)
+        if pin is None:
+            return None
+        heard = self._heard.get(sender, _NOBODY)
+        if type(message) is Hello:
+            return Welcome(*heard)
+        if type(message) is Heartbeat and pin and pin != heard.directory:
+            return Welcome(0)
+        return None
+
+    def _hear_hello(self, sender: NodeId, life: int, directory: int) -> bool:
+        """Take a Hello in, if it may be heard."""
+        heard = self._heard.get(sender, _NOBODY)
+        pin = self._pins[sender]
+        if not _introduces(heard, pin, life, directory):
             return False
+        if life == heard.life and heard.directory and not (pin and directory):
+            # A directory that finds its memory lost takes another identity while it runs: this
+            # life goes on, and later ones wait for a pin.
+            directory = heard.directory
+        new = _Heard(life, directory)
+        if new != heard:
+            self._write(sender, new)
+        return True
+
+    def _current_of(self, name: NodeId) -> int:
+        heard = self._heard.get(name, _NOBODY)
+        return heard.life if self._pins[name] <= 0 or heard.directory == self._pins[name] else 0
+
+    def _write(self, name: NodeId, heard: _Heard) -> None:
+        """Remember it: durably first."""
+        changed = self._heard | {name: heard}
         if self._home is not None:
-            self._kept[name] = life
             try:
-                write_file(self._home, FILE, json.dumps(self._kept, sort_keys=True) + "\n")
+                write_file(self._home, FILE, json.dumps(changed, sort_keys=True) + "\n")
             except OSError as problem:
                 words = f"could not write down that {name} was heard: {problem.strerror}"
                 raise StorageError(words, errno=problem.errno or 0) from problem
-        self._known[name] = life
+        self._heard = changed
+        self._current[name] = self._current_of(name)
+
+
+def _introduces(heard: _Heard, pin: int, life: int, directory: int) -> bool:
+    """Whether a Hello of ``life``, out of ``directory``, may be heard after ``heard``."""
+    if pin > 0 and directory != pin:
+        return False
+    if pin and directory and directory != heard.directory:
+        return True  # pinned to it, or without a vote
+    if life == heard.life:
         return True
+    return heard.directory in (0, directory) and _follows(life, heard.life)
 
 
-def _read(home: Disk) -> dict[NodeId, int]:
+def _follows(life: int, known: int) -> bool:
+    return life > 0 and (not known or starts_of(life) > starts_of(known))
+
+
+def _read(home: Disk) -> dict[NodeId, _Heard]:
     try:
         found = json.loads(read_file(home, FILE))
     except FileNotFoundError:
         return {}
     except ValueError as problem:
-        raise IdentityError(
-            f"the file {FILE} of the data directory is damaged: {problem}"
-        ) from None
-    if not isinstance(found, dict) or not all(type(life) is int for life in found.values()):
-        raise IdentityError(f"the file {FILE} of the data directory is damaged: no lives in it")
-    return found
+        raise _damaged(str(problem)) from None
+    if not isinstance(found, dict):
+        raise _damaged("no lives in it")
+    return {name: _heard_of(name, entry) for name, entry in found.items()}
+
+
+def _heard_of(name: NodeId, entry: Any) -> _Heard:
+    if type(entry) is int:
+        entry = [entry, 0]  # as an older program wrote it
+    if not isinstance(entry, list) or len(entry) != len(_Heard._fields):
+        raise _damaged(f"no life of {name}")
+    if not all(type(number) is int and number >= 0 for number in entry):
+        raise _damaged(f"no life of {name}")
+    return _Heard(*entry)
+
+
+def _damaged(what: str) -> IdentityError:
+    return IdentityError(f"the file {FILE} of the data directory is damaged: {what}")

@@ -34,9 +34,11 @@ VOCABULARY: dict[str, str] = {
     # the daemon's life
     "node.starting": "the process begins: version, configuration",
     "node.recovered": "the log was read back: slots, commit, torn bytes",
-    "node.waiting": "a voter without a memory waits for its peers to confirm it: members",
+    "node.waiting": "a node without a memory waits for those who may let it vote: members, advice",
     "node.confirmed": "every peer has confirmed this new node: it votes from now on",
-    "node.memory_lost": "a peer knows an earlier life of this node: it must not vote",
+    "node.memory_lost": "this node forgot what it promised, or a peer says so: it must not vote",
+    "node.rejoined": "a change of the membership lets this directory vote again: epoch",
+    "node.removed": "this node is no member any more, and ends: epoch, slot",
     "node.ready": "sockets are bound and the loop runs",
     "node.stopping": "a signal or a fault ends the daemon: reason",
     "node.stopped": "the last line of an orderly end: exit code",
@@ -58,7 +60,8 @@ VOCABULARY: dict[str, str] = {
     "leader.elected": "this node leads, or learnt who does",
     "leader.lost": "no leader is known any more",
     "leader.stepped_down": "this node stops leading: reason",
-    "leader.handing_over": "a stopping leader asks its best follower to campaign",
+    "leader.handing_over": "a leader asks another node to campaign: to, reason",
+    "leader.kept": "a leader goes on, for the other did not take over: to",
     "election.started": "this node campaigns",
     # phase 2 and the log
     "accept.sent": "phase 2a",
@@ -76,9 +79,14 @@ VOCABULARY: dict[str, str] = {
     # peers
     "member.up": "a peer is heard again",
     "member.down": "a peer is not heard any more",
+    "member.changed": "another membership is in force: epoch, from_slot, voters, learners",
+    "member.recovered": "the membership that the log holds: epoch, voters, learners",
+    "member.rejoining": "the leader lets a node vote again that set its damaged log aside: member",
     # storage
     "storage.truncated": "a torn tail was cut off the log",
     "storage.corrupt": "the log is damaged: segment, offset, what to do",
+    "storage.scrub_found": "log or snapshot is damaged, and was not needed yet: segment, offset",
+    "storage.repaired": "what was damaged is replaced, and the damaged file gone: segment",
     "storage.bad_value": "a chosen value is not a batch; it is executed as nothing",
     "storage.failed": "a write or fsync failed; the node stops voting",
     "storage.low_space": "the disk is nearly full",
@@ -96,6 +104,7 @@ VOCABULARY: dict[str, str] = {
     "bus.refused": "frames were dropped: reason, source, count",
     "bus.stale_incarnation": "a peer's frame is of an earlier life of it",
     "bus.send_failed": "messages could not be sent: to, reason, count",
+    "bus.bad_endpoint": "a member's endpoint is none: endpoint, reason",
     "bus.subscriptions_full": "a watcher was not taken: subscriptions_max",
     # clients and faults
     "client.request": "a request was answered: what, dur_ms, slot",

@@ -4,24 +4,28 @@ log: open, recover               (what was promised and accepted)
 state machine: snapshot, replay  (what was applied)
 node: the roles, with that memory
 
+If log or snapshots turn out to be damaged, the log is set aside (``quarantine.py``) and the memory
+is what the snapshots hold: that of another identity, which has promised nothing.
+
 The data directory's identity (``identity.py``) was checked before; a node is heard after.
 """
 
 import random
+import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from paxosd import identity
-from paxosd.core.commands import Batch
+from paxosd import identity, quarantine
+from paxosd.core.commands import Batch, Entry
 from paxosd.core.machine import Machine
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.types import NOOP, NodeId, Slot
-from paxosd.disk import Disk
+from paxosd.disk import CorruptionError, Disk
 from paxosd.replica import Log
 from paxosd.snapshot_recovery import Kept, restore_state
 from paxosd.wal import Recovered, Wal, WalOptions
-from paxosd.wire import WireError, decode_batch, encode_batch
+from paxosd.wire import WireError, decode_batch, encode_batch, encode_entry
 
 REPLAY_SLOTS_PER_REPORT = 5000
 
@@ -35,6 +39,9 @@ class WireCodec:
     def encode_batch(self, stamp_ms: int, entries: list[bytes]) -> bytes:
         return encode_batch(stamp_ms, entries)
 
+    def encode_entry(self, entry: Entry) -> bytes:
+        return encode_entry(entry)
+
     def decode_batch(self, value: bytes) -> Batch:
         try:
             return decode_batch(value)
@@ -45,13 +52,33 @@ class WireCodec:
 @dataclass(slots=True)
 class Memory:
     """What a member remembers: its log, what the log held, the state that follows from it and
-    from the snapshots that it kept."""
+    from the snapshots that it kept.
+
+    ``lost``: the log was found damaged now, or an earlier start could not end setting it aside.
+    Then ``directory`` is the identity that the data directory has from now on; whatever it said
+    of itself before does not count (:func:`make_node` sees to that)."""
 
     wal: Wal
     recovered: Recovered
     machine: Machine
     codec: WireCodec
     kept: Kept
+    lost: bool = False
+    directory: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a memory is brought back from, and with."""
+
+    home: Disk
+    log_disk: Disk
+    cluster: str
+    node: NodeId
+    wal_options: WalOptions
+    log: Log
+    now_ms: Callable[[], float]
+    progress: Progress
 
 
 def recover(
@@ -65,31 +92,54 @@ def recover(
     now_ms: Callable[[], float],
     progress: Progress = lambda slot, commit: None,
     machine: Machine | None = None,
+    random_bits: Callable[[int], int] = secrets.randbits,
 ) -> Memory:
-    """Open the log, restore the newest snapshot, apply what was chosen after it again. ``home``
-    holds the mark of a log, ``log_disk`` log and snapshots. ``machine``: an empty one to use.
-    Raises StorageError, OSError."""
-    wal, recovered = Wal.open(
-        log_disk,
-        cluster_id=cluster,
-        node_id=node,
-        options=wal_options,
-        create=not identity.log_created(home),
-    )
-    identity.mark_log_created(home)
+    """Open the log, restore the newest snapshot, apply what was chosen after it again; or, if
+    that is damaged, begin anew with what the snapshots hold. ``home`` holds the mark of a log,
+    ``log_disk`` log and snapshots. ``machine``: an empty one to use. ``random_bits``: for a new
+    identity. Raises StorageError, OSError: then nothing was set aside, or not all, and the next
+    start goes on with it."""
+    place = _Place(home, log_disk, cluster, node, wal_options, log, now_ms, progress)
     machine = machine if machine is not None else Machine()
-    started_ms = now_ms()
-    recovered, kept = restore_state(
-        log_disk,
-        wal,
-        recovered,
-        machine,
-        cluster=cluster,
-        log=log,
-        progress=lambda: progress(0, recovered.commit),
+    if not quarantine.begun(home):
+        try:
+            return _remember(place, machine)
+        except CorruptionError as error:
+            where = {"segment": error.segment, "offset": error.offset}
+            log.error("storage.corrupt", message=str(error), **where)
+    machine.reset()
+    directory = quarantine.set_aside(home, log_disk, random_bits)
+    memory = _remember(place, machine)
+    log.error("node.memory_lost", commit=memory.recovered.commit, advice=quarantine.ADVICE)
+    return replace(memory, lost=True, directory=directory)
+
+
+def _remember(place: _Place, machine: Machine) -> Memory:
+    """All of it, if nothing is damaged. Raises CorruptionError, and then the log is closed."""
+    wal, recovered = Wal.open(
+        place.log_disk,
+        cluster_id=place.cluster,
+        node_id=place.node,
+        options=place.wal_options,
+        create=not identity.log_created(place.home),
     )
-    memory = Memory(wal, recovered, machine, WireCodec(), kept)
-    _replay(memory, log, now_ms, started_ms, progress)
+    try:
+        identity.mark_log_created(place.home)
+        started_ms = place.now_ms()
+        recovered, kept = restore_state(
+            place.log_disk,
+            wal,
+            recovered,
+            machine,
+            cluster=place.cluster,
+            log=place.log,
+            progress=lambda: place.progress(0, recovered.commit),
+        )
+        memory = Memory(wal, recovered, machine, WireCodec(), kept)
+        _replay(memory, place.log, place.now_ms, started_ms, place.progress)
+    except BaseException:
+        wal.close()
+        raise
     return memory
 
 
@@ -104,10 +154,16 @@ def make_node(
     wall_ms: int,
     kind: type[Node] = Node,
     arriving: bool = True,
+    directory: int = 0,
+    lost: bool = False,
+    repaired: bool = False,
 ) -> Node:
     """The roles with this memory. ``kind``: a subclass that watches. ``arriving``: whether it
-    asks its peers how they know it, as it must (``core/arrival.py``)."""
+    asks its peers how they know it, as it must (``core/arrival.py``). ``directory``, ``lost``,
+    ``repaired``: as its data directory says (``identity.py``)."""
     recovered = memory.recovered
+    if memory.lost:
+        directory, lost, repaired = memory.directory, True, True
     return kind(
         options,
         peers,
@@ -121,6 +177,9 @@ def make_node(
         now_ms=now_ms,
         wall_ms=wall_ms,
         arriving=arriving,
+        directory=directory,
+        lost=lost,
+        repaired=repaired,
     )
 
 

@@ -26,14 +26,16 @@ from paxosd.core.requests import (
     RefusalAnswer,
     ServerMessage,
 )
-from paxosd.core.types import NOOP, NodeId, Slot
-from paxosd.disk import StorageError
+from paxosd.core.types import NOOP, Ballot, NodeId, Slot
+from paxosd.disk import CorruptionError
 from paxosd.events import EventPublisher
 from paxosd.history import serve_history, serve_log
+from paxosd.member_links import PeerEndpoints, links
 from paxosd.request_log import RequestLog
 from paxosd.service import Service
 from paxosd.snapshot_exchange import SNAPSHOT_KINDS, SnapshotExchange
 from paxosd.snapshots import Snapshots
+from paxosd.standing import Standing
 from paxosd.storage_watch import StorageWatch
 from paxosd.wal import SyncJob, Wal
 from paxosd.wire import EntryLimits
@@ -48,6 +50,8 @@ QUIET_MS = 50.0
 
 class ReplicaBus(Protocol):
     """What a replica hears and says; :class:`paxosd.bus.Bus` has it. Nothing here blocks."""
+
+    def set_peers(self, peers: Mapping[NodeId, Any], pins: Mapping[NodeId, int]) -> None: ...
 
     @property
     def has_subscriptions(self) -> bool: ...
@@ -92,18 +96,18 @@ class Log(Protocol):
 class ReplicaOptions:
     """Who the replica is and how much it does at a time; sizes in bytes.
 
-    ``client_endpoints``: of every member, for redirects. ``debug``: whether the log takes
-    protocol events; if not, none is made.
+    ``contacts``: where the other members of the configuration are reached. ``debug``: whether the
+    log takes protocol events; if not, none is made.
     """
 
     cluster: str
     node: NodeId
     incarnation: int
-    client_endpoints: Mapping[NodeId, str]
     entry_limits: EntryLimits
     read_bytes_max: int
     catch_up_bytes_max: int
     subscriptions_max: int
+    contacts: Mapping[NodeId, PeerEndpoints]
     debug: bool = False
 
 
@@ -122,16 +126,21 @@ class Replica:
         committer: Committer,
         admin: Callable[[AdminRequest], AdminAnswer | RefusalAnswer],
         log: Log,
+        standing: Standing,
         snapshots: Snapshots | None = None,
     ) -> None:
         self.options = options
+        self.standing = standing
+        """Whether the node may vote and stay."""
         self.node = node
         self.machine = machine
         self.wal = wal
         self.log = log
         self.exchange = None
         if snapshots is not None:
-            self.exchange = SnapshotExchange(snapshots, machine, bus.send, self._install, log)
+            self.exchange = SnapshotExchange(
+                snapshots, machine, bus.send, self._install, log, self._flush
+            )
         self._codec = codec
         self._bus = bus
         self._storage = StorageWatch(wal, log, debug=options.debug)
@@ -152,7 +161,7 @@ class Replica:
             self._requests or bus,
             options.entry_limits,
             options.read_bytes_max,
-            dict(options.client_endpoints),
+            {},
             lambda request: serve_history(request, machine, self._read_batch),
             admin,
         )
@@ -165,15 +174,15 @@ class Replica:
         self._after_job: list[Callable[[], None]] = []
         self._quiet_from_ms = 0.0
         self._applied = 0
+        self._use_membership()
 
     # -- the turn
 
     def turn(self, now_ms: float, wall_ms: int) -> None:
         """Take in all that has come, and do what follows from it.
 
-        ``now_ms``: a clock that never goes backward. Raises StorageError, also if a peer says
-        that this node's memory is lost; then nothing was said that is not durable, and this
-        replica must not be used again.
+        ``now_ms``: a clock that never goes backward. Raises StorageError; then nothing was said
+        that is not durable, and this replica must not be used again.
         """
         node, bus = self.node, self._bus
         node.set_time(now_ms, wall_ms)
@@ -196,6 +205,8 @@ class Replica:
             self._take_subscriptions(now_ms)
         node.tick(now_ms, wall_ms)
         self._perform(node.ready())
+        if node.membership.epoch != self._epoch:
+            self._use_membership()
         self.service.answer_history()
         self._start_sync()
         if self.events.streams:
@@ -205,8 +216,8 @@ class Replica:
             self._quiet_from_ms = now_ms + QUIET_MS
         self._background(now_ms, wall_ms)
         self._storage.look(now_ms)
-        if node.forgot:
-            raise self._memory_lost()
+        node.set_health(self._storage.sync_us, low_space=self._storage.low)
+        self.standing.look()
 
     def next_due_ms(self, now_ms: float) -> float:
         """When, on the clock of :meth:`turn`, the next turn is due if nothing comes before."""
@@ -239,14 +250,15 @@ class Replica:
             job.run()
             self.wal.finish_sync(job)
 
-    def _memory_lost(self) -> StorageError:
-        name, peers = self.options.node, " and ".join(self.node.forgot)
-        return StorageError(
-            f"node {name!r} has lost its memory: {peers} heard it under another life of its data "
-            "directory, which was wiped or replaced by an older copy since. What it promised then "
-            "is gone, so it must not vote: put the right directory back, or replace the node by a "
-            "member of another name"
-        )
+    def _use_membership(self) -> None:
+        """Another membership is in force: be in touch with its members."""
+        membership = self.node.membership
+        self._epoch = membership.epoch
+        self._bus.set_peers(*links(membership, self.options.node, self.options.contacts))
+        clients = {name: member.client for name, member in membership.members.items()}
+        self.service.client_endpoints = clients
+        is_member = self.options.node in clients
+        self.service.elsewhere = "" if is_member or not clients else clients[membership.voters[0]]
 
     def _take_subscriptions(self, now_ms: float) -> None:
         age_ms = int(self.node.up_to_date_age_ms())
@@ -291,18 +303,31 @@ class Replica:
             decisions = serve_log(
                 serve.first,
                 serve.last,
-                self.wal.read,
+                self.read_log,
                 self.options.catch_up_bytes_max,
                 serve.commit,
             )
             if decisions is not None:
                 bus.send(serve.to, decisions)
+            elif self.exchange is not None:
+                self.exchange.offer(serve.to, serve.first)
         if ready.notices or ready.traces:
             self._tell(ready)
 
+    def read_log(self, slot: Slot) -> tuple[Ballot, bytes]:
+        """What the log has for a slot. Raises KeyError if it has nothing, or nothing that is
+        sound: that is told, and made good."""
+        try:
+            return self.wal.read(slot)
+        except CorruptionError as error:
+            if self.exchange is None:
+                raise
+            self.exchange.damaged(error)
+            raise KeyError(slot) from error
+
     def _read_batch(self, slot: Slot) -> Batch | None:
         """The decoded value of an applied slot, as the core applied it. Raises KeyError."""
-        value = self.wal.read(slot)[1]
+        value = self.read_log(slot)[1]
         try:
             return None if value == NOOP else self._codec.decode_batch(value)
         except ValueError:
@@ -334,6 +359,11 @@ class Replica:
         done, self._after_job = self._after_job, []
         for action in done:
             action()
+
+    def _flush(self) -> None:
+        """Have what is open in the log written, though nobody waits for it."""
+        if not self._after_sync:
+            self._after_sync.append(lambda: None)
 
     def _collect_syncs(self, now_ms: float) -> None:
         for job in self._committer.finished():

@@ -11,8 +11,10 @@ its sender alone, in words.
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
+from paxosd.core.commands import Entry, changes_members
 from paxosd.core.effects import INVALID, ReadReady, Refusal, WriteReply
 from paxosd.core.machine import Machine
+from paxosd.core.membership import Membership, MembershipError, follows
 from paxosd.core.node import Node
 from paxosd.core.requests import (
     GET,
@@ -70,7 +72,10 @@ class Service:
         self._bus = bus
         self._limits = limits
         self._read_bytes_max = read_bytes_max
-        self._client_endpoints = client_endpoints
+        self.client_endpoints = client_endpoints
+        self.elsewhere = ""
+        """Where a client that is refused may ask if no leader is known. Of a node that is no
+        member, and so hears of none: the client may know no other that is left."""
         self._history = history
         self._admin = admin
         self._history_waiting: list[tuple[bytes, HistoryRequest]] = []
@@ -115,7 +120,27 @@ class Service:
         except WireError as error:
             self._invalid(client, message.request_id, str(error))
             return
+        if changes_members(entry):
+            refusal = self._check_change(entry)
+            if refusal:
+                self._invalid(client, message.request_id, refusal)
+                return
         self._node.submit(WriteToken(client, message.request_id), entry, message.entry)
+
+    def _check_change(self, entry: Entry) -> str:
+        """Why this change of the membership is not to be proposed; "" if it may be. The log decides
+        by the epoch alone: what a person should not do is said here."""
+        membership = self._node.membership
+        if len(entry.commands) != 1:
+            return "a change of the membership comes alone"
+        _, epoch, document = entry.commands[0]
+        if epoch != membership.epoch:
+            return ""  # the answer will say so
+        try:
+            follows(Membership.from_command(document, epoch + 1, 1), membership)
+        except MembershipError as error:
+            return str(error)
+        return ""
 
     def _read(self, client: bytes, message: ReadRequest) -> None:
         token = ReadToken(client, message.request_id, message.queries)
@@ -152,7 +177,7 @@ class Service:
     def _refuse(self, client: bytes, request_id: int, refusal: Refusal) -> None:
         self.refused += 1
         leader = refusal.leader or self._node.leader
-        endpoint = self._client_endpoints.get(leader, "")
+        endpoint = self.client_endpoints.get(leader, "") or self.elsewhere
         self._bus.answer(
             client,
             RefusalAnswer(request_id, refusal.code, refusal.message, leader, endpoint, 0),

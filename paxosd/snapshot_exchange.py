@@ -1,4 +1,5 @@
-"""A node's snapshots with everything that they have to do: its own, those sent, those fetched.
+"""A node's snapshots with everything that they have to do: its own, those sent, those fetched, and
+what keeps them and the log sound.
 
 The replica's side of it: what comes from peers, when a turn is due, and how the node jumps.
 """
@@ -15,9 +16,13 @@ from paxosd.core.messages import (
     SnapshotRequest,
 )
 from paxosd.core.types import NodeId, Slot
+from paxosd.disk import CorruptionError
+from paxosd.log_repair import LogRepair
+from paxosd.scrub import Scrub
 from paxosd.snapshot_donor import Donor
 from paxosd.snapshot_fetch import Fetch, Install
 from paxosd.snapshots import Snapshots
+from paxosd.wal_format import segment_number
 
 JOB_MS = 50.0
 """A turn comes at least so often while a job is under way, if nothing wakes the loop before."""
@@ -42,8 +47,12 @@ class SnapshotExchange:
         send: Callable[[NodeId, PeerMessage], bool],
         install: Install,
         log: Log,
+        flush: Callable[[], None],
     ) -> None:
+        """``flush``: have what is open in the log written, though nobody waits for it."""
         self.own = snapshots
+        self.repair = LogRepair(snapshots, machine, flush, log)
+        self.scrub = Scrub(snapshots, self.repair)
         self.donor = Donor(snapshots, send, log)
         self.fetch = Fetch(snapshots, machine, send, install, log)
 
@@ -60,16 +69,28 @@ class SnapshotExchange:
         """``to`` asked for slots from ``first`` on, which the log does not have any more."""
         self.donor.offer(to, first)
 
+    def damaged(self, error: CorruptionError) -> None:
+        """A record of the log that was read is damaged."""
+        number = segment_number(error.segment)
+        assert number is not None
+        self.repair.bad_segment(number, error.offset, "storage.corrupt", str(error))
+
     def turn(self, now_ms: float, wall_ms: int) -> None:
         """Do a little of whatever there is to do."""
         self.own.turn(now_ms, wall_ms)
+        self.scrub.turn(now_ms)
+        if self.repair.pending:
+            self.repair.turn(now_ms)
         self.donor.turn(now_ms)
         self.fetch.turn(now_ms)
 
     def next_due_ms(self, now_ms: float) -> float:
         """When the next turn is due."""
         due_ms = min(
-            self.own.next_due_ms(now_ms), self.donor.next_due_ms(), self.fetch.next_due_ms()
+            self.own.next_due_ms(now_ms),
+            self.donor.next_due_ms(),
+            self.fetch.next_due_ms(),
+            self.scrub.next_due_ms(),
         )
         # A job may end at any time; not every committer can wake the loop for it.
         return min(due_ms, now_ms + JOB_MS) if self.own.jobs.busy else due_ms
@@ -79,4 +100,5 @@ class SnapshotExchange:
         return self.own.status(wall_ms) | {
             "fetching": self.fetch.stage,
             "installed": self.fetch.installed,
+            "scrub": self.scrub.status(),
         }

@@ -41,7 +41,7 @@ from paxosd.disk import Disk, DiskFile
 from paxosd.wire_base import DIGEST_BYTES, WireError, pack, unpack
 
 MAGIC = b"PXSNAP\r\n"
-VERSION = 1
+VERSION = 2
 BLOCK_BYTES = 128 << 10
 """A block of rows is closed once keys and values come to this."""
 BLOCK_BYTES_MAX = 160 << 20
@@ -52,6 +52,10 @@ the log."""
 
 HEAD, SESSIONS, ROWS, END = 1, 2, 3, 4
 
+BAD_KEPT = 2
+"""Bad snapshots that are kept for inspection."""
+
+_BAD = ".bad"
 _BLOCK = Struct("<BII")
 _BLOCK_START = Struct("<BI")
 _NAME = re.compile(r"snap-(\d{16,})\.paxsnap")
@@ -76,9 +80,23 @@ def snapshot_slot(name: str) -> Slot | None:
     return int(match[1]) if match else None
 
 
+def set_aside(disk: Disk, slot: Slot) -> None:
+    """Rename a bad snapshot durably, for inspection; of those before it the last is kept."""
+    name = snapshot_name(slot)
+    bad = sorted(n for n in disk.list() if snapshot_slot(n.removesuffix(_BAD)) and n.endswith(_BAD))
+    for old in bad[: -(BAD_KEPT - 1)]:
+        disk.unlink(old)
+    disk.rename(name, name + _BAD)
+    disk.sync_dir()
+
+
 def is_part(name: str) -> bool:
     """Whether the file is a snapshot that was never finished."""
     return name.startswith("snap-") and name.endswith(".part")
+
+
+class OtherVersionError(SnapshotError):
+    """A sound file of another version of this program: nothing is damaged."""
 
 
 class SnapshotInfo(NamedTuple):
@@ -271,7 +289,8 @@ def _decode_head(payload: bytes) -> tuple[str, int, SnapshotHead]:
     if type(fields) is not tuple or not fields or type(fields[0]) is not int:
         raise SnapshotError("the head is not what this program writes")
     if fields[0] != VERSION:
-        raise SnapshotError(f"its format version is {fields[0]}; this program knows {VERSION}")
+        words = f"its format version is {fields[0]}; this program knows {VERSION}"
+        raise OtherVersionError(words)
     if len(fields) != _HEAD_FIELDS:
         raise SnapshotError("the head has the wrong number of fields")
     _, cluster, created_ms, *rest = fields

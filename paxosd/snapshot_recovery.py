@@ -19,8 +19,16 @@ from typing import Any, Protocol
 from paxosd.core.machine import Machine
 from paxosd.core.snapshot import SnapshotError
 from paxosd.core.types import Slot
-from paxosd.disk import CorruptionError, Disk
-from paxosd.snapshot_file import SnapshotInfo, is_part, load, snapshot_name, snapshot_slot
+from paxosd.disk import CorruptionError, Disk, StorageError
+from paxosd.snapshot_file import (
+    OtherVersionError,
+    SnapshotInfo,
+    is_part,
+    load,
+    set_aside,
+    snapshot_name,
+    snapshot_slot,
+)
 from paxosd.wal import Recovered, Wal
 
 
@@ -65,12 +73,16 @@ def restore_state(
         progress()
         try:
             newest = _load(disk, slot, cluster, machine)
+        except OtherVersionError as error:
+            raise StorageError(
+                f"{snapshot_name(slot)}: {error}. Start this node with the version of paxosd that "
+                "wrote it, or remove it if the log is to do without it"
+            ) from error
         except SnapshotError as error:
             name = snapshot_name(slot)
             bad.append(f"{name}: {error}")
             log.error("snapshot.bad", file=name, slot=slot, reason=str(error))
-            disk.rename(name, f"{name}.bad")
-            disk.sync_dir()
+            set_aside(disk, slot)
     base = newest.slot if newest is not None else 0
     _check_hole(wal.first_slot, base, bad)
     if base > recovered.commit:

@@ -36,6 +36,7 @@ from paxosd.snapshot_file import (
     encode_head,
     encode_rows,
     encode_sessions,
+    set_aside,
     snapshot_name,
 )
 from paxosd.snapshot_jobs import Job, Jobs, finish, no_matter
@@ -78,6 +79,10 @@ class SnapshotOptions:
     """What a donor sends, to all laggards together."""
     chunk_bytes: int = 256 << 10
     """What one message of a transfer holds."""
+    scrub_bytes_per_s: int = 0
+    """How fast log and snapshots are read again, in search of damage (``scrub.py``); 0: never."""
+    scrub_interval_ms: float = 86_400_000
+    """From the end of one such pass to the next."""
 
 
 @dataclass(slots=True)
@@ -118,7 +123,7 @@ class Snapshots:
         self.in_use: Callable[[], set[Slot]] = set
         """The slots of snapshots that peers are fetching: they are kept, and the log above."""
         self._machine = machine
-        self._wal = wal
+        self.wal = wal
         self.disk = disk
         self.jobs = jobs
         self._log = log
@@ -158,8 +163,12 @@ class Snapshots:
 
     def find(self, slot: Slot) -> SnapshotInfo | None:
         """The snapshot of this slot, if it is there; an old one may have no digest."""
-        infos = [*self._older, *([self.newest] if self.newest is not None else [])]
-        return next((info for info in infos if info.slot == slot), None)
+        return next((info for info in self.kept if info.slot == slot), None)
+
+    @property
+    def kept(self) -> list[SnapshotInfo]:
+        """Those that are there, the oldest first; an old one may have no digest."""
+        return [*self._older, *([self.newest] if self.newest is not None else [])]
 
     def status(self, wall_ms: int) -> dict[str, Any]:
         """Plain numbers; slot 0: there is none."""
@@ -210,7 +219,7 @@ class Snapshots:
         return (
             self._asked
             or applied - slot >= self.options.slots_max * self.options.spread
-            or self._wal.bytes_after(slot) >= self._enough_bytes() * self.options.spread
+            or self.wal.bytes_after(slot) >= self._enough_bytes() * self.options.spread
         )
 
     def _start(self, now_ms: float, wall_ms: int) -> None:
@@ -245,6 +254,8 @@ class Snapshots:
             taking.walk.close()
             taking.writing = taking.finishing = True
             kept = self.in_use()
+            if self.newest is None and self._older:
+                kept |= {self._older[-1].slot}  # a bad one was set aside: there are no two yet
             surplus = tuple(info.slot for info in self._older if info.slot not in kept)
             self.jobs.run(
                 lambda: finish(writer, self.disk, surplus),
@@ -304,11 +315,28 @@ class Snapshots:
         """Give back the log up to the older snapshot, less the margin."""
         if not self._older:
             return
-        needed = min(self._older[-1].slot, self._wal.commit, *self.in_use()) + 1
+        needed = min(self._older[-1].slot, self.wal.commit, *self.in_use()) + 1
         first = min(needed, max(self._margin_slot(), self._fitting_slot(needed)))
-        if first > self._wal.first_slot:
-            self._wal.release(first)
+        if first > self.wal.first_slot:
+            self.wal.release(first)
             self._machine.history.release(first)
+
+    def release_through(self, slot: Slot) -> None:
+        """Give back the log up to ``slot``, which the newest snapshot holds, for it is damaged:
+        whoever lags behind there gets that snapshot, and the older one is of use no more."""
+        assert self.newest is not None
+        assert slot <= min(self.newest.slot, self.wal.commit)
+        first = max(slot + 1, self.wal.first_slot)
+        self.wal.release(first)
+        self._machine.history.release(first)
+
+    def discard(self, slot: Slot) -> None:
+        """The snapshot of this slot is bad: it is not used any more, and another one taken."""
+        self._older = [info for info in self._older if info.slot != slot]
+        if self.newest is not None and self.newest.slot == slot:
+            self.newest = None
+        self.jobs.run(lambda: set_aside(self.disk, slot), no_matter)
+        self.ask()
 
     def _margin_slot(self) -> Slot:
         return self._machine.applied + 1 - self.options.margin_slots
@@ -316,9 +344,9 @@ class Snapshots:
     def _fitting_slot(self, most: Slot) -> Slot:
         """The first slot from which on the log is not too large, at most ``most``."""
         limit_bytes = LOG_SHARE * self._enough_bytes()
-        slots = range(self._wal.first_slot, most)
+        slots = range(self.wal.first_slot, most)
         return slots.start + bisect_left(
-            slots, True, key=lambda slot: self._wal.bytes_after(slot - 1) <= limit_bytes
+            slots, True, key=lambda slot: self.wal.bytes_after(slot - 1) <= limit_bytes
         )
 
     def _enough_bytes(self) -> int:

@@ -8,21 +8,23 @@ bus: bind                                     (only now can anybody hear this no
 
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import zmq
 
-from paxosd.bus import Bus, BusConfig, PeerEndpoints
+from paxosd.bus import Bus, BusConfig
 from paxosd.config import Config
 from paxosd.core.machine import Machine
+from paxosd.core.membership import UNKNOWN, Member, Membership
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
-from paxosd.core.quorum import Quorums
-from paxosd.core.types import Slot
+from paxosd.core.types import NodeId, Slot
 from paxosd.datadir import DataDir
 from paxosd.live_faults import LiveFaults
 from paxosd.lives import PeerLives
 from paxosd.logs import Logs
+from paxosd.member_links import PeerEndpoints, links
 from paxosd.notify import Notifier
 from paxosd.recovery import WireCodec, make_node, recover
 from paxosd.replica import ReplicaOptions
@@ -97,10 +99,17 @@ def assemble(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
             incarnation=data_dir.life,
             now_ms=monotonic_ms(),
             wall_ms=time.time_ns() // 1_000_000,
+            directory=data_dir.directory,
+            lost=data_dir.lost,
+            repaired=data_dir.repaired,
         )
+        data_dir.lost |= memory.lost
+        _check_still_member(node, logs)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        lives = PeerLives(data_dir.home, config.peers)
-        bus = Bus(bus_config(config, data_dir.life), context, logs.logger, faults.plan, lives)
+        peers, pins = links(node.membership, config.node.name, contacts(config))
+        lives = PeerLives(data_dir.home, peers, pins)
+        settings = bus_config(config, data_dir.life, peers)
+        bus = Bus(settings, context, logs.logger, faults.plan, lives)
     except BaseException:
         faults.close()
         data_dir.close()
@@ -115,7 +124,27 @@ def _tell_progress(notifier: Notifier, slot: Slot, commit: Slot) -> None:
     notifier.status(f"reading the log: slot {slot} of {commit}")
 
 
-def bus_config(config: Config, incarnation: int) -> BusConfig:
+def contacts(config: Config) -> dict[NodeId, PeerEndpoints]:
+    """Where the configuration says that the other members are."""
+    return {name: PeerEndpoints(m.peer, m.events) for name, m in config.peers.items()}
+
+
+def _check_still_member(node: Node, logs: Logs) -> None:
+    """Tell of a configuration that the log has left behind. It is no error: a membership that
+    changed is in the log, and the files of the other nodes need no edit."""
+    membership = node.membership
+    if membership.epoch:
+        logs.logger.info(
+            "member.recovered",
+            epoch=membership.epoch,
+            voters=list(membership.voters),
+            learners=list(membership.learners),
+        )
+
+
+def bus_config(
+    config: Config, incarnation: int, peers: Mapping[NodeId, PeerEndpoints]
+) -> BusConfig:
     """The bus's settings from the configuration."""
     bind = config.bind_endpoints()
     return BusConfig(
@@ -125,18 +154,32 @@ def bus_config(config: Config, incarnation: int) -> BusConfig:
         peer_bind=bind.peer,
         client_bind=bind.client,
         events_bind=bind.events,
-        peers={name: PeerEndpoints(m.peer, m.events) for name, m in config.peers.items()},
+        peers=peers,
         message_bytes_max=config.limits.message_bytes_max,
         key_bytes_max=config.limits.key_bytes_max,
+    )
+
+
+def first_membership(config: Config) -> Membership:
+    """The one of epoch 0. A node that joins does not know who votes before it has learned it."""
+    if config.node.join:
+        return UNKNOWN
+    return Membership(
+        {
+            name: Member(m.peer, m.client, m.events, m.voter)
+            for name, m in config.cluster.members.items()
+        }
     )
 
 
 def node_options(config: Config) -> NodeOptions:
     """The core's settings from the configuration."""
     protocol, limits = config.protocol, config.limits
+    bootstrap = first_membership(config)
     return NodeOptions(
         node=config.node.name,
-        quorums=Quorums(config.cluster.members),
+        quorums=bootstrap.quorums,
+        bootstrap=bootstrap,
         heartbeat_ms=protocol.heartbeat_ms,
         election_timeout_ms=protocol.election_timeout_ms,
         retransmit_ms=protocol.retransmit_ms,
@@ -158,7 +201,7 @@ def replica_options(config: Config, incarnation: int, *, debug: bool) -> Replica
         cluster=config.cluster.id,
         node=config.node.name,
         incarnation=incarnation,
-        client_endpoints={name: m.client for name, m in config.cluster.members.items()},
+        contacts=contacts(config),
         entry_limits=EntryLimits(
             limits.key_bytes_max, limits.value_bytes_max, limits.commands_per_request_max
         ),
@@ -185,4 +228,6 @@ def snapshot_options(config: Config) -> SnapshotOptions:
         spread=1 + names.index(config.node.name) / (SPREAD * len(names)),
         send_bytes_per_s=settings.send_bytes_per_s,
         chunk_bytes=min(CHUNK_BYTES, config.limits.message_bytes_max // CHUNK_SHARE),
+        scrub_bytes_per_s=config.wal.scrub_bytes_per_s,
+        scrub_interval_ms=config.wal.scrub_interval_ms,
     )

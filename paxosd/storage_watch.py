@@ -3,6 +3,8 @@
 Nothing is decided here. A failed write or fsync ends the daemon elsewhere.
 """
 
+from collections import deque
+from statistics import median
 from typing import Any, Protocol
 
 from paxosd.wal import SyncJob, Wal
@@ -12,6 +14,8 @@ SLOW_MS = 250.0
 time-out."""
 SLOW_INTERVAL_MS = 10_000.0
 LOOK_INTERVAL_MS = 10_000.0
+HEALTH_INTERVAL_MS = 1000.0
+LATENCIES = 33
 LOW_SEGMENTS = 4
 """Warn while fewer further segments than this fit the disk."""
 
@@ -36,10 +40,16 @@ class StorageWatch:
         self._slow_max_ms = 0.0
         self._slow_due_ms = 0.0
         self._look_due_ms = 0.0
-        self._low = False
+        self._latencies_us: deque[int] = deque(maxlen=LATENCIES)
+        self._health_due_ms = 0.0
+        self.sync_us = 0
+        """What a group commit takes: the median of the last few, 0 if there was none."""
+        self.low = False
+        """Whether the disk is nearly full."""
 
     def on_sync(self, job: SyncJob, now_ms: float) -> None:
         """A group commit was finished."""
+        self._latencies_us.append(job.duration_us)
         dur_ms = job.duration_us / 1000
         if self._debug:
             self._log.debug("fsync", dur_ms=dur_ms, bytes=job.end - job.offset)
@@ -58,13 +68,16 @@ class StorageWatch:
             self._slow, self._slow_max_ms = 0, 0.0
 
     def look(self, now_ms: float) -> None:
-        """Look at the free space now and then; tell it once until there is room again."""
+        """Look at the disk's speed and room now and then; tell of little room once."""
+        if now_ms >= self._health_due_ms and self._latencies_us:
+            self._health_due_ms = now_ms + HEALTH_INTERVAL_MS
+            self.sync_us = int(median(self._latencies_us))
         if now_ms < self._look_due_ms:
             return
         self._look_due_ms = now_ms + LOOK_INTERVAL_MS
         free_bytes, segment_bytes = self._wal.free_bytes(), self._wal.segment_bytes
         low = 0 <= free_bytes < LOW_SEGMENTS * segment_bytes
-        if low and not self._low:
+        if low and not self.low:
             advice = "free some space: a node that cannot write its log stops"
             self._log.warning("storage.low_space", free_bytes=free_bytes, advice=advice)
-        self._low = low
+        self.low = low

@@ -26,6 +26,7 @@ from typing import Any
 from paxosd.core.effects import AcceptRecord, CommitRecord, DecisionRecord, Record
 from paxosd.core.types import NULL_BALLOT, Ballot, Slot
 from paxosd.disk import CorruptionError, Disk, DiskFile, StorageError
+from paxosd.wal_check import Sealed
 from paxosd.wal_format import (
     ACCEPT,
     DECISION,
@@ -73,6 +74,8 @@ class Wal:
         self._headers: dict[int, SegmentHeader] = {header.number: header}
         self._next_header = self._header_after(header)
         self._tops: dict[int, Slot] = {header.number: 0}
+        self._ends: dict[int, int] = {header.number: HEADER_BYTES}
+        """Per segment: the offset behind its last finished group."""
         self._readers: dict[int, DiskFile] = {}
         self._file: DiskFile | None = None
         """The segment of ``_header``; None from a roll until its first group is finished."""
@@ -88,6 +91,7 @@ class Wal:
         self._promised = NULL_BALLOT
         self._commit: Slot = 0
         self._pending_commit: Slot = 0
+        self._roll_asked = False
         self._release_asked = 0  # the group of a release whose segments are still there
         self._lowest = 1  # segments below this one are not needed
         self._syncs = 0
@@ -141,6 +145,7 @@ class Wal:
             if position <= found.current:
                 wal._headers[number] = segment.header
                 wal._tops[number] = segment.top
+                wal._ends[number] = segment.end
                 if position == found.current:
                     wal._readers[number] = segment.file
                 else:
@@ -158,8 +163,12 @@ class Wal:
         wal._commit = found.commit
         if not found.last_group:
             wal._write_first_group()
-        accepted = {slot: (ballot, wal._value_at(slot, location)[1])
-                    for slot, (ballot, location) in sorted(found.ballots.items())}  # fmt: skip
+        try:
+            accepted = {slot: (ballot, wal._value_at(slot, location)[1])
+                        for slot, (ballot, location) in sorted(found.ballots.items())}  # fmt: skip
+        except BaseException:
+            wal.close()
+            raise
         return wal, Recovered(
             promised=found.promised,
             commit=found.commit,
@@ -273,12 +282,13 @@ class Wal:
             if number == self._header.number:
                 self._file = job.file
         self._tops[number] = max(self._tops.get(number, 0), job.top)
+        self._ends[number] = job.end
         self._syncs += 1
         self._written_bytes += job.end - job.offset
         self._latencies_us.append(job.duration_us)
         if self._release_asked and self._last_group >= self._release_asked:
             self._drop_segments()
-        self._forget_dropped()
+        self.collect_dropped()
         # With a roll waiting (no file yet) the segment to make next is the rolling job's.
         if self._file is not None and job.end > job.header.segment_bytes // 2:
             self._preparer.start(self._next_header)
@@ -296,11 +306,14 @@ class Wal:
         """Open a group; in a new segment if the current one has no room for it."""
         needed = first_value_bytes + RECORD_OVERHEAD_BYTES + 2 * END_BYTES + 256
         start = self._end
-        if start + needed > self._header.segment_bytes and start > HEADER_BYTES:
+        full = start + needed > self._header.segment_bytes or self._roll_asked
+        if full and start > HEADER_BYTES:
+            self._roll_asked = False
             self._header = self._next_header
             self._next_header = self._header_after(self._header)
             self._headers[self._header.number] = self._header
             self._tops[self._header.number] = 0
+            self._ends[self._header.number] = HEADER_BYTES
             self._file = None
             start = HEADER_BYTES
         group = GroupBuilder(self._header, self._last_group + 1, start)
@@ -366,8 +379,8 @@ class Wal:
         file = self._reader(number)
         data = file.pread(_READ_BYTES, offset)
         if len(data) >= RECORD_OVERHEAD_BYTES:
-            total = record_bytes(data)
-            if len(data) < total <= max(VALUE_BYTES_MAX, header.segment_bytes):
+            total = record_bytes(data)  # as a damaged record may claim, too
+            if len(data) < total and offset + total <= file.size():
                 data += file.pread(total - len(data), offset + len(data))
         view = memoryview(data)
         record = check_record(view, 0, header)
@@ -377,8 +390,7 @@ class Wal:
                 return ballot, bytes(value)
         raise CorruptionError(
             f"log corruption in {header.name} at offset {offset}: the record of slot {slot} was "
-            "good when it was written and is not now. Stop this node and check its disk; let it "
-            "rejoin as a new member",
+            "good when it was written and is not now: check the disk of this node",
             segment=header.name,
             offset=offset,
         )
@@ -454,7 +466,8 @@ class Wal:
         if numbers:
             self._dropper.start(numbers)
 
-    def _forget_dropped(self) -> None:
+    def collect_dropped(self) -> None:
+        """Forget the segments that have become spare space meanwhile. Raises StorageError."""
         try:
             dropped = self._dropper.collect()
         except OSError as problem:
@@ -462,7 +475,45 @@ class Wal:
             raise self._failed from problem
         for number in dropped:
             del self._tops[number]
+            del self._ends[number]
             del self._headers[number]
+
+    # ---------------------------------------------------------------- whole segments
+
+    @property
+    def sealed(self) -> list[Sealed]:
+        """The segments that are needed, and that nothing is written to any more."""
+        return [
+            Sealed(self._headers[number], self._ends[number])
+            for number in sorted(self._tops)
+            if self._lowest <= number and self.is_sealed(number)
+        ]
+
+    def is_sealed(self, number: int) -> bool:
+        """Whether nothing is written to this segment any more."""
+        return number < (self._job.header.number if self._job is not None else self._header.number)
+
+    def is_needed(self, number: int) -> bool:
+        """Whether this segment is not released."""
+        return number >= self._lowest
+
+    def holds(self, number: int) -> bool:
+        """Whether this segment is there still, needed or not."""
+        return number in self._tops
+
+    def top_through(self, number: int) -> Slot:
+        """The highest slot with a record in this segment or in one before it, all of them sealed:
+        once it is released, so are they."""
+        return max((top for each, top in self._tops.items() if each <= number), default=0)
+
+    def seal(self, number: int) -> None:
+        """Have nothing written to this segment behind the group that is open now, and what comes
+        next to a new one."""
+        self._check()
+        if self._header.number == number:
+            self._roll_asked = True
+            if self._open is None:
+                self._start_group(0)
 
     # ---------------------------------------------------------------- the rest
 

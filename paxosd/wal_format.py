@@ -73,6 +73,10 @@ class FormatError(ValueError):
     """Bytes that are not what this module writes; the message says what is wrong."""
 
 
+class OtherVersionError(FormatError):
+    """Sound bytes of another version of this program: nothing is damaged."""
+
+
 def segment_name(number: int) -> str:
     """The file name of a segment in use."""
     return f"wal-{number:08d}.log"
@@ -136,7 +140,7 @@ def decode_header(data: bytes) -> SegmentHeader:
         raise FormatError("the segment header's checksum does not match")
     _, version, number, nonce, segment_bytes = _HEADER.unpack_from(body)
     if version != VERSION:
-        raise FormatError(f"its format version is {version}; this program knows {VERSION}")
+        raise OtherVersionError(f"its format version is {version}; this program knows {VERSION}")
     cluster_id, after = _unshort(body, _HEADER.size)
     node_id, _ = _unshort(body, after)
     return SegmentHeader(number, nonce, segment_bytes, cluster_id, node_id)

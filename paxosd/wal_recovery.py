@@ -31,6 +31,7 @@ from paxosd.wal_format import (
     RELEASE,
     STATE,
     FormatError,
+    OtherVersionError,
     RawRecord,
     Release,
     SegmentHeader,
@@ -226,6 +227,9 @@ def _owned_header(
 ) -> SegmentHeader:
     try:
         header = decode_header(file.pread(HEADER_BYTES, 0))
+    except OtherVersionError as problem:
+        file.close()
+        raise _other_version(name, 0, problem) from problem
     except FormatError as problem:
         file.close()
         raise _corruption(name, 0, str(problem)) from problem
@@ -246,6 +250,15 @@ def _owned_header(
 def _corruption(segment: str, offset: int, what: str) -> CorruptionError:
     message = f"log corruption in {segment} at offset {offset}: {what}. {_ADVICE}"
     return CorruptionError(message, segment=segment, offset=offset)
+
+
+def _other_version(segment: str, offset: int, problem: Exception) -> StorageError:
+    return StorageError(
+        f"{segment} at offset {offset}: {problem}. Nothing was changed; start this node with the "
+        "version of paxosd that wrote its log",
+        segment=segment,
+        offset=offset,
+    )
 
 
 def _corrupt(segment: str, offset: int, what: str) -> NoReturn:
@@ -307,6 +320,8 @@ class _Reader:
                 _corrupt(self.name, group[-1].start, "the group's record count does not match")
             for record in group:
                 self._apply(record)
+        except OtherVersionError as problem:
+            raise _other_version(self.name, start, problem) from problem
         except (FormatError, ValueError) as problem:
             raise _corruption(self.name, start, str(problem)) from problem
         result.last_group = group[-1].group
@@ -340,7 +355,7 @@ class _Reader:
         elif kind == RELEASE:
             self._release(decode_release(self.data, record))
         elif kind != GROUP_END:
-            raise FormatError(f"record kind {kind} is unknown: written by a newer version?")
+            raise OtherVersionError(f"record kind {kind} is unknown: a newer version wrote it")
 
     def _release(self, release: Release) -> None:
         result = self.result

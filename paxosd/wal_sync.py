@@ -174,7 +174,9 @@ class SegmentDropper:
         try:
             for number in numbers:
                 with self._lock:
-                    if sum(map(is_spare, self._disk.list())) < SPARES_MAX:
+                    if not self._disk.exists(segment_name(number)):
+                        pass  # somebody removed it: that is repaired with this
+                    elif sum(map(is_spare, self._disk.list())) < SPARES_MAX:
                         self._disk.rename(segment_name(number), spare_name(number))
                     else:
                         self._disk.unlink(segment_name(number))

@@ -25,12 +25,14 @@ from paxosd.core.commands import (
     DELETE,
     DELETE_RANGE,
     FENCE,
+    MEMBERS,
     OPEN,
     PUT,
     Batch,
     Command,
     Entry,
 )
+from paxosd.core.membership import Membership, MembershipError
 from paxosd.wire_base import (
     BIN_BYTES_MAX,
     INT_MAX,
@@ -58,7 +60,7 @@ class EntryLimits(NamedTuple):
 
 
 DEFAULT_LIMITS = EntryLimits()
-_SESSIONLESS = frozenset((FENCE, OPEN, CHECKSUM))
+_SESSIONLESS = frozenset((FENCE, OPEN, CHECKSUM, MEMBERS))
 
 
 def encode_entry(entry: Entry) -> bytes:
@@ -200,6 +202,13 @@ def _number(value: Any, _limits: EntryLimits) -> None:
         raise LimitError(f"expected a number from 0 to 2^63-1, got {shorten(value)}")
 
 
+def _membership(value: Any, _limits: EntryLimits) -> None:
+    try:
+        Membership.from_command(value, 1, 1)
+    except MembershipError as error:
+        raise LimitError(str(error)) from None
+
+
 _FORMS: dict[int, tuple[str, tuple[Callable[[Any, EntryLimits], None], ...]]] = {
     PUT: ("put", (_key, _value)),
     DELETE: ("delete", (_key,)),
@@ -210,6 +219,7 @@ _FORMS: dict[int, tuple[str, tuple[Callable[[Any, EntryLimits], None], ...]]] = 
     OPEN: ("open", ()),
     CLOSE: ("close", ()),
     CHECKSUM: ("checksum", ()),
+    MEMBERS: ("members", (_number, _membership)),
 }
 
 

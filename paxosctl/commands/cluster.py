@@ -5,9 +5,18 @@ from typing import Any
 import click
 
 from paxosctl.app import Settings, negative, verb
-from paxosctl.cluster import NodeView, ask_all, leader_of, survey, voters_heard
+from paxosctl.cluster import (
+    NodeView,
+    ask_all,
+    leader_of,
+    live_tolerance,
+    memory_words,
+    survey,
+    voters_heard,
+)
 from paxosctl.render import View, human_bytes
 from paxosctl.transport import clock_ms
+from paxosd.core.types import Ballot
 
 HASH_POLL_MS = 20
 
@@ -135,14 +144,14 @@ def _checksums(client: Any, views: list[NodeView], slot: int) -> dict[str, str]:
 
 
 def _ballot(value: Any) -> str:
-    return f"{value[0]}.{value[1]}" if value[0] else "-"
+    return Ballot(*value).shown()
 
 
 def _cells(status: dict[str, Any]) -> list[Any]:
     heard, _ = voters_heard(status)
     return [
         status["node"],
-        status["role"],
+        _role(status),
         _ballot(status["ballot"]),
         status["leader"] or "-",
         _ballot(status["promised"]),
@@ -155,6 +164,12 @@ def _cells(status: dict[str, Any]) -> list[Any]:
         human_bytes(status["disk"].get("wal_bytes", -1)),
         _snapshot(status.get("snapshot", {})),
     ]
+
+
+def _role(status: dict[str, Any]) -> str:
+    """As the node says; of one that must not vote, why."""
+    role: str = status["role"]
+    return "memory lost" if status.get("memory") == "lost" else role
 
 
 def _snapshot(snapshot: dict[str, Any]) -> str:
@@ -186,11 +201,13 @@ def _cluster(views: list[NodeView]) -> View:
             rows.append([view.name, "unreachable", *["-"] * (len(COLUMNS) - 2)])
             notes.append(f"{view.name} ({view.endpoint}): {view.why}")
     known = [view.status for view in views if view.status is not None]
+    notes += [words for words in map(memory_words, known) if words]
     leading = next((status for status in known if status["node"] == leader), None)
     if leading is not None:
-        count = leading["fault_tolerance"]
+        count = live_tolerance(leading, views)
         plural = "" if count == 1 else "s"
-        notes.append(f"{leader} leads; the cluster survives {count} more failure{plural}")
+        survives = f"the cluster survives {count} more failure{plural}"
+        notes.append(f"{leader} leads; {survives if count >= 0 else 'there is no quorum'}")
     else:
         _, lost = voters_heard(known[0])
         missing = f"; not heard: {', '.join(lost)}" if lost else ""
@@ -225,7 +242,8 @@ def _node(status: dict[str, Any]) -> View:
     free, log = human_bytes(disk.get("free_bytes", -1)), human_bytes(disk.get("wal_bytes", -1))
     table = {
         "node": f"{status['node']} of cluster {status['cluster']}, version {status['version']}",
-        "role": status["role"],
+        "role": memory_words(status) or _role(status),
+        "member": _member(status),
         "leader": f"{status['leader'] or 'none known'} {status['leader_endpoint']}".strip(),
         "ballot": f"{_ballot(status['ballot'])}, promised {_ballot(status['promised'])}",
         "commit": f"slot {status['commit']}",
@@ -248,6 +266,15 @@ def _node(status: dict[str, Any]) -> View:
         columns=("", ""),
         rows=rows,
     )
+
+
+def _member(status: dict[str, Any]) -> str:
+    """How it belongs, as far as it knows."""
+    members = status.get("membership", {}).get("members", {})
+    own = members.get(status["node"])
+    if own is None:
+        return "not yet, as far as it knows"
+    return f"{'voter' if own['voter'] else 'learner'}, epoch {status['epoch']}"
 
 
 def _peer(peer: dict[str, Any]) -> str:

@@ -85,6 +85,8 @@ class FaultKinds(click.ParamType[frozenset[str] | None]):
               show_default=True, help="Of all clients together, about.")  # fmt: skip
 @click.option("--keys", type=click.IntRange(1, 10_000), default=RunOptions().keys,
               show_default=True, help="Different keys.")  # fmt: skip
+@click.option("--members", is_flag=True,
+              help="Change the membership meanwhile: two more nodes come and go.")  # fmt: skip
 @click.option("--duration", type=Duration(), default="60s", show_default=True,
               help="Virtual time under faults.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1, 1024), help="Runs at a time.  [default: one a core]")
@@ -103,6 +105,7 @@ def run_verb(
     clients: int,
     operations: int,
     keys: int,
+    members: bool,
     duration: int,
     jobs: int | None,
     trace: Path | None,
@@ -129,6 +132,7 @@ def run_verb(
         clients=clients,
         operations=operations,
         keys=keys,
+        members=members,
     )
     if trace is not None or schedule is not None:
         summary = _run_one(seeds[0], options, _read_schedule(schedule), trace)

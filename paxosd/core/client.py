@@ -41,7 +41,7 @@ from paxosd.core.client_calls import (
 from paxosd.core.client_endpoints import NO_ANSWER, UNREACHABLE, Endpoints, EndpointState
 from paxosd.core.client_frames import FrameTable
 from paxosd.core.client_queue import CommandQueue
-from paxosd.core.commands import Command, Entry, Result, Status
+from paxosd.core.commands import MEMBERS, Command, Entry, Result, Status
 from paxosd.core.effects import (
     COMPACTED,
     FORBIDDEN,
@@ -139,8 +139,8 @@ class ClientProtocol:
     def submit_alone(
         self, command: Command, now_ms: int, timeout_ms: int, *, session: int = 0
     ) -> Call:
-        """OPEN, FENCE, CHECKSUM, or the CLOSE of ``session``: doing it twice does no harm, so
-        that it is repeated until it is answered."""
+        """OPEN, FENCE, CHECKSUM, MEMBERS, or the CLOSE of ``session``: doing it twice does no
+        harm, so that it is repeated until it is answered."""
         frame = self._table.alone(Call(command, now_ms + timeout_ms, None), now_ms)
         frame.entry_session = session
         return frame.calls[0]
@@ -470,8 +470,10 @@ class ClientProtocol:
         if not frame.possibly_submitted:
             self._finish(frame, why)
         elif frame.session is None:
-            # Nothing of a session: asking again does no harm, but for some admin requests.
-            failure = why if frame.repeatable else OutcomeUnknown(0, 0, why.message)
+            # Nothing of a session: asking again does no harm, but for some admin requests. A change
+            # of the membership does none either, but it must not pass for one that was not made.
+            sure = frame.repeatable and not _changes_members(frame.calls[0].request)
+            failure = why if sure else OutcomeUnknown(0, 0, why.message)
             self._finish(frame, failure)
         else:
             for index, call in enumerate(frame.calls):
@@ -497,6 +499,10 @@ class ClientProtocol:
         if frame is not None and frame.request_id:
             return NotSubmitted(NO_ANSWER, "no answer in time")
         return NotSubmitted(NO_ANSWER, "it was not sent in time")
+
+
+def _changes_members(request: Command | Question) -> bool:
+    return type(request) is list and request[0] == MEMBERS
 
 
 def _status(result: Result) -> int:

@@ -19,9 +19,11 @@ Commands (keys and values are bytes; numbers are non-negative ints):
     [OPEN]                                make a session; its id is in the answer
     [CLOSE]                               end the session that the entry names
     [CHECKSUM]                            every node computes its state checksum at this slot
+    [MEMBERS, epoch, document]            if the membership is that of ``epoch``, the next one is
+                                          what the document says; see membership.py
 
-OPEN, FENCE and CHECKSUM travel in entries of session 0, which keeps no replies: doing them
-twice does no harm. All others need a session.
+OPEN, FENCE, CHECKSUM and MEMBERS travel in entries of session 0, which keeps no replies: doing
+them twice does no harm. All others need a session.
 
 A *result* is an int, the revision, where a write took effect, or else a tuple
 ``(status, revision, detail)``; see :class:`Status`.
@@ -39,6 +41,7 @@ FENCE = 6
 OPEN = 7
 CLOSE = 8
 CHECKSUM = 9
+MEMBERS = 10
 
 Command = list[Any]
 Result = int | tuple[int, int, Any]
@@ -49,11 +52,13 @@ class Status(IntEnum):
 
     OK = 0
     """Done. OPEN: detail is the session id. DELETE_RANGE: detail is how many keys went.
-    CHECKSUM: revision is unused, detail is the slot."""
+    CHECKSUM: revision is unused, detail is the slot. MEMBERS: revision is the new epoch, detail the
+    slot from which on it is in force."""
     NOT_FOUND = 1
     """DELETE, DELETE_RANGE: there was nothing to remove; the revision did not move."""
     CAS_MISS = 2
-    """The expectation did not hold; revision is the key's modify revision (0: no such key)."""
+    """The expectation did not hold; revision is the key's modify revision (0: no such key), for
+    MEMBERS the present epoch."""
     SESSION_UNKNOWN = 3
     """The session was never opened, was closed, or expired. The command was not applied now."""
     FENCED = 4
@@ -90,6 +95,15 @@ class Batch(NamedTuple):
 
     stamp_ms: int
     entries: list[Entry]
+
+
+def changes_members(entry: Entry) -> bool:
+    """Whether a command of this entry may change the membership."""
+    return (
+        entry.session == 0
+        and type(entry.commands) is list
+        and any(type(c) in (list, tuple) and bool(c) and c[0] == MEMBERS for c in entry.commands)
+    )
 
 
 class Change(NamedTuple):

@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from paxosd.core.acceptor import Acceptor
-from paxosd.core.commands import Batch, Result
+from paxosd.core.commands import Batch, Entry, Result
 from paxosd.core.learner import Learner
+from paxosd.core.membership import Membership
+from paxosd.core.messages import Accept, PeerMessage
 from paxosd.core.options import NodeOptions
 from paxosd.core.outbox import Outbox
 from paxosd.core.proposer import Proposer
+from paxosd.core.quorum import Quorums
 from paxosd.core.reads import LeaderReads
 from paxosd.core.types import NodeId, Slot
 
@@ -21,6 +24,10 @@ class Codec(Protocol):
         """A slot's value from its log time and its encoded entries; never b""."""
         ...
 
+    def encode_entry(self, entry: Entry) -> bytes:
+        """An entry as a client would send it."""
+        ...
+
     def decode_batch(self, value: bytes) -> Batch:
         """Raises ValueError for bytes that are no batch."""
         ...
@@ -30,6 +37,8 @@ class StateMachine(Protocol):
     """The replicated state machine, a function of the chosen log."""
 
     applied: Slot
+    membership: Membership
+    """As the log has it; of epoch 0 if it holds no change."""
 
     @property
     def log_time_ms(self) -> int: ...
@@ -48,8 +57,37 @@ class Peer:
     acked_ms: float = float("-inf")
     """When it last acknowledged this node's leadership."""
     votes_asked_ms: float = float("-inf")
+    sync_us: int = 0
+    """What a group commit takes there, as it last said; 0: unknown."""
+    low_space: bool = False
     up: bool = False
     """As the log last told it: heard, and not lost again since."""
+
+
+class Early:
+    """Messages under ballots of a later epoch than this node's: it cannot act on them before it has
+    applied what brought that epoch about, which is on its way. Bounded; what is lost is sent again.
+    """
+
+    __slots__ = ("_bytes", "_messages")
+
+    MESSAGES_MAX = 256
+    BYTES_MAX = 16 << 20
+
+    def __init__(self) -> None:
+        self._messages: list[tuple[NodeId, int, PeerMessage]] = []
+        self._bytes = 0
+
+    def keep(self, sender: NodeId, incarnation: int, message: PeerMessage) -> None:
+        size = len(message.value) if isinstance(message, Accept) else 0
+        if len(self._messages) < self.MESSAGES_MAX and self._bytes + size <= self.BYTES_MAX:
+            self._messages.append((sender, incarnation, message))
+            self._bytes += size
+
+    def take(self) -> list[tuple[NodeId, int, PeerMessage]]:
+        """All of them, in order of arrival; they may be too early still."""
+        taken, self._messages, self._bytes = self._messages, [], 0
+        return taken
 
 
 @dataclass(slots=True)
@@ -57,6 +95,8 @@ class Context:
     """One node's shared parts. ``now_ms`` is a monotonic time, ``wall_ms`` the wall clock."""
 
     options: NodeOptions
+    membership: Membership
+    """The one in force at the next slot to be applied."""
     rng: random.Random
     acceptor: Acceptor
     learner: Learner
@@ -68,9 +108,18 @@ class Context:
     now_ms: float = 0.0
     wall_ms: int = 0
     peers: dict[NodeId, Peer] = field(default_factory=dict)
+    """Who is listened to: the other members, and those of the configuration, for a node that was
+    away for long may know nobody else who is still there."""
+    audience: list[NodeId] = field(default_factory=list)
+    """Who is spoken to: the other members."""
     unconfirmed: bool = False
-    """Whether this voter has no memory and not every peer has said that it never had one: it
-    learns, but neither promises nor votes."""
+    """Whether this voter has no memory and not every peer has said that it never had one, or is
+    known to have lost it: it learns, but neither promises nor votes."""
+    early: Early = field(default_factory=Early)
+    sync_us: int = 0
+    """What a group commit takes here; 0: unknown."""
+    low_space: bool = False
+    """Whether this node's disk is nearly full."""
 
     @property
     def node(self) -> NodeId:
@@ -79,4 +128,12 @@ class Context:
     @property
     def own_bit(self) -> int:
         """This node's vote; 0 if it has none, or must not use it now."""
-        return 0 if self.unconfirmed else self.options.quorums.bit.get(self.options.node, 0)
+        return 0 if self.unconfirmed else self.membership.quorums.bit.get(self.options.node, 0)
+
+    @property
+    def quorums(self) -> Quorums:
+        return self.membership.quorums
+
+    @property
+    def epoch(self) -> int:
+        return self.membership.epoch

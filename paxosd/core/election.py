@@ -10,6 +10,9 @@ Rules:
 - A node's new round is above every round that it has seen, and its own promise of the ballot
   is durable before the first Prepare leaves: no restart reuses a ballot.
 - Two candidates that collide wait for random times drawn anew from the injected source.
+- A ballot is of the membership's present epoch; who has not applied what brought that epoch about
+  grants nothing. A leader under whom the membership changes goes on at a new ballot, or hands over
+  if it votes no more.
 
 Sources: Lamport, "Paxos Made Simple", section 2.4 (a distinguished proposer, randomness or real
 time for liveness); Ongaro's thesis, sections 6.2 (a leader without a quorum steps down) and
@@ -18,6 +21,7 @@ time for liveness); Ongaro's thesis, sections 6.2 (a leader without a quorum ste
 
 from collections.abc import Callable
 
+from paxosd.core.commands import changes_members
 from paxosd.core.context import Context
 from paxosd.core.messages import (
     Heartbeat,
@@ -30,23 +34,28 @@ from paxosd.core.messages import (
     TransferLeadership,
 )
 from paxosd.core.proposer import Proposal, ProposerState
-from paxosd.core.types import NULL_BALLOT, Ballot, NodeId
+from paxosd.core.transfer import Transfer
+from paxosd.core.types import EPOCH_ROUNDS, NOOP, NULL_BALLOT, Ballot, NodeId, Slot
 
 
 class Election:
     """One node's view of who leads, and its own attempts to."""
 
-    __slots__ = ("_context", "_deadline_ms", "_grants", "_heartbeat_due_ms", "_lost_ballot",
-                 "_on_lead", "_on_stop", "_prevote", "elections", "leader", "leader_ballot",
-                 "leader_heard_ms", "round_seen", "stopping")  # fmt: skip
+    __slots__ = ("_context", "_deadline_ms", "_grants", "_heartbeat_due_ms", "_inherit",
+                 "_lost_ballot", "_on_lead", "_on_pause", "_on_stop", "_prevote", "elections",
+                 "leader", "leader_ballot", "leader_heard_ms", "round_seen", "stopping",
+                 "transfer")  # fmt: skip
 
     def __init__(
         self,
         context: Context,
         on_lead: Callable[[list[Proposal]], None],
         on_stop: Callable[[str], None],
+        on_pause: Callable[[], None] = lambda: None,
     ) -> None:
         self._context = context
+        self._on_pause = on_pause
+        """Called when a reign ends that another of this node is to go on from."""
         self._on_lead = on_lead
         """Called once phase 1 is won, with the proposals to finish."""
         self._on_stop = on_stop
@@ -58,6 +67,9 @@ class Election:
         self.round_seen = context.acceptor.promised.round
         self.elections = 0
         self.stopping = False
+        self.transfer = Transfer(context, self.live_voters)
+        self._inherit: tuple[Ballot, Slot] | None = None
+        """The leader of this ballot asked this node to follow it, once it has applied the slot."""
         self._lost_ballot = NULL_BALLOT
         """The last leader whose loss was told: hearsay may name it again for a while."""
         self._prevote = NULL_BALLOT
@@ -66,7 +78,7 @@ class Election:
         self._heartbeat_due_ms = context.now_ms
         self._deadline_ms = 0.0
         self._postpone()
-        if len(context.options.quorums.voters) == 1:
+        if context.quorums.voters == (context.node,):
             self._deadline_ms = context.now_ms
 
     # -- time
@@ -90,6 +102,9 @@ class Election:
                 self._send_prepares()
             if context.proposer.leading and not self.in_contact():
                 self.stop("no quorum of voters answers")
+            self.transfer.tick()
+        if self._inherit is not None:
+            self._try_inherit(*self._inherit)
         if context.now_ms < self._deadline_ms:
             return
         if context.proposer.leading or not context.own_bit or self.stopping:
@@ -108,6 +123,10 @@ class Election:
         age_ms = context.now_ms - self.leader_heard_ms
         return bool(self.leader) and age_ms < context.options.election_timeout_ms
 
+    def is_settled(self) -> bool:
+        """Whether the membership in force has a leader of its own, as far as is known here."""
+        return self.hears_leader() and self.leader_ballot.epoch == self._context.epoch
+
     def in_contact(self) -> bool:
         """Whether a quorum acknowledged this leader within the election timeout."""
         context = self._context
@@ -115,8 +134,8 @@ class Election:
         mask = context.own_bit
         for name, peer in context.peers.items():
             if peer.acked_ms >= since:
-                mask |= context.options.quorums.bit.get(name, 0)
-        return context.options.quorums.contact_met(mask)
+                mask |= context.quorums.bit.get(name, 0)
+        return context.quorums.contact_met(mask)
 
     # -- heartbeats
 
@@ -135,7 +154,7 @@ class Election:
 
     def send_heartbeats(self) -> None:
         message = self.heartbeat()
-        for name in self._context.peers:
+        for name in self._context.audience:
             self._context.outbox.send(name, message)
 
     def receive_heartbeat(self, sender: NodeId, message: Heartbeat) -> bool:
@@ -143,13 +162,22 @@ class Election:
         context = self._context
         self.saw(message.ballot)
         if message.leader == sender and message.ballot.node == sender:
+            if message.ballot.epoch < context.epoch:
+                return False  # it leads no more: what ended its epoch is decided
             if message.ballot < context.acceptor.promised:
                 context.outbox.send_synced(sender, Nack(message.ballot, context.acceptor.promised))
                 return False
             self.follow(message.ballot)
             if not context.unconfirmed:  # an ack speaks of promises, which it may have forgotten
                 context.outbox.send(
-                    sender, HeartbeatAck(message.ballot, message.round, context.learner.commit)
+                    sender,
+                    HeartbeatAck(
+                        message.ballot,
+                        message.round,
+                        context.learner.commit,
+                        context.sync_us,
+                        context.low_space,
+                    ),
                 )
             return True
         # Hearsay: good enough to direct clients, not to count as hearing the leader.
@@ -164,7 +192,9 @@ class Election:
         context = self._context
         if not context.proposer.leading or message.ballot != context.proposer.ballot:
             return False
-        context.peers[sender].acked_ms = context.now_ms
+        peer = context.peers[sender]
+        peer.acked_ms = context.now_ms
+        peer.sync_us, peer.low_space = message.sync_us, message.low_space
         return True
 
     def follow(self, ballot: Ballot) -> None:
@@ -174,7 +204,7 @@ class Election:
         leader = ballot.node
         if ballot > context.proposer.ballot and context.proposer.state is not ProposerState.IDLE:
             self.stop(f"{leader} leads with a higher ballot")
-        if ballot < self.leader_ballot:
+        if ballot < self.leader_ballot or ballot.epoch < context.epoch:
             return
         if ballot != self.leader_ballot or self.leader != leader:
             context.outbox.notice("leader.elected", leader=leader, ballot=list(ballot))
@@ -184,8 +214,9 @@ class Election:
         self._postpone()
 
     def saw(self, ballot: Ballot) -> None:
-        """Rounds only grow: whatever ballot this node meets, its next is above."""
-        self.round_seen = max(self.round_seen, ballot.round)
+        """Rounds only grow: whatever ballot of its epoch this node meets, its next is above."""
+        if ballot.epoch == self._context.epoch:
+            self.round_seen = max(self.round_seen, ballot.round)
 
     def leader_gone(self) -> None:
         """The connection to the leader broke: ask the others soon whether they hear it."""
@@ -198,7 +229,12 @@ class Election:
 
     def _next_ballot(self) -> Ballot:
         context = self._context
-        seen = max(self.round_seen, context.acceptor.promised.round, context.proposer.ballot.round)
+        seen = max(
+            context.epoch * EPOCH_ROUNDS,
+            self.round_seen,
+            context.acceptor.promised.round,
+            context.proposer.ballot.round,
+        )
         return Ballot(seen + 1, context.node)
 
     def _start_prevote(self) -> None:
@@ -212,12 +248,12 @@ class Election:
         self._prevote = self._next_ballot()
         self._grants = context.own_bit
         self._postpone(0.5, 1.5)
-        if context.options.quorums.phase1_met(self._grants):
+        if context.quorums.phase1_met(self._grants):
             self.campaign()
             return
         message = PreVote(self._prevote, context.learner.commit)
         for name in context.peers:
-            if context.options.quorums.is_voter(name):
+            if context.quorums.is_voter(name):
                 context.outbox.send(name, message)
         if context.outbox.tracing:
             context.outbox.trace("prevote.sent", ballot=list(self._prevote))
@@ -227,7 +263,11 @@ class Election:
         if context.unconfirmed:
             return
         promised = context.acceptor.promised
-        granted = message.ballot > promised and not self.hears_leader()
+        granted = (
+            message.ballot.epoch == context.epoch
+            and message.ballot > promised
+            and not self.hears_leader()
+        )
         context.outbox.send_synced(
             sender, PreVoteReply(message.ballot, granted, promised, context.learner.commit)
         )
@@ -237,8 +277,8 @@ class Election:
         self.saw(message.promised)
         if message.ballot != self._prevote or not message.granted:
             return
-        self._grants |= context.options.quorums.bit.get(sender, 0)
-        if context.options.quorums.phase1_met(self._grants):
+        self._grants |= context.quorums.bit.get(sender, 0)
+        if context.quorums.phase1_met(self._grants):
             self.campaign()
 
     # -- phase 1
@@ -248,9 +288,12 @@ class Election:
         context = self._context
         if context.proposer.state is not ProposerState.IDLE:
             self.stop("a new campaign")
+        ballot = self._next_ballot()
+        if not context.own_bit or ballot.epoch != context.epoch:
+            return  # it has no vote, or promised under a membership that it has forgotten since
         self.elections += 1
         self.leader = ""
-        ballot = self._next_ballot()
+        self._inherit = None
         self._prevote = NULL_BALLOT
         self._postpone()
         context.proposer.start(ballot, context.learner.commit + 1, context.now_ms)
@@ -264,7 +307,7 @@ class Election:
         if not proposer.promised_by(context.node):
             self.receive_prepare(context.node, message)
         for name in context.peers:
-            if context.options.quorums.is_voter(name) and not proposer.promised_by(name):
+            if context.quorums.is_voter(name) and not proposer.promised_by(name):
                 # Held until the own promise of this ballot is durable: ballots are never reused.
                 context.outbox.send_synced(name, message)
                 if context.outbox.tracing:
@@ -273,7 +316,7 @@ class Election:
     def receive_prepare(self, sender: NodeId, message: Prepare) -> None:
         context = self._context
         self.saw(message.ballot)
-        if context.unconfirmed:
+        if not context.own_bit or message.ballot.epoch != context.epoch:
             return
         answer = context.acceptor.receive_prepare(
             message,
@@ -304,7 +347,9 @@ class Election:
             return
         for peer in context.peers.values():
             peer.acked_ms = context.now_ms  # a full timeout to acknowledge the new reign
-        proposals = proposer.take_lead(context.learner.commit, context.now_ms)
+        proposals = proposer.take_lead(
+            context.learner.commit, context.now_ms, self._changes_members
+        )
         self.leader, self.leader_ballot = context.node, proposer.ballot
         self.leader_heard_ms = context.now_ms
         context.outbox.notice(
@@ -340,27 +385,75 @@ class Election:
         self._on_stop(reason)
         self._postpone()
 
-    def hand_over(self) -> bool:
-        """A stopping leader asks its most caught-up live follower to campaign; false if none."""
+    def live_voters(self) -> list[NodeId]:
+        """The voters that acknowledge this leader, the most caught-up last."""
         context = self._context
-        self.stopping = True
-        if not context.proposer.leading:
-            return False
         since = context.now_ms - context.options.election_timeout_ms
         live = [
             (peer.commit, name)
             for name, peer in context.peers.items()
-            if peer.acked_ms >= since and context.options.quorums.is_voter(name)
+            if peer.acked_ms >= since and context.quorums.is_voter(name)
         ]
-        if not live:
+        return [name for _, name in sorted(live)]
+
+    def hand_over(self) -> bool:
+        """A stopping leader asks its most caught-up live follower to campaign; false if none."""
+        self.stopping = True
+        if not self._context.proposer.leading:
             return False
-        heir = max(live)[1]
-        context.outbox.notice("leader.handing_over", to=heir)
-        context.outbox.send(heir, TransferLeadership(context.proposer.ballot))
-        return True
+        return self._bequeath()
+
+    def _bequeath(self) -> bool:
+        live = self.live_voters()
+        if live:
+            self.transfer.begin(live[-1])
+        return bool(live)
 
     def receive_transfer(self, sender: NodeId, message: TransferLeadership) -> None:
-        if self._context.unconfirmed or self.stopping:
-            return
-        if message.ballot == self.leader_ballot and sender == self.leader:
+        if not self.stopping and message.ballot == self.leader_ballot and sender == self.leader:
+            self._inherit = message.ballot, message.slot
+            self._try_inherit(*self._inherit)
+
+    def _try_inherit(self, ballot: Ballot, slot: Slot) -> None:
+        if ballot != self.leader_ballot:
+            self._inherit = None
+        elif self._context.learner.commit >= slot:
+            self._inherit = None
             self.campaign()
+
+    # -- a change of the membership
+
+    def _changes_members(self, value: bytes) -> bool:
+        """Whether a value adopted from an earlier ballot may change the membership."""
+        if value == NOOP:
+            return False
+        try:
+            batch = self._context.codec.decode_batch(value)
+        except ValueError:
+            return False  # it counts as a NOOP on every node
+        return any(changes_members(entry) for entry in batch.entries)
+
+    def on_members_changed(self, was_leading: bool) -> None:
+        """Another membership is in force. Its leader goes on if it votes still; or else it has
+        handed over to the most caught-up of the new voters before it stops."""
+        context = self._context
+        self._prevote = NULL_BALLOT
+        self._grants = 0
+        self.round_seen = context.epoch * EPOCH_ROUNDS
+        if was_leading and not context.own_bit:
+            self._bequeath()
+            self.stop("it votes no more")
+        elif was_leading:
+            self.renew()
+        elif context.proposer.state is not ProposerState.IDLE:
+            self.stop("the membership has changed")
+        if context.quorums.voters == (context.node,) and context.own_bit and not was_leading:
+            self._deadline_ms = context.now_ms
+
+    def renew(self) -> None:
+        """Lead on at a new ballot: what clients have queued waits for it."""
+        self._on_pause()
+        self._context.proposer.renewing = True
+        self.campaign()
+        if self._context.proposer.state is ProposerState.IDLE:
+            self.stop("it cannot lead on")

@@ -8,6 +8,9 @@ A slot known to be chosen at ballot b has its value at hand if this node accepte
 for it at b *or above*: by P2b of "Paxos Made Simple" (section 2.2) every proposal above the
 chosen one carries the chosen value. Below b it may be another value, so it must be pulled.
 
+Votes count under ballots of the epoch in force at the next slot alone (``membership.py``): whether
+a slot behind a change of the membership is chosen is for the new voters to say.
+
 ``commit`` is the top of the contiguous chosen prefix whose values are known; slots are handed
 out in order, once each. Source of the learner's job: "Paxos Made Simple", section 2.3.
 """
@@ -34,10 +37,12 @@ class Learner:
     """Votes in, the chosen log out."""
 
     __slots__ = ("_quorums", "_streams", "_votes", "ahead_slots_max", "chosen", "commit",
-                 "decided", "known_ballot", "known_commit")  # fmt: skip
+                 "decided", "epoch", "known_ballot", "known_commit", "proposed",
+                 "proposed_bytes", "unlogged")  # fmt: skip
 
     def __init__(self, quorums: Quorums, commit: Slot = 0, ahead_slots_max: int = 4096) -> None:
         self._quorums = quorums
+        self.epoch = 0
         self.commit = commit
         """Every slot up to this is chosen and was handed out."""
         self.ahead_slots_max = ahead_slots_max
@@ -51,6 +56,22 @@ class Learner:
         self.known_ballot = NULL_BALLOT
         """… at or below this ballot."""
         self._streams: dict[NodeId, Stream] = {}
+        self.proposed: dict[Slot, tuple[Ballot, bytes]] = {}
+        """Of a node without a vote: the highest-ballot proposal heard for each slot above commit.
+        It is as good as one accepted here, as far as learning goes."""
+        self.proposed_bytes = 0
+        self.unlogged = False
+        """Whether the value handed out last is in no record of this node's log yet."""
+
+    # -- a change of the membership
+
+    def reconfigure(self, quorums: Quorums, epoch: int) -> None:
+        """Other voters decide from the next slot on: what was counted so far is of no use. What
+        others told to be chosen still is."""
+        self._quorums = quorums
+        self.epoch = epoch
+        self._votes.clear()
+        self.chosen = {slot: ballot for slot, (ballot, _) in self.decided.items()}
 
     # -- learning that a slot is chosen
 
@@ -61,7 +82,7 @@ class Learner:
         bounded, and a heartbeat's commit index makes up for them.
         """
         bit = self._quorums.bit.get(voter)
-        if bit is None:
+        if bit is None or ballot.epoch != self.epoch:
             return False
         news = False
         top = min(last, self.commit + self.ahead_slots_max)
@@ -101,6 +122,23 @@ class Learner:
             slot += 1
         return fresh
 
+    def hear_proposal(self, slot: Slot, ballot: Ballot, value: bytes, bytes_max: int) -> None:
+        """Keep a proposal that this node does not vote on, so that it need not pull the value."""
+        if not self.commit < slot <= self.commit + self.ahead_slots_max:
+            return
+        held = self.proposed.get(slot)
+        if held is not None and held[0] >= ballot:
+            return
+        size = self.proposed_bytes + len(value) - (len(held[1]) if held is not None else 0)
+        if size <= bytes_max:
+            self.proposed[slot] = (ballot, value)
+            self.proposed_bytes = size
+
+    def _forget_proposal(self, slot: Slot) -> None:
+        held = self.proposed.pop(slot, None)
+        if held is not None:
+            self.proposed_bytes -= len(held[1])
+
     # -- handing out the chosen prefix
 
     def next_chosen(
@@ -111,6 +149,7 @@ class Learner:
         ``accepted``: what this node's own acceptor holds. Advances ``commit``.
         """
         slot = self.commit + 1
+        self.unlogged = False
         held: tuple[Ballot, bytes] | None = self.decided.pop(slot, None)
         if held is None:
             ballot = self.chosen.get(slot)
@@ -120,7 +159,12 @@ class Learner:
                 ballot = self.known_ballot
             held = accepted.get(slot)
             if held is None or held[0] < ballot:
+                held = self.proposed.get(slot)
+                self.unlogged = True
+            if held is None or held[0] < ballot:
                 return None
+        if self.proposed:
+            self._forget_proposal(slot)
         self.commit = slot
         self.chosen.pop(slot, None)
         self._votes.pop(slot, None)
@@ -130,6 +174,8 @@ class Learner:
         """Every slot up to ``slot`` was chosen and is in a snapshot: nothing more is to be
         learned of them."""
         self.commit = slot
+        for each in [each for each in self.proposed if each <= slot]:
+            self._forget_proposal(each)
         for known in (self._votes, self.chosen, self.decided):
             for each in [each for each in known if each <= slot]:
                 del known[each]

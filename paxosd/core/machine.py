@@ -11,8 +11,8 @@ Rules:
   session limits must be equal on all). What a decided batch may contain is not trusted: every
   node answers a malformed command with MALFORMED.
 - Log time is the highest batch stamp so far. Sessions expire by it, before the batch is applied.
-- OPEN, FENCE and CHECKSUM are for entries of session 0, everything else needs a session; in the
-  wrong place the former are MALFORMED, the latter SESSION_UNKNOWN.
+- OPEN, FENCE, CHECKSUM and MEMBERS are for entries of session 0, everything else needs a session;
+  in the wrong place the former are MALFORMED, the latter SESSION_UNKNOWN.
 - A CHECKSUM is of the state at the end of its slot.
 - The log is the history: of an applied slot only its last revision is kept (8 bytes), plus what
   its batch alone does not tell, i.e. which commands did not take effect (:class:`History`).
@@ -34,6 +34,7 @@ from paxosd.core.commands import (
     CLOSE,
     DELETE,
     FENCE,
+    MEMBERS,
     OPEN,
     PUT,
     Batch,
@@ -44,6 +45,7 @@ from paxosd.core.commands import (
     Status,
 )
 from paxosd.core.kv import MALFORMED_RESULT, ROW_OVERHEAD_BYTES, Skipped, Store
+from paxosd.core.membership import UNKNOWN, Membership, MembershipError
 from paxosd.core.requests import GET, RANGE, RangePage
 from paxosd.core.sessions import SESSION_UNKNOWN_RESULT, Session, SessionLimits, Sessions
 from paxosd.core.types import Slot
@@ -51,7 +53,7 @@ from paxosd.core.walk import preserve
 
 _OK = int(Status.OK)
 _SUMMARY = struct.Struct("<QQQQ")
-_ARITY = {OPEN: 1, CLOSE: 1, CHECKSUM: 1, FENCE: 3}
+_ARITY = {OPEN: 1, CLOSE: 1, CHECKSUM: 1, FENCE: 3, MEMBERS: 3}
 _STORE_OPS = frozenset(range(PUT, CAS_REVISION + 1))
 
 
@@ -198,6 +200,7 @@ class Machine:
         "history",
         "limits",
         "log_time_ms",
+        "membership",
         "recent_changes",
         "sessions",
         "store",
@@ -210,6 +213,8 @@ class Machine:
         self.chain = 0
         self.store = Store()
         self.sessions = Sessions(limits.sessions)
+        self.membership = UNKNOWN
+        """As the log has it; unknown at epoch 0, which the configuration tells."""
         self.history = History(limits.history_exceptions_max)
         self.checksum_runs = Checksums(self.store)
         self.checksums_enabled = True
@@ -288,6 +293,8 @@ class Machine:
         revision = self.store.revision
         summary = _SUMMARY.pack(slot, revision, self.log_time_ms, len(self.sessions.table))
         self.chain = crc32(summary, self.chain)
+        if odd:
+            self.chain = crc32(self.membership.to_json(), self.chain)
         if skipped or odd:
             told = [answer for results in answers for answer in results if type(answer) is not int]
             self.chain = crc32(repr(told).encode(), self.chain)
@@ -357,6 +364,8 @@ class Machine:
         if _is_formed(command, CHECKSUM):
             self._checksum_asked = True
             return (_OK, 0, slot)
+        if _is_formed(command, MEMBERS):
+            return self._change_members(slot, *command[1:])
         if _is_formed(command, FENCE):
             _, session_id, seq = command
             if type(session_id) is int and type(seq) is int and seq > 0:
@@ -367,6 +376,17 @@ class Machine:
             if op in _STORE_OPS or _is_formed(command, CLOSE):
                 return SESSION_UNKNOWN_RESULT
         return MALFORMED_RESULT
+
+    def _change_members(self, slot: Slot, epoch: Any, document: Any) -> Result:
+        """The next membership, if ``epoch`` is the present one."""
+        present = self.membership.epoch
+        if type(epoch) is not int or epoch != present:
+            return (int(Status.CAS_MISS), present, None)
+        try:
+            self.membership = Membership.from_command(document, present + 1, slot + 1)
+        except MembershipError:
+            return MALFORMED_RESULT
+        return (_OK, present + 1, slot + 1)
 
     # ---- snapshots
 
@@ -379,10 +399,16 @@ class Machine:
         self.log_time_ms = other.log_time_ms
         self.store = other.store
         self.sessions = other.sessions
+        self.membership = other.membership
         self.history = other.history
         finished = self.checksum_runs.finished
         self.checksum_runs = other.checksum_runs
         self.checksum_runs.finished = finished
+
+    def reset(self) -> None:
+        """Be empty again."""
+        self.applied = 0
+        self.adopt(Machine(self.limits))
 
     # ---- reads
 

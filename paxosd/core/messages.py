@@ -136,11 +136,17 @@ class Heartbeat(NamedTuple):
 
 
 class HeartbeatAck(NamedTuple):
-    """To a leader only: when I saw ``round`` I had promised nothing above ``ballot``."""
+    """To a leader only: when I saw ``round`` I had promised nothing above ``ballot``.
+
+    ``sync_us``: what a group commit takes here, in microseconds (0: unknown); ``low_space``: the
+    disk is nearly full. By these a leader sees whether another could do better.
+    """
 
     ballot: Ballot
     round: int
     commit: Slot
+    sync_us: int = 0
+    low_space: bool = False
 
 
 class CatchUp(NamedTuple):
@@ -173,9 +179,11 @@ class ReadIndexReply(NamedTuple):
 
 
 class TransferLeadership(NamedTuple):
-    """A stopping leader of ``ballot`` to its best follower: campaign now, without a pre-vote."""
+    """The leader of ``ballot`` to the node that is to follow it: campaign, without a pre-vote, as
+    soon as you have applied ``slot``."""
 
     ballot: Ballot
+    slot: Slot = 0
 
 
 class SnapshotOffer(NamedTuple):
@@ -209,14 +217,33 @@ SnapshotMessage = SnapshotOffer | SnapshotRequest | SnapshotChunk
 
 
 class Hello(NamedTuple):
-    """From a node without a memory to every other: do you know me as I am now? Until all have
-    said so it neither promises nor votes, for it cannot tell a new node from a wiped one."""
+    """From a node that has started to every other: do you know me as I am now? One without a
+    memory neither promises nor votes until all have said so, for it cannot tell a new node from a
+    wiped one. ``directory``: the identity of its data directory (0: unknown)."""
+
+    directory: int = 0
+
+
+class Rejoin(NamedTuple):
+    """To the leader: my memory was found damaged and set aside; let this new ``directory`` vote in
+    my name, with what it has learned anew."""
+
+    directory: int
 
 
 class Welcome(NamedTuple):
-    """The answer: ``life`` is the receiver's last one that the sender knows."""
+    """The answer: ``life`` is the receiver's last one that the sender knows, ``directory`` the data
+    directory that it was started from (0: unknown). Life 0, also unasked: say hello to me again."""
 
     life: int
+    directory: int = 0
+
+
+class Removed(NamedTuple):
+    """To one that is no member any more, since ``slot``, under the membership of ``epoch``."""
+
+    epoch: int
+    slot: Slot
 
 
 PeerMessage = (
@@ -239,5 +266,22 @@ PeerMessage = (
     | SnapshotMessage
     | Hello
     | Welcome
+    | Removed
+    | Rejoin
 )
 """What ``Node.step`` takes."""
+
+LEARNING_KINDS: frozenset[type] = frozenset(
+    {
+        CatchUp,
+        Decisions,
+        ReadIndex,
+        Rejoin,
+        Removed,
+        SnapshotChunk,
+        SnapshotOffer,
+        SnapshotRequest,
+        VotesRequest,
+    }
+)
+"""What harms nobody, whoever says it: questions of one that wants to learn, and what is decided."""

@@ -30,6 +30,7 @@ from paxosd.core.effects import (
 )
 from paxosd.core.election import Election
 from paxosd.core.learner import Learner
+from paxosd.core.membership import Membership
 from paxosd.core.messages import (
     Accept,
     Accepted,
@@ -46,6 +47,8 @@ from paxosd.core.messages import (
     Promise,
     ReadIndex,
     ReadIndexReply,
+    Rejoin,
+    Removed,
     SnapshotChunk,
     SnapshotOffer,
     SnapshotRequest,
@@ -54,11 +57,13 @@ from paxosd.core.messages import (
     VotesRequest,
     Welcome,
 )
+from paxosd.core.node_status import describe
 from paxosd.core.options import NodeOptions
 from paxosd.core.outbox import Outbox
 from paxosd.core.proposer import Proposal, Proposer, ProposerState, Waiting
 from paxosd.core.reads import Asked, LeaderReads, WaitingReads
 from paxosd.core.replication import Replication
+from paxosd.core.roster import Roster, use_membership
 from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
 
 _RECEIVED: dict[type, str] = {
@@ -68,6 +73,8 @@ _RECEIVED: dict[type, str] = {
     Nack: "nack.received",
 }
 """What is traced on arrival here; accepts and votes are traced where their slots are known."""
+_OF_AN_EPOCH = frozenset({Prepare, Accept, Accepted})
+"""What a node can do nothing about before it knows the membership that it is of."""
 
 
 def _ignore(sender: NodeId, message: PeerMessage) -> None:
@@ -78,7 +85,10 @@ class Node:
     """One member of the cluster.
 
     ``promised``, ``accepted``, ``commit``: what its log recovered; the machine has applied
-    exactly the slots up to ``commit``. ``incarnation``: this start's number.
+    exactly the slots up to ``commit``. ``incarnation``: this start's number. ``directory``: the
+    identity of its data directory; ``lost``: that is known to have lost its memory,
+    ``repaired``: by damage that was found and set aside. ``peers``: the other members at epoch 0;
+    later on the machine's membership counts, and these are listened to all the same.
     """
 
     def __init__(
@@ -96,11 +106,18 @@ class Node:
         now_ms: float = 0.0,
         wall_ms: int = 0,
         arriving: bool = False,
+        directory: int = 0,
+        lost: bool = False,
+        repaired: bool = False,
     ) -> None:
         """``arriving``: it asks its peers how they know it (``arrival.py``)."""
         ahead = options.accept_ahead_slots_max
+        membership = machine.membership
+        if not membership.epoch:
+            membership = options.bootstrap or Membership.of_quorums(options.quorums)
         self._context = Context(
             options=options,
+            membership=membership,
             rng=rng,
             acceptor=Acceptor(promised, accepted, commit, ahead),
             learner=Learner(options.quorums, commit, ahead),
@@ -111,21 +128,24 @@ class Node:
             codec=codec,
             now_ms=now_ms,
             wall_ms=wall_ms,
-            peers={name: Peer() for name in peers},
         )
+        use_membership(self._context, membership, peers)
         self.incarnation = incarnation
         # Ids of different starts differ: a late answer to a question of the start before must
         # not pass for one of now.
         self._reads = WaitingReads((incarnation & 0x7FFF_FFFF) << 32)
         self._reads_ballot = NULL_BALLOT
-        self._replication = Replication(self._context)
-        self._election = Election(self._context, self._on_lead, self._replication.stop)
-        self._arrival = Arrival(self._context, incarnation, self._election.stop)
-        if arriving and peers:
-            self._arrival.asking = True
-            # Who voted had promised before, and a log that is whole forgets no promise.
-            self._context.unconfirmed = promised == NULL_BALLOT and bool(self._context.own_bit)
+        self._replication = Replication(self._context, self._on_members)
+        self._election = Election(
+            self._context, self._on_lead, self._replication.stop, self._replication.pause
+        )
+        self._arrival = Arrival(
+            self._context, incarnation, self._election.stop, directory, lost, repaired
+        )
+        if arriving:
+            self._arrival.begin(promised)
         self._check_due_ms = now_ms
+        self._early_epoch = membership.epoch
         self._handlers: dict[type, Any] = {
             PreVote: self._election.receive_prevote,
             PreVoteReply: self._election.receive_prevote_reply,
@@ -146,19 +166,34 @@ class Node:
             SnapshotChunk: _ignore,
             Welcome: self._arrival.receive_welcome,
         }
+        self._roster = Roster(
+            self._context, peers, self._election, self._replication, self._arrival, self._handlers
+        )
+        self._handlers[Removed] = self._on_removed
+        self._handlers[Rejoin] = self._roster.receive_rejoin
 
     # -- input
 
     def step(self, sender: NodeId, incarnation: int, message: PeerMessage) -> None:
-        """Take a message of a peer (its name and incarnation as the envelope gave them)."""
-        peer = self._context.peers.get(sender)
+        """Take a message of a peer (its name and incarnation as the envelope gave them;
+        incarnation 0: of one that has lost its memory, and may only learn)."""
+        context = self._context
+        peer = context.peers.get(sender)
         if peer is None:
             return
-        peer.heard_ms = self._context.now_ms
+        membership = context.membership
+        if not incarnation or (membership.epoch and sender not in membership.members):
+            self._roster.receive_outsider(sender, incarnation, message)
+            return
+        peer.heard_ms = context.now_ms
         if not peer.up:
             peer.up = True
-            self._context.outbox.notice("member.up", member=sender, member_incarnation=incarnation)
+            context.outbox.notice("member.up", member=sender, member_incarnation=incarnation)
         kind = type(message)
+        if kind in _OF_AN_EPOCH and message.ballot.epoch > self._context.epoch:  # type: ignore[union-attr]  # all of them have one
+            self._depose_if_above(message.ballot)  # type: ignore[union-attr]  # the same
+            self._context.early.keep(sender, incarnation, message)
+            return
         if self._context.outbox.tracing and kind in _RECEIVED:
             ballot: Ballot = message.ballot  # type: ignore[union-attr]  # all of _RECEIVED have one
             self._context.outbox.trace(_RECEIVED[kind], ballot=list(ballot), **{"from": sender})
@@ -187,6 +222,7 @@ class Node:
         """Time passed. Call it once a turn, after the turn's messages."""
         context = self._context
         self.set_time(now_ms, wall_ms)
+        self._take_early()
         self._election.tick()
         if now_ms >= self._check_due_ms:
             self._check_due_ms = now_ms + context.options.heartbeat_ms
@@ -197,6 +233,7 @@ class Node:
             self._check_peers()
             if self._arrival.asking:
                 self._arrival.ask()
+                self._roster.ask_to_rejoin()
         self._replication.check_missing()
         if self._replication.cannot_begin():
             # Phase 1 with whoever is there now: what nobody of them knows to be chosen is
@@ -242,7 +279,7 @@ class Node:
         context = self._context
         if self._election.stopping:
             context.outbox.reply(token, self._refusal(STOPPING))
-        elif not context.proposer.leading:
+        elif not context.proposer.leading and not context.proposer.renewing:
             known = self._election.leader and self._election.leader != context.node
             context.outbox.reply(token, self._refusal(NOT_LEADER if known else NO_LEADER))
         elif not context.proposer.enqueue(Waiting(token, entry, blob)):
@@ -268,6 +305,56 @@ class Node:
         """The daemon stops: take no more writes; a leader asks its best follower to campaign.
         False if there is nobody to wait for."""
         return self._election.hand_over()
+
+    # -- who is a member
+
+    @property
+    def membership(self) -> Membership:
+        """The one in force at the next slot."""
+        return self._context.membership
+
+    @property
+    def removed(self) -> Removed | None:
+        """As a member told it: this node is none any more."""
+        return self._roster.removed
+
+    def _on_members(self, changed: bool) -> None:
+        self._roster.on_applied(changed)
+        if changed:
+            self._reads.question_lost(self._context.now_ms, 0)
+
+    def _on_removed(self, sender: NodeId, message: Removed) -> None:
+        self._roster.receive_removed(sender, message)
+        self._check_reads()
+
+    def _take_early(self) -> None:
+        """What came before its epoch: its time may be now that another has come. (Not before: each
+        time it would pass for something heard now, of a peer that is long gone perhaps.)"""
+        if self._early_epoch != self._context.epoch:
+            self._early_epoch = self._context.epoch
+            for sender, incarnation, message in self._context.early.take():
+                self.step(sender, incarnation, message)
+
+    def hand_leadership_to(self, name: NodeId = "") -> str:
+        """Lead no more: ``name`` is to ("": the most caught-up voter). Why not, or ""."""
+        refusal = self._election.transfer.refusal(name)
+        if not refusal:
+            self._election.transfer.begin(name)
+        return refusal
+
+    def set_health(self, sync_us: int, *, low_space: bool) -> None:
+        """What a group commit takes here, and whether the disk is nearly full."""
+        self._context.sync_us = sync_us
+        self._context.low_space = low_space
+
+    @property
+    def directory(self) -> int:
+        """The identity of the data directory."""
+        return self._arrival.directory
+
+    def use_directory(self, directory: int) -> None:
+        """The data directory has a new identity, for the old one's memory is lost."""
+        self._arrival.renew(directory)
 
     # -- output
 
@@ -375,7 +462,8 @@ class Node:
             read_id = self._reads.question(context.now_ms)
             if read_id:
                 context.leader_reads.ask(Asked("", read_id, self._read_slot()))
-            if context.leader_reads.start_round(context.own_bit):
+            # Behind a change of the membership others may lead already without this node's voters.
+            if not context.proposer.barrier and context.leader_reads.start_round(context.own_bit):
                 self._election.send_heartbeats()
                 self._answer_reads()
         elif leader and leader != context.node:
@@ -404,9 +492,12 @@ class Node:
         self._reads.question_lost(now_ms, options.retransmit_ms)
         ballot = self._election.leader_ballot
         after_ms = 4 * options.election_timeout_ms if ballot == self._reads_ballot else 0
+        patience_ms = 3 * options.election_timeout_ms
+        if self.removed is not None:
+            after_ms = patience_ms = 0  # nobody confirms anything to it: it must not end in silence
         self._reads_ballot = ballot
         self._reads.index_lost(now_ms, after_ms)
-        for token in self._reads.overdue(now_ms, 3 * options.election_timeout_ms):
+        for token in self._reads.overdue(now_ms, patience_ms):
             self._context.outbox.reply(token, self._refusal(NO_LEADER))
 
     def _refusal(self, code: str) -> Refusal:
@@ -444,6 +535,11 @@ class Node:
         return self._arrival.forgot
 
     @property
+    def forgetful(self) -> bool:
+        """Whether it lost its memory, and must not vote until ``member rejoin``."""
+        return self._arrival.forgetful
+
+    @property
     def leading(self) -> bool:
         return self._context.proposer.leading
 
@@ -467,8 +563,10 @@ class Node:
         context = self._context
         if context.proposer.leading:
             return "leader"
+        if self.removed is not None:
+            return "removed"
         if context.unconfirmed:
-            return "forgetful" if self._arrival.forgot else "newcomer"
+            return "forgetful" if self._arrival.forgetful else "newcomer"
         if not context.own_bit:
             return "learner"
         preparing = context.proposer.state is ProposerState.PREPARING
@@ -484,40 +582,11 @@ class Node:
 
     def status(self) -> dict[str, Any]:
         """What is known here, without asking anyone: works without a quorum."""
-        context = self._context
-        options = context.options
-        since_ms = context.now_ms - 2 * options.election_timeout_ms
-        reachable = context.own_bit
-        peers = {}
-        for name, peer in context.peers.items():
-            up = peer.heard_ms >= since_ms
-            if up:
-                reachable |= options.quorums.bit.get(name, 0)
-            never = peer.heard_ms == float("-inf")
-            peers[name] = {
-                "reachable": up,
-                "heard_ms_ago": -1 if never else int(context.now_ms - peer.heard_ms),
-                "commit": peer.commit,
-                "voter": options.quorums.is_voter(name),
-            }
-        proposer = context.proposer
-        known = max([context.learner.commit, *(p.commit for p in context.peers.values())])
-        return {
+        told = describe(self._context, self._election)
+        return told | {
             "role": self.role,
-            "ballot": list(self._election.leader_ballot),
-            "promised": list(context.acceptor.promised),
-            "leader": self._election.leader,
-            "commit": context.learner.commit,
             "applied": self.applied,
-            "proposed": proposer.next_slot - 1 if proposer.leading else 0,
-            "lag_slots": known - self.applied,
-            "peers": peers,
-            "voters": list(options.quorums.voters),
-            "quorum": max(options.quorums.phase1, options.quorums.phase2),
-            "fault_tolerance": options.quorums.tolerance(reachable.bit_count()),
-            "elections": self._election.elections,
-            "open_slots": len(proposer.open),
-            "queued_commands": proposer.queue_commands,
+            "lag_slots": told["known_commit"] - self.applied,
             "reads_waiting": len(self._reads),
-            "unconfirmed_by": self._arrival.missing() if context.unconfirmed else [],
+            "unconfirmed_by": self._arrival.missing() if self._context.unconfirmed else [],
         }

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from paxosd.core.membership import Membership
 from paxosd.core.quorum import Quorums
 from paxosd.core.types import NodeId
 
@@ -12,6 +13,9 @@ class NodeOptions:
 
     node: NodeId
     quorums: Quorums
+    """Who votes at epoch 0, as long as the log holds no change of the membership."""
+    bootstrap: Membership | None = None
+    """The same with everybody's endpoints, and the members without a vote."""
     heartbeat_ms: float = 100
     election_timeout_ms: float = 600
     """A follower that hears no leader for this long, up to twice this (random), campaigns."""

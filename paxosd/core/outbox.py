@@ -58,7 +58,9 @@ class Outbox:
         self._held.append((slot, ballot))
 
     def reply(self, token: Any, answer: Any) -> None:
-        self.ready.replies.append((token, answer))
+        """``token`` None: nobody waits for it."""
+        if token is not None:
+            self.ready.replies.append((token, answer))
 
     def notice(self, event: str, level: str = "info", **fields: Any) -> None:
         self.ready.notices.append(Notice(event, level, fields))

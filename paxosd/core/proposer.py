@@ -9,15 +9,18 @@ Rules it keeps:
   (Lamport, "Paxos Made Simple", section 2.2, P2c); holes below the highest are filled with
   NOOP (section 3). Slots that a promiser calls chosen are learned, not proposed.
 - At one ballot it proposes one value per slot, ever.
+- Behind an entry that may change the membership it proposes nothing until that is applied: which
+  quorum the next slot needs is not known before (``membership.py``).
 - Client entries wait in a queue bounded in commands and bytes. All that wait when a slot is
   free make one batch, up to the batch limits.
 """
 
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 from typing import Any, NamedTuple
 
-from paxosd.core.commands import Batch, Entry
+from paxosd.core.commands import Batch, Entry, changes_members
 from paxosd.core.messages import Promise
 from paxosd.core.options import NodeOptions
 from paxosd.core.types import NOOP, NULL_BALLOT, Ballot, NodeId, Slot
@@ -62,7 +65,10 @@ class Proposer:
         "_complete",
         "_options",
         "ballot",
+        "barrier",
+        "cut",
         "floor",
+        "held",
         "next_slot",
         "open",
         "open_bytes",
@@ -70,13 +76,24 @@ class Proposer:
         "queue",
         "queue_bytes",
         "queue_commands",
+        "quorums",
         "reign_start",
+        "renewing",
         "started_ms",
         "state",
     )  # fmt: skip
 
     def __init__(self, options: NodeOptions) -> None:
         self._options = options
+        self.quorums = options.quorums
+        self.barrier: Slot = 0
+        """The slot in flight that may change the membership; 0: there is none."""
+        self.cut = False
+        """Whether reported proposals behind the barrier wait for another phase 1."""
+        self.held = False
+        """Whether another node is about to lead: what is queued waits to see."""
+        self.renewing = False
+        """Whether this campaign goes on from a reign that a change of the membership ended."""
         self.state = ProposerState.IDLE
         self.ballot = NULL_BALLOT
         self.prepared_from: Slot = 1
@@ -126,27 +143,29 @@ class Proposer:
                 self._adopted[slot] = (ballot, value)
         if promise.until_slot:
             return promise.until_slot + 1
-        self._complete |= self._options.quorums.bit.get(sender, 0)
+        self._complete |= self.quorums.bit.get(sender, 0)
         return 0
 
     def promised_by(self, sender: NodeId) -> bool:
-        return bool(self._complete & self._options.quorums.bit.get(sender, 0))
+        return bool(self._complete & self.quorums.bit.get(sender, 0))
 
     @property
     def prepared(self) -> bool:
         """Whether a phase-1 quorum has promised and reported in full."""
-        return self.state is ProposerState.PREPARING and self._options.quorums.phase1_met(
-            self._complete
-        )
+        return self.state is ProposerState.PREPARING and self.quorums.phase1_met(self._complete)
 
-    def take_lead(self, commit: Slot, now_ms: float) -> list[Proposal]:
-        """Phase 1 is won: the proposals that finish what earlier ballots began.
+    def take_lead(
+        self, commit: Slot, now_ms: float, changes_members: Callable[[bytes], bool]
+    ) -> list[Proposal]:
+        """Phase 1 is won: the proposals that finish what earlier ballots began, up to the first
+        that may change the membership: the rest is for the reign after that.
 
         ``commit``: this node's commit index, which may have moved on since the campaign began;
         what it has applied is not proposed again, for nothing would ever close that slot.
         """
         assert self.prepared
         self.state = ProposerState.LEADING
+        self.renewing = False
         self.floor = max(self.floor, commit)
         top = max([self.floor, *self._adopted])
         proposals = []
@@ -154,9 +173,12 @@ class Proposer:
             held = self._adopted.get(slot)
             value = held[1] if held is not None else NOOP
             proposals.append(self._open(slot, value, None, [], now_ms))
+            if held is not None and changes_members(value):
+                self.barrier, self.cut = slot, slot < top
+                break
         self._adopted = {}
         self.reign_start = top
-        self.next_slot = top + 1
+        self.next_slot = (self.barrier or top) + 1
         return proposals
 
     # -- phase 2
@@ -190,6 +212,8 @@ class Proposer:
         return (
             bool(self.queue)
             and self.state is ProposerState.LEADING
+            and not self.barrier
+            and not self.held
             and len(self.open) < options.window_slots_max
             and self.open_bytes < options.window_bytes_max
             and (
@@ -204,7 +228,7 @@ class Proposer:
         taken: list[Waiting] = []
         size = commands = 0
         queue = self.queue
-        while queue:
+        while queue and not self._ends_with_change(taken):
             waiting = queue[0]
             blob_bytes = len(waiting.blob)
             count = len(waiting.entry.commands)
@@ -220,11 +244,17 @@ class Proposer:
         self.queue_commands -= commands
         return taken
 
+    @staticmethod
+    def _ends_with_change(taken: list[Waiting]) -> bool:
+        return bool(taken) and changes_members(taken[-1].entry)
+
     def propose(self, value: bytes, batch: Batch, tokens: list[Any], now_ms: float) -> Proposal:
         """Put a batch in the next slot."""
         assert self.state is ProposerState.LEADING
         slot = self.next_slot
         self.next_slot = slot + 1
+        if changes_members(batch.entries[-1]):
+            self.barrier = slot
         return self._open(slot, value, batch, tokens, now_ms)
 
     def close(self, slot: Slot) -> Proposal | None:
@@ -240,12 +270,20 @@ class Proposer:
         """Lead no more: returns what was queued (never sent) and the tokens of what was in
         flight (may or may not be chosen)."""
         queued = list(self.queue)
-        in_flight = [token for proposal in self.open.values() for token in proposal.tokens]
         self.queue.clear()
         self.queue_bytes = self.queue_commands = 0
+        in_flight = self.pause()
+        self.renewing = False
+        return queued, in_flight
+
+    def pause(self) -> list[Any]:
+        """As :meth:`stop`, but what was queued waits for the next reign of this node."""
+        in_flight = [token for proposal in self.open.values() for token in proposal.tokens]
         self.open.clear()
         self.open_bytes = 0
+        self.barrier, self.cut = 0, False
+        self.held = False
         self._adopted = {}
         self._complete = 0
         self.state = ProposerState.IDLE
-        return queued, in_flight
+        return in_flight

@@ -40,6 +40,14 @@ class Quorums:
             )
         self.bit: dict[NodeId, int] = {name: 1 << i for i, name in enumerate(self.voters)}
 
+    @classmethod
+    def nobody(cls) -> "Quorums":
+        """Of a node that does not know who votes: no set of voters is ever a quorum."""
+        made = cls.__new__(cls)
+        made.voters, made.bit = (), {}
+        made.phase1 = made.phase2 = cls.VOTERS_MAX + 1
+        return made
+
     def is_voter(self, name: NodeId) -> bool:
         return name in self.bit
 
@@ -63,3 +71,6 @@ class Quorums:
         """How many more of ``reachable`` voters may fail before writing stops (-1: stopped)."""
         need = max(self.phase1, self.phase2)
         return reachable - need if reachable >= need else -1
+
+
+NOBODY = Quorums.nobody()

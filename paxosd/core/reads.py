@@ -32,10 +32,10 @@ class Asked(NamedTuple):
 class LeaderReads:
     """The leader's side: which questions wait for which round of confirmation."""
 
-    __slots__ = ("_acks", "_in_round", "_next_round", "_quorums", "round")
+    __slots__ = ("_acks", "_in_round", "_next_round", "quorums", "round")
 
     def __init__(self, quorums: Quorums) -> None:
-        self._quorums = quorums
+        self.quorums = quorums
         self.round = 0
         """Rounds are numbered for the life of the process; an ack of an old one counts not."""
         self._acks = 0
@@ -56,11 +56,11 @@ class LeaderReads:
 
     def receive_ack(self, voter: NodeId, round_: int) -> None:
         if round_ == self.round and self._in_round:
-            self._acks |= self._quorums.bit.get(voter, 0)
+            self._acks |= self.quorums.bit.get(voter, 0)
 
     def confirmed(self) -> list[Asked]:
         """The questions whose round a quorum has confirmed; empties the round."""
-        if not self._in_round or not self._quorums.contact_met(self._acks):
+        if not self._in_round or not self.quorums.contact_met(self._acks):
             return []
         done, self._in_round = self._in_round, []
         return done

@@ -10,6 +10,9 @@ value of a chosen slot pulls it (CatchUp → Decisions, served from the other's 
 Source: Lamport, "Paxos Made Simple", sections 2.2 (phase 2), 2.3 (learning) and 3.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from paxosd.core.acceptor import AcceptOutcome
 from paxosd.core.commands import Batch
 from paxosd.core.context import Context
@@ -49,12 +52,25 @@ _WHY_REFUSED = {
 class Replication:
     """The accept and learn phases of one node."""
 
-    __slots__ = ("_behind_commit", "_catch_up", "_commit_recorded", "_context", "_pull_asked_ms",
-                 "_stamp_ms", "_stuck_since_ms", "_stuck_slot", "applied",
-                 "want_applied")  # fmt: skip
+    __slots__ = (
+        "_behind_commit",
+        "_catch_up",
+        "_commit_recorded",
+        "_context",
+        "_on_members",
+        "_pull_asked_ms",
+        "_stamp_ms",
+        "_stuck_since_ms",
+        "_stuck_slot",
+        "applied",
+        "want_applied",
+    )  # fmt: skip
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, on_members: Callable[[bool], None]) -> None:
+        """``on_members`` is called when the slot that a change of the membership was waited for in
+        is applied; with False if it changed nothing after all."""
         self._context = context
+        self._on_members = on_members
         self.applied: Slot = context.learner.commit
         """Equal to the learner's commit index between two steps."""
         self.want_applied = False
@@ -101,7 +117,7 @@ class Replication:
         context = self._context
         ballot = context.proposer.ballot
         message = Accept(ballot, proposal.slot, proposal.value, context.learner.commit)
-        for name in context.peers:
+        for name in context.audience:
             context.outbox.send(name, message)
         if context.outbox.tracing:
             context.outbox.trace(
@@ -116,11 +132,19 @@ class Replication:
         queued, in_flight = context.proposer.stop()
         context.leader_reads.stop()
         never = Refusal(NOT_LEADER, f"{REFUSALS[NOT_LEADER]} ({reason})", "")
-        maybe = Refusal(INTERRUPTED, f"{REFUSALS[INTERRUPTED]} ({reason})", "")
         for waiting in queued:
             context.outbox.reply(waiting.token, never)
-        for token in in_flight:
-            context.outbox.reply(token, maybe)
+        self._interrupt(in_flight, reason)
+
+    def pause(self) -> None:
+        """The reign ends, and another of this node follows at once: what is queued waits for it."""
+        self._interrupt(self._context.proposer.pause(), "the membership has changed")
+        self._context.leader_reads.stop()
+
+    def _interrupt(self, tokens: list[Any], reason: str) -> None:
+        maybe = Refusal(INTERRUPTED, f"{REFUSALS[INTERRUPTED]} ({reason})", "")
+        for token in tokens:
+            self._context.outbox.reply(token, maybe)
 
     def retransmit(self) -> None:
         """Send accepts again to voters whose votes have not come."""
@@ -140,7 +164,7 @@ class Replication:
                 # A leader that was far behind: its acceptor refused (TOO_FAR) at first.
                 self._accept(context.node, message)
             voted = context.learner.voted(proposal.slot, proposer.ballot)
-            for name, bit in context.options.quorums.bit.items():
+            for name, bit in context.quorums.bit.items():
                 if not voted & bit and name != context.node:
                     context.outbox.send(name, message)
 
@@ -161,8 +185,16 @@ class Replication:
             if context.outbox.tracing:
                 self._trace_refused(sender, message, AcceptOutcome.NACKED)
             return False
+        if message.ballot.epoch < context.epoch:
+            # Of a leader that does not know yet what ended its epoch: a vote would not count.
+            self._serve(sender, message.slot, context.learner.commit)
+            return False
         if context.own_bit:
             self._accept(sender, message)
+        else:
+            context.learner.hear_proposal(
+                message.slot, message.ballot, message.value, context.acceptor.ahead_bytes_max
+            )
         context.learner.receive_commit(message.ballot, message.commit)
         self.advance()
         return True
@@ -238,10 +270,16 @@ class Replication:
         if self._context.learner.stream_lost_tail(sender, incarnation, seq):
             self._ask_votes(sender)
 
+    def ask_all_votes(self) -> None:
+        """Other voters decide now: what they have voted for so far did not count here."""
+        for name in self._context.peers:
+            if self._context.quorums.is_voter(name):
+                self._ask_votes(name)
+
     def _ask_votes(self, voter: NodeId) -> None:
         context = self._context
-        peer = context.peers[voter]
-        if context.now_ms - peer.votes_asked_ms < context.options.pull_after_ms:
+        peer = context.peers.get(voter)
+        if peer is None or context.now_ms - peer.votes_asked_ms < context.options.pull_after_ms:
             return
         peer.votes_asked_ms = context.now_ms
         first = context.learner.commit + 1
@@ -263,6 +301,8 @@ class Replication:
         context = self._context
         if context.outbox.tracing:
             context.outbox.trace("chosen", slot=slot, ballot=list(ballot))
+        if context.learner.unlogged:
+            context.outbox.persist(DecisionRecord(slot, ballot, value))
         proposal = context.proposer.close(slot)
         ours = proposal is not None and proposal.value == value
         batch = proposal.batch if proposal is not None and ours else None
@@ -287,6 +327,9 @@ class Replication:
             context.outbox.ready.applied.append(Applied(slot, ballot, value, batch))
         if context.outbox.tracing:
             context.outbox.trace("applied", slot=slot, ballot=list(ballot))
+        changed = context.machine.membership.epoch != context.epoch
+        if changed or slot == context.proposer.barrier:
+            self._on_members(changed)
 
     def install(self, slot: Slot) -> None:
         """The machine was brought to ``slot`` by a snapshot, which is durable: go on from there."""
@@ -303,6 +346,8 @@ class Replication:
         self._commit_recorded = slot
         self._stuck_since_ms = None
         self._tell_caught_up()
+        if context.machine.membership.epoch != context.epoch:
+            self._on_members(True)
         self.advance()
 
     def record_commit(self, *, alone: bool) -> None:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from paxosd.core.kv import StoredValue
 from paxosd.core.machine import DEFAULT_LIMITS, History, Machine, MachineLimits
+from paxosd.core.membership import Membership, MembershipError
 from paxosd.core.sessions import Session
 from paxosd.core.types import NodeId, Slot
 from paxosd.core.walk import Walk
@@ -41,7 +42,9 @@ class SnapshotError(ValueError):
 
 class SnapshotHead(NamedTuple):
     """All but the sessions and the rows. ``slot``: the last one applied. ``next_session``:
-    the id that the next OPEN gets. ``sessions`` and ``keys`` count what follows."""
+    the id that the next OPEN gets. ``sessions`` and ``keys`` count what follows. ``members``: those
+    of the configuration, for people; ``membership``: the one that the log holds, as JSON, b"" at
+    epoch 0."""
 
     slot: Slot
     revision: int
@@ -51,6 +54,7 @@ class SnapshotHead(NamedTuple):
     sessions: int
     keys: int
     members: Members
+    membership: bytes = b""
 
 
 class SessionRow(NamedTuple):
@@ -84,6 +88,7 @@ class SnapshotWalk:
             len(table),
             len(machine.store),
             members,
+            machine.membership.to_json(),
         )
 
     @property
@@ -123,6 +128,7 @@ class Restore:
         machine.chain = head.chain
         machine.log_time_ms = head.log_time_ms
         machine.store.revision = head.revision
+        machine.membership = _membership(head)
         machine.sessions.next_id = head.next_session
         machine.history = History(limits.history_exceptions_max, head.slot, head.revision)
         self._last_ms = 0
@@ -191,6 +197,18 @@ def _check_head(head: SnapshotHead, limits: MachineLimits) -> None:
     ):
         if type(value) is not int or not least <= value <= most:
             raise SnapshotError(f"the head's {name} is not a number from {least} to {most}")
+
+
+def _membership(head: SnapshotHead) -> Membership:
+    if type(head.membership) is not bytes:
+        raise SnapshotError("the head's membership is none")
+    try:
+        membership = Membership.from_json(head.membership)
+    except MembershipError as error:
+        raise SnapshotError(f"the head's membership: {error}") from None
+    if membership.slot > head.slot + 1:
+        raise SnapshotError("the head's membership is of a later slot")
+    return membership
 
 
 def _check_session(row: SessionRow, head: SnapshotHead, last_ms: int) -> None:

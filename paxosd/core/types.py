@@ -14,15 +14,33 @@ Slot = int
 """A place in the log, counted from 1. Slot 0 stands for "before the first"."""
 
 
+EPOCH_ROUNDS = 1_000_000_000
+"""Rounds of one membership epoch: those of epoch e begin at e times this."""
+
+
 class Ballot(NamedTuple):
     """The number of one attempt to lead: ordered by round, ties broken by node name.
 
     Invariant: a node persists a promise of its own ballot before first use, so that no
-    restart can ever reuse one.
+    restart can ever reuse one. Each ballot belongs to one epoch of the membership, and every
+    ballot of a later epoch is higher (``membership.py``): round 3_000_000_012 is the twelfth of
+    epoch 3, and the rounds of a cluster that never changed are 1, 2, 3, …
     """
 
     round: int
     node: NodeId
+
+    @property
+    def epoch(self) -> int:
+        """The membership whose leader this is a ballot of."""
+        return self.round // EPOCH_ROUNDS
+
+    def shown(self) -> str:
+        """For people: ``12.n1``, and ``3:12.n1`` for the twelfth round of epoch 3; "-" for none."""
+        if self.round == 0:
+            return "-"
+        epoch, attempt = divmod(self.round, EPOCH_ROUNDS)
+        return f"{epoch}:{attempt}.{self.node}" if epoch else f"{attempt}.{self.node}"
 
 
 NULL_BALLOT = Ballot(0, "")

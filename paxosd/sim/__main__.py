@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--duration-ms", type=int, default=60_000)
     parser.add_argument("--operations", type=int, default=1000)
     parser.add_argument("--faults", default="all", help=f"of {', '.join(KINDS)}")
+    parser.add_argument("--members", action="store_true")
     parser.add_argument("--trace", action="store_true")
     given = parser.parse_args()
     kinds = None if given.faults == "all" else frozenset(given.faults.split(",")) & frozenset(KINDS)
@@ -27,6 +28,7 @@ def main() -> int:
         duration_ms=given.duration_ms,
         operations=given.operations,
         faults=kinds,
+        members=given.members,
     )
     broken = 0
     for seed in given.seeds:

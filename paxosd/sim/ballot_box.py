@@ -6,29 +6,68 @@
                                                           or another choice, breaks Paxos
 
 Only what a node has told others counts: that is durable, or it would have broken another rule.
-Majorities are counted here anew, not with the product's own quorums.
+Majorities are counted here anew, not with the product's own quorums. Each membership counts for the
+ballots of its epoch, from its slot on: a vote behind a change of the membership under a ballot of
+the epoch before it chooses nothing.
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
+from paxosd.core.membership import Membership
 from paxosd.core.types import Ballot, NodeId, Slot
 
 
+class _Voters(NamedTuple):
+    """The voters of one epoch, in force from ``slot`` on, and how many are a quorum."""
+
+    slot: Slot
+    mask: int
+    phase1: int
+    phase2: int
+
+
 class BallotBox:
-    """Counts for the voters ``names``; without names nothing is counted and all is granted.
+    """Counts for the voters ``names`` of epoch 0; without names nothing is counted and all is
+    granted.
 
     ``chosen``: slot → the lowest ballot known to have won it, and the value.
     """
 
-    __slots__ = ("_bits", "_majority", "_promises", "_values", "_votes", "chosen")
+    __slots__ = ("_bits", "_epochs", "_promises", "_values", "_votes", "chosen")
 
     def __init__(self, names: Iterable[NodeId]) -> None:
-        self._bits = {name: 1 << place for place, name in enumerate(names)}
-        self._majority = len(self._bits) // 2 + 1
+        self._bits: dict[NodeId, int] = {}
+        first = list(names)
+        majority = len(first) // 2 + 1
+        self._epochs = {0: _Voters(0, self._mask(first), majority, majority)} if first else {}
         self._promises: dict[Ballot, int] = {}
         self._votes: dict[tuple[Slot, Ballot], int] = {}
         self._values: dict[tuple[Slot, Ballot], bytes] = {}
         self.chosen: dict[Slot, tuple[Ballot, bytes]] = {}
+
+    def _mask(self, names: Iterable[NodeId]) -> int:
+        mask = 0
+        for name in names:
+            mask |= self._bits.setdefault(name, 1 << len(self._bits))
+        return mask
+
+    def change(self, membership: Membership) -> None:
+        """A node has applied what brought this membership about."""
+        epoch = membership.epoch
+        if not self._epochs or epoch in self._epochs:
+            return
+        voters = [name for name, member in membership.members.items() if member.voter]
+        majority = len(voters) // 2 + 1
+        self._epochs[epoch] = _Voters(
+            membership.slot,
+            self._mask(voters),
+            membership.phase1 or majority,
+            membership.phase2 or majority,
+        )
+        for slot in [slot for slot in self.chosen if slot >= membership.slot]:
+            if self.chosen[slot][0].epoch < epoch:
+                del self.chosen[slot]
 
     def propose(self, slot: Slot, ballot: Ballot, value: bytes) -> str:
         """A node accepts a proposal; what is wrong with it, "" if nothing is."""
@@ -44,22 +83,32 @@ class BallotBox:
 
     def promise(self, name: NodeId, ballot: Ballot) -> None:
         """A node has told of its promise."""
-        self._promises[ballot] = self._promises.get(ballot, 0) | self._bits.get(name, 0)
+        self._promises[ballot] = self._promises.get(ballot, 0) | self._mask([name])
 
     def is_won(self, ballot: Ballot) -> bool:
         """Whether a majority has promised this very ballot."""
-        return not self._bits or self._promises.get(ballot, 0).bit_count() >= self._majority
+        if not self._epochs:
+            return True
+        voters = self._epochs.get(ballot.epoch)
+        promised = self._promises.get(ballot, 0)
+        return voters is not None and (promised & voters.mask).bit_count() >= voters.phase1
 
     def vote(self, name: NodeId, ballot: Ballot, slot: Slot) -> str:
         """A node has told of its vote; what is wrong with what is chosen now, "" if nothing."""
         key = (slot, ballot)
         before = self._votes.get(key, 0)
-        now = before | self._bits.get(name, 0)
-        if now == before:
+        now = before | self._mask([name])
+        if now == before or not self._epochs:
             return ""
         self._votes[key] = now
-        if now.bit_count() != self._majority:
+        voters = self._epochs.get(ballot.epoch)
+        if voters is None:
+            return f"{name} votes for {tuple(ballot)}, of an epoch that nobody has come to"
+        if (now & voters.mask).bit_count() != voters.phase2 or not now & ~before & voters.mask:
             return ""
+        after = self._epochs.get(ballot.epoch + 1)
+        if after is not None and slot >= after.slot:
+            return ""  # behind the end of its epoch
         value = self._values.get(key)
         if value is None:
             return f"{name} votes for {tuple(ballot)} in slot {slot}, which nobody proposed"
@@ -72,7 +121,7 @@ class BallotBox:
 
     def has_chosen(self, slot: Slot, value: bytes) -> bool:
         """Whether a majority has voted for this value in this slot."""
-        if not self._bits:
+        if not self._epochs:
             return True
         won = self.chosen.get(slot)
         return won is not None and won[1] == value

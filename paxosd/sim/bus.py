@@ -4,11 +4,11 @@ What the sockets hold waits in ``inbox`` until a turn takes it; then the fault p
 then the check of incarnations, as in the daemon.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from heapq import heappop, heappush
 from typing import Any
 
-from paxosd.core.messages import Accepted, Hello, PeerMessage, Welcome
+from paxosd.core.messages import Accepted, PeerMessage
 from paxosd.core.requests import ClientMessage, ServerMessage
 from paxosd.core.types import NodeId
 from paxosd.faults import FaultPlan
@@ -34,7 +34,7 @@ class SimBus:
         self,
         name: NodeId,
         incarnation: int,
-        peers: list[NodeId],
+        peers: Iterable[NodeId],
         network: Network,
         plan: FaultPlan,
         *,
@@ -49,7 +49,7 @@ class SimBus:
         self.dropped = 0
         self._name = name
         self._incarnation = incarnation
-        self._peers = peers
+        self._peers = list(peers)
         self._network = network
         self._plan = plan
         self._now_ms = now_ms
@@ -58,6 +58,12 @@ class SimBus:
         self._held: list[tuple[float, int, Received]] = []
         self._held_order = 0
         self._stalled: list[Callable[[], object]] | None = None
+
+    def set_peers(self, peers: Mapping[NodeId, Any], pins: Mapping[NodeId, int]) -> None:
+        """Who the peers are from now on; see :meth:`paxosd.bus.Bus.set_peers`. Where they are
+        reached is of no matter here."""
+        self._peers = list(peers)
+        self._lives.set_peers({name: pins.get(name, 0) for name in peers})
 
     has_subscriptions = False
 
@@ -73,9 +79,7 @@ class SimBus:
         if self._plan.messages_active or self._held:
             now_ms = self._now_ms()
             while self._held and self._held[0][0] <= now_ms:
-                message = heappop(self._held)[2]
-                if self._is_current(message):
-                    received.append(message)
+                self._admit(heappop(self._held)[2], 1, received)
         if not inbox:
             return received
         if len(inbox) > limit:
@@ -85,10 +89,8 @@ class SimBus:
         faulty = self._plan.messages_active
         for message in taken:
             arriving = self._through_faults(message, now_ms) if faulty else 1
-            if arriving and self._is_current(message):
-                received.append(message)
-                if arriving > 1:
-                    received += [message] * (arriving - 1)
+            if arriving:
+                self._admit(message, arriving, received)
         return received
 
     def _through_faults(self, message: Received, now_ms: float) -> int:
@@ -116,14 +118,18 @@ class SimBus:
             self._held_order += 1
             heappush(self._held, (due_ms, self._held_order, message))
 
-    def _is_current(self, message: Received) -> bool:
-        """Not a replay of an earlier life, and no lost disk; see ``paxosd.bus.Bus``."""
+    def _admit(self, message: Received, copies: int, received: list[Received]) -> None:
+        """Pass on what is no replay of an earlier life, and of no lost disk; see
+        ``paxosd.bus.Bus``."""
         sender, life, body = message
-        if self._lives.hear(sender, life):
-            return True
-        if type(body) is Hello:
-            self.send(sender, Welcome(self._lives.known(sender)))
-        return False
+        heard = self._lives.admit(sender, life, body)
+        if heard >= 0:
+            received += [message if heard == life else (sender, heard, body)] * copies
+        if heard > 0:
+            return
+        answer = self._lives.answer(sender, life, body)
+        if answer is not None:
+            self.send(sender, answer)
 
     def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
         requests = self.requests
@@ -145,6 +151,8 @@ class SimBus:
     # -- sending
 
     def send(self, to: NodeId, message: PeerMessage) -> bool:
+        if to not in self._peers:
+            return False
         self._effect("send")
         self._leave(self._network.send, self._name, self._incarnation, to, message)
         return True

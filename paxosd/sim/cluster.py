@@ -1,6 +1,6 @@
 """A simulated cluster: processes, the network between them, and what is always checked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +26,8 @@ def node_names(count: int) -> list[NodeId]:
 
 
 class SimCluster:
-    """``names`` and the processes of these names; all are down at first."""
+    """``names`` and the processes of these names; all are down at first. ``first``: the members of
+    epoch 0; the others, ``spares``, may join later."""
 
     def __init__(
         self,
@@ -34,18 +35,21 @@ class SimCluster:
         names: list[NodeId],
         options: ClusterOptions | None = None,
         trace: Trace | None = None,
+        spares: Sequence[NodeId] = (),
     ) -> None:
         options = options or ClusterOptions()
         self.world = world
-        self.names = names
+        self.first = names
+        self.spares = list(spares)
+        self.names = names = [*names, *spares]
         self.trace = trace
         if trace is not None:
             trace.clock = world
-        self.invariants = Invariants(names)
+        self.invariants = Invariants(self.first)
         self.network = Network(world, CLUSTER, options.network)
         self.processes: dict[NodeId, SimProcess] = {
             name: SimProcess(
-                world, name, names, self.network, self.invariants, options.process, trace
+                world, name, self, self.network, self.invariants, options.process, trace
             )
             for name in names
         }
@@ -64,7 +68,7 @@ class SimCluster:
     def start(self, name: NodeId = "") -> None:
         """This one, or all that are down."""
         for process in self._of(name):
-            if not process.up:
+            if not process.up and not (process.removed or process.idle):
                 self.note("process.start", process.name)
                 process.start()
 
@@ -91,16 +95,25 @@ class SimCluster:
         leaders = [(p.node.promised, p.name) for p in self.up() if p.node.leading]
         return max(leaders)[1] if leaders else ""
 
+    def members(self) -> list[SimProcess]:
+        """The processes of the present members, as the leader has them; without one, all that are
+        up."""
+        leader = self.leader()
+        if not leader:
+            return self.up()
+        members = self.processes[leader].node.membership.members
+        return [process for process in self.up() if process.name in members]
+
     def agreed_leader(self) -> NodeId:
-        """The leader that all that run follow; "" if there is none."""
+        """The leader that all members that run follow; "" if there is none."""
         name = self.leader()
-        if name and all(p.node.leader == name for p in self.up() if not p.paused):
+        if name and all(p.node.leader == name for p in self.members() if not p.paused):
             return name
         return ""
 
     def applied(self) -> list[int]:
-        """Of each process that is up."""
-        return [process.node.applied for process in self.up()]
+        """Of each member that is up."""
+        return [process.node.applied for process in self.members()]
 
     def run_until(self, condition: Callable[[], bool], limit_ms: float) -> bool:
         """Let time pass until it holds; False if it did not within the limit."""

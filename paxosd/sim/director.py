@@ -5,6 +5,7 @@ from typing import Any
 
 from paxosd.core.types import NodeId
 from paxosd.faults import FaultError, parse_rule
+from paxosd.sim.changes import Operator
 from paxosd.sim.cluster import SimCluster
 from paxosd.sim.process import SimProcess
 from paxosd.sim.schedule import LEADER, Directive, Schedule, ScheduleError
@@ -22,6 +23,7 @@ class Director:
     def __init__(self, cluster: SimCluster) -> None:
         self.cluster = cluster
         self.counts: dict[str, int] = {}
+        self.operator = Operator(cluster)
         self._rules: dict[tuple[NodeId, str], tuple[float, Mapping[str, Any]]] = {}
         """Persistent fault rules: (node, name) → when it ends (0: never) and its arguments."""
         self._verbs: dict[str, Callable[[SimProcess, Mapping[str, Any]], object]] = {
@@ -69,6 +71,12 @@ class Director:
             cluster.network.change(**{k: v for k, v in args.items() if k in _NET_KEYS})
         elif directive.verb == "heal":
             self.heal()
+        elif directive.verb == "member":
+            before = self.operator.sent
+            self.operator.carry_out(args)
+            self.counts["member"] = self.counts.get("member", 0) + self.operator.sent - before
+        elif directive.verb == "rejoin":
+            self.operator.rejoin(node)
         else:
             verb = self._verbs[directive.verb]
             names = [node] if node else cluster.names

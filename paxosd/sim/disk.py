@@ -87,6 +87,9 @@ class SimFile:
             (offset, piece[: size - offset]) for offset, piece in self.unsynced if offset < size
         ]
 
+    def drop_cache(self, n: int, offset: int) -> None:
+        """Rot strikes what reads see, too."""
+
     def close(self) -> None:
         """Nothing to give back."""
 

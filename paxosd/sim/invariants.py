@@ -12,6 +12,8 @@
     order            each life of a node applies slots 1, 2, 3 … without gaps or repeats
     equal-states     after the same slot all nodes have the same state (chain, revision)
     log              a node's log gives back for a slot what the node applied
+    epoch            one epoch has one membership; nobody promises or accepts a ballot of an epoch
+                     that it has not come to, nor of one that is over for it
 
 A breach raises :class:`Violation`. The watchers are subclasses of the product's own classes that
 change nothing: :class:`WatchedMachine`, :class:`WatchedNode`.
@@ -20,18 +22,20 @@ change nothing: :class:`WatchedMachine`, :class:`WatchedNode`.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from paxosd.core.commands import Batch, Result
+from paxosd.core.commands import Batch, Result, changes_members
 from paxosd.core.effects import AcceptRecord, PromiseRecord, Ready
 from paxosd.core.machine import Machine
+from paxosd.core.membership import Membership
 from paxosd.core.messages import Nack, Prepare, Promise, Votes
 from paxosd.core.node import Node
 from paxosd.core.types import NOOP, NULL_BALLOT, Ballot, NodeId, Slot
 from paxosd.sim.ballot_box import BallotBox
-from paxosd.wire import unpack
+from paxosd.wire import WireError, decode_entry, unpack
 
 if TYPE_CHECKING:
     from paxosd.wal import Recovered
 
+_OF_AN_EPOCH = frozenset({AcceptRecord, PromiseRecord})
 _TELL_A_PROMISE = frozenset({Promise, Prepare, Nack})
 """Messages that leave only once the sender's promise is durable."""
 
@@ -72,8 +76,12 @@ class Invariants:
         """As encoded. Asked for membership only: its order is that of hashes."""
         self.leaders: dict[Ballot, NodeId] = {}
         """Every reign that began, in order."""
+        self.memberships: dict[int, bytes] = {}
+        """Epoch → the membership, as JSON."""
         self._states: dict[Slot, tuple[int, int]] = {}
         self._told: dict[NodeId, _Told] = {}
+        self._set_aside: set[tuple[NodeId, int]] = set()
+        """The identities of those whose logs were damaged. Asked for membership only."""
 
     # -- a node's life
 
@@ -104,9 +112,12 @@ class Invariants:
                 )
         told.votes = {slot: b for slot, b in told.votes.items() if slot > recovered.commit}
 
-    def forgive(self, name: NodeId) -> None:
-        """The node's disk was replaced on purpose: what it told is not held against it."""
+    def forgive(self, name: NodeId, directory: int = 0) -> None:
+        """The node's disk was replaced on purpose: what it told is not held against it. So it is
+        with one that has set its log aside, and goes on as another ``directory``."""
         self._told.pop(name, None)
+        if directory:
+            self._set_aside.add((name, directory))
 
     # -- what a node does
 
@@ -115,8 +126,14 @@ class Invariants:
         told = self._told.get(name)
         if told is None:
             told = self._told[name] = _Told()
+        epoch = node.membership.epoch
         for record in ready.persist:
             kind = type(record)
+            if kind in _OF_AN_EPOCH and record.ballot.epoch > epoch:  # type: ignore[union-attr]  # by its type
+                raise Violation(
+                    "epoch",
+                    f"{name} takes {tuple(record.ballot)} at epoch {epoch}",  # type: ignore[union-attr]  # the same
+                )
             if kind is AcceptRecord:
                 slot, ballot, value = record  # type: ignore[misc]  # by its type
                 if ballot < told.promised:
@@ -180,8 +197,24 @@ class Invariants:
             return
         _, blobs = unpack(value, text_bytes_max=0)
         for blob in blobs:
-            if blob not in self.proposed:
+            if blob not in self.proposed and not self._is_rejoin(blob):
                 raise Violation("proposed", f"slot {slot} holds an entry that no client sent")
+
+    def _is_rejoin(self, blob: bytes) -> bool:
+        """Whether a leader may have proposed this by itself: it lets a node vote again that has
+        set its log aside."""
+        try:
+            entry = decode_entry(blob)
+        except WireError:
+            return False
+        if not changes_members(entry) or len(entry.commands) != 1:
+            return False
+        _, epoch, document = entry.commands[0]
+        members = Membership.from_command(document, epoch + 1, 1).members
+        return any(
+            name in members and members[name].directory == directory
+            for name, directory in self._set_aside
+        )
 
     def on_applied(self, name: NodeId, slot: Slot, before: Slot, machine: Machine) -> None:
         """A node has applied a slot, ``before`` was the last one."""
@@ -191,6 +224,14 @@ class Invariants:
 
     def on_state(self, name: NodeId, slot: Slot, machine: Machine) -> None:
         """A node has this state after a slot: applied, or from a snapshot."""
+        membership = machine.membership
+        if membership.epoch and membership.epoch not in self.memberships:
+            self.memberships[membership.epoch] = membership.to_json()
+            self.box.change(membership)
+        elif membership.epoch and membership.slot == slot + 1:
+            known = self.memberships[membership.epoch]
+            if known != membership.to_json():
+                raise Violation("epoch", f"{name} has another membership {membership.epoch}")
         state = (machine.chain, machine.store.revision)
         if self._states.setdefault(slot, state) != state:
             raise Violation(

@@ -13,14 +13,16 @@ from typing import Any
 
 from paxosd import identity
 from paxosd.admin import Admin
+from paxosd.core.membership import UNKNOWN
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
-from paxosd.core.quorum import Quorums
+from paxosd.core.quorum import NOBODY, Quorums
 from paxosd.core.types import NodeId
 from paxosd.disk import Disk
 from paxosd.faults import FaultPlan
 from paxosd.faulty_disk import FaultyDisk
 from paxosd.lives import LOT_BITS, PeerLives, life_number
+from paxosd.member_links import PeerEndpoints, links
 from paxosd.recovery import Memory, make_node, recover
 from paxosd.replica import Replica, ReplicaOptions
 from paxosd.sim.bus import SimBus
@@ -33,6 +35,7 @@ from paxosd.sim.network import Network
 from paxosd.sim.trace import TraceLog
 from paxosd.snapshot_jobs import Jobs
 from paxosd.snapshots import SnapshotOptions, Snapshots
+from paxosd.standing import Standing
 from paxosd.wal import SyncJob, WalOptions
 from paxosd.wire import EntryLimits
 
@@ -66,6 +69,10 @@ class Surroundings:
 
     name: NodeId
     names: list[NodeId]
+    first: list[NodeId]
+    """The members of epoch 0."""
+    joins: bool
+    """Whether this one is none of them."""
     options: ProcessOptions
     home: SimDisk
     disk: SimDisk
@@ -83,6 +90,8 @@ class Surroundings:
     effect: Callable[[str], None]
     """About to be done: something that others can see."""
     later: Callable[[float, Callable[[], None]], None]
+    lost: Callable[[], None]
+    """Its log was found damaged, and set aside. Raises Violation if it was sound."""
     run_job: Callable[[SyncJob], float]
     wake: Callable[[], None]
 
@@ -105,14 +114,16 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
     disk = FaultyDisk(
         around.disk, plan, now_ms=clock.monotonic_ms, sleep_ms=around.sleep, crash=around.die
     )
-    incarnation = identity.claim(
+    claim = identity.claim(
         around.home,
         CLUSTER,
         around.name,
         place=around.name,
         created="",
         has_log=any(name.startswith("wal-") for name in around.disk.list()),
+        random_bits=_apart(around.rng).getrandbits,
     )
+    incarnation = claim.incarnation
     memory = recover(
         around.home,
         disk,
@@ -127,18 +138,22 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
         log=around.log,
         now_ms=clock.monotonic_ms,
         machine=WatchedMachine(around.invariants, around.name),
+        random_bits=around.rng.getrandbits,
     )
+    if memory.lost or claim.repaired:  # now, or by a start that crashed when that was done
+        around.lost()
+        around.invariants.forgive(around.name, memory.directory or claim.directory)
     around.invariants.recovered(around.name, memory.recovered)
     life = life_number(incarnation, around.rng.getrandbits(LOT_BITS))
-    node = _make_node(around, memory, life)
-    peers = [name for name in around.names if name != around.name]
+    node = _make_node(around, memory, life, claim)
+    peers, pins = links(node.membership, around.name, _contacts(around))
     bus = SimBus(
         around.name,
         life,
         peers,
         around.network,
         plan,
-        lives=PeerLives(around.home, peers),
+        lives=PeerLives(around.home, peers, pins),
         now_ms=clock.monotonic_ms,
         effect=around.effect,
     )
@@ -146,20 +161,53 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
         around.rng, sync_ms, later=around.later, run=around.run_job, wake=around.wake
     )
     snapshots = _make_snapshots(around, memory, disk)
-    replica = _make_replica(around, memory, node, bus, committer, snapshots, plan, incarnation)
+    standing = Standing(
+        around.home,
+        node,
+        around.log,
+        lost=claim.lost or memory.lost,
+        random_bits=_apart(around.rng).getrandbits,
+    )
+    replica = _make_replica(
+        around, memory, node, bus, committer, snapshots, plan, incarnation, standing
+    )
     return Life(incarnation, disk, node, bus, committer, replica)
 
 
-def _make_node(around: Surroundings, memory: Memory, life: int) -> WatchedNode:
+def _apart(rng: random.Random) -> random.Random:
+    """One that goes on like ``rng``, which it leaves as it is: what a seed leads to does not
+    depend on whether a data directory is new."""
+    apart = random.Random()
+    apart.setstate(rng.getstate())
+    return apart
+
+
+def _contacts(around: Surroundings) -> dict[NodeId, PeerEndpoints]:
+    """A node that joins knows all; the others know the members of epoch 0."""
+    known = around.names if around.joins else around.first
+    return {name: PeerEndpoints(name, name) for name in known if name != around.name}
+
+
+def _make_node(
+    around: Surroundings, memory: Memory, life: int, claim: identity.Claim
+) -> WatchedNode:
     node: Node = make_node(
         memory,
-        NodeOptions(node=around.name, quorums=Quorums(around.names), **around.options.node),
-        [name for name in around.names if name != around.name],
+        NodeOptions(
+            node=around.name,
+            quorums=NOBODY if around.joins else Quorums(around.first),
+            bootstrap=UNKNOWN if around.joins else None,
+            **around.options.node,
+        ),
+        list(_contacts(around)),
         around.rng,
         incarnation=life,
         now_ms=around.clock.monotonic_ms(),
         wall_ms=around.clock.wall_ms(),
         kind=WatchedNode,
+        directory=claim.directory,
+        lost=claim.lost,
+        repaired=claim.repaired,
     )
     assert isinstance(node, WatchedNode)
     node.invariants, node.name = around.invariants, around.name
@@ -191,6 +239,7 @@ def _make_replica(
     snapshots: Snapshots | None,
     plan: FaultPlan,
     incarnation: int,
+    standing: Standing,
 ) -> Replica:
     admin = Admin(
         node.status,
@@ -204,7 +253,7 @@ def _make_replica(
         cluster=CLUSTER,
         node=around.name,
         incarnation=incarnation,
-        client_endpoints={name: name for name in around.names},
+        contacts=_contacts(around),
         entry_limits=EntryLimits(),
         read_bytes_max=1 << 20,
         catch_up_bytes_max=1 << 20,
@@ -222,4 +271,5 @@ def _make_replica(
         admin=admin.handle,
         log=around.log,
         snapshots=snapshots,
+        standing=standing,
     )

@@ -23,6 +23,7 @@ from paxosd.core.messages import (
     PreVote,
     PreVoteReply,
     Promise,
+    Rejoin,
     Welcome,
 )
 from paxosd.core.types import NOOP, Ballot, Slot
@@ -116,6 +117,8 @@ class PaxosNarrator(Narrator):
                 f"I know your start number {starts_of(message.life)}, lots {_lots(message.life)}."
             )
             return Draft("acceptor", text)
+        if isinstance(message, Rejoin):
+            return Draft("acceptor", "Let my new identity vote in my name.", "rejoin")
         return Draft("proposer", f"{type(message).__name__}.")
 
     def _promise(self, node: str, message: Promise) -> Draft:
@@ -260,6 +263,8 @@ class PaxosNarrator(Narrator):
             return Draft("proposer", text, ballot=Ballot(*fields["ballot"]))
         if notice.event == "node.memory_lost":
             return Draft("acceptor", "HAS LOST ITS MEMORY, and knows it: it must not vote.")
+        if notice.event == "node.rejoined":
+            return Draft("acceptor", f"VOTES AGAIN, under epoch {fields['epoch']} of the members.")
         if notice.event == "leader.lost":
             return Draft("proposer", f"Has not heard from {fields['leader']} for too long.")
         return None

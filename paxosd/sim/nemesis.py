@@ -51,6 +51,7 @@ KINDS: dict[str, str] = {
 """Every kind that a run can have."""
 
 BY_REQUEST = frozenset({"rollback"})
+REJOIN_AFTER_MS = 1500.0
 _SHARE_OF_KINDS = (0.15, 0.3, 0.5)
 
 
@@ -418,15 +419,21 @@ class Nemesis:
 
     def _log_loss(self, at_ms: float) -> float:
         if self._doomed and at_ms > self._late_ms:
-            self._do(at_ms, "wipe", self._rng.choice(self._doomed), log_only=True)
-            self._do(at_ms + self._lasts_ms(), "restart")
+            self._lose(at_ms, log_only=True)
         return 500.0
 
     def _wipe(self, at_ms: float) -> float:
         if self._doomed and at_ms > self._late_ms:
-            self._do(at_ms, "wipe", self._rng.choice(self._doomed))
-            self._do(at_ms + self._lasts_ms(), "restart")
+            self._lose(at_ms)
         return 500.0
+
+    def _lose(self, at_ms: float, **args: Any) -> None:
+        """A memory is lost; some time after the node is back an operator lets it rejoin."""
+        name = self._rng.choice(self._doomed)
+        self._do(at_ms, "wipe", name, **args)
+        at_ms += self._lasts_ms()
+        self._do(at_ms, "restart")
+        self._do(at_ms + REJOIN_AFTER_MS, "rejoin", name)
 
     def _rollback(self, at_ms: float) -> float:
         lasts_ms = self._lasts_ms()

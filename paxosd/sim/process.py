@@ -10,7 +10,8 @@ disks remain, after a power cut without what was not synced.
 """
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, Protocol
 
 from paxosd.core.messages import Accepted, PeerMessage
 from paxosd.core.requests import ClientMessage
@@ -40,6 +41,16 @@ class SimulatedCrash(BaseException):
     """The process dies here. No Exception: nothing in the product may take it for an error."""
 
 
+class Names(Protocol):
+    """``names`` of all processes; ``first``: those of the members of epoch 0."""
+
+    @property
+    def names(self) -> list[NodeId]: ...
+
+    @property
+    def first(self) -> list[NodeId]: ...
+
+
 def _ignore(what: str) -> None:
     """What an effect runs while no crash is armed."""
 
@@ -51,7 +62,7 @@ class SimProcess:
         self,
         world: World,
         name: NodeId,
-        names: list[NodeId],
+        names: Names,
         network: Network,
         invariants: Invariants,
         options: ProcessOptions,
@@ -94,10 +105,16 @@ class SimProcess:
         self._armed_power = True
         self._armed_pause_ms = 0.0
         self._effect: Callable[[str], None] = _ignore
+        self.idle = name not in names.first
+        """Whether it is a spare that was not asked to join yet."""
+        self.removed = False
+        """Whether it was told that it is no member any more, and has ended."""
         self._remembered: tuple[dict[str, bytes], dict[str, bytes]] | None = None
         self._around = Surroundings(
             name=name,
-            names=names,
+            names=names.names,
+            first=names.first,
+            joins=name not in names.first,
             options=options,
             home=self.home,
             disk=self.disk,
@@ -111,6 +128,7 @@ class SimProcess:
             sleep=self._sleep,
             die=self._crash_now,
             effect=self._on_effect,
+            lost=self._on_lost,
             later=self._later,
             run_job=self._run_job,
             wake=self._wake,
@@ -140,6 +158,11 @@ class SimProcess:
         machine = self.replica.machine
         assert isinstance(machine, WatchedMachine)
         return machine
+
+    @property
+    def directory(self) -> int:
+        """The identity of its data directory, as the operator reads it off its status."""
+        return self.node.directory
 
     @property
     def damaged(self) -> bool:
@@ -211,6 +234,28 @@ class SimProcess:
         self._end_life(silently=power)
         if power:
             self._cut_power()
+
+    def _leave(self) -> None:
+        """It is no member any more, and ends by itself."""
+        self.removed = True
+        self.log.info("process.removed", incarnation=self.incarnation)
+        self._end_life(silently=False)
+
+    def join(self) -> None:
+        """Start as a node that is to become a member, with an empty disk."""
+        if self._replica is not None:
+            self.crash(power=True)
+        self.home.wipe()
+        self.disk.wipe()
+        self._invariants.forgive(self.name)
+        self._around = replace(self._around, joins=True)
+        self.idle = self.removed = False
+        self.start()
+
+    def _on_lost(self) -> None:
+        """The product has set its log aside."""
+        if not self.damaged:
+            raise Violation("corruption", f"{self.name} takes its sound log for corrupt")
 
     def _fail(self, error: StorageError) -> None:
         """The product gives up for its disk."""
@@ -437,6 +482,9 @@ class SimProcess:
             if plan.active:
                 wall_ms += plan.clock_skew_ms(now_ms)
             replica.turn(now_ms, wall_ms)
+            if replica.standing.removed:
+                self._leave()
+                return
             if self.node.fresh:
                 self._check_log(replica)
             if plan.active and self._suffer(plan, now_ms):
@@ -492,7 +540,13 @@ class SimProcess:
         for slot in fresh:
             if slot < replica.wal.first_slot:
                 continue  # in a snapshot that is just being taken in
-            self._invariants.check_log(self.name, slot, replica.wal.read(slot)[1])
+            try:
+                value = replica.read_log(slot)[1]
+            except KeyError:
+                if self.damaged:
+                    continue  # found where it was put, and it is being made good
+                raise
+            self._invariants.check_log(self.name, slot, value)
 
     def _run_job(self, job: SyncJob) -> float:
         self._slept_ms = 0.0

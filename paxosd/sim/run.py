@@ -22,7 +22,9 @@ from pathlib import Path
 
 from paxosd.core.commands import KeyValue
 from paxosd.core.requests import RANGE
+from paxosd.core.types import NodeId
 from paxosd.disk import CorruptionError
+from paxosd.sim.changes import draw_changes
 from paxosd.sim.clients import SimClient
 from paxosd.sim.cluster import SimCluster, node_names
 from paxosd.sim.director import Director
@@ -30,7 +32,7 @@ from paxosd.sim.exactly_once import FinalRow, check_exactly_once
 from paxosd.sim.history import UNKNOWN, History, Operation
 from paxosd.sim.invariants import Violation
 from paxosd.sim.linearizability import check_linearizable
-from paxosd.sim.nemesis import draw_schedule
+from paxosd.sim.nemesis import KINDS, draw_schedule
 from paxosd.sim.process import SimProcess
 from paxosd.sim.schedule import Schedule
 from paxosd.sim.shape import draw_cluster, make_clients
@@ -49,6 +51,11 @@ CATCH_UP_LIMIT_MS = 30_000.0
 CALM_MS = 3_000.0
 CALM_TRIES = 4
 REIGNS_AFTER_HEAL_MAX = 12
+SPARES = 2
+"""Nodes that may join where the membership changes."""
+REJOIN_MS = 500.0
+REJOIN_TRIES = 120
+_MEMORY_LOSS = frozenset({"bit-rot", "log-loss", "wipe", "rollback"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +72,8 @@ class RunOptions:
     clients: int = 4
     operations: int = 1000
     keys: int = 8
+    members: bool = False
+    """Whether an operator changes the membership meanwhile; then no node loses its memory."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -124,12 +133,13 @@ class _Run:
         self._options = options
         self._trace = trace
         world = self.world = World(seed)
-        names = node_names(options.nodes)
+        names = node_names(options.nodes + SPARES * options.members)
         if schedule is None:
-            nemesis = world.derive("nemesis")
-            schedule = draw_schedule(nemesis, names, options.duration_ms, options.faults)
+            schedule = _draw(world, names, options)
         self._schedule = schedule
-        self.cluster = SimCluster(world, names, draw_cluster(world.derive("shape")), trace)
+        shape = draw_cluster(world.derive("shape"))
+        first, spares = names[: options.nodes], names[options.nodes :]
+        self.cluster = SimCluster(world, first, shape, trace, spares)
         self.history = History(lambda: int(world.now_ms * 1000))
         self.clients = make_clients(
             self.cluster,
@@ -209,8 +219,10 @@ class _Run:
 
     def _check_liveness(self) -> None:
         cluster = self.cluster
+        self._restore_memory()
         for process in cluster.processes.values():
-            if not process.up and not process.damaged:
+            away = process.idle or process.removed
+            if not process.up and not away and not process.damaged:
                 raise Violation("stays-down", f"{process.name} does not start: {process.failure}")
         probes = self._probe(self.clients)
         # A clock that jumped past the life of sessions may have ended the one that a first write
@@ -231,6 +243,18 @@ class _Run:
                    lambda: all(client.idle for client in self.clients))  # fmt: skip
         self._wait("the nodes do not catch up", CATCH_UP_LIMIT_MS, self._all_equal)
         self._check_calm()
+
+    def _restore_memory(self) -> None:
+        """Whoever lost its memory is let back in, as an operator does who sees it."""
+        cluster = self.cluster
+        for _ in range(REJOIN_TRIES):
+            forgetful = [each for each in cluster.members() if each.node.forgetful]
+            if not forgetful:
+                return
+            self._director.operator.rejoin(forgetful[0].name)
+            cluster.world.run_until(cluster.world.now_ms + REJOIN_MS)
+        names = ", ".join(each.name for each in forgetful)
+        raise Violation("liveness", f"{names} cannot rejoin")
 
     def _check_calm(self) -> None:
         """A leader stays. Messages from before the heal may be late still, and cost one its
@@ -264,7 +288,7 @@ class _Run:
 
     def _check_end(self) -> None:
         invariants = self.cluster.invariants
-        processes = self.cluster.up()
+        processes = self.cluster.members()
         for process in processes:
             wal = process.replica.wal
             for slot in range(wal.first_slot, process.node.applied + 1):
@@ -314,6 +338,18 @@ class _Run:
         chains = [(p.name, p.machine.applied, p.machine.chain) for p in self.cluster.up()]
         digest.update(repr((chains, self.world.events, self.world.now_ms)).encode())
         return digest.hexdigest()
+
+
+def _draw(world: World, names: list[NodeId], options: RunOptions) -> Schedule:
+    """What goes wrong, and what an operator does meanwhile."""
+    faults = options.faults
+    if options.members:
+        # Each lost memory costs tolerance for good: with voters that go, it could cost the quorum.
+        faults = (frozenset(KINDS) if faults is None else faults) - _MEMORY_LOSS
+    drawn = draw_schedule(world.derive("nemesis"), names, options.duration_ms, faults)
+    if not options.members:
+        return drawn
+    return Schedule([*drawn, *draw_changes(world.derive("members"), options.duration_ms)])
 
 
 def _rows(process: SimProcess) -> list[KeyValue]:

@@ -24,6 +24,8 @@ stand in the from, to and on of fault_add, too):
     disk             sync_ms ([low, high]), free_bytes (-1: plenty)
     net              loss, duplicate, replay, reorder, client_loss (probabilities), delay_ms
     client_cut       clients cannot reach the node                client_heal   … can again
+    member           wish (add, promote, swap, remove, demote, quorum), lot: see changes.py
+    rejoin           let a node that lost its memory vote again
     heal             everything of the above ends, and whoever is down or paused goes on
 """
 
@@ -49,9 +51,11 @@ VERBS = frozenset(
         "fault_clear",
         "fault_rm",
         "heal",
+        "member",
         "net",
         "pause",
         "pause_at_effect",
+        "rejoin",
         "remember",
         "restart",
         "resume",

@@ -20,13 +20,14 @@ from paxosd.core.effects import (
     Ready,
     Record,
 )
-from paxosd.core.messages import Decisions, Hello, Welcome
+from paxosd.core.messages import Decisions, Hello
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
 from paxosd.core.requests import GET
 from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
 from paxosd.lives import LOT_BITS, PeerLives, life_number
+from paxosd.member_links import links
 from paxosd.recovery import make_node, recover
 from paxosd.sim.stage_parts import Actor, Answer, Lots, Read, Silence, Write
 from paxosd.sim.wires import Happening, Listener, Wires
@@ -75,7 +76,7 @@ class Stage:
         for actor in self.actors.values():
             for peer in names:
                 if peer != actor.name:
-                    actor.lives.hear(peer, self.actors[peer].incarnation)
+                    actor.lives.admit(peer, self.actors[peer].incarnation, Hello())
 
     # -- what a script does
 
@@ -170,8 +171,11 @@ class Stage:
         world, name = self.world, actor.name
         rng = world.derive(f"{name}/{world.now_ms}")
         has_log = bool(actor.disk.list())
-        starts = identity.claim(actor.home, CLUSTER, name, place=name, created="", has_log=has_log)
-        actor.incarnation = life_number(starts, rng.getrandbits(LOT_BITS))
+        claim = identity.claim(
+            actor.home, CLUSTER, name, place=name, created="", has_log=has_log,
+            random_bits=rng.getrandbits,
+        )  # fmt: skip
+        actor.incarnation = life_number(claim.incarnation, rng.getrandbits(LOT_BITS))
         actor.lives = PeerLives(actor.home, [peer for peer in self.names if peer != name])
         actor.memory = recover(
             actor.home,
@@ -186,6 +190,7 @@ class Stage:
             ),
             log=Silence(),
             now_ms=lambda: world.now_ms,
+            random_bits=rng.getrandbits,
         )
         actor.node = make_node(
             actor.memory,
@@ -196,6 +201,9 @@ class Stage:
             now_ms=world.now_ms,
             wall_ms=int(world.now_ms),
             arriving=arriving,
+            directory=claim.directory,
+            lost=claim.lost,
+            repaired=claim.repaired,
         )
         actor.pending, actor.group, actor.job, actor.turn_at = [], [], None, None
         actor.node.want_applied = True
@@ -211,12 +219,14 @@ class Stage:
         if actor.node is None:
             return False
         believed = source not in self.actors or self.actors[source].naive
-        if not believed and not actor.lives.hear(source, incarnation):
+        life = incarnation if believed else actor.lives.admit(source, incarnation, message)
+        if life < 0:
             # As the daemon's bus: a replay of an earlier life, or its sender was wiped.
             self._tell("stale", source, target, message)
-            if isinstance(message, Hello):
-                known = Welcome(actor.lives.known(source))
-                self.wires.send(target, source, known, actor.incarnation)
+        known = None if life > 0 else actor.lives.answer(source, incarnation, message)
+        if known is not None:
+            self.wires.send(target, source, known, actor.incarnation)
+        if life < 0:
             return True
         self._tell("deliver", source, target, message)
         self.before_turn(actor)
@@ -229,7 +239,7 @@ class Stage:
         elif isinstance(message, Read):
             node.read((source, message))
         else:
-            node.step(source, incarnation, message)
+            node.step(source, life, message)
         self._turn(actor)
         return True
 
@@ -246,6 +256,9 @@ class Stage:
             actor.pending.append((ready.ticket, ready.persist))
             self._sync(actor)
         self._perform(actor, ready)
+        membership = node.membership
+        if membership.epoch:
+            actor.lives.set_peers(links(membership, actor.name, {}).pins)
         self._wake(actor)
 
     def _perform(self, actor: Actor, ready: Ready) -> None:

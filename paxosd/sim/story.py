@@ -127,6 +127,8 @@ def replay_command(seed: int, options: RunOptions, command: str = "paxosctl sim 
         words.append(f"--operations {options.operations}")
     if options.keys != usual.keys:
         words.append(f"--keys {options.keys}")
+    if options.members:
+        words.append("--members")
     if options.duration_ms != usual.duration_ms:
         words.append(f"--duration {options.duration_ms}ms")
     return " ".join(words)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from paxosd.core.types import Ballot
 from paxosd.sim.schedule import LEADER, Directive
 
 
@@ -103,6 +104,8 @@ _DIRECTIVES: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
     "fault_add": _fault,
     "fault_rm": lambda who, args: f"the fault {args.get('name', '?')} of {who} is removed",
     "fault_clear": lambda who, args: f"all faults of {who} are removed",
+    "member": lambda who, args: f"an operator wants to {args.get('wish', '?')} a member",
+    "rejoin": lambda who, args: f"an operator lets {who} vote again with what it has learned anew",
     "net": _net,
     "disk": _disk,
     "heal": lambda who, args: "everything is healed",
@@ -132,11 +135,11 @@ def _plain(value: Any) -> str:
 
 
 def ballot(event: Mapping[str, Any], key: str = "ballot") -> str:
-    """[4, "n2"] → "4.n2"."""
+    """[4, "n2"] → "4.n2", as :meth:`Ballot.shown`."""
     found = event.get(key)
     if not isinstance(found, list) or len(found) != 2:
         return "?"
-    return f"{found[0]}.{found[1]}" if found[0] else "none"
+    return Ballot(*found).shown() if found[0] else "none"
 
 
 def slots(event: Mapping[str, Any]) -> str:

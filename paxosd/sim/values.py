@@ -13,13 +13,13 @@ from paxosd.core.commands import (
     Result,
     Status,
 )
-from paxosd.core.types import NOOP, NULL_BALLOT, Ballot
+from paxosd.core.types import NOOP, Ballot
 from paxosd.wire import WireError, decode_batch
 
 
 def show_ballot(ballot: Ballot) -> str:
-    """As everywhere in paxosctl: round and node with a dot between; "-" for none."""
-    return "-" if ballot == NULL_BALLOT else f"{ballot.round}.{ballot.node}"
+    """As everywhere in paxosctl."""
+    return ballot.shown()
 
 
 def show_command(command: Command) -> str:

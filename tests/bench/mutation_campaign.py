@@ -20,11 +20,17 @@ from paxosd.sim.campaign import minimise, violation_kind
 from paxosd.sim.run import RunReport, run_seed
 from paxosd.sim.story import tell
 from paxosd.sim.workers import Crashed, cores, run_seeds
-from tests.bench import mutations_disk, mutations_learning, mutations_protocol
+from tests.bench import (
+    mutations_disk,
+    mutations_learning,
+    mutations_members,
+    mutations_protocol,
+)
 from tests.bench.mutation import REGISTRY, Mutation
 from tests.bench.mutation_runs import PROFILES
 
-MODULES = [each.__name__ for each in (mutations_protocol, mutations_learning, mutations_disk)]
+_SOURCES = (mutations_protocol, mutations_learning, mutations_disk, mutations_members)
+MODULES = [each.__name__ for each in _SOURCES]
 NAMES = sorted(REGISTRY, key=lambda name: MODULES.index(REGISTRY[name].make.__module__))
 """In the order of the table."""
 
@@ -103,7 +109,9 @@ def baseline(found: list[Caught], runs: int, jobs: int) -> tuple[int, list[str]]
         for profile in REGISTRY[each.name].profiles:
             used = each.seed if profile == each.profile else each.seeds
             needed[profile] = max(needed[profile], used)
-    needed["storm"] = max(needed["storm"], runs - sum(needed.values()) + needed["storm"])
+    half = max(0, runs - sum(needed.values())) // 2
+    needed["storm"] += half  # as many with members that stay as with members that change
+    needed["members"] += half
     failures = []
     for name, count in needed.items():
         started = time.perf_counter()

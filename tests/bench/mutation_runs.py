@@ -70,6 +70,7 @@ _BUSY = RunOptions(
 _QUIET = RunOptions(
     nodes=3, duration_ms=12_000, faults=frozenset(), clients=3, operations=70, keys=2
 )
+_CHANGING = RunOptions(nodes=3, duration_ms=9_000, clients=6, operations=150, keys=3, members=True)
 _STORMY = RunOptions(nodes=3, duration_ms=12_000, clients=6, operations=200, keys=3)
 
 
@@ -214,6 +215,38 @@ def _wiped_restarted(rng: random.Random) -> Schedule:
     ])  # fmt: skip
 
 
+def _wiped_voter(rng: random.Random) -> Schedule:
+    """As ``wiped``, but the node votes by its directory's name: it was let back in once before."""
+    wiped, other, third = rng.sample(NAMES, 3)
+    at_ms = int(6500 + rng.uniform(0, 500))
+    return Schedule([
+        Directive(1000, "wipe", wiped),
+        Directive(1200, "restart", wiped),
+        *(Directive(ms, "rejoin", wiped) for ms in (2000, 2500, 3000)),
+        _rule(at_ms - 1500, "isolate", 1500, on=[third]),
+        Directive(at_ms, "wipe", wiped),
+        Directive(at_ms, "crash", other, {"power": False}),
+        Directive(at_ms + 200, "restart", wiped),
+        Directive(at_ms + 4500, "restart", other),
+    ])  # fmt: skip
+
+
+def _swaps(rng: random.Random) -> Schedule:
+    """One voter for another again and again, and the leader dies right after."""
+    directives = []
+    for start_ms in range(700, 11_000, 1500):
+        at_ms = start_ms + rng.uniform(0, 300)
+        for offset_ms, wish in ((0, "add"), (600, "swap")):
+            lot = rng.randrange(1 << 16)
+            directives.append(
+                Directive(int(at_ms + offset_ms), "member", "", {"wish": wish, "lot": lot})
+            )
+        crash_ms = at_ms + 600 + rng.uniform(0, 60)
+        directives.append(Directive(int(crash_ms), "crash", LEADER, {"power": True}))
+        directives.append(Directive(int(crash_ms + 700), "restart"))
+    return Schedule(directives)
+
+
 def _goes_on(report: RunReport) -> str:
     if report.acknowledged * 10 < report.operations * 7:
         return (
@@ -250,5 +283,14 @@ PROFILES: dict[str, Profile] = {
         Profile("echoes", _BUSY, _echoes),
         Profile("wiped", _BUSY, _wiped),
         Profile("wiped-restarted", _BUSY, _wiped_restarted),
+        Profile("wiped-voter", _BUSY, _wiped_voter),
+        Profile("members", _CHANGING),
+        Profile("members-tight", replace(_CHANGING, clients=10, operations=400, keys=1)),
+        Profile(
+            "members-crashes",
+            replace(_CHANGING, faults=frozenset({"crash-many", "crash-point", "crash"})),
+        ),
+        Profile("members-reads", replace(_CHANGING, faults=frozenset({"isolate", "slow-net"}))),
+        Profile("members-swaps", replace(_CHANGING, faults=frozenset()), _swaps),
     )
 }

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from paxosd.core import commands as c
 from paxosd.core import messages as m
 from paxosd.core import requests as r
+from paxosd.core.membership import Member, Membership
 from paxosd.core.types import Ballot
 
 numbers = st.integers(0, (1 << 63) - 1)
@@ -41,17 +42,19 @@ peer_messages = st.one_of(
     st.builds(m.VotesRequest, numbers),
     st.builds(m.Votes, few(runs), numbers, numbers),
     st.builds(m.Heartbeat, ballots, names, numbers, numbers, numbers, numbers),
-    st.builds(m.HeartbeatAck, ballots, numbers, numbers),
+    st.builds(m.HeartbeatAck, ballots, numbers, numbers, numbers, st.booleans()),
     st.builds(m.CatchUp, numbers, numbers),
     st.builds(m.Decisions, numbers, few(st.tuples(ballots, values)), numbers),
     st.builds(m.ReadIndex, numbers),
     st.builds(m.ReadIndexReply, numbers, numbers),
-    st.builds(m.TransferLeadership, ballots),
+    st.builds(m.TransferLeadership, ballots, numbers),
     st.builds(m.SnapshotOffer, numbers, numbers, digests),
     st.builds(m.SnapshotRequest, numbers, numbers, digests),
     st.builds(m.SnapshotChunk, numbers, numbers, digests, values),
-    st.builds(m.Hello),
-    st.builds(m.Welcome, numbers),
+    st.builds(m.Hello, numbers),
+    st.builds(m.Welcome, numbers, numbers),
+    st.builds(m.Removed, numbers, numbers),
+    st.builds(m.Rejoin, numbers),
 )
 
 _leaves = st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.text(max_size=9)
@@ -109,6 +112,7 @@ answers = st.one_of(
     ),
 )
 
+MEMBERSHIP = Membership({"n1": Member("tcp://h:1", "tcp://h:2", "tcp://h:3")}).to_command()
 keys = st.binary(min_size=1, max_size=40)
 session_commands = st.one_of(
     st.builds(lambda k, v: [c.PUT, k, v], keys, values),
@@ -122,6 +126,7 @@ sessionless_commands = st.one_of(
     st.builds(lambda s, q: [c.FENCE, s, q], numbers, numbers),
     st.just([c.OPEN]),
     st.just([c.CHECKSUM]),
+    st.builds(lambda epoch: [c.MEMBERS, epoch, MEMBERSHIP], numbers),
 )
 
 

@@ -8,7 +8,7 @@ import pytest
 import zmq
 
 from paxosd.bus import CLIENTS, PEERS, SUBSCRIPTIONS, WAKEUP, BindError
-from paxosd.core.messages import Accept, Accepted, Heartbeat
+from paxosd.core.messages import Accept, Accepted, Heartbeat, PreVote
 from paxosd.core.requests import ReadRequest, RefusalAnswer, WriteAnswer, WriteRequest
 from paxosd.core.types import Ballot
 from paxosd.faults import FaultPlan
@@ -97,7 +97,7 @@ class TestPeers:
             one = world.restart("n1", incarnation=life_number(4, 2))
             meet(world, "n1", "n2")
             replay = world.raw(zmq.DEALER, world.where["n2"]["peer"])
-            replay.send(encode_peer(heartbeat(1), "dev", "n1", life_number(3, 9)))
+            replay.send(encode_peer(PRE_VOTE, "dev", "n1", life_number(3, 9)))
             until(
                 lambda: two.counters["refused.stale_incarnation"],
                 "the refusal",
@@ -122,6 +122,9 @@ class TestPeers:
                 assert len(part) <= 7
                 got += part
             assert [m[2].commit for m in got] == list(range(50))
+
+
+PRE_VOTE = PreVote(B, 1)
 
 
 class TestVotes:

@@ -9,6 +9,8 @@ import random
 
 from paxosd.core.commands import OPEN, PUT, Entry
 from paxosd.core.effects import ReadReady, WriteReply
+from paxosd.core.types import NULL_BALLOT
+from tests.core.changes import change_entry, changed
 from tests.core.cluster import Cluster
 
 
@@ -150,6 +152,73 @@ def compactor(cluster, until_ms):
     act()
 
 
+NEAR_SLOTS = 50
+"""Who lags no further has caught up."""
+
+
+def operator(cluster, until_ms):
+    """Now and then the membership changes: nodes are added, promoted, swapped, demoted, removed,
+    and come back under their names with empty disks; quorums of other sizes are set."""
+    rng = cluster.rng
+    spares = ["n7", "n8", "n9"]
+
+    def act():
+        if cluster.now >= until_ms:
+            return
+        cluster.at(rng.uniform(100, 2500), act)
+        leader = cluster.leader()
+        if not leader:
+            return
+        present = cluster.members[leader].node.membership
+        voters = list(present.voters)
+        applied = cluster.members[leader].node.applied
+        learners = [
+            name
+            for name in present.learners
+            if (node := cluster.members[name].node) and applied - node.applied < NEAR_SLOTS
+        ]
+        out = [name for name in [*cluster.first, *spares] if name not in present.members]
+        choice = rng.random()
+        sizes = {"phase1": 0, "phase2": 0}
+        what = None
+        if choice < 0.3 and out:
+            name = rng.choice(out)
+            anew(cluster, name)
+            what = {"learners": [name]}
+        elif choice < 0.55 and learners and len(voters) < 5:
+            what = {"voters": [rng.choice(learners)]}
+        elif choice < 0.7 and learners:
+            what = {"voters": [rng.choice(learners)], "gone": [rng.choice(voters)]}
+        elif choice < 0.8 and len(voters) > 1:
+            what = {"gone": [rng.choice(voters)]}
+        elif choice < 0.85 and len(voters) > 1:
+            what = {"learners": [rng.choice(voters)]}
+        elif choice < 0.92 and len(voters) > 2:
+            what, sizes = {}, {"phase1": len(voters), "phase2": 1}
+        elif learners:
+            what = {"gone": [rng.choice(learners)]}
+        if what is not None:
+            new = changed(cluster, present, **what, **sizes)
+            cluster.submit(leader, change_entry(present.epoch, new.to_command()))
+
+    cluster.at(rng.uniform(300, 1500), act)
+
+
+def anew(cluster, name):
+    """A node of this name with an empty disk, in place of the one that was removed, if any."""
+    member = cluster.members.get(name)
+    directory = cluster.rng.randint(1, 1 << 40)
+    if member is None:
+        cluster.join(name, directory)
+        return
+    if member.node is not None:
+        cluster.crash(name)
+    member.durable, member.snapshot, member.floor = [], None, 1
+    member.joins, member.directory, member.departed = True, directory, False
+    cluster.promised[name] = NULL_BALLOT
+    cluster.start(name)
+
+
 TIGHT = {
     "promise_bytes_max": 200,
     "accept_ahead_slots_max": 8,
@@ -162,9 +231,10 @@ TIGHT = {
 """Bounds so small that every run meets them: paged promises, laggards, busy answers."""
 
 
-def run_chaos(seed, *, size=3, duration_ms=15_000, options=None):
+def run_chaos(seed, *, size=3, duration_ms=15_000, options=None, changing=False):
     """One whole run; raises AssertionError on any violation. Returns the cluster. Half of the
-    seeds run with the ``TIGHT`` bounds unless ``options`` are given."""
+    seeds run with the ``TIGHT`` bounds unless ``options`` are given. ``changing``: so does the
+    membership."""
     options = options or random.Random(seed).choice([None, TIGHT])
     cluster = Cluster(size, seed, options=options)
     rng = cluster.rng
@@ -185,9 +255,39 @@ def run_chaos(seed, *, size=3, duration_ms=15_000, options=None):
     nemesis(cluster, duration_ms)
     if rng.random() < 0.6:
         compactor(cluster, duration_ms + 2000)
+    if changing:
+        operator(cluster, duration_ms)
     cluster.run(duration_ms + 1)
+    if changing:
+        let_strangers_go(cluster)
     finish(cluster, clients, readers)
     return cluster
+
+
+def let_strangers_go(cluster):
+    """All is healed: whoever is no member hears of it and ends."""
+
+    def done():
+        leader = cluster.leader()
+        if not leader:
+            return False
+        present = cluster.members[leader].node.membership
+        strangers = [m for m in cluster.up() if m.name not in present.members]
+        for member in strangers:
+            if not member.node.membership.epoch:
+                cluster.crash(member.name)  # it was never added
+        return not strangers
+
+    cluster.run(2_000)  # the nemesis has its last word
+    cluster.run_until(done, 30_000)
+    leader = cluster.leader()
+    cluster.compact(leader)  # one that lags far need not pull slot by slot
+    epoch = cluster.members[leader].node.membership.epoch
+    for member in cluster.up():
+        if member.node.membership.epoch < epoch:
+            # All that it knows may have gone: it is started again, with the names of today.
+            cluster.crash(member.name)
+            cluster.start(member.name)
 
 
 def finish(cluster, clients, readers):
@@ -204,7 +304,8 @@ def finish(cluster, clients, readers):
     for each in (*clients, *readers):
         each.stopped = True
     cluster.run(1000)  # what is still under way comes to its end
-    cluster.run_until(lambda: len({m.node.applied for m in cluster.up()}) == 1, 10_000)
+    limit_ms = 120_000 if len(cluster.members) > len(cluster.first) else 10_000
+    cluster.run_until(lambda: len({m.node.applied for m in cluster.up()}) == 1, limit_ms)
     cluster.check_equal()
     for client in clients:
         for member in cluster.up():

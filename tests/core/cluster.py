@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from paxosd.core.arrival import LOT_BITS
 from paxosd.core.commands import OPEN, PUT, Batch, Entry
 from paxosd.core.effects import (
     AcceptRecord,
@@ -24,10 +25,11 @@ from paxosd.core.effects import (
     WriteReply,
 )
 from paxosd.core.machine import Machine
+from paxosd.core.membership import UNKNOWN
 from paxosd.core.messages import Decisions
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
-from paxosd.core.quorum import Quorums
+from paxosd.core.quorum import NOBODY, Quorums
 from paxosd.core.snapshot import Restore, SnapshotWalk
 from paxosd.core.types import NOOP, NULL_BALLOT
 
@@ -37,6 +39,9 @@ class PickleCodec:
 
     def encode_batch(self, stamp_ms, entries):
         return pickle.dumps((stamp_ms, entries))
+
+    def encode_entry(self, entry):
+        return pickle.dumps(tuple(entry))
 
     def decode_batch(self, value):
         try:
@@ -92,6 +97,9 @@ class Member:
         self.floor = 1  # the first slot that the log still has
         self.paused = False
         self.inbox = []
+        self.joins = False  # it does not know who votes before it has learned it
+        self.directory = 0
+        self.departed = False  # it was told that it is no member any more, and has ended for good
 
 
 class Cluster:
@@ -125,8 +133,17 @@ class Cluster:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         self._token = 0
+        self.first = names
+        """The members of epoch 0."""
         for name in names:
             self.start(name)
+
+    def join(self, name, directory=0):
+        """Start a node that is to become a member; it knows those of epoch 0."""
+        member = self.members[name] = Member(name)
+        member.joins, member.directory = True, directory
+        self.promised[name] = NULL_BALLOT
+        self.start(name)
 
     # -- time
 
@@ -155,7 +172,9 @@ class Cluster:
     def start(self, name):
         member = self.members[name]
         assert member.node is None
-        member.incarnation += 1
+        if member.departed:
+            return
+        member.incarnation += 1 << LOT_BITS  # a life, without lots
         promised, accepted, commit, log = NULL_BALLOT, {}, 0, {}
         for record in member.durable:
             if isinstance(record, PromiseRecord):
@@ -176,11 +195,15 @@ class Cluster:
         member.unsynced, member.syncing, member.turn_at = [], False, None
         member.paused, member.inbox = False, []
         member.node = Node(
-            NodeOptions(node=name, quorums=self.quorums, **self.options),
-            [other for other in self.members if other != name],
+            NodeOptions(
+                node=name, quorums=NOBODY if member.joins else self.quorums,
+                bootstrap=UNKNOWN if member.joins else None, **self.options,
+            ),
+            [o for o in (self.members if member.joins or member.machine.membership.epoch
+                         else self.first) if o != name],
             member.machine, codec, random.Random(self.rng.random()),
             incarnation=member.incarnation, promised=promised, accepted=accepted, commit=commit,
-            now_ms=self.now, wall_ms=int(self.now),
+            now_ms=self.now, wall_ms=int(self.now), directory=member.directory,
         )  # fmt: skip
         member.node.want_applied = True
         self.turn(name)
@@ -303,6 +326,10 @@ class Cluster:
             self.on_reply(token, reply)
         for notice in ready.notices:
             self.notices.append((self.now, name, notice))
+        if node.removed is not None:
+            member.departed = True
+            self.crash(name)
+            return
         self._wake(member)
 
     def _wake(self, member, at_ms=float("inf")):

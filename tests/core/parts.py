@@ -5,6 +5,7 @@ import random
 from paxosd.core.acceptor import Acceptor
 from paxosd.core.context import Context, Peer
 from paxosd.core.learner import Learner
+from paxosd.core.membership import UNKNOWN, Membership
 from paxosd.core.messages import Prepare, PreVote, PreVoteReply
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
@@ -20,6 +21,7 @@ class ListMachine:
     """Remembers what was applied; each entry's result is its slot, once per command."""
 
     log_time_ms = 0
+    membership = UNKNOWN
 
     def __init__(self):
         self.applied = []
@@ -41,6 +43,7 @@ def make_context(name="n1", size=3, *, promised=None, accepted=None, commit=0, *
     acceptor.promised = max(acceptor.promised, promised or acceptor.promised)
     return Context(
         options=settings,
+        membership=Membership.of_quorums(settings.quorums),
         rng=random.Random(1),
         acceptor=acceptor,
         learner=Learner(settings.quorums, commit, ahead),
@@ -50,6 +53,7 @@ def make_context(name="n1", size=3, *, promised=None, accepted=None, commit=0, *
         machine=ListMachine(),
         codec=PickleCodec(),
         peers={n: Peer() for n in settings.quorums.voters if n != name},
+        audience=[n for n in settings.quorums.voters if n != name],
     )
 
 

@@ -46,7 +46,7 @@ class Synod:
 
     def value(self, proposer, own):
         """What it must propose in slot 1."""
-        proposals = proposer.take_lead(0, 0.0)
+        proposals = proposer.take_lead(0, 0.0, lambda value: False)
         return proposals[0].value if proposals else own
 
     def phase2(self, ballot, value, names):

@@ -41,7 +41,7 @@ class Bench:
 
     def __init__(self, name="n1", size=3, **options):
         self.context = make_context(name, size, **options)
-        self.replication = Replication(self.context)
+        self.replication = Replication(self.context, lambda changed: None)
         self.replication.want_applied = True
 
     def take(self, *, sync=True):
@@ -70,7 +70,7 @@ class Bench:
         for sender, message in promises or (("n1", promise(B9)), ("n2", promise(B9))):
             proposer.receive_promise(sender, message)
         commit = self.context.learner.commit
-        self.replication.lead(proposer.take_lead(commit, self.context.now_ms))
+        self.replication.lead(proposer.take_lead(commit, self.context.now_ms, lambda v: False))
 
     def submit(self, token):
         waiting = Waiting(token, ENTRY, pickle.dumps(tuple(ENTRY)))

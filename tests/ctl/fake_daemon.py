@@ -3,6 +3,7 @@ without Paxos, log or disk. What it should do wrong is set on it."""
 
 import threading
 import time
+import zlib
 
 import zmq
 
@@ -10,6 +11,7 @@ from paxosd.admin import Admin
 from paxosd.core.commands import Batch
 from paxosd.core.effects import NOT_LEADER
 from paxosd.core.machine import Machine
+from paxosd.core.membership import Member, Membership
 from paxosd.core.requests import (
     AdminRequest,
     HistoryRequest,
@@ -19,21 +21,34 @@ from paxosd.core.requests import (
     WriteAnswer,
     WriteRequest,
 )
+from paxosd.core.types import EPOCH_ROUNDS
 from paxosd.events import EventPublisher
 from paxosd.faults import FaultPlan
 from paxosd.history import serve_history
+from paxosd.probe import Probes
 from paxosd.wire import WireError, decode_entry, decode_request, encode_client
 
 
-class FakeDaemon:
-    """``silent``: answers nothing. ``silent_writes``: carries writes out without an answer.
-    ``refusal``: a code with which writes and linearizable reads are refused. ``hint``: the
-    leader's endpoint that goes with it. ``status``: overrides of the status."""
+def peer_of(client):
+    """Where a peer endpoint is that can be reached, and is no other endpoint."""
+    return client.replace("127.0.0.1", "localhost")
 
-    def __init__(self, name="n1", *, faults=True, members=None):
+
+class FakeDaemon:
+    """``silent``: answers nothing. ``silent_writes``: carries writes out without an answer;
+    ``deaf_writes``: does neither.
+    ``refusal``: a code with which writes and linearizable reads are refused. ``hint``: the
+    leader's endpoint that goes with it. ``status``: overrides of the status. ``lost``: it has
+    lost its memory, until a membership names its data directory.
+
+    ``follows``: another one, of whose cluster this is a node, and with whose state; a member from
+    the start if ``member``."""
+
+    def __init__(self, name="n1", *, faults=True, members=None, follows=None, member=True):
         self.name = name
         self.silent = False
         self.silent_writes = False
+        self.deaf_writes = False
         self.refusal = ""
         self.hint = ""
         self.status = {}
@@ -46,10 +61,21 @@ class FakeDaemon:
         host = "tcp://127.0.0.1"
         self.endpoint = f"{host}:{self.router.bind_to_random_port(host)}"
         self.events_endpoint = f"{host}:{self.events.bind_to_random_port(host)}"
+        self.directory = zlib.crc32(name.encode())
+        self.lost = False
         own = {"client": self.endpoint, "events": self.events_endpoint}
-        self.members = {name: own} | (members or {})
-        self.machine = Machine()
-        self.batches = {}
+        if follows is None:
+            self.members = {name: own} | (members or {})
+            self.machine = Machine()
+            self.batches = {}
+            self.shared = {"leader": name, "endpoint": self.endpoint}
+        else:
+            self.machine, self.batches, self.shared = (
+                follows.machine, follows.batches, follows.shared,
+            )  # fmt: skip
+            self.members = follows.members
+            if member:
+                self.members[name] = own
         self.plan = FaultPlan(node=name, nodes=list(self.members))
         self.publisher = EventPublisher(
             lambda topic, payload: self.events.send_multipart([topic, payload]),
@@ -62,6 +88,8 @@ class FakeDaemon:
         self.admin = Admin(
             self._status, self.machine, self.plan, faults, self._now_ms, self.crashed.set
         )
+        self.admin.transfer = self._transfer
+        self.admin.probes = Probes()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -124,23 +152,54 @@ class FakeDaemon:
         except WireError as error:
             return RefusalAnswer(request.request_id, "invalid", str(error), "", "", 0)
         self.writes.append(entry)
+        if self.deaf_writes:
+            return None
         slot = self.machine.applied + 1
         self.batches[slot] = batch = Batch(slot, [entry])
         (results,) = self.machine.apply(slot, batch)
         self.publisher.flush()
         return None if self.silent_writes else WriteAnswer(request.request_id, slot, results)
 
+    @property
+    def membership(self):
+        """The log's, or that of the configuration."""
+        if self.machine.membership.epoch:
+            return self.machine.membership
+        return Membership(
+            {
+                name: Member(peer_of(each["client"]), each["client"], each["events"])
+                for name, each in self.members.items()
+            }
+        )
+
+    @property
+    def memory(self):
+        if self.lost:
+            own = self.membership.members.get(self.name)
+            self.lost = own is None or own.directory != self.directory
+        return "lost" if self.lost else "whole"
+
+    def _transfer(self, name):
+        if self.shared["leader"] != self.name:
+            return "this node does not lead"
+        heir = name or next(each for each in self.membership.voters if each != self.name)
+        self.shared |= {"leader": heir, "endpoint": self.membership.members[heir].client}
+        return ""
+
     def _status(self):
+        membership = self.membership
+        leader = self.shared["leader"]
+        ballot = [membership.epoch * EPOCH_ROUNDS + 1, leader]
         return {
             "node": self.name,
             "cluster": "test",
             "incarnation": 1,
             "version": "0",
-            "role": "leader",
-            "ballot": [1, self.name],
-            "promised": [1, self.name],
-            "leader": self.name,
-            "leader_endpoint": self.endpoint,
+            "role": "leader" if leader == self.name else "follower",
+            "ballot": ballot,
+            "promised": ballot,
+            "leader": leader,
+            "leader_endpoint": self.shared["endpoint"],
             "commit": self.machine.applied,
             "applied": self.machine.applied,
             "proposed": self.machine.applied,
@@ -154,20 +213,32 @@ class FakeDaemon:
                     "reachable": False,
                     "heard_ms_ago": -1,
                     "commit": 0,
-                    "voter": True,
-                    "client_endpoint": member["client"],
+                    "voter": member.voter,
+                    "client_endpoint": member.client,
                 }
-                for name, member in self.members.items()
+                for name, member in membership.members.items()
                 if name != self.name
             },
-            "voters": list(self.members),
-            "quorum": len(self.members) // 2 + 1,
+            "voters": list(membership.voters),
+            "quorum": max(membership.quorums.phase1, membership.quorums.phase2),
             "fault_tolerance": 0,
+            "epoch": membership.epoch,
+            "membership": {
+                "epoch": membership.epoch,
+                "slot": membership.slot,
+                **membership.document(),
+            },
+            "directory": self.directory,
+            "memory": self.memory,
+            "wall_ms": time.time_ns() // 1_000_000,
             "disk": {"path": "nowhere", "free_bytes": 1, "wal_bytes": 1, "wal_segments": 1},
             "uptime_ms": 1000,
             "rss_bytes": 1,
             "faults_enabled": True,
             "faults": len(self.plan),
-            "members": self.members,
+            "members": {
+                name: {"client": member.client, "events": member.events}
+                for name, member in membership.members.items()
+            },
             "counters": {},
         } | self.status

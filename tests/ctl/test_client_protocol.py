@@ -5,7 +5,7 @@ import random
 import pytest
 
 from paxosd.core.client_calls import NotSubmitted, OutcomeUnknown, Refused
-from paxosd.core.commands import CHECKSUM, CLOSE, OPEN, PUT, Status
+from paxosd.core.commands import CHECKSUM, CLOSE, MEMBERS, OPEN, PUT, Status
 from paxosd.core.effects import (
     BUSY,
     COMPACTED,
@@ -458,6 +458,18 @@ class TestQuestions:
         desk.turn()
         desk.wait(2000)
         assert call.failure[:2] == (0, 0)
+
+    def test_a_change_of_the_membership_never_passes_for_one_that_was_not_made(self):
+        desk = Desk()
+        call = desk.protocol.submit_alone([MEMBERS, 3, b"{}"], desk.now, 4000)
+        desk.turn()
+        desk.wait(4000)
+        assert len(desk.sent) > 1
+        assert call.failure[:2] == (0, 0)
+        unsent = Desk(up=()).protocol
+        call = unsent.submit_alone([MEMBERS, 3, b"{}"], 1000, 500)
+        unsent.on_tick(1500)
+        assert call.failure.code == "no_answer"
 
     def test_commands_of_no_session_are_repeated(self):
         desk = Desk()

@@ -7,6 +7,9 @@ from paxosctl.__main__ import cli
 from tests.ctl.test_cli import closed_port, ctl, daemon  # noqa: F401 - fixtures
 
 BAD_PLAN = "/nonexistent/plan.toml"
+NEW_MEMBER = [
+    "--peer", "tcp://127.0.0.1:1", "--client", "tcp://127.0.0.1:2", "--events", "tcp://127.0.0.1:3",
+]  # fmt: skip
 NEW_NODE = ["--data-dir", "/nonexistent/n1", "--cluster-id", "new", "--node", "n1"]
 
 LEAVES = {
@@ -21,6 +24,15 @@ LEAVES = {
     "health": ([], None, 0),
     "leader": ([], None, 0),
     "hash": ([], None, 0),
+    "member list": ([], None, 0),
+    "member add": (["n4", *NEW_MEMBER], ["n1", *NEW_MEMBER], 2),
+    "member promote": (None, ["n7"], 2),
+    "member demote": (None, ["n7"], 2),
+    "member remove": (None, ["n7"], 2),
+    "member replace": (None, ["n7", "n1"], 2),
+    "member rejoin": (None, ["n1"], 1),  # its memory is whole
+    "member quorum": (["--majority"], ["--phase1", "3", "--phase2", "1"], 2),
+    "member transfer-leader": (["n1"], ["n7"], 2),
     "fault add": (["f", "--kind", "drop"], ["f", "--kind", "dropp"], 77),
     "fault list": ([], None, 0),
     "fault rm": (["f"], ["no such rule"], 1),

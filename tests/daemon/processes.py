@@ -113,9 +113,11 @@ class Raw:
 class Daemons:
     """A cluster of ``size`` processes n1 …; use it as a context manager."""
 
-    def __init__(self, path: Path, size=3, **settings):
-        """``settings``: section → its keys, on top of SETTINGS."""
+    def __init__(self, path: Path, size=3, *, learners=(), **settings):
+        """``learners``: the nodes without a vote; ``settings``: section → its keys, on top of
+        SETTINGS."""
         self.path = Path(path)
+        self.learners = frozenset(learners)
         self.settings = {
             section: SETTINGS.get(section, {}) | settings.get(section, {})
             for section in SETTINGS | settings
@@ -144,12 +146,19 @@ class Daemons:
     def log_path(self, name):
         return self.path / f"{name}.log"
 
+    def members_configured(self):
+        """The members that the configuration files name."""
+        return self.names
+
+    def _member_table(self, name):
+        lines = [f"[cluster.members.{name}]"]
+        lines += [f'{kind} = "{self.endpoint(name, kind)}"' for kind in self.ports[name]]
+        if name in self.learners:
+            lines.append("voter = false")
+        return "\n".join(lines)
+
     def write_config(self, name):
-        members = "\n".join(
-            f"[cluster.members.{each}]\n"
-            + "\n".join(f'{kind} = "{self.endpoint(each, kind)}"' for kind in self.ports[each])
-            for each in self.names
-        )
+        members = "\n".join(self._member_table(each) for each in self.members_configured())
         sections = {
             "cluster": {"id": "test"},
             "node": {"name": name, "data_dir": name},

@@ -13,7 +13,7 @@ import time
 import pytest
 import zmq
 
-from paxosd.core.messages import Accept, Heartbeat, Prepare
+from paxosd.core.messages import Accept, Heartbeat, Prepare, PreVote
 from paxosd.core.requests import GET, LINEARIZABLE, ReadAnswer, ReadRequest, WriteRequest
 from paxosd.core.types import Ballot
 from paxosd.lives import life_number
@@ -278,7 +278,7 @@ class TestReplay:
                 for message in (
                     Prepare(HIGH, 1),
                     Accept(HIGH, 1, b"", 0),
-                    Heartbeat(HIGH, old, 1 << 40, 1, 1, 1),
+                    PreVote(HIGH, 1 << 40),
                 ):
                     raw.socket.send(encode_peer(message, "test", old, life_number(now, 7)))
                 wait_refused(daemons, name, before + 3, "stale_incarnation")

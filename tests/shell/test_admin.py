@@ -6,6 +6,7 @@ from paxosd.admin import Admin
 from paxosd.core.effects import FORBIDDEN, INVALID
 from paxosd.core.requests import AdminAnswer, AdminRequest, RefusalAnswer
 from paxosd.faults import FaultPlan
+from paxosd.probe import ProbeError
 
 
 class MachineModel:
@@ -82,6 +83,56 @@ class TestVerbs:
         assert '"slto"' in refusal.message
         assert "slot" in refusal.message
         assert Node().refusal("status", verbose=True).code == INVALID
+
+
+class Asked:
+    """Stands in for the probes."""
+
+    def __init__(self):
+        self.asked = []
+
+    def ask(self, endpoints):
+        self.asked.append(endpoints)
+        if "busy" in endpoints[0]:
+            raise ProbeError("busy with another probe, try again")
+        return {"pending": True, "results": {}}
+
+
+class TestMembers:
+    def test_leadership_is_handed_over(self):
+        node = Node()
+        asked = []
+        node.admin.transfer = lambda name: asked.append(name) or ""
+        assert node.body("transfer_leader", name="n2") == {"transferring": "n2"}
+        assert node.body("transfer_leader") == {"transferring": ""}
+        assert asked == ["n2", ""]
+
+    def test_why_not_is_said(self):
+        node = Node()
+        node.admin.transfer = lambda name: f"{name} has no vote, so it cannot lead"
+        refusal = node.refusal("transfer_leader", name="n4")
+        assert refusal.code == INVALID
+        assert refusal.message == "transfer_leader: n4 has no vote, so it cannot lead"
+        assert node.refusal("transfer_leader", name=4).code == INVALID
+
+    def test_a_probe_is_begun(self):
+        node = Node()
+        node.admin.probes = Asked()
+        endpoints = ["tcp://a:1", "tcp://b:1"]
+        assert node.body("probe", endpoints=endpoints) == {"pending": True, "results": {}}
+        assert node.admin.probes.asked == [endpoints]
+        assert "busy" in node.refusal("probe", endpoints=["tcp://busy:1"]).message
+
+    @pytest.mark.parametrize("endpoints", [None, [], "tcp://a:1", [1], ["tcp://a:1"] * 33])
+    def test_a_probe_of_nothing_is_refused(self, endpoints):
+        node = Node()
+        node.admin.probes = Asked()
+        assert "a list of 1 to 32 texts" in node.refusal("probe", endpoints=endpoints).message
+        assert node.admin.probes.asked == []
+
+    def test_a_node_that_cannot_says_so(self):
+        assert "cannot hand over" in Node().refusal("transfer_leader").message
+        assert "cannot probe" in Node().refusal("probe", endpoints=["tcp://a:1"]).message
 
 
 class TestFaults:

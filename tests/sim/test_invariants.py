@@ -3,15 +3,18 @@
 import pytest
 
 from paxosd.core.acceptor import Acceptor
+from paxosd.core.commands import MEMBERS, Entry
 from paxosd.core.effects import AcceptRecord, PromiseRecord, Ready
 from paxosd.core.machine import Machine
+from paxosd.core.membership import Member, Membership
 from paxosd.core.messages import Accepted, Promise
 from paxosd.core.outbox import Outbox
+from paxosd.core.quorum import Quorums
 from paxosd.core.types import Ballot
 from paxosd.sim.invariants import Invariants, Violation, WatchedMachine
 from paxosd.wal import Wal
 from paxosd.wal_recovery import Recovered
-from paxosd.wire import encode_batch
+from paxosd.wire import encode_batch, encode_entry
 from tests.sim.simple import make_client, make_cluster, run_for, write
 
 LOW, HIGH = Ballot(1, "n1"), Ballot(2, "n2")
@@ -20,6 +23,7 @@ LOW, HIGH = Ballot(1, "n1"), Ballot(2, "n2")
 class FakeNode:
     def __init__(self, promised=HIGH):
         self.promised = promised
+        self.membership = Membership.of_quorums(Quorums(["n1", "n2", "n3"]))
 
 
 def ready_of(**parts):
@@ -87,6 +91,22 @@ class TestRules:
         invariants.on_chosen("n1", 1, encode_batch(5, [b"known"]))
         with pytest.raises(Violation, match="proposed: slot 2"):
             invariants.on_chosen("n1", 2, encode_batch(5, [b"known", b"unknown"]))
+
+    def test_a_change_of_the_membership_that_nobody_sent(self, invariants):
+        """But one that lets a directory vote whose log was set aside."""
+
+        def change(directory):
+            members = {
+                "n1": Member("a", "b", "c", directory=directory),
+                "n2": Member("d", "e", "f"),
+            }
+            command = [MEMBERS, 0, Membership(members).to_command()]
+            return encode_batch(5, [encode_entry(Entry(0, 1, 0, [command]))])
+
+        invariants.forgive("n1", 77)
+        invariants.on_chosen("n2", 1, change(77))
+        with pytest.raises(Violation, match="proposed: slot 2"):
+            invariants.on_chosen("n2", 2, change(78))
 
     def test_order(self, invariants):
         machine = WatchedMachine(invariants, "n1")

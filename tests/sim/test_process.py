@@ -2,7 +2,9 @@
 
 import pytest
 
+from paxosd.core.messages import Hello, Nack
 from paxosd.core.requests import AdminRequest
+from paxosd.core.types import Ballot
 from paxosd.lives import life_number
 from paxosd.sim.director import Director
 from paxosd.sim.invariants import Violation
@@ -240,8 +242,9 @@ class TestNetworkFaults:
         cluster = make_cluster()
         cluster.elect()
         process = cluster.processes["n1"]
-        node = process.node
-        message = node._election.heartbeat()
+        process.arrive("n2", life_number(5, 1), Hello(process.bus._lives._heard["n2"].directory))
+        process.bus.receive_peers(100)
+        message = Nack(Ballot(1, "n1"), Ballot(2, "n2"))
         new, old, twin = life_number(5, 1), life_number(4, 9), life_number(5, 2)
         for life in (new, old, twin, new):
             process.arrive("n2", life, message)
@@ -300,7 +303,7 @@ class TestDiskFaults:
         assert write(cluster, client).acknowledged
         assert cluster.world.now_ms - began_ms > 300
 
-    def test_rot_is_found_and_keeps_the_node_down(self):
+    def test_rot_is_found_and_the_node_votes_again_by_itself(self):
         cluster = make_cluster()
         leader = cluster.elect()
         client, _ = make_client(cluster, timeout_ms=20_000)
@@ -311,10 +314,38 @@ class TestDiskFaults:
         # Somewhere in the first part of what is written.
         process.bit_rot(700)
         cluster.start(leader)
-        assert not process.up
-        assert "corruption" in process.failure
         assert process.damaged
+        assert process.node.forgetful
+        assert process.replica.wal.commit == 0
         assert write(cluster, client, 20_000).acknowledged
+        run_for(cluster, 5000)
+        assert not process.node.forgetful
+        assert process.node.membership.epoch == 1
+        assert write(cluster, client, 20_000).acknowledged
+        cluster.crash(leader, power=True)
+        cluster.start(leader)
+        assert not process.node.forgetful, "it is the one that votes now"
+
+    def test_rot_in_a_majority_elects_nobody_until_it_is_told(self):
+        """Nobody may decide any more who votes: not those who forgot, nor those who did not."""
+        cluster = make_cluster()
+        cluster.elect()
+        client, _ = make_client(cluster, timeout_ms=20_000)
+        for _ in range(20):
+            write(cluster, client)
+        for name in ("n1", "n2"):
+            cluster.crash(name, power=True)
+            cluster.processes[name].lose_log()
+        reigns = len(cluster.invariants.leaders)
+        cluster.crash("n3")
+        for name in ("n3", "n1", "n2"):
+            cluster.start(name)
+        run_for(cluster, 30_000)
+        assert len(cluster.invariants.leaders) == reigns
+        assert all(cluster.processes[name].node.forgetful for name in ("n1", "n2"))
+        applied = cluster.processes["n3"].node.applied
+        assert applied >= 20
+        assert [p.node.applied for p in cluster.up()] == [applied] * 3, "they serve stale reads"
 
     def test_a_sound_log_that_is_taken_for_corrupt_is_a_violation(self):
         cluster = make_cluster()
@@ -327,7 +358,7 @@ class TestDiskFaults:
 
 
 class TestOneFileRolledBack:
-    def test_a_file_that_others_follow_is_found_corrupt(self):
+    def test_a_file_that_others_follow_is_set_aside(self):
         cluster = make_cluster()
         leader = cluster.elect()
         client, _ = make_client(cluster, timeout_ms=20_000)
@@ -341,8 +372,8 @@ class TestOneFileRolledBack:
         process.faults["bit-rot"] = 1  # so that its refusal is no finding
         do(cluster, "rollback", leader, file="wal-")
         cluster.start(leader)
-        assert not process.up
-        assert last in process.failure
+        assert process.node.forgetful
+        assert f"lost-1-{last}" in process.disk.list()
         assert write(cluster, client, 20_000).acknowledged
 
 
@@ -366,8 +397,9 @@ class TestLostMemory:
         process = cluster.processes["n1"]
         process.lose_log()
         process.start()
-        assert not process.up
-        assert "is gone" in process.failure
+        assert process.node.forgetful
+        run_for(cluster, 5000)
+        assert not process.node.forgetful
 
     def test_a_rolled_back_disk_breaks_a_promise(self):
         cluster = make_cluster()

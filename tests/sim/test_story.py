@@ -117,6 +117,7 @@ class TestReplay:
         assert words[words.index("--clients") + 1] == "2"
 
     def test_no_faults_is_not_all_faults(self):
+        assert replay_command(3, RunOptions(members=True)).endswith("--seed 3 --members")
         assert "--faults none" in replay_command(1, RunOptions(faults=frozenset()))
 
 

@@ -23,6 +23,19 @@ class TestDataDir:
                 assert opened.incarnation == expected
                 assert opened.disk.list() == []
 
+    def test_it_knows_itself(self, path):
+        with DataDir.open(path, "c", "n1") as opened:
+            first = opened.directory
+            assert (opened.lost, opened.repaired) == (False, False)
+        with DataDir.open(path, "c", "n1") as opened:
+            assert opened.directory == first > 0
+            second = identity.renew(opened.home, repaired=True)
+        with DataDir.open(path, "c", "n1") as opened:
+            assert (opened.directory, opened.lost, opened.repaired) == (second, True, True)
+            identity.mark_removed(opened.home, 2, 9)
+        with pytest.raises(IdentityError, match=f"slot 9: what {path} holds"):
+            DataDir.open(path, "c", "n1")
+
     def test_only_the_owner_gets_in(self, path):
         DataDir.open(path, "c", "n1").close()
         assert path.stat().st_mode & 0o777 == 0o700

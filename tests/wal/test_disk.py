@@ -51,6 +51,25 @@ class TestRealDisk:
         file.close()
         file.close()
 
+    def test_cached_pages_are_dropped_as_a_whole_and_nothing_is_lost(self, disk, monkeypatch):
+        real, dropped = os.posix_fadvise, []
+        monkeypatch.setattr(
+            os,
+            "posix_fadvise",
+            lambda fd, at, n, how: dropped.append((at, n)) or real(fd, at, n, how),
+        )
+        file = disk.open("f", create=True)
+        file.pwritev([b"x" * 300_000], 0)
+        file.drop_cache(100, 200_000)
+        ((start, length),) = dropped
+        assert start % 65536 == 0
+        assert start <= 200_000
+        assert start + length >= 200_100 + 4096, "the last page is a whole one of it"
+        file.fdatasync()
+        file.drop_cache(300_000, 0)
+        assert file.pread(300_000, 0) == b"x" * 300_000
+        file.close()
+
     def test_names(self, disk):
         disk.open("a", create=True).close()
         disk.rename("a", "b")

@@ -1,22 +1,75 @@
-"""What a node remembers of its peers' lives, for good."""
+"""What a node remembers of its peers' lives, for good, and whom it hears by that."""
 
 import errno
+import json
 
 import pytest
 
+from paxosd.core.messages import (
+    Accepted,
+    CatchUp,
+    Heartbeat,
+    Hello,
+    ReadIndex,
+    Rejoin,
+    SnapshotRequest,
+    VotesRequest,
+    Welcome,
+)
+from paxosd.core.types import Ballot
 from paxosd.disk import StorageError
 from paxosd.identity import IdentityError
 from paxosd.lives import FILE, PeerLives, life_number, starts_of
 from tests.wal.memdisk import MemDisk
 
+VOTE = Accepted(Ballot(1, "n2"), ((1, 1),), 1)
+BEAT = Heartbeat(Ballot(1, "n2"), "n2", 0, 0, 0, 0)
+QUESTIONS = [
+    CatchUp(1, 2),
+    ReadIndex(1),
+    VotesRequest(1),
+    SnapshotRequest(1, 0, bytes(16)),
+    Rejoin(5),
+]
+OLD, NEW, OTHER = 11, 22, 33
+"""Data directories."""
 
-def lives(disk=None):
-    return PeerLives(disk, ["n2", "n3"])
+
+def lives(disk=None, pin=0):
+    return PeerLives(disk, ["n2", "n3"], {"n2": pin})
+
+
+def life(starts, lot=0):
+    return life_number(starts, lot)
+
+
+def pinned(memory, pin):
+    memory.set_peers({"n2": pin, "n3": 0})
+    return memory
+
+
+def written(disk, text):
+    disk.open(FILE, create=True).pwritev([text], 0)
+    return disk
 
 
 @pytest.fixture
 def disk():
     return MemDisk()
+
+
+@pytest.fixture(params=["goes-on", "restarts"])
+def later(request, disk):
+    """What the node knows afterwards: as it goes on, and as it is started anew from its disk."""
+    if request.param == "goes-on":
+        return pinned
+    disks = [disk]
+
+    def restart(memory, pin):
+        disks.append(disks[-1].crash())
+        return lives(disks[-1], pin)
+
+    return restart
 
 
 def test_a_number_of_starts_and_lots_in_one():
@@ -25,58 +78,289 @@ def test_a_number_of_starts_and_lots_in_one():
     assert life_number(2, 0) > life_number(1, (1 << 20) - 1)
 
 
-@pytest.mark.parametrize("where", ["memory", "disk"])
-def test_only_a_later_start_takes_the_place_of_a_known_life(where, disk):
-    memory = lives(disk if where == "disk" else None)
-    first, twin = life_number(2, 5), life_number(2, 6)
-    assert memory.known("n2") == 0
-    assert memory.hear("n2", first)
-    assert memory.hear("n2", first)
-    assert not memory.hear("n2", twin), "as many starts, other lots: one memory cannot be both"
-    assert not memory.hear("n2", life_number(2, 4))
-    assert not memory.hear("n2", life_number(1, 9))
-    assert memory.hear("n2", life_number(3, 0))
-    assert not memory.hear("n2", first)
-    assert memory.known("n2") == life_number(3, 0)
-    assert memory.hear("n3", twin), "peers are remembered one by one"
-    assert "n2" in memory
-    assert "n4" not in memory
+class TestUnpinned:
+    @pytest.mark.parametrize("where", ["memory", "disk"])
+    def test_only_a_later_start_takes_the_place_of_a_known_life(self, where, disk):
+        memory = lives(disk if where == "disk" else None)
+        first, twin = life(2, 5), life(2, 6)
+        assert memory.known("n2") == 0
+        assert memory.admit("n2", first, VOTE) == first
+        assert memory.admit("n2", first, VOTE) == first
+        assert memory.admit("n2", twin, VOTE) == -1, "as many starts, other lots: two memories"
+        assert memory.admit("n2", life(2, 4), VOTE) == -1
+        assert memory.admit("n2", life(1, 9), VOTE) == -1
+        assert memory.admit("n2", life(3), VOTE) == life(3)
+        assert memory.admit("n2", first, VOTE) == -1
+        assert memory.known("n2") == life(3)
+        assert memory.admit("n3", twin, VOTE) == twin, "peers are remembered one by one"
+        assert "n2" in memory
+        assert "n4" not in memory
+
+    @pytest.mark.parametrize("question", QUESTIONS, ids=lambda m: type(m).__name__)
+    def test_one_that_is_not_heard_may_learn(self, question):
+        memory = lives()
+        memory.admit("n2", life(3), Hello(OLD))
+        assert memory.admit("n2", life(1), question) == 0
+        assert memory.admit("n2", life(3), question) == life(3)
+        assert memory.known("n2") == life(3)
+
+    def test_no_life_at_all_is_none(self):
+        memory = lives()
+        assert memory.admit("n2", 0, VOTE) == -1
+        assert memory.admit("n2", 0, Hello(OLD)) == -1
+        assert memory.admit("n2", 0, CatchUp(1, 2)) == 0
+        assert memory.known("n2") == 0
+
+    def test_a_stale_hello_changes_nothing(self, disk):
+        memory = lives(disk)
+        memory.admit("n2", life(3), Hello(OLD))
+        syncs = disk.syncs
+        assert memory.admit("n2", life(2), Hello(OLD)) == -1
+        assert memory.admit("n2", life(1), Hello(NEW)) == -1
+        assert memory.admit("n2", life(3), VOTE) == life(3)
+        assert disk.syncs == syncs
+        assert json.loads(disk.contents()[FILE]) == {"n2": [life(3), OLD]}
+
+    def test_a_wiped_directory_does_not_pass_by_being_started_often(self, disk, later):
+        memory = lives(disk)
+        memory.admit("n2", life(3), Hello(OLD))
+        memory = later(memory, 0)
+        assert memory.admit("n2", life(4), Hello(NEW)) == -1
+        assert memory.admit("n2", life(4), VOTE) == -1, "nothing tells that it is the same one"
+        assert memory.admit("n2", life(4), Hello(0)) == -1
+        assert memory.known("n2") == life(3)
+        assert memory.admit("n2", life(4), Hello(OLD)) == life(4)
+        assert memory.admit("n2", life(4), VOTE) == life(4)
+
+    def test_a_directory_that_was_not_known_is_learned_from_the_first_hello(self, disk, later):
+        memory = lives(disk)
+        memory.admit("n2", life(3), VOTE)
+        assert memory.admit("n2", life(3), Hello(OLD)) == life(3)
+        assert memory.admit("n2", life(3), Hello(0)) == life(3), "which unlearns nothing"
+        memory = later(memory, 0)
+        assert memory.admit("n2", life(4), Hello(NEW)) == -1
+        assert memory.admit("n2", life(4), Hello(OLD)) == life(4)
+
+    def test_a_directory_renewed_while_it_runs_is_not_the_one_known(self, disk, later):
+        """It found that its memory is lost. Its next start waits for a pin."""
+        memory = lives(disk)
+        memory.admit("n2", life(3), Hello(OLD))
+        assert memory.admit("n2", life(3), Hello(NEW)) == life(3)
+        memory = later(memory, 0)
+        assert memory.admit("n2", life(4), Hello(NEW)) == -1
+        assert later(memory, NEW).admit("n2", life(4), Hello(NEW)) == life(4)
 
 
-def test_a_life_is_durable_before_it_is_believed(disk):
-    lives(disk).hear("n2", life_number(3, 1))
-    after = lives(disk.crash())
-    assert after.known("n2") == life_number(3, 1)
-    assert not after.hear("n2", life_number(3, 2))
+class TestPinned:
+    def test_the_pinned_directory_is_heard_however_few_its_starts(self, disk, later):
+        memory = lives(disk)
+        memory.admit("n2", life(9), Hello(OLD))
+        memory = later(memory, NEW)
+        assert memory.admit("n2", life(9), VOTE) == -1, "the other directory's time is over"
+        assert memory.admit("n2", life(1), VOTE) == -1, "it has not said hello"
+        assert memory.admit("n2", life(1), Hello(NEW)) == life(1)
+        memory = later(memory, NEW)
+        assert memory.admit("n2", life(1), VOTE) == life(1)
+        assert memory.admit("n2", life(9), VOTE) == -1
+        assert memory.known("n2") == life(1)
+
+    def test_no_other_directory_is_heard(self, disk, later):
+        memory = later(lives(disk), NEW)
+        for starts in (1, 9):
+            assert memory.admit("n2", life(starts), Hello(OLD)) == -1
+            assert memory.admit("n2", life(starts), Hello(0)) == -1
+            assert memory.admit("n2", life(starts), VOTE) == -1
+            assert memory.admit("n2", life(starts), CatchUp(1, 2)) == 0
+        memory.admit("n2", life(2), Hello(NEW))
+        memory = later(memory, NEW)
+        assert memory.admit("n2", life(9), Hello(OLD)) == -1
+        assert memory.admit("n2", life(2), Hello(OLD)) == -1
+        assert memory.admit("n2", life(2), VOTE) == life(2)
+
+    def test_a_life_without_a_known_directory_has_to_say_hello(self, disk, later):
+        memory = lives(disk)
+        memory.admit("n2", life(3), VOTE)
+        memory = later(memory, OLD)
+        assert memory.admit("n2", life(3), VOTE) == -1
+        assert memory.admit("n2", life(3), Hello(OLD)) == life(3)
+        memory = later(memory, OLD)
+        assert memory.admit("n2", life(3), VOTE) == life(3)
+
+    def test_a_new_life_has_to_say_hello(self, disk, later):
+        memory = lives(disk, NEW)
+        memory.admit("n2", life(1), Hello(NEW))
+        memory = later(memory, NEW)
+        assert memory.admit("n2", life(2), VOTE) == -1
+        assert memory.admit("n2", life(2), CatchUp(1, 2)) == 0
+        assert memory.admit("n2", life(1), VOTE) == life(1)
+        assert memory.admit("n2", life(2), Hello(NEW)) == life(2)
+        memory = later(memory, NEW)
+        assert memory.admit("n2", life(2), VOTE) == life(2)
+        assert memory.admit("n2", life(1), VOTE) == -1
+
+    def test_a_rolled_back_copy_of_the_pinned_directory_is_not_heard(self, disk, later):
+        memory = lives(disk, NEW)
+        memory.admit("n2", life(3, 1), Hello(NEW))
+        memory = later(memory, NEW)
+        assert memory.admit("n2", life(2), Hello(NEW)) == -1
+        assert memory.admit("n2", life(3, 2), Hello(NEW)) == -1
+        assert memory.admit("n2", life(3, 1), VOTE) == life(3, 1)
+
+    def test_a_learner_that_is_promoted_goes_on_being_heard(self, disk, later):
+        memory = lives(disk, -1)
+        memory.admit("n2", life(1), Hello(NEW))
+        memory = later(memory, NEW)
+        assert memory.admit("n2", life(1), VOTE) == life(1)
+
+    def test_as_does_a_member_of_the_configuration(self, disk, later):
+        memory = lives(disk)
+        memory.admit("n2", life(4), Hello(OLD))
+        memory = later(memory, OLD)
+        assert memory.admit("n2", life(4), VOTE) == life(4)
+
+    def test_and_one_voter_that_becomes_a_learner(self, disk, later):
+        memory = lives(disk, NEW)
+        memory.admit("n2", life(1), Hello(NEW))
+        memory = later(memory, -1)
+        assert memory.admit("n2", life(1), VOTE) == life(1)
 
 
-def test_a_known_life_costs_no_write(disk):
-    memory = lives(disk)
-    memory.hear("n2", life_number(1, 1))
-    syncs = disk.syncs
-    for _ in range(10):
-        memory.hear("n2", life_number(1, 1))
-        memory.hear("n2", life_number(1, 2))
-    assert disk.syncs == syncs
+class TestWithoutAVote:
+    def test_any_directory_is_heard_once_it_says_hello(self, disk, later):
+        memory = lives(disk, -1)
+        assert memory.admit("n2", life(7), VOTE) == life(7), "nothing is known of it yet"
+        assert memory.admit("n2", life(7), Hello(OLD)) == life(7)
+        memory = later(memory, -1)
+        assert memory.admit("n2", life(1), VOTE) == -1, "as if it were a replay"
+        assert memory.admit("n2", life(1), BEAT) == 0, "what is decided stays so"
+        assert memory.admit("n2", life(1), Hello(NEW)) == life(1)
+        memory = later(memory, -1)
+        assert memory.admit("n2", life(1), BEAT) == life(1)
+        assert memory.admit("n2", life(7), VOTE) == -1
+
+    def test_replays_of_the_same_directory_are_refused(self, disk, later):
+        memory = lives(disk, -1)
+        memory.admit("n2", life(7), Hello(OLD))
+        memory = later(memory, -1)
+        assert memory.admit("n2", life(6), Hello(OLD)) == -1
+        assert memory.admit("n2", life(6), VOTE) == -1
+        assert memory.admit("n2", life(6), CatchUp(1, 2)) == 0
+        assert memory.admit("n2", life(8), Hello(OLD)) == life(8)
+
+    def test_a_directory_renewed_while_it_runs_is_known_by_its_new_name(self, disk, later):
+        memory = lives(disk, -1)
+        memory.admit("n2", life(7), Hello(OLD))
+        assert memory.admit("n2", life(7), Hello(NEW)) == life(7)
+        memory = later(memory, NEW)
+        assert memory.admit("n2", life(7), VOTE) == life(7)
+
+    def test_no_directory_is_taken_for_another_when_it_is_promoted(self, disk, later):
+        memory = lives(disk, -1)
+        memory.admit("n2", life(7), Hello(OLD))
+        memory = later(memory, NEW)
+        assert memory.admit("n2", life(7), VOTE) == -1
+        assert memory.admit("n2", life(8), Hello(OTHER)) == -1
+        assert memory.admit("n2", life(1), Hello(NEW)) == life(1)
 
 
-def test_if_it_cannot_be_written_it_is_not_believed(disk):
-    memory = lives(disk)
-    disk.fail["fdatasync"] = errno.EIO
-    with pytest.raises(StorageError, match="n2 was heard"):
-        memory.hear("n2", life_number(1, 1))
-    assert memory.known("n2") == 0
+class TestPeers:
+    def test_one_that_is_none_is_not_heard_but_not_forgotten(self, disk, later):
+        memory = lives(disk)
+        memory.admit("n2", life(4), Hello(OLD))
+        memory.set_peers({"n3": 0})
+        assert "n2" not in memory
+        for message in (VOTE, Hello(OLD), CatchUp(1, 2)):
+            assert memory.admit("n2", life(5), message) == -1
+            assert memory.answer("n2", life(5), message) is None
+        assert memory.known("n2") == life(4)
+        memory.admit("n3", life(1), VOTE)  # written with what is known of others
+        memory = later(memory, 0)
+        assert memory.admit("n2", life(3), Hello(OLD)) == -1
+        assert memory.admit("n2", life(4), VOTE) == life(4)
+
+    def test_one_that_was_never_heard_of(self):
+        memory = lives()
+        assert memory.known("n9") == 0
+        assert memory.admit("n9", life(1), VOTE) == -1
+
+    def test_who_says_hello_in_vain_is_told_how_it_is_known(self):
+        memory = lives()
+        assert memory.answer("n2", life(1), Hello(NEW)) == Welcome(0, 0)
+        memory.admit("n2", life(3), Hello(OLD))
+        assert memory.answer("n2", life(1), Hello(NEW)) == Welcome(life(3), OLD)
+
+    @pytest.mark.parametrize(
+        ("pin", "starts", "asked"),
+        [(NEW, 3, True), (NEW, 1, True), (-1, 1, True), (0, 4, False), (OLD, 4, False),
+         (0, 2, False), (OLD, 2, False)],
+    )  # fmt: skip
+    def test_who_would_be_heard_after_a_hello_is_asked_for_one(self, pin, starts, asked):
+        """Not for every refused message; and one that has just started says it anyway."""
+        memory = lives()
+        memory.admit("n2", life(3), Hello(OLD))
+        pinned(memory, pin)
+        assert memory.admit("n2", life(starts), BEAT) <= 0
+        assert memory.answer("n2", life(starts), BEAT) == (Welcome(0) if asked else None)
+        assert memory.answer("n2", life(starts), VOTE) is None
+
+    def test_one_misled_by_an_old_hello_hears_the_right_directory_again(self):
+        memory = lives(pin=-1)
+        memory.admit("n2", life(7), Hello(OLD))
+        memory.admit("n2", life(1), Hello(NEW))
+        memory.admit("n2", life(7), Hello(OLD))  # a replay, but who could tell
+        assert memory.admit("n2", life(1), VOTE) == -1
+        assert memory.answer("n2", life(1), BEAT) == Welcome(0)
+        assert memory.admit("n2", life(1), Hello(NEW)) == life(1)
+        assert memory.admit("n2", life(1), VOTE) == life(1)
+
+    def test_who_is_no_peer_at_the_start_is_not_forgotten(self, disk):
+        PeerLives(disk, ["n9"]).admit("n9", life(4, 4), VOTE)
+        lives(disk).admit("n2", life(1, 1), VOTE)
+        assert PeerLives(disk, ["n9"]).known("n9") == life(4, 4)
 
 
-def test_peers_that_are_no_members_now_are_not_forgotten(disk):
-    PeerLives(disk, ["n9"]).hear("n9", life_number(4, 4))
-    lives(disk).hear("n2", life_number(1, 1))
-    assert PeerLives(disk, ["n9"]).known("n9") == life_number(4, 4)
+class TestDisk:
+    def test_a_life_is_durable_before_it_is_believed(self, disk):
+        lives(disk).admit("n2", life(3, 1), VOTE)
+        after = lives(disk.crash())
+        assert after.known("n2") == life(3, 1)
+        assert after.admit("n2", life(3, 2), VOTE) == -1
 
+    def test_what_is_known_costs_no_write(self, disk):
+        memory = lives(disk)
+        memory.admit("n2", life(1, 1), Hello(OLD))
+        syncs = disk.syncs
+        for pin in (0, OLD, -1, 0):
+            pinned(memory, pin)
+            for message in (VOTE, Hello(OLD), Hello(0)):
+                memory.admit("n2", life(1, 1), message)
+                memory.admit("n2", life(1, 2), message)
+        assert disk.syncs == syncs
 
-@pytest.mark.parametrize("text", [b"{", b"[]", b'{"n2": "x"}', b"\xff"])
-def test_a_damaged_file_is_refused(disk, text):
-    file = disk.open(FILE, create=True)
-    file.pwritev([text], 0)
-    with pytest.raises(IdentityError, match="damaged"):
-        lives(disk)
+    @pytest.mark.parametrize("message", [VOTE, Hello(OLD)], ids=["vote", "hello"])
+    def test_if_it_cannot_be_written_it_is_not_believed(self, disk, message):
+        memory = lives(disk)
+        disk.fail["fdatasync"] = errno.EIO
+        with pytest.raises(StorageError, match="n2 was heard"):
+            memory.admit("n2", life(1, 1), message)
+        assert memory.known("n2") == 0
+        disk.fail.clear()
+        assert memory.admit("n2", life(1, 2), message) == life(1, 2)
+
+    def test_the_file_of_an_older_program(self, disk, later):
+        memory = lives(written(disk, b'{"n2": %d, "n9": 5}' % life(3)))
+        assert memory.known("n2") == life(3)
+        assert memory.admit("n2", life(2), VOTE) == -1
+        assert memory.admit("n2", life(4), VOTE) == life(4)
+        assert json.loads(disk.contents()[FILE]) == {"n2": [life(4), 0], "n9": [5, 0]}
+        assert later(memory, 0).admit("n2", life(4), VOTE) == life(4)
+
+    @pytest.mark.parametrize(
+        "text",
+        [b"{", b"[]", b"\xff", b'{"n2": "x"}', b'{"n2": [1]}', b'{"n2": [1, 2, 3]}',
+         b'{"n2": [1, "x"]}', b'{"n2": [-1, 2]}', b'{"n2": -1}', b'{"n2": true}',
+         b'{"n2": {}}'],
+    )  # fmt: skip
+    def test_a_damaged_one_is_refused(self, disk, text):
+        with pytest.raises(IdentityError, match="damaged"):
+            lives(written(disk, text))

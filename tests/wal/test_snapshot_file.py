@@ -162,12 +162,15 @@ class TestForged:
     def test_heads(self):
         assert "first block" in self.forge((ROWS, encode_rows([])))
         assert "not what this program writes" in self.forge((HEAD, pack(())))
-        assert "version is 2" in self.forge((HEAD, pack((2, "c", 0))))
-        assert "number of fields" in self.forge((HEAD, pack((1, "c", 0))))
+        assert "version is 9" in self.forge((HEAD, pack((9, "c", 0))))
+        assert "number of fields" in self.forge((HEAD, pack((2, "c", 0))))
         assert "not what this version writes" in self.forge((HEAD, b"\xc1"))
         for members in ((), {"n1": "x"}, {"n1": {"peer": 5}}, {5: {}}):
-            body = (1, "c", 0, 3, 6, 3, 1, 2, 1, 6, members)
+            body = (2, "c", 0, 3, 6, 3, 1, 2, 1, 6, members, b"")
             assert self.forge((HEAD, pack(body)))
+        for membership in ("", b"{", b"[]"):
+            body = (2, "c", 0, 3, 6, 3, 1, 2, 0, 0, {}, membership)
+            assert "membership" in self.forge((HEAD, pack(body)))
 
     def test_blocks(self):
         assert "kind 9" in self.forge(self.head(), (9, b""))

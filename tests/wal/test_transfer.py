@@ -33,7 +33,7 @@ class Place:
         self.exchange = SnapshotExchange(
             self.life.snapshots, self.life.machine,
             lambda to, message: self.out.append((to, message)) or True,
-            self.install, self.life.log,
+            self.install, self.life.log, lambda: None,
         )  # fmt: skip
 
     def install(self, slot, machine, done):

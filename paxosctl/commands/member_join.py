@@ -1,0 +1,282 @@
+"""member add, promote, replace, rejoin: whatever brings a node its vote."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import click
+
+from paxosctl import member_plan
+from paxosctl.app import Settings, negative
+from paxosctl.member_desk import Desk, How, change, since
+from paxosctl.member_desk import desk as desk_of
+from paxosctl.member_plan import Contact, Plan, PlanError, known
+from paxosctl.member_probe import Findings, Newcomer, Present
+from paxosctl.member_steps import StepError
+from paxosctl.member_view import configuration, plan_view
+from paxosd.core.membership import Membership
+
+
+def endpoints(required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--peer, --events, --client of a new member."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for kind, what in (
+            ("client", "paxosctl and clients"),
+            ("events", "votes, and changes for watchers"),
+            ("peer", "the other daemons"),
+        ):
+            words = f"Where NAME is reached by {what}: tcp://HOST:PORT."
+            if not required:
+                words = words.replace("NAME", "NEW")
+            if kind == "events":
+                words = words.replace("is reached by", "publishes")
+            function = click.option(f"--{kind}", required=required, help=words)(function)
+        return function
+
+    return decorate
+
+
+@change("add")
+@click.argument("name")
+@endpoints(required=True)
+@click.option("--learner", is_flag=True, help="It is to learn and serve reads, and never vote.")
+def add_verb(
+    settings: Settings, how: How, name: str, peer: str, client: str, events: str, learner: bool
+) -> None:
+    """Make NAME a member: a learner first, and a voter once it has caught up.
+
+    If it does not run yet, it becomes a learner, and what its configuration has to say is printed;
+    `member promote NAME` gives it its vote later.
+    """
+    with desk_of(settings, how) as desk:
+        contact = Contact(peer, client, events)
+        joins = member_plan.add(desk.membership, name, contact)
+        newcomer = desk.meet(name, contact)
+        findings = newcomer.findings(desk.present.cluster, fresh=True)
+        if name in desk.membership.departed:
+            findings.warnings.append(
+                f"{name} was a member before: a data directory that knows of its removal does not "
+                "start again, so give it an empty one"
+            )
+        votes = not learner and how.wait and newcomer.running
+        last = member_plan.promote(joins, name, newcomer.directory) if votes else joins
+        made = desk.judge(last, findings, joined_up=[name] if newcomer.running else [])
+        snippet = configuration(desk.present.cluster, joins, name)
+        told: dict[str, Any] = {"probe": newcomer.data(), "configuration": snippet}
+        if not desk.allow(made, **told):
+            return
+        after = desk.carry_out(desk.judge(joins, findings))
+        if votes:
+            _finish_add(desk, newcomer, after, made, told)
+            return
+        words = [f"{name} is a learner: {since(after)}"]
+        if not newcomer.running:
+            words += ["its configuration, beside what it has in common with the others:", snippet]
+        if not learner:
+            start = "" if newcomer.running else "start it, and then "
+            words.append(f"to give it a vote: {start}paxosctl member promote {name}")
+        desk.show(made, *words, **told)
+
+
+def _finish_add(
+    desk: Desk, newcomer: Newcomer, after: Membership, whole: Plan, told: dict[str, Any]
+) -> None:
+    name = newcomer.name
+    desk.present = desk.steps.wait_for(
+        name,
+        lambda present, status: present.caught_up(status),
+        "catches up",
+        f"it is a learner (epoch {after.epoch}); to go on: paxosctl member promote {name}",
+    )
+    directory = (desk.present.status(name) or {}).get("directory", 0)
+    votes = desk.judge(member_plan.promote(desk.membership, name, directory), joined_up=[name])
+    if desk.allow(votes):
+        last = desk.carry_out(votes)
+        desk.show(whole, f"{name} is a voter: {since(last)}", **told)
+
+
+@change("promote")
+@click.argument("name")
+def promote_verb(settings: Settings, how: How, name: str) -> None:
+    """Give the learner NAME a vote. Stopped unless it has caught up.
+
+    From then on the data directory that it has now votes, and no other in its name.
+    """
+    with desk_of(settings, how) as desk:
+        newcomer = desk.meet(name)
+        after = member_plan.promote(desk.membership, name, newcomer.directory)
+        findings = _ready_to_vote(desk.present, newcomer)
+        made = desk.judge(after, findings, joined_up=[name] if newcomer.running else [])
+        if desk.allow(made, probe=newcomer.data()):
+            after = desk.carry_out(made)
+            desk.show(made, f"{name} is a voter: {since(after)}", probe=newcomer.data())
+
+
+def _ready_to_vote(present: Present, newcomer: Newcomer) -> Findings:
+    """What speaks against a vote for a learner."""
+    findings = newcomer.findings(present.cluster, fresh=False)
+    status = newcomer.status
+    if status is None:
+        findings.stops += findings.warnings
+        findings.warnings = []
+    elif not present.caught_up(status):
+        behind = present.behind(status)
+        how = f"{behind} slots behind the leader" if behind else "not yet at the present membership"
+        findings.stops.append(
+            f"{newcomer.name} has not caught up: it is {how} (slot {status['applied']}), and as a "
+            "voter it would be waited for"
+        )
+    if status is not None and not newcomer.directory:
+        findings.stops.append(f"{newcomer.name} does not tell the identity of its data directory")
+    return findings
+
+
+@change("replace")
+@click.argument("old")
+@click.argument("new")
+@endpoints(required=False)
+def replace_verb(
+    settings: Settings,
+    how: How,
+    old: str,
+    new: str,
+    peer: str | None,
+    client: str | None,
+    events: str | None,
+) -> None:
+    """Put NEW in the place of the voter OLD, which may be dead.
+
+    NEW becomes a learner, if it is no member yet, and catches up; then one change gives it the vote
+    and removes OLD, so that there is never a voter more or less. If NEW does not run yet, the
+    configuration that it needs is printed; the same command goes on from there.
+    """
+    with desk_of(settings, how) as desk:
+        joins = _joining(desk, old, new, (peer, client, events))
+        newcomer = desk.meet(new, Contact(*joins.members[new][:3]))
+        fresh = joins is not desk.membership
+        findings = newcomer.findings(desk.present.cluster, fresh=fresh)
+        last = member_plan.replace(joins, old, new, newcomer.directory)
+        made = desk.judge(last, findings, joined_up=[new])
+        snippet = configuration(desk.present.cluster, joins, new)
+        told: dict[str, Any] = {"probe": newcomer.data()}
+        if fresh:
+            told["configuration"] = snippet
+        if not desk.allow(made, **told):
+            return
+        if fresh:
+            desk.carry_out(desk.judge(joins, findings))
+        status = newcomer.status
+        ready = status is not None and (how.wait or (not fresh and desk.present.caught_up(status)))
+        if not ready:
+            _not_replaced_yet(made, old, newcomer, told)
+        after = _finish_replace(desk, old, new)
+        desk.show(made, f"{new} votes in the place of {old}: {since(after)}", **told)
+
+
+def _joining(desk: Desk, old: str, new: str, endpoints: Sequence[str | None]) -> Membership:
+    """The membership with NEW in it: the present one, if it is a member."""
+    before = desk.membership
+    known(before, old)
+    given = [each for each in endpoints if each is not None]
+    if new in before.members:
+        if given:
+            raise PlanError(f"{new} is a member already: --peer, --events, --client are known")
+        return before
+    if old == new:
+        return before
+    if len(given) < len(endpoints):
+        raise PlanError(f"{new} is no member yet: --peer, --events and --client are needed")
+    peer, client, events = given
+    return member_plan.add(before, new, Contact(peer, client, events))
+
+
+def _not_replaced_yet(made: Plan, old: str, newcomer: Newcomer, told: dict[str, Any]) -> NoReturn:
+    new = newcomer.name
+    go_on = f"paxosctl member replace {old} {new}"
+    words = f"{old} is not replaced yet: {new} is a learner and has to catch up; then: {go_on}"
+    if not newcomer.running:
+        snippet = told.get("configuration", "")
+        words = f"{old} is not replaced yet: {new} does not run. Start it, and then: {go_on}"
+        if snippet:
+            words += (
+                f"\nits configuration, beside what it has in common with the others:\n{snippet}"
+            )
+    negative(words, plan_view(made, [], **told))
+
+
+def _finish_replace(desk: Desk, old: str, new: str) -> Membership:
+    desk.present = desk.steps.wait_for(
+        new,
+        lambda present, status: present.caught_up(status),
+        "catches up",
+        f"{old} is not replaced yet; to go on: paxosctl member replace {old} {new}",
+    )
+    directory = (desk.present.status(new) or {}).get("directory", 0)
+    after = member_plan.replace(desk.membership, old, new, directory)
+    made = desk.judge(after, joined_up=[new])
+    desk.allow(made)
+    return desk.carry_out(made)
+
+
+@change("rejoin")
+@click.argument("name")
+def rejoin_verb(settings: Settings, how: How, name: str) -> None:
+    """Let NAME vote again after its data was lost.
+
+    It has to run, empty or with an old copy of its data. Its data directory of now votes in its
+    name from a slot on; it catches up first. What it promised and then forgot cannot hurt: that
+    was under ballots of earlier epochs, which decide nothing from that slot on.
+    """
+    with desk_of(settings, how) as desk:
+        newcomer = desk.meet(name)
+        after = member_plan.rejoin(desk.membership, name, newcomer.directory)
+        findings = _ready_to_rejoin(newcomer, desk.present)
+        made = desk.judge(after, findings, joined_up=[name])
+        if not desk.allow(made, probe=newcomer.data()):
+            return
+        after = desk.carry_out(made)
+        words = [
+            f"the data directory that {name} has now votes in its name: {since(after)}",
+            f"what it forgot was promised under epochs before {after.epoch}, whose ballots decide "
+            "nothing any more",
+        ]
+        if how.wait:
+            desk.steps.wait_for(
+                name,
+                lambda _, status: _is_back(status, newcomer.directory, after.epoch),
+                "catches up",
+                "it votes once it has caught up",
+            )
+            words.append(f"{name} has caught up, and votes")
+        desk.show(made, *words, probe=newcomer.data())
+
+
+def _is_back(status: dict[str, Any], directory: int, epoch: int) -> bool:
+    if status["memory"] == "lost" and status["directory"] != directory:
+        name = status["node"]
+        raise StepError(
+            f"{name} does not vote yet, for its data directory got a new identity meanwhile; "
+            f"again: paxosctl member rejoin {name}"
+        )
+    return bool(status["memory"] == "whole" and status["epoch"] >= epoch)
+
+
+def _ready_to_rejoin(newcomer: Newcomer, present: Present) -> Findings:
+    findings = newcomer.findings(present.cluster, fresh=False)
+    name, status = newcomer.name, newcomer.status
+    if status is None:
+        findings.blockers.append(
+            f"{name} does not answer at {newcomer.member.client} ({newcomer.why}): start it, for "
+            "only it knows the identity of its data directory"
+        )
+    elif status["memory"] == "whole":
+        findings.blockers.append(f"the memory of {name} is whole: it may vote as it is")
+    elif status["memory"] == "new":
+        waits = ", ".join(status.get("unconfirmed_by", [])) or "nobody"
+        findings.stops.append(
+            f"{name} does not know of any loss: it is new, and votes by itself once all others "
+            f"have confirmed it (it waits for {waits})"
+        )
+    elif not newcomer.directory:
+        findings.blockers.append(f"{name} does not tell the identity of its data directory")
+    return findings

@@ -1,0 +1,156 @@
+"""How members and changes of them are shown, and the configuration of a new one."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from paxosctl.cluster import live_tolerance, memory_words
+from paxosctl.member_plan import Figures, Plan, figures, quorum_words
+from paxosctl.member_probe import Present
+from paxosctl.render import View
+from paxosd.core.membership import Member, Membership
+
+COLUMNS = ("name", "role", "up", "epoch", "applied", "lag", "peer", "client", "events")
+
+
+def list_view(present: Present) -> View:
+    """Every member, and how the cluster stands."""
+    rows, nodes = [], []
+    for name, member in present.membership.members.items():
+        status = present.status(name)
+        node = {
+            "name": name,
+            "role": role_of(present, name),
+            "up": status is not None,
+            "epoch": status["epoch"] if status is not None else None,
+            "applied": status["applied"] if status is not None else None,
+            "lag": present.behind(status) if status is not None else None,
+            **member._asdict(),
+        }
+        nodes.append(node)
+        cells = {**node, "up": "yes" if node["up"] else "no"}
+        rows.append(["-" if cells[column] is None else cells[column] for column in COLUMNS])
+    membership = present.membership
+    found = figures(membership, present.up)
+    return View(
+        data={
+            "epoch": membership.epoch,
+            "slot": membership.slot,
+            "leader": (present.leader or {}).get("node"),
+            **_figures_data(found),
+            "members": nodes,
+            "departed": list(membership.departed),
+        },
+        plain="".join(["\t".join(map(str, row)) + "\n" for row in rows]).encode(),
+        columns=COLUMNS,
+        rows=rows,
+        text="\n".join(_notes(present, found)),
+    )
+
+
+def role_of(present: Present, name: str) -> str:
+    """leader, voter, learner; lost: a voter that must not vote; new: one that may not yet."""
+    status = present.status(name) or {}
+    if status.get("role") == "leader":
+        return "leader"
+    if not present.membership.members[name].voter:
+        return "learner"
+    memory: str = status.get("memory", "whole")
+    return "voter" if memory == "whole" else memory
+
+
+def _notes(present: Present, found: Figures) -> list[str]:
+    membership = present.membership
+    survives = found.tolerates
+    if present.leader is not None:
+        now = live_tolerance(present.leader, present.views)
+    else:
+        now = len(found.up) - found.need
+    plural = "" if survives == 1 else "s"
+    notes = [
+        f"epoch {membership.epoch}, from slot {membership.slot} on; it takes "
+        f"{quorum_words(found)}, and survives {survives} failure{plural}"
+    ]
+    if now < 0:
+        notes.append(f"no quorum: {len(found.up)} voters are up and remember")
+    elif now < survives:
+        notes.append(f"as it is now, it survives {now} more")
+    if present.leader is None:
+        notes.append("no leader could be asked")
+    notes += [
+        f"{view.name} ({view.endpoint}): {view.why}"
+        for view in present.views
+        if view.status is None and view.name in membership.members
+    ]
+    told = [memory_words(view.status) for view in present.views if view.status is not None]
+    return notes + [words for words in told if words]
+
+
+def plan_view(plan: Plan, words: Sequence[str], **extra: Any) -> View:
+    """A change: before, after, what is said about it, and what was done."""
+    was, will = plan.figures_before, plan.figures_after
+    rows = [
+        ("voters", ", ".join(was.voters), ", ".join(will.voters)),
+        ("learners", ", ".join(plan.before.learners) or "-", ", ".join(plan.after.learners) or "-"),
+        ("quorum", quorum_words(was), quorum_words(will)),
+        ("up", f"{len(was.up)} of {len(was.voters)}", f"{len(will.up)} of {len(will.voters)}"),
+        ("survives", _failures(was.tolerates), _failures(will.tolerates)),
+    ]
+    data = {
+        "change": plan.what,
+        "before": {"epoch": plan.before.epoch, **_figures_data(was)},
+        "after": {"epoch": plan.after.epoch, **_figures_data(will)},
+        "warnings": list(plan.warnings),
+        "stops": list(plan.stops),
+        **extra,
+    }
+    return View(
+        data=data,
+        plain="".join(["\t".join(row) + "\n" for row in rows]).encode(),
+        columns=("", "now", "then"),
+        rows=rows,
+        text="\n".join(words),
+    )
+
+
+def _figures_data(found: Figures) -> dict[str, Any]:
+    return {
+        "voters": list(found.voters),
+        "up": list(found.up),
+        "phase1": found.phase1,
+        "phase2": found.phase2,
+        "survives": found.tolerates,
+    }
+
+
+def _failures(count: int) -> str:
+    return f"{count} failure{'' if count == 1 else 's'}"
+
+
+def configuration(cluster: str, membership: Membership, name: str) -> str:
+    """What the configuration file of a new member has to say, as TOML."""
+    tables = [f"[cluster]\nid = {_text(cluster)}\n"]
+    tables += [
+        _table(each, member, voter=member.voter and each != name)
+        for each, member in membership.members.items()
+    ]
+    tables.append(
+        f"[node]\nname = {_text(name)}\n"
+        f"data_dir = {_text(name)}  # an empty directory, or none yet\n"
+        "join = true\n"
+    )
+    return "\n".join(tables)
+
+
+def _table(name: str, member: Member, *, voter: bool) -> str:
+    key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
+    lines = [f"[cluster.members.{key}]"]
+    lines += [f"{kind} = {_text(getattr(member, kind))}" for kind in ("peer", "client", "events")]
+    if not voter:
+        lines.append("voter = false")
+    return "\n".join(lines) + "\n"
+
+
+def _text(value: str) -> str:
+    return json.dumps(value)

@@ -1,0 +1,51 @@
+"""What one node knows of itself and the others, for a person or a monitor: asks nobody."""
+
+from typing import Any
+
+from paxosd.core.context import Context
+from paxosd.core.election import Election
+
+
+def describe(context: Context, election: Election) -> dict[str, Any]:
+    """Plain values. ``known_commit``: the highest commit index that any node told of."""
+    quorums, proposer = context.quorums, context.proposer
+    commit = context.learner.commit
+    peers, reachable = _peers(context)
+    return {
+        "ballot": list(election.leader_ballot),
+        "promised": list(context.acceptor.promised),
+        "leader": election.leader,
+        "commit": commit,
+        "known_commit": max([commit, *(peer.commit for peer in context.peers.values())]),
+        "proposed": proposer.next_slot - 1 if proposer.leading else 0,
+        "peers": peers,
+        "voters": list(quorums.voters),
+        "epoch": context.epoch,
+        "quorum": max(quorums.phase1, quorums.phase2),
+        "phase1": quorums.phase1,
+        "phase2": quorums.phase2,
+        "fault_tolerance": quorums.tolerance(reachable.bit_count()),
+        "elections": election.elections,
+        "open_slots": len(proposer.open),
+        "queued_commands": proposer.queue_commands,
+    }
+
+
+def _peers(context: Context) -> tuple[dict[str, Any], int]:
+    """The other members, and which voters are reachable, this one included."""
+    since_ms = context.now_ms - 2 * context.options.election_timeout_ms
+    reachable = context.own_bit
+    peers = {}
+    for name in context.audience:
+        peer = context.peers[name]
+        up = peer.heard_ms >= since_ms
+        if up:
+            reachable |= context.quorums.bit.get(name, 0)
+        never = peer.heard_ms == float("-inf")
+        peers[name] = {
+            "reachable": up,
+            "heard_ms_ago": -1 if never else int(context.now_ms - peer.heard_ms),
+            "commit": peer.commit,
+            "voter": context.quorums.is_voter(name),
+        }
+    return peers, reachable

@@ -1,0 +1,164 @@
+"""One node's side of the membership: what it does when another is in force, and with outsiders.
+
+    slot with a change applied ──► Roster.on_applied ──► voters, peers and audience of the new epoch
+                                                    ──► a leader renews its reign, or hands over
+    message of no member       ──► receive_outsider: it may learn; one that departed is told so
+    Rejoin (its log was damaged, and set aside) ──► the leader proposes that its new directory votes
+
+Rules: see ``membership.py``. What an outsider says about its acceptor counts for nothing; what it
+says is decided is true whoever says it. A departed member is told only once the new voters have a
+leader: until then they may need what it knows.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from paxosd.core.arrival import Arrival
+from paxosd.core.commands import MEMBERS, Entry
+from paxosd.core.context import Context, Peer
+from paxosd.core.election import Election
+from paxosd.core.membership import Membership
+from paxosd.core.messages import (
+    LEARNING_KINDS,
+    Heartbeat,
+    Hello,
+    PeerMessage,
+    PreVote,
+    Rejoin,
+    Removed,
+    TransferLeadership,
+)
+from paxosd.core.proposer import ProposerState, Waiting
+from paxosd.core.replication import Replication
+from paxosd.core.types import NodeId
+
+_FROM_ANYBODY = LEARNING_KINDS | {TransferLeadership}
+"""What is handled whoever says it; the last is a departing leader's last wish."""
+_OF_A_MEMBER = frozenset({Heartbeat, Hello, PreVote})
+"""By these one shows that it takes itself for a member."""
+
+
+def use_membership(context: Context, membership: Membership, contacts: list[NodeId]) -> None:
+    """From now on these vote, are listened to and spoken to. ``contacts``: the members of the
+    configuration, who are listened to in any case."""
+    context.membership = membership
+    members = [name for name in membership.members if name != context.node]
+    heard = {*members, *contacts, *membership.departed} - {context.node}
+    context.audience = members if membership.epoch else list(contacts)
+    context.peers = {name: context.peers.get(name) or Peer() for name in sorted(heard)}
+    context.learner.reconfigure(membership.quorums, membership.epoch)
+    context.proposer.quorums = membership.quorums
+    context.leader_reads.quorums = membership.quorums
+
+
+class Roster:
+    """``removed``: as a member told it, this node is none any more."""
+
+    __slots__ = ("_arrival", "_contacts", "_context", "_election", "_handlers", "_rejoining",
+                 "_replication", "removed")  # fmt: skip
+
+    def __init__(
+        self,
+        context: Context,
+        contacts: list[NodeId],
+        election: Election,
+        replication: Replication,
+        arrival: Arrival,
+        handlers: dict[type, Callable[[NodeId, Any], object]],
+    ) -> None:
+        """``handlers``: by kind of message, the node's."""
+        self._context = context
+        self._contacts = contacts
+        self._election = election
+        self._replication = replication
+        self._arrival = arrival
+        self._handlers = handlers
+        self.removed: Removed | None = None
+        self._rejoining = (-1, 0)
+        """The epoch and directory of the last change that was proposed on a node's own wish."""
+
+    # -- a change
+
+    def on_applied(self, changed: bool) -> None:
+        """The slot that may change the membership was applied; ``changed``: it did."""
+        context = self._context
+        proposer = context.proposer
+        if not changed:
+            if proposer.cut:
+                self._election.renew()  # what phase 1 found behind it must be proposed first
+            proposer.barrier = 0
+            return
+        # Whoever knows of this epoch's promises must know, after any crash, of the epoch.
+        self._replication.record_commit(alone=True)
+        was_leading = proposer.leading
+        membership = context.machine.membership
+        use_membership(context, membership, self._contacts)
+        context.outbox.notice(
+            "member.changed",
+            epoch=membership.epoch,
+            from_slot=membership.slot,
+            voters=list(membership.voters),
+            learners=list(membership.learners),
+        )
+        self._arrival.review()
+        self._election.on_members_changed(was_leading)
+        self._replication.ask_all_votes()
+
+    # -- outsiders
+
+    def receive_outsider(self, sender: NodeId, incarnation: int, message: PeerMessage) -> None:
+        """From one whose word does not count: it may learn here, and tell what is decided. It may
+        have been a member, and not know yet that it has gone; or this node does not know yet that
+        it is one. ``incarnation`` 0: of a member that has lost its memory."""
+        context = self._context
+        membership = context.membership
+        kind = type(message)
+        if isinstance(message, Heartbeat):
+            peer = context.peers[sender]
+            peer.commit = max(peer.commit, message.commit)
+        elif kind in _FROM_ANYBODY:
+            self._handlers[kind](sender, message)
+        departed = sender in membership.departed
+        if departed and kind in _OF_A_MEMBER and incarnation and self._election.is_settled():
+            context.outbox.send(sender, Removed(membership.epoch, membership.slot))
+
+    def receive_removed(self, sender: NodeId, message: Removed) -> None:
+        context = self._context
+        is_member = context.node in context.membership.members
+        if context.membership.members and message.epoch >= context.epoch + int(is_member):
+            if context.proposer.state is not ProposerState.IDLE:
+                self._election.stop("it is no member any more")
+            context.unconfirmed = True
+            self.removed = message
+
+    # -- coming back without the memory
+
+    def ask_to_rejoin(self) -> None:
+        """Its memory was found damaged here, so that it knows best what it lost: with the leader's
+        help it may vote again."""
+        if not self._arrival.repaired:
+            return
+        leader = self._election.leader
+        if leader not in ("", self._context.node):
+            self._context.outbox.send(leader, Rejoin(self._arrival.directory))
+        else:
+            self._arrival.tell_stuck()
+
+    def receive_rejoin(self, sender: NodeId, message: Rejoin) -> None:
+        context = self._context
+        entry = context.membership.members.get(sender)
+        if (
+            not context.proposer.leading
+            or context.proposer.barrier
+            or entry is None
+            or not entry.voter
+            or message.directory in (0, entry.directory)
+            or self._rejoining == (context.epoch, message.directory)
+        ):
+            return
+        self._rejoining = context.epoch, message.directory
+        members = context.membership.members | {sender: entry._replace(directory=message.directory)}
+        document = context.membership.replaced(members).to_command()
+        change = Entry(0, 1, 0, [[MEMBERS, context.epoch, document]])
+        context.outbox.notice("member.rejoining", member=sender)
+        context.proposer.enqueue(Waiting(None, change, context.codec.encode_entry(change)))

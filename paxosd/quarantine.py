@@ -1,0 +1,79 @@
+"""A log that was damaged in its middle is set aside: what it promised is not known any more.
+
+A node with such a log must not vote in its old identity. It goes on as a new one, which has
+promised nothing yet, and asks to vote again (``core/arrival.py``); what its snapshots hold was
+decided, and may be used.
+
+    mark    DIR/quarantine, durable: from now on every start ends up here, whatever a crash leaves
+    renew   the directory's identity, durable: nobody takes what follows for the old node
+    move    wal-N.log → lost-G-wal-N.log, which nobody reads but a person
+    forget  DIR/log-created, then the mark: the log that is begun next is this identity's first
+
+A cut log can look whole: without the mark, a crash between two of the moves could leave one. One
+generation G of lost files is kept, so that they take no more room than one log.
+"""
+
+import re
+import secrets
+from collections.abc import Callable
+
+from paxosd import identity
+from paxosd.disk import Disk
+from paxosd.wal_format import segment_number
+
+MARK = "quarantine"
+ADVICE = (
+    "the damaged log was set aside (lost-*.log): what this node promised is lost with it, so it "
+    "does not vote. It catches up from the other members and asks their leader to let it vote "
+    "again. If they elect none, a majority of the voters has lost its memory: then no node may "
+    "decide that. Make a new cluster from the best snapshot: paxosctl snapshot restore"
+)
+
+_LOST = re.compile(r"lost-(\d+)-(wal-\d{8,}\.log)")
+
+
+def begun(home: Disk) -> bool:
+    """Whether a start before this one was at it, and did not come to its end."""
+    return home.exists(MARK)
+
+
+def set_aside(
+    home: Disk, log_disk: Disk, random_bits: Callable[[int], int] = secrets.randbits
+) -> int:
+    """Set the log aside, or finish that. Returns the new identity of the directory, which has
+    no log then. Raises IdentityError, OSError."""
+    generation = _mark(home, log_disk)
+    directory = identity.renew(home, repaired=True, random_bits=random_bits)
+    _move(log_disk, generation)
+    identity.forget_log(home)
+    home.unlink(MARK)
+    home.sync_dir()
+    return directory
+
+
+def _mark(home: Disk, log_disk: Disk) -> int:
+    """Begin, or go on; the generation of the files."""
+    if begun(home):
+        text = identity.read_file(home, MARK)
+        if text.strip().isdigit():
+            return int(text)
+    generation = 1 + max((number for number, _ in _lost(log_disk)), default=0)
+    identity.write_file(home, MARK, f"{generation}\n")
+    return generation
+
+
+def _move(disk: Disk, generation: int) -> None:
+    segments = sorted(name for name in disk.list() if segment_number(name) is not None)
+    if segments:  # else the log is gone: what was kept before may be all that there is
+        for number, name in _lost(disk):
+            if number != generation:
+                disk.unlink(name)
+        for name in segments:
+            disk.rename(name, f"lost-{generation}-{name}")
+    disk.sync_dir()
+
+
+def _lost(disk: Disk) -> list[tuple[int, str]]:
+    """The files set aside, with their generations."""
+    found = ((_LOST.fullmatch(name), name) for name in disk.list())
+    return [(int(match[1]), name) for match, name in found if match is not None]

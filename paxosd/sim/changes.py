@@ -1,0 +1,153 @@
+"""Changes of the membership in a simulated run: drawn from the seed, decided by what is there then.
+
+    draw_changes(rng, duration)   → "member" directives, each with a wish and a lot
+    Operator.carry_out(args)      → the change that the wish comes to now, sent to the leader
+
+A wish that makes no sense as things are is dropped: nobody has left who could be added, say. As a
+careful operator would, nobody is promoted who lags; whoever comes back comes with an empty disk.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from paxosd.core.commands import MEMBERS, Entry
+from paxosd.core.membership import Member, Membership, MembershipError
+from paxosd.core.requests import WriteRequest
+from paxosd.core.types import NodeId
+from paxosd.sim.cluster import SimCluster
+from paxosd.sim.process import SimProcess
+from paxosd.sim.schedule import Directive
+from paxosd.wire import encode_entry
+
+NEAR_SLOTS = 50
+"""Who lags no further has caught up."""
+VOTERS_MAX = 5
+CLIENT = b"operator"
+
+_WISHES = ("add", "add", "promote", "promote", "swap", "swap", "remove", "demote", "quorum")
+
+
+def draw_changes(rng: random.Random, duration_ms: float) -> list[Directive]:
+    """What an operator does, now and then."""
+    pause_ms = rng.choice((700.0, 2500.0, 6000.0))
+    at_ms = rng.uniform(500.0, 3000.0)
+    drawn = []
+    while at_ms < duration_ms:
+        args = {"wish": rng.choice(_WISHES), "lot": rng.randrange(1 << 16)}
+        drawn.append(Directive(int(at_ms), "member", "", args))
+        at_ms += rng.expovariate(1.0 / pause_ms)
+    return drawn
+
+
+class Operator:
+    """Changes the membership of a simulated cluster through its leader."""
+
+    def __init__(self, cluster: SimCluster) -> None:
+        self._cluster = cluster
+        self._requests = 0
+        self.sent = 0
+        """How many changes were put to a leader."""
+
+    def carry_out(self, args: Mapping[str, Any]) -> None:
+        """One wish, with its lot to choose by."""
+        leader = self._cluster.leader()
+        if not leader or self._cluster.processes[leader].paused:
+            return
+        present = self._cluster.processes[leader].node.membership
+        wish, lot = str(args["wish"]), int(args.get("lot", 0))
+        make: Callable[[Membership, int], Membership | None] = getattr(self, f"_{wish}")
+        try:
+            new = make(present, lot)
+        except MembershipError:
+            return
+        if new is not None:
+            self._put(leader, present.epoch, new)
+
+    def rejoin(self, name: NodeId) -> None:
+        """``member rejoin``: the directory that a node has now is to vote in its name."""
+        leader = self._cluster.leader()
+        process = self._cluster.processes[name]
+        if not leader or not process.up or not process.node.forgetful:
+            return
+        present = self._cluster.processes[leader].node.membership
+        member = present.members.get(name)
+        if member is not None and member.voter and member.directory != process.directory:
+            pinned = member._replace(directory=process.directory)
+            self._put(leader, present.epoch, present.replaced(present.members | {name: pinned}))
+
+    def _put(self, leader: NodeId, epoch: int, new: Membership) -> None:
+        entry = encode_entry(Entry(0, 1, 0, [[MEMBERS, epoch, new.to_command()]]))
+        self._cluster.invariants.proposed.add(entry)
+        self._requests += 1
+        self.sent += 1
+        self._cluster.processes[leader].arrive_request(CLIENT, WriteRequest(self._requests, entry))
+
+    # -- wishes
+
+    def _add(self, present: Membership, lot: int) -> Membership | None:
+        fit = [p for p in self._cluster.processes.values() if self._may_join(p, present)]
+        if not fit:
+            return None
+        process = fit[lot % len(fit)]
+        if process.idle or process.removed:
+            process.join()
+        name = process.name
+        return present.replaced(present.members | {name: Member(name, name, name, voter=False)})
+
+    def _promote(self, present: Membership, lot: int) -> Membership | None:
+        name = self._ready(present, lot)
+        if not name or len(present.voters) >= VOTERS_MAX:
+            return None
+        return present.replaced(present.members | {name: self._voter(name)})
+
+    def _swap(self, present: Membership, lot: int) -> Membership | None:
+        name = self._ready(present, lot)
+        if not name:
+            return None
+        gone = present.voters[lot // 7 % len(present.voters)]
+        members = {n: m for n, m in present.members.items() if n != gone}
+        return present.replaced(members | {name: self._voter(name)})
+
+    def _remove(self, present: Membership, lot: int) -> Membership | None:
+        names = list(present.members)
+        gone = names[lot % len(names)]
+        return present.replaced({n: m for n, m in present.members.items() if n != gone})
+
+    def _demote(self, present: Membership, lot: int) -> Membership | None:
+        name = present.voters[lot % len(present.voters)]
+        learner = present.members[name]._replace(voter=False, directory=0)
+        return present.replaced(present.members | {name: learner})
+
+    def _quorum(self, present: Membership, lot: int) -> Membership | None:
+        count = len(present.voters)
+        phase2 = 1 + lot % count
+        if lot % 3 == 0:
+            return present.replaced(present.members, phase1=0, phase2=0)
+        return present.replaced(present.members, phase1=count + 1 - phase2, phase2=phase2)
+
+    # -- who is fit
+
+    @staticmethod
+    def _may_join(process: SimProcess, present: Membership) -> bool:
+        """Whoever never was a member, or knows that it is none any more, or waits to become one: a
+        careful operator takes no other node's disk away."""
+        if process.name in present.members:
+            return False
+        waits = process.up and not process.node.membership.members
+        return process.idle or process.removed or waits
+
+    def _voter(self, name: NodeId) -> Member:
+        directory = self._cluster.processes[name].directory
+        return Member(name, name, name, voter=True, directory=directory)
+
+    def _ready(self, present: Membership, lot: int) -> NodeId:
+        """A learner that has caught up; "" if there is none."""
+        applied = max(self._cluster.applied(), default=0)
+        ready: Sequence[SimProcess] = [
+            process
+            for name in present.learners
+            if (process := self._cluster.processes[name]).up
+            and applied - process.node.applied < NEAR_SLOTS
+        ]
+        return ready[lot % len(ready)].name if ready else ""

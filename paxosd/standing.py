@@ -1,0 +1,60 @@
+"""How a node stands with its cluster, written down in its data directory as it changes.
+
+peers know another life of it   → its memory is lost: the directory gets a new identity, for it is
+                                  an old copy or an empty one, and the node only learns
+a change names that identity    → it votes again (``member rejoin``)
+a member says it was removed    → it will not start here again, and ends
+"""
+
+from typing import Any, Protocol
+
+from paxosd import identity
+from paxosd.core.node import Node
+from paxosd.disk import Disk, StorageError
+
+
+class Log(Protocol):
+    """The part of a structlog logger that is used."""
+
+    def info(self, event: str, **fields: Any) -> Any: ...
+    def warning(self, event: str, **fields: Any) -> Any: ...
+
+
+class Standing:
+    """Call :meth:`look` once a turn. ``removed``: the node must end."""
+
+    def __init__(
+        self, home: Disk, node: Node, log: Log, *, lost: bool, random_bits: Any = None
+    ) -> None:
+        self.removed = False
+        self._home = home
+        self._node = node
+        self._log = log
+        self._lost = lost
+        self._draw = {"random_bits": random_bits} if random_bits is not None else {}
+
+    def look(self) -> None:
+        """Write down what is new. Raises StorageError."""
+        node = self._node
+        if node.forgot and not self._lost:
+            self._lost = True
+            node.use_directory(self._write(self._renew))
+        elif self._lost and not node.forgetful:
+            self._lost = False
+            self._write(lambda: identity.confirm(self._home))
+        if node.removed is not None and not self.removed:
+            epoch, slot = node.removed
+            self._log.info("node.removed", epoch=epoch, slot=slot)
+            self._write(lambda: identity.mark_removed(self._home, epoch, slot))
+            self.removed = True
+
+    def _renew(self) -> int:
+        return identity.renew(self._home, repaired=False, **self._draw)
+
+    @staticmethod
+    def _write(action: Any) -> Any:
+        try:
+            return action()
+        except OSError as problem:
+            words = f"the data directory's identity cannot be written: {problem.strerror}"
+            raise StorageError(words, errno=problem.errno or 0) from problem

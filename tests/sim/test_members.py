@@ -1,0 +1,50 @@
+"""Whole simulated runs in which the membership changes under faults."""
+
+import random
+
+import pytest
+
+from paxosd.sim.changes import draw_changes
+from paxosd.sim.run import RunOptions, run_seed
+
+OPTIONS = RunOptions(duration_ms=15_000, operations=250, members=True)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_fixed_seeds(seed):
+    report = run_seed(seed, OPTIONS)
+    assert report.ok, report.violation
+    assert report.checked == "ok"
+
+
+def test_changes_come_about():
+    """Not in each run, but in most, and several in some."""
+    done = [run_seed(seed, OPTIONS).faults.get("member", 0) for seed in range(12)]
+    assert sum(count > 0 for count in done) >= 9
+    assert max(done) >= 8
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 5])
+def test_other_sizes(nodes):
+    report = run_seed(40 + nodes, RunOptions(nodes=nodes, duration_ms=12_000, operations=200,
+                                             members=True))  # fmt: skip
+    assert report.ok, report.violation
+
+
+def test_fresh_seeds(capsys):
+    seeds = [random.SystemRandom().randrange(1 << 40) for _ in range(4)]
+    with capsys.disabled():
+        print(f"\nfresh seeds with --members: {' '.join(map(str, seeds))}")
+    for seed in seeds:
+        report = run_seed(seed, OPTIONS)
+        assert report.ok, f"seed {seed}: {report.violation}"
+
+
+def test_a_run_repeats_itself():
+    assert run_seed(3, OPTIONS).digest == run_seed(3, OPTIONS).digest
+
+
+def test_what_is_drawn_does_not_depend_on_what_happens():
+    drawn = draw_changes(random.Random(5), 30_000)
+    assert drawn == draw_changes(random.Random(5), 30_000)
+    assert {each.verb for each in drawn} == {"member"}
