@@ -105,15 +105,16 @@ class Desk:
             self._refuse(made, findings.blockers, "")
         return made
 
-    def allow(self, made: Plan, **extra: Any) -> bool:
-        """Whether the plan is to be carried out. A dry run ends with its view, and what is
-        stopped with exit code 1. Warnings are told."""
+    def allow(self, made: Plan, *words: str, **extra: Any) -> bool:
+        """Whether the plan is to be carried out. A dry run ends with its view and ``words``, and
+        what is stopped with exit code 1. Warnings are told."""
         self._warn(made.warnings)
         if made.stops and not self.how.force:
             self._refuse(made, made.stops, "--force goes on all the same", **extra)
         self._warn(made.stops)
         if self.how.dry_run:
-            self.show(made, f"{made.what}; nothing was changed (--dry-run)", dry_run=True, **extra)
+            done = f"{made.what}; nothing was changed (--dry-run)"
+            self.show(made, done, *words, dry_run=True, **extra)
         return not self.how.dry_run
 
     def carry_out(self, made: Plan) -> Membership:

@@ -143,6 +143,16 @@ def configuration(cluster: str, membership: Membership, name: str) -> str:
     return "\n".join(tables)
 
 
+def start_words(name: str, snippet: str) -> list[str]:
+    """How to bring a new member to life."""
+    return [
+        f"to start it, write this to its configuration file, say {name}.toml, with the sections "
+        "that the other nodes' files have beside [cluster] and [node]:",
+        f"\n{snippet}",
+        f"and run, on its machine: paxosd --config {name}.toml",
+    ]
+
+
 def _table(name: str, member: Member, *, voter: bool) -> str:
     key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
     lines = [f"[cluster.members.{key}]"]

@@ -348,15 +348,21 @@ class Bus:
             self._refuse(address, "unknown_sender", f"{sender} is no peer any more", now_ms)
             return
         self.counters["refused.stale_incarnation"] += 1
+        known = self._lives.known(sender)
+        detail = f"{sender} was wiped or rolled back, or this is a replay"
+        if known in (0, life):
+            detail = (
+                f"{sender} is not heard before it has said Hello out of the directory that votes"
+            )
         self._refusals.note(
             "bus.stale_incarnation",
             sender,
             "stale_incarnation",
             now_ms,
-            detail=f"{sender} was wiped or rolled back, or this is a replay",
+            detail=detail,
             address=address,
             sender_incarnation=starts_of(life),
-            highest_seen=starts_of(self._lives.known(sender)),
+            highest_seen=starts_of(known),
         )
 
     def disconnected(self) -> list[NodeId]:

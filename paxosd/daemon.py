@@ -215,7 +215,8 @@ class Daemon:
         for name, peer in status["peers"].items():
             peer["client_endpoint"] = known[name].client if name in known else ""
         leader = status["leader"]
-        newcomer = "new" if status["role"] == "newcomer" else "whole"
+        # One that joins and has heard of no membership has nothing that could be whole.
+        new = status["role"] == "newcomer" or not membership.members
         wal = self.wal.stats()
         return status | {
             "node": config.node.name,
@@ -229,7 +230,7 @@ class Daemon:
                 **membership.document(),
             },
             "directory": self.node.directory,
-            "memory": "lost" if self.node.forgetful else newcomer,
+            "memory": "lost" if self.node.forgetful else "new" if new else "whole",
             "wall_ms": self.faults.wall_ms(monotonic_ms()),
             "revision": self.machine.revision,
             "keys": len(self.machine.store),

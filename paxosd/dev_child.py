@@ -42,6 +42,8 @@ class Child:
         """Starts it. Raises OSError if it cannot be started."""
         self.spec = spec
         self.ready = False
+        self.status = ""
+        """What it said last of how it is."""
         self.receiver = NotifyReceiver(socket_path)
         try:
             errors = os.open(

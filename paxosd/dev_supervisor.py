@@ -139,6 +139,7 @@ class Supervisor:
                 self._tell(name, f"{words}: {status}" if status else words)
                 self._check_all_ready()
             elif status:
+                child.status = status
                 self._tell(name, status)
 
     def _check_all_ready(self) -> None:
@@ -163,7 +164,10 @@ class Supervisor:
         self._tell(name, f"ended: {why_ended(code)}")
         for line in child.last_words() if code > 0 else ():
             self._tell(name, f"  {line}")
-        self._plan_restart(name, code)
+        if code == exits.OK and child.status.startswith("removed"):
+            self._tell(name, "left down, for it was removed from the cluster")
+        else:
+            self._plan_restart(name, code)
 
     def _plan_restart(self, name: str, code: int) -> None:
         by_hand = self._specs[name].by_hand

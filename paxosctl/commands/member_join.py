@@ -12,7 +12,7 @@ from paxosctl.member_desk import desk as desk_of
 from paxosctl.member_plan import Contact, Plan, PlanError, known
 from paxosctl.member_probe import Findings, Newcomer, Present
 from paxosctl.member_steps import StepError
-from paxosctl.member_view import configuration, plan_view
+from paxosctl.member_view import configuration, plan_view, start_words
 from paxosd.core.membership import Membership
 
 
@@ -63,18 +63,17 @@ def add_verb(
         made = desk.judge(last, findings, joined_up=[name] if newcomer.running else [])
         snippet = configuration(desk.present.cluster, joins, name)
         told: dict[str, Any] = {"probe": newcomer.data(), "configuration": snippet}
-        if not desk.allow(made, **told):
+        needs = [] if newcomer.running else start_words(name, snippet)
+        if not desk.allow(made, *needs, **told):
             return
         after = desk.carry_out(desk.judge(joins, findings))
         if votes:
             _finish_add(desk, newcomer, after, made, told)
             return
-        words = [f"{name} is a learner: {since(after)}"]
-        if not newcomer.running:
-            words += ["its configuration, beside what it has in common with the others:", snippet]
+        words = [f"{name} is a learner: {since(after)}", *needs]
         if not learner:
-            start = "" if newcomer.running else "start it, and then "
-            words.append(f"to give it a vote: {start}paxosctl member promote {name}")
+            then = "and then, " if needs else ""
+            words.append(f"{then}to give it a vote: paxosctl member promote {name}")
         desk.show(made, *words, **told)
 
 
@@ -117,7 +116,7 @@ def _ready_to_vote(present: Present, newcomer: Newcomer) -> Findings:
     findings = newcomer.findings(present.cluster, fresh=False)
     status = newcomer.status
     if status is None:
-        findings.stops += findings.warnings
+        findings.stops += [*findings.warnings, "start it first: as a voter it would be waited for"]
         findings.warnings = []
     elif not present.caught_up(status):
         behind = present.behind(status)
@@ -161,7 +160,8 @@ def replace_verb(
         told: dict[str, Any] = {"probe": newcomer.data()}
         if fresh:
             told["configuration"] = snippet
-        if not desk.allow(made, **told):
+        needs = start_words(new, snippet) if fresh and not newcomer.running else []
+        if not desk.allow(made, *needs, **told):
             return
         if fresh:
             desk.carry_out(desk.judge(joins, findings))
@@ -198,9 +198,7 @@ def _not_replaced_yet(made: Plan, old: str, newcomer: Newcomer, told: dict[str, 
         snippet = told.get("configuration", "")
         words = f"{old} is not replaced yet: {new} does not run. Start it, and then: {go_on}"
         if snippet:
-            words += (
-                f"\nits configuration, beside what it has in common with the others:\n{snippet}"
-            )
+            words = "\n".join([words, *start_words(new, snippet)])
     negative(words, plan_view(made, [], **told))
 
 
@@ -271,6 +269,13 @@ def _ready_to_rejoin(newcomer: Newcomer, present: Present) -> Findings:
         )
     elif status["memory"] == "whole":
         findings.blockers.append(f"the memory of {name} is whole: it may vote as it is")
+    elif not member_plan.of_status(status).members:
+        present_ones = ", ".join(each for each in present.membership.members if each != name)
+        findings.blockers.append(
+            f"{name} has heard of no member yet. If it does not within seconds, those that its "
+            f"configuration names have gone: let it name those of now ({present_ones}; `paxosctl "
+            "member list -o json` has their endpoints), and start it again"
+        )
     elif status["memory"] == "new":
         waits = ", ".join(status.get("unconfirmed_by", [])) or "nobody"
         findings.stops.append(

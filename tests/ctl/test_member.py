@@ -158,9 +158,10 @@ class TestAdd:
         code, out, err = ctl("add", "n.4", *nowhere())
         assert code == 0
         assert '[cluster.members."n.4"]' in out
-        assert "start it, and then paxosctl member promote n.4" in out
+        assert "paxosd --config n.4.toml" in out
+        assert "and then, to give it a vote: paxosctl member promote n.4" in out
         assert "warning: n.4 does not answer" in err
-        toml = out[out.index("[cluster]") : out.index("to give it")]
+        toml = out[out.index("[cluster]\nid") : out.index("and run, on its machine")]
         assert tomllib.loads(toml)["cluster"]["members"]["n.4"]["voter"] is False
 
     @pytest.mark.parametrize("name", ["n1", "n2"])

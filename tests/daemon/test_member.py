@@ -67,10 +67,12 @@ def test_one_to_three_and_back_under_load(tmp_path):
         with Load(daemons, seed=SEED, timeouts_s=(20.0, 20.0)) as load:
             load.wait_more(50)
             words = daemons.ctl("add", "n2", *daemons.where("n2"))  # it does not run yet
-            assert "start it, and then paxosctl member promote n2" in words
+            assert "and then, to give it a vote: paxosctl member promote n2" in words
             daemons.ctl("promote", "n2", code=1)
             daemons.ctl("promote", "nn2", code=2)
-            configuration = words[words.index("[cluster]") : words.index("to give it")]
+            configuration = words[
+                words.index("[cluster]\nid") : words.index("and run, on its machine")
+            ]
             daemons.config_path("n2").write_text(
                 f'{configuration}\n[log]\nfile = "n2.log"\nformat = "json"\n'
                 "[faults]\nenabled = true\n"
@@ -109,6 +111,24 @@ def test_a_client_that_knows_the_removed_leader_alone_is_sent_on(tmp_path):
             load.wait_more(50)
         del daemons.client
         load.check()
+
+
+@pytest.mark.timeout(120)
+def test_a_wiped_node_whose_configuration_names_nobody_who_is_left(tmp_path):
+    with Growing(tmp_path, size=1, more=3) as daemons:
+        daemons.start_founders()
+        for name in ("n2", "n3"):
+            daemons.join(name)
+            daemons.ctl("add", name, *daemons.where(name))
+        daemons.ctl("remove", "n1")
+        daemons.wait_end("n1")
+        assert "n3" not in daemons.config_path("n2").read_text()
+        daemons.kill("n2")
+        shutil.rmtree(tmp_path / "n2")
+        daemons.start("n2")
+        wait_for(lambda: daemons.status("n2"), what="its first answer")
+        assert daemons.roles()["n2"] == "new"
+        assert "let it name those of now (n3;" in daemons.ctl("rejoin", "n2", code=1)
 
 
 @pytest.mark.timeout(180)

@@ -2,7 +2,8 @@
 
 Run as ``python fake_node.py WORD DIRECTORY``: ``stay`` waits for SIGTERM and leaves cleanly,
 ``deaf`` ignores it, ``mute`` never says READY, ``storage`` and ``fail`` exit with 74 and 1 at
-once. Each start adds a line with its pid to ``DIRECTORY/starts``.
+once, ``removed`` says that it is no member any more and leaves cleanly.
+Each start adds a line with its pid to ``DIRECTORY/starts``.
 """
 
 import os
@@ -22,6 +23,11 @@ def main() -> None:
         sys.exit(74 if word == "storage" else 1)
     signal.signal(signal.SIGINT, lambda *_: os._exit(99))  # must never be sent
     signal.signal(signal.SIGTERM, (lambda *_: None) if word == "deaf" else lambda *_: os._exit(0))
+    if word == "removed":
+        notifier = Notifier.from_environ()
+        notifier.ready("follower of n1")
+        notifier.status("removed; leader n1")
+        sys.exit(0)
     if word != "mute":
         Notifier.from_environ().ready("follower of n1")
     while True:

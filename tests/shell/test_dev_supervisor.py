@@ -136,6 +136,11 @@ class TestDeath:
         assert "no node is left running" in text
         assert len(pids(tmp_path)) == 1
 
+    def test_one_that_was_removed_stays_down(self, run, story, tmp_path):
+        run("removed", restart_after_ms=1)
+        assert "left down, for it was removed from the cluster" in story.text()
+        assert len(pids(tmp_path)) == 1
+
     def test_a_passing_error_is_tried_again(self, run, story, tmp_path):
         story.when("starts again", lambda: None)
         story.when("starts again", ctrl_c)
