@@ -426,6 +426,7 @@ class Node:
         self._replication.receive_votes(sender, incarnation, message)
 
     def _on_heartbeat(self, sender: NodeId, message: Heartbeat) -> None:
+        self._roster.receive_heartbeat(message)
         self._note_commit(sender, message.commit)
         self._depose_if_above(message.ballot)
         if self._election.receive_heartbeat(sender, message):

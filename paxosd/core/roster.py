@@ -34,6 +34,8 @@ from paxosd.core.types import NodeId
 
 _FROM_ANYBODY = LEARNING_KINDS | {TransferLeadership}
 """What is handled whoever says it; the last is a departing leader's last wish."""
+BELIEVED_AFTER_TIMEOUTS = 4
+"""So many election timeouts a node waits for a sign that it is a member still, or again."""
 _OF_A_MEMBER = frozenset({Heartbeat, Hello, PreVote})
 """By these one shows that it takes itself for a member."""
 
@@ -55,7 +57,7 @@ class Roster:
     """``removed``: as a member told it, this node is none any more."""
 
     __slots__ = ("_arrival", "_contacts", "_context", "_election", "_handlers", "_rejoining",
-                 "_replication", "removed")  # fmt: skip
+                 "_replication", "_told", "removed")  # fmt: skip
 
     def __init__(
         self,
@@ -74,6 +76,8 @@ class Roster:
         self._arrival = arrival
         self._handlers = handlers
         self.removed: Removed | None = None
+        self._told: tuple[Removed, float] | None = None
+        """That this node is no member any more, as it was first told, and when."""
         self._rejoining = (-1, 0)
         """The epoch and directory of the last change that was proposed on a node's own wish."""
 
@@ -114,6 +118,7 @@ class Roster:
         membership = context.membership
         kind = type(message)
         if isinstance(message, Heartbeat):
+            self.receive_heartbeat(message)
             peer = context.peers[sender]
             peer.commit = max(peer.commit, message.commit)
         elif kind in _FROM_ANYBODY:
@@ -122,10 +127,22 @@ class Roster:
         if departed and kind in _OF_A_MEMBER and incarnation and self._election.is_settled():
             context.outbox.send(sender, Removed(membership.epoch, membership.slot))
 
+    def receive_heartbeat(self, message: Heartbeat) -> None:
+        """Only members are sent heartbeats: whoever sends one under that epoch or a later one
+        counts this node in, and who said that it has gone lags behind its return."""
+        if self._told is not None and message.ballot.epoch >= self._told[0].epoch:
+            self._told = None
+
     def receive_removed(self, sender: NodeId, message: Removed) -> None:
+        """Believed once it was said for a while, and nobody has shown that it is wanted still."""
         context = self._context
         is_member = context.node in context.membership.members
         if context.membership.members and message.epoch >= context.epoch + int(is_member):
+            if self._told is None:
+                self._told = message, context.now_ms
+            since_ms = context.now_ms - self._told[1]
+            if since_ms < BELIEVED_AFTER_TIMEOUTS * context.options.election_timeout_ms:
+                return
             if context.proposer.state is not ProposerState.IDLE:
                 self._election.stop("it is no member any more")
             context.unconfirmed = True

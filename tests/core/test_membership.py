@@ -12,6 +12,7 @@ from paxosd.core.messages import (
     Accept,
     Accepted,
     Decisions,
+    Heartbeat,
     Hello,
     Prepare,
     PreVote,
@@ -366,13 +367,28 @@ class TestStrangers:
         gone = next(n for n in ("n1", "n2", "n3") if n != leader)
         cluster.isolate(gone)
         change(cluster, voters=["n9"], gone=[gone])
+        told = Removed(membership(cluster).epoch, membership(cluster).slot)
+        cluster.members[gone].node.step(leader, 1, told)
+        cluster.run(2_500)
         read = cluster.read(gone)
         cluster.turn(gone)
         assert read not in cluster.replies
-        membership = cluster.members[leader].node.membership
-        cluster.members[gone].node.step(leader, 1, Removed(membership.epoch, membership.slot))
+        cluster.members[gone].node.step(leader, 1, told)
         cluster.turn(gone)
         assert isinstance(cluster.replies[read], Refusal)
+
+    def test_one_that_lags_cannot_send_away_a_member_that_is_back(self):
+        """It says so again and again; but a heartbeat under a later epoch comes as well."""
+        cluster, _session = grown()
+        leader = settled(cluster)
+        node = cluster.members["n9"].node
+        lagging = next(n for n in ("n1", "n2", "n3") if n != leader)
+        for _ in range(50):
+            node.step(lagging, 1, Removed(node.membership.epoch + 1, 1))
+            ballot = Ballot((node.membership.epoch + 1) * EPOCH_ROUNDS + 1, leader)
+            node.step(leader, 1, Heartbeat(ballot, leader, 0, 0, 0, 0))
+            cluster.run(100)
+        assert node.removed is None
 
     def test_nobody_is_told_before_the_new_voters_have_a_leader(self):
         cluster, _ = grown()

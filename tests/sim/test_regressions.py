@@ -113,3 +113,11 @@ def test_a_peer_that_has_gone_is_not_taken_for_alive():
     options = RunOptions(duration_ms=9000, clients=6, operations=150, keys=3, members=True)
     report = run_seed(294, options)
     assert report.ok, report.violation
+
+
+def test_a_node_that_is_a_member_again_is_not_sent_away_by_one_that_lags():
+    """Found by the campaign with changing members, seed 7976: one that had not heard of its return
+    told it that it had gone, and it ended, a voter."""
+    options = RunOptions(duration_ms=9000, clients=6, operations=150, keys=3, members=True)
+    report = run_seed(7976, options)
+    assert report.ok, report.violation
