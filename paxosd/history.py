@@ -199,8 +199,8 @@ def _compacted(request: HistoryRequest, at: int, first: int) -> RefusalAnswer:
     return _refuse(
         request,
         COMPACTED,
-        f"the history from revision {at} on is gone; it begins at revision {first}: read the "
-        f"present state, then watch from its revision on",
+        f"compacted at {first}: the history from revision {at} on is gone, and begins at revision "
+        f"{first} now. Read the present state, then watch from its revision on",
         first,
     )
 
