@@ -4,6 +4,8 @@
                   the directory itself, and whether its memory is whole, lost, or removed
     incarnation   a decimal number, one more at each start
     log-created   exists once the log was begun: a node whose log is gone later must not vote
+    genesis       JSON: the record of the cluster's founding; a directory without it never votes,
+                  unless it is of a time before there were such records
 
 Each file is written under a temporary name, synced, renamed, and the directory synced: it is
 there as a whole or not at all. ``incarnation`` is written before ``identity``, so an identity
@@ -18,6 +20,7 @@ import secrets
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from paxosd.core.genesis import Founder, GenesisError, Record
 from paxosd.disk import Disk, StorageError
 
 FORMAT_VERSION = 1
@@ -25,6 +28,7 @@ DIRECTORY_BITS = 48
 _IDENTITY = "identity"
 _INCARNATION = "incarnation"
 _LOG_CREATED = "log-created"
+_GENESIS = "genesis"
 
 
 class IdentityError(StorageError):
@@ -133,6 +137,31 @@ def forget_log(home: Disk) -> None:
     """There is no log any more, and that is meant. Durable once ``home`` is synced."""
     if log_created(home):
         home.unlink(_LOG_CREATED)
+
+
+def write_genesis(home: Disk, record: Record) -> None:
+    """The cluster is founded: durable, and never written again. Raises OSError."""
+    write_file(home, _GENESIS, record.to_json().decode() + "\n")
+
+
+def read_genesis(home: Disk) -> Record | None:
+    """The record of the founding; None if there is none. Raises IdentityError, OSError."""
+    if not home.exists(_GENESIS):
+        return None
+    try:
+        return Record.from_json(read_file(home, _GENESIS).strip())
+    except GenesisError as problem:
+        raise IdentityError(
+            f"the file {_GENESIS} of the data directory is damaged: {problem}. Copy it from the data "
+            "directory of another founder: it is the same there"
+        ) from problem
+
+
+def found_alone(home: Disk, cluster_id: str, node_id: str, directory: int, settings: str) -> Record:
+    """Found a cluster of this one node: an operator's explicit act, done once. Raises OSError."""
+    record = Record(cluster_id, {node_id: Founder(True, directory)}, settings)
+    write_genesis(home, record)
+    return record
 
 
 def _check(place: str, found: dict[str, Any], cluster_id: str, node_id: str) -> None:

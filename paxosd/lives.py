@@ -11,8 +11,18 @@ A Hello tells the identity of that directory: it *introduces* the life.
 
 Once a peer's directory is known, a new life is heard only after a Hello out of the same one: a
 wiped directory that is started often enough has more starts, too. (A node that has started says
-Hello to all, again and again until it is answered, so that this costs nothing.) The membership
-*pins* each peer to what may speak for it:
+Hello to all, again and again until it is answered, so that this costs nothing.) Such a Hello
+introduces its life only if
+
+- its log, when it started, was no shorter than the highest *log mark* heard from that directory:
+  every envelope tells the number of the last durable group of its sender's log, so whoever was
+  put back to an earlier state, in this life or before, gives itself away here;
+- it repeats the *challenge* that this node sent to the peer's address: a second copy of a running
+  member elsewhere never gets to see it, and what was recorded before this start does not hold it;
+- the known life has fallen silent for ``silence_ms``, or its connection has closed: of two that
+  live under one name the one that is heard goes on.
+
+The membership *pins* each peer to what may speak for it:
 
     0    nothing but the rules above: a member of the configuration files
     D    directory D alone. Its first Hello is heard whatever life was known of another one: that
@@ -23,7 +33,9 @@ What is not heard is not counted: a node that forgot its promises must not vote 
 Griesemer, Redstone, "Paxos Made Live", section 5.1). It may ask for what it lacks, though, and tell
 of what is decided, which stays true whoever says it (this node's pins may be the older ones): such
 messages are taken as of life 0. The memory is durable because the peer that remembers may itself
-be restarted before the one that forgot comes back.
+be restarted before the one that forgot comes back: a life before it is heard, here; marks soon
+after, in the log (``wal.py``), with which they cost no sync of their own (docs/DATA.md says what
+that leaves open).
 """
 
 import json
@@ -32,7 +44,7 @@ from typing import Any, NamedTuple
 
 from paxosd.core.arrival import LOT_BITS, life_number, starts_of
 from paxosd.core.messages import LEARNING_KINDS, Heartbeat, Hello, PeerMessage, Welcome
-from paxosd.core.types import NodeId
+from paxosd.core.types import Mark, NodeId
 from paxosd.disk import Disk, StorageError
 from paxosd.identity import IdentityError, read_file, write_file
 
@@ -65,11 +77,24 @@ class PeerLives:
         home: Disk | None,
         peers: Iterable[NodeId],
         pins: Mapping[NodeId, int] | None = None,
+        *,
+        marks: Mapping[NodeId, Mark] | None = None,
+        challenge: int = 0,
+        silence_ms: float = 0.0,
     ) -> None:
-        """``pins``: see :meth:`set_peers`; a peer that it lacks is not pinned."""
+        """``pins``: see :meth:`set_peers`; a peer that it lacks is not pinned. ``marks``: as the
+        own log remembers them. ``challenge``: of this start, 0: none is asked for."""
         self._home = home
         self._heard: dict[NodeId, _Heard] = _read(home) if home is not None else {}
         """Also of those who are no peers now: they may be again."""
+        self.marks: dict[NodeId, Mark] = dict(marks or {})
+        """The highest log mark heard from each peer, with its directory."""
+        self._top: dict[NodeId, int] = {}
+        """The same numbers, of the present directory of each peer alone."""
+        self._challenge = challenge
+        self._silence_ms = silence_ms
+        self.heard_ms: dict[NodeId, float] = {}
+        """When each peer was last heard, in the time that :meth:`admit` is given."""
         self._pins: dict[NodeId, int] = {}
         self._current: dict[NodeId, int] = {}
         """The life of each peer that is heard without a question; 0: none."""
@@ -82,6 +107,9 @@ class PeerLives:
         if pins != self._pins:
             self._pins = dict(pins)
             self._current = {name: self._current_of(name) for name in pins}
+            self._top = {name: self._mark_of(name) for name in pins}
+            for name in self.heard_ms.keys() - pins.keys():
+                del self.heard_ms[name]
 
     def __contains__(self, name: NodeId) -> bool:
         return name in self._pins
@@ -90,46 +118,92 @@ class PeerLives:
         """The last life heard of a peer; 0: none."""
         return self._heard.get(name, _NOBODY).life
 
-    def admit(self, sender: NodeId, life: int, message: PeerMessage) -> int:
+    def admit(
+        self,
+        sender: NodeId,
+        life: int,
+        message: PeerMessage,
+        log_mark: int = 0,
+        now_ms: float = 0.0,
+    ) -> int:
         """The life to hand on with a message; 0: its sender may only learn; -1: it is refused.
         A new life is durable before this returns. Raises StorageError."""
         current = self._current.get(sender)
         kind = type(message)
         if life == current and life and kind is not Hello:
+            self.heard_ms[sender] = now_ms
+            if log_mark > self._top[sender]:
+                self._note_mark(sender, log_mark)
             return life
         if current is None:
             return -1
         if isinstance(message, Hello):
-            introduced = life and self._hear_hello(sender, life, message.directory)
-            return life if introduced else -1
+            if not life or not self._hear_hello(sender, life, message, now_ms):
+                return -1
+            self.heard_ms[sender] = now_ms
+            return life
         heard = self._heard.get(sender, _NOBODY)
         if not heard.directory and self._pins[sender] <= 0 and _follows(life, heard.life):
             self._write(sender, _Heard(life, 0))
+            self.heard_ms[sender] = now_ms
             return life
         return 0 if kind in _HEARD_OF_ANYBODY else -1
 
+    def closed(self, name: NodeId) -> None:
+        """The connection to a peer broke: another life may take the place of the known one."""
+        self.heard_ms.pop(name, None)
+
     def answer(self, sender: NodeId, life: int, message: PeerMessage) -> Welcome | None:
         """What to tell a peer that is not heard, or may only learn. One that says Hello: how it is
-        known here, so that it learns what it has lost. One that may be heard once it says Hello,
-        and may think that it has: to say it again. (This node's memory of it may be new, or an
-        old Hello of another directory came after its own.)"""
+        known here, so that it learns what it has lost, and the challenge. One that may be heard
+        once it says Hello, and may think that it has: to say it again. (This node's memory of it
+        may be new, or an old Hello of another directory came after its own.)"""
         pin = self._pins.get(sender)
         if pin is None:
             return None
         heard = self._heard.get(sender, _NOBODY)
         if type(message) is Hello:
-            return Welcome(*heard)
+            return Welcome(*heard, mark=self._mark_of(sender), challenge=self._challenge)
         if type(message) is Heartbeat and pin and pin != heard.directory:
-            return Welcome(0)
+            return Welcome(0, challenge=self._challenge)
         return None
 
-    def _hear_hello(self, sender: NodeId, life: int, directory: int) -> bool:
+    def is_alive(self, name: NodeId, now_ms: float) -> bool:
+        """Whether the known life of a peer was heard a moment ago."""
+        heard_ms = self.heard_ms.get(name)
+        return heard_ms is not None and now_ms - heard_ms < self._silence_ms
+
+    # -- marks
+
+    def _mark_of(self, name: NodeId) -> int:
+        """The highest log mark heard out of the present directory of a peer."""
+        mark = self.marks.get(name)
+        if mark is None or mark.directory != self._heard.get(name, _NOBODY).directory:
+            return 0
+        return mark.group
+
+    def _note_mark(self, name: NodeId, log_mark: int) -> None:
+        directory = self._heard.get(name, _NOBODY).directory
+        self._top[name] = log_mark
+        if directory:
+            self.marks[name] = Mark(directory, log_mark)
+
+    # -- introductions
+
+    def _hear_hello(self, sender: NodeId, life: int, hello: Hello, now_ms: float) -> bool:
         """Take a Hello in, if it may be heard."""
         heard = self._heard.get(sender, _NOBODY)
         pin = self._pins[sender]
+        directory = hello.directory
         if not _introduces(heard, pin, life, directory):
             return False
-        if life == heard.life and heard.directory and not (pin and directory):
+        if life != heard.life:
+            if hello.challenge != self._challenge:
+                return False
+            same = directory == heard.directory
+            if same and (hello.start_mark < self._mark_of(sender) or self.is_alive(sender, now_ms)):
+                return False
+        elif heard.directory and not (pin and directory):
             # A directory that finds its memory lost takes another identity while it runs: this
             # life goes on, and later ones wait for a pin.
             directory = heard.directory
@@ -153,6 +227,7 @@ class PeerLives:
                 raise StorageError(words, errno=problem.errno or 0) from problem
         self._heard = changed
         self._current[name] = self._current_of(name)
+        self._top[name] = self._mark_of(name)
 
 
 def _introduces(heard: _Heard, pin: int, life: int, directory: int) -> bool:

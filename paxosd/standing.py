@@ -1,5 +1,6 @@
 """How a node stands with its cluster, written down in its data directory as it changes.
 
+all founders have agreed         → the founding record is written, and from now on it counts
 peers know another life of it   → its memory is lost: the directory gets a new identity, for it is
                                   an old copy or an empty one, and the node only learns
 a change names that identity    → it votes again (``member rejoin``)
@@ -36,6 +37,10 @@ class Standing:
     def look(self) -> None:
         """Write down what is new. Raises StorageError."""
         node = self._node
+        record = node.founding_record
+        if record is not None:
+            self._write(lambda: identity.write_genesis(self._home, record))
+            node.use_genesis(record)
         if node.forgot and not self._lost:
             self._lost = True
             node.use_directory(self._write(self._renew))

@@ -19,12 +19,12 @@ thread and ``SyncJob.run`` touch nothing of :class:`Wal`.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
 from paxosd.core.effects import AcceptRecord, CommitRecord, DecisionRecord, Record
-from paxosd.core.types import NULL_BALLOT, Ballot, Slot
+from paxosd.core.types import NULL_BALLOT, Ballot, Mark, NodeId, Slot
 from paxosd.disk import CorruptionError, Disk, DiskFile, StorageError
 from paxosd.wal_check import Sealed
 from paxosd.wal_format import (
@@ -81,6 +81,10 @@ class Wal:
         """The segment of ``_header``; None from a roll until its first group is finished."""
         self._end = HEADER_BYTES  # behind the last record handed to a job or being built
         self._last_group = 0
+        self.durable_group = 0
+        """The number of the last group that is known to be durable: this log's *mark*."""
+        self._heard: dict[NodeId, Mark] = {}
+        self._unwritten_heard: dict[NodeId, Mark] = {}
         self._open: GroupBuilder | None = None
         self._open_values: dict[Slot, AcceptRecord | DecisionRecord] = {}
         self._flying_values: dict[Slot, AcceptRecord | DecisionRecord] = {}
@@ -156,7 +160,8 @@ class Wal:
         wal._next_header = wal._header_after(current.header)
         wal._file = current.file
         wal._end = current.end
-        wal._last_group = found.last_group
+        wal._last_group = wal.durable_group = found.last_group
+        wal._heard = dict(found.heard)
         wal._index = found.index
         wal._lowest = found.lowest_segment
         wal._promised = found.promised
@@ -181,6 +186,7 @@ class Wal:
             truncated_bytes=found.torn_bytes,
             created=not found.last_group,
             warnings=tuple(found.warnings),
+            heard=dict(found.heard),
         )
 
     @classmethod
@@ -231,19 +237,29 @@ class Wal:
                 group.add_promise(record.ballot)
                 self._promised = max(self._promised, record.ballot)
 
+    def note_heard(self, marks: Mapping[NodeId, Mark]) -> None:
+        """Log marks that peers told of: they ride on the next group, or on a flush."""
+        for name, mark in marks.items():
+            if self._heard.get(name) != mark:
+                self._heard[name] = self._unwritten_heard[name] = mark
+
     def begin_sync(self, flush: bool = False) -> SyncJob | None:
         """Turn the open group into a job. None if a job is in flight, or nothing is open, or,
         unless ``flush`` is set, only commit records wait."""
         self._check()
         if self._job is not None:
             return None
-        if self._open is None and flush and self._pending_commit:
+        if self._open is None and flush and (self._pending_commit or self._unwritten_heard):
             self._start_group(0)
         group = self._open
         if group is None:
             return None
         if self._pending_commit:
             self._ride(group)
+        if self._unwritten_heard:
+            for name, mark in self._unwritten_heard.items():
+                group.add_heard(name, mark)
+            self._unwritten_heard.clear()
         group.finish()
         if group.offset > OFFSET_MASK:
             self._failed = StorageError(
@@ -283,6 +299,7 @@ class Wal:
                 self._file = job.file
         self._tops[number] = max(self._tops.get(number, 0), job.top)
         self._ends[number] = job.end
+        self.durable_group = job.group
         self._syncs += 1
         self._written_bytes += job.end - job.offset
         self._latencies_us.append(job.duration_us)
@@ -319,6 +336,7 @@ class Wal:
         group = GroupBuilder(self._header, self._last_group + 1, start)
         if start == HEADER_BYTES:
             group.add_state(self._promised, self._release_now())
+            self._unwritten_heard |= self._heard
         self._open = group
         return group
 

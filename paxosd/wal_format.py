@@ -25,6 +25,8 @@ segments; a group lies in one segment; its last record is GROUP_END, which count
     6 RELEASE      first slot u64, commit u64, lowest segment u64: slots below the first are in
                    a snapshot, segments below the lowest may be gone
     7 GROUP_END    count u32
+    8 HEARD        directory u64, group u64, name: the highest log mark heard from a peer; all of
+                   them again in each new segment. Written at feature level 1 and above alone
 """
 
 import re
@@ -33,7 +35,7 @@ from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
 
-from paxosd.core.types import Ballot, Slot
+from paxosd.core.types import Ballot, Mark, NodeId, Slot
 from paxosd.disk import Buffer
 
 MAGIC = b"PXWAL\r\n\0"
@@ -49,6 +51,7 @@ COMMIT = 4
 STATE = 5
 RELEASE = 6
 GROUP_END = 7
+HEARD = 8
 
 _HEADER = Struct("<8sIQ8sQ")
 _CRC = Struct("<I")
@@ -60,6 +63,7 @@ _U64 = Struct("<Q")
 _U32 = Struct("<I")
 _STATE = Struct("<QQQQ")
 _RELEASE = Struct("<QQQ")
+_MARK = Struct("<QQ")
 
 RECORD_OVERHEAD_BYTES = _FULL_HEAD.size
 END_BYTES = _FULL_HEAD.size + _U32.size
@@ -215,6 +219,10 @@ class GroupBuilder:
         """Add a RELEASE."""
         self._add(RELEASE, _RELEASE.pack(*release))
 
+    def add_heard(self, name: NodeId, mark: Mark) -> None:
+        """Add a HEARD."""
+        self._add(HEARD, _MARK.pack(*mark) + _short(name))
+
     def finish(self) -> None:
         """Add the GROUP_END: from here on the group is complete."""
         self._add(GROUP_END, _U32.pack(self.count))
@@ -296,6 +304,12 @@ def decode_commit(data: memoryview, record: RawRecord) -> Slot:
 def decode_release(data: memoryview, record: RawRecord) -> Release:
     """What a RELEASE says. Raises FormatError."""
     return Release(*_unpack(_RELEASE, data, record))
+
+
+def decode_heard(data: memoryview, record: RawRecord) -> tuple[NodeId, Mark]:
+    """Whose mark a HEARD is of, and the mark. Raises FormatError."""
+    mark = _unpack(_MARK, data, record)
+    return _unshort(data, record.start + _MARK.size)[0], Mark(*mark)
 
 
 def decode_end(data: memoryview, record: RawRecord) -> int:

@@ -18,7 +18,7 @@ from array import array
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from paxosd.core.types import NULL_BALLOT, Ballot, Slot
+from paxosd.core.types import NULL_BALLOT, Ballot, Mark, NodeId, Slot
 from paxosd.disk import CorruptionError, Disk, DiskFile, StorageError
 from paxosd.wal_format import (
     ACCEPT,
@@ -26,6 +26,7 @@ from paxosd.wal_format import (
     DECISION,
     GROUP_END,
     HEADER_BYTES,
+    HEARD,
     PROMISE,
     RECORD_OVERHEAD_BYTES,
     RELEASE,
@@ -39,6 +40,7 @@ from paxosd.wal_format import (
     decode_commit,
     decode_end,
     decode_header,
+    decode_heard,
     decode_promise,
     decode_release,
     decode_state,
@@ -123,6 +125,8 @@ class Recovered:
     truncated_bytes: int = 0
     created: bool = False
     warnings: tuple[str, ...] = ()
+    heard: dict[NodeId, Mark] = field(default_factory=dict)
+    """The highest log marks that were heard from peers, as far as that was written down."""
 
 
 @dataclass(slots=True)
@@ -155,6 +159,7 @@ class Scan:
     last_group_bytes: bytes = b""
     records: int = 0
     warnings: list[str] = field(default_factory=list)
+    heard: dict[NodeId, Mark] = field(default_factory=dict)
     lowest_segment: int = 1
     """Segments from this one on are needed."""
     contiguous: Slot = 0
@@ -354,6 +359,9 @@ class _Reader:
             self._release(release)
         elif kind == RELEASE:
             self._release(decode_release(self.data, record))
+        elif kind == HEARD:
+            name, mark = decode_heard(self.data, record)
+            result.heard[name] = mark
         elif kind != GROUP_END:
             raise OtherVersionError(f"record kind {kind} is unknown: a newer version wrote it")
 

@@ -1,34 +1,69 @@
-"""At each start a node asks its peers how they know it; without a memory it waits for all.
+"""At each start a node compares with its peers what they heard of it; until then it does not act.
 
-    this start ── Hello ──► every peer      a peer writes down which life it hears, then answers
-    this start ◄── Welcome(life) ── peer    my present life: this peer confirms me
-                                            another that is no older: I was here, and forgot
-                                            none: it does not hear me, and I say hello again
+    this start ── Hello(directory, start mark) ──► every peer
+    this start ◄── Welcome(life, mark) ── peer     my present life: that peer has compared me
+                                                   another, and a higher mark: I forgot something
+                                                   none: say hello again, with this challenge
 
-A voter without any memory of a promise is *unconfirmed*: it learns and serves reads, but neither
-promises, votes nor acknowledges a leader, until every peer has confirmed it. A vote or promise
-matters only once somebody has heard it, and whoever heard this node under another life says so
-here: so a disk that was wiped is found however early that was. The price is paid once: at the
-very first start of a cluster every member must be up for a moment. One whose memory is found to
-be lost, or to be an old copy, stays unconfirmed; peers that knew it drop all that it says.
+To *act* is to campaign, to promise, to vote and to acknowledge a leader. A voter acts only while
+all of this holds; otherwise it learns, and serves what it has learned:
 
-A data directory has an *identity*, drawn when it was empty. A change of the membership may name
-the one that votes in a member's name (``member promote``, ``member rejoin``): then no other does,
-and this one needs nobody's confirmation. What it forgot was promised under an earlier epoch, whose
-ballots decide nothing any more, and it grants nothing under the new one before it has applied all
-that came before (``membership.py``).
+1. **It is founded.** Its data directory is named by the founding record (``genesis.py``), or by a
+   later membership, or is of a time before there were such records. An empty one waits.
+2. **It is the one that is named.** The membership in force names the identity of its directory.
+3. **It has not lost its memory**, as far as it or any peer knows. Peers remember the highest *log
+   mark* (number of the last durable group of the log) that they heard from each directory: a log
+   that ends below it has lost votes or promises that somebody heard.
+4. **It has been compared in this run** by all other voters of the membership in force or, once
+   ``compare_wait_ms`` have passed since the start, by enough of them to be a phase-1 quorum with
+   itself. A vote or promise matters only once somebody has heard it, and whoever heard it has to
+   say so here; only a peer that is away for longer than that can be missed.
+5. **It is not behind.** No envelope told of an epoch of the membership that it has not applied.
+   So a node that catches up through old epochs does nothing in any of them, least of all in one
+   where its name was the only voter.
+6. **Nobody founded the cluster otherwise.** If it hears another founding record under the id of
+   its cluster, it goes on only with a quorum of others that have its own.
+
+A node that is the only voter has nobody to compare with; after a start it listens for two election
+timeouts first, for those who know of a later epoch.
+
+A change of the membership may name the directory that votes in a member's name (``member
+promote``, ``member rejoin``). What another one forgot was promised under an earlier epoch, whose
+ballots decide nothing any more (``membership.py``).
 
 Source of the rule: Chandra, Griesemer, Redstone, "Paxos Made Live" (2007), section 5.1.
 """
 
 from collections.abc import Callable
+from enum import Enum
 
 from paxosd.core.context import Context
+from paxosd.core.founding import Founding
 from paxosd.core.messages import Hello, Welcome
-from paxosd.core.types import NULL_BALLOT, Ballot, NodeId
+from paxosd.core.types import NodeId
 
 TELL_AFTER_MS = 5_000.0
+LISTEN_TIMEOUTS = 2
+"""How many election timeouts an only voter listens after a start before it acts."""
 LOT_BITS = 20
+
+
+class Readiness(Enum):
+    """Whether a node may act, and if not, why; the first that applies."""
+
+    ACTS = "acts"
+    LOST = "lost"
+    FOREIGN = "foreign"
+    """Another data directory votes in its name."""
+    NEW = "new"
+    """It is not founded."""
+    CONFLICT = "conflict"
+    """Others have another founding record."""
+    BEHIND = "behind"
+    """There is a later membership."""
+    UNCOMPARED = "uncompared"
+    REMOVED = "removed"
+    """It is no member any more."""
 
 
 def life_number(starts: int, lot: int) -> int:
@@ -42,43 +77,68 @@ def starts_of(life: int) -> int:
 
 
 class Arrival:
-    """One start's way to its vote."""
+    """One start's way to its vote. ``founding``: whether and how the cluster is still to be
+    founded."""
 
-    __slots__ = ("_confirmed", "_context", "_life", "_lost", "_on_lost", "_tell_due_ms",
-                 "asking", "directory", "forgot", "repaired")  # fmt: skip
+    __slots__ = ("_again", "_begun_ms", "_challenges", "_compared", "_conflicts", "_context",
+                 "_life", "_lost", "_lost_directory", "_on_lost", "_removed", "_tell_due_ms", "_told",
+                 "asking", "directory", "forgot", "founding", "readiness", "repaired",
+                 "start_mark")  # fmt: skip
 
     def __init__(
         self,
         context: Context,
         life: int,
         on_lost: Callable[[str], None],
+        founding: Founding,
         directory: int = 0,
         lost: bool = False,
         repaired: bool = False,
+        start_mark: int = 0,
     ) -> None:
-        """``on_lost`` is called with a reason when the node turns out to have lost its memory;
-        ``lost``: it knows that already; ``repaired``: for what was damaged it has set aside."""
+        """``on_lost`` is called with a reason when the node must stop to act; ``lost``: it knows
+        already that it has lost its memory; ``repaired``: for what was damaged it has set
+        aside. ``start_mark``: the last group of its log at the start."""
         self._context = context
         self.repaired = repaired
         """Whether it may ask to rejoin by itself."""
         self.directory = directory
+        self.start_mark = start_mark
+        self.founding = founding
         self._lost = lost
         self._life = life
         self._on_lost = on_lost
-        self._confirmed: set[NodeId] = set()
+        self._compared: set[NodeId] = set()
+        """Who has compared this run, and found nothing missing …"""
+        self._again: set[NodeId] = set()
+        """… and is to be asked again, for it may not hear this run now."""
+        self._challenges: dict[NodeId, int] = {}
+        self._conflicts: dict[NodeId, int] = {}
+        """Who has another founding record, with its hash."""
+        self._begun_ms: float | None = None
+        """When this run began; None: it does not arrive, and acts at once (tests, lessons)."""
         self._tell_due_ms = context.now_ms + TELL_AFTER_MS
+        self._removed = False
+        self._told = Readiness.ACTS
+        self._lost_directory = 0
+        """The identity that the directory had when the loss was found: what names it does not
+        make good the loss."""
         self.asking = False
         """Whether there are peers that have not answered, and are to be asked."""
         self.forgot: list[NodeId] = []
-        """The peers that know another life of this node."""
+        """The peers that know more of this node's memory than it does."""
+        self.readiness = Readiness.ACTS
 
     @property
     def forgetful(self) -> bool:
         """Whether this node, a voter by name, once had a memory that it has lost: it must not vote.
         (One that has no vote has nothing to forget.)"""
+        return self._has_vote and (self._lost or bool(self.forgot) or self._is_foreign)
+
+    @property
+    def _has_vote(self) -> bool:
         entry = self._context.membership.members.get(self._context.node)
-        has_vote = entry is None or entry.voter
-        return has_vote and (self._lost or bool(self.forgot) or self._is_foreign)
+        return entry is None or entry.voter
 
     @property
     def _is_foreign(self) -> bool:
@@ -86,51 +146,171 @@ class Arrival:
         entry = self._context.membership.members.get(self._context.node)
         return entry is not None and entry.voter and entry.directory not in (0, self.directory)
 
-    def begin(self, promised: Ballot) -> None:
-        """The node starts: with these promises, if it has made any."""
-        context = self._context
-        self.asking = bool(context.audience)
-        # Who voted had promised before, and a log that is whole forgets no promise.
-        context.unconfirmed = promised == NULL_BALLOT and bool(context.own_bit)
+    def begin(self) -> None:
+        """The node starts."""
+        self._begun_ms = self._context.now_ms
         self.review()
 
+    # -- may it act?
+
+    def _judge(self) -> Readiness:
+        context = self._context
+        if self._removed:
+            return Readiness.REMOVED
+        if self._lost or self.forgot:
+            return Readiness.LOST
+        if self._is_foreign:
+            return Readiness.FOREIGN
+        if self._begun_ms is None:
+            behind = context.newest_epoch > context.epoch
+            return Readiness.BEHIND if behind else Readiness.ACTS
+        if self.founding.active:
+            return Readiness.NEW
+        if self._conflicts and not self._others_agree():
+            return Readiness.CONFLICT
+        if context.newest_epoch > context.epoch:
+            return Readiness.BEHIND
+        return Readiness.ACTS if self._is_compared() else Readiness.UNCOMPARED
+
+    def _is_compared(self) -> bool:
+        """Rule 4."""
+        context = self._context
+        assert self._begun_ms is not None
+        quorums = context.quorums
+        others = [name for name in quorums.voters if name != context.node]
+        options = context.options
+        waited_ms = context.now_ms - self._begun_ms
+        if not others:
+            return waited_ms >= LISTEN_TIMEOUTS * options.election_timeout_ms
+        if all(name in self._compared for name in others):
+            return True
+        return waited_ms >= options.compare_wait_ms and quorums.phase1_met(self._mask(others))
+
+    def _mask(self, others: list[NodeId]) -> int:
+        bit = self._context.quorums.bit
+        mask = bit.get(self._context.node, 0)
+        for name in others:
+            if name in self._compared:
+                mask |= bit[name]
+        return mask
+
+    def _others_agree(self) -> bool:
+        """Whether a quorum, of others too, has this node's founding record."""
+        context = self._context
+        others = [
+            name
+            for name in context.quorums.voters
+            if name != context.node and name not in self._conflicts
+        ]
+        compared = any(name in self._compared for name in others)
+        return compared and context.quorums.phase1_met(self._mask(others))
+
     def review(self) -> None:
-        """Another membership is in force, or this is the first: may this directory vote?"""
+        """Something has changed: another membership, an answer, the time. May this node act?"""
         context = self._context
         entry = context.membership.members.get(context.node)
-        if entry is None or not entry.voter:
-            return
-        if entry.directory and entry.directory == self.directory:
-            if self._lost or self.forgot:
-                context.outbox.notice("node.rejoined", epoch=context.epoch)
+        if (self._lost or self.forgot or self.repaired) and self._is_named_anew():
+            context.outbox.notice("node.rejoined", epoch=context.epoch)
             self._lost = self.repaired = False
             self.forgot.clear()
-            self._confirmed.clear()
-            context.unconfirmed = False
-        elif self.forgetful:
-            context.unconfirmed = True
-        else:
-            self._confirm_if_all()
-        self.asking = bool(self.missing()) or self.forgetful
+        self.readiness = readiness = self._judge()
+        has_vote = bool(entry is not None and entry.voter)
+        context.unconfirmed = readiness is not Readiness.ACTS and has_vote
+        arriving = self._begun_ms is not None
+        self.asking = (arriving and bool(self.missing())) or self.forgetful
+        if readiness is not self._told and has_vote:
+            self._tell_readiness(readiness)
+        if context.unconfirmed and context.is_trying:
+            self._on_lost(_REASONS[readiness])
+
+    def _is_named_anew(self) -> bool:
+        """Whether a membership names this directory since it lost its memory: it got another
+        identity then, so that no earlier membership can name it."""
+        entry = self._context.membership.members.get(self._context.node)
+        return (
+            entry is not None
+            and entry.voter
+            and self._context.epoch > 0
+            and entry.directory == self.directory
+            and self.directory not in (0, self._lost_directory)
+        )
+
+    def _tell_readiness(self, readiness: Readiness) -> None:
+        context = self._context
+        before, self._told = self._told, readiness
+        if readiness is Readiness.ACTS and before in (Readiness.NEW, Readiness.UNCOMPARED):
+            context.outbox.notice("node.confirmed", members=sorted(self._compared))
+        elif readiness is Readiness.BEHIND:
+            context.outbox.notice(
+                "node.catching_up", epoch=context.epoch, newest_epoch=context.newest_epoch
+            )
+        elif readiness is Readiness.CONFLICT:
+            context.outbox.notice(
+                "founding.conflict",
+                "error",
+                members=sorted(self._conflicts),
+                advice=CONFLICT_ADVICE,
+            )
+
+    # -- what becomes known
 
     def renew(self, directory: int) -> None:
         """The data directory was found to be an old copy, and has an identity of its own now."""
         self.directory = directory
         self._lost = True
+        self.review()
+
+    def leave(self) -> None:
+        """This node is no member any more."""
+        self._removed = True
+        self.review()
+
+    def hear_conflict(self, sender: NodeId, genesis: int) -> None:
+        """``sender`` has another founding record under this cluster's id."""
+        if self._conflicts.get(sender) != genesis:
+            self._conflicts[sender] = genesis
+            self.review()
 
     def missing(self) -> list[NodeId]:
-        """The peers that have not confirmed this node, in order of their names."""
-        return sorted(name for name in self._context.audience if name not in self._confirmed)
+        """The peers that have not compared this run, in order of their names."""
+        done = self._compared - self._again
+        return sorted(name for name in self._context.audience if name not in done)
+
+    def waits_for(self) -> list[NodeId]:
+        """The members without which this node does not act."""
+        if self.readiness is Readiness.NEW:
+            return self.founding.missing()
+        if self.readiness is Readiness.UNCOMPARED:
+            voters = self._context.quorums.voters
+            return [n for n in voters if n != self._context.node and n not in self._compared]
+        return []
 
     def ask(self) -> None:
         """Say hello to those who have not answered; tell the log now and then who they are."""
         context = self._context
+        if self._begun_ms is None:
+            return
         for name in self.missing():
-            context.outbox.send(name, Hello(self.directory))
-        if context.unconfirmed and not self.forgetful and context.now_ms >= self._tell_due_ms:
+            self._say_hello(name)
+        if self.readiness is Readiness.UNCOMPARED and context.now_ms >= self._tell_due_ms:
             self._tell_due_ms = context.now_ms + 12 * TELL_AFTER_MS
-            missing = self.missing()
-            context.outbox.notice("node.waiting", "warning", members=missing, advice=_ADVICE)
+            context.outbox.notice(
+                "node.waiting", "warning", members=self.waits_for(), advice=_ADVICE
+            )
+
+    def _say_hello(self, name: NodeId) -> None:
+        options = self._context.options
+        self._context.outbox.send(
+            name,
+            Hello(
+                self.directory,
+                self.start_mark,
+                self._challenges.get(name, 0),
+                options.level_target,
+                options.peer_endpoint,
+                options.events_endpoint,
+            ),
+        )
 
     def tell_stuck(self) -> None:
         """It waits to be let in again, and there is no leader that could: say so now and then."""
@@ -140,50 +320,70 @@ class Arrival:
             silent = [n for n, peer in context.peers.items() if not peer.up]
             context.outbox.notice("node.waiting", "error", members=silent, advice=_STUCK_ADVICE)
 
+    def connection_lost(self, name: NodeId) -> None:
+        """It may come back without a memory of this run, or be another one: say hello again."""
+        if self._begun_ms is not None and name in self._context.audience:
+            self._again.add(name)
+            self.asking = True
+
     def receive_welcome(self, sender: NodeId, message: Welcome) -> None:
         """A peer says as which life it knows this node."""
-        if not message.life:
-            # It does not hear this start: its memory of peers is new, or an old frame misled it.
-            self._confirmed.discard(sender)
-            self.asking = bool(self.missing()) or self.forgetful
+        if message.challenge:
+            self._challenges[sender] = message.challenge
+        if message.life == self._life:
+            self._conflicts.pop(sender, None)
+            self._again.discard(sender)
+            if message.witness:
+                self._compared.add(sender)
+            self.review()
             return
-        if message.life != self._life:
-            if starts_of(message.life) >= starts_of(self._life) and self._concerns(message):
-                self._lose(sender)
-            return  # else a late answer to an earlier start
-        self._confirmed.add(sender)
-        self.asking = bool(self.missing()) or self.forgetful
-        self._confirm_if_all()
+        if self._knows_more(message):
+            self._lose(sender)
+            return
+        # It does not hear this start yet: its memory of peers is new, or it asks for proof.
+        self._again.add(sender)
+        self.asking = True
+        if message.challenge:
+            self._say_hello(sender)
 
-    def _confirm_if_all(self) -> None:
-        context = self._context
-        if context.unconfirmed and not self.missing() and not self.forgetful:
-            context.unconfirmed = False
-            context.outbox.notice("node.confirmed", members=sorted(self._confirmed))
-
-    def _concerns(self, message: Welcome) -> bool:
-        """Whether another life that a peer knows is one of the memory that votes here. A peer that
-        lags may know one of a directory that does not count any more."""
-        entry = self._context.membership.members.get(self._context.node)
-        if entry is None or not entry.voter:
+    def _knows_more(self, message: Welcome) -> bool:
+        """Whether the peer heard something of this memory that it has not any more."""
+        if not message.life or not self._has_vote:
             return False
-        return not entry.directory or entry.directory == self.directory == message.directory
+        entry = self._context.membership.members.get(self._context.node)
+        if entry is not None and entry.directory:
+            # A peer that lags may know a directory that does not count any more.
+            if not entry.directory == self.directory == message.directory:
+                return False
+        elif message.directory and self.directory != message.directory:
+            return self.founding.active or starts_of(message.life) >= starts_of(self._life)
+        if message.directory == self.directory and message.mark > self.start_mark:
+            return True
+        return starts_of(message.life) >= starts_of(self._life)
 
     def _lose(self, sender: NodeId) -> None:
         context = self._context
         if sender in self.forgot:
             return
         self.forgot.append(sender)
+        self._lost_directory = self.directory
         advice = LOST_ADVICE.replace("NAME", context.node)
         context.outbox.notice("node.memory_lost", "error", member=sender, advice=advice)
-        if not context.unconfirmed and context.own_bit:
-            context.unconfirmed = True
-            self._on_lost("its memory is an old copy")
+        self.review()
 
 
+_REASONS = {
+    Readiness.REMOVED: "it is no member any more",
+    Readiness.LOST: "its memory is an old copy",
+    Readiness.FOREIGN: "another data directory votes in its name",
+    Readiness.NEW: "the cluster is not founded",
+    Readiness.CONFLICT: "others have founded this cluster otherwise",
+    Readiness.BEHIND: "there is a later membership, which it has yet to learn",
+    Readiness.UNCOMPARED: "it has not been compared with enough voters",
+}
 _ADVICE = (
-    "this node has no memory yet; it votes once every other member has confirmed that it is new: "
-    "start them all"
+    "this node votes once the other voters have compared its memory with what they heard of it; "
+    "after protocol.compare_wait_ms a quorum of them is enough: start those that are down"
 )
 _STUCK_ADVICE = (
     "this node's log was damaged and set aside, and there is no leader that could let it vote "
@@ -192,7 +392,13 @@ _STUCK_ADVICE = (
     "were, or make a new cluster from the best snapshot: paxosctl snapshot restore"
 )
 LOST_ADVICE = (
-    "that peer knows an earlier life of this node, whose data directory was wiped or replaced "
-    "since: what it promised then is lost, so it does not vote. To let it vote again with what it "
-    "learns from the others: paxosctl member rejoin NAME"
+    "that peer heard more of this node than its data directory holds, which was wiped, replaced or "
+    "put back to an earlier state since: what it promised then is lost, so it does not vote. To "
+    "let it vote again with what it learns from the others: paxosctl member rejoin NAME"
+)
+CONFLICT_ADVICE = (
+    "these members run a cluster of the same id that was founded at another time. This node acts "
+    "no more: if its data directory is the wrong one, stop it, empty the directory, start it and "
+    "let it rejoin (paxosctl member rejoin); if they are strangers, give one of the clusters "
+    "another id"
 )

@@ -6,12 +6,13 @@ from typing import Protocol
 
 from paxosd.core.acceptor import Acceptor
 from paxosd.core.commands import Batch, Entry, Result
+from paxosd.core.genesis import Record
 from paxosd.core.learner import Learner
 from paxosd.core.membership import Membership
 from paxosd.core.messages import Accept, PeerMessage
 from paxosd.core.options import NodeOptions
 from paxosd.core.outbox import Outbox
-from paxosd.core.proposer import Proposer
+from paxosd.core.proposer import Proposer, ProposerState
 from paxosd.core.quorum import Quorums
 from paxosd.core.reads import LeaderReads
 from paxosd.core.types import NodeId, Slot
@@ -113,8 +114,14 @@ class Context:
     audience: list[NodeId] = field(default_factory=list)
     """Who is spoken to: the other members."""
     unconfirmed: bool = False
-    """Whether this voter has no memory and not every peer has said that it never had one, or is
-    known to have lost it: it learns, but neither promises nor votes."""
+    """Whether this voter must not act now, for one of the reasons in ``arrival.py``: it learns, but
+    neither campaigns, promises, votes nor acknowledges a leader."""
+    contacts: list[NodeId] = field(default_factory=list)
+    """Those of the configuration, and who made itself known to a node that knew nobody."""
+    newest_epoch: int = 0
+    """The highest epoch of the membership that this node has reason to know of."""
+    foreign_record: Record | None = None
+    """The founding record of the cluster, which does not name this node's data directory."""
     early: Early = field(default_factory=Early)
     sync_us: int = 0
     """What a group commit takes here; 0: unknown."""
@@ -129,6 +136,11 @@ class Context:
     def own_bit(self) -> int:
         """This node's vote; 0 if it has none, or must not use it now."""
         return 0 if self.unconfirmed else self.membership.quorums.bit.get(self.options.node, 0)
+
+    @property
+    def is_trying(self) -> bool:
+        """Whether this node leads, or campaigns."""
+        return self.proposer.state is not ProposerState.IDLE
 
     @property
     def quorums(self) -> Quorums:

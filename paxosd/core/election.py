@@ -109,6 +109,9 @@ class Election:
             return
         if context.proposer.leading or not context.own_bit or self.stopping:
             self._postpone()
+            if context.quorums.voters == (context.node,):
+                # Nobody else will campaign: it does as soon as it may act.
+                self._deadline_ms = context.now_ms + context.options.heartbeat_ms
         elif self.hears_leader():
             self._deadline_ms = self.leader_heard_ms + context.options.election_timeout_ms
             self._deadline_ms += context.rng.uniform(0, context.options.election_timeout_ms)

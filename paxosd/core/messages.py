@@ -217,11 +217,21 @@ SnapshotMessage = SnapshotOffer | SnapshotRequest | SnapshotChunk
 
 
 class Hello(NamedTuple):
-    """From a node that has started to every other: do you know me as I am now? One without a
-    memory neither promises nor votes until all have said so, for it cannot tell a new node from a
-    wiped one. ``directory``: the identity of its data directory (0: unknown)."""
+    """From a node that has started to every other: compare what you know of me with what I am now.
+
+    ``directory``: the identity of its data directory (0: unknown). ``start_mark``: the last group
+    of its log when it started: whoever heard a higher one from that directory knows that memory
+    was lost. ``challenge``: as the receiver's last Welcome gave it: proof that what the receiver
+    sends to this name's address arrives here. ``level``: the highest feature level that the sender
+    understands. ``peer``, ``events``: where it is reached, for one that does not know.
+    """
 
     directory: int = 0
+    start_mark: int = 0
+    challenge: int = 0
+    level: int = 0
+    peer: str = ""
+    events: str = ""
 
 
 class Rejoin(NamedTuple):
@@ -233,10 +243,32 @@ class Rejoin(NamedTuple):
 
 class Welcome(NamedTuple):
     """The answer: ``life`` is the receiver's last one that the sender knows, ``directory`` the data
-    directory that it was started from (0: unknown). Life 0, also unasked: say hello to me again."""
+    directory that it was started from (0: unknown). Life 0, also unasked: say hello to me again.
+
+    ``mark``: the highest log mark that the sender heard out of that directory. ``challenge``: to be
+    repeated in the next Hello (0: none is asked for). ``witness``: whether the sender has the
+    memory to compare with; ``level``: as in Hello.
+    """
 
     life: int
     directory: int = 0
+    mark: int = 0
+    challenge: int = 0
+    witness: bool = True
+    level: int = 0
+
+
+class Founding(NamedTuple):
+    """From a newcomer to every other member of its configuration: the cluster that it is to found,
+    as JSON (``founding.py``)."""
+
+    document: bytes
+
+
+class Genesis(NamedTuple):
+    """The answer of one that is founded: the record of the founding, as JSON (``genesis.py``)."""
+
+    record: bytes
 
 
 class Removed(NamedTuple):
@@ -268,6 +300,8 @@ PeerMessage = (
     | Welcome
     | Removed
     | Rejoin
+    | Founding
+    | Genesis
 )
 """What ``Node.step`` takes."""
 
@@ -275,6 +309,8 @@ LEARNING_KINDS: frozenset[type] = frozenset(
     {
         CatchUp,
         Decisions,
+        Founding,
+        Genesis,
         ReadIndex,
         Rejoin,
         Removed,

@@ -15,7 +15,7 @@ import random
 from typing import Any
 
 from paxosd.core.acceptor import Acceptor
-from paxosd.core.arrival import Arrival
+from paxosd.core.arrival import Arrival, Readiness
 from paxosd.core.commands import Entry
 from paxosd.core.context import Codec, Context, Peer, StateMachine
 from paxosd.core.effects import (
@@ -29,6 +29,8 @@ from paxosd.core.effects import (
     Refusal,
 )
 from paxosd.core.election import Election
+from paxosd.core.founding import Founding
+from paxosd.core.genesis import Record
 from paxosd.core.learner import Learner
 from paxosd.core.membership import Membership
 from paxosd.core.messages import (
@@ -36,6 +38,7 @@ from paxosd.core.messages import (
     Accepted,
     CatchUp,
     Decisions,
+    Genesis,
     Heartbeat,
     HeartbeatAck,
     Hello,
@@ -57,6 +60,7 @@ from paxosd.core.messages import (
     VotesRequest,
     Welcome,
 )
+from paxosd.core.messages import Founding as FoundingMessage
 from paxosd.core.node_status import describe
 from paxosd.core.options import NodeOptions
 from paxosd.core.outbox import Outbox
@@ -73,6 +77,8 @@ _RECEIVED: dict[type, str] = {
     Nack: "nack.received",
 }
 """What is traced on arrival here; accepts and votes are traced where their slots are known."""
+CONTACTS_MAX = 64
+"""How many nodes of its cluster a node knows besides those that the membership names."""
 _OF_AN_EPOCH = frozenset({Prepare, Accept, Accepted})
 """What a node can do nothing about before it knows the membership that it is of."""
 
@@ -109,12 +115,17 @@ class Node:
         directory: int = 0,
         lost: bool = False,
         repaired: bool = False,
+        record: Record | None = None,
+        start_mark: int = 0,
     ) -> None:
-        """``arriving``: it asks its peers how they know it (``arrival.py``)."""
+        """``arriving``: it asks its peers how they know it (``arrival.py``). ``record``: the one
+        of its founding, if its directory has one; ``start_mark``: the last group of its log."""
         ahead = options.accept_ahead_slots_max
         membership = machine.membership
         if not membership.epoch:
             membership = options.bootstrap or Membership.of_quorums(options.quorums)
+            if record is not None:
+                membership = record.membership(membership.members)
         self._context = Context(
             options=options,
             membership=membership,
@@ -129,7 +140,9 @@ class Node:
             now_ms=now_ms,
             wall_ms=wall_ms,
         )
-        use_membership(self._context, membership, peers)
+        self._context.contacts = list(peers)
+        self._context.newest_epoch = membership.epoch
+        use_membership(self._context, membership)
         self.incarnation = incarnation
         # Ids of different starts differ: a late answer to a question of the start before must
         # not pass for one of now.
@@ -139,11 +152,23 @@ class Node:
         self._election = Election(
             self._context, self._on_lead, self._replication.stop, self._replication.pause
         )
+        self.record = record
+        newcomer = arriving and record is None and not membership.epoch and promised == NULL_BALLOT
+        founding = Founding(
+            self._context, directory, active=newcomer and options.node in membership.members
+        )
         self._arrival = Arrival(
-            self._context, incarnation, self._election.stop, directory, lost, repaired
+            self._context,
+            incarnation,
+            self._election.stop,
+            founding,
+            directory,
+            lost,
+            repaired,
+            start_mark,
         )
         if arriving:
-            self._arrival.begin(promised)
+            self._arrival.begin()
         self._check_due_ms = now_ms
         self._early_epoch = membership.epoch
         self._handlers: dict[type, Any] = {
@@ -167,8 +192,12 @@ class Node:
             Welcome: self._arrival.receive_welcome,
         }
         self._roster = Roster(
-            self._context, peers, self._election, self._replication, self._arrival, self._handlers
+            self._context, self._election, self._replication, self._arrival, self._handlers
         )
+        self._handlers[FoundingMessage] = lambda sender, message: self._on_founding(
+            sender, 0, message
+        )
+        self._handlers[Genesis] = self._on_genesis
         self._handlers[Removed] = self._on_removed
         self._handlers[Rejoin] = self._roster.receive_rejoin
 
@@ -192,6 +221,7 @@ class Node:
         kind = type(message)
         if kind in _OF_AN_EPOCH and message.ballot.epoch > self._context.epoch:  # type: ignore[union-attr]  # all of them have one
             self._depose_if_above(message.ballot)  # type: ignore[union-attr]  # the same
+            self.hear_epoch(message.ballot.epoch)  # type: ignore[union-attr]  # the same
             self._context.early.keep(sender, incarnation, message)
             return
         if self._context.outbox.tracing and kind in _RECEIVED:
@@ -202,7 +232,9 @@ class Node:
         elif kind is Votes:
             self._on_votes(sender, incarnation, message)  # type: ignore[arg-type]  # by kind
         elif kind is Hello:
-            self._context.outbox.send(sender, Welcome(incarnation))
+            self._on_hello(sender, incarnation, message)  # type: ignore[arg-type]  # by kind
+        elif kind is FoundingMessage:
+            self._on_founding(sender, incarnation, message)  # type: ignore[arg-type]  # by kind
         else:
             self._handlers[kind](sender, message)
             if kind is Heartbeat:
@@ -231,6 +263,9 @@ class Node:
             self._replication.record_commit(alone=True)
             self._check_reads()
             self._check_peers()
+            self._arrival.founding.tick()
+            if context.unconfirmed:
+                self._arrival.review()
             if self._arrival.asking:
                 self._arrival.ask()
                 self._roster.ask_to_rejoin()
@@ -258,6 +293,7 @@ class Node:
         if peer is not None:
             peer.heard_ms = float("-inf")
             self._tell_down(name, peer, "its connection broke")
+            self._arrival.connection_lost(name)
         if name == self._election.leader:
             self._election.leader_gone()
 
@@ -317,6 +353,82 @@ class Node:
     def removed(self) -> Removed | None:
         """As a member told it: this node is none any more."""
         return self._roster.removed
+
+    def hear_epoch(self, epoch: int) -> None:
+        """An envelope of this cluster told that there is a membership of ``epoch``: until this
+        node has applied what brought it about it does not act."""
+        if epoch > self._context.newest_epoch:
+            self._context.newest_epoch = epoch
+            self._arrival.review()
+
+    @property
+    def newest_epoch(self) -> int:
+        """The highest epoch of the membership that this node has reason to know of."""
+        return self._context.newest_epoch
+
+    def hear_stranger(self, sender: NodeId, genesis: int, epoch: int, message: PeerMessage) -> bool:
+        """An envelope of this cluster's id from one that is no peer, or has another founding
+        record (hash ``genesis``). True if the sender is a contact from now on, which is reached
+        where its Hello says."""
+        if genesis and self.genesis and genesis != self.genesis:
+            self._arrival.hear_conflict(sender, genesis)
+            return False
+        self.hear_epoch(epoch)
+        # Whoever knows of a later membership, or of the founding that this node knows nothing of,
+        # is the only one to learn it from, perhaps.
+        knows_more = epoch > self._context.epoch or (genesis != 0 and self.genesis == 0)
+        if not knows_more or not isinstance(message, Hello) or not message.peer:
+            return False
+        if sender not in self._context.contacts and sender != self._context.node:
+            if len(self._context.contacts) >= CONTACTS_MAX:
+                return False
+            self._context.contacts.append(sender)
+            use_membership(self._context, self._context.membership)
+        return True
+
+    @property
+    def genesis(self) -> int:
+        """The hash of the founding record; 0: it is not known here."""
+        return self.record.hash if self.record is not None else 0
+
+    @property
+    def founding_record(self) -> Record | None:
+        """To be made durable in the data directory, and then told to :meth:`use_genesis`."""
+        founding = self._arrival.founding
+        return founding.record if founding.active else None
+
+    def use_genesis(self, record: Record) -> None:
+        """The cluster is founded, and the data directory says so, durably."""
+        self.record = record
+        self._arrival.founding.active = False
+        if not self._context.epoch:
+            known = self._context.membership.members
+            use_membership(self._context, record.membership(known))
+        self._context.outbox.notice("cluster.founded", members=sorted(record.members))
+        self._arrival.review()
+
+    def _on_hello(self, sender: NodeId, incarnation: int, message: Hello) -> None:
+        witness = not self._arrival.forgetful
+        level = self._context.options.level_target
+        self._context.outbox.send(sender, Welcome(incarnation, witness=witness, level=level))
+
+    def _on_founding(self, sender: NodeId, incarnation: int, message: FoundingMessage) -> None:
+        if self.record is not None:
+            self._context.outbox.send(sender, Genesis(self.record.to_json()))
+        elif incarnation:
+            self._arrival.founding.receive(sender, incarnation, message)
+
+    def _on_genesis(self, sender: NodeId, message: Genesis) -> None:
+        self._arrival.founding.receive_record(sender, message)
+        record, self._context.foreign_record = self._context.foreign_record, None
+        if record is not None:
+            # Its directory was emptied: it learns, and another directory votes in its name.
+            self.record = record
+            self._arrival.founding.active = False
+            if not self._context.epoch:
+                known = self._context.membership.members
+                use_membership(self._context, record.membership(known))
+            self._arrival.review()
 
     def _on_members(self, changed: bool) -> None:
         self._roster.on_applied(changed)
@@ -558,16 +670,17 @@ class Node:
 
     @property
     def role(self) -> str:
-        """``leader``, ``candidate``, ``follower`` or, for a node without a vote, ``learner``;
-        ``newcomer``, one that not all peers have confirmed, or ``forgetful``, one of which a
-        peer knows that it lost its memory: these do not vote."""
+        """``leader``, ``candidate``, ``follower`` or, for a node without a vote, ``learner``. Of
+        one that must not act (``arrival.py``): ``newcomer`` (not founded), ``returning`` (not
+        compared yet since its start), ``catching-up`` (there is a later membership),
+        ``forgetful`` (it has lost its memory), ``conflict`` (another founding record)."""
         context = self._context
         if context.proposer.leading:
             return "leader"
         if self.removed is not None:
             return "removed"
         if context.unconfirmed:
-            return "forgetful" if self._arrival.forgetful else "newcomer"
+            return _ROLES[self._arrival.readiness]
         if not context.own_bit:
             return "learner"
         preparing = context.proposer.state is ProposerState.PREPARING
@@ -589,5 +702,20 @@ class Node:
             "applied": self.applied,
             "lag_slots": told["known_commit"] - self.applied,
             "reads_waiting": len(self._reads),
-            "unconfirmed_by": self._arrival.missing() if self._context.unconfirmed else [],
+            "unconfirmed_by": self._arrival.waits_for() if self._context.unconfirmed else [],
+            "newest_epoch": self._context.newest_epoch,
+            "genesis": f"{self.genesis:016x}" if self.genesis else "",
         }
+
+
+_ROLES = {
+    Readiness.REMOVED: "removed",
+    Readiness.ACTS: "follower",
+    Readiness.LOST: "forgetful",
+    Readiness.FOREIGN: "forgetful",
+    Readiness.NEW: "newcomer",
+    Readiness.CONFLICT: "conflict",
+    Readiness.BEHIND: "catching-up",
+    Readiness.UNCOMPARED: "returning",
+}
+"""The role of a voter that must not act, by the reason for that."""

@@ -16,6 +16,18 @@ class NodeOptions:
     """Who votes at epoch 0, as long as the log holds no change of the membership."""
     bootstrap: Membership | None = None
     """The same with everybody's endpoints, and the members without a vote."""
+    cluster: str = ""
+    """Its id, as the founding record has it."""
+    founding_settings: str = ""
+    """What a cluster that is to be founded now sets for all its nodes, as JSON text."""
+    peer_endpoint: str = ""
+    events_endpoint: str = ""
+    """Where this node is reached, for a peer whose configuration does not say."""
+    level_target: int = 0
+    """The highest feature level that this program understands and raises its cluster to."""
+    compare_wait_ms: float = 15_000
+    """After a start a voter votes once all other voters have compared its memory with what they
+    heard of it, or after this time once a phase-1 quorum has (``arrival.py``)."""
     heartbeat_ms: float = 100
     election_timeout_ms: float = 600
     """A follower that hears no leader for this long, up to twice this (random), campaigns."""

@@ -28,7 +28,7 @@ from paxosd.core.messages import (
     Removed,
     TransferLeadership,
 )
-from paxosd.core.proposer import ProposerState, Waiting
+from paxosd.core.proposer import Waiting
 from paxosd.core.replication import Replication
 from paxosd.core.types import NodeId
 
@@ -40,13 +40,15 @@ _OF_A_MEMBER = frozenset({Heartbeat, Hello, PreVote})
 """By these one shows that it takes itself for a member."""
 
 
-def use_membership(context: Context, membership: Membership, contacts: list[NodeId]) -> None:
-    """From now on these vote, are listened to and spoken to. ``contacts``: the members of the
-    configuration, who are listened to in any case."""
+def use_membership(context: Context, membership: Membership) -> None:
+    """From now on these vote, are listened to and spoken to; the contacts are listened to in any
+    case, and spoken to as long as nothing else is known."""
     context.membership = membership
+    context.newest_epoch = max(context.newest_epoch, membership.epoch)
     members = [name for name in membership.members if name != context.node]
-    heard = {*members, *contacts, *membership.departed} - {context.node}
-    context.audience = members if membership.epoch else list(contacts)
+    heard = {*members, *context.contacts, *membership.departed} - {context.node}
+    at_first = list(dict.fromkeys([*members, *context.contacts]))
+    context.audience = members if membership.epoch else [n for n in at_first if n != context.node]
     context.peers = {name: context.peers.get(name) or Peer() for name in sorted(heard)}
     context.learner.reconfigure(membership.quorums, membership.epoch)
     context.proposer.quorums = membership.quorums
@@ -56,13 +58,12 @@ def use_membership(context: Context, membership: Membership, contacts: list[Node
 class Roster:
     """``removed``: as a member told it, this node is none any more."""
 
-    __slots__ = ("_arrival", "_contacts", "_context", "_election", "_handlers", "_rejoining",
+    __slots__ = ("_arrival", "_context", "_election", "_handlers", "_rejoining",
                  "_replication", "_told", "removed")  # fmt: skip
 
     def __init__(
         self,
         context: Context,
-        contacts: list[NodeId],
         election: Election,
         replication: Replication,
         arrival: Arrival,
@@ -70,7 +71,6 @@ class Roster:
     ) -> None:
         """``handlers``: by kind of message, the node's."""
         self._context = context
-        self._contacts = contacts
         self._election = election
         self._replication = replication
         self._arrival = arrival
@@ -96,7 +96,7 @@ class Roster:
         self._replication.record_commit(alone=True)
         was_leading = proposer.leading
         membership = context.machine.membership
-        use_membership(context, membership, self._contacts)
+        use_membership(context, membership)
         context.outbox.notice(
             "member.changed",
             epoch=membership.epoch,
@@ -143,9 +143,7 @@ class Roster:
             since_ms = context.now_ms - self._told[1]
             if since_ms < BELIEVED_AFTER_TIMEOUTS * context.options.election_timeout_ms:
                 return
-            if context.proposer.state is not ProposerState.IDLE:
-                self._election.stop("it is no member any more")
-            context.unconfirmed = True
+            self._arrival.leave()
             self.removed = message
 
     # -- coming back without the memory

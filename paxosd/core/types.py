@@ -43,6 +43,13 @@ class Ballot(NamedTuple):
         return f"{epoch}:{attempt}.{self.node}" if epoch else f"{attempt}.{self.node}"
 
 
+class Mark(NamedTuple):
+    """The number of the last durable group of a log, heard from the data directory that has it."""
+
+    directory: int
+    group: int
+
+
 NULL_BALLOT = Ballot(0, "")
 """Below every real ballot. Compare with this, never with ``None``."""
 

@@ -1,0 +1,200 @@
+"""How newcomers found a cluster: once, together, and only if they agree on all of it.
+
+    newcomer ── Founding(members, settings, directories as I know them) ──► every other member
+    all others say the same, with the same directory for each  ──► the record is made durable
+    newcomer ── Founding ──► one that is founded ── Genesis(record) ──► newcomer adopts it
+
+An empty data directory never founds by a configuration file alone: it has to hear from every
+other member, from directories that are empty as well, that they found the same cluster out of the
+same directories. One whose configuration names it alone has nobody to compare with: an operator
+founds it, once (``paxosd init``), which leaves no trace in a file that a restart could repeat.
+
+Why a founder may act although another has not made its record durable yet: it acts only with a
+quorum of directories that the record names, each of which refuses to act without the record; and
+whoever lost its directory on the way is another directory, which the record does not name.
+"""
+
+import json
+from typing import NamedTuple
+
+from paxosd.core.context import Context
+from paxosd.core.genesis import Founder, GenesisError, Record, load_document
+from paxosd.core.messages import Founding as FoundingMessage
+from paxosd.core.messages import Genesis
+from paxosd.core.types import NodeId
+
+TELL_AFTER_MS = 5_000.0
+TELL_EVERY_MS = 60_000.0
+_KEYS = {"directories", "members", "settings"}
+
+
+class Proposal(NamedTuple):
+    """What one newcomer is to found. ``directories``: 0 for one that it has not heard from."""
+
+    members: dict[NodeId, bool]
+    settings: str
+    directories: dict[NodeId, int]
+
+    def to_json(self) -> bytes:
+        """For a Founding message."""
+        return json.dumps(self._asdict(), sort_keys=True, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Proposal":
+        """Raises GenesisError."""
+        found = load_document(text, _KEYS)
+        members, settings, directories = found["members"], found["settings"], found["directories"]
+        if not isinstance(members, dict) or not all(type(v) is bool for v in members.values()):
+            raise GenesisError("members is a table of true and false")
+        if type(settings) is not str or not isinstance(directories, dict):
+            raise GenesisError("settings is text, directories a table")
+        if not all(type(number) is int and number >= 0 for number in directories.values()):
+            raise GenesisError("directories are numbers")
+        return cls(members, settings, directories)
+
+
+class Founding:
+    """One newcomer's part. ``record``: to be made durable, then :meth:`Node.use_genesis` is called;
+    None as long as there is none."""
+
+    __slots__ = ("_context", "_directory", "_heard", "_members", "_settings", "_tell_due_ms",
+                 "_told", "active", "record")  # fmt: skip
+
+    def __init__(self, context: Context, directory: int, *, active: bool) -> None:
+        """``active``: whether this node is a newcomer, without a record and without a past."""
+        self._context = context
+        self._directory = directory
+        members = context.membership.members
+        self._members = {name: member.voter for name, member in members.items()}
+        self._settings = context.options.founding_settings
+        self._heard: dict[NodeId, tuple[int, Proposal]] = {}
+        """Per member: the life that it spoke in, and its proposal."""
+        self._told: dict[NodeId, str] = {}
+        self._tell_due_ms = context.now_ms + TELL_AFTER_MS
+        self.active = active
+        self.record: Record | None = None
+
+    @property
+    def _others(self) -> list[NodeId]:
+        return [name for name in self._members if name != self._context.node]
+
+    @property
+    def alone(self) -> bool:
+        """Whether this newcomer's configuration names nobody else: it founds nothing by itself."""
+        return self.active and not self._others
+
+    def missing(self) -> list[NodeId]:
+        """The members that have not proposed the same yet."""
+        own = self._proposal()
+        return [name for name in self._others if self._difference(name, own)]
+
+    def _proposal(self) -> Proposal:
+        directories = dict.fromkeys(self._members, 0)
+        directories[self._context.node] = self._directory
+        for name, (_, proposal) in self._heard.items():
+            directories[name] = proposal.directories.get(name, 0)
+        return Proposal(self._members, self._settings, directories)
+
+    # -- asking
+
+    def tick(self) -> None:
+        """Once a heartbeat: tell the others what this node is to found."""
+        context = self._context
+        if not self.active or self.record is not None:
+            return
+        message = FoundingMessage(self._proposal().to_json())
+        for name in {*self._others, *context.contacts} - {context.node}:
+            context.outbox.send(name, message)
+        if context.now_ms >= self._tell_due_ms:
+            self._tell_due_ms = context.now_ms + TELL_EVERY_MS
+            advice = ALONE_ADVICE if self.alone else _ADVICE
+            context.outbox.notice("node.waiting", "warning", members=self.missing(), advice=advice)
+
+    # -- hearing
+
+    def receive(self, sender: NodeId, life: int, message: FoundingMessage) -> None:
+        """Another newcomer's proposal."""
+        if not self.active or self.record is not None or sender not in self._members:
+            return
+        try:
+            proposal = Proposal.from_json(message.document)
+        except GenesisError as error:
+            self._tell(sender, f"what {sender} proposes cannot be read: {error}")
+            return
+        self._heard[sender] = life, proposal
+        own = self._proposal()
+        differs = [self._difference(name, own) for name in self._others]
+        self._tell(sender, self._difference(sender, own, said=True))
+        if not any(differs):
+            members = {
+                name: Founder(voter, own.directories[name]) for name, voter in self._members.items()
+            }
+            self.record = Record(self._context.options.cluster, members, self._settings)
+
+    def receive_record(self, sender: NodeId, message: Genesis) -> None:
+        """The cluster was founded already: with this directory, or with another of this name."""
+        context = self._context
+        if not self.active or self.record is not None:
+            return
+        try:
+            record = Record.from_json(message.record)
+        except GenesisError as error:
+            self._tell(sender, f"the founding record of {sender} cannot be read: {error}")
+            return
+        if record.cluster != context.options.cluster:
+            return
+        founder = record.members.get(context.node)
+        if founder is not None and founder.directory == self._directory:
+            self.record = record
+        else:
+            context.foreign_record = record
+
+    def _difference(self, name: NodeId, own: Proposal, *, said: bool = False) -> str:
+        """What keeps this node and ``name`` from founding together; "" if nothing does. ``said``:
+        only what will not go away by waiting."""
+        if name not in self._heard:
+            return "" if said else "not heard yet"
+        proposal = self._heard[name][1]
+        node = self._context.node
+        if proposal.members != own.members:
+            return (
+                f"the configurations differ: the cluster.members of {node} are "
+                f"{_listed(own.members)}, those of {name} are {_listed(proposal.members)}"
+            )
+        if proposal.settings != own.settings:
+            return (
+                f"the configurations differ: {node} has limits {own.settings}, "
+                f"{name} has {proposal.settings}"
+            )
+        if said:
+            return ""
+        complete = all(own.directories.values())
+        agreed = complete and proposal.directories == own.directories
+        return "" if agreed else "it has not heard from all yet"
+
+    def _tell(self, sender: NodeId, what: str) -> None:
+        """Once for each thing that is wrong with ``sender``."""
+        if what and self._told.get(sender) != what:
+            self._context.outbox.notice(
+                "founding.differs", "error", member=sender, message=what, advice=_DIFFERS_ADVICE
+            )
+        self._told[sender] = what
+
+
+def _listed(members: dict[NodeId, bool]) -> str:
+    return ", ".join(name if votes else f"{name} (no vote)" for name, votes in members.items())
+
+
+_ADVICE = (
+    "this data directory is empty; the cluster is founded once every member of the configuration "
+    "is up with an empty directory: start them all. To join a cluster that is there already, add "
+    "this node with paxosctl member add"
+)
+ALONE_ADVICE = (
+    "this data directory is empty, and the configuration names this node alone. To found a new "
+    "cluster of one, stop it and run once: paxosd init --config FILE. If this node belongs to a "
+    "cluster that is there already, let it rejoin: paxosctl member rejoin NAME"
+)
+_DIFFERS_ADVICE = (
+    "correct the file that is wrong and start that node again: until all agree nobody votes"
+)
