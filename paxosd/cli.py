@@ -96,6 +96,40 @@ def _restart_after(_context: click.Context, _option: click.Parameter, text: str)
 
 
 @cli.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    envvar="PAXOSD_CONFIG",
+    metavar="FILE",
+    required=True,
+    help="The configuration of the node; its cluster.members name this node alone.",
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override a setting."
+)
+@click.pass_context
+def init(context: click.Context, config_path: Path, overrides: tuple[str, ...]) -> None:
+    """Found a new cluster of this one node, once; then start it as usual.
+
+    A cluster of several nodes needs no init: it is founded once all its members are up, each with
+    an empty data directory. An empty directory never founds a cluster by its file alone, for it
+    may be one that lost its data.
+    """
+    try:
+        from paxosd.init import init_alone  # noqa: PLC0415 - a node does not need it
+
+        config = load(config_path, overrides)
+        click.echo(init_alone(config))
+        code = 0
+    except Exception as error:
+        code = _explain(error)
+        if code == exits.FAILED:
+            raise
+    context.exit(code)
+
+
+@cli.command()
 @click.option("--nodes", type=click.IntRange(1, 7), help="How many nodes (default 3).")
 @click.option(
     "--data-dir",

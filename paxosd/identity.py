@@ -152,8 +152,8 @@ def read_genesis(home: Disk) -> Record | None:
         return Record.from_json(read_file(home, _GENESIS).strip())
     except GenesisError as problem:
         raise IdentityError(
-            f"the file {_GENESIS} of the data directory is damaged: {problem}. Copy it from the data "
-            "directory of another founder: it is the same there"
+            f"the file {_GENESIS} of the data directory is damaged: {problem}. Copy it from the "
+            "data directory of another founder: it is the same there"
         ) from problem
 
 

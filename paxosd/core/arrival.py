@@ -81,8 +81,8 @@ class Arrival:
     founded."""
 
     __slots__ = ("_again", "_begun_ms", "_challenges", "_compared", "_conflicts", "_context",
-                 "_life", "_lost", "_lost_directory", "_on_lost", "_removed", "_tell_due_ms", "_told",
-                 "asking", "directory", "forgot", "founding", "readiness", "repaired",
+                 "_life", "_lost", "_lost_directory", "_on_lost", "_removed", "_tell_due_ms",
+                 "_told", "asking", "directory", "forgot", "founding", "readiness", "repaired",
                  "start_mark")  # fmt: skip
 
     def __init__(

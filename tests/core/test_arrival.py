@@ -5,11 +5,14 @@ from typing import ClassVar
 
 import pytest
 
-from paxosd.core.arrival import TELL_AFTER_MS, life_number
+from paxosd.core.arrival import LISTEN_TIMEOUTS, TELL_AFTER_MS, life_number
+from paxosd.core.founding import ALONE_ADVICE, Proposal
+from paxosd.core.genesis import Founder, Record
 from paxosd.core.machine import Machine
 from paxosd.core.membership import Member, Membership
 from paxosd.core.messages import (
     Accept,
+    Genesis,
     Heartbeat,
     HeartbeatAck,
     Hello,
@@ -22,6 +25,7 @@ from paxosd.core.messages import (
     TransferLeadership,
     Welcome,
 )
+from paxosd.core.messages import Founding as FoundingMessage
 from paxosd.core.node import Node
 from paxosd.core.types import NULL_BALLOT, Ballot
 from tests.core.cluster import PickleCodec
@@ -29,6 +33,15 @@ from tests.core.parts import make_options
 
 LIFE = life_number(1, 77)
 B = Ballot(3, "n2")
+PEERS_LIFE = life_number(1, 5)
+WAIT_MS = 15_000
+DIRECTORIES = {"n1": 7, "n2": 8, "n3": 9}
+
+
+def record(**directories):
+    """The founding record of n1, n2, n3, out of these directories."""
+    found = DIRECTORIES | directories
+    return Record("c", {name: Founder(True, found[name]) for name in found}, "")
 
 
 class Newcomer:
@@ -37,9 +50,10 @@ class Newcomer:
     def __init__(self, size=3, promised=NULL_BALLOT, life=LIFE, machine=None, **standing):
         names = [f"n{i + 1}" for i in range(size)]
         self.node = Node(
-            make_options("n1", size), names[1:], machine or Machine(), PickleCodec(),
+            make_options("n1", size, cluster="c"), names[1:], machine or Machine(), PickleCodec(),
             random.Random(1), incarnation=life, promised=promised, arriving=True, **standing,
         )  # fmt: skip
+        self.written = []
         self.now = 0.0
         self.notices = []
 
@@ -55,13 +69,21 @@ class Newcomer:
                 self.notices += ready.notices
                 if ready.ticket:
                     self.node.synced(ready.ticket)
+                if self.node.founding_record is not None:
+                    self.written.append(self.node.founding_record)
+                    self.node.use_genesis(self.node.founding_record)
             if self.now >= end:
                 return sent
             self.now = min(end, self.now + 50)
 
-    def hear(self, sender, message):
+    def hear(self, sender, message, life=PEERS_LIFE):
         self.node.set_time(self.now, int(self.now))
-        self.node.step(sender, life_number(1, 5), message)
+        self.node.step(sender, life, message)
+
+    def welcomed(self, *names):
+        for name in names or ("n2", "n3"):
+            self.hear(name, Welcome(self.node.incarnation))
+        return self
 
     def told(self):
         return [notice.event for notice in self.notices]
@@ -98,38 +120,254 @@ class TestANewcomer:
         assert {to for to, m in new.run() if type(m) is Hello} == {"n2", "n3"}
         new.hear("n2", Welcome(LIFE))
         assert {to for to, m in new.run(1000) if type(m) is Hello} == {"n3"}
-        assert new.node.status()["unconfirmed_by"] == ["n3"]
+
+    def test_that_it_is_known_as_it_is_founds_nothing(self):
+        new = Newcomer(directory=7).welcomed()
+        new.run(2 * WAIT_MS)
         assert new.node.role == "newcomer"
-
-    def test_votes_once_all_have_confirmed_it(self):
-        new = Newcomer()
-        for peer in ("n2", "n3"):
-            new.hear(peer, Welcome(LIFE))
-        assert new.node.role == "candidate"
-        new.run()
-        assert "node.confirmed" in new.told()
-        new.hear("n2", Prepare(B, 1))
-        sent = new.run(300)
-        assert Promise in kinds(sent)
-        assert Hello not in kinds(sent)
-
-    def test_a_cluster_of_one_has_nobody_to_ask(self):
-        new = Newcomer(size=1)
-        new.run(100)
-        assert new.node.leading
+        assert new.node.status()["unconfirmed_by"] == ["n2", "n3"]
 
     def test_tells_whom_it_waits_for_now_and_then(self):
         new = Newcomer()
         new.hear("n2", Welcome(LIFE))
         new.run(4 * TELL_AFTER_MS)
         waiting = [n for n in new.notices if n.event == "node.waiting"]
-        assert [n.fields["members"] for n in waiting] == [["n3"]]
+        assert [n.fields["members"] for n in waiting] == [["n2", "n3"]]
+
+
+def proposal(members=("n1", "n2", "n3"), settings="", **directories):
+    found = {name: DIRECTORIES.get(name, 0) for name in members} | directories
+    return FoundingMessage(Proposal(dict.fromkeys(members, True), settings, found).to_json())
+
+
+class TestFounding:
+    """Once, together, by directories that are empty, and only if all agree."""
+
+    def test_once_all_propose_the_same_out_of_the_same_directories(self):
+        new = Newcomer(directory=7)
+        sent = new.run()
+        assert {to for to, m in sent if type(m) is FoundingMessage} == {"n2", "n3"}
+        new.hear("n2", proposal())
+        new.hear("n3", proposal(n2=0))
+        new.run(1000)
+        assert new.written == [], "n3 has not heard from n2 yet"
+        new.hear("n3", proposal())
+        new.run()
+        assert new.written == [record()]
+        new.welcomed().run(1300)
+        assert "cluster.founded" in new.told()
+        assert new.node.role == "candidate"
+        new.hear("n2", Prepare(B, 1))
+        assert Promise in kinds(new.run(300))
+
+    def test_a_directory_that_was_emptied_on_the_way_is_another(self):
+        new = Newcomer(directory=7)
+        new.hear("n2", proposal())
+        new.hear("n3", proposal(n2=88))
+        new.run(1000)
+        assert new.written == []
+        new.hear("n2", proposal(n2=88))
+        new.run()
+        assert new.written == [record(n2=88)]
+
+    @pytest.mark.parametrize("members", [("n1", "n2"), ("n1", "n2", "n3", "n4"), ("n2", "n3")])
+    def test_other_members_are_named_and_nobody_votes(self, members):
+        new = Newcomer(directory=7)
+        new.hear("n2", proposal())
+        for _ in range(3):
+            new.hear("n3", proposal(members))
+        new.run(2 * WAIT_MS)
+        assert new.node.role == "newcomer"
+        assert new.written == []
+        differs = [n for n in new.notices if n.event == "founding.differs"]
+        assert len(differs) == 1, "once, not each time"
+        assert differs[0].fields["member"] == "n3"
+        assert f"those of n3 are {', '.join(members)}" in differs[0].fields["message"]
+
+    def test_so_are_other_settings(self):
+        new = Newcomer(directory=7)
+        new.hear("n2", proposal())
+        new.hear("n3", proposal(settings='{"sessions_max":5}'))
+        new.run(1000)
+        assert new.written == []
+        assert "sessions_max" in new.notices[-1].fields["message"]
+
+    def test_one_that_may_only_learn_founds_nothing(self):
+        """Its peers know another directory of its name."""
+        new = Newcomer(directory=7)
+        new.hear("n2", proposal())
+        new.hear("n3", proposal(), life=0)
+        new.run(1000)
+        assert new.written == []
+
+    def test_one_that_missed_the_founding_takes_the_record(self):
+        new = Newcomer(directory=7)
+        new.hear("n3", Genesis(record().to_json()))
+        new.welcomed().run(1300)
+        assert new.written == [record()]
+        assert new.node.role == "candidate"
+
+    def test_but_another_directory_only_learns(self):
+        new = Newcomer(directory=77)
+        new.hear("n3", Genesis(record().to_json()))
+        new.welcomed().run(2 * WAIT_MS)
+        assert new.written == []
+        assert new.node.role == "forgetful"
+        new.hear("n2", Prepare(B, 1))
+        assert not kinds(new.run(300)) & ANSWERS
+
+    @pytest.mark.parametrize("text", [b"", b"{", b"[]", record().to_json()[:-1] + b',"x":1}'])
+    def test_what_is_no_record_is_none(self, text):
+        new = Newcomer(directory=7)
+        new.hear("n3", Genesis(text))
+        new.hear("n2", FoundingMessage(text))
+        new.welcomed().run(1000)
+        assert new.written == []
+
+    def test_who_is_founded_gives_its_record_to_anybody(self):
+        founded = Newcomer(directory=7, record=record())
+        for life in (0, life_number(1, 5)):
+            founded.hear("n3", proposal(n3=99), life)
+            assert ("n3", Genesis(record().to_json())) in founded.run()
+
+    def test_alone_it_founds_nothing_by_itself(self):
+        new = Newcomer(size=1, directory=7)
+        new.run(2 * WAIT_MS)
+        assert new.node.role == "newcomer"
+        assert new.written == []
+        assert ALONE_ADVICE in [n.fields.get("advice") for n in new.notices]
+
+    def test_alone_and_founded_by_an_operator_it_listens_first(self):
+        alone = Record("c", {"n1": Founder(True, 7)}, "")
+        new = Newcomer(size=1, directory=7, record=alone)
+        new.run(LISTEN_TIMEOUTS * 600 - 100)
+        assert not new.node.leading
+        new.run(400)
+        assert new.node.leading
+
+
+class TestComparison:
+    """A start votes once those who heard it before have compared."""
+
+    def restarted(self, **standing):
+        known = {"directory": 7, "record": record(), "start_mark": 20}
+        return Newcomer(promised=B, life=life_number(2, 1), **known | standing)
+
+    @pytest.mark.parametrize("request_", REQUESTS, ids=lambda m: type(m).__name__)
+    def test_before_it_is_compared_it_says_nothing_about_its_memory(self, request_):
+        node = self.restarted()
+        node.hear("n2", request_)
+        sent = node.run(WAIT_MS - 1000)
+        assert not kinds(sent) & ANSWERS
+        assert not [m for to, m in sent if to == "all"]
+        assert node.node.role == "returning"
+
+    def test_once_all_voters_have_it_votes(self):
+        node = self.restarted().welcomed("n2")
+        assert node.node.role == "returning"
+        assert node.node.status()["unconfirmed_by"] == ["n3"]
+        node.welcomed("n3")
+        node.hear("n2", Prepare(Ballot(4, "n2"), 1))
+        assert Promise in kinds(node.run())
+
+    def test_after_a_while_a_quorum_is_enough(self):
+        node = self.restarted().welcomed("n2")
+        node.run(WAIT_MS - 200)
+        assert node.node.role == "returning"
+        node.run(400)
+        assert node.node.role == "candidate"
+
+    def test_but_less_is_not(self):
+        node = self.restarted()
+        node.run(4 * WAIT_MS)
+        assert node.node.role == "returning"
+        waiting = [n for n in node.notices if n.event == "node.waiting"]
+        assert waiting[0].fields["members"] == ["n2", "n3"]
+
+    def test_one_without_a_memory_to_compare_with_does_not_count(self):
+        node = self.restarted()
+        node.hear("n2", Welcome(life_number(2, 1), witness=False))
+        node.hear("n3", Welcome(life_number(2, 1)))
+        assert node.node.role == "returning"
+
+    @pytest.mark.parametrize(("mark", "lost"), [(20, False), (21, True)])
+    def test_who_heard_more_than_its_log_holds_knows_that_it_forgot(self, mark, lost):
+        """Whatever the counts of starts say."""
+        node = self.restarted().welcomed("n2")
+        node.hear("n3", Welcome(life_number(1, 9), 7, mark))
+        assert node.node.forgetful == lost
+        node.welcomed("n3")
+        node.run(2 * WAIT_MS)
+        assert (node.node.role == "forgetful") == lost
+
+    def test_what_was_heard_of_another_directory_does_not_matter(self):
+        node = self.restarted()
+        node.hear("n3", Welcome(life_number(1, 9), 6, 1000))
+        assert not node.node.forgetful
+
+    def test_it_repeats_the_challenge_at_once(self):
+        node = self.restarted()
+        node.run()
+        node.hear("n3", Welcome(life_number(1, 9), 7, 5, challenge=1234))
+        hello = [m for to, m in node.run() if to == "n3" and type(m) is Hello]
+        assert [m.challenge for m in hello] == [1234]
+
+    def test_a_broken_connection_makes_it_say_hello_again_but_not_stop(self):
+        node = self.restarted().welcomed()
+        node.run(200)
+        node.node.peer_disconnected("n3")
+        assert node.node.role == "candidate"
+        assert {to for to, m in node.run(200) if type(m) is Hello} == {"n3"}
+
+
+class TestAPastThatActs:
+    """A node that has reason to know of a later epoch does nothing in this one."""
+
+    def test_it_stops_to_act_until_it_has_caught_up(self):
+        node = TestComparison().restarted().welcomed()
+        node.run(200)
+        assert node.node.role == "candidate"
+        node.node.hear_epoch(3)
+        node.hear("n2", Prepare(Ballot(9, "n2"), 1))
+        node.hear("n2", PreVote(Ballot(9, "n2"), 0))
+        sent = node.run(5000)
+        assert not kinds(sent) & ANSWERS
+        assert PreVote not in kinds(sent)
+        assert node.node.role == "catching-up"
+        assert "node.catching_up" in node.told()
+
+    def test_an_only_voter_of_the_past_is_told_by_a_stranger(self):
+        alone = Record("c", {"n1": Founder(True, 7)}, "")
+        node = Newcomer(size=1, directory=7, record=alone, promised=B)
+        node.run(3000)
+        assert node.node.leading
+        hello = Hello(8, peer="tcp://h:1", events="tcp://h:2")
+        assert node.node.hear_stranger("n2", alone.hash, 4, hello)
+        node.run(100)
+        assert node.node.role == "catching-up"
+        assert "n2" in node.node.status()["peers"], "whom it can learn from now"
+
+    def test_another_founding_record_stops_one_without_a_quorum_of_others(self):
+        alone = Record("c", {"n1": Founder(True, 7)}, "")
+        node = Newcomer(size=1, directory=7, record=alone, promised=B)
+        node.run(3000)
+        assert not node.node.hear_stranger("n2", record().hash, 0, Hello(8))
+        node.run(100)
+        assert node.node.role == "conflict"
+        assert not node.node.leading
+        assert "founding.conflict" in node.told()
+
+    def test_but_not_a_cluster_that_is_whole(self):
+        node = TestComparison().restarted().welcomed()
+        node.node.hear_stranger("n9", 5, 9, Hello(8))
+        node.run(100)
+        assert node.node.role == "candidate"
 
 
 class TestASetAsideLog:
     """The node itself found its log damaged: it is another directory, and asks to vote again."""
 
-    DAMAGED: ClassVar = {"directory": 5, "lost": True, "repaired": True}
+    DAMAGED: ClassVar = {"directory": 5, "lost": True, "repaired": True, "record": record()}
 
     def test_it_asks_whoever_leads(self):
         new = Newcomer(**self.DAMAGED)
@@ -142,8 +380,7 @@ class TestASetAsideLog:
     def test_it_tells_now_and_then_that_nobody_can_let_it(self, size):
         """As it is when a majority has lost its memory; a lone voter is one."""
         new = Newcomer(size, **self.DAMAGED)
-        for peer in ("n2", "n3")[: size - 1]:
-            new.hear(peer, Welcome(LIFE))
+        new.welcomed(*("n2", "n3")[: size - 1])
         sent = new.run(30 * TELL_AFTER_MS)
         assert not kinds(sent) & ANSWERS
         assert not new.node.leading
@@ -169,15 +406,21 @@ class TestLostMemory:
         new = Newcomer(promised=B, life=life_number(2, 1))
         new.hear("n3", Welcome(life_number(1, 9)))
         assert new.node.forgot == []
-        assert new.node.role == "candidate"
 
     def test_an_old_copy_of_a_memory_stops_voting_as_soon_as_it_knows(self):
-        new = Newcomer(promised=B, life=life_number(2, 1))
+        new = Newcomer(promised=B, life=life_number(2, 1)).welcomed()
         new.hear("n2", Prepare(Ballot(4, "n2"), 1))
         assert Promise in kinds(new.run())
         new.hear("n3", Welcome(life_number(2, 2)))
         new.hear("n2", Prepare(Ballot(5, "n2"), 1))
         assert Promise not in kinds(new.run())
+
+    def test_a_membership_that_names_the_directory_that_forgot_makes_nothing_good(self):
+        """It was named before it forgot."""
+        node = TestAPinnedDirectory().newcomer()
+        node.hear("n3", Welcome(life_number(9, 1), 7))
+        node.node._arrival.review()
+        assert node.node.forgetful
 
 
 class TestAPinnedDirectory:
@@ -191,9 +434,11 @@ class TestAPinnedDirectory:
         machine.membership = Membership(members, epoch=1, slot=1)
         return Newcomer(machine=machine, directory=directory)
 
-    def test_needs_nobody_to_confirm_it(self):
+    def test_needs_no_founding_but_to_be_compared(self):
         newcomer = self.newcomer()
         newcomer.run()
+        assert newcomer.node.role == "returning"
+        newcomer.welcomed()
         assert newcomer.node.role == "candidate"
 
     @pytest.mark.parametrize("known", [0, 6])
@@ -205,7 +450,7 @@ class TestAPinnedDirectory:
         assert not newcomer.node.forgetful
         assert ("n2", Hello(7)) in newcomer.run(100), "it asks on"
         newcomer.hear("n2", Welcome(LIFE, 7))
-        assert ("n2", Hello(7)) not in newcomer.run(100)
+        assert ("n2", Hello(7)) not in newcomer.run(90)
 
     def test_but_an_old_copy_of_it_is_one(self):
         newcomer = self.newcomer()
@@ -232,12 +477,6 @@ def test_a_peer_that_does_not_hear_it_is_told_again(promised):
     assert [to for to, message in newcomer.run(100) if type(message) is Hello][:1] == ["n2"]
     newcomer.hear("n2", Welcome(LIFE))
     assert Hello not in kinds(newcomer.run(500))
-
-
-def test_who_has_a_memory_votes_at_once_and_asks_besides():
-    node = Newcomer(promised=B)
-    node.hear("n2", Prepare(Ballot(4, "n2"), 1))
-    assert kinds(node.run()) >= {Promise, Hello}
 
 
 def test_a_hello_is_answered_with_the_life_that_was_heard():
