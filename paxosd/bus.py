@@ -1,6 +1,6 @@
 """The bus: sockets to messages and messages to sockets, for one daemon, from one thread.
 
-    poll() ─► flags ─► receive_peers()          (sender, incarnation, message)
+    poll() ─► flags ─► receive_peers()          envelopes: sender, life, message
                        receive_subscriptions()  (subscribe, topic)
                        receive_clients()        (client, message)
     send() broadcast() publish_accepted() publish() answer()   never block; False: not sent
@@ -12,8 +12,8 @@ node, a vote under another's topic, and a *stale incarnation*: a replay, or a pe
 wiped or rolled back (``lives.py``).
 A refused client request whose number could be read is answered; nothing else is.
 
-Faults (``faults.py``) act on what arrives from peers, before anything else looks at it; delayed
-messages are held here and come out of ``receive_peers`` when they are due.
+What a peer said passes the inbox (``inbox.py``), as it does in the simulator: there faults act on
+it, and its sender's life is judged. Delayed messages come out of ``receive_peers`` when due.
 
 Nobody is known by a routing id: the sender stands in the frame. Who may claim which name is for
 CURVE to decide (a later issue); until then the ports must be reachable by the cluster alone.
@@ -22,23 +22,22 @@ CURVE to decide (a later issue); until then the ports must be reachable by the c
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from heapq import heappop, heappush
 from typing import Any
 
 import zmq
 
 from paxosd.bus_sockets import BindError, BusConfig, BusSockets, Context, Socket
 from paxosd.core.effects import INVALID
-from paxosd.core.messages import Accepted, PeerMessage
+from paxosd.core.messages import Accepted, Envelope, PeerMessage
 from paxosd.core.requests import ClientMessage, RefusalAnswer, ServerMessage
 from paxosd.core.types import NodeId
 from paxosd.faults import FaultPlan
-from paxosd.lives import PeerLives, starts_of
+from paxosd.inbox import Inbox, Refusal, log_refusal
+from paxosd.lives import PeerLives
 from paxosd.member_links import PeerEndpoints
 from paxosd.refusals import Logger, RefusalLog
 from paxosd.wire import (
     ACCEPTED_TOPIC,
-    PEER_KIND_NAMES,
     WireError,
     decode_peer,
     decode_request,
@@ -70,15 +69,10 @@ HOT_MS = 10
 subscribers, broken connections and votes that nobody waits for may lie for this long; under
 load they are taken in with whatever comes next, at this interval at the latest."""
 
-HELD_MAX = 10_000
-HELD_BYTES_MAX = 64 << 20
-
 _NOBLOCK = int(zmq.NOBLOCK)
 _POLLIN = int(zmq.POLLIN)
 _EVENTS = int(zmq.EVENTS)
 _SNDMORE = int(zmq.SNDMORE) | _NOBLOCK
-
-Received = tuple[NodeId, int, PeerMessage]
 
 
 def _monotonic_ms() -> int:
@@ -111,11 +105,15 @@ class Bus:
         self._now_ms = now_ms
         self._refusals = RefusalLog(log)
         self._unsent = RefusalLog(log, interval_ms=60_000)
-        self._lives = lives if lives is not None else PeerLives(None, config.peers)
-        self._heard_ms: dict[NodeId, int] = {}
-        self._held: list[tuple[int, int, int, Received, str]] = []  # a heap by (due, order)
-        self._held_bytes = 0
-        self._held_order = 0
+        self._inbox = Inbox(
+            config.node,
+            self._faults,
+            lives if lives is not None else PeerLives(None, config.peers),
+            answer=self.send,
+            refused=self._on_refused,
+            counters=self.counters,
+            keep=_keep,
+        )
         self._encoded: tuple[PeerMessage | None, bytes] = (None, b"")
         """The last message sent, with its frame."""
         self._accepted_topic = ACCEPTED_TOPIC + config.node.encode()
@@ -152,7 +150,7 @@ class Bus:
 
     def close(self) -> None:
         """Close every socket; messages just sent have a moment to leave."""
-        self._held.clear()
+        self._inbox.clear()
         self._sockets.close()
 
     # ---- who the peers are
@@ -161,7 +159,7 @@ class Bus:
         """Who the peers are from now on, without this node, where each is reached, and which data
         directory may vote in its name (see :meth:`PeerLives.set_peers`; none: not pinned). What
         was sent to one that is none any more has a moment to leave."""
-        self._lives.set_peers({name: pins.get(name, 0) for name in peers})
+        self._inbox.set_peers(peers, pins)
         if peers != self._sockets.peers:
             self._connect_peers(peers)
 
@@ -186,7 +184,7 @@ class Bus:
         monitor = self._sockets.monitors[name]
         self._poller.unregister(monitor)
         del self._flags[monitor]
-        self._heard_ms.pop(name, None)
+        self._inbox.heard_ms.pop(name, None)
         self._sockets.remove_peer(name)
 
     # ---- waiting
@@ -208,8 +206,9 @@ class Bus:
         """
         flags = 0
         now_ms = self._now_ms()
-        if self._held:
-            wait_ms = self._held[0][0] - now_ms
+        due_ms = self._inbox.next_due_ms()
+        if due_ms is not None:
+            wait_ms = int(due_ms) - now_ms
             if wait_ms <= 0:
                 flags, wait_ms = PEERS, 0
             timeout_ms = min(timeout_ms, wait_ms)
@@ -233,27 +232,26 @@ class Bus:
         """Whether the last poll found, or did not rule out, notices of subscribers."""
         return bool(self._readable & SUBSCRIPTIONS)
 
-    def next_due_ms(self) -> int | None:
+    def next_due_ms(self) -> float | None:
         """When, on the bus's clock, the next delayed message is due; ``poll`` minds it."""
-        return self._held[0][0] if self._held else None
+        return self._inbox.next_due_ms()
 
     def heard_ms_ago(self, peer: NodeId) -> int:
         """The time since the last good message of ``peer``; -1: none since the start."""
-        heard_ms = self._heard_ms.get(peer)
-        return -1 if heard_ms is None else self._now_ms() - heard_ms
+        heard_ms = self._inbox.heard_ms.get(peer)
+        return -1 if heard_ms is None else self._now_ms() - int(heard_ms)
 
     # ---- receiving
 
-    def receive_peers(self, limit: int) -> list[Received]:
+    def receive_peers(self, limit: int) -> list[Envelope]:
         """What has come from peers, at most about ``limit`` a socket, in order of arrival."""
         now_ms = self._now_ms()
         self._refusals.tick(now_ms)
         self._unsent.tick(now_ms)
         if self._faults.active:
             self._faults.expire(now_ms)
-        received: list[Received] = []
-        if self._held:
-            self._release(received, now_ms)
+        received: list[Envelope] = []
+        self._inbox.release(received, now_ms)
         if self._readable & PEERS:
             self._drain_peers(received, limit, now_ms)
         if self._readable & _VOTES:
@@ -261,7 +259,7 @@ class Bus:
         self.counters["received.peer"] += len(received)
         return received
 
-    def _drain_peers(self, received: list[Received], limit: int, now_ms: int) -> None:
+    def _drain_peers(self, received: list[Envelope], limit: int, now_ms: int) -> None:
         recv, get = self._sockets.peer.recv, self._sockets.peer.get
         for _ in range(limit):
             # Asking first costs less than the exception that a try in vain ends with.
@@ -274,7 +272,7 @@ class Bus:
             else:
                 self._take(frame, None, received, now_ms)
 
-    def _drain_votes(self, received: list[Received], limit: int, now_ms: int) -> None:
+    def _drain_votes(self, received: list[Envelope], limit: int, now_ms: int) -> None:
         recv, get = self._sockets.votes.recv, self._sockets.votes.get
         for _ in range(limit):
             if not int(get(_EVENTS)) & _POLLIN:
@@ -290,7 +288,7 @@ class Bus:
                 self._take(frame, topic.bytes, received, now_ms)
 
     def _take(
-        self, frame: zmq.Frame, topic: bytes | None, received: list[Received], now_ms: int
+        self, frame: zmq.Frame, topic: bytes | None, received: list[Envelope], now_ms: int
     ) -> None:
         """Decode one payload and pass it on, unless it is refused or a fault takes it."""
         try:
@@ -298,72 +296,13 @@ class Bus:
         except WireError as error:
             self._refuse(_address(frame), error.reason, error.detail, now_ms)
             return
-        sender = message[0]
-        if sender not in self._lives:
-            own = sender == self._config.node
-            reason = "own_name" if own else "unknown_sender"
-            self._refuse(_address(frame), reason, f'the sender calls itself "{sender}"', now_ms)
-            return
         if topic is not None and (
-            type(message[2]) is not Accepted or topic != ACCEPTED_TOPIC + sender.encode()
+            type(message.body) is not Accepted or topic != ACCEPTED_TOPIC + message.sender.encode()
         ):
-            self._refuse(_address(frame), "topic", f"a vote of {sender} was expected", now_ms)
+            detail = f"a vote of {message.sender} was expected"
+            self._refuse(_address(frame), "topic", detail, now_ms)
             return
-        arriving = 1
-        if self._faults.messages_active:
-            arriving = self._through_faults(message, frame, now_ms)
-        if arriving:
-            self._admit(message, arriving, received, frame, now_ms)
-
-    def _admit(
-        self,
-        message: Received,
-        copies: int,
-        received: list[Received],
-        source: zmq.Frame | str,
-        now_ms: int,
-    ) -> None:
-        """Pass a message on under the life that it is to be heard as, unless that is none."""
-        sender, life, body = message
-        heard = self._lives.admit(sender, life, body)
-        if heard > 0:
-            self._heard_ms[sender] = now_ms
-        else:
-            answer = self._lives.answer(sender, life, body)
-            if answer is not None:
-                self.send(sender, answer)
-        if heard < 0:
-            # The address is asked for when it is needed alone: it costs more than the rest.
-            address = source if isinstance(source, str) else _address(source)
-            self._refuse_life(message, address, now_ms)
-            return
-        passed = message if heard == life else (sender, heard, body)
-        received.append(passed)
-        for _ in range(copies - 1):
-            received.append(passed)
-
-    def _refuse_life(self, message: Received, address: str, now_ms: int) -> None:
-        sender, life, _ = message
-        if sender not in self._lives:  # it was one when a fault held this back
-            self._refuse(address, "unknown_sender", f"{sender} is no peer any more", now_ms)
-            return
-        self.counters["refused.stale_incarnation"] += 1
-        known = self._lives.known(sender)
-        detail = f"{sender} was wiped or rolled back, or this is a replay"
-        if known in (0, life):
-            detail = (
-                f"{sender} is not heard before it has said Hello out of the directory that votes"
-            )
-        self._refusals.note(
-            "bus.stale_incarnation",
-            sender,
-            "stale_incarnation",
-            now_ms,
-            detail=detail,
-            address=address,
-            sender_incarnation=starts_of(life),
-            highest_seen=starts_of(known),
-        )
+        self._inbox.take(message, frame, received, now_ms)
 
     def disconnected(self) -> list[NodeId]:
         """The peers whose connection broke since the last call: a hint that one is gone, long
@@ -423,49 +362,6 @@ class Bus:
                 continue
             notices.append((wish[0] == 1, wish[1:]))
         return notices
-
-    # ---- faults
-
-    def _through_faults(self, message: Received, frame: zmq.Frame, now_ms: int) -> int:
-        """How many of this message arrive now, as the fault rules have it: none if it is
-        dropped or held back, more than one if it is duplicated."""
-        kind_name = PEER_KIND_NAMES[type(message[2])]
-        drop, delay_ms, copies, copies_delay_ms = self._faults.on_message(
-            message[0], self._config.node, kind_name, now_ms
-        )
-        if drop:
-            self.counters["fault.dropped"] += 1
-            return 0
-        arriving = 1
-        if delay_ms:
-            self.counters["fault.delayed"] += 1
-            self._hold(message, frame, now_ms + delay_ms)
-            arriving = 0
-        if copies:
-            self.counters["fault.duplicated"] += copies
-            copies_delay_ms += delay_ms
-            if not copies_delay_ms:
-                return arriving + copies
-            for _ in range(copies):
-                self._hold(message, frame, now_ms + copies_delay_ms)
-        return arriving
-
-    def _hold(self, message: Received, frame: zmq.Frame, due_ms: int) -> None:
-        size = len(frame)
-        if len(self._held) >= HELD_MAX or self._held_bytes + size > HELD_BYTES_MAX:
-            self.counters["fault.held_overflow"] += 1
-            return
-        self._held_order += 1
-        # A tie is broken by the order of arrival, so messages are never compared.
-        held = (due_ms, self._held_order, size, message, _address(frame))
-        heappush(self._held, held)
-        self._held_bytes += size
-
-    def _release(self, received: list[Received], now_ms: int) -> None:
-        while self._held and self._held[0][0] <= now_ms:
-            _, _, size, message, address = heappop(self._held)
-            self._held_bytes -= size
-            self._admit(message, 1, received, address, now_ms)
 
     # ---- sending
 
@@ -542,12 +438,22 @@ class Bus:
         self.counters[f"refused.{reason}"] += 1
         self._refusals.note("bus.refused", source, reason, now_ms, detail=detail)
 
+    def _on_refused(self, refusal: Refusal, source: zmq.Frame | str, now_ms: float) -> None:
+        # The address is asked for when it is needed alone: it costs more than the rest.
+        address = source if isinstance(source, str) else _address(source)
+        log_refusal(self._refusals, refusal, address, now_ms)
+
     def _refuse_rest(self, socket: Socket, frame: zmq.Frame, reason: str, now_ms: int) -> None:
         """Read a message's further frames away and refuse it."""
         source = _address(frame)
         while frame.more:
             frame = socket.recv(_NOBLOCK, False)
         self._refuse(source, reason, "more frames than one payload", now_ms)
+
+
+def _keep(frame: zmq.Frame) -> tuple[int, str]:
+    """Of a frame whose message is held back: its bytes, and what is known of its origin."""
+    return len(frame), _address(frame)
 
 
 def _address(frame: zmq.Frame) -> str:

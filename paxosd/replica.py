@@ -17,7 +17,7 @@ from paxosd.core.commands import Batch
 from paxosd.core.context import Codec
 from paxosd.core.effects import Ready
 from paxosd.core.machine import Machine
-from paxosd.core.messages import Accepted, PeerMessage
+from paxosd.core.messages import Accepted, Envelope, PeerMessage
 from paxosd.core.node import Node
 from paxosd.core.requests import (
     AdminAnswer,
@@ -56,7 +56,7 @@ class ReplicaBus(Protocol):
     @property
     def has_subscriptions(self) -> bool: ...
 
-    def receive_peers(self, limit: int) -> list[tuple[NodeId, int, PeerMessage]]: ...
+    def receive_peers(self, limit: int) -> list[Envelope]: ...
 
     def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]: ...
 
@@ -188,10 +188,11 @@ class Replica:
         node.set_time(now_ms, wall_ms)
         if self._syncing:
             self._collect_syncs(now_ms)
-        for sender, incarnation, message in bus.receive_peers(PEERS_PER_TURN_MAX):
-            node.step(sender, incarnation, message)
+        for envelope in bus.receive_peers(PEERS_PER_TURN_MAX):
+            message = envelope.body
+            node.step(envelope.sender, envelope.life, message)
             if type(message) in SNAPSHOT_KINDS and self.exchange is not None:
-                self.exchange.receive(sender, message)  # type: ignore[arg-type]  # by kind
+                self.exchange.receive(envelope.sender, message)  # type: ignore[arg-type]  # by kind
         for name in bus.disconnected():
             node.peer_disconnected(name)
         requests = bus.receive_clients(CLIENTS_PER_TURN_MAX)

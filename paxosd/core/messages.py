@@ -21,7 +21,7 @@ and of a change of leader:
 Source: Lamport, "Paxos Made Simple", section 2.2 (phases 1a, 1b, 2a, 2b) and section 3 (phase 1
 once over all instances). Ongaro's thesis, section 6.4 (read-index) and 9.6 (pre-vote).
 
-The sender's name and incarnation travel in the envelope (``wire.py``), not in the message.
+The sender's name and life travel in the envelope (:class:`Envelope`), not in the message.
 """
 
 from typing import NamedTuple
@@ -304,6 +304,16 @@ PeerMessage = (
     | Genesis
 )
 """What ``Node.step`` takes."""
+
+
+class Envelope(NamedTuple):
+    """A message as it comes from a peer, with what the peer says of itself. ``life``: which start
+    of which data directory sent it (``core/arrival.py``); once admitted, as which it is heard."""
+
+    sender: NodeId
+    life: int
+    body: PeerMessage
+
 
 LEARNING_KINDS: frozenset[type] = frozenset(
     {

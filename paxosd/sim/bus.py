@@ -1,26 +1,24 @@
 """The bus of a simulated process: what :class:`paxosd.bus.Bus` is to the daemon, on a Network.
 
-What the sockets hold waits in ``inbox`` until a turn takes it; then the fault plan has its say,
-then the check of incarnations, as in the daemon.
+What the sockets hold waits in ``arrived`` until a turn takes it; then it passes the daemon's own
+inbox (``paxosd/inbox.py``): faults, and whether its sender's life is heard.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from heapq import heappop, heappush
 from typing import Any
 
-from paxosd.core.messages import Accepted, PeerMessage
+from paxosd.core.messages import Accepted, Envelope, PeerMessage
 from paxosd.core.requests import ClientMessage, ServerMessage
 from paxosd.core.types import NodeId
 from paxosd.faults import FaultPlan
+from paxosd.inbox import Inbox, Refusal, Source, log_refusal
 from paxosd.lives import PeerLives
+from paxosd.refusals import Logger, RefusalLog
 from paxosd.sim.network import Network
-from paxosd.wire import PEER_KIND_NAMES
 
-INBOX_MAX = 5_000
+ARRIVED_MAX = 5_000
 """Sockets are full then; what comes besides is dropped."""
-HELD_MAX = 10_000
 
-Received = tuple[NodeId, int, PeerMessage]
 Effect = Callable[[str], None]
 
 
@@ -41,8 +39,10 @@ class SimBus:
         lives: PeerLives,
         now_ms: Callable[[], float],
         effect: Effect,
+        log: Logger,
     ) -> None:
-        self.inbox: list[Received] = []
+        self.arrived: list[Envelope] = []
+        """What lies in the sockets."""
         self.requests: list[tuple[bytes, ClientMessage]] = []
         self.lost: list[NodeId] = []
         """Peers whose connection broke."""
@@ -51,19 +51,17 @@ class SimBus:
         self._incarnation = incarnation
         self._peers = list(peers)
         self._network = network
-        self._plan = plan
         self._now_ms = now_ms
         self._effect = effect
-        self._lives = lives
-        self._held: list[tuple[float, int, Received]] = []
-        self._held_order = 0
+        self._refusals = RefusalLog(log)
+        self.inbox = Inbox(name, plan, lives, answer=self.send, refused=self._on_refused)
         self._stalled: list[Callable[[], object]] | None = None
 
     def set_peers(self, peers: Mapping[NodeId, Any], pins: Mapping[NodeId, int]) -> None:
         """Who the peers are from now on; see :meth:`paxosd.bus.Bus.set_peers`. Where they are
         reached is of no matter here."""
         self._peers = list(peers)
-        self._lives.set_peers({name: pins.get(name, 0) for name in peers})
+        self.inbox.set_peers(peers, pins)
 
     has_subscriptions = False
 
@@ -72,64 +70,21 @@ class SimBus:
 
     # -- receiving
 
-    def receive_peers(self, limit: int) -> list[Received]:
-        inbox = self.inbox
-        received: list[Received] = []
-        now_ms = 0.0
-        if self._plan.messages_active or self._held:
-            now_ms = self._now_ms()
-            while self._held and self._held[0][0] <= now_ms:
-                self._admit(heappop(self._held)[2], 1, received)
-        if not inbox:
+    def receive_peers(self, limit: int) -> list[Envelope]:
+        now_ms = self._now_ms()
+        self._refusals.tick(int(now_ms))
+        received: list[Envelope] = []
+        self.inbox.release(received, now_ms)
+        arrived = self.arrived
+        if not arrived:
             return received
-        if len(inbox) > limit:
-            taken, self.inbox = inbox[:limit], inbox[limit:]
-        else:
-            taken, self.inbox = inbox, []
-        faulty = self._plan.messages_active
-        for message in taken:
-            arriving = self._through_faults(message, now_ms) if faulty else 1
-            if arriving:
-                self._admit(message, arriving, received)
+        self.arrived = arrived[limit:]
+        for message in arrived[:limit]:
+            self.inbox.take(message, message.sender, received, now_ms)
         return received
 
-    def _through_faults(self, message: Received, now_ms: float) -> int:
-        """How many of this message arrive now; see ``paxosd.bus.Bus``."""
-        kind_name = PEER_KIND_NAMES[type(message[2])]
-        drop, delay_ms, copies, copies_delay_ms = self._plan.on_message(
-            message[0], self._name, kind_name, now_ms
-        )
-        if drop:
-            return 0
-        arriving = 1
-        if delay_ms:
-            self._hold(message, now_ms + delay_ms)
-            arriving = 0
-        if copies:
-            copies_delay_ms += delay_ms
-            if not copies_delay_ms:
-                return arriving + copies
-            for _ in range(copies):
-                self._hold(message, now_ms + copies_delay_ms)
-        return arriving
-
-    def _hold(self, message: Received, due_ms: float) -> None:
-        if len(self._held) < HELD_MAX:
-            self._held_order += 1
-            heappush(self._held, (due_ms, self._held_order, message))
-
-    def _admit(self, message: Received, copies: int, received: list[Received]) -> None:
-        """Pass on what is no replay of an earlier life, and of no lost disk; see
-        ``paxosd.bus.Bus``."""
-        sender, life, body = message
-        heard = self._lives.admit(sender, life, body)
-        if heard >= 0:
-            received += [message if heard == life else (sender, heard, body)] * copies
-        if heard > 0:
-            return
-        answer = self._lives.answer(sender, life, body)
-        if answer is not None:
-            self.send(sender, answer)
+    def _on_refused(self, refusal: Refusal, source: Source, now_ms: float) -> None:
+        log_refusal(self._refusals, refusal, source, now_ms)
 
     def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
         requests = self.requests
@@ -146,7 +101,7 @@ class SimBus:
 
     def next_due_ms(self) -> float | None:
         """When a message that was held back is due, on the process's clock."""
-        return self._held[0][0] if self._held else None
+        return self.inbox.next_due_ms()
 
     # -- sending
 
@@ -154,13 +109,17 @@ class SimBus:
         if to not in self._peers:
             return False
         self._effect("send")
-        self._leave(self._network.send, self._name, self._incarnation, to, message)
+        self._leave(self._network.send, self._envelope(message), to)
         return True
 
     def publish_accepted(self, message: Accepted) -> None:
         self._effect("publish")
+        envelope = self._envelope(message)
         for peer in self._peers:
-            self._leave(self._network.send, self._name, self._incarnation, peer, message)
+            self._leave(self._network.send, envelope, peer)
+
+    def _envelope(self, message: PeerMessage) -> Envelope:
+        return Envelope(self._name, self._incarnation, message)
 
     def publish(self, topic: bytes, payload: bytes) -> None:
         """Nobody watches."""

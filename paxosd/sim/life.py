@@ -156,6 +156,7 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
         lives=PeerLives(around.home, peers, pins),
         now_ms=clock.monotonic_ms,
         effect=around.effect,
+        log=around.log,
     )
     committer = SimCommitter(
         around.rng, sync_ms, later=around.later, run=around.run_job, wake=around.wake

@@ -1,7 +1,6 @@
 """Between processes and between clients and processes: delay, loss, repeats, old frames.
 
-    send(source, incarnation, to, message) ──► lots are drawn ──► after a while, or never,
-                                                                  to.arrive(source, …)
+    send(envelope, to) ──► lots are drawn ──► after a while, or never, to.arrive(envelope)
 
 Messages travel as objects, for speed; with ``wire`` each is encoded and decoded on its way, as
 the daemon's sockets have it. A pair of processes normally keeps its order, as a connection
@@ -15,7 +14,7 @@ nodes the fault plan of the receiver does them (``SimBus``); only clients are cu
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from paxosd.core.messages import PeerMessage
+from paxosd.core.messages import Envelope
 from paxosd.core.requests import ClientMessage, ServerMessage
 from paxosd.core.types import NodeId
 from paxosd.sim.world import World
@@ -38,8 +37,8 @@ time-out and an election."""
 REFUSED_AFTER_MS = 0.3
 NO_ROUTE_AFTER_MS = 600.0
 
-Frame = tuple[NodeId, int, NodeId, PeerMessage]
-"""Sender, its incarnation, receiver, message."""
+Frame = tuple[NodeId, NodeId, Any]
+"""Sender, receiver, and what is on its way: the envelope, or its bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,7 @@ class Receiver(Protocol):
     @property
     def up(self) -> bool: ...
 
-    def arrive(self, sender: NodeId, incarnation: int, message: PeerMessage) -> None: ...
+    def arrive(self, envelope: Envelope) -> None: ...
 
     def arrive_request(self, client: bytes, message: ClientMessage) -> None: ...
 
@@ -127,31 +126,32 @@ class Network:
 
     # -- between processes
 
-    def send(self, sender: NodeId, incarnation: int, to: NodeId, message: PeerMessage) -> None:
+    def send(self, envelope: Envelope, to: NodeId) -> None:
         """A message leaves; what becomes of it is decided now."""
         options = self._options
         random = self._random
-        payload: Any = message
+        sender = envelope.sender
+        payload: Any = envelope
         if options.wire:
-            payload = encode_peer(message, self._cluster, sender, incarnation)
+            payload = encode_peer(envelope.body, self._cluster, sender, envelope.life)
         if options.loss and random() < options.loss:
             self._count("drop")
         else:
-            self._deliver(sender, incarnation, to, payload)
+            self._deliver(sender, to, payload)
         if options.duplicate and random() < options.duplicate:
             self._count("duplicate")
-            self._deliver(sender, incarnation, to, payload)
+            self._deliver(sender, to, payload)
         if options.replay:
-            self._remember((sender, incarnation, to, payload))
+            self._remember((sender, to, payload))
             if random() < options.replay:
                 self._count("replay")
                 low_ms, high_ms = REPLAY_AFTER_MS
                 delay_ms = low_ms + random() * random() * (high_ms - low_ms)
-                self._world.at(delay_ms, self._arrive, sender, incarnation, to, payload)
+                self._world.at(delay_ms, self._arrive, to, payload)
 
-    def _deliver(self, sender: NodeId, incarnation: int, to: NodeId, payload: Any) -> None:
+    def _deliver(self, sender: NodeId, to: NodeId, payload: Any) -> None:
         due_ms = self._due_ms(sender, to)
-        self._world.at_time(due_ms, self._arrive, sender, incarnation, to, payload)
+        self._world.at_time(due_ms, self._arrive, to, payload)
 
     def _due_ms(self, source: object, to: object) -> float:
         """When a message sent now arrives: drawn anew, not before the one sent before it, unless
@@ -173,10 +173,10 @@ class Network:
         self._last_due_ms[key] = due_ms
         return due_ms
 
-    def _arrive(self, sender: NodeId, incarnation: int, to: NodeId, payload: Any) -> None:
+    def _arrive(self, to: NodeId, payload: Any) -> None:
         if type(payload) is bytes:
-            sender, incarnation, payload = decode_peer(payload, self._cluster)
-        self._receivers[to].arrive(sender, incarnation, payload)
+            payload = decode_peer(payload, self._cluster)
+        self._receivers[to].arrive(payload)
 
     def _remember(self, frame: Frame) -> None:
         """Keep a sample of all frames so far, every one with the same chance."""
@@ -195,11 +195,11 @@ class Network:
             self._break(pair, self._connections[pair])
         if not self._options.replay:
             return
-        old = [frame for frame in self._old if name in (frame[0], frame[2])]
+        old = [frame for frame in self._old if name in frame[:2]]
         self._rng.shuffle(old)
         for frame in old[:STALE_REPLAYS]:
             self._count("replay")
-            self._world.at(self._random() * 2000, self._arrive, *frame)
+            self._world.at(self._random() * 2000, self._arrive, *frame[1:])
 
     # -- clients
 

@@ -13,14 +13,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
-from paxosd.core.messages import Accepted, PeerMessage
+from paxosd.core.messages import Accepted, Envelope
 from paxosd.core.requests import ClientMessage
 from paxosd.core.types import NodeId
 from paxosd.disk import CorruptionError, StorageError
 from paxosd.faults import FaultPlan
 from paxosd.replica import Replica
 from paxosd.sim.alarm import Alarm
-from paxosd.sim.bus import INBOX_MAX
+from paxosd.sim.bus import ARRIVED_MAX
 from paxosd.sim.clock import SimClock
 from paxosd.sim.disk import PLENTY_BYTES, SimDisk
 from paxosd.sim.invariants import Invariants, Violation, WatchedMachine, WatchedNode
@@ -414,18 +414,18 @@ class SimProcess:
 
     # -- what comes
 
-    def arrive(self, sender: NodeId, incarnation: int, message: PeerMessage) -> None:
+    def arrive(self, envelope: Envelope) -> None:
         """A peer's message has come to a socket."""
         replica = self._replica
         if replica is None:
             return
         bus = self.bus
-        if len(bus.inbox) >= INBOX_MAX:
+        if len(bus.arrived) >= ARRIVED_MAX:
             bus.dropped += 1
             return
-        bus.inbox.append((sender, incarnation, message))
+        bus.arrived.append(envelope)
         if self._alarm.due_ms > self.world.now_ms:
-            if type(message) is Accepted and not replica.votes_urgent:
+            if type(envelope.body) is Accepted and not replica.votes_urgent:
                 self._wake_at(self.world.now_ms + LAZY_VOTES_MS)
             else:
                 self._wake_at(self.world.now_ms)
@@ -434,7 +434,7 @@ class SimProcess:
         """A client's request has come to a socket."""
         if self._replica is None:
             return
-        if len(self.bus.requests) < INBOX_MAX:
+        if len(self.bus.requests) < ARRIVED_MAX:
             self.bus.requests.append((client, message))
             self._wake()
 
@@ -502,7 +502,7 @@ class SimProcess:
         self._ready_ms = world_ms + self.options.turn_ms + self.extra_turn_ms + self._slept_ms
         self._slept_ms = 0.0
         bus = self.bus
-        if bus.inbox or bus.requests:
+        if bus.arrived or bus.requests:
             self._wake_at(world_ms)
             return
         due_ms = replica.next_due_ms(now_ms)

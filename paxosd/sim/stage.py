@@ -20,16 +20,18 @@ from paxosd.core.effects import (
     Ready,
     Record,
 )
-from paxosd.core.messages import Decisions, Hello
+from paxosd.core.messages import Decisions, Envelope, Hello, PeerMessage
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
 from paxosd.core.requests import GET
 from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
-from paxosd.lives import LOT_BITS, PeerLives, life_number
+from paxosd.faults import FaultPlan
+from paxosd.inbox import Inbox, Refusal
+from paxosd.lives import LOT_BITS, life_number
 from paxosd.member_links import links
 from paxosd.recovery import make_node, recover
-from paxosd.sim.stage_parts import Actor, Answer, Lots, Read, Silence, Write
+from paxosd.sim.stage_parts import Actor, Answer, Lots, Read, Silence, Trusting, Write
 from paxosd.sim.wires import Happening, Listener, Wires
 from paxosd.sim.world import World
 from paxosd.wal import WalOptions
@@ -76,7 +78,7 @@ class Stage:
         for actor in self.actors.values():
             for peer in names:
                 if peer != actor.name:
-                    actor.lives.admit(peer, self.actors[peer].incarnation, Hello())
+                    actor.inbox.lives.admit(peer, self.actors[peer].incarnation, Hello())
 
     # -- what a script does
 
@@ -176,7 +178,15 @@ class Stage:
             random_bits=rng.getrandbits,
         )  # fmt: skip
         actor.incarnation = life_number(claim.incarnation, rng.getrandbits(LOT_BITS))
-        actor.lives = PeerLives(actor.home, [peer for peer in self.names if peer != name])
+        lives = Trusting(actor.home, [peer for peer in self.names if peer != name])
+        lives.actors = self.actors
+        actor.inbox = Inbox(
+            name,
+            FaultPlan(),
+            lives,
+            answer=lambda to, message: self.say(actor, to, message),
+            refused=lambda refusal, source, now_ms: self._on_refused(actor, refusal),
+        )
         actor.memory = recover(
             actor.home,
             actor.disk,
@@ -209,7 +219,7 @@ class Stage:
         actor.node.want_applied = True
         self._wake(actor)
 
-    def _arrive(self, source: str, target: str, message: Any, incarnation: int) -> bool:
+    def _arrive(self, source: str, target: str, message: Any, envelope: Envelope | None) -> bool:
         if isinstance(message, Answer):
             self._tell("deliver", source, target, message)
             self.answers[message.token] = message
@@ -218,16 +228,11 @@ class Stage:
         actor = self.actors[target]
         if actor.node is None:
             return False
-        believed = source not in self.actors or self.actors[source].naive
-        life = incarnation if believed else actor.lives.admit(source, incarnation, message)
-        if life < 0:
-            # As the daemon's bus: a replay of an earlier life, or its sender was wiped.
-            self._tell("stale", source, target, message)
-        known = None if life > 0 else actor.lives.answer(source, incarnation, message)
-        if known is not None:
-            self.wires.send(target, source, known, actor.incarnation)
-        if life < 0:
-            return True
+        heard: list[Envelope] = []
+        if envelope is not None:
+            actor.inbox.take(envelope, source, heard, self.world.now_ms)
+            if not heard:
+                return True
         self._tell("deliver", source, target, message)
         self.before_turn(actor)
         node = actor.node
@@ -238,10 +243,18 @@ class Stage:
             node.submit((source, message), message.entry, encode_entry(message.entry))
         elif isinstance(message, Read):
             node.read((source, message))
-        else:
-            node.step(source, life, message)
+        for each in heard:
+            node.step(each.sender, each.life, each.body)
         self._turn(actor)
         return True
+
+    def say(self, actor: Actor, to: NodeId, message: PeerMessage) -> None:
+        """A node sends a message to another."""
+        self.wires.send(actor.name, to, message, actor.envelope(message))
+
+    def _on_refused(self, actor: Actor, refusal: Refusal) -> None:
+        sender, _, message = refusal.message[:3]
+        self._tell("stale", sender, actor.name, message, reason=refusal.reason)
 
     def _turn(self, actor: Actor) -> None:
         node = actor.node
@@ -258,18 +271,18 @@ class Stage:
         self._perform(actor, ready)
         membership = node.membership
         if membership.epoch:
-            actor.lives.set_peers(links(membership, actor.name, {}).pins)
+            actor.inbox.set_peers(*links(membership, actor.name, {}))
         self._wake(actor)
 
     def _perform(self, actor: Actor, ready: Ready) -> None:
         for notice in ready.notices:
             self._tell("notice", actor.name, body=notice)
         for to, message in ready.sends:
-            self.wires.send(actor.name, to, message, actor.incarnation)
+            self.say(actor, to, message)
         for accepted in ready.publishes:
             for name in self.names:
                 if name != actor.name:
-                    self.wires.send(actor.name, name, accepted, actor.incarnation)
+                    self.say(actor, name, accepted)
             self._tell("published", actor.name, body=accepted)
         for applied in ready.applied:
             self._tell("applied", actor.name, body=applied)
@@ -277,7 +290,7 @@ class Stage:
             slots = range(serve.first, serve.last + 1)
             values = tuple(actor.memory.wal.read(slot) for slot in slots)
             decisions = Decisions(serve.first, values, serve.commit)
-            self.wires.send(actor.name, serve.to, decisions, actor.incarnation)
+            self.say(actor, serve.to, decisions)
         for (client, request), reply in ready.replies:
             shown: Any = reply
             if isinstance(reply, ReadReady):

@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 
 from paxosd.core.commands import Entry
 from paxosd.core.effects import Record, Refusal, WriteReply
+from paxosd.core.messages import Envelope, PeerMessage
 from paxosd.core.node import Node
 from paxosd.core.types import NodeId
+from paxosd.inbox import Inbox
 from paxosd.lives import PeerLives
 from paxosd.recovery import Memory
 from paxosd.sim.disk import SimDisk
@@ -61,7 +63,7 @@ class Silence:
 class Actor:
     """One member: its disks, and its node while it is up."""
 
-    __slots__ = ("disk", "durable", "group", "home", "incarnation", "job", "lives", "memory",
+    __slots__ = ("disk", "durable", "group", "home", "inbox", "incarnation", "job", "memory",
                  "naive", "name", "node", "pending", "turn_at")  # fmt: skip
 
     def __init__(self, name: NodeId, rng: random.Random) -> None:
@@ -71,8 +73,8 @@ class Actor:
         self.disk = SimDisk(rng)
         """The log's directory in it."""
         self.incarnation = 0
-        self.lives: PeerLives
-        """Which life of each peer it has heard, in this start or before."""
+        self.inbox: Inbox
+        """What comes from its peers, and whom of them it hears."""
         self.naive = False
         """Whether it is believed whatever it says of itself."""
         self.durable: list[Record] = []
@@ -85,3 +87,18 @@ class Actor:
         self.memory: Memory
         self.node: Node | None = None
         self.turn_at: float | None = None
+
+    def envelope(self, message: PeerMessage) -> Envelope:
+        """What it says of itself with a message."""
+        return Envelope(self.name, self.incarnation, message)
+
+
+class Trusting(PeerLives):
+    """Believes naive actors whatever they say of themselves: what would be if nobody had written
+    down whom he heard."""
+
+    actors: dict[str, Actor]
+
+    def admit(self, sender: NodeId, life: int, message: PeerMessage) -> int:
+        """The life to hand on with a message."""
+        return life if self.actors[sender].naive else super().admit(sender, life, message)

@@ -128,7 +128,7 @@ class Machines:
                 return
         self.world.at(TICK_MS, lambda: self._tick(machine, incarnation))
 
-    def _arrive(self, source: str, target: str, message: Any, _incarnation: int) -> bool:
+    def _arrive(self, source: str, target: str, message: Any, _envelope: Any) -> bool:
         if isinstance(message, Outcome):
             self._tell("deliver", source, target, message)
             self.outcomes[message.token] = message.committed

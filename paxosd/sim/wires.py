@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from paxosd.core.messages import Envelope
 from paxosd.sim.world import World
 
 LATENCY_MS = (0.4, 0.6)
@@ -64,18 +65,18 @@ class InHand:
     source: str
     target: str
     message: Any
-    incarnation: int
+    envelope: Envelope | None
 
 
 class Wires:
-    """The links between all; ``deliver(source, target, message, incarnation)`` is called when a
+    """The links between all; ``deliver(source, target, message, envelope)`` is called when a
     message arrives, and says whether somebody was there to take it."""
 
     def __init__(
         self,
         world: World,
         listener: Listener,
-        deliver: Callable[[str, str, Any, int], bool],
+        deliver: Callable[[str, str, Any, Envelope | None], bool],
         latency_ms: tuple[float, float] = LATENCY_MS,
     ) -> None:
         self._world = world
@@ -124,9 +125,11 @@ class Wires:
 
     # -- traffic
 
-    def send(self, source: str, target: str, message: Any, incarnation: int = 0) -> None:
-        """A message leaves its sender."""
-        each = InHand(source, target, message, incarnation)
+    def send(
+        self, source: str, target: str, message: Any, envelope: Envelope | None = None
+    ) -> None:
+        """A message leaves its sender; one between nodes is in an envelope."""
+        each = InHand(source, target, message, envelope)
         self._tell("send", source, target, message)
         if (source, target) in self._cut:
             self._tell("cut", source, target, message)
@@ -151,7 +154,7 @@ class Wires:
             if link in self._cut:
                 self._tell("cut", each.source, each.target, each.message)
                 return
-            taken = self._deliver(each.source, each.target, each.message, each.incarnation)
+            taken = self._deliver(each.source, each.target, each.message, each.envelope)
             if not taken:
                 self._tell("cut", each.source, each.target, each.message)
 

@@ -394,7 +394,7 @@ class TestFaults:
             assert two.next_due_ms() is None
 
     def test_what_is_held_back_is_bounded(self, monkeypatch):
-        monkeypatch.setattr("paxosd.bus.HELD_MAX", 2)
+        monkeypatch.setattr("paxosd.inbox.HELD_MAX", 2)
         with World() as world:
             one, two, plan = self.world_with_plan(world)
             plan.add_args({"name": "d", "kind": "delay", "ms": 600_000}, 0)

@@ -2,11 +2,12 @@
 
 import pytest
 
-from paxosd.core.messages import Accepted, CatchUp, Hello, Welcome
+from paxosd.core.messages import Accepted, CatchUp, Envelope, Hello, Welcome
 from paxosd.core.types import Ballot
 from paxosd.faults import FaultPlan
 from paxosd.lives import PeerLives, life_number
 from paxosd.sim.bus import SimBus
+from tests.bus.harness import MemoryLog
 
 VOTE = Accepted(Ballot(1, "n1"), ((1, 1),), 1)
 
@@ -17,21 +18,21 @@ class Wires:
     def __init__(self):
         self.sent = []
 
-    def send(self, source, incarnation, to, message):
-        self.sent.append((to, message))
+    def send(self, envelope, to):
+        self.sent.append((to, envelope.body))
 
 
 class Bench:
     def __init__(self, *peers):
-        self.wires, self.effects, self.now_ms = Wires(), [], 0.0
+        self.wires, self.effects, self.now_ms, self.log = Wires(), [], 0.0, MemoryLog()
         self.plan = FaultPlan()
         self.bus = SimBus(
             "n1", 7, list(peers), self.wires, self.plan, lives=PeerLives(None, peers),
-            now_ms=lambda: self.now_ms, effect=self.effects.append,
+            now_ms=lambda: self.now_ms, effect=self.effects.append, log=self.log,
         )  # fmt: skip
 
     def hear(self, *messages):
-        self.bus.inbox += messages
+        self.bus.arrived += messages
         return self.bus.receive_peers(100)
 
 
@@ -56,35 +57,42 @@ def test_nothing_is_sent_to_one_that_is_no_peer(bench):
 
 def test_one_that_is_no_peer_is_neither_heard_nor_answered(bench):
     bench.bus.set_peers({"n3": None, "n4": None}, {})
-    good = ("n4", 1, VOTE)
-    assert bench.hear(("n2", 1, VOTE), ("n2", 1, Hello(5)), good) == [good]
+    good = Envelope("n4", 1, VOTE)
+    assert bench.hear(Envelope("n2", 1, VOTE), Envelope("n2", 1, Hello(5)), good) == [good]
     assert bench.wires.sent == []
 
 
 def test_one_that_is_pinned_to_another_directory_may_ask(bench):
     bench.bus.set_peers({"n2": None, "n3": None}, {"n2": 5})
-    assert bench.hear(("n2", 1, VOTE), ("n2", 1, CatchUp(1, 2))) == [("n2", 0, CatchUp(1, 2))]
-    assert bench.hear(("n2", 1, Hello(5)), ("n2", 1, VOTE)) == [
-        ("n2", 1, Hello(5)), ("n2", 1, VOTE),
+    assert bench.hear(Envelope("n2", 1, VOTE), Envelope("n2", 1, CatchUp(1, 2))) == [
+        Envelope("n2", 0, CatchUp(1, 2))
+    ]
+    assert bench.hear(Envelope("n2", 1, Hello(5)), Envelope("n2", 1, VOTE)) == [
+        Envelope("n2", 1, Hello(5)), Envelope("n2", 1, VOTE),
     ]  # fmt: skip
 
 
 def test_who_says_hello_in_vain_is_told_how_it_is_known(bench):
     known = life_number(3, 1)
-    bench.hear(("n2", known, Hello(5)))
-    assert bench.hear(("n2", life_number(1, 1), Hello(6))) == []
+    bench.hear(Envelope("n2", known, Hello(5)))
+    assert bench.hear(Envelope("n2", life_number(1, 1), Hello(6))) == []
     assert bench.wires.sent == [("n2", Welcome(known, 5))]
 
 
 def test_what_was_held_back_is_judged_when_it_is_due(bench):
     bench.plan.add_args({"name": "d", "kind": "delay", "ms": 50}, 0)
-    assert bench.hear(("n2", 1, VOTE), ("n2", 1, CatchUp(1, 2)), ("n3", 1, VOTE)) == []
+    assert (
+        bench.hear(
+            Envelope("n2", 1, VOTE), Envelope("n2", 1, CatchUp(1, 2)), Envelope("n3", 1, VOTE)
+        )
+        == []
+    )
     bench.bus.set_peers({"n2": None}, {"n2": 5})
     bench.now_ms = 50.0
-    assert bench.bus.receive_peers(100) == [("n2", 0, CatchUp(1, 2))]
+    assert bench.bus.receive_peers(100) == [Envelope("n2", 0, CatchUp(1, 2))]
 
 
 def test_copies_of_a_message_are_all_of_one_life(bench):
     bench.bus.set_peers({"n2": None}, {"n2": 5})
     bench.plan.add_args({"name": "d", "kind": "duplicate"}, 0)
-    assert bench.hear(("n2", 1, CatchUp(1, 2))) == [("n2", 0, CatchUp(1, 2))] * 2
+    assert bench.hear(Envelope("n2", 1, CatchUp(1, 2))) == [Envelope("n2", 0, CatchUp(1, 2))] * 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paxosd.core.messages import CatchUp
+from paxosd.core.messages import CatchUp, Envelope
 from paxosd.core.requests import AdminAnswer, AdminRequest
 from paxosd.sim.network import Network, NetworkOptions
 from paxosd.sim.world import World
@@ -15,8 +15,8 @@ class Ear:
         self.up = True
         self.heard, self.requests, self.news, self.lost = [], [], [], []
 
-    def arrive(self, sender, incarnation, message):
-        self.heard.append((sender, incarnation, message))
+    def arrive(self, envelope):
+        self.heard.append(envelope)
 
     def arrive_request(self, client, message):
         self.requests.append((client, message))
@@ -48,13 +48,13 @@ def network_of(seed=1, **options):
 
 def send_many(world, network, count=1000):
     for number in range(1, count + 1):
-        network.send("n1", 1, "n2", CatchUp(number, number))
+        network.send(Envelope("n1", 1, CatchUp(number, number)), "n2")
         world.run_until(world.now_ms + 0.1)
     world.run_until(world.now_ms + 60_000)
 
 
 def numbers(ear):
-    return [message.from_slot for _, _, message in ear.heard]
+    return [each.body.from_slot for each in ear.heard]
 
 
 class TestMessages:
@@ -84,7 +84,7 @@ class TestMessages:
     def test_replays_come_much_later(self):
         world, network, ears, _ = network_of(replay=0.1)
         for number in range(1, 201):
-            network.send("n1", 1, "n2", CatchUp(number, number))
+            network.send(Envelope("n1", 1, CatchUp(number, number)), "n2")
         world.run_until(50)
         assert len(ears["n2"].heard) == 200
         world.run_until(30_000)
@@ -93,23 +93,23 @@ class TestMessages:
     def test_frames_of_an_earlier_life_come_when_a_new_one_begins(self):
         world, network, ears, _ = network_of(replay=1e-9)
         for number in range(1, 11):
-            network.send("n1", 7, "n2", CatchUp(number, number))
+            network.send(Envelope("n1", 7, CatchUp(number, number)), "n2")
         world.run_until(1000)
         network.started("n1")
         world.run_until(5000)
         assert len(ears["n2"].heard) == 20
-        assert {incarnation for _, incarnation, _ in ears["n2"].heard} == {7}
+        assert {each.life for each in ears["n2"].heard} == {7}
 
     def test_the_wire_changes_nothing(self):
         world, network, ears, _ = network_of(wire=True)
-        network.send("n1", 3, "n2", CatchUp(5, 9))
+        network.send(Envelope("n1", 3, CatchUp(5, 9)), "n2")
         world.run_until(10)
-        assert ears["n2"].heard == [("n1", 3, CatchUp(5, 9))]
+        assert ears["n2"].heard == [Envelope("n1", 3, CatchUp(5, 9))]
 
     def test_changes_and_their_end(self):
         world, network, ears, _ = network_of()
         network.change(loss=1.0, delay_ms=[5, 6])
-        network.send("n1", 1, "n2", CatchUp(1, 1))
+        network.send(Envelope("n1", 1, CatchUp(1, 1)), "n2")
         world.run_until(100)
         assert ears["n2"].heard == []
         network.heal()

@@ -105,7 +105,7 @@ def lost_memory(scene, lives, lose):
     for life in range(2, lives + 1):
         scene.process(follower).crash(power=True)
         scene.do("restart", follower)
-        lives = scene.process(third).bus._lives
+        lives = scene.process(third).bus.inbox.lives
         scene.wait(lambda life=life, lives=lives: starts_of(lives.known(follower)) == life)
         scene.write()
     run_for(scene.cluster, 2000)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paxosd.core.messages import Hello, Nack
+from paxosd.core.messages import Envelope, Hello, Nack
 from paxosd.core.requests import AdminRequest
 from paxosd.core.types import Ballot
 from paxosd.lives import life_number
@@ -152,11 +152,11 @@ class TestPauseAndStarve:
         cluster.elect()
         process = cluster.processes["n1"]
         cluster.pause("n1")
-        applied, held = process.node.applied, len(process.bus.inbox)
+        applied, held = process.node.applied, len(process.bus.arrived)
         client, _ = make_client(cluster, timeout_ms=20_000)
         write(cluster, client, 20_000)
         assert process.node.applied == applied
-        assert len(process.bus.inbox) > held, "its sockets fill"
+        assert len(process.bus.arrived) > held, "its sockets fill"
 
     def test_a_starved_process_takes_few_turns(self):
         trace = Trace("all")
@@ -174,7 +174,10 @@ class TestPauseAndStarve:
         process = cluster.processes[leader]
         said = []
         real = cluster.network.send
-        cluster.network.send = lambda sender, *rest: (said.append(sender), real(sender, *rest))
+        cluster.network.send = lambda envelope, to: (
+            said.append(envelope.sender),
+            real(envelope, to),
+        )
         client.start()
         do(cluster, "pause_at_effect", leader, effects=effects, ms=3000)
         assert cluster.run_until(lambda: process.paused, 2000)
@@ -197,7 +200,10 @@ class TestPauseAndStarve:
         process.crash(power=True)
         said = []
         real = cluster.network.send
-        cluster.network.send = lambda sender, *rest: (said.append(sender), real(sender, *rest))
+        cluster.network.send = lambda envelope, to: (
+            said.append(envelope.sender),
+            real(envelope, to),
+        )
         run_for(cluster, 5000)
         assert said
         assert leader not in said
@@ -242,13 +248,18 @@ class TestNetworkFaults:
         cluster = make_cluster()
         cluster.elect()
         process = cluster.processes["n1"]
-        process.arrive("n2", life_number(5, 1), Hello(process.bus._lives._heard["n2"].directory))
+        hello = Hello(process.bus.inbox.lives._heard["n2"].directory)
+        process.arrive(Envelope("n2", life_number(5, 1), hello))
         process.bus.receive_peers(100)
         message = Nack(Ballot(1, "n1"), Ballot(2, "n2"))
         new, old, twin = life_number(5, 1), life_number(4, 9), life_number(5, 2)
         for life in (new, old, twin, new):
-            process.arrive("n2", life, message)
-        assert [i for s, i, _ in process.bus.receive_peers(100) if s == "n2" and i >= old] == [
+            process.arrive(Envelope("n2", life, message))
+        assert [
+            each.life
+            for each in process.bus.receive_peers(100)
+            if each.sender == "n2" and each.life >= old
+        ] == [
             new,
             new,
         ]

@@ -191,7 +191,7 @@ class TestWithoutTheSafeguard:
         """A promise to everybody, whatever was promised before. No lesson sends a late prepare,
         so here one is sent, with the check and without."""
         teller, stage = led()
-        stage.wires.send("n3", "n2", Prepare(Ballot(0, "n3"), 1), stage.actors["n3"].incarnation)
+        stage.say(stage.actors["n3"], "n2", Prepare(Ballot(0, "n3"), 1))
         stage.run(50)
         teller.tell()
         assert teller.sent("Nack") == 1
@@ -203,7 +203,7 @@ class TestWithoutTheSafeguard:
 
         monkeypatch.setattr(Acceptor, "receive_prepare", lax)
         teller, stage = led()
-        stage.wires.send("n3", "n2", Prepare(Ballot(0, "n3"), 1), stage.actors["n3"].incarnation)
+        stage.say(stage.actors["n3"], "n2", Prepare(Ballot(0, "n3"), 1))
         stage.run(50)
         with pytest.raises(LessonError, match="the promise of n2 went down"):
             teller.tell()

@@ -1,0 +1,219 @@
+"""What peers say, from its arrival to the node: the one way in, for sockets and simulator alike.
+
+    take() ──► fault verdict ──┬── dropped
+                               ├── held back ── release(), once it is due ──┐
+                               └── now, perhaps several times ──────────────┤
+                                                                            ▼
+               answer() to one that is not heard ◄── admission of the sender's life (``lives.py``)
+               refused(), with the reason        ◄──┤
+                                                    └──► handed on, under the life that it is
+                                                         to be heard as (0: it may only learn)
+
+No sockets and no clock here: a bus decodes, says what time it is, and sends what is to be answered.
+Faults are asked ahead of the admission, and what they held back is judged when it is due: by then
+its sender may be another life, or no peer any more.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from heapq import heappop, heappush
+from typing import Any, NamedTuple
+
+from paxosd.core.messages import Envelope, PeerMessage
+from paxosd.core.types import NodeId
+from paxosd.faults import FaultPlan
+from paxosd.lives import PeerLives, starts_of
+from paxosd.refusals import RefusalLog
+from paxosd.wire import PEER_KIND_NAMES
+
+HELD_MAX = 10_000
+HELD_BYTES_MAX = 64 << 20
+
+UNKNOWN_SENDER = "unknown_sender"
+OWN_NAME = "own_name"
+STALE = "stale_incarnation"
+
+Source = Any
+"""Where a message came from, in whatever form the bus has it."""
+
+
+class Refusal(NamedTuple):
+    """A message that is not handed on, and why not. ``known``: the life known of its sender."""
+
+    message: Envelope
+    reason: str
+    detail: str
+    known: int = 0
+
+
+Refused = Callable[[Refusal, Source, float], object]
+
+
+def keep_as_is(source: Source) -> tuple[int, Source]:
+    """Messages weigh nothing, and where they came from may be kept for as long as they are."""
+    return 0, source
+
+
+class Inbox:
+    """The messages of all peers of one node, in one of its lives."""
+
+    __slots__ = ("_answer", "_held", "_held_bytes", "_held_order", "_keep", "_node", "_plan",
+                 "_refused", "counters", "heard_ms", "lives")  # fmt: skip
+
+    def __init__(
+        self,
+        node: NodeId,
+        plan: FaultPlan,
+        lives: PeerLives,
+        *,
+        answer: Callable[[NodeId, PeerMessage], object],
+        refused: Refused,
+        counters: Counter[str] | None = None,
+        keep: Callable[[Source], tuple[int, Source]] = keep_as_is,
+    ) -> None:
+        """``answer(peer, message)`` is called to send; ``refused(refusal, source, now_ms)`` to
+        tell. ``keep``: the bytes of a message that is to be held back, and its source in a form
+        that may be kept. ``counters``: where to count (``fault.delayed``, ``refused.REASON``)."""
+        self.lives = lives
+        """Which life of each peer is heard."""
+        self.heard_ms: dict[NodeId, float] = {}
+        """When the last good message of each peer came."""
+        self.counters: Counter[str] = counters if counters is not None else Counter()
+        self._node = node
+        self._plan = plan
+        self._answer = answer
+        self._refused = refused
+        self._keep = keep
+        self._held: list[tuple[float, int, int, Envelope, Source]] = []  # a heap
+        self._held_bytes = 0
+        self._held_order = 0
+
+    # -- who the peers are
+
+    def set_peers(self, names: Mapping[NodeId, object], pins: Mapping[NodeId, int]) -> None:
+        """Who the peers are from now on, without this node, and which data directory may vote in
+        each one's name (see :meth:`PeerLives.set_peers`; none: not pinned)."""
+        self.lives.set_peers({name: pins.get(name, 0) for name in names})
+
+    # -- what comes
+
+    def take(self, message: Envelope, source: Source, taken: list[Envelope], now_ms: float) -> None:
+        """A message has come: what may be heard now goes to the end of ``taken``. Raises
+        StorageError if a new life cannot be written down."""
+        copies = 1
+        if self._plan.messages_active:
+            if message.sender not in self.lives:
+                self._refuse(message, source, now_ms)  # the rules are about peers alone
+                return
+            copies = self._through_faults(message, source, now_ms)
+        if copies:
+            self._admit(message, copies, source, taken, now_ms)
+
+    def release(self, taken: list[Envelope], now_ms: float) -> None:
+        """Messages that were held back for long enough have come now."""
+        while self._held and self._held[0][0] <= now_ms:
+            _, _, size, message, source = heappop(self._held)
+            self._held_bytes -= size
+            self._admit(message, 1, source, taken, now_ms)
+
+    def next_due_ms(self) -> float | None:
+        """When the next message that is held back is due."""
+        return self._held[0][0] if self._held else None
+
+    def clear(self) -> None:
+        """Drop what is held back."""
+        self._held.clear()
+        self._held_bytes = 0
+
+    # -- one after the other
+
+    def _through_faults(self, message: Envelope, source: Source, now_ms: float) -> int:
+        """How many of this message arrive now, as the fault rules have it: none if it is
+        dropped or held back, more than one if it is duplicated."""
+        drop, delay_ms, copies, copies_delay_ms = self._plan.on_message(
+            message.sender, self._node, PEER_KIND_NAMES[type(message.body)], now_ms
+        )
+        if drop:
+            self.counters["fault.dropped"] += 1
+            return 0
+        arriving = 1
+        if delay_ms:
+            self.counters["fault.delayed"] += 1
+            self._hold(message, source, now_ms + delay_ms)
+            arriving = 0
+        if copies:
+            self.counters["fault.duplicated"] += copies
+            copies_delay_ms += delay_ms
+            if not copies_delay_ms:
+                return arriving + copies
+            for _ in range(copies):
+                self._hold(message, source, now_ms + copies_delay_ms)
+        return arriving
+
+    def _hold(self, message: Envelope, source: Source, due_ms: float) -> None:
+        size, kept = self._keep(source)
+        if len(self._held) >= HELD_MAX or self._held_bytes + size > HELD_BYTES_MAX:
+            self.counters["fault.held_overflow"] += 1
+            return
+        self._held_order += 1
+        # A tie is broken by the order of arrival, so messages are never compared.
+        heappush(self._held, (due_ms, self._held_order, size, message, kept))
+        self._held_bytes += size
+
+    def _admit(
+        self, message: Envelope, copies: int, source: Source, taken: list[Envelope], now_ms: float
+    ) -> None:
+        """Hand a message on under the life that it is to be heard as, unless that is none."""
+        sender, life, body = message.sender, message.life, message.body
+        heard = self.lives.admit(sender, life, body)
+        if heard > 0:
+            self.heard_ms[sender] = now_ms
+        else:
+            if heard < 0:
+                self._refuse(message, source, now_ms)
+            answer = self.lives.answer(sender, life, body)
+            if answer is not None:
+                self._answer(sender, answer)
+            if heard < 0:
+                return
+        if heard != life:
+            message = message._replace(life=heard)
+        taken.append(message)
+        for _ in range(copies - 1):
+            taken.append(message)
+
+    def _refuse(self, message: Envelope, source: Source, now_ms: float) -> None:
+        refusal = self._refusal(message)
+        self.counters[f"refused.{refusal.reason}"] += 1
+        self._refused(refusal, source, now_ms)
+
+    def _refusal(self, message: Envelope) -> Refusal:
+        sender = message.sender
+        if sender not in self.lives:  # it may have been one when a fault held this back
+            reason = OWN_NAME if sender == self._node else UNKNOWN_SENDER
+            return Refusal(message, reason, f'the sender calls itself "{sender}": it is no peer')
+        known = self.lives.known(sender)
+        detail = f"{sender} was wiped or rolled back, or this is a replay"
+        if known in (0, message.life):
+            detail = (
+                f"{sender} is not heard before it has said Hello out of the directory that votes"
+            )
+        return Refusal(message, STALE, detail, known)
+
+
+def log_refusal(log: RefusalLog, refusal: Refusal, address: str, now_ms: float) -> None:
+    """Tell of it in a log. ``address``: where the message came from."""
+    message, reason, detail, known = refusal
+    if reason != STALE:
+        log.note("bus.refused", address, reason, int(now_ms), detail=detail)
+        return
+    log.note(
+        "bus.stale_incarnation",
+        message.sender,
+        reason,
+        int(now_ms),
+        detail=detail,
+        address=address,
+        sender_incarnation=starts_of(message.life),
+        highest_seen=starts_of(known),
+    )
