@@ -28,7 +28,7 @@ import zmq
 
 from paxosd.bus_sockets import BindError, BusConfig, BusSockets, Context, Socket
 from paxosd.core.effects import INVALID
-from paxosd.core.messages import Accepted, Envelope, PeerMessage
+from paxosd.core.messages import Accepted, Envelope, Hello, PeerMessage
 from paxosd.core.requests import ClientMessage, RefusalAnswer, ServerMessage
 from paxosd.core.types import NodeId
 from paxosd.faults import FaultPlan
@@ -42,6 +42,7 @@ from paxosd.wire import (
     decode_peer,
     decode_request,
     encode_client,
+    encode_old,
     encode_peer,
 )
 
@@ -105,7 +106,7 @@ class Bus:
         self._now_ms = now_ms
         self._refusals = RefusalLog(log)
         self._unsent = RefusalLog(log, interval_ms=60_000)
-        self._inbox = Inbox(
+        self.inbox = Inbox(
             config.node,
             self._faults,
             lives if lives is not None else PeerLives(None, config.peers),
@@ -150,7 +151,7 @@ class Bus:
 
     def close(self) -> None:
         """Close every socket; messages just sent have a moment to leave."""
-        self._inbox.clear()
+        self.inbox.clear()
         self._sockets.close()
 
     # ---- who the peers are
@@ -159,7 +160,7 @@ class Bus:
         """Who the peers are from now on, without this node, where each is reached, and which data
         directory may vote in its name (see :meth:`PeerLives.set_peers`; none: not pinned). What
         was sent to one that is none any more has a moment to leave."""
-        self._inbox.set_peers(peers, pins)
+        self.inbox.set_peers(peers, pins)
         if peers != self._sockets.peers:
             self._connect_peers(peers)
 
@@ -184,7 +185,7 @@ class Bus:
         monitor = self._sockets.monitors[name]
         self._poller.unregister(monitor)
         del self._flags[monitor]
-        self._inbox.heard_ms.pop(name, None)
+        self.inbox.lives.closed(name)
         self._sockets.remove_peer(name)
 
     # ---- waiting
@@ -206,7 +207,7 @@ class Bus:
         """
         flags = 0
         now_ms = self._now_ms()
-        due_ms = self._inbox.next_due_ms()
+        due_ms = self.inbox.next_due_ms()
         if due_ms is not None:
             wait_ms = int(due_ms) - now_ms
             if wait_ms <= 0:
@@ -234,11 +235,11 @@ class Bus:
 
     def next_due_ms(self) -> float | None:
         """When, on the bus's clock, the next delayed message is due; ``poll`` minds it."""
-        return self._inbox.next_due_ms()
+        return self.inbox.next_due_ms()
 
     def heard_ms_ago(self, peer: NodeId) -> int:
         """The time since the last good message of ``peer``; -1: none since the start."""
-        heard_ms = self._inbox.heard_ms.get(peer)
+        heard_ms = self.inbox.lives.heard_ms.get(peer)
         return -1 if heard_ms is None else self._now_ms() - int(heard_ms)
 
     # ---- receiving
@@ -251,7 +252,7 @@ class Bus:
         if self._faults.active:
             self._faults.expire(now_ms)
         received: list[Envelope] = []
-        self._inbox.release(received, now_ms)
+        self.inbox.release(received, now_ms)
         if self._readable & PEERS:
             self._drain_peers(received, limit, now_ms)
         if self._readable & _VOTES:
@@ -302,7 +303,7 @@ class Bus:
             detail = f"a vote of {message.sender} was expected"
             self._refuse(_address(frame), "topic", detail, now_ms)
             return
-        self._inbox.take(message, frame, received, now_ms)
+        self.inbox.take(message, frame, received, now_ms)
 
     def disconnected(self) -> list[NodeId]:
         """The peers whose connection broke since the last call: a hint that one is gone, long
@@ -313,6 +314,7 @@ class Bus:
                 while int(monitor.get(_EVENTS)) & _POLLIN:
                     monitor.recv_multipart(_NOBLOCK)
                     names.append(name)
+                    self.inbox.lives.closed(name)
         return names
 
     def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
@@ -368,17 +370,42 @@ class Bus:
     def send(self, to: NodeId, message: PeerMessage) -> bool:
         """To one peer; False if it has no connection, its queue is full or it is no peer. The same
         message to several peers in a row is encoded once."""
+        inbox = self.inbox
+        if inbox.header.speaks_old and to not in inbox.new_speakers:
+            return self._send_old(to, message)
         if message is not self._encoded[0]:
-            config = self._config
-            frame = encode_peer(message, config.cluster, config.node, config.incarnation)
-            self._encoded = (message, frame)
+            self._encoded = (message, self._encode(message))
         return self._send_frame(to, self._encoded[1])
+
+    def _encode(self, message: PeerMessage) -> bytes:
+        config, header = self._config, self.inbox.header
+        return encode_peer(
+            message,
+            config.cluster,
+            config.node,
+            config.incarnation,
+            header.genesis,
+            header.epoch,
+            header.log_mark,
+        )
+
+    def _encode_old(self, message: PeerMessage) -> bytes:
+        config = self._config
+        return encode_old(message, config.cluster, config.node, config.incarnation)
+
+    def _send_old(self, to: NodeId, message: PeerMessage) -> bool:
+        """To a peer that may be a program of the time before founding records, in a cluster that
+        has none: in the old form. By a Hello, or a kind that such a program does not know, each
+        learns that the other speaks the new one."""
+        frame = self._encode_old(message)
+        sent = bool(frame) and self._send_frame(to, frame)
+        if not frame or type(message) is Hello:
+            sent = self._send_frame(to, self._encode(message)) or sent
+        return sent
 
     def broadcast(self, message: PeerMessage, to: Iterable[NodeId]) -> int:
         """To several peers, encoded once; returns how many took it."""
-        config = self._config
-        frame = encode_peer(message, config.cluster, config.node, config.incarnation)
-        return sum([self._send_frame(peer, frame) for peer in to])
+        return sum([self.send(peer, message) for peer in to])
 
     def _send_frame(self, to: NodeId, frame: bytes) -> bool:
         if len(frame) > self._config.peer_bytes_max:
@@ -403,8 +430,9 @@ class Bus:
 
     def publish_accepted(self, message: Accepted) -> None:
         """This node's durable vote, to every learner."""
-        config = self._config
-        frame = encode_peer(message, config.cluster, config.node, config.incarnation)
+        inbox = self.inbox
+        all_new = not inbox.header.speaks_old or inbox.new_speakers >= self._sockets.peers.keys()
+        frame = self._encode(message) if all_new else self._encode_old(message)
         self.publish(self._accepted_topic, frame)
 
     def publish(self, topic: bytes, payload: bytes) -> None:

@@ -19,19 +19,23 @@ from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
-from paxosd.core.messages import Envelope, PeerMessage
+from paxosd.core.messages import Envelope, Hello, PeerMessage
 from paxosd.core.types import NodeId
 from paxosd.faults import FaultPlan
 from paxosd.lives import PeerLives, starts_of
 from paxosd.refusals import RefusalLog
 from paxosd.wire import PEER_KIND_NAMES
 
+STRANGERS_MAX = 16
 HELD_MAX = 10_000
 HELD_BYTES_MAX = 64 << 20
 
 UNKNOWN_SENDER = "unknown_sender"
 OWN_NAME = "own_name"
 STALE = "stale_incarnation"
+OLD_VERSION = "version"
+GENESIS = "genesis"
+DOUBLED = "doubled"
 
 Source = Any
 """Where a message came from, in whatever form the bus has it."""
@@ -54,11 +58,43 @@ def keep_as_is(source: Source) -> tuple[int, Source]:
     return 0, source
 
 
+class Header:
+    """What a node's envelopes say of it, besides its name and life; see Envelope."""
+
+    __slots__ = ("epoch", "genesis", "log_mark")
+
+    def __init__(self) -> None:
+        self.genesis = 0
+        self.epoch = 0
+        self.log_mark = 0
+
+    @property
+    def speaks_old(self) -> bool:
+        """Whether frames of programs before founding records are heard, and sent to whoever has
+        shown no more: as long as this node's cluster has no such record."""
+        return not self.genesis
+
+
 class Inbox:
     """The messages of all peers of one node, in one of its lives."""
 
-    __slots__ = ("_answer", "_held", "_held_bytes", "_held_order", "_keep", "_node", "_plan",
-                 "_refused", "counters", "heard_ms", "lives")  # fmt: skip
+    __slots__ = (
+        "_answer",
+        "_held",
+        "_held_bytes",
+        "_held_order",
+        "_keep",
+        "_node",
+        "_plan",
+        "_refused",
+        "_sources",
+        "counters",
+        "header",
+        "lives",
+        "new_speakers",
+        "newest_epoch",
+        "strangers",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -76,8 +112,17 @@ class Inbox:
         that may be kept. ``counters``: where to count (``fault.delayed``, ``refused.REASON``)."""
         self.lives = lives
         """Which life of each peer is heard."""
-        self.heard_ms: dict[NodeId, float] = {}
-        """When the last good message of each peer came."""
+        self.header = Header()
+        """What this node says of itself."""
+        self.newest_epoch = 0
+        """The highest epoch of the membership that any envelope of this cluster told of."""
+        self.new_speakers: set[NodeId] = set()
+        """Who has sent a frame of the present version, while those of the old one are heard too."""
+        self.strangers: list[Envelope] = []
+        """The last few messages of this cluster's id that are not from it: of no peer, or of one
+        with another founding record. Whoever looks empties it."""
+        self._sources: dict[NodeId, Source] = {}
+        """Where each peer's present life said Hello from."""
         self.counters: Counter[str] = counters if counters is not None else Counter()
         self._node = node
         self._plan = plan
@@ -100,6 +145,13 @@ class Inbox:
     def take(self, message: Envelope, source: Source, taken: list[Envelope], now_ms: float) -> None:
         """A message has come: what may be heard now goes to the end of ``taken``. Raises
         StorageError if a new life cannot be written down."""
+        header = self.header
+        if message.genesis != header.genesis or message.version == 1:
+            if not self._fits(message, source, now_ms):
+                return
+            if message.version > 1:
+                self.new_speakers.add(message.sender)
+        self.newest_epoch = max(self.newest_epoch, message.epoch)
         copies = 1
         if self._plan.messages_active:
             if message.sender not in self.lives:
@@ -108,6 +160,32 @@ class Inbox:
             copies = self._through_faults(message, source, now_ms)
         if copies:
             self._admit(message, copies, source, taken, now_ms)
+
+    def _fits(self, message: Envelope, source: Source, now_ms: float) -> bool:
+        """Whether a message without this node's founding record, or of the old version of the
+        wire, may be looked at."""
+        header = self.header
+        if message.version == 1:
+            if header.speaks_old:
+                return True
+            refusal = Refusal(message, OLD_VERSION, "a frame of wire version 1: upgrade its sender")
+        elif message.genesis and header.genesis:
+            self._note_stranger(message)
+            refusal = Refusal(
+                message,
+                GENESIS,
+                f"{message.sender} runs a cluster of this id that was founded at another time "
+                f"(record {message.genesis:016x}, here {header.genesis:016x})",
+            )
+        else:
+            return True
+        self.counters[f"refused.{refusal.reason}"] += 1
+        self._refused(refusal, source, now_ms)
+        return False
+
+    def _note_stranger(self, message: Envelope) -> None:
+        if len(self.strangers) < STRANGERS_MAX:
+            self.strangers.append(message)
 
     def release(self, taken: list[Envelope], now_ms: float) -> None:
         """Messages that were held back for long enough have come now."""
@@ -165,9 +243,10 @@ class Inbox:
     ) -> None:
         """Hand a message on under the life that it is to be heard as, unless that is none."""
         sender, life, body = message.sender, message.life, message.body
-        heard = self.lives.admit(sender, life, body)
+        heard = self.lives.admit(sender, life, body, message.log_mark, now_ms)
         if heard > 0:
-            self.heard_ms[sender] = now_ms
+            if type(body) is Hello:
+                self._sources[sender] = self._keep(source)[1]
         else:
             if heard < 0:
                 self._refuse(message, source, now_ms)
@@ -183,16 +262,27 @@ class Inbox:
             taken.append(message)
 
     def _refuse(self, message: Envelope, source: Source, now_ms: float) -> None:
-        refusal = self._refusal(message)
+        refusal = self._refusal(message, now_ms)
+        if refusal.reason == UNKNOWN_SENDER:
+            self._note_stranger(message)
         self.counters[f"refused.{refusal.reason}"] += 1
         self._refused(refusal, source, now_ms)
 
-    def _refusal(self, message: Envelope) -> Refusal:
+    def _refusal(self, message: Envelope, now_ms: float) -> Refusal:
         sender = message.sender
         if sender not in self.lives:  # it may have been one when a fault held this back
             reason = OWN_NAME if sender == self._node else UNKNOWN_SENDER
             return Refusal(message, reason, f'the sender calls itself "{sender}": it is no peer')
         known = self.lives.known(sender)
+        if type(message.body) is Hello and self.lives.is_second(message, now_ms):
+            return Refusal(
+                message,
+                DOUBLED,
+                f"a second process calls itself {sender}, out of a copy of its data directory; the "
+                f"one that said Hello from {self._sources.get(sender, 'an unknown address')} goes "
+                "on: stop the other and empty its data directory",
+                known,
+            )
         detail = f"{sender} was wiped or rolled back, or this is a replay"
         if known in (0, message.life):
             detail = (
@@ -204,6 +294,11 @@ class Inbox:
 def log_refusal(log: RefusalLog, refusal: Refusal, address: str, now_ms: float) -> None:
     """Tell of it in a log. ``address``: where the message came from."""
     message, reason, detail, known = refusal
+    if reason in (GENESIS, DOUBLED):
+        # Loud, and by the sender: its address may be one that others share.
+        event = "bus.other_genesis" if reason == GENESIS else "bus.doubled"
+        log.note(event, message.sender, reason, int(now_ms), detail=detail, address=address)
+        return
     if reason != STALE:
         log.note("bus.refused", address, reason, int(now_ms), detail=detail)
         return

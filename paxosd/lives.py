@@ -43,7 +43,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from paxosd.core.arrival import LOT_BITS, life_number, starts_of
-from paxosd.core.messages import LEARNING_KINDS, Heartbeat, Hello, PeerMessage, Welcome
+from paxosd.core.messages import (
+    LEARNING_KINDS,
+    Envelope,
+    Heartbeat,
+    Hello,
+    PeerMessage,
+    Welcome,
+)
 from paxosd.core.types import Mark, NodeId
 from paxosd.disk import Disk, StorageError
 from paxosd.identity import IdentityError, read_file, write_file
@@ -167,6 +174,19 @@ class PeerLives:
         if type(message) is Heartbeat and pin and pin != heard.directory:
             return Welcome(0, challenge=self._challenge)
         return None
+
+    def is_second(self, message: Envelope, now_ms: float) -> bool:
+        """Whether this Hello is of another process out of a copy of the data directory of one that
+        is heard at present."""
+        heard = self._heard.get(message.sender, _NOBODY)
+        hello = message.body
+        return (
+            isinstance(hello, Hello)
+            and message.life != heard.life
+            and starts_of(message.life) >= starts_of(heard.life)
+            and hello.directory == heard.directory != 0
+            and self.is_alive(message.sender, now_ms)
+        )
 
     def is_alive(self, name: NodeId, now_ms: float) -> bool:
         """Whether the known life of a peer was heard a moment ago."""

@@ -17,7 +17,7 @@ from paxosd.core.commands import Batch
 from paxosd.core.context import Codec
 from paxosd.core.effects import Ready
 from paxosd.core.machine import Machine
-from paxosd.core.messages import Accepted, Envelope, PeerMessage
+from paxosd.core.messages import Accepted, Envelope, Hello, PeerMessage
 from paxosd.core.node import Node
 from paxosd.core.requests import (
     AdminAnswer,
@@ -30,6 +30,7 @@ from paxosd.core.types import NOOP, Ballot, NodeId, Slot
 from paxosd.disk import CorruptionError
 from paxosd.events import EventPublisher
 from paxosd.history import serve_history, serve_log
+from paxosd.inbox import Inbox
 from paxosd.member_links import PeerEndpoints, links
 from paxosd.request_log import RequestLog
 from paxosd.service import Service
@@ -44,12 +45,18 @@ PEERS_PER_TURN_MAX = 1000
 CLIENTS_PER_TURN_MAX = 400
 KEYS_PER_TURN = 1000
 """How many keys background work (checksums, the scan index) takes at a time."""
+MARKS_MS = 50.0
+"""Log marks of peers are written down at most so often …"""
+MARKS_IDLE_MS = 1000.0
+"""… and so much later at the latest."""
 QUIET_MS = 50.0
 """So long without a request or a new slot, and background work may begin."""
 
 
 class ReplicaBus(Protocol):
     """What a replica hears and says; :class:`paxosd.bus.Bus` has it. Nothing here blocks."""
+
+    inbox: Inbox
 
     def set_peers(self, peers: Mapping[NodeId, Any], pins: Mapping[NodeId, int]) -> None: ...
 
@@ -174,6 +181,9 @@ class Replica:
         self._after_job: list[Callable[[], None]] = []
         self._quiet_from_ms = 0.0
         self._applied = 0
+        self._contacts = dict(options.contacts)
+        self._marks_due_ms = 0.0
+        self._say_where_it_stands()
         self._use_membership()
 
     # -- the turn
@@ -193,6 +203,11 @@ class Replica:
             node.step(envelope.sender, envelope.life, message)
             if type(message) in SNAPSHOT_KINDS and self.exchange is not None:
                 self.exchange.receive(envelope.sender, message)  # type: ignore[arg-type]  # by kind
+        inbox = bus.inbox
+        if inbox.newest_epoch > node.newest_epoch:
+            node.hear_epoch(inbox.newest_epoch)
+        if inbox.strangers:
+            self._hear_strangers()
         for name in bus.disconnected():
             node.peer_disconnected(name)
         requests = bus.receive_clients(CLIENTS_PER_TURN_MAX)
@@ -205,11 +220,13 @@ class Replica:
         if bus.has_subscriptions:
             self._take_subscriptions(now_ms)
         node.tick(now_ms, wall_ms)
-        self._perform(node.ready())
-        if node.membership.epoch != self._epoch:
+        ready = node.ready()
+        self._say_where_it_stands()
+        self._perform(ready)
+        if node.membership is not self._membership:
             self._use_membership()
         self.service.answer_history()
-        self._start_sync()
+        self._start_sync(now_ms)
         if self.events.streams:
             self.events.tick(int(now_ms), int(node.up_to_date_age_ms()))
         if requests or node.applied != self._applied:
@@ -254,12 +271,31 @@ class Replica:
     def _use_membership(self) -> None:
         """Another membership is in force: be in touch with its members."""
         membership = self.node.membership
-        self._epoch = membership.epoch
-        self._bus.set_peers(*links(membership, self.options.node, self.options.contacts))
+        self._membership = membership
+        self._bus.set_peers(*links(membership, self.options.node, self._contacts))
         clients = {name: member.client for name, member in membership.members.items()}
         self.service.client_endpoints = clients
         is_member = self.options.node in clients
         self.service.elsewhere = "" if is_member or not clients else clients[membership.voters[0]]
+
+    def _say_where_it_stands(self) -> None:
+        """What the envelopes of this turn say of this node."""
+        header = self._bus.inbox.header
+        node = self.node
+        header.genesis = node.genesis
+        header.epoch = node.membership.epoch
+        header.log_mark = self.wal.mark
+
+    def _hear_strangers(self) -> None:
+        """Messages of this cluster's id from nodes that are no peers, or of another founding: what
+        they tell of the present."""
+        inbox = self._bus.inbox
+        strangers, inbox.strangers = inbox.strangers, []
+        for sender, _, message, genesis, epoch, *_ in strangers:
+            if self.node.hear_stranger(sender, genesis, epoch, message):
+                assert isinstance(message, Hello)
+                self._contacts[sender] = PeerEndpoints(message.peer, message.events)
+                self._use_membership()
 
     def _take_subscriptions(self, now_ms: float) -> None:
         age_ms = int(self.node.up_to_date_age_ms())
@@ -342,10 +378,20 @@ class Replica:
 
     # -- group commit
 
-    def _start_sync(self) -> None:
-        if self._syncing or not (self._tickets or self._after_sync):
+    def _start_sync(self, now_ms: float) -> None:
+        """Log marks of peers ride on what is to be written anyway, at most so often; if nothing is,
+        they are written a while later, so that an idle cluster remembers them, too."""
+        if self._syncing:
             return
-        job = self.wal.begin_sync()
+        flush = False
+        if now_ms >= self._marks_due_ms and self.node.genesis:
+            waiting = self.wal.note_heard(self._bus.inbox.lives.marks)
+            flush = waiting and now_ms >= self._marks_due_ms + MARKS_IDLE_MS
+            if self._tickets or flush:
+                self._marks_due_ms = now_ms + MARKS_MS
+        if not (self._tickets or self._after_sync or flush):
+            return
+        job = self.wal.begin_sync(flush=flush)
         self._job_tickets, self._tickets = self._tickets, []
         self._after_job, self._after_sync = self._after_sync, []
         if job is None:

@@ -81,8 +81,11 @@ class Wal:
         """The segment of ``_header``; None from a roll until its first group is finished."""
         self._end = HEADER_BYTES  # behind the last record handed to a job or being built
         self._last_group = 0
-        self.durable_group = 0
-        """The number of the last group that is known to be durable: this log's *mark*."""
+        self.mark = 0
+        """The number of the last durable group that holds a promise, a vote or a decision: who
+        heard of it knows how much of this log there must be for ever."""
+        self._marks_open = self._marks_flying = False
+        """Whether the open group, and the one in flight, hold such a record."""
         self._heard: dict[NodeId, Mark] = {}
         self._unwritten_heard: dict[NodeId, Mark] = {}
         self._open: GroupBuilder | None = None
@@ -160,7 +163,7 @@ class Wal:
         wal._next_header = wal._header_after(current.header)
         wal._file = current.file
         wal._end = current.end
-        wal._last_group = wal.durable_group = found.last_group
+        wal._last_group = wal.mark = found.last_group
         wal._heard = dict(found.heard)
         wal._index = found.index
         wal._lowest = found.lowest_segment
@@ -226,6 +229,7 @@ class Wal:
                 self._index.set(slot, location)
                 group.add_value(kind, slot, ballot, value)
                 self._open_values[slot] = record
+                self._marks_open = True
                 if kind == ACCEPT and ballot > self._promised:
                     self._promised = ballot
             elif isinstance(record, CommitRecord):
@@ -235,13 +239,16 @@ class Wal:
                 if self._pending_commit:
                     self._ride(group)
                 group.add_promise(record.ballot)
+                self._marks_open = True
                 self._promised = max(self._promised, record.ballot)
 
-    def note_heard(self, marks: Mapping[NodeId, Mark]) -> None:
-        """Log marks that peers told of: they ride on the next group, or on a flush."""
+    def note_heard(self, marks: Mapping[NodeId, Mark]) -> bool:
+        """Log marks that peers told of: they ride on the next group, or on a flush. Returns
+        whether any waits for that."""
         for name, mark in marks.items():
             if self._heard.get(name) != mark:
                 self._heard[name] = self._unwritten_heard[name] = mark
+        return bool(self._unwritten_heard)
 
     def begin_sync(self, flush: bool = False) -> SyncJob | None:
         """Turn the open group into a job. None if a job is in flight, or nothing is open, or,
@@ -268,6 +275,7 @@ class Wal:
             )
             raise self._failed
         self._open = None
+        self._marks_flying, self._marks_open = self._marks_open, False
         self._flying_values, self._open_values = self._open_values, {}
         self._end = group.offset
         self._last_group = group.group
@@ -299,7 +307,8 @@ class Wal:
                 self._file = job.file
         self._tops[number] = max(self._tops.get(number, 0), job.top)
         self._ends[number] = job.end
-        self.durable_group = job.group
+        if self._marks_flying:
+            self.mark = job.group
         self._syncs += 1
         self._written_bytes += job.end - job.offset
         self._latencies_us.append(job.duration_us)

@@ -25,7 +25,13 @@ from paxosd.wire_entry import (
     encode_batch,
     encode_entry,
 )
-from paxosd.wire_peer import ACCEPTED_TOPIC, PEER_KIND_NAMES, decode_peer, encode_peer
+from paxosd.wire_peer import (
+    ACCEPTED_TOPIC,
+    PEER_KIND_NAMES,
+    decode_peer,
+    encode_old,
+    encode_peer,
+)
 
 __all__ = [
     "ACCEPTED_TOPIC",
@@ -43,6 +49,7 @@ __all__ = [
     "encode_batch",
     "encode_client",
     "encode_entry",
+    "encode_old",
     "encode_peer",
     "pack",
     "unpack",

@@ -107,7 +107,7 @@ def pack(fields: tuple[Any, ...]) -> bytes:
     return packed
 
 
-def open_envelope(fields: Any, length_min: int, cluster: str) -> int:
+def open_envelope(fields: Any, length_min: int, cluster: str, version_max: int = VERSION) -> int:
     """Check the envelope of a decoded frame and return its kind. cluster "": any will do.
 
     Raises WireError: envelope, version, cluster or kind, in this order.
@@ -115,8 +115,9 @@ def open_envelope(fields: Any, length_min: int, cluster: str) -> int:
     if type(fields) is not tuple or len(fields) < length_min:
         raise WireError("envelope", "the frame is not an array with an envelope")
     version, name, kind = fields[:3]
-    if type(version) is not int or version != VERSION:
-        raise WireError("version", f"wire version {shorten(version)}; this node speaks {VERSION}")
+    if type(version) is not int or not VERSION <= version <= version_max:
+        words = f"wire version {shorten(version)}; this node speaks {version_max}"
+        raise WireError("version", words)
     if type(name) is not str:
         raise WireError("envelope", "the cluster id is not text")
     if cluster and name != cluster:

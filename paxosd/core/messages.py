@@ -313,6 +313,14 @@ class Envelope(NamedTuple):
     sender: NodeId
     life: int
     body: PeerMessage
+    genesis: int = 0
+    """The hash of the founding record that the sender has; 0: none."""
+    epoch: int = 0
+    """The epoch of the membership in force there."""
+    log_mark: int = 0
+    """The last group of the sender's log that was durable when this left."""
+    version: int = 2
+    """Of the wire: 1 stands for a program before founding records, epochs and marks."""
 
 
 LEARNING_KINDS: frozenset[type] = frozenset(

@@ -153,6 +153,8 @@ class Node:
             self._context, self._on_lead, self._replication.stop, self._replication.pause
         )
         self.record = record
+        self.genesis = record.hash if record is not None else 0
+        """The hash of the founding record; 0: it is not known here."""
         newcomer = arriving and record is None and not membership.epoch and promised == NULL_BALLOT
         founding = Founding(
             self._context, directory, active=newcomer and options.node in membership.members
@@ -387,11 +389,6 @@ class Node:
         return True
 
     @property
-    def genesis(self) -> int:
-        """The hash of the founding record; 0: it is not known here."""
-        return self.record.hash if self.record is not None else 0
-
-    @property
     def founding_record(self) -> Record | None:
         """To be made durable in the data directory, and then told to :meth:`use_genesis`."""
         founding = self._arrival.founding
@@ -399,12 +396,16 @@ class Node:
 
     def use_genesis(self, record: Record) -> None:
         """The cluster is founded, and the data directory says so, durably."""
+        self._take_record(record)
+        self._context.outbox.notice("cluster.founded", members=sorted(record.members))
+
+    def _take_record(self, record: Record) -> None:
         self.record = record
+        self.genesis = record.hash
         self._arrival.founding.active = False
         if not self._context.epoch:
             known = self._context.membership.members
             use_membership(self._context, record.membership(known))
-        self._context.outbox.notice("cluster.founded", members=sorted(record.members))
         self._arrival.review()
 
     def _on_hello(self, sender: NodeId, incarnation: int, message: Hello) -> None:
@@ -423,12 +424,7 @@ class Node:
         record, self._context.foreign_record = self._context.foreign_record, None
         if record is not None:
             # Its directory was emptied: it learns, and another directory votes in its name.
-            self.record = record
-            self._arrival.founding.active = False
-            if not self._context.epoch:
-                known = self._context.membership.members
-                use_membership(self._context, record.membership(known))
-            self._arrival.review()
+            self._take_record(record)
 
     def _on_members(self, changed: bool) -> None:
         self._roster.on_applied(changed)

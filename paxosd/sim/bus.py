@@ -97,6 +97,8 @@ class SimBus:
         lost = self.lost
         if lost:
             self.lost = []
+            for name in lost:
+                self.inbox.lives.closed(name)
         return lost
 
     def next_due_ms(self) -> float | None:
@@ -119,7 +121,10 @@ class SimBus:
             self._leave(self._network.send, envelope, peer)
 
     def _envelope(self, message: PeerMessage) -> Envelope:
-        return Envelope(self._name, self._incarnation, message)
+        header = self.inbox.header
+        return Envelope(
+            self._name, self._incarnation, message, header.genesis, header.epoch, header.log_mark
+        )
 
     def publish(self, topic: bytes, payload: bytes) -> None:
         """Nobody watches."""

@@ -99,6 +99,15 @@ class Trusting(PeerLives):
 
     actors: dict[str, Actor]
 
-    def admit(self, sender: NodeId, life: int, message: PeerMessage) -> int:
+    def admit(
+        self,
+        sender: NodeId,
+        life: int,
+        message: PeerMessage,
+        log_mark: int = 0,
+        now_ms: float = 0.0,
+    ) -> int:
         """The life to hand on with a message."""
-        return life if self.actors[sender].naive else super().admit(sender, life, message)
+        if self.actors[sender].naive:
+            return life
+        return super().admit(sender, life, message, log_mark, now_ms)
