@@ -86,6 +86,7 @@ class ProtocolConfig:
 
     heartbeat_ms: int = setting(100, minimum=5, maximum=60_000)
     election_timeout_ms: int = setting(600, minimum=15, maximum=600_000)
+    compare_wait_ms: int = setting(15_000, minimum=0, maximum=DAY_MS)
     retransmit_ms: int = setting(250, minimum=5, maximum=60_000)
     window_slots_max: int = setting(64, minimum=1, maximum=4096)
     window_bytes_max: int = setting(32 * MIB, minimum=65_536, maximum=1024 * MIB)

@@ -20,6 +20,7 @@ from paxosd.dev_child import ChildSpec
 from paxosd.dev_layout import BASE_PORT_DEFAULT, DevCluster, DevNode, members_at, prepare
 from paxosd.dev_supervisor import Supervisor
 from paxosd.endpoints import Endpoint
+from paxosd.init import init_alone
 
 _ENDPOINT_KINDS = ("client", "peer", "events")
 
@@ -39,6 +40,8 @@ def run_dev(
     check_ports(cluster.nodes)
     for line in describe(cluster):
         click.echo(line)
+    if cluster.fresh and len(cluster.nodes) == 1:
+        init_alone(cluster.nodes[0].config)
     supervisor = Supervisor(
         [child_spec(node) for node in cluster.nodes],
         restart_after_ms=restart_after_ms,

@@ -57,7 +57,12 @@ SETTINGS = {
     "faults": {"enabled": True},
     # Small, so that a test rolls segments and meets limits without moving much data.
     "limits": {"message_bytes_max": 1 << 20, "value_bytes_max": 65536, "read_bytes_max": 1 << 19},
-    "protocol": {"batch_bytes_max": 1 << 19, "catch_up_bytes_max": 1 << 19},
+    # A node that returns while another is down does not vote before compare_wait_ms have passed.
+    "protocol": {
+        "batch_bytes_max": 1 << 19,
+        "catch_up_bytes_max": 1 << 19,
+        "compare_wait_ms": 1500,
+    },
     "wal": {"segment_bytes": 4 << 20},
     "log": {"format": "json"},
 }
@@ -132,6 +137,12 @@ class Daemons:
         self.starts = dict.fromkeys(self.names, 0)
         for name in self.names:
             self.write_config(name)
+        self.founded = self.members_configured() != self.names[:1]
+
+    def init(self, name):
+        """``paxosd init``: found a cluster of this node alone."""
+        command = [sys.executable, "-m", "paxosd", "init", "--config", str(self.config_path(name))]
+        subprocess.run(command, check=True, capture_output=True, env=clean_environ())
 
     def endpoint(self, name, kind="client"):
         return f"tcp://127.0.0.1:{self.ports[name][kind]}"
@@ -194,6 +205,9 @@ class Daemons:
         """Start these nodes, or all; ``how`` as :meth:`spawn` has it."""
         for name in names or self.names:
             assert name not in self.processes
+            if not self.founded:
+                self.founded = True
+                self.init(name)
             self.processes[name] = self.spawn(name, **how)
             self.starts[name] += 1
 
