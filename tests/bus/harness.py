@@ -71,6 +71,7 @@ class World:
     def start(self, name, **options):
         own = self.where[name]
         incarnation = options.pop("incarnation", 1)
+        genesis = options.pop("genesis", 0)
         config = BusConfig(
             node=name,
             cluster="dev",
@@ -86,6 +87,7 @@ class World:
             **self.config,
         )
         bus = Bus(config, self.context, self.logs[name], **options)
+        bus.inbox.header.genesis = genesis
         self.buses[name] = bus
         return bus
 
@@ -140,13 +142,18 @@ def until(condition, what="the condition", step=None):
     raise AssertionError(f"{what} did not come about in {DEADLINE_S} s")
 
 
+def take_peers(bus, limit=1000):
+    """What has come from peers: ``(sender, life, message)`` of each envelope."""
+    return [envelope[:3] for envelope in bus.receive_peers(limit)]
+
+
 def next_peers(bus, count=1):
-    """The next ``count`` messages from peers."""
+    """The next ``count`` messages from peers, as :func:`take_peers` gives them."""
     got = []
     until(
         lambda: len(got) >= count,
         f"{count} messages (got {got})",
-        lambda: (bus.poll(10), got.extend(bus.receive_peers(1000))),
+        lambda: (bus.poll(10), got.extend(take_peers(bus))),
     )
     return got
 
@@ -185,7 +192,7 @@ def meet(world, *names):
             bus.publish_accepted(Accepted(Ballot(1, "n1"), ((1, 1),), 1))
             bus.poll(10)
             bus.receive_subscriptions()
-            for sender, _, message in bus.receive_peers(1000):
+            for sender, _, message in take_peers(bus):
                 (voted if isinstance(message, Accepted) else beaten)[name].add(sender)
 
     wanted = len(names) - 1

@@ -22,6 +22,7 @@ from tests.bus.harness import (
     next_clients,
     next_notices,
     next_peers,
+    take_peers,
     until,
 )
 
@@ -333,7 +334,7 @@ class TestFaults:
         until(
             lambda: len(got) >= count,
             f"{count} messages",
-            lambda: (two.poll(10), got.extend(m.commit for _, _, m in two.receive_peers(1000))),
+            lambda: (two.poll(10), got.extend(m.commit for _, _, m in take_peers(two))),
         )
         return got
 

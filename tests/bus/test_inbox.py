@@ -87,7 +87,7 @@ class TestWithoutFaults:
         desk.now_ms = 9.0
         # Neither a replay, nor a peer that may only learn, nor a stranger is a sign of life.
         desk.hear(vote("n3", life_number(1, 1)), Envelope("n3", life_number(2, 1), ASK), vote("n9"))
-        assert desk.inbox.heard_ms == {"n2": 7.0, "n3": 7.0}
+        assert desk.inbox.lives.heard_ms == {"n2": 7.0, "n3": 7.0}
 
     @pytest.mark.parametrize(
         ("sender", "reason"), [("n9", "unknown_sender"), ("n1", "own_name"), ("", "unknown_sender")]

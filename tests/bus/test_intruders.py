@@ -13,7 +13,7 @@ from paxosd.core.requests import WriteRequest
 from paxosd.core.types import Ballot
 from paxosd.lives import life_number
 from paxosd.wire import encode_client, encode_peer
-from tests.bus.harness import World, heartbeat, meet, next_clients, next_peers, until
+from tests.bus.harness import World, heartbeat, meet, next_clients, next_peers, take_peers, until
 
 B = Ballot(1, "n1")
 PORTS = ("peer", "client", "events")
@@ -45,7 +45,7 @@ def check_service(world, one, two, number=7777):
     until(
         lambda: ("n1", 1, heartbeat(number)) in got and ("n1", 1, vote) in got,
         "n1's messages",
-        lambda: (two.poll(10), got.extend(two.receive_peers(1000))),
+        lambda: (two.poll(10), got.extend(take_peers(two))),
     )
     client = world.raw(zmq.DEALER, two.endpoints["client"])
     client.send(encode_client(WriteRequest(number, b""), "dev"))

@@ -13,7 +13,7 @@ from paxosd.core.types import Ballot
 from paxosd.faults import FaultPlan
 from paxosd.lives import life_number
 from paxosd.wire import encode_peer
-from tests.bus.harness import World, free_ports, heartbeat, meet, next_peers, until
+from tests.bus.harness import World, free_ports, heartbeat, meet, next_peers, take_peers, until
 from tests.bus.test_bus import Clock
 from tests.bus.test_intruders import drain, town
 
@@ -42,7 +42,7 @@ def hear(bus, *wanted):
     until(
         lambda: all(each in got for each in wanted),
         f"{wanted} (got {got})",
-        lambda: (bus.poll(10), got.extend(bus.receive_peers(1000))),
+        lambda: (bus.poll(10), got.extend(take_peers(bus))),
     )
 
 
@@ -297,7 +297,7 @@ class TestPins:
                 lambda: (
                     drain(two),
                     one.poll(10),
-                    drained.extend(m for m in one.receive_peers(100) if type(m[2]) is Welcome),
+                    drained.extend(m for m in take_peers(one) if type(m[2]) is Welcome),
                 ),
             )
             assert drained == [("n2", 1, Welcome(life_number(9, 1), 66))]
@@ -311,7 +311,7 @@ class TestPins:
             until(
                 lambda: ("n2", 1, Welcome(0)) in asked,
                 "the question",
-                lambda: (drain(two), one.poll(10), asked.extend(one.receive_peers(100))),
+                lambda: (drain(two), one.poll(10), asked.extend(take_peers(one))),
             )
 
     def test_a_message_held_back_is_judged_when_it_is_due(self):
@@ -328,7 +328,7 @@ class TestPins:
             two.set_peers(at(world, "n1"), {"n1": 77})
             clock.ms += 500
             assert two.poll(60_000) & PEERS
-            assert two.receive_peers(10) == [("n1", 0, CatchUp(1, 2))]
+            assert take_peers(two) == [("n1", 0, CatchUp(1, 2))]
 
     def test_copies_of_a_message_are_all_of_one_life(self):
         with World() as world:

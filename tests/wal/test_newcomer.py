@@ -1,4 +1,7 @@
-"""Who counts as new: a node that never promised, however little of its log it still has."""
+"""Who counts as new: a node that never promised, however little of its log it still has.
+
+One that has promised is ``returning`` until it has been compared (``paxosd/core/arrival.py``).
+"""
 
 import random
 import time
@@ -53,7 +56,7 @@ def test_who_never_promised(home):
     node = started(MemDisk(), MemDisk())
     assert (node.role, node.promised) == ("newcomer", NULL_BALLOT)
     node = started(home, promised(MemDisk()))
-    assert (node.role, node.promised) == ("candidate", PROMISED)
+    assert (node.role, node.promised) == ("returning", PROMISED)
 
 
 def test_the_promise_outlives_the_log_that_held_it(home):
@@ -67,7 +70,7 @@ def test_the_promise_outlives_the_log_that_held_it(home):
     assert not first & set(disk.files), "its segment is to be gone"
     for _ in range(2):
         node = started(home, disk := disk.crash(keep_sector=lambda: False))
-        assert (node.role, node.promised) == ("candidate", PROMISED)
+        assert (node.role, node.promised) == ("returning", PROMISED)
         assert node.applied >= 119
 
 
@@ -86,4 +89,4 @@ def test_a_snapshot_above_the_log_neither_makes_nor_forgets_a_promise(home, befo
     for _ in range(2):
         node = started(home, disk)
         assert (node.applied, node.promised) == (9, before)
-        assert node.role == ("newcomer" if before == NULL_BALLOT else "candidate")
+        assert node.role == ("newcomer" if before == NULL_BALLOT else "returning")
