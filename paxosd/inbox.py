@@ -146,10 +146,10 @@ class Inbox:
         """A message has come: what may be heard now goes to the end of ``taken``. Raises
         StorageError if a new life cannot be written down."""
         header = self.header
-        if message.genesis != header.genesis or message.version == 1:
+        if message.genesis != header.genesis or not header.genesis:
             if not self._fits(message, source, now_ms):
                 return
-            if message.version > 1:
+            if message.version > 1 and message.sender in self.lives:
                 self.new_speakers.add(message.sender)
         self.newest_epoch = max(self.newest_epoch, message.epoch)
         copies = 1
@@ -192,7 +192,7 @@ class Inbox:
         while self._held and self._held[0][0] <= now_ms:
             _, _, size, message, source = heappop(self._held)
             self._held_bytes -= size
-            self._admit(message, 1, source, taken, now_ms)
+            self._admit(message, 1, source, taken, now_ms, held=True)
 
     def next_due_ms(self) -> float | None:
         """When the next message that is held back is due."""
@@ -239,14 +239,21 @@ class Inbox:
         self._held_bytes += size
 
     def _admit(
-        self, message: Envelope, copies: int, source: Source, taken: list[Envelope], now_ms: float
+        self,
+        message: Envelope,
+        copies: int,
+        source: Source,
+        taken: list[Envelope],
+        now_ms: float,
+        held: bool = False,
     ) -> None:
-        """Hand a message on under the life that it is to be heard as, unless that is none."""
+        """Hand a message on under the life that it is to be heard as, unless that is none.
+        ``held``: its source is in the form that may be kept."""
         sender, life, body = message.sender, message.life, message.body
         heard = self.lives.admit(sender, life, body, message.log_mark, now_ms)
         if heard > 0:
             if type(body) is Hello:
-                self._sources[sender] = self._keep(source)[1]
+                self._sources[sender] = source if held else self._keep(source)[1]
         else:
             if heard < 0:
                 self._refuse(message, source, now_ms)

@@ -30,11 +30,12 @@ def init_alone(config: Config) -> str:
             raise ConfigError(
                 [f"node.data_dir: {directory.path} holds a log: this node is not a new one"]
             )
+        claim = directory.node_directory.claim()
         record = identity.found_alone(
             directory.home,
             config.cluster.id,
             config.node.name,
-            directory.directory,
+            claim.directory,
             founding_settings(config),
         )
     return (

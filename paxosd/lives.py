@@ -59,8 +59,9 @@ __all__ = ["FILE", "LOT_BITS", "PeerLives", "life_number", "starts_of"]
 
 FILE = "peers"
 
-_HEARD_OF_ANYBODY = LEARNING_KINDS | {Heartbeat}
-"""Of a heartbeat the node takes the commit index alone then."""
+_HEARD_OF_ANYBODY = LEARNING_KINDS | {Heartbeat, Welcome}
+"""Of a heartbeat the node takes the commit index alone then; of a Welcome the challenge, without
+which two that have both just started would wait for each other, and that something was lost."""
 
 
 class _Heard(NamedTuple):

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from paxosd import identity, quarantine
 from paxosd.core.commands import Batch, Entry
+from paxosd.core.genesis import Record
 from paxosd.core.machine import Machine
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
@@ -157,10 +158,13 @@ def make_node(
     directory: int = 0,
     lost: bool = False,
     repaired: bool = False,
+    record: Record | None = None,
+    start_mark: int = 0,
 ) -> Node:
     """The roles with this memory. ``kind``: a subclass that watches. ``arriving``: whether it
     asks its peers how they know it, as it must (``core/arrival.py``). ``directory``, ``lost``,
-    ``repaired``: as its data directory says (``identity.py``)."""
+    ``repaired``, ``record``: as its data directory says (``identity.py``); ``start_mark``: the
+    mark of its log now."""
     recovered = memory.recovered
     if memory.lost:
         directory, lost, repaired = memory.directory, True, True
@@ -180,6 +184,8 @@ def make_node(
         directory=directory,
         lost=lost,
         repaired=repaired,
+        record=record,
+        start_mark=start_mark,
     )
 
 

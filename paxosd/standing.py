@@ -41,6 +41,8 @@ class Standing:
         if record is not None:
             self._write(lambda: identity.write_genesis(self._home, record))
             node.use_genesis(record)
+            members = sorted(record.members)
+            self._log.info("cluster.founded", members=members, genesis=f"{record.hash:016x}")
         if node.forgot and not self._lost:
             self._lost = True
             node.use_directory(self._write(self._renew))

@@ -52,7 +52,6 @@ from paxosd.wire_base import (
     ARRAY_MAX,
     BIN_BYTES_MAX,
     INT_MAX,
-    NAME_BYTES_MAX,
     NAME_CHARS_MAX,
     UNPACK_ERRORS,
     Check,
@@ -79,6 +78,9 @@ ACCEPTED_TOPIC = b"accepted/"
 SPAN_SLOTS_MAX = 1 << 16
 """The slots of one vote message: a receiver goes through them one by one, so a hostile range
 must not be able to keep it busy. Far above any window."""
+
+_TEXT_BYTES_MAX = 4 * TEXT_CHARS_MAX
+"""Of names and endpoints, in UTF-8; each check has its own limit in characters."""
 
 PEER_VERSION = 2
 _FIRST = {1: 5, 2: 8}
@@ -250,7 +252,7 @@ def decode_peer(frame: bytes | memoryview, cluster: str) -> Envelope:
             use_list=False,
             max_array_len=ARRAY_MAX,
             max_map_len=0,
-            max_str_len=NAME_BYTES_MAX,
+            max_str_len=_TEXT_BYTES_MAX,
             max_bin_len=BIN_BYTES_MAX,
             max_ext_len=0,
             ext_hook=refuse_ext,

@@ -326,11 +326,15 @@ class Arrival:
             self._again.add(name)
             self.asking = True
 
-    def receive_welcome(self, sender: NodeId, message: Welcome) -> None:
-        """A peer says as which life it knows this node."""
-        if message.challenge:
+    def receive_welcome(self, sender: NodeId, message: Welcome, *, heard: bool = True) -> None:
+        """A peer says as which life it knows this node. ``heard``: whether its own life is
+        known here; what another has compared does not count."""
+        news = message.challenge not in (0, self._challenges.get(sender))
+        if news:
             self._challenges[sender] = message.challenge
         if message.life == self._life:
+            if not heard:
+                return
             self._conflicts.pop(sender, None)
             self._again.discard(sender)
             if message.witness:
@@ -343,7 +347,7 @@ class Arrival:
         # It does not hear this start yet: its memory of peers is new, or it asks for proof.
         self._again.add(sender)
         self.asking = True
-        if message.challenge:
+        if news:
             self._say_hello(sender)
 
     def _knows_more(self, message: Welcome) -> bool:

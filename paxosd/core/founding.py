@@ -103,7 +103,7 @@ class Founding:
         if not self.active or self.record is not None:
             return
         message = FoundingMessage(self._proposal().to_json())
-        for name in {*self._others, *context.contacts} - {context.node}:
+        for name in sorted({*self._others, *context.contacts} - {context.node}):
             context.outbox.send(name, message)
         if context.now_ms >= self._tell_due_ms:
             self._tell_due_ms = context.now_ms + TELL_EVERY_MS

@@ -397,7 +397,6 @@ class Node:
     def use_genesis(self, record: Record) -> None:
         """The cluster is founded, and the data directory says so, durably."""
         self._take_record(record)
-        self._context.outbox.notice("cluster.founded", members=sorted(record.members))
 
     def _take_record(self, record: Record) -> None:
         self.record = record

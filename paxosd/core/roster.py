@@ -27,6 +27,7 @@ from paxosd.core.messages import (
     Rejoin,
     Removed,
     TransferLeadership,
+    Welcome,
 )
 from paxosd.core.proposer import Waiting
 from paxosd.core.replication import Replication
@@ -121,6 +122,8 @@ class Roster:
             self.receive_heartbeat(message)
             peer = context.peers[sender]
             peer.commit = max(peer.commit, message.commit)
+        elif isinstance(message, Welcome):
+            self._arrival.receive_welcome(sender, message, heard=False)
         elif kind in _FROM_ANYBODY:
             self._handlers[kind](sender, message)
         departed = sender in membership.departed

@@ -90,7 +90,10 @@ class Actor:
 
     def envelope(self, message: PeerMessage) -> Envelope:
         """What it says of itself with a message."""
-        return Envelope(self.name, self.incarnation, message)
+        header = self.inbox.header
+        return Envelope(
+            self.name, self.incarnation, message, header.genesis, header.epoch, header.log_mark
+        )
 
 
 class Trusting(PeerLives):

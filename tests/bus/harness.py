@@ -11,6 +11,7 @@ from paxosd.core.messages import Accepted, Heartbeat
 from paxosd.core.types import Ballot
 
 DEADLINE_S = 10.0
+MEETING_VOTE = Accepted(Ballot(1, "n1"), ((1, 1),), 1)
 
 
 class MemoryLog:
@@ -147,15 +148,21 @@ def take_peers(bus, limit=1000):
     return [envelope[:3] for envelope in bus.receive_peers(limit)]
 
 
-def next_peers(bus, count=1):
-    """The next ``count`` messages from peers, as :func:`take_peers` gives them."""
+def next_envelopes(bus, count=1, but=()):
+    """The next ``count`` messages from peers, with all that their senders say of themselves;
+    ``but``: messages that are let go by."""
     got = []
     until(
         lambda: len(got) >= count,
         f"{count} messages (got {got})",
-        lambda: (bus.poll(10), got.extend(take_peers(bus))),
+        lambda: (bus.poll(10), got.extend(m for m in bus.receive_peers(1000) if m.body not in but)),
     )
     return got
+
+
+def next_peers(bus, count=1):
+    """The next ``count`` messages from peers, as :func:`take_peers` gives them."""
+    return [envelope[:3] for envelope in next_envelopes(bus, count)]
 
 
 def next_clients(bus, count=1):
@@ -180,7 +187,7 @@ def next_notices(bus, count=1):
 
 def meet(world, *names):
     """Exchange messages until every one of ``names`` has heard each other one by DEALER and by
-    PUB; then nothing of that is left on the way from the DEALERs."""
+    PUB; then nothing of that is left on the way from the DEALERs (but perhaps MEETING_VOTEs)."""
     buses = [world.buses[name] for name in names]
     voted = {name: set() for name in names}
     beaten = {name: set() for name in names}
@@ -189,7 +196,7 @@ def meet(world, *names):
         for name, bus in zip(names, buses, strict=True):
             others = [other for other in names if other != name]
             bus.broadcast(heartbeat(), others)
-            bus.publish_accepted(Accepted(Ballot(1, "n1"), ((1, 1),), 1))
+            bus.publish_accepted(MEETING_VOTE)
             bus.poll(10)
             bus.receive_subscriptions()
             for sender, _, message in take_peers(bus):

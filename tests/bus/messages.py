@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from paxosd.core import commands as c
 from paxosd.core import messages as m
 from paxosd.core import requests as r
-from paxosd.core.membership import Member, Membership
+from paxosd.core.membership import TEXT_CHARS_MAX, Member, Membership
 from paxosd.core.types import Ballot
 
 numbers = st.integers(0, (1 << 63) - 1)
@@ -15,6 +15,9 @@ values = st.binary(max_size=60)
 ballots = st.builds(Ballot, numbers, names)
 slots = st.integers(1, 1 << 62)
 digests = st.binary(min_size=16, max_size=16)
+endpoints = st.text(max_size=TEXT_CHARS_MAX).filter(str.isprintable) | st.builds(
+    "tcp://{}:{}".format, st.text("az.-", max_size=253), st.integers(1, 65_535)
+)
 
 
 def few(strategy):
@@ -51,10 +54,12 @@ peer_messages = st.one_of(
     st.builds(m.SnapshotOffer, numbers, numbers, digests),
     st.builds(m.SnapshotRequest, numbers, numbers, digests),
     st.builds(m.SnapshotChunk, numbers, numbers, digests, values),
-    st.builds(m.Hello, numbers),
-    st.builds(m.Welcome, numbers, numbers),
+    st.builds(m.Hello, numbers, numbers, numbers, numbers, endpoints, endpoints),
+    st.builds(m.Welcome, numbers, numbers, numbers, numbers, st.booleans(), numbers),
     st.builds(m.Removed, numbers, numbers),
     st.builds(m.Rejoin, numbers),
+    st.builds(m.Founding, values),
+    st.builds(m.Genesis, values),
 )
 
 _leaves = st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.text(max_size=9)

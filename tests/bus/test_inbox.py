@@ -22,7 +22,7 @@ def vote(sender="n2", life=1, seq=1):
 class Desk:
     """An inbox of n1, and all that comes out of it."""
 
-    def __init__(self, *peers, pins=None):
+    def __init__(self, *peers, pins=None, genesis=0, **options):
         self.plan = FaultPlan()
         self.now_ms = 0.0
         self.out, self.answers, self.refusals, self.order = [], [], [], []
@@ -30,11 +30,12 @@ class Desk:
         self.inbox = Inbox(
             "n1",
             self.plan,
-            PeerLives(None, peers, pins),
+            PeerLives(None, peers, pins, **options),
             answer=self.answer,
             refused=self.refused,
             keep=self.keep,
         )
+        self.inbox.header.genesis = genesis
 
     def answer(self, to, message):
         self.order.append("answer")
@@ -50,11 +51,11 @@ class Desk:
     def fault(self, kind, **args):
         self.plan.add_args({"name": f"rule{len(self.plan)}", "kind": kind} | args, self.now_ms)
 
-    def hear(self, *messages):
+    def hear(self, *messages, source="10.0.0.2"):
         """They come; what goes on to the node."""
         out = []
         for message in messages:
-            self.inbox.take(message, "10.0.0.2", out, self.now_ms)
+            self.inbox.take(message, source, out, self.now_ms)
         return out
 
     def wait(self, duration_ms):
@@ -66,6 +67,14 @@ class Desk:
 
     def reasons(self):
         return [refusal.reason for refusal, _, _ in self.refusals]
+
+    def told(self):
+        """The log's lines about what was refused."""
+        lines = MemoryLog()
+        log = RefusalLog(lines)
+        for refusal, source, now_ms in self.refusals:
+            log_refusal(log, refusal, source, now_ms)
+        return lines
 
 
 @pytest.fixture
@@ -229,14 +238,188 @@ class TestFaults:
         assert desk.wait(50) == [vote()]
 
 
+class TestFounding:
+    """Which founding record a sender has, and which version of the wire it speaks."""
+
+    def test_another_founding_record_is_another_cluster(self):
+        desk = Desk("n2", "n3", genesis=9)
+        strange = [
+            vote()._replace(genesis=8, epoch=7),
+            Envelope("n2", 1, Hello(5), 8, 7),
+            Envelope("n2", 1, ASK, 8, 7),
+            vote("n9")._replace(genesis=8, epoch=7),
+        ]
+        assert desk.hear(*strange) == []
+        assert desk.reasons() == ["genesis"] * 4
+        assert desk.inbox.counters == {"refused.genesis": 4}
+        assert desk.answers == []
+        assert desk.inbox.strangers == strange, "the node is to know"
+        assert desk.inbox.newest_epoch == 0, "of another cluster"
+        assert desk.inbox.lives.known("n2") == 0
+        assert desk.inbox.lives.heard_ms == {}
+        good = vote()._replace(genesis=9)
+        assert desk.hear(good) == [good]
+
+    def test_it_is_told_once_for_each_sender_wherever_it_speaks_from(self):
+        desk = Desk("n2", "n3", genesis=9)
+        for source in ("10.0.0.2", "10.0.0.3"):
+            desk.hear(*[vote()._replace(genesis=8)] * 3, source=source)
+        desk.hear(vote("n3")._replace(genesis=8))
+        lines = desk.told()
+        assert [line[1] for line in lines.lines] == ["bus.other_genesis"] * 2
+        first, second = lines.of("bus.other_genesis")
+        assert (first["source"], second["source"]) == ("n2", "n3")
+        assert first["address"] == "10.0.0.2"
+        assert f"{8:016x}, here {9:016x}" in first["detail"]
+
+    @pytest.mark.parametrize(("here", "there"), [(9, 0), (0, 9), (0, 0), (9, 9)])
+    def test_one_that_has_none_is_heard_and_hears(self, here, there):
+        desk = Desk("n2", genesis=here)
+        messages = [vote()._replace(genesis=there), Envelope("n2", 1, Hello(5), there)]
+        assert desk.hear(*messages) == messages
+        assert desk.refusals == desk.inbox.strangers == []
+
+    def test_who_is_no_peer_may_know_more_of_this_cluster(self):
+        desk = Desk("n2", genesis=9)
+        strangers = [vote("n9")._replace(genesis=9, epoch=4), vote("n8")]
+        assert desk.hear(*strangers) == []
+        assert desk.reasons() == ["unknown_sender"] * 2
+        assert desk.inbox.strangers == strangers
+        desk.hear(vote("n1"), vote(life=life_number(2, 1)), vote(life=life_number(1, 1)))
+        assert desk.reasons()[2:] == ["own_name", "stale_incarnation"]
+        assert desk.inbox.strangers == strangers, "neither is a stranger"
+
+    @pytest.mark.parametrize("genesis", [8, 9])
+    def test_strangers_are_kept_in_bounds(self, genesis):
+        desk = Desk("n2", genesis=9)
+        desk.hear(*[vote("n9", seq=seq)._replace(genesis=genesis) for seq in range(100)])
+        assert len(desk.inbox.strangers) == inbox_module.STRANGERS_MAX
+        assert len(desk.refusals) == 100
+
+    def test_the_old_version_is_heard_as_long_as_there_is_no_founding_record(self, desk):
+        old = vote()._replace(version=1)
+        assert desk.hear(old) == [old]
+        desk.inbox.header.genesis = 9
+        assert desk.hear(old, vote("n9")._replace(version=1)) == []
+        assert desk.reasons() == ["version"] * 2
+        assert desk.inbox.counters == {"refused.version": 2}
+        assert desk.inbox.strangers == []
+        assert desk.answers == []
+        [line] = desk.told().of("bus.refused")
+        assert line["source"] == "10.0.0.2"
+        assert "upgrade" in line["detail"]
+
+    def test_who_speaks_the_new_version_is_remembered_while_it_matters(self, desk):
+        desk.hear(vote()._replace(version=1), vote("n9"))
+        assert desk.inbox.new_speakers == set(), "and of peers alone"
+        desk.hear(vote("n3"), vote("n2")._replace(genesis=7))
+        assert desk.inbox.new_speakers == {"n2", "n3"}
+
+
+class TestEpochs:
+    @pytest.mark.parametrize(
+        ("message", "reason"),
+        [
+            (vote(life=life_number(2, 1)), None),
+            (Envelope("n2", life_number(1, 1), ASK), None),
+            (vote(life=life_number(1, 1)), "stale_incarnation"),
+            (Envelope("n2", life_number(1, 1), Hello(6)), "stale_incarnation"),
+            (vote("n9"), "unknown_sender"),
+            (vote("n1"), "own_name"),
+        ],
+        ids=["heard", "learns", "stale", "hello", "stranger", "own-name"],
+    )
+    @pytest.mark.parametrize("faulty", [False, True])
+    def test_whoever_tells_of_a_later_one_is_believed(self, message, reason, faulty):
+        """Also one that is not heard: to know of an epoch makes nobody do anything."""
+        desk = Desk("n2", genesis=9)
+        desk.hear(Envelope("n2", life_number(2, 1), Hello(5), 9, 3))
+        assert desk.inbox.newest_epoch == 3
+        if faulty:
+            desk.fault("duplicate")
+        for epoch, newest in ((7, 7), (5, 7), (0, 7), (8, 8)):
+            for genesis in (0, 9):
+                desk.hear(message._replace(genesis=genesis, epoch=epoch))
+                assert desk.inbox.newest_epoch == newest
+        assert set(desk.reasons()) == ({reason} if reason else set())
+
+
+class TestDoubled:
+    """Two processes that call themselves n2, one of them out of a copy of the other's directory."""
+
+    FIRST = Envelope("n2", life_number(3, 1), Hello(5))
+    TWINS = (life_number(3, 2), life_number(4, 1))
+
+    @pytest.fixture
+    def desk(self):
+        desk = Desk("n2", "n3", silence_ms=100)
+        assert desk.hear(self.FIRST, source="10.0.0.2") == [self.FIRST]
+        return desk
+
+    @pytest.mark.parametrize("twin", TWINS)
+    def test_the_one_that_is_heard_goes_on_and_both_addresses_are_told(self, desk, twin):
+        for source in ("10.0.0.7", "10.0.0.8"):
+            assert desk.hear(*[Envelope("n2", twin, Hello(5))] * 2, source=source) == []
+        assert desk.reasons() == ["doubled"] * 4
+        assert desk.inbox.counters == {"refused.doubled": 4}
+        assert desk.refusals[0][0].known == self.FIRST.life
+        assert desk.answers == [("n2", Welcome(self.FIRST.life, 5))] * 4
+        lines = desk.told()
+        assert [line[1] for line in lines.lines] == ["bus.doubled"], "once, by the name"
+        [line] = lines.of("bus.doubled")
+        assert (line["source"], line["address"]) == ("n2", "10.0.0.7")
+        assert "said Hello from kept 10.0.0.2 goes on" in line["detail"]
+        good = vote(life=self.FIRST.life)
+        assert desk.hear(good) == [good]
+
+    def test_the_address_is_that_of_the_present_life(self, desk):
+        again = self.FIRST._replace(life=life_number(4, 1))
+        desk.now_ms += 100
+        assert desk.hear(again, source="10.0.0.5") == [again]
+        desk.hear(Envelope("n2", life_number(5, 1), Hello(5)), source="10.0.0.7")
+        assert "from kept 10.0.0.5 goes on" in desk.refusals[0][0].detail
+
+    def test_an_address_that_was_kept_with_a_held_hello_is_not_kept_again(self, desk):
+        desk.fault("delay", ms=50)
+        assert desk.hear(self.FIRST, source="10.0.0.5") == []
+        assert desk.wait(50) == [self.FIRST]
+        desk.plan.clear(desk.now_ms)
+        desk.hear(Envelope("n2", self.TWINS[0], Hello(5)), source="10.0.0.7")
+        assert "from kept 10.0.0.5 goes on" in desk.refusals[0][0].detail
+
+    @pytest.mark.parametrize(
+        "message",
+        [
+            Envelope("n2", life_number(2, 1), Hello(5)),
+            Envelope("n2", life_number(4, 1), Hello(6)),
+            vote(life=life_number(4, 1)),
+        ],
+        ids=["fewer-starts", "another-directory", "no-hello"],
+    )
+    def test_what_may_be_a_replay_or_a_wiped_directory_is_called_so(self, desk, message):
+        assert desk.hear(message) == []
+        assert desk.reasons() == ["stale_incarnation"]
+
+    def test_the_life_that_is_heard_is_not_its_own_double(self, desk):
+        desk.inbox.set_peers({"n2": None}, {"n2": 6})
+        assert desk.hear(self.FIRST) == []
+        assert desk.reasons() == ["stale_incarnation"], "for another directory votes in its name"
+
+    def test_one_that_fell_silent_has_no_double(self, desk):
+        desk.now_ms += 100
+        assert desk.hear(Envelope("n2", self.TWINS[0], Hello(5))) == []
+        assert desk.reasons() == ["stale_incarnation"]
+        [(_, twin, _, *_)] = desk.hear(Envelope("n2", self.TWINS[1], Hello(5)))
+        assert twin == self.TWINS[1]
+        desk.hear(self.FIRST)
+        assert desk.reasons() == ["stale_incarnation"] * 2
+
+
 class TestTelling:
     def test_a_stranger_by_the_address_and_a_stale_life_by_its_name(self, desk):
-        lines = MemoryLog()
-        log = RefusalLog(lines)
         desk.hear(Envelope("n2", life_number(3, 1), Hello(5)), vote("n9"))
         desk.hear(*[vote(life=life_number(2, 1))] * 3)
-        for refusal, source, now_ms in desk.refusals:
-            log_refusal(log, refusal, source, now_ms)
+        lines = desk.told()
         assert [line["source"] for line in lines.of("bus.refused")] == ["10.0.0.2"]
         (stale,) = lines.of("bus.stale_incarnation")
         assert stale["source"] == "n2"

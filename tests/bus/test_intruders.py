@@ -12,7 +12,7 @@ from paxosd.core.messages import Accepted
 from paxosd.core.requests import WriteRequest
 from paxosd.core.types import Ballot
 from paxosd.lives import life_number
-from paxosd.wire import encode_client, encode_peer
+from paxosd.wire import encode_client, encode_old, encode_peer
 from tests.bus.harness import World, heartbeat, meet, next_clients, next_peers, take_peers, until
 
 B = Ballot(1, "n1")
@@ -92,9 +92,20 @@ class TestGarbage:
             (encode_peer(heartbeat(), "other", "n1", 1), "cluster"),
             (encode_peer(heartbeat(), "dev", "n9", 1), "unknown_sender"),
             (encode_peer(heartbeat(), "dev", "n2", 1), "own_name"),
+            (encode_old(heartbeat(), "other", "n1", 1), "cluster"),
+            (encode_old(heartbeat(), "dev", "n9", 1), "unknown_sender"),
+            (encode_old(heartbeat(), "dev", "n2", 1), "own_name"),
             (encode_client(WriteRequest(1, b""), "dev"), "envelope"),
         ],
-        ids=["cluster", "stranger", "own-name", "client-frame"],
+        ids=[
+            "cluster",
+            "stranger",
+            "own-name",
+            "old-cluster",
+            "old-stranger",
+            "old-own-name",
+            "client-frame",
+        ],
     )
     def test_frames_of_the_wrong_origin(self, frame, reason):
         with town() as (world, one, two):
@@ -211,10 +222,11 @@ class TestRoutingIds:
 
     def test_a_peer_port_takes_no_client_and_the_other_way_round(self):
         with town() as (world, one, two):
-            world.raw(zmq.DEALER, two.endpoints["client"]).send(
-                encode_peer(heartbeat(), "dev", "n1", 1)
-            )
+            lost = world.raw(zmq.DEALER, two.endpoints["client"])
+            lost.send(encode_old(heartbeat(), "dev", "n1", 1))
             until(lambda: two.counters["refused.kind"], "the refusal", lambda: drain(two))
+            lost.send(encode_peer(heartbeat(), "dev", "n1", 1))
+            until(lambda: two.counters["refused.version"], "the refusal", lambda: drain(two))
             check_service(world, one, two)
 
 

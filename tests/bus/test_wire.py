@@ -6,7 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paxosd.core.commands import OPEN, PUT, Entry
-from paxosd.core.messages import Accept, Accepted, Envelope, Heartbeat, PeerMessage, Votes
+from paxosd.core.membership import TEXT_CHARS_MAX
+from paxosd.core.messages import (
+    Accept,
+    Accepted,
+    Envelope,
+    Founding,
+    Genesis,
+    Heartbeat,
+    Hello,
+    PeerMessage,
+    Votes,
+    Welcome,
+)
 from paxosd.core.requests import (
     AdminRequest,
     ClientMessage,
@@ -29,6 +41,7 @@ from paxosd.wire import (
     encode_batch,
     encode_client,
     encode_entry,
+    encode_old,
     encode_peer,
     unpack,
 )
@@ -36,6 +49,22 @@ from tests.bus import messages as some
 
 B = Ballot(3, "n1")
 ACCEPT = Accept(B, 7, b"value", 6)
+
+OLD_FIELDS = {Hello: 1, Welcome: 2}
+"""How many fields a frame of version 1 has, where that is not all of them."""
+NEW_KINDS = {Founding, Genesis}
+"""Of what there are no frames of version 1."""
+
+
+def as_old(message):
+    """What arrives of a message that travels in a frame of version 1."""
+    return type(message)(*message[: OLD_FIELDS.get(type(message))])
+
+
+def frames(message):
+    """It, in each version of the wire that has it."""
+    old = [] if type(message) in NEW_KINDS else [encode_old(message, "dev", "n2", 1)]
+    return [encode_peer(message, "dev", "n2", 1, 9, 2, 5), *old]
 
 
 def same(left, right) -> bool:
@@ -71,10 +100,22 @@ def refuse_or_decode(data: bytes) -> None:
 
 
 class TestRoundTrip:
+    @given(some.peer_messages, some.some_names, st.tuples(*[some.numbers] * 4))
+    def test_messages_between_daemons(self, message, sender, numbers):
+        life, genesis, epoch, log_mark = numbers
+        frame = encode_peer(message, "dev", sender, life, genesis, epoch, log_mark)
+        envelope = Envelope(sender, life, message, genesis, epoch, log_mark, 2)
+        assert same(decode_peer(frame, "dev"), envelope)
+
     @given(some.peer_messages, some.some_names, some.numbers)
-    def test_messages_between_daemons(self, message, sender, incarnation):
-        frame = encode_peer(message, "dev", sender, incarnation)
-        assert same(decode_peer(frame, "dev"), Envelope(sender, incarnation, message))
+    def test_messages_to_daemons_of_version_1(self, message, sender, life):
+        """Later fields come as their defaults, kinds that came later do not travel at all."""
+        frame = encode_old(message, "dev", sender, life)
+        if type(message) in NEW_KINDS:
+            assert frame == b""
+            return
+        envelope = Envelope(sender, life, as_old(message), 0, 0, 0, 1)
+        assert same(decode_peer(frame, "dev"), envelope)
 
     @given(some.requests, st.sampled_from(["", "dev"]))
     def test_requests(self, message, cluster):
@@ -103,11 +144,46 @@ class TestRoundTrip:
                 assert encode_client(message(*fields), "dev")
 
 
+class TestForms:
+    """As they are written down, so that both ends cannot change alike: others speak them too."""
+
+    HELLO = Hello(77, 12, 34, 1, "tcp://h:1", "tcp://h:3")
+    WELCOME = Welcome(77, 12, 34, 56, False, 1)
+
+    @pytest.mark.parametrize(
+        ("message", "old", "new"),
+        [
+            (HELLO, [20, "n2", 3, 77], [77, 12, 34, 1, "tcp://h:1", "tcp://h:3"]),
+            (WELCOME, [21, "n2", 3, 77, 12], [77, 12, 34, 56, False, 1]),
+            (ACCEPT, [5, "n2", 3, [3, "n1"], 7, b"value", 6], [[3, "n1"], 7, b"value", 6]),
+            (Founding(b"{}"), None, [b"{}"]),
+            (Genesis(b"{}"), None, [b"{}"]),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_of_both_versions(self, message, old, new):
+        frame = encode_peer(message, "dev", "n2", 3, 9, 2, 5)
+        kind = frame and msgpack.unpackb(frame)[2]
+        assert msgpack.unpackb(frame) == [2, "dev", kind, "n2", 3, 9, 2, 5, *new]
+        frame = encode_old(message, "dev", "n2", 3)
+        assert (msgpack.unpackb(frame) if frame else None) == (old and [1, "dev", *old])
+
+    def test_an_endpoint_may_be_as_long_as_that_of_a_member(self):
+        for text in ("x" * TEXT_CHARS_MAX, "\U0001f600" * TEXT_CHARS_MAX):
+            message = self.HELLO._replace(peer=text, events=text)
+            assert decode_peer(encode_peer(message, "dev", "n2", 3), "dev").body == message
+        for text in ("x" * (TEXT_CHARS_MAX + 1), "a\nb"):
+            for message in (self.HELLO._replace(peer=text), self.HELLO._replace(events=text)):
+                with pytest.raises(WireError, match="hello: expected an endpoint") as caught:
+                    decode_peer(encode_peer(message, "dev", "n2", 3), "dev")
+                assert caught.value.reason == "field"
+
+
 class TestMutations:
     @given(some.peer_messages | some.requests | some.answers, st.data())
     def test_every_truncation_is_refused(self, message, data):
         if type(message) in PEER_KIND_NAMES:
-            frame = encode_peer(message, "dev", "n2", 1)
+            frame = data.draw(st.sampled_from(frames(message)))
         else:
             frame = encode_client(message, "dev")
         cut = frame[: data.draw(st.integers(0, len(frame) - 1))]
@@ -119,7 +195,7 @@ class TestMutations:
 
     @given(some.peer_messages, st.data())
     def test_a_changed_byte_ends_in_a_message_or_wire_error(self, message, data):
-        frame = bytearray(encode_peer(message, "dev", "n2", 1))
+        frame = bytearray(data.draw(st.sampled_from(frames(message))))
         frame[data.draw(st.integers(0, len(frame) - 1))] = data.draw(st.integers(0, 255))
         refuse_or_decode(bytes(frame))
 
@@ -143,7 +219,7 @@ class TestMutations:
     @given(some.peer_messages, st.data())
     def test_any_field_of_any_other_type(self, message, data):
         """Swapping one field for something else never gets through as a wrong type."""
-        fields = [1, "dev", KIND[type(message)], "n2", 1, *message]
+        fields = msgpack.unpackb(data.draw(st.sampled_from(frames(message))))
         place = data.draw(st.integers(0, len(fields) - 1))
         fields[place] = data.draw(some.plain_values)
         try:
@@ -151,16 +227,15 @@ class TestMutations:
         except WireError:
             return
         # Got through, so it was a valid value: it must encode again to the same.
-        frame = encode_peer(decoded.body, "dev", decoded.sender, decoded.life)
+        sender, life, body, genesis, epoch, log_mark, version = decoded
+        assert version == fields[0]
+        if version == 1:
+            frame = encode_old(body, "dev", sender, life)
+        else:
+            frame = encode_peer(body, "dev", sender, life, genesis, epoch, log_mark)
         assert same(decode_peer(frame, "dev"), decoded)
         for original, now in zip(message, decoded.body, strict=True):
             assert type(original) is type(now)
-
-
-KIND = {
-    kind: msgpack.unpackb(encode_peer(kind(*[0] * len(kind._fields)), "", "", 0))[2]
-    for kind in PEER_KIND_NAMES
-}
 
 
 class TestBombs:
@@ -226,15 +301,17 @@ class TestBombs:
             Votes(((B, 1, 1 << 62),), 1, 1),
             Votes(tuple((B, 1, 60_000) for _ in range(3)), 1, 1),
         ):
-            with pytest.raises(WireError):
-                decode_peer(encode_peer(message, "dev", "n2", 1), "dev")
+            for frame in frames(message):
+                with pytest.raises(WireError):
+                    decode_peer(frame, "dev")
 
 
 class TestEnvelope:
     @pytest.mark.parametrize(
         ("frame", "reason"),
         [
-            ([2, "dev", 5, "n2", 1, [3, "n1"], 7, b"", 6], "version"),
+            ([0, "dev", 5, "n2", 1, [3, "n1"], 7, b"", 6], "version"),
+            ([3, "dev", 5, "n2", 1, [3, "n1"], 7, b"", 6], "version"),
             ([True, "dev", 5, "n2", 1, [3, "n1"], 7, b"", 6], "version"),
             ([1, "other", 5, "n2", 1, [3, "n1"], 7, b"", 6], "cluster"),
             ([1, "", 5, "n2", 1, [3, "n1"], 7, b"", 6], "cluster"),
@@ -258,7 +335,42 @@ class TestEnvelope:
             (7, "envelope"),
         ],
     )
-    def test_is_checked_in_order(self, frame, reason):
+    @pytest.mark.parametrize("version", [1, 2])
+    def test_is_checked_in_order(self, frame, reason, version):
+        if version == 2 and isinstance(frame, list):
+            version = 2 if type(frame[0]) is int and frame[0] == 1 else frame[0]
+            frame = [version, *frame[1:5], *([9, 2, 5] if len(frame) >= 5 else []), *frame[5:]]
+        with pytest.raises(WireError) as caught:
+            decode_peer(msgpack.packb(frame), "dev")
+        assert caught.value.reason == reason
+
+    @pytest.mark.parametrize("place", [5, 6, 7], ids=["genesis", "epoch", "log_mark"])
+    @pytest.mark.parametrize("value", [-1, 1 << 63, True, None, 1.0, "1", b"1", []], ids=repr)
+    def test_what_a_sender_says_of_itself_are_numbers(self, place, value):
+        frame = [2, "dev", 5, "n2", 1, 9, 2, 5, [3, "n1"], 7, b"", 6]
+        assert decode_peer(msgpack.packb(frame), "dev")[3:] == (9, 2, 5, 2)
+        frame[place] = value
+        with pytest.raises(WireError) as caught:
+            decode_peer(msgpack.packb(frame), "dev")
+        assert caught.value.reason == "envelope"
+
+    @pytest.mark.parametrize(
+        ("frame", "reason"),
+        [
+            ([2, "dev", 14, "n2", 1], "envelope"),
+            ([2, "dev", 14, "n2", 1, 9, 2], "envelope"),
+            ([2, "dev", 14, "n2", 1, 9, 2, 5], "arity"),
+            ([2, "dev", 14, "n2", 1, 7], "envelope"),
+            ([1, "dev", 14, "n2", 1, 9, 2, 5, 7], "arity"),
+            ([1, "dev", 20, "n2", 1, 77, 1, 2, 3, "", ""], "arity"),
+            ([2, "dev", 20, "n2", 1, 9, 2, 5, 77], "arity"),
+            ([1, "dev", 21, "n2", 1, 77, 1, 2, 3, True, 1], "arity"),
+            ([2, "dev", 21, "n2", 1, 9, 2, 5, 77, 1], "arity"),
+            ([1, "dev", 24, "n2", 1, b"{}"], "kind"),
+            ([1, "dev", 25, "n2", 1, b"{}"], "kind"),
+        ],
+    )
+    def test_no_version_takes_the_form_of_the_other(self, frame, reason):
         with pytest.raises(WireError) as caught:
             decode_peer(msgpack.packb(frame), "dev")
         assert caught.value.reason == reason
@@ -282,10 +394,11 @@ class TestEnvelope:
                 decode_request(frame, "dev")
 
     def test_long_foreign_text_is_shortened_in_errors(self):
-        frame = encode_peer(Heartbeat(B, "", 0, 0, 0, 0), "x" * 200, "n2", 1)
-        with pytest.raises(WireError) as caught:
-            decode_peer(frame, "dev")
-        assert len(str(caught.value)) < 150
+        beat = Heartbeat(B, "", 0, 0, 0, 0)
+        for encode in (encode_peer, encode_old):
+            with pytest.raises(WireError) as caught:
+                decode_peer(encode(beat, "x" * 200, "n2", 1), "dev")
+            assert len(str(caught.value)) < 150
 
 
 class TestAdmission:

@@ -18,8 +18,11 @@ class Wires:
     def __init__(self):
         self.sent = []
 
+        self.envelopes = []
+
     def send(self, envelope, to):
         self.sent.append((to, envelope.body))
+        self.envelopes.append(envelope)
 
 
 class Bench:
@@ -45,6 +48,25 @@ def test_votes_go_to_all_who_are_peers_now(bench):
     bench.bus.set_peers({"n3": None, "n4": None}, {})
     bench.bus.publish_accepted(VOTE)
     assert bench.wires.sent == [("n3", VOTE), ("n4", VOTE)]
+
+
+def test_an_envelope_says_what_is_so_of_its_node_when_it_leaves(bench):
+    header = bench.bus.inbox.header
+    for header.genesis, header.epoch, header.log_mark in ((0, 0, 0), (9, 2, 5)):
+        bench.bus.send("n2", Hello(77))
+        bench.bus.publish_accepted(VOTE)
+    first, *_, last = bench.wires.envelopes
+    assert first == Envelope("n1", 7, Hello(77), 0, 0, 0)
+    assert last == Envelope("n1", 7, VOTE, 9, 2, 5)
+    assert [envelope.log_mark for envelope in bench.wires.envelopes] == [0] * 3 + [5] * 3
+
+
+def test_another_founding_record_is_no_peer_and_is_told(bench):
+    bench.bus.inbox.header.genesis = 9
+    strange, good = Envelope("n2", 1, VOTE, 8), Envelope("n2", 1, VOTE, 9)
+    assert bench.hear(strange, good) == [good]
+    assert [line["source"] for line in bench.log.of("bus.other_genesis")] == ["n2"]
+    assert bench.wires.sent == []
 
 
 def test_nothing_is_sent_to_one_that_is_no_peer(bench):

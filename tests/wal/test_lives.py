@@ -8,6 +8,7 @@ import pytest
 from paxosd.core.messages import (
     Accepted,
     CatchUp,
+    Envelope,
     Heartbeat,
     Hello,
     ReadIndex,
@@ -16,7 +17,7 @@ from paxosd.core.messages import (
     VotesRequest,
     Welcome,
 )
-from paxosd.core.types import Ballot
+from paxosd.core.types import Ballot, Mark
 from paxosd.disk import StorageError
 from paxosd.identity import IdentityError
 from paxosd.lives import FILE, PeerLives, life_number, starts_of
@@ -35,8 +36,8 @@ OLD, NEW, OTHER = 11, 22, 33
 """Data directories."""
 
 
-def lives(disk=None, pin=0):
-    return PeerLives(disk, ["n2", "n3"], {"n2": pin})
+def lives(disk=None, pin=0, **options):
+    return PeerLives(disk, ["n2", "n3"], {"n2": pin}, **options)
 
 
 def life(starts, lot=0):
@@ -261,6 +262,240 @@ class TestWithoutAVote:
         assert memory.admit("n2", life(7), VOTE) == -1
         assert memory.admit("n2", life(8), Hello(OTHER)) == -1
         assert memory.admit("n2", life(1), Hello(NEW)) == life(1)
+
+
+@pytest.fixture(params=["goes-on", "restarts"])
+def later_with_marks(request, disk):
+    """As ``later``, with the marks that its log remembers."""
+    if request.param == "goes-on":
+        return pinned
+    disks = [disk]
+
+    def restart(memory, pin):
+        disks.append(disks[-1].crash())
+        return lives(disks[-1], pin, marks=dict(memory.marks))
+
+    return restart
+
+
+class TestMarks:
+    """Whoever was put back to an earlier state has a log that ends below what was heard of it."""
+
+    def test_a_life_that_lacks_what_was_heard_of_its_directory_is_not_heard(
+        self, disk, later_with_marks
+    ):
+        memory = lives(disk)
+        memory.admit("n2", life(3), Hello(OLD))
+        memory.admit("n2", life(3), VOTE, 10)
+        memory.admit("n2", life(3), BEAT, 4)
+        assert memory.marks == {"n2": Mark(OLD, 10)}, "the highest"
+        memory = later_with_marks(memory, 0)
+        back = Hello(OLD, start_mark=9)
+        assert memory.admit("n2", life(4), back) == -1
+        assert memory.answer("n2", life(4), back) == Welcome(life(3), OLD, mark=10)
+        assert memory.admit("n2", life(9), VOTE, 99) == -1
+        assert memory.admit("n2", life(9), back) == -1, "more starts do not help"
+        assert memory.known("n2") == life(3)
+        whole = Hello(OLD, start_mark=10)
+        assert memory.admit("n2", life(4), whole) == life(4)
+        assert memory.admit("n2", life(4), VOTE, 11) == life(4)
+        assert memory.admit("n2", life(5), whole) == -1
+
+    def test_a_restart_that_is_not_told_forgets_them(self, disk):
+        """Which is why the log remembers them: here, that ``marks=`` is what counts."""
+        memory = lives(disk)
+        memory.admit("n2", life(3), Hello(OLD))
+        memory.admit("n2", life(3), VOTE, 10)
+        memory = lives(disk.crash())
+        assert memory.marks == {}
+        assert memory.admit("n2", life(4), Hello(OLD, start_mark=9)) == life(4)
+
+    def test_what_is_not_heard_leaves_none(self):
+        memory = lives()
+        memory.admit("n2", life(3), Hello(OLD), 50)
+        memory.admit("n2", life(2), VOTE, 50)
+        memory.admit("n2", life(4), VOTE, 50)
+        assert memory.admit("n2", life(2), CatchUp(1, 2), 50) == 0
+        memory.admit("n9", life(1), VOTE, 50)
+        assert memory.marks == {}
+        assert memory.admit("n2", life(4), Hello(OLD, start_mark=1)) == life(4)
+
+    def test_each_peer_has_its_own(self):
+        memory = lives()
+        for name in ("n2", "n3"):
+            memory.admit(name, life(3), Hello(OLD))
+        memory.admit("n2", life(3), VOTE, 10)
+        assert memory.admit("n3", life(4), Hello(OLD, start_mark=9)) == life(4)
+
+    def test_a_life_that_goes_on_is_not_compared_with_itself(self, disk, later_with_marks):
+        """It says again how long its log was when it started, which has grown since."""
+        memory = lives(disk)
+        memory.admit("n2", life(3), Hello(OLD, start_mark=2))
+        memory.admit("n2", life(3), VOTE, 10)
+        memory = later_with_marks(memory, 0)
+        assert memory.admit("n2", life(3), Hello(OLD, start_mark=2)) == life(3)
+
+    def test_those_of_another_directory_do_not_matter(self, disk):
+        memory = lives(disk)
+        memory.admit("n2", life(3), Hello(OLD))
+        memory = lives(disk.crash(), marks={"n2": Mark(OTHER, 50)})
+        back = Hello(OLD, start_mark=1)
+        assert memory.answer("n2", life(4), back) == Welcome(life(3), OLD, mark=0)
+        assert memory.admit("n2", life(4), back) == life(4)
+        assert memory.admit("n2", life(4), VOTE, 3) == life(4)
+        assert memory.marks == {"n2": Mark(OLD, 3)}, "though it is the lower number"
+        assert memory.admit("n2", life(5), Hello(OLD, start_mark=2)) == -1
+
+    def test_a_new_directory_that_is_pinned_starts_anew(self, disk, later_with_marks):
+        memory = lives(disk)
+        memory.admit("n2", life(9), Hello(OLD))
+        memory.admit("n2", life(9), VOTE, 50)
+        memory = later_with_marks(memory, NEW)
+        first = Hello(NEW, start_mark=0)
+        assert memory.admit("n2", life(1), first) == life(1)
+        assert memory.admit("n2", life(1), VOTE, 3) == life(1)
+        memory = later_with_marks(memory, NEW)
+        assert memory.marks == {"n2": Mark(NEW, 3)}
+        assert memory.admit("n2", life(2), Hello(NEW, start_mark=2)) == -1
+        assert memory.admit("n2", life(2), Hello(NEW, start_mark=3)) == life(2)
+
+    def test_none_is_known_of_a_directory_that_is_not(self):
+        memory = lives()
+        for _ in range(2):
+            assert memory.admit("n2", life(3), VOTE, 10) == life(3)
+        assert memory.marks == {}
+        memory.admit("n2", life(3), Hello(OLD))
+        memory.admit("n2", life(3), VOTE, 4)
+        assert memory.marks == {"n2": Mark(OLD, 4)}
+
+    def test_they_cost_no_write_here(self, disk):
+        memory = lives(disk)
+        memory.admit("n2", life(3), Hello(OLD))
+        syncs = disk.syncs
+        memory.admit("n2", life(3), VOTE, 10)
+        assert disk.syncs == syncs
+
+
+class TestChallenge:
+    """Only who gets what is sent to a peer's address can show what was written there."""
+
+    @pytest.mark.parametrize("pin", [0, -1, OLD])
+    def test_a_new_life_has_to_repeat_it(self, disk, pin):
+        memory = lives(disk, pin, challenge=7)
+        for challenge in (0, 8):
+            hello = Hello(OLD, challenge=challenge)
+            assert memory.admit("n2", life(3), hello) == -1
+            assert memory.answer("n2", life(3), hello) == Welcome(0, 0, challenge=7)
+        assert memory.known("n2") == 0
+        assert memory.admit("n2", life(3), Hello(OLD, challenge=7)) == life(3)
+        assert memory.admit("n2", life(4), Hello(OLD)) == -1
+        assert memory.answer("n2", life(4), Hello(OLD)) == Welcome(life(3), OLD, challenge=7)
+        assert memory.admit("n2", life(3), VOTE) == life(3)
+        assert memory.admit("n2", life(4), Hello(OLD, challenge=7)) == life(4)
+
+    def test_the_known_life_need_not(self, disk):
+        memory = lives(disk, challenge=7)
+        memory.admit("n2", life(3), Hello(OLD, challenge=7))
+        assert memory.admit("n2", life(3), Hello(OLD)) == life(3)
+        memory = lives(disk.crash(), challenge=9)
+        for challenge in (0, 7, 9):
+            assert memory.admit("n2", life(3), Hello(OLD, challenge=challenge)) == life(3)
+        assert memory.admit("n2", life(3), VOTE) == life(3)
+
+    def test_what_was_recorded_before_the_start_does_not_hold_it(self, disk):
+        lives(disk, challenge=7).admit("n2", life(3), Hello(OLD, challenge=7))
+        memory = lives(disk.crash(), challenge=9)
+        assert memory.admit("n2", life(4), Hello(OLD, challenge=7)) == -1
+        assert memory.admit("n2", life(4), Hello(OLD, challenge=9)) == life(4)
+
+    def test_it_takes_more_than_that(self):
+        memory = lives(challenge=7)
+        memory.admit("n2", life(3), Hello(OLD, challenge=7))
+        memory.admit("n2", life(3), VOTE, 10)
+        for starts, directory, mark in ((2, OLD, 10), (4, NEW, 10), (4, OLD, 9)):
+            assert memory.admit("n2", life(starts), Hello(directory, mark, 7)) == -1
+
+    @pytest.mark.parametrize("pin", [NEW, -1])
+    def test_another_directory_that_may_speak_needs_it_too(self, pin):
+        memory = lives(challenge=7)
+        memory.admit("n2", life(3), Hello(OLD, challenge=7))
+        pinned(memory, pin)
+        assert memory.admit("n2", life(1), Hello(NEW)) == -1
+        assert memory.admit("n2", life(1), Hello(NEW, challenge=7)) == life(1)
+
+    @pytest.mark.parametrize("pin", [0, -1, NEW])
+    def test_two_that_do_not_hear_each_other_yet_exchange_theirs(self, pin):
+        memory = lives(pin=-1, challenge=7)
+        memory.admit("n2", life(3), Hello(OLD, challenge=7))
+        pinned(memory, pin)
+        assert memory.admit("n2", life(4), Welcome(0, challenge=9)) == 0
+        assert memory.known("n2") == life(3)
+
+    def test_who_is_asked_to_say_hello_gets_it(self):
+        memory = lives(pin=NEW, challenge=7)
+        assert memory.admit("n2", life(1), BEAT) == 0
+        assert memory.answer("n2", life(1), BEAT) == Welcome(0, challenge=7)
+
+
+class TestSilence:
+    """Of two that live under one name the one that is heard goes on."""
+
+    SILENCE_MS = 100.0
+
+    @pytest.fixture
+    def memory(self):
+        memory = lives(silence_ms=self.SILENCE_MS)
+        assert memory.admit("n2", life(3), Hello(OLD), now_ms=1000.0) == life(3)
+        return memory
+
+    @pytest.mark.parametrize("twin", [life(3, 1), life(4)])
+    def test_a_second_life_is_not_heard_while_the_first_is(self, memory, twin):
+        def is_second(now_ms):
+            return memory.is_second(Envelope("n2", twin, Hello(OLD)), now_ms)
+
+        assert memory.admit("n2", twin, Hello(OLD), now_ms=1099.0) == -1
+        assert is_second(1099.0)
+        assert memory.admit("n2", life(3), VOTE, now_ms=1090.0) == life(3)
+        assert memory.admit("n2", twin, Hello(OLD), now_ms=1189.0) == -1
+        assert memory.admit("n2", life(3), Hello(OLD), now_ms=1180.0) == life(3), "its own hello"
+        assert memory.admit("n2", twin, Hello(OLD), now_ms=1279.0) == -1
+        assert is_second(1279.0)
+        assert not is_second(1280.0)
+        assert memory.known("n2") == life(3)
+
+    def test_it_is_after_the_silence(self, memory):
+        # What is not heard is no sign of life, neither of the one nor of the other.
+        memory.admit("n2", life(2), VOTE, now_ms=1099.0)
+        memory.admit("n2", life(2), BEAT, now_ms=1099.0)
+        memory.admit("n2", life(4), CatchUp(1, 2), now_ms=1099.0)
+        memory.admit("n2", life(4), Hello(OLD), now_ms=1099.0)
+        memory.admit("n3", life(1), VOTE, now_ms=1099.0)
+        assert memory.admit("n2", life(4), Hello(OLD), now_ms=1100.0) == life(4)
+        assert memory.admit("n2", life(4), VOTE, now_ms=1100.0) == life(4)
+        assert memory.admit("n2", life(3), VOTE, now_ms=1300.0) == -1
+
+    def test_or_once_the_connection_has_closed(self, memory):
+        memory.closed("n3")
+        assert memory.admit("n2", life(4), Hello(OLD), now_ms=1001.0) == -1
+        memory.closed("n2")
+        assert memory.admit("n2", life(4), Hello(OLD), now_ms=1001.0) == life(4)
+        assert memory.admit("n2", life(5), Hello(OLD), now_ms=1002.0) == -1, "that one lives"
+        memory.closed("n9")  # no peer any more
+
+    def test_a_directory_that_is_pinned_need_not_wait(self, memory):
+        pinned(memory, NEW)
+        assert memory.admit("n2", life(1), Hello(NEW), now_ms=1001.0) == life(1)
+        assert memory.admit("n2", life(2), Hello(NEW), now_ms=1002.0) == -1
+
+    def test_a_node_that_has_started_has_heard_nobody(self, disk):
+        lives(disk).admit("n2", life(3), Hello(OLD), now_ms=1000.0)
+        memory = lives(disk.crash(), silence_ms=self.SILENCE_MS)
+        assert memory.admit("n2", life(4), Hello(OLD), now_ms=1001.0) == life(4)
+
+    def test_one_that_was_no_peer_for_a_while_is_not_alive(self, memory):
+        memory.set_peers({"n3": 0})
+        memory.set_peers({"n2": 0, "n3": 0})
+        assert memory.admit("n2", life(4), Hello(OLD), now_ms=1001.0) == life(4)
 
 
 class TestPeers:
