@@ -10,7 +10,7 @@ from typing import Any
 from paxosctl.transport import clock_ms
 from paxosd.core.membership import Membership
 from paxosd.core.snapshot import Restore, SnapshotError
-from paxosd.datadir import DataDir
+from paxosd.datadir import DataDir, usable
 from paxosd.disk import RealFile
 from paxosd.snapshot_file import (
     HEAD,
@@ -164,6 +164,8 @@ def restore(path: Path, data_dir: Path, cluster: str, node: str) -> dict[str, An
 
 def _write(file: RealFile, data_dir: Path, cluster: str, node: str) -> SnapshotInfo:
     with DataDir.open(data_dir, cluster, node) as home:
+        with usable(data_dir):
+            home.node_directory.claim()
         reader = SnapshotReader(file)
         head = reader.head._replace(members={}, membership=b"")
         writer = SnapshotWriter(home.disk, head.slot, reader.created_ms)

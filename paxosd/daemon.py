@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from paxosd import __version__
-from paxosd.admin import Admin
+from paxosd.assembly import Ports, make_replica
 from paxosd.bus import WAKEUP, Bus
 from paxosd.config import Config
 from paxosd.core.machine import Machine
@@ -29,11 +29,8 @@ from paxosd.live_faults import LiveFaults
 from paxosd.logs import Logs
 from paxosd.notify import Notifier
 from paxosd.probe import Probes
-from paxosd.replica import Replica
-from paxosd.snapshot_jobs import Job, Jobs
-from paxosd.snapshots import Snapshots
-from paxosd.standing import Standing
-from paxosd.startup import Parts, assemble, replica_options, snapshot_options
+from paxosd.snapshot_jobs import Job
+from paxosd.startup import Parts, replica_options, snapshot_options, start_up
 from paxosd.syncer import Syncer
 from paxosd.wal import SyncJob, Wal
 
@@ -57,9 +54,11 @@ class Daemon:
 
     def __init__(self, config: Config, parts: Parts, logs: Logs, notifier: Notifier) -> None:
         self.config = config
-        self.node: Node = parts.node
-        self.machine: Machine = parts.machine
-        self.wal: Wal = parts.wal
+        assembled = parts.assembled
+        self.node: Node = assembled.node
+        self.machine: Machine = assembled.memory.machine
+        self.wal: Wal = assembled.memory.wal
+        self.incarnation = assembled.claim.incarnation
         self.bus: Bus = parts.bus
         self.context = parts.context
         self.faults: LiveFaults = parts.faults
@@ -69,33 +68,24 @@ class Daemon:
         self.notifier = notifier
         self.syncer: Syncer[SyncJob] = Syncer()
         self.helper: Syncer[Job] = Syncer("paxosd-snapshot")
-        self.snapshots = Snapshots(
+        self.replica, self.admin = make_replica(
+            assembled,
+            replica_options(config, self.incarnation, debug=logs.debug),
             snapshot_options(config),
-            machine=self.machine,
-            wal=self.wal,
-            disk=self.faults.disk,
-            jobs=Jobs(self.helper),
-            kept=parts.kept,
-            log=self.log,
+            Ports(
+                bus=self.bus,
+                committer=self.syncer,
+                helper=self.helper,
+                log=self.log,
+                plan=self.faults.plan,
+                faults_enabled=config.faults.enabled,
+                now_ms=monotonic_ms,
+                status=self._status,
+                crash=self._crash,
+                save_faults=self.faults.save,
+            ),
         )
-        self.admin = Admin(self._status, self.machine, self.faults.plan, config.faults.enabled,
-                           monotonic_ms, self._crash, self.faults.save)  # fmt: skip
-        self.admin.snapshots = self.snapshots
-        self.admin.transfer = self.node.hand_leadership_to
         self.admin.probes = Probes()
-        self.replica = Replica(
-            replica_options(config, self.data_dir.incarnation, debug=logs.debug),
-            node=self.node,
-            machine=self.machine,
-            wal=self.wal,
-            codec=parts.codec,
-            bus=self.bus,
-            committer=self.syncer,
-            admin=self.admin.handle,
-            log=self.log,
-            snapshots=self.snapshots,
-            standing=Standing(self.data_dir.home, self.node, self.log, lost=self.data_dir.lost),
-        )
         self.started_ms = monotonic_ms()
         self.signals: list[int] = []
         self.stop_by_ms = 0.0
@@ -221,7 +211,7 @@ class Daemon:
         return status | {
             "node": config.node.name,
             "cluster": config.cluster.id,
-            "incarnation": self.data_dir.incarnation,
+            "incarnation": self.incarnation,
             "version": __version__,
             "leader_endpoint": members[leader].client if leader in members else "",
             "membership": {
@@ -287,7 +277,7 @@ def run(config: Config) -> int:
     try:
         logs.logger.info("node.starting", version=__version__, pid=os.getpid())
         logs.logger.info("config.loaded", cluster=config.cluster.id, settings=config.given())
-        parts = assemble(config, logs, notifier, random.Random())
+        parts = start_up(config, logs, notifier, random.Random())
         daemon = Daemon(config, parts, logs, notifier)
         _tune()
         _catch_signals(daemon)

@@ -1,22 +1,22 @@
-"""The data directory of one node: whose it is, that one daemon alone uses it, and how often.
+"""The data directory of one node on real disks: one daemon alone uses it.
 
 DIR/LOCK          flock(2) by the daemon that runs; holds its process id
 DIR/wal/          the log, see ``wal_format.py``
 DIR/identity, DIR/incarnation, DIR/log-created: see ``identity.py``
+
+Whose it is, and how often it was started, is found out by :meth:`NodeDirectory.claim`, after it was
+locked (``assembly.py``).
 """
 
 import fcntl
 import os
-import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from paxosd import identity
 from paxosd.disk import RealDisk, StorageError
-from paxosd.identity import IdentityError
-from paxosd.lives import LOT_BITS, life_number
-
-__all__ = ["DataDir", "DataDirLocked", "IdentityError"]
+from paxosd.node_directory import NodeDirectory
 
 
 class DataDirLocked(StorageError):  # noqa: N818 - the name the other modules agreed on
@@ -33,60 +33,37 @@ class DataDir:
     def __init__(self, path: Path, lock_fd: int) -> None:
         """Use :meth:`open`."""
         self.path = path
-        self.incarnation = 0
-        """How often this directory was opened, this time included: 1 at the first start."""
-        self.life = 0
-        """This start's life, as the peers know it: see ``lives.py``."""
-        self.directory = 0
-        """The identity of the directory, and whether it has lost its memory: see
-        :class:`paxosd.identity.Claim`."""
-        self.lost = False
-        self.repaired = False
         self.home: RealDisk
         """The directory itself …"""
         self.disk: RealDisk
         """… and the log's."""
+        self.node_directory: NodeDirectory
+        """The same, with whose it is to be."""
         self._lock_fd = lock_fd
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], cluster_id: str, node_id: str) -> "DataDir":
-        """Create (mode 0700) or check the directory, lock it, count the incarnation.
-
-        Raises DataDirLocked, IdentityError, PermissionError, and StorageError for any other
-        failure of the disk.
-        """
+        """Create (mode 0700) the directory if it is not there, and lock it. Raises what
+        :func:`usable` does, and DataDirLocked."""
         path = Path(path)
-        try:
+        with usable(path):
             opened = cls(path, _lock(path))
             try:
                 opened.home = RealDisk(path)
-                claim = identity.claim(
-                    opened.home,
-                    cluster_id,
-                    node_id,
-                    place=str(path),
-                    created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                    has_log=any((path / "wal").glob("wal-*")),
-                )
-                opened.incarnation, opened.directory, opened.lost, opened.repaired = claim
-                opened.life = life_number(opened.incarnation, secrets.randbits(LOT_BITS))
                 (path / "wal").mkdir(mode=0o700, exist_ok=True)
                 _sync_dir(path)
                 opened.disk = RealDisk(path / "wal")
             except BaseException:
                 opened.close()
                 raise
-        except PermissionError as problem:
-            raise PermissionError(
-                problem.errno,
-                f"the data directory {path} is not usable by user id {os.geteuid()}: "
-                f"{problem.strerror} ({problem.filename}). Change its owner, or node.data_dir",
-            ) from problem
-        except OSError as problem:
-            raise StorageError(
-                f"the data directory {path} is not usable: {problem.strerror or problem}",
-                errno=problem.errno or 0,
-            ) from problem
+        opened.node_directory = NodeDirectory(
+            cluster=cluster_id,
+            node=node_id,
+            home=opened.home,
+            log_disk=opened.disk,
+            place=str(path),
+            created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )
         return opened
 
     def close(self) -> None:
@@ -103,6 +80,25 @@ class DataDir:
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+@contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """What fails in here is told as a failure of the data directory ``path``, and what to do.
+    Raises PermissionError, and StorageError for any other failure of the disk."""
+    try:
+        yield
+    except PermissionError as problem:
+        raise PermissionError(
+            problem.errno,
+            f"the data directory {path} is not usable by user id {os.geteuid()}: "
+            f"{problem.strerror} ({problem.filename}). Change its owner, or node.data_dir",
+        ) from problem
+    except OSError as problem:
+        raise StorageError(
+            f"the data directory {path} is not usable: {problem.strerror or problem}",
+            errno=problem.errno or 0,
+        ) from problem
 
 
 def _lock(path: Path) -> int:

@@ -1,36 +1,35 @@
 """From a configuration to the parts of a running node, in the order that safety wants.
 
-data directory: lock, identity, incarnation   (nobody else may use this memory)
-fault plan, and the disk that it may harm     (nothing happens unless a rule says so)
-log, state machine, node: see recovery.py     (what was promised, accepted and applied)
+data directory: lock                          (nobody else may use this memory)
+node: see assembly.py                         (whose memory it is, and what is in it)
 bus: bind                                     (only now can anybody hear this node)
 """
 
 import random
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import zmq
 
+from paxosd.assembly import Assembled, Equipment, assemble
 from paxosd.bus import Bus, BusConfig
 from paxosd.config import Config
-from paxosd.core.machine import Machine
 from paxosd.core.membership import UNKNOWN, Member, Membership
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.types import NodeId, Slot
-from paxosd.datadir import DataDir
+from paxosd.datadir import DataDir, usable
+from paxosd.disk import Disk
+from paxosd.identity import Claim
 from paxosd.live_faults import LiveFaults
-from paxosd.lives import PeerLives
 from paxosd.logs import Logs
-from paxosd.member_links import PeerEndpoints, links
+from paxosd.member_links import PeerEndpoints
 from paxosd.notify import Notifier
-from paxosd.recovery import WireCodec, make_node, recover
 from paxosd.replica import ReplicaOptions
-from paxosd.snapshot_recovery import Kept
 from paxosd.snapshots import SnapshotOptions
-from paxosd.wal import Wal, WalOptions
+from paxosd.wal import WalOptions
 from paxosd.wire import EntryLimits
 
 CHUNK_BYTES = 256 << 10
@@ -53,69 +52,61 @@ class Parts:
 
     data_dir: DataDir
     faults: LiveFaults
-    wal: Wal
-    machine: Machine
-    kept: Kept
-    codec: WireCodec
-    node: Node
+    assembled: Assembled
     context: zmq.Context[zmq.Socket[bytes]]
     bus: Bus
 
 
-def assemble(config: Config, logs: Logs, notifier: Notifier, rng: random.Random) -> Parts:
+def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random) -> Parts:
     """Open, recover, replay and bind. Raises DataDirLocked, IdentityError, PermissionError,
     StorageError, BindError; what was opened before is let go of."""
-    data_dir = DataDir.open(config.node.data_dir, config.cluster.id, config.node.name)
-    try:
-        logs.incarnation = data_dir.incarnation
-        faults = LiveFaults(
-            config.node.name,
-            tuple(config.cluster.members),
-            enabled=config.faults.enabled,
-            directory=data_dir.path,
-            disk=data_dir.disk,
-            log=logs.logger,
-            now_ms=monotonic_ms,
-        )
-    except BaseException:
-        data_dir.close()
-        raise
-    try:
-        memory = recover(
-            data_dir.home,
-            faults.disk,
-            cluster=config.cluster.id,
-            node=config.node.name,
-            wal_options=WalOptions(segment_bytes=config.wal.segment_bytes),
-            log=logs.logger,
-            now_ms=monotonic_ms,
-            progress=lambda slot, commit: _tell_progress(notifier, slot, commit),
-        )
-        node = make_node(
-            memory,
-            node_options(config),
-            list(config.peers),
-            rng,
-            incarnation=data_dir.life,
-            now_ms=monotonic_ms(),
-            wall_ms=time.time_ns() // 1_000_000,
-            directory=data_dir.directory,
-            lost=data_dir.lost,
-            repaired=data_dir.repaired,
-        )
-        data_dir.lost |= memory.lost
-        _check_still_member(node, logs)
+    with ExitStack() as opened:
+        data_dir = DataDir.open(config.node.data_dir, config.cluster.id, config.node.name)
+        opened.callback(data_dir.close)
+        faults: LiveFaults | None = None
+
+        def log_disk(claim: Claim) -> Disk:
+            nonlocal faults
+            logs.incarnation = claim.incarnation
+            faults = _live_faults(config, data_dir, logs)
+            opened.callback(faults.close)
+            return faults.disk
+
+        with usable(data_dir.path):
+            parts = assemble(
+                data_dir.node_directory,
+                node_options(config),
+                contacts(config),
+                Equipment(
+                    log=logs.logger,
+                    log_disk=log_disk,
+                    now_ms=monotonic_ms,
+                    wall_ms=lambda: time.time_ns() // 1_000_000,
+                    rng=rng,
+                    wal_options=WalOptions(segment_bytes=config.wal.segment_bytes),
+                    progress=lambda slot, commit: _tell_progress(notifier, slot, commit),
+                ),
+            )
+        assert faults is not None
+        opened.callback(parts.memory.wal.close)
+        _check_still_member(parts.node, logs)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        peers, pins = links(node.membership, config.node.name, contacts(config))
-        lives = PeerLives(data_dir.home, peers, pins)
-        settings = bus_config(config, data_dir.life, peers)
-        bus = Bus(settings, context, logs.logger, faults.plan, lives)
-    except BaseException:
-        faults.close()
-        data_dir.close()
-        raise
-    wal, machine, codec = memory.wal, memory.machine, memory.codec
-    return Parts(data_dir, faults, wal, machine, memory.kept, codec, node, context, bus)
+        settings = bus_config(config, parts.life, parts.links.peers)
+        bus = Bus(settings, context, logs.logger, faults.plan, parts.lives)
+        opened.pop_all()
+    return Parts(data_dir, faults, parts, context, bus)
+
+
+def _live_faults(config: Config, data_dir: DataDir, logs: Logs) -> LiveFaults:
+    return LiveFaults(
+        config.node.name,
+        tuple(config.cluster.members),
+        enabled=config.faults.enabled,
+        directory=data_dir.path,
+        disk=data_dir.disk,
+        log=logs.logger,
+        now_ms=monotonic_ms,
+    )
 
 
 def _tell_progress(notifier: Notifier, slot: Slot, commit: Slot) -> None:

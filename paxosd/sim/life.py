@@ -1,9 +1,5 @@
-"""One life of a simulated member: the daemon's own parts, put together as the daemon does.
-
-    identity ─► log, state machine ─► node ─► bus, committer, admin ─► replica
-
-What ``paxosd/startup.py`` and ``paxosd/daemon.py`` are to the daemon, with the simulator's disk,
-clock, network and randomness in the places of the real ones.
+"""One life of a simulated member: the daemon's own assembly (``paxosd/assembly.py``), with the
+simulator's disk, clock, network and randomness in the places of the real ones.
 """
 
 import random
@@ -11,19 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from paxosd import identity
-from paxosd.admin import Admin
+from paxosd.assembly import Assembled, Equipment, Ports, assemble, make_replica
 from paxosd.core.membership import UNKNOWN
-from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import NOBODY, Quorums
 from paxosd.core.types import NodeId
-from paxosd.disk import Disk
 from paxosd.faults import FaultPlan
 from paxosd.faulty_disk import FaultyDisk
-from paxosd.lives import LOT_BITS, PeerLives, life_number
-from paxosd.member_links import PeerEndpoints, links
-from paxosd.recovery import Memory, make_node, recover
+from paxosd.member_links import PeerEndpoints
+from paxosd.node_directory import NodeDirectory
 from paxosd.replica import Replica, ReplicaOptions
 from paxosd.sim.bus import SimBus
 from paxosd.sim.clock import SimClock
@@ -33,9 +25,7 @@ from paxosd.sim.helper import SimHelper
 from paxosd.sim.invariants import Invariants, WatchedMachine, WatchedNode
 from paxosd.sim.network import Network
 from paxosd.sim.trace import TraceLog
-from paxosd.snapshot_jobs import Jobs
-from paxosd.snapshots import SnapshotOptions, Snapshots
-from paxosd.standing import Standing
+from paxosd.snapshots import SnapshotOptions
 from paxosd.wal import SyncJob, WalOptions
 from paxosd.wire import EntryLimits
 
@@ -114,46 +104,26 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
     disk = FaultyDisk(
         around.disk, plan, now_ms=clock.monotonic_ms, sleep_ms=around.sleep, crash=around.die
     )
-    claim = identity.claim(
-        around.home,
-        CLUSTER,
-        around.name,
-        place=around.name,
-        created="",
-        has_log=any(name.startswith("wal-") for name in around.disk.list()),
-        random_bits=_apart(around.rng).getrandbits,
-    )
-    incarnation = claim.incarnation
-    memory = recover(
-        around.home,
-        disk,
-        cluster=CLUSTER,
-        node=around.name,
-        wal_options=WalOptions(
-            segment_bytes=around.options.segment_bytes,
-            prepare_ahead=False,
-            random_bytes=around.rng.randbytes,
-            clock_ns=around.clock_ns,
+    parts = assemble(
+        NodeDirectory(
+            cluster=CLUSTER,
+            node=around.name,
+            home=around.home,
+            log_disk=around.disk,
+            place=around.name,
         ),
-        log=around.log,
-        now_ms=clock.monotonic_ms,
-        machine=WatchedMachine(around.invariants, around.name),
-        random_bits=around.rng.getrandbits,
+        _node_options(around),
+        _contacts(around),
+        _equipment(around, disk),
     )
-    if memory.lost or claim.repaired:  # now, or by a start that crashed when that was done
-        around.lost()
-        around.invariants.forgive(around.name, memory.directory or claim.directory)
-    around.invariants.recovered(around.name, memory.recovered)
-    life = life_number(incarnation, around.rng.getrandbits(LOT_BITS))
-    node = _make_node(around, memory, life, claim)
-    peers, pins = links(node.membership, around.name, _contacts(around))
+    _watch(around, parts)
     bus = SimBus(
         around.name,
-        life,
-        peers,
+        parts.life,
+        parts.links.peers,
         around.network,
         plan,
-        lives=PeerLives(around.home, peers, pins),
+        lives=parts.lives,
         now_ms=clock.monotonic_ms,
         effect=around.effect,
         log=around.log,
@@ -161,18 +131,56 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
     committer = SimCommitter(
         around.rng, sync_ms, later=around.later, run=around.run_job, wake=around.wake
     )
-    snapshots = _make_snapshots(around, memory, disk)
-    standing = Standing(
-        around.home,
-        node,
-        around.log,
-        lost=claim.lost or memory.lost,
-        random_bits=_apart(around.rng).getrandbits,
+    replica, _ = make_replica(
+        parts,
+        _replica_options(around, parts.claim.incarnation),
+        _snapshot_options(around),
+        Ports(
+            bus=bus,
+            committer=committer,
+            helper=SimHelper(around.rng, later=around.later, wake=around.wake),
+            log=around.log,
+            plan=plan,
+            faults_enabled=True,
+            now_ms=clock.monotonic_ms,
+            status=parts.node.status,
+            crash=lambda: around.later(CRASH_AFTER_MS, around.die),
+        ),
     )
-    replica = _make_replica(
-        around, memory, node, bus, committer, snapshots, plan, incarnation, standing
+    assert isinstance(parts.node, WatchedNode)
+    return Life(parts.claim.incarnation, disk, parts.node, bus, committer, replica)
+
+
+def _equipment(around: Surroundings, disk: FaultyDisk) -> Equipment:
+    rng, clock = around.rng, around.clock
+    return Equipment(
+        log=around.log,
+        log_disk=lambda claim: disk,
+        now_ms=clock.monotonic_ms,
+        wall_ms=clock.wall_ms,
+        rng=rng,
+        wal_options=WalOptions(
+            segment_bytes=around.options.segment_bytes,
+            prepare_ahead=False,
+            random_bytes=rng.randbytes,
+            clock_ns=around.clock_ns,
+        ),
+        random_bits=rng.getrandbits,
+        identity_bits=lambda: _apart(rng).getrandbits,
+        machine=WatchedMachine(around.invariants, around.name),
+        node_kind=WatchedNode,
     )
-    return Life(incarnation, disk, node, bus, committer, replica)
+
+
+def _watch(around: Surroundings, parts: Assembled) -> None:
+    """From here on the invariants see what the node does."""
+    claim, memory, node = parts.claim, parts.memory, parts.node
+    if memory.lost or claim.repaired:  # now, or by a start that crashed when that was done
+        around.lost()
+        around.invariants.forgive(around.name, memory.directory or claim.directory)
+    around.invariants.recovered(around.name, memory.recovered)
+    assert isinstance(node, WatchedNode)
+    node.invariants, node.name = around.invariants, around.name
 
 
 def _apart(rng: random.Random) -> random.Random:
@@ -189,68 +197,25 @@ def _contacts(around: Surroundings) -> dict[NodeId, PeerEndpoints]:
     return {name: PeerEndpoints(name, name) for name in known if name != around.name}
 
 
-def _make_node(
-    around: Surroundings, memory: Memory, life: int, claim: identity.Claim
-) -> WatchedNode:
-    node: Node = make_node(
-        memory,
-        NodeOptions(
-            node=around.name,
-            quorums=NOBODY if around.joins else Quorums(around.first),
-            bootstrap=UNKNOWN if around.joins else None,
-            **around.options.node,
-        ),
-        list(_contacts(around)),
-        around.rng,
-        incarnation=life,
-        now_ms=around.clock.monotonic_ms(),
-        wall_ms=around.clock.wall_ms(),
-        kind=WatchedNode,
-        directory=claim.directory,
-        lost=claim.lost,
-        repaired=claim.repaired,
+def _node_options(around: Surroundings) -> NodeOptions:
+    return NodeOptions(
+        node=around.name,
+        quorums=NOBODY if around.joins else Quorums(around.first),
+        bootstrap=UNKNOWN if around.joins else None,
+        **around.options.node,
     )
-    assert isinstance(node, WatchedNode)
-    node.invariants, node.name = around.invariants, around.name
-    return node
 
 
-def _make_snapshots(around: Surroundings, memory: Memory, disk: Disk) -> Snapshots | None:
+def _snapshot_options(around: Surroundings) -> SnapshotOptions | None:
     settings = around.options.snapshots
     if settings is None:
         return None
     members = {name: {"peer": name} for name in around.names}
-    return Snapshots(
-        SnapshotOptions(cluster=CLUSTER, members=members, **settings),
-        machine=memory.machine,
-        wal=memory.wal,
-        disk=disk,
-        jobs=Jobs(SimHelper(around.rng, later=around.later, wake=around.wake)),
-        kept=memory.kept,
-        log=around.log,
-    )
+    return SnapshotOptions(cluster=CLUSTER, members=members, **settings)
 
 
-def _make_replica(
-    around: Surroundings,
-    memory: Memory,
-    node: WatchedNode,
-    bus: SimBus,
-    committer: SimCommitter,
-    snapshots: Snapshots | None,
-    plan: FaultPlan,
-    incarnation: int,
-    standing: Standing,
-) -> Replica:
-    admin = Admin(
-        node.status,
-        memory.machine,
-        plan,
-        True,
-        around.clock.monotonic_ms,
-        lambda: around.later(CRASH_AFTER_MS, around.die),
-    )
-    options = ReplicaOptions(
+def _replica_options(around: Surroundings, incarnation: int) -> ReplicaOptions:
+    return ReplicaOptions(
         cluster=CLUSTER,
         node=around.name,
         incarnation=incarnation,
@@ -260,17 +225,4 @@ def _make_replica(
         catch_up_bytes_max=1 << 20,
         subscriptions_max=16,
         debug=around.debug,
-    )
-    return Replica(
-        options,
-        node=node,
-        machine=memory.machine,
-        wal=memory.wal,
-        codec=memory.codec,
-        bus=bus,
-        committer=committer,
-        admin=admin.handle,
-        log=around.log,
-        snapshots=snapshots,
-        standing=standing,
     )

@@ -7,10 +7,11 @@ here the script decides what goes wrong, and the nodes alone decide what follows
     script ── client request, cut, hold, lose, crash, wipe ──► Stage ──► Node ──► Happenings
 """
 
+import random
 from collections.abc import Callable
 from typing import Any
 
-from paxosd import identity
+from paxosd.assembly import Equipment, assemble
 from paxosd.core.commands import Entry
 from paxosd.core.effects import (
     AcceptRecord,
@@ -28,9 +29,8 @@ from paxosd.core.requests import GET
 from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
 from paxosd.faults import FaultPlan
 from paxosd.inbox import Inbox, Refusal
-from paxosd.lives import LOT_BITS, life_number
-from paxosd.member_links import links
-from paxosd.recovery import make_node, recover
+from paxosd.member_links import PeerEndpoints, links
+from paxosd.node_directory import NodeDirectory
 from paxosd.sim.stage_parts import Actor, Answer, Lots, Read, Silence, Trusting, Write
 from paxosd.sim.wires import Happening, Listener, Wires
 from paxosd.sim.world import World
@@ -172,52 +172,48 @@ class Stage:
         assert actor.node is None
         world, name = self.world, actor.name
         rng = world.derive(f"{name}/{world.now_ms}")
-        has_log = bool(actor.disk.list())
-        claim = identity.claim(
-            actor.home, CLUSTER, name, place=name, created="", has_log=has_log,
-            random_bits=rng.getrandbits,
-        )  # fmt: skip
-        actor.incarnation = life_number(claim.incarnation, rng.getrandbits(LOT_BITS))
-        lives = Trusting(actor.home, [peer for peer in self.names if peer != name])
-        lives.actors = self.actors
+        parts = assemble(
+            NodeDirectory(
+                cluster=CLUSTER, node=name, home=actor.home, log_disk=actor.disk, place=name
+            ),
+            NodeOptions(node=name, quorums=self.quorums),
+            {peer: PeerEndpoints(peer, peer) for peer in self.names if peer != name},
+            self._equipment(actor, rng),
+            arriving=arriving,
+        )
+        assert isinstance(parts.lives, Trusting)
+        parts.lives.actors = self.actors
         actor.inbox = Inbox(
             name,
             FaultPlan(),
-            lives,
+            parts.lives,
             answer=lambda to, message: self.say(actor, to, message),
             refused=lambda refusal, source, now_ms: self._on_refused(actor, refusal),
         )
-        actor.memory = recover(
-            actor.home,
-            actor.disk,
-            cluster=CLUSTER,
-            node=name,
+        actor.incarnation, actor.memory, actor.node = parts.life, parts.memory, parts.node
+        actor.pending, actor.group, actor.job, actor.turn_at = [], [], None, None
+        actor.node.want_applied = True
+        self._wake(actor)
+
+    def _equipment(self, actor: Actor, rng: random.Random) -> Equipment:
+        world = self.world
+        place = self._order.index(actor.name)
+        return Equipment(
+            log=Silence(),
+            log_disk=lambda claim: actor.disk,
+            now_ms=lambda: world.now_ms,
+            wall_ms=lambda: int(world.now_ms),
+            rng=Lots(str(rng.random()), place, len(self.names)),
             wal_options=WalOptions(
                 segment_bytes=SEGMENT_BYTES,
                 prepare_ahead=False,
                 random_bytes=rng.randbytes,
                 clock_ns=lambda: int(world.now_ms * 1e6),
             ),
-            log=Silence(),
-            now_ms=lambda: world.now_ms,
             random_bits=rng.getrandbits,
+            identity_bits=lambda: rng.getrandbits,
+            lives_kind=Trusting,
         )
-        actor.node = make_node(
-            actor.memory,
-            NodeOptions(node=name, quorums=self.quorums),
-            [peer for peer in self.names if peer != name],
-            Lots(str(rng.random()), self._order.index(name), len(self.names)),
-            incarnation=actor.incarnation,
-            now_ms=world.now_ms,
-            wall_ms=int(world.now_ms),
-            arriving=arriving,
-            directory=claim.directory,
-            lost=claim.lost,
-            repaired=claim.repaired,
-        )
-        actor.pending, actor.group, actor.job, actor.turn_at = [], [], None, None
-        actor.node.want_applied = True
-        self._wake(actor)
 
     def _arrive(self, source: str, target: str, message: Any, envelope: Envelope | None) -> bool:
         if isinstance(message, Answer):

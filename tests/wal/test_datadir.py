@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from paxosd import identity
-from paxosd.datadir import DataDir, DataDirLocked, IdentityError
+from paxosd.datadir import DataDir, DataDirLocked, usable
 from paxosd.disk import StorageError
+from paxosd.identity import IdentityError
 
 
 @pytest.fixture
@@ -16,28 +17,40 @@ def path(tmp_path):
     return tmp_path / "deep" / "n1"
 
 
+def claimed(opened):
+    """The claim of a directory that was opened, as at a start."""
+    with usable(opened.path):
+        return opened.node_directory.claim()
+
+
+def start(path, cluster="c", node="n1"):
+    """Open, claim, close: how often it was claimed."""
+    with DataDir.open(path, cluster, node) as opened:
+        return claimed(opened).incarnation
+
+
 class TestDataDir:
     def test_incarnation_goes_up_by_one_each_time(self, path):
         for expected in (1, 2, 3):
             with DataDir.open(path, "c", "n1") as opened:
-                assert opened.incarnation == expected
+                assert claimed(opened).incarnation == expected
                 assert opened.disk.list() == []
 
     def test_it_knows_itself(self, path):
         with DataDir.open(path, "c", "n1") as opened:
-            first = opened.directory
-            assert (opened.lost, opened.repaired) == (False, False)
+            incarnation, first, *rest = claimed(opened)
+            assert (incarnation, *rest) == (1, False, False)
         with DataDir.open(path, "c", "n1") as opened:
-            assert opened.directory == first > 0
+            assert claimed(opened).directory == first > 0
             second = identity.renew(opened.home, repaired=True)
         with DataDir.open(path, "c", "n1") as opened:
-            assert (opened.directory, opened.lost, opened.repaired) == (second, True, True)
+            assert claimed(opened) == (3, second, True, True)
             identity.mark_removed(opened.home, 2, 9)
         with pytest.raises(IdentityError, match=f"slot 9: what {path} holds"):
-            DataDir.open(path, "c", "n1")
+            start(path)
 
     def test_only_the_owner_gets_in(self, path):
-        DataDir.open(path, "c", "n1").close()
+        start(path)
         assert path.stat().st_mode & 0o777 == 0o700
         assert (path / "wal").stat().st_mode & 0o777 == 0o700
         assert (path / "identity").stat().st_mode & 0o777 == 0o600
@@ -50,59 +63,57 @@ class TestDataDir:
             DataDir.open(path, "c", "n1")
         assert caught.value.pid == os.getpid()
         assert isinstance(caught.value, StorageError)
-        with DataDir.open(path, "c", "n1") as opened:
-            assert opened.incarnation == 2, "the refused one does not count"
+        assert start(path) == 1, "those that did not get as far do not count"
 
     def test_a_process_that_dies_lets_go(self, path):
         code = (
             "import os, sys; from paxosd.datadir import DataDir; "
-            "d = DataDir.open(sys.argv[1], 'c', 'n1'); print('open', flush=True); os._exit(9)"
+            "d = DataDir.open(sys.argv[1], 'c', 'n1'); d.node_directory.claim(); "
+            "print('open', flush=True); os._exit(9)"
         )
         done = subprocess.run(
             [sys.executable, "-c", code, str(path)], capture_output=True, check=False
         )
         assert done.stdout == b"open\n"
-        with DataDir.open(path, "c", "n1") as opened:
-            assert opened.incarnation == 2
+        assert start(path) == 2
 
     @pytest.mark.parametrize(("cluster", "node"), [("d", "n1"), ("c", "n2")])
     def test_another_identity_is_refused_and_changes_nothing(self, path, cluster, node):
-        DataDir.open(path, "c", "n1").close()
+        start(path)
         with pytest.raises(IdentityError, match=r"belongs to (cluster 'c'|node 'n1')"):
-            DataDir.open(path, cluster, node)
-        with DataDir.open(path, "c", "n1") as opened:
-            assert opened.incarnation == 2
+            start(path, cluster, node)
+        assert start(path) == 2
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"format": 99}'])
     def test_a_damaged_identity(self, path, text):
-        DataDir.open(path, "c", "n1").close()
+        start(path)
         (path / "identity").write_text(text)
         with pytest.raises(IdentityError):
-            DataDir.open(path, "c", "n1")
+            start(path)
 
     @pytest.mark.parametrize("text", [None, "", "-1", "x", "\u0663"])
     def test_a_damaged_incarnation(self, path, text):
-        DataDir.open(path, "c", "n1").close()
+        start(path)
         if text is None:
             (path / "incarnation").unlink()
         else:
             (path / "incarnation").write_text(text)
         with pytest.raises(IdentityError, match="incarnation"):
-            DataDir.open(path, "c", "n1")
+            start(path)
 
     def test_a_log_without_an_identity(self, path):
         with DataDir.open(path, "c", "n1") as opened:
+            claimed(opened)
             opened.disk.open("wal-00000001.log", create=True).close()
         (path / "identity").unlink()
         with pytest.raises(IdentityError, match="identity file is missing"):
-            DataDir.open(path, "c", "n1")
+            start(path)
 
     def test_a_crash_before_the_identity_was_written(self, path):
         path.mkdir(parents=True)
         (path / "incarnation").write_text("1\n")
         (path / ".identity.tmp").write_text("{")
-        with DataDir.open(path, "c", "n1") as opened:
-            assert opened.incarnation == 1
+        assert start(path) == 1
 
     def test_the_mark_of_a_log(self, path):
         with DataDir.open(path, "c", "n1") as opened:
@@ -126,6 +137,18 @@ class TestDataDir:
         monkeypatch.setattr(os, "open", refuse)
         with pytest.raises(PermissionError, match="not usable by user id"):
             DataDir.open(path, "c", "n1")
+
+    def test_a_file_that_may_not_be_read_in_words(self, path):
+        """What a start finds later is told in the same words as what it finds at once."""
+        start(path)
+        with (
+            DataDir.open(path, "c", "n1") as opened,
+            pytest.raises(PermissionError, match=f"{path} is not usable by user id"),
+            usable(opened.path),
+        ):
+            raise PermissionError(13, "Permission denied", str(path / "identity"))
+        with pytest.raises(StorageError, match="not usable: I/O error"), usable(path):
+            raise OSError(5, "I/O error")
 
     def test_a_file_in_its_place(self, path):
         path.parent.mkdir(parents=True)
