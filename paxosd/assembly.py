@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from paxosd import identity
 from paxosd.admin import Admin
 from paxosd.core.machine import Machine
 from paxosd.core.node import Node
@@ -119,18 +118,9 @@ def assemble(
             directory=claim.directory,
             lost=claim.lost,
             repaired=claim.repaired,
-            record=identity.read_genesis(directory.home),
-            start_mark=memory.wal.mark,
         )
         touch = links(node.membership, name, contacts)
-        lives = equipment.lives_kind(
-            directory.home,
-            touch.peers,
-            touch.pins,
-            marks=memory.recovered.heard,
-            challenge=life if arriving else 0,
-            silence_ms=options.election_timeout_ms,
-        )
+        lives = equipment.lives_kind(directory.home, touch.peers, touch.pins)
     except BaseException:
         memory.wal.close()
         raise
@@ -138,7 +128,7 @@ def assemble(
         directory.home,
         node,
         log,
-        lost=memory.lost,
+        lost=claim.lost or memory.lost,
         random_bits=equipment.identity_bits(),
     )
     return Assembled(claim, life, disk, memory, node, touch, lives, standing)

@@ -11,9 +11,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from paxosd import identity
 from paxosd.assembly import Equipment, assemble
-from paxosd.core import genesis
 from paxosd.core.commands import Entry
 from paxosd.core.effects import (
     AcceptRecord,
@@ -77,24 +75,10 @@ class Stage:
         for name in names:
             # That all are new, and have told each other so, is where every lesson begins.
             self._boot(self.actors[name], arriving=False)
-        self._found()
-
-    def _found(self) -> None:
-        """All have founded the cluster, and heard each other."""
-        actors = self.actors
-        directories = {name: self.node(name).directory for name in self.names}
-        founders = {name: genesis.Founder(True, directories[name]) for name in self.names}
-        record = genesis.Record(CLUSTER, founders, "")
-        for actor in actors.values():
-            assert actor.node is not None
-            identity.write_genesis(actor.home, record)
-            actor.node.use_genesis(record)
-            actor.inbox.header.genesis = record.hash
-            actor.inbox.set_peers(*links(actor.node.membership, actor.name, {}))
-            for peer in self.names:
+        for actor in self.actors.values():
+            for peer in names:
                 if peer != actor.name:
-                    hello = Hello(directories[peer])
-                    actor.inbox.lives.admit(peer, actors[peer].incarnation, hello)
+                    actor.inbox.lives.admit(peer, self.actors[peer].incarnation, Hello())
 
     # -- what a script does
 
@@ -192,7 +176,7 @@ class Stage:
             NodeDirectory(
                 cluster=CLUSTER, node=name, home=actor.home, log_disk=actor.disk, place=name
             ),
-            NodeOptions(node=name, quorums=self.quorums, cluster=CLUSTER),
+            NodeOptions(node=name, quorums=self.quorums),
             {peer: PeerEndpoints(peer, peer) for peer in self.names if peer != name},
             self._equipment(actor, rng),
             arriving=arriving,
@@ -256,7 +240,6 @@ class Stage:
         elif isinstance(message, Read):
             node.read((source, message))
         for each in heard:
-            node.hear_epoch(each.epoch)
             node.step(each.sender, each.life, each.body)
         self._turn(actor)
         return True
@@ -281,11 +264,10 @@ class Stage:
             actor.memory.wal.append(ready.persist)
             actor.pending.append((ready.ticket, ready.persist))
             self._sync(actor)
-        header = actor.inbox.header
-        header.genesis, header.epoch = node.genesis, node.membership.epoch
-        header.log_mark = actor.memory.wal.mark
         self._perform(actor, ready)
-        actor.inbox.set_peers(*links(node.membership, actor.name, {}))
+        membership = node.membership
+        if membership.epoch:
+            actor.inbox.set_peers(*links(membership, actor.name, {}))
         self._wake(actor)
 
     def _perform(self, actor: Actor, ready: Ready) -> None:

@@ -117,7 +117,7 @@ class TestNode:
         [
             ("bus", "BindError", 69),
             ("datadir", "DataDirLocked", 69),
-            ("datadir", "IdentityError", 78),
+            ("identity", "IdentityError", 78),
             ("disk", "StorageError", 74),
             ("disk", "CorruptionError", 74),
             ("dev", "PortsTakenError", 69),

@@ -1,0 +1,245 @@
+"""From a data directory to a node: what is done before what, and what a start leaves behind."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from paxosd import assembly, identity
+from paxosd.assembly import Equipment, Ports, assemble, make_replica
+from paxosd.core.effects import PromiseRecord
+from paxosd.core.messages import Accepted, Hello
+from paxosd.core.options import NodeOptions
+from paxosd.core.quorum import Quorums
+from paxosd.core.types import Ballot
+from paxosd.disk import StorageError
+from paxosd.faults import FaultPlan
+from paxosd.lives import life_number, starts_of
+from paxosd.member_links import PeerEndpoints
+from paxosd.node_directory import NodeDirectory
+from paxosd.replica import ReplicaOptions
+from paxosd.snapshots import SnapshotOptions
+from paxosd.wal import Wal, WalOptions
+from paxosd.wire import EntryLimits
+from tests.wal.lives import Lines
+from tests.wal.memdisk import SMALL, MemDisk
+
+NAMES = ("n1", "n2", "n3")
+CONTACTS = {name: PeerEndpoints(name, name) for name in NAMES[1:]}
+VOTE = Accepted(Ballot(1, "n1"), ((1, 1),), 1)
+PROMISED = Ballot(7, "n2")
+
+
+class Site:
+    """The disks of n1 of three, started again and again."""
+
+    def __init__(self):
+        self.home, self.disk, self.lines = MemDisk(), MemDisk(), Lines()
+        self.claims, self.harm = [], lambda disk: disk
+        self.bits = random.Random(3)
+
+    def start(self, cluster="c", node="n1", *, arriving=True):
+        directory = NodeDirectory(
+            cluster=cluster, node=node, home=self.home, log_disk=self.disk, place="/d"
+        )
+        equipment = Equipment(
+            log=self.lines,
+            log_disk=self.log_disk,
+            now_ms=lambda: 5.0,
+            wall_ms=lambda: 1_000,
+            rng=random.Random(1),
+            wal_options=WalOptions(segment_bytes=SMALL, prepare_ahead=False),
+            random_bits=self.bits.getrandbits,
+            identity_bits=lambda: self.bits.getrandbits,
+        )
+        options = NodeOptions(node="n1", quorums=Quorums(NAMES))
+        return assemble(directory, options, CONTACTS, equipment, arriving=arriving)
+
+    def log_disk(self, claim):
+        self.claims.append(claim)
+        return self.harm(self.disk)
+
+    def power_cut(self):
+        self.home, self.disk = self.home.crash(), self.disk.crash()
+
+
+@pytest.fixture
+def site():
+    return Site()
+
+
+def test_a_first_start(site):
+    parts = site.start()
+    assert site.claims == [parts.claim]
+    assert parts.claim.incarnation == 1
+    assert starts_of(parts.life) == 1
+    assert parts.node.directory == parts.claim.directory > 0
+    assert parts.node.role == "newcomer"
+    assert parts.links.peers == CONTACTS
+    assert all(name in parts.lives for name in CONTACTS)
+
+
+def test_each_start_is_another_life_of_the_same_directory(site):
+    lives = []
+    for starts in (1, 2, 3):
+        parts = site.start()
+        assert (parts.claim.incarnation, parts.claim.directory) == (starts, site.claims[0][1])
+        lives.append(parts.life)
+        parts.memory.wal.close()
+        site.power_cut()
+    assert [starts_of(life) for life in lives] == [1, 2, 3]
+    assert len({life - life_number(starts_of(life), 0) for life in lives}) == 3, "lots"
+
+
+def test_promises_and_heard_lives_are_those_of_the_start_before(site):
+    parts = site.start()
+    parts.memory.wal.append([PromiseRecord(PROMISED)])
+    parts.memory.wal.sync()
+    assert parts.lives.admit("n2", life_number(2, 9), Hello(77)) == life_number(2, 9)
+    parts.memory.wal.close()
+    site.power_cut()
+    parts = site.start()
+    assert parts.node.promised == PROMISED
+    assert parts.lives.known("n2") == life_number(2, 9)
+    assert parts.lives.admit("n2", life_number(1, 9), VOTE) < 0
+
+
+@pytest.mark.parametrize(("cluster", "node"), [("other", "n1"), ("c", "n2")])
+def test_nothing_of_anybody_elses_memory_is_looked_at(site, cluster, node):
+    site.start().memory.wal.close()
+    before = (site.home.contents(), site.disk.contents())
+    site.claims.clear()
+    with pytest.raises(identity.IdentityError, match="belongs to"):
+        site.start(cluster, node)
+    assert (site.home.contents(), site.disk.contents()) == before
+    assert site.claims == [], "no fault acts, no log is opened"
+
+
+def test_a_log_without_an_identity_is_refused(site):
+    site.start().memory.wal.close()
+    site.home = MemDisk()
+    with pytest.raises(identity.IdentityError, match="identity file is missing"):
+        site.start()
+
+
+def test_the_log_is_read_through_its_faults(site):
+    site.start().memory.wal.close()
+
+    class Broken:
+        def __getattr__(self, name):
+            raise StorageError("faulty")
+
+    site.harm = lambda disk: Broken()
+    with pytest.raises(StorageError, match="faulty"):
+        site.start()
+    assert site.claims[-1].incarnation == 2, "counted all the same"
+
+
+def test_a_lost_memory_is_lost_to_node_and_standing_alike(site):
+    parts = site.start()
+    parts.memory.wal.append([PromiseRecord(PROMISED)])
+    parts.memory.wal.sync()
+    parts.memory.wal.close()
+    for name in site.disk.list():
+        site.disk.unlink(name)
+    site.disk.sync_dir()
+    before = parts.claim.directory
+    parts = site.start()
+    assert parts.memory.lost
+    assert parts.node.directory == parts.memory.directory != before
+    assert parts.node.forgetful
+    parts.node.forgot.append("n2")
+    parts.standing.look()
+    assert parts.node.directory == parts.memory.directory, "one loss is one new identity"
+    parts.memory.wal.close()
+    site.power_cut()
+    parts = site.start()
+    assert (parts.claim.lost, parts.claim.repaired) == (True, True)
+    assert not parts.memory.lost
+    assert parts.node.forgetful
+    parts.node.forgot.append("n2")
+    parts.standing.look()
+    assert parts.node.directory == parts.claim.directory, "one loss is one new identity"
+
+
+def test_the_log_is_closed_if_what_follows_fails(site, monkeypatch):
+    closed = []
+    close = Wal.close
+    monkeypatch.setattr(Wal, "close", lambda wal: (closed.append(wal), close(wal)))
+    identity.write_file(site.home, "peers", "{")
+    with pytest.raises(identity.IdentityError, match="peers"):
+        site.start()
+    assert len(closed) == 1
+
+
+def test_a_lesson_may_do_without_the_question_who_it_was(site):
+    assert site.start(arriving=False).node.role == "candidate"
+
+
+class Bus:
+    def __init__(self):
+        self.sent, self.peers = [], None
+
+    def send(self, to, message):
+        self.sent.append((to, message))
+        return True
+
+    def publish(self, topic, payload): ...
+    def publish_accepted(self, message): ...
+    def receive_peers(self, limit):
+        return []
+
+    receive_clients = receive_peers
+
+    def disconnected(self):
+        return []
+
+    def set_peers(self, peers, pins):
+        self.peers = peers
+
+    has_subscriptions = False
+
+
+class Idle:
+    """A committer and helper that is never done."""
+
+    def start(self, job): ...
+    def finished(self):
+        return []
+
+
+def replica_of(parts, bus, snapshots):
+    options = ReplicaOptions(
+        cluster="c", node="n1", incarnation=1, contacts=CONTACTS, entry_limits=EntryLimits(),
+        read_bytes_max=1 << 20, catch_up_bytes_max=1 << 20, subscriptions_max=1,
+    )  # fmt: skip
+    ports = Ports(
+        bus=bus, committer=Idle(), helper=Idle(), log=Lines(), plan=FaultPlan(),
+        faults_enabled=False, now_ms=lambda: 5.0, status=parts.node.status, crash=lambda: None,
+    )  # fmt: skip
+    return make_replica(parts, options, snapshots, ports)
+
+
+@pytest.mark.parametrize("snapshots", [None, SnapshotOptions(cluster="c", members={})])
+def test_a_replica_of_it_says_hello_to_all(site, snapshots):
+    parts, bus = site.start(), Bus()
+    replica, admin = replica_of(parts, bus, snapshots)
+    replica.turn(5_000.0, 6_000)
+    hello = Hello(parts.claim.directory)
+    assert {("n2", hello), ("n3", hello)} <= set(bus.sent)
+    assert bus.peers == CONTACTS
+    assert replica.standing is parts.standing
+    assert (admin.snapshots is None) == (snapshots is None) == (replica.exchange is None)
+    assert admin.transfer("n2") != "", "it does not lead"
+
+
+def test_there_is_one_way_from_a_directory_to_a_node():
+    """Daemon, simulator and lessons have no other: none of them names the steps."""
+    package = Path(assembly.__file__).parent
+    steps = ("make_node(", "recover(", "identity.claim(", "life_number(", "Standing(", "Replica(")
+    own = {"assembly.py", "recovery.py", "node_directory.py"}
+    for path in package.rglob("*.py"):
+        if path.name in own or path.is_relative_to(package / "core"):
+            continue
+        found = [step for step in steps if f" {step}" in path.read_text(encoding="utf-8")]
+        assert not found, f"{path.name} does by itself: {found}"
