@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from paxosd import identity
 from paxosd.admin import Admin
 from paxosd.core.machine import Machine
 from paxosd.core.node import Node
@@ -118,9 +119,18 @@ def assemble(
             directory=claim.directory,
             lost=claim.lost,
             repaired=claim.repaired,
+            record=identity.read_genesis(directory.home),
+            start_mark=memory.wal.mark,
         )
         touch = links(node.membership, name, contacts)
-        lives = equipment.lives_kind(directory.home, touch.peers, touch.pins)
+        lives = equipment.lives_kind(
+            directory.home,
+            touch.peers,
+            touch.pins,
+            marks=memory.recovered.heard,
+            challenge=life if arriving else 0,
+            silence_ms=options.election_timeout_ms,
+        )
     except BaseException:
         memory.wal.close()
         raise

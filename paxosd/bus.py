@@ -185,7 +185,7 @@ class Bus:
         monitor = self._sockets.monitors[name]
         self._poller.unregister(monitor)
         del self._flags[monitor]
-        self.inbox.lives.closed(name)
+        self.inbox.closed(name)
         self._sockets.remove_peer(name)
 
     # ---- waiting
@@ -314,7 +314,7 @@ class Bus:
                 while int(monitor.get(_EVENTS)) & _POLLIN:
                     monitor.recv_multipart(_NOBLOCK)
                     names.append(name)
-                    self.inbox.lives.closed(name)
+                    self.inbox.closed(name)
         return names
 
     def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
@@ -398,10 +398,10 @@ class Bus:
         has none: in the old form. By a Hello, or a kind that such a program does not know, each
         learns that the other speaks the new one."""
         frame = self._encode_old(message)
-        sent = bool(frame) and self._send_frame(to, frame)
-        if not frame or type(message) is Hello:
-            sent = self._send_frame(to, self._encode(message)) or sent
-        return sent
+        sent = False
+        if not frame or type(message) is Hello:  # the new form first: it says all
+            sent = self._send_frame(to, self._encode(message))
+        return (bool(frame) and self._send_frame(to, frame)) or sent
 
     def broadcast(self, message: PeerMessage, to: Iterable[NodeId]) -> int:
         """To several peers, encoded once; returns how many took it."""

@@ -36,6 +36,10 @@ STALE = "stale_incarnation"
 OLD_VERSION = "version"
 GENESIS = "genesis"
 DOUBLED = "doubled"
+WAITS = "waits"
+DOUBLED_SILENCES = 4
+"""A second life is called one once it was refused for so many times the silence that ends the
+first: a quick restart is none."""
 
 Source = Any
 """Where a message came from, in whatever form the bus has it."""
@@ -87,6 +91,7 @@ class Inbox:
         "_node",
         "_plan",
         "_refused",
+        "_seconds",
         "_sources",
         "counters",
         "header",
@@ -121,6 +126,8 @@ class Inbox:
         self.strangers: list[Envelope] = []
         """The last few messages of this cluster's id that are not from it: of no peer, or of one
         with another founding record. Whoever looks empties it."""
+        self._seconds: dict[NodeId, tuple[int, float]] = {}
+        """The last life of each peer that was refused for another one's sake, and since when."""
         self._sources: dict[NodeId, Source] = {}
         """Where each peer's present life said Hello from."""
         self.counters: Counter[str] = counters if counters is not None else Counter()
@@ -145,13 +152,6 @@ class Inbox:
     def take(self, message: Envelope, source: Source, taken: list[Envelope], now_ms: float) -> None:
         """A message has come: what may be heard now goes to the end of ``taken``. Raises
         StorageError if a new life cannot be written down."""
-        header = self.header
-        if message.genesis != header.genesis or not header.genesis:
-            if not self._fits(message, source, now_ms):
-                return
-            if message.version > 1 and message.sender in self.lives:
-                self.new_speakers.add(message.sender)
-        self.newest_epoch = max(self.newest_epoch, message.epoch)
         copies = 1
         if self._plan.messages_active:
             if message.sender not in self.lives:
@@ -248,9 +248,19 @@ class Inbox:
         held: bool = False,
     ) -> None:
         """Hand a message on under the life that it is to be heard as, unless that is none.
-        ``held``: its source is in the form that may be kept."""
+        ``held``: its source is in the form that may be kept. Whatever a frame tells is judged here
+        alone, behind the faults and when it is due."""
         sender, life, body = message.sender, message.life, message.body
-        heard = self.lives.admit(sender, life, body, message.log_mark, now_ms)
+        header = self.header
+        if message.genesis != header.genesis or not header.genesis:
+            if not self._fits(message, source, now_ms):
+                return
+            if message.version > 1 and sender in self.lives:
+                self.new_speakers.add(sender)
+        self.newest_epoch = max(self.newest_epoch, message.epoch)
+        heard = self.lives.admit(
+            sender, life, body, message.log_mark, now_ms, old=message.version == 1
+        )
         if heard > 0:
             if type(body) is Hello:
                 self._sources[sender] = source if held else self._keep(source)[1]
@@ -275,6 +285,21 @@ class Inbox:
         self.counters[f"refused.{refusal.reason}"] += 1
         self._refused(refusal, source, now_ms)
 
+    def _is_lasting(self, message: Envelope, now_ms: float) -> bool:
+        """Whether this second life has been refused for longer than its predecessor would be
+        heard if it had ended when the second began: then both live."""
+        life, since_ms = self._seconds.get(message.sender, (0, 0.0))
+        if life != message.life:
+            self._seconds[message.sender] = message.life, now_ms
+            return False
+        return now_ms - since_ms > DOUBLED_SILENCES * self.lives.silence_ms
+
+    def closed(self, name: NodeId) -> None:
+        """The connection to a peer broke: it may come back as another life, or as another program
+        that speaks an older version."""
+        self.lives.closed(name)
+        self.new_speakers.discard(name)
+
     def _refusal(self, message: Envelope, now_ms: float) -> Refusal:
         sender = message.sender
         if sender not in self.lives:  # it may have been one when a fault held this back
@@ -282,6 +307,9 @@ class Inbox:
             return Refusal(message, reason, f'the sender calls itself "{sender}": it is no peer')
         known = self.lives.known(sender)
         if type(message.body) is Hello and self.lives.is_second(message, now_ms):
+            if not self._is_lasting(message, now_ms):
+                detail = f"{sender} has started anew, and its last run was heard a moment ago"
+                return Refusal(message, WAITS, detail, known)
             return Refusal(
                 message,
                 DOUBLED,
@@ -301,6 +329,8 @@ class Inbox:
 def log_refusal(log: RefusalLog, refusal: Refusal, address: str, now_ms: float) -> None:
     """Tell of it in a log. ``address``: where the message came from."""
     message, reason, detail, known = refusal
+    if reason == WAITS:
+        return
     if reason in (GENESIS, DOUBLED):
         # Loud, and by the sender: its address may be one that others share.
         event = "bus.other_genesis" if reason == GENESIS else "bus.doubled"

@@ -100,7 +100,8 @@ class PeerLives:
         self._top: dict[NodeId, int] = {}
         """The same numbers, of the present directory of each peer alone."""
         self._challenge = challenge
-        self._silence_ms = silence_ms
+        self.silence_ms = silence_ms
+        """So long after it was last heard a life may be followed by another."""
         self.heard_ms: dict[NodeId, float] = {}
         """When each peer was last heard, in the time that :meth:`admit` is given."""
         self._pins: dict[NodeId, int] = {}
@@ -133,9 +134,11 @@ class PeerLives:
         message: PeerMessage,
         log_mark: int = 0,
         now_ms: float = 0.0,
+        old: bool = False,
     ) -> int:
         """The life to hand on with a message; 0: its sender may only learn; -1: it is refused.
-        A new life is durable before this returns. Raises StorageError."""
+        A new life is durable before this returns. ``old``: it is of a program that knows neither
+        marks nor challenges. Raises StorageError."""
         current = self._current.get(sender)
         kind = type(message)
         if life == current and life and kind is not Hello:
@@ -146,12 +149,18 @@ class PeerLives:
         if current is None:
             return -1
         if isinstance(message, Hello):
-            if not life or not self._hear_hello(sender, life, message, now_ms):
+            if not life or not self._hear_hello(sender, life, message, now_ms, old):
                 return -1
             self.heard_ms[sender] = now_ms
             return life
         heard = self._heard.get(sender, _NOBODY)
-        if not heard.directory and self._pins[sender] <= 0 and _follows(life, heard.life):
+        unasked = old or not self._challenge
+        if (
+            unasked
+            and not heard.directory
+            and self._pins[sender] <= 0
+            and _follows(life, heard.life)
+        ):
             self._write(sender, _Heard(life, 0))
             self.heard_ms[sender] = now_ms
             return life
@@ -186,13 +195,14 @@ class PeerLives:
             and message.life != heard.life
             and starts_of(message.life) >= starts_of(heard.life)
             and hello.directory == heard.directory != 0
+            and self._pins.get(message.sender, 0) in (0, -1, hello.directory)
             and self.is_alive(message.sender, now_ms)
         )
 
     def is_alive(self, name: NodeId, now_ms: float) -> bool:
         """Whether the known life of a peer was heard a moment ago."""
         heard_ms = self.heard_ms.get(name)
-        return heard_ms is not None and now_ms - heard_ms < self._silence_ms
+        return heard_ms is not None and now_ms - heard_ms < self.silence_ms
 
     # -- marks
 
@@ -211,7 +221,9 @@ class PeerLives:
 
     # -- introductions
 
-    def _hear_hello(self, sender: NodeId, life: int, hello: Hello, now_ms: float) -> bool:
+    def _hear_hello(
+        self, sender: NodeId, life: int, hello: Hello, now_ms: float, old: bool
+    ) -> bool:
         """Take a Hello in, if it may be heard."""
         heard = self._heard.get(sender, _NOBODY)
         pin = self._pins[sender]
@@ -219,10 +231,11 @@ class PeerLives:
         if not _introduces(heard, pin, life, directory):
             return False
         if life != heard.life:
-            if hello.challenge != self._challenge:
+            if not old and hello.challenge != self._challenge:
                 return False
             same = directory == heard.directory
-            if same and (hello.start_mark < self._mark_of(sender) or self.is_alive(sender, now_ms)):
+            forgot = not old and hello.start_mark < self._mark_of(sender)
+            if same and (forgot or self.is_alive(sender, now_ms)):
                 return False
         elif heard.directory and not (pin and directory):
             # A directory that finds its memory lost takes another identity while it runs: this

@@ -198,16 +198,18 @@ class Replica:
         node.set_time(now_ms, wall_ms)
         if self._syncing:
             self._collect_syncs(now_ms)
-        for envelope in bus.receive_peers(PEERS_PER_TURN_MAX):
+        envelopes = bus.receive_peers(PEERS_PER_TURN_MAX)
+        inbox = bus.inbox
+        if inbox.newest_epoch > node.newest_epoch:
+            # Ahead of the messages: none of this very batch is to be acted on in the past.
+            node.hear_epoch(inbox.newest_epoch)
+        if inbox.strangers:
+            self._hear_strangers()
+        for envelope in envelopes:
             message = envelope.body
             node.step(envelope.sender, envelope.life, message)
             if type(message) in SNAPSHOT_KINDS and self.exchange is not None:
                 self.exchange.receive(envelope.sender, message)  # type: ignore[arg-type]  # by kind
-        inbox = bus.inbox
-        if inbox.newest_epoch > node.newest_epoch:
-            node.hear_epoch(inbox.newest_epoch)
-        if inbox.strangers:
-            self._hear_strangers()
         for name in bus.disconnected():
             node.peer_disconnected(name)
         requests = bus.receive_clients(CLIENTS_PER_TURN_MAX)

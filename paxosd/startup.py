@@ -23,6 +23,7 @@ from paxosd.core.types import NodeId, Slot
 from paxosd.datadir import DataDir, usable
 from paxosd.disk import Disk
 from paxosd.identity import Claim
+from paxosd.init import founding_settings
 from paxosd.live_faults import LiveFaults
 from paxosd.logs import Logs
 from paxosd.member_links import PeerEndpoints
@@ -171,6 +172,11 @@ def node_options(config: Config) -> NodeOptions:
         node=config.node.name,
         quorums=bootstrap.quorums,
         bootstrap=bootstrap,
+        cluster=config.cluster.id,
+        founding_settings=founding_settings(config),
+        peer_endpoint=config.me.peer,
+        events_endpoint=config.me.events,
+        compare_wait_ms=protocol.compare_wait_ms,
         heartbeat_ms=protocol.heartbeat_ms,
         election_timeout_ms=protocol.election_timeout_ms,
         retransmit_ms=protocol.retransmit_ms,

@@ -98,7 +98,7 @@ class SimBus:
         if lost:
             self.lost = []
             for name in lost:
-                self.inbox.lives.closed(name)
+                self.inbox.closed(name)
         return lost
 
     def next_due_ms(self) -> float | None:

@@ -202,6 +202,9 @@ def _node_options(around: Surroundings) -> NodeOptions:
         node=around.name,
         quorums=NOBODY if around.joins else Quorums(around.first),
         bootstrap=UNKNOWN if around.joins else None,
+        cluster=CLUSTER,
+        peer_endpoint=around.name,
+        events_endpoint=around.name,
         **around.options.node,
     )
 

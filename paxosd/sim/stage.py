@@ -11,7 +11,9 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from paxosd import identity
 from paxosd.assembly import Equipment, assemble
+from paxosd.core import genesis
 from paxosd.core.commands import Entry
 from paxosd.core.effects import (
     AcceptRecord,
@@ -75,10 +77,24 @@ class Stage:
         for name in names:
             # That all are new, and have told each other so, is where every lesson begins.
             self._boot(self.actors[name], arriving=False)
-        for actor in self.actors.values():
-            for peer in names:
+        self._found()
+
+    def _found(self) -> None:
+        """All have founded the cluster, and heard each other."""
+        actors = self.actors
+        directories = {name: self.node(name).directory for name in self.names}
+        founders = {name: genesis.Founder(True, directories[name]) for name in self.names}
+        record = genesis.Record(CLUSTER, founders, "")
+        for actor in actors.values():
+            assert actor.node is not None
+            identity.write_genesis(actor.home, record)
+            actor.node.use_genesis(record)
+            actor.inbox.header.genesis = record.hash
+            actor.inbox.set_peers(*links(actor.node.membership, actor.name, {}))
+            for peer in self.names:
                 if peer != actor.name:
-                    actor.inbox.lives.admit(peer, self.actors[peer].incarnation, Hello())
+                    hello = Hello(directories[peer])
+                    actor.inbox.lives.admit(peer, actors[peer].incarnation, hello)
 
     # -- what a script does
 
@@ -176,7 +192,7 @@ class Stage:
             NodeDirectory(
                 cluster=CLUSTER, node=name, home=actor.home, log_disk=actor.disk, place=name
             ),
-            NodeOptions(node=name, quorums=self.quorums),
+            NodeOptions(node=name, quorums=self.quorums, cluster=CLUSTER),
             {peer: PeerEndpoints(peer, peer) for peer in self.names if peer != name},
             self._equipment(actor, rng),
             arriving=arriving,
@@ -240,6 +256,7 @@ class Stage:
         elif isinstance(message, Read):
             node.read((source, message))
         for each in heard:
+            node.hear_epoch(each.epoch)
             node.step(each.sender, each.life, each.body)
         self._turn(actor)
         return True
@@ -264,10 +281,11 @@ class Stage:
             actor.memory.wal.append(ready.persist)
             actor.pending.append((ready.ticket, ready.persist))
             self._sync(actor)
+        header = actor.inbox.header
+        header.genesis, header.epoch = node.genesis, node.membership.epoch
+        header.log_mark = actor.memory.wal.mark
         self._perform(actor, ready)
-        membership = node.membership
-        if membership.epoch:
-            actor.inbox.set_peers(*links(membership, actor.name, {}))
+        actor.inbox.set_peers(*links(node.membership, actor.name, {}))
         self._wake(actor)
 
     def _perform(self, actor: Actor, ready: Ready) -> None:

@@ -109,8 +109,9 @@ class Trusting(PeerLives):
         message: PeerMessage,
         log_mark: int = 0,
         now_ms: float = 0.0,
+        old: bool = False,
     ) -> int:
         """The life to hand on with a message."""
         if self.actors[sender].naive:
             return life
-        return super().admit(sender, life, message, log_mark, now_ms)
+        return super().admit(sender, life, message, log_mark, now_ms, old)
