@@ -235,8 +235,11 @@ class PeerLives:
                 return False
             same = directory == heard.directory
             forgot = not old and hello.start_mark < self._mark_of(sender)
-            if same and (forgot or self.is_alive(sender, now_ms)):
+            if same and ((forgot and pin >= 0) or self.is_alive(sender, now_ms)):
                 return False
+            if same and forgot:
+                # It has no vote, and what it voted for before decides nothing any more.
+                self.marks[sender] = Mark(directory, hello.start_mark)
         elif heard.directory and not (pin and directory):
             # A directory that finds its memory lost takes another identity while it runs: this
             # life goes on, and later ones wait for a pin.

@@ -352,10 +352,10 @@ class Arrival:
 
     def _knows_more(self, message: Welcome) -> bool:
         """Whether the peer heard something of this memory that it has not any more."""
-        if not message.life or not self._has_vote:
-            return False
         entry = self._context.membership.members.get(self._context.node)
-        if entry is not None and entry.directory:
+        if not message.life or entry is None or not entry.voter:
+            return False  # who has no vote has nothing to forget
+        if entry.directory:
             # A peer that lags may know a directory that does not count any more.
             if not entry.directory == self.directory == message.directory:
                 return False
