@@ -96,6 +96,7 @@ class Daemon:
             snapshots=self.snapshots,
             standing=Standing(self.data_dir.home, self.node, self.log, lost=self.data_dir.lost),
         )
+        self.replica.service.clock_ms = monotonic_ms
         self.started_ms = monotonic_ms()
         self.signals: list[int] = []
         self.stop_by_ms = 0.0
