@@ -148,7 +148,9 @@ def _table() -> dict[int, tuple[str, type, Check]]:
         7: ("accepted", Accepted, _accepted),
         8: row("votes_request", VotesRequest, number),
         9: ("votes", Votes, votes),
-        10: row("heartbeat", Heartbeat, ballot, name_or_empty, number, number, number, number),
+        10: row(
+            "heartbeat", Heartbeat, ballot, name_or_empty, number, number, number, number, flag
+        ),
         11: row("heartbeat_ack", HeartbeatAck, ballot, number, number, number, flag),
         12: row("catchup", CatchUp, number, number),
         13: row("decisions", Decisions, number, tuple_of(_DECIDED), number),

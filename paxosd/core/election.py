@@ -150,6 +150,7 @@ class Election:
             context.outbox.stream_seq,
             context.leader_reads.round,
             proposed,
+            bool(context.own_bit),
         )
 
     def send_heartbeats(self) -> None:

@@ -184,6 +184,7 @@ class Node:
         peer = context.peers.get(sender)
         if peer is None:
             return
+        peer.seen_ms = context.now_ms
         membership = context.membership
         if not incarnation or (membership.epoch and sender not in membership.members):
             self._roster.receive_outsider(sender, incarnation, message)
@@ -259,7 +260,7 @@ class Node:
         as reachable; if it led, ask the others soon."""
         peer = self._context.peers.get(name)
         if peer is not None:
-            peer.heard_ms = float("-inf")
+            peer.heard_ms = peer.seen_ms = float("-inf")
             self._tell_down(name, peer, "its connection broke")
         if name == self._election.leader:
             self._election.leader_gone()
@@ -430,6 +431,7 @@ class Node:
 
     def _on_heartbeat(self, sender: NodeId, message: Heartbeat) -> None:
         self._roster.receive_heartbeat(message)
+        self._context.peers[sender].votes = message.votes
         self._note_commit(sender, message.commit)
         self._depose_if_above(message.ballot)
         if self._election.receive_heartbeat(sender, message):

@@ -120,6 +120,7 @@ class Roster:
         if isinstance(message, Heartbeat):
             self.receive_heartbeat(message)
             peer = context.peers[sender]
+            peer.votes = False  # whatever it takes itself for
             peer.commit = max(peer.commit, message.commit)
         elif kind in _FROM_ANYBODY:
             self._handlers[kind](sender, message)

@@ -186,7 +186,7 @@ class TestCluster:
             lone.status = {"leader": "", "leader_endpoint": "", "role": "candidate"}
             code, out, _ = ctl("status", endpoints=lone.endpoint)
             assert code == 0
-            assert "missing: n2" in out
+            assert "not heard: n2" in out
             assert "no quorum" in out
             code, out, _ = ctl("status", "--cluster", "-o", "json", endpoints=lone.endpoint)
             assert code == 0
@@ -341,7 +341,7 @@ class TestEndings:
             code, _, err = ctl("put", "k", "v", "--timeout", "300ms", endpoints=lone.endpoint)
         assert code == 75
         assert "no quorum; not submitted" in err
-        assert "hears 1 of 3 voters and needs 2; start or reconnect n2 and n3" in err
+        assert "counts 1 of 3 voters and needs 2; start or reconnect n2 and n3" in err
 
     def test_a_silent_node(self, ctl, daemon):
         daemon.silent = True
