@@ -10,7 +10,7 @@ from typing import Any
 
 from paxosctl.client import Client
 from paxosctl.cluster import Answer, ask_all, memory_words, voters_seen
-from paxosctl.errors import ClientError, OutcomeUnknownError, RefusedError
+from paxosctl.errors import WORKS, ClientError, OutcomeUnknownError, RefusedError
 from paxosctl.transport import NO_HANDSHAKE
 from paxosd.core.client_endpoints import TOO_SLOW, EndpointState
 from paxosd.core.effects import BUSY
@@ -57,7 +57,7 @@ def _unreachable(endpoint: str, seen: str) -> str:
                     "something listens there, but says nothing: the daemon hangs or is stopped, "
                     "or it is no paxosd"
                 )
-            return "it was down, but can be reached again: try again"
+            return "it was down, but can be reached again; try again"
     except ConnectionRefusedError:
         return "connection refused: no daemon listens there; start it, or check --endpoints"
     except socket.gaierror:
@@ -107,12 +107,12 @@ def _of_status(status: dict[str, Any]) -> str:
     if status.get("memory") == "lost" and not status["leader"]:
         return memory_words(status)
     if status["leader"] == node and status["role"] != "leader":
-        return f"{node} does not lead yet, or no more: try again"
+        return f"{node} does not lead yet, or no more; try again"
     if not status["leader"]:
         return f"no leader: {node} knows of none; an election takes a second or two, try again"
     if status["leader"] == node:
-        return f"{node} leads, and {seen.voting} of {total} voters follow it: try again"
-    return f"{node} follows {status['leader']}: try again"
+        return f"{node} leads, and {seen.voting} of {total} voters follow it{WORKS}"
+    return f"{node} follows {status['leader']}{WORKS}"
 
 
 def _waits(status: dict[str, Any]) -> str:

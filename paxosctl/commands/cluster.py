@@ -66,7 +66,7 @@ def health_verb(settings: Settings) -> None:
             words = "".join([f"\n  {endpoint}  {text}" for endpoint, text in troubles])
             data = {"healthy": False, "error": error.code, "endpoints": dict(troubles)}
             negative(
-                f"unhealthy: no write commits ({error}){words}",
+                f"unhealthy: no write was seen to commit ({error}){words}",
                 View(data=data, plain=b"unhealthy\n"),
             )
     settings.show(
