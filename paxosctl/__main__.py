@@ -73,7 +73,7 @@ def cli() -> None:
     """Drive a paxosd cluster: read, write, watch, look into it, and break it on purpose.
 
     Exit codes: 0 done; 1 a negative answer; 2 usage; 69 no endpoint reachable; 75 not submitted,
-    safe to try again; 77 refused; 124 timed out, outcome unknown.
+    safe to try again; 77 refused; 124 the outcome is unknown.
     """
 
 

@@ -12,7 +12,14 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from paxosctl.errors import EXIT_NEGATIVE, ClientError, OutcomeUnknownError
+from paxosctl.errors import (
+    EXIT_NEGATIVE,
+    FENCED,
+    WORKS,
+    ClientError,
+    NotSubmittedError,
+    OutcomeUnknownError,
+)
 from paxosctl.render import FORMATS, View, emit, to_json
 from paxosd.durations import parse_duration_ms
 from paxosd.endpoints import Endpoint
@@ -188,7 +195,9 @@ def headline(error: ClientError, lines: list[tuple[str, str]]) -> str:
     """One line, with the cause that the diagnosis found."""
     if isinstance(error, OutcomeUnknownError):
         return str(error)
-    no_quorum = any(words.startswith("no quorum") for _, words in lines)
+    # One that is cut off sees no quorum where the others have one.
+    works = any(words.endswith(WORKS) for _, words in lines)
+    no_quorum = not works and any(words.startswith("no quorum") for _, words in lines)
     causes = {
         "unreachable": "no endpoint can be reached",
         "no_answer": "no answer in time",
@@ -198,9 +207,11 @@ def headline(error: ClientError, lines: list[tuple[str, str]]) -> str:
         "busy": "the leader is busy",
         "stopping": "the node is stopping",
     }
-    cause = causes.get(error.code)
-    if cause is None:
+    if not isinstance(error, NotSubmittedError):
         return str(error)
+    if error.code == FENCED:
+        return f"{error}; safe to try again"  # it was submitted, and then ruled out
+    cause = causes.get(error.code, str(error))
     if no_quorum and error.code != "busy":
         cause = "no quorum"
     return f"{cause}; not submitted, safe to try again"

@@ -189,7 +189,8 @@ class Client:
         return found
 
     def get_stale(self, key: bytes) -> StaleRead:
-        """What one node has, without asking others; works without a quorum."""
+        """What one node has, without asking others; works without a quorum. See
+        :class:`~paxosctl.results.StaleRead` for the age that it tells."""
         answer = self._read(STALE, [[GET, as_bytes(key)]])
         return StaleRead(answer.results[0], answer.applied, answer.revision, answer.age_ms)
 

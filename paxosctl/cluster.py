@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from paxosctl.client import Client
 from paxosctl.errors import ClientError
@@ -80,11 +80,13 @@ def survey(client: Client) -> list[NodeView]:
 
 
 def leader_of(views: Iterable[NodeView]) -> tuple[str, str]:
-    """Name and client endpoint of the leader that the highest ballot knows; "" if none does."""
+    """Name and client endpoint of the leader that the highest ballot knows; "" if none does. Others
+    may name one for a while that says itself that it leads no more: that is none."""
+    told = [view.status for view in views if view.status is not None]
+    denied = {status["node"] for status in told if status["role"] != "leader"}
     best: tuple[list[Any], str, str] = ([0, ""], "", "")
-    for view in views:
-        status = view.status
-        if status is not None and status["leader"]:
+    for status in told:
+        if status["leader"] and status["leader"] not in denied:
             best = max(best, (status["ballot"], status["leader"], status["leader_endpoint"]))
     return best[1], best[2]
 
@@ -97,28 +99,65 @@ def memory_words(status: dict[str, Any]) -> str:
     return f"{node} lost its memory and does not vote; to let it: paxosctl member rejoin {node}"
 
 
+def may_vote(status: dict[str, Any]) -> bool:
+    """Whether a node, by its own word, may vote, if it is a voter."""
+    votes: bool = status.get("votes", True)
+    return votes and status.get("memory", "whole") == "whole"
+
+
+class VotersSeen(NamedTuple):
+    """The voters as one node sees them, itself included: how many are ``voting``, and
+    the names of those that do not: ``silent`` ones, and ``voteless`` ones that are up."""
+
+    voting: int
+    silent: tuple[str, ...]
+    voteless: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """``2 of 3``; where some of those that are heard do not count, that as well."""
+        heard = self.voting + len(self.voteless)
+        votes = f" ({self.voting} vote{'s' if self.voting == 1 else ''})" if self.voteless else ""
+        return f"{heard} of {heard + len(self.silent)}{votes}"
+
+    def lacking(self) -> str:
+        """What is wrong with those that do not count, in words; "" if all do."""
+        words = []
+        if self.silent:
+            words.append(f"not heard: {', '.join(self.silent)}")
+        if self.voteless:
+            words.append(f"up, but without a vote now: {', '.join(self.voteless)}")
+        return "; ".join(words)
+
+
+def voters_seen(status: dict[str, Any], views: Iterable[NodeView] = ()) -> VotersSeen:
+    """As one node sees the voters, and by what each of ``views`` says of itself."""
+    denied = {view.name for view in views if view.status is not None and not may_vote(view.status)}
+    silent, voteless = [], []
+    for name in status["voters"]:
+        peer = status["peers"].get(name, {})
+        own = name == status["node"]
+        votes = may_vote(status) if own else peer.get("votes", True)
+        if not own and not peer.get("reachable", False):
+            silent.append(name)
+        elif name in denied or not votes:
+            voteless.append(name)
+    count = len(status["voters"]) - len(silent) - len(voteless)
+    return VotersSeen(count, tuple(silent), tuple(voteless))
+
+
 def live_tolerance(status: dict[str, Any], views: Iterable[NodeView]) -> int:
     """How many more voters may fail, by what the leader hears (``status``) and by what each of
-    those says of its memory; -1: nothing can be written now."""
-    forgetful = {
-        view.name
-        for view in views
-        if view.status is not None and view.status.get("memory", "whole") != "whole"
-    }
-    heard, lost = voters_heard(status)
-    heard -= len(forgetful & set(status["voters"]) - set(lost))
-    left: int = heard - status["quorum"]
-    return max(left, -1)
+    those says of itself; -1: nothing can be written now."""
+    return max(voters_seen(status, views).voting - int(status["quorum"]), -1)
 
 
-def voters_heard(status: dict[str, Any]) -> tuple[int, list[str]]:
-    """How many voters a node hears, itself included, and the names of those it does not."""
-    lost = [
-        name
-        for name in status["voters"]
-        if name != status["node"] and not status["peers"].get(name, {}).get("reachable", False)
-    ]
-    return len(status["voters"]) - len(lost), lost
+def no_quorum_words(status: dict[str, Any], seen: VotersSeen) -> str:
+    """Why nothing can be written, as one node sees it: who is missing."""
+    node, total, need = status["node"], len(status["voters"]), status["quorum"]
+    return (
+        f"no quorum: {node} counts {seen.voting} of {total} voters and needs {need}, so nothing "
+        f"can be written through it; {seen.lacking()}"
+    )
 
 
 def _name_of(endpoint: str, members: dict[str, str]) -> str:

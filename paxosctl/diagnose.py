@@ -9,8 +9,8 @@ import socket
 from typing import Any
 
 from paxosctl.client import Client
-from paxosctl.cluster import Answer, ask_all, memory_words, voters_heard
-from paxosctl.errors import ClientError, OutcomeUnknownError, RefusedError
+from paxosctl.cluster import Answer, ask_all, memory_words, voters_seen
+from paxosctl.errors import WORKS, ClientError, OutcomeUnknownError, RefusedError
 from paxosctl.transport import NO_HANDSHAKE
 from paxosd.core.client_endpoints import TOO_SLOW, EndpointState
 from paxosd.core.effects import BUSY
@@ -57,7 +57,7 @@ def _unreachable(endpoint: str, seen: str) -> str:
                     "something listens there, but says nothing: the daemon hangs or is stopped, "
                     "or it is no paxosd"
                 )
-            return "it was down, but can be reached again: try again"
+            return "it was down, but can be reached again; try again"
     except ConnectionRefusedError:
         return "connection refused: no daemon listens there; start it, or check --endpoints"
     except socket.gaierror:
@@ -84,26 +84,38 @@ def _reachable(answer: Answer, busy: bool) -> str:
 
 def _of_status(status: dict[str, Any]) -> str:
     node = status["node"]
-    heard, lost = voters_heard(status)
-    quorum = status["quorum"]
+    seen = voters_seen(status)
+    total, quorum = len(status["voters"]), status["quorum"]
     if not status["voters"]:
         return f"{node} is to join a cluster, and has not heard from a member of it yet"
-    if heard < quorum:
-        forgot = memory_words(status)
-        return (
-            f"no quorum: {node} hears {heard} of {len(status['voters'])} voters and needs "
-            f"{quorum}; start or reconnect {' and '.join(lost)}{forgot and f'; {forgot}'}"
-        )
-    if status.get("memory") == "lost" and not status["leader"]:
-        return memory_words(status)
     waits_for = status.get("unconfirmed_by", [])
-    if waits_for and not status["leader"]:
+    if waits_for and status["role"] == "newcomer" and not status["leader"]:
         return (
             f"{node} is new and votes once every member has been up: start or reconnect "
             f"{' and '.join(waits_for)}"
         )
+    if seen.voting < quorum:
+        advice = [f"no quorum: {node} counts {seen.voting} of {total} voters and needs {quorum}"]
+        if seen.silent:
+            advice.append(f"start or reconnect {' and '.join(seen.silent)}")
+        if others := [name for name in seen.voteless if name != node]:
+            which = "its" if len(others) == 1 else "their"
+            advice.append(f"{' and '.join(others)}: up, but without a vote; see {which} status")
+        if node in seen.voteless:
+            advice.append(memory_words(status) or f"{node} itself may not vote yet{_waits(status)}")
+        return "; ".join(advice)
+    if status.get("memory") == "lost" and not status["leader"]:
+        return memory_words(status)
+    if status["leader"] == node and status["role"] != "leader":
+        return f"{node} does not lead yet, or no more; try again"
     if not status["leader"]:
         return f"no leader: {node} knows of none; an election takes a second or two, try again"
     if status["leader"] == node:
-        return f"{node} leads and hears {heard} of {len(status['voters'])} voters: try again"
-    return f"{node} follows {status['leader']}: try again"
+        return f"{node} leads, and {seen.voting} of {total} voters follow it{WORKS}"
+    return f"{node} follows {status['leader']}{WORKS}"
+
+
+def _waits(status: dict[str, Any]) -> str:
+    """For whom a node waits until it may vote."""
+    waits_for = status.get("unconfirmed_by", [])
+    return f": it waits for {' and '.join(waits_for)}" if waits_for else ""

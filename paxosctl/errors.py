@@ -6,13 +6,18 @@
 69   no endpoint could be reached; nothing was submitted
 75   not submitted: safe to try again
 77   refused: a limit, a permission, a history that is gone
-124  timed out, the outcome is unknown; the message says how to ask for it
+124  the outcome is unknown; the message says how to ask for it
 """
 
 from collections.abc import Sequence
 
 from paxosd.core.client_calls import Failure, NotSubmitted, OutcomeUnknown
 from paxosd.core.client_endpoints import UNREACHABLE, Trouble
+
+FENCED = "fenced"
+"""The code of a command that an outcome query ruled out."""
+WORKS = ": try again"
+"""So ends a diagnosis that finds a node in touch with a leader and a quorum."""
 
 EXIT_OK = 0
 EXIT_NEGATIVE = 1
@@ -76,7 +81,7 @@ class OutcomeUnknownError(ClientError):
 def error_of(failure: Failure, troubles: Sequence[Trouble]) -> ClientError:
     """The exception for a failed call."""
     if isinstance(failure, OutcomeUnknown):
-        words = f"timed out, the outcome is unknown: {failure.message}"
+        words = f"the outcome is unknown: {failure.message}"
         return OutcomeUnknownError(failure.session, failure.seq, words, troubles)
     if isinstance(failure, NotSubmitted):
         if failure.code == UNREACHABLE:

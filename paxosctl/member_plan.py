@@ -31,7 +31,7 @@ class Contact(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What a membership takes and bears. ``up``: the voters that are up and remember."""
+    """What a membership takes and bears. ``up``: the voters that are up and may vote."""
 
     voters: tuple[str, ...]
     phase1: int
@@ -217,8 +217,8 @@ def plan(
     warnings: Iterable[str] = (),
     stops: Iterable[str] = (),
 ) -> Plan:
-    """``up``: the members that are up and remember; ``joined_up``: those that will count as such
-    when this is done. ``warnings``, ``stops``: what was noticed otherwise."""
+    """``up``: the members that are up, of the voters those that may vote; ``joined_up``: those that
+    will count as such when this is done. ``warnings``, ``stops``: what was noticed otherwise."""
     bare = Plan(before, after, frozenset(up), frozenset(joined_up))
     was, will = bare.figures_before, bare.figures_after
     told, halts = list(warnings), list(stops)
@@ -265,8 +265,8 @@ def quorum_words(found: Figures) -> str:
 def _short(found: Figures) -> str:
     count = len(found.up)
     up = f"only {', '.join(found.up)}" if found.up else "none"
-    is_up = "is" if count < 2 else "are"
-    return f"of the voters {', '.join(found.voters)} {up} {is_up} up, and it takes {found.need}"
+    votes = "is up and votes" if count < 2 else "are up and vote"
+    return f"of the voters {', '.join(found.voters)} {up} {votes}, and it takes {found.need}"
 
 
 def _failures(count: int) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from paxosctl.client import Client, ClientOptions
-from paxosctl.cluster import NodeView, leader_of, survey
+from paxosctl.cluster import NodeView, leader_of, may_vote, survey
 from paxosctl.errors import ClientError, RefusedError
 from paxosctl.member_plan import of_status
 from paxosctl.transport import clock_ms
@@ -52,15 +52,15 @@ class Present:
 
     @property
     def up(self) -> set[str]:
-        """The members that are up and remember; also those that only the leader hears."""
+        """The members that are up, voters only if they may vote; also those that only the leader
+        hears."""
         found = set()
         heard = self.leader["peers"] if self.leader is not None else {}
         for name in self.membership.members:
-            status = self.status(name)
-            if status is not None:
-                if status.get("memory", "whole") == "whole":
-                    found.add(name)
-            elif heard.get(name, {}).get("reachable"):
+            status, peer = self.status(name), heard.get(name, {})
+            is_up = status is not None or peer.get("reachable", False)
+            votes = may_vote(status) if status is not None else peer.get("votes", True)
+            if is_up and (votes or not self.membership.members[name].voter):
                 found.add(name)
         return found
 

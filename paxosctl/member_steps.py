@@ -83,12 +83,20 @@ class Steps:
         now = look(self._client).membership
         if now.epoch == after.epoch and now.document() == after.document():
             return now
-        if error is not None:
+        if error is not None and now.epoch <= before.epoch:
             raise OutcomeUnknownError(
                 0, 0, f"{error}; `paxosctl member list` shows whether it was made", error.troubles
             ) from error
         made = "; ".join(differences(before, now))
         words = f": {made}" if made else ""
+        if now.epoch > after.epoch:
+            # This one was asked for again and again until it was answered: it may be among them.
+            raise OutcomeUnknownError(
+                0,
+                0,
+                "the outcome is unknown, for other changes were made as well (epoch "
+                f"{now.epoch} instead of {before.epoch}){words}; look at `paxosctl member list`",
+            )
         raise StepError(
             f"nothing was done, for another change was faster (epoch {now.epoch} instead of "
             f"{before.epoch}){words}. Look at `paxosctl member list`, and try again"

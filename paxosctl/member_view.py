@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from paxosctl.cluster import live_tolerance, memory_words
+from paxosctl.cluster import live_tolerance, memory_words, no_quorum_words, voters_seen
 from paxosctl.member_plan import Figures, Plan, figures, quorum_words
 from paxosctl.member_probe import Present
 from paxosctl.render import View
@@ -39,6 +39,7 @@ def list_view(present: Present) -> View:
             "slot": membership.slot,
             "leader": (present.leader or {}).get("node"),
             **_figures_data(found),
+            "survives_now": _or_none(_survives_now(present, found)),
             "members": nodes,
             "departed": list(membership.departed),
         },
@@ -62,19 +63,20 @@ def role_of(present: Present, name: str) -> str:
 
 def _notes(present: Present, found: Figures) -> list[str]:
     membership = present.membership
-    survives = found.tolerates
-    if present.leader is not None:
-        now = live_tolerance(present.leader, present.views)
-    else:
-        now = len(found.up) - found.need
-    plural = "" if survives == 1 else "s"
+    now = _survives_now(present, found)
     notes = [
         f"epoch {membership.epoch}, from slot {membership.slot} on; it takes "
-        f"{quorum_words(found)}, and survives {survives} failure{plural}"
+        f"{quorum_words(found)}, and survives {_failures(found.tolerates)} when all are up"
     ]
-    if now < 0:
-        notes.append(f"no quorum: {len(found.up)} voters are up and remember")
-    elif now < survives:
+    if now < 0 and present.leader is not None:
+        seen = voters_seen(present.leader, present.views)
+        notes.append(no_quorum_words(present.leader, seen))
+    elif now < 0:
+        notes.append(
+            f"no quorum: {_names(found.up)} up and able to vote, and it takes {found.need}, so "
+            "nothing can be written"
+        )
+    elif now < found.tolerates:
         notes.append(f"as it is now, it survives {now} more")
     if present.leader is None:
         notes.append("no leader could be asked")
@@ -85,6 +87,17 @@ def _notes(present: Present, found: Figures) -> list[str]:
     ]
     told = [memory_words(view.status) for view in present.views if view.status is not None]
     return notes + [words for words in told if words]
+
+
+def _survives_now(present: Present, found: Figures) -> int:
+    """How many more voters may fail, -1: nothing can be written."""
+    if present.leader is not None:
+        return live_tolerance(present.leader, present.views)
+    return max(len(found.up) - found.need, -1)
+
+
+def _names(names: Sequence[str]) -> str:
+    return f"only {', '.join(names)} {'is' if len(names) == 1 else 'are'}" if names else "nobody is"
 
 
 def plan_view(plan: Plan, words: Sequence[str], **extra: Any) -> View:
@@ -122,6 +135,11 @@ def _figures_data(found: Figures) -> dict[str, Any]:
         "phase2": found.phase2,
         "survives": found.tolerates,
     }
+
+
+def _or_none(count: int) -> int | None:
+    """For programs: nothing instead of -1."""
+    return count if count >= 0 else None
 
 
 def _failures(count: int) -> str:

@@ -22,8 +22,12 @@ class CasResult(NamedTuple):
 
 
 class StaleRead(NamedTuple):
-    """What one node has, which may be old: it had applied ``applied`` slots, and last knew itself
-    up to date ``age_ms`` ago (-1: never since its start)."""
+    """What one node has, which may be old: it had applied ``applied`` slots, and nothing is missing
+    that was acknowledged, by any node, more than ``age_ms`` before the question (by that node's own
+    clock; -1: it never knew since its start).
+
+    A node learns its age from the leader, with a quorum behind it, while somebody asks for it: the
+    first answer after a while of quiet tells an old age, or -1, those soon after the true one."""
 
     value: KeyValue | None
     applied: int

@@ -91,6 +91,9 @@ class WatchOptions:
     reconnect_min_ms: int = 100
     reconnect_max_ms: int = 3000
     stale_max_ms: int = 10_000
+    """A node whose state is older, or of unknown age, for ``stale_grace_ms`` on end is left: the
+    first watcher of a node meets one that has only begun to ask how old its state is."""
+    stale_grace_ms: int = 2_500
     page_bytes: int = 1 << 20
     buffer_messages_max: int = 4096
     buffer_bytes_max: int = 16 << 20
@@ -133,6 +136,7 @@ class WatchState:
         self._target = 0
         self._pull_due_ms: int | None = None
         self._heard_ms = 0
+        self._stale_since_ms: int | None = None
         self._connected_ms = 0
         self._connect_due_ms: int | None = None
         self._connect_reason = ""
@@ -212,9 +216,9 @@ class WatchState:
         self._cluster = cluster
         self._heard_ms = now_ms
         if isinstance(event, ProgressEvent):
-            age_ms = event.age_ms
-            if age_ms < 0 or age_ms > self.options.stale_max_ms:
-                return self._leave(now_ms, f"node {event.node} has lost touch with its leader")
+            if self._stays_stale(event.age_ms, now_ms):
+                age = "of unknown age" if event.age_ms < 0 else f"{event.age_ms / 1000:g} s old"
+                return self._leave(now_ms, f"the state of node {event.node} is {age}")
             if self.complete_to < 0:
                 self.complete_to = event.revision
         elif self.complete_to < 0:
@@ -225,6 +229,15 @@ class WatchState:
         effects: list[Effect] = []
         self._take_in_order(event, effects, now_ms)
         return effects
+
+    def _stays_stale(self, age_ms: int, now_ms: int) -> bool:
+        """Whether this node has been too far behind for too long."""
+        if 0 <= age_ms <= self.options.stale_max_ms:
+            self._stale_since_ms = None
+        elif self._stale_since_ms is None:
+            self._stale_since_ms = now_ms
+        since_ms = self._stale_since_ms
+        return since_ms is not None and now_ms - since_ms >= self.options.stale_grace_ms
 
     def on_answer(
         self, attempt: int, answer: HistoryAnswer | RefusalAnswer, now_ms: int
@@ -379,6 +392,7 @@ class WatchState:
         self.attempt += 1
         self._connect_due_ms = None
         self._heard_ms = self._connected_ms = now_ms
+        self._stale_since_ms = None
         return [Connect(self.attempt, reason)]
 
     def _leave(self, now_ms: int, reason: str) -> list[Effect]:

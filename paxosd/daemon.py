@@ -86,6 +86,7 @@ class Daemon:
             ),
         )
         self.admin.probes = Probes()
+        self.replica.service.clock_ms = monotonic_ms
         self.started_ms = monotonic_ms()
         self.signals: list[int] = []
         self.stop_by_ms = 0.0

@@ -236,8 +236,8 @@ class EventPublisher:
     # -- progress -----------------------------------------------------------------------------
 
     def tick(self, now_ms: int, age_ms: int = 0) -> None:
-        """Send the progress messages that are due. ``age_ms``: since this node last knew itself
-        up to date with a leader, -1 for never; watchers leave a node that is too far behind."""
+        """Send the progress messages that are due. ``age_ms``: what was acknowledged so long ago
+        is applied here, -1: not known; watchers leave a node that stays too far behind."""
         self.flush()
         if self._dirty and now_ms - self._swept_ms >= PROGRESS_BUSY_MS:
             self._swept_ms = now_ms

@@ -230,7 +230,7 @@ class Replica:
         self.service.answer_history()
         self._start_sync(now_ms)
         if self.events.streams:
-            self.events.tick(int(now_ms), int(node.up_to_date_age_ms()))
+            self.events.tick(int(now_ms), node.age_ms())
         if requests or node.applied != self._applied:
             self._applied = node.applied
             self._quiet_from_ms = now_ms + QUIET_MS
@@ -300,7 +300,7 @@ class Replica:
                 self._use_membership()
 
     def _take_subscriptions(self, now_ms: float) -> None:
-        age_ms = int(self.node.up_to_date_age_ms())
+        age_ms = self.node.age_ms()
         for subscribe, topic in self._bus.receive_subscriptions():
             self.events.on_subscription(subscribe, topic, int(now_ms), age_ms)
         self.node.want_applied = self.events.wants_learned

@@ -76,6 +76,8 @@ class Service:
         self.elsewhere = ""
         """Where a client that is refused may ask if no leader is known. Of a node that is no
         member, and so hears of none: the client may know no other that is left."""
+        self.clock_ms: Callable[[], float] | None = None
+        """The clock of the turns, read anew; None: no time passes within a turn."""
         self._history = history
         self._admin = admin
         self._history_waiting: list[tuple[bytes, HistoryRequest]] = []
@@ -157,7 +159,9 @@ class Service:
         if message.mode == LINEARIZABLE:
             self._node.read(token)
         else:
-            self._serve_read(token, int(self._node.up_to_date_age_ms()))
+            # The time after the request came in: a turn may be long, or stopped in its middle, and
+            # what was acknowledged meanwhile, before the client asked, is not to be denied.
+            self._serve_read(token, self._node.age_ms(self.clock_ms() if self.clock_ms else None))
 
     def _serve_read(self, token: ReadToken, age_ms: int) -> None:
         try:

@@ -79,8 +79,8 @@ class ProgressEvent(NamedTuple):
 
     ``seq``: of the last message of ``prefix``. ``last_revision``: no change of ``prefix`` in
     ``last_revision < … <= revision`` exists, and every one above ``last_revision`` will be
-    numbered from ``seq + 1`` on. ``age_ms``: since the node was last in touch with a leader
-    (-1: not since its start).
+    numbered from ``seq + 1`` on. ``age_ms``: ``revision`` holds all that was acknowledged so many
+    ms before (-1: the node never knew since its start, for a first watcher perhaps).
     """
 
     node: NodeId

@@ -11,8 +11,9 @@ from paxosctl.cluster import (
     leader_of,
     live_tolerance,
     memory_words,
+    no_quorum_words,
     survey,
-    voters_heard,
+    voters_seen,
 )
 from paxosctl.render import View, human_bytes
 from paxosctl.transport import clock_ms
@@ -65,7 +66,7 @@ def health_verb(settings: Settings) -> None:
             words = "".join([f"\n  {endpoint}  {text}" for endpoint, text in troubles])
             data = {"healthy": False, "error": error.code, "endpoints": dict(troubles)}
             negative(
-                f"unhealthy: no write commits ({error}){words}",
+                f"unhealthy: no write was seen to commit ({error}){words}",
                 View(data=data, plain=b"unhealthy\n"),
             )
     settings.show(
@@ -148,7 +149,6 @@ def _ballot(value: Any) -> str:
 
 
 def _cells(status: dict[str, Any]) -> list[Any]:
-    heard, _ = voters_heard(status)
     return [
         status["node"],
         _role(status),
@@ -158,7 +158,7 @@ def _cells(status: dict[str, Any]) -> list[Any]:
         status["commit"],
         status["applied"],
         status["lag_slots"],
-        f"{heard} of {len(status['voters'])}",
+        str(voters_seen(status)),
         _survives(status),
         human_bytes(status["disk"].get("free_bytes", -1)),
         human_bytes(status["disk"].get("wal_bytes", -1)),
@@ -186,13 +186,14 @@ def _snapshot(snapshot: dict[str, Any]) -> str:
 
 
 def _survives(status: dict[str, Any]) -> str:
-    """How many more nodes may fail, as this node sees it."""
-    heard, _ = voters_heard(status)
-    return "no quorum" if heard < status["quorum"] else str(status["fault_tolerance"])
+    """How many more voters may fail, as this node sees it."""
+    count = min(status["fault_tolerance"], voters_seen(status).voting - status["quorum"])
+    return "no quorum" if count < 0 else str(count)
 
 
 def _cluster(views: list[NodeView]) -> View:
     leader, _ = leader_of(views)
+    survives: int | None = None
     rows, notes = [], []
     for view in views:
         if view.status is not None:
@@ -206,15 +207,17 @@ def _cluster(views: list[NodeView]) -> View:
     if leading is not None:
         count = live_tolerance(leading, views)
         plural = "" if count == 1 else "s"
-        survives = f"the cluster survives {count} more failure{plural}"
-        notes.append(f"{leader} leads; {survives if count >= 0 else 'there is no quorum'}")
+        if count >= 0:
+            survives = count
+            notes.append(f"{leader} leads; the cluster survives {count} more failure{plural}")
+        else:
+            notes.append(no_quorum_words(leading, voters_seen(leading, views)))
     else:
-        _, lost = voters_heard(known[0])
-        missing = f"; not heard: {', '.join(lost)}" if lost else ""
-        notes.append(f"no leader could be asked{missing}")
+        notes.append(_without_leader(leader, known, views))
     return View(
         data={
             "leader": leader or None,
+            "survives": survives,
             "nodes": [
                 {"node": view.name, "endpoint": view.endpoint, "reachable": True, **view.status}
                 if view.status is not None
@@ -234,11 +237,25 @@ def _cluster(views: list[NodeView]) -> View:
     )
 
 
+def _without_leader(leader: str, known: list[dict[str, Any]], views: list[NodeView]) -> str:
+    """No leader has been asked: because there is none, or because it cannot be reached."""
+    # Whoever has heard of the latest membership knows best who votes.
+    latest = max(known, key=lambda status: (status.get("epoch", 0), voters_seen(status).voting))
+    seen = voters_seen(latest, views)
+    if leader:
+        words = f"{leader} leads, say others; it could not be asked"
+    elif seen.voting < latest["quorum"]:
+        return no_quorum_words(latest, seen)
+    else:
+        words = "there is no leader now"
+    return "; ".join(filter(None, [words, seen.lacking()]))
+
+
 def _node(status: dict[str, Any]) -> View:
-    heard, lost = voters_heard(status)
+    seen = voters_seen(status)
     disk = status["disk"]
     peers = [f"{name} ({_peer(peer)})" for name, peer in sorted(status["peers"].items())]
-    missing = f"; missing: {', '.join(lost)}" if lost else ""
+    missing = f"; {seen.lacking()}" if seen.lacking() else ""
     free, log = human_bytes(disk.get("free_bytes", -1)), human_bytes(disk.get("wal_bytes", -1))
     table = {
         "node": f"{status['node']} of cluster {status['cluster']}, version {status['version']}",
@@ -252,7 +269,7 @@ def _node(status: dict[str, Any]) -> View:
         "keys": str(status["keys"]),
         "sessions": str(status["sessions"]),
         "peers": ", ".join(peers) or "none",
-        "hears": f"{heard} of {len(status['voters'])} voters, needs {status['quorum']}{missing}",
+        "hears": f"{seen} voters, needs {status['quorum']}{missing}",
         "survives": _survives(status),
         "disk": f"{free} free, log {log}, at {disk.get('path', '?')}",
         "faults": f"{status['faults']} active" if status["faults_enabled"] else "not enabled",
@@ -279,6 +296,7 @@ def _member(status: dict[str, Any]) -> str:
 
 def _peer(peer: dict[str, Any]) -> str:
     if peer["reachable"]:
-        return "reachable"
+        voteless = peer.get("voter", True) and not peer.get("votes", True)
+        return "reachable, does not vote" if voteless else "reachable"
     ago_ms = peer["heard_ms_ago"]
     return "never heard" if ago_ms < 0 else f"silent for {ago_ms / 1000:.1f} s"

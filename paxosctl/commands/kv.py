@@ -8,6 +8,11 @@ from paxosctl.app import Settings, negative, raw, raw_or_stdin, verb
 from paxosctl.render import View, as_cell, as_json
 from paxosd.core.commands import KeyValue
 
+STALE_LOOKS = 6
+STALE_PAUSE_MS = 50
+STALE_FRESH_MS = 1000
+"""A state that is no older is shown as it is; else it may be the age alone that is out of date."""
+
 META = ("create_revision", "modify_revision", "version")
 
 
@@ -26,7 +31,7 @@ def put_verb(settings: Settings, key: str, value: str) -> None:
 @click.argument("key")
 @click.option("--prefix", is_flag=True, help="Every key that starts with KEY.")
 @click.option("--limit", type=click.IntRange(min=1), help="With --prefix: so many keys at most.")
-@click.option("--stale", is_flag=True, help="What one node has, asking no others; may be old.")
+@click.option("--stale", is_flag=True, help="What one node has; says how old that may be.")
 @click.option("--meta", is_flag=True, help="Also the revisions and the version.")
 def get_verb(
     settings: Settings, key: str, prefix: bool, limit: int | None, stale: bool, meta: bool
@@ -35,6 +40,10 @@ def get_verb(
 
     Linearizable: it sees every write that was acknowledged before. In the format plain the value
     is written byte for byte; with --prefix a line KEY, tab, VALUE for each key.
+
+    With --stale the answer may be old, but works without a quorum: everything is in it that was
+    acknowledged more than age_ms before. A node that was not asked for long finds its age out
+    first; -1: it does not know, for no quorum has answered it since its start.
     """
     if limit is not None and not prefix:
         raise click.UsageError("--limit goes with --prefix")
@@ -44,7 +53,7 @@ def get_verb(
             settings.show(_rows(rows, meta))
             return
         if stale:
-            read = client.get_stale(raw(key))
+            read = _stale(client, raw(key))
             found, extra = read.value, {"applied": read.applied, "age_ms": read.age_ms}
         else:
             found, extra = client.get(raw(key)), {}
@@ -53,9 +62,21 @@ def get_verb(
     settings.show(_value(found, meta, extra))
     if stale and settings.output == "table":
         age_ms = extra["age_ms"]
-        age = "an unknown time" if age_ms < 0 else f"{age_ms} ms"
-        words = f"as of slot {extra['applied']}, at most {age} behind the leader"
-        click.echo(words, err=True)
+        if age_ms < 0:
+            words = "how old that is, is not known: no quorum has answered the node since its start"
+        else:
+            words = f"nothing is missing that was acknowledged more than {age_ms} ms ago"
+        click.echo(f"as of slot {extra['applied']}; {words}", err=True)
+
+
+def _stale(client: Any, key: bytes) -> Any:
+    """The first such read makes a node ask how old its state is: look again for a moment."""
+    for _ in range(STALE_LOOKS):
+        read = client.get_stale(key)
+        if 0 <= read.age_ms <= STALE_FRESH_MS:
+            break
+        client.turn(STALE_PAUSE_MS)
+    return read
 
 
 @verb("delete")

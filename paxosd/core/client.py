@@ -406,7 +406,9 @@ class ClientProtocol:
             # One of them is to blame: each again, in a frame of its own.
             self._table.split(frame, live, now_ms, alone=True)
         elif frame.possibly_submitted and frame.session is not None:
-            self._table.unknown(frame, live[0], f"refused ({message.message}) after a try before")
+            cause = _cause(message.message)
+            words = f"it was sent, and no answer came in time; another try was refused: {cause}"
+            self._table.unknown(frame, live[0], words)
             self._table.drop(frame)
         else:
             self._finish(frame, Refused(message.code, message.message, message.detail))
@@ -450,7 +452,7 @@ class ClientProtocol:
         left = [i for i in live if now_ms < frame.calls[i].deadline_ms]
         if frame.possibly_submitted:
             for index in late:
-                self._table.unknown(frame, index, self._why(frame).message)
+                self._table.unknown(frame, index, self._doubt(frame))
             frame.deadline_ms = min([frame.calls[i].deadline_ms for i in left])
             return True
         for index in late:
@@ -470,16 +472,33 @@ class ClientProtocol:
         if not frame.possibly_submitted:
             self._finish(frame, why)
         elif frame.session is None:
-            # Nothing of a session: asking again does no harm, but for some admin requests. A change
-            # of the membership does none either, but it must not pass for one that was not made.
-            sure = frame.repeatable and not _changes_members(frame.calls[0].request)
-            failure = why if sure else OutcomeUnknown(0, 0, why.message)
-            self._finish(frame, failure)
+            self._finish(frame, self._end_alone(frame, why))
         else:
+            doubt = self._doubt(frame)
             for index, call in enumerate(frame.calls):
                 if not call.done:
-                    self._table.unknown(frame, index, why.message)
+                    self._table.unknown(frame, index, doubt)
             self._table.drop(frame)
+
+    def _end_alone(self, frame: Frame, why: NotSubmitted) -> Failure:
+        """Of what is of no session and was sent: a question changes nothing, wherever it came to;
+        an OPEN of this client's own leaves nothing that anybody would miss. Of everything else the
+        truth is told, also where repeating it does no harm."""
+        is_command = type(frame.calls[0].request) is list
+        if frame is self._queue.opening or (frame.repeatable and not is_command):
+            return why
+        words = self._doubt(frame)
+        if frame.repeatable and not _changes_members(frame.calls[0].request):
+            words += "; to do it again does no harm"
+        return OutcomeUnknown(0, 0, words)
+
+    def _doubt(self, frame: Frame) -> str:
+        """Why the outcome of a frame that was sent is not known. The last trouble may be that of a
+        later try, whose own certainty must not be claimed for the one before."""
+        why = self._why(frame)
+        if why.code == NO_ANSWER:
+            return "it was sent, and no answer came in time"
+        return f"it was sent, and no answer came in time; then: {_cause(why.message)}"
 
     def _finish(self, frame: Frame, failure: Failure) -> None:
         """End every call of a frame alike."""
@@ -499,6 +518,11 @@ class ClientProtocol:
         if frame is not None and frame.request_id:
             return NotSubmitted(NO_ANSWER, "no answer in time")
         return NotSubmitted(NO_ANSWER, "it was not sent in time")
+
+
+def _cause(message: str) -> str:
+    """A daemon's refusal without what it says about the request: earlier versions said so."""
+    return message.partition("; nothing was ")[0]
 
 
 def _changes_members(request: Command | Question) -> bool:

@@ -54,6 +54,10 @@ class Peer:
     """What is known of one other node."""
 
     heard_ms: float = float("-inf")
+    seen_ms: float = float("-inf")
+    """When anything came from it at all, also as one whose word does not count."""
+    votes: bool = False
+    """Whether it may vote, by its own last word."""
     commit: Slot = 0
     acked_ms: float = float("-inf")
     """When it last acknowledged this node's leadership."""

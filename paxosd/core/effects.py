@@ -65,15 +65,18 @@ FORBIDDEN = "forbidden"
 COMPACTED = "compacted"
 
 REFUSALS = {
-    NOT_LEADER: "another node leads; nothing was submitted",
-    NO_LEADER: "no leader is known; nothing was submitted",
-    BUSY: "the queue is full; nothing was submitted",
-    INVALID: "the request breaks a limit or a form; nothing was submitted",
-    INTERRUPTED: "leadership was lost on the way; it may or may not commit: retry the same seq",
-    STOPPING: "the node is stopping; nothing was submitted",
-    FORBIDDEN: "not allowed here; nothing was done",
+    NOT_LEADER: "another node leads",
+    NO_LEADER: "no leader is known",
+    BUSY: "the queue is full",
+    INVALID: "the request breaks a limit or a form",
+    INTERRUPTED: "leadership was lost on the way",
+    STOPPING: "the node is stopping",
+    FORBIDDEN: "not allowed here",
     COMPACTED: "that part of the history is gone",
 }
+"""Why, and no more. Of INTERRUPTED it is not known whether it will commit (the same seq may be sent
+again); all others mean that *this* request was not submitted. Whether an earlier try of the same
+command was is known to the client alone, so that the words must not speak for it."""
 
 
 class WriteReply(NamedTuple):

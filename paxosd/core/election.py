@@ -153,6 +153,8 @@ class Election:
             context.outbox.stream_seq,
             context.leader_reads.round,
             proposed,
+            bool(context.own_bit),
+            max(0, context.wall_ms),
         )
 
     def send_heartbeats(self) -> None:

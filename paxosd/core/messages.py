@@ -124,7 +124,8 @@ class Heartbeat(NamedTuple):
     ``ballot``: the sender's, if it leads, else the ballot of the leader that it follows.
     ``leader``: that leader's name, "" if it knows none. ``stream_seq``: the last published
     Accepted. ``round``: a leader's count of quorum confirmations asked for (see HeartbeatAck).
-    ``proposed``: a leader's highest proposed slot.
+    ``proposed``: a leader's highest proposed slot. ``votes``: whether the sender may vote now: a
+    voter that has lost its memory, or is not confirmed yet, is up and may not.
     """
 
     ballot: Ballot
@@ -133,6 +134,9 @@ class Heartbeat(NamedTuple):
     stream_seq: int
     round: int
     proposed: Slot
+    votes: bool = True
+    wall_ms: int = 0
+    """The sender's wall clock, 0: not told. It decides nothing: clocks that differ are reported."""
 
 
 class HeartbeatAck(NamedTuple):

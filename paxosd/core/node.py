@@ -11,6 +11,7 @@ It performs nothing: no socket, disk, clock or global randomness (sans-IO). The 
 give the same effects, always; the daemon and the simulator run this very code.
 """
 
+import math
 import random
 from typing import Any
 
@@ -30,6 +31,7 @@ from paxosd.core.effects import (
 )
 from paxosd.core.election import Election
 from paxosd.core.founding import Founding
+from paxosd.core.freshness import Freshness
 from paxosd.core.genesis import Record
 from paxosd.core.learner import Learner
 from paxosd.core.membership import Membership
@@ -148,6 +150,7 @@ class Node:
         # not pass for one of now.
         self._reads = WaitingReads((incarnation & 0x7FFF_FFFF) << 32)
         self._reads_ballot = NULL_BALLOT
+        self._freshness = Freshness()
         self._replication = Replication(self._context, self._on_members)
         self._election = Election(
             self._context, self._on_lead, self._replication.stop, self._replication.pause
@@ -212,6 +215,7 @@ class Node:
         peer = context.peers.get(sender)
         if peer is None:
             return
+        peer.seen_ms = context.now_ms
         membership = context.membership
         if not incarnation or (membership.epoch and sender not in membership.members):
             self._roster.receive_outsider(sender, incarnation, message)
@@ -293,7 +297,7 @@ class Node:
         as reachable; if it led, ask the others soon."""
         peer = self._context.peers.get(name)
         if peer is not None:
-            peer.heard_ms = float("-inf")
+            peer.heard_ms = peer.seen_ms = float("-inf")
             self._tell_down(name, peer, "its connection broke")
             self._arrival.connection_lost(name)
         if name == self._election.leader:
@@ -534,6 +538,7 @@ class Node:
 
     def _on_heartbeat(self, sender: NodeId, message: Heartbeat) -> None:
         self._roster.receive_heartbeat(message)
+        self._context.peers[sender].votes = message.votes
         self._note_commit(sender, message.commit)
         self._depose_if_above(message.ballot)
         if self._election.receive_heartbeat(sender, message):
@@ -567,7 +572,7 @@ class Node:
         context = self._context
         leader = self._election.leader
         if context.proposer.leading:
-            read_id = self._reads.question(context.now_ms)
+            read_id = self._question()
             if read_id:
                 context.leader_reads.ask(Asked("", read_id, self._read_slot()))
             # Behind a change of the membership others may lead already without this node's voters.
@@ -575,16 +580,30 @@ class Node:
                 self._election.send_heartbeats()
                 self._answer_reads()
         elif leader and leader != context.node:
-            read_id = self._reads.question(context.now_ms)
+            read_id = self._question()
             if read_id:
                 context.outbox.send(leader, ReadIndex(read_id))
+
+    def _question(self) -> int:
+        """The id of a question to put now, for reads that wait or to learn this state's age."""
+        options, now_ms = self._context.options, self._context.now_ms
+        read_id = self._reads.question(now_ms)
+        if not read_id and self._freshness.wanted(now_ms):
+            every_ms, lost_ms = options.heartbeat_ms, options.retransmit_ms
+            read_id = self._reads.bare_question(now_ms, every_ms, max(every_ms, lost_ms))
+        return read_id
 
     def _on_read_index(self, sender: NodeId, message: ReadIndex) -> None:
         if self._context.proposer.leading:
             self._context.leader_reads.ask(Asked(sender, message.read_id, self._read_slot()))
 
     def _on_read_index_reply(self, sender: NodeId, message: ReadIndexReply) -> None:
-        self._reads.answer(message.read_id, message.slot)
+        self._take_index(message.read_id, message.slot)
+
+    def _take_index(self, read_id: int, slot: Slot) -> None:
+        """A question's answer: a quorum confirmed the leader after it was put."""
+        if self._reads.answer(read_id, slot):
+            self._freshness.confirmed(self._reads.asked_ms, slot)
 
     def _answer_reads(self) -> None:
         """A quorum confirmed a round: all its questions have their answer."""
@@ -592,7 +611,7 @@ class Node:
             if asked.origin:
                 self._context.outbox.send(asked.origin, ReadIndexReply(asked.read_id, asked.slot))
             else:
-                self._reads.answer(asked.read_id, asked.slot)
+                self._take_index(asked.read_id, asked.slot)
 
     def _check_reads(self) -> None:
         options = self._context.options
@@ -681,13 +700,16 @@ class Node:
         preparing = context.proposer.state is ProposerState.PREPARING
         return "follower" if self._election.leader and not preparing else "candidate"
 
-    def up_to_date_age_ms(self) -> float:
-        """How long ago this node last heard a leader; a stale read is at least so old. -1:
-        never since its start."""
-        if self.leading:
-            return 0.0
-        heard_ms = self._election.leader_heard_ms
-        return -1.0 if heard_ms == float("-inf") else self._context.now_ms - heard_ms
+    def age_ms(self, now_ms: float | None = None) -> int:
+        """What is applied here holds everything that was acknowledged so many ms before now, or
+        earlier. -1: that was never known since this node's start. It was asked for now, so this
+        node sees to it for a while that it is known (``freshness.py``).
+
+        ``now_ms``: a later moment of this turn, by the same clock."""
+        context = self._context
+        self._freshness.want(context.now_ms)
+        later_ms = context.now_ms if now_ms is None else max(now_ms, context.now_ms)
+        return math.ceil(self._freshness.age_ms(later_ms, self._replication.applied))
 
     def status(self) -> dict[str, Any]:
         """What is known here, without asking anyone: works without a quorum."""
@@ -696,6 +718,7 @@ class Node:
             "role": self.role,
             "applied": self.applied,
             "lag_slots": told["known_commit"] - self.applied,
+            "age_ms": self.age_ms(),
             "reads_waiting": len(self._reads),
             "unconfirmed_by": self._arrival.waits_for() if self._context.unconfirmed else [],
             "newest_epoch": self._context.newest_epoch,

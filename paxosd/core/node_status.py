@@ -7,10 +7,15 @@ from paxosd.core.election import Election
 
 
 def describe(context: Context, election: Election) -> dict[str, Any]:
-    """Plain values. ``known_commit``: the highest commit index that any node told of."""
+    """Plain values. ``known_commit``: the highest commit index that any node told of.
+
+    ``fault_tolerance``: how many more voters may fail before writing stops, -1: it has stopped. A
+    voter counts if it is heard and, by its own word, may vote; a leader counts only those that
+    acknowledge it. ``votes``: whether this node may vote; of a peer, whether it counts.
+    """
     quorums, proposer = context.quorums, context.proposer
     commit = context.learner.commit
-    peers, reachable = _peers(context)
+    peers, voting = _peers(context)
     return {
         "ballot": list(election.leader_ballot),
         "promised": list(context.acceptor.promised),
@@ -18,13 +23,14 @@ def describe(context: Context, election: Election) -> dict[str, Any]:
         "commit": commit,
         "known_commit": max([commit, *(peer.commit for peer in context.peers.values())]),
         "proposed": proposer.next_slot - 1 if proposer.leading else 0,
+        "votes": bool(context.own_bit),
         "peers": peers,
         "voters": list(quorums.voters),
         "epoch": context.epoch,
         "quorum": max(quorums.phase1, quorums.phase2),
         "phase1": quorums.phase1,
         "phase2": quorums.phase2,
-        "fault_tolerance": quorums.tolerance(reachable.bit_count()),
+        "fault_tolerance": quorums.tolerance(voting.bit_count()),
         "elections": election.elections,
         "open_slots": len(proposer.open),
         "queued_commands": proposer.queue_commands,
@@ -32,20 +38,24 @@ def describe(context: Context, election: Election) -> dict[str, Any]:
 
 
 def _peers(context: Context) -> tuple[dict[str, Any], int]:
-    """The other members, and which voters are reachable, this one included."""
+    """The other members, and which voters count, this one included."""
     since_ms = context.now_ms - 2 * context.options.election_timeout_ms
-    reachable = context.own_bit
+    voting = context.own_bit
     peers = {}
     for name in context.audience:
         peer = context.peers[name]
-        up = peer.heard_ms >= since_ms
-        if up:
-            reachable |= context.quorums.bit.get(name, 0)
-        never = peer.heard_ms == float("-inf")
+        votes = peer.votes and peer.heard_ms >= since_ms and context.quorums.is_voter(name)
+        if context.proposer.leading:
+            votes = votes and peer.acked_ms >= since_ms
+        if votes:
+            voting |= context.quorums.bit[name]
+        heard_ms = max(peer.heard_ms, peer.seen_ms)
+        never = heard_ms == float("-inf")
         peers[name] = {
-            "reachable": up,
-            "heard_ms_ago": -1 if never else int(context.now_ms - peer.heard_ms),
+            "reachable": heard_ms >= since_ms,
+            "heard_ms_ago": -1 if never else int(context.now_ms - heard_ms),
             "commit": peer.commit,
             "voter": context.quorums.is_voter(name),
+            "votes": votes,
         }
-    return peers, reachable
+    return peers, voting

@@ -11,7 +11,8 @@ does not yet know to be chosen. Whatever is chosen at this ballot was proposed b
 whatever was chosen below it is at or under ``reign_start``. Whatever is chosen at a higher
 ballot needs a phase-1 quorum, one of whose members would have refused the acknowledgement.
 
-All reads that wait when a round starts share it; those that come later share the next.
+All reads that wait when a round starts share it; those that come later share the next. A question
+is also put without a read: its index tells how old the applied state is (``freshness.py``).
 Source: Ongaro, "Consensus: Bridging Theory and Practice" (2014), section 6.4.
 """
 
@@ -74,13 +75,16 @@ class LeaderReads:
 class WaitingReads:
     """Every node's side: reads without an index yet, and reads waiting to be applied up to it."""
 
-    __slots__ = ("_asked", "_indexed", "_unasked", "asked_ms", "read_id")
+    __slots__ = ("_asked", "_indexed", "_open", "_unasked", "asked_ms", "read_id")
 
     def __init__(self, last_id: int = 0) -> None:
         self.read_id = last_id
         """Ids are never reused, by no later start of the node either if ``last_id`` sees to
         it: a late reply to an old question is ignored."""
-        self.asked_ms = 0.0
+        self.asked_ms = float("-inf")
+        """When the last question was put."""
+        self._open = False
+        """Whether it has no answer yet, and is not given up."""
         self._unasked: list[tuple[Any, float]] = []
         self._asked: list[tuple[Any, float]] = []
         self._indexed: list[tuple[Slot, Any, float]] = []
@@ -95,14 +99,28 @@ class WaitingReads:
         """The id of a question to put now, or 0: none waits, or one is under way."""
         if self._asked or not self._unasked:
             return 0
+        self._asked, self._unasked = self._unasked, []
+        return self._put(now_ms)
+
+    def bare_question(self, now_ms: float, every_ms: float, lost_ms: float) -> int:
+        """The id of a question for which no read waits (the index itself is of use), or 0: the
+        last one, of whichever kind, is younger than ``every_ms``, or it has no answer yet and is
+        younger than ``lost_ms``. A read that comes need not wait for its end."""
+        if self._asked or now_ms - self.asked_ms < (lost_ms if self._open else every_ms):
+            return 0
+        return self._put(now_ms)
+
+    def _put(self, now_ms: float) -> int:
         self.read_id += 1
         self.asked_ms = now_ms
-        self._asked, self._unasked = self._unasked, []
+        self._open = True
         return self.read_id
 
     def question_lost(self, now_ms: float, after_ms: float) -> None:
         """Give up the question under way if it is older than ``after_ms``; a new id is used
         for the next, for the old one's index might come from a leader deposed meanwhile."""
+        if now_ms - self.asked_ms >= after_ms:
+            self._open = False
         if self._asked and now_ms - self.asked_ms >= after_ms:
             self._unasked = self._asked + self._unasked
             self._asked = []
@@ -116,11 +134,14 @@ class WaitingReads:
             self._indexed = [read for read in self._indexed if now_ms - read[2] < after_ms]
             self._unasked.extend((token, since) for _, token, since in old)
 
-    def answer(self, read_id: int, index: Slot) -> None:
+    def answer(self, read_id: int, index: Slot) -> bool:
+        """False if it answers an earlier question than the last, and is ignored."""
         if read_id != self.read_id:
-            return
+            return False
+        self._open = False
         self._indexed.extend((index, token, since) for token, since in self._asked)
         self._asked = []
+        return True
 
     def ready(self, applied: Slot) -> list[Any]:
         """The reads that may be served now."""

@@ -82,8 +82,8 @@ class ReadAnswer(NamedTuple):
     """One result per query: ``KeyValue | None`` for GET, :class:`RangePage` for RANGE.
 
     ``applied``: the slot that the answer reflects; ``revision``: the store's there; ``age_ms``:
-    for a stale read, the time since this node last knew itself up to date with a leader
-    (-1: never since its start); 0 for a linearizable one.
+    for a stale read, whatever was acknowledged so many ms before the request came in is in it
+    (-1: never known since this node's start); 0 for a linearizable one.
     """
 
     request_id: int

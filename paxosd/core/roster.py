@@ -121,6 +121,7 @@ class Roster:
         if isinstance(message, Heartbeat):
             self.receive_heartbeat(message)
             peer = context.peers[sender]
+            peer.votes = False  # whatever it takes itself for
             peer.commit = max(peer.commit, message.commit)
         elif isinstance(message, Welcome):
             self._arrival.receive_welcome(sender, message, heard=False)

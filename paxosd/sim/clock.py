@@ -17,7 +17,7 @@ class SimClock:
     """``drift_ppm``: how much faster than true time both clocks run; ``skew_ms``: how much the
     wall clock is ahead, besides."""
 
-    __slots__ = ("_base_ms", "_rate", "_since_ms", "_world", "skew_ms")
+    __slots__ = ("_base_ms", "_past", "_rate", "_since_ms", "_world", "skew_ms")
 
     def __init__(self, world: Time, *, base_ms: float = 0.0, skew_ms: float = 0.0) -> None:
         """``base_ms``: what the steady clock shows now: processes don't agree on it."""
@@ -25,6 +25,8 @@ class SimClock:
         self._base_ms = base_ms
         self._since_ms = world.now_ms
         self._rate = 1.0
+        self._past: list[tuple[float, float, float]] = []
+        """Of each rate before this one: what both clocks showed when it began, and the rate."""
         self.skew_ms = skew_ms
 
     @property
@@ -33,6 +35,7 @@ class SimClock:
 
     def drift(self, ppm: float) -> None:
         """From now on both clocks run so much faster, without a jump now."""
+        self._past.append((self._base_ms, self._since_ms, self._rate))
         passed_ms = (self._world.now_ms - self._since_ms) * self._rate
         self._base_ms += passed_ms
         self.skew_ms += passed_ms - (self._world.now_ms - self._since_ms)
@@ -42,6 +45,15 @@ class SimClock:
     def monotonic_ms(self) -> float:
         """The steady clock."""
         return self._base_ms + (self._world.now_ms - self._since_ms) * self._rate
+
+    def true_ms(self, shown_ms: float) -> float:
+        """The true time at which the steady clock showed ``shown_ms``."""
+        base_ms, since_ms, rate = self._base_ms, self._since_ms, self._rate
+        for past in reversed(self._past):
+            if shown_ms >= base_ms:
+                break
+            base_ms, since_ms, rate = past
+        return since_ms + (shown_ms - base_ms) / rate
 
     def wall_ms(self) -> int:
         """The wall clock, in whole ms since 1970."""

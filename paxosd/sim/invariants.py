@@ -19,7 +19,7 @@ A breach raises :class:`Violation`. The watchers are subclasses of the product's
 change nothing: :class:`WatchedMachine`, :class:`WatchedNode`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from paxosd.core.commands import Batch, Result, changes_members
@@ -285,7 +285,15 @@ class WatchedNode(Node):
         self.invariants: Invariants | None = None
         self.name: NodeId = ""
         self.fresh: list[Slot] = []
+        self.on_age: Callable[[int, int], object] | None = None
+        """Called with each age that is told, and the revision of the state that it is told of."""
         self._led = False
+
+    def age_ms(self, now_ms: float | None = None) -> int:
+        age_ms = super().age_ms(now_ms)
+        if self.on_age is not None:
+            self.on_age(age_ms, self._context.machine.revision)  # type: ignore[attr-defined]  # a Machine
+        return age_ms
 
     def ready(self) -> Ready:
         self.want_applied = True

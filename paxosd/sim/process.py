@@ -19,6 +19,7 @@ from paxosd.core.types import NodeId
 from paxosd.disk import CorruptionError, StorageError
 from paxosd.faults import FaultPlan
 from paxosd.replica import Replica
+from paxosd.sim.ages import AgeTold
 from paxosd.sim.alarm import Alarm
 from paxosd.sim.bus import ARRIVED_MAX
 from paxosd.sim.clock import SimClock
@@ -86,6 +87,8 @@ class SimProcess:
         self.failed_syncs = 0
         self.faults: dict[str, int] = {}
         """Kind of fault rule → hits, over all lives."""
+        self.ages: list[AgeTold] = []
+        """What it said about the age of its state, over all lives."""
         self.log = TraceLog(trace, name)
         self._network = network
         self._invariants = invariants
@@ -207,7 +210,13 @@ class SimProcess:
         self.committer = life.committer
         self._faulty_disk = life.disk
         self._node = life.node
+        self._node.on_age = self._note_age
         self._replica = life.replica
+
+    def _note_age(self, age_ms: int, revision: int) -> None:
+        """It says that its state is so old."""
+        since_ms = self.clock.true_ms(self.clock.monotonic_ms() - age_ms)
+        self.ages.append(AgeTold(self.name, self.world.now_ms, age_ms, since_ms, revision))
 
     def crash(self, *, power: bool) -> None:
         """Die now. With ``power`` what was not synced may be lost, else it is as kill -9. Of a

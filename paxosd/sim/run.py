@@ -6,7 +6,8 @@
     heal            every fault ends; who was down comes back
     liveness phase  every operation ends, a new one succeeds on each client, all nodes catch up,
                     the leader stays
-    final checks    linearizable, exactly once, nothing acknowledged is lost
+    final checks    linearizable, exactly once, nothing acknowledged is lost, no stale read is older
+                    than it says
 
 The same seed and options give the same run. A schedule that is handed in takes the place of the
 drawn one and changes no other draw; that is what shrinking relies on.
@@ -24,6 +25,7 @@ from paxosd.core.commands import KeyValue
 from paxosd.core.requests import RANGE
 from paxosd.core.types import NodeId
 from paxosd.disk import CorruptionError
+from paxosd.sim.ages import AgeTold, check_ages
 from paxosd.sim.changes import draw_changes
 from paxosd.sim.clients import SimClient
 from paxosd.sim.cluster import SimCluster, node_names
@@ -36,6 +38,7 @@ from paxosd.sim.nemesis import KINDS, draw_schedule
 from paxosd.sim.process import SimProcess
 from paxosd.sim.schedule import Schedule
 from paxosd.sim.shape import draw_cluster, make_clients
+from paxosd.sim.stale_reader import StaleReader
 from paxosd.sim.trace import TAIL_LINES, Trace
 from paxosd.sim.verdict import NOT_CHECKED, VIOLATION, Verdict
 from paxosd.sim.world import World
@@ -72,6 +75,8 @@ class RunOptions:
     clients: int = 4
     operations: int = 1000
     keys: int = 8
+    stale_readers: int = 1
+    """Clients that read stale, beside the others."""
     members: bool = False
     """Whether an operator changes the membership meanwhile; then no node loses its memory."""
 
@@ -149,6 +154,10 @@ class _Run:
             keys=options.keys,
             duration_ms=options.duration_ms,
         )
+        self.readers = [
+            StaleReader(self.cluster, f"r{number + 1}", self.clients[0].options.keys)
+            for number in range(options.stale_readers)
+        ]
         self._director = Director(self.cluster)
         self._checked = "ok"
 
@@ -192,7 +201,7 @@ class _Run:
         cluster.note("run.begins", seed=self._seed)
         cluster.start()
         self._director.follow(self._schedule)
-        for client in self.clients:
+        for client in [*self.clients, *self.readers]:
             world.at(START_MS, client.start)
         world.run_until(options.duration_ms)
         self._heal()
@@ -243,6 +252,8 @@ class _Run:
                    lambda: all(client.idle for client in self.clients))  # fmt: skip
         self._wait("the nodes do not catch up", CATCH_UP_LIMIT_MS, self._all_equal)
         self._check_calm()
+        for reader in self.readers:
+            reader.stop()
 
     def _restore_memory(self) -> None:
         """Whoever lost its memory is let back in, as an operator does who sees it."""
@@ -311,6 +322,12 @@ class _Run:
         }
         self._judge(check_exactly_once(self.history, final))
         self._judge(check_linearizable(self.history, alone=True))
+        self._judge(check_ages(self.history, self._ages()))
+
+    def _ages(self) -> list[AgeTold]:
+        """What nodes said about the age of their states, and what clients were told of it."""
+        told = [each for process in self.cluster.processes.values() for each in process.ages]
+        return told + [each for reader in self.readers for each in reader.told]
 
     def _judge(self, verdict: Verdict) -> None:
         if verdict.status == VIOLATION:

@@ -63,21 +63,19 @@ def _wall_limit(limit_s: float) -> Iterator[None]:
 # -- directed scenarios
 
 NAMES = ("n1", "n2", "n3")
-_LONG = RunOptions(nodes=3, duration_ms=20_000, faults=frozenset(), clients=4, operations=400)
-_BUSY = RunOptions(
-    nodes=3, duration_ms=12_000, faults=frozenset(), clients=8, operations=600, keys=2
-)
-_QUIET = RunOptions(
-    nodes=3, duration_ms=12_000, faults=frozenset(), clients=3, operations=70, keys=2
-)
-_CHANGING = RunOptions(nodes=3, duration_ms=9_000, clients=6, operations=150, keys=3, members=True)
-_STORMY = RunOptions(nodes=3, duration_ms=12_000, clients=6, operations=200, keys=3)
+_PLAIN = RunOptions(nodes=3, stale_readers=0)
+"""Stale reads have profiles of their own: their traffic would change what each seed means."""
+_LONG = replace(_PLAIN, duration_ms=20_000, faults=frozenset(), clients=4, operations=400)
+_BUSY = replace(_PLAIN, duration_ms=12_000, faults=frozenset(), clients=8, operations=600, keys=2)
+_QUIET = replace(_PLAIN, duration_ms=12_000, faults=frozenset(), clients=3, operations=70, keys=2)
+_CHANGING = replace(_PLAIN, duration_ms=9_000, clients=6, operations=150, keys=3, members=True)
+_STORMY = replace(_PLAIN, duration_ms=12_000, clients=6, operations=200, keys=3)
 
 
 def _kinds(*names: str) -> RunOptions:
     """Trouble of these kinds alone; three kinds or fewer are in every run."""
-    return RunOptions(
-        nodes=3, duration_ms=8_000, faults=frozenset(names), clients=6, operations=300, keys=3
+    return replace(
+        _PLAIN, duration_ms=8_000, faults=frozenset(names), clients=6, operations=300, keys=3
     )
 
 
@@ -267,6 +265,9 @@ PROFILES: dict[str, Profile] = {
     for each in (
         Profile("storm", _STORMY),
         Profile("storm-5", replace(_STORMY, nodes=5)),
+        Profile("stale-reads", replace(_STORMY, stale_readers=3)),
+        Profile("stale-reads-cut", replace(_BUSY, stale_readers=3), _late_acks),
+        Profile("stale-reads-behind", replace(_BUSY, stale_readers=3), _late_answers),
         Profile("cuts", _kinds("ring", "flap", "partition")),
         Profile("losses", _kinds("drop", "crash", "partition")),
         Profile("bad-disks", _kinds("fsync-error", "crash-many", "crash-point")),

@@ -3,6 +3,7 @@
 from paxosd.core.client import ClientProtocol
 from paxosd.core.client_calls import Frame
 from paxosd.core.effects import NOT_LEADER, REFUSALS, Refusal
+from paxosd.core.freshness import Freshness
 from paxosd.core.learner import Learner
 from paxosd.core.machine import Machine
 from paxosd.core.node import Node
@@ -189,6 +190,78 @@ def _read_local(p: Patches) -> None:
         return read
 
     p.replace(Node, "read", make)
+
+
+# -- the age of what is read without asking
+
+
+@mutation(
+    "age-since-leader-heard",
+    "a state's age is not the time since a leader was heard",
+    "Node.age_ms",
+    profiles=("stale-reads",),
+)
+def _age_since_leader_heard(p: Patches) -> None:
+    def make(_):
+        def age_ms(self, now_ms=None):
+            if self.leading:
+                return 0
+            heard_ms = self._election.leader_heard_ms
+            never = heard_ms == float("-inf")
+            return -1 if never else int(self._context.now_ms - heard_ms)
+
+        return age_ms
+
+    p.replace(Node, "age_ms", make)
+
+
+@mutation(
+    "age-since-answer",
+    "a state's age counts from the question, not from its answer",
+    "Node._take_index",
+    profiles=("stale-reads",),
+)
+def _age_since_answer(p: Patches) -> None:
+    def make(_):
+        def take_index(self, read_id, slot):
+            if self._reads.answer(read_id, slot):
+                self._freshness.confirmed(self._context.now_ms, slot)
+
+        return take_index
+
+    p.replace(Node, "_take_index", make)
+
+
+@mutation(
+    "age-not-applied",
+    "a state's age counts once the confirmed index is applied",
+    "Freshness.age_ms",
+    profiles=("stale-reads-behind",),
+)
+def _age_not_applied(p: Patches) -> None:
+    def make(original):
+        def age_ms(self, now_ms, applied):
+            return original(self, now_ms, 1 << 62)
+
+        return age_ms
+
+    p.replace(Freshness, "age_ms", make)
+
+
+@mutation(
+    "age-of-a-leader",
+    "a leader's state is as old as its last confirmed round, for it may be deposed",
+    "Node.age_ms",
+    profiles=("stale-reads-cut",),
+)
+def _age_of_a_leader(p: Patches) -> None:
+    def make(original):
+        def age_ms(self, now_ms=None):
+            return 0 if self.leading else original(self, now_ms)
+
+        return age_ms
+
+    p.replace(Node, "age_ms", make)
 
 
 # -- replies

@@ -368,6 +368,36 @@ class TestFaultToleranceIsTheRealOne:
         cluster.run(500)
         assert node.status()["fault_tolerance"] == 1
 
+    def test_a_leader_counts_who_acknowledges_it(self):
+        """It hears the other, which does not hear it: one link is bad in one direction."""
+        cluster = Cluster(3, 1)
+        leader = cluster.elect()
+        cluster.run(1000)
+        deaf = others(cluster, leader)[0]
+        cluster.block((leader, deaf))
+        cluster.run(5000)
+        node = cluster.members[leader].node
+        assert node.leading
+        status = node.status()
+        assert status["peers"][deaf]["reachable"]
+        assert not status["peers"][deaf]["votes"]
+        assert status["fault_tolerance"] == 0
+
+    def test_a_peer_that_says_that_it_may_not_vote_does_not_count(self):
+        cluster = Cluster(3, 1)
+        leader = cluster.elect()
+        cluster.run(1000)
+        name, third = others(cluster, leader)
+        node = cluster.members[name].node
+        life = cluster.members[third].incarnation
+        beat = node._election.heartbeat()
+        node.step(third, life, beat._replace(leader=leader, votes=False))
+        status = node.status()
+        assert status["peers"][third]["reachable"]
+        assert status["fault_tolerance"] == 0
+        node.step(third, life, beat._replace(leader=leader))
+        assert node.status()["fault_tolerance"] == 1
+
 
 def tracing(cluster):
     """The names of the protocol events from now on."""

@@ -10,6 +10,7 @@ import pytest
 
 from paxosctl.__main__ import VERBS, run
 from paxosctl.client import Client
+from paxosd.core.requests import ReadAnswer
 from tests.ctl.fake_daemon import FakeDaemon
 
 
@@ -65,6 +66,35 @@ class TestKeys:
         assert (code, out) == (0, "hello\n")
         assert "as of slot" in err
         assert json.loads(ctl("get", "k", "--stale", "-o", "json")[1])["age_ms"] == 0
+
+    def test_a_node_that_has_yet_to_learn_its_age_is_asked_again(self, ctl, daemon, monkeypatch):
+        """The first stale read makes it ask."""
+        ctl("put", "k", "hello")
+        ages, real = [-1, 3_600_000, 12, 13], daemon._answer
+
+        def aged(request):
+            answer = real(request)
+            return answer._replace(age_ms=ages.pop(0)) if isinstance(answer, ReadAnswer) else answer
+
+        monkeypatch.setattr(daemon, "_answer", aged)
+        code, out, err = ctl("get", "k", "--stale")
+        assert (code, out) == (0, "hello\n")
+        assert "nothing is missing that was acknowledged more than 12 ms ago" in err
+        assert ages == [13]
+
+    def test_an_age_that_nobody_knows_is_said_to_be_unknown(self, ctl, daemon, monkeypatch):
+        """Without a quorum there is an answer all the same, after a moment."""
+        ctl("put", "k", "hello")
+        real = daemon._answer
+
+        def aged(request):
+            answer = real(request)
+            return answer._replace(age_ms=-1) if isinstance(answer, ReadAnswer) else answer
+
+        monkeypatch.setattr(daemon, "_answer", aged)
+        code, out, err = ctl("get", "k", "--stale")
+        assert (code, out) == (0, "hello\n")
+        assert "how old that is, is not known" in err
 
     def test_no_such_key_is_exit_1(self, ctl):
         assert ctl("get", "k") == (1, "", "paxosctl: no such key: k\n")
@@ -186,7 +216,7 @@ class TestCluster:
             lone.status = {"leader": "", "leader_endpoint": "", "role": "candidate"}
             code, out, _ = ctl("status", endpoints=lone.endpoint)
             assert code == 0
-            assert "missing: n2" in out
+            assert "not heard: n2" in out
             assert "no quorum" in out
             code, out, _ = ctl("status", "--cluster", "-o", "json", endpoints=lone.endpoint)
             assert code == 0
@@ -341,7 +371,7 @@ class TestEndings:
             code, _, err = ctl("put", "k", "v", "--timeout", "300ms", endpoints=lone.endpoint)
         assert code == 75
         assert "no quorum; not submitted" in err
-        assert "hears 1 of 3 voters and needs 2; start or reconnect n2 and n3" in err
+        assert "counts 1 of 3 voters and needs 2; start or reconnect n2 and n3" in err
 
     def test_a_silent_node(self, ctl, daemon):
         daemon.silent = True

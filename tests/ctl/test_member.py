@@ -99,7 +99,7 @@ class TestList:
             code, out, _ = ctl("list", endpoints=lone.endpoint)
         assert code == 0
         assert [line.split()[2] for line in out.splitlines()[1:4]] == ["yes", "no", "no"]
-        assert "no quorum: 1 voters are up" in out
+        assert "no quorum: only n1 is up and able to vote, and it takes 2, so nothing" in out
         assert "no leader could be asked" in out
         assert f"n2 ({gone['n2']['client']})" in out
 
@@ -296,7 +296,7 @@ class TestRemove:
         trio[2].lost = True
         code, out, err = ctl("remove", "n2")
         assert code == 1
-        assert "of the voters n1, n3 only n1 is up, and it takes 2" in err
+        assert "of the voters n1, n3 only n1 is up and votes, and it takes 2" in err
         assert "survives" in out  # the table is shown all the same
         assert ctl("remove", "n2", "--dry-run")[0] == 1
         assert changes(trio[0]) == 0

@@ -199,7 +199,9 @@ class TestJudgement:
     def test_a_quorum_that_is_not_up_afterwards_stops(self):
         found = plan(THREE, member_plan.remove(THREE, "n3"), {"n1", "n3"})
         (words,) = found.stops
-        assert words.startswith("of the voters n1, n2 only n1 is up, and it takes 2 afterwards")
+        assert words.startswith(
+            "of the voters n1, n2 only n1 is up and votes, and it takes 2 afterwards"
+        )
         assert words.endswith(": nothing could be written")
 
     def test_removing_the_dead_is_no_reason_to_stop(self):
@@ -207,7 +209,7 @@ class TestJudgement:
 
     def test_no_quorum_now_is_said(self):
         found = plan(THREE, member_plan.add(THREE, "n4", contact(4)), {"n2"})
-        assert "only n2 is up, and it takes 2 now" in found.warnings[0]
+        assert "only n2 is up and votes, and it takes 2 now" in found.warnings[0]
         assert found.stops  # nor afterwards
 
     def test_whoever_forgot_counts_once_it_is_back(self):

@@ -1,6 +1,7 @@
 """Links cut in one direction or both, by fault directives, between real daemons."""
 
 import signal
+import time
 
 import pytest
 
@@ -124,16 +125,21 @@ class TestAnIsolatedLeader:
         others = daemons.followers(old)
         with daemons.client(timeout_s=30.0) as client:
             client.put(b"k", b"before")
+        read_stale = ReadRequest(0, STALE, [[GET, b"k"]])
+        with daemons.raw(old) as raw:
+            wait_for(lambda: raw.ask(read_stale).age_ms >= 0, what="a leader that knows its age")
         daemons.fault("island", "partition", old, "*")
         with daemons.raw(old) as raw, daemons.client(*others, timeout_s=60.0) as client:
             # While it still takes itself for the leader, and later, when it does not.
             early = raw.send(ReadRequest(0, LINEARIZABLE, [[GET, b"k"]]))
             client.put(b"k", b"after")
+            acknowledged_s = time.monotonic()
             for _ in range(3):
                 assert not isinstance(raw.get(b"k", timeout_s=1.0), ReadAnswer)
-            stale = raw.ask(ReadRequest(0, STALE, [[GET, b"k"]]))
+            asked_s = time.monotonic()
+            stale = raw.ask(read_stale)
             assert stale.results[0].value == b"before"
-            assert stale.age_ms > 0
+            assert stale.age_ms >= (asked_s - acknowledged_s) * 1000
             view = daemons.status(old)
             assert view["role"] != "leader"
             assert view["fault_tolerance"] <= 0

@@ -472,13 +472,32 @@ class TestConnections:
         d.event(progress(0, 10))
         assert d.watch.failures == 0
 
-    def test_a_node_out_of_touch_with_its_leader_is_left(self):
+    def test_a_node_that_stays_behind_is_left(self):
         d = Driver()
         d.event(progress(0, 10, age_ms=10_000))
         assert d.watch.live
         d.tick(2000)
-        (connect,) = d.event(progress(0, 10, age_ms=10_001))
-        assert "lost touch" in connect.reason
+        assert d.event(progress(0, 10, age_ms=10_001)) == []
+        d.tick(1000)
+        assert d.event(progress(0, 10, age_ms=9_000)) == []
+        assert d.event(progress(0, 10, age_ms=12_000)) == []
+        d.tick(2499)
+        assert d.event(progress(0, 10, age_ms=14_499)) == []
+        d.tick(1)
+        (connect,) = d.event(progress(0, 10, age_ms=14_500))
+        assert "14.5 s old" in connect.reason
+
+    def test_a_node_that_does_not_know_its_age_yet_is_given_time(self):
+        """Its first watcher makes it ask."""
+        d = Driver()
+        assert d.event(progress(0, 10, age_ms=-1)) == []
+        assert d.watch.live
+        d.tick(1000)
+        assert d.event(progress(0, 10, age_ms=40)) == []
+        assert d.event(progress(0, 10, age_ms=-1)) == []
+        d.tick(2500)
+        (connect,) = d.event(progress(0, 10, age_ms=-1))
+        assert "of unknown age" in connect.reason
 
     def test_a_node_of_another_cluster_ends_the_watch(self):
         d = Driver()

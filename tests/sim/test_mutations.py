@@ -22,6 +22,10 @@ QUICK = [
     ("read-unconfirmed", "late-acks"),
     ("vote-gap-filling", "no-votes-heard"),
     ("catch-up", "storm"),
+    ("age-since-leader-heard", "stale-reads"),
+    ("age-since-answer", "stale-reads"),
+    ("age-not-applied", "stale-reads-behind"),
+    ("age-of-a-leader", "stale-reads-cut"),
     ("pre-vote", "chain"),
     ("stays-without-quorum", "deaf"),
 ]

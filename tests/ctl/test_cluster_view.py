@@ -1,0 +1,145 @@
+"""What is said of a cluster by what its nodes say, and that no two words of it contradict."""
+
+import re
+
+import pytest
+
+from paxosctl.cluster import NodeView, leader_of, live_tolerance, voters_seen
+from paxosctl.commands.cluster import _cluster, _node, _survives
+from paxosctl.diagnose import _of_status
+
+NAMES = ("n1", "n2", "n3")
+
+
+def status(node, *, leader="", role="follower", heard=NAMES, voting=NAMES, memory="whole",
+           ballot=1, quorum=2, names=NAMES, **more):  # fmt: skip
+    """Of a node of three that hears ``heard``, of whom ``voting`` may vote."""
+    votes = node in voting and memory == "whole"
+    count = sum(name in voting and name in heard for name in names if name != node) + votes
+    return {
+        "node": node, "role": role, "leader": leader, "memory": memory, "votes": votes,
+        "leader_endpoint": f"tcp://{leader}" if leader else "", "cluster": "test", "version": "0",
+        "ballot": [ballot, leader], "promised": [ballot, leader], "commit": 5, "applied": 5,
+        "lag_slots": 0, "revision": 5, "keys": 1, "sessions": 0, "quorum": quorum,
+        "voters": list(names), "epoch": 0, "rss_bytes": 1, "uptime_ms": 1000, "incarnation": 1,
+        "faults": 0, "faults_enabled": True, "disk": {"path": "nowhere"},
+        "fault_tolerance": count - quorum if count >= quorum else -1,
+        "peers": {
+            name: {"reachable": name in heard, "heard_ms_ago": 5, "commit": 5, "voter": True,
+                   "votes": name in voting and name in heard}
+            for name in names if name != node
+        },
+    } | more  # fmt: skip
+
+
+def views(*told):
+    silent = [NodeView(name, f"tcp://{name}", None, None)
+              for name in NAMES if name not in [each["node"] for each in told]]  # fmt: skip
+    return [NodeView(each["node"], f"tcp://{each['node']}", each, None) for each in told] + silent
+
+
+def summary(*told):
+    return _cluster(views(*told)).text
+
+
+class TestSummary:
+    def test_a_leader_with_its_quorum(self):
+        told = [status("n1", leader="n1", role="leader"), status("n2", leader="n1"),
+                status("n3", leader="n1")]  # fmt: skip
+        assert summary(*told) == "n1 leads; the cluster survives 1 more failure"
+        assert _cluster(views(*told)).data["survives"] == 1
+
+    def test_a_wiped_node_that_others_still_take_for_the_leader_leads_nothing(self):
+        """It said "n3 leads; there is no quorum"."""
+        told = [
+            status("n1", leader="n3", voting=("n1",)),
+            status("n3", leader="n3", role="forgetful", memory="lost", voting=("n1",)),
+        ]
+        text = summary(*told)
+        assert "n3 leads" not in text
+        assert "no quorum: n1 counts 1 of 3 voters and needs 2, so nothing can be written" in text
+        assert "n3 lost its memory" in text
+        assert _cluster(views(*told)).data["leader"] is None
+        assert _cluster(views(*told)).data["survives"] is None
+        assert leader_of(views(*told)) == ("", "")
+
+    def test_a_leader_without_its_quorum_is_not_said_to_lead(self):
+        text = summary(status("n1", leader="n1", role="leader", heard=()))
+        assert "leads" not in text
+        assert "no quorum: n1 counts 1 of 3 voters and needs 2" in text
+        assert "not heard: n2, n3" in text
+
+    def test_an_election_is_under_way(self):
+        text = summary(*(status(name, role="candidate") for name in NAMES))
+        assert text == "there is no leader now"
+
+    def test_a_leader_that_cannot_be_asked(self):
+        told = [status("n1", leader="n3"), status("n2", leader="n3")]
+        assert summary(*told).splitlines()[-1] == "n3 leads, say others; it could not be asked"
+
+    def test_the_word_of_a_node_itself_counts_more_than_what_the_leader_hears(self):
+        told = [status("n1", leader="n1", role="leader"),
+                status("n2", leader="n1", role="newcomer", memory="new")]  # fmt: skip
+        assert live_tolerance(told[0], views(*told)) == 0
+        assert "survives 0 more failures" in summary(*told)
+
+
+class TestTwoOfThreeWiped:
+    """They hear three of three: fault tolerance 0, they said, and the truth is none at all."""
+
+    TOLD = (
+        status("n1", voting=("n1",), role="candidate"),
+        status("n2", voting=("n1",), memory="lost", role="forgetful"),
+        status("n3", voting=("n1",), memory="lost", role="forgetful"),
+    )
+
+    @pytest.mark.parametrize("told", TOLD, ids=NAMES)
+    def test_all_say_the_same(self, told):
+        assert voters_seen(told).voting == 1
+        assert _survives(told) == "no quorum"
+        words = _of_status(told)
+        assert words.startswith(f"no quorum: {told['node']} counts 1 of 3 voters and needs 2")
+        assert "start or reconnect" not in words, "they are all up"
+
+    def test_the_summary(self):
+        text = summary(*self.TOLD)
+        assert "no quorum" in text
+        assert "up, but without a vote now: n2, n3" in text
+        assert "not heard" not in text
+
+    def test_what_a_node_with_its_memory_advises(self):
+        assert _of_status(self.TOLD[0]).endswith(
+            "n2 and n3: up, but without a vote; see their status"
+        )
+
+    def test_what_one_without_advises(self):
+        assert "paxosctl member rejoin n2" in _of_status(self.TOLD[1])
+
+
+@pytest.mark.parametrize("heard", [(), ("n2",), ("n2", "n3")])
+@pytest.mark.parametrize("voting", [(), ("n1",), ("n2",), ("n1", "n2"), NAMES])
+@pytest.mark.parametrize("role", ["leader", "follower", "candidate", "forgetful", "newcomer"])
+@pytest.mark.parametrize("leader", ["", "n1", "n3"])
+class TestEverything:
+    """Whatever a node says, its words hang together."""
+
+    def test_words(self, heard, voting, role, leader):
+        told = status("n1", role=role, leader=leader, heard=heard, voting=voting)
+        seen = voters_seen(told)
+        texts = [summary(told), _of_status(told), *(str(row) for row in _node(told).rows)]
+        for text in texts:
+            assert not re.search(r"-\d", text), text
+            assert not ("leads" in text and "no quorum" in text), text
+        assert (_survives(told) == "no quorum") is (seen.voting < 2)
+        assert ("no quorum" in texts[0]) is (seen.voting < 2 and leader != "n3")
+        if seen.voting < 2:
+            assert "follows" not in texts[1]
+            assert "survives" not in texts[0]
+
+
+def test_votes_of_an_older_daemon_are_taken_for_given():
+    told = status("n1", leader="n1", role="leader")
+    del told["votes"]
+    for peer in told["peers"].values():
+        del peer["votes"]
+    assert voters_seen(told).voting == 3
