@@ -44,6 +44,7 @@ class SimBus:
     ) -> None:
         self.inbox: list[Received] = []
         self.requests: list[tuple[bytes, ClientMessage]] = []
+        self.subscriptions: list[tuple[bool, bytes]] = []
         self.lost: list[NodeId] = []
         """Peers whose connection broke."""
         self.dropped = 0
@@ -65,10 +66,13 @@ class SimBus:
         self._peers = list(peers)
         self._lives.set_peers({name: pins.get(name, 0) for name in peers})
 
-    has_subscriptions = False
+    @property
+    def has_subscriptions(self) -> bool:
+        return bool(self.subscriptions)
 
     def receive_subscriptions(self) -> list[tuple[bool, bytes]]:
-        return []
+        wishes, self.subscriptions = self.subscriptions, []
+        return wishes
 
     # -- receiving
 
@@ -163,7 +167,9 @@ class SimBus:
             self._leave(self._network.send, self._name, self._incarnation, peer, message)
 
     def publish(self, topic: bytes, payload: bytes) -> None:
-        """Nobody watches."""
+        """To those who watch; see ``event_links.py``."""
+        self._effect("publish")
+        self._leave(self._network.events.publish, self._name, topic, payload)
 
     def answer(self, client: bytes, message: ServerMessage) -> bool:
         self._effect("answer")

@@ -24,6 +24,9 @@ QUICK = [
     ("catch-up", "storm"),
     ("pre-vote", "chain"),
     ("stays-without-quorum", "deaf"),
+    ("watch-continuity", "watched"),
+    ("watch-place", "watched"),
+    ("watch-progress", "watched"),
 ]
 """(mutation, profile) of those that few seeds catch."""
 SEEDS_MAX = 60
