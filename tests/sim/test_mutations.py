@@ -24,6 +24,7 @@ QUICK = [
     ("catch-up", "storm"),
     ("pre-vote", "chain"),
     ("stays-without-quorum", "deaf"),
+    ("watch-jump-order", "watched-laggards"),
     ("watch-continuity", "watched"),
     ("watch-place", "watched"),
     ("watch-progress", "watched"),
