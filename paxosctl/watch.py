@@ -16,7 +16,7 @@ from paxosctl.watch_state import Connect, Deliver, Effect, Fail, Pull, WatchStat
 from paxosd.core.commands import Change
 from paxosd.core.requests import HistoryAnswer, HistoryRequest, RefusalAnswer
 from paxosd.wire import WireError, decode_answer, encode_client
-from paxosd.wire_events import ChangeEvent, ProgressEvent, decode_event
+from paxosd.wire_events import LearnedEvent, decode_event
 
 SUB_QUEUE_MAX = 100_000
 """Messages that may wait for a slow user; more are dropped, noticed, and pulled later."""
@@ -149,12 +149,14 @@ class Watcher(Iterator[Change]):
 
     def _send_pull(self) -> None:
         if self._pull is not None and self._link_up and self._link is not None:
-            self._link.send(encode_client(self._pull, ""))  # if it is lost, it times out
+            self._link.send(
+                encode_client(self._pull, self._state.cluster)
+            )  # if it is lost, it times out
             self._pull = None
 
     def _on_frame(self, attempt: int, frame: bytes) -> None:
         with contextlib.suppress(WireError):  # as good as no answer, which is noticed
-            answer = decode_answer(frame)
+            answer = decode_answer(frame, self._state.cluster)
             if isinstance(answer, HistoryAnswer | RefusalAnswer):
                 self._perform(self._state.on_answer(attempt, answer, clock_ms()))
 
@@ -172,5 +174,5 @@ class Watcher(Iterator[Change]):
                 cluster, event = decode_event(frames[0], frames[1])
             except WireError:
                 continue  # whatever it was, the numbers show whether a change is missing
-            if isinstance(event, ChangeEvent | ProgressEvent):
+            if not isinstance(event, LearnedEvent):
                 self._perform(self._state.on_event(attempt, cluster, event, clock_ms()))

@@ -7,23 +7,30 @@
 
 PUB drops what a slow subscriber has no room for, and says nothing. So:
 
-1. Each distinct subscribed P has a *stream*: its changes are numbered from one number to the
-   next. A change is sent once, with its number in every stream that it belongs to.
-2. A progress message says: everything up to ``revision`` has been published, the last number of
-   P is ``seq``, and no change of P lies in ``last_revision < … <= revision``. It goes out at
-   once for each new subscriber, and again and again after, so a lost *last* message is seen.
-3. No number is used twice for any P in one incarnation, not even after P's last subscriber left
-   and P was forgotten: a new stream begins above every number ever given. Otherwise a watcher
-   whose connection broke in between could take a new stream for the rest of the old one.
+1. Each distinct subscribed P has a *stream*. A change is sent once, and says for every stream
+   that it belongs to where it stands there: the revision of the change before it, and which of
+   how many changes of its own revision it is. So a watcher sees for itself whether it misses
+   anything, whatever came between: a loss, a broken connection, another node, another life.
+2. A progress message says: everything up to ``revision`` has been published, and no change of P
+   lies in ``last_revision < … <= revision``. It goes out at once for each new subscriber, and
+   again and again after, so a lost *last* message is seen.
+3. Watchers of version 0.1 go by the number ``seq`` in the progress messages. No number is used
+   twice for any P in one incarnation, not even after P's last subscriber left and P was
+   forgotten: a new stream begins above every number ever given.
 4. ``revision`` and the changes are taken from the machine together, in :meth:`flush`. Nothing
    else may empty ``recent_changes``. While nobody subscribes the machine collects none.
+5. That the collected changes are *all* is not believed but seen: each effective command makes the
+   next revision, so the changes of all keys together have no revision left out, from the last one
+   published to the machine's own. Where one is (the machine took in a snapshot; whoever should
+   have said so did not, or too late), each stream goes on behind the gap: its next change names
+   the highest revision that can have been missed as the one before it.
 
 Streams are bounded by ``subscriptions_max``. A watcher over the bound gets no progress message,
 which it reports; it is never given a part of the changes and left to think it is the whole.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from paxosd.core.commands import Change
@@ -57,7 +64,7 @@ class Log(Protocol):
 
 class _Stream:
     """One subscribed P. Invariant: every change of P above ``last_revision`` is still to come,
-    and will be numbered from ``seq + 1`` on."""
+    and will name it as the revision before, and be numbered from ``seq + 1`` on."""
 
     __slots__ = ("last_revision", "prefix", "sent_ms", "seq", "topics")
 
@@ -74,8 +81,8 @@ class EventPublisher:
 
     Call :meth:`flush` after each round of applying, :meth:`on_subscription` for each notice of
     the XPUB socket, :meth:`tick` at :meth:`next_due_ms` at the latest. ``counters``: changes,
-    progress, learned (messages sent), refused (subscriptions over a bound). Topics of others are
-    ignored.
+    progress, learned (messages sent), refused (subscriptions over a bound), gaps (how often the
+    machine had changes that were never collected). Topics of others are ignored.
     """
 
     def __init__(
@@ -193,39 +200,104 @@ class EventPublisher:
         if changes:
             source.recent_changes = []
             self._publish_changes(changes)
-        self._revision = source.revision
+        if source.revision != self._revision:
+            self._skip_to(source.revision)
 
     def jumped(self) -> None:
-        """The machine took a snapshot in: changes were made that nobody will ever publish. Each
-        stream skips a number, so that its watchers see that they missed something."""
+        """The machine took a snapshot in: changes were made that nobody will ever publish. To be
+        called before more is applied; whoever forgets it is found out by the next flush."""
         self.flush()
+
+    def _skip_to(self, revision: int) -> None:
+        """No change up to ``revision`` was collected since the last one. Each stream skips a
+        number and names a revision that its watchers may not have; they are told soon."""
+        self._revision = revision
+        if not self._idle:
+            return
+        self.counters["gaps"] += 1
         for stream in self._idle:
             stream.seq += 1
-            stream.last_revision = self._revision
+            stream.last_revision = revision
             self._dirty[stream] = None
         self._swept_ms = -PROGRESS_BUSY_MS  # tell them at the next tick
 
-    def _publish_changes(self, changes: Iterable[Change]) -> None:
+    def _publish_changes(self, changes: list[Change]) -> None:
+        """Invariant: everything up to ``self._revision`` was published, or skipped and said so.
+        All changes of one revision are here together, for the machine collects whole slots."""
         lengths = self._lengths
         encode = self._encoder.change
         publish = self._publish
         dirty = self._dirty
         sent = 0
-        for revision, slot, key, value in changes:
-            chain: list[tuple[int, int]] = []
+        many: list[Change] = []
+        following = [change[0] for change in changes[1:]]
+        following.append(0)
+        at = self._revision
+        for change, next_revision in zip(changes, following, strict=True):
+            revision, slot, key, value = change
+            if next_revision == revision or many:  # rare: one of several of its revision
+                many.append(change)
+                if next_revision != revision:
+                    self._publish_many(many, at)
+                    many = []
+                    at = revision
+                continue
+            if revision != at + 1:
+                self._skip_to(revision - 1)
+            at = revision
+            places: list[tuple[int, int, int, int]] = []
+            length_max = len(key)
             for length, table in lengths:
-                if length > len(key):
+                if length > length_max:
                     break
                 stream = table.get(key[:length])
                 if stream is not None:
-                    stream.seq = seq = stream.seq + 1
+                    places.append((length, stream.last_revision, 0, 1))
+                    stream.seq += 1
                     stream.last_revision = revision
                     dirty[stream] = None
-                    chain.append((length, seq))
-            if chain:
-                publish(*encode(revision, slot, key, value, chain))
+            if places:
+                publish(*encode(revision, slot, key, value, places))
                 sent += 1
+        self._revision = at
         self.counters["changes"] += sent
+
+    def _publish_many(self, changes: list[Change], at: int) -> None:
+        """All changes of one revision, ``at`` was the last: each stream's are counted before the
+        first is sent."""
+        revision = changes[0].revision
+        if revision != at + 1:
+            self._skip_to(revision - 1)
+        streams_of = [self._streams_of(change.key) for change in changes]
+        totals: dict[_Stream, int] = {}
+        for streams in streams_of:
+            for stream in streams:
+                totals[stream] = totals.get(stream, 0) + 1
+        indexes = dict.fromkeys(totals, 0)
+        for (_, slot, key, value), streams in zip(changes, streams_of, strict=True):
+            places: list[tuple[int, int, int, int]] = []
+            for stream in streams:
+                index = indexes[stream]
+                places.append((len(stream.prefix), stream.last_revision, index, totals[stream]))
+                indexes[stream] = index + 1
+            if places:
+                self._publish(*self._encoder.change(revision, slot, key, value, places))
+                self.counters["changes"] += 1
+        for stream, total in totals.items():
+            stream.seq += total
+            stream.last_revision = revision
+            self._dirty[stream] = None
+
+    def _streams_of(self, key: bytes) -> list[_Stream]:
+        """Those of the prefixes of ``key``, the shortest first."""
+        found = []
+        for length, table in self._lengths:
+            if length > len(key):
+                break
+            stream = table.get(key[:length])
+            if stream is not None:
+                found.append(stream)
+        return found
 
     def publish_learned(self, slot: Slot, ballot: Ballot, value: bytes) -> None:
         """Publish a chosen value, slots in order, if anybody wants it."""

@@ -436,6 +436,6 @@ class Replica:
         if behind:
             self.events.flush()
             self.machine.adopt(machine)
+            self.events.jumped()  # before the install applies what is chosen above the snapshot
             self.node.install(slot)
-            self.events.jumped()
         done(behind)

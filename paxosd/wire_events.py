@@ -3,14 +3,28 @@
 Two frames per message, ``[topic, payload]``. The topic is what a ZeroMQ subscription matches by
 prefix, so that a subscription is a key prefix; the payload is one msgpack array:
 
-    kv/KEY         [VERSION, cluster, 64, node, incarnation, revision, slot, key, value|nil, chain]
+    kv/KEY         [VERSION, cluster, 67, node, incarnation, revision, slot, key, value|nil, places]
     progress/P     [VERSION, cluster, 65, node, incarnation, revision, seq, last_revision, age_ms]
     learned/       [VERSION, cluster, 66, slot, [round, node], value]
 
-``chain`` is ``[[length, seq], …]``: for each watched prefix P of the key, of which only the
-length is sent, the number of this message among those published for P. Numbers of one P only
-grow in an incarnation and none is used twice. See ``events.py`` for what the fields promise and
-``paxosctl/watch_state.py`` for what a watcher makes of them.
+``places`` is ``[[length, previous, ordinal, total], …]``: for each watched prefix P of the key, of
+which only the length is sent, where this change stands among the changes of P. No change of P
+lies between the revisions ``previous`` and ``revision``; and of the ``total`` changes of P that
+``revision`` made this is the one with the number ``ordinal``, from 0. ``previous`` is the revision
+of the change of P before this one. Where the node does not know that one (it took in a snapshot,
+or nobody watched P before), it is the highest that it can be. All of it follows from the log
+alone, and so it means the same on every node and in every life of one.
+
+    kv/KEY         [VERSION, cluster, 64, node, incarnation, revision, slot, key, value|nil, chain]
+
+is how nodes of version 0.1 publish a change: ``chain`` is ``[[length, seq], …]``, the number of
+the message among those that this node published for P; numbers of one P only grow in an
+incarnation and none is used twice. It is decoded still, and written no more. A watcher of version
+0.1 does not know kind 67 and drops it; by the ``seq`` of the progress messages, which are as they
+were, it sees at most 200 ms later that it missed changes, and pulls them: late, but all of them.
+
+See ``events.py`` for what the fields promise and ``watch_state.py`` for what a watcher makes of
+them.
 
 Decoding takes nothing on trust: sizes, types and ranges are checked, and whatever is wrong
 raises :class:`~paxosd.wire_base.WireError`, nothing else.
@@ -38,20 +52,59 @@ from paxosd.wire_base import (
     unpack,
 )
 
-KIND_CHANGE = 64
+KIND_NUMBERED_CHANGE = 64
 KIND_PROGRESS = 65
 KIND_LEARNED = 66
+KIND_CHANGE = 67
 
 TOPIC_KV = b"kv/"
 TOPIC_PROGRESS = b"progress/"
 TOPIC_LEARNED = b"learned/"
 
 _ENVELOPE_FIELDS = 3
-_CHAIN_MAX = 65_536
+_PLACES_MAX = 65_536
+
+
+class Place(NamedTuple):
+    """Where a change stands among those of the prefix P of ``length`` bytes.
+
+    No change of P lies between ``previous`` and the revision of this one, exclusive.
+    ``ordinal`` and ``total``: which of P's changes of the same revision this one is, from 0, and
+    of how many.
+    """
+
+    length: int
+    previous: int
+    ordinal: int
+    total: int
 
 
 class ChangeEvent(NamedTuple):
     """One applied change of one key; ``value`` is None for a removal.
+
+    ``places``: one for each watched P, ascending by length.
+    """
+
+    node: NodeId
+    incarnation: int
+    revision: int
+    slot: Slot
+    key: bytes
+    value: bytes | None
+    places: tuple[Place, ...]
+
+    def place_of(self, prefix: bytes) -> Place | None:
+        """Where it stands among the changes of ``prefix``; None if that is not said."""
+        if self.key.startswith(prefix):
+            length = len(prefix)
+            for place in self.places:
+                if place.length == length:
+                    return place
+        return None
+
+
+class NumberedChangeEvent(NamedTuple):
+    """A change as nodes of version 0.1 publish it.
 
     ``chain``: pairs ``(length of P, seq)``, ascending by length, for each watched P.
     """
@@ -77,10 +130,11 @@ class ChangeEvent(NamedTuple):
 class ProgressEvent(NamedTuple):
     """Everything that the node applied up to ``revision`` has been published before this.
 
-    ``seq``: of the last message of ``prefix``. ``last_revision``: no change of ``prefix`` in
-    ``last_revision < … <= revision`` exists, and every one above ``last_revision`` will be
-    numbered from ``seq + 1`` on. ``age_ms``: ``revision`` holds all that was acknowledged so many
-    ms before (-1: the node never knew since its start, for a first watcher perhaps).
+    ``last_revision``: no change of ``prefix`` in ``last_revision < … <= revision`` exists.
+    ``seq`` counts the changes of ``prefix`` that were published: every one above
+    ``last_revision`` will be numbered from ``seq + 1`` on. ``age_ms``: ``revision`` holds all
+    that was acknowledged so many ms before (-1: the node never knew since its start, for a first
+    watcher perhaps).
     """
 
     node: NodeId
@@ -101,6 +155,9 @@ class LearnedEvent(NamedTuple):
     value: bytes
 
 
+Event = ChangeEvent | NumberedChangeEvent | ProgressEvent | LearnedEvent
+
+
 class EventEncoder:
     """Makes the frames of one node's events; the parts that never change are packed once."""
 
@@ -118,11 +175,11 @@ class EventEncoder:
         slot: Slot,
         key: bytes,
         value: bytes | None,
-        chain: list[tuple[int, int]],
+        places: list[tuple[int, int, int, int]],
     ) -> tuple[bytes, bytes]:
-        """``(topic, payload)`` of one change."""
+        """``(topic, payload)`` of one change; ``places`` as in :class:`ChangeEvent`."""
         pack = self._packer.pack
-        fields = pack(revision), pack(slot), pack(key), pack(value), pack(chain)
+        fields = pack(revision), pack(slot), pack(key), pack(value), pack(places)
         return TOPIC_KV + key, self._change + b"".join(fields)
 
     def progress(
@@ -139,22 +196,25 @@ class EventEncoder:
         return TOPIC_LEARNED, self._learned + pack(slot) + pack(ballot) + pack(value)
 
 
-def decode_event(
-    topic: bytes, payload: bytes
-) -> tuple[str, ChangeEvent | ProgressEvent | LearnedEvent]:
+def decode_event(topic: bytes, payload: bytes) -> tuple[str, Event]:
     """The cluster id and the event of one message; raises WireError for anything else.
 
     That the cluster is the right one is the caller's to check: a watcher may not know it before.
     """
-    fields = unpack(payload, array_max=_CHAIN_MAX)
+    fields = unpack(payload, array_max=_PLACES_MAX)
     kind = open_envelope(fields, _ENVELOPE_FIELDS, "")
     cluster = name(fields[1])
     if kind == KIND_CHANGE:
         change: ChangeEvent = _CHANGE(fields)
-        if topic != TOPIC_KV + change.key:
-            raise WireError("field", "the topic does not name the key of the change")
-        _check_chain(change)
+        _check_change(topic, change.key, [place.length for place in change.places])
+        for _, previous, ordinal, total in change.places:
+            if previous >= change.revision or ordinal >= total:
+                raise WireError("field", "a change stands where none can stand")
         return cluster, change
+    if kind == KIND_NUMBERED_CHANGE:
+        numbered: NumberedChangeEvent = _NUMBERED_CHANGE(fields)
+        _check_change(topic, numbered.key, [length for length, _ in numbered.chain])
+        return cluster, numbered
     if kind == KIND_PROGRESS:
         if not topic.startswith(TOPIC_PROGRESS):
             raise WireError("field", "a progress message on another topic")
@@ -170,11 +230,13 @@ def decode_event(
     raise WireError("kind", f"no event has kind {shorten(kind)}")
 
 
-def _check_chain(change: ChangeEvent) -> None:
+def _check_change(topic: bytes, key: bytes, lengths: list[int]) -> None:
+    if topic != TOPIC_KV + key:
+        raise WireError("field", "the topic does not name the key of the change")
     above = -1
-    for length, _ in change.chain:
-        if not above < length <= len(change.key):
-            raise WireError("field", "chain lengths must ascend and fit the key")
+    for length in lengths:
+        if not above < length <= len(key):
+            raise WireError("field", "lengths of prefixes must ascend and fit the key")
         above = length
 
 
@@ -186,17 +248,20 @@ def _pair(length: int, seq: int) -> tuple[int, int]:
     return length, seq
 
 
+_CHANGE_CHECKS = (name, number, number, number, data, data_or_none)
 _CHANGE = fields_of(
     "ChangeEvent",
     ChangeEvent,
     _ENVELOPE_FIELDS,
-    name,
-    number,
-    number,
-    number,
-    data,
-    data_or_none,
-    tuple_of(record_of(_pair, number, number), _CHAIN_MAX),
+    *_CHANGE_CHECKS,
+    tuple_of(record_of(Place, number, number, number, number), _PLACES_MAX),
+)
+_NUMBERED_CHANGE = fields_of(
+    "NumberedChangeEvent",
+    NumberedChangeEvent,
+    _ENVELOPE_FIELDS,
+    *_CHANGE_CHECKS,
+    tuple_of(record_of(_pair, number, number), _PLACES_MAX),
 )
 _PROGRESS = fields_of(
     "ProgressEvent",

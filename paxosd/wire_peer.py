@@ -195,7 +195,7 @@ _ROWS: dict[int, _Row] = {
         flag,
         number,
         old=6,
-    ),  # fmt: skip
+    ),
     11: _row("heartbeat_ack", HeartbeatAck, ballot, number, number, number, flag),
     12: _row("catchup", CatchUp, number, number),
     13: _row("decisions", Decisions, number, tuple_of(_DECIDED), number),

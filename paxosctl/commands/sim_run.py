@@ -87,6 +87,11 @@ class FaultKinds(click.ParamType[frozenset[str] | None]):
               show_default=True, help="Different keys.")  # fmt: skip
 @click.option("--members", is_flag=True,
               help="Change the membership meanwhile: two more nodes come and go.")  # fmt: skip
+@click.option(
+    "--watchers",
+    type=click.IntRange(0, 100),
+    help="How many watch.  [default: 1 to 3 in half of the seeds]",
+)
 @click.option("--duration", type=Duration(), default="60s", show_default=True,
               help="Virtual time under faults.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(1, 1024), help="Runs at a time.  [default: one a core]")
@@ -106,6 +111,7 @@ def run_verb(
     operations: int,
     keys: int,
     members: bool,
+    watchers: int | None,
     duration: int,
     jobs: int | None,
     trace: Path | None,
@@ -115,8 +121,9 @@ def run_verb(
     """Run whole clusters under faults in virtual time, each decided by its seed alone.
 
     What clients saw is checked: linearizable, applied exactly once, nothing acknowledged is
-    lost, and after the faults all goes on. Exit code 1 if a run breaks a promise: then the faults
-    are made as few as can be, and the story is told. The same if a history was too hard to judge.
+    lost, every change told to watchers once, and after the faults all goes on. Exit code 1 if a
+    run breaks a promise: then the faults are made as few as can be, and the story is told. The
+    same if a history was too hard to judge.
     """
     if seed is not None and seeds is not None:
         raise click.UsageError("give --seed or --seeds, not both")
@@ -133,6 +140,7 @@ def run_verb(
         operations=operations,
         keys=keys,
         members=members,
+        watchers=watchers,
     )
     if trace is not None or schedule is not None:
         summary = _run_one(seeds[0], options, _read_schedule(schedule), trace)

@@ -44,6 +44,7 @@ class SimBus:
         self.arrived: list[Envelope] = []
         """What lies in the sockets."""
         self.requests: list[tuple[bytes, ClientMessage]] = []
+        self.subscriptions: list[tuple[bool, bytes]] = []
         self.lost: list[NodeId] = []
         """Peers whose connection broke."""
         self.dropped = 0
@@ -63,10 +64,13 @@ class SimBus:
         self._peers = list(peers)
         self.inbox.set_peers(peers, pins)
 
-    has_subscriptions = False
+    @property
+    def has_subscriptions(self) -> bool:
+        return bool(self.subscriptions)
 
     def receive_subscriptions(self) -> list[tuple[bool, bytes]]:
-        return []
+        wishes, self.subscriptions = self.subscriptions, []
+        return wishes
 
     # -- receiving
 
@@ -127,7 +131,9 @@ class SimBus:
         )
 
     def publish(self, topic: bytes, payload: bytes) -> None:
-        """Nobody watches."""
+        """To those who watch; see ``event_links.py``."""
+        self._effect("publish")
+        self._leave(self._network.events.publish, self._name, topic, payload)
 
     def answer(self, client: bytes, message: ServerMessage) -> bool:
         self._effect("answer")

@@ -12,6 +12,7 @@
     order            each life of a node applies slots 1, 2, 3 … without gaps or repeats
     equal-states     after the same slot all nodes have the same state (chain, revision)
     log              a node's log gives back for a slot what the node applied
+    watch            whoever watches is told every change once and in order (``watch_truth.py``)
     epoch            one epoch has one membership; nobody promises or accepts a ballot of an epoch
                      that it has not come to, nor of one that is over for it
 
@@ -33,6 +34,7 @@ from paxosd.sim.ballot_box import BallotBox
 from paxosd.wire import WireError, decode_entry, unpack
 
 if TYPE_CHECKING:
+    from paxosd.sim.watch_truth import WatchTruth
     from paxosd.wal import Recovered
 
 _OF_AN_EPOCH = frozenset({AcceptRecord, PromiseRecord})
@@ -78,6 +80,8 @@ class Invariants:
         """Every reign that began, in order."""
         self.memberships: dict[int, bytes] = {}
         """Epoch → the membership, as JSON."""
+        self.watch: WatchTruth | None = None
+        """What watchers must be told; None if nobody watches."""
         self._states: dict[Slot, tuple[int, int]] = {}
         self._told: dict[NodeId, _Told] = {}
         self._set_aside: set[tuple[NodeId, int]] = set()
@@ -270,6 +274,9 @@ class WatchedMachine(Machine):
         before = self.applied
         results = super().apply(slot, batch)
         self._invariants.on_applied(self._name, slot, before, self)
+        truth = self._invariants.watch
+        if truth is not None and slot == truth.slot + 1:
+            truth.extend(slot, self.changes(slot, batch))
         return results
 
     def adopt(self, other: Machine) -> None:

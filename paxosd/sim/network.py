@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from paxosd.core.messages import Envelope
 from paxosd.core.requests import ClientMessage, ServerMessage
 from paxosd.core.types import NodeId
+from paxosd.sim.event_links import EventLinks
 from paxosd.sim.world import World
 from paxosd.wire import (
     decode_answer,
@@ -65,6 +66,8 @@ class Receiver(Protocol):
 
     def arrive_request(self, client: bytes, message: ClientMessage) -> None: ...
 
+    def arrive_subscription(self, subscribe: bool, topic: bytes) -> None: ...
+
     def peer_lost(self, name: NodeId) -> None: ...
 
 
@@ -86,6 +89,8 @@ class Network:
         self.counters: dict[str, int] = {}
         self.cut: set[NodeId] = set()
         """Nodes that no client can reach. Asked for membership only."""
+        self.events = EventLinks(world, self.cut)
+        """The ways of watchers."""
         self._world = world
         self._cluster = cluster
         self._options = options
@@ -114,12 +119,14 @@ class Network:
     def heal(self) -> None:
         """As it was at the beginning, but without any trouble."""
         self.cut.clear()
+        self.events.heal()
         self._options = replace(
             self.base, loss=0.0, duplicate=0.0, reorder=0.0, replay=0.0, client_loss=0.0
         )
 
     def add(self, name: NodeId, receiver: Receiver) -> None:
         self._receivers[name] = receiver
+        self.events.add(name, receiver)
 
     def add_client(self, name: bytes, client: ClientEnd) -> None:
         self._clients[name] = client
@@ -193,6 +200,7 @@ class Network:
         held a connection to the last one finds out."""
         for pair in [pair for pair in self._connections if pair[1] == name]:
             self._break(pair, self._connections[pair])
+        self.events.started(name)
         if not self._options.replay:
             return
         old = [frame for frame in self._old if name in frame[:2]]
@@ -252,6 +260,8 @@ class Network:
 
     def answer(self, sender: NodeId, client: bytes, message: ServerMessage) -> bool:
         """Towards a client; False if there is no connection."""
+        if client in self.events.links:
+            return self.events.answer(client, message)
         if (client, sender) not in self._connections:
             return False
         options = self._options
@@ -274,6 +284,7 @@ class Network:
         """A process is gone. Its kernel closes its connections; after a power cut (``silently``)
         the other ends notice by and by, or when it is there again."""
         rng = self._rng
+        self.events.broke(name)
         if not silently:
             for other, receiver in self._receivers.items():
                 if other != name:

@@ -447,6 +447,12 @@ class SimProcess:
             self.bus.requests.append((client, message))
             self._wake()
 
+    def arrive_subscription(self, subscribe: bool, topic: bytes) -> None:
+        """A watcher's wish has come to a socket, or the last one who had it is gone."""
+        if self._replica is not None:
+            self.bus.subscriptions.append((subscribe, topic))
+            self._wake()
+
     def peer_lost(self, name: NodeId) -> None:
         """The connection to a peer broke."""
         if self._replica is not None:

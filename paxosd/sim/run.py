@@ -9,6 +9,8 @@
     final checks    linearizable, exactly once, nothing acknowledged is lost, no stale read is older
                     than it says
 
+Half of the runs are watched: ``watchers.py`` checks each change that is published.
+
 The same seed and options give the same run. A schedule that is handed in takes the place of the
 drawn one and changes no other draw; that is what shrinking relies on.
 """
@@ -41,6 +43,7 @@ from paxosd.sim.shape import draw_cluster, make_clients
 from paxosd.sim.stale_reader import StaleReader
 from paxosd.sim.trace import TAIL_LINES, Trace
 from paxosd.sim.verdict import NOT_CHECKED, VIOLATION, Verdict
+from paxosd.sim.watchers import make_watchers
 from paxosd.sim.world import World
 
 START_MS = 300.0
@@ -79,6 +82,8 @@ class RunOptions:
     """Clients that read stale, beside the others."""
     members: bool = False
     """Whether an operator changes the membership meanwhile; then no node loses its memory."""
+    watchers: int | None = None
+    """How many watch; None: as the seed has it, none in half of the runs."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,7 +92,8 @@ class RunReport:
 
     ``violation``: "" if there was none, else "kind: what was seen". ``checked``: "ok", or
     "not checked" if the history was too hard to decide within bounds. ``operations`` were begun,
-    ``acknowledged`` of them ended well, of ``unknown`` nobody can say. ``faults``: kind → how
+    ``acknowledged`` of them ended well, of ``unknown`` nobody can say. ``watched``: changes
+    that watchers were handed. ``faults``: kind → how
     often it struck. ``simulated_ms`` and ``wall_s``: how long it took there and here.
     ``tail``: the last lines of the trace (empty if ok and no trace was asked for). ``digest``:
     of the whole trace if one was kept, else of the history and the final states.
@@ -100,6 +106,7 @@ class RunReport:
     operations: int = 0
     acknowledged: int = 0
     unknown: int = 0
+    watched: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     leader_changes: int = 0
     simulated_ms: float = 0.0
@@ -158,6 +165,9 @@ class _Run:
             StaleReader(self.cluster, f"r{number + 1}", self.clients[0].options.keys)
             for number in range(options.stale_readers)
         ]
+        self.watchers = make_watchers(
+            self.cluster, world.derive("watch"), options.watchers, options.keys
+        )
         self._director = Director(self.cluster)
         self._checked = "ok"
 
@@ -187,6 +197,7 @@ class _Run:
             operations=len(self.history),
             acknowledged=counts["ok"],
             unknown=counts["unknown"],
+            watched=sum(watcher.delivered for watcher in self.watchers),
             faults=self._faults(),
             leader_changes=max(0, len(self.cluster.invariants.leaders) - 1),
             simulated_ms=self.world.now_ms,
@@ -203,6 +214,8 @@ class _Run:
         self._director.follow(self._schedule)
         for client in [*self.clients, *self.readers]:
             world.at(START_MS, client.start)
+        for watcher in self.watchers:
+            world.at(START_MS, watcher.start)
         world.run_until(options.duration_ms)
         self._heal()
         self._check_liveness()
@@ -251,6 +264,8 @@ class _Run:
         self._wait("reads have not ended", PROBE_LIMIT_MS,
                    lambda: all(client.idle for client in self.clients))  # fmt: skip
         self._wait("the nodes do not catch up", CATCH_UP_LIMIT_MS, self._all_equal)
+        self._wait("a watch does not catch up", CATCH_UP_LIMIT_MS,
+                   lambda: all(watcher.caught_up for watcher in self.watchers))  # fmt: skip
         self._check_calm()
         for reader in self.readers:
             reader.stop()
@@ -315,6 +330,11 @@ class _Run:
         for name, rows in stores.items():
             if rows != stores[first]:
                 raise Violation("equal-states", f"{name} and {first} hold different data")
+        truth = invariants.watch
+        if truth is not None:
+            held = [(row.key, row.value, row.modify_revision) for row in stores[first]]
+            if held != truth.rows(b"", b"", truth.revision):
+                raise Violation("watch", "the changes do not make the data that there is")
         lasting = {row.key: row for row in stores[first]}
         final = {
             key: FinalRow(*lasting[key][1:]) if key in lasting else None
@@ -337,7 +357,7 @@ class _Run:
 
     def _faults(self) -> dict[str, int]:
         found = dict(self._director.counts)
-        sources = [self.cluster.network.counters]
+        sources = [self.cluster.network.counters, self.cluster.network.events.counters]
         for process in self.cluster.processes.values():
             process.collect_hits()
             sources.append(process.faults)

@@ -129,6 +129,8 @@ def replay_command(seed: int, options: RunOptions, command: str = "paxosctl sim 
         words.append(f"--keys {options.keys}")
     if options.members:
         words.append("--members")
+    if options.watchers is not None:
+        words.append(f"--watchers {options.watchers}")
     if options.duration_ms != usual.duration_ms:
         words.append(f"--duration {options.duration_ms}ms")
     return " ".join(words)

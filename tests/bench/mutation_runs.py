@@ -63,13 +63,14 @@ def _wall_limit(limit_s: float) -> Iterator[None]:
 # -- directed scenarios
 
 NAMES = ("n1", "n2", "n3")
-_PLAIN = RunOptions(nodes=3, stale_readers=0)
-"""Stale reads have profiles of their own: their traffic would change what each seed means."""
+# Nobody watches or reads stale, where that is not what is pressed on: so the seeds stay what they are.
+_PLAIN = RunOptions(nodes=3, watchers=0, stale_readers=0)
 _LONG = replace(_PLAIN, duration_ms=20_000, faults=frozenset(), clients=4, operations=400)
 _BUSY = replace(_PLAIN, duration_ms=12_000, faults=frozenset(), clients=8, operations=600, keys=2)
 _QUIET = replace(_PLAIN, duration_ms=12_000, faults=frozenset(), clients=3, operations=70, keys=2)
 _CHANGING = replace(_PLAIN, duration_ms=9_000, clients=6, operations=150, keys=3, members=True)
 _STORMY = replace(_PLAIN, duration_ms=12_000, clients=6, operations=200, keys=3)
+_WATCHED = replace(_STORMY, keys=8, watchers=3)
 
 
 def _kinds(*names: str) -> RunOptions:
@@ -245,6 +246,16 @@ def _swaps(rng: random.Random) -> Schedule:
     return Schedule(directives)
 
 
+def _laggards(rng: random.Random) -> Schedule:
+    """One after the other misses much; with little log to spare it needs a snapshot, and hears of
+    what is chosen above it before it is there."""
+    directives = []
+    for start_ms in range(1000, 10_000, 2400):
+        cut_ms = rng.uniform(1000, 1900)
+        directives.append(_rule(start_ms, "isolate", cut_ms, on=[rng.choice(NAMES)]))
+    return Schedule(directives)
+
+
 def _goes_on(report: RunReport) -> str:
     if report.acknowledged * 10 < report.operations * 7:
         return (
@@ -285,6 +296,8 @@ PROFILES: dict[str, Profile] = {
         Profile("wiped", _BUSY, _wiped),
         Profile("wiped-restarted", _BUSY, _wiped_restarted),
         Profile("wiped-voter", _BUSY, _wiped_voter),
+        Profile("watched", _WATCHED),
+        Profile("watched-laggards", replace(_BUSY, operations=2000, keys=8, watchers=3), _laggards),
         Profile("members", _CHANGING),
         Profile("members-tight", replace(_CHANGING, clients=10, operations=400, keys=1)),
         Profile(

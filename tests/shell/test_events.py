@@ -14,6 +14,8 @@ from paxosd.wire_events import (
     ChangeEvent,
     EventEncoder,
     LearnedEvent,
+    NumberedChangeEvent,
+    Place,
     ProgressEvent,
     decode_event,
 )
@@ -25,10 +27,11 @@ class Source:
         self.collect_changes = False
         self.recent_changes = []
 
-    def write(self, key, value=b"v", slot=5):
+    def write(self, *keys, value=b"v", slot=5):
+        """One revision that changes all of them."""
         self.revision += 1
         if self.collect_changes:
-            self.recent_changes.append(Change(self.revision, slot, key, value))
+            self.recent_changes += [Change(self.revision, slot, key, value) for key in keys]
 
 
 class Log:
@@ -76,8 +79,8 @@ class Bench:
         return sent
 
 
-def chains(events):
-    return [event.chain for event in events]
+def places(events):
+    return [tuple(map(tuple, event.places)) for event in events]
 
 
 class TestChanges:
@@ -87,15 +90,34 @@ class TestChanges:
         assert b.source.collect_changes is False
         assert b.publisher.next_due_ms() is None
 
-    def test_a_change_is_sent_once_with_its_number_in_every_matching_stream(self):
+    def test_a_change_is_sent_once_and_names_the_one_before_it_in_every_matching_stream(self):
         b = Bench()
         for prefix in (b"ab", b"", b"abc", b"x"):
             b.watch(prefix)
-        assert chains(b.write(b"abc", b"ab", b"q", b"x")) == [
-            ((0, 1), (2, 1), (3, 1)),
-            ((0, 2), (2, 2)),
-            ((0, 3),),
-            ((0, 4), (1, 1)),
+        assert places(b.write(b"abc", b"ab", b"q", b"x", b"abc")) == [
+            ((0, 10, 0, 1), (2, 10, 0, 1), (3, 10, 0, 1)),
+            ((0, 11, 0, 1), (2, 11, 0, 1)),
+            ((0, 12, 0, 1),),
+            ((0, 13, 0, 1), (1, 10, 0, 1)),
+            ((0, 14, 0, 1), (2, 12, 0, 1), (3, 11, 0, 1)),
+        ]
+
+    def test_changes_of_one_revision_say_which_of_how_many_they_are(self):
+        b = Bench()
+        b.watch(b"a")
+        b.watch(b"")
+        b.watch(b"ab")
+        b.source.write(b"a")
+        b.source.write(b"a", b"ab", b"abc", b"b", value=None)
+        b.source.write(b"ab")
+        b.publisher.flush()
+        assert places(b.take()) == [
+            ((0, 10, 0, 1), (1, 10, 0, 1)),
+            ((0, 11, 0, 4), (1, 11, 0, 3)),
+            ((0, 11, 1, 4), (1, 11, 1, 3), (2, 10, 0, 2)),
+            ((0, 11, 2, 4), (1, 11, 2, 3), (2, 10, 1, 2)),
+            ((0, 11, 3, 4),),
+            ((0, 12, 0, 1), (1, 12, 0, 1), (2, 12, 0, 1)),
         ]
 
     def test_a_change_that_nobody_watches_is_not_sent(self):
@@ -106,9 +128,9 @@ class TestChanges:
     def test_a_removal_is_sent_without_a_value(self):
         b = Bench()
         b.watch(b"a")
-        b.source.write(b"a", None)
+        b.source.write(b"a", value=None)
         b.publisher.flush()
-        assert b.take() == [ChangeEvent("n1", 3, 11, 5, b"a", None, ((1, 1),))]
+        assert b.take() == [ChangeEvent("n1", 3, 11, 5, b"a", None, (Place(1, 10, 0, 1),))]
 
     def test_a_new_stream_starts_at_the_machines_revision_not_at_the_last_flush(self):
         b = Bench()
@@ -134,16 +156,18 @@ class TestChanges:
         b.unsubscribe(b"progress/a")
         assert b.publisher.streams == 0
         assert b.source.collect_changes is False
-        b.watch(b"a")
-        ((pair,),) = chains(b.write(b"a"))
-        assert pair[1] > 4  # 4 is what a watcher that saw 3 would take for the next
+        b.subscribe(b"progress/a")
+        (progress,) = b.take()
+        assert progress.seq > 3  # with 3 a watcher of version 0.1 would miss nothing
+        ((place,),) = places(b.write(b"a"))
+        assert place == (1, 13, 0, 1)
 
     @pytest.mark.parametrize("topic", [b"", b"k", b"kv", b"kv/", b"prog", b"progress/"])
     def test_a_bare_subscriber_to_less_than_a_topic_watches_every_key(self, topic):
         b = Bench()
         b.subscribe(topic)
         b.sent.clear()
-        assert chains(b.write(b"any")) == [((0, 1),)]
+        assert places(b.write(b"any")) == [((0, 10, 0, 1),)]
         b.unsubscribe(topic)
         assert b.publisher.streams == 0
 
@@ -223,7 +247,7 @@ class TestBounds:
         b.unsubscribe(b"kv/a")
         b.watch(b"b")
         assert b.publisher.streams == 1
-        assert chains(b.write(b"b")) == [((1, 2),)]
+        assert places(b.write(b"b")) == [((1, 10, 0, 1),)]
 
     def test_a_prefix_longer_than_any_key_is_refused(self):
         b = Bench(prefix_bytes_max=4)
@@ -248,20 +272,29 @@ class TestLearned:
 
 ENCODER = EventEncoder("c1", "n1", 3)
 FRAMES = [
-    ENCODER.change(7, 5, b"key", b"value", [(0, 9), (3, 1)]),
+    ENCODER.change(7, 5, b"key", b"value", [(0, 6, 0, 1), (3, 2, 1, 4)]),
     ENCODER.change(7, 5, b"key", None, []),
+    (b"kv/key", msgpack.packb([1, "c1", 64, "n1", 3, 7, 5, b"key", b"v", [[0, 9], [3, 1]]])),
     ENCODER.progress(b"ke", 7, 2, 6, -1),
     ENCODER.learned(5, Ballot(2, "n2"), b"batch"),
 ]
-NUMBERS = st.integers(min_value=0, max_value=(1 << 63) - 1)
+NUMBERS = st.integers(min_value=0, max_value=(1 << 63) - 2)
 
 
 class TestForm:
     @given(NUMBERS, NUMBERS, st.binary(max_size=40), st.none() | st.binary(max_size=40), NUMBERS)
-    def test_a_change_comes_back_as_it_was(self, revision, slot, key, value, seq):
-        frames = ENCODER.change(revision, slot, key, value, [(0, seq)])
-        event = ChangeEvent("n1", 3, revision, slot, key, value, ((0, seq),))
+    def test_a_change_comes_back_as_it_was(self, revision, slot, key, value, ordinal):
+        place = Place(0, revision // 2, ordinal, ordinal + 1)
+        frames = ENCODER.change(revision + 1, slot, key, value, [place])
+        event = ChangeEvent("n1", 3, revision + 1, slot, key, value, (place,))
         assert decode_event(*frames) == ("c1", event)
+
+    def test_a_change_of_a_node_of_version_0_1_is_understood(self):
+        fields = [1, "c1", 64, "n1", 3, 7, 5, b"key", b"v", [[0, 9], [3, 1]]]
+        event = NumberedChangeEvent("n1", 3, 7, 5, b"key", b"v", ((0, 9), (3, 1)))
+        assert decode_event(b"kv/key", msgpack.packb(fields)) == ("c1", event)
+        assert event.seq_of(b"key") == 1
+        assert event.seq_of(b"ke") is None
 
     @given(st.binary(max_size=40), NUMBERS, NUMBERS, st.integers(-1, 1 << 40))
     def test_progress_comes_back_as_it_was(self, prefix, revision, seq, age_ms):
@@ -305,7 +338,14 @@ class TestForm:
             (b"kv/key", [1, "c1", 64, "n1", 3, 7, 5, "key", b"v", []]),
             (b"kv/key", [2, "c1", 64, "n1", 3, 7, 5, b"key", b"v", []]),
             (b"kv/key", [1, "", 64, "n1", 3, 7, 5, b"key", b"v", []]),
-            (b"kv/key", [1, "c1", 67, "n1", 3, 7, 5, b"key", b"v", []]),
+            (b"kv/key", [1, "c1", 68, "n1", 3, 7, 5, b"key", b"v", []]),
+            (b"kv/other", [1, "c1", 67, "n1", 3, 7, 5, b"key", b"v", []]),
+            (b"kv/key", [1, "c1", 67, "n1", 3, 7, 5, b"key", b"v", [[4, 1, 0, 1]]]),
+            (b"kv/key", [1, "c1", 67, "n1", 3, 7, 5, b"key", b"v", [[2, 1, 0, 1], [2, 1, 0, 1]]]),
+            (b"kv/key", [1, "c1", 67, "n1", 3, 7, 5, b"key", b"v", [[2, 1]]]),
+            (b"kv/key", [1, "c1", 67, "n1", 3, 7, 5, b"key", b"v", [[2, 7, 0, 1]]]),
+            (b"kv/key", [1, "c1", 67, "n1", 3, 7, 5, b"key", b"v", [[2, 6, 1, 1]]]),
+            (b"kv/key", [1, "c1", 67, "n1", 3, 7, 5, b"key", b"v", [[2, -1, 0, 1]]]),
             (b"kv/a", [1, "c1", 65, "n1", 3, 7, 5, 7, 0]),
             (b"progress/a", [1, "c1", 65, "n1", 3, 7, 5, 8, 0]),
             (b"progress/a", [1, "c1", 65, "n1", 3, 7, 5, 7, -2]),
@@ -369,18 +409,94 @@ class TestWhatIsAssumedOfZeroMQ:
 
 
 class TestJump:
+    """Changes that were made and never collected: nobody has to be told of that for the
+    publisher to see it."""
+
     def test_watchers_see_that_they_missed_something(self):
-        """After a snapshot was taken in: a number is left out, so the next change shows a gap,
-        and so does the progress message that comes at once."""
+        """After a snapshot was taken in the progress message that comes at once names a revision
+        that they do not have, and so does the next change."""
         bench = Bench()
         bench.watch(b"a")
-        (before,) = bench.write(b"a1")
+        bench.write(b"a1")
         bench.source.revision += 100  # nobody will ever publish these
         bench.publisher.jumped()
+        assert bench.publisher.next_due_ms() <= 1
         bench.publisher.tick(1)
         (progress,) = bench.take()
         assert isinstance(progress, ProgressEvent)
-        assert progress.last_revision == progress.revision == bench.source.revision
-        assert progress.seq > before.chain[0][1]
-        (after,) = bench.write(b"a2")
-        assert after.chain[0][1] == before.chain[0][1] + 2
+        assert progress.last_revision == progress.revision == bench.source.revision == 111
+        assert progress.seq > 1  # for a watcher of version 0.1
+        assert places(bench.write(b"a2")) == [((1, 111, 0, 1),)]
+        assert bench.publisher.counters["gaps"] == 1
+
+    def test_a_jump_that_nobody_speaks_of_is_seen(self):
+        bench = Bench()
+        bench.watch(b"a")
+        bench.write(b"a1")
+        bench.source.revision += 100
+        assert places(bench.write(b"a2")) == [((1, 111, 0, 1),)]
+
+    def test_a_jump_that_is_spoken_of_too_late_is_seen(self):
+        bench = Bench()
+        bench.watch(b"a")
+        bench.source.write(b"a1")
+        bench.source.revision += 100
+        bench.source.write(b"a2")
+        bench.source.write(b"a2", b"a3")
+        bench.publisher.jumped()
+        assert places(bench.take()) == [
+            ((1, 10, 0, 1),),
+            ((1, 111, 0, 1),),
+            ((1, 112, 0, 2),),
+            ((1, 112, 1, 2),),
+        ]
+
+    def test_a_jump_right_before_a_revision_of_many_keys_is_seen(self):
+        bench = Bench()
+        bench.watch(b"a")
+        bench.source.revision += 100
+        bench.source.write(b"a2", b"a3")
+        bench.publisher.flush()
+        assert places(bench.take()) == [((1, 110, 0, 2),), ((1, 110, 1, 2),)]
+
+    def test_a_jump_without_a_change_says_nothing(self):
+        bench = Bench()
+        bench.watch(b"a")
+        bench.write(b"a1")
+        bench.publisher.jumped()
+        assert bench.publisher.counters["gaps"] == 0
+        assert places(bench.write(b"a2")) == [((1, 11, 0, 1),)]
+
+    def test_changes_that_somebody_else_took_away_are_missed(self):
+        bench = Bench()
+        bench.watch(b"a")
+        bench.source.write(b"a1")
+        bench.source.recent_changes = []
+        assert places(bench.write(b"a2")) == [((1, 11, 0, 1),)]
+        bench.source.write(b"a3")
+        bench.source.write(b"a4")
+        del bench.source.recent_changes[1:]
+        bench.publisher.tick(1)
+        *_, progress = bench.take()
+        assert (progress.revision, progress.last_revision) == (14, 14)
+
+    def test_changes_collected_late_are_missed(self):
+        """Of a machine that was not asked to collect for a while."""
+        bench = Bench()
+        bench.watch(b"a")
+        bench.source.collect_changes = False
+        bench.source.write(b"a1")
+        bench.source.collect_changes = True
+        assert places(bench.write(b"a2")) == [((1, 11, 0, 1),)]
+
+    def test_while_nobody_watches_nothing_is_missed(self):
+        bench = Bench()
+        bench.source.write(b"a1")
+        bench.publisher.flush()
+        bench.watch(b"a")
+        bench.unsubscribe(b"kv/a")
+        bench.unsubscribe(b"progress/a")
+        bench.source.write(b"a1")
+        bench.watch(b"a")
+        assert bench.publisher.counters["gaps"] == 0
+        assert places(bench.write(b"a2")) == [((1, 12, 0, 1),)]

@@ -6,7 +6,7 @@ import pytest
 
 from paxosd.core.commands import DELETE, DELETE_RANGE, OPEN, PUT, Batch, Entry
 from paxosd.core.effects import COMPACTED, INVALID
-from paxosd.core.machine import Machine, MachineLimits
+from paxosd.core.machine import History, Machine, MachineLimits
 from paxosd.core.messages import Decisions
 from paxosd.core.requests import HistoryAnswer, HistoryRequest, RefusalAnswer
 from paxosd.core.types import Ballot
@@ -177,6 +177,51 @@ class TestCompacted:
 
         refusal = serve_history(HistoryRequest(9, b"", b"", 1, 0), log.machine, read)
         assert (refusal.code, refusal.detail) == (COMPACTED, 3)  # slot 2 made 1 and 2
+
+
+class TestBetweenPages:
+    """What happens to a node between two pages of one pull never leaves a gap between them."""
+
+    @pytest.fixture
+    def begun(self):
+        """A log of which a first page was asked, and where the next one begins."""
+        log = Log()
+        for number in range(20):
+            log.do([PUT, b"k%d" % number, bytes(20)])
+        page = log.ask(1, limit_bytes=300)
+        assert 1 < page.next_revision < 15
+        return log, page.next_revision
+
+    def test_a_snapshot_that_is_taken_in_ends_the_pull(self, begun):
+        log, next_revision = begun
+        ahead = Log()
+        for number in range(40):
+            ahead.do([PUT, b"k%d" % number, b""])
+        slot, revision = ahead.machine.applied, ahead.machine.revision
+        ahead.machine.history = History(100, slot, revision)
+        log.machine.adopt(ahead.machine)
+        refusal = log.ask(next_revision)
+        assert (refusal.code, refusal.detail) == (COMPACTED, 41)
+
+    def test_a_snapshot_that_is_durable_and_not_yet_taken_in_ends_it_too(self, begun):
+        """The log begins above it already, the machine is still the old one."""
+        log, next_revision = begun
+
+        def read(slot):
+            raise KeyError(slot)
+
+        request = HistoryRequest(9, b"", b"", next_revision, 0)
+        refusal = serve_history(request, log.machine, read)
+        assert (refusal.code, refusal.detail) == (COMPACTED, next_revision + 1)
+
+    def test_compaction_ends_it_unless_the_next_page_is_still_there(self, begun):
+        log, next_revision = begun
+        first = log.machine.slot_of_revision(next_revision)
+        log.machine.history.release(first)
+        assert log.ask(next_revision).changes[0].revision == next_revision
+        log.machine.history.release(first + 1)
+        refusal = log.ask(next_revision)
+        assert (refusal.code, refusal.detail) == (COMPACTED, next_revision + 1)
 
 
 class TestServeLog:

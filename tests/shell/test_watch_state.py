@@ -7,7 +7,6 @@ from collections import deque
 
 import pytest
 
-from paxosctl.watch_state import Connect, Deliver, Fail, Pull, WatchOptions, WatchState
 from paxosd.core.commands import (
     CAS_REVISION,
     DELETE,
@@ -24,7 +23,14 @@ from paxosd.core.machine import Machine
 from paxosd.core.requests import HistoryAnswer, RefusalAnswer
 from paxosd.events import EventPublisher
 from paxosd.history import serve_history
-from paxosd.wire_events import ChangeEvent, ProgressEvent, decode_event
+from paxosd.watch_state import Connect, Deliver, Fail, Pull, WatchOptions, WatchState
+from paxosd.wire_events import (
+    ChangeEvent,
+    NumberedChangeEvent,
+    Place,
+    ProgressEvent,
+    decode_event,
+)
 
 CLUSTER = "c1"
 
@@ -47,11 +53,13 @@ class NodeModel:
         self.world = world
         self.incarnation = 0
         self.links = []
+        self.again = deque()
         self.start(0)
 
-    def start(self, applied):
-        """A (re)start: state is rebuilt up to ``applied``; connected SUBs subscribe again."""
-        self.incarnation += 1
+    def start(self, applied, wiped=False):
+        """A (re)start: state is rebuilt up to ``applied``; connected SUBs subscribe again. One
+        that was wiped counts its starts anew."""
+        self.incarnation = 1 if wiped else self.incarnation + 1
         self.machine = Machine()
         self.notices = deque()
         self.publisher = EventPublisher(
@@ -73,6 +81,19 @@ class NodeModel:
                 slot = self.machine.applied + 1
                 self.machine.apply(slot, self.world.log[slot - 1])
 
+    def jump(self, slots, in_order):
+        """Take in a snapshot so far ahead, and apply a slot more; say so before or after."""
+        other = Machine()
+        ahead = min(self.machine.applied + slots, len(self.world.log))
+        for slot in range(1, ahead + 1):
+            other.apply(slot, self.world.log[slot - 1])
+        if ahead > self.machine.applied:
+            self.machine.adopt(other)
+            if in_order:
+                self.publisher.jumped()
+            self.apply(1)
+            self.publisher.jumped()
+
     def attach(self, link):
         self.links.append(link)
         self.notices.extend((True, topic) for topic in link.topics)
@@ -90,6 +111,10 @@ class NodeModel:
                 if self.world.loses():
                     continue
                 link.events.append((topic, payload))
+                if self.world.loses():  # and comes again, at once or among later ones
+                    self.again.append((topic, payload))
+                if self.again and self.world.loses():
+                    link.events.append(self.again.popleft())
 
     def loop(self, now_ms):
         self.apply(self.world.random.randrange(4))
@@ -109,9 +134,10 @@ class NodeModel:
 class World:
     """A log that grows, some nodes, one watcher, and a hostile network in between."""
 
-    def __init__(self, seed, watch, nodes=2, loss=0.2):
+    def __init__(self, seed, watch, nodes=2, loss=0.2, understood=ChangeEvent | ProgressEvent):
         self.random = random.Random(seed)
         self.loss = loss
+        self.understood = understood
         self.log = [Batch(1, [Entry(0, 1, 0, [[OPEN]])])]
         self.next_seq = 1
         self.now_ms = 1000
@@ -180,14 +206,17 @@ class World:
             self.flap()
         if faults and rng.random() < 0.01:
             node = rng.choice(self.nodes)
-            node.start(rng.randint(0, node.machine.applied))
+            node.start(rng.randint(0, node.machine.applied), wiped=rng.random() < 0.3)
+        if faults and rng.random() < 0.02:
+            rng.choice(self.nodes).jump(rng.randint(1, 20), in_order=rng.random() < 0.5)
         for node in self.nodes:
             node.loop(self.now_ms)
         link = self.link
         while link is self.link and link.events and rng.random() < 0.8:
             cluster, event = decode_event(*link.events.popleft())
             attempt = self.watch.attempt
-            self.carry_out(self.watch.on_event(attempt, cluster, event, self.now_ms))
+            if isinstance(event, self.understood):
+                self.carry_out(self.watch.on_event(attempt, cluster, event, self.now_ms))
             if self.first_complete_to < 0:
                 self.first_complete_to = self.watch.complete_to
         while link is self.link and link.answers and rng.random() < 0.6:
@@ -248,6 +277,13 @@ class TestWholeProtocol:
         check(world, 0, world.run(300))
 
     @pytest.mark.parametrize("seed", range(10))
+    def test_a_watcher_that_does_not_know_the_changes_pulls_them_all(self, seed):
+        """As one of version 0.1 that meets a newer node: it has the progress messages alone."""
+        watch = WatchState(b"a", prefix=True, from_revision=1)
+        world = World(seed, watch, understood=ProgressEvent)
+        check(world, 0, world.run(300))
+
+    @pytest.mark.parametrize("seed", range(10))
     def test_without_losses_the_stream_alone_suffices(self, seed):
         watch = WatchState(b"a", prefix=True, from_revision=1)
         world = World(seed, watch, nodes=1, loss=0.0)
@@ -271,13 +307,21 @@ class TestWholeProtocol:
             world.step()
         world.loss = 0.0
         _, newest = world.expected(0, b"", b"")
-        while watch.complete_to < newest:
+        for _ in range(2000):
+            if watch.complete_to >= newest:
+                break
             world.step(writes=False, faults=False)
         check(world, after, newest)
 
 
-def change(seq, revision, key=b"a", incarnation=1, node="n1", length=1):
-    return ChangeEvent(node, incarnation, revision, revision, key, b"v", ((length, seq),))
+def change(previous, revision, key=b"a", ordinal=0, total=1, incarnation=1, node="n1", length=1):
+    place = Place(length, previous, ordinal, total)
+    return ChangeEvent(node, incarnation, revision, revision, key, b"v", (place,))
+
+
+def numbered(seq, revision, key=b"a", incarnation=1, node="n1", length=1):
+    chain = ((length, seq),)
+    return NumberedChangeEvent(node, incarnation, revision, revision, key, b"v", chain)
 
 
 def progress(seq, revision, last_revision=None, incarnation=1, prefix=b"a", age_ms=0):
@@ -316,11 +360,153 @@ def revisions(effects):
 
 
 class TestLive:
+    def test_changes_that_name_each_other_are_delivered_at_once(self):
+        d = Driver()
+        assert d.event(progress(0, 10)) == []
+        assert revisions(d.event(change(10, 11))) == [11]
+        assert revisions(d.event(change(11, 14))) == [14]
+        assert d.watch.complete_to == 14
+        assert d.event(progress(2, 20, 14)) == []
+        assert d.watch.resume_revision == 21
+        assert d.watch.live
+
+    def test_the_first_contact_may_be_a_change(self):
+        d = Driver()
+        assert revisions(d.event(change(9, 11))) == [11]
+        assert d.watch.complete_to == 11
+
+    def test_a_change_that_names_one_not_delivered_starts_a_pull_from_the_last_whole_revision(self):
+        d = Driver()
+        d.event(progress(0, 10))
+        d.event(change(10, 12))
+        (pull,) = d.event(change(15, 20))
+        assert isinstance(pull, Pull)
+        assert pull.request.from_revision == 13
+        assert (pull.request.start, pull.request.end) == (b"a", b"b")
+        assert d.event(change(20, 21)) == []  # held
+        page = [Change(r, r, b"a", b"v") for r in (15, 20)]
+        got = d.answer(HistoryAnswer(pull.request.request_id, page, 21, 20))
+        assert revisions(got) == [15, 20, 21]
+
+    def test_a_lost_last_message_is_found_by_progress(self):
+        d = Driver()
+        d.event(progress(0, 10))
+        d.event(change(10, 11))
+        (pull,) = d.event(progress(2, 12))
+        assert isinstance(pull, Pull)
+
+    def test_a_lost_last_message_is_found_though_the_numbers_agree(self):
+        """Another life of the node, in a directory that was wiped: its counts begin anew."""
+        d = Driver()
+        d.event(progress(1, 10))
+        d.event(change(10, 11))
+        (pull,) = d.event(progress(1, 14))
+        assert isinstance(pull, Pull)
+
+    def test_a_removal_of_many_keys_interrupted_half_way_gives_each_key_once(self):
+        d = Driver()
+        d.event(progress(0, 10))
+        d.event(change(10, 11, b"a1", 0, 4))
+        d.event(change(10, 11, b"a2", 1, 4))
+        assert d.watch.complete_to == 10
+        (pull,) = d.event(progress(4, 11))
+        page = [Change(11, 11, b"a%d" % i, None) for i in (1, 2, 3, 4)]
+        (delivered,) = d.answer(HistoryAnswer(pull.request.request_id, page, 12, 11))
+        assert [c.key for c in delivered.changes] == [b"a3", b"a4"]
+
+    def test_a_removal_of_many_keys_is_whole_with_its_last_one(self):
+        d = Driver()
+        for ordinal in range(3):
+            assert d.watch.complete_to == 10
+            (delivered,) = d.event(change(10, 11, b"a%d" % ordinal, ordinal, 3))
+            assert [c.key for c in delivered.changes] == [b"a%d" % ordinal]
+        assert d.watch.complete_to == 11
+
+    def test_one_missing_of_the_keys_of_one_removal_is_seen(self):
+        d = Driver()
+        d.event(change(10, 11, b"a0", 0, 3))
+        (pull,) = d.event(change(10, 11, b"a2", 2, 3))
+        assert pull.request.from_revision == 11
+        page = [Change(11, 11, b"a%d" % i, None) for i in range(3)]
+        got = d.answer(HistoryAnswer(pull.request.request_id, page, 12, 11))
+        assert [c.key for effect in got for c in effect.changes] == [b"a1", b"a2"]
+
+    def test_the_first_missing_of_the_keys_of_one_removal_is_seen(self):
+        d = Driver()
+        (pull,) = d.event(change(10, 11, b"a1", 1, 3))
+        assert isinstance(pull, Pull)
+
+    def test_what_comes_once_more_is_not_delivered_again(self):
+        d = Driver()
+        d.event(change(10, 11))
+        assert d.event(change(10, 11)) == []
+        d.event(change(11, 12, b"a0", 0, 3))
+        d.event(change(11, 12, b"a1", 1, 3))
+        assert d.event(change(11, 12, b"a0", 0, 3)) == []
+        assert d.event(change(10, 11)) == []
+        assert revisions(d.event(change(11, 12, b"a2", 2, 3))) == [12]
+        assert d.watch.gaps == 0
+
+    def test_another_node_goes_on_in_the_middle_of_a_removal_of_many_keys(self):
+        d = Driver()
+        d.event(change(10, 11, b"a0", 0, 3))
+        d.watch.on_disconnect(1, "broken", 0)
+        d.tick(100)
+        assert d.event(progress(70, 10)) == []
+        assert d.event(change(10, 11, b"a0", 0, 3, node="n2")) == []
+        assert revisions(d.event(change(10, 11, b"a1", 1, 3, node="n2"))) == [11]
+
+    def test_a_page_that_lacks_what_was_delivered_of_a_revision_is_not_believed(self):
+        d = Driver()
+        d.event(change(10, 11, b"a0", 0, 3))
+        (pull,) = d.event(progress(4, 12))
+        page = [Change(12, 12, b"a", None)]
+        assert d.answer(HistoryAnswer(pull.request.request_id, page, 13, 12)) == []
+        assert isinstance(d.tick(100)[0], Connect)
+
+    def test_one_key_takes_nothing_from_the_others_of_its_prefix(self):
+        watch = WatchState(b"a", from_revision=11)
+        watch.start(0)
+        effects = []
+        for ordinal, key in enumerate((b"a", b"ab", b"ac")):
+            effects += watch.on_event(1, CLUSTER, change(10, 11, key, ordinal, 3), 0)
+        effects += watch.on_event(1, CLUSTER, change(11, 12, b"ab"), 0)
+        effects += watch.on_event(1, CLUSTER, change(12, 13, b"a"), 0)
+        assert revisions(effects) == [11, 13]
+        assert watch.complete_to == 13
+
+    def test_progress_of_a_longer_prefix_is_another_watchers(self):
+        d = Driver()
+        assert d.event(progress(9, 50, prefix=b"ab")) == []
+        assert d.watch.complete_to == 10
+
+    def test_a_message_that_is_not_placed_for_this_prefix_is_ignored(self):
+        d = Driver()
+        d.event(progress(0, 10))
+        assert d.event(change(7, 11, b"ab", length=2)) == []
+        assert d.watch.complete_to == 10
+        assert isinstance(d.event(change(11, 12))[0], Pull)
+
+    def test_another_node_or_life_needs_no_trust_in_numbers(self):
+        d = Driver()
+        d.event(progress(5, 10))
+        assert revisions(d.event(change(10, 11, incarnation=2))) == [11]
+        assert revisions(d.event(change(11, 12, node="n2"))) == [12]
+
+    def test_progress_that_everything_delivered_covers_needs_no_pull(self):
+        d = Driver()
+        assert d.event(progress(70, 30, last_revision=9)) == []
+        assert d.watch.complete_to == 30
+
+
+class TestNodesOfVersion01:
+    """They number their messages."""
+
     def test_contiguous_messages_are_delivered_at_once(self):
         d = Driver()
         assert d.event(progress(0, 10)) == []
-        assert revisions(d.event(change(1, 11))) == [11]
-        assert revisions(d.event(change(2, 14))) == [14]
+        assert revisions(d.event(numbered(1, 11))) == [11]
+        assert revisions(d.event(numbered(2, 14))) == [14]
         assert d.watch.complete_to == 13
         assert d.event(progress(2, 20, 14)) == []
         assert d.watch.resume_revision == 21
@@ -329,12 +515,12 @@ class TestLive:
     def test_a_skipped_number_starts_a_pull_from_the_last_whole_revision(self):
         d = Driver()
         d.event(progress(0, 10))
-        d.event(change(1, 12))
-        (pull,) = d.event(change(3, 20))
+        d.event(numbered(1, 12))
+        (pull,) = d.event(numbered(3, 20))
         assert isinstance(pull, Pull)
         assert pull.request.from_revision == 12
         assert (pull.request.start, pull.request.end) == (b"a", b"b")
-        assert d.event(change(4, 21)) == []  # held
+        assert d.event(numbered(4, 21)) == []  # held
         page = [Change(r, r, b"a", b"v") for r in (12, 15, 20)]
         got = d.answer(HistoryAnswer(pull.request.request_id, page, 21, 20))
         assert revisions(got) == [15, 20, 21]  # 12 was delivered before
@@ -342,40 +528,52 @@ class TestLive:
     def test_a_lost_last_message_is_found_by_progress(self):
         d = Driver()
         d.event(progress(0, 10))
-        d.event(change(1, 11))
+        d.event(numbered(1, 11))
         (pull,) = d.event(progress(2, 12))
         assert isinstance(pull, Pull)
 
     def test_a_removal_of_many_keys_interrupted_half_way_gives_each_key_once(self):
         d = Driver()
         d.event(progress(0, 10))
-        d.event(change(1, 11, b"a1"))
-        d.event(change(2, 11, b"a2"))
+        d.event(numbered(1, 11, b"a1"))
+        d.event(numbered(2, 11, b"a2"))
         (pull,) = d.event(progress(4, 11))
         page = [Change(11, 11, b"a%d" % i, None) for i in (1, 2, 3, 4)]
         (delivered,) = d.answer(HistoryAnswer(pull.request.request_id, page, 12, 11))
         assert [c.key for c in delivered.changes] == [b"a3", b"a4"]
 
-    def test_progress_of_a_longer_prefix_is_another_watchers(self):
-        d = Driver()
-        assert d.event(progress(9, 50, prefix=b"ab")) == []
-        assert d.watch.complete_to == 10
-
     def test_a_message_that_is_not_numbered_for_this_prefix_is_ignored(self):
         d = Driver()
         d.event(progress(0, 10))
-        assert d.event(change(7, 11, b"ab", length=2)) == []
+        assert d.event(numbered(7, 11, b"ab", length=2)) == []
 
     def test_another_incarnation_distrusts_the_numbers(self):
         d = Driver()
         d.event(progress(5, 10))
-        (pull,) = d.event(change(6, 11, incarnation=2))
+        (pull,) = d.event(numbered(6, 11, incarnation=2))
         assert isinstance(pull, Pull)
 
-    def test_progress_that_everything_delivered_covers_needs_no_pull(self):
+    def test_what_comes_once_more_in_the_middle_of_a_removal_is_not_delivered_again(self):
+        """The next node is behind, and removes the same keys later."""
         d = Driver()
-        assert d.event(progress(70, 30, last_revision=9)) == []
-        assert d.watch.complete_to == 30
+        d.event(progress(0, 10))
+        d.event(numbered(1, 11, b"a0"))
+        d.event(numbered(2, 11, b"a1"))
+        d.watch.on_disconnect(1, "broken", 0)
+        d.tick(100)
+        d.event(progress(70, 10))
+        assert d.event(numbered(71, 11, b"a0")) == []
+        assert d.event(numbered(72, 11, b"a1")) == []
+        (delivered,) = d.event(numbered(73, 11, b"a2"))
+        assert [c.key for c in delivered.changes] == [b"a2"]
+        assert d.event(progress(73, 11)) == []
+        assert d.watch.complete_to == 11
+
+    def test_a_number_that_comes_again_delivers_nothing(self):
+        d = Driver()
+        d.event(progress(0, 10))
+        d.event(numbered(1, 11))
+        assert revisions(d.event(numbered(1, 11))) == []
 
 
 class TestPulls:
@@ -391,7 +589,7 @@ class TestPulls:
         assert got[-1].request.from_revision == 15
         assert d.answer(HistoryAnswer(got[-1].request.request_id, [], 21, 20)) == []
         assert d.watch.live  # by the held progress message, which is now covered
-        assert revisions(d.event(change(4, 21))) == [21]
+        assert revisions(d.event(change(20, 21))) == [21]
 
     def test_compacted_history_ends_the_watch_and_says_what_is_left(self):
         d, request = self.pulling()

@@ -28,6 +28,10 @@ QUICK = [
     ("age-of-a-leader", "stale-reads-cut"),
     ("pre-vote", "chain"),
     ("stays-without-quorum", "deaf"),
+    ("watch-jump-order", "watched-laggards"),
+    ("watch-continuity", "watched"),
+    ("watch-place", "watched"),
+    ("watch-progress", "watched"),
 ]
 """(mutation, profile) of those that few seeds catch."""
 SEEDS_MAX = 60
