@@ -180,9 +180,14 @@ class Learner:
             for each in [each for each in known if each <= slot]:
                 del known[each]
 
+    @property
+    def top_chosen(self) -> Slot:
+        """The highest slot that is known to be chosen."""
+        return max([self.commit, self.known_commit, *self.chosen])
+
     def missing(self) -> tuple[Slot, Slot] | None:
         """The run of slots just above commit that is chosen as far as is known, yet stuck."""
-        top = max([self.known_commit, *self.chosen])
+        top = self.top_chosen
         return (self.commit + 1, top) if top > self.commit else None
 
     def voted(self, slot: Slot, ballot: Ballot) -> int:

@@ -235,7 +235,11 @@ class Node:
                 self._arrival.ask()
                 self._roster.ask_to_rejoin()
         self._replication.check_missing()
-        if self._replication.cannot_begin():
+        top = self._replication.overtaken()
+        if top:
+            # Nobody votes in a slot that it has applied: above it and at a higher ballot, then.
+            self._election.stop(f"slots up to {top} are chosen that this reign never proposed")
+        elif self._replication.cannot_begin():
             # Phase 1 with whoever is there now: what nobody of them knows to be chosen is
             # reported as accepted, adopted and chosen anew.
             self._election.campaign()

@@ -298,9 +298,9 @@ def _whole_report(p: Patches) -> None:
 )
 def _noop_fill(p: Patches) -> None:
     def make(original):
-        def take_lead(self, commit, now_ms, changes_members):
+        def take_lead(self, *given):
             reported = set(self._adopted)
-            proposals = original(self, commit, now_ms, changes_members)
+            proposals = original(self, *given)
             kept = [each for each in proposals if each.slot in reported or each.value != NOOP]
             for each in proposals:
                 if each not in kept:
