@@ -129,7 +129,7 @@ class Wal:
             raise CorruptionError(
                 f"the log of node {node_id!r} is gone: its directory holds no records though "
                 "there was a log before. This node must not vote without its memory: restore "
-                "nothing by hand; let it rejoin as a new member"
+                "nothing by hand; it catches up from the other members and asks to vote again"
             )
         try:
             repair(disk, found)

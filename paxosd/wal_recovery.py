@@ -8,10 +8,9 @@ group G is durable. So whatever a crash does, it harms the last group alone:
     good groups 1..G │ anything bad, and a valid record of group > G+1    → corruption: group G+1
                      │                       had been durable, perhaps acknowledged; refuse
 
-A segment's header is durable before the file gets its name, so a bad header is corruption
-too, and so is a number missing in the sequence. A file that lost its last groups by other
-means than a crash (rolled back, cut short) cannot be told from a torn one here; a cut is at
-least reported in ``warnings``. :func:`scan` modifies nothing; :func:`repair` does.
+A segment's header and its whole length are durable before the file gets its name, so a bad
+header is corruption too, and so are a file shorter than it was made and a number missing in
+the sequence. :func:`scan` modifies nothing; :func:`repair` does.
 """
 
 from array import array
@@ -53,8 +52,8 @@ OFFSET_BITS = 32
 OFFSET_MASK = (1 << OFFSET_BITS) - 1
 GAP_SLOTS_MAX = 1 << 24
 _ADVICE = (
-    "Nothing was changed. This node must not vote with this log: keep the directory for "
-    "inspection, and let the node rejoin as a new member"
+    "Reading it changed nothing. No node must vote with this log: the daemon sets it aside "
+    "(lost-*.log), catches up from the other members and asks to vote again"
 )
 
 
@@ -276,9 +275,12 @@ class _Reader:
         self.raw = segment.file.pread(size, 0)
         self.data = memoryview(self.raw)
         if size < segment.header.segment_bytes:
-            result.warnings.append(
-                f"{self.name} is {size} bytes long but was made with "
-                f"{segment.header.segment_bytes}: no crash shortens it; was it cut or restored?"
+            # Its length was durable before it got its name: what is gone may have been synced.
+            _corrupt(
+                self.name,
+                size,
+                f"the file ends here, but it was made {segment.header.segment_bytes} bytes long, "
+                "and no crash shortens it",
             )
 
     def read(self) -> None:
