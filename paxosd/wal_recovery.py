@@ -8,15 +8,19 @@ group G is durable. So whatever a crash does, it harms the last group alone:
     good groups 1..G │ anything bad, and a valid record of group > G+1    → corruption: group G+1
                      │                       had been durable, perhaps acknowledged; refuse
 
+So is a log that ends before the last group of which ``tail-mark`` has it that it was synced
+(``wal_mark.py``): a zeroed or flipped tail looks like a torn group otherwise.
+
 A segment's header and its whole length are durable before the file gets its name, so a bad
 header is corruption too, and so are a file shorter than it was made and a number missing in
-the sequence. :func:`scan` modifies nothing; :func:`repair` does.
+the sequence. :func:`scan` and :func:`check_tail` modify nothing; :func:`repair` does.
 """
 
 from array import array
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from paxosd import wal_mark
 from paxosd.core.types import NULL_BALLOT, Ballot, Slot
 from paxosd.disk import CorruptionError, Disk, DiskFile, StorageError
 from paxosd.wal_format import (
@@ -47,6 +51,7 @@ from paxosd.wal_format import (
     segment_name,
     segment_number,
 )
+from paxosd.wal_mark import read_note
 
 OFFSET_BITS = 32
 OFFSET_MASK = (1 << OFFSET_BITS) - 1
@@ -188,6 +193,33 @@ def scan(disk: Disk, cluster_id: str, node_id: str) -> Scan:
         close_all(result)
         raise
     return result
+
+
+def check_tail(disk: Disk, result: Scan) -> None:
+    """Compare the end of the log with the note of what was synced. Raises CorruptionError, and
+    then the files are closed."""
+    try:
+        note = read_note(disk)
+    except OSError as problem:
+        result.warnings.append(f"{wal_mark.NAME} cannot be read: {problem}")
+        return
+    if note is None or note.group <= result.last_group:
+        return
+    headers = {segment.header.number: segment.header for segment in result.segments}
+    header = headers.get(note.segment)
+    if header is not None and header.nonce != note.nonce:
+        result.warnings.append(f"{wal_mark.NAME} is of another log: it does not count")
+        return
+    close_all(result)
+    name, end = segment_name(note.segment), 0
+    for segment in result.segments[: result.current + 1]:
+        name, end = segment.header.name, segment.end
+    _corrupt(
+        name,
+        end,
+        f"the log ends with group {result.last_group} here, but group {note.group} was synced, "
+        f"up to offset {note.end} of {segment_name(note.segment)}, as {wal_mark.NAME} has it",
+    )
 
 
 def close_all(result: Scan) -> None:

@@ -8,6 +8,7 @@ from paxosd.core.effects import AcceptRecord, CommitRecord, DecisionRecord, Prom
 from paxosd.core.types import NULL_BALLOT, Ballot
 from paxosd.disk import CorruptionError, StorageError
 from paxosd.wal import Wal
+from paxosd.wal_mark import NAME
 from tests.wal.memdisk import SMALL, MemDisk, open_wal
 
 B1, B2 = Ballot(1, "n1"), Ballot(2, "n2")
@@ -45,6 +46,7 @@ class TestTornTail:
         name, start, end, _ = places[-1]
         for cut in range(start, end + 1):
             torn = disk.copy()
+            del torn.files[NAME]  # it was never synced, so it was never noted
             data = torn.files[name].data
             data[cut:] = bytes(len(data) - cut)
             wal, found = open_wal(torn, seed=2)
@@ -72,6 +74,7 @@ class TestTornTail:
             file.fdatasync()
         wal.append([accept(1, b"first")])
         wal.sync()
+        wal._mark.sync()
         group = [accept(slot, bytes([slot]) * 500) for slot in range(2, 8)]
         wal.append(group)
         job = wal.begin_sync()
@@ -136,7 +139,7 @@ class TestTornTail:
             except StorageError:
                 killed = True
         disk.fail.clear()
-        assert len(disk.files) == 2
+        assert len(disk.files) == 3
         wal, found = open_wal(disk, seed=2)  # the page cache is still there
         assert found.last_slot == slot - 1
         wal.append([accept(slot, b"v" * 1000)])
@@ -307,6 +310,7 @@ class TestCorruption:
         disk, places = written([[accept(1, forged * 3)]], seed=7)
         name, _, end, _ = places[-1]
         disk.files[name].data[end - 1] ^= 1
+        del disk.files[NAME]
         assert open_wal(disk, seed=2)[1].last_slot == 0
 
     def test_a_log_that_is_gone(self):
