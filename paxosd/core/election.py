@@ -397,6 +397,11 @@ class Election:
         self._on_stop(reason)
         self._postpone()
 
+    def give_up(self, reason: str) -> None:
+        """As :meth:`stop`, and let the others try first."""
+        self.stop(reason)
+        self._postpone(2.0, 4.0)
+
     def live_voters(self) -> list[NodeId]:
         """The voters that acknowledge this leader, the most caught-up last."""
         context = self._context

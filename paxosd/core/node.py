@@ -65,6 +65,7 @@ from paxosd.core.reads import Asked, LeaderReads, WaitingReads
 from paxosd.core.replication import Replication
 from paxosd.core.roster import Roster, use_membership
 from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
+from paxosd.core.watchdog import Watchdog
 
 _RECEIVED: dict[type, str] = {
     PreVote: "prevote.received",
@@ -142,6 +143,7 @@ class Node:
         self._arrival = Arrival(
             self._context, incarnation, self._election.stop, directory, lost, repaired
         )
+        self._watchdog = Watchdog(self._context)
         if arriving:
             self._arrival.begin(promised)
         self._check_due_ms = now_ms
@@ -163,7 +165,7 @@ class Node:
             TransferLeadership: self._election.receive_transfer,
             SnapshotOffer: _ignore,
             SnapshotRequest: _ignore,
-            SnapshotChunk: _ignore,
+            SnapshotChunk: self._on_snapshot_chunk,
             Welcome: self._arrival.receive_welcome,
         }
         self._roster = Roster(
@@ -231,6 +233,9 @@ class Node:
             self._replication.record_commit(alone=True)
             self._check_reads()
             self._check_peers()
+            reason = self._watchdog.look()
+            if reason:
+                self._election.give_up(reason)
             if self._arrival.asking:
                 self._arrival.ask()
                 self._roster.ask_to_rejoin()
@@ -253,6 +258,7 @@ class Node:
 
     def synced(self, ticket: int) -> None:
         """All records of Readys up to ``ticket`` are durable: release what waited for that."""
+        self._watchdog.moved += 1
         self._context.outbox.synced(ticket)
 
     def peer_disconnected(self, name: NodeId) -> None:
@@ -448,6 +454,10 @@ class Node:
         for ballot, _ in message.values:
             self._depose_if_above(ballot)
         self._replication.receive_decisions(sender, message)
+
+    def _on_snapshot_chunk(self, sender: NodeId, message: SnapshotChunk) -> None:
+        """The shell's; here it shows that this node gets somewhere."""
+        self._watchdog.moved += 1
 
     def _note_commit(self, sender: NodeId, commit: Slot) -> None:
         peer = self._context.peers[sender]
