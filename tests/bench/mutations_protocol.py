@@ -10,6 +10,7 @@ from paxosd.core.proposer import Proposer
 from paxosd.core.quorum import Quorums
 from paxosd.core.replication import Replication
 from paxosd.core.types import NOOP, NULL_BALLOT
+from paxosd.core.watchdog import Watchdog
 from paxosd.wal import Wal
 from tests.bench.mutation import Patches, mutation, nothing
 
@@ -325,6 +326,35 @@ def _stays_without_quorum(p: Patches) -> None:
           profiles=("chain",))  # fmt: skip
 def _pre_vote(p: Patches) -> None:
     p.replace(Election, "hears_leader", lambda _: lambda self: self._context.proposer.leading)
+
+
+def leads_in_what_is_chosen(p: Patches) -> None:
+    """A reign begins where the promises say, and goes on whatever else is chosen above."""
+    p.replace(Replication, "overtaken", lambda _: lambda self: 0)
+    p.replace(
+        Proposer, "take_lead", lambda original: lambda self, *given: original(self, *given[:3])
+    )
+
+
+@mutation(
+    "overtaken-leader-stays",
+    "a reign begins above all that is chosen, or ends (with the watchdog gone, too, which ends it)",
+    "Proposer.take_lead, Replication.overtaken, Watchdog.look",
+    profiles=("lost-tail",),
+)
+def _overtaken_leader_stays(p: Patches) -> None:
+    leads_in_what_is_chosen(p)
+    p.replace(Watchdog, "look", lambda _: lambda self: "")
+
+
+@mutation(
+    "watchdog",
+    "a leader for whom nothing moves gives up its ballot",
+    "Watchdog.look",
+    profiles=("mute",),
+)
+def _watchdog(p: Patches) -> None:
+    p.replace(Watchdog, "look", lambda _: lambda self: "")
 
 
 @mutation("retransmission", "accepts without votes are sent again", "Replication.retransmit")

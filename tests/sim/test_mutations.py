@@ -24,6 +24,10 @@ QUICK = [
     ("catch-up", "storm"),
     ("pre-vote", "chain"),
     ("stays-without-quorum", "deaf"),
+    ("overtaken-leader-stays", "lost-tail"),
+    ("watchdog", "mute"),
+    ("short-log-taken", "cut-tail"),
+    ("tail-mark-ignored", "tails"),
 ]
 """(mutation, profile) of those that few seeds catch."""
 SEEDS_MAX = 60
