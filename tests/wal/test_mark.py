@@ -227,6 +227,20 @@ class TestNoFalseAlarm:
         assert open_wal(killed(disk), seed=2)[1].last_slot == 12
 
 
+def test_the_durable_group_is_the_last_one_that_was_finished():
+    disk, wal, _ = log_of([[accept(1)]])
+    before = wal.durable_group
+    wal.append([accept(2)])
+    job = wal.begin_sync()
+    assert wal.durable_group == before
+    job.run()
+    assert wal.durable_group == before
+    wal.finish_sync(job)
+    assert wal.durable_group == before + 1
+    wal, found = open_wal(killed(disk), seed=2)
+    assert wal.durable_group == found.groups == before + 1
+
+
 class TestLazy:
     def test_no_sync_more_for_a_group(self):
         disk, wal, _ = log_of([[accept(1)]])
