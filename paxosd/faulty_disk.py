@@ -7,7 +7,8 @@
     bit-rot      one bit of what is stored flips, behind everybody's back; a checksum finds it
 
 Rot strikes what is durable and followed by a later durable write, so that it is always *found*
-as corruption: damage in a log's very last group cannot be told from a torn write, by nobody.
+as corruption: damage in a log's very last group can pass for a torn write. ``tail-mark`` is spared:
+it only bears witness, and a bad one is as good as none.
 
 While no rule concerns the disk, each operation costs one look at ``plan.disk_active`` more.
 Safe in several threads, as the disks below are.
@@ -17,6 +18,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from paxosd import wal_mark
 from paxosd.disk import Buffer, Disk, DiskFile, Names
 from paxosd.faults import ALLOCATE, IDLE, SYNC, WRITE, FaultPlan
 
@@ -91,7 +93,8 @@ class FaultyDisk:
 
     def _rot(self, where: float) -> None:
         """Flip the bit that stands at this share of all that is stored."""
-        places = [(name, n) for name in sorted(self._files) if (n := self._stored_bytes(name))]
+        names = sorted(name for name in self._files if name != wal_mark.NAME)
+        places = [(name, n) for name in names if (n := self._stored_bytes(name))]
         bit = int(where * 8 * sum([n for _, n in places]))
         for name, stored_bytes in places:
             if bit < 8 * stored_bytes:

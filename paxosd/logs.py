@@ -60,6 +60,7 @@ VOCABULARY: dict[str, str] = {
     "leader.elected": "this node leads, or learnt who does",
     "leader.lost": "no leader is known any more",
     "leader.stepped_down": "this node stops leading: reason",
+    "leader.slots_missing": "slots known to be chosen that no promise tells of are pulled: slots",
     "leader.handing_over": "a leader asks another node to campaign: to, reason",
     "leader.kept": "a leader goes on, for the other did not take over: to",
     "election.started": "this node campaigns",

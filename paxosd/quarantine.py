@@ -1,4 +1,4 @@
-"""A log that was damaged in its middle is set aside: what it promised is not known any more.
+"""A log that was damaged, or lost its end, is set aside: what it promised is not known any more.
 
 A node with such a log must not vote in its old identity. It goes on as a new one, which has
 promised nothing yet, and asks to vote again (``core/arrival.py``); what its snapshots hold was
@@ -6,7 +6,7 @@ decided, and may be used.
 
     mark    DIR/quarantine, durable: from now on every start ends up here, whatever a crash leaves
     renew   the directory's identity, durable: nobody takes what follows for the old node
-    move    wal-N.log → lost-G-wal-N.log, which nobody reads but a person
+    move    wal-N.log → lost-G-wal-N.log, which nobody reads but a person; tail-mark is removed
     forget  DIR/log-created, then the mark: the log that is begun next is this identity's first
 
 A cut log can look whole: without the mark, a crash between two of the moves could leave one. One
@@ -17,7 +17,7 @@ import re
 import secrets
 from collections.abc import Callable
 
-from paxosd import identity
+from paxosd import identity, wal_mark
 from paxosd.disk import Disk
 from paxosd.wal_format import segment_number
 
@@ -70,6 +70,8 @@ def _move(disk: Disk, generation: int) -> None:
                 disk.unlink(name)
         for name in segments:
             disk.rename(name, f"lost-{generation}-{name}")
+    if disk.exists(wal_mark.NAME):
+        disk.unlink(wal_mark.NAME)  # of the log that is gone: the next one has synced nothing yet
     disk.sync_dir()
 
 

@@ -235,6 +235,7 @@ class Replica:
             self._applied = node.applied
             self._quiet_from_ms = now_ms + QUIET_MS
         self._background(now_ms, wall_ms)
+        self.wal.tick(now_ms)
         self._storage.look(now_ms)
         node.set_health(self._storage.sync_us, low_space=self._storage.low)
         self.standing.look()

@@ -117,6 +117,6 @@ def _check_hole(first: Slot, base: Slot, bad: list[str]) -> None:
     why = f" (bad: {'; '.join(bad)})" if bad else ""
     raise CorruptionError(
         f"the log begins at slot {first}, but {have}{why}: the slots between are lost here. This "
-        f"node must not vote without them: put a good snapshot of slot {first - 1} or later into "
-        "the log's directory, or let the node rejoin as a new member"
+        "node must not vote without them: it sets its log aside (lost-*.log), catches up from the "
+        "other members and asks to vote again"
     )

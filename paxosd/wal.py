@@ -6,6 +6,7 @@ The main thread owns all state. One group commit goes
     job = begin_sync()          the open group becomes a job; a new group may be opened meanwhile
     job.run()                   in the sync thread: pwritev, fdatasync (and a new segment)
     finish_sync(job)            now, and not before, what the group records may be spoken of
+    tick(now_ms)                now and then: the note of what was synced (``wal_mark.py``)
 
 Rules: at most one job is in flight, so a crash tears the last group only. A group of commit
 records alone is not worth a sync: commit records wait and ride on the next group, or on
@@ -42,11 +43,13 @@ from paxosd.wal_format import (
     record_bytes,
     segment_name,
 )
+from paxosd.wal_mark import TailMark
 from paxosd.wal_recovery import (
     OFFSET_BITS,
     OFFSET_MASK,
     Recovered,
     SlotIndex,
+    check_tail,
     close_all,
     repair,
     scan,
@@ -56,6 +59,7 @@ from paxosd.wal_sync import SegmentDropper, SegmentPreparer, SyncJob, WalOptions
 __all__ = ["Recovered", "SyncJob", "Wal", "WalOptions"]
 
 VALUE_BYTES_MAX = 1 << 30
+NO_MARK = "tail-mark cannot be written: a lost tail of the log would pass for a torn write"
 _READ_BYTES = 4096  # a first read that holds most records whole
 _READERS_MAX = 64  # open files kept for reading old slots
 _LATENCIES = 128
@@ -70,6 +74,9 @@ class Wal:
         self._options = options
         self._preparer = SegmentPreparer(disk, options.prepare_ahead)
         self._dropper = SegmentDropper(disk, self._preparer.spares_lock, options.prepare_ahead)
+        self._mark = TailMark(disk, ahead=options.prepare_ahead)
+        self.durable_group = 0
+        """The last group of which a job was finished, or that recovery made durable."""
         self._header = header  # of the segment that the next record goes to
         self._headers: dict[int, SegmentHeader] = {header.number: header}
         self._next_header = self._header_after(header)
@@ -136,17 +143,19 @@ class Wal:
             raise CorruptionError(
                 f"the log of node {node_id!r} is gone: its directory holds no records though "
                 "there was a log before. This node must not vote without its memory: restore "
-                "nothing by hand; let it rejoin as a new member"
+                "nothing by hand; it catches up from the other members and asks to vote again"
             )
-        try:
-            repair(disk, found)
-        except OSError:
-            close_all(found)
-            raise
+        check_tail(disk, found)
         if not found.segments:
             return cls._create(disk, cluster_id, node_id, options)
         current = found.segments[found.current]
         wal = cls(disk, options, current.header)
+        try:
+            repair(disk, found)
+        except OSError:
+            wal.close()
+            close_all(found)
+            raise
         for position, segment in enumerate(found.segments):
             number = segment.header.number
             if position <= found.current:
@@ -163,7 +172,7 @@ class Wal:
         wal._next_header = wal._header_after(current.header)
         wal._file = current.file
         wal._end = current.end
-        wal._last_group = wal.mark = found.last_group
+        wal._last_group = wal.mark = wal.durable_group = found.last_group
         wal._heard = dict(found.heard)
         wal._index = found.index
         wal._lowest = found.lowest_segment
@@ -171,6 +180,10 @@ class Wal:
         wal._commit = found.commit
         if not found.last_group:
             wal._write_first_group()
+        else:
+            wal._mark.note(found.last_group, current.header, current.end)
+        if not wal._mark.usable:
+            found.warnings.append(NO_MARK)
         try:
             accepted = {slot: (ballot, wal._value_at(slot, location)[1])
                         for slot, (ballot, location) in sorted(found.ballots.items())}  # fmt: skip
@@ -290,6 +303,7 @@ class Wal:
             group=group.group,
             top=group.top,
             clock_ns=self._options.clock_ns,
+            mark=self._mark,
         )
         return self._job
 
@@ -300,6 +314,7 @@ class Wal:
         assert job.done, "finish_sync before run ended"
         self._job = None
         self._flying_values = {}
+        self.durable_group = job.group
         number = job.header.number
         if number not in self._readers and job.file is not None:
             self._readers[number] = job.file
@@ -327,6 +342,10 @@ class Wal:
         if job is not None:
             job.run()
             self.finish_sync(job)
+
+    def tick(self, now_ms: float) -> None:
+        """Once a turn. Nothing waits for this, and nothing fails by it."""
+        self._mark.tick(now_ms)
 
     def _start_group(self, first_value_bytes: int) -> GroupBuilder:
         """Open a group; in a new segment if the current one has no room for it."""
@@ -578,13 +597,14 @@ class Wal:
         }
 
     def close(self) -> None:
-        """Close all files, without a sync (call ``sync`` first); a second call does nothing.
-        A job in flight must have ended."""
+        """Close all files, without a sync of the log (call ``sync`` first); a second call does
+        nothing. A job in flight must have ended."""
         if self._closed:
             return
         self._closed = True
         self._preparer.wait()
         self._dropper.wait()
+        self._mark.close()
         files = {id(f): f for f in (*self._readers.values(), *self._preparer.ready.values())}
         if self._file is not None:
             files[id(self._file)] = self._file

@@ -8,16 +8,19 @@ group G is durable. So whatever a crash does, it harms the last group alone:
     good groups 1..G │ anything bad, and a valid record of group > G+1    → corruption: group G+1
                      │                       had been durable, perhaps acknowledged; refuse
 
-A segment's header is durable before the file gets its name, so a bad header is corruption
-too, and so is a number missing in the sequence. A file that lost its last groups by other
-means than a crash (rolled back, cut short) cannot be told from a torn one here; a cut is at
-least reported in ``warnings``. :func:`scan` modifies nothing; :func:`repair` does.
+So is a log that ends before the last group of which ``tail-mark`` has it that it was synced
+(``wal_mark.py``): a zeroed or flipped tail looks like a torn group otherwise.
+
+A segment's header and its whole length are durable before the file gets its name, so a bad
+header is corruption too, and so are a file shorter than it was made and a number missing in
+the sequence. :func:`scan` and :func:`check_tail` modify nothing; :func:`repair` does.
 """
 
 from array import array
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from paxosd import wal_mark
 from paxosd.core.types import NULL_BALLOT, Ballot, Mark, NodeId, Slot
 from paxosd.disk import CorruptionError, Disk, DiskFile, StorageError
 from paxosd.wal_format import (
@@ -50,13 +53,14 @@ from paxosd.wal_format import (
     segment_name,
     segment_number,
 )
+from paxosd.wal_mark import read_note
 
 OFFSET_BITS = 32
 OFFSET_MASK = (1 << OFFSET_BITS) - 1
 GAP_SLOTS_MAX = 1 << 24
 _ADVICE = (
-    "Nothing was changed. This node must not vote with this log: keep the directory for "
-    "inspection, and let the node rejoin as a new member"
+    "Reading it changed nothing. No node must vote with this log: the daemon sets it aside "
+    "(lost-*.log), catches up from the other members and asks to vote again"
 )
 
 
@@ -196,6 +200,33 @@ def scan(disk: Disk, cluster_id: str, node_id: str) -> Scan:
     return result
 
 
+def check_tail(disk: Disk, result: Scan) -> None:
+    """Compare the end of the log with the note of what was synced. Raises CorruptionError, and
+    then the files are closed."""
+    try:
+        note = read_note(disk)
+    except OSError as problem:
+        result.warnings.append(f"{wal_mark.NAME} cannot be read: {problem}")
+        return
+    if note is None or note.group <= result.last_group:
+        return
+    headers = {segment.header.number: segment.header for segment in result.segments}
+    header = headers.get(note.segment)
+    if header is not None and header.nonce != note.nonce:
+        result.warnings.append(f"{wal_mark.NAME} is of another log: it does not count")
+        return
+    close_all(result)
+    name, end = segment_name(note.segment), 0
+    for segment in result.segments[: result.current + 1]:
+        name, end = segment.header.name, segment.end
+    _corrupt(
+        name,
+        end,
+        f"the log ends with group {result.last_group} here, but group {note.group} was synced, "
+        f"up to offset {note.end} of {segment_name(note.segment)}, as {wal_mark.NAME} has it",
+    )
+
+
 def close_all(result: Scan) -> None:
     """Close the files of a scan."""
     for segment in result.segments:
@@ -281,9 +312,12 @@ class _Reader:
         self.raw = segment.file.pread(size, 0)
         self.data = memoryview(self.raw)
         if size < segment.header.segment_bytes:
-            result.warnings.append(
-                f"{self.name} is {size} bytes long but was made with "
-                f"{segment.header.segment_bytes}: no crash shortens it; was it cut or restored?"
+            # Its length was durable before it got its name: what is gone may have been synced.
+            _corrupt(
+                self.name,
+                size,
+                f"the file ends here, but it was made {segment.header.segment_bytes} bytes long, "
+                "and no crash shortens it",
             )
 
     def read(self) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from paxosd.core.types import Slot
 from paxosd.disk import Buffer, Disk, DiskFile, StorageError
 from paxosd.wal_format import SegmentHeader, is_spare, segment_name, spare_name
+from paxosd.wal_mark import TailMark
 
 SEGMENT_BYTES_MIN = 4096
 SEGMENT_BYTES_MAX = 1 << 30
@@ -202,6 +203,7 @@ class SyncJob:
     group: int
     top: Slot
     clock_ns: Callable[[], int]
+    mark: TailMark
     duration_us: int = 0
     done: bool = False
     error: StorageError | None = None
@@ -220,5 +222,7 @@ class SyncJob:
         except OSError as problem:
             self.error = failure(what, problem, self.header.name, self.offset)
             raise self.error from problem
+        # Before anybody can speak of the group: a process that dies has noted all that it said.
+        self.mark.note(self.group, self.header, self.end)
         self.duration_us = (self.clock_ns() - started) // 1000
         self.done = True

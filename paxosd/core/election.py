@@ -35,7 +35,7 @@ from paxosd.core.messages import (
 )
 from paxosd.core.proposer import Proposal, ProposerState
 from paxosd.core.transfer import Transfer
-from paxosd.core.types import EPOCH_ROUNDS, NOOP, NULL_BALLOT, Ballot, NodeId, Slot
+from paxosd.core.types import EPOCH_ROUNDS, NOOP, NULL_BALLOT, UNKNOWN_BALLOT, Ballot, NodeId, Slot
 
 
 class Election:
@@ -352,8 +352,10 @@ class Election:
             return
         for peer in context.peers.values():
             peer.acked_ms = context.now_ms  # a full timeout to acknowledge the new reign
+        learner = context.learner
+        known = max([learner.known_commit, *(peer.commit for peer in context.peers.values())])
         proposals = proposer.take_lead(
-            context.learner.commit, context.now_ms, self._changes_members
+            learner.commit, context.now_ms, self._changes_members, known, learner.chosen.keys()
         )
         self.leader, self.leader_ballot = context.node, proposer.ballot
         self.leader_heard_ms = context.now_ms
@@ -364,6 +366,16 @@ class Election:
             adopted=len(proposals),
             from_slot=proposer.floor + 1,
         )
+        if proposer.reported < known < proposer.next_slot:
+            # Nothing is proposed there, and nobody reads before it is there: it is pulled.
+            learner.receive_commit(UNKNOWN_BALLOT, known)
+            context.outbox.notice(
+                "leader.slots_missing",
+                "warning",
+                slots=[proposer.reported + 1, known],
+                reason="they are known to be chosen, but no promise of a quorum tells of them: a "
+                "later leader had them chosen, or a voter has lost votes",
+            )
         self._on_lead(proposals)
         self.send_heartbeats()
 
@@ -389,6 +401,11 @@ class Election:
             self.leader = ""
         self._on_stop(reason)
         self._postpone()
+
+    def give_up(self, reason: str) -> None:
+        """As :meth:`stop`, and let the others try first."""
+        self.stop(reason)
+        self._postpone(2.0, 4.0)
 
     def live_voters(self) -> list[NodeId]:
         """The voters that acknowledge this leader, the most caught-up last."""

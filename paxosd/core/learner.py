@@ -37,8 +37,8 @@ class Learner:
     """Votes in, the chosen log out."""
 
     __slots__ = ("_quorums", "_streams", "_votes", "ahead_slots_max", "chosen", "commit",
-                 "decided", "epoch", "known_ballot", "known_commit", "proposed",
-                 "proposed_bytes", "unlogged")  # fmt: skip
+                 "decided", "epoch", "known_ballot", "known_commit", "news",
+                 "proposed", "proposed_bytes", "unlogged")  # fmt: skip
 
     def __init__(self, quorums: Quorums, commit: Slot = 0, ahead_slots_max: int = 4096) -> None:
         self._quorums = quorums
@@ -55,6 +55,8 @@ class Learner:
         """The highest slot of which some leader said that all up to it are chosen …"""
         self.known_ballot = NULL_BALLOT
         """… at or below this ballot."""
+        self.news = 0
+        """How many votes and chosen values were new; only grows."""
         self._streams: dict[NodeId, Stream] = {}
         self.proposed: dict[Slot, tuple[Ballot, bytes]] = {}
         """Of a node without a vote: the highest-ballot proposal heard for each slot above commit.
@@ -92,8 +94,9 @@ class Learner:
             tally = self._votes.get(slot)
             if tally is None:
                 tally = self._votes[slot] = {}
-            mask = tally.get(ballot, 0) | bit
-            tally[ballot] = mask
+            before = tally.get(ballot, 0)
+            mask = tally[ballot] = before | bit
+            self.news += mask != before
             if self._quorums.phase2_met(mask):
                 self.chosen[slot] = ballot
                 del self._votes[slot]
@@ -117,6 +120,7 @@ class Learner:
                 if slot not in self.decided:
                     self.decided[slot] = (ballot, value)
                     fresh.append((slot, ballot, value))
+                    self.news += 1
                 self.chosen[slot] = ballot
                 self._votes.pop(slot, None)
             slot += 1
@@ -180,9 +184,14 @@ class Learner:
             for each in [each for each in known if each <= slot]:
                 del known[each]
 
+    @property
+    def top_chosen(self) -> Slot:
+        """The highest slot that is known to be chosen."""
+        return max([self.commit, self.known_commit, *self.chosen])
+
     def missing(self) -> tuple[Slot, Slot] | None:
         """The run of slots just above commit that is chosen as far as is known, yet stuck."""
-        top = max([self.known_commit, *self.chosen])
+        top = self.top_chosen
         return (self.commit + 1, top) if top > self.commit else None
 
     def voted(self, slot: Slot, ballot: Ballot) -> int:

@@ -71,6 +71,7 @@ from paxosd.core.reads import Asked, LeaderReads, WaitingReads
 from paxosd.core.replication import Replication
 from paxosd.core.roster import Roster, use_membership
 from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
+from paxosd.core.watchdog import Watchdog
 
 _RECEIVED: dict[type, str] = {
     PreVote: "prevote.received",
@@ -172,6 +173,7 @@ class Node:
             repaired,
             start_mark,
         )
+        self._watchdog = Watchdog(self._context)
         if arriving:
             self._arrival.begin()
         self._check_due_ms = now_ms
@@ -193,7 +195,7 @@ class Node:
             TransferLeadership: self._election.receive_transfer,
             SnapshotOffer: _ignore,
             SnapshotRequest: _ignore,
-            SnapshotChunk: _ignore,
+            SnapshotChunk: self._on_snapshot_chunk,
             Welcome: self._arrival.receive_welcome,
         }
         self._roster = Roster(
@@ -272,11 +274,18 @@ class Node:
             self._arrival.founding.tick()
             if context.unconfirmed:
                 self._arrival.review()
+            reason = self._watchdog.look()
+            if reason:
+                self._election.give_up(reason)
             if self._arrival.asking:
                 self._arrival.ask()
                 self._roster.ask_to_rejoin()
         self._replication.check_missing()
-        if self._replication.cannot_begin():
+        top = self._replication.overtaken()
+        if top:
+            # Nobody votes in a slot that it has applied: above it and at a higher ballot, then.
+            self._election.stop(f"slots up to {top} are chosen that this reign never proposed")
+        elif self._replication.cannot_begin():
             # Phase 1 with whoever is there now: what nobody of them knows to be chosen is
             # reported as accepted, adopted and chosen anew.
             self._election.campaign()
@@ -290,6 +299,7 @@ class Node:
 
     def synced(self, ticket: int) -> None:
         """All records of Readys up to ``ticket`` are durable: release what waited for that."""
+        self._watchdog.moved += 1
         self._context.outbox.synced(ticket)
 
     def peer_disconnected(self, name: NodeId) -> None:
@@ -556,6 +566,10 @@ class Node:
         for ballot, _ in message.values:
             self._depose_if_above(ballot)
         self._replication.receive_decisions(sender, message)
+
+    def _on_snapshot_chunk(self, sender: NodeId, message: SnapshotChunk) -> None:
+        """The shell's; here it shows that this node gets somewhere."""
+        self._watchdog.moved += 1
 
     def _note_commit(self, sender: NodeId, commit: Slot) -> None:
         peer = self._context.peers[sender]

@@ -31,6 +31,9 @@ class NodeOptions:
     heartbeat_ms: float = 100
     election_timeout_ms: float = 600
     """A follower that hears no leader for this long, up to twice this (random), campaigns."""
+    stuck_timeouts: int = 10
+    """A leader for whom nothing at all moves for so many election timeouts, though something waits
+    and a quorum answers, gives up its ballot; each time in vain after twice as long."""
     retransmit_ms: float = 250
     """An unanswered accept, vote request or catch-up is sent again after this."""
     pull_after_ms: float = 30

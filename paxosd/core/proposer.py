@@ -7,7 +7,11 @@
 Rules it keeps:
 - For every slot that a promise reports, it proposes the value of the highest ballot reported
   (Lamport, "Paxos Made Simple", section 2.2, P2c); holes below the highest are filled with
-  NOOP (section 3). Slots that a promiser calls chosen are learned, not proposed.
+  NOOP (section 3). Slots that a promiser calls chosen are learned, not proposed; nor does a hole
+  get a NOOP that is known to be chosen: a quorum that reports nothing for it has lost votes.
+- It proposes in slots above all that were known to be chosen when the reign began. A leader that
+  learns of a chosen slot at or above ``next_slot`` leads no more (``Node.tick``): no acceptor that
+  has applied the slot votes in it, so what it proposes there would stay open for ever.
 - At one ballot it proposes one value per slot, ever.
 - Behind an entry that may change the membership it proposes nothing until that is applied: which
   quorum the next slot needs is not known before (``membership.py``).
@@ -16,7 +20,7 @@ Rules it keeps:
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -79,6 +83,7 @@ class Proposer:
         "quorums",
         "reign_start",
         "renewing",
+        "reported",
         "started_ms",
         "state",
     )  # fmt: skip
@@ -102,6 +107,8 @@ class Proposer:
         self._complete = 0
         self.floor: Slot = 0
         """Slots up to this are chosen, as the promises of a quorum told."""
+        self.reported: Slot = 0
+        """The highest slot that the promises of a quorum told of, as chosen or as accepted."""
         self.next_slot: Slot = 1
         self.reign_start: Slot = 0
         """The highest slot that an earlier leader may have had chosen: reads wait for it."""
@@ -155,22 +162,33 @@ class Proposer:
         return self.state is ProposerState.PREPARING and self.quorums.phase1_met(self._complete)
 
     def take_lead(
-        self, commit: Slot, now_ms: float, changes_members: Callable[[bytes], bool]
+        self,
+        commit: Slot,
+        now_ms: float,
+        changes_members: Callable[[bytes], bool],
+        known: Slot = 0,
+        chosen: Collection[Slot] = (),
     ) -> list[Proposal]:
         """Phase 1 is won: the proposals that finish what earlier ballots began, up to the first
         that may change the membership: the rest is for the reign after that.
 
         ``commit``: this node's commit index, which may have moved on since the campaign began;
         what it has applied is not proposed again, for nothing would ever close that slot.
+        ``known``, ``chosen``: every slot up to the one, and each of the others, is known to be
+        chosen. A quorum whose memory is whole reports all of them, unless they were chosen at a
+        ballot above this one.
         """
         assert self.prepared
         self.state = ProposerState.LEADING
         self.renewing = False
         self.floor = max(self.floor, commit)
-        top = max([self.floor, *self._adopted])
+        self.reported = max([self.floor, *self._adopted])
+        top = max([self.reported, known, *chosen])
         proposals = []
         for slot in range(self.floor + 1, top + 1):
             held = self._adopted.get(slot)
+            if held is None and (slot <= known or slot in chosen):
+                continue
             value = held[1] if held is not None else NOOP
             proposals.append(self._open(slot, value, None, [], now_ms))
             if held is not None and changes_members(value):

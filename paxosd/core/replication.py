@@ -416,6 +416,18 @@ class Replication:
             and waited_ms >= 2 * context.options.election_timeout_ms
         )
 
+    def overtaken(self) -> Slot:
+        """The highest slot known to be chosen if this leader never proposed in it, else 0.
+
+        It cannot come to this while memories are whole and no later leader is at work. Behind an
+        entry that may change the membership it says nothing: its slot ends the reign anyway."""
+        context = self._context
+        proposer = context.proposer
+        if not proposer.leading or proposer.barrier:
+            return 0
+        top = max([context.learner.top_chosen, *(peer.commit for peer in context.peers.values())])
+        return top if top >= proposer.next_slot else 0
+
     def check_behind(self) -> None:
         """Once a heartbeat: pull if a peer knows more and this node stands still."""
         context = self._context

@@ -40,6 +40,7 @@ class Director:
             "wipe": self._wipe,
             "remember": lambda process, args: process.remember(),
             "rollback": self._rollback,
+            "tail": self._tail,
             "bit_rot": lambda process, args: process.bit_rot(int(args.get("lot", 0))),
             "clock_jump": self._clock_jump,
             "clock_drift": self._clock_drift,
@@ -174,6 +175,12 @@ class Director:
             process.lose_log()
             return
         process.wipe()
+
+    def _tail(self, process: SimProcess, args: Mapping[str, Any]) -> None:
+        if process.up:
+            process.crash(power=False)
+        how, lot = str(args.get("how", "zero")), int(args.get("lot", 0))
+        process.harm_tail(how, lot, witness=bool(args.get("witness", True)))
 
     def _rollback(self, process: SimProcess, args: Mapping[str, Any]) -> None:
         if process.up:

@@ -17,10 +17,15 @@ import errno
 import random
 from collections.abc import Callable, Sequence
 
+from paxosd import wal_mark
 from paxosd.disk import Buffer, Names
+from paxosd.wal_format import HEADER_BYTES, segment_name
+from paxosd.wal_mark import read_note
 
 SECTOR_BYTES = 512
 PLENTY_BYTES = 1 << 40
+TAIL_BYTES = 1500
+"""What counts as near the end of a log."""
 
 Hook = Callable[[str, str], None]
 
@@ -216,7 +221,8 @@ class SimDisk:
     def bit_rot(self, lot: int) -> str:
         """Flip one bit of what is durable, in the used part of a file; returns where."""
         used = {name: len(file.durable.rstrip(b"\0"))
-                for name, file in sorted(self._durable_names.items())}  # fmt: skip
+                for name, file in sorted(self._durable_names.items())
+                if name != wal_mark.NAME}  # fmt: skip
         total = sum(used.values())
         if not total:
             return ""
@@ -231,6 +237,39 @@ class SimDisk:
                 return f"{name}:{place}"
             place -= length
         raise AssertionError("unreachable: the place is below the total")
+
+    def harm_tail(self, how: str, lot: int, *, witness: bool = True) -> str:
+        """Harm the log from some byte on, and say where; "" if there is nothing to harm. ``how``:
+        "cut", "zero" (all that follows) or "flip" (one bit). ``lot``: which byte, mostly one near
+        the end. ``witness``: whether the note of what was synced is left.
+
+        No byte behind the last group noted is touched: what a power cut left without a note is
+        the window that ``docs/DATA.md`` tells of. Zeroing the zeros that a group ends in harms
+        nothing.
+        """
+        note = read_note(self)
+        file = self._files.get(segment_name(note.segment)) if note is not None else None
+        if note is None or file is None or len(file.data) < note.end:
+            return ""
+        span = note.end - HEADER_BYTES
+        lot, nearby = divmod(lot, 4)
+        if nearby:
+            span = min(span, TAIL_BYTES)
+        place = note.end - 1 - lot % span
+        if how == "zero" and not any(file.data[place : note.end]):
+            return ""
+        for data in (file.data, file.durable):
+            if how == "cut":
+                del data[place:]
+            elif how == "zero":
+                data[place:] = bytes(len(data) - place)
+            elif place < len(data):
+                data[place] ^= 1 << lot % 8
+        file.unsynced = [each for each in file.unsynced if each[0] + len(each[1]) <= place]
+        if not witness:
+            mark = self._files[wal_mark.NAME]
+            mark.data, mark.durable, mark.unsynced = bytearray(), bytearray(), []
+        return f"{file.name}:{place}"
 
 
 def _put(data: bytearray, piece: bytes, offset: int) -> None:

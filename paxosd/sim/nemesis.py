@@ -17,6 +17,7 @@ from typing import Any
 
 from paxosd.core.types import NodeId
 from paxosd.sim.schedule import LEADER, Directive, Schedule
+from paxosd.sim.tails import TAIL_KINDS
 from paxosd.wire import PEER_KIND_NAMES
 
 KINDS: dict[str, str] = {
@@ -47,6 +48,7 @@ KINDS: dict[str, str] = {
     "clock-drift": "clocks run too fast or too slow",
     "wipe": "a node loses its whole data directory (of a minority), and is started again",
     "rollback": "a disk goes back to an earlier state (by request only)",
+    **TAIL_KINDS,
 }
 """Every kind that a run can have."""
 
@@ -100,7 +102,7 @@ class Nemesis:
             "wipe": self._wipe,
             "rollback": self._rollback,
         }
-        assert self._episodes.keys() == KINDS.keys()
+        assert self._episodes.keys() == KINDS.keys() - TAIL_KINDS.keys()
 
     def draw(self) -> Schedule:
         """The whole schedule."""
@@ -470,10 +472,11 @@ def draw_schedule(
     kinds: Iterable[str] | None = None,
 ) -> Schedule:
     """A schedule of faults. ``kinds``: which may be drawn; None: all but those by request; a
-    run has a part of them only, unless there are three or fewer."""
-    allowed = [kind for kind in KINDS if kind not in BY_REQUEST] if kinds is None else [
-        kind for kind in KINDS if kind in set(kinds)
-    ]  # fmt: skip
+    run has a part of them only, unless there are three or fewer. Those of ``tails.py`` are drawn
+    there."""
+    known = KINDS.keys() - TAIL_KINDS.keys()
+    known = known - BY_REQUEST if kinds is None else known & set(kinds)
+    allowed = [kind for kind in KINDS if kind in known]
     if len(allowed) > 3:
         share = rng.choice(_SHARE_OF_KINDS)
         count = max(1, round(share * len(allowed)))

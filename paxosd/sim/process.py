@@ -27,6 +27,7 @@ from paxosd.sim.disk import PLENTY_BYTES, SimDisk
 from paxosd.sim.invariants import Invariants, Violation, WatchedMachine, WatchedNode
 from paxosd.sim.life import CLUSTER, ProcessOptions, Surroundings, begin_life
 from paxosd.sim.network import Network
+from paxosd.sim.tails import TAIL_KINDS
 from paxosd.sim.trace import Trace, TraceLog
 from paxosd.sim.world import World
 from paxosd.wal import SyncJob
@@ -171,7 +172,8 @@ class SimProcess:
     def damaged(self) -> bool:
         """Whether its log was harmed behind its back: then it may, or must, refuse to work."""
         self.collect_hits()
-        return any(self.faults.get(kind) for kind in ("bit-rot", "log-loss", "wipe"))
+        harms = ("bit-rot", "log-loss", "wipe", *TAIL_KINDS)
+        return any(self.faults.get(kind) for kind in harms)
 
     # -- life and death
 
@@ -325,6 +327,19 @@ class SimProcess:
         where = self.disk.bit_rot(lot)
         self.faults["bit-rot"] = self.faults.get("bit-rot", 0) + 1
         self.log.info("disk.bit_rot", where=where)
+
+    def harm_tail(self, how: str, lot: int, *, witness: bool = True) -> None:
+        """The log loses its end: ``how`` and where, as :meth:`SimDisk.harm_tail` has it. Only while
+        it is down. Without its ``witness`` a loss in a file of full length cannot be noticed here:
+        then what the node told is not held against it."""
+        assert self._replica is None
+        where = self.disk.harm_tail(how, lot, witness=witness)
+        self.log.info("disk.tail", how=how, where=where)
+        if where:
+            kind = f"tail-{how}"
+            self.faults[kind] = self.faults.get(kind, 0) + 1
+            if not witness and how != "cut":
+                self._invariants.forgive(self.name)
 
     def lose_log(self) -> None:
         """The log's directory is empty; the mark that there was a log is still there. Only while

@@ -41,6 +41,7 @@ from paxosd.sim.process import SimProcess
 from paxosd.sim.schedule import Schedule
 from paxosd.sim.shape import draw_cluster, make_clients
 from paxosd.sim.stale_reader import StaleReader
+from paxosd.sim.tails import TAIL_KINDS, draw_tails
 from paxosd.sim.trace import TAIL_LINES, Trace
 from paxosd.sim.verdict import NOT_CHECKED, VIOLATION, Verdict
 from paxosd.sim.watchers import make_watchers
@@ -61,7 +62,7 @@ SPARES = 2
 """Nodes that may join where the membership changes."""
 REJOIN_MS = 500.0
 REJOIN_TRIES = 120
-_MEMORY_LOSS = frozenset({"bit-rot", "log-loss", "wipe", "rollback"})
+_MEMORY_LOSS = frozenset({"bit-rot", "log-loss", "wipe", "rollback", *TAIL_KINDS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,7 +386,8 @@ def _draw(world: World, names: list[NodeId], options: RunOptions) -> Schedule:
         faults = (frozenset(KINDS) if faults is None else faults) - _MEMORY_LOSS
     drawn = draw_schedule(world.derive("nemesis"), names, options.duration_ms, faults)
     if not options.members:
-        return drawn
+        tails = world.derive("nemesis/tails")
+        return Schedule([*drawn, *draw_tails(tails, names, options.duration_ms, faults, drawn)])
     return Schedule([*drawn, *draw_changes(world.derive("members"), options.duration_ms)])
 
 

@@ -20,6 +20,9 @@ stand in the from, to and on of fault_add, too):
     remember         keep a copy of the disk as it is durable
     rollback         go back to that copy; file (the last of the log's files that begins so, alone)
     bit_rot          lot (which bit; a number)
+    tail             how (cut, zero, flip), lot (where): the log loses its end (the node is killed
+                     first if it is up); witness (false: so does its tail-mark; then a cut alone is
+                     found, and the rest is forgiven)
     clock_jump       ms (of the wall clock)                       clock_drift   ppm (of both clocks)
     disk             sync_ms ([low, high]), free_bytes (-1: plenty)
     net              loss, duplicate, replay, reorder, client_loss (probabilities), delay_ms
@@ -61,6 +64,7 @@ VERBS = frozenset(
         "resume",
         "rollback",
         "starve",
+        "tail",
         "wipe",
     ]
 )

@@ -85,6 +85,12 @@ def _disk(who: str, args: Mapping[str, Any]) -> str:
     return f"the disk of {who} becomes " + ", ".join(f"{k} {v}" for k, v in args.items())
 
 
+def _tail(who: str, args: Mapping[str, Any]) -> str:
+    done = {"cut": "is cut off", "zero": "is zeroed", "flip": "has a bit flipped"}
+    words = f"the end of the log of {who} {done.get(str(args.get('how')), '?')}"
+    return words if args.get("witness", True) else f"{words}, and its tail-mark is gone"
+
+
 _DIRECTIVES: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
     "crash": _crash,
     "crash_at_effect": _crash_at_effect,
@@ -96,6 +102,7 @@ _DIRECTIVES: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
     "remember": lambda who, args: f"the disk of {who} is copied",
     "rollback": _rollback,
     "bit_rot": lambda who, args: f"a bit on the disk of {who} flips",
+    "tail": _tail,
     "starve": lambda who, args: f"each turn of {who} takes {args.get('turn_ms', '?')} ms",
     "clock_jump": lambda who, args: f"the wall clock of {who} jumps by {args.get('ms', '?')} ms",
     "clock_drift": lambda who, args: f"the clocks of {who} drift by {args.get('ppm', '?')} ppm",

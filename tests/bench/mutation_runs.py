@@ -63,7 +63,7 @@ def _wall_limit(limit_s: float) -> Iterator[None]:
 # -- directed scenarios
 
 NAMES = ("n1", "n2", "n3")
-# Nobody watches or reads stale, where that is not what is pressed on: so the seeds stay what they are.
+# Nobody watches or reads stale where that is not what is pressed on: the seeds stay what they are.
 _PLAIN = RunOptions(nodes=3, watchers=0, stale_readers=0)
 _LONG = replace(_PLAIN, duration_ms=20_000, faults=frozenset(), clients=4, operations=400)
 _BUSY = replace(_PLAIN, duration_ms=12_000, faults=frozenset(), clients=8, operations=600, keys=2)
@@ -256,6 +256,35 @@ def _laggards(rng: random.Random) -> Schedule:
     return Schedule(directives)
 
 
+def _lost_tail(rng: random.Random) -> Schedule:
+    """One lost slots that were chosen, and nothing can tell it so; it or one that never had them
+    leads, while no client is heard, until the third is heard. Then nothing may be stuck."""
+    lost, behind, knows = rng.sample(NAMES, 3)
+    down_ms = int(6000 + rng.uniform(0, 1000))
+    return Schedule([
+        Directive(2500, "crash", behind, {"power": False}),
+        Directive(down_ms - 500, "client_cut"),
+        _rule(down_ms, "isolate", 3500, on=[knows]),
+        Directive(down_ms, "tail", lost,
+                  {"how": "zero", "lot": 4 * rng.randrange(1 << 20) + 1, "witness": False}),
+        Directive(down_ms + 100, "restart", lost),
+        Directive(down_ms + 100, "restart", behind),
+    ])  # fmt: skip
+
+
+def _cut_tail(rng: random.Random) -> Schedule:
+    """A log file loses its end, and the note of what was synced is gone, too."""
+    name = rng.choice(NAMES)
+    at_ms = int(5000 + rng.uniform(0, 2000))
+    args = {"how": "cut", "lot": rng.randrange(1 << 20), "witness": False}
+    return Schedule([Directive(at_ms, "tail", name, args), Directive(at_ms + 300, "restart", name)])
+
+
+def _mute(rng: random.Random) -> Schedule:
+    """The leader's proposals reach nobody, and all else that it says does."""
+    return Schedule([_rule(3000, "drop", 56_000, message_kinds=["accept"], **{"from": [LEADER]})])
+
+
 def _goes_on(report: RunReport) -> str:
     if report.acknowledged * 10 < report.operations * 7:
         return (
@@ -298,6 +327,10 @@ PROFILES: dict[str, Profile] = {
         Profile("wiped-voter", _BUSY, _wiped_voter),
         Profile("watched", _WATCHED),
         Profile("watched-laggards", replace(_BUSY, operations=2000, keys=8, watchers=3), _laggards),
+        Profile("lost-tail", _QUIET, _lost_tail),
+        Profile("cut-tail", _QUIET, _cut_tail),
+        Profile("tails", _kinds("tail-zero", "tail-flip")),
+        Profile("mute", replace(_LONG, duration_ms=60_000), _mute, _goes_on),
         Profile("members", _CHANGING),
         Profile("members-tight", replace(_CHANGING, clients=10, operations=400, keys=1)),
         Profile(

@@ -200,3 +200,45 @@ def _lives_forgotten(p: Patches) -> None:
         return init
 
     p.replace(PeerLives, "__init__", make)
+
+
+@mutation(
+    "short-log-taken",
+    "a log file that is shorter than it was made is damage",
+    "_Reader.__init__",
+    profiles=("cut-tail",),
+)
+def _short_log_taken(p: Patches) -> None:
+    def make(original):
+        def init(self, result, segment):
+            class Whole:
+                """The same file, which reads as if nothing had been cut off."""
+
+                def __init__(self, file):
+                    self.file = file
+
+                def size(self):
+                    return max(self.file.size(), segment.header.segment_bytes)
+
+                def pread(self, n, offset):
+                    return self.file.pread(n, offset).ljust(n, b"\0")
+
+            real, segment.file = segment.file, Whole(segment.file)
+            try:
+                original(self, result, segment)
+            finally:
+                segment.file = real
+
+        return init
+
+    p.replace(wal_recovery._Reader, "__init__", make)
+
+
+@mutation(
+    "tail-mark-ignored",
+    "a log that ends before the last group noted as synced is damage",
+    "wal_recovery.check_tail",
+    profiles=("tails",),
+)
+def _tail_mark_ignored(p: Patches) -> None:
+    p.replace(wal, "check_tail", lambda _: nothing)

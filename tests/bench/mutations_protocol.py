@@ -10,6 +10,7 @@ from paxosd.core.proposer import Proposer
 from paxosd.core.quorum import Quorums
 from paxosd.core.replication import Replication
 from paxosd.core.types import NOOP, NULL_BALLOT
+from paxosd.core.watchdog import Watchdog
 from paxosd.wal import Wal
 from tests.bench.mutation import Patches, mutation, nothing
 
@@ -20,6 +21,12 @@ def _at_once(outbox, to, message):
         outbox._self_messages.append(message)
     else:
         outbox.ready.sends.append((to, message))
+
+
+def without_watchdog(p: Patches) -> None:
+    """A leader that gets nowhere leads on: else the watchdog ends in time what the mutation does,
+    and the checks see a cluster that is slow at most."""
+    p.replace(Watchdog, "look", lambda _: lambda self: "")
 
 
 # -- persist before you speak
@@ -298,9 +305,9 @@ def _whole_report(p: Patches) -> None:
 )
 def _noop_fill(p: Patches) -> None:
     def make(original):
-        def take_lead(self, commit, now_ms, changes_members):
+        def take_lead(self, *given):
             reported = set(self._adopted)
-            proposals = original(self, commit, now_ms, changes_members)
+            proposals = original(self, *given)
             kept = [each for each in proposals if each.slot in reported or each.value != NOOP]
             for each in proposals:
                 if each not in kept:
@@ -310,6 +317,7 @@ def _noop_fill(p: Patches) -> None:
         return take_lead
 
     p.replace(Proposer, "take_lead", make)
+    without_watchdog(p)
 
 
 # -- leaders
@@ -319,6 +327,7 @@ def _noop_fill(p: Patches) -> None:
           "Election.in_contact", profiles=("deaf",))  # fmt: skip
 def _stays_without_quorum(p: Patches) -> None:
     p.replace(Election, "in_contact", lambda _: lambda self: True)
+    without_watchdog(p)
 
 
 @mutation("pre-vote", "who hears a live leader refuses a pre-vote", "Election.receive_prevote",
@@ -327,9 +336,39 @@ def _pre_vote(p: Patches) -> None:
     p.replace(Election, "hears_leader", lambda _: lambda self: self._context.proposer.leading)
 
 
+def leads_in_what_is_chosen(p: Patches) -> None:
+    """A reign begins where the promises say, and goes on whatever else is chosen above."""
+    p.replace(Replication, "overtaken", lambda _: lambda self: 0)
+    p.replace(
+        Proposer, "take_lead", lambda original: lambda self, *given: original(self, *given[:3])
+    )
+
+
+@mutation(
+    "overtaken-leader-stays",
+    "a reign begins above all that is chosen, or ends (with the watchdog gone, too, which ends it)",
+    "Proposer.take_lead, Replication.overtaken, Watchdog.look",
+    profiles=("lost-tail",),
+)
+def _overtaken_leader_stays(p: Patches) -> None:
+    leads_in_what_is_chosen(p)
+    without_watchdog(p)
+
+
+@mutation(
+    "watchdog",
+    "a leader for whom nothing moves gives up its ballot",
+    "Watchdog.look",
+    profiles=("mute",),
+)
+def _watchdog(p: Patches) -> None:
+    without_watchdog(p)
+
+
 @mutation("retransmission", "accepts without votes are sent again", "Replication.retransmit")
 def _retransmission(p: Patches) -> None:
     p.replace(Replication, "retransmit", lambda _: nothing)
+    without_watchdog(p)
 
 
 @mutation("prepare-durable-first", "the own promise is durable before the first Prepare leaves",

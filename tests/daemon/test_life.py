@@ -231,14 +231,18 @@ class TestTheLogOnDisk:
             path.unlink()
         self.check_set_aside(single, {})
 
-    def test_damaged_on_one_of_three_votes_again_by_itself(self, trio):
+    @pytest.mark.parametrize("how", ["flipped", "shortened"])
+    def test_damaged_on_one_of_three_votes_again_by_itself(self, trio, how):
         leader = trio.wait_leader()
         put_some(trio)
         victim = trio.followers(leader)[0]
         trio.kill(victim)
         path = trio.path / victim / "wal" / "wal-00000001.log"
         data = bytearray(path.read_bytes())
-        data[600] ^= 0x40
+        if how == "flipped":
+            data[600] ^= 0x40
+        else:
+            del data[len(data.rstrip(b"\0")) - 100 :]
         path.write_bytes(data)
         trio.start(victim)
         trio.wait_event(victim, "node.memory_lost")

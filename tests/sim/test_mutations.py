@@ -32,6 +32,10 @@ QUICK = [
     ("watch-continuity", "watched"),
     ("watch-place", "watched"),
     ("watch-progress", "watched"),
+    ("overtaken-leader-stays", "lost-tail"),
+    ("watchdog", "mute"),
+    ("short-log-taken", "cut-tail"),
+    ("tail-mark-ignored", "tails"),
 ]
 """(mutation, profile) of those that few seeds catch."""
 SEEDS_MAX = 60

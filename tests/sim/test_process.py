@@ -168,7 +168,8 @@ class TestPauseAndStarve:
     @pytest.mark.parametrize("effects", range(1, 13))
     def test_a_pause_in_the_middle_of_a_turn(self, effects):
         """What the turn still has to say leaves when the process goes on, and nothing else."""
-        cluster = make_cluster()
+        trace = Trace("all")
+        cluster = make_cluster(trace=trace)
         leader = cluster.elect()
         client, history = make_client(cluster, timeout_ms=20_000, operations=40)
         process = cluster.processes[leader]
@@ -185,9 +186,11 @@ class TestPauseAndStarve:
         run_for(cluster, 2900)
         assert process.paused
         assert leader not in said
-        assert process.bus._stalled, "it was stopped with something still to say"
+        (point,) = [line for line in trace.lines() if "process.pause_point" in line]
+        silent = '"sync"' in point or '"write"' in point  # of the log, or of its tail-mark
+        assert process.bus._stalled or silent, "it was stopped with something still to say"
         assert cluster.run_until(lambda: not process.paused, 200)
-        assert leader in said
+        assert leader in said or silent
         assert cluster.run_until(lambda: len(history) >= 40 and client.idle, 20_000)
         settle(cluster)
 

@@ -213,8 +213,8 @@ class TestWithoutTheSafeguard:
         """P2c: the new leader puts a no-op where a value was chosen."""
         real = Proposer.take_lead
 
-        def forgetful(self, commit, now_ms, changes_members):
-            proposals = real(self, commit, now_ms, changes_members)
+        def forgetful(self, *given):
+            proposals = real(self, *given)
             for proposal in proposals:
                 proposal.value = NOOP
             return proposals

@@ -9,6 +9,7 @@ from paxosd.core.types import Ballot
 from paxosd.disk import CorruptionError, RealDisk, StorageError
 from paxosd.faults import FaultPlan
 from paxosd.faulty_disk import FaultyDisk
+from paxosd.wal_mark import NAME
 from tests.wal.memdisk import MemDisk, open_wal
 
 B1 = Ballot(1, "n1")
@@ -118,7 +119,7 @@ class TestKinds:
         for seed in range(60):
             bench = Bench()
             bench.write()
-            (name,) = bench.inner.files
+            (name,) = bench.inner.files.keys() - {NAME}
             before = bytes(bench.inner.files[name].data)
             bench.fault("torn-write", seed=seed)
             bench.last_slot += 1
@@ -186,7 +187,7 @@ class TestBitRot:
         bench.write(5)
         before = bench.inner.contents()
         again = FaultyDisk(bench.inner, bench.plan, now_ms=lambda: 0, sleep_ms=print, crash=print)
-        (name,) = bench.inner.files
+        (name,) = bench.inner.files.keys() - {NAME}
         file = again.open(name)
         file.pwritev([before[name][200:300]], 200)  # as recovery writes its last group again
         bench.fault("bit-rot")

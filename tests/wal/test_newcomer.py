@@ -16,6 +16,7 @@ from paxosd.core.types import NULL_BALLOT, Ballot
 from paxosd.recovery import make_node, recover
 from paxosd.snapshot_file import snapshot_name
 from paxosd.wal import WalOptions
+from paxosd.wal_mark import NAME
 from tests.wal.lives import Life, Lines, reference
 from tests.wal.memdisk import SMALL, MemDisk, open_wal
 from tests.wal.test_snapshot_file import written
@@ -67,7 +68,7 @@ def test_the_promise_outlives_the_log_that_held_it(home):
     life.finish()
     assert life.wal.first_slot > 50
     life.wal.close()
-    assert not first & set(disk.files), "its segment is to be gone"
+    assert first & set(disk.files) == {NAME}, "its segment is to be gone"
     for _ in range(2):
         node = started(home, disk := disk.crash(keep_sector=lambda: False))
         assert (node.role, node.promised) == ("returning", PROMISED)

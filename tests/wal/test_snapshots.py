@@ -196,7 +196,7 @@ class TestRecovery:
             Life(life.disk.crash(), seed=2)
         for name in names:
             assert name in str(caught.value)
-        assert "rejoin" in str(caught.value)
+        assert "sets its log aside" in str(caught.value)
 
     def test_a_hole_between_snapshot_and_log_is_refused(self):
         life = Life(MemDisk())

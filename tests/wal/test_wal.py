@@ -10,6 +10,7 @@ from paxosd.core.effects import AcceptRecord, CommitRecord, DecisionRecord, Prom
 from paxosd.core.types import Ballot
 from paxosd.disk import CorruptionError, RealDisk, StorageError
 from paxosd.wal import Wal, WalOptions
+from paxosd.wal_mark import NAME
 from paxosd.wal_sync import SegmentDropper
 from tests.wal.memdisk import SMALL, MemDisk, open_wal
 
@@ -361,7 +362,7 @@ class TestRealDisk:
         assert stats["sync_us_median"] > 0
         assert stats["free_bytes"] > 0
         wal.close()
-        assert all(name.startswith("wal-") for name in disk.list())
+        assert all(name.startswith("wal-") or name == NAME for name in disk.list())
         wal, found = Wal.open(disk, cluster_id="c", node_id="n1", options=options, create=False)
         assert (found.commit, found.last_slot) == (198, 199)
         assert found.accepted == {199: (B1, bytes([199]) * 1000)}
