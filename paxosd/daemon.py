@@ -33,7 +33,7 @@ from paxosd.replica import Replica
 from paxosd.snapshot_jobs import Job, Jobs
 from paxosd.snapshots import Snapshots
 from paxosd.standing import Standing
-from paxosd.startup import Parts, assemble, replica_options, snapshot_options
+from paxosd.startup import Parts, assemble, message_room, replica_options, snapshot_options
 from paxosd.syncer import Syncer
 from paxosd.wal import SyncJob, Wal
 
@@ -235,6 +235,8 @@ class Daemon:
             "revision": self.machine.revision,
             "keys": len(self.machine.store),
             "sessions": len(self.machine.sessions.table),
+            "settings": self.machine.settings._asdict(),
+            "message_room": message_room(config)._asdict(),
             "log_time_ms": self.machine.log_time_ms,
             "disk": {
                 "path": str(config.node.data_dir),

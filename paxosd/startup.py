@@ -15,6 +15,7 @@ import zmq
 
 from paxosd.bus import Bus, BusConfig
 from paxosd.config import Config
+from paxosd.core.cluster_settings import LEVEL_LATEST, ClusterSettings
 from paxosd.core.machine import Machine
 from paxosd.core.membership import UNKNOWN, Member, Membership
 from paxosd.core.node import Node
@@ -25,6 +26,7 @@ from paxosd.live_faults import LiveFaults
 from paxosd.lives import PeerLives
 from paxosd.logs import Logs
 from paxosd.member_links import PeerEndpoints, links
+from paxosd.message_room import MessageRoom
 from paxosd.notify import Notifier
 from paxosd.recovery import WireCodec, make_node, recover
 from paxosd.replica import ReplicaOptions
@@ -191,6 +193,8 @@ def node_options(config: Config) -> NodeOptions:
         queue_bytes_max=limits.queue_bytes_max,
         reads_waiting_max=limits.reads_waiting_max,
         promise_bytes_max=limits.message_bytes_max // PROMISE_SHARE,
+        level_target=LEVEL_LATEST,
+        founding_settings=founding_settings(config),
     )
 
 
@@ -208,7 +212,25 @@ def replica_options(config: Config, incarnation: int, *, debug: bool) -> Replica
         read_bytes_max=limits.read_bytes_max,
         catch_up_bytes_max=config.protocol.catch_up_bytes_max,
         subscriptions_max=limits.subscriptions_max,
+        room=message_room(config),
         debug=debug,
+    )
+
+
+def message_room(config: Config) -> MessageRoom:
+    """What fits into this node's messages."""
+    protocol, limits = config.protocol, config.limits
+    part = max(limits.read_bytes_max, protocol.batch_bytes_max, protocol.catch_up_bytes_max)
+    return MessageRoom(limits.message_bytes_max, part)
+
+
+def founding_settings(config: Config) -> ClusterSettings:
+    """What the file has for settings that the log holds, once it holds any."""
+    limits = config.limits
+    return ClusterSettings(
+        key_bytes_max=limits.key_bytes_max,
+        value_bytes_max=limits.value_bytes_max,
+        commands_per_request_max=limits.commands_per_request_max,
     )
 
 

@@ -30,6 +30,7 @@ from paxosd.core.effects import (
 )
 from paxosd.core.election import Election
 from paxosd.core.learner import Learner
+from paxosd.core.level_raise import LevelRaise
 from paxosd.core.membership import Membership
 from paxosd.core.messages import (
     Accept,
@@ -169,6 +170,7 @@ class Node:
         self._roster = Roster(
             self._context, peers, self._election, self._replication, self._arrival, self._handlers
         )
+        self._level_raise = LevelRaise(self._context)
         self._handlers[Removed] = self._on_removed
         self._handlers[Rejoin] = self._roster.receive_rejoin
 
@@ -231,6 +233,7 @@ class Node:
             self._replication.record_commit(alone=True)
             self._check_reads()
             self._check_peers()
+            self._level_raise.check()
             if self._arrival.asking:
                 self._arrival.ask()
                 self._roster.ask_to_rejoin()
@@ -250,6 +253,12 @@ class Node:
     def synced(self, ticket: int) -> None:
         """All records of Readys up to ``ticket`` are durable: release what waited for that."""
         self._context.outbox.synced(ticket)
+
+    def peer_level(self, name: NodeId, level: int) -> None:
+        """A peer said which feature level it understands."""
+        peer = self._context.peers.get(name)
+        if peer is not None:
+            peer.level = level
 
     def peer_disconnected(self, name: NodeId) -> None:
         """A hint: the connection to a peer broke. Until it is heard again it does not count
@@ -589,5 +598,7 @@ class Node:
             "applied": self.applied,
             "lag_slots": told["known_commit"] - self.applied,
             "reads_waiting": len(self._reads),
+            "level": self._context.machine.settings.level,
+            "level_lagging": self._level_raise.lagging(),
             "unconfirmed_by": self._arrival.missing() if self._context.unconfirmed else [],
         }

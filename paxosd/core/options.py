@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from paxosd.core.cluster_settings import DEFAULTS, ClusterSettings
 from paxosd.core.membership import Membership
 from paxosd.core.quorum import Quorums
 from paxosd.core.types import NodeId
@@ -40,3 +41,7 @@ class NodeOptions:
     """An acceptor takes no slot further above its commit index: it must catch up first."""
     catch_up_slots_max: int = 1024
     promise_bytes_max: int = 4 << 20
+    level_target: int = 0
+    """The feature level that a leader raises the cluster to, once all members understand it."""
+    founding_settings: ClusterSettings = DEFAULTS
+    """What the first raise makes the replicated settings, besides the level."""

@@ -197,6 +197,7 @@ def _make_node(
             node=around.name,
             quorums=NOBODY if around.joins else Quorums(around.first),
             bootstrap=UNKNOWN if around.joins else None,
+            level_target=around.invariants.understood.get(around.name, 0),
             **around.options.node,
         ),
         list(_contacts(around)),

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.core.commands import KeyValue
 from paxosd.core.requests import RANGE
 from paxosd.core.types import NodeId
@@ -35,7 +36,7 @@ from paxosd.sim.linearizability import check_linearizable
 from paxosd.sim.nemesis import KINDS, draw_schedule
 from paxosd.sim.process import SimProcess
 from paxosd.sim.schedule import Schedule
-from paxosd.sim.shape import draw_cluster, make_clients
+from paxosd.sim.shape import draw_cluster, draw_level, make_clients
 from paxosd.sim.trace import TAIL_LINES, Trace
 from paxosd.sim.verdict import NOT_CHECKED, VIOLATION, Verdict
 from paxosd.sim.world import World
@@ -50,6 +51,8 @@ PROBE_TIMEOUT_MS = 15_000
 CATCH_UP_LIMIT_MS = 30_000.0
 CALM_MS = 3_000.0
 CALM_TRIES = 4
+LOG_TIME_RATE_MIN = 0.5
+"""Whatever a clock drifts."""
 REIGNS_AFTER_HEAL_MAX = 12
 SPARES = 2
 """Nodes that may join where the membership changes."""
@@ -72,6 +75,8 @@ class RunOptions:
     clients: int = 4
     operations: int = 1000
     keys: int = 8
+    level: int = LEVEL_LATEST
+    """What the nodes' programs understand, at the end at least: some runs begin with older ones."""
     members: bool = False
     """Whether an operator changes the membership meanwhile; then no node loses its memory."""
 
@@ -139,7 +144,15 @@ class _Run:
         self._schedule = schedule
         shape = draw_cluster(world.derive("shape"))
         first, spares = names[: options.nodes], names[options.nodes :]
+        self._upgrades: dict[NodeId, float] = {}
+        if options.level:
+            shape, self._upgrades = draw_level(
+                world.derive("level"), shape, names, options.duration_ms
+            )
         self.cluster = SimCluster(world, first, shape, trace, spares)
+        for name in names:
+            level = 0 if name in self._upgrades else options.level
+            self.cluster.invariants.understood[name] = level
         self.history = History(lambda: int(world.now_ms * 1000))
         self.clients = make_clients(
             self.cluster,
@@ -192,6 +205,8 @@ class _Run:
         cluster.note("run.begins", seed=self._seed)
         cluster.start()
         self._director.follow(self._schedule)
+        for name, at_ms in self._upgrades.items():
+            world.at(at_ms, cluster.run_program, name, options.level)
         for client in self.clients:
             world.at(START_MS, client.start)
         world.run_until(options.duration_ms)
@@ -243,6 +258,8 @@ class _Run:
                    lambda: all(client.idle for client in self.clients))  # fmt: skip
         self._wait("the nodes do not catch up", CATCH_UP_LIMIT_MS, self._all_equal)
         self._check_calm()
+        if self._options.level:
+            self._check_level()
 
     def _restore_memory(self) -> None:
         """Whoever lost its memory is let back in, as an operator does who sees it."""
@@ -271,6 +288,24 @@ class _Run:
         if reigns > REIGNS_AFTER_HEAL_MAX:
             raise Violation("liveness", f"{reigns} leaders after the heal")
         self._wait("the nodes do not catch up", CATCH_UP_LIMIT_MS, self._all_equal)
+
+    def _check_level(self) -> None:
+        """The level was raised, and log time passes while somebody leads."""
+        cluster, world = self.cluster, self.cluster.world
+        self._wait("the feature level is not raised", IDLE_LIMIT_MS,
+                   lambda: cluster.invariants.level == self._options.level)  # fmt: skip
+        for _ in range(CALM_TRIES):
+            times, reigns = [], len(cluster.invariants.leaders)
+            for _ in range(2):
+                world.run_until(world.now_ms + CALM_MS)
+                self._probe(self.clients[:1])
+                times.append(max(p.machine.log_time_ms for p in cluster.members()))
+            self._wait("the nodes do not catch up", CATCH_UP_LIMIT_MS, self._all_equal)
+            if times[1] - times[0] >= CALM_MS * LOG_TIME_RATE_MIN:
+                return
+            if len(cluster.invariants.leaders) == reigns:
+                break
+        raise Violation("log-time", f"log time stands still: {times} within {CALM_MS:g} ms")
 
     def _wait(self, what: str, limit_ms: float, condition: Callable[[], bool]) -> None:
         if not self.cluster.run_until(condition, limit_ms):

@@ -62,22 +62,33 @@ def _wall_limit(limit_s: float) -> Iterator[None]:
 
 # -- directed scenarios
 
+# At feature level 0 if nothing else is said: as when the seeds were found.
 NAMES = ("n1", "n2", "n3")
-_LONG = RunOptions(nodes=3, duration_ms=20_000, faults=frozenset(), clients=4, operations=400)
+_LONG = RunOptions(
+    level=0, nodes=3, duration_ms=20_000, faults=frozenset(), clients=4, operations=400
+)
 _BUSY = RunOptions(
-    nodes=3, duration_ms=12_000, faults=frozenset(), clients=8, operations=600, keys=2
+    level=0, nodes=3, duration_ms=12_000, faults=frozenset(), clients=8, operations=600, keys=2
 )
 _QUIET = RunOptions(
-    nodes=3, duration_ms=12_000, faults=frozenset(), clients=3, operations=70, keys=2
+    level=0, nodes=3, duration_ms=12_000, faults=frozenset(), clients=3, operations=70, keys=2
 )
-_CHANGING = RunOptions(nodes=3, duration_ms=9_000, clients=6, operations=150, keys=3, members=True)
-_STORMY = RunOptions(nodes=3, duration_ms=12_000, clients=6, operations=200, keys=3)
+_CHANGING = RunOptions(
+    level=0, nodes=3, duration_ms=9_000, clients=6, operations=150, keys=3, members=True
+)
+_STORMY = RunOptions(level=0, nodes=3, duration_ms=12_000, clients=6, operations=200, keys=3)
 
 
 def _kinds(*names: str) -> RunOptions:
     """Trouble of these kinds alone; three kinds or fewer are in every run."""
     return RunOptions(
-        nodes=3, duration_ms=8_000, faults=frozenset(names), clients=6, operations=300, keys=3
+        level=0,
+        nodes=3,
+        duration_ms=8_000,
+        faults=frozenset(names),
+        clients=6,
+        operations=300,
+        keys=3,
     )
 
 
