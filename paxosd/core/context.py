@@ -68,6 +68,8 @@ class Peer:
     low_space: bool = False
     level: int = 0
     """The highest feature level that it understands, as it last said."""
+    skew_ms: int | None = None
+    """How far its wall clock is ahead of this node's, as far as is known."""
     up: bool = False
     """As the log last told it: heard, and not lost again since."""
 

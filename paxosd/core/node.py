@@ -65,6 +65,7 @@ from paxosd.core.proposer import Proposal, Proposer, ProposerState, Waiting
 from paxosd.core.reads import Asked, LeaderReads, WaitingReads
 from paxosd.core.replication import Replication
 from paxosd.core.roster import Roster, use_membership
+from paxosd.core.skew import Skew
 from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
 
 _RECEIVED: dict[type, str] = {
@@ -171,6 +172,7 @@ class Node:
             self._context, peers, self._election, self._replication, self._arrival, self._handlers
         )
         self._level_raise = LevelRaise(self._context)
+        self._skew = Skew()
         self._handlers[Removed] = self._on_removed
         self._handlers[Rejoin] = self._roster.receive_rejoin
 
@@ -259,6 +261,18 @@ class Node:
         peer = self._context.peers.get(name)
         if peer is not None:
             peer.level = level
+
+    def peer_wall(self, name: NodeId, wall_ms: int, round_trip_ms: float = 0.0) -> None:
+        """A peer said what its wall clock showed; the word took up to ``round_trip_ms`` to come."""
+        context = self._context
+        peer = context.peers.get(name)
+        if peer is None:
+            return
+        news = self._skew.hear(name, wall_ms, context.wall_ms, round_trip_ms)
+        peer.skew_ms = self._skew.known_ms[name]
+        if news is not None:
+            event, level = ("clock.skew", "warning") if news.off else ("clock.well", "info")
+            context.outbox.notice(event, level, member=name, skew_ms=news.skew_ms)
 
     def peer_disconnected(self, name: NodeId) -> None:
         """A hint: the connection to a peer broke. Until it is heard again it does not count

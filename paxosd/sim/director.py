@@ -42,6 +42,7 @@ class Director:
             "rollback": self._rollback,
             "bit_rot": lambda process, args: process.bit_rot(int(args.get("lot", 0))),
             "clock_jump": self._clock_jump,
+            "clock_set": self._clock_set,
             "clock_drift": self._clock_drift,
             "disk": self._disk,
             "client_cut": self._client_cut,
@@ -190,6 +191,11 @@ class Director:
     def _clock_jump(self, process: SimProcess, args: Mapping[str, Any]) -> None:
         self.count("clock-skew")
         process.clock.skew_ms += float(args.get("ms", 0.0))
+
+    def _clock_set(self, process: SimProcess, args: Mapping[str, Any]) -> None:
+        self.count("clock-skew")
+        clock = process.clock
+        clock.skew_ms += float(args["wall_ms"]) - clock.wall_ms()
 
     def _disk(self, process: SimProcess, args: Mapping[str, Any]) -> None:
         if "sync_ms" in args:

@@ -33,7 +33,7 @@ from paxosd.sim.exactly_once import FinalRow, check_exactly_once
 from paxosd.sim.history import UNKNOWN, History, Operation
 from paxosd.sim.invariants import Violation
 from paxosd.sim.linearizability import check_linearizable
-from paxosd.sim.nemesis import KINDS, draw_schedule
+from paxosd.sim.nemesis import KINDS, draw_clocks, draw_schedule
 from paxosd.sim.process import SimProcess
 from paxosd.sim.schedule import Schedule
 from paxosd.sim.shape import draw_cluster, draw_level, make_clients
@@ -382,6 +382,9 @@ def _draw(world: World, names: list[NodeId], options: RunOptions) -> Schedule:
         # Each lost memory costs tolerance for good: with voters that go, it could cost the quorum.
         faults = (frozenset(KINDS) if faults is None else faults) - _MEMORY_LOSS
     drawn = draw_schedule(world.derive("nemesis"), names, options.duration_ms, faults)
+    if options.level and (faults is None or "clock-skew" in faults):
+        clocks = draw_clocks(world.derive("clocks"), names, options.duration_ms)
+        drawn = Schedule([*drawn, *clocks])
     if not options.members:
         return drawn
     return Schedule([*drawn, *draw_changes(world.derive("members"), options.duration_ms)])

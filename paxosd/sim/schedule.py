@@ -21,6 +21,7 @@ stand in the from, to and on of fault_add, too):
     rollback         go back to that copy; file (the last of the log's files that begins so, alone)
     bit_rot          lot (which bit; a number)
     clock_jump       ms (of the wall clock)                       clock_drift   ppm (of both clocks)
+    clock_set        wall_ms (what the wall clock shows)
     disk             sync_ms ([low, high]), free_bytes (-1: plenty)
     net              loss, duplicate, replay, reorder, client_loss (probabilities), delay_ms
     client_cut       clients cannot reach the node                client_heal   … can again
@@ -44,6 +45,7 @@ VERBS = frozenset(
         "client_heal",
         "clock_drift",
         "clock_jump",
+        "clock_set",
         "crash",
         "crash_at_effect",
         "disk",

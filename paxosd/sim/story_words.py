@@ -98,6 +98,9 @@ _DIRECTIVES: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
     "bit_rot": lambda who, args: f"a bit on the disk of {who} flips",
     "starve": lambda who, args: f"each turn of {who} takes {args.get('turn_ms', '?')} ms",
     "clock_jump": lambda who, args: f"the wall clock of {who} jumps by {args.get('ms', '?')} ms",
+    "clock_set": lambda who, args: (
+        f"the wall clock of {who} is set to {args.get('wall_ms', '?')} ms"
+    ),
     "clock_drift": lambda who, args: f"the clocks of {who} drift by {args.get('ppm', '?')} ppm",
     "client_cut": lambda who, args: f"clients cannot reach {who} any more",
     "client_heal": lambda who, args: f"clients can reach {who} again",

@@ -25,11 +25,18 @@ from tests.bench import (
     mutations_learning,
     mutations_members,
     mutations_protocol,
+    mutations_time,
 )
 from tests.bench.mutation import REGISTRY, Mutation
 from tests.bench.mutation_runs import PROFILES
 
-_SOURCES = (mutations_protocol, mutations_learning, mutations_disk, mutations_members)
+_SOURCES = (
+    mutations_protocol,
+    mutations_learning,
+    mutations_disk,
+    mutations_members,
+    mutations_time,
+)
 MODULES = [each.__name__ for each in _SOURCES]
 NAMES = sorted(REGISTRY, key=lambda name: MODULES.index(REGISTRY[name].make.__module__))
 """In the order of the table."""
