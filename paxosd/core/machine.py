@@ -302,13 +302,13 @@ class Machine:
         odd: bool,
     ) -> None:
         settings = self.settings
-        limits = SessionLimits.of(settings)
-        if odd and limits != self.sessions.limits:
-            self.sessions.limit(limits)
         revision = self.store.revision
         summary = _SUMMARY.pack(slot, revision, self.log_time_ms, len(self.sessions.table))
         self.chain = crc32(summary, self.chain)
         if odd:
+            limits = SessionLimits.of(settings)
+            if limits != self.sessions.limits:
+                self.sessions.limit(limits)
             self.chain = crc32(self.membership.to_json() + settings.to_json(), self.chain)
         if skipped or odd:
             told = [answer for results in answers for answer in results if type(answer) is not int]

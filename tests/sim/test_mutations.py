@@ -24,6 +24,9 @@ QUICK = [
     ("catch-up", "storm"),
     ("pre-vote", "chain"),
     ("stays-without-quorum", "deaf"),
+    ("log-time-wall-clock", "wrong-clocks"),
+    ("log-time-across-reigns", "old-batches"),
+    ("level-unasked", "upgrades"),
 ]
 """(mutation, profile) of those that few seeds catch."""
 SEEDS_MAX = 60
