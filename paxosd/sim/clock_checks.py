@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from paxosd.core.commands import CLOSE, Batch
 from paxosd.core.machine import Machine
+from paxosd.core.sessions import SessionLimits
 from paxosd.core.types import Slot
 
 RATE_MAX = 1.31
@@ -30,7 +31,8 @@ class _Applied(NamedTuple):
     gone: list[int]
     """The sessions that ended in it."""
     new: list[int]
-    session_ttl_ms: int
+    idle_ms: int
+    """For how long a session that ended had to be unused: less if the table was full."""
 
 
 class ClockChecks:
@@ -42,7 +44,7 @@ class ClockChecks:
         """When a value was first proposed, by slot and value."""
         self._applied: dict[Slot, _Applied] = {}
         self._level = 0
-        self._ttl_ms = 0
+        self._limits = SessionLimits()
         self._lowest = float("inf")
         """The least log time less the true time of the proposal, at the highest rate."""
         self._reigns: set[tuple[int, str]] = set()
@@ -62,10 +64,16 @@ class ClockChecks:
             self._level,
             sorted(self._sessions - present),
             sorted(present - self._sessions),
-            self._ttl_ms,
+            self._idle_ms(len(present)),
         )
-        self._level, self._ttl_ms = machine.settings.level, machine.settings.session_ttl_ms
+        self._level, self._limits = machine.settings.level, machine.sessions.limits
         self._sessions = present
+
+    def _idle_ms(self, sessions: int) -> int:
+        limits = self._limits
+        if sessions < limits.sessions_max:
+            return limits.session_ttl_ms
+        return min(limits.session_ttl_ms, limits.session_idle_evict_ms)
 
     def on_chosen(self, slot: Slot, value: bytes, batch: Batch | None) -> str:
         """It is known for the first time what a slot holds; it was applied right before."""
@@ -79,7 +87,8 @@ class ClockChecks:
             wrong = self._check_pace(slot, applied, batch, now_ms, proposed_ms)
             wrong = wrong or self._check_gone(slot, applied, batch, now_ms)
         for session in [*(entry.session for entry in batch.entries), *applied.new]:
-            self._used_ms[session] = proposed_ms
+            # What passed at level 0 since its last use a wall clock may have made up.
+            self._used_ms[session] = proposed_ms if applied.level else float("-inf")
         return wrong
 
     def _check_pace(
@@ -98,10 +107,10 @@ class ClockChecks:
         for session in applied.gone:
             idle_ms = RATE_MAX * (now_ms - self._used_ms.pop(session, float("-inf")))
             slack_ms = SLACK_MS * (1 + len(self._reigns))
-            if idle_ms + slack_ms < applied.session_ttl_ms and not _closes(batch, session):
+            if idle_ms + slack_ms < applied.idle_ms and not _closes(batch, session):
                 return (
                     f"session {session} ends in slot {slot}, used at most {idle_ms:.0f} ms before; "
-                    f"it may be unused for {applied.session_ttl_ms} ms"
+                    f"it may be unused for {applied.idle_ms} ms"
                 )
         return ""
 

@@ -76,6 +76,8 @@ class Director:
             before = self.operator.sent
             self.operator.carry_out(args)
             self.counts["member"] = self.counts.get("member", 0) + self.operator.sent - before
+        elif directive.verb == "settings":
+            self.operator.set_settings(int(args["lot"]))
         elif directive.verb == "rejoin":
             self.operator.rejoin(node)
         else:

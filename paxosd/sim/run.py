@@ -25,7 +25,7 @@ from paxosd.core.commands import KeyValue
 from paxosd.core.requests import RANGE
 from paxosd.core.types import NodeId
 from paxosd.disk import CorruptionError
-from paxosd.sim.changes import draw_changes
+from paxosd.sim.changes import draw_changes, draw_settings
 from paxosd.sim.clients import SimClient
 from paxosd.sim.cluster import SimCluster, node_names
 from paxosd.sim.director import Director
@@ -385,6 +385,8 @@ def _draw(world: World, names: list[NodeId], options: RunOptions) -> Schedule:
     if options.level and (faults is None or "clock-skew" in faults):
         clocks = draw_clocks(world.derive("clocks"), names, options.duration_ms)
         drawn = Schedule([*drawn, *clocks])
+    if options.level:
+        drawn = Schedule([*drawn, *draw_settings(world.derive("settings"), options.duration_ms)])
     if not options.members:
         return drawn
     return Schedule([*drawn, *draw_changes(world.derive("members"), options.duration_ms)])
