@@ -32,6 +32,7 @@ VERBS = {
     "leader": "cluster",
     "hash": "cluster",
     "member": "member",
+    "cluster": "cluster_settings",
     "fault": "fault",
     "snapshot": "snapshot",
     "bench": "bench",

@@ -37,6 +37,7 @@ from paxosctl.results import (
     Health,
     MembersResult,
     Outcome,
+    SettingsResult,
     StaleRead,
     as_bytes,
     as_number,
@@ -52,6 +53,7 @@ from paxosd.core.commands import (
     CAS_VALUE,
     CHECKSUM,
     CLOSE,
+    CLUSTER,
     DELETE,
     DELETE_RANGE,
     FENCE,
@@ -61,6 +63,7 @@ from paxosd.core.commands import (
     Change,
     Command,
     KeyValue,
+    Status,
     prefix_end,
 )
 from paxosd.core.requests import (
@@ -307,6 +310,15 @@ class Client:
         doing: compare what is in force. Raises RefusedError for what cannot be a membership."""
         result = self._alone([MEMBERS, as_number(epoch), as_bytes(document)]).result
         return MembersResult(result[0], result[1], result[2] or 0)
+
+    def change_settings(self, version: int, epoch: int, document: bytes) -> SettingsResult:
+        """Make the replicated settings what ``document`` says (``ClusterSettings.to_command``), if
+        they are of ``version`` and the membership is of ``epoch`` now. Repeated until it is
+        answered, as :meth:`change_members`. Raises RefusedError for what cannot be settings."""
+        command = [CLUSTER, as_number(version), as_number(epoch), as_bytes(document)]
+        status, present, detail = self._alone(command).result
+        done = status == Status.OK
+        return SettingsResult(status, present, detail if done else 0, epoch if done else detail)
 
     def transfer_leader(self, name: str, endpoint: str) -> None:
         """Have the leader, at ``endpoint``, hand over to the voter ``name``, "": to the best one.

@@ -25,8 +25,8 @@ LINKS_S = 5.0
 """How long all the probing may take."""
 POLL_MS = 50
 SKEW_MS_MAX = 1000.0
-"""A clock that differs more from the leader's is worth a word: should this node lead one day, log
-time, and with it the end of sessions, would jump or stand still for that long."""
+"""A clock that differs more from the leader's is worth a word: the nodes' logs could not be read
+side by side, and at feature level 0 log time follows the clock of whoever leads."""
 BEHIND_SLOTS_MAX = 1000
 """Whoever is no further behind the leader counts as caught up."""
 PROBED_MEMBERS_MAX = 16

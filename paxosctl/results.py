@@ -66,6 +66,17 @@ class MembersResult(NamedTuple):
     slot: int
 
 
+class SettingsResult(NamedTuple):
+    """The answer to a change of the replicated settings. ``status``: a :class:`Status`; OK:
+    ``version`` is the new one, in force from ``slot`` on; CAS_MISS: ``version`` and ``epoch``, that
+    of the membership, are the present ones."""
+
+    status: int
+    version: int
+    slot: int
+    epoch: int
+
+
 _STATES: dict[int, str] = {
     Status.COMMITTED: "committed",
     Status.FENCED: "fenced",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from paxosctl.transport import clock_ms
+from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.membership import Membership
 from paxosd.core.snapshot import Restore, SnapshotError
 from paxosd.datadir import DataDir, usable
@@ -167,7 +168,10 @@ def _write(file: RealFile, data_dir: Path, cluster: str, node: str) -> SnapshotI
         with usable(data_dir):
             home.node_directory.claim()
         reader = SnapshotReader(file)
-        head = reader.head._replace(members={}, membership=b"")
+        # A new cluster: who is its member, and by what number it is known, is for it to say.
+        settings = ClusterSettings.from_json(reader.head.settings)._replace(genesis="")
+        kept = settings.to_json() if settings.version else b""
+        head = reader.head._replace(members={}, membership=b"", settings=kept)
         writer = SnapshotWriter(home.disk, head.slot, reader.created_ms)
         writer.write([(HEAD, encode_head(cluster, reader.created_ms, head))])
         while (block := reader.read()) is not None:

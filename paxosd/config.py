@@ -66,8 +66,8 @@ class NodeConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitsConfig:
-    """Bounds on what clients may ask. Those of sessions are no settings: they shape replicated
-    state, so nodes that disagreed on them would diverge (``core/sessions.py``)."""
+    """Bounds on what clients may ask. The first three only give the replicated settings their first
+    values (``core/cluster_settings.py``); those of sessions are such settings alone."""
 
     key_bytes_max: int = setting(4096, minimum=1, maximum=65_536)
     value_bytes_max: int = setting(MIB, minimum=1, maximum=64 * MIB)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from paxosd.core.membership import MEMBERS_MAX
 from paxosd.endpoints import Endpoint
+from paxosd.message_room import OVERHEAD_BYTES
 from paxosd.settings import nearest
 
 if TYPE_CHECKING:
     from paxosd.config import Config
 
-OVERHEAD_BYTES = 4096
 VOTERS_MAX = 7
 ELECTION_HEARTBEATS_MIN = 3
 """One heartbeat lost, or one late, must not cost a working leader its place."""

@@ -30,9 +30,17 @@ from paxosd.logs import Logs
 from paxosd.notify import Notifier
 from paxosd.probe import Probes
 from paxosd.snapshot_jobs import Job
-from paxosd.startup import Parts, replica_options, snapshot_options, start_up
+from paxosd.startup import (
+    Parts,
+    founding_settings,
+    message_room,
+    replica_options,
+    snapshot_options,
+    start_up,
+)
 from paxosd.syncer import Syncer
 from paxosd.wal import SyncJob, Wal
+from paxosd.wire import EntryLimits
 
 POLL_MS_MAX = 100.0
 CRASH_AFTER_MS = 20.0
@@ -93,6 +101,8 @@ class Daemon:
         self.farewell_by_ms = 0.0
         self.crash_due_ms = math.inf
         self._look_due_ms = 0.0
+        self._compared = False
+        """Whether it was said that the file differs from the replicated settings."""
         self.turns = 0
 
     # -- the loop
@@ -133,6 +143,7 @@ class Daemon:
         self.turns += 1
         if now_ms >= self._look_due_ms:
             self._look_due_ms = now_ms + POLL_MS_MAX
+            self._compare_settings()
             self.notifier.tick(now_ms)
             self.notifier.status(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
         took_ms = monotonic_ms() - now_ms
@@ -196,6 +207,25 @@ class Daemon:
 
     # -- what is told
 
+    def _file_settings(self) -> dict[str, int]:
+        """What the file has for settings that the log holds, or is to hold."""
+        own = founding_settings(self.config)
+        return {name: getattr(own, name) for name in EntryLimits._fields}
+
+    def _compare_settings(self) -> None:
+        """Say once if the file has other settings than the log. Those of the log count."""
+        settings = self.machine.settings
+        if not settings.level or self._compared:
+            return
+        differing = {
+            name: {"file": value, "cluster": getattr(settings, name)}
+            for name, value in self._file_settings().items()
+            if value != getattr(settings, name)
+        }
+        if differing:
+            self._compared = True
+            self.log.warning("config.differs", differing=differing, version=settings.version)
+
     def _status(self) -> dict[str, Any]:
         config = self.config
         status = self.node.status()
@@ -226,6 +256,9 @@ class Daemon:
             "revision": self.machine.revision,
             "keys": len(self.machine.store),
             "sessions": len(self.machine.sessions.table),
+            "settings": self.machine.settings._asdict(),
+            "file_settings": self._file_settings(),
+            "message_room": message_room(config)._asdict(),
             "log_time_ms": self.machine.log_time_ms,
             "disk": {
                 "path": str(config.node.data_dir),

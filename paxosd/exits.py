@@ -15,7 +15,7 @@ EXITS: dict[int, str] = {
     UNAVAILABLE: "it cannot listen on an endpoint, or its data directory is in use",
     STORAGE: "a storage error; its log says what to do",
     PERMISSION: "it may not read or write something it needs",
-    CONFIG: "its configuration is wrong",
+    CONFIG: "its configuration is wrong, or the cluster needs a newer version of it",
 }
 
 LASTING = frozenset({USAGE, STORAGE, PERMISSION, CONFIG})
@@ -28,6 +28,7 @@ _BY_NAME = {
     "BindError": UNAVAILABLE,
     "PortsTakenError": UNAVAILABLE,
     "StorageError": STORAGE,
+    "UnknownLevelError": CONFIG,
     "PermissionError": PERMISSION,
 }
 

@@ -7,6 +7,7 @@ later starts a node that waits, and says why: its data was lost, perhaps, and ot
 from paxosd import identity
 from paxosd.config import Config, ConfigError
 from paxosd.datadir import DataDir
+from paxosd.startup import founding_settings
 
 
 def init_alone(config: Config) -> str:
@@ -36,14 +37,9 @@ def init_alone(config: Config) -> str:
             config.cluster.id,
             config.node.name,
             claim.directory,
-            founding_settings(config),
+            founding_settings(config).to_json().decode(),
         )
     return (
         f"{directory.path}: founded the cluster {config.cluster.id} of {config.node.name} alone "
         f"(record {record.hash:016x}); now start it: paxosd --config FILE"
     )
-
-
-def founding_settings(config: Config) -> str:
-    """What this configuration sets for all nodes of a cluster that is to be founded, as JSON."""
-    return ""

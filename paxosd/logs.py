@@ -82,6 +82,11 @@ VOCABULARY: dict[str, str] = {
     "member.down": "a peer is not heard any more",
     "member.changed": "another membership is in force: epoch, from_slot, voters, learners",
     "member.recovered": "the membership that the log holds: epoch, voters, learners",
+    "cluster.level_raising": "the leader proposes a higher feature level: feature_level",
+    "cluster.settings": "other settings are in force: version, feature_level, from_slot, settings",
+    "config.differs": "the file has other settings than the log, which count: differing",
+    "clock.skew": "a peer's wall clock is off by more than a second: member, skew_ms",
+    "clock.well": "a peer's wall clock agrees again: member, skew_ms",
     "member.rejoining": "the leader lets a node vote again that set its damaged log aside: member",
     # storage
     "storage.truncated": "a torn tail was cut off the log",

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from paxosd import identity, quarantine
-from paxosd.core.commands import Batch, Entry
+from paxosd.core.commands import Batch, Entry, Reign
 from paxosd.core.genesis import Record
 from paxosd.core.machine import Machine
 from paxosd.core.node import Node
@@ -37,8 +37,10 @@ Progress = Callable[[Slot, Slot], object]
 class WireCodec:
     """The core's codec: the wire's batches, with errors as the core knows them."""
 
-    def encode_batch(self, stamp_ms: int, entries: list[bytes]) -> bytes:
-        return encode_batch(stamp_ms, entries)
+    def encode_batch(
+        self, stamp_ms: int, entries: list[bytes], reign: Reign | None = None
+    ) -> bytes:
+        return encode_batch(stamp_ms, entries, reign)
 
     def encode_entry(self, entry: Entry) -> bytes:
         return encode_entry(entry)

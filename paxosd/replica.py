@@ -32,6 +32,7 @@ from paxosd.events import EventPublisher
 from paxosd.history import serve_history, serve_log
 from paxosd.inbox import Inbox
 from paxosd.member_links import PeerEndpoints, links
+from paxosd.message_room import MessageRoom
 from paxosd.request_log import RequestLog
 from paxosd.service import Service
 from paxosd.snapshot_exchange import SNAPSHOT_KINDS, SnapshotExchange
@@ -115,6 +116,7 @@ class ReplicaOptions:
     catch_up_bytes_max: int
     subscriptions_max: int
     contacts: Mapping[NodeId, PeerEndpoints]
+    room: MessageRoom | None = None
     debug: bool = False
 
 
@@ -172,6 +174,7 @@ class Replica:
             lambda request: serve_history(request, machine, self._read_batch),
             admin,
         )
+        self.service.room = options.room
         node.tracing = options.debug
         self._syncing = False
         self._tickets: list[int] = []

@@ -11,7 +11,8 @@ its sender alone, in words.
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from paxosd.core.commands import Entry, changes_members
+from paxosd.core.cluster_settings import SettingsError
+from paxosd.core.commands import Entry, changes_members, changes_settings
 from paxosd.core.effects import INVALID, ReadReady, Refusal, WriteReply
 from paxosd.core.machine import Machine
 from paxosd.core.membership import Membership, MembershipError, follows
@@ -28,7 +29,14 @@ from paxosd.core.requests import (
     WriteAnswer,
     WriteRequest,
 )
+from paxosd.message_room import MessageRoom
 from paxosd.wire import EntryLimits, WireError, decode_entry
+
+TOO_LOW = (
+    "the settings are not replicated yet: the cluster is at feature level 0, and its leader raises "
+    "it by itself once every member runs a version that knows level 1; `paxosctl cluster show` "
+    "names those that are waited for"
+)
 
 
 class WriteToken(NamedTuple):
@@ -70,7 +78,10 @@ class Service:
         self._node = node
         self._machine = machine
         self._bus = bus
+        self._first_limits = limits
+        self._limits_version = 0
         self._limits = limits
+        """What admission goes by: the replicated settings, once the log has some."""
         self._read_bytes_max = read_bytes_max
         self.client_endpoints = client_endpoints
         self.elsewhere = ""
@@ -78,15 +89,24 @@ class Service:
         member, and so hears of none: the client may know no other that is left."""
         self.clock_ms: Callable[[], float] | None = None
         """The clock of the turns, read anew; None: no time passes within a turn."""
+        self.room: MessageRoom | None = None
+        """What this node's sockets take; None: anything."""
         self._history = history
         self._admin = admin
         self._history_waiting: list[tuple[bytes, HistoryRequest]] = []
         self.requests = 0
         self.refused = 0
 
+    def _use_settings(self) -> None:
+        settings = self._machine.settings
+        if settings.version != self._limits_version:
+            self._limits_version = settings.version
+            self._limits = EntryLimits.of(settings) if settings.level else self._first_limits
+
     def receive(self, client: bytes, message: Any) -> None:
         """Take one decoded request of a client."""
         self.requests += 1
+        self._use_settings()
         if type(message) is WriteRequest:
             self._write(client, message)
         elif type(message) is ReadRequest:
@@ -127,6 +147,11 @@ class Service:
             if refusal:
                 self._invalid(client, message.request_id, refusal)
                 return
+        elif changes_settings(entry):
+            refusal = self._check_settings(entry)
+            if refusal:
+                self._invalid(client, message.request_id, refusal)
+                return
         self._node.submit(WriteToken(client, message.request_id), entry, message.entry)
 
     def _check_change(self, entry: Entry) -> str:
@@ -143,6 +168,25 @@ class Service:
         except MembershipError as error:
             return str(error)
         return ""
+
+    def _check_settings(self, entry: Entry) -> str:
+        """Why this change of the settings is not to be proposed; "" if it may be. The level and
+        the record of the founding are not for clients to change."""
+        before = self._machine.settings
+        if not before.level:
+            return TOO_LOW
+        if len(entry.commands) != 1:
+            return "a change of the settings comes alone"
+        _, version, _, document = entry.commands[0]
+        if version != before.version:
+            return ""  # the answer will say so
+        try:
+            after = before.follow(document)
+        except SettingsError as error:
+            return str(error)
+        if (after.level, after.genesis) != (before.level, before.genesis):
+            return "the feature level and the genesis are the cluster's own to set"
+        return self.room.refusal(after) if self.room is not None else ""
 
     def _read(self, client: bytes, message: ReadRequest) -> None:
         token = ReadToken(client, message.request_id, message.queries)

@@ -41,7 +41,10 @@ from paxosd.disk import Disk, DiskFile
 from paxosd.wire_base import DIGEST_BYTES, WireError, pack, unpack
 
 MAGIC = b"PXSNAP\r\n"
-VERSION = 2
+VERSION = 3
+"""The newest; written once the cluster's feature level is 1. Below it, for peers of before …"""
+VERSION_LEVEL_0 = 2
+"""… this one is, which has neither settings nor a reign. (1 has no membership either.)"""
 BLOCK_BYTES = 128 << 10
 """A block of rows is closed once keys and values come to this."""
 BLOCK_BYTES_MAX = 160 << 20
@@ -61,7 +64,8 @@ _BLOCK_START = Struct("<BI")
 _NAME = re.compile(r"snap-(\d{16,})\.paxsnap")
 _MEMBERS_MAX = 1024
 _TEXT_BYTES_MAX = 1024
-_HEAD_FIELDS = 3 + len(SnapshotHead._fields)
+_HEAD_FIELDS = len(SnapshotHead._fields)
+_FIELDS_OF = {1: _HEAD_FIELDS - 3, VERSION_LEVEL_0: _HEAD_FIELDS - 2, VERSION: _HEAD_FIELDS}
 
 
 def snapshot_name(slot: Slot) -> str:
@@ -114,7 +118,9 @@ class SnapshotInfo(NamedTuple):
 def encode_head(cluster: str, created_ms: int, head: SnapshotHead) -> bytes:
     """The payload of HEAD."""
     members = {name: dict(endpoints) for name, endpoints in head.members.items()}
-    return pack((VERSION, cluster, created_ms, *head._replace(members=members)))
+    version = VERSION if head.settings else VERSION_LEVEL_0
+    fields = head._replace(members=members)[: _FIELDS_OF[version]]
+    return pack((version, cluster, created_ms, *fields))
 
 
 def encode_sessions(rows: Sequence[SessionRow]) -> bytes:
@@ -288,10 +294,10 @@ def _decode_head(payload: bytes) -> tuple[str, int, SnapshotHead]:
     fields = _unpack(payload, map_max=_MEMBERS_MAX)
     if type(fields) is not tuple or not fields or type(fields[0]) is not int:
         raise SnapshotError("the head is not what this program writes")
-    if fields[0] != VERSION:
-        words = f"its format version is {fields[0]}; this program knows {VERSION}"
+    if fields[0] not in _FIELDS_OF:
+        words = f"its format version is {fields[0]}; this program knows 1 to {VERSION}"
         raise OtherVersionError(words)
-    if len(fields) != _HEAD_FIELDS:
+    if len(fields) != 3 + _FIELDS_OF[fields[0]]:
         raise SnapshotError("the head has the wrong number of fields")
     _, cluster, created_ms, *rest = fields
     if type(cluster) is not str or type(created_ms) is not int or created_ms < 0:

@@ -16,6 +16,7 @@ import zmq
 from paxosd.assembly import Assembled, Equipment, assemble
 from paxosd.bus import Bus, BusConfig
 from paxosd.config import Config
+from paxosd.core.cluster_settings import LEVEL_LATEST, ClusterSettings
 from paxosd.core.membership import UNKNOWN, Member, Membership
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
@@ -23,10 +24,10 @@ from paxosd.core.types import NodeId, Slot
 from paxosd.datadir import DataDir, usable
 from paxosd.disk import Disk
 from paxosd.identity import Claim
-from paxosd.init import founding_settings
 from paxosd.live_faults import LiveFaults
 from paxosd.logs import Logs
 from paxosd.member_links import PeerEndpoints
+from paxosd.message_room import MessageRoom
 from paxosd.notify import Notifier
 from paxosd.replica import ReplicaOptions
 from paxosd.snapshots import SnapshotOptions
@@ -173,7 +174,6 @@ def node_options(config: Config) -> NodeOptions:
         quorums=bootstrap.quorums,
         bootstrap=bootstrap,
         cluster=config.cluster.id,
-        founding_settings=founding_settings(config),
         peer_endpoint=config.me.peer,
         events_endpoint=config.me.events,
         compare_wait_ms=protocol.compare_wait_ms,
@@ -188,6 +188,8 @@ def node_options(config: Config) -> NodeOptions:
         queue_bytes_max=limits.queue_bytes_max,
         reads_waiting_max=limits.reads_waiting_max,
         promise_bytes_max=limits.message_bytes_max // PROMISE_SHARE,
+        level_target=LEVEL_LATEST,
+        founding_settings=founding_settings(config),
     )
 
 
@@ -205,7 +207,25 @@ def replica_options(config: Config, incarnation: int, *, debug: bool) -> Replica
         read_bytes_max=limits.read_bytes_max,
         catch_up_bytes_max=config.protocol.catch_up_bytes_max,
         subscriptions_max=limits.subscriptions_max,
+        room=message_room(config),
         debug=debug,
+    )
+
+
+def message_room(config: Config) -> MessageRoom:
+    """What fits into this node's messages."""
+    protocol, limits = config.protocol, config.limits
+    part = max(limits.read_bytes_max, protocol.batch_bytes_max, protocol.catch_up_bytes_max)
+    return MessageRoom(limits.message_bytes_max, part)
+
+
+def founding_settings(config: Config) -> ClusterSettings:
+    """What the file has for settings that the log holds, once it holds any."""
+    limits = config.limits
+    return ClusterSettings(
+        key_bytes_max=limits.key_bytes_max,
+        value_bytes_max=limits.value_bytes_max,
+        commands_per_request_max=limits.commands_per_request_max,
     )
 
 

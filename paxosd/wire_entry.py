@@ -2,6 +2,7 @@
 
     entry: [session, first_seq, acked, [command, …]]       commands: see core/commands.py
     batch: [stamp_ms, [entry bytes, …]]                     the value of a slot; b"" is the NOOP
+           [wall_ms, [entry bytes, …], round, node, elapsed_ms]     since feature level 1
 
 An entry stays bytes from the client to the moment of its execution. The leader decodes it once
 for *admission*, with every limit, and answers with words for people if it breaks one. When its
@@ -17,11 +18,13 @@ from typing import Any, NamedTuple
 
 from msgpack import unpackb
 
+from paxosd.core.cluster_settings import ClusterSettings, SettingsError, UnknownLevelError
 from paxosd.core.commands import (
     CAS_REVISION,
     CAS_VALUE,
     CHECKSUM,
     CLOSE,
+    CLUSTER,
     DELETE,
     DELETE_RANGE,
     FENCE,
@@ -31,6 +34,7 @@ from paxosd.core.commands import (
     Batch,
     Command,
     Entry,
+    Reign,
 )
 from paxosd.core.membership import Membership, MembershipError
 from paxosd.wire_base import (
@@ -52,15 +56,21 @@ COMMANDS_MAX = 65_536
 
 
 class EntryLimits(NamedTuple):
-    """What admission allows; the names are those of the configuration's [limits]."""
+    """What admission allows; the names are those of the configuration's [limits], and of the
+    replicated settings."""
 
     key_bytes_max: int = 4096
     value_bytes_max: int = 1 << 20
     commands_per_request_max: int = 1024
 
+    @classmethod
+    def of(cls, settings: ClusterSettings) -> "EntryLimits":
+        """What these settings say."""
+        return cls(*(getattr(settings, name) for name in cls._fields))
+
 
 DEFAULT_LIMITS = EntryLimits()
-_SESSIONLESS = frozenset((FENCE, OPEN, CHECKSUM, MEMBERS))
+_SESSIONLESS = frozenset((FENCE, OPEN, CHECKSUM, MEMBERS, CLUSTER))
 
 
 def encode_entry(entry: Entry) -> bytes:
@@ -108,9 +118,10 @@ def decode_entry(data: bytes, limits: EntryLimits = DEFAULT_LIMITS) -> Entry:
     return entry
 
 
-def encode_batch(stamp_ms: int, entries: Iterable[bytes]) -> bytes:
-    """The value of a slot from the log time and the admitted entries, as they came."""
-    return pack((stamp_ms, list(entries)))
+def encode_batch(stamp_ms: int, entries: Iterable[bytes], reign: Reign | None = None) -> bytes:
+    """The value of a slot from its time and the admitted entries, as they came. With a ``reign``
+    it has the form of feature level 1."""
+    return pack((stamp_ms, list(entries), *(reign or ())))
 
 
 def decode_batch(value: bytes) -> Batch:
@@ -119,15 +130,24 @@ def decode_batch(value: bytes) -> Batch:
     The single commands are lists of anything: the state machine judges them. Raises WireError
     if the value is none of ours; every node does so for the same value.
     """
-    fields = unpack(value, text_bytes_max=0)
-    if type(fields) is not tuple or len(fields) != 2:
+    fields = unpack(value, text_bytes_max=NAME_BYTES_MAX)
+    if type(fields) is not tuple or len(fields) not in (2, 2 + len(Reign._fields)):
         raise WireError("envelope", "the value is not a batch [stamp, entries]")
-    stamp_ms, raw_entries = fields
+    stamp_ms, raw_entries, *reign = fields
     if type(stamp_ms) is not int or not 0 <= stamp_ms <= INT_MAX:
         raise WireError("field", "the batch has no valid time stamp")
     if type(raw_entries) is not tuple:
         raise WireError("field", "the batch has no list of entries")
-    return Batch(stamp_ms, [_open(raw) for raw in raw_entries])
+    return Batch(stamp_ms, [_open(raw) for raw in raw_entries], _reign(*reign) if reign else None)
+
+
+def _reign(round_: Any, node: Any, elapsed_ms: Any) -> Reign:
+    for number in (round_, elapsed_ms):
+        if type(number) is not int or not 0 <= number <= INT_MAX:
+            raise WireError("field", "the batch has no valid reign")
+    if type(node) is not str:
+        raise WireError("field", "the batch has no valid reign")
+    return Reign(round_, node, elapsed_ms)
 
 
 def _open(data: Any) -> Entry:
@@ -209,6 +229,14 @@ def _membership(value: Any, _limits: EntryLimits) -> None:
         raise LimitError(str(error)) from None
 
 
+def _settings(value: Any, _limits: EntryLimits) -> None:
+    """Whether any settings can be brought about so; which follow now the service says."""
+    try:
+        ClusterSettings().follow(value)
+    except (SettingsError, UnknownLevelError) as error:
+        raise LimitError(str(error)) from None
+
+
 _FORMS: dict[int, tuple[str, tuple[Callable[[Any, EntryLimits], None], ...]]] = {
     PUT: ("put", (_key, _value)),
     DELETE: ("delete", (_key,)),
@@ -220,6 +248,7 @@ _FORMS: dict[int, tuple[str, tuple[Callable[[Any, EntryLimits], None], ...]]] = 
     CLOSE: ("close", ()),
     CHECKSUM: ("checksum", ()),
     MEMBERS: ("members", (_number, _membership)),
+    CLUSTER: ("cluster", (_number, _number, _settings)),
 }
 
 

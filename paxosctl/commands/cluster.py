@@ -17,6 +17,7 @@ from paxosctl.cluster import (
 )
 from paxosctl.render import View, human_bytes
 from paxosctl.transport import clock_ms
+from paxosd.core.skew import SKEW_MS_MAX
 from paxosd.core.types import Ballot
 
 HASH_POLL_MS = 20
@@ -268,6 +269,7 @@ def _node(status: dict[str, Any]) -> View:
         "revision": str(status["revision"]),
         "keys": str(status["keys"]),
         "sessions": str(status["sessions"]),
+        "level": _level(status),
         "peers": ", ".join(peers) or "none",
         "hears": f"{seen} voters, needs {status['quorum']}{missing}",
         "survives": _survives(status),
@@ -294,9 +296,21 @@ def _member(status: dict[str, Any]) -> str:
     return f"{'voter' if own['voter'] else 'learner'}, epoch {status['epoch']}"
 
 
+def _level(status: dict[str, Any]) -> str:
+    """The feature level, and the version of the replicated settings."""
+    lagging = ", ".join(status.get("level_lagging", []))
+    if not status.get("level"):
+        return f"0; the next waits for {lagging}" if lagging else "0"
+    return f"{status['level']}, settings of version {status['settings']['version']}"
+
+
 def _peer(peer: dict[str, Any]) -> str:
+    skew_ms = peer.get("skew_ms") or 0
+    off = ""
+    if abs(skew_ms) > SKEW_MS_MAX:
+        off = f", its clock {abs(skew_ms) / 1000:.1f} s {'ahead' if skew_ms > 0 else 'behind'}"
     if peer["reachable"]:
         voteless = peer.get("voter", True) and not peer.get("votes", True)
-        return "reachable, does not vote" if voteless else "reachable"
+        return f"reachable, does not vote{off}" if voteless else f"reachable{off}"
     ago_ms = peer["heard_ms_ago"]
     return "never heard" if ago_ms < 0 else f"silent for {ago_ms / 1000:.1f} s"

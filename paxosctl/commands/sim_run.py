@@ -11,6 +11,7 @@ import click
 
 from paxosctl.app import Duration, Settings, negative, verb
 from paxosctl.render import View
+from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.settings import nearest
 from paxosd.sim.campaign import Summary, minimise, run_campaign
 from paxosd.sim.nemesis import KINDS
@@ -85,6 +86,13 @@ class FaultKinds(click.ParamType[frozenset[str] | None]):
               show_default=True, help="Of all clients together, about.")  # fmt: skip
 @click.option("--keys", type=click.IntRange(1, 10_000), default=RunOptions().keys,
               show_default=True, help="Different keys.")  # fmt: skip
+@click.option(
+    "--level",
+    type=click.IntRange(0, LEVEL_LATEST),
+    default=LEVEL_LATEST,
+    show_default=True,
+    help="The feature level that the nodes' programs understand.",
+)
 @click.option("--members", is_flag=True,
               help="Change the membership meanwhile: two more nodes come and go.")  # fmt: skip
 @click.option(
@@ -110,6 +118,7 @@ def run_verb(
     clients: int,
     operations: int,
     keys: int,
+    level: int,
     members: bool,
     watchers: int | None,
     duration: int,
@@ -139,6 +148,7 @@ def run_verb(
         clients=clients,
         operations=operations,
         keys=keys,
+        level=level,
         members=members,
         watchers=watchers,
     )

@@ -2,8 +2,8 @@
 
 A *command* is a list ``[op, ...]`` of plain values, so that a C decoder makes it and no
 object is built per command. An *entry* is what one client frame carries: a run of commands
-of one session with consecutive sequence numbers. A *batch*, the value of one slot, is a log
-time and the entries that were waiting when the leader proposed.
+of one session with consecutive sequence numbers. A *batch*, the value of one slot, is a time
+(``log_clock.py``) and the entries that were waiting when the leader proposed.
 
     slot value ── Batch(stamp_ms, [Entry, …]) ── Entry(session, first_seq, acked, [command, …])
 
@@ -21,9 +21,12 @@ Commands (keys and values are bytes; numbers are non-negative ints):
     [CHECKSUM]                            every node computes its state checksum at this slot
     [MEMBERS, epoch, document]            if the membership is that of ``epoch``, the next one is
                                           what the document says; see membership.py
+    [CLUSTER, version, epoch, document]   if the replicated settings are of ``version``, and the
+                                          membership of ``epoch``, the next ones are what the
+                                          document says; see cluster_settings.py
 
-OPEN, FENCE, CHECKSUM and MEMBERS travel in entries of session 0, which keeps no replies: doing
-them twice does no harm. All others need a session.
+OPEN, FENCE, CHECKSUM, MEMBERS and CLUSTER travel in entries of session 0, which keeps no replies:
+doing them twice does no harm. All others need a session.
 
 A *result* is an int, the revision, where a write took effect, or else a tuple
 ``(status, revision, detail)``; see :class:`Status`.
@@ -42,6 +45,7 @@ OPEN = 7
 CLOSE = 8
 CHECKSUM = 9
 MEMBERS = 10
+CLUSTER = 11
 
 Command = list[Any]
 Result = int | tuple[int, int, Any]
@@ -53,12 +57,12 @@ class Status(IntEnum):
     OK = 0
     """Done. OPEN: detail is the session id. DELETE_RANGE: detail is how many keys went.
     CHECKSUM: revision is unused, detail is the slot. MEMBERS: revision is the new epoch, detail the
-    slot from which on it is in force."""
+    slot from which on it is in force. CLUSTER: the same with the new version."""
     NOT_FOUND = 1
     """DELETE, DELETE_RANGE: there was nothing to remove; the revision did not move."""
     CAS_MISS = 2
     """The expectation did not hold; revision is the key's modify revision (0: no such key), for
-    MEMBERS the present epoch."""
+    MEMBERS the present epoch; for CLUSTER the present version, and detail the present epoch."""
     SESSION_UNKNOWN = 3
     """The session was never opened, was closed, or expired. The command was not applied now."""
     FENCED = 4
@@ -90,19 +94,39 @@ class Entry(NamedTuple):
     commands: list[Command]
 
 
+class Reign(NamedTuple):
+    """What the leader's stopwatch showed when it proposed: the ballot that it led with, and how
+    long it had led, by a clock that never jumps."""
+
+    round: int
+    node: str
+    elapsed_ms: int
+
+
 class Batch(NamedTuple):
-    """The decoded value of a slot. ``stamp_ms`` is log time: it never goes backward."""
+    """The decoded value of a slot. ``stamp_ms``: the leader's wall clock; with a ``reign`` it is
+    for people only, without one it is what log time goes by at level 0."""
 
     stamp_ms: int
     entries: list[Entry]
+    reign: Reign | None = None
 
 
 def changes_members(entry: Entry) -> bool:
     """Whether a command of this entry may change the membership."""
+    return _has(entry, MEMBERS)
+
+
+def changes_settings(entry: Entry) -> bool:
+    """Whether a command of this entry may change the replicated settings."""
+    return _has(entry, CLUSTER)
+
+
+def _has(entry: Entry, op: int) -> bool:
     return (
         entry.session == 0
         and type(entry.commands) is list
-        and any(type(c) in (list, tuple) and bool(c) and c[0] == MEMBERS for c in entry.commands)
+        and any(type(c) in (list, tuple) and bool(c) and c[0] == op for c in entry.commands)
     )
 
 

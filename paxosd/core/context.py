@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from paxosd.core.acceptor import Acceptor
-from paxosd.core.commands import Batch, Entry, Result
+from paxosd.core.cluster_settings import ClusterSettings
+from paxosd.core.commands import Batch, Entry, Reign, Result
 from paxosd.core.genesis import Record
 from paxosd.core.learner import Learner
 from paxosd.core.membership import Membership
@@ -21,8 +22,11 @@ from paxosd.core.types import NodeId, Slot
 class Codec(Protocol):
     """How values are made and read; given by the shell, for the core imports no codec."""
 
-    def encode_batch(self, stamp_ms: int, entries: list[bytes]) -> bytes:
-        """A slot's value from its log time and its encoded entries; never b""."""
+    def encode_batch(
+        self, stamp_ms: int, entries: list[bytes], reign: Reign | None = None
+    ) -> bytes:
+        """A slot's value from its time and its encoded entries; never b"". With a ``reign`` in
+        the form of feature level 1."""
         ...
 
     def encode_entry(self, entry: Entry) -> bytes:
@@ -40,6 +44,8 @@ class StateMachine(Protocol):
     applied: Slot
     membership: Membership
     """As the log has it; of epoch 0 if it holds no change."""
+    settings: ClusterSettings
+    """As the log has them; of version 0 if it holds none."""
 
     @property
     def log_time_ms(self) -> int: ...
@@ -65,6 +71,12 @@ class Peer:
     sync_us: int = 0
     """What a group commit takes there, as it last said; 0: unknown."""
     low_space: bool = False
+    directory: int = 0
+    """The identity of its data directory, as its last Hello said; 0: unknown."""
+    level: int = 0
+    """The highest feature level that it understands, as it last said."""
+    skew_ms: int | None = None
+    """How far its wall clock is ahead of this node's, as far as is known."""
     up: bool = False
     """As the log last told it: heard, and not lost again since."""
 
@@ -122,6 +134,8 @@ class Context:
     neither campaigns, promises, votes nor acknowledges a leader."""
     contacts: list[NodeId] = field(default_factory=list)
     """Those of the configuration, and who made itself known to a node that knew nobody."""
+    genesis: str = ""
+    """The hash of the founding record, in hex; "": none is known."""
     newest_epoch: int = 0
     """The highest epoch of the membership that this node has reason to know of."""
     foreign_record: Record | None = None

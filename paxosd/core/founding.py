@@ -58,20 +58,24 @@ class Founding:
     None as long as there is none."""
 
     __slots__ = ("_context", "_directory", "_heard", "_members", "_settings", "_tell_due_ms",
-                 "_told", "active", "record")  # fmt: skip
+                 "_told", "active", "old", "record")  # fmt: skip
 
-    def __init__(self, context: Context, directory: int, *, active: bool) -> None:
-        """``active``: whether this node is a newcomer, without a record and without a past."""
+    def __init__(
+        self, context: Context, directory: int, *, active: bool, old: bool = False
+    ) -> None:
+        """``active``: whether this node is a newcomer, without a record and without a past;
+        ``old``: it has a past, and is of a time before there were records."""
         self._context = context
         self._directory = directory
         members = context.membership.members
         self._members = {name: member.voter for name, member in members.items()}
-        self._settings = context.options.founding_settings
+        self._settings = context.options.founding_settings.to_json().decode()
         self._heard: dict[NodeId, tuple[int, Proposal]] = {}
         """Per member: the life that it spoke in, and its proposal."""
         self._told: dict[NodeId, str] = {}
         self._tell_due_ms = context.now_ms + TELL_AFTER_MS
         self.active = active
+        self.old = old
         self.record: Record | None = None
 
     @property
@@ -100,12 +104,14 @@ class Founding:
     def tick(self) -> None:
         """Once a heartbeat: tell the others what this node is to found."""
         context = self._context
-        if not self.active or self.record is not None:
+        if self.old and (context.genesis or context.epoch):
+            self.old = False
+        if not (self.active or self.old) or self.record is not None:
             return
         message = FoundingMessage(self._proposal().to_json())
         for name in sorted({*self._others, *context.contacts} - {context.node}):
             context.outbox.send(name, message)
-        if context.now_ms >= self._tell_due_ms:
+        if self.active and context.now_ms >= self._tell_due_ms:
             self._tell_due_ms = context.now_ms + TELL_EVERY_MS
             advice = ALONE_ADVICE if self.alone else _ADVICE
             context.outbox.notice("node.waiting", "warning", members=self.missing(), advice=advice)
@@ -114,7 +120,8 @@ class Founding:
 
     def receive(self, sender: NodeId, life: int, message: FoundingMessage) -> None:
         """Another newcomer's proposal."""
-        if not self.active or self.record is not None or sender not in self._members:
+        wanted = (self.active or self.old) and self.record is None
+        if not wanted or sender not in self._members:
             return
         try:
             proposal = Proposal.from_json(message.document)
@@ -125,11 +132,20 @@ class Founding:
         own = self._proposal()
         differs = [self._difference(name, own) for name in self._others]
         self._tell(sender, self._difference(sender, own, said=True))
-        if not any(differs):
+        if self.active and not any(differs):
             members = {
                 name: Founder(voter, own.directories[name]) for name, voter in self._members.items()
             }
             self.record = Record(self._context.options.cluster, members, self._settings)
+
+    def agreed(self) -> bool:
+        """Whether the configurations of all members of a cluster without a record agree, or do not
+        matter any more."""
+        if not self.old or self._context.epoch:
+            return True
+        own = self._proposal()
+        heard = all(name in self._heard for name in self._others)
+        return heard and not any(self._difference(n, own, said=True) for n in self._others)
 
     def receive_record(self, sender: NodeId, message: Genesis) -> None:
         """The cluster was founded already: with this directory, or with another of this name."""

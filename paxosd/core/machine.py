@@ -8,11 +8,12 @@ Rules:
 
 - Slots are applied one after the other without gaps. The same log gives the same results, chain,
   checksums and sessions on every node: no clock, no randomness, no limits of one node alone (the
-  session limits must be equal on all). What a decided batch may contain is not trusted: every
+  session limits are replicated settings). What a decided batch may contain is not trusted: every
   node answers a malformed command with MALFORMED.
-- Log time is the highest batch stamp so far. Sessions expire by it, before the batch is applied.
-- OPEN, FENCE, CHECKSUM and MEMBERS are for entries of session 0, everything else needs a session;
-  in the wrong place the former are MALFORMED, the latter SESSION_UNKNOWN.
+- Sessions expire by log time (``log_clock.py``), before the batch is applied.
+- OPEN, FENCE, CHECKSUM, MEMBERS and CLUSTER are for entries of session 0, everything else needs a
+  session; in the wrong place the former are MALFORMED, the latter SESSION_UNKNOWN.
+- What CLUSTER changes governs the next slot, not the rest of its own.
 - A CHECKSUM is of the state at the end of its slot.
 - The log is the history: of an applied slot only its last revision is kept (8 bytes), plus what
   its batch alone does not tell, i.e. which commands did not take effect (:class:`History`).
@@ -23,15 +24,18 @@ import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 from zlib import crc32
 
 from paxosd.core.checksum import Checksums
+from paxosd.core.cluster_settings import ClusterSettings, SettingsError
 from paxosd.core.commands import (
     CAS_REVISION,
     CAS_VALUE,
     CHECKSUM,
     CLOSE,
+    CLUSTER,
     DELETE,
     FENCE,
     MEMBERS,
@@ -43,8 +47,10 @@ from paxosd.core.commands import (
     Entry,
     Result,
     Status,
+    changes_settings,
 )
 from paxosd.core.kv import MALFORMED_RESULT, ROW_OVERHEAD_BYTES, Skipped, Store
+from paxosd.core.log_clock import LogClock
 from paxosd.core.membership import UNKNOWN, Membership, MembershipError
 from paxosd.core.requests import GET, RANGE, RangePage
 from paxosd.core.sessions import SESSION_UNKNOWN_RESULT, Session, SessionLimits, Sessions
@@ -53,12 +59,12 @@ from paxosd.core.walk import preserve
 
 _OK = int(Status.OK)
 _SUMMARY = struct.Struct("<QQQQ")
-_ARITY = {OPEN: 1, CLOSE: 1, CHECKSUM: 1, FENCE: 3, MEMBERS: 3}
+_ARITY = {OPEN: 1, CLOSE: 1, CHECKSUM: 1, FENCE: 3, MEMBERS: 3, CLUSTER: 4}
 _STORE_OPS = frozenset(range(PUT, CAS_REVISION + 1))
 
 
 class MachineLimits(NamedTuple):
-    """The session limits must be the same on every node of a cluster; see sessions.py."""
+    """``sessions``: as long as the log has no settings; the same on every node of a cluster."""
 
     sessions: SessionLimits = SessionLimits()
     history_exceptions_max: int = 200_000
@@ -196,25 +202,28 @@ class Machine:
         "chain",
         "checksum_runs",
         "checksums_enabled",
+        "clock",
         "collect_changes",
         "history",
         "limits",
-        "log_time_ms",
         "membership",
         "recent_changes",
         "sessions",
+        "settings",
         "store",
     )
 
     def __init__(self, limits: MachineLimits = DEFAULT_LIMITS) -> None:
         self.limits = limits
         self.applied: Slot = 0
-        self.log_time_ms = 0
+        self.clock = LogClock()
         self.chain = 0
         self.store = Store()
         self.sessions = Sessions(limits.sessions)
         self.membership = UNKNOWN
         """As the log has it; unknown at epoch 0, which the configuration tells."""
+        self.settings = ClusterSettings()._replace(**limits.sessions._asdict())
+        """As the log has them after ``applied``; of version 0 if it holds none."""
         self.history = History(limits.history_exceptions_max)
         self.checksum_runs = Checksums(self.store)
         self.checksums_enabled = True
@@ -225,24 +234,26 @@ class Machine:
     # ---- the log
 
     def apply(self, slot: Slot, batch: Batch | None) -> list[list[Result]]:
-        """Apply the next slot (None: a NOOP); returns one list of results per entry."""
+        """Apply the next slot (None: a NOOP); returns one list of results per entry.
+
+        Raises UnknownLevelError, and then nothing of the slot was applied."""
         assert slot == self.applied + 1
+        if batch is not None:
+            self._check_level(batch)
         self.applied = slot
         store = self.store
         if batch is None:
             self.chain = crc32(b"noop", self.chain)
             self.history.record(slot, store.revision, [])
             return []
-        stamp_ms = batch.stamp_ms
-        if type(stamp_ms) is int and stamp_ms > self.log_time_ms:
-            self.log_time_ms = stamp_ms
-        now_ms = self.log_time_ms
+        self.clock.advance(batch, self.settings.level)
+        now_ms = self.clock.now_ms
         sessions = self.sessions
         sessions.expire(now_ms)
         if store.walks:
             preserve(store, batch.entries)
         before = store.revision
-        window_max = self.limits.sessions.session_window_max
+        window_max = sessions.limits.session_window_max
         skipped: list[Skipped] = []
         answers: list[list[Result]] = []
         base = 0
@@ -290,11 +301,15 @@ class Machine:
         skipped: list[Skipped],
         odd: bool,
     ) -> None:
+        settings = self.settings
         revision = self.store.revision
         summary = _SUMMARY.pack(slot, revision, self.log_time_ms, len(self.sessions.table))
         self.chain = crc32(summary, self.chain)
         if odd:
-            self.chain = crc32(self.membership.to_json(), self.chain)
+            limits = SessionLimits.of(settings)
+            if limits != self.sessions.limits:
+                self.sessions.limit(limits)
+            self.chain = crc32(self.membership.to_json() + settings.to_json(), self.chain)
         if skipped or odd:
             told = [answer for results in answers for answer in results if type(answer) is not int]
             self.chain = crc32(repr(told).encode(), self.chain)
@@ -305,6 +320,8 @@ class Machine:
             self._checksum_asked = False
             if self.checksums_enabled:
                 rest = b"%d %d " % (self.log_time_ms, self.chain) + self.sessions.fingerprint()
+                if settings.level:
+                    rest += repr(tuple(self.clock.reign)).encode()
                 self.checksum_runs.start(slot, rest)
 
     def _run_rest(
@@ -366,6 +383,8 @@ class Machine:
             return (_OK, 0, slot)
         if _is_formed(command, MEMBERS):
             return self._change_members(slot, *command[1:])
+        if _is_formed(command, CLUSTER):
+            return self._change_settings(slot, *command[1:])
         if _is_formed(command, FENCE):
             _, session_id, seq = command
             if type(session_id) is int and type(seq) is int and seq > 0:
@@ -388,6 +407,40 @@ class Machine:
             return MALFORMED_RESULT
         return (_OK, present + 1, slot + 1)
 
+    def _change_settings(self, slot: Slot, version: Any, epoch: Any, document: Any) -> Result:
+        """The next settings, if ``version`` and ``epoch`` are the present ones."""
+        if not self._is_due(version, epoch):
+            return (int(Status.CAS_MISS), self.settings.version, self.membership.epoch)
+        try:
+            self.settings = self.settings.follow(document)
+        except SettingsError:
+            return MALFORMED_RESULT
+        return (_OK, self.settings.version, slot + 1)
+
+    def _check_level(self, batch: Batch) -> None:
+        """Raises UnknownLevelError if this batch may raise the feature level too high: looked for
+        before anything of it is applied, and rather once too often than guessed."""
+        for entry in batch.entries:
+            if entry.session != 0 or not changes_settings(entry):
+                continue
+            for command in entry.commands:
+                if not _is_formed(command, CLUSTER):
+                    continue
+                _, version, epoch, document = command
+                later = type(version) is int and version > self.settings.version
+                if later or self._is_due(version, epoch):
+                    with suppress(SettingsError):
+                        self.settings.follow(document)
+
+    def _is_due(self, version: Any, epoch: Any) -> bool:
+        """Whether a change of the settings follows the present ones."""
+        return (
+            type(version) is int
+            and version == self.settings.version
+            and type(epoch) is int
+            and epoch == self.membership.epoch
+        )
+
     # ---- snapshots
 
     def adopt(self, other: "Machine") -> None:
@@ -396,10 +449,11 @@ class Machine:
         assert other.applied > self.applied or self.applied == 0
         self.applied = other.applied
         self.chain = other.chain
-        self.log_time_ms = other.log_time_ms
+        self.clock = other.clock
         self.store = other.store
         self.sessions = other.sessions
         self.membership = other.membership
+        self.settings = other.settings
         self.history = other.history
         finished = self.checksum_runs.finished
         self.checksum_runs = other.checksum_runs
@@ -411,6 +465,11 @@ class Machine:
         self.adopt(Machine(self.limits))
 
     # ---- reads
+
+    @property
+    def log_time_ms(self) -> int:
+        """What sessions go by; see log_clock.py."""
+        return self.clock.now_ms
 
     @property
     def revision(self) -> int:

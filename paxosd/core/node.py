@@ -34,6 +34,7 @@ from paxosd.core.founding import Founding
 from paxosd.core.freshness import Freshness
 from paxosd.core.genesis import Record
 from paxosd.core.learner import Learner
+from paxosd.core.level_raise import LevelRaise
 from paxosd.core.membership import Membership
 from paxosd.core.messages import (
     Accept,
@@ -70,6 +71,7 @@ from paxosd.core.proposer import Proposal, Proposer, ProposerState, Waiting
 from paxosd.core.reads import Asked, LeaderReads, WaitingReads
 from paxosd.core.replication import Replication
 from paxosd.core.roster import Roster, use_membership
+from paxosd.core.skew import Skew
 from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
 from paxosd.core.watchdog import Watchdog
 
@@ -160,8 +162,12 @@ class Node:
         self.genesis = record.hash if record is not None else 0
         """The hash of the founding record; 0: it is not known here."""
         newcomer = arriving and record is None and not membership.epoch and promised == NULL_BALLOT
+        is_named = arriving and options.node in membership.members
         founding = Founding(
-            self._context, directory, active=newcomer and options.node in membership.members
+            self._context,
+            directory,
+            active=newcomer and is_named,
+            old=is_named and record is None and not newcomer and not membership.epoch,
         )
         self._arrival = Arrival(
             self._context,
@@ -196,7 +202,7 @@ class Node:
             SnapshotOffer: _ignore,
             SnapshotRequest: _ignore,
             SnapshotChunk: self._on_snapshot_chunk,
-            Welcome: self._arrival.receive_welcome,
+            Welcome: self._on_welcome,
         }
         self._roster = Roster(
             self._context, self._election, self._replication, self._arrival, self._handlers
@@ -205,6 +211,10 @@ class Node:
             sender, 0, message
         )
         self._handlers[Genesis] = self._on_genesis
+        self._level_raise = LevelRaise(self._context, founding.agreed)
+        self._level_raise.directory = directory
+        self._learn_genesis()
+        self._skew = Skew()
         self._handlers[Removed] = self._on_removed
         self._handlers[Rejoin] = self._roster.receive_rejoin
 
@@ -277,6 +287,8 @@ class Node:
             reason = self._watchdog.look()
             if reason:
                 self._election.give_up(reason)
+            self._learn_genesis()
+            self._level_raise.check()
             if self._arrival.asking:
                 self._arrival.ask()
                 self._roster.ask_to_rejoin()
@@ -301,6 +313,24 @@ class Node:
         """All records of Readys up to ``ticket`` are durable: release what waited for that."""
         self._watchdog.moved += 1
         self._context.outbox.synced(ticket)
+
+    def peer_level(self, name: NodeId, level: int) -> None:
+        """A peer said which feature level it understands."""
+        peer = self._context.peers.get(name)
+        if peer is not None:
+            peer.level = level
+
+    def peer_wall(self, name: NodeId, wall_ms: int, round_trip_ms: float = 0.0) -> None:
+        """A peer said what its wall clock showed; the word took up to ``round_trip_ms`` to come."""
+        context = self._context
+        peer = context.peers.get(name)
+        if peer is None:
+            return
+        news = self._skew.hear(name, wall_ms, context.wall_ms, round_trip_ms)
+        peer.skew_ms = self._skew.known_ms[name]
+        if news is not None:
+            event, level = ("clock.skew", "warning") if news.off else ("clock.well", "info")
+            context.outbox.notice(event, level, member=name, skew_ms=news.skew_ms)
 
     def peer_disconnected(self, name: NodeId) -> None:
         """A hint: the connection to a peer broke. Until it is heard again it does not count
@@ -415,16 +445,33 @@ class Node:
     def _take_record(self, record: Record) -> None:
         self.record = record
         self.genesis = record.hash
+        self._context.genesis = f"{record.hash:016x}"
         self._arrival.founding.active = False
         if not self._context.epoch:
             known = self._context.membership.members
             use_membership(self._context, record.membership(known))
         self._arrival.review()
 
+    def _learn_genesis(self) -> None:
+        """By what number the cluster is known stands in its log, too: for members that joined
+        later, and for those of a time before there were records."""
+        if self.record is not None:
+            self._context.genesis = f"{self.genesis:016x}"
+        elif not self.genesis:
+            self._context.genesis = self._context.machine.settings.genesis
+            self.genesis = int(self._context.genesis or "0", 16)
+
     def _on_hello(self, sender: NodeId, incarnation: int, message: Hello) -> None:
+        self._context.peers[sender].directory = message.directory
+        self.peer_level(sender, message.level)
         witness = not self._arrival.forgetful
         level = self._context.options.level_target
         self._context.outbox.send(sender, Welcome(incarnation, witness=witness, level=level))
+
+    def _on_welcome(self, sender: NodeId, message: Welcome) -> None:
+        if message.life == self.incarnation:
+            self.peer_level(sender, message.level)
+        self._arrival.receive_welcome(sender, message)
 
     def _on_founding(self, sender: NodeId, incarnation: int, message: FoundingMessage) -> None:
         if self.record is not None:
@@ -549,6 +596,8 @@ class Node:
     def _on_heartbeat(self, sender: NodeId, message: Heartbeat) -> None:
         self._roster.receive_heartbeat(message)
         self._context.peers[sender].votes = message.votes
+        if message.wall_ms:
+            self.peer_wall(sender, message.wall_ms, self._context.options.election_timeout_ms)
         self._note_commit(sender, message.commit)
         self._depose_if_above(message.ballot)
         if self._election.receive_heartbeat(sender, message):
@@ -737,6 +786,8 @@ class Node:
             "unconfirmed_by": self._arrival.waits_for() if self._context.unconfirmed else [],
             "newest_epoch": self._context.newest_epoch,
             "genesis": f"{self.genesis:016x}" if self.genesis else "",
+            "level": self._context.machine.settings.level,
+            "level_lagging": self._level_raise.lagging(),
         }
 
 

@@ -55,6 +55,8 @@ def _peers(context: Context) -> tuple[dict[str, Any], int]:
             "reachable": heard_ms >= since_ms,
             "heard_ms_ago": -1 if never else int(context.now_ms - heard_ms),
             "commit": peer.commit,
+            "level": peer.level,
+            "skew_ms": peer.skew_ms,
             "voter": context.quorums.is_voter(name),
             "votes": votes,
         }

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from paxosd.core.cluster_settings import DEFAULTS, ClusterSettings
 from paxosd.core.membership import Membership
 from paxosd.core.quorum import Quorums
 from paxosd.core.types import NodeId
@@ -18,13 +19,9 @@ class NodeOptions:
     """The same with everybody's endpoints, and the members without a vote."""
     cluster: str = ""
     """Its id, as the founding record has it."""
-    founding_settings: str = ""
-    """What a cluster that is to be founded now sets for all its nodes, as JSON text."""
     peer_endpoint: str = ""
     events_endpoint: str = ""
     """Where this node is reached, for a peer whose configuration does not say."""
-    level_target: int = 0
-    """The highest feature level that this program understands and raises its cluster to."""
     compare_wait_ms: float = 15_000
     """After a start a voter votes once all other voters have compared its memory with what they
     heard of it, or after this time once a phase-1 quorum has (``arrival.py``)."""
@@ -55,3 +52,7 @@ class NodeOptions:
     """An acceptor takes no slot further above its commit index: it must catch up first."""
     catch_up_slots_max: int = 1024
     promise_bytes_max: int = 4 << 20
+    level_target: int = 0
+    """The feature level that a leader raises the cluster to, once all members understand it."""
+    founding_settings: ClusterSettings = DEFAULTS
+    """What the first raise makes the replicated settings, besides the level."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from paxosd.core.acceptor import AcceptOutcome
-from paxosd.core.commands import Batch
+from paxosd.core.commands import Batch, Reign
 from paxosd.core.context import Context
 from paxosd.core.effects import (
     INTERRUPTED,
@@ -59,6 +59,7 @@ class Replication:
         "_context",
         "_on_members",
         "_pull_asked_ms",
+        "_reign_began_ms",
         "_stamp_ms",
         "_stuck_since_ms",
         "_stuck_slot",
@@ -76,8 +77,9 @@ class Replication:
         self.want_applied = False
         self._commit_recorded: Slot = context.learner.commit
         self._stamp_ms = 0
-        """Log time of the last batch proposed: never goes backward within a reign; between
-        reigns the applied log time sees to it."""
+        """At level 0, log time of the last batch proposed: never goes backward within a reign;
+        between reigns the applied log time sees to it."""
+        self._reign_began_ms = 0.0
         self._stuck_since_ms: float | None = None
         self._stuck_slot: Slot = 0
         self._pull_asked_ms = float("-inf")
@@ -94,17 +96,28 @@ class Replication:
         proposer = context.proposer
         while proposer.may_propose():
             taken = proposer.next_entries()
-            self._stamp_ms = max(self._stamp_ms, context.wall_ms, context.machine.log_time_ms)
-            value = context.codec.encode_batch(self._stamp_ms, [w.blob for w in taken])
+            stamp_ms, reign = self._time()
+            value = context.codec.encode_batch(stamp_ms, [w.blob for w in taken], reign)
             assert value != NOOP
-            batch = Batch(self._stamp_ms, [w.entry for w in taken])
+            batch = Batch(stamp_ms, [w.entry for w in taken], reign)
             proposal = proposer.propose(value, batch, [w.token for w in taken], context.now_ms)
             self._send_accept(proposal)
+
+    def _time(self) -> tuple[int, Reign | None]:
+        """The time of a batch proposed now, in the form that every member understands."""
+        context = self._context
+        wall_ms = max(0, context.wall_ms)
+        if context.machine.settings.level:
+            elapsed_ms = int(context.now_ms - self._reign_began_ms)
+            return wall_ms, Reign(*context.proposer.ballot, max(0, elapsed_ms))
+        self._stamp_ms = max(self._stamp_ms, wall_ms, context.machine.log_time_ms)
+        return self._stamp_ms, None
 
     def lead(self, proposals: list[Proposal]) -> None:
         """A reign begins: finish what earlier ballots may have begun."""
         context = self._context
         self._stuck_since_ms = None  # each reign has its time to learn what is below its floor
+        self._reign_began_ms = context.now_ms
         # Slots up to the floor are chosen, but perhaps not known here: have them pulled. At
         # which ballot is not known, and it may be above this one, if a promise was delayed:
         # so no value held here, now or later, counts as the chosen one on this ground.
@@ -312,7 +325,10 @@ class Replication:
             except ValueError as error:
                 # The same bytes are refused alike on every node: it counts as a NOOP on all.
                 context.outbox.notice("storage.bad_value", "error", slot=slot, error=str(error))
+        version = context.machine.settings.version
         results = context.machine.apply(slot, batch)
+        if context.machine.settings.version != version:
+            self._tell_settings(slot)
         context.acceptor.release(slot)
         self.applied = slot
         if proposal is not None and proposal.tokens:
@@ -330,6 +346,16 @@ class Replication:
         changed = context.machine.membership.epoch != context.epoch
         if changed or slot == context.proposer.barrier:
             self._on_members(changed)
+
+    def _tell_settings(self, slot: Slot) -> None:
+        settings = self._context.machine.settings
+        self._context.outbox.notice(
+            "cluster.settings",
+            version=settings.version,
+            feature_level=settings.level,
+            from_slot=slot + 1,
+            settings=settings.document(),
+        )
 
     def install(self, slot: Slot) -> None:
         """The machine was brought to ``slot`` by a snapshot, which is durable: go on from there."""

@@ -18,13 +18,15 @@ The last holds also when a higher seq came first: frames of one client may overt
   like any other reply, and it is pruned like any other.
 - Sessions stand in order of last use, in log time. They expire when log time has left them
   behind by more than ``ttl_ms``; expiry, eviction and ids depend on the log only.
-- The limits decide what is applied: they must be the same on every node of a cluster.
+- The limits decide what is applied: they must be the same on every node of a cluster, and so are
+  replicated settings (``cluster_settings.py``).
 """
 
 from bisect import bisect_left
 from collections import OrderedDict
 from typing import NamedTuple
 
+from paxosd.core.cluster_settings import DEFAULTS, ClusterSettings
 from paxosd.core.commands import Result, Status
 from paxosd.core.types import Slot
 
@@ -39,15 +41,17 @@ CLOSED_RESULT: Result = (_OK, 0, None)
 
 
 class SessionLimits(NamedTuple):
-    """Bounds of the table. Every node of a cluster must use the same."""
+    """Bounds of the table: those of the replicated settings, see there."""
 
-    sessions_max: int = 10_000
-    session_ttl_ms: int = 3_600_000
-    """A session unused for longer than this, in log time, is gone."""
-    session_idle_evict_ms: int = 60_000
-    """A full table makes room by dropping its longest unused session, if idle for this long."""
-    session_window_max: int = 8192
-    """How far a seq may be above ``acked``."""
+    sessions_max: int = DEFAULTS.sessions_max
+    session_ttl_ms: int = DEFAULTS.session_ttl_ms
+    session_idle_evict_ms: int = DEFAULTS.session_idle_evict_ms
+    session_window_max: int = DEFAULTS.session_window_max
+
+    @classmethod
+    def of(cls, settings: ClusterSettings) -> "SessionLimits":
+        """What these settings say."""
+        return cls(*(getattr(settings, name) for name in cls._fields))
 
 
 class Session:
@@ -112,6 +116,11 @@ class Sessions:
     def __len__(self) -> int:
         return len(self.table)
 
+    def limit(self, limits: SessionLimits) -> None:
+        """From now on these count."""
+        self.limits = limits
+        self._expiry_due_ms = 0  # a shorter life may be over already
+
     def expire(self, now_ms: int) -> None:
         """Drop every session last used more than ``session_ttl_ms`` ago."""
         if now_ms <= self._expiry_due_ms:
@@ -139,7 +148,7 @@ class Sessions:
 
     def open(self, now_ms: int) -> Result:
         """OPEN: ``(OK, 0, session id)``, or SESSIONS_FULL."""
-        if len(self.table) >= self.limits.sessions_max:
+        while len(self.table) >= self.limits.sessions_max:
             oldest = next(iter(self.table.values()), None)
             if oldest is None or now_ms - oldest.last_ms < self.limits.session_idle_evict_ms:
                 return SESSIONS_FULL_RESULT

@@ -19,10 +19,13 @@ above, nor of what an acceptor promised.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError
+from paxosd.core.commands import Reign
 from paxosd.core.kv import StoredValue
+from paxosd.core.log_clock import NO_REIGN, NUMBER_MAX, LogClock
 from paxosd.core.machine import DEFAULT_LIMITS, History, Machine, MachineLimits
 from paxosd.core.membership import Membership, MembershipError
-from paxosd.core.sessions import Session
+from paxosd.core.sessions import Session, SessionLimits
 from paxosd.core.types import NodeId, Slot
 from paxosd.core.walk import Walk
 
@@ -31,7 +34,6 @@ Members = Mapping[NodeId, Mapping[str, str]]
 
 SESSIONS_PER_STEP = 100
 REPLIES_PER_STEP = 5000
-NUMBER_MAX = (1 << 63) - 1
 _CRC_MAX = (1 << 32) - 1
 _ENTRY_FIELDS = 4
 
@@ -44,7 +46,8 @@ class SnapshotHead(NamedTuple):
     """All but the sessions and the rows. ``slot``: the last one applied. ``next_session``:
     the id that the next OPEN gets. ``sessions`` and ``keys`` count what follows. ``members``: those
     of the configuration, for people; ``membership``: the one that the log holds, as JSON, b"" at
-    epoch 0."""
+    epoch 0; ``settings``: those that the log holds, likewise, b"" at version
+    0; ``reign``: where the stopwatch of log time stands, () if it never ran."""
 
     slot: Slot
     revision: int
@@ -55,6 +58,8 @@ class SnapshotHead(NamedTuple):
     keys: int
     members: Members
     membership: bytes = b""
+    settings: bytes = b""
+    reign: tuple[Any, ...] = ()
 
 
 class SessionRow(NamedTuple):
@@ -89,6 +94,8 @@ class SnapshotWalk:
             len(machine.store),
             members,
             machine.membership.to_json(),
+            machine.settings.to_json(),
+            () if machine.clock.reign == NO_REIGN else tuple(machine.clock.reign),
         )
 
     @property
@@ -117,18 +124,23 @@ class SnapshotWalk:
 
 
 class Restore:
-    """Makes a machine from a snapshot's pieces. Each method raises SnapshotError."""
+    """Makes a machine from a snapshot's pieces. Each method raises SnapshotError, and the
+    constructor UnknownLevelError."""
 
     def __init__(self, head: SnapshotHead, limits: MachineLimits = DEFAULT_LIMITS) -> None:
-        _check_head(head, limits)
+        settings = _settings(head)
+        _check_head(head, BOUNDS["sessions_max"][1] if settings.version else limits.sessions[0])
         self.head = head
         self._limits = limits
         self._machine = machine = Machine(limits)
         machine.applied = head.slot
         machine.chain = head.chain
-        machine.log_time_ms = head.log_time_ms
+        machine.clock = LogClock(head.log_time_ms, _reign(head))
         machine.store.revision = head.revision
         machine.membership = _membership(head)
+        if settings.version:
+            machine.settings = settings
+            machine.sessions.limit(SessionLimits.of(settings))
         machine.sessions.next_id = head.next_session
         machine.history = History(limits.history_exceptions_max, head.slot, head.revision)
         self._last_ms = 0
@@ -185,14 +197,15 @@ class Restore:
         return machine
 
 
-def _check_head(head: SnapshotHead, limits: MachineLimits) -> None:
+def _check_head(head: SnapshotHead, sessions_max: int) -> None:
     for name, value, least, most in (
         ("slot", head.slot, 1, NUMBER_MAX),
         ("revision", head.revision, 0, NUMBER_MAX),
         ("log_time_ms", head.log_time_ms, 0, NUMBER_MAX),
         ("chain", head.chain, 0, _CRC_MAX),
         ("next_session", head.next_session, 1, NUMBER_MAX),
-        ("sessions", head.sessions, 0, limits.sessions.sessions_max),
+        # Not what the settings allow: they may have come down below what is there.
+        ("sessions", head.sessions, 0, sessions_max),
         ("keys", head.keys, 0, head.revision),
     ):
         if type(value) is not int or not least <= value <= most:
@@ -209,6 +222,29 @@ def _membership(head: SnapshotHead) -> Membership:
     if membership.slot > head.slot + 1:
         raise SnapshotError("the head's membership is of a later slot")
     return membership
+
+
+def _settings(head: SnapshotHead) -> ClusterSettings:
+    if type(head.settings) is not bytes:
+        raise SnapshotError("the head's settings are none")
+    try:
+        return ClusterSettings.from_json(head.settings)
+    except SettingsError as error:
+        raise SnapshotError(f"the head's settings: {error}") from None
+
+
+def _reign(head: SnapshotHead) -> Reign:
+    if head.reign == ():
+        return NO_REIGN
+    if type(head.reign) is not tuple or len(head.reign) != len(Reign._fields):
+        raise SnapshotError("the head's reign is none")
+    reign = Reign(*head.reign)
+    numbers = reign.round, reign.elapsed_ms
+    if type(reign.node) is not str or not all(
+        type(number) is int and 0 <= number <= NUMBER_MAX for number in numbers
+    ):
+        raise SnapshotError("the head's reign is none")
+    return reign
 
 
 def _check_session(row: SessionRow, head: SnapshotHead, last_ms: int) -> None:

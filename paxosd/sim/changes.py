@@ -1,6 +1,7 @@
-"""Changes of the membership in a simulated run: drawn from the seed, decided by what is there then.
+"""What an operator changes in a simulated run: drawn from the seed, decided by what is there then.
 
     draw_changes(rng, duration)   → "member" directives, each with a wish and a lot
+    draw_settings(rng, duration)  → "settings" directives, each with a lot
     Operator.carry_out(args)      → the change that the wish comes to now, sent to the leader
 
 A wish that makes no sense as things are is dropped: nobody has left who could be added, say. As a
@@ -25,6 +26,15 @@ NEAR_SLOTS = 50
 VOTERS_MAX = 5
 CLIENT = b"operator"
 
+_SETTINGS: tuple[tuple[str, tuple[int, ...]], ...] = (
+    ("session_ttl_ms", (8000, 30_000, 3_600_000)),
+    ("session_idle_evict_ms", (0, 60_000)),
+    ("session_window_max", (2048, 8192)),
+    ("sessions_max", (40, 10_000)),
+    ("value_bytes_max", (4096, 1 << 20)),
+)
+"""Which settings change, and to what: none so small that clients could not go on."""
+
 _WISHES = ("add", "add", "promote", "promote", "swap", "swap", "remove", "demote", "quorum")
 
 
@@ -40,8 +50,18 @@ def draw_changes(rng: random.Random, duration_ms: float) -> list[Directive]:
     return drawn
 
 
+def draw_settings(rng: random.Random, duration_ms: float) -> list[Directive]:
+    """Changes of the replicated settings, in some of the runs."""
+    if rng.random() < 0.5:
+        return []
+    times_ms = sorted(rng.uniform(0.1, 0.95) * duration_ms for _ in range(rng.randint(1, 6)))
+    return [
+        Directive(int(at_ms), "settings", "", {"lot": rng.randrange(1 << 16)}) for at_ms in times_ms
+    ]
+
+
 class Operator:
-    """Changes the membership of a simulated cluster through its leader."""
+    """Changes the membership and the settings of a simulated cluster through its leader."""
 
     def __init__(self, cluster: SimCluster) -> None:
         self._cluster = cluster
@@ -76,8 +96,24 @@ class Operator:
             pinned = member._replace(directory=process.directory)
             self._put(leader, present.epoch, present.replaced(present.members | {name: pinned}))
 
+    def set_settings(self, lot: int) -> None:
+        """``cluster set``, of what the lot says, if the feature level allows it."""
+        leader = self._cluster.leader()
+        if not leader or self._cluster.processes[leader].paused:
+            return
+        process = self._cluster.processes[leader]
+        before = process.machine.settings
+        if before.level:
+            name, values = _SETTINGS[lot % len(_SETTINGS)]
+            value = values[lot // len(_SETTINGS) % len(values)]
+            after = before._replace(**{name: value})  # type: ignore[arg-type]  # a number
+            self._send(leader, after.to_entry(before, process.node.membership.epoch))
+
     def _put(self, leader: NodeId, epoch: int, new: Membership) -> None:
-        entry = encode_entry(Entry(0, 1, 0, [[MEMBERS, epoch, new.to_command()]]))
+        self._send(leader, Entry(0, 1, 0, [[MEMBERS, epoch, new.to_command()]]))
+
+    def _send(self, leader: NodeId, change: Entry) -> None:
+        entry = encode_entry(change)
         self._cluster.invariants.proposed.add(entry)
         self._requests += 1
         self.sent += 1

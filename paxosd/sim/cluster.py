@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paxosd.core.types import NodeId
+from paxosd.sim.clock_checks import ClockChecks
 from paxosd.sim.invariants import Invariants
 from paxosd.sim.network import Network, NetworkOptions
 from paxosd.sim.process import CLUSTER, ProcessOptions, SimProcess
@@ -46,6 +47,7 @@ class SimCluster:
         if trace is not None:
             trace.clock = world
         self.invariants = Invariants(self.first)
+        self.invariants.clock = ClockChecks(lambda: world.now_ms)
         self.network = Network(world, CLUSTER, options.network)
         self.processes: dict[NodeId, SimProcess] = {
             name: SimProcess(
@@ -60,6 +62,16 @@ class SimCluster:
             self.trace.add(node, event, fields)
 
     # -- processes
+
+    def run_program(self, name: NodeId, level: int) -> None:
+        """From its next start on the process runs a program that understands this feature level;
+        if it is up, it is started again."""
+        self.invariants.understood[name] = level
+        process = self.processes[name]
+        if process.up:
+            self.note("process.upgrade", name, feature_level=level)
+            process.crash(power=False)
+            self.start(name)
 
     def up(self) -> list[SimProcess]:
         """Those that have a process, stopped or not."""

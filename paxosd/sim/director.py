@@ -43,6 +43,7 @@ class Director:
             "tail": self._tail,
             "bit_rot": lambda process, args: process.bit_rot(int(args.get("lot", 0))),
             "clock_jump": self._clock_jump,
+            "clock_set": self._clock_set,
             "clock_drift": self._clock_drift,
             "disk": self._disk,
             "client_cut": self._client_cut,
@@ -76,6 +77,8 @@ class Director:
             before = self.operator.sent
             self.operator.carry_out(args)
             self.counts["member"] = self.counts.get("member", 0) + self.operator.sent - before
+        elif directive.verb == "settings":
+            self.operator.set_settings(int(args["lot"]))
         elif directive.verb == "rejoin":
             self.operator.rejoin(node)
         else:
@@ -197,6 +200,11 @@ class Director:
     def _clock_jump(self, process: SimProcess, args: Mapping[str, Any]) -> None:
         self.count("clock-skew")
         process.clock.skew_ms += float(args.get("ms", 0.0))
+
+    def _clock_set(self, process: SimProcess, args: Mapping[str, Any]) -> None:
+        self.count("clock-skew")
+        clock = process.clock
+        clock.skew_ms += float(args["wall_ms"]) - clock.wall_ms()
 
     def _disk(self, process: SimProcess, args: Mapping[str, Any]) -> None:
         if "sync_ms" in args:

@@ -15,6 +15,8 @@
     watch            whoever watches is told every change once and in order (``watch_truth.py``)
     epoch            one epoch has one membership; nobody promises or accepts a ballot of an epoch
                      that it has not come to, nor of one that is over for it
+    level            the feature level is raised only to what every member's program understands
+    log-time, session    see ``clock_checks.py``
 
 A breach raises :class:`Violation`. The watchers are subclasses of the product's own classes that
 change nothing: :class:`WatchedMachine`, :class:`WatchedNode`.
@@ -23,14 +25,16 @@ change nothing: :class:`WatchedMachine`, :class:`WatchedNode`.
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from paxosd.core.commands import Batch, Result, changes_members
+from paxosd.core.cluster_settings import ClusterSettings, SettingsError
+from paxosd.core.commands import Batch, Result, changes_members, changes_settings
 from paxosd.core.effects import AcceptRecord, PromiseRecord, Ready
 from paxosd.core.machine import Machine
 from paxosd.core.membership import Membership
-from paxosd.core.messages import Nack, Prepare, Promise, Votes
+from paxosd.core.messages import Accept, Nack, Prepare, Promise, Votes
 from paxosd.core.node import Node
 from paxosd.core.types import NOOP, NULL_BALLOT, Ballot, NodeId, Slot
 from paxosd.sim.ballot_box import BallotBox
+from paxosd.sim.clock_checks import ClockChecks
 from paxosd.wire import WireError, decode_entry, unpack
 
 if TYPE_CHECKING:
@@ -73,6 +77,13 @@ class Invariants:
 
     def __init__(self, names: Sequence[NodeId] = ()) -> None:
         self.box = BallotBox(names)
+        self._first = list(names)
+        self.understood: dict[NodeId, int] = {}
+        """Node → the highest feature level that the program which it runs now understands; 0 if it
+        is not there. Nodes learn it from here: in place of the handshake."""
+        self.level = 0
+        """The feature level that the log has raised the cluster to."""
+        self.clock: ClockChecks | None = None
         self.chosen: dict[Slot, bytes] = {}
         self.proposed: set[bytes] = set()
         """As encoded. Asked for membership only: its order is that of hashes."""
@@ -82,6 +93,8 @@ class Invariants:
         """Epoch → the membership, as JSON."""
         self.watch: WatchTruth | None = None
         """What watchers must be told; None if nobody watches."""
+        self._settings: dict[int, bytes] = {}
+        """Version → the replicated settings, as JSON."""
         self._states: dict[Slot, tuple[int, int]] = {}
         self._told: dict[NodeId, _Told] = {}
         self._set_aside: set[tuple[NodeId, int]] = set()
@@ -147,6 +160,8 @@ class Invariants:
                         f"{tuple(told.promised)}",
                     )
                 self._raise("one-proposal", self.box.propose(slot, ballot, value))
+                if self.clock is not None:
+                    self.clock.on_proposed(slot, value)
             elif kind is PromiseRecord and record.ballot < told.promised:  # type: ignore[union-attr]  # by its type
                 raise Violation("promise", f"{name} promises {record} after {tuple(told.promised)}")
         promised = node.promised
@@ -162,6 +177,9 @@ class Invariants:
                 told.promised = max(told.promised, ballot)
                 if type(message) is not Nack:
                     self.box.promise(name, ballot)
+            elif type(message) is Accept:
+                if self.clock is not None:
+                    self.clock.on_proposed(message.slot, message.value)
             elif type(message) is Votes:
                 for ballot, first, last in message.votes:
                     self._voted(name, told, ballot, first, last)
@@ -169,7 +187,10 @@ class Invariants:
             told.promised = max(told.promised, ballot)
             for first, last in ranges:
                 self._voted(name, told, ballot, first, last)
-        for slot, _, value, _ in ready.applied:
+        for slot, _, value, batch in ready.applied:
+            if slot not in self.chosen and self.clock is not None:
+                wrong = self.clock.on_chosen(slot, value, batch)
+                self._raise("session" if wrong.startswith("session") else "log-time", wrong)
             self.on_chosen(name, slot, value)
 
     def _voted(self, name: NodeId, told: _Told, ballot: Ballot, first: Slot, last: Slot) -> None:
@@ -199,21 +220,35 @@ class Invariants:
     def _check_proposed(self, slot: Slot, value: bytes) -> None:
         if value == NOOP:
             return
-        _, blobs = unpack(value, text_bytes_max=0)
+        _, blobs, *_ = unpack(value)
         for blob in blobs:
-            if blob not in self.proposed and not self._is_rejoin(blob):
+            if blob not in self.proposed and not self._is_leaders_own(blob):
                 raise Violation("proposed", f"slot {slot} holds an entry that no client sent")
 
-    def _is_rejoin(self, blob: bytes) -> bool:
+    def _is_leaders_own(self, blob: bytes) -> bool:
         """Whether a leader may have proposed this by itself: it lets a node vote again that has
-        set its log aside."""
+        set its log aside, or raises the feature level."""
         try:
             entry = decode_entry(blob)
         except WireError:
             return False
-        if not changes_members(entry) or len(entry.commands) != 1:
+        if len(entry.commands) != 1:
             return False
-        _, epoch, document = entry.commands[0]
+        if changes_settings(entry):
+            return self._is_raise(*entry.commands[0][1:])
+        return changes_members(entry) and self._is_rejoin(*entry.commands[0][1:])
+
+    def _is_raise(self, version: int, _epoch: int, document: bytes) -> bool:
+        """Whether it changes nothing but the level, once there are settings."""
+        before = ClusterSettings.from_json(self._settings.get(version, b""))
+        try:
+            after = before.follow(document)
+        except SettingsError:
+            return False
+        rest = after._replace(version=before.version, level=before.level)
+        return after.level > before.level and (not version or rest == before)
+
+    def _is_rejoin(self, epoch: int, document: bytes) -> bool:
         members = Membership.from_command(document, epoch + 1, 1).members
         return any(
             name in members and members[name].directory == directory
@@ -224,6 +259,8 @@ class Invariants:
         """A node has applied a slot, ``before`` was the last one."""
         if slot != before + 1:
             raise Violation("order", f"{name} applied slot {slot} after slot {before}")
+        if self.clock is not None and slot not in self._states:
+            self.clock.on_applied(slot, machine)
         self.on_state(name, slot, machine)
 
     def on_state(self, name: NodeId, slot: Slot, machine: Machine) -> None:
@@ -236,6 +273,7 @@ class Invariants:
             known = self.memberships[membership.epoch]
             if known != membership.to_json():
                 raise Violation("epoch", f"{name} has another membership {membership.epoch}")
+        self._on_settings(name, machine)
         state = (machine.chain, machine.store.revision)
         if self._states.setdefault(slot, state) != state:
             raise Violation(
@@ -243,6 +281,21 @@ class Invariants:
                 f"after slot {slot} {name} has chain {state[0]:08x} at revision {state[1]}, "
                 f"another node {self._states[slot][0]:08x} at {self._states[slot][1]}",
             )
+
+    def _on_settings(self, name: NodeId, machine: Machine) -> None:
+        settings = machine.settings
+        if settings.version and settings.version not in self._settings:
+            self._settings[settings.version] = settings.to_json()
+        if settings.level > self.level:
+            members = machine.membership.members or self._first
+            old = [each for each in members if self.understood.get(each, 0) < settings.level]
+            if old:
+                raise Violation(
+                    "level",
+                    f"{name} has the feature level raised to {settings.level}, which the programs "
+                    f"of {', '.join(old)} do not know",
+                )
+            self.level = settings.level
 
     def check_log(self, name: NodeId, slot: Slot, value: bytes) -> None:
         """What a node's log gives back for a slot that it applied."""

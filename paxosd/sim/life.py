@@ -205,6 +205,7 @@ def _node_options(around: Surroundings) -> NodeOptions:
         cluster=CLUSTER,
         peer_endpoint=around.name,
         events_endpoint=around.name,
+        level_target=around.invariants.understood.get(around.name, 0),
         **around.options.node,
     )
 

@@ -23,12 +23,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.core.commands import KeyValue
 from paxosd.core.requests import RANGE
 from paxosd.core.types import NodeId
 from paxosd.disk import CorruptionError
 from paxosd.sim.ages import AgeTold, check_ages
-from paxosd.sim.changes import draw_changes
+from paxosd.sim.changes import draw_changes, draw_settings
 from paxosd.sim.clients import SimClient
 from paxosd.sim.cluster import SimCluster, node_names
 from paxosd.sim.director import Director
@@ -36,10 +37,10 @@ from paxosd.sim.exactly_once import FinalRow, check_exactly_once
 from paxosd.sim.history import UNKNOWN, History, Operation
 from paxosd.sim.invariants import Violation
 from paxosd.sim.linearizability import check_linearizable
-from paxosd.sim.nemesis import KINDS, draw_schedule
+from paxosd.sim.nemesis import KINDS, draw_clocks, draw_schedule
 from paxosd.sim.process import SimProcess
 from paxosd.sim.schedule import Schedule
-from paxosd.sim.shape import draw_cluster, make_clients
+from paxosd.sim.shape import draw_cluster, draw_level, make_clients
 from paxosd.sim.stale_reader import StaleReader
 from paxosd.sim.tails import TAIL_KINDS, draw_tails
 from paxosd.sim.trace import TAIL_LINES, Trace
@@ -57,6 +58,8 @@ PROBE_TIMEOUT_MS = 15_000
 CATCH_UP_LIMIT_MS = 30_000.0
 CALM_MS = 3_000.0
 CALM_TRIES = 4
+LOG_TIME_RATE_MIN = 0.5
+"""Whatever a clock drifts."""
 REIGNS_AFTER_HEAL_MAX = 12
 SPARES = 2
 """Nodes that may join where the membership changes."""
@@ -81,6 +84,8 @@ class RunOptions:
     keys: int = 8
     stale_readers: int = 1
     """Clients that read stale, beside the others."""
+    level: int = LEVEL_LATEST
+    """What the nodes' programs understand, at the end at least: some runs begin with older ones."""
     members: bool = False
     """Whether an operator changes the membership meanwhile; then no node loses its memory."""
     watchers: int | None = None
@@ -152,7 +157,15 @@ class _Run:
         self._schedule = schedule
         shape = draw_cluster(world.derive("shape"))
         first, spares = names[: options.nodes], names[options.nodes :]
+        self._upgrades: dict[NodeId, float] = {}
+        if options.level:
+            shape, self._upgrades = draw_level(
+                world.derive("level"), shape, names, options.duration_ms
+            )
         self.cluster = SimCluster(world, first, shape, trace, spares)
+        for name in names:
+            level = 0 if name in self._upgrades else options.level
+            self.cluster.invariants.understood[name] = level
         self.history = History(lambda: int(world.now_ms * 1000))
         self.clients = make_clients(
             self.cluster,
@@ -213,6 +226,8 @@ class _Run:
         cluster.note("run.begins", seed=self._seed)
         cluster.start()
         self._director.follow(self._schedule)
+        for name, at_ms in self._upgrades.items():
+            world.at(at_ms, cluster.run_program, name, options.level)
         for client in [*self.clients, *self.readers]:
             world.at(START_MS, client.start)
         for watcher in self.watchers:
@@ -270,6 +285,8 @@ class _Run:
         self._check_calm()
         for reader in self.readers:
             reader.stop()
+        if self._options.level:
+            self._check_level()
 
     def _restore_memory(self) -> None:
         """Whoever lost its memory is let back in, as an operator does who sees it."""
@@ -298,6 +315,24 @@ class _Run:
         if reigns > REIGNS_AFTER_HEAL_MAX:
             raise Violation("liveness", f"{reigns} leaders after the heal")
         self._wait("the nodes do not catch up", CATCH_UP_LIMIT_MS, self._all_equal)
+
+    def _check_level(self) -> None:
+        """The level was raised, and log time passes while somebody leads."""
+        cluster, world = self.cluster, self.cluster.world
+        self._wait("the feature level is not raised", IDLE_LIMIT_MS,
+                   lambda: cluster.invariants.level == self._options.level)  # fmt: skip
+        for _ in range(CALM_TRIES):
+            times, reigns = [], len(cluster.invariants.leaders)
+            for _ in range(2):
+                world.run_until(world.now_ms + CALM_MS)
+                self._probe(self.clients[:1])
+                times.append(max(p.machine.log_time_ms for p in cluster.members()))
+            self._wait("the nodes do not catch up", CATCH_UP_LIMIT_MS, self._all_equal)
+            if times[1] - times[0] >= CALM_MS * LOG_TIME_RATE_MIN:
+                return
+            if len(cluster.invariants.leaders) == reigns:
+                break
+        raise Violation("log-time", f"log time stands still: {times} within {CALM_MS:g} ms")
 
     def _wait(self, what: str, limit_ms: float, condition: Callable[[], bool]) -> None:
         if not self.cluster.run_until(condition, limit_ms):
@@ -385,6 +420,11 @@ def _draw(world: World, names: list[NodeId], options: RunOptions) -> Schedule:
         # Each lost memory costs tolerance for good: with voters that go, it could cost the quorum.
         faults = (frozenset(KINDS) if faults is None else faults) - _MEMORY_LOSS
     drawn = draw_schedule(world.derive("nemesis"), names, options.duration_ms, faults)
+    if options.level and (faults is None or "clock-skew" in faults):
+        clocks = draw_clocks(world.derive("clocks"), names, options.duration_ms)
+        drawn = Schedule([*drawn, *clocks])
+    if options.level:
+        drawn = Schedule([*drawn, *draw_settings(world.derive("settings"), options.duration_ms)])
     if not options.members:
         tails = world.derive("nemesis/tails")
         return Schedule([*drawn, *draw_tails(tails, names, options.duration_ms, faults, drawn)])

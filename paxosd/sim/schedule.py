@@ -24,10 +24,12 @@ stand in the from, to and on of fault_add, too):
                      first if it is up); witness (false: so does its tail-mark; then a cut alone is
                      found, and the rest is forgiven)
     clock_jump       ms (of the wall clock)                       clock_drift   ppm (of both clocks)
+    clock_set        wall_ms (what the wall clock shows)
     disk             sync_ms ([low, high]), free_bytes (-1: plenty)
     net              loss, duplicate, replay, reorder, client_loss (probabilities), delay_ms
     client_cut       clients cannot reach the node                client_heal   … can again
     member           wish (add, promote, swap, remove, demote, quorum), lot: see changes.py
+    settings         lot: what of the replicated settings an operator changes; see changes.py
     rejoin           let a node that lost its memory vote again
     heal             everything of the above ends, and whoever is down or paused goes on
 """
@@ -47,6 +49,7 @@ VERBS = frozenset(
         "client_heal",
         "clock_drift",
         "clock_jump",
+        "clock_set",
         "crash",
         "crash_at_effect",
         "disk",
@@ -63,6 +66,7 @@ VERBS = frozenset(
         "restart",
         "resume",
         "rollback",
+        "settings",
         "starve",
         "tail",
         "wipe",

@@ -1,8 +1,10 @@
 """What a run is like besides its faults, drawn from the seed: bounds, disks, network, clients."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
+from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.types import NodeId
 from paxosd.sim.clients import BALANCED, Mix, SimClient, WorkOptions
 from paxosd.sim.cluster import ClusterOptions, SimCluster
@@ -71,6 +73,20 @@ def draw_cluster(rng: random.Random) -> ClusterOptions:
         snapshots=rng.choice((None, FEW, MANY, MANY)),
     )
     return ClusterOptions(network=network, process=process)
+
+
+def draw_level(
+    rng: random.Random, shape: ClusterOptions, names: list[NodeId], duration_ms: float
+) -> tuple[ClusterOptions, dict[NodeId, float]]:
+    """How long sessions may be unused; and of a cluster that is upgraded meanwhile, which processes
+    begin with an older program, and when they are started with the present one."""
+    settings = ClusterSettings(session_ttl_ms=rng.choice((3_600_000, 3_600_000, 15_000)))
+    node = {**shape.process.node, "founding_settings": settings}
+    upgrades: dict[NodeId, float] = {}
+    if rng.random() < 0.3:
+        old = rng.sample(names, rng.randint(1, len(names)))
+        upgrades = {name: rng.uniform(0.1, 0.8) * duration_ms for name in sorted(old)}
+    return replace(shape, process=replace(shape.process, node=node)), upgrades
 
 
 def make_clients(

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.sim.campaign import Minimised
 from paxosd.sim.run import RunOptions, run_seed
 from paxosd.sim.schedule import Directive, Schedule
@@ -131,6 +132,8 @@ def replay_command(seed: int, options: RunOptions, command: str = "paxosctl sim 
         words.append("--members")
     if options.watchers is not None:
         words.append(f"--watchers {options.watchers}")
+    if options.level != LEVEL_LATEST:
+        words.append(f"--level {options.level}")
     if options.duration_ms != usual.duration_ms:
         words.append(f"--duration {options.duration_ms}ms")
     return " ".join(words)

@@ -105,6 +105,9 @@ _DIRECTIVES: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
     "tail": _tail,
     "starve": lambda who, args: f"each turn of {who} takes {args.get('turn_ms', '?')} ms",
     "clock_jump": lambda who, args: f"the wall clock of {who} jumps by {args.get('ms', '?')} ms",
+    "clock_set": lambda who, args: (
+        f"the wall clock of {who} is set to {args.get('wall_ms', '?')} ms"
+    ),
     "clock_drift": lambda who, args: f"the clocks of {who} drift by {args.get('ppm', '?')} ppm",
     "client_cut": lambda who, args: f"clients cannot reach {who} any more",
     "client_heal": lambda who, args: f"clients can reach {who} again",
@@ -112,6 +115,7 @@ _DIRECTIVES: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
     "fault_rm": lambda who, args: f"the fault {args.get('name', '?')} of {who} is removed",
     "fault_clear": lambda who, args: f"all faults of {who} are removed",
     "member": lambda who, args: f"an operator wants to {args.get('wish', '?')} a member",
+    "settings": lambda who, args: "an operator changes one of the replicated settings",
     "rejoin": lambda who, args: f"an operator lets {who} vote again with what it has learned anew",
     "net": _net,
     "disk": _disk,

@@ -25,6 +25,7 @@ from tests.bench import (
     mutations_learning,
     mutations_members,
     mutations_protocol,
+    mutations_time,
     mutations_watch,
 )
 from tests.bench.mutation import REGISTRY, Mutation
@@ -36,6 +37,7 @@ _SOURCES = (
     mutations_disk,
     mutations_members,
     mutations_watch,
+    mutations_time,
 )
 MODULES = [each.__name__ for each in _SOURCES]
 NAMES = sorted(REGISTRY, key=lambda name: MODULES.index(REGISTRY[name].make.__module__))

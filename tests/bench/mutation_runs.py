@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType
 
+from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.sim.run import RunOptions, RunReport, run_seed
 from paxosd.sim.schedule import LEADER, Directive, Schedule
 
@@ -62,9 +63,10 @@ def _wall_limit(limit_s: float) -> Iterator[None]:
 
 # -- directed scenarios
 
+# At feature level 0 if nothing else is said: as when the seeds were found.
 NAMES = ("n1", "n2", "n3")
 # Nobody watches or reads stale where that is not what is pressed on: the seeds stay what they are.
-_PLAIN = RunOptions(nodes=3, watchers=0, stale_readers=0)
+_PLAIN = RunOptions(level=0, nodes=3, watchers=0, stale_readers=0)
 _LONG = replace(_PLAIN, duration_ms=20_000, faults=frozenset(), clients=4, operations=400)
 _BUSY = replace(_PLAIN, duration_ms=12_000, faults=frozenset(), clients=8, operations=600, keys=2)
 _QUIET = replace(_PLAIN, duration_ms=12_000, faults=frozenset(), clients=3, operations=70, keys=2)
@@ -181,6 +183,27 @@ def _echoes(rng: random.Random) -> Schedule:
         directives.append(Directive(int(at_ms), "crash", "", {"power": False}))
         directives.append(Directive(int(at_ms + rng.uniform(1500, 2300)), "restart"))
     return Schedule(directives)
+
+
+def _wrong_clocks(rng: random.Random) -> Schedule:
+    """The wall clock of whoever leads shows anything."""
+    return Schedule([
+        Directive(at_ms, "clock_set", LEADER, {"wall_ms": rng.randrange(1 << 42)})
+        for at_ms in range(2000, 11_000, 1500)
+    ])  # fmt: skip
+
+
+def _old_batches(rng: random.Random) -> Schedule:
+    """A leader of many seconds proposes what nobody else gets; the next one has something chosen
+    before it, and dies soon; a third adopts the old batches behind that."""
+    at_ms = rng.uniform(7500, 9000)
+    cut_ms = rng.uniform(600, 1500)
+    return Schedule([
+        _rule(at_ms - rng.uniform(20, 200), "drop", 400, LEADER, message_kinds=["accept"]),
+        _rule(at_ms, "isolate", cut_ms, on=[LEADER]),
+        Directive(int(at_ms + cut_ms), "crash", LEADER, {"power": True}),
+        Directive(int(at_ms + cut_ms + 1500), "restart"),
+    ])  # fmt: skip
 
 
 def _wiped(rng: random.Random) -> Schedule:
@@ -339,5 +362,8 @@ PROFILES: dict[str, Profile] = {
         ),
         Profile("members-reads", replace(_CHANGING, faults=frozenset({"isolate", "slow-net"}))),
         Profile("members-swaps", replace(_CHANGING, faults=frozenset()), _swaps),
+        Profile("wrong-clocks", replace(_BUSY, level=LEVEL_LATEST), _wrong_clocks),
+        Profile("old-batches", replace(_BUSY, level=LEVEL_LATEST), _old_batches),
+        Profile("upgrades", replace(_STORMY, level=LEVEL_LATEST)),
     )
 }

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from paxosd.core import commands as c
 from paxosd.core import messages as m
 from paxosd.core import requests as r
+from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.membership import TEXT_CHARS_MAX, Member, Membership
 from paxosd.core.types import Ballot
 
@@ -13,6 +14,7 @@ names = st.text(max_size=64)
 some_names = st.text(min_size=1, max_size=64)
 values = st.binary(max_size=60)
 ballots = st.builds(Ballot, numbers, names)
+reigns = st.builds(c.Reign, numbers, some_names, numbers)
 slots = st.integers(1, 1 << 62)
 digests = st.binary(min_size=16, max_size=16)
 endpoints = st.text(max_size=TEXT_CHARS_MAX).filter(str.isprintable) | st.builds(
@@ -118,6 +120,7 @@ answers = st.one_of(
 )
 
 MEMBERSHIP = Membership({"n1": Member("tcp://h:1", "tcp://h:2", "tcp://h:3")}).to_command()
+SETTINGS = ClusterSettings(level=1).to_command()
 keys = st.binary(min_size=1, max_size=40)
 session_commands = st.one_of(
     st.builds(lambda k, v: [c.PUT, k, v], keys, values),
@@ -132,6 +135,7 @@ sessionless_commands = st.one_of(
     st.just([c.OPEN]),
     st.just([c.CHECKSUM]),
     st.builds(lambda epoch: [c.MEMBERS, epoch, MEMBERSHIP], numbers),
+    st.builds(lambda version, epoch: [c.CLUSTER, version, epoch, SETTINGS], numbers, numbers),
 )
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paxosd.core.commands import OPEN, PUT, Entry
+from paxosd.core.commands import OPEN, PUT, Entry, Reign
 from paxosd.core.membership import TEXT_CHARS_MAX
 from paxosd.core.messages import (
     Accept,
@@ -126,13 +126,29 @@ class TestRoundTrip:
         assert same(decode_answer(encode_client(message, "dev")), message)
         assert same(decode_answer(encode_client(message, "dev"), "dev"), message)
 
-    @given(st.lists(some.entries, max_size=4), some.numbers)
-    def test_entries_and_batches(self, entries, stamp_ms):
+    @given(st.lists(some.entries, max_size=4), some.numbers, st.none() | some.reigns)
+    def test_entries_and_batches(self, entries, stamp_ms, reign):
         encoded = [encode_entry(entry) for entry in entries]
         assert same([decode_entry(data) for data in encoded], entries)
-        batch = decode_batch(encode_batch(stamp_ms, encoded))
-        assert batch.stamp_ms == stamp_ms
+        batch = decode_batch(encode_batch(stamp_ms, encoded, reign))
+        assert (batch.stamp_ms, batch.reign) == (stamp_ms, reign)
         assert same(batch.entries, entries)
+
+    def test_a_batch_of_level_0_has_the_bytes_that_it_always_had(self):
+        assert encode_batch(5, [b"x"]) == bytes.fromhex("92 05 91 c4 01 78")
+
+    @pytest.mark.parametrize(
+        "fields",
+        [(1, []), (1, [], 2), (1, [], 2, "n1"), (1, [], 2, "n1", 3, 4), (1, [], "2", "n1", 3),
+         (1, [], 2, b"n1", 3), (1, [], 2, "n1", -3), (1, [], -2, "n1", 3), (1, [], 2, "n1", True),
+         (1, [], 2, "n" * 500, 3), (1, [], 2, "n1", 1 << 63)],
+    )  # fmt: skip
+    def test_a_reign_is_whole_or_not_there(self, fields):
+        if len(fields) == 2:
+            assert decode_batch(msgpack.packb(fields)).reign is None
+            return
+        with pytest.raises(WireError):
+            decode_batch(msgpack.packb(fields))
 
     def test_every_message_class_has_a_frame(self):
         assert set(PEER_KIND_NAMES) == set(PeerMessage.__args__)
@@ -211,6 +227,7 @@ class TestMutations:
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
         refuse_or_decode(bytes(raw))
         refuse_or_decode(encode_batch(1, [bytes(raw)]))
+        refuse_or_decode(encode_batch(1, [bytes(raw)], Reign(1, "n1", 5)))
 
     @given(st.binary(max_size=200))
     def test_random_bytes(self, data):

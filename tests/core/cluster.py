@@ -37,18 +37,18 @@ from paxosd.core.types import NOOP, NULL_BALLOT
 class PickleCodec:
     """Any encoding will do for the core; entries are kept by their pickled form."""
 
-    def encode_batch(self, stamp_ms, entries):
-        return pickle.dumps((stamp_ms, entries))
+    def encode_batch(self, stamp_ms, entries, reign=None):
+        return pickle.dumps((stamp_ms, entries, reign))
 
     def encode_entry(self, entry):
         return pickle.dumps(tuple(entry))
 
     def decode_batch(self, value):
         try:
-            stamp_ms, entries = pickle.loads(value)
+            stamp_ms, entries, reign = pickle.loads(value)
         except pickle.UnpicklingError as error:
             raise ValueError(str(error)) from error
-        return Batch(stamp_ms, [Entry(*pickle.loads(blob)) for blob in entries])
+        return Batch(stamp_ms, [Entry(*pickle.loads(blob)) for blob in entries], reign)
 
 
 def take(machine):

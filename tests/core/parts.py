@@ -3,6 +3,7 @@
 import random
 
 from paxosd.core.acceptor import Acceptor
+from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.context import Context, Peer
 from paxosd.core.learner import Learner
 from paxosd.core.membership import UNKNOWN, Membership
@@ -22,6 +23,7 @@ class ListMachine:
 
     log_time_ms = 0
     membership = UNKNOWN
+    settings = ClusterSettings()
 
     def __init__(self):
         self.applied = []

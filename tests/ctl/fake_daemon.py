@@ -52,6 +52,7 @@ class FakeDaemon:
         self.refusal = ""
         self.hint = ""
         self.status = {}
+        self.without = set()
         self.crashed = threading.Event()
         self.writes = []  # every entry that arrived
         self.context = zmq.Context()
@@ -190,7 +191,7 @@ class FakeDaemon:
         membership = self.membership
         leader = self.shared["leader"]
         ballot = [membership.epoch * EPOCH_ROUNDS + 1, leader]
-        return {
+        status = {
             "node": self.name,
             "cluster": "test",
             "incarnation": 1,
@@ -206,6 +207,11 @@ class FakeDaemon:
             "revision": self.machine.revision,
             "keys": len(self.machine.store),
             "sessions": len(self.machine.sessions),
+            "level": self.machine.settings.level,
+            "level_lagging": [],
+            "settings": self.machine.settings._asdict(),
+            "file_settings": {"value_bytes_max": 1 << 20},
+            "message_room": {"message_bytes_max": 16 << 20, "part_bytes_max": 4 << 20},
             "log_time_ms": 0,
             "lag_slots": 0,
             "peers": {
@@ -242,3 +248,4 @@ class FakeDaemon:
             },
             "counters": {},
         } | self.status
+        return {name: value for name, value in status.items() if name not in self.without}

@@ -33,6 +33,8 @@ LEAVES = {
     "member rejoin": (None, ["n1"], 1),  # its memory is whole
     "member quorum": (["--majority"], ["--phase1", "3", "--phase2", "1"], 2),
     "member transfer-leader": (["n1"], ["n7"], 2),
+    "cluster show": ([], None, 0),
+    "cluster set": (None, ["sessions_max=5"], 77),  # at feature level 0
     "fault add": (["f", "--kind", "drop"], ["f", "--kind", "dropp"], 77),
     "fault list": ([], None, 0),
     "fault rm": (["f"], ["no such rule"], 1),

@@ -36,6 +36,9 @@ QUICK = [
     ("watchdog", "mute"),
     ("short-log-taken", "cut-tail"),
     ("tail-mark-ignored", "tails"),
+    ("log-time-wall-clock", "wrong-clocks"),
+    ("log-time-across-reigns", "old-batches"),
+    ("level-unasked", "upgrades"),
 ]
 """(mutation, profile) of those that few seeds catch."""
 SEEDS_MAX = 60

@@ -1,4 +1,5 @@
-"""What campaigns found once, each by its name; the seeds are those that found it."""
+"""What campaigns found once, each by its name; the seeds are those that found it, at the feature
+level of then."""
 
 import pytest
 
@@ -64,7 +65,7 @@ class TestUnsyncedNameOfASegment:
 class TestLateHeal:
     def test_a_fault_that_ends_with_the_safety_phase(self):
         """A write begun at the very end of a crash needs the time of an election."""
-        report = run_seed(1325, RunOptions(stale_readers=0))
+        report = run_seed(1325, RunOptions(level=0, stale_readers=0))
         assert report.ok, report.violation
 
 
@@ -79,7 +80,12 @@ class TestSessionsThatAJumpingClockEnds:
         drops = {"name": "d", "kind": "drop", "for_ms": 3000, "probability": 0.2}
         schedule = Schedule([*jumps, Directive(5000, "fault_add", "", drops)])
         options = RunOptions(
-            stale_readers=0, duration_ms=8000, operations=200, clients=6, faults=frozenset()
+            level=0,
+            stale_readers=0,
+            duration_ms=8000,
+            operations=200,
+            clients=6,
+            faults=frozenset(),
         )
         report = run_seed(seed, options, schedule=schedule)
         assert report.ok, report.violation
@@ -96,7 +102,7 @@ class TestSessionsThatAJumpingClockEnds:
 )
 def test_members_that_lag_behind_changes_find_their_way(seed, what):
     """Found when the membership first changed in the simulator: each ended with nobody leading."""
-    report = run_seed(seed, RunOptions(stale_readers=0, members=True))
+    report = run_seed(seed, RunOptions(level=0, stale_readers=0, members=True))
     assert report.ok, f"{what}: {report.violation}"
 
 
@@ -104,7 +110,9 @@ def test_members_that_lag_behind_changes_find_their_way(seed, what):
 def test_a_crash_right_after_a_log_was_set_aside(seed):
     """Storm seeds of the campaign: the next start finds an empty log, which is as it should be; a
     checker took it for a promise forgotten."""
-    options = RunOptions(stale_readers=0, duration_ms=12_000, clients=6, operations=200, keys=3)
+    options = RunOptions(
+        level=0, stale_readers=0, duration_ms=12_000, clients=6, operations=200, keys=3
+    )
     report = run_seed(seed, options)
     assert report.ok, report.violation
 
@@ -113,7 +121,7 @@ def test_a_peer_that_has_gone_is_not_taken_for_alive():
     """Found by the campaign with changing members, seed 294: what had come too early was heard
     again in each turn, so that a learner asked nobody but the node that had said it."""
     options = RunOptions(
-        stale_readers=0, duration_ms=9000, clients=6, operations=150, keys=3, members=True
+        level=0, stale_readers=0, duration_ms=9000, clients=6, operations=150, keys=3, members=True
     )
     report = run_seed(294, options)
     assert report.ok, report.violation
@@ -123,7 +131,7 @@ def test_a_node_that_is_a_member_again_is_not_sent_away_by_one_that_lags():
     """Found by the campaign with changing members, seed 7976: one that had not heard of its return
     told it that it had gone, and it ended, a voter."""
     options = RunOptions(
-        stale_readers=0, duration_ms=9000, clients=6, operations=150, keys=3, members=True
+        level=0, stale_readers=0, duration_ms=9000, clients=6, operations=150, keys=3, members=True
     )
     report = run_seed(7976, options)
     assert report.ok, report.violation

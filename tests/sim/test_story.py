@@ -119,6 +119,7 @@ class TestReplay:
     def test_no_faults_is_not_all_faults(self):
         assert replay_command(3, RunOptions(members=True)).endswith("--seed 3 --members")
         assert replay_command(3, RunOptions(watchers=0)).endswith("--seed 3 --watchers 0")
+        assert replay_command(3, RunOptions(level=0)).endswith("--seed 3 --level 0")
         assert "--faults none" in replay_command(1, RunOptions(faults=frozenset()))
 
 

@@ -259,7 +259,7 @@ class TestRefused:
         self.refuse(node, "version of paxosd that wrote")
 
     def test_snapshots_of_another_version(self, node, monkeypatch):
-        monkeypatch.setattr("paxosd.snapshot_file.VERSION", 9)
+        monkeypatch.setattr("paxosd.snapshot_file._FIELDS_OF", {9: 11})
         self.refuse(node, "version of paxosd that wrote")
 
 

@@ -4,6 +4,8 @@ import random
 
 import pytest
 
+from paxosd.core.cluster_settings import ClusterSettings
+from paxosd.core.commands import Batch, Reign
 from paxosd.core.snapshot import SnapshotError, SnapshotWalk
 from paxosd.snapshot_file import (
     BLOCK_BYTES_MAX,
@@ -11,8 +13,10 @@ from paxosd.snapshot_file import (
     MAGIC,
     ROWS,
     SESSIONS,
+    OtherVersionError,
     SnapshotReader,
     SnapshotWriter,
+    _decode_head,
     encode_head,
     encode_rows,
     encode_sessions,
@@ -20,7 +24,7 @@ from paxosd.snapshot_file import (
     snapshot_name,
     snapshot_slot,
 )
-from paxosd.wire_base import pack
+from paxosd.wire_base import pack, unpack
 from tests.wal.lives import MEMBERS, reference
 from tests.wal.memdisk import MemDisk
 
@@ -185,3 +189,45 @@ class TestForged:
             file.data = bytearray(MAGIC + b"\x01" + length.to_bytes(4, "little") + bytes(4))
             with pytest.raises(SnapshotError, match="runs past the end"):
                 SnapshotReader(file)
+
+
+class TestVersions:
+    """What was written before is read; what is written now is read by programs of before, as long
+    as the cluster's feature level is 0."""
+
+    def version_of(self, disk, machine):
+        payload = encode_head("c", 1234, SnapshotWalk(machine, MEMBERS).head)
+        return unpack(payload, map_max=10)[0]
+
+    def test_at_level_0_it_is_of_the_version_of_before(self, machine):
+        disk, _ = written(machine)
+        assert self.version_of(disk, machine) == 2
+
+    def test_settings_and_reign_are_in_the_next_one(self):
+        machine = reference(12)
+        first = ClusterSettings(level=1, sessions_max=99)
+        change = first.to_entry(ClusterSettings(), machine.membership.epoch)
+        machine.apply(13, Batch(0, [change]))
+        for elapsed_ms in (10, 30):
+            machine.apply(machine.applied + 1, Batch(0, [], Reign(1, "n1", elapsed_ms)))
+        disk, _ = written(machine)
+        again, _ = load(disk.files[snapshot_name(15)], "c")
+        assert self.version_of(disk, machine) == 3
+        assert again.settings == machine.settings == first._replace(version=1)
+        assert again.clock.reign == Reign(1, "n1", 30)
+
+    @pytest.mark.parametrize(("version", "left_out"), [(1, 1), (2, 0)])
+    def test_older_ones_are_read(self, machine, version, left_out):
+        head = SnapshotWalk(machine, MEMBERS).head
+        _, cluster, created_ms, *fields = unpack(encode_head("c", 5, head), map_max=10)
+        payload = pack((version, cluster, created_ms, *fields[: len(fields) - left_out]))
+        found = _decode_head(payload)[2]
+        assert found[:7] == head[:7]
+        assert (found.settings, found.reign) == (b"", ())
+
+    @pytest.mark.parametrize("version", [0, 4])
+    def test_others_are_no_damage(self, machine, version):
+        head = SnapshotWalk(machine, MEMBERS).head
+        _, *fields = unpack(encode_head("c", 5, head), map_max=10)
+        with pytest.raises(OtherVersionError, match=f"version is {version}; this program knows 1"):
+            _decode_head(pack((version, *fields)))

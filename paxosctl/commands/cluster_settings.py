@@ -1,0 +1,215 @@
+"""cluster: what all nodes go by: the replicated settings and the feature level."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from paxosctl.app import Settings, global_options, negative, verb
+from paxosctl.client import Client
+from paxosctl.cluster import NodeView, leader_of, survey
+from paxosctl.errors import OutcomeUnknownError, RefusedError
+from paxosctl.render import View
+from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError, UnknownLevelError
+from paxosd.core.commands import Status
+from paxosd.durations import parse_duration_ms
+from paxosd.message_room import MessageRoom
+from paxosd.settings import nearest
+
+
+@click.group("cluster")
+def _cluster() -> None:
+    """The settings that are equal on all nodes, for the log holds them.
+
+    A change is a command in the log, in force from a stated slot on; it costs no outage. The
+    configuration files give the first values only, and need no edit later.
+    """
+
+
+cluster_verb = global_options(_cluster)
+
+
+class Assignment(click.ParamType[tuple[str, int]]):
+    """``KEY=VALUE``, of a setting that a person may set."""
+
+    name = "KEY=VALUE"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """Key and number; a time may have a unit."""
+        key, equals, text = value.partition("=")
+        if not equals:
+            self.fail(f'"{value}" must read KEY=VALUE', param, ctx)
+        if key not in BOUNDS:
+            self.fail(f'"{key}" is no setting of the cluster; {nearest(key, BOUNDS)}', param, ctx)
+        try:
+            return key, int(text)
+        except ValueError:
+            pass
+        if key.endswith("_ms"):
+            try:
+                return key, parse_duration_ms(text)
+            except ValueError as error:
+                self.fail(f"{key}: {error}", param, ctx)
+        self.fail(f'{key}: "{text}" is not a whole number', param, ctx)
+
+
+@verb("show")
+def show_verb(settings: Settings) -> None:
+    """The replicated settings, the feature level, and who or what it waits for. Needs no quorum."""
+    with settings.client() as client:
+        views = survey(client)
+    present, _ = _latest(views)
+    notes = _notes(present, views)
+    data = {**present._asdict(), "lagging": _lagging(views), "differing_files": _differing(views)}
+    settings.show(_view(present, data, notes))
+
+
+@verb("set")
+@click.option("--dry-run", is_flag=True, help="Look and tell; change nothing.")
+@click.argument("assignments", type=Assignment(), nargs=-1, required=True)
+def set_verb(settings: Settings, dry_run: bool, assignments: Sequence[tuple[str, int]]) -> None:
+    """Set KEY=VALUE …, all at once. A time may have a unit, such as session_ttl_ms=2h."""
+    with settings.client() as client:
+        views = survey(client)
+        before, epoch = _latest(views)
+        if not before.level:
+            raise RefusedError("level", _too_low(views))
+        after = _follow(before, dict(assignments))
+        _check_room(after, views)
+        words = _differences(before, after)
+        if not words:
+            done = "it is so already; nothing was changed"
+        elif dry_run:
+            done = f"{'; '.join(words)}; nothing was changed (--dry-run)"
+        else:
+            slot = _submit(client, before, after, epoch)
+            done = f"{'; '.join(words)}: version {after.version}" + (
+                f", in force from slot {slot} on" if slot else ", in force"
+            )
+    shown = after if words else before
+    data = {**shown._asdict(), "changed": words, "dry_run": dry_run}
+    settings.show(_view(shown, data, [done]))
+
+
+cluster_verb.add_command(show_verb)
+cluster_verb.add_command(set_verb)
+
+
+# -- what is known
+
+
+def _latest(views: Sequence[NodeView]) -> tuple[ClusterSettings, int]:
+    """The settings of the latest version that a node told of, and the latest epoch."""
+    told = [view.status for view in views if view.status is not None]
+    tables = [status["settings"] for status in told if "settings" in status]
+    epoch = max((int(status.get("epoch", 0)) for status in told), default=0)
+    if not tables:
+        return ClusterSettings(), epoch  # all run a version of before
+    latest = max(tables, key=lambda table: table["version"])
+    return ClusterSettings(**{name: latest[name] for name in ClusterSettings._fields}), epoch
+
+
+def _lagging(views: Sequence[NodeView]) -> list[str]:
+    """The members that the leader, or whoever answers, waits for with the next level."""
+    leader, _ = leader_of(views)
+    told = [view.status for view in views if view.status is not None]
+    told.sort(key=lambda status: status["node"] != leader)
+    return list(told[0].get("level_lagging", [])) if told else []
+
+
+def _differing(views: Sequence[NodeView]) -> dict[str, dict[str, int]]:
+    """Node → what its own file has otherwise than the log."""
+    present, _ = _latest(views)
+    found: dict[str, dict[str, int]] = {}
+    for view in views:
+        own = (view.status or {}).get("file_settings", {})
+        differing = {k: v for k, v in own.items() if v != getattr(present, k, v)}
+        if differing and present.level:
+            found[view.name] = differing
+    return found
+
+
+def _too_low(views: Sequence[NodeView]) -> str:
+    waiting = ", ".join(_lagging(views))
+    return (
+        "the settings are not replicated yet: the cluster is at feature level 0. Its leader raises "
+        "it by itself once every member runs a version that knows level 1"
+        + (f"; waiting for: {waiting}" if waiting else "")
+    )
+
+
+def _notes(present: ClusterSettings, views: Sequence[NodeView]) -> list[str]:
+    notes = []
+    if not present.level:
+        notes.append(_too_low(views))
+    for name, own in _differing(views).items():
+        words = ", ".join(f"{key} = {value}" for key, value in own.items())
+        notes.append(f"{name}: its file has {words}; it goes by the settings above")
+    return notes
+
+
+# -- a change
+
+
+def _follow(before: ClusterSettings, changes: dict[str, int]) -> ClusterSettings:
+    try:
+        return before.follow(before._replace(**changes).to_command())  # type: ignore[arg-type]  # numbers all
+    except (SettingsError, UnknownLevelError) as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _check_room(after: ClusterSettings, views: Sequence[NodeView]) -> None:
+    """Ends with "no" if a node could not take a message that these settings allow."""
+    wrong = []
+    for view in views:
+        room = MessageRoom.of_status(view.status) if view.status is not None else None
+        refusal = room.refusal(after) if room is not None else ""
+        if refusal:
+            wrong.append(f"{view.name}: {refusal}")
+    if wrong:
+        negative("\n  ".join(["not done:", *wrong]), View(data={"not_done": wrong}, plain=b""))
+
+
+def _differences(before: ClusterSettings, after: ClusterSettings) -> list[str]:
+    return [
+        f"{name} {getattr(before, name)} → {getattr(after, name)}"
+        for name in BOUNDS
+        if getattr(before, name) != getattr(after, name)
+    ]
+
+
+def _submit(client: Client, before: ClusterSettings, after: ClusterSettings, epoch: int) -> int:
+    """The slot from which on it is in force; 0: that is not known, but it is."""
+    try:
+        found = client.change_settings(before.version, epoch, after.to_command())
+    except OutcomeUnknownError as error:
+        if _latest(survey(client))[0] == after:
+            return 0
+        raise OutcomeUnknownError(
+            0, 0, f"{error}; `paxosctl cluster show` shows whether it was made", error.troubles
+        ) from error
+    if found.status == Status.OK:
+        return found.slot
+    if found.status != Status.CAS_MISS:
+        raise RefusedError("malformed", "the cluster says that these are no settings")
+    now, _ = _latest(survey(client))
+    if now == after:
+        return 0  # an answer was lost on the way
+    return negative(
+        f"nothing was done, for another change was faster (version {found.version} instead of "
+        f"{before.version}, epoch {found.epoch}). Look at `paxosctl cluster show`, and try again"
+    )
+
+
+def _view(shown: ClusterSettings, data: dict[str, Any], notes: Sequence[str]) -> View:
+    table = shown._asdict()
+    rows = [(name, str(value)) for name, value in table.items() if value != ""]
+    return View(
+        data=data,
+        plain="".join([f"{name}\t{value}\n" for name, value in table.items()]).encode(),
+        columns=("setting", "value"),
+        rows=rows,
+        text="\n".join(notes),
+    )
