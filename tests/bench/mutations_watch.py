@@ -101,23 +101,6 @@ def _watch_place(p: Patches) -> None:
 
 
 @mutation(
-    "watch-partial",
-    "what was delivered of a revision is known when another node goes on",
-    "WatchState._take_page",
-    profiles=("watched",),
-)
-def _watch_partial(p: Patches) -> None:
-    def make(original):
-        def _leave(self, now_ms, reason):
-            self._partial_revision = self._partial_index = self._partial_delivered = 0
-            return original(self, now_ms, reason)
-
-        return _leave
-
-    p.replace(WatchState, "_leave", make)
-
-
-@mutation(
     "watch-progress",
     "a lost last change is seen by the progress message after it",
     "WatchState._take_progress",
