@@ -7,8 +7,8 @@
     bit-rot      one bit of what is stored flips, behind everybody's back; a checksum finds it
 
 Rot strikes what is durable and followed by a later durable write, so that it is always *found*
-as corruption: damage in a log's very last group can pass for a torn write. ``tail-mark`` is spared:
-it only bears witness, and a bad one is as good as none.
+as corruption: damage in a log's very last group can pass for a torn write. ``tail-mark`` is spared
+by rot and by torn writes: it only bears witness, and a bad one is as good as none.
 
 While no rule concerns the disk, each operation costs one look at ``plan.disk_active`` more.
 Safe in several threads, as the disks below are.
@@ -52,7 +52,8 @@ class FaultyDisk:
         return self._inner.list()
 
     def open(self, name: str, create: bool = False) -> "FaultyFile":
-        file = FaultyFile(self, self._inner.open(name, create), self._files.get(name))
+        write = ALLOCATE if name == wal_mark.NAME else WRITE  # a full disk, but nothing torn
+        file = FaultyFile(self, self._inner.open(name, create), self._files.get(name), write)
         self._files[name] = file
         return file
 
@@ -116,10 +117,14 @@ class FaultyDisk:
 class FaultyFile:
     """A :class:`DiskFile` of a :class:`FaultyDisk`."""
 
-    __slots__ = ("_disk", "_inner", "_last_write", "_stored_bytes")
+    __slots__ = ("_disk", "_inner", "_last_write", "_stored_bytes", "_write")
 
-    def __init__(self, disk: FaultyDisk, inner: DiskFile, before: "FaultyFile | None") -> None:
-        """``before``: an earlier handle of the same file, which knows more about it."""
+    def __init__(
+        self, disk: FaultyDisk, inner: DiskFile, before: "FaultyFile | None", write: str = WRITE
+    ) -> None:
+        """``before``: an earlier handle of the same file, which knows more about it. ``write``: as
+        what the plan sees a write to it."""
+        self._write = write
         self._disk = disk
         self._inner = inner
         self._last_write: int = before._last_write if before is not None else -1
@@ -145,7 +150,7 @@ class FaultyFile:
 
     def pwritev(self, buffers: Sequence[Buffer], offset: int) -> None:
         if self._disk.plan.disk_active:
-            tear = self._disk._before(WRITE)
+            tear = self._disk._before(self._write)
             if tear >= 0.0:
                 self._tear(buffers, offset, tear)
         self._inner.pwritev(buffers, offset)

@@ -330,6 +330,15 @@ class TestFailures:
         assert found.last_slot == 1
         assert "cannot be read" in found.warnings[0]
 
+    def test_a_torn_write_strikes_the_group_and_not_the_note(self):
+        plan = FaultPlan(lambda *_: None, node="n1", nodes=["n1"], message_kinds=["accept"])
+        disk = FaultyDisk(MemDisk(), plan, now_ms=lambda: 0.0, sleep_ms=print, crash=print)
+        mark = TailMark(disk, ahead=False)
+        rule = {"kind": "torn-write", "on": ["*"], "name": "f"}
+        plan.add(parse_rule(rule, nodes=["n1"]), 0.0)
+        mark.note(1, open_wal(MemDisk())[0]._header, 600)
+        assert [each["hits"] for each in plan.list(0.0)] == [0]
+
     @pytest.mark.parametrize("kind", ["disk-full", "fsync-error"])
     def test_through_the_disk_that_fails_on_purpose(self, kind):
         plan = FaultPlan(lambda *_: None, node="n1", nodes=["n1"], message_kinds=["accept"])
