@@ -6,8 +6,9 @@
 A member that was not heard since this node started counts as one that understands nothing; so does
 one whose last word was of a lower level: it may have been started with an older program again.
 Whoever becomes a member while the raise is under way was not asked: the command names the epoch, so
-that it does nothing behind a change of the membership. What comes later has to be kept out by
-whoever lets nodes in.
+that it does nothing behind a change of the membership, and the version, so that one that was made
+already, in a slot that the leader has not applied yet, is not made twice. What comes later has to
+be kept out by whoever lets nodes in.
 """
 
 from paxosd.core.context import Context
@@ -45,7 +46,6 @@ class LevelRaise:
             settings.level >= target
             or not proposer.leading
             or self._done == (proposer.ballot, target)
-            or context.machine.applied < proposer.reign_start  # it may be raised there
             or self.lagging()
         ):
             return
