@@ -12,8 +12,9 @@ of all members agree (``founding.py``); then the command that raises the level s
 the cluster is known from then on.
 
 Whoever becomes a member while the raise is under way was not asked: the command names the epoch, so
-that it does nothing behind a change of the membership. What comes later has to be kept out by
-whoever lets nodes in.
+that it does nothing behind a change of the membership, and the version, so that one that was made
+already, in a slot that the leader has not applied yet, is not made twice. What comes later has to
+be kept out by whoever lets nodes in.
 """
 
 from collections.abc import Callable
@@ -61,7 +62,6 @@ class LevelRaise:
             or (settings.level >= target and known)
             or not proposer.leading
             or self._done == (proposer.ballot, target)
-            or context.machine.applied < proposer.reign_start  # it may be raised there
             or self.lagging()
         ):
             return
