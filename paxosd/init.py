@@ -37,7 +37,7 @@ def init_alone(config: Config) -> str:
             config.cluster.id,
             config.node.name,
             claim.directory,
-            founding_settings(config).to_json().decode(),
+            founding_settings(config).to_command().decode(),
         )
     return (
         f"{directory.path}: founded the cluster {config.cluster.id} of {config.node.name} alone "

@@ -69,7 +69,7 @@ class Founding:
         self._directory = directory
         members = context.membership.members
         self._members = {name: member.voter for name, member in members.items()}
-        self._settings = context.options.founding_settings.to_json().decode()
+        self._settings = context.options.founding_settings.to_command().decode()
         self._heard: dict[NodeId, tuple[int, Proposal]] = {}
         """Per member: the life that it spoke in, and its proposal."""
         self._told: dict[NodeId, str] = {}
