@@ -14,9 +14,9 @@ all of this holds; otherwise it learns, and serves what it has learned:
 3. **It has not lost its memory**, as far as it or any peer knows. Peers remember the highest *log
    mark* (number of the last durable group of the log) that they heard from each directory: a log
    that ends below it has lost votes or promises that somebody heard.
-4. **It has been compared in this run** by all other voters of the membership in force or, once
-   ``compare_wait_ms`` have passed since the start, by enough of them to be a phase-1 quorum with
-   itself. A vote or promise matters only once somebody has heard it, and whoever heard it has to
+4. **It has been compared in this run** by all other voters of the membership in force that have a
+   memory or, once ``compare_wait_ms`` have passed since the start, by as many as answered; in any
+   case by enough to be a phase-1 quorum with itself. A vote or promise matters only once somebody has heard it, and whoever heard it has to
    say so here; only a peer that is away for longer than that can be missed.
 5. **It is not behind.** No envelope told of an epoch of the membership that it has not applied.
    So a node that catches up through old epochs does nothing in any of them, least of all in one
@@ -80,7 +80,7 @@ class Arrival:
     """One start's way to its vote. ``founding``: whether and how the cluster is still to be
     founded."""
 
-    __slots__ = ("_again", "_begun_ms", "_challenges", "_compared", "_conflicts", "_context",
+    __slots__ = ("_again", "_begun_ms", "_blank", "_challenges", "_compared", "_conflicts", "_context",
                  "_life", "_lost", "_lost_directory", "_on_lost", "_removed", "_tell_due_ms",
                  "_told", "asking", "directory", "forgot", "founding", "readiness", "repaired",
                  "start_mark")  # fmt: skip
@@ -110,6 +110,8 @@ class Arrival:
         self._on_lost = on_lost
         self._compared: set[NodeId] = set()
         """Who has compared this run, and found nothing missing …"""
+        self._blank: set[NodeId] = set()
+        """Who is up and has no memory to compare with: waiting for it is of no use …"""
         self._again: set[NodeId] = set()
         """… and is to be asked again, for it may not hear this run now."""
         self._challenges: dict[NodeId, int] = {}
@@ -182,9 +184,9 @@ class Arrival:
         waited_ms = context.now_ms - self._begun_ms
         if not others:
             return waited_ms >= LISTEN_TIMEOUTS * options.election_timeout_ms
-        if all(name in self._compared for name in others):
-            return True
-        return waited_ms >= options.compare_wait_ms and quorums.phase1_met(self._mask(others))
+        all_answered = all(name in self._compared or name in self._blank for name in others)
+        waited = all_answered or waited_ms >= options.compare_wait_ms
+        return waited and quorums.phase1_met(self._mask(others))
 
     def _mask(self, others: list[NodeId]) -> int:
         bit = self._context.quorums.bit
@@ -282,7 +284,8 @@ class Arrival:
             return self.founding.missing()
         if self.readiness is Readiness.UNCOMPARED:
             voters = self._context.quorums.voters
-            return [n for n in voters if n != self._context.node and n not in self._compared]
+            done = {self._context.node, *self._compared, *self._blank}
+            return [n for n in voters if n not in done]
         return []
 
     def ask(self) -> None:
@@ -333,12 +336,13 @@ class Arrival:
         if news:
             self._challenges[sender] = message.challenge
         if message.life == self._life:
-            if not heard:
-                return
-            self._conflicts.pop(sender, None)
-            self._again.discard(sender)
-            if message.witness:
+            if not message.witness:
+                self._blank.add(sender)
+            elif heard:
                 self._compared.add(sender)
+            if heard:
+                self._conflicts.pop(sender, None)
+                self._again.discard(sender)
             self.review()
             return
         if self._knows_more(message):

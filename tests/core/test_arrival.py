@@ -286,9 +286,18 @@ class TestComparison:
 
     def test_one_without_a_memory_to_compare_with_does_not_count(self):
         node = self.restarted()
-        node.hear("n2", Welcome(life_number(2, 1), witness=False))
-        node.hear("n3", Welcome(life_number(2, 1)))
+        for name in ("n2", "n3"):
+            node.hear(name, Welcome(life_number(2, 1), witness=False))
+        node.run(4 * WAIT_MS)
         assert node.node.role == "returning"
+
+    @pytest.mark.parametrize("life", [PEERS_LIFE, 0], ids=["heard", "not-heard"])
+    def test_but_nobody_waits_for_it(self, life):
+        node = self.restarted()
+        node.hear("n2", Welcome(life_number(2, 1), witness=False), life)
+        assert node.node.role == "returning"
+        node.hear("n3", Welcome(life_number(2, 1)), life)
+        assert node.node.role == ("candidate" if life else "returning"), "n3 has to be heard"
 
     @pytest.mark.parametrize(("mark", "lost"), [(20, False), (21, True)])
     def test_who_heard_more_than_its_log_holds_knows_that_it_forgot(self, mark, lost):
