@@ -38,6 +38,8 @@ class IdentityError(StorageError):
 class Claim(NamedTuple):
     """What one start found in its data directory.
 
+    ``by_record``: it was made by a program with which a directory acts only by a founding record.
+
     ``incarnation``: how often it was started, this time included. ``directory``: its identity,
     1 ..= 2^48 - 1. ``lost``: it has lost its memory, and must not vote before ``member rejoin``.
     ``repaired``: the loss was damage that the node found itself, so that it may ask for that.
@@ -47,6 +49,7 @@ class Claim(NamedTuple):
     directory: int
     lost: bool
     repaired: bool
+    by_record: bool = False
 
 
 def claim(
@@ -73,7 +76,13 @@ def claim(
         if not found["directory"]:  # an older program made it
             found["directory"] = _draw(random_bits)
             _write_identity(home, found)
-        return Claim(incarnation, found["directory"], found["lost"], found["repaired"])
+        return Claim(
+            incarnation,
+            found["directory"],
+            found["lost"],
+            found["repaired"],
+            found.get("by_record") is True,
+        )
     if has_log or log_created(home):
         raise IdentityError(
             f"{place} holds a log but its identity file is missing: something removed it. "
@@ -89,9 +98,10 @@ def claim(
         "directory": directory,
         "lost": False,
         "repaired": False,
+        "by_record": True,
     }
     _write_identity(home, fields)
-    return Claim(1, directory, lost=False, repaired=False)
+    return Claim(1, directory, lost=False, repaired=False, by_record=True)
 
 
 def renew(

@@ -100,6 +100,9 @@ class PeerLives:
         self._top: dict[NodeId, int] = {}
         """The same numbers, of the present directory of each peer alone."""
         self._challenge = challenge
+        self.may_replace = False
+        """Whether a peer that is not pinned may come out of another directory than the known one:
+        before anything can have been founded (``core/founding.py``)."""
         self.silence_ms = silence_ms
         """So long after it was last heard a life may be followed by another."""
         self.heard_ms: dict[NodeId, float] = {}
@@ -228,7 +231,8 @@ class PeerLives:
         heard = self._heard.get(sender, _NOBODY)
         pin = self._pins[sender]
         directory = hello.directory
-        if not _introduces(heard, pin, life, directory):
+        replaced = self.may_replace and not pin and directory not in (0, heard.directory)
+        if not replaced and not _introduces(heard, pin, life, directory):
             return False
         if life != heard.life:
             if not old and hello.challenge != self._challenge:

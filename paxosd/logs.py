@@ -34,8 +34,12 @@ VOCABULARY: dict[str, str] = {
     # the daemon's life
     "node.starting": "the process begins: version, configuration",
     "node.recovered": "the log was read back: slots, commit, torn bytes",
-    "node.waiting": "a node without a memory waits for those who may let it vote: members, advice",
-    "node.confirmed": "every peer has confirmed this new node: it votes from now on",
+    "node.waiting": "a node waits for those without whom it does not act: members, advice",
+    "node.confirmed": "the others have compared this start: it votes from now on",
+    "node.catching_up": "there is a later membership, and this node acts no more before it has it",
+    "cluster.founded": "the founding record is in the data directory: members, genesis",
+    "founding.differs": "a member is to found another cluster: what differs, advice; nobody votes",
+    "founding.conflict": "others founded a cluster of this id at another time: members, advice",
     "node.memory_lost": "this node forgot what it promised, or a peer says so: it must not vote",
     "node.rejoined": "a change of the membership lets this directory vote again: epoch",
     "node.removed": "this node is no member any more, and ends: epoch, slot",
@@ -78,6 +82,8 @@ VOCABULARY: dict[str, str] = {
     "catchup.finished": "a long gap was filled: slots, dur_ms",
     "fsync": "one group commit: dur_ms, bytes",
     # peers
+    "bus.doubled": "a second process under a peer's name is refused: both addresses",
+    "bus.other_genesis": "a node of this cluster's id that was founded at another time is refused",
     "member.up": "a peer is heard again",
     "member.down": "a peer is not heard any more",
     "member.changed": "another membership is in force: epoch, from_slot, voters, learners",

@@ -160,16 +160,20 @@ def make_node(
     directory: int = 0,
     lost: bool = False,
     repaired: bool = False,
+    blank: bool = False,
     record: Record | None = None,
     start_mark: int = 0,
 ) -> Node:
     """The roles with this memory. ``kind``: a subclass that watches. ``arriving``: whether it
     asks its peers how they know it, as it must (``core/arrival.py``). ``directory``, ``lost``,
-    ``repaired``, ``record``: as its data directory says (``identity.py``); ``start_mark``: the
-    mark of its log now."""
+    ``blank``: it has never
+    acted, whatever was lost of it. ``repaired``, ``record``: as its data directory says
+    (``identity.py``); ``start_mark``: the mark of its log now."""
     recovered = memory.recovered
     if memory.lost:
         directory, lost, repaired = memory.directory, True, True
+    if blank:
+        lost = repaired = False
     return kind(
         options,
         peers,

@@ -291,6 +291,8 @@ class Replica:
         header.genesis = node.genesis
         header.epoch = node.membership.epoch
         header.log_mark = self.wal.mark
+        if not node.genesis:
+            self._bus.inbox.lives.may_replace = node.may_replace_directories
 
     def _hear_strangers(self) -> None:
         """Messages of this cluster's id from nodes that are no peers, or of another founding: what

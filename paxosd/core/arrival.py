@@ -16,8 +16,9 @@ all of this holds; otherwise it learns, and serves what it has learned:
    that ends below it has lost votes or promises that somebody heard.
 4. **It has been compared in this run** by all other voters of the membership in force that have a
    memory or, once ``compare_wait_ms`` have passed since the start, by as many as answered; in any
-   case by enough to be a phase-1 quorum with itself. A vote or promise matters only once somebody has heard it, and whoever heard it has to
-   say so here; only a peer that is away for longer than that can be missed.
+   case by enough to be a phase-1 quorum with itself. A vote or promise matters only once somebody
+   has heard it, and whoever heard it has to say so here; only a peer that is away for longer than
+   that can be missed.
 5. **It is not behind.** No envelope told of an epoch of the membership that it has not applied.
    So a node that catches up through old epochs does nothing in any of them, least of all in one
    where its name was the only voter.
@@ -80,10 +81,10 @@ class Arrival:
     """One start's way to its vote. ``founding``: whether and how the cluster is still to be
     founded."""
 
-    __slots__ = ("_again", "_begun_ms", "_blank", "_challenges", "_compared", "_conflicts", "_context",
-                 "_life", "_lost", "_lost_directory", "_on_lost", "_removed", "_tell_due_ms",
-                 "_told", "asking", "directory", "forgot", "founding", "readiness", "repaired",
-                 "start_mark")  # fmt: skip
+    __slots__ = ("_again", "_begun_ms", "_blank", "_challenges", "_compared", "_conflicts",
+                 "_context", "_life", "_lost", "_lost_directory", "_on_lost", "_removed",
+                 "_tell_due_ms", "_told", "asking", "directory", "forgot", "founding",
+                 "readiness", "repaired", "start_mark")  # fmt: skip
 
     def __init__(
         self,
@@ -136,6 +137,10 @@ class Arrival:
         """Whether this node, a voter by name, once had a memory that it has lost: it must not vote.
         (One that has no vote has nothing to forget.)"""
         return self._has_vote and (self._lost or bool(self.forgot) or self._is_foreign)
+
+    @property
+    def _begun_ms_or_now(self) -> float:
+        return self._context.now_ms if self._begun_ms is None else self._begun_ms
 
     @property
     def _has_vote(self) -> bool:
@@ -345,7 +350,7 @@ class Arrival:
                 self._again.discard(sender)
             self.review()
             return
-        if self._knows_more(message):
+        if self._knows_more(sender, message):
             self._lose(sender)
             return
         # It does not hear this start yet: its memory of peers is new, or it asks for proof.
@@ -354,7 +359,7 @@ class Arrival:
         if news:
             self._say_hello(sender)
 
-    def _knows_more(self, message: Welcome) -> bool:
+    def _knows_more(self, sender: NodeId, message: Welcome) -> bool:
         """Whether the peer heard something of this memory that it has not any more."""
         entry = self._context.membership.members.get(self._context.node)
         if not message.life or entry is None or not entry.voter:
@@ -364,7 +369,11 @@ class Arrival:
             if not entry.directory == self.directory == message.directory:
                 return False
         elif message.directory and self.directory != message.directory:
-            return self.founding.active or starts_of(message.life) >= starts_of(self._life)
+            if self.founding.active:
+                # Nothing was founded yet if that one is a newcomer, too: it says so soon.
+                waited = self._context.now_ms - self._begun_ms_or_now >= TELL_AFTER_MS
+                return waited and not self.founding.has_proposed(sender)
+            return starts_of(message.life) >= starts_of(self._life)
         if message.directory == self.directory and message.mark > self.start_mark:
             return True
         return starts_of(message.life) >= starts_of(self._life)

@@ -25,15 +25,17 @@ from paxosd.core.types import NodeId
 
 TELL_AFTER_MS = 5_000.0
 TELL_EVERY_MS = 60_000.0
-_KEYS = {"directories", "members", "settings"}
+_KEYS = {"directories", "members", "old", "settings"}
 
 
 class Proposal(NamedTuple):
-    """What one newcomer is to found. ``directories``: 0 for one that it has not heard from."""
+    """What one newcomer is to found. ``directories``: 0 for one that it has not heard from.
+    ``old``: it is no newcomer, and says only what its configuration has (``level_raise.py``)."""
 
     members: dict[NodeId, bool]
     settings: str
     directories: dict[NodeId, int]
+    old: bool = False
 
     def to_json(self) -> bytes:
         """For a Founding message."""
@@ -50,7 +52,9 @@ class Proposal(NamedTuple):
             raise GenesisError("settings is text, directories a table")
         if not all(type(number) is int and number >= 0 for number in directories.values()):
             raise GenesisError("directories are numbers")
-        return cls(members, settings, directories)
+        if type(found["old"]) is not bool:
+            raise GenesisError("old is true or false")
+        return cls(members, settings, directories, found["old"])
 
 
 class Founding:
@@ -97,7 +101,19 @@ class Founding:
         directories[self._context.node] = self._directory
         for name, (_, proposal) in self._heard.items():
             directories[name] = proposal.directories.get(name, 0)
-        return Proposal(self._members, self._settings, directories)
+        return Proposal(self._members, self._settings, directories, self.old)
+
+    def has_proposed(self, name: NodeId) -> bool:
+        """Whether this member is a newcomer, too, as far as is known."""
+        return name in self._heard
+
+    def may_replace(self) -> bool:
+        """Whether a member may still come out of another directory than the one that it was known
+        by. Nothing can have been decided as long as so many are seen to be newcomers, in the
+        directories that they are known by, that the rest is no quorum."""
+        quorums = self._context.quorums
+        newcomers = {self._context.node, *self._heard} & set(quorums.voters)
+        return self.active and len(quorums.voters) - len(newcomers) < quorums.phase2
 
     # -- asking
 
@@ -127,6 +143,8 @@ class Founding:
             proposal = Proposal.from_json(message.document)
         except GenesisError as error:
             self._tell(sender, f"what {sender} proposes cannot be read: {error}")
+            return
+        if proposal.old is not self.old:
             return
         self._heard[sender] = life, proposal
         own = self._proposal()

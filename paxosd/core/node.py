@@ -433,6 +433,11 @@ class Node:
         return True
 
     @property
+    def may_replace_directories(self) -> bool:
+        """Whether nothing can have been founded yet: see :meth:`Founding.may_replace`."""
+        return self._arrival.founding.may_replace()
+
+    @property
     def founding_record(self) -> Record | None:
         """To be made durable in the data directory, and then told to :meth:`use_genesis`."""
         founding = self._arrival.founding

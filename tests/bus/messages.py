@@ -46,7 +46,9 @@ peer_messages = st.one_of(
     st.builds(m.Accepted, ballots, few(spans), numbers),
     st.builds(m.VotesRequest, numbers),
     st.builds(m.Votes, few(runs), numbers, numbers),
-    st.builds(m.Heartbeat, ballots, names, numbers, numbers, numbers, numbers),
+    st.builds(
+        m.Heartbeat, ballots, names, numbers, numbers, numbers, numbers, st.booleans(), numbers
+    ),
     st.builds(m.HeartbeatAck, ballots, numbers, numbers, numbers, st.booleans()),
     st.builds(m.CatchUp, numbers, numbers),
     st.builds(m.Decisions, numbers, few(st.tuples(ballots, values)), numbers),

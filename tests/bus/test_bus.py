@@ -519,7 +519,19 @@ class TestFaults:
             assert [m[2] for m in next_peers(two, 2)] == [Hello(77)] * 2
             plan.clear(clock.ms)
             twin = world.raw(zmq.DEALER, world.where["n2"]["peer"])
-            twin.send(encode_peer(Hello(77), "dev", "n1", life_number(2, 0)))
+            copy = encode_peer(Hello(77), "dev", "n1", life_number(2, 0))
+            twin.send(copy)
+            until(
+                lambda: two.counters["refused.waits"],
+                "the refusal",
+                lambda: (two.poll(10), two.receive_peers(10)),
+            )
+            for _ in range(5):  # for longer than an unnoticed restart would last
+                clock.ms += 900
+                one.send("n2", heartbeat())
+                hear = next_peers(two, 1)
+                assert hear[0][0] == "n1"
+            twin.send(copy)
             until(
                 lambda: two.counters["refused.doubled"],
                 "the refusal",

@@ -356,14 +356,34 @@ class TestDoubled:
         assert desk.hear(self.FIRST, source="10.0.0.2") == [self.FIRST]
         return desk
 
+    def last(self, desk, twin, life=FIRST.life):
+        """Both go on for longer than a quick restart could make it seem."""
+        desk.hear(Envelope("n2", twin, Hello(5)), source="10.0.0.7")
+        for _ in range(9):
+            desk.now_ms += 50
+            desk.hear(vote(life=life))
+        desk.refusals.clear()
+        desk.answers.clear()
+        desk.inbox.counters.clear()
+
+    def test_a_quick_restart_is_none(self, desk):
+        """Its last run was heard a moment ago, and its end is not noticed yet."""
+        assert desk.hear(*[Envelope("n2", self.TWINS[1], Hello(5))] * 2) == []
+        assert desk.reasons() == ["waits"] * 2
+        assert desk.told().lines == []
+        desk.now_ms += 100
+        assert len(desk.hear(Envelope("n2", self.TWINS[1], Hello(5)))) == 1
+
     @pytest.mark.parametrize("twin", TWINS)
     def test_the_one_that_is_heard_goes_on_and_both_addresses_are_told(self, desk, twin):
+        self.last(desk, twin)
         for source in ("10.0.0.7", "10.0.0.8"):
             assert desk.hear(*[Envelope("n2", twin, Hello(5))] * 2, source=source) == []
         assert desk.reasons() == ["doubled"] * 4
         assert desk.inbox.counters == {"refused.doubled": 4}
         assert desk.refusals[0][0].known == self.FIRST.life
         assert desk.answers == [("n2", Welcome(self.FIRST.life, 5))] * 4
+        desk.now_ms = 0.0
         lines = desk.told()
         assert [line[1] for line in lines.lines] == ["bus.doubled"], "once, by the name"
         [line] = lines.of("bus.doubled")
@@ -376,6 +396,7 @@ class TestDoubled:
         again = self.FIRST._replace(life=life_number(4, 1))
         desk.now_ms += 100
         assert desk.hear(again, source="10.0.0.5") == [again]
+        self.last(desk, life_number(5, 1), again.life)
         desk.hear(Envelope("n2", life_number(5, 1), Hello(5)), source="10.0.0.7")
         assert "from kept 10.0.0.5 goes on" in desk.refusals[0][0].detail
 
@@ -384,6 +405,7 @@ class TestDoubled:
         assert desk.hear(self.FIRST, source="10.0.0.5") == []
         assert desk.wait(50) == [self.FIRST]
         desk.plan.clear(desk.now_ms)
+        self.last(desk, self.TWINS[0])
         desk.hear(Envelope("n2", self.TWINS[0], Hello(5)), source="10.0.0.7")
         assert "from kept 10.0.0.5 goes on" in desk.refusals[0][0].detail
 
