@@ -94,6 +94,7 @@ class Inbox:
         "_seconds",
         "_sources",
         "counters",
+        "genesis_heard",
         "header",
         "lives",
         "new_speakers",
@@ -121,6 +122,8 @@ class Inbox:
         """What this node says of itself."""
         self.newest_epoch = 0
         """The highest epoch of the membership that any envelope of this cluster told of."""
+        self.genesis_heard = 0
+        """The founding record's hash that a peer told, while this node knows none."""
         self.new_speakers: set[NodeId] = set()
         """Who has sent a frame of the present version, while those of the old one are heard too."""
         self.strangers: list[Envelope] = []
@@ -269,6 +272,8 @@ class Inbox:
                 self._answer(sender, answer)
             if heard < 0:
                 return
+        if message.genesis and not header.genesis:
+            self.genesis_heard = message.genesis
         if heard != life:
             message = message._replace(life=heard)
         taken.append(message)

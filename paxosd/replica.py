@@ -208,6 +208,8 @@ class Replica:
             node.hear_epoch(inbox.newest_epoch)
         if inbox.strangers:
             self._hear_strangers()
+        if inbox.genesis_heard and not node.genesis:
+            node.hear_genesis(inbox.genesis_heard)
         for envelope in envelopes:
             message = envelope.body
             node.step(envelope.sender, envelope.life, message)

@@ -412,6 +412,13 @@ class Node:
         """The highest epoch of the membership that this node has reason to know of."""
         return self._context.newest_epoch
 
+    def hear_genesis(self, genesis: int) -> None:
+        """A peer has a founding record, of this hash, and this node knows none. One that joined
+        takes it for its cluster's; one that is to found a cluster needs the record itself."""
+        if not self.genesis and not self._arrival.founding.active:
+            self.genesis = genesis
+            self._context.genesis = f"{genesis:016x}"
+
     def hear_stranger(self, sender: NodeId, genesis: int, epoch: int, message: PeerMessage) -> bool:
         """An envelope of this cluster's id from one that is no peer, or has another founding
         record (hash ``genesis``). True if the sender is a contact from now on, which is reached

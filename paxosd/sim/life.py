@@ -105,13 +105,7 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
         around.disk, plan, now_ms=clock.monotonic_ms, sleep_ms=around.sleep, crash=around.die
     )
     parts = assemble(
-        NodeDirectory(
-            cluster=CLUSTER,
-            node=around.name,
-            home=around.home,
-            log_disk=around.disk,
-            place=around.name,
-        ),
+        node_directory(around),
         _node_options(around),
         _contacts(around),
         _equipment(around, disk),
@@ -149,6 +143,17 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
     )
     assert isinstance(parts.node, WatchedNode)
     return Life(parts.claim.incarnation, disk, parts.node, bus, committer, replica)
+
+
+def node_directory(around: Surroundings) -> NodeDirectory:
+    """The member's data directory."""
+    return NodeDirectory(
+        cluster=CLUSTER,
+        node=around.name,
+        home=around.home,
+        log_disk=around.disk,
+        place=around.name,
+    )
 
 
 def _equipment(around: Surroundings, disk: FaultyDisk) -> Equipment:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
+from paxosd import identity
 from paxosd.core.messages import Accepted, Envelope
 from paxosd.core.requests import ClientMessage
 from paxosd.core.types import NodeId
@@ -25,7 +26,7 @@ from paxosd.sim.bus import ARRIVED_MAX
 from paxosd.sim.clock import SimClock
 from paxosd.sim.disk import PLENTY_BYTES, SimDisk
 from paxosd.sim.invariants import Invariants, Violation, WatchedMachine, WatchedNode
-from paxosd.sim.life import CLUSTER, ProcessOptions, Surroundings, begin_life
+from paxosd.sim.life import CLUSTER, ProcessOptions, Surroundings, begin_life, node_directory
 from paxosd.sim.network import Network
 from paxosd.sim.tails import TAIL_KINDS
 from paxosd.sim.trace import Trace, TraceLog
@@ -176,6 +177,13 @@ class SimProcess:
         return any(self.faults.get(kind) for kind in harms)
 
     # -- life and death
+
+    def found_alone(self) -> None:
+        """As ``paxosd init`` does: an operator founds a cluster of this node alone, once."""
+        directory = node_directory(self._around)
+        claim = directory.claim(self._rng.getrandbits)
+        identity.found_alone(self.home, CLUSTER, self.name, claim.directory, "")
+        self.home.sync_dir()
 
     def start(self) -> None:
         """A new life; if its disk does not do, it is down again at once, with ``failure``."""
