@@ -71,7 +71,9 @@ class TestSeeds:
         report = run_seed(seed)
         assert report.ok, report.violation
         assert report.checked == "ok"
-        assert report.operations >= 800  # of 1000: one that is cut off for long begins fewer
+        # Of 1000: one that is cut off for long begins fewer, and who returns while another is down
+        # does not vote before compare_wait_ms.
+        assert report.operations >= 600
         assert report.acknowledged > 0.8 * report.operations
 
     @pytest.mark.parametrize("nodes", [1, 2, 4, 5])
@@ -125,7 +127,8 @@ class TestFailingRuns:
             return results
 
         monkeypatch.setattr(Machine, "apply", forget)
-        report = run_seed(2, RunOptions(duration_ms=8000, operations=300, faults=frozenset()))
+        options = RunOptions(duration_ms=8000, operations=300, faults=frozenset(), watchers=0)
+        report = run_seed(2, options)
         assert report.violation.startswith("history: ")
 
     def test_a_command_that_is_applied_twice_is_found(self, monkeypatch):
