@@ -94,6 +94,9 @@ class Founding:
 
     def _proposal(self) -> Proposal:
         directories = dict.fromkeys(self._members, 0)
+        if self.old:
+            # It has a past: an empty directory must not found anything together with it.
+            return Proposal(self._members, self._settings, directories)
         directories[self._context.node] = self._directory
         for name, (_, proposal) in self._heard.items():
             directories[name] = proposal.directories.get(name, 0)
@@ -106,6 +109,8 @@ class Founding:
         context = self._context
         if self.old and (context.genesis or context.epoch):
             self.old = False
+        if context.genesis and context.epoch:
+            self.active = False  # the log told: another cluster of a time before records
         if not (self.active or self.old) or self.record is not None:
             return
         message = FoundingMessage(self._proposal().to_json())
