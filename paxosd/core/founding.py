@@ -126,12 +126,15 @@ class Founding:
     def receive(self, sender: NodeId, life: int, message: FoundingMessage) -> None:
         """Another newcomer's proposal."""
         wanted = (self.active or self.old) and self.record is None
-        if not wanted or sender not in self._members:
+        if not wanted:
             return
         try:
             proposal = Proposal.from_json(message.document)
         except GenesisError as error:
             self._tell(sender, f"what {sender} proposes cannot be read: {error}")
+            return
+        if sender not in self._members:
+            self._tell(sender, self._other_members(sender, proposal))
             return
         self._heard[sender] = life, proposal
         own = self._proposal()
@@ -178,10 +181,7 @@ class Founding:
         proposal = self._heard[name][1]
         node = self._context.node
         if proposal.members != own.members:
-            return (
-                f"the configurations differ: the cluster.members of {node} are "
-                f"{_listed(own.members)}, those of {name} are {_listed(proposal.members)}"
-            )
+            return self._other_members(name, proposal)
         if proposal.settings != own.settings:
             return (
                 f"the configurations differ: {node} has limits {own.settings}, "
@@ -192,6 +192,12 @@ class Founding:
         complete = all(own.directories.values())
         agreed = complete and proposal.directories == own.directories
         return "" if agreed else "it has not heard from all yet"
+
+    def _other_members(self, name: NodeId, proposal: Proposal) -> str:
+        return (
+            f"the configurations differ: the cluster.members of {self._context.node} are "
+            f"{_listed(self._members)}, those of {name} are {_listed(proposal.members)}"
+        )
 
     def _tell(self, sender: NodeId, what: str) -> None:
         """Once for each thing that is wrong with ``sender``."""

@@ -185,6 +185,21 @@ class TestFounding:
         assert differs[0].fields["member"] == "n3"
         assert f"those of n3 are {', '.join(members)}" in differs[0].fields["message"]
 
+    def test_one_that_counts_this_node_in_is_told_though_it_is_no_member_here(self):
+        """Its file names all three, this node's file n1 and n2 alone: both are to say so."""
+        new = Newcomer(size=2, directory=7)
+        there = "tcp://10.0.0.3:1"
+        assert not new.node.hear_stranger("n3", 0, 0, PreVote(B, 0))
+        assert new.node.hear_stranger("n3", 0, 0, Hello(9, peer=there, events=there))
+        assert "n3" in {to for to, m in new.run(300) if type(m) is FoundingMessage}
+        new.hear("n3", proposal())
+        new.hear("n3", proposal())
+        new.run(300)
+        differs = [n for n in new.notices if n.event == "founding.differs"]
+        assert [n.fields["member"] for n in differs] == ["n3"]
+        assert "those of n3 are n1, n2, n3" in differs[0].fields["message"]
+        assert new.written == []
+
     def test_so_are_other_settings(self):
         new = Newcomer(directory=7)
         new.hear("n2", proposal())
