@@ -171,13 +171,19 @@ class Arrival:
         if self._begun_ms is None:
             behind = context.newest_epoch > context.epoch
             return Readiness.BEHIND if behind else Readiness.ACTS
-        if self.founding.active:
+        if self.founding.active and not self._is_named():
             return Readiness.NEW
         if self._conflicts and not self._others_agree():
             return Readiness.CONFLICT
         if context.newest_epoch > context.epoch:
             return Readiness.BEHIND
         return Readiness.ACTS if self._is_compared() else Readiness.UNCOMPARED
+
+    def _is_named(self) -> bool:
+        """Whether a membership of the log, not only a founding record, names this directory."""
+        context = self._context
+        entry = context.membership.members.get(context.node)
+        return context.epoch > 0 and entry is not None and entry.directory == self.directory != 0
 
     def _is_compared(self) -> bool:
         """Rule 4."""
@@ -382,8 +388,9 @@ class Arrival:
         context = self._context
         if sender in self.forgot:
             return
+        if not (self._lost or self.forgot):  # it may have got another identity since
+            self._lost_directory = self.directory
         self.forgot.append(sender)
-        self._lost_directory = self.directory
         advice = LOST_ADVICE.replace("NAME", context.node)
         context.outbox.notice("node.memory_lost", "error", member=sender, advice=advice)
         self.review()

@@ -98,6 +98,9 @@ class Founding:
 
     def _proposal(self) -> Proposal:
         directories = dict.fromkeys(self._members, 0)
+        if self.old:
+            # It has a past: an empty directory must not found anything together with it.
+            return Proposal(self._members, self._settings, directories, self.old)
         directories[self._context.node] = self._directory
         for name, (_, proposal) in self._heard.items():
             directories[name] = proposal.directories.get(name, 0)
@@ -122,6 +125,8 @@ class Founding:
         context = self._context
         if self.old and (context.genesis or context.epoch):
             self.old = False
+        if context.genesis and context.epoch:
+            self.active = False  # the log told: another cluster of a time before records
         if not (self.active or self.old) or self.record is not None:
             return
         message = FoundingMessage(self._proposal().to_json())
@@ -137,12 +142,15 @@ class Founding:
     def receive(self, sender: NodeId, life: int, message: FoundingMessage) -> None:
         """Another newcomer's proposal."""
         wanted = (self.active or self.old) and self.record is None
-        if not wanted or sender not in self._members:
+        if not wanted:
             return
         try:
             proposal = Proposal.from_json(message.document)
         except GenesisError as error:
             self._tell(sender, f"what {sender} proposes cannot be read: {error}")
+            return
+        if sender not in self._members:
+            self._tell(sender, self._other_members(sender, proposal))
             return
         if proposal.old is not self.old:
             return
@@ -191,10 +199,7 @@ class Founding:
         proposal = self._heard[name][1]
         node = self._context.node
         if proposal.members != own.members:
-            return (
-                f"the configurations differ: the cluster.members of {node} are "
-                f"{_listed(own.members)}, those of {name} are {_listed(proposal.members)}"
-            )
+            return self._other_members(name, proposal)
         if proposal.settings != own.settings:
             return (
                 f"the configurations differ: {node} has limits {own.settings}, "
@@ -205,6 +210,12 @@ class Founding:
         complete = all(own.directories.values())
         agreed = complete and proposal.directories == own.directories
         return "" if agreed else "it has not heard from all yet"
+
+    def _other_members(self, name: NodeId, proposal: Proposal) -> str:
+        return (
+            f"the configurations differ: the cluster.members of {self._context.node} are "
+            f"{_listed(self._members)}, those of {name} are {_listed(proposal.members)}"
+        )
 
     def _tell(self, sender: NodeId, what: str) -> None:
         """Once for each thing that is wrong with ``sender``."""

@@ -428,8 +428,12 @@ class Node:
             return False
         self.hear_epoch(epoch)
         # Whoever knows of a later membership, or of the founding that this node knows nothing of,
-        # is the only one to learn it from, perhaps.
-        knows_more = epoch > self._context.epoch or (genesis != 0 and self.genesis == 0)
+        # is the only one to learn it from, perhaps; and a newcomer that counts this one in has to
+        # be told that their configurations differ.
+        newcomers = genesis == self.genesis == 0 and self._arrival.founding.active
+        knows_more = (
+            epoch > self._context.epoch or (genesis != 0 and self.genesis == 0) or newcomers
+        )
         if not knows_more or not isinstance(message, Hello) or not message.peer:
             return False
         if sender not in self._context.contacts and sender != self._context.node:
