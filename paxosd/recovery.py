@@ -214,7 +214,7 @@ def _replay(
                 batch = memory.codec.decode_batch(value)
             except ValueError as error:
                 log.error("storage.bad_value", slot=slot, error=str(error))
-        machine.apply(slot, batch)
+        machine.apply(slot, batch, value)
         if slot % REPLAY_SLOTS_PER_REPORT == 0:
             progress(slot, recovered.commit)
     machine.checksums_enabled = True

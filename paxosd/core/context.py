@@ -50,8 +50,9 @@ class StateMachine(Protocol):
     @property
     def log_time_ms(self) -> int: ...
 
-    def apply(self, slot: Slot, batch: Batch | None) -> list[list[Result]]:
-        """Apply the next slot (None: NOOP); results per entry, per command."""
+    def apply(self, slot: Slot, batch: Batch | None, value: bytes) -> list[list[Result]]:
+        """Apply the next slot (None: NOOP), for which the log holds ``value``; results per entry,
+        per command."""
         ...
 
 

@@ -23,6 +23,7 @@ Rules:
 import struct
 from array import array
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -61,6 +62,13 @@ _OK = int(Status.OK)
 _SUMMARY = struct.Struct("<QQQQ")
 _ARITY = {OPEN: 1, CLOSE: 1, CHECKSUM: 1, FENCE: 3, MEMBERS: 3, CLUSTER: 4}
 _STORE_OPS = frozenset(range(PUT, CAS_REVISION + 1))
+
+CHAIN_VERSION = 2
+"""Of the chain at feature level 1 and above. Version 1, below it, holds no values."""
+MARK_SLOTS = 64
+"""A power of two: at every slot that it divides the chain is kept, to be compared."""
+MARKS_MAX = 256
+"""How many are kept."""
 
 
 class MachineLimits(NamedTuple):
@@ -190,10 +198,11 @@ def _session_commands(batch: Batch) -> Iterator[tuple[int, Command]]:
 class Machine:
     """The state after slot ``applied``.
 
-    ``chain`` is a running crc32 over every slot's effects: equal logs have equal chains, so two
-    nodes that differ at one slot have diverged at or before it. While ``collect_changes`` is
-    set, ``apply`` appends to ``recent_changes``; the shell empties it. Cleared
-    ``checksums_enabled`` (during replay) lets CHECKSUM commands start no computation.
+    ``chain`` is a running crc32 over every slot's effects, and at feature level 1 over what the log
+    holds for it, too: equal logs have equal chains, so two nodes that differ at one slot have
+    diverged at or before it. ``marks``: the last ones, ``(slot, chain)``, of level 1. While
+    ``collect_changes`` is set, ``apply`` appends to ``recent_changes``; the shell empties it.
+    Cleared ``checksums_enabled`` (during replay) lets CHECKSUM commands start no computation.
     """
 
     __slots__ = (
@@ -206,6 +215,7 @@ class Machine:
         "collect_changes",
         "history",
         "limits",
+        "marks",
         "membership",
         "recent_changes",
         "sessions",
@@ -218,6 +228,7 @@ class Machine:
         self.applied: Slot = 0
         self.clock = LogClock()
         self.chain = 0
+        self.marks: deque[tuple[Slot, int]] = deque(maxlen=MARKS_MAX)
         self.store = Store()
         self.sessions = Sessions(limits.sessions)
         self.membership = UNKNOWN
@@ -233,8 +244,9 @@ class Machine:
 
     # ---- the log
 
-    def apply(self, slot: Slot, batch: Batch | None) -> list[list[Result]]:
-        """Apply the next slot (None: a NOOP); returns one list of results per entry.
+    def apply(self, slot: Slot, batch: Batch | None, value: bytes = b"") -> list[list[Result]]:
+        """Apply the next slot (None: a NOOP); returns one list of results per entry. ``value``:
+        its bytes in the log, for the chain; whoever compares chains has to give them.
 
         Raises UnknownLevelError, and then nothing of the slot was applied."""
         assert slot == self.applied + 1
@@ -244,6 +256,8 @@ class Machine:
         store = self.store
         if batch is None:
             self.chain = crc32(b"noop", self.chain)
+            if self.settings.level:
+                self._chain_value(slot, value)
             self.history.record(slot, store.revision, [])
             return []
         self.clock.advance(batch, self.settings.level)
@@ -290,7 +304,18 @@ class Machine:
             answers.append(results)
             base += len(results)
         self._finish_slot(slot, batch, before, answers, skipped, odd)
+        if self.settings.level:
+            self._chain_value(slot, value)
+        if self._checksum_asked:
+            self._start_checksum(slot)
         return answers
+
+    def _chain_value(self, slot: Slot, value: bytes) -> None:
+        """What the log holds is part of the chain: another value is noticed even where revisions
+        and results are the same."""
+        self.chain = crc32(value, self.chain)
+        if not slot & (MARK_SLOTS - 1):
+            self.marks.append((slot, self.chain))
 
     def _finish_slot(
         self,
@@ -316,13 +341,14 @@ class Machine:
         self.history.record(slot, revision, skipped)
         if self.collect_changes and revision != before:
             self.recent_changes += derive_changes(slot, batch, before, skipped)
-        if self._checksum_asked:
-            self._checksum_asked = False
-            if self.checksums_enabled:
-                rest = b"%d %d " % (self.log_time_ms, self.chain) + self.sessions.fingerprint()
-                if settings.level:
-                    rest += repr(tuple(self.clock.reign)).encode()
-                self.checksum_runs.start(slot, rest)
+
+    def _start_checksum(self, slot: Slot) -> None:
+        self._checksum_asked = False
+        if self.checksums_enabled:
+            rest = b"%d %d " % (self.log_time_ms, self.chain) + self.sessions.fingerprint()
+            if self.settings.level:
+                rest += repr(tuple(self.clock.reign)).encode()
+            self.checksum_runs.start(slot, rest)
 
     def _run_rest(
         self,
@@ -445,7 +471,8 @@ class Machine:
 
     def adopt(self, other: "Machine") -> None:
         """Become ``other``, the same cluster's state at a later slot; ``other`` must not be
-        used any more. Changes in between are not collected, and running checksums end."""
+        used any more. Changes in between are not collected, and running checksums end. The marks
+        of before stay: they are this machine's own."""
         assert other.applied > self.applied or self.applied == 0
         self.applied = other.applied
         self.chain = other.chain
@@ -463,6 +490,7 @@ class Machine:
         """Be empty again."""
         self.applied = 0
         self.adopt(Machine(self.limits))
+        self.marks.clear()
 
     # ---- reads
 

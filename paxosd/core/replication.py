@@ -326,7 +326,7 @@ class Replication:
                 # The same bytes are refused alike on every node: it counts as a NOOP on all.
                 context.outbox.notice("storage.bad_value", "error", slot=slot, error=str(error))
         version = context.machine.settings.version
-        results = context.machine.apply(slot, batch)
+        results = context.machine.apply(slot, batch, value)
         if context.machine.settings.version != version:
             self._tell_settings(slot)
         context.acceptor.release(slot)

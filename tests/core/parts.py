@@ -28,7 +28,7 @@ class ListMachine:
     def __init__(self):
         self.applied = []
 
-    def apply(self, slot, batch):
+    def apply(self, slot, batch, value=b""):
         self.applied.append((slot, batch))
         return [] if batch is None else [[slot] * len(e.commands) for e in batch.entries]
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.commands import (
     CAS_REVISION,
     CAS_VALUE,
@@ -21,6 +22,8 @@ from paxosd.core.commands import (
     Status,
 )
 from paxosd.core.machine import (
+    MARK_SLOTS,
+    MARKS_MAX,
     HistoryCompactedError,
     Machine,
     MachineLimits,
@@ -48,7 +51,7 @@ class Model:
         self.next_id = 1
         self.changes = []
 
-    def apply(self, slot, batch):
+    def apply(self, slot, batch, value=b""):
         if batch is None:
             return []
         self.now_ms = max(self.now_ms, batch.stamp_ms)
@@ -283,6 +286,37 @@ class TestApply:
         one.apply(2, Batch(1, [Entry(0, 1, 0, [[FENCE, 1, 5]])]))
         two.apply(2, Batch(1, [Entry(0, 1, 0, [[FENCE, 2, 5]])]))
         assert one.chain != two.chain
+
+    @pytest.mark.parametrize("level", [0, 1])
+    def test_from_level_1_on_values_are_part_of_the_chain(self, level):
+        # Two values, the same revisions and results: a node of an older program sees one chain.
+        one, two = opened(), opened()
+        for machine, value in ((one, b"v"), (two, b"w")):
+            machine.settings = ClusterSettings(version=1, level=level)
+            batch = Batch(1, [Entry(1, 1, 0, [[PUT, b"k", value]])])
+            machine.apply(2, batch, b"the batch with " + value)
+        assert (one.chain != two.chain) == (level == 1)
+
+    def test_what_is_no_batch_is_part_of_the_chain_too(self):
+        one, two = opened(), opened()
+        for machine, value in ((one, b""), (two, b"damaged")):
+            machine.settings = ClusterSettings(version=1, level=1)
+            machine.apply(2, None, value)
+        assert one.chain != two.chain
+
+    def test_the_chain_is_kept_now_and_then_to_be_compared(self):
+        machine = opened()
+        for slot in range(2, MARK_SLOTS + 1):
+            machine.apply(slot, None)
+        assert not machine.marks, "of level 0: other programs have other chains"
+        machine.settings = ClusterSettings(version=1, level=1)
+        last = MARK_SLOTS * (MARKS_MAX + 3)
+        chains = {}
+        for slot in range(MARK_SLOTS + 1, last + 1):
+            machine.apply(slot, None)
+            chains[slot] = machine.chain
+        slots = range(last - MARK_SLOTS * (MARKS_MAX - 1), last + 1, MARK_SLOTS)
+        assert list(machine.marks) == [(slot, chains[slot]) for slot in slots]
 
     @pytest.mark.parametrize(
         "entry",
