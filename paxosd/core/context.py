@@ -1,6 +1,7 @@
 """What the parts of one node share: the roles, the outbox, the time, the seeded randomness."""
 
 import random
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -10,7 +11,7 @@ from paxosd.core.commands import Batch, Entry, Reign, Result
 from paxosd.core.genesis import Record
 from paxosd.core.learner import Learner
 from paxosd.core.membership import Membership
-from paxosd.core.messages import Accept, PeerMessage
+from paxosd.core.messages import Accept, PeerMessage, Sample
 from paxosd.core.options import NodeOptions
 from paxosd.core.outbox import Outbox
 from paxosd.core.proposer import Proposer, ProposerState
@@ -46,6 +47,10 @@ class StateMachine(Protocol):
     """As the log has it; of epoch 0 if it holds no change."""
     settings: ClusterSettings
     """As the log has them; of version 0 if it holds none."""
+    chain: int
+    """Over all that was applied."""
+    marks: deque[tuple[Slot, int]]
+    """Slots and what the chain was after them, ascending: the last few at agreed slots."""
 
     @property
     def log_time_ms(self) -> int: ...
@@ -133,6 +138,15 @@ class Context:
     unconfirmed: bool = False
     """Whether this voter must not act now, for one of the reasons in ``arrival.py``: it learns, but
     neither campaigns, promises, votes nor acknowledges a leader."""
+    diverged: bool = False
+    """Whether this node's state is not the one that was decided (``agreement.py``): it stands
+    still, and serves nobody."""
+    disputed: bool = False
+    """Whether the voters' states differ, and no majority says which is right."""
+    sums: tuple[Sample, ...] = ()
+    """What the next heartbeats tell of this node's state …"""
+    sound: bool = True
+    """… and whether that counts."""
     contacts: list[NodeId] = field(default_factory=list)
     """Those of the configuration, and who made itself known to a node that knew nobody."""
     genesis: str = ""

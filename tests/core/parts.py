@@ -1,6 +1,7 @@
 """One node's parts for direct calls: a Context with real roles and a recording machine."""
 
 import random
+from collections import deque
 
 from paxosd.core.acceptor import Acceptor
 from paxosd.core.cluster_settings import ClusterSettings
@@ -24,9 +25,11 @@ class ListMachine:
     log_time_ms = 0
     membership = UNKNOWN
     settings = ClusterSettings()
+    chain = 0
 
     def __init__(self):
         self.applied = []
+        self.marks = deque()
 
     def apply(self, slot, batch, value=b""):
         self.applied.append((slot, batch))
