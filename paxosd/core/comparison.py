@@ -13,6 +13,7 @@ from collections import deque
 from typing import Any
 
 from paxosd.core.agreement import CHAIN, STATE, Agreement, Difference, Verdict
+from paxosd.core.checksum import CHECKSUM_VERSION
 from paxosd.core.context import Context
 from paxosd.core.machine import CHAIN_VERSION
 from paxosd.core.messages import SAMPLES_MAX, Heartbeat, Sample
@@ -22,6 +23,8 @@ REPEATED = 8
 """How many of the last samples go with each word, in case that the word before was lost."""
 REPEAT_HEARTBEATS = 10
 """After so many heartbeats without news they are said again."""
+_SUM_MAX = (1 << 63) - 1
+"""What a number on the wire may be."""
 NAMES = {CHAIN: "chain", STATE: "checksum"}
 DIVERGED_ADVICE = (
     "this node's state is not the one that was decided: it serves nothing and does not vote. Look "
@@ -63,8 +66,12 @@ class Comparison:
         self._applied: Slot = -1
         """What was applied at the last check."""
         self._states: set[Slot] = set()
+        """The slots whose checksums were noted, of those that the machine still has."""
         self._fresh: list[Sample] = []
-        self._recent: deque[Sample] = deque(maxlen=REPEATED)
+        self._recent: dict[int, deque[Sample]] = {
+            CHAIN: deque(maxlen=REPEATED),
+            STATE: deque(maxlen=REPEATED // 4),
+        }
         self._beats = 0
         self._greeted = False
         self._told = Verdict.AGREED
@@ -122,6 +129,10 @@ class Comparison:
         if applied == self._applied and applied > self._noted:
             self._note(Sample(CHAIN, CHAIN_VERSION, applied, machine.chain))
         self._applied = applied
+        checksums = machine.checksums
+        for slot in sorted(checksums.keys() - self._states):
+            self._note(Sample(STATE, CHECKSUM_VERSION, slot, int(checksums[slot], 16) & _SUM_MAX))
+        self._states = set(checksums)
 
     def _note(self, sample: Sample) -> None:
         self._agreement.note(sample)
@@ -137,12 +148,13 @@ class Comparison:
         if self._greeted:
             said = self._agreement.own()
         elif self._fresh or self._beats >= REPEAT_HEARTBEATS:
-            said = [*self._recent, *self._fresh]
+            said = [*self._recent[CHAIN], *self._recent[STATE], *self._fresh]
         else:
             return
         self._greeted = False
         self._beats = 0
-        self._recent.extend(self._fresh)
+        for sample in self._fresh:
+            self._recent[sample.kind].append(sample)
         self._fresh.clear()
         context.sums = (*context.sums, *said)[-SAMPLES_MAX:]
 

@@ -55,6 +55,11 @@ class StateMachine(Protocol):
     @property
     def log_time_ms(self) -> int: ...
 
+    @property
+    def checksums(self) -> dict[Slot, str]:
+        """Of the state after some slots, in hex: the last few."""
+        ...
+
     def apply(self, slot: Slot, batch: Batch | None, value: bytes) -> list[list[Result]]:
         """Apply the next slot (None: NOOP), for which the log holds ``value``; results per entry,
         per command."""

@@ -69,6 +69,9 @@ MARK_SLOTS = 64
 """A power of two: at every slot that it divides the chain is kept, to be compared."""
 MARKS_MAX = 256
 """How many are kept."""
+CHECKSUM_SLOTS = 4096
+"""At feature level 1 the state is summed up at the slots that this number, and the number of keys
+and sessions, rounded up to powers of two, divide: so one row is hashed for each slot at most."""
 
 
 class MachineLimits(NamedTuple):
@@ -258,6 +261,8 @@ class Machine:
             self.chain = crc32(b"noop", self.chain)
             if self.settings.level:
                 self._chain_value(slot, value)
+                if self._checksum_asked:
+                    self._start_checksum(slot)
             self.history.record(slot, store.revision, [])
             return []
         self.clock.advance(batch, self.settings.level)
@@ -316,6 +321,9 @@ class Machine:
         self.chain = crc32(value, self.chain)
         if not slot & (MARK_SLOTS - 1):
             self.marks.append((slot, self.chain))
+            rows = len(self.store) + len(self.sessions.table)
+            if not slot % max(CHECKSUM_SLOTS, 1 << (rows - 1).bit_length() if rows else 1):
+                self._checksum_asked = True
 
     def _finish_slot(
         self,

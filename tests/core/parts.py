@@ -30,6 +30,7 @@ class ListMachine:
     def __init__(self):
         self.applied = []
         self.marks = deque()
+        self.checksums = {}
 
     def apply(self, slot, batch, value=b""):
         self.applied.append((slot, batch))
