@@ -90,6 +90,10 @@ class Agreement:
             del self._own[oldest]
             self.disputes.pop(oldest, None)
 
+    def has(self, key: Key) -> bool:
+        """Whether this node's own is there."""
+        return key in self._own
+
     def own(self) -> list[Sample]:
         """This node's own samples, the oldest first."""
         return [Sample(*key, total) for key, total in self._own.items()]

@@ -1,12 +1,13 @@
 """One node's part in the comparison of states (``agreement.py``): what it says and concludes.
 
-    machine: marks of the chain, checksums ──► own samples ──► with the next heartbeats, to all
+    machine: chain at agreed slots, checksums ──► own samples ──► with the next heartbeats, to all
     heartbeats of others ──► their samples ──► once a heartbeat: judge ──► ``context.standing``
 
 At feature level 1 and above. What rides on heartbeats may be lost with them, so the last few
 samples are repeated, and a peer that says hello gets all that there are. While nothing happens the
-chain at the last slot is compared, too: all nodes stand there, and a node that has just started
-says at once what it has. (Marks alone would leave the last slots of an idle cluster uncompared.)
+chain at the last slot is compared, too: so are the last slots of an idle cluster, the state of a
+node that has just started, and a snapshot that was just taken over. Whoever hears of a chain says
+its own at that slot.
 """
 
 from collections import deque
@@ -15,7 +16,7 @@ from typing import Any
 from paxosd.core.agreement import CHAIN, STATE, Agreement, Difference, Verdict
 from paxosd.core.checksum import CHECKSUM_VERSION
 from paxosd.core.context import Context
-from paxosd.core.machine import CHAIN_VERSION
+from paxosd.core.machine import CHAIN_VERSION, MARK_SLOTS, TRAIL_SLOTS
 from paxosd.core.messages import SAMPLES_MAX, Heartbeat, Sample
 from paxosd.core.types import NodeId, Slot
 
@@ -62,7 +63,7 @@ class Comparison:
         self._membership = context.membership
         self._sound = True
         self._noted: Slot = 0
-        """The last slot whose chain was noted."""
+        """Of the agreed slots up to this one the chain was noted."""
         self._applied: Slot = -1
         """What was applied at the last check."""
         self._states: set[Slot] = set()
@@ -83,6 +84,10 @@ class Comparison:
         """A peer's samples. ``counts``: whether its word is that of a member with a memory."""
         if message.sums:
             self._agreement.hear(sender, message.sums, sound=counts and message.sound)
+            if self._context.machine.settings.level:
+                for kind, version, slot, _ in message.sums:
+                    if (kind, version) == (CHAIN, CHAIN_VERSION):
+                        self._note_chain(slot)  # the same question: it may be of any slot
 
     def greet(self, sender: NodeId, directory: int) -> None:
         """A peer says hello: it may know nothing of what was said before. If it comes from another
@@ -122,23 +127,27 @@ class Comparison:
     def _collect(self) -> None:
         """What the machine has to be compared since the last time."""
         machine = self._context.machine
-        last = self._noted
-        for slot, chain in [mark for mark in machine.marks if mark[0] > last]:
-            self._note(Sample(CHAIN, CHAIN_VERSION, slot, chain))
         applied = machine.applied
-        if applied == self._applied and applied > self._noted:
-            self._note(Sample(CHAIN, CHAIN_VERSION, applied, machine.chain))
+        first = max(self._noted, applied - TRAIL_SLOTS) // MARK_SLOTS + 1
+        for slot in range(first * MARK_SLOTS, applied + 1, MARK_SLOTS):
+            self._note_chain(slot)
+        self._noted = max(self._noted, applied)
+        if applied == self._applied:
+            self._note_chain(applied)
         self._applied = applied
         checksums = machine.checksums
         for slot in sorted(checksums.keys() - self._states):
             self._note(Sample(STATE, CHECKSUM_VERSION, slot, int(checksums[slot], 16) & _SUM_MAX))
         self._states = set(checksums)
 
+    def _note_chain(self, slot: Slot) -> None:
+        chain = self._context.machine.chain_at(slot)
+        if chain is not None and not self._agreement.has((CHAIN, CHAIN_VERSION, slot)):
+            self._note(Sample(CHAIN, CHAIN_VERSION, slot, chain))
+
     def _note(self, sample: Sample) -> None:
         self._agreement.note(sample)
         self._fresh.append(sample)
-        if sample.kind == CHAIN:
-            self._noted = sample.slot
 
     def _say(self, *, sound: bool) -> None:
         """To be taken along by the next heartbeats."""

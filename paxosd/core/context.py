@@ -1,7 +1,6 @@
 """What the parts of one node share: the roles, the outbox, the time, the seeded randomness."""
 
 import random
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -49,11 +48,13 @@ class StateMachine(Protocol):
     """As the log has them; of version 0 if it holds none."""
     chain: int
     """Over all that was applied."""
-    marks: deque[tuple[Slot, int]]
-    """Slots and what the chain was after them, ascending: the last few at agreed slots."""
 
     @property
     def log_time_ms(self) -> int: ...
+
+    def chain_at(self, slot: Slot) -> int | None:
+        """What it was after an applied slot; None if that is not known."""
+        ...
 
     @property
     def checksums(self) -> dict[Slot, str]:

@@ -23,7 +23,6 @@ Rules:
 import struct
 from array import array
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -66,9 +65,9 @@ _STORE_OPS = frozenset(range(PUT, CAS_REVISION + 1))
 CHAIN_VERSION = 2
 """Of the chain at feature level 1 and above. Version 1, below it, holds no values."""
 MARK_SLOTS = 64
-"""A power of two: at every slot that it divides the chain is kept, to be compared."""
-MARKS_MAX = 256
-"""How many are kept."""
+"""A power of two: at every slot that it divides the nodes compare their chains."""
+TRAIL_SLOTS = 256 * MARK_SLOTS
+"""The chain after each of the last so many slots, at least, is kept, to be compared."""
 CHECKSUM_SLOTS = 4096
 """At feature level 1 the state is summed up at the slots that this number, and the number of keys
 and sessions, rounded up to powers of two, divide: so one row is hashed for each slot at most."""
@@ -203,13 +202,14 @@ class Machine:
 
     ``chain`` is a running crc32 over every slot's effects, and at feature level 1 over what the log
     holds for it, too: equal logs have equal chains, so two nodes that differ at one slot have
-    diverged at or before it. ``marks``: the last ones, ``(slot, chain)``, of level 1. While
+    diverged at or before it. :meth:`chain_at` knows the last ones of level 1. While
     ``collect_changes`` is set, ``apply`` appends to ``recent_changes``; the shell empties it.
     Cleared ``checksums_enabled`` (during replay) lets CHECKSUM commands start no computation.
     """
 
     __slots__ = (
         "_checksum_asked",
+        "_trail",
         "applied",
         "chain",
         "checksum_runs",
@@ -218,7 +218,6 @@ class Machine:
         "collect_changes",
         "history",
         "limits",
-        "marks",
         "membership",
         "recent_changes",
         "sessions",
@@ -231,7 +230,8 @@ class Machine:
         self.applied: Slot = 0
         self.clock = LogClock()
         self.chain = 0
-        self.marks: deque[tuple[Slot, int]] = deque(maxlen=MARKS_MAX)
+        self._trail = array("I")
+        """The chain after each of the last slots, up to ``applied``."""
         self.store = Store()
         self.sessions = Sessions(limits.sessions)
         self.membership = UNKNOWN
@@ -319,8 +319,10 @@ class Machine:
         """What the log holds is part of the chain: another value is noticed even where revisions
         and results are the same."""
         self.chain = crc32(value, self.chain)
+        self._trail.append(self.chain)
         if not slot & (MARK_SLOTS - 1):
-            self.marks.append((slot, self.chain))
+            if len(self._trail) >= 2 * TRAIL_SLOTS:
+                del self._trail[:-TRAIL_SLOTS]
             rows = len(self.store) + len(self.sessions.table)
             if not slot % max(CHECKSUM_SLOTS, 1 << (rows - 1).bit_length() if rows else 1):
                 self._checksum_asked = True
@@ -479,11 +481,11 @@ class Machine:
 
     def adopt(self, other: "Machine") -> None:
         """Become ``other``, the same cluster's state at a later slot; ``other`` must not be
-        used any more. Changes in between are not collected, and running checksums end. The marks
-        of before stay: they are this machine's own."""
+        used any more. Changes in between are not collected, and running checksums end."""
         assert other.applied > self.applied or self.applied == 0
         self.applied = other.applied
         self.chain = other.chain
+        self._trail = array("I", [other.chain] if other.settings.level else [])
         self.clock = other.clock
         self.store = other.store
         self.sessions = other.sessions
@@ -498,7 +500,6 @@ class Machine:
         """Be empty again."""
         self.applied = 0
         self.adopt(Machine(self.limits))
-        self.marks.clear()
 
     # ---- reads
 
@@ -567,6 +568,12 @@ class Machine:
         return self.history.changes(slot, batch)
 
     # ---- checksums
+
+    def chain_at(self, slot: Slot) -> int | None:
+        """The chain after ``slot``; None if it is not known any more, or not yet, or was of
+        feature level 0."""
+        age = self.applied - slot
+        return self._trail[-1 - age] if 0 <= age < len(self._trail) else None
 
     @property
     def checksums(self) -> dict[Slot, str]:

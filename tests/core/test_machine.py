@@ -23,7 +23,7 @@ from paxosd.core.commands import (
 )
 from paxosd.core.machine import (
     MARK_SLOTS,
-    MARKS_MAX,
+    TRAIL_SLOTS,
     HistoryCompactedError,
     Machine,
     MachineLimits,
@@ -304,19 +304,21 @@ class TestApply:
             machine.apply(2, None, value)
         assert one.chain != two.chain
 
-    def test_the_chain_is_kept_now_and_then_to_be_compared(self):
+    def test_the_chain_is_kept_to_be_compared(self):
         machine = opened()
         for slot in range(2, MARK_SLOTS + 1):
             machine.apply(slot, None)
-        assert not machine.marks, "of level 0: other programs have other chains"
+        assert machine.chain_at(MARK_SLOTS) is None, "of level 0: older programs have others"
         machine.settings = ClusterSettings(version=1, level=1)
-        last = MARK_SLOTS * (MARKS_MAX + 3)
         chains = {}
-        for slot in range(MARK_SLOTS + 1, last + 1):
+        for slot in range(MARK_SLOTS + 1, 3 * TRAIL_SLOTS):
             machine.apply(slot, None)
             chains[slot] = machine.chain
-        slots = range(last - MARK_SLOTS * (MARKS_MAX - 1), last + 1, MARK_SLOTS)
-        assert list(machine.marks) == [(slot, chains[slot]) for slot in slots]
+        last = machine.applied
+        for slot in range(last - TRAIL_SLOTS + 1, last + 1):
+            assert machine.chain_at(slot) == chains[slot]
+        assert machine.chain_at(last + 1) is None
+        assert machine.chain_at(last - 2 * TRAIL_SLOTS) is None
 
     @pytest.mark.parametrize(
         "entry",

@@ -7,7 +7,6 @@ from paxosd.core.machine import MARK_SLOTS
 from paxosd.sim.changes import Operator
 from tests.sim.simple import make_client, make_cluster, run_for, write
 
-
 STILL = b"still"
 """A key that nobody writes again."""
 
