@@ -12,7 +12,8 @@ there as a whole or not at all. ``incarnation`` is written before ``identity``, 
 without it is damage.
 
     claim ──► whole ── renew ──► lost ── confirm ──► whole      renew: another ``directory``
-                 └────────── mark_removed ──► removed           claim refuses it from then on
+                 ├────────── mark_removed ──► removed           claim refuses it from then on
+                 └────────── mark_diverged ─► diverged          the next start sets its data aside
 """
 
 import json
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from paxosd.core.genesis import Founder, GenesisError, Record
+from paxosd.core.types import Slot
 from paxosd.disk import Disk, StorageError
 
 FORMAT_VERSION = 1
@@ -132,6 +134,25 @@ def mark_removed(home: Disk, epoch: int, slot: int) -> None:
         _write_identity(home, found | {"removed": {"epoch": epoch, "slot": slot}})
 
 
+def mark_diverged(home: Disk, slot: Slot) -> None:
+    """What this directory holds is not what was decided, from ``slot`` on at the latest: no start
+    is to use it. Durable; a second call changes nothing. Raises IdentityError, OSError."""
+    found = _read_identity(home)
+    if not found["diverged"]:
+        _write_identity(home, found | {"diverged": slot})
+
+
+def diverged(home: Disk) -> Slot:
+    """The slot given to :func:`mark_diverged`; 0: none was. Raises IdentityError, OSError."""
+    slot: Slot = _read_identity(home)["diverged"] if home.exists(_IDENTITY) else 0
+    return slot
+
+
+def end_divergence(home: Disk) -> None:
+    """What had diverged is set aside. Durable. Raises IdentityError, OSError."""
+    _write_identity(home, _read_identity(home) | {"diverged": 0})
+
+
 def log_created(home: Disk) -> bool:
     """Whether a log was begun here: pass ``create=not log_created`` to ``Wal.open``."""
     return home.exists(_LOG_CREATED)
@@ -214,12 +235,13 @@ def _read_identity(home: Disk, prefix: str = "") -> dict[str, Any]:
         raise IdentityError(f"{prefix}{_IDENTITY} is damaged: {problem}") from problem
     if not isinstance(found, dict):
         raise IdentityError(f"{prefix}{_IDENTITY} is damaged: it is no JSON object")
-    found = {"directory": 0, "lost": False, "repaired": False} | found
+    found = {"directory": 0, "lost": False, "repaired": False, "diverged": 0} | found
     removed = found.get("removed", {"slot": 0})
     for name, holds in (
         ("directory", _is_number(found["directory"]) and not found["directory"] >> DIRECTORY_BITS),
         ("lost", type(found["lost"]) is bool),
         ("repaired", type(found["repaired"]) is bool),
+        ("diverged", _is_number(found["diverged"])),
         ("removed", isinstance(removed, dict) and _is_number(removed.get("slot"))),
     ):
         if not holds:

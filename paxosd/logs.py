@@ -94,6 +94,10 @@ VOCABULARY: dict[str, str] = {
     "config.members_differ": "the file has other members than the cluster, whose count: differing",
     "clock.skew": "a peer's wall clock is off by more than a second: member, skew_ms",
     "clock.well": "a peer's wall clock agrees again: member, skew_ms",
+    "state.diverged": "this node's state is not the one decided; it stops: slot, members, advice",
+    "state.disputed": "the voters' states differ, and no majority decides: slot, members, advice",
+    "state.agreed": "a majority agrees with this node's state again: slot",
+    "state.differs": "a member's state is not that of this node and the majority: member, slot",
     "member.rejoining": "the leader lets a node vote again that set its damaged log aside: member",
     # storage
     "storage.truncated": "a torn tail was cut off the log",

@@ -22,7 +22,9 @@ all of this holds; otherwise it learns, and serves what it has learned:
 5. **It is not behind.** No envelope told of an epoch of the membership that it has not applied.
    So a node that catches up through old epochs does nothing in any of them, least of all in one
    where its name was the only voter.
-6. **Nobody founded the cluster otherwise.** If it hears another founding record under the id of
+6. **Its state is that of the others**, as far as compared (``agreement.py``): no majority of the
+   voters has another, nor do voters differ without a majority that decides it.
+7. **Nobody founded the cluster otherwise.** If it hears another founding record under the id of
    its cluster, it goes on only with a quorum of others that have its own.
 
 A node that is the only voter has nobody to compare with; after a start it listens for two election
@@ -63,6 +65,10 @@ class Readiness(Enum):
     BEHIND = "behind"
     """There is a later membership."""
     UNCOMPARED = "uncompared"
+    DIVERGED = "diverged"
+    """Its state is not the one that was decided."""
+    DISPUTED = "disputed"
+    """The voters' states differ, and no majority says which is right."""
     REMOVED = "removed"
     """It is no member any more."""
 
@@ -164,10 +170,14 @@ class Arrival:
         context = self._context
         if self._removed:
             return Readiness.REMOVED
+        if context.diverged:
+            return Readiness.DIVERGED
         if self._lost or self.forgot:
             return Readiness.LOST
         if self._is_foreign:
             return Readiness.FOREIGN
+        if context.disputed:
+            return Readiness.DISPUTED
         if self._begun_ms is None:
             behind = context.newest_epoch > context.epoch
             return Readiness.BEHIND if behind else Readiness.ACTS
@@ -397,6 +407,8 @@ class Arrival:
 
 
 _REASONS = {
+    Readiness.DIVERGED: "its state is not the one that was decided",
+    Readiness.DISPUTED: "the states of the voters differ",
     Readiness.REMOVED: "it is no member any more",
     Readiness.LOST: "its memory is an old copy",
     Readiness.FOREIGN: "another data directory votes in its name",

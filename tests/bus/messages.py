@@ -47,7 +47,17 @@ peer_messages = st.one_of(
     st.builds(m.VotesRequest, numbers),
     st.builds(m.Votes, few(runs), numbers, numbers),
     st.builds(
-        m.Heartbeat, ballots, names, numbers, numbers, numbers, numbers, st.booleans(), numbers
+        m.Heartbeat,
+        ballots,
+        names,
+        numbers,
+        numbers,
+        numbers,
+        numbers,
+        st.booleans(),
+        numbers,
+        few(st.builds(m.Sample, numbers, numbers, numbers, numbers)),
+        st.booleans(),
     ),
     st.builds(m.HeartbeatAck, ballots, numbers, numbers, numbers, st.booleans()),
     st.builds(m.CatchUp, numbers, numbers),

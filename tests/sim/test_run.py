@@ -119,9 +119,9 @@ class TestFailingRuns:
     def test_a_write_that_all_nodes_forget_alike_is_found(self, monkeypatch):
         original = Machine.apply
 
-        def forget(self, slot, batch):
+        def forget(self, slot, batch, value=b""):
             before = dict(self.store.data)
-            results = original(self, slot, batch)
+            results = original(self, slot, batch, value)
             if slot % 10 == 0:
                 self.store.data.update((k, v) for k, v in before.items() if k in self.store.data)
             return results
