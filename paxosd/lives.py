@@ -192,7 +192,8 @@ class PeerLives:
         """What to tell a peer that is not heard, or may only learn. One that says Hello: how it is
         known here, so that it learns what it has lost, and the challenge. One that may be heard
         once it says Hello, and may think that it has: to say it again. (This node's memory of it
-        may be new, or an old Hello of another directory came after its own.)"""
+        may be new or put back to an earlier state, so that it knows an earlier life of a peer that
+        takes itself for known here; or an old Hello of another directory came after its own.)"""
         pin = self._pins.get(sender)
         if pin is None:
             return None
@@ -200,8 +201,10 @@ class PeerLives:
         if type(message) is Hello:
             mark, challenge = self._mark_of(sender), self._challenge_of(sender)
             return Welcome(*heard, mark=mark, challenge=challenge)
-        if type(message) is Heartbeat and pin and pin != heard.directory:
-            return Welcome(0, challenge=self._challenge_of(sender))
+        if type(message) is Heartbeat:
+            missed = heard.directory and starts_of(life) > starts_of(heard.life)
+            if missed or (pin and pin != heard.directory):
+                return Welcome(0, challenge=self._challenge_of(sender))
         return None
 
     def is_second(self, message: Envelope) -> bool:

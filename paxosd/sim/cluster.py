@@ -55,8 +55,6 @@ class SimCluster:
             )
             for name in names
         }
-        if len(self.first) == 1:
-            self.processes[self.first[0]].found_alone()
 
     def note(self, event: str, node: NodeId = "", **fields: Any) -> None:
         """Into the trace, if there is one."""

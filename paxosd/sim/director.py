@@ -7,8 +7,12 @@ from paxosd.core.types import NodeId
 from paxosd.faults import FaultError, parse_rule
 from paxosd.sim.changes import Operator
 from paxosd.sim.cluster import SimCluster
+from paxosd.sim.double import end_double, start_double
+from paxosd.sim.misuse import is_rolled_back
 from paxosd.sim.process import SimProcess
 from paxosd.sim.schedule import LEADER, Directive, Schedule, ScheduleError
+from paxosd.sim.tails import harms
+from paxosd.sim.witnesses import Witnesses
 
 _NET_KEYS = frozenset({"loss", "duplicate", "replay", "reorder", "client_loss", "delay_ms"})
 _SCOPES = ("from", "to", "on")
@@ -24,6 +28,9 @@ class Director:
         self.cluster = cluster
         self.counts: dict[str, int] = {}
         self.operator = Operator(cluster)
+        self._whole: set[NodeId] = set()
+        """Who loses no memory in this schedule."""
+        self._doubles: dict[NodeId, SimProcess] = {}
         self._rules: dict[tuple[NodeId, str], tuple[float, Mapping[str, Any]]] = {}
         """Persistent fault rules: (node, name) → when it ends (0: never) and its arguments."""
         self._verbs: dict[str, Callable[[SimProcess, Mapping[str, Any]], object]] = {
@@ -42,6 +49,8 @@ class Director:
             "rollback": self._rollback,
             "tail": self._tail,
             "bit_rot": lambda process, args: process.bit_rot(int(args.get("lot", 0))),
+            "configure": self._configure,
+            "double": self._double,
             "clock_jump": self._clock_jump,
             "clock_set": self._clock_set,
             "clock_drift": self._clock_drift,
@@ -54,6 +63,9 @@ class Director:
         """Have each directive carried out at its time. Raises ScheduleError for a node that
         does not exist."""
         known = (*self.cluster.names, "", LEADER)
+        if any(is_rolled_back(each) for each in schedule):
+            self._whole = set(self.cluster.names) - {each.node for each in schedule if harms(each)}
+            self.cluster.invariants.witnesses = Witnesses(lambda: self.cluster.world.now_ms)
         for directive in schedule:
             if directive.node not in known:
                 raise ScheduleError(f'{directive}: there is no node "{directive.node}"')
@@ -92,8 +104,12 @@ class Director:
         cluster = self.cluster
         self._rules.clear()
         cluster.network.heal()
+        for name, double in list(self._doubles.items()):
+            self._end_double(name, double)
         for process in cluster.processes.values():
             process.heal()
+            if process.misconfigured:
+                self._use_file(process, None)
             if not process.up:
                 self._start(process)
 
@@ -186,10 +202,53 @@ class Director:
         process.harm_tail(how, lot, witness=bool(args.get("witness", True)))
 
     def _rollback(self, process: SimProcess, args: Mapping[str, Any]) -> None:
+        if args.get("witnessed"):
+            self._go_back(process)
+            return
         if process.up:
             process.crash(power=True)
         if process.rollback(str(args.get("file", ""))):
             self.count("rollback")
+
+    def _go_back(self, process: SimProcess) -> None:
+        """Only a running member, and only if somebody knows for good of what it loses."""
+        witnesses = self.cluster.invariants.witnesses
+        fit = [n for n in self._whole - {process.name} if not self.cluster.processes[n].paused]
+        if witnesses is None or not process.up:
+            return
+        if witnesses.know(process.name, process.remembered_ms, fit):
+            process.crash(power=True)
+            if process.go_back():
+                self.count("roll-back")
+
+    def _configure(self, process: SimProcess, args: Mapping[str, Any]) -> None:
+        """Started again with this file, or with its own."""
+        members = args.get("members")
+        if process.idle or process.removed or (members is None and not process.misconfigured):
+            return
+        if members is not None:
+            self.count("wrong-file")
+        self._use_file(process, members)
+        self._start(process)
+
+    def _use_file(self, process: SimProcess, members: list[NodeId] | None) -> None:
+        if process.up:
+            process.crash(power=False)
+        process.configure(members)
+
+    def _double(self, process: SimProcess, args: Mapping[str, Any]) -> None:
+        name = process.name
+        if name in self._doubles or not process.up:
+            return
+        self.count("doubled")
+        double = start_double(self.cluster, name, self.counts["doubled"])
+        self._doubles[name] = double
+        self.cluster.world.at(float(args.get("for_ms", 1000)), self._end_double, name, double)
+
+    def _end_double(self, name: NodeId, double: SimProcess) -> None:
+        if self._doubles.get(name) is double:
+            del self._doubles[name]
+            end_double(self.cluster, name, double)
 
     def _clock_drift(self, process: SimProcess, args: Mapping[str, Any]) -> None:
         ppm = float(args.get("ppm", 0.0))

@@ -15,6 +15,9 @@
     watch            whoever watches is told every change once and in order (``watch_truth.py``)
     epoch            one epoch has one membership; nobody promises or accepts a ballot of an epoch
                      that it has not come to, nor of one that is over for it
+    founding         all that act do so in one cluster, which was founded once
+    named            who promises, votes or leads does it out of the data directory that votes in
+                     its name in that epoch
     level            the feature level is raised only to what every member's program understands
     log-time, session    see ``clock_checks.py``
 
@@ -28,9 +31,10 @@ from typing import TYPE_CHECKING, Any
 from paxosd.core.cluster_settings import ClusterSettings, SettingsError
 from paxosd.core.commands import Batch, Result, changes_members, changes_settings
 from paxosd.core.effects import AcceptRecord, PromiseRecord, Ready
+from paxosd.core.genesis import Record
 from paxosd.core.machine import Machine
 from paxosd.core.membership import Membership
-from paxosd.core.messages import Accept, Nack, Prepare, Promise, Votes
+from paxosd.core.messages import Accept, Accepted, Nack, PeerMessage, Prepare, Promise, Votes
 from paxosd.core.node import Node
 from paxosd.core.types import NOOP, NULL_BALLOT, Ballot, NodeId, Slot
 from paxosd.sim.ballot_box import BallotBox
@@ -39,6 +43,7 @@ from paxosd.wire import WireError, decode_entry, unpack
 
 if TYPE_CHECKING:
     from paxosd.sim.watch_truth import WatchTruth
+    from paxosd.sim.witnesses import Witnesses
     from paxosd.wal import Recovered
 
 _OF_AN_EPOCH = frozenset({AcceptRecord, PromiseRecord})
@@ -91,8 +96,15 @@ class Invariants:
         """Every reign that began, in order."""
         self.memberships: dict[int, bytes] = {}
         """Epoch → the membership, as JSON."""
+        self.witnesses: Witnesses | None = None
+        """Who heard which vote; None if nobody asks."""
         self.watch: WatchTruth | None = None
         """What watchers must be told; None if nobody watches."""
+        self._members: dict[int, Membership] = {}
+        self._founding: Record | None = None
+        """As the first that acted had it."""
+        self._named: set[tuple[NodeId, int, int]] = set()
+        """Name, directory and epoch of those known to be named. Asked for membership only."""
         self._settings: dict[int, bytes] = {}
         """Version → the replicated settings, as JSON."""
         self._states: dict[Slot, tuple[int, int]] = {}
@@ -151,6 +163,8 @@ class Invariants:
                     "epoch",
                     f"{name} takes {tuple(record.ballot)} at epoch {epoch}",  # type: ignore[union-attr]  # the same
                 )
+            if kind in _OF_AN_EPOCH:
+                self._check_named(name, node, record.ballot.epoch)  # type: ignore[union-attr]  # the same
             if kind is AcceptRecord:
                 slot, ballot, value = record  # type: ignore[misc]  # by its type
                 if ballot < told.promised:
@@ -160,6 +174,8 @@ class Invariants:
                         f"{tuple(told.promised)}",
                     )
                 self._raise("one-proposal", self.box.propose(slot, ballot, value))
+                if self.witnesses is not None:
+                    self.witnesses.cast(name, slot, ballot)
                 if self.clock is not None:
                     self.clock.on_proposed(slot, value)
             elif kind is PromiseRecord and record.ballot < told.promised:  # type: ignore[union-attr]  # by its type
@@ -200,9 +216,49 @@ class Invariants:
             if wrong:
                 raise Violation("one-value", wrong)
 
+    def _check_named(self, name: NodeId, node: Node, epoch: int) -> None:
+        """A node acts under a ballot of this epoch: its directory must be the one that votes in
+        its name then, and the cluster the one that was founded. Told from what was founded and
+        chosen, not from what the node thinks of itself."""
+        key = (name, node.directory, epoch)
+        if key in self._named:
+            return
+        if epoch:
+            membership = self._members[epoch]
+            entry = membership.members.get(name)
+            directory = entry.directory if entry is not None and entry.voter else 0
+        else:
+            record = node.record
+            self._founding = self._founding or record
+            if record is None or record != self._founding:
+                raise Violation("founding", f"{name} acts in a cluster of its own: {record}")
+            founder = record.members.get(name)
+            directory = founder.directory if founder is not None and founder.voter else 0
+        if directory != node.directory:
+            raise Violation(
+                "named",
+                f"{name} acts in epoch {epoch} out of directory {node.directory}; the one that "
+                f"votes in its name then is {directory or 'none'}",
+            )
+        self._named.add(key)
+
     def _raise(self, kind: str, wrong: str) -> None:
         if wrong:
             raise Violation(kind, wrong)
+
+    def heard(self, by: NodeId, name: NodeId, message: PeerMessage) -> None:
+        """A node is handed this by another: votes are noted."""
+        witnesses = self.witnesses
+        assert witnesses is not None
+        if isinstance(message, Accepted):
+            told = [(message.ballot, first, last) for first, last in message.ranges]
+        elif isinstance(message, Votes):
+            told = list(message.votes)
+        else:
+            return
+        for ballot, first, last in told:
+            for slot in range(first, last + 1):
+                witnesses.heard(by, name, slot, ballot)
 
     def on_chosen(self, name: NodeId, slot: Slot, value: bytes) -> None:
         """A node takes this value for the chosen one."""
@@ -268,6 +324,7 @@ class Invariants:
         membership = machine.membership
         if membership.epoch and membership.epoch not in self.memberships:
             self.memberships[membership.epoch] = membership.to_json()
+            self._members[membership.epoch] = membership
             self.box.change(membership)
         elif membership.epoch and membership.slot == slot + 1:
             known = self.memberships[membership.epoch]
@@ -303,7 +360,7 @@ class Invariants:
             raise Violation("log", f"the log of {name} has another value for slot {slot}")
 
     def on_leader(self, name: NodeId, ballot: Ballot) -> None:
-        """A reign begins: one ballot has one leader."""
+        """A reign begins: one ballot has one leader. Its own promise was looked at."""
         if self.leaders.setdefault(ballot, name) != name:
             raise Violation("one-leader", f"{name} leads with {tuple(ballot)} of another node")
         self.box.promise(name, ballot)  # its own, which it tells nobody if it is alone
@@ -348,6 +405,11 @@ class WatchedNode(Node):
         self.on_age: Callable[[int, int], object] | None = None
         """Called with each age that is told, and the revision of the state that it is told of."""
         self._led = False
+
+    def step(self, sender: NodeId, incarnation: int, message: PeerMessage) -> None:
+        if incarnation and self.invariants is not None and self.invariants.witnesses is not None:
+            self.invariants.heard(self.name, sender, message)
+        super().step(sender, incarnation, message)
 
     def age_ms(self, now_ms: float | None = None) -> int:
         age_ms = super().age_ms(now_ms)

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from paxosd import identity
 from paxosd.assembly import Assembled, Equipment, Ports, assemble, make_replica
+from paxosd.core.cluster_settings import DEFAULTS
 from paxosd.core.membership import UNKNOWN
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import NOBODY, Quorums
@@ -96,6 +98,16 @@ class Life:
     bus: SimBus
     committer: SimCommitter
     replica: Replica
+
+
+def found_alone(around: Surroundings) -> None:
+    """``paxosd init``: what an operator does once, ahead of the first start, for a cluster that
+    begins with this one node."""
+    bits = _apart(around.rng).getrandbits
+    claim = node_directory(around).claim(bits)
+    settings = around.options.node.get("founding_settings", DEFAULTS)
+    document = settings.to_command().decode()
+    identity.found_alone(around.home, CLUSTER, around.name, claim.directory, document)
 
 
 def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, float]) -> Life:

@@ -7,8 +7,13 @@ that most operations still succeed. Whatever does not end by itself is ended by 
 follows every safety phase.
 
 What the product does not promise to survive is not drawn unless it is asked for by name
-(``wipe``, ``rollback``), and logs are damaged on a minority of the nodes alone: a log that is found
-corrupt or gone keeps its node down for good.
+(``rollback``), and memory is lost on a minority of the nodes alone, all passes together
+(``tails.doomed_names``).
+
+Three passes draw what is apart from this, each from a stream of its own: lost tails of logs
+(``tails.py``); roll-backs of running members, wrong configuration files and doubled members
+(``misuse.py``); and where the membership changes, members that come back emptied under their old
+names with their old files (``changes.py``).
 """
 
 import random
@@ -16,6 +21,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from paxosd.core.types import NodeId
+from paxosd.sim.misuse import MISUSE_KINDS
 from paxosd.sim.schedule import LEADER, Directive, Schedule
 from paxosd.sim.tails import TAIL_KINDS
 from paxosd.wire import PEER_KIND_NAMES
@@ -49,9 +55,12 @@ KINDS: dict[str, str] = {
     "wipe": "a node loses its whole data directory (of a minority), and is started again",
     "rollback": "a disk goes back to an earlier state (by request only)",
     **TAIL_KINDS,
+    **MISUSE_KINDS,
 }
 """Every kind that a run can have."""
 
+_ELSEWHERE = TAIL_KINDS.keys() | MISUSE_KINDS.keys()
+"""Drawn in passes of their own: ``tails.py``, ``misuse.py``."""
 BY_REQUEST = frozenset({"rollback"})
 REJOIN_AFTER_MS = 1500.0
 WALL_MS_MAX = (1 << 32) * 1000
@@ -104,7 +113,7 @@ class Nemesis:
             "wipe": self._wipe,
             "rollback": self._rollback,
         }
-        assert self._episodes.keys() == KINDS.keys() - TAIL_KINDS.keys()
+        assert self._episodes.keys() == KINDS.keys() - _ELSEWHERE
 
     def draw(self) -> Schedule:
         """The whole schedule."""
@@ -489,9 +498,9 @@ def draw_schedule(
     kinds: Iterable[str] | None = None,
 ) -> Schedule:
     """A schedule of faults. ``kinds``: which may be drawn; None: all but those by request; a
-    run has a part of them only, unless there are three or fewer. Those of ``tails.py`` are drawn
-    there."""
-    known = KINDS.keys() - TAIL_KINDS.keys()
+    run has a part of them only, unless there are three or fewer. Those of ``tails.py`` and
+    ``misuse.py`` are drawn there."""
+    known = KINDS.keys() - _ELSEWHERE
     known = known - BY_REQUEST if kinds is None else known & set(kinds)
     allowed = [kind for kind in KINDS if kind in known]
     if len(allowed) > 3:

@@ -14,7 +14,7 @@ nodes the fault plan of the receiver does them (``SimBus``); only clients are cu
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from paxosd.core.messages import Envelope
+from paxosd.core.messages import Accepted, Envelope
 from paxosd.core.requests import ClientMessage, ServerMessage
 from paxosd.core.types import NodeId
 from paxosd.sim.event_links import EventLinks
@@ -91,6 +91,8 @@ class Network:
         """Nodes that no client can reach. Asked for membership only."""
         self.events = EventLinks(world, self.cut)
         """The ways of watchers."""
+        self.eavesdroppers: dict[NodeId, Receiver] = {}
+        """Second processes under a member's name: published votes come to them, too."""
         self._world = world
         self._cluster = cluster
         self._options = options
@@ -191,7 +193,13 @@ class Network:
     def _arrive(self, to: NodeId, payload: Any) -> None:
         if type(payload) is bytes:
             payload = decode_peer(payload, self._cluster)
-        self._receivers[to].arrive(payload)
+        receiver = self._receivers.get(to)
+        if receiver is not None:  # else a file names somebody whom there is not
+            receiver.arrive(payload)
+        if self.eavesdroppers and type(payload.body) is Accepted:
+            ear = self.eavesdroppers.get(to)
+            if ear is not None:
+                ear.arrive(payload)
 
     def _remember(self, frame: Frame) -> None:
         """Keep a sample of all frames so far, every one with the same chance."""

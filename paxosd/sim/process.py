@@ -11,9 +11,8 @@ disks remain, after a power cut without what was not synced.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from paxosd import identity
 from paxosd.core.messages import Accepted, Envelope
 from paxosd.core.requests import ClientMessage
 from paxosd.core.types import NodeId
@@ -26,7 +25,7 @@ from paxosd.sim.bus import ARRIVED_MAX
 from paxosd.sim.clock import SimClock
 from paxosd.sim.disk import PLENTY_BYTES, SimDisk
 from paxosd.sim.invariants import Invariants, Violation, WatchedMachine, WatchedNode
-from paxosd.sim.life import CLUSTER, ProcessOptions, Surroundings, begin_life, node_directory
+from paxosd.sim.life import CLUSTER, ProcessOptions, Surroundings, begin_life, found_alone
 from paxosd.sim.network import Network
 from paxosd.sim.tails import TAIL_KINDS
 from paxosd.sim.trace import Trace, TraceLog
@@ -58,6 +57,14 @@ def _ignore(what: str) -> None:
     """What an effect runs while no crash is armed."""
 
 
+class _Copy(NamedTuple):
+    """What was durable at ``at_ms``."""
+
+    home: dict[str, bytes]
+    disk: dict[str, bytes]
+    at_ms: float
+
+
 class SimProcess:
     """A member with all its lives. ``failure``: why it is down by itself ("" if it is not)."""
 
@@ -70,15 +77,16 @@ class SimProcess:
         invariants: Invariants,
         options: ProcessOptions,
         trace: Trace | None = None,
+        streams: str = "",
     ) -> None:
+        """``streams``: the names of its random numbers begin so; "": with its own name."""
+        streams = streams or name
         self.name = name
         self.options = options
         self.world = world
-        self.home = SimDisk(world.derive(f"{name}/home"))
-        self.disk = SimDisk(world.derive(f"{name}/disk"))
-        lots = world.derive(f"{name}/clock")
-        self.clock = SimClock(world, base_ms=lots.uniform(0, 1e7))
-        self.clock.drift(lots.uniform(-1.0, 1.0) * options.drift_ppm)
+        self.home = SimDisk(world.derive(f"{streams}/home"))
+        self.disk = SimDisk(world.derive(f"{streams}/disk"))
+        self.clock = _make_clock(world, streams, options.drift_ppm)
         self.sync_ms = options.sync_ms
         self.extra_turn_ms = 0.0
         """How much longer each turn takes: the process is starved."""
@@ -94,7 +102,7 @@ class SimProcess:
         self.log = TraceLog(trace, name)
         self._network = network
         self._invariants = invariants
-        self._rng = world.derive(f"{name}/process")
+        self._rng = world.derive(f"{streams}/process")
         self._life = 0
         self.plan: FaultPlan | None = None
         """Of the present life, or of the last."""
@@ -114,7 +122,9 @@ class SimProcess:
         """Whether it is a spare that was not asked to join yet."""
         self.removed = False
         """Whether it was told that it is no member any more, and has ended."""
-        self._remembered: tuple[dict[str, bytes], dict[str, bytes]] | None = None
+        self._remembered: _Copy | None = None
+        self._file = names.first, name not in names.first
+        """What its own configuration file says: the members, and whether it joins them."""
         self._around = Surroundings(
             name=name,
             names=names.names,
@@ -178,16 +188,11 @@ class SimProcess:
 
     # -- life and death
 
-    def found_alone(self) -> None:
-        """As ``paxosd init`` does: an operator founds a cluster of this node alone, once."""
-        directory = node_directory(self._around)
-        claim = directory.claim(self._rng.getrandbits)
-        identity.found_alone(self.home, CLUSTER, self.name, claim.directory, "")
-        self.home.sync_dir()
-
     def start(self) -> None:
         """A new life; if its disk does not do, it is down again at once, with ``failure``."""
         assert self._replica is None, f"{self.name} is up already"
+        if not self._life and self._file[0] == [self.name] and not self.home.exists("identity"):
+            found_alone(self._around)
         self._life += 1
         self.failure = ""
         self.paused = False
@@ -267,9 +272,21 @@ class SimProcess:
         self.home.wipe()
         self.disk.wipe()
         self._invariants.forgive(self.name)
-        self._around = replace(self._around, joins=True)
+        self._file = self._file[0], True
+        self.configure(None)
         self.idle = self.removed = False
         self.start()
+
+    @property
+    def misconfigured(self) -> bool:
+        """Whether its configuration file is not its own."""
+        return (self._around.first, self._around.joins) != self._file
+
+    def configure(self, members: list[NodeId] | None) -> None:
+        """From its next start on its file names these as the members of the cluster; None: its own
+        file is back."""
+        first, joins = self._file if members is None else (members, False)
+        self._around = replace(self._around, first=first, joins=joins)
 
     def _on_lost(self) -> None:
         """The product has set its log aside."""
@@ -294,6 +311,8 @@ class SimProcess:
         self._disarm()
         self.home.before = self.disk.before = lambda operation, name: None
         was_up = self._replica is not None
+        if was_up and self._invariants.witnesses is not None:
+            self._invariants.witnesses.died(self.name, paused=self.paused)
         self._replica = None
         self._node = None
         self._alarm.reset()
@@ -366,7 +385,7 @@ class SimProcess:
 
     def remember(self) -> None:
         """Keep a copy of what is durable now."""
-        self._remembered = (self.home.copy(), self.disk.copy())
+        self._remembered = _Copy(self.home.copy(), self.disk.copy(), self.world.now_ms)
 
     def rollback(self, file: str = "") -> bool:
         """Back to the copy, if there is one; ``file``: only the last of the log's files whose
@@ -375,14 +394,27 @@ class SimProcess:
         if self._remembered is None:
             return False
         if file:
-            names = [name for name in self._remembered[1] if name.startswith(file)]
+            names = [name for name in self._remembered.disk if name.startswith(file)]
             if not names:
                 return False
             now = self.disk.copy()
-            self.disk.restore(now | {max(names): self._remembered[1][max(names)]})
+            self.disk.restore(now | {max(names): self._remembered.disk[max(names)]})
             return True
-        self.home.restore(self._remembered[0])
-        self.disk.restore(self._remembered[1])
+        self.home.restore(self._remembered.home)
+        self.disk.restore(self._remembered.disk)
+        return True
+
+    @property
+    def remembered_ms(self) -> float:
+        """When the copy was made; for ever from now if there is none."""
+        return self._remembered.at_ms if self._remembered is not None else float("inf")
+
+    def go_back(self) -> bool:
+        """Back to the copy, on purpose: what it told after that is not held against it."""
+        if not self.rollback():
+            return False
+        self._invariants.forgive(self.name)
+        self._remembered = None
         return True
 
     def set_sync_ms(self, sync_ms: tuple[float, float]) -> None:
@@ -619,6 +651,13 @@ class SimProcess:
         if hits > before:
             self._counted[name] = hits
             self.faults[kind] = self.faults.get(kind, 0) + hits - before
+
+
+def _make_clock(world: World, streams: str, drift_ppm: float) -> SimClock:
+    lots = world.derive(f"{streams}/clock")
+    clock = SimClock(world, base_ms=lots.uniform(0, 1e7))
+    clock.drift(lots.uniform(-1.0, 1.0) * drift_ppm)
+    return clock
 
 
 __all__ = ["CLUSTER", "ProcessOptions", "SimProcess", "SimulatedCrash", "Violation"]

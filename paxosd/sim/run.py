@@ -37,10 +37,11 @@ from paxosd.sim.exactly_once import FinalRow, check_exactly_once
 from paxosd.sim.history import UNKNOWN, History, Operation
 from paxosd.sim.invariants import Violation
 from paxosd.sim.linearizability import check_linearizable
+from paxosd.sim.misuse import MISUSE_KINDS, draw_misuse, is_rolled_back
 from paxosd.sim.nemesis import KINDS, draw_clocks, draw_schedule
 from paxosd.sim.process import SimProcess
 from paxosd.sim.schedule import Schedule
-from paxosd.sim.shape import draw_cluster, draw_level, make_clients
+from paxosd.sim.shape import draw_cluster, draw_level, make_clients, patient
 from paxosd.sim.stale_reader import StaleReader
 from paxosd.sim.tails import TAIL_KINDS, draw_tails
 from paxosd.sim.trace import TAIL_LINES, Trace
@@ -65,7 +66,7 @@ SPARES = 2
 """Nodes that may join where the membership changes."""
 REJOIN_MS = 500.0
 REJOIN_TRIES = 120
-_MEMORY_LOSS = frozenset({"bit-rot", "log-loss", "wipe", "rollback", *TAIL_KINDS})
+_MEMORY_LOSS = frozenset({"bit-rot", "log-loss", "wipe", "rollback", "roll-back", *TAIL_KINDS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +158,8 @@ class _Run:
         self._schedule = schedule
         shape = draw_cluster(world.derive("shape"))
         first, spares = names[: options.nodes], names[options.nodes :]
+        if any(is_rolled_back(each) for each in schedule):
+            shape = patient(shape, options.duration_ms)
         self._upgrades: dict[NodeId, float] = {}
         if options.level:
             shape, self._upgrades = draw_level(
@@ -427,7 +430,12 @@ def _draw(world: World, names: list[NodeId], options: RunOptions) -> Schedule:
         drawn = Schedule([*drawn, *draw_settings(world.derive("settings"), options.duration_ms)])
     if not options.members:
         tails = world.derive("nemesis/tails")
-        return Schedule([*drawn, *draw_tails(tails, names, options.duration_ms, faults, drawn)])
+        drawn = Schedule([*drawn, *draw_tails(tails, names, options.duration_ms, faults, drawn)])
+        if options.level or (faults or frozenset()) & MISUSE_KINDS.keys():
+            misuse = world.derive("nemesis/misuse")
+            more = draw_misuse(misuse, names, options.duration_ms, faults, drawn)
+            drawn = Schedule([*drawn, *more])
+        return drawn
     return Schedule([*drawn, *draw_changes(world.derive("members"), options.duration_ms)])
 
 

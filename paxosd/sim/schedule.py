@@ -18,7 +18,10 @@ stand in the from, to and on of fault_add, too):
     starve           turn_ms (how long each turn takes; 0: ends)
     wipe             an empty disk (it crashes first if it is up); log_only: of its log alone
     remember         keep a copy of the disk as it is durable
-    rollback         go back to that copy; file (the last of the log's files that begins so, alone)
+    rollback         go back to that copy; file (the last of the log's files that begins so, alone);
+                     witnessed (all of it, and only if another node surely knows what is lost)
+    configure        started again with a file that names members; without: with its own
+    double           for_ms: a second process out of a copy of its disks (it must be up)
     bit_rot          lot (which bit; a number)
     tail             how (cut, zero, flip), lot (where): the log loses its end (the node is killed
                      first if it is up); witness (false: so does its tail-mark; then a cut alone is
@@ -50,9 +53,11 @@ VERBS = frozenset(
         "clock_drift",
         "clock_jump",
         "clock_set",
+        "configure",
         "crash",
         "crash_at_effect",
         "disk",
+        "double",
         "fault_add",
         "fault_clear",
         "fault_rm",

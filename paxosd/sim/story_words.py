@@ -51,6 +51,12 @@ def _rollback(who: str, args: Mapping[str, Any]) -> str:
     return f"{what} of {who} goes back to the last copy"
 
 
+def _configure(who: str, args: Mapping[str, Any]) -> str:
+    if "members" not in args:
+        return f"{who} is started again with its own configuration file"
+    return f"{who} is started again with a file that names {', '.join(args['members']) or 'nobody'}"
+
+
 def _fault(who: str, args: Mapping[str, Any]) -> str:
     kind, source, target = args.get("kind", "?"), _ends(args, "from"), _ends(args, "to")
     parts = [f"{who} gets the fault {kind}"]
@@ -101,6 +107,11 @@ _DIRECTIVES: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
     "wipe": lambda who, args: f"the disk of {who} is wiped",
     "remember": lambda who, args: f"the disk of {who} is copied",
     "rollback": _rollback,
+    "configure": _configure,
+    "double": lambda who, args: (
+        f"a copy of the disks of {who} is started as a second process, for "
+        f"{seconds(args.get('for_ms', 0))}"
+    ),
     "bit_rot": lambda who, args: f"a bit on the disk of {who} flips",
     "tail": _tail,
     "starve": lambda who, args: f"each turn of {who} takes {args.get('turn_ms', '?')} ms",

@@ -16,6 +16,8 @@ TAIL_KINDS: dict[str, str] = {
     "tail-zero": "the end of a log is zeroed while its node is down",
     "tail-flip": "a bit near the end of a log flips while its node is down",
 }
+_HARMS = frozenset({"wipe", "tail", "bit_rot", "rollback"})
+"""The verbs that cost a memory."""
 SHARE_OF_RUNS = 0.25
 """How many of the runs that may have everything have these."""
 
@@ -31,7 +33,7 @@ def draw_tails(
     is drawn already: whose memory is lost by it is lost first."""
     known = set(TAIL_KINDS) if kinds is None else set(kinds)
     allowed = [kind for kind in TAIL_KINDS if kind in known]
-    doomed = _doomed(rng, names, before)
+    doomed = doomed_names(rng, names, before)
     if not allowed or not doomed or (kinds is None and rng.random() >= SHARE_OF_RUNS):
         return Schedule()
     directives: list[Directive] = []
@@ -42,13 +44,16 @@ def draw_tails(
     return Schedule(each for each in directives if each.at_ms < duration_ms)
 
 
-def _doomed(rng: random.Random, names: list[NodeId], before: Schedule) -> list[NodeId]:
-    """The minority, those first that lose their memory anyhow."""
-    lost = {
-        each.node
-        for each in before
-        if each.verb == "wipe" or (each.verb == "fault_add" and each.args.get("kind") == "bit-rot")
-    }
+def harms(directive: Directive) -> bool:
+    """Whether it costs a node its memory."""
+    is_rot = directive.verb == "fault_add" and directive.args.get("kind") == "bit-rot"
+    return is_rot or directive.verb in _HARMS
+
+
+def doomed_names(rng: random.Random, names: list[NodeId], before: Schedule) -> list[NodeId]:
+    """The minority whose memory may be lost, those first that lose it anyhow by what is drawn
+    already: all passes together harm no more."""
+    lost = {each.node for each in before if harms(each)} & set(names)
     others = [name for name in names if name not in lost]
     rng.shuffle(others)
     return sorted([*sorted(lost), *others][: (len(names) - 1) // 2])

@@ -543,11 +543,13 @@ class TestPeers:
 
     @pytest.mark.parametrize(
         ("pin", "starts", "asked"),
-        [(NEW, 3, True), (NEW, 1, True), (-1, 1, True), (0, 4, False), (OLD, 4, False),
+        [(NEW, 3, True), (NEW, 1, True), (-1, 1, True), (0, 4, True), (OLD, 4, True),
          (0, 2, False), (OLD, 2, False)],
     )  # fmt: skip
     def test_who_would_be_heard_after_a_hello_is_asked_for_one(self, pin, starts, asked):
-        """Not for every refused message; and one that has just started says it anyway."""
+        """Not for every refused message, and no life that is over. One that has just started says
+        it anyway; but one that was greeted, and was then put back to a state before that, knows
+        an earlier life of a peer that takes itself for known here (simulator, roll-back)."""
         memory = lives()
         memory.admit("n2", life(3), Hello(OLD))
         pinned(memory, pin)
