@@ -282,7 +282,7 @@ class Node:
             self._check_reads()
             self._check_peers()
             self._arrival.founding.tick()
-            if context.unconfirmed:
+            if context.unconfirmed or context.newest_epoch > context.epoch:
                 self._arrival.review()
             reason = self._watchdog.look()
             if reason:
