@@ -228,7 +228,7 @@ class TestAheadOfTheLeader:
     def test_the_leader_of_the_change_goes_on(self):
         cluster, leader, _ = started(3, seed=11)
         node = cluster.members[leader].node
-        present, new = wanted(cluster, learners=["n9"])
+        present, new = wanted(cluster, learners=[next(n for n in cluster.members if n != leader)])
         ballot = node.promised
         token = cluster.submit(leader, change_entry(present.epoch, new.to_command()))
         node.hear_epoch(present.epoch + 1)
