@@ -178,16 +178,27 @@ class Arrival:
             return Readiness.FOREIGN
         if context.disputed:
             return Readiness.DISPUTED
+        behind = context.newest_epoch > context.epoch and not self._is_bringing_it_about()
         if self._begun_ms is None:
-            behind = context.newest_epoch > context.epoch
             return Readiness.BEHIND if behind else Readiness.ACTS
         if self.founding.active and not self._is_named():
             return Readiness.NEW
         if self._conflicts and not self._others_agree():
             return Readiness.CONFLICT
-        if context.newest_epoch > context.epoch:
+        if behind:
             return Readiness.BEHIND
         return Readiness.ACTS if self._is_compared() else Readiness.UNCOMPARED
+
+    def _is_bringing_it_about(self) -> bool:
+        """Whether the next epoch is that of the change which this leader has in flight: others may
+        have counted the votes before it did. It proposes nothing behind that change, and if it
+        were of the past it would still need another voter, which refuses. (As the only voter it
+        would not; but then nobody can have counted before it did.)"""
+        context = self._context
+        proposer = context.proposer
+        is_next = context.newest_epoch == context.epoch + 1
+        shared = len(context.quorums.voters) > 1
+        return proposer.leading and bool(proposer.barrier) and is_next and shared
 
     def _is_named(self) -> bool:
         """Whether a membership of the log, not only a founding record, names this directory."""

@@ -288,7 +288,8 @@ class Node:
             self._check_reads()
             self._check_peers()
             self._arrival.founding.tick()
-            if self._comparison.check(sound=not self._arrival.forgetful) or context.unconfirmed:
+            news = self._comparison.check(sound=not self._arrival.forgetful)
+            if news or context.unconfirmed or context.newest_epoch > context.epoch:
                 self._arrival.review()
             reason = self._watchdog.look()
             if reason:

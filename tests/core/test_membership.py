@@ -222,6 +222,49 @@ class TestChanging:
         cluster.put(session, 2, b"k", b"after")
 
 
+class TestAheadOfTheLeader:
+    """Others may count the votes for a change before its leader does, and tell of the epoch."""
+
+    def test_the_leader_of_the_change_goes_on(self):
+        cluster, leader, _ = started(3, seed=11)
+        node = cluster.members[leader].node
+        present, new = wanted(cluster, learners=[next(n for n in cluster.members if n != leader)])
+        ballot = node.promised
+        token = cluster.submit(leader, change_entry(present.epoch, new.to_command()))
+        node.hear_epoch(present.epoch + 1)
+        node.tick(cluster.now, int(cluster.now))
+        assert node.leading
+        assert node.promised == ballot
+        cluster.run_until(lambda: token in cluster.replies)
+        assert isinstance(cluster.replies[token], WriteReply)
+        cluster.run(1000)
+        assert membership(cluster).epoch == 1
+        assert cluster.leader() == leader
+
+    def test_not_if_it_is_another_change(self):
+        cluster, leader, _ = started(3, seed=11)
+        node = cluster.members[leader].node
+        node.hear_epoch(1)
+        assert not node.leading
+
+    def test_nor_at_a_later_one(self):
+        cluster, leader, _ = started(3, seed=11)
+        present, new = wanted(cluster, learners=["n9"])
+        cluster.submit(leader, change_entry(present.epoch, new.to_command()))
+        cluster.members[leader].node.hear_epoch(present.epoch + 2)
+        assert not cluster.members[leader].node.leading
+
+    def test_nor_as_the_only_voter(self):
+        """Nobody can have counted its vote before it did: that epoch is another one."""
+        cluster, _, _ = started(1, seed=11)
+        node = cluster.members["n1"].node
+        present, new = wanted(cluster, learners=["n9"])
+        cluster.submit("n1", change_entry(present.epoch, new.to_command()))
+        assert node.leading
+        node.hear_epoch(present.epoch + 1)
+        assert not node.leading
+
+
 class TestTakingOver:
     def test_an_accepted_change_that_nobody_learned_is_finished(self):
         """[15] The leader crashes after the accepts of a change and before anybody learns."""

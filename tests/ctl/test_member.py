@@ -580,6 +580,22 @@ class TestEndings:
         assert "n3 is no member any more: epoch 1" in out
         assert sum(map(changes, trio)) == 2
 
+    def test_an_answer_that_was_lost_and_another_change_behind_it(self, ctl, trio, monkeypatch):
+        """The leader may name the directories that vote as soon as one of them is let in."""
+        real = Client.change_members
+
+        def slow(self, epoch, document):
+            assert real(self, epoch, document).status == 0
+            now = trio[0].membership
+            after = now.replaced(now.members | {"n1": now.members["n1"]._replace(directory=7)})
+            assert real(self, now.epoch, after.to_command()).status == 0
+            return real(self, epoch, document)
+
+        monkeypatch.setattr(Client, "change_members", slow)
+        code, out, _ = ctl("remove", "n3")
+        assert code == 0
+        assert "n3 is no member any more: epoch 2" in out
+
     def test_no_answer_but_a_change(self, ctl, trio):
         for each in trio:
             each.silent_writes = True
