@@ -6,6 +6,7 @@ from paxosd.core.agreement import STATE
 from paxosd.core.commands import OPEN, Entry
 from paxosd.core.effects import CommitRecord, DecisionRecord
 from paxosd.core.machine import MARK_SLOTS
+from paxosd.core.requests import GET, LINEARIZABLE, STALE, HistoryRequest, ReadRequest
 from paxosd.core.snapshot import SnapshotWalk
 from paxosd.sim import shape
 from paxosd.sim.changes import Operator
@@ -121,6 +122,40 @@ def test_a_value_in_memory(cluster, often, who):
     assert difference.kind == STATE
     assert difference.slot % MARK_SLOTS == 0
     rebuild(cluster, name)
+
+
+def test_it_answers_nothing_and_feeds_no_watch(cluster, monkeypatch):
+    name = next(n for n in cluster.names if n != cluster.leader())
+    process = cluster.processes[name]
+    replica = process.replica
+    answers, published = [], []
+    monkeypatch.setattr(replica.service._bus, "answer", lambda _, message: answers.append(message))
+    monkeypatch.setattr(replica.events, "_publish", lambda topic, _: published.append(topic))
+
+    def ask():
+        answers.clear()
+        replica.service.receive(b"c", ReadRequest(1, STALE, [[GET, STILL]]))
+        replica.service.receive(b"c", ReadRequest(2, LINEARIZABLE, [[GET, STILL]]))
+        replica.service.receive(b"c", HistoryRequest(3, b"", b"", 1, 0))
+        run_for(cluster, 3000)
+        return {each.request_id: getattr(each, "code", "answered") for each in answers}
+
+    replica.events.on_subscription(True, b"kv/", int(cluster.world.now_ms))
+    write(cluster, cluster.client)
+    run_for(cluster, 1000)
+    assert published
+    assert set(ask().values()) == {"answered"}
+    process.machine.chain ^= 1
+    write(cluster, cluster.client)
+    assert cluster.run_until(lambda: role(cluster, name) == "diverged", 20_000)
+    run_for(cluster, 100)
+    published.clear()
+    assert ask() == dict.fromkeys((1, 2, 3), "diverged")
+    write(cluster, cluster.client)
+    replica.events.on_subscription(True, b"kv/x", int(cluster.world.now_ms))
+    published.clear()
+    run_for(cluster, 3000)
+    assert not published
 
 
 def test_in_the_log(cluster):
