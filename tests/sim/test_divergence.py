@@ -207,7 +207,7 @@ def save(disk, reader, machine):
 
 
 def test_who_is_in_doubt_gives_its_snapshot_to_nobody(cluster):
-    """Else whoever takes it over agrees with it from then on, and outvotes the one that is right."""
+    """Else whoever takes it over agrees with it from then on, and outvotes who is right."""
     first, second, third = cluster.names
     cluster.crash(third)
     at = cluster.processes[first].node.applied
