@@ -99,6 +99,38 @@ def memory_words(status: dict[str, Any]) -> str:
     return f"{node} lost its memory and does not vote; to let it: paxosctl member rejoin {node}"
 
 
+def state_words(statuses: Iterable[dict[str, Any]]) -> list[str]:
+    """Whose state differs from whose, by what some nodes say: a line for each such node, or for a
+    dispute; none: no difference is known."""
+    told = list(statuses)
+    lines: dict[str, str] = {}
+    for status in told:
+        node, found = status["node"], status.get("state_difference")
+        if not found:
+            continue
+        others = " and ".join(found["members"])
+        if status["state"] == "diverged":
+            lines[node] = _differs(node, found, others)
+        else:
+            lines[node] = (
+                f"{node} and {others} have different states from slot {found['slot']} on, and no "
+                "majority of the voters says which is right: nothing is acknowledged. Start the "
+                "voters that are down"
+            )
+    for status in told:
+        for name, found in status.get("state_odd", {}).items():
+            lines.setdefault(name, _differs(name, found, f"{status['node']} and the majority"))
+    return [lines[name] for name in sorted(lines)]
+
+
+def _differs(node: str, found: dict[str, Any], others: str) -> str:
+    return (
+        f"the state of {node} differs from that of {others} from slot {found['slot']} on "
+        f"({found['sum']}): it serves nothing. Find the cause, restart it, and once it has caught "
+        f"up: paxosctl member rejoin {node}"
+    )
+
+
 def may_vote(status: dict[str, Any]) -> bool:
     """Whether a node, by its own word, may vote, if it is a voter."""
     votes: bool = status.get("votes", True)

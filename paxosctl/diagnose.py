@@ -9,7 +9,7 @@ import socket
 from typing import Any
 
 from paxosctl.client import Client
-from paxosctl.cluster import Answer, ask_all, memory_words, voters_seen
+from paxosctl.cluster import Answer, ask_all, memory_words, state_words, voters_seen
 from paxosctl.errors import WORKS, ClientError, OutcomeUnknownError, RefusedError
 from paxosctl.transport import NO_HANDSHAKE
 from paxosd.core.client_endpoints import TOO_SLOW, EndpointState
@@ -88,6 +88,8 @@ def _of_status(status: dict[str, Any]) -> str:
     total, quorum = len(status["voters"]), status["quorum"]
     if not status["voters"]:
         return f"{node} is to join a cluster, and has not heard from a member of it yet"
+    if status["role"] in ("diverged", "disputed"):
+        return "; ".join(state_words([status]))
     waits_for = status.get("unconfirmed_by", [])
     if waits_for and status["role"] == "newcomer" and not status["leader"]:
         return (

@@ -36,6 +36,8 @@ STALE = "stale_incarnation"
 OLD_VERSION = "version"
 GENESIS = "genesis"
 DOUBLED = "doubled"
+WAITS = "waits"
+"""A new start says Hello: it is heard once it repeats the challenge, if no other is there."""
 
 Source = Any
 """Where a message came from, in whatever form the bus has it."""
@@ -301,6 +303,8 @@ class Inbox:
                 "on: stop the other and empty its data directory",
                 known,
             )
+        if self.lives.is_waiting(message):
+            return Refusal(message, WAITS, f"{sender} has started anew", known)
         detail = f"{sender} was wiped or rolled back, or this is a replay"
         if known in (0, message.life):
             detail = (
@@ -312,12 +316,8 @@ class Inbox:
 def log_refusal(log: RefusalLog, refusal: Refusal, address: str, now_ms: float) -> None:
     """Tell of it in a log. ``address``: where the message came from."""
     message, reason, detail, known = refusal
-    if (
-        type(message.body) is Hello
-        and reason == STALE
-        and starts_of(message.life) > starts_of(known)
-    ):
-        return  # a new start: it is heard as soon as it repeats the challenge
+    if reason == WAITS:
+        return
     if reason in (GENESIS, DOUBLED):
         # Loud, and by the sender: its address may be one that others share.
         event = "bus.other_genesis" if reason == GENESIS else "bus.doubled"

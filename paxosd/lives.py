@@ -221,6 +221,17 @@ class PeerLives:
             and hello.directory == heard.directory
         )
 
+    def is_waiting(self, message: Envelope) -> bool:
+        """Whether this Hello is of a later start of the known directory that has forgotten nothing:
+        only the challenge, or another life, is between it and its being heard."""
+        hello = message.body
+        heard = self._heard.get(message.sender, _NOBODY)
+        return (
+            isinstance(hello, Hello)
+            and _introduces(heard, self._pins[message.sender], message.life, hello.directory)
+            and hello.start_mark >= self._mark_of(message.sender)
+        )
+
     def is_alive(self, name: NodeId, now_ms: float) -> bool:
         """Whether a frame of the known life of a peer came a moment ago."""
         heard_ms = self.heard_ms.get(name)

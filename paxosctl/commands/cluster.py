@@ -12,6 +12,7 @@ from paxosctl.cluster import (
     live_tolerance,
     memory_words,
     no_quorum_words,
+    state_words,
     survey,
     voters_seen,
 )
@@ -63,6 +64,7 @@ def health_verb(settings: Settings) -> None:
     with settings.client() as client:
         try:
             health = client.health()
+            differs = state_words([client.status()])
         except ClientError as error:
             troubles = diagnose(client, error)
             words = "".join([f"\n  {endpoint}  {text}" for endpoint, text in troubles])
@@ -73,9 +75,16 @@ def health_verb(settings: Settings) -> None:
             )
     settings.show(
         View(
-            data={"healthy": True, "ms": round(health.ms, 3), "slot": health.slot},
+            data={
+                "healthy": True,
+                "ms": round(health.ms, 3),
+                "slot": health.slot,
+                "differs": differs,
+            },
             plain=b"healthy\n",
-            text=f"healthy: a write committed in {health.ms:.1f} ms (slot {health.slot})",
+            text="\n".join(
+                [f"healthy: a write committed in {health.ms:.1f} ms (slot {health.slot})", *differs]
+            ),
         )
     )
 
@@ -101,6 +110,7 @@ def hash_verb(settings: Settings) -> None:
         views = survey(client)
         slot = client.start_checksum()
         told = _checksums(client, [view for view in views if view.status is not None], slot)
+        known = state_words(view.status for view in survey(client) if view.status is not None)
     rows = [
         {"node": view.name, "checksum": told.get(view.name, ""), "error": view.why}
         for view in views
@@ -112,14 +122,15 @@ def hash_verb(settings: Settings) -> None:
     missing = [row["node"] for row in rows if not row["checksum"]]
     differ = len(sums) > 1
     if differ:
-        verdict = "THE STATES DIFFER: stop writing, keep the data directories, report it"
+        verdict = "THE STATES DIFFER: keep the data directories, report it"
     elif missing:
         verdict = f"not known for {', '.join(missing)}; the others agree"
     else:
         verdict = "all nodes agree"
-    good = not differ and not missing
+    verdict = "\n".join([verdict, *known])
+    good = not differ and not missing and not known
     view = View(
-        data={"slot": slot, "agree": good, "nodes": rows},
+        data={"slot": slot, "agree": good, "nodes": rows, "differs": known},
         plain="".join([f"{row['node']}\t{row['checksum']}\n" for row in rows]).encode(),
         columns=("node", f"state as of slot {slot}"),
         rows=[(row["node"], row["checksum"] or row["error"]) for row in rows],
@@ -210,6 +221,7 @@ def _cluster(views: list[NodeView]) -> View:
         for status in known
         for line in differing_words(status.get("members_differ", {}))
     ]
+    notes += state_words(known)
     leading = next((status for status in known if status["node"] == leader), None)
     if leading is not None:
         count = live_tolerance(leading, views)
@@ -267,6 +279,7 @@ def _node(status: dict[str, Any]) -> View:
     table = {
         "node": f"{status['node']} of cluster {status['cluster']}, version {status['version']}",
         "role": memory_words(status) or _role(status),
+        "state": "; ".join(state_words([status])) or f"{status.get('state', 'agreed')}",
         "member": _member(status),
         "founded": _founded(status),
         "leader": f"{status['leader'] or 'none known'} {status['leader_endpoint']}".strip(),

@@ -110,7 +110,7 @@ class TestPeers:
             replay = world.raw(zmq.DEALER, world.where["n2"]["peer"])
             replay.send(encode_peer(PRE_VOTE, "dev", "n1", life_number(3, 9)))
             until(
-                lambda: two.counters["refused.stale_incarnation"],
+                lambda: two.counters["refused.waits"],
                 "the refusal",
                 lambda: (two.poll(10), two.receive_peers(100)),
             )
@@ -522,7 +522,7 @@ class TestFaults:
             copy = encode_peer(Hello(77), "dev", "n1", life_number(2, 0))
             twin.send(copy)
             until(
-                lambda: two.counters["refused.stale_incarnation"],
+                lambda: two.counters["refused.waits"],
                 "the refusal",
                 lambda: (two.poll(10), two.receive_peers(10)),
             )

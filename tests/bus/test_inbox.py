@@ -368,7 +368,7 @@ class TestDoubled:
     def test_a_quick_restart_is_none(self, desk):
         """Its last run was heard a moment ago, and its end is not noticed yet."""
         assert desk.hear(*[Envelope("n2", self.TWINS[1], Hello(5))] * 2) == []
-        assert desk.reasons() == ["stale_incarnation"] * 2
+        assert desk.reasons() == ["waits"] * 2
         assert desk.told().lines == []
         desk.now_ms += 100
         assert len(desk.hear(Envelope("n2", self.TWINS[1], Hello(5)))) == 1

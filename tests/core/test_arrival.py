@@ -467,6 +467,7 @@ class TestLostMemory:
     def test_named_after_the_loss_it_votes_again_however_many_told_of_it(self):
         """The first word of it gives the directory another identity; the second changes nothing."""
         new = Newcomer(directory=7)
+        new.run(TELL_AFTER_MS)  # n2 and n3 are no newcomers, or they would have said so
         new.hear("n2", Welcome(life_number(9, 1), 6))
         new.node.use_directory(8)
         new.hear("n3", Welcome(life_number(9, 1), 6))

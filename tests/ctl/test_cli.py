@@ -249,6 +249,16 @@ class TestCluster:
         assert (code, body["agree"]) == (0, True)
         assert len(body["nodes"][0]["checksum"]) == 16
 
+    def test_health_and_hash_name_a_node_whose_state_differs(self, ctl, daemon):
+        found = {"slot": 128, "sum": "chain", "own": "2", "others": "7"}
+        daemon.status = {"state": "agreed", "state_odd": {"n3": found}}
+        code, out, _ = ctl("health")
+        assert code == 0, "a write commits"
+        assert "of n3 differs from that of n1 and the majority from slot 128 on" in out
+        code, _, err = ctl("hash")
+        assert code == 1
+        assert "paxosctl member rejoin n3" in err
+
     def test_hash_with_a_node_missing_and_with_one_that_differs(self, ctl):
         with FakeDaemon("n2") as other:
             there = {"client": other.endpoint, "events": other.events_endpoint}

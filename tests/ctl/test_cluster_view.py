@@ -116,6 +116,42 @@ class TestTwoOfThreeWiped:
         assert "paxosctl member rejoin n2" in _of_status(self.TOLD[1])
 
 
+FOUND = {"slot": 128, "sum": "chain", "own": "7", "others": "2", "members": ["n1", "n2"]}
+ODD = {"n3": {"slot": 128, "sum": "chain", "own": "2", "others": "7"}}
+
+
+class TestStates:
+    """Whose state differs, from which slot on, and what to do: in each view of the cluster."""
+
+    def test_a_diverged_node_is_named_once_by_its_own_word(self):
+        told = [
+            status("n1", leader="n1", role="leader", state="agreed", state_odd=ODD),
+            status("n3", role="diverged", state="diverged", state_difference=FOUND),
+        ]
+        text = summary(*told)
+        assert text.count("differs from") == 1
+        assert "the state of n3 differs from that of n1 and n2 from slot 128 on (chain)" in text
+        assert "paxosctl member rejoin n3" in text
+        assert "of n3 differs from that of n1 and n2" in _of_status(told[1])
+
+    def test_one_that_cannot_say_so_is_named_by_the_others(self):
+        told = status("n1", leader="n1", role="leader", state="agreed", state_odd=ODD)
+        assert "of n3 differs from that of n1 and the majority from slot 128" in summary(told)
+        assert "of n3 differs" in dict(_node(told).rows)["state"]
+
+    def test_a_dispute_says_what_decides_it(self):
+        found = FOUND | {"members": ["n2"]}
+        told = status("n1", role="disputed", state="disputed", state_difference=found)
+        for text in (summary(told), _of_status(told), dict(_node(told).rows)["state"]):
+            assert "n1 and n2 have different states from slot 128 on" in text
+            assert "Start the voters that are down" in text
+
+    def test_states_that_agree_are_no_matter(self):
+        told = status("n1", leader="n1", role="leader", state="agreed", state_odd={})
+        assert "differ" not in summary(told) + _of_status(told)
+        assert dict(_node(told).rows)["state"] == "agreed"
+
+
 @pytest.mark.parametrize("heard", [(), ("n2",), ("n2", "n3")])
 @pytest.mark.parametrize("voting", [(), ("n1",), ("n2",), ("n1", "n2"), NAMES])
 @pytest.mark.parametrize("role", ["leader", "follower", "candidate", "forgetful", "newcomer"])

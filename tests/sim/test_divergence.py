@@ -3,8 +3,28 @@
 import pytest
 
 from paxosd.core.agreement import STATE
+from paxosd.core.commands import OPEN, Entry
+from paxosd.core.effects import CommitRecord, DecisionRecord
 from paxosd.core.machine import MARK_SLOTS
+from paxosd.core.requests import GET, LINEARIZABLE, STALE, HistoryRequest, ReadRequest
+from paxosd.core.snapshot import SnapshotWalk
+from paxosd.sim import shape
 from paxosd.sim.changes import Operator
+from paxosd.sim.life import CLUSTER
+from paxosd.snapshot_file import (
+    HEAD,
+    ROWS,
+    SESSIONS,
+    SnapshotWriter,
+    encode_head,
+    encode_rows,
+    encode_sessions,
+    load,
+    snapshot_name,
+    snapshot_slot,
+)
+from paxosd.wal import Wal
+from paxosd.wire import encode_batch, encode_entry
 from tests.sim.simple import make_client, make_cluster, run_for, write
 
 STILL = b"still"
@@ -14,7 +34,7 @@ STILL = b"still"
 @pytest.fixture
 def cluster():
     """Three at feature level 1 that have written something; unequal states end no run."""
-    cluster = make_cluster(segment_bytes=4096)
+    cluster = make_cluster(segment_bytes=4096, snapshots=shape.MANY)
     for name in cluster.names:
         cluster.run_program(name, 1)
     cluster.crash()
@@ -102,6 +122,107 @@ def test_a_value_in_memory(cluster, often, who):
     assert difference.kind == STATE
     assert difference.slot % MARK_SLOTS == 0
     rebuild(cluster, name)
+
+
+def test_it_answers_nothing_and_feeds_no_watch(cluster, monkeypatch):
+    name = next(n for n in cluster.names if n != cluster.leader())
+    process = cluster.processes[name]
+    replica = process.replica
+    answers, published = [], []
+    monkeypatch.setattr(replica.service._bus, "answer", lambda _, message: answers.append(message))
+    monkeypatch.setattr(replica.events, "_publish", lambda topic, _: published.append(topic))
+
+    def ask():
+        answers.clear()
+        replica.service.receive(b"c", ReadRequest(1, STALE, [[GET, STILL]]))
+        replica.service.receive(b"c", ReadRequest(2, LINEARIZABLE, [[GET, STILL]]))
+        replica.service.receive(b"c", HistoryRequest(3, b"", b"", 1, 0))
+        run_for(cluster, 3000)
+        return {each.request_id: getattr(each, "code", "answered") for each in answers}
+
+    replica.events.on_subscription(True, b"kv/", int(cluster.world.now_ms))
+    write(cluster, cluster.client)
+    run_for(cluster, 1000)
+    assert published
+    assert set(ask().values()) == {"answered"}
+    process.machine.chain ^= 1
+    write(cluster, cluster.client)
+    assert cluster.run_until(lambda: role(cluster, name) == "diverged", 20_000)
+    run_for(cluster, 100)
+    published.clear()
+    assert ask() == dict.fromkeys((1, 2, 3), "diverged")
+    write(cluster, cluster.client)
+    replica.events.on_subscription(True, b"kv/x", int(cluster.world.now_ms))
+    published.clear()
+    run_for(cluster, 3000)
+    assert not published
+
+
+def test_in_the_log(cluster):
+    """The record of a slot holds another value, with a sum that is right: a replay applies it."""
+    name = next(n for n in cluster.names if n != cluster.leader())
+    process = cluster.processes[name]
+    wal = process.replica.wal
+    slot = process.node.applied - 3
+    ballot, _ = wal.read(slot)
+    cluster.crash(name)
+    spoiled = encode_batch(1, [encode_entry(Entry(0, 1, 0, [[OPEN]]))])
+    wal, recovered = Wal.open(process.disk, cluster_id=CLUSTER, node_id=name)
+    wal.append([DecisionRecord(slot, ballot, spoiled), CommitRecord(recovered.commit)])
+    wal.sync()
+    wal.close()
+    cluster.start(name)
+    assert cluster.run_until(lambda: role(cluster, name) == "diverged", 20_000)
+    rebuild(cluster, name)
+
+
+def test_in_a_snapshot(cluster, often):
+    """A row of it holds another value, with sums that are right: it passes for whole."""
+    name = next(n for n in cluster.names if n != cluster.leader())
+    process = cluster.processes[name]
+    write_until(cluster, lambda: process.replica.exchange.own.newest is not None)
+    cluster.crash(name)
+    slot = max(s for n in process.disk.list() if (s := snapshot_slot(n)) is not None)
+    machine, reader = load(process.disk.open(snapshot_name(slot)))
+    spoil(machine.store)
+    process.disk.unlink(snapshot_name(slot))
+    save(process.disk, reader, machine)
+    cluster.start(name)
+    assert process.machine.store.data[STILL][0].endswith(b"!"), "it goes on from that snapshot"
+    assert write_until(cluster, lambda: role(cluster, name) == "diverged")
+    assert process.node.difference.kind == STATE
+    rebuild(cluster, name)
+
+
+def save(disk, reader, machine):
+    walk = SnapshotWalk(machine, reader.head.members)
+    writer = SnapshotWriter(disk, walk.head.slot, 1234)
+    writer.write([(HEAD, encode_head(reader.cluster, 1234, walk.head))])
+    while sessions := walk.sessions():
+        writer.write([(SESSIONS, encode_sessions(sessions))])
+    while not walk.done:
+        writer.write([(ROWS, encode_rows(walk.rows(100, 1 << 20)))])
+    walk.close()
+    writer.finish()
+
+
+def test_who_is_in_doubt_gives_its_snapshot_to_nobody(cluster):
+    """Else whoever takes it over agrees with it from then on, and outvotes who is right."""
+    first, second, third = cluster.names
+    cluster.crash(third)
+    at = cluster.processes[first].node.applied
+    assert write_until(
+        cluster, lambda: min(p.replica.wal.first_slot for p in cluster.up()) > at + 1
+    )
+    cluster.processes[second].machine.chain ^= 1
+    write(cluster, cluster.client)
+    assert cluster.run_until(
+        lambda: {role(cluster, first), role(cluster, second)} == {"disputed"}, 20_000
+    )
+    cluster.start(third)
+    run_for(cluster, 10_000)
+    assert cluster.processes[third].node.applied <= at
+    assert {role(cluster, first), role(cluster, second)} == {"disputed"}
 
 
 def spoil(store):

@@ -8,6 +8,7 @@ import pytest
 from paxosd import assembly, identity
 from paxosd.assembly import Equipment, Ports, assemble, make_replica
 from paxosd.core.effects import PromiseRecord
+from paxosd.core.genesis import Founder, Record
 from paxosd.core.messages import Accepted, Hello
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
@@ -139,6 +140,8 @@ def test_the_log_is_read_through_its_faults(site):
 
 def test_a_lost_memory_is_lost_to_node_and_standing_alike(site):
     parts = site.start()
+    founders = {name: Founder(True, parts.claim.directory) for name in NAMES}
+    identity.write_genesis(site.home, Record("c", founders, ""))
     parts.memory.wal.append([PromiseRecord(PROMISED)])
     parts.memory.wal.sync()
     parts.memory.wal.close()
@@ -162,6 +165,22 @@ def test_a_lost_memory_is_lost_to_node_and_standing_alike(site):
     parts.node.forgot.append("n2")
     parts.standing.look()
     assert parts.node.directory == parts.claim.directory, "one loss is one new identity"
+
+
+def test_what_never_had_a_record_has_no_memory_to_lose(site):
+    """It never acted: it may still found a cluster, whatever became of its log."""
+    site.start().memory.wal.close()
+    for name in site.disk.list():
+        site.disk.unlink(name)
+    site.disk.sync_dir()
+    for _ in range(2):
+        parts = site.start()
+        assert not parts.node.forgetful
+        assert parts.node.role == "newcomer"
+        parts.standing.look()
+        parts.memory.wal.close()
+        site.power_cut()
+    assert not site.claims[-1].lost, "and that is written down"
 
 
 def test_the_log_is_closed_if_what_follows_fails(site, monkeypatch):
