@@ -374,7 +374,8 @@ class Arrival:
         if sender in self.forgot:
             return
         self.forgot.append(sender)
-        self._lost_directory = self.directory
+        if not self._lost:  # else it has had another identity since then
+            self._lost_directory = self.directory
         advice = LOST_ADVICE.replace("NAME", context.node)
         context.outbox.notice("node.memory_lost", "error", member=sender, advice=advice)
         self.review()

@@ -431,6 +431,27 @@ class TestLostMemory:
         node.node._arrival.review()
         assert node.node.forgetful
 
+    @pytest.mark.parametrize("restarted", [False, True])
+    def test_who_is_told_of_one_loss_twice_can_rejoin_all_the_same(self, restarted):
+        """A wiped directory has another identity since the first time: that one is let back in
+        (simulator, seed 200: it was refused for good after a restart, or by a second peer)."""
+        machine = Machine()
+        node = Newcomer(machine=machine, directory=50 if restarted else 40, lost=restarted)
+        node.run()
+        if not restarted:
+            node.hear("n2", Welcome(life_number(9, 1), 7))
+            node.node.use_directory(50)
+        node.hear("n3", Welcome(life_number(9, 1), 7))
+        assert node.node.forgot
+        members = {
+            n: Member("", "", "", directory=d) for n, d in (DIRECTORIES | {"n1": 50}).items()
+        }
+        machine.membership = Membership(members, epoch=1, slot=1)
+        node.node._on_members(True)
+        assert not node.node.forgetful
+        node.run()
+        assert "node.rejoined" in node.told()
+
 
 class TestAPinnedDirectory:
     """The membership says that this one votes in the node's name."""
