@@ -5,8 +5,8 @@ import pytest
 from paxosd.core.acceptor import Acceptor
 from paxosd.core.commands import MEMBERS, Entry
 from paxosd.core.effects import AcceptRecord, PromiseRecord, Ready
-from paxosd.core.machine import Machine
 from paxosd.core.genesis import Founder, Record
+from paxosd.core.machine import Machine
 from paxosd.core.membership import Member, Membership
 from paxosd.core.messages import Accepted, Promise
 from paxosd.core.outbox import Outbox
@@ -62,7 +62,7 @@ class TestRules:
             invariants.on_ready("n3", FakeNode(record=None), ready)
         with pytest.raises(Violation, match="named: n3 acts in epoch 0 out of directory 9"):
             invariants.on_ready("n3", FakeNode(directory=9), ready)
-        with pytest.raises(Violation, match="named: n9 acts in epoch 0 .* is none"):
+        with pytest.raises(Violation, match=r"named: n9 acts in epoch 0 .* is none"):
             invariants.on_ready("n9", FakeNode(), ready)
 
     def test_named_by_a_later_membership(self, invariants):
