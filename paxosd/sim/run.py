@@ -92,6 +92,9 @@ class RunOptions:
     members: bool = False
     """Whether an operator changes the membership meanwhile, in some runs from one node on; then no
     node loses its memory, but for the old machines that are started emptied (``changes.py``)."""
+    grows: bool | None = None
+    """Whether the cluster begins with one node, which founds it alone, and all others are spares;
+    None: as the seed has it, where the membership changes."""
     watchers: int | None = None
     """How many watch; None: as the seed has it, none in half of the runs."""
 
@@ -160,9 +163,11 @@ class _Run:
             schedule = _draw(world, names, options)
         self._schedule = schedule
         shape = draw_cluster(world.derive("shape"))
-        count = options.nodes
-        if options.members and options.level and world.derive("grown").random() < GROWN_SHARE:
-            count = 1
+        grows = options.grows
+        if grows is None:
+            share = GROWN_SHARE if options.members and options.level else 0.0
+            grows = world.derive("grown").random() < share
+        count = 1 if grows else options.nodes
         first, spares = names[:count], names[count:]
         if any(is_rolled_back(each) for each in schedule):
             shape = patient(shape, options.duration_ms)
