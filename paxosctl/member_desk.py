@@ -90,6 +90,7 @@ class Desk:
         findings: Findings | None = None,
         *,
         joined_up: Sequence[str] = (),
+        lost_up: Sequence[str] = (),
     ) -> Plan:
         """The plan for a change of what is in force now; ends here if it cannot be."""
         findings = findings or Findings()
@@ -98,6 +99,7 @@ class Desk:
             after,
             self.present.up,
             joined_up=joined_up,
+            lost_up=lost_up,
             warnings=findings.warnings,
             stops=findings.stops,
         )

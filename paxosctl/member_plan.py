@@ -7,7 +7,7 @@ A *warning* is told and the change goes on; a *stop* is a warning that ends it, 
 cannot be at all, and above all a name that nobody has, raises PlanError.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -28,6 +28,14 @@ class Contact(NamedTuple):
     peer: str
     client: str
     events: str
+
+
+class Move(NamedTuple):
+    """Where a member is reached from now on; None: as before."""
+
+    peer: str | None = None
+    client: str | None = None
+    events: str | None = None
 
 
 class Figures(NamedTuple):
@@ -51,12 +59,14 @@ class Figures(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One change, looked at from all sides. ``up``: the members that are up, then too."""
+    """One change, looked at from all sides. ``up``: the members that are up, then too, but for
+    ``lost_up``."""
 
     before: Membership
     after: Membership
     up: frozenset[str]
     joined_up: frozenset[str]
+    lost_up: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
     stops: tuple[str, ...] = ()
 
@@ -71,7 +81,7 @@ class Plan:
 
     @property
     def figures_after(self) -> Figures:
-        return figures(self.after, self.up | self.joined_up)
+        return figures(self.after, (self.up | self.joined_up) - self.lost_up)
 
 
 def of_status(status: dict[str, Any]) -> Membership:
@@ -107,7 +117,7 @@ def add(before: Membership, name: str, contact: Contact) -> Membership:
         is_voter = before.members[name].voter
         hint = "" if is_voter else f"; to give it a vote: paxosctl member promote {name}"
         raise PlanError(f"{name} is a {_role(before, name)} already{hint}")
-    _check_contact(before, contact)
+    _check_contact(before.members, contact)
     return _next(before, before.members | {name: Member(*contact, voter=False)})
 
 
@@ -157,6 +167,15 @@ def rejoin(before: Membership, name: str, directory: int) -> Membership:
     return _next(before, before.members | {name: member._replace(directory=directory)})
 
 
+def update(before: Membership, name: str, move: Move) -> Membership:
+    """With other endpoints of a member."""
+    member = known(before, name)
+    moved = member._replace(**{kind: text for kind, text in move._asdict().items() if text})
+    others = {n: m for n, m in before.members.items() if n != name}
+    _check_contact(others, Contact(*moved[:3]))
+    return _next(before, before.members | {name: moved})
+
+
 def set_quorum(before: Membership, phase1: int, phase2: int) -> Membership:
     """With other quorum sizes; 0: majorities. Sizes that are majorities are called so, for then
     they go with the number of voters."""
@@ -175,6 +194,13 @@ def known(before: Membership, name: str) -> Member:
 
 def _next(before: Membership, members: dict[str, Member], **sizes: int) -> Membership:
     """Raises PlanError for what the daemons would refuse."""
+    nowhere = [name for name, member in members.items() if not all(member[:3])]
+    if nowhere:
+        raise PlanError(
+            f"the node that was asked does not know where {', '.join(nowhere)} can be reached, for "
+            "its configuration file does not say: correct its cluster.members, or ask another node "
+            "with --endpoints"
+        )
     try:
         after = before.replaced(members, **sizes)
         Membership.from_command(after.to_command(), after.epoch, 1)
@@ -187,10 +213,10 @@ def _next(before: Membership, members: dict[str, Member], **sizes: int) -> Membe
     return after
 
 
-def _check_contact(before: Membership, contact: Contact) -> None:
+def _check_contact(others: Mapping[str, Member], contact: Contact) -> None:
     taken = {
         getattr(member, kind): f"the {kind} endpoint of {name}"
-        for name, member in before.members.items()
+        for name, member in others.items()
         for kind in KINDS
     }
     for kind, text in zip(KINDS, contact, strict=True):
@@ -214,12 +240,14 @@ def plan(
     up: Iterable[str],
     *,
     joined_up: Iterable[str] = (),
+    lost_up: Iterable[str] = (),
     warnings: Iterable[str] = (),
     stops: Iterable[str] = (),
 ) -> Plan:
-    """``up``: the members that are up, of the voters those that may vote; ``joined_up``: those that
-    will count as such when this is done. ``warnings``, ``stops``: what was noticed otherwise."""
-    bare = Plan(before, after, frozenset(up), frozenset(joined_up))
+    """``up``: the members that are up, of the voters those that may vote; ``joined_up``,
+    ``lost_up``: those that will count as such when this is done, and those that will not any
+    more. ``warnings``, ``stops``: what was noticed otherwise."""
+    bare = Plan(before, after, frozenset(up), frozenset(joined_up), frozenset(lost_up))
     was, will = bare.figures_before, bare.figures_after
     told, halts = list(warnings), list(stops)
     if len(was.up) < was.need:
@@ -231,7 +259,7 @@ def plan(
         told.append(f"{count} voters survive no more failures than {count - 1}")
     if will.tolerates < was.tolerates:
         told.append(f"it will survive {_failures(will.tolerates)}, not {was.tolerates} as now")
-    return Plan(before, after, bare.up, bare.joined_up, tuple(told), tuple(halts))
+    return Plan(before, after, bare.up, bare.joined_up, bare.lost_up, tuple(told), tuple(halts))
 
 
 def differences(before: Membership, after: Membership) -> list[str]:
@@ -247,11 +275,17 @@ def differences(before: Membership, after: Membership) -> list[str]:
             found.append(f"{name} {'gets a' if new.voter else 'loses its'} vote")
         elif old.directory != new.directory:
             found.append(f"{name} votes with another data directory")
-        if old is not None and new is not None and old[:3] != new[:3]:
-            found.append(f"{name} has other endpoints")
+        found += [f"{name} is reached at {kind} {text}" for kind, _, text in moves(old, new)]
     if (before.phase1, before.phase2) != (after.phase1, after.phase2):
         found.append(f"the quorums become {quorum_words(figures(after, ()))}")
     return found
+
+
+def moves(old: Member | None, new: Member | None) -> list[tuple[str, str, str]]:
+    """The endpoints of a member that change: which, from, to."""
+    if old is None or new is None:
+        return []
+    return [each for each in zip(KINDS, old[:3], new[:3], strict=True) if each[1] != each[2]]
 
 
 def quorum_words(found: Figures) -> str:

@@ -81,8 +81,15 @@ def look(client: Client) -> Present:
     """Ask every node. Raises the error of the first endpoint if not one answers."""
     views = survey(client)
     told = [view.status for view in views if view.status is not None]
-    latest = max(told, key=lambda status: status.get("epoch", 0))
+    # At epoch 0 each node tells the endpoints of its own file, which may lack some.
+    latest = max(told, key=lambda status: (status.get("epoch", 0), _places(status)))
     return Present(views, of_status(latest), latest["cluster"])
+
+
+def _places(status: dict[str, Any]) -> int:
+    """Of how many members a node knows where they are reached."""
+    members = (status.get("membership") or {}).get("members") or {}
+    return sum(bool(member["peer"]) for member in members.values())
 
 
 class Link(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from paxosctl.cluster import live_tolerance, memory_words, no_quorum_words, voters_seen
-from paxosctl.member_plan import Figures, Plan, figures, quorum_words
+from paxosctl.member_plan import Figures, Plan, figures, moves, quorum_words
 from paxosctl.member_probe import Present
 from paxosctl.render import View
 from paxosd.core.membership import Member, Membership
@@ -110,6 +110,8 @@ def plan_view(plan: Plan, words: Sequence[str], **extra: Any) -> View:
         ("up", f"{len(was.up)} of {len(was.voters)}", f"{len(will.up)} of {len(will.voters)}"),
         ("survives", _failures(was.tolerates), _failures(will.tolerates)),
     ]
+    for name, new in plan.after.members.items():
+        rows += [(f"{name} {k}", a, b) for k, a, b in moves(plan.before.members.get(name), new)]
     data = {
         "change": plan.what,
         "before": {"epoch": plan.before.epoch, **_figures_data(was)},

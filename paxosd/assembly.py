@@ -105,6 +105,9 @@ def assemble(
         random_bits=equipment.random_bits,
     )
     try:
+        record = identity.read_genesis(directory.home)
+        # What never had a record has never acted: there is no memory that it could have lost.
+        blank = claim.by_record and record is None and not memory.machine.membership.epoch
         life = life_number(claim.incarnation, equipment.random_bits(LOT_BITS))
         node = make_node(
             memory,
@@ -119,7 +122,8 @@ def assemble(
             directory=claim.directory,
             lost=claim.lost,
             repaired=claim.repaired,
-            record=identity.read_genesis(directory.home),
+            blank=blank,
+            record=record,
             start_mark=memory.wal.mark,
         )
         touch = links(node.membership, name, contacts)

@@ -52,8 +52,9 @@ def cli(
         config = load(config_path, overrides)
         if check_config:
             from paxosd.config_show import show  # noqa: PLC0415 - only here
+            from paxosd.file_members import side_by_side  # noqa: PLC0415 - only here
 
-            click.echo(show(config))
+            click.echo("\n".join(filter(None, [show(config), side_by_side(config)])))
             return
         code = _run(config)
     except Exception as error:

@@ -17,11 +17,12 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from paxosd import __version__
+from paxosd import __version__, file_members
 from paxosd.assembly import Ports, make_replica
 from paxosd.bus import WAKEUP, Bus
 from paxosd.config import Config
 from paxosd.core.machine import Machine
+from paxosd.core.membership import Membership
 from paxosd.core.node import Node
 from paxosd.datadir import DataDir
 from paxosd.disk import CorruptionError, StorageError
@@ -103,6 +104,16 @@ class Daemon:
         self._look_due_ms = 0.0
         self._compared = False
         """Whether it was said that the file differs from the replicated settings."""
+        self._file_members = file_members.of_file(config)
+        self._noted: Membership | None = None
+        """The membership that was left in the data directory as a note."""
+        differing = self._members_differ()
+        if differing:
+            self.log.warning(
+                "config.members_differ",
+                differing=differing,
+                message="; ".join(file_members.words(differing)),
+            )
         self.turns = 0
 
     # -- the loop
@@ -144,6 +155,7 @@ class Daemon:
         if now_ms >= self._look_due_ms:
             self._look_due_ms = now_ms + POLL_MS_MAX
             self._compare_settings()
+            self._note_members()
             self.notifier.tick(now_ms)
             self.notifier.status(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
         took_ms = monotonic_ms() - now_ms
@@ -226,6 +238,29 @@ class Daemon:
             self._compared = True
             self.log.warning("config.differs", differing=differing, version=settings.version)
 
+    def _members_differ(self) -> file_members.Differing:
+        """What the file says otherwise than the membership in force. Before the founding the file
+        is all there is."""
+        node = self.node
+        if not node.membership.members or not (node.membership.epoch or node.record):
+            return {}
+        joins = self.config.node.join
+        return file_members.differences(self._file_members, node.membership, joins=joins)
+
+    def _note_members(self) -> None:
+        membership = self.node.membership
+        if membership.epoch and membership is not self._noted:
+            self._noted = membership
+            file_members.leave_note(self.config.node.data_dir, membership)
+
+    def _founding(self) -> dict[str, Any]:
+        """The founding record, if this node has it; empty otherwise."""
+        record = self.node.record
+        if record is None:
+            return {}
+        members = {name: founder._asdict() for name, founder in record.members.items()}
+        return {"genesis": f"{record.hash:016x}", "members": members}
+
     def _status(self) -> dict[str, Any]:
         config = self.config
         status = self.node.status()
@@ -250,6 +285,12 @@ class Daemon:
                 "slot": membership.slot,
                 **membership.document(),
             },
+            "founding": self._founding(),
+            "file_members": {
+                name: {k: v for k, v in member._asdict().items() if k != "directory"}
+                for name, member in self._file_members.items()
+            },
+            "members_differ": self._members_differ(),
             "directory": self.node.directory,
             "memory": "lost" if self.node.forgetful else "new" if new else "whole",
             "wall_ms": self.faults.wall_ms(monotonic_ms()),

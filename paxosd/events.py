@@ -193,6 +193,18 @@ class EventPublisher:
 
     # -- changes ------------------------------------------------------------------------------
 
+    def stop(self) -> None:
+        """Publish nothing any more: what the machine has is wrong. Watchers miss their progress,
+        and turn to another node."""
+        self._source.collect_changes = False
+        self._source.recent_changes = []
+        self._by_length.clear()
+        self._lengths = []
+        self._idle.clear()
+        self._dirty.clear()
+        self._learned_topics.clear()
+        self.wants_learned = False
+
     def flush(self) -> None:
         """Publish what the machine collected. Cheap if that is nothing."""
         source = self._source

@@ -12,7 +12,8 @@ there as a whole or not at all. ``incarnation`` is written before ``identity``, 
 without it is damage.
 
     claim ──► whole ── renew ──► lost ── confirm ──► whole      renew: another ``directory``
-                 └────────── mark_removed ──► removed           claim refuses it from then on
+                 ├────────── mark_removed ──► removed           claim refuses it from then on
+                 └────────── mark_diverged ─► diverged          the next start sets its data aside
 """
 
 import json
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from paxosd.core.genesis import Founder, GenesisError, Record
+from paxosd.core.types import Slot
 from paxosd.disk import Disk, StorageError
 
 FORMAT_VERSION = 1
@@ -38,6 +40,8 @@ class IdentityError(StorageError):
 class Claim(NamedTuple):
     """What one start found in its data directory.
 
+    ``by_record``: it was made by a program with which a directory acts only by a founding record.
+
     ``incarnation``: how often it was started, this time included. ``directory``: its identity,
     1 ..= 2^48 - 1. ``lost``: it has lost its memory, and must not vote before ``member rejoin``.
     ``repaired``: the loss was damage that the node found itself, so that it may ask for that.
@@ -47,6 +51,7 @@ class Claim(NamedTuple):
     directory: int
     lost: bool
     repaired: bool
+    by_record: bool = False
 
 
 def claim(
@@ -73,7 +78,13 @@ def claim(
         if not found["directory"]:  # an older program made it
             found["directory"] = _draw(random_bits)
             _write_identity(home, found)
-        return Claim(incarnation, found["directory"], found["lost"], found["repaired"])
+        return Claim(
+            incarnation,
+            found["directory"],
+            found["lost"],
+            found["repaired"],
+            found.get("by_record") is True,
+        )
     if has_log or log_created(home):
         raise IdentityError(
             f"{place} holds a log but its identity file is missing: something removed it. "
@@ -89,9 +100,10 @@ def claim(
         "directory": directory,
         "lost": False,
         "repaired": False,
+        "by_record": True,
     }
     _write_identity(home, fields)
-    return Claim(1, directory, lost=False, repaired=False)
+    return Claim(1, directory, lost=False, repaired=False, by_record=True)
 
 
 def renew(
@@ -120,6 +132,25 @@ def mark_removed(home: Disk, epoch: int, slot: int) -> None:
     found = _read_identity(home)
     if "removed" not in found:
         _write_identity(home, found | {"removed": {"epoch": epoch, "slot": slot}})
+
+
+def mark_diverged(home: Disk, slot: Slot) -> None:
+    """What this directory holds is not what was decided, from ``slot`` on at the latest: no start
+    is to use it. Durable; a second call changes nothing. Raises IdentityError, OSError."""
+    found = _read_identity(home)
+    if not found["diverged"]:
+        _write_identity(home, found | {"diverged": slot})
+
+
+def diverged(home: Disk) -> Slot:
+    """The slot given to :func:`mark_diverged`; 0: none was. Raises IdentityError, OSError."""
+    slot: Slot = _read_identity(home)["diverged"] if home.exists(_IDENTITY) else 0
+    return slot
+
+
+def end_divergence(home: Disk) -> None:
+    """What had diverged is set aside. Durable. Raises IdentityError, OSError."""
+    _write_identity(home, _read_identity(home) | {"diverged": 0})
 
 
 def log_created(home: Disk) -> bool:
@@ -204,12 +235,13 @@ def _read_identity(home: Disk, prefix: str = "") -> dict[str, Any]:
         raise IdentityError(f"{prefix}{_IDENTITY} is damaged: {problem}") from problem
     if not isinstance(found, dict):
         raise IdentityError(f"{prefix}{_IDENTITY} is damaged: it is no JSON object")
-    found = {"directory": 0, "lost": False, "repaired": False} | found
+    found = {"directory": 0, "lost": False, "repaired": False, "diverged": 0} | found
     removed = found.get("removed", {"slot": 0})
     for name, holds in (
         ("directory", _is_number(found["directory"]) and not found["directory"] >> DIRECTORY_BITS),
         ("lost", type(found["lost"]) is bool),
         ("repaired", type(found["repaired"]) is bool),
+        ("diverged", _is_number(found["diverged"])),
         ("removed", isinstance(removed, dict) and _is_number(removed.get("slot"))),
     ):
         if not holds:

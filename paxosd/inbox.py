@@ -36,10 +36,6 @@ STALE = "stale_incarnation"
 OLD_VERSION = "version"
 GENESIS = "genesis"
 DOUBLED = "doubled"
-WAITS = "waits"
-DOUBLED_SILENCES = 4
-"""A second life is called one once it was refused for so many times the silence that ends the
-first: a quick restart is none."""
 
 Source = Any
 """Where a message came from, in whatever form the bus has it."""
@@ -91,9 +87,9 @@ class Inbox:
         "_node",
         "_plan",
         "_refused",
-        "_seconds",
         "_sources",
         "counters",
+        "genesis_heard",
         "header",
         "lives",
         "new_speakers",
@@ -121,13 +117,13 @@ class Inbox:
         """What this node says of itself."""
         self.newest_epoch = 0
         """The highest epoch of the membership that any envelope of this cluster told of."""
+        self.genesis_heard = 0
+        """The founding record's hash that a peer told, while this node knows none."""
         self.new_speakers: set[NodeId] = set()
         """Who has sent a frame of the present version, while those of the old one are heard too."""
         self.strangers: list[Envelope] = []
         """The last few messages of this cluster's id that are not from it: of no peer, or of one
         with another founding record. Whoever looks empties it."""
-        self._seconds: dict[NodeId, tuple[int, float]] = {}
-        """The last life of each peer that was refused for another one's sake, and since when."""
         self._sources: dict[NodeId, Source] = {}
         """Where each peer's present life said Hello from."""
         self.counters: Counter[str] = counters if counters is not None else Counter()
@@ -153,11 +149,8 @@ class Inbox:
         """A message has come: what may be heard now goes to the end of ``taken``. Raises
         StorageError if a new life cannot be written down."""
         copies = 1
-        if self._plan.messages_active:
-            if message.sender not in self.lives:
-                self._refuse(message, source, now_ms)  # the rules are about peers alone
-                return
-            copies = self._through_faults(message, source, now_ms)
+        if self._plan.messages_active and message.sender in self.lives:
+            copies = self._through_faults(message, source, now_ms)  # the rules are about peers
         if copies:
             self._admit(message, copies, source, taken, now_ms)
 
@@ -272,6 +265,8 @@ class Inbox:
                 self._answer(sender, answer)
             if heard < 0:
                 return
+        if message.genesis and not header.genesis:
+            self.genesis_heard = message.genesis
         if heard != life:
             message = message._replace(life=heard)
         taken.append(message)
@@ -279,20 +274,11 @@ class Inbox:
             taken.append(message)
 
     def _refuse(self, message: Envelope, source: Source, now_ms: float) -> None:
-        refusal = self._refusal(message, now_ms)
+        refusal = self._refusal(message)
         if refusal.reason == UNKNOWN_SENDER:
             self._note_stranger(message)
         self.counters[f"refused.{refusal.reason}"] += 1
         self._refused(refusal, source, now_ms)
-
-    def _is_lasting(self, message: Envelope, now_ms: float) -> bool:
-        """Whether this second life has been refused for longer than its predecessor would be
-        heard if it had ended when the second began: then both live."""
-        life, since_ms = self._seconds.get(message.sender, (0, 0.0))
-        if life != message.life:
-            self._seconds[message.sender] = message.life, now_ms
-            return False
-        return now_ms - since_ms > DOUBLED_SILENCES * self.lives.silence_ms
 
     def closed(self, name: NodeId) -> None:
         """The connection to a peer broke: it may come back as another life, or as another program
@@ -300,16 +286,13 @@ class Inbox:
         self.lives.closed(name)
         self.new_speakers.discard(name)
 
-    def _refusal(self, message: Envelope, now_ms: float) -> Refusal:
+    def _refusal(self, message: Envelope) -> Refusal:
         sender = message.sender
         if sender not in self.lives:  # it may have been one when a fault held this back
             reason = OWN_NAME if sender == self._node else UNKNOWN_SENDER
             return Refusal(message, reason, f'the sender calls itself "{sender}": it is no peer')
         known = self.lives.known(sender)
-        if type(message.body) is Hello and self.lives.is_second(message, now_ms):
-            if not self._is_lasting(message, now_ms):
-                detail = f"{sender} has started anew, and its last run was heard a moment ago"
-                return Refusal(message, WAITS, detail, known)
+        if self.lives.is_second(message):
             return Refusal(
                 message,
                 DOUBLED,
@@ -329,8 +312,12 @@ class Inbox:
 def log_refusal(log: RefusalLog, refusal: Refusal, address: str, now_ms: float) -> None:
     """Tell of it in a log. ``address``: where the message came from."""
     message, reason, detail, known = refusal
-    if reason == WAITS:
-        return
+    if (
+        type(message.body) is Hello
+        and reason == STALE
+        and starts_of(message.life) > starts_of(known)
+    ):
+        return  # a new start: it is heard as soon as it repeats the challenge
     if reason in (GENESIS, DOUBLED):
         # Loud, and by the sender: its address may be one that others share.
         event = "bus.other_genesis" if reason == GENESIS else "bus.doubled"

@@ -1,13 +1,16 @@
 """``paxosd init``: found a cluster of one node, by an explicit act that leaves no trace in a file.
 
 Only the data directory knows of it. Whoever starts the same configuration with an empty directory
-later starts a node that waits, and says why: its data was lost, perhaps, and others go on.
+later starts a node that waits, and says why: its data was lost, perhaps, and others go on. A node
+that has waited so for a while may be founded, too, as long as it has learned nothing from others.
 """
 
-from paxosd import identity
+from paxosd import identity, lives
 from paxosd.config import Config, ConfigError
+from paxosd.core.types import NULL_BALLOT
 from paxosd.datadir import DataDir
 from paxosd.startup import founding_settings
+from paxosd.wal import Wal, WalOptions
 
 
 def init_alone(config: Config) -> str:
@@ -27,11 +30,16 @@ def init_alone(config: Config) -> str:
     with DataDir.open(config.node.data_dir, config.cluster.id, config.node.name) as directory:
         if identity.read_genesis(directory.home) is not None:
             return f"{directory.path}: the cluster {config.cluster.id} is founded already"
-        if identity.log_created(directory.home):
-            raise ConfigError(
-                [f"node.data_dir: {directory.path} holds a log: this node is not a new one"]
-            )
         claim = directory.node_directory.claim()
+        past = "it is known to have lost its memory" if claim.lost else _past(directory, config)
+        if past:
+            raise ConfigError(
+                [
+                    f"node.data_dir: {directory.path} is not that of a new node: {past}. Let it "
+                    f"rejoin its cluster (paxosctl member rejoin {config.node.name}), or found "
+                    "another one in an empty directory"
+                ]
+            )
         record = identity.found_alone(
             directory.home,
             config.cluster.id,
@@ -43,3 +51,24 @@ def init_alone(config: Config) -> str:
         f"{directory.path}: founded the cluster {config.cluster.id} of {config.node.name} alone "
         f"(record {record.hash:016x}); now start it: paxosd --config FILE"
     )
+
+
+def _past(directory: DataDir, config: Config) -> str:
+    """What the directory holds of a past; "" if nothing: an empty log is of a node that waits."""
+    home = directory.home
+    if home.exists(lives.FILE):
+        return "it has heard from other members"
+    if not identity.log_created(home):
+        return ""
+    if any(name.startswith("snap-") for name in directory.disk.list()):
+        return "it holds a snapshot"
+    wal, found = Wal.open(
+        directory.disk,
+        cluster_id=config.cluster.id,
+        node_id=config.node.name,
+        options=WalOptions(segment_bytes=config.wal.segment_bytes),
+        create=False,
+    )
+    wal.close()
+    is_empty = found.promised == NULL_BALLOT and not found.commit and not found.accepted
+    return "" if is_empty else "its log holds what it promised or learned"

@@ -19,8 +19,9 @@ introduces its life only if
   put back to an earlier state, in this life or before, gives itself away here;
 - it repeats the *challenge* that this node sent to the peer's address: a second copy of a running
   member elsewhere never gets to see it, and what was recorded before this start does not hold it;
-- the known life has fallen silent for ``silence_ms``, or its connection has closed: of two that
-  live under one name the one that is heard goes on.
+- the known life has fallen silent for ``silence_ms``, or its connection has closed, or it did not
+  repeat a new challenge for so long (frames of it that come late, or again, are no sign of life):
+  of two that live under one name the one that is there goes on.
 
 The membership *pins* each peer to what may speak for it:
 
@@ -71,6 +72,17 @@ class _Heard(NamedTuple):
     directory: int
 
 
+class _Contest(NamedTuple):
+    """Two lives out of one directory: which one repeats ``challenge``, asked at ``since_ms``?
+    ``answered``: the known one did."""
+
+    challenge: int
+    since_ms: float
+    answered: bool
+
+
+CONTEST_SILENCES = 8
+"""A contest counts for so many times ``silence_ms``; then the known life has to answer anew."""
 _NOBODY = _Heard(0, 0)
 
 
@@ -100,6 +112,11 @@ class PeerLives:
         self._top: dict[NodeId, int] = {}
         """The same numbers, of the present directory of each peer alone."""
         self._challenge = challenge
+        self._challenge_count = 0
+        self._contests: dict[NodeId, _Contest] = {}
+        self.may_replace = False
+        """Whether a peer that is not pinned may come out of another directory than the known one:
+        before anything can have been founded (``core/founding.py``)."""
         self.silence_ms = silence_ms
         """So long after it was last heard a life may be followed by another."""
         self.heard_ms: dict[NodeId, float] = {}
@@ -169,6 +186,7 @@ class PeerLives:
     def closed(self, name: NodeId) -> None:
         """The connection to a peer broke: another life may take the place of the known one."""
         self.heard_ms.pop(name, None)
+        self._contests.pop(name, None)
 
     def answer(self, sender: NodeId, life: int, message: PeerMessage) -> Welcome | None:
         """What to tell a peer that is not heard, or may only learn. One that says Hello: how it is
@@ -181,31 +199,49 @@ class PeerLives:
             return None
         heard = self._heard.get(sender, _NOBODY)
         if type(message) is Hello:
-            return Welcome(*heard, mark=self._mark_of(sender), challenge=self._challenge)
+            mark, challenge = self._mark_of(sender), self._challenge_of(sender)
+            return Welcome(*heard, mark=mark, challenge=challenge)
         if type(message) is Heartbeat:
             missed = heard.directory and starts_of(life) > starts_of(heard.life)
             if missed or (pin and pin != heard.directory):
-                return Welcome(0, challenge=self._challenge)
+                return Welcome(0, challenge=self._challenge_of(sender))
         return None
 
-    def is_second(self, message: Envelope, now_ms: float) -> bool:
+    def is_second(self, message: Envelope) -> bool:
         """Whether this Hello is of another process out of a copy of the data directory of one that
-        is heard at present."""
-        heard = self._heard.get(message.sender, _NOBODY)
+        has just shown that it is alive."""
         hello = message.body
+        heard = self._heard.get(message.sender, _NOBODY)
+        contest = self._contests.get(message.sender)
         return (
             isinstance(hello, Hello)
+            and contest is not None
+            and contest.answered
             and message.life != heard.life
-            and starts_of(message.life) >= starts_of(heard.life)
-            and hello.directory == heard.directory != 0
-            and self._pins.get(message.sender, 0) in (0, -1, hello.directory)
-            and self.is_alive(message.sender, now_ms)
+            and hello.directory == heard.directory
         )
 
     def is_alive(self, name: NodeId, now_ms: float) -> bool:
-        """Whether the known life of a peer was heard a moment ago."""
+        """Whether a frame of the known life of a peer came a moment ago."""
         heard_ms = self.heard_ms.get(name)
         return heard_ms is not None and now_ms - heard_ms < self.silence_ms
+
+    def _gives_way(self, name: NodeId, now_ms: float) -> bool:
+        """Whether the known life of a peer has ended, as far as can be known: another one has said
+        Hello. If frames of it came a moment ago it is asked to repeat a new challenge."""
+        contest = self._contests.get(name)
+        if contest is None or now_ms - contest.since_ms >= CONTEST_SILENCES * self.silence_ms:
+            if not self.is_alive(name, now_ms):
+                return True
+            self._challenge_count += 1
+            challenge = self._challenge + self._challenge_count if self._challenge else 0
+            self._contests[name] = _Contest(challenge, now_ms, answered=False)
+            return False
+        return not contest.answered and now_ms - contest.since_ms >= self.silence_ms
+
+    def _challenge_of(self, name: NodeId) -> int:
+        contest = self._contests.get(name)
+        return self._challenge if contest is None else contest.challenge
 
     # -- marks
 
@@ -231,19 +267,22 @@ class PeerLives:
         heard = self._heard.get(sender, _NOBODY)
         pin = self._pins[sender]
         directory = hello.directory
-        if not _introduces(heard, pin, life, directory):
+        replaced = self.may_replace and not pin and directory not in (0, heard.directory)
+        if not replaced and not _introduces(heard, pin, life, directory):
             return False
         if life != heard.life:
-            if not old and hello.challenge != self._challenge:
+            if not old and hello.challenge != self._challenge_of(sender):
                 return False
             same = directory == heard.directory
             forgot = not old and hello.start_mark < self._mark_of(sender)
-            if same and ((forgot and pin >= 0) or self.is_alive(sender, now_ms)):
+            if same and ((forgot and pin >= 0) or not self._gives_way(sender, now_ms)):
                 return False
             if same and forgot:
                 # It has no vote, and what it voted for before decides nothing any more.
                 self.marks[sender] = Mark(directory, hello.start_mark)
-        elif heard.directory and not (pin and directory):
+        elif sender in self._contests and hello.challenge == self._contests[sender].challenge:
+            self._contests[sender] = self._contests[sender]._replace(answered=True)
+        if life == heard.life and heard.directory and not (pin and directory):
             # A directory that finds its memory lost takes another identity while it runs: this
             # life goes on, and later ones wait for a pin.
             directory = heard.directory
@@ -266,6 +305,7 @@ class PeerLives:
                 words = f"could not write down that {name} was heard: {problem.strerror}"
                 raise StorageError(words, errno=problem.errno or 0) from problem
         self._heard = changed
+        self._contests.pop(name, None)
         self._current[name] = self._current_of(name)
         self._top[name] = self._mark_of(name)
 

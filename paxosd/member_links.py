@@ -30,7 +30,10 @@ def links(membership: Membership, own: NodeId, contacts: Mapping[NodeId, PeerEnd
     members are, and later they may be the only ones that a node still finds which was away."""
     members = membership.members
     known = {n: PeerEndpoints(m.peer, m.events) for n, m in (membership.departed | members).items()}
-    peers = {**known, **contacts} if not membership.epoch else {**contacts, **known}
+    if membership.epoch:
+        peers = {**contacts, **{n: where for n, where in known.items() if where.peer}}
+    else:
+        peers = {**known, **contacts}
     peers.pop(own, None)
     pins = {
         name: members[name].directory if name in members and members[name].voter else NO_VOTE

@@ -1,4 +1,5 @@
 """A log that was damaged, or lost its end, is set aside: what it promised is not known any more.
+So is one whose state has diverged (``core/agreement.py``), and its snapshots with it.
 
 A node with such a log must not vote in its old identity. It goes on as a new one, which has
 promised nothing yet, and asks to vote again (``core/arrival.py``); what its snapshots hold was
@@ -8,6 +9,9 @@ decided, and may be used.
     renew   the directory's identity, durable: nobody takes what follows for the old node
     move    wal-N.log → lost-G-wal-N.log, which nobody reads but a person; tail-mark is removed
     forget  DIR/log-created, then the mark: the log that is begun next is this identity's first
+
+A node whose state has diverged does not ask by itself: what made it diverge may be there still (a
+bad memory module, say), so a person decides.
 
 A cut log can look whole: without the mark, a crash between two of the moves could leave one. One
 generation G of lost files is kept, so that they take no more room than one log.
@@ -19,6 +23,7 @@ from collections.abc import Callable
 
 from paxosd import identity, wal_mark
 from paxosd.disk import Disk
+from paxosd.snapshot_file import snapshot_slot
 from paxosd.wal_format import segment_number
 
 MARK = "quarantine"
@@ -29,7 +34,13 @@ ADVICE = (
     "decide that. Make a new cluster from the best snapshot: paxosctl snapshot restore"
 )
 
-_LOST = re.compile(r"lost-(\d+)-(wal-\d{8,}\.log)")
+DIVERGED_ADVICE = (
+    "this node's state was not the one that was decided: its log and snapshots were set aside "
+    "(lost-*), and it learns all from the other members. It does not vote; once the cause is "
+    "found, let it: paxosctl member rejoin NAME"
+)
+
+_LOST = re.compile(r"lost-(\d+)-(wal-\d{8,}\.log|snap-\d{16,}\.paxsnap)")
 
 
 def begun(home: Disk) -> bool:
@@ -40,14 +51,17 @@ def begun(home: Disk) -> bool:
 def set_aside(
     home: Disk, log_disk: Disk, random_bits: Callable[[int], int] = secrets.randbits
 ) -> int:
-    """Set the log aside, or finish that. Returns the new identity of the directory, which has
-    no log then. Raises IdentityError, OSError."""
+    """Set the log aside, or finish that; if the state has diverged, the snapshots, too. Returns the
+    new identity of the directory, which has no log then. Raises IdentityError, OSError."""
     generation = _mark(home, log_disk)
-    directory = identity.renew(home, repaired=True, random_bits=random_bits)
-    _move(log_disk, generation)
+    diverged = identity.diverged(home)
+    directory = identity.renew(home, repaired=not diverged, random_bits=random_bits)
+    _move(log_disk, generation, snapshots=bool(diverged))
     identity.forget_log(home)
     home.unlink(MARK)
     home.sync_dir()
+    if diverged:
+        identity.end_divergence(home)  # last: whoever crashes before begins again
     return directory
 
 
@@ -62,8 +76,12 @@ def _mark(home: Disk, log_disk: Disk) -> int:
     return generation
 
 
-def _move(disk: Disk, generation: int) -> None:
-    segments = sorted(name for name in disk.list() if segment_number(name) is not None)
+def _move(disk: Disk, generation: int, *, snapshots: bool) -> None:
+    segments = sorted(
+        name
+        for name in disk.list()
+        if segment_number(name) is not None or (snapshots and snapshot_slot(name) is not None)
+    )
     if segments:  # else the log is gone: what was kept before may be all that there is
         for number, name in _lost(disk):
             if number != generation:

@@ -5,7 +5,8 @@ state machine: snapshot, replay  (what was applied)
 node: the roles, with that memory
 
 If log or snapshots turn out to be damaged, the log is set aside (``quarantine.py``) and the memory
-is what the snapshots hold: that of another identity, which has promised nothing.
+is what the snapshots hold: that of another identity, which has promised nothing. If the state had
+diverged from that of the others, both are, and there is no memory.
 
 The data directory's identity (``identity.py``) was checked before; a node is heard after.
 """
@@ -68,6 +69,8 @@ class Memory:
     kept: Kept
     lost: bool = False
     directory: int = 0
+    repaired: bool = True
+    """Of a lost one: whether the node may ask by itself to vote again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,8 @@ def recover(
     start goes on with it."""
     place = _Place(home, log_disk, cluster, node, wal_options, log, now_ms, progress)
     machine = machine if machine is not None else Machine()
-    if not quarantine.begun(home):
+    diverged = identity.diverged(home)
+    if not diverged and not quarantine.begun(home):
         try:
             return _remember(place, machine)
         except CorruptionError as error:
@@ -113,8 +117,11 @@ def recover(
     machine.reset()
     directory = quarantine.set_aside(home, log_disk, random_bits)
     memory = _remember(place, machine)
-    log.error("node.memory_lost", commit=memory.recovered.commit, advice=quarantine.ADVICE)
-    return replace(memory, lost=True, directory=directory)
+    advice = quarantine.ADVICE
+    if diverged:
+        advice = quarantine.DIVERGED_ADVICE.replace("NAME", node)
+    log.error("node.memory_lost", commit=memory.recovered.commit, advice=advice)
+    return replace(memory, lost=True, directory=directory, repaired=not diverged)
 
 
 def _remember(place: _Place, machine: Machine) -> Memory:
@@ -160,16 +167,20 @@ def make_node(
     directory: int = 0,
     lost: bool = False,
     repaired: bool = False,
+    blank: bool = False,
     record: Record | None = None,
     start_mark: int = 0,
 ) -> Node:
     """The roles with this memory. ``kind``: a subclass that watches. ``arriving``: whether it
     asks its peers how they know it, as it must (``core/arrival.py``). ``directory``, ``lost``,
-    ``repaired``, ``record``: as its data directory says (``identity.py``); ``start_mark``: the
-    mark of its log now."""
+    ``blank``: it has never
+    acted, whatever was lost of it. ``repaired``, ``record``: as its data directory says
+    (``identity.py``); ``start_mark``: the mark of its log now."""
     recovered = memory.recovered
     if memory.lost:
-        directory, lost, repaired = memory.directory, True, True
+        directory, lost, repaired = memory.directory, True, memory.repaired
+    if blank:
+        lost = repaired = False
     return kind(
         options,
         peers,
@@ -214,7 +225,7 @@ def _replay(
                 batch = memory.codec.decode_batch(value)
             except ValueError as error:
                 log.error("storage.bad_value", slot=slot, error=str(error))
-        machine.apply(slot, batch)
+        machine.apply(slot, batch, value)
         if slot % REPLAY_SLOTS_PER_REPORT == 0:
             progress(slot, recovered.commit)
     machine.checksums_enabled = True

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from paxosd.core.commands import Batch
 from paxosd.core.context import Codec
-from paxosd.core.effects import Ready
+from paxosd.core.effects import Ready, ServeLog
 from paxosd.core.machine import Machine
 from paxosd.core.messages import Accepted, Envelope, Hello, PeerMessage
 from paxosd.core.node import Node
@@ -208,10 +208,12 @@ class Replica:
             node.hear_epoch(inbox.newest_epoch)
         if inbox.strangers:
             self._hear_strangers()
+        if inbox.genesis_heard and not node.genesis:
+            node.hear_genesis(inbox.genesis_heard)
         for envelope in envelopes:
             message = envelope.body
             node.step(envelope.sender, envelope.life, message)
-            if type(message) in SNAPSHOT_KINDS and self.exchange is not None:
+            if type(message) in SNAPSHOT_KINDS and self.exchange is not None and self._is_sound:
                 self.exchange.receive(envelope.sender, message)  # type: ignore[arg-type]  # by kind
         for name in bus.disconnected():
             node.peer_disconnected(name)
@@ -232,6 +234,8 @@ class Replica:
             self._use_membership()
         self.service.answer_history()
         self._start_sync(now_ms)
+        if node.difference is not None:
+            self.events.stop()
         if self.events.streams:
             self.events.tick(int(now_ms), node.age_ms())
         if requests or node.applied != self._applied:
@@ -248,12 +252,18 @@ class Replica:
         if self.machine.checksum_runs.running:
             return now_ms
         due_ms = self.node.next_due_ms()
-        if self.exchange is not None:
+        if self.exchange is not None and self.node.difference is None:
             due_ms = min(due_ms, self.exchange.next_due_ms(now_ms))
         if self.machine.store.index_lag_keys and not self.machine.store.walks:
             due_ms = min(due_ms, max(self._quiet_from_ms, now_ms + 1.0))
         event_due_ms = self.events.next_due_ms()
         return due_ms if event_due_ms is None else min(due_ms, event_due_ms)
+
+    @property
+    def _is_sound(self) -> bool:
+        """Whether no word of others speaks against this node's state: else it gives it to nobody,
+        and does not go on from what may be of another."""
+        return not self.node.in_doubt
 
     @property
     def votes_urgent(self) -> bool:
@@ -291,6 +301,8 @@ class Replica:
         header.genesis = node.genesis
         header.epoch = node.membership.epoch
         header.log_mark = self.wal.mark
+        if not node.genesis:
+            self._bus.inbox.lives.may_replace = node.may_replace_directories
 
     def _hear_strangers(self) -> None:
         """Messages of this cluster's id from nodes that are no peers, or of another founding: what
@@ -304,6 +316,9 @@ class Replica:
                 self._use_membership()
 
     def _take_subscriptions(self, now_ms: float) -> None:
+        if self.node.difference is not None:
+            self._bus.receive_subscriptions()  # nobody is told anything
+            return
         age_ms = self.node.age_ms()
         for subscribe, topic in self._bus.receive_subscriptions():
             self.events.on_subscription(subscribe, topic, int(now_ms), age_ms)
@@ -313,7 +328,7 @@ class Replica:
         """Work that may wait: a piece of a snapshot or of a running checksum; the scan index,
         when it is quiet."""
         machine = self.machine
-        if self.exchange is not None:
+        if self.exchange is not None and self.node.difference is None:
             self.exchange.turn(now_ms, wall_ms)
         if machine.checksum_runs.running:
             machine.advance_checksum(KEYS_PER_TURN)
@@ -340,8 +355,7 @@ class Replica:
             self.service.reply(token, answer)
         for serve in ready.serves:
             if serve.first < self.wal.first_slot:
-                if self.exchange is not None:
-                    self.exchange.offer(serve.to, serve.first)
+                self._offer(serve)
                 continue
             decisions = serve_log(
                 serve.first,
@@ -352,10 +366,14 @@ class Replica:
             )
             if decisions is not None:
                 bus.send(serve.to, decisions)
-            elif self.exchange is not None:
-                self.exchange.offer(serve.to, serve.first)
+            else:
+                self._offer(serve)
         if ready.notices or ready.traces:
             self._tell(ready)
+
+    def _offer(self, serve: ServeLog) -> None:
+        if self.exchange is not None and self._is_sound:
+            self.exchange.offer(serve.to, serve.first)
 
     def read_log(self, slot: Slot) -> tuple[Ballot, bytes]:
         """What the log has for a slot. Raises KeyError if it has nothing, or nothing that is

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from paxosd.core.cluster_settings import SettingsError
 from paxosd.core.commands import Entry, changes_members, changes_settings
-from paxosd.core.effects import INVALID, ReadReady, Refusal, WriteReply
+from paxosd.core.effects import DIVERGED, INVALID, REFUSALS, ReadReady, Refusal, WriteReply
 from paxosd.core.machine import Machine
 from paxosd.core.membership import Membership, MembershipError, follows
 from paxosd.core.node import Node
@@ -58,6 +58,9 @@ class Answers(Protocol):
     """Where answers go: the bus."""
 
     def answer(self, client: bytes, message: ServerMessage) -> bool: ...
+
+
+_DIVERGED = Refusal(DIVERGED, REFUSALS[DIVERGED], "")
 
 
 class Service:
@@ -134,7 +137,10 @@ class Service:
         if self._history_waiting:
             waiting, self._history_waiting = self._history_waiting, []
             for client, message in waiting:
-                self._bus.answer(client, self._history(message))
+                if self._node.difference is not None:
+                    self._refuse(client, message.request_id, _DIVERGED)
+                else:
+                    self._bus.answer(client, self._history(message))
 
     def _write(self, client: bytes, message: WriteRequest) -> None:
         try:
@@ -200,7 +206,9 @@ class Service:
                     "(limits.key_bytes_max)",
                 )
                 return
-        if message.mode == LINEARIZABLE:
+        if self._node.difference is not None:
+            self._refuse(client, message.request_id, _DIVERGED)
+        elif message.mode == LINEARIZABLE:
             self._node.read(token)
         else:
             # The time after the request came in: a turn may be long, or stopped in its middle, and

@@ -4,6 +4,7 @@ all founders have agreed         → the founding record is written, and from no
 peers know another life of it   → its memory is lost: the directory gets a new identity, for it is
                                   an old copy or an empty one, and the node only learns
 a change names that identity    → it votes again (``member rejoin``)
+its state has diverged           → the next start sets the directory's data aside, and learns anew
 a member says it was removed    → it will not start here again, and ends
 """
 
@@ -32,6 +33,7 @@ class Standing:
         self._node = node
         self._log = log
         self._lost = lost
+        self._diverged = False
         self._draw = {"random_bits": random_bits} if random_bits is not None else {}
 
     def look(self) -> None:
@@ -49,6 +51,10 @@ class Standing:
         elif self._lost and not node.forgetful:
             self._lost = False
             self._write(lambda: identity.confirm(self._home))
+        difference = node.difference
+        if difference is not None and not self._diverged:
+            self._diverged = True
+            self._write(lambda: identity.mark_diverged(self._home, difference.slot))
         if node.removed is not None and not self.removed:
             epoch, slot = node.removed
             self._log.info("node.removed", epoch=epoch, slot=slot)

@@ -18,6 +18,7 @@ from msgpack import unpackb
 
 from paxosd.core.membership import TEXT_CHARS_MAX
 from paxosd.core.messages import (
+    SAMPLES_MAX,
     Accept,
     Accepted,
     AcceptedValue,
@@ -39,6 +40,7 @@ from paxosd.core.messages import (
     ReadIndexReply,
     Rejoin,
     Removed,
+    Sample,
     SnapshotChunk,
     SnapshotOffer,
     SnapshotRequest,
@@ -156,6 +158,7 @@ def _accepted(first: int) -> Check:
 
 _ACCEPTED_VALUE = record_of(AcceptedValue, number, ballot, data)
 _VOTE_RUN = record_of(_run, ballot, number, number)
+_SAMPLE = record_of(Sample, number, number, number, number)
 _DECIDED = record_of(_pair, ballot, data)
 
 
@@ -194,6 +197,8 @@ _ROWS: dict[int, _Row] = {
         number,
         flag,
         number,
+        tuple_of(_SAMPLE, SAMPLES_MAX),
+        flag,
         old=6,
     ),
     11: _row("heartbeat_ack", HeartbeatAck, ballot, number, number, number, flag),

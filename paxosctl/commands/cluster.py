@@ -19,6 +19,7 @@ from paxosctl.render import View, human_bytes
 from paxosctl.transport import clock_ms
 from paxosd.core.skew import SKEW_MS_MAX
 from paxosd.core.types import Ballot
+from paxosd.file_members import words as differing_words
 
 HASH_POLL_MS = 20
 
@@ -204,6 +205,11 @@ def _cluster(views: list[NodeView]) -> View:
             notes.append(f"{view.name} ({view.endpoint}): {view.why}")
     known = [view.status for view in views if view.status is not None]
     notes += [words for words in map(memory_words, known) if words]
+    notes += [
+        f"the file of {status['node']} has other members than the cluster's, which count: {line}"
+        for status in known
+        for line in differing_words(status.get("members_differ", {}))
+    ]
     leading = next((status for status in known if status["node"] == leader), None)
     if leading is not None:
         count = live_tolerance(leading, views)
@@ -262,6 +268,7 @@ def _node(status: dict[str, Any]) -> View:
         "node": f"{status['node']} of cluster {status['cluster']}, version {status['version']}",
         "role": memory_words(status) or _role(status),
         "member": _member(status),
+        "founded": _founded(status),
         "leader": f"{status['leader'] or 'none known'} {status['leader_endpoint']}".strip(),
         "ballot": f"{_ballot(status['ballot'])}, promised {_ballot(status['promised'])}",
         "commit": f"slot {status['commit']}",
@@ -278,6 +285,9 @@ def _node(status: dict[str, Any]) -> View:
         "memory": human_bytes(status["rss_bytes"]),
         "up": f"{status['uptime_ms'] / 1000:.0f} s, incarnation {status['incarnation']}",
     }
+    differing = differing_words(status.get("members_differ", {}))
+    if differing:
+        table["file"] = f"other members than the cluster's, which count: {'; '.join(differing)}"
     rows = list(table.items())
     return View(
         data=status,
@@ -294,6 +304,16 @@ def _member(status: dict[str, Any]) -> str:
     if own is None:
         return "not yet, as far as it knows"
     return f"{'voter' if own['voter'] else 'learner'}, epoch {status['epoch']}"
+
+
+def _founded(status: dict[str, Any]) -> str:
+    """By what the cluster is known, and who founded it."""
+    founding = status.get("founding", {})
+    if founding:
+        return f"by {', '.join(founding['members'])} (record {founding['genesis']})"
+    if status.get("genesis"):
+        return f"by others, or before there were records (known as {status['genesis']})"
+    return "not yet" if status["role"] == "newcomer" else "no record is known"
 
 
 def _level(status: dict[str, Any]) -> str:

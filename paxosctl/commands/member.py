@@ -6,6 +6,7 @@ from paxosctl import member_plan
 from paxosctl.app import Settings, global_options, negative, verb
 from paxosctl.cluster import leader_of
 from paxosctl.commands.member_join import add_verb, promote_verb, rejoin_verb, replace_verb
+from paxosctl.commands.member_update import update_verb
 from paxosctl.member_desk import How, change, since
 from paxosctl.member_desk import desk as desk_of
 from paxosctl.member_plan import PlanError, known
@@ -109,6 +110,7 @@ for _verb in (
     remove_verb,
     replace_verb,
     rejoin_verb,
+    update_verb,
     quorum_verb,
     transfer_verb,
 ):

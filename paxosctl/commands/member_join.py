@@ -16,8 +16,10 @@ from paxosctl.member_view import configuration, plan_view, start_words
 from paxosd.core.membership import Membership
 
 
-def endpoints(required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """--peer, --events, --client of a new member."""
+def endpoints(
+    name: str = "NAME", *, required: bool
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """--peer, --events, --client of a member, which help texts call ``name``."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         for kind, what in (
@@ -25,9 +27,7 @@ def endpoints(required: bool) -> Callable[[Callable[..., Any]], Callable[..., An
             ("events", "votes, and changes for watchers"),
             ("peer", "the other daemons"),
         ):
-            words = f"Where NAME is reached by {what}: tcp://HOST:PORT."
-            if not required:
-                words = words.replace("NAME", "NEW")
+            words = f"Where {name} is reached by {what}: tcp://HOST:PORT."
             if kind == "events":
                 words = words.replace("is reached by", "publishes")
             function = click.option(f"--{kind}", required=required, help=words)(function)
@@ -133,7 +133,7 @@ def _ready_to_vote(present: Present, newcomer: Newcomer) -> Findings:
 @change("replace")
 @click.argument("old")
 @click.argument("new")
-@endpoints(required=False)
+@endpoints("NEW", required=False)
 def replace_verb(
     settings: Settings,
     how: How,

@@ -16,12 +16,15 @@ all of this holds; otherwise it learns, and serves what it has learned:
    that ends below it has lost votes or promises that somebody heard.
 4. **It has been compared in this run** by all other voters of the membership in force that have a
    memory or, once ``compare_wait_ms`` have passed since the start, by as many as answered; in any
-   case by enough to be a phase-1 quorum with itself. A vote or promise matters only once somebody has heard it, and whoever heard it has to
-   say so here; only a peer that is away for longer than that can be missed.
+   case by enough to be a phase-1 quorum with itself. A vote or promise matters only once somebody
+   has heard it, and whoever heard it has to say so here; only a peer that is away for longer than
+   that can be missed.
 5. **It is not behind.** No envelope told of an epoch of the membership that it has not applied.
    So a node that catches up through old epochs does nothing in any of them, least of all in one
    where its name was the only voter.
-6. **Nobody founded the cluster otherwise.** If it hears another founding record under the id of
+6. **Its state is that of the others**, as far as compared (``agreement.py``): no majority of the
+   voters has another, nor do voters differ without a majority that decides it.
+7. **Nobody founded the cluster otherwise.** If it hears another founding record under the id of
    its cluster, it goes on only with a quorum of others that have its own.
 
 A node that is the only voter has nobody to compare with; after a start it listens for two election
@@ -62,6 +65,10 @@ class Readiness(Enum):
     BEHIND = "behind"
     """There is a later membership."""
     UNCOMPARED = "uncompared"
+    DIVERGED = "diverged"
+    """Its state is not the one that was decided."""
+    DISPUTED = "disputed"
+    """The voters' states differ, and no majority says which is right."""
     REMOVED = "removed"
     """It is no member any more."""
 
@@ -80,10 +87,10 @@ class Arrival:
     """One start's way to its vote. ``founding``: whether and how the cluster is still to be
     founded."""
 
-    __slots__ = ("_again", "_begun_ms", "_blank", "_challenges", "_compared", "_conflicts", "_context",
-                 "_life", "_lost", "_lost_directory", "_on_lost", "_removed", "_tell_due_ms",
-                 "_told", "asking", "directory", "forgot", "founding", "readiness", "repaired",
-                 "start_mark")  # fmt: skip
+    __slots__ = ("_again", "_begun_ms", "_blank", "_challenges", "_compared", "_conflicts",
+                 "_context", "_life", "_lost", "_lost_directory", "_on_lost", "_removed",
+                 "_tell_due_ms", "_told", "asking", "directory", "forgot", "founding",
+                 "readiness", "repaired", "start_mark")  # fmt: skip
 
     def __init__(
         self,
@@ -138,6 +145,10 @@ class Arrival:
         return self._has_vote and (self._lost or bool(self.forgot) or self._is_foreign)
 
     @property
+    def _begun_ms_or_now(self) -> float:
+        return self._context.now_ms if self._begun_ms is None else self._begun_ms
+
+    @property
     def _has_vote(self) -> bool:
         entry = self._context.membership.members.get(self._context.node)
         return entry is None or entry.voter
@@ -159,20 +170,30 @@ class Arrival:
         context = self._context
         if self._removed:
             return Readiness.REMOVED
+        if context.diverged:
+            return Readiness.DIVERGED
         if self._lost or self.forgot:
             return Readiness.LOST
         if self._is_foreign:
             return Readiness.FOREIGN
+        if context.disputed:
+            return Readiness.DISPUTED
         if self._begun_ms is None:
             behind = context.newest_epoch > context.epoch
             return Readiness.BEHIND if behind else Readiness.ACTS
-        if self.founding.active:
+        if self.founding.active and not self._is_named():
             return Readiness.NEW
         if self._conflicts and not self._others_agree():
             return Readiness.CONFLICT
         if context.newest_epoch > context.epoch:
             return Readiness.BEHIND
         return Readiness.ACTS if self._is_compared() else Readiness.UNCOMPARED
+
+    def _is_named(self) -> bool:
+        """Whether a membership of the log, not only a founding record, names this directory."""
+        context = self._context
+        entry = context.membership.members.get(context.node)
+        return context.epoch > 0 and entry is not None and entry.directory == self.directory != 0
 
     def _is_compared(self) -> bool:
         """Rule 4."""
@@ -345,7 +366,7 @@ class Arrival:
                 self._again.discard(sender)
             self.review()
             return
-        if self._knows_more(message):
+        if self._knows_more(sender, message):
             self._lose(sender)
             return
         # It does not hear this start yet: its memory of peers is new, or it asks for proof.
@@ -354,7 +375,7 @@ class Arrival:
         if news:
             self._say_hello(sender)
 
-    def _knows_more(self, message: Welcome) -> bool:
+    def _knows_more(self, sender: NodeId, message: Welcome) -> bool:
         """Whether the peer heard something of this memory that it has not any more."""
         entry = self._context.membership.members.get(self._context.node)
         if not message.life or entry is None or not entry.voter:
@@ -364,7 +385,11 @@ class Arrival:
             if not entry.directory == self.directory == message.directory:
                 return False
         elif message.directory and self.directory != message.directory:
-            return self.founding.active or starts_of(message.life) >= starts_of(self._life)
+            if self.founding.active:
+                # Nothing was founded yet if that one is a newcomer, too: it says so soon.
+                waited = self._context.now_ms - self._begun_ms_or_now >= TELL_AFTER_MS
+                return waited and not self.founding.has_proposed(sender)
+            return starts_of(message.life) >= starts_of(self._life)
         if message.directory == self.directory and message.mark > self.start_mark:
             return True
         return starts_of(message.life) >= starts_of(self._life)
@@ -373,15 +398,17 @@ class Arrival:
         context = self._context
         if sender in self.forgot:
             return
-        self.forgot.append(sender)
-        if not self._lost:  # else it has had another identity since then
+        if not (self._lost or self.forgot):  # it may have got another identity since
             self._lost_directory = self.directory
+        self.forgot.append(sender)
         advice = LOST_ADVICE.replace("NAME", context.node)
         context.outbox.notice("node.memory_lost", "error", member=sender, advice=advice)
         self.review()
 
 
 _REASONS = {
+    Readiness.DIVERGED: "its state is not the one that was decided",
+    Readiness.DISPUTED: "the states of the voters differ",
     Readiness.REMOVED: "it is no member any more",
     Readiness.LOST: "its memory is an old copy",
     Readiness.FOREIGN: "another data directory votes in its name",

@@ -1,6 +1,7 @@
 """Checksums of the state as of one slot, computed beside the traffic.
 
-A run is started at the end of the slot that holds a CHECKSUM command. The small part of the state
+A run is started at the end of a slot that holds a CHECKSUM command, or that all nodes know to be
+one at which states are compared (``machine.py``). The small part of the state
 (revision, log time, sessions) is mixed in at once. The keys are visited in bounded steps, while
 later slots are applied (``walk.py``).
 
@@ -18,6 +19,8 @@ from paxosd.core.kv import Store, StoredValue
 from paxosd.core.types import Slot
 from paxosd.core.walk import Walk
 
+CHECKSUM_VERSION = 1
+"""Of the sum: nodes compare those of one version."""
 RUNS_MAX = 4
 FINISHED_MAX = 16
 _ROW = struct.Struct("<QQQQQ")

@@ -44,6 +44,7 @@ from paxosd.core.client_queue import CommandQueue
 from paxosd.core.commands import MEMBERS, Command, Entry, Result, Status
 from paxosd.core.effects import (
     COMPACTED,
+    DIVERGED,
     FORBIDDEN,
     INTERRUPTED,
     INVALID,
@@ -70,7 +71,7 @@ SESSIONS_FULL = "sessions_full"
 MALFORMED = "malformed"
 
 _FINAL = frozenset({INVALID, FORBIDDEN, COMPACTED})
-_OTHER_NODE = frozenset({NOT_LEADER, NO_LEADER, INTERRUPTED, STOPPING})
+_OTHER_NODE = frozenset({NOT_LEADER, NO_LEADER, INTERRUPTED, STOPPING, DIVERGED})
 _ALL_INTS = {int}
 _REFUSED_COMMAND = Refused(MALFORMED, "the state machine refused the command", 0)
 _ANSWER_OF: dict[type, type] = {

@@ -10,7 +10,7 @@ from paxosd.core.commands import Batch, Entry, Reign, Result
 from paxosd.core.genesis import Record
 from paxosd.core.learner import Learner
 from paxosd.core.membership import Membership
-from paxosd.core.messages import Accept, PeerMessage
+from paxosd.core.messages import Accept, PeerMessage, Sample
 from paxosd.core.options import NodeOptions
 from paxosd.core.outbox import Outbox
 from paxosd.core.proposer import Proposer, ProposerState
@@ -46,12 +46,24 @@ class StateMachine(Protocol):
     """As the log has it; of epoch 0 if it holds no change."""
     settings: ClusterSettings
     """As the log has them; of version 0 if it holds none."""
+    chain: int
+    """Over all that was applied."""
 
     @property
     def log_time_ms(self) -> int: ...
 
-    def apply(self, slot: Slot, batch: Batch | None) -> list[list[Result]]:
-        """Apply the next slot (None: NOOP); results per entry, per command."""
+    def chain_at(self, slot: Slot) -> int | None:
+        """What it was after an applied slot; None if that is not known."""
+        ...
+
+    @property
+    def checksums(self) -> dict[Slot, str]:
+        """Of the state after some slots, in hex: the last few."""
+        ...
+
+    def apply(self, slot: Slot, batch: Batch | None, value: bytes) -> list[list[Result]]:
+        """Apply the next slot (None: NOOP), for which the log holds ``value``; results per entry,
+        per command."""
         ...
 
 
@@ -132,6 +144,15 @@ class Context:
     unconfirmed: bool = False
     """Whether this voter must not act now, for one of the reasons in ``arrival.py``: it learns, but
     neither campaigns, promises, votes nor acknowledges a leader."""
+    diverged: bool = False
+    """Whether this node's state is not the one that was decided (``agreement.py``): it stands
+    still, and serves nobody."""
+    disputed: bool = False
+    """Whether the voters' states differ, and no majority says which is right."""
+    sums: tuple[Sample, ...] = ()
+    """What the next heartbeats tell of this node's state …"""
+    sound: bool = True
+    """… and whether that counts."""
     contacts: list[NodeId] = field(default_factory=list)
     """Those of the configuration, and who made itself known to a node that knew nobody."""
     genesis: str = ""

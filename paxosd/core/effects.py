@@ -63,6 +63,7 @@ INTERRUPTED = "interrupted"
 STOPPING = "stopping"
 FORBIDDEN = "forbidden"
 COMPACTED = "compacted"
+DIVERGED = "diverged"
 
 REFUSALS = {
     NOT_LEADER: "another node leads",
@@ -72,6 +73,7 @@ REFUSALS = {
     INTERRUPTED: "leadership was lost on the way",
     STOPPING: "the node is stopping",
     FORBIDDEN: "not allowed here",
+    DIVERGED: "this node's state is not the one that was decided: ask another",
     COMPACTED: "that part of the history is gone",
 }
 """Why, and no more. Of INTERRUPTED it is not known whether it will commit (the same seq may be sent

@@ -155,10 +155,13 @@ class Election:
             proposed,
             bool(context.own_bit),
             max(0, context.wall_ms),
+            context.sums,
+            context.sound,
         )
 
     def send_heartbeats(self) -> None:
         message = self.heartbeat()
+        self._context.sums = ()
         for name in self._context.audience:
             self._context.outbox.send(name, message)
 

@@ -25,15 +25,17 @@ from paxosd.core.types import NodeId
 
 TELL_AFTER_MS = 5_000.0
 TELL_EVERY_MS = 60_000.0
-_KEYS = {"directories", "members", "settings"}
+_KEYS = {"directories", "members", "old", "settings"}
 
 
 class Proposal(NamedTuple):
-    """What one newcomer is to found. ``directories``: 0 for one that it has not heard from."""
+    """What one newcomer is to found. ``directories``: 0 for one that it has not heard from.
+    ``old``: it is no newcomer, and says only what its configuration has (``level_raise.py``)."""
 
     members: dict[NodeId, bool]
     settings: str
     directories: dict[NodeId, int]
+    old: bool = False
 
     def to_json(self) -> bytes:
         """For a Founding message."""
@@ -50,7 +52,9 @@ class Proposal(NamedTuple):
             raise GenesisError("settings is text, directories a table")
         if not all(type(number) is int and number >= 0 for number in directories.values()):
             raise GenesisError("directories are numbers")
-        return cls(members, settings, directories)
+        if type(found["old"]) is not bool:
+            raise GenesisError("old is true or false")
+        return cls(members, settings, directories, found["old"])
 
 
 class Founding:
@@ -94,10 +98,25 @@ class Founding:
 
     def _proposal(self) -> Proposal:
         directories = dict.fromkeys(self._members, 0)
+        if self.old:
+            # It has a past: an empty directory must not found anything together with it.
+            return Proposal(self._members, self._settings, directories, self.old)
         directories[self._context.node] = self._directory
         for name, (_, proposal) in self._heard.items():
             directories[name] = proposal.directories.get(name, 0)
-        return Proposal(self._members, self._settings, directories)
+        return Proposal(self._members, self._settings, directories, self.old)
+
+    def has_proposed(self, name: NodeId) -> bool:
+        """Whether this member is a newcomer, too, as far as is known."""
+        return name in self._heard
+
+    def may_replace(self) -> bool:
+        """Whether a member may still come out of another directory than the one that it was known
+        by. Nothing can have been decided as long as so many are seen to be newcomers, in the
+        directories that they are known by, that the rest is no quorum."""
+        quorums = self._context.quorums
+        newcomers = {self._context.node, *self._heard} & set(quorums.voters)
+        return self.active and len(quorums.voters) - len(newcomers) < quorums.phase2
 
     # -- asking
 
@@ -106,6 +125,8 @@ class Founding:
         context = self._context
         if self.old and (context.genesis or context.epoch):
             self.old = False
+        if context.genesis and context.epoch:
+            self.active = False  # the log told: another cluster of a time before records
         if not (self.active or self.old) or self.record is not None:
             return
         message = FoundingMessage(self._proposal().to_json())
@@ -121,12 +142,17 @@ class Founding:
     def receive(self, sender: NodeId, life: int, message: FoundingMessage) -> None:
         """Another newcomer's proposal."""
         wanted = (self.active or self.old) and self.record is None
-        if not wanted or sender not in self._members:
+        if not wanted:
             return
         try:
             proposal = Proposal.from_json(message.document)
         except GenesisError as error:
             self._tell(sender, f"what {sender} proposes cannot be read: {error}")
+            return
+        if sender not in self._members:
+            self._tell(sender, self._other_members(sender, proposal))
+            return
+        if proposal.old is not self.old:
             return
         self._heard[sender] = life, proposal
         own = self._proposal()
@@ -173,10 +199,7 @@ class Founding:
         proposal = self._heard[name][1]
         node = self._context.node
         if proposal.members != own.members:
-            return (
-                f"the configurations differ: the cluster.members of {node} are "
-                f"{_listed(own.members)}, those of {name} are {_listed(proposal.members)}"
-            )
+            return self._other_members(name, proposal)
         if proposal.settings != own.settings:
             return (
                 f"the configurations differ: {node} has limits {own.settings}, "
@@ -187,6 +210,12 @@ class Founding:
         complete = all(own.directories.values())
         agreed = complete and proposal.directories == own.directories
         return "" if agreed else "it has not heard from all yet"
+
+    def _other_members(self, name: NodeId, proposal: Proposal) -> str:
+        return (
+            f"the configurations differ: the cluster.members of {self._context.node} are "
+            f"{_listed(self._members)}, those of {name} are {_listed(proposal.members)}"
+        )
 
     def _tell(self, sender: NodeId, what: str) -> None:
         """Once for each thing that is wrong with ``sender``."""

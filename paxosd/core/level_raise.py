@@ -66,7 +66,7 @@ class LevelRaise:
         ):
             return
         genesis = settings.genesis or context.genesis
-        if not genesis:
+        if not genesis and self.directory:
             if not self._agreed() or not self._names_directories():
                 return
             genesis = f"{context.rng.getrandbits(63) or 1:016x}"
@@ -82,7 +82,7 @@ class LevelRaise:
         context = self._context
         members = dict(context.membership.members)
         unnamed = [n for n, member in members.items() if member.voter and not member.directory]
-        if not unnamed or not self.directory:
+        if not unnamed:
             return True
         for name in unnamed:
             own = name == context.node

@@ -62,6 +62,16 @@ _SUMMARY = struct.Struct("<QQQQ")
 _ARITY = {OPEN: 1, CLOSE: 1, CHECKSUM: 1, FENCE: 3, MEMBERS: 3, CLUSTER: 4}
 _STORE_OPS = frozenset(range(PUT, CAS_REVISION + 1))
 
+CHAIN_VERSION = 2
+"""Of the chain at feature level 1 and above. Version 1, below it, holds no values."""
+MARK_SLOTS = 64
+"""A power of two: at every slot that it divides the nodes compare their chains."""
+TRAIL_SLOTS = 256 * MARK_SLOTS
+"""The chain after each of the last so many slots, at least, is kept, to be compared."""
+CHECKSUM_SLOTS = 4096
+"""At feature level 1 the state is summed up at the slots that this number, and the number of keys
+and sessions, rounded up to powers of two, divide: so one row is hashed for each slot at most."""
+
 
 class MachineLimits(NamedTuple):
     """``sessions``: as long as the log has no settings; the same on every node of a cluster."""
@@ -190,14 +200,16 @@ def _session_commands(batch: Batch) -> Iterator[tuple[int, Command]]:
 class Machine:
     """The state after slot ``applied``.
 
-    ``chain`` is a running crc32 over every slot's effects: equal logs have equal chains, so two
-    nodes that differ at one slot have diverged at or before it. While ``collect_changes`` is
-    set, ``apply`` appends to ``recent_changes``; the shell empties it. Cleared
-    ``checksums_enabled`` (during replay) lets CHECKSUM commands start no computation.
+    ``chain`` is a running crc32 over every slot's effects, and at feature level 1 over what the log
+    holds for it, too: equal logs have equal chains, so two nodes that differ at one slot have
+    diverged at or before it. :meth:`chain_at` knows the last ones of level 1. While
+    ``collect_changes`` is set, ``apply`` appends to ``recent_changes``; the shell empties it.
+    Cleared ``checksums_enabled`` (during replay) lets CHECKSUM commands start no computation.
     """
 
     __slots__ = (
         "_checksum_asked",
+        "_trail",
         "applied",
         "chain",
         "checksum_runs",
@@ -218,6 +230,8 @@ class Machine:
         self.applied: Slot = 0
         self.clock = LogClock()
         self.chain = 0
+        self._trail = array("I")
+        """The chain after each of the last slots, up to ``applied``."""
         self.store = Store()
         self.sessions = Sessions(limits.sessions)
         self.membership = UNKNOWN
@@ -233,8 +247,9 @@ class Machine:
 
     # ---- the log
 
-    def apply(self, slot: Slot, batch: Batch | None) -> list[list[Result]]:
-        """Apply the next slot (None: a NOOP); returns one list of results per entry.
+    def apply(self, slot: Slot, batch: Batch | None, value: bytes = b"") -> list[list[Result]]:
+        """Apply the next slot (None: a NOOP); returns one list of results per entry. ``value``:
+        its bytes in the log, for the chain; whoever compares chains has to give them.
 
         Raises UnknownLevelError, and then nothing of the slot was applied."""
         assert slot == self.applied + 1
@@ -244,6 +259,10 @@ class Machine:
         store = self.store
         if batch is None:
             self.chain = crc32(b"noop", self.chain)
+            if self.settings.level:
+                self._chain_value(slot, value)
+                if self._checksum_asked:
+                    self._start_checksum(slot)
             self.history.record(slot, store.revision, [])
             return []
         self.clock.advance(batch, self.settings.level)
@@ -290,7 +309,23 @@ class Machine:
             answers.append(results)
             base += len(results)
         self._finish_slot(slot, batch, before, answers, skipped, odd)
+        if self.settings.level:
+            self._chain_value(slot, value)
+        if self._checksum_asked:
+            self._start_checksum(slot)
         return answers
+
+    def _chain_value(self, slot: Slot, value: bytes) -> None:
+        """What the log holds is part of the chain: another value is noticed even where revisions
+        and results are the same."""
+        self.chain = crc32(value, self.chain)
+        self._trail.append(self.chain)
+        if not slot & (MARK_SLOTS - 1):
+            if len(self._trail) >= 2 * TRAIL_SLOTS:
+                del self._trail[:-TRAIL_SLOTS]
+            rows = len(self.store) + len(self.sessions.table)
+            if not slot % max(CHECKSUM_SLOTS, 1 << (rows - 1).bit_length() if rows else 1):
+                self._checksum_asked = True
 
     def _finish_slot(
         self,
@@ -316,13 +351,14 @@ class Machine:
         self.history.record(slot, revision, skipped)
         if self.collect_changes and revision != before:
             self.recent_changes += derive_changes(slot, batch, before, skipped)
-        if self._checksum_asked:
-            self._checksum_asked = False
-            if self.checksums_enabled:
-                rest = b"%d %d " % (self.log_time_ms, self.chain) + self.sessions.fingerprint()
-                if settings.level:
-                    rest += repr(tuple(self.clock.reign)).encode()
-                self.checksum_runs.start(slot, rest)
+
+    def _start_checksum(self, slot: Slot) -> None:
+        self._checksum_asked = False
+        if self.checksums_enabled:
+            rest = b"%d %d " % (self.log_time_ms, self.chain) + self.sessions.fingerprint()
+            if self.settings.level:
+                rest += repr(tuple(self.clock.reign)).encode()
+            self.checksum_runs.start(slot, rest)
 
     def _run_rest(
         self,
@@ -449,6 +485,7 @@ class Machine:
         assert other.applied > self.applied or self.applied == 0
         self.applied = other.applied
         self.chain = other.chain
+        self._trail = array("I", [other.chain] if other.settings.level else [])
         self.clock = other.clock
         self.store = other.store
         self.sessions = other.sessions
@@ -531,6 +568,12 @@ class Machine:
         return self.history.changes(slot, batch)
 
     # ---- checksums
+
+    def chain_at(self, slot: Slot) -> int | None:
+        """The chain after ``slot``; None if it is not known any more, or not yet, or was of
+        feature level 0."""
+        age = self.applied - slot
+        return self._trail[-1 - age] if 0 <= age < len(self._trail) else None
 
     @property
     def checksums(self) -> dict[Slot, str]:

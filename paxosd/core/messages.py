@@ -118,6 +118,20 @@ class Votes(NamedTuple):
     commit: Slot
 
 
+SAMPLES_MAX = 1024
+"""The sums of one heartbeat."""
+
+
+class Sample(NamedTuple):
+    """A sum of one kind, by the algorithm of one version, over what a node had after one slot
+    (``agreement.py``)."""
+
+    kind: int
+    version: int
+    slot: Slot
+    sum: int
+
+
 class Heartbeat(NamedTuple):
     """From every node to every other: liveness and high-water marks.
 
@@ -137,6 +151,10 @@ class Heartbeat(NamedTuple):
     votes: bool = True
     wall_ms: int = 0
     """The sender's wall clock, 0: not told. It decides nothing: clocks that differ are reported."""
+    sums: tuple[Sample, ...] = ()
+    """Of the sender's state, to be compared with those of others."""
+    sound: bool = True
+    """Whether they count: not those of one that has lost its memory, or has diverged."""
 
 
 class HeartbeatAck(NamedTuple):

@@ -16,11 +16,14 @@ import random
 from typing import Any
 
 from paxosd.core.acceptor import Acceptor
+from paxosd.core.agreement import Difference
 from paxosd.core.arrival import Arrival, Readiness
 from paxosd.core.commands import Entry
+from paxosd.core.comparison import Comparison
 from paxosd.core.context import Codec, Context, Peer, StateMachine
 from paxosd.core.effects import (
     BUSY,
+    DIVERGED,
     NO_LEADER,
     NOT_LEADER,
     REFUSALS,
@@ -180,6 +183,7 @@ class Node:
             start_mark,
         )
         self._watchdog = Watchdog(self._context)
+        self._comparison = Comparison(self._context)
         if arriving:
             self._arrival.begin()
         self._check_due_ms = now_ms
@@ -230,6 +234,8 @@ class Node:
         peer.seen_ms = context.now_ms
         membership = context.membership
         if not incarnation or (membership.epoch and sender not in membership.members):
+            if type(message) is Heartbeat:
+                self._comparison.hear(sender, message, counts=False)
             self._roster.receive_outsider(sender, incarnation, message)
             return
         peer.heard_ms = context.now_ms
@@ -282,7 +288,7 @@ class Node:
             self._check_reads()
             self._check_peers()
             self._arrival.founding.tick()
-            if context.unconfirmed:
+            if self._comparison.check(sound=not self._arrival.forgetful) or context.unconfirmed:
                 self._arrival.review()
             reason = self._watchdog.look()
             if reason:
@@ -369,6 +375,9 @@ class Node:
 
     def read(self, token: Any) -> None:
         """Queue a linearizable read: ReadReady comes with ``token`` once it may be served."""
+        if self._context.diverged:
+            self._context.outbox.reply(token, self._refusal(DIVERGED))
+            return
         if len(self._reads) >= self._context.options.reads_waiting_max:
             self._context.outbox.reply(token, self._refusal(BUSY))
             return
@@ -412,6 +421,13 @@ class Node:
         """The highest epoch of the membership that this node has reason to know of."""
         return self._context.newest_epoch
 
+    def hear_genesis(self, genesis: int) -> None:
+        """A peer has a founding record, of this hash, and this node knows none. One that joined
+        takes it for its cluster's; one that is to found a cluster needs the record itself."""
+        if not self.genesis and not self._arrival.founding.active:
+            self.genesis = genesis
+            self._context.genesis = f"{genesis:016x}"
+
     def hear_stranger(self, sender: NodeId, genesis: int, epoch: int, message: PeerMessage) -> bool:
         """An envelope of this cluster's id from one that is no peer, or has another founding
         record (hash ``genesis``). True if the sender is a contact from now on, which is reached
@@ -421,8 +437,12 @@ class Node:
             return False
         self.hear_epoch(epoch)
         # Whoever knows of a later membership, or of the founding that this node knows nothing of,
-        # is the only one to learn it from, perhaps.
-        knows_more = epoch > self._context.epoch or (genesis != 0 and self.genesis == 0)
+        # is the only one to learn it from, perhaps; and a newcomer that counts this one in has to
+        # be told that their configurations differ.
+        newcomers = genesis == self.genesis == 0 and self._arrival.founding.active
+        knows_more = (
+            epoch > self._context.epoch or (genesis != 0 and self.genesis == 0) or newcomers
+        )
         if not knows_more or not isinstance(message, Hello) or not message.peer:
             return False
         if sender not in self._context.contacts and sender != self._context.node:
@@ -431,6 +451,11 @@ class Node:
             self._context.contacts.append(sender)
             use_membership(self._context, self._context.membership)
         return True
+
+    @property
+    def may_replace_directories(self) -> bool:
+        """Whether nothing can have been founded yet: see :meth:`Founding.may_replace`."""
+        return self._arrival.founding.may_replace()
 
     @property
     def founding_record(self) -> Record | None:
@@ -462,6 +487,7 @@ class Node:
             self.genesis = int(self._context.genesis or "0", 16)
 
     def _on_hello(self, sender: NodeId, incarnation: int, message: Hello) -> None:
+        self._comparison.greet(sender, message.directory)
         self._context.peers[sender].directory = message.directory
         self.peer_level(sender, message.level)
         witness = not self._arrival.forgetful
@@ -540,7 +566,8 @@ class Node:
             self._replication.propose_waiting()
             self._ask_reads()
         for token in self._reads.ready(self._replication.applied):
-            context.outbox.reply(token, ReadReady(self._replication.applied))
+            refused = self._refusal(DIVERGED) if context.diverged else None
+            context.outbox.reply(token, refused or ReadReady(self._replication.applied))
         self._replication.record_commit(alone=False)
         return context.outbox.take()
 
@@ -595,6 +622,7 @@ class Node:
 
     def _on_heartbeat(self, sender: NodeId, message: Heartbeat) -> None:
         self._roster.receive_heartbeat(message)
+        self._comparison.hear(sender, message, counts=True)
         self._context.peers[sender].votes = message.votes
         if message.wall_ms:
             self.peer_wall(sender, message.wall_ms, self._context.options.election_timeout_ms)
@@ -730,6 +758,17 @@ class Node:
         return self._arrival.forgetful
 
     @property
+    def difference(self) -> Difference | None:
+        """How this node's state differs from the one that was decided; None: it does not, as far
+        as is known. If it does it stands still until it has learned all anew."""
+        return self._comparison.difference if self._context.diverged else None
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether anybody's word speaks against this node's state: nobody is to take it over."""
+        return self._comparison.in_doubt
+
+    @property
     def leading(self) -> bool:
         return self._context.proposer.leading
 
@@ -750,12 +789,16 @@ class Node:
         """``leader``, ``candidate``, ``follower`` or, for a node without a vote, ``learner``. Of
         one that must not act (``arrival.py``): ``newcomer`` (not founded), ``returning`` (not
         compared yet since its start), ``catching-up`` (there is a later membership),
-        ``forgetful`` (it has lost its memory), ``conflict`` (another founding record)."""
+        ``forgetful`` (it has lost its memory), ``conflict`` (another founding record),
+        ``diverged`` (its state is not the one that was decided; also of a node without a vote),
+        ``disputed`` (the voters' states differ, and no majority decides it)."""
         context = self._context
         if context.proposer.leading:
             return "leader"
         if self.removed is not None:
             return "removed"
+        if context.diverged:
+            return "diverged"
         if context.unconfirmed:
             return _ROLES[self._arrival.readiness]
         if not context.own_bit:
@@ -777,23 +820,29 @@ class Node:
     def status(self) -> dict[str, Any]:
         """What is known here, without asking anyone: works without a quorum."""
         told = describe(self._context, self._election)
-        return told | {
-            "role": self.role,
-            "applied": self.applied,
-            "lag_slots": told["known_commit"] - self.applied,
-            "age_ms": self.age_ms(),
-            "reads_waiting": len(self._reads),
-            "unconfirmed_by": self._arrival.waits_for() if self._context.unconfirmed else [],
-            "newest_epoch": self._context.newest_epoch,
-            "genesis": f"{self.genesis:016x}" if self.genesis else "",
-            "level": self._context.machine.settings.level,
-            "level_lagging": self._level_raise.lagging(),
-        }
+        return (
+            told
+            | {
+                "role": self.role,
+                "applied": self.applied,
+                "lag_slots": told["known_commit"] - self.applied,
+                "age_ms": self.age_ms(),
+                "reads_waiting": len(self._reads),
+                "unconfirmed_by": self._arrival.waits_for() if self._context.unconfirmed else [],
+                "newest_epoch": self._context.newest_epoch,
+                "genesis": f"{self.genesis:016x}" if self.genesis else "",
+                "level": self._context.machine.settings.level,
+                "level_lagging": self._level_raise.lagging(),
+            }
+            | self._comparison.status()
+        )
 
 
 _ROLES = {
     Readiness.REMOVED: "removed",
     Readiness.ACTS: "follower",
+    Readiness.DIVERGED: "diverged",
+    Readiness.DISPUTED: "disputed",
     Readiness.LOST: "forgetful",
     Readiness.FOREIGN: "forgetful",
     Readiness.NEW: "newcomer",

@@ -304,6 +304,8 @@ class Replication:
         """Apply what has become the next of the chosen prefix."""
         context = self._context
         learner = context.learner
+        if context.diverged:
+            return  # on top of a wrong state everything is wrong
         while True:
             found = learner.next_chosen(context.acceptor.accepted)
             if found is None:
@@ -326,7 +328,7 @@ class Replication:
                 # The same bytes are refused alike on every node: it counts as a NOOP on all.
                 context.outbox.notice("storage.bad_value", "error", slot=slot, error=str(error))
         version = context.machine.settings.version
-        results = context.machine.apply(slot, batch)
+        results = context.machine.apply(slot, batch, value)
         if context.machine.settings.version != version:
             self._tell_settings(slot)
         context.acceptor.release(slot)
@@ -391,6 +393,8 @@ class Replication:
 
     def _serve(self, to: NodeId, first: Slot, last: Slot) -> None:
         context = self._context
+        if context.diverged:
+            return  # its log may be what is wrong
         top = min(last, context.learner.commit, first + context.options.catch_up_slots_max - 1)
         if first <= top:
             context.outbox.ready.serves.append(ServeLog(to, first, top, context.learner.commit))
@@ -399,6 +403,8 @@ class Replication:
 
     def receive_decisions(self, sender: NodeId, message: Decisions) -> None:
         context = self._context
+        if context.diverged:
+            return
         for slot, ballot, value in context.learner.receive_decisions(message):
             held = context.acceptor.accepted.get(slot)
             # Also where the value is held under a lower ballot: whoever is served this record
@@ -418,7 +424,7 @@ class Replication:
     def check_missing(self) -> None:
         """Pull the values of slots known to be chosen, if they do not come by themselves."""
         context = self._context
-        missing = context.learner.missing()
+        missing = context.learner.missing() if not context.diverged else None
         if missing is None:
             self._stuck_since_ms = None
             return
@@ -466,7 +472,7 @@ class Replication:
 
     def _pull(self, first: Slot, last: Slot, source: NodeId | None) -> None:
         context = self._context
-        if context.now_ms - self._pull_asked_ms < context.options.retransmit_ms:
+        if context.now_ms - self._pull_asked_ms < context.options.retransmit_ms or context.diverged:
             return
         if source is None:
             able = [name for name, peer in context.peers.items() if peer.commit >= first]

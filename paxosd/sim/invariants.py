@@ -380,9 +380,9 @@ class WatchedMachine(Machine):
         self._invariants = invariants
         self._name = name
 
-    def apply(self, slot: Slot, batch: Batch | None) -> list[list[Result]]:
+    def apply(self, slot: Slot, batch: Batch | None, value: bytes = b"") -> list[list[Result]]:
         before = self.applied
-        results = super().apply(slot, batch)
+        results = super().apply(slot, batch, value)
         self._invariants.on_applied(self._name, slot, before, self)
         truth = self._invariants.watch
         if truth is not None and slot == truth.slot + 1:

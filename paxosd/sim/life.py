@@ -104,10 +104,7 @@ def found_alone(around: Surroundings) -> None:
     """``paxosd init``: what an operator does once, ahead of the first start, for a cluster that
     begins with this one node."""
     bits = _apart(around.rng).getrandbits
-    claim = identity.claim(
-        around.home, CLUSTER, around.name, place=around.name, created="", has_log=False,
-        random_bits=bits,
-    )  # fmt: skip
+    claim = node_directory(around).claim(bits)
     settings = around.options.node.get("founding_settings", DEFAULTS)
     document = settings.to_command().decode()
     identity.found_alone(around.home, CLUSTER, around.name, claim.directory, document)
@@ -120,13 +117,7 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
         around.disk, plan, now_ms=clock.monotonic_ms, sleep_ms=around.sleep, crash=around.die
     )
     parts = assemble(
-        NodeDirectory(
-            cluster=CLUSTER,
-            node=around.name,
-            home=around.home,
-            log_disk=around.disk,
-            place=around.name,
-        ),
+        node_directory(around),
         _node_options(around),
         _contacts(around),
         _equipment(around, disk),
@@ -164,6 +155,17 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
     )
     assert isinstance(parts.node, WatchedNode)
     return Life(parts.claim.incarnation, disk, parts.node, bus, committer, replica)
+
+
+def node_directory(around: Surroundings) -> NodeDirectory:
+    """The member's data directory."""
+    return NodeDirectory(
+        cluster=CLUSTER,
+        node=around.name,
+        home=around.home,
+        log_disk=around.disk,
+        place=around.name,
+    )
 
 
 def _equipment(around: Surroundings, disk: FaultyDisk) -> Equipment:

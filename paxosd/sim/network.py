@@ -142,7 +142,15 @@ class Network:
         sender = envelope.sender
         payload: Any = envelope
         if options.wire:
-            payload = encode_peer(envelope.body, self._cluster, sender, envelope.life)
+            payload = encode_peer(
+                envelope.body,
+                self._cluster,
+                sender,
+                envelope.life,
+                envelope.genesis,
+                envelope.epoch,
+                envelope.log_mark,
+            )
         if options.loss and random() < options.loss:
             self._count("drop")
         else:

@@ -192,7 +192,7 @@ class Stage:
             NodeDirectory(
                 cluster=CLUSTER, node=name, home=actor.home, log_disk=actor.disk, place=name
             ),
-            NodeOptions(node=name, quorums=self.quorums, cluster=CLUSTER),
+            NodeOptions(node=name, quorums=self.quorums, cluster=CLUSTER, compare_wait_ms=0),
             {peer: PeerEndpoints(peer, peer) for peer in self.names if peer != name},
             self._equipment(actor, rng),
             arriving=arriving,

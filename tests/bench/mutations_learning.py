@@ -104,10 +104,10 @@ def _log_time(p: Patches) -> None:
         return set_time
 
     def make_apply(original):
-        def apply(self, slot, batch):
+        def apply(self, slot, batch, value=b""):
             if batch is not None and id(self) in clocks:
                 batch = batch._replace(stamp_ms=clocks[id(self)])
-            return original(self, slot, batch)
+            return original(self, slot, batch, value)
 
         return apply
 

@@ -519,7 +519,16 @@ class TestFaults:
             assert [m[2] for m in next_peers(two, 2)] == [Hello(77)] * 2
             plan.clear(clock.ms)
             twin = world.raw(zmq.DEALER, world.where["n2"]["peer"])
-            twin.send(encode_peer(Hello(77), "dev", "n1", life_number(2, 0)))
+            copy = encode_peer(Hello(77), "dev", "n1", life_number(2, 0))
+            twin.send(copy)
+            until(
+                lambda: two.counters["refused.stale_incarnation"],
+                "the refusal",
+                lambda: (two.poll(10), two.receive_peers(10)),
+            )
+            one.send("n2", Hello(77))  # the first repeats what it is asked to
+            assert [m[2] for m in next_peers(two, 2)] == [Hello(77)] * 2
+            twin.send(copy)
             until(
                 lambda: two.counters["refused.doubled"],
                 "the refusal",

@@ -190,7 +190,7 @@ class Cluster:
         for slot in range(member.machine.applied + 1, commit + 1):
             value = log[slot][1]
             self.check_chosen(slot, value)
-            member.machine.apply(slot, None if value == NOOP else codec.decode_batch(value))
+            member.machine.apply(slot, None if value == NOOP else codec.decode_batch(value), value)
         member.log = log
         member.unsynced, member.syncing, member.turn_at = [], False, None
         member.paused, member.inbox = False, []

@@ -24,11 +24,16 @@ class ListMachine:
     log_time_ms = 0
     membership = UNKNOWN
     settings = ClusterSettings()
+    chain = 0
 
     def __init__(self):
         self.applied = []
+        self.checksums = {}
 
-    def apply(self, slot, batch):
+    def chain_at(self, slot):
+        return None
+
+    def apply(self, slot, batch, value=b""):
         self.applied.append((slot, batch))
         return [] if batch is None else [[slot] * len(e.commands) for e in batch.entries]
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 import pytest
 
 from paxosd.core.arrival import LISTEN_TIMEOUTS, TELL_AFTER_MS, life_number
+from paxosd.core.cluster_settings import DEFAULTS
 from paxosd.core.founding import ALONE_ADVICE, Proposal
 from paxosd.core.genesis import Founder, Record
 from paxosd.core.machine import Machine
@@ -27,6 +28,7 @@ from paxosd.core.messages import (
 )
 from paxosd.core.messages import Founding as FoundingMessage
 from paxosd.core.node import Node
+from paxosd.core.roster import use_membership
 from paxosd.core.types import NULL_BALLOT, Ballot
 from tests.core.cluster import PickleCodec
 from tests.core.parts import make_options
@@ -38,10 +40,13 @@ WAIT_MS = 15_000
 DIRECTORIES = {"n1": 7, "n2": 8, "n3": 9}
 
 
+SETTINGS = DEFAULTS.to_command().decode()
+
+
 def record(**directories):
     """The founding record of n1, n2, n3, out of these directories."""
     found = DIRECTORIES | directories
-    return Record("c", {name: Founder(True, found[name]) for name in found}, "")
+    return Record("c", {name: Founder(True, found[name]) for name in found}, SETTINGS)
 
 
 class Newcomer:
@@ -135,7 +140,7 @@ class TestANewcomer:
         assert [n.fields["members"] for n in waiting] == [["n2", "n3"]]
 
 
-def proposal(members=("n1", "n2", "n3"), settings="", **directories):
+def proposal(members=("n1", "n2", "n3"), settings=SETTINGS, **directories):
     found = {name: DIRECTORIES.get(name, 0) for name in members} | directories
     return FoundingMessage(Proposal(dict.fromkeys(members, True), settings, found).to_json())
 
@@ -155,7 +160,6 @@ class TestFounding:
         new.run()
         assert new.written == [record()]
         new.welcomed().run(1300)
-        assert "cluster.founded" in new.told()
         assert new.node.role == "candidate"
         new.hear("n2", Prepare(B, 1))
         assert Promise in kinds(new.run(300))
@@ -184,6 +188,21 @@ class TestFounding:
         assert differs[0].fields["member"] == "n3"
         assert f"those of n3 are {', '.join(members)}" in differs[0].fields["message"]
 
+    def test_one_that_counts_this_node_in_is_told_though_it_is_no_member_here(self):
+        """Its file names all three, this node's file n1 and n2 alone: both are to say so."""
+        new = Newcomer(size=2, directory=7)
+        there = "tcp://10.0.0.3:1"
+        assert not new.node.hear_stranger("n3", 0, 0, PreVote(B, 0))
+        assert new.node.hear_stranger("n3", 0, 0, Hello(9, peer=there, events=there))
+        assert "n3" in {to for to, m in new.run(300) if type(m) is FoundingMessage}
+        new.hear("n3", proposal())
+        new.hear("n3", proposal())
+        new.run(300)
+        differs = [n for n in new.notices if n.event == "founding.differs"]
+        assert [n.fields["member"] for n in differs] == ["n3"]
+        assert "those of n3 are n1, n2, n3" in differs[0].fields["message"]
+        assert new.written == []
+
     def test_so_are_other_settings(self):
         new = Newcomer(directory=7)
         new.hear("n2", proposal())
@@ -199,6 +218,20 @@ class TestFounding:
         new.hear("n3", proposal(), life=0)
         new.run(1000)
         assert new.written == []
+
+    def test_nor_does_it_with_those_that_have_a_past(self):
+        """A cluster of a time before records, and a member of it that lost its directory."""
+        old = Newcomer(directory=7, promised=B)
+        told = [m for _, m in old.run(1000) if type(m) is FoundingMessage]
+        assert told, "for its configuration is compared"
+        directories = Proposal.from_json(told[0].document).directories
+        assert directories == dict.fromkeys(DIRECTORIES, 0)
+        wiped = Newcomer(directory=7)
+        for name in ("n2", "n3"):
+            wiped.hear(name, told[0])
+        wiped.run(2 * WAIT_MS)
+        assert wiped.written == []
+        assert wiped.node.role == "newcomer"
 
     def test_one_that_missed_the_founding_takes_the_record(self):
         new = Newcomer(directory=7)
@@ -451,6 +484,19 @@ class TestLostMemory:
         assert not node.node.forgetful
         node.run()
         assert "node.rejoined" in node.told()
+
+    def test_named_after_the_loss_it_votes_again_however_many_told_of_it(self):
+        """The first word of it gives the directory another identity; the second changes nothing."""
+        new = Newcomer(directory=7)
+        new.hear("n2", Welcome(life_number(9, 1), 6))
+        new.node.use_directory(8)
+        new.hear("n3", Welcome(life_number(9, 1), 6))
+        assert new.node.forgot == ["n2", "n3"]
+        members = {name: Member("", "", "") for name in DIRECTORIES}
+        members["n1"] = members["n1"]._replace(directory=8)
+        use_membership(new.node._context, Membership(members, epoch=1, slot=1))
+        new.node._arrival.review()
+        assert not new.node.forgetful
 
 
 class TestAPinnedDirectory:

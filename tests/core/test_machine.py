@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.commands import (
     CAS_REVISION,
     CAS_VALUE,
@@ -21,6 +22,8 @@ from paxosd.core.commands import (
     Status,
 )
 from paxosd.core.machine import (
+    MARK_SLOTS,
+    TRAIL_SLOTS,
     HistoryCompactedError,
     Machine,
     MachineLimits,
@@ -48,7 +51,7 @@ class Model:
         self.next_id = 1
         self.changes = []
 
-    def apply(self, slot, batch):
+    def apply(self, slot, batch, value=b""):
         if batch is None:
             return []
         self.now_ms = max(self.now_ms, batch.stamp_ms)
@@ -283,6 +286,39 @@ class TestApply:
         one.apply(2, Batch(1, [Entry(0, 1, 0, [[FENCE, 1, 5]])]))
         two.apply(2, Batch(1, [Entry(0, 1, 0, [[FENCE, 2, 5]])]))
         assert one.chain != two.chain
+
+    @pytest.mark.parametrize("level", [0, 1])
+    def test_from_level_1_on_values_are_part_of_the_chain(self, level):
+        # Two values, the same revisions and results: a node of an older program sees one chain.
+        one, two = opened(), opened()
+        for machine, value in ((one, b"v"), (two, b"w")):
+            machine.settings = ClusterSettings(version=1, level=level)
+            batch = Batch(1, [Entry(1, 1, 0, [[PUT, b"k", value]])])
+            machine.apply(2, batch, b"the batch with " + value)
+        assert (one.chain != two.chain) == (level == 1)
+
+    def test_what_is_no_batch_is_part_of_the_chain_too(self):
+        one, two = opened(), opened()
+        for machine, value in ((one, b""), (two, b"damaged")):
+            machine.settings = ClusterSettings(version=1, level=1)
+            machine.apply(2, None, value)
+        assert one.chain != two.chain
+
+    def test_the_chain_is_kept_to_be_compared(self):
+        machine = opened()
+        for slot in range(2, MARK_SLOTS + 1):
+            machine.apply(slot, None)
+        assert machine.chain_at(MARK_SLOTS) is None, "of level 0: older programs have others"
+        machine.settings = ClusterSettings(version=1, level=1)
+        chains = {}
+        for slot in range(MARK_SLOTS + 1, 3 * TRAIL_SLOTS):
+            machine.apply(slot, None)
+            chains[slot] = machine.chain
+        last = machine.applied
+        for slot in range(last - TRAIL_SLOTS + 1, last + 1):
+            assert machine.chain_at(slot) == chains[slot]
+        assert machine.chain_at(last + 1) is None
+        assert machine.chain_at(last - 2 * TRAIL_SLOTS) is None
 
     @pytest.mark.parametrize(
         "entry",

@@ -143,3 +143,34 @@ def test_votes_of_an_older_daemon_are_taken_for_given():
     for peer in told["peers"].values():
         del peer["votes"]
     assert voters_seen(told).voting == 3
+
+
+class TestFile:
+    """A configuration file that names other members than the cluster has."""
+
+    DIFFERING = {"n3": {"file": None, "cluster": {"voter": True}}}  # noqa: RUF012 - not changed
+
+    def test_is_named_in_both_views(self):
+        told = status("n1", leader="n1", role="leader", members_differ=self.DIFFERING)
+        line = "n3 is a member, and the file does not name it"
+        assert line in _node(told).plain.decode()
+        words = "the file of n1 has other members than the cluster's, which count: " + line
+        assert words in summary(told, status("n2", leader="n1"), status("n3", leader="n1"))
+
+    def test_or_not_if_it_agrees(self):
+        told = status("n1", leader="n1", role="leader", members_differ={})
+        assert "file" not in [row[0] for row in _node(told).rows]
+        assert "file" not in summary(told)
+
+    @pytest.mark.parametrize(
+        ("more", "words"),
+        [
+            ({"founding": {"genesis": "ab", "members": {"n1": {}, "n2": {}}}, "genesis": "ab"},
+             "by n1, n2 (record ab)"),
+            ({"founding": {}, "genesis": "ab"}, "by others, or before there were records"),
+            ({"role": "newcomer"}, "not yet"),
+            ({}, "no record is known"),
+        ],
+    )  # fmt: skip
+    def test_how_the_cluster_was_founded(self, more, words):
+        assert words in dict(_node(status("n1", **more)).rows)["founded"]

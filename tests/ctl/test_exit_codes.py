@@ -31,6 +31,7 @@ LEAVES = {
     "member remove": (None, ["n7"], 2),
     "member replace": (None, ["n7", "n1"], 2),
     "member rejoin": (None, ["n1"], 1),  # its memory is whole
+    "member update": (None, ["n7", "--peer", "tcp://127.0.0.1:1"], 2),
     "member quorum": (["--majority"], ["--phase1", "3", "--phase2", "1"], 2),
     "member transfer-leader": (["n1"], ["n7"], 2),
     "cluster show": ([], None, 0),

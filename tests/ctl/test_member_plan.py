@@ -3,7 +3,7 @@
 import pytest
 
 from paxosctl import member_plan
-from paxosctl.member_plan import Contact, PlanError, differences, figures, of_status, plan
+from paxosctl.member_plan import Contact, Move, PlanError, differences, figures, of_status, plan
 from paxosd.core.membership import UNKNOWN, Member, Membership
 
 
@@ -98,7 +98,25 @@ class TestChanges:
 
     def test_other_endpoints_are_a_difference(self):
         moved = THREE.replaced(THREE.members | {"n2": member(9)})
-        assert differences(THREE, moved) == ["n2 has other endpoints"]
+        assert differences(THREE, moved) == [
+            "n2 is reached at peer tcp://10.0.0.9:7411",
+            "n2 is reached at client tcp://10.0.0.9:7410",
+            "n2 is reached at events tcp://10.0.0.9:7412",
+        ]
+
+    def test_update_changes_what_is_given(self):
+        after = member_plan.update(THREE, "n2", Move(peer="tcp://10.0.0.9:1"))
+        assert after.epoch == THREE.epoch + 1
+        assert after.members["n2"] == member(2)._replace(peer="tcp://10.0.0.9:1")
+        assert differences(THREE, after) == ["n2 is reached at peer tcp://10.0.0.9:1"]
+        swapped = member_plan.update(THREE, "n2", Move(member(2).client, member(2).peer))
+        assert swapped.members["n2"].client == member(2).peer
+
+    def test_a_voter_that_is_moved_out_of_reach_counts_no_more(self):
+        after = member_plan.update(THREE, "n2", Move(peer="tcp://10.0.0.9:1"))
+        assert plan(THREE, after, ALL, lost_up=["n2"]).figures_after.up == ("n1", "n3")
+        found = plan(THREE, after, {"n1", "n2"}, lost_up=["n2"])
+        assert "nothing could be written" in found.stops[0]
 
 
 class TestCannotBe:
@@ -112,8 +130,9 @@ class TestCannotBe:
             lambda m: member_plan.remove(m, "nn2"),
             lambda m: member_plan.replace(m, "nn2", "n4", 1),
             lambda m: member_plan.rejoin(m, "nn2", 1),
+            lambda m: member_plan.update(m, "nn2", Move("tcp://10.0.0.9:1")),
         ],
-        ids=["promote", "demote", "remove", "replace", "rejoin"],
+        ids=["promote", "demote", "remove", "replace", "rejoin", "update"],
     )
     def test_a_misspelt_name(self, change):
         with pytest.raises(PlanError, match=r'there is no member "nn2"; did you mean "n2"\?'):
@@ -139,6 +158,25 @@ class TestCannotBe:
     def test_endpoints_that_do_not_do(self, wrong, words):
         with pytest.raises(PlanError, match=words):
             member_plan.add(THREE, "n9", contact(9)._replace(**wrong))
+
+    @pytest.mark.parametrize(
+        ("move", "words"),
+        [
+            (Move(client="tcp://10.0.0.2:7411"), "is the peer endpoint of n2 already"),
+            (Move(events="tcp://10.0.0.1:7411"), "is --peer already"),
+            (Move(peer="10.0.0.9:7411"), "--peer: .*reads tcp://HOST:PORT"),
+            (Move(peer="tcp://0.0.0.0:7411"), "nobody can connect"),
+        ],
+    )
+    def test_nor_for_a_member_that_moves(self, move, words):
+        with pytest.raises(PlanError, match=words):
+            member_plan.update(THREE, "n1", move)
+
+    def test_a_membership_without_endpoints_is_not_written_into_the_log(self):
+        """At epoch 0 they come from the file of the node that was asked, which may lack some."""
+        lacking = Membership(THREE.members | {"n2": Member("", "", "")})
+        with pytest.raises(PlanError, match="does not know where n2 can be reached"):
+            member_plan.demote(lacking, "n3")
 
     @pytest.mark.parametrize("name", ["", "-x", "n 4", "n/4", "ü"])
     def test_a_name_that_is_none(self, name):

@@ -83,6 +83,7 @@ class TestCrash:
             cluster.crash(name)
         assert not write(cluster, client).acknowledged
         cluster.start(others[0])
+        assert cluster.run_until(lambda: cluster.leader() != "", 25_000), "after compare_wait_ms"
         assert write(cluster, client).acknowledged
 
     @pytest.mark.parametrize("power", [False, True])
@@ -251,7 +252,10 @@ class TestNetworkFaults:
         cluster = make_cluster()
         cluster.elect()
         process = cluster.processes["n1"]
-        hello = Hello(process.bus.inbox.lives._heard["n2"].directory)
+        cluster.crash("n2")
+        lives = process.bus.inbox.lives
+        cluster.run_until(lambda: False, 2 * lives.silence_ms)
+        hello = Hello(lives._heard["n2"].directory, 1 << 30, lives._challenge)
         process.arrive(Envelope("n2", life_number(5, 1), hello))
         process.bus.receive_peers(100)
         message = Nack(Ballot(1, "n1"), Ballot(2, "n2"))

@@ -71,7 +71,9 @@ class TestSeeds:
         report = run_seed(seed)
         assert report.ok, report.violation
         assert report.checked == "ok"
-        assert report.operations >= 800  # of 1000: one that is cut off for long begins fewer
+        # Of 1000: one that is cut off for long begins fewer, and who returns while another is down
+        # does not vote before compare_wait_ms.
+        assert report.operations >= 600
         assert report.acknowledged > 0.8 * report.operations
 
     @pytest.mark.parametrize("nodes", [1, 2, 4, 5])
@@ -117,15 +119,16 @@ class TestFailingRuns:
     def test_a_write_that_all_nodes_forget_alike_is_found(self, monkeypatch):
         original = Machine.apply
 
-        def forget(self, slot, batch):
+        def forget(self, slot, batch, value=b""):
             before = dict(self.store.data)
-            results = original(self, slot, batch)
+            results = original(self, slot, batch, value)
             if slot % 10 == 0:
                 self.store.data.update((k, v) for k, v in before.items() if k in self.store.data)
             return results
 
         monkeypatch.setattr(Machine, "apply", forget)
-        report = run_seed(2, RunOptions(duration_ms=8000, operations=300, faults=frozenset()))
+        options = RunOptions(duration_ms=8000, operations=300, faults=frozenset(), watchers=0)
+        report = run_seed(2, options)
         assert report.violation.startswith("history: ")
 
     def test_a_command_that_is_applied_twice_is_found(self, monkeypatch):

@@ -76,7 +76,7 @@ def test_members_without_their_first_log_are_no_newcomers(cluster):
     for name in ("n1", "n2"):
         cluster.processes[name].start()
     two = cluster.up
-    assert cluster.run_until(lambda: any(p.node.leading for p in two()), 10_000)
+    assert cluster.run_until(lambda: any(p.node.leading for p in two()), 25_000)
     assert "newcomer" not in {p.node.role for p in two()}
     assert cluster.run_until(lambda: min(p.node.applied for p in two()) >= applied, 10_000)
 

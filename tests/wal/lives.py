@@ -100,7 +100,7 @@ def reference(slot):
     """The machine that applied every slot up to this one."""
     machine = Machine()
     for each in range(1, slot + 1):
-        machine.apply(each, decode_batch(batch_of(each)))
+        machine.apply(each, decode_batch(batch_of(each)), batch_of(each))
     return machine
 
 
@@ -127,7 +127,7 @@ class Life:
 
     def apply(self, slot, value) -> Batch:
         batch = decode_batch(value)
-        self.machine.apply(slot, batch)
+        self.machine.apply(slot, batch, value)
         return batch
 
     def write(self, upto, turns=3):

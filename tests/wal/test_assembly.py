@@ -14,6 +14,7 @@ from paxosd.core.quorum import Quorums
 from paxosd.core.types import Ballot
 from paxosd.disk import StorageError
 from paxosd.faults import FaultPlan
+from paxosd.inbox import Inbox
 from paxosd.lives import life_number, starts_of
 from paxosd.member_links import PeerEndpoints
 from paxosd.node_directory import NodeDirectory
@@ -95,7 +96,8 @@ def test_promises_and_heard_lives_are_those_of_the_start_before(site):
     parts = site.start()
     parts.memory.wal.append([PromiseRecord(PROMISED)])
     parts.memory.wal.sync()
-    assert parts.lives.admit("n2", life_number(2, 9), Hello(77)) == life_number(2, 9)
+    hello = Hello(77, challenge=parts.life)
+    assert parts.lives.admit("n2", life_number(2, 9), hello) == life_number(2, 9)
     parts.memory.wal.close()
     site.power_cut()
     parts = site.start()
@@ -199,6 +201,10 @@ class Bus:
 
     has_subscriptions = False
 
+    def take_on(self, parts):
+        self.inbox = Inbox("n1", FaultPlan(), parts.lives, answer=self.send, refused=print)
+        return self
+
 
 class Idle:
     """A committer and helper that is never done."""
@@ -222,7 +228,8 @@ def replica_of(parts, bus, snapshots):
 
 @pytest.mark.parametrize("snapshots", [None, SnapshotOptions(cluster="c", members={})])
 def test_a_replica_of_it_says_hello_to_all(site, snapshots):
-    parts, bus = site.start(), Bus()
+    parts = site.start()
+    bus = Bus().take_on(parts)
     replica, admin = replica_of(parts, bus, snapshots)
     replica.turn(5_000.0, 6_000)
     hello = Hello(parts.claim.directory)

@@ -444,48 +444,65 @@ class TestSilence:
 
     @pytest.fixture
     def memory(self):
-        memory = lives(silence_ms=self.SILENCE_MS)
-        assert memory.admit("n2", life(3), Hello(OLD), now_ms=1000.0) == life(3)
+        memory = lives(silence_ms=self.SILENCE_MS, challenge=70)
+        assert memory.admit("n2", life(3), Hello(OLD, 0, 70), now_ms=1000.0) == life(3)
         return memory
 
-    @pytest.mark.parametrize("twin", [life(3, 1), life(4)])
-    def test_a_second_life_is_not_heard_while_the_first_is(self, memory, twin):
-        def is_second(now_ms):
-            return memory.is_second(Envelope("n2", twin, Hello(OLD)), now_ms)
+    @staticmethod
+    def asks(memory):
+        """The challenge that it sends to the address of n2 now."""
+        return memory.answer("n2", life(9), Hello(OLD)).challenge
 
-        assert memory.admit("n2", twin, Hello(OLD), now_ms=1099.0) == -1
-        assert is_second(1099.0)
-        assert memory.admit("n2", life(3), VOTE, now_ms=1090.0) == life(3)
-        assert memory.admit("n2", twin, Hello(OLD), now_ms=1189.0) == -1
-        assert memory.admit("n2", life(3), Hello(OLD), now_ms=1180.0) == life(3), "its own hello"
-        assert memory.admit("n2", twin, Hello(OLD), now_ms=1279.0) == -1
-        assert is_second(1279.0)
-        assert not is_second(1280.0)
+    @pytest.mark.parametrize("twin", [life(5, 1), life(4)])
+    def test_a_second_life_is_not_heard_while_the_first_answers(self, memory, twin):
+        hello = Envelope("n2", twin, Hello(OLD))
+        for start_ms in (1050.0, 1850.0):
+            now_ms = start_ms
+            assert memory.admit("n2", life(3), VOTE, now_ms=now_ms) == life(3)
+            old = self.asks(memory)
+            assert memory.admit("n2", twin, Hello(OLD, 0, old), now_ms=now_ms) == -1
+            assert not memory.is_second(hello), "it may have ended a moment ago"
+            asked = self.asks(memory)
+            assert asked != old
+            assert memory.admit("n2", life(3), Hello(OLD, 0, asked), now_ms=now_ms) == life(3)
+            for now_ms in (start_ms + 50, start_ms + 100, start_ms + 700):
+                assert memory.admit("n2", twin, Hello(OLD, 0, asked), now_ms=now_ms) == -1
+                assert memory.is_second(hello)
         assert memory.known("n2") == life(3)
 
-    def test_it_is_after_the_silence(self, memory):
+    def test_it_is_once_the_first_does_not(self, memory):
+        """Frames of the first that come late, or again, do not keep it alive."""
+        assert memory.admit("n2", life(4), Hello(OLD, 0, 70), now_ms=1099.0) == -1
+        asked = self.asks(memory)
+        for now_ms in (1100.0, 1190.0, 1198.0):
+            assert memory.admit("n2", life(3), VOTE, now_ms=now_ms) == life(3)
+            assert memory.admit("n2", life(3), Hello(OLD, 0, 70), now_ms=now_ms) == life(3)
+            assert memory.admit("n2", life(4), Hello(OLD, 0, asked), now_ms=now_ms) == -1
+        assert not memory.is_second(Envelope("n2", life(4), Hello(OLD)))
+        assert memory.admit("n2", life(4), Hello(OLD, 0, asked), now_ms=1199.0) == life(4)
+        assert memory.admit("n2", life(4), VOTE, now_ms=1200.0) == life(4)
+        assert memory.admit("n2", life(3), VOTE, now_ms=1300.0) == -1
+
+    def test_and_at_once_if_the_first_was_silent(self, memory):
         # What is not heard is no sign of life, neither of the one nor of the other.
         memory.admit("n2", life(2), VOTE, now_ms=1099.0)
         memory.admit("n2", life(2), BEAT, now_ms=1099.0)
         memory.admit("n2", life(4), CatchUp(1, 2), now_ms=1099.0)
-        memory.admit("n2", life(4), Hello(OLD), now_ms=1099.0)
         memory.admit("n3", life(1), VOTE, now_ms=1099.0)
-        assert memory.admit("n2", life(4), Hello(OLD), now_ms=1100.0) == life(4)
-        assert memory.admit("n2", life(4), VOTE, now_ms=1100.0) == life(4)
-        assert memory.admit("n2", life(3), VOTE, now_ms=1300.0) == -1
+        assert memory.admit("n2", life(4), Hello(OLD, 0, 70), now_ms=1100.0) == life(4)
 
     def test_or_once_the_connection_has_closed(self, memory):
         memory.closed("n3")
-        assert memory.admit("n2", life(4), Hello(OLD), now_ms=1001.0) == -1
+        assert memory.admit("n2", life(4), Hello(OLD, 0, 70), now_ms=1001.0) == -1
         memory.closed("n2")
-        assert memory.admit("n2", life(4), Hello(OLD), now_ms=1001.0) == life(4)
-        assert memory.admit("n2", life(5), Hello(OLD), now_ms=1002.0) == -1, "that one lives"
+        assert memory.admit("n2", life(4), Hello(OLD, 0, 70), now_ms=1001.0) == life(4)
+        assert memory.admit("n2", life(5), Hello(OLD, 0, 70), now_ms=1002.0) == -1, "that one lives"
         memory.closed("n9")  # no peer any more
 
     def test_a_directory_that_is_pinned_need_not_wait(self, memory):
         pinned(memory, NEW)
-        assert memory.admit("n2", life(1), Hello(NEW), now_ms=1001.0) == life(1)
-        assert memory.admit("n2", life(2), Hello(NEW), now_ms=1002.0) == -1
+        assert memory.admit("n2", life(1), Hello(NEW, 0, 70), now_ms=1001.0) == life(1)
+        assert memory.admit("n2", life(2), Hello(NEW, 0, 70), now_ms=1002.0) == -1
 
     def test_a_node_that_has_started_has_heard_nobody(self, disk):
         lives(disk).admit("n2", life(3), Hello(OLD), now_ms=1000.0)
@@ -495,7 +512,7 @@ class TestSilence:
     def test_one_that_was_no_peer_for_a_while_is_not_alive(self, memory):
         memory.set_peers({"n3": 0})
         memory.set_peers({"n2": 0, "n3": 0})
-        assert memory.admit("n2", life(4), Hello(OLD), now_ms=1001.0) == life(4)
+        assert memory.admit("n2", life(4), Hello(OLD, 0, 70), now_ms=1001.0) == life(4)
 
 
 class TestPeers:

@@ -341,3 +341,52 @@ class TestCrashAnywhere:
             assert memory.lost or claim.lost
             assert left.lost() == damaged
             assert memory.recovered.promised == NULL_BALLOT
+
+
+class TestDiverged:
+    """A directory whose state is not what was decided is of no use: its snapshots neither."""
+
+    def test_nothing_of_it_is_used(self, node):
+        old = {n: d for n, d in node.disk.contents().items() if n.endswith((".log", ".paxsnap"))}
+        identity.mark_diverged(node.home, 150)
+        assert node.shell().directory == OLD, "until the next start sets its data aside"
+        claim, memory = node.start()
+        assert (claim.directory, memory.lost, memory.repaired) == (OLD, True, False)
+        assert memory.directory != OLD
+        assert memory.machine.applied == memory.recovered.commit == 0
+        assert memory.recovered.promised == NULL_BALLOT
+        assert memory.kept.newest is None
+        assert node.lost() == {f"lost-1-{name}": data for name, data in old.items()}
+        assert identity.diverged(node.home) == 0
+        (told,) = node.log.named("node.memory_lost")
+        assert "member rejoin n1" in told["advice"]
+        again = Machine(node.home.copy(), node.disk.copy())
+        claim, memory = again.start(seed=3)
+        assert (claim.lost, claim.repaired, memory.lost) == (True, False, False)
+        assert again.lost() == node.lost()
+
+    def test_a_second_call_keeps_the_first_slot(self, node):
+        identity.mark_diverged(node.home, 150)
+        identity.mark_diverged(node.home, 170)
+        assert identity.diverged(node.home) == 150
+
+    @pytest.mark.parametrize("seed", [None, 1])
+    def test_wherever_power_is_lost(self, node, seed):
+        rng = random.Random(seed) if seed is not None else None
+        print(f"seed={seed}")
+        identity.mark_diverged(node.home, 150)
+        whole = node.copy()
+        whole.start()
+        for die_at in range(1, whole.count + 1):
+            dying = node.copy()
+            dying.die_at = die_at
+            with pytest.raises(PowerLoss):
+                dying.start()
+            left = dying.after_crash(rng)
+            claim, memory = left.start(seed=2)
+            assert memory.machine.applied == 0, die_at
+            assert memory.recovered.promised == NULL_BALLOT, die_at
+            assert (memory.directory or claim.directory) != OLD, die_at
+            assert left.lost().keys() == whole.lost().keys(), die_at
+            shell = left.shell()
+            assert (shell.lost, shell.repaired) == (True, False), die_at

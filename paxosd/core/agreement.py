@@ -1,0 +1,210 @@
+"""Do the states of the nodes agree? What was said of them, and what follows.
+
+    own samples ──────────┐
+                          ├── judge(voters) ──► AGREED, DIVERGED or DISPUTED
+    samples of peers ─────┘
+
+A *sample* is a sum over what a node had after one slot: its chain (``machine.py``), or a checksum
+of its whole state (``checksum.py``). Samples are compared if kind, version and slot are equal.
+
+- DIVERGED: a majority of the voters says the same of a slot, and this node says otherwise. It has
+  not what was decided, and cannot find out by itself what else is wrong. That is for good.
+- DISPUTED: the words of voters differ, and no majority is known for either. Whoever is right, what
+  is acknowledged now may turn out wrong. That ends once a majority is known.
+
+A majority that agrees with this node's chain after one slot settles all slots before it. A
+difference is disputed only after a while: the word that decides it may be on its way.
+
+The word of a node that has no vote, has lost its memory or has diverged is compared, and counts
+for no majority. Pure: no time, no messages; ``comparison.py`` has the node's side.
+"""
+
+from collections.abc import Collection, Iterable
+from enum import Enum
+from typing import NamedTuple
+
+from paxosd.core.messages import SAMPLES_MAX, Sample
+from paxosd.core.types import NodeId, Slot
+
+CHAIN = 1
+"""A sample of this kind is the chain after its slot."""
+STATE = 2
+"""A sample of this kind is the checksum of the whole state after its slot."""
+OWN_MAX = 512
+"""How many samples of its own a node keeps …"""
+HEARD_MAX = SAMPLES_MAX
+"""… and of each peer: more, for a peer may be ahead of this node."""
+
+
+Key = tuple[int, int, Slot]
+"""Kind, version and slot."""
+
+
+class Verdict(Enum):
+    """What the comparison has come to."""
+
+    AGREED = "agreed"
+    """Nothing speaks against it."""
+    DIVERGED = "diverged"
+    DISPUTED = "disputed"
+
+
+class Difference(NamedTuple):
+    """The first slot known after which a node's sum is another, and who says what."""
+
+    kind: int
+    slot: Slot
+    own: int
+    others: int
+    members: tuple[NodeId, ...]
+    """Who says ``others``."""
+
+
+class Agreement:
+    """The comparison at one node. ``difference``: how this node has diverged, None if it has not;
+    ``disputes``: the differences among the voters that no majority has decided yet, with the time
+    since which; ``odd``: the peers that differ from a majority with this node."""
+
+    __slots__ = ("_heard", "_own", "_sound", "_touched", "agreed", "difference", "disputes", "odd")
+
+    def __init__(self) -> None:
+        self._own: dict[Key, int] = {}
+        self._heard: dict[NodeId, dict[Key, int]] = {}
+        self._sound: dict[NodeId, bool] = {}
+        self._touched: set[Key] = set()
+        self.difference: Difference | None = None
+        self.disputes: dict[Key, tuple[Difference, float]] = {}
+        self.odd: dict[NodeId, Difference] = {}
+        self.agreed: dict[int, Slot] = {}
+        """By kind: the highest slot at which a majority agrees with this node."""
+
+    # -- what is said
+
+    def note(self, sample: Sample) -> None:
+        """This node's own."""
+        key = sample[:3]
+        self._own[key] = sample.sum
+        self._touched.add(key)
+        if len(self._own) > OWN_MAX:
+            oldest = next(iter(self._own))
+            del self._own[oldest]
+            self.disputes.pop(oldest, None)
+
+    def has(self, key: Key) -> bool:
+        """Whether this node's own is there."""
+        return key in self._own
+
+    def own(self) -> list[Sample]:
+        """This node's own samples, the oldest first."""
+        return [Sample(*key, total) for key, total in self._own.items()]
+
+    def hear(self, member: NodeId, samples: Iterable[Sample], *, sound: bool) -> None:
+        """``member`` said so. ``sound``: whether its word counts, as it says itself."""
+        if self._sound.get(member) is not sound:
+            self._sound[member] = sound
+            self.review()
+        heard = self._heard.setdefault(member, {})
+        for sample in samples:
+            key = sample[:3]
+            heard.pop(key, None)  # so that the order is that of the last word
+            heard[key] = sample.sum
+            self._touched.add(key)
+        while len(heard) > HEARD_MAX:
+            del heard[next(iter(heard))]
+
+    def forget(self, member: NodeId) -> None:
+        """``member`` begins anew, with another memory: what it said does not count."""
+        self._heard.pop(member, None)
+        self._sound.pop(member, None)
+        self.odd.pop(member, None)
+        self.review()
+
+    def review(self) -> None:
+        """Others vote, or another's word counts: all is to be judged again."""
+        self._touched.update(self._own)
+
+    # -- what follows
+
+    def judge(
+        self, voters: Collection[NodeId], me: NodeId, now_ms: float, grace_ms: float, *, sound: bool
+    ) -> Verdict:
+        """By the words of ``voters``, this node ``me`` among them or not. ``sound``: whether its
+        own word counts. A difference is disputed after ``grace_ms``."""
+        if self._touched:
+            touched, self._touched = self._touched, set()
+            for key in sorted(touched & self._own.keys()):
+                self._judge(key, voters, me if sound else "", now_ms)
+            self._settle(voters)
+        if self.difference is not None:
+            return Verdict.DIVERGED
+        if any(now_ms - since_ms >= grace_ms for _, since_ms in self.disputes.values()):
+            return Verdict.DISPUTED
+        return Verdict.AGREED
+
+    def _judge(self, key: Key, voters: Collection[NodeId], me: NodeId, now_ms: float) -> None:
+        own = self._own[key]
+        words = self._words(key, voters, me)
+        majority = len(voters) // 2 + 1
+        for total, members in words.items():
+            if len(members) < majority:
+                continue
+            if total == own:
+                kind, _, slot = key
+                self.agreed[kind] = max(slot, self.agreed.get(kind, 0))
+                self._note_odd(key, own)
+            elif self.difference is None:
+                self.difference = self._first(key, members)
+            self.disputes.pop(key, None)
+            return
+        if len(words) < 2:
+            self.disputes.pop(key, None)
+            return
+        total, members = max(
+            ((total, members) for total, members in words.items() if total != own),
+            key=lambda item: len(item[1]),
+        )
+        difference = Difference(key[0], key[2], own, total, tuple(members))
+        since_ms = self.disputes[key][1] if key in self.disputes else now_ms
+        self.disputes[key] = difference, since_ms
+
+    def _words(self, key: Key, voters: Collection[NodeId], me: NodeId) -> dict[int, list[NodeId]]:
+        """Sum → the voters whose word counts that say so, in order of their names."""
+        words: dict[int, list[NodeId]] = {}
+        for name in sorted(voters):
+            if name == me:
+                words.setdefault(self._own[key], []).append(name)
+            elif self._sound.get(name):
+                total = self._heard[name].get(key)
+                if total is not None:
+                    words.setdefault(total, []).append(name)
+        return words
+
+    def _first(self, key: Key, members: list[NodeId]) -> Difference:
+        """The difference at the lowest slot at which one of ``members`` differs from this node."""
+        kind, version, slot = key
+        others = next(self._heard[name][key] for name in members)
+        first = Difference(kind, slot, self._own[key], others, tuple(members))
+        for each in sorted(k for k in self._own if k[:2] == (kind, version) and k[2] < slot):
+            for name in members:
+                total = self._heard[name].get(each)
+                if total is not None and total != self._own[each]:
+                    return Difference(kind, each[2], self._own[each], total, tuple(members))
+        return first
+
+    def _note_odd(self, key: Key, own: int) -> None:
+        """A majority agrees with this node: who says otherwise?"""
+        kind, _, slot = key
+        for name, heard in self._heard.items():
+            total = heard.get(key)
+            known = self.odd.get(name)
+            if total is None:
+                continue
+            if total != own and (known is None or slot < known.slot):
+                self.odd[name] = Difference(kind, slot, own, total, (name,))
+            elif total == own and known is not None and known.kind == kind and slot > known.slot:
+                del self.odd[name]  # it was made good
+
+    def _settle(self, voters: Collection[NodeId]) -> None:
+        """What a majority agrees on later settles what was disputed before."""
+        for key in [k for k in self.disputes if k[2] <= self.agreed.get(k[0], 0)]:
+            del self.disputes[key]

@@ -1,0 +1,230 @@
+"""One node's part in the comparison of states (``agreement.py``): what it says and concludes.
+
+    machine: chain at agreed slots, checksums ──► own samples ──► with the next heartbeats, to all
+    heartbeats of others ──► their samples ──► once a heartbeat: judge ──► ``context.standing``
+
+At feature level 1 and above. What rides on heartbeats may be lost with them, so the last few
+samples are repeated, and a peer that says hello gets all that there are. While nothing happens the
+chain at the last slot is compared, too: so are the last slots of an idle cluster, the state of a
+node that has just started, and a snapshot that was just taken over. Whoever hears of a chain says
+its own at that slot.
+"""
+
+from collections import deque
+from typing import Any
+
+from paxosd.core.agreement import CHAIN, STATE, Agreement, Difference, Verdict
+from paxosd.core.checksum import CHECKSUM_VERSION
+from paxosd.core.context import Context
+from paxosd.core.machine import CHAIN_VERSION, MARK_SLOTS, TRAIL_SLOTS
+from paxosd.core.messages import SAMPLES_MAX, Heartbeat, Sample
+from paxosd.core.types import NodeId, Slot
+
+REPEATED = 8
+"""How many of the last samples go with each word, in case that the word before was lost."""
+REPEAT_HEARTBEATS = 10
+"""After so many heartbeats without news they are said again."""
+_SUM_MAX = (1 << 63) - 1
+"""What a number on the wire may be."""
+NAMES = {CHAIN: "chain", STATE: "checksum"}
+DIVERGED_ADVICE = (
+    "this node's state is not the one that was decided: it serves nothing and does not vote. Look "
+    "for the cause (memory, disk), then restart it: it sets its log and snapshots aside (lost-*) "
+    "and learns all from the others. Then let it vote again: paxosctl member rejoin NAME"
+)
+DISPUTED_ADVICE = (
+    "this node and these members have different states, and no majority of the voters says which "
+    "is right: nobody acknowledges anything. Start the voters that are down: what they have decides"
+)
+
+
+class Comparison:
+    """Call :meth:`check` once a heartbeat."""
+
+    __slots__ = (
+        "_agreement",
+        "_applied",
+        "_beats",
+        "_context",
+        "_fresh",
+        "_greeted",
+        "_membership",
+        "_noted",
+        "_recent",
+        "_sound",
+        "_states",
+        "_told",
+        "_told_odd",
+    )
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._agreement = Agreement()
+        self._membership = context.membership
+        self._sound = True
+        self._noted: Slot = 0
+        """Of the agreed slots up to this one the chain was noted."""
+        self._applied: Slot = -1
+        """What was applied at the last check."""
+        self._states: set[Slot] = set()
+        """The slots whose checksums were noted, of those that the machine still has."""
+        self._fresh: list[Sample] = []
+        self._recent: dict[int, deque[Sample]] = {
+            CHAIN: deque(maxlen=REPEATED),
+            STATE: deque(maxlen=REPEATED // 4),
+        }
+        self._beats = 0
+        self._greeted = False
+        self._told = Verdict.AGREED
+        self._told_odd: dict[NodeId, Difference] = {}
+
+    # -- what is said
+
+    def hear(self, sender: NodeId, message: Heartbeat, *, counts: bool) -> None:
+        """A peer's samples. ``counts``: whether its word is that of a member with a memory."""
+        if message.sums:
+            self._agreement.hear(sender, message.sums, sound=counts and message.sound)
+            if self._context.machine.settings.level:
+                for kind, version, slot, _ in message.sums:
+                    if (kind, version) == (CHAIN, CHAIN_VERSION):
+                        self._note_chain(slot)  # the same question: it may be of any slot
+
+    def greet(self, sender: NodeId, directory: int) -> None:
+        """A peer says hello: it may know nothing of what was said before. If it comes from another
+        ``directory`` than it did, it has another memory, too."""
+        self._greeted = True
+        known = self._context.peers[sender].directory
+        if known not in (0, directory):
+            self._agreement.forget(sender)
+
+    def check(self, *, sound: bool) -> bool:
+        """Say and judge what is new. ``sound``: whether this node has its memory, so that its word
+        counts. True: whether it may act is to be judged anew."""
+        context = self._context
+        if not context.machine.settings.level:
+            return False
+        self._collect()
+        self._say(sound=sound)
+        if context.membership is not self._membership or sound is not self._sound:
+            self._membership, self._sound = context.membership, sound
+            self._agreement.review()
+        verdict = self._agreement.judge(
+            context.quorums.voters,
+            context.node,
+            context.now_ms,
+            context.options.election_timeout_ms,
+            sound=sound,
+        )
+        self._tell_odd()
+        if verdict is self._told:
+            return False
+        self._told = verdict
+        self._tell(verdict)
+        context.diverged = verdict is Verdict.DIVERGED
+        context.disputed = verdict is Verdict.DISPUTED
+        return True
+
+    def _collect(self) -> None:
+        """What the machine has to be compared since the last time."""
+        machine = self._context.machine
+        applied = machine.applied
+        first = max(self._noted, applied - TRAIL_SLOTS) // MARK_SLOTS + 1
+        for slot in range(first * MARK_SLOTS, applied + 1, MARK_SLOTS):
+            self._note_chain(slot)
+        self._noted = max(self._noted, applied)
+        if applied == self._applied:
+            self._note_chain(applied)
+        self._applied = applied
+        checksums = machine.checksums
+        for slot in sorted(checksums.keys() - self._states):
+            self._note(Sample(STATE, CHECKSUM_VERSION, slot, int(checksums[slot], 16) & _SUM_MAX))
+        self._states = set(checksums)
+
+    def _note_chain(self, slot: Slot) -> None:
+        chain = self._context.machine.chain_at(slot)
+        if chain is not None and not self._agreement.has((CHAIN, CHAIN_VERSION, slot)):
+            self._note(Sample(CHAIN, CHAIN_VERSION, slot, chain))
+
+    def _note(self, sample: Sample) -> None:
+        self._agreement.note(sample)
+        self._fresh.append(sample)
+
+    def _say(self, *, sound: bool) -> None:
+        """To be taken along by the next heartbeats."""
+        context = self._context
+        context.sound = sound and not context.diverged
+        self._beats += 1
+        if self._greeted:
+            said = self._agreement.own()
+        elif self._fresh or self._beats >= REPEAT_HEARTBEATS:
+            said = [*self._recent[CHAIN], *self._recent[STATE], *self._fresh]
+        else:
+            return
+        self._greeted = False
+        self._beats = 0
+        for sample in self._fresh:
+            self._recent[sample.kind].append(sample)
+        self._fresh.clear()
+        context.sums = (*context.sums, *said)[-SAMPLES_MAX:]
+
+    # -- what follows
+
+    @property
+    def difference(self) -> Difference | None:
+        """How this node has diverged; None: it has not, as far as is known."""
+        return self._agreement.difference
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether anything speaks against this node's state, decided or not."""
+        return self._agreement.difference is not None or bool(self._agreement.disputes)
+
+    def _tell(self, verdict: Verdict) -> None:
+        context = self._context
+        if verdict is Verdict.AGREED:
+            context.outbox.notice("state.agreed", slot=self._agreement.agreed.get(CHAIN, 0))
+            return
+        diverged = verdict is Verdict.DIVERGED
+        difference = self.difference if diverged else self._dispute()
+        assert difference is not None
+        advice = DIVERGED_ADVICE.replace("NAME", context.node) if diverged else DISPUTED_ADVICE
+        event = "state.diverged" if diverged else "state.disputed"
+        context.outbox.notice(event, "error", **plain(difference), advice=advice)
+
+    def _dispute(self) -> Difference | None:
+        """The lowest that no majority has decided."""
+        disputes = self._agreement.disputes
+        return disputes[min(disputes)][0] if disputes else None
+
+    def _tell_odd(self) -> None:
+        """Which peers differ from this node and the majority: they may be unable to say so."""
+        odd = self._agreement.odd
+        for name in odd.keys() - self._told_odd.keys():
+            self._context.outbox.notice("state.differs", "error", member=name, **_brief(odd[name]))
+        self._told_odd = dict(odd)
+
+    def status(self) -> dict[str, Any]:
+        """Plain values: ``state``, the difference that it is by, the peers that differ."""
+        difference = self.difference if self._context.diverged else None
+        if self._context.disputed:
+            difference = self._dispute()
+        return {
+            "state": self._told.value,
+            "state_difference": plain(difference) if difference is not None else None,
+            "state_agreed_slot": self._agreement.agreed.get(CHAIN, 0),
+            "state_odd": {n: _brief(each) for n, each in sorted(self._agreement.odd.items())},
+        }
+
+
+def plain(difference: Difference) -> dict[str, Any]:
+    """A difference in plain values."""
+    return _brief(difference) | {"members": list(difference.members)}
+
+
+def _brief(difference: Difference) -> dict[str, Any]:
+    return {
+        "slot": difference.slot,
+        "sum": NAMES.get(difference.kind, str(difference.kind)),
+        "own": f"{difference.own:x}",
+        "others": f"{difference.others:x}",
+    }
