@@ -109,6 +109,16 @@ ANSWERS = {PreVoteReply, Promise, Nack, HeartbeatAck, Prepare}
 
 
 class TestANewcomer:
+    def test_takes_nobody_for_the_leader_who_has_fallen_silent(self):
+        """It never campaigns; but it must not send clients to a leader of the past for ever
+        (simulator, seed 991080: two such nodes sent them to each other)."""
+        new = Newcomer()
+        new.hear("n2", Heartbeat(B, "n2", 0, 0, 1, 0))
+        assert new.node.leader == "n2"
+        new.run(3 * new.node._context.options.election_timeout_ms)
+        assert new.node.leader == ""
+        assert new.told().count("leader.lost") == 1
+
     @pytest.mark.parametrize("request_", REQUESTS, ids=lambda m: type(m).__name__)
     def test_says_nothing_that_a_memory_would_be_needed_for(self, request_):
         new = Newcomer()
@@ -463,27 +473,6 @@ class TestLostMemory:
         node.hear("n3", Welcome(life_number(9, 1), 7))
         node.node._arrival.review()
         assert node.node.forgetful
-
-    @pytest.mark.parametrize("restarted", [False, True])
-    def test_who_is_told_of_one_loss_twice_can_rejoin_all_the_same(self, restarted):
-        """A wiped directory has another identity since the first time: that one is let back in
-        (simulator, seed 200: it was refused for good after a restart, or by a second peer)."""
-        machine = Machine()
-        node = Newcomer(machine=machine, directory=50 if restarted else 40, lost=restarted)
-        node.run()
-        if not restarted:
-            node.hear("n2", Welcome(life_number(9, 1), 7))
-            node.node.use_directory(50)
-        node.hear("n3", Welcome(life_number(9, 1), 7))
-        assert node.node.forgot
-        members = {
-            n: Member("", "", "", directory=d) for n, d in (DIRECTORIES | {"n1": 50}).items()
-        }
-        machine.membership = Membership(members, epoch=1, slot=1)
-        node.node._on_members(True)
-        assert not node.node.forgetful
-        node.run()
-        assert "node.rejoined" in node.told()
 
     def test_named_after_the_loss_it_votes_again_however_many_told_of_it(self):
         """The first word of it gives the directory another identity; the second changes nothing."""
