@@ -109,6 +109,8 @@ class Election:
             return
         if context.proposer.leading or not context.own_bit or self.stopping:
             self._postpone()
+            if not self.hears_leader():
+                self._forget_leader()  # or this node would send clients there for ever
             if context.quorums.voters == (context.node,):
                 # Nobody else will campaign: it does as soon as it may act.
                 self._deadline_ms = context.now_ms + context.options.heartbeat_ms
@@ -245,12 +247,16 @@ class Election:
         )
         return Ballot(seen + 1, context.node)
 
-    def _start_prevote(self) -> None:
-        context = self._context
+    def _forget_leader(self) -> None:
+        """The leader has not been heard for too long."""
         if self.leader and self.leader_ballot > self._lost_ballot:
             self._lost_ballot = self.leader_ballot
-            context.outbox.notice("leader.lost", "warning", leader=self.leader)
+            self._context.outbox.notice("leader.lost", "warning", leader=self.leader)
         self.leader = ""
+
+    def _start_prevote(self) -> None:
+        context = self._context
+        self._forget_leader()
         if context.proposer.state is not ProposerState.IDLE:
             self.stop("phase 1 found no quorum in time")
         self._prevote = self._next_ballot()

@@ -1,11 +1,19 @@
 """What an operator changes in a simulated run: drawn from the seed, decided by what is there then.
 
     draw_changes(rng, duration)   → "member" directives, each with a wish and a lot
+    draw_relics(rng, duration)    → "member" directives with the wish "relic": one comes back, emptied,
+                                    under its old name and with its old file
     draw_settings(rng, duration)  → "settings" directives, each with a lot
     Operator.carry_out(args)      → the change that the wish comes to now, sent to the leader
 
 A wish that makes no sense as things are is dropped: nobody has left who could be added, say. As a
 careful operator would, nobody is promoted who lags; whoever comes back comes with an empty disk.
+
+A *relic* is somebody's old machine: its directory is emptied, and it is started with the file that
+it once had, which names the members of the beginning; mostly one that was removed or swapped out.
+It must never act. A voter is treated so only where the cluster survives it, whatever change is
+under way (:meth:`Operator._may_lose`), and until it is let back in the operator changes nothing
+else.
 """
 
 import random
@@ -50,6 +58,20 @@ def draw_changes(rng: random.Random, duration_ms: float) -> list[Directive]:
     return drawn
 
 
+def draw_relics(rng: random.Random, duration_ms: float) -> list[Directive]:
+    """Old machines that are started again, in most of the runs."""
+    if rng.random() < 0.2:
+        return []
+    pause_ms = rng.choice((1500.0, 5000.0))
+    at_ms = rng.uniform(1000.0, 4000.0)
+    drawn = []
+    while at_ms < duration_ms:
+        args = {"wish": "relic", "lot": rng.randrange(1 << 16)}
+        drawn.append(Directive(int(at_ms), "member", "", args))
+        at_ms += rng.expovariate(1.0 / pause_ms)
+    return drawn
+
+
 def draw_settings(rng: random.Random, duration_ms: float) -> list[Directive]:
     """Changes of the replicated settings, in some of the runs."""
     if rng.random() < 0.5:
@@ -68,6 +90,10 @@ class Operator:
         self._requests = 0
         self.sent = 0
         """How many changes were put to a leader."""
+        self.relics = 0
+        """How many were started emptied under an old name."""
+        self._tried: set[int] = set()
+        """The epochs that a change was put to a leader to follow. Asked for membership only."""
 
     def carry_out(self, args: Mapping[str, Any]) -> None:
         """One wish, with its lot to choose by."""
@@ -76,6 +102,11 @@ class Operator:
             return
         present = self._cluster.processes[leader].node.membership
         wish, lot = str(args["wish"]), int(args.get("lot", 0))
+        lost = self._lost(present)
+        if lost:
+            for name in lost:  # first things first
+                self.rejoin(name)
+            return
         make: Callable[[Membership, int], Membership | None] = getattr(self, f"_{wish}")
         try:
             new = make(present, lot)
@@ -110,6 +141,7 @@ class Operator:
             self._send(leader, after.to_entry(before, process.node.membership.epoch))
 
     def _put(self, leader: NodeId, epoch: int, new: Membership) -> None:
+        self._tried.add(epoch)
         self._send(leader, Entry(0, 1, 0, [[MEMBERS, epoch, new.to_command()]]))
 
     def _send(self, leader: NodeId, change: Entry) -> None:
@@ -126,7 +158,7 @@ class Operator:
         if not fit:
             return None
         process = fit[lot % len(fit)]
-        if process.idle or process.removed:
+        if process.idle or process.removed or process.relic:
             process.join()
         name = process.name
         return present.replaced(present.members | {name: Member(name, name, name, voter=False)})
@@ -162,7 +194,40 @@ class Operator:
             return present.replaced(present.members, phase1=0, phase2=0)
         return present.replaced(present.members, phase1=count + 1 - phase2, phase2=phase2)
 
+    def _relic(self, present: Membership, lot: int) -> None:
+        """Nothing is changed: somebody's old machine is started."""
+        processes = self._cluster.processes.values()
+        gone = [p for p in processes if self._may_join(p, present) and not p.idle]
+        lost = [p for p in processes if self._may_lose(p, present)]
+        fit = lost if lost and (not gone or lot % 4 == 0) else gone
+        if fit:
+            self.relics += 1
+            fit[lot // 4 % len(fit)].come_back_emptied()
+
     # -- who is fit
+
+    def _lost(self, present: Membership) -> list[NodeId]:
+        """The voters that have lost their memory, and are not let back in yet."""
+        lost = []
+        for name in present.voters:
+            process = self._cluster.processes[name]
+            if process.relic and process.up:
+                process.relic = present.members[name].directory != process.directory
+            if process.relic:
+                lost.append(name)
+        return lost
+
+    def _may_lose(self, process: SimProcess, present: Membership) -> bool:
+        """Whether the others are enough for both phases without this voter, and no change that was
+        put to a leader can take one of them away: all from this epoch on are yet to come."""
+        others = len(present.voters) - 1
+        quorums = present.quorums
+        return (
+            process.name in present.voters
+            and others >= max(quorums.phase1, quorums.phase2)
+            and present.epoch not in self._tried
+            and others > 1
+        )
 
     @staticmethod
     def _may_join(process: SimProcess, present: Membership) -> bool:
@@ -171,7 +236,7 @@ class Operator:
         if process.name in present.members:
             return False
         waits = process.up and not process.node.membership.members
-        return process.idle or process.removed or waits
+        return process.idle or process.removed or process.relic or waits
 
     def _voter(self, name: NodeId) -> Member:
         directory = self._cluster.processes[name].directory

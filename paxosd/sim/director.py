@@ -86,9 +86,11 @@ class Director:
         elif directive.verb == "heal":
             self.heal()
         elif directive.verb == "member":
-            before = self.operator.sent
+            before, relics = self.operator.sent, self.operator.relics
             self.operator.carry_out(args)
             self.counts["member"] = self.counts.get("member", 0) + self.operator.sent - before
+            if self.operator.relics > relics:
+                self.count("relic")
         elif directive.verb == "settings":
             self.operator.set_settings(int(args["lot"]))
         elif directive.verb == "rejoin":

@@ -118,6 +118,8 @@ class SimProcess:
         self._armed_power = True
         self._armed_pause_ms = 0.0
         self._effect: Callable[[str], None] = _ignore
+        self.relic = False
+        """Whether it is an old machine whose directory was emptied (``changes.py``)."""
         self.idle = name not in names.first
         """Whether it is a spare that was not asked to join yet."""
         self.removed = False
@@ -273,8 +275,22 @@ class SimProcess:
         self.disk.wipe()
         self._invariants.forgive(self.name)
         self._file = self._file[0], True
+        self._begin_anew()
+
+    def come_back_emptied(self) -> None:
+        """Start with an empty disk and the file of the beginning, as one of its members."""
+        if self._replica is not None:
+            self.crash(power=True)
+        self.home.wipe()
+        self.disk.wipe()
+        self._invariants.forgive(self.name)
+        self._file = sorted({*self._file[0], self.name}), False
+        self._begin_anew()
+        self.relic = True
+
+    def _begin_anew(self) -> None:
         self.configure(None)
-        self.idle = self.removed = False
+        self.idle = self.removed = self.relic = False
         self.start()
 
     @property

@@ -29,7 +29,7 @@ from paxosd.core.requests import RANGE
 from paxosd.core.types import NodeId
 from paxosd.disk import CorruptionError
 from paxosd.sim.ages import AgeTold, check_ages
-from paxosd.sim.changes import draw_changes, draw_settings
+from paxosd.sim.changes import draw_changes, draw_relics, draw_settings
 from paxosd.sim.clients import SimClient
 from paxosd.sim.cluster import SimCluster, node_names
 from paxosd.sim.director import Director
@@ -64,6 +64,8 @@ LOG_TIME_RATE_MIN = 0.5
 REIGNS_AFTER_HEAL_MAX = 12
 SPARES = 2
 """Nodes that may join where the membership changes."""
+GROWN_SHARE = 0.4
+"""How many of the clusters whose membership changes begin with one node."""
 REJOIN_MS = 500.0
 REJOIN_TRIES = 120
 _MEMORY_LOSS = frozenset({"bit-rot", "log-loss", "wipe", "rollback", "roll-back", *TAIL_KINDS})
@@ -88,7 +90,11 @@ class RunOptions:
     level: int = LEVEL_LATEST
     """What the nodes' programs understand, at the end at least: some runs begin with older ones."""
     members: bool = False
-    """Whether an operator changes the membership meanwhile; then no node loses its memory."""
+    """Whether an operator changes the membership meanwhile, in some runs from one node on; then no
+    node loses its memory, but for the old machines that are started emptied (``changes.py``)."""
+    grows: bool | None = None
+    """Whether the cluster begins with one node, which founds it alone, and all others are spares;
+    None: as the seed has it, where the membership changes."""
     watchers: int | None = None
     """How many watch; None: as the seed has it, none in half of the runs."""
 
@@ -157,7 +163,12 @@ class _Run:
             schedule = _draw(world, names, options)
         self._schedule = schedule
         shape = draw_cluster(world.derive("shape"))
-        first, spares = names[: options.nodes], names[options.nodes :]
+        grows = options.grows
+        if grows is None:
+            share = GROWN_SHARE if options.members and options.level else 0.0
+            grows = world.derive("grown").random() < share
+        count = 1 if grows else options.nodes
+        first, spares = names[:count], names[count:]
         if any(is_rolled_back(each) for each in schedule):
             shape = patient(shape, options.duration_ms)
         self._upgrades: dict[NodeId, float] = {}
@@ -436,7 +447,10 @@ def _draw(world: World, names: list[NodeId], options: RunOptions) -> Schedule:
             more = draw_misuse(misuse, names, options.duration_ms, faults, drawn)
             drawn = Schedule([*drawn, *more])
         return drawn
-    return Schedule([*drawn, *draw_changes(world.derive("members"), options.duration_ms)])
+    changes = draw_changes(world.derive("members"), options.duration_ms)
+    if options.level:
+        changes += draw_relics(world.derive("members/relics"), options.duration_ms)
+    return Schedule([*drawn, *changes])
 
 
 def _rows(process: SimProcess) -> list[KeyValue]:

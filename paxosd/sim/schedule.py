@@ -31,7 +31,7 @@ stand in the from, to and on of fault_add, too):
     disk             sync_ms ([low, high]), free_bytes (-1: plenty)
     net              loss, duplicate, replay, reorder, client_loss (probabilities), delay_ms
     client_cut       clients cannot reach the node                client_heal   … can again
-    member           wish (add, promote, swap, remove, demote, quorum), lot: see changes.py
+    member           wish (add, promote, swap, remove, demote, quorum, relic), lot: changes.py
     settings         lot: what of the replicated settings an operator changes; see changes.py
     rejoin           let a node that lost its memory vote again
     heal             everything of the above ends, and whoever is down or paused goes on

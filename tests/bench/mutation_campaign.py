@@ -21,6 +21,7 @@ from paxosd.sim.run import RunReport, run_seed
 from paxosd.sim.story import tell
 from paxosd.sim.workers import Crashed, cores, run_seeds
 from tests.bench import (
+    mutations_acting,
     mutations_disk,
     mutations_learning,
     mutations_members,
@@ -38,6 +39,7 @@ _SOURCES = (
     mutations_members,
     mutations_watch,
     mutations_time,
+    mutations_acting,
 )
 MODULES = [each.__name__ for each in _SOURCES]
 NAMES = sorted(REGISTRY, key=lambda name: MODULES.index(REGISTRY[name].make.__module__))

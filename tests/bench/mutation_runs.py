@@ -71,6 +71,11 @@ _LONG = replace(_PLAIN, duration_ms=20_000, faults=frozenset(), clients=4, opera
 _BUSY = replace(_PLAIN, duration_ms=12_000, faults=frozenset(), clients=8, operations=600, keys=2)
 _QUIET = replace(_PLAIN, duration_ms=12_000, faults=frozenset(), clients=3, operations=70, keys=2)
 _CHANGING = replace(_PLAIN, duration_ms=9_000, clients=6, operations=150, keys=3, members=True)
+_ROLLED = replace(_BUSY, duration_ms=16_000, operations=800)
+_GROWN = replace(
+    _PLAIN, duration_ms=16_000, faults=frozenset(), clients=4, operations=400, keys=2,
+    level=LEVEL_LATEST, members=True, grows=True,
+)  # fmt: skip
 _STORMY = replace(_PLAIN, duration_ms=12_000, clients=6, operations=200, keys=3)
 _WATCHED = replace(_STORMY, keys=8, watchers=3)
 
@@ -308,6 +313,95 @@ def _mute(rng: random.Random) -> Schedule:
     return Schedule([_rule(3000, "drop", 56_000, message_kinds=["accept"], **{"from": [LEADER]})])
 
 
+_BUT_GREETINGS = ["accept", "accepted", "heartbeat", "decisions", "votes", "prepare", "prevote"]
+_BACK_AT_MS = 9000
+
+
+def _rolled_back(rng: random.Random, *down: str) -> tuple[list[Directive], tuple[str, str, str]]:
+    """Two choose values that the third has not got; one of them is put back to a state before that.
+    What happens, and who they are: it, the other, the third."""
+    lost, other, third = rng.sample(NAMES, 3)
+    at_ms = int(_BACK_AT_MS + rng.uniform(0, 500))
+    return [
+        Directive(1200, "remember", lost),
+        _rule(2000, "isolate", at_ms - 2000, on=[third]),
+        Directive(at_ms, "rollback", lost, {"witnessed": True}),
+        Directive(at_ms + 200, "restart", lost),
+    ], (lost, other, third)
+
+
+def _rolled_back_greeted(rng: random.Random) -> Schedule:
+    """The one that knows what was lost reaches the others with greetings alone."""
+    directives, (lost, other, third) = _rolled_back(rng)
+    at_ms = directives[2].at_ms
+    return Schedule([
+        *directives,
+        _rule(at_ms, "partition", 5000, **{"from": [third], "to": [other]}),
+        _rule(at_ms, "drop", 5000, message_kinds=_BUT_GREETINGS,
+              **{"from": [other], "to": [lost]}),
+    ])  # fmt: skip
+
+
+def _rolled_back_alone(rng: random.Random) -> Schedule:
+    """The one that knows what was lost is away when the other two meet."""
+    directives, (_, other, _) = _rolled_back(rng)
+    at_ms = directives[2].at_ms
+    return Schedule([
+        *directives,
+        Directive(at_ms, "crash", other, {"power": False}),
+        Directive(at_ms + 4000, "restart", other),
+    ])  # fmt: skip
+
+
+def _rolled_back_together(rng: random.Random) -> Schedule:
+    """As ``rolled-back-greeted``, and all of them lose their power then."""
+    directives, (lost, other, third) = _rolled_back(rng)
+    at_ms = directives[2].at_ms
+    return Schedule([
+        *directives,
+        Directive(at_ms, "crash", "", {"power": True}),
+        Directive(at_ms + 200, "restart"),
+        _rule(at_ms + 201, "partition", 5000, **{"from": [third], "to": [other]}),
+        _rule(at_ms + 202, "drop", 5000, message_kinds=_BUT_GREETINGS,
+              **{"from": [other], "to": [lost]}),
+    ])  # fmt: skip
+
+
+def _doubled(rng: random.Random) -> Schedule:
+    """A second process under the name of one of two that must both be heard."""
+    name, third = rng.sample(NAMES, 2)
+    return Schedule([
+        Directive(2000, "double", name, {"for_ms": 16_000}),
+        _rule(4000, "isolate", 14_000, on=[third]),
+    ])  # fmt: skip
+
+
+def _doubled_stopped(rng: random.Random) -> Schedule:
+    """The same, and the first process is stopped for a while."""
+    name, third = rng.sample(NAMES, 2)
+    return Schedule([
+        Directive(2000, "double", name, {"for_ms": 16_000}),
+        Directive(2500, "pause", name),
+        Directive(4500, "resume", name),
+        _rule(6000, "isolate", 12_000, on=[third]),
+    ])  # fmt: skip
+
+
+def _first_image(rng: random.Random) -> Schedule:
+    """The node that a cluster began with is put back to when it was the only one."""
+    wishes = ("add", "promote", "add", "promote")
+    changes = [
+        Directive(1500 + 700 * place, "member", "", {"wish": wish, "lot": rng.randrange(1 << 16)})
+        for place, wish in enumerate(wishes)
+    ]
+    return Schedule([
+        Directive(1200, "remember", "n1"),
+        *changes,
+        Directive(_BACK_AT_MS + 2000, "rollback", "n1", {"witnessed": True}),
+        Directive(_BACK_AT_MS + 2300, "restart", "n1"),
+    ])  # fmt: skip
+
+
 def _goes_on(report: RunReport) -> str:
     if report.acknowledged * 10 < report.operations * 7:
         return (
@@ -353,6 +447,15 @@ PROFILES: dict[str, Profile] = {
         Profile("lost-tail", _QUIET, _lost_tail),
         Profile("cut-tail", _QUIET, _cut_tail),
         Profile("tails", _kinds("tail-zero", "tail-flip")),
+        Profile("first-files", _kinds("wrong-file")),
+        Profile("rolled-back-greeted", _ROLLED, _rolled_back_greeted),
+        Profile("rolled-back-alone", _ROLLED, _rolled_back_alone),
+        Profile("rolled-back-together", _ROLLED, _rolled_back_together),
+        Profile("doubled", _LONG, _doubled, _goes_on),
+        Profile("doubled-stopped", _LONG, _doubled_stopped, _goes_on),
+        Profile("first-image", _GROWN, _first_image),
+        Profile("relics", replace(_CHANGING, level=LEVEL_LATEST)),
+        Profile("relics-grown", replace(_CHANGING, level=LEVEL_LATEST, grows=True)),
         Profile("mute", replace(_LONG, duration_ms=60_000), _mute, _goes_on),
         Profile("members", _CHANGING),
         Profile("members-tight", replace(_CHANGING, clients=10, operations=400, keys=1)),

@@ -109,6 +109,16 @@ ANSWERS = {PreVoteReply, Promise, Nack, HeartbeatAck, Prepare}
 
 
 class TestANewcomer:
+    def test_takes_nobody_for_the_leader_who_has_fallen_silent(self):
+        """It never campaigns; but it must not send clients to a leader of the past for ever
+        (simulator, seed 991080: two such nodes sent them to each other)."""
+        new = Newcomer()
+        new.hear("n2", Heartbeat(B, "n2", 0, 0, 1, 0))
+        assert new.node.leader == "n2"
+        new.run(3 * new.node._context.options.election_timeout_ms)
+        assert new.node.leader == ""
+        assert new.told().count("leader.lost") == 1
+
     @pytest.mark.parametrize("request_", REQUESTS, ids=lambda m: type(m).__name__)
     def test_says_nothing_that_a_memory_would_be_needed_for(self, request_):
         new = Newcomer()
