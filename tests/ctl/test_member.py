@@ -368,6 +368,14 @@ class TestReplace:
 
 
 class TestRejoin:
+    def test_one_that_has_heard_of_nobody_is_told_whom_to_ask(self, ctl, trio):
+        trio[2].status = {"membership": {}, "memory": "new"}
+        code, _, err = ctl("rejoin", "n3")
+        assert code == 1
+        assert "n3 has heard of no member yet" in err
+        assert "let it name those of now (n1, n2;" in err
+        assert changes(trio[0]) == 0
+
     def test_done(self, ctl, trio):
         trio[2].lost = True
         code, out, err = ctl("rejoin", "n3")
