@@ -51,10 +51,11 @@ def list_view(present: Present) -> View:
 
 
 def role_of(present: Present, name: str) -> str:
-    """leader, voter, learner; lost: a voter that must not vote; new: one that may not yet."""
+    """leader, voter, learner; lost: a voter that must not vote; new: one that may not yet;
+    diverged: one whose state is not what was decided."""
     status = present.status(name) or {}
-    if status.get("role") == "leader":
-        return "leader"
+    if status.get("role") in ("leader", "diverged"):
+        return str(status["role"])
     if not present.membership.members[name].voter:
         return "learner"
     memory: str = status.get("memory", "whole")

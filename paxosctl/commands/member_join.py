@@ -267,6 +267,11 @@ def _ready_to_rejoin(newcomer: Newcomer, present: Present) -> Findings:
             f"{name} does not answer at {newcomer.member.client} ({newcomer.why}): start it, for "
             "only it knows the identity of its data directory"
         )
+    elif status["role"] == "diverged":
+        findings.blockers.append(
+            f"the state of {name} is not the one that was decided: restart it first, so that it "
+            "sets its data aside and learns all anew; then let it rejoin"
+        )
     elif status["memory"] == "whole":
         findings.blockers.append(f"the memory of {name} is whole: it may vote as it is")
     elif not member_plan.of_status(status).members:
