@@ -64,11 +64,11 @@ def _newcomers_act(p: Patches) -> None:
 
 
 @mutation("foreign-directory-acts", "only the directory that the membership names acts",
-          "Arrival._is_foreign, _knows_more", profiles=RELICS)  # fmt: skip
+          "Arrival._is_foreign, _knows_more", profiles=("relics",))  # fmt: skip
 def _foreign_directory_acts(p: Patches) -> None:
     """Peers that know another life of it say so, too."""
     p.replace(Arrival, "_is_foreign", lambda _: property(lambda self: False))
-    p.replace(Arrival, "_knows_more", lambda _: lambda self, message: False)
+    p.replace(Arrival, "_knows_more", lambda _: lambda self, *_: False)
 
 
 # -- log marks
