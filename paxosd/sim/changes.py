@@ -1,8 +1,8 @@
 """What an operator changes in a simulated run: drawn from the seed, decided by what is there then.
 
     draw_changes(rng, duration)   → "member" directives, each with a wish and a lot
-    draw_relics(rng, duration)    → "member" directives with the wish "relic": one comes back, emptied,
-                                    under its old name and with its old file
+    draw_relics(rng, duration)    → "member" directives with the wish "relic": one comes back,
+                                    emptied, under its old name and with its old file
     draw_settings(rng, duration)  → "settings" directives, each with a lot
     Operator.carry_out(args)      → the change that the wish comes to now, sent to the leader
 

@@ -205,21 +205,22 @@ class Director:
 
     def _rollback(self, process: SimProcess, args: Mapping[str, Any]) -> None:
         if args.get("witnessed"):
-            self._go_back(process)
+            self._go_back(process, power=bool(args.get("power", True)))
             return
         if process.up:
             process.crash(power=True)
         if process.rollback(str(args.get("file", ""))):
             self.count("rollback")
 
-    def _go_back(self, process: SimProcess) -> None:
-        """Only a running member, and only if somebody knows for good of what it loses."""
+    def _go_back(self, process: SimProcess, *, power: bool) -> None:
+        """Only a running member, and only if somebody knows for good of what it loses. Without
+        ``power`` the others notice at once that it is gone."""
         witnesses = self.cluster.invariants.witnesses
         fit = [n for n in self._whole - {process.name} if not self.cluster.processes[n].paused]
         if witnesses is None or not process.up:
             return
         if witnesses.know(process.name, process.remembered_ms, fit):
-            process.crash(power=True)
+            process.crash(power=power)
             if process.go_back():
                 self.count("roll-back")
 

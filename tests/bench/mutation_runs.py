@@ -73,8 +73,8 @@ _QUIET = replace(_PLAIN, duration_ms=12_000, faults=frozenset(), clients=3, oper
 _CHANGING = replace(_PLAIN, duration_ms=9_000, clients=6, operations=150, keys=3, members=True)
 _ROLLED = replace(_BUSY, duration_ms=16_000, operations=800)
 _GROWN = replace(
-    _PLAIN, duration_ms=16_000, faults=frozenset(), clients=4, operations=400, keys=2,
-    level=LEVEL_LATEST, members=True, grows=True,
+    _PLAIN, nodes=1, duration_ms=16_000, faults=frozenset(), clients=4, operations=400, keys=2,
+    members=True,
 )  # fmt: skip
 _STORMY = replace(_PLAIN, duration_ms=12_000, clients=6, operations=200, keys=3)
 _WATCHED = replace(_STORMY, keys=8, watchers=3)
@@ -314,6 +314,7 @@ def _mute(rng: random.Random) -> Schedule:
 
 
 _BUT_GREETINGS = ["accept", "accepted", "heartbeat", "decisions", "votes", "prepare", "prevote"]
+_LESSONS = ["hello", "welcome", "decisions", "snapshot_offer", "snapshot_chunk", "genesis"]
 _BACK_AT_MS = 9000
 
 
@@ -323,8 +324,8 @@ def _rolled_back(rng: random.Random, *down: str) -> tuple[list[Directive], tuple
     lost, other, third = rng.sample(NAMES, 3)
     at_ms = int(_BACK_AT_MS + rng.uniform(0, 500))
     return [
-        Directive(1200, "remember", lost),
-        _rule(2000, "isolate", at_ms - 2000, on=[third]),
+        Directive(2600, "remember", lost),
+        _rule(2000, "isolate", at_ms - 1798, on=[third]),
         Directive(at_ms, "rollback", lost, {"witnessed": True}),
         Directive(at_ms + 200, "restart", lost),
     ], (lost, other, third)
@@ -336,8 +337,8 @@ def _rolled_back_greeted(rng: random.Random) -> Schedule:
     at_ms = directives[2].at_ms
     return Schedule([
         *directives,
-        _rule(at_ms, "partition", 5000, **{"from": [third], "to": [other]}),
-        _rule(at_ms, "drop", 5000, message_kinds=_BUT_GREETINGS,
+        _rule(at_ms + 201, "partition", 5000, **{"from": [third], "to": [other]}),
+        _rule(at_ms + 201, "drop", 5000, message_kinds=_BUT_GREETINGS,
               **{"from": [other], "to": [lost]}),
     ])  # fmt: skip
 
@@ -380,25 +381,28 @@ def _doubled_stopped(rng: random.Random) -> Schedule:
     """The same, and the first process is stopped for a while."""
     name, third = rng.sample(NAMES, 2)
     return Schedule([
-        Directive(2000, "double", name, {"for_ms": 16_000}),
-        Directive(2500, "pause", name),
-        Directive(4500, "resume", name),
+        Directive(2000, "pause", name),
+        Directive(3500, "double", name, {"for_ms": 14_000}),
+        Directive(5500, "resume", name),
         _rule(6000, "isolate", 12_000, on=[third]),
     ])  # fmt: skip
 
 
 def _first_image(rng: random.Random) -> Schedule:
     """The node that a cluster began with is put back to when it was the only one."""
-    wishes = ("add", "promote", "add", "promote")
+    wishes = ("add", "promote") * 6
     changes = [
-        Directive(1500 + 700 * place, "member", "", {"wish": wish, "lot": rng.randrange(1 << 16)})
+        Directive(3000 + 600 * place, "member", "", {"wish": wish, "lot": rng.randrange(1 << 16)})
         for place, wish in enumerate(wishes)
     ]
     return Schedule([
-        Directive(1200, "remember", "n1"),
+        Directive(2800, "remember", "n1"),
         *changes,
-        Directive(_BACK_AT_MS + 2000, "rollback", "n1", {"witnessed": True}),
-        Directive(_BACK_AT_MS + 2300, "restart", "n1"),
+        Directive(_BACK_AT_MS + 3000, "rollback", "n1", {"witnessed": True, "power": False}),
+        Directive(_BACK_AT_MS + 3300, "restart", "n1"),
+        # It hears where the others are before it hears how they came there.
+        _rule(_BACK_AT_MS + 3301, "delay", 4000, "n1", ms=100),
+        _rule(_BACK_AT_MS + 3301, "drop", 4000, "n1", message_kinds=_LESSONS),
     ])  # fmt: skip
 
 

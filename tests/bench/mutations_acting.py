@@ -3,14 +3,12 @@
 See docs/ACTING.md. Some of these hold the same line twice; then both are taken away, and the text
 says so."""
 
-from paxosd.core import arrival
 from paxosd.core.arrival import Arrival
 from paxosd.core.founding import Founding
 from paxosd.core.genesis import Founder, Record
-from paxosd.core.node import Node
 from paxosd.lives import PeerLives
 from paxosd.wal import Wal
-from tests.bench.mutation import Patches, mutation, nothing
+from tests.bench.mutation import Patches, mutation
 
 RELICS = ("relics", "relics-grown")
 
@@ -19,7 +17,7 @@ RELICS = ("relics", "relics-grown")
 
 
 @mutation("founds-by-file", "no file alone founds a cluster: its only node needs an explicit act",
-          "Founding.tick", profiles=("first-files", "relics-grown"))  # fmt: skip
+          "Founding.tick", profiles=("relics-grown",))  # fmt: skip
 def _founds_by_file(p: Patches) -> None:
     def make(original):
         def tick(self):
@@ -66,23 +64,11 @@ def _newcomers_act(p: Patches) -> None:
 
 
 @mutation("foreign-directory-acts", "only the directory that the membership names acts",
-          "Arrival._is_foreign, _knows_more", profiles=RELICS)  # fmt: skip
+          "Arrival._is_foreign, _knows_more", profiles=("relics",))  # fmt: skip
 def _foreign_directory_acts(p: Patches) -> None:
     """Peers that know another life of it say so, too."""
     p.replace(Arrival, "_is_foreign", lambda _: property(lambda self: False))
-    p.replace(Arrival, "_knows_more", lambda _: lambda self, message: False)
-
-
-@mutation("acts-behind", "nobody acts who has heard of a later membership", "Node.hear_epoch",
-          profiles=("first-image",))  # fmt: skip
-def _acts_behind(p: Patches) -> None:
-    p.replace(Node, "hear_epoch", lambda _: nothing)
-
-
-@mutation("only-voter-acts-at-once", "an only voter listens before it acts", "Arrival._is_compared",
-          profiles=("first-image",))  # fmt: skip
-def _only_voter_acts_at_once(p: Patches) -> None:
-    p.replace(arrival, "LISTEN_TIMEOUTS", lambda _: 0)
+    p.replace(Arrival, "_knows_more", lambda _: lambda self, *_: False)
 
 
 # -- log marks
@@ -112,7 +98,7 @@ def _acts_uncompared(p: Patches) -> None:
 def _takes_any_challenge(p: Patches) -> None:
     def make(original):
         def hear_hello(self, sender, life, hello, now_ms, old):
-            hello = hello._replace(challenge=self._challenge)
+            hello = hello._replace(challenge=self._challenge_of(sender))
             return original(self, sender, life, hello, now_ms, old)
 
         return hear_hello

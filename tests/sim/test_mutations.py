@@ -39,6 +39,14 @@ QUICK = [
     ("log-time-wall-clock", "wrong-clocks"),
     ("log-time-across-reigns", "old-batches"),
     ("level-unasked", "upgrades"),
+    ("newcomers-act", "first-files"),
+    ("founds-though-files-differ", "first-files"),
+    ("founds-by-file", "relics-grown"),
+    ("marks-not-compared", "rolled-back-greeted"),
+    ("marks-not-written", "rolled-back-together"),
+    ("acts-uncompared", "rolled-back-alone"),
+    ("challenge-ignored", "doubled-stopped"),
+    ("silence-ignored", "doubled"),
 ]
 """(mutation, profile) of those that few seeds catch."""
 SEEDS_MAX = 60

@@ -135,3 +135,17 @@ def test_a_node_that_is_a_member_again_is_not_sent_away_by_one_that_lags():
     )
     report = run_seed(7976, options)
     assert report.ok, report.violation
+
+
+@pytest.mark.parametrize(
+    ("seed", "what"),
+    [
+        (990021, "a directory that was emptied led in a past in which its name was the only voter"),
+        (991080, "after the heal a write did not succeed"),
+        (990027, "one that was let back in waited for a founding that was long over"),
+    ],
+)
+def test_a_past_does_not_act_in_the_present(seed, what):
+    """Fresh seeds of a trial, with changing members; then old machines joined in."""
+    report = run_seed(seed, RunOptions(members=True))
+    assert report.ok, f"{what}: {report.violation}"
