@@ -362,6 +362,9 @@ class Node:
         for name, peer in self._context.peers.items():
             if peer.up and peer.heard_ms < since_ms:
                 self._tell_down(name, peer, f"not heard for {silent_ms} ms")
+                # Its connection may have broken without a sign. It may come back as one that knows
+                # nobody but those who say Hello to it, and tell it what it has forgotten.
+                self._arrival.connection_lost(name)
 
     def submit(self, token: Any, entry: Entry, blob: bytes) -> None:
         """Queue a client's entry (decoded, and as encoded). Its reply comes with ``token``."""

@@ -24,6 +24,7 @@ from paxosd.core.messages import (
     Promise,
     Rejoin,
     TransferLeadership,
+    VotesRequest,
     Welcome,
 )
 from paxosd.core.messages import Founding as FoundingMessage
@@ -369,6 +370,20 @@ class TestComparison:
         node.run(200)
         node.node.peer_disconnected("n3")
         assert node.node.role == "candidate"
+        assert {to for to, m in node.run(200) if type(m) is Hello} == {"n3"}
+
+    def test_nor_does_a_peer_that_falls_silent(self):
+        """It may come back as one that knows nobody but those who speak to it."""
+        node = self.restarted().welcomed()
+        for _ in range(3):
+            node.hear("n3", VotesRequest(1))
+            node.hear("n2", VotesRequest(1))
+            node.run(400)
+        assert Hello not in kinds(node.run(90))
+        for _ in range(6):
+            node.hear("n2", VotesRequest(1))
+            node.run(400)
+        assert node.node.role in ("candidate", "follower")
         assert {to for to, m in node.run(200) if type(m) is Hello} == {"n3"}
 
 
