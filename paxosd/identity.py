@@ -188,6 +188,11 @@ def read_genesis(home: Disk) -> Record | None:
         ) from problem
 
 
+def uncount(home: Disk, claimed: Claim) -> None:
+    """That claim was no start: nobody has heard a node out of it. Raises OSError."""
+    write_file(home, _INCARNATION, f"{claimed.incarnation - 1}\n")
+
+
 def found_alone(home: Disk, cluster_id: str, node_id: str, directory: int, settings: str) -> Record:
     """Found a cluster of this one node: an operator's explicit act, done once. Raises OSError."""
     record = Record(cluster_id, {node_id: Founder(True, directory)}, settings)

@@ -31,6 +31,7 @@ def init_alone(config: Config) -> str:
         if identity.read_genesis(directory.home) is not None:
             return f"{directory.path}: the cluster {config.cluster.id} is founded already"
         claim = directory.node_directory.claim()
+        identity.uncount(directory.home, claim)
         past = "it is known to have lost its memory" if claim.lost else _past(directory, config)
         if past:
             raise ConfigError(

@@ -278,6 +278,9 @@ class Arrival:
             context.outbox.notice(
                 "node.catching_up", epoch=context.epoch, newest_epoch=context.newest_epoch
             )
+        elif readiness is Readiness.FOREIGN:
+            advice = FOREIGN_ADVICE.replace("NAME", context.node)
+            context.outbox.notice("node.memory_lost", "error", advice=advice)
         elif readiness is Readiness.CONFLICT:
             context.outbox.notice(
                 "founding.conflict",
@@ -442,6 +445,12 @@ LOST_ADVICE = (
     "that peer heard more of this node than its data directory holds, which was wiped, replaced or "
     "put back to an earlier state since: what it promised then is lost, so it does not vote. To "
     "let it vote again with what it learns from the others: paxosctl member rejoin NAME"
+)
+FOREIGN_ADVICE = (
+    "the cluster counts the vote of another data directory for this node: this one was wiped, "
+    "replaced or taken from elsewhere since, and what the other promised is not in it, so this "
+    "node does not vote. Start it with the directory that was counted or, if that one is gone, let "
+    "this one vote with what it learns from the others: paxosctl member rejoin NAME"
 )
 CONFLICT_ADVICE = (
     "these members run a cluster of the same id that was founded at another time. This node acts "

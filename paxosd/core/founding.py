@@ -92,9 +92,12 @@ class Founding:
         return self.active and not self._others
 
     def missing(self) -> list[NodeId]:
-        """The members that have not proposed the same yet."""
+        """The members that it waits for: those that have not spoken or propose something else;
+        else those that have not heard from all yet."""
         own = self._proposal()
-        return [name for name in self._others if self._difference(name, own)]
+        others = self._others
+        silent = [n for n in others if n not in self._heard or self._difference(n, own, said=True)]
+        return silent or [name for name in others if self._difference(name, own)]
 
     def _proposal(self) -> Proposal:
         directories = dict.fromkeys(self._members, 0)

@@ -219,7 +219,7 @@ def _age_since_leader_heard(p: Patches) -> None:
     "age-since-answer",
     "a state's age counts from the question, not from its answer",
     "Node._take_index",
-    profiles=("stale-reads",),
+    profiles=("stale-reads", "stale-reads-behind"),
 )
 def _age_since_answer(p: Patches) -> None:
     def make(_):

@@ -17,7 +17,7 @@ from paxosd.core.messages import Accept, Heartbeat, Prepare, PreVote
 from paxosd.core.requests import GET, LINEARIZABLE, ReadAnswer, ReadRequest, WriteRequest
 from paxosd.core.types import Ballot
 from paxosd.lives import life_number
-from paxosd.wire import encode_client, encode_peer
+from paxosd.wire import encode_client, encode_old, encode_peer
 from tests.daemon.load import Load
 from tests.daemon.processes import SETTINGS, Daemons, wait_for
 
@@ -230,7 +230,8 @@ class TestWrongOrigin:
             ("client", of_version(7, encode_client(WriteRequest(1, b""), "test")), "version"),
             ("peer", encode_client(WriteRequest(1, b""), "test"), "envelope"),
             ("client", encode_client(WriteRequest(1, b""), "prod"), "cluster"),
-            ("client", encode_peer(Prepare(HIGH, 1), "test", "n1", 9), "kind"),
+            ("client", encode_old(Prepare(HIGH, 1), "test", "n1", 9), "kind"),
+            ("client", encode_peer(Prepare(HIGH, 1), "test", "n1", 9), "version"),
         ],
         ids=[
             "cluster",
@@ -239,6 +240,7 @@ class TestWrongOrigin:
             "client-version",
             "client-frame",
             "client-cluster",
+            "old-peer-frame",
             "peer-frame",
         ],
     )

@@ -36,7 +36,7 @@ def test_founds_once(config, tmp_path):
     assert list(record.members) == ["n1"]
     assert f"{record.hash:016x}" in words
     assert "is founded already" in init_alone(config())
-    assert (tmp_path / "data" / "incarnation").read_text() == "1\n", "that counts as no start"
+    assert (tmp_path / "data" / "incarnation").read_text() == "0\n", "that counts as no start"
 
 
 def test_not_with_others(config, tmp_path):

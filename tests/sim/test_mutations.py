@@ -23,7 +23,7 @@ QUICK = [
     ("vote-gap-filling", "no-votes-heard"),
     ("catch-up", "storm"),
     ("age-since-leader-heard", "stale-reads"),
-    ("age-since-answer", "stale-reads"),
+    ("age-since-answer", "stale-reads-behind"),
     ("age-not-applied", "stale-reads-behind"),
     ("age-of-a-leader", "stale-reads-cut"),
     ("pre-vote", "chain"),
