@@ -41,7 +41,7 @@ from paxosd.sim.misuse import MISUSE_KINDS, draw_misuse, is_rolled_back
 from paxosd.sim.nemesis import KINDS, draw_clocks, draw_schedule
 from paxosd.sim.process import SimProcess
 from paxosd.sim.schedule import Schedule
-from paxosd.sim.shape import draw_cluster, draw_level, make_clients, patient
+from paxosd.sim.shape import draw_cluster, draw_level, make_clients, waiting
 from paxosd.sim.stale_reader import StaleReader
 from paxosd.sim.tails import TAIL_KINDS, draw_tails
 from paxosd.sim.trace import TAIL_LINES, Trace
@@ -97,6 +97,9 @@ class RunOptions:
     None: as the seed has it, where the membership changes."""
     watchers: int | None = None
     """How many watch; None: as the seed has it, none in half of the runs."""
+    compare_wait_ms: float | None = None
+    """How long who starts waits for all voters; None: as a configuration has it by default, or as
+    long as it takes where a member is rolled back."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -170,7 +173,9 @@ class _Run:
         count = 1 if grows else options.nodes
         first, spares = names[:count], names[count:]
         if any(is_rolled_back(each) for each in schedule):
-            shape = patient(shape, options.duration_ms)
+            shape = waiting(shape, 10 * options.duration_ms)
+        if options.compare_wait_ms is not None:
+            shape = waiting(shape, options.compare_wait_ms)
         self._upgrades: dict[NodeId, float] = {}
         if options.level:
             shape, self._upgrades = draw_level(

@@ -75,11 +75,11 @@ def draw_cluster(rng: random.Random) -> ClusterOptions:
     return ClusterOptions(network=network, process=process)
 
 
-def patient(shape: ClusterOptions, duration_ms: float) -> ClusterOptions:
-    """Nodes that wait for each of the others before they act, however long one is away: where a
-    running member is rolled back, the only one who knows may be stopped or cut off for long, and
-    to decide without it is to lose what it knows (docs/ACTING.md)."""
-    node = {**shape.process.node, "compare_wait_ms": 10 * duration_ms}
+def waiting(shape: ClusterOptions, compare_wait_ms: float) -> ClusterOptions:
+    """Nodes that wait so long for each of the others before they act. Where a running member is
+    rolled back, the only one who knows may be stopped or cut off for long, and to decide without it
+    is to lose what it knows (docs/ACTING.md): there they wait however long one is away."""
+    node = {**shape.process.node, "compare_wait_ms": compare_wait_ms}
     return replace(shape, process=replace(shape.process, node=node))
 
 

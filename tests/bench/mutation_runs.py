@@ -448,7 +448,7 @@ PROFILES: dict[str, Profile] = {
         Profile("wiped-voter", _BUSY, _wiped_voter),
         Profile("watched", _WATCHED),
         Profile("watched-laggards", replace(_BUSY, operations=2000, keys=8, watchers=3), _laggards),
-        Profile("lost-tail", _QUIET, _lost_tail),
+        Profile("lost-tail", replace(_QUIET, compare_wait_ms=1000.0), _lost_tail),
         Profile("cut-tail", _QUIET, _cut_tail),
         Profile("tails", _kinds("tail-zero", "tail-flip")),
         Profile("first-files", _kinds("wrong-file")),

@@ -246,6 +246,7 @@ class TestPutBack:
         except ClientError:
             answer = b"four"  # none is as good
         trio.start("n2")
+        trio.wait_up("n2")  # else it is stopped before it could compare anything
         put(trio, b"z", b"all three are up", timeout_s=40.0)
         trio.kill(sig=signal.SIGTERM)
         trio.start()

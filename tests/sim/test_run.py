@@ -74,7 +74,9 @@ class TestSeeds:
         # Of 1000: one that is cut off for long begins fewer, and who returns while another is down
         # does not vote before compare_wait_ms.
         assert report.operations >= 600
-        assert report.acknowledged > 0.8 * report.operations
+        # With a wrong configuration from the start, nothing is founded until it is mended.
+        share = 0.4 if "wrong-file" in report.faults else 0.8
+        assert report.acknowledged > share * report.operations
 
     @pytest.mark.parametrize("nodes", [1, 2, 4, 5])
     def test_other_sizes(self, nodes):
