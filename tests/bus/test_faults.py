@@ -83,7 +83,7 @@ class TestScope:
             ({"kind": "flap", "from": "n1", "ms": 10, "oneway": True}, {"n1n2", "n1n3"}),
             ({"kind": "disk-full", "on": "n1"}, set()),
         ],
-        ids=str,
+        ids=lambda each: " ".join(sorted(each)) if isinstance(each, set) else str(each),
     )
     def test_is_what_the_rule_says(self, plan, args, paths):
         plan.add_args({"name": "x", **args}, 0)

@@ -49,6 +49,8 @@ QUICK = [
     ("silence-ignored", "doubled"),
 ]
 """(mutation, profile) of those that few seeds catch."""
+FIRST_SEEDS = {"watch-jump-order": 55}
+"""Where those of the seeds before that do not catch it would take minutes."""
 SEEDS_MAX = 60
 
 
@@ -100,7 +102,7 @@ class TestPatches:
 
 @pytest.mark.parametrize(("name", "profile"), QUICK)
 def test_a_missing_safeguard_is_seen_and_the_code_as_it_is_passes(name, profile):
-    for seed in range(1, SEEDS_MAX + 1):
+    for seed in range(FIRST_SEEDS.get(name, 1), SEEDS_MAX + 1):
         if not mutant_run(seed, name, profile).ok:
             break
     else:
