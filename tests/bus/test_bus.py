@@ -110,7 +110,7 @@ class TestPeers:
             replay = world.raw(zmq.DEALER, world.where["n2"]["peer"])
             replay.send(encode_peer(PRE_VOTE, "dev", "n1", life_number(3, 9)))
             until(
-                lambda: two.counters["refused.waits"],
+                lambda: two.counters["refused.stale_incarnation"],
                 "the refusal",
                 lambda: (two.poll(10), two.receive_peers(100)),
             )
