@@ -42,6 +42,13 @@ PROGRESS_IDLE_MS = 1000
 
 Publish = Callable[[bytes, bytes], object]
 """``publish(topic, payload)``: hands one message to the PUB socket and never blocks."""
+Age = Callable[[], int]
+
+
+def _age_of_now() -> int:
+    """Of a source that is its own authority."""
+    return 0
+
 
 
 class ChangeSource(Protocol):
@@ -123,7 +130,9 @@ class EventPublisher:
 
     # -- subscriptions ------------------------------------------------------------------------
 
-    def on_subscription(self, subscribe: bool, topic: bytes, now_ms: int, age_ms: int = 0) -> None:
+    def on_subscription(
+        self, subscribe: bool, topic: bytes, now_ms: int, age_ms: Age = _age_of_now
+    ) -> None:
         """A notice of an XPUB socket with XPUB_VERBOSE: each subscription is told, and the
         unsubscription of a topic once nobody is left. ``age_ms`` as for :meth:`tick`."""
         if TOPIC_LEARNED.startswith(topic):  # learned/x matches nothing that is ever sent
@@ -319,9 +328,10 @@ class EventPublisher:
 
     # -- progress -----------------------------------------------------------------------------
 
-    def tick(self, now_ms: int, age_ms: int = 0) -> None:
-        """Send the progress messages that are due. ``age_ms``: what was acknowledged so long ago
-        is applied here, -1: not known; watchers leave a node that stays too far behind."""
+    def tick(self, now_ms: int, age_ms: Age = _age_of_now) -> None:
+        """Send the progress messages that are due. ``age_ms()``: what was acknowledged so long ago
+        is applied here, -1: not known; watchers leave a node that stays too far behind. It is
+        called for each message that is sent, and never else, for to know it costs messages."""
         self.flush()
         if self._dirty and now_ms - self._swept_ms >= PROGRESS_BUSY_MS:
             self._swept_ms = now_ms
@@ -342,14 +352,14 @@ class EventPublisher:
             due = min(due, self._swept_ms + PROGRESS_BUSY_MS)
         return due
 
-    def _send_progress(self, stream: _Stream, now_ms: int, age_ms: int) -> None:
+    def _send_progress(self, stream: _Stream, now_ms: int, age_ms: Age) -> None:
         self._dirty.pop(stream, None)
         del self._idle[stream]
         self._idle[stream] = None  # to the end: the order is that of sent_ms
         stream.sent_ms = now_ms
         self._publish(
             *self._encoder.progress(
-                stream.prefix, self._revision, stream.seq, stream.last_revision, age_ms
+                stream.prefix, self._revision, stream.seq, stream.last_revision, age_ms()
             )
         )
         self.counters["progress"] += 1

@@ -237,7 +237,7 @@ class Replica:
         if node.difference is not None:
             self.events.stop()
         if self.events.streams:
-            self.events.tick(int(now_ms), node.age_ms())
+            self.events.tick(int(now_ms), node.age_ms)
         if requests or node.applied != self._applied:
             self._applied = node.applied
             self._quiet_from_ms = now_ms + QUIET_MS
@@ -319,9 +319,8 @@ class Replica:
         if self.node.difference is not None:
             self._bus.receive_subscriptions()  # nobody is told anything
             return
-        age_ms = self.node.age_ms()
         for subscribe, topic in self._bus.receive_subscriptions():
-            self.events.on_subscription(subscribe, topic, int(now_ms), age_ms)
+            self.events.on_subscription(subscribe, topic, int(now_ms), self.node.age_ms)
         self.node.want_applied = self.events.wants_learned
 
     def _background(self, now_ms: float, wall_ms: int) -> None:

@@ -204,7 +204,7 @@ _ROWS: dict[int, _Row] = {
     11: _row("heartbeat_ack", HeartbeatAck, ballot, number, number, number, flag),
     12: _row("catchup", CatchUp, number, number),
     13: _row("decisions", Decisions, number, tuple_of(_DECIDED), number),
-    14: _row("read_index", ReadIndex, number),
+    14: _row("read_index", ReadIndex, number, flag, old=1),
     15: _row("read_index_reply", ReadIndexReply, number, number),
     16: _row("transfer_leadership", TransferLeadership, ballot, number),
     17: _row("snapshot_offer", SnapshotOffer, number, number, digest),

@@ -139,6 +139,8 @@ class Context:
     peers: dict[NodeId, Peer] = field(default_factory=dict)
     """Who is listened to: the other members, and those of the configuration, for a node that was
     away for long may know nobody else who is still there."""
+    commit_heard: Slot = 0
+    """The highest commit index that any of them told of."""
     audience: list[NodeId] = field(default_factory=list)
     """Who is spoken to: the other members."""
     unconfirmed: bool = False
@@ -166,6 +168,13 @@ class Context:
     """What a group commit takes here; 0: unknown."""
     low_space: bool = False
     """Whether this node's disk is nearly full."""
+
+    def note_commit(self, name: NodeId, commit: Slot) -> None:
+        """A peer told that every slot up to ``commit`` is chosen."""
+        peer = self.peers[name]
+        if commit > peer.commit:
+            peer.commit = commit
+            self.commit_heard = max(self.commit_heard, commit)
 
     @property
     def node(self) -> NodeId:

@@ -97,6 +97,8 @@ class Election:
         context = self._context
         if context.now_ms >= self._heartbeat_due_ms:
             self._heartbeat_due_ms = context.now_ms + context.options.heartbeat_ms
+            if context.proposer.leading and not context.proposer.barrier:
+                context.leader_reads.start_round(context.own_bit, heartbeat=True)
             self.send_heartbeats()
             if context.proposer.state is ProposerState.PREPARING:
                 self._send_prepares()

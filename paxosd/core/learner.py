@@ -38,7 +38,7 @@ class Learner:
 
     __slots__ = ("_quorums", "_streams", "_votes", "ahead_slots_max", "chosen", "commit",
                  "decided", "epoch", "known_ballot", "known_commit", "news",
-                 "proposed", "proposed_bytes", "unlogged")  # fmt: skip
+                 "proposed", "proposed_bytes", "top_chosen", "unlogged")  # fmt: skip
 
     def __init__(self, quorums: Quorums, commit: Slot = 0, ahead_slots_max: int = 4096) -> None:
         self._quorums = quorums
@@ -55,6 +55,8 @@ class Learner:
         """The highest slot of which some leader said that all up to it are chosen …"""
         self.known_ballot = NULL_BALLOT
         """… at or below this ballot."""
+        self.top_chosen: Slot = commit
+        """The highest slot that is known to be chosen."""
         self.news = 0
         """How many votes and chosen values were new; only grows."""
         self._streams: dict[NodeId, Stream] = {}
@@ -74,6 +76,7 @@ class Learner:
         self.epoch = epoch
         self._votes.clear()
         self.chosen = {slot: ballot for slot, (ballot, _) in self.decided.items()}
+        self.top_chosen = max([self.commit, self.known_commit, *self.chosen])
 
     # -- learning that a slot is chosen
 
@@ -100,6 +103,7 @@ class Learner:
             if self._quorums.phase2_met(mask):
                 self.chosen[slot] = ballot
                 del self._votes[slot]
+                self.top_chosen = max(self.top_chosen, slot)
                 news = True
         return news
 
@@ -109,6 +113,7 @@ class Learner:
             return False
         self.known_commit = upto
         self.known_ballot = ballot
+        self.top_chosen = max(self.top_chosen, upto)
         return True
 
     def receive_decisions(self, message: Decisions) -> list[tuple[Slot, Ballot, bytes]]:
@@ -122,6 +127,7 @@ class Learner:
                     fresh.append((slot, ballot, value))
                     self.news += 1
                 self.chosen[slot] = ballot
+                self.top_chosen = max(self.top_chosen, slot)
                 self._votes.pop(slot, None)
             slot += 1
         return fresh
@@ -178,16 +184,12 @@ class Learner:
         """Every slot up to ``slot`` was chosen and is in a snapshot: nothing more is to be
         learned of them."""
         self.commit = slot
+        self.top_chosen = max(self.top_chosen, slot)
         for each in [each for each in self.proposed if each <= slot]:
             self._forget_proposal(each)
         for known in (self._votes, self.chosen, self.decided):
             for each in [each for each in known if each <= slot]:
                 del known[each]
-
-    @property
-    def top_chosen(self) -> Slot:
-        """The highest slot that is known to be chosen."""
-        return max([self.commit, self.known_commit, *self.chosen])
 
     def missing(self) -> tuple[Slot, Slot] | None:
         """The run of slots just above commit that is chosen as far as is known, yet stuck."""

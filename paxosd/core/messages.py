@@ -188,9 +188,14 @@ class Decisions(NamedTuple):
 
 
 class ReadIndex(NamedTuple):
-    """A node with reads waiting asks the leader: up to which slot must I have applied?"""
+    """A node asks the leader: up to which slot must I have applied?
+
+    ``waits``: a client's read waits for it. If none does (the node wants to know how old its state
+    is), the leader's next heartbeats are soon enough to have it confirmed.
+    """
 
     read_id: int
+    waits: bool = True
 
 
 class ReadIndexReply(NamedTuple):

@@ -280,8 +280,11 @@ class Node:
         self.set_time(now_ms, wall_ms)
         self._take_early()
         self._election.tick()
+        if context.leader_reads.under_way:
+            self._answer_reads()  # of a round that began with this very tick: alone it is a quorum
         if now_ms >= self._check_due_ms:
             self._check_due_ms = now_ms + context.options.heartbeat_ms
+            self._ask_age()
             self._replication.check_behind()
             self._replication.retransmit()
             self._replication.record_commit(alone=True)
@@ -603,13 +606,13 @@ class Node:
             self._election.receive_prepare(sender, message)
 
     def _on_promise(self, sender: NodeId, message: Promise) -> None:
-        self._note_commit(sender, message.commit)
+        self._context.note_commit(sender, message.commit)
         self._election.receive_promise(sender, message)
 
     def _on_accept(self, sender: NodeId, message: Accept) -> None:
         if message.ballot.node != sender:
             return
-        self._note_commit(sender, message.commit)
+        self._context.note_commit(sender, message.commit)
         self._depose_if_above(message.ballot)
         if self._replication.receive_accept(sender, message):
             self._election.follow(message.ballot)
@@ -619,7 +622,7 @@ class Node:
         self._replication.receive_accepted(sender, incarnation, message)
 
     def _on_votes(self, sender: NodeId, incarnation: int, message: Votes) -> None:
-        self._note_commit(sender, message.commit)
+        self._context.note_commit(sender, message.commit)
         for ballot, _, _ in message.votes:
             self._depose_if_above(ballot)
         self._replication.receive_votes(sender, incarnation, message)
@@ -630,20 +633,20 @@ class Node:
         self._context.peers[sender].votes = message.votes
         if message.wall_ms:
             self.peer_wall(sender, message.wall_ms, self._context.options.election_timeout_ms)
-        self._note_commit(sender, message.commit)
+        self._context.note_commit(sender, message.commit)
         self._depose_if_above(message.ballot)
         if self._election.receive_heartbeat(sender, message):
             self._context.learner.receive_commit(message.ballot, message.commit)
             self._replication.advance()
 
     def _on_heartbeat_ack(self, sender: NodeId, message: HeartbeatAck) -> None:
-        self._note_commit(sender, message.commit)
+        self._context.note_commit(sender, message.commit)
         if self._election.receive_heartbeat_ack(sender, message):
             self._context.leader_reads.receive_ack(sender, message.round)
             self._answer_reads()
 
     def _on_decisions(self, sender: NodeId, message: Decisions) -> None:
-        self._note_commit(sender, message.commit)
+        self._context.note_commit(sender, message.commit)
         for ballot, _ in message.values:
             self._depose_if_above(ballot)
         self._replication.receive_decisions(sender, message)
@@ -651,10 +654,6 @@ class Node:
     def _on_snapshot_chunk(self, sender: NodeId, message: SnapshotChunk) -> None:
         """The shell's; here it shows that this node gets somewhere."""
         self._watchdog.moved += 1
-
-    def _note_commit(self, sender: NodeId, commit: Slot) -> None:
-        peer = self._context.peers[sender]
-        peer.commit = max(peer.commit, commit)
 
     # -- reads
 
@@ -665,32 +664,44 @@ class Node:
     def _ask_reads(self) -> None:
         """Put the question of the reads that wait: to the leader, or to itself if it leads."""
         context = self._context
-        leader = self._election.leader
         if context.proposer.leading:
-            read_id = self._question()
+            read_id = self._reads.question(context.now_ms)
             if read_id:
                 context.leader_reads.ask(Asked("", read_id, self._read_slot()))
             # Behind a change of the membership others may lead already without this node's voters.
             if not context.proposer.barrier and context.leader_reads.start_round(context.own_bit):
                 self._election.send_heartbeats()
                 self._answer_reads()
-        elif leader and leader != context.node:
-            read_id = self._question()
-            if read_id:
-                context.outbox.send(leader, ReadIndex(read_id))
+        else:
+            leader = self._election.leader
+            if leader and leader != context.node:
+                read_id = self._reads.question(context.now_ms)
+                if read_id:
+                    context.outbox.send(leader, ReadIndex(read_id))
 
-    def _question(self) -> int:
-        """The id of a question to put now, for reads that wait or to learn this state's age."""
-        options, now_ms = self._context.options, self._context.now_ms
-        read_id = self._reads.question(now_ms)
-        if not read_id and self._freshness.wanted(now_ms):
-            every_ms, lost_ms = options.heartbeat_ms, options.retransmit_ms
-            read_id = self._reads.bare_question(now_ms, every_ms, max(every_ms, lost_ms))
-        return read_id
+    def _ask_age(self) -> None:
+        """Put a question for which no read waits, if somebody wants to know this state's age."""
+        context = self._context
+        if not self._freshness.wanted(context.now_ms):
+            return
+        leader = self._election.leader
+        if not context.proposer.leading and leader in ("", context.node):
+            return
+        options = context.options
+        read_id = self._reads.bare_question(
+            context.now_ms, options.heartbeat_ms, max(options.heartbeat_ms, options.retransmit_ms)
+        )
+        if not read_id:
+            return
+        if context.proposer.leading:
+            context.leader_reads.ask(Asked("", read_id, self._read_slot()), waits=False)
+        else:
+            context.outbox.send(leader, ReadIndex(read_id, waits=False))
 
     def _on_read_index(self, sender: NodeId, message: ReadIndex) -> None:
         if self._context.proposer.leading:
-            self._context.leader_reads.ask(Asked(sender, message.read_id, self._read_slot()))
+            asked = Asked(sender, message.read_id, self._read_slot())
+            self._context.leader_reads.ask(asked, waits=message.waits)
 
     def _on_read_index_reply(self, sender: NodeId, message: ReadIndexReply) -> None:
         self._take_index(message.read_id, message.slot)

@@ -12,7 +12,8 @@ whatever was chosen below it is at or under ``reign_start``. Whatever is chosen 
 ballot needs a phase-1 quorum, one of whose members would have refused the acknowledgement.
 
 All reads that wait when a round starts share it; those that come later share the next. A question
-is also put without a read: its index tells how old the applied state is (``freshness.py``).
+is also put without a read: its index tells how old the applied state is (``freshness.py``). Such
+a one costs no round of its own: it waits for the heartbeats that are sent anyway.
 Source: Ongaro, "Consensus: Bridging Theory and Practice" (2014), section 6.4.
 """
 
@@ -33,7 +34,7 @@ class Asked(NamedTuple):
 class LeaderReads:
     """The leader's side: which questions wait for which round of confirmation."""
 
-    __slots__ = ("_acks", "_in_round", "_next_round", "quorums", "round")
+    __slots__ = ("_acks", "_in_round", "_next_round", "_urgent", "quorums", "round")
 
     def __init__(self, quorums: Quorums) -> None:
         self.quorums = quorums
@@ -42,18 +43,28 @@ class LeaderReads:
         self._acks = 0
         self._in_round: list[Asked] = []
         self._next_round: list[Asked] = []
+        self._urgent = False
 
-    def ask(self, asked: Asked) -> None:
+    def ask(self, asked: Asked, *, waits: bool = True) -> None:
+        """``waits``: a read does; else the next round, whenever it starts, is soon enough."""
         self._next_round.append(asked)
+        self._urgent = self._urgent or waits
 
-    def start_round(self, own_bit: int) -> bool:
-        """Start a round if questions wait and none is under way; true: send heartbeats."""
-        if self._in_round or not self._next_round:
+    def start_round(self, own_bit: int, *, heartbeat: bool = False) -> bool:
+        """Start a round if a read waits and none is under way; true: send heartbeats.
+        ``heartbeat``: they are about to be sent anyway, so any question will do."""
+        if self._in_round or not (self._urgent or (heartbeat and self._next_round)):
             return False
         self.round += 1
         self._acks = own_bit
         self._in_round, self._next_round = self._next_round, []
+        self._urgent = False
         return True
+
+    @property
+    def under_way(self) -> bool:
+        """Whether questions wait for a round that was started."""
+        return bool(self._in_round)
 
     def receive_ack(self, voter: NodeId, round_: int) -> None:
         if round_ == self.round and self._in_round:
@@ -70,6 +81,7 @@ class LeaderReads:
         """The reign ended: nobody gets an answer of it. Peers ask again, elsewhere."""
         self._in_round = []
         self._next_round = []
+        self._urgent = False
 
 
 class WaitingReads:

@@ -457,7 +457,7 @@ class Replication:
         proposer = context.proposer
         if not proposer.leading or proposer.barrier:
             return 0
-        top = max([context.learner.top_chosen, *(peer.commit for peer in context.peers.values())])
+        top = max(context.learner.top_chosen, context.commit_heard)
         return top if top >= proposer.next_slot else 0
 
     def check_behind(self) -> None:

@@ -122,7 +122,7 @@ class Roster:
             self.receive_heartbeat(message)
             peer = context.peers[sender]
             peer.votes = False  # whatever it takes itself for
-            peer.commit = max(peer.commit, message.commit)
+            context.note_commit(sender, message.commit)
         elif isinstance(message, Welcome):
             self._arrival.receive_welcome(sender, message, heard=False)
         elif kind in _FROM_ANYBODY:

@@ -195,7 +195,7 @@ class TestProgress:
         assert b.publisher.next_due_ms() <= 200
         times = []
         for now_ms in range(1, 3001):
-            b.publisher.tick(now_ms, age_ms=7)
+            b.publisher.tick(now_ms, age_ms=lambda: 7)
             times += [now_ms for _ in b.take()]
         assert times[0] <= 200
         assert times[1] - times[0] == 1000
@@ -215,7 +215,7 @@ class TestProgress:
         b = Bench()
         b.watch(b"a", 0)
         b.write(b"a", b"x", b"a", b"x")
-        b.publisher.tick(1000, age_ms=42)
+        b.publisher.tick(1000, age_ms=lambda: 42)
         assert b.take() == [ProgressEvent("n1", 3, b"a", 14, 2, 13, 42)]
 
     def test_changes_of_others_make_no_stream_busy(self):
