@@ -122,6 +122,10 @@ class RealFile:
         return b"".join(parts)
 
     def pwritev(self, buffers: Sequence[Buffer], offset: int) -> None:
+        if len(buffers) <= _IOV_MAX:
+            written = os.pwritev(self._fd, buffers, offset)
+            if written == sum(map(len, buffers)):
+                return  # nearly always
         for first in range(0, len(buffers), _IOV_MAX):
             offset = self._write_all(list(buffers[first : first + _IOV_MAX]), offset)
 

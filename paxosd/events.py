@@ -50,7 +50,6 @@ def _age_of_now() -> int:
     return 0
 
 
-
 class ChangeSource(Protocol):
     """What of the state machine this needs; :class:`paxosd.core.machine.Machine` has it."""
 

@@ -16,7 +16,7 @@ from typing import Protocol
 from paxosd.core.commands import Batch, Change
 from paxosd.core.effects import COMPACTED, INVALID
 from paxosd.core.machine import HistoryCompactedError
-from paxosd.core.messages import Decisions
+from paxosd.core.messages import Decisions, Sample
 from paxosd.core.requests import HistoryAnswer, HistoryRequest, RefusalAnswer
 from paxosd.core.types import Ballot, Slot
 
@@ -162,12 +162,14 @@ def serve_log(
     read: Callable[[Slot], tuple[Ballot, bytes]],
     bytes_max: int,
     commit: Slot,
+    before: tuple[Sample, ...] = (),
 ) -> Decisions | None:
     """The chosen values of ``first ..= last`` for a peer that lacks them, as many as fit
     ``bytes_max``, at least one. None if there is not even the first, or the range is empty.
 
     ``read(slot)`` raises KeyError for a slot that it does not have; the message ends before it.
-    ``commit``: this node's commit index; nothing above it is served.
+    ``commit``: this node's commit index; nothing above it is served. ``before``: its chain before
+    ``first``.
     """
     values: list[tuple[Ballot, bytes]] = []
     size = 0
@@ -180,7 +182,7 @@ def serve_log(
         if values and size > bytes_max:
             break
         values.append((ballot, value))
-    return Decisions(first, tuple(values), commit) if values else None
+    return Decisions(first, tuple(values), commit, before) if values else None
 
 
 def _revision_after(machine: HistorySource, slot: Slot) -> int:

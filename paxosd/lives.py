@@ -109,6 +109,8 @@ class PeerLives:
         """Also of those who are no peers now: they may be again."""
         self.marks: dict[NodeId, Mark] = dict(marks or {})
         """The highest log mark heard from each peer, with its directory."""
+        self.marks_news = True
+        """Whether they have changed. Whoever keeps them sets it."""
         self._top: dict[NodeId, int] = {}
         """The same numbers, of the present directory of each peer alone."""
         self._challenge = challenge
@@ -268,6 +270,7 @@ class PeerLives:
         self._top[name] = log_mark
         if directory:
             self.marks[name] = Mark(directory, log_mark)
+            self.marks_news = True
 
     # -- introductions
 
@@ -291,6 +294,7 @@ class PeerLives:
             if same and forgot:
                 # It has no vote, and what it voted for before decides nothing any more.
                 self.marks[sender] = Mark(directory, hello.start_mark)
+                self.marks_news = True
         elif sender in self._contests and hello.challenge == self._contests[sender].challenge:
             self._contests[sender] = self._contests[sender]._replace(answered=True)
         if life == heard.life and heard.directory and not (pin and directory):

@@ -95,6 +95,7 @@ VOCABULARY: dict[str, str] = {
     "clock.skew": "a peer's wall clock is off by more than a second: member, skew_ms",
     "clock.well": "a peer's wall clock agrees again: member, skew_ms",
     "state.diverged": "this node's state is not the one decided; it stops: slot, members, advice",
+    "ballot.contradiction": "two values of one slot at one ballot: slot, ballot, member, advice",
     "state.disputed": "the voters' states differ, and no majority decides: slot, members, advice",
     "state.agreed": "a majority agrees with this node's state again: slot",
     "state.differs": "a member's state is not that of this node and the majority: member, slot",

@@ -362,6 +362,7 @@ class Replica:
                 self.read_log,
                 self.options.catch_up_bytes_max,
                 serve.commit,
+                serve.before,
             )
             if decisions is not None:
                 bus.send(serve.to, decisions)
@@ -407,8 +408,9 @@ class Replica:
         if self._syncing:
             return
         flush = False
-        if now_ms >= self._marks_due_ms and self.node.genesis:
-            waiting = self.wal.note_heard(self._bus.inbox.lives.marks)
+        lives = self._bus.inbox.lives
+        if lives.marks_news and now_ms >= self._marks_due_ms and self.node.genesis:
+            lives.marks_news = waiting = self.wal.note_heard(lives.marks)
             flush = waiting and now_ms >= self._marks_due_ms + MARKS_IDLE_MS
             if self._tickets or flush:
                 self._marks_due_ms = now_ms + MARKS_MS

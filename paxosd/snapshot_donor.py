@@ -67,6 +67,11 @@ class Donor:
         self._requests[sender] = message
         self._fetching[sender] = (message.slot, self._now_ms)
 
+    @property
+    def active(self) -> bool:
+        """Whether anybody fetches, or did a while ago."""
+        return bool(self._fetching or self._requests)
+
     def turn(self, now_ms: float) -> None:
         """Read and send what the rate allows."""
         options = self._snapshots.options

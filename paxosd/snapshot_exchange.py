@@ -26,6 +26,8 @@ from paxosd.wal_format import segment_number
 
 JOB_MS = 50.0
 """A turn comes at least so often while a job is under way, if nothing wakes the loop before."""
+LOOK_MS = 5.0
+"""So often an idle exchange looks whether there is something to do: whether the log has grown."""
 SNAPSHOT_KINDS: frozenset[type] = frozenset({SnapshotOffer, SnapshotRequest, SnapshotChunk})
 
 
@@ -55,9 +57,13 @@ class SnapshotExchange:
         self.scrub = Scrub(snapshots, self.repair)
         self.donor = Donor(snapshots, send, log)
         self.fetch = Fetch(snapshots, machine, send, install, log)
+        self._look_due_ms = float("-inf")
+        self._rests = False
+        """Whether nothing was under way at the last turn: looking now and then is enough."""
 
     def receive(self, sender: NodeId, message: SnapshotMessage) -> None:
         """A peer's message of one of SNAPSHOT_KINDS."""
+        self._rests = False
         if isinstance(message, SnapshotOffer):
             self.fetch.receive_offer(sender, message)
         elif isinstance(message, SnapshotChunk):
@@ -67,25 +73,35 @@ class SnapshotExchange:
 
     def offer(self, to: NodeId, first: Slot) -> None:
         """``to`` asked for slots from ``first`` on, which the log does not have any more."""
+        self._rests = False
         self.donor.offer(to, first)
 
     def damaged(self, error: CorruptionError) -> None:
         """A record of the log that was read is damaged."""
+        self._rests = False
         number = segment_number(error.segment)
         assert number is not None
         self.repair.bad_segment(number, error.offset, "storage.corrupt", str(error))
 
     def turn(self, now_ms: float, wall_ms: int) -> None:
         """Do a little of whatever there is to do."""
+        if self._rests and now_ms < self._look_due_ms:
+            return
+        self._look_due_ms = now_ms + LOOK_MS
         self.own.turn(now_ms, wall_ms)
         self.scrub.turn(now_ms)
         if self.repair.pending:
             self.repair.turn(now_ms)
         self.donor.turn(now_ms)
         self.fetch.turn(now_ms)
+        own = self.own
+        busy = own.active or own.jobs.busy or self.donor.active or self.fetch.active
+        self._rests = not busy and not self.repair.pending and now_ms < self.scrub.next_due_ms()
 
     def next_due_ms(self, now_ms: float) -> float:
         """When the next turn is due."""
+        if self._rests:
+            return self.scrub.next_due_ms()
         due_ms = min(
             self.own.next_due_ms(now_ms),
             self.donor.next_due_ms(),

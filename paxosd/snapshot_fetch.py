@@ -181,6 +181,11 @@ class Fetch:
 
     # -- the turn
 
+    @property
+    def active(self) -> bool:
+        """Whether a snapshot is coming, or the state before it is being disposed of."""
+        return self._coming is not None or bool(self._disposal)
+
     def turn(self, now_ms: float) -> None:
         """Go on by a step."""
         self._now_ms = now_ms

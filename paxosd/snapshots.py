@@ -137,6 +137,11 @@ class Snapshots:
     # -- what others ask
 
     @property
+    def active(self) -> bool:
+        """Whether one is being taken, or was asked for."""
+        return self._taking is not None or self._asked
+
+    @property
     def running(self) -> bool:
         """Whether one is being taken."""
         return self._taking is not None

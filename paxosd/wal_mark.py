@@ -37,6 +37,7 @@ _MAGIC = b"PXMARK\r\n"
 _VERSION = 1
 _NOTE = Struct("<8sIQQ8sQ")
 _CRC = Struct("<I")
+_LEAD = _MAGIC, _VERSION
 
 
 class Note(NamedTuple):
@@ -50,7 +51,7 @@ class Note(NamedTuple):
 
 def encode(note: Note) -> bytes:
     """The bytes of one place."""
-    body = _NOTE.pack(_MAGIC, _VERSION, note.group, note.segment, note.nonce, note.end)
+    body = _NOTE.pack(*_LEAD, *note)
     return body + _CRC.pack(crc32(body))
 
 
@@ -59,8 +60,8 @@ def decode(data: bytes) -> Note | None:
     body = data[: _NOTE.size]
     if len(data) < _NOTE.size + _CRC.size or _CRC.unpack_from(data, _NOTE.size)[0] != crc32(body):
         return None
-    magic, version, group, segment, nonce, end = _NOTE.unpack(body)
-    return Note(group, segment, nonce, end) if (magic, version) == (_MAGIC, _VERSION) else None
+    magic, version, *note = _NOTE.unpack(body)
+    return Note(*note) if (magic, version) == _LEAD else None
 
 
 def read_note(disk: Disk) -> Note | None:
@@ -86,7 +87,7 @@ class TailMark:
         self._ahead = ahead
         self._thread: threading.Thread | None = None
         self._dirty = False
-        self._sync_due_ms: float | None = None
+        self._look_due_ms = 0.0
         self._file: DiskFile | None = None
         with suppress(OSError):
             self._file = disk.open(NAME, create=True)
@@ -101,25 +102,29 @@ class TailMark:
 
     def note(self, group: int, header: SegmentHeader, end: int) -> None:
         """``group``, which is durable, ends at ``end`` of this segment."""
-        if self._file is not None:
-            place = encode(Note(group, header.number, header.nonce, end))
-            with suppress(OSError):
-                self._file.pwritev([place], group % PLACES * PLACE_BYTES)
-                self._dirty = True
+        file = self._file
+        if file is None:
+            return
+        # Every group pays for this: no object, no context manager.
+        body = _NOTE.pack(*_LEAD, group, header.number, header.nonce, end)
+        try:
+            file.pwritev((body + _CRC.pack(crc32(body)),), group % PLACES * PLACE_BYTES)
+        except OSError:
+            return
+        self._dirty = True
 
     def tick(self, now_ms: float) -> None:
-        """Once a turn: have what was noted synced, at most once in ``SYNC_EVERY_MS``."""
+        """Once a turn: have what was noted synced, once in ``SYNC_EVERY_MS``."""
+        if now_ms < self._look_due_ms:
+            return
+        self._look_due_ms = now_ms + SYNC_EVERY_MS
         if not self._dirty or (self._thread is not None and self._thread.is_alive()):
             return
-        if self._sync_due_ms is None:
-            self._sync_due_ms = now_ms + SYNC_EVERY_MS
-        elif now_ms >= self._sync_due_ms:
-            self._sync_due_ms = None
-            if self._ahead:
-                self._thread = threading.Thread(target=self.sync, name="wal-mark", daemon=True)
-                self._thread.start()
-            else:
-                self.sync()
+        if self._ahead:
+            self._thread = threading.Thread(target=self.sync, name="wal-mark", daemon=True)
+            self._thread.start()
+        else:
+            self.sync()
 
     def sync(self) -> None:
         """Make what was noted durable, if the disk does it."""

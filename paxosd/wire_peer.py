@@ -203,7 +203,9 @@ _ROWS: dict[int, _Row] = {
     ),
     11: _row("heartbeat_ack", HeartbeatAck, ballot, number, number, number, flag),
     12: _row("catchup", CatchUp, number, number),
-    13: _row("decisions", Decisions, number, tuple_of(_DECIDED), number),
+    13: _row(
+        "decisions", Decisions, number, tuple_of(_DECIDED), number, tuple_of(_SAMPLE, 1), old=3
+    ),
     14: _row("read_index", ReadIndex, number, flag, old=1),
     15: _row("read_index_reply", ReadIndexReply, number, number),
     16: _row("transfer_leadership", TransferLeadership, ballot, number),
@@ -291,9 +293,12 @@ def decode_peer(frame: bytes | memoryview, cluster: str) -> Envelope:
         return Envelope(sender, life, decode(fields), version=1)
     if len(fields) < _FIRST[2]:
         raise WireError("envelope", "the frame is not an array with an envelope")
-    genesis, epoch, log_mark = fields[5:8]
-    for value in (genesis, epoch, log_mark):
-        if type(value) is not int or not 0 <= value <= INT_MAX:
-            raise WireError("envelope", f"not a number: {shorten(value)}")
-    head = (sender, life, decode(fields), genesis, epoch, log_mark, 2)
-    return _envelope(Envelope, head)
+    _, _, _, _, _, genesis, epoch, log_mark, *_ = fields
+    if not (
+        type(genesis) is type(epoch) is type(log_mark) is int
+        and 0 <= genesis <= INT_MAX
+        and 0 <= epoch <= INT_MAX
+        and 0 <= log_mark <= INT_MAX
+    ):
+        raise WireError("envelope", f"not numbers: {shorten((genesis, epoch, log_mark))}")
+    return _envelope(Envelope, (sender, life, decode(fields), genesis, epoch, log_mark, 2))

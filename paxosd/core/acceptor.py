@@ -31,6 +31,8 @@ class AcceptOutcome(Enum):
     """The slot was already applied here: the proposer should learn its value instead."""
     TOO_FAR = 4
     """Too far above the commit index: catch up first. Silence is always a safe answer."""
+    CONTRADICTS = 5
+    """Another value was accepted at this very ballot: see :meth:`Acceptor.contradicts`."""
 
 
 class Acceptor:
@@ -108,7 +110,16 @@ class Acceptor:
             self.bytes = size
             self.accepted[slot] = (ballot, value)
             persist.append(AcceptRecord(slot, ballot, value))
+        elif held[1] != value:
+            return AcceptOutcome.CONTRADICTS
         return AcceptOutcome.VOTED
+
+    def contradicts(self, slot: Slot, ballot: Ballot, value: bytes) -> bool:
+        """Whether this node holds another value of that slot at that very ballot. A ballot has one
+        value for a slot (Lamport, "Paxos Made Simple", section 2.2: a number is one proposal's), so
+        one of the two memories is damaged, or the proposer exists twice."""
+        held = self.accepted.get(slot)
+        return held is not None and held[0] == ballot and held[1] != value
 
     def release(self, slot: Slot) -> None:
         """Slot was chosen and applied: its value is read from the log from now on."""

@@ -30,6 +30,8 @@ CHAIN = 1
 """A sample of this kind is the chain after its slot."""
 STATE = 2
 """A sample of this kind is the checksum of the whole state after its slot."""
+VALUE = 3
+"""No sample: the value of one slot itself, where two nodes hold different ones of one ballot."""
 OWN_MAX = 512
 """How many samples of its own a node keeps …"""
 HEARD_MAX = SAMPLES_MAX
@@ -103,6 +105,10 @@ class Agreement:
         if self._sound.get(member) is not sound:
             self._sound[member] = sound
             self.review()
+        self.hear_more(member, samples)
+
+    def hear_more(self, member: NodeId, samples: Iterable[Sample]) -> None:
+        """``member`` said so, of whose word is known whether it counts."""
         heard = self._heard.setdefault(member, {})
         for sample in samples:
             key = sample[:3]

@@ -13,9 +13,9 @@ its own at that slot.
 from collections import deque
 from typing import Any
 
-from paxosd.core.agreement import CHAIN, STATE, Agreement, Difference, Verdict
+from paxosd.core.agreement import CHAIN, STATE, VALUE, Agreement, Difference, Verdict
 from paxosd.core.checksum import CHECKSUM_VERSION
-from paxosd.core.context import Context
+from paxosd.core.context import Context, StateMachine
 from paxosd.core.machine import CHAIN_VERSION, MARK_SLOTS, TRAIL_SLOTS
 from paxosd.core.messages import SAMPLES_MAX, Heartbeat, Sample
 from paxosd.core.types import NodeId, Slot
@@ -26,7 +26,7 @@ REPEAT_HEARTBEATS = 10
 """After so many heartbeats without news they are said again."""
 _SUM_MAX = (1 << 63) - 1
 """What a number on the wire may be."""
-NAMES = {CHAIN: "chain", STATE: "checksum"}
+NAMES = {CHAIN: "chain", STATE: "checksum", VALUE: "value"}
 DIVERGED_ADVICE = (
     "this node's state is not the one that was decided: it serves nothing and does not vote. Look "
     "for the cause (memory, disk), then restart it: it sets its log and snapshots aside (lost-*) "
@@ -36,6 +36,12 @@ DISPUTED_ADVICE = (
     "this node and these members have different states, and no majority of the voters says which "
     "is right: nobody acknowledges anything. Start the voters that are down: what they have decides"
 )
+
+
+def chain_after(machine: StateMachine, slot: Slot) -> tuple[Sample, ...]:
+    """This node's chain after ``slot``; () if it is not known."""
+    chain = machine.chain_at(slot)
+    return () if chain is None else (Sample(CHAIN, CHAIN_VERSION, slot, chain),)
 
 
 class Comparison:
@@ -89,6 +95,18 @@ class Comparison:
                     if (kind, version) == (CHAIN, CHAIN_VERSION):
                         self._note_chain(slot)  # the same question: it may be of any slot
 
+    def goes_on_from_here(self, sender: NodeId, before: tuple[Sample, ...]) -> bool:
+        """Whether slots that a peer sends may follow on what this node has: ``before`` is the
+        peer's chain before the first of them. If it is another than this node's, one of the two
+        has diverged, and which one is not for two to decide: nothing is taken over."""
+        for sample in before:
+            own = chain_after(self._context.machine, sample.slot)
+            if own and own[0][:3] == sample[:3] and own[0] != sample:
+                self._agreement.hear_more(sender, before)
+                self._note_chain(sample.slot)
+                return False
+        return True
+
     def greet(self, sender: NodeId, directory: int) -> None:
         """A peer says hello: it may know nothing of what was said before. If it comes from another
         ``directory`` than it did, it has another memory, too."""
@@ -116,6 +134,11 @@ class Comparison:
             sound=sound,
         )
         self._tell_odd()
+        open_at = context.contradiction
+        if open_at is not None and open_at.slot <= context.learner.commit:
+            context.contradiction = None  # what was chosen is known, and the chain holds it
+        elif open_at is not None and verdict is Verdict.AGREED:
+            verdict = Verdict.DISPUTED
         if verdict is self._told:
             return False
         self._told = verdict
@@ -194,7 +217,7 @@ class Comparison:
     def _dispute(self) -> Difference | None:
         """The lowest that no majority has decided."""
         disputes = self._agreement.disputes
-        return disputes[min(disputes)][0] if disputes else None
+        return disputes[min(disputes)][0] if disputes else self._context.contradiction
 
     def _tell_odd(self) -> None:
         """Which peers differ from this node and the majority: they may be unable to say so."""

@@ -3,8 +3,10 @@
 import random
 from dataclasses import dataclass, field
 from typing import Protocol
+from zlib import crc32
 
 from paxosd.core.acceptor import Acceptor
+from paxosd.core.agreement import VALUE, Difference
 from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.commands import Batch, Entry, Reign, Result
 from paxosd.core.genesis import Record
@@ -16,7 +18,7 @@ from paxosd.core.outbox import Outbox
 from paxosd.core.proposer import Proposer, ProposerState
 from paxosd.core.quorum import Quorums
 from paxosd.core.reads import LeaderReads
-from paxosd.core.types import NodeId, Slot
+from paxosd.core.types import Ballot, NodeId, Slot
 
 
 class Codec(Protocol):
@@ -65,6 +67,13 @@ class StateMachine(Protocol):
         """Apply the next slot (None: NOOP), for which the log holds ``value``; results per entry,
         per command."""
         ...
+
+
+CONTRADICTION_ADVICE = (
+    "this node and that member hold different values of one slot at one ballot: a log or a memory "
+    "is damaged, or a node runs twice. Neither value is taken over, and this node does not act "
+    "before it has learned what was chosen. Start the voters that are down: what they have decides"
+)
 
 
 @dataclass(slots=True)
@@ -164,6 +173,9 @@ class Context:
     foreign_record: Record | None = None
     """The founding record of the cluster, which does not name this node's data directory."""
     early: Early = field(default_factory=Early)
+    contradiction: Difference | None = None
+    """Two values of one slot at one ballot, the lowest that was met. This node does not act before
+    it has learned what was chosen there."""
     sync_us: int = 0
     """What a group commit takes here; 0: unknown."""
     low_space: bool = False
@@ -175,6 +187,23 @@ class Context:
         if commit > peer.commit:
             peer.commit = commit
             self.commit_heard = max(self.commit_heard, commit)
+
+    def contradict(
+        self, slot: Slot, ballot: Ballot, member: NodeId, own: bytes, other: bytes
+    ) -> None:
+        """``member`` has another value of a slot than this node, or a third one, at one ballot."""
+        told = self.contradiction
+        if told is not None and told.slot <= slot:
+            return
+        self.contradiction = Difference(VALUE, slot, crc32(own), crc32(other), (member,))
+        self.outbox.notice(
+            "ballot.contradiction",
+            "error",
+            slot=slot,
+            ballot=list(ballot),
+            member=member,
+            advice=CONTRADICTION_ADVICE,
+        )
 
     @property
     def node(self) -> NodeId:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from paxosd.core.commands import Batch, Result
-from paxosd.core.messages import Accepted, PeerMessage
+from paxosd.core.messages import Accepted, PeerMessage, Sample
 from paxosd.core.types import Ballot, NodeId, Slot
 
 
@@ -96,12 +96,13 @@ class ReadReady(NamedTuple):
 
 class ServeLog(NamedTuple):
     """Read chosen values of ``first ..= last`` from the log and send them to ``to`` as one
-    Decisions message (as many as fit a frame)."""
+    Decisions message (as many as fit a frame), with ``commit`` and ``before``."""
 
     to: NodeId
     first: Slot
     last: Slot
     commit: Slot
+    before: tuple[Sample, ...] = ()
 
 
 class Applied(NamedTuple):

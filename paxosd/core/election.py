@@ -33,7 +33,7 @@ from paxosd.core.messages import (
     Promise,
     TransferLeadership,
 )
-from paxosd.core.proposer import Proposal, ProposerState
+from paxosd.core.proposer import ContradictionError, Proposal, ProposerState
 from paxosd.core.transfer import Transfer
 from paxosd.core.types import EPOCH_ROUNDS, NOOP, NULL_BALLOT, UNKNOWN_BALLOT, Ballot, NodeId, Slot
 
@@ -352,7 +352,12 @@ class Election:
     def receive_promise(self, sender: NodeId, message: Promise) -> None:
         context = self._context
         proposer = context.proposer
-        next_slot = proposer.receive_promise(sender, message)
+        try:
+            next_slot = proposer.receive_promise(sender, message)
+        except ContradictionError as error:
+            context.contradict(error.slot, error.ballot, sender, *error.values)
+            self.stop(f"{sender} reports another value at ballot {tuple(error.ballot)}")
+            return
         if next_slot:
             page = Prepare(proposer.ballot, next_slot)
             if sender == context.node:

@@ -180,11 +180,13 @@ class CatchUp(NamedTuple):
 
 class Decisions(NamedTuple):
     """Chosen values of consecutive slots from ``first_slot`` on, each with the ballot under
-    which the sender holds it; and the sender's commit index."""
+    which the sender holds it; and the sender's commit index. ``before``: the sender's chain before
+    the first of them, if it is known: with another history before it these slots are of no use."""
 
     first_slot: Slot
     values: tuple[tuple[Ballot, bytes], ...]
     commit: Slot
+    before: tuple[Sample, ...] = ()
 
 
 class ReadIndex(NamedTuple):

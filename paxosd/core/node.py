@@ -646,6 +646,8 @@ class Node:
             self._answer_reads()
 
     def _on_decisions(self, sender: NodeId, message: Decisions) -> None:
+        if not self._comparison.goes_on_from_here(sender, message.before):
+            return
         self._context.note_commit(sender, message.commit)
         for ballot, _ in message.values:
             self._depose_if_above(ballot)

@@ -36,6 +36,16 @@ class ProposerState(Enum):
     LEADING = "leading"
 
 
+class ContradictionError(Exception):
+    """Two voters report different values of ``slot`` at one ``ballot``."""
+
+    def __init__(self, slot: Slot, ballot: Ballot, first: bytes, second: bytes) -> None:
+        super().__init__(f"two values of slot {slot} at ballot {tuple(ballot)}")
+        self.slot = slot
+        self.ballot = ballot
+        self.values = first, second
+
+
 class Waiting(NamedTuple):
     """A client's entry in the queue: decoded once, and its encoded form as it came."""
 
@@ -139,7 +149,8 @@ class Proposer:
     def receive_promise(self, sender: NodeId, promise: Promise) -> Slot:
         """Take a promise of this ballot: returns the slot to ask the sender for next, or 0.
 
-        The sender counts toward the quorum only once its report is complete.
+        The sender counts toward the quorum only once its report is complete. Raises
+        ContradictionError: no value can be told to be the one that may have been chosen.
         """
         if self.state is not ProposerState.PREPARING or promise.ballot != self.ballot:
             return 0
@@ -148,6 +159,8 @@ class Proposer:
             held = self._adopted.get(slot)
             if held is None or held[0] < ballot:
                 self._adopted[slot] = (ballot, value)
+            elif held[0] == ballot and held[1] != value:
+                raise ContradictionError(slot, ballot, held[1], value)
         if promise.until_slot:
             return promise.until_slot + 1
         self._complete |= self.quorums.bit.get(sender, 0)

@@ -15,6 +15,7 @@ from typing import Any
 
 from paxosd.core.acceptor import AcceptOutcome
 from paxosd.core.commands import Batch, Reign
+from paxosd.core.comparison import chain_after
 from paxosd.core.context import Context
 from paxosd.core.effects import (
     INTERRUPTED,
@@ -46,6 +47,7 @@ _WHY_REFUSED = {
     AcceptOutcome.NACKED: "a higher ballot was promised",
     AcceptOutcome.CHOSEN: "the slot was applied already; its value is sent",
     AcceptOutcome.TOO_FAR: "too far above what was applied here",
+    AcceptOutcome.CONTRADICTS: "another value was accepted at this ballot",
 }
 
 
@@ -228,6 +230,9 @@ class Replication:
             context.outbox.send_synced(sender, Nack(message.ballot, context.acceptor.promised))
         elif outcome is AcceptOutcome.CHOSEN and sender != context.node:
             self._serve(sender, message.slot, message.slot)
+        elif outcome is AcceptOutcome.CONTRADICTS:
+            own = context.acceptor.accepted[message.slot][1]
+            context.contradict(message.slot, message.ballot, sender, own, message.value)
         if context.outbox.tracing and outcome is not AcceptOutcome.VOTED:
             self._trace_refused(sender, message, outcome)
 
@@ -397,7 +402,8 @@ class Replication:
             return  # its log may be what is wrong
         top = min(last, context.learner.commit, first + context.options.catch_up_slots_max - 1)
         if first <= top:
-            context.outbox.ready.serves.append(ServeLog(to, first, top, context.learner.commit))
+            commit, before = context.learner.commit, chain_after(context.machine, first - 1)
+            context.outbox.ready.serves.append(ServeLog(to, first, top, commit, before))
             if context.outbox.tracing:
                 context.outbox.trace("catchup.served", slots=[first, top], to=to)
 
@@ -405,6 +411,11 @@ class Replication:
         context = self._context
         if context.diverged:
             return
+        for slot, (ballot, value) in enumerate(message.values, message.first_slot):
+            if context.acceptor.contradicts(slot, ballot, value):
+                own = context.acceptor.accepted[slot][1]
+                context.contradict(slot, ballot, sender, own, value)
+                return
         for slot, ballot, value in context.learner.receive_decisions(message):
             held = context.acceptor.accepted.get(slot)
             # Also where the value is held under a lower ballot: whoever is served this record

@@ -303,7 +303,7 @@ class Stage:
         for serve in ready.serves:
             slots = range(serve.first, serve.last + 1)
             values = tuple(actor.memory.wal.read(slot) for slot in slots)
-            decisions = Decisions(serve.first, values, serve.commit)
+            decisions = Decisions(serve.first, values, serve.commit, serve.before)
             self.say(actor, serve.to, decisions)
         for (client, request), reply in ready.replies:
             shown: Any = reply

@@ -10,12 +10,14 @@ from paxosd.core.membership import TEXT_CHARS_MAX
 from paxosd.core.messages import (
     Accept,
     Accepted,
+    Decisions,
     Envelope,
     Founding,
     Genesis,
     Heartbeat,
     Hello,
     PeerMessage,
+    ReadIndex,
     Votes,
     Welcome,
 )
@@ -50,7 +52,7 @@ from tests.bus import messages as some
 B = Ballot(3, "n1")
 ACCEPT = Accept(B, 7, b"value", 6)
 
-OLD_FIELDS = {Heartbeat: 6, Hello: 1, Welcome: 2}
+OLD_FIELDS = {Decisions: 3, Heartbeat: 6, Hello: 1, ReadIndex: 1, Welcome: 2}
 """How many fields a frame of version 1 has, where that is not all of them."""
 NEW_KINDS = {Founding, Genesis}
 """Of what there are no frames of version 1."""

@@ -318,7 +318,8 @@ class Cluster:
                 continue
             for slot in range(serve.first, serve.last + 1):
                 values.append(member.log[slot])
-            self.deliver(name, serve.to, Decisions(serve.first, tuple(values), serve.commit))
+            message = Decisions(serve.first, tuple(values), serve.commit, serve.before)
+            self.deliver(name, serve.to, message)
         for token, answer in ready.replies:
             is_read = isinstance(answer, ReadReady)
             reply = (answer, member.machine.applied) if is_read else answer

@@ -19,6 +19,24 @@ def accept(acceptor, ballot, slot, value):
     return acceptor.receive_accept(ballot, slot, value, persist), persist
 
 
+class TestTwoValuesAtOneBallot:
+    def test_the_second_is_neither_accepted_nor_voted_for(self):
+        acceptor = Acceptor()
+        accept(acceptor, B1, 1, b"v")
+        outcome, persist = accept(acceptor, B1, 1, b"w")
+        assert outcome is AcceptOutcome.CONTRADICTS
+        assert persist == []
+        assert acceptor.accepted == {1: (B1, b"v")}
+
+    def test_only_at_the_same_ballot_and_slot(self):
+        acceptor = Acceptor()
+        accept(acceptor, B1, 1, b"v")
+        assert acceptor.contradicts(1, B1, b"w")
+        assert not acceptor.contradicts(1, B1, b"v")
+        assert not acceptor.contradicts(1, B2, b"w")
+        assert not acceptor.contradicts(2, B1, b"w")
+
+
 class TestPromising:
     def test_a_new_promise_is_recorded(self):
         answer, persist = prepare(Acceptor(), B1)

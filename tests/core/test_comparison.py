@@ -2,13 +2,13 @@
 
 import pytest
 
-from paxosd.core.agreement import CHAIN
+from paxosd.core.agreement import CHAIN, STATE
 from paxosd.core.cluster_settings import ClusterSettings
-from paxosd.core.comparison import REPEAT_HEARTBEATS, REPEATED, Comparison
-from paxosd.core.machine import CHAIN_VERSION, MARK_SLOTS, TRAIL_SLOTS
+from paxosd.core.comparison import REPEAT_HEARTBEATS, REPEATED, Comparison, chain_after
+from paxosd.core.machine import CHAIN_VERSION, MARK_SLOTS, TRAIL_SLOTS, Machine
 from paxosd.core.membership import Member, Membership
 from paxosd.core.messages import SAMPLES_MAX, Heartbeat, Hello, Sample
-from paxosd.core.types import NULL_BALLOT
+from paxosd.core.types import NULL_BALLOT, Ballot
 from tests.core.cluster import Cluster
 from tests.core.parts import ListMachine, make_context
 
@@ -48,6 +48,62 @@ class Scene:
 
     def told(self):
         return [notice.event for notice in self.context.outbox.take().notices]
+
+
+class TestGoesOnFromHere:
+    """What a peer sends is taken over only behind the same chain."""
+
+    def test_behind_the_same_chain(self):
+        scene = Scene(applied=40)
+        assert scene.comparison.goes_on_from_here("n2", chain_after(scene.machine, 40))
+
+    def test_not_behind_another_and_then_both_are_judged(self):
+        scene = Scene(applied=40)
+        scene.hear("n2")
+        scene.hear("n2", 10)
+        other = (Sample(CHAIN, CHAIN_VERSION, 40, 7),)
+        assert not scene.comparison.goes_on_from_here("n2", other)
+        scene.beat()
+        scene.context.now_ms += 2 * scene.context.options.election_timeout_ms
+        scene.beat()
+        assert scene.state == "disputed"
+
+    @pytest.mark.parametrize(
+        "before",
+        [
+            (),
+            (Sample(CHAIN, CHAIN_VERSION, 41, 7),),
+            (Sample(CHAIN, CHAIN_VERSION + 1, 40, 7),),
+            (Sample(STATE, CHAIN_VERSION, 40, 7),),
+        ],
+    )
+    def test_what_cannot_be_compared_is_no_difference(self, before):
+        assert Scene(applied=40).comparison.goes_on_from_here("n2", before)
+
+    def test_below_level_1_nothing_is_known(self):
+        machine = Machine()
+        machine.apply(1, None)
+        assert chain_after(machine, 1) == ()
+
+
+class TestAContradiction:
+    """Two values of one slot at one ballot: nobody can say which it is, so the node waits."""
+
+    def test_disputed_until_what_was_chosen_is_applied(self):
+        scene = Scene(applied=40)
+        scene.context.learner.commit = 40
+        scene.beat()
+        scene.context.contradict(41, Ballot(1, "n1"), "n2", b"v", b"w")
+        scene.beat()
+        assert scene.changed
+        assert scene.context.disputed
+        assert scene.told() == ["ballot.contradiction", "state.disputed"]
+        told = scene.comparison.status()["state_difference"]
+        assert (told["sum"], told["slot"], told["members"]) == ("value", 41, ["n2"])
+        scene.machine.applied = scene.context.learner.commit = 41
+        scene.beat()
+        assert not scene.context.disputed
+        assert scene.told() == ["state.agreed"]
 
 
 class TestSaid:

@@ -3,6 +3,7 @@
 from paxosd.core.effects import PromiseRecord
 from paxosd.core.election import Election
 from paxosd.core.messages import (
+    AcceptedValue,
     Heartbeat,
     HeartbeatAck,
     Nack,
@@ -189,6 +190,17 @@ class TestBallots:
 
 
 class TestLeading:
+    def test_two_reports_of_different_values_at_one_ballot_end_the_campaign(self):
+        bench = Bench(size=5)
+        ballot, old = bench.campaign(), Ballot(1, "n5")
+        bench.take()
+        for name, value in (("n2", b"v"), ("n3", b"w")):
+            report = (AcceptedValue(1, old, value),)
+            bench.election.receive_promise(name, Promise(ballot, 1, 0, 0, report))
+        assert bench.led == []
+        assert "n3 reports another value" in bench.stopped[-1]
+        assert bench.context.contradiction.slot == 1
+
     def test_a_quorum_of_promises_leads_once(self):
         bench = Bench(size=5)
         ballot = bench.campaign()

@@ -160,7 +160,8 @@ class TestProposing:
         bench.lead()
         bench.submit("t")
         bench.take()
-        bench.replication.receive_decisions("n2", Decisions(1, ((B9, value(b"w")),), 1))
+        later = Ballot(10, "n2")
+        bench.replication.receive_decisions("n2", Decisions(1, ((later, value(b"w")),), 1))
         ((token, reply),) = bench.take().replies
         assert token == "t"
         assert isinstance(reply, Refusal)
@@ -329,6 +330,45 @@ class TestMissedVotes:
         assert of(Votes, ready.sends) == []
         bench.context.outbox.synced(ready.ticket)
         assert of(Votes, bench.take().sends)[0].votes == ((B2, 1, 1),)
+
+
+class TestTwoValuesAtOneBallot:
+    """A log or a memory is damaged, or a node runs twice: nothing of it is taken over."""
+
+    def told(self, bench):
+        events = [n.event for n in bench.take().notices]
+        return events.count("ballot.contradiction")
+
+    def test_a_decision_that_differs_from_what_was_accepted(self):
+        bench = Bench("n3")
+        bench.accept(B1, 1, value(b"v"))
+        bench.take()
+        bench.replication.receive_decisions("n2", Decisions(1, ((B1, value(b"w")),), 1))
+        assert bench.replication.applied == 0
+        assert bench.context.contradiction.slot == 1
+        bench.replication.receive_decisions("n2", Decisions(1, ((B1, value(b"w")),), 1))
+        assert self.told(bench) == 1, "it is told once"
+        bench.replication.receive_decisions("n1", Decisions(1, ((B1, value(b"v")),), 1))
+        assert bench.replication.applied == 1
+
+    def test_a_decision_of_another_ballot_may_differ(self):
+        bench = Bench("n3")
+        bench.accept(B1, 1, value(b"v"))
+        bench.replication.receive_decisions("n2", Decisions(1, ((B2, value(b"w")),), 1))
+        assert bench.replication.applied == 1
+        assert bench.context.contradiction is None
+
+    def test_an_accept_request_gets_no_vote(self):
+        bench = Bench("n3")
+        bench.accept(B1, 1, value(b"v"))
+        ready = bench.take()
+        bench.context.outbox.synced(ready.ticket)
+        bench.take()
+        bench.accept(B1, 1, value(b"w"))
+        ready = bench.take()
+        assert not ready.publishes
+        assert not ready.persist
+        assert [n.event for n in ready.notices] == ["ballot.contradiction"]
 
 
 class TestCatchingUp:

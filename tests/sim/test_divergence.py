@@ -158,21 +158,55 @@ def test_it_answers_nothing_and_feeds_no_watch(cluster, monkeypatch):
     assert not published
 
 
-def test_in_the_log(cluster):
-    """The record of a slot holds another value, with a sum that is right: a replay applies it."""
-    name = next(n for n in cluster.names if n != cluster.leader())
-    process = cluster.processes[name]
-    wal = process.replica.wal
-    slot = process.node.applied - 3
-    ballot, _ = wal.read(slot)
-    cluster.crash(name)
+def spoil_log(process, *slots):
+    """The records of these slots hold another value, with sums that are right: a replay of the
+    log applies it. Only while the process is down."""
     spoiled = encode_batch(1, [encode_entry(Entry(0, 1, 0, [[OPEN]]))])
-    wal, recovered = Wal.open(process.disk, cluster_id=CLUSTER, node_id=name)
-    wal.append([DecisionRecord(slot, ballot, spoiled), CommitRecord(recovered.commit)])
+    wal, recovered = Wal.open(process.disk, cluster_id=CLUSTER, node_id=process.name)
+    records = [DecisionRecord(slot, wal.read(slot)[0], spoiled) for slot in slots]
+    wal.append([*records, CommitRecord(recovered.commit)])
     wal.sync()
     wal.close()
+
+
+def test_in_the_log(cluster):
+    name = next(n for n in cluster.names if n != cluster.leader())
+    process = cluster.processes[name]
+    slot = process.node.applied - 3
+    cluster.crash(name)
+    spoil_log(process, slot)
     cluster.start(name)
     assert cluster.run_until(lambda: role(cluster, name) == "diverged", 20_000)
+    rebuild(cluster, name)
+
+
+@pytest.mark.parametrize("back", [9, 3])
+def test_nothing_is_taken_over_from_one_that_has_diverged_before_it_is_found_out(cluster, back):
+    """A member that was away learns from the only one that is up, whose history is another, and
+    would have a third one by that: then no two agree when the last one is back. Their chains show
+    it, or, where its own is not that far again since its start, what it has accepted itself."""
+    name, late = [n for n in cluster.names if n != cluster.leader()]
+    process, away = cluster.processes[name], cluster.processes[late]
+    assert cluster.run_until(lambda: len(set(cluster.applied())) == 1, 5000)
+    common = away.node.applied
+    cluster.crash(late)
+    for _ in range(8):
+        assert write(cluster, cluster.client).acknowledged
+    assert cluster.run_until(lambda: len(set(cluster.applied())) == 1, 5000)
+    cluster.crash()
+    spoil_log(process, common - back, common + 4)
+    cluster.start(name)
+    cluster.start(late)
+    run_for(cluster, 5000)
+    assert away.node.applied <= common
+    assert role(cluster, late) == "disputed"
+    assert not cluster.agreed_leader()
+    (last,) = set(cluster.names) - {name, late}
+    cluster.start(last)
+    assert cluster.run_until(lambda: role(cluster, name) == "diverged", 20_000)
+    assert cluster.run_until(lambda: away.node.applied >= common + 8, 20_000)
+    acting = {"leader", "follower"}
+    assert cluster.run_until(lambda: {role(cluster, n) for n in (late, last)} == acting, 20_000)
     rebuild(cluster, name)
 
 

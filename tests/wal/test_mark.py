@@ -254,6 +254,8 @@ class TestLazy:
     def test_synced_within_the_window_and_then_let_alone(self):
         disk, wal, _ = log_of([[accept(1)]])
         wal.tick(5000.0)
+        wal.append([accept(2)])
+        wal.sync()
         wal.tick(5000.0 + SYNC_EVERY_MS - 1)
         assert disk.files[NAME].unsynced
         wal.tick(5000.0 + SYNC_EVERY_MS)
