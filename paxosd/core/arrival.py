@@ -122,8 +122,8 @@ class Arrival:
         self._again: set[NodeId] = set()
         """… and is to be asked again, for it may not hear this run now."""
         self._challenges: dict[NodeId, int] = {}
-        self._conflicts: dict[NodeId, int] = {}
-        """Who has another founding record, with its hash."""
+        self._conflicts: dict[NodeId, tuple[int, int]] = {}
+        """Who has another founding record: its hash, and the epoch there."""
         self._begun_ms: float | None = None
         """When this run began; None: it does not arrive, and acts at once (tests, lessons)."""
         self._tell_due_ms = context.now_ms + TELL_AFTER_MS
@@ -229,15 +229,22 @@ class Arrival:
         return mask
 
     def _others_agree(self) -> bool:
-        """Whether a quorum, of others too, has this node's founding record."""
+        """Whether a quorum has this node's founding record: of others too, or it stands alone and
+        its cluster has changed its members more often than the other one."""
         context = self._context
         others = [
             name
             for name in context.quorums.voters
             if name != context.node and name not in self._conflicts
         ]
-        compared = any(name in self._compared for name in others)
-        return compared and context.quorums.phase1_met(self._mask(others))
+        if not context.quorums.phase1_met(self._mask(others)):
+            return False
+        if any(name in self._compared for name in others):
+            return True
+        # It is enough by itself. What the log made it is more than what a file makes of emptied
+        # directories: of two histories the one that has gone further goes on.
+        latest = max(epoch for _, epoch in self._conflicts.values())
+        return self._is_named() and latest < context.epoch
 
     def review(self) -> None:
         """Something has changed: another membership, an answer, the time. May this node act?"""
@@ -302,10 +309,10 @@ class Arrival:
         self._removed = True
         self.review()
 
-    def hear_conflict(self, sender: NodeId, genesis: int) -> None:
-        """``sender`` has another founding record under this cluster's id."""
-        if self._conflicts.get(sender) != genesis:
-            self._conflicts[sender] = genesis
+    def hear_conflict(self, sender: NodeId, genesis: int, epoch: int) -> None:
+        """``sender`` has another founding record under this cluster's id, and is at ``epoch``."""
+        if self._conflicts.get(sender) != (genesis, epoch):
+            self._conflicts[sender] = genesis, epoch
             self.review()
 
     def missing(self) -> list[NodeId]:

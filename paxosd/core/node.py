@@ -440,7 +440,7 @@ class Node:
         record (hash ``genesis``). True if the sender is a contact from now on, which is reached
         where its Hello says."""
         if genesis and self.genesis and genesis != self.genesis:
-            self._arrival.hear_conflict(sender, genesis)
+            self._arrival.hear_conflict(sender, genesis, epoch)
             return False
         self.hear_epoch(epoch)
         # Whoever knows of a later membership, or of the founding that this node knows nothing of,

@@ -197,7 +197,7 @@ class Operator:
     def _relic(self, present: Membership, lot: int) -> None:
         """Nothing is changed: somebody's old machine is started."""
         processes = self._cluster.processes.values()
-        gone = [p for p in processes if self._may_join(p, present) and not p.idle]
+        gone = [p for p in processes if self._may_join(p, present) and self._leaves_one(p)]
         lost = [p for p in processes if self._may_lose(p, present)]
         fit = lost if lost and (not gone or lot % 4 == 0) else gone
         if fit:
@@ -205,6 +205,14 @@ class Operator:
             fit[lot // 4 % len(fit)].come_back_emptied()
 
     # -- who is fit
+
+    def _leaves_one(self, process: SimProcess) -> bool:
+        """Whether one of the other machines of the beginning was not emptied: all of them together
+        would found another cluster, and where nobody of the present one knows their addresses
+        nothing can tell them."""
+        first = [p for p in self._cluster.processes.values() if p.name in self._cluster.first]
+        rest = [p for p in first if p is not process]
+        return not process.idle and (not rest or any(not p.relic for p in rest))
 
     def _lost(self, present: Membership) -> list[NodeId]:
         """The voters that have lost their memory, and are not let back in yet."""
@@ -226,14 +234,16 @@ class Operator:
             process.name in present.voters
             and others >= max(quorums.phase1, quorums.phase2)
             and present.epoch not in self._tried
+            and present.epoch == self._cluster.invariants.newest_membership.epoch
             and others > 1
         )
 
-    @staticmethod
-    def _may_join(process: SimProcess, present: Membership) -> bool:
+    def _may_join(self, process: SimProcess, present: Membership) -> bool:
         """Whoever never was a member, or knows that it is none any more, or waits to become one: a
-        careful operator takes no other node's disk away."""
-        if process.name in present.members:
+        careful operator takes no other node's disk away. ``present`` may be of the past, of a
+        leader that does not know yet what was decided after it."""
+        newest = self._cluster.invariants.newest_membership
+        if process.name in present.members or process.name in newest.members:
             return False
         waits = process.up and not process.node.membership.members
         return process.idle or process.removed or process.relic or waits

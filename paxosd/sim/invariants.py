@@ -33,7 +33,7 @@ from paxosd.core.commands import Batch, Result, changes_members, changes_setting
 from paxosd.core.effects import AcceptRecord, PromiseRecord, Ready
 from paxosd.core.genesis import Record
 from paxosd.core.machine import Machine
-from paxosd.core.membership import Membership
+from paxosd.core.membership import UNKNOWN, Membership
 from paxosd.core.messages import Accept, Accepted, Nack, PeerMessage, Prepare, Promise, Votes
 from paxosd.core.node import Node
 from paxosd.core.types import NOOP, NULL_BALLOT, Ballot, NodeId, Slot
@@ -310,6 +310,11 @@ class Invariants:
             name in members and members[name].directory == directory
             for name, directory in self._set_aside
         )
+
+    @property
+    def newest_membership(self) -> Membership:
+        """The latest that anybody has applied, dead or alive; without members at epoch 0."""
+        return self._members[max(self._members)] if self._members else UNKNOWN
 
     def on_applied(self, name: NodeId, slot: Slot, before: Slot, machine: Machine) -> None:
         """A node has applied a slot, ``before`` was the last one."""

@@ -424,6 +424,22 @@ class TestAPastThatActs:
         assert not node.node.leading
         assert "founding.conflict" in node.told()
 
+    @pytest.mark.parametrize(
+        ("epoch", "directory", "role"),
+        [(2, 7, "leader"), (3, 7, "conflict"), (2, 6, "forgetful")],
+    )
+    def test_nor_the_only_voter_of_a_cluster_with_the_longer_past(self, epoch, directory, role):
+        """Old machines that were emptied found another cluster, by the file that they once had:
+        that must not end the one that has gone on since."""
+        machine = Machine()
+        only = Member("a", "b", "c", voter=True, directory=directory)
+        machine.membership = Membership(members={"n1": only}, epoch=3, slot=1)
+        node = Newcomer(size=1, directory=7, machine=machine, record=record(), promised=B)
+        node.run(3000)
+        node.node.hear_stranger("n2", record(n2=99).hash, epoch, Hello(8))
+        node.run(3000)
+        assert node.node.role == role
+
     def test_but_not_a_cluster_that_is_whole(self):
         node = TestComparison().restarted().welcomed()
         node.node.hear_stranger("n9", 5, 9, Hello(8))

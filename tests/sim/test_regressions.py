@@ -143,6 +143,8 @@ def test_a_node_that_is_a_member_again_is_not_sent_away_by_one_that_lags():
         (990021, "a directory that was emptied led in a past in which its name was the only voter"),
         (991080, "after the heal a write did not succeed"),
         (990027, "one that was let back in waited for a founding that was long over"),
+        (5200017, "old machines founded a second cluster, and the only voter gave way to it"),
+        (5200025, "a careful operator emptied a voter that a stale leader did not know to be one"),
     ],
 )
 def test_a_past_does_not_act_in_the_present(seed, what):
