@@ -19,6 +19,7 @@ from paxosd.snapshot_file import (
     SnapshotReader,
     SnapshotWriter,
     encode_head,
+    finish_restore,
     restore_block,
 )
 
@@ -56,7 +57,7 @@ def verify(file: RealFile) -> SnapshotReader:
     restore = Restore(reader.head)
     while (block := reader.read()) is not None:
         restore_block(restore, block)
-    restore.finish()
+    finish_restore(restore, reader)
     return reader
 
 
@@ -176,7 +177,7 @@ def _write(file: RealFile, data_dir: Path, cluster: str, node: str) -> SnapshotI
         writer.write([(HEAD, encode_head(cluster, reader.created_ms, head))])
         while (block := reader.read()) is not None:
             writer.write([block])
-        return writer.finish()
+        return writer.finish(reader.info.total if reader.info is not None else "")
 
 
 def _remove(data_dir: Path, *, keep: bool) -> None:

@@ -148,7 +148,7 @@ class Replica:
         self.exchange = None
         if snapshots is not None:
             self.exchange = SnapshotExchange(
-                snapshots, machine, bus.send, self._install, log, self._flush
+                snapshots, machine, bus.send, self._install, log, self._flush, node.objection
             )
         self._codec = codec
         self._bus = bus

@@ -20,7 +20,7 @@ from paxosd.disk import CorruptionError
 from paxosd.log_repair import LogRepair
 from paxosd.scrub import Scrub
 from paxosd.snapshot_donor import Donor
-from paxosd.snapshot_fetch import Fetch, Install
+from paxosd.snapshot_fetch import Fetch, Install, Objection
 from paxosd.snapshots import Snapshots
 from paxosd.wal_format import segment_number
 
@@ -50,13 +50,14 @@ class SnapshotExchange:
         install: Install,
         log: Log,
         flush: Callable[[], None],
+        objection: Objection = lambda slot, total: "",
     ) -> None:
         """``flush``: have what is open in the log written, though nobody waits for it."""
         self.own = snapshots
         self.repair = LogRepair(snapshots, machine, flush, log)
         self.scrub = Scrub(snapshots, self.repair)
         self.donor = Donor(snapshots, send, log)
-        self.fetch = Fetch(snapshots, machine, send, install, log)
+        self.fetch = Fetch(snapshots, machine, send, install, log, objection)
         self._look_due_ms = float("-inf")
         self._rests = False
         """Whether nothing was under way at the last turn: looking now and then is enough."""

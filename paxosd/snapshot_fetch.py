@@ -61,6 +61,10 @@ class Stage(Enum):
     INSTALL = "installing"
 
 
+Objection = Callable[[Slot, str], str]
+"""``objection(slot, checksum)``: why that state must not be taken over; "" if it may."""
+
+
 @dataclass(slots=True)
 class _Coming:
     """A snapshot on its way. ``offset``: so much has arrived; ``pieces``: is not written yet."""
@@ -95,8 +99,10 @@ class Fetch:
         send: Callable[[NodeId, PeerMessage], bool],
         install: Install,
         log: Log,
+        objection: Objection,
     ) -> None:
         self.installed = 0
+        self._objection = objection
         self._snapshots = snapshots
         self._jobs = snapshots.jobs
         self._machine = machine
@@ -299,11 +305,14 @@ class Fetch:
         coming.read = not blocks
 
     def _checked(self, coming: _Coming, restore: Restore) -> None:
-        coming.machine = restore.finish()
         offer = coming.offer
         info = coming.reader.info if coming.reader is not None else None
         if info is None or info.digest != offer.digest:
             raise SnapshotError("it is not the one that was offered")
+        coming.machine = restore.finish(info.total)
+        objection = self._objection(info.slot, info.total) if info.total else ""
+        if objection:
+            raise SnapshotError(objection)
         coming.stage = Stage.KEEP
         self._run(
             coming, lambda: coming.file.keep(offer.slot), lambda job: self._kept(coming, info)

@@ -9,7 +9,8 @@ A file ``snap-%016d.paxsnap``, named after its slot, is, in little-endian:
     1 HEAD      [format version, cluster id, wall clock when it was taken in ms, head fields …]
     2 SESSIONS  [session row, …]
     3 ROWS      [key, [value, create, modify, version], key, …], about BLOCK_BYTES
-    4 END       [blake2b-128 of every byte before this block]; nothing comes after it
+    4 END       [blake2b-128 of every byte before this block, checksum of the state as 16 hex
+                digits; "": not known, and left out by older programs]; nothing comes after it
 
 It is written under the name ``snap-%016d.part``, synced, renamed, and the directory synced: under
 its final name a file is whole, or it was damaged later. Nothing of a file is relied upon before
@@ -61,6 +62,7 @@ BAD_KEPT = 2
 _BAD = ".bad"
 _BLOCK = Struct("<BII")
 _BLOCK_START = Struct("<BI")
+_TOTAL = re.compile(r"([0-9a-f]{16})?")
 _NAME = re.compile(r"snap-(\d{16,})\.paxsnap")
 _MEMBERS_MAX = 1024
 _TEXT_BYTES_MAX = 1024
@@ -110,6 +112,8 @@ class SnapshotInfo(NamedTuple):
     size_bytes: int
     digest: bytes
     created_ms: int
+    total: str = ""
+    """The checksum of the state in it, as the node that took it knew it; "": not known."""
 
 
 # ---- writing
@@ -171,17 +175,17 @@ class SnapshotWriter:
             self._file.fdatasync()
             self._unsynced_bytes = 0
 
-    def finish(self) -> SnapshotInfo:
+    def finish(self, total: str = "") -> SnapshotInfo:
         """Write the END and make the file durable under its name."""
         digest = self._digest.digest()
-        payload = pack((digest,))
+        payload = pack((digest, total) if total else (digest,))
         self._append([_block_head(END, payload), payload])
         assert self._file is not None
         self._file.fdatasync()
         self._file.close()
         self._disk.rename(part_name(self._slot), snapshot_name(self._slot))
         self._disk.sync_dir()
-        return SnapshotInfo(self._slot, self.bytes, digest, self._created_ms)
+        return SnapshotInfo(self._slot, self.bytes, digest, self._created_ms, total)
 
     def abandon(self) -> None:
         """Remove what was written; errors are of no interest."""
@@ -239,11 +243,15 @@ class SnapshotReader:
             return kind, payload
         if kind != END:
             raise SnapshotError(f"a block of kind {kind} is not known: written by a newer version?")
-        if _unpack(payload) != (digest,):
+        ending = _unpack(payload)
+        if type(ending) is not tuple or ending[:1] != (digest,):
             raise SnapshotError("the digest of the whole does not match")
+        total = ending[1] if len(ending) > 1 else ""
+        if type(total) is not str or len(ending) > 2 or not _TOTAL.fullmatch(total):
+            raise SnapshotError("its end holds no checksum of the state")
         if self._offset != self._size:
             raise SnapshotError(f"there are {self._size - self._offset} bytes after its end")
-        self.info = SnapshotInfo(self.head.slot, self._size, digest, self.created_ms)
+        self.info = SnapshotInfo(self.head.slot, self._size, digest, self.created_ms, total)
         return None
 
     def _block(self) -> tuple[int, bytes]:
@@ -287,7 +295,14 @@ def load(
     restore = Restore(reader.head, limits)
     while (block := reader.read()) is not None:
         restore_block(restore, block)
-    return restore.finish(), reader
+    return finish_restore(restore, reader), reader
+
+
+def finish_restore(restore: Restore, reader: SnapshotReader) -> Machine:
+    """All of it was read and given: the machine, if it is what was summed up. Raises
+    SnapshotError."""
+    assert reader.info is not None
+    return restore.finish(reader.info.total)
 
 
 def _decode_head(payload: bytes) -> tuple[str, int, SnapshotHead]:

@@ -82,9 +82,9 @@ def no_matter(job: Job) -> None:
     """For a job whose end is of no interest."""
 
 
-def finish(writer: SnapshotWriter, disk: Disk, surplus: Sequence[Slot]) -> Any:
+def finish(writer: SnapshotWriter, total: str, disk: Disk, surplus: Sequence[Slot]) -> Any:
     """Make a written snapshot durable, then remove those of ``surplus``. Returns its info."""
-    info = writer.finish()
+    info = writer.finish(total)
     remove(disk, surplus)
     return info
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from paxosd.core.machine import Machine
-from paxosd.core.snapshot import Members, SnapshotWalk
+from paxosd.core.snapshot import Members, SnapshotWalk, head_has_sum
 from paxosd.core.types import Slot
 from paxosd.disk import Disk
 from paxosd.snapshot_file import (
@@ -55,6 +55,9 @@ READ_BYTES = 256 << 10
 """What one answer about a file holds."""
 RETRY_MS = 60_000.0
 LOG_SHARE = 2
+WAIT_SHARE = 1.25
+"""A snapshot that is due waits for a slot at which states are compared, until the log has grown to
+this many times what brings one about."""
 
 
 class Log(Protocol):
@@ -130,6 +133,8 @@ class Snapshots:
         # Without a digest: known by its name alone, since an earlier start.
         self._older = [SnapshotInfo(slot, 0, b"", 0) for slot in kept.older]
         self._taking: _Taking | None = None
+        self._begun: SnapshotWalk | None = None
+        """Of a slot that has just been applied, for the snapshot to be taken next."""
         self._now_ms = 0.0
         self._not_before_ms = 0.0
         self._asked = False
@@ -139,7 +144,7 @@ class Snapshots:
     @property
     def active(self) -> bool:
         """Whether one is being taken, or was asked for."""
-        return self._taking is not None or self._asked
+        return self._taking is not None or self._begun is not None or self._asked
 
     @property
     def running(self) -> bool:
@@ -205,8 +210,12 @@ class Snapshots:
                 taking.step_due_ms = now_ms + STEP_MS
                 self._step(taking)
             self._hand_over(taking)
-        elif self._due(now_ms):
-            self._start(now_ms, wall_ms)
+        elif self._begun is not None:
+            walk, self._begun = self._begun, None
+            self._start(walk, now_ms, wall_ms)
+        elif self._due(now_ms) and not self._waits():
+            self._machine.at_sum = None
+            self._start(SnapshotWalk(self._machine, self.options.members), now_ms, wall_ms)
 
     def _blocked(self) -> bool:
         taking = self._taking
@@ -227,10 +236,33 @@ class Snapshots:
             or self.wal.bytes_after(slot) >= self._enough_bytes() * self.options.spread
         )
 
-    def _start(self, now_ms: float, wall_ms: int) -> None:
-        self._asked = False
+    def _waits(self) -> bool:
+        """Whether to wait for the next slot at which all nodes sum up their states: what is in a
+        snapshot of that slot can be compared. Not if somebody asked for it, nor for long."""
         machine, options = self._machine, self.options
-        walk = SnapshotWalk(machine, options.members)
+        if self._asked or not machine.settings.level:
+            return False
+        slot = self.newest.slot if self.newest else 0
+        spacing = machine.checksum_spacing
+        if (
+            spacing > options.slots_max
+            or machine.applied - slot >= options.slots_max * options.spread + spacing
+            or self.wal.bytes_after(slot) >= WAIT_SHARE * self._enough_bytes() * options.spread
+        ):
+            return False
+        machine.at_sum = self._begin_at_sum
+        return True
+
+    def _begin_at_sum(self) -> None:
+        """All nodes sum up what the machine holds now."""
+        if self._taking is None:
+            self._begun = SnapshotWalk(self._machine, self.options.members)
+
+    def _start(self, walk: SnapshotWalk, now_ms: float, wall_ms: int) -> None:
+        self._asked = False
+        options = self.options
+        if walk.head.slot == self._machine.applied and head_has_sum(walk.head):
+            self._machine.sum_up()
         writer = SnapshotWriter(self.disk, walk.head.slot, wall_ms)
         self._taking = _Taking(walk, writer, now_ms, [])
         self._taking.add(HEAD, encode_head(options.cluster, wall_ms, walk.head))
@@ -255,15 +287,16 @@ class Snapshots:
             blocks, taking.blocks, taking.waiting_bytes = taking.blocks, [], 0
             taking.writing = True
             self.jobs.run(lambda: writer.write(blocks), lambda job: self._wrote(taking, job))
-        elif done:
+        elif done and not self._machine.checksum_pending(taking.walk.head.slot):
             taking.walk.close()
+            total = self._machine.checksums.get(taking.walk.head.slot, "")
             taking.writing = taking.finishing = True
             kept = self.in_use()
             if self.newest is None and self._older:
                 kept |= {self._older[-1].slot}  # a bad one was set aside: there are no two yet
             surplus = tuple(info.slot for info in self._older if info.slot not in kept)
             self.jobs.run(
-                lambda: finish(writer, self.disk, surplus),
+                lambda: finish(writer, total, self.disk, surplus),
                 lambda job: self._finished(taking, surplus, job),
             )
 
@@ -297,6 +330,9 @@ class Snapshots:
 
     def abort(self) -> None:
         """Take the one under way no further, unless it is all but finished."""
+        if self._begun is not None:
+            self._begun.close()
+            self._begun = None
         if self._taking is not None and not self._taking.finishing:
             self._drop(self._taking)
 

@@ -129,6 +129,20 @@ class Agreement:
         """Others vote, or another's word counts: all is to be judged again."""
         self._touched.update(self._own)
 
+    def objectors(self, sample: Sample, voters: Collection[NodeId]) -> list[NodeId]:
+        """The voters whose word counts that say otherwise than ``sample``, which is of a state that
+        this node may take over; none if a majority of the voters says the same."""
+        key = sample[:3]
+        said = {
+            name: self._heard[name][key]
+            for name in voters
+            if self._sound.get(name) and key in self._heard.get(name, {})
+        }
+        same = sum(total == sample.sum for total in said.values())
+        if same > len(voters) // 2:
+            return []
+        return sorted(name for name, total in said.items() if total != sample.sum)
+
     # -- what follows
 
     def judge(

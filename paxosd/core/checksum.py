@@ -13,7 +13,9 @@ rather not at all).
 """
 
 import struct
+from collections.abc import Sequence
 from hashlib import blake2b
+from typing import Any
 
 from paxosd.core.kv import Store, StoredValue
 from paxosd.core.types import Slot
@@ -27,6 +29,24 @@ _ROW = struct.Struct("<QQQQQ")
 _MASK = (1 << 64) - 1
 _BYTES_PER_KEY_STEP = 1024
 """Hashing this many value bytes takes about as long as the fixed work for one key."""
+
+
+def sum_of(total: int, rows: Sequence[Any]) -> int:
+    """A sum that has come to ``total``, with these rows (key, entry, key, …) in it as well."""
+    for key, entry in zip(rows[::2], rows[1::2], strict=True):
+        total += hash_row(key, entry)
+    return total & _MASK
+
+
+def sum_of_rest(slot: Slot, revision: int, keys: int, rest: bytes) -> int:
+    """What a sum begins with: the state besides the keys, as of the end of ``slot``."""
+    head = b"%d %d %d " % (slot, revision, keys)
+    return int.from_bytes(blake2b(head + rest, digest_size=8).digest(), "little")
+
+
+def shown(total: int) -> str:
+    """A sum as it is shown, told and kept: 16 hex digits."""
+    return f"{total:016x}"
 
 
 def hash_row(key: bytes, entry: StoredValue) -> int:
@@ -45,14 +65,12 @@ class StateChecksum:
         """``rest``: the encoded state besides the keys."""
         self.slot = slot
         self._walk = Walk(store)
-        head = b"%d %d %d " % (slot, store.revision, len(store.data))
-        self._sum = int.from_bytes(blake2b(head + rest, digest_size=8).digest(), "little")
+        self._sum = sum_of_rest(slot, store.revision, len(store.data), rest)
 
     def step(self, keys_max: int) -> bool:
         """Visit about ``keys_max`` keys, fewer if values are large, at least one. True: done."""
         rows = self._walk.take(keys_max, keys_max * _BYTES_PER_KEY_STEP)
-        for key, entry in zip(rows[::2], rows[1::2], strict=True):
-            self._sum = (self._sum + hash_row(key, entry)) & _MASK
+        self._sum = sum_of(self._sum, rows)
         if self._walk.done:
             self._walk.close()
         return self._walk.done
@@ -61,7 +79,7 @@ class StateChecksum:
     def value(self) -> str:
         """The checksum in hex; meaningful once :meth:`step` has returned True."""
         assert self._walk.done
-        return f"{self._sum:016x}"
+        return shown(self._sum)
 
 
 class Checksums:

@@ -107,6 +107,13 @@ class Comparison:
                 return False
         return True
 
+    def objection(self, slot: Slot, total: str) -> str:
+        """Why this node must not take over a state with this checksum: "", or who has another one
+        after that slot. Once it has a copy, its own word makes no majority against them."""
+        sample = Sample(STATE, CHECKSUM_VERSION, slot, int(total, 16) & _SUM_MAX)
+        names = self._agreement.objectors(sample, self._context.quorums.voters)
+        return f"{', '.join(names)} had another state after slot {slot}" if names else ""
+
     def greet(self, sender: NodeId, directory: int) -> None:
         """A peer says hello: it may know nothing of what was said before. If it comes from another
         ``directory`` than it did, it has another memory, too."""

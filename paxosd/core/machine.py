@@ -23,12 +23,12 @@ Rules:
 import struct
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from paxosd.core.checksum import Checksums
+from paxosd.core.checksum import Checksums, shown, sum_of, sum_of_rest
 from paxosd.core.cluster_settings import ClusterSettings, SettingsError
 from paxosd.core.commands import (
     CAS_REVISION,
@@ -69,8 +69,10 @@ MARK_SLOTS = 64
 TRAIL_SLOTS = 256 * MARK_SLOTS
 """The chain after each of the last so many slots, at least, is kept, to be compared."""
 CHECKSUM_SLOTS = 4096
-"""At feature level 1 the state is summed up at the slots that this number, and the number of keys
-and sessions, rounded up to powers of two, divide: so one row is hashed for each slot at most."""
+"""At feature level 1 the state is summed up at the slots that this number divides, and a share of
+the number of keys and sessions, rounded up to powers of two …"""
+CHECKSUM_ROWS_SHIFT = 2
+"""… namely a fourth: so four rows are hashed for each slot at most, some 6 us."""
 
 
 class MachineLimits(NamedTuple):
@@ -211,8 +213,10 @@ class Machine:
         "_checksum_asked",
         "_trail",
         "applied",
+        "at_sum",
         "chain",
         "checksum_runs",
+        "checksum_slots",
         "checksums_enabled",
         "clock",
         "collect_changes",
@@ -241,6 +245,10 @@ class Machine:
         self.history = History(limits.history_exceptions_max)
         self.checksum_runs = Checksums(self.store)
         self.checksums_enabled = True
+        self.checksum_slots = CHECKSUM_SLOTS
+        self.at_sum: Callable[[], object] | None = None
+        """Called, once, at the end of the next slot after which all nodes sum up their states: a
+        snapshot of that slot can be compared with what the others have."""
         self.collect_changes = False
         self.recent_changes: list[Change] = []
         self._checksum_asked = False
@@ -315,6 +323,13 @@ class Machine:
             self._start_checksum(slot)
         return answers
 
+    @property
+    def checksum_spacing(self) -> int:
+        """At the slots that it divides all nodes sum up their states, at feature level 1."""
+        rows = len(self.store) + len(self.sessions.table)
+        share = 1 << rows.bit_length() >> CHECKSUM_ROWS_SHIFT
+        return max(self.checksum_slots, share)
+
     def _chain_value(self, slot: Slot, value: bytes) -> None:
         """What the log holds is part of the chain: another value is noticed even where revisions
         and results are the same."""
@@ -323,8 +338,7 @@ class Machine:
         if not slot & (MARK_SLOTS - 1):
             if len(self._trail) >= 2 * TRAIL_SLOTS:
                 del self._trail[:-TRAIL_SLOTS]
-            rows = len(self.store) + len(self.sessions.table)
-            if not slot % max(CHECKSUM_SLOTS, 1 << (rows - 1).bit_length() if rows else 1):
+            if not slot % self.checksum_spacing:
                 self._checksum_asked = True
 
     def _finish_slot(
@@ -355,10 +369,29 @@ class Machine:
     def _start_checksum(self, slot: Slot) -> None:
         self._checksum_asked = False
         if self.checksums_enabled:
-            rest = b"%d %d " % (self.log_time_ms, self.chain) + self.sessions.fingerprint()
-            if self.settings.level:
-                rest += repr(tuple(self.clock.reign)).encode()
-            self.checksum_runs.start(slot, rest)
+            self.checksum_runs.start(slot, self._rest())
+            at_sum, self.at_sum = self.at_sum, None
+            if at_sum is not None:
+                at_sum()
+
+    def _rest(self) -> bytes:
+        """What there is besides the keys, for a checksum."""
+        rest = b"%d %d " % (self.log_time_ms, self.chain) + self.sessions.fingerprint()
+        if self.settings.level:
+            rest += repr(tuple(self.clock.reign)).encode()
+        return rest
+
+    def sum_up(self) -> None:
+        """Begin a checksum of the state as it is now, if none of this slot was begun."""
+        slot = self.applied
+        if slot not in self.checksums and not self.checksum_pending(slot):
+            self.checksum_runs.start(slot, self._rest())
+
+    def sum_with(self, rows_sum: int) -> str:
+        """The checksum of the present state, whose rows come to ``rows_sum``."""
+        store = self.store
+        first = sum_of_rest(self.applied, store.revision, len(store.data), self._rest())
+        return shown(sum_of(first + rows_sum, ()))
 
     def _run_rest(
         self,

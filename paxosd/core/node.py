@@ -785,6 +785,10 @@ class Node:
         """Whether anybody's word speaks against this node's state: nobody is to take it over."""
         return self._comparison.in_doubt
 
+    def objection(self, slot: Slot, total: str) -> str:
+        """Why the state with this checksum after ``slot`` must not be taken over; "": it may."""
+        return self._comparison.objection(slot, total)
+
     @property
     def leading(self) -> bool:
         return self._context.proposer.leading

@@ -19,6 +19,7 @@ above, nor of what an acceptor promised.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from paxosd.core.checksum import sum_of
 from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError
 from paxosd.core.commands import Reign
 from paxosd.core.kv import StoredValue
@@ -144,6 +145,7 @@ class Restore:
         machine.sessions.next_id = head.next_session
         machine.history = History(limits.history_exceptions_max, head.slot, head.revision)
         self._last_ms = 0
+        self._rows_sum = 0
 
     def sessions(self, rows: list[SessionRow]) -> None:
         """Take the next sessions."""
@@ -186,15 +188,28 @@ class Restore:
         if len(store.data) > self.head.keys:
             raise SnapshotError(f"there are more than {self.head.keys} keys")
         store.added += keys
+        if head_has_sum(self.head):
+            self._rows_sum = sum_of(self._rows_sum, rows)
 
-    def finish(self) -> Machine:
-        """All was given: the machine."""
+    def finish(self, total: str = "") -> Machine:
+        """All was given: the machine. ``total``: the checksum that it must have; "": any."""
         machine, head = self._machine, self.head
         if len(machine.sessions) != head.sessions:
             raise SnapshotError(f"{head.sessions - len(machine.sessions)} sessions are missing")
         if len(machine.store) != head.keys:
             raise SnapshotError(f"{head.keys - len(machine.store)} keys are missing")
+        if total and head_has_sum(head):
+            found = machine.sum_with(self._rows_sum)
+            if found != total:
+                raise SnapshotError(
+                    f"the state in it comes to {found}, and the one that it was taken of to {total}"
+                )
         return machine
+
+
+def head_has_sum(head: SnapshotHead) -> bool:
+    """Whether the checksum of the state goes with a snapshot: at feature level 1."""
+    return bool(head.settings)
 
 
 def _check_head(head: SnapshotHead, sessions_max: int) -> None:

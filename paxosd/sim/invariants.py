@@ -32,7 +32,7 @@ from paxosd.core.cluster_settings import ClusterSettings, SettingsError
 from paxosd.core.commands import Batch, Result, changes_members, changes_settings
 from paxosd.core.effects import AcceptRecord, PromiseRecord, Ready
 from paxosd.core.genesis import Record
-from paxosd.core.machine import Machine
+from paxosd.core.machine import CHECKSUM_SLOTS, Machine
 from paxosd.core.membership import UNKNOWN, Membership
 from paxosd.core.messages import Accept, Accepted, Nack, PeerMessage, Prepare, Promise, Votes
 from paxosd.core.node import Node
@@ -380,8 +380,11 @@ class WatchedMachine(Machine):
 
     __slots__ = ("_invariants", "_name")
 
-    def __init__(self, invariants: Invariants, name: NodeId) -> None:
+    def __init__(
+        self, invariants: Invariants, name: NodeId, checksum_slots: int = CHECKSUM_SLOTS
+    ) -> None:
         super().__init__()
+        self.checksum_slots = checksum_slots
         self._invariants = invariants
         self._name = name
 

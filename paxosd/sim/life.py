@@ -10,6 +10,7 @@ from typing import Any
 from paxosd import identity
 from paxosd.assembly import Assembled, Equipment, Ports, assemble, make_replica
 from paxosd.core.cluster_settings import DEFAULTS
+from paxosd.core.machine import CHECKSUM_SLOTS
 from paxosd.core.membership import UNKNOWN
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import NOBODY, Quorums
@@ -53,6 +54,8 @@ class ProcessOptions:
     drift_ppm: float = 0.0
     snapshots: Mapping[str, Any] | None = None
     """When snapshots are taken; see SnapshotOptions. None: never."""
+    checksum_slots: int = CHECKSUM_SLOTS
+    """How often states are summed up; the same on all nodes, and a power of two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +187,7 @@ def _equipment(around: Surroundings, disk: FaultyDisk) -> Equipment:
         ),
         random_bits=rng.getrandbits,
         identity_bits=lambda: _apart(rng).getrandbits,
-        machine=WatchedMachine(around.invariants, around.name),
+        machine=WatchedMachine(around.invariants, around.name, around.options.checksum_slots),
         node_kind=WatchedNode,
     )
 

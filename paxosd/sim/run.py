@@ -41,7 +41,7 @@ from paxosd.sim.misuse import MISUSE_KINDS, draw_misuse, is_rolled_back
 from paxosd.sim.nemesis import KINDS, draw_clocks, draw_schedule
 from paxosd.sim.process import SimProcess
 from paxosd.sim.schedule import Schedule
-from paxosd.sim.shape import draw_cluster, draw_level, make_clients, waiting
+from paxosd.sim.shape import draw_cluster, draw_level, make_clients, summing, waiting
 from paxosd.sim.stale_reader import StaleReader
 from paxosd.sim.tails import TAIL_KINDS, draw_tails
 from paxosd.sim.trace import TAIL_LINES, Trace
@@ -178,6 +178,7 @@ class _Run:
             shape = waiting(shape, options.compare_wait_ms)
         self._upgrades: dict[NodeId, float] = {}
         if options.level:
+            shape = summing(world.derive("sums"), shape)
             shape, self._upgrades = draw_level(
                 world.derive("level"), shape, names, options.duration_ms
             )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from paxosd.core.cluster_settings import ClusterSettings
+from paxosd.core.machine import CHECKSUM_SLOTS, MARK_SLOTS
 from paxosd.core.types import NodeId
 from paxosd.sim.clients import BALANCED, Mix, SimClient, WorkOptions
 from paxosd.sim.cluster import ClusterOptions, SimCluster
@@ -95,6 +96,12 @@ def draw_level(
         old = rng.sample(names, rng.randint(1, len(names)))
         upgrades = {name: rng.uniform(0.1, 0.8) * duration_ms for name in sorted(old)}
     return replace(shape, process=replace(shape.process, node=node)), upgrades
+
+
+def summing(rng: random.Random, shape: ClusterOptions) -> ClusterOptions:
+    """States are summed up, and snapshots taken, more often than a run would ever come to."""
+    slots = rng.choice((MARK_SLOTS, 2 * MARK_SLOTS, CHECKSUM_SLOTS))
+    return replace(shape, process=replace(shape.process, checksum_slots=slots))
 
 
 def make_clients(

@@ -67,6 +67,35 @@ def test_every_combination_of_words(size):
         assert at_once is (AGREED if want is DISPUTED else want), words
 
 
+class TestATakenOverState:
+    """Who has a copy of a state agrees with it: so others are heard before."""
+
+    SAMPLE = Sample(STATE, 1, 64, 7)
+
+    def objectors(self, said, unsound=()):
+        agreement = Agreement()
+        for name, total in said.items():
+            sample = self.SAMPLE._replace(sum=total)
+            agreement.hear(name, [sample], sound=name not in unsound)
+        return agreement.objectors(self.SAMPLE, ["n1", "n2", "n3"])
+
+    def test_one_that_nobody_speaks_of_may_be_taken_over(self):
+        assert self.objectors({}) == []
+
+    def test_one_that_another_voter_has_too(self):
+        assert self.objectors({"n2": 7}) == []
+
+    def test_one_objection_is_enough(self):
+        assert self.objectors({"n2": 7, "n3": 8}) == ["n3"]
+
+    def test_unless_a_majority_agrees(self):
+        assert self.objectors({"n1": 7, "n2": 7, "n3": 8}) == []
+
+    def test_of_those_whose_word_counts(self):
+        assert self.objectors({"n2": 7, "n3": 8}, unsound=("n3",)) == []
+        assert self.objectors({"n4": 8}) == []
+
+
 class TestDiverged:
     def test_the_first_slot_known_is_said(self):
         scene = Scene()

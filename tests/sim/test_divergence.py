@@ -1,5 +1,7 @@
 """Divergence planted in a member's memory, log and snapshot: noticed, told, rebuilt."""
 
+from dataclasses import replace
+
 import pytest
 
 from paxosd.core.agreement import STATE
@@ -105,9 +107,13 @@ def write_until(cluster, condition, limit=200):
 
 
 @pytest.fixture
-def often(monkeypatch):
+def often(cluster):
     """States are summed up more often than a test could wait for."""
-    monkeypatch.setattr("paxosd.core.machine.CHECKSUM_SLOTS", MARK_SLOTS)
+    for process in cluster.processes.values():
+        process._around = replace(
+            process._around, options=replace(process.options, checksum_slots=MARK_SLOTS)
+        )
+        process.machine.checksum_slots = MARK_SLOTS
 
 
 @pytest.mark.parametrize("who", ["leader", "follower"])
@@ -120,7 +126,6 @@ def test_a_value_in_memory(cluster, often, who):
     assert write_until(cluster, lambda: role(cluster, name) == "diverged")
     difference = cluster.processes[name].node.difference
     assert difference.kind == STATE
-    assert difference.slot % MARK_SLOTS == 0
     rebuild(cluster, name)
 
 
@@ -228,6 +233,27 @@ def test_in_a_snapshot(cluster, often):
     rebuild(cluster, name)
 
 
+def test_a_snapshot_is_of_a_slot_at_which_states_are_compared(cluster, often):
+    """So that a state in it is what the others had: each knows the checksum of that very slot."""
+    for process in cluster.processes.values():
+        own = process.replica.exchange.own
+        own.options = replace(own.options, slots_max=70, log_bytes_max=1 << 20)
+    newest = [p.replica.exchange.own.newest for p in cluster.processes.values()]
+    before = max((info.slot for info in newest if info is not None), default=0)
+
+    def taken():
+        infos = [p.replica.exchange.own.newest for p in cluster.processes.values()]
+        return all(info is not None and info.slot > before + 70 for info in infos)
+
+    assert write_until(cluster, taken)
+    totals = {}
+    for process in cluster.processes.values():
+        info = process.replica.exchange.own.newest
+        assert info.slot % MARK_SLOTS == 0
+        assert info.total == process.machine.checksums[info.slot]
+        assert totals.setdefault(info.slot, info.total) == info.total
+
+
 def save(disk, reader, machine):
     walk = SnapshotWalk(machine, reader.head.members)
     writer = SnapshotWriter(disk, walk.head.slot, 1234)
@@ -237,7 +263,9 @@ def save(disk, reader, machine):
     while not walk.done:
         writer.write([(ROWS, encode_rows(walk.rows(100, 1 << 20)))])
     walk.close()
-    writer.finish()
+    machine.sum_up()
+    machine.advance_checksum(1 << 20)
+    writer.finish(machine.checksums[walk.head.slot])
 
 
 def test_who_is_in_doubt_gives_its_snapshot_to_nobody(cluster):

@@ -29,7 +29,17 @@ from tests.wal.lives import MEMBERS, reference
 from tests.wal.memdisk import MemDisk
 
 
-def written(machine, keys_max=7):
+def summed(slot):
+    """A machine at feature level 1, and the checksum of what it holds."""
+    machine = reference(slot)
+    machine.settings = ClusterSettings(version=1, level=1)
+    machine.sum_up()
+    while not machine.advance_checksum(100):
+        pass
+    return machine, machine.checksums[slot]
+
+
+def written(machine, keys_max=7, total=""):
     """A disk with the machine's snapshot, and its info."""
     disk = MemDisk()
     walk = SnapshotWalk(machine, MEMBERS)
@@ -40,12 +50,48 @@ def written(machine, keys_max=7):
     while not walk.done:
         writer.write([(ROWS, encode_rows(walk.rows(keys_max, 1 << 20)))])
     walk.close()
-    return disk, writer.finish()
+    return disk, writer.finish(total)
 
 
 @pytest.fixture(scope="module")
 def machine():
     return reference(12)
+
+
+class TestTheChecksumOfTheState:
+    """What is in a file is what the node had when it summed its state up."""
+
+    def test_it_goes_with_the_file(self):
+        machine, total = summed(12)
+        disk, info = written(machine, total=total)
+        again, reader = load(disk.files[snapshot_name(12)])
+        assert reader.info == info
+        assert info.total == total
+        again.sum_up()
+        again.advance_checksum(1000)
+        assert again.checksums == {12: total}
+
+    @pytest.mark.parametrize("what", ["row", "session", "log time"])
+    def test_another_state_is_refused(self, what):
+        """The bytes are right, and the state is wrong: memory flipped while it was written."""
+        machine, total = summed(12)
+        if what == "row":
+            key, (value, *rest) = next(iter(machine.store.data.items()))
+            machine.store.data[key] = (value + b"!", *rest)
+        elif what == "session":
+            machine.sessions.table[1].max_seq += 1
+        else:
+            machine.clock.now_ms += 1
+        disk, _ = written(machine, total=total)
+        with pytest.raises(SnapshotError, match="the one that it was taken of"):
+            load(disk.files[snapshot_name(12)])
+
+    @pytest.mark.parametrize("total", ["x", "0" * 15, "G" * 16, 7])
+    def test_what_is_no_checksum_is_refused(self, total):
+        machine, _ = summed(12)
+        disk, _ = written(machine, total=total)
+        with pytest.raises(SnapshotError, match="no checksum"):
+            load(disk.files[snapshot_name(12)])
 
 
 class TestWhole:

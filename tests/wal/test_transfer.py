@@ -8,6 +8,7 @@ import random
 
 import pytest
 
+from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.messages import SnapshotChunk, SnapshotOffer, SnapshotRequest
 from paxosd.disk import CorruptionError, StorageError
 from paxosd.snapshot_exchange import SnapshotExchange
@@ -27,13 +28,14 @@ class Place:
 
     def __init__(self, name, disk=None, options=SMALL_PIECES, seed=1, helper=None):
         self.name = name
+        self.objection = ""
         self.out = []
         self.life = Life(disk or MemDisk(), seed, options, helper)
         self.now = 0.0
         self.exchange = SnapshotExchange(
             self.life.snapshots, self.life.machine,
             lambda to, message: self.out.append((to, message)) or True,
-            self.install, self.life.log, lambda: None,
+            self.install, self.life.log, lambda: None, lambda slot, total: self.objection,
         )  # fmt: skip
 
     def install(self, slot, machine, done):
@@ -50,6 +52,7 @@ class Place:
     def turn(self, ms=1.0):
         self.now += ms
         self.exchange.turn(self.now, int(self.now))
+        self.life.machine.advance_checksum(100)
 
     def snapshot(self):
         self.life.snapshots.ask()
@@ -88,6 +91,23 @@ def behind(name="n1", **options):
     place = Place(name, **options)
     place.life.write(3, turns=0)
     return place
+
+
+class TestWhatOthersSayOfIt:
+    """Who takes a state over agrees with it from then on: so others are heard first."""
+
+    @pytest.mark.parametrize("objection", ["", "n3 had another state after slot 40"])
+    def test_a_state_that_others_do_not_have_is_not_taken_over(self, objection):
+        n1, n2 = behind(), Place("n2")
+        n2.life.machine.settings = ClusterSettings(version=1, level=1)
+        n2.life.write(40, turns=0)
+        assert n2.snapshot().total
+        n1.objection = objection
+        n2.exchange.offer("n1", 4)
+        exchange({"n1": n1, "n2": n2}, 200)
+        assert n1.life.machine.applied == (3 if objection else 40)
+        bad = [fields["reason"] for fields in n1.life.log.named("snapshot.bad")]
+        assert bad == [objection] * bool(objection)
 
 
 class TestTransfer:
