@@ -228,9 +228,13 @@ class Replica:
             self._take_subscriptions(now_ms)
         node.tick(now_ms, wall_ms)
         ready = node.ready()
-        self._say_where_it_stands()
+        header = inbox.header
+        header.log_mark = self.wal.mark
+        elsewhere = node.membership is not self._membership
+        if elsewhere or not header.genesis or header.genesis != node.genesis:
+            self._say_where_it_stands()
         self._perform(ready)
-        if node.membership is not self._membership:
+        if elsewhere:
             self._use_membership()
         self.service.answer_history()
         self._start_sync(now_ms)
@@ -300,7 +304,6 @@ class Replica:
         node = self.node
         header.genesis = node.genesis
         header.epoch = node.membership.epoch
-        header.log_mark = self.wal.mark
         if not node.genesis:
             self._bus.inbox.lives.may_replace = node.may_replace_directories
 
