@@ -27,7 +27,8 @@ class SkewNews(NamedTuple):
 
 
 class Skew:
-    """What is known of the peers' wall clocks. ``known_ms``: peer → how far it is ahead."""
+    """What is known of the peers' wall clocks. ``known_ms``: peer → how far it is ahead, beyond all
+    doubt: 0 if the way of its word explains what it shows."""
 
     __slots__ = ("_off", "known_ms")
 
@@ -42,7 +43,8 @@ class Skew:
         to arrive, at ``wall_ms`` of this node's clock."""
         doubt_ms = max(0.0, round_trip_ms) / 2
         skew_ms = round(peer_wall_ms + doubt_ms - wall_ms)
-        self.known_ms[name] = skew_ms
+        beyond_ms = max(0, abs(skew_ms) - round(doubt_ms))
+        self.known_ms[name] = beyond_ms if skew_ms > 0 else -beyond_ms
         if name not in self._off:
             if abs(skew_ms) <= SKEW_MS_MAX + doubt_ms:
                 return None
