@@ -271,17 +271,26 @@ def _highest_adopted(p: Patches) -> None:
 @mutation(
     "promised-commit",
     "a new leader proposes nothing in slots that a promise calls chosen",
-    "Proposer.receive_promise",
+    "Proposer.receive_promise, take_lead",
     profiles=("cuts",),
 )
 def _promised_commit(p: Patches) -> None:
+    """What is known of the peers besides holds the same line: both."""
+
     def make(original):
         def receive_promise(self, sender, promise):
             return original(self, sender, promise._replace(commit=0))
 
         return receive_promise
 
+    def make_lead(original):
+        def take_lead(self, commit, now_ms, changes_members, known=0, chosen=()):
+            return original(self, commit, now_ms, changes_members, 0, chosen)
+
+        return take_lead
+
     p.replace(Proposer, "receive_promise", make)
+    p.replace(Proposer, "take_lead", make_lead)
 
 
 @mutation(
