@@ -285,8 +285,8 @@ class TestReplay:
                     raw.socket.send(encode_peer(message, "test", old, life_number(now, 7)))
                 wait_refused(daemons, name, before + 3, "stale_incarnation")
             assert daemons.status(name)["promised"] == promised
-            line = daemons.wait_event(name, "bus.stale_incarnation")
-            assert (line["sender_incarnation"], line["highest_seen"]) == (now, now + 1)
+            lives = {"sender_incarnation": now, "highest_seen": now + 1}
+            daemons.wait_event(name, "bus.stale_incarnation", **lives)
         with daemons.raw(leader) as raw:
             answer = raw.ask(ReadRequest(0, LINEARIZABLE, [[GET, b"replay"]]))
             assert isinstance(answer, ReadAnswer)
