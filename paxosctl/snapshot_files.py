@@ -79,6 +79,7 @@ def described(reader: SnapshotReader) -> dict[str, Any]:
         "created_ms": info.created_ms,
         "bytes": info.size_bytes,
         "digest": info.digest.hex(),
+        "state": info.total,
         "epoch": membership.epoch,
         "members": members,
     }

@@ -114,6 +114,7 @@ def _view(found: dict[str, Any], words: str) -> View:
         ("taken", taken),
         ("size", human_bytes(found["bytes"])),
         ("digest", found["digest"]),
+        ("state", found["state"] or "not summed up"),
     ]
     if found["members"]:
         rows.append(("members", ", ".join(found["members"])))
