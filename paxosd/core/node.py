@@ -689,10 +689,7 @@ class Node:
         leader = self._election.leader
         if not context.proposer.leading and leader in ("", context.node):
             return
-        options = context.options
-        read_id = self._reads.bare_question(
-            context.now_ms, options.heartbeat_ms, max(options.heartbeat_ms, options.retransmit_ms)
-        )
+        read_id = self._reads.bare_question(context.now_ms, context.options.heartbeat_ms)
         if not read_id:
             return
         if context.proposer.leading:
@@ -710,8 +707,10 @@ class Node:
 
     def _take_index(self, read_id: int, slot: Slot) -> None:
         """A question's answer: a quorum confirmed the leader after it was put."""
-        if self._reads.answer(read_id, slot):
-            self._freshness.confirmed(self._reads.asked_ms, slot)
+        put_ms = self._reads.put_ms(read_id)
+        if put_ms is not None:
+            self._freshness.confirmed(put_ms, slot)
+        self._reads.answer(read_id, slot)
 
     def _answer_reads(self) -> None:
         """A quorum confirmed a round: all its questions have their answer."""

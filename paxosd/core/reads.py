@@ -22,6 +22,9 @@ from typing import Any, NamedTuple
 from paxosd.core.quorum import Quorums
 from paxosd.core.types import NodeId, Slot
 
+OPEN_MAX = 64
+"""So many questions without an answer are known, of those that were put one after the other."""
+
 
 class Asked(NamedTuple):
     """A question to the leader: from a peer (with its id) or, origin "", from itself."""
@@ -87,7 +90,7 @@ class LeaderReads:
 class WaitingReads:
     """Every node's side: reads without an index yet, and reads waiting to be applied up to it."""
 
-    __slots__ = ("_asked", "_indexed", "_open", "_unasked", "asked_ms", "read_id")
+    __slots__ = ("_asked", "_indexed", "_put_ms", "_unasked", "asked_ms", "read_id")
 
     def __init__(self, last_id: int = 0) -> None:
         self.read_id = last_id
@@ -95,8 +98,8 @@ class WaitingReads:
         it: a late reply to an old question is ignored."""
         self.asked_ms = float("-inf")
         """When the last question was put."""
-        self._open = False
-        """Whether it has no answer yet, and is not given up."""
+        self._put_ms: dict[int, float] = {}
+        """When each of the last questions that have no answer was put."""
         self._unasked: list[tuple[Any, float]] = []
         self._asked: list[tuple[Any, float]] = []
         self._indexed: list[tuple[Slot, Any, float]] = []
@@ -114,25 +117,30 @@ class WaitingReads:
         self._asked, self._unasked = self._unasked, []
         return self._put(now_ms)
 
-    def bare_question(self, now_ms: float, every_ms: float, lost_ms: float) -> int:
+    def bare_question(self, now_ms: float, every_ms: float) -> int:
         """The id of a question for which no read waits (the index itself is of use), or 0: the
-        last one, of whichever kind, is younger than ``every_ms``, or it has no answer yet and is
-        younger than ``lost_ms``. A read that comes need not wait for its end."""
-        if self._asked or now_ms - self.asked_ms < (lost_ms if self._open else every_ms):
+        last one, of whichever kind, is younger than ``every_ms``. It may be put before the one
+        before it has its answer: on a slow network that would never come in time. A read that
+        comes need not wait for its end."""
+        if self._asked or now_ms - self.asked_ms < every_ms:
             return 0
         return self._put(now_ms)
 
     def _put(self, now_ms: float) -> int:
         self.read_id += 1
-        self.asked_ms = now_ms
-        self._open = True
+        self.asked_ms = self._put_ms[self.read_id] = now_ms
+        if len(self._put_ms) > OPEN_MAX:
+            del self._put_ms[next(iter(self._put_ms))]
         return self.read_id
+
+    def put_ms(self, read_id: int) -> float | None:
+        """When the question was put that has its answer now; None if it had one before, or was
+        put too long ago. Of whichever leader the answer is: a quorum confirmed it after that."""
+        return self._put_ms.pop(read_id, None)
 
     def question_lost(self, now_ms: float, after_ms: float) -> None:
         """Give up the question under way if it is older than ``after_ms``; a new id is used
         for the next, for the old one's index might come from a leader deposed meanwhile."""
-        if now_ms - self.asked_ms >= after_ms:
-            self._open = False
         if self._asked and now_ms - self.asked_ms >= after_ms:
             self._unasked = self._asked + self._unasked
             self._asked = []
@@ -150,7 +158,6 @@ class WaitingReads:
         """False if it answers an earlier question than the last, and is ignored."""
         if read_id != self.read_id:
             return False
-        self._open = False
         self._indexed.extend((index, token, since) for token, since in self._asked)
         self._asked = []
         return True
