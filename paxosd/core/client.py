@@ -387,9 +387,12 @@ class ClientProtocol:
             return
         if code in _OTHER_NODE:
             hint = message.leader_endpoint
+            frame.refused_by.add(frame.endpoint)
+            if self.endpoints.all_in(frame.refused_by):
+                frame.refused_by = {frame.endpoint}  # a new round: who did not lead may lead now
             if (
                 hint
-                and hint != frame.endpoint
+                and hint not in frame.refused_by
                 and frame.redirects < self.options.redirects_max
                 and self.endpoints.follow(hint, now_ms)
             ):

@@ -139,6 +139,7 @@ class Frame:
         "pinned",
         "redirects",
         "refusals",
+        "refused_by",
         "repeatable",
         "request_id",
         "retry_ms",
@@ -164,6 +165,9 @@ class Frame:
         self.retry_ms = 0
         self.sent_ms = 0
         self.refusals = 0
+        self.refused_by: set[str] = set()
+        """Who said in this round that it does not lead: no hint leads back there, or two nodes of
+        the past that point at each other would keep it for ever."""
         self.redirects = 0
         self.timeouts = 0
         self.trouble: NotSubmitted | None = None

@@ -11,7 +11,7 @@ What each endpoint last did wrong is remembered as its *trouble*, for a diagnosi
 alone helps nobody.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from enum import Enum
 from typing import NamedTuple
 
@@ -156,6 +156,10 @@ class Endpoints:
         if any(each.state is not EndpointState.DOWN for each in self._order):
             return None
         return max(each.since_ms for each in self._order)
+
+    def all_in(self, names: Collection[str]) -> bool:
+        """Whether every endpoint that is not down is among these."""
+        return all(each.state is EndpointState.DOWN or each.name in names for each in self._order)
 
     def troubles(self) -> list[Trouble]:
         """One line of diagnosis for each endpoint."""

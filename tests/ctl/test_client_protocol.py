@@ -1,5 +1,6 @@
 """The sans-IO client: each ending, and that a retry never gets new numbers."""
 
+import itertools
 import random
 
 import pytest
@@ -198,6 +199,26 @@ class TestRetries:
                 desk.refuse(message, NOT_LEADER, hint=B if where == A else A)
             desk.wait(1)
         assert count < 60
+
+    @pytest.mark.parametrize("order", list(itertools.permutations((A, B, C))))
+    @pytest.mark.parametrize("answers", [{A: B, B: ""}, {A: B, B: A}, {A: "", B: ""}])
+    def test_two_nodes_of_the_past_do_not_keep_it_from_the_leader(self, order, answers):
+        """One that is no member any more points at the only member that it knew, which has lost its
+        memory and knows nobody."""
+        desk = Desk(endpoints=order)
+        (call,) = desk.put(ONE)
+        until = desk.now + 3000
+        while not call.done and desk.now < until:
+            while desk.sent:
+                where, message = desk.next()
+                if where != C:
+                    desk.refuse(message, NO_LEADER, hint=answers[where])
+                elif message.entry.commands == [[OPEN]]:
+                    desk.answer(message, [(0, 0, 77)])
+                else:
+                    desk.answer(message, [2])
+            desk.wait(1)
+        assert call.result == 2
 
     def test_a_broken_connection_moves_on_at_once(self):
         desk = Desk()
