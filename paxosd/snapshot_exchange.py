@@ -86,7 +86,7 @@ class SnapshotExchange:
 
     def turn(self, now_ms: float, wall_ms: int) -> None:
         """Do a little of whatever there is to do."""
-        if self._rests and now_ms < self._look_due_ms:
+        if self._rests and now_ms < min(self._look_due_ms, self.scrub.next_due_ms()):
             return
         self._look_due_ms = now_ms + LOOK_MS
         self.own.turn(now_ms, wall_ms)

@@ -259,10 +259,11 @@ class Snapshots:
             self._begun = SnapshotWalk(self._machine, self.options.members)
 
     def _start(self, walk: SnapshotWalk, now_ms: float, wall_ms: int) -> None:
-        self._asked = False
         options = self.options
-        if walk.head.slot == self._machine.applied and head_has_sum(walk.head):
-            self._machine.sum_up()
+        if walk.head.slot == self._machine.applied:
+            self._asked = False  # else it is of before somebody asked, and another one follows
+            if head_has_sum(walk.head):
+                self._machine.sum_up()
         writer = SnapshotWriter(self.disk, walk.head.slot, wall_ms)
         self._taking = _Taking(walk, writer, now_ms, [])
         self._taking.add(HEAD, encode_head(options.cluster, wall_ms, walk.head))
@@ -289,7 +290,9 @@ class Snapshots:
             self.jobs.run(lambda: writer.write(blocks), lambda job: self._wrote(taking, job))
         elif done and not self._machine.checksum_pending(taking.walk.head.slot):
             taking.walk.close()
-            total = self._machine.checksums.get(taking.walk.head.slot, "")
+            total = ""  # below feature level 1 an older program may read it
+            if head_has_sum(taking.walk.head):
+                total = self._machine.checksums.get(taking.walk.head.slot, "")
             taking.writing = taking.finishing = True
             kept = self.in_use()
             if self.newest is None and self._older:
@@ -330,6 +333,7 @@ class Snapshots:
 
     def abort(self) -> None:
         """Take the one under way no further, unless it is all but finished."""
+        self._machine.at_sum = None
         if self._begun is not None:
             self._begun.close()
             self._begun = None
@@ -343,6 +347,7 @@ class Snapshots:
 
     def adopt(self, info: SnapshotInfo) -> None:
         """Another snapshot is durable: give back the log that nobody needs any more."""
+        self._machine.at_sum = None  # none is due now
         newest = self.newest
         if newest is not None and newest.slot > info.slot:
             self._older.append(info)  # a peer's, installed meanwhile, is newer

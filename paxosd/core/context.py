@@ -71,8 +71,8 @@ class StateMachine(Protocol):
 
 CONTRADICTION_ADVICE = (
     "this node and that member hold different values of one slot at one ballot: a log or a memory "
-    "is damaged, or a node runs twice. Neither value is taken over, and this node does not act "
-    "before it has learned what was chosen. Start the voters that are down: what they have decides"
+    "is damaged, or a node runs twice. Neither value is taken over before a majority of the voters "
+    "says which one was chosen. Start the voters that are down: what they have decides"
 )
 
 
@@ -172,6 +172,7 @@ class Context:
     """The highest epoch of the membership that this node has reason to know of."""
     foreign_record: Record | None = None
     """The founding record of the cluster, which does not name this node's data directory."""
+    contradiction_told: Slot = 0
     early: Early = field(default_factory=Early)
     contradiction: Difference | None = None
     """Two values of one slot at one ballot, the lowest that was met. This node does not act before
@@ -196,6 +197,13 @@ class Context:
         if told is not None and told.slot <= slot:
             return
         self.contradiction = Difference(VALUE, slot, crc32(own), crc32(other), (member,))
+        self.tell_contradiction(slot, ballot, member)
+
+    def tell_contradiction(self, slot: Slot, ballot: Ballot, member: NodeId) -> None:
+        """Tell of it, once for each slot that is told of last."""
+        if slot == self.contradiction_told:
+            return
+        self.contradiction_told = slot
         self.outbox.notice(
             "ballot.contradiction",
             "error",

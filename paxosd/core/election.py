@@ -33,7 +33,7 @@ from paxosd.core.messages import (
     Promise,
     TransferLeadership,
 )
-from paxosd.core.proposer import ContradictionError, Proposal, ProposerState
+from paxosd.core.proposer import Proposal, ProposerState
 from paxosd.core.transfer import Transfer
 from paxosd.core.types import EPOCH_ROUNDS, NOOP, NULL_BALLOT, UNKNOWN_BALLOT, Ballot, NodeId, Slot
 
@@ -352,12 +352,9 @@ class Election:
     def receive_promise(self, sender: NodeId, message: Promise) -> None:
         context = self._context
         proposer = context.proposer
-        try:
-            next_slot = proposer.receive_promise(sender, message)
-        except ContradictionError as error:
-            context.contradict(error.slot, error.ballot, sender, *error.values)
-            self.stop(f"{sender} reports another value at ballot {tuple(error.ballot)}")
-            return
+        next_slot = proposer.receive_promise(sender, message)
+        for slot in proposer.contradicted():
+            context.tell_contradiction(slot, proposer.ballot, sender)
         if next_slot:
             page = Prepare(proposer.ballot, next_slot)
             if sender == context.node:
@@ -369,7 +366,7 @@ class Election:
         for peer in context.peers.values():
             peer.acked_ms = context.now_ms  # a full timeout to acknowledge the new reign
         learner = context.learner
-        known = max([learner.known_commit, *(peer.commit for peer in context.peers.values())])
+        known = max(learner.known_commit, context.commit_heard)
         proposals = proposer.take_lead(
             learner.commit, context.now_ms, self._changes_members, known, learner.chosen.keys()
         )

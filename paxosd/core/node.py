@@ -431,7 +431,8 @@ class Node:
     def hear_genesis(self, genesis: int) -> None:
         """A peer has a founding record, of this hash, and this node knows none. One that joined
         takes it for its cluster's; one that is to found a cluster needs the record itself."""
-        if not self.genesis and not self._arrival.founding.active:
+        # One that is named by a later membership waits for no founding: it is long over.
+        if not self.genesis and (self._context.epoch or not self._arrival.founding.active):
             self.genesis = genesis
             self._context.genesis = f"{genesis:016x}"
 

@@ -36,16 +36,6 @@ class ProposerState(Enum):
     LEADING = "leading"
 
 
-class ContradictionError(Exception):
-    """Two voters report different values of ``slot`` at one ``ballot``."""
-
-    def __init__(self, slot: Slot, ballot: Ballot, first: bytes, second: bytes) -> None:
-        super().__init__(f"two values of slot {slot} at ballot {tuple(ballot)}")
-        self.slot = slot
-        self.ballot = ballot
-        self.values = first, second
-
-
 class Waiting(NamedTuple):
     """A client's entry in the queue: decoded once, and its encoded form as it came."""
 
@@ -78,6 +68,7 @@ class Proposer:
         "_adopted",
         "_complete",
         "_options",
+        "_reporters",
         "ballot",
         "barrier",
         "cut",
@@ -114,6 +105,8 @@ class Proposer:
         self.prepared_from: Slot = 1
         self.started_ms = 0.0
         self._adopted: dict[Slot, tuple[Ballot, bytes]] = {}
+        self._reporters: dict[Slot, dict[NodeId, bytes]] = {}
+        """Which voter reported which value at the ballot that is adopted."""
         self._complete = 0
         self.floor: Slot = 0
         """Slots up to this are chosen, as the promises of a quorum told."""
@@ -143,14 +136,14 @@ class Proposer:
         self.prepared_from = from_slot
         self.started_ms = now_ms
         self._adopted = {}
+        self._reporters = {}
         self._complete = 0
         self.floor = from_slot - 1
 
     def receive_promise(self, sender: NodeId, promise: Promise) -> Slot:
         """Take a promise of this ballot: returns the slot to ask the sender for next, or 0.
 
-        The sender counts toward the quorum only once its report is complete. Raises
-        ContradictionError: no value can be told to be the one that may have been chosen.
+        The sender counts toward the quorum only once its report is complete.
         """
         if self.state is not ProposerState.PREPARING or promise.ballot != self.ballot:
             return 0
@@ -159,8 +152,9 @@ class Proposer:
             held = self._adopted.get(slot)
             if held is None or held[0] < ballot:
                 self._adopted[slot] = (ballot, value)
-            elif held[0] == ballot and held[1] != value:
-                raise ContradictionError(slot, ballot, held[1], value)
+                self._reporters[slot] = {sender: value}
+            elif held[0] == ballot:
+                self._reporters[slot][sender] = value
         if promise.until_slot:
             return promise.until_slot + 1
         self._complete |= self.quorums.bit.get(sender, 0)
@@ -171,8 +165,26 @@ class Proposer:
 
     @property
     def prepared(self) -> bool:
-        """Whether a phase-1 quorum has promised and reported in full."""
-        return self.state is ProposerState.PREPARING and self.quorums.phase1_met(self._complete)
+        """Whether a phase-1 quorum has promised and reported in full, and no slot is open of which
+        different values are reported at one ballot."""
+        met = self.state is ProposerState.PREPARING and self.quorums.phase1_met(self._complete)
+        return met and not any(self._is_open(slot) for slot in self.contradicted())
+
+    def contradicted(self) -> list[Slot]:
+        """The slots of which voters report different values at the highest ballot reported."""
+        said = self._reporters.items()
+        return [slot for slot, values in said if len(values) > 1 and len({*values.values()}) > 1]
+
+    def _is_open(self, slot: Slot) -> bool:
+        """Whether no majority of the voters reports the same value, which is then adopted: at that
+        ballot no other can have been chosen. (Memories that are damaged aside a ballot has one
+        value for a slot: Lamport, "Paxos Made Simple", section 2.2.)"""
+        values = list(self._reporters[slot].values())
+        for value in values:
+            if 2 * values.count(value) > len(self.quorums.voters):
+                self._adopted[slot] = self._adopted[slot][0], value
+                return False
+        return True
 
     def take_lead(
         self,
@@ -208,6 +220,7 @@ class Proposer:
                 self.barrier, self.cut = slot, slot < top
                 break
         self._adopted = {}
+        self._reporters = {}
         self.reign_start = top
         self.next_slot = (self.barrier or top) + 1
         return proposals
@@ -315,6 +328,7 @@ class Proposer:
         self.barrier, self.cut = 0, False
         self.held = False
         self._adopted = {}
+        self._reporters = {}
         self._complete = 0
         self.state = ProposerState.IDLE
         return in_flight

@@ -65,6 +65,7 @@ class Replication:
         "_stamp_ms",
         "_stuck_since_ms",
         "_stuck_slot",
+        "_words",
         "applied",
         "want_applied",
     )  # fmt: skip
@@ -75,6 +76,8 @@ class Replication:
         self._context = context
         self._on_members = on_members
         self.applied: Slot = context.learner.commit
+        self._words: dict[Slot, dict[NodeId, bytes]] = {}
+        """What each node says was chosen in a slot of which two nodes hold different values."""
         """Equal to the learner's commit index between two steps."""
         self.want_applied = False
         self._commit_recorded: Slot = context.learner.commit
@@ -312,6 +315,11 @@ class Replication:
         if context.diverged:
             return  # on top of a wrong state everything is wrong
         while True:
+            open_at = context.contradiction
+            if open_at is not None and open_at.slot == learner.commit + 1:
+                if open_at.slot not in learner.decided:
+                    break  # its own value may be the wrong one
+                self._words.clear()
             found = learner.next_chosen(context.acceptor.accepted)
             if found is None:
                 break
@@ -411,11 +419,8 @@ class Replication:
         context = self._context
         if context.diverged:
             return
-        for slot, (ballot, value) in enumerate(message.values, message.first_slot):
-            if context.acceptor.contradicts(slot, ballot, value):
-                own = context.acceptor.accepted[slot][1]
-                context.contradict(slot, ballot, sender, own, value)
-                return
+        if not self._is_settled(sender, message):
+            return
         for slot, ballot, value in context.learner.receive_decisions(message):
             held = context.acceptor.accepted.get(slot)
             # Also where the value is held under a lower ballot: whoever is served this record
@@ -431,6 +436,26 @@ class Replication:
         self._tell_caught_up()
         if message.commit > context.learner.commit + len(message.values):
             self._pull(context.learner.commit + 1, message.commit, sender)
+
+    def _is_settled(self, sender: NodeId, message: Decisions) -> bool:
+        """Whether nothing of it contradicts what this node holds, or a majority of the voters, this
+        node among them or not, has the same value there as the sender."""
+        context = self._context
+        accepted = context.acceptor.accepted
+        settled = True
+        for slot, (ballot, value) in enumerate(message.values, message.first_slot):
+            if context.acceptor.contradicts(slot, ballot, value):
+                context.contradict(slot, ballot, sender, accepted[slot][1], value)
+            elif context.contradiction is None or slot != context.contradiction.slot:
+                continue
+            words = self._words.setdefault(slot, {})
+            words[sender] = value
+            if slot in accepted:
+                words[context.node] = accepted[slot][1]
+            voters = context.quorums.voters
+            same = sum(words.get(name) == value for name in voters)
+            settled = settled and 2 * same > len(voters)
+        return settled
 
     def check_missing(self) -> None:
         """Pull the values of slots known to be chosen, if they do not come by themselves."""

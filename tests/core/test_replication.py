@@ -2,6 +2,8 @@
 
 import pickle
 
+import pytest
+
 from paxosd.core.commands import PUT, Batch, Entry
 from paxosd.core.effects import (
     INTERRUPTED,
@@ -348,8 +350,21 @@ class TestTwoValuesAtOneBallot:
         assert bench.context.contradiction.slot == 1
         bench.replication.receive_decisions("n2", Decisions(1, ((B1, value(b"w")),), 1))
         assert self.told(bench) == 1, "it is told once"
-        bench.replication.receive_decisions("n1", Decisions(1, ((B1, value(b"v")),), 1))
+        bench.context.learner.receive_commit(B1, 1)
+        bench.replication.advance()
+        assert bench.replication.applied == 0, "its own may be the wrong one"
+
+    @pytest.mark.parametrize("chosen", [b"v", b"w"])
+    def test_what_a_majority_says_was_chosen_is_taken(self, chosen):
+        """Whoever was damaged, this node or the one that it heard first."""
+        bench = Bench("n3")
+        bench.accept(B1, 1, value(b"v"))
+        bench.replication.receive_decisions("n2", Decisions(1, ((B1, value(b"w")),), 1))
+        bench.take()
+        bench.replication.receive_decisions("n1", Decisions(1, ((B1, value(chosen)),), 1))
         assert bench.replication.applied == 1
+        records = [r for r in bench.take().persist if isinstance(r, DecisionRecord)]
+        assert [r.value for r in records] == ([value(b"w")] if chosen == b"w" else [])
 
     def test_a_decision_of_another_ballot_may_differ(self):
         bench = Bench("n3")
