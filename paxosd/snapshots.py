@@ -260,6 +260,7 @@ class Snapshots:
 
     def _start(self, walk: SnapshotWalk, now_ms: float, wall_ms: int) -> None:
         options = self.options
+        wall_ms = max(0, wall_ms)  # a file of before 1970 would count as damaged
         if walk.head.slot == self._machine.applied:
             self._asked = False  # else it is of before somebody asked, and another one follows
             if head_has_sum(walk.head):

@@ -348,11 +348,6 @@ class Invariants:
         settings = machine.settings
         if settings.version and settings.version not in self._settings:
             self._settings[settings.version] = settings.to_json()
-        founding = self._founding
-        if settings.genesis and founding and int(settings.genesis, 16) != founding.hash:
-            raise Violation(
-                "genesis", f"{name} has a log that calls the cluster's founding {settings.genesis}"
-            )
         if settings.level > self.level:
             members = machine.membership.members or self._first
             old = [each for each in members if self.understood.get(each, 0) < settings.level]

@@ -497,3 +497,17 @@ class TestSnapshots:
         assert bench.status["found"] == 5
         bad = [name for name in bench.disk.files if name.endswith(".bad")]
         assert len(bad) == 2
+
+
+def test_an_idle_exchange_is_not_due_before_it_does_something():
+    """It looks seldom while it rests; in between the loop must not be told that it is due."""
+    bench = Bench()
+    bench.turn(DAY_MS)
+    spun = 0
+    for _ in range(3000):
+        bench.turn(0.1)
+        exchange = bench.exchange
+        due = exchange.next_due_ms(bench.now_ms) <= bench.now_ms
+        bench.turn(0.0)
+        spun += due and exchange._rests and exchange.next_due_ms(bench.now_ms) <= bench.now_ms
+    assert spun == 0

@@ -11,7 +11,7 @@ import pytest
 from paxosd.core.effects import AcceptRecord, CommitRecord
 from paxosd.core.types import Ballot
 from paxosd.disk import CorruptionError
-from paxosd.snapshot_file import part_name, snapshot_name, snapshot_slot
+from paxosd.snapshot_file import SnapshotInfo, part_name, snapshot_name, snapshot_slot
 from paxosd.snapshots import RETRY_MS, STEP_MS
 from tests.wal.lives import (
     BALLOT,
@@ -77,6 +77,43 @@ class TestTaking:
         life.turn()
         assert due_ms == life.now_ms - STEP_MS
         assert life.snapshots.next_due_ms(life.now_ms) == life.now_ms + STEP_MS
+
+    def test_a_wall_clock_before_1970_makes_no_bad_file(self):
+        """Seed 990299: the file counted as damaged, and with it the log that it had replaced."""
+        life = Life(MemDisk())
+        life.write(30, turns=0)
+        life.snapshots.ask()
+        for _ in range(20):
+            life.now_ms += STEP_MS
+            life.snapshots.turn(life.now_ms, -5_000)
+        assert life.snapshots.newest.created_ms == 0
+        assert Life(life.disk.crash(), seed=2).restored_slot == 30
+
+    def test_one_asked_for_while_an_earlier_one_waits_to_begin_follows(self):
+        life = Life(MemDisk())
+        life.write(8, turns=0)
+        life.snapshots._begin_at_sum()
+        life.write(9, turns=0)
+        life.snapshots.ask()
+        life.finish()
+        assert [f["slot"] for f in life.log.named("snapshot.finished")] == [8, 9]
+
+    def test_none_is_begun_for_what_was_due_before_a_peers_came(self):
+        life = Life(MemDisk())
+        life.machine.at_sum = life.snapshots._begin_at_sum
+        life.snapshots.adopt(SnapshotInfo(7, 100, b"d", 0))
+        assert life.machine.at_sum is None
+
+    def test_no_checksum_below_feature_level_1(self):
+        """Older programs, which are there still, refuse a file that ends with more."""
+        life = Life(MemDisk())
+        life.write(9, turns=0)
+        life.machine.sum_up()
+        life.machine.advance_checksum(1000)
+        life.snapshots.ask()
+        life.finish()
+        assert life.machine.checksums[9]
+        assert life.snapshots.newest.total == ""
 
     def test_on_request(self):
         life = Life(MemDisk())
