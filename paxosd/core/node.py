@@ -503,7 +503,8 @@ class Node:
         self._context.outbox.send(sender, Welcome(incarnation, witness=witness, level=level))
 
     def _on_welcome(self, sender: NodeId, message: Welcome) -> None:
-        if message.life == self.incarnation:
+        # What the inbox of a peer answers names no level: that is no word of level 0.
+        if message.life == self.incarnation and message.level:
             self.peer_level(sender, message.level)
         self._arrival.receive_welcome(sender, message)
 

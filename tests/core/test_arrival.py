@@ -306,6 +306,13 @@ class TestComparison:
         assert not [m for to, m in sent if to == "all"]
         assert node.node.role == "returning"
 
+    def test_an_answer_that_names_no_level_says_nothing_of_it(self):
+        """An inbox answers in place of its node; a replay of that kept a level from being raised."""
+        node = self.restarted()
+        node.hear("n2", Hello(8, level=1))
+        node.hear("n2", Welcome(life_number(2, 1)))
+        assert node.node.status()["peers"]["n2"]["level"] == 1
+
     def test_once_all_voters_have_it_votes(self):
         node = self.restarted().welcomed("n2")
         assert node.node.role == "returning"
