@@ -307,7 +307,7 @@ class TestComparison:
         assert node.node.role == "returning"
 
     def test_an_answer_that_names_no_level_says_nothing_of_it(self):
-        """An inbox answers in place of its node; a replay of that kept a level from being raised."""
+        """An inbox answers in place of its node; a late copy kept a level from being raised."""
         node = self.restarted()
         node.hear("n2", Hello(8, level=1))
         node.hear("n2", Welcome(life_number(2, 1)))
