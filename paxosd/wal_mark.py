@@ -49,9 +49,9 @@ class Note(NamedTuple):
     end: int
 
 
-def encode(note: Note) -> bytes:
-    """The bytes of one place."""
-    body = _NOTE.pack(*_LEAD, *note)
+def encode(group: int, segment: int, nonce: bytes, end: int) -> bytes:
+    """The bytes of one place, which hold the Note of these."""
+    body = _NOTE.pack(*_LEAD, group, segment, nonce, end)
     return body + _CRC.pack(crc32(body))
 
 
@@ -106,9 +106,9 @@ class TailMark:
         if file is None:
             return
         # Every group pays for this: no object, no context manager.
-        body = _NOTE.pack(*_LEAD, group, header.number, header.nonce, end)
+        place = encode(group, header.number, header.nonce, end)
         try:
-            file.pwritev((body + _CRC.pack(crc32(body)),), group % PLACES * PLACE_BYTES)
+            file.pwritev((place,), group % PLACES * PLACE_BYTES)
         except OSError:
             return
         self._dirty = True

@@ -141,10 +141,7 @@ class Comparison:
             sound=sound,
         )
         self._tell_odd()
-        open_at = context.contradiction
-        if open_at is not None and open_at.slot <= context.learner.commit:
-            context.contradiction = None  # what was chosen is known, and the chain holds it
-        elif open_at is not None and verdict is Verdict.AGREED:
+        if context.open_contradiction is not None and verdict is Verdict.AGREED:
             verdict = Verdict.DISPUTED
         if verdict is self._told:
             return False
@@ -224,7 +221,7 @@ class Comparison:
     def _dispute(self) -> Difference | None:
         """The lowest that no majority has decided."""
         disputes = self._agreement.disputes
-        return disputes[min(disputes)][0] if disputes else self._context.contradiction
+        return disputes[min(disputes)][0] if disputes else self._context.open_contradiction
 
     def _tell_odd(self) -> None:
         """Which peers differ from this node and the majority: they may be unable to say so."""

@@ -175,8 +175,8 @@ class Context:
     contradiction_told: Slot = 0
     early: Early = field(default_factory=Early)
     contradiction: Difference | None = None
-    """Two values of one slot at one ballot, the lowest that was met. This node does not act before
-    it has learned what was chosen there."""
+    """Two values of one slot at one ballot, the lowest that was met: see
+    :attr:`open_contradiction`."""
     sync_us: int = 0
     """What a group commit takes here; 0: unknown."""
     low_space: bool = False
@@ -189,19 +189,26 @@ class Context:
             peer.commit = commit
             self.commit_heard = max(self.commit_heard, commit)
 
+    @property
+    def open_contradiction(self) -> Difference | None:
+        """The contradiction that was met, as long as what was chosen in its slot is not known here:
+        until then this node does not act. (Then it is applied, and the chain holds it.)"""
+        told = self.contradiction
+        return told if told is not None and told.slot > self.learner.commit else None
+
     def contradict(
         self, slot: Slot, ballot: Ballot, member: NodeId, own: bytes, other: bytes
     ) -> None:
         """``member`` has another value of a slot than this node, or a third one, at one ballot."""
-        told = self.contradiction
+        told = self.open_contradiction
         if told is not None and told.slot <= slot:
             return
         self.contradiction = Difference(VALUE, slot, crc32(own), crc32(other), (member,))
         self.tell_contradiction(slot, ballot, member)
 
     def tell_contradiction(self, slot: Slot, ballot: Ballot, member: NodeId) -> None:
-        """Tell of it, once for each slot that is told of last."""
-        if slot == self.contradiction_told:
+        """Tell of it, once for each slot, the lower ones first."""
+        if slot <= self.contradiction_told:
             return
         self.contradiction_told = slot
         self.outbox.notice(

@@ -353,8 +353,8 @@ class Election:
         context = self._context
         proposer = context.proposer
         next_slot = proposer.receive_promise(sender, message)
-        for slot in proposer.contradicted():
-            context.tell_contradiction(slot, proposer.ballot, sender)
+        for slot, ballot in proposer.contradicted():
+            context.tell_contradiction(slot, ballot, sender)
         if next_slot:
             page = Prepare(proposer.ballot, next_slot)
             if sender == context.node:

@@ -67,6 +67,7 @@ class Proposer:
     __slots__ = (
         "_adopted",
         "_complete",
+        "_contested",
         "_options",
         "_reporters",
         "ballot",
@@ -107,6 +108,8 @@ class Proposer:
         self._adopted: dict[Slot, tuple[Ballot, bytes]] = {}
         self._reporters: dict[Slot, dict[NodeId, bytes]] = {}
         """Which voter reported which value at the ballot that is adopted."""
+        self._contested: set[Slot] = set()
+        """The slots of which they report different ones."""
         self._complete = 0
         self.floor: Slot = 0
         """Slots up to this are chosen, as the promises of a quorum told."""
@@ -137,6 +140,7 @@ class Proposer:
         self.started_ms = now_ms
         self._adopted = {}
         self._reporters = {}
+        self._contested = set()
         self._complete = 0
         self.floor = from_slot - 1
 
@@ -153,8 +157,11 @@ class Proposer:
             if held is None or held[0] < ballot:
                 self._adopted[slot] = (ballot, value)
                 self._reporters[slot] = {sender: value}
+                self._contested.discard(slot)
             elif held[0] == ballot:
                 self._reporters[slot][sender] = value
+                if held[1] != value:
+                    self._contested.add(slot)
         if promise.until_slot:
             return promise.until_slot + 1
         self._complete |= self.quorums.bit.get(sender, 0)
@@ -168,12 +175,12 @@ class Proposer:
         """Whether a phase-1 quorum has promised and reported in full, and no slot is open of which
         different values are reported at one ballot."""
         met = self.state is ProposerState.PREPARING and self.quorums.phase1_met(self._complete)
-        return met and not any(self._is_open(slot) for slot in self.contradicted())
+        return met and not any(self._is_open(slot) for slot, _ in self.contradicted())
 
-    def contradicted(self) -> list[Slot]:
-        """The slots of which voters report different values at the highest ballot reported."""
-        said = self._reporters.items()
-        return [slot for slot, values in said if len(values) > 1 and len({*values.values()}) > 1]
+    def contradicted(self) -> list[tuple[Slot, Ballot]]:
+        """The slots of which voters report different values at the highest ballot that is reported,
+        and that ballot, in order."""
+        return [(slot, self._adopted[slot][0]) for slot in sorted(self._contested)]
 
     def _is_open(self, slot: Slot) -> bool:
         """Whether no majority of the voters reports the same value, which is then adopted: at that
@@ -221,6 +228,7 @@ class Proposer:
                 break
         self._adopted = {}
         self._reporters = {}
+        self._contested = set()
         self.reign_start = top
         self.next_slot = (self.barrier or top) + 1
         return proposals
@@ -329,6 +337,7 @@ class Proposer:
         self.held = False
         self._adopted = {}
         self._reporters = {}
+        self._contested = set()
         self._complete = 0
         self.state = ProposerState.IDLE
         return in_flight

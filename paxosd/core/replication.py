@@ -315,11 +315,9 @@ class Replication:
         if context.diverged:
             return  # on top of a wrong state everything is wrong
         while True:
-            open_at = context.contradiction
-            if open_at is not None and open_at.slot == learner.commit + 1:
-                if open_at.slot not in learner.decided:
-                    break  # its own value may be the wrong one
-                self._words.clear()
+            told = context.open_contradiction
+            if told and told.slot == learner.commit + 1 and told.slot not in learner.decided:
+                break  # the value that it holds may be the wrong one
             found = learner.next_chosen(context.acceptor.accepted)
             if found is None:
                 break
@@ -442,11 +440,14 @@ class Replication:
         node among them or not, has the same value there as the sender."""
         context = self._context
         accepted = context.acceptor.accepted
+        for old in [slot for slot in self._words if slot <= context.learner.commit]:
+            del self._words[old]
         settled = True
+        told = context.open_contradiction
         for slot, (ballot, value) in enumerate(message.values, message.first_slot):
             if context.acceptor.contradicts(slot, ballot, value):
                 context.contradict(slot, ballot, sender, accepted[slot][1], value)
-            elif context.contradiction is None or slot != context.contradiction.slot:
+            elif told is None or slot != told.slot:
                 continue
             words = self._words.setdefault(slot, {})
             words[sender] = value

@@ -50,18 +50,18 @@ def killed(disk):
 
 class TestNote:
     def test_there_and_back(self):
-        assert decode(encode(NOTE).ljust(PLACE_BYTES, b"\0")) == NOTE
+        assert decode(encode(*NOTE).ljust(PLACE_BYTES, b"\0")) == NOTE
 
     def test_any_bit(self):
-        good = encode(NOTE)
+        good = encode(*NOTE)
         for bit in range(8 * len(good)):
             bad = bytearray(good)
             bad[bit // 8] ^= 1 << bit % 8
             assert decode(bytes(bad)) is None, bit
 
-    @pytest.mark.parametrize("count", [0, 1, len(encode(NOTE)) - 1])
+    @pytest.mark.parametrize("count", [0, 1, len(encode(*NOTE)) - 1])
     def test_a_short_one(self, count):
-        assert decode(encode(NOTE)[:count]) is None
+        assert decode(encode(*NOTE)[:count]) is None
 
     def test_a_torn_one_leaves_the_one_before(self):
         disk, wal, _ = log_of([[accept(1)], [accept(2)]])
