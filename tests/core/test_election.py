@@ -207,6 +207,17 @@ class TestLeading:
         ((proposal,),) = bench.led
         assert (proposal.slot, proposal.value) == (1, b"v")
 
+    def test_what_any_node_told_to_be_chosen_is_not_proposed_anew(self):
+        """Also one that is no peer any more: else the new leader would step down for it at once."""
+        bench = Bench()
+        ballot = bench.campaign()
+        bench.take()
+        bench.context.note_commit("n3", 9)
+        del bench.context.peers["n3"]
+        bench.election.receive_promise("n2", Promise(ballot, 1, 0, 0, ()))
+        assert bench.led == [[]]
+        assert bench.context.proposer.next_slot == 10
+
     def test_a_higher_ballot_settles_what_was_reported_at_a_lower_one(self):
         bench = Bench(size=5)
         ballot = bench.campaign()

@@ -71,6 +71,24 @@ class TestLeaderSide:
         assert reads.confirmed() == []
         assert not reads.start_round(OWN)
 
+    def test_a_question_that_no_read_waits_for_waits_for_a_heartbeat(self):
+        reads = leader_reads()
+        reads.ask(Asked("n2", 1, 5), waits=False)
+        assert not reads.start_round(OWN), "it costs no round of its own"
+        assert reads.start_round(OWN, heartbeat=True)
+        assert not reads.start_round(OWN, heartbeat=True)
+        reads.receive_ack("n3", reads.round)
+        assert reads.confirmed() == [Asked("n2", 1, 5)]
+
+    def test_with_a_read_it_goes_at_once(self):
+        reads = leader_reads()
+        reads.ask(Asked("n2", 1, 5), waits=False)
+        reads.ask(Asked("n3", 1, 5))
+        assert reads.start_round(OWN)
+        reads.receive_ack("n3", reads.round)
+        assert len(reads.confirmed()) == 2
+        assert not reads.start_round(OWN)
+
 
 class TestWaitingSide:
     def test_one_question_serves_all_that_wait(self):
