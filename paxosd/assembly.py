@@ -124,6 +124,7 @@ def assemble(
             repaired=claim.repaired,
             blank=blank,
             record=record,
+            genesis=claim.genesis,
             start_mark=memory.wal.mark,
         )
         touch = links(node.membership, name, contacts)
@@ -143,6 +144,7 @@ def assemble(
         node,
         log,
         lost=claim.lost or memory.lost,
+        genesis=claim.genesis,
         random_bits=equipment.identity_bits(),
     )
     return Assembled(claim, life, disk, memory, node, touch, lives, standing)

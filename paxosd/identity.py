@@ -1,7 +1,8 @@
 """Who a data directory belongs to and how often it was used, on any :class:`~paxosd.disk.Disk`.
 
     identity      JSON: format version, cluster id, node id, time of creation; the identity of
-                  the directory itself, and whether its memory is whole, lost, or removed
+                  the directory itself, and whether its memory is whole, lost, or removed; the
+                  number of the founding, where only others have the record of it
     incarnation   a decimal number, one more at each start
     log-created   exists once the log was begun: a node whose log is gone later must not vote
     genesis       JSON: the record of the cluster's founding; a directory without it never votes,
@@ -17,6 +18,7 @@ without it is damage.
 """
 
 import json
+import re
 import secrets
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -31,6 +33,15 @@ _IDENTITY = "identity"
 _INCARNATION = "incarnation"
 _LOG_CREATED = "log-created"
 _GENESIS = "genesis"
+_NUMBER = re.compile("[0-9a-f]{1,16}")
+_ABSENT: dict[str, Any] = {
+    "directory": 0,
+    "lost": False,
+    "repaired": False,
+    "diverged": 0,
+    "genesis": "0",
+}
+"""What stands for a field that an older program did not write."""
 
 
 class IdentityError(StorageError):
@@ -45,6 +56,7 @@ class Claim(NamedTuple):
     ``incarnation``: how often it was started, this time included. ``directory``: its identity,
     1 ..= 2^48 - 1. ``lost``: it has lost its memory, and must not vote before ``member rejoin``.
     ``repaired``: the loss was damage that the node found itself, so that it may ask for that.
+    ``genesis``: the number given to :func:`write_number`, 0 if none was.
     """
 
     incarnation: int
@@ -52,6 +64,7 @@ class Claim(NamedTuple):
     lost: bool
     repaired: bool
     by_record: bool = False
+    genesis: int = 0
 
 
 def claim(
@@ -84,6 +97,7 @@ def claim(
             found["lost"],
             found["repaired"],
             found.get("by_record") is True,
+            int(found["genesis"], 16),
         )
     if has_log or log_created(home):
         raise IdentityError(
@@ -175,6 +189,13 @@ def write_genesis(home: Disk, record: Record) -> None:
     write_file(home, _GENESIS, record.to_json().decode() + "\n")
 
 
+def write_number(home: Disk, genesis: int) -> None:
+    """The cluster that this directory has become a member of was founded under this number (the
+    hash of the record): it is known after a start, though nobody may have the record any more.
+    Durable. Raises IdentityError, OSError."""
+    _write_identity(home, _read_identity(home) | {"genesis": f"{genesis:016x}"})
+
+
 def read_genesis(home: Disk) -> Record | None:
     """The record of the founding; None if there is none. Raises IdentityError, OSError."""
     if not home.exists(_GENESIS):
@@ -240,13 +261,14 @@ def _read_identity(home: Disk, prefix: str = "") -> dict[str, Any]:
         raise IdentityError(f"{prefix}{_IDENTITY} is damaged: {problem}") from problem
     if not isinstance(found, dict):
         raise IdentityError(f"{prefix}{_IDENTITY} is damaged: it is no JSON object")
-    found = {"directory": 0, "lost": False, "repaired": False, "diverged": 0} | found
+    found = _ABSENT | found
     removed = found.get("removed", {"slot": 0})
     for name, holds in (
         ("directory", _is_number(found["directory"]) and not found["directory"] >> DIRECTORY_BITS),
         ("lost", type(found["lost"]) is bool),
         ("repaired", type(found["repaired"]) is bool),
         ("diverged", _is_number(found["diverged"])),
+        ("genesis", type(found["genesis"]) is str and _NUMBER.fullmatch(found["genesis"])),
         ("removed", isinstance(removed, dict) and _is_number(removed.get("slot"))),
     ):
         if not holds:

@@ -169,13 +169,13 @@ def make_node(
     repaired: bool = False,
     blank: bool = False,
     record: Record | None = None,
+    genesis: int = 0,
     start_mark: int = 0,
 ) -> Node:
     """The roles with this memory. ``kind``: a subclass that watches. ``arriving``: whether it
-    asks its peers how they know it, as it must (``core/arrival.py``). ``directory``, ``lost``,
-    ``blank``: it has never
-    acted, whatever was lost of it. ``repaired``, ``record``: as its data directory says
-    (``identity.py``); ``start_mark``: the mark of its log now."""
+    asks its peers how they know it, as it must (``core/arrival.py``). ``blank``: it has never
+    acted, whatever was lost of it. ``directory``, ``lost``, ``repaired``, ``record``, ``genesis``:
+    as its data directory says (``identity.py``); ``start_mark``: the mark of its log now."""
     recovered = memory.recovered
     if memory.lost:
         directory, lost, repaired = memory.directory, True, memory.repaired
@@ -198,6 +198,7 @@ def make_node(
         lost=lost,
         repaired=repaired,
         record=record,
+        genesis=genesis,
         start_mark=start_mark,
     )
 

@@ -26,13 +26,22 @@ class Standing:
     """Call :meth:`look` once a turn. ``removed``: the node must end."""
 
     def __init__(
-        self, home: Disk, node: Node, log: Log, *, lost: bool, random_bits: Any = None
+        self,
+        home: Disk,
+        node: Node,
+        log: Log,
+        *,
+        lost: bool,
+        genesis: int = 0,
+        random_bits: Any = None,
     ) -> None:
+        """``lost``, ``genesis``: as the directory says."""
         self.removed = False
         self._home = home
         self._node = node
         self._log = log
         self._lost = lost
+        self._genesis = genesis
         self._diverged = False
         self._draw = {"random_bits": random_bits} if random_bits is not None else {}
 
@@ -45,6 +54,9 @@ class Standing:
             node.use_genesis(record)
             members = sorted(record.members)
             self._log.info("cluster.founded", members=members, genesis=f"{record.hash:016x}")
+        if node.genesis != self._genesis and node.heard_genesis_counts:
+            self._genesis = node.genesis
+            self._write(lambda: identity.write_number(self._home, self._genesis))
         if node.forgot and not self._lost:
             self._lost = True
             node.use_directory(self._write(self._renew))

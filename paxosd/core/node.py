@@ -124,10 +124,12 @@ class Node:
         lost: bool = False,
         repaired: bool = False,
         record: Record | None = None,
+        genesis: int = 0,
         start_mark: int = 0,
     ) -> None:
         """``arriving``: it asks its peers how they know it (``arrival.py``). ``record``: the one
-        of its founding, if its directory has one; ``start_mark``: the last group of its log."""
+        of its founding, if its directory has one; ``genesis``: the number of it, if its directory
+        has that from others; ``start_mark``: the last group of its log."""
         ahead = options.accept_ahead_slots_max
         membership = machine.membership
         if not membership.epoch:
@@ -162,7 +164,7 @@ class Node:
             self._context, self._on_lead, self._replication.stop, self._replication.pause
         )
         self.record = record
-        self.genesis = record.hash if record is not None else 0
+        self.genesis = record.hash if record is not None else genesis
         """The hash of the founding record; 0: it is not known here."""
         newcomer = arriving and record is None and not membership.epoch and promised == NULL_BALLOT
         is_named = arriving and options.node in membership.members
@@ -436,6 +438,16 @@ class Node:
             self.genesis = genesis
             self._context.genesis = f"{genesis:016x}"
 
+    @property
+    def heard_genesis_counts(self) -> bool:
+        """Whether :attr:`genesis` is what was heard of a cluster that this node has since become
+        a member of, and stands in no record here: to be made durable in the data directory.
+
+        Without that all could forget it: founders' directories may be emptied one by one, and
+        below feature level 1 the log does not hold it. Then whoever leads would draw another
+        number, and refuse a member that was away with the first."""
+        return self.record is None and self._context.epoch > 0
+
     def hear_stranger(self, sender: NodeId, genesis: int, epoch: int, message: PeerMessage) -> bool:
         """An envelope of this cluster's id from one that is no peer, or has another founding
         record (hash ``genesis``). True if the sender is a contact from now on, which is reached
@@ -488,7 +500,7 @@ class Node:
     def _learn_genesis(self) -> None:
         """By what number the cluster is known stands in its log, too: for members that joined
         later, and for those of a time before there were records."""
-        if self.record is not None:
+        if self.genesis and not self._context.genesis:
             self._context.genesis = f"{self.genesis:016x}"
         elif not self.genesis:
             self._context.genesis = self._context.machine.settings.genesis

@@ -348,6 +348,7 @@ class Invariants:
         settings = machine.settings
         if settings.version and settings.version not in self._settings:
             self._settings[settings.version] = settings.to_json()
+            self._check_genesis(name, settings.genesis)
         if settings.level > self.level:
             members = machine.membership.members or self._first
             old = [each for each in members if self.understood.get(each, 0) < settings.level]
@@ -358,6 +359,16 @@ class Invariants:
                     f"of {', '.join(old)} do not know",
                 )
             self.level = settings.level
+
+    def _check_genesis(self, name: NodeId, genesis: str) -> None:
+        """The number that the log gives the cluster is that of its founding."""
+        founded = "" if self._founding is None else f"{self._founding.hash:016x}"
+        if genesis and founded and genesis != founded:
+            raise Violation(
+                "founding",
+                f"the cluster was founded as {founded}, but the log that {name} applied calls it "
+                f"{genesis}",
+            )
 
     def check_log(self, name: NodeId, slot: Slot, value: bytes) -> None:
         """What a node's log gives back for a slot that it applied."""

@@ -141,7 +141,10 @@ def test_a_node_that_is_a_member_again_is_not_sent_away_by_one_that_lags():
     ("seed", "what"),
     [
         (990021, "a directory that was emptied led in a past in which its name was the only voter"),
-        (991080, "after the heal a write did not succeed"),
+        (
+            991080,
+            "after the heal a write did not succeed; later: nobody knew the founding's number",
+        ),
         (990027, "one that was let back in waited for a founding that was long over"),
         (5200017, "old machines founded a second cluster, and the only voter gave way to it"),
         (990178, "two nodes of the past pointed at each other, and a client asked nobody else"),

@@ -9,6 +9,8 @@ from paxosd import assembly, identity
 from paxosd.assembly import Equipment, Ports, assemble, make_replica
 from paxosd.core.effects import PromiseRecord
 from paxosd.core.genesis import Founder, Record
+from paxosd.core.machine import Machine
+from paxosd.core.membership import Membership
 from paxosd.core.messages import Accepted, Hello
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
@@ -40,7 +42,7 @@ class Site:
         self.claims, self.harm = [], lambda disk: disk
         self.bits = random.Random(3)
 
-    def start(self, cluster="c", node="n1", *, arriving=True):
+    def start(self, cluster="c", node="n1", *, arriving=True, epoch=0):
         directory = NodeDirectory(
             cluster=cluster, node=node, home=self.home, log_disk=self.disk, place="/d"
         )
@@ -53,6 +55,7 @@ class Site:
             wal_options=WalOptions(segment_bytes=SMALL, prepare_ahead=False),
             random_bits=self.bits.getrandbits,
             identity_bits=lambda: self.bits.getrandbits,
+            machine=self.machine(epoch),
         )
         options = NodeOptions(node="n1", quorums=Quorums(NAMES))
         return assemble(directory, options, CONTACTS, equipment, arriving=arriving)
@@ -60,6 +63,13 @@ class Site:
     def log_disk(self, claim):
         self.claims.append(claim)
         return self.harm(self.disk)
+
+    def machine(self, epoch):
+        machine = Machine()
+        if epoch:
+            members = Membership.of_quorums(Quorums(NAMES)).members
+            machine.membership = Membership(members, epoch=epoch)
+        return machine
 
     def power_cut(self):
         self.home, self.disk = self.home.crash(), self.disk.crash()
@@ -181,6 +191,32 @@ def test_what_never_had_a_record_has_no_memory_to_lose(site):
         parts.memory.wal.close()
         site.power_cut()
     assert not site.claims[-1].lost, "and that is written down"
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_the_number_of_a_founding_that_others_told_of_is_kept_by_a_member(site, epoch):
+    """Nobody may be left who has the record, once founders were emptied one after the other: a
+    leader that invented another number refused who was away meanwhile (simulator, seed 991080).
+    Who was let in nowhere may have heard it from another cluster of that name."""
+    parts = site.start(epoch=epoch)
+    parts.node.hear_genesis(0x5EED)
+    parts.standing.look()
+    parts.memory.wal.close()
+    site.power_cut()
+    assert site.start(epoch=epoch).node.genesis == (0x5EED if epoch else 0)
+
+
+def test_a_record_needs_no_number_beside_it(site):
+    parts = site.start()
+    founders = {name: Founder(True, parts.claim.directory) for name in NAMES}
+    record = Record("c", founders, "")
+    identity.write_genesis(site.home, record)
+    parts.memory.wal.close()
+    parts = site.start(epoch=1)
+    parts.standing.look()
+    assert parts.node.genesis == record.hash
+    parts.memory.wal.close()
+    assert site.start().claim.genesis == 0
 
 
 def test_the_log_is_closed_if_what_follows_fails(site, monkeypatch):

@@ -39,12 +39,12 @@ class TestDataDir:
     def test_it_knows_itself(self, path):
         with DataDir.open(path, "c", "n1") as opened:
             incarnation, first, *rest = claimed(opened)
-            assert (incarnation, *rest) == (1, False, False, True)
+            assert (incarnation, *rest) == (1, False, False, True, 0)
         with DataDir.open(path, "c", "n1") as opened:
             assert claimed(opened).directory == first > 0
             second = identity.renew(opened.home, repaired=True)
         with DataDir.open(path, "c", "n1") as opened:
-            assert claimed(opened) == (3, second, True, True, True)
+            assert claimed(opened) == (3, second, True, True, True, 0)
             identity.mark_removed(opened.home, 2, 9)
         with pytest.raises(IdentityError, match=f"slot 9: what {path} holds"):
             start(path)

@@ -148,6 +148,7 @@ CHANGES = {
     "renew": lambda disk: identity.renew(disk, repaired=True, random_bits=drawer(88)),
     "confirm": identity.confirm,
     "mark_removed": lambda disk: identity.mark_removed(disk, 3, 1234),
+    "write_number": lambda disk: identity.write_number(disk, 0x123),
 }
 
 
@@ -198,7 +199,7 @@ class TestCrashes:
     "change",
     [{"directory": -1}, {"directory": 1 << 48}, {"directory": "7"}, {"directory": True},
      {"lost": 1}, {"repaired": "no"}, {"removed": 7}, {"removed": {}},
-     {"removed": {"epoch": 1, "slot": "1"}}],
+     {"removed": {"epoch": 1, "slot": "1"}}, {"genesis": 7}, {"genesis": ""}, {"genesis": "0x7"}],
     ids=str,
 )  # fmt: skip
 def test_a_field_that_cannot_be(disk, change):
