@@ -60,7 +60,7 @@ class Standing:
         if node.forgot and not self._lost:
             self._lost = True
             node.use_directory(self._write(self._renew))
-        elif self._lost and not node.forgetful:
+        elif self._lost and not node.memory_lost:
             self._lost = False
             self._write(lambda: identity.confirm(self._home))
         difference = node.difference

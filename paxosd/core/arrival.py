@@ -142,7 +142,14 @@ class Arrival:
     def forgetful(self) -> bool:
         """Whether this node, a voter by name, once had a memory that it has lost: it must not vote.
         (One that has no vote has nothing to forget.)"""
-        return self._has_vote and (self._lost or bool(self.forgot) or self._is_foreign)
+        return self._has_vote and (self.memory_lost or self._is_foreign)
+
+    @property
+    def memory_lost(self) -> bool:
+        """Whether something is known to be missing, and no membership has named this directory
+        since. Whoever loses its vote meanwhile has lost it all the same: an epoch that it passes
+        through while it catches up may have given it none, and the next one have."""
+        return self._lost or bool(self.forgot)
 
     @property
     def _begun_ms_or_now(self) -> float:
@@ -172,7 +179,7 @@ class Arrival:
             return Readiness.REMOVED
         if context.diverged:
             return Readiness.DIVERGED
-        if self._lost or self.forgot:
+        if self.memory_lost:
             return Readiness.LOST
         if self._is_foreign:
             return Readiness.FOREIGN
@@ -250,7 +257,7 @@ class Arrival:
         """Something has changed: another membership, an answer, the time. May this node act?"""
         context = self._context
         entry = context.membership.members.get(context.node)
-        if (self._lost or self.forgot or self.repaired) and self._is_named_anew():
+        if (self.memory_lost or self.repaired) and self._is_named_anew():
             context.outbox.notice("node.rejoined", epoch=context.epoch)
             self._lost = self.repaired = False
             self.forgot.clear()
@@ -302,6 +309,7 @@ class Arrival:
         """The data directory was found to be an old copy, and has an identity of its own now."""
         self.directory = directory
         self._lost = True
+        self._again.update(self._context.audience)  # whoever promotes it names this one
         self.review()
 
     def leave(self) -> None:
@@ -419,7 +427,7 @@ class Arrival:
         context = self._context
         if sender in self.forgot:
             return
-        if not (self._lost or self.forgot):  # it may have got another identity since
+        if not self.memory_lost:  # it may have got another identity since
             self._lost_directory = self.directory
         self.forgot.append(sender)
         advice = LOST_ADVICE.replace("NAME", context.node)

@@ -788,6 +788,11 @@ class Node:
         return self._arrival.forgetful
 
     @property
+    def memory_lost(self) -> bool:
+        """Whether its memory is lost, and not made good yet: also of one without a vote."""
+        return self._arrival.memory_lost
+
+    @property
     def difference(self) -> Difference | None:
         """How this node's state differs from the one that was decided; None: it does not, as far
         as is known. If it does it stands still until it has learned all anew."""

@@ -512,6 +512,17 @@ class TestLostMemory:
         node.node._arrival.review()
         assert node.node.forgetful
 
+    def test_its_new_identity_is_told_to_those_who_had_compared_the_old_one(self):
+        """Whoever leads names the directory that it knows, if it lets this node vote again."""
+        node = TestComparison().restarted().welcomed()
+        node.run(1000)
+        node.node.use_directory(99)
+        sent = node.run(100)  # before their silence makes it say hello again
+        told = {to for to, m in sent if isinstance(m, Hello) and m.directory == 99}
+        assert told == {"n2", "n3"}
+        node.welcomed()
+        assert Hello not in kinds(node.run(1000))
+
     def test_named_after_the_loss_it_votes_again_however_many_told_of_it(self):
         """The first word of it gives the directory another identity; the second changes nothing."""
         new = Newcomer(directory=7)

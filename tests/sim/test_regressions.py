@@ -149,6 +149,8 @@ def test_a_node_that_is_a_member_again_is_not_sent_away_by_one_that_lags():
         (5200017, "old machines founded a second cluster, and the only voter gave way to it"),
         (990178, "two nodes of the past pointed at each other, and a client asked nobody else"),
         (990232, "an emptied member that was let back in invented a founding number as leader"),
+        (990524, "a member that was away was refused under a number that a leader had drawn since"),
+        (990569, "an emptied node that lost its vote took another identity at every turn"),
         (990299, "a snapshot taken while the wall clock showed 1969 counted as damaged"),
         (5200025, "a careful operator emptied a voter that a stale leader did not know to be one"),
     ],

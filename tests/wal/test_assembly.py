@@ -14,6 +14,7 @@ from paxosd.core.membership import Membership
 from paxosd.core.messages import Accepted, Hello
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
+from paxosd.core.roster import use_membership
 from paxosd.core.types import Ballot
 from paxosd.disk import StorageError
 from paxosd.faults import FaultPlan
@@ -175,6 +176,35 @@ def test_a_lost_memory_is_lost_to_node_and_standing_alike(site):
     parts.node.forgot.append("n2")
     parts.standing.look()
     assert parts.node.directory == parts.claim.directory, "one loss is one new identity"
+
+
+def test_one_that_has_no_vote_any_more_gets_one_new_identity_not_one_a_turn(site):
+    """Emptied, a voter by its file, and a learner by the log that it then learned: the leader that
+    made it a voter named a directory that was another one by then (simulator, members, 990569)."""
+    parts = site.start()
+    node, first = parts.node, parts.claim.directory
+    node.forgot.append("n2")
+    parts.standing.look()
+    second = node.directory
+    assert second != first
+    members = node.membership.members
+    learner = members | {"n1": members["n1"]._replace(voter=False)}
+    use_membership(node._context, Membership(learner, epoch=1))
+    for _ in range(3):
+        parts.standing.look()
+        assert not node.forgetful
+        assert node.directory == second
+    parts.memory.wal.close()
+    site.power_cut()
+    parts = site.start()
+    assert (parts.claim.directory, parts.claim.lost) == (second, True)
+    members |= {"n1": members["n1"]._replace(directory=second)}
+    use_membership(parts.node._context, Membership(members, epoch=2))
+    parts.node._arrival.review()
+    parts.standing.look()
+    assert not parts.node.memory_lost
+    parts.memory.wal.close()
+    assert not site.start().claim.lost
 
 
 def test_what_never_had_a_record_has_no_memory_to_lose(site):
