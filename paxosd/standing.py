@@ -1,6 +1,9 @@
 """How a node stands with its cluster, written down in its data directory as it changes.
 
 all founders have agreed         → the founding record is written, and from now on it counts
+a change made it a member        → the number of the founding that its peers told is written: not
+                                   all of them have the record, and once those that have it were
+                                   emptied whoever leads would draw another number
 peers know another life of it   → its memory is lost: the directory gets a new identity, for it is
                                   an old copy or an empty one, and the node only learns
 a change names that identity    → it votes again (``member rejoin``)
@@ -42,6 +45,7 @@ class Standing:
         self._log = log
         self._lost = lost
         self._genesis = genesis
+        self._has_record = node.record is not None
         self._diverged = False
         self._draw = {"random_bits": random_bits} if random_bits is not None else {}
 
@@ -52,9 +56,10 @@ class Standing:
         if record is not None:
             self._write(lambda: identity.write_genesis(self._home, record))
             node.use_genesis(record)
+            self._has_record = True
             members = sorted(record.members)
             self._log.info("cluster.founded", members=members, genesis=f"{record.hash:016x}")
-        if node.genesis != self._genesis and node.heard_genesis_counts:
+        elif node.genesis != self._genesis and not self._has_record and node.membership.epoch:
             self._genesis = node.genesis
             self._write(lambda: identity.write_number(self._home, self._genesis))
         if node.forgot and not self._lost:

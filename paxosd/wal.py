@@ -73,7 +73,7 @@ class Wal:
         self._disk = disk
         self._options = options
         self._preparer = SegmentPreparer(disk, options.prepare_ahead)
-        self._dropper = SegmentDropper(disk, self._preparer.spares_lock, options.prepare_ahead)
+        self._dropper = SegmentDropper(disk, self._preparer, options.prepare_ahead)
         self._mark = TailMark(disk, ahead=options.prepare_ahead)
         self.durable_group = 0
         """The last group of which a job was finished, or that recovery made durable."""

@@ -75,6 +75,10 @@ class SegmentPreparer:
         self.spares_lock = threading.Lock()
         """Held while spare files are chosen or made: one whose rename is not durable must not
         be used, for a crash would bring it back under its old name, with other contents."""
+        self.whole: set[str] = set()
+        """The spare files that were segments of this run. Of any other nobody knows whether a
+        sync of it failed: its pages count as clean then, though they are not durable, no later
+        sync writes them, and a power cut would shorten the segment made of it."""
         self.ready: dict[int, DiskFile] = {}
         """Segments that exist and are still empty, by number."""
 
@@ -114,9 +118,14 @@ class SegmentPreparer:
     def _prepare(self, header: SegmentHeader) -> None:
         with self.spares_lock:
             spares = sorted(name for name in self._disk.list() if is_spare(name))
-        name = spares[0] if spares else spare_name(header.number)
+            name = min(self.whole & set(spares), default="") or min(spares, default="")
+            is_whole = name in self.whole
+            self.whole.discard(name)
+        name = name or spare_name(header.number)
         file = self._disk.open(name, create=True)
         try:
+            if not is_whole:
+                file.truncate(0)
             file.allocate(header.segment_bytes)
             file.pwritev([header.encode()], 0)
             file.fdatasync()
@@ -132,9 +141,10 @@ class SegmentDropper:
     """Turns segments that are not needed into spare space, the lowest first: in a helper thread,
     or at once. A directory sync takes some ms, and a release may concern many segments."""
 
-    def __init__(self, disk: Disk, spares_lock: threading.Lock, ahead: bool) -> None:
+    def __init__(self, disk: Disk, preparer: SegmentPreparer, ahead: bool) -> None:
+        """``preparer``: who uses the spare space."""
         self._disk = disk
-        self._lock = spares_lock
+        self._preparer = preparer
         self._ahead = ahead
         self._thread: threading.Thread | None = None
         self._dropped: list[int] = []
@@ -174,13 +184,16 @@ class SegmentDropper:
     def _drop(self, numbers: list[int]) -> None:
         try:
             for number in numbers:
-                with self._lock:
-                    if not self._disk.exists(segment_name(number)):
+                name, spare = segment_name(number), spare_name(number)
+                with self._preparer.spares_lock:
+                    kept = sum(map(is_spare, self._disk.list())) < SPARES_MAX
+                    if not self._disk.exists(name):
                         pass  # somebody removed it: that is repaired with this
-                    elif sum(map(is_spare, self._disk.list())) < SPARES_MAX:
-                        self._disk.rename(segment_name(number), spare_name(number))
+                    elif kept:
+                        self._disk.rename(name, spare)
+                        self._preparer.whole.add(spare)
                     else:
-                        self._disk.unlink(segment_name(number))
+                        self._disk.unlink(name)
                     # One by one: a crash must not leave a gap in the sequence.
                     self._disk.sync_dir()
                 self._dropped.append(number)

@@ -438,16 +438,6 @@ class Node:
             self.genesis = genesis
             self._context.genesis = f"{genesis:016x}"
 
-    @property
-    def heard_genesis_counts(self) -> bool:
-        """Whether :attr:`genesis` is what was heard of a cluster that this node has since become
-        a member of, and stands in no record here: to be made durable in the data directory.
-
-        Without that all could forget it: founders' directories may be emptied one by one, and
-        below feature level 1 the log does not hold it. Then whoever leads would draw another
-        number, and refuse a member that was away with the first."""
-        return self.record is None and self._context.epoch > 0
-
     def hear_stranger(self, sender: NodeId, genesis: int, epoch: int, message: PeerMessage) -> bool:
         """An envelope of this cluster's id from one that is no peer, or has another founding
         record (hash ``genesis``). True if the sender is a contact from now on, which is reached

@@ -150,6 +150,8 @@ def test_a_node_that_is_a_member_again_is_not_sent_away_by_one_that_lags():
         (990178, "two nodes of the past pointed at each other, and a client asked nobody else"),
         (990232, "an emptied member that was let back in invented a founding number as leader"),
         (990524, "a member that was away was refused under a number that a leader had drawn since"),
+        (990245, "so it was under one drawn by a member that had the record, but not on its disk"),
+        (990119, "space for the log whose sync had failed was used, and shorter after a power cut"),
         (990569, "an emptied node that lost its vote took another identity at every turn"),
         (990299, "a snapshot taken while the wall clock showed 1969 counted as damaged"),
         (5200025, "a careful operator emptied a voter that a stale leader did not know to be one"),

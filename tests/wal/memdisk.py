@@ -31,10 +31,11 @@ class MemFile:
         self.unsynced.append((offset, piece))
 
     def fdatasync(self):
+        written, self.unsynced = self.unsynced, []  # after a failure they count as clean
         self.disk.step("fdatasync")
         self.disk.syncs += 1
-        self.durable = bytearray(self.data)
-        self.unsynced = []
+        for offset, piece in written:
+            put(self.durable, piece, offset)
 
     def allocate(self, size):
         self.disk.step("allocate")
@@ -43,6 +44,8 @@ class MemFile:
 
     def truncate(self, size):
         del self.data[size:]
+        del self.durable[size:]
+        self.unsynced = [(at, piece[: size - at]) for at, piece in self.unsynced if at < size]
 
     def drop_cache(self, n, offset):
         pass

@@ -11,7 +11,7 @@ from paxosd.core.effects import PromiseRecord
 from paxosd.core.genesis import Founder, Record
 from paxosd.core.machine import Machine
 from paxosd.core.membership import Membership
-from paxosd.core.messages import Accepted, Hello
+from paxosd.core.messages import Accepted, Genesis, Hello
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
 from paxosd.core.roster import use_membership
@@ -58,7 +58,7 @@ class Site:
             identity_bits=lambda: self.bits.getrandbits,
             machine=self.machine(epoch),
         )
-        options = NodeOptions(node="n1", quorums=Quorums(NAMES))
+        options = NodeOptions(node="n1", quorums=Quorums(NAMES), cluster=cluster)
         return assemble(directory, options, CONTACTS, equipment, arriving=arriving)
 
     def log_disk(self, claim):
@@ -234,6 +234,24 @@ def test_the_number_of_a_founding_that_others_told_of_is_kept_by_a_member(site, 
     parts.memory.wal.close()
     site.power_cut()
     assert site.start(epoch=epoch).node.genesis == (0x5EED if epoch else 0)
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_so_is_that_of_a_record_that_names_another_directory(site, epoch):
+    """The record itself is not written: this directory was emptied, and did not found anything
+    (seed 990245)."""
+    parts = site.start()
+    record = Record("c", {name: Founder(True, 1) for name in NAMES}, "")
+    parts.node.step("n2", 1, Genesis(record.to_json()))
+    assert parts.node.record == record
+    if epoch:
+        use_membership(parts.node._context, site.machine(epoch).membership)
+    parts.standing.look()
+    parts.memory.wal.close()
+    site.power_cut()
+    parts = site.start()
+    assert parts.node.record is None
+    assert parts.node.genesis == (record.hash if epoch else 0)
 
 
 def test_a_record_needs_no_number_beside_it(site):

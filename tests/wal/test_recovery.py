@@ -47,8 +47,8 @@ class TestTornTail:
         for cut in range(start, end + 1):
             torn = disk.copy()
             del torn.files[NAME]  # it was never synced, so it was never noted
-            data = torn.files[name].data
-            data[cut:] = bytes(len(data) - cut)
+            for data in (torn.files[name].data, torn.files[name].durable):
+                data[cut:] = bytes(len(data) - cut)
             wal, found = open_wal(torn, seed=2)
             whole = data[start:end] == disk.files[name].data[start:end]  # it ends in zeros
             assert found.promised == (B2 if whole else B1), cut

@@ -11,7 +11,7 @@ from paxosd.core.types import Ballot
 from paxosd.disk import CorruptionError, RealDisk, StorageError
 from paxosd.wal import Wal, WalOptions
 from paxosd.wal_mark import NAME
-from paxosd.wal_sync import SegmentDropper
+from paxosd.wal_sync import SegmentDropper, SegmentPreparer
 from tests.wal.memdisk import SMALL, MemDisk, open_wal
 
 B1 = Ballot(1, "n1")
@@ -315,13 +315,35 @@ class TestSegments:
             open_wal(bad, seed=2)
 
 
+class TestPreparer:
+    @pytest.mark.parametrize("restart", [False, True], ids=["same-run", "next-start"])
+    def test_a_file_whose_sync_failed_is_not_taken_as_it_is(self, restart):
+        """Its pages count as clean, and no later sync writes them: the next power cut shortened the
+        segment, and the node took its own log for damaged (simulator, members, seed 990119)."""
+        disk = MemDisk()
+        wal, _ = open_wal(disk)
+        disk.fail = {"fdatasync": errno.EIO}
+        with pytest.raises(OSError, match="EIO"):
+            wal._preparer._prepare(wal._next_header)
+        disk.fail = {}
+        if restart:
+            wal.close()
+            wal, _ = open_wal(disk, seed=2)
+        for slot in range(1, 40):
+            wal.append([accept(slot, bytes(1000))])
+            wal.sync()
+        assert wal.stats()["segments"] > 1
+        assert open_wal(disk.crash(), seed=3)[1].last_slot == 39
+
+
 class TestDropper:
     def test_spares_are_not_made_while_one_is_being_chosen(self):
         """One whose rename is not durable yet must not be used again."""
-        disk, lock = MemDisk(), threading.Lock()
+        disk = MemDisk()
         disk.open("wal-00000001.log", create=True)
-        dropper = SegmentDropper(disk, lock, ahead=True)
-        with lock:
+        preparer = SegmentPreparer(disk, ahead=True)
+        dropper = SegmentDropper(disk, preparer, ahead=True)
+        with preparer.spares_lock:
             dropper.start([1])
             assert not dropper.idle
             assert dropper.collect() == []
@@ -336,7 +358,7 @@ class TestDropper:
         disk = MemDisk()
         disk.open("wal-00000001.log", create=True)
         disk.fail = {"sync_dir": errno.EIO}
-        dropper = SegmentDropper(disk, threading.Lock(), ahead=True)
+        dropper = SegmentDropper(disk, SegmentPreparer(disk, ahead=True), ahead=True)
         dropper.start([1])
         dropper.wait()
         with pytest.raises(OSError, match="EIO"):
