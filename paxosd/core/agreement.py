@@ -112,9 +112,9 @@ class Agreement:
         heard = self._heard.setdefault(member, {})
         for sample in samples:
             key = sample[:3]
-            heard.pop(key, None)  # so that the order is that of the last word
-            heard[key] = sample.sum
-            self._touched.add(key)
+            if heard.pop(key, None) != sample.sum:
+                self._touched.add(key)  # most is repeated, and changes nothing
+            heard[key] = sample.sum  # last: the order is that of the last word
         while len(heard) > HEARD_MAX:
             del heard[next(iter(heard))]
 
