@@ -36,6 +36,7 @@ from paxosd.inbox import Inbox, Refusal, log_refusal
 from paxosd.lives import PeerLives
 from paxosd.member_links import PeerEndpoints
 from paxosd.refusals import Logger, RefusalLog
+from paxosd.relay_link import RelayLink
 from paxosd.wire import (
     ACCEPTED_TOPIC,
     WireError,
@@ -63,6 +64,7 @@ CLIENTS = 4
 WAKEUP = 8
 _VOTES = 16
 _LOST = 32
+_RELAYED = 64
 _ALL = PEERS | SUBSCRIPTIONS | CLIENTS | _VOTES | _LOST
 
 HOT_MS = 10
@@ -143,6 +145,10 @@ class Bus:
             self._hot_poller.register(socket, zmq.POLLIN)
             self._hot_votes_poller.register(socket, zmq.POLLIN)
         self._hot_votes_poller.register(self._sockets.votes, zmq.POLLIN)
+        self.relay = RelayLink(
+            config.cluster, self._sockets.relay, self._poll_relay, self._forget_relay
+        )
+        """The connection on which writes are passed on to the leader."""
         try:
             self._connect_peers(config.peers)
         except BaseException:
@@ -152,6 +158,7 @@ class Bus:
     def close(self) -> None:
         """Close every socket; messages just sent have a moment to leave."""
         self.inbox.clear()
+        self.relay.close()
         self._sockets.close()
 
     # ---- who the peers are
@@ -187,6 +194,17 @@ class Bus:
         del self._flags[monitor]
         self.inbox.closed(name)
         self._sockets.remove_peer(name)
+
+    def _poll_relay(self, socket: Socket) -> None:
+        for poller in (self._poller, self._hot_poller, self._hot_votes_poller):
+            poller.register(socket, zmq.POLLIN)
+        self._flags[socket] = _RELAYED
+
+    def _forget_relay(self, socket: Socket) -> None:
+        for poller in (self._poller, self._hot_poller, self._hot_votes_poller):
+            poller.unregister(socket)
+        del self._flags[socket]
+        self._sockets.dropped(socket)
 
     # ---- waiting
 
@@ -226,7 +244,7 @@ class Bus:
         for source, _ in found:
             flags |= self._flags[source]
         self._readable = flags | perhaps
-        return flags & ~(_VOTES | _LOST)
+        return flags & ~(_VOTES | _LOST | _RELAYED)
 
     @property
     def has_subscriptions(self) -> bool:

@@ -5,6 +5,7 @@
     events   XPUB    bind     votes, changes, decisions; sees who subscribes
     votes    SUB     connect  the accepted/ stream of every peer
     client   ROUTER  bind     requests and answers
+    relay    DEALER  connect  to the leader's client socket, while writes are passed on to it
 
 High-water marks: every queue is finite, and nothing ever waits for one.
 
@@ -150,6 +151,27 @@ class BusSockets:
         self.peers[name] = endpoints
         self.monitors[name], self.dealers[name] = monitor, dealer
         return self._connect(dealer, endpoints.peer)
+
+    def relay(self, endpoint: str) -> tuple[Socket, Socket] | str:
+        """A socket on its way to the client socket of another node, and its monitor, readable when
+        that connection was made or broke; or what is wrong with the endpoint. The caller closes
+        both, with :meth:`dropped` before."""
+        dealer = self._make(zmq.DEALER, self._config.message_bytes_max, 64, CLIENT_QUEUE_MAX)
+        dealer.setsockopt(zmq.IMMEDIATE, 1)
+        monitor = dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        self._all.append(monitor)
+        reason = self._connect(dealer, endpoint)
+        if reason:
+            dealer.disable_monitor()
+            for socket in (monitor, dealer):
+                self.dropped(socket)
+                socket.close(0)
+            return reason
+        return dealer, monitor
+
+    def dropped(self, socket: Socket) -> None:
+        """It is closed by its user."""
+        self._all.remove(socket)
 
     def remove_peer(self, name: NodeId) -> None:
         """Close what sends to a peer; a message just sent has LINGER_MS to leave."""

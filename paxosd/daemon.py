@@ -321,6 +321,7 @@ class Daemon:
                 "turns": self.turns,
                 "requests": self.replica.service.requests,
                 "refused": self.replica.service.refused,
+                "passed_on": self.replica.forwarding.passed_on,
                 "log_lines_dropped": self.logs.dropped,
             },
         }

@@ -29,6 +29,7 @@ from paxosd.core.requests import (
 from paxosd.core.types import NOOP, Ballot, NodeId, Slot
 from paxosd.disk import CorruptionError
 from paxosd.events import EventPublisher
+from paxosd.forwarding import Forwarding, Link
 from paxosd.history import serve_history, serve_log
 from paxosd.inbox import Inbox
 from paxosd.member_links import PeerEndpoints, links
@@ -58,6 +59,9 @@ class ReplicaBus(Protocol):
     """What a replica hears and says; :class:`paxosd.bus.Bus` has it. Nothing here blocks."""
 
     inbox: Inbox
+
+    @property
+    def relay(self) -> Link: ...
 
     def set_peers(self, peers: Mapping[NodeId, Any], pins: Mapping[NodeId, int]) -> None: ...
 
@@ -175,6 +179,8 @@ class Replica:
             admin,
         )
         self.service.room = options.room
+        self.forwarding = Forwarding(bus.relay, (self._requests or bus).answer)
+        self.service.forwarding = self.forwarding
         node.tracing = options.debug
         self._syncing = False
         self._tickets: list[int] = []
@@ -222,6 +228,7 @@ class Replica:
             self._requests.now_ms = now_ms
             for client, request in requests:
                 self._requests.received(client, request)
+        self.forwarding.turn(now_ms, self.service.leader_endpoint)
         for client, request in requests:
             self.service.receive(client, request)
         if bus.has_subscriptions:

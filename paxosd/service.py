@@ -1,6 +1,7 @@
 """What the daemon does with a client's request, and with what the core answers to it.
 
     frame → WriteRequest   → limits checked → node.submit ──► WriteReply | Refusal → answer
+            ForwardRequest → the same, or another node leads: forwarding
             ReadRequest    → node.read (or at once, if stale) ──► ReadReady → machine.query
             HistoryRequest → history            AdminRequest → admin
 
@@ -13,14 +14,24 @@ from typing import Any, NamedTuple, Protocol
 
 from paxosd.core.cluster_settings import SettingsError
 from paxosd.core.commands import Entry, changes_members, changes_settings
-from paxosd.core.effects import DIVERGED, INVALID, REFUSALS, ReadReady, Refusal, WriteReply
+from paxosd.core.effects import (
+    DIVERGED,
+    INVALID,
+    NOT_LEADER,
+    REFUSALS,
+    ReadReady,
+    Refusal,
+    WriteReply,
+)
 from paxosd.core.machine import Machine
 from paxosd.core.membership import Membership, MembershipError, follows
 from paxosd.core.node import Node
 from paxosd.core.requests import (
     GET,
     LINEARIZABLE,
+    PASSES_ON,
     AdminRequest,
+    ForwardRequest,
     HistoryRequest,
     ReadAnswer,
     ReadRequest,
@@ -29,6 +40,7 @@ from paxosd.core.requests import (
     WriteAnswer,
     WriteRequest,
 )
+from paxosd.forwarding import Forwarding
 from paxosd.message_room import MessageRoom
 from paxosd.wire import EntryLimits, WireError, decode_entry
 
@@ -94,6 +106,8 @@ class Service:
         """The clock of the turns, read anew; None: no time passes within a turn."""
         self.room: MessageRoom | None = None
         """What this node's sockets take; None: anything."""
+        self.forwarding: Forwarding | None = None
+        """Passes writes on to the leader; None: this node does not."""
         self._history = history
         self._admin = admin
         self._history_waiting: list[tuple[bytes, HistoryRequest]] = []
@@ -114,6 +128,8 @@ class Service:
             self._write(client, message)
         elif type(message) is ReadRequest:
             self._read(client, message)
+        elif type(message) is ForwardRequest:
+            self._forward(client, message)
         elif type(message) is HistoryRequest:
             self._history_waiting.append((client, message))
         else:
@@ -141,6 +157,26 @@ class Service:
                     self._refuse(client, message.request_id, _DIVERGED)
                 else:
                     self._bus.answer(client, self._history(message))
+
+    @property
+    def leader_endpoint(self) -> str:
+        """Where clients reach the leader; "": none is known, or it is this node."""
+        leader = self._node.leader
+        return "" if self._node.leading else self.client_endpoints.get(leader, "")
+
+    def _forward(self, client: bytes, message: ForwardRequest) -> None:
+        """Pass a write on, if another node leads; here the limits are checked, too."""
+        to = self.leader_endpoint
+        if not to or self.forwarding is None:
+            self._write(client, WriteRequest(message.request_id, message.entry))
+            return
+        try:
+            decode_entry(message.entry, self._limits)
+        except WireError as error:
+            self._invalid(client, message.request_id, str(error))
+            return
+        leader = self._node.leader
+        self.forwarding.pass_on(client, message.request_id, message.entry, leader, to)
 
     def _write(self, client: bytes, message: WriteRequest) -> None:
         try:
@@ -234,7 +270,11 @@ class Service:
         self.refused += 1
         leader = refusal.leader or self._node.leader
         endpoint = self.client_endpoints.get(leader, "") or self.elsewhere
+        detail = 0
+        to = self.leader_endpoint
+        if refusal.code == NOT_LEADER and self.forwarding is not None and to == endpoint != "":
+            detail = PASSES_ON
         self._bus.answer(
             client,
-            RefusalAnswer(request_id, refusal.code, refusal.message, leader, endpoint, 0),
+            RefusalAnswer(request_id, refusal.code, refusal.message, leader, endpoint, detail),
         )

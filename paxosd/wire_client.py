@@ -19,6 +19,7 @@ from paxosd.core.requests import (
     AdminAnswer,
     AdminRequest,
     ClientMessage,
+    ForwardRequest,
     HistoryAnswer,
     HistoryRequest,
     RangePage,
@@ -193,6 +194,7 @@ _REQUESTS: dict[int, tuple[type, Check]] = {
     33: _row("read", ReadRequest, _mode, _queries),
     34: _row("history", HistoryRequest, data, data, number, number),
     35: _row("admin", AdminRequest, name, _body),
+    36: _row("forward", ForwardRequest, data),
 }
 _ANSWERS: dict[int, tuple[type, Check]] = {
     48: (WriteAnswer, _write_answer),

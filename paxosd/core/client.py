@@ -17,6 +17,7 @@ The rules:
 4. Commands that wait at the same time are concurrent: they may take effect in any order.
 5. An endpoint that refuses, breaks or is silent is left for the next; a hint to the leader is
    followed, unless it points to one that was silent just now. Retries back off, with jitter.
+6. If the leader cannot be reached, a node that offers it is asked to pass commands on to it.
 
 The shell feeds ``on_*`` and, after each round, carries out what :meth:`ClientProtocol.take`
 hands out: connections to make, requests to send. Calls that ended are in ``completed``. Times
@@ -53,9 +54,11 @@ from paxosd.core.effects import (
     STOPPING,
 )
 from paxosd.core.requests import (
+    PASSES_ON,
     AdminAnswer,
     AdminRequest,
     ClientMessage,
+    ForwardRequest,
     HistoryAnswer,
     HistoryRequest,
     ReadAnswer,
@@ -296,8 +299,14 @@ class ClientProtocol:
                 frame.trouble = NotSubmitted(UNREACHABLE, endpoint.message)
                 self._give_up(frame)
             return
+        leader = endpoint.passes_on_to
+        if leader and self.endpoints.can_follow(leader, now_ms):
+            endpoint.passes_on_to = leader = ""  # it would say where to go
         request_id = self._table.sent(frame, endpoint.name, now_ms)
-        sends.append(Send(endpoint.name, self._message(frame, request_id)))
+        message = self._message(frame, request_id)
+        if leader and type(message) is WriteRequest:
+            message = ForwardRequest(*message)
+        sends.append(Send(endpoint.name, message))
 
     def _message(self, frame: Frame, request_id: int) -> ClientMessage:
         session = frame.session
@@ -387,6 +396,8 @@ class ClientProtocol:
             return
         if code in _OTHER_NODE:
             hint = message.leader_endpoint
+            if endpoint is not None:
+                endpoint.passes_on_to = ""
             frame.refused_by.add(frame.endpoint)
             if self.endpoints.all_in(frame.refused_by):
                 frame.refused_by = {frame.endpoint}  # a new round: who did not lead may lead now
@@ -400,9 +411,25 @@ class ClientProtocol:
                 frame.trouble = None
                 self._table.again(frame, now_ms)
                 return
+            if self._passes_on(frame, message, now_ms):
+                frame.refused_by.discard(frame.endpoint)
+                self._table.again(frame, now_ms)
+                return
             self.endpoints.move_on(frame.endpoint)
         frame.redirects = 0
         self._table.again(frame, now_ms + self._table.backoff_ms(frame))
+
+    def _passes_on(self, frame: Frame, message: RefusalAnswer, now_ms: int) -> bool:
+        """Whether the leader that is hinted at cannot be reached, and the one that refused offers
+        to pass commands on to it. What it refuses then comes without an offer."""
+        endpoint = self.endpoints.find(frame.endpoint)
+        offered = message.code == NOT_LEADER and message.detail == PASSES_ON
+        if not offered or endpoint is None or not isinstance(frame.calls[0].request, list):
+            return False
+        if self.endpoints.can_follow(message.leader_endpoint, now_ms):
+            return False
+        endpoint.passes_on_to = message.leader_endpoint
+        return True
 
     def _take_final(self, frame: Frame, message: RefusalAnswer, now_ms: int) -> None:
         live = [index for index, call in enumerate(frame.calls) if not call.done]

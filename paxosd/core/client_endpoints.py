@@ -48,7 +48,8 @@ class Trouble(NamedTuple):
 class Endpoint:
     """One place to send to. ``since_ms``: when it entered its state."""
 
-    __slots__ = ("code", "message", "name", "since_ms", "state", "suspect_until_ms")
+    __slots__ = ("code", "message", "name", "passes_on_to", "since_ms", "state",
+                 "suspect_until_ms")  # fmt: skip
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -57,10 +58,13 @@ class Endpoint:
         self.suspect_until_ms = 0
         self.code = ""
         self.message = ""
+        self.passes_on_to = ""
+        """The leader that this one passes writes on to, and that could not be reached itself."""
 
     def enter(self, state: EndpointState, now_ms: int) -> None:
         """Change state; staying in it does not move ``since_ms``."""
         if state is not self.state:
+            self.passes_on_to = ""
             self.state = state
             self.since_ms = now_ms
 
@@ -123,14 +127,17 @@ class Endpoints:
 
     def follow(self, name: str, now_ms: int) -> bool:
         """Make a hinted leader the target, unless there is a reason to doubt the hint."""
-        each = self._by_name.get(name)
-        if each is None:
-            if not name or len(self._order) >= self._count_max:
-                return False
-        elif each.state is EndpointState.DOWN or now_ms < each.suspect_until_ms:
+        if not self.can_follow(name, now_ms):
             return False
         self._target = self._order.index(self.get(name, now_ms))
         return True
+
+    def can_follow(self, name: str, now_ms: int) -> bool:
+        """Whether a hint to this one can be followed: see :meth:`follow`."""
+        each = self._by_name.get(name)
+        if each is None:
+            return bool(name) and len(self._order) < self._count_max
+        return each.state is not EndpointState.DOWN and now_ms >= each.suspect_until_ms
 
     def move_on(self, name: str) -> None:
         """The target did not do: try the next, unless another is the target by now."""

@@ -4,6 +4,7 @@ Client → daemon (DEALER → ROUTER, one payload frame each) and back. ``reques
 client's own number, echoed in the answer; a reply is matched by it and by nothing else.
 
     WriteRequest(request_id, entry)        → WriteAnswer | RefusalAnswer
+    ForwardRequest(request_id, entry)      → the same: a node that does not lead passes it on
     ReadRequest(request_id, mode, queries) → ReadAnswer  | RefusalAnswer
     HistoryRequest(…)                      → HistoryAnswer | RefusalAnswer
     AdminRequest(request_id, verb, args)   → AdminAnswer | RefusalAnswer
@@ -30,6 +31,19 @@ class WriteRequest(NamedTuple):
 
     request_id: int
     entry: bytes
+
+
+class ForwardRequest(NamedTuple):
+    """A write for the leader, of a client that cannot reach it: whoever gets this and does not
+    lead passes it on, once, as a :class:`WriteRequest`. For nodes that offered it (NOT_LEADER with
+    detail PASSES_ON) alone: an earlier version does not know this."""
+
+    request_id: int
+    entry: bytes
+
+
+PASSES_ON = 1
+"""The detail of a NOT_LEADER by a node that passes a ForwardRequest on."""
 
 
 class ReadRequest(NamedTuple):
@@ -114,7 +128,7 @@ class AdminAnswer(NamedTuple):
 class RefusalAnswer(NamedTuple):
     """``code`` is one of :data:`paxosd.core.effects.REFUSALS`; ``leader`` and its client
     endpoint are "" where unknown; ``detail`` is a number where the code has one (COMPACTED:
-    the first revision that is still there)."""
+    the first revision that is still there; NOT_LEADER: PASSES_ON or 0)."""
 
     request_id: int
     code: str
@@ -124,5 +138,5 @@ class RefusalAnswer(NamedTuple):
     detail: int
 
 
-ClientMessage = WriteRequest | ReadRequest | HistoryRequest | AdminRequest
+ClientMessage = WriteRequest | ForwardRequest | ReadRequest | HistoryRequest | AdminRequest
 ServerMessage = WriteAnswer | ReadAnswer | HistoryAnswer | AdminAnswer | RefusalAnswer

@@ -15,6 +15,7 @@ from paxosd.inbox import Inbox, Refusal, Source, log_refusal
 from paxosd.lives import PeerLives
 from paxosd.refusals import Logger, RefusalLog
 from paxosd.sim.network import Network
+from paxosd.sim.relay import SimRelay
 
 ARRIVED_MAX = 5_000
 """Sockets are full then; what comes besides is dropped."""
@@ -39,6 +40,7 @@ class SimBus:
         lives: PeerLives,
         now_ms: Callable[[], float],
         effect: Effect,
+        wake: Callable[[], None],
         log: Logger,
     ) -> None:
         self.arrived: list[Envelope] = []
@@ -57,6 +59,12 @@ class SimBus:
         self._refusals = RefusalLog(log)
         self.inbox = Inbox(name, plan, lives, answer=self.send, refused=self._on_refused)
         self._stalled: list[Callable[[], object]] | None = None
+        self.relay = SimRelay(
+            name, incarnation, network, effect=effect, stopped=self._is_stalled, wake=wake
+        )
+
+    def _is_stalled(self) -> bool:
+        return self._stalled is not None
 
     def set_peers(self, peers: Mapping[NodeId, Any], pins: Mapping[NodeId, int]) -> None:
         """Who the peers are from now on; see :meth:`paxosd.bus.Bus.set_peers`. Where they are

@@ -3,7 +3,7 @@ simulator's disk, clock, network and randomness in the places of the real ones.
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from paxosd import identity
 from paxosd.assembly import Assembled, Equipment, Ports, assemble, make_replica
 from paxosd.core.cluster_settings import DEFAULTS
 from paxosd.core.machine import CHECKSUM_SLOTS
-from paxosd.core.membership import UNKNOWN
+from paxosd.core.membership import UNKNOWN, Member, Membership
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import NOBODY, Quorums
 from paxosd.core.types import NodeId
@@ -135,6 +135,7 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
         lives=parts.lives,
         now_ms=clock.monotonic_ms,
         effect=around.effect,
+        wake=around.wake,
         log=around.log,
     )
     committer = SimCommitter(
@@ -221,13 +222,18 @@ def _node_options(around: Surroundings) -> NodeOptions:
     return NodeOptions(
         node=around.name,
         quorums=NOBODY if around.joins else Quorums(around.first),
-        bootstrap=UNKNOWN if around.joins else None,
+        # With its endpoints: else nobody could tell a client where the leader is.
+        bootstrap=UNKNOWN if around.joins else _of_file(around.first),
         cluster=CLUSTER,
         peer_endpoint=around.name,
         events_endpoint=around.name,
         level_target=around.invariants.understood.get(around.name, 0),
         **around.options.node,
     )
+
+
+def _of_file(names: Sequence[NodeId]) -> Membership:
+    return Membership({name: Member(name, name, name) for name in names})
 
 
 def _snapshot_options(around: Surroundings) -> SnapshotOptions | None:

@@ -38,6 +38,9 @@ time-out and an election."""
 REFUSED_AFTER_MS = 0.3
 NO_ROUTE_AFTER_MS = 600.0
 
+RELAY = b"relay/"
+"""So the names begin under which nodes pass clients' writes on to the leader (``relay.py``)."""
+
 Frame = tuple[NodeId, NodeId, Any]
 """Sender, receiver, and what is on its way: the envelope, or its bytes."""
 
@@ -88,7 +91,7 @@ class Network:
         self.base = options
         self.counters: dict[str, int] = {}
         self.cut: set[NodeId] = set()
-        """Nodes that no client can reach. Asked for membership only."""
+        """Nodes that no client can reach; other nodes can. Asked for membership only."""
         self.events = EventLinks(world, self.cut)
         """The ways of watchers."""
         self.eavesdroppers: dict[NodeId, Receiver] = {}
@@ -232,8 +235,10 @@ class Network:
         end = self._clients.get(client)
         if end is None:
             return
-        receiver = self._receivers[to]
-        if to in self.cut:
+        receiver = self._receivers.get(to)
+        if receiver is None:
+            return
+        if self._cut_off(client, to):
             self._world.at(NO_ROUTE_AFTER_MS, self._retry, client, to, "no route")
         elif not receiver.up:
             self._world.at(REFUSED_AFTER_MS, self._retry, client, to, "connection refused")
@@ -241,6 +246,9 @@ class Network:
             self._made += 1
             self._connections[client, to] = self._made
             self._world.at_time(self._due_ms(client, to), end.connected, to)
+
+    def _cut_off(self, client: bytes, node: NodeId) -> bool:
+        return node in self.cut and not client.startswith(RELAY)
 
     def _retry(self, client: bytes, to: NodeId, reason: str) -> None:
         end = self._clients.get(client)
@@ -254,7 +262,9 @@ class Network:
         if (client, to) not in self._connections:
             return False
         options = self._options
-        if to in self.cut or (options.client_loss and self._random() < options.client_loss):
+        if self._cut_off(client, to) or (
+            options.client_loss and self._random() < options.client_loss
+        ):
             return True
         payload: Any = encode_client(message, self._cluster) if options.wire else message
         if options.replay and self._random() < options.replay:
@@ -281,7 +291,9 @@ class Network:
         if (client, sender) not in self._connections:
             return False
         options = self._options
-        if sender in self.cut or (options.client_loss and self._random() < options.client_loss):
+        if self._cut_off(client, sender) or (
+            options.client_loss and self._random() < options.client_loss
+        ):
             return True
         payload: Any = encode_client(message, self._cluster) if options.wire else message
         self._world.at_time(
@@ -301,6 +313,9 @@ class Network:
         the other ends notice by and by, or when it is there again."""
         rng = self._rng
         self.events.broke(name)
+        mine = RELAY + name.encode() + b"/"
+        for client in [client for client in self._clients if client.startswith(mine)]:
+            self.forget_client(client)
         if not silently:
             for other, receiver in self._receivers.items():
                 if other != name:

@@ -31,7 +31,7 @@ class Bench:
         self.plan = FaultPlan()
         self.bus = SimBus(
             "n1", 7, list(peers), self.wires, self.plan, lives=PeerLives(None, peers),
-            now_ms=lambda: self.now_ms, effect=self.effects.append, log=self.log,
+            now_ms=lambda: self.now_ms, effect=self.effects.append, wake=print, log=self.log,
         )  # fmt: skip
 
     def hear(self, *messages):

@@ -303,6 +303,7 @@ class Bus:
         self.peers = peers
 
     has_subscriptions = False
+    relay = answer = None
 
     def take_on(self, parts):
         self.inbox = Inbox("n1", FaultPlan(), parts.lives, answer=self.send, refused=print)
