@@ -129,7 +129,7 @@ def encode_head(cluster: str, created_ms: int, head: SnapshotHead) -> bytes:
 
 def encode_sessions(rows: Sequence[SessionRow]) -> bytes:
     """The payload of SESSIONS."""
-    return pack(tuple(rows))
+    return pack(tuple(row if row.opened_by else row[:-1] for row in rows))
 
 
 def encode_rows(rows: list[Any]) -> bytes:

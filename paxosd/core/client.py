@@ -144,7 +144,8 @@ class ClientProtocol:
         self, command: Command, now_ms: int, timeout_ms: int, *, session: int = 0
     ) -> Call:
         """OPEN, FENCE, CHECKSUM, MEMBERS, or the CLOSE of ``session``: doing it twice does no
-        harm, so that it is repeated until it is answered."""
+        harm, so that it is repeated until it is answered. (An OPEN names a number, by which the
+        state machine knows that it is the same one.)"""
         frame = self._table.alone(Call(command, now_ms + timeout_ms, None), now_ms)
         frame.entry_session = session
         return frame.calls[0]
@@ -315,7 +316,7 @@ class ClientProtocol:
             commands: list[Any] = [call.request for call in frame.calls]
             entry = Entry(session.id, frame.first_seq, session.acked, commands)
         elif isinstance(request, list):
-            entry = Entry(frame.entry_session, 1, 0, [request])
+            entry = Entry(frame.entry_session, frame.first_seq or 1, 0, [request])
         else:
             return request._replace(request_id=request_id)
         return WriteRequest(request_id, self._encode_entry(entry))

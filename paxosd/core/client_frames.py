@@ -17,6 +17,9 @@ from paxosd.core.client_calls import (
     Frame,
     OutcomeUnknown,
 )
+from paxosd.core.commands import OPEN, OPENED_BY_MIN
+
+INT_MAX = (1 << 63) - 1
 
 
 class FrameTable:
@@ -57,7 +60,9 @@ class FrameTable:
 
     def alone(self, call: Call, now_ms: int) -> Frame:
         """A new frame of no session for one call."""
-        frame = Frame([call], None, 0)
+        opens = isinstance(call.request, list) and call.request[0] == OPEN
+        first_seq = self._rng.randrange(OPENED_BY_MIN, INT_MAX) if opens else 0
+        frame = Frame([call], None, first_seq)
         self.add(frame, now_ms)
         return frame
 

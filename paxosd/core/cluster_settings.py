@@ -21,6 +21,7 @@ A document is complete, all but the version, and JSON, so that a person can read
 What is wrong with one is found from its bytes alone, alike on every node.
 
     level 1   CLUSTER commands; admission by the replicated limits; log time as a stopwatch
+    level 2   an OPEN that is repeated gives the same session (``sessions.py``)
 """
 
 import json
@@ -29,8 +30,9 @@ from typing import Any, NamedTuple
 
 from paxosd.core.commands import CLUSTER, Entry
 
-LEVEL_LATEST = 1
+LEVEL_LATEST = 2
 """The highest feature level that this program knows."""
+LEVEL_NAMED_OPEN = 2
 
 DOCUMENT_BYTES_MAX = 4096
 VERSION_MAX = (1 << 63) - 1

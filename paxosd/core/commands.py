@@ -42,6 +42,8 @@ CAS_VALUE = 4
 CAS_REVISION = 5
 FENCE = 6
 OPEN = 7
+OPENED_BY_MIN = 1 << 32
+"""An OPEN in an entry whose first_seq is at least this names it as the client's own number."""
 CLOSE = 8
 CHECKSUM = 9
 MEMBERS = 10

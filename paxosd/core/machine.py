@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from paxosd.core.checksum import Checksums, shown, sum_of, sum_of_rest
-from paxosd.core.cluster_settings import ClusterSettings, SettingsError
+from paxosd.core.cluster_settings import LEVEL_NAMED_OPEN, ClusterSettings, SettingsError
 from paxosd.core.commands import (
     CAS_REVISION,
     CAS_VALUE,
@@ -40,6 +40,7 @@ from paxosd.core.commands import (
     FENCE,
     MEMBERS,
     OPEN,
+    OPENED_BY_MIN,
     PUT,
     Batch,
     Change,
@@ -297,7 +298,10 @@ class Machine:
                 results = _refuse_all(MALFORMED_RESULT, entry, base, skipped)
             elif session_id == 0:
                 odd = True
-                results = [self._apply_sessionless(slot, command) for command in commands]
+                results = [
+                    self._apply_sessionless(slot, command, first_seq + index)
+                    for index, command in enumerate(commands)
+                ]
             else:
                 session = sessions.use(session_id, acked, now_ms)
                 if session is None:
@@ -443,10 +447,12 @@ class Machine:
             results.append(one[0])
         return results
 
-    def _apply_sessionless(self, slot: Slot, command: Command) -> Result:
-        """A command in an entry of session 0: it changes no data and keeps no reply."""
+    def _apply_sessionless(self, slot: Slot, command: Command, number: int) -> Result:
+        """A command in an entry of session 0: it changes no data and keeps no reply. ``number``:
+        its place in the entry, counted from first_seq."""
         if _is_formed(command, OPEN):
-            return self.sessions.open(self.log_time_ms)
+            named = self.settings.level >= LEVEL_NAMED_OPEN and number >= OPENED_BY_MIN
+            return self.sessions.open(self.log_time_ms, number if named else 0)
         if _is_formed(command, CHECKSUM):
             self._checksum_asked = True
             return (_OK, 0, slot)

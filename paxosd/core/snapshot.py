@@ -64,13 +64,15 @@ class SnapshotHead(NamedTuple):
 
 
 class SessionRow(NamedTuple):
-    """One session. ``replies``: ``(first_seq, slot, results)`` as the session keeps them."""
+    """One session. ``replies``: ``(first_seq, slot, results)`` as the session keeps them.
+    ``opened_by``: the number that its OPEN named; left out on disk if it is 0."""
 
     session: int
     last_ms: int
     acked: int
     max_seq: int
     replies: list[tuple[int, Slot, list[Any]]]
+    opened_by: int = 0
 
 
 class SnapshotWalk:
@@ -81,7 +83,14 @@ class SnapshotWalk:
     def __init__(self, machine: Machine, members: Members) -> None:
         table = machine.sessions.table
         self._sessions = [
-            SessionRow(number, session.last_ms, session.acked, session.max_seq, session.chunks[:])
+            SessionRow(
+                number,
+                session.last_ms,
+                session.acked,
+                session.max_seq,
+                session.chunks[:],
+                session.opened_by,
+            )
             for number, session in table.items()
         ][::-1]  # the last first: they are popped
         self._rows = Walk(machine.store)
@@ -155,10 +164,10 @@ class Restore:
             if row.session in sessions.table:
                 raise SnapshotError(f"session {row.session} is there twice")
             self._last_ms = row.last_ms
-            session = Session(row.last_ms)
+            session = Session(row.last_ms, row.opened_by)
             session.acked, session.max_seq = row.acked, row.max_seq
             session.chunks = row.replies
-            sessions.table[row.session] = session
+            sessions.put(row.session, session)
         if len(sessions.table) > self.head.sessions:
             raise SnapshotError(f"there are more than {self.head.sessions} sessions")
 
@@ -263,8 +272,8 @@ def _reign(head: SnapshotHead) -> Reign:
 
 
 def _check_session(row: SessionRow, head: SnapshotHead, last_ms: int) -> None:
-    number, used_ms, acked, max_seq, replies = row
-    for value in (number, used_ms, acked, max_seq):
+    number, used_ms, acked, max_seq, replies, opened_by = row
+    for value in (number, used_ms, acked, max_seq, opened_by):
         if type(value) is not int or not 0 <= value <= NUMBER_MAX:
             raise SnapshotError("a session's number is none")
     if not 1 <= number < head.next_session:
@@ -306,9 +315,10 @@ def _is_result(result: Any) -> bool:
 
 def session_of(fields: Any) -> SessionRow:
     """A :class:`SessionRow` from decoded tuples. Raises SnapshotError."""
-    if type(fields) is not tuple or len(fields) != len(SessionRow._fields):
+    count = len(SessionRow._fields)
+    if type(fields) is not tuple or len(fields) not in (count - 1, count):
         raise SnapshotError("a session has the wrong number of fields")
-    number, last_ms, acked, max_seq, replies = fields
+    number, last_ms, acked, max_seq, replies, *opened_by = fields
     if type(replies) is not tuple:
         raise SnapshotError("a session's replies are no array")
     kept: list[tuple[int, Slot, list[Any]]] = []
@@ -316,4 +326,4 @@ def session_of(fields: Any) -> SessionRow:
         if type(reply) is not tuple or len(reply) != 3 or type(reply[2]) is not tuple:
             raise SnapshotError("a session's replies have the wrong form")
         kept.append((reply[0], reply[1], list(reply[2])))
-    return SessionRow(number, last_ms, acked, max_seq, kept)
+    return SessionRow(number, last_ms, acked, max_seq, kept, *opened_by)

@@ -183,8 +183,9 @@ class _Run:
                 world.derive("level"), shape, names, options.duration_ms
             )
         self.cluster = SimCluster(world, first, shape, trace, spares)
+        older = world.derive("older").randrange(options.level) if options.level else 0
         for name in names:
-            level = 0 if name in self._upgrades else options.level
+            level = older if name in self._upgrades else options.level
             self.cluster.invariants.understood[name] = level
         self.history = History(lambda: int(world.now_ms * 1000))
         self.clients = make_clients(

@@ -82,11 +82,11 @@ class TestDocument:
         assert getattr(ClusterSettings().follow(document(**{name: most} | extreme)), name) == most
 
     def test_a_level_that_is_not_known_is_said_before_anything_is_judged(self):
-        for text in (document(level=2), b'{"level":2}', document(level=2, colour=1)):
+        for text in (document(level=99), b'{"level":99}', document(level=99, colour=1)):
             with pytest.raises(UnknownLevelError) as caught:
                 ClusterSettings(3, 1).follow(text)
         assert str(caught.value) == (
-            "this cluster has raised its feature level to 2; this program knows "
+            "this cluster has raised its feature level to 99; this program knows "
             f"{LEVEL_LATEST}: start a newer paxosd"
         )
         with pytest.raises(UnknownLevelError):
@@ -187,17 +187,17 @@ class TestApplied:
         before = log.machine.applied, log.machine.chain, log.machine.revision
         put = Entry(session, 1, 0, [[PUT, b"k", b"v"]])
         for version in (1, 2):  # 2: behind another change in the same batch
-            raised = Entry(0, 1, 0, [[CLUSTER, version, 0, document(level=2)]])
-            with pytest.raises(UnknownLevelError, match="to 2; this program knows 1"):
+            raised = Entry(0, 1, 0, [[CLUSTER, version, 0, document(level=99)]])
+            with pytest.raises(UnknownLevelError, match=f"to 99; .* knows {LEVEL_LATEST}"):
                 log.apply(put, raised)
         assert (log.machine.applied, log.machine.chain, log.machine.revision) == before
 
     def test_a_raise_beyond_this_program_that_does_nothing_stops_nobody(self):
         log = Log()
         log.change(FIRST)
-        late = Entry(0, 1, 0, [[CLUSTER, 0, 0, document(level=2)]])
+        late = Entry(0, 1, 0, [[CLUSTER, 0, 0, document(level=99)]])
         assert log.apply(late)[0][0][0] == Status.CAS_MISS
-        elsewhere = Entry(0, 1, 0, [[CLUSTER, 1, 4, document(level=2)]])
+        elsewhere = Entry(0, 1, 0, [[CLUSTER, 1, 4, document(level=99)]])
         assert log.apply(elsewhere)[0][0][0] == Status.CAS_MISS
 
     def test_the_chain_tells_of_them(self):
@@ -258,7 +258,7 @@ class TestSnapshots:
         log = Log()
         log.change(FIRST)
         with pytest.raises(UnknownLevelError):
-            snapshot(log.machine, settings=b'{"level":2}')
+            snapshot(log.machine, settings=b'{"level":99}')
 
 
 def levels(cluster, level=1, *, but=()):

@@ -3,7 +3,7 @@
 import pytest
 
 from paxosd.core.client_calls import OutcomeUnknown
-from paxosd.core.commands import OPEN, PUT
+from paxosd.core.commands import OPEN, OPENED_BY_MIN, PUT
 from paxosd.core.effects import BUSY, INTERRUPTED, NO_LEADER, NOT_LEADER
 from paxosd.core.requests import PASSES_ON, STALE, ForwardRequest, ReadRequest, WriteRequest
 from tests.ctl.desk import A, B, C, Desk
@@ -119,3 +119,17 @@ def test_a_question_is_never_passed_on():
     desk.refuse(first, NOT_LEADER, C, PASSES_ON)
     desk.wait(1000)
     assert all(type(message) is ReadRequest for _, message in desk.sent)
+
+
+def test_an_opening_that_is_repeated_names_the_same_number():
+    desk, _, first = cut_off()
+    _, opening = offered(desk, first)
+    desk.refuse(opening, INTERRUPTED)
+    desk.wait(1000)
+    _, again = desk.next()
+    assert opening.entry.first_seq >= OPENED_BY_MIN
+    assert again.entry == opening.entry == first.entry
+    other, _, another = cut_off()
+    other.protocol.submit_alone([OPEN], other.now, 5000)
+    other.turn()
+    assert other.next()[1].entry.first_seq != another.entry.first_seq

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from paxosctl.client import RefusedError
+from paxosd.core.cluster_settings import LEVEL_LATEST
 from tests.daemon.processes import Daemons, clean_environ, wait_for
 
 
@@ -27,7 +28,7 @@ def level(daemons, name="n1"):
 def test_a_lone_node_raises_the_level_takes_changes_and_keeps_them(tmp_path):
     with Daemons(tmp_path, 1) as daemons:
         daemons.start()
-        wait_for(lambda: level(daemons) == 1, what="feature level 1")
+        wait_for(lambda: level(daemons) == LEVEL_LATEST, what="the latest feature level")
         settings = daemons.status("n1")["settings"]
         assert settings["value_bytes_max"] == 65536  # from its file
         code, out, _ = ctl(daemons, "set", "value_bytes_max=1000", "session_ttl_ms=2h")
@@ -42,7 +43,7 @@ def test_a_lone_node_raises_the_level_takes_changes_and_keeps_them(tmp_path):
         assert "limits.message_bytes_max" in err
         daemons.kill("n1")
         daemons.start("n1")
-        wait_for(lambda: level(daemons) == 1, what="feature level 1 after a restart")
+        wait_for(lambda: level(daemons) == LEVEL_LATEST, what="it after a restart")
         again = daemons.status("n1")["settings"]
         changed = {"version": 2, "value_bytes_max": 1000, "session_ttl_ms": 7_200_000}
         assert again == settings | changed
@@ -58,7 +59,7 @@ def test_a_lone_node_raises_the_level_takes_changes_and_keeps_them(tmp_path):
 def test_a_wall_clock_that_leaps_does_not_freeze_log_time(tmp_path):
     with Daemons(tmp_path, 1) as daemons:
         daemons.start()
-        wait_for(lambda: level(daemons) == 1, what="feature level 1")
+        wait_for(lambda: level(daemons) == LEVEL_LATEST, what="the latest feature level")
 
         def log_time_ms():
             with daemons.client() as client:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.core.commands import OPEN, Entry
 from paxosd.core.effects import CommitRecord, DecisionRecord
 from paxosd.disk import RealDisk
@@ -27,7 +28,9 @@ def test_a_changed_record_is_noticed_named_and_made_good(tmp_path):
     with Growing(tmp_path, more=0) as daemons:
         leader = daemons.start_founders()
         wait_for(
-            lambda: all((daemons.status(n) or {}).get("level") == 1 for n in daemons.founders),
+            lambda: all(
+                (daemons.status(n) or {}).get("level") == LEVEL_LATEST for n in daemons.founders
+            ),
             what="the feature level",
         )
         with daemons.client(timeout_s=30.0) as client:

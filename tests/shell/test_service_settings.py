@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from paxosd.core.cluster_settings import ClusterSettings
+from paxosd.core.cluster_settings import LEVEL_LATEST, ClusterSettings
 from paxosd.core.commands import CLUSTER, OPEN, PUT, Entry
 from paxosd.core.machine import Machine
 from paxosd.core.requests import GET, STALE, ReadRequest, RefusalAnswer, WriteRequest
@@ -19,6 +19,7 @@ class Node:
     """Takes what is submitted."""
 
     leader = "n1"
+    leading = True
 
     def __init__(self):
         self.submitted = []
@@ -103,14 +104,14 @@ class TestChanges:
         assert "feature level 0" in words
         assert "paxosctl cluster show" in words
 
-    @pytest.mark.parametrize("changes", [{"genesis": "ab"}, {"level": 2}, {"level": 0}])
+    @pytest.mark.parametrize("changes", [{"genesis": "ab"}, {"level": 99}, {"level": 0}])
     def test_the_level_and_the_genesis_are_not_for_clients(self, changes):
         assert Desk().change(**changes) != ""
 
     def test_a_level_that_nobody_knows_reaches_no_log(self):
         """It would stop every node."""
         for version in (0, 1, 7):
-            assert "this program knows 1" in Desk().change(version, level=2)
+            assert f"this program knows {LEVEL_LATEST}" in Desk().change(version, level=99)
 
     def test_what_is_none_is_said_in_words(self):
         assert "sessions_max is a number from 1" in Desk().change(sessions_max=0)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from paxosd.core.agreement import STATE
+from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.core.commands import OPEN, Entry
 from paxosd.core.effects import CommitRecord, DecisionRecord
 from paxosd.core.machine import MARK_SLOTS
@@ -35,14 +36,14 @@ STILL = b"still"
 
 @pytest.fixture
 def cluster():
-    """Three at feature level 1 that have written something; unequal states end no run."""
+    """Three at the latest feature level that have written something; unequal states end no run."""
     cluster = make_cluster(segment_bytes=4096, snapshots=shape.MANY)
     for name in cluster.names:
-        cluster.run_program(name, 1)
+        cluster.run_program(name, LEVEL_LATEST)
     cluster.crash()
     cluster.start()
     cluster.elect()
-    assert cluster.run_until(lambda: cluster.invariants.level == 1, 10_000)
+    assert cluster.run_until(lambda: cluster.invariants.level == LEVEL_LATEST, 10_000)
     cluster.invariants._states = _Anything()
     cluster.client, _ = make_client(cluster, timeout_ms=20_000, keys=(STILL,))
     assert write(cluster, cluster.client).acknowledged
@@ -194,6 +195,8 @@ def test_nothing_is_taken_over_from_one_that_has_diverged_before_it_is_found_out
     process, away = cluster.processes[name], cluster.processes[late]
     assert cluster.run_until(lambda: len(set(cluster.applied())) == 1, 5000)
     common = away.node.applied
+    # What it voted for is on its disk, and perhaps not yet that it was chosen.
+    assert cluster.run_until(lambda: not away.replica._syncing, 5000)
     cluster.crash(late)
     for _ in range(8):
         assert write(cluster, cluster.client).acknowledged

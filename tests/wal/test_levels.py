@@ -29,7 +29,7 @@ def test_a_level_that_is_known_is_recovered():
 
 
 def test_a_level_beyond_this_program_ends_the_start_and_touches_nothing():
-    node = log_with(b'{"level":2}')
+    node = log_with(b'{"level":99}')
     before = node.disk.contents()
     with pytest.raises(UnknownLevelError, match="start a newer paxosd") as caught:
         node.start(seed=2)
