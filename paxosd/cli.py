@@ -15,7 +15,7 @@ from paxosd import __version__, exits
 from paxosd.config import Config, ConfigError, load, log_format
 from paxosd.durations import parse_duration_ms
 from paxosd.printable import escape_controls
-from paxosd.stop_signals import SIGNALS
+from paxosd.stop_signals import SIGNALS, StopRequested
 
 if TYPE_CHECKING:
     from paxosd.logs import Logs
@@ -86,6 +86,8 @@ def _run_node(path: Path | None, overrides: tuple[str, ...]) -> int:
     try:
         config = load(path, overrides)
         return _run(config)
+    except StopRequested:
+        return exits.OK
     except Exception as error:
         form, file = log_format(path, overrides)
         if config is not None:

@@ -179,6 +179,15 @@ class TestSignalsBeforeThat:
             yield process
             process.kill()
 
+    def test_a_stop_of_a_node_is_a_clean_end(self, single):
+        """Also while what a node is made of is being imported, which takes seconds at times."""
+        script = self.SLOW_IMPORT.replace("paxosd.cli", "paxosd.daemon")
+        command = [sys.executable, "-c", script, "--config", str(single.config_path("n1"))]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=clean_environ()) as process:
+            assert process.stdout.readline() == b"importing\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=60) == 0
+
     def test_a_reload_does_not_end_it(self, importing):
         importing.send_signal(signal.SIGHUP)
         importing.send_signal(signal.SIGTERM)
