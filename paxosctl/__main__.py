@@ -33,6 +33,7 @@ VERBS = {
     "hash": "cluster",
     "member": "member",
     "cluster": "cluster_settings",
+    "node": "node",
     "fault": "fault",
     "snapshot": "snapshot",
     "bench": "bench",

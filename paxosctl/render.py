@@ -58,9 +58,12 @@ def as_json(value: bytes | None) -> Any:
 
 
 def as_cell(value: bytes) -> str:
-    """For people: text where it is text, else base64, marked as such."""
+    """For people: text where it is text, but for a carriage return, which would have a terminal
+    write over it; else base64, marked as such."""
     text = as_text(value)
-    return f"b64:{base64.b64encode(value).decode()}" if text is None else text
+    if text is None:
+        return f"b64:{base64.b64encode(value).decode()}"
+    return text.replace("\r", "\\r")
 
 
 def to_json(data: Any) -> str:

@@ -7,6 +7,7 @@
     snapshot_read  slot, offset                   {slot, offset, total, data}
     transfer_leader  name                         {transferring: name}: "" is the best voter
     probe        endpoints                        {pending, results: {endpoint: {ok, ms, error}}}
+    log_level    level, for_ms                    {node, level, configured, left_ms}
     fault_add    name, kind, from, to, on, …      {added: name}        see fault_rules.parse_rule
     fault_list   -                                {enabled, rules: [FaultRule.describe, …]}
     fault_rm     name                             {removed: 1, hits}   not_saved: why, if so
@@ -21,6 +22,7 @@
 
 ``transfer_leader``: of a leader only; that the other leads is seen in its status, soon.
 ``probe``: whether this machine reaches these, see ``probe.py``; ask again while ``pending``.
+``log_level``: log at this level for so long, then as configured again; "" only tells.
 
 A verb or an argument that does not exist is refused with the nearest one that does. The fault
 verbs that change something are FORBIDDEN unless the configuration has ``[faults] enabled``.
@@ -116,7 +118,10 @@ class Admin:
         self.transfer: Callable[[str], str] | None = None
         """Makes this leader hand over to a node ("": the best): why not, or "". …"""
         self.probes: ProbeSource | None = None
-        """… Without these, ``transfer_leader`` and ``probe`` are refused."""
+        """…"""
+        self.log_level: Callable[[str, int], dict[str, Any]] | None = None
+        """Changes the level of the log for a while; raises ValueError, in words. Without these,
+        ``transfer_leader``, ``probe`` and ``log_level`` are refused."""
         none: frozenset[str] = frozenset()
         self._verbs = {
             "status": _Verb(lambda _: status(), none, False),
@@ -125,6 +130,7 @@ class Admin:
             "snapshot_read": _Verb(self._snapshot_read, frozenset({"slot", "offset"}), False),
             "transfer_leader": _Verb(self._transfer_leader, frozenset({"name"}), False),
             "probe": _Verb(self._probe, frozenset({"endpoints"}), False),
+            "log_level": _Verb(self._log_level, frozenset({"level", "for_ms"}), False),
             "fault_add": _Verb(self._fault_add, None, True),
             "fault_list": _Verb(self._fault_list, none, False),
             "fault_rm": _Verb(self._fault_rm, frozenset({"name"}), True),
@@ -204,6 +210,17 @@ class Admin:
             raise _RefusedError("this node cannot probe")
         try:
             return self.probes.ask(endpoints)
+        except ValueError as error:
+            raise _RefusedError(str(error)) from None
+
+    def _log_level(self, args: Mapping[str, Any]) -> dict[str, Any]:
+        level, for_ms = args.get("level", ""), args.get("for_ms", 0)
+        if type(level) is not str or type(for_ms) is not int:
+            raise _RefusedError("level is the name of a level, for_ms a number of milliseconds")
+        if self.log_level is None:
+            raise _RefusedError("the level of this node's log cannot be changed")
+        try:
+            return self.log_level(level, for_ms)
         except ValueError as error:
             raise _RefusedError(str(error)) from None
 

@@ -2,22 +2,31 @@
 
 Signals are the business of who runs: :mod:`paxosd.daemon`, :mod:`paxosd.dev_supervisor`.
 Exit codes: :mod:`paxosd.exits`. An error that was foreseen is one line on standard error; one
-that was not keeps its traceback.
+that was not keeps its traceback. Where a node's log is JSON, so is that line.
 """
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from paxosd import __version__, exits
-from paxosd.config import Config, ConfigError, load
+from paxosd.config import Config, ConfigError, load, log_format
 from paxosd.durations import parse_duration_ms
+from paxosd.printable import escape_controls
+from paxosd.stop_signals import SIGNALS, StopRequested
+
+if TYPE_CHECKING:
+    from paxosd.logs import Logs
 
 _EPILOG = "Start with: paxosd dev"
 
 
-@click.group(invoke_without_command=True, epilog=_EPILOG)
+_HELP = {"help_option_names": ["-h", "--help"]}
+
+
+@click.group(invoke_without_command=True, epilog=_EPILOG, context_settings=_HELP)
 @click.option(
     "--config",
     "config_path",
@@ -41,6 +50,7 @@ def cli(
 ) -> None:
     """A replicated, durable key-value daemon on Paxos and ZeroMQ."""
     if context.invoked_subcommand is not None:
+        SIGNALS.release()
         if config_path is not None and context.get_parameter_source("config_path") == (
             click.core.ParameterSource.COMMANDLINE
         ):
@@ -48,20 +58,64 @@ def cli(
         return
     if config_path is None and not overrides:
         raise click.UsageError("give --config FILE to run a node, or try: paxosd dev")
-    try:
-        config = load(config_path, overrides)
-        if check_config:
-            from paxosd.config_show import show  # noqa: PLC0415 - only here
-            from paxosd.file_members import side_by_side  # noqa: PLC0415 - only here
+    if check_config:
+        SIGNALS.release()
+        code = _check(config_path, overrides)
+    else:
+        code = _run_node(config_path, overrides)
+    context.exit(code)
 
-            click.echo("\n".join(filter(None, [show(config), side_by_side(config)])))
-            return
-        code = _run(config)
+
+def _check(path: Path | None, overrides: tuple[str, ...]) -> int:
+    from paxosd.config_show import show  # noqa: PLC0415 - only here
+    from paxosd.file_members import side_by_side  # noqa: PLC0415 - only here
+
+    try:
+        config = load(path, overrides)
+        click.echo("\n".join(filter(None, [show(config), side_by_side(config)])))
     except Exception as error:
         code = _explain(error)
         if code == exits.FAILED:
             raise
-    context.exit(code)
+        return code
+    return exits.OK
+
+
+def _run_node(path: Path | None, overrides: tuple[str, ...]) -> int:
+    config: Config | None = None
+    try:
+        config = load(path, overrides)
+        return _run(config)
+    except StopRequested:
+        return exits.OK
+    except Exception as error:
+        form, file = log_format(path, overrides)
+        if config is not None:
+            form, file = config.log.format, config.log.file
+        from paxosd.logs import Logs, ends_in_json  # noqa: PLC0415 - a start loads it anyway
+
+        code = exits.code_of(error)
+        if ends_in_json(form, file, sys.stderr):
+            _end_in_json(error, code, Logs(node=config.node.name if config else "", format="json"))
+        elif code == exits.FAILED:
+            raise
+        else:
+            _explain(error)
+        return code
+
+
+def _end_in_json(error: Exception, code: int, logs: "Logs") -> None:
+    """Standard error's last line, as the log would have it."""
+    problems = {"problems": error.problems} if isinstance(error, ConfigError) else {}
+    logs.logger.error(
+        "node.failed",
+        error=type(error).__name__,
+        message="; ".join(problems.get("problems", [str(error)])),
+        exit_code=code,
+        **problems,
+        exc_info=error if code == exits.FAILED else None,
+    )
+    logs.close()
 
 
 def _run(config: Config) -> int:
@@ -78,12 +132,20 @@ def _run(config: Config) -> int:
 def _explain(error: Exception) -> int:
     code = exits.code_of(error)
     if isinstance(error, ConfigError) and len(error.problems) != 1:
-        click.echo("paxosd: the configuration cannot be used:", err=True)
-        for problem in error.problems:
-            click.echo(f"  {problem}", err=True)
+        problems = "".join([f"\n  {problem}" for problem in error.problems])
+        _say(f"the configuration cannot be used:{problems}")
     elif code != exits.FAILED:
-        click.echo(f"paxosd: {error}", err=True)
+        _say(str(error))
     return code
+
+
+def _say(words: str) -> None:
+    """On standard error, if anybody reads it: the process ends in any case."""
+    from paxosd.log_sink import sink_of  # noqa: PLC0415 - only for an error
+
+    sink = sink_of(sys.stderr, lambda *_, **__: b"")
+    sink.put(escape_controls(f"paxosd: {words}\n").encode("utf-8", "backslashreplace"))
+    sink.close()
 
 
 def _restart_after(_context: click.Context, _option: click.Parameter, text: str) -> int | None:
@@ -96,7 +158,7 @@ def _restart_after(_context: click.Context, _option: click.Parameter, text: str)
         raise click.BadParameter(f"{error}, and not never") from None
 
 
-@cli.command()
+@cli.command(short_help="Found a new cluster of this one node, once; then start it as usual.")
 @click.option(
     "--config",
     "config_path",
@@ -130,7 +192,7 @@ def init(context: click.Context, config_path: Path, overrides: tuple[str, ...]) 
     context.exit(code)
 
 
-@cli.command()
+@cli.command(short_help="Run a whole cluster in this terminal; one Ctrl-C ends it.")
 @click.option("--nodes", type=click.IntRange(1, 7), help="How many nodes (default 3).")
 @click.option(
     "--data-dir",

@@ -5,7 +5,8 @@ A setting's name is ``section.key``. Where a value comes from, the first that ha
     --set section.key=value   >   PAXOSD_SECTION_KEY=value   >   the TOML file   >   the default
 
 An unknown section or key is refused with the nearest known one, wherever it comes from; so is
-any ``PAXOSD_*`` variable that names no setting (PAXOSD_CONFIG, the file's path, excepted).
+any ``PAXOSD_*`` variable that names no setting (PAXOSD_CONFIG, the file's path, excepted, and
+those that Kubernetes sets in every pod beside a Service whose name begins with paxosd).
 The members are tables of the file, ``[cluster.members.NAME]``; a flag may set
 ``cluster.members.NAME.peer`` and the like, the environment may not.
 
@@ -13,7 +14,9 @@ A relative path in the file counts from the file's directory, else from the work
 The defaults stand here; ``conf/paxosd.toml`` repeats and explains each (a test compares them).
 """
 
+import contextlib
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +25,7 @@ from typing import Any
 
 from paxosd.config_check import check
 from paxosd.endpoints import Endpoint
+from paxosd.log_levels import LEVELS
 from paxosd.settings import ConfigError, Raw, nearest, read_section, section_fields, setting
 
 __all__ = ["Config", "ConfigError", "MemberConfig", "load"]
@@ -125,7 +129,7 @@ class FaultsConfig:
 class LogConfig:
     """What is logged and where to."""
 
-    level: str = setting("info", choices=("debug", "info", "warning", "error"))
+    level: str = setting("info", choices=LEVELS)
     format: str = setting("auto", choices=("auto", "json", "console"))
     file: str = setting("")
     """"" is standard error."""
@@ -133,7 +137,8 @@ class LogConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """Everything that one daemon was told. ``sources``: setting → where its value came from."""
+    """Everything that one daemon was told. ``sources``: setting → where its value came from.
+    ``ignored_environ``: PAXOSD_ variables that are a Service's, not settings."""
 
     cluster: ClusterConfig
     node: NodeConfig
@@ -144,6 +149,7 @@ class Config:
     faults: FaultsConfig = field(default_factory=FaultsConfig)
     log: LogConfig = field(default_factory=LogConfig)
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    ignored_environ: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def me(self) -> MemberConfig:
@@ -190,6 +196,15 @@ SECTIONS: dict[str, type] = {
 
 _ENV_PREFIX = "PAXOSD_"
 _ENV_OTHERS = {"PAXOSD_CONFIG"}
+_SERVICE_VARIABLES = (
+    (r"SERVICE_HOST", r".*"),
+    (r"SERVICE_PORT(_\w+)?", r"\d+"),
+    (r"PORT", r"(tcp|udp|sctp)://.+"),
+    (r"PORT_\d+_(TCP|UDP|SCTP)", r"(tcp|udp|sctp)://.+"),
+    (r"PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)", r".*"),
+)
+"""What Kubernetes (and Docker's links) set for a Service called paxosd, or paxosd-SOMETHING: the
+name after PAXOSD_ or PAXOSD_SOMETHING_, and the value."""
 
 
 def load(
@@ -210,7 +225,7 @@ def load(
     members: dict[str, dict[str, Raw]] = {}
     if path is not None:
         _take_file(path, values, members, problems)
-    _take_environ(os.environ if environ is None else environ, values, problems)
+    ignored = _take_environ(os.environ if environ is None else environ, values, problems)
     _take_flags(overrides, values, members, problems)
 
     sections = {
@@ -228,6 +243,7 @@ def load(
     config = Config(
         **{name: section(**sections[name]) for name, section in SECTIONS.items()},
         sources={f"{s}.{k}": raw.source for s, raws in values.items() for k, raw in raws.items()},
+        ignored_environ=ignored,
     )
     problems = check(config)
     if problems:
@@ -278,7 +294,9 @@ def _take_members(
 
 def _take_environ(
     environ: Mapping[str, str], values: dict[str, dict[str, Raw]], problems: list[str]
-) -> None:
+) -> tuple[str, ...]:
+    """Returns the variables that are a Service's."""
+    ignored = []
     known = {
         f"{_ENV_PREFIX}{name}_{key}".upper(): (name, key)
         for name, section in SECTIONS.items()
@@ -287,6 +305,9 @@ def _take_environ(
     for variable in sorted(environ):
         if not variable.startswith(_ENV_PREFIX) or variable in _ENV_OTHERS:
             continue
+        if variable not in known and _is_of_service(variable, environ[variable]):
+            ignored.append(variable)
+            continue
         if variable not in known:
             problems.append(
                 f"environment: {variable}: names no setting; {nearest(variable, known)}"
@@ -294,6 +315,33 @@ def _take_environ(
             continue
         name, key = known[variable]
         values[name][key] = Raw(environ[variable], f"environment {variable}", True)
+    return tuple(ignored)
+
+
+def _is_of_service(variable: str, value: str) -> bool:
+    end = variable.removeprefix(_ENV_PREFIX)
+    return any(
+        re.fullmatch(rf"(\w+_)?{name}", end) and re.fullmatch(form, value)
+        for name, form in _SERVICE_VARIABLES
+    )
+
+
+def log_format(
+    path: Path | None,
+    overrides: tuple[str, ...] = (),
+    environ: Mapping[str, str] | None = None,
+) -> tuple[str, str]:
+    """``log.format`` and ``log.file`` of a configuration that cannot be used, as far as it can be
+    read: how to say so. Arguments as for :func:`load`; raises nothing."""
+    values: dict[str, dict[str, Raw]] = {name: {} for name in SECTIONS}
+    with contextlib.suppress(ConfigError, PermissionError):
+        if path is not None:
+            _take_file(path, values, {}, [])
+    _take_environ(os.environ if environ is None else environ, values, [])
+    _take_flags(overrides, values, {}, [])
+    given = {key: raw.value for key, raw in values["log"].items()}
+    format, file = given.get("format", "auto"), given.get("file", "")
+    return (format if format in ("json", "console") else "auto"), str(file)
 
 
 def _take_flags(

@@ -13,21 +13,21 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
-from paxosd import __version__, file_members
+from paxosd import __version__, exits, file_members
 from paxosd.assembly import Ports, make_replica
 from paxosd.bus import WAKEUP, Bus
 from paxosd.config import Config
 from paxosd.core.machine import Machine
 from paxosd.core.membership import Membership
 from paxosd.core.node import Node
-from paxosd.datadir import DataDir
+from paxosd.datadir import DataDir, DataDirLocked
 from paxosd.disk import CorruptionError, StorageError
+from paxosd.identity import IdentityError
 from paxosd.live_faults import LiveFaults
-from paxosd.logs import Logs
+from paxosd.log_level import LogLevel
+from paxosd.logs import Logs, ends_in_json
 from paxosd.notify import Notifier
 from paxosd.probe import Probes
 from paxosd.snapshot_jobs import Job
@@ -39,6 +39,7 @@ from paxosd.startup import (
     snapshot_options,
     start_up,
 )
+from paxosd.stop_signals import SIGNALS, StopRequested
 from paxosd.syncer import Syncer
 from paxosd.wal import SyncJob, Wal
 from paxosd.wire import EntryLimits
@@ -95,9 +96,11 @@ class Daemon:
             ),
         )
         self.admin.probes = Probes()
+        self.log_level = LogLevel(logs, self.replica.trace, monotonic_ms)
+        self.admin.log_level = self._change_log_level
         self.replica.service.clock_ms = monotonic_ms
         self.started_ms = monotonic_ms()
-        self.signals: list[int] = []
+        self.signals = SIGNALS.noted
         self.stop_by_ms = 0.0
         self.farewell_by_ms = 0.0
         self.crash_due_ms = math.inf
@@ -156,6 +159,7 @@ class Daemon:
             self._look_due_ms = now_ms + POLL_MS_MAX
             self._compare_settings()
             self._note_members()
+            self.log_level.tick()
             self.notifier.tick(now_ms)
             self.notifier.status(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
         took_ms = monotonic_ms() - now_ms
@@ -184,11 +188,7 @@ class Daemon:
 
     def _reload(self) -> None:
         self.notifier.reloading()
-        try:
-            self.logs.reopen()
-            self.log.info("log.reopened")
-        except OSError as error:  # no reason to end: the old file is still written to
-            self.log.warning("log.reopen_failed", error=str(error))
+        self.logs.reopen()
         self.notifier.ready(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
 
     def _stopped(self) -> bool:
@@ -218,6 +218,9 @@ class Daemon:
         self.crash_due_ms = monotonic_ms() + CRASH_AFTER_MS
 
     # -- what is told
+
+    def _change_log_level(self, level: str, for_ms: int) -> dict[str, Any]:
+        return {"node": self.config.node.name, **self.log_level.change(level, for_ms)}
 
     def _file_settings(self) -> dict[str, int]:
         """What the file has for settings that the log holds, or is to hold."""
@@ -310,6 +313,7 @@ class Daemon:
             "snapshot": self.replica.snapshot_status(time.time_ns() // 1_000_000),
             "uptime_ms": int(monotonic_ms() - self.started_ms),
             "rss_bytes": rss_bytes(),
+            "log": {**self.log_level.status(), "dropped": self.logs.dropped},
             "faults_enabled": config.faults.enabled,
             "faults": len(self.faults.plan),
             "members": {
@@ -340,8 +344,17 @@ def run(config: Config) -> int:
     """Run one node in the foreground until SIGTERM or SIGINT; returns the exit code.
 
     Raises what keeps it from starting or going on: BindError, StorageError, IdentityError,
-    DataDirLocked, PermissionError.
+    DataDirLocked, PermissionError; or, where that was said on standard error in JSON, returns its
+    exit code.
     """
+    SIGNALS.catch()
+    try:
+        return _run(config)
+    except StopRequested:
+        return exits.OK
+
+
+def _run(config: Config) -> int:
     logs = Logs(
         node=config.node.name,
         level=config.log.level,
@@ -353,31 +366,57 @@ def run(config: Config) -> int:
     try:
         logs.logger.info("node.starting", version=__version__, pid=os.getpid())
         logs.logger.info("config.loaded", cluster=config.cluster.id, settings=config.given())
+        if config.ignored_environ:
+            logs.logger.info("config.environ_ignored", variables=list(config.ignored_environ))
         parts = start_up(config, logs, notifier, random.Random())
         daemon = Daemon(config, parts, logs, notifier)
+        SIGNALS.note(daemon.syncer.wake)
         _tune()
-        _catch_signals(daemon)
         logs.logger.info("node.ready", peer=config.me.peer, client=config.me.client,
                          events=config.me.events)  # fmt: skip
         notifier.ready("follower; leader unknown")
         daemon.run()
         daemon.close()
-        logs.logger.info("node.stopped", exit_code=0)
-        return 0
+        logs.logger.info("node.stopped", exit_code=exits.OK)
+        return exits.OK
+    except StopRequested as stop:
+        notifier.stopping("stopping")
+        logs.logger.info("node.stopping", reason=str(stop), during="start")
+        logs.logger.info("node.stopped", exit_code=exits.OK)
+        return exits.OK
     except Exception as error:
         if daemon is not None:
             daemon.faults.plan.flush()  # the hit that this may be the doing of, first
-        if isinstance(error, StorageError):
-            _tell_storage(logs, error)
-        logs.logger.error("node.failed", error=type(error).__name__, message=str(error))
         notifier.stopping(str(error))
+        in_json = ends_in_json(config.log.format, config.log.file, sys.stderr)
+        code = _tell_failure(logs, error, in_json=in_json)
+        if in_json and not config.log.file:
+            return code
         raise
     finally:
         notifier.close()
         logs.close()
 
 
+def _tell_failure(logs: Logs, error: Exception, *, in_json: bool) -> int:
+    """Why the node ends, in its log; the exit code."""
+    if isinstance(error, StorageError):
+        _tell_storage(logs, error)
+    code = exits.code_of(error)
+    logs.logger.error(
+        "node.failed",
+        error=type(error).__name__,
+        message=str(error),
+        exit_code=code,
+        exc_info=code == exits.FAILED and in_json,  # else Python shows the traceback
+    )
+    return code
+
+
 def _tell_storage(logs: Logs, error: StorageError) -> None:
+    if isinstance(error, IdentityError | DataDirLocked):
+        logs.logger.error("datadir.refused", message=str(error))
+        return
     event = "storage.corrupt" if isinstance(error, CorruptionError) else "storage.failed"
     logs.logger.error(
         event,
@@ -395,13 +434,3 @@ def _tune() -> None:
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
     sys.setswitchinterval(0.0005)  # the sync thread must get a turn soon after its fsync
-
-
-def _catch_signals(daemon: Daemon) -> None:
-    def note(number: int, _frame: FrameType | None) -> None:
-        daemon.signals.append(number)
-        daemon.syncer.wake()
-
-    handler: Callable[[int, FrameType | None], None] = note
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, handler)

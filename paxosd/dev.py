@@ -13,15 +13,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import click
-
 import paxosd
 from paxosd.dev_child import ChildSpec
 from paxosd.dev_layout import BASE_PORT_DEFAULT, DevCluster, DevNode, members_at, prepare
 from paxosd.dev_supervisor import Supervisor
 from paxosd.endpoints import Endpoint
 from paxosd.init import init_alone
+from paxosd.log_sink import sink_of
+from paxosd.printable import escape_controls
 
+SCREEN_S = 0.2
+"""How long the end waits for somebody to read the last lines."""
 _ENDPOINT_KINDS = ("client", "peer", "events")
 
 
@@ -38,17 +40,26 @@ def run_dev(
     """
     cluster = prepare(directory, nodes, base_port)
     check_ports(cluster.nodes)
-    for line in describe(cluster):
-        click.echo(line)
-    if cluster.fresh and len(cluster.nodes) == 1:
-        init_alone(cluster.nodes[0].config)
-    supervisor = Supervisor(
-        [child_spec(node) for node in cluster.nodes],
-        restart_after_ms=restart_after_ms,
-        say=click.echo,
-        when_ready=next_commands(cluster),
-    )
-    return supervisor.run()
+    # Through a thread: if nobody reads, as with a terminal that is held, Ctrl-C still ends it.
+    screen = sink_of(sys.stdout, lambda *_, count, **__: f"({count} lines left out)\n".encode())
+
+    def say(line: str) -> None:
+        screen.put(f"{escape_controls(line)}\n".encode("utf-8", "backslashreplace"))
+
+    try:
+        for line in describe(cluster):
+            say(line)
+        if cluster.fresh and len(cluster.nodes) == 1:
+            init_alone(cluster.nodes[0].config)
+        supervisor = Supervisor(
+            [child_spec(node) for node in cluster.nodes],
+            restart_after_ms=restart_after_ms,
+            say=say,
+            when_ready=next_commands(cluster),
+        )
+        return supervisor.run()
+    finally:
+        screen.close(SCREEN_S)
 
 
 def child_spec(node: DevNode) -> ChildSpec:
@@ -120,15 +131,16 @@ def describe(cluster: DevCluster) -> list[str]:
 
 
 def next_commands(cluster: DevCluster) -> list[str]:
-    """Three commands to try, with --endpoints where the default would not find the cluster."""
+    """Three commands to try; before them, where the default would not find the cluster, where it
+    is."""
     members = cluster.nodes[0].config.cluster.members
     endpoints = [member.client for member in members.values()]
     default = [m.client for m in members_at(BASE_PORT_DEFAULT, 3).values()]
     ctl = _program("paxosctl")
-    if endpoints != default:
-        ctl += f" --endpoints {','.join(endpoints)}"
+    export = [f"  export PAXOSCTL_ENDPOINTS={','.join(endpoints)}"]
     return [
         "Try, in another terminal:",
+        *(export if endpoints != default else []),
         f"  {ctl} put greeting hello",
         f"  {ctl} get greeting",
         f"  {ctl} status --cluster",

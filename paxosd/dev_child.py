@@ -7,6 +7,7 @@ READY and STATUS to a socket of its own (NOTIFY_SOCKET), so that nobody can spea
 """
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from paxosd import exits
 from paxosd.notify import NotifyReceiver
+from paxosd.printable import escape_controls
 
 _PR_SET_PDEATHSIG = 1
 _STDERR_TAIL_BYTES = 4096
@@ -58,7 +60,7 @@ class Child:
                     stdout=errors,
                     stderr=errors,
                     start_new_session=True,
-                    preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - dev has one thread
+                    preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - dev's other thread only writes lines
                 )
             finally:
                 os.close(errors)
@@ -92,7 +94,17 @@ class Child:
                 text = file.read().decode("utf-8", "replace")
         except OSError:
             return []
-        return [line for line in text.splitlines() if line.strip()][-_STDERR_TAIL_LINES:]
+        lines = [plain_words(line) for line in text.splitlines() if line.strip()]
+        return lines[-_STDERR_TAIL_LINES:]
+
+
+def plain_words(line: str) -> str:
+    """The message of a log line in JSON; any other line as it is."""
+    try:
+        message = json.loads(line)["message"]
+    except (ValueError, TypeError, KeyError):
+        return line
+    return escape_controls(str(message))
 
 
 def why_ended(code: int) -> str:

@@ -9,11 +9,13 @@ One thread waits on everything at once: each child's notify socket, each child's
 the signals' wake-up socket; no polling. It ends when it is told to stop, or when no child runs
 and none will be started again.
 
-Stopping: SIGTERM to all (after SIGCONT, in case one is stopped), SIGKILL to what is left after
-:data:`STOP_TIMEOUT_S` or at once on a second Ctrl-C.
+Stopping: SIGTERM to all (then SIGCONT, in case one is stopped), a second one to each that begins to
+stop, for a leader need not wait for a successor that stops, too; SIGKILL to what is left after
+:data:`STOP_TIMEOUT_S` or at once on a second Ctrl-C. A node that is killed loses nothing.
 """
 
 import contextlib
+import os
 import selectors
 import signal
 import socket
@@ -28,7 +30,10 @@ from paxosd.dev_child import Child, ChildSpec, why_ended
 
 __all__ = ["ChildSpec", "Supervisor"]
 
-STOP_TIMEOUT_S = 5.0
+STOP_TIMEOUT_S = 0.8
+"""A Ctrl-C is to end all within a second."""
+SOCKET_PATH_BYTES_MAX = 107
+"""What the kernel takes for a socket's path, less the zero byte at its end."""
 SLOW_START_S = 10.0
 """After this the supervisor says once which children are not ready yet."""
 
@@ -67,13 +72,15 @@ class Supervisor:
         self._width = max(len(name) for name in self._specs)
 
     def run(self) -> int:
-        """Runs until stopped; the exit code: 0 after a stop, else the last child's."""
+        """Runs until stopped; the exit code: 0 after a stop, else the last child's.
+
+        Raises NoSocketDirectoryError before anything is started."""
         with (
-            tempfile.TemporaryDirectory(prefix="paxosd-dev-") as sockets,
+            _socket_directory() as sockets,
             _signals() as wake_up,
             self._selector,
         ):
-            self._sockets = Path(sockets)
+            self._sockets = sockets
             self._selector.register(wake_up, selectors.EVENT_READ, self._on_signal)
             self._wake_up = wake_up
             self._began_all = time.monotonic()
@@ -132,6 +139,8 @@ class Supervisor:
             return
         for message in child.receiver.receive():
             status = message.get("STATUS", "")
+            if self._stopping and message.get("STOPPING") == "1":
+                child.signal(signal.SIGTERM)
             if message.get("READY") == "1" and not child.ready:
                 child.ready = True
                 took_ms = (time.monotonic() - self._began[name]) * 1000
@@ -215,6 +224,33 @@ class Supervisor:
     def _tell(self, name: str, words: str) -> None:
         clock = datetime.now().strftime("%H:%M:%S.%f")[:-3]
         self._say(f"{clock}  {name:<{self._width}}  {words}")
+
+
+class NoSocketDirectoryError(Exception):
+    """There is no directory for the sockets that the nodes report to (exit code 78)."""
+
+
+@contextlib.contextmanager
+def _socket_directory() -> Iterator[Path]:
+    """A new directory whose path is short enough for sockets, wherever TMPDIR is."""
+    tried = dict.fromkeys([tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), *_SHORT])
+    for parent in filter(None, tried):
+        longest = os.path.join(parent, "paxosd-dev-12345678", "1234567.sock")
+        if len(os.fsencode(longest)) > SOCKET_PATH_BYTES_MAX:
+            continue
+        with contextlib.suppress(OSError):
+            made = tempfile.TemporaryDirectory(prefix="paxosd-dev-", dir=parent)
+            break
+    else:
+        raise NoSocketDirectoryError(
+            "the nodes report through sockets, which need a directory with a short path, and none "
+            f"can be written to (tried {', '.join(filter(None, tried))}). Set TMPDIR to one"
+        )
+    with made as directory:
+        yield Path(directory)
+
+
+_SHORT = ("/tmp", "/var/tmp", "/run", "/dev/shm")
 
 
 @contextlib.contextmanager

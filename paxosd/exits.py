@@ -23,6 +23,7 @@ LASTING = frozenset({USAGE, STORAGE, PERMISSION, CONFIG})
 
 _BY_NAME = {
     "ConfigError": CONFIG,
+    "NoSocketDirectoryError": CONFIG,
     "IdentityError": CONFIG,
     "DataDirLocked": UNAVAILABLE,
     "BindError": UNAVAILABLE,

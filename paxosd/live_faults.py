@@ -45,8 +45,10 @@ class LiveFaults:
         disk: Disk,
         log: Log,
         now_ms: Callable[[], float],
+        flush_log: Callable[[], object] = lambda: None,
     ) -> None:
-        """``directory``: the data directory; ``disk``: the log's. ``now_ms``: a steady clock.
+        """``directory``: the data directory; ``disk``: the log's. ``now_ms``: a steady clock;
+        ``flush_log``: write what is queued of the log, in a bounded time.
         The rules kept from before are in force from here on. Raises OSError."""
         self.enabled = enabled
         self.plan = FaultPlan(
@@ -57,6 +59,7 @@ class LiveFaults:
         )
         self._log = log
         self._now_ms = now_ms
+        self._flush_log = flush_log
         self._faulty = FaultyDisk(
             disk,
             self.plan,
@@ -122,6 +125,7 @@ class LiveFaults:
     def die(self) -> None:
         """End this process as a power cut would. Does not return; safe in any thread."""
         self.plan.flush()
+        self._flush_log()
         os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(60)  # the signal takes effect before this is over
 

@@ -11,13 +11,13 @@ Every event name is in :data:`VOCABULARY`; a logger opened with ``strict`` refus
 JSON lines when the output is not a terminal, readable and coloured when it is. A call below
 the level is an empty method: nothing is formatted, nothing is counted.
 
-A line that cannot be written (a full disk, a closed pipe) is dropped and counted in
-:attr:`Logs.dropped`: logging never stops the daemon.
+Logging never stops or delays the daemon: a thread writes the lines (``log_sink.py``). One that
+finds no room or cannot be written (a reader that does not read, a full disk) is dropped and counted
+in :attr:`Logs.dropped`, and ``log.dropped`` stands where lines are missing.
 """
 
 import itertools
 import json
-import logging
 import os
 import sys
 import time
@@ -28,6 +28,9 @@ from typing import Any, TextIO
 
 import structlog
 
+from paxosd.log_levels import LEVELS
+from paxosd.log_sink import CLOSE_S, LogSink, Sink, open_log, sink_of
+from paxosd.printable import escape_controls, escape_json_controls
 from paxosd.settings import ConfigError
 
 VOCABULARY: dict[str, str] = {
@@ -46,10 +49,13 @@ VOCABULARY: dict[str, str] = {
     "node.ready": "sockets are bound and the loop runs",
     "node.stopping": "a signal or a fault ends the daemon: reason",
     "node.stopped": "the last line of an orderly end: exit code",
-    "node.failed": "the daemon ends because it must: what, and what to do",
+    "node.failed": "the daemon ends because it must: what, what to do, exit_code",
     "node.signal": "a signal came in",
     "node.slow_loop": "one turn of the loop took too long: dur_ms",
     "config.loaded": "the settings that are not the defaults, and where they came from",
+    "config.environ_ignored": "PAXOSD_ variables that Kubernetes sets for a Service: variables",
+    "log.level": "the level was changed while the node runs: from, to, for_ms; or its time is over",
+    "log.dropped": "lines are missing here: count, and total since the start",
     "log.reopened": "the log file was opened anew",
     "log.reopen_failed": "the log file could not be opened anew; the old one is still in use",
     # phase 1 and leadership
@@ -107,8 +113,9 @@ VOCABULARY: dict[str, str] = {
     "storage.repaired": "what was damaged is replaced, and the damaged file gone: segment",
     "storage.bad_value": "a chosen value is not a batch; it is executed as nothing",
     "storage.failed": "a write or fsync failed; the node stops voting",
+    "datadir.refused": "the data directory is another's, in use, or its identity is damaged",
     "storage.low_space": "the disk is nearly full",
-    "storage.slow": "fsyncs took long: the longest's dur_ms, count since the last such line",
+    "storage.slow": "fsyncs take long: the longest's dur_ms, count; or median_ms, elsewhere_ms",
     "storage.segment": "a log segment came into use",
     # snapshots
     "snapshot.started": "the state is being saved: slot, keys",
@@ -145,12 +152,24 @@ class UnknownEventError(AssertionError):
     """An event that is not in :data:`VOCABULARY` was logged by a strict logger."""
 
 
+_METHODS = {
+    "debug": 0,
+    "info": 1,
+    "warning": 2,
+    "warn": 2,
+    "error": 3,
+    "exception": 3,
+    "critical": 3,
+    "fatal": 3,
+}
+"""The logger's methods, each with the place of its level in :data:`LEVELS`."""
+
+
 class Logs:
     """The log of one process.
 
     ``logger`` is a structlog logger: ``logger.info("leader.elected", ballot=…)``, ``.bind()``.
     ``incarnation`` may be set once it is known; lines before carry 0.
-    ``debug``: whether debug events are written, for callers that would do work to make one.
     """
 
     def __init__(
@@ -169,51 +188,75 @@ class Logs:
         """
         self.node = node
         self.incarnation = 0
-        self.debug = level == "debug"
-        self.dropped = 0
+        self._level = ""
         self._strict = strict
         self._seq = itertools.count(1)
-        self._path = Path(file) if file else None
-        self._stream = stream if stream is not None else sys.stderr
-        self._fd = -1 if self._path is None else _open_first(self._path)
-        console = format == "console" or (format == "auto" and self._on_terminal())
+        stream = stream if stream is not None else sys.stderr
+        path = Path(file) if file else None
+        self._render = _renderer(_is_console(format, file, stream))
+        if path is not None:
+            self._sink: Sink = LogSink(_open_first(path), self._line, path=path)
+        else:
+            self._sink = sink_of(stream, self._line)
+        # A class of its own, so that a change of level reaches every logger bound from this one.
+        base: Any = structlog.make_filtering_bound_logger(0)
+        self._bound_class: type = type("LevelledLogger", (base,), {})
         self.logger = structlog.wrap_logger(
             _Writer(self),
-            processors=[self._stamp, structlog.processors.format_exc_info, _renderer(console)],
-            wrapper_class=structlog.make_filtering_bound_logger(
-                logging.getLevelNamesMapping()[level.upper()]
-            ),
+            processors=[self._stamp, structlog.processors.format_exc_info, self._render],
+            wrapper_class=self._bound_class,
             context_class=dict,
         ).bind()  # the bound logger itself: its methods below the level are empty ones
+        self.level = level
+
+    @property
+    def level(self) -> str:
+        """Of :data:`LEVELS`; may be set at any time."""
+        return self._level
+
+    @level.setter
+    def level(self, level: str) -> None:
+        lowest = LEVELS.index(level)
+        for method, place in _METHODS.items():
+            if place < lowest:
+                setattr(self._bound_class, method, _nothing)
+            elif method in vars(self._bound_class):
+                delattr(self._bound_class, method)
+        self._level = level
+
+    @property
+    def debug(self) -> bool:
+        """Whether debug events are written, for callers that would do work to make one."""
+        return self._level == "debug"
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were lost."""
+        return self._sink.dropped
 
     def reopen(self) -> None:
-        """Open the log file anew, after logrotate moved it. No file: nothing is done.
+        """Open the log file anew, after logrotate moved it, once the lines before are written; the
+        log says how that went, and the old file stays in use if it failed. No file: nothing is
+        done."""
+        self._sink.reopen()
 
-        Raises OSError if that fails; the old file stays in use then.
-        """
-        if self._path is not None:
-            old, self._fd = self._fd, _open(self._path)
-            os.close(old)
+    def flush(self, timeout_s: float = CLOSE_S) -> bool:
+        """Wait until all lines so far are written, or lost; False: that took too long."""
+        return self._sink.flush(timeout_s)
 
-    def close(self) -> None:
-        """Close the file, if any. Lines logged later are dropped."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+    def close(self, timeout_s: float = CLOSE_S) -> None:
+        """Write what is queued, for so long at most. Lines logged later are dropped."""
+        self._sink.close(timeout_s)
 
     def write(self, line: str) -> None:
-        """Write one rendered line, whole (one write call, so that lines never mix)."""
-        try:
-            if self._path is None:
-                self._stream.write(line + "\n")
-                self._stream.flush()
-            else:
-                os.write(self._fd, line.encode("utf-8", "backslashreplace") + b"\n")
-        except (OSError, ValueError):  # ValueError: the stream was closed
-            self.dropped += 1
+        """Have one rendered line written, whole."""
+        self._sink.put(line.encode("utf-8", "backslashreplace") + b"\n")
 
-    def _on_terminal(self) -> bool:
-        return self._path is None and self._stream.isatty()
+    def _line(self, level: str, name: str, **fields: Any) -> bytes:
+        """A line of the log about itself, for the thread that writes it."""
+        event = self._stamp(None, level, {"event": name, **fields})
+        line: str = self._render(None, level, event)
+        return line.encode("utf-8", "backslashreplace") + b"\n"
 
     def _stamp(self, _logger: Any, method: str, event: Event) -> Event:
         name = event.pop("event", "")
@@ -240,13 +283,30 @@ class _Writer:
         self.exception = logs.write
 
 
-def _open(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+def ends_in_json(format: str, file: str | Path, stream: TextIO | None) -> bool:
+    """Whether the last line of a start that failed is JSON: where the log is, but for a person who
+    looks at a terminal while the log goes to a file. ``stream``: standard error."""
+    return not _is_console(format, file, stream) and not (file and _is_terminal(stream))
+
+
+def _is_console(format: str, file: str | Path, stream: TextIO | None) -> bool:
+    return format == "console" or (format == "auto" and not file and _is_terminal(stream))
+
+
+def _nothing(_logger: Any, _event: str, *_: Any, **__: Any) -> None:
+    """A call below the level."""
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # it is closed
+        return False
 
 
 def _open_first(path: Path) -> int:
     try:
-        return _open(path)
+        return open_log(path)
     except PermissionError:
         raise PermissionError(f"log.file: this user may not write {path}") from None
     except OSError as error:
@@ -265,11 +325,28 @@ def _renderer(console: bool) -> Any:
     )
 
     def line(logger: Any, method: str, event: Event) -> str:
-        short = {key: value for key, value in event.items() if key not in _QUIET}
+        short = {key: _shown(key, event[key]) for key in event if key not in _QUIET}
         short["ts"] = str(event["ts"])[11:23]  # the time of day, in milliseconds
         return str(pretty(logger, method, short))
 
     return line
+
+
+class _Quoted:
+    """A text with control characters, which the console shows in quotes and escaped."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return repr(self._text)
+
+
+def _shown(key: str, value: Any) -> Any:
+    """What the console may show of a value: nothing in it acts on the terminal."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return escape_controls(value) if key == "exception" else _Quoted(value)
 
 
 _QUIET = {"seq", "mono_ns", "incarnation"}
@@ -277,7 +354,8 @@ _QUIET = {"seq", "mono_ns", "incarnation"}
 
 
 def _json_line(_logger: Any, _method: str, event: Event) -> str:
-    return json.dumps(event, default=_plain, ensure_ascii=False, skipkeys=True)
+    line = json.dumps(event, default=_plain, ensure_ascii=False, skipkeys=True)
+    return escape_json_controls(line)
 
 
 def _plain(value: Any) -> Any:

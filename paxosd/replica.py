@@ -254,9 +254,16 @@ class Replica:
             self._quiet_from_ms = now_ms + QUIET_MS
         self._background(now_ms, wall_ms)
         self.wal.tick(now_ms)
-        self._storage.look(now_ms)
+        self._storage.look(now_ms, node.sync_us_elsewhere)
         node.set_health(self._storage.sync_us, low_space=self._storage.low)
         self.standing.look()
+
+    def trace(self, on: bool) -> None:
+        """Have debug events made from now on, or not any more."""
+        self.node.tracing = on
+        self._storage.debug = on
+        self._requests = RequestLog(self._bus, self.log) if on else None
+        self.service.use_bus(self._requests or self._bus)
 
     def next_due_ms(self, now_ms: float) -> float:
         """When, on the clock of :meth:`turn`, the next turn is due if nothing comes before."""

@@ -120,6 +120,10 @@ class Service:
             self._limits_version = settings.version
             self._limits = EntryLimits.of(settings) if settings.level else self._first_limits
 
+    def use_bus(self, bus: Answers) -> None:
+        """Where answers go from now on."""
+        self._bus = bus
+
     def receive(self, client: bytes, message: Any) -> None:
         """Take one decoded request of a client."""
         self.requests += 1

@@ -31,10 +31,13 @@ from paxosd.message_room import MessageRoom
 from paxosd.notify import Notifier
 from paxosd.replica import ReplicaOptions
 from paxosd.snapshots import SnapshotOptions
+from paxosd.stop_signals import SIGNALS
 from paxosd.wal import WalOptions
 from paxosd.wire import EntryLimits
 
 CHUNK_BYTES = 256 << 10
+FLUSH_S = 0.5
+"""How long a node that is to crash waits for its log: its last lines say why."""
 CHUNK_SHARE = 4
 """A piece of a snapshot takes at most one part in this many of the largest message."""
 SPREAD = 3
@@ -86,7 +89,7 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
                     wall_ms=lambda: time.time_ns() // 1_000_000,
                     rng=rng,
                     wal_options=WalOptions(segment_bytes=config.wal.segment_bytes),
-                    progress=lambda slot, commit: _tell_progress(notifier, slot, commit),
+                    progress=lambda slot, commit: _on_progress(notifier, slot, commit),
                 ),
             )
         assert faults is not None
@@ -108,10 +111,12 @@ def _live_faults(config: Config, data_dir: DataDir, logs: Logs) -> LiveFaults:
         disk=data_dir.disk,
         log=logs.logger,
         now_ms=monotonic_ms,
+        flush_log=lambda: logs.flush(FLUSH_S),
     )
 
 
-def _tell_progress(notifier: Notifier, slot: Slot, commit: Slot) -> None:
+def _on_progress(notifier: Notifier, slot: Slot, commit: Slot) -> None:
+    SIGNALS.raise_noted()
     notifier.extend_timeout(30_000)
     notifier.tick(monotonic_ms())
     notifier.status(f"reading the log: slot {slot} of {commit}")

@@ -4,6 +4,7 @@ Nothing is decided here. A failed write or fsync ends the daemon elsewhere.
 """
 
 from collections import deque
+from collections.abc import Callable
 from statistics import median
 from typing import Any, Protocol
 
@@ -12,6 +13,12 @@ from paxosd.wal import SyncJob, Wal
 SLOW_MS = 250.0
 """A group commit that took so long is worth a warning: it is a large part of an election
 time-out."""
+SLOW_MEDIAN_MS = 50.0
+"""So is a median of the last ones from here on …"""
+SLOWER_THAN_OTHERS_MS = 20.0
+SLOWER_THAN_OTHERS_TIMES = 5.0
+"""… or, on a leader, one that is so long and so many times that of the others: soon the leader
+hands over for that (``core/transfer.py``)."""
 SLOW_INTERVAL_MS = 10_000.0
 LOOK_INTERVAL_MS = 10_000.0
 HEALTH_INTERVAL_MS = 1000.0
@@ -29,18 +36,20 @@ class Log(Protocol):
 
 
 class StorageWatch:
-    """One log's observer. ``debug``: whether every group commit is told."""
+    """One log's observer. ``debug``: whether every group commit is told; may be set."""
 
     def __init__(self, wal: Wal, log: Log, *, debug: bool) -> None:
         self._wal = wal
         self._log = log
-        self._debug = debug
+        self.debug = debug
         self._segment = ""
         self._slow = 0
         self._slow_max_ms = 0.0
         self._slow_due_ms = 0.0
         self._look_due_ms = 0.0
         self._latencies_us: deque[int] = deque(maxlen=LATENCIES)
+        self._fresh = False
+        """Whether there was a group commit since the median was taken."""
         self._health_due_ms = 0.0
         self.sync_us = 0
         """What a group commit takes: the median of the last few, 0 if there was none."""
@@ -50,8 +59,9 @@ class StorageWatch:
     def on_sync(self, job: SyncJob, now_ms: float) -> None:
         """A group commit was finished."""
         self._latencies_us.append(job.duration_us)
+        self._fresh = True
         dur_ms = job.duration_us / 1000
-        if self._debug:
+        if self.debug:
             self._log.debug("fsync", dur_ms=dur_ms, bytes=job.end - job.offset)
         if dur_ms >= SLOW_MS:
             self._note_slow(dur_ms, now_ms)
@@ -67,11 +77,32 @@ class StorageWatch:
             self._log.warning("storage.slow", dur_ms=round(self._slow_max_ms, 1), count=self._slow)
             self._slow, self._slow_max_ms = 0, 0.0
 
-    def look(self, now_ms: float) -> None:
-        """Look at the disk's speed and room now and then; tell of little room once."""
-        if now_ms >= self._health_due_ms and self._latencies_us:
+    def _look_at_speed(self, now_ms: float, elsewhere_us: float) -> None:
+        slow_ms = SLOW_MEDIAN_MS
+        if elsewhere_us:
+            times_ms = SLOWER_THAN_OTHERS_TIMES * elsewhere_us / 1000
+            slow_ms = min(slow_ms, max(SLOWER_THAN_OTHERS_MS, times_ms))
+        if self.sync_us < slow_ms * 1000 or now_ms < self._slow_due_ms:
+            return
+        self._slow_due_ms = now_ms + SLOW_INTERVAL_MS
+        elsewhere = {"elsewhere_ms": round(elsewhere_us / 1000, 1)} if elsewhere_us else {}
+        self._log.warning(
+            "storage.slow",
+            median_ms=round(self.sync_us / 1000, 1),
+            **elsewhere,
+            dur_ms=round(max(self._latencies_us) / 1000, 1),
+            count=len(self._latencies_us),
+        )
+
+    def look(self, now_ms: float, elsewhere_us: Callable[[], float] = lambda: 0.0) -> None:
+        """Look at the disk's speed and room now and then; tell of little room once, and of a disk
+        that is slow now and then. ``elsewhere_us``: of a leader, the median of its voters' group
+        commits, 0 if that is not known."""
+        if now_ms >= self._health_due_ms and self._fresh:
+            self._fresh = False
             self._health_due_ms = now_ms + HEALTH_INTERVAL_MS
             self.sync_us = int(median(self._latencies_us))
+            self._look_at_speed(now_ms, elsewhere_us())
         if now_ms < self._look_due_ms:
             return
         self._look_due_ms = now_ms + LOOK_INTERVAL_MS

@@ -16,6 +16,7 @@ from paxosctl.cluster import (
     survey,
     voters_seen,
 )
+from paxosctl.commands.node import log_words
 from paxosctl.render import View, human_bytes
 from paxosctl.transport import clock_ms
 from paxosd.core.skew import SKEW_MS_MAX
@@ -295,6 +296,7 @@ def _node(status: dict[str, Any]) -> View:
         "survives": _survives(status),
         "disk": f"{free} free, log {log}, at {disk.get('path', '?')}",
         "faults": f"{status['faults']} active" if status["faults_enabled"] else "not enabled",
+        "logs": log_words(status["log"]) if "log" in status else "?",
         "memory": human_bytes(status["rss_bytes"]),
         "up": f"{status['uptime_ms'] / 1000:.0f} s, incarnation {status['incarnation']}",
     }

@@ -552,6 +552,10 @@ class Node:
         self._context.sync_us = sync_us
         self._context.low_space = low_space
 
+    def sync_us_elsewhere(self) -> float:
+        """Of a leader: what a group commit takes its voters, in microseconds; 0: not known."""
+        return self._election.transfer.sync_us_elsewhere() if self.leading else 0.0
+
     @property
     def directory(self) -> int:
         """The identity of the data directory."""

@@ -105,17 +105,21 @@ class Transfer:
                 fastest = min(healthy, key=lambda name: self._context.peers[name].sync_us)
                 self.begin(fastest, reason)
 
+    def sync_us_elsewhere(self) -> float:
+        """Of a leader: what a group commit takes its live voters, the median in microseconds; 0 if
+        none of them says."""
+        peers = [self._context.peers[name] for name in self._live_voters()]
+        known = [peer.sync_us for peer in peers if peer.sync_us]
+        return median(known) if known else 0
+
     def _sickness(self) -> str:
         """What is wrong with this node's disk compared with those of its voters."""
         context = self._context
         peers = [context.peers[name] for name in self._live_voters()]
         if context.low_space and any(not peer.low_space for peer in peers):
             return "this node's disk is nearly full"
-        known = [peer.sync_us for peer in peers if peer.sync_us]
-        if not known:
-            return ""
-        usual_us = median(known)
-        if context.sync_us >= max(SLOW_US_MIN, SLOW_TIMES * usual_us):
+        usual_us = self.sync_us_elsewhere()
+        if usual_us and context.sync_us >= max(SLOW_US_MIN, SLOW_TIMES * usual_us):
             return (
                 f"a group commit takes {context.sync_us / 1000:.0f} ms here, "
                 f"{usual_us / 1000:.1f} ms elsewhere"

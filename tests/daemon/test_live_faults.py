@@ -189,6 +189,10 @@ class TestDisk:
             load.wait_more(30)
         assert told["to"] in daemons.followers(leader)
         assert "a group commit takes" in told["reason"]
+        slow = daemons.wait_event(leader, "storage.slow")
+        assert slow["seq"] < told["seq"], "it is said before the hand-over"
+        assert slow["median_ms"] >= 120
+        assert slow["elsewhere_ms"] < slow["median_ms"]
         daemons.heal()
         load.check()
 

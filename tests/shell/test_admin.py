@@ -54,6 +54,21 @@ class Node:
 RULE = {"name": "cut", "kind": "partition", "from": "n1", "to": "n2"}
 
 
+class TestLogLevel:
+    def test_it_is_the_daemons(self):
+        node = Node()
+        assert "cannot be changed" in node.refusal("log_level").message
+        node.admin.log_level = lambda level, for_ms: {"level": level, "left_ms": for_ms}
+        assert node.body("log_level", level="debug", for_ms=5) == {"level": "debug", "left_ms": 5}
+        assert node.body("log_level") == {"level": "", "left_ms": 0}
+
+    @pytest.mark.parametrize("args", [{"level": 1}, {"for_ms": True}, {"for_ms": "1s"}])
+    def test_arguments_of_another_type_are_refused(self, args):
+        node = Node()
+        node.admin.log_level = lambda level, for_ms: {}
+        assert node.refusal("log_level", **args).code == INVALID
+
+
 class TestVerbs:
     def test_status_is_the_daemons(self):
         assert Node().body("status") == {"role": "leader"}

@@ -1,3 +1,4 @@
+import json
 import sys
 import types
 
@@ -102,15 +103,49 @@ class TestNode:
     )
     def test_a_foreseen_error_is_one_line_and_its_code(self, file, daemon, error, code):
         daemon.outcome = error
-        result = call("--config", file)
+        result = call("--config", file, "--set", "log.format=console")
         assert result.exit_code == code
         assert result.stderr == "paxosd: bad\n"
 
+    @pytest.mark.parametrize("how", [(), ("--set", "log.format=json"), ("--set", "log.file=x")])
+    @pytest.mark.parametrize(
+        ("error", "code"), [(BindError("bad"), 69), (PermissionError("bad"), 77)]
+    )
+    def test_it_is_json_where_the_log_is(self, file, daemon, error, code, how):
+        daemon.outcome = error
+        result = call("--config", file, *how)
+        assert result.exit_code == code
+        line = json.loads(result.stderr)
+        assert (line["event"], line["level"], line["node"]) == ("node.failed", "error", "n1")
+        assert (line["message"], line["exit_code"]) == ("bad", code)
+        assert line["error"] == type(error).__name__
+
+    def test_so_it_is_for_a_configuration_that_cannot_be_used(self, file, daemon):
+        result = call("--config", file, "--set", "a.b=1", "--set", "log.level=x")
+        assert result.exit_code == 78
+        line = json.loads(result.stderr)
+        assert len(line["problems"]) == 2
+        assert "log.level" in line["message"]
+        with open(file, "a") as more:
+            more.write('[log]\nformat = "console"\nlevel = "x"\n')
+        result = call("--config", file)
+        assert result.stderr.startswith("paxosd: ")
+        result = call("--config", file, "--set", "log.format=json")
+        assert json.loads(result.stderr)["exit_code"] == 78
+
+    def test_words_from_others_do_not_act_on_a_terminal(self, file, daemon):
+        daemon.outcome = BindError("a\rb\x1b[2J\nc")
+        result = call("--config", file, "--set", "log.format=console")
+        assert result.stderr == "paxosd: a\\rb\\x1b[2J\nc\n"
+
     def test_an_unforeseen_error_keeps_its_traceback(self, file, daemon):
         daemon.outcome = ZeroDivisionError("what")
-        result = call("--config", file)
+        result = call("--config", file, "--set", "log.format=console")
         assert result.exit_code == 1
         assert result.exception is daemon.outcome
+        result = call("--config", file)
+        assert result.exit_code == 1
+        assert "ZeroDivisionError: what" in json.loads(result.stderr)["exception"]
 
     @pytest.mark.parametrize(
         ("module", "name", "code"),
@@ -147,9 +182,15 @@ class TestUsage:
         assert result.exit_code == 0
         assert result.stdout.startswith("paxosd ")
 
-    @pytest.mark.parametrize("args", [["--help"], ["dev", "--help"]])
+    @pytest.mark.parametrize("args", [["--help"], ["-h"], ["dev", "--help"], ["init", "-h"]])
     def test_help(self, args):
         assert call(*args).exit_code == 0
+
+    def test_the_summary_of_a_verb_is_a_full_sentence(self):
+        text = CliRunner().invoke(cli, ["-h"], terminal_width=78).stdout
+        summaries = text.split("Commands:")[1].split("Start with")[0]
+        assert ".." not in summaries
+        assert summaries.count(".\n") == len(cli.commands)
 
     def test_dev_takes_no_configuration_file(self, file):
         assert call("--config", file, "dev").exit_code == 2

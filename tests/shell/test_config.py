@@ -124,6 +124,39 @@ class TestUnknown:
         said = problems_of(file(), environ={"PAXOSD_LOG_LEVLE": "debug"})
         assert 'PAXOSD_LOG_LEVLE: names no setting; did you mean "PAXOSD_LOG_LEVEL"?' in said
 
+    KUBERNETES = {  # noqa: RUF012 - never changed
+        "PAXOSD_PORT": "tcp://10.96.0.7:7410",
+        "PAXOSD_SERVICE_HOST": "10.96.0.7",
+        "PAXOSD_SERVICE_PORT": "7410",
+        "PAXOSD_SERVICE_PORT_CLIENT": "7410",
+        "PAXOSD_PORT_7410_TCP": "tcp://10.96.0.7:7410",
+        "PAXOSD_PORT_7410_TCP_PROTO": "tcp",
+        "PAXOSD_PORT_7410_TCP_PORT": "7410",
+        "PAXOSD_PORT_7410_TCP_ADDR": "10.96.0.7",
+        "PAXOSD_LOG_SERVICE_HOST": "fd00::7",
+        "PAXOSD_LOG_PORT": "udp://[fd00::7]:53",
+    }
+    """For a Service called paxosd, and one called paxosd-log."""
+
+    def test_the_variables_of_a_service_are_no_settings(self, file):
+        given = {**self.KUBERNETES, "PAXOSD_LOG_LEVEL": "debug"}
+        config = load(file(), environ=given)
+        assert config.log.level == "debug"
+        assert set(config.ignored_environ) == set(self.KUBERNETES)
+
+    @pytest.mark.parametrize(
+        "variable",
+        [
+            ("PAXOSD_PORT", "7410"),
+            ("PAXOSD_SERVICE_PORT", "http"),
+            ("PAXOSD_HOST", "n1"),
+            ("PAXOSD_PORT_7410", "tcp://10.96.0.7:7410"),
+        ],
+    )
+    def test_what_only_looks_like_one_is_an_error(self, file, variable):
+        said = problems_of(file(), environ=dict([variable]))
+        assert f"{variable[0]}: names no setting; " in said
+
     def test_other_environment_variables_are_nobodys_business(self, file):
         load(file(), environ={"PATH": "/bin", "PAXOSD_CONFIG": "x", "PAXOSCTL_ENDPOINTS": "y"})
 

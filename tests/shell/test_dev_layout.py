@@ -146,4 +146,6 @@ class TestWords:
 
     def test_and_say_where_another_one_is(self, tmp_path):
         text = "\n".join(next_commands(prepare(tmp_path, 2, 9000)))
-        assert "--endpoints tcp://127.0.0.1:9010,tcp://127.0.0.1:9020 put" in text
+        export = "export PAXOSCTL_ENDPOINTS=tcp://127.0.0.1:9010,tcp://127.0.0.1:9020"
+        assert [line.strip() for line in text.splitlines()].count(export) == 1
+        assert "--endpoints" not in text

@@ -5,13 +5,15 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
+from paxosd import exits
 from paxosd.dev_child import ChildSpec, why_ended
-from paxosd.dev_supervisor import Supervisor
+from paxosd.dev_supervisor import STOP_TIMEOUT_S, NoSocketDirectoryError, Supervisor
 
 FAKE = Path(__file__).with_name("fake_node.py")
 
@@ -111,7 +113,48 @@ class TestStart:
         assert "cannot be started" in story.text()
 
 
+class TestSockets:
+    """A socket's path is short, wherever TMPDIR is."""
+
+    @pytest.fixture
+    def long_path(self, tmp_path, monkeypatch):
+        path = tmp_path / ("t" * 90)
+        path.mkdir()
+        monkeypatch.setattr("tempfile.tempdir", None)  # what was found is kept there
+        monkeypatch.setenv("TMPDIR", str(path))
+        yield path
+        tempfile.tempdir = None
+
+    def test_a_long_tmpdir_is_passed_over(self, run, story, long_path):
+        story.when("Try:", ctrl_c)
+        assert run("stay", "stay") == 0
+        assert "cannot be started" not in story.text()
+        assert not list(long_path.iterdir())
+
+    def test_where_no_directory_will_do_the_words_say_what_to_set(
+        self, run, story, long_path, monkeypatch
+    ):
+        monkeypatch.setattr("paxosd.dev_supervisor._SHORT", ("/no/such",))
+        monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+        with pytest.raises(NoSocketDirectoryError, match="Set TMPDIR") as caught:
+            run("stay")
+        assert exits.code_of(caught.value) == exits.CONFIG
+        assert not story.lines
+
+    def test_the_way_out_is_the_first_that_can_be_written_to(
+        self, run, story, long_path, monkeypatch
+    ):
+        monkeypatch.setattr("paxosd.dev_supervisor._SHORT", ("/no/such", "/tmp"))
+        story.when("Try:", ctrl_c)
+        assert run("stay") == 0
+
+
 class TestDeath:
+    def test_last_words_in_json_are_told_in_words(self, run, story, tmp_path):
+        run("json")
+        assert "  no room on the disk\\x1b[2J" in story.text()
+        assert '"event"' not in story.text()
+
     def test_a_killed_child_is_reported_and_comes_back(self, run, story, tmp_path):
         story.when("Try:", lambda: os.kill(pids(tmp_path)[0], signal.SIGKILL))
         story.when("ready in", lambda: None, times=3)
@@ -173,6 +216,15 @@ class TestStop:
         assert run("deaf", "stay", stop_timeout_s=0.3) == 0
         assert "still running, so killed: n1" in story.text()
         assert not any(alive(pid) for pid in pids(tmp_path))
+
+    def test_a_leader_does_not_wait_for_a_successor_that_stops_too(self, run, story):
+        story.when("Try:", ctrl_c)
+        assert run("leader", "stay", stop_timeout_s=60) == 0
+        assert "handing over" in story.text()
+        assert story.text().count("  stopped") == 2
+
+    def test_a_ctrl_c_ends_all_within_a_second(self):
+        assert STOP_TIMEOUT_S < 1.0
 
     def test_a_second_ctrl_c_does_not_wait(self, run, story, tmp_path):
         story.when("Try:", ctrl_c)

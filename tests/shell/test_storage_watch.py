@@ -2,11 +2,16 @@
 
 from types import SimpleNamespace
 
+import pytest
+
+from paxosd.core.transfer import SLOW_TIMES, SLOW_US_MIN
 from paxosd.storage_watch import (
     LOOK_INTERVAL_MS,
     LOW_SEGMENTS,
     SLOW_INTERVAL_MS,
     SLOW_MS,
+    SLOWER_THAN_OTHERS_MS,
+    SLOWER_THAN_OTHERS_TIMES,
     StorageWatch,
 )
 
@@ -57,6 +62,51 @@ class TestSyncs:
             ("warning", {"dur_ms": SLOW_MS, "count": 1}),
             ("warning", {"dur_ms": SLOW_MS * 3, "count": 2}),
         ]
+
+
+class TestMedian:
+    """A disk that is slow all the time, though no single commit is out of the ordinary."""
+
+    def slow(self, lines):
+        return [fields for _, event, fields in lines if event == "storage.slow"]
+
+    def test_it_is_warned_of_with_figures_once_an_interval(self):
+        observer, lines, _ = watch()
+        for turn in range(30):
+            observer.on_sync(job(100 + turn), turn * 1000.0)
+            observer.look(turn * 1000.0)
+        told = self.slow(lines)
+        assert told[0] == {"median_ms": 100.0, "dur_ms": 100.0, "count": 1}
+        assert len(told) == 3
+        assert told[1] == {"median_ms": 105.0, "dur_ms": 110.0, "count": 11}
+
+    def test_a_leader_compares_itself_with_the_others(self):
+        observer, lines, _ = watch()
+        observer.on_sync(job(SLOWER_THAN_OTHERS_MS), 0.0)
+        observer.look(0.0, lambda: 1_000)
+        assert self.slow(lines) == [
+            {"median_ms": 20.0, "elsewhere_ms": 1.0, "dur_ms": 20.0, "count": 1}
+        ]
+
+    @pytest.mark.parametrize(
+        ("here_ms", "elsewhere_us"), [(19.9, 1_000), (40, 9_000), (49.9, 0), (10, 0)]
+    )
+    def test_what_is_not_slow_is_not_told(self, here_ms, elsewhere_us):
+        observer, lines, _ = watch()
+        observer.on_sync(job(here_ms), 0.0)
+        observer.look(0.0, lambda: elsewhere_us)
+        assert not self.slow(lines)
+
+    def test_an_idle_node_does_not_go_on_about_it(self):
+        observer, lines, _ = watch()
+        observer.on_sync(job(100), 0.0)
+        for turn in range(30):
+            observer.look(turn * 1000.0)
+        assert len(self.slow(lines)) == 1
+
+    def test_a_leader_says_so_before_it_hands_over_for_it(self):
+        assert SLOWER_THAN_OTHERS_MS * 1000 == SLOW_US_MIN
+        assert SLOWER_THAN_OTHERS_TIMES == SLOW_TIMES
 
 
 class TestSpace:

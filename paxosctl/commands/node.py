@@ -1,0 +1,55 @@
+"""One node alone: the level of its log."""
+
+from typing import Any
+
+import click
+
+from paxosctl.app import Duration, EndpointList, Settings, verb
+from paxosctl.render import View
+from paxosd.log_levels import LEVELS
+
+
+@click.group("node")
+def node_verb() -> None:
+    """Change what concerns one node alone: how much it logs."""
+
+
+@verb("log-level")
+@click.argument("level", required=False, type=click.Choice(LEVELS))
+@click.option("--for", "for_ms", type=Duration(), default="10m", show_default=True,
+              help="How long, at most a day; then the level is as configured again.")  # fmt: skip
+@click.option("--endpoint", type=EndpointList(), default=None,
+              help="Of the node to change.  [default: the first that answers]")  # fmt: skip
+def log_level_verb(
+    settings: Settings, level: str | None, for_ms: int, endpoint: str | None
+) -> None:
+    """Change how much a node logs for a while. Without LEVEL, show how much that is.
+
+    The node goes back to the level of its configuration by itself; that level, given here, ends the
+    while at once, and so does a restart.
+    """
+    if endpoint is not None:
+        settings.endpoints = endpoint
+    args: dict[str, Any] = {} if level is None else {"level": level, "for_ms": for_ms}
+    with settings.client() as client:
+        answer = client.admin("log_level", args)
+    settings.show(
+        View(
+            data=answer,
+            plain=f"{answer['level']}\n".encode(),
+            text=f"{answer['node']} logs at level {log_words(answer)}",
+        )
+    )
+
+
+def log_words(log: dict[str, Any]) -> str:
+    """The level; for how long it is another than the configured one; how many lines were lost."""
+    words = str(log["level"])
+    if log["left_ms"]:
+        words += f" for {log['left_ms'] / 1000:.0f} s more, then {log['configured']}"
+    if log.get("dropped"):
+        words += f"; {log['dropped']} lines were dropped"
+    return words
+
+
+node_verb.add_command(log_level_verb)

@@ -1,0 +1,21 @@
+"""Standard input, output and error are open, come what may.
+
+A process that was started without one of them gives its number to the next file that it opens: the
+log of the acceptor, say, which a stray message on standard error would then write into.
+"""
+
+import os
+import sys
+
+
+def open_standard_files() -> None:
+    """Open /dev/null in place of each that is closed."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.set_inheritable(number, True)
+    sys.stdin = sys.stdin or os.fdopen(0, "r", closefd=False)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
