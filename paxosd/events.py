@@ -24,21 +24,38 @@ PUB drops what a slow subscriber has no room for, and says nothing. So:
    published to the machine's own. Where one is (the machine took in a snapshot; whoever should
    have said so did not, or too late), each stream goes on behind the gap: its next change names
    the highest revision that can have been missed as the one before it.
+6. What a DELETE_RANGE removed is published in pieces, :data:`CHANGES_PER_TURN` of its keys a turn
+   (:meth:`pump`), and all that came after it waits, in order. Nothing is listed for that: the
+   keys ascend, so those of each P are one stretch of them, and where a key stands in its stretch
+   is a subtraction. Where progress is said meanwhile, it is up to the last whole revision. If more
+   than :data:`BACKLOG_BYTES_MAX` wait, they are dropped, and the streams go on behind the gap as
+   under 5: watchers pull what they miss.
 
 Streams are bounded by ``subscriptions_max``. A watcher over the bound gets no progress message,
 which it reports; it is never given a part of the changes and left to think it is the whole.
 """
 
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from paxosd.core.commands import Change
+from paxosd.core.commands import Change, RangeRemoved, prefix_end
+from paxosd.core.key_index import KeyRun
 from paxosd.core.types import Ballot, NodeId, Slot
 from paxosd.wire_events import TOPIC_KV, TOPIC_LEARNED, TOPIC_PROGRESS, EventEncoder
 
 PROGRESS_BUSY_MS = 200
 PROGRESS_IDLE_MS = 1000
+CHANGES_PER_TURN = 500
+"""So many keys of removed ranges, and changes that waited for them, go out in one turn, which
+takes some 8 ms."""
+BACKLOG_BYTES_MAX = 16 << 20
+"""What waits behind a range that is being published; each change counts for key, value and 200."""
+PIECE_KEYS = 64
+"""So many go out at once with what was applied, and only what is left then waits for the turn."""
+_CHANGE_BYTES = 200
+_SPANS_MAX = 256
+"""With more streams than that all keys of a removed range are looked at, watched or not."""
 
 Publish = Callable[[bytes, bytes], object]
 """``publish(topic, payload)``: hands one message to the PUB socket and never blocks."""
@@ -54,7 +71,7 @@ class ChangeSource(Protocol):
     """What of the state machine this needs; :class:`paxosd.core.machine.Machine` has it."""
 
     collect_changes: bool
-    recent_changes: list[Change]
+    recent_changes: list[Change | RangeRemoved]
 
     @property
     def revision(self) -> int:
@@ -82,12 +99,63 @@ class _Stream:
         self.sent_ms = 0
 
 
+class _Removal:
+    """A removed range that is being published, up to the position ``at``. ``spans``: where the
+    keys of each stream begin and end, as far as it was asked for."""
+
+    __slots__ = ("at", "keys", "revision", "slot", "spans", "stops")
+
+    def __init__(self, removed: RangeRemoved) -> None:
+        self.revision = removed.revision
+        self.slot = removed.slot
+        keys = removed.keys
+        self.keys = keys if isinstance(keys, KeyRun) else KeyRun([list(keys)])
+        self.spans: dict[_Stream, tuple[int, int]] = {}
+        self.at = 0
+        self.stops: list[tuple[int, int]] = [(0, len(self.keys))]
+        """The stretches that are left to publish, the last first."""
+
+    def span(self, stream: _Stream) -> tuple[int, int]:
+        """The positions of the stream's keys: the first, and the one after the last."""
+        found = self.spans.get(stream)
+        if found is None:
+            found = self.keys.span(stream.prefix, prefix_end(stream.prefix))
+            self.spans[stream] = found
+        return found
+
+    def skip_unwatched(self, streams: Iterable[_Stream]) -> None:
+        """Publish nothing but what these watch."""
+        merged: list[tuple[int, int]] = []
+        for first, stop in sorted(self.span(stream) for stream in streams):
+            if first == stop:
+                continue
+            if merged and first <= merged[-1][1]:
+                merged[-1] = merged[-1][0], max(stop, merged[-1][1])
+            else:
+                merged.append((first, stop))
+        self.stops = merged[::-1]
+        self.at = merged[0][0] if merged else len(self.keys)
+
+    def take(self, keys_max: int) -> tuple[int, list[bytes]]:
+        """The next keys, with the position of the first; none: all were taken."""
+        if not self.stops:
+            return self.at, []
+        at = self.at
+        keys = self.keys[at : min(self.stops[-1][1], at + keys_max)]
+        self.at += len(keys)
+        if self.at == self.stops[-1][1]:
+            self.stops.pop()
+            self.at = self.stops[-1][0] if self.stops else len(self.keys)
+        return at, keys
+
+
 class EventPublisher:
     """The daemon's publisher of ``kv/``, ``progress/`` and ``learned/``.
 
-    Call :meth:`flush` after each round of applying, :meth:`on_subscription` for each notice of
-    the XPUB socket, :meth:`tick` at :meth:`next_due_ms` at the latest. ``counters``: changes,
-    progress, learned (messages sent), refused (subscriptions over a bound), gaps (how often the
+    Call :meth:`flush` after each round of applying, :meth:`pump` once a turn while there is a
+    :attr:`backlog`, :meth:`on_subscription` for each notice of the XPUB socket, :meth:`tick` at
+    :meth:`next_due_ms` at the latest. ``counters``: changes, progress, learned (messages sent),
+    refused (subscriptions over a bound), gaps (how often the
     machine had changes that were never collected). Topics of others are ignored.
     """
 
@@ -114,6 +182,10 @@ class EventPublisher:
         self._log = log
         self._full = False
         self._revision = source.revision
+        self._backlog: deque[Change | RangeRemoved] = deque()
+        """Collected and not published yet, and in it first the range that ``_removal`` is of."""
+        self._backlog_bytes = 0
+        self._removal: _Removal | None = None
         self._seq_floor = 0  # above every number of every forgotten stream
         self._by_length: dict[int, dict[bytes, _Stream]] = {}
         self._lengths: list[tuple[int, dict[bytes, _Stream]]] = []  # the same, ascending
@@ -142,7 +214,7 @@ class EventPublisher:
         if not subscribe:
             self._unsubscribe(prefix, topic)
             return
-        self.flush()  # so that the stream begins exactly at the machine's revision
+        self.flush()
         stream = self._by_length.get(len(prefix), {}).get(prefix)
         if stream is None:
             stream = self._begin(prefix)
@@ -171,7 +243,8 @@ class EventPublisher:
                 )
             self._full = True
             return None
-        stream = _Stream(prefix, self._seq_floor, self._revision)
+        # Of what waits to be published nothing is for it: it begins at the machine's revision.
+        stream = _Stream(prefix, self._seq_floor, self._source.revision)
         self._idle[stream] = None
         table = self._by_length.setdefault(len(prefix), {})
         table[prefix] = stream
@@ -198,6 +271,7 @@ class EventPublisher:
         if not self._idle:
             self._source.collect_changes = False
             self._source.recent_changes = []
+            self._drop_backlog()
 
     # -- changes ------------------------------------------------------------------------------
 
@@ -206,6 +280,7 @@ class EventPublisher:
         and turn to another node."""
         self._source.collect_changes = False
         self._source.recent_changes = []
+        self._drop_backlog()
         self._by_length.clear()
         self._lengths = []
         self._idle.clear()
@@ -213,15 +288,58 @@ class EventPublisher:
         self._learned_topics.clear()
         self.wants_learned = False
 
+    @property
+    def backlog(self) -> bool:
+        """Whether changes wait for :meth:`pump`."""
+        return bool(self._backlog)
+
     def flush(self) -> None:
-        """Publish what the machine collected. Cheap if that is nothing."""
+        """Take what the machine collected, and publish it up to the first removed range that is
+        not small. Cheap if that is nothing."""
         source = self._source
         changes = source.recent_changes
         if changes:
             source.recent_changes = []
-            self._publish_changes(changes)
-        if source.revision != self._revision:
+            self._take(changes)
+        if not self._backlog and source.revision != self._revision:
             self._skip_to(source.revision)
+
+    def _take(self, changes: list[Change | RangeRemoved]) -> None:
+        backlog = self._backlog
+        if not backlog and RangeRemoved not in map(type, changes):
+            self._publish_changes(changes)  # type: ignore[arg-type]  # there is no range in it
+            return
+        backlog.extend(changes)
+        for change in changes:
+            self._backlog_bytes += _backlog_bytes(change)
+        self.pump(PIECE_KEYS)
+        if self._backlog_bytes > BACKLOG_BYTES_MAX:
+            self._drop_backlog()
+            self._skip_to(self._source.revision)
+
+    def pump(self, keys_max: int = CHANGES_PER_TURN) -> None:
+        """Publish about so many of the changes that wait."""
+        backlog = self._backlog
+        while backlog and keys_max > 0:
+            plain: list[Change] = []
+            while backlog and len(plain) < keys_max and type(backlog[0]) is not RangeRemoved:
+                plain.append(backlog.popleft())  # type: ignore[arg-type]  # type() does not narrow
+            if plain:
+                self._backlog_bytes -= sum(map(_backlog_bytes, plain))
+                self._publish_changes(plain)
+                keys_max -= len(plain)
+                continue
+            removed = backlog[0]
+            assert type(removed) is RangeRemoved
+            keys_max -= self._publish_removed(removed, keys_max)
+            if self._removal is None:
+                backlog.popleft()
+                self._backlog_bytes -= _backlog_bytes(removed)
+
+    def _drop_backlog(self) -> None:
+        self._backlog.clear()
+        self._backlog_bytes = 0
+        self._removal = None
 
     def jumped(self) -> None:
         """The machine took a snapshot in: changes were made that nobody will ever publish. To be
@@ -237,31 +355,20 @@ class EventPublisher:
         self.counters["gaps"] += 1
         for stream in self._idle:
             stream.seq += 1
-            stream.last_revision = revision
+            stream.last_revision = max(stream.last_revision, revision)
             self._dirty[stream] = None
         self._swept_ms = -PROGRESS_BUSY_MS  # tell them at the next tick
 
     def _publish_changes(self, changes: list[Change]) -> None:
         """Invariant: everything up to ``self._revision`` was published, or skipped and said so.
-        All changes of one revision are here together, for the machine collects whole slots."""
+        Each change is the only one of its revision."""
         lengths = self._lengths
         encode = self._encoder.change
         publish = self._publish
         dirty = self._dirty
         sent = 0
-        many: list[Change] = []
-        following = [change[0] for change in changes[1:]]
-        following.append(0)
         at = self._revision
-        for change, next_revision in zip(changes, following, strict=True):
-            revision, slot, key, value = change
-            if next_revision == revision or many:  # rare: one of several of its revision
-                many.append(change)
-                if next_revision != revision:
-                    self._publish_many(many, at)
-                    many = []
-                    at = revision
-                continue
+        for revision, slot, key, value in changes:
             if revision != at + 1:
                 self._skip_to(revision - 1)
             at = revision
@@ -271,7 +378,7 @@ class EventPublisher:
                 if length > length_max:
                     break
                 stream = table.get(key[:length])
-                if stream is not None:
+                if stream is not None and stream.last_revision < revision:
                     places.append((length, stream.last_revision, 0, 1))
                     stream.seq += 1
                     stream.last_revision = revision
@@ -282,31 +389,40 @@ class EventPublisher:
         self._revision = at
         self.counters["changes"] += sent
 
-    def _publish_many(self, changes: list[Change], at: int) -> None:
-        """All changes of one revision, ``at`` was the last: each stream's are counted before the
-        first is sent."""
-        revision = changes[0].revision
-        if revision != at + 1:
-            self._skip_to(revision - 1)
-        streams_of = [self._streams_of(change.key) for change in changes]
-        totals: dict[_Stream, int] = {}
-        for streams in streams_of:
-            for stream in streams:
-                totals[stream] = totals.get(stream, 0) + 1
-        indexes = dict.fromkeys(totals, 0)
-        for (_, slot, key, value), streams in zip(changes, streams_of, strict=True):
+    def _publish_removed(self, removed: RangeRemoved, keys_max: int) -> int:
+        """Go on with a range by about ``keys_max`` keys; how many it were, at least 1."""
+        revision, slot, _ = removed
+        removal = self._removal
+        if removal is None:
+            self._removal = removal = _Removal(removed)
+            if revision != self._revision + 1:
+                self._skip_to(revision - 1)
+            if len(self._idle) <= _SPANS_MAX:
+                removal.skip_unwatched(self._idle)
+        first, keys = removal.take(keys_max)
+        for position, key in enumerate(keys, first):
             places: list[tuple[int, int, int, int]] = []
-            for stream in streams:
-                index = indexes[stream]
-                places.append((len(stream.prefix), stream.last_revision, index, totals[stream]))
-                indexes[stream] = index + 1
+            for stream in self._streams_of(key):
+                if stream.last_revision < revision:
+                    begin, stop = removal.span(stream)
+                    place = position - begin, stop - begin
+                    places.append((len(stream.prefix), stream.last_revision, *place))
             if places:
-                self._publish(*self._encoder.change(revision, slot, key, value, places))
+                self._publish(*self._encoder.change(revision, slot, key, None, places))
                 self.counters["changes"] += 1
-        for stream, total in totals.items():
-            stream.seq += total
-            stream.last_revision = revision
-            self._dirty[stream] = None
+        if not removal.stops:
+            self._end_removal(removal)
+        return max(1, len(keys))
+
+    def _end_removal(self, removal: _Removal) -> None:
+        self._removal = None
+        self._revision = removal.revision
+        for stream, (begin, stop) in removal.spans.items():
+            if begin < stop and stream.last_revision < removal.revision:
+                stream.seq += stop - begin
+                stream.last_revision = removal.revision
+                if stream in self._idle:
+                    self._dirty[stream] = None
 
     def _streams_of(self, key: bytes) -> list[_Stream]:
         """Those of the prefixes of ``key``, the shortest first."""
@@ -358,10 +474,21 @@ class EventPublisher:
         stream.sent_ms = now_ms
         self._publish(
             *self._encoder.progress(
-                stream.prefix, self._revision, stream.seq, stream.last_revision, age_ms()
+                stream.prefix,
+                max(self._revision, stream.last_revision),
+                stream.seq,
+                stream.last_revision,
+                age_ms(),
             )
         )
         self.counters["progress"] += 1
+
+
+def _backlog_bytes(change: Change | RangeRemoved) -> int:
+    """A removed range counts for little: its keys are the history's."""
+    if type(change) is RangeRemoved:
+        return _CHANGE_BYTES
+    return _CHANGE_BYTES + len(change.key) + len(change.value or b"")  # type: ignore[union-attr]
 
 
 def _watched(topic: bytes) -> bytes | None:

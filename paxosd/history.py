@@ -4,29 +4,32 @@ Both are read back from the log, slot by slot, in bounded pieces, so that one wh
 costs the daemon's loop a few ms a request and never more.
 
 A page of history is complete: it holds every change of the asked range from ``from_revision``
-up to ``next_revision`` (exclusive), and revisions are never split between pages, since the next
-page is asked for by revision. So one revision alone may exceed the asked ``limit_bytes``. One
-that does not even fit a frame (a removal of very many keys) is refused as compacted, naming the
-revision after it: the watcher must read the present state, as with history that is gone.
+up to ``next_revision`` (exclusive). A removal of very many keys is one revision of several pages:
+whoever asks with SPLIT (``core/requests.py``) gets the first keys of it, and asks for the rest.
+For a watcher of a version before, no revision is split. So one revision alone may exceed its
+``limit_bytes``; and one that does not even fit a frame is refused as compacted, naming the revision
+after it: that watcher must read the present state, as with history that is gone.
 """
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Protocol
 
-from paxosd.core.commands import Batch, Change
+from paxosd.core.commands import Batch, Change, RangeRemoved
 from paxosd.core.effects import COMPACTED, INVALID
+from paxosd.core.key_index import KeyRun
 from paxosd.core.machine import HistoryCompactedError
 from paxosd.core.messages import Decisions, Sample
-from paxosd.core.requests import HistoryAnswer, HistoryRequest, RefusalAnswer
+from paxosd.core.requests import SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
 from paxosd.core.types import Ballot, Slot
 
 PAGE_BYTES_MAX = 1 << 20
-PAGE_SLOTS_MAX = 2000
+PAGE_SLOTS_MAX = 256
 ANSWER_BYTES_MAX = 8 << 20
 """No single revision of more bytes is served. Half the default limit of a message."""
-SCAN_BYTES_MAX = 4 << 20
+SCAN_BYTES_MAX = 1 << 20
 """A page ends after this many bytes were looked at, wanted or not, where each change counts
-for its key, its value and 256 bytes of work: so some 15,000 small ones."""
+for its key, its value and 256 bytes of work: so some 4,000 small ones, which take some 10 ms."""
 
 _CHANGE_OVERHEAD_BYTES = 32
 _SCAN_OVERHEAD_BYTES = 256
@@ -52,7 +55,7 @@ class HistorySource(Protocol):
         """The slot that made it; ``applied + 1`` for one to come."""
         ...
 
-    def changes(self, slot: Slot, batch: Batch | None) -> list[Change]:
+    def changes_of(self, slot: Slot, batch: Batch | None) -> list[Change | RangeRemoved]:
         """All changes of an applied slot, in order; may raise HistoryCompactedError."""
         ...
 
@@ -82,13 +85,16 @@ def serve_history(
         return _compacted(request, at, floor)
     if at > newest:
         return HistoryAnswer(request.request_id, [], at, newest)
-    limit_bytes = min(request.limit_bytes or PAGE_BYTES_MAX, PAGE_BYTES_MAX)
-    page = _Page(start, end, limit_bytes, answer_bytes_max)
+    may_split = request.limit_bytes >= SPLIT
+    limit_bytes = min(request.limit_bytes % SPLIT or PAGE_BYTES_MAX, PAGE_BYTES_MAX)
+    if may_split:
+        limit_bytes = min(limit_bytes, answer_bytes_max)
+    page = _Page(start, end, limit_bytes, answer_bytes_max, may_split=may_split)
     first = machine.slot_of_revision(at)
     last = min(machine.applied, first + PAGE_SLOTS_MAX - 1)
     for slot in range(first, last + 1):
         try:
-            changes = machine.changes(slot, read_batch(slot))
+            changes = machine.changes_of(slot, read_batch(slot))
         except HistoryCompactedError as error:
             return _compacted(request, at, error.first_revision)
         except KeyError:
@@ -111,9 +117,12 @@ def serve_history(
 
 
 class _Page:
-    """Collects whole revisions until one too many does not fit."""
+    """Collects whole revisions until one too many does not fit, or else, if it ``may_split``,
+    until it is full."""
 
-    def __init__(self, start: bytes, end: bytes, limit_bytes: int, answer_bytes_max: int) -> None:
+    def __init__(
+        self, start: bytes, end: bytes, limit_bytes: int, answer_bytes_max: int, *, may_split: bool
+    ) -> None:
         self.changes: list[Change] = []
         self.next_revision = 0
         self.too_large = 0
@@ -121,39 +130,65 @@ class _Page:
         self._end = end
         self._limit_bytes = limit_bytes
         self._answer_bytes_max = answer_bytes_max
+        self._may_split = may_split
         self._bytes = 0
         self._scanned_bytes = 0
-        self._revision = 0  # of the last change seen
-        self._mark = 0  # where its changes begin in the page
-        self._mark_bytes = 0
 
-    def add(self, changes: list[Change]) -> bool:
-        """True if the page is full: it then ends before ``next_revision``. A revision lies
-        within one slot, so a page that is not full holds whole revisions only."""
-        start, end = self._start, self._end
+    def add(self, changes: list[Change | RangeRemoved]) -> bool:
+        """True if the page is full: it then ends before ``next_revision``, or within it. A
+        revision lies within one slot, so a page that is not full holds whole revisions only."""
         for change in changes:
-            if change.revision != self._revision:
-                if self._bytes >= self._limit_bytes or self._scanned_bytes >= SCAN_BYTES_MAX:
-                    self.next_revision = change.revision
-                    return True
-                self._revision = change.revision
-                self._mark = len(self.changes)
-                self._mark_bytes = self._bytes
-            size = len(change.key) + len(change.value or b"") + _CHANGE_OVERHEAD_BYTES
-            self._scanned_bytes += size + _SCAN_OVERHEAD_BYTES
-            if change.key < start or (end and change.key >= end):
-                continue
-            self.changes.append(change)
-            self._bytes += size
-            if self._bytes > self._limit_bytes and self._mark:
-                del self.changes[self._mark :]  # this revision begins the next page
-                self._bytes = self._mark_bytes
+            if self._bytes >= self._limit_bytes or self._scanned_bytes >= SCAN_BYTES_MAX:
                 self.next_revision = change.revision
                 return True
+            if type(change) is RangeRemoved:
+                if self._add_removed(change):
+                    return True
+                continue
+            assert type(change) is Change
+            size = _size(change.key, change.value or b"")
+            self._scanned_bytes += size + _SCAN_OVERHEAD_BYTES
+            if change.key < self._start or (self._end and change.key >= self._end):
+                continue
+            if self.changes and self._bytes + size > self._limit_bytes:
+                self.next_revision = change.revision  # which begins the next page
+                return True
+            self.changes.append(change)
+            self._bytes += size
             if self._bytes > self._answer_bytes_max:
                 self.too_large = change.revision
                 return True
         return False
+
+    def _add_removed(self, removed: RangeRemoved) -> bool:
+        """As :meth:`add`, for what one revision removed."""
+        revision, slot, keys = removed
+        run = keys if isinstance(keys, KeyRun) else KeyRun([list(keys)])
+        first, stop = run.span(self._start, self._end)
+        mark, mark_bytes = len(self.changes), self._bytes
+        for position, key in enumerate(islice(run.keys_from(first), stop - first), first):
+            size = _size(key, b"")
+            full = self._bytes + size > self._limit_bytes or self._scanned_bytes >= SCAN_BYTES_MAX
+            if full and self._may_split and position > first:
+                self.next_revision = revision  # which goes on in the next page
+                return True
+            if self._bytes + size > self._limit_bytes and mark and not self._may_split:
+                del self.changes[mark:]
+                self._bytes = mark_bytes
+                self.next_revision = revision  # which begins the next page
+                return True
+            self.changes.append(Change(revision, slot, key, None))
+            self._bytes += size
+            self._scanned_bytes += size + _SCAN_OVERHEAD_BYTES
+            if self._bytes > self._answer_bytes_max:
+                self.too_large = revision
+                return True
+        return False
+
+
+def _size(key: bytes, value: bytes) -> int:
+    """What a change counts in a page."""
+    return len(key) + len(value) + _CHANGE_OVERHEAD_BYTES
 
 
 def serve_log(

@@ -46,7 +46,7 @@ from paxosd.wire import EntryLimits
 PEERS_PER_TURN_MAX = 1000
 CLIENTS_PER_TURN_MAX = 400
 KEYS_PER_TURN = 1000
-"""How many keys background work (checksums, the scan index) takes at a time."""
+"""How many keys background work (checksums, removed ranges, the scan index) takes at a time."""
 MARKS_MS = 50.0
 """Log marks of peers are written down at most so often …"""
 MARKS_IDLE_MS = 1000.0
@@ -267,12 +267,14 @@ class Replica:
 
     def next_due_ms(self, now_ms: float) -> float:
         """When, on the clock of :meth:`turn`, the next turn is due if nothing comes before."""
-        if self.machine.checksum_runs.running:
+        if self.machine.checksum_runs.running or self.events.backlog:
+            return now_ms
+        if self.machine.store.can_remove:
             return now_ms
         due_ms = self.node.next_due_ms()
         if self.exchange is not None and self.node.difference is None:
             due_ms = min(due_ms, self.exchange.next_due_ms(now_ms))
-        if self.machine.store.index_lag_keys and not self.machine.store.walks:
+        if self.machine.store.index_lag_keys:
             due_ms = min(due_ms, max(self._quiet_from_ms, now_ms + 1.0))
         event_due_ms = self.events.next_due_ms()
         return due_ms if event_due_ms is None else min(due_ms, event_due_ms)
@@ -341,11 +343,14 @@ class Replica:
         self.node.want_applied = self.events.wants_learned
 
     def _background(self, now_ms: float, wall_ms: int) -> None:
-        """Work that may wait: a piece of a snapshot or of a running checksum; the scan index,
-        when it is quiet."""
+        """Work that may wait: publishing and taking out what a removed range held; a piece of a
+        snapshot or of a running checksum; the scan index, when it is quiet."""
         machine = self.machine
+        if self.events.backlog:
+            self.events.pump()
         if self.exchange is not None and self.node.difference is None:
             self.exchange.turn(now_ms, wall_ms)
+        machine.store.advance_removal(KEYS_PER_TURN)
         if machine.checksum_runs.running:
             machine.advance_checksum(KEYS_PER_TURN)
         elif machine.store.index_lag_keys and now_ms >= self._quiet_from_ms:

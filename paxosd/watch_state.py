@@ -22,8 +22,10 @@ The rules:
    delivered) starts a pull of the history from ``complete_to + 1``. Live messages wait in a
    bounded buffer meanwhile; what falls out of it is a gap like any other. A pull that finds the
    history compacted ends the watch.
-4. A revision that removes many keys makes many messages. Those that came of a revision that is
-   not yet known to be whole are counted, so that a pull, or another node, gives the rest once.
+4. A revision that removes many keys makes many messages, in order of the keys. Those that came of
+   a revision that is not yet known to be whole are counted, and the last key is remembered, so
+   that a pull, or another node, gives the rest once. A page of history may end within such a
+   revision, too (SPLIT in ``core/requests.py``).
 5. A node that is silent, that lost touch with its leader, or that does not answer a pull, is
    left for another; the watch goes on from ``complete_to + 1``.
 6. Nodes of version 0.1 number the messages of P instead. ``anchor`` is the number of the last one
@@ -40,7 +42,7 @@ from typing import NamedTuple
 
 from paxosd.core.commands import Change, prefix_end
 from paxosd.core.effects import COMPACTED, FORBIDDEN, INVALID
-from paxosd.core.requests import HistoryAnswer, HistoryRequest, RefusalAnswer
+from paxosd.core.requests import SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
 from paxosd.wire_events import ChangeEvent, NumberedChangeEvent, ProgressEvent
 
 FAILED_CLUSTER = "cluster"
@@ -137,6 +139,7 @@ class WatchState:
         self._partial_revision = 0  # one that is not known to be whole; 0: there is none
         self._partial_index = 0  # so many changes of P came of it, wanted or not
         self._partial_delivered = 0  # so many of these were wanted
+        self._partial_key = b""  # the last of them
         self._buffer: deque[Event] = deque()
         self._buffer_bytes = 0
         self._request: HistoryRequest | None = None
@@ -271,9 +274,9 @@ class WatchState:
         if not self._sound(request, answer):
             return self._leave(now_ms, "a history answer that breaks the protocol")
         effects: list[Effect] = []
-        self._take_page(answer, effects)
+        self._take_page(request, answer, effects)
         if self.complete_to < self._target:
-            if answer.next_revision == request.from_revision:
+            if answer.next_revision == request.from_revision and not answer.changes:
                 # The node restarted and has not yet applied again what it published before.
                 self._pull_due_ms = now_ms + self.options.pull_retry_ms
             else:
@@ -364,14 +367,38 @@ class WatchState:
         self._partial_index = ordinal + 1
         if self._wanted(event.key):
             self._partial_delivered += 1
+            self._partial_key = event.key
             _deliver(effects, [Change(revision, event.slot, event.key, event.value)])
         if ordinal + 1 == total:
             self._complete(revision)
         return True
 
-    def _take_page(self, answer: HistoryAnswer, effects: list[Effect]) -> None:
-        _deliver(effects, answer.changes[self._partial_delivered :])
+    def _take_page(
+        self, request: HistoryRequest, answer: HistoryAnswer, effects: list[Effect]
+    ) -> None:
+        changes = answer.changes
+        if request.start != self._range[0]:  # the rest of a revision, and of no other all is here
+            revision = request.from_revision
+            changes = [change for change in changes if change.revision == revision]
+            _deliver(effects, changes)
+            if answer.next_revision > revision:
+                self._complete(revision)
+            else:
+                self._go_on_in(revision, self._partial_delivered + len(changes), changes)
+            return
+        _deliver(effects, changes[self._partial_delivered :])
         self._complete(answer.next_revision - 1)
+        if _ends_within(answer):
+            revision = answer.next_revision
+            count = sum(change.revision == revision for change in changes)
+            self._go_on_in(revision, count, changes)
+
+    def _go_on_in(self, revision: int, delivered: int, changes: list[Change]) -> None:
+        """Of ``revision`` this many changes were delivered, the last ones of ``changes`` now."""
+        self._partial_revision = revision
+        self._partial_index = self._partial_delivered = delivered
+        if changes:
+            self._partial_key = changes[-1].key
 
     def _complete(self, revision: int) -> None:
         self.complete_to = max(self.complete_to, revision)
@@ -386,17 +413,22 @@ class WatchState:
         return self.prefix or key == self.key
 
     def _sound(self, request: HistoryRequest, answer: HistoryAnswer) -> bool:
-        start, end = self._range
+        start, end = request.start, request.end
         at = request.from_revision
         if answer.next_revision < at:
             return False
+        key = b""
         for change in answer.changes:
-            if not at <= change.revision < answer.next_revision:
+            if not at <= change.revision <= answer.next_revision:
                 return False
             if change.key < start or (end and change.key >= end):
                 return False
-            at = change.revision
-        if answer.next_revision <= self._partial_revision:
+            if change.revision == at and key and change.key <= key:
+                return False
+            at, key = change.revision, change.key
+        if _ends_within(answer) and not self.prefix:
+            return False  # there is but one key
+        if answer.next_revision <= self._partial_revision or start != self._range[0]:
             return True
         # Of a revision that was delivered in part all is here: the same, and perhaps more.
         revisions = [change.revision for change in answer.changes[: self._partial_delivered]]
@@ -409,9 +441,12 @@ class WatchState:
 
     def _pull(self, now_ms: int) -> Pull:
         start, end = self._range
+        if self.prefix and self._partial_delivered:
+            start = self._partial_key + b"\0"
         self.pulls += 1
+        limit_bytes = self.options.page_bytes | SPLIT
         self._request = HistoryRequest(
-            self._next_request_id, start, end, self.complete_to + 1, self.options.page_bytes
+            self._next_request_id, start, end, self.complete_to + 1, limit_bytes
         )
         self._next_request_id += 1
         self._pull_due_ms = now_ms + self.options.pull_timeout_ms
@@ -472,6 +507,11 @@ def _deliver(effects: list[Effect], changes: list[Change]) -> None:
         effects[-1].changes.extend(changes)
     else:
         effects.append(Deliver(changes))
+
+
+def _ends_within(answer: HistoryAnswer) -> bool:
+    """Whether the revision of its last change is not whole."""
+    return bool(answer.changes) and answer.changes[-1].revision == answer.next_revision
 
 
 def _weight(event: Event) -> int:

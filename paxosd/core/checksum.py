@@ -65,7 +65,7 @@ class StateChecksum:
         """``rest``: the encoded state besides the keys."""
         self.slot = slot
         self._walk = Walk(store)
-        self._sum = sum_of_rest(slot, store.revision, len(store.data), rest)
+        self._sum = sum_of_rest(slot, store.revision, len(store), rest)
 
     def step(self, keys_max: int) -> bool:
         """Visit about ``keys_max`` keys, fewer if values are large, at least one. True: done."""

@@ -32,6 +32,7 @@ A *result* is an int, the revision, where a write took effect, or else a tuple
 ``(status, revision, detail)``; see :class:`Status`.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -139,6 +140,25 @@ class Change(NamedTuple):
     slot: int
     key: bytes
     value: bytes | None
+
+
+class RangeRemoved(NamedTuple):
+    """What one DELETE_RANGE did: each of ``keys``, which ascend, went, all in one revision. It
+    stands for as many changes, and is not made into them before somebody needs each."""
+
+    revision: int
+    slot: int
+    keys: Sequence[bytes]
+
+
+def each_change(changes: Iterable[Change | RangeRemoved]) -> Iterator[Change]:
+    """One by one."""
+    for change in changes:
+        if type(change) is RangeRemoved:
+            for key in change.keys:
+                yield Change(change.revision, change.slot, key, None)
+        else:
+            yield change  # type: ignore[misc]  # type() does not narrow
 
 
 class KeyValue(NamedTuple):

@@ -7,19 +7,24 @@ Rules:
 - An entry is an immutable tuple ``(value, create_revision, modify_revision, version)``: a write
   replaces it. So whoever keeps an old entry keeps the old state (see ``checksum.py``).
 - Everything is a function of the commands: no clock, no iteration over unordered sets.
-- The ordered index is lazy, for most writes are never followed by a scan. Every key of ``data``
+- The ordered index is lazy, for most writes are never followed by a scan. Every key that lives
   is in exactly one of ``_index`` (sorted) and ``added`` (in order of arrival); ``_removed`` is
-  the set of keys that are in one of these two but no longer in ``data``. A scan folds both in
-  first; :meth:`Store.advance_index` does so beforehand, in bounded steps.
+  the set of keys that are in one of these two but were deleted. A scan folds both in first;
+  :meth:`Store.settle` bounds what there is to fold, and :meth:`Store.advance_index` does it in
+  idle moments.
+- A large DELETE_RANGE takes effect at once and costs little. Its keys leave the index as whole
+  chunks (``key_index.py``), and a tombstone hides their entries (``tombstones.py``) until
+  :meth:`Store.advance_removal` has taken them out of ``data``, a few at a time. No answer, count,
+  checksum or snapshot depends on how far that is: what is hidden is nowhere to be seen. A key that
+  is written again meanwhile has a younger entry, which is not hidden.
 
 ``Store.run`` is the hot loop of the daemon: PUT is written out in it, all else is dispatched.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
-
-from sortedcontainers import SortedList
+from typing import TYPE_CHECKING
 
 from paxosd.core.commands import (
     CAS_REVISION,
@@ -32,7 +37,9 @@ from paxosd.core.commands import (
     Result,
     Status,
 )
+from paxosd.core.key_index import KeyIndex, KeyRun
 from paxosd.core.requests import RangePage
+from paxosd.core.tombstones import Tombstones
 
 if TYPE_CHECKING:
     from paxosd.core.walk import Walk
@@ -40,13 +47,20 @@ if TYPE_CHECKING:
 StoredValue = tuple[bytes, int, int, int]
 """``(value, create_revision, modify_revision, version)``."""
 
-Skipped = tuple[int, int, tuple[bytes, ...]]
+Skipped = tuple[int, int, Sequence[bytes]]
 """``(index, count, removed_keys)``: the ``count`` commands of a batch from flat position
 ``index`` on did not each change one key by one revision. Without removed keys they changed
 nothing; with them (count is then 1) the command removed those keys, in one revision."""
 
 ROW_OVERHEAD_BYTES = 32
 """What a row counts in a page besides key and value: revisions, version and framing."""
+
+REMOVED_AT_ONCE_MAX = 16
+"""A DELETE_RANGE of at most so many keys leaves no tombstone."""
+REMOVED_PER_COMMAND = 2
+"""So many hidden entries go for each command that is applied, so that they cannot pile up."""
+INDEX_LAG_MAX = 2048
+"""At the end of a slot at most so many keys are to be folded into the index."""
 
 # Plain ints: results are compared, encoded and hashed; an enum member would slow all three.
 _OK = int(Status.OK)
@@ -61,20 +75,27 @@ class Store:
     ``revision``: the place of the last effective write in the total order; 0 when none was.
     """
 
-    __slots__ = ("_index", "_removed", "added", "data", "revision", "walks")
+    __slots__ = ("_hidden", "_index", "_removals", "_removed", "added", "data", "hidden_keys",
+                 "revision", "walks")  # fmt: skip
 
     def __init__(self) -> None:
         self.data: dict[bytes, StoredValue] = {}
+        """Each key that lives, and the entries that are hidden."""
         self.revision = 0
-        self._index: Any = SortedList()
+        self._index = KeyIndex()
         self.added: list[bytes] = []
-        """Keys that are not in the index yet. Only appended to while there are ``walks``."""
+        """Keys that are not in the index yet."""
         self.walks: list[Walk] = []
         """Those under way; see ``walk.py``."""
         self._removed: set[bytes] = set()
+        self._hidden = Tombstones()
+        self._removals: deque[_Removal] = deque()
+        """The ranges whose keys are still to be taken out, the oldest first."""
+        self.hidden_keys = 0
+        """How many entries of ``data`` are hidden."""
 
     def __len__(self) -> int:
-        return len(self.data)
+        return len(self.data) - self.hidden_keys
 
     # ---- writes
 
@@ -92,6 +113,7 @@ class Store:
         get = data.get
         note_new = self.added.append
         removed = self._removed
+        hidden = self._hidden.bounds
         append = results.append
         revision = self.revision
         for command in islice(commands, len(results), None) if results else commands:
@@ -100,6 +122,9 @@ class Store:
                 if type(value) is bytes and type(key) is bytes:
                     revision += 1
                     old = get(key)
+                    if old is not None and hidden and self._is_hidden(key, old):
+                        self.hidden_keys -= 1
+                        old = None
                     if old is None:
                         data[key] = (value, revision, revision, 1)
                         if removed and key in removed:
@@ -121,7 +146,7 @@ class Store:
 
     def _apply_general(self, command: Command, index: int, skipped: list[Skipped]) -> Result | None:
         """Check the form of one command and apply it; None if its op is not the store's."""
-        removed_keys: tuple[bytes, ...] = ()
+        removed_keys: Sequence[bytes] = ()
         result: Result | None = None
         op = command[0] if type(command) in (list, tuple) and command else None
         arity = len(command) if op is not None else 0
@@ -148,6 +173,9 @@ class Store:
         """Set ``key``; returns the new revision. The same as PUT in :meth:`run`."""
         self.revision = revision = self.revision + 1
         old = self.data.get(key)
+        if old is not None and self._is_hidden(key, old):
+            self.hidden_keys -= 1
+            old = None
         if old is None:
             self.data[key] = (value, revision, revision, 1)
             if key in self._removed:
@@ -160,33 +188,42 @@ class Store:
 
     def delete(self, key: bytes) -> Result:
         """Remove ``key``: the new revision, or ``(NOT_FOUND, current revision, None)``."""
-        if self.data.pop(key, None) is None:
+        if self._entry(key) is None:
             return (_NOT_FOUND, self.revision, None)
+        del self.data[key]
         self._removed.add(key)
+        for walk in self.walks:
+            walk.lose(key)
         self.revision += 1
         return self.revision
 
-    def delete_range(self, start: bytes, end: bytes) -> tuple[Result, tuple[bytes, ...]]:
+    def delete_range(self, start: bytes, end: bytes) -> tuple[Result, Sequence[bytes]]:
         """Remove ``start <= key < end`` (end b"": no end) in one revision.
 
         Returns ``(OK, revision, count)`` or ``(NOT_FOUND, current revision, None)``; and the
         keys that went, in order.
         """
-        keys = tuple(self.keys_between(start, end))
-        if not keys:
-            return (_NOT_FOUND, self.revision, None), keys
-        for key in keys:
-            del self.data[key]
-        self._removed.update(keys)
+        self.fold_in()
+        keys = self._index.cut(start, end)
+        count = len(keys)
+        if not count:
+            return (_NOT_FOUND, self.revision, None), ()
         self.revision += 1
-        return (_OK, self.revision, len(keys)), keys
+        self.hidden_keys += count
+        removal = _Removal(self.revision, keys, [(walk, walk.cut(keys)) for walk in self.walks])
+        if count <= REMOVED_AT_ONCE_MAX:
+            self._take_out(removal, count)
+        else:
+            self._hidden.add(start, end, self.revision)
+            self._removals.append(removal)
+        return (_OK, self.revision, count), keys
 
     def _cas(self, command: Command) -> Result:
         """CAS_VALUE and CAS_REVISION: the new revision, or CAS_MISS with the key's revision."""
         op, key, expect, value = command
         if type(key) is not bytes or type(value) is not bytes:
             return MALFORMED_RESULT
-        old = self.data.get(key)
+        old = self._entry(key)
         if op == CAS_VALUE:
             if expect is not None and type(expect) is not bytes:
                 return MALFORMED_RESULT
@@ -199,11 +236,62 @@ class Store:
             return self.put(key, value)
         return (_CAS_MISS, old[2] if old is not None else 0, None)
 
+    # ---- what is hidden
+
+    @property
+    def can_remove(self) -> bool:
+        """Whether :meth:`advance_removal` has something to do now."""
+        return bool(self._removals) and not any(walk.is_behind for walk in self.walks)
+
+    def advance_removal(self, keys_max: int) -> None:
+        """Take out about ``keys_max`` hidden entries. Nothing that is visible changes. It waits
+        for a walk that could not go on yet with what was taken out before."""
+        while keys_max > 0 and self.can_remove:
+            removal = self._removals[0]
+            keys_max -= self._take_out(removal, keys_max)
+            if removal.is_done:
+                self._removals.popleft()
+                if not self._removals:
+                    self._hidden.clear()
+                elif len(self._hidden.bounds) > 4 * len(self._removals):
+                    self._hidden.forget(removal.revision)
+
+    def _take_out(self, removal: "_Removal", keys_max: int) -> int:
+        """Go on with one removal; returns how many keys were looked at."""
+        data = self.data
+        at = removal.at
+        keys = removal.take(keys_max)
+        walks = [(walk, first) for walk, first in removal.walks if walk in self.walks]
+        for position, key in enumerate(keys, at):
+            entry = data.get(key)
+            if entry is None or entry[2] >= removal.revision:
+                continue  # it was written again, and perhaps removed again
+            for walk, first in walks:
+                if position >= first:
+                    walk.keep(key, entry)
+            del data[key]
+            self.hidden_keys -= 1
+        return len(keys)
+
+    def _is_hidden(self, key: bytes, entry: StoredValue) -> bool:
+        return entry[2] < self._hidden.revision_at(key)
+
+    def _entry(self, key: bytes) -> StoredValue | None:
+        """The entry of ``key`` if it lives."""
+        entry = self.data.get(key)
+        if entry is not None and self._hidden.bounds and self._is_hidden(key, entry):
+            return None
+        return entry
+
+    def hidden(self) -> Tombstones | None:
+        """What is hidden now, if anything is."""
+        return self._hidden.copy() if self._hidden.bounds else None
+
     # ---- reads
 
     def get(self, key: bytes) -> KeyValue | None:
         """The key as it is now, or None."""
-        entry = self.data.get(key)
+        entry = self._entry(key)
         return None if entry is None else KeyValue(key, *entry)
 
     def range(
@@ -238,34 +326,34 @@ class Store:
         return list(self._scan(start, end, reverse=False))
 
     def _scan(self, start: bytes, end: bytes, reverse: bool) -> Iterator[bytes]:
-        if self.added or self._removed:
-            self._fold_in()
-        keys: Iterator[bytes] = self._index.irange(
-            start, end or None, inclusive=(True, False), reverse=reverse
-        )
-        return keys
+        self.fold_in()
+        return self._index.scan(start, end, reverse)
 
     # ---- the index
 
-    def index_keys_after(self, key: bytes | None) -> Iterator[bytes]:
-        """The keys of the index alone, in order, from the first after ``key`` on. Some of them
-        may not exist any more; those in ``added`` are missing."""
-        keys: Iterator[bytes] = self._index.irange(key, inclusive=(False, True))
-        return keys
+    def index_keys_after(self, key: bytes | None, count: int) -> list[bytes]:
+        """The next ``count`` keys of the index alone above ``key``, in order. Some of them may
+        not exist any more; those in ``added`` are missing."""
+        return self._index.after(key, count)
 
     @property
     def index_lag_keys(self) -> int:
         """How many keys the next scan has to fold into the index before it starts."""
         return len(self.added) + len(self._removed)
 
+    def settle(self, commands: int) -> None:
+        """To be called at the end of a slot of so many commands: what was put off (the index,
+        hidden entries) stays bounded by what is done for it here."""
+        if len(self.added) + len(self._removed) > INDEX_LAG_MAX:
+            self.fold_in()
+        if self._removals:
+            self.advance_removal(REMOVED_PER_COMMAND * commands)
+
     def advance_index(self, keys_max: int) -> bool:
         """Fold at most ``keys_max`` keys into the index; True if it is now complete.
 
-        For idle moments: it changes the cost of the next scan and nothing else. It does nothing
-        while there are walks.
+        For idle moments: it changes the cost of the next scan and nothing else.
         """
-        if self.walks:
-            return False
         left = keys_max
         while self.added and left > 0:
             left -= 1
@@ -280,20 +368,52 @@ class Store:
             self._index.remove(self._removed.pop())
         return not self.added and not self._removed
 
-    def _fold_in(self) -> None:
+    def fold_in(self) -> None:
+        """Complete the index."""
         added, removed = self.added, self._removed
-        for walk in self.walks:
-            walk.list_rest()
         if removed:
             kept = [key for key in added if key not in removed]
             # Those of the removed keys that never reached the index need no removal from it.
             removed.difference_update(added)
             added[:] = kept
-        if len(removed) * 4 >= len(self._index):
-            self._index = SortedList(key for key in self._index if key not in removed)
-        else:
             for key in removed:
                 self._index.remove(key)
-        removed.clear()
-        self._index.update(added)
-        added.clear()
+            removed.clear()
+        if added:
+            added.sort()
+            self._index.merge(added)
+            added.clear()
+
+    def load(self, keys: Sequence[bytes], entries: Sequence[StoredValue]) -> bool:
+        """Take in rows of a snapshot. False: one of the keys was there before."""
+        before = len(self.data)
+        self.data.update(zip(keys, entries, strict=True))
+        if len(self.data) != before + len(keys):
+            return False
+        self._index.merge(sorted(keys))
+        return True
+
+
+class _Removal:
+    """A range of keys that is to be taken out, those before ``at`` are. ``walks``: those that
+    were under way when it was removed, and the position of the first key that each had not
+    visited by then."""
+
+    __slots__ = ("_keys", "at", "revision", "walks")
+
+    def __init__(self, revision: int, keys: KeyRun, walks: list[tuple["Walk", int]]) -> None:
+        self.revision = revision
+        self.walks = walks
+        self.at = 0
+        self._keys = keys
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all keys were taken."""
+        return self.at == len(self._keys)
+
+    def take(self, keys_max: int) -> list[bytes]:
+        """The next keys."""
+        keys = self._keys[self.at : self.at + keys_max]
+        self.at += len(keys)
+        return keys

@@ -46,9 +46,11 @@ from paxosd.core.commands import (
     Change,
     Command,
     Entry,
+    RangeRemoved,
     Result,
     Status,
     changes_settings,
+    each_change,
 )
 from paxosd.core.kv import MALFORMED_RESULT, ROW_OVERHEAD_BYTES, Skipped, Store
 from paxosd.core.log_clock import LogClock
@@ -123,7 +125,9 @@ class History:
         """Slot ``slot``, the next one, brought the store to ``revision``."""
         revisions = self._revisions
         if skipped and revision != revisions[-1]:  # a slot without changes needs no exceptions
-            cost = len(skipped) + sum(len(keys) for _, _, keys in skipped)
+            # However large a removal is, it is not forgotten before another one came.
+            keys_cost = sum(len(keys) for _, _, keys in skipped)
+            cost = min(len(skipped) + keys_cost, self._cost_max // 2 or 1)
             self._exceptions[slot] = (skipped, cost)
             self._cost += cost
         revisions.append(revision)
@@ -150,8 +154,8 @@ class History:
         one above the newest."""
         return self.base + bisect_left(self._revisions, max(revision, self._revisions[0] + 1))
 
-    def changes(self, slot: Slot, batch: Batch | None) -> list[Change]:
-        """As :meth:`Machine.changes`."""
+    def changes(self, slot: Slot, batch: Batch | None) -> list[Change | RangeRemoved]:
+        """As :meth:`Machine.changes_of`."""
         if slot <= self.base:
             raise HistoryCompactedError(slot, self.floor_revision)
         before, after = self._revisions[slot - 1 - self.base], self._revisions[slot - self.base]
@@ -167,16 +171,16 @@ class History:
 
 def derive_changes(
     slot: Slot, batch: Batch, revision: int, skipped: list[Skipped] | tuple[()]
-) -> list[Change]:
+) -> list[Change | RangeRemoved]:
     """The changes that ``batch`` made on top of ``revision``, given which commands it skipped."""
     exceptions = {index + offset: keys for index, count, keys in skipped for offset in range(count)}
-    changes: list[Change] = []
+    changes: list[Change | RangeRemoved] = []
     for index, command in _session_commands(batch):
         if index in exceptions:
             keys = exceptions[index]
             if keys:
                 revision += 1
-                changes += [Change(revision, slot, key, None) for key in keys]
+                changes.append(RangeRemoved(revision, slot, keys))
             continue
         revision += 1
         op = command[0]
@@ -251,7 +255,7 @@ class Machine:
         """Called, once, at the end of the next slot after which all nodes sum up their states: a
         snapshot of that slot can be compared with what the others have."""
         self.collect_changes = False
-        self.recent_changes: list[Change] = []
+        self.recent_changes: list[Change | RangeRemoved] = []
         self._checksum_asked = False
 
     # ---- the log
@@ -354,6 +358,7 @@ class Machine:
         skipped: list[Skipped],
         odd: bool,
     ) -> None:
+        self.store.settle(sum(map(len, answers)))
         settings = self.settings
         revision = self.store.revision
         summary = _SUMMARY.pack(slot, revision, self.log_time_ms, len(self.sessions.table))
@@ -394,7 +399,7 @@ class Machine:
     def sum_with(self, rows_sum: int) -> str:
         """The checksum of the present state, whose rows come to ``rows_sum``."""
         store = self.store
-        first = sum_of_rest(self.applied, store.revision, len(store.data), self._rest())
+        first = sum_of_rest(self.applied, store.revision, len(store), self._rest())
         return shown(sum_of(first + rows_sum, ()))
 
     def _run_rest(
@@ -603,6 +608,10 @@ class Machine:
 
         In order; a DELETE_RANGE gives several of one revision. Raises HistoryCompactedError.
         """
+        return list(each_change(self.changes_of(slot, batch)))
+
+    def changes_of(self, slot: Slot, batch: Batch | None) -> list[Change | RangeRemoved]:
+        """The same, with what a DELETE_RANGE removed in one."""
         assert 1 <= slot <= self.applied
         return self.history.changes(slot, batch)
 

@@ -25,6 +25,10 @@ STALE = 1
 GET = 1
 RANGE = 2
 
+SPLIT = 1 << 40
+"""Added to ``HistoryRequest.limit_bytes``: a page may end within a revision. A node of before does
+not know it and takes it for a large limit, which it cuts."""
+
 
 class WriteRequest(NamedTuple):
     """``entry`` is an encoded :class:`~paxosd.core.commands.Entry`, kept opaque on its way."""
@@ -58,7 +62,10 @@ class ReadRequest(NamedTuple):
 class HistoryRequest(NamedTuple):
     """Changes of keys in ``start <= key < end`` with revisions from ``from_revision`` on.
 
-    For one key alone, end is ``key + b"\\0"``.
+    For one key alone, end is ``key + b"\\0"``. With :data:`SPLIT`, a page that ends with a change
+    of its own ``next_revision`` has not all of that one: its rest is asked for from the same
+    revision on, with the key after the last one (``key + b"\\0"``) as the start. For the keys of
+    one revision ascend.
     """
 
     request_id: int
@@ -108,9 +115,9 @@ class ReadAnswer(NamedTuple):
 
 
 class HistoryAnswer(NamedTuple):
-    """Changes in order, complete from the asked revision up to ``next_revision`` (exclusive),
-    where the next page starts. ``revision`` is the node's newest; caught up when
-    ``next_revision > revision``."""
+    """Changes in order, complete from the asked revision up to ``next_revision`` (exclusive; but
+    see :data:`SPLIT`), where the next page starts. ``revision`` is the node's newest; caught up
+    when ``next_revision > revision``."""
 
     request_id: int
     changes: list[Change]

@@ -22,7 +22,6 @@ from typing import Any, NamedTuple
 from paxosd.core.checksum import sum_of
 from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError
 from paxosd.core.commands import Reign
-from paxosd.core.kv import StoredValue
 from paxosd.core.log_clock import NO_REIGN, NUMBER_MAX, LogClock
 from paxosd.core.machine import DEFAULT_LIMITS, History, Machine, MachineLimits
 from paxosd.core.membership import Membership, MembershipError
@@ -189,14 +188,10 @@ class Restore:
             ):
                 raise SnapshotError("a row has impossible revisions")
         store = self._machine.store
-        found: dict[bytes, StoredValue] = dict(zip(keys, entries, strict=True))
-        before = len(store.data)
-        store.data.update(found)
-        if len(store.data) != before + len(keys):
+        if not store.load(keys, entries):
             raise SnapshotError("a key is there twice")
-        if len(store.data) > self.head.keys:
+        if len(store) > self.head.keys:
             raise SnapshotError(f"there are more than {self.head.keys} keys")
-        store.added += keys
         if head_has_sum(self.head):
             self._rows_sum = sum_of(self._rows_sum, rows)
 

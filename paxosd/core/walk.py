@@ -5,43 +5,53 @@
     walk.take(keys_max, bytes_max)    some of the rows as of the start, until ``done``
 
 - Before a slot is applied, ``preserve`` keeps the present entry of each key that the slot names,
-  if that entry is as old as the walk (modify revision at or below the walk's). Entries are
-  immutable, so keeping one costs a dict item and no copy.
+  if that entry is as old as the walk (modify revision at or below the walk's) and lived when it
+  began. Entries are immutable, so keeping one costs a dict item and no copy.
 - A visit takes the kept entry if there is one, else the present one. A key whose present entry
   is younger than the walk, and that has none kept, did not exist when the walk began.
-- The keys are taken from where the store has them (``kv.py``): the sorted index, then what was
-  added since. While a walk is under way the index is left as it is; a scan that must fold the
-  new keys in lists the walk's remaining keys first (27 ms for a million; a list of all keys at
-  the start would cost that every time).
+- The keys are visited in the order of the index. One that leaves the index before its turn comes
+  later: of a removed range (:meth:`Walk.cut`) the keys that are left over, then what was deleted
+  alone (:meth:`Walk.lose`). The index is not looked at any more then. So each key that lived at
+  the start has one turn, and a second one only if it was written since, and then finds no entry
+  as old as the walk.
+- Entries of a removed range stay in ``data``, hidden, until the store takes them out; it gives
+  them to the walk then (:meth:`Walk.keep`).
 
-Memory: the entries replaced while it runs.
+Memory: the entries replaced, and those taken out, while it runs; of the latter not many more than
+``KEPT_KEYS_MAX``, for then the store waits.
 """
 
-from itertools import islice
+from collections import deque
 from typing import Any
 
-from paxosd.core.commands import DELETE_RANGE, Entry
+from paxosd.core.commands import Entry
+from paxosd.core.key_index import KeyRun
 from paxosd.core.kv import Store, StoredValue
 
+KEPT_KEYS_MAX = 50_000
 _LISTED_KEYS = 512
 
 
 class Walk:
     """The rows of ``store`` as it is now. Close it when it is not needed any more."""
 
-    __slots__ = ("_added_at", "_added_end", "_cursor", "_kept", "_left", "_listed", "_store",
-                 "keys_count", "revision")  # fmt: skip
+    __slots__ = ("_hidden", "_in_index", "_kept", "_last", "_left", "_listed", "_lost", "_runs",
+                 "_store", "keys_count", "revision")  # fmt: skip
 
     def __init__(self, store: Store) -> None:
+        store.fold_in()
         self._store = store
         self.revision = store.revision
-        self.keys_count = len(store.data)
+        self.keys_count = len(store)
         self._left = self.keys_count
+        self._hidden = store.hidden()
+        """What was removed already when the walk began, and may still be in ``data``."""
         self._kept: dict[bytes, StoredValue] = {}
-        self._listed: list[bytes] = []  # the next keys, last first
-        self._cursor: bytes | None = None  # the last key listed from the index …
-        self._added_at = -1  # … or, from 0 on, how many of the added ones were listed
-        self._added_end = len(store.added)
+        self._in_index = True  # whether the next key is the index's
+        self._last: bytes | None = None  # the last key of the index that was visited
+        self._listed: list[bytes] = []  # the next ones, last first
+        self._runs: deque[tuple[KeyRun, int]] = deque()  # cut off, and from where on not visited
+        self._lost: dict[bytes, None] = {}  # deleted one by one before their turn
         store.walks.append(self)
 
     @property
@@ -49,25 +59,42 @@ class Walk:
         """Whether every row was taken."""
         return self._left == 0
 
-    def keep(self, key: bytes) -> None:
-        """The entry of ``key`` may be about to change: keep it if it belongs to this walk."""
-        entry = self._store.data.get(key)
-        if entry is not None and entry[2] <= self.revision:
+    @property
+    def is_behind(self) -> bool:
+        """Whether it keeps so many entries that no more should be taken out."""
+        return len(self._kept) > KEPT_KEYS_MAX and not self.done
+
+    def keep(self, key: bytes, entry: StoredValue) -> None:
+        """The present entry of ``key`` may be about to go: keep it if it belongs to this walk."""
+        if entry[2] <= self.revision and not (
+            self._hidden is not None and entry[2] < self._hidden.revision_at(key)
+        ):
             self._kept[key] = entry
+
+    def lose(self, key: bytes) -> None:
+        """``key`` was deleted, and leaves the index."""
+        if self._in_index and (self._last is None or key > self._last):
+            self._lost[key] = None
+
+    def cut(self, keys: KeyRun) -> int:
+        """These have left the index. Returns the position of the first that was not visited."""
+        if not self._in_index:
+            return len(keys)
+        at = 0 if self._last is None else keys.position(self._last + b"\0")
+        if at < len(keys):
+            self._runs.append((keys, at))
+            self._listed = []  # some of them may be among these
+        return at
 
     def take(self, keys_max: int, bytes_max: int) -> list[Any]:
         """Go on by about ``keys_max`` keys, fewer if keys and values exceed ``bytes_max``, at
         least one if any is left: ``[key, (value, create, modify, version), key, …]``."""
         rows: list[Any] = []
         size = 0
-        listed, kept, data = self._listed, self._kept, self._store.data
+        kept, data = self._kept, self._store.data
         revision = self.revision
         while self._left and keys_max > 0 and size < bytes_max:
-            if not listed:
-                self._list_some()
-                listed = self._listed
-                assert listed, "a key was lost on the way"
-            key = listed.pop()
+            key = self._next()
             keys_max -= 1
             entry = kept.pop(key, None) or data.get(key)
             if entry is None or entry[2] > revision:
@@ -78,40 +105,38 @@ class Walk:
             self._left -= 1
         return rows
 
-    def list_rest(self) -> None:
-        """The index is about to change: list all keys that are left."""
-        rest = self._listed[::-1]
-        while self._list_some():
-            rest += reversed(self._listed)
-        self._listed = rest[::-1]
-
-    def _list_some(self) -> bool:
-        """List some more keys; False if there are none."""
-        store = self._store
-        keys: list[bytes] = []
-        if self._added_at < 0:
-            keys = list(islice(store.index_keys_after(self._cursor), _LISTED_KEYS))
-            if keys:
-                self._cursor = keys[-1]
+    def _next(self) -> bytes:
+        """The next key to visit."""
+        if self._in_index:
+            if not self._listed:
+                self._listed = self._store.index_keys_after(self._last, _LISTED_KEYS)[::-1]
+            if self._listed:
+                self._last = self._listed.pop()
+                return self._last
+            self._in_index = False
+        if self._runs:
+            keys, at = self._runs[0]
+            if at + 1 == len(keys):
+                self._runs.popleft()
             else:
-                self._added_at = 0
-        if self._added_at >= 0:
-            end = min(self._added_at + _LISTED_KEYS, self._added_end)
-            keys = store.added[self._added_at : end]
-            self._added_at = end
-        keys.reverse()
-        self._listed = keys
-        return bool(keys)
+                self._runs[0] = keys, at + 1
+            return keys[at]
+        assert self._lost, "a key was lost on the way"
+        return self._lost.popitem()[0]
 
     def close(self) -> None:
         """Let go; a second call does nothing."""
         if self in self._store.walks:
             self._store.walks.remove(self)
         self._kept.clear()
+        self._runs.clear()
+        self._lost.clear()
 
 
 def preserve(store: Store, entries: list[Entry]) -> None:
-    """To be called before ``entries`` are applied, whenever there are ``store.walks``."""
+    """To be called before ``entries`` are applied, whenever there are ``store.walks``. A range
+    that they remove needs nothing: its entries stay until the store takes them out."""
+    data = store.data
     for entry in entries:
         if type(entry.commands) is not list:
             continue
@@ -119,12 +144,6 @@ def preserve(store: Store, entries: list[Entry]) -> None:
             if type(command) not in (list, tuple) or len(command) < 2:
                 continue
             key = command[1]
-            if type(key) is not bytes:
-                continue
-            keys = [key]
-            if command[0] == DELETE_RANGE and len(command) == 3:
-                end = command[2]
-                keys = store.keys_between(key, end) if type(end) is bytes else []
-            for walk in store.walks:
-                for each in keys:
-                    walk.keep(each)
+            if type(key) is bytes and (held := data.get(key)) is not None:
+                for walk in store.walks:
+                    walk.keep(key, held)

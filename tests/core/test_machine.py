@@ -20,6 +20,7 @@ from paxosd.core.commands import (
     Entry,
     KeyValue,
     Status,
+    each_change,
 )
 from paxosd.core.machine import (
     MARK_SLOTS,
@@ -211,7 +212,7 @@ class TestAgainstTheModel:
         assert machine.store.data == model.data
         assert machine.revision == model.revision
         assert list(machine.sessions.table) == model.order
-        assert machine.recent_changes == model.changes
+        assert list(each_change(machine.recent_changes)) == model.changes
         told = [change for slot, b in enumerate(log, 1) for change in machine.changes(slot, b)]
         assert told == model.changes
         for change in model.changes:

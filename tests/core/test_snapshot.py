@@ -168,13 +168,6 @@ class TestWalk:
         assert len(walk.rows(4, 1)) == 2
         assert not walk.done
 
-    def test_the_index_is_not_touched_while_it_runs(self):
-        machine = filled(10)
-        walk = SnapshotWalk(machine, {})
-        assert not machine.store.advance_index(5)
-        walk.close()
-        assert machine.store.advance_index(10)
-
     def test_a_closed_walk_keeps_nothing(self):
         machine = filled(10)
         walk = SnapshotWalk(machine, {})

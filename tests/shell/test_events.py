@@ -6,7 +6,8 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paxosd.core.commands import Change
+from paxosd.core.commands import Change, RangeRemoved
+from paxosd.core.key_index import KeyRun
 from paxosd.core.types import Ballot
 from paxosd.events import EventPublisher
 from paxosd.wire import WireError
@@ -31,7 +32,11 @@ class Source:
         """One revision that changes all of them."""
         self.revision += 1
         if self.collect_changes:
-            self.recent_changes += [Change(self.revision, slot, key, value) for key in keys]
+            if len(keys) == 1:
+                self.recent_changes.append(Change(self.revision, slot, keys[0], value))
+            else:
+                run = KeyRun([[key] for key in sorted(keys)])
+                self.recent_changes.append(RangeRemoved(self.revision, slot, run))
 
 
 class Log:

@@ -1,14 +1,14 @@
-"""Pages of history: complete, bounded, and never split inside a revision."""
+"""Pages of history: complete, bounded, and split inside a revision only for who asks so."""
 
 import random
 
 import pytest
 
-from paxosd.core.commands import DELETE, DELETE_RANGE, OPEN, PUT, Batch, Entry
+from paxosd.core.commands import DELETE, DELETE_RANGE, OPEN, PUT, Batch, Entry, each_change
 from paxosd.core.effects import COMPACTED, INVALID
 from paxosd.core.machine import History, Machine, MachineLimits
 from paxosd.core.messages import Decisions
-from paxosd.core.requests import HistoryAnswer, HistoryRequest, RefusalAnswer
+from paxosd.core.requests import SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
 from paxosd.core.types import Ballot
 from paxosd.history import PAGE_SLOTS_MAX, SCAN_BYTES_MAX, serve_history, serve_log
 
@@ -77,7 +77,7 @@ class TestPages:
             )
             if rng.random() < 0.2:
                 log.noop()
-        everything = log.machine.recent_changes
+        everything = list(each_change(log.machine.recent_changes))
         assert len(everything) > 60
         assert log.all_pages(1, limit_bytes)[0] == everything
         start, end, at = b"ab", b"b", log.machine.revision // 2
@@ -93,6 +93,33 @@ class TestPages:
         assert len(answer.changes) == 50
         assert {c.revision for c in answer.changes} == {52}
         assert answer.next_revision == 53
+
+    @pytest.mark.parametrize("limit_bytes", [1, 100, 0])
+    def test_a_removal_is_split_for_who_asks_so_and_its_pages_are_all_of_it(self, limit_bytes):
+        log = Log()
+        log.do(*([PUT, b"k%03d" % i, b""] for i in range(200)))
+        log.do([PUT, b"x", b""], [DELETE_RANGE, b"k", b"l"], [PUT, b"k1", b""])
+        removed, start, pages = [], b"k", 0
+        while True:
+            answer = log.ask(202, limit_bytes | SPLIT, start, b"l", answer_bytes_max=3000)
+            pages += 1
+            removed += [c for c in answer.changes if c.revision == 202]
+            if answer.next_revision > 202:
+                break
+            assert answer.changes[-1].revision == answer.next_revision
+            assert len(answer.changes) == max(1, (limit_bytes or 3000) // 36)
+            start = answer.changes[-1].key + b"\0"
+        assert [c.key for c in removed] == [b"k%03d" % i for i in range(200)]
+        assert pages == {1: 200, 100: 100, 0: 3}[limit_bytes]
+
+    def test_a_split_page_looks_at_a_bounded_number_of_keys(self):
+        log = Log()
+        for i in range(10):
+            log.do(*([PUT, b"k%04d" % (1000 * i + j), b""] for j in range(1000)))
+        log.do([DELETE_RANGE, b"", b""])
+        answer = log.ask(log.machine.revision, SPLIT)
+        assert 0 < len(answer.changes) * 256 <= SCAN_BYTES_MAX
+        assert answer.next_revision == log.machine.revision
 
     def test_a_revision_larger_than_a_frame_is_refused_naming_the_next(self):
         log = Log()
@@ -149,7 +176,7 @@ class TestBounds:
         log = Log()
         for _ in range(8):
             log.do([PUT, b"a", bytes(300_000)])
-        assert len(log.ask(1, limit_bytes=1 << 40).changes) == 3
+        assert len(log.ask(1, limit_bytes=1 << 39).changes) == 3
 
 
 class TestCompacted:

@@ -7,6 +7,7 @@ from collections import deque
 
 import pytest
 
+from paxosd import events
 from paxosd.core.commands import (
     CAS_REVISION,
     DELETE,
@@ -16,11 +17,12 @@ from paxosd.core.commands import (
     Batch,
     Change,
     Entry,
+    each_change,
     prefix_end,
 )
 from paxosd.core.effects import BUSY, COMPACTED
 from paxosd.core.machine import Machine
-from paxosd.core.requests import HistoryAnswer, RefusalAnswer
+from paxosd.core.requests import SPLIT, HistoryAnswer, RefusalAnswer
 from paxosd.events import EventPublisher
 from paxosd.history import serve_history
 from paxosd.watch_state import Connect, Deliver, Fail, Pull, WatchOptions, WatchState
@@ -33,6 +35,11 @@ from paxosd.wire_events import (
 )
 
 CLUSTER = "c1"
+
+
+@pytest.fixture(autouse=True)
+def removed_ranges_go_out_key_by_key(monkeypatch):
+    monkeypatch.setattr(events, "PIECE_KEYS", 1)
 
 
 class Link:
@@ -119,6 +126,7 @@ class NodeModel:
     def loop(self, now_ms):
         self.apply(self.world.random.randrange(4))
         self.publisher.flush()
+        self.publisher.pump(self.world.random.randrange(4))
         while self.notices:
             subscribe, topic = self.notices.popleft()
             self.publisher.on_subscription(subscribe, topic, now_ms)
@@ -232,7 +240,7 @@ class World:
             truth.apply(slot, batch)
         return [
             change
-            for change in truth.recent_changes
+            for change in each_change(truth.recent_changes)
             if change.revision > after and start <= change.key and (not end or change.key < end)
         ], truth.revision
 
@@ -410,9 +418,46 @@ class TestLive:
         d.event(change(10, 11, b"a2", 1, 4))
         assert d.watch.complete_to == 10
         (pull,) = d.event(progress(4, 11))
-        page = [Change(11, 11, b"a%d" % i, None) for i in (1, 2, 3, 4)]
+        assert (pull.request.start, pull.request.from_revision) == (b"a2\0", 11)
+        page = [Change(11, 11, b"a%d" % i, None) for i in (3, 4)]
         (delivered,) = d.answer(HistoryAnswer(pull.request.request_id, page, 12, 11))
         assert [c.key for c in delivered.changes] == [b"a3", b"a4"]
+
+    def test_a_removal_comes_in_pages_that_end_within_it(self):
+        d = Driver()
+        (pull,) = d.event(progress(9, 12, 12))
+        assert pull.request.limit_bytes & SPLIT
+        page = [Change(11, 11, b"a1", None), Change(12, 12, b"a1", None)]
+        first = d.answer(HistoryAnswer(pull.request.request_id, page, 12, 12))
+        assert revisions(first) == [11, 12]
+        assert (d.watch.complete_to, d.watch.resume_revision) == (11, 12)
+        request = first[-1].request
+        assert (request.start, request.end, request.from_revision) == (b"a1\0", b"b", 12)
+        page = [Change(12, 12, b"a2", None), Change(12, 12, b"a3", None)]
+        second = d.answer(HistoryAnswer(request.request_id, page, 12, 12))
+        assert revisions(second) == [12, 12]
+        request = second[-1].request
+        assert request.start == b"a3\0"
+        # The last page of it goes beyond it, but of what follows it has not all.
+        page = [Change(12, 12, b"a4", None), Change(13, 13, b"a4", b"")]
+        assert revisions(d.answer(HistoryAnswer(request.request_id, page, 14, 13))) == [12]
+        assert d.watch.complete_to == 12
+
+    def test_live_messages_go_on_where_a_page_ended(self):
+        d = Driver()
+        (pull,) = d.event(change(10, 11, b"a1", 1, 3))
+        page = [Change(11, 11, b"a0", None)]
+        first = d.answer(HistoryAnswer(pull.request.request_id, page, 11, 11))
+        assert revisions(first) == [11]
+        assert d.event(change(10, 11, b"a2", 2, 3)) == []  # held: a pull is under way
+        request = first[-1].request
+        page = [Change(11, 11, b"a1", None)]
+        d.answer(HistoryAnswer(request.request_id, page, 11, 11))
+        assert d.watch.complete_to == 10
+        d.watch.on_disconnect(1, "broken", 0)
+        d.tick(100)
+        assert revisions(d.event(change(10, 11, b"a2", 2, 3))) == [11]
+        assert d.watch.complete_to == 11
 
     def test_a_removal_of_many_keys_is_whole_with_its_last_one(self):
         d = Driver()
@@ -427,7 +472,7 @@ class TestLive:
         d.event(change(10, 11, b"a0", 0, 3))
         (pull,) = d.event(change(10, 11, b"a2", 2, 3))
         assert pull.request.from_revision == 11
-        page = [Change(11, 11, b"a%d" % i, None) for i in range(3)]
+        page = [Change(11, 11, b"a%d" % i, None) for i in (1, 2)]
         got = d.answer(HistoryAnswer(pull.request.request_id, page, 12, 11))
         assert [c.key for effect in got for c in effect.changes] == [b"a1", b"a2"]
 
@@ -519,11 +564,15 @@ class TestNodesOfVersion01:
         (pull,) = d.event(numbered(3, 20))
         assert isinstance(pull, Pull)
         assert pull.request.from_revision == 12
-        assert (pull.request.start, pull.request.end) == (b"a", b"b")
+        # 12 was delivered, and is perhaps not whole: first what may be left of it alone.
+        assert (pull.request.start, pull.request.end) == (b"a\0", b"b")
         assert d.event(numbered(4, 21)) == []  # held
-        page = [Change(r, r, b"a", b"v") for r in (12, 15, 20)]
+        page = [Change(15, 15, b"ab", b"v")]
+        (pull,) = d.answer(HistoryAnswer(pull.request.request_id, page, 21, 20))
+        assert (pull.request.start, pull.request.from_revision) == (b"a", 13)
+        page = [Change(15, 15, b"ab", b"v"), Change(20, 20, b"a", b"v")]
         got = d.answer(HistoryAnswer(pull.request.request_id, page, 21, 20))
-        assert revisions(got) == [15, 20, 21]  # 12 was delivered before
+        assert revisions(got) == [15, 20, 21]
 
     def test_a_lost_last_message_is_found_by_progress(self):
         d = Driver()
@@ -538,7 +587,8 @@ class TestNodesOfVersion01:
         d.event(numbered(1, 11, b"a1"))
         d.event(numbered(2, 11, b"a2"))
         (pull,) = d.event(progress(4, 11))
-        page = [Change(11, 11, b"a%d" % i, None) for i in (1, 2, 3, 4)]
+        assert (pull.request.start, pull.request.from_revision) == (b"a2\0", 11)
+        page = [Change(11, 11, b"a%d" % i, None) for i in (3, 4)]
         (delivered,) = d.answer(HistoryAnswer(pull.request.request_id, page, 12, 11))
         assert [c.key for c in delivered.changes] == [b"a3", b"a4"]
 
@@ -628,11 +678,12 @@ class TestPulls:
         [
             ([], 10),
             ([Change(10, 1, b"a", b"")], 21),
-            ([Change(21, 1, b"a", b"")], 21),
+            ([Change(22, 1, b"a", b"")], 21),
+            ([Change(12, 1, b"ab", b""), Change(12, 1, b"aa", b"")], 21),
             ([Change(13, 1, b"a", b""), Change(12, 1, b"a", b"")], 21),
             ([Change(12, 1, b"b", b"")], 21),
         ],
-        ids=["back", "below", "above", "disorder", "foreign key"],
+        ids=["back", "below", "above", "disorder of keys", "disorder", "foreign key"],
     )
     def test_a_page_that_breaks_the_protocol_is_not_delivered(self, changes, next_revision):
         d, request = self.pulling()
