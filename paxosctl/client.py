@@ -46,6 +46,7 @@ from paxosctl.results import (
 )
 from paxosctl.transport import Transport, clock_ms, clock_ns
 from paxosctl.watch import Watcher
+from paxosd.core.client import ClientProtocol
 from paxosd.core.client_calls import Call, ClientOptions
 from paxosd.core.client_endpoints import Trouble
 from paxosd.core.commands import (
@@ -111,7 +112,11 @@ _NOT_REPEATABLE = frozenset(
 
 class Client:
     """A connection to a cluster. ``endpoints``: client endpoints of any of its nodes, tried in
-    this order. ``timeout_s`` bounds each call, a page of a scan, and each pipelined command."""
+    this order. ``timeout_s`` bounds each call, a page of a scan, and each pipelined command.
+
+    It belongs to the thread and the process that made it, with all that it hands out: whatever is
+    called from another thread, or in a forked child, raises RuntimeError. There is one exception:
+    :meth:`close` in a child does nothing, for a child has nothing to end."""
 
     def __init__(
         self,
@@ -125,7 +130,6 @@ class Client:
         self.timeout_s = timeout_s
         self._transport = Transport()
         self._connection = Connection(self._transport, endpoints, options)
-        self._protocol = self._connection.protocol
         self._watchers: list[Watcher] = []
         self._closed = False
 
@@ -142,6 +146,9 @@ class Client:
 
     def close(self) -> None:
         """Ends the session, without waiting for the answer, and closes all sockets."""
+        if self._transport.owner.is_forked:
+            return  # the session and the connections are the parent's, who goes on with them
+        self._transport.owner.check()
         if not self._closed:
             self._closed = True
             for watcher in self._watchers:
@@ -181,6 +188,7 @@ class Client:
 
     def pipeline(self) -> Pipeline:
         """Many commands without waiting for each; see :class:`~paxosctl.pipeline.Pipeline`."""
+        self._transport.owner.check()
         return Pipeline(self)
 
     # -- reads --------------------------------------------------------------------------------
@@ -362,6 +370,7 @@ class Client:
     @property
     def cluster(self) -> str:
         """The id of the cluster; "" before the first answer."""
+        self._transport.owner.check()
         return self._connection.cluster
 
     @property
@@ -381,6 +390,7 @@ class Client:
 
     def turn(self, wait_ms: int = 0) -> None:
         """Send what can be sent, and take what has arrived, waiting for it if there is none."""
+        self._transport.owner.check()
         due_ms = self._connection.turn()
         timeout_ms = min(due_ms - clock_ms(), wait_ms)
         self._transport.poll(max(0, timeout_ms))
@@ -389,6 +399,7 @@ class Client:
 
     def finish(self, call: Call) -> Call:
         """Wait until a call has ended, well or badly."""
+        self._transport.owner.check()
         if not call.done:
             self._connection.run(call)
             self._protocol.take_completed()
@@ -400,6 +411,12 @@ class Client:
         return error_of(call.failure, self.troubles())
 
     # -- inside -------------------------------------------------------------------------------
+
+    @property
+    def _protocol(self) -> ClientProtocol:
+        """All that this client knows and has under way; for its owner alone."""
+        self._transport.owner.check()
+        return self._connection.protocol
 
     @property
     def _timeout_ms(self) -> int:

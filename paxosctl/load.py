@@ -132,6 +132,7 @@ class LoadRun:
 
     def run(self) -> LoadReport:
         """Open the sessions, then run the load; closes everything at its end."""
+        self._transport.owner.check()
         try:
             self._open_sessions()
             began_ns = clock_ns()

@@ -49,6 +49,7 @@ class Watcher(Iterator[Change]):
 
     def __next__(self) -> Change:
         """The next change, however long it takes. StopIteration once the watch is closed."""
+        self._transport.owner.check()
         while not self._closed:
             change = self.poll(1000)
             if change is not None:
@@ -60,6 +61,7 @@ class Watcher(Iterator[Change]):
 
         Raises RefusedError for a watch that cannot go on.
         """
+        self._transport.owner.check()
         until_ms = clock_ms() + timeout_ms
         while not self._changes:
             if self._closed:
@@ -83,18 +85,23 @@ class Watcher(Iterator[Change]):
     @property
     def live(self) -> bool:
         """Whether changes are taken from the stream now, with none known to be missing."""
+        self._transport.owner.check()
         return self._state.live
 
     @property
     def resume_revision(self) -> int | None:
         """A later watch from this revision misses nothing. It can repeat changes, if some of
         this watch have been received but not been asked for. None: nothing is known yet."""
+        self._transport.owner.check()
         if self._changes:
             return self._changes[0].revision
         return self._state.resume_revision
 
     def close(self) -> None:
-        """End the watch; an iteration over it ends."""
+        """End the watch; an iteration over it ends. Does nothing in a forked child."""
+        if self._transport.owner.is_forked:
+            return
+        self._transport.owner.check()
         self._closed = True
         self._disconnect()
 
