@@ -335,7 +335,7 @@ class Client:
 
     def status(self, endpoint: str = "") -> dict[str, Any]:
         """What a node knows of itself and the others; works without a quorum. ``endpoint``:
-        of that very node; "": of the first that answers."""
+        of that very node, which is tried until the deadline; "": of the first that answers."""
         return self.admin("status", endpoint=endpoint)
 
     def admin(
@@ -345,15 +345,22 @@ class Client:
         return self.admin_result(self.start_admin(verb, args, endpoint=endpoint))
 
     def start_admin(
-        self, verb: str, args: dict[str, Any] | None = None, *, endpoint: str = ""
+        self,
+        verb: str,
+        args: dict[str, Any] | None = None,
+        *,
+        endpoint: str = "",
+        patience_ms: int | None = None,
     ) -> Call:
-        """Like :meth:`admin`, but does not wait: several nodes can be asked at a time."""
+        """Like :meth:`admin`, but does not wait: several nodes can be asked at a time.
+        ``patience_ms``: give ``endpoint`` up once it has been down for so long."""
         return self._protocol.ask(
             AdminRequest(0, verb, args or {}),
             clock_ms(),
             self._timeout_ms,
             endpoint=endpoint,
             repeatable=verb not in _NOT_REPEATABLE,
+            patience_ms=patience_ms,
         )
 
     def admin_result(self, call: Call) -> dict[str, Any]:

@@ -154,15 +154,20 @@ class ClientProtocol:
         *,
         endpoint: str = "",
         repeatable: bool = True,
+        patience_ms: int | None = None,
     ) -> Call:
         """A read or an admin request; its request_id does not matter.
 
-        ``endpoint``: ask this one only, once, and end as soon as it is found to be down.
+        ``endpoint``: ask this one only; it is tried until the deadline, over restarts of its node.
+        ``patience_ms``: but end once it has been down for so long; 0: also as soon as it does not
+        do for any other reason. None: ``unreachable_ms`` of the options.
         ``repeatable``: asking twice does no harm; if not, it is not sent again unless it was
         refused, and ends OutcomeUnknown if no answer comes.
         """
         frame = self._table.alone(Call(question, now_ms + timeout_ms, None), now_ms)
         frame.pinned = endpoint
+        frame.began_ms = now_ms
+        frame.patience_ms = self.options.unreachable_ms if patience_ms is None else patience_ms
         frame.repeatable = repeatable
         return frame.calls[0]
 
@@ -292,8 +297,7 @@ class ClientProtocol:
         )
         if endpoint is None or endpoint.state is not EndpointState.UP:
             self._table.unsent.append(frame)  # until it is connected, or its deadline
-            if frame.pinned and endpoint is not None and endpoint.state is EndpointState.DOWN:
-                frame.trouble = NotSubmitted(UNREACHABLE, endpoint.message)
+            if frame.pinned and self._is_out_of_patience(frame, now_ms):
                 self._give_up(frame)
             return
         request_id = self._table.sent(frame, endpoint.name, now_ms)
@@ -382,10 +386,10 @@ class ClientProtocol:
         if code in _FINAL:
             self._take_final(frame, message, now_ms)
             return
-        if frame.pinned:
+        if frame.pinned and frame.patience_ms == 0:
             self._give_up(frame)
             return
-        if code in _OTHER_NODE:
+        if code in _OTHER_NODE and not frame.pinned:
             hint = message.leader_endpoint
             frame.refused_by.add(frame.endpoint)
             if self.endpoints.all_in(frame.refused_by):
@@ -420,7 +424,11 @@ class ClientProtocol:
     # -- time ---------------------------------------------------------------------------------
 
     def _tick_frame(self, frame: Frame, now_ms: int, hopeless: bool) -> None:
-        if hopeless and not frame.possibly_submitted and frame is not self._queue.opening:
+        if frame.pinned:
+            if self._is_out_of_patience(frame, now_ms):
+                self._give_up(frame)
+                return
+        elif hopeless and not frame.possibly_submitted and frame is not self._queue.opening:
             self._give_up(frame)
             return
         if now_ms >= frame.deadline_ms and not self._expire(frame, now_ms):
@@ -445,6 +453,18 @@ class ClientProtocol:
             endpoint.suspect_until_ms = now_ms + self.options.suspect_ms
         self.endpoints.move_on(frame.endpoint)
         self._table.again(frame, now_ms)
+
+    def _is_out_of_patience(self, frame: Frame, now_ms: int) -> bool:
+        """Whether the only endpoint that it may go to has been down for too long."""
+        endpoint = self.endpoints.find(frame.pinned)
+        if frame.patience_ms is None or frame.request_id or endpoint is None:
+            return False
+        if endpoint.state is not EndpointState.DOWN:
+            return False
+        due_ms = max(endpoint.since_ms, frame.began_ms) + frame.patience_ms
+        if now_ms < due_ms:
+            self._table.wake(due_ms)
+        return now_ms >= due_ms
 
     def _expire(self, frame: Frame, now_ms: int) -> bool:
         """End the calls whose time is over; whether the frame itself goes on."""
@@ -517,6 +537,9 @@ class ClientProtocol:
         if self.endpoints.all_down_since() is not None:
             return NotSubmitted(UNREACHABLE, "no endpoint can be reached")
         frame = frame or self._queue.opening
+        pinned = self.endpoints.find(frame.pinned) if frame is not None else None
+        if pinned is not None and pinned.state is EndpointState.DOWN:
+            return NotSubmitted(UNREACHABLE, pinned.message)
         if frame is not None and frame.trouble is not None:
             return frame.trouble
         if frame is not None and frame.request_id:

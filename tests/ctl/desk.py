@@ -72,6 +72,12 @@ class Desk:
         self.protocol.on_disconnected(endpoint, "lost", self.now)
         self.turn()
 
+    def gain(self, endpoint):
+        """It can be reached again."""
+        self.up.add(endpoint)
+        self.protocol.on_connected(endpoint, self.now)
+        self.turn()
+
     def open(self, session=77):
         """Answer the request for a session; call it once a command waits."""
         _, message = self.next()
