@@ -17,6 +17,8 @@ The rules:
 4. Commands that wait at the same time are concurrent: they may take effect in any order.
 5. An endpoint that refuses, breaks or is silent is left for the next; a hint to the leader is
    followed, unless it points to one that was silent just now. Retries back off, with jitter.
+6. A client that learns (see ``client_learning.py``) knows the present members beside the endpoints
+   that it was given, and sends nothing that a limit forbids.
 
 The shell feeds ``on_*`` and, after each round, carries out what :meth:`ClientProtocol.take`
 hands out: connections to make, requests to send. Calls that ended are in ``completed``. Times
@@ -40,7 +42,9 @@ from paxosd.core.client_calls import (
 )
 from paxosd.core.client_endpoints import NO_ANSWER, UNREACHABLE, Endpoints, EndpointState
 from paxosd.core.client_frames import FrameTable
+from paxosd.core.client_learning import ANSWER_MS, Held, Learning
 from paxosd.core.client_queue import CommandQueue
+from paxosd.core.cluster_info import ClusterInfo
 from paxosd.core.commands import MEMBERS, Command, Entry, Result, Status
 from paxosd.core.effects import (
     COMPACTED,
@@ -92,7 +96,8 @@ class Send(NamedTuple):
 class ClientProtocol:
     """One client: one session at a time, any number of calls.
 
-    ``encode_entry``: the wire's; the core knows no encoding. ``rng``: for jitter.
+    ``encode_entry``: the wire's; the core knows no encoding. ``rng``: for jitter. ``learns``: it
+    asks for members and limits by itself.
     """
 
     def __init__(
@@ -102,6 +107,7 @@ class ClientProtocol:
         encode_entry: Callable[[Entry], bytes],
         rng: random.Random,
         options: ClientOptions | None = None,
+        learns: bool = False,
     ) -> None:
         self.options = options = options or ClientOptions()
         self.endpoints = Endpoints(
@@ -112,6 +118,7 @@ class ClientProtocol:
         self._encode_entry = encode_entry
         self._table = FrameTable(options, rng)
         self._queue = CommandQueue(options, self._table)
+        self._learning = Learning() if learns else None
 
     # -- calls --------------------------------------------------------------------------------
 
@@ -123,8 +130,18 @@ class ClientProtocol:
     @property
     def busy(self) -> bool:
         """Whether any call of the user has not ended."""
-        opening = self._queue.opening is not None
-        return bool(self._queue.waiting) or len(self._table.live) > opening
+        learning = self._learning
+        own = int(self._queue.opening is not None)
+        if learning is not None:
+            if learning.held:
+                return True
+            own += learning.frame is not None
+        return bool(self._queue.waiting) or len(self._table.live) > own
+
+    @property
+    def info(self) -> ClusterInfo | None:
+        """What was learned of the cluster; None before, and if it does not learn."""
+        return self._learning.info if self._learning is not None else None
 
     def take_completed(self) -> list[Call]:
         """Calls that ended since this was last asked, oldest first."""
@@ -135,7 +152,12 @@ class ClientProtocol:
 
     def submit(self, command: Command, now_ms: int, timeout_ms: int, tag: Any = None) -> Call:
         """A command that belongs to a session: everything but OPEN, FENCE and CHECKSUM."""
-        return self._queue.submit(command, now_ms + timeout_ms, tag)
+        call = Call(command, now_ms + timeout_ms, tag)
+        if self._learning is not None and self._learning.is_suspect(command):
+            self._hold(call, None, now_ms)
+        else:
+            self._queue.add(call)
+        return call
 
     def submit_alone(
         self, command: Command, now_ms: int, timeout_ms: int, *, session: int = 0
@@ -164,12 +186,17 @@ class ClientProtocol:
         ``repeatable``: asking twice does no harm; if not, it is not sent again unless it was
         refused, and ends OutcomeUnknown if no answer comes.
         """
-        frame = self._table.alone(Call(question, now_ms + timeout_ms, None), now_ms)
+        frame = Frame([Call(question, now_ms + timeout_ms, None)], None, 0)
         frame.pinned = endpoint
         frame.began_ms = now_ms
         frame.patience_ms = self.options.unreachable_ms if patience_ms is None else patience_ms
         frame.repeatable = repeatable
-        return frame.calls[0]
+        call = frame.calls[0]
+        if self._learning is not None and self._learning.is_suspect(question):
+            self._hold(call, frame, now_ms)
+        else:
+            self._table.add(frame, now_ms)
+        return call
 
     def close(self) -> Send | None:
         """The last words: ends the session, if nothing of it can be asked for any more."""
@@ -189,6 +216,9 @@ class ClientProtocol:
         if each is not None:
             each.enter(EndpointState.UP, now_ms)
             each.trouble("", "")
+            if self._learning is not None:
+                self._learning.connected(now_ms)
+                self._table.wake(now_ms)
 
     def on_disconnected(self, endpoint: str, reason: str, now_ms: int) -> None:
         """The connection was refused or broke; the shell goes on trying to make one."""
@@ -227,6 +257,9 @@ class ClientProtocol:
             self._take_refusal(frame, message, now_ms)
         elif type(message) is not WriteAnswer:
             if type(message) is _ANSWER_OF.get(type(frame.calls[0].request)):
+                if self._is_learning(frame):
+                    self._learn(frame, message, now_ms)
+                    return
                 self._table.end(frame.calls[0], message, 0)
                 self._table.drop(frame)
         elif isinstance(frame.calls[0].request, list) and len(message.results) == len(frame.calls):
@@ -258,6 +291,8 @@ class ClientProtocol:
             if not hopeless:
                 self._table.wake(down_since_ms + patience_ms)
         self._queue.expire(now_ms, hopeless, self._why(None))
+        if self._learning is not None:
+            self._tick_learning(self._learning, now_ms, hopeless)
         for frame in list(self._table.live):
             self._tick_frame(frame, now_ms, hopeless)
 
@@ -269,6 +304,8 @@ class ClientProtocol:
 
     def take(self, now_ms: int) -> tuple[list[str], list[Send]]:
         """Endpoints to connect to, and requests to send now."""
+        if self._learning is not None:
+            self._ask_to_learn(self._learning, now_ms)
         if self._queue.waiting:
             endpoint = self.endpoints.choose(now_ms)
             # Otherwise the longer they wait, the more go into one frame.
@@ -484,6 +521,60 @@ class ClientProtocol:
         self._table.split(frame, left, now_ms, alone=False)
         return False
 
+    # -- learning -----------------------------------------------------------------------------
+
+    def _is_learning(self, frame: Frame) -> bool:
+        return self._learning is not None and frame is self._learning.frame
+
+    def _hold(self, call: Call, frame: Frame | None, now_ms: int) -> None:
+        assert self._learning is not None
+        self._learning.hold(call, frame, now_ms)
+        self._table.wake(now_ms)
+
+    def _tick_learning(self, learning: Learning, now_ms: int, hopeless: bool) -> None:
+        for call in learning.expire(now_ms, hopeless):
+            self._table.fail(call, self._why(learning.frame))
+        for each in learning.held:
+            self._table.wake(each.call.deadline_ms)
+        if learning.due_ms is not None and learning.due_ms > now_ms:
+            self._table.wake(learning.due_ms)
+
+    def _ask_to_learn(self, learning: Learning, now_ms: int) -> None:
+        """Ask, if that is due and somebody can be asked. Held requests make a connection."""
+        if learning.frame is not None or learning.due_ms is None or now_ms < learning.due_ms:
+            return
+        if learning.held:
+            endpoint = self.endpoints.choose(now_ms)
+        else:
+            endpoint = self.endpoints.find(self.endpoints.target)
+        if endpoint is not None and endpoint.state is EndpointState.UP:
+            call = Call(AdminRequest(0, "status", {}), now_ms + ANSWER_MS, None)
+            learning.asking(self._table.alone(call, now_ms))
+
+    def _learn(self, frame: Frame, message: ServerMessage, now_ms: int) -> None:
+        assert self._learning is not None
+        assert isinstance(message, AdminAnswer)
+        self._table.drop(frame)
+        info = ClusterInfo.of_status(message.body)
+        for held, words in self._learning.take(info, now_ms):
+            self._release(held, words, now_ms)
+        assert self._learning.info is not None
+        limits = self._learning.info.limits
+        self._queue.limit(limits.commands_per_request_max, limits.session_window_max)
+        in_use = {each.endpoint for each in self._table.live if each.request_id}
+        members = [each.client for each in self._learning.info.members.values()]
+        if members:
+            self.endpoints.learn(members, in_use)
+        self._table.wake(now_ms)
+
+    def _release(self, held: Held, words: str, now_ms: int) -> None:
+        if words:
+            self._table.fail(held.call, Refused(INVALID, words, 0))
+        elif held.frame is not None:
+            self._table.add(held.frame, now_ms)
+        else:
+            self._queue.add(held.call)
+
     # -- endings ------------------------------------------------------------------------------
 
     def _give_up(self, frame: Frame) -> None:
@@ -526,7 +617,10 @@ class ClientProtocol:
 
     def _finish(self, frame: Frame, failure: Failure) -> None:
         """End every call of a frame alike."""
-        if frame is self._queue.opening:
+        if self._learning is not None and frame is self._learning.frame:
+            self._table.drop(frame)
+            self._learning.failed(frame.deadline_ms)
+        elif frame is self._queue.opening:
             self._table.drop(frame)
             self._queue.not_opened(failure)
         else:
