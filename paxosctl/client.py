@@ -46,9 +46,11 @@ from paxosctl.results import (
 )
 from paxosctl.transport import Transport, clock_ms, clock_ns
 from paxosctl.watch import Watcher
+from paxosctl.watch_nodes import WatchNodes
 from paxosd.core.client import ClientProtocol
 from paxosd.core.client_calls import Call, ClientOptions
 from paxosd.core.client_endpoints import Trouble
+from paxosd.core.cluster_info import ClusterInfo
 from paxosd.core.commands import (
     CAS_REVISION,
     CAS_VALUE,
@@ -67,6 +69,7 @@ from paxosd.core.commands import (
     Status,
     prefix_end,
 )
+from paxosd.core.effects import INVALID
 from paxosd.core.requests import (
     GET,
     LINEARIZABLE,
@@ -265,25 +268,30 @@ class Client:
         *,
         prefix: bool = False,
         from_revision: int | None = None,
+        history: str = "",
         on_trouble: Callable[[str], None] | None = None,
     ) -> Watcher:
         """Iterate over the changes of a key, or of all keys with a prefix, none left out.
 
-        ``from_revision``: the first one wanted, None: from now on. Goes on over restarts and
-        changes of the leader, for ever; ``on_trouble(reason)`` is told each time that a node
-        had to be left. Raises RefusedError("compacted") if that history is gone.
+        ``from_revision``: the first one wanted, None: from now on. Goes on over restarts, changes
+        of the leader and the replacement of every node, for ever; ``on_trouble(reason)`` is told
+        each time that a node had to be left. Raises RefusedError: "compacted" if that history is
+        gone; "history" if it is another one than that of ``history`` (:attr:`Watcher.history` of
+        an earlier watch), or one that has not come as far as this watch; "cluster".
         """
-        members = self.status()["members"]
-        nodes = [(node["client"], node["events"]) for node in members.values()]
-        # First the nodes that the user named, in that order.
-        order = {each.name: place for place, each in enumerate(self._protocol.endpoints)}
-        nodes.sort(key=lambda node: order.get(node[0], len(order)))
+        key = as_bytes(key)
+        info = ClusterInfo.of_status(self.status())
+        if words := info.limits.refusal([DELETE, key]):
+            raise RefusedError(INVALID, words)
+        nodes = WatchNodes(self.endpoints)
+        nodes.learn(info)
         watcher = Watcher(
             self._transport,
             nodes,
-            as_bytes(key),
+            key,
             prefix=prefix,
             from_revision=from_revision,
+            history=history,
             on_trouble=on_trouble,
         )
         self._watchers.append(watcher)
