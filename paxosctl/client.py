@@ -46,8 +46,11 @@ from paxosctl.results import (
 )
 from paxosctl.transport import Transport, clock_ms, clock_ns
 from paxosctl.watch import Watcher
+from paxosctl.watch_nodes import WatchNodes
+from paxosd.core.client import ClientProtocol
 from paxosd.core.client_calls import Call, ClientOptions
 from paxosd.core.client_endpoints import Trouble
+from paxosd.core.cluster_info import ClusterInfo
 from paxosd.core.commands import (
     CAS_REVISION,
     CAS_VALUE,
@@ -66,6 +69,7 @@ from paxosd.core.commands import (
     Status,
     prefix_end,
 )
+from paxosd.core.effects import INVALID
 from paxosd.core.requests import (
     GET,
     LINEARIZABLE,
@@ -111,7 +115,11 @@ _NOT_REPEATABLE = frozenset(
 
 class Client:
     """A connection to a cluster. ``endpoints``: client endpoints of any of its nodes, tried in
-    this order. ``timeout_s`` bounds each call, a page of a scan, and each pipelined command."""
+    this order. ``timeout_s`` bounds each call, a page of a scan, and each pipelined command.
+
+    It belongs to the thread and the process that made it, with all that it hands out: whatever is
+    called from another thread, or in a forked child, raises RuntimeError. There is one exception:
+    :meth:`close` in a child does nothing, for a child has nothing to end."""
 
     def __init__(
         self,
@@ -125,7 +133,6 @@ class Client:
         self.timeout_s = timeout_s
         self._transport = Transport()
         self._connection = Connection(self._transport, endpoints, options)
-        self._protocol = self._connection.protocol
         self._watchers: list[Watcher] = []
         self._closed = False
 
@@ -142,6 +149,9 @@ class Client:
 
     def close(self) -> None:
         """Ends the session, without waiting for the answer, and closes all sockets."""
+        if self._transport.owner.is_forked:
+            return  # the session and the connections are the parent's, who goes on with them
+        self._transport.owner.check()
         if not self._closed:
             self._closed = True
             for watcher in self._watchers:
@@ -181,6 +191,7 @@ class Client:
 
     def pipeline(self) -> Pipeline:
         """Many commands without waiting for each; see :class:`~paxosctl.pipeline.Pipeline`."""
+        self._transport.owner.check()
         return Pipeline(self)
 
     # -- reads --------------------------------------------------------------------------------
@@ -257,25 +268,30 @@ class Client:
         *,
         prefix: bool = False,
         from_revision: int | None = None,
+        history: str = "",
         on_trouble: Callable[[str], None] | None = None,
     ) -> Watcher:
         """Iterate over the changes of a key, or of all keys with a prefix, none left out.
 
-        ``from_revision``: the first one wanted, None: from now on. Goes on over restarts and
-        changes of the leader, for ever; ``on_trouble(reason)`` is told each time that a node
-        had to be left. Raises RefusedError("compacted") if that history is gone.
+        ``from_revision``: the first one wanted, None: from now on. Goes on over restarts, changes
+        of the leader and the replacement of every node, for ever; ``on_trouble(reason)`` is told
+        each time that a node had to be left. Raises RefusedError: "compacted" if that history is
+        gone; "history" if it is another one than that of ``history`` (:attr:`Watcher.history` of
+        an earlier watch), or one that has not come as far as this watch; "cluster".
         """
-        members = self.status()["members"]
-        nodes = [(node["client"], node["events"]) for node in members.values()]
-        # First the nodes that the user named, in that order.
-        order = {each.name: place for place, each in enumerate(self._protocol.endpoints)}
-        nodes.sort(key=lambda node: order.get(node[0], len(order)))
+        key = as_bytes(key)
+        info = ClusterInfo.of_status(self.status())
+        if words := info.limits.refusal([DELETE, key]):
+            raise RefusedError(INVALID, words)
+        nodes = WatchNodes(self.endpoints)
+        nodes.learn(info)
         watcher = Watcher(
             self._transport,
             nodes,
-            as_bytes(key),
+            key,
             prefix=prefix,
             from_revision=from_revision,
+            history=history,
             on_trouble=on_trouble,
         )
         self._watchers.append(watcher)
@@ -327,7 +343,7 @@ class Client:
 
     def status(self, endpoint: str = "") -> dict[str, Any]:
         """What a node knows of itself and the others; works without a quorum. ``endpoint``:
-        of that very node; "": of the first that answers."""
+        of that very node, which is tried until the deadline; "": of the first that answers."""
         return self.admin("status", endpoint=endpoint)
 
     def admin(
@@ -337,15 +353,22 @@ class Client:
         return self.admin_result(self.start_admin(verb, args, endpoint=endpoint))
 
     def start_admin(
-        self, verb: str, args: dict[str, Any] | None = None, *, endpoint: str = ""
+        self,
+        verb: str,
+        args: dict[str, Any] | None = None,
+        *,
+        endpoint: str = "",
+        patience_ms: int | None = None,
     ) -> Call:
-        """Like :meth:`admin`, but does not wait: several nodes can be asked at a time."""
+        """Like :meth:`admin`, but does not wait: several nodes can be asked at a time.
+        ``patience_ms``: give ``endpoint`` up once it has been down for so long."""
         return self._protocol.ask(
             AdminRequest(0, verb, args or {}),
             clock_ms(),
             self._timeout_ms,
             endpoint=endpoint,
             repeatable=verb not in _NOT_REPEATABLE,
+            patience_ms=patience_ms,
         )
 
     def admin_result(self, call: Call) -> dict[str, Any]:
@@ -362,6 +385,7 @@ class Client:
     @property
     def cluster(self) -> str:
         """The id of the cluster; "" before the first answer."""
+        self._transport.owner.check()
         return self._connection.cluster
 
     @property
@@ -381,6 +405,7 @@ class Client:
 
     def turn(self, wait_ms: int = 0) -> None:
         """Send what can be sent, and take what has arrived, waiting for it if there is none."""
+        self._transport.owner.check()
         due_ms = self._connection.turn()
         timeout_ms = min(due_ms - clock_ms(), wait_ms)
         self._transport.poll(max(0, timeout_ms))
@@ -389,6 +414,7 @@ class Client:
 
     def finish(self, call: Call) -> Call:
         """Wait until a call has ended, well or badly."""
+        self._transport.owner.check()
         if not call.done:
             self._connection.run(call)
             self._protocol.take_completed()
@@ -400,6 +426,12 @@ class Client:
         return error_of(call.failure, self.troubles())
 
     # -- inside -------------------------------------------------------------------------------
+
+    @property
+    def _protocol(self) -> ClientProtocol:
+        """All that this client knows and has under way; for its owner alone."""
+        self._transport.owner.check()
+        return self._connection.protocol
 
     @property
     def _timeout_ms(self) -> int:

@@ -10,6 +10,9 @@ from paxosd.core.client_calls import Call
 
 PROBE_S = 1.0
 """A node that has not told its status by then counts as silent."""
+DOWN_MS = 600
+"""A node that cannot be connected to for so long counts as down: whoever looks at all of them wants
+to know how they are now. Longer than the longest pause between two tries to connect."""
 
 
 @dataclass(slots=True)
@@ -45,7 +48,10 @@ def ask_all(
     client: Client, endpoints: Iterable[str], verb: str, args: dict[str, Any] | None = None
 ) -> dict[str, Answer]:
     """Endpoint → what it answered. All are asked at the same time."""
-    calls = {each: client.start_admin(verb, args, endpoint=each) for each in endpoints}
+    calls = {
+        each: client.start_admin(verb, args, endpoint=each, patience_ms=DOWN_MS)
+        for each in endpoints
+    }
     return {each: Answer(client, call) for each, call in calls.items()}
 
 

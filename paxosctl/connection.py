@@ -32,7 +32,7 @@ class Connection:
         self.undecodable: dict[str, str] = {}
         """Endpoint → what was wrong with the last answer that could not be read."""
         self.protocol = ClientProtocol(
-            endpoints, encode_entry=encode_entry, rng=random.Random(), options=options
+            endpoints, encode_entry=encode_entry, rng=random.Random(), options=options, learns=True
         )
         self._transport = transport
         self._links: dict[str, Link] = {}
@@ -44,6 +44,7 @@ class Connection:
         now_ms = clock_ms()
         protocol.on_tick(now_ms)
         connects, sends = protocol.take(now_ms)
+        self._drop(protocol.endpoints.drops)
         for endpoint in connects:
             self._connect(endpoint)
         for endpoint, message in sends:
@@ -72,6 +73,13 @@ class Connection:
             said = last is not None and endpoint == last.endpoint
             link.close(CLOSE_LINGER_MS if said else 0)
         self._links.clear()
+
+    def _drop(self, endpoints: list[str]) -> None:
+        for endpoint in endpoints:
+            link = self._links.pop(endpoint, None)
+            if link is not None:
+                link.close()
+        endpoints.clear()
 
     def _connect(self, endpoint: str) -> None:
         protocol = self.protocol

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from paxosctl.client import Client, ClientOptions
-from paxosctl.cluster import NodeView, leader_of, may_vote, survey
+from paxosctl.cluster import DOWN_MS, NodeView, leader_of, may_vote, survey
 from paxosctl.errors import ClientError, RefusedError
 from paxosctl.member_plan import of_status
 from paxosctl.transport import clock_ms
@@ -256,7 +256,9 @@ def _probe_all(
     left = dict(asked)
     while left and clock_ms() < until_ms:
         calls = {
-            name: client.start_admin("probe", {"endpoints": list(endpoints)}, endpoint=at)
+            name: client.start_admin(
+                "probe", {"endpoints": list(endpoints)}, endpoint=at, patience_ms=DOWN_MS
+            )
             for name, (at, endpoints) in left.items()
         }
         for name, call in calls.items():

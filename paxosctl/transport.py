@@ -1,13 +1,20 @@
 """The sockets of a client: one DEALER per endpoint, each with a monitor that tells how it fares.
 
 A link never queues for a daemon that is not there: a request is handed to a connection that
-stands, or not at all, so that "never sent" can be told from "sent, and no answer". Everything
-runs in the thread that calls :meth:`Transport.poll`.
+stands, or not at all, so that "never sent" can be told from "sent, and no answer".
+
+ZeroMQ's sockets end the whole process when two threads use them, and hang in a process that was
+forked with them. So a :class:`Transport` belongs to the thread and the process that made it: every
+use from elsewhere is refused before a socket is touched.
 """
 
 import contextlib
+import os
 import struct
+import threading
 import time
+import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -54,18 +61,57 @@ def clock_ns() -> int:
     return time.monotonic_ns()
 
 
-class Transport:
-    """Sockets and who wants to know when they can be read."""
+class Owner:
+    """The thread and the process that made something which nobody else may use."""
+
+    __slots__ = ("_pid", "_thread")
 
     def __init__(self) -> None:
+        self._pid = os.getpid()
+        # The object, not its number: numbers are given again to threads that come later.
+        self._thread = threading.current_thread()
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process is another one, forked from the owner's."""
+        return os.getpid() != self._pid
+
+    def check(self) -> None:
+        """Raises RuntimeError for whoever is not the owner."""
+        if self.is_forked:
+            raise RuntimeError(
+                f"this client belongs to process {self._pid}, and cannot be used in process "
+                f"{os.getpid()}, which was forked from it: make a Client of its own there"
+            )
+        if threading.current_thread() is not self._thread:
+            raise RuntimeError(
+                f'this client belongs to the thread "{self._thread.name}", and cannot be used in '
+                f'"{threading.current_thread().name}": make a Client of its own in each thread'
+            )
+
+
+class Transport:
+    """Sockets and who wants to know when they can be read. Only its maker may use it: everybody
+    else gets a RuntimeError (see :class:`Owner`)."""
+
+    def __init__(self) -> None:
+        self.owner = Owner()
         self._context: Context = zmq.Context()
         self._context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
         self._poller = zmq.Poller()
         self._handlers: dict[Any, Callable[[], None]] = {}
+        self._sockets: list[Socket] = []
+        # The finalizer keeps context and sockets alive. Collected together with this, the context
+        # would no longer find its sockets, and wait for ever for them to be closed.
+        self._finalizer = weakref.finalize(self, _abandon, self.owner, self._context, self._sockets)
+        self._finalizer.atexit = False  # the process ends, and its sockets with it
 
     def socket(self, kind: int) -> Socket:
         """A socket with the options that all of them share, not connected yet."""
+        self.owner.check()
         made = self._context.socket(kind)
+        self._sockets[:] = [each for each in self._sockets if not each.closed]
+        self._sockets.append(made)
         for option, value in (
             (zmq.LINGER, 0),
             (zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX),
@@ -92,6 +138,7 @@ class Transport:
 
     def poll(self, timeout_ms: int) -> bool:
         """Wait for sockets to read and let their handlers do so; whether there were any."""
+        self.owner.check()
         ready = self._poller.poll(timeout_ms)
         handlers = self._handlers
         for socket, _ in ready:
@@ -102,7 +149,20 @@ class Transport:
 
     def close(self) -> None:
         """Close every socket; waits no longer than the longest linger."""
+        self.owner.check()
+        self._finalizer.detach()
         self._context.destroy()
+
+
+def _abandon(owner: Owner, context: Context, sockets: list[Socket]) -> None:
+    """The end of a transport that nobody closed, in whichever thread collects it: nobody else can
+    be using it any more. In a forked child ZeroMQ's own objects know that they are the parent's."""
+    if owner.is_forked:
+        return
+    for socket in sockets:
+        socket.close(0)
+    context.destroy(0)
+    warnings.warn("a client of paxosd was not closed", ResourceWarning, stacklevel=1)
 
 
 class Link:
@@ -138,6 +198,7 @@ class Link:
 
     def send(self, frame: bytes) -> bool:
         """Hand a frame to the connection; False if there is none, or it is full."""
+        self._transport.owner.check()
         dealer = self._dealer
         try:
             dealer.send(frame, zmq.NOBLOCK)
@@ -155,6 +216,7 @@ class Link:
 
     def close(self, linger_ms: int = 0) -> None:
         """Close the sockets; what was handed over last has ``linger_ms`` to leave."""
+        self._transport.owner.check()
         self._transport.unregister(self._dealer)
         self._transport.unregister(self._monitor)
         self._dealer.disable_monitor()

@@ -1,25 +1,43 @@
 """Sockets for the watch protocol; what to make of what they bring is ``watch_state.py``'s.
 
-SUB    ── kv/P, progress/P ──► events endpoint of one node
-DEALER ── HistoryRequest  ──► client endpoint of the same node
+DEALER ── AdminRequest("status") ──► client endpoint of one node: its cluster, history, members
+SUB    ── kv/P, progress/P ──► events endpoint of the same node, once these are known
+DEALER ── HistoryRequest  ──► its client endpoint
+
+The status is asked for again every few seconds: members come and go while a watch goes on, and one
+day all that it began with are gone.
 """
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import zmq
 
 from paxosctl.errors import RefusedError
 from paxosctl.transport import RECEIVES_MAX, Link, Socket, Transport, clock_ms
-from paxosctl.watch_state import Connect, Deliver, Effect, Fail, Pull, WatchState
+from paxosctl.watch_nodes import WatchNodes
+from paxosctl.watch_state import Connect, Deliver, Effect, Fail, Pull, WatchOptions, WatchState
+from paxosd.core.cluster_info import ClusterInfo
 from paxosd.core.commands import Change
-from paxosd.core.requests import HistoryAnswer, HistoryRequest, RefusalAnswer
+from paxosd.core.requests import (
+    AdminAnswer,
+    AdminRequest,
+    HistoryAnswer,
+    HistoryRequest,
+    RefusalAnswer,
+)
 from paxosd.wire import WireError, decode_answer, encode_client
 from paxosd.wire_events import LearnedEvent, decode_event
 
 SUB_QUEUE_MAX = 100_000
 """Messages that may wait for a slow user; more are dropped, noticed, and pulled later."""
+LEARN_MS = 5000
+"""How often a node that is listened to is asked who the members are."""
+RETRY_MS = 50
+HISTORY_GRACE_MS = 2000
+LEARN_ID = 1 << 62
+"""Of the requests for a status; those for missed changes count from 1."""
 
 
 class Watcher(Iterator[Change]):
@@ -28,19 +46,27 @@ class Watcher(Iterator[Change]):
     def __init__(
         self,
         transport: Transport,
-        nodes: Sequence[tuple[str, str]],
+        nodes: WatchNodes,
         key: bytes,
         *,
         prefix: bool = False,
         from_revision: int | None = None,
+        history: str = "",
         on_trouble: Callable[[str], None] | None = None,
     ) -> None:
-        """``nodes``: pairs of client and events endpoint, in the order to try them."""
+        """``nodes``: whom to try, and in which order."""
         self._transport = transport
-        self._nodes = list(nodes)
+        self._nodes = nodes
         self._on_trouble = on_trouble
-        self._state = WatchState(key, prefix=prefix, from_revision=from_revision)
-        self._sub: Socket | None = None
+        self._state = WatchState(
+            key,
+            prefix=prefix,
+            from_revision=from_revision,
+            history=history,
+            options=WatchOptions(history_grace_ms=HISTORY_GRACE_MS),
+        )
+        self._learn_due_ms: int | None = None
+        self._sub: Socket | None = None  # as long as the node has not said what it is: none
         self._link: Link | None = None
         self._link_up = False
         self._pull: HistoryRequest | None = None
@@ -49,6 +75,7 @@ class Watcher(Iterator[Change]):
 
     def __next__(self) -> Change:
         """The next change, however long it takes. StopIteration once the watch is closed."""
+        self._transport.owner.check()
         while not self._closed:
             change = self.poll(1000)
             if change is not None:
@@ -60,6 +87,7 @@ class Watcher(Iterator[Change]):
 
         Raises RefusedError for a watch that cannot go on.
         """
+        self._transport.owner.check()
         until_ms = clock_ms() + timeout_ms
         while not self._changes:
             if self._closed:
@@ -67,15 +95,15 @@ class Watcher(Iterator[Change]):
             if self._state.attempt == 0:
                 self._perform(self._state.start(clock_ms()))
             self._perform(self._state.on_tick(clock_ms()))
+            self._learn()
             failed = self._state.failed
             if failed is not None:
                 self.close()
                 raise RefusedError(failed.code, failed.message, detail=failed.detail)
             if self._changes:
                 break
-            now_ms = clock_ms()
-            due_ms = self._state.next_due_ms()
-            wait_ms = until_ms - now_ms if due_ms is None else min(until_ms, due_ms) - now_ms
+            dues_ms = [until_ms, self._state.next_due_ms(), self._learn_due_ms]
+            wait_ms = min([due_ms for due_ms in dues_ms if due_ms is not None]) - clock_ms()
             if not self._transport.poll(max(0, wait_ms)) and clock_ms() >= until_ms:
                 break
         return self._changes.popleft() if self._changes else None
@@ -83,18 +111,30 @@ class Watcher(Iterator[Change]):
     @property
     def live(self) -> bool:
         """Whether changes are taken from the stream now, with none known to be missing."""
+        self._transport.owner.check()
         return self._state.live
 
     @property
     def resume_revision(self) -> int | None:
         """A later watch from this revision misses nothing. It can repeat changes, if some of
         this watch have been received but not been asked for. None: nothing is known yet."""
+        self._transport.owner.check()
         if self._changes:
             return self._changes[0].revision
         return self._state.resume_revision
 
+    @property
+    def history(self) -> str:
+        """The number of the founding of the cluster that this watch is of, for a later watch that
+        goes on from :attr:`resume_revision`. "": not known."""
+        self._transport.owner.check()
+        return self._state.history
+
     def close(self) -> None:
-        """End the watch; an iteration over it ends."""
+        """End the watch; an iteration over it ends. Does nothing in a forked child."""
+        if self._transport.owner.is_forked:
+            return
+        self._transport.owner.check()
         self._closed = True
         self._disconnect()
 
@@ -115,16 +155,9 @@ class Watcher(Iterator[Change]):
 
     def _connect(self, attempt: int) -> None:
         self._disconnect()
-        client, events = self._nodes[(attempt - 1) % len(self._nodes)]
-        sub = self._sub = self._transport.socket(zmq.SUB)
-        sub.setsockopt(zmq.RCVHWM, SUB_QUEUE_MAX)
-        for topic in self._state.topics:
-            sub.setsockopt(zmq.SUBSCRIBE, topic)
-        sub.connect(events)
-        self._transport.register(sub, lambda: self._read(attempt, sub))
         self._link = Link(
             self._transport,
-            client,
+            self._nodes.next(),
             on_frame=lambda frame: self._on_frame(attempt, frame),
             on_up=self._on_up,
             on_down=lambda reason: self._perform(
@@ -132,8 +165,19 @@ class Watcher(Iterator[Change]):
             ),
         )
 
+    def _subscribe(self, attempt: int, events: str) -> None:
+        """Listen to the node, which is what it is taken for. Its link was made before: news that
+        the node went are read before whatever another life of it has published since."""
+        sub = self._sub = self._transport.socket(zmq.SUB)
+        sub.setsockopt(zmq.RCVHWM, SUB_QUEUE_MAX)
+        for topic in self._state.topics:
+            sub.setsockopt(zmq.SUBSCRIBE, topic)
+        sub.connect(events)
+        self._transport.register(sub, lambda: self._read(attempt, sub))
+
     def _disconnect(self) -> None:
         self._link_up = False
+        self._learn_due_ms = None
         self._pull = None
         if self._sub is not None:
             self._transport.unregister(self._sub)
@@ -145,7 +189,31 @@ class Watcher(Iterator[Change]):
 
     def _on_up(self) -> None:
         self._link_up = True
+        self._learn_due_ms = clock_ms()
+        self._learn()
         self._send_pull()
+
+    def _learn(self) -> None:
+        """Ask the node for its status, if that is due. That it does not answer is noticed: without
+        it there are no events."""
+        if self._link is None or self._learn_due_ms is None or clock_ms() < self._learn_due_ms:
+            return
+        # Addressed to any cluster: that it is another one is to be found out.
+        sent = self._link.send(encode_client(AdminRequest(LEARN_ID, "status", {}), ""))
+        self._learn_due_ms = clock_ms() + (LEARN_MS if sent else RETRY_MS)
+
+    def _take_status(self, attempt: int, info: ClusterInfo) -> None:
+        state = self._state
+        self._perform(state.on_identity(attempt, info.cluster, info.node, info.history))
+        if state.failed is not None or self._link is None:
+            return
+        self._nodes.learn(info)
+        own = info.members.get(info.node)
+        if own is None:
+            why = f"{info.node} is no member of the cluster"
+            self._perform(state.on_disconnect(attempt, why, clock_ms()))
+        elif self._sub is None:
+            self._subscribe(attempt, own.events)
 
     def _send_pull(self) -> None:
         if self._pull is not None and self._link_up and self._link is not None:
@@ -156,8 +224,13 @@ class Watcher(Iterator[Change]):
 
     def _on_frame(self, attempt: int, frame: bytes) -> None:
         with contextlib.suppress(WireError):  # as good as no answer, which is noticed
-            answer = decode_answer(frame, self._state.cluster)
-            if isinstance(answer, HistoryAnswer | RefusalAnswer):
+            answer = decode_answer(frame)
+            if isinstance(answer, AdminAnswer):
+                if attempt == self._state.attempt:
+                    self._take_status(attempt, ClusterInfo.of_status(answer.body))
+            elif isinstance(answer, HistoryAnswer | RefusalAnswer):
+                answer = decode_answer(frame, self._state.cluster)
+                assert isinstance(answer, HistoryAnswer | RefusalAnswer)
                 self._perform(self._state.on_answer(attempt, answer, clock_ms()))
 
     def _read(self, attempt: int, sub: Socket) -> None:

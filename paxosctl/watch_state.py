@@ -3,6 +3,7 @@ runs it as well; this is its name for clients."""
 
 from paxosd.watch_state import (
     FAILED_CLUSTER,
+    FAILED_HISTORY,
     Connect,
     Deliver,
     Effect,
@@ -15,6 +16,7 @@ from paxosd.watch_state import (
 
 __all__ = [
     "FAILED_CLUSTER",
+    "FAILED_HISTORY",
     "Connect",
     "Deliver",
     "Effect",

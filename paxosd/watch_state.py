@@ -7,7 +7,8 @@ The shell (``paxosctl/watch.py``, or a simulated watcher) owns the sockets and t
     DEALER ── HistoryRequest ──► client endpoint ── HistoryAnswer | RefusalAnswer ──►
 
 and it feeds what comes in to :meth:`WatchState.on_event`, :meth:`~WatchState.on_answer` and
-:meth:`~WatchState.on_tick`; each returns the effects to carry out, in order.
+:meth:`~WatchState.on_tick`; each returns the effects to carry out, in order. A shell that asks a
+node whose history it has says so with :meth:`~WatchState.on_identity` before it subscribes.
 
 The rules:
 
@@ -31,6 +32,10 @@ The rules:
 6. Nodes of version 0.1 number the messages of P instead. ``anchor`` is the number of the last one
    known to be covered: a change is the next one only if its number is exactly ``anchor + 1``, and
    messages of another node or incarnation have no anchor yet.
+7. A watch is of one cluster and of one history of it. Where a cluster was founded anew or restored
+   from an earlier snapshot, its revisions count again what this watch has seen already, and mean
+   something else: the watch ends. The number of the founding shows it; so do nodes whose state is
+   fresh, and whose newest revision stays below ``complete_to``.
 
 Changes of one watch come in order of revision, each exactly once. A watcher that itself dies
 resumes from :attr:`WatchState.resume_revision`.
@@ -47,6 +52,9 @@ from paxosd.wire_events import ChangeEvent, NumberedChangeEvent, ProgressEvent
 
 FAILED_CLUSTER = "cluster"
 """The code of a :class:`Fail` for a node of another cluster than the first one seen."""
+FAILED_HISTORY = "history"
+"""The same for a node of this cluster whose history is not the one that this watch began on."""
+_ANEW = "it was restored from an earlier snapshot, or founded anew"
 
 _FATAL = frozenset({COMPACTED, INVALID, FORBIDDEN})
 
@@ -101,6 +109,9 @@ class WatchOptions:
     """A node whose state is older, or of unknown age, for ``stale_grace_ms`` on end is left: the
     first watcher of a node meets one that has only begun to ask how old its state is."""
     stale_grace_ms: int = 2_500
+    history_grace_ms: int | None = None
+    """For how long nodes whose state is fresh may lie behind what the watch has: a follower can
+    learn a revision before the leader does. None: for ever."""
     page_bytes: int = 1 << 20
     buffer_messages_max: int = 4096
     buffer_bytes_max: int = 16 << 20
@@ -110,7 +121,8 @@ class WatchState:
     """One watch of one key (``prefix=False``) or of every key with a prefix.
 
     ``from_revision``: the first revision wanted; None: what is applied at the node at the
-    moment of the first contact, exclusive. Call :meth:`start` once, then feed inputs.
+    moment of the first contact, exclusive. ``history``: the number of the founding that it is of;
+    "": that of the first node that says one. Call :meth:`start` once, then feed inputs.
     """
 
     def __init__(
@@ -119,9 +131,11 @@ class WatchState:
         *,
         prefix: bool = False,
         from_revision: int | None = None,
+        history: str = "",
         options: WatchOptions | None = None,
     ) -> None:
         self.key = key
+        self.history = history
         self.prefix = prefix
         self.options = options or WatchOptions()
         self.complete_to = -1 if from_revision is None else max(from_revision, 1) - 1
@@ -148,6 +162,7 @@ class WatchState:
         self._pull_due_ms: int | None = None
         self._heard_ms = 0
         self._stale_since_ms: int | None = None
+        self._ahead: tuple[int, int] | None = None  # complete_to, and since when nodes are behind
         self._connected_ms = 0
         self._connect_due_ms: int | None = None
         self._connect_reason = ""
@@ -217,6 +232,25 @@ class WatchState:
             return []
         return self._leave(now_ms, reason)
 
+    def on_identity(self, attempt: int, cluster: str, node: str, history: str) -> list[Effect]:
+        """The node of this attempt says which cluster it is of, and which history ("": it does not
+        know). Fails the watch if that is another one."""
+        if not self._current(attempt):
+            return []
+        if self._cluster and cluster != self._cluster:
+            return self._fail_cluster(cluster, node)
+        self._cluster = cluster
+        if self.history and history and history != self.history:
+            return self._fail(
+                FAILED_HISTORY,
+                f"node {node} has another history of cluster {cluster!r} than this watch began on "
+                f"({history}, not {self.history}): {_ANEW}. Read the present state, then watch "
+                "from its revision on",
+                0,
+            )
+        self.history = self.history or history
+        return []
+
     def on_event(self, attempt: int, cluster: str, event: Event, now_ms: int) -> list[Effect]:
         """A decoded message of the SUB socket; ``cluster`` is the one named in its envelope."""
         if not self._current(attempt):
@@ -224,12 +258,7 @@ class WatchState:
         if isinstance(event, ProgressEvent) and event.prefix != self.key:
             return []  # progress/a is a ZeroMQ prefix of progress/ab, another watcher's
         if self._cluster and cluster != self._cluster:
-            return self._fail(
-                FAILED_CLUSTER,
-                f"node {event.node} belongs to cluster {cluster!r}, but this watch began on "
-                f"{self._cluster!r}: check the endpoints",
-                0,
-            )
+            return self._fail_cluster(cluster, event.node)
         self._cluster = cluster
         self._heard_ms = now_ms
         if isinstance(event, ProgressEvent):
@@ -238,6 +267,14 @@ class WatchState:
                 return self._leave(now_ms, f"the state of node {event.node} is {age}")
             if self.complete_to < 0:
                 self.complete_to = event.revision
+            if self._is_ahead_of(event, now_ms):
+                return self._fail(
+                    FAILED_HISTORY,
+                    f"the newest revision of cluster {cluster!r} is {event.revision}, but this "
+                    f"watch goes on from revision {self.complete_to + 1}: {_ANEW}. Read the "
+                    f"present state, then watch from revision {event.revision + 1} on",
+                    event.revision + 1,
+                )
         elif self.complete_to < 0:
             return []  # a watch "from now" that does not know yet where now is
         if self._pulling():
@@ -255,6 +292,16 @@ class WatchState:
             self._stale_since_ms = now_ms
         since_ms = self._stale_since_ms
         return since_ms is not None and now_ms - since_ms >= self.options.stale_grace_ms
+
+    def _is_ahead_of(self, event: ProgressEvent, now_ms: int) -> bool:
+        """Whether what this watch has is missing in states that are fresh, and stays so."""
+        grace_ms = self.options.history_grace_ms
+        if grace_ms is None or event.revision >= self.complete_to:
+            self._ahead = None
+            return False
+        if self._ahead is None or self._ahead[0] != self.complete_to:
+            self._ahead = self.complete_to, now_ms
+        return 0 <= event.age_ms <= now_ms - self._ahead[1] - grace_ms
 
     def on_answer(
         self, attempt: int, answer: HistoryAnswer | RefusalAnswer, now_ms: int
@@ -492,6 +539,14 @@ class WatchState:
         self._connect_reason = reason
         self._connect_due_ms = max(now_ms, self._connected_ms + pause_ms)
         return self.on_tick(now_ms)
+
+    def _fail_cluster(self, cluster: str, node: str) -> list[Effect]:
+        return self._fail(
+            FAILED_CLUSTER,
+            f"node {node} belongs to cluster {cluster!r}, but this watch began on "
+            f"{self._cluster!r}: check the endpoints",
+            0,
+        )
 
     def _fail(self, code: str, message: str, detail: int) -> list[Effect]:
         self.live = False

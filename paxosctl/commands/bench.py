@@ -3,7 +3,7 @@
 import click
 
 from paxosctl.app import Settings, global_options, negative, verb
-from paxosctl.load import TIMEOUT_MS, Load, LoadReport, LoadRun, find_leader
+from paxosctl.load import TIMEOUT_MS, Load, LoadReport, LoadRun, find_leader, limits_at
 from paxosctl.render import View
 
 
@@ -49,7 +49,8 @@ def put_verb(
     timeout_ms = TIMEOUT_MS if settings.timeout is None else settings.timeout
     with settings.client() as client:
         leader = find_leader(client)
-    report = LoadRun(leader, load, timeout_ms).run()
+        run = LoadRun(leader, load, timeout_ms, limits_at(client, leader))
+    report = run.run()
     view = _view(report)
     settings.show(view)
     if report.failed:

@@ -15,19 +15,34 @@ from paxosd.core.commands import Change
     type=click.IntRange(min=1),
     help="Begin with the changes of this revision; by default with what changes from now on.",
 )
+@click.option(
+    "--history",
+    default="",
+    help="With --from-revision: of which history of the cluster, as an interrupted watch says.",
+)
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many changes.")
 def watch_verb(
-    settings: Settings, key: str, prefix: bool, from_revision: int | None, count: int | None
+    settings: Settings,
+    key: str,
+    prefix: bool,
+    from_revision: int | None,
+    history: str,
+    count: int | None,
 ) -> None:
     """Show each change of KEY as it happens, until Ctrl-C.
 
-    Goes on over restarts and changes of the leader. In the format json a line per change; in
-    plain a line "put", tab, KEY, tab, VALUE or "delete", tab, KEY.
+    Goes on over restarts, changes of the leader and the replacement of nodes. In the format json
+    a line per change; in plain a line "put", tab, KEY, tab, VALUE or "delete", tab, KEY. Ends with
+    exit code 77 where going on would hide changes: the history is gone, or it is another one.
     """
     seen = 0
     with settings.client() as client:
         watcher = client.watch(
-            raw(key), prefix=prefix, from_revision=from_revision, on_trouble=_say
+            raw(key),
+            prefix=prefix,
+            from_revision=from_revision,
+            history=history,
+            on_trouble=_say,
         )
         try:
             for change in watcher:
@@ -38,7 +53,8 @@ def watch_verb(
         except KeyboardInterrupt:
             resume = watcher.resume_revision
             if resume is not None:
-                click.echo(f"\nto go on from here: --from-revision {resume}", err=True)
+                of = f" --history {watcher.history}" if watcher.history else ""
+                click.echo(f"\nto go on from here: --from-revision {resume}{of}", err=True)
             raise
 
 

@@ -18,6 +18,8 @@ The rules:
 5. An endpoint that refuses, breaks or is silent is left for the next; a hint to the leader is
    followed, unless it points to one that was silent just now. Retries back off, with jitter.
 6. If the leader cannot be reached, a node that offers it is asked to pass commands on to it.
+7. A client that learns (see ``client_learning.py``) knows the present members beside the endpoints
+   that it was given, and sends nothing that a limit forbids.
 
 The shell feeds ``on_*`` and, after each round, carries out what :meth:`ClientProtocol.take`
 hands out: connections to make, requests to send. Calls that ended are in ``completed``. Times
@@ -41,7 +43,9 @@ from paxosd.core.client_calls import (
 )
 from paxosd.core.client_endpoints import NO_ANSWER, UNREACHABLE, Endpoints, EndpointState
 from paxosd.core.client_frames import FrameTable
+from paxosd.core.client_learning import ANSWER_MS, Held, Learning
 from paxosd.core.client_queue import CommandQueue
+from paxosd.core.cluster_info import ClusterInfo
 from paxosd.core.commands import MEMBERS, Command, Entry, Result, Status
 from paxosd.core.effects import (
     COMPACTED,
@@ -95,7 +99,8 @@ class Send(NamedTuple):
 class ClientProtocol:
     """One client: one session at a time, any number of calls.
 
-    ``encode_entry``: the wire's; the core knows no encoding. ``rng``: for jitter.
+    ``encode_entry``: the wire's; the core knows no encoding. ``rng``: for jitter. ``learns``: it
+    asks for members and limits by itself.
     """
 
     def __init__(
@@ -105,6 +110,7 @@ class ClientProtocol:
         encode_entry: Callable[[Entry], bytes],
         rng: random.Random,
         options: ClientOptions | None = None,
+        learns: bool = False,
     ) -> None:
         self.options = options = options or ClientOptions()
         self.endpoints = Endpoints(
@@ -115,6 +121,7 @@ class ClientProtocol:
         self._encode_entry = encode_entry
         self._table = FrameTable(options, rng)
         self._queue = CommandQueue(options, self._table)
+        self._learning = Learning() if learns else None
 
     # -- calls --------------------------------------------------------------------------------
 
@@ -126,8 +133,18 @@ class ClientProtocol:
     @property
     def busy(self) -> bool:
         """Whether any call of the user has not ended."""
-        opening = self._queue.opening is not None
-        return bool(self._queue.waiting) or len(self._table.live) > opening
+        learning = self._learning
+        own = int(self._queue.opening is not None)
+        if learning is not None:
+            if learning.held:
+                return True
+            own += learning.frame is not None
+        return bool(self._queue.waiting) or len(self._table.live) > own
+
+    @property
+    def info(self) -> ClusterInfo | None:
+        """What was learned of the cluster; None before, and if it does not learn."""
+        return self._learning.info if self._learning is not None else None
 
     def take_completed(self) -> list[Call]:
         """Calls that ended since this was last asked, oldest first."""
@@ -138,7 +155,12 @@ class ClientProtocol:
 
     def submit(self, command: Command, now_ms: int, timeout_ms: int, tag: Any = None) -> Call:
         """A command that belongs to a session: everything but OPEN, FENCE and CHECKSUM."""
-        return self._queue.submit(command, now_ms + timeout_ms, tag)
+        call = Call(command, now_ms + timeout_ms, tag)
+        if self._learning is not None and self._learning.is_suspect(command):
+            self._hold(call, None, now_ms)
+        else:
+            self._queue.add(call)
+        return call
 
     def submit_alone(
         self, command: Command, now_ms: int, timeout_ms: int, *, session: int = 0
@@ -158,17 +180,27 @@ class ClientProtocol:
         *,
         endpoint: str = "",
         repeatable: bool = True,
+        patience_ms: int | None = None,
     ) -> Call:
         """A read or an admin request; its request_id does not matter.
 
-        ``endpoint``: ask this one only, once, and end as soon as it is found to be down.
+        ``endpoint``: ask this one only; it is tried until the deadline, over restarts of its node.
+        ``patience_ms``: but end once it has been down for so long; 0: also as soon as it does not
+        do for any other reason. None: ``unreachable_ms`` of the options.
         ``repeatable``: asking twice does no harm; if not, it is not sent again unless it was
         refused, and ends OutcomeUnknown if no answer comes.
         """
-        frame = self._table.alone(Call(question, now_ms + timeout_ms, None), now_ms)
+        frame = Frame([Call(question, now_ms + timeout_ms, None)], None, 0)
         frame.pinned = endpoint
+        frame.began_ms = now_ms
+        frame.patience_ms = self.options.unreachable_ms if patience_ms is None else patience_ms
         frame.repeatable = repeatable
-        return frame.calls[0]
+        call = frame.calls[0]
+        if self._learning is not None and self._learning.is_suspect(question):
+            self._hold(call, frame, now_ms)
+        else:
+            self._table.add(frame, now_ms)
+        return call
 
     def close(self) -> Send | None:
         """The last words: ends the session, if nothing of it can be asked for any more."""
@@ -188,6 +220,9 @@ class ClientProtocol:
         if each is not None:
             each.enter(EndpointState.UP, now_ms)
             each.trouble("", "")
+            if self._learning is not None:
+                self._learning.connected(now_ms)
+                self._table.wake(now_ms)
 
     def on_disconnected(self, endpoint: str, reason: str, now_ms: int) -> None:
         """The connection was refused or broke; the shell goes on trying to make one."""
@@ -226,6 +261,9 @@ class ClientProtocol:
             self._take_refusal(frame, message, now_ms)
         elif type(message) is not WriteAnswer:
             if type(message) is _ANSWER_OF.get(type(frame.calls[0].request)):
+                if self._is_learning(frame):
+                    self._learn(frame, message, now_ms)
+                    return
                 self._table.end(frame.calls[0], message, 0)
                 self._table.drop(frame)
         elif isinstance(frame.calls[0].request, list) and len(message.results) == len(frame.calls):
@@ -257,6 +295,8 @@ class ClientProtocol:
             if not hopeless:
                 self._table.wake(down_since_ms + patience_ms)
         self._queue.expire(now_ms, hopeless, self._why(None))
+        if self._learning is not None:
+            self._tick_learning(self._learning, now_ms, hopeless)
         for frame in list(self._table.live):
             self._tick_frame(frame, now_ms, hopeless)
 
@@ -268,6 +308,8 @@ class ClientProtocol:
 
     def take(self, now_ms: int) -> tuple[list[str], list[Send]]:
         """Endpoints to connect to, and requests to send now."""
+        if self._learning is not None:
+            self._ask_to_learn(self._learning, now_ms)
         if self._queue.waiting:
             endpoint = self.endpoints.choose(now_ms)
             # Otherwise the longer they wait, the more go into one frame.
@@ -296,8 +338,7 @@ class ClientProtocol:
         )
         if endpoint is None or endpoint.state is not EndpointState.UP:
             self._table.unsent.append(frame)  # until it is connected, or its deadline
-            if frame.pinned and endpoint is not None and endpoint.state is EndpointState.DOWN:
-                frame.trouble = NotSubmitted(UNREACHABLE, endpoint.message)
+            if frame.pinned and self._is_out_of_patience(frame, now_ms):
                 self._give_up(frame)
             return
         leader = endpoint.passes_on_to
@@ -392,10 +433,10 @@ class ClientProtocol:
         if code in _FINAL:
             self._take_final(frame, message, now_ms)
             return
-        if frame.pinned:
+        if frame.pinned and frame.patience_ms == 0:
             self._give_up(frame)
             return
-        if code in _OTHER_NODE:
+        if code in _OTHER_NODE and not frame.pinned:
             hint = message.leader_endpoint
             if endpoint is not None:
                 endpoint.passes_on_to = ""
@@ -448,7 +489,11 @@ class ClientProtocol:
     # -- time ---------------------------------------------------------------------------------
 
     def _tick_frame(self, frame: Frame, now_ms: int, hopeless: bool) -> None:
-        if hopeless and not frame.possibly_submitted and frame is not self._queue.opening:
+        if frame.pinned:
+            if self._is_out_of_patience(frame, now_ms):
+                self._give_up(frame)
+                return
+        elif hopeless and not frame.possibly_submitted and frame is not self._queue.opening:
             self._give_up(frame)
             return
         if now_ms >= frame.deadline_ms and not self._expire(frame, now_ms):
@@ -474,6 +519,18 @@ class ClientProtocol:
         self.endpoints.move_on(frame.endpoint)
         self._table.again(frame, now_ms)
 
+    def _is_out_of_patience(self, frame: Frame, now_ms: int) -> bool:
+        """Whether the only endpoint that it may go to has been down for too long."""
+        endpoint = self.endpoints.find(frame.pinned)
+        if frame.patience_ms is None or frame.request_id or endpoint is None:
+            return False
+        if endpoint.state is not EndpointState.DOWN:
+            return False
+        due_ms = max(endpoint.since_ms, frame.began_ms) + frame.patience_ms
+        if now_ms < due_ms:
+            self._table.wake(due_ms)
+        return now_ms >= due_ms
+
     def _expire(self, frame: Frame, now_ms: int) -> bool:
         """End the calls whose time is over; whether the frame itself goes on."""
         live = [i for i, call in enumerate(frame.calls) if not call.done]
@@ -491,6 +548,60 @@ class ClientProtocol:
             self._table.fail(frame.calls[index], self._why(frame))
         self._table.split(frame, left, now_ms, alone=False)
         return False
+
+    # -- learning -----------------------------------------------------------------------------
+
+    def _is_learning(self, frame: Frame) -> bool:
+        return self._learning is not None and frame is self._learning.frame
+
+    def _hold(self, call: Call, frame: Frame | None, now_ms: int) -> None:
+        assert self._learning is not None
+        self._learning.hold(call, frame, now_ms)
+        self._table.wake(now_ms)
+
+    def _tick_learning(self, learning: Learning, now_ms: int, hopeless: bool) -> None:
+        for call in learning.expire(now_ms, hopeless):
+            self._table.fail(call, self._why(learning.frame))
+        for each in learning.held:
+            self._table.wake(each.call.deadline_ms)
+        if learning.due_ms is not None and learning.due_ms > now_ms:
+            self._table.wake(learning.due_ms)
+
+    def _ask_to_learn(self, learning: Learning, now_ms: int) -> None:
+        """Ask, if that is due and somebody can be asked. Held requests make a connection."""
+        if learning.frame is not None or learning.due_ms is None or now_ms < learning.due_ms:
+            return
+        if learning.held:
+            endpoint = self.endpoints.choose(now_ms)
+        else:
+            endpoint = self.endpoints.find(self.endpoints.target)
+        if endpoint is not None and endpoint.state is EndpointState.UP:
+            call = Call(AdminRequest(0, "status", {}), now_ms + ANSWER_MS, None)
+            learning.asking(self._table.alone(call, now_ms))
+
+    def _learn(self, frame: Frame, message: ServerMessage, now_ms: int) -> None:
+        assert self._learning is not None
+        assert isinstance(message, AdminAnswer)
+        self._table.drop(frame)
+        info = ClusterInfo.of_status(message.body)
+        for held, words in self._learning.take(info, now_ms):
+            self._release(held, words, now_ms)
+        assert self._learning.info is not None
+        limits = self._learning.info.limits
+        self._queue.limit(limits.commands_per_request_max, limits.session_window_max)
+        in_use = {each.endpoint for each in self._table.live if each.request_id}
+        members = [each.client for each in self._learning.info.members.values()]
+        if members:
+            self.endpoints.learn(members, in_use)
+        self._table.wake(now_ms)
+
+    def _release(self, held: Held, words: str, now_ms: int) -> None:
+        if words:
+            self._table.fail(held.call, Refused(INVALID, words, 0))
+        elif held.frame is not None:
+            self._table.add(held.frame, now_ms)
+        else:
+            self._queue.add(held.call)
 
     # -- endings ------------------------------------------------------------------------------
 
@@ -534,7 +645,10 @@ class ClientProtocol:
 
     def _finish(self, frame: Frame, failure: Failure) -> None:
         """End every call of a frame alike."""
-        if frame is self._queue.opening:
+        if self._learning is not None and frame is self._learning.frame:
+            self._table.drop(frame)
+            self._learning.failed(frame.deadline_ms)
+        elif frame is self._queue.opening:
             self._table.drop(frame)
             self._queue.not_opened(failure)
         else:
@@ -545,6 +659,9 @@ class ClientProtocol:
         if self.endpoints.all_down_since() is not None:
             return NotSubmitted(UNREACHABLE, "no endpoint can be reached")
         frame = frame or self._queue.opening
+        pinned = self.endpoints.find(frame.pinned) if frame is not None else None
+        if pinned is not None and pinned.state is EndpointState.DOWN:
+            return NotSubmitted(UNREACHABLE, pinned.message)
         if frame is not None and frame.trouble is not None:
             return frame.trouble
         if frame is not None and frame.request_id:

@@ -123,11 +123,14 @@ class Frame:
     """Calls that travel together. Of a session if ``session`` is set; else one single call:
     a command of session 0 (its request is a list), or a question.
 
+    ``pinned``: the only endpoint that it may go to; "": any. ``patience_ms``: so long that one may
+    be down, from ``began_ms`` on, before the frame ends; None: until the deadline.
     ``open_ids``: sendings of which it is not known for sure that nothing came of them.
     ``doubtful``: a daemon said that it may have been submitted.
     """
 
     __slots__ = (
+        "began_ms",
         "calls",
         "deadline_ms",
         "doubtful",
@@ -136,6 +139,7 @@ class Frame:
         "first_seq",
         "ids",
         "open_ids",
+        "patience_ms",
         "pinned",
         "redirects",
         "refusals",
@@ -160,6 +164,8 @@ class Frame:
         self.endpoint = ""
         self.entry_session = 0  # named in the entry of a command that travels alone
         self.pinned = ""
+        self.patience_ms: int | None = None
+        self.began_ms = 0
         self.repeatable = True
         self.request_id = 0  # of the sending that is waited for; 0: waiting to be sent
         self.retry_ms = 0
@@ -180,7 +186,7 @@ class Frame:
     @property
     def asked_once(self) -> bool:
         """Whether it must not be sent again where the first sending may have arrived."""
-        return bool(self.pinned) or not self.repeatable
+        return not self.repeatable or (bool(self.pinned) and self.patience_ms == 0)
 
     def part(self, first: int, end: int) -> "Frame":
         """A frame of ``calls[first:end]`` with the same numbers and the same doubts."""

@@ -7,6 +7,9 @@ One endpoint is the *target*: all that may go anywhere goes there, for it is bel
 It changes when an answer names another leader, or when the target fails. An endpoint that did
 not answer is *suspect* for a while: a node that still takes it for the leader is not believed.
 
+Beside the endpoints that the user gave there are those that were learned: of a leader that an
+answer named, of the members. A learned one is forgotten once it is no member's; a given one never.
+
 What each endpoint last did wrong is remembered as its *trouble*, for a diagnosis: "time-out"
 alone helps nobody.
 """
@@ -46,13 +49,17 @@ class Trouble(NamedTuple):
 
 
 class Endpoint:
-    """One place to send to. ``since_ms``: when it entered its state."""
+    """One place to send to. ``since_ms``: when it entered its state. ``is_learned``: the user did
+    not name it."""
 
-    __slots__ = ("code", "message", "name", "passes_on_to", "since_ms", "state",
-                 "suspect_until_ms")  # fmt: skip
+    __slots__ = (
+        "code", "is_learned", "message", "name", "passes_on_to", "since_ms", "state",
+        "suspect_until_ms",
+    )  # fmt: skip
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, is_learned: bool = False) -> None:
         self.name = name
+        self.is_learned = is_learned
         self.state = EndpointState.IDLE
         self.since_ms = 0
         self.suspect_until_ms = 0
@@ -78,10 +85,12 @@ class Endpoints:
     """The endpoints of one client, in the order in which they are tried.
 
     ``connects``: endpoints that the shell has to connect to; it takes them and clears the list.
+    ``drops``: the same for those whose connections are of no use any more.
     """
 
     def __init__(self, names: Iterable[str], *, connect_timeout_ms: int, count_max: int) -> None:
         self.connects: list[str] = []
+        self.drops: list[str] = []
         self._connect_timeout_ms = connect_timeout_ms
         self._count_max = count_max
         self._order = [Endpoint(name) for name in dict.fromkeys(names)]
@@ -102,9 +111,7 @@ class Endpoints:
         """The endpoint of this name, known or not, with a connection under way."""
         each = self._by_name.get(name)
         if each is None:
-            each = Endpoint(name)
-            self._order.append(each)
-            self._by_name[name] = each
+            each = self._add(Endpoint(name))
         return self._connect(each, now_ms)
 
     def find(self, name: str) -> Endpoint | None:
@@ -129,6 +136,8 @@ class Endpoints:
         """Make a hinted leader the target, unless there is a reason to doubt the hint."""
         if not self.can_follow(name, now_ms):
             return False
+        if name not in self._by_name:
+            self._add(Endpoint(name, is_learned=True))
         self._target = self._order.index(self.get(name, now_ms))
         return True
 
@@ -138,6 +147,17 @@ class Endpoints:
         if each is None:
             return bool(name) and len(self._order) < self._count_max
         return each.state is not EndpointState.DOWN and now_ms >= each.suspect_until_ms
+
+    def learn(self, names: Collection[str], in_use: Collection[str]) -> None:
+        """These are the members' now: try the new ones after all others, and forget what was
+        learned before and is no member's, unless it is ``in_use``."""
+        kept = {*names, *in_use, self.target}
+        for each in list(self._order):
+            if each.is_learned and each.name not in kept:
+                self._forget(each)
+        for name in names:
+            if name not in self._by_name and len(self._order) < self._count_max:
+                self._add(Endpoint(name, is_learned=True))
 
     def move_on(self, name: str) -> None:
         """The target did not do: try the next, unless another is the target by now."""
@@ -171,6 +191,23 @@ class Endpoints:
     def troubles(self) -> list[Trouble]:
         """One line of diagnosis for each endpoint."""
         return [Trouble(each.name, each.state, each.code, each.message) for each in self._order]
+
+    def _add(self, each: Endpoint) -> Endpoint:
+        self._order.append(each)
+        self._by_name[each.name] = each
+        return each
+
+    def _forget(self, each: Endpoint) -> None:
+        target = self._order[self._target]
+        self._order.remove(each)
+        self._target = self._order.index(target)
+        del self._by_name[each.name]
+        if each.state is EndpointState.IDLE:
+            return
+        if each.name in self.connects:
+            self.connects.remove(each.name)
+        else:
+            self.drops.append(each.name)
 
     def _connect(self, each: Endpoint, now_ms: int) -> Endpoint:
         if each.state is EndpointState.IDLE:

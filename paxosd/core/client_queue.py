@@ -8,7 +8,6 @@ packed together, so that frames fill up by themselves when the cluster is the sl
 """
 
 from collections import deque
-from typing import Any
 
 from paxosd.core.client_calls import (
     NO_DEADLINE_MS,
@@ -19,7 +18,7 @@ from paxosd.core.client_calls import (
     Session,
 )
 from paxosd.core.client_frames import FrameTable
-from paxosd.core.commands import CLOSE, OPEN, PUT, Command, Entry
+from paxosd.core.commands import CLOSE, OPEN, PUT, Entry
 
 
 class CommandQueue:
@@ -31,14 +30,19 @@ class CommandQueue:
         self.opening: Frame | None = None
         self.waiting: deque[Call] = deque()
         self._options = options
+        self._commands_max = options.frame_commands_max
+        self._window_max = options.window_max
         self._table = table
 
-    def submit(self, command: Command, deadline_ms: int, tag: Any) -> Call:
+    def add(self, call: Call) -> None:
         """A command of a session, to be packed."""
-        call = Call(command, deadline_ms, tag)
         self.waiting.append(call)
-        self._table.wake(deadline_ms)
-        return call
+        self._table.wake(call.deadline_ms)
+
+    def limit(self, commands_max: int, window_max: int) -> None:
+        """What the cluster allows in one request, and of one session."""
+        self._commands_max = min(self._options.frame_commands_max, commands_max)
+        self._window_max = min(self._options.window_max, window_max)
 
     def pack(self, now_ms: int) -> None:
         """Make frames of what waits, as many as may be on their way."""
@@ -51,8 +55,8 @@ class CommandQueue:
             return
         options = self._options
         while self.waiting and len(session.frames) < options.frames_max:
-            room = session.acked + options.window_max - (session.next_seq - 1)
-            calls = self._next_calls(min(room, options.frame_commands_max))
+            room = session.acked + self._window_max - (session.next_seq - 1)
+            calls = self._next_calls(min(room, self._commands_max))
             if not calls:
                 break
             frame = Frame(calls, session, session.next_seq)

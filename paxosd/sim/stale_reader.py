@@ -65,7 +65,9 @@ class StaleReader(SimClient):
         process = self._processes[lots.choice(sorted(self._processes))]
         query: list[Any] = [GET, lots.choice(self.options.keys)]
         request = ReadRequest(0, STALE, [query])
-        call = self._protocol.ask(request, self._now(), TIMEOUT_MS, endpoint=process.name)
+        call = self._protocol.ask(
+            request, self._now(), TIMEOUT_MS, endpoint=process.name, patience_ms=0
+        )
         self._asked[call] = process.name, self._world.now_ms, process.clock.monotonic_ms()
         self._turn()
         self._next()

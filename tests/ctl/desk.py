@@ -13,7 +13,7 @@ A, B, C = "tcp://a:1", "tcp://b:1", "tcp://c:1"
 class Desk:
     """``sent``: (endpoint, message) handed out and not yet looked at."""
 
-    def __init__(self, endpoints=(A, B, C), up=(A, B, C), **options):
+    def __init__(self, endpoints=(A, B, C), up=(A, B, C), learns=False, **options):
         self.now = 1000
         self.up = set(up)
         self.sent = []
@@ -23,6 +23,7 @@ class Desk:
             encode_entry=lambda entry: entry,  # stays an Entry, to be looked at
             rng=random.Random(7),
             options=ClientOptions(**options),
+            learns=learns,
         )
 
     def put(self, *commands, timeout_ms=5000):
@@ -70,6 +71,12 @@ class Desk:
     def lose(self, endpoint):
         self.up.discard(endpoint)
         self.protocol.on_disconnected(endpoint, "lost", self.now)
+        self.turn()
+
+    def gain(self, endpoint):
+        """It can be reached again."""
+        self.up.add(endpoint)
+        self.protocol.on_connected(endpoint, self.now)
         self.turn()
 
     def open(self, session=77):

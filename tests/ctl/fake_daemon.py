@@ -42,9 +42,18 @@ class FakeDaemon:
     lost its memory, until a membership names its data directory.
 
     ``follows``: another one, of whose cluster this is a node, and with whose state; a member from
-    the start if ``member``."""
+    the start if ``member``. ``message_bytes_max``: a larger message ends the connection."""
 
-    def __init__(self, name="n1", *, faults=True, members=None, follows=None, member=True):
+    def __init__(
+        self,
+        name="n1",
+        *,
+        faults=True,
+        members=None,
+        follows=None,
+        member=True,
+        message_bytes_max=-1,
+    ):
         self.name = name
         self.silent = False
         self.silent_writes = False
@@ -57,6 +66,7 @@ class FakeDaemon:
         self.writes = []  # every entry that arrived
         self.context = zmq.Context()
         self.router = self.context.socket(zmq.ROUTER)
+        self.router.setsockopt(zmq.MAXMSGSIZE, message_bytes_max)
         self.events = self.context.socket(zmq.XPUB)
         self.events.setsockopt(zmq.XPUB_VERBOSE, 1)
         host = "tcp://127.0.0.1"
@@ -99,6 +109,10 @@ class FakeDaemon:
         return self
 
     def __exit__(self, *_):
+        self.stop()
+
+    def stop(self):
+        """As a daemon that was killed, and does not come back. Also twice."""
         self._stop.set()
         self._thread.join()
         self.context.destroy(0)

@@ -8,10 +8,14 @@ import time
 
 import pytest
 
+from paxosctl.__main__ import run as main
 from paxosctl.client import Client
 from paxosctl.errors import NotSubmittedError, UnreachableError
-from paxosctl.load import Load, LoadRun, find_leader
+from paxosctl.load import Load, LoadRun, find_leader, limits_at
+from paxosd.core.cluster_info import Limits
+from paxosd.core.commands import PUT
 from paxosd.core.effects import BUSY, INTERRUPTED
+from paxosd.core.requests import WriteAnswer
 from tests.ctl.fake_daemon import FakeDaemon
 
 ENDLESS = Load(count=1_000_000, outstanding=6, connections=3, size=10, keys=50)
@@ -67,6 +71,81 @@ class TestCounting:
         daemon.writes.clear()
         _run(daemon, load)
         assert [entry.commands for entry in daemon.writes] == first
+
+
+def puts_of(daemon):
+    """How many puts each request had."""
+    return [len(entry.commands) for entry in daemon.writes if entry.commands[0][0] == PUT]
+
+
+class TestSplitting:
+    """What is more than one request or one session may hold goes out in several."""
+
+    @pytest.fixture
+    def limits(self, daemon):
+        with Client([daemon.endpoint], timeout_s=20) as client:
+            return limits_at(client, daemon.endpoint)
+
+    def run(self, daemon, limits, **how):
+        load = Load(**{"connections": 1, "size": 1, "keys": 50} | how)
+        report = LoadRun(daemon.endpoint, load, 20_000, limits).run()
+        assert report.failed == {}
+        assert len(report.latencies_ns) == load.count
+        assert len(daemon.machine.sessions) == 0
+        return puts_of(daemon)
+
+    def test_more_than_a_request_may_hold(self, daemon, limits):
+        frames = self.run(daemon, limits, count=3000, outstanding=1025)
+        assert frames[:2] == [1024, 1]
+        assert sum(frames) == 3000
+        assert daemon.machine.sessions.next_id == 2
+
+    def test_more_than_a_session_may_have_under_way(self, daemon, limits):
+        assert sum(self.run(daemon, limits, count=20_000, outstanding=17_000)) == 20_000
+        assert daemon.machine.sessions.next_id == 4  # 8192 + 8192 + 616
+
+    def test_more_bytes_than_one_request_is_to_have(self, daemon, limits):
+        frames = self.run(daemon, limits, count=21, outstanding=21, size=300_000)
+        assert frames == [3] * 7
+
+    def test_values_as_large_as_they_may_be(self, daemon, limits):
+        assert self.run(daemon, limits, count=3, outstanding=2, size=1 << 20) == [1, 1, 1]
+
+    def test_the_limits_are_those_of_the_cluster(self, daemon):
+        daemon.status = {"settings": {"level": 1, "commands_per_request_max": 10,
+                                      "session_window_max": 15}}  # fmt: skip
+        with Client([daemon.endpoint], timeout_s=20) as client:
+            limits = limits_at(client, daemon.endpoint)
+        frames = self.run(daemon, limits, count=100, outstanding=40)
+        assert frames[:5] == [10, 5, 10, 5, 10]
+        assert max(frames) == 10
+        assert daemon.machine.sessions.next_id == 4
+
+    def test_answers_in_any_order_never_lead_out_of_the_window(self, daemon):
+        run = LoadRun(daemon.endpoint, Load(count=30, outstanding=8, connections=1, size=1, keys=5),
+                      20_000, Limits(commands_per_request_max=2, session_window_max=8))  # fmt: skip
+        (session,) = run._sessions
+        session.id = 1
+        run._fill(session)
+        sent = dict(run._sent)
+        assert [frame.puts for frame in sent.values()] == [2, 2, 2, 2]
+        first, *others = sent
+        for request_id in others:
+            run._take(WriteAnswer(request_id, 1, [1, 1]))
+        assert session.acked == 0
+        assert list(run._sent) == [first]  # no seq above 8 before the first two are answered
+        run._take(WriteAnswer(first, 1, [1, 1]))
+        assert session.acked == 8
+        assert [frame.first_seq for frame in run._sent.values()] == [9, 11, 13, 15]
+        run._transport.close()
+
+    def test_a_value_that_no_request_may_hold_is_refused_by_name(self, daemon, capsys):
+        how = ["--endpoints", daemon.endpoint, "bench", "put", "--size", "17000000"]
+        assert main(how) == 77
+        words = capsys.readouterr().err
+        assert "value is 17000000 bytes; the limit is 1048576 (limits.value_bytes_max)" in words
+        assert "--size" in words
+        assert puts_of(daemon) == [1]  # the one that finds the leader
 
 
 class TestTrouble:

@@ -4,6 +4,7 @@ import pytest
 
 from paxosctl import watch
 from paxosctl.watch import Watcher
+from paxosctl.watch_nodes import WatchNodes
 from paxosd.core.commands import Change
 from paxosd.core.requests import HistoryAnswer
 from paxosd.wire import WireError, decode_request, encode_client
@@ -35,15 +36,18 @@ class Link:
         self.on_frame = on_frame
         self.sent = []
         Link.made = self
-        self.send = self.sent.append
         self.on_up = on_up
+
+    def send(self, frame):
+        self.sent.append(frame)
+        return True
 
 
 @pytest.fixture
 def pulling(monkeypatch):
     """A watch of cluster c1 that has just asked for what it missed."""
     monkeypatch.setattr(watch, "Link", Link)
-    watcher = Watcher(Transport(), [("client", "events")], b"a", from_revision=1)
+    watcher = Watcher(Transport(), WatchNodes(["client"]), b"a", from_revision=1)
     state = watcher._state
     watcher._perform(state.start(0))
     Link.made.on_up()
@@ -53,7 +57,8 @@ def pulling(monkeypatch):
 
 def test_the_question_is_for_no_other_cluster(pulling):
     _, link = pulling
-    (frame,) = link.sent
+    question, frame = link.sent
+    assert decode_request(question, "c2").verb == "status"  # whichever cluster it is of
     assert decode_request(frame, "c1").from_revision == 1
     with pytest.raises(WireError, match="c2"):
         decode_request(frame, "c2")
@@ -62,7 +67,7 @@ def test_the_question_is_for_no_other_cluster(pulling):
 def test_the_answer_of_another_cluster_is_none(pulling):
     watcher, link = pulling
     change = Change(1, 1, b"a", b"v")
-    answer = HistoryAnswer(decode_request(link.sent[0], "c1").request_id, [change], 2, 1)
+    answer = HistoryAnswer(decode_request(link.sent[1], "c1").request_id, [change], 2, 1)
     link.on_frame(encode_client(answer, "c2"))
     assert not watcher._changes
     link.on_frame(encode_client(answer, "c1"))
