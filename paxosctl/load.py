@@ -15,6 +15,7 @@ import zmq
 
 from paxosctl.client import Client
 from paxosctl.errors import ClientError, NotSubmittedError, OutcomeUnknownError, RefusedError
+from paxosctl.reach import numeric
 from paxosctl.transport import Socket, Transport, clock_ns
 from paxosd.core.commands import CLOSE, OPEN, PUT, Entry, Status
 from paxosd.core.effects import INTERRUPTED
@@ -102,6 +103,7 @@ class LoadRun:
         self._rng = random.Random(load.seed)
         self._value = self._rng.randbytes(load.size)
         self._leader = leader
+        self._timeout_s = timeout_ms / 1000
         self._transport = Transport()
         self._poller = zmq.Poller()
         self._workers: dict[Socket, _Worker] = {}
@@ -119,6 +121,11 @@ class LoadRun:
         self._first_error: ClientError | None = None
 
     def _connect(self) -> None:
+        try:
+            address = numeric(self._leader, self._timeout_s)
+        except OSError as error:
+            self._transport.close()
+            raise NotSubmittedError("unreachable", f"{self._leader}: {error}") from None
         base, more = divmod(self._load.outstanding, self._load.connections)
         for place in range(self._load.connections):
             socket = self._transport.socket(zmq.DEALER)
@@ -126,7 +133,8 @@ class LoadRun:
                 # The others lead to the same node: what breaks this connection breaks them.
                 self._monitor: Socket = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
                 self._poller.register(self._monitor, zmq.POLLIN)
-            socket.connect(self._leader)
+            socket.setsockopt(zmq.IPV6, int("[" in address))
+            socket.connect(address)
             self._poller.register(socket, zmq.POLLIN)
             self._workers[socket] = _Worker(socket, base + (place < more))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import zmq
 
+from paxosctl.dial import Dial
 from paxosctl.errors import RefusedError
 from paxosctl.transport import RECEIVES_MAX, Link, Socket, Transport, clock_ms
 from paxosctl.watch_state import Connect, Deliver, Effect, Fail, Pull, WatchState
@@ -20,6 +21,10 @@ from paxosd.wire_events import LearnedEvent, decode_event
 
 SUB_QUEUE_MAX = 100_000
 """Messages that may wait for a slow user; more are dropped, noticed, and pulled later."""
+
+SUB_PATIENCE_MS = 1500
+"""How long an address of a name that has several may bring nothing before the next is tried: more
+than a subscriber waits for its first progress message."""
 
 
 class Watcher(Iterator[Change]):
@@ -41,6 +46,7 @@ class Watcher(Iterator[Change]):
         self._on_trouble = on_trouble
         self._state = WatchState(key, prefix=prefix, from_revision=from_revision)
         self._sub: Socket | None = None
+        self._sub_dial: Dial | None = None
         self._link: Link | None = None
         self._link_up = False
         self._pull: HistoryRequest | None = None
@@ -120,8 +126,17 @@ class Watcher(Iterator[Change]):
         sub.setsockopt(zmq.RCVHWM, SUB_QUEUE_MAX)
         for topic in self._state.topics:
             sub.setsockopt(zmq.SUBSCRIBE, topic)
-        sub.connect(events)
         self._transport.register(sub, lambda: self._read(attempt, sub))
+        # Whether its connection stands is seen by what it brings alone; the link speaks for both.
+        with contextlib.suppress(ValueError):  # it stays silent then, and the node is left
+            self._sub_dial = Dial(
+                self._transport,
+                sub,
+                events,
+                clock_ms(),
+                on_unresolved=lambda _: None,
+                patience_ms=SUB_PATIENCE_MS,
+            )
         self._link = Link(
             self._transport,
             client,
@@ -135,6 +150,9 @@ class Watcher(Iterator[Change]):
     def _disconnect(self) -> None:
         self._link_up = False
         self._pull = None
+        if self._sub_dial is not None:
+            self._sub_dial.close()
+            self._sub_dial = None
         if self._sub is not None:
             self._transport.unregister(self._sub)
             self._sub.close(0)
@@ -145,6 +163,8 @@ class Watcher(Iterator[Change]):
 
     def _on_up(self) -> None:
         self._link_up = True
+        if self._sub_dial is not None and self._link is not None:
+            self._sub_dial.prefer(self._link.host, clock_ms())
         self._send_pull()
 
     def _send_pull(self) -> None:
@@ -168,6 +188,8 @@ class Watcher(Iterator[Change]):
                 frames = sub.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
+            if self._sub_dial is not None:
+                self._sub_dial.on_up()
             if len(frames) != 2:
                 continue
             try:

@@ -310,6 +310,7 @@ class Daemon:
             "snapshot": self.replica.snapshot_status(time.time_ns() // 1_000_000),
             "uptime_ms": int(monotonic_ms() - self.started_ms),
             "rss_bytes": rss_bytes(),
+            "names": self.bus.names(),
             "faults_enabled": config.faults.enabled,
             "faults": len(self.faults.plan),
             "members": {
