@@ -47,7 +47,7 @@ from paxosctl.results import (
 from paxosctl.transport import Transport, clock_ms, clock_ns
 from paxosctl.watch import Watcher
 from paxosd.core.client_calls import Call, ClientOptions
-from paxosd.core.client_endpoints import Trouble
+from paxosd.core.client_endpoints import UNREACHABLE, Trouble
 from paxosd.core.commands import (
     CAS_REVISION,
     CAS_VALUE,
@@ -371,7 +371,12 @@ class Client:
 
     def troubles(self) -> list[Trouble]:
         """What was noticed about each endpoint lately."""
-        return self._protocol.endpoints.troubles()
+        return [
+            each._replace(code=UNREACHABLE, message=words)
+            if (words := self._connection.unresolved(each.endpoint))
+            else each
+            for each in self._protocol.endpoints.troubles()
+        ]
 
     # -- for the pipeline ---------------------------------------------------------------------
 

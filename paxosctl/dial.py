@@ -52,7 +52,7 @@ class Dial:
         on_unresolved: Callable[[str], None],
         patience_ms: int = PATIENCE_MS,
     ) -> None:
-        self._route = Route(endpoint, network.resolver, patience_ms=patience_ms)
+        self._route = Route(endpoint, lambda: network.resolver, patience_ms=patience_ms)
         self._network = network
         self._socket = socket
         self._on_unresolved = on_unresolved
@@ -62,6 +62,14 @@ class Dial:
         """Why the name has no address, as it was last reported."""
         self._redial()
         self._mind()
+
+    @property
+    def unresolved(self) -> str:
+        """Why there is no address to connect to, in words; "" if there is one."""
+        name = self._route.name
+        if name is None or name.addresses:
+            return ""
+        return unresolved_words(name.host, name.error or SILENT)
 
     @property
     def target(self) -> str:
@@ -87,7 +95,7 @@ class Dial:
             error = name.error or (SILENT if now_ms - self._begun_ms >= NAME_MS else "")
             if error and error != self._reported:
                 self._reported = error
-                self._on_unresolved(unresolved_words(name.host, error))
+                self._on_unresolved(self.unresolved)
 
     def on_up(self) -> None:
         """The connection stands."""

@@ -171,6 +171,11 @@ class Link:
             raise ValueError(f'"{endpoint}" is not an endpoint: {error}') from None
 
     @property
+    def unresolved(self) -> str:
+        """Why its name has no address, in words; "" if it has one, or needs none."""
+        return self._dial.unresolved if self._dial is not None else ""
+
+    @property
     def host(self) -> str:
         """The address that it is connected to, "" while its name has none."""
         return self._dial.host if self._dial is not None else ""

@@ -183,7 +183,7 @@ class BusSockets:
         """The route to an endpoint, or what is wrong with it: it may have come by the log, and
         must not stop every member that reads it."""
         try:
-            return Route(endpoint, self._resolver), ""
+            return Route(endpoint, lambda: self._resolver), ""
         except ValueError as error:
             return None, str(error)
 

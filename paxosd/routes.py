@@ -11,6 +11,8 @@ after PATIENCE_MS. A lookup that fails changes nothing. No sockets here: whoever
 what becomes of it, and connects to :attr:`Route.target`.
 """
 
+from collections.abc import Callable
+
 from paxosd.endpoints import Endpoint
 from paxosd.resolver import Name, Resolver
 
@@ -23,14 +25,14 @@ class Route:
     address is known. Raises ValueError for what is no endpoint."""
 
     def __init__(
-        self, endpoint: str, resolver: Resolver, *, patience_ms: int = PATIENCE_MS
+        self, endpoint: str, resolver: Callable[[], Resolver], *, patience_ms: int = PATIENCE_MS
     ) -> None:
+        """``resolver`` is called for a name alone: an address needs none."""
         parsed = Endpoint.parse(endpoint)
         self.endpoint = endpoint
         self.up = False
         self.target = ""
         self._parsed = parsed
-        self._resolver = resolver
         self._patience_ms = patience_ms
         self._address = ""
         self._next_due_ms = 0
@@ -42,7 +44,8 @@ class Route:
         if parsed.is_address:
             self.target = str(parsed)
         else:
-            self.name = resolver.name(parsed.host)
+            self._resolver = resolver()
+            self.name = self._resolver.name(parsed.host)
 
     def tick(self, now_ms: int) -> bool:
         """Call often, after the resolver's ``poll``; whether the target is another now."""
