@@ -49,7 +49,7 @@ from paxosctl.watch import Watcher
 from paxosctl.watch_nodes import WatchNodes
 from paxosd.core.client import ClientProtocol
 from paxosd.core.client_calls import Call, ClientOptions
-from paxosd.core.client_endpoints import Trouble
+from paxosd.core.client_endpoints import UNREACHABLE, Trouble
 from paxosd.core.cluster_info import ClusterInfo
 from paxosd.core.commands import (
     CAS_REVISION,
@@ -395,7 +395,12 @@ class Client:
 
     def troubles(self) -> list[Trouble]:
         """What was noticed about each endpoint lately."""
-        return self._protocol.endpoints.troubles()
+        return [
+            each._replace(code=UNREACHABLE, message=words)
+            if (words := self._connection.unresolved(each.endpoint))
+            else each
+            for each in self._protocol.endpoints.troubles()
+        ]
 
     # -- for the pipeline ---------------------------------------------------------------------
 

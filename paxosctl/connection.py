@@ -64,6 +64,11 @@ class Connection:
             self._transport.poll(max(1, min(due_ms - clock_ms(), 1000)))
         return call
 
+    def unresolved(self, endpoint: str) -> str:
+        """Why the name of this endpoint has no address, in words; "" if it has one."""
+        link = self._links.get(endpoint)
+        return link.unresolved if link is not None else ""
+
     def close(self) -> None:
         """End the session if that is possible without waiting, and close the sockets."""
         last = self.protocol.close()

@@ -5,16 +5,16 @@ are asked for their status, to tell "no leader" from "no quorum" from "silent"; 
 TCP connection tells "refused" from "no such host" from "no answer".
 """
 
-import socket
 from typing import Any
 
 from paxosctl.client import Client
 from paxosctl.cluster import Answer, ask_all, memory_words, state_words, voters_seen
 from paxosctl.errors import WORKS, ClientError, OutcomeUnknownError, RefusedError
+from paxosctl.reach import open_tcp
 from paxosctl.transport import NO_HANDSHAKE
 from paxosd.core.client_endpoints import TOO_SLOW, EndpointState
 from paxosd.core.effects import BUSY
-from paxosd.endpoints import Endpoint
+from paxosd.resolver import NO_HOST, ResolveError
 
 STATUS_S = 0.4
 TCP_S = 0.25
@@ -50,8 +50,7 @@ def _unreachable(endpoint: str, seen: str) -> str:
     if seen == NO_HANDSHAKE:
         return f"{seen}: is it the right port?"
     try:
-        host, port = Endpoint.parse(endpoint)
-        with socket.create_connection((host, port), timeout=TCP_S):
+        with open_tcp(endpoint, TCP_S)[0]:
             if seen.startswith(TOO_SLOW):
                 return (
                     "something listens there, but says nothing: the daemon hangs or is stopped, "
@@ -60,8 +59,10 @@ def _unreachable(endpoint: str, seen: str) -> str:
             return "it was down, but can be reached again; try again"
     except ConnectionRefusedError:
         return "connection refused: no daemon listens there; start it, or check --endpoints"
-    except socket.gaierror:
-        return "no such host: check --endpoints"
+    except ResolveError as error:
+        if str(error).endswith(NO_HOST):
+            return f"{error}: check --endpoints"
+        return f"{error}: check the name server, or use an address in --endpoints"
     except TimeoutError:
         return "no answer from the host: it is down, or a firewall drops what is sent to it"
     except (OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from paxosd.core.client_calls import Failure, NotSubmitted, OutcomeUnknown
 from paxosd.core.client_endpoints import UNREACHABLE, Trouble
+from paxosd.resolver import UNRESOLVED
 
 FENCED = "fenced"
 """The code of a command that an outcome query ruled out."""
@@ -84,7 +85,14 @@ def error_of(failure: Failure, troubles: Sequence[Trouble]) -> ClientError:
         words = f"the outcome is unknown: {failure.message}"
         return OutcomeUnknownError(failure.session, failure.seq, words, troubles)
     if isinstance(failure, NotSubmitted):
+        words = "; ".join([failure.message, *_unresolved(troubles, failure.message)])
         if failure.code == UNREACHABLE:
-            return UnreachableError(failure.code, failure.message, troubles)
-        return NotSubmittedError(failure.code, failure.message, troubles)
+            return UnreachableError(failure.code, words, troubles)
+        return NotSubmittedError(failure.code, words, troubles)
     return RefusedError(failure.code, failure.message, troubles, failure.detail)
+
+
+def _unresolved(troubles: Sequence[Trouble], known: str) -> list[str]:
+    """The names among the endpoints that have no address, which no other words would say."""
+    words = dict.fromkeys(each.message for each in troubles if each.message.startswith(UNRESOLVED))
+    return [each for each in words if each != known]

@@ -17,6 +17,7 @@ import zmq
 
 from paxosctl.client import Client
 from paxosctl.errors import ClientError, NotSubmittedError, OutcomeUnknownError, RefusedError
+from paxosctl.reach import numeric
 from paxosctl.transport import Socket, Transport, clock_ns
 from paxosd.core.cluster_info import ClusterInfo, Limits
 from paxosd.core.commands import CLOSE, OPEN, PUT, Entry, Status
@@ -134,6 +135,7 @@ class LoadRun:
         self._check_value()
         self._frame_max = self._commands_in_a_frame()
         self._leader = leader
+        self._timeout_s = timeout_ms / 1000
         self._transport = Transport()
         self._poller = zmq.Poller()
         self._sessions: list[_Session] = []
@@ -165,6 +167,11 @@ class LoadRun:
         return max(1, min(self._limits.commands_per_request_max, bytes_max // command_bytes))
 
     def _connect(self) -> None:
+        try:
+            address = numeric(self._leader, self._timeout_s)
+        except OSError as error:
+            self._transport.close()
+            raise NotSubmittedError("unreachable", f"{self._leader}: {error}") from None
         base, more = divmod(self._load.outstanding, self._load.connections)
         for place in range(self._load.connections):
             socket = self._transport.socket(zmq.DEALER)
@@ -172,7 +179,8 @@ class LoadRun:
                 # The others lead to the same node: what breaks this connection breaks them.
                 self._monitor: Socket = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
                 self._poller.register(self._monitor, zmq.POLLIN)
-            socket.connect(self._leader)
+            socket.setsockopt(zmq.IPV6, int("[" in address))
+            socket.connect(address)
             self._poller.register(socket, zmq.POLLIN)
             share = base + (place < more)
             while share > 0:

@@ -215,7 +215,7 @@ def _next(before: Membership, members: dict[str, Member], **sizes: int) -> Membe
 
 def _check_contact(others: Mapping[str, Member], contact: Contact) -> None:
     taken = {
-        getattr(member, kind): f"the {kind} endpoint of {name}"
+        _canonical(getattr(member, kind)): f"the {kind} endpoint of {name}"
         for name, member in others.items()
         for kind in KINDS
     }
@@ -226,9 +226,18 @@ def _check_contact(others: Mapping[str, Member], contact: Contact) -> None:
             raise PlanError(f"--{kind}: {error}") from None
         if endpoint.is_wildcard:
             raise PlanError(f"--{kind}: nobody can connect to {endpoint}; name the host")
-        if str(endpoint) in taken:
-            raise PlanError(f"--{kind}: {endpoint} is {taken[str(endpoint)]} already")
-        taken[str(endpoint)] = f"--{kind}"
+        key = _canonical(text)
+        if key in taken:
+            raise PlanError(f"--{kind}: {endpoint} is {taken[key]} already")
+        taken[key] = f"--{kind}"
+
+
+def _canonical(endpoint: str) -> str:
+    """Equal for two ways to write the same endpoint."""
+    try:
+        return str(Endpoint.parse(endpoint).canonical)
+    except ValueError:  # of a member that is there already
+        return endpoint
 
 
 # -- the judgement

@@ -20,6 +20,10 @@ from typing import Any
 
 import zmq
 
+from paxosctl.dial import Dial
+from paxosd.endpoints import same_endpoint
+from paxosd.resolver import Resolver
+
 MIB = 1 << 20
 MESSAGE_BYTES_MAX = 256 * MIB
 """Above every answer; keeps a stranger on the port from filling the memory."""
@@ -32,6 +36,8 @@ RECONNECT_IVL_MS = 50
 RECONNECT_IVL_MAX_MS = 500
 CONNECT_TIMEOUT_MS = 2000
 SOCKETS_MAX = 4096
+NAMES_MS = 50
+"""How often the connections that wait for a name are looked at."""
 RECEIVES_MAX = 200
 """Frames taken from one socket before the others get a turn."""
 
@@ -105,6 +111,24 @@ class Transport:
         # would no longer find its sockets, and wait for ever for them to be closed.
         self._finalizer = weakref.finalize(self, _abandon, self.owner, self._context, self._sockets)
         self._finalizer.atexit = False  # the process ends, and its sockets with it
+        self._resolver: Resolver | None = None
+        self._dials: dict[Dial, None] = {}
+        """Those that follow a name, without a connection that stands."""
+
+    @property
+    def resolver(self) -> Resolver:
+        """Finds the addresses of names; made when it is first needed."""
+        if self._resolver is None:
+            self._resolver = Resolver()
+            self._poller.register(self._resolver.wake_fd, zmq.POLLIN)
+        return self._resolver
+
+    def mind(self, dial: Dial, *, on: bool) -> None:
+        """Let a dial follow its name, or no more."""
+        if on:
+            self._dials[dial] = None
+        else:
+            self._dials.pop(dial, None)
 
     def socket(self, kind: int) -> Socket:
         """A socket with the options that all of them share, not connected yet."""
@@ -139,12 +163,17 @@ class Transport:
     def poll(self, timeout_ms: int) -> bool:
         """Wait for sockets to read and let their handlers do so; whether there were any."""
         self.owner.check()
-        ready = self._poller.poll(timeout_ms)
+        ready = self._poller.poll(min(timeout_ms, NAMES_MS) if self._dials else timeout_ms)
         handlers = self._handlers
         for socket, _ in ready:
             handler = handlers.get(socket)  # an earlier handler may have closed it
             if handler is not None:
                 handler()
+        if self._resolver is not None:
+            self._resolver.poll()
+            for dial in list(self._dials):
+                if dial in self._dials:  # an earlier one's owner may have closed it
+                    dial.tick(clock_ms())
         return bool(ready)
 
     def close(self) -> None:
@@ -152,6 +181,8 @@ class Transport:
         self.owner.check()
         self._finalizer.detach()
         self._context.destroy()
+        if self._resolver is not None:
+            self._resolver.close()
 
 
 def _abandon(owner: Owner, context: Context, sockets: list[Socket]) -> None:
@@ -190,11 +221,24 @@ class Link:
         self._monitor: Socket = self._dealer.get_monitor_socket(_EVENTS)
         transport.register(self._dealer, self._read)
         transport.register(self._monitor, self._read_monitor)
+        self._dial: Dial | None = None
+        self._address = ""
+        """The numeric endpoint that ``_state`` is about."""
         try:
-            self._dealer.connect(endpoint)
-        except zmq.ZMQError as error:
+            self._dial = Dial(transport, self._dealer, endpoint, clock_ms(), on_unresolved=on_down)
+        except (ValueError, zmq.ZMQError) as error:
             self.close()
             raise ValueError(f'"{endpoint}" is not an endpoint: {error}') from None
+
+    @property
+    def unresolved(self) -> str:
+        """Why its name has no address, in words; "" if it has one, or needs none."""
+        return self._dial.unresolved if self._dial is not None else ""
+
+    @property
+    def host(self) -> str:
+        """The address that it is connected to, "" while its name has none."""
+        return self._dial.host if self._dial is not None else ""
 
     def send(self, frame: bytes) -> bool:
         """Hand a frame to the connection; False if there is none, or it is full."""
@@ -217,6 +261,8 @@ class Link:
     def close(self, linger_ms: int = 0) -> None:
         """Close the sockets; what was handed over last has ``linger_ms`` to leave."""
         self._transport.owner.check()
+        if self._dial is not None:
+            self._dial.close()
         self._transport.unregister(self._dealer)
         self._transport.unregister(self._monitor)
         self._dealer.disable_monitor()
@@ -239,13 +285,19 @@ class Link:
         monitor = self._monitor
         with contextlib.suppress(zmq.Again):
             while not monitor.closed:  # an event can make its reader close the link
-                head = monitor.recv_multipart(zmq.NOBLOCK)[0]
+                head, endpoint = monitor.recv_multipart(zmq.NOBLOCK)
                 (event,) = struct.unpack_from("=H", head)
-                self._on_monitor(event)
+                self._on_monitor(event, endpoint.decode("ascii", "replace"))
 
-    def _on_monitor(self, event: int) -> None:
+    def _on_monitor(self, event: int, endpoint: str) -> None:
+        dial = self._dial
+        if dial is None or not same_endpoint(endpoint, dial.target):
+            return  # of an address that was given up
+        if dial.target != self._address:
+            self._address, self._state = dial.target, "connecting"
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
             self._state = "up"
+            dial.on_up()
             self._on_up()
         elif event == zmq.EVENT_CONNECTED:
             self._state = "accepted"
@@ -253,8 +305,11 @@ class Link:
             reason = LOST if self._state == "up" else NO_HANDSHAKE
             self._state = "lost"
             self._read()  # what the daemon said before it went still counts
+            dial.on_down(clock_ms())
             self._on_down(reason)
         elif event == zmq.EVENT_CLOSED and self._state == "lost":
             self._state = "connecting"  # tried again, and refused: CONNECT_RETRIED follows
         elif event == zmq.EVENT_CONNECT_RETRIED and self._state == "connecting":
-            self._on_down(REFUSED)
+            refused = dial.on_down(clock_ms(), refused=True)
+            if refused:  # by each address that its name has
+                self._on_down(REFUSED)

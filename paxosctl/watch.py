@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 
 import zmq
 
+from paxosctl.dial import Dial
 from paxosctl.errors import RefusedError
 from paxosctl.transport import RECEIVES_MAX, Link, Socket, Transport, clock_ms
 from paxosctl.watch_nodes import WatchNodes
@@ -38,6 +39,10 @@ RETRY_MS = 50
 HISTORY_GRACE_MS = 2000
 LEARN_ID = 1 << 62
 """Of the requests for a status; those for missed changes count from 1."""
+
+SUB_PATIENCE_MS = 1500
+"""How long an address of a name that has several may bring nothing before the next is tried: more
+than a subscriber waits for its first progress message."""
 
 
 class Watcher(Iterator[Change]):
@@ -67,6 +72,7 @@ class Watcher(Iterator[Change]):
         )
         self._learn_due_ms: int | None = None
         self._sub: Socket | None = None  # as long as the node has not said what it is: none
+        self._sub_dial: Dial | None = None
         self._link: Link | None = None
         self._link_up = False
         self._pull: HistoryRequest | None = None
@@ -172,13 +178,27 @@ class Watcher(Iterator[Change]):
         sub.setsockopt(zmq.RCVHWM, SUB_QUEUE_MAX)
         for topic in self._state.topics:
             sub.setsockopt(zmq.SUBSCRIBE, topic)
-        sub.connect(events)
         self._transport.register(sub, lambda: self._read(attempt, sub))
+        # Whether its connection stands is seen by what it brings alone; the link speaks for both.
+        with contextlib.suppress(ValueError):  # it stays silent then, and the node is left
+            self._sub_dial = Dial(
+                self._transport,
+                sub,
+                events,
+                clock_ms(),
+                on_unresolved=lambda _: None,
+                patience_ms=SUB_PATIENCE_MS,
+            )
+            if self._link is not None:
+                self._sub_dial.prefer(self._link.host, clock_ms())
 
     def _disconnect(self) -> None:
         self._link_up = False
         self._learn_due_ms = None
         self._pull = None
+        if self._sub_dial is not None:
+            self._sub_dial.close()
+            self._sub_dial = None
         if self._sub is not None:
             self._transport.unregister(self._sub)
             self._sub.close(0)
@@ -191,6 +211,8 @@ class Watcher(Iterator[Change]):
         self._link_up = True
         self._learn_due_ms = clock_ms()
         self._learn()
+        if self._sub_dial is not None and self._link is not None:
+            self._sub_dial.prefer(self._link.host, clock_ms())
         self._send_pull()
 
     def _learn(self) -> None:
@@ -241,6 +263,8 @@ class Watcher(Iterator[Change]):
                 frames = sub.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
+            if self._sub_dial is not None:
+                self._sub_dial.on_up()
             if len(frames) != 2:
                 continue
             try:

@@ -19,6 +19,7 @@ Nobody is known by a routing id: the sender stands in the frame. Who may claim w
 CURVE to decide (a later issue); until then the ports must be reachable by the cluster alone.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -31,12 +32,14 @@ from paxosd.core.effects import INVALID
 from paxosd.core.messages import Accepted, Envelope, Hello, PeerMessage
 from paxosd.core.requests import ClientMessage, RefusalAnswer, ServerMessage
 from paxosd.core.types import NodeId
+from paxosd.endpoints import plain_address
 from paxosd.faults import FaultPlan
 from paxosd.inbox import Inbox, Refusal, log_refusal
 from paxosd.lives import PeerLives
 from paxosd.member_links import PeerEndpoints
 from paxosd.refusals import Logger, RefusalLog
 from paxosd.relay_link import RelayLink
+from paxosd.resolver import News, Resolver
 from paxosd.wire import (
     ACCEPTED_TOPIC,
     WireError,
@@ -65,7 +68,11 @@ WAKEUP = 8
 _VOTES = 16
 _LOST = 32
 _RELAYED = 64
-_ALL = PEERS | SUBSCRIPTIONS | CLIENTS | _VOTES | _LOST
+_NAMES = 128
+_ALL = PEERS | SUBSCRIPTIONS | CLIENTS | _VOTES | _LOST | _NAMES
+
+NAMES_MS = 200
+"""How often the connections to peers that have names are looked at."""
 
 HOT_MS = 10
 """For so long a wait looks at the busy sockets alone: each one that is polled costs. So new
@@ -96,8 +103,10 @@ class Bus:
         faults: FaultPlan | None = None,
         lives: PeerLives | None = None,
         now_ms: Callable[[], int] = _monotonic_ms,
+        resolver: Resolver | None = None,
     ) -> None:
         """Binds and connects. ``now_ms``: a steady clock, the one that ``faults`` goes by.
+        ``resolver``: finds the addresses of the peers' names; it is the bus's to close.
 
         Raises BindError; nothing is left open then.
         """
@@ -120,7 +129,14 @@ class Bus:
         self._encoded: tuple[PeerMessage | None, bytes] = (None, b"")
         """The last message sent, with its frame."""
         self._accepted_topic = ACCEPTED_TOPIC + config.node.encode()
-        self._sockets = BusSockets(config, context)
+        self._resolver = resolver if resolver is not None else Resolver()
+        self._names_due_ms: float = math.inf
+        """When to look at names again; never, if there are none."""
+        try:
+            self._sockets = BusSockets(config, context, self._resolver)
+        except BaseException:
+            self._resolver.close()
+            raise
         self.endpoints = self._sockets.bound
         """peer, client, events → the endpoint that is bound."""
         for what, endpoint in self.endpoints.items():
@@ -141,12 +157,14 @@ class Bus:
         }
         for socket in self._flags:
             self._poller.register(socket, zmq.POLLIN)
+        self._flags[self._resolver.wake_fd] = _NAMES
+        self._poller.register(self._resolver.wake_fd, zmq.POLLIN)
         for socket in (self._sockets.peer, self._sockets.client):
             self._hot_poller.register(socket, zmq.POLLIN)
             self._hot_votes_poller.register(socket, zmq.POLLIN)
         self._hot_votes_poller.register(self._sockets.votes, zmq.POLLIN)
         self.relay = RelayLink(
-            config.cluster, self._sockets.relay, self._poll_relay, self._forget_relay
+            config.cluster, self._sockets, now_ms, self._poll_relay, self._forget_relay
         )
         """The connection on which writes are passed on to the leader."""
         try:
@@ -160,6 +178,7 @@ class Bus:
         self.inbox.clear()
         self.relay.close()
         self._sockets.close()
+        self._resolver.close()
 
     # ---- who the peers are
 
@@ -182,10 +201,18 @@ class Bus:
                 reason = sockets.add_peer(name, endpoints)
                 if reason:
                     wrong[endpoints.peer] = reason
-                monitor = sockets.monitors[name]
-                self._poller.register(monitor, zmq.POLLIN)
-                self._flags[monitor] = _LOST
-        for endpoint, reason in (wrong | sockets.hear_votes()).items():
+                lost = sockets.monitors[name]
+                self._poller.register(lost, zmq.POLLIN)
+                self._flags[lost] = _LOST
+        self._log_wrong(wrong | sockets.hear_votes())
+        monitor = sockets.votes_monitor
+        if monitor is not None and monitor not in self._flags:
+            self._poller.register(monitor, zmq.POLLIN)
+            self._flags[monitor] = _LOST
+        self._names_due_ms = self._now_ms() if sockets.named else math.inf
+
+    def _log_wrong(self, wrong: Mapping[str, str]) -> None:
+        for endpoint, reason in wrong.items():
             self._log.warning("bus.bad_endpoint", endpoint=endpoint, reason=reason)
 
     def _disconnect(self, name: NodeId) -> None:
@@ -199,12 +226,41 @@ class Bus:
         for poller in (self._poller, self._hot_poller, self._hot_votes_poller):
             poller.register(socket, zmq.POLLIN)
         self._flags[socket] = _RELAYED
+        if self._sockets.named:
+            self._names_due_ms = self._now_ms()
 
     def _forget_relay(self, socket: Socket) -> None:
         for poller in (self._poller, self._hot_poller, self._hot_votes_poller):
             poller.unregister(socket)
         del self._flags[socket]
-        self._sockets.dropped(socket)
+
+    # ---- where the peers are
+
+    def _mind_names(self, now_ms: int) -> None:
+        """Take in what was found out about names, and connect to where they lead now."""
+        for news in self._resolver.poll():
+            self._log_name(news)
+        moved, wrong = self._sockets.mind_routes(now_ms)
+        for name in moved:
+            self.inbox.closed(name)
+        self._log_wrong(wrong)
+        self._names_due_ms = now_ms + NAMES_MS if self._sockets.named else math.inf
+
+    def _log_name(self, news: News) -> None:
+        host, addresses, before = news.host, list(news.addresses), list(news.before)
+        if news.error:
+            self._log.warning("name.failed", host=host, reason=news.error, kept=addresses)
+        elif before and set(before) != set(addresses):
+            self._log.warning("name.changed", host=host, addresses=addresses, before=before)
+        else:
+            self._log.info("name.resolved", host=host, addresses=addresses)
+
+    def names(self) -> dict[str, dict[str, Any]]:
+        """The host names of peers: the addresses of each, and why the last lookup failed."""
+        return {
+            name.host: {"addresses": list(name.addresses), "error": name.error}
+            for name in self._resolver
+        }
 
     # ---- waiting
 
@@ -244,7 +300,7 @@ class Bus:
         for source, _ in found:
             flags |= self._flags[source]
         self._readable = flags | perhaps
-        return flags & ~(_VOTES | _LOST | _RELAYED)
+        return flags & ~(_VOTES | _LOST | _RELAYED | _NAMES)
 
     @property
     def has_subscriptions(self) -> bool:
@@ -267,6 +323,8 @@ class Bus:
         now_ms = self._now_ms()
         self._refusals.tick(now_ms)
         self._unsent.tick(now_ms)
+        if now_ms >= self._names_due_ms or self._readable & _NAMES:
+            self._mind_names(now_ms)
         if self._faults.active:
             self._faults.expire(now_ms)
         received: list[Envelope] = []
@@ -328,11 +386,12 @@ class Bus:
         before its silence would tell."""
         names: list[NodeId] = []
         if self._readable & _LOST:
-            for name, monitor in self._sockets.monitors.items():
-                while int(monitor.get(_EVENTS)) & _POLLIN:
-                    monitor.recv_multipart(_NOBLOCK)
+            now_ms = self._now_ms()
+            for name in self._sockets.monitors:
+                if self._sockets.read_monitor(name, now_ms):
                     names.append(name)
                     self.inbox.closed(name)
+            self._sockets.read_votes_monitor(now_ms)
         return names
 
     def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
@@ -505,6 +564,6 @@ def _keep(frame: zmq.Frame) -> tuple[int, str]:
 def _address(frame: zmq.Frame) -> str:
     """The IP address that a frame came from."""
     try:
-        return str(frame.get("Peer-Address"))
+        return plain_address(str(frame.get("Peer-Address")))
     except (zmq.ZMQError, ValueError):
         return "unknown"

@@ -18,16 +18,23 @@ High-water marks: every queue is finite, and nothing ever waits for one.
 A dead connection (also a black hole) is found by ZMTP heartbeats; one that never finishes its
 handshake is closed. A frame above the limit closes the connection that it came on. Routing ids
 are the other side's own choice, so nothing is concluded from them.
+
+ZeroMQ is given numeric addresses only: its one I/O thread would resolve names, and while a name
+server is silent no peer and no client would be served. ``routes.py`` says which address.
 """
 
-from collections.abc import Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL, ENODEV
 
 import zmq
 
 from paxosd.core.types import NodeId
+from paxosd.endpoints import EVERYWHERE, same_endpoint
 from paxosd.member_links import PeerEndpoints
+from paxosd.resolver import ResolveError, Resolver, resolve, unresolved_words
+from paxosd.routes import Route
 from paxosd.wire import ACCEPTED_TOPIC
 
 MIB = 1 << 20
@@ -41,6 +48,8 @@ CONNECT_TIMEOUT_MS = 2000
 RECONNECT_IVL_MS = 50
 RECONNECT_IVL_MAX_MS = 1000
 BACKLOG = 512
+BIND_NAME_S = 10.0
+"""How long the start waits for the addresses of a name that is to be bound."""
 TOPIC_OVERHEAD_BYTES = 64
 """What a subscription may be longer than a key: its topic's first part and framing."""
 
@@ -60,7 +69,7 @@ CLIENT_QUEUE_MAX = 1024
 class BusConfig:
     """Who this node is, what it binds, whom it connects to; limits in bytes.
 
-    Endpoints read ``tcp://HOST:PORT``; the ones to bind may have port ``*``.
+    Endpoints read ``tcp://HOST:PORT``; the ones to bind may have host and port ``*``.
     """
 
     node: NodeId
@@ -97,20 +106,49 @@ _BIND_REASONS = {
     EACCES: "this user may not use that port; choose one above 1023",
 }
 
+_NOT_HERE = {EADDRNOTAVAIL, ENODEV}
+
+_BROKE = int(zmq.EVENT_DISCONNECTED)
+_STANDS = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+_REFUSED = int(zmq.EVENT_CONNECT_RETRIED)
+
 Context = zmq.Context[zmq.Socket[bytes]]
 Socket = zmq.Socket[bytes]
+
+
+class _Relay:
+    """The connection on which writes are passed on to the leader."""
+
+    def __init__(self, dealer: Socket, monitor: Socket, route: Route) -> None:
+        self.dealer = dealer
+        self.monitor = monitor
+        self.route = route
+        self._dialled = ""
+
+    def redial(self, connect: Callable[[Socket, str], str]) -> str:
+        """Connect to where the route leads now; what is wrong with that, or ""."""
+        if self._dialled:
+            self.dealer.disconnect(self._dialled)
+        target = self._dialled = self.route.target
+        reason = connect(self.dealer, target) if target else ""
+        if reason:
+            self._dialled = ""
+        return reason
 
 
 class BusSockets:
     """Opens all sockets but those of the peers, or none: raises BindError."""
 
-    def __init__(self, config: BusConfig, context: Context) -> None:
+    def __init__(self, config: BusConfig, context: Context, resolver: Resolver) -> None:
         self._config = config
         self._context = context
+        self._resolver = resolver
         self._all: list[Socket] = []
         self.dealers: dict[NodeId, Socket] = {}
         self.bound: dict[str, str] = {}
         """What is bound → its endpoint, with the real port."""
+        self.votes_monitor: Socket | None = None
+        """There is one once a peer's events endpoint has a name in it."""
         try:
             self._open()
         except BaseException:
@@ -138,45 +176,82 @@ class BusSockets:
         self.peers: dict[NodeId, PeerEndpoints] = {}
         self.monitors: dict[NodeId, Socket] = {}
         """Readable when the connection to that peer broke."""
+        self._routes: dict[NodeId, Route] = {}
+        """How the dealer of a peer reaches it; none if its endpoint is wrong."""
+        self._dialled: dict[NodeId, str] = {}
+        """The numeric endpoint that it is connected to."""
+        self._vote_routes: dict[str, Route] = {}
+        self._relay: _Relay | None = None
         self._voices: set[str] = set()
-        """The endpoints that ``votes`` is connected to."""
+        """The numeric endpoints that ``votes`` is connected to."""
 
     def add_peer(self, name: NodeId, endpoints: PeerEndpoints) -> str:
         """Open what sends to a peer; what is wrong with its endpoint, or "". Its votes are for
         :meth:`hear_votes`."""
         dealer = self._make(zmq.DEALER, NEVER_READ_BYTES, PEER_QUEUE_MAX, receive_max=1)
         dealer.setsockopt(zmq.IMMEDIATE, 1)
-        monitor = dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        route, reason = self._make_route(endpoints.peer)
+        named = route is not None and route.name is not None
+        monitor = dealer.get_monitor_socket(_BROKE | _STANDS | _REFUSED if named else _BROKE)
         self._all.append(monitor)
         self.peers[name] = endpoints
         self.monitors[name], self.dealers[name] = monitor, dealer
-        return self._connect(dealer, endpoints.peer)
+        if route is None:
+            return reason
+        self._routes[name] = route
+        return self._redial(name)
 
-    def relay(self, endpoint: str) -> tuple[Socket, Socket] | str:
+    def _make_route(self, endpoint: str) -> tuple[Route | None, str]:
+        """The route to an endpoint, or what is wrong with it: it may have come by the log, and
+        must not stop every member that reads it."""
+        try:
+            return Route(endpoint, lambda: self._resolver), ""
+        except ValueError as error:
+            return None, str(error)
+
+    def open_relay(self, endpoint: str) -> tuple[Socket, Socket] | str:
         """A socket on its way to the client socket of another node, and its monitor, readable when
-        that connection was made or broke; or what is wrong with the endpoint. The caller closes
-        both, with :meth:`dropped` before."""
+        that connection was made or broke; or what is wrong with the endpoint. One at a time."""
+        route, reason = self._make_route(endpoint)
+        if route is None:
+            return reason
         dealer = self._make(zmq.DEALER, self._config.message_bytes_max, 64, CLIENT_QUEUE_MAX)
         dealer.setsockopt(zmq.IMMEDIATE, 1)
-        monitor = dealer.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
+        monitor = dealer.get_monitor_socket(_BROKE | _STANDS | _REFUSED)
         self._all.append(monitor)
-        reason = self._connect(dealer, endpoint)
+        self._relay = _Relay(dealer, monitor, route)
+        reason = self._relay.redial(self._connect)
         if reason:
-            dealer.disable_monitor()
-            for socket in (monitor, dealer):
-                self.dropped(socket)
-                socket.close(0)
+            self.close_relay()
             return reason
         return dealer, monitor
 
-    def dropped(self, socket: Socket) -> None:
-        """It is closed by its user."""
-        self._all.remove(socket)
+    def read_relay_monitor(self, now_ms: int) -> bool:
+        """What became of the connection of the relay; whether it broke."""
+        broke = False
+        if self._relay is not None:
+            route = self._relay.route
+            for event, where in _monitored(self._relay.monitor):
+                broke |= event == _BROKE
+                if same_endpoint(where, route.target):
+                    _report(route, event, now_ms)
+        return broke
+
+    def close_relay(self) -> None:
+        """Close both of its sockets; nothing waits to leave."""
+        relay, self._relay = self._relay, None
+        if relay is not None:
+            relay.dealer.disable_monitor()
+            for socket in (relay.monitor, relay.dealer):
+                self._all.remove(socket)
+                socket.close(0)
 
     def remove_peer(self, name: NodeId) -> None:
         """Close what sends to a peer; a message just sent has LINGER_MS to leave."""
         del self.peers[name]
         dealer, monitor = self.dealers.pop(name), self.monitors.pop(name)
+        self._routes.pop(name, None)
+        self._dialled.pop(name, None)
         dealer.disable_monitor()
         for socket in (monitor, dealer):
             self._all.remove(socket)
@@ -184,9 +259,26 @@ class BusSockets:
 
     def hear_votes(self) -> dict[str, str]:
         """Subscribe to the peers that there are now and to no others; returns the endpoints that
-        are wrong, each with the reason. The old ones go first: a peer may have moved to where
-        another was."""
+        are wrong, each with the reason."""
         wanted = {endpoints.events for endpoints in self.peers.values()}
+        for endpoint in self._vote_routes.keys() - wanted:
+            del self._vote_routes[endpoint]
+        wrong = {}
+        for endpoint in sorted(wanted - self._vote_routes.keys()):
+            route, reason = self._make_route(endpoint)
+            if route is None:
+                wrong[endpoint] = reason
+            else:
+                self._vote_routes[endpoint] = route
+        if self.votes_monitor is None and any(r.name for r in self._vote_routes.values()):
+            self.votes_monitor = self.votes.get_monitor_socket(_BROKE | _STANDS | _REFUSED)
+            self._all.append(self.votes_monitor)
+        return wrong | self._redial_votes()
+
+    def _redial_votes(self) -> dict[str, str]:
+        """Connect to where the routes lead now. The old ones go first: a peer may have moved to
+        where another was."""
+        wanted = {route.target for route in self._vote_routes.values()} - {""}
         for endpoint in self._voices - wanted:
             self.votes.disconnect(endpoint)
         self._voices &= wanted
@@ -198,6 +290,65 @@ class BusSockets:
             else:
                 self._voices.add(endpoint)
         return wrong
+
+    def _redial(self, name: NodeId) -> str:
+        """Connect a peer's dealer to where its route leads now; what is wrong with that, or ""."""
+        dealer, target = self.dealers[name], self._routes[name].target
+        if before := self._dialled.pop(name, ""):
+            dealer.disconnect(before)
+        reason = self._connect(dealer, target) if target else ""
+        if target and not reason:
+            self._dialled[name] = target
+        return reason
+
+    # ---- names
+
+    @property
+    def named(self) -> bool:
+        """Whether there are names to mind: any peer's endpoint has one."""
+        return any(route.name is not None for route in self._all_routes())
+
+    def _all_routes(self) -> list[Route]:
+        relay = [] if self._relay is None else [self._relay.route]
+        return [*self._routes.values(), *self._vote_routes.values(), *relay]
+
+    def mind_routes(self, now_ms: int) -> tuple[list[NodeId], dict[str, str]]:
+        """Follow the names: connect anew to what has another address now. Returns the peers that
+        were connected to their old one, and the endpoints that are wrong, with the reasons."""
+        moved, wrong = [], {}
+        for name, route in self._routes.items():
+            was_up = route.up
+            if route.tick(now_ms):
+                if reason := self._redial(name):
+                    wrong[route.target] = reason
+                if was_up:
+                    moved.append(name)
+        changed = [route.tick(now_ms) for route in self._vote_routes.values()]
+        if any(changed):
+            wrong |= self._redial_votes()
+        if self._relay is not None and self._relay.route.tick(now_ms):
+            self._relay.redial(self._connect)
+        hosts = {route.name.host for route in self._all_routes() if route.name is not None}
+        self._resolver.keep(hosts)
+        return moved, wrong
+
+    def read_monitor(self, name: NodeId, now_ms: int) -> bool:
+        """What became of the connection to a peer; whether it broke."""
+        broke = False
+        route = self._routes.get(name)
+        for event, endpoint in _monitored(self.monitors[name]):
+            broke |= event == _BROKE
+            if route is not None and same_endpoint(endpoint, route.target):
+                _report(route, event, now_ms)
+        return broke
+
+    def read_votes_monitor(self, now_ms: int) -> None:
+        """What became of the connections that votes come by."""
+        if self.votes_monitor is not None:
+            for event, endpoint in _monitored(self.votes_monitor):
+                for route in self._vote_routes.values():
+                    if same_endpoint(endpoint, route.target):
+                        _report(route, event, now_ms)
 
     def _make(self, kind: int, bytes_max: int, send_max: int, receive_max: int) -> Socket:
         socket = self._context.socket(kind)
@@ -224,7 +375,7 @@ class BusSockets:
     def _connect(socket: Socket, endpoint: str) -> str:
         """What is wrong with the endpoint, or "": it may have come by the log, and must not stop
         every member that reads it."""
-        # Not always on: a name such as localhost would then mean its IPv6 address alone.
+        # Not always on: a kernel without IPv6 reaches no IPv4 address then.
         socket.setsockopt(zmq.IPV6, int("[" in endpoint))
         try:
             socket.connect(endpoint)
@@ -233,18 +384,60 @@ class BusSockets:
         return ""
 
     def _bind(self, what: str, socket: Socket, endpoint: str) -> None:
-        socket.setsockopt(zmq.IPV6, int("[" in endpoint))
+        """``*``: every address of the machine, IPv4 and IPv6. A name: each of its addresses that
+        this machine has."""
+        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+        host = host.strip("[]")
+        reason, found = "", False
+        for address in self._to_bind(what, endpoint, host):
+            both = ":" in address or address == EVERYWHERE
+            socket.setsockopt(zmq.IPV6, int(both))
+            try:
+                socket.bind(f"tcp://{f'[{address}]' if ':' in address else address}:{port}")
+            except zmq.ZMQError as error:
+                reason = _BIND_REASONS.get(error.errno or 0, str(error))
+                if error.errno not in _NOT_HERE:
+                    raise BindError(what, endpoint, reason) from None
+                continue
+            bound = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+            port = bound.rpartition(":")[2]  # for the other addresses, if any was free to choose
+            if not found:
+                self.bound[what] = bound
+            found = True
+        if not found:
+            raise BindError(what, endpoint, reason)
+
+    @staticmethod
+    def _to_bind(what: str, endpoint: str, host: str) -> tuple[str, ...]:
+        if host == EVERYWHERE:
+            return (EVERYWHERE,)
         try:
-            socket.bind(endpoint)
-        except zmq.ZMQError as error:
-            reason = _BIND_REASONS.get(error.errno or 0, str(error))
-            raise BindError(what, endpoint, reason) from None
-        self.bound[what] = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+            return resolve(host, BIND_NAME_S)
+        except ResolveError as error:
+            words = unresolved_words(host, str(error))
+            advice = "repair that, or set node.bind_host to an address of this machine"
+            raise BindError(what, endpoint, f"{words}; {advice}") from None
 
     def close(self, linger_ms: int | None = None) -> None:
         """Close all; what was sent has ``linger_ms`` (None: LINGER_MS) to leave."""
         for dealer in self.dealers.values():
             dealer.disable_monitor()
+        if self.votes_monitor is not None:
+            self.votes.disable_monitor()
         for socket in self._all:
             socket.close(linger_ms)
         self._all.clear()
+
+
+def _monitored(monitor: Socket) -> Iterator[tuple[int, str]]:
+    """The events that wait on a monitor: which, and the endpoint that each is about."""
+    while int(monitor.get(zmq.EVENTS)) & zmq.POLLIN:
+        head, endpoint = monitor.recv_multipart(zmq.NOBLOCK)
+        yield struct.unpack_from("=H", head)[0], endpoint.decode("ascii", "replace")
+
+
+def _report(route: Route, event: int, now_ms: int) -> None:
+    if event == _STANDS:
+        route.on_up()
+    else:
+        route.on_down(now_ms, refused=event == _REFUSED)

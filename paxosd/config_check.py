@@ -7,11 +7,10 @@ and lengths may add on the way.
 
 import re
 from collections.abc import Iterator
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from paxosd.core.membership import MEMBERS_MAX
-from paxosd.endpoints import Endpoint
+from paxosd.endpoints import Endpoint, can_bind
 from paxosd.message_room import OVERHEAD_BYTES
 from paxosd.settings import nearest
 
@@ -25,7 +24,7 @@ ELECTION_HEARTBEATS_MIN = 3
 
 def check(config: "Config") -> list[str]:
     """Every broken rule, one line each."""
-    return [*_members(config), *_own_endpoints(config), *_sizes(config), *_times(config)]
+    return [*_members(config), *_bind_host(config), *_sizes(config), *_times(config)]
 
 
 def _members(config: "Config") -> Iterator[str]:
@@ -63,30 +62,18 @@ def _members(config: "Config") -> Iterator[str]:
                     f"{key}: nobody can connect to {endpoint}; "
                     f"name the host here, and set node.bind_host to listen everywhere"
                 )
-            if endpoint in taken:
-                yield f"{key}: {endpoint} is already {taken[endpoint]}"
-            taken.setdefault(endpoint, key)
+            if endpoint.canonical in taken:
+                yield f"{key}: {endpoint} is already {taken[endpoint.canonical]}"
+            taken.setdefault(endpoint.canonical, key)
 
 
-def _own_endpoints(config: "Config") -> Iterator[str]:
+def _bind_host(config: "Config") -> Iterator[str]:
     host = config.node.bind_host
-    if host:
-        try:
-            ip_address(host.strip("[]"))
-        except ValueError:
-            yield f'node.bind_host: "{host}" is not an IP address of this machine (or 0.0.0.0)'
-        return
-    member = config.cluster.members.get(config.node.name)
-    for kind in ("peer", "client", "events") if member else ():
-        try:
-            endpoint = Endpoint.parse(getattr(member, kind))
-        except ValueError:
-            continue  # said by _members
-        if not endpoint.is_address:
-            yield (
-                f"cluster.members.{config.node.name}.{kind}: a daemon listens on addresses, and "
-                f'"{endpoint.host}" is a name; set node.bind_host, for example to "0.0.0.0"'
-            )
+    if host and not can_bind(host):
+        yield (
+            f'node.bind_host: "{host}" is no address or host name of this machine; "*" is every '
+            'address, "0.0.0.0" every IPv4 address'
+        )
 
 
 def _sizes(config: "Config") -> Iterator[str]:

@@ -314,6 +314,7 @@ class Daemon:
             "uptime_ms": int(monotonic_ms() - self.started_ms),
             "rss_bytes": rss_bytes(),
             "log": {**self.log_level.status(), "dropped": self.logs.dropped},
+            "names": self.bus.names(),
             "faults_enabled": config.faults.enabled,
             "faults": len(self.faults.plan),
             "members": {

@@ -17,10 +17,14 @@ import paxosd
 from paxosd.dev_child import ChildSpec
 from paxosd.dev_layout import BASE_PORT_DEFAULT, DevCluster, DevNode, members_at, prepare
 from paxosd.dev_supervisor import Supervisor
-from paxosd.endpoints import Endpoint
+from paxosd.endpoints import EVERYWHERE, Endpoint
 from paxosd.init import init_alone
 from paxosd.log_sink import sink_of
 from paxosd.printable import escape_controls
+from paxosd.resolver import ResolveError, resolve, unresolved_words
+
+NAME_S = 5.0
+"""How long an endpoint's name is looked up."""
 
 SCREEN_S = 0.2
 """How long the end waits for somebody to read the last lines."""
@@ -83,9 +87,10 @@ def check_ports(nodes: Sequence[DevNode]) -> None:
     """Raises PortsTakenError, naming every endpoint that cannot be listened on, and what to do."""
     taken = []
     for node in nodes:
-        endpoints = node.config.bind_endpoints()
+        bind_host = node.config.node.bind_host
         for kind in _ENDPOINT_KINDS:
-            endpoint = Endpoint.parse(getattr(endpoints, kind))
+            endpoint = Endpoint.parse(getattr(node.config.me, kind))
+            endpoint = endpoint.on_host(bind_host or endpoint.host)
             reason = _why_not(endpoint)
             if reason:
                 taken.append(f"  {endpoint} ({node.name}, {kind}): {reason}")
@@ -99,13 +104,24 @@ def check_ports(nodes: Sequence[DevNode]) -> None:
 
 
 def _why_not(endpoint: Endpoint) -> str:
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        endpoint.host, endpoint.port, type=socket.SOCK_STREAM
-    )[0]
-    with contextlib.closing(socket.socket(family, kind, protocol)) as probe:
+    try:
+        addresses = ("0.0.0.0",) if endpoint.host == EVERYWHERE else resolve(endpoint.host, NAME_S)
+    except ResolveError as error:
+        return unresolved_words(endpoint.host, str(error))
+    reasons = [_why_not_address(endpoint.on_host(address)) for address in addresses]
+    taken = [reason for reason in reasons if reason == "in use"]
+    return "" if "" in reasons and not taken else [*taken, *reasons][0]
+
+
+def _why_not_address(endpoint: Endpoint) -> str:
+    try:
+        probe = socket.socket(endpoint.family, socket.SOCK_STREAM)
+    except OSError as error:
+        return error.strerror or str(error)
+    with contextlib.closing(probe):
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as ZeroMQ does
         try:
-            probe.bind(address)
+            probe.bind((endpoint.host, endpoint.port))
         except OSError as error:
             return "in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
     return ""

@@ -1,13 +1,22 @@
 """``tcp://HOST:PORT``: the only form of endpoint that a cluster uses.
 
-HOST is a name, an IPv4 address, or an IPv6 address in brackets; PORT is 1 … 65535.
+HOST is a name, an IPv4 address, or an IPv6 address in brackets (``[fe80::1%eth0]`` with its zone,
+for a link-local one); PORT is 1 … 65535. Sockets are given addresses alone: what turns a name into
+addresses is ``resolver.py``.
 """
 
 import re
-from ipaddress import ip_address
+import socket
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple, Self
 
-_FORM = re.compile(r"tcp://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_FORM = re.compile(r"tcp://(\[[^\[\]/]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_BARE_IPV6 = re.compile(r"tcp://([0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[A-Za-z0-9._-]+)?)")
+_EVERYWHERE = re.compile(r"tcp://\*(:[0-9]+)?")
+_NUMBERS = re.compile(r"[0-9.]+")
+
+EVERYWHERE = "*"
+"""The host to bind to for every interface, IPv4 and IPv6."""
 
 
 class Endpoint(NamedTuple):
@@ -21,16 +30,23 @@ class Endpoint(NamedTuple):
         """Raises ValueError with words for people."""
         match = _FORM.fullmatch(text)
         if match is None:
-            raise ValueError(f'"{text}" is not an endpoint, which reads tcp://HOST:PORT')
+            raise ValueError(
+                f'"{text}" is not an endpoint, which reads tcp://HOST:PORT{_hint(text)}'
+            )
         host, port = match[1], int(match[2])
         if not 1 <= port <= 65_535:
             raise ValueError(f'"{text}": port {port} is outside 1 … 65535')
         if host.startswith("["):
             host = host[1:-1]
             try:
-                ip_address(host)
+                IPv6Address(host)
             except ValueError:
                 raise ValueError(f'"{text}": {host} is not an IPv6 address') from None
+        elif _NUMBERS.fullmatch(host):
+            try:
+                IPv4Address(host)
+            except ValueError:
+                raise ValueError(f'"{text}": {host} is not an IPv4 address') from None
         return cls(host, port)
 
     def __str__(self) -> str:
@@ -42,17 +58,81 @@ class Endpoint(NamedTuple):
         return Endpoint(host.strip("[]"), self.port)
 
     @property
+    def canonical(self) -> "Endpoint":
+        """Equal for two ways to write the same host: a name in lower case without its last dot, an
+        address in its shortest form."""
+        host = str(ip_address(self.host)) if self.is_address else self.host.lower().rstrip(".")
+        return Endpoint(host, self.port)
+
+    @property
     def is_address(self) -> bool:
-        """Whether ZeroMQ can bind to the host: an address or localhost, not a DNS name."""
-        if self.host == "localhost":
-            return True
-        try:
-            ip_address(self.host)
-        except ValueError:
-            return False
-        return True
+        """Whether the host is an IP address, so that no name has to be resolved."""
+        return is_address(self.host)
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """The kind of socket for the host, which is an address."""
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
     @property
     def is_wildcard(self) -> bool:
         """Whether the host means "every interface", to which nobody can connect."""
-        return self.is_address and self.host != "localhost" and ip_address(self.host).is_unspecified
+        return self.is_address and ip_address(self.host).is_unspecified
+
+
+def is_address(host: str) -> bool:
+    """Whether this is an IP address, without brackets, and no name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def can_bind(host: str) -> bool:
+    """Whether this may be a host to listen on: an address, with brackets or not, ``*``, or a
+    name."""
+    if host == EVERYWHERE or is_address(host):
+        return True
+    try:
+        return bool(Endpoint.parse(f"tcp://{host}:1"))
+    except ValueError:
+        return False
+
+
+def plain_address(address: str) -> str:
+    """An address as people know it: ``::ffff:192.0.2.1``, as an IPv4 address reads on a socket of
+    both families, is ``192.0.2.1``."""
+    try:
+        mapped = IPv6Address(address).ipv4_mapped
+    except ValueError:
+        return address
+    return str(mapped) if mapped is not None else address
+
+
+def same_endpoint(one: str, other: str) -> bool:
+    """Whether two texts are the same numeric endpoint: ZeroMQ reports one in another form than it
+    was given at times."""
+    return one == other or _plain(one) == _plain(other)
+
+
+def _plain(text: str) -> str:
+    try:
+        endpoint = Endpoint.parse(text)
+    except ValueError:
+        return text
+    return str(endpoint.on_host(plain_address(endpoint.host)).canonical)
+
+
+def _hint(text: str) -> str:
+    """What is wrong with it, where that is often the same mistake."""
+    if bare := _BARE_IPV6.fullmatch(text):
+        host, _, port = bare[1].rpartition(":")
+        if not (port.isdecimal() and is_address(host)):
+            host, port = bare[1], "PORT"
+        if is_address(host):
+            return f"; an IPv6 address stands in brackets: tcp://[{host}]:{port}"
+    if _EVERYWHERE.fullmatch(text):
+        return '; name the host that others connect to, and set node.bind_host to "*" to listen ' \
+               "on every address"  # fmt: skip
+    return ""

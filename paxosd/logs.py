@@ -130,6 +130,9 @@ VOCABULARY: dict[str, str] = {
     "bus.stale_incarnation": "a peer's frame is of an earlier life of it",
     "bus.send_failed": "messages could not be sent: to, reason, count",
     "bus.bad_endpoint": "a member's endpoint is none: endpoint, reason",
+    "name.resolved": "the addresses of a peer's host name were found: host, addresses",
+    "name.changed": "a peer's host name has other addresses: host, addresses, before",
+    "name.failed": "a peer's host name could not be resolved: host, reason, kept (still in use)",
     "bus.subscriptions_full": "a watcher was not taken: subscriptions_max",
     # clients and faults
     "client.request": "a request was answered: what, dur_ms, slot",

@@ -4,7 +4,8 @@
 
 A TCP connection is made to each and closed again: that tells "refused" from "no such host" from
 "no answer", and says nothing about who listens there. The thread touches nothing but sockets of
-its own, so that no name server and no firewall can hold up the loop. One probe runs at a time.
+its own, so that no firewall can hold up the loop; names are resolved in threads of their own, with
+a deadline. One probe runs at a time.
 """
 
 import selectors
@@ -16,7 +17,8 @@ from errno import EINPROGRESS
 from os import strerror
 from typing import Any
 
-from paxosd.endpoints import Endpoint
+from paxosd.endpoints import Endpoint, is_address
+from paxosd.resolver import LOOKUPS, ResolveError, resolve, unresolved_words
 
 CONNECT_S = 1.0
 """How long a connection may take; all are made at the same time."""
@@ -25,8 +27,13 @@ PROBE_S = 3.0
 KEPT_S = 10.0
 """Results that nobody has asked for by then are too old to be told."""
 
+NAMES_S = 1.5
+"""And how long the name server has for all names."""
+
 Results = dict[str, dict[str, Any]]
 """Endpoint text → ``{ok, ms, error}``."""
+_Left = dict[str, int]
+"""Endpoint text → how many of its addresses have not been heard of yet."""
 
 
 class ProbeError(ValueError):
@@ -88,40 +95,70 @@ def _results(probe: _Probe) -> Results:
 
 def _connect_all(endpoints: dict[str, Endpoint], results: Results) -> None:
     """The thread: connect to all at once, note how each went."""
+    begun_s = time.monotonic()
+    found = _addresses({endpoint.host for endpoint in endpoints.values()})
     with selectors.DefaultSelector() as selector:
+        left: _Left = {}
         for text, endpoint in endpoints.items():
-            _begin(text, endpoint, selector, results)
+            where = found[endpoint.host]
+            if isinstance(where, ResolveError):
+                words = unresolved_words(endpoint.host, str(where))
+                results[text] = {"ok": False, "ms": 0.0, "error": words}
+                continue
+            left[text] = len(where)
+            for address in where:
+                _begin(text, endpoint.on_host(address), begun_s, selector, left, results)
         until_s = time.monotonic() + CONNECT_S
         while selector.get_map() and (left_s := until_s - time.monotonic()) > 0:
             for key, _ in selector.select(left_s):
-                _end(selector, key, results)
+                _end(selector, key, left, results)
         for key in list(selector.get_map().values()):
-            _end(selector, key, results, error="no answer from the host")
+            _end(selector, key, left, results, error="no answer from the host")
+
+
+def _addresses(hosts: set[str]) -> dict[str, "tuple[str, ...] | ResolveError"]:
+    """The addresses of each host, all of them looked up at the same time."""
+    for host in hosts:
+        if not is_address(host):
+            LOOKUPS.ask(host, lambda *_: None)  # the waits below share these
+    until_s = time.monotonic() + NAMES_S
+    found: dict[str, tuple[str, ...] | ResolveError] = {}
+    for host in sorted(hosts):
+        try:
+            found[host] = resolve(host, max(0.0, until_s - time.monotonic()))
+        except ResolveError as error:
+            found[host] = error
+    return found
 
 
 def _begin(
-    text: str, endpoint: Endpoint, selector: selectors.BaseSelector, results: Results
+    text: str,
+    endpoint: Endpoint,
+    begun_s: float,
+    selector: selectors.BaseSelector,
+    left: "_Left",
+    results: Results,
 ) -> None:
-    begun_s = time.monotonic()
-    # As the bus does: IPv6 where the endpoint says so by its brackets.
-    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
     try:
-        address = socket.getaddrinfo(*endpoint, family, socket.SOCK_STREAM)[0][4]
-    except OSError:
-        results[text] = {"ok": False, "ms": 0.0, "error": f"no such host: {endpoint.host}"}
+        made = socket.socket(endpoint.family, socket.SOCK_STREAM)
+    except OSError as error:
+        _note(text, begun_s, strerror(error.errno or 0), left, results)
         return
-    made = socket.socket(family, socket.SOCK_STREAM)
     made.setblocking(False)
-    code = made.connect_ex(address)
+    code = made.connect_ex((endpoint.host, endpoint.port))
     if code in (0, EINPROGRESS):
         selector.register(made, selectors.EVENT_WRITE, (text, begun_s))
     else:
         made.close()
-        results[text] = {"ok": False, "ms": 0.0, "error": strerror(code)}
+        _note(text, begun_s, strerror(code), left, results)
 
 
 def _end(
-    selector: selectors.BaseSelector, key: selectors.SelectorKey, results: Results, error: str = ""
+    selector: selectors.BaseSelector,
+    key: selectors.SelectorKey,
+    left: "_Left",
+    results: Results,
+    error: str = "",
 ) -> None:
     text, begun_s = key.data
     made = key.fileobj
@@ -129,6 +166,13 @@ def _end(
     selector.unregister(made)
     code = made.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     made.close()
-    words = error or (strerror(code) if code else "")
+    _note(text, begun_s, error or (strerror(code) if code else ""), left, results)
+
+
+def _note(text: str, begun_s: float, error: str, left: "_Left", results: Results) -> None:
+    """How it went with one address: the first that is reached counts, else the last that is not."""
+    left[text] -= 1
+    if text in results or (error and left[text]):
+        return
     ms = round((time.monotonic() - begun_s) * 1000, 3)
-    results[text] = {"ok": not words, "ms": ms, "error": words}
+    results[text] = {"ok": not error, "ms": ms, "error": error}

@@ -8,14 +8,13 @@ from collections.abc import Callable
 
 import zmq
 
-from paxosd.bus_sockets import Socket
+from paxosd.bus_sockets import BusSockets, Socket
 from paxosd.core.requests import ServerMessage, WriteRequest
 from paxosd.wire import WireError, decode_answer, encode_client
 
 _NOBLOCK = int(zmq.NOBLOCK)
 _POLLIN = int(zmq.POLLIN)
 _EVENTS = int(zmq.EVENTS)
-_BROKE = int(zmq.EVENT_DISCONNECTED)
 
 
 class RelayLink:
@@ -25,13 +24,14 @@ class RelayLink:
     def __init__(
         self,
         cluster: str,
-        connect: Callable[[str], tuple[Socket, Socket] | str],
+        sockets: BusSockets,
+        now_ms: Callable[[], int],
         opened: Callable[[Socket], None],
         closed: Callable[[Socket], None],
     ) -> None:
-        """``connect``: a DEALER on its way to an endpoint and its monitor, or why there is none."""
         self._cluster = cluster
-        self._connect = connect
+        self._sockets_of_bus = sockets
+        self._now_ms = now_ms
         self._opened = opened
         self._closed = closed
         self._sockets: tuple[Socket, Socket] | None = None
@@ -39,7 +39,7 @@ class RelayLink:
     def aim(self, endpoint: str) -> None:
         """Connect there and nowhere else; "": to nobody."""
         self.close()
-        made = self._connect(endpoint) if endpoint else ""
+        made = self._sockets_of_bus.open_relay(endpoint) if endpoint else ""
         if isinstance(made, tuple):
             self._sockets = made
             for socket in made:
@@ -74,21 +74,12 @@ class RelayLink:
 
     def take_lost(self) -> bool:
         """Whether the connection broke since the last call."""
-        lost = False
-        if self._sockets is not None:
-            monitor = self._sockets[1]
-            while int(monitor.get(_EVENTS)) & _POLLIN:
-                event = int.from_bytes(monitor.recv_multipart(_NOBLOCK)[0][:2], "little")
-                lost = lost or event == _BROKE
-        return lost
+        return self._sockets_of_bus.read_relay_monitor(self._now_ms())
 
     def close(self) -> None:
         """Close the sockets; nothing waits to leave."""
         if self._sockets is not None:
-            dealer, monitor = self._sockets
-            self._sockets = None
-            for socket in (dealer, monitor):
+            for socket in self._sockets:
                 self._closed(socket)
-            dealer.disable_monitor()
-            monitor.close(0)
-            dealer.close(0)
+            self._sockets = None
+            self._sockets_of_bus.close_relay()

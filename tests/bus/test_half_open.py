@@ -157,4 +157,4 @@ class TestThreads:
                     imported.add(node.module)
             named = {name for name in imported if name.split(".")[-1].startswith(("zmq", "bus"))}
             assert not named, f"{path.name} runs threads and knows sockets: {named}"
-        assert threaded == ["probe.py", "syncer.py", "wal_mark.py", "wal_sync.py"]
+        assert threaded == ["probe.py", "resolver.py", "syncer.py", "wal_mark.py", "wal_sync.py"]

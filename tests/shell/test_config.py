@@ -249,8 +249,25 @@ class TestCrossChecks:
             (["cluster.members.n1.peer=tcp://127.0.0.1:7410"], "is already cluster.members.n1."),
             (["cluster.members.n1.peer=127.0.0.1:7410"], "cluster.members.n1.peer: "),
             (["cluster.members.n1.peer=tcp://0.0.0.0:7419"], "nobody can connect to"),
-            (["cluster.members.n1.peer=tcp://db.example:7419"], "set node.bind_host"),
-            (["node.bind_host=eth0"], '"eth0" is not an IP address'),
+            (["cluster.members.n1.peer=tcp://[::]:7419"], "nobody can connect to"),
+            (["cluster.members.n1.peer=tcp://*:7419"], 'set node.bind_host to "*"'),
+            (
+                [
+                    "cluster.members.n1.peer=tcp://LocalHost:1",
+                    "cluster.members.n1.client=tcp://localhost.:1",
+                ],
+                "is already cluster.members.n1.",
+            ),
+            (
+                [
+                    "cluster.members.n1.peer=tcp://[::1]:1",
+                    "cluster.members.n1.client=tcp://[0:0::0:1]:1",
+                ],
+                "is already cluster.members.n1.",
+            ),
+            (["node.bind_host=tcp://127.0.0.1"], "is no address or host name of this machine"),
+            (["node.bind_host=[::1"], "is no address or host name of this machine"),
+            (["node.bind_host=127.0.0.256"], "is no address or host name of this machine"),
             (["protocol.election_timeout_ms=299"], "3 * protocol.heartbeat_ms = 300"),
             (["limits.value_bytes_max=8388608"], "too small for one cas"),
             (["protocol.batch_bytes_max=16777216"], "protocol.batch_bytes_max: 16777216"),
@@ -287,6 +304,25 @@ class TestCrossChecks:
         config = load(path, ("node.bind_host=0.0.0.0",), {})
         assert config.bind_endpoints().client == "tcp://0.0.0.0:7410"
         assert config.me.client == "tcp://db-1.example:7410"
+
+    def test_a_name_as_host_needs_no_bind_host(self, file):
+        path = file(MINIMAL.replace("127.0.0.1", "db-1.example"))
+        assert load(path, (), {}).bind_endpoints().client == "tcp://db-1.example:7410"
+
+    @pytest.mark.parametrize(
+        ("bind_host", "bound"),
+        [
+            ("*", "tcp://*:7410"),
+            ("0.0.0.0", "tcp://0.0.0.0:7410"),
+            ("::", "tcp://[::]:7410"),
+            ("[::1]", "tcp://[::1]:7410"),
+            ("fe80::1%eth0", "tcp://[fe80::1%eth0]:7410"),
+            ("db-1.example", "tcp://db-1.example:7410"),
+        ],
+    )
+    def test_what_can_be_listened_on(self, file, bind_host, bound):
+        config = load(file(), (f"node.bind_host={bind_host}",), {})
+        assert config.bind_endpoints().client == bound
 
 
 class TestExampleFile:

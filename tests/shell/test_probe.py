@@ -28,11 +28,11 @@ class Name:
 
     def __init__(self, monkeypatch):
         self.answer = threading.Event()
-        monkeypatch.setattr("paxosd.probe.socket.getaddrinfo", self.look_up)
+        monkeypatch.setattr("paxosd.resolver.socket.getaddrinfo", self.look_up)
 
-    def look_up(self, *_):
+    def look_up(self, *_, **__):
         assert self.answer.wait(60)
-        raise socket.gaierror
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
 def test_reached_and_refused(listener):
@@ -70,7 +70,9 @@ def test_no_such_host(monkeypatch):
     name = Name(monkeypatch)
     name.answer.set()
     results = finished(Probes(), ["tcp://nowhere.example:7411"])
-    assert results["tcp://nowhere.example:7411"]["error"] == "no such host: nowhere.example"
+    assert results["tcp://nowhere.example:7411"]["error"] == (
+        "the name nowhere.example cannot be resolved: there is no such host"
+    )
 
 
 def test_what_was_told_is_asked_anew(listener):
@@ -89,8 +91,31 @@ def test_what_is_old_is_asked_anew(listener):
     assert probes.ask([listener])["pending"]
 
 
-def test_a_name_server_that_hangs_holds_nobody_up_and_no_second_probe_begins(monkeypatch, listener):
+def test_a_name_server_that_hangs_for_one_name_costs_the_others_nothing(monkeypatch, listener):
+    monkeypatch.setattr("paxosd.probe.NAMES_S", 0.1)
+    name = Name(monkeypatch)
+    try:
+        results = finished(Probes(), [hanging := "tcp://hangs.example:7411", listener])
+    finally:
+        name.answer.set()
+    assert results[listener]["ok"] is True
+    assert results[hanging]["ok"] is False
+    assert "the name hangs.example cannot be resolved: the name server" in results[hanging]["error"]
+
+
+def test_each_address_of_a_name_is_tried(monkeypatch, listener):
+    # As "localhost" is, of a machine whose daemon listens on IPv4 alone: ::1 refuses.
+    answer = ("::1", "127.0.0.1", "127.0.0.1")
+    monkeypatch.setattr("paxosd.probe.LOOKUPS.look_up", lambda _: answer)
+    endpoint = f"tcp://both.example:{listener.rpartition(':')[2]}"
+    assert finished(Probes(), [endpoint])[endpoint]["ok"] is True
+
+
+def test_a_probe_that_takes_too_long_holds_nobody_up_and_no_second_one_begins(
+    monkeypatch, listener
+):
     now = [0.0]
+    monkeypatch.setattr("paxosd.probe.NAMES_S", 60)
     probes = Probes(lambda: now[0])
     name = Name(monkeypatch)
     try:
