@@ -47,6 +47,8 @@ POLL_MS_MAX = 100.0
 CRASH_AFTER_MS = 20.0
 """Between a crash directive and the crash: the answer leaves meanwhile."""
 SLOW_TURN_MS = 500.0
+NOTE_AGAIN_MS = 10_000.0
+"""A note that the disk did not take is tried again so much later."""
 HAND_OVER_MS = 1500.0
 """How long a stopping leader waits for its successor to be heard."""
 FAREWELL_MS = 1000.0
@@ -107,6 +109,7 @@ class Daemon:
         self._file_members = file_members.of_file(config)
         self._noted: Membership | None = None
         """The membership that was left in the data directory as a note."""
+        self._note_due_ms = 0.0
         differing = self._members_differ()
         if differing:
             self.log.warning(
@@ -155,7 +158,7 @@ class Daemon:
         if now_ms >= self._look_due_ms:
             self._look_due_ms = now_ms + POLL_MS_MAX
             self._compare_settings()
-            self._note_members()
+            self._note_members(now_ms)
             self.notifier.tick(now_ms)
             self.notifier.status(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
         took_ms = monotonic_ms() - now_ms
@@ -247,11 +250,12 @@ class Daemon:
         joins = self.config.node.join
         return file_members.differences(self._file_members, node.membership, joins=joins)
 
-    def _note_members(self) -> None:
+    def _note_members(self, now_ms: float) -> None:
         membership = self.node.membership
-        if membership.epoch and membership is not self._noted:
-            self._noted = membership
-            file_members.leave_note(self.config.node.data_dir, membership)
+        if membership.epoch and membership is not self._noted and now_ms >= self._note_due_ms:
+            self._note_due_ms = now_ms + NOTE_AGAIN_MS
+            if file_members.leave_note(self.faults.home, membership):
+                self._noted = membership
 
     def _founding(self) -> dict[str, Any]:
         """The founding record, if this node has it; empty otherwise."""

@@ -12,11 +12,14 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from paxosd.disk import RealDisk, StorageError
 from paxosd.node_directory import NodeDirectory
+
+_PID_BYTES = 16
+"""Always as long: it is written in place."""
 
 
 class DataDirLocked(StorageError):  # noqa: N818 - the name the other modules agreed on
@@ -108,8 +111,9 @@ def _lock(path: Path) -> int:
     fd = os.open(path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # on a full disk: the lock counts, the number is for people
+            os.pwrite(fd, f"{os.getpid()}\n".encode().ljust(_PID_BYTES), 0)
+            os.ftruncate(fd, _PID_BYTES)
     except BlockingIOError as problem:
         text = os.pread(fd, 32, 0).strip()
         os.close(fd)

@@ -5,7 +5,7 @@ simulator can stand in for it (memory, lost or torn unsynced writes) and a fault
 it. Rules that the callers rely on and every implementation keeps:
 
 - ``pwritev`` writes all of it or raises OSError. Nothing is durable before ``fdatasync``.
-- ``rename`` and ``unlink`` are atomic; they are durable after ``sync_dir``.
+- ``rename``, ``link`` and ``unlink`` are atomic; they are durable after ``sync_dir``, in order.
 - What was written in one unsynced stretch may survive a crash in any subset of its sectors.
 - A :class:`DiskFile` may be read by one thread while another writes elsewhere in it.
 """
@@ -84,6 +84,9 @@ class Disk(Protocol):
 
     def rename(self, old: str, new: str) -> None:
         """Atomically rename, replacing ``new`` if it exists."""
+
+    def link(self, old: str, new: str) -> None:
+        """Give a file a second name, which is not taken."""
 
     def unlink(self, name: str) -> None:
         """Remove a file."""
@@ -196,6 +199,9 @@ class RealDisk:
 
     def rename(self, old: str, new: str) -> None:
         os.rename(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+    def link(self, old: str, new: str) -> None:
+        os.link(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd)
 
     def unlink(self, name: str) -> None:
         os.unlink(name, dir_fd=self._fd)

@@ -107,6 +107,8 @@ VOCABULARY: dict[str, str] = {
     "storage.repaired": "what was damaged is replaced, and the damaged file gone: segment",
     "storage.bad_value": "a chosen value is not a batch; it is executed as nothing",
     "storage.failed": "a write or fsync failed; the node stops voting",
+    "storage.life_unwritten": "a peer that started anew is not heard: the disk did not take that",
+    "storage.unwritten": "the data directory did not take something; it is tried again: what",
     "storage.low_space": "the disk is nearly full",
     "storage.slow": "fsyncs took long: the longest's dur_ms, count since the last such line",
     "storage.segment": "a log segment came into use",

@@ -249,7 +249,7 @@ class Replica:
         self.wal.tick(now_ms)
         self._storage.look(now_ms)
         node.set_health(self._storage.sync_us, low_space=self._storage.low)
-        self.standing.look()
+        self.standing.look(now_ms)
 
     def next_due_ms(self, now_ms: float) -> float:
         """When, on the clock of :meth:`turn`, the next turn is due if nothing comes before."""

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import zmq
 
@@ -65,18 +65,17 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
     with ExitStack() as opened:
         data_dir = DataDir.open(config.node.data_dir, config.cluster.id, config.node.name)
         opened.callback(data_dir.close)
-        faults: LiveFaults | None = None
 
         def log_disk(claim: Claim) -> Disk:
-            nonlocal faults
             logs.incarnation = claim.incarnation
-            faults = _live_faults(config, data_dir, logs)
-            opened.callback(faults.close)
+            faults.begin()
             return faults.disk
 
         with usable(data_dir.path):
+            faults = _live_faults(config, data_dir, logs)
+            opened.callback(faults.close)
             parts = assemble(
-                data_dir.node_directory,
+                replace(data_dir.node_directory, home=faults.home),
                 node_options(config),
                 contacts(config),
                 Equipment(
@@ -89,7 +88,6 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
                     progress=lambda slot, commit: _tell_progress(notifier, slot, commit),
                 ),
             )
-        assert faults is not None
         opened.callback(parts.memory.wal.close)
         _check_still_member(parts.node, logs)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -105,6 +103,7 @@ def _live_faults(config: Config, data_dir: DataDir, logs: Logs) -> LiveFaults:
         tuple(config.cluster.members),
         enabled=config.faults.enabled,
         directory=data_dir.path,
+        home=data_dir.home,
         disk=data_dir.disk,
         log=logs.logger,
         now_ms=monotonic_ms,
