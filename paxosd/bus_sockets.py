@@ -15,7 +15,8 @@ High-water marks: every queue is finite, and nothing ever waits for one.
 - A client or peer that writes faster than the daemon reads is held back by TCP.
 
 A dead connection (also a black hole) is found by ZMTP heartbeats; one that never finishes its
-handshake is closed. A frame above the limit closes the connection that it came on. Routing ids
+handshake is closed; how many there may be ``connections.py`` says. A frame above the limit closes
+the connection that it came on. Routing ids
 are the other side's own choice, so nothing is concluded from them.
 """
 
@@ -26,6 +27,7 @@ from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL, ENODEV
 import zmq
 
 from paxosd.core.types import NodeId
+from paxosd.descriptors import reserved
 from paxosd.member_links import PeerEndpoints
 from paxosd.wire import ACCEPTED_TOPIC
 
@@ -143,9 +145,10 @@ class BusSockets:
     def add_peer(self, name: NodeId, endpoints: PeerEndpoints) -> str:
         """Open what sends to a peer; what is wrong with its endpoint, or "". Its votes are for
         :meth:`hear_votes`."""
-        dealer = self._make(zmq.DEALER, NEVER_READ_BYTES, PEER_QUEUE_MAX, receive_max=1)
-        dealer.setsockopt(zmq.IMMEDIATE, 1)
-        monitor = dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        with reserved():
+            dealer = self._make(zmq.DEALER, NEVER_READ_BYTES, PEER_QUEUE_MAX, receive_max=1)
+            dealer.setsockopt(zmq.IMMEDIATE, 1)
+            monitor = dealer.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self._all.append(monitor)
         self.peers[name] = endpoints
         self.monitors[name], self.dealers[name] = monitor, dealer

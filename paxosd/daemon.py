@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from paxosd import __version__, file_members
+from paxosd import __version__, descriptors, file_members
 from paxosd.assembly import Ports, make_replica
 from paxosd.bus import WAKEUP, Bus
 from paxosd.config import Config
@@ -71,6 +71,7 @@ class Daemon:
         self.wal: Wal = assembled.memory.wal
         self.incarnation = assembled.claim.incarnation
         self.bus: Bus = parts.bus
+        self.limits = parts.limits
         self.context = parts.context
         self.faults: LiveFaults = parts.faults
         self.data_dir: DataDir = parts.data_dir
@@ -159,6 +160,7 @@ class Daemon:
             self._look_due_ms = now_ms + POLL_MS_MAX
             self._compare_settings()
             self._note_members(now_ms)
+            self.bus.tell_connections()
             self.notifier.tick(now_ms)
             self.notifier.status(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
         took_ms = monotonic_ms() - now_ms
@@ -314,6 +316,8 @@ class Daemon:
             "snapshot": self.replica.snapshot_status(time.time_ns() // 1_000_000),
             "uptime_ms": int(monotonic_ms() - self.started_ms),
             "rss_bytes": rss_bytes(),
+            "descriptors": {**self.limits._asdict(), "used": descriptors.used()},
+            "connections": {what: port._asdict() for what, port in self.bus.connections.items()},
             "faults_enabled": config.faults.enabled,
             "faults": len(self.faults.plan),
             "members": {

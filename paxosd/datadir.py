@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from paxosd.descriptors import EXHAUSTED, words
 from paxosd.disk import RealDisk, StorageError
 from paxosd.node_directory import NodeDirectory
 
@@ -98,9 +99,10 @@ def usable(path: Path) -> Iterator[None]:
             f"{problem.strerror} ({problem.filename}). Change its owner, or node.data_dir",
         ) from problem
     except OSError as problem:
+        number = problem.errno or 0
+        why = words(number) if number in EXHAUSTED else problem.strerror or problem
         raise StorageError(
-            f"the data directory {path} is not usable: {problem.strerror or problem}",
-            errno=problem.errno or 0,
+            f"the data directory {path} is not usable: {why}", errno=number
         ) from problem
 
 

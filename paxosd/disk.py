@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from paxosd.descriptors import reserved
+
 Names = list[str]
 Buffer = bytes | bytearray | memoryview
 
@@ -191,11 +193,13 @@ class RealDisk:
         self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def list(self) -> Names:
-        return os.listdir(self._fd)
+        with reserved():
+            return os.listdir(self._fd)
 
     def open(self, name: str, create: bool = False) -> RealFile:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        return RealFile(os.open(name, flags, 0o600, dir_fd=self._fd))
+        with reserved():
+            return RealFile(os.open(name, flags, 0o600, dir_fd=self._fd))
 
     def rename(self, old: str, new: str) -> None:
         os.rename(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd)

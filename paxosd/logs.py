@@ -28,6 +28,7 @@ from typing import Any, TextIO
 
 import structlog
 
+from paxosd.descriptors import reserved
 from paxosd.settings import ConfigError
 
 VOCABULARY: dict[str, str] = {
@@ -125,6 +126,7 @@ VOCABULARY: dict[str, str] = {
     "bus.stale_incarnation": "a peer's frame is of an earlier life of it",
     "bus.send_failed": "messages could not be sent: to, reason, count",
     "bus.bad_endpoint": "a member's endpoint is none: endpoint, reason",
+    "bus.connections_full": "connections were refused, there are as many as may be: most, advice",
     "bus.subscriptions_full": "a watcher was not taken: subscriptions_max",
     # clients and faults
     "client.request": "a request was answered: what, dur_ms, slot",
@@ -243,7 +245,8 @@ class _Writer:
 
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    with reserved():
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
 
 def _open_first(path: Path) -> int:

@@ -13,15 +13,18 @@ from dataclasses import dataclass, replace
 
 import zmq
 
+from paxosd import descriptors
 from paxosd.assembly import Assembled, Equipment, assemble
 from paxosd.bus import Bus, BusConfig
 from paxosd.config import Config
+from paxosd.connections import shares
 from paxosd.core.cluster_settings import LEVEL_LATEST, ClusterSettings
 from paxosd.core.membership import UNKNOWN, Member, Membership
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.types import NodeId, Slot
 from paxosd.datadir import DataDir, usable
+from paxosd.descriptors import Limits
 from paxosd.disk import Disk
 from paxosd.identity import Claim
 from paxosd.live_faults import LiveFaults
@@ -39,6 +42,8 @@ CHUNK_SHARE = 4
 """A piece of a snapshot takes at most one part in this many of the largest message."""
 SPREAD = 3
 """The last of the nodes waits with its snapshots longer by one part in about this many."""
+DESCRIPTORS_LEAST, DESCRIPTORS_A_MEMBER = 64, 16
+"""With fewer than that a node cannot work at all: its own files and sockets take about half."""
 PROMISE_SHARE = 4
 """A promise, like a catch-up, takes at most one part in this many of the largest message."""
 
@@ -57,11 +62,15 @@ class Parts:
     assembled: Assembled
     context: zmq.Context[zmq.Socket[bytes]]
     bus: Bus
+    limits: Limits
 
 
 def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random) -> Parts:
-    """Open, recover, replay and bind. Raises DataDirLocked, IdentityError, PermissionError,
-    StorageError, BindError; what was opened before is let go of."""
+    """Open, recover, replay and bind. Raises DescriptorsError, DataDirLocked, IdentityError,
+    PermissionError, StorageError, BindError; what was opened before is let go of."""
+    limits = descriptors.set_up(
+        DESCRIPTORS_LEAST + DESCRIPTORS_A_MEMBER * len(config.cluster.members)
+    )
     with ExitStack() as opened:
         data_dir = DataDir.open(config.node.data_dir, config.cluster.id, config.node.name)
         opened.callback(data_dir.close)
@@ -93,8 +102,11 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         settings = bus_config(config, parts.life, parts.links.peers)
         bus = Bus(settings, context, logs.logger, faults.plan, parts.lives)
+        bus.limit_connections(
+            shares(limits.shared - descriptors.used(), len(config.cluster.members))
+        )
         opened.pop_all()
-    return Parts(data_dir, faults, parts, context, bus)
+    return Parts(data_dir, faults, parts, context, bus, limits)
 
 
 def _live_faults(config: Config, data_dir: DataDir, logs: Logs) -> LiveFaults:

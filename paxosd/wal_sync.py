@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from paxosd.core.types import Slot
+from paxosd.descriptors import EXHAUSTED, words
 from paxosd.disk import Buffer, Disk, DiskFile, StorageError
 from paxosd.wal_format import SegmentHeader, is_spare, segment_name, spare_name
 from paxosd.wal_mark import TailMark
@@ -47,12 +48,16 @@ class WalOptions:
 def failure(what: str, problem: OSError, segment: str = "", offset: int = -1) -> StorageError:
     """An OSError in words: what failed, why, and what to do."""
     number = problem.errno or 0
-    advice = {
-        errno.ENOSPC: "the disk is full: free some space, then start the node again",
-        errno.EDQUOT: "the disk quota is used up: raise it, then start the node again",
-        errno.EROFS: "the file system is read-only: check the kernel log, then the disk",
-        errno.EACCES: "permission was denied: check the owner of the data directory",
-    }.get(number, "check the kernel log and the disk before this node is started again")
+    advice = (
+        words(number)
+        if number in EXHAUSTED
+        else {
+            errno.ENOSPC: "the disk is full: free some space, then start the node again",
+            errno.EDQUOT: "the disk quota is used up: raise it, then start the node again",
+            errno.EROFS: "the file system is read-only: check the kernel log, then the disk",
+            errno.EACCES: "permission was denied: check the owner of the data directory",
+        }.get(number, "check the kernel log and the disk before this node is started again")
+    )
     return StorageError(
         f"could not {what}: {problem.strerror or problem} (errno {number}); {advice}",
         segment=segment,
