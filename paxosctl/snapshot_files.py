@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -89,26 +90,66 @@ def described(reader: SnapshotReader) -> dict[str, Any]:
 
 
 def save(client: Any, endpoint: str, path: Path, *, force: bool) -> dict[str, Any]:
-    """Have the node take a snapshot of what it has applied by now, fetch it, verify it."""
-    if path.exists() and not force:
-        raise SnapshotFileError(f"{path} exists: name another file, or use --force")
-    part = path.with_name(f"{path.name}.part")
+    """Have the node take a snapshot of what it has applied by now, fetch it, verify it. Only its
+    owner may read it (it holds all data), and it appears as a whole or not at all. Raises
+    SnapshotFileError, PermissionError."""
+    target = _target(path, force=force)
     try:
-        with part.open("wb") as file:
+        descriptor, name = tempfile.mkstemp(".part", f"{target.name}.", target.parent)
+    except OSError as error:
+        raise _unwritten(path, error) from error
+    try:
+        with open(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o600)  # whatever the umask
             _fetch(client, endpoint, file)
             file.flush()
             os.fsync(file.fileno())
-        with opened(part) as written:
+        with opened(Path(name)) as written:
             found = described(verify(written))
-        os.rename(part, path)
-    except PermissionError as error:
-        raise PermissionError(f"{part}: this user may not write it") from error
+        _target(path, force=force)  # it may have come meanwhile
+        os.rename(name, target)
+        _sync_directory(target.parent)
     except OSError as error:
-        raise SnapshotFileError(f"{part} cannot be written: {error.strerror}") from error
+        raise _unwritten(path, error) from error
     finally:
         with suppress(OSError):
-            part.unlink(missing_ok=True)
+            os.unlink(name)
     return found
+
+
+def _target(path: Path, *, force: bool) -> Path:
+    """The regular file to be made or replaced, behind any symbolic links. Raises
+    SnapshotFileError, PermissionError."""
+    try:
+        if not os.path.lexists(path):
+            return path
+        target = path.resolve(strict=True)
+        if not target.is_file():
+            raise SnapshotFileError(
+                f"{path} is no regular file, and is not replaced: name another file"
+            )
+    except PermissionError as error:
+        raise PermissionError(f"{path}: this user may not look at it") from error
+    except (OSError, RuntimeError) as error:  # a link that leads nowhere, or to itself
+        words = f"{path} is a link that leads nowhere: remove it, or name another file"
+        raise SnapshotFileError(words) from error
+    if not force:
+        raise SnapshotFileError(f"{path} exists: name another file, or use --force")
+    return target
+
+
+def _unwritten(path: Path, error: OSError) -> Exception:
+    if isinstance(error, PermissionError):
+        return PermissionError(f"{path}: this user may not write it")
+    return SnapshotFileError(f"{path} cannot be written: {error.strerror or error}")
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _fetch(client: Any, endpoint: str, file: Any) -> None:

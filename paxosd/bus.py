@@ -28,10 +28,12 @@ from typing import Any
 import zmq
 
 from paxosd.bus_sockets import BindError, BusConfig, BusSockets, Context, Socket
+from paxosd.connections import ConnectionGuard, PortStatus
 from paxosd.core.effects import INVALID
 from paxosd.core.messages import Accepted, Envelope, Hello, PeerMessage
 from paxosd.core.requests import ClientMessage, RefusalAnswer, ServerMessage
 from paxosd.core.types import NodeId
+from paxosd.descriptors import ADVICE
 from paxosd.endpoints import plain_address
 from paxosd.faults import FaultPlan
 from paxosd.inbox import Inbox, Refusal, log_refusal
@@ -112,6 +114,10 @@ class Bus:
         """
         self.counters: Counter[str] = Counter()
         self._config = config
+        self._context = context
+        self._guard: ConnectionGuard | None = None
+        self._refused_told: dict[str, int] = {}
+        """What listens → the connections refused, when that was told last."""
         self._log = log
         self._faults = faults if faults is not None else FaultPlan()
         self._now_ms = now_ms
@@ -177,8 +183,45 @@ class Bus:
         """Close every socket; messages just sent have a moment to leave."""
         self.inbox.clear()
         self.relay.close()
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
         self._sockets.close()
         self._resolver.close()
+
+    # ---- how many there may be
+
+    def limit_connections(self, limits: Mapping[str, int]) -> None:
+        """From now on the sockets that listen (peer, client, events) take so many connections."""
+        sockets = self._sockets
+        listening = {"peer": sockets.peer, "client": sockets.client, "events": sockets.events}
+        self._guard = ConnectionGuard(
+            self._context,
+            {what: (socket, self.endpoints[what]) for what, socket in listening.items()},
+            limits,
+        )
+
+    @property
+    def connections(self) -> dict[str, PortStatus]:
+        """What listens → its connections; empty if they are not counted."""
+        return {} if self._guard is None else self._guard.status
+
+    def tell_connections(self) -> None:
+        """To be called now and then: log that there were more connections than may be."""
+        now_ms = self._now_ms()
+        for what, port in self.connections.items():
+            if port.refused != self._refused_told.get(what, 0):
+                self._refused_told[what] = port.refused
+                self._refusals.note(
+                    "bus.connections_full",
+                    what,
+                    "full",
+                    now_ms,
+                    most=port.most,
+                    refused=port.refused,
+                    advice=f"find who opens so many, or let this process have more descriptors: "
+                    f"{ADVICE}",
+                )
 
     # ---- who the peers are
 

@@ -16,7 +16,8 @@ High-water marks: every queue is finite, and nothing ever waits for one.
 - A client or peer that writes faster than the daemon reads is held back by TCP.
 
 A dead connection (also a black hole) is found by ZMTP heartbeats; one that never finishes its
-handshake is closed. A frame above the limit closes the connection that it came on. Routing ids
+handshake is closed; how many there may be ``connections.py`` says. A frame above the limit closes
+the connection that it came on. Routing ids
 are the other side's own choice, so nothing is concluded from them.
 
 ZeroMQ is given numeric addresses only: its one I/O thread would resolve names, and while a name
@@ -31,6 +32,7 @@ from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL, ENODEV
 import zmq
 
 from paxosd.core.types import NodeId
+from paxosd.descriptors import reserved
 from paxosd.endpoints import EVERYWHERE, same_endpoint
 from paxosd.member_links import PeerEndpoints
 from paxosd.resolver import ResolveError, Resolver, resolve, unresolved_words
@@ -188,11 +190,12 @@ class BusSockets:
     def add_peer(self, name: NodeId, endpoints: PeerEndpoints) -> str:
         """Open what sends to a peer; what is wrong with its endpoint, or "". Its votes are for
         :meth:`hear_votes`."""
-        dealer = self._make(zmq.DEALER, NEVER_READ_BYTES, PEER_QUEUE_MAX, receive_max=1)
-        dealer.setsockopt(zmq.IMMEDIATE, 1)
         route, reason = self._make_route(endpoints.peer)
         named = route is not None and route.name is not None
-        monitor = dealer.get_monitor_socket(_BROKE | _STANDS | _REFUSED if named else _BROKE)
+        with reserved():
+            dealer = self._make(zmq.DEALER, NEVER_READ_BYTES, PEER_QUEUE_MAX, receive_max=1)
+            dealer.setsockopt(zmq.IMMEDIATE, 1)
+            monitor = dealer.get_monitor_socket(_BROKE | _STANDS | _REFUSED if named else _BROKE)
         self._all.append(monitor)
         self.peers[name] = endpoints
         self.monitors[name], self.dealers[name] = monitor, dealer
@@ -215,9 +218,10 @@ class BusSockets:
         route, reason = self._make_route(endpoint)
         if route is None:
             return reason
-        dealer = self._make(zmq.DEALER, self._config.message_bytes_max, 64, CLIENT_QUEUE_MAX)
-        dealer.setsockopt(zmq.IMMEDIATE, 1)
-        monitor = dealer.get_monitor_socket(_BROKE | _STANDS | _REFUSED)
+        with reserved():
+            dealer = self._make(zmq.DEALER, self._config.message_bytes_max, 64, CLIENT_QUEUE_MAX)
+            dealer.setsockopt(zmq.IMMEDIATE, 1)
+            monitor = dealer.get_monitor_socket(_BROKE | _STANDS | _REFUSED)
         self._all.append(monitor)
         self._relay = _Relay(dealer, monitor, route)
         reason = self._relay.redial(self._connect)

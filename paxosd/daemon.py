@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from paxosd import __version__, exits, file_members
+from paxosd import __version__, descriptors, exits, file_members
 from paxosd.assembly import Ports, make_replica
 from paxosd.bus import WAKEUP, Bus
 from paxosd.config import Config
@@ -48,6 +48,8 @@ POLL_MS_MAX = 100.0
 CRASH_AFTER_MS = 20.0
 """Between a crash directive and the crash: the answer leaves meanwhile."""
 SLOW_TURN_MS = 500.0
+NOTE_AGAIN_MS = 10_000.0
+"""A note that the disk did not take is tried again so much later."""
 HAND_OVER_MS = 1500.0
 """How long a stopping leader waits for its successor to be heard."""
 FAREWELL_MS = 1000.0
@@ -70,6 +72,7 @@ class Daemon:
         self.wal: Wal = assembled.memory.wal
         self.incarnation = assembled.claim.incarnation
         self.bus: Bus = parts.bus
+        self.limits = parts.limits
         self.context = parts.context
         self.faults: LiveFaults = parts.faults
         self.data_dir: DataDir = parts.data_dir
@@ -110,6 +113,7 @@ class Daemon:
         self._file_members = file_members.of_file(config)
         self._noted: Membership | None = None
         """The membership that was left in the data directory as a note."""
+        self._note_due_ms = 0.0
         differing = self._members_differ()
         if differing:
             self.log.warning(
@@ -158,8 +162,9 @@ class Daemon:
         if now_ms >= self._look_due_ms:
             self._look_due_ms = now_ms + POLL_MS_MAX
             self._compare_settings()
-            self._note_members()
+            self._note_members(now_ms)
             self.log_level.tick()
+            self.bus.tell_connections()
             self.notifier.tick(now_ms)
             self.notifier.status(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
         took_ms = monotonic_ms() - now_ms
@@ -250,11 +255,12 @@ class Daemon:
         joins = self.config.node.join
         return file_members.differences(self._file_members, node.membership, joins=joins)
 
-    def _note_members(self) -> None:
+    def _note_members(self, now_ms: float) -> None:
         membership = self.node.membership
-        if membership.epoch and membership is not self._noted:
-            self._noted = membership
-            file_members.leave_note(self.config.node.data_dir, membership)
+        if membership.epoch and membership is not self._noted and now_ms >= self._note_due_ms:
+            self._note_due_ms = now_ms + NOTE_AGAIN_MS
+            if file_members.leave_note(self.faults.home, membership):
+                self._noted = membership
 
     def _founding(self) -> dict[str, Any]:
         """The founding record, if this node has it; empty otherwise."""
@@ -315,6 +321,8 @@ class Daemon:
             "rss_bytes": rss_bytes(),
             "log": {**self.log_level.status(), "dropped": self.logs.dropped},
             "names": self.bus.names(),
+            "descriptors": {**self.limits._asdict(), "used": descriptors.used()},
+            "connections": {what: port._asdict() for what, port in self.bus.connections.items()},
             "faults_enabled": config.faults.enabled,
             "faults": len(self.faults.plan),
             "members": {

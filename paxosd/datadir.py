@@ -12,11 +12,15 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from paxosd.descriptors import EXHAUSTED, words
 from paxosd.disk import RealDisk, StorageError
 from paxosd.node_directory import NodeDirectory
+
+_PID_BYTES = 16
+"""Always as long: it is written in place."""
 
 
 class DataDirLocked(StorageError):  # noqa: N818 - the name the other modules agreed on
@@ -95,9 +99,10 @@ def usable(path: Path) -> Iterator[None]:
             f"{problem.strerror} ({problem.filename}). Change its owner, or node.data_dir",
         ) from problem
     except OSError as problem:
+        number = problem.errno or 0
+        why = words(number) if number in EXHAUSTED else problem.strerror or problem
         raise StorageError(
-            f"the data directory {path} is not usable: {problem.strerror or problem}",
-            errno=problem.errno or 0,
+            f"the data directory {path} is not usable: {why}", errno=number
         ) from problem
 
 
@@ -108,8 +113,9 @@ def _lock(path: Path) -> int:
     fd = os.open(path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        with suppress(OSError):  # on a full disk: the lock counts, the number is for people
+            os.pwrite(fd, f"{os.getpid()}\n".encode().ljust(_PID_BYTES), 0)
+            os.ftruncate(fd, _PID_BYTES)
     except BlockingIOError as problem:
         text = os.pread(fd, 32, 0).strip()
         os.close(fd)

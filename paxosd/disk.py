@@ -5,7 +5,7 @@ simulator can stand in for it (memory, lost or torn unsynced writes) and a fault
 it. Rules that the callers rely on and every implementation keeps:
 
 - ``pwritev`` writes all of it or raises OSError. Nothing is durable before ``fdatasync``.
-- ``rename`` and ``unlink`` are atomic; they are durable after ``sync_dir``.
+- ``rename``, ``link`` and ``unlink`` are atomic; they are durable after ``sync_dir``, in order.
 - What was written in one unsynced stretch may survive a crash in any subset of its sectors.
 - A :class:`DiskFile` may be read by one thread while another writes elsewhere in it.
 """
@@ -14,6 +14,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
+
+from paxosd.descriptors import reserved
 
 Names = list[str]
 Buffer = bytes | bytearray | memoryview
@@ -84,6 +86,9 @@ class Disk(Protocol):
 
     def rename(self, old: str, new: str) -> None:
         """Atomically rename, replacing ``new`` if it exists."""
+
+    def link(self, old: str, new: str) -> None:
+        """Give a file a second name, which is not taken."""
 
     def unlink(self, name: str) -> None:
         """Remove a file."""
@@ -188,14 +193,19 @@ class RealDisk:
         self._fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def list(self) -> Names:
-        return os.listdir(self._fd)
+        with reserved():
+            return os.listdir(self._fd)
 
     def open(self, name: str, create: bool = False) -> RealFile:
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-        return RealFile(os.open(name, flags, 0o600, dir_fd=self._fd))
+        with reserved():
+            return RealFile(os.open(name, flags, 0o600, dir_fd=self._fd))
 
     def rename(self, old: str, new: str) -> None:
         os.rename(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+    def link(self, old: str, new: str) -> None:
+        os.link(old, new, src_dir_fd=self._fd, dst_dir_fd=self._fd)
 
     def unlink(self, name: str) -> None:
         os.unlink(name, dir_fd=self._fd)

@@ -15,7 +15,7 @@ EXITS: dict[int, str] = {
     UNAVAILABLE: "it cannot listen on an endpoint, or its data directory is in use",
     STORAGE: "a storage error; its log says what to do",
     PERMISSION: "it may not read or write something it needs",
-    CONFIG: "its configuration is wrong, or the cluster needs a newer version of it",
+    CONFIG: "its configuration or a limit on it is wrong, or the cluster needs a newer version",
 }
 
 LASTING = frozenset({USAGE, STORAGE, PERMISSION, CONFIG})
@@ -30,6 +30,7 @@ _BY_NAME = {
     "PortsTakenError": UNAVAILABLE,
     "StorageError": STORAGE,
     "UnknownLevelError": CONFIG,
+    "DescriptorsError": CONFIG,
     "PermissionError": PERMISSION,
 }
 

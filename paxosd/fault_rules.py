@@ -4,7 +4,8 @@ Three sorts of kinds, by what they act on:
 
     paths (from, to)   drop delay duplicate reorder partition flap
     nodes, apart (on)  isolate bridge
-    a node (on)        crash pause disk-slow disk-full fsync-error torn-write bit-rot clock-skew
+    a node (on)        crash pause disk-slow disk-full home-full fsync-error torn-write bit-rot
+                       clock-skew
 
 What a kind does not take is refused rather than ignored: a rule that says more than it does
 would be believed. What the rules do is decided in ``faults.py``.
@@ -82,9 +83,10 @@ KINDS: dict[str, KindSpec] = {
     "crash": KindSpec("the daemon dies as by kill -9, now or after every", nodes=True, every=MAY),
     "pause": KindSpec("the daemon stops for ms, now or each every", nodes=True, ms=MUST, every=MAY),
     "disk-slow": KindSpec("each fdatasync takes ms longer", nodes=True, ms=MUST),
-    "disk-full": KindSpec("writes to the log fail: no space left", nodes=True),
-    "fsync-error": KindSpec("fdatasync of the log fails: input/output error", nodes=True),
-    "torn-write": KindSpec("the daemon dies in the middle of a write to the log", nodes=True),
+    "disk-full": KindSpec("all writes to the data directory fail: no space left", nodes=True),
+    "home-full": KindSpec("writes beside the log fail: no space left", nodes=True),
+    "fsync-error": KindSpec("each fdatasync fails: input/output error", nodes=True),
+    "torn-write": KindSpec("the daemon dies in the middle of a write", nodes=True),
     "bit-rot": KindSpec(
         "a bit of what the log has stored is flipped, now or each every", nodes=True, every=MAY
     ),
@@ -100,7 +102,9 @@ KINDS: dict[str, KindSpec] = {
 
 MESSAGE_KINDS = tuple(kind for kind, spec in KINDS.items() if spec.messages)
 CUTTING_KINDS = frozenset({"partition", "flap", "isolate", "bridge"})
-DISK_KINDS = frozenset({"disk-slow", "disk-full", "fsync-error", "torn-write", "bit-rot"})
+DISK_KINDS = frozenset(
+    {"disk-slow", "disk-full", "home-full", "fsync-error", "torn-write", "bit-rot"}
+)
 
 ANY = ("*",)
 

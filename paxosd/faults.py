@@ -9,7 +9,7 @@ arguments: ``fault_rules.py``.
 
     on_message      where a message *arrives*: a rule has to be added on the receiving node, and
                     ``paxosctl fault add`` adds it on every node
-    on_disk         before each operation on the log's files, from any thread
+    on_disk         before each operation on the log's files and those beside it, from any thread
     clock_skew_ms, pause_due_ms, crash_due      once a turn of the loop
 
 A plan belongs to one node and one thread, the loop's; ``on_disk`` alone may be called from
@@ -57,13 +57,17 @@ RULES_MAX = 64
 
 READ, WRITE, SYNC, ALLOCATE, IDLE = "read", "write", "sync", "allocate", "idle"
 """Operations on the disk; ``idle`` is none, only an occasion for what acts by time."""
+HOME_WRITE, HOME_SYNC = "home-write", "home-sync"
+"""The same beside the log, in the data directory itself."""
 
 _ON_OPERATION: dict[str, tuple[str, ...]] = {
-    "disk-slow": (SYNC,),
-    "disk-full": (WRITE, ALLOCATE),
-    "fsync-error": (SYNC,),
-    "torn-write": (WRITE,),
+    "disk-slow": (SYNC, HOME_SYNC),
+    "disk-full": (WRITE, ALLOCATE, HOME_WRITE),
+    "home-full": (HOME_WRITE,),
+    "fsync-error": (SYNC, HOME_SYNC),
+    "torn-write": (WRITE, HOME_WRITE),
 }
+_FULL = frozenset({"disk-full", "home-full"})
 
 _EACH_HIT_TOLD = frozenset({"crash", "pause", "bit-rot", "clock-skew", "torn-write"})
 """These are rare, and each is worth a line in the log; of the others the first hit is."""
@@ -273,7 +277,8 @@ class FaultPlan:
                 if rule.is_over(now_ms):
                     continue
                 if rule.kind == "bit-rot":
-                    if not _is_due(rule, now_ms):
+                    at_home = operation in (HOME_WRITE, HOME_SYNC)
+                    if at_home or not _is_due(rule, now_ms):
                         continue
                 elif operation not in _ON_OPERATION[rule.kind] or not _by_lot(rule):
                     continue
@@ -287,7 +292,7 @@ class FaultPlan:
                 elif rule.kind == "bit-rot":
                     rot = rule.rng.random()
                 else:
-                    errno = os_errors.ENOSPC if rule.kind == "disk-full" else os_errors.EIO
+                    errno = os_errors.ENOSPC if rule.kind in _FULL else os_errors.EIO
         return DiskVerdict(delay_ms, errno, tear, rot)
 
     # ---- this node's clock and life

@@ -2,13 +2,15 @@
 
     disk-slow    fdatasync begins later
     disk-full    pwritev and allocate fail: ENOSPC
+    home-full    the same in the data directory itself, beside the log
     fsync-error  fdatasync fails, and is not done: EIO
     torn-write   a part of the group is written, then the process dies
     bit-rot      one bit of what is stored flips, behind everybody's back; a checksum finds it
 
 Rot strikes what is durable and followed by a later durable write, so that it is always *found*
 as corruption: damage in a log's very last group can pass for a torn write. ``tail-mark`` is spared
-by rot and by torn writes: it only bears witness, and a bad one is as good as none.
+by rot and by torn writes: it only bears witness, and a bad one is as good as none. The directory
+itself (``home``) is spared by rot: nothing there is read again before the next start.
 
 While no rule concerns the disk, each operation costs one look at ``plan.disk_active`` more.
 Safe in several threads, as the disks below are.
@@ -20,7 +22,7 @@ from typing import NoReturn
 
 from paxosd import wal_mark
 from paxosd.disk import Buffer, Disk, DiskFile, Names
-from paxosd.faults import ALLOCATE, IDLE, SYNC, WRITE, FaultPlan
+from paxosd.faults import ALLOCATE, HOME_SYNC, HOME_WRITE, IDLE, SYNC, WRITE, FaultPlan
 
 _CHUNK_BYTES = 1 << 20
 
@@ -36,11 +38,14 @@ class FaultyDisk:
         now_ms: Callable[[], float],
         sleep_ms: Callable[[float], object],
         crash: Callable[[], object],
+        home: bool = False,
     ) -> None:
         """``now_ms``: the clock that the plan is used with. ``sleep_ms`` makes an operation
         slow. ``crash`` ends the process then and there, and does not return (it may raise what
-        nobody here catches)."""
+        nobody here catches). ``home``: it is the data directory itself, not the log's."""
         self.plan = plan
+        self._writes, self._syncs = (HOME_WRITE, HOME_SYNC) if home else (WRITE, SYNC)
+        self._allocates = HOME_WRITE if home else ALLOCATE
         self._inner = inner
         self._now_ms = now_ms
         self._sleep_ms = sleep_ms
@@ -52,7 +57,9 @@ class FaultyDisk:
         return self._inner.list()
 
     def open(self, name: str, create: bool = False) -> "FaultyFile":
-        write = ALLOCATE if name == wal_mark.NAME else WRITE  # a full disk, but nothing torn
+        write = self._writes
+        if name == wal_mark.NAME:
+            write = ALLOCATE  # a full disk, but nothing torn
         file = FaultyFile(self, self._inner.open(name, create), self._files.get(name), write)
         self._files[name] = file
         return file
@@ -61,6 +68,9 @@ class FaultyDisk:
         self._inner.rename(old, new)
         if old in self._files:
             self._files[new] = self._files.pop(old)
+
+    def link(self, old: str, new: str) -> None:
+        self._inner.link(old, new)
 
     def unlink(self, name: str) -> None:
         self._inner.unlink(name)
@@ -159,13 +169,13 @@ class FaultyFile:
 
     def fdatasync(self) -> None:
         if self._disk.plan.disk_active:
-            self._disk._before(SYNC)
+            self._disk._before(self._disk._syncs)
         self._inner.fdatasync()
         self._stored_bytes = max(self._stored_bytes, self._last_write)
 
     def allocate(self, size: int) -> None:
         if self._disk.plan.disk_active:
-            self._disk._before(ALLOCATE)
+            self._disk._before(self._disk._allocates)
         self._inner.allocate(size)
 
     def truncate(self, size: int) -> None:

@@ -7,7 +7,6 @@ reads two files of the data directory only, and changes nothing there: ``genesis
 a note of the present membership that the daemon leaves there for it, and that nothing else reads.
 """
 
-import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from paxosd.core.genesis import GenesisError, Record
 from paxosd.core.membership import UNKNOWN, Member, Membership, MembershipError
 from paxosd.core.types import NodeId
+from paxosd.disk import Disk
+from paxosd.small_files import note_file
 
 if TYPE_CHECKING:
     from paxosd.config import Config
@@ -87,13 +88,10 @@ def _difference(kind: str, mine: Any, theirs: Any) -> str:
 # -- the note
 
 
-def leave_note(data_dir: Path, membership: Membership) -> None:
-    """Write the membership down for ``--check-config``. It is no memory of the node's: not synced,
-    and a disk that does not take it is told elsewhere."""
-    with contextlib.suppress(OSError):
-        temporary = data_dir / f".{NOTE}.tmp"
-        temporary.write_bytes(membership.to_json() + b"\n")
-        temporary.replace(data_dir / NOTE)
+def leave_note(home: Disk, membership: Membership) -> bool:
+    """Write the membership down for ``--check-config``; whether the disk took it. It is no memory
+    of the node's."""
+    return note_file(home, NOTE, membership.to_json().decode() + "\n")
 
 
 def side_by_side(config: "Config") -> str:

@@ -8,9 +8,9 @@
     genesis       JSON: the record of the cluster's founding; a directory without it never votes,
                   unless it is of a time before there were such records
 
-Each file is written under a temporary name, synced, renamed, and the directory synced: it is
-there as a whole or not at all. ``incarnation`` is written before ``identity``, so an identity
-without it is damage.
+Each file is there as a whole or not at all, and can be replaced on a full disk
+(``small_files.py``). ``incarnation`` is written before ``identity``, so an identity without it is
+damage.
 
     claim ──► whole ── renew ──► lost ── confirm ──► whole      renew: another ``directory``
                  ├────────── mark_removed ──► removed           claim refuses it from then on
@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from paxosd.core.genesis import Founder, GenesisError, Record
 from paxosd.core.types import Slot
 from paxosd.disk import Disk, StorageError
+from paxosd.small_files import keep_reserve, read_file, write_file
 
 FORMAT_VERSION = 1
 DIRECTORY_BITS = 48
@@ -88,6 +89,7 @@ def claim(
         _check(place, found, cluster_id, node_id)
         incarnation = _read_incarnation(home, place) + 1
         write_file(home, _INCARNATION, f"{incarnation}\n")
+        keep_reserve(home)
         if not found["directory"]:  # an older program made it
             found["directory"] = _draw(random_bits)
             _write_identity(home, found)
@@ -117,6 +119,7 @@ def claim(
         "by_record": True,
     }
     _write_identity(home, fields)
+    keep_reserve(home)
     return Claim(1, directory, lost=False, repaired=False, by_record=True)
 
 
@@ -293,28 +296,3 @@ def _read_incarnation(home: Disk, place: str) -> int:
             "node's messages for replays. Restore it with a number higher than any before"
         )
     return int(text)
-
-
-def read_file(home: Disk, name: str) -> bytes:
-    """All of a small file. Raises FileNotFoundError, OSError."""
-    file = home.open(name)
-    try:
-        return file.pread(file.size(), 0)
-    finally:
-        file.close()
-
-
-def write_file(home: Disk, name: str, text: str) -> None:
-    """Replace a file durably, as a whole or not at all. Raises OSError."""
-    temporary = f".{name}.tmp"
-    if home.exists(temporary):
-        home.unlink(temporary)  # of a start that did not get far
-    file = home.open(temporary, create=True)
-    try:
-        if text:
-            file.pwritev([text.encode()], 0)
-        file.fdatasync()
-    finally:
-        file.close()
-    home.rename(temporary, name)
-    home.sync_dir()

@@ -36,11 +36,21 @@ STALE = "stale_incarnation"
 OLD_VERSION = "version"
 GENESIS = "genesis"
 DOUBLED = "doubled"
+UNWRITTEN = "unwritten"
+"""A new start that would be heard, if this node's disk took that it was."""
 WAITS = "waits"
 """A new start says Hello: it is heard once it repeats the challenge, if no other is there."""
 
 Source = Any
 """Where a message came from, in whatever form the bus has it."""
+
+
+_BY_SENDER = {
+    GENESIS: "bus.other_genesis",
+    DOUBLED: "bus.doubled",
+    UNWRITTEN: "storage.life_unwritten",
+}
+"""The event that tells of it."""
 
 
 class Refusal(NamedTuple):
@@ -148,8 +158,7 @@ class Inbox:
     # -- what comes
 
     def take(self, message: Envelope, source: Source, taken: list[Envelope], now_ms: float) -> None:
-        """A message has come: what may be heard now goes to the end of ``taken``. Raises
-        StorageError if a new life cannot be written down."""
+        """A message has come: what may be heard now goes to the end of ``taken``."""
         copies = 1
         if self._plan.messages_active and message.sender in self.lives:
             copies = self._through_faults(message, source, now_ms)  # the rules are about peers
@@ -303,6 +312,15 @@ class Inbox:
                 "on: stop the other and empty its data directory",
                 known,
             )
+        if sender in self.lives.unwritten and message.life != known:
+            return Refusal(
+                message,
+                UNWRITTEN,
+                f"{sender} has started anew, and this node cannot write that down in its data "
+                f"directory: {self.lives.unwritten[sender]}. {sender} is not heard here before "
+                "that is done: free some space, or check this node's disk",
+                known,
+            )
         if self.lives.is_waiting(message):
             return Refusal(message, WAITS, f"{sender} has started anew", known)
         detail = f"{sender} was wiped or rolled back, or this is a replay"
@@ -318,9 +336,9 @@ def log_refusal(log: RefusalLog, refusal: Refusal, address: str, now_ms: float) 
     message, reason, detail, known = refusal
     if reason == WAITS:
         return
-    if reason in (GENESIS, DOUBLED):
+    if reason in _BY_SENDER:
         # Loud, and by the sender: its address may be one that others share.
-        event = "bus.other_genesis" if reason == GENESIS else "bus.doubled"
+        event = _BY_SENDER[reason]
         log.note(event, message.sender, reason, int(now_ms), detail=detail, address=address)
         return
     if reason != STALE:

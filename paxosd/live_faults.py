@@ -42,14 +42,15 @@ class LiveFaults:
         *,
         enabled: bool,
         directory: Path,
+        home: Disk,
         disk: Disk,
         log: Log,
         now_ms: Callable[[], float],
         flush_log: Callable[[], object] = lambda: None,
     ) -> None:
-        """``directory``: the data directory; ``disk``: the log's. ``now_ms``: a steady clock;
-        ``flush_log``: write what is queued of the log, in a bounded time.
-        The rules kept from before are in force from here on. Raises OSError."""
+        """``directory``: the data directory; ``home``: the same, ``disk``: the log's. ``now_ms``: a
+        steady clock; ``flush_log``: write what is queued of the log, in a bounded time. No rule is
+        in force before :meth:`begin`. Raises OSError."""
         self.enabled = enabled
         self.plan = FaultPlan(
             lambda event, fields: log.warning(event, **fields),
@@ -69,11 +70,27 @@ class LiveFaults:
         )
         self.disk: Disk = self._faulty if enabled else disk
         """For the log: as given where faults are off."""
+        self.home: Disk = home
+        """The same for the directory itself. (The rules that are kept there are not reached: one
+        that fills the disk could not be kept.)"""
+        if enabled:
+            self.home = FaultyDisk(
+                home,
+                self.plan,
+                now_ms=now_ms,
+                sleep_ms=lambda ms: time.sleep(ms / 1000),
+                crash=self.die,
+                home=True,
+            )
         self._directory = RealDisk(directory)
         self._store = FaultStore(self._directory)
         self._look_due_ms = 0.0
-        if enabled:
-            for problem in self._store.restore(self.plan, now_ms(), _wall_ms()):
+
+    def begin(self) -> None:
+        """The rules kept from before are in force from here on. Raises OSError."""
+        log = self._log
+        if self.enabled:
+            for problem in self._store.restore(self.plan, self._now_ms(), _wall_ms()):
                 log.warning("fault.not_restored", message=problem)
         elif self._directory.exists(FILE):
             words = f"{FILE} holds faults, but they are off on this node: [faults] enabled"

@@ -36,7 +36,9 @@ of what is decided, which stays true whoever says it (this node's pins may be th
 messages are taken as of life 0. The memory is durable because the peer that remembers may itself
 be restarted before the one that forgot comes back: a life before it is heard, here; marks soon
 after, in the log (``wal.py``), with which they cost no sync of their own (docs/DATA.md says what
-that leaves open).
+that leaves open). A life that the disk does not take (it is full, say) is not heard yet: that costs
+the vote of the peer that has started anew, and neither this node nor any other peer. It is tried
+again with a later Hello.
 """
 
 import json
@@ -53,8 +55,9 @@ from paxosd.core.messages import (
     Welcome,
 )
 from paxosd.core.types import Mark, NodeId
-from paxosd.disk import Disk, StorageError
-from paxosd.identity import IdentityError, read_file, write_file
+from paxosd.disk import Disk
+from paxosd.identity import IdentityError
+from paxosd.small_files import read_file, write_file
 
 __all__ = ["FILE", "LOT_BITS", "PeerLives", "life_number", "starts_of"]
 
@@ -83,6 +86,8 @@ class _Contest(NamedTuple):
 
 CONTEST_SILENCES = 8
 """A contest counts for so many times ``silence_ms``; then the known life has to answer anew."""
+WRITE_AGAIN_MS = 1000.0
+"""So long after a write that failed a peer's life is not written down: the loop waits for it."""
 _NOBODY = _Heard(0, 0)
 
 
@@ -116,6 +121,9 @@ class PeerLives:
         self._challenge = challenge
         self._challenge_count = 0
         self._contests: dict[NodeId, _Contest] = {}
+        self.unwritten: dict[NodeId, str] = {}
+        """The peers whose new life could not be written down, and why not."""
+        self._write_due_ms = float("-inf")
         self.may_replace = False
         """Whether a peer that is not pinned may come out of another directory than the known one:
         before anything can have been founded (``core/founding.py``)."""
@@ -138,6 +146,8 @@ class PeerLives:
             self._top = {name: self._mark_of(name) for name in pins}
             for name in self.heard_ms.keys() - pins.keys():
                 del self.heard_ms[name]
+            for name in self.unwritten.keys() - pins.keys():
+                del self.unwritten[name]
 
     def __contains__(self, name: NodeId) -> bool:
         return name in self._pins
@@ -157,7 +167,7 @@ class PeerLives:
     ) -> int:
         """The life to hand on with a message; 0: its sender may only learn; -1: it is refused.
         A new life is durable before this returns. ``old``: it is of a program that knows neither
-        marks nor challenges. Raises StorageError."""
+        marks nor challenges."""
         current = self._current.get(sender)
         kind = type(message)
         if life == current and life and kind is not Hello:
@@ -180,7 +190,8 @@ class PeerLives:
             and self._pins[sender] <= 0
             and _follows(life, heard.life)
         ):
-            self._write(sender, _Heard(life, 0))
+            if not self._write(sender, _Heard(life, 0), now_ms):
+                return -1
             self.heard_ms[sender] = now_ms
             return life
         return 0 if kind in _HEARD_OF_ANYBODY else -1
@@ -278,6 +289,7 @@ class PeerLives:
         self, sender: NodeId, life: int, hello: Hello, now_ms: float, old: bool
     ) -> bool:
         """Take a Hello in, if it may be heard."""
+        self.unwritten.pop(sender, None)
         heard = self._heard.get(sender, _NOBODY)
         pin = self._pins[sender]
         directory = hello.directory
@@ -302,27 +314,31 @@ class PeerLives:
             # life goes on, and later ones wait for a pin.
             directory = heard.directory
         new = _Heard(life, directory)
-        if new != heard:
-            self._write(sender, new)
-        return True
+        return new == heard or self._write(sender, new, now_ms)
 
     def _current_of(self, name: NodeId) -> int:
         heard = self._heard.get(name, _NOBODY)
         return heard.life if self._pins[name] <= 0 or heard.directory == self._pins[name] else 0
 
-    def _write(self, name: NodeId, heard: _Heard) -> None:
-        """Remember it: durably first."""
+    def _write(self, name: NodeId, heard: _Heard, now_ms: float) -> bool:
+        """Remember it: durably first. Whether that was done."""
         changed = self._heard | {name: heard}
         if self._home is not None:
+            if now_ms < self._write_due_ms:
+                self.unwritten.setdefault(name, "the disk has just failed")
+                return False
             try:
                 write_file(self._home, FILE, json.dumps(changed, sort_keys=True) + "\n")
             except OSError as problem:
-                words = f"could not write down that {name} was heard: {problem.strerror}"
-                raise StorageError(words, errno=problem.errno or 0) from problem
+                self.unwritten[name] = problem.strerror or str(problem)
+                self._write_due_ms = now_ms + WRITE_AGAIN_MS
+                return False
+        self.unwritten.pop(name, None)
         self._heard = changed
         self._contests.pop(name, None)
         self._current[name] = self._current_of(name)
         self._top[name] = self._mark_of(name)
+        return True
 
 
 def _introduces(heard: _Heard, pin: int, life: int, directory: int) -> bool:

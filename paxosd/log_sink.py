@@ -19,6 +19,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from paxosd.descriptors import reserved
+
 QUEUE_BYTES_MAX = 4 << 20
 LINE_OVERHEAD_BYTES = 100
 """What a queued line takes beside its text."""
@@ -286,7 +288,8 @@ Sink = LogSink | StreamSink
 
 def open_log(path: Path) -> int:
     """The log file, to append to it; mode 0640. Raises OSError."""
-    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    with reserved():
+        return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
 
 def sink_of(stream: Any, say: Say) -> Sink:

@@ -114,6 +114,8 @@ VOCABULARY: dict[str, str] = {
     "storage.bad_value": "a chosen value is not a batch; it is executed as nothing",
     "storage.failed": "a write or fsync failed; the node stops voting",
     "datadir.refused": "the data directory is another's, in use, or its identity is damaged",
+    "storage.life_unwritten": "a peer that started anew is not heard: the disk did not take that",
+    "storage.unwritten": "the data directory did not take something; it is tried again: what",
     "storage.low_space": "the disk is nearly full",
     "storage.slow": "fsyncs take long: the longest's dur_ms, count; or median_ms, elsewhere_ms",
     "storage.segment": "a log segment came into use",
@@ -133,6 +135,7 @@ VOCABULARY: dict[str, str] = {
     "name.resolved": "the addresses of a peer's host name were found: host, addresses",
     "name.changed": "a peer's host name has other addresses: host, addresses, before",
     "name.failed": "a peer's host name could not be resolved: host, reason, kept (still in use)",
+    "bus.connections_full": "connections were refused, there are as many as may be: most, advice",
     "bus.subscriptions_full": "a watcher was not taken: subscriptions_max",
     # clients and faults
     "client.request": "a request was answered: what, dur_ms, slot",

@@ -23,6 +23,7 @@ from collections.abc import Callable
 
 from paxosd import identity, wal_mark
 from paxosd.disk import Disk
+from paxosd.small_files import read_file, write_file
 from paxosd.snapshot_file import snapshot_slot
 from paxosd.wal_format import segment_number
 
@@ -68,11 +69,11 @@ def set_aside(
 def _mark(home: Disk, log_disk: Disk) -> int:
     """Begin, or go on; the generation of the files."""
     if begun(home):
-        text = identity.read_file(home, MARK)
+        text = read_file(home, MARK)
         if text.strip().isdigit():
             return int(text)
     generation = 1 + max((number for number, _ in _lost(log_disk)), default=0)
-    identity.write_file(home, MARK, f"{generation}\n")
+    write_file(home, MARK, f"{generation}\n")
     return generation
 
 

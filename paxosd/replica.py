@@ -256,7 +256,7 @@ class Replica:
         self.wal.tick(now_ms)
         self._storage.look(now_ms, node.sync_us_elsewhere)
         node.set_health(self._storage.sync_us, low_space=self._storage.low)
-        self.standing.look()
+        self.standing.look(now_ms)
 
     def trace(self, on: bool) -> None:
         """Have debug events made from now on, or not any more."""

@@ -9,13 +9,23 @@ peers know another life of it   → its memory is lost: the directory gets a new
 a change names that identity    → it votes again (``member rejoin``)
 its state has diverged           → the next start sets the directory's data aside, and learns anew
 a member says it was removed    → it will not start here again, and ends
+
+Each of these waits if the disk does not take it (it is full, say), and is tried again; until then
+the node is what it was before. Without the record it founds nothing. With lost memory or a diverged
+state it does not vote, and a start in between comes to the same by what its peers tell it, as with
+the number. Only one that was removed ends all the same: its peers tell it so at each start.
 """
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from paxosd import identity
+from paxosd.core.genesis import Record
 from paxosd.core.node import Node
-from paxosd.disk import Disk, StorageError
+from paxosd.disk import Disk
+
+WRITE_AGAIN_MS = 2000.0
+"""So long after a write that failed: the loop waits for each."""
 
 
 class Log(Protocol):
@@ -48,43 +58,73 @@ class Standing:
         self._has_record = node.record is not None
         self._diverged = False
         self._draw = {"random_bits": random_bits} if random_bits is not None else {}
+        self._directory = 0
+        """The identity drawn last."""
+        self._now_ms = 0.0
+        self._due_ms = float("-inf")
+        self._unwritten: set[str] = set()
+        """What the disk did not take, and what was said of."""
 
-    def look(self) -> None:
-        """Write down what is new. Raises StorageError."""
-        node = self._node
+    def look(self, now_ms: float = 0.0) -> None:
+        """Write down what is new; what the disk does not take now, at a later call. Raises
+        IdentityError."""
+        if now_ms < self._due_ms:
+            return
+        self._now_ms = now_ms
+        node, home = self._node, self._home
         record = node.founding_record
         if record is not None:
-            self._write(lambda: identity.write_genesis(self._home, record))
-            node.use_genesis(record)
-            self._has_record = True
-            members = sorted(record.members)
-            self._log.info("cluster.founded", members=members, genesis=f"{record.hash:016x}")
+            if self._write("genesis", lambda: identity.write_genesis(home, record)):
+                self._use(record)
         elif node.genesis != self._genesis and not self._has_record and node.membership.epoch:
-            self._genesis = node.genesis
-            self._write(lambda: identity.write_number(self._home, self._genesis))
+            number = node.genesis
+            if self._write("the founding's number", lambda: identity.write_number(home, number)):
+                self._genesis = number
         if node.forgot and not self._lost:
-            self._lost = True
-            node.use_directory(self._write(self._renew))
-        elif self._lost and not node.memory_lost:
+            if self._write("that memory was lost", self._renew):
+                self._lost = True
+                node.use_directory(self._directory)
+        elif (
+            self._lost
+            and not node.memory_lost
+            and self._write("that it votes again", lambda: identity.confirm(home))
+        ):
             self._lost = False
-            self._write(lambda: identity.confirm(self._home))
+        self._end_if_so()
+
+    def _use(self, record: Record) -> None:
+        self._node.use_genesis(record)
+        self._has_record = True
+        members = sorted(record.members)
+        self._log.info("cluster.founded", members=members, genesis=f"{record.hash:016x}")
+
+    def _end_if_so(self) -> None:
+        """It has diverged, or was removed."""
+        node, home = self._node, self._home
         difference = node.difference
         if difference is not None and not self._diverged:
-            self._diverged = True
-            self._write(lambda: identity.mark_diverged(self._home, difference.slot))
+            slot = difference.slot
+            words = "that its state has diverged"
+            self._diverged = self._write(words, lambda: identity.mark_diverged(home, slot))
         if node.removed is not None and not self.removed:
             epoch, slot = node.removed
             self._log.info("node.removed", epoch=epoch, slot=slot)
-            self._write(lambda: identity.mark_removed(self._home, epoch, slot))
+            self._write("that it was removed", lambda: identity.mark_removed(home, epoch, slot))
             self.removed = True
 
-    def _renew(self) -> int:
-        return identity.renew(self._home, repaired=False, **self._draw)
+    def _renew(self) -> None:
+        self._directory = identity.renew(self._home, repaired=False, **self._draw)
 
-    @staticmethod
-    def _write(action: Any) -> Any:
+    def _write(self, what: str, action: Callable[[], None]) -> bool:
+        """Whether it was done. ``what``: for people."""
         try:
-            return action()
+            action()
         except OSError as problem:
-            words = f"the data directory's identity cannot be written: {problem.strerror}"
-            raise StorageError(words, errno=problem.errno or 0) from problem
+            self._due_ms = self._now_ms + WRITE_AGAIN_MS
+            if what not in self._unwritten:
+                self._unwritten.add(what)
+                reason = problem.strerror or str(problem)
+                self._log.warning("storage.unwritten", what=what, reason=reason)
+            return False
+        self._unwritten.discard(what)
+        return True

@@ -9,19 +9,22 @@ import random
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import zmq
 
+from paxosd import descriptors
 from paxosd.assembly import Assembled, Equipment, assemble
 from paxosd.bus import Bus, BusConfig
 from paxosd.config import Config
+from paxosd.connections import shares
 from paxosd.core.cluster_settings import LEVEL_LATEST, ClusterSettings
 from paxosd.core.membership import UNKNOWN, Member, Membership
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.types import NodeId, Slot
 from paxosd.datadir import DataDir, usable
+from paxosd.descriptors import Limits
 from paxosd.disk import Disk
 from paxosd.identity import Claim
 from paxosd.live_faults import LiveFaults
@@ -42,6 +45,8 @@ CHUNK_SHARE = 4
 """A piece of a snapshot takes at most one part in this many of the largest message."""
 SPREAD = 3
 """The last of the nodes waits with its snapshots longer by one part in about this many."""
+DESCRIPTORS_LEAST, DESCRIPTORS_A_MEMBER = 64, 16
+"""With fewer than that a node cannot work at all: its own files and sockets take about half."""
 PROMISE_SHARE = 4
 """A promise, like a catch-up, takes at most one part in this many of the largest message."""
 
@@ -60,26 +65,29 @@ class Parts:
     assembled: Assembled
     context: zmq.Context[zmq.Socket[bytes]]
     bus: Bus
+    limits: Limits
 
 
 def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random) -> Parts:
-    """Open, recover, replay and bind. Raises DataDirLocked, IdentityError, PermissionError,
-    StorageError, BindError; what was opened before is let go of."""
+    """Open, recover, replay and bind. Raises DescriptorsError, DataDirLocked, IdentityError,
+    PermissionError, StorageError, BindError; what was opened before is let go of."""
+    limits = descriptors.set_up(
+        DESCRIPTORS_LEAST + DESCRIPTORS_A_MEMBER * len(config.cluster.members)
+    )
     with ExitStack() as opened:
         data_dir = DataDir.open(config.node.data_dir, config.cluster.id, config.node.name)
         opened.callback(data_dir.close)
-        faults: LiveFaults | None = None
 
         def log_disk(claim: Claim) -> Disk:
-            nonlocal faults
             logs.incarnation = claim.incarnation
-            faults = _live_faults(config, data_dir, logs)
-            opened.callback(faults.close)
+            faults.begin()
             return faults.disk
 
         with usable(data_dir.path):
+            faults = _live_faults(config, data_dir, logs)
+            opened.callback(faults.close)
             parts = assemble(
-                data_dir.node_directory,
+                replace(data_dir.node_directory, home=faults.home),
                 node_options(config),
                 contacts(config),
                 Equipment(
@@ -92,14 +100,16 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
                     progress=lambda slot, commit: _on_progress(notifier, slot, commit),
                 ),
             )
-        assert faults is not None
         opened.callback(parts.memory.wal.close)
         _check_still_member(parts.node, logs)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         settings = bus_config(config, parts.life, parts.links.peers)
         bus = Bus(settings, context, logs.logger, faults.plan, parts.lives)
+        bus.limit_connections(
+            shares(limits.shared - descriptors.used(), len(config.cluster.members))
+        )
         opened.pop_all()
-    return Parts(data_dir, faults, parts, context, bus)
+    return Parts(data_dir, faults, parts, context, bus, limits)
 
 
 def _live_faults(config: Config, data_dir: DataDir, logs: Logs) -> LiveFaults:
@@ -108,6 +118,7 @@ def _live_faults(config: Config, data_dir: DataDir, logs: Logs) -> LiveFaults:
         tuple(config.cluster.members),
         enabled=config.faults.enabled,
         directory=data_dir.path,
+        home=data_dir.home,
         disk=data_dir.disk,
         log=logs.logger,
         now_ms=monotonic_ms,

@@ -26,6 +26,7 @@ from typing import Any
 
 from paxosd.core.effects import AcceptRecord, CommitRecord, DecisionRecord, Record
 from paxosd.core.types import NULL_BALLOT, Ballot, Mark, NodeId, Slot
+from paxosd.descriptors import EXHAUSTED
 from paxosd.disk import CorruptionError, Disk, DiskFile, StorageError
 from paxosd.wal_check import Sealed
 from paxosd.wal_format import (
@@ -448,8 +449,21 @@ class Wal:
                 keep = {self._header.number, self._job.header.number if self._job else 0}
                 old = next(n for n in self._readers if n not in keep)
                 self._readers.pop(old).close()
-            file = self._readers[number] = self._disk.open(segment_name(number))
+            try:
+                file = self._disk.open(segment_name(number))
+            except OSError as problem:
+                if problem.errno not in EXHAUSTED:
+                    raise
+                self._close_readers()
+                file = self._disk.open(segment_name(number))
+            self._readers[number] = file
         return file
+
+    def _close_readers(self) -> None:
+        """No descriptor is left: give back those of old segments."""
+        keep = {self._header.number, self._job.header.number if self._job else 0}
+        for number in self._readers.keys() - keep:
+            self._readers.pop(number).close()
 
     # ---------------------------------------------------------------- releasing
 

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from paxosd.core.types import Slot
+from paxosd.descriptors import EXHAUSTED, words
 from paxosd.disk import Buffer, Disk, DiskFile, StorageError
 from paxosd.wal_format import SegmentHeader, is_spare, segment_name, spare_name
 from paxosd.wal_mark import TailMark
@@ -47,12 +48,16 @@ class WalOptions:
 def failure(what: str, problem: OSError, segment: str = "", offset: int = -1) -> StorageError:
     """An OSError in words: what failed, why, and what to do."""
     number = problem.errno or 0
-    advice = {
-        errno.ENOSPC: "the disk is full: free some space, then start the node again",
-        errno.EDQUOT: "the disk quota is used up: raise it, then start the node again",
-        errno.EROFS: "the file system is read-only: check the kernel log, then the disk",
-        errno.EACCES: "permission was denied: check the owner of the data directory",
-    }.get(number, "check the kernel log and the disk before this node is started again")
+    advice = (
+        words(number)
+        if number in EXHAUSTED
+        else {
+            errno.ENOSPC: "the disk is full: free some space, then start the node again",
+            errno.EDQUOT: "the disk quota is used up: raise it, then start the node again",
+            errno.EROFS: "the file system is read-only: check the kernel log, then the disk",
+            errno.EACCES: "permission was denied: check the owner of the data directory",
+        }.get(number, "check the kernel log and the disk before this node is started again")
+    )
     return StorageError(
         f"could not {what}: {problem.strerror or problem} (errno {number}); {advice}",
         segment=segment,
@@ -126,7 +131,7 @@ class SegmentPreparer:
         try:
             if not is_whole:
                 file.truncate(0)
-            file.allocate(header.segment_bytes)
+            self._allocate(file, name, header.segment_bytes)
             file.pwritev([header.encode()], 0)
             file.fdatasync()
             self._disk.rename(name, header.name)
@@ -135,6 +140,15 @@ class SegmentPreparer:
             file.close()
             raise
         self.ready[header.number] = file
+
+    def _allocate(self, file: DiskFile, name: str, segment_bytes: int) -> None:
+        """On a full disk nothing is left of it: others need the little room that there is."""
+        try:
+            file.allocate(segment_bytes)
+        except OSError:
+            with suppress(OSError):
+                self._disk.unlink(name)
+            raise
 
 
 class SegmentDropper:
@@ -166,7 +180,8 @@ class SegmentDropper:
         self._thread.start()
 
     def collect(self) -> list[int]:
-        """The numbers that are gone since the last call. Raises the OSError that ended it."""
+        """The numbers that are gone since the last call. Raises OSError if it is not known what a
+        crash would leave of them."""
         if self._thread is not None:
             if self._thread.is_alive():
                 return []
@@ -182,23 +197,30 @@ class SegmentDropper:
             self._thread.join()
 
     def _drop(self, numbers: list[int]) -> None:
-        try:
-            for number in numbers:
-                name, spare = segment_name(number), spare_name(number)
-                with self._preparer.spares_lock:
-                    kept = sum(map(is_spare, self._disk.list())) < SPARES_MAX
-                    if not self._disk.exists(name):
-                        pass  # somebody removed it: that is repaired with this
-                    elif kept:
-                        self._disk.rename(name, spare)
-                        self._preparer.whole.add(spare)
-                    else:
-                        self._disk.unlink(name)
+        for number in numbers:
+            with self._preparer.spares_lock:
+                try:
+                    self._give_back(number)
+                except OSError:
+                    return  # nothing was changed: it is left for a later release
+                try:
                     # One by one: a crash must not leave a gap in the sequence.
                     self._disk.sync_dir()
-                self._dropped.append(number)
-        except OSError as problem:
-            self._problem = problem
+                except OSError as problem:
+                    self._problem = problem
+                    return
+            self._dropped.append(number)
+
+    def _give_back(self, number: int) -> None:
+        name, spare = segment_name(number), spare_name(number)
+        kept = sum(map(is_spare, self._disk.list())) < SPARES_MAX
+        if not self._disk.exists(name):
+            return  # somebody removed it: that is repaired with this
+        if kept:
+            self._disk.rename(name, spare)
+            self._preparer.whole.add(spare)
+        else:
+            self._disk.unlink(name)
 
 
 @dataclass(slots=True)

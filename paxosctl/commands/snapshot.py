@@ -26,10 +26,11 @@ snapshot_verb = global_options(_snapshot)
 @click.argument("file", type=_FILE)
 @click.option("--endpoint", type=EndpointList(), default=None,
               help="Of the node to take it from.  [default: the leader]")  # fmt: skip
-@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists and is a regular file.")
 def save_verb(settings: Settings, file: Path, endpoint: str | None, force: bool) -> None:
     """Save the state to FILE: all that the node has applied, and with the leader that is all
-    that was acknowledged before. FILE appears only once it is whole and verified."""
+    that was acknowledged before. FILE appears only once it is whole and verified; its mode is
+    0600, for it holds all data."""
     from paxosctl.cluster import leader_of, survey  # noqa: PLC0415 -- not for --help
     from paxosctl.snapshot_files import SnapshotFileError, save  # noqa: PLC0415 -- as above
 

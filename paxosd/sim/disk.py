@@ -113,21 +113,36 @@ class SimFile:
         self.unsynced.clear()
 
 
+class _Room:
+    """What is left of a file system."""
+
+    __slots__ = ("left_bytes",)
+
+    def __init__(self, left_bytes: int) -> None:
+        self.left_bytes = left_bytes
+
+
 class SimDisk:
     """One flat directory (see :class:`paxosd.disk.Disk`) that outlives its process."""
 
-    __slots__ = ("_durable_names", "_files", "_name_states", "_rng", "before", "fail_syncs",
-                 "free")  # fmt: skip
+    __slots__ = ("_durable_names", "_files", "_name_states", "_rng", "_room", "before",
+                 "fail_syncs")  # fmt: skip
 
-    def __init__(self, rng: random.Random, free_bytes: int = PLENTY_BYTES) -> None:
+    def __init__(
+        self,
+        rng: random.Random,
+        free_bytes: int = PLENTY_BYTES,
+        beside: "SimDisk | None" = None,
+    ) -> None:
+        """``beside``: another directory of the same file system, whose room it shares."""
         self._rng = rng
+        self._room: _Room = _Room(free_bytes) if beside is None else beside._room
         self._files: dict[str, SimFile] = {}
         self._durable_names: dict[str, SimFile] = {}
         self._name_states: list[dict[str, SimFile]] = []
         """The directory after each change since its last sync."""
         self.before: Hook = _nothing
         self.fail_syncs = False
-        self.free = free_bytes
 
     # ---- as paxosd.disk has it
 
@@ -148,15 +163,27 @@ class SimDisk:
         if old not in self._files:
             raise FileNotFoundError(errno.ENOENT, "no such file", old)
         self.before("rename", new)
+        replaced = self._files.get(new)
         file = self._files[new] = self._files.pop(old)
         file.name = new
+        if replaced is not None:
+            self._gone(replaced)
+        self._changed()
+
+    def link(self, old: str, new: str) -> None:
+        if old not in self._files:
+            raise FileNotFoundError(errno.ENOENT, "no such file", old)
+        if new in self._files:
+            raise FileExistsError(errno.EEXIST, "it exists", new)
+        self.before("link", new)
+        self._files[new] = self._files[old]
         self._changed()
 
     def unlink(self, name: str) -> None:
         if name not in self._files:
             raise FileNotFoundError(errno.ENOENT, "no such file", name)
         self.before("unlink", name)
-        self.free += len(self._files.pop(name).data)
+        self._gone(self._files.pop(name))
         self._changed()
 
     def sync_dir(self) -> None:
@@ -172,6 +199,20 @@ class SimDisk:
 
     def _changed(self) -> None:
         self._name_states.append(dict(self._files))
+
+    def _gone(self, file: SimFile) -> None:
+        """A name of this file is no more: its room is free, unless it has another."""
+        if not any(each is file for each in self._files.values()):
+            self.free += len(file.data)
+
+    @property
+    def free(self) -> int:
+        """The room that is left, on the file system that this directory may share."""
+        return self._room.left_bytes
+
+    @free.setter
+    def free(self, free_bytes: int) -> None:
+        self._room.left_bytes = free_bytes
 
     def take_space(self, count_bytes: int) -> None:
         """A file grows. Raises OSError if there is no room."""

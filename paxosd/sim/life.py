@@ -4,7 +4,7 @@ simulator's disk, clock, network and randomness in the places of the real ones.
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from paxosd import identity
@@ -119,8 +119,16 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
     disk = FaultyDisk(
         around.disk, plan, now_ms=clock.monotonic_ms, sleep_ms=around.sleep, crash=around.die
     )
+    home = FaultyDisk(
+        around.home,
+        plan,
+        now_ms=clock.monotonic_ms,
+        sleep_ms=around.sleep,
+        crash=around.die,
+        home=True,
+    )
     parts = assemble(
-        node_directory(around),
+        replace(node_directory(around), home=home),
         _node_options(around),
         _contacts(around),
         _equipment(around, disk),

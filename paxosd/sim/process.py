@@ -84,8 +84,8 @@ class SimProcess:
         self.name = name
         self.options = options
         self.world = world
-        self.home = SimDisk(world.derive(f"{streams}/home"))
         self.disk = SimDisk(world.derive(f"{streams}/disk"))
+        self.home = SimDisk(world.derive(f"{streams}/home"), beside=self.disk)
         self.clock = _make_clock(world, streams, options.drift_ppm)
         self.sync_ms = options.sync_ms
         self.extra_turn_ms = 0.0
@@ -440,7 +440,7 @@ class SimProcess:
             self.committer.sync_ms = sync_ms
 
     def set_free_bytes(self, free_bytes: int) -> None:
-        """How much room the log's disk has left; negative: plenty."""
+        """How much room log and directory have left; negative: plenty."""
         self.disk.free = free_bytes if free_bytes >= 0 else PLENTY_BYTES
 
     # -- crash points

@@ -73,6 +73,7 @@ BAD_FORMS = {
     "pause": (["--on", "n1"], "needs ms"),
     "disk-slow": (["--on", "n1"], "needs ms"),
     "disk-full": (["--on", "n1", "--every", "1s"], "takes no every"),
+    "home-full": (["--on", "n1", "--ms", "5"], "takes no ms"),
     "fsync-error": ([], "needs on"),
     "torn-write": (["--on", "n1", "--ms", "5"], "takes no ms"),
     "bit-rot": (["--on", "n1", "--message", "accept"], "takes no message kinds"),

@@ -1,11 +1,16 @@
 """snapshot save, status, restore: what they write, and their exit codes."""
 
+import errno
 import json
 import os
+import socket
+import stat
+from pathlib import Path
 
 import pytest
 
 from paxosctl.__main__ import run
+from paxosctl.snapshot_files import SnapshotFileError, save
 from paxosd.datadir import DataDir
 from paxosd.disk import RealDisk
 from paxosd.snapshot_file import snapshot_name
@@ -72,6 +77,97 @@ class TestStatus:
     def test_not_readable(self, ctl, file):
         file.chmod(0)
         assert ctl("snapshot", "status", file)[0] == 77
+
+
+class Node:
+    """As much of a client as ``save`` needs, of a node that has one snapshot."""
+
+    timeout_s = 1.0
+
+    def __init__(self, data):
+        self.data = data
+
+    def status(self, endpoint):
+        return {"snapshot": {"slot": 9}}
+
+    def admin(self, verb, args, *, endpoint):
+        if verb == "snapshot_take":
+            return {"applied": 9}
+        piece = self.data[args["offset"] : args["offset"] + 100]
+        return {"slot": 9, "total": len(self.data), "data": piece}
+
+
+class TestSave:
+    @pytest.fixture
+    def node(self, file):
+        node = Node(file.read_bytes())
+        file.unlink()
+        return node
+
+    @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+    def test_nobody_else_may_read_it(self, node, file, umask):
+        before = os.umask(umask)
+        try:
+            save(node, "", file, force=False)
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600
+            file.chmod(0o644)
+            save(node, "", file, force=True)
+        finally:
+            os.umask(before)
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        assert file.read_bytes() == node.data
+        assert list(file.parent.iterdir()) == [file]
+
+    @pytest.mark.parametrize("force", [False, True])
+    def test_what_is_no_regular_file_stays(self, node, file, force):
+        os.mkfifo(file.with_name("fifo"))
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(str(file.with_name("socket")))
+        for name in ("fifo", "socket", "link"):
+            path = file.with_name(name)
+            if name == "link":
+                path.symlink_to("fifo")
+            before = path.lstat()
+            with pytest.raises(SnapshotFileError, match="no regular file, and is not replaced"):
+                save(node, "", path, force=force)
+            assert path.lstat().st_ino == before.st_ino, name
+
+    def test_not_even_a_device(self, node):
+        for force in (False, True):
+            with pytest.raises(SnapshotFileError, match="no regular file, and is not replaced"):
+                save(node, "", Path("/dev/null"), force=force)
+        assert Path("/dev/null").is_char_device()
+
+    def test_a_link_is_followed_and_stays_one(self, node, file):
+        link = file.with_name("link")
+        file.write_bytes(b"old")
+        link.symlink_to(file.name)
+        with pytest.raises(SnapshotFileError, match="exists"):
+            save(node, "", link, force=False)
+        save(node, "", link, force=True)
+        assert link.is_symlink()
+        assert file.read_bytes() == node.data
+        link.unlink()
+        link.symlink_to("link")
+        with pytest.raises(SnapshotFileError, match="leads nowhere"):
+            save(node, "", link, force=True)
+
+    def test_what_is_not_whole_replaces_nothing(self, node, file):
+        file.write_bytes(b"old")
+        node.data = node.data[:-1]
+        with pytest.raises(SnapshotFileError, match="not a good snapshot"):
+            save(node, "", file, force=True)
+        assert file.read_bytes() == b"old"
+        assert list(file.parent.iterdir()) == [file]
+
+    def test_a_full_disk_is_told_by_the_name_of_the_file(self, node, file, monkeypatch):
+        def full(descriptor):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(SnapshotFileError, match=r"some\.paxsnap cannot be written: No space"):
+            save(node, "", file, force=False)
+        assert not list(file.parent.iterdir())
 
 
 def restore(ctl, file, data_dir, *, cluster="new", node="n1"):

@@ -106,15 +106,18 @@ class Log:
 
 def live(path, log, enabled=True):
     (Path(path) / "wal").mkdir(exist_ok=True)
-    return LiveFaults(
+    faults = LiveFaults(
         "n1",
         NODES,
         enabled=enabled,
         directory=path,
+        home=RealDisk(path),
         disk=RealDisk(path / "wal"),
         log=log,
         now_ms=lambda: 0.0,
     )
+    faults.begin()
+    return faults
 
 
 class TestLiveFaults:

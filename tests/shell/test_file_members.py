@@ -4,6 +4,7 @@ import pytest
 
 from paxosd.core.genesis import Founder, Record
 from paxosd.core.membership import UNKNOWN, Member, Membership
+from paxosd.disk import RealDisk
 from paxosd.file_members import differences, leave_note, words
 from tests.shell.test_cli import call, daemon, file  # noqa: F401 - fixtures
 
@@ -77,7 +78,7 @@ class TestCheckConfig:
         home = tmp_path / "data"
         home.mkdir()
         (home / "genesis").write_bytes(RECORD.to_json() + b"\n")
-        leave_note(home, CLUSTER.replaced({n: m for n, m in THREE.items() if n != "n3"}))
+        leave_note(RealDisk(home), CLUSTER.replaced({n: m for n, m in THREE.items() if n != "n3"}))
         before = self.content(home)
         out = self.check(file)
         assert self.content(home) == before
@@ -115,5 +116,5 @@ class TestCheckConfig:
 
     def test_a_note_of_nobody(self, file, tmp_path):  # noqa: F811
         (tmp_path / "data").mkdir()
-        leave_note(tmp_path / "data", UNKNOWN)
+        leave_note(RealDisk(tmp_path / "data"), UNKNOWN)
         assert "member  " not in self.check(file)

@@ -90,6 +90,13 @@ class MemDisk:
         self.files[new] = self.files.pop(old)
         self._changed()
 
+    def link(self, old, new):
+        self.step("link")
+        if new in self.files:
+            raise FileExistsError(errno.EEXIST, "it exists", new)
+        self.files[new] = self.files[old]
+        self._changed()
+
     def unlink(self, name):
         del self.files[name]
         self._changed()

@@ -1,5 +1,6 @@
 """From a data directory to a node: what is done before what, and what a start leaves behind."""
 
+import errno
 import random
 from pathlib import Path
 
@@ -7,11 +8,12 @@ import pytest
 
 from paxosd import assembly, identity
 from paxosd.assembly import Equipment, Ports, assemble, make_replica
+from paxosd.core.agreement import CHAIN, Difference
 from paxosd.core.effects import PromiseRecord
 from paxosd.core.genesis import Founder, Record
 from paxosd.core.machine import Machine
 from paxosd.core.membership import Membership
-from paxosd.core.messages import Accepted, Genesis, Hello
+from paxosd.core.messages import Accepted, Genesis, Hello, Removed
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
 from paxosd.core.roster import use_membership
@@ -23,7 +25,9 @@ from paxosd.lives import life_number, starts_of
 from paxosd.member_links import PeerEndpoints
 from paxosd.node_directory import NodeDirectory
 from paxosd.replica import ReplicaOptions
+from paxosd.small_files import write_file
 from paxosd.snapshots import SnapshotOptions
+from paxosd.standing import WRITE_AGAIN_MS
 from paxosd.wal import Wal, WalOptions
 from paxosd.wire import EntryLimits
 from tests.wal.lives import Lines
@@ -207,6 +211,74 @@ def test_one_that_has_no_vote_any_more_gets_one_new_identity_not_one_a_turn(site
     assert not site.start().claim.lost
 
 
+FAILURES = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.EIO]
+
+
+def _forget(site, node):
+    node.forgot.append("n2")
+    return lambda: node.directory != site.claims[-1].directory
+
+
+def _diverge(site, node):
+    node._comparison._agreement.difference = Difference(CHAIN, 5, 1, 2, ("n2", "n3"))
+    node._context.diverged = True
+    return lambda: identity.diverged(site.home) == 5
+
+
+def _hear_number(site, node):
+    use_membership(node._context, site.machine(1).membership)
+    node.hear_genesis(0x5EED)
+    return lambda: identity._read_identity(site.home)["genesis"] == f"{0x5EED:016x}"
+
+
+@pytest.mark.parametrize("number", FAILURES, ids=errno.errorcode.get)
+@pytest.mark.parametrize("happen", [_forget, _diverge, _hear_number])
+def test_what_the_disk_does_not_take_is_written_later_and_the_node_goes_on(site, happen, number):
+    parts = site.start()
+    is_written = happen(site, parts.node)
+    site.home.fail["fdatasync"] = number
+    for now_ms in (0.0, 1.0, 10_000.0):
+        parts.standing.look(now_ms)
+        assert not is_written()
+    reason = errno.errorcode[number]
+    assert [each["reason"] for each in site.lines.named("storage.unwritten")] == [reason]
+    site.home.fail.clear()
+    parts.standing.look(10_000.0 + WRITE_AGAIN_MS)
+    assert is_written()
+
+
+def test_it_does_not_vote_before_its_lost_memory_is_written_down(site):
+    parts = site.start()
+    parts.node.forgot.append("n2")
+    site.home.fail["fdatasync"] = errno.ENOSPC
+    parts.standing.look()
+    assert parts.node.forgetful
+    assert parts.node.directory == parts.claim.directory
+
+
+def test_one_that_was_removed_ends_whatever_the_disk_does(site):
+    parts = site.start()
+    parts.node._roster.removed = Removed(3, 7)
+    site.home.fail["fdatasync"] = errno.ENOSPC
+    parts.standing.look()
+    assert parts.standing.removed
+
+
+def test_a_founding_that_cannot_be_written_is_none_yet(site):
+    parts = site.start()
+    founders = {name: Founder(True, parts.claim.directory) for name in NAMES}
+    founding = parts.node._arrival.founding
+    founding.record = Record("c", founders, "")
+    assert founding.active
+    site.home.fail["fdatasync"] = errno.ENOSPC
+    parts.standing.look()
+    assert parts.node.record is None
+    assert not site.lines.named("cluster.founded")
+    site.home.fail.clear()
+    parts.standing.look(WRITE_AGAIN_MS)
+    assert identity.read_genesis(site.home) == parts.node.record == founding.record
+
+
 def test_what_never_had_a_record_has_no_memory_to_lose(site):
     """It never acted: it may still found a cluster, whatever became of its log."""
     site.start().memory.wal.close()
@@ -271,7 +343,7 @@ def test_the_log_is_closed_if_what_follows_fails(site, monkeypatch):
     closed = []
     close = Wal.close
     monkeypatch.setattr(Wal, "close", lambda wal: (closed.append(wal), close(wal)))
-    identity.write_file(site.home, "peers", "{")
+    write_file(site.home, "peers", "{")
     with pytest.raises(identity.IdentityError, match="peers"):
         site.start()
     assert len(closed) == 1

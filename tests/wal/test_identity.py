@@ -7,6 +7,7 @@ import pytest
 
 from paxosd import identity
 from paxosd.identity import Claim, IdentityError
+from paxosd.small_files import write_file
 from tests.wal.lives import CrashDisk, PowerLoss
 from tests.wal.memdisk import MemDisk
 
@@ -35,7 +36,7 @@ def fields(disk):
 def rewrite(disk, **changes):
     """Change the identity file as another program, or decay, would; None: leave that out."""
     kept = {name: value for name, value in (fields(disk) | changes).items() if value is not None}
-    identity.write_file(disk, "identity", json.dumps(kept))
+    write_file(disk, "identity", json.dumps(kept))
 
 
 @pytest.fixture
@@ -180,7 +181,7 @@ class TestCrashes:
 
     def test_a_file_that_is_damaged_is_not_written_over(self, change, disk):
         claim(disk, 77)
-        identity.write_file(disk, "identity", "{")
+        write_file(disk, "identity", "{")
         with pytest.raises(IdentityError, match="identity is damaged"):
             CHANGES[change](disk)
         assert disk.contents()["identity"] == b"{"

@@ -18,9 +18,8 @@ from paxosd.core.messages import (
     Welcome,
 )
 from paxosd.core.types import Ballot, Mark
-from paxosd.disk import StorageError
 from paxosd.identity import IdentityError
-from paxosd.lives import FILE, PeerLives, life_number, starts_of
+from paxosd.lives import FILE, WRITE_AGAIN_MS, PeerLives, life_number, starts_of
 from tests.wal.memdisk import MemDisk
 
 VOTE = Accepted(Ballot(1, "n2"), ((1, 1),), 1)
@@ -34,6 +33,7 @@ QUESTIONS = [
 ]
 OLD, NEW, OTHER = 11, 22, 33
 """Data directories."""
+FAILURES = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.EIO]
 
 
 def lives(disk=None, pin=0, **options):
@@ -592,14 +592,37 @@ class TestDisk:
         assert disk.syncs == syncs
 
     @pytest.mark.parametrize("message", [VOTE, Hello(OLD)], ids=["vote", "hello"])
-    def test_if_it_cannot_be_written_it_is_not_believed(self, disk, message):
+    @pytest.mark.parametrize("number", FAILURES, ids=errno.errorcode.get)
+    @pytest.mark.parametrize("operation", ["open", "pwritev", "fdatasync", "rename", "sync_dir"])
+    def test_if_it_cannot_be_written_it_is_not_heard(self, disk, operation, number, message):
+        """It costs this peer's vote, and neither the process nor what others say."""
         memory = lives(disk)
-        disk.fail["fdatasync"] = errno.EIO
-        with pytest.raises(StorageError, match="n2 was heard"):
-            memory.admit("n2", life(1, 1), message)
+        assert memory.admit("n3", life(1, 1), message) == life(1, 1)
+        disk.fail[operation] = number
+        assert memory.admit("n2", life(1, 1), message) == -1
         assert memory.known("n2") == 0
+        assert memory.unwritten == {"n2": errno.errorcode[number]}
+        assert memory.admit("n3", life(1, 1), VOTE) == life(1, 1)
         disk.fail.clear()
-        assert memory.admit("n2", life(1, 2), message) == life(1, 2)
+        assert memory.admit("n2", life(1, 2), message, now_ms=WRITE_AGAIN_MS - 1) == -1
+        assert memory.admit("n2", life(1, 2), message, now_ms=WRITE_AGAIN_MS) == life(1, 2)
+        assert memory.unwritten == {}
+        assert lives(disk).known("n2") == life(1, 2)
+
+    def test_a_later_life_that_cannot_be_written_leaves_the_earlier_one(self, disk):
+        memory = lives(disk)
+        memory.admit("n2", life(1), Hello(OLD))
+        disk.fail["pwritev"] = errno.ENOSPC
+        assert memory.admit("n2", life(2), Hello(OLD)) == -1
+        assert memory.admit("n2", life(2), VOTE) == -1
+        assert memory.known("n2") == lives(disk).known("n2") == life(1)
+
+    def test_who_is_no_peer_any_more_is_not_waited_for(self, disk):
+        memory = lives(disk)
+        disk.fail["pwritev"] = errno.ENOSPC
+        memory.admit("n2", life(1), Hello(OLD))
+        memory.set_peers({"n3": 0})
+        assert memory.unwritten == {}
 
     def test_the_file_of_an_older_program(self, disk, later):
         memory = lives(written(disk, b'{"n2": %d, "n9": 5}' % life(3)))

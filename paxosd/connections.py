@@ -1,0 +1,198 @@
+"""How many connections each listening socket may have, so that none takes the others' descriptors.
+
+libzmq accepts whatever comes, has no limit, and goes round in circles once there is no descriptor
+left. It tells of each connection on a monitor, though, with its descriptor; a thread of its own
+listens there, and ends what is too much:
+
+    accepted, and there is room      → counted
+    accepted, and there is none      → one that has said nothing for ``SILENT_MS`` is ended
+                                       instead; if there is none, this one
+    disconnected                     → counted
+
+So a flood of connections that say nothing keeps nobody out for long, and one of real clients ends
+with the clients that are too many. To end one its socket is shut down: libzmq sees that as the
+other side's doing and closes it. (Before that it may have been closed and its number given to
+another file: only a connection of the same port is touched.) What never finishes its handshake is
+closed by libzmq itself (``HANDSHAKE_IVL``), what vanishes as well (heartbeats).
+"""
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
+import zmq
+
+SILENT_MS = 300.0
+HANDSHAKE_BYTES = 80
+"""Who has said less has not finished the handshake: its two parts are 64 and at least 27."""
+MEMBER_CONNECTIONS = 4
+"""So many connections a member may have to the peers' port: the old one may still be there."""
+PEERS_SPARE = 8
+PEERS_SHARE = 8
+CLIENTS_SHARE = 2 / 3
+"""The rest is for those who watch."""
+LEAST = 8
+
+_TCP_INFO_BYTES = 256
+_RECEIVED_AT = 128  # tcpi_bytes_received, since Linux 4.1
+_EVENT = struct.Struct("=HI")
+_ACCEPTED, _DISCONNECTED = int(zmq.EVENT_ACCEPTED), int(zmq.EVENT_DISCONNECTED)
+_STOPPED = int(zmq.EVENT_MONITOR_STOPPED)
+
+Context = zmq.Context[zmq.Socket[bytes]]
+Socket = zmq.Socket[bytes]
+
+
+def shares(free: int, members: int) -> dict[str, int]:
+    """How many connections peers, clients and watchers may have, of ``free`` descriptors."""
+    free = max(0, free - 2 * members)  # what this node opens to the others
+    peer = max(PEERS_SPARE + MEMBER_CONNECTIONS * members, free // PEERS_SHARE)
+    client = max(LEAST, int((free - peer) * CLIENTS_SHARE))
+    return {"peer": peer, "client": client, "events": max(LEAST, free - peer - client)}
+
+
+class PortStatus(NamedTuple):
+    """``open`` connections of at most ``most``; ``refused``: ended at once, ``silent``: ended later
+    for others, since the start."""
+
+    open: int
+    most: int
+    refused: int
+    silent: int
+
+
+class _Port:
+    """The connections of one listening socket, by descriptor."""
+
+    def __init__(self, what: str, number: int, most: int) -> None:
+        self.what = what
+        self.number = number
+        self.most = most
+        self.refused = self.silent = 0
+        self.waiting: dict[int, float] = {}
+        """Those that may not have finished their handshake: when each was accepted, in order."""
+        self.settled: set[int] = set()
+        self.ending: set[int] = set()
+        """Those that were shut down: their descriptors are free in a moment."""
+
+    @property
+    def status(self) -> PortStatus:
+        return PortStatus(self.count, self.most, self.refused, self.silent)
+
+    @property
+    def count(self) -> int:
+        return len(self.waiting) + len(self.settled)
+
+    def accepted(self, descriptor: int, now_ms: float) -> None:
+        self.disconnected(descriptor)
+        if self.count >= self.most and not self._end_silent(now_ms):
+            self.refused += 1
+            self._end(descriptor)
+        else:
+            self.waiting[descriptor] = now_ms
+
+    def disconnected(self, descriptor: int) -> None:
+        self.waiting.pop(descriptor, None)
+        self.settled.discard(descriptor)
+        self.ending.discard(descriptor)
+
+    def _end_silent(self, now_ms: float) -> bool:
+        """End one that has been silent for long; whether there was one."""
+        for descriptor, since_ms in list(self.waiting.items()):
+            if now_ms - since_ms < SILENT_MS:
+                return False
+            del self.waiting[descriptor]
+            if self._has_spoken(descriptor):
+                self.settled.add(descriptor)
+            else:
+                self.silent += 1
+                self._end(descriptor)
+                return True
+        return False
+
+    def _has_spoken(self, descriptor: int) -> bool:
+        with suppress(OSError, struct.error):
+            connection = socket.socket(fileno=descriptor)
+            try:
+                info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+            finally:
+                connection.detach()
+            return bool(struct.unpack_from("=Q", info, _RECEIVED_AT)[0] >= HANDSHAKE_BYTES)
+        return True  # it cannot be told: let it be
+
+    def _end(self, descriptor: int) -> None:
+        self.ending.add(descriptor)
+        with suppress(OSError):
+            connection = socket.socket(fileno=descriptor)
+            try:
+                if connection.getsockname()[1] == self.number:
+                    connection.shutdown(socket.SHUT_RDWR)
+            finally:
+                connection.detach()
+
+
+class ConnectionGuard:
+    """Watches some listening sockets. Make it and :meth:`close` it in the sockets' own thread, the
+    latter before they are closed; :attr:`status` in any."""
+
+    def __init__(
+        self,
+        context: Context,
+        listening: Mapping[str, tuple[Socket, str]],
+        limits: Mapping[str, int],
+    ) -> None:
+        """``listening``: what → its socket and the endpoint that is bound; ``limits``: what →
+        how many connections."""
+        self._listening = [each for each, _ in listening.values()]
+        self._ports: dict[Socket, _Port] = {}
+        for what, (listener, endpoint) in listening.items():
+            address = f"inproc://connections-{what}-{id(self)}"
+            monitor = context.socket(zmq.PAIR)
+            monitor.setsockopt(zmq.LINGER, 0)
+            # Without a limit: libzmq's one thread would wait for this one otherwise.
+            monitor.setsockopt(zmq.RCVHWM, 0)
+            listener.monitor(address, _ACCEPTED | _DISCONNECTED | _STOPPED)
+            monitor.connect(address)
+            number = int(endpoint.rpartition(":")[2])
+            self._ports[monitor] = _Port(what, number, limits[what])
+        self._thread = threading.Thread(target=self._work, name="paxosd-connections", daemon=True)
+        self._thread.start()
+
+    @property
+    def status(self) -> dict[str, PortStatus]:
+        """What → its figures."""
+        return {port.what: port.status for port in self._ports.values()}
+
+    def close(self) -> None:
+        """Watch no more."""
+        for listener in self._listening:
+            listener.disable_monitor()  # its last event ends the thread
+        self._thread.join()
+
+    def _work(self) -> None:
+        left = set(self._ports)
+        poller = zmq.Poller()
+        for monitor in left:
+            poller.register(monitor, zmq.POLLIN)
+        with suppress(zmq.ContextTerminated):
+            while left:
+                for monitor, _ in poller.poll():
+                    if not self._take(monitor):
+                        poller.unregister(monitor)
+                        left.remove(monitor)
+        for monitor in self._ports:
+            monitor.close(0)
+
+    def _take(self, monitor: Socket) -> bool:
+        """One event; whether more may come."""
+        event, value = _EVENT.unpack(monitor.recv_multipart()[0])
+        port = self._ports[monitor]
+        if event == _ACCEPTED:
+            port.accepted(value, time.monotonic() * 1000.0)
+        elif event == _DISCONNECTED:
+            port.disconnected(value)
+        return bool(event != _STOPPED)
