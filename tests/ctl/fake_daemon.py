@@ -1,6 +1,7 @@
 """A cluster of one in a thread: the real state machine, verbs and events behind real sockets,
 without Paxos, log or disk. What it should do wrong is set on it."""
 
+import io
 import threading
 import time
 import zlib
@@ -25,6 +26,8 @@ from paxosd.core.types import EPOCH_ROUNDS
 from paxosd.events import EventPublisher
 from paxosd.faults import FaultPlan
 from paxosd.history import serve_history
+from paxosd.log_level import LogLevel
+from paxosd.logs import Logs
 from paxosd.probe import Probes
 from paxosd.wire import WireError, decode_entry, decode_request, encode_client
 
@@ -101,6 +104,9 @@ class FakeDaemon:
         )
         self.admin.transfer = self._transfer
         self.admin.probes = Probes()
+        logs = Logs(node=name, stream=io.StringIO())
+        level = LogLevel(logs, lambda _: None, self._now_ms)
+        self.admin.log_level = lambda *given: {"node": name, **level.change(*given)}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()

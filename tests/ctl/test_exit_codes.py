@@ -36,6 +36,7 @@ LEAVES = {
     "member transfer-leader": (["n1"], ["n7"], 2),
     "cluster show": ([], None, 0),
     "cluster set": (None, ["sessions_max=5"], 77),  # at feature level 0
+    "node log-level": (["debug", "--for", "1s"], ["debug", "--for", "1441m"], 77),
     "fault add": (["f", "--kind", "drop"], ["f", "--kind", "dropp"], 77),
     "fault list": ([], None, 0),
     "fault rm": (["f"], ["no such rule"], 1),
