@@ -100,6 +100,8 @@ class Watcher(Iterator[Change]):
                 return None
             if self._state.attempt == 0:
                 self._perform(self._state.start(clock_ms()))
+            # What came while the user was busy with the last changes is no silence: read it first.
+            self._transport.poll(0)
             self._perform(self._state.on_tick(clock_ms()))
             self._learn()
             failed = self._state.failed

@@ -42,6 +42,7 @@ from typing import Any, Protocol
 from paxosd.core.commands import Change, RangeRemoved, prefix_end
 from paxosd.core.key_index import KeyRun
 from paxosd.core.types import Ballot, NodeId, Slot
+from paxosd.core.work import Work
 from paxosd.wire_events import TOPIC_KV, TOPIC_LEARNED, TOPIC_PROGRESS, EventEncoder
 
 PROGRESS_BUSY_MS = 200
@@ -174,6 +175,7 @@ class EventPublisher:
         self.counters: Counter[str] = Counter()
         self.wants_learned = False
         """Whether anybody subscribes to ``learned/``: if not, spare yourself the work."""
+        self.work = Work()
         self._publish = publish
         self._source = source
         self._encoder = EventEncoder(cluster, node, incarnation)
@@ -388,6 +390,7 @@ class EventPublisher:
                 sent += 1
         self._revision = at
         self.counters["changes"] += sent
+        self.work.units += len(changes) + sent
 
     def _publish_removed(self, removed: RangeRemoved, keys_max: int) -> int:
         """Go on with a range by about ``keys_max`` keys; how many it were, at least 1."""
@@ -400,6 +403,7 @@ class EventPublisher:
             if len(self._idle) <= _SPANS_MAX:
                 removal.skip_unwatched(self._idle)
         first, keys = removal.take(keys_max)
+        self.work.units += 2 * len(keys)
         for position, key in enumerate(keys, first):
             places: list[tuple[int, int, int, int]] = []
             for stream in self._streams_of(key):

@@ -27,6 +27,7 @@ from paxosd.core.requests import (
     ServerMessage,
 )
 from paxosd.core.types import NOOP, Ballot, NodeId, Slot
+from paxosd.core.work import CLIENT_UNITS
 from paxosd.disk import CorruptionError
 from paxosd.events import EventPublisher
 from paxosd.forwarding import Forwarding, Link
@@ -45,6 +46,8 @@ from paxosd.wire import EntryLimits
 
 PEERS_PER_TURN_MAX = 1000
 CLIENTS_PER_TURN_MAX = 400
+CLIENTS_AT_ONCE = 4
+"""Requests between two looks at how much the turn has done."""
 KEYS_PER_TURN = 1000
 """How many keys background work (checksums, removed ranges, the scan index) takes at a time."""
 MARKS_MS = 50.0
@@ -179,8 +182,11 @@ class Replica:
             admin,
         )
         self.service.room = options.room
-        self.forwarding = Forwarding(bus.relay, (self._requests or bus).answer)
+        self.forwarding = Forwarding(bus.relay, self._answer)
         self.service.forwarding = self.forwarding
+        self.events.work = machine.work
+        self.turn_units = 0
+        """What the last turn did; see ``core/work.py``."""
         node.tracing = options.debug
         self._syncing = False
         self._tickets: list[int] = []
@@ -204,6 +210,7 @@ class Replica:
         that is not durable, and this replica must not be used again.
         """
         node, bus = self.node, self._bus
+        self.machine.work.units = 0
         node.set_time(now_ms, wall_ms)
         if self._syncing:
             self._collect_syncs(now_ms)
@@ -223,14 +230,8 @@ class Replica:
                 self.exchange.receive(envelope.sender, message)  # type: ignore[arg-type]  # by kind
         for name in bus.disconnected():
             node.peer_disconnected(name)
-        requests = bus.receive_clients(CLIENTS_PER_TURN_MAX)
-        if self._requests is not None:
-            self._requests.now_ms = now_ms
-            for client, request in requests:
-                self._requests.received(client, request)
         self.forwarding.turn(now_ms, self.service.leader_endpoint)
-        for client, request in requests:
-            self.service.receive(client, request)
+        requests = self._hear_clients(now_ms)
         if bus.has_subscriptions:
             self._take_subscriptions(now_ms)
         node.tick(now_ms, wall_ms)
@@ -243,7 +244,7 @@ class Replica:
         self._perform(ready)
         if elsewhere:
             self._use_membership()
-        self.service.answer_history()
+        self.service.answer_waiting()
         self._start_sync(now_ms)
         if node.difference is not None:
             self.events.stop()
@@ -257,6 +258,7 @@ class Replica:
         self._storage.look(now_ms, node.sync_us_elsewhere)
         node.set_health(self._storage.sync_us, low_space=self._storage.low)
         self.standing.look(now_ms)
+        self.turn_units = self.machine.work.units
 
     def trace(self, on: bool) -> None:
         """Have debug events made from now on, or not any more."""
@@ -265,16 +267,37 @@ class Replica:
         self._requests = RequestLog(self._bus, self.log) if on else None
         self.service.use_bus(self._requests or self._bus)
 
+    def _answer(self, client: bytes, message: ServerMessage) -> bool:
+        return (self._requests or self._bus).answer(client, message)
+
+    def _hear_clients(self, now_ms: float) -> int:
+        """Take in what clients ask, a few requests at a time, until this turn has done its share;
+        what is left waits in the sockets. Returns how many requests it were."""
+        work, service = self.machine.work, self.service
+        count = 0
+        while count < CLIENTS_PER_TURN_MAX and work.units < CLIENT_UNITS:
+            requests = self._bus.receive_clients(CLIENTS_AT_ONCE)
+            if not requests:
+                break
+            count += len(requests)
+            for client, request in requests:
+                if self._requests is not None:
+                    self._requests.now_ms = now_ms
+                    self._requests.received(client, request)
+                service.receive(client, request)
+        return count
+
     def next_due_ms(self, now_ms: float) -> float:
         """When, on the clock of :meth:`turn`, the next turn is due if nothing comes before."""
-        if self.machine.checksum_runs.running or self.events.backlog:
+        machine = self.machine
+        if machine.checksum_runs.running or machine.store.can_remove:
             return now_ms
-        if self.machine.store.can_remove:
+        if self.events.backlog or self.service.is_waited_for:
             return now_ms
         due_ms = self.node.next_due_ms()
         if self.exchange is not None and self.node.difference is None:
             due_ms = min(due_ms, self.exchange.next_due_ms(now_ms))
-        if self.machine.store.index_lag_keys:
+        if machine.store.index_lag_keys:
             due_ms = min(due_ms, max(self._quiet_from_ms, now_ms + 1.0))
         event_due_ms = self.events.next_due_ms()
         return due_ms if event_due_ms is None else min(due_ms, event_due_ms)

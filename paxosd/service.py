@@ -9,6 +9,7 @@ Nothing is proposed before every limit was checked; whatever is wrong with a req
 its sender alone, in words.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
@@ -32,6 +33,7 @@ from paxosd.core.requests import (
     PASSES_ON,
     AdminRequest,
     ForwardRequest,
+    HistoryAnswer,
     HistoryRequest,
     ReadAnswer,
     ReadRequest,
@@ -40,6 +42,7 @@ from paxosd.core.requests import (
     WriteAnswer,
     WriteRequest,
 )
+from paxosd.core.work import CLIENT_UNITS
 from paxosd.forwarding import Forwarding
 from paxosd.message_room import MessageRoom
 from paxosd.wire import EntryLimits, WireError, decode_entry
@@ -110,7 +113,9 @@ class Service:
         """Passes writes on to the leader; None: this node does not."""
         self._history = history
         self._admin = admin
-        self._history_waiting: list[tuple[bytes, HistoryRequest]] = []
+        self._history_waiting: deque[tuple[bytes, HistoryRequest]] = deque()
+        self._reads_waiting: deque[tuple[ReadToken, bool]] = deque()
+        """Reads that a later turn answers, and whether they may be stale."""
         self.requests = 0
         self.refused = 0
 
@@ -146,21 +151,35 @@ class Service:
                 token.client, WriteAnswer(token.request_id, answer.slot, answer.results)
             )
         elif type(answer) is ReadReady:
-            self._serve_read(token, 0)
+            self._serve_in_turn(token, stale=False)
         else:
             assert isinstance(answer, Refusal)
             self._refuse(token.client, token.request_id, answer)
 
-    def answer_history(self) -> None:
-        """Answer history requests. Call it once a turn, when the records of all that the core
-        has applied were handed to the log: before, a slot's newest value is not there."""
-        if self._history_waiting:
-            waiting, self._history_waiting = self._history_waiting, []
-            for client, message in waiting:
-                if self._node.difference is not None:
-                    self._refuse(client, message.request_id, _DIVERGED)
-                else:
-                    self._bus.answer(client, self._history(message))
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether :meth:`answer_waiting` has something to do."""
+        return bool(self._reads_waiting or self._history_waiting)
+
+    def answer_waiting(self) -> None:
+        """Answer what an earlier turn had no time for, and history requests, as far as this turn
+        has time for them. Call it once a turn, when the records of all that the core has applied
+        were handed to the log: before, a slot's newest value is not there."""
+        work = self._machine.work
+        while self._reads_waiting and work.units < CLIENT_UNITS:
+            token, stale = self._reads_waiting.popleft()
+            if self._node.difference is not None:
+                self._refuse(token.client, token.request_id, _DIVERGED)
+            else:
+                self._serve_read(token, stale=stale)
+        while self._history_waiting and work.units < CLIENT_UNITS:
+            client, message = self._history_waiting.popleft()
+            if self._node.difference is not None:
+                self._refuse(client, message.request_id, _DIVERGED)
+                continue
+            answer = self._history(message)
+            work.units += len(answer.changes) if type(answer) is HistoryAnswer else 1
+            self._bus.answer(client, answer)
 
     @property
     def leader_endpoint(self) -> str:
@@ -188,6 +207,7 @@ class Service:
         except WireError as error:
             self._invalid(client, message.request_id, str(error))
             return
+        self._machine.work.units += len(entry.commands)
         if changes_members(entry):
             refusal = self._check_change(entry)
             if refusal:
@@ -251,11 +271,22 @@ class Service:
         elif message.mode == LINEARIZABLE:
             self._node.read(token)
         else:
+            self._serve_in_turn(token, stale=True)
+
+    def _serve_in_turn(self, token: ReadToken, *, stale: bool) -> None:
+        """Answer now, or else behind those that wait: what is applied then is not less."""
+        if self._reads_waiting or self._machine.work.units >= CLIENT_UNITS:
+            self._reads_waiting.append((token, stale))
+        else:
+            self._serve_read(token, stale=stale)
+
+    def _serve_read(self, token: ReadToken, *, stale: bool) -> None:
+        age_ms = 0
+        if stale:
             # The time after the request came in: a turn may be long, or stopped in its middle, and
             # what was acknowledged meanwhile, before the client asked, is not to be denied.
-            self._serve_read(token, self._node.age_ms(self.clock_ms() if self.clock_ms else None))
-
-    def _serve_read(self, token: ReadToken, age_ms: int) -> None:
+            age_ms = self._node.age_ms(self.clock_ms() if self.clock_ms else None)
+        self._machine.work.units += len(token.queries)
         try:
             results = self._machine.query(token.queries, self._read_bytes_max)
         except ValueError as error:

@@ -40,6 +40,7 @@ from paxosd.core.commands import (
 from paxosd.core.key_index import KeyIndex, KeyRun
 from paxosd.core.requests import RangePage
 from paxosd.core.tombstones import Tombstones
+from paxosd.core.work import Work
 
 if TYPE_CHECKING:
     from paxosd.core.walk import Walk
@@ -59,6 +60,8 @@ REMOVED_AT_ONCE_MAX = 16
 """A DELETE_RANGE of at most so many keys leaves no tombstone."""
 REMOVED_PER_COMMAND = 2
 """So many hidden entries go for each command that is applied, so that they cannot pile up."""
+PAGE_ROWS_MAX = 4096
+"""A page of a scan holds at most so many rows: some 15 ms, with its encoding."""
 INDEX_LAG_MAX = 2048
 """At the end of a slot at most so many keys are to be folded into the index."""
 
@@ -76,7 +79,7 @@ class Store:
     """
 
     __slots__ = ("_hidden", "_index", "_removals", "_removed", "added", "data", "hidden_keys",
-                 "revision", "walks")  # fmt: skip
+                 "revision", "walks", "work")  # fmt: skip
 
     def __init__(self) -> None:
         self.data: dict[bytes, StoredValue] = {}
@@ -93,6 +96,7 @@ class Store:
         """The ranges whose keys are still to be taken out, the oldest first."""
         self.hidden_keys = 0
         """How many entries of ``data`` are hidden."""
+        self.work = Work()
 
     def __len__(self) -> int:
         return len(self.data) - self.hidden_keys
@@ -261,6 +265,7 @@ class Store:
         data = self.data
         at = removal.at
         keys = removal.take(keys_max)
+        self.work.units += len(keys)
         walks = [(walk, first) for walk, first in removal.walks if walk in self.walks]
         for position, key in enumerate(keys, at):
             entry = data.get(key)
@@ -306,19 +311,23 @@ class Store:
         """One page of ``start <= key < end`` (end b"": no end; limit 0: no limit of rows).
 
         A page holds at least one row, if there is one, even when that row alone exceeds
-        ``bytes_max``. ``more`` continues the scan: forward it is the next page's ``start``; in
-        reverse it is the next page's ``end`` (the last row's key). None: nothing is left.
+        ``bytes_max``, and at most :data:`PAGE_ROWS_MAX`. ``more`` continues the scan: forward it
+        is the next page's ``start``; in reverse it is the next page's ``end`` (the last row's key).
+        None: nothing is left.
         """
         rows: list[KeyValue] = []
         left_bytes = bytes_max
+        limit = min(limit or PAGE_ROWS_MAX, PAGE_ROWS_MAX)
         for key in self._scan(start, end, reverse):
             value, create, modify, version = self.data[key]
             if keys_only:
                 value = b""
             left_bytes -= len(key) + len(value) + ROW_OVERHEAD_BYTES
             if rows and (left_bytes < 0 or len(rows) == limit):
+                self.work.units += len(rows)
                 return RangePage(rows, rows[-1].key if reverse else key)
             rows.append(KeyValue(key, value, create, modify, version))
+        self.work.units += len(rows)
         return RangePage(rows, None)
 
     def keys_between(self, start: bytes, end: bytes) -> list[bytes]:
@@ -355,6 +364,7 @@ class Store:
         For idle moments: it changes the cost of the next scan and nothing else.
         """
         left = keys_max
+        self.work.units += min(keys_max, self.index_lag_keys)
         while self.added and left > 0:
             left -= 1
             key = self.added.pop()
@@ -370,6 +380,7 @@ class Store:
 
     def fold_in(self) -> None:
         """Complete the index."""
+        self.work.units += self.index_lag_keys
         added, removed = self.added, self._removed
         if removed:
             kept = [key for key in added if key not in removed]

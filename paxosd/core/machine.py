@@ -52,7 +52,7 @@ from paxosd.core.commands import (
     changes_settings,
     each_change,
 )
-from paxosd.core.kv import MALFORMED_RESULT, ROW_OVERHEAD_BYTES, Skipped, Store
+from paxosd.core.kv import MALFORMED_RESULT, PAGE_ROWS_MAX, ROW_OVERHEAD_BYTES, Skipped, Store
 from paxosd.core.log_clock import LogClock
 from paxosd.core.membership import UNKNOWN, Membership, MembershipError
 from paxosd.core.requests import GET, RANGE, RangePage
@@ -232,6 +232,7 @@ class Machine:
         "sessions",
         "settings",
         "store",
+        "work",
     )
 
     def __init__(self, limits: MachineLimits = DEFAULT_LIMITS) -> None:
@@ -248,6 +249,8 @@ class Machine:
         self.settings = ClusterSettings()._replace(**limits.sessions._asdict())
         """As the log has them after ``applied``; of version 0 if it holds none."""
         self.history = History(limits.history_exceptions_max)
+        self.work = self.store.work
+        """What was done here; see work.py."""
         self.checksum_runs = Checksums(self.store)
         self.checksums_enabled = True
         self.checksum_slots = CHECKSUM_SLOTS
@@ -358,7 +361,9 @@ class Machine:
         skipped: list[Skipped],
         odd: bool,
     ) -> None:
-        self.store.settle(sum(map(len, answers)))
+        commands = sum(map(len, answers))
+        self.work.units += commands
+        self.store.settle(commands)
         settings = self.settings
         revision = self.store.revision
         summary = _SUMMARY.pack(slot, revision, self.log_time_ms, len(self.sessions.table))
@@ -532,6 +537,7 @@ class Machine:
         self._trail = array("I", [other.chain] if other.settings.level else [])
         self.clock = other.clock
         self.store = other.store
+        self.store.work = self.work
         self.sessions = other.sessions
         self.membership = other.membership
         self.settings = other.settings
@@ -580,15 +586,17 @@ class Machine:
                 "ask for fewer keys in one request"
             )
         paged = False
+        left_rows = PAGE_ROWS_MAX
         for place, query in enumerate(queries):
             if query[0] == RANGE:
                 _, start, end, limit, reverse, keys_only = query
-                if paged and left_bytes <= 0:
+                if paged and (left_bytes <= 0 or left_rows <= 0):
                     answers[place] = RangePage([], end if reverse else start)
                     continue
                 page = self.store.range(start, end, limit, reverse, keys_only, left_bytes)
                 answers[place] = page
                 left_bytes -= sum(len(r.key) + len(r.value) + ROW_OVERHEAD_BYTES for r in page.rows)
+                left_rows -= len(page.rows)
                 paged = True
         return answers
 

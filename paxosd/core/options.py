@@ -44,7 +44,7 @@ class NodeOptions:
     """What counts as a full batch for that rule."""
     window_bytes_max: int = 32 << 20
     batch_bytes_max: int = 4 << 20
-    batch_commands_max: int = 10_000
+    batch_commands_max: int = 4_000
     queue_commands_max: int = 20_000
     queue_bytes_max: int = 64 << 20
     reads_waiting_max: int = 20_000

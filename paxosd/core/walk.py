@@ -91,6 +91,7 @@ class Walk:
         least one if any is left: ``[key, (value, create, modify, version), key, …]``."""
         rows: list[Any] = []
         size = 0
+        visits = keys_max
         kept, data = self._kept, self._store.data
         revision = self.revision
         while self._left and keys_max > 0 and size < bytes_max:
@@ -103,6 +104,7 @@ class Walk:
             rows.append(key)
             rows.append(entry)
             self._left -= 1
+        self._store.work.units += visits - keys_max
         return rows
 
     def _next(self) -> bytes:

@@ -19,6 +19,7 @@
     named            who promises, votes or leads does it out of the data directory that votes in
                      its name in that epoch
     level            the feature level is raised only to what every member's program understands
+    turn             no turn of a node's loop does more than TURN_UNITS_MAX (``core/work.py``)
     log-time, session    see ``clock_checks.py``
 
 A breach raises :class:`Violation`. The watchers are subclasses of the product's own classes that
@@ -37,6 +38,7 @@ from paxosd.core.membership import UNKNOWN, Membership
 from paxosd.core.messages import Accept, Accepted, Nack, PeerMessage, Prepare, Promise, Votes
 from paxosd.core.node import Node
 from paxosd.core.types import NOOP, NULL_BALLOT, Ballot, NodeId, Slot
+from paxosd.core.work import TURN_UNITS_MAX
 from paxosd.sim.ballot_box import BallotBox
 from paxosd.sim.clock_checks import ClockChecks
 from paxosd.wire import WireError, decode_entry, unpack
@@ -100,6 +102,8 @@ class Invariants:
         """Who heard which vote; None if nobody asks."""
         self.watch: WatchTruth | None = None
         """What watchers must be told; None if nobody watches."""
+        self.turn_units_max = 0
+        """What the turn did that did most; see ``core/work.py``."""
         self._members: dict[int, Membership] = {}
         self._founding: Record | None = None
         """As the first that acted had it."""
@@ -315,6 +319,12 @@ class Invariants:
     def newest_membership(self) -> Membership:
         """The latest that anybody has applied, dead or alive; without members at epoch 0."""
         return self._members[max(self._members)] if self._members else UNKNOWN
+
+    def on_turn(self, name: NodeId, units: int) -> None:
+        """A node's turn is over, and did so much."""
+        self.turn_units_max = max(self.turn_units_max, units)
+        if units > TURN_UNITS_MAX:
+            raise Violation("turn", f"a turn of {name} did {units} units of work")
 
     def on_applied(self, name: NodeId, slot: Slot, before: Slot, machine: Machine) -> None:
         """A node has applied a slot, ``before`` was the last one."""

@@ -568,6 +568,7 @@ class SimProcess:
             if plan.active:
                 wall_ms += plan.clock_skew_ms(now_ms)
             replica.turn(now_ms, wall_ms)
+            self._invariants.on_turn(self.name, replica.turn_units)
             if replica.standing.removed:
                 self._leave()
                 return

@@ -1,0 +1,21 @@
+"""How much a turn of the loop does, counted and not timed: the same on every machine.
+
+A unit is a command that is decoded or applied, a row or a change that is read, a key that is
+visited, moved or taken out: some 2 to 10 us each. Whoever does such work adds it here, where it is
+done and not where it is asked for; whoever begins work that can be put off looks first.
+"""
+
+CLIENT_UNITS = 3000
+"""No further request is taken in by a turn that has done so much, nor a waiting read answered."""
+TURN_UNITS_MAX = 25_000
+"""No turn does more, with the default limits: a batch of ``batch_commands_max`` on top of all
+else. The simulator asserts it."""
+
+
+class Work:
+    """What was done since somebody last set ``units`` to 0."""
+
+    __slots__ = ("units",)
+
+    def __init__(self) -> None:
+        self.units = 0
