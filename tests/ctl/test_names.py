@@ -99,6 +99,15 @@ class TestSilence:
         assert "hangs.example cannot be resolved" in said
         assert "also.example cannot be resolved" in said
 
+    def test_the_diagnosis_of_many_names_does_not_wait_for_each(self, server, capsys):
+        hosts = [f"h{n}.example" for n in range(20)]
+        server.hang(*hosts)
+        endpoints = ",".join(f"tcp://{host}:7410" for host in hosts)
+        assert run(["--endpoints", endpoints, "--timeout", "300ms", "status"]) == 75
+        assert set(hosts) & set(server.asked)
+        assert len(server.asked) < 10, "each takes a quarter of a second"
+        assert "the name h0.example cannot be resolved" in capsys.readouterr().err
+
 
 class TestNames:
     def test_no_such_host(self, server, capsys):
