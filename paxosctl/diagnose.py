@@ -38,12 +38,14 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
         answers = ask_all(client, up, "status")
     finally:
         client.timeout_s = timeout_s
+    # What has become of the names that were asked for by now.
+    states |= {e.endpoint: e for e in client.troubles() if e.message.startswith(UNRESOLVED)}
     busy = {each.endpoint for each in error.troubles if each.code == BUSY}
     lines = []
     until_s = time.monotonic() + TCP_TOTAL_S
     for name, trouble in states.items():
         answer = answers.get(name)
-        if answer is None:
+        if answer is None or trouble.message.startswith(UNRESOLVED):
             left_s = min(TCP_S, until_s - time.monotonic())
             lines.append((name, _unreachable(name, trouble.message, left_s)))
         else:
