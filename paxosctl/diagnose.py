@@ -5,6 +5,7 @@ are asked for their status, to tell "no leader" from "no quorum" from "silent"; 
 TCP connection tells "refused" from "no such host" from "no answer".
 """
 
+import time
 from typing import Any
 
 from paxosctl.client import Client
@@ -14,10 +15,12 @@ from paxosctl.reach import open_tcp
 from paxosctl.transport import NO_HANDSHAKE
 from paxosd.core.client_endpoints import TOO_SLOW, EndpointState
 from paxosd.core.effects import BUSY
-from paxosd.resolver import NO_HOST, ResolveError
+from paxosd.resolver import NO_HOST, UNRESOLVED, ResolveError
 
 STATUS_S = 0.4
 TCP_S = 0.25
+TCP_TOTAL_S = 0.5
+"""For all endpoints that are not connected."""
 
 
 def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
@@ -35,22 +38,30 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
         answers = ask_all(client, up, "status")
     finally:
         client.timeout_s = timeout_s
+    # What has become of the names that were asked for by now.
+    states |= {e.endpoint: e for e in client.troubles() if e.message.startswith(UNRESOLVED)}
     busy = {each.endpoint for each in error.troubles if each.code == BUSY}
     lines = []
+    until_s = time.monotonic() + TCP_TOTAL_S
     for name, trouble in states.items():
         answer = answers.get(name)
-        if answer is None:
-            lines.append((name, _unreachable(name, trouble.message)))
+        if answer is None or trouble.message.startswith(UNRESOLVED):
+            left_s = min(TCP_S, until_s - time.monotonic())
+            lines.append((name, _unreachable(name, trouble.message, left_s)))
         else:
             lines.append((name, _reachable(answer, name in busy)))
     return lines
 
 
-def _unreachable(endpoint: str, seen: str) -> str:
+def _unreachable(endpoint: str, seen: str, left_s: float) -> str:
     if seen == NO_HANDSHAKE:
         return f"{seen}: is it the right port?"
+    if seen.startswith(UNRESOLVED):
+        return _unresolved(seen)
+    if left_s <= 0:
+        return seen or "no connection to it was made in time"
     try:
-        with open_tcp(endpoint, TCP_S)[0]:
+        with open_tcp(endpoint, left_s)[0]:
             if seen.startswith(TOO_SLOW):
                 return (
                     "something listens there, but says nothing: the daemon hangs or is stopped, "
@@ -60,13 +71,17 @@ def _unreachable(endpoint: str, seen: str) -> str:
     except ConnectionRefusedError:
         return "connection refused: no daemon listens there; start it, or check --endpoints"
     except ResolveError as error:
-        if str(error).endswith(NO_HOST):
-            return f"{error}: check --endpoints"
-        return f"{error}: check the name server, or use an address in --endpoints"
+        return _unresolved(str(error))
     except TimeoutError:
         return "no answer from the host: it is down, or a firewall drops what is sent to it"
     except (OSError, ValueError) as error:
         return f"cannot be reached: {error}"
+
+
+def _unresolved(words: str) -> str:
+    if words.endswith(NO_HOST):
+        return f"{words}: check --endpoints"
+    return f"{words}: check the name server, or use an address in --endpoints"
 
 
 def _reachable(answer: Answer, busy: bool) -> str:

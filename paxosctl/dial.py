@@ -17,9 +17,6 @@ from paxosd.routes import Route
 PATIENCE_MS = 250
 """How long an address of a name that has several may take to be connected to before the next is
 tried: less than a client waits for an endpoint."""
-NAME_MS = 400
-"""After so long without an answer of the name server the endpoint counts as down, until one comes:
-a little less than a client waits for a connection, so that its words say why there is none."""
 
 Socket = zmq.Socket[bytes]
 
@@ -39,15 +36,14 @@ class Network(Protocol):
 
 class Dial:
     """Connects ``socket``, which stays its owner's, to ``endpoint``; the owner reports what becomes
-    of it. ``on_unresolved(words)``: the name has no address yet, and why. Raises ValueError for an
-    endpoint that is none."""
+    of it. ``on_unresolved(words)``: the name server was asked, and has no address. Raises
+    ValueError for an endpoint that is none."""
 
     def __init__(
         self,
         network: Network,
         socket: Socket,
         endpoint: str,
-        now_ms: int,
         *,
         on_unresolved: Callable[[str], None],
         patience_ms: int = PATIENCE_MS,
@@ -57,7 +53,6 @@ class Dial:
         self._socket = socket
         self._on_unresolved = on_unresolved
         self._dialled = ""
-        self._begun_ms = now_ms
         self._reported = ""
         """Why the name has no address, as it was last reported."""
         self._redial()
@@ -91,11 +86,9 @@ class Dial:
         name = self._route.name
         if self._route.tick(now_ms):
             self._redial()
-        elif name is not None and not name.addresses:
-            error = name.error or (SILENT if now_ms - self._begun_ms >= NAME_MS else "")
-            if error and error != self._reported:
-                self._reported = error
-                self._on_unresolved(self.unresolved)
+        elif name is not None and self.unresolved and name.error not in ("", self._reported):
+            self._reported = name.error
+            self._on_unresolved(self.unresolved)
 
     def on_up(self) -> None:
         """The connection stands."""

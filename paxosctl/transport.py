@@ -225,7 +225,7 @@ class Link:
         self._address = ""
         """The numeric endpoint that ``_state`` is about."""
         try:
-            self._dial = Dial(transport, self._dealer, endpoint, clock_ms(), on_unresolved=on_down)
+            self._dial = Dial(transport, self._dealer, endpoint, on_unresolved=on_down)
         except (ValueError, zmq.ZMQError) as error:
             self.close()
             raise ValueError(f'"{endpoint}" is not an endpoint: {error}') from None

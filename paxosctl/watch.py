@@ -187,7 +187,6 @@ class Watcher(Iterator[Change]):
                 self._transport,
                 sub,
                 events,
-                clock_ms(),
                 on_unresolved=lambda _: None,
                 patience_ms=SUB_PATIENCE_MS,
             )

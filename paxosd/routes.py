@@ -6,9 +6,10 @@
 
 Rules: while the connection stands, its name is looked up every CHECK_MS, and the address is given
 up only if the name does not have it any more. While it does not stand, the name is looked up again
-and again, and each of its addresses is tried in turn: the next one at once if this one refused, or
-after PATIENCE_MS. A lookup that fails changes nothing. No sockets here: whoever owns one reports
-what becomes of it, and connects to :attr:`Route.target`.
+and again, and each of its addresses is tried in turn: the next one at once if this one refused,
+after PATIENCE_MS if it is silent, and then after twice as long, for the way may be long. A lookup
+that fails changes nothing. No sockets here: whoever owns one reports what becomes of it, and
+connects to :attr:`Route.target`.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from paxosd.resolver import Name, Resolver
 
 CHECK_MS = 30_000
 PATIENCE_MS = 1000
+PATIENCE_MS_MAX = 4000
 
 
 class Route:
@@ -33,7 +35,7 @@ class Route:
         self.up = False
         self.target = ""
         self._parsed = parsed
-        self._patience_ms = patience_ms
+        self._patience_min_ms = self._patience_ms = patience_ms
         self._address = ""
         self._next_due_ms = 0
         self._refused = 0
@@ -60,15 +62,18 @@ class Route:
             return self._move(addresses[0], now_ms)
         if self.up or len(addresses) == 1:
             return False
-        untried = self._refused < len(addresses)
-        if not (self._refused_here and untried) and now_ms < self._next_due_ms:
+        at_once = self._refused_here and self._refused < len(addresses)
+        if not at_once and now_ms < self._next_due_ms:
             return False
+        if not self._refused_here:
+            self._patience_ms = min(2 * self._patience_ms, PATIENCE_MS_MAX)
         place = addresses.index(self._address)
         return self._move(addresses[(place + 1) % len(addresses)], now_ms)
 
     def on_up(self) -> None:
         """The connection to the target stands, handshake included."""
         self.up = True
+        self._patience_ms = self._patience_min_ms
         self._refused = 0
         self._refused_here = False
 
@@ -82,6 +87,7 @@ class Route:
         if refused and not self._refused_here:
             self._refused_here = True
             self._refused += 1
+            self._next_due_ms = min(self._next_due_ms, now_ms + self._patience_min_ms)
 
     @property
     def address(self) -> str:

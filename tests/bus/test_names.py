@@ -6,12 +6,13 @@ from contextlib import contextmanager, suppress
 import pytest
 import zmq
 
-from paxosd import bus_sockets, resolver, routes
+from paxosd import bus, bus_sockets, resolver, routes
 from paxosd.bus import BindError, PeerEndpoints
+from paxosd.core.messages import Accepted
 from paxosd.core.requests import WriteRequest
 from paxosd.lives import life_number
 from paxosd.resolver import LOOKUPS, NO_HOST, Resolver
-from paxosd.wire import encode_client
+from paxosd.wire import ACCEPTED_TOPIC, encode_client
 from tests.bus.harness import (
     MEETING_VOTE,
     World,
@@ -47,9 +48,9 @@ def city(*names, **addresses):
 
 
 def begin(world, server, name, **options):
-    bus = world.start(name, resolver=Resolver(server.lookups), **options)
-    bus.set_peers(named(world, *(other for other in world.nodes if other != name)), {})
-    return bus
+    made = world.start(name, resolver=Resolver(server.lookups), **options)
+    made.set_peers(named(world, *(other for other in world.nodes if other != name)), {})
+    return made
 
 
 def heard(world, speaker, listener):
@@ -60,10 +61,10 @@ def heard(world, speaker, listener):
     def step():
         one.broadcast(heartbeat(), [listener])
         one.publish_accepted(MEETING_VOTE)
-        for bus in (one, two):
-            bus.poll(10)
-            bus.receive_subscriptions()
-            bus.disconnected()
+        for each in (one, two):
+            each.poll(10)
+            each.receive_subscriptions()
+            each.disconnected()
         take_peers(one)
         kinds.update(type(m) for sender, _, m in take_peers(two) if sender == speaker)
 
@@ -159,8 +160,45 @@ class TestNames:
                 server.addresses["two.example"] = ["127.0.0.2"]
                 heard(world, "n1", "n2")
                 heard(world, "n2", "n1")
+                # The one at the old address is connected to by nobody any more.
+                old.poll(100)
+                take_peers(old)
+                notices = old.receive_subscriptions()
+                assert not notices or notices[-1] == (False, ACCEPTED_TOPIC)
+                one = world.buses["n1"]
+                before, sent = len(notices), one.counters["sent.peer"]
+                until(
+                    lambda: one.counters["sent.peer"] > sent + 50,
+                    "many messages",
+                    lambda: heard(world, "n1", "n2"),
+                )
+                old.poll(100)
+                told = [m for _, _, m in take_peers(old) if not isinstance(m, Accepted)]
+                assert told == [], "votes it hears, for it has subscribed to them"
+                assert before or old.receive_subscriptions() == [(False, ACCEPTED_TOPIC)]
             finally:
                 old.close()
+
+    def test_while_all_connections_stand_nobody_asks_again_and_again(self, monkeypatch):
+        monkeypatch.setattr(resolver, "RETRY_MS", 1)
+        monkeypatch.setattr(resolver, "RETRY_MS_MAX", 1)
+        monkeypatch.setattr(bus, "NAMES_MS", 1)
+        with city("n1", "n2", two_example=["127.0.0.1", "127.0.0.9"]) as (world, server):
+            meet(world, "n1", "n2")
+            sockets, looks = world.buses["n1"]._sockets, []
+            mind = sockets.mind_routes
+            monkeypatch.setattr(sockets, "mind_routes", lambda ms: (looks.append(ms), mind(ms))[1])
+
+            def step():
+                for each in world.buses.values():
+                    each.poll(1)
+                    take_peers(each)
+                    each.disconnected()
+
+            until(lambda: len(looks) > 20, "the connections are known to stand", step)
+            asked = len(server.asked)
+            until(lambda: len(looks) > 100, "many looks at them", step)
+            assert len(server.asked) == asked
 
     def test_names_that_are_needed_no_more_are_forgotten(self):
         with city("n1", "n2", "n3") as (world, _):
@@ -262,10 +300,10 @@ class TestBinding:
         with World(("n1",)) as world:
             port = self.where(world, "*")
             world.raw(zmq.DEALER, f"tcp://127.0.0.1:{port}").send(b"nonsense")
-            log, bus = world.logs["n1"], world.buses["n1"]
+            log, one = world.logs["n1"], world.buses["n1"]
             until(
                 lambda: log.of("bus.refused"),
                 "the refusal",
-                lambda: (bus.poll(10), bus.receive_clients(10), bus.receive_peers(10)),
+                lambda: (one.poll(10), one.receive_clients(10), one.receive_peers(10)),
             )
             assert log.of("bus.refused")[0]["source"] == "127.0.0.1"

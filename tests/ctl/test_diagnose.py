@@ -2,11 +2,15 @@
 
 import socket
 import threading
+import time
 
 import pytest
 
+from paxosctl import diagnose
 from paxosctl.__main__ import run
+from paxosctl.client import Client, UnreachableError
 from paxosctl.diagnose import _of_status
+from tests.ctl.test_cli import closed_port
 
 
 @pytest.fixture
@@ -71,3 +75,23 @@ def test_a_new_cluster_says_whom_it_waits_for():
         "n1 is new and votes once every member has been up: start or reconnect n3"
     )
     assert "an election takes a second" in _of_status(status | {"unconfirmed_by": []})
+
+
+def test_endpoints_that_do_not_answer_are_not_waited_for_one_after_another(monkeypatch):
+    tries = []
+
+    def no_answer(endpoint, timeout_s):
+        tries.append(endpoint)
+        assert timeout_s <= diagnose.TCP_S
+        time.sleep(timeout_s)  # as a host does that a firewall hides
+        raise TimeoutError
+
+    monkeypatch.setattr(diagnose, "open_tcp", no_answer)
+    closed = [closed_port() for _ in range(10)]
+    with Client(closed, timeout_s=1.0) as client:
+        with pytest.raises(UnreachableError) as caught:
+            client.get(b"k")
+        lines = diagnose.diagnose(client, caught.value)
+    assert 1 <= len(tries) <= 3
+    assert [endpoint for endpoint, _ in lines] == closed
+    assert all(words for _, words in lines)

@@ -99,6 +99,16 @@ class TestSilence:
         assert "hangs.example cannot be resolved" in said
         assert "also.example cannot be resolved" in said
 
+    def test_the_diagnosis_looks_no_name_up_again(self, server, monkeypatch, capsys):
+        monkeypatch.delattr("paxosctl.diagnose.open_tcp")
+        hosts = [f"h{n}.example" for n in range(20)]
+        server.hang(*hosts)
+        endpoints = ",".join(f"tcp://{host}:7410" for host in hosts)
+        assert run(["--endpoints", endpoints, "--timeout", "300ms", "status"]) == 75
+        said = capsys.readouterr().err
+        for host in hosts:
+            assert f"the name {host} cannot be resolved" in said
+
 
 class TestNames:
     def test_no_such_host(self, server, capsys):
@@ -142,7 +152,9 @@ class TestNames:
 
     @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["::1", "127.0.0.1"]])
     @pytest.mark.parametrize("events_host", ["db.example", "events.example"])
-    def test_a_watch(self, server, addresses, events_host):
+    def test_a_watch(self, server, addresses, events_host, monkeypatch):
+        if events_host == "db.example":  # the link finds out which of its addresses works
+            monkeypatch.setattr("paxosctl.watch.SUB_PATIENCE_MS", 600_000)
         server.addresses |= {"db.example": addresses, "events.example": addresses}
         with FakeDaemon() as daemon:
             daemon.members["n1"] = {

@@ -3,7 +3,7 @@
 import pytest
 
 from paxosd.resolver import RETRY_MS_MAX, Resolver
-from paxosd.routes import CHECK_MS, PATIENCE_MS, Route
+from paxosd.routes import CHECK_MS, PATIENCE_MS, PATIENCE_MS_MAX, Route
 from tests.daemon.processes import wait_for
 from tests.shell.name_server import NameServer
 from tests.shell.test_resolver import Time
@@ -109,6 +109,24 @@ def test_one_that_does_not_answer_is_left_after_a_while():
         assert not stage.tick(PATIENCE_MS - 1)
         assert stage.tick(1)
         assert stage.route.address == "192.0.2.2"
+
+
+def test_silent_ones_are_given_more_and_more_time():
+    # Three round trips of a long way must fit in, or it would never be connected.
+    with Stage("192.0.2.1", "192.0.2.2") as stage:
+        stage.settle()
+        stage.tick()
+        pauses = []
+        for _ in range(5):
+            began_ms = stage.now_ms.ms
+            while not stage.tick(50):
+                assert stage.now_ms.ms - began_ms <= PATIENCE_MS_MAX
+            pauses.append(stage.now_ms.ms - began_ms)
+        assert pauses == [PATIENCE_MS, 2 * PATIENCE_MS, *[PATIENCE_MS_MAX] * 3]
+        stage.down(refused=True)
+        stage.tick()
+        stage.down(refused=True)
+        assert stage.tick(PATIENCE_MS), "those that refuse are asked as often as before"
 
 
 def test_one_that_stands_is_not_left_for_another():
