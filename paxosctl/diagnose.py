@@ -5,6 +5,7 @@ are asked for their status, to tell "no leader" from "no quorum" from "silent"; 
 TCP connection tells "refused" from "no such host" from "no answer".
 """
 
+import contextlib
 import socket
 from typing import Any
 
@@ -18,6 +19,12 @@ from paxosd.endpoints import Endpoint
 
 STATUS_S = 0.4
 TCP_S = 0.25
+GREETING_START = b"\xff"
+GREETING_BYTES_MAX = 64
+FULL = (
+    "ends new connections, for it has as many as it may have (bus.connections_full in its log): "
+    "close some, or raise its limit on file descriptors"
+)
 
 
 def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
@@ -48,7 +55,7 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
 
 def _unreachable(endpoint: str, seen: str) -> str:
     if seen == NO_HANDSHAKE:
-        return f"{seen}: is it the right port?"
+        return _without_handshake(endpoint)
     try:
         host, port = Endpoint.parse(endpoint)
         with socket.create_connection((host, port), timeout=TCP_S):
@@ -66,6 +73,23 @@ def _unreachable(endpoint: str, seen: str) -> str:
         return "no answer from the host: it is down, or a firewall drops what is sent to it"
     except (OSError, ValueError) as error:
         return f"cannot be reached: {error}"
+
+
+def _without_handshake(endpoint: str) -> str:
+    """The connection was ended before both had said what they are. A ZeroMQ socket says so at once,
+    unless it was ended even before."""
+    said, ended = b"", False
+    with contextlib.suppress(OSError, ValueError):
+        host, port = Endpoint.parse(endpoint)
+        with socket.create_connection((host, port), timeout=TCP_S) as probe:
+            while not ended and len(said) < GREETING_BYTES_MAX:
+                piece = probe.recv(GREETING_BYTES_MAX)
+                said += piece
+                ended = not piece
+    if not said.startswith(GREETING_START):
+        full = f", or it is a paxosd node that {FULL}" if ended and not said else ""
+        return f"{NO_HANDSHAKE}: is it the right port?{full}"
+    return f"it {FULL}" if ended else "it ended the connection, and can be reached again; try again"
 
 
 def _reachable(answer: Answer, busy: bool) -> str:
