@@ -17,7 +17,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from paxosd import __version__, descriptors, file_members
+from paxosd import __version__, file_members
 from paxosd.assembly import Ports, make_replica
 from paxosd.bus import WAKEUP, Bus
 from paxosd.config import Config
@@ -71,6 +71,7 @@ class Daemon:
         self.wal: Wal = assembled.memory.wal
         self.incarnation = assembled.claim.incarnation
         self.bus: Bus = parts.bus
+        self._descriptors = parts.descriptors
         self.limits = parts.limits
         self.context = parts.context
         self.faults: LiveFaults = parts.faults
@@ -316,8 +317,7 @@ class Daemon:
             "snapshot": self.replica.snapshot_status(time.time_ns() // 1_000_000),
             "uptime_ms": int(monotonic_ms() - self.started_ms),
             "rss_bytes": rss_bytes(),
-            "descriptors": {**self.limits._asdict(), "used": descriptors.used()},
-            "connections": {what: port._asdict() for what, port in self.bus.connections.items()},
+            **self._scarce(),
             "faults_enabled": config.faults.enabled,
             "faults": len(self.faults.plan),
             "members": {
@@ -331,6 +331,15 @@ class Daemon:
                 "refused": self.replica.service.refused,
                 "log_lines_dropped": self.logs.dropped,
             },
+        }
+
+    def _scarce(self) -> dict[str, Any]:
+        """Descriptors, about, and who has them. (To count them all takes long if there are many.)"""
+        ports = self.bus.connections
+        used = self._descriptors + sum(port.open for port in ports.values())
+        return {
+            "descriptors": {**self.limits._asdict(), "used": used},
+            "connections": {what: port._asdict() for what, port in ports.items()},
         }
 
 
