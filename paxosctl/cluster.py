@@ -105,6 +105,18 @@ def memory_words(status: dict[str, Any]) -> str:
     return f"{node} lost its memory and does not vote; to let it: paxosctl member rejoin {node}"
 
 
+def scarce_words(statuses: Iterable[dict[str, Any]]) -> list[str]:
+    """Which nodes have as many connections of a kind as they may have: a line for each."""
+    return [
+        f"{status['node']} has as many {what} connections as it may have ({port['most']}), and "
+        "refuses others: close some, or raise its limit on file descriptors "
+        f"({status['descriptors']['total']})"
+        for status in statuses
+        for what, port in sorted(status.get("connections", {}).items())
+        if port["open"] >= port["most"]
+    ]
+
+
 def state_words(statuses: Iterable[dict[str, Any]]) -> list[str]:
     """Whose state differs from whose, by what some nodes say: a line for each such node, or for a
     dispute; none: no difference is known."""

@@ -5,6 +5,7 @@ are asked for their status, to tell "no leader" from "no quorum" from "silent"; 
 TCP connection tells "refused" from "no such host" from "no answer".
 """
 
+import contextlib
 import time
 from typing import Any
 
@@ -21,6 +22,12 @@ STATUS_S = 0.4
 TCP_S = 0.25
 TCP_TOTAL_S = 0.5
 """For all endpoints that are not connected."""
+GREETING_START = b"\xff"
+GREETING_BYTES_MAX = 64
+FULL = (
+    "ends new connections, for it has as many as it may have (bus.connections_full in its log): "
+    "close some, or raise its limit on file descriptors"
+)
 
 
 def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
@@ -55,7 +62,7 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
 
 def _unreachable(endpoint: str, seen: str, left_s: float) -> str:
     if seen == NO_HANDSHAKE:
-        return f"{seen}: is it the right port?"
+        return _without_handshake(endpoint, left_s)
     if seen.startswith(UNRESOLVED):
         return _unresolved(seen)
     if left_s <= 0:
@@ -82,6 +89,21 @@ def _unresolved(words: str) -> str:
     if words.endswith(NO_HOST):
         return f"{words}: check --endpoints"
     return f"{words}: check the name server, or use an address in --endpoints"
+
+
+def _without_handshake(endpoint: str, left_s: float) -> str:
+    """The connection was ended before both had said what they are. A ZeroMQ socket says so at once,
+    unless it was ended even before."""
+    said, ended = b"", False
+    with contextlib.suppress(OSError, ValueError), open_tcp(endpoint, left_s)[0] as probe:
+        while not ended and len(said) < GREETING_BYTES_MAX:
+            piece = probe.recv(GREETING_BYTES_MAX)
+            said += piece
+            ended = not piece
+    if not said.startswith(GREETING_START):
+        full = f", or it is a paxosd node that {FULL}" if ended and not said else ""
+        return f"{NO_HANDSHAKE}: is it the right port?{full}"
+    return f"it {FULL}" if ended else "it ended the connection, and can be reached again; try again"
 
 
 def _reachable(answer: Answer, busy: bool) -> str:

@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from paxosd import __version__, descriptors, exits, file_members
+from paxosd import __version__, exits, file_members
 from paxosd.assembly import Ports, make_replica
 from paxosd.bus import WAKEUP, Bus
 from paxosd.config import Config
@@ -72,6 +72,7 @@ class Daemon:
         self.wal: Wal = assembled.memory.wal
         self.incarnation = assembled.claim.incarnation
         self.bus: Bus = parts.bus
+        self._descriptors = parts.descriptors
         self.limits = parts.limits
         self.context = parts.context
         self.faults: LiveFaults = parts.faults
@@ -321,8 +322,7 @@ class Daemon:
             "rss_bytes": rss_bytes(),
             "log": {**self.log_level.status(), "dropped": self.logs.dropped},
             "names": self.bus.names(),
-            "descriptors": {**self.limits._asdict(), "used": descriptors.used()},
-            "connections": {what: port._asdict() for what, port in self.bus.connections.items()},
+            **self._scarce(),
             "faults_enabled": config.faults.enabled,
             "faults": len(self.faults.plan),
             "members": {
@@ -337,6 +337,15 @@ class Daemon:
                 "passed_on": self.replica.forwarding.passed_on,
                 "log_lines_dropped": self.logs.dropped,
             },
+        }
+
+    def _scarce(self) -> dict[str, Any]:
+        """Descriptors, about, and who has them. (To count all takes long if there are many.)"""
+        ports = self.bus.connections
+        used = self._descriptors + sum(port.open for port in ports.values())
+        return {
+            "descriptors": {**self.limits._asdict(), "used": used},
+            "connections": {what: port._asdict() for what, port in ports.items()},
         }
 
 

@@ -66,6 +66,8 @@ class Parts:
     context: zmq.Context[zmq.Socket[bytes]]
     bus: Bus
     limits: Limits
+    descriptors: int
+    """So many were open before anybody could connect."""
 
 
 def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random) -> Parts:
@@ -105,11 +107,10 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         settings = bus_config(config, parts.life, parts.links.peers)
         bus = Bus(settings, context, logs.logger, faults.plan, parts.lives)
-        bus.limit_connections(
-            shares(limits.shared - descriptors.used(), len(config.cluster.members))
-        )
+        used = descriptors.used()
+        bus.limit_connections(shares(limits.shared - used, len(config.cluster.members)))
         opened.pop_all()
-    return Parts(data_dir, faults, parts, context, bus, limits)
+    return Parts(data_dir, faults, parts, context, bus, limits, used)
 
 
 def _live_faults(config: Config, data_dir: DataDir, logs: Logs) -> LiveFaults:

@@ -12,6 +12,7 @@ from paxosctl.cluster import (
     live_tolerance,
     memory_words,
     no_quorum_words,
+    scarce_words,
     state_words,
     survey,
     voters_seen,
@@ -65,7 +66,8 @@ def health_verb(settings: Settings) -> None:
     with settings.client() as client:
         try:
             health = client.health()
-            differs = state_words([client.status()])
+            status = client.status()
+            differs, scarce = state_words([status]), scarce_words([status])
         except ClientError as error:
             troubles = diagnose(client, error)
             words = "".join([f"\n  {endpoint}  {text}" for endpoint, text in troubles])
@@ -81,10 +83,15 @@ def health_verb(settings: Settings) -> None:
                 "ms": round(health.ms, 3),
                 "slot": health.slot,
                 "differs": differs,
+                "scarce": scarce,
             },
             plain=b"healthy\n",
             text="\n".join(
-                [f"healthy: a write committed in {health.ms:.1f} ms (slot {health.slot})", *differs]
+                [
+                    f"healthy: a write committed in {health.ms:.1f} ms (slot {health.slot})",
+                    *differs,
+                    *scarce,
+                ]
             ),
         )
     )
@@ -222,7 +229,7 @@ def _cluster(views: list[NodeView]) -> View:
         for status in known
         for line in differing_words(status.get("members_differ", {}))
     ]
-    notes += state_words(known)
+    notes += state_words(known) + scarce_words(known)
     leading = next((status for status in known if status["node"] == leader), None)
     if leading is not None:
         count = live_tolerance(leading, views)
@@ -295,6 +302,7 @@ def _node(status: dict[str, Any]) -> View:
         "hears": f"{seen} voters, needs {status['quorum']}{missing}",
         "survives": _survives(status),
         "disk": f"{free} free, log {log}, at {disk.get('path', '?')}",
+        "clients": _clients(status),
         "faults": f"{status['faults']} active" if status["faults_enabled"] else "not enabled",
         "logs": log_words(status["log"]) if "log" in status else "?",
         "memory": human_bytes(status["rss_bytes"]),
@@ -319,6 +327,13 @@ def _member(status: dict[str, Any]) -> str:
     if own is None:
         return "not yet, as far as it knows"
     return f"{'voter' if own['voter'] else 'learner'}, epoch {status['epoch']}"
+
+
+def _clients(status: dict[str, Any]) -> str:
+    """Its connections of clients and watchers, and of how many at most."""
+    ports = [status.get("connections", {}).get(what) for what in ("client", "events")]
+    counts = [f"{port['open']} of at most {port['most']}" for port in ports if port]
+    return ", watching ".join(counts) or "not counted"
 
 
 def _founded(status: dict[str, Any]) -> str:

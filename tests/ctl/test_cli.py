@@ -259,6 +259,16 @@ class TestCluster:
         assert code == 1
         assert "paxosctl member rejoin n3" in err
 
+    def test_health_names_a_node_that_takes_no_more_clients(self, ctl, daemon):
+        full = {"open": 98, "most": 98, "refused": 3, "silent": 0}
+        daemon.status = {
+            "connections": {"client": full},
+            "descriptors": {"total": 256, "reserve": 64, "used": 150},
+        }
+        code, out, _ = ctl("health")
+        assert code == 0, "a write commits"
+        assert "as many client connections as it may have (98)" in out
+
     def test_hash_with_a_node_missing_and_with_one_that_differs(self, ctl):
         with FakeDaemon("n2") as other:
             there = {"client": other.endpoint, "events": other.events_endpoint}

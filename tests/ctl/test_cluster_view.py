@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from paxosctl.cluster import NodeView, leader_of, live_tolerance, voters_seen
-from paxosctl.commands.cluster import _cluster, _node, _survives
+from paxosctl.cluster import NodeView, leader_of, live_tolerance, scarce_words, voters_seen
+from paxosctl.commands.cluster import _clients, _cluster, _node, _survives
 from paxosctl.diagnose import _of_status
 
 NAMES = ("n1", "n2", "n3")
@@ -210,3 +210,18 @@ class TestFile:
     )  # fmt: skip
     def test_how_the_cluster_was_founded(self, more, words):
         assert words in dict(_node(status("n1", **more)).rows)["founded"]
+
+
+def test_a_node_with_as_many_connections_as_it_may_have_is_named():
+    full = {"open": 98, "most": 98, "refused": 3, "silent": 0}
+    room = {"open": 2, "most": 49, "refused": 0, "silent": 0}
+    status = {
+        "node": "n1",
+        "connections": {"client": full, "events": room},
+        "descriptors": {"total": 256, "reserve": 64, "used": 150},
+    }
+    (line,) = scarce_words([status, {"node": "n2"}])
+    assert line.startswith("n1 has as many client connections as it may have (98), and refuses")
+    assert "file descriptors (256)" in line
+    assert _clients(status) == "98 of at most 98, watching 2 of at most 49"
+    assert _clients({}) == "not counted"

@@ -36,8 +36,9 @@ def test_nobody_listens(listener, capsys):
     assert "connection refused: no daemon listens there" in capsys.readouterr().err
 
 
-def test_the_other_end_is_no_zeromq(listener, capsys):
-    # A port that closes each connection at once, as many servers do to what they do not know.
+@pytest.mark.parametrize("said", [b"", b"\xff\0\0\0\0\0\0\0\1\x7f", b"220 mail ESMTP\r\n"])
+def test_the_other_end_ends_the_connection_at_once(listener, capsys, said):
+    """As many servers do to what they do not know, and a node that has too many connections."""
     endpoint = _endpoint(listener)
     listener.settimeout(5)
     stop = threading.Event()
@@ -45,7 +46,9 @@ def test_the_other_end_is_no_zeromq(listener, capsys):
     def hang_up():
         while not stop.is_set():
             try:
-                listener.accept()[0].close()
+                with listener.accept()[0] as accepted:
+                    accepted.sendall(said)
+                    accepted.shutdown(socket.SHUT_RDWR)
             except OSError:
                 return
 
@@ -58,7 +61,9 @@ def test_the_other_end_is_no_zeromq(listener, capsys):
         with socket.create_connection(listener.getsockname()):
             pass
         thread.join()
-    assert "does not speak ZeroMQ" in capsys.readouterr().err
+    words = capsys.readouterr().err
+    assert ("does not speak ZeroMQ" in words) == (not said.startswith(b"\xff"))
+    assert ("as many as it may have" in words) == (not said.startswith(b"220"))
 
 
 def test_a_new_cluster_says_whom_it_waits_for():

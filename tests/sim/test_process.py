@@ -5,7 +5,7 @@ import pytest
 from paxosd.core.messages import Envelope, Hello, Nack
 from paxosd.core.requests import AdminRequest
 from paxosd.core.types import Ballot
-from paxosd.lives import life_number
+from paxosd.lives import life_number, starts_of
 from paxosd.sim.director import Director
 from paxosd.sim.invariants import Violation
 from paxosd.sim.network import NetworkOptions
@@ -300,6 +300,49 @@ class TestDiskFaults:
         cluster.start(leader)
         assert cluster.run_until(lambda: len(history) == 200 and client.idle, 20_000)
         settle(cluster)
+
+    def known(self, cluster):
+        """Which life of n3 the others have heard."""
+        n3 = cluster.processes["n3"]
+        lives = [cluster.processes[name].bus.inbox.lives for name in ("n1", "n2")]
+        return [starts_of(each.known("n3")) == n3.incarnation for each in lives]
+
+    def test_two_full_disks_hear_a_third_node_that_starts_anew(self):
+        """Log and directory share the room: only the reserve takes what must be written down."""
+        cluster = make_cluster()
+        cluster.elect()
+        client, _ = make_client(cluster, timeout_ms=20_000)
+        write(cluster, client)
+        for name in ("n1", "n2"):
+            do(cluster, "disk", name, free_bytes=0)
+        for _ in range(3):
+            cluster.crash("n3")
+            cluster.start("n3")
+            assert cluster.run_until(lambda: all(self.known(cluster)), 10_000)
+            assert write(cluster, client, 20_000).acknowledged
+        for name in ("n1", "n2"):
+            cluster.crash(name)
+            cluster.start(name)
+            assert write(cluster, client, 20_000).acknowledged
+        assert not any(process.failure for process in cluster.processes.values())
+        settle(cluster)
+
+    def test_a_directory_that_takes_nothing_costs_the_one_that_starts_anew(self):
+        cluster = make_cluster()
+        cluster.elect()
+        client, _ = make_client(cluster, timeout_ms=20_000)
+        write(cluster, client)
+        cluster.crash("n3")
+        rule(cluster, "n1", "home-full", on=["n1"])
+        cluster.start("n3")
+        unwritten = cluster.processes["n1"].bus.inbox.lives.unwritten
+        assert cluster.run_until(lambda: "n3" in unwritten, 10_000)
+        assert write(cluster, client, 20_000).acknowledged
+        assert self.known(cluster) == [False, True]
+        do(cluster, "fault_clear")
+        assert cluster.run_until(lambda: all(self.known(cluster)), 10_000)
+        settle(cluster)
+        assert not any(process.failure for process in cluster.processes.values())
 
     def test_a_torn_write(self):
         cluster = make_cluster()
