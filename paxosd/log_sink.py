@@ -6,11 +6,13 @@
    disk that is full or hangs.
 2. A line that finds no room, or cannot be written, is dropped and counted, and ``log.dropped``
    stands in the log where lines are missing, as soon as it can be written.
-3. What was written in part is ended by a newline before the next line: a torn line harms no other.
+3. What was written in part, also before a crash, is ended by a newline before the next line: a torn
+   line harms no other.
 4. The log file is opened anew by the thread, in its place between the lines.
 5. ``flush`` and ``close`` wait a bounded time; what is still queued after that is lost.
 """
 
+import contextlib
 import os
 import queue
 import select
@@ -104,8 +106,8 @@ class LogSink:
         """The one at the end of the queue, if lines are being dropped now."""
         self._closed = False
         # From here on the thread's alone.
-        self._torn = False
-        """Whether the last thing written was a part of a line."""
+        self._torn = path is not None and ends_torn(path)
+        """Whether the last thing written, in this life or before it, was a part of a line."""
         self._unsaid = 0
         """Lines dropped before the next one to be written."""
         self._thread = threading.Thread(target=self._work, name="paxosd-log", daemon=True)
@@ -253,7 +255,7 @@ class LogSink:
             self._write([self._say("warning", "log.reopen_failed", error=str(error))])
             return
         os.close(old)
-        self._torn = False
+        self._torn = ends_torn(self._path)
         self._write([self._say("info", "log.reopened")])
 
 
@@ -290,6 +292,17 @@ def open_log(path: Path) -> int:
     """The log file, to append to it; mode 0640. Raises OSError."""
     with reserved():
         return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+
+
+def ends_torn(path: Path) -> bool:
+    """Whether a log file ends within a line; False for what is no file, or cannot be read."""
+    with contextlib.suppress(OSError):
+        if path.is_file():
+            with path.open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - 1))
+                return file.read(1) not in (b"", b"\n")
+    return False
 
 
 def sink_of(stream: Any, say: Say) -> Sink:

@@ -47,8 +47,9 @@ def log_words(log: dict[str, Any]) -> str:
     words = str(log["level"])
     if log["left_ms"]:
         words += f" for {log['left_ms'] / 1000:.0f} s more, then {log['configured']}"
-    if log.get("dropped"):
-        words += f"; {log['dropped']} lines were dropped"
+    dropped = log.get("dropped", 0)
+    if dropped:
+        words += f"; {dropped} line{' was' if dropped == 1 else 's were'} dropped"
     return words
 
 

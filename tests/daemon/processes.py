@@ -53,6 +53,22 @@ def free_ports(count):
     return ports
 
 
+@contextlib.contextmanager
+def full_pipe():
+    """The end of a pipe to which nothing more can be written, for nobody reads it."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    try:
+        yield writer
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 SETTINGS = {
     "faults": {"enabled": True},
     # Small, so that a test rolls segments and meets limits without moving much data.

@@ -7,12 +7,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from contextlib import closing, suppress
+from contextlib import closing
 
 import pytest
 
 from paxosctl.client import RefusedError
-from tests.daemon.processes import Daemons, clean_environ, wait_for
+from tests.daemon.processes import Daemons, clean_environ, full_pipe, wait_for
 
 RECOVERING = """
 import sys, time
@@ -42,25 +42,13 @@ def single(tmp_path):
 
 class TestLogNobodyReads:
     @pytest.fixture
-    def full_pipe(self):
-        """The end of a pipe to which nothing more can be written."""
-        reader, writer = os.pipe()
-        os.set_blocking(writer, False)
-        with suppress(BlockingIOError):
-            while True:
-                os.write(writer, b"x" * 4096)
-        os.set_blocking(writer, True)
-        yield writer
-        os.close(reader)
-        os.close(writer)
-
-    @pytest.fixture
-    def stuck(self, single, full_pipe):
+    def stuck(self, single):
         single.settings["log"] = {"format": "json", "file": "", "level": "debug"}
         single.write_config("n1")
         single.init("n1")
         single.founded = True
-        return lambda: os.dup2(full_pipe, 2)
+        with full_pipe() as writer:
+            yield lambda: os.dup2(writer, 2)
 
     def test_neither_the_loop_nor_the_end_waits_for_it(self, single, stuck):
         single.start(preexec=stuck)

@@ -186,11 +186,14 @@ class TestUsage:
     def test_help(self, args):
         assert call(*args).exit_code == 0
 
-    def test_the_summary_of_a_verb_is_a_full_sentence(self):
-        text = CliRunner().invoke(cli, ["-h"], terminal_width=78).stdout
-        summaries = text.split("Commands:")[1].split("Start with")[0]
+    @pytest.mark.parametrize("columns", [40, 60, 78, 120])
+    def test_the_summary_of_a_verb_is_a_full_sentence(self, columns):
+        text = CliRunner().invoke(cli, ["-h"], terminal_width=columns).stdout
+        summaries = " ".join(text.split("Commands:")[1].split("Start with")[0].split())
         assert ".." not in summaries
-        assert summaries.count(".\n") == len(cli.commands)
+        for command in cli.commands.values():
+            assert f"{command.name} {command.short_help}" in summaries
+            assert command.short_help.endswith(".")
 
     def test_dev_takes_no_configuration_file(self, file):
         assert call("--config", file, "dev").exit_code == 2

@@ -209,6 +209,42 @@ class TestFullDisk:
         go_on.set()
 
 
+class TestTornBefore:
+    """The end of a line was lost in an earlier life, or by whoever else wrote to the file."""
+
+    def test_a_file_that_ends_within_a_line(self, tmp_path):
+        path = tmp_path / "log"
+        path.write_text('{"event": "torn')
+        logs = Logs(node="n1", file=path)
+        logs.logger.info("node.starting")
+        logs.flush(30)
+        path.write_text('{"event": "torn again')
+        logs.reopen()
+        logs.close(30)
+        torn, whole = path.read_text().splitlines()
+        assert torn == '{"event": "torn again'
+        assert json.loads(whole)["event"] == "log.reopened"
+
+    def test_and_at_the_start(self, tmp_path):
+        path = tmp_path / "log"
+        path.write_text('{"event": "torn')
+        logs = Logs(node="n1", file=path)
+        logs.logger.info("node.starting")
+        logs.close(30)
+        torn, whole = path.read_text().splitlines()
+        assert torn == '{"event": "torn'
+        assert json.loads(whole)["event"] == "node.starting"
+
+    @pytest.mark.parametrize("before", ["", "whole\n"])
+    def test_one_that_does_not_gets_no_empty_line(self, tmp_path, before):
+        path = tmp_path / "log"
+        path.write_text(before)
+        logs = Logs(node="n1", file=path)
+        logs.logger.info("node.starting")
+        logs.close(30)
+        assert "" not in path.read_text().splitlines()
+
+
 class TestLevels:
     def test_one_that_changes_reaches_every_bound_logger(self, tmp_path):
         path = tmp_path / "log"
