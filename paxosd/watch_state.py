@@ -509,7 +509,8 @@ class WatchState:
         return self._fail(
             FAILED_CLUSTER,
             f"node {node} belongs to cluster {cluster!r}, but this watch began on "
-            f"{self._cluster!r}: check the endpoints",
+            f"{self._cluster!r}: check the endpoints. A cluster that was restored from a snapshot "
+            "is another one, with a history of its own: read its state, then watch from there on",
             0,
         )
 
