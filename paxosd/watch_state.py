@@ -225,18 +225,23 @@ class WatchState:
 
     def on_disconnect(self, attempt: int, reason: str, now_ms: int) -> list[Effect]:
         """The shell saw the connection refused or broken."""
-        if not self._current(attempt):
+        if not self.is_current(attempt):
             return []
         return self._leave(now_ms, reason)
 
-    def on_identity(self, attempt: int, cluster: str, node: str, history: str) -> list[Effect]:
-        """The node of this attempt says which cluster it is of, and which history ("": it does not
-        know). Fails the watch if that is another one."""
-        if not self._current(attempt):
+    def on_identity(
+        self, attempt: int, cluster: str, node: str, history: str | None, now_ms: int
+    ) -> list[Effect]:
+        """The node of this attempt says which cluster it is of, and which history: "" if it does
+        not know, None if its program is of a time before that was told. Fails the watch if that is
+        another one; leaves a node that may still become one of another."""
+        if not self.is_current(attempt):
             return []
         if self._cluster and cluster != self._cluster:
             return self._fail_cluster(cluster, node)
         self._cluster = cluster
+        if self.history and history == "":
+            return self._leave(now_ms, f"node {node} has not heard yet which history it is of")
         if self.history and history and history != self.history:
             return self._fail(
                 FAILED_HISTORY,
@@ -245,12 +250,12 @@ class WatchState:
                 "from its revision on",
                 0,
             )
-        self.history = self.history or history
+        self.history = self.history or history or ""
         return []
 
     def on_event(self, attempt: int, cluster: str, event: Event, now_ms: int) -> list[Effect]:
         """A decoded message of the SUB socket; ``cluster`` is the one named in its envelope."""
-        if not self._current(attempt):
+        if not self.is_current(attempt):
             return []
         if isinstance(event, ProgressEvent) and event.prefix != self.key:
             return []  # progress/a is a ZeroMQ prefix of progress/ab, another watcher's
@@ -305,7 +310,7 @@ class WatchState:
     ) -> list[Effect]:
         """The answer to a :class:`Pull`; answers to anything else are ignored."""
         request = self._request
-        if not self._current(attempt) or request is None:
+        if not self.is_current(attempt) or request is None:
             return []
         if answer.request_id != request.request_id:
             return []
@@ -476,7 +481,8 @@ class WatchState:
 
     # -- connections --------------------------------------------------------------------------
 
-    def _current(self, attempt: int) -> bool:
+    def is_current(self, attempt: int) -> bool:
+        """Whether the node of this attempt is still the one to listen to."""
         return self.failed is None and self._connect_due_ms is None and attempt == self.attempt
 
     def _connect(self, now_ms: int, reason: str) -> list[Effect]:

@@ -93,12 +93,13 @@ class Reached(NamedTuple):
 
 class ClusterInfo(NamedTuple):
     """As ``node`` tells it. ``history``: the number of the cluster's founding in hex, which no
-    other history has, "" if it is not known. ``members``: as of ``epoch``; {}: not known."""
+    other history has; "" if the node does not know it, None if its program is of a time before
+    there was one. ``members``: as of ``epoch``; {}: not known."""
 
     cluster: str
     node: str
     leads: bool
-    history: str
+    history: str | None
     epoch: int
     members: dict[str, Reached]
     limits: Limits
@@ -117,7 +118,7 @@ class ClusterInfo(NamedTuple):
             _text(status.get("cluster")),
             node,
             bool(node) and status.get("leader") == node,
-            _text(status.get("genesis")),
+            _text(status["genesis"]) if "genesis" in status else None,
             epoch if type(epoch) is int else 0,
             {name: each for name, each in members.items() if each.client},
             Limits.of_status(status),

@@ -33,7 +33,7 @@ class Bench:
         return self.effects
 
     def identity(self, cluster="c1", node="n1", history=""):
-        return self.state.on_identity(self.state.attempt, cluster, node, history)
+        return self.state.on_identity(self.state.attempt, cluster, node, history, self.now_ms)
 
     @property
     def failed(self):
@@ -63,12 +63,27 @@ class TestIdentity:
         (fail,) = bench.identity(cluster="c2", history="aa")
         assert fail.code == FAILED_CLUSTER
 
-    def test_a_node_that_does_not_know_its_history_is_believed(self):
+    def test_as_long_as_nobody_knows_the_history_there_is_none_to_differ(self):
         bench = Bench()
         assert bench.identity(history="") == []
         assert bench.identity(node="n2", history="aa") == []
-        assert bench.identity(node="n3", history="") == []
         assert bench.identity(node="n3", history="bb") == [bench.failed]
+
+    def test_a_node_that_does_not_know_yet_is_left(self):
+        """One that was emptied has founded nothing yet: soon it may be of another history."""
+        bench = Bench()
+        bench.identity(history="aa")
+        bench.now_ms = 10_000
+        (connect,) = bench.identity(node="n2", history="")
+        assert isinstance(connect, Connect)
+        assert "n2 has not heard yet which history it is of" in connect.reason
+        assert bench.failed is None
+
+    def test_a_node_of_an_older_program_says_none_and_is_believed(self):
+        bench = Bench()
+        bench.identity(history="aa")
+        assert bench.identity(node="n2", history=None) == []
+        assert bench.state.history == "aa"
 
     def test_a_watch_that_goes_on_brings_its_history(self):
         bench = Bench(from_revision=5, history="aa")
@@ -77,7 +92,7 @@ class TestIdentity:
     def test_what_a_closed_connection_said_means_nothing(self):
         bench = Bench()
         bench.identity(history="aa")
-        assert bench.state.on_identity(0, "c1", "n2", "bb") == []
+        assert bench.state.on_identity(0, "c1", "n2", "bb", 0) == []
         assert bench.failed is None
 
 
