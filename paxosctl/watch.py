@@ -204,8 +204,7 @@ class Watcher(Iterator[Change]):
 
     def _take_status(self, attempt: int, info: ClusterInfo) -> None:
         state = self._state
-        known = (info.cluster, info.node, info.history, clock_ms())
-        self._perform(state.on_identity(attempt, *known))
+        self._perform(state.on_identity(attempt, info, clock_ms()))
         if not state.is_current(attempt):
             return
         self._nodes.learn(info)

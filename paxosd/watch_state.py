@@ -43,6 +43,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from paxosd.core.cluster_info import ClusterInfo
 from paxosd.core.commands import Change, prefix_end
 from paxosd.core.effects import COMPACTED, FORBIDDEN, INVALID
 from paxosd.core.requests import HistoryAnswer, HistoryRequest, RefusalAnswer
@@ -144,6 +145,7 @@ class WatchState:
         self.gaps = 0
         self._range = (key, prefix_end(key) if prefix else key + b"\0")
         self._cluster = ""
+        self._origin = ""  # of the cluster of the present node, in words
         self._source: tuple[str, int] | None = None
         self._anchor: int | None = None
         self._numbered_revision = 0  # of the change at the anchor, if a change set it
@@ -229,14 +231,13 @@ class WatchState:
             return []
         return self._leave(now_ms, reason)
 
-    def on_identity(
-        self, attempt: int, cluster: str, node: str, history: str | None, now_ms: int
-    ) -> list[Effect]:
-        """The node of this attempt says which cluster it is of, and which history: "" if it does
-        not know, None if its program is of a time before that was told. Fails the watch if that is
-        another one; leaves a node that may still become one of another."""
+    def on_identity(self, attempt: int, info: ClusterInfo, now_ms: int) -> list[Effect]:
+        """The node of this attempt says which cluster it is of, and which history. Fails the watch
+        if that is another one; leaves a node that may still become one of another."""
+        cluster, node, history = info.cluster, info.node, info.history
         if not self.is_current(attempt):
             return []
+        self._origin = info.origin
         if self._cluster and cluster != self._cluster:
             return self._fail_cluster(cluster, node)
         self._cluster = cluster
@@ -246,8 +247,8 @@ class WatchState:
             return self._fail(
                 FAILED_HISTORY,
                 f"node {node} has another history of cluster {cluster!r} than this watch began on "
-                f"({history}, not {self.history}): {_ANEW}. Read the present state, then watch "
-                "from its revision on",
+                f"({history}, not {self.history}): {self._whence()}. Read the present state, then "
+                "watch from its revision on",
                 0,
             )
         self.history = self.history or history or ""
@@ -273,8 +274,8 @@ class WatchState:
                 return self._fail(
                     FAILED_HISTORY,
                     f"the newest revision of cluster {cluster!r} is {event.revision}, but this "
-                    f"watch goes on from revision {self.complete_to + 1}: {_ANEW}. Read the "
-                    f"present state, then watch from revision {event.revision + 1} on",
+                    f"watch goes on from revision {self.complete_to + 1}: {self._whence()}. Read "
+                    f"the present state, then watch from revision {event.revision + 1} on",
                     event.revision + 1,
                 )
         elif self.complete_to < 0:
@@ -515,10 +516,18 @@ class WatchState:
         return self._fail(
             FAILED_CLUSTER,
             f"node {node} belongs to cluster {cluster!r}, but this watch began on "
-            f"{self._cluster!r}: check the endpoints. A cluster that was restored from a snapshot "
-            "is another one, with a history of its own: read its state, then watch from there on",
+            f"{self._cluster!r}: "
+            + (
+                f"{self._whence()}. Read its present state, then watch from there on"
+                if self._origin
+                else "check the endpoints"
+            ),
             0,
         )
+
+    def _whence(self) -> str:
+        """How the cluster of the present node came to have another history."""
+        return f"it was {self._origin}" if self._origin else _ANEW
 
     def _fail(self, code: str, message: str, detail: int) -> list[Effect]:
         self.live = False

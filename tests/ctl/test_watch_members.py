@@ -17,7 +17,7 @@ WAIT_MS = 60_000
 
 def info(*clients, epoch=0):
     members = {f"n{number}": Reached(each, "") for number, each in enumerate(clients)}
-    return ClusterInfo("test", "n0", False, "", epoch, members, Limits())
+    return ClusterInfo("test", "n0", False, "", "", epoch, members, Limits())
 
 
 class TestNodes:

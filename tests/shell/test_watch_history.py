@@ -2,6 +2,7 @@
 
 import pytest
 
+from paxosd.core.cluster_info import ClusterInfo
 from paxosd.core.commands import Change
 from paxosd.core.requests import HistoryAnswer
 from paxosd.watch_state import (
@@ -32,8 +33,13 @@ class Bench:
         self.effects = self.state.on_event(self.state.attempt, "c1", event, self.now_ms)
         return self.effects
 
-    def identity(self, cluster="c1", node="n1", history=""):
-        return self.state.on_identity(self.state.attempt, cluster, node, history, self.now_ms)
+    def identity(self, cluster="c1", node="n1", history="", attempt=None, restored_from=None):
+        status = {"cluster": cluster, "node": node, "genesis": history}
+        if history is None:
+            del status["genesis"]
+        info = ClusterInfo.of_status(status | {"restored_from": restored_from or {}})
+        attempt = self.state.attempt if attempt is None else attempt
+        return self.state.on_identity(attempt, info, self.now_ms)
 
     @property
     def failed(self):
@@ -62,6 +68,23 @@ class TestIdentity:
         bench.identity(history="aa")
         (fail,) = bench.identity(cluster="c2", history="aa")
         assert fail.code == FAILED_CLUSTER
+        assert fail.message.endswith("check the endpoints")
+
+    def test_the_snapshot_that_a_cluster_began_with_is_named(self):
+        whence = {"cluster": "c1", "slot": 9, "revision": 400}
+        words = "it was restored from a snapshot of cluster 'c1' as of revision 400. Read"
+        bench = Bench()
+        bench.identity(history="aa")
+        (fail,) = bench.identity(cluster="c2", history="bb", restored_from=whence)
+        assert (fail.code, words in fail.message) == (FAILED_CLUSTER, True)
+        bench = Bench(history="aa")
+        (fail,) = bench.identity(history="bb", restored_from=whence)
+        assert (fail.code, words in fail.message) == (FAILED_HISTORY, True)
+        bench = Bench(from_revision=1000)
+        bench.identity(history="bb", restored_from=whence)
+        while bench.failed is None:
+            bench.progress(500)
+        assert words in bench.failed.message
 
     def test_as_long_as_nobody_knows_the_history_there_is_none_to_differ(self):
         bench = Bench()
@@ -92,7 +115,7 @@ class TestIdentity:
     def test_what_a_closed_connection_said_means_nothing(self):
         bench = Bench()
         bench.identity(history="aa")
-        assert bench.state.on_identity(0, "c1", "n2", "bb", 0) == []
+        assert bench.identity(node="n2", history="bb", attempt=0) == []
         assert bench.failed is None
 
 
