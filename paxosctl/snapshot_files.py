@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from paxosctl.transport import clock_ms
+from paxosd import restored_from
 from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.membership import Membership
 from paxosd.core.snapshot import Restore, SnapshotError
@@ -219,6 +220,7 @@ def _write(file: RealFile, data_dir: Path, cluster: str, node: str) -> SnapshotI
         writer.write([(HEAD, encode_head(cluster, reader.created_ms, head))])
         while (block := reader.read()) is not None:
             writer.write([block])
+        restored_from.write(home.home, reader.cluster, head.slot, head.revision)
         return writer.finish(reader.info.total if reader.info is not None else "")
 
 

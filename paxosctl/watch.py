@@ -227,8 +227,8 @@ class Watcher(Iterator[Change]):
 
     def _take_status(self, attempt: int, info: ClusterInfo) -> None:
         state = self._state
-        self._perform(state.on_identity(attempt, info.cluster, info.node, info.history))
-        if state.failed is not None or self._link is None:
+        self._perform(state.on_identity(attempt, info, clock_ms()))
+        if not state.is_current(attempt):
             return
         self._nodes.learn(info)
         own = info.members.get(info.node)
@@ -249,7 +249,7 @@ class Watcher(Iterator[Change]):
         with contextlib.suppress(WireError):  # as good as no answer, which is noticed
             answer = decode_answer(frame)
             if isinstance(answer, AdminAnswer):
-                if attempt == self._state.attempt:
+                if self._state.is_current(attempt):
                     self._take_status(attempt, ClusterInfo.of_status(answer.body))
             elif isinstance(answer, HistoryAnswer | RefusalAnswer):
                 answer = decode_answer(frame, self._state.cluster)

@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from paxosd import __version__, exits, file_members
+from paxosd import __version__, exits, file_members, restored_from
 from paxosd.assembly import Ports, make_replica
 from paxosd.bus import WAKEUP, Bus
 from paxosd.config import Config
@@ -112,6 +112,7 @@ class Daemon:
         self._compared = False
         """Whether it was said that the file differs from the replicated settings."""
         self._file_members = file_members.of_file(config)
+        self._restored_from = restored_from.read(config.node.data_dir)
         self._noted: Membership | None = None
         """The membership that was left in the data directory as a note."""
         self._note_due_ms = 0.0
@@ -296,6 +297,7 @@ class Daemon:
                 **membership.document(),
             },
             "founding": self._founding(),
+            "restored_from": self._restored_from,
             "file_members": {
                 name: {k: v for k, v in member._asdict().items() if k != "directory"}
                 for name, member in self._file_members.items()

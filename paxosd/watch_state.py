@@ -45,6 +45,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from paxosd.core.cluster_info import ClusterInfo
 from paxosd.core.commands import Change, prefix_end
 from paxosd.core.effects import COMPACTED, FORBIDDEN, INVALID
 from paxosd.core.requests import SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
@@ -146,6 +147,7 @@ class WatchState:
         self.gaps = 0
         self._range = (key, prefix_end(key) if prefix else key + b"\0")
         self._cluster = ""
+        self._origin = ""  # of the cluster of the present node, in words
         self._source: tuple[str, int] | None = None
         self._anchor: int | None = None
         self._numbered_revision = 0  # of the change at the anchor, if a change set it
@@ -228,32 +230,36 @@ class WatchState:
 
     def on_disconnect(self, attempt: int, reason: str, now_ms: int) -> list[Effect]:
         """The shell saw the connection refused or broken."""
-        if not self._current(attempt):
+        if not self.is_current(attempt):
             return []
         return self._leave(now_ms, reason)
 
-    def on_identity(self, attempt: int, cluster: str, node: str, history: str) -> list[Effect]:
-        """The node of this attempt says which cluster it is of, and which history ("": it does not
-        know). Fails the watch if that is another one."""
-        if not self._current(attempt):
+    def on_identity(self, attempt: int, info: ClusterInfo, now_ms: int) -> list[Effect]:
+        """The node of this attempt says which cluster it is of, and which history. Fails the watch
+        if that is another one; leaves a node that may still become one of another."""
+        cluster, node, history = info.cluster, info.node, info.history
+        if not self.is_current(attempt):
             return []
+        self._origin = info.origin
         if self._cluster and cluster != self._cluster:
             return self._fail_cluster(cluster, node)
         self._cluster = cluster
+        if self.history and history == "":
+            return self._leave(now_ms, f"node {node} has not heard yet which history it is of")
         if self.history and history and history != self.history:
             return self._fail(
                 FAILED_HISTORY,
                 f"node {node} has another history of cluster {cluster!r} than this watch began on "
-                f"({history}, not {self.history}): {_ANEW}. Read the present state, then watch "
-                "from its revision on",
+                f"({history}, not {self.history}): {self._whence()}. Read the present state, then "
+                "watch from its revision on",
                 0,
             )
-        self.history = self.history or history
+        self.history = self.history or history or ""
         return []
 
     def on_event(self, attempt: int, cluster: str, event: Event, now_ms: int) -> list[Effect]:
         """A decoded message of the SUB socket; ``cluster`` is the one named in its envelope."""
-        if not self._current(attempt):
+        if not self.is_current(attempt):
             return []
         if isinstance(event, ProgressEvent) and event.prefix != self.key:
             return []  # progress/a is a ZeroMQ prefix of progress/ab, another watcher's
@@ -271,8 +277,8 @@ class WatchState:
                 return self._fail(
                     FAILED_HISTORY,
                     f"the newest revision of cluster {cluster!r} is {event.revision}, but this "
-                    f"watch goes on from revision {self.complete_to + 1}: {_ANEW}. Read the "
-                    f"present state, then watch from revision {event.revision + 1} on",
+                    f"watch goes on from revision {self.complete_to + 1}: {self._whence()}. Read "
+                    f"the present state, then watch from revision {event.revision + 1} on",
                     event.revision + 1,
                 )
         elif self.complete_to < 0:
@@ -308,7 +314,7 @@ class WatchState:
     ) -> list[Effect]:
         """The answer to a :class:`Pull`; answers to anything else are ignored."""
         request = self._request
-        if not self._current(attempt) or request is None:
+        if not self.is_current(attempt) or request is None:
             return []
         if answer.request_id != request.request_id:
             return []
@@ -511,7 +517,8 @@ class WatchState:
 
     # -- connections --------------------------------------------------------------------------
 
-    def _current(self, attempt: int) -> bool:
+    def is_current(self, attempt: int) -> bool:
+        """Whether the node of this attempt is still the one to listen to."""
         return self.failed is None and self._connect_due_ms is None and attempt == self.attempt
 
     def _connect(self, now_ms: int, reason: str) -> list[Effect]:
@@ -544,9 +551,18 @@ class WatchState:
         return self._fail(
             FAILED_CLUSTER,
             f"node {node} belongs to cluster {cluster!r}, but this watch began on "
-            f"{self._cluster!r}: check the endpoints",
+            f"{self._cluster!r}: "
+            + (
+                f"{self._whence()}. Read its present state, then watch from there on"
+                if self._origin
+                else "check the endpoints"
+            ),
             0,
         )
+
+    def _whence(self) -> str:
+        """How the cluster of the present node came to have another history."""
+        return f"it was {self._origin}" if self._origin else _ANEW
 
     def _fail(self, code: str, message: str, detail: int) -> list[Effect]:
         self.live = False

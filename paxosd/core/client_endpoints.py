@@ -189,8 +189,13 @@ class Endpoints:
         return all(each.state is EndpointState.DOWN or each.name in names for each in self._order)
 
     def troubles(self) -> list[Trouble]:
-        """One line of diagnosis for each endpoint."""
-        return [Trouble(each.name, each.state, each.code, each.message) for each in self._order]
+        """One line of diagnosis for each endpoint, but for those that the user did not name and
+        that were never needed."""
+        return [
+            Trouble(each.name, each.state, each.code, each.message)
+            for each in self._order
+            if not each.is_learned or each.state is not EndpointState.IDLE
+        ]
 
     def _add(self, each: Endpoint) -> Endpoint:
         self._order.append(each)

@@ -93,12 +93,15 @@ class Reached(NamedTuple):
 
 class ClusterInfo(NamedTuple):
     """As ``node`` tells it. ``history``: the number of the cluster's founding in hex, which no
-    other history has, "" if it is not known. ``members``: as of ``epoch``; {}: not known."""
+    other history has; "" if the node does not know it, None if its program is of a time before
+    there was one. ``origin``: which snapshot it began with, in words; "": none. ``members``: as of
+    ``epoch``; {}: not known."""
 
     cluster: str
     node: str
     leads: bool
-    history: str
+    history: str | None
+    origin: str
     epoch: int
     members: dict[str, Reached]
     limits: Limits
@@ -117,7 +120,8 @@ class ClusterInfo(NamedTuple):
             _text(status.get("cluster")),
             node,
             bool(node) and status.get("leader") == node,
-            _text(status.get("genesis")),
+            _text(status["genesis"]) if "genesis" in status else None,
+            _origin(_table(status.get("restored_from"))),
             epoch if type(epoch) is int else 0,
             {name: each for name, each in members.items() if each.client},
             Limits.of_status(status),
@@ -137,6 +141,13 @@ def weight(value: Any) -> int:
     if isinstance(value, list | tuple):
         return ITEM_BYTES + sum([weight(item) for item in value])
     return ITEM_BYTES
+
+
+def _origin(restored: Mapping[str, Any]) -> str:
+    cluster, revision = restored.get("cluster"), restored.get("revision")
+    if type(cluster) is not str or type(revision) is not int:
+        return ""
+    return f"restored from a snapshot of cluster {cluster!r} as of revision {revision}"
 
 
 def _table(value: Any) -> Mapping[str, Any]:

@@ -171,6 +171,15 @@ class TestMembers:
         assert kinds == {WriteRequest, AdminRequest}
         assert not call.done
 
+    def test_a_diagnosis_leaves_out_what_was_learned_and_never_needed(self):
+        desk = LearningDesk(up=(A, B, C, D))
+        desk.begin(status(A, D))
+        troubles = desk.protocol.endpoints.troubles
+        assert [each.endpoint for each in troubles()] == [A, B, C]
+        desk.put(ONE)
+        desk.refuse(desk.next_write()[1], NOT_LEADER, hint=D)
+        assert [each.endpoint for each in troubles()] == [A, B, C, D]
+
     def test_what_it_learns_is_bounded(self):
         desk = LearningDesk(endpoints_max=5)
         desk.begin(status(*[f"tcp://x:{port}" for port in range(1, 40)]))

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from paxosctl.__main__ import run
+from paxosctl.errors import RefusedError
 from paxosctl.snapshot_files import SnapshotFileError, save
+from paxosd import restored_from
 from paxosd.datadir import DataDir
 from paxosd.disk import RealDisk
 from paxosd.snapshot_file import snapshot_name
@@ -188,6 +190,19 @@ class TestRestore:
         code, out, _ = ctl("snapshot", "status", home / "wal" / snapshot_name(9), "-o", "json")
         assert json.loads(out)["cluster"] == "new"
 
+    def test_it_says_which_snapshot_it_began_with(self, ctl, file, tmp_path):
+        assert restore(ctl, file, tmp_path / "home")[0] == 0
+        _, out, _ = ctl("snapshot", "status", file, "-o", "json")
+        revision = json.loads(out)["revision"]
+        expected = {"cluster": "c", "slot": 9, "revision": revision}
+        assert restored_from.read(tmp_path / "home") == expected
+
+    @pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"cluster": 1, "slot": 1}', "\xff"])
+    def test_a_note_that_cannot_be_read_is_none(self, tmp_path, text):
+        if text is not None:
+            (tmp_path / restored_from.NOTE).write_text(text, encoding="latin-1")
+        assert restored_from.read(tmp_path) == {}
+
     def test_its_node_is_a_newcomer_that_waits_for_every_other(self, ctl, file, tmp_path):
         """It has a state, but promised nothing: nobody tells it from one that was wiped."""
         assert restore(ctl, file, tmp_path / "home")[0] == 0
@@ -266,3 +281,9 @@ def test_from_one_cluster_to_another(tmp_path, capsys):
         new.wait_leader()
         with new.client() as client:
             assert client.get(b"next").value == b"one"
+            origin = client.status()["restored_from"]
+            assert (origin["slot"], origin["revision"]) == (told["slot"], revision)
+            assert origin["cluster"] != "second"
+            with pytest.raises(RefusedError, match="restored from a snapshot of cluster") as ended:
+                next(client.watch(b"k7", from_revision=revision + 1000))
+            assert ended.value.code == "history"

@@ -17,7 +17,7 @@ WAIT_MS = 60_000
 
 def info(*clients, epoch=0):
     members = {f"n{number}": Reached(each, "") for number, each in enumerate(clients)}
-    return ClusterInfo("test", "n0", False, "", epoch, members, Limits())
+    return ClusterInfo("test", "n0", False, "", "", epoch, members, Limits())
 
 
 class TestNodes:
@@ -164,6 +164,22 @@ class TestHistory:
                 daemon.status = {"genesis": "bb"}
                 with pytest.raises(RefusedError, match="another history of cluster 'test'"):
                     next(watcher)
+
+    def test_nothing_is_heard_from_a_node_that_may_become_one_of_another_history(self, eager):
+        with FakeDaemon("n1") as first, FakeDaemon("n2", follows=first) as second:
+            first.status = second.status = {"genesis": "aa"}
+            troubles = []
+            with Client([first.endpoint], timeout_s=30) as client:
+                watcher = client.watch(b"k", on_trouble=troubles.append)
+                while not watcher.live:
+                    watcher.poll(100)
+                first.status = {"genesis": ""}  # emptied, and not founded anew yet
+                while not troubles:
+                    watcher.poll(100)
+                assert "n1 has not heard yet" in troubles[0]
+                client.put(b"k", b"v")
+                assert watcher.poll(WAIT_MS).value == b"v"  # of n2
+                assert watcher._state._source[0] == "n2"
 
     def test_a_watch_that_goes_on_elsewhere_brings_its_history(self, ctl):
         with FakeDaemon() as daemon:

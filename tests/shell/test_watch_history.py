@@ -2,6 +2,7 @@
 
 import pytest
 
+from paxosd.core.cluster_info import ClusterInfo
 from paxosd.core.commands import Change
 from paxosd.core.requests import HistoryAnswer
 from paxosd.watch_state import (
@@ -32,8 +33,13 @@ class Bench:
         self.effects = self.state.on_event(self.state.attempt, "c1", event, self.now_ms)
         return self.effects
 
-    def identity(self, cluster="c1", node="n1", history=""):
-        return self.state.on_identity(self.state.attempt, cluster, node, history)
+    def identity(self, cluster="c1", node="n1", history="", attempt=None, restored_from=None):
+        status = {"cluster": cluster, "node": node, "genesis": history}
+        if history is None:
+            del status["genesis"]
+        info = ClusterInfo.of_status(status | {"restored_from": restored_from or {}})
+        attempt = self.state.attempt if attempt is None else attempt
+        return self.state.on_identity(attempt, info, self.now_ms)
 
     @property
     def failed(self):
@@ -62,13 +68,45 @@ class TestIdentity:
         bench.identity(history="aa")
         (fail,) = bench.identity(cluster="c2", history="aa")
         assert fail.code == FAILED_CLUSTER
+        assert fail.message.endswith("check the endpoints")
 
-    def test_a_node_that_does_not_know_its_history_is_believed(self):
+    def test_the_snapshot_that_a_cluster_began_with_is_named(self):
+        whence = {"cluster": "c1", "slot": 9, "revision": 400}
+        words = "it was restored from a snapshot of cluster 'c1' as of revision 400. Read"
+        bench = Bench()
+        bench.identity(history="aa")
+        (fail,) = bench.identity(cluster="c2", history="bb", restored_from=whence)
+        assert (fail.code, words in fail.message) == (FAILED_CLUSTER, True)
+        bench = Bench(history="aa")
+        (fail,) = bench.identity(history="bb", restored_from=whence)
+        assert (fail.code, words in fail.message) == (FAILED_HISTORY, True)
+        bench = Bench(from_revision=1000)
+        bench.identity(history="bb", restored_from=whence)
+        while bench.failed is None:
+            bench.progress(500)
+        assert words in bench.failed.message
+
+    def test_as_long_as_nobody_knows_the_history_there_is_none_to_differ(self):
         bench = Bench()
         assert bench.identity(history="") == []
         assert bench.identity(node="n2", history="aa") == []
-        assert bench.identity(node="n3", history="") == []
         assert bench.identity(node="n3", history="bb") == [bench.failed]
+
+    def test_a_node_that_does_not_know_yet_is_left(self):
+        """One that was emptied has founded nothing yet: soon it may be of another history."""
+        bench = Bench()
+        bench.identity(history="aa")
+        bench.now_ms = 10_000
+        (connect,) = bench.identity(node="n2", history="")
+        assert isinstance(connect, Connect)
+        assert "n2 has not heard yet which history it is of" in connect.reason
+        assert bench.failed is None
+
+    def test_a_node_of_an_older_program_says_none_and_is_believed(self):
+        bench = Bench()
+        bench.identity(history="aa")
+        assert bench.identity(node="n2", history=None) == []
+        assert bench.state.history == "aa"
 
     def test_a_watch_that_goes_on_brings_its_history(self):
         bench = Bench(from_revision=5, history="aa")
@@ -77,7 +115,7 @@ class TestIdentity:
     def test_what_a_closed_connection_said_means_nothing(self):
         bench = Bench()
         bench.identity(history="aa")
-        assert bench.state.on_identity(0, "c1", "n2", "bb") == []
+        assert bench.identity(node="n2", history="bb", attempt=0) == []
         assert bench.failed is None
 
 
