@@ -392,7 +392,8 @@ def _tune() -> None:
     let it look less often, for the hot path makes acyclic garbage that dies by count."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 50, 100)
+    # Never the oldest generation: it holds the index of all keys, and takes 0.1 s a million.
+    gc.set_threshold(50_000, 50, 1_000_000_000)
     sys.setswitchinterval(0.0005)  # the sync thread must get a turn soon after its fsync
 
 

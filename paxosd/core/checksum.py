@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
-from paxosd.core.kv import Store, StoredValue
+from paxosd.core.entries import StoredValue
+from paxosd.core.kv import Store
 from paxosd.core.types import Slot
 from paxosd.core.walk import Walk
 
