@@ -25,6 +25,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -404,12 +405,11 @@ class Machine:
             if at_sum is not None:
                 at_sum()
 
-    def _rest(self) -> bytes:
-        """What there is besides the keys, for a checksum."""
-        rest = b"%d %d " % (self.log_time_ms, self.chain) + self.sessions.fingerprint()
-        if self.settings.level:
-            rest += repr(tuple(self.clock.reign)).encode()
-        return rest
+    def _rest(self) -> Iterator[bytes]:
+        """What there is now besides the keys, for a checksum, in pieces."""
+        last = repr(tuple(self.clock.reign)).encode() if self.settings.level else b""
+        first = b"%d %d " % (self.log_time_ms, self.chain)
+        return chain((first,), self.sessions.fingerprint_pieces(), (last,))
 
     def sum_up(self) -> None:
         """Begin a checksum of the state as it is now, if none of this slot was begun."""

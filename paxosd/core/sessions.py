@@ -24,12 +24,14 @@ The last holds also when a higher seq came first: frames of one client may overt
 
 from bisect import bisect_left
 from collections import OrderedDict
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from paxosd.core.cluster_settings import DEFAULTS, ClusterSettings
 from paxosd.core.commands import Result, Status
 from paxosd.core.types import Slot
 
+PIECE_SESSIONS = 100
 _OK = int(Status.OK)
 _COMMITTED = int(Status.COMMITTED)
 SESSION_UNKNOWN_RESULT: Result = (int(Status.SESSION_UNKNOWN), 0, None)
@@ -191,8 +193,22 @@ class Sessions:
 
     def fingerprint(self) -> bytes:
         """Every field of every session in order: equal bytes if and only if equal tables."""
+        return b"".join(self.fingerprint_pieces())
+
+    def fingerprint_pieces(self) -> Iterator[bytes]:
+        """The same, as of now, a few sessions a piece: to spell out 10,000 takes 40 ms. The
+        lists of results never change, and so only those of the chunks are copied."""
         rows = [
-            (session_id, session.last_ms, session.acked, session.max_seq, session.chunks)
+            (session_id, session.last_ms, session.acked, session.max_seq, session.chunks[:])
             for session_id, session in self.table.items()
         ]
-        return repr((self.next_id, rows)).encode()
+        return _spell_out(self.next_id, rows)
+
+
+def _spell_out(next_id: int, rows: list[Any]) -> Iterator[bytes]:
+    """``repr((next_id, rows))``."""
+    yield b"(%d, [" % next_id
+    for first in range(0, len(rows), PIECE_SESSIONS):
+        words = ", ".join(map(repr, rows[first : first + PIECE_SESSIONS]))
+        yield (", " + words if first else words).encode()
+    yield b"])"
