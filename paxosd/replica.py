@@ -290,7 +290,7 @@ class Replica:
     def next_due_ms(self, now_ms: float) -> float:
         """When, on the clock of :meth:`turn`, the next turn is due if nothing comes before."""
         machine = self.machine
-        if machine.checksum_runs.running or machine.store.can_remove:
+        if machine.checksum_runs.running or machine.store.can_remove or machine.disposal.waits:
             return now_ms
         if self.events.backlog or self.service.is_waited_for:
             return now_ms
@@ -374,6 +374,7 @@ class Replica:
         if self.exchange is not None and self.node.difference is None:
             self.exchange.turn(now_ms, wall_ms)
         machine.store.advance_removal(KEYS_PER_TURN)
+        machine.disposal.advance(KEYS_PER_TURN)
         if machine.checksum_runs.running:
             machine.advance_checksum(KEYS_PER_TURN)
         elif machine.store.index_lag_keys and now_ms >= self._quiet_from_ms:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from paxosd.disk import Disk
-from paxosd.identity import write_file
+from paxosd.small_files import write_file
 
 NOTE = "restored-from"
 

@@ -37,7 +37,6 @@ RETRY_MS = 10_000.0
 WRITE_BYTES = 1 << 20
 UNWRITTEN_BYTES_MAX = 4 << 20
 READ_BYTES = 1 << 20
-DISPOSE_KEYS = 2000
 FREE_SHARE = 2
 """The disk must have room for the snapshot this many times over."""
 
@@ -114,7 +113,6 @@ class Fetch:
         self._avoid: dict[tuple[NodeId, bytes], float] = {}
         self._not_before_ms = 0.0
         self._now_ms = 0.0
-        self._disposal: dict[bytes, Any] = {}
 
     @property
     def stage(self) -> str:
@@ -189,14 +187,12 @@ class Fetch:
 
     @property
     def active(self) -> bool:
-        """Whether a snapshot is coming, or the state before it is being disposed of."""
-        return self._coming is not None or bool(self._disposal)
+        """Whether a snapshot is coming."""
+        return self._coming is not None
 
     def turn(self, now_ms: float) -> None:
         """Go on by a step."""
         self._now_ms = now_ms
-        for _ in range(min(DISPOSE_KEYS, len(self._disposal))):
-            self._disposal.popitem()
         coming = self._coming
         if coming is None:
             return
@@ -214,8 +210,6 @@ class Fetch:
     def next_due_ms(self) -> float:
         """When :meth:`turn` has something to do that no message announces."""
         coming = self._coming
-        if self._disposal:
-            return self._now_ms
         if coming is None:
             return float("inf")
         if coming.stage is Stage.CHECK and coming.restore is not None and not coming.reading:
@@ -324,22 +318,15 @@ class Fetch:
         coming.stage = Stage.INSTALL
         machine = coming.machine
         assert machine is not None
-        old = self._machine.store.data
-        self._install(
-            info.slot, machine, lambda behind: self._on_installed(coming, info, behind, old)
-        )
+        self._install(info.slot, machine, lambda behind: self._on_installed(coming, info, behind))
 
-    def _on_installed(
-        self, coming: _Coming, info: SnapshotInfo, behind: bool, old: dict[bytes, Any]
-    ) -> None:
+    def _on_installed(self, coming: _Coming, info: SnapshotInfo, behind: bool) -> None:
         self._coming = None
         self._snapshots.adopt(info)
         if not behind:
             return
         # One that was being taken walks the old rows, which now go away.
         self._snapshots.abort()
-        # A million rows go away in as many small pieces: all at once they stall the loop.
-        self._disposal = old
         self.installed += 1
         self._log.info(
             "snapshot.installed",

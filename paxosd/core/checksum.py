@@ -2,8 +2,8 @@
 
 A run is started at the end of a slot that holds a CHECKSUM command, or that all nodes know to be
 one at which states are compared (``machine.py``). The small part of the state
-(revision, log time, sessions) is mixed in at once. The keys are visited in bounded steps, while
-later slots are applied (``walk.py``).
+(revision, log time, sessions) is captured at once, and mixed in first. The keys are visited in
+bounded steps, while later slots are applied (``walk.py``).
 
 The sum over keys is order-independent (64-bit sum of blake2b digests modulo 2^64), so the order
 of visits, and with it the timing, does not matter: all nodes get the same.
@@ -13,17 +13,21 @@ rather not at all).
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
+from itertools import islice
 from typing import Any
 
-from paxosd.core.kv import Store, StoredValue
+from paxosd.core.entries import StoredValue
+from paxosd.core.kv import Store
 from paxosd.core.types import Slot
 from paxosd.core.walk import Walk
 
 CHECKSUM_VERSION = 1
 """Of the sum: nodes compare those of one version."""
 RUNS_MAX = 4
+PIECES_PER_STEP = 10
+"""Of the rest, each some 0.5 ms at most."""
 FINISHED_MAX = 16
 _ROW = struct.Struct("<QQQQQ")
 _MASK = (1 << 64) - 1
@@ -38,10 +42,16 @@ def sum_of(total: int, rows: Sequence[Any]) -> int:
     return total & _MASK
 
 
-def sum_of_rest(slot: Slot, revision: int, keys: int, rest: bytes) -> int:
+def sum_of_rest(slot: Slot, revision: int, keys: int, rest: Iterable[bytes]) -> int:
     """What a sum begins with: the state besides the keys, as of the end of ``slot``."""
-    head = b"%d %d %d " % (slot, revision, keys)
-    return int.from_bytes(blake2b(head + rest, digest_size=8).digest(), "little")
+    digest = _begin(slot, revision, keys)
+    for piece in rest:
+        digest.update(piece)
+    return int.from_bytes(digest.digest(), "little")
+
+
+def _begin(slot: Slot, revision: int, keys: int) -> blake2b:
+    return blake2b(b"%d %d %d " % (slot, revision, keys), digest_size=8)
 
 
 def shown(total: int) -> str:
@@ -59,16 +69,26 @@ def hash_row(key: bytes, entry: StoredValue) -> int:
 class StateChecksum:
     """One run: the state of ``store`` as it is now, at the end of ``slot``."""
 
-    __slots__ = ("_sum", "_walk", "slot")
+    __slots__ = ("_digest", "_rest", "_sum", "_walk", "slot")
 
-    def __init__(self, slot: Slot, store: Store, rest: bytes) -> None:
-        """``rest``: the encoded state besides the keys."""
+    def __init__(self, slot: Slot, store: Store, rest: Iterable[bytes]) -> None:
+        """``rest``: the encoded state besides the keys, in pieces that do not change."""
         self.slot = slot
         self._walk = Walk(store)
-        self._sum = sum_of_rest(slot, store.revision, len(store), rest)
+        self._sum = 0
+        self._digest = _begin(slot, store.revision, len(store))
+        self._rest: Iterator[bytes] | None = iter(rest)
 
     def step(self, keys_max: int) -> bool:
-        """Visit about ``keys_max`` keys, fewer if values are large, at least one. True: done."""
+        """Take some pieces of the rest; after the last one visit about ``keys_max`` keys, fewer
+        if values are large, at least one. True: done."""
+        if self._rest is not None:
+            pieces = list(islice(self._rest, PIECES_PER_STEP))
+            self._digest.update(b"".join(pieces))
+            if len(pieces) == PIECES_PER_STEP:
+                return False
+            self._rest = None
+            self._sum = int.from_bytes(self._digest.digest(), "little")
         rows = self._walk.take(keys_max, keys_max * _BYTES_PER_KEY_STEP)
         self._sum = sum_of(self._sum, rows)
         if self._walk.done:
@@ -97,7 +117,7 @@ class Checksums:
         self.finished: dict[Slot, str] = {}
         self.skipped_slots = 0
 
-    def start(self, slot: Slot, rest: bytes) -> None:
+    def start(self, slot: Slot, rest: Iterable[bytes]) -> None:
         """Begin a run over the state as it is now."""
         if len(self.running) >= RUNS_MAX:
             self.skipped_slots += 1

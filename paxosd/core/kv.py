@@ -24,7 +24,7 @@ Rules:
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from paxosd.core.commands import (
     CAS_REVISION,
@@ -37,6 +37,7 @@ from paxosd.core.commands import (
     Result,
     Status,
 )
+from paxosd.core.entries import SHARD_MASK, Entries, StoredValue
 from paxosd.core.key_index import KeyIndex, KeyRun
 from paxosd.core.requests import RangePage
 from paxosd.core.tombstones import Tombstones
@@ -44,9 +45,6 @@ from paxosd.core.work import Work
 
 if TYPE_CHECKING:
     from paxosd.core.walk import Walk
-
-StoredValue = tuple[bytes, int, int, int]
-"""``(value, create_revision, modify_revision, version)``."""
 
 Skipped = tuple[int, int, Sequence[bytes]]
 """``(index, count, removed_keys)``: the ``count`` commands of a batch from flat position
@@ -62,7 +60,7 @@ REMOVED_PER_COMMAND = 2
 """So many hidden entries go for each command that is applied, so that they cannot pile up."""
 PAGE_ROWS_MAX = 4096
 """A page of a scan holds at most so many rows: some 15 ms, with its encoding."""
-INDEX_LAG_MAX = 2048
+INDEX_LAG_MAX = 1024
 """At the end of a slot at most so many keys are to be folded into the index."""
 
 # Plain ints: results are compared, encoded and hashed; an enum member would slow all three.
@@ -82,7 +80,7 @@ class Store:
                  "revision", "walks", "work")  # fmt: skip
 
     def __init__(self) -> None:
-        self.data: dict[bytes, StoredValue] = {}
+        self.data = Entries()
         """Each key that lives, and the entries that are hidden."""
         self.revision = 0
         self._index = KeyIndex()
@@ -113,8 +111,8 @@ class Store:
         Returns False if it stopped before a command that is not the store's (``commands
         [len(results)]``: well-formed, but no data operation), else True.
         """
-        data = self.data
-        get = data.get
+        shards = self.data.shards
+        mask = SHARD_MASK
         note_new = self.added.append
         removed = self._removed
         hidden = self._hidden.bounds
@@ -125,18 +123,19 @@ class Store:
                 _, key, value = command
                 if type(value) is bytes and type(key) is bytes:
                     revision += 1
-                    old = get(key)
+                    shard = shards[hash(key) & mask]
+                    old = shard.get(key)
                     if old is not None and hidden and self._is_hidden(key, old):
                         self.hidden_keys -= 1
                         old = None
                     if old is None:
-                        data[key] = (value, revision, revision, 1)
+                        shard[key] = (value, revision, revision, 1)
                         if removed and key in removed:
                             removed.discard(key)
                         else:
                             note_new(key)
                     else:
-                        data[key] = (value, old[1], revision, old[3] + 1)
+                        shard[key] = (value, old[1], revision, old[3] + 1)
                     append(revision)
                     continue
             self.revision = revision
@@ -397,12 +396,17 @@ class Store:
 
     def load(self, keys: Sequence[bytes], entries: Sequence[StoredValue]) -> bool:
         """Take in rows of a snapshot. False: one of the keys was there before."""
-        before = len(self.data)
-        self.data.update(zip(keys, entries, strict=True))
-        if len(self.data) != before + len(keys):
-            return False
+        data = self.data
+        for key, entry in zip(keys, entries, strict=True):
+            if key in data:
+                return False
+            data[key] = entry
         self._index.merge(sorted(keys))
         return True
+
+    def give_up(self) -> list[Any]:
+        """All that is large in it, to be freed little by little; it must not be used any more."""
+        return [*self.data.shards, *self._index.give_up()]
 
 
 class _Removal:

@@ -25,6 +25,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import chain
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -52,6 +53,8 @@ from paxosd.core.commands import (
     changes_settings,
     each_change,
 )
+from paxosd.core.disposal import Disposal
+from paxosd.core.key_index import KeyRun
 from paxosd.core.kv import MALFORMED_RESULT, PAGE_ROWS_MAX, ROW_OVERHEAD_BYTES, Skipped, Store
 from paxosd.core.log_clock import LogClock
 from paxosd.core.membership import UNKNOWN, Membership, MembershipError
@@ -111,7 +114,8 @@ class History:
     slots up to this one nothing is kept; the store was at ``base_revision`` after it.
     """
 
-    __slots__ = ("_cost", "_cost_max", "_exceptions", "_revisions", "base", "floor_revision")
+    __slots__ = ("_cost", "_cost_max", "_exceptions", "_revisions", "base", "disposal",
+                 "floor_revision")  # fmt: skip
 
     def __init__(self, exceptions_max: int, base: Slot = 0, base_revision: int = 0) -> None:
         self.base = base
@@ -119,6 +123,7 @@ class History:
         self._exceptions: dict[Slot, tuple[list[Skipped], int]] = {}  # with their cost
         self._cost = 0
         self._cost_max = exceptions_max
+        self.disposal = Disposal()
         self.floor_revision = base_revision + 1
 
     def record(self, slot: Slot, revision: int, skipped: list[Skipped]) -> None:
@@ -133,7 +138,7 @@ class History:
         revisions.append(revision)
         while self._cost > self._cost_max:
             oldest = next(iter(self._exceptions))
-            self._cost -= self._exceptions.pop(oldest)[1]
+            self._drop(oldest)
             self.floor_revision = revisions[oldest - self.base] + 1
 
     def release(self, first: Slot) -> None:
@@ -147,7 +152,19 @@ class History:
         del self._revisions[:count]
         self.floor_revision = max(self.floor_revision, self._revisions[0] + 1)
         for slot in [slot for slot in self._exceptions if slot < first]:
-            self._cost -= self._exceptions.pop(slot)[1]
+            self._drop(slot)
+
+    def _drop(self, slot: Slot) -> None:
+        skipped, cost = self._exceptions.pop(slot)
+        self._cost -= cost
+        for _, _, keys in skipped:
+            if isinstance(keys, KeyRun):
+                self.disposal.add(keys.chunks)
+
+    def give_up(self) -> list[Any]:
+        """All that is large in it, to be freed little by little; it must not be used any more."""
+        runs = [keys for skipped, _ in self._exceptions.values() for _, _, keys in skipped]
+        return [chunk for keys in runs if isinstance(keys, KeyRun) for chunk in keys.chunks]
 
     def slot_of_revision(self, revision: int) -> Slot:
         """The slot that made ``revision`` (one from the floor on); the next slot to come for
@@ -225,6 +242,7 @@ class Machine:
         "checksums_enabled",
         "clock",
         "collect_changes",
+        "disposal",
         "history",
         "limits",
         "membership",
@@ -248,7 +266,10 @@ class Machine:
         """As the log has it; unknown at epoch 0, which the configuration tells."""
         self.settings = ClusterSettings()._replace(**limits.sessions._asdict())
         """As the log has them after ``applied``; of version 0 if it holds none."""
+        self.disposal = Disposal()
+        """What was replaced, or forgotten, and is to be freed little by little."""
         self.history = History(limits.history_exceptions_max)
+        self.history.disposal = self.disposal
         self.work = self.store.work
         """What was done here; see work.py."""
         self.checksum_runs = Checksums(self.store)
@@ -388,12 +409,11 @@ class Machine:
             if at_sum is not None:
                 at_sum()
 
-    def _rest(self) -> bytes:
-        """What there is besides the keys, for a checksum."""
-        rest = b"%d %d " % (self.log_time_ms, self.chain) + self.sessions.fingerprint()
-        if self.settings.level:
-            rest += repr(tuple(self.clock.reign)).encode()
-        return rest
+    def _rest(self) -> Iterator[bytes]:
+        """What there is now besides the keys, for a checksum, in pieces."""
+        last = repr(tuple(self.clock.reign)).encode() if self.settings.level else b""
+        first = b"%d %d " % (self.log_time_ms, self.chain)
+        return chain((first,), self.sessions.fingerprint_pieces(), (last,))
 
     def sum_up(self) -> None:
         """Begin a checksum of the state as it is now, if none of this slot was begun."""
@@ -536,12 +556,15 @@ class Machine:
         self.chain = other.chain
         self._trail = array("I", [other.chain] if other.settings.level else [])
         self.clock = other.clock
+        self.disposal.add(self.store.give_up())
+        self.disposal.add(self.history.give_up())
         self.store = other.store
         self.store.work = self.work
         self.sessions = other.sessions
         self.membership = other.membership
         self.settings = other.settings
         self.history = other.history
+        self.history.disposal = self.disposal
         finished = self.checksum_runs.finished
         self.checksum_runs = other.checksum_runs
         self.checksum_runs.finished = finished

@@ -25,8 +25,9 @@ from collections import deque
 from typing import Any
 
 from paxosd.core.commands import Entry
+from paxosd.core.entries import StoredValue
 from paxosd.core.key_index import KeyRun
-from paxosd.core.kv import Store, StoredValue
+from paxosd.core.kv import Store
 
 KEPT_KEYS_MAX = 50_000
 _LISTED_KEYS = 512

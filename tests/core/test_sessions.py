@@ -2,7 +2,7 @@
 
 from paxosd.core.commands import CLOSE, FENCE, OPEN, PUT, Batch, Entry, Status
 from paxosd.core.machine import Machine, MachineLimits
-from paxosd.core.sessions import SessionLimits
+from paxosd.core.sessions import SessionLimits, Sessions
 
 FENCED = (Status.FENCED, 0, None)
 FORGOTTEN = (Status.FORGOTTEN, 0, None)
@@ -206,3 +206,22 @@ class TestExpiry:
         log.now_ms += 11
         assert log.open() == (Status.OK, 0, 3)
         assert list(log.machine.sessions.table) == [1, 3]
+
+
+def test_a_fingerprint_in_pieces_is_the_words_of_the_whole_table_as_it_was():
+    """Nodes of other versions compare it: not a byte of it may change."""
+    sessions = Sessions(SessionLimits(sessions_max=1000))
+    for number in range(250):
+        sessions.open(number)
+        sessions.use(number + 1, 0, number).keep(1, number + 7, [5, (1, 2, None)])
+    rows = [(n, s.last_ms, s.acked, s.max_seq, s.chunks) for n, s in sessions.table.items()]
+    want = repr((sessions.next_id, rows)).encode()
+    assert sessions.fingerprint() == want
+    pieces = sessions.fingerprint_pieces()
+    got = next(pieces)
+    for number in range(250):
+        sessions.use(number + 1, 1, 300 + number).keep(3, 900, [9])
+    sessions.close(7)
+    later = list(pieces)
+    assert got + b"".join(later) == want
+    assert len(later) > 2

@@ -1,0 +1,29 @@
+"""Lets large things go little by little: a million objects freed at once stall the loop."""
+
+from collections.abc import Iterable
+from typing import Any
+
+
+class Disposal:
+    """Lists and dicts that nobody needs any more, none of them large. Whoever gives them here
+    keeps no reference: then each is freed when its turn comes."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest: list[Any] = []
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is left."""
+        return bool(self._rest)
+
+    def add(self, containers: Iterable[Any]) -> None:
+        """Free these some time."""
+        self._rest += containers
+
+    def advance(self, items_max: int) -> None:
+        """Free about so many items, in whole containers."""
+        rest = self._rest
+        while rest and items_max > 0:
+            items_max -= 1 + len(rest.pop())
