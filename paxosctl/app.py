@@ -19,8 +19,10 @@ from paxosctl.errors import (
     ClientError,
     NotSubmittedError,
     OutcomeUnknownError,
+    RefusedError,
 )
 from paxosctl.render import FORMATS, View, emit, to_json
+from paxosd.core.effects import COMPACTED
 from paxosd.durations import parse_duration_ms
 from paxosd.endpoints import Endpoint
 
@@ -178,6 +180,8 @@ def complain(settings: Settings, error: ClientError, lines: list[tuple[str, str]
         ask = f"paxosctl{where} outcome {error.session} {error.seq}"
     if settings.output == "json":
         data: dict[str, Any] = {"error": error.code, "message": str(error)}
+        if isinstance(error, RefusedError) and error.code == COMPACTED:
+            data["first_revision"] = error.detail
         if ask:
             assert isinstance(error, OutcomeUnknownError)
             data |= {"session": error.session, "seq": error.seq, "ask": ask}
@@ -222,6 +226,13 @@ def negative(message: str, view: View | None = None) -> NoReturn:
     raise NegativeError(message, view)
 
 
+def check_key(text: str, prefix: bool = False) -> None:
+    """An empty key is refused by every verb alike; an empty prefix is every key.
+    Raises RefusedError."""
+    if not text and not prefix:
+        raise RefusedError("invalid", "the key is empty: it needs at least one byte")
+
+
 def raw(text: str) -> bytes:
     """The bytes of a command-line argument, also where they are no text."""
     return os.fsencode(text)
@@ -242,6 +253,8 @@ def end_negative(settings: Settings, error: NegativeError) -> int:
     """Show a negative answer; its exit code."""
     if error.view is not None and settings.output != "table":
         settings.show(error.view)
-    if settings.output != "json":
+    if settings.output == "json":
+        click.echo(to_json({"error": "negative", "message": str(error)}), err=True)
+    else:
         click.echo(f"paxosctl: {error}", err=True)
     return EXIT_NEGATIVE

@@ -29,6 +29,13 @@ def plain_cells(node: str, rule: Mapping[str, Any]) -> list[str]:
     return [node, *[_plain(rule.get(field, "")) for field in PLAIN_FIELDS]]
 
 
+def public_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """For ``-o json``: a fault is called ``fault``, as in the logs; no end is null."""
+    told = {"fault" if key == "name" else key: value for key, value in rule.items()}
+    told["left_ms"] = None if rule["left_ms"] < 0 else rule["left_ms"]
+    return told
+
+
 def where(rule: Mapping[str, Any]) -> str:
     """Which nodes, paths and messages a rule concerns."""
     if rule.get("on"):

@@ -155,7 +155,7 @@ def desk(settings: Settings, how: How) -> Iterator[Desk]:
         except PlanError as error:
             raise click.UsageError(str(error)) from None
         except StepError as error:
-            negative(str(error), View(data={"error": str(error)}, plain=b""))
+            negative(str(error), View(data={"not_done": [str(error)]}, plain=b""))
 
 
 def since(after: Membership) -> str:

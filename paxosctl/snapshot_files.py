@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from paxosctl.public_names import member_fields
 from paxosctl.transport import clock_ms
 from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.membership import Membership
@@ -68,7 +69,7 @@ def described(reader: SnapshotReader) -> dict[str, Any]:
     membership = Membership.from_json(head.membership)
     members = {name: dict(endpoints) for name, endpoints in sorted(head.members.items())}
     if membership.epoch:
-        members = {name: member._asdict() for name, member in membership.members.items()}
+        members = {n: member_fields(each._asdict()) for n, each in membership.members.items()}
     return {
         "cluster": reader.cluster,
         "slot": head.slot,
@@ -79,7 +80,7 @@ def described(reader: SnapshotReader) -> dict[str, Any]:
         "created_ms": info.created_ms,
         "bytes": info.size_bytes,
         "digest": info.digest.hex(),
-        "state": info.total,
+        "checksum": info.total,
         "epoch": membership.epoch,
         "members": members,
     }

@@ -147,7 +147,7 @@ def story_data(story: Story) -> dict[str, Any]:
     """A story for programs: its parts in order, each with its ``type``."""
     lesson = story.lesson
     return {
-        "name": story.name,
+        "lesson": story.name,
         "seed": story.seed,
         "title": lesson.title,
         "shows": lesson.shows,

@@ -68,6 +68,7 @@ class Daemon:
         self.machine: Machine = assembled.memory.machine
         self.wal: Wal = assembled.memory.wal
         self.incarnation = assembled.claim.incarnation
+        self.run_id = assembled.life
         self.bus: Bus = parts.bus
         self.context = parts.context
         self.faults: LiveFaults = parts.faults
@@ -278,6 +279,7 @@ class Daemon:
             "node": config.node.name,
             "cluster": config.cluster.id,
             "incarnation": self.incarnation,
+            "run_id": self.run_id,
             "version": __version__,
             "leader_endpoint": members[leader].client if leader in members else "",
             "membership": {

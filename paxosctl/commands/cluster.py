@@ -12,10 +12,13 @@ from paxosctl.cluster import (
     live_tolerance,
     memory_words,
     no_quorum_words,
+    role_of,
     state_words,
     survey,
+    survives,
     voters_seen,
 )
+from paxosctl.public_names import node_status, trouble
 from paxosctl.render import View, human_bytes
 from paxosctl.transport import clock_ms
 from paxosd.core.skew import SKEW_MS_MAX
@@ -68,7 +71,14 @@ def health_verb(settings: Settings) -> None:
         except ClientError as error:
             troubles = diagnose(client, error)
             words = "".join([f"\n  {endpoint}  {text}" for endpoint, text in troubles])
-            data = {"healthy": False, "error": error.code, "endpoints": dict(troubles)}
+            data = {
+                "healthy": False,
+                **trouble(error),
+                "commit_ms": None,
+                "slot": None,
+                "differs": [],
+                "endpoints": dict(troubles),
+            }
             negative(
                 f"unhealthy: no write was seen to commit ({error}){words}",
                 View(data=data, plain=b"unhealthy\n"),
@@ -77,9 +87,11 @@ def health_verb(settings: Settings) -> None:
         View(
             data={
                 "healthy": True,
-                "ms": round(health.ms, 3),
+                **trouble(None),
+                "commit_ms": round(health.ms, 3),
                 "slot": health.slot,
                 "differs": differs,
+                "endpoints": {},
             },
             plain=b"healthy\n",
             text="\n".join(
@@ -95,7 +107,7 @@ def leader_verb(settings: Settings) -> None:
     with settings.client() as client:
         views = survey(client)
     name, endpoint = leader_of(views)
-    data = {"leader": name or None, "endpoint": endpoint or None}
+    data = {"leader": name or None, "leader_client": endpoint or None}
     view = View(data=data, plain=f"{name}\n".encode(), text=f"{name}  {endpoint}")
     if not name:
         negative("no leader is known; `paxosctl status --cluster` shows who is missing", view)
@@ -164,7 +176,7 @@ def _ballot(value: Any) -> str:
 def _cells(status: dict[str, Any]) -> list[Any]:
     return [
         status["node"],
-        _role(status),
+        role_of(status),
         _ballot(status["ballot"]),
         status["leader"] or "-",
         _ballot(status["promised"]),
@@ -177,12 +189,6 @@ def _cells(status: dict[str, Any]) -> list[Any]:
         human_bytes(status["disk"].get("wal_bytes", -1)),
         _snapshot(status.get("snapshot", {})),
     ]
-
-
-def _role(status: dict[str, Any]) -> str:
-    """As the node says; of one that must not vote, why."""
-    role: str = status["role"]
-    return "memory lost" if status.get("memory") == "lost" else role
 
 
 def _snapshot(snapshot: dict[str, Any]) -> str:
@@ -200,13 +206,13 @@ def _snapshot(snapshot: dict[str, Any]) -> str:
 
 def _survives(status: dict[str, Any]) -> str:
     """How many more voters may fail, as this node sees it."""
-    count = min(status["fault_tolerance"], voters_seen(status).voting - status["quorum"])
-    return "no quorum" if count < 0 else str(count)
+    count = survives(status)
+    return "no quorum" if count is None else str(count)
 
 
 def _cluster(views: list[NodeView]) -> View:
     leader, _ = leader_of(views)
-    survives: int | None = None
+    may_fail: int | None = None
     rows, notes = [], []
     for view in views:
         if view.status is not None:
@@ -227,7 +233,7 @@ def _cluster(views: list[NodeView]) -> View:
         count = live_tolerance(leading, views)
         plural = "" if count == 1 else "s"
         if count >= 0:
-            survives = count
+            may_fail = count
             notes.append(f"{leader} leads; the cluster survives {count} more failure{plural}")
         else:
             notes.append(no_quorum_words(leading, voters_seen(leading, views)))
@@ -236,15 +242,14 @@ def _cluster(views: list[NodeView]) -> View:
     return View(
         data={
             "leader": leader or None,
-            "survives": survives,
+            "survives": may_fail,
             "nodes": [
-                {"node": view.name, "endpoint": view.endpoint, "reachable": True, **view.status}
-                if view.status is not None
-                else {
+                {
                     "node": view.name,
-                    "endpoint": view.endpoint,
-                    "reachable": False,
-                    "error": view.why,
+                    "client": view.endpoint,
+                    "reachable": view.status is not None,
+                    **trouble(view.error),
+                    **(node_status(view.status) if view.status is not None else {}),
                 }
                 for view in views
             ],
@@ -278,7 +283,7 @@ def _node(status: dict[str, Any]) -> View:
     free, log = human_bytes(disk.get("free_bytes", -1)), human_bytes(disk.get("wal_bytes", -1))
     table = {
         "node": f"{status['node']} of cluster {status['cluster']}, version {status['version']}",
-        "role": memory_words(status) or _role(status),
+        "role": memory_words(status) or role_of(status),
         "state": "; ".join(state_words([status])) or f"{status.get('state', 'agreed')}",
         "member": _member(status),
         "founded": _founded(status),
@@ -296,14 +301,14 @@ def _node(status: dict[str, Any]) -> View:
         "disk": f"{free} free, log {log}, at {disk.get('path', '?')}",
         "faults": f"{status['faults']} active" if status["faults_enabled"] else "not enabled",
         "memory": human_bytes(status["rss_bytes"]),
-        "up": f"{status['uptime_ms'] / 1000:.0f} s, incarnation {status['incarnation']}",
+        "up": f"{status['uptime_ms'] / 1000:.0f} s, boot count {status['incarnation']}",
     }
     differing = differing_words(status.get("members_differ", {}))
     if differing:
         table["file"] = f"other members than the cluster's, which count: {'; '.join(differing)}"
     rows = list(table.items())
     return View(
-        data=status,
+        data=node_status(status),
         plain="".join([f"{name}\t{value}\n" for name, value in rows]).encode(),
         columns=("", ""),
         rows=rows,

@@ -18,7 +18,8 @@ from paxosctl.fault_nodes import (
     resolve,
     took,
 )
-from paxosctl.fault_view import COLUMNS, cells, names_of, plain_cells
+from paxosctl.fault_view import COLUMNS, cells, names_of, plain_cells, public_rule
+from paxosctl.public_names import trouble
 from paxosctl.render import View
 from paxosd.fault_rules import KINDS
 
@@ -133,16 +134,25 @@ def list_verb(settings: Settings) -> None:
         answer = answers.get(view.name)
         if answer is None or answer.error is not None:
             why = view.why if answer is None else str(answer.error)
-            nodes.append({"node": view.name, "error": why})
+            error = view.error if answer is None else answer.error
+            node = {"node": view.name, **trouble(error)}
+            nodes.append(node | {"faults_enabled": None, "faults": []})
             missed.append(f"{view.name} is not reached: {why}")
             continue
-        nodes.append({"node": view.name, **answer.body})
+        nodes.append(
+            {
+                "node": view.name,
+                **trouble(None),
+                "faults_enabled": answer.body["enabled"],
+                "faults": [public_rule(rule) for rule in answer.body["rules"]],
+            }
+        )
         rows.extend([cells(view.name, rule) for rule in answer.body["rules"]])
         plain.extend([plain_cells(view.name, rule) for rule in answer.body["rules"]])
     words = missed if rows else ["no faults", *missed]
     settings.show(
         View(
-            data=nodes,
+            data={"nodes": nodes},
             plain="".join(["\t".join(row) + "\n" for row in plain]).encode(),
             columns=COLUMNS if rows else (),
             rows=rows,
@@ -203,7 +213,8 @@ def crash_verb(settings: Settings, node: str) -> None:
             raise click.UsageError(f'"{node}": one node at a time; there are {", ".join(views)}')
         client.admin("fault_crash", endpoint=views[name].endpoint)
     text = f"{name} crashes"
-    settings.show(View(data={"crashing": name}, plain=f"{text}\n".encode(), text=text))
+    data = {"node": name, "crashing": True}
+    settings.show(View(data=data, plain=f"{text}\n".encode(), text=text))
 
 
 for _each in (add_verb, list_verb, rm_verb, clear_verb, crash_verb, run_verb):

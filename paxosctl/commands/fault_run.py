@@ -81,7 +81,7 @@ def _view(report: Any, path: Path, seed: int) -> View:
         "settled": report.settled,
         "operations": outcomes,
         "faults": [
-            {"at_s": round(each.at_s, 2), "name": each.name, "kind": each.kind,
+            {"at_s": round(each.at_s, 2), "fault": each.name, "kind": each.kind,
              "where": each.where, "how": each.how, "hits": each.hits, "note": each.note}
             for each in report.happened
         ],

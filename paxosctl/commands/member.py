@@ -98,7 +98,7 @@ def transfer_verb(settings: Settings, how: How, name: str) -> None:
                 desk.transfer(name, endpoint)
                 if how.wait:
                     done = f"{desk.steps.wait_leader(leader, name)} leads"
-    data = {"was": leader, "wanted": name or None, "dry_run": how.dry_run}
+    data = {"leader_before": leader, "leader_wanted": name or None, "dry_run": how.dry_run}
     settings.show(View(data=data, plain=f"{done}\n".encode(), text=done))
 
 

@@ -74,7 +74,7 @@ def teach_verb(settings: Settings, name: str | None, seed: int, step: bool) -> N
 def _list(settings: Settings, names: dict[str, str]) -> None:
     settings.show(
         View(
-            data=[{"name": name, "about": about} for name, about in names.items()],
+            data={"lessons": [{"lesson": name, "about": about} for name, about in names.items()]},
             plain="".join(f"{name}\t{about}\n" for name, about in names.items()).encode(),
             columns=("name", "about"),
             rows=list(names.items()),

@@ -62,7 +62,8 @@ def status_verb(settings: Settings, file: Path) -> None:
         with opened(file) as data:
             found = described(verify(data))
     except SnapshotFileError as error:
-        negative(str(error), View(data={"good": False, "error": str(error)}, plain=b"bad\n"))
+        bad = {"file": str(file), "good": False, "message": str(error)}
+        negative(str(error), View(data=bad, plain=b"bad\n"))
     except PermissionError as error:
         raise RefusedError("permission", str(error)) from error
     settings.show(_view({"good": True} | found | {"file": str(file)}, f"{file} is good"))
@@ -114,7 +115,7 @@ def _view(found: dict[str, Any], words: str) -> View:
         ("taken", taken),
         ("size", human_bytes(found["bytes"])),
         ("digest", found["digest"]),
-        ("state", found["state"] or "not summed up"),
+        ("checksum", found["checksum"] or "not summed up"),
     ]
     if found["members"]:
         rows.append(("members", ", ".join(found["members"])))

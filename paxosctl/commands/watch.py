@@ -2,7 +2,7 @@
 
 import click
 
-from paxosctl.app import Settings, raw, verb
+from paxosctl.app import Settings, check_key, raw, verb
 from paxosctl.render import View, as_cell, as_json
 from paxosd.core.commands import Change
 
@@ -24,6 +24,7 @@ def watch_verb(
     Goes on over restarts and changes of the leader. In the format json a line per change; in
     plain a line "put", tab, KEY, tab, VALUE or "delete", tab, KEY.
     """
+    check_key(key, prefix)
     seen = 0
     with settings.client() as client:
         watcher = client.watch(

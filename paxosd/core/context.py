@@ -215,7 +215,7 @@ class Context:
             "ballot.contradiction",
             "error",
             slot=slot,
-            ballot=list(ballot),
+            ballot=ballot.shown(),
             member=member,
             advice=CONTRADICTION_ADVICE,
         )

@@ -251,7 +251,7 @@ class PaxosNarrator(Narrator):
     def _notice(self, node: str, notice: Notice) -> Draft | None:
         fields = notice.fields
         if notice.event == "leader.elected" and fields["leader"] == node:
-            ballot = Ballot(*fields["ballot"])
+            ballot = Ballot.of_text(fields["ballot"])
             who = listed(self._promises.get((node, ballot), [node]))
             adopted = fields.get("adopted", 0)
             text = f"LEADS with {_b(ballot)}: {who} promised, a majority."
@@ -260,7 +260,7 @@ class PaxosNarrator(Narrator):
             return Draft("proposer", text, "leads", ballot=ballot)
         if notice.event == "leader.stepped_down":
             text = f"LEADS NO MORE: {_reason(fields['reason'])}."
-            return Draft("proposer", text, ballot=Ballot(*fields["ballot"]))
+            return Draft("proposer", text, ballot=Ballot.of_text(fields["ballot"]))
         if notice.event == "node.memory_lost":
             return Draft("acceptor", "HAS LOST ITS MEMORY, and knows it: it must not vote.")
         if notice.event == "node.rejoined":

@@ -108,7 +108,7 @@ RULES = {
     "stale": (
         "Each start of a node has a higher number than the one before, and lots of its own. "
         "Another life that is not later is a replay of old messages, or the node lost its memory.",
-        "paxosd: bus.stale_incarnation",
+        "paxosd: bus.stale_run",
     ),
     "2pc-begin": (
         "Whoever gets the request coordinates the transaction.",

@@ -201,7 +201,7 @@ class TestLeading:
             assert bench.led == [], "nobody can tell yet"
         told = [n.fields for n in bench.context.outbox.ready.notices
                 if n.event == "ballot.contradiction"]  # fmt: skip
-        assert [(each["slot"], each["ballot"]) for each in told] == [(1, list(old))]
+        assert [(each["slot"], each["ballot"]) for each in told] == [(1, old.shown())]
         report = (AcceptedValue(1, old, b"v"),)
         bench.election.receive_promise("n5", Promise(ballot, 1, 0, 0, report))
         ((proposal,),) = bench.led

@@ -248,7 +248,7 @@ class TestRun:
         assert report["ok"]
         assert (report["seed"], report["history"]) == (5, "mine.jsonl")
         (fault,) = report["faults"]
-        assert (fault["name"], fault["where"], fault["hits"]) == ("drop", "* → *", 0)
+        assert (fault["fault"], fault["where"], fault["hits"]) == ("drop", "* → *", 0)
         assert (tmp_path / "mine.jsonl").exists()
 
     def test_a_stale_read_is_exit_1(self, runs, single, monkeypatch):
@@ -345,7 +345,7 @@ class TestRun:
         code, out, err = runs(PLAN + '[[crash]]\nat = "200ms"\non = "n1"\n', "-o", "json")
         assert code == 0, out + err
         assert single.crashed.is_set()
-        hits = {fault["name"]: fault["hits"] for fault in json.loads(out)["faults"]}
+        hits = {fault["fault"]: fault["hits"] for fault in json.loads(out)["faults"]}
         assert hits == {"drop": 7, "crash": 1}
 
     def test_a_step_that_cannot_be_done_is_told(self, runs):

@@ -75,7 +75,7 @@ class TestList:
         code, out, err = ctl("list")
         assert (code, err) == (0, "")
         lines = [line.split() for line in out.splitlines()]
-        assert lines[0][:6] == ["name", "role", "up", "epoch", "applied", "lag"]
+        assert lines[0][:6] == ["node", "role", "up", "epoch", "applied", "lag"]
         assert [line[:3] for line in lines[1:4]] == [
             ["n1", "leader", "yes"], ["n2", "voter", "yes"], ["n3", "voter", "yes"],
         ]  # fmt: skip
@@ -84,8 +84,9 @@ class TestList:
     def test_for_programs(self, ctl, trio):
         code, body = json_of(ctl("list", "-o", "json"))
         assert code == 0
-        assert (body["leader"], body["voters"], body["survives"]) == ("n1", ["n1", "n2", "n3"], 1)
-        assert body["members"][1]["client"] == trio[1].endpoint
+        assert (body["leader"], body["voters"]) == ("n1", ["n1", "n2", "n3"])
+        assert (body["survives_all_up"], body["survives"]) == (1, None), "nobody follows n1"
+        assert body["nodes"][1]["client"] == trio[1].endpoint
         plain = ctl("list", "-o", "plain")[1].splitlines()
         assert [line.split("\t")[:2] for line in plain] == [
             ["n1", "leader"], ["n2", "voter"], ["n3", "voter"],
@@ -106,7 +107,7 @@ class TestList:
     def test_a_lost_memory_is_shown_with_its_cure(self, ctl, trio):
         trio[2].lost = True
         _, out, _ = ctl("list")
-        assert out.splitlines()[3].split()[:2] == ["n3", "lost"]
+        assert out.splitlines()[3].split()[:2] == ["n3", "memory-lost"]
         assert "to let it: paxosctl member rejoin n3" in out
 
     def test_a_node_that_knows_of_no_member(self, ctl, trio):
@@ -201,7 +202,9 @@ class TestAdd:
         assert ctl("add", "n4", *where(n4), "--learner", "--force")[0] == 0
 
     def test_a_way_that_is_closed_needs_force(self, ctl, trio, n4):
-        code, body = json_of(ctl("add", "n4", *where(n4, events=closed_port()), "-o", "json"))
+        code, out, err = ctl("add", "n4", *where(n4, events=closed_port()), "-o", "json")
+        body = json.loads(out)
+        assert json.loads(err)["error"] == "negative"
         assert code == 1
         events = [link for link in body["probe"]["links"] if link["kind"] == "events"]
         assert {link["source"] for link in events if link["error"]} == {"n1", "n2", "n3"}
@@ -222,9 +225,12 @@ class TestAdd:
         code, body = json_of(ctl("add", "n4", *where(n4), "--dry-run", "-o", "json"))
         assert code == 0
         assert body["dry_run"] is True
-        assert (body["before"]["survives"], body["after"]["survives"]) == (1, 1)
+        assert (
+            body["before"]["survives_all_up"],
+            body["after"]["survives_all_up"],
+        ) == (1, 1)
         assert body["after"]["voters"] == ["n1", "n2", "n3", "n4"]
-        assert body["probe"]["directory"] == n4.directory
+        assert body["probe"]["directory_id"] == f"{n4.directory:016x}"
         assert "nothing was changed" in ctl("add", "n4", *where(n4), "--dry-run")[1]
         assert changes(trio[0]) == 0
 
@@ -646,7 +652,7 @@ class TestStatus:
         out = capsys.readouterr().out
         assert "n3 lost its memory and does not vote; to let it: paxosctl member rejoin n3" in out
         assert "n1 leads; the cluster survives 0 more failures" in out
-        assert [line.split()[:2] for line in out.splitlines()[1:5]][2] == ["n3", "memory"]
+        assert [line.split()[:2] for line in out.splitlines()[1:5]][2] == ["n3", "memory-lost"]
         assert run(["--endpoints", trio[2].endpoint, "status"]) == 0
         out = capsys.readouterr().out
         assert "paxosctl member rejoin n3" in out

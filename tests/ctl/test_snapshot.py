@@ -149,7 +149,7 @@ def test_from_one_cluster_to_another(tmp_path, capsys):
         told = json.loads(capsys.readouterr().out)
         assert told["keys"] == 51
         known = old.admin("n2", "checksum", slot=told["slot"])
-        assert known["checksum"] == told["state"], "what hash would show as of that slot"
+        assert known["checksum"] == told["checksum"], "what hash would show as of that slot"
         assert not list(tmp_path.glob("*.part"))
     assert run(["--endpoints", endpoints, "snapshot", "save", str(tmp_path / "x")]) == 69
     (tmp_path / "new").mkdir()

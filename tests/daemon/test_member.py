@@ -127,7 +127,7 @@ def test_a_wiped_node_whose_configuration_names_nobody_who_is_left(tmp_path):
         daemons.kill("n2")
         shutil.rmtree(tmp_path / "n2")
         daemons.start("n2")
-        wait_for(lambda: (daemons.status("n2") or {}).get("role") == "forgetful", what="its loss")
+        wait_for(lambda: (daemons.status("n2") or {}).get("role") == "memory-lost", what="its loss")
         assert daemons.roles()["n2"] == "lost"
         assert daemons.status("n2")["voters"] == ["n2", "n3"]
         assert not [e for e in daemons.events("n2", "leader.elected") if e["leader"] == "n2"]
