@@ -4,7 +4,6 @@ The global options may stand before the verb or after it; the later one counts.
 """
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from paxosctl.errors import (
     RefusedError,
 )
 from paxosctl.render import FORMATS, View, emit, to_json
+from paxosctl.streams import read_all, say
 from paxosd.core.effects import COMPACTED
 from paxosd.durations import parse_duration_ms
 from paxosd.endpoints import Endpoint
@@ -35,11 +35,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class NegativeError(Exception):
-    """The answer is no: exit code 1. ``view``: shown all the same, on standard output."""
+    """The answer is no: exit code 1, or another ``exit_code`` with its ``code`` for programs.
+    ``view``: shown all the same, on standard output."""
 
-    def __init__(self, message: str, view: View | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        view: View | None = None,
+        *,
+        exit_code: int = EXIT_NEGATIVE,
+        code: str = "negative",
+    ) -> None:
         super().__init__(message)
         self.view = view
+        self.exit_code = exit_code
+        self.code = code
 
 
 class Duration(click.ParamType[int]):
@@ -186,13 +196,13 @@ def complain(settings: Settings, error: ClientError, lines: list[tuple[str, str]
             assert isinstance(error, OutcomeUnknownError)
             data |= {"session": error.session, "seq": error.seq, "ask": ask}
         data["endpoints"] = dict(lines)
-        click.echo(to_json(data), err=True)
+        say(to_json(data))
         return
-    click.echo(f"paxosctl: {headline(error, lines)}", err=True)
+    say(f"paxosctl: {headline(error, lines)}")
     for endpoint, words in lines:
-        click.echo(f"  {endpoint}  {words}", err=True)
+        say(f"  {endpoint}  {words}")
     if ask:
-        click.echo(f"To learn what became of it, or to rule it out:\n  {ask}", err=True)
+        say(f"To learn what became of it, or to rule it out:\n  {ask}")
 
 
 def headline(error: ClientError, lines: list[tuple[str, str]]) -> str:
@@ -221,9 +231,15 @@ def headline(error: ClientError, lines: list[tuple[str, str]]) -> str:
     return f"{cause}; not submitted, safe to try again"
 
 
-def negative(message: str, view: View | None = None) -> NoReturn:
-    """End with exit code 1."""
-    raise NegativeError(message, view)
+def negative(
+    message: str,
+    view: View | None = None,
+    *,
+    exit_code: int = EXIT_NEGATIVE,
+    code: str = "negative",
+) -> NoReturn:
+    """End with exit code 1, or another that says no in a way of its own."""
+    raise NegativeError(message, view, exit_code=exit_code, code=code)
 
 
 def check_key(text: str, prefix: bool = False) -> None:
@@ -241,7 +257,7 @@ def raw(text: str) -> bytes:
 def raw_or_stdin(text: str) -> bytes:
     """The same; ``-`` stands for all of standard input, byte for byte."""
     if text == "-":
-        return sys.stdin.buffer.read()
+        return read_all()
     return raw(text)
 
 
@@ -254,7 +270,7 @@ def end_negative(settings: Settings, error: NegativeError) -> int:
     if error.view is not None and settings.output != "table":
         settings.show(error.view)
     if settings.output == "json":
-        click.echo(to_json({"error": "negative", "message": str(error)}), err=True)
+        say(to_json({"error": error.code, "message": str(error)}))
     else:
-        click.echo(f"paxosctl: {error}", err=True)
-    return EXIT_NEGATIVE
+        say(f"paxosctl: {error}")
+    return error.exit_code

@@ -79,6 +79,14 @@ def survey(client: Client) -> list[NodeView]:
     return [views[name] for name in sorted(views)]
 
 
+def members_of(views: Iterable[NodeView]) -> dict[str, dict[str, Any]]:
+    """The members by the latest membership that a node told of, with where they are reached."""
+    told = [view.status for view in views if view.status is not None]
+    latest = max(told, key=lambda status: status.get("epoch", -1), default={})
+    members: dict[str, dict[str, Any]] = latest.get("members", {})
+    return members
+
+
 def leader_of(views: Iterable[NodeView]) -> tuple[str, str]:
     """Name and client endpoint of the leader that the highest ballot knows; "" if none does. Others
     may name one for a while that says itself that it leads no more: that is none."""

@@ -6,18 +6,26 @@ TCP connection tells "refused" from "no such host" from "no answer".
 """
 
 import socket
+from enum import Enum
 from typing import Any
 
 from paxosctl.client import Client
 from paxosctl.cluster import Answer, ask_all, memory_words, state_words, voters_seen
-from paxosctl.errors import WORKS, ClientError, OutcomeUnknownError, RefusedError
-from paxosctl.transport import NO_HANDSHAKE
-from paxosd.core.client_endpoints import TOO_SLOW, EndpointState
+from paxosctl.errors import (
+    WORKS,
+    ClientError,
+    NotSubmittedError,
+    OutcomeUnknownError,
+    RefusedError,
+)
+from paxosd.core.client_endpoints import EndpointState
 from paxosd.core.effects import BUSY
 from paxosd.endpoints import Endpoint
 
 STATUS_S = 0.4
 TCP_S = 0.25
+ZEROMQ_SIGNATURE = b"\xff" + bytes(8) + b"\x7f"
+"""The first ten bytes of every connection, from either side."""
 
 
 def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
@@ -33,31 +41,27 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
         states = {each.endpoint: each for each in client.troubles()}
         up = [name for name, each in states.items() if each.state is not EndpointState.DOWN]
         answers = ask_all(client, up, "status")
+        # One that was still connecting when the call ended may be found dead only now.
+        states = {each.endpoint: each for each in client.troubles()}
     finally:
         client.timeout_s = timeout_s
     busy = {each.endpoint for each in error.troubles if each.code == BUSY}
     lines = []
     for name, trouble in states.items():
         answer = answers.get(name)
-        if answer is None:
-            lines.append((name, _unreachable(name, trouble.message)))
+        silent = answer is None or isinstance(answer.error, NotSubmittedError)
+        if answer is None or (silent and trouble.state is not EndpointState.UP):
+            lines.append((name, _unreachable(name)))
         else:
             lines.append((name, _reachable(answer, name in busy)))
     return lines
 
 
-def _unreachable(endpoint: str, seen: str) -> str:
-    if seen == NO_HANDSHAKE:
-        return f"{seen}: is it the right port?"
+def _unreachable(endpoint: str) -> str:
     try:
         host, port = Endpoint.parse(endpoint)
-        with socket.create_connection((host, port), timeout=TCP_S):
-            if seen.startswith(TOO_SLOW):
-                return (
-                    "something listens there, but says nothing: the daemon hangs or is stopped, "
-                    "or it is no paxosd"
-                )
-            return "it was down, but can be reached again; try again"
+        with socket.create_connection((host, port), timeout=TCP_S) as connection:
+            return _LISTENERS[_listener(connection)]
     except ConnectionRefusedError:
         return "connection refused: no daemon listens there; start it, or check --endpoints"
     except socket.gaierror:
@@ -66,6 +70,43 @@ def _unreachable(endpoint: str, seen: str) -> str:
         return "no answer from the host: it is down, or a firewall drops what is sent to it"
     except (OSError, ValueError) as error:
         return f"cannot be reached: {error}"
+
+
+class _Listener(Enum):
+    """Who accepts connections on a port."""
+
+    ZEROMQ = "it says what ZeroMQ says first"
+    SILENT = "nothing comes from it, whatever is sent"
+    OTHER = "it says something else, or hangs up"
+
+
+_LISTENERS = {
+    _Listener.ZEROMQ: "it did not answer before, but does now; try again",
+    _Listener.SILENT: (
+        "something listens there, but says nothing: the daemon hangs or is stopped (its machine "
+        "takes the connection, the process does not), or it is no paxosd"
+    ),
+    _Listener.OTHER: (
+        "something else listens there: it does not speak ZeroMQ. Is it the right host and port?"
+    ),
+}
+
+
+def _listener(connection: socket.socket) -> _Listener:
+    """A ZeroMQ socket sends its signature at once, without being asked. Most others say something
+    at once, too, or do so after an empty line; a process that is stopped does neither."""
+    connection.settimeout(TCP_S)
+    for asked in (b"", b"\r\n\r\n"):
+        try:
+            connection.sendall(asked)
+            first = connection.recv(len(ZEROMQ_SIGNATURE))
+        except TimeoutError:
+            continue
+        except OSError:
+            return _Listener.OTHER
+        begins = first.startswith(ZEROMQ_SIGNATURE[:1])
+        return _Listener.ZEROMQ if begins else _Listener.OTHER
+    return _Listener.SILENT
 
 
 def _reachable(answer: Answer, busy: bool) -> str:

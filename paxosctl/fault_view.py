@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 COLUMNS = ("node", "fault", "kind", "where", "how", "left", "hits")
+OPTIONAL = ("left", "how", "hits", "where")
 PLAIN_FIELDS = ("name", "kind", "from", "to", "on", "message_kinds", "probability", "ms",
                 "every_ms", "left_ms", "seed", "oneway", "persist", "hits")  # fmt: skip
 

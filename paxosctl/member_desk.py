@@ -20,6 +20,7 @@ from paxosctl.member_probe import Findings, Newcomer, interview, look, try_links
 from paxosctl.member_steps import Progress, StepError, Steps
 from paxosctl.member_view import plan_view
 from paxosctl.render import View
+from paxosctl.streams import say
 from paxosd.core.membership import Member, Membership
 
 
@@ -143,7 +144,7 @@ class Desk:
     def _warn(self, lines: Sequence[str]) -> None:
         if self._settings.output != "json":
             for line in lines:
-                click.echo(f"paxosctl: warning: {line}", err=True)
+                say(f"paxosctl: warning: {line}")
 
 
 @contextmanager

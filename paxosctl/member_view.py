@@ -20,6 +20,9 @@ from paxosd.core.membership import Member, Membership
 
 COLUMNS = ("node", "role", "up", "epoch", "applied", "lag", "peer", "client", "events")
 
+OPTIONAL = ("events", "peer", "epoch", "client", "lag")
+"""What a narrow terminal can do without, the first to go first."""
+
 
 def list_view(present: Present) -> View:
     """Every member, and how the cluster stands."""
@@ -53,7 +56,8 @@ def list_view(present: Present) -> View:
         plain="".join(["\t".join(map(str, row)) + "\n" for row in rows]).encode(),
         columns=COLUMNS,
         rows=rows,
-        text="\n".join(_notes(present, found)),
+        optional=OPTIONAL,
+        notes=_notes(present, found),
     )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ from paxosd.snapshot_file import (
 )
 
 POLL_MS = 50
+PIECE_BYTES = 1 << 20
 Progress = Callable[[int, int], object]
 """``progress(bytes done, bytes in all)``."""
 
@@ -109,6 +111,28 @@ def save(client: Any, endpoint: str, path: Path, *, force: bool) -> dict[str, An
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+    return found
+
+
+def save_to(client: Any, endpoint: str, write: Callable[[bytes], object]) -> dict[str, Any]:
+    """The same, but handed on piece by piece: none of it before all of it is verified."""
+    try:
+        with tempfile.TemporaryFile() as file:
+            _fetch(client, endpoint, file)
+            file.flush()
+            copy = RealFile(os.dup(file.fileno()))
+            try:
+                found = described(verify(copy))
+            finally:
+                copy.close()
+            file.seek(0)
+            while piece := file.read(PIECE_BYTES):
+                write(piece)
+    except SnapshotError as error:
+        raise SnapshotFileError(f"what {endpoint} sent is no good snapshot: {error}") from error
+    except OSError as error:
+        words = f"no room for the snapshot in {tempfile.gettempdir()}: {error.strerror}"
+        raise SnapshotFileError(words) from error
     return found
 
 

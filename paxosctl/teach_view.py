@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from paxosctl.streams import is_terminal
 from paxosd.sim.narrator import Step
 from paxosd.sim.rules import SOURCES
 from paxosd.sim.teach import Act, Check, Part, Remark, Story, Table
@@ -160,14 +161,13 @@ def story_data(story: Story) -> dict[str, Any]:
 
 def wants_colour() -> bool:
     """On a terminal alone, and not if the user or the terminal does not want it."""
-    return (
-        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    )
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and is_terminal(sys.stdout)
 
 
 def wants_width() -> int:
     """Of the terminal, within what reads well."""
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         return WIDTH
     return max(60, min(WIDTH_MAX, shutil.get_terminal_size((WIDTH, 24)).columns))
 

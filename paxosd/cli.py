@@ -21,7 +21,7 @@ _EPILOG = "Start with: paxosd dev"
 @click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     envvar="PAXOSD_CONFIG",
     metavar="FILE",
     help="Run one node with this TOML file. Also: PAXOSD_CONFIG.",
@@ -100,7 +100,7 @@ def _restart_after(_context: click.Context, _option: click.Parameter, text: str)
 @click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     envvar="PAXOSD_CONFIG",
     metavar="FILE",
     required=True,

@@ -10,6 +10,7 @@ from paxosctl.cluster import (
     ask_all,
     leader_of,
     live_tolerance,
+    members_of,
     memory_words,
     no_quorum_words,
     role_of,
@@ -18,6 +19,7 @@ from paxosctl.cluster import (
     survives,
     voters_seen,
 )
+from paxosctl.errors import EXIT_INCOMPLETE
 from paxosctl.public_names import node_status, trouble
 from paxosctl.render import View, human_bytes
 from paxosctl.transport import clock_ms
@@ -42,6 +44,10 @@ COLUMNS = (
     "log",
     "snapshot",
 )
+
+
+OPTIONAL = ("promised", "log", "snapshot", "disk free", "leader", "commit", "ballot", "survives")
+"""What a narrow terminal can do without, the first to go first."""
 
 
 @verb("status")
@@ -116,41 +122,60 @@ def leader_verb(settings: Settings) -> None:
 
 @verb("hash")
 def hash_verb(settings: Settings) -> None:
-    """Compare the state of all nodes, as of one slot. Exit code 1 if they differ, or if one of
-    them did not tell."""
+    """Compare the state of all members, as of one slot.
+
+    Exit code 1 if the states differ; 3 if no difference was found, but not every member could be
+    asked.
+    """
     with settings.client() as client:
         views = survey(client)
         slot = client.start_checksum()
-        told = _checksums(client, [view for view in views if view.status is not None], slot)
+        answers = _checksums(client, [view for view in views if view.status is not None], slot)
         known = state_words(view.status for view in survey(client) if view.status is not None)
+    members = members_of(views)
     rows = [
-        {"node": view.name, "checksum": told.get(view.name, ""), "error": view.why}
+        {
+            "node": view.name,
+            "member": view.name in members,
+            "checksum": answers.get(view.name) or None,
+            **_why_no_checksum(view, answers.get(view.name)),
+        }
         for view in views
     ]
-    for row in rows:
-        if not row["checksum"] and not row["error"]:
-            row["error"] = "it did not reach that slot in time"
-    sums = {row["checksum"] for row in rows if row["checksum"]}
-    missing = [row["node"] for row in rows if not row["checksum"]]
-    differ = len(sums) > 1
-    if differ:
+    sums = {row["checksum"] for row in rows if row["member"] and row["checksum"]}
+    missing = [row["node"] for row in rows if row["member"] and not row["checksum"]]
+    differ = len(sums) > 1 or bool(known)
+    if len(sums) > 1:
         verdict = "THE STATES DIFFER: keep the data directories, report it"
     elif missing:
-        verdict = f"not known for {', '.join(missing)}; the others agree"
+        verdict = f"not complete: {', '.join(missing)} did not tell; all others agree"
     else:
         verdict = "all nodes agree"
     verdict = "\n".join([verdict, *known])
-    good = not differ and not missing and not known
+    good = not differ and not missing
+    agree = False if differ else None if missing else True
     view = View(
-        data={"slot": slot, "agree": good, "nodes": rows, "differs": known},
-        plain="".join([f"{row['node']}\t{row['checksum']}\n" for row in rows]).encode(),
+        data={"slot": slot, "agree": agree, "missing": missing, "nodes": rows, "differs": known},
+        plain="".join([f"{row['node']}\t{row['checksum'] or ''}\n" for row in rows]).encode(),
         columns=("node", f"state as of slot {slot}"),
-        rows=[(row["node"], row["checksum"] or row["error"]) for row in rows],
-        text=verdict if good else "",
+        rows=[(row["node"], row["checksum"] or _no_checksum_words(row)) for row in rows],
+        notes=verdict.split("\n") if good else (),
     )
     settings.show(view)
-    if not good:
+    if differ:
         negative(verdict)
+    if missing:
+        negative(verdict, exit_code=EXIT_INCOMPLETE, code="incomplete")
+
+
+def _why_no_checksum(view: NodeView, checksum: str | None) -> dict[str, Any]:
+    if view.error is not None or checksum:
+        return trouble(view.error)
+    return {"error": "no_answer", "message": "it did not reach that slot in time"}
+
+
+def _no_checksum_words(row: dict[str, Any]) -> str:
+    return str(row["message"]) if row["member"] else f"no member: {row['message']}"
 
 
 def _checksums(client: Any, views: list[NodeView], slot: int) -> dict[str, str]:
@@ -257,7 +282,8 @@ def _cluster(views: list[NodeView]) -> View:
         plain="".join(["\t".join(map(str, row)) + "\n" for row in rows]).encode(),
         columns=COLUMNS,
         rows=rows,
-        text="\n".join(notes),
+        optional=OPTIONAL,
+        notes=notes,
     )
 
 

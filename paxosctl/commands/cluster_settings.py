@@ -213,5 +213,5 @@ def _view(shown: ClusterSettings, data: dict[str, Any], notes: Sequence[str]) ->
         plain="".join([f"{name}\t{value}\n" for name, value in table.items()]).encode(),
         columns=("setting", "value"),
         rows=rows,
-        text="\n".join(notes),
+        notes=notes,
     )

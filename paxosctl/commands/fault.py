@@ -18,7 +18,7 @@ from paxosctl.fault_nodes import (
     resolve,
     took,
 )
-from paxosctl.fault_view import COLUMNS, cells, names_of, plain_cells, public_rule
+from paxosctl.fault_view import COLUMNS, OPTIONAL, cells, names_of, plain_cells, public_rule
 from paxosctl.public_names import trouble
 from paxosctl.render import View
 from paxosd.fault_rules import KINDS
@@ -156,7 +156,9 @@ def list_verb(settings: Settings) -> None:
             plain="".join(["\t".join(row) + "\n" for row in plain]).encode(),
             columns=COLUMNS if rows else (),
             rows=rows,
-            text="\n".join(words),
+            optional=OPTIONAL,
+            notes=words if rows else (),
+            text="" if rows else "\n".join(words),
         )
     )
 

@@ -8,6 +8,7 @@ import click
 from paxosctl.app import Duration, Settings, negative, verb
 from paxosctl.errors import EXIT_INTERRUPTED
 from paxosctl.render import View
+from paxosctl.streams import say
 
 _MARKS = {True: "ok  ", False: "BAD "}
 
@@ -37,7 +38,7 @@ def run_verb(
         script = load_script(plan, duration, seed)
         with settings.client() as client:
             report = execute(client, script, _say)
-        click.echo(err=True)
+        say()
     except PlanError as error:
         raise click.UsageError(str(error)) from None
     except NotReadyError as error:
@@ -57,7 +58,7 @@ def run_verb(
 
 
 def _say(at_s: float, words: str) -> None:
-    click.echo(f"{at_s:7.2f} s  {words}", err=True)
+    say(f"{at_s:7.2f} s  {words}")
 
 
 def _headline(report: Any) -> str:
@@ -106,7 +107,14 @@ def _view(report: Any, path: Path, seed: int) -> View:
         columns.append("note")
         rows = [[*row, each.note] for row, each in zip(rows, report.happened, strict=True)]
     text = "\n".join([*_operations(outcomes), "", *_verdict(report, verdicts, path)])
-    return View(data=data, plain=plain.encode(), text=text, columns=columns, rows=rows)
+    return View(
+        data=data,
+        plain=plain.encode(),
+        text=text,
+        columns=columns,
+        rows=rows,
+        optional=("how", "kind", "where"),
+    )
 
 
 def _operations(outcomes: dict[str, dict[str, int]]) -> list[str]:

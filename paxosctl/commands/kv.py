@@ -6,6 +6,7 @@ import click
 
 from paxosctl.app import Settings, check_key, negative, raw, raw_or_stdin, verb
 from paxosctl.render import View, as_cell, as_json
+from paxosctl.streams import say
 from paxosd.core.commands import KeyValue, prefix_end
 from paxosd.core.requests import GET, ReadAnswer
 
@@ -81,7 +82,7 @@ def get_verb(
         negative(f"no such key: {as_cell(raw(key))}", gone)
     settings.show(_value(found, meta, as_of))
     if stale and settings.output == "table":
-        click.echo(f"as of slot {as_of['applied']}; {_age_words(as_of['age_ms'])}", err=True)
+        say(f"as of slot {as_of['applied']}; {_age_words(as_of['age_ms'])}")
 
 
 def _age_words(age_ms: int) -> str:
@@ -230,7 +231,9 @@ def _value(row: KeyValue, meta: bool, as_of: dict[str, int]) -> View:
     if meta:
         columns = ("key", "value", *META, *as_of)
         rows = [[*_cells(row, True), *as_of.values()]]
-        return View(data=data, plain=row.value, columns=columns, rows=rows)
+        return View(
+            data=data, plain=row.value, columns=columns, rows=rows, optional=[*META, *as_of]
+        )
     return View(data=data, plain=row.value, text=as_cell(row.value))
 
 
@@ -247,4 +250,5 @@ def _rows(pages: list[ReadAnswer], meta: bool, *, stale: bool, null: bool) -> Vi
         plain=b"".join([line % (row.key, row.value) for row in rows]),
         columns=("key", "value", *META) if meta else ("key", "value"),
         rows=[_cells(row, meta) for row in rows],
+        optional=META,
     )

@@ -8,6 +8,7 @@ import click
 from paxosctl.app import Settings, global_options, negative, verb
 from paxosctl.commands.sim_run import run_verb
 from paxosctl.render import View
+from paxosctl.streams import is_terminal, write
 
 if TYPE_CHECKING:
     from paxosctl.teach_view import StoryView
@@ -55,7 +56,7 @@ def teach_verb(settings: Settings, name: str | None, seed: int, step: bool) -> N
     )
 
     story = play(name, seed)
-    if step and settings.output == "table" and sys.stdin.isatty() and sys.stdout.isatty():
+    if step and settings.output == "table" and is_terminal(sys.stdin) and is_terminal(sys.stdout):
         _step_through(StoryView(story, width=wants_width(), colour=wants_colour()))
     else:
         shown = StoryView(story, width=wants_width(), colour=wants_colour())
@@ -85,7 +86,7 @@ def _list(settings: Settings, names: dict[str, str]) -> None:
 
 def _step_through(view: "StoryView") -> None:
     """Print step by step: Enter goes on, ``a`` shows all the rest, ``q`` ends."""
-    click.echo(view.head())
+    write(view.head())
     waiting = True
     for block, is_step in view.blocks():
         if is_step and waiting:
@@ -97,9 +98,9 @@ def _step_through(view: "StoryView") -> None:
                 return
             waiting = answer != "a"
             if view.colour:
-                click.echo(ERASE_LINE_ABOVE, nl=False)
-        click.echo(block)
-    click.echo(view.foot())
+                write(ERASE_LINE_ABOVE, newline=False)
+        write(block)
+    write(view.foot())
 
 
 for _each in (run_verb, teach_verb):

@@ -11,6 +11,7 @@ import click
 
 from paxosctl.app import Duration, Settings, negative, verb
 from paxosctl.render import View
+from paxosctl.streams import is_terminal
 from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.settings import nearest
 from paxosd.sim.campaign import Summary, minimise, run_campaign
@@ -214,7 +215,7 @@ def _small_story(
 @contextmanager
 def _progress(words: str, total: int | None) -> Iterator[Callable[[], None]]:
     """A bar on standard error, if that is a terminal; gives what to call after each step."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield lambda: None
         return
     from rich.console import Console  # noqa: PLC0415 -- slow to start

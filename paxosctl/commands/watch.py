@@ -4,6 +4,7 @@ import click
 
 from paxosctl.app import Settings, check_key, raw, verb
 from paxosctl.render import View, as_cell, as_json
+from paxosctl.streams import say
 from paxosd.core.commands import Change
 
 
@@ -39,12 +40,12 @@ def watch_verb(
         except KeyboardInterrupt:
             resume = watcher.resume_revision
             if resume is not None:
-                click.echo(f"\nto go on from here: --from-revision {resume}", err=True)
+                say(f"\nto go on from here: --from-revision {resume}")
             raise
 
 
 def _say(reason: str) -> None:
-    click.echo(f"paxosctl: {reason}; going on with another node", err=True)
+    say(f"paxosctl: {reason}; going on with another node")
 
 
 def _view(change: Change) -> View:

@@ -349,6 +349,7 @@ class Node:
         as reachable; if it led, ask the others soon."""
         peer = self._context.peers.get(name)
         if peer is not None:
+            peer.contact_ms = max(peer.contact_ms, peer.heard_ms, peer.seen_ms)
             peer.heard_ms = peer.seen_ms = float("-inf")
             self._tell_down(name, peer, "its connection broke")
             self._arrival.connection_lost(name)

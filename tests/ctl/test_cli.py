@@ -318,9 +318,24 @@ class TestCluster:
                 assert code == 1
                 assert "THE STATES DIFFER" in err
                 other.silent = True
-                code, _, err = ctl("hash", "--timeout", "500ms", endpoints=first.endpoint)
-                assert code == 1
-                assert "not known for n2" in err
+                code, out, err = ctl("hash", "--timeout", "500ms", endpoints=first.endpoint)
+                assert code == 3, "that is another answer than a difference"
+                assert "not complete: n2 did not tell; all others agree" in err
+                assert "DIFFER" not in out + err
+                options = ("--timeout", "500ms", "-o", "json")
+                code, out, err = ctl("hash", *options, endpoints=first.endpoint)
+                found = json.loads(out)
+                assert (code, found["agree"], found["missing"]) == (3, None, ["n2"])
+                assert json.loads(err)["error"] == "incomplete"
+                assert [each["error"] for each in found["nodes"]] == [None, "no_answer"]
+
+    def test_hash_asks_no_more_of_one_that_is_no_member(self, ctl, daemon):
+        """An endpoint of a node that was removed may stand in the list for long."""
+        both = f"{daemon.endpoint},{closed_port()}"
+        code, out, _ = ctl("hash", "-o", "json", endpoints=both)
+        found = json.loads(out)
+        assert (code, found["agree"], found["missing"]) == (0, True, [])
+        assert [each["member"] for each in found["nodes"]] == [True, False]
 
 
 class TestFaults:

@@ -39,7 +39,7 @@ def views(*told):
 
 
 def summary(*told):
-    return _cluster(views(*told)).text
+    return "\n".join(_cluster(views(*told)).notes)
 
 
 class TestSummary:
