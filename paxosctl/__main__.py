@@ -11,6 +11,7 @@ import click
 
 from paxosctl.app import (
     DiagnosedError,
+    Group,
     NegativeError,
     Settings,
     complain,
@@ -42,7 +43,7 @@ VERBS = {
 """Verb → the module of paxosctl.commands that has it, under its own name."""
 
 
-class _Verbs(click.Group):
+class _Verbs(Group):
     """Looks a verb up in its module."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

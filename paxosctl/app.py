@@ -31,6 +31,9 @@ TIMEOUT_MS = 5000
 UNREACHABLE_MS = 1000
 """Without --timeout a cluster of which every endpoint refuses is not waited for any longer."""
 
+SUMMARY_MAX = 1000
+"""Characters: longer than any first sentence of a verb's help."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -129,6 +132,18 @@ class DiagnosedError(Exception):
         super().__init__(str(error))
         self.error = error
         self.lines = lines
+
+
+class Group(click.Group):
+    """Lists its verbs with the whole first sentence of what each says of itself."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Sentences are wrapped, not cut off."""
+        verbs = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(n, each.get_short_help_str(SUMMARY_MAX)) for n, each in verbs if each is not None]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
 
 
 def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:

@@ -134,6 +134,11 @@ class Desk:
     def show(self, made: Plan, *words: str, **extra: Any) -> None:
         self._settings.show(plan_view(made, words, **extra))
 
+    def show_table(self, made: Plan, *words: str) -> None:
+        """For people, before a "no" that says why; programs get both at once."""
+        if self._table:
+            self.show(made, *words)
+
     def _refuse(self, made: Plan, reasons: Sequence[str], advice: str, **extra: Any) -> NoReturn:
         if self._table:
             self.show(made)

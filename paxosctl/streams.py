@@ -41,10 +41,10 @@ def prepare() -> None:
 def finish(code: int) -> int:
     """Flush what is left; the exit code of the process."""
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        if sys.__stdout__ is not None:  # click may have put another in its place
+            sys.__stdout__.flush()
     except OSError as error:
-        _silence(sys.stdout)
+        _silence(sys.__stdout__)
         if code == 0 and not isinstance(error, BrokenPipeError):
             say(f"paxosctl: standard output cannot be written: {error.strerror}")
             code = 74

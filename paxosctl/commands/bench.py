@@ -2,12 +2,12 @@
 
 import click
 
-from paxosctl.app import Settings, global_options, negative, verb
+from paxosctl.app import Group, Settings, global_options, negative, verb
 from paxosctl.load import TIMEOUT_MS, Load, LoadReport, LoadRun, find_leader
 from paxosctl.render import View
 
 
-@click.group("bench")
+@click.group("bench", cls=Group)
 def _bench() -> None:
     """Load generators. They write keys that begin with bench/ and leave them there."""
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from paxosctl.app import Settings, global_options, negative, verb
+from paxosctl.app import Group, Settings, global_options, negative, verb
 from paxosctl.client import Client
 from paxosctl.cluster import NodeView, leader_of, survey
 from paxosctl.errors import OutcomeUnknownError, RefusedError
@@ -18,7 +18,7 @@ from paxosd.message_room import MessageRoom
 from paxosd.settings import nearest
 
 
-@click.group("cluster")
+@click.group("cluster", cls=Group)
 def _cluster() -> None:
     """The settings that are equal on all nodes, for the log holds them.
 

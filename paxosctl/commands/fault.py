@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from paxosctl.app import Duration, Settings, global_options, negative, verb
+from paxosctl.app import Duration, Group, Settings, global_options, negative, verb
 from paxosctl.cluster import Answer, NodeView, survey
 from paxosctl.commands.fault_run import run_verb
 from paxosctl.fault_nodes import (
@@ -13,18 +13,21 @@ from paxosctl.fault_nodes import (
     add_everywhere,
     ask,
     check_names,
+    check_rule,
     holders,
     refusal,
     resolve,
     took,
+    without_faults,
 )
 from paxosctl.fault_view import COLUMNS, OPTIONAL, cells, names_of, plain_cells, public_rule
 from paxosctl.public_names import trouble
 from paxosctl.render import View
-from paxosd.fault_rules import KINDS
+from paxosd.core.effects import FORBIDDEN
+from paxosd.fault_rules import KINDS, FaultError
 
 
-@click.group("fault")
+@click.group("fault", cls=Group)
 def _fault() -> None:
     """Failures on purpose: of messages, links, disks, clocks and whole nodes.
 
@@ -110,8 +113,14 @@ def add_verb(
                 if names is not None:
                     check_names(names, [view.name for view in views])
                     args[key] = resolve(names, views)
+            check_rule(
+                {key: value for key, value in args.items() if value is not None},
+                [view.name for view in views],
+            )
         except NoSuchNodeError as error:
             raise click.UsageError(f"--{key}: {error}") from None
+        except FaultError as error:
+            raise click.UsageError(str(error)) from None
         at = holders(args, views)
         answers = add_everywhere(client, at, args)
     _report(settings, at, answers, f"fault {name} added")
@@ -188,15 +197,23 @@ def rm_verb(settings: Settings, name: str) -> None:
 
 @verb("clear")
 def clear_verb(settings: Settings) -> None:
-    """Remove every fault from every node."""
+    """Remove every fault from every node.
+
+    A node that has faults switched off has none, and counts as cleared.
+    """
     with settings.client() as client:
         views = survey(client)
         answers = ask(client, views, "fault_clear", {})
+        off = without_faults(answers)
         refused = refusal(answers)
-        if refused is not None:
+        if refused is not None and (refused.code != FORBIDDEN or len(off) == len(answers)):
             raise refused
     count = sum(answer.body.get("removed", 0) for answer in answers.values())
-    _report(settings, views, answers, f"{count} fault rule{'s' * (count != 1)} removed")
+    having = [view for view in views if view.name not in off]
+    done = f"{count} fault rule{'s' * (count != 1)} removed"
+    if off:
+        done = f"{', '.join(off)}: faults are off, so there are none; {done}"
+    _report(settings, having, answers, done)
 
 
 @verb("crash")

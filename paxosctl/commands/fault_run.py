@@ -1,5 +1,8 @@
 """fault run: a plan of faults against a live cluster, with a workload and a verdict."""
 
+import itertools
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +21,14 @@ _MARKS = {True: "ok  ", False: "BAD "}
 @click.option("--duration", type=Duration(), help="In place of the plan's own, such as 1m.")
 @click.option("--seed", type=click.IntRange(min=0), help="In place of the plan's own.")
 @click.option(
-    "--history",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Where every operation is written, as JSON lines.  [default: PLAN-history.jsonl]",
+    "--history-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=".",
+    help="Where every operation is written, as JSON lines, in a new file PLAN-TIME.jsonl.  "
+    "[default: here]",
 )
 def run_verb(
-    settings: Settings, plan: Path, duration: int | None, seed: int | None, history: Path | None
+    settings: Settings, plan: Path, duration: int | None, seed: int | None, history_dir: Path
 ) -> None:
     """Run the faults of PLAN against the cluster while clients read and write, then heal it and
     check what the clients saw: linearizable? anything lost, or applied twice?
@@ -36,14 +41,17 @@ def run_verb(
 
     try:
         script = load_script(plan, duration, seed)
+        path = _fresh(history_dir, plan.stem)
         with settings.client() as client:
             report = execute(client, script, _say)
         say()
     except PlanError as error:
         raise click.UsageError(str(error)) from None
-    except NotReadyError as error:
-        negative(str(error))
-    path = history if history is not None else Path(f"{plan.stem}-history.jsonl")
+    except BaseException as error:
+        path.unlink(missing_ok=True)  # nothing was done
+        if isinstance(error, NotReadyError):
+            negative(str(error))
+        raise
     try:
         report.history.save(path)
     except OSError as error:
@@ -55,6 +63,21 @@ def run_verb(
     settings.show(view)
     if report.interrupted:
         raise click.exceptions.Exit(EXIT_INTERRUPTED)
+
+
+def _fresh(directory: Path, plan: str) -> Path:
+    """A new file for the history, made before anything is broken. Raises click.UsageError."""
+    began = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            path = directory / (f"{plan}-{began}" + (f"-{number}" if number > 1 else "") + ".jsonl")
+            with suppress(FileExistsError):
+                path.touch(exist_ok=False)
+                return path
+    except OSError as error:
+        raise click.UsageError(f"--history-dir: {directory}: {error.strerror}") from None
+    raise AssertionError
 
 
 def _say(at_s: float, words: str) -> None:
@@ -76,6 +99,7 @@ def _view(report: Any, path: Path, seed: int) -> View:
         "seed": seed,
         "ran_ms": report.ran_ms,
         "heal_ms": report.heal_ms,
+        "heal_waited_for": report.waited_for,
         "longest_gap_ms": report.gap_ms,
         "longest_gap_at_s": report.gap_at_s,
         "acknowledged_writes": report.acked,
@@ -139,6 +163,7 @@ def _verdict(report: Any, verdicts: dict[str, Any], path: Path) -> list[str]:
     )
     if report.settled:
         lines.append(f"    writes without an answer of which it was found out: {report.settled}")
-    lines.append(f"    healed, and a write done, in {report.heal_ms} ms")
+    waited = f" (waited for {', '.join(report.waited_for)})" if report.waited_for else ""
+    lines.append(f"    healed, and a write done, in {report.heal_ms} ms{waited}")
     lines.append(f"    history: {path}")
     return lines

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from paxosctl.app import Settings, global_options, negative, verb
+from paxosctl.app import Group, Settings, global_options, negative, verb
 from paxosctl.commands.sim_run import run_verb
 from paxosctl.render import View
 from paxosctl.streams import is_terminal, write
@@ -18,7 +18,7 @@ PROMPT = "    [Enter: go on, a: all the rest, q: quit] "
 ERASE_LINE_ABOVE = "\x1b[1A\x1b[2K"
 
 
-@click.group("sim")
+@click.group("sim", cls=Group)
 def _sim() -> None:
     """The protocol in a simulator, from a seed: the very node code of the daemon, no cluster.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from paxosctl.app import EndpointList, Settings, global_options, negative, verb
+from paxosctl.app import EndpointList, Group, Settings, global_options, negative, verb
 from paxosctl.errors import NotSubmittedError, RefusedError, UnreachableError
 from paxosctl.render import View, human_bytes
 from paxosctl.streams import is_terminal, say, write_bytes
@@ -16,7 +16,7 @@ from paxosctl.streams import is_terminal, say, write_bytes
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 
 
-@click.group("snapshot")
+@click.group("snapshot", cls=Group)
 def _snapshot() -> None:
     """Snapshots of the whole state: data, revisions, sessions."""
 

@@ -165,6 +165,39 @@ class TestAdd:
         toml = out[out.index("[cluster]\nid") : out.index("and run, on its machine")]
         assert tomllib.loads(toml)["cluster"]["members"]["n.4"]["voter"] is False
 
+    def test_the_same_again_goes_on_from_where_it_stopped(self, ctl, trio, n4):
+        n4.silent = True
+        first = ctl("add", "n4", *where(n4), timeout="600ms")
+        again = ctl("add", "n4", *where(n4), timeout="600ms")
+        assert (first[0], again[0], changes(trio[0])) == (0, 0, 1)
+        assert "n4 is a learner: it was one already" in again[1]
+        assert "join = true" in first[1]
+        assert "join = true" in again[1], "each time it is asked"
+        n4.silent = False
+        code, out, _ = ctl("add", "n4", *where(n4))
+        assert code == 0
+        assert "n4 is a voter: epoch 2" in out
+        code, out, err = ctl("add", "n4", *where(n4))
+        assert (code, err) == (0, "")
+        assert "n4 is a voter already; nothing was changed" in out
+
+    def test_config_prints_the_configuration_at_any_time(self, ctl, learner, tmp_path):
+        code, out, err = ctl("config", "n4", "-o", "plain")
+        assert (code, err) == (0, "")
+        assert out.startswith("[cluster]")
+        (tmp_path / "n4.toml").write_text(out)
+        config = load(tmp_path / "n4.toml", environ={})
+        assert (config.node.name, config.node.join) == ("n4", True)
+        assert config.cluster.members["n4"].client == learner.endpoint
+        assert ctl("config", "n4")[1].strip() == out.strip()
+        assert json_of(ctl("config", "n4", "-o", "json"))[1] == {
+            "node": "n4",
+            "configuration": out,
+        }
+        code, _, err = ctl("config", "n7")
+        assert code == 2
+        assert "there is no member" in err
+
     @pytest.mark.parametrize("name", ["n1", "n2"])
     def test_a_member_twice_is_2(self, ctl, trio, name):
         code, out, err = ctl("add", name, *nowhere())
@@ -332,13 +365,19 @@ class TestReplace:
     def test_one_that_does_not_run_yet_is_1_and_the_same_command_goes_on(self, ctl, trio, n4):
         n4.silent = True
         code, out, err = ctl("replace", "n2", "n4", *where(n4), timeout="600ms")
-        assert (code, out) == (1, "")
+        assert code == 1
         assert "n2 is not replaced yet: n4 does not run" in err
-        assert "join = true" in err
+        assert "join = true" in out, "the configuration is an answer"
         assert trio[0].membership.learners == ("n4",)
+        again = ctl("replace", "n2", "n4", *where(n4), timeout="600ms")
+        assert again[0] == 1
+        assert "join = true" in again[1], "each time it is asked"
         n4.silent = False
-        assert ctl("replace", "n2", "n4")[0] == 0
+        assert ctl("replace", "n2", "n4", *where(n4))[0] == 0
         assert trio[0].membership.voters == ("n1", "n3", "n4")
+        code, out, err = ctl("replace", "n2", "n4", *where(n4))
+        assert (code, err) == (0, "")
+        assert "n4 votes in the place of n2 already; nothing was changed" in out
 
     def test_without_waiting_it_is_begun(self, ctl, trio, n4):
         code, _, err = ctl("replace", "n2", "n4", *where(n4), "--no-wait")
@@ -361,10 +400,11 @@ class TestReplace:
         assert (code, out) == (2, "")
         assert words in err
 
-    def test_endpoints_of_a_member_are_known(self, ctl, learner):
-        code, _, err = ctl("replace", "n2", "n4", *where(learner))
+    def test_other_endpoints_than_those_of_the_member_are_2(self, ctl, learner):
+        code, _, err = ctl("replace", "n2", "n4", *nowhere())
         assert code == 2
-        assert "n4 is a member already" in err
+        assert "n4 is a member already, and reached elsewhere" in err
+        assert "paxosctl member update n4" in err
 
     def test_a_dry_run(self, ctl, trio, n4):
         code, out, _ = ctl("replace", "n2", "n4", *where(n4), "--dry-run")
