@@ -130,6 +130,8 @@ def plan_view(plan: Plan, words: Sequence[str], **extra: Any) -> View:
         "after": {"epoch": plan.after.epoch, **_figures_data(will)},
         "warnings": list(plan.warnings),
         "stops": list(plan.stops),
+        "dry_run": False,
+        "not_done": [],
         **extra,
     }
     return View(

@@ -35,8 +35,9 @@ _RENAMED = {
 }
 _BALLOTS = frozenset({"ballot", "promised"})
 _IDENTITIES = frozenset({"directory", "run_id"})
-_NULL_IF_EMPTY = frozenset({"leader", "leader_endpoint", "genesis"})
-_NULL_IF_NEGATIVE = frozenset({"heard_ms_ago", "acked_ms_ago", "age_ms"})
+_NULL_IF_EMPTY = frozenset({"leader", "leader_endpoint", "genesis", "fetching"})
+_NULL_IF_NEGATIVE = frozenset({"heard_ms_ago", "age_ms", "last_ms_ago"})
+_TABLES = frozenset({"membership", "settings", "founding", "snapshot", "scrub"})
 _MAPS_OF_NODES = frozenset({"members", "departed", "peers", "file_members"})
 
 
@@ -53,7 +54,8 @@ def identity_text(number: int) -> str | None:
 
 def node_status(status: Mapping[str, Any]) -> dict[str, Any]:
     """What a node says of itself, under the names above."""
-    told = _renamed({"run_id": 0, **status, "role": role_of(status)})
+    first = {name: status[name] for name in ("node", "cluster")}
+    told = _renamed({**first, "run_id": 0, **status, "role": role_of(status)})
     return told | {"survives": survives(status)}
 
 
@@ -89,6 +91,6 @@ def _value(key: str, value: Any) -> Any:
         return None
     if key in _MAPS_OF_NODES and isinstance(value, dict):
         return {name: _renamed(each) for name, each in value.items()}
-    if key in ("membership", "settings", "founding", "members_differ") and isinstance(value, dict):
+    if key in _TABLES and isinstance(value, dict):
         return _renamed(value)
     return value

@@ -26,6 +26,7 @@ from paxosd.core.membership import Membership
 from paxosd.core.node import Node
 from paxosd.datadir import DataDir
 from paxosd.disk import CorruptionError, StorageError
+from paxosd.identity import IdentityError
 from paxosd.live_faults import LiveFaults
 from paxosd.logs import Logs
 from paxosd.notify import Notifier
@@ -380,6 +381,8 @@ def run(config: Config) -> int:
 
 def _tell_storage(logs: Logs, error: StorageError) -> None:
     event = "storage.corrupt" if isinstance(error, CorruptionError) else "storage.failed"
+    if isinstance(error, IdentityError):
+        event = "identity.refused"  # nothing is wrong with the disk
     logs.logger.error(
         event,
         segment=error.segment,

@@ -73,7 +73,7 @@ def _view(report: LoadReport) -> View:
         "connections": load.connections,
         "size": load.size,
         "keys": load.keys,
-        "failed": report.failed,
+        "errors": report.failed,
     }
     text = (
         f"{data['puts']} puts of {load.size} bytes in {data['elapsed_s']} s, {load.outstanding} "
@@ -81,5 +81,5 @@ def _view(report: LoadReport) -> View:
         f"{report.puts_per_s:,.0f} puts/s   p50 {data['p50_ms']} ms   p99 {data['p99_ms']} ms   "
         f"max {data['max_ms']} ms"
     )
-    plain = "".join([f"{name}\t{value}\n" for name, value in data.items() if name != "failed"])
+    plain = "".join([f"{name}\t{value}\n" for name, value in data.items() if name != "errors"])
     return View(data=data, plain=plain.encode(), text=text)

@@ -244,19 +244,22 @@ def _report(
     settings: Settings, views: Sequence[NodeView], answers: dict[str, Answer], done: str
 ) -> None:
     """Say where it was done; exit code 1 if a node was not reached."""
-    nodes = []
-    missed = []
+    nodes, done_on, missed = [], [], []
     for view in views:
         answer = answers.get(view.name)
-        if answer is not None and took(answer):
-            nodes.append(view.name)
-            if "not_saved" in answer.body:
-                missed.append(f"{view.name} (after a restart it is back: it could not write: "
-                              f"{answer.body['not_saved']})")  # fmt: skip
-        else:
-            missed.append(f"{view.name} ({view.why if answer is None else answer.error})")
-    text = f"{done} on {', '.join(nodes) or 'no node'}"
-    shown = View(data={"nodes": nodes, "missed": missed}, plain=f"{text}\n".encode(), text=text)
+        error = view.error if answer is None else answer.error
+        told = {"node": view.name, **trouble(error)}
+        nodes.append(told)
+        if answer is None or not took(answer):
+            missed.append(f"{view.name} ({told['message']})")
+            continue
+        done_on.append(view.name)
+        if "not_saved" in answer.body:
+            why = f"after a restart it is back: it could not write: {answer.body['not_saved']}"
+            told |= {"error": "not_saved", "message": why}
+            missed.append(f"{view.name} ({why})")
+    text = f"{done} on {', '.join(done_on) or 'no node'}"
+    shown = View(data={"nodes": nodes}, plain=f"{text}\n".encode(), text=text)
     if missed:
         negative(f"{text}; not reached: {', '.join(missed)}", shown)
     settings.show(shown)

@@ -125,14 +125,7 @@ class PaxosNarrator(Narrator):
         again = (node, "", ("promise", message.ballot)) in self._repeats
         self._repeats.add((node, "", ("promise", message.ballot)))
         head = "As I said: " if again else ""
-        if message.accepted:
-            told = "; ".join(
-                f"in slot {each.slot}, under {_b(each.ballot)}: {show_value(each.value)}"
-                for each in message.accepted
-            )
-            told = f"I have accepted, {told}."
-        else:
-            told = "I have accepted nothing there."
+        told = _report(message)
         self._must_be_durable(node, ("promise", message.ballot), "promised")
         return Draft(
             "acceptor",
@@ -291,6 +284,24 @@ def _answer(answer: Answer) -> Draft:
         )
         return Draft("proposer", f"Done: {results} (slot {reply.slot}).", slot=reply.slot)
     return Draft("proposer", f"The value is {reply.decode() if reply is not None else 'not set'}.")
+
+
+def _report(message: Promise) -> str:
+    """What a promise says of the past. Up to its commit index it reports no votes: there it
+    knows more, namely what was chosen."""
+    words = []
+    if message.commit >= message.from_slot:
+        known = _slots(message.from_slot, message.commit)
+        words.append(f"I know what was chosen in {known}; ask me for it.")
+    accepted = "; ".join(
+        f"in slot {each.slot}, under {_b(each.ballot)}: {show_value(each.value)}"
+        for each in message.accepted
+    )
+    if accepted:
+        words.append(f"I have accepted, {accepted}.")
+    else:
+        words.append(f"I have accepted nothing {'above that' if words else 'there'}.")
+    return " ".join(words)
 
 
 def _b(ballot: Ballot) -> str:

@@ -137,6 +137,11 @@ RULES = {
         "aborted (presumed abort).",
         "BHG 7.4; Mohan 1986",
     ),
+    "2pc-log": (
+        "What a participant or a coordinator must not forget is in its log: that it voted yes, "
+        "and what was decided.",
+        "BHG 7.4",
+    ),
     "2pc-inquire": (
         "It asks the coordinator, and its fellow participants as well: one that knows can tell, "
         "one that has not voted can abort.",
