@@ -18,7 +18,15 @@ from paxosctl.app import (
     end_negative,
     global_options,
 )
-from paxosctl.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_STORAGE, EXIT_USAGE, ClientError
+from paxosctl.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_REFUSED,
+    EXIT_STORAGE,
+    EXIT_USAGE,
+    ClientError,
+    RefusedError,
+)
 from paxosctl.render import to_json
 from paxosctl.streams import BrokenOutputError, StreamError, finish, prepare, say
 
@@ -122,7 +130,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _not_read_or_written(settings, str(error))
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _not_read_or_written(settings, f"{where}{error.strerror or error}")
+        words = f"{where}{error.strerror or error}"
+        if isinstance(error, PermissionError):
+            complain(settings, RefusedError("permission", words), [])
+            return EXIT_REFUSED
+        return _not_read_or_written(settings, words)
 
 
 def _misused(settings: Settings, error: click.ClickException) -> int:

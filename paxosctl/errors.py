@@ -18,6 +18,8 @@ from paxosd.core.client_endpoints import UNREACHABLE, Trouble
 
 FENCED = "fenced"
 """The code of a command that an outcome query ruled out."""
+NO_SNAPSHOT = "no_snapshot"
+"""The code where no leader can be asked for a snapshot; the message says what can be."""
 WORKS = ": try again"
 """So ends a diagnosis that finds a node in touch with a leader and a quorum."""
 

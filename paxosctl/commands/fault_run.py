@@ -17,7 +17,9 @@ _MARKS = {True: "ok  ", False: "BAD "}
 
 
 @verb("run")
-@click.argument("plan", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "plan", type=click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
+)
 @click.option("--duration", type=Duration(), help="In place of the plan's own, such as 1m.")
 @click.option("--seed", type=click.IntRange(min=0), help="In place of the plan's own.")
 @click.option(

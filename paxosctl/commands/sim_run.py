@@ -106,8 +106,9 @@ class FaultKinds(click.ParamType[frozenset[str] | None]):
 @click.option("--jobs", type=click.IntRange(1, 1024), help="Runs at a time.  [default: one a core]")
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path),
               help="Write every event of the one seed there, as JSON lines.")  # fmt: skip
-@click.option("--schedule", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="With --seed: these faults (TOML) and not those of the seed.")  # fmt: skip
+@click.option("--schedule", help="With --seed: these faults (TOML) and not those of the seed.",
+              type=click.Path(exists=True, dir_okay=False, readable=False, path_type=Path),
+              )  # fmt: skip
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path),
               help="Write the smallest schedule of the first violation there.")  # fmt: skip
 def run_verb(

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from paxosctl.app import EndpointList, Group, Settings, global_options, negative, verb
-from paxosctl.errors import NotSubmittedError, RefusedError, UnreachableError
+from paxosctl.errors import NO_SNAPSHOT, NotSubmittedError, RefusedError, UnreachableError
 from paxosctl.render import View, human_bytes
 from paxosctl.streams import is_terminal, say, write_bytes
 
@@ -77,7 +77,6 @@ def _leaders_endpoint(client: Any) -> str:
     return endpoint
 
 
-NO_SNAPSHOT = "no_snapshot"
 _NO_LEADER = (
     "no leader can be reached, so that no node is known to have all that was acknowledged; "
     "--endpoint tcp://HOST:PORT takes what that one node has applied"

@@ -1,6 +1,5 @@
 """The narrator's words for Paxos."""
 
-import re
 from typing import Any
 
 from paxosd.core.arrival import LOT_BITS, starts_of
@@ -313,8 +312,8 @@ def _lots(life: int) -> str:
 
 
 def _reason(text: str) -> str:
-    """A reason in the node's words, with ballots as everywhere else."""
-    return re.sub(r"\((\d+), '([^']*)'\)", r"\1.\2", text).rstrip(".")
+    """A reason in the node's words, without the end of its sentence."""
+    return text.rstrip(".")
 
 
 def _slots(first: Slot, last: Slot) -> str:
