@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import sys
 import pytest
 
 from paxosctl.__main__ import VERBS, run
+from paxosctl.app import Settings, complain
 from paxosctl.client import Client
+from paxosctl.errors import RefusedError
 from paxosd.core.requests import ReadAnswer
 from tests.ctl.fake_daemon import FakeDaemon
 
@@ -523,3 +526,21 @@ class TestEndings:
             [sys.executable, "-c", words], capture_output=True, timeout=30, check=False
         )
         assert (done.returncode, done.stderr) == (0, b"")
+
+
+class TestWords:
+    def test_every_summary_is_a_whole_sentence(self, capsys):
+        """In the list of verbs of each group; nothing is cut off."""
+        for group in ([], ["member"], ["cluster"], ["fault"], ["snapshot"], ["bench"], ["sim"]):
+            assert run([*group, "-h"]) == 0
+            told = capsys.readouterr().out
+            listed = told[told.index("Commands:") :]
+            assert "..." not in listed
+            summaries = re.split(r"\n  (?=\S)", listed)[1:]
+            assert summaries
+            assert all(each.rstrip().endswith((".", "?")) for each in summaries), listed
+
+    def test_a_history_that_is_gone_names_its_first_revision(self, capsys):
+        error = RefusedError("compacted", "it is gone", detail=17)
+        complain(Settings(output="json"), error, [])
+        assert json.loads(capsys.readouterr().err)["first_revision"] == 17
