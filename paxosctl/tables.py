@@ -66,7 +66,7 @@ def layout(
         widths = _narrowed(heads, cells, widths, width)
         if _needed(widths) > width and any(heads):
             return _blocks(heads, cells, width)
-    lines = [_bold(_line(heads, widths), bold)] if any(heads) else []
+    lines = [_bold(line, bold) for line in _row(heads, widths)] if any(heads) else []
     for row in cells:
         lines += _row(row, widths)
     return lines

@@ -10,6 +10,8 @@ from paxosctl.fault_view import OPTIONAL as FAULT_OPTIONAL
 from paxosctl.member_view import COLUMNS as MEMBER_COLUMNS
 from paxosctl.member_view import OPTIONAL as MEMBER_OPTIONAL
 from paxosctl.tables import cell_width, layout
+from paxosctl.teach_view import StoryView
+from paxosd.sim.teach import NAMES, play
 
 WIDTHS = range(60, 201)
 
@@ -102,6 +104,24 @@ def test_drawn_tables():
         ]
         optional = rng.sample(names, rng.randint(0, len(names) - 1))
         check(names, rows, optional, rng.randint(20, 200))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_lesson_fits_any_terminal_with_whole_words(name):
+    story = play(name, 1)
+    whole = set(StoryView(story, width=400, colour=False).text().split())
+    for width in (*range(60, 82, 3), 100, 120, 200):
+        lines = StoryView(story, width=width, colour=False).text().splitlines()
+        assert [line for line in lines if cell_width(line) > width] == []
+        shown = {word for line in lines for word in line.split()} - {"═" * width}
+        broken = {each for each in shown - whole if not set(each) <= set("─═")}
+        # A hyphen may end a line.
+        assert all(any(each in word for word in whole if "-" in word) for each in broken), broken
+
+
+def test_the_head_of_a_narrow_table_is_wrapped_as_its_cells_are():
+    lines = layout(("n", "accepted in slot 2"), [["n1", "x"]], width=12)
+    assert lines == ["n   accepted", "    in slot", "    2", "n1  x"]
 
 
 def test_wide_characters_and_lines_within_a_cell():
