@@ -105,6 +105,11 @@ RULES = {
         "each has written down, before it listened, which life of each node it hears.",
         "paxosd: core/arrival.py",
     ),
+    "rejoin": (
+        "A change of the membership, decided by the others, names the directory that votes from "
+        "now on. Ballots of the new epoch are above all that was forgotten.",
+        "paxosd: docs/ACTING.md",
+    ),
     "stale": (
         "Each start of a node has a higher number than the one before, and lots of its own. "
         "Another life that is not later is a replay of old messages, or the node lost its memory.",

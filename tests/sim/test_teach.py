@@ -3,10 +3,11 @@
 Each safeguard that a lesson is about is taken away in turn: the lesson must then fail.
 """
 
+import ast
 import functools
+import inspect
 import json
 import os
-import re
 import subprocess
 import sys
 
@@ -22,8 +23,10 @@ from paxosd.core.proposer import Proposer
 from paxosd.core.quorum import Quorums
 from paxosd.core.sessions import Session
 from paxosd.core.types import NOOP, Ballot
+from paxosd.sim import narrator, narrator_2pc, narrator_paxos
 from paxosd.sim.narrator import Step
 from paxosd.sim.narrator_paxos import PaxosNarrator
+from paxosd.sim.rules import RULES
 from paxosd.sim.teach import NAMES, Act, Check, LessonError, Remark, Table, Teller, play
 from paxosd.sim.two_phase_commit import Coordinator, Participant
 from paxosd.sim.two_phase_messages import Decision, Effects
@@ -423,35 +426,62 @@ def test_there_are_tables_to_check_and_the_check_bites():
             check_table(Table("", columns, tuple(rows)), disaster=False)
 
 
+def rules_named(module):
+    """Every rule that a narrator may cite: by Draft(role, text, rule), rule=… and class bodies."""
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        found = []
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Draft":
+            found = [*node.args[2:3], *[k.value for k in node.keywords if k.arg == "rule"]]
+        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in (
+            "rule",
+            "remembers",
+        ):
+            found = [node.value]
+        for value in found:
+            yield from (
+                each.value
+                for each in ast.walk(value)
+                if isinstance(each, ast.Constant) and isinstance(each.value, str)
+            )
+
+
+def test_every_rule_that_can_be_cited_is_written_down():
+    """One that is missing ends a lesson with a traceback, at a seed where it is due."""
+    cited = {
+        rule
+        for module in (narrator, narrator_paxos, narrator_2pc)
+        for rule in rules_named(module)
+        if rule
+    }
+    assert {"stable", "rejoin", "noop", "2pc-log"} <= cited
+    assert cited <= set(RULES)
+
+
 def test_a_promise_says_that_its_sender_knows_what_was_chosen():
     """Up to its commit index a promise reports no votes: it knows more than that."""
-    narrator = PaxosNarrator(2, set(), set())
+    teller = PaxosNarrator(2, set(), set())
     ballot = Ballot(2, "n3")
-    narrator._durable.add(("n1", ("promise", ballot)))
-    told = narrator._promise("n1", Promise(ballot, 2, 0, 2, ()))
+    teller._durable.add(("n1", ("promise", ballot)))
+    told = teller._promise("n1", Promise(ballot, 2, 0, 2, ()))
     assert "I know what was chosen in slot 2; ask me for it." in told.text
     assert "I have accepted nothing above that." in told.text
-    told = narrator._promise("n1", Promise(ballot, 2, 0, 1, ()))
+    told = teller._promise("n1", Promise(ballot, 2, 0, 1, ()))
     assert "I have accepted nothing there." in told.text
 
 
-@pytest.mark.parametrize("seed", range(1, 6))
+@pytest.mark.parametrize("seed", [13, 14])
 def test_nobody_who_knows_the_value_says_that_it_accepted_nothing(seed):
-    """Whoever applied a slot before, and is asked for it, says so."""
-    applied = set()
-    from_slot = {}
-    for part in play("wiped-acceptor", seed).parts:
-        if isinstance(part, Act):
-            applied.clear()
-        if not isinstance(part, Step):
-            continue
-        if "It applies: " in part.text and part.slot is not None:
-            applied.add((part.actor, part.slot))
-        if part.message == "Prepare":
-            (slot,) = re.findall(r"in slot (\d+) or above", part.text)
-            from_slot[part.ballot] = int(slot)
-        if part.message == "Promise" and (part.actor, from_slot[part.ballot]) in applied:
-            assert "I know what was chosen" in part.text
+    """Here n3 takes over, and asks n1 for slot 2 or above. n1 knows what was chosen there: n3 gets
+    it from n1 soon after."""
+    story = play("wiped-acceptor", seed)
+    assert story.failure == ""
+    asked = {part.ballot: part.text for part in messages(story, "Prepare")}
+    told = [part for part in messages(story, "Promise") if part.actor == "n1"]
+    told = [part for part in told if "in slot 2 or above" in asked[part.ballot]]
+    assert told
+    assert any(part.actor == "n1" for part in messages(story, "Decisions"))
+    for part in told:
+        assert "I know what was chosen in slot 2; ask me for it." in part.text
 
 
 @pytest.mark.parametrize("name", NAMES)
