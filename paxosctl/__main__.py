@@ -4,7 +4,6 @@ A verb's module is imported when the verb is used, for a short command should st
 """
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 
@@ -12,13 +11,24 @@ import click
 
 from paxosctl.app import (
     DiagnosedError,
+    Group,
     NegativeError,
     Settings,
     complain,
     end_negative,
     global_options,
 )
-from paxosctl.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_USAGE, ClientError
+from paxosctl.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_REFUSED,
+    EXIT_STORAGE,
+    EXIT_USAGE,
+    ClientError,
+    RefusedError,
+)
+from paxosctl.render import to_json
+from paxosctl.streams import BrokenOutputError, StreamError, finish, prepare, say
 
 VERBS = {
     "put": "kv",
@@ -42,7 +52,7 @@ VERBS = {
 """Verb → the module of paxosctl.commands that has it, under its own name."""
 
 
-class _Verbs(click.Group):
+class _Verbs(Group):
     """Looks a verb up in its module."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -74,8 +84,9 @@ class _Verbs(click.Group):
 def cli() -> None:
     """Drive a paxosd cluster: read, write, watch, look into it, and break it on purpose.
 
-    Exit codes: 0 done; 1 a negative answer; 2 usage; 69 no endpoint reachable; 75 not submitted,
-    safe to try again; 77 refused; 124 the outcome is unknown.
+    Exit codes: 0 done; 1 a negative answer; 2 wrong usage; 3 a comparison that is not complete; 69
+    no endpoint reachable; 74 a stream or file cannot be read or written; 75 not submitted, safe to
+    try again; 77 refused; 124 the outcome is unknown; 130 interrupted.
     """
 
 
@@ -110,19 +121,44 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        error.show()
-        return EXIT_USAGE
+        return _misused(settings, error)
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read our output has enough; keep Python from complaining about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenOutputError, SystemExit):
+        # Whoever read our output has enough. (Click ends so where that was its own help text.)
         return EXIT_OK
+    except StreamError as error:
+        return _not_read_or_written(settings, str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        words = f"{where}{error.strerror or error}"
+        if isinstance(error, PermissionError):
+            complain(settings, RefusedError("permission", words), [])
+            return EXIT_REFUSED
+        return _not_read_or_written(settings, words)
+
+
+def _misused(settings: Settings, error: click.ClickException) -> int:
+    if settings.output == "json":
+        say(to_json({"error": "usage", "message": error.format_message()}))
+        return EXIT_USAGE
+    try:
+        error.show()
+    except OSError:
+        say()  # standard error is broken: that is noticed here, and silenced
+    return EXIT_USAGE
+
+
+def _not_read_or_written(settings: Settings, words: str) -> int:
+    in_json = settings.output == "json"
+    say(to_json({"error": "storage", "message": words}) if in_json else f"paxosctl: {words}")
+    return EXIT_STORAGE
 
 
 def main() -> None:
     """Run the command line of this process, and exit."""
-    sys.exit(run())
+    prepare()
+    sys.exit(finish(run()))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ The global options may stand before the verb or after it; the later one counts.
 """
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,12 +14,16 @@ import click
 from paxosctl.errors import (
     EXIT_NEGATIVE,
     FENCED,
+    NO_SNAPSHOT,
     WORKS,
     ClientError,
     NotSubmittedError,
     OutcomeUnknownError,
+    RefusedError,
 )
 from paxosctl.render import FORMATS, View, emit, to_json
+from paxosctl.streams import read_all, say
+from paxosd.core.effects import COMPACTED
 from paxosd.durations import parse_duration_ms
 from paxosd.endpoints import Endpoint
 
@@ -29,15 +32,28 @@ TIMEOUT_MS = 5000
 UNREACHABLE_MS = 1000
 """Without --timeout a cluster of which every endpoint refuses is not waited for any longer."""
 
+SUMMARY_MAX = 1000
+"""Characters: longer than any first sentence of a verb's help."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 class NegativeError(Exception):
-    """The answer is no: exit code 1. ``view``: shown all the same, on standard output."""
+    """The answer is no: exit code 1, or another ``exit_code`` with its ``code`` for programs.
+    ``view``: shown all the same, on standard output."""
 
-    def __init__(self, message: str, view: View | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        view: View | None = None,
+        *,
+        exit_code: int = EXIT_NEGATIVE,
+        code: str = "negative",
+    ) -> None:
         super().__init__(message)
         self.view = view
+        self.exit_code = exit_code
+        self.code = code
 
 
 class Duration(click.ParamType[int]):
@@ -119,6 +135,18 @@ class DiagnosedError(Exception):
         self.lines = lines
 
 
+class Group(click.Group):
+    """Lists its verbs with the whole first sentence of what each says of itself."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Sentences are wrapped, not cut off."""
+        verbs = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [(n, each.get_short_help_str(SUMMARY_MAX)) for n, each in verbs if each is not None]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+
 def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
     if value is not None:
         assert param.name is not None
@@ -178,17 +206,19 @@ def complain(settings: Settings, error: ClientError, lines: list[tuple[str, str]
         ask = f"paxosctl{where} outcome {error.session} {error.seq}"
     if settings.output == "json":
         data: dict[str, Any] = {"error": error.code, "message": str(error)}
+        if isinstance(error, RefusedError) and error.code == COMPACTED:
+            data["first_revision"] = error.detail
         if ask:
             assert isinstance(error, OutcomeUnknownError)
             data |= {"session": error.session, "seq": error.seq, "ask": ask}
         data["endpoints"] = dict(lines)
-        click.echo(to_json(data), err=True)
+        say(to_json(data))
         return
-    click.echo(f"paxosctl: {headline(error, lines)}", err=True)
+    say(f"paxosctl: {headline(error, lines)}")
     for endpoint, words in lines:
-        click.echo(f"  {endpoint}  {words}", err=True)
+        say(f"  {endpoint}  {words}")
     if ask:
-        click.echo(f"To learn what became of it, or to rule it out:\n  {ask}", err=True)
+        say(f"To learn what became of it, or to rule it out:\n  {ask}")
 
 
 def headline(error: ClientError, lines: list[tuple[str, str]]) -> str:
@@ -212,14 +242,27 @@ def headline(error: ClientError, lines: list[tuple[str, str]]) -> str:
     if error.code == FENCED:
         return f"{error}; safe to try again"  # it was submitted, and then ruled out
     cause = causes.get(error.code, str(error))
-    if no_quorum and error.code != "busy":
+    if no_quorum and error.code not in ("busy", NO_SNAPSHOT):
         cause = "no quorum"
     return f"{cause}; not submitted, safe to try again"
 
 
-def negative(message: str, view: View | None = None) -> NoReturn:
-    """End with exit code 1."""
-    raise NegativeError(message, view)
+def negative(
+    message: str,
+    view: View | None = None,
+    *,
+    exit_code: int = EXIT_NEGATIVE,
+    code: str = "negative",
+) -> NoReturn:
+    """End with exit code 1, or another that says no in a way of its own."""
+    raise NegativeError(message, view, exit_code=exit_code, code=code)
+
+
+def check_key(text: str, prefix: bool = False) -> None:
+    """An empty key is refused by every verb alike; an empty prefix is every key.
+    Raises RefusedError."""
+    if not text and not prefix:
+        raise RefusedError("invalid", "the key is empty: it needs at least one byte")
 
 
 def raw(text: str) -> bytes:
@@ -230,7 +273,7 @@ def raw(text: str) -> bytes:
 def raw_or_stdin(text: str) -> bytes:
     """The same; ``-`` stands for all of standard input, byte for byte."""
     if text == "-":
-        return sys.stdin.buffer.read()
+        return read_all()
     return raw(text)
 
 
@@ -242,6 +285,8 @@ def end_negative(settings: Settings, error: NegativeError) -> int:
     """Show a negative answer; its exit code."""
     if error.view is not None and settings.output != "table":
         settings.show(error.view)
-    if settings.output != "json":
-        click.echo(f"paxosctl: {error}", err=True)
-    return EXIT_NEGATIVE
+    if settings.output == "json":
+        say(to_json({"error": error.code, "message": str(error)}))
+    else:
+        say(f"paxosctl: {error}")
+    return error.exit_code

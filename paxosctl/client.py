@@ -37,10 +37,12 @@ from paxosctl.results import (
     Health,
     MembersResult,
     Outcome,
+    Removed,
     SettingsResult,
     StaleRead,
     as_bytes,
     as_number,
+    removed_of,
     typed_outcome,
     typed_result,
 )
@@ -96,6 +98,7 @@ __all__ = [
     "OutcomeUnknownError",
     "Pipeline",
     "RefusedError",
+    "Removed",
     "StaleRead",
     "UnreachableError",
     "Watcher",
@@ -176,6 +179,13 @@ class Client:
         count: int = self._command([DELETE_RANGE, as_bytes(prefix), prefix_end(prefix)])
         return count
 
+    def remove(self, key: bytes, *, prefix: bool = False) -> Removed:
+        """As :meth:`delete` or :meth:`delete_prefix`: how many keys went, and the revision."""
+        command: Command = [DELETE, as_bytes(key)]
+        if prefix:
+            command = [DELETE_RANGE, as_bytes(key), prefix_end(key)]
+        return removed_of(self._wait(self.submit(command)).result)
+
     def cas_value(self, key: bytes, expect: bytes | None, value: bytes) -> CasResult:
         """Set a key if its value equals ``expect``; None: if there is no such key."""
         wanted = None if expect is None else as_bytes(expect)
@@ -228,12 +238,30 @@ class Client:
         Read page by page: each page is linearizable, the whole is no snapshot. With
         ``keys_only`` the values are b"".
         """
+        pages = self.pages(
+            start, end, limit=limit, reverse=reverse, keys_only=keys_only, stale=stale
+        )
+        for answer in pages:
+            yield from answer.results[0].rows
+
+    def pages(
+        self,
+        start: bytes,
+        end: bytes = b"",
+        *,
+        limit: int = 0,
+        reverse: bool = False,
+        keys_only: bool = False,
+        stale: bool = False,
+    ) -> Iterator[ReadAnswer]:
+        """The pages of a :meth:`range`, each with the slot, revision and age that it reflects."""
         left = limit
         mode = STALE if stale else LINEARIZABLE
         while True:
             query = [RANGE, as_bytes(start), as_bytes(end), left, reverse, keys_only]
-            page = self._read(mode, [query]).results[0]
-            yield from page.rows
+            answer = self._read(mode, [query])
+            yield answer
+            page = answer.results[0]
             if limit:
                 left -= len(page.rows)
             if page.more is None or (limit and left <= 0):

@@ -1,6 +1,6 @@
 """Asking every node of a cluster at a time."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -85,6 +85,14 @@ def survey(client: Client) -> list[NodeView]:
     return [views[name] for name in sorted(views)]
 
 
+def members_of(views: Iterable[NodeView]) -> dict[str, dict[str, Any]]:
+    """The members by the latest membership that a node told of, with where they are reached."""
+    told = [view.status for view in views if view.status is not None]
+    latest = max(told, key=lambda status: status.get("epoch", -1), default={})
+    members: dict[str, dict[str, Any]] = latest.get("members", {})
+    return members
+
+
 def leader_of(views: Iterable[NodeView]) -> tuple[str, str]:
     """Name and client endpoint of the leader that the highest ballot knows; "" if none does. Others
     may name one for a while that says itself that it leads no more: that is none."""
@@ -95,6 +103,17 @@ def leader_of(views: Iterable[NodeView]) -> tuple[str, str]:
         if status["leader"] and status["leader"] not in denied:
             best = max(best, (status["ballot"], status["leader"], status["leader_endpoint"]))
     return best[1], best[2]
+
+
+MEMORY_LOST = "memory-lost"
+"""The one word for a node that lost its memory: its role in every table and answer."""
+
+
+def role_of(status: Mapping[str, Any]) -> str:
+    """As the node says; of one that must not vote for it forgot, that, whatever its version."""
+    role = str(status["role"])
+    lost = status.get("memory") == "lost" and role != "diverged"
+    return MEMORY_LOST if lost or role == "forgetful" else role
 
 
 def memory_words(status: dict[str, Any]) -> str:
@@ -149,7 +168,7 @@ def _differs(node: str, found: dict[str, Any], others: str) -> str:
     )
 
 
-def may_vote(status: dict[str, Any]) -> bool:
+def may_vote(status: Mapping[str, Any]) -> bool:
     """Whether a node, by its own word, may vote, if it is a voter."""
     votes: bool = status.get("votes", True)
     return votes and status.get("memory", "whole") == "whole"
@@ -179,7 +198,7 @@ class VotersSeen(NamedTuple):
         return "; ".join(words)
 
 
-def voters_seen(status: dict[str, Any], views: Iterable[NodeView] = ()) -> VotersSeen:
+def voters_seen(status: Mapping[str, Any], views: Iterable[NodeView] = ()) -> VotersSeen:
     """As one node sees the voters, and by what each of ``views`` says of itself."""
     denied = {view.name for view in views if view.status is not None and not may_vote(view.status)}
     silent, voteless = [], []
@@ -199,6 +218,12 @@ def live_tolerance(status: dict[str, Any], views: Iterable[NodeView]) -> int:
     """How many more voters may fail, by what the leader hears (``status``) and by what each of
     those says of itself; -1: nothing can be written now."""
     return max(voters_seen(status, views).voting - int(status["quorum"]), -1)
+
+
+def survives(status: Mapping[str, Any]) -> int | None:
+    """How many more voters may fail, as one node sees it alone; None: nothing can be written."""
+    count = min(status["fault_tolerance"], voters_seen(status).voting - status["quorum"])
+    return None if count < 0 else count
 
 
 def no_quorum_words(status: dict[str, Any], seen: VotersSeen) -> str:

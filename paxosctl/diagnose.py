@@ -5,16 +5,22 @@ are asked for their status, to tell "no leader" from "no quorum" from "silent"; 
 TCP connection tells "refused" from "no such host" from "no answer".
 """
 
-import contextlib
+import socket
 import time
+from enum import Enum
 from typing import Any
 
 from paxosctl.client import Client
 from paxosctl.cluster import Answer, ask_all, memory_words, state_words, voters_seen
-from paxosctl.errors import WORKS, ClientError, OutcomeUnknownError, RefusedError
+from paxosctl.errors import (
+    WORKS,
+    ClientError,
+    NotSubmittedError,
+    OutcomeUnknownError,
+    RefusedError,
+)
 from paxosctl.reach import open_tcp
-from paxosctl.transport import NO_HANDSHAKE
-from paxosd.core.client_endpoints import TOO_SLOW, EndpointState
+from paxosd.core.client_endpoints import EndpointState
 from paxosd.core.effects import BUSY
 from paxosd.resolver import NO_HOST, UNRESOLVED, ResolveError
 
@@ -22,12 +28,11 @@ STATUS_S = 0.4
 TCP_S = 0.25
 TCP_TOTAL_S = 0.5
 """For all endpoints that are not connected."""
-GREETING_START = b"\xff"
+ZEROMQ_SIGNATURE = b"\xff" + bytes(8) + b"\x7f"
+"""The first ten bytes of every connection, from either side."""
 GREETING_BYTES_MAX = 64
-FULL = (
-    "ends new connections, for it has as many as it may have (bus.connections_full in its log): "
-    "close some, or raise its limit on file descriptors"
-)
+GREETING_S = 0.1
+"""So long it is waited whether one that has said what it is hangs up, for it has no room."""
 
 
 def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
@@ -43,6 +48,8 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
         states = {each.endpoint: each for each in client.troubles()}
         up = [name for name, each in states.items() if each.state is not EndpointState.DOWN]
         answers = ask_all(client, up, "status")
+        # One that was still connecting when the call ended may be found dead only now.
+        states = {each.endpoint: each for each in client.troubles()}
     finally:
         client.timeout_s = timeout_s
     # What has become of the names that were asked for by now.
@@ -52,7 +59,9 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
     until_s = time.monotonic() + TCP_TOTAL_S
     for name, trouble in states.items():
         answer = answers.get(name)
-        if answer is None or trouble.message.startswith(UNRESOLVED):
+        silent = answer is None or isinstance(answer.error, NotSubmittedError)
+        unresolved = trouble.message.startswith(UNRESOLVED)
+        if answer is None or unresolved or (silent and trouble.state is not EndpointState.UP):
             left_s = min(TCP_S, until_s - time.monotonic())
             lines.append((name, _unreachable(name, trouble.message, left_s)))
         else:
@@ -61,20 +70,13 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
 
 
 def _unreachable(endpoint: str, seen: str, left_s: float) -> str:
-    if seen == NO_HANDSHAKE:
-        return _without_handshake(endpoint, left_s)
     if seen.startswith(UNRESOLVED):
         return _unresolved(seen)
     if left_s <= 0:
         return seen or "no connection to it was made in time"
     try:
-        with open_tcp(endpoint, left_s)[0]:
-            if seen.startswith(TOO_SLOW):
-                return (
-                    "something listens there, but says nothing: the daemon hangs or is stopped, "
-                    "or it is no paxosd"
-                )
-            return "it was down, but can be reached again; try again"
+        with open_tcp(endpoint, left_s)[0] as connection:
+            return _LISTENERS[_listener(connection)]
     except ConnectionRefusedError:
         return "connection refused: no daemon listens there; start it, or check --endpoints"
     except ResolveError as error:
@@ -91,19 +93,69 @@ def _unresolved(words: str) -> str:
     return f"{words}: check the name server, or use an address in --endpoints"
 
 
-def _without_handshake(endpoint: str, left_s: float) -> str:
-    """The connection was ended before both had said what they are. A ZeroMQ socket says so at once,
-    unless it was ended even before."""
-    said, ended = b"", False
-    with contextlib.suppress(OSError, ValueError), open_tcp(endpoint, left_s)[0] as probe:
-        while not ended and len(said) < GREETING_BYTES_MAX:
-            piece = probe.recv(GREETING_BYTES_MAX)
-            said += piece
-            ended = not piece
-    if not said.startswith(GREETING_START):
-        full = f", or it is a paxosd node that {FULL}" if ended and not said else ""
-        return f"{NO_HANDSHAKE}: is it the right port?{full}"
-    return f"it {FULL}" if ended else "it ended the connection, and can be reached again; try again"
+class _Listener(Enum):
+    """Who accepts connections on a port."""
+
+    ZEROMQ = "it says what ZeroMQ says first"
+    SILENT = "nothing comes from it, whatever is sent"
+    FULL = "it says that, and hangs up"
+    ENDS = "it hangs up at once"
+    OTHER = "it says something else"
+
+
+_LISTENERS = {
+    _Listener.ZEROMQ: "it did not answer before, but does now; try again",
+    _Listener.FULL: (
+        "it ends new connections, for it has as many as it may have (bus.connections_full in its "
+        "log): close some, or raise its limit on file descriptors"
+    ),
+    _Listener.ENDS: (
+        "it hangs up at once: it does not speak ZeroMQ, is it the right host and port? Or it is a "
+        "paxosd node that has as many connections as it may have (bus.connections_full in its log)"
+    ),
+    _Listener.SILENT: (
+        "something listens there, but says nothing: the daemon hangs or is stopped (its machine "
+        "takes the connection, the process does not), or it is no paxosd"
+    ),
+    _Listener.OTHER: (
+        "something else listens there: it does not speak ZeroMQ. Is it the right host and port?"
+    ),
+}
+
+
+def _listener(connection: socket.socket) -> _Listener:
+    """A ZeroMQ socket sends its signature at once, without being asked. Most others say something
+    at once, too, or do so after an empty line; a process that is stopped does neither. A node that
+    has too many connections ends this one, mostly once it has said what it is."""
+    connection.settimeout(TCP_S)
+    for asked in (b"", b"\r\n\r\n"):
+        try:
+            connection.sendall(asked)
+            first = connection.recv(len(ZEROMQ_SIGNATURE))
+        except TimeoutError:
+            continue
+        except OSError:
+            return _Listener.OTHER
+        if not first:
+            return _Listener.OTHER if asked else _Listener.ENDS
+        if not first.startswith(ZEROMQ_SIGNATURE[:1]):
+            return _Listener.OTHER
+        return _Listener.FULL if _hangs_up(connection) else _Listener.ZEROMQ
+    return _Listener.SILENT
+
+
+def _hangs_up(connection: socket.socket) -> bool:
+    """Whether it ends the connection before this side has said what it is."""
+    connection.settimeout(GREETING_S)
+    try:
+        for _ in range(GREETING_BYTES_MAX):
+            if not connection.recv(GREETING_BYTES_MAX):
+                return True
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _reachable(answer: Answer, busy: bool) -> str:

@@ -2,8 +2,10 @@
 
 0    done
 1    a negative answer: no such key, a cas that missed, a check that failed
+3    a comparison that is not complete: what was compared agrees, but a node did not answer
 2    wrong usage
 69   no endpoint could be reached; nothing was submitted
+74   standard input, standard output or a file cannot be read or written
 75   not submitted: safe to try again
 77   refused: a limit, a permission, a history that is gone
 124  the outcome is unknown; the message says how to ask for it
@@ -17,13 +19,17 @@ from paxosd.resolver import UNRESOLVED
 
 FENCED = "fenced"
 """The code of a command that an outcome query ruled out."""
+NO_SNAPSHOT = "no_snapshot"
+"""The code where no leader can be asked for a snapshot; the message says what can be."""
 WORKS = ": try again"
 """So ends a diagnosis that finds a node in touch with a leader and a quorum."""
 
 EXIT_OK = 0
 EXIT_NEGATIVE = 1
 EXIT_USAGE = 2
+EXIT_INCOMPLETE = 3
 EXIT_UNREACHABLE = 69
+EXIT_STORAGE = 74
 EXIT_NOT_SUBMITTED = 75
 EXIT_REFUSED = 77
 EXIT_UNKNOWN = 124

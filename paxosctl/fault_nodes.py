@@ -4,14 +4,17 @@
 a node's name may; they mean the nodes that have the role when the fault is added.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from paxosctl.client import Client
 from paxosctl.cluster import Answer, NodeView, ask_all, leader_of
 from paxosctl.errors import RefusedError
-from paxosd.fault_rules import CUTTING_KINDS, KINDS
+from paxosd.core.effects import FORBIDDEN
+from paxosd.fault_rules import CUTTING_KINDS, KINDS, FaultError, parse_rule
 from paxosd.settings import nearest
+from paxosd.wire import PEER_KIND_NAMES
 
 ROLES = ("@leader", "@follower", "@followers")
 
@@ -80,6 +83,46 @@ def refusal(answers: dict[str, Answer]) -> RefusedError | None:
         if isinstance(error, RefusedError):
             return RefusedError(error.code, f"{name}: {error}", error.troubles)
     return None
+
+
+def without_faults(answers: dict[str, Answer]) -> list[str]:
+    """The nodes that take no fault directives: they cannot have any faults either."""
+    return [
+        name
+        for name, answer in answers.items()
+        if isinstance(answer.error, RefusedError) and answer.error.code == FORBIDDEN
+    ]
+
+
+def check_rule(args: dict[str, Any], nodes: Sequence[str]) -> None:
+    """Whether daemons would take a rule. Raises FaultError, with the names of the command line."""
+    try:
+        parse_rule(args, nodes=nodes, message_kinds=PEER_KIND_NAMES.values())
+    except FaultError as error:
+        raise FaultError(_as_options(str(error))) from None
+
+
+_OPTIONS = {
+    "from": "--from", "to": "--to", "on": "--on", "message_kinds": "--message", "ms": "--ms",
+    "every_ms": "--every", "every": "--every", "for_ms": "--for", "probability": "--probability",
+    "seed": "--seed", "oneway": "--oneway", "persist": "--persist",
+}  # fmt: skip
+_NAMED = re.compile(
+    r"^(?P<first>from|to|on|message_kinds|ms|every_ms|for_ms|probability|seed)(?=:| is | has )"
+    r"|(?P<verb>takes no|needs) "
+    r"(?P<one>message kinds|from or to|from|on|ms|every|oneway|probability)\b"
+    r"|with (?P<how>on|from and to)\b|(?<=in )(?P<where>on)\b"
+)
+
+
+def _as_options(words: str) -> str:
+    """The checks name the arguments of the wire protocol; a person types options."""
+
+    def named(found: re.Match[str]) -> str:
+        words = found[0].replace("message kinds", "message_kinds")
+        return re.sub(r"[a-z_]+", lambda word: _OPTIONS.get(word[0], word[0]), words)
+
+    return _NAMED.sub(named, words)
 
 
 def add_everywhere(

@@ -50,6 +50,8 @@ class Timeline:
 
     def __init__(self, client: Client, script: FaultScript, say: Say) -> None:
         self.happened: list[Happened] = []
+        self.waited_for: list[str] = []
+        """Nodes that the healing had to wait for, with how long."""
         self._client = client
         self._script = script
         self._say = say
@@ -85,18 +87,25 @@ class Timeline:
         not answer is waited for, as it may be paused or starting."""
         for name in list(self._live):
             self._collect(name)
-        give_up_s = time.monotonic() + HEAL_S
+        began_s = time.monotonic()
+        give_up_s = began_s + HEAL_S
         left = dict(self._endpoints)
+        waited: dict[str, float] = {}
         said = False
         while left:
             answers = self._ask_all(left)
             left = {name: at for name, at in left.items() if not answers[name]}
+            waited |= dict.fromkeys(left, time.monotonic() - began_s)
             if not left or time.monotonic() >= give_up_s:
                 break
             if not said:
                 self._say(self.now_s, f"waiting for {', '.join(left)}")
                 said = True
             time.sleep(0.2)  # between two tries; there is nothing to wait on
+        self.waited_for += [
+            f"{name} to answer, {waited_s:.1f} s" + (", in vain" if name in left else "")
+            for name, waited_s in waited.items()
+        ]
         return [f"{name} does not answer: it is down, or still to be healed" for name in left]
 
     # -- steps

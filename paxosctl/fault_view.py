@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 COLUMNS = ("node", "fault", "kind", "where", "how", "left", "hits")
+OPTIONAL = ("left", "how", "hits", "where")
 PLAIN_FIELDS = ("name", "kind", "from", "to", "on", "message_kinds", "probability", "ms",
                 "every_ms", "left_ms", "seed", "oneway", "persist", "hits")  # fmt: skip
 
@@ -27,6 +28,13 @@ def cells(node: str, rule: Mapping[str, Any]) -> list[str]:
 def plain_cells(node: str, rule: Mapping[str, Any]) -> list[str]:
     """The same for programs: every field of a rule, in the order of PLAIN_FIELDS."""
     return [node, *[_plain(rule.get(field, "")) for field in PLAIN_FIELDS]]
+
+
+def public_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """For ``-o json``: a fault is called ``fault``, as in the logs; no end is null."""
+    told = {"fault" if key == "name" else key: value for key, value in rule.items()}
+    told["left_ms"] = None if rule["left_ms"] < 0 else rule["left_ms"]
+    return told
 
 
 def where(rule: Mapping[str, Any]) -> str:

@@ -31,6 +31,8 @@ from paxosd.sim.verdict import Verdict
 
 WRITE_S = 30.0
 """After the healing a write has to succeed within this."""
+WORTH_A_WORD_S = 0.5
+"""What the healing waits for longer is named in the report."""
 
 
 class NotReadyError(Exception):
@@ -42,7 +44,8 @@ class Report:
     """What a run found. Times in ms or, where they are places in the run, in s since its start.
 
     ``linearizable`` and ``exactly_once``: None if it did not come to that. ``problems``: what
-    else went wrong, a sentence each. ``gap_ms``: the longest time without an acknowledged write.
+    else went wrong, a sentence each. ``waited_for``: what the healing took so long for, with how
+    long. ``gap_ms``: the longest time without an acknowledged write.
     """
 
     history: History
@@ -50,6 +53,7 @@ class Report:
     nodes: list[str]
     ran_ms: int = 0
     heal_ms: int = 0
+    waited_for: list[str] = field(default_factory=list)
     gap_ms: int = 0
     gap_at_s: float = 0.0
     acked: int = 0
@@ -99,6 +103,7 @@ def execute(client: Client, script: FaultScript, say: Say) -> Report:
         say(timeline.now_s, "healing")
         began_s = time.monotonic() - timeline.now_s
         report.problems += _heal(client, timeline, prefix, say)
+        report.waited_for = list(timeline.waited_for)
         end_s = time.monotonic()
         report.heal_ms = int((end_s - began_s) * 1000) - report.ran_ms
         workers.stop()
@@ -132,7 +137,11 @@ def _heal(client: Client, timeline: Timeline, prefix: bytes, say: Say) -> list[s
         say(timeline.now_s, words)
     timeout_s, client.timeout_s = client.timeout_s, WRITE_S
     try:
+        asked_s = time.monotonic()
         client.put(prefix + b"healed", b"")
+        took_s = time.monotonic() - asked_s
+        if took_s >= WORTH_A_WORD_S:
+            timeline.waited_for.append(f"a leader and a write, {took_s:.1f} s")
         say(timeline.now_s, "a write succeeds")
     except ClientError as error:
         problems.append(f"no write succeeds {WRITE_S:g} s after the healing: {error}")

@@ -20,6 +20,7 @@ from paxosctl.member_probe import Findings, Newcomer, interview, look, try_links
 from paxosctl.member_steps import Progress, StepError, Steps
 from paxosctl.member_view import plan_view
 from paxosctl.render import View
+from paxosctl.streams import say
 from paxosd.core.membership import Member, Membership
 
 
@@ -133,6 +134,11 @@ class Desk:
     def show(self, made: Plan, *words: str, **extra: Any) -> None:
         self._settings.show(plan_view(made, words, **extra))
 
+    def show_table(self, made: Plan, *words: str) -> None:
+        """For people, before a "no" that says why; programs get both at once."""
+        if self._table:
+            self.show(made, *words)
+
     def _refuse(self, made: Plan, reasons: Sequence[str], advice: str, **extra: Any) -> NoReturn:
         if self._table:
             self.show(made)
@@ -143,7 +149,7 @@ class Desk:
     def _warn(self, lines: Sequence[str]) -> None:
         if self._settings.output != "json":
             for line in lines:
-                click.echo(f"paxosctl: warning: {line}", err=True)
+                say(f"paxosctl: warning: {line}")
 
 
 @contextmanager
@@ -155,7 +161,7 @@ def desk(settings: Settings, how: How) -> Iterator[Desk]:
         except PlanError as error:
             raise click.UsageError(str(error)) from None
         except StepError as error:
-            negative(str(error), View(data={"error": str(error)}, plain=b""))
+            negative(str(error), View(data={"not_done": [str(error)]}, plain=b""))
 
 
 def since(after: Membership) -> str:

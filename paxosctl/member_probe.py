@@ -17,6 +17,7 @@ from paxosctl.client import Client, ClientOptions
 from paxosctl.cluster import DOWN_MS, NodeView, leader_of, may_vote, survey
 from paxosctl.errors import ClientError, RefusedError
 from paxosctl.member_plan import of_status
+from paxosctl.public_names import identity_text
 from paxosctl.transport import clock_ms
 from paxosd.core.membership import Member, Membership
 
@@ -137,10 +138,10 @@ class Newcomer:
         status = self.status or {}
         return {
             "running": self.running,
-            "error": self.why,
-            "directory": self.directory,
-            "applied": status.get("applied", 0),
-            "memory": status.get("memory", ""),
+            "message": self.why,
+            "directory_id": identity_text(self.directory),
+            "applied": status.get("applied"),
+            "memory": status.get("memory"),
             "skew_ms": round(self.skew_ms, 1),
             "links": [link._asdict() for link in self.links],
         }

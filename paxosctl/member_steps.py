@@ -13,13 +13,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import click
-
 from paxosctl.client import Client
 from paxosctl.cluster import leader_of
 from paxosctl.errors import ClientError, OutcomeUnknownError, RefusedError
 from paxosctl.member_plan import differences
 from paxosctl.member_probe import Present, look
+from paxosctl.streams import is_terminal, say
 from paxosctl.transport import clock_ms
 from paxosd.core.commands import Status
 from paxosd.core.membership import Membership
@@ -40,19 +39,19 @@ class Progress:
     """One line on a terminal that is written over; elsewhere nothing."""
 
     def __init__(self, shown: bool) -> None:
-        self._shown = shown and sys.stderr.isatty()
+        self._shown = shown and is_terminal(sys.stderr)
         self._width = 0
 
     def tell(self, text: str) -> None:
         """The line from now on."""
         if self._shown:
-            click.echo(f"\r{text.ljust(self._width)}", nl=False, err=True)
+            say(f"\r{text.ljust(self._width)}", newline=False)
             self._width = len(text)
 
     def clear(self) -> None:
         """No line any more."""
         if self._shown and self._width:
-            click.echo(f"\r{' ' * self._width}\r", nl=False, err=True)
+            say(f"\r{' ' * self._width}\r", newline=False)
             self._width = 0
 
 

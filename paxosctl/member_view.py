@@ -5,13 +5,23 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from paxosctl.cluster import live_tolerance, memory_words, no_quorum_words, voters_seen
+from paxosctl.cluster import (
+    MEMORY_LOST,
+    live_tolerance,
+    memory_words,
+    no_quorum_words,
+    voters_seen,
+)
 from paxosctl.member_plan import Figures, Plan, figures, moves, quorum_words
 from paxosctl.member_probe import Present
+from paxosctl.public_names import member_fields
 from paxosctl.render import View
 from paxosd.core.membership import Member, Membership
 
-COLUMNS = ("name", "role", "up", "epoch", "applied", "lag", "peer", "client", "events")
+COLUMNS = ("node", "role", "up", "epoch", "applied", "lag", "peer", "client", "events")
+
+OPTIONAL = ("events", "peer", "epoch", "client", "lag")
+"""What a narrow terminal can do without, the first to go first."""
 
 
 def list_view(present: Present) -> View:
@@ -20,16 +30,16 @@ def list_view(present: Present) -> View:
     for name, member in present.membership.members.items():
         status = present.status(name)
         node = {
-            "name": name,
+            "node": name,
             "role": role_of(present, name),
-            "up": status is not None,
+            "reachable": status is not None,
             "epoch": status["epoch"] if status is not None else None,
             "applied": status["applied"] if status is not None else None,
-            "lag": present.behind(status) if status is not None else None,
-            **member._asdict(),
+            "lag_slots": present.behind(status) if status is not None else None,
+            **member_fields(member._asdict()),
         }
         nodes.append(node)
-        cells = {**node, "up": "yes" if node["up"] else "no"}
+        cells = {**node, "up": "yes" if node["reachable"] else "no", "lag": node["lag_slots"]}
         rows.append(["-" if cells[column] is None else cells[column] for column in COLUMNS])
     membership = present.membership
     found = figures(membership, present.up)
@@ -39,27 +49,28 @@ def list_view(present: Present) -> View:
             "slot": membership.slot,
             "leader": (present.leader or {}).get("node"),
             **_figures_data(found),
-            "survives_now": _or_none(_survives_now(present, found)),
-            "members": nodes,
+            "survives": _or_none(_survives_now(present, found)),
+            "nodes": nodes,
             "departed": list(membership.departed),
         },
         plain="".join(["\t".join(map(str, row)) + "\n" for row in rows]).encode(),
         columns=COLUMNS,
         rows=rows,
-        text="\n".join(_notes(present, found)),
+        optional=OPTIONAL,
+        notes=_notes(present, found),
     )
 
 
 def role_of(present: Present, name: str) -> str:
-    """leader, voter, learner; lost: a voter that must not vote; new: one that may not yet;
-    diverged: one whose state is not what was decided."""
+    """leader, voter, learner; memory-lost: a voter that must not vote; newcomer: one that may not
+    yet; diverged: one whose state is not what was decided."""
     status = present.status(name) or {}
     if status.get("role") in ("leader", "diverged"):
         return str(status["role"])
     if not present.membership.members[name].voter:
         return "learner"
     memory: str = status.get("memory", "whole")
-    return "voter" if memory == "whole" else memory
+    return {"whole": "voter", "lost": MEMORY_LOST}.get(memory, "newcomer")
 
 
 def _notes(present: Present, found: Figures) -> list[str]:
@@ -119,6 +130,8 @@ def plan_view(plan: Plan, words: Sequence[str], **extra: Any) -> View:
         "after": {"epoch": plan.after.epoch, **_figures_data(will)},
         "warnings": list(plan.warnings),
         "stops": list(plan.stops),
+        "dry_run": False,
+        "not_done": [],
         **extra,
     }
     return View(
@@ -133,10 +146,10 @@ def plan_view(plan: Plan, words: Sequence[str], **extra: Any) -> View:
 def _figures_data(found: Figures) -> dict[str, Any]:
     return {
         "voters": list(found.voters),
-        "up": list(found.up),
+        "voters_up": list(found.up),
         "phase1": found.phase1,
         "phase2": found.phase2,
-        "survives": found.tolerates,
+        "survives_all_up": found.tolerates,
     }
 
 

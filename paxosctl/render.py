@@ -4,25 +4,22 @@ A verb makes a :class:`View`; the format picks one side of it:
 
     json   ``data``: one line of JSON; text as text, other bytes as {"b64": …}
     plain  ``plain``: byte-exact, nothing added
-    table  ``columns`` and ``rows`` drawn for people, or else ``text``
+    table  ``columns`` and ``rows`` drawn for people, then ``notes`` and ``text``; or ``text`` alone
 
-Only a table of several columns imports rich. Bytes from the store that could do something to a
+Bytes from the store that could do something to a
 terminal are never shown as they are, except by plain.
 """
 
 import base64
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import click
+from paxosctl.streams import write
+from paxosctl.tables import filled, table_lines
 
 FORMATS = ("table", "json", "plain")
-WIDTH_UNBOUND = 10_000
-"""Columns for a table that goes to a file or a pipe: never wrapped."""
-
 _TEXT_CONTROLS = frozenset("\n\t\r")
 
 
@@ -35,6 +32,10 @@ class View:
     text: str = ""
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[Any]] = ()
+    notes: Sequence[str] = ()
+    """Sentences below the table, which may be broken into lines; ``text`` stays as it is."""
+    optional: Sequence[str] = ()
+    """Columns that a narrow terminal may do without, the first to go first."""
 
 
 def as_text(value: bytes) -> str | None:
@@ -71,18 +72,22 @@ def to_json(data: Any) -> str:
     return json.dumps(data, ensure_ascii=False, default=_plain)
 
 
+def json_bytes(data: Any) -> bytes:
+    """The same in UTF-8, whatever the locale; what is no character becomes a JSON escape."""
+    return to_json(data).encode("utf-8", "backslashreplace")
+
+
 def emit(view: View, output: str) -> None:
-    """Write a view to standard output, at once."""
+    """Write a view to standard output, at once. Raises StreamError, BrokenOutputError."""
     if output == "json":
-        click.echo(to_json(view.data))
+        write(json_bytes(view.data))
     elif output == "plain":
-        click.echo(view.plain, nl=False)
+        write(view.plain, newline=False)
     elif view.columns:
-        _draw(view)
-        if view.text:
-            click.echo(view.text)
+        table = table_lines(view.columns, view.rows, view.optional)
+        write("\n".join([*table, *filled(view.notes), view.text]).rstrip())
     else:
-        click.echo(view.text)
+        write(view.text)
 
 
 def human_bytes(count: int) -> str:
@@ -101,19 +106,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return as_json(value)
     raise TypeError(f"{type(value).__name__} in an answer")
-
-
-def _draw(view: View) -> None:
-    # Here, for starting rich takes longer than most verbs.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    headed = any(view.columns)
-    table = Table(box=None, pad_edge=False, header_style="bold", show_header=headed)
-    for column in view.columns:
-        table.add_column(column, overflow="fold")
-    for row in view.rows:
-        table.add_row(*[Text(cell if isinstance(cell, str) else str(cell)) for cell in row])
-    console = Console(width=None if sys.stdout.isatty() else WIDTH_UNBOUND)
-    console.print(table)

@@ -21,6 +21,13 @@ class CasResult(NamedTuple):
     revision: int
 
 
+class Removed(NamedTuple):
+    """So many ``keys`` went, all at ``revision``; 0: none did, and that is the present one."""
+
+    keys: int
+    revision: int
+
+
 class StaleRead(NamedTuple):
     """What one node has, which may be old: it had applied ``applied`` slots, and nothing is missing
     that was acknowledged, by any node, more than ``age_ms`` before the question (by that node's own
@@ -102,6 +109,14 @@ def typed_result(command: list[Any], result: Result) -> Any:
     if op == DELETE and status == Status.NOT_FOUND:
         return None
     return revision
+
+
+def removed_of(result: Result) -> Removed:
+    """Of a DELETE or a DELETE_RANGE."""
+    if isinstance(result, int):
+        return Removed(1, result)
+    status, revision, detail = result
+    return Removed(int(detail or 0) if status == Status.OK else 0, revision)
 
 
 def typed_outcome(result: Result) -> Outcome:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from paxosctl.public_names import member_fields
 from paxosctl.transport import clock_ms
 from paxosd import restored_from
 from paxosd.core.cluster_settings import ClusterSettings
@@ -26,6 +27,7 @@ from paxosd.snapshot_file import (
 )
 
 POLL_MS = 50
+PIECE_BYTES = 1 << 20
 Progress = Callable[[int, int], object]
 """``progress(bytes done, bytes in all)``."""
 
@@ -70,7 +72,7 @@ def described(reader: SnapshotReader) -> dict[str, Any]:
     membership = Membership.from_json(head.membership)
     members = {name: dict(endpoints) for name, endpoints in sorted(head.members.items())}
     if membership.epoch:
-        members = {name: member._asdict() for name, member in membership.members.items()}
+        members = {n: member_fields(each._asdict()) for n, each in membership.members.items()}
     return {
         "cluster": reader.cluster,
         "slot": head.slot,
@@ -81,7 +83,7 @@ def described(reader: SnapshotReader) -> dict[str, Any]:
         "created_ms": info.created_ms,
         "bytes": info.size_bytes,
         "digest": info.digest.hex(),
-        "state": info.total,
+        "checksum": info.total,
         "epoch": membership.epoch,
         "members": members,
     }
@@ -151,6 +153,28 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def save_to(client: Any, endpoint: str, write: Callable[[bytes], object]) -> dict[str, Any]:
+    """The same, but handed on piece by piece: none of it before all of it is verified."""
+    try:
+        with tempfile.TemporaryFile() as file:
+            _fetch(client, endpoint, file)
+            file.flush()
+            copy = RealFile(os.dup(file.fileno()))
+            try:
+                found = described(verify(copy))
+            finally:
+                copy.close()
+            file.seek(0)
+            while piece := file.read(PIECE_BYTES):
+                write(piece)
+    except SnapshotError as error:
+        raise SnapshotFileError(f"what {endpoint} sent is no good snapshot: {error}") from error
+    except OSError as error:
+        words = f"no room for the snapshot in {tempfile.gettempdir()}: {error.strerror}"
+        raise SnapshotFileError(words) from error
+    return found
 
 
 def _fetch(client: Any, endpoint: str, file: Any) -> None:

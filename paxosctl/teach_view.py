@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from paxosctl.streams import is_terminal
+from paxosctl.tables import layout
 from paxosd.sim.narrator import Step
 from paxosd.sim.rules import SOURCES
 from paxosd.sim.teach import Act, Check, Part, Remark, Story, Table
@@ -21,6 +23,7 @@ WIDTH = 80
 BAD = re.compile(r"LOST|HELD UP|CRASHES|DISASTER|ITS [A-Z ]+ IS EMPTY|LEADS NO MORE")
 GOOD = re.compile(r"IS CHOSEN|IS COMMITTED|LEADS(?! NO)")
 ROUTE_NAMES_MAX = 2
+INDENT = "  "
 COLOURS = {
     "client": "cyan",
     "proposer": "yellow",
@@ -48,7 +51,7 @@ class StoryView:
         story = self._story
         title = f"{story.name}: {story.lesson.title}"
         return "\n".join(
-            [self._ink(title, bold=True), "═" * len(title),
+            [self._ink(self._fill(title), bold=True), "═" * min(len(title), self._width),
              self._fill(f"You will see {story.lesson.shows}")]
         )  # fmt: skip
 
@@ -126,12 +129,11 @@ class StoryView:
         return GOOD.sub(lambda found: self._ink(found[0], fg="green", bold=True), line)
 
     def _table(self, table: Table) -> str:
-        grid = [table.columns, *table.rows]
-        widths = [max(len(row[at]) for row in grid) for at in range(len(table.columns))]
-        lines = [self._ink("  " + table.title, bold=True)] if table.title else []
-        for index, row in enumerate(grid):
-            cells = [f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)]
-            lines.append(self._ink(("  " + "  ".join(cells)).rstrip(), dim=index == 0))
+        lines = [self._ink(self._fill(table.title, "  ", "  "), bold=True)] if table.title else []
+        shown = layout(table.columns, table.rows, width=self._width - len(INDENT))
+        names = set(" ".join(table.columns).split())
+        for line in shown:
+            lines.append(self._ink((INDENT + line).rstrip(), dim=set(line.split()) <= names))
         return "\n".join(["", *lines, ""])
 
     # -- ink
@@ -147,7 +149,7 @@ def story_data(story: Story) -> dict[str, Any]:
     """A story for programs: its parts in order, each with its ``type``."""
     lesson = story.lesson
     return {
-        "name": story.name,
+        "lesson": story.name,
         "seed": story.seed,
         "title": lesson.title,
         "shows": lesson.shows,
@@ -160,14 +162,13 @@ def story_data(story: Story) -> dict[str, Any]:
 
 def wants_colour() -> bool:
     """On a terminal alone, and not if the user or the terminal does not want it."""
-    return (
-        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    )
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and is_terminal(sys.stdout)
 
 
 def wants_width() -> int:
     """Of the terminal, within what reads well."""
-    if not sys.stdout.isatty():
+    if not is_terminal(sys.stdout):
         return WIDTH
     return max(60, min(WIDTH_MAX, shutil.get_terminal_size((WIDTH, 24)).columns))
 
@@ -186,4 +187,6 @@ def _headline(step: Step) -> str:
 
 
 def _ruled(title: str, width: int) -> str:
-    return f"── {title} " + "─" * max(0, width - len(title) - 4)
+    if len(title) + 4 > width:
+        return textwrap.fill(f"── {title}", width, subsequent_indent="   ")
+    return f"── {title} " + "─" * (width - len(title) - 4)

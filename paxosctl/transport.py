@@ -43,7 +43,7 @@ RECEIVES_MAX = 200
 
 REFUSED = "the connection was refused"
 LOST = "the connection was lost"
-NO_HANDSHAKE = "something listens there, but it does not speak ZeroMQ"
+NO_HANDSHAKE = "something takes connections there, but no ZeroMQ handshake came about"
 
 Context = zmq.Context[zmq.Socket[bytes]]
 Socket = zmq.Socket[bytes]

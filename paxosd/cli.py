@@ -30,7 +30,7 @@ _HELP = {"help_option_names": ["-h", "--help"]}
 @click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     envvar="PAXOSD_CONFIG",
     metavar="FILE",
     help="Run one node with this TOML file. Also: PAXOSD_CONFIG.",
@@ -162,7 +162,7 @@ def _restart_after(_context: click.Context, _option: click.Parameter, text: str)
 @click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     envvar="PAXOSD_CONFIG",
     metavar="FILE",
     required=True,

@@ -71,6 +71,7 @@ class Daemon:
         self.machine: Machine = assembled.memory.machine
         self.wal: Wal = assembled.memory.wal
         self.incarnation = assembled.claim.incarnation
+        self.run_id = assembled.life
         self.bus: Bus = parts.bus
         self._descriptors = parts.descriptors
         self.limits = parts.limits
@@ -289,6 +290,7 @@ class Daemon:
             "node": config.node.name,
             "cluster": config.cluster.id,
             "incarnation": self.incarnation,
+            "run_id": self.run_id,
             "version": __version__,
             "leader_endpoint": members[leader].client if leader in members else "",
             "membership": {
@@ -438,6 +440,8 @@ def _tell_storage(logs: Logs, error: StorageError) -> None:
         logs.logger.error("datadir.refused", message=str(error))
         return
     event = "storage.corrupt" if isinstance(error, CorruptionError) else "storage.failed"
+    if isinstance(error, IdentityError):
+        event = "identity.refused"  # nothing is wrong with the disk
     logs.logger.error(
         event,
         segment=error.segment,

@@ -104,7 +104,9 @@ def claim(
     if has_log or log_created(home):
         raise IdentityError(
             f"{place} holds a log but its identity file is missing: something removed it. "
-            "Restore the directory as a whole, or let the node rejoin as a new member"
+            "Put that very file back, if it can be found. If not, move the directory away and "
+            "start the node with an empty one: it learns all from the other members, and votes "
+            f"again after: paxosctl member rejoin {node_id}"
         )
     write_file(home, _INCARNATION, "1\n")
     directory = _draw(random_bits)

@@ -32,7 +32,7 @@ HELD_BYTES_MAX = 64 << 20
 
 UNKNOWN_SENDER = "unknown_sender"
 OWN_NAME = "own_name"
-STALE = "stale_incarnation"
+STALE = "stale_run"
 OLD_VERSION = "version"
 GENESIS = "genesis"
 DOUBLED = "doubled"
@@ -345,12 +345,12 @@ def log_refusal(log: RefusalLog, refusal: Refusal, address: str, now_ms: float) 
         log.note("bus.refused", address, reason, int(now_ms), detail=detail)
         return
     log.note(
-        "bus.stale_incarnation",
+        "bus.stale_run",
         message.sender,
         reason,
         int(now_ms),
         detail=detail,
         address=address,
-        sender_incarnation=starts_of(message.life),
-        highest_seen=starts_of(known),
+        sender_boot_count=starts_of(message.life),
+        highest_boot_count=starts_of(known),
     )

@@ -1,11 +1,13 @@
 """Logs are an interface: one event a line, with the same first fields on every one.
 
     {"ts": "2025-01-31T12:00:00.123456Z", "level": "info", "event": "leader.elected",
-     "node": "n1", "incarnation": 3, "seq": 17, "mono_ns": 81234567890123, …}
+     "node": "n1", "boot_count": 3, "seq": 17, "mono_ns": 81234567890123, …}
 
-``ts`` wall time in UTC; ``seq`` counts this process's lines from 1, so that a lost line shows;
-``mono_ns`` the monotonic clock, to subtract. Then, where they apply: ``role ballot slot slots
-kind from to msg_id quorum session request_id dur_ms fault`` and what an event needs besides.
+``ts`` wall time in UTC; ``boot_count`` how often this data directory was started; ``seq`` counts
+this process's lines from 1, so that a lost line shows; ``mono_ns`` the monotonic clock, to
+subtract. Then, where they apply: ``role ballot slot slots kind from to msg_id quorum session
+request_id dur_ms fault`` and what an event needs besides. A ballot is ``round.node``, with the
+epoch in front if there is one: ``"3:12.n1"``.
 Every event name is in :data:`VOCABULARY`; a logger opened with ``strict`` refuses others.
 
 JSON lines when the output is not a terminal, readable and coloured when it is. A call below
@@ -107,6 +109,7 @@ VOCABULARY: dict[str, str] = {
     "state.differs": "a member's state is not that of this node and the majority: member, slot",
     "member.rejoining": "the leader lets a node vote again that set its damaged log aside: member",
     # storage
+    "identity.refused": "the data directory is another node's, or its identity is damaged",
     "storage.truncated": "a torn tail was cut off the log",
     "storage.corrupt": "the log is damaged: segment, offset, what to do",
     "storage.scrub_found": "log or snapshot is damaged, and was not needed yet: segment, offset",
@@ -129,7 +132,7 @@ VOCABULARY: dict[str, str] = {
     # the bus
     "bus.bound": "a socket listens",
     "bus.refused": "frames were dropped: reason, source, count",
-    "bus.stale_incarnation": "a peer's frame is of an earlier life of it",
+    "bus.stale_run": "a peer's frame is of an earlier life of it",
     "bus.send_failed": "messages could not be sent: to, reason, count",
     "bus.bad_endpoint": "a member's endpoint is none: endpoint, reason",
     "name.resolved": "the addresses of a peer's host name were found: host, addresses",
@@ -149,7 +152,7 @@ VOCABULARY: dict[str, str] = {
 }
 """Event → what it says. Add here first: tests log with ``strict``."""
 
-_FIRST = ("ts", "level", "event", "node", "incarnation", "seq", "mono_ns")
+_FIRST = ("ts", "level", "event", "node", "boot_count", "seq", "mono_ns")
 
 Event = MutableMapping[str, Any]
 
@@ -274,7 +277,7 @@ class Logs:
             "level": "error" if method == "exception" else method,
             "event": name,
             "node": self.node,
-            "incarnation": self.incarnation,
+            "boot_count": self.incarnation,
             "seq": next(self._seq),
             "mono_ns": time.monotonic_ns(),
             **event,
@@ -355,7 +358,7 @@ def _shown(key: str, value: Any) -> Any:
     return escape_controls(value) if key == "exception" else _Quoted(value)
 
 
-_QUIET = {"seq", "mono_ns", "incarnation"}
+_QUIET = {"seq", "mono_ns", "boot_count"}
 """Fields that machines want and people don't."""
 
 

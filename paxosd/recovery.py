@@ -235,7 +235,7 @@ def _replay(
         commit=recovered.commit,
         snapshot=snapshot_slot,
         open_slots=len(recovered.accepted),
-        promised=list(recovered.promised),
+        promised=recovered.promised.shown(),
         revision=machine.revision,
         dur_ms=round(now_ms() - started_ms, 1),
     )

@@ -2,12 +2,12 @@
 
 import click
 
-from paxosctl.app import Settings, global_options, negative, verb
+from paxosctl.app import Group, Settings, global_options, negative, verb
 from paxosctl.load import TIMEOUT_MS, Load, LoadReport, LoadRun, find_leader, limits_at
 from paxosctl.render import View
 
 
-@click.group("bench")
+@click.group("bench", cls=Group)
 def _bench() -> None:
     """Load generators. They write keys that begin with bench/ and leave them there."""
 
@@ -74,7 +74,7 @@ def _view(report: LoadReport) -> View:
         "connections": load.connections,
         "size": load.size,
         "keys": load.keys,
-        "failed": report.failed,
+        "errors": report.failed,
     }
     text = (
         f"{data['puts']} puts of {load.size} bytes in {data['elapsed_s']} s, {load.outstanding} "
@@ -82,5 +82,5 @@ def _view(report: LoadReport) -> View:
         f"{report.puts_per_s:,.0f} puts/s   p50 {data['p50_ms']} ms   p99 {data['p99_ms']} ms   "
         f"max {data['max_ms']} ms"
     )
-    plain = "".join([f"{name}\t{value}\n" for name, value in data.items() if name != "failed"])
+    plain = "".join([f"{name}\t{value}\n" for name, value in data.items() if name != "errors"])
     return View(data=data, plain=plain.encode(), text=text)

@@ -10,14 +10,19 @@ from paxosctl.cluster import (
     ask_all,
     leader_of,
     live_tolerance,
+    members_of,
     memory_words,
     no_quorum_words,
+    role_of,
     scarce_words,
     state_words,
     survey,
+    survives,
     voters_seen,
 )
 from paxosctl.commands.node import log_words
+from paxosctl.errors import EXIT_INCOMPLETE
+from paxosctl.public_names import node_status, trouble
 from paxosctl.render import View, human_bytes
 from paxosctl.transport import clock_ms
 from paxosd.core.skew import SKEW_MS_MAX
@@ -41,6 +46,10 @@ COLUMNS = (
     "log",
     "snapshot",
 )
+
+
+OPTIONAL = ("promised", "log", "snapshot", "disk free", "leader", "commit", "ballot", "survives")
+"""What a narrow terminal can do without, the first to go first."""
 
 
 @verb("status")
@@ -71,7 +80,14 @@ def health_verb(settings: Settings) -> None:
         except ClientError as error:
             troubles = diagnose(client, error)
             words = "".join([f"\n  {endpoint}  {text}" for endpoint, text in troubles])
-            data = {"healthy": False, "error": error.code, "endpoints": dict(troubles)}
+            data = {
+                "healthy": False,
+                **trouble(error),
+                "commit_ms": None,
+                "slot": None,
+                "differs": [],
+                "endpoints": dict(troubles),
+            }
             negative(
                 f"unhealthy: no write was seen to commit ({error}){words}",
                 View(data=data, plain=b"unhealthy\n"),
@@ -80,10 +96,12 @@ def health_verb(settings: Settings) -> None:
         View(
             data={
                 "healthy": True,
-                "ms": round(health.ms, 3),
+                **trouble(None),
+                "commit_ms": round(health.ms, 3),
                 "slot": health.slot,
                 "differs": differs,
                 "scarce": scarce,
+                "endpoints": {},
             },
             plain=b"healthy\n",
             text="\n".join(
@@ -103,7 +121,7 @@ def leader_verb(settings: Settings) -> None:
     with settings.client() as client:
         views = survey(client)
     name, endpoint = leader_of(views)
-    data = {"leader": name or None, "endpoint": endpoint or None}
+    data = {"leader": name or None, "leader_client": endpoint or None}
     view = View(data=data, plain=f"{name}\n".encode(), text=f"{name}  {endpoint}")
     if not name:
         negative("no leader is known; `paxosctl status --cluster` shows who is missing", view)
@@ -112,41 +130,60 @@ def leader_verb(settings: Settings) -> None:
 
 @verb("hash")
 def hash_verb(settings: Settings) -> None:
-    """Compare the state of all nodes, as of one slot. Exit code 1 if they differ, or if one of
-    them did not tell."""
+    """Compare the state of all members, as of one slot.
+
+    Exit code 1 if the states differ; 3 if no difference was found, but not every member could be
+    asked.
+    """
     with settings.client() as client:
         views = survey(client)
         slot = client.start_checksum()
-        told = _checksums(client, [view for view in views if view.status is not None], slot)
+        answers = _checksums(client, [view for view in views if view.status is not None], slot)
         known = state_words(view.status for view in survey(client) if view.status is not None)
+    members = members_of(views)
     rows = [
-        {"node": view.name, "checksum": told.get(view.name, ""), "error": view.why}
+        {
+            "node": view.name,
+            "member": view.name in members,
+            "checksum": answers.get(view.name) or None,
+            **_why_no_checksum(view, answers.get(view.name)),
+        }
         for view in views
     ]
-    for row in rows:
-        if not row["checksum"] and not row["error"]:
-            row["error"] = "it did not reach that slot in time"
-    sums = {row["checksum"] for row in rows if row["checksum"]}
-    missing = [row["node"] for row in rows if not row["checksum"]]
-    differ = len(sums) > 1
-    if differ:
+    sums = {row["checksum"] for row in rows if row["member"] and row["checksum"]}
+    missing = [row["node"] for row in rows if row["member"] and not row["checksum"]]
+    differ = len(sums) > 1 or bool(known)
+    if len(sums) > 1:
         verdict = "THE STATES DIFFER: keep the data directories, report it"
     elif missing:
-        verdict = f"not known for {', '.join(missing)}; the others agree"
+        verdict = f"not complete: {', '.join(missing)} did not tell; all others agree"
     else:
         verdict = "all nodes agree"
     verdict = "\n".join([verdict, *known])
-    good = not differ and not missing and not known
+    good = not differ and not missing
+    agree = False if differ else None if missing else True
     view = View(
-        data={"slot": slot, "agree": good, "nodes": rows, "differs": known},
-        plain="".join([f"{row['node']}\t{row['checksum']}\n" for row in rows]).encode(),
+        data={"slot": slot, "agree": agree, "missing": missing, "nodes": rows, "differs": known},
+        plain="".join([f"{row['node']}\t{row['checksum'] or ''}\n" for row in rows]).encode(),
         columns=("node", f"state as of slot {slot}"),
-        rows=[(row["node"], row["checksum"] or row["error"]) for row in rows],
-        text=verdict if good else "",
+        rows=[(row["node"], row["checksum"] or _no_checksum_words(row)) for row in rows],
+        notes=verdict.split("\n") if good else (),
     )
     settings.show(view)
-    if not good:
+    if differ:
         negative(verdict)
+    if missing:
+        negative(verdict, exit_code=EXIT_INCOMPLETE, code="incomplete")
+
+
+def _why_no_checksum(view: NodeView, checksum: str | None) -> dict[str, Any]:
+    if view.error is not None or checksum:
+        return trouble(view.error)
+    return {"error": "no_answer", "message": "it did not reach that slot in time"}
+
+
+def _no_checksum_words(row: dict[str, Any]) -> str:
+    return str(row["message"]) if row["member"] else f"no member: {row['message']}"
 
 
 def _checksums(client: Any, views: list[NodeView], slot: int) -> dict[str, str]:
@@ -172,7 +209,7 @@ def _ballot(value: Any) -> str:
 def _cells(status: dict[str, Any]) -> list[Any]:
     return [
         status["node"],
-        _role(status),
+        role_of(status),
         _ballot(status["ballot"]),
         status["leader"] or "-",
         _ballot(status["promised"]),
@@ -185,12 +222,6 @@ def _cells(status: dict[str, Any]) -> list[Any]:
         human_bytes(status["disk"].get("wal_bytes", -1)),
         _snapshot(status.get("snapshot", {})),
     ]
-
-
-def _role(status: dict[str, Any]) -> str:
-    """As the node says; of one that must not vote, why."""
-    role: str = status["role"]
-    return "memory lost" if status.get("memory") == "lost" else role
 
 
 def _snapshot(snapshot: dict[str, Any]) -> str:
@@ -208,13 +239,13 @@ def _snapshot(snapshot: dict[str, Any]) -> str:
 
 def _survives(status: dict[str, Any]) -> str:
     """How many more voters may fail, as this node sees it."""
-    count = min(status["fault_tolerance"], voters_seen(status).voting - status["quorum"])
-    return "no quorum" if count < 0 else str(count)
+    count = survives(status)
+    return "no quorum" if count is None else str(count)
 
 
 def _cluster(views: list[NodeView]) -> View:
     leader, _ = leader_of(views)
-    survives: int | None = None
+    may_fail: int | None = None
     rows, notes = [], []
     for view in views:
         if view.status is not None:
@@ -235,7 +266,7 @@ def _cluster(views: list[NodeView]) -> View:
         count = live_tolerance(leading, views)
         plural = "" if count == 1 else "s"
         if count >= 0:
-            survives = count
+            may_fail = count
             notes.append(f"{leader} leads; the cluster survives {count} more failure{plural}")
         else:
             notes.append(no_quorum_words(leading, voters_seen(leading, views)))
@@ -244,15 +275,14 @@ def _cluster(views: list[NodeView]) -> View:
     return View(
         data={
             "leader": leader or None,
-            "survives": survives,
+            "survives": may_fail,
             "nodes": [
-                {"node": view.name, "endpoint": view.endpoint, "reachable": True, **view.status}
-                if view.status is not None
-                else {
+                {
                     "node": view.name,
-                    "endpoint": view.endpoint,
-                    "reachable": False,
-                    "error": view.why,
+                    "client": view.endpoint,
+                    "reachable": view.status is not None,
+                    **trouble(view.error),
+                    **(node_status(view.status) if view.status is not None else {}),
                 }
                 for view in views
             ],
@@ -260,7 +290,8 @@ def _cluster(views: list[NodeView]) -> View:
         plain="".join(["\t".join(map(str, row)) + "\n" for row in rows]).encode(),
         columns=COLUMNS,
         rows=rows,
-        text="\n".join(notes),
+        optional=OPTIONAL,
+        notes=notes,
     )
 
 
@@ -286,7 +317,7 @@ def _node(status: dict[str, Any]) -> View:
     free, log = human_bytes(disk.get("free_bytes", -1)), human_bytes(disk.get("wal_bytes", -1))
     table = {
         "node": f"{status['node']} of cluster {status['cluster']}, version {status['version']}",
-        "role": memory_words(status) or _role(status),
+        "role": memory_words(status) or role_of(status),
         "state": "; ".join(state_words([status])) or f"{status.get('state', 'agreed')}",
         "member": _member(status),
         "founded": _founded(status),
@@ -306,14 +337,14 @@ def _node(status: dict[str, Any]) -> View:
         "faults": f"{status['faults']} active" if status["faults_enabled"] else "not enabled",
         "logs": log_words(status["log"]) if "log" in status else "?",
         "memory": human_bytes(status["rss_bytes"]),
-        "up": f"{status['uptime_ms'] / 1000:.0f} s, incarnation {status['incarnation']}",
+        "up": f"{status['uptime_ms'] / 1000:.0f} s, boot count {status['incarnation']}",
     }
     differing = differing_words(status.get("members_differ", {}))
     if differing:
         table["file"] = f"other members than the cluster's, which count: {'; '.join(differing)}"
     rows = list(table.items())
     return View(
-        data=status,
+        data=node_status(status),
         plain="".join([f"{name}\t{value}\n" for name, value in rows]).encode(),
         columns=("", ""),
         rows=rows,

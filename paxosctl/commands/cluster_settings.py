@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
-from paxosctl.app import Settings, global_options, negative, verb
+from paxosctl.app import Group, Settings, global_options, negative, verb
 from paxosctl.client import Client
 from paxosctl.cluster import NodeView, leader_of, survey
 from paxosctl.errors import OutcomeUnknownError, RefusedError
+from paxosctl.public_names import settings_table
 from paxosctl.render import View
 from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError, UnknownLevelError
 from paxosd.core.commands import Status
@@ -17,7 +18,7 @@ from paxosd.message_room import MessageRoom
 from paxosd.settings import nearest
 
 
-@click.group("cluster")
+@click.group("cluster", cls=Group)
 def _cluster() -> None:
     """The settings that are equal on all nodes, for the log holds them.
 
@@ -62,7 +63,8 @@ def show_verb(settings: Settings) -> None:
         views = survey(client)
     present, _ = _latest(views)
     notes = _notes(present, views)
-    data = {**present._asdict(), "lagging": _lagging(views), "differing_files": _differing(views)}
+    data = {**settings_table(present._asdict()), "feature_level_lagging": _lagging(views)}
+    data["differing_files"] = _differing(views)
     settings.show(_view(present, data, notes))
 
 
@@ -89,7 +91,7 @@ def set_verb(settings: Settings, dry_run: bool, assignments: Sequence[tuple[str,
                 f", in force from slot {slot} on" if slot else ", in force"
             )
     shown = after if words else before
-    data = {**shown._asdict(), "changed": words, "dry_run": dry_run}
+    data = {**settings_table(shown._asdict()), "changed": words, "dry_run": dry_run}
     settings.show(_view(shown, data, [done]))
 
 
@@ -211,5 +213,5 @@ def _view(shown: ClusterSettings, data: dict[str, Any], notes: Sequence[str]) ->
         plain="".join([f"{name}\t{value}\n" for name, value in table.items()]).encode(),
         columns=("setting", "value"),
         rows=rows,
-        text="\n".join(notes),
+        notes=notes,
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from paxosctl.app import Duration, Settings, global_options, negative, verb
+from paxosctl.app import Duration, Group, Settings, global_options, negative, verb
 from paxosctl.cluster import Answer, NodeView, survey
 from paxosctl.commands.fault_run import run_verb
 from paxosctl.fault_nodes import (
@@ -13,17 +13,21 @@ from paxosctl.fault_nodes import (
     add_everywhere,
     ask,
     check_names,
+    check_rule,
     holders,
     refusal,
     resolve,
     took,
+    without_faults,
 )
-from paxosctl.fault_view import COLUMNS, cells, names_of, plain_cells
+from paxosctl.fault_view import COLUMNS, OPTIONAL, cells, names_of, plain_cells, public_rule
+from paxosctl.public_names import trouble
 from paxosctl.render import View
-from paxosd.fault_rules import KINDS
+from paxosd.core.effects import FORBIDDEN
+from paxosd.fault_rules import KINDS, FaultError
 
 
-@click.group("fault")
+@click.group("fault", cls=Group)
 def _fault() -> None:
     """Failures on purpose: of messages, links, disks, clocks and whole nodes.
 
@@ -109,8 +113,14 @@ def add_verb(
                 if names is not None:
                     check_names(names, [view.name for view in views])
                     args[key] = resolve(names, views)
+            check_rule(
+                {key: value for key, value in args.items() if value is not None},
+                [view.name for view in views],
+            )
         except NoSuchNodeError as error:
             raise click.UsageError(f"--{key}: {error}") from None
+        except FaultError as error:
+            raise click.UsageError(str(error)) from None
         at = holders(args, views)
         answers = add_everywhere(client, at, args)
     _report(settings, at, answers, f"fault {name} added")
@@ -133,20 +143,31 @@ def list_verb(settings: Settings) -> None:
         answer = answers.get(view.name)
         if answer is None or answer.error is not None:
             why = view.why if answer is None else str(answer.error)
-            nodes.append({"node": view.name, "error": why})
+            error = view.error if answer is None else answer.error
+            node = {"node": view.name, **trouble(error)}
+            nodes.append(node | {"faults_enabled": None, "faults": []})
             missed.append(f"{view.name} is not reached: {why}")
             continue
-        nodes.append({"node": view.name, **answer.body})
+        nodes.append(
+            {
+                "node": view.name,
+                **trouble(None),
+                "faults_enabled": answer.body["enabled"],
+                "faults": [public_rule(rule) for rule in answer.body["rules"]],
+            }
+        )
         rows.extend([cells(view.name, rule) for rule in answer.body["rules"]])
         plain.extend([plain_cells(view.name, rule) for rule in answer.body["rules"]])
     words = missed if rows else ["no faults", *missed]
     settings.show(
         View(
-            data=nodes,
+            data={"nodes": nodes},
             plain="".join(["\t".join(row) + "\n" for row in plain]).encode(),
             columns=COLUMNS if rows else (),
             rows=rows,
-            text="\n".join(words),
+            optional=OPTIONAL,
+            notes=words if rows else (),
+            text="" if rows else "\n".join(words),
         )
     )
 
@@ -176,15 +197,23 @@ def rm_verb(settings: Settings, name: str) -> None:
 
 @verb("clear")
 def clear_verb(settings: Settings) -> None:
-    """Remove every fault from every node."""
+    """Remove every fault from every node.
+
+    A node that has faults switched off has none, and counts as cleared.
+    """
     with settings.client() as client:
         views = survey(client)
         answers = ask(client, views, "fault_clear", {})
+        off = without_faults(answers)
         refused = refusal(answers)
-        if refused is not None:
+        if refused is not None and (refused.code != FORBIDDEN or len(off) == len(answers)):
             raise refused
     count = sum(answer.body.get("removed", 0) for answer in answers.values())
-    _report(settings, views, answers, f"{count} fault rule{'s' * (count != 1)} removed")
+    having = [view for view in views if view.name not in off]
+    done = f"{count} fault rule{'s' * (count != 1)} removed"
+    if off:
+        done = f"{', '.join(off)}: faults are off, so there are none; {done}"
+    _report(settings, having, answers, done)
 
 
 @verb("crash")
@@ -203,7 +232,8 @@ def crash_verb(settings: Settings, node: str) -> None:
             raise click.UsageError(f'"{node}": one node at a time; there are {", ".join(views)}')
         client.admin("fault_crash", endpoint=views[name].endpoint)
     text = f"{name} crashes"
-    settings.show(View(data={"crashing": name}, plain=f"{text}\n".encode(), text=text))
+    data = {"node": name, "crashing": True}
+    settings.show(View(data=data, plain=f"{text}\n".encode(), text=text))
 
 
 for _each in (add_verb, list_verb, rm_verb, clear_verb, crash_verb, run_verb):
@@ -214,19 +244,22 @@ def _report(
     settings: Settings, views: Sequence[NodeView], answers: dict[str, Answer], done: str
 ) -> None:
     """Say where it was done; exit code 1 if a node was not reached."""
-    nodes = []
-    missed = []
+    nodes, done_on, missed = [], [], []
     for view in views:
         answer = answers.get(view.name)
-        if answer is not None and took(answer):
-            nodes.append(view.name)
-            if "not_saved" in answer.body:
-                missed.append(f"{view.name} (after a restart it is back: it could not write: "
-                              f"{answer.body['not_saved']})")  # fmt: skip
-        else:
-            missed.append(f"{view.name} ({view.why if answer is None else answer.error})")
-    text = f"{done} on {', '.join(nodes) or 'no node'}"
-    shown = View(data={"nodes": nodes, "missed": missed}, plain=f"{text}\n".encode(), text=text)
+        error = view.error if answer is None else answer.error
+        told = {"node": view.name, **trouble(error)}
+        nodes.append(told)
+        if answer is None or not took(answer):
+            missed.append(f"{view.name} ({told['message']})")
+            continue
+        done_on.append(view.name)
+        if "not_saved" in answer.body:
+            why = f"after a restart it is back: it could not write: {answer.body['not_saved']}"
+            told |= {"error": "not_saved", "message": why}
+            missed.append(f"{view.name} ({why})")
+    text = f"{done} on {', '.join(done_on) or 'no node'}"
+    shown = View(data={"nodes": nodes}, plain=f"{text}\n".encode(), text=text)
     if missed:
         negative(f"{text}; not reached: {', '.join(missed)}", shown)
     settings.show(shown)

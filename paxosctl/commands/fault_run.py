@@ -1,5 +1,8 @@
 """fault run: a plan of faults against a live cluster, with a workload and a verdict."""
 
+import itertools
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +11,26 @@ import click
 from paxosctl.app import Duration, Settings, negative, verb
 from paxosctl.errors import EXIT_INTERRUPTED
 from paxosctl.render import View
+from paxosctl.streams import say
 
 _MARKS = {True: "ok  ", False: "BAD "}
 
 
 @verb("run")
-@click.argument("plan", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument(
+    "plan", type=click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
+)
 @click.option("--duration", type=Duration(), help="In place of the plan's own, such as 1m.")
 @click.option("--seed", type=click.IntRange(min=0), help="In place of the plan's own.")
 @click.option(
-    "--history",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Where every operation is written, as JSON lines.  [default: PLAN-history.jsonl]",
+    "--history-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=".",
+    help="Where every operation is written, as JSON lines, in a new file PLAN-TIME.jsonl.  "
+    "[default: here]",
 )
 def run_verb(
-    settings: Settings, plan: Path, duration: int | None, seed: int | None, history: Path | None
+    settings: Settings, plan: Path, duration: int | None, seed: int | None, history_dir: Path
 ) -> None:
     """Run the faults of PLAN against the cluster while clients read and write, then heal it and
     check what the clients saw: linearizable? anything lost, or applied twice?
@@ -35,14 +43,17 @@ def run_verb(
 
     try:
         script = load_script(plan, duration, seed)
+        path = _fresh(history_dir, plan.stem)
         with settings.client() as client:
             report = execute(client, script, _say)
-        click.echo(err=True)
+        say()
     except PlanError as error:
         raise click.UsageError(str(error)) from None
-    except NotReadyError as error:
-        negative(str(error))
-    path = history if history is not None else Path(f"{plan.stem}-history.jsonl")
+    except BaseException as error:
+        path.unlink(missing_ok=True)  # nothing was done
+        if isinstance(error, NotReadyError):
+            negative(str(error))
+        raise
     try:
         report.history.save(path)
     except OSError as error:
@@ -56,8 +67,23 @@ def run_verb(
         raise click.exceptions.Exit(EXIT_INTERRUPTED)
 
 
+def _fresh(directory: Path, plan: str) -> Path:
+    """A new file for the history, made before anything is broken. Raises click.UsageError."""
+    began = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            path = directory / (f"{plan}-{began}" + (f"-{number}" if number > 1 else "") + ".jsonl")
+            with suppress(FileExistsError):
+                path.touch(exist_ok=False)
+                return path
+    except OSError as error:
+        raise click.UsageError(f"--history-dir: {directory}: {error.strerror}") from None
+    raise AssertionError
+
+
 def _say(at_s: float, words: str) -> None:
-    click.echo(f"{at_s:7.2f} s  {words}", err=True)
+    say(f"{at_s:7.2f} s  {words}")
 
 
 def _headline(report: Any) -> str:
@@ -75,13 +101,14 @@ def _view(report: Any, path: Path, seed: int) -> View:
         "seed": seed,
         "ran_ms": report.ran_ms,
         "heal_ms": report.heal_ms,
+        "heal_waited_for": report.waited_for,
         "longest_gap_ms": report.gap_ms,
         "longest_gap_at_s": report.gap_at_s,
         "acknowledged_writes": report.acked,
         "settled": report.settled,
         "operations": outcomes,
         "faults": [
-            {"at_s": round(each.at_s, 2), "name": each.name, "kind": each.kind,
+            {"at_s": round(each.at_s, 2), "fault": each.name, "kind": each.kind,
              "where": each.where, "how": each.how, "hits": each.hits, "note": each.note}
             for each in report.happened
         ],
@@ -106,7 +133,14 @@ def _view(report: Any, path: Path, seed: int) -> View:
         columns.append("note")
         rows = [[*row, each.note] for row, each in zip(rows, report.happened, strict=True)]
     text = "\n".join([*_operations(outcomes), "", *_verdict(report, verdicts, path)])
-    return View(data=data, plain=plain.encode(), text=text, columns=columns, rows=rows)
+    return View(
+        data=data,
+        plain=plain.encode(),
+        text=text,
+        columns=columns,
+        rows=rows,
+        optional=("how", "kind", "where"),
+    )
 
 
 def _operations(outcomes: dict[str, dict[str, int]]) -> list[str]:
@@ -131,6 +165,7 @@ def _verdict(report: Any, verdicts: dict[str, Any], path: Path) -> list[str]:
     )
     if report.settled:
         lines.append(f"    writes without an answer of which it was found out: {report.settled}")
-    lines.append(f"    healed, and a write done, in {report.heal_ms} ms")
+    waited = f" (waited for {', '.join(report.waited_for)})" if report.waited_for else ""
+    lines.append(f"    healed, and a write done, in {report.heal_ms} ms{waited}")
     lines.append(f"    history: {path}")
     return lines

@@ -4,9 +4,11 @@ from typing import Any
 
 import click
 
-from paxosctl.app import Settings, negative, raw, raw_or_stdin, verb
+from paxosctl.app import Settings, check_key, negative, raw, raw_or_stdin, verb
 from paxosctl.render import View, as_cell, as_json
-from paxosd.core.commands import KeyValue
+from paxosctl.streams import say
+from paxosd.core.commands import KeyValue, prefix_end
+from paxosd.core.requests import GET, ReadAnswer
 
 STALE_LOOKS = 6
 STALE_PAUSE_MS = 50
@@ -21,6 +23,7 @@ META = ("create_revision", "modify_revision", "version")
 @click.argument("value")
 def put_verb(settings: Settings, key: str, value: str) -> None:
     """Set KEY to VALUE; "-" reads the value from standard input, byte for byte."""
+    check_key(key)
     content = raw_or_stdin(value)
     with settings.client() as client:
         revision = client.put(raw(key), content)
@@ -33,13 +36,23 @@ def put_verb(settings: Settings, key: str, value: str) -> None:
 @click.option("--limit", type=click.IntRange(min=1), help="With --prefix: so many keys at most.")
 @click.option("--stale", is_flag=True, help="What one node has; says how old that may be.")
 @click.option("--meta", is_flag=True, help="Also the revisions and the version.")
+@click.option("--null", is_flag=True, help="With --prefix -o plain: zero bytes as ends.")
 def get_verb(
-    settings: Settings, key: str, prefix: bool, limit: int | None, stale: bool, meta: bool
+    settings: Settings,
+    key: str,
+    prefix: bool,
+    limit: int | None,
+    stale: bool,
+    meta: bool,
+    null: bool,
 ) -> None:
     """Show the value of KEY. Exit code 1 if there is no such key.
 
     Linearizable: it sees every write that was acknowledged before. In the format plain the value
-    is written byte for byte; with --prefix a line KEY, tab, VALUE for each key.
+    is written byte for byte; with --prefix a line KEY, tab, VALUE for each key, or with --null
+    each key and value with a zero byte behind it, which tells keys and values with tabs and
+    newlines in them apart (those with zero bytes: -o json). No match of --prefix is an empty
+    answer, not an error: exit code 0.
 
     With --stale the answer may be old, but works without a quorum: everything is in it that was
     acknowledged more than age_ms before. A node that was not asked for long finds its age out
@@ -47,26 +60,40 @@ def get_verb(
     """
     if limit is not None and not prefix:
         raise click.UsageError("--limit goes with --prefix")
+    if null and not (prefix and settings.output == "plain"):
+        raise click.UsageError("--null goes with --prefix and -o plain")
+    check_key(key, prefix)
     with settings.client() as client:
         if prefix:
-            rows = list(client.scan(raw(key), limit=limit or 0, stale=stale))
-            settings.show(_rows(rows, meta))
+            ends = raw(key), prefix_end(raw(key))
+            pages = list(client.pages(*ends, limit=limit or 0, stale=stale))
+            settings.show(_rows(pages, meta, stale=stale, null=null))
             return
         if stale:
             read = _stale(client, raw(key))
-            found, extra = read.value, {"applied": read.applied, "age_ms": read.age_ms}
+            found, as_of = read.value, {"revision": read.revision, "applied": read.applied}
+            as_of["age_ms"] = read.age_ms
         else:
-            found, extra = client.get(raw(key)), {}
+            answer = client.read([[GET, raw(key)]])
+            found = answer.results[0]
+            as_of = {"revision": answer.revision, "applied": answer.applied}
     if found is None:
-        negative(f"no such key: {as_cell(raw(key))}", View(data=None, plain=b""))
-    settings.show(_value(found, meta, extra))
+        gone = View(data=_json_row(KeyValue(raw(key), None, 0, 0, 0)) | _told(as_of), plain=b"")  # type: ignore[arg-type]  # it has no value
+        negative(f"no such key: {as_cell(raw(key))}", gone)
+    settings.show(_value(found, meta, as_of))
     if stale and settings.output == "table":
-        age_ms = extra["age_ms"]
-        if age_ms < 0:
-            words = "how old that is, is not known: no quorum has answered the node since its start"
-        else:
-            words = f"nothing is missing that was acknowledged more than {age_ms} ms ago"
-        click.echo(f"as of slot {extra['applied']}; {words}", err=True)
+        say(f"as of slot {as_of['applied']}; {_age_words(as_of['age_ms'])}")
+
+
+def _age_words(age_ms: int) -> str:
+    if age_ms < 0:
+        return "how old that is, is not known: no quorum has answered the node since its start"
+    return f"nothing is missing that was acknowledged more than {age_ms} ms ago"
+
+
+def _told(as_of: dict[str, int]) -> dict[str, int | None]:
+    """For programs: an age that nobody knows is null."""
+    return {name: None if value < 0 else value for name, value in as_of.items()}
 
 
 def _stale(client: Any, key: bytes) -> Any:
@@ -82,24 +109,27 @@ def _stale(client: Any, key: bytes) -> Any:
 @verb("delete")
 @click.argument("key")
 @click.option("--prefix", is_flag=True, help="Every key that starts with KEY, at once.")
-def delete_verb(settings: Settings, key: str, prefix: bool) -> None:
-    """Remove KEY. Exit code 1 if there was nothing to remove."""
+@click.option("--all", "everything", is_flag=True, help='With --prefix "": every key there is.')
+def delete_verb(settings: Settings, key: str, prefix: bool, everything: bool) -> None:
+    """Remove KEY. Exit code 1 if there is no such key; with --prefix no match is no error, as
+    with `get --prefix`: exit code 0, and 0 keys deleted."""
+    if everything and not (prefix and not key):
+        raise click.UsageError('--all goes with an empty prefix: delete --prefix "" --all')
+    if prefix and not key and not everything:
+        words = "an empty prefix is every key: to delete them all, give --all as well"
+        raise click.UsageError(words)
+    check_key(key, prefix)
     with settings.client() as client:
-        if prefix:
-            count = client.delete_prefix(raw(key))
-            view = View(
-                data={"deleted": count},
-                plain=b"%d\n" % count,
-                text=f"{count} key{'' if count == 1 else 's'} deleted",
-            )
-            if count == 0:
-                negative(f"no key starts with {as_cell(raw(key))}", view)
-        else:
-            revision = client.delete(raw(key))
-            if revision is None:
-                negative(f"no such key: {as_cell(raw(key))}", View(data=None, plain=b""))
-            view = _revision(revision)
-    settings.show(view)
+        gone = client.remove(raw(key), prefix=prefix)
+    data = {"deleted": gone.keys, "revision": gone.revision}
+    if prefix:
+        words = f"{gone.keys} key{'' if gone.keys == 1 else 's'} deleted"
+        settings.show(View(data=data, plain=b"%d\n" % gone.keys, text=words))
+        return
+    if not gone.keys:
+        negative(f"no such key: {as_cell(raw(key))}", View(data=data, plain=b""))
+    view = _revision(gone.revision)
+    settings.show(View(data=data, plain=view.plain, text=view.text))
 
 
 @verb("cas")
@@ -119,6 +149,7 @@ def cas_verb(
         raise click.UsageError("give either --expect-value or --expect-revision")
     if expect_value == "-" and new == "-":
         raise click.UsageError("only one of the two values can come from standard input")
+    check_key(key)
     content = raw_or_stdin(new)
     with settings.client() as client:
         if expect_revision is not None:
@@ -127,7 +158,11 @@ def cas_verb(
             assert expect_value is not None
             result = client.cas_value(raw(key), raw_or_stdin(expect_value), content)
     view = View(
-        data={"ok": result.ok, "revision": result.revision},
+        data={
+            "ok": result.ok,
+            "revision": result.revision if result.ok else None,
+            "modify_revision": result.revision,
+        },
         plain=b"%d\n" % result.revision,
         text=f"revision {result.revision}",
     )
@@ -159,7 +194,7 @@ def outcome_verb(settings: Settings, session: int, seq: int) -> None:
             "session": session,
             "seq": seq,
             "outcome": outcome.state,
-            "slot": outcome.slot,
+            "slot": outcome.slot or None,
             "result": outcome.result,
         },
         plain=f"{outcome.state}\n".encode(),
@@ -191,19 +226,29 @@ def _cells(row: KeyValue, meta: bool) -> list[Any]:
     return cells + [getattr(row, name) for name in META] if meta else cells
 
 
-def _value(row: KeyValue, meta: bool, extra: dict[str, int]) -> View:
-    data = _json_row(row) | extra
+def _value(row: KeyValue, meta: bool, as_of: dict[str, int]) -> View:
+    data = _json_row(row) | _told(as_of)
     if meta:
-        columns = ("key", "value", *META, *extra)
-        rows = [[*_cells(row, True), *extra.values()]]
-        return View(data=data, plain=row.value, columns=columns, rows=rows)
+        columns = ("key", "value", *META, *as_of)
+        rows = [[*_cells(row, True), *as_of.values()]]
+        return View(
+            data=data, plain=row.value, columns=columns, rows=rows, optional=[*META, *as_of]
+        )
     return View(data=data, plain=row.value, text=as_cell(row.value))
 
 
-def _rows(rows: list[KeyValue], meta: bool) -> View:
+def _rows(pages: list[ReadAnswer], meta: bool, *, stale: bool, null: bool) -> View:
+    """Several pages are several reads: the first one's revision is the one to watch on from."""
+    rows = [row for page in pages for row in page.results[0].rows]
+    as_of = {"revision": pages[0].revision, "applied": pages[0].applied}
+    if stale:
+        ages_ms = [page.age_ms for page in pages]
+        as_of["age_ms"] = -1 if min(ages_ms) < 0 else max(ages_ms)
+    line = b"%s\0%s\0" if null else b"%s\t%s\n"
     return View(
-        data=[_json_row(row) for row in rows],
-        plain=b"".join([b"%s\t%s\n" % (row.key, row.value) for row in rows]),
+        data=_told(as_of) | {"rows": [_json_row(row) for row in rows]},
+        plain=b"".join([line % (row.key, row.value) for row in rows]),
         columns=("key", "value", *META) if meta else ("key", "value"),
         rows=[_cells(row, meta) for row in rows],
+        optional=META,
     )

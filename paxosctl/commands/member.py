@@ -3,9 +3,15 @@
 import click
 
 from paxosctl import member_plan
-from paxosctl.app import Settings, global_options, negative, verb
+from paxosctl.app import Group, Settings, global_options, negative, verb
 from paxosctl.cluster import leader_of
-from paxosctl.commands.member_join import add_verb, promote_verb, rejoin_verb, replace_verb
+from paxosctl.commands.member_join import (
+    add_verb,
+    config_verb,
+    promote_verb,
+    rejoin_verb,
+    replace_verb,
+)
 from paxosctl.commands.member_update import update_verb
 from paxosctl.member_desk import How, change, since
 from paxosctl.member_desk import desk as desk_of
@@ -15,7 +21,7 @@ from paxosctl.member_view import list_view
 from paxosctl.render import View
 
 
-@click.group("member")
+@click.group("member", cls=Group)
 def _member() -> None:
     """The members of the cluster: voters, and learners that follow without a vote.
 
@@ -98,13 +104,14 @@ def transfer_verb(settings: Settings, how: How, name: str) -> None:
                 desk.transfer(name, endpoint)
                 if how.wait:
                     done = f"{desk.steps.wait_leader(leader, name)} leads"
-    data = {"was": leader, "wanted": name or None, "dry_run": how.dry_run}
+    data = {"leader_before": leader, "leader_wanted": name or None, "dry_run": how.dry_run}
     settings.show(View(data=data, plain=f"{done}\n".encode(), text=done))
 
 
 for _verb in (
     list_verb,
     add_verb,
+    config_verb,
     promote_verb,
     demote_verb,
     remove_verb,

@@ -6,13 +6,14 @@ from typing import Any, NoReturn
 import click
 
 from paxosctl import member_plan
-from paxosctl.app import Settings, negative
+from paxosctl.app import Settings, negative, verb
 from paxosctl.member_desk import Desk, How, change, since
 from paxosctl.member_desk import desk as desk_of
 from paxosctl.member_plan import Contact, Plan, PlanError, known
-from paxosctl.member_probe import Findings, Newcomer, Present
+from paxosctl.member_probe import Findings, Newcomer, Present, look
 from paxosctl.member_steps import StepError
 from paxosctl.member_view import configuration, plan_view, start_words
+from paxosctl.render import View
 from paxosd.core.membership import Membership
 
 
@@ -46,19 +47,22 @@ def add_verb(
     """Make NAME a member: a learner first, and a voter once it has caught up.
 
     If it does not run yet, it becomes a learner, and what its configuration has to say is printed;
-    `member promote NAME` gives it its vote later.
+    start it, and the same command goes on from there, or `member promote NAME` gives it its vote.
+    `member config NAME` prints the configuration again.
     """
     with desk_of(settings, how) as desk:
         contact = Contact(peer, client, events)
-        joins = member_plan.add(desk.membership, name, contact)
+        fresh = desk.membership.members.get(name, (None,))[:3] != contact
+        joins = member_plan.add(desk.membership, name, contact) if fresh else desk.membership
         newcomer = desk.meet(name, contact)
-        findings = newcomer.findings(desk.present.cluster, fresh=True)
-        if name in desk.membership.departed:
+        findings = newcomer.findings(desk.present.cluster, fresh=fresh)
+        if fresh and name in desk.membership.departed:
             findings.warnings.append(
                 f"{name} was a member before: a data directory that knows of its removal does not "
                 "start again, so give it an empty one"
             )
-        votes = not learner and how.wait and newcomer.running
+        is_voter = not fresh and joins.members[name].voter
+        votes = not learner and how.wait and newcomer.running and not is_voter
         last = member_plan.promote(joins, name, newcomer.directory) if votes else joins
         made = desk.judge(last, findings, joined_up=[name] if newcomer.running else [])
         snippet = configuration(desk.present.cluster, joins, name)
@@ -66,11 +70,15 @@ def add_verb(
         needs = [] if newcomer.running else start_words(name, snippet)
         if not desk.allow(made, *needs, **told):
             return
-        after = desk.carry_out(desk.judge(joins, findings))
+        after = desk.carry_out(desk.judge(joins, findings)) if fresh else joins
         if votes:
             _finish_add(desk, newcomer, after, made, told)
             return
-        words = [f"{name} is a learner: {since(after)}", *needs]
+        if is_voter:
+            desk.show(made, f"{name} is a voter already; nothing was changed", *needs, **told)
+            return
+        since_when = since(after) if fresh else "it was one already"
+        words = [f"{name} is a learner: {since_when}", *needs]
         if not learner:
             then = "and then, " if needs else ""
             words.append(f"{then}to give it a vote: paxosctl member promote {name}")
@@ -147,9 +155,13 @@ def replace_verb(
 
     NEW becomes a learner, if it is no member yet, and catches up; then one change gives it the vote
     and removes OLD, so that there is never a voter more or less. If NEW does not run yet, the
-    configuration that it needs is printed; the same command goes on from there.
+    configuration that it needs is printed; start it, and the same command goes on from there.
     """
     with desk_of(settings, how) as desk:
+        if _is_replaced(desk.membership, old, new, (peer, client, events)):
+            made = desk.judge(desk.membership)
+            desk.show(made, f"{new} votes in the place of {old} already; nothing was changed")
+            return
         joins = _joining(desk, old, new, (peer, client, events))
         newcomer = desk.meet(new, Contact(*joins.members[new][:3]))
         fresh = joins is not desk.membership
@@ -157,10 +169,8 @@ def replace_verb(
         last = member_plan.replace(joins, old, new, newcomer.directory)
         made = desk.judge(last, findings, joined_up=[new])
         snippet = configuration(desk.present.cluster, joins, new)
-        told: dict[str, Any] = {"probe": newcomer.data()}
-        if fresh:
-            told["configuration"] = snippet
-        needs = start_words(new, snippet) if fresh and not newcomer.running else []
+        told: dict[str, Any] = {"probe": newcomer.data(), "configuration": snippet}
+        needs = [] if newcomer.running else start_words(new, snippet)
         if not desk.allow(made, *needs, **told):
             return
         if fresh:
@@ -168,9 +178,24 @@ def replace_verb(
         status = newcomer.status
         ready = status is not None and (how.wait or (not fresh and desk.present.caught_up(status)))
         if not ready:
-            _not_replaced_yet(made, old, newcomer, told)
+            _not_replaced_yet(desk, made, old, newcomer, told)
         after = _finish_replace(desk, old, new)
         desk.show(made, f"{new} votes in the place of {old}: {since(after)}", **told)
+
+
+def _is_replaced(
+    membership: Membership, old: str, new: str, endpoints: Sequence[str | None]
+) -> bool:
+    """Whether it was done before, by the same command."""
+    gone = old not in membership.members and old in membership.departed
+    member = membership.members.get(new)
+    return gone and member is not None and member.voter and _same(member, endpoints)
+
+
+def _same(member: Sequence[Any], endpoints: Sequence[str | None]) -> bool:
+    """Whether what was given, if anything, is what the membership has."""
+    pairs = zip(endpoints, member, strict=False)
+    return all(given is None or given == held for given, held in pairs)
 
 
 def _joining(desk: Desk, old: str, new: str, endpoints: Sequence[str | None]) -> Membership:
@@ -179,8 +204,11 @@ def _joining(desk: Desk, old: str, new: str, endpoints: Sequence[str | None]) ->
     known(before, old)
     given = [each for each in endpoints if each is not None]
     if new in before.members:
-        if given:
-            raise PlanError(f"{new} is a member already: --peer, --events, --client are known")
+        if not _same(before.members[new], endpoints):
+            raise PlanError(
+                f"{new} is a member already, and reached elsewhere; to change that: paxosctl "
+                f"member update {new}"
+            )
         return before
     if old == new:
         return before
@@ -190,16 +218,35 @@ def _joining(desk: Desk, old: str, new: str, endpoints: Sequence[str | None]) ->
     return member_plan.add(before, new, Contact(peer, client, events))
 
 
-def _not_replaced_yet(made: Plan, old: str, newcomer: Newcomer, told: dict[str, Any]) -> NoReturn:
+def _not_replaced_yet(
+    desk: Desk, made: Plan, old: str, newcomer: Newcomer, told: dict[str, Any]
+) -> NoReturn:
     new = newcomer.name
     go_on = f"paxosctl member replace {old} {new}"
     words = f"{old} is not replaced yet: {new} is a learner and has to catch up; then: {go_on}"
     if not newcomer.running:
-        snippet = told.get("configuration", "")
         words = f"{old} is not replaced yet: {new} does not run. Start it, and then: {go_on}"
-        if snippet:
-            words = "\n".join([words, *start_words(new, snippet)])
+        desk.show_table(made, *start_words(new, told["configuration"]))
     negative(words, plan_view(made, [], **told))
+
+
+@verb("config")
+@click.argument("name")
+def config_verb(settings: Settings, name: str) -> None:
+    """Print the configuration that the member NAME needs to join the cluster of now.
+
+    The text is TOML and ready for a file; what a node may choose for itself ([node], [wal], [log]
+    and so on) is added to it. A node that runs goes on without it: the log says who is a member.
+    """
+    with settings.client() as client:
+        present = look(client)
+    try:
+        known(present.membership, name)
+    except PlanError as error:
+        raise click.UsageError(str(error)) from None
+    snippet = configuration(present.cluster, present.membership, name)
+    data = {"node": name, "configuration": snippet}
+    settings.show(View(data=data, plain=snippet.encode(), text=snippet.rstrip()))
 
 
 def _finish_replace(desk: Desk, old: str, new: str) -> Membership:

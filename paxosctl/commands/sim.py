@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from paxosctl.app import Settings, global_options, negative, verb
+from paxosctl.app import Group, Settings, global_options, negative, verb
 from paxosctl.commands.sim_run import run_verb
 from paxosctl.render import View
+from paxosctl.streams import is_terminal, write
 
 if TYPE_CHECKING:
     from paxosctl.teach_view import StoryView
@@ -17,7 +18,7 @@ PROMPT = "    [Enter: go on, a: all the rest, q: quit] "
 ERASE_LINE_ABOVE = "\x1b[1A\x1b[2K"
 
 
-@click.group("sim")
+@click.group("sim", cls=Group)
 def _sim() -> None:
     """The protocol in a simulator, from a seed: the very node code of the daemon, no cluster.
 
@@ -55,7 +56,7 @@ def teach_verb(settings: Settings, name: str | None, seed: int, step: bool) -> N
     )
 
     story = play(name, seed)
-    if step and settings.output == "table" and sys.stdin.isatty() and sys.stdout.isatty():
+    if step and settings.output == "table" and is_terminal(sys.stdin) and is_terminal(sys.stdout):
         _step_through(StoryView(story, width=wants_width(), colour=wants_colour()))
     else:
         shown = StoryView(story, width=wants_width(), colour=wants_colour())
@@ -74,7 +75,7 @@ def teach_verb(settings: Settings, name: str | None, seed: int, step: bool) -> N
 def _list(settings: Settings, names: dict[str, str]) -> None:
     settings.show(
         View(
-            data=[{"name": name, "about": about} for name, about in names.items()],
+            data={"lessons": [{"lesson": name, "about": about} for name, about in names.items()]},
             plain="".join(f"{name}\t{about}\n" for name, about in names.items()).encode(),
             columns=("name", "about"),
             rows=list(names.items()),
@@ -85,7 +86,7 @@ def _list(settings: Settings, names: dict[str, str]) -> None:
 
 def _step_through(view: "StoryView") -> None:
     """Print step by step: Enter goes on, ``a`` shows all the rest, ``q`` ends."""
-    click.echo(view.head())
+    write(view.head())
     waiting = True
     for block, is_step in view.blocks():
         if is_step and waiting:
@@ -97,9 +98,9 @@ def _step_through(view: "StoryView") -> None:
                 return
             waiting = answer != "a"
             if view.colour:
-                click.echo(ERASE_LINE_ABOVE, nl=False)
-        click.echo(block)
-    click.echo(view.foot())
+                write(ERASE_LINE_ABOVE, newline=False)
+        write(block)
+    write(view.foot())
 
 
 for _each in (run_verb, teach_verb):

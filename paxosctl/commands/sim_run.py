@@ -11,6 +11,7 @@ import click
 
 from paxosctl.app import Duration, Settings, negative, verb
 from paxosctl.render import View
+from paxosctl.streams import is_terminal
 from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.settings import nearest
 from paxosd.sim.campaign import Summary, minimise, run_campaign
@@ -105,8 +106,9 @@ class FaultKinds(click.ParamType[frozenset[str] | None]):
 @click.option("--jobs", type=click.IntRange(1, 1024), help="Runs at a time.  [default: one a core]")
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path),
               help="Write every event of the one seed there, as JSON lines.")  # fmt: skip
-@click.option("--schedule", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="With --seed: these faults (TOML) and not those of the seed.")  # fmt: skip
+@click.option("--schedule", help="With --seed: these faults (TOML) and not those of the seed.",
+              type=click.Path(exists=True, dir_okay=False, readable=False, path_type=Path),
+              )  # fmt: skip
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path),
               help="Write the smallest schedule of the first violation there.")  # fmt: skip
 def run_verb(
@@ -214,7 +216,7 @@ def _small_story(
 @contextmanager
 def _progress(words: str, total: int | None) -> Iterator[Callable[[], None]]:
     """A bar on standard error, if that is a terminal; gives what to call after each step."""
-    if not sys.stderr.isatty():
+    if not is_terminal(sys.stderr):
         yield lambda: None
         return
     from rich.console import Console  # noqa: PLC0415 -- slow to start

@@ -1,20 +1,22 @@
 """snapshot: save the state of a cluster to a file, look into it, begin a new cluster from it."""
 
 import re
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from paxosctl.app import EndpointList, Settings, global_options, negative, verb
-from paxosctl.errors import RefusedError
+from paxosctl.app import EndpointList, Group, Settings, global_options, negative, verb
+from paxosctl.errors import NO_SNAPSHOT, NotSubmittedError, RefusedError, UnreachableError
 from paxosctl.render import View, human_bytes
+from paxosctl.streams import is_terminal, say, write_bytes
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 
 
-@click.group("snapshot")
+@click.group("snapshot", cls=Group)
 def _snapshot() -> None:
     """Snapshots of the whole state: data, revisions, sessions."""
 
@@ -28,24 +30,58 @@ snapshot_verb = global_options(_snapshot)
               help="Of the node to take it from.  [default: the leader]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace FILE if it exists and is a regular file.")
 def save_verb(settings: Settings, file: Path, endpoint: str | None, force: bool) -> None:
-    """Save the state to FILE: all that the node has applied, and with the leader that is all
-    that was acknowledged before. FILE appears only once it is whole and verified; its mode is
-    0600, for it holds all data."""
-    from paxosctl.cluster import leader_of, survey  # noqa: PLC0415 -- not for --help
-    from paxosctl.snapshot_files import SnapshotFileError, save  # noqa: PLC0415 -- as above
+    """Save the state to FILE, or to standard output if FILE is "-".
 
+    That is all that the node has applied, and with the leader it is all that was acknowledged
+    before. Nothing is seen of FILE before it is whole and verified; its mode is 0600, for it holds
+    all data. Without a quorum there is no leader: exit code 75, and --endpoint takes the snapshot
+    of one node that is up.
+    """
+    from paxosctl.snapshot_files import (  # noqa: PLC0415 -- not for --help
+        SnapshotFileError,
+        save,
+        save_to,
+    )
+
+    streamed = str(file) == "-"
+    if streamed and is_terminal(sys.stdout):
+        raise click.UsageError("a snapshot is no text: send standard output to a file or a program")
     with settings.client() as client:
-        if not endpoint:
-            _, endpoint = leader_of(survey(client))
-        if not endpoint:
-            negative("no leader is known; --endpoint takes the snapshot of any node")
+        source = endpoint or _leaders_endpoint(client)
         try:
-            found = save(client, endpoint, file, force=force)
+            if streamed:
+                found = save_to(client, source, write_bytes)
+            else:
+                found = save(client, source, file, force=force)
         except SnapshotFileError as error:
             negative(str(error))
         except PermissionError as error:
             raise RefusedError("permission", str(error)) from error
-    settings.show(_view(found | {"file": str(file)}, f"saved to {file}"))
+        except UnreachableError as error:
+            if endpoint:
+                raise
+            raise NotSubmittedError(NO_SNAPSHOT, _NO_LEADER, error.troubles) from error
+    if not streamed:
+        settings.show(_view(found | {"file": str(file)}, f"saved to {file}"))
+    elif settings.output == "table":
+        say(f"{human_bytes(found['bytes'])} written, as of slot {found['slot']}")
+
+
+def _leaders_endpoint(client: Any) -> str:
+    """Of a leader that is there: the others may name one for a while that has gone."""
+    from paxosctl.cluster import leader_of, survey  # noqa: PLC0415 -- not for --help
+
+    views = survey(client)
+    name, endpoint = leader_of(views)
+    if not any(view.name == name and view.status is not None for view in views):
+        raise NotSubmittedError(NO_SNAPSHOT, _NO_LEADER)
+    return endpoint
+
+
+_NO_LEADER = (
+    "no leader can be reached, so that no node is known to have all that was acknowledged; "
+    "--endpoint tcp://HOST:PORT takes what that one node has applied"
+)
 
 
 @verb("status")
@@ -63,7 +99,8 @@ def status_verb(settings: Settings, file: Path) -> None:
         with opened(file) as data:
             found = described(verify(data))
     except SnapshotFileError as error:
-        negative(str(error), View(data={"good": False, "error": str(error)}, plain=b"bad\n"))
+        bad = {"file": str(file), "good": False, "message": str(error)}
+        negative(str(error), View(data=bad, plain=b"bad\n"))
     except PermissionError as error:
         raise RefusedError("permission", str(error)) from error
     settings.show(_view({"good": True} | found | {"file": str(file)}, f"{file} is good"))
@@ -71,7 +108,8 @@ def status_verb(settings: Settings, file: Path) -> None:
 
 @verb("restore")
 @click.argument("file", type=_FILE)
-@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), required=True,
+@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False, readable=False),
+              required=True,
               help="To be made; the node's node.data_dir.")  # fmt: skip
 @click.option("--cluster-id", required=True, help="Of the new cluster: another than the old one.")
 @click.option("--node", required=True, help="The node's name in the new cluster.")
@@ -115,7 +153,7 @@ def _view(found: dict[str, Any], words: str) -> View:
         ("taken", taken),
         ("size", human_bytes(found["bytes"])),
         ("digest", found["digest"]),
-        ("state", found["state"] or "not summed up"),
+        ("checksum", found["checksum"] or "not summed up"),
     ]
     if found["members"]:
         rows.append(("members", ", ".join(found["members"])))

@@ -2,8 +2,9 @@
 
 import click
 
-from paxosctl.app import Settings, raw, verb
+from paxosctl.app import Settings, check_key, raw, verb
 from paxosctl.render import View, as_cell, as_json
+from paxosctl.streams import say
 from paxosd.core.commands import Change
 
 
@@ -35,6 +36,7 @@ def watch_verb(
     a line per change; in plain a line "put", tab, KEY, tab, VALUE or "delete", tab, KEY. Ends with
     exit code 77 where going on would hide changes: the history is gone, or it is another one.
     """
+    check_key(key, prefix)
     seen = 0
     with settings.client() as client:
         watcher = client.watch(
@@ -54,12 +56,12 @@ def watch_verb(
             resume = watcher.resume_revision
             if resume is not None:
                 of = f" --history {watcher.history}" if watcher.history else ""
-                click.echo(f"\nto go on from here: --from-revision {resume}{of}", err=True)
+                say(f"\nto go on from here: --from-revision {resume}{of}")
             raise
 
 
 def _say(reason: str) -> None:
-    click.echo(f"paxosctl: {reason}; going on with another node", err=True)
+    say(f"paxosctl: {reason}; going on with another node")
 
 
 def _view(change: Change) -> View:

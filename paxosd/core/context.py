@@ -82,7 +82,10 @@ class Peer:
 
     heard_ms: float = float("-inf")
     seen_ms: float = float("-inf")
-    """When anything came from it at all, also as one whose word does not count."""
+    """When anything came from it at all, also as one whose word does not count. Both begin anew
+    when its connection breaks, for until it is heard again it does not count as reachable."""
+    contact_ms: float = float("-inf")
+    """When anything came from it, whatever has broken since: for people."""
     votes: bool = False
     """Whether it may vote, by its own last word."""
     commit: Slot = 0
@@ -215,7 +218,7 @@ class Context:
             "ballot.contradiction",
             "error",
             slot=slot,
-            ballot=list(ballot),
+            ballot=ballot.shown(),
             member=member,
             advice=CONTRADICTION_ADVICE,
         )

@@ -219,7 +219,7 @@ class Election:
         if ballot < self.leader_ballot or ballot.epoch < context.epoch:
             return
         if ballot != self.leader_ballot or self.leader != leader:
-            context.outbox.notice("leader.elected", leader=leader, ballot=list(ballot))
+            context.outbox.notice("leader.elected", leader=leader, ballot=ballot.shown())
         self.leader, self.leader_ballot = leader, ballot
         self.leader_heard_ms = context.now_ms
         self._prevote = NULL_BALLOT
@@ -272,7 +272,7 @@ class Election:
             if context.quorums.is_voter(name):
                 context.outbox.send(name, message)
         if context.outbox.tracing:
-            context.outbox.trace("prevote.sent", ballot=list(self._prevote))
+            context.outbox.trace("prevote.sent", ballot=self._prevote.shown())
 
     def receive_prevote(self, sender: NodeId, message: PreVote) -> None:
         context = self._context
@@ -313,7 +313,7 @@ class Election:
         self._prevote = NULL_BALLOT
         self._postpone()
         context.proposer.start(ballot, context.learner.commit + 1, context.now_ms)
-        context.outbox.notice("election.started", ballot=list(ballot))
+        context.outbox.notice("election.started", ballot=ballot.shown())
         self._send_prepares()
 
     def _send_prepares(self) -> None:
@@ -327,7 +327,7 @@ class Election:
                 # Held until the own promise of this ballot is durable: ballots are never reused.
                 context.outbox.send_synced(name, message)
                 if context.outbox.tracing:
-                    context.outbox.trace("prepare.sent", ballot=list(message.ballot), to=name)
+                    context.outbox.trace("prepare.sent", ballot=message.ballot.shown(), to=name)
 
     def receive_prepare(self, sender: NodeId, message: Prepare) -> None:
         context = self._context
@@ -347,7 +347,7 @@ class Election:
         context.outbox.send_synced(sender, answer)
         if context.outbox.tracing:
             kind = "promise.sent" if isinstance(answer, Promise) else "nack.sent"
-            context.outbox.trace(kind, ballot=list(message.ballot), to=sender)
+            context.outbox.trace(kind, ballot=message.ballot.shown(), to=sender)
 
     def receive_promise(self, sender: NodeId, message: Promise) -> None:
         context = self._context
@@ -375,7 +375,7 @@ class Election:
         context.outbox.notice(
             "leader.elected",
             leader=context.node,
-            ballot=list(proposer.ballot),
+            ballot=proposer.ballot.shown(),
             adopted=len(proposals),
             from_slot=proposer.floor + 1,
         )
@@ -397,7 +397,7 @@ class Election:
         self.saw(message.promised)
         proposer = context.proposer
         if message.ballot == proposer.ballot and proposer.state is not ProposerState.IDLE:
-            self.stop(f"{sender} promised a higher ballot {tuple(message.promised)}")
+            self.stop(f"{sender} promised a higher ballot {message.promised.shown()}")
             self._postpone(0.25, 1.0)
 
     # -- the end
@@ -407,7 +407,7 @@ class Election:
         context = self._context
         if context.proposer.leading:
             context.outbox.notice(
-                "leader.stepped_down", "warning", ballot=list(context.proposer.ballot),
+                "leader.stepped_down", "warning", ballot=context.proposer.ballot.shown(),
                 reason=reason,
             )  # fmt: skip
         if self.leader == context.node:

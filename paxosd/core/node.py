@@ -252,7 +252,7 @@ class Node:
             return
         if self._context.outbox.tracing and kind in _RECEIVED:
             ballot: Ballot = message.ballot  # type: ignore[union-attr]  # all of _RECEIVED have one
-            self._context.outbox.trace(_RECEIVED[kind], ballot=list(ballot), **{"from": sender})
+            self._context.outbox.trace(_RECEIVED[kind], ballot=ballot.shown(), **{"from": sender})
         if kind is Accepted:
             self._on_accepted(sender, incarnation, message)  # type: ignore[arg-type]  # by kind
         elif kind is Votes:
@@ -349,6 +349,7 @@ class Node:
         as reachable; if it led, ask the others soon."""
         peer = self._context.peers.get(name)
         if peer is not None:
+            peer.contact_ms = max(peer.contact_ms, peer.heard_ms, peer.seen_ms)
             peer.heard_ms = peer.seen_ms = float("-inf")
             self._tell_down(name, peer, "its connection broke")
             self._arrival.connection_lost(name)
@@ -604,7 +605,7 @@ class Node:
         proposer = self._context.proposer
         self._election.saw(ballot)
         if ballot > proposer.ballot and proposer.state is not ProposerState.IDLE:
-            self._election.stop(f"ballot {tuple(ballot)} is at work")
+            self._election.stop(f"ballot {ballot.shown()} is at work")
 
     def _on_lead(self, proposals: list[Proposal]) -> None:
         self._replication.lead(proposals)
@@ -822,7 +823,7 @@ class Node:
         """``leader``, ``candidate``, ``follower`` or, for a node without a vote, ``learner``. Of
         one that must not act (``arrival.py``): ``newcomer`` (not founded), ``returning`` (not
         compared yet since its start), ``catching-up`` (there is a later membership),
-        ``forgetful`` (it has lost its memory), ``conflict`` (another founding record),
+        ``memory-lost`` (it has lost its memory), ``conflict`` (another founding record),
         ``diverged`` (its state is not the one that was decided; also of a node without a vote),
         ``disputed`` (the voters' states differ, and no majority decides it)."""
         context = self._context
@@ -876,8 +877,8 @@ _ROLES = {
     Readiness.ACTS: "follower",
     Readiness.DIVERGED: "diverged",
     Readiness.DISPUTED: "disputed",
-    Readiness.LOST: "forgetful",
-    Readiness.FOREIGN: "forgetful",
+    Readiness.LOST: "memory-lost",
+    Readiness.FOREIGN: "memory-lost",
     Readiness.NEW: "newcomer",
     Readiness.CONFLICT: "conflict",
     Readiness.BEHIND: "catching-up",

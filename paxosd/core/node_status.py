@@ -50,10 +50,11 @@ def _peers(context: Context) -> tuple[dict[str, Any], int]:
         if votes:
             voting |= context.quorums.bit[name]
         heard_ms = max(peer.heard_ms, peer.seen_ms)
-        never = heard_ms == float("-inf")
+        contact_ms = max(heard_ms, peer.contact_ms)
+        never = contact_ms == float("-inf")
         peers[name] = {
             "reachable": heard_ms >= since_ms,
-            "heard_ms_ago": -1 if never else int(context.now_ms - heard_ms),
+            "heard_ms_ago": -1 if never else int(context.now_ms - contact_ms),
             "commit": peer.commit,
             "level": peer.level,
             "skew_ms": peer.skew_ms,

@@ -116,7 +116,7 @@ class Outbox:
             self.ready.publishes.append(message)
             if self.tracing:
                 slots = [list(run) for run in ranges]
-                self.trace("accepted.published", ballot=list(ballot), slots=slots)
+                self.trace("accepted.published", ballot=ballot.shown(), slots=slots)
             self._self_messages.append(message)
 
     def self_message(self) -> PeerMessage | None:

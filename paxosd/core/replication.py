@@ -139,7 +139,7 @@ class Replication:
             context.outbox.send(name, message)
         if context.outbox.tracing:
             context.outbox.trace(
-                "accept.sent", ballot=list(ballot), slot=proposal.slot, bytes=len(proposal.value)
+                "accept.sent", ballot=ballot.shown(), slot=proposal.slot, bytes=len(proposal.value)
             )
         if context.own_bit:
             self._accept(context.node, message)
@@ -194,7 +194,7 @@ class Replication:
         if context.outbox.tracing:
             context.outbox.trace(
                 "accept.received",
-                ballot=list(message.ballot),
+                ballot=message.ballot.shown(),
                 slot=message.slot,
                 **{"from": sender},
             )
@@ -242,10 +242,10 @@ class Replication:
     def _trace_refused(self, sender: NodeId, message: Accept, outcome: AcceptOutcome) -> None:
         self._context.outbox.trace(
             "accept.refused",
-            ballot=list(message.ballot),
+            ballot=message.ballot.shown(),
             slot=message.slot,
             reason=_WHY_REFUSED[outcome],
-            promised=list(self._context.acceptor.promised),
+            promised=self._context.acceptor.promised.shown(),
             **{"from": sender},
         )
 
@@ -261,7 +261,7 @@ class Replication:
         if context.outbox.tracing:
             context.outbox.trace(
                 "accepted.received",
-                ballot=list(message.ballot),
+                ballot=message.ballot.shown(),
                 slots=[list(r) for r in message.ranges],
                 **{"from": sender},
             )
@@ -326,7 +326,7 @@ class Replication:
     def _apply(self, slot: Slot, ballot: Ballot, value: bytes) -> None:
         context = self._context
         if context.outbox.tracing:
-            context.outbox.trace("chosen", slot=slot, ballot=list(ballot))
+            context.outbox.trace("chosen", slot=slot, ballot=ballot.shown())
         if context.learner.unlogged:
             context.outbox.persist(DecisionRecord(slot, ballot, value))
         proposal = context.proposer.close(slot)
@@ -355,7 +355,7 @@ class Replication:
         if self.want_applied:
             context.outbox.ready.applied.append(Applied(slot, ballot, value, batch))
         if context.outbox.tracing:
-            context.outbox.trace("applied", slot=slot, ballot=list(ballot))
+            context.outbox.trace("applied", slot=slot, ballot=ballot.shown())
         changed = context.machine.membership.epoch != context.epoch
         if changed or slot == context.proposer.barrier:
             self._on_members(changed)

@@ -36,11 +36,21 @@ class Ballot(NamedTuple):
         return self.round // EPOCH_ROUNDS
 
     def shown(self) -> str:
-        """For people: ``12.n1``, and ``3:12.n1`` for the twelfth round of epoch 3; "-" for none."""
+        """The one notation for people and programs, in tables, JSON and logs: ``12.n1``, and
+        ``3:12.n1`` for the twelfth round of epoch 3; "-" for none."""
         if self.round == 0:
             return "-"
         epoch, attempt = divmod(self.round, EPOCH_ROUNDS)
         return f"{epoch}:{attempt}.{self.node}" if epoch else f"{attempt}.{self.node}"
+
+    @classmethod
+    def of_text(cls, text: str) -> "Ballot":
+        """The other way round. Raises ValueError for anything that :meth:`shown` does not give."""
+        if text == "-":
+            return NULL_BALLOT
+        number, _, node = text.partition(".")
+        epoch, _, attempt = number.rpartition(":")
+        return cls(int(epoch or 0) * EPOCH_ROUNDS + int(attempt), node)
 
 
 class Mark(NamedTuple):

@@ -73,11 +73,15 @@ class Narrator:
     happenings that are not told for now. Both are the caller's.
     """
 
+    remembers = "stable"
+    """The rule by which a node knows after its start what it must not forget."""
+
     def __init__(self, told: set[str], hushed: set[str]) -> None:
         self._told = told
         self._hushed = hushed
         self._down: set[str] = set()
         self._emptied: set[str] = set()
+        self._logless: set[str] = set()
         self.breach = ""
         """What no node may ever do, and one did: the lesson must fail."""
 
@@ -147,18 +151,26 @@ class Narrator:
         if kind == "wipe":
             self._forget(node, disk=True)
             what = "log"
+            self._logless.add(node)
             if happening.detail["whole"]:
                 what = "data directory"
                 self._emptied.add(node)
             return Draft("disk", f"ITS {what.upper()} IS EMPTY: promises and votes are gone.")
         if kind == "start":
-            self._down.discard(node)
-            if node in self._emptied:
-                self._emptied.discard(node)
-                return Draft("disk", "Starts on an empty data directory, as if it were new.")
-            return Draft("disk", "Starts again, with what its disk holds.", "stable")
+            return self._start(node)
         draft = self._other(happening)
         return None if kind in self._hushed else draft
+
+    def _start(self, node: str) -> Draft:
+        self._down.discard(node)
+        logless, emptied = node in self._logless, node in self._emptied
+        self._logless.discard(node)
+        self._emptied.discard(node)
+        if emptied:
+            return Draft("disk", "Starts on an empty data directory, as if it were new.")
+        if logless:
+            return Draft("disk", "Starts again, without the log that it had.")
+        return Draft("disk", "Starts again, with what its disk holds.", self.remembers)
 
     # -- the words of one protocol
 

@@ -21,6 +21,8 @@ from paxosd.sim.wires import Happening
 class TwoPhaseNarrator(Narrator):
     """Tells of the transactions in ``only``, of all if it is empty."""
 
+    remembers = "2pc-log"
+
     def __init__(self, told: set[str], hushed: set[str]) -> None:
         super().__init__(told, hushed)
         self.only: set[TxId] = set()

@@ -1,6 +1,5 @@
 """The narrator's words for Paxos."""
 
-import re
 from typing import Any
 
 from paxosd.core.arrival import LOT_BITS, starts_of
@@ -125,14 +124,7 @@ class PaxosNarrator(Narrator):
         again = (node, "", ("promise", message.ballot)) in self._repeats
         self._repeats.add((node, "", ("promise", message.ballot)))
         head = "As I said: " if again else ""
-        if message.accepted:
-            told = "; ".join(
-                f"in slot {each.slot}, under {_b(each.ballot)}: {show_value(each.value)}"
-                for each in message.accepted
-            )
-            told = f"I have accepted, {told}."
-        else:
-            told = "I have accepted nothing there."
+        told = _report(message)
         self._must_be_durable(node, ("promise", message.ballot), "promised")
         return Draft(
             "acceptor",
@@ -251,7 +243,7 @@ class PaxosNarrator(Narrator):
     def _notice(self, node: str, notice: Notice) -> Draft | None:
         fields = notice.fields
         if notice.event == "leader.elected" and fields["leader"] == node:
-            ballot = Ballot(*fields["ballot"])
+            ballot = Ballot.of_text(fields["ballot"])
             who = listed(self._promises.get((node, ballot), [node]))
             adopted = fields.get("adopted", 0)
             text = f"LEADS with {_b(ballot)}: {who} promised, a majority."
@@ -260,7 +252,7 @@ class PaxosNarrator(Narrator):
             return Draft("proposer", text, "leads", ballot=ballot)
         if notice.event == "leader.stepped_down":
             text = f"LEADS NO MORE: {_reason(fields['reason'])}."
-            return Draft("proposer", text, ballot=Ballot(*fields["ballot"]))
+            return Draft("proposer", text, ballot=Ballot.of_text(fields["ballot"]))
         if notice.event == "node.memory_lost":
             return Draft("acceptor", "HAS LOST ITS MEMORY, and knows it: it must not vote.")
         if notice.event == "node.rejoined":
@@ -293,6 +285,24 @@ def _answer(answer: Answer) -> Draft:
     return Draft("proposer", f"The value is {reply.decode() if reply is not None else 'not set'}.")
 
 
+def _report(message: Promise) -> str:
+    """What a promise says of the past. Up to its commit index it reports no votes: there it
+    knows more, namely what was chosen."""
+    words = []
+    if message.commit >= message.from_slot:
+        known = _slots(message.from_slot, message.commit)
+        words.append(f"I know what was chosen in {known}; ask me for it.")
+    accepted = "; ".join(
+        f"in slot {each.slot}, under {_b(each.ballot)}: {show_value(each.value)}"
+        for each in message.accepted
+    )
+    if accepted:
+        words.append(f"I have accepted, {accepted}.")
+    else:
+        words.append(f"I have accepted nothing {'above that' if words else 'there'}.")
+    return " ".join(words)
+
+
 def _b(ballot: Ballot) -> str:
     return show_ballot(ballot)
 
@@ -302,8 +312,8 @@ def _lots(life: int) -> str:
 
 
 def _reason(text: str) -> str:
-    """A reason in the node's words, with ballots as everywhere else."""
-    return re.sub(r"\((\d+), '([^']*)'\)", r"\1.\2", text).rstrip(".")
+    """A reason in the node's words, without the end of its sentence."""
+    return text.rstrip(".")
 
 
 def _slots(first: Slot, last: Slot) -> str:

@@ -105,10 +105,15 @@ RULES = {
         "each has written down, before it listened, which life of each node it hears.",
         "paxosd: core/arrival.py",
     ),
+    "rejoin": (
+        "A change of the membership, decided by the others, names the directory that votes from "
+        "now on. Ballots of the new epoch are above all that was forgotten.",
+        "paxosd: docs/ACTING.md",
+    ),
     "stale": (
         "Each start of a node has a higher number than the one before, and lots of its own. "
         "Another life that is not later is a replay of old messages, or the node lost its memory.",
-        "paxosd: bus.stale_incarnation",
+        "paxosd: bus.stale_run",
     ),
     "2pc-begin": (
         "Whoever gets the request coordinates the transaction.",
@@ -136,6 +141,11 @@ RULES = {
         "Phase 2. On an abort nothing is written: what the coordinator's log does not know was "
         "aborted (presumed abort).",
         "BHG 7.4; Mohan 1986",
+    ),
+    "2pc-log": (
+        "What a participant or a coordinator must not forget is in its log: that it voted yes, "
+        "and what was decided.",
+        "BHG 7.4",
     ),
     "2pc-inquire": (
         "It asks the coordinator, and its fellow participants as well: one that knows can tell, "

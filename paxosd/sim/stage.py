@@ -170,16 +170,27 @@ class Stage:
 
     def accepted_at(self, name: NodeId, slot: Slot) -> tuple[Ballot, bytes] | None:
         """What a member's disk holds as accepted in a slot, also while it is down."""
+        return self._held(name, slot, AcceptRecord)
+
+    def learned_at(self, name: NodeId, slot: Slot) -> tuple[Ballot, bytes] | None:
+        """What a member's disk holds as chosen in a slot without having voted for it there."""
+        return self._held(name, slot, DecisionRecord)
+
+    def _held(
+        self, name: NodeId, slot: Slot, kind: type[AcceptRecord | DecisionRecord]
+    ) -> tuple[Ballot, bytes] | None:
         found = None
         for record in self.actors[name].durable:
-            if isinstance(record, AcceptRecord | DecisionRecord) and record.slot == slot:
+            if isinstance(record, kind) and record.slot == slot:
                 found = (record.ballot, record.value)
         return found
 
     def promised_at(self, name: NodeId) -> Ballot:
-        """The highest promise on a member's disk, also while it is down."""
+        """The highest promise on a member's disk, also while it is down: who accepts under a
+        ballot has promised it, too."""
         return max((record.ballot for record in self.actors[name].durable
-                    if isinstance(record, PromiseRecord)), default=NULL_BALLOT)  # fmt: skip
+                    if isinstance(record, PromiseRecord | AcceptRecord)),
+                   default=NULL_BALLOT)  # fmt: skip
 
     # -- a member's life
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from paxosd.core.types import Ballot
+from paxosd.core.types import NULL_BALLOT
 from paxosd.sim.schedule import LEADER, Directive
 
 
@@ -157,11 +157,11 @@ def _plain(value: Any) -> str:
 
 
 def ballot(event: Mapping[str, Any], key: str = "ballot") -> str:
-    """[4, "n2"] → "4.n2", as :meth:`Ballot.shown`."""
+    """As the event has it; "none" for the null ballot."""
     found = event.get(key)
-    if not isinstance(found, list) or len(found) != 2:
+    if not isinstance(found, str):
         return "?"
-    return Ballot(*found).shown() if found[0] else "none"
+    return found if found != NULL_BALLOT.shown() else "none"
 
 
 def slots(event: Mapping[str, Any]) -> str:

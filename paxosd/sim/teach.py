@@ -249,19 +249,23 @@ class Teller:
         self.parts.append(Table(title, tuple(columns), cells))
 
     def memory(self, slot: Slot, title: str = "") -> None:
-        """What each node's disk holds, and what it has applied, of one slot."""
+        """What each node's disk holds of one slot, and what it has applied. ``learned``: as
+        chosen, by those that it did not vote with."""
         stage = self._stage
         rows = []
         for name in stage.names:
-            held = stage.accepted_at(name, slot)
-            accepted = f"{show_ballot(held[0])}: {show_value(held[1])}" if held else "-"
+            accepted, learned = (
+                f"{show_ballot(held[0])}: {show_value(held[1])}" if held else "-"
+                for held in (stage.accepted_at(name, slot), stage.learned_at(name, slot))
+            )
             value = stage.value_at(name, slot)
             state = "down" if name not in stage.up() else stage.node(name).role
             applied = "-" if value is None else show_value(value)
-            rows.append((name, state, show_ballot(stage.promised_at(name)), accepted, applied))
+            rows.append((name, state, show_ballot(stage.promised_at(name)), accepted, learned,
+                         applied))  # fmt: skip
         self.table(
             title or f"What the nodes hold, at {self.world.now_ms:.1f} ms",
-            ("node", "is", "promised", f"accepted in slot {slot}", "applied"),
+            ("node", "is", "promised", f"accepted in slot {slot}", "learned", "applied"),
             rows,
         )
 

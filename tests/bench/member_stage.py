@@ -214,7 +214,7 @@ class Stage:
         self.join(name)
 
         def arguments(told):
-            is_member = name in (each["name"] for each in told["members"])
+            is_member = name in (each["node"] for each in told["nodes"])
             return ["promote", name] if is_member else ["add", name, *self.daemons.where(name)]
 
         self.until(lambda told: name in told["voters"], arguments)
@@ -224,7 +224,7 @@ class Stage:
         self.join(new)
 
         def arguments(told):
-            is_member = new in (each["name"] for each in told["members"])
+            is_member = new in (each["node"] for each in told["nodes"])
             return ["replace", old, new, *([] if is_member else self.daemons.where(new))]
 
         self.until(lambda told: old not in told["voters"] and new in told["voters"], arguments)
@@ -233,7 +233,7 @@ class Stage:
     def remove(self, name):
         """A member less, which ends by itself."""
         self.until(
-            lambda told: name not in (each["name"] for each in told["members"]),
+            lambda told: name not in (each["node"] for each in told["nodes"]),
             lambda _: ["remove", name],
         )
         self.wait_gone(name)
@@ -271,9 +271,9 @@ class Stage:
         roles = ("voter", "leader")
 
         def role():
-            return next(each["role"] for each in self.told()["members"] if each["name"] == name)
+            return next(each["role"] for each in self.told()["nodes"] if each["node"] == name)
 
-        wait_for(lambda: role() == "lost", CHANGE_LIMIT_S, f"that {name} knows of its loss")
+        wait_for(lambda: role() == "memory-lost", CHANGE_LIMIT_S, f"that {name} knows of its loss")
         self.until(lambda _: role() in roles, lambda _: ["rejoin", name])
         wait_for(lambda: role() in roles, CHANGE_LIMIT_S, f"the vote of {name}")
 

@@ -110,12 +110,12 @@ class TestPeers:
             replay = world.raw(zmq.DEALER, world.where["n2"]["peer"])
             replay.send(encode_peer(PRE_VOTE, "dev", "n1", life_number(3, 9)))
             until(
-                lambda: two.counters["refused.stale_incarnation"],
+                lambda: two.counters["refused.stale_run"],
                 "the refusal",
                 lambda: (two.poll(10), two.receive_peers(100)),
             )
-            line = world.logs["n2"].of("bus.stale_incarnation")[0]
-            assert (line["sender_incarnation"], line["highest_seen"]) == (3, 4)
+            line = world.logs["n2"].of("bus.stale_run")[0]
+            assert (line["sender_boot_count"], line["highest_boot_count"]) == (3, 4)
             assert "wiped or rolled back, or this is a replay" in line["detail"]
             assert one.send("n2", heartbeat(8))
             assert next_peers(two) == [("n1", life_number(4, 2), heartbeat(8))]

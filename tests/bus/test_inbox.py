@@ -119,23 +119,23 @@ class TestWithoutFaults:
         desk.hear(Envelope("n2", known, Hello(5)))
         assert desk.hear(Envelope("n2", old, Hello(6))) == []
         assert desk.answers == [("n2", Welcome(known, 5))]
-        assert desk.reasons() == ["stale_incarnation"]
+        assert desk.reasons() == ["stale_run"]
         assert desk.refusals[0][0].known == known
         assert desk.order == ["refused", "answer"]
-        assert desk.inbox.counters == {"refused.stale_incarnation": 1}
+        assert desk.inbox.counters == {"refused.stale_run": 1}
 
     def test_who_may_only_learn_is_heard_as_life_0(self):
         desk = Desk("n2", pins={"n2": 5})
         beat = Heartbeat(Ballot(1, "n1"), "n2", 1, 0, 0, 0)
         out = desk.hear(vote(), Envelope("n2", 1, ASK), Envelope("n2", 1, beat))
         assert out == [Envelope("n2", 0, ASK), Envelope("n2", 0, beat)]
-        assert desk.reasons() == ["stale_incarnation"]
+        assert desk.reasons() == ["stale_run"]
         assert desk.answers == [("n2", Welcome(0))], "it may be heard once it says Hello"
 
     def test_pins_come_with_the_peers(self, desk):
         desk.inbox.set_peers({"n2": None, "n4": None}, {"n2": 5})
         assert desk.hear(vote(), vote("n3"), vote("n4")) == [vote("n4")]
-        assert desk.reasons() == ["stale_incarnation", "unknown_sender"]
+        assert desk.reasons() == ["stale_run", "unknown_sender"]
 
 
 class TestFaults:
@@ -169,7 +169,7 @@ class TestFaults:
         desk.hear(vote(), Envelope("n2", 1, ASK), vote("n3"))
         desk.inbox.set_peers({"n2": None}, {"n2": 5})
         assert desk.wait(50) == [Envelope("n2", 0, ASK)]
-        assert desk.reasons() == ["stale_incarnation", "unknown_sender"]
+        assert desk.reasons() == ["stale_run", "unknown_sender"]
         assert [source for _, source, _ in desk.refusals] == ["kept 10.0.0.2"] * 2
         assert desk.answers == []
 
@@ -181,7 +181,7 @@ class TestFaults:
         desk.plan.clear(desk.now_ms)
         desk.hear(vote(life=new))
         assert desk.wait(50) == []
-        assert desk.reasons() == ["stale_incarnation"]
+        assert desk.reasons() == ["stale_run"]
 
     def test_copies_are_all_of_one_life_and_one_refusal(self):
         desk = Desk("n2", pins={"n2": 5})
@@ -190,7 +190,7 @@ class TestFaults:
         assert desk.hear(Envelope("n2", 1, ASK)) == [Envelope("n2", 0, ASK)] * 3
         assert desk.inbox.counters == {"fault.duplicated": 2}
         desk.hear(vote())
-        assert desk.reasons() == ["stale_incarnation"]
+        assert desk.reasons() == ["stale_run"]
 
     def test_a_copy_may_come_later(self, desk):
         desk.fault("duplicate", ms=500)
@@ -286,7 +286,7 @@ class TestFounding:
         assert desk.reasons() == ["unknown_sender"] * 2
         assert desk.inbox.strangers == strangers
         desk.hear(vote("n1"), vote(life=life_number(2, 1)), vote(life=life_number(1, 1)))
-        assert desk.reasons()[2:] == ["own_name", "stale_incarnation"]
+        assert desk.reasons()[2:] == ["own_name", "stale_run"]
         assert desk.inbox.strangers == strangers, "neither is a stranger"
 
     @pytest.mark.parametrize("genesis", [8, 9])
@@ -322,8 +322,8 @@ class TestEpochs:
         [
             (vote(life=life_number(2, 1)), None),
             (Envelope("n2", life_number(1, 1), ASK), None),
-            (vote(life=life_number(1, 1)), "stale_incarnation"),
-            (Envelope("n2", life_number(1, 1), Hello(6)), "stale_incarnation"),
+            (vote(life=life_number(1, 1)), "stale_run"),
+            (Envelope("n2", life_number(1, 1), Hello(6)), "stale_run"),
             (vote("n9"), "unknown_sender"),
             (vote("n1"), "own_name"),
         ],
@@ -418,19 +418,19 @@ class TestDoubled:
     )
     def test_what_may_be_a_replay_or_a_wiped_directory_is_called_so(self, desk, message):
         assert desk.hear(message) == []
-        assert desk.reasons() == ["stale_incarnation"]
+        assert desk.reasons() == ["stale_run"]
 
     def test_the_life_that_is_heard_is_not_its_own_double(self, desk):
         desk.inbox.set_peers({"n2": None}, {"n2": 6})
         assert desk.hear(self.FIRST) == []
-        assert desk.reasons() == ["stale_incarnation"], "for another directory votes in its name"
+        assert desk.reasons() == ["stale_run"], "for another directory votes in its name"
 
     def test_one_that_fell_silent_has_no_double(self, desk):
         desk.now_ms += 100
         [(_, twin, _, *_)] = desk.hear(Envelope("n2", self.TWINS[1], Hello(5)))
         assert twin == self.TWINS[1]
         desk.hear(self.FIRST)
-        assert desk.reasons() == ["stale_incarnation"]
+        assert desk.reasons() == ["stale_run"]
 
 
 class TestTelling:
@@ -439,9 +439,9 @@ class TestTelling:
         desk.hear(*[vote(life=life_number(2, 1))] * 3)
         lines = desk.told()
         assert [line["source"] for line in lines.of("bus.refused")] == ["10.0.0.2"]
-        (stale,) = lines.of("bus.stale_incarnation")
+        (stale,) = lines.of("bus.stale_run")
         assert stale["source"] == "n2"
-        assert (stale["sender_incarnation"], stale["highest_seen"]) == (2, 3)
+        assert (stale["sender_boot_count"], stale["highest_boot_count"]) == (2, 3)
         assert stale["address"] == "10.0.0.2"
         assert "replay" in stale["detail"]
 

@@ -141,7 +141,7 @@ class TestGoing:
             one.set_peers(at(world, "n2"), {})
             say_until(lambda: three.send("n1", heartbeat(5)), one, "refused.unknown_sender")
             assert one.heard_ms_ago("n3") == -1
-            assert one.counters["refused.stale_incarnation"] == 0
+            assert one.counters["refused.stale_run"] == 0
             meet(world, "n1", "n2")
             assert two.send("n3", heartbeat(6))
             hear(three, ("n2", 1, heartbeat(6)))
@@ -267,11 +267,11 @@ class TestPins:
             say(1, CatchUp(1, 2))
             say(1, Rejoin(77))
             assert next_peers(two, 2) == [("n1", 0, CatchUp(1, 2)), ("n1", 0, Rejoin(77))]
-            assert two.counters["refused.stale_incarnation"] == 2
+            assert two.counters["refused.stale_run"] == 2
             say(1, Hello(77))
             say(1, VOTE)
             assert next_peers(two, 2) == [("n1", 1, Hello(77)), ("n1", 1, VOTE)]
-            assert two.counters["refused.stale_incarnation"] == 2
+            assert two.counters["refused.stale_run"] == 2
 
     def test_one_that_only_learns_is_not_heard_of(self):
         with World() as world:
@@ -302,7 +302,7 @@ class TestPins:
             )
             # Two, if what one said first came only after the other had got its pins.
             assert set(drained) == {("n2", 1, Welcome(life_number(9, 1), 66))}
-            assert world.logs["n2"].of("bus.stale_incarnation")
+            assert world.logs["n2"].of("bus.stale_run")
 
     def test_one_that_thinks_it_is_known_is_asked_to_say_hello(self):
         with town() as (world, one, two):

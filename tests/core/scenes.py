@@ -2,6 +2,7 @@
 
 from paxosd.core.commands import PUT, Entry
 from paxosd.core.effects import Refusal
+from paxosd.core.types import Ballot
 from tests.core.cluster import Cluster
 
 
@@ -40,7 +41,7 @@ def read_now(cluster, name, limit_ms=5_000):
 
 def ballots(cluster):
     """The ballots that won, in order of their winning."""
-    won = [n.fields["ballot"] for _, name, n in cluster.notices
+    won = [list(Ballot.of_text(n.fields["ballot"])) for _, name, n in cluster.notices
            if n.event == "leader.elected" and n.fields["leader"] == name]  # fmt: skip
     return won
 

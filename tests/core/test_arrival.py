@@ -256,7 +256,7 @@ class TestFounding:
         new.hear("n3", Genesis(record().to_json()))
         new.welcomed().run(2 * WAIT_MS)
         assert new.written == []
-        assert new.node.role == "forgetful"
+        assert new.node.role == "memory-lost"
         new.hear("n2", Prepare(B, 1))
         assert not kinds(new.run(300)) & ANSWERS
 
@@ -358,7 +358,7 @@ class TestComparison:
         assert node.node.forgetful == lost
         node.welcomed("n3")
         node.run(2 * WAIT_MS)
-        assert (node.node.role == "forgetful") == lost
+        assert (node.node.role == "memory-lost") == lost
 
     def test_what_was_heard_of_another_directory_does_not_matter(self):
         node = self.restarted()
@@ -433,7 +433,7 @@ class TestAPastThatActs:
 
     @pytest.mark.parametrize(
         ("epoch", "directory", "role"),
-        [(2, 7, "leader"), (3, 7, "conflict"), (2, 6, "forgetful")],
+        [(2, 7, "leader"), (3, 7, "conflict"), (2, 6, "memory-lost")],
     )
     def test_nor_the_only_voter_of_a_cluster_with_the_longer_past(self, epoch, directory, role):
         """Old machines that were emptied found another cluster, by the file that they once had:
@@ -490,7 +490,7 @@ class TestLostMemory:
         new.run()
         assert new.node.forgot == ["n3"]
         assert new.told().count("node.memory_lost") == 1
-        assert new.node.role == "forgetful"
+        assert new.node.role == "memory-lost"
 
     def test_a_late_answer_to_an_earlier_start_means_nothing(self):
         new = Newcomer(promised=B, life=life_number(2, 1))
@@ -572,7 +572,7 @@ class TestAPinnedDirectory:
         newcomer.run()
         newcomer.hear("n2", Welcome(life_number(9, 1), 7))
         assert newcomer.node.forgetful
-        assert newcomer.node.role == "forgetful"
+        assert newcomer.node.role == "memory-lost"
 
     def test_and_so_is_another_directory(self):
         newcomer = self.newcomer(directory=8)

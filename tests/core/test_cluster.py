@@ -368,6 +368,17 @@ class TestFaultToleranceIsTheRealOne:
         cluster.run(500)
         assert node.status()["fault_tolerance"] == 1
 
+    def test_when_a_peer_was_heard_outlives_its_connection(self):
+        """ "Never heard" is for one with which there never was any contact."""
+        cluster = Cluster(3, 1)
+        cluster.elect()
+        cluster.run(20 * 60_000)
+        node = cluster.members["n1"].node
+        node.peer_disconnected("n2")
+        told = node.status()["peers"]["n2"]
+        assert not told["reachable"]
+        assert 0 <= told["heard_ms_ago"] < 1000
+
     def test_a_leader_counts_who_acknowledges_it(self):
         """It hears the other, which does not hear it: one link is bad in one direction."""
         cluster = Cluster(3, 1)

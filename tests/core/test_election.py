@@ -1,5 +1,7 @@
 """The election alone: pre-vote, stickiness, ballots, stepping down, handing over."""
 
+import pytest
+
 from paxosd.core.effects import PromiseRecord
 from paxosd.core.election import Election
 from paxosd.core.messages import (
@@ -14,7 +16,7 @@ from paxosd.core.messages import (
     TransferLeadership,
 )
 from paxosd.core.proposer import ProposerState
-from paxosd.core.types import NULL_BALLOT, Ballot
+from paxosd.core.types import EPOCH_ROUNDS, NULL_BALLOT, Ballot
 from tests.core.parts import make_context
 
 B5 = Ballot(5, "n2")
@@ -201,7 +203,7 @@ class TestLeading:
             assert bench.led == [], "nobody can tell yet"
         told = [n.fields for n in bench.context.outbox.ready.notices
                 if n.event == "ballot.contradiction"]  # fmt: skip
-        assert [(each["slot"], each["ballot"]) for each in told] == [(1, list(old))]
+        assert [(each["slot"], each["ballot"]) for each in told] == [(1, old.shown())]
         report = (AcceptedValue(1, old, b"v"),)
         bench.election.receive_promise("n5", Promise(ballot, 1, 0, 0, report))
         ((proposal,),) = bench.led
@@ -400,3 +402,23 @@ class TestHandingOver:
         bench.heartbeat("n2", B5)
         bench.election.receive_transfer("n2", TransferLeadership(B5))
         assert bench.context.proposer.state is ProposerState.IDLE
+
+
+@pytest.mark.parametrize(
+    ("ballot", "text"),
+    [
+        (Ballot(12, "n1"), "12.n1"),
+        (Ballot(3 * EPOCH_ROUNDS + 12, "n1"), "3:12.n1"),
+        (Ballot(7, "rack.2"), "7.rack.2"),
+        (NULL_BALLOT, "-"),
+    ],
+)
+def test_a_ballot_has_one_notation_and_a_way_back(ballot, text):
+    assert ballot.shown() == text
+    assert Ballot.of_text(text) == ballot
+
+
+@pytest.mark.parametrize("text", ["", "n1", "x.n1", "1:.n1"])
+def test_what_is_no_ballot_is_refused(text):
+    with pytest.raises(ValueError, match="invalid literal"):
+        Ballot.of_text(text)

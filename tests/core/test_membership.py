@@ -609,7 +609,7 @@ class TestDirectories:
         cluster.start("n9")
         caught_up(cluster, "n9")
         cluster.run(2_000)
-        assert member.node.role == "forgetful"
+        assert member.node.role == "memory-lost"
         assert member.node._context.own_bit == 0
         change(cluster, voters=["n9"])  # member rejoin
         settled(cluster)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import sys
 import pytest
 
 from paxosctl.__main__ import VERBS, run
+from paxosctl.app import Settings, complain
 from paxosctl.client import Client
+from paxosctl.errors import RefusedError
 from paxosd.core.requests import ReadAnswer
 from tests.ctl.fake_daemon import FakeDaemon
 
@@ -53,15 +56,17 @@ class TestKeys:
             "create_revision": 1,
             "modify_revision": 2,
             "version": 2,
+            "revision": 2,
+            "applied": 6,
         }
 
     def test_get_meta_and_stale(self, ctl):
         ctl("put", "k", "hello")
         _, out, _ = ctl("get", "k", "--meta")
         assert out.split("\n")[0].split() == [
-            "key", "value", "create_revision", "modify_revision", "version",
+            "key", "value", "create_revision", "modify_revision", "version", "revision", "applied",
         ]  # fmt: skip
-        assert out.split("\n")[1].split() == ["k", "hello", "1", "1", "1"]
+        assert out.split("\n")[1].split() == ["k", "hello", "1", "1", "1", "1", "3"]
         code, out, err = ctl("get", "k", "--stale")
         assert (code, out) == (0, "hello\n")
         assert "as of slot" in err
@@ -98,9 +103,49 @@ class TestKeys:
 
     def test_no_such_key_is_exit_1(self, ctl):
         assert ctl("get", "k") == (1, "", "paxosctl: no such key: k\n")
-        assert ctl("get", "k", "-o", "json") == (1, "null\n", "")
+        code, out, err = ctl("get", "k", "-o", "json")
+        found = json.loads(out)
+        assert (code, found["value"], found["modify_revision"], found["revision"]) == (
+            1,
+            None,
+            0,
+            0,
+        )
+        assert json.loads(err) == {"error": "negative", "message": "no such key: k"}
         assert ctl("delete", "k")[0] == 1
-        assert ctl("delete", "k", "--prefix")[0] == 1
+
+    def test_no_match_of_a_prefix_is_an_empty_answer_for_both_verbs(self, ctl):
+        ctl("put", "a", "1")
+        assert ctl("get", "k", "--prefix") == (0, "key  value\n", "")
+        assert ctl("delete", "k", "--prefix") == (0, "0 keys deleted\n", "")
+        code, out, _ = ctl("delete", "k", "--prefix", "-o", "json")
+        assert (code, json.loads(out)) == (0, {"deleted": 0, "revision": 1})
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [("get", ""), ("put", "", "v"), ("delete", ""), ("watch", ""),
+         ("cas", "", "--expect-revision", "0", "v")],
+    )  # fmt: skip
+    def test_an_empty_key_is_refused_by_every_verb(self, ctl, arguments):
+        code, out, err = ctl(*arguments)
+        assert (code, out) == (77, "")
+        assert err == "paxosctl: the key is empty: it needs at least one byte\n"
+
+    def test_to_delete_every_key_takes_a_flag_of_its_own(self, ctl, daemon):
+        ctl("put", "a", "1")
+        code, _, err = ctl("delete", "--prefix", "")
+        assert code == 2
+        assert "give --all as well" in err
+        assert len(daemon.machine.store) == 1
+        assert ctl("delete", "a", "--prefix", "--all")[0] == 2
+        assert ctl("delete", "--prefix", "", "--all") == (0, "1 key deleted\n", "")
+
+    def test_zero_bytes_end_what_has_tabs_and_newlines_in_it(self, ctl):
+        ctl("put", "k1", "a\tb\nc")
+        ctl("put", "k2", "d")
+        _, out, _ = ctl("get", "k", "--prefix", "-o", "plain", "--null")
+        assert out.split("\0") == ["k1", "a\tb\nc", "k2", "d", ""]
+        assert ctl("get", "k", "--prefix", "--null")[0] == 2
 
     def test_bytes_that_are_no_text(self, ctl, daemon):
         value = b"\x00\xff\n"
@@ -122,14 +167,16 @@ class TestKeys:
                     pipe.put(b"p%03d" % i, b"x" * 30)
             code, out, err = ctl("get", "p", "--prefix", "-o", "json", endpoints=other.endpoint)
             assert (code, err) == (0, "")
-            rows = json.loads(out)
-            assert code == 0
+            found = json.loads(out)
+            assert (found["revision"], found["applied"]) == (100, other.machine.applied)
+            rows = found["rows"]
             assert [row["key"] for row in rows] == [f"p{i:03}" for i in range(100)]
             _, out, _ = ctl(
                 "get", "p", "--prefix", "--limit", "70", "-o", "plain", endpoints=other.endpoint
             )
             assert out.splitlines() == [f"p{i:03}\t{'x' * 30}" for i in range(70)]
-        assert ctl("get", "p", "--prefix", "-o", "json") == (0, "[]\n", "")
+        code, out, _ = ctl("get", "p", "--prefix", "-o", "json")
+        assert (code, json.loads(out)) == (0, {"revision": 0, "applied": 0, "rows": []})
 
     def test_delete(self, ctl):
         for key in ("a", "ab", "b"):
@@ -144,7 +191,10 @@ class TestKeys:
         assert (code, out) == (1, "")
         assert "its revision is 2" in err
         code, out, _ = ctl("cas", "k", "--expect-revision", "7", "3", "-o", "json")
-        assert (code, json.loads(out)) == (1, {"ok": False, "revision": 2})
+        assert (code, json.loads(out)) == (
+            1,
+            {"ok": False, "revision": None, "modify_revision": 2},
+        )
         assert "no such key" in ctl("cas", "l", "--expect-value", "1", "3")[2]
         assert ctl("cas", "k", "3")[0] == 2
         assert ctl("cas", "k", "--expect-value", "1", "--expect-revision", "1", "3")[0] == 2
@@ -281,9 +331,24 @@ class TestCluster:
                 assert code == 1
                 assert "THE STATES DIFFER" in err
                 other.silent = True
-                code, _, err = ctl("hash", "--timeout", "500ms", endpoints=first.endpoint)
-                assert code == 1
-                assert "not known for n2" in err
+                code, out, err = ctl("hash", "--timeout", "500ms", endpoints=first.endpoint)
+                assert code == 3, "that is another answer than a difference"
+                assert "not complete: n2 did not tell; all others agree" in err
+                assert "DIFFER" not in out + err
+                options = ("--timeout", "500ms", "-o", "json")
+                code, out, err = ctl("hash", *options, endpoints=first.endpoint)
+                found = json.loads(out)
+                assert (code, found["agree"], found["missing"]) == (3, None, ["n2"])
+                assert json.loads(err)["error"] == "incomplete"
+                assert [each["error"] for each in found["nodes"]] == [None, "no_answer"]
+
+    def test_hash_asks_no_more_of_one_that_is_no_member(self, ctl, daemon):
+        """An endpoint of a node that was removed may stand in the list for long."""
+        both = f"{daemon.endpoint},{closed_port()}"
+        code, out, _ = ctl("hash", "-o", "json", endpoints=both)
+        found = json.loads(out)
+        assert (code, found["agree"], found["missing"]) == (0, True, [])
+        assert [each["member"] for each in found["nodes"]] == [True, False]
 
 
 class TestFaults:
@@ -296,7 +361,10 @@ class TestFaults:
             "drop", "n1", 30_000, 3,
         )  # fmt: skip
         assert "cut" in ctl("fault", "list")[1]
-        assert json.loads(ctl("fault", "list", "-o", "json")[1])[0]["rules"][0]["name"] == "cut"
+        assert (
+            json.loads(ctl("fault", "list", "-o", "json")[1])["nodes"][0]["faults"][0]["fault"]
+            == "cut"
+        )
         assert ctl(*self.ADD)[0] == 77  # there is one of that name
         assert ctl("fault", "rm", "cut") == (0, "fault cut removed on n1\n", "")
         code, _, err = ctl("fault", "rm", "cut")
@@ -308,7 +376,7 @@ class TestFaults:
 
     def test_a_wrong_kind_is_refused_with_the_nearest(self, ctl):
         code, _, err = ctl("fault", "add", "x", "--kind", "dropp")
-        assert code == 77
+        assert code == 2
         assert 'did you mean "drop"' in err
         assert ctl("fault", "add", "x")[0] == 2
 
@@ -347,7 +415,7 @@ class TestBench:
             "--size", "10", "--keys", "7", "-o", "json",
         )  # fmt: skip
         body = json.loads(out)
-        assert (code, body["puts"], body["failed"]) == (0, 300, {})
+        assert (code, body["puts"], body["errors"]) == (0, 300, {})
         assert len(daemon.machine.store) == 8  # and the key of the warm-up
         assert "puts/s" in ctl("bench", "put", "--count", "10")[1]
 
@@ -468,3 +536,21 @@ class TestEndings:
             [sys.executable, "-c", words], capture_output=True, timeout=30, check=False
         )
         assert (done.returncode, done.stderr) == (0, b"")
+
+
+class TestWords:
+    def test_every_summary_is_a_whole_sentence(self, capsys):
+        """In the list of verbs of each group; nothing is cut off."""
+        for group in ([], ["member"], ["cluster"], ["fault"], ["snapshot"], ["bench"], ["sim"]):
+            assert run([*group, "-h"]) == 0
+            told = capsys.readouterr().out
+            listed = told[told.index("Commands:") :]
+            assert "..." not in listed
+            summaries = re.split(r"\n  (?=\S)", listed)[1:]
+            assert summaries
+            assert all(each.rstrip().endswith((".", "?")) for each in summaries), listed
+
+    def test_a_history_that_is_gone_names_its_first_revision(self, capsys):
+        error = RefusedError("compacted", "it is gone", detail=17)
+        complain(Settings(output="json"), error, [])
+        assert json.loads(capsys.readouterr().err)["first_revision"] == 17

@@ -51,8 +51,10 @@ class TestShow:
         code, out, _ = ctl("show", "-o", "json")
         found = json.loads(out)
         assert code == 0
+        found["level"] = found.pop("feature_level")
+        found["genesis"] = found["genesis"] or ""
         assert ClusterSettings(**{n: found[n] for n in ClusterSettings._fields}) == LEVEL_1
-        assert found["lagging"] == []
+        assert found["feature_level_lagging"] == []
 
     def test_as_plain(self, ctl):
         code, out, _ = ctl("show", "-o", "plain")

@@ -39,7 +39,7 @@ def views(*told):
 
 
 def summary(*told):
-    return _cluster(views(*told)).text
+    return "\n".join(_cluster(views(*told)).notes)
 
 
 class TestSummary:
@@ -53,7 +53,7 @@ class TestSummary:
         """It said "n3 leads; there is no quorum"."""
         told = [
             status("n1", leader="n3", voting=("n1",)),
-            status("n3", leader="n3", role="forgetful", memory="lost", voting=("n1",)),
+            status("n3", leader="n3", role="memory-lost", memory="lost", voting=("n1",)),
         ]
         text = summary(*told)
         assert "n3 leads" not in text
@@ -89,8 +89,8 @@ class TestTwoOfThreeWiped:
 
     TOLD = (
         status("n1", voting=("n1",), role="candidate"),
-        status("n2", voting=("n1",), memory="lost", role="forgetful"),
-        status("n3", voting=("n1",), memory="lost", role="forgetful"),
+        status("n2", voting=("n1",), memory="lost", role="memory-lost"),
+        status("n3", voting=("n1",), memory="lost", role="memory-lost"),
     )
 
     @pytest.mark.parametrize("told", TOLD, ids=NAMES)
@@ -154,7 +154,7 @@ class TestStates:
 
 @pytest.mark.parametrize("heard", [(), ("n2",), ("n2", "n3")])
 @pytest.mark.parametrize("voting", [(), ("n1",), ("n2",), ("n1", "n2"), NAMES])
-@pytest.mark.parametrize("role", ["leader", "follower", "candidate", "forgetful", "newcomer"])
+@pytest.mark.parametrize("role", ["leader", "follower", "candidate", "memory-lost", "newcomer"])
 @pytest.mark.parametrize("leader", ["", "n1", "n3"])
 class TestEverything:
     """Whatever a node says, its words hang together."""

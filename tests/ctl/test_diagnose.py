@@ -9,7 +9,7 @@ import pytest
 from paxosctl import diagnose
 from paxosctl.__main__ import run
 from paxosctl.client import Client, UnreachableError
-from paxosctl.diagnose import _of_status
+from paxosctl.diagnose import _listener, _of_status
 from tests.ctl.test_cli import closed_port
 
 
@@ -27,6 +27,70 @@ def _endpoint(server):
 def test_a_daemon_that_hangs_is_told_from_one_that_came_back(listener, capsys):
     assert run(["--endpoints", _endpoint(listener), "--timeout", "800ms", "status"]) == 69
     assert "the daemon hangs or is stopped" in capsys.readouterr().err
+
+
+def test_a_stopped_daemon_is_no_wrong_port_once_the_handshake_has_timed_out(
+    listener, capsys, monkeypatch
+):
+    """What SIGSTOP makes of a daemon: the kernel takes connections, and nothing is said."""
+    monkeypatch.setattr("paxosctl.transport.HANDSHAKE_IVL_MS", 100)
+    assert run(["--endpoints", _endpoint(listener), "--timeout", "800ms", "status"]) == 69
+    told = capsys.readouterr().err
+    assert "the daemon hangs or is stopped" in told
+    assert "does not speak ZeroMQ" not in told
+
+
+def test_a_dead_endpoint_was_never_connected_however_short_the_deadline(listener, capsys):
+    endpoint = _endpoint(listener)
+    listener.close()
+    for verb in ("status", "leader"):
+        run(["--endpoints", endpoint, "--timeout", "1ms", verb])
+        told = capsys.readouterr().err
+        assert "connection refused: no daemon listens there" in told
+        assert "connected, but" not in told
+
+
+class Greeter(threading.Thread):
+    """Accepts connections, says ``greeting`` after what it waits for, and keeps them open."""
+
+    def __init__(self, server, greeting, *, asks):
+        super().__init__()
+        self.server, self.greeting, self.asks = server, greeting, asks
+        self.held = []
+
+    def run(self):
+        while True:
+            try:
+                connection, _ = self.server.accept()
+            except OSError:
+                return
+            self.held.append(connection)
+            if self.asks:
+                connection.settimeout(5)
+                while b"\r\n\r\n" not in connection.recv(100):
+                    pass
+            connection.sendall(self.greeting)
+
+
+@pytest.mark.parametrize(
+    ("greeting", "asks", "who"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", False, "OTHER"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", True, "OTHER"),
+        (b"\xff\0\0\0\0\0\0\0\1\x7f", False, "ZEROMQ"),
+    ],
+)
+def test_whoever_says_something_is_no_daemon_that_hangs(listener, greeting, asks, who):
+    greeter = Greeter(listener, greeting, asks=asks)
+    greeter.start()
+    try:
+        with socket.create_connection(listener.getsockname()) as connection:
+            assert _listener(connection).name == who
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        greeter.join()
+        for each in greeter.held:
+            each.close()
 
 
 def test_nobody_listens(listener, capsys):

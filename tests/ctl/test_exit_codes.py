@@ -26,6 +26,7 @@ LEAVES = {
     "hash": ([], None, 0),
     "member list": ([], None, 0),
     "member add": (["n4", *NEW_MEMBER], ["n1", *NEW_MEMBER], 2),
+    "member config": (["n1"], ["n7"], 2),
     "member promote": (None, ["n7"], 2),
     "member demote": (None, ["n7"], 2),
     "member remove": (None, ["n7"], 2),
@@ -37,7 +38,7 @@ LEAVES = {
     "cluster show": ([], None, 0),
     "cluster set": (None, ["sessions_max=5"], 77),  # at feature level 0
     "node log-level": (["debug", "--for", "1s"], ["debug", "--for", "1441m"], 77),
-    "fault add": (["f", "--kind", "drop"], ["f", "--kind", "dropp"], 77),
+    "fault add": (["f", "--kind", "drop"], ["f", "--kind", "dropp"], 2),
     "fault list": ([], None, 0),
     "fault rm": (["f"], ["no such rule"], 1),
     "fault clear": ([], None, 0),

@@ -7,7 +7,7 @@ import pytest
 
 from paxosctl.__main__ import run
 from paxosctl.fault_view import short_ms
-from paxosd.core.requests import ReadAnswer, ReadRequest
+from paxosd.core.requests import AdminRequest, ReadAnswer, ReadRequest
 from paxosd.fault_rules import KINDS, MUST, FaultError
 from paxosd.sim.history import History
 from tests.ctl.fake_daemon import FakeDaemon
@@ -61,23 +61,23 @@ def good_form(kind):
 
 
 BAD_FORMS = {
-    "drop": (["--on", "n1"], "takes no on"),
-    "delay": ([], "needs ms"),
-    "duplicate": (["--oneway"], "takes no oneway"),
-    "reorder": ([], "needs ms"),
-    "partition": ([], "needs from or to"),
-    "flap": (["--from", "n1"], "needs ms"),
-    "isolate": (["--from", "n1"], "takes no from or to"),
+    "drop": (["--on", "n1"], "takes no --on"),
+    "delay": ([], "needs --ms"),
+    "duplicate": (["--oneway"], "takes no --oneway"),
+    "reorder": ([], "needs --ms"),
+    "partition": ([], "needs --from or --to"),
+    "flap": (["--from", "n1"], "needs --ms"),
+    "isolate": (["--from", "n1"], "takes no --from or --to"),
     "bridge": (["--on", "n1,n2"], "at least two nodes"),
-    "crash": (["--on", "n1", "--probability", "0.5"], "needs every"),
-    "pause": (["--on", "n1"], "needs ms"),
-    "disk-slow": (["--on", "n1"], "needs ms"),
-    "disk-full": (["--on", "n1", "--every", "1s"], "takes no every"),
-    "home-full": (["--on", "n1", "--ms", "5"], "takes no ms"),
-    "fsync-error": ([], "needs on"),
-    "torn-write": (["--on", "n1", "--ms", "5"], "takes no ms"),
-    "bit-rot": (["--on", "n1", "--message", "accept"], "takes no message kinds"),
-    "clock-skew": (["--on", "n1"], "needs ms"),
+    "crash": (["--on", "n1", "--probability", "0.5"], "needs --every"),
+    "pause": (["--on", "n1"], "needs --ms"),
+    "disk-slow": (["--on", "n1"], "needs --ms"),
+    "disk-full": (["--on", "n1", "--every", "1s"], "takes no --every"),
+    "home-full": (["--on", "n1", "--ms", "5"], "takes no --ms"),
+    "fsync-error": ([], "needs --on"),
+    "torn-write": (["--on", "n1", "--ms", "5"], "takes no --ms"),
+    "bit-rot": (["--on", "n1", "--message", "accept"], "takes no --message"),
+    "clock-skew": (["--on", "n1"], "needs --ms"),
 }
 
 
@@ -95,9 +95,27 @@ class TestAdd:
     def test_and_a_bad_form_that_is_refused_in_words(self, ctl, daemon, second, kind):
         arguments, words = BAD_FORMS[kind]
         code, _, err = ctl("add", "x", "--kind", kind, *arguments)
-        assert code == 77
+        assert code == 2
         assert words in err
         assert len(daemon.plan) == len(second.plan) == 0
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["--kind", "dropp"], 'unknown kind "dropp"; did you mean'),
+            (["--kind", "drop", "--probability", "2"], "--probability is above 0 and at most 1"),
+            (["--kind", "drop", "--message", "acept"], 'unknown kind of message "acept"'),
+            (["--kind", "delay", "--ms", "-5"], "--ms is a whole number from 0"),
+            (["--kind", "drop", "--seed", "-1"], "--seed is a whole number"),
+        ],
+    )
+    def test_wrong_arguments_are_wrong_usage_in_the_words_of_the_options(
+        self, ctl, daemon, arguments, words
+    ):
+        code, out, err = ctl("add", "x", *arguments)
+        assert (code, out) == (2, "")
+        assert words in err
+        assert "message_kinds" not in err
 
     def test_every_argument_arrives(self, ctl, daemon):
         ctl("add", "x", "--kind", "duplicate", "--from", "n1,n2", "--to", "@leader",
@@ -218,6 +236,22 @@ for = "200ms"
 """
 
 
+class TestClear:
+    def test_a_node_that_has_faults_off_has_none_and_counts_as_cleared(self, ctl, daemon, second):
+        second.admin._faults_enabled = False
+        daemon.plan.add_args({"name": "x", "kind": "drop"}, 0)
+        gone = daemon.members.pop("n3")
+        assert gone
+        code, out, err = ctl("clear")
+        assert (code, err) == (0, "")
+        assert out == "n2: faults are off, so there are none; 1 fault rule removed on n1\n"
+        assert len(daemon.plan) == 0
+
+    def test_where_no_node_allows_faults_it_is_refused(self, ctl, daemon, second):
+        daemon.admin._faults_enabled = second.admin._faults_enabled = False
+        assert ctl("clear")[0] == 77
+
+
 class TestRun:
     @pytest.fixture
     def runs(self, ctl, single, tmp_path, monkeypatch):
@@ -235,22 +269,47 @@ class TestRun:
         assert "ok  linearizable: " in out
         assert "ok  exactly once: " in out
         assert "longest gap without a write" in out
-        assert "history: p-history.jsonl" in out
+        (kept,) = tmp_path.glob("p-2*Z.jsonl")
+        assert f"history: {kept.name}" in out
         assert "drop: over, 0 hits" in err
-        history = History.load(tmp_path / "p-history.jsonl")
+        history = History.load(kept)
         assert len(history) > 20
         assert single.plan.list(0) == []
         assert len(single.machine.store) == 0
 
     def test_json(self, runs, tmp_path):
-        code, out, _ = runs(PLAN, "-o", "json", "--history", "mine.jsonl", "--seed", "5")
+        code, out, _ = runs(PLAN, "-o", "json", "--history-dir", "made/by/it", "--seed", "5")
         assert code == 0
         report = json.loads(out)
         assert report["ok"]
-        assert (report["seed"], report["history"]) == (5, "mine.jsonl")
+        (kept,) = (tmp_path / "made" / "by" / "it").iterdir()
+        assert (report["seed"], tmp_path / report["history"]) == (5, kept)
         (fault,) = report["faults"]
-        assert (fault["name"], fault["where"], fault["hits"]) == ("drop", "* → *", 0)
-        assert (tmp_path / "mine.jsonl").exists()
+        assert (fault["fault"], fault["where"], fault["hits"]) == ("drop", "* → *", 0)
+
+    def test_no_history_is_ever_overwritten(self, runs, tmp_path):
+        """Two runs of one plan, within the same second or not."""
+        for _ in range(2):
+            assert runs(PLAN, "--duration", "300ms")[0] in (0, 1)
+        first, second = tmp_path.glob("p-*.jsonl")
+        assert len(History.load(first)) > 0
+        assert len(History.load(second)) > 0
+
+    def test_what_the_healing_waited_for_is_named(self, runs, single, monkeypatch):
+        real, deaf = single._answer, []
+
+        def slow_to_heal(request):
+            clears = isinstance(request, AdminRequest) and request.verb == "fault_clear"
+            if clears and len(deaf) < 2:
+                deaf.append(request)
+                return None
+            return real(request)
+
+        monkeypatch.setattr(single, "_answer", slow_to_heal)
+        code, out, err = runs(PLAN, "-o", "json")
+        assert code == 0, err
+        (words,) = json.loads(out)["heal_waited_for"]
+        assert words.startswith("n1 to answer, 1.")
 
     def test_a_stale_read_is_exit_1(self, runs, single, monkeypatch):
         answer = single._answer
@@ -346,7 +405,7 @@ class TestRun:
         code, out, err = runs(PLAN + '[[crash]]\nat = "200ms"\non = "n1"\n', "-o", "json")
         assert code == 0, out + err
         assert single.crashed.is_set()
-        hits = {fault["name"]: fault["hits"] for fault in json.loads(out)["faults"]}
+        hits = {fault["fault"]: fault["hits"] for fault in json.loads(out)["faults"]}
         assert hits == {"drop": 7, "crash": 1}
 
     def test_a_step_that_cannot_be_done_is_told(self, runs):

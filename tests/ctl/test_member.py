@@ -75,7 +75,7 @@ class TestList:
         code, out, err = ctl("list")
         assert (code, err) == (0, "")
         lines = [line.split() for line in out.splitlines()]
-        assert lines[0][:6] == ["name", "role", "up", "epoch", "applied", "lag"]
+        assert lines[0][:6] == ["node", "role", "up", "epoch", "applied", "lag"]
         assert [line[:3] for line in lines[1:4]] == [
             ["n1", "leader", "yes"], ["n2", "voter", "yes"], ["n3", "voter", "yes"],
         ]  # fmt: skip
@@ -84,8 +84,9 @@ class TestList:
     def test_for_programs(self, ctl, trio):
         code, body = json_of(ctl("list", "-o", "json"))
         assert code == 0
-        assert (body["leader"], body["voters"], body["survives"]) == ("n1", ["n1", "n2", "n3"], 1)
-        assert body["members"][1]["client"] == trio[1].endpoint
+        assert (body["leader"], body["voters"]) == ("n1", ["n1", "n2", "n3"])
+        assert (body["survives_all_up"], body["survives"]) == (1, None), "nobody follows n1"
+        assert body["nodes"][1]["client"] == trio[1].endpoint
         plain = ctl("list", "-o", "plain")[1].splitlines()
         assert [line.split("\t")[:2] for line in plain] == [
             ["n1", "leader"], ["n2", "voter"], ["n3", "voter"],
@@ -106,7 +107,7 @@ class TestList:
     def test_a_lost_memory_is_shown_with_its_cure(self, ctl, trio):
         trio[2].lost = True
         _, out, _ = ctl("list")
-        assert out.splitlines()[3].split()[:2] == ["n3", "lost"]
+        assert out.splitlines()[3].split()[:2] == ["n3", "memory-lost"]
         assert "to let it: paxosctl member rejoin n3" in out
 
     def test_a_node_that_knows_of_no_member(self, ctl, trio):
@@ -164,6 +165,39 @@ class TestAdd:
         toml = out[out.index("[cluster]\nid") : out.index("and run, on its machine")]
         assert tomllib.loads(toml)["cluster"]["members"]["n.4"]["voter"] is False
 
+    def test_the_same_again_goes_on_from_where_it_stopped(self, ctl, trio, n4):
+        n4.silent = True
+        first = ctl("add", "n4", *where(n4), timeout="600ms")
+        again = ctl("add", "n4", *where(n4), timeout="600ms")
+        assert (first[0], again[0], changes(trio[0])) == (0, 0, 1)
+        assert "n4 is a learner: it was one already" in again[1]
+        assert "join = true" in first[1]
+        assert "join = true" in again[1], "each time it is asked"
+        n4.silent = False
+        code, out, _ = ctl("add", "n4", *where(n4))
+        assert code == 0
+        assert "n4 is a voter: epoch 2" in out
+        code, out, err = ctl("add", "n4", *where(n4))
+        assert (code, err) == (0, "")
+        assert "n4 is a voter already; nothing was changed" in out
+
+    def test_config_prints_the_configuration_at_any_time(self, ctl, learner, tmp_path):
+        code, out, err = ctl("config", "n4", "-o", "plain")
+        assert (code, err) == (0, "")
+        assert out.startswith("[cluster]")
+        (tmp_path / "n4.toml").write_text(out)
+        config = load(tmp_path / "n4.toml", environ={})
+        assert (config.node.name, config.node.join) == ("n4", True)
+        assert config.cluster.members["n4"].client == learner.endpoint
+        assert ctl("config", "n4")[1].strip() == out.strip()
+        assert json_of(ctl("config", "n4", "-o", "json"))[1] == {
+            "node": "n4",
+            "configuration": out,
+        }
+        code, _, err = ctl("config", "n7")
+        assert code == 2
+        assert "there is no member" in err
+
     @pytest.mark.parametrize("name", ["n1", "n2"])
     def test_a_member_twice_is_2(self, ctl, trio, name):
         code, out, err = ctl("add", name, *nowhere())
@@ -201,7 +235,9 @@ class TestAdd:
         assert ctl("add", "n4", *where(n4), "--learner", "--force")[0] == 0
 
     def test_a_way_that_is_closed_needs_force(self, ctl, trio, n4):
-        code, body = json_of(ctl("add", "n4", *where(n4, events=closed_port()), "-o", "json"))
+        code, out, err = ctl("add", "n4", *where(n4, events=closed_port()), "-o", "json")
+        body = json.loads(out)
+        assert json.loads(err)["error"] == "negative"
         assert code == 1
         events = [link for link in body["probe"]["links"] if link["kind"] == "events"]
         assert {link["source"] for link in events if link["error"]} == {"n1", "n2", "n3"}
@@ -222,9 +258,12 @@ class TestAdd:
         code, body = json_of(ctl("add", "n4", *where(n4), "--dry-run", "-o", "json"))
         assert code == 0
         assert body["dry_run"] is True
-        assert (body["before"]["survives"], body["after"]["survives"]) == (1, 1)
+        assert (
+            body["before"]["survives_all_up"],
+            body["after"]["survives_all_up"],
+        ) == (1, 1)
         assert body["after"]["voters"] == ["n1", "n2", "n3", "n4"]
-        assert body["probe"]["directory"] == n4.directory
+        assert body["probe"]["directory_id"] == f"{n4.directory:016x}"
         assert "nothing was changed" in ctl("add", "n4", *where(n4), "--dry-run")[1]
         assert changes(trio[0]) == 0
 
@@ -326,13 +365,19 @@ class TestReplace:
     def test_one_that_does_not_run_yet_is_1_and_the_same_command_goes_on(self, ctl, trio, n4):
         n4.silent = True
         code, out, err = ctl("replace", "n2", "n4", *where(n4), timeout="600ms")
-        assert (code, out) == (1, "")
+        assert code == 1
         assert "n2 is not replaced yet: n4 does not run" in err
-        assert "join = true" in err
+        assert "join = true" in out, "the configuration is an answer"
         assert trio[0].membership.learners == ("n4",)
+        again = ctl("replace", "n2", "n4", *where(n4), timeout="600ms")
+        assert again[0] == 1
+        assert "join = true" in again[1], "each time it is asked"
         n4.silent = False
-        assert ctl("replace", "n2", "n4")[0] == 0
+        assert ctl("replace", "n2", "n4", *where(n4))[0] == 0
         assert trio[0].membership.voters == ("n1", "n3", "n4")
+        code, out, err = ctl("replace", "n2", "n4", *where(n4))
+        assert (code, err) == (0, "")
+        assert "n4 votes in the place of n2 already; nothing was changed" in out
 
     def test_without_waiting_it_is_begun(self, ctl, trio, n4):
         code, _, err = ctl("replace", "n2", "n4", *where(n4), "--no-wait")
@@ -355,10 +400,11 @@ class TestReplace:
         assert (code, out) == (2, "")
         assert words in err
 
-    def test_endpoints_of_a_member_are_known(self, ctl, learner):
-        code, _, err = ctl("replace", "n2", "n4", *where(learner))
+    def test_other_endpoints_than_those_of_the_member_are_2(self, ctl, learner):
+        code, _, err = ctl("replace", "n2", "n4", *nowhere())
         assert code == 2
-        assert "n4 is a member already" in err
+        assert "n4 is a member already, and reached elsewhere" in err
+        assert "paxosctl member update n4" in err
 
     def test_a_dry_run(self, ctl, trio, n4):
         code, out, _ = ctl("replace", "n2", "n4", *where(n4), "--dry-run")
@@ -646,7 +692,7 @@ class TestStatus:
         out = capsys.readouterr().out
         assert "n3 lost its memory and does not vote; to let it: paxosctl member rejoin n3" in out
         assert "n1 leads; the cluster survives 0 more failures" in out
-        assert [line.split()[:2] for line in out.splitlines()[1:5]][2] == ["n3", "memory"]
+        assert [line.split()[:2] for line in out.splitlines()[1:5]][2] == ["n3", "memory-lost"]
         assert run(["--endpoints", trio[2].endpoint, "status"]) == 0
         out = capsys.readouterr().out
         assert "paxosctl member rejoin n3" in out

@@ -132,7 +132,7 @@ def broken(monkeypatch):
         bad = any(each.verb == "crash" for each in schedule)
         if trace is not None:
             trace.clock = SimpleNamespace(now_ms=2000.0)
-            trace.add("n2", "chosen", {"slot": 3, "ballot": [1, "n1"]})
+            trace.add("n2", "chosen", {"slot": 3, "ballot": "1.n1"})
         return RunReport(
             seed=seed,
             ok=not bad,
@@ -167,7 +167,7 @@ class TestViolations:
 
     def test_as_json(self, ctl):
         code, out, err = ctl("--seeds", "8..9", "-o", "json")
-        assert (code, err) == (1, "")
+        assert (code, json.loads(err)["message"]) == (1, "2 of 2 runs failed")
         failures = json.loads(out)["failures"]
         assert [each["seed"] for each in failures] == [8, 9]
         assert failures[0]["schedule"] == [

@@ -31,7 +31,7 @@ def test_without_a_name_it_lists_them(ctl):
     for name, about in NAMES.items():
         assert f"{name} " in out
         assert about in out
-    assert [row["name"] for row in json.loads(ctl("-o", "json")[1])] == list(NAMES)
+    assert [row["lesson"] for row in json.loads(ctl("-o", "json")[1])["lessons"]] == list(NAMES)
     assert ctl("-o", "plain")[1].splitlines()[0].split("\t")[0] == "happy-path"
 
 
@@ -50,7 +50,7 @@ def test_a_lesson_as_text(ctl):
 def test_a_lesson_as_data(ctl):
     code, out, _ = ctl("leader-crash", "-o", "json", "--seed", "3")
     story = json.loads(out)
-    assert (code, story["name"], story["seed"], story["failure"]) == (0, "leader-crash", 3, "")
+    assert (code, story["lesson"], story["seed"], story["failure"]) == (0, "leader-crash", 3, "")
     types = {part["type"] for part in story["parts"]}
     assert types == {"act", "remark", "step", "check", "table"}
 

@@ -3,8 +3,12 @@
 import errno
 import json
 import os
+import shutil
 import socket
 import stat
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,7 @@ from paxosd import restored_from
 from paxosd.datadir import DataDir
 from paxosd.disk import RealDisk
 from paxosd.snapshot_file import snapshot_name
-from tests.daemon.processes import Daemons
+from tests.daemon.processes import Daemons, wait_for
 from tests.wal.lives import reference
 from tests.wal.test_newcomer import started
 from tests.wal.test_snapshot_file import written
@@ -74,6 +78,20 @@ class TestStatus:
         assert "No such file" in err
         assert ctl("snapshot", "status")[0] == 2
         assert ctl("snapshot", "status", tmp_path)[0] == 2
+
+    @pytest.mark.skipif(not ROOT, reason="only root can become another user")
+    def test_not_readable_for_another_user(self, ctl, file):
+        ctl("snapshot", "status", file)  # imports what that user may not read
+        with tempfile.TemporaryDirectory() as directory:
+            os.chmod(directory, 0o755)
+            closed = shutil.copy(file, directory)
+            os.chmod(closed, 0)
+            os.setresuid(65534, 65534, 0)
+            try:
+                code, _, err = ctl("snapshot", "status", closed)
+            finally:
+                os.setresuid(0, 0, 0)
+        assert code == 77, err
 
     @pytest.mark.skipif(ROOT, reason="root may do anything")
     def test_not_readable(self, ctl, file):
@@ -239,6 +257,33 @@ class TestRestore:
 
 
 @pytest.mark.timeout(120)
+def _streamed(old, endpoints, tmp_path):
+    """ "-" is standard output: nothing but the snapshot is there, and none of it if it is lost."""
+    command = [sys.executable, "-m", "paxosctl", "--endpoints", endpoints, "snapshot", "save", "-"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    (tmp_path / "streamed").write_bytes(done.stdout)
+    assert b"written, as of slot" in done.stderr
+    assert run(["snapshot", "status", str(tmp_path / "streamed")]) == 0
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 74
+    assert b"No space left on device" in done.stderr
+
+
+def _without_a_quorum(old, endpoints, tmp_path, capsys):
+    """n3 alone is up: not submitted, and the way out is named; it works."""
+    path = tmp_path / "without"
+    wait_for(lambda: not (old.status("n3") or {"leader": "n1"})["leader"], what="n3 to see it")
+    capsys.readouterr()
+    assert run(["--endpoints", endpoints, "snapshot", "save", str(path)]) == 75
+    assert "--endpoint tcp://HOST:PORT takes what that one node has applied" in (
+        capsys.readouterr().err
+    )
+    assert not path.exists()
+    saved = ["snapshot", "save", str(path), "--endpoint", old.endpoint("n3")]
+    assert run(["--endpoints", endpoints, *saved]) == 0
+
+
 def test_from_one_cluster_to_another(tmp_path, capsys):
     """save from live daemons, restore for each of three new ones, and there is everything."""
     saved = tmp_path / "saved.paxsnap"
@@ -260,9 +305,13 @@ def test_from_one_cluster_to_another(tmp_path, capsys):
         told = json.loads(capsys.readouterr().out)
         assert told["keys"] == 51
         known = old.admin("n2", "checksum", slot=told["slot"])
-        assert known["checksum"] == told["state"], "what hash would show as of that slot"
+        assert known["checksum"] == told["checksum"], "what hash would show as of that slot"
         assert not list(tmp_path.glob("*.part"))
+        _streamed(old, endpoints, tmp_path)
+        old.kill("n1", "n2")
+        _without_a_quorum(old, endpoints, tmp_path, capsys)
     assert run(["--endpoints", endpoints, "snapshot", "save", str(tmp_path / "x")]) == 69
+    capsys.readouterr()
     (tmp_path / "new").mkdir()
     with Daemons(tmp_path / "new", cluster={"id": "second"}) as new:
         for name in new.names:

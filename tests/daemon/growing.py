@@ -75,7 +75,7 @@ class Growing(Daemons):
 
     def roles(self):
         """Node → its role in ``member list``."""
-        return {each["name"]: each["role"] for each in self.listed()["members"]}
+        return {each["node"]: each["role"] for each in self.listed()["nodes"]}
 
     def voters(self):
         return self.listed()["voters"]

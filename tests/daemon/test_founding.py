@@ -190,7 +190,7 @@ def test_the_first_of_a_grown_cluster_is_wiped_and_started_with_its_old_file(tmp
         reigns = led(daemons, "n1")
         shutil.rmtree(tmp_path / "n1")
         daemons.start("n1")
-        wait_role(daemons, "n1", "forgetful")
+        wait_role(daemons, "n1", "memory-lost")
         with contextlib.suppress(ClientError):  # no answer is fine, but not "no such key"
             assert get(daemons, b"x", "n1", timeout_s=5.0) == b"acknowledged"
         try:
@@ -227,7 +227,7 @@ class TestPutBack:
         trio.start("n1")
         wait_role(trio, "n1", *ACTING)
         assert get(trio, b"x", "n1") == b"four"
-        wait_role(trio, "n3", "forgetful")
+        wait_role(trio, "n3", "memory-lost")
 
     @pytest.mark.timeout(180)
     def test_where_nobody_is_up_that_knows_the_damage_is_bounded(self, trio):

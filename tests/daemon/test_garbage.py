@@ -275,7 +275,7 @@ class TestReplay:
                 what=f"{name} to hear the new life of {old}",
             )
             promised = daemons.status(name)["promised"]
-            before = refused(daemons, name, "stale_incarnation")
+            before = refused(daemons, name, "stale_run")
             with daemons.raw(name, "peer") as raw:
                 for message in (
                     Prepare(HIGH, 1),
@@ -283,10 +283,10 @@ class TestReplay:
                     PreVote(HIGH, 1 << 40),
                 ):
                     raw.socket.send(encode_peer(message, "test", old, life_number(now, 7)))
-                wait_refused(daemons, name, before + 3, "stale_incarnation")
+                wait_refused(daemons, name, before + 3, "stale_run")
             assert daemons.status(name)["promised"] == promised
-            lives = {"sender_incarnation": now, "highest_seen": now + 1}
-            daemons.wait_event(name, "bus.stale_incarnation", **lives)
+            lives = {"sender_boot_count": now, "highest_boot_count": now + 1}
+            daemons.wait_event(name, "bus.stale_run", **lives)
         with daemons.raw(leader) as raw:
             answer = raw.ask(ReadRequest(0, LINEARIZABLE, [[GET, b"replay"]]))
             assert isinstance(answer, ReadAnswer)

@@ -186,7 +186,7 @@ class TestTheLogOnDisk:
         assert "majority" in lost["advice"]
         daemons.wait_event("n1", "node.waiting")
         status = daemons.status("n1")
-        assert status["role"] == "forgetful"
+        assert status["role"] == "memory-lost"
         assert status["leader"] == ""
         kept = {
             path.name: path.read_bytes() for path in self.segment(daemons).parent.glob("lost-*")
@@ -529,7 +529,7 @@ class TestLostMemory:
         trio.start(other)  # it was restarted meanwhile, and remembers all the same
         trio.start(victim)
         wait_for(
-            lambda: (trio.status(victim) or {}).get("role") == "forgetful",
+            lambda: (trio.status(victim) or {}).get("role") == "memory-lost",
             what="the node to be told that it has lost its memory",
         )
         advice = trio.wait_event(victim, "node.memory_lost")["advice"]
@@ -539,7 +539,7 @@ class TestLostMemory:
         revision = trio.status(leader)["revision"]
         wait_for(lambda: trio.status(victim)["revision"] >= revision, what="it to learn all")
         status = trio.status(victim)
-        assert (status["memory"], status["role"]) == ("lost", "forgetful")
+        assert (status["memory"], status["role"]) == ("lost", "memory-lost")
 
     def test_a_new_cluster_waits_for_its_last_member_once(self, tmp_path):
         with Daemons(tmp_path) as daemons:

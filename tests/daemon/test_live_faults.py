@@ -324,7 +324,7 @@ class TestRun:
         path.write_text(plan)
         return subprocess.Popen(
             [sys.executable, "-m", "paxosctl", "--endpoints", ",".join(daemons.endpoints),
-             "fault", "run", str(path), "--history", str(daemons.path / "h.jsonl"),
+             "fault", "run", str(path), "--history-dir", str(daemons.path / "histories"),
              "-o", "json", *arguments],
             env=clean_environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
@@ -337,10 +337,11 @@ class TestRun:
         assert report["ok"]
         assert report["linearizable"]["status"] == report["exactly_once"]["status"] == "ok"
         assert report["longest_gap_ms"] > 300, "an isolated leader costs an election"
-        assert [(f["name"], f["hits"] > 0) for f in report["faults"]] == [
+        assert [(f["fault"], f["hits"] > 0) for f in report["faults"]] == [
             ("isolate", True), ("bad-net", True), ("pause", True),
         ]  # fmt: skip
-        history = History.load(daemons.path / "h.jsonl")
+        (kept,) = (daemons.path / "histories").iterdir()
+        history = History.load(kept)
         counted = sum(sum(kind.values()) for kind in report["operations"].values())
         assert len(history) == counted > 100
         for name in daemons.names:

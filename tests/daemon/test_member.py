@@ -127,8 +127,8 @@ def test_a_wiped_node_whose_configuration_names_nobody_who_is_left(tmp_path):
         daemons.kill("n2")
         shutil.rmtree(tmp_path / "n2")
         daemons.start("n2")
-        wait_for(lambda: (daemons.status("n2") or {}).get("role") == "forgetful", what="its loss")
-        assert daemons.roles()["n2"] == "lost"
+        wait_for(lambda: (daemons.status("n2") or {}).get("role") == "memory-lost", what="its loss")
+        assert daemons.roles()["n2"] == "memory-lost"
         assert daemons.status("n2")["voters"] == ["n2", "n3"]
         assert not [e for e in daemons.events("n2", "leader.elected") if e["leader"] == "n2"]
 
@@ -144,7 +144,9 @@ def test_a_wiped_node_rejoins_under_load(tmp_path):
             daemons.kill(wiped)
             shutil.rmtree(tmp_path / wiped)
             daemons.start(wiped)
-            wait_for(lambda: daemons.roles()[wiped] == "lost", 30, "that it knows of its loss")
+            wait_for(
+                lambda: daemons.roles()[wiped] == "memory-lost", 30, "that it knows of its loss"
+            )
             assert f"paxosctl member rejoin {wiped}" in daemons.ctl("list")
             words = daemons.ctl("rejoin", wiped)
             assert f"{wiped} has caught up, and votes" in words

@@ -87,7 +87,7 @@ def test_a_directory_that_is_lost_on_the_way_is_let_in_again(tmp_path):
         wait_for(lambda: (daemons.status("n1") or {}).get("leader"), what="a leader")
         daemons.wait_event("n3", "node.memory_lost")
         assert not (tmp_path / "n3" / "genesis").exists()
-        assert daemons.status("n3")["role"] == "forgetful"
+        assert daemons.status("n3")["role"] == "memory-lost"
         assert read_all(daemons, "n1") == EXPECTED
         daemons.ctl("rejoin", "n3")
         wait_for(lambda: is_adopted(daemons), 60.0, "a founding record on all nodes")

@@ -1,5 +1,9 @@
+import importlib
 import json
+import os
+import shutil
 import sys
+import tempfile
 import types
 
 import pytest
@@ -137,6 +141,23 @@ class TestNode:
         daemon.outcome = BindError("a\rb\x1b[2J\nc")
         result = call("--config", file, "--set", "log.format=console")
         assert result.stderr == "paxosd: a\\rb\\x1b[2J\nc\n"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+    @pytest.mark.parametrize("verb", [[], ["init"]])
+    def test_a_configuration_that_this_user_may_not_read_is_77(self, file, daemon, verb):
+        """By the table, as the daemon's own reading of it; not wrong usage."""
+        importlib.import_module("paxosd.init")  # that user may not read the modules
+        with tempfile.TemporaryDirectory() as directory:
+            os.chmod(directory, 0o755)
+            closed = shutil.copy(file, f"{directory}/n1.toml")
+            os.chmod(closed, 0)
+            os.setresuid(65534, 65534, 0)
+            try:
+                result = call(*verb, "--config", closed)
+            finally:
+                os.setresuid(0, 0, 0)
+        assert result.exit_code == 77, result.output
+        assert result.stderr.startswith("paxosd: ")
 
     def test_an_unforeseen_error_keeps_its_traceback(self, file, daemon):
         daemon.outcome = ZeroDivisionError("what")

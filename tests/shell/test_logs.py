@@ -35,17 +35,17 @@ class TestJsonLines:
     def test_the_first_fields_are_always_there_in_order(self, written):
         logs, lines = written()
         logs.incarnation = 7
-        logs.logger.info("leader.elected", ballot=(3, "n1"), **{"from": "n2"})
+        logs.logger.info("leader.elected", ballot="3.n1", **{"from": "n2"})
         logs.logger.warning("storage.slow", dur_ms=1.5)
         first, second = lines()
         assert list(first) == [
-            *("ts", "level", "event", "node", "incarnation", "seq", "mono_ns"),
+            *("ts", "level", "event", "node", "boot_count", "seq", "mono_ns"),
             *("ballot", "from"),
         ]
         assert first["level"] == "info"
         assert first["event"] == "leader.elected"
-        assert (first["node"], first["incarnation"], first["seq"]) == ("n1", 7, 1)
-        assert first["ballot"] == [3, "n1"]
+        assert (first["node"], first["boot_count"], first["seq"]) == ("n1", 7, 1)
+        assert first["ballot"] == "3.n1"
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", first["ts"])
         assert second["seq"] == 2
         assert second["mono_ns"] >= first["mono_ns"]

@@ -69,12 +69,12 @@ def rebuild(cluster, name):
     cluster.crash(name)
     cluster.processes[name].faults["bit-rot"] = 1  # else its log counts as sound
     cluster.start(name)
-    assert role(cluster, name) == "forgetful"
+    assert role(cluster, name) == "memory-lost"
     assert cluster.processes[name].machine.applied == 0
     assert cluster.run_until(
         lambda: len(set(cluster.applied())) == 1 and cluster.agreed_leader(), 20_000
     )
-    assert role(cluster, name) == "forgetful", "it does not ask by itself"
+    assert role(cluster, name) == "memory-lost", "it does not ask by itself"
     Operator(cluster).rejoin(name)
     assert cluster.run_until(lambda: role(cluster, name) == "follower", 20_000)
     for _ in range(3):

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from paxosd.core.node import Node
-from paxosd.core.types import EPOCH_ROUNDS
+from paxosd.core.types import Ballot
 from paxosd.sim.changes import draw_relics
 from paxosd.sim.misuse import MISUSE_KINDS, draw_misuse, is_rolled_back
 from paxosd.sim.nemesis import KINDS, draw_schedule
@@ -162,7 +162,7 @@ class TestDone:
         (back_ms,) = [each.at_ms for each in schedule if is_rolled_back(each)]
         return sum(
             each["event"] == "leader.elected" and each["node"] == each["leader"] == "n1"
-            and each["at"] > back_ms and each["ballot"][0] < EPOCH_ROUNDS
+            and each["at"] > back_ms and Ballot.of_text(each["ballot"]).epoch == 0
             for each in trace.events()
         )  # fmt: skip
 

@@ -145,7 +145,7 @@ def test_1_an_acceptor_whose_log_was_wiped_only_learns_until_it_is_let_back_in()
     value, follower, third = lost_memory(scene, 1, lambda name: scene.process(name).lose_log())
     scene.do("restart", follower)
     run_for(scene.cluster, 10_000)
-    assert scene.process(follower).node.role == "forgetful"
+    assert scene.process(follower).node.role == "memory-lost"
     assert scene.cluster.leader() == "", "it and the third are no majority"
     check_found_again(scene, third, value)
     # With two of three in touch it has asked by itself, and votes again, under a new epoch.
@@ -180,7 +180,7 @@ def test_1_and_3_memory_lost_within_one_life_is_noticed(how):
     scene.do("restart", follower)
     run_for(scene.cluster, 12_000)
     assert scene.cluster.leader() == ""
-    assert scene.process(follower).node.role == "forgetful"
+    assert scene.process(follower).node.role == "memory-lost"
     check_found_again(scene, third, value)
 
 
@@ -211,7 +211,7 @@ def test_1_a_newcomer_waits_for_every_peer_before_it_votes():
     assert scene.cluster.leader() == ""
     scene.do("restart", scene.leader)
     run_for(scene.cluster, 12_000)
-    assert scene.process(follower).node.role == "forgetful"
+    assert scene.process(follower).node.role == "memory-lost"
     assert scene.cluster.leader() == "", "two of three have lost their memory: nobody may lead"
 
 

@@ -65,7 +65,7 @@ def test_a_wiped_member_has_no_snapshot_either_and_is_found_out(cluster):
     Director(cluster).carry_out(Directive(0, "wipe", "n1", {}))
     assert not snapshots_of(process)
     process.start()
-    assert cluster.run_until(lambda: process.node.role == "forgetful", 10_000)
+    assert cluster.run_until(lambda: process.node.role == "memory-lost", 10_000)
     assert cluster.run_until(lambda: process.node.applied > 0, 10_000), "it may learn"
 
 

@@ -47,9 +47,9 @@ class TestStanding:
 
 
 EVENTS = [
-    {"at": 1.0, "node": "n1", "event": "leader.elected", "leader": "n1", "ballot": [1, "n1"]},
-    {"at": 2.0, "node": "n1", "event": "accept.sent", "slot": 4, "ballot": [1, "n1"]},
-    {"at": 3.0, "node": "n1", "event": "accept.sent", "slot": 5, "ballot": [1, "n1"]},
+    {"at": 1.0, "node": "n1", "event": "leader.elected", "leader": "n1", "ballot": "1.n1"},
+    {"at": 2.0, "node": "n1", "event": "accept.sent", "slot": 4, "ballot": "1.n1"},
+    {"at": 3.0, "node": "n1", "event": "accept.sent", "slot": 5, "ballot": "1.n1"},
     {"at": 4.0, "node": "n2", "event": "accepted.published", "slots": [[3, 5]]},
     {"at": 5.0, "node": "n2", "event": "fsync", "dur_ms": 2},
     {"at": 6.0, "node": "n2", "event": "chosen", "slot": 6},
@@ -57,7 +57,7 @@ EVENTS = [
 
 
 def prepare(at_ms, number):
-    ballot = [number, "n1"]
+    ballot = f"{number}.n1"
     return {"at": at_ms, "node": "n1", "event": "prepare.sent", "to": "n2", "ballot": ballot}
 
 
@@ -72,7 +72,7 @@ class TestSelection:
 
     def test_talk_is_told_once_and_gives_way_to_what_was_done(self):
         events = [
-            {"at": 1.0, "node": "n2", "event": "chosen", "slot": 5, "ballot": [1, "n1"]},
+            {"at": 1.0, "node": "n2", "event": "chosen", "slot": 5, "ballot": "1.n1"},
             *(prepare(2.0 + n, n) for n in range(9)),
             *(prepare(20.0 + n, 8) for n in range(5)),
         ]

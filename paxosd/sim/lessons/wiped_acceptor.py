@@ -59,7 +59,7 @@ def _log_lost(tell: Teller, value: bytes) -> None:
     stage.restart("n2")
     tell.hush("PreVote", "PreVoteReply", "CatchUp", "Decisions", "Answer", "again")
     tell.claim(
-        stage.node("n2").role == "forgetful",
+        stage.node("n2").role == "memory-lost",
         "n2 sees that there was a log: its directory takes another identity, and it only learns",
     )
     stage.run(3000)
@@ -81,7 +81,7 @@ def _log_lost(tell: Teller, value: bytes) -> None:
         f"slot {SLOT} holds {show_value(value)} on both: what was acknowledged was kept",
     )
     tell.hush("PreVote", "PreVoteReply", "again", "Accepted", "CatchUp", "Decisions", "Answer")
-    stage.run_while(lambda: stage.node("n2").role == "forgetful", 9000)
+    stage.run_while(lambda: stage.node("n2").role == "memory-lost", 9000)
     tell.pass_over()
     tell.claim(
         stage.node("n2").membership.epoch == 1,
@@ -101,7 +101,7 @@ def _all_lost(tell: Teller, value: bytes) -> None:
     _lose(stage, whole=True)
     stage.restart("n2")
     tell.hush("PreVote", "PreVoteReply", "CatchUp", "Decisions", "Answer", greetings=False)
-    told = stage.run_while(lambda: stage.node("n2").role != "forgetful", 3000)
+    told = stage.run_while(lambda: stage.node("n2").role != "memory-lost", 3000)
     tell.claim(told, "n3 knew n2's life before, and says so: n2 knows that it has lost its memory")
     tell.hush("PreVote", "PreVoteReply", "CatchUp", "Decisions", "Answer")
     stage.run(3000)

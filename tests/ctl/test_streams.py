@@ -1,0 +1,197 @@
+"""Standard streams that are closed, full or broken, and bare environments: never a traceback.
+
+Every verb is run as a process of its own with what a shell can do to it. What counts: no
+traceback, at most a line or two of words, and an exit code that tells the truth.
+"""
+
+import os
+import random
+import subprocess
+import sys
+
+import pytest
+
+from tests.ctl.fake_daemon import FakeDaemon
+
+VERBS = {
+    "put": ["put", "k", "v"],
+    "put -": ["put", "k", "-"],
+    "get": ["get", "k"],
+    "get missing": ["get", "missing"],
+    "get --prefix": ["get", "k", "--prefix"],
+    "get --meta": ["get", "k", "--meta"],
+    "get --stale": ["get", "k", "--stale"],
+    "delete": ["delete", "other"],
+    "cas": ["cas", "k", "-", "--expect-revision", "99"],
+    "outcome": ["outcome", "99", "1"],
+    "watch": ["watch", "k", "--from-revision", "1", "--count", "1"],
+    "status": ["status"],
+    "status --cluster": ["status", "--cluster"],
+    "health": ["health"],
+    "leader": ["leader"],
+    "hash": ["hash"],
+    "member list": ["member", "list"],
+    "member demote": ["member", "demote", "n1", "--dry-run"],
+    "cluster show": ["cluster", "show"],
+    "fault add": ["fault", "add", "f", "--kind", "dropp"],
+    "fault list": ["fault", "list"],
+    "fault clear": ["fault", "clear"],
+    "fault run": ["fault", "run", "/nonexistent"],
+    "snapshot save -": ["snapshot", "save", "-"],
+    "snapshot status": ["snapshot", "status", "/nonexistent"],
+    "bench put": ["bench", "put", "--count", "3"],
+    "sim teach": ["sim", "teach"],
+    "sim teach happy-path": ["sim", "teach", "happy-path", "--step"],
+    "sim run": ["sim", "run", "--seed", "1", "--duration", "1s", "--operations", "20"],
+    "no verb": [],
+    "unknown": ["ptu", "k"],
+    "help": ["-h"],
+    "verb help": ["member", "replace", "-h"],
+    "version": ["--version"],
+    "usage": ["cas", "k"],
+    "unreachable": ["get", "k", "--endpoints", "tcp://127.0.0.1:1", "--timeout", "50ms"],
+}
+WITH_OUTPUT = {
+    name
+    for name in VERBS
+    if name not in {"delete", "member demote", "get missing", "cas", "outcome", "fault add",
+                    "fault run", "snapshot save -",
+                    "snapshot status", "no verb", "unknown", "usage", "unreachable"}
+}  # fmt: skip
+"""Those that write an answer to standard output when all is well."""
+
+
+@pytest.fixture(scope="module")
+def daemon():
+    with FakeDaemon() as fake:
+        yield fake
+
+
+@pytest.fixture
+def sh(daemon):
+    """``sh(arguments, redirection, **environment) → (exit code, stdout, stderr)``, by way of a
+    shell: it is what closes streams and breaks pipes."""
+
+    def call(arguments, redirect="", **environment):
+        command = [sys.executable, "-m", "paxosctl", *arguments]
+        quoted = " ".join([f"'{part}'" for part in command])
+        env = {"PATH": os.environ["PATH"], "PAXOSCTL_ENDPOINTS": daemon.endpoint} | environment
+        done = subprocess.run(
+            ["bash", "-c", f"set -o pipefail; {quoted} {redirect}"],
+            stdin=subprocess.DEVNULL, capture_output=True, timeout=60, env=env, check=False,
+            cwd="/",
+        )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr.decode("utf-8", "replace")
+
+    return call
+
+
+def check(found, lines_max=60):
+    code, _, err = found
+    assert "Traceback" not in err, err
+    assert "Exception ignored" not in err, err
+    assert code in {0, 1, 2, 3, 69, 74, 75, 77, 124}, found
+    assert len(err.splitlines()) <= lines_max, err
+    return code
+
+
+SOME = ["get", "put -", "status", "watch", "fault list", "sim run", "no verb", "unreachable"]
+"""One of each way to say something."""
+
+
+class TestEveryVerb:
+    @pytest.mark.parametrize("name", VERBS)
+    def test_standard_output_is_full(self, sh, name):
+        found = sh(VERBS[name], ">/dev/full")
+        code = check(found)
+        if name in WITH_OUTPUT:
+            assert code == 74
+            told = [line for line in found[2].splitlines() if line.startswith("paxosctl:")]
+            assert "No space left on device" in told[-1]
+
+    @pytest.mark.parametrize("name", SOME)
+    def test_standard_output_is_closed(self, sh, name):
+        code = check(sh(VERBS[name], ">&-"))
+        if name in WITH_OUTPUT - {"help", "verb help", "version"}:
+            assert code == 74
+
+    @pytest.mark.parametrize("name", SOME)
+    def test_standard_error_is_full_or_closed_and_the_exit_code_stays(self, sh, name):
+        usual = sh(VERBS[name])[0]
+        assert check(sh(VERBS[name], "2>/dev/full" if len(name) % 2 else "2>&-")) == usual
+
+
+@pytest.mark.parametrize("name", ["put -", "cas"])
+@pytest.mark.parametrize("redirect", ["<&-", "0>/dev/null"])
+def test_standard_input_cannot_be_read(sh, name, redirect):
+    found = sh(VERBS[name], redirect)
+    assert check(found, lines_max=1) == 74
+    assert "standard input" in found[2]
+
+
+def test_in_json_that_is_json_too(sh):
+    code, _, err = sh(["get", "k", "-o", "json", "--prefix"], ">/dev/full")
+    assert code == 74
+    assert err == (
+        '{"error": "storage", "message": "standard output cannot be written: No space left on '
+        'device"}\n'
+    )
+
+
+def test_a_reader_that_has_enough_is_no_failure(sh):
+    for name in ("status", "get --prefix", "sim teach happy-path", "help"):
+        code, _, err = sh(VERBS[name], "| true")
+        assert (code, err) == (0, ""), name
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+@pytest.mark.parametrize("lang", ["C", "nonsense"])
+def test_a_locale_without_utf_8(sh, output, lang):
+    bare = {"LC_ALL": lang, "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    key = "schlüssel→🔑"
+    assert check(sh(["put", key, "größe→📦"], **bare)) == 0
+    found = sh(["get", key, "-o", output], **bare)
+    assert check(found, lines_max=1) == 0
+    out = found[1]
+    if output != "table":
+        assert "größe→📦" in out.decode(), "for programs it is UTF-8 everywhere"
+    for name in ("sim teach happy-path", "status --cluster", "get missing", "unknown", "help"):
+        check(sh([*VERBS[name], *(["-o", output] if name.startswith("s") else [])], **bare))
+
+
+def test_arguments_that_are_no_text(sh):
+    for verb in (["get", "\udcff\udcfe"], ["\udcff"], ["snapshot", "status", "/\udcff"],
+                 ["get", "k", "--endpoints", "\udcff"]):  # fmt: skip
+        check(sh(verb))
+
+
+def test_no_environment_at_all(daemon):
+    """No HOME, no TERM, no PATH, no locale, no terminal."""
+    command = [sys.executable, "-m", "paxosctl", "--endpoints", daemon.endpoint]
+    for name in ("status", "help", "sim teach happy-path", "get missing"):
+        done = subprocess.run(
+            [*command, *VERBS[name]], env={}, stdin=subprocess.DEVNULL, timeout=60,
+            capture_output=True, check=False, cwd="/",
+        )  # fmt: skip
+        check((done.returncode, done.stdout, done.stderr.decode()))
+
+
+def test_drawn(sh):
+    """Any verb with any mixture of what can be done to it."""
+    seed = random.SystemRandom().randrange(1 << 32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    ends = ["", "<&-", "0>/dev/null"], ["", ">&-", ">/dev/full", "| true"], ["", "2>&-",
+            "2>/dev/full"]  # fmt: skip
+    for _ in range(12):
+        name = rng.choice(list(VERBS))
+        redirect = " ".join(rng.choice(end) for end in ends)
+        # A pipe ends a command: what concerns the error stream stands before it.
+        parts = redirect.split(" ")
+        pipe = "| true" if "| true" in redirect else ""
+        kept = [part for part in parts if part not in ("|", "true")]
+        formats = ["-o", rng.choice(["table", "json", "plain"])] if VERBS[name] else []
+        environment = rng.choice([{}, {"LC_ALL": "C", "PYTHONUTF8": "0"}, {"COLUMNS": "1"}])
+        where = " ".join([*kept, pipe])
+        print(name, formats, where, environment)
+        check(sh([*VERBS[name], *formats], where, **environment))
