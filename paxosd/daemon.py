@@ -334,7 +334,7 @@ class Daemon:
         }
 
     def _scarce(self) -> dict[str, Any]:
-        """Descriptors, about, and who has them. (To count them all takes long if there are many.)"""
+        """Descriptors, about, and who has them. (To count them takes long if they are many.)"""
         ports = self.bus.connections
         used = self._descriptors + sum(port.open for port in ports.values())
         return {
