@@ -1,0 +1,74 @@
+"""Large things: many small dicts in place of a large one, and what goes, goes little by little."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paxosd.core.commands import DELETE_RANGE, OPEN, PUT, Batch, Entry
+from paxosd.core.disposal import Disposal
+from paxosd.core.entries import Entries
+from paxosd.core.machine import Machine
+
+ROW = (b"v", 1, 1, 1)
+
+
+def filled(count):
+    machine = Machine()
+    machine.apply(1, Batch(1, [Entry(0, 1, 0, [[OPEN]])]))
+    puts = [[PUT, b"%05d" % n, b""] for n in range(count)]
+    for at in range(0, count, 1000):
+        entry = Entry(1, at + 1, at, puts[at : at + 1000])
+        machine.apply(machine.applied + 1, Batch(1, [entry]))
+    return machine
+
+
+def steps_of(disposal):
+    steps = 0
+    while disposal.waits:
+        disposal.advance(1000)
+        steps += 1
+    return steps
+
+
+@given(st.lists(st.tuples(st.booleans(), st.binary(max_size=1))))
+def test_entries_are_a_dict(steps):
+    entries, model = Entries(), {}
+    for put, key in steps:
+        if put:
+            entries[key] = model[key] = ROW
+        elif key in model:
+            del entries[key], model[key]
+        assert (key in entries) == (key in model)
+        assert entries.get(key) == model.get(key)
+        assert len(entries) == len(model)
+    assert entries == model
+    assert sorted(entries) == sorted(model)
+
+
+def test_no_dict_of_a_large_store_is_large():
+    store = filled(20_000).store
+    assert max(map(len, store.data.shards)) < 100
+
+
+def test_a_state_that_a_snapshot_replaces_goes_in_pieces():
+    machine = filled(10_000)
+    newer = filled(11_000)
+    old = machine.store.data.shards[:]
+    machine.adopt(newer)
+    assert steps_of(machine.disposal) > 10
+    assert sum(map(len, old)) == 10_000, "whoever still needs a part of it has it"
+
+
+def test_a_forgotten_removal_goes_in_pieces():
+    machine = filled(10_000)
+    entry = Entry(1, 10_001, 10_000, [[DELETE_RANGE, b"", b""]])
+    machine.apply(machine.applied + 1, Batch(1, [entry]))
+    assert not machine.disposal.waits
+    machine.history.release(machine.applied + 1)
+    assert steps_of(machine.disposal) > 5
+
+
+def test_one_helping_is_bounded():
+    disposal = Disposal()
+    disposal.add([[0] * 400 for _ in range(10)])
+    disposal.advance(1000)
+    assert len(disposal._rest) == 7
