@@ -26,6 +26,7 @@ from paxosd.core.messages import (
     Welcome,
 )
 from paxosd.core.types import NOOP, Ballot, Slot
+from paxosd.inbox import STALE
 from paxosd.sim.narrator import QUIET, Draft, Narrator, Sent, listed
 from paxosd.sim.stage_parts import Answer, Read, Write
 from paxosd.sim.values import show_ballot, show_entry, show_result, show_value
@@ -188,7 +189,8 @@ class PaxosNarrator(Narrator):
 
     def _stale(self, happening: Happening) -> Draft | None:
         name = type(happening.body).__name__
-        if name in QUIET or name in self._hushed:
+        other_life = happening.detail["reason"] == STALE
+        if not other_life or name in QUIET or name in self._hushed:
             return None
         node, knower = happening.node, happening.to
         text = f"Its {name} is refused by {knower}, which knows another life of {node}."

@@ -90,7 +90,9 @@ class Stage:
             identity.write_genesis(actor.home, record)
             actor.node.use_genesis(record)
             actor.inbox.header.genesis = record.hash
-            actor.inbox.set_peers(*links(actor.node.membership, actor.name, {}))
+            actor.inbox.set_peers(
+                *links(actor.node.membership, actor.name, self._contacts(actor.name))
+            )
             for peer in self.names:
                 if peer != actor.name:
                     hello = Hello(directories[peer])
@@ -204,7 +206,7 @@ class Stage:
                 cluster=CLUSTER, node=name, home=actor.home, log_disk=actor.disk, place=name
             ),
             NodeOptions(node=name, quorums=self.quorums, cluster=CLUSTER, compare_wait_ms=0),
-            {peer: PeerEndpoints(peer, peer) for peer in self.names if peer != name},
+            self._contacts(name),
             self._equipment(actor, rng),
             arriving=arriving,
         )
@@ -221,6 +223,10 @@ class Stage:
         actor.pending, actor.group, actor.job, actor.turn_at = [], [], None, None
         actor.node.want_applied = True
         self._wake(actor)
+
+    def _contacts(self, name: NodeId) -> dict[NodeId, PeerEndpoints]:
+        """Where the configuration of a member has the others; no membership ever says it here."""
+        return {peer: PeerEndpoints(peer, peer) for peer in self.names if peer != name}
 
     def _equipment(self, actor: Actor, rng: random.Random) -> Equipment:
         world = self.world
@@ -296,7 +302,7 @@ class Stage:
         header.genesis, header.epoch = node.genesis, node.membership.epoch
         header.log_mark = actor.memory.wal.mark
         self._perform(actor, ready)
-        actor.inbox.set_peers(*links(node.membership, actor.name, {}))
+        actor.inbox.set_peers(*links(node.membership, actor.name, self._contacts(actor.name)))
         self._wake(actor)
 
     def _perform(self, actor: Actor, ready: Ready) -> None:
