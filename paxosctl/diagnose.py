@@ -111,7 +111,8 @@ _LISTENERS = {
     ),
     _Listener.ENDS: (
         "it hangs up at once: it does not speak ZeroMQ, is it the right host and port? Or it is a "
-        "paxosd node that has as many connections as it may have (bus.connections_full in its log)"
+        "paxosd node that ends new connections, for it has as many as it may have "
+        "(bus.connections_full in its log)"
     ),
     _Listener.SILENT: (
         "something listens there, but says nothing: the daemon hangs or is stopped (its machine "

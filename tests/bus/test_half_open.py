@@ -159,7 +159,8 @@ class TestThreads:
             if path.name != "connections.py":
                 assert not named, f"{path.name} runs threads and knows sockets: {named}"
         known = [
-            "connections.py", "probe.py", "resolver.py", "syncer.py", "wal_mark.py", "wal_sync.py",
+            "connections.py", "log_sink.py", "probe.py", "resolver.py", "syncer.py",
+            "wal_mark.py", "wal_sync.py",
         ]  # fmt: skip
         assert threaded == known
 

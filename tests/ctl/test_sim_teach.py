@@ -1,5 +1,6 @@
 """``paxosctl sim teach`` as a user meets it: formats, exit codes, colours, stepping."""
 
+import codecs
 import json
 import os
 import pty
@@ -107,6 +108,7 @@ class Terminal:
         )
         os.close(child)
         self.seen = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def read_until(self, condition):
         """Read on until it holds or the program ends."""
@@ -118,7 +120,7 @@ class Terminal:
                 break
             if not piece:
                 break
-            self.seen += piece.decode()
+            self.seen += self._decoder.decode(piece)  # a piece may end within a character
 
     def end(self):
         self.read_until(lambda seen: False)

@@ -128,7 +128,7 @@ class TestNobodyReads:
         assert [int(line) for line in out[0].splitlines()] == list(range(10_000))
 
     def test_from_many_threads_all_is_counted(self, pipe):
-        _, writer = pipe
+        reader, writer = pipe
         sink = LogSink(writer, say, queue_bytes_max=50_000)
         threads = [
             threading.Thread(target=lambda: [sink.put(b"x" * 99 + b"\n") for _ in range(2000)])
@@ -140,7 +140,11 @@ class TestNobodyReads:
             thread.join()
         taken = 8000 - sink.dropped
         assert 0 < taken < 1500
-        sink.close(0.01)
+        draining = threading.Thread(target=read_all, args=(reader,))
+        draining.start()
+        sink.close(30)  # a thread of its that is left would write in the tests behind this one
+        os.close(writer)
+        draining.join(30)
 
 
 class TestFullDisk:
