@@ -279,7 +279,8 @@ def let_strangers_go(cluster):
         return not strangers
 
     cluster.run(2_000)  # the nemesis has its last word
-    cluster.run_until(done, 30_000)
+    # Where one vote was enough all others may lag, and elect nobody before they have caught up.
+    cluster.run_until(done, max(30_000, catch_up_limit_ms(cluster)))
     leader = cluster.leader()
     cluster.compact(leader)  # one that lags far need not pull slot by slot
     epoch = cluster.members[leader].node.membership.epoch
@@ -288,6 +289,13 @@ def let_strangers_go(cluster):
             # All that it knows may have gone: it is started again, with the names of today.
             cluster.crash(member.name)
             cluster.start(member.name)
+
+
+def catch_up_limit_ms(cluster):
+    """Who lags far pulls page after page; each may take as long as until it is asked for again."""
+    applied = [member.node.applied for member in cluster.up()]
+    pages = (max(applied) - min(applied)) // cluster.options.get("catch_up_slots_max", 1024)
+    return 250 * pages
 
 
 def finish(cluster, clients, readers):
@@ -304,11 +312,8 @@ def finish(cluster, clients, readers):
     for each in (*clients, *readers):
         each.stopped = True
     cluster.run(1000)  # what is still under way comes to its end
-    # Who lags far pulls page after page; each may take as long as until it is asked for again.
-    applied = [member.node.applied for member in cluster.up()]
-    pages = (max(applied) - min(applied)) // cluster.options.get("catch_up_slots_max", 1024)
     limit_ms = 120_000 if len(cluster.members) > len(cluster.first) else 10_000
-    limit_ms = max(limit_ms, 250 * pages)
+    limit_ms = max(limit_ms, catch_up_limit_ms(cluster))
     cluster.run_until(lambda: len({m.node.applied for m in cluster.up()}) == 1, limit_ms)
     cluster.check_equal()
     for client in clients:
