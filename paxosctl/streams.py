@@ -40,20 +40,28 @@ def prepare() -> None:
 
 def finish(code: int) -> int:
     """Flush what is left; the exit code of the process."""
-    try:
-        if sys.__stdout__ is not None:  # click may have put another in its place
-            sys.__stdout__.flush()
-    except OSError as error:
-        _silence(sys.__stdout__)
-        if code == 0 and not isinstance(error, BrokenPipeError):
+    # click may have put others in their place: Python flushes those that stand there at its end.
+    for stream in (sys.__stdout__, sys.stdout):
+        error = _flush(stream)
+        if error is not None and code == 0 and not isinstance(error, BrokenPipeError):
             say(f"paxosctl: standard output cannot be written: {error.strerror}")
             code = 74
-    try:
-        if sys.stderr is not None:
-            sys.stderr.flush()
-    except OSError:
-        _silence(sys.stderr)
+    for stream in (sys.__stderr__, sys.stderr):
+        _flush(stream)
     return code
+
+
+def _flush(stream: Any) -> OSError | None:
+    """Flush it; if that fails it is silenced, and flushed again, so that nothing is left in it."""
+    try:
+        if stream is not None and not stream.closed:
+            stream.flush()
+    except OSError as error:
+        _silence(stream)
+        with suppress(OSError, ValueError):
+            stream.flush()
+        return error
+    return None
 
 
 def write(content: str | bytes, *, newline: bool = True) -> None:

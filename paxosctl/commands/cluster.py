@@ -86,6 +86,7 @@ def health_verb(settings: Settings) -> None:
                 "commit_ms": None,
                 "slot": None,
                 "differs": [],
+                "scarce": [],
                 "endpoints": dict(troubles),
             }
             negative(

@@ -55,7 +55,7 @@ def test_a_changed_record_is_noticed_named_and_made_good(tmp_path):
         daemons.kill(odd)
         assert list((tmp_path / odd / "wal").glob("lost-*")) == []
         daemons.start(odd)
-        wait_for(lambda: daemons.roles()[odd] == "lost", 30, "that it begins anew")
+        wait_for(lambda: daemons.roles()[odd] == "memory-lost", 30, "that it begins anew")
         assert list((tmp_path / odd / "wal").glob("lost-1-wal-*.log"))
         daemons.ctl("rejoin", odd)
         wait_for(lambda: daemons.roles()[odd] in ("voter", "leader"), 30, "its vote")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from paxosctl.client import ClientError, OutcomeUnknownError
+from paxosctl.client import Client, ClientError, ClientOptions, OutcomeUnknownError
 from paxosd.core.requests import GET, LINEARIZABLE, STALE, ReadAnswer, ReadRequest
 from tests.daemon.load import Load
 from tests.daemon.processes import Daemons, wait_for
@@ -183,7 +183,9 @@ class TestAnIsolatedLeader:
     def test_takes_no_write_that_counts(self, daemons):
         old = daemons.wait_leader()
         others = daemons.followers(old)
-        with daemons.client(old, timeout_s=60.0) as client:
+        # One that learns of no other node: it would write there.
+        alone = ClientOptions(endpoints_max=1)
+        with Client([daemons.endpoint(old)], timeout_s=60.0, options=alone) as client:
             client.put(b"k", b"before")
             daemons.fault("island", "partition", old, "*")
             client.timeout_s = 1.5

@@ -138,7 +138,10 @@ class TestFewDescriptors:
             assert told["connections"]["client"]["refused"] > 0
             assert told["descriptors"]["total"] == 192
             assert 0 < told["descriptors"]["used"] <= 192 - told["descriptors"]["reserve"]
-            assert told["connections"]["peer"]["open"] >= 2
+            wait_for(
+                lambda: client.status()["connections"]["peer"]["open"] >= 2,
+                what="the connections of both peers",
+            )
         with few.client(leader) as client:
             assert client.get(b"k").value == b"2"
 

@@ -25,9 +25,9 @@ def counts(monkeypatch):
         found["taken"] += job.error is None
         finished(self, taking, surplus, job)
 
-    def on_installed(self, coming, info, behind, old):
+    def on_installed(self, coming, info, behind):
         found["installed"] += behind
-        installed(self, coming, info, behind, old)
+        installed(self, coming, info, behind)
 
     monkeypatch.setattr(Snapshots, "_finished", on_finished)
     monkeypatch.setattr(Fetch, "_on_installed", on_installed)

@@ -469,7 +469,7 @@ def test_a_promise_says_that_its_sender_knows_what_was_chosen():
     assert "I have accepted nothing there." in told.text
 
 
-@pytest.mark.parametrize("seed", [8, 13, 15])
+@pytest.mark.parametrize("seed", [13, 14, 15])
 def test_nobody_who_knows_the_value_says_that_it_accepted_nothing(seed):
     """Here n3 takes over, and asks n1 for slot 2 or above. n1 knows what was chosen there: n3 gets
     it from n1 soon after."""
