@@ -56,7 +56,14 @@ def node_status(status: Mapping[str, Any]) -> dict[str, Any]:
     """What a node says of itself, under the names above."""
     first = {name: status[name] for name in ("node", "cluster")}
     told = _renamed({**first, "run_id": 0, **status, "role": role_of(status)})
+    if isinstance(status.get("log"), Mapping):
+        told["log"] = log_fields(status["log"])
     return told | {"survives": survives(status)}
+
+
+def log_fields(log: Mapping[str, Any]) -> dict[str, Any]:
+    """How much a node logs: ``level`` means the feature level elsewhere."""
+    return {"log_level" if name == "level" else name: value for name, value in log.items()}
 
 
 def settings_table(table: Mapping[str, Any]) -> dict[str, Any]:

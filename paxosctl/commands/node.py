@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from paxosctl.app import Duration, EndpointList, Settings, verb
+from paxosctl.public_names import log_fields
 from paxosctl.render import View
 from paxosd.log_levels import LEVELS
 
@@ -35,7 +36,7 @@ def log_level_verb(
         answer = client.admin("log_level", args)
     settings.show(
         View(
-            data=answer,
+            data=log_fields(answer),
             plain=f"{answer['level']}\n".encode(),
             text=f"{answer['node']} logs at level {log_words(answer)}",
         )

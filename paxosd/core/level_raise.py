@@ -1,7 +1,8 @@
 """Who raises the feature level, and when: the leader, once every member understands the new one.
 
     each member's handshake ──► Node.peer_level ──► Peer.level
-    leader, all members at the target or above ──► CLUSTER command, once a reign and level
+    leader, all members at the target or above ──► CLUSTER command, once a reign, level,
+                                                   version of the settings and epoch
 
 A member that was not heard since this node started counts as one that understands nothing; so does
 one whose last word was of a lower level: it may have been started with an older program again.
@@ -37,8 +38,9 @@ class LevelRaise:
         self.directory = 0
         """The identity of this node's data directory."""
         self._pinned = NULL_BALLOT
-        self._done = NULL_BALLOT, 0
-        """The ballot and the level of the last raise that was proposed here."""
+        self._done = NULL_BALLOT, 0, 0, 0
+        """Of the last raise that was proposed here: ballot and level, and the version and epoch
+        that it named. Behind a change of either it did nothing, and is to be proposed again."""
 
     def lagging(self) -> list[str]:
         """The members that are not known to understand the target."""
@@ -57,11 +59,12 @@ class LevelRaise:
         proposer, settings = context.proposer, context.machine.settings
         target = context.options.level_target
         known = settings.genesis or not context.genesis
+        due = proposer.ballot, target, settings.version, context.epoch
         if (
             not target
             or (settings.level >= target and known)
             or not proposer.leading
-            or self._done == (proposer.ballot, target)
+            or self._done == due
             or self.lagging()
         ):
             return
@@ -74,7 +77,7 @@ class LevelRaise:
         after = base._replace(level=max(target, settings.level), genesis=genesis)
         entry = after.to_entry(settings, context.epoch)
         if proposer.enqueue(Waiting(None, entry, context.codec.encode_entry(entry))):
-            self._done = proposer.ballot, target
+            self._done = due
             context.outbox.notice("cluster.level_raising", feature_level=target)
 
     def _names_directories(self) -> bool:

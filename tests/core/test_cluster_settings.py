@@ -363,3 +363,15 @@ class TestRaising:
         assert not any(member.machine.settings.level for member in cluster.up())
         levels(cluster)
         cluster.run_until(lambda: raised(cluster))
+
+    def test_a_raise_behind_another_change_of_the_settings_is_made_again_in_the_same_reign(self):
+        """It named a version that was over (crash points, 1:twice:49:171886868: never again)."""
+        cluster = Cluster(3, options=RAISING)
+        leader = cluster.elect()
+        ballot = cluster.members[leader].node.promised
+        cluster.submit(leader, ClusterSettings(sessions_max=7).to_entry(ClusterSettings(), 0))
+        levels(cluster)
+        cluster.members[leader].node._level_raise.check()
+        cluster.run_until(lambda: raised(cluster))
+        assert cluster.members[leader].machine.settings.version == 2
+        assert cluster.members[leader].node.promised == ballot

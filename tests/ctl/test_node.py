@@ -16,7 +16,11 @@ class TestLogLevel:
         assert out == "n1 logs at level debug for 60 s more, then info\n"
         assert ctl("-o", "plain", "node", "log-level")[1] == "debug\n"
         answer = json.loads(ctl("-o", "json", "node", "log-level")[1])
-        assert (answer["node"], answer["level"], answer["configured"]) == ("n1", "debug", "info")
+        assert (answer["node"], answer["log_level"], answer["configured"]) == (
+            "n1",
+            "debug",
+            "info",
+        )
         assert ctl("node", "log-level", "info")[1] == "n1 logs at level info\n"
 
     def test_of_the_node_that_is_named(self, ctl, daemon):  # noqa: F811 - the fixtures

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from paxosctl.client import Client
 from tests.ctl.fake_daemon import FakeDaemon
 
 VERBS = {
@@ -64,6 +65,8 @@ WITH_OUTPUT = {
 @pytest.fixture(scope="module")
 def daemon():
     with FakeDaemon() as fake:
+        with Client([fake.endpoint]) as client:
+            client.put(b"k", b"v")  # for tests that read it, whichever of them run here
         yield fake
 
 

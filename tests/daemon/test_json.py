@@ -191,6 +191,7 @@ def _cluster(ctl, daemons):
     ctl("health")
     assert ctl("hash")["agree"] is True
     ctl("cluster show")
+    ctl("node log-level")
     ctl("cluster set", "sessions_max=9000")
     ctl("bench put", "--count", 20)
     ctl("sim run", "--seed", 1, "--duration", "1s", "--operations", 10)
