@@ -366,12 +366,15 @@ class TestRaising:
 
     def test_a_raise_behind_another_change_of_the_settings_is_made_again_in_the_same_reign(self):
         """It named a version that was over (crash points, 1:twice:49:171886868: never again)."""
-        cluster = Cluster(3, options=RAISING)
+        cluster = Cluster(3, options=RAISING | {"level_target": 2})
         leader = cluster.elect()
         ballot = cluster.members[leader].node.promised
-        cluster.submit(leader, ClusterSettings(sessions_max=7).to_entry(ClusterSettings(), 0))
-        levels(cluster)
-        cluster.members[leader].node._level_raise.check()
-        cluster.run_until(lambda: raised(cluster))
+        cluster.filter = lambda src, dst, message: not isinstance(message, Accept)
+        cluster.submit(leader, FIRST.to_entry(ClusterSettings(), 0))
+        cluster.run_until(lambda: cluster.members[leader].node.status()["open_slots"] == 1, 1000)
+        levels(cluster, 2)
+        cluster.run_until(lambda: cluster.members[leader].node.status()["open_slots"] == 2, 1000)
+        cluster.filter = lambda src, dst, message: True
+        cluster.run_until(lambda: cluster.members[leader].machine.settings.level == 2)
         assert cluster.members[leader].machine.settings.version == 2
         assert cluster.members[leader].node.promised == ballot
