@@ -138,6 +138,7 @@ class Forwarding:
             self._take(message)
         if self._link.take_lost():
             self._interrupt()
+            self._link.aim(self._endpoint)  # what is left of it might take one more, in vain
         if leader_endpoint != self._endpoint:
             self._aim("")  # until something is to be passed on
             return

@@ -255,7 +255,11 @@ class TestLogLevel:
         code, out, _ = self.ctl(single, "-o", "json", "node", "log-level", "debug", "--for", "20s")
         assert code == 0
         answer = json.loads(out)
-        assert (answer["node"], answer["level"], answer["configured"]) == ("n1", "debug", "info")
+        assert (answer["node"], answer["log_level"], answer["configured"]) == (
+            "n1",
+            "debug",
+            "info",
+        )
         assert 0 < answer["left_ms"] <= 20_000
         assert single.status("n1")["log"]["level"] == "debug"
         assert "debug for " in self.ctl(single, "status")[1]

@@ -91,6 +91,7 @@ def test_of_what_was_handed_over_and_not_answered_nothing_is_known(bench, how):
     if how == "lost":
         bench.wire.lost = True
         bench.turn()
+        assert bench.wire.aims == [LEADER, LEADER], "another connection, not what is left of this"
     elif how == "silence":
         bench.turn(WAIT_MAX_MS)
     else:
