@@ -10,7 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-BUILD = "from setuptools import build_meta; build_meta.build_wheel('out')"
+BUILD = """
+import sys
+sys.path.insert(0, ".build_backend")
+import clean_build
+clean_build.build_wheel("out")
+"""
 
 
 @pytest.fixture
@@ -18,8 +23,9 @@ def checkout(tmp_path):
     """A copy of what a wheel is built from."""
     for name in ("paxosd", "paxosctl"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / ".build_backend", tmp_path / ".build_backend")
     return tmp_path
 
 
