@@ -162,6 +162,11 @@ class Forwarding:
         waiting = self._waiting.pop(message.request_id, None)
         if waiting is not None:
             self.waiting_bytes -= waiting.size
+            if type(message) is RefusalAnswer and message.code == NOT_LEADER:
+                # It leads no more, and offers to pass on itself: that is no offer of this node's,
+                # whose client would ask it again at once, as long as it takes that one for the
+                # leader.
+                message = message._replace(detail=0)
             self._answer(waiting.client, message._replace(request_id=waiting.request_id))
 
     def _interrupt(self) -> None:

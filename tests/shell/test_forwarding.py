@@ -4,7 +4,7 @@ import pytest
 
 from paxosd import forwarding
 from paxosd.core.effects import BUSY, INTERRUPTED, NOT_LEADER
-from paxosd.core.requests import RefusalAnswer, WriteAnswer, WriteRequest
+from paxosd.core.requests import PASSES_ON, RefusalAnswer, WriteAnswer, WriteRequest
 from paxosd.forwarding import CONNECT_WAIT_MS, IDLE_MS, WAIT_MAX_MS, WAITING_BYTES_MAX, Forwarding
 
 LEADER, OTHER = "tcp://leader:1", "tcp://other:1"
@@ -78,7 +78,8 @@ def test_the_answer_goes_to_who_asked_under_the_number_that_it_gave(bench):
 def test_so_does_a_refusal_without_an_offer_to_pass_on(bench):
     bench.ask(b"a", 7)
     number = bench.wire.sent[0].request_id
-    bench.wire.answers = [RefusalAnswer(number, NOT_LEADER, "another leads", "n3", OTHER, 0)]
+    offer = RefusalAnswer(number, NOT_LEADER, "another leads", "n3", OTHER, PASSES_ON)
+    bench.wire.answers = [offer]
     bench.turn()
     assert bench.answered == [(b"a", RefusalAnswer(7, NOT_LEADER, "another leads", "n3", OTHER, 0))]
 
