@@ -232,8 +232,7 @@ class Network:
 
     def connect(self, client: bytes, to: NodeId) -> None:
         """A client wants a connection; it is told how that went, and tries again by itself."""
-        end = self._clients.get(client)
-        if end is None:
+        if client not in self._clients:
             return
         receiver = self._receivers.get(to)
         if receiver is None:
@@ -245,7 +244,12 @@ class Network:
         else:
             self._made += 1
             self._connections[client, to] = self._made
-            self._world.at_time(self._due_ms(client, to), end.connected, to)
+            self._world.at_time(self._due_ms(client, to), self._connected, client, to, self._made)
+
+    def _connected(self, client: bytes, to: NodeId, number: int) -> None:
+        """A client hears of a connection, unless either end has gone meanwhile."""
+        if self._connections.get((client, to)) == number:
+            self._clients[client].connected(to)
 
     def _cut_off(self, client: bytes, node: NodeId) -> bool:
         return node in self.cut and not client.startswith(RELAY)

@@ -192,3 +192,17 @@ class TestClients:
         network.broke("n1", silently=False)
         world.run_until(5000)
         assert client.news == [("up", "n1")]
+
+    @pytest.mark.parametrize("gone", ["client", "process"])
+    def test_nobody_hears_of_a_connection_of_which_an_end_is_gone(self, gone):
+        """Found by the campaign with changing members, seed 990119: a node that had died while its
+        connection for what it passes on was being made took a turn."""
+        world, network, _, client = network_of(delay_ms=(5.0, 6.0))
+        network.connect(b"c", "n1")
+        if gone == "client":
+            network.forget_client(b"c")
+        else:
+            network.broke("n1", silently=False)
+            network.cut.add("n1")
+        world.run_until(100)
+        assert ("up", "n1") not in client.news
