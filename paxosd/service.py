@@ -113,8 +113,9 @@ class Service:
         """Passes writes on to the leader; None: this node does not."""
         self._history = history
         self._admin = admin
-        self._history_waiting: deque[tuple[bytes, HistoryRequest]] = deque()
-        self._reads_waiting: deque[tuple[ReadToken, bool]] = deque()
+        self.history_waiting: deque[tuple[bytes, HistoryRequest]] = deque()
+        """For :meth:`answer_waiting`, as is the next."""
+        self.reads_waiting: deque[tuple[ReadToken, bool]] = deque()
         """Reads that a later turn answers, and whether they may be stale."""
         self.requests = 0
         self.refused = 0
@@ -140,7 +141,7 @@ class Service:
         elif type(message) is ForwardRequest:
             self._forward(client, message)
         elif type(message) is HistoryRequest:
-            self._history_waiting.append((client, message))
+            self.history_waiting.append((client, message))
         else:
             self._bus.answer(client, self._admin(message))
 
@@ -156,24 +157,19 @@ class Service:
             assert isinstance(answer, Refusal)
             self._refuse(token.client, token.request_id, answer)
 
-    @property
-    def is_waited_for(self) -> bool:
-        """Whether :meth:`answer_waiting` has something to do."""
-        return bool(self._reads_waiting or self._history_waiting)
-
     def answer_waiting(self) -> None:
         """Answer what an earlier turn had no time for, and history requests, as far as this turn
         has time for them. Call it once a turn, when the records of all that the core has applied
         were handed to the log: before, a slot's newest value is not there."""
         work = self._machine.work
-        while self._reads_waiting and work.units < CLIENT_UNITS:
-            token, stale = self._reads_waiting.popleft()
+        while self.reads_waiting and work.units < CLIENT_UNITS:
+            token, stale = self.reads_waiting.popleft()
             if self._node.difference is not None:
                 self._refuse(token.client, token.request_id, _DIVERGED)
             else:
                 self._serve_read(token, stale=stale)
-        while self._history_waiting and work.units < CLIENT_UNITS:
-            client, message = self._history_waiting.popleft()
+        while self.history_waiting and work.units < CLIENT_UNITS:
+            client, message = self.history_waiting.popleft()
             if self._node.difference is not None:
                 self._refuse(client, message.request_id, _DIVERGED)
                 continue
@@ -275,8 +271,8 @@ class Service:
 
     def _serve_in_turn(self, token: ReadToken, *, stale: bool) -> None:
         """Answer now, or else behind those that wait: what is applied then is not less."""
-        if self._reads_waiting or self._machine.work.units >= CLIENT_UNITS:
-            self._reads_waiting.append((token, stale))
+        if self.reads_waiting or self._machine.work.units >= CLIENT_UNITS:
+            self.reads_waiting.append((token, stale))
         else:
             self._serve_read(token, stale=stale)
 
