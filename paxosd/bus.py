@@ -493,7 +493,7 @@ class Bus:
         """To one peer; False if it has no connection, its queue is full or it is no peer. The same
         message to several peers in a row is encoded once."""
         inbox = self.inbox
-        if inbox.header.speaks_old and to not in inbox.new_speakers:
+        if not inbox.header.genesis and to not in inbox.new_speakers:
             return self._send_old(to, message)
         if message is not self._encoded[0]:
             self._encoded = (message, self._encode(message))

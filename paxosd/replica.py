@@ -197,6 +197,7 @@ class Replica:
         """To be called once a group commit that begins after now is done."""
         self._after_job: list[Callable[[], None]] = []
         self._quiet_from_ms = 0.0
+        self._epoch_heard = 0
         self._look_due_ms = 0.0
         self._stands_still = False
         """Whether its state has diverged."""
@@ -273,8 +274,9 @@ class Replica:
         node, bus = self.node, self._bus
         envelopes = bus.receive_peers(PEERS_PER_TURN_MAX)
         inbox = bus.inbox
-        if inbox.newest_epoch > node.newest_epoch:
+        if inbox.newest_epoch != self._epoch_heard:
             # Ahead of the messages: none of this very batch is to be acted on in the past.
+            self._epoch_heard = inbox.newest_epoch
             node.hear_epoch(inbox.newest_epoch)
         if inbox.strangers:
             self._hear_strangers()

@@ -283,7 +283,7 @@ class Node:
         if self._early_epoch != context.membership.epoch:
             self._take_early()
         self._election.tick()
-        if context.leader_reads.under_way:
+        if context.leader_reads.in_round:
             self._answer_reads()  # of a round that began with this very tick: alone it is a quorum
         if now_ms >= self._check_due_ms:
             self._check_due_ms = now_ms + context.options.heartbeat_ms
@@ -489,7 +489,7 @@ class Node:
             arrival.founding.record,
             arrival.founding.active,
             bool(arrival.forgot),
-            arrival.memory_lost,
+            arrival.lost,
             self._roster.removed,
         )
 
