@@ -15,10 +15,14 @@ High-water marks: every queue is finite, and nothing ever waits for one.
 - A client that doesn't read loses answers: it asks again with the same sequence number.
 - A client or peer that writes faster than the daemon reads is held back by TCP.
 
-A dead connection (also a black hole) is found by ZMTP heartbeats; one that never finishes its
-handshake is closed; how many there may be ``connections.py`` says. A frame above the limit closes
-the connection that it came on. Routing ids
-are the other side's own choice, so nothing is concluded from them.
+A dead connection (also a black hole) is found by ZMTP heartbeats, which the connecting end sends,
+and by the kernel's keepalive at the end that listens; one that never finishes its handshake is
+closed; how many there may be ``connections.py`` says. A frame above the limit closes the connection
+that it came on. Routing ids are the other side's own choice, so nothing is concluded from them.
+
+What listens sends no heartbeats: libzmq 4.3.5 aborts the whole process when a heartbeat is due on a
+connection that has ended while its queue was full (libzmq issue 4841). Any client that sends faster
+than the loop reads, and goes, would end the node.
 
 ZeroMQ is given numeric addresses only: its one I/O thread would resolve names, and while a name
 server is silent no peer and no client would be served. ``routes.py`` says which address.
@@ -45,6 +49,11 @@ LINGER_MS = 200
 """On close: long enough for a last message to a live peer."""
 HEARTBEAT_IVL_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 3000
+KEEPALIVE_IDLE_S = 3
+KEEPALIVE_IVL_S = 1
+KEEPALIVE_COUNT = 3
+UNACKNOWLEDGED_MS = 10_000
+"""How long what was sent may wait for the other end's kernel to take it."""
 HANDSHAKE_IVL_MS = 3000
 CONNECT_TIMEOUT_MS = 2000
 RECONNECT_IVL_MS = 50
@@ -109,6 +118,8 @@ _BIND_REASONS = {
 }
 
 _NOT_HERE = {EADDRNOTAVAIL, ENODEV}
+
+_LISTENING = {zmq.ROUTER, zmq.XPUB}
 
 # Plain ints: an enum member costs more to combine than the question about the socket.
 _EVENTS = int(zmq.EVENTS)
@@ -365,15 +376,26 @@ class BusSockets:
             zmq.SNDHWM: send_max,
             zmq.RCVHWM: receive_max,
             zmq.MAXMSGSIZE: bytes_max,
-            zmq.HEARTBEAT_IVL: HEARTBEAT_IVL_MS,
-            zmq.HEARTBEAT_TIMEOUT: HEARTBEAT_TIMEOUT_MS,
-            zmq.HEARTBEAT_TTL: HEARTBEAT_TIMEOUT_MS,
             zmq.HANDSHAKE_IVL: HANDSHAKE_IVL_MS,
             zmq.CONNECT_TIMEOUT: CONNECT_TIMEOUT_MS,
             zmq.RECONNECT_IVL: RECONNECT_IVL_MS,
             zmq.RECONNECT_IVL_MAX: RECONNECT_IVL_MAX_MS,
             zmq.BACKLOG: BACKLOG,
         }
+        if kind in _LISTENING:
+            options |= {
+                zmq.TCP_KEEPALIVE: 1,
+                zmq.TCP_KEEPALIVE_IDLE: KEEPALIVE_IDLE_S,
+                zmq.TCP_KEEPALIVE_INTVL: KEEPALIVE_IVL_S,
+                zmq.TCP_KEEPALIVE_CNT: KEEPALIVE_COUNT,
+                zmq.TCP_MAXRT: UNACKNOWLEDGED_MS,
+            }
+        else:
+            options |= {
+                zmq.HEARTBEAT_IVL: HEARTBEAT_IVL_MS,
+                zmq.HEARTBEAT_TIMEOUT: HEARTBEAT_TIMEOUT_MS,
+                zmq.HEARTBEAT_TTL: HEARTBEAT_TIMEOUT_MS,
+            }
         for option, value in options.items():
             socket.setsockopt(option, value)
         return socket

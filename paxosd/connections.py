@@ -13,7 +13,7 @@ So a flood of connections that say nothing keeps nobody out for long, and one of
 with the clients that are too many. To end one its socket is shut down: libzmq sees that as the
 other side's doing and closes it. (Before that it may have been closed and its number given to
 another file: only a connection of the same port is touched.) What never finishes its handshake is
-closed by libzmq itself (``HANDSHAKE_IVL``), what vanishes as well (heartbeats).
+closed by libzmq itself (``HANDSHAKE_IVL``), what vanishes by the kernel (keepalive).
 """
 
 import socket

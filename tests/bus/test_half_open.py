@@ -30,15 +30,21 @@ def impatient(monkeypatch):
 
 
 class TestOptions:
-    def test_every_socket_has_bounds_heartbeats_and_a_finite_linger(self):
+    def test_every_socket_has_bounds_and_a_finite_linger_and_notices_a_dead_end(self):
         with town() as (_, one, _two):
             sockets = [each for each in one._sockets._all if each.type != zmq.PAIR]
             assert len(sockets) >= 5
             for each in sockets:
                 assert 0 < each.getsockopt(zmq.MAXMSGSIZE) <= one._sockets._config.peer_bytes_max
-                assert each.getsockopt(zmq.HEARTBEAT_IVL) > 0
-                assert each.getsockopt(zmq.HEARTBEAT_TIMEOUT) > 0
-                assert each.getsockopt(zmq.HEARTBEAT_TTL) > 0
+                if each.type in (zmq.ROUTER, zmq.XPUB):
+                    assert each.getsockopt(zmq.HEARTBEAT_IVL) == 0, "it would abort: bus_sockets.py"
+                    assert each.getsockopt(zmq.TCP_KEEPALIVE) == 1
+                    assert 0 < each.getsockopt(zmq.TCP_KEEPALIVE_IDLE) <= 5
+                    assert 0 < each.getsockopt(zmq.TCP_MAXRT) <= 10_000
+                else:
+                    assert each.getsockopt(zmq.HEARTBEAT_IVL) > 0
+                    assert each.getsockopt(zmq.HEARTBEAT_TIMEOUT) > 0
+                    assert each.getsockopt(zmq.HEARTBEAT_TTL) > 0
                 assert 0 <= each.getsockopt(zmq.LINGER) <= 1000
                 assert each.getsockopt(zmq.SNDHWM) > 0
                 assert each.getsockopt(zmq.RCVHWM) > 0

@@ -162,6 +162,23 @@ class TestNoise:
         assert daemons.status(name, 10.0)["rss_bytes"] < before + (64 << 20)
 
 
+class TestGoneAfterAFlood:
+    @pytest.mark.parametrize("port", ["peer", "client"])
+    def test_a_node_that_reads_late_survives_who_sent_much_and_left(self, daemons, port):
+        """libzmq aborts the process if it has a heartbeat to send on such a connection."""
+        name = daemons.wait_leader()
+        daemons.admin(name, "fault_add", name="late", kind="pause", on=name, ms=2500)
+        with daemons.raw(name, port, SNDHWM=100) as raw:
+            sent = 0
+            while raw.socket.poll(500, zmq.POLLOUT):  # until the queues and buffers are full
+                raw.socket.send(b"x" * 300)
+                sent += 1
+        print(f"{sent} frames")
+        wait_for(lambda: daemons.status(name), what="the end of the pause")
+        daemons.heal()
+        daemons.wait_leader()
+
+
 class TestOversize:
     @pytest.mark.parametrize("port", PORTS)
     def test_a_byte_above_the_limit_closes_that_connection(self, daemons, port):
