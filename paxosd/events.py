@@ -39,6 +39,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from paxosd.core.cluster_settings import DEFAULTS
 from paxosd.core.commands import Change, RangeRemoved, prefix_end
 from paxosd.core.key_index import KeyRun
 from paxosd.core.types import Ballot, NodeId, Slot
@@ -66,6 +67,11 @@ Age = Callable[[], int]
 def _age_of_now() -> int:
     """Of a source that is its own authority."""
     return 0
+
+
+def _key_bytes_max() -> int:
+    """As long as nobody has set another limit."""
+    return DEFAULTS.key_bytes_max
 
 
 class ChangeSource(Protocol):
@@ -169,9 +175,10 @@ class EventPublisher:
         node: NodeId,
         incarnation: int,
         subscriptions_max: int,
-        prefix_bytes_max: int = 4096,
+        prefix_bytes_max: Callable[[], int] = _key_bytes_max,
         log: Log | None = None,
     ) -> None:
+        """``prefix_bytes_max``: how long a key may be now, by the settings in force."""
         self.counters: Counter[str] = Counter()
         self.wants_learned = False
         """Whether anybody subscribes to ``learned/``: if not, spare yourself the work."""
@@ -234,7 +241,7 @@ class EventPublisher:
         self.wants_learned = bool(self._learned_topics)
 
     def _begin(self, prefix: bytes) -> _Stream | None:
-        if len(prefix) > self._prefix_bytes_max or len(self._idle) >= self._subscriptions_max:
+        if len(prefix) > self._prefix_bytes_max() or len(self._idle) >= self._subscriptions_max:
             self.counters["refused"] += 1
             if not self._full and self._log is not None:
                 self._log.warning(
@@ -444,6 +451,10 @@ class EventPublisher:
         if self.wants_learned:
             self._publish(*self._encoder.learned(slot, ballot, value))
             self.counters["learned"] += 1
+
+    def publish_members(self, epoch: int) -> None:
+        """Say that another membership is in force."""
+        self._publish(*self._encoder.members(epoch))
 
     # -- progress -----------------------------------------------------------------------------
 

@@ -169,6 +169,7 @@ class Replica:
             node=options.node,
             incarnation=options.incarnation,
             subscriptions_max=options.subscriptions_max,
+            prefix_bytes_max=lambda: self.service.key_bytes_max,
             log=log,
         )
         self.service = Service(
@@ -244,6 +245,7 @@ class Replica:
         self._perform(ready)
         if elsewhere:
             self._use_membership()
+            self.events.publish_members(self._membership.epoch)
         self.service.answer_waiting()
         self._start_sync(now_ms)
         if node.difference is not None:

@@ -359,9 +359,17 @@ class TestBounds:
         assert places(b.write(b"b")) == [((1, 10, 0, 1),)]
 
     def test_a_prefix_longer_than_any_key_is_refused(self):
-        b = Bench(prefix_bytes_max=4)
+        b = Bench(prefix_bytes_max=lambda: 4)
         b.subscribe(b"kv/12345")
         assert b.publisher.streams == 0
+
+    def test_how_long_a_prefix_may_be_follows_the_settings(self):
+        limit = 4
+        b = Bench(prefix_bytes_max=lambda: limit)
+        b.subscribe(b"kv/12345")
+        limit = 5
+        b.watch(b"12345")
+        assert b.publisher.streams == 1
 
 
 class TestLearned:
