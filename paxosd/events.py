@@ -24,7 +24,8 @@ PUB drops what a slow subscriber has no room for, and says nothing. So:
    published to the machine's own. Where one is (the machine took in a snapshot; whoever should
    have said so did not, or too late), each stream goes on behind the gap: its next change names
    the highest revision that can have been missed as the one before it.
-6. What a DELETE_RANGE removed is published in pieces, :data:`CHANGES_PER_TURN` of its keys a turn
+6. What a turn applied is published in pieces of :data:`CHANGES_PER_TURN`, and while more waits
+   (:attr:`EventPublisher.lags`) nothing more is applied. So is what a DELETE_RANGE removed
    (:meth:`pump`), and all that came after it waits, in order. Nothing is listed for that: the
    keys ascend, so those of each P are one stretch of them, and where a key stands in its stretch
    is a subtraction. Where progress is said meanwhile, it is up to the last whole revision. If more
@@ -302,6 +303,13 @@ class EventPublisher:
         """Whether changes wait for :meth:`pump`."""
         return bool(self._backlog)
 
+    @property
+    def lags(self) -> bool:
+        """Whether more single changes wait than a turn publishes: no more should be applied for
+        now. What waits behind a large removal is not waited for: it may be dropped."""
+        backlog = self._backlog
+        return len(backlog) > CHANGES_PER_TURN and type(backlog[0]) is not RangeRemoved
+
     def flush(self) -> None:
         """Take what the machine collected, and publish it up to the first removed range that is
         not small. Cheap if that is nothing."""
@@ -315,7 +323,8 @@ class EventPublisher:
 
     def _take(self, changes: list[Change | RangeRemoved]) -> None:
         backlog = self._backlog
-        if not backlog and RangeRemoved not in map(type, changes):
+        few = len(changes) <= CHANGES_PER_TURN
+        if not backlog and few and RangeRemoved not in map(type, changes):
             self._publish_changes(changes)  # type: ignore[arg-type]  # there is no range in it
             return
         backlog.extend(changes)

@@ -371,8 +371,9 @@ class Replica:
         """Work that may wait: publishing and taking out what a removed range held; a piece of a
         snapshot or of a running checksum; the scan index, when it is quiet."""
         machine = self.machine
-        if self.events.backlog:
+        if self.events.backlog or self.node.pausing:
             self.events.pump()
+            self.node.pausing = self.events.lags
         if self.exchange is not None and self.node.difference is None:
             self.exchange.turn(now_ms, wall_ms)
         machine.store.advance_removal(KEYS_PER_TURN)
