@@ -4,11 +4,15 @@ DEALER ── AdminRequest("status") ──► client endpoint of one node: its 
 SUB    ── kv/P, progress/P ──► events endpoint of the same node, once these are known
 DEALER ── HistoryRequest  ──► its client endpoint
 
-The status is asked for again every few seconds: members come and go while a watch goes on, and one
-day all that it began with are gone.
+SUB ── members/ ──► the same: the status is asked for again once another membership is in force
+
+Members come and go while a watch goes on, and one day all that it began with are gone. News of that
+can be lost, and nodes of version 0.1 publish none, so the status is asked for now and then as well.
+All watches of a node hear the news at once: each asks after a while of its own.
 """
 
 import contextlib
+import random
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -29,12 +33,15 @@ from paxosd.core.requests import (
     RefusalAnswer,
 )
 from paxosd.wire import WireError, decode_answer, encode_client
-from paxosd.wire_events import LearnedEvent, decode_event
+from paxosd.wire_events import TOPIC_MEMBERS, LearnedEvent, MembersEvent, decode_event
 
 SUB_QUEUE_MAX = 100_000
 """Messages that may wait for a slow user; more are dropped, noticed, and pulled later."""
-LEARN_MS = 5000
-"""How often a node that is listened to is asked who the members are."""
+LEARN_MS = 60_000
+"""How often a node that is listened to is asked who the members are, without a reason: 0.5 to 1.5
+times this, drawn anew each time."""
+NEWS_SPREAD_MS = 1000
+"""When it is asked after news: within this time."""
 RETRY_MS = 50
 HISTORY_GRACE_MS = 2000
 LEARN_ID = 1 << 62
@@ -71,6 +78,7 @@ class Watcher(Iterator[Change]):
             options=WatchOptions(history_grace_ms=HISTORY_GRACE_MS),
         )
         self._learn_due_ms: int | None = None
+        self._rng = random.Random()
         self._sub: Socket | None = None  # as long as the node has not said what it is: none
         self._sub_dial: Dial | None = None
         self._link: Link | None = None
@@ -178,7 +186,7 @@ class Watcher(Iterator[Change]):
         the node went are read before whatever another life of it has published since."""
         sub = self._sub = self._transport.socket(zmq.SUB)
         sub.setsockopt(zmq.RCVHWM, SUB_QUEUE_MAX)
-        for topic in self._state.topics:
+        for topic in (*self._state.topics, TOPIC_MEMBERS):
             sub.setsockopt(zmq.SUBSCRIBE, topic)
         self._transport.register(sub, lambda: self._read(attempt, sub))
         # Whether its connection stands is seen by what it brings alone; the link speaks for both.
@@ -223,7 +231,14 @@ class Watcher(Iterator[Change]):
             return
         # Addressed to any cluster: that it is another one is to be found out.
         sent = self._link.send(encode_client(AdminRequest(LEARN_ID, "status", {}), ""))
-        self._learn_due_ms = clock_ms() + (LEARN_MS if sent else RETRY_MS)
+        pause_ms = round(LEARN_MS * self._rng.uniform(0.5, 1.5)) if sent else RETRY_MS
+        self._learn_due_ms = clock_ms() + pause_ms
+
+    def _hear_news(self) -> None:
+        """The members have changed."""
+        if self._learn_due_ms is not None:
+            soon_ms = clock_ms() + round(self._rng.uniform(0, NEWS_SPREAD_MS))
+            self._learn_due_ms = min(self._learn_due_ms, soon_ms)
 
     def _take_status(self, attempt: int, info: ClusterInfo) -> None:
         state = self._state
@@ -272,5 +287,7 @@ class Watcher(Iterator[Change]):
                 cluster, event = decode_event(frames[0], frames[1])
             except WireError:
                 continue  # whatever it was, the numbers show whether a change is missing
-            if not isinstance(event, LearnedEvent):
+            if isinstance(event, MembersEvent):
+                self._hear_news()
+            elif not isinstance(event, LearnedEvent):
                 self._perform(self._state.on_event(attempt, cluster, event, clock_ms()))

@@ -35,6 +35,7 @@ from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL, ENODEV
 
 import zmq
 
+from paxosd.core.cluster_settings import BOUNDS
 from paxosd.core.types import NodeId
 from paxosd.descriptors import reserved
 from paxosd.endpoints import EVERYWHERE, same_endpoint
@@ -91,7 +92,6 @@ class BusConfig:
     events_bind: str
     peers: Mapping[NodeId, PeerEndpoints] = field(default_factory=dict)
     message_bytes_max: int = 16 * MIB
-    key_bytes_max: int = 4096
 
     @property
     def peer_bytes_max(self) -> int:
@@ -177,8 +177,8 @@ class BusSockets:
         self.peer = self._make(zmq.ROUTER, peer_max, send_max=1, receive_max=PEER_QUEUE_MAX)
         self._bind("peer", self.peer, config.peer_bind)
 
-        # From a subscriber come topics alone.
-        topic_max = config.key_bytes_max + TOPIC_OVERHEAD_BYTES
+        # From a subscriber come topics alone. A key may become as long as any cluster may set it.
+        topic_max = BOUNDS["key_bytes_max"][1] + TOPIC_OVERHEAD_BYTES
         self.events = self._make(zmq.XPUB, topic_max, EVENTS_QUEUE_MAX, EVENTS_QUEUE_MAX)
         self.events.setsockopt(zmq.XPUB_VERBOSE, 1)
         self._bind("events", self.events, config.events_bind)

@@ -24,7 +24,8 @@ PUB drops what a slow subscriber has no room for, and says nothing. So:
    published to the machine's own. Where one is (the machine took in a snapshot; whoever should
    have said so did not, or too late), each stream goes on behind the gap: its next change names
    the highest revision that can have been missed as the one before it.
-6. What a DELETE_RANGE removed is published in pieces, :data:`CHANGES_PER_TURN` of its keys a turn
+6. What a turn applied is published in pieces of :data:`CHANGES_PER_TURN`, and while more waits
+   (:attr:`EventPublisher.lags`) nothing more is applied. So is what a DELETE_RANGE removed
    (:meth:`pump`), and all that came after it waits, in order. Nothing is listed for that: the
    keys ascend, so those of each P are one stretch of them, and where a key stands in its stretch
    is a subtraction. Where progress is said meanwhile, it is up to the last whole revision. If more
@@ -39,6 +40,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from paxosd.core.cluster_settings import DEFAULTS
 from paxosd.core.commands import Change, RangeRemoved, prefix_end
 from paxosd.core.key_index import KeyRun
 from paxosd.core.types import Ballot, NodeId, Slot
@@ -66,6 +68,11 @@ Age = Callable[[], int]
 def _age_of_now() -> int:
     """Of a source that is its own authority."""
     return 0
+
+
+def _key_bytes_max() -> int:
+    """As long as nobody has set another limit."""
+    return DEFAULTS.key_bytes_max
 
 
 class ChangeSource(Protocol):
@@ -169,9 +176,10 @@ class EventPublisher:
         node: NodeId,
         incarnation: int,
         subscriptions_max: int,
-        prefix_bytes_max: int = 4096,
+        prefix_bytes_max: Callable[[], int] = _key_bytes_max,
         log: Log | None = None,
     ) -> None:
+        """``prefix_bytes_max``: how long a key may be now, by the settings in force."""
         self.counters: Counter[str] = Counter()
         self.wants_learned = False
         """Whether anybody subscribes to ``learned/``: if not, spare yourself the work."""
@@ -234,7 +242,7 @@ class EventPublisher:
         self.wants_learned = bool(self._learned_topics)
 
     def _begin(self, prefix: bytes) -> _Stream | None:
-        if len(prefix) > self._prefix_bytes_max or len(self._idle) >= self._subscriptions_max:
+        if len(prefix) > self._prefix_bytes_max() or len(self._idle) >= self._subscriptions_max:
             self.counters["refused"] += 1
             if not self._full and self._log is not None:
                 self._log.warning(
@@ -290,6 +298,13 @@ class EventPublisher:
         self._learned_topics.clear()
         self.wants_learned = False
 
+    @property
+    def lags(self) -> bool:
+        """Whether more single changes wait than a turn publishes: no more should be applied for
+        now. What waits behind a large removal is not waited for: it may be dropped."""
+        backlog = self.backlog
+        return len(backlog) > CHANGES_PER_TURN and type(backlog[0]) is not RangeRemoved
+
     def flush(self) -> None:
         """Take what the machine collected, and publish it up to the first removed range that is
         not small. Cheap if that is nothing."""
@@ -303,7 +318,8 @@ class EventPublisher:
 
     def _take(self, changes: list[Change | RangeRemoved]) -> None:
         backlog = self.backlog
-        if not backlog and RangeRemoved not in map(type, changes):
+        few = len(changes) <= CHANGES_PER_TURN
+        if not backlog and few and RangeRemoved not in map(type, changes):
             self._publish_changes(changes)  # type: ignore[arg-type]  # there is no range in it
             return
         backlog.extend(changes)
@@ -439,6 +455,10 @@ class EventPublisher:
         if self.wants_learned:
             self._publish(*self._encoder.learned(slot, ballot, value))
             self.counters["learned"] += 1
+
+    def publish_members(self, epoch: int) -> None:
+        """Say that another membership is in force."""
+        self._publish(*self._encoder.members(epoch))
 
     # -- progress -----------------------------------------------------------------------------
 

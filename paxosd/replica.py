@@ -171,6 +171,7 @@ class Replica:
             node=options.node,
             incarnation=options.incarnation,
             subscriptions_max=options.subscriptions_max,
+            prefix_bytes_max=lambda: self.service.key_bytes_max,
             log=log,
         )
         self.service = Service(
@@ -198,6 +199,8 @@ class Replica:
         self._after_job: list[Callable[[], None]] = []
         self._quiet_from_ms = 0.0
         self._epoch_heard = 0
+        self._pauses = False
+        """Whether nothing is applied: what was has yet to be published."""
         self._look_due_ms = 0.0
         self._stands_still = False
         """Whether its state has diverged."""
@@ -238,6 +241,7 @@ class Replica:
         self._perform(ready)
         if elsewhere:
             self._use_membership()
+            self.events.publish_members(self._membership.epoch)
         service = self.service
         if service.reads_waiting or service.history_waiting:
             service.answer_waiting()
@@ -395,8 +399,9 @@ class Replica:
         snapshot or of a running checksum; the scan index, when it is quiet."""
         machine = self.machine
         store = machine.store
-        if self.events.backlog:
+        if self.events.backlog or self._pauses:
             self.events.pump()
+            self._pauses = self.node.pausing = self.events.lags
         if self.exchange is not None and not self._stands_still:
             self.exchange.turn(now_ms, wall_ms)
         if store.removals:

@@ -126,6 +126,12 @@ class Service:
             self._limits_version = settings.version
             self._limits = EntryLimits.of(settings) if settings.level else self._first_limits
 
+    @property
+    def key_bytes_max(self) -> int:
+        """How long a key may be, by the settings in force."""
+        self._use_settings()
+        return self._limits.key_bytes_max
+
     def use_bus(self, bus: Answers) -> None:
         """Where answers go from now on."""
         self._bus = bus

@@ -280,7 +280,8 @@ class Fetch:
             if coming.blocks:
                 restore_block(restore, coming.blocks.popleft())
             elif coming.read:
-                self._checked(coming, restore)
+                if restore.sum_up():
+                    self._checked(coming, restore)
                 return
         except SnapshotError as error:
             self._bad(coming, str(error))

@@ -29,10 +29,10 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from paxosd.core.machine import DEFAULT_LIMITS, Machine, MachineLimits
+from paxosd.core.session_walk import SessionRow
 from paxosd.core.snapshot import (
     Members,
     Restore,
-    SessionRow,
     SnapshotError,
     SnapshotHead,
     session_of,

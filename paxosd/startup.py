@@ -166,7 +166,6 @@ def bus_config(
         events_bind=bind.events,
         peers=peers,
         message_bytes_max=config.limits.message_bytes_max,
-        key_bytes_max=config.limits.key_bytes_max,
     )
 
 

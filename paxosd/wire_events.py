@@ -6,6 +6,10 @@ prefix, so that a subscription is a key prefix; the payload is one msgpack array
     kv/KEY         [VERSION, cluster, 67, node, incarnation, revision, slot, key, value|nil, places]
     progress/P     [VERSION, cluster, 65, node, incarnation, revision, seq, last_revision, age_ms]
     learned/       [VERSION, cluster, 66, slot, [round, node], value]
+    members/       [VERSION, cluster, 68, epoch]
+
+The last one says that from now on another membership is in force: whoever goes on for long asks
+the node who its members are, and need not ask again and again. Version 0.1 publishes none.
 
 ``places`` is ``[[length, previous, ordinal, total], …]``: for each watched prefix P of the key, of
 which only the length is sent, where this change stands among the changes of P. No change of P
@@ -56,10 +60,12 @@ KIND_NUMBERED_CHANGE = 64
 KIND_PROGRESS = 65
 KIND_LEARNED = 66
 KIND_CHANGE = 67
+KIND_MEMBERS = 68
 
 TOPIC_KV = b"kv/"
 TOPIC_PROGRESS = b"progress/"
 TOPIC_LEARNED = b"learned/"
+TOPIC_MEMBERS = b"members/"
 
 _ENVELOPE_FIELDS = 3
 _PLACES_MAX = 65_536
@@ -155,7 +161,13 @@ class LearnedEvent(NamedTuple):
     value: bytes
 
 
-Event = ChangeEvent | NumberedChangeEvent | ProgressEvent | LearnedEvent
+class MembersEvent(NamedTuple):
+    """The membership of ``epoch`` is in force at the publisher. One that is missed is missed."""
+
+    epoch: int
+
+
+Event = ChangeEvent | NumberedChangeEvent | ProgressEvent | LearnedEvent | MembersEvent
 
 
 class EventEncoder:
@@ -168,6 +180,7 @@ class EventEncoder:
         self._change = b"\x9a" + pack(VERSION) + pack(cluster) + pack(KIND_CHANGE) + tail
         self._progress = b"\x99" + pack(VERSION) + pack(cluster) + pack(KIND_PROGRESS) + tail
         self._learned = b"\x96" + pack(VERSION) + pack(cluster) + pack(KIND_LEARNED)
+        self._members = b"\x94" + pack(VERSION) + pack(cluster) + pack(KIND_MEMBERS)
 
     def change(
         self,
@@ -194,6 +207,10 @@ class EventEncoder:
         """``(topic, payload)`` of one chosen value."""
         pack = self._packer.pack
         return TOPIC_LEARNED, self._learned + pack(slot) + pack(ballot) + pack(value)
+
+    def members(self, epoch: int) -> tuple[bytes, bytes]:
+        """``(topic, payload)`` of the news that another membership is in force."""
+        return TOPIC_MEMBERS, self._members + self._packer.pack(epoch)
 
 
 def decode_event(topic: bytes, payload: bytes) -> tuple[str, Event]:
@@ -227,6 +244,11 @@ def decode_event(topic: bytes, payload: bytes) -> tuple[str, Event]:
             raise WireError("field", "a learned value on another topic")
         learned: LearnedEvent = _LEARNED(fields)
         return cluster, learned
+    if kind == KIND_MEMBERS:
+        if topic != TOPIC_MEMBERS:
+            raise WireError("field", "news of the members on another topic")
+        members: MembersEvent = _MEMBERS(fields)
+        return cluster, members
     raise WireError("kind", f"no event has kind {shorten(kind)}")
 
 
@@ -275,3 +297,4 @@ _PROGRESS = fields_of(
     number_or_minus_one,
 )
 _LEARNED = fields_of("LearnedEvent", LearnedEvent, _ENVELOPE_FIELDS, number, ballot, data)
+_MEMBERS = fields_of("MembersEvent", MembersEvent, _ENVELOPE_FIELDS, number)

@@ -13,7 +13,7 @@ rather not at all).
 """
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from itertools import islice
 from typing import Any
@@ -42,16 +42,26 @@ def sum_of(total: int, rows: Sequence[Any]) -> int:
     return total & _MASK
 
 
-def sum_of_rest(slot: Slot, revision: int, keys: int, rest: Iterable[bytes]) -> int:
+class RestSum:
     """What a sum begins with: the state besides the keys, as of the end of ``slot``."""
-    digest = _begin(slot, revision, keys)
-    for piece in rest:
-        digest.update(piece)
-    return int.from_bytes(digest.digest(), "little")
 
+    __slots__ = ("_digest", "_rest", "value")
 
-def _begin(slot: Slot, revision: int, keys: int) -> blake2b:
-    return blake2b(b"%d %d %d " % (slot, revision, keys), digest_size=8)
+    def __init__(self, slot: Slot, revision: int, keys: int, rest: Iterable[bytes]) -> None:
+        """``rest``: that state, encoded, in pieces that do not change."""
+        self._digest = blake2b(b"%d %d %d " % (slot, revision, keys), digest_size=8)
+        self._rest = iter(rest)
+        self.value: int | None = None
+        """None: it is not done."""
+
+    def step(self) -> bool:
+        """Take some pieces in; True: done."""
+        if self.value is None:
+            pieces = list(islice(self._rest, PIECES_PER_STEP))
+            self._digest.update(b"".join(pieces))
+            if len(pieces) < PIECES_PER_STEP:
+                self.value = int.from_bytes(self._digest.digest(), "little")
+        return self.value is not None
 
 
 def shown(total: int) -> str:
@@ -69,26 +79,23 @@ def hash_row(key: bytes, entry: StoredValue) -> int:
 class StateChecksum:
     """One run: the state of ``store`` as it is now, at the end of ``slot``."""
 
-    __slots__ = ("_digest", "_rest", "_sum", "_walk", "slot")
+    __slots__ = ("_rest", "_sum", "_walk", "slot")
 
     def __init__(self, slot: Slot, store: Store, rest: Iterable[bytes]) -> None:
         """``rest``: the encoded state besides the keys, in pieces that do not change."""
         self.slot = slot
         self._walk = Walk(store)
         self._sum = 0
-        self._digest = _begin(slot, store.revision, len(store))
-        self._rest: Iterator[bytes] | None = iter(rest)
+        self._rest: RestSum | None = RestSum(slot, store.revision, len(store), rest)
 
     def step(self, keys_max: int) -> bool:
         """Take some pieces of the rest; after the last one visit about ``keys_max`` keys, fewer
         if values are large, at least one. True: done."""
         if self._rest is not None:
-            pieces = list(islice(self._rest, PIECES_PER_STEP))
-            self._digest.update(b"".join(pieces))
-            if len(pieces) == PIECES_PER_STEP:
+            if not self._rest.step():
                 return False
-            self._rest = None
-            self._sum = int.from_bytes(self._digest.digest(), "little")
+            assert self._rest.value is not None
+            self._sum, self._rest = self._rest.value, None
         rows = self._walk.take(keys_max, keys_max * _BYTES_PER_KEY_STEP)
         self._sum = sum_of(self._sum, rows)
         if self._walk.done:
@@ -117,12 +124,12 @@ class Checksums:
         self.finished: dict[Slot, str] = {}
         self.skipped_slots = 0
 
-    def start(self, slot: Slot, rest: Iterable[bytes]) -> None:
-        """Begin a run over the state as it is now."""
+    def start(self, slot: Slot, rest: Callable[[], Iterable[bytes]]) -> None:
+        """Begin a run over the state as it is now; ``rest()`` is what there is besides the keys."""
         if len(self.running) >= RUNS_MAX:
             self.skipped_slots += 1
             return
-        self.running.append(StateChecksum(slot, self._store, rest))
+        self.running.append(StateChecksum(slot, self._store, rest()))
 
     def advance(self, keys_max: int) -> bool:
         """Visit about ``keys_max`` keys of the oldest run; True if no run is left."""

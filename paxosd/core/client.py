@@ -121,7 +121,7 @@ class ClientProtocol:
         self._encode_entry = encode_entry
         self._table = FrameTable(options, rng)
         self._queue = CommandQueue(options, self._table)
-        self._learning = Learning() if learns else None
+        self._learning = Learning(rng) if learns else None
 
     # -- calls --------------------------------------------------------------------------------
 
@@ -231,6 +231,7 @@ class ClientProtocol:
             return
         each.enter(EndpointState.DOWN, now_ms)
         each.trouble(UNREACHABLE, reason)
+        self._doubt_members(now_ms)
         self._table.wake_ms = now_ms
         for frame in list(self._table.live):
             if frame.request_id and frame.endpoint == endpoint:
@@ -437,6 +438,7 @@ class ClientProtocol:
             self._give_up(frame)
             return
         if code in _OTHER_NODE and not frame.pinned:
+            self._doubt_members(now_ms)
             hint = message.leader_endpoint
             if endpoint is not None:
                 endpoint.passes_on_to = ""
@@ -513,6 +515,7 @@ class ClientProtocol:
         waited_ms = now_ms - frame.sent_ms
         frame.trouble = NotSubmitted(NO_ANSWER, f"no answer within {waited_ms} ms")
         frame.timeouts += 1
+        self._doubt_members(now_ms)
         if endpoint is not None:
             endpoint.trouble(NO_ANSWER, frame.trouble.message)
             endpoint.suspect_until_ms = now_ms + self.options.suspect_ms
@@ -553,6 +556,10 @@ class ClientProtocol:
 
     def _is_learning(self, frame: Frame) -> bool:
         return self._learning is not None and frame is self._learning.frame
+
+    def _doubt_members(self, now_ms: int) -> None:
+        if self._learning is not None:
+            self._learning.doubt(now_ms)
 
     def _hold(self, call: Call, frame: Frame | None, now_ms: int) -> None:
         assert self._learning is not None

@@ -159,26 +159,40 @@ class Learner:
         ``accepted``: what this node's own acceptor holds. Advances ``commit``.
         """
         slot = self.commit + 1
-        self.unlogged = False
-        held: tuple[Ballot, bytes] | None = self.decided.pop(slot, None)
+        held = self._value_of(slot, accepted)
         if held is None:
-            ballot = self.chosen.get(slot)
-            if ballot is None:
-                if slot > self.known_commit:
-                    return None
-                ballot = self.known_ballot
-            held = accepted.get(slot)
-            if held is None or held[0] < ballot:
-                held = self.proposed.get(slot)
-                self.unlogged = True
-            if held is None or held[0] < ballot:
-                return None
+            return None
+        self.decided.pop(slot, None)
         if self.proposed:
             self._forget_proposal(slot)
         self.commit = slot
         self.chosen.pop(slot, None)
         self._votes.pop(slot, None)
         return slot, held[0], held[1]
+
+    def has_next(self, accepted: dict[Slot, tuple[Ballot, bytes]]) -> bool:
+        """Whether :meth:`next_chosen` would hand one out."""
+        return self._value_of(self.commit + 1, accepted) is not None
+
+    def _value_of(
+        self, slot: Slot, accepted: dict[Slot, tuple[Ballot, bytes]]
+    ) -> tuple[Ballot, bytes] | None:
+        """The value of a slot, if it is known to be chosen and its value is at hand."""
+        self.unlogged = False
+        held = self.decided.get(slot)
+        if held is not None:
+            return held
+        ballot = self.chosen.get(slot)
+        if ballot is None:
+            if slot > self.known_commit:
+                return None
+            ballot = self.known_ballot
+        held = accepted.get(slot)
+        if held is not None and held[0] >= ballot:
+            return held
+        self.unlogged = True
+        held = self.proposed.get(slot)
+        return held if held is not None and held[0] >= ballot else None
 
     def install(self, slot: Slot) -> None:
         """Every slot up to ``slot`` was chosen and is in a snapshot: nothing more is to be

@@ -29,7 +29,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from paxosd.core.checksum import Checksums, shown, sum_of, sum_of_rest
+from paxosd.core.checksum import Checksums, RestSum, shown, sum_of
 from paxosd.core.cluster_settings import LEVEL_NAMED_OPEN, ClusterSettings, SettingsError
 from paxosd.core.commands import (
     CAS_REVISION,
@@ -269,7 +269,7 @@ class Machine:
         self.disposal = Disposal()
         """What was replaced, or forgotten, and is to be freed little by little."""
         self.history = History(limits.history_exceptions_max)
-        self.history.disposal = self.disposal
+        self.history.disposal = self.sessions.disposal = self.disposal
         self.work = self.store.work
         """What was done here; see work.py."""
         self.checksum_runs = Checksums(self.store)
@@ -404,7 +404,7 @@ class Machine:
     def _start_checksum(self, slot: Slot) -> None:
         self._checksum_asked = False
         if self.checksums_enabled:
-            self.checksum_runs.start(slot, self._rest())
+            self.checksum_runs.start(slot, self._rest)
             at_sum, self.at_sum = self.at_sum, None
             if at_sum is not None:
                 at_sum()
@@ -419,13 +419,16 @@ class Machine:
         """Begin a checksum of the state as it is now, if none of this slot was begun."""
         slot = self.applied
         if slot not in self.checksums and not self.checksum_pending(slot):
-            self.checksum_runs.start(slot, self._rest())
+            self.checksum_runs.start(slot, self._rest)
+
+    def rest_sum(self) -> RestSum:
+        """What the checksum of the present state begins with, to be worked out step by step."""
+        store = self.store
+        return RestSum(self.applied, store.revision, len(store), self._rest())
 
     def sum_with(self, rows_sum: int) -> str:
         """The checksum of the present state, whose rows come to ``rows_sum``."""
-        store = self.store
-        first = sum_of_rest(self.applied, store.revision, len(store), self._rest())
-        return shown(sum_of(first + rows_sum, ()))
+        return sum_with(self.rest_sum(), rows_sum)
 
     def _run_rest(
         self,
@@ -560,7 +563,9 @@ class Machine:
         self.disposal.add(self.history.give_up())
         self.store = other.store
         self.store.work = self.work
+        self.disposal.add(self.sessions.give_up())
         self.sessions = other.sessions
+        self.sessions.disposal = self.disposal
         self.membership = other.membership
         self.settings = other.settings
         self.history = other.history
@@ -666,6 +671,15 @@ class Machine:
     def advance_checksum(self, keys_max: int) -> bool:
         """Go about ``keys_max`` keys (some µs each) on with checksums; True if all are done."""
         return self.checksum_runs.advance(keys_max)
+
+
+def sum_with(rest: RestSum, rows_sum: int) -> str:
+    """The checksum of a state: of what there is besides the keys, done as far as it may be, and of
+    rows that come to ``rows_sum``."""
+    while not rest.step():
+        pass
+    assert rest.value is not None
+    return shown(sum_of(rest.value + rows_sum, ()))
 
 
 def _is_formed(command: Command, op: int) -> bool:

@@ -282,6 +282,9 @@ class Node:
         self.set_time(now_ms, wall_ms)
         if self._early_epoch != context.membership.epoch:
             self._take_early()
+        replication = self._replication
+        if replication.held or replication.pull_next is not None:
+            replication.resume()
         self._election.tick()
         if context.leader_reads.in_round:
             self._answer_reads()  # of a round that began with this very tick: alone it is a quorum
@@ -319,6 +322,8 @@ class Node:
 
     def next_due_ms(self) -> float:
         """The time at which ``tick`` should be called at the latest."""
+        if self._replication.held:
+            return self._context.now_ms
         due = min(self._election.next_due_ms(), self._check_due_ms)
         if self._context.learner.missing() is not None:
             due = min(due, self._context.now_ms + self._context.options.pull_after_ms)
@@ -603,6 +608,7 @@ class Node:
             refused = self._refusal(DIVERGED) if context.diverged else None
             context.outbox.reply(token, refused or ReadReady(self._replication.applied))
         self._replication.record_commit(alone=False)
+        self._replication.end_turn()
         return context.outbox.take()
 
     def _step_self(self, message: PeerMessage) -> None:
@@ -774,6 +780,15 @@ class Node:
     @want_applied.setter
     def want_applied(self, value: bool) -> None:
         self._replication.want_applied = value
+
+    @property
+    def pausing(self) -> bool:
+        """Whether nothing is applied for now: what was applied has yet to be worked off."""
+        return self._replication.pausing
+
+    @pausing.setter
+    def pausing(self, value: bool) -> None:
+        self._replication.pausing = value
 
     @property
     def tracing(self) -> bool:

@@ -47,6 +47,9 @@ class NodeOptions:
     batch_commands_max: int = 4_000
     queue_commands_max: int = 20_000
     queue_bytes_max: int = 64 << 20
+    apply_commands_max: int = 2_000
+    """A turn of the loop that has applied so many commands, a slot counting for one more, applies
+    no further slot. The first one it always does, and whole."""
     reads_waiting_max: int = 20_000
     accept_ahead_slots_max: int = 4096
     """An acceptor takes no slot further above its commit index: it must catch up first."""

@@ -4,6 +4,11 @@
                                                                                         │
     client ◄── reply ◄── apply in slot order ◄── contiguous prefix with values ◄────────┘
 
+Chosen slots are applied in pieces: a turn of the loop that has applied ``apply_commands_max``
+commands, or a few more, leaves the rest for the next one, and so does a node whose watchers have
+yet to be sent what was applied. ``commit`` means applied, here as in every message: nobody else has
+to know.
+
 A node that misses votes asks their voter to repeat them (VotesRequest); one that misses the
 value of a chosen slot pulls it (CatchUp → Decisions, served from the other's log).
 
@@ -65,8 +70,12 @@ class Replication:
         "_stamp_ms",
         "_stuck_since_ms",
         "_stuck_slot",
+        "_units",
         "_words",
         "applied",
+        "held",
+        "pausing",
+        "pull_next",
         "want_applied",
     )  # fmt: skip
 
@@ -90,6 +99,14 @@ class Replication:
         self._pull_asked_ms = float("-inf")
         self._behind_commit: Slot = -1
         """The commit index at the last check for being behind a peer."""
+        self._units = 0
+        """What this turn has applied."""
+        self.held = False
+        """Whether slots whose values are at hand wait for a later turn to be applied."""
+        self.pausing = False
+        """Whether nothing is to be applied for now, but for the sake of the shell."""
+        self.pull_next: tuple[NodeId, Decisions] | None = None
+        """Whom to ask for more once all that is at hand is applied, and what it sent last."""
         self._catch_up: tuple[Slot, Slot, float] | None = None
         """A catch-up worth a line in the log: from, to, since when."""
 
@@ -309,12 +326,17 @@ class Replication:
             context.outbox.trace("accepted.gap", slot=first, to=voter)
 
     def advance(self) -> None:
-        """Apply what has become the next of the chosen prefix."""
+        """Apply what has become the next of the chosen prefix, as far as this turn may."""
         context = self._context
         learner = context.learner
         if context.diverged:
+            self.held = False
             return  # on top of a wrong state everything is wrong
+        units_max = context.options.apply_commands_max
         while True:
+            if self._units >= units_max or self.pausing:
+                self.held = learner.has_next(context.acceptor.accepted)
+                return
             told = context.contradiction  # if it is open, that is: else its slot is not the next
             if told and told.slot == learner.commit + 1 and told.slot not in learner.decided:
                 break  # the value that it holds may be the wrong one
@@ -322,6 +344,19 @@ class Replication:
             if found is None:
                 break
             self._apply(*found)
+        self.held = False
+
+    def resume(self) -> None:
+        """Go on with what an earlier turn left, and then with catching up."""
+        if self.held:
+            self.advance()
+        if self.pull_next is not None and not self.held:
+            pulled, self.pull_next = self.pull_next, None
+            self._pull_on(*pulled)
+
+    def end_turn(self) -> None:
+        """The next turn may apply as much again."""
+        self._units = 0
 
     def _apply(self, slot: Slot, ballot: Ballot, value: bytes) -> None:
         context = self._context
@@ -340,6 +375,7 @@ class Replication:
                 context.outbox.notice("storage.bad_value", "error", slot=slot, error=str(error))
         version = context.machine.settings.version
         results = context.machine.apply(slot, batch, value)
+        self._units += 1 + sum(map(len, results))
         if context.machine.settings.version != version:
             self._tell_settings(slot)
         context.acceptor.release(slot)
@@ -428,8 +464,14 @@ class Replication:
                 context.outbox.persist(DecisionRecord(slot, ballot, value))
         commit = context.learner.commit
         self.advance()
-        if context.learner.commit == commit:
-            return  # nothing new, a repeat perhaps: asking at once again could go on for ever
+        if self.held:
+            self.pull_next = sender, message
+        elif context.learner.commit != commit:  # a repeat perhaps: asking could go on for ever
+            self._pull_on(sender, message)
+
+    def _pull_on(self, sender: NodeId, message: Decisions) -> None:
+        """All that was pulled is applied: pull what comes next, if that is more than a little."""
+        context = self._context
         self._pull_asked_ms = float("-inf")
         self._tell_caught_up()
         if message.commit > context.learner.commit + len(message.values):
@@ -461,7 +503,8 @@ class Replication:
     def check_missing(self) -> None:
         """Pull the values of slots known to be chosen, if they do not come by themselves."""
         context = self._context
-        missing = context.learner.missing() if not context.diverged else None
+        known = context.diverged or self.held  # what waits to be applied is not missing
+        missing = None if known else context.learner.missing()
         if missing is None:
             self._stuck_since_ms = None
             return
@@ -504,7 +547,7 @@ class Replication:
         stood_still = commit == self._behind_commit
         self._behind_commit = commit
         top = max((peer.commit for peer in context.peers.values()), default=0)
-        if top > commit and stood_still:
+        if top > commit and stood_still and not self.held:
             self._pull(commit + 1, top, None)
 
     def _pull(self, first: Slot, last: Slot, source: NodeId | None) -> None:

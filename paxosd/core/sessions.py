@@ -32,9 +32,13 @@ from typing import Any, NamedTuple
 
 from paxosd.core.cluster_settings import DEFAULTS, ClusterSettings
 from paxosd.core.commands import Result, Status
+from paxosd.core.disposal import Disposal
+from paxosd.core.session_walk import SessionWalk
 from paxosd.core.types import Slot
 
 PIECE_SESSIONS = 100
+PIECE_REPLIES = 1000
+PIECE_NUMBERS = 1000
 _OK = int(Status.OK)
 _COMMITTED = int(Status.COMMITTED)
 SESSION_UNKNOWN_RESULT: Result = (int(Status.SESSION_UNKNOWN), 0, None)
@@ -110,12 +114,16 @@ class Session:
 class Sessions:
     """All sessions, in order of last use. Times are log time in ms, and never go backward."""
 
-    __slots__ = ("_expiry_due_ms", "_opened_by", "limits", "next_id", "table")
+    __slots__ = ("_expiry_due_ms", "_opened_by", "disposal", "limits", "next_id", "table", "walks")
 
     def __init__(self, limits: SessionLimits) -> None:
         self.limits = limits
         self.next_id = 1
         self.table: OrderedDict[int, Session] = OrderedDict()
+        self.walks: list[SessionWalk] = []
+        """Those under way, which see each session as it was when they began."""
+        self.disposal = Disposal()
+        """Takes what goes away in a mass, to be freed little by little."""
         self._opened_by: dict[int, int] = {}
         """The number that an OPEN named → the session, while it is there."""
         # No session can expire before log time passes this. A lower bound, so that the check
@@ -135,11 +143,15 @@ class Sessions:
         if now_ms <= self._expiry_due_ms:
             return
         ttl_ms = self.limits.session_ttl_ms
+        dropped = 0
         while self.table:
             oldest = next(iter(self.table.values()))
             if now_ms - oldest.last_ms <= ttl_ms:
                 self._expiry_due_ms = oldest.last_ms + ttl_ms
                 return
+            dropped += 1
+            if dropped > PIECE_SESSIONS:
+                self.disposal.add((oldest.chunks,))
             self._drop_oldest()
         self._expiry_due_ms = now_ms + ttl_ms
 
@@ -148,6 +160,8 @@ class Sessions:
         session = self.table.get(session_id)
         if session is None:
             return None
+        for walk in self.walks:
+            walk.preserve(session_id, session)
         if session.last_ms != now_ms:
             session.last_ms = now_ms
             self.table.move_to_end(session_id)
@@ -209,32 +223,39 @@ class Sessions:
             return refused
         kept = session.find(seq)
         if kept is None:
+            for walk in self.walks:
+                walk.preserve(session_id, session)
             session.keep_late(seq, slot, FENCED_RESULT)
             return FENCED_RESULT
         return FENCED_RESULT if kept[1] == FENCED_RESULT else (_COMMITTED, 0, kept)
+
+    def give_up(self) -> list[Any]:
+        """All that is large in it, to be freed little by little; it must not be used any more."""
+        return [session.chunks for session in self.table.values()]
 
     def fingerprint(self) -> bytes:
         """Every field of every session in order: equal bytes if and only if equal tables."""
         return b"".join(self.fingerprint_pieces())
 
     def fingerprint_pieces(self) -> Iterator[bytes]:
-        """The same, as of now, a few sessions a piece: to spell out 10,000 takes 40 ms. The
-        lists of results never change, and so only those of the chunks are copied."""
-        rows = [
-            (session_id, session.last_ms, session.acked, session.max_seq, session.chunks[:])
-            for session_id, session in self.table.items()
-        ]
+        """The same, as of now, a few sessions a piece: to spell out 10,000 takes 40 ms."""
         # Nothing is added where none is named: below level 2 the same as earlier programs.
-        named = [session.opened_by for session in self.table.values()] if self._opened_by else None
-        return _spell_out(self.next_id, rows, named)
+        return _spell_out(self.next_id, SessionWalk(self), bool(self._opened_by))
 
 
-def _spell_out(next_id: int, rows: list[Any], named: list[int] | None) -> Iterator[bytes]:
-    """``repr((next_id, rows))``, and ``repr(named)`` if there is any."""
+def _spell_out(next_id: int, walk: SessionWalk, named: bool) -> Iterator[bytes]:
+    """``repr((next_id, rows))``, and ``repr`` of the numbers of their OPENs if any is named."""
     yield b"(%d, [" % next_id
-    for first in range(0, len(rows), PIECE_SESSIONS):
-        words = ", ".join(map(repr, rows[first : first + PIECE_SESSIONS]))
-        yield (", " + words if first else words).encode()
+    first = True
+    while rows := walk.take(PIECE_SESSIONS, PIECE_REPLIES):
+        words = ", ".join([repr(tuple(row[:5])) for row in rows])
+        yield (words if first else ", " + words).encode()
+        first = False
     yield b"])"
-    if named is not None:
-        yield repr(named).encode()
+    if named:
+        numbers = walk.opened_by()
+        yield b"["
+        for at in range(0, len(numbers), PIECE_NUMBERS):
+            words = ", ".join(map(repr, numbers[at : at + PIECE_NUMBERS]))
+            yield (", " + words if at else words).encode()
+        yield b"]"

@@ -3,9 +3,8 @@
     SnapshotWalk(machine)  ── head ──► sessions … ──► rows … ──► (whoever stores or sends them)
     Restore(head)          ◄── sessions … ◄── rows …          ──► finish() → Machine
 
-The head and the sessions are taken at once (a session's replies are immutable lists, so that
-costs one tuple per kept reply list); the rows come in bounded steps beside later slots
-(``walk.py``). The pieces are plain values: ints, bytes, text, lists and tuples.
+The head is taken at once; the sessions (``session_walk.py``) and the rows (``walk.py``) come in
+bounded steps beside later slots. The pieces are plain values: ints, bytes, text, lists and tuples.
 
 What :class:`Restore` is given is not trusted: it came from a disk or a peer. Every form, bound
 and order is checked, and a snapshot that has too little or too much of anything is refused with
@@ -19,12 +18,13 @@ above, nor of what an acceptor promised.
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from paxosd.core.checksum import sum_of
+from paxosd.core.checksum import RestSum, sum_of
 from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError
 from paxosd.core.commands import Reign
 from paxosd.core.log_clock import NO_REIGN, NUMBER_MAX, LogClock
-from paxosd.core.machine import DEFAULT_LIMITS, History, Machine, MachineLimits
+from paxosd.core.machine import DEFAULT_LIMITS, History, Machine, MachineLimits, sum_with
 from paxosd.core.membership import Membership, MembershipError
+from paxosd.core.session_walk import SessionRow, SessionWalk
 from paxosd.core.sessions import Session, SessionLimits
 from paxosd.core.types import NodeId, Slot
 from paxosd.core.walk import Walk
@@ -62,36 +62,13 @@ class SnapshotHead(NamedTuple):
     reign: tuple[Any, ...] = ()
 
 
-class SessionRow(NamedTuple):
-    """One session. ``replies``: ``(first_seq, slot, results)`` as the session keeps them.
-    ``opened_by``: the number that its OPEN named; left out on disk if it is 0."""
-
-    session: int
-    last_ms: int
-    acked: int
-    max_seq: int
-    replies: list[tuple[int, Slot, list[Any]]]
-    opened_by: int = 0
-
-
 class SnapshotWalk:
     """The state of ``machine`` as it is now. Close it when it is not needed any more."""
 
     __slots__ = ("_rows", "_sessions", "head")
 
     def __init__(self, machine: Machine, members: Members) -> None:
-        table = machine.sessions.table
-        self._sessions = [
-            SessionRow(
-                number,
-                session.last_ms,
-                session.acked,
-                session.max_seq,
-                session.chunks[:],
-                session.opened_by,
-            )
-            for number, session in table.items()
-        ][::-1]  # the last first: they are popped
+        self._sessions = SessionWalk(machine.sessions)
         self._rows = Walk(machine.store)
         self.head = SnapshotHead(
             machine.applied,
@@ -99,7 +76,7 @@ class SnapshotWalk:
             machine.log_time_ms,
             machine.chain,
             machine.sessions.next_id,
-            len(table),
+            len(self._sessions),
             len(machine.store),
             members,
             machine.membership.to_json(),
@@ -110,18 +87,12 @@ class SnapshotWalk:
     @property
     def done(self) -> bool:
         """Whether all was handed out."""
-        return not self._sessions and self._rows.done
+        return self._sessions.done and self._rows.done
 
     def sessions(self) -> list[SessionRow]:
         """Some of the sessions, in order of their last use; none: all were handed out, and it
         is the rows' turn."""
-        taken: list[SessionRow] = []
-        replies = 0
-        while self._sessions and len(taken) < SESSIONS_PER_STEP and replies < REPLIES_PER_STEP:
-            row = self._sessions.pop()
-            replies += 1 + sum(len(results) for _, _, results in row.replies)
-            taken.append(row)
-        return taken
+        return self._sessions.take(SESSIONS_PER_STEP, REPLIES_PER_STEP)
 
     def rows(self, keys_max: int, bytes_max: int) -> list[Any]:
         """Some of the rows, as :meth:`Walk.take`."""
@@ -129,6 +100,7 @@ class SnapshotWalk:
 
     def close(self) -> None:
         """Let go; a second call does nothing."""
+        self._sessions.close()
         self._rows.close()
 
 
@@ -154,6 +126,7 @@ class Restore:
         machine.history = History(limits.history_exceptions_max, head.slot, head.revision)
         self._last_ms = 0
         self._rows_sum = 0
+        self._rest: RestSum | None = None
 
     def sessions(self, rows: list[SessionRow]) -> None:
         """Take the next sessions."""
@@ -195,6 +168,15 @@ class Restore:
         if head_has_sum(self.head):
             self._rows_sum = sum_of(self._rows_sum, rows)
 
+    def sum_up(self) -> bool:
+        """All was given: go a step on with the checksum of it, before :meth:`finish`, which would
+        do it all at once (50 ms with 10,000 sessions). True: there is no more to be done."""
+        if not head_has_sum(self.head):
+            return True
+        if self._rest is None:
+            self._rest = self._machine.rest_sum()
+        return self._rest.step()
+
     def finish(self, total: str = "") -> Machine:
         """All was given: the machine. ``total``: the checksum that it must have; "": any."""
         machine, head = self._machine, self.head
@@ -203,7 +185,7 @@ class Restore:
         if len(machine.store) != head.keys:
             raise SnapshotError(f"{head.keys - len(machine.store)} keys are missing")
         if total and head_has_sum(head):
-            found = machine.sum_with(self._rows_sum)
+            found = sum_with(self._rest or machine.rest_sum(), self._rows_sum)
             if found != total:
                 raise SnapshotError(
                     f"the state in it comes to {found}, and the one that it was taken of to {total}"

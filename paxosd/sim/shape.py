@@ -14,6 +14,7 @@ from paxosd.sim.network import NetworkOptions
 from paxosd.sim.process import ProcessOptions
 
 TIGHT: dict[str, Any] = {
+    "apply_commands_max": 2,
     "promise_bytes_max": 200,
     "accept_ahead_slots_max": 8,
     "catch_up_slots_max": 3,

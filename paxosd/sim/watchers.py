@@ -28,7 +28,7 @@ from paxosd.sim.event_links import EventTrouble
 from paxosd.sim.invariants import Violation
 from paxosd.sim.watch_truth import WatchJudge, WatchTruth
 from paxosd.watch_state import Connect, Deliver, Effect, Fail, Pull, WatchOptions, WatchState
-from paxosd.wire_events import Event, LearnedEvent
+from paxosd.wire_events import Event, LearnedEvent, MembersEvent
 
 WATCHED = 0.5
 """The share of runs that are watched, if it is not said."""
@@ -185,7 +185,9 @@ class SimWatcher:
     def arrive_event(self, link: bytes, cluster: str, event: Event) -> None:
         """See :class:`~paxosd.sim.event_links.WatcherEnd`."""
         state = self._state
-        if state is not None and link == self._link and not isinstance(event, LearnedEvent):
+        if isinstance(event, LearnedEvent | MembersEvent):
+            return  # nobody here subscribes to these
+        if state is not None and link == self._link:
             self._perform(state, state.on_event(state.attempt, cluster, event, self._now()))
 
     def arrive_answer(self, link: bytes, message: ServerMessage) -> None:

@@ -410,6 +410,47 @@ class TestCatchingUp:
         bench.replication.receive_decisions("n2", Decisions(1, values, 500))
         assert bench.take().sends == [("n2", CatchUp(11, 20))], "the next step at once"
 
+    def test_what_it_got_is_applied_in_pieces_and_only_then_it_asks_for_more(self):
+        bench = Bench("n3", catch_up_slots_max=10, apply_commands_max=3)
+        replication = bench.replication
+        bench.context.peers["n2"].commit = 500
+        values = tuple((B2, value(b"v")) for _ in range(10))
+        replication.receive_decisions("n2", Decisions(1, values, 500))
+        for applied in (3, 6, 9):
+            assert (replication.applied, replication.held) == (applied, True)
+            assert bench.context.learner.commit == applied
+            replication.resume()
+            assert replication.applied == applied, "the turn is not over"
+            bench.later(300)
+            for _ in range(2):
+                replication.check_missing()
+                replication.check_behind()
+            assert of(CatchUp, bench.take().sends) == [], "nothing is missing"
+            replication.end_turn()
+            replication.resume()
+        assert (replication.applied, replication.held) == (10, False)
+        assert bench.take().sends == [("n2", CatchUp(11, 20))]
+
+    def test_a_slot_is_applied_whole_however_large_it_is(self):
+        bench = Bench("n3", apply_commands_max=1)
+        values = tuple((B2, value(b"v")) for _ in range(3))
+        bench.replication.receive_decisions("n2", Decisions(1, values, 3))
+        for applied in (1, 2, 3):
+            assert bench.replication.applied == applied
+            bench.replication.end_turn()
+            bench.replication.resume()
+        assert not bench.replication.held
+
+    def test_while_the_shell_has_enough_to_do_nothing_is_applied(self):
+        bench = Bench("n3")
+        bench.replication.pausing = True
+        values = tuple((B2, value(b"v")) for _ in range(3))
+        bench.replication.receive_decisions("n2", Decisions(1, values, 3))
+        assert (bench.replication.applied, bench.replication.held) == (0, True)
+        bench.replication.pausing = False
+        bench.replication.resume()
+        assert (bench.replication.applied, bench.replication.held) == (3, False)
+
     def test_a_repeated_answer_asks_for_nothing(self):
         bench = Bench("n3", catch_up_slots_max=1)
         message = Decisions(1, ((B2, value(b"v")),), 500)

@@ -1,8 +1,10 @@
 """The session table: once only, in any order, bounded, and expired by log time alone."""
 
+from paxosd.core.checksum import RUNS_MAX
 from paxosd.core.commands import CLOSE, FENCE, OPEN, PUT, Batch, Entry, Status
 from paxosd.core.machine import Machine, MachineLimits
-from paxosd.core.sessions import SessionLimits, Sessions
+from paxosd.core.session_walk import SessionWalk
+from paxosd.core.sessions import Session, SessionLimits, Sessions
 
 FENCED = (Status.FENCED, 0, None)
 FORGOTTEN = (Status.FORGOTTEN, 0, None)
@@ -225,3 +227,75 @@ def test_a_fingerprint_in_pieces_is_the_words_of_the_whole_table_as_it_was():
     later = list(pieces)
     assert got + b"".join(later) == want
     assert len(later) > 2
+
+
+class TestWalk:
+    def table(self, count=250):
+        sessions = Sessions(SessionLimits(sessions_max=1000))
+        for number in range(count):
+            sessions.open(number, opened_by=7 * number)
+            sessions.use(number + 1, 0, number).keep(1, number + 7, [5, 6])
+        return sessions
+
+    def rows(self, sessions):
+        return [
+            (n, s.last_ms, s.acked, s.max_seq, s.chunks[:], s.opened_by)
+            for n, s in sessions.table.items()
+        ]
+
+    def test_it_gives_all_as_they_were_whatever_happens_meanwhile(self):
+        sessions = self.table()
+        before = self.rows(sessions)
+        one, got = SessionWalk(sessions), []
+        two, later, between = None, [], []
+        step = 0
+        while not one.done:
+            got += one.take(10, 1000)
+            step += 1
+            for number in range(step, 250, 9):  # visited or not
+                session = sessions.use(number, session_of(sessions, number).max_seq, 1000 + step)
+                if session is not None:
+                    session.keep(session.max_seq + 1, 900 + step, [step])
+            sessions.fence(950 + step, 251 - step, session_of(sessions, 251 - step).max_seq + 3)
+            sessions.close(125 + step)
+            sessions.use(sessions.open(2000 + step, 1 << 40 | step)[2], 0, 2000 + step)
+            if step == 5:
+                between = self.rows(sessions)
+                two = SessionWalk(sessions)
+        while not two.done:
+            later += two.take(1000, 20)
+        assert got == before
+        assert later == between
+        assert not sessions.walks
+
+    def test_one_that_is_given_up_costs_nothing_any_more(self):
+        sessions = self.table()
+        walk = SessionWalk(sessions)
+        walk.take(3, 100)
+        walk.close()
+        walk.close()
+        assert not sessions.walks
+        assert len(walk) == 250
+
+    def test_what_a_piece_holds_is_bounded_in_replies_too(self):
+        sessions = self.table()
+        assert len(SessionWalk(sessions).take(100, 7)) == 3  # 1 + 2 each
+
+    def test_sums_that_are_not_begun_leave_no_walk_behind(self):
+        machine = Machine()
+        for _ in range(2 * RUNS_MAX):
+            machine.checksum_runs.start(0, machine._rest)
+        assert len(machine.sessions.walks) == RUNS_MAX
+
+
+def session_of(sessions, number):
+    return sessions.table.get(number) or Session(0)
+
+
+def test_many_that_expire_at_once_are_freed_little_by_little():
+    sessions = Sessions(SessionLimits(session_ttl_ms=1000))
+    for _ in range(500):
+        sessions.open(5)
+    sessions.expire(2000)
+    assert not sessions.table
+    assert sessions.disposal.waits

@@ -13,7 +13,7 @@ A, B, C = "tcp://a:1", "tcp://b:1", "tcp://c:1"
 class Desk:
     """``sent``: (endpoint, message) handed out and not yet looked at."""
 
-    def __init__(self, endpoints=(A, B, C), up=(A, B, C), learns=False, **options):
+    def __init__(self, endpoints=(A, B, C), up=(A, B, C), learns=False, seed=7, **options):
         self.now = 1000
         self.up = set(up)
         self.sent = []
@@ -21,7 +21,7 @@ class Desk:
         self.protocol = ClientProtocol(
             endpoints,
             encode_entry=lambda entry: entry,  # stays an Entry, to be looked at
-            rng=random.Random(7),
+            rng=random.Random(seed),
             options=ClientOptions(**options),
             learns=learns,
         )

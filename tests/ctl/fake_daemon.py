@@ -5,6 +5,7 @@ import io
 import threading
 import time
 import zlib
+from collections import deque
 
 import zmq
 
@@ -107,6 +108,7 @@ class FakeDaemon:
         logs = Logs(node=name, stream=io.StringIO())
         level = LogLevel(logs, lambda _: None, self._now_ms)
         self.admin.log_level = lambda *given: {"node": name, **level.change(*given)}
+        self._news = deque()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -122,6 +124,10 @@ class FakeDaemon:
         self._stop.set()
         self._thread.join()
         self.context.destroy(0)
+
+    def publish_members(self, epoch):
+        """As once another membership is in force."""
+        self._news.append(epoch)
 
     def _now_ms(self):
         return time.monotonic_ns() // 1_000_000
@@ -139,6 +145,8 @@ class FakeDaemon:
                 notice = self.events.recv()
                 self.publisher.on_subscription(notice[0] == 1, notice[1:], self._now_ms())
             self.publisher.tick(self._now_ms())
+            while self._news:
+                self.publisher.publish_members(self._news.popleft())
             self.machine.advance_checksum(1000)
 
     def _receive(self, client, frame):

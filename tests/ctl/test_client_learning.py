@@ -5,7 +5,13 @@ import pytest
 
 from paxosctl.client import Client, NotSubmittedError, RefusedError
 from paxosd.core.client_calls import Refused
-from paxosd.core.client_learning import LEARN_MS, UNCHECKED_BYTES_MAX
+from paxosd.core.client_learning import (
+    FIRST_MS,
+    LEARN_MS,
+    PAUSE_MS,
+    SPREAD_MS,
+    UNCHECKED_BYTES_MAX,
+)
 from paxosd.core.cluster_info import NO_LIMIT, ClusterInfo, Limits, weight
 from paxosd.core.commands import CAS_REVISION, CAS_VALUE, DELETE, DELETE_RANGE, PUT, Entry
 from paxosd.core.effects import INVALID, NOT_LEADER
@@ -54,6 +60,7 @@ class LearningDesk(Desk):
 
     def __init__(self, *args, **options):
         super().__init__(*args, learns=True, **options)
+        self.losses = 0
 
     def tell(self, body):
         """Answer the oldest question for a status; returns whom it was sent to."""
@@ -69,8 +76,22 @@ class LearningDesk(Desk):
         self.open()
         self.answer(self.next()[1], [1])
         assert call.result == 1
-        self.wait(1000)
+        self.wait_question(FIRST_MS, FIRST_MS + SPREAD_MS)
         self.tell(body)
+
+    @property
+    def asks(self):
+        return any(isinstance(message, AdminRequest) for _, message in self.sent)
+
+    def wait_question(self, least_ms, most_ms):
+        """Let time pass until it asks for a status, which it does within these bounds."""
+        began = self.now
+        while not self.asks:
+            assert self.now - began < most_ms, f"no question within {most_ms} ms"
+            due = min(self.protocol.next_due_ms(), began + most_ms)
+            self.wait(max(1, due - self.now))
+        assert self.now - began >= least_ms
+        return self.now - began
 
     def next_write(self):
         """The oldest write sent; what it asks for itself stays."""
@@ -86,30 +107,71 @@ class LearningDesk(Desk):
 
 
 class TestMembers:
-    def test_it_asks_a_second_after_it_connected_and_then_again_and_again(self):
+    def test_it_asks_soon_after_it_connected_and_then_seldom_as_long_as_all_is_well(self):
         desk = LearningDesk()
         desk.put(ONE)
         desk.open()
         desk.answer(desk.next()[1], [1])
-        desk.wait(999)
-        assert not desk.sent
-        assert not desk.protocol.busy
-        desk.wait(1)
+        desk.wait_question(FIRST_MS, FIRST_MS + SPREAD_MS)
         assert not desk.protocol.busy  # what it asks for itself is no call of the user
         assert desk.tell(status(A, B, C)) == A
-        desk.wait(LEARN_MS - 1)
-        assert not desk.sent
-        desk.wait(1)
-        assert desk.tell(status(A, B, C)) == A
+        for _ in range(5):
+            desk.wait_question(LEARN_MS / 2, LEARN_MS * 1.5)
+            assert desk.tell(status(A, B, C)) == A
         assert desk.protocol.take_completed()[-1].request == ONE
+
+    def test_clients_that_have_the_same_reason_ask_at_different_times(self):
+        for lose in (False, True):
+            waits = set()
+            for seed in range(20):
+                desk = LearningDesk(seed=seed)
+                desk.begin(status(A, B, C))
+                desk.wait(PAUSE_MS)
+                if lose:
+                    desk.lose(A)
+                    desk.put(ONE, timeout_ms=60_000)
+                waits.add(desk.wait_question(0, SPREAD_MS if lose else LEARN_MS * 1.5))
+            assert len(waits) > 15, waits
+
+    def test_another_leader_and_silence_are_reasons_to_ask(self):
+        for trouble in (
+            lambda desk: desk.refuse(desk.next_write()[1], NOT_LEADER, hint=B),
+            lambda desk: desk.wait(desk.protocol.options.attempt_timeout_ms),
+        ):
+            desk = LearningDesk()
+            desk.begin(status(A, B, C))
+            desk.wait(PAUSE_MS)
+            desk.put(ONE, timeout_ms=60_000)
+            trouble(desk)
+            desk.wait_question(0, SPREAD_MS)
+
+    def test_however_much_goes_wrong_it_asks_no_more_often_than_this(self):
+        desk = LearningDesk()
+        desk.begin(status(A, B, C))
+        desk.put(ONE, timeout_ms=600_000)
+        asked = 0
+        until = desk.now + 60_000
+        while desk.now < until:
+            desk.wait(10)
+            for where, message in [desk.next() for _ in range(len(desk.sent))]:
+                if isinstance(message, AdminRequest):
+                    asked += 1
+                    desk.protocol.on_answer(
+                        AdminAnswer(message.request_id, status(A, B, C)), desk.now
+                    )
+                else:
+                    hint = B if where == A else A
+                    desk.refuse(message, NOT_LEADER, hint=hint)
+        assert 60_000 / (PAUSE_MS + SPREAD_MS) - 1 <= asked <= 60_000 / PAUSE_MS + 1
 
     def test_it_finds_the_members_that_took_the_places_of_all_it_was_given(self):
         desk = LearningDesk(up=(A, B, C, D, E, F))
         desk.begin(status(A, B, C))
         for gone, members in ((A, (B, C, D)), (B, (C, D, E)), (C, (D, E, F))):
-            desk.wait(LEARN_MS)
+            desk.wait_question(0, PAUSE_MS + SPREAD_MS if desk.losses else LEARN_MS * 1.5)
             desk.tell(status(*members, epoch=len(desk.known)))
             desk.lose(gone)
+            desk.losses += 1
             (call,) = desk.put(ONE)
             sent = [desk.next() for _ in range(len(desk.sent))]
             for where, message in sent:
@@ -135,22 +197,21 @@ class TestMembers:
         desk.answer(message, [2])
         assert call.result == 2
         assert desk.known == [A, B, C, D]
+        desk.wait_question(0, PAUSE_MS + SPREAD_MS)
         desk.tell(status(A, B, E, epoch=2))
         assert desk.known == [A, B, C, E]
         assert desk.protocol.endpoints.drops == [D]
 
     def test_the_target_and_what_is_in_use_are_not_forgotten(self):
-        desk = LearningDesk(up=(A, B, C, D))
+        desk = LearningDesk(up=(A, B, C, D), attempt_timeout_ms=2 * SPREAD_MS)
         desk.begin(status(A, B, D, epoch=1))
-        desk.put(ONE)
+        desk.wait(PAUSE_MS)
+        desk.put(ONE, timeout_ms=60_000)
         desk.refuse(desk.next()[1], NOT_LEADER, hint=D)
         where, message = desk.next()
         assert where == D
-        desk.wait(900)
-        learned = [each for each in desk.sent if isinstance(each[1], AdminRequest)]
-        for _, question in learned:
-            body = status(A, B, epoch=2)
-            desk.protocol.on_answer(AdminAnswer(question.request_id, body), desk.now)
+        desk.wait_question(0, SPREAD_MS)
+        desk.tell(status(A, B, epoch=2))
         assert D in desk.known
         desk.sent.clear()
         desk.answer(message, [5])
@@ -158,15 +219,17 @@ class TestMembers:
     def test_members_of_an_earlier_epoch_are_not_believed(self):
         desk = LearningDesk()
         desk.begin(status(A, B, D, epoch=7))
-        desk.wait(LEARN_MS)
+        desk.wait_question(0, LEARN_MS * 1.5)
         desk.tell(status(A, B, E, epoch=6))
         assert desk.known == [A, B, C, D]
 
-    def test_a_lost_connection_is_a_reason_to_ask_at_once(self):
+    def test_a_lost_connection_is_a_reason_to_ask_soon(self):
         desk = LearningDesk()
         desk.begin(status(A, B, C))
+        desk.wait(PAUSE_MS)
         desk.lose(A)
-        (call,) = desk.put(ONE)
+        (call,) = desk.put(ONE, timeout_ms=60_000)
+        desk.wait_question(0, SPREAD_MS)
         kinds = {type(message) for where, message in desk.sent if where == B}
         assert kinds == {WriteRequest, AdminRequest}
         assert not call.done
@@ -244,7 +307,7 @@ class TestLimits:
     def test_a_question_that_was_under_way_judges_nothing_either(self):
         desk = LearningDesk()
         desk.begin(status(A, B, C))
-        desk.wait(LEARN_MS)
+        desk.wait_question(0, LEARN_MS * 1.5)
         (call,) = desk.put(LARGE)
         desk.tell(status(A, B, C))
         assert not call.done

@@ -102,6 +102,19 @@ class TestReplacement:
                     pass
                 assert change.key == b"k"
 
+    def test_news_of_another_membership_are_a_reason_to_ask(self, monkeypatch):
+        monkeypatch.setattr(watch_module, "NEWS_SPREAD_MS", 10)
+        with FakeDaemon("n1") as daemon, Client([daemon.endpoint], timeout_s=30) as client:
+            watcher = client.watch(b"k")
+            while not watcher.live:
+                watcher.poll(100)
+            assert watcher._nodes.order == [daemon.endpoint]
+            other = {"client": D, "events": D}
+            daemon.status = {"epoch": 1, "members": daemon.members | {"n9": other}}
+            daemon.publish_members(1)
+            while D not in watcher._nodes.order:  # it would ask by itself in half a minute
+                watcher.poll(100)
+
     def test_a_node_that_is_no_member_any_more_is_asked_for_the_others_and_left(self):
         with FakeDaemon("n1") as first, FakeDaemon("n2", follows=first) as second:
             first.status = {"epoch": 1, "members": {

@@ -56,6 +56,22 @@ def test_a_lone_node_raises_the_level_takes_changes_and_keeps_them(tmp_path):
         assert "n1: its file has value_bytes_max = 65536" in out
 
 
+def test_keys_of_a_raised_limit_can_be_watched(tmp_path):
+    key = b"k" * 60_000
+    with Daemons(tmp_path, 1) as daemons:
+        daemons.start()
+        wait_for(lambda: level(daemons) == LEVEL_LATEST, what="the latest feature level")
+        with daemons.client() as client:
+            with pytest.raises(RefusedError, match=r"limits\.key_bytes_max"):
+                client.watch(key)
+            assert ctl(daemons, "set", "key_bytes_max=65536")[0] == 0
+            watcher = client.watch(key, on_trouble=pytest.fail)
+            while not watcher.live:
+                assert watcher.poll(100) is None
+            client.put(key, b"v")
+            assert watcher.poll(30_000).key == key
+
+
 def test_a_wall_clock_that_leaps_does_not_freeze_log_time(tmp_path):
     with Daemons(tmp_path, 1) as daemons:
         daemons.start()

@@ -359,9 +359,49 @@ class TestBounds:
         assert places(b.write(b"b")) == [((1, 10, 0, 1),)]
 
     def test_a_prefix_longer_than_any_key_is_refused(self):
-        b = Bench(prefix_bytes_max=4)
+        b = Bench(prefix_bytes_max=lambda: 4)
         b.subscribe(b"kv/12345")
         assert b.publisher.streams == 0
+
+    def test_how_long_a_prefix_may_be_follows_the_settings(self):
+        limit = 4
+        b = Bench(prefix_bytes_max=lambda: limit)
+        b.subscribe(b"kv/12345")
+        limit = 5
+        b.watch(b"12345")
+        assert b.publisher.streams == 1
+
+
+class TestManySingleChanges:
+    def test_they_go_out_in_pieces_and_until_then_nothing_more_is_to_be_applied(self, monkeypatch):
+        monkeypatch.setattr(events, "CHANGES_PER_TURN", 10)
+        monkeypatch.setattr(events, "PIECE_KEYS", 4)
+        bench = Bench()
+        bench.watch(b"")
+        keys = [b"%02d" % n for n in range(35)]
+        sent = bench.write(*keys)
+        assert len(sent) == 4
+        lags = []
+        while bench.publisher.backlog:
+            lags.append(bench.publisher.lags)
+            bench.publisher.pump(10)
+            now = bench.take()
+            assert len(now) <= 10
+            sent += now
+        assert lags == [True, True, True, False]
+        assert [event.key for event in sent] == keys
+        assert [event.places[0][1] for event in sent] == list(range(10, 45))
+        assert len(bench.write(*keys[:10])) == 10  # few go out at once
+
+    def test_what_waits_behind_a_large_removal_does_not_stop_anything(self, monkeypatch):
+        monkeypatch.setattr(events, "CHANGES_PER_TURN", 2)
+        monkeypatch.setattr(events, "PIECE_KEYS", 1)
+        bench = Bench()
+        bench.watch(b"")
+        bench.source.write(*[b"%02d" % n for n in range(30)])
+        bench.write(b"a", b"b", b"c")
+        assert bench.publisher.backlog
+        assert not bench.publisher.lags
 
 
 class TestLearned:

@@ -8,9 +8,19 @@ import pytest
 from paxosd import events, replica, service
 from paxosd.core import kv, machine
 from paxosd.core.commands import DELETE_RANGE, OPEN, PUT, Entry
-from paxosd.core.requests import RANGE, STALE, ReadAnswer, ReadRequest, WriteAnswer, WriteRequest
+from paxosd.core.requests import (
+    LINEARIZABLE,
+    RANGE,
+    STALE,
+    ReadAnswer,
+    ReadRequest,
+    WriteAnswer,
+    WriteRequest,
+)
 from paxosd.core.work import TURN_UNITS_MAX
+from paxosd.sim.director import Director
 from paxosd.sim.invariants import Violation
+from paxosd.sim.schedule import Directive
 from paxosd.sim.watch_truth import WatchTruth
 from paxosd.sim.watchers import SimWatcher, WatchPlan
 from paxosd.wire import encode_entry
@@ -18,6 +28,7 @@ from tests.sim.simple import make_cluster, run_for
 
 KEYS = 30_000
 PER_ENTRY = 1000
+BATCH = 4000
 
 
 class Greedy:
@@ -61,6 +72,18 @@ class Greedy:
         assert type(answer) is WriteAnswer, answer
         return answer.results
 
+    def write_at_once(self, *commands):
+        """In as many entries as it takes, none of which waits for another."""
+        numbers = []
+        for first in range(0, len(commands), PER_ENTRY):
+            part = list(commands[first : first + PER_ENTRY])
+            blob = encode_entry(Entry(self.session, self.seq + 1, 0, part))
+            self.seq += len(part)
+            self.cluster.invariants.proposed.add(blob)
+            numbers.append(self.ask(lambda number, blob=blob: WriteRequest(number, blob)))
+        for number in numbers:
+            assert type(self.wait(number)) is WriteAnswer
+
     def scan(self):
         query = [RANGE, b"", b"", 0, False, False]
         return self.ask(lambda number: ReadRequest(number, STALE, [query]))
@@ -98,6 +121,74 @@ def test_a_removal_of_everything_is_done_in_small_turns_and_watched_to_its_end()
     assert watcher.delivered >= KEYS + 1
     assert watcher.compacted == 0
     assert PER_ENTRY < invariants.turn_units_max < TURN_UNITS_MAX // 3
+
+
+def catching_up(apply_commands_max=2000):
+    """A node that was cut off gets all that was written meanwhile, and is read from at once.
+    Returns the invariants."""
+    node = {"apply_commands_max": apply_commands_max}
+    cluster = make_cluster(7, node=node)
+    leader = cluster.elect()
+    late = next(name for name in cluster.names if name != leader)
+    director = Director(cluster)
+    others = [name for name in cluster.names if name != late]
+    cut = {"kind": "partition", "name": "cut", "from": [late], "to": others}
+    director.carry_out(Directive(0, "fault_add", late, cut))
+    client = Greedy(cluster, leader)
+    for first in range(0, KEYS, PER_ENTRY):
+        client.write(*([PUT, b"%05d" % n, b""] for n in range(first, first + PER_ENTRY)))
+    process = cluster.processes[late]
+    assert process.machine.revision < KEYS // 2
+    director.heal()
+    cluster.network.connect(b"greedy", late)
+    run_for(cluster, 20)
+    client.node = late
+    query = [RANGE, b"", b"", 1, True, False]
+    number = client.ask(lambda number: ReadRequest(number, LINEARIZABLE, [query]))
+    before = process.machine.revision
+    answer = client.wait(number)
+    assert before < answer.revision == KEYS, "it was read from while it caught up"
+    assert answer.results[0].rows[0].key == b"%05d" % (KEYS - 1)
+    return cluster.invariants
+
+
+def test_what_a_node_missed_is_applied_in_small_turns_and_reads_wait_for_it():
+    assert PER_ENTRY < catching_up().turn_units_max < TURN_UNITS_MAX // 2
+
+
+def test_a_node_that_applies_all_it_has_in_one_turn_is_noticed():
+    with pytest.raises(Violation, match="units of work"):
+        catching_up(apply_commands_max=1 << 30)
+
+
+def most_waiting_for_watchers():
+    """8000 keys are written at once, under watch: the most that waited to be published."""
+    waiting = [0]
+    cluster = make_cluster(7)
+    truth = cluster.invariants.watch = WatchTruth()
+    client = Greedy(cluster, cluster.elect())
+    watcher = SimWatcher(cluster, truth, "w1", WatchPlan(key=b"", prefix=True, from_revision=None))
+    watcher.start()
+    run_for(cluster, 500)
+    with pytest.MonkeyPatch.context() as patch:
+        pump = events.EventPublisher.pump
+
+        def look(self, keys_max=20):  # slow, as on a small machine
+            waiting.append(len(self._backlog))
+            pump(self, keys_max)
+
+        patch.setattr(events.EventPublisher, "pump", look)
+        client.write_at_once(*([PUT, b"%05d" % n, b""] for n in range(8 * PER_ENTRY)))
+        assert cluster.run_until(lambda: watcher.caught_up, 60_000)
+    assert watcher.delivered == 8 * PER_ENTRY
+    return max(waiting)
+
+
+def test_no_more_is_applied_than_watchers_are_sent(monkeypatch):
+    most = BATCH + events.CHANGES_PER_TURN
+    assert events.CHANGES_PER_TURN < most_waiting_for_watchers() <= most
+    monkeypatch.setattr(events.EventPublisher, "lags", False)
+    assert most_waiting_for_watchers() > most
 
 
 def at_once(original):
