@@ -71,6 +71,9 @@ class ReplicaBus(Protocol):
     @property
     def has_subscriptions(self) -> bool: ...
 
+    @property
+    def event_bytes_waiting(self) -> int: ...
+
     def receive_peers(self, limit: int) -> list[Envelope]: ...
 
     def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]: ...
@@ -155,7 +158,14 @@ class Replica:
         self.exchange = None
         if snapshots is not None:
             self.exchange = SnapshotExchange(
-                snapshots, machine, bus.send, self._install, log, self._flush, node.objection
+                snapshots,
+                machine,
+                bus.send,
+                self._install,
+                log,
+                self._flush,
+                node.objection,
+                node.flow_to,
             )
         self._codec = codec
         self._bus = bus
@@ -170,6 +180,7 @@ class Replica:
             incarnation=options.incarnation,
             subscriptions_max=options.subscriptions_max,
             log=log,
+            waiting_bytes=lambda: bus.event_bytes_waiting,
         )
         self.service = Service(
             node,
@@ -389,7 +400,8 @@ class Replica:
             self.wal.append(ready.persist)
             self._tickets.append(ready.ticket)
         for to, message in ready.sends:
-            bus.send(to, message)
+            if not bus.send(to, message):
+                self.node.unsent(to, message)
         for accepted in ready.publishes:
             bus.publish_accepted(accepted)
         for slot, ballot, value, _ in ready.applied:
@@ -406,12 +418,14 @@ class Replica:
                 serve.first,
                 serve.last,
                 self.read_log,
-                self.options.catch_up_bytes_max,
+                min(self.options.catch_up_bytes_max, serve.bytes_max),
                 serve.commit,
                 serve.before,
             )
             if decisions is not None:
-                bus.send(serve.to, decisions)
+                size = sum([len(value) for _, value in decisions.values])
+                if bus.send(serve.to, decisions):
+                    self.node.served(serve.to, decisions, size)
             else:
                 self._offer(serve)
         if ready.notices or ready.traces:

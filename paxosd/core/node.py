@@ -33,6 +33,7 @@ from paxosd.core.effects import (
     Refusal,
 )
 from paxosd.core.election import Election
+from paxosd.core.flow import Flow
 from paxosd.core.founding import Founding
 from paxosd.core.freshness import Freshness
 from paxosd.core.genesis import Record
@@ -287,6 +288,7 @@ class Node:
         if now_ms >= self._check_due_ms:
             self._check_due_ms = now_ms + context.options.heartbeat_ms
             self._ask_age()
+            self._replication.check_flows()
             self._replication.check_behind()
             self._replication.retransmit()
             self._replication.record_commit(alone=True)
@@ -304,6 +306,7 @@ class Node:
             if self._arrival.asking:
                 self._arrival.ask()
                 self._roster.ask_to_rejoin()
+        self._replication.send_skipped()
         self._replication.check_missing()
         top = self._replication.overtaken()
         if top:
@@ -325,6 +328,24 @@ class Node:
         """All records of Readys up to ``ticket`` are durable: release what waited for that."""
         self._watchdog.moved += 1
         self._context.outbox.synced(ticket)
+
+    def unsent(self, to: NodeId, message: PeerMessage) -> None:
+        """A message could not be handed to the connection."""
+        peer = self._context.peers.get(to)
+        if type(message) is Accept and peer is not None:
+            peer.flow.unsent(message.slot)
+
+    def served(self, to: NodeId, message: Decisions, size: int) -> None:
+        """A part of the log was sent, of so many bytes."""
+        flow = self.flow_to(to)
+        if flow is not None:
+            last = message.first_slot + len(message.values) - 1
+            flow.served(message.first_slot, last, size, self._context.now_ms)
+
+    def flow_to(self, name: NodeId) -> Flow | None:
+        """What is on its way to a peer."""
+        peer = self._context.peers.get(name)
+        return None if peer is None else peer.flow
 
     def peer_level(self, name: NodeId, level: int) -> None:
         """A peer said which feature level it understands."""
@@ -351,6 +372,7 @@ class Node:
         if peer is not None:
             peer.contact_ms = max(peer.contact_ms, peer.heard_ms, peer.seen_ms)
             peer.heard_ms = peer.seen_ms = float("-inf")
+            peer.flow.reset()
             self._tell_down(name, peer, "its connection broke")
             self._arrival.connection_lost(name)
         if name == self._election.leader:
@@ -499,6 +521,7 @@ class Node:
 
     def _on_hello(self, sender: NodeId, incarnation: int, message: Hello) -> None:
         self._comparison.greet(sender, message.directory)
+        self._context.peers[sender].flow.reset()
         self._context.peers[sender].directory = message.directory
         self.peer_level(sender, message.level)
         witness = not self._arrival.forgetful
