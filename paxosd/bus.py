@@ -172,6 +172,18 @@ class Bus:
         """peer, client, events → the endpoint that is bound."""
         for what, endpoint in self.endpoints.items():
             log.info("bus.bound", socket=what, endpoint=endpoint)
+        self._make_pollers()
+        self.relay = RelayLink(
+            config.cluster, self._sockets, now_ms, self._poll_relay, self._forget_relay
+        )
+        """The connection on which writes are passed on to the leader."""
+        try:
+            self._connect_peers(config.peers)
+        except BaseException:
+            self.close()
+            raise
+
+    def _make_pollers(self) -> None:
         self._poller = zmq.Poller()
         self._hot_poller = zmq.Poller()
         """Peers, clients and the wake-up …"""
@@ -194,15 +206,6 @@ class Bus:
             self._hot_poller.register(socket, zmq.POLLIN)
             self._hot_votes_poller.register(socket, zmq.POLLIN)
         self._hot_votes_poller.register(self._sockets.votes, zmq.POLLIN)
-        self.relay = RelayLink(
-            config.cluster, self._sockets, now_ms, self._poll_relay, self._forget_relay
-        )
-        """The connection on which writes are passed on to the leader."""
-        try:
-            self._connect_peers(config.peers)
-        except BaseException:
-            self.close()
-            raise
 
     def close(self) -> None:
         """Close every socket; messages just sent have a moment to leave."""

@@ -17,7 +17,7 @@ from paxosd.core.commands import Batch
 from paxosd.core.context import Codec
 from paxosd.core.effects import Ready, ServeLog
 from paxosd.core.machine import Machine
-from paxosd.core.messages import Accepted, Envelope, Hello, PeerMessage
+from paxosd.core.messages import Accept, Accepted, Decisions, Envelope, Hello, PeerMessage
 from paxosd.core.node import Node
 from paxosd.core.requests import (
     AdminAnswer,
@@ -48,6 +48,9 @@ PEERS_PER_TURN_MAX = 1000
 CLIENTS_PER_TURN_MAX = 400
 CLIENTS_AT_ONCE = 4
 """Requests between two looks at how much the turn has done."""
+LOG_WAITING_BYTES_MAX = 64 << 20
+"""While so much waits for the disk, nothing more is proposed, accepted or learned."""
+_TO_LOG: frozenset[type] = frozenset({Accept, Decisions})
 KEYS_PER_TURN = 1000
 """How many keys background work (checksums, removed ranges, the scan index) takes at a time."""
 MARKS_MS = 50.0
@@ -234,11 +237,7 @@ class Replica:
             self._hear_strangers()
         if inbox.genesis_heard and not node.genesis:
             node.hear_genesis(inbox.genesis_heard)
-        for envelope in envelopes:
-            message = envelope.body
-            node.step(envelope.sender, envelope.life, message)
-            if type(message) in SNAPSHOT_KINDS and self.exchange is not None and self._is_sound:
-                self.exchange.receive(envelope.sender, message)  # type: ignore[arg-type]  # by kind
+        self._hear_peers(envelopes)
         for name in bus.disconnected():
             node.peer_disconnected(name)
         self.forwarding.turn(now_ms, self.service.leader_endpoint)
@@ -270,6 +269,17 @@ class Replica:
         node.set_health(self._storage.sync_us, low_space=self._storage.low)
         self.standing.look(now_ms)
         self.turn_units = self.machine.work.units
+
+    def _hear_peers(self, envelopes: list[Envelope]) -> None:
+        node = self.node
+        node.log_full = log_full = self.wal.waiting_bytes > LOG_WAITING_BYTES_MAX
+        for envelope in envelopes:
+            message = envelope.body
+            if log_full and type(message) in _TO_LOG:
+                continue  # the disk is slow: silence is always a safe answer
+            node.step(envelope.sender, envelope.life, message)
+            if type(message) in SNAPSHOT_KINDS and self.exchange is not None and self._is_sound:
+                self.exchange.receive(envelope.sender, message)  # type: ignore[arg-type]  # by kind
 
     def trace(self, on: bool) -> None:
         """Have debug events made from now on, or not any more."""

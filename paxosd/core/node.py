@@ -281,6 +281,7 @@ class Node:
         """Time passed. Call it once a turn, after the turn's messages."""
         context = self._context
         self.set_time(now_ms, wall_ms)
+        self._replication.turn_bytes = 0
         self._take_early()
         self._election.tick()
         if context.leader_reads.under_way:
@@ -319,6 +320,8 @@ class Node:
 
     def next_due_ms(self) -> float:
         """The time at which ``tick`` should be called at the latest."""
+        if self._replication.may_go_on():
+            return self._context.now_ms
         due = min(self._election.next_due_ms(), self._check_due_ms)
         if self._context.learner.missing() is not None:
             due = min(due, self._context.now_ms + self._context.options.pull_after_ms)
@@ -779,6 +782,15 @@ class Node:
     @want_applied.setter
     def want_applied(self, value: bool) -> None:
         self._replication.want_applied = value
+
+    @property
+    def log_full(self) -> bool:
+        """Whether so much waits for the disk that nothing more is to be proposed."""
+        return self._replication.log_full
+
+    @log_full.setter
+    def log_full(self, value: bool) -> None:
+        self._replication.log_full = value
 
     @property
     def tracing(self) -> bool:

@@ -39,6 +39,7 @@ from paxosd.core.messages import (
 )
 from paxosd.core.proposer import Proposal
 from paxosd.core.types import NOOP, UNKNOWN_BALLOT, Ballot, NodeId, Slot
+from paxosd.core.work import PROPOSED_BYTES_MAX
 
 LONG_GAP_SLOTS = 10
 """A catch-up of more than this is worth a line in the log when it is done."""
@@ -74,6 +75,8 @@ class Replication:
         "_stuck_slot",
         "_words",
         "applied",
+        "log_full",
+        "turn_bytes",
         "want_applied",
     )  # fmt: skip
 
@@ -87,6 +90,10 @@ class Replication:
         """What each node says was chosen in a slot of which two nodes hold different values."""
         """Equal to the learner's commit index between two steps."""
         self.want_applied = False
+        self.log_full = False
+        """Whether so much waits for the disk that nothing more is to be proposed."""
+        self.turn_bytes = 0
+        """What was proposed since the last tick."""
         self._commit_recorded: Slot = context.learner.commit
         self._stamp_ms = 0
         """At level 0, log time of the last batch proposed: never goes backward within a reign;
@@ -109,17 +116,22 @@ class Replication:
     # -- proposing
 
     def propose_waiting(self) -> None:
-        """Put what waits into slots, while the window has room."""
+        """Put what waits into slots, while the window has room, and this turn."""
         context = self._context
         proposer = context.proposer
-        while proposer.may_propose():
+        while proposer.may_propose() and self.turn_bytes < PROPOSED_BYTES_MAX and not self.log_full:
             taken = proposer.next_entries()
             stamp_ms, reign = self._time()
             value = context.codec.encode_batch(stamp_ms, [w.blob for w in taken], reign)
             assert value != NOOP
             batch = Batch(stamp_ms, [w.entry for w in taken], reign)
             proposal = proposer.propose(value, batch, [w.token for w in taken], context.now_ms)
+            self.turn_bytes += len(value)
             self._send_accept(proposal)
+
+    def may_go_on(self) -> bool:
+        """Whether the next turn has more to propose, at once."""
+        return self.turn_bytes > 0 and self._context.proposer.may_propose() and not self.log_full
 
     def _time(self) -> tuple[int, Reign | None]:
         """The time of a batch proposed now, in the form that every member understands."""
