@@ -23,7 +23,7 @@ from paxosctl.errors import RefusedError
 from paxosctl.transport import RECEIVES_MAX, Link, Socket, Transport, clock_ms
 from paxosctl.watch_nodes import WatchNodes
 from paxosctl.watch_state import Connect, Deliver, Effect, Fail, Pull, WatchOptions, WatchState
-from paxosd.core.cluster_info import ClusterInfo
+from paxosd.core.cluster_info import ClusterInfo, Limits
 from paxosd.core.commands import Change
 from paxosd.core.requests import (
     AdminAnswer,
@@ -35,8 +35,14 @@ from paxosd.core.requests import (
 from paxosd.wire import WireError, decode_answer, encode_client
 from paxosd.wire_events import TOPIC_MEMBERS, LearnedEvent, MembersEvent, decode_event
 
-SUB_QUEUE_MAX = 100_000
-"""Messages that may wait for a slow user; more are dropped, noticed, and pulled later."""
+SUB_BYTES_MAX = 16 << 20
+"""What may wait in the socket for a slow user, if each change were as large as the cluster allows;
+what is more waits at the node, which leaves it to the history in the end."""
+SUB_QUEUE_MIN = 16
+SUB_QUEUE_MAX = 4096
+CHANGES_BYTES_MAX = 4 << 20
+"""No more is read before the user has taken what there is, but for one answer from the history."""
+CHANGE_OVERHEAD_BYTES = 200
 LEARN_MS = 60_000
 """How often a node that is listened to is asked who the members are, without a reason: 0.5 to 1.5
 times this, drawn anew each time."""
@@ -85,6 +91,8 @@ class Watcher(Iterator[Change]):
         self._link_up = False
         self._pull: HistoryRequest | None = None
         self._changes: deque[Change] = deque()
+        self._changes_bytes = 0
+        self._sub_queue_max = SUB_QUEUE_MIN
         self._closed = False
 
     def __next__(self) -> Change:
@@ -122,7 +130,17 @@ class Watcher(Iterator[Change]):
             wait_ms = min([due_ms for due_ms in dues_ms if due_ms is not None]) - clock_ms()
             if not self._transport.poll(max(0, wait_ms)) and clock_ms() >= until_ms:
                 break
-        return self._changes.popleft() if self._changes else None
+        return self._take() if self._changes else None
+
+    def _take(self) -> Change:
+        change = self._changes.popleft()
+        self._changes_bytes -= _weight(change)
+        return change
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Of changes that have been received and not been asked for."""
+        return self._changes_bytes
 
     @property
     def live(self) -> bool:
@@ -158,6 +176,7 @@ class Watcher(Iterator[Change]):
         for effect in effects:
             if isinstance(effect, Deliver):
                 self._changes.extend(effect.changes)
+                self._changes_bytes += sum(map(_weight, effect.changes))
             elif isinstance(effect, Pull):
                 self._pull = effect.request
                 self._send_pull()
@@ -185,7 +204,7 @@ class Watcher(Iterator[Change]):
         """Listen to the node, which is what it is taken for. Its link was made before: news that
         the node went are read before whatever another life of it has published since."""
         sub = self._sub = self._transport.socket(zmq.SUB)
-        sub.setsockopt(zmq.RCVHWM, SUB_QUEUE_MAX)
+        sub.setsockopt(zmq.RCVHWM, self._sub_queue_max)
         for topic in (*self._state.topics, TOPIC_MEMBERS):
             sub.setsockopt(zmq.SUBSCRIBE, topic)
         self._transport.register(sub, lambda: self._read(attempt, sub))
@@ -246,6 +265,7 @@ class Watcher(Iterator[Change]):
         if not state.is_current(attempt):
             return
         self._nodes.learn(info)
+        self._sub_queue_max = _queue_max(info.limits)
         own = info.members.get(info.node)
         if own is None:
             why = f"{info.node} is no member of the cluster"
@@ -273,7 +293,8 @@ class Watcher(Iterator[Change]):
 
     def _read(self, attempt: int, sub: Socket) -> None:
         for _ in range(RECEIVES_MAX):
-            if sub.closed:  # a message made the state leave this node
+            # A message made the state leave this node, or the user has enough for now.
+            if sub.closed or self._changes_bytes >= CHANGES_BYTES_MAX:
                 return
             try:
                 frames = sub.recv_multipart(zmq.NOBLOCK)
@@ -291,3 +312,13 @@ class Watcher(Iterator[Change]):
                 self._hear_news()
             elif not isinstance(event, LearnedEvent):
                 self._perform(self._state.on_event(attempt, cluster, event, clock_ms()))
+
+
+def _weight(change: Change) -> int:
+    return CHANGE_OVERHEAD_BYTES + len(change.key) + len(change.value or b"")
+
+
+def _queue_max(limits: Limits) -> int:
+    """How many changes, of any size that the cluster allows, may wait in the socket."""
+    change_bytes = CHANGE_OVERHEAD_BYTES + limits.key_bytes_max + limits.value_bytes_max
+    return max(SUB_QUEUE_MIN, min(SUB_QUEUE_MAX, SUB_BYTES_MAX // change_bytes))

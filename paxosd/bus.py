@@ -27,21 +27,35 @@ from typing import Any
 
 import zmq
 
-from paxosd.bus_sockets import BindError, BusConfig, BusSockets, Context, Socket
-from paxosd.connections import ConnectionGuard, PortStatus
-from paxosd.core.effects import INVALID
+from paxosd.bus_sockets import MIB, BindError, BusConfig, BusSockets, Context, Socket
+from paxosd.byte_limits import (
+    ANSWER_BYTES_MAX,
+    CLIENT_BYTES_MAX,
+    EVENT_BYTES_MAX,
+    PEER_BYTES_MAX,
+)
+from paxosd.connections import ConnectionGuard, PortStatus, StuckReaders
+from paxosd.core.effects import BUSY, INVALID
 from paxosd.core.messages import Accepted, Envelope, Hello, PeerMessage
-from paxosd.core.requests import ClientMessage, RefusalAnswer, ServerMessage
+from paxosd.core.requests import (
+    ClientMessage,
+    HistoryAnswer,
+    ReadAnswer,
+    RefusalAnswer,
+    ServerMessage,
+)
 from paxosd.core.types import NodeId
 from paxosd.descriptors import ADVICE
 from paxosd.endpoints import plain_address
 from paxosd.faults import FaultPlan
 from paxosd.inbox import Inbox, Refusal, log_refusal
+from paxosd.lanes import SWIFT_BYTES_MAX, is_bulk
 from paxosd.lives import PeerLives
 from paxosd.member_links import PeerEndpoints
 from paxosd.refusals import Logger, RefusalLog
 from paxosd.relay_link import RelayLink
 from paxosd.resolver import News, Resolver
+from paxosd.unsent import Unsent, UnsentAnswers
 from paxosd.wire import (
     ACCEPTED_TOPIC,
     WireError,
@@ -83,6 +97,13 @@ load they are taken in with whatever comes next, at this interval at the latest.
 
 TELL_MS = 1000
 """How often what was refused, or could not be sent, is looked through."""
+RECEIVE_BYTES_MAX = 8 << 20
+"""A turn takes no more from peers, but for the last message: the rest waits in the socket."""
+REFUSE_BYTES_MAX = CLIENT_BYTES_MAX + MIB
+"""Who holds so much is not even refused any more."""
+_SLOW = (
+    "answers wait for clients that do not read them: read what this one has asked for, ask for less"
+)
 
 _NOBLOCK = int(zmq.NOBLOCK)
 _POLLIN = int(zmq.POLLIN)
@@ -119,6 +140,7 @@ class Bus:
         self._config = config
         self._context = context
         self._guard: ConnectionGuard | None = None
+        self._stuck: StuckReaders | None = None
         self._refused_told: dict[str, int] = {}
         """What listens → the connections refused, when that was told last."""
         self._log = log
@@ -137,6 +159,8 @@ class Bus:
         )
         self._encoded: tuple[PeerMessage | None, bytes] = (None, b"")
         """The last message sent, with its frame."""
+        self._events_unsent = Unsent()
+        self._answers = UnsentAnswers(CLIENT_BYTES_MAX, ANSWER_BYTES_MAX)
         self._accepted_topic = ACCEPTED_TOPIC + config.node.encode()
         self._resolver = resolver if resolver is not None else Resolver()
         self._names_due_ms: float = math.inf
@@ -150,6 +174,18 @@ class Bus:
         """peer, client, events → the endpoint that is bound."""
         for what, endpoint in self.endpoints.items():
             log.info("bus.bound", socket=what, endpoint=endpoint)
+        self._make_pollers()
+        self.relay = RelayLink(
+            config.cluster, self._sockets, now_ms, self._poll_relay, self._forget_relay
+        )
+        """The connection on which writes are passed on to the leader."""
+        try:
+            self._connect_peers(config.peers)
+        except BaseException:
+            self.close()
+            raise
+
+    def _make_pollers(self) -> None:
         self._poller = zmq.Poller()
         self._hot_poller = zmq.Poller()
         """Peers, clients and the wake-up …"""
@@ -173,15 +209,6 @@ class Bus:
             self._hot_poller.register(socket, zmq.POLLIN)
             self._hot_votes_poller.register(socket, zmq.POLLIN)
         self._hot_votes_poller.register(self._sockets.votes, zmq.POLLIN)
-        self.relay = RelayLink(
-            config.cluster, self._sockets, now_ms, self._poll_relay, self._forget_relay
-        )
-        """The connection on which writes are passed on to the leader."""
-        try:
-            self._connect_peers(config.peers)
-        except BaseException:
-            self.close()
-            raise
 
     def close(self) -> None:
         """Close every socket; messages just sent have a moment to leave."""
@@ -204,6 +231,7 @@ class Bus:
             {what: (socket, self.endpoints[what]) for what, socket in listening.items()},
             limits,
         )
+        self._stuck = StuckReaders(self._guard, "events")
 
     @property
     def connections(self) -> dict[str, PortStatus]:
@@ -226,6 +254,16 @@ class Bus:
                     advice=f"find who opens so many, or let this process have more descriptors: "
                     f"{ADVICE}",
                 )
+
+    def end_stuck(self) -> None:
+        """To be called now and then: end the connections of subscribers that do not read, once much
+        waits for them. They may come again, and have what they missed from the history."""
+        waiting_bytes, now_ms = self.event_bytes_waiting, self._now_ms()
+        if self._stuck is not None:
+            ended = self._stuck.look(waiting_bytes > EVENT_BYTES_MAX // 2, now_ms)
+            if ended:
+                fields = {"waiting_bytes": waiting_bytes, "ended": ended}
+                self._refusals.note("bus.subscribers_slow", "events", "slow", now_ms, **fields)
 
     # ---- who the peers are
 
@@ -383,6 +421,7 @@ class Bus:
 
     def _drain_peers(self, received: list[Envelope], limit: int, now_ms: int) -> None:
         recv, get = self._sockets.peer.recv, self._sockets.peer.get
+        left_bytes = RECEIVE_BYTES_MAX
         for _ in range(limit):
             # Asking first costs less than the exception that a try in vain ends with.
             if not int(get(_EVENTS)) & _POLLIN:
@@ -393,6 +432,9 @@ class Bus:
                 self._refuse_rest(self._sockets.peer, frame, "frames", now_ms)
             else:
                 self._take(frame, None, received, now_ms)
+            left_bytes -= len(frame)
+            if left_bytes <= 0:
+                return
 
     def _drain_votes(self, received: list[Envelope], limit: int, now_ms: int) -> None:
         recv, get = self._sockets.votes.recv, self._sockets.votes.get
@@ -436,6 +478,7 @@ class Bus:
                 if self._sockets.read_monitor(name, now_ms):
                     names.append(name)
                     self.inbox.closed(name)
+                    self._sockets.reset_bulk(name)
             self._sockets.read_votes_monitor(now_ms)
         return names
 
@@ -497,7 +540,7 @@ class Bus:
             return self._send_old(to, message)
         if message is not self._encoded[0]:
             self._encoded = (message, self._encode(message))
-        return self._send_frame(to, self._encoded[1])
+        return self._send_frame(to, message, self._encoded[1])
 
     def _encode(self, message: PeerMessage) -> bytes:
         config, header = self._config, self.inbox.header
@@ -522,14 +565,14 @@ class Bus:
         frame = self._encode_old(message)
         sent = False
         if not frame or type(message) is Hello:  # the new form first: it says all
-            sent = self._send_frame(to, self._encode(message))
-        return (bool(frame) and self._send_frame(to, frame)) or sent
+            sent = self._send_frame(to, message, self._encode(message))
+        return (bool(frame) and self._send_frame(to, message, frame)) or sent
 
     def broadcast(self, message: PeerMessage, to: Iterable[NodeId]) -> int:
         """To several peers, encoded once; returns how many took it."""
         return sum([self.send(peer, message) for peer in to])
 
-    def _send_frame(self, to: NodeId, frame: bytes) -> bool:
+    def _send_frame(self, to: NodeId, message: PeerMessage, frame: bytes) -> bool:
         if len(frame) > self._config.peer_bytes_max:
             # The peer would close the connection over it, again and again.
             self._note_unsent(to, f"{len(frame)} bytes are more than a frame may have")
@@ -538,6 +581,12 @@ class Bus:
         if dealer is None:
             self._note_unsent(to, "it is no peer")
             return False
+        if is_bulk(message, len(frame)):
+            if self._send_bulk(to, frame):
+                return True
+            if len(frame) > SWIFT_BYTES_MAX:
+                self._note_unsent(to, "not connected, or its queue is full")
+                return False
         try:
             dealer.send(frame, _NOBLOCK)
         except zmq.Again:
@@ -545,6 +594,23 @@ class Bus:
             return False
         self.counters["sent.peer"] += 1
         return True
+
+    def _send_bulk(self, to: NodeId, frame: bytes) -> bool:
+        """Whether the bulk connection took it. A single message may be larger than the bound."""
+        dealer, unsent = self._sockets.bulk[to]
+        if unsent.held_bytes + len(frame) > PEER_BYTES_MAX and not unsent.idle:
+            self.counters["unsent.peer_full"] += 1
+            return False
+        try:
+            unsent.send(dealer, frame)
+        except zmq.Again:
+            return False
+        self.counters["sent.peer"] += 1
+        return True
+
+    def bulk_bytes(self) -> dict[NodeId, int]:
+        """What is held for each peer of what is large."""
+        return {name: unsent.held_bytes for name, (_, unsent) in self._sockets.bulk.items()}
 
     def _note_unsent(self, to: NodeId, reason: str) -> None:
         self.counters[f"unsent.{to}"] += 1
@@ -561,16 +627,38 @@ class Bus:
         """Two frames to whoever subscribes; a subscriber whose queue is full misses it."""
         events = self._sockets.events
         events.send(topic, _SNDMORE)
-        events.send(payload, _NOBLOCK)
+        self._events_unsent.send(events, payload)
         self.counters["sent.events"] += 1
 
+    @property
+    def event_bytes_waiting(self) -> int:
+        """What is held for subscribers that are slow."""
+        return self._events_unsent.held_bytes
+
+    @property
+    def answer_bytes_waiting(self) -> int:
+        """What is held for clients that are slow."""
+        return self._answers.held_bytes
+
     def answer(self, client: bytes, message: ServerMessage) -> bool:
-        """To one client; False if it has gone or does not read its answers."""
+        """To one client; False if it has gone or does not read its answers. Then a read is refused
+        as BUSY, as long as it takes small answers; what was written it may ask for again."""
         frame = encode_client(message, self._config.cluster)
+        way = self._answers.way(client)
+        if self._answers.has_room(way, len(frame)):
+            return self._send_answer(client, way, frame)
+        self._note_slow_client(client, way.held_bytes)
+        if type(message) in (ReadAnswer, HistoryAnswer) and way.held_bytes < REFUSE_BYTES_MAX:
+            refusal = (message.request_id, BUSY, _SLOW, "", "", 0)
+            frame = encode_client(RefusalAnswer(*refusal), self._config.cluster)
+            self._send_answer(client, way, frame)
+        return False
+
+    def _send_answer(self, client: bytes, way: Unsent, frame: bytes) -> bool:
         socket = self._sockets.client
         try:
             socket.send(client, _SNDMORE)
-            socket.send(frame, _NOBLOCK)
+            way.send(socket, frame)
         except zmq.Again:
             self.counters["unsent.client_full"] += 1
             return False
@@ -578,9 +666,21 @@ class Bus:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
             self.counters["unsent.client_gone"] += 1
+            self._answers.forget(client)
             return False
         self.counters["sent.client"] += 1
         return True
+
+    def _note_slow_client(self, client: bytes, held_bytes: int) -> None:
+        self.counters["unsent.client_slow"] += 1
+        self._refusals.note(
+            "bus.client_slow",
+            client.hex(),
+            "slow",
+            self._now_ms(),
+            waiting_bytes=held_bytes,
+            waiting_bytes_of_all=self._answers.held_bytes,
+        )
 
     # ---- refusing
 

@@ -2,12 +2,14 @@
 
     peer     ROUTER  bind     frames from peers; never sends
     dealer   DEALER  connect  one per peer, while it is one; never receives
+    bulk     DEALER  connect  another one, for what is large (lanes.py)
     events   XPUB    bind     votes, changes, decisions; sees who subscribes
     votes    SUB     connect  the accepted/ stream of every peer
     client   ROUTER  bind     requests and answers
     relay    DEALER  connect  to the leader's client socket, while writes are passed on to it
 
-High-water marks: every queue is finite, and nothing ever waits for one.
+High-water marks: every queue is finite, in messages here and in bytes by what the bus hands over
+(``unsent.py``; docs/MEMORY.md lists them all), and nothing ever waits for one.
 
 - A full or dead peer loses messages (EAGAIN, counted): the protocol sends again. ``IMMEDIATE``
   keeps nothing for a peer without a connection, for what is stale would only mislead it.
@@ -16,9 +18,12 @@ High-water marks: every queue is finite, and nothing ever waits for one.
 - A client or peer that writes faster than the daemon reads is held back by TCP.
 
 A dead connection (also a black hole) is found by ZMTP heartbeats, which the connecting end sends,
-and by the kernel's keepalive at the end that listens; one that never finishes its handshake is
-closed; how many there may be ``connections.py`` says. A frame above the limit closes the connection
-that it came on. Routing ids are the other side's own choice, so nothing is concluded from them.
+and by the kernel's keepalive at the end that listens; where large messages go, which hold them up
+on a slow link, by the kernel alone, which counts bytes and not messages. When the dealer of a peer
+loses its connection, the bulk dealer connects anew as well. One that never finishes its handshake
+is closed; how many there may be ``connections.py`` says. A frame above the limit closes the
+connection that it came on. Routing ids are the other side's own choice, so nothing is concluded
+from them.
 
 What listens sends no heartbeats: libzmq 4.3.5 aborts the whole process when a heartbeat is due on a
 connection that has ended while its queue was full (libzmq issue 4841). Any client that sends faster
@@ -42,6 +47,7 @@ from paxosd.endpoints import EVERYWHERE, same_endpoint
 from paxosd.member_links import PeerEndpoints
 from paxosd.resolver import ResolveError, Resolver, resolve, unresolved_words
 from paxosd.routes import Route
+from paxosd.unsent import Unsent
 from paxosd.wire import ACCEPTED_TOPIC
 
 MIB = 1 << 20
@@ -70,11 +76,27 @@ NEVER_READ_BYTES = 4096
 
 SUBSCRIBE_QUEUE_MAX = 64
 """Subscriptions travel as messages: with a queue of 1 the second one would be lost."""
-PEER_QUEUE_MAX = 2048
-VOTES_QUEUE_MAX = 16_384
-"""Votes are small, and losing them costs a round trip."""
+SWIFT_QUEUE_MAX = 1024
+"""Each of SWIFT_BYTES_MAX at most."""
+BULK_QUEUE_MAX = 4096
+"""Bounded in bytes, by the bus: these are small ones."""
+PEER_RECEIVE_MAX = 256
+"""Of one connection; a peer has no more on its way than ``core/flow.py`` allows."""
+VOTES_QUEUE_MAX = 4096
+"""Losing votes costs a round trip."""
+VOTE_BYTES_MAX = 64 << 10
+"""Votes in every other one of ``accept_ahead_slots_max`` slots take less."""
 EVENTS_QUEUE_MAX = 4096
+NOTICES_QUEUE_MAX = 1024
 CLIENT_QUEUE_MAX = 1024
+CLIENT_RECEIVE_MAX = 16
+"""Of one connection; the rest waits at the client's."""
+
+BULK_HEARTBEAT_TIMEOUT_MS = 60_000
+"""A large message may take so long on a slow link, and no heartbeat passes it."""
+KEEPALIVE_S = {"IDLE": 5, "INTVL": 2, "CNT": 3}
+UNACKED_MS_MAX = 15_000
+"""The kernel gives up a connection that takes no bytes for so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +183,8 @@ class BusSockets:
         self._resolver = resolver
         self._all: list[Socket] = []
         self.dealers: dict[NodeId, Socket] = {}
+        self.bulk: dict[NodeId, tuple[Socket, Unsent]] = {}
+        """Each with what it holds."""
         self.bound: dict[str, str] = {}
         """What is bound → its endpoint, with the real port."""
         self.votes_monitor: Socket | None = None
@@ -174,20 +198,21 @@ class BusSockets:
     def _open(self) -> None:
         config = self._config
         peer_max, client_max = config.peer_bytes_max, config.message_bytes_max
-        self.peer = self._make(zmq.ROUTER, peer_max, send_max=1, receive_max=PEER_QUEUE_MAX)
+        self.peer = self._make(zmq.ROUTER, peer_max, send_max=1, receive_max=PEER_RECEIVE_MAX)
+        _expect_bulk(self.peer)
         self._bind("peer", self.peer, config.peer_bind)
 
         # From a subscriber come topics alone. A key may become as long as any cluster may set it.
         topic_max = BOUNDS["key_bytes_max"][1] + TOPIC_OVERHEAD_BYTES
-        self.events = self._make(zmq.XPUB, topic_max, EVENTS_QUEUE_MAX, EVENTS_QUEUE_MAX)
+        self.events = self._make(zmq.XPUB, topic_max, EVENTS_QUEUE_MAX, NOTICES_QUEUE_MAX)
         self.events.setsockopt(zmq.XPUB_VERBOSE, 1)
         self._bind("events", self.events, config.events_bind)
 
-        self.client = self._make(zmq.ROUTER, client_max, CLIENT_QUEUE_MAX, CLIENT_QUEUE_MAX)
+        self.client = self._make(zmq.ROUTER, client_max, CLIENT_QUEUE_MAX, CLIENT_RECEIVE_MAX)
         self.client.setsockopt(zmq.ROUTER_MANDATORY, 1)
         self._bind("client", self.client, config.client_bind)
 
-        self.votes = self._make(zmq.SUB, peer_max, SUBSCRIBE_QUEUE_MAX, VOTES_QUEUE_MAX)
+        self.votes = self._make(zmq.SUB, VOTE_BYTES_MAX, SUBSCRIBE_QUEUE_MAX, VOTES_QUEUE_MAX)
         self.votes.setsockopt(zmq.SUBSCRIBE, ACCEPTED_TOPIC)
         self.peers: dict[NodeId, PeerEndpoints] = {}
         self.monitors: dict[NodeId, Socket] = {}
@@ -207,12 +232,16 @@ class BusSockets:
         route, reason = self._make_route(endpoints.peer)
         named = route is not None and route.name is not None
         with reserved():
-            dealer = self._make(zmq.DEALER, NEVER_READ_BYTES, PEER_QUEUE_MAX, receive_max=1)
+            dealer = self._make(zmq.DEALER, NEVER_READ_BYTES, SWIFT_QUEUE_MAX, receive_max=1)
             dealer.setsockopt(zmq.IMMEDIATE, 1)
+            bulk = self._make(zmq.DEALER, NEVER_READ_BYTES, BULK_QUEUE_MAX, receive_max=1)
+            bulk.setsockopt(zmq.IMMEDIATE, 1)
+            _expect_bulk(bulk)
             monitor = dealer.get_monitor_socket(_BROKE | _STANDS | _REFUSED if named else _BROKE)
         self._all.append(monitor)
         self.peers[name] = endpoints
         self.monitors[name], self.dealers[name] = monitor, dealer
+        self.bulk[name] = bulk, Unsent()
         if route is None:
             return reason
         self._routes[name] = route
@@ -268,12 +297,22 @@ class BusSockets:
         """Close what sends to a peer; a message just sent has LINGER_MS to leave."""
         del self.peers[name]
         dealer, monitor = self.dealers.pop(name), self.monitors.pop(name)
+        bulk, _ = self.bulk.pop(name)
         self._routes.pop(name, None)
         self._dialled.pop(name, None)
         dealer.disable_monitor()
-        for socket in (monitor, dealer):
+        for socket in (monitor, dealer, bulk):
             self._all.remove(socket)
             socket.close()
+
+    def reset_bulk(self, name: NodeId) -> None:
+        """The other connection to this peer broke: drop what this one holds, and connect anew."""
+        target = self._dialled.get(name, "")
+        bulk, _ = self.bulk[name]
+        self.bulk[name] = bulk, Unsent()
+        if target:
+            bulk.disconnect(target)
+            self._connect(bulk, target)
 
     def hear_votes(self) -> dict[str, str]:
         """Subscribe to the peers that there are now and to no others; returns the endpoints that
@@ -311,10 +350,14 @@ class BusSockets:
 
     def _redial(self, name: NodeId) -> str:
         """Connect a peer's dealer to where its route leads now; what is wrong with that, or ""."""
-        dealer, target = self.dealers[name], self._routes[name].target
-        if before := self._dialled.pop(name, ""):
-            dealer.disconnect(before)
-        reason = self._connect(dealer, target) if target else ""
+        both, target = (self.dealers[name], self.bulk[name][0]), self._routes[name].target
+        before = self._dialled.pop(name, "")
+        reason = ""
+        for dealer in both:
+            if before:
+                dealer.disconnect(before)
+            if target and not reason:
+                reason = self._connect(dealer, target)
         if target and not reason:
             self._dialled[name] = target
         return reason
@@ -398,6 +441,7 @@ class BusSockets:
             }
         for option, value in options.items():
             socket.setsockopt(option, value)
+        socket.copy_threshold = 0  # for what is sent without a copy, to be told of: unsent.py
         return socket
 
     @staticmethod
@@ -456,6 +500,16 @@ class BusSockets:
         for socket in self._all:
             socket.close(linger_ms)
         self._all.clear()
+
+
+def _expect_bulk(socket: Socket) -> None:
+    """Large messages go here: whether the other end lives is left to the kernel to find out."""
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, BULK_HEARTBEAT_TIMEOUT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TTL, BULK_HEARTBEAT_TIMEOUT_MS)
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    for what, value in KEEPALIVE_S.items():
+        socket.setsockopt(getattr(zmq, f"TCP_KEEPALIVE_{what}"), value)
+    socket.setsockopt(zmq.TCP_MAXRT, UNACKED_MS_MAX)
 
 
 def _monitored(monitor: Socket) -> Iterator[tuple[int, str]]:

@@ -16,11 +16,14 @@ another file: only a connection of the same port is touched.) What never finishe
 closed by libzmq itself (``HANDSHAKE_IVL``), what vanishes by the kernel (keepalive).
 """
 
+import array
+import fcntl
 import socket
 import struct
+import termios
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -30,12 +33,17 @@ SILENT_MS = 300.0
 HANDSHAKE_BYTES = 80
 """Who has said less has not finished the handshake: its two parts are 64 and at least 27."""
 MEMBER_CONNECTIONS = 4
-"""So many connections a member may have to the peers' port: the old one may still be there."""
+"""So many connections a member may have to the peers' port: it has two, and the old ones may still
+be there."""
 PEERS_SPARE = 8
 PEERS_SHARE = 8
 CLIENTS_SHARE = 2 / 3
 """The rest is for those who watch."""
 LEAST = 8
+STUCK_MS = 2000.0
+"""Who has not read for so long, while much waits, is ended."""
+UNREAD_BYTES = 64 << 10
+"""Who has so much waiting in the kernel is no subscriber that merely had a slow moment."""
 
 _TCP_INFO_BYTES = 256
 _RECEIVED_AT = 128  # tcpi_bytes_received, since Linux 4.1
@@ -49,7 +57,7 @@ Socket = zmq.Socket[bytes]
 
 def shares(free: int, members: int) -> dict[str, int]:
     """How many connections peers, clients and watchers may have, of ``free`` descriptors."""
-    free = max(0, free - 2 * members)  # what this node opens to the others
+    free = max(0, free - 3 * members)  # what this node opens to the others
     peer = max(PEERS_SPARE + MEMBER_CONNECTIONS * members, free // PEERS_SHARE)
     client = max(LEAST, int((free - peer) * CLIENTS_SHARE))
     return {"peer": peer, "client": client, "events": max(LEAST, free - peer - client)}
@@ -100,6 +108,17 @@ class _Port:
         self.settled.discard(descriptor)
         self.ending.discard(descriptor)
 
+    def unread(self) -> frozenset[int]:
+        """The connections whose other end does not take what the kernel has for it."""
+        known = {*self.waiting, *self.settled} - self.ending
+        return frozenset(each for each in known if _queued_bytes(each) >= UNREAD_BYTES)
+
+    def end(self, descriptors: Iterable[int]) -> None:
+        """End these, if they are still there."""
+        for descriptor in descriptors:
+            if descriptor in self.waiting or descriptor in self.settled:
+                self._end(descriptor)
+
     def _end_silent(self, now_ms: float) -> bool:
         """End one that has been silent for long; whether there was one."""
         for descriptor, since_ms in list(self.waiting.items()):
@@ -135,6 +154,14 @@ class _Port:
                 connection.detach()
 
 
+def _queued_bytes(descriptor: int) -> int:
+    """What the kernel has for the other end."""
+    left = array.array("i", [0])
+    with suppress(OSError):
+        fcntl.ioctl(descriptor, termios.TIOCOUTQ, left)
+    return left[0]
+
+
 class ConnectionGuard:
     """Watches some listening sockets. Make it and :meth:`close` it in the sockets' own thread, the
     latter before they are closed; :attr:`status` in any."""
@@ -167,6 +194,17 @@ class ConnectionGuard:
         """What → its figures."""
         return {port.what: port.status for port in self._ports.values()}
 
+    def unread(self, what: str) -> frozenset[int]:
+        """The connections of that kind whose other end does not read."""
+        return self._port(what).unread()
+
+    def end(self, what: str, descriptors: Iterable[int]) -> None:
+        """End these connections of that kind."""
+        self._port(what).end(descriptors)
+
+    def _port(self, what: str) -> _Port:
+        return next(port for port in self._ports.values() if port.what == what)
+
     def close(self) -> None:
         """Watch no more."""
         for listener in self._listening:
@@ -196,3 +234,30 @@ class ConnectionGuard:
         elif event == _DISCONNECTED:
             port.disconnected(value)
         return bool(event != _STOPPED)
+
+
+class StuckReaders:
+    """Finds and ends connections whose other end has not read for a while."""
+
+    def __init__(self, guard: ConnectionGuard, what: str) -> None:
+        self._guard = guard
+        self._what = what
+        self._since_ms: float | None = None
+        self._stuck: frozenset[int] = frozenset()
+        """Those that did not read at any look since then."""
+
+    def look(self, much_waits: bool, now_ms: float) -> int:
+        """To be called every now and then; returns how many were ended."""
+        if not much_waits:
+            self._since_ms = None
+            return 0
+        unread = self._guard.unread(self._what)
+        if self._since_ms is None:
+            self._since_ms, self._stuck = now_ms, unread
+            return 0
+        self._stuck &= unread
+        if now_ms - self._since_ms < STUCK_MS:
+            return 0
+        self._since_ms = None
+        self._guard.end(self._what, self._stuck)
+        return len(self._stuck)

@@ -165,6 +165,7 @@ class Daemon:
             self._note_members(now_ms)
             self.log_level.tick()
             self.bus.tell_connections()
+            self.bus.end_stuck()
             self.notifier.tick(now_ms)
             self.notifier.status(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
         took_ms = monotonic_ms() - now_ms

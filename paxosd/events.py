@@ -40,6 +40,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
+from paxosd.byte_limits import EVENT_BYTES_MAX
 from paxosd.core.cluster_settings import DEFAULTS
 from paxosd.core.commands import Change, RangeRemoved, prefix_end
 from paxosd.core.key_index import KeyRun
@@ -163,8 +164,8 @@ class EventPublisher:
     Call :meth:`flush` after each round of applying, :meth:`pump` once a turn while there is a
     :attr:`backlog`, :meth:`on_subscription` for each notice of the XPUB socket, :meth:`tick` at
     :meth:`next_due_ms` at the latest. ``counters``: changes, progress, learned (messages sent),
-    refused (subscriptions over a bound), gaps (how often the
-    machine had changes that were never collected). Topics of others are ignored.
+    refused (subscriptions over a bound), withheld (changes, for too much waits to be read), gaps
+    (how often changes were left out: withheld, or never collected). Topics of others are ignored.
     """
 
     def __init__(
@@ -178,9 +179,12 @@ class EventPublisher:
         subscriptions_max: int,
         prefix_bytes_max: Callable[[], int] = _key_bytes_max,
         log: Log | None = None,
+        waiting_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
-        """``prefix_bytes_max``: how long a key may be now, by the settings in force."""
+        """``prefix_bytes_max``: how long a key may be now, by the settings in force.
+        ``waiting_bytes``: what the sockets hold for subscribers that are slow."""
         self.counters: Counter[str] = Counter()
+        self._waiting_bytes = waiting_bytes
         self.wants_learned = False
         """Whether anybody subscribes to ``learned/``: if not, spare yourself the work."""
         self.work = Work()
@@ -312,7 +316,13 @@ class EventPublisher:
         changes = source.recent_changes
         if changes:
             source.recent_changes = []
-            self._take(changes)
+            if self._waiting_bytes() > EVENT_BYTES_MAX:
+                # Somebody does not read. Everybody has it from the history, each at his own pace.
+                self.counters["withheld"] += len(changes)
+                self._drop_backlog()
+                self._skip_to(source.revision)
+            else:
+                self._take(changes)
         if not self.backlog and source.revision != self._revision:
             self._skip_to(source.revision)
 
@@ -452,7 +462,7 @@ class EventPublisher:
 
     def publish_learned(self, slot: Slot, ballot: Ballot, value: bytes) -> None:
         """Publish a chosen value, slots in order, if anybody wants it."""
-        if self.wants_learned:
+        if self.wants_learned and self._waiting_bytes() <= EVENT_BYTES_MAX:
             self._publish(*self._encoder.learned(slot, ballot, value))
             self.counters["learned"] += 1
 

@@ -17,7 +17,7 @@ from paxosd.core.commands import Batch
 from paxosd.core.context import Codec
 from paxosd.core.effects import Ready, ServeLog
 from paxosd.core.machine import Machine
-from paxosd.core.messages import Accepted, Envelope, Hello, PeerMessage
+from paxosd.core.messages import Accept, Accepted, Decisions, Envelope, Hello, PeerMessage
 from paxosd.core.node import Node
 from paxosd.core.requests import (
     AdminAnswer,
@@ -48,6 +48,9 @@ PEERS_PER_TURN_MAX = 1000
 CLIENTS_PER_TURN_MAX = 400
 CLIENTS_AT_ONCE = 4
 """Requests between two looks at how much the turn has done."""
+LOG_WAITING_BYTES_MAX = 64 << 20
+"""While so much waits for the disk, nothing more is proposed, accepted or learned."""
+_TO_LOG: frozenset[type] = frozenset({Accept, Decisions})
 KEYS_PER_TURN = 1000
 """How many keys background work (checksums, removed ranges, the scan index) takes at a time."""
 MARKS_MS = 50.0
@@ -72,6 +75,9 @@ class ReplicaBus(Protocol):
 
     @property
     def has_subscriptions(self) -> bool: ...
+
+    @property
+    def event_bytes_waiting(self) -> int: ...
 
     def receive_peers(self, limit: int) -> list[Envelope]: ...
 
@@ -157,7 +163,14 @@ class Replica:
         self.exchange = None
         if snapshots is not None:
             self.exchange = SnapshotExchange(
-                snapshots, machine, bus.send, self._install, log, self._flush, node.objection
+                snapshots,
+                machine,
+                bus.send,
+                self._install,
+                log,
+                self._flush,
+                node.objection,
+                node.flow_to,
             )
         self._codec = codec
         self._bus = bus
@@ -173,6 +186,7 @@ class Replica:
             subscriptions_max=options.subscriptions_max,
             prefix_bytes_max=lambda: self.service.key_bytes_max,
             log=log,
+            waiting_bytes=lambda: bus.event_bytes_waiting,
         )
         self.service = Service(
             node,
@@ -286,8 +300,11 @@ class Replica:
             self._hear_strangers()
         if inbox.genesis_heard and not node.genesis:
             node.hear_genesis(inbox.genesis_heard)
+        node.log_full = log_full = self.wal.waiting_bytes > LOG_WAITING_BYTES_MAX
         for envelope in envelopes:
             message = envelope.body
+            if log_full and type(message) in _TO_LOG:
+                continue  # the disk is slow: silence is always a safe answer
             node.step(envelope.sender, envelope.life, message)
             if type(message) in SNAPSHOT_KINDS and self.exchange is not None and self._is_sound:
                 self.exchange.receive(envelope.sender, message)  # type: ignore[arg-type]  # by kind
@@ -422,7 +439,8 @@ class Replica:
             self.wal.append(ready.persist)
             self._tickets.append(ready.ticket)
         for to, message in ready.sends:
-            bus.send(to, message)
+            if not bus.send(to, message):
+                self.node.unsent(to, message)
         for accepted in ready.publishes:
             bus.publish_accepted(accepted)
         for slot, ballot, value, _ in ready.applied:
@@ -439,12 +457,14 @@ class Replica:
                 serve.first,
                 serve.last,
                 self.read_log,
-                self.options.catch_up_bytes_max,
+                min(self.options.catch_up_bytes_max, serve.bytes_max),
                 serve.commit,
                 serve.before,
             )
             if decisions is not None:
-                bus.send(serve.to, decisions)
+                size = sum([len(value) for _, value in decisions.values])
+                if bus.send(serve.to, decisions):
+                    self.node.served(serve.to, decisions, size)
             else:
                 self._offer(serve)
         if ready.notices or ready.traces:

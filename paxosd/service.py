@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from paxosd.core.cluster_settings import SettingsError
 from paxosd.core.commands import Entry, changes_members, changes_settings
 from paxosd.core.effects import (
+    BUSY,
     DIVERGED,
     INVALID,
     NOT_LEADER,
@@ -42,7 +43,7 @@ from paxosd.core.requests import (
     WriteAnswer,
     WriteRequest,
 )
-from paxosd.core.work import CLIENT_UNITS
+from paxosd.core.work import CLIENT_UNITS, UNIT_BYTES
 from paxosd.forwarding import Forwarding
 from paxosd.message_room import MessageRoom
 from paxosd.wire import EntryLimits, WireError, decode_entry
@@ -52,6 +53,13 @@ TOO_LOW = (
     "it by itself once every member runs a version that knows level 1; `paxosctl cluster show` "
     "names those that are waited for"
 )
+
+
+READS_BYTES_MAX = 64 << 20
+"""Of requests to read that wait, for the leader's word or for a turn with time."""
+REQUEST_BYTES = 200
+QUERY_BYTES = 100
+"""What they take beside their keys."""
 
 
 class WriteToken(NamedTuple):
@@ -67,6 +75,8 @@ class ReadToken(NamedTuple):
     client: bytes
     request_id: int
     queries: list[list[Any]]
+    size: int = 0
+    """About, in bytes."""
 
 
 class Answers(Protocol):
@@ -117,6 +127,8 @@ class Service:
         """For :meth:`answer_waiting`, as is the next."""
         self.reads_waiting: deque[tuple[ReadToken, bool]] = deque()
         """Reads that a later turn answers, and whether they may be stale."""
+        self.waiting_bytes = 0
+        """Of reads that are not answered yet."""
         self.requests = 0
         self.refused = 0
 
@@ -147,9 +159,23 @@ class Service:
         elif type(message) is ForwardRequest:
             self._forward(client, message)
         elif type(message) is HistoryRequest:
-            self.history_waiting.append((client, message))
+            self._ask_history(client, message)
         else:
             self._bus.answer(client, self._admin(message))
+
+    def _ask_history(self, client: bytes, message: HistoryRequest) -> None:
+        size = REQUEST_BYTES + len(message.start) + len(message.end)
+        if self._takes(client, message.request_id, size):
+            self.history_waiting.append((client, message))
+
+    def _takes(self, client: bytes, request_id: int, size: int) -> bool:
+        """Whether one more read may wait; if not, it is refused."""
+        if self.waiting_bytes and self.waiting_bytes + size > READS_BYTES_MAX:
+            words = f"{REFUSALS[BUSY]}: reads of {self.waiting_bytes} bytes wait"
+            self._refuse(client, request_id, Refusal(BUSY, words, ""))
+            return False
+        self.waiting_bytes += size
+        return True
 
     def reply(self, token: Any, answer: WriteReply | ReadReady | Refusal) -> None:
         """Take one answer of the core."""
@@ -161,6 +187,8 @@ class Service:
             self._serve_in_turn(token, stale=False)
         else:
             assert isinstance(answer, Refusal)
+            if type(token) is ReadToken:
+                self.waiting_bytes -= token.size
             self._refuse(token.client, token.request_id, answer)
 
     def answer_waiting(self) -> None:
@@ -171,11 +199,13 @@ class Service:
         while self.reads_waiting and work.units < CLIENT_UNITS:
             token, stale = self.reads_waiting.popleft()
             if self._node.difference is not None:
+                self.waiting_bytes -= token.size
                 self._refuse(token.client, token.request_id, _DIVERGED)
             else:
                 self._serve_read(token, stale=stale)
         while self.history_waiting and work.units < CLIENT_UNITS:
             client, message = self.history_waiting.popleft()
+            self.waiting_bytes -= REQUEST_BYTES + len(message.start) + len(message.end)
             if self._node.difference is not None:
                 self._refuse(client, message.request_id, _DIVERGED)
                 continue
@@ -209,7 +239,7 @@ class Service:
         except WireError as error:
             self._invalid(client, message.request_id, str(error))
             return
-        self._machine.work.units += len(entry.commands)
+        self._machine.work.units += len(entry.commands) + len(message.entry) // UNIT_BYTES
         if changes_members(entry):
             refusal = self._check_change(entry)
             if refusal:
@@ -257,8 +287,9 @@ class Service:
         return self.room.refusal(after) if self.room is not None else ""
 
     def _read(self, client: bytes, message: ReadRequest) -> None:
-        token = ReadToken(client, message.request_id, message.queries)
+        size = REQUEST_BYTES
         for query in message.queries:
+            size += QUERY_BYTES + sum([len(part) for part in query if type(part) is bytes])
             key = query[1]
             if query[0] == GET and len(key) > self._limits.key_bytes_max:
                 self._invalid(
@@ -270,7 +301,11 @@ class Service:
                 return
         if self._node.difference is not None:
             self._refuse(client, message.request_id, _DIVERGED)
-        elif message.mode == LINEARIZABLE:
+            return
+        if not self._takes(client, message.request_id, size):
+            return
+        token = ReadToken(client, message.request_id, message.queries, size)
+        if message.mode == LINEARIZABLE:
             self._node.read(token)
         else:
             self._serve_in_turn(token, stale=True)
@@ -283,6 +318,7 @@ class Service:
             self._serve_read(token, stale=stale)
 
     def _serve_read(self, token: ReadToken, *, stale: bool) -> None:
+        self.waiting_bytes -= token.size
         age_ms = 0
         if stale:
             # The time after the request came in: a turn may be long, or stopped in its middle, and

@@ -5,6 +5,9 @@
     laggard ── SnapshotRequest(slot, offset, digest) ──► donor      one piece at a time …
     laggard ◄── SnapshotChunk(slot, offset, digest, data) ── donor  … at most so many bytes/s
 
+A piece is as large as the link carries in a moment (``core/flow.py``), so that over a slow one each
+is there before it is asked for again; one that is on its way is not sent once more.
+
 The donor remembers nothing that matters: each request says all. While a laggard fetches, the
 snapshot is kept, and with it the log above, so that what it gets in the end is of use; a laggard
 that is silent for IN_USE_MS is forgotten. Pieces are read beside the loop.
@@ -13,6 +16,7 @@ that is silent for IN_USE_MS is forgotten. Pieces are read beside the loop.
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from paxosd.core.flow import CHUNK_MIN_BYTES, Flow
 from paxosd.core.messages import PeerMessage, SnapshotChunk, SnapshotOffer, SnapshotRequest
 from paxosd.core.types import NodeId, Slot
 from paxosd.snapshot_jobs import Job, read_piece
@@ -38,7 +42,9 @@ class Donor:
         snapshots: Snapshots,
         send: Callable[[NodeId, PeerMessage], bool],
         log: Log,
+        flow_to: Callable[[NodeId], Flow | None] = lambda name: None,
     ) -> None:
+        self._flow_to = flow_to
         self._snapshots = snapshots
         self._send = send
         self._log = log
@@ -63,9 +69,14 @@ class Donor:
         if info is None or info.digest != message.digest or message.offset >= info.size_bytes:
             self._send(sender, SnapshotChunk(message.slot, message.offset, message.digest, b""))
             return
+        self._fetching[sender] = (message.slot, self._now_ms)
+        flow = self._flow_to(sender)
+        if flow is not None:
+            flow.chunks_arrived(message.offset, self._now_ms)
+            if flow.carries_chunk(message.offset):
+                return
         self._requests.pop(sender, None)
         self._requests[sender] = message
-        self._fetching[sender] = (message.slot, self._now_ms)
 
     @property
     def active(self) -> bool:
@@ -95,6 +106,9 @@ class Donor:
 
     def _read(self, to: NodeId, request: SnapshotRequest) -> None:
         count = self._snapshots.options.chunk_bytes
+        flow = self._flow_to(to)
+        if flow is not None:
+            count = min(count, max(CHUNK_MIN_BYTES, flow.room))
         self._reading = True
         self._allowance_bytes -= count
         self._snapshots.jobs.run(
@@ -110,7 +124,9 @@ class Donor:
             self._send(to, SnapshotChunk(slot, offset, digest, b""))
             return
         data: bytes = job.result
-        self._send(to, SnapshotChunk(slot, offset, digest, data))
+        flow = self._flow_to(to)
+        if self._send(to, SnapshotChunk(slot, offset, digest, data)) and flow is not None:
+            flow.sent_chunk(offset, len(data), self._now_ms)
         info = self._snapshots.find(slot)
         if info is not None and offset + len(data) >= info.size_bytes:
             self._log.info("snapshot.sent", slot=slot, bytes=info.size_bytes, to=to)

@@ -7,6 +7,7 @@ The replica's side of it: what comes from peers, when a turn is due, and how the
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from paxosd.core.flow import Flow
 from paxosd.core.machine import Machine
 from paxosd.core.messages import (
     PeerMessage,
@@ -51,12 +52,14 @@ class SnapshotExchange:
         log: Log,
         flush: Callable[[], None],
         objection: Objection = lambda slot, total: "",
+        flow_to: Callable[[NodeId], Flow | None] = lambda name: None,
     ) -> None:
-        """``flush``: have what is open in the log written, though nobody waits for it."""
+        """``flush``: have what is open in the log written, though nobody waits for it.
+        ``flow_to``: what is on its way to a peer."""
         self.own = snapshots
         self.repair = LogRepair(snapshots, machine, flush, log)
         self.scrub = Scrub(snapshots, self.repair)
-        self.donor = Donor(snapshots, send, log)
+        self.donor = Donor(snapshots, send, log, flow_to)
         self.fetch = Fetch(snapshots, machine, send, install, log, objection)
         self._look_due_ms = float("-inf")
         self._scrub_due_ms = float("-inf")

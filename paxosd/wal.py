@@ -256,6 +256,11 @@ class Wal:
                 self._marks_open = True
                 self._promised = max(self._promised, record.ballot)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What waits for the next job, while one is in flight."""
+        return 0 if self._open is None else self._open.offset - self._open.start
+
     def note_heard(self, marks: Mapping[NodeId, Mark]) -> bool:
         """Log marks that peers told of: they ride on the next group, or on a flush. Returns
         whether any waits for that."""

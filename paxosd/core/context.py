@@ -9,6 +9,7 @@ from paxosd.core.acceptor import Acceptor
 from paxosd.core.agreement import VALUE, Difference
 from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.commands import Batch, Entry, Reign, Result
+from paxosd.core.flow import Flow
 from paxosd.core.genesis import Record
 from paxosd.core.learner import Learner
 from paxosd.core.membership import Membership
@@ -103,6 +104,8 @@ class Peer:
     """How far its wall clock is ahead of this node's, as far as is known."""
     up: bool = False
     """As the log last told it: heard, and not lost again since."""
+    flow: Flow = field(default_factory=Flow)
+    """What is on its way there."""
 
 
 class Early:
@@ -190,6 +193,7 @@ class Context:
         peer = self.peers[name]
         if commit > peer.commit:
             peer.commit = commit
+            peer.flow.arrived_up_to(commit, self.now_ms)
             self.commit_heard = max(self.commit_heard, commit)
 
     @property

@@ -96,13 +96,15 @@ class ReadReady(NamedTuple):
 
 class ServeLog(NamedTuple):
     """Read chosen values of ``first ..= last`` from the log and send them to ``to`` as one
-    Decisions message (as many as fit a frame), with ``commit`` and ``before``."""
+    Decisions message, as many as fit ``bytes_max`` and a frame, with ``commit`` and ``before``.
+    Say to the node what became of it (``node.served``)."""
 
     to: NodeId
     first: Slot
     last: Slot
     commit: Slot
     before: tuple[Sample, ...] = ()
+    bytes_max: int = 1 << 62
 
 
 class Applied(NamedTuple):

@@ -36,9 +36,9 @@ class Stream:
 class Learner:
     """Votes in, the chosen log out."""
 
-    __slots__ = ("_quorums", "_streams", "_votes", "ahead_slots_max", "chosen", "commit",
-                 "decided", "epoch", "known_ballot", "known_commit", "news",
-                 "proposed", "proposed_bytes", "top_chosen", "unlogged")  # fmt: skip
+    __slots__ = ("_quorums", "_streams", "_votes", "ahead_bytes_max", "ahead_slots_max", "chosen",
+                 "commit", "decided", "decided_bytes", "epoch", "known_ballot", "known_commit",
+                 "news", "proposed", "proposed_bytes", "top_chosen", "unlogged")  # fmt: skip
 
     def __init__(self, quorums: Quorums, commit: Slot = 0, ahead_slots_max: int = 4096) -> None:
         self._quorums = quorums
@@ -51,6 +51,8 @@ class Learner:
         """Slots above commit known to be chosen, and a ballot at which they were."""
         self.decided: dict[Slot, tuple[Ballot, bytes]] = {}
         """Pulled values of chosen slots above commit."""
+        self.decided_bytes = 0
+        self.ahead_bytes_max = 256 << 20
         self.known_commit: Slot = commit
         """The highest slot of which some leader said that all up to it are chosen …"""
         self.known_ballot = NULL_BALLOT
@@ -123,6 +125,10 @@ class Learner:
         for ballot, value in message.values:
             if self.commit < slot <= self.commit + self.ahead_slots_max + len(message.values):
                 if slot not in self.decided:
+                    size = self.decided_bytes + len(value)
+                    if size > self.ahead_bytes_max and slot != self.commit + 1:
+                        break  # the next one always fits, or nothing would move
+                    self.decided_bytes = size
                     self.decided[slot] = (ballot, value)
                     fresh.append((slot, ballot, value))
                     self.news += 1
@@ -162,7 +168,8 @@ class Learner:
         held = self._value_of(slot, accepted)
         if held is None:
             return None
-        self.decided.pop(slot, None)
+        if self.decided.pop(slot, None) is not None:
+            self.decided_bytes -= len(held[1])
         if self.proposed:
             self._forget_proposal(slot)
         self.commit = slot
@@ -204,6 +211,7 @@ class Learner:
         for known in (self._votes, self.chosen, self.decided):
             for each in [each for each in known if each <= slot]:
                 del known[each]
+        self.decided_bytes = sum([len(value) for _, value in self.decided.values()])
 
     def missing(self) -> tuple[Slot, Slot] | None:
         """The run of slots just above commit that is chosen as far as is known, yet stuck."""

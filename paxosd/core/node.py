@@ -33,6 +33,7 @@ from paxosd.core.effects import (
     Refusal,
 )
 from paxosd.core.election import Election
+from paxosd.core.flow import Flow
 from paxosd.core.founding import Founding
 from paxosd.core.freshness import Freshness
 from paxosd.core.genesis import Record
@@ -283,6 +284,7 @@ class Node:
         if self._early_epoch != context.membership.epoch:
             self._take_early()
         replication = self._replication
+        replication.turn_bytes = 0
         if replication.held or replication.pull_next is not None:
             replication.resume()
         self._election.tick()
@@ -291,6 +293,7 @@ class Node:
         if now_ms >= self._check_due_ms:
             self._check_due_ms = now_ms + context.options.heartbeat_ms
             self._ask_age()
+            self._replication.check_flows()
             self._replication.check_behind()
             self._replication.retransmit()
             self._replication.record_commit(alone=True)
@@ -308,6 +311,7 @@ class Node:
             if self._arrival.asking:
                 self._arrival.ask()
                 self._roster.ask_to_rejoin()
+        self._replication.send_skipped()
         self._replication.check_missing()
         if not context.proposer.leading:
             return
@@ -322,7 +326,8 @@ class Node:
 
     def next_due_ms(self) -> float:
         """The time at which ``tick`` should be called at the latest."""
-        if self._replication.held:
+        replication = self._replication
+        if replication.held or replication.may_go_on():
             return self._context.now_ms
         due = min(self._election.next_due_ms(), self._check_due_ms)
         if self._context.learner.missing() is not None:
@@ -333,6 +338,24 @@ class Node:
         """All records of Readys up to ``ticket`` are durable: release what waited for that."""
         self._watchdog.moved += 1
         self._context.outbox.synced(ticket)
+
+    def unsent(self, to: NodeId, message: PeerMessage) -> None:
+        """A message could not be handed to the connection."""
+        peer = self._context.peers.get(to)
+        if type(message) is Accept and peer is not None:
+            peer.flow.unsent(message.slot)
+
+    def served(self, to: NodeId, message: Decisions, size: int) -> None:
+        """A part of the log was sent, of so many bytes."""
+        flow = self.flow_to(to)
+        if flow is not None:
+            last = message.first_slot + len(message.values) - 1
+            flow.served(message.first_slot, last, size, self._context.now_ms)
+
+    def flow_to(self, name: NodeId) -> Flow | None:
+        """What is on its way to a peer."""
+        peer = self._context.peers.get(name)
+        return None if peer is None else peer.flow
 
     def peer_level(self, name: NodeId, level: int) -> None:
         """A peer said which feature level it understands."""
@@ -359,6 +382,7 @@ class Node:
         if peer is not None:
             peer.contact_ms = max(peer.contact_ms, peer.heard_ms, peer.seen_ms)
             peer.heard_ms = peer.seen_ms = float("-inf")
+            peer.flow.reset()
             self._tell_down(name, peer, "its connection broke")
             self._arrival.connection_lost(name)
         if name == self._election.leader:
@@ -523,6 +547,7 @@ class Node:
 
     def _on_hello(self, sender: NodeId, incarnation: int, message: Hello) -> None:
         self._comparison.greet(sender, message.directory)
+        self._context.peers[sender].flow.reset()
         self._context.peers[sender].directory = message.directory
         self.peer_level(sender, message.level)
         witness = not self._arrival.forgetful
@@ -789,6 +814,15 @@ class Node:
     @pausing.setter
     def pausing(self, value: bool) -> None:
         self._replication.pausing = value
+
+    @property
+    def log_full(self) -> bool:
+        """Whether so much waits for the disk that nothing more is to be proposed."""
+        return self._replication.log_full
+
+    @log_full.setter
+    def log_full(self, value: bool) -> None:
+        self._replication.log_full = value
 
     @property
     def tracing(self) -> bool:

@@ -15,7 +15,7 @@ value of a chosen slot pulls it (CatchUp → Decisions, served from the other's 
 Source: Lamport, "Paxos Made Simple", sections 2.2 (phase 2), 2.3 (learning) and 3.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from paxosd.core.acceptor import AcceptOutcome
@@ -44,9 +44,13 @@ from paxosd.core.messages import (
 )
 from paxosd.core.proposer import Proposal
 from paxosd.core.types import NOOP, UNKNOWN_BALLOT, Ballot, NodeId, Slot
+from paxosd.core.work import PROPOSED_BYTES_MAX
 
 LONG_GAP_SLOTS = 10
 """A catch-up of more than this is worth a line in the log when it is done."""
+
+ASK_THE_SAME = 3.0
+"""So many times as long as an answer may take the same node is asked for it again."""
 
 _WHY_REFUSED = {
     AcceptOutcome.NACKED: "a higher ballot was promised",
@@ -65,7 +69,11 @@ class Replication:
         "_commit_recorded",
         "_context",
         "_on_members",
+        "_pull_answer_ms",
         "_pull_asked_ms",
+        "_pull_first_ms",
+        "_pull_from",
+        "_pull_source",
         "_reign_began_ms",
         "_stamp_ms",
         "_stuck_since_ms",
@@ -74,8 +82,10 @@ class Replication:
         "_words",
         "applied",
         "held",
+        "log_full",
         "pausing",
         "pull_next",
+        "turn_bytes",
         "want_applied",
     )  # fmt: skip
 
@@ -89,6 +99,10 @@ class Replication:
         """What each node says was chosen in a slot of which two nodes hold different values."""
         """Equal to the learner's commit index between two steps."""
         self.want_applied = False
+        self.log_full = False
+        """Whether so much waits for the disk that nothing more is to be proposed."""
+        self.turn_bytes = 0
+        """What was proposed since the last tick."""
         self._commit_recorded: Slot = context.learner.commit
         self._stamp_ms = 0
         """At level 0, log time of the last batch proposed: never goes backward within a reign;
@@ -97,6 +111,12 @@ class Replication:
         self._stuck_since_ms: float | None = None
         self._stuck_slot: Slot = 0
         self._pull_asked_ms = float("-inf")
+        self._pull_from: Slot = 0
+        """Where the last question began, from when on that was asked for, and of whom."""
+        self._pull_first_ms = 0.0
+        self._pull_source: NodeId = ""
+        self._pull_answer_ms = 0.0
+        """How long answers took of late: over a slow link a question is not soon answered."""
         self._behind_commit: Slot = -1
         """The commit index at the last check for being behind a peer."""
         self._units = 0
@@ -113,17 +133,22 @@ class Replication:
     # -- proposing
 
     def propose_waiting(self) -> None:
-        """Put what waits into slots, while the window has room."""
+        """Put what waits into slots, while the window has room, and this turn."""
         context = self._context
         proposer = context.proposer
-        while proposer.may_propose():
+        while proposer.may_propose() and self.turn_bytes < PROPOSED_BYTES_MAX and not self.log_full:
             taken = proposer.next_entries()
             stamp_ms, reign = self._time()
             value = context.codec.encode_batch(stamp_ms, [w.blob for w in taken], reign)
             assert value != NOOP
             batch = Batch(stamp_ms, [w.entry for w in taken], reign)
             proposal = proposer.propose(value, batch, [w.token for w in taken], context.now_ms)
+            self.turn_bytes += len(value)
             self._send_accept(proposal)
+
+    def may_go_on(self) -> bool:
+        """Whether the next turn has more to propose, at once."""
+        return self.turn_bytes > 0 and self._context.proposer.may_propose() and not self.log_full
 
     def _time(self) -> tuple[int, Reign | None]:
         """The time of a batch proposed now, in the form that every member understands."""
@@ -153,13 +178,45 @@ class Replication:
         ballot = context.proposer.ballot
         message = Accept(ballot, proposal.slot, proposal.value, context.learner.commit)
         for name in context.audience:
-            context.outbox.send(name, message)
+            self._offer(name, message)
         if context.outbox.tracing:
             context.outbox.trace(
                 "accept.sent", ballot=ballot.shown(), slot=proposal.slot, bytes=len(proposal.value)
             )
         if context.own_bit:
             self._accept(context.node, message)
+
+    def _offer(self, name: NodeId, message: Accept) -> None:
+        """Send a proposal, or leave it for later if too much is on its way there."""
+        context = self._context
+        peer = context.peers[name]
+        slot, size = message.slot, len(message.value)
+        options = context.options
+        if slot > peer.commit + options.accept_ahead_slots_max + options.window_slots_max:
+            return  # it would not take it: it must catch up first
+        if peer.flow.fits(size):
+            peer.flow.sent(slot, size, context.now_ms)
+            context.outbox.send(name, message)
+        else:
+            peer.flow.skipped = True
+
+    def send_skipped(self) -> None:
+        """Send the proposals that did not fit, as far as they fit now."""
+        context = self._context
+        proposer = context.proposer
+        for name in context.audience:
+            flow = context.peers[name].flow
+            if not flow.skipped:
+                continue
+            flow.skipped = False
+            bit = context.quorums.bit.get(name, 0)
+            for slot, proposal in proposer.open.items() if proposer.leading else ():
+                if flow.carries(slot) or context.learner.voted(slot, proposer.ballot) & bit:
+                    continue
+                commit = context.learner.commit
+                self._offer(name, Accept(proposer.ballot, slot, proposal.value, commit))
+                if flow.skipped:
+                    break
 
     def stop(self, reason: str) -> None:
         """The reign or campaign ends: tell the clients which requests may still commit."""
@@ -200,8 +257,16 @@ class Replication:
                 self._accept(context.node, message)
             voted = context.learner.voted(proposal.slot, proposer.ballot)
             for name, bit in context.quorums.bit.items():
-                if not voted & bit and name != context.node:
-                    context.outbox.send(name, message)
+                if voted & bit or name == context.node:
+                    continue
+                if not context.peers[name].flow.carries(proposal.slot):
+                    self._offer(name, message)
+
+    def check_flows(self) -> None:
+        """Give up what is on its way for too long."""
+        context = self._context
+        for peer in context.peers.values():
+            peer.flow.expire(context.now_ms, context.options.retransmit_ms)
 
     # -- accepting
 
@@ -275,6 +340,8 @@ class Replication:
         news = False
         for first, last in message.ranges:
             news |= learner.receive_votes(sender, message.ballot, first, last)
+        if sender != context.node and context.proposer.open:
+            self._note_arrived(sender, message.ranges)
         if context.outbox.tracing:
             context.outbox.trace(
                 "accepted.received",
@@ -287,11 +354,21 @@ class Replication:
         if news:
             self.advance()
 
+    def _note_arrived(self, sender: NodeId, ranges: Iterable[tuple[Slot, Slot]]) -> None:
+        """A voter has these slots' proposals: they are on their way no more."""
+        context = self._context
+        flow = context.peers[sender].flow
+        for first, last in ranges:
+            if last - first <= context.options.accept_ahead_slots_max:
+                for slot in range(first, last + 1):
+                    flow.arrived(slot, context.now_ms)
+
     def receive_votes(self, sender: NodeId, incarnation: int, message: Votes) -> None:
         context = self._context
         learner = context.learner
         for ballot, first, last in message.votes:
             learner.receive_votes(sender, ballot, first, last)
+        self._note_arrived(sender, [(first, last) for _, first, last in message.votes])
         learner.stream_repaired(sender, incarnation, message.stream_seq)
         self.advance()
 
@@ -436,16 +513,20 @@ class Replication:
     # -- catching up
 
     def receive_catch_up(self, sender: NodeId, message: CatchUp) -> None:
+        context = self._context
+        context.peers[sender].flow.arrived_up_to(message.from_slot - 1, context.now_ms)
         self._serve(sender, message.from_slot, message.to_slot)
 
     def _serve(self, to: NodeId, first: Slot, last: Slot) -> None:
         context = self._context
         if context.diverged:
             return  # its log may be what is wrong
+        flow = context.peers[to].flow
         top = min(last, context.learner.commit, first + context.options.catch_up_slots_max - 1)
-        if first <= top:
+        room = 0 if flow.carries(first) else flow.room
+        if first <= top and room:
             commit, before = context.learner.commit, chain_after(context.machine, first - 1)
-            context.outbox.ready.serves.append(ServeLog(to, first, top, commit, before))
+            context.outbox.ready.serves.append(ServeLog(to, first, top, commit, before, room))
             if context.outbox.tracing:
                 context.outbox.trace("catchup.served", slots=[first, top], to=to)
 
@@ -464,6 +545,9 @@ class Replication:
                 context.outbox.persist(DecisionRecord(slot, ballot, value))
         commit = context.learner.commit
         self.advance()
+        if context.learner.commit != commit and message.first_slot == self._pull_from:
+            took_ms = context.now_ms - self._pull_first_ms
+            self._pull_answer_ms = (self._pull_answer_ms + took_ms) / 2
         if self.held:
             self.pull_next = sender, message
         elif context.learner.commit != commit:  # a repeat perhaps: asking could go on for ever
@@ -552,15 +636,16 @@ class Replication:
 
     def _pull(self, first: Slot, last: Slot, source: NodeId | None) -> None:
         context = self._context
-        if context.now_ms - self._pull_asked_ms < context.options.retransmit_ms or context.diverged:
+        patience_ms = max(context.options.retransmit_ms, 2 * self._pull_answer_ms)
+        if context.now_ms - self._pull_asked_ms < patience_ms or context.diverged:
             return
         if source is None:
-            able = [name for name, peer in context.peers.items() if peer.commit >= first]
-            if not able:
+            source = self._whom_to_ask(first, patience_ms)
+            if not source:
                 return
-            since_ms = context.now_ms - context.options.election_timeout_ms
-            heard = [name for name in able if context.peers[name].heard_ms >= since_ms]
-            source = context.rng.choice(heard or able)
+        if first != self._pull_from:
+            self._pull_from, self._pull_first_ms = first, context.now_ms
+        self._pull_source = source
         self._pull_asked_ms = context.now_ms
         if self._catch_up is None and last - first >= LONG_GAP_SLOTS:
             self._catch_up = (first, last, context.now_ms)
@@ -568,6 +653,18 @@ class Replication:
         context.outbox.send(source, CatchUp(first, last))
         if context.outbox.tracing:
             context.outbox.trace("catchup.sent", slots=[first, last], to=source)
+
+    def _whom_to_ask(self, first: Slot, patience_ms: float) -> NodeId:
+        """A node that has the slot; "": none is known. For a while the same as before: what it has
+        sent may be on its way, and another would send it once more, over the same link."""
+        context = self._context
+        able = [name for name, peer in context.peers.items() if peer.commit >= first]
+        since_ms = context.now_ms - context.options.election_timeout_ms
+        heard = [name for name in able if context.peers[name].heard_ms >= since_ms]
+        again = first == self._pull_from and self._pull_source in heard
+        if again and context.now_ms - self._pull_first_ms < ASK_THE_SAME * patience_ms:
+            return self._pull_source
+        return context.rng.choice(heard or able) if able else ""
 
     def _tell_caught_up(self) -> None:
         context = self._context

@@ -76,6 +76,11 @@ class SimBus:
     def has_subscriptions(self) -> bool:
         return bool(self.subscriptions)
 
+    @property
+    def event_bytes_waiting(self) -> int:
+        """Watchers of the simulator read."""
+        return 0
+
     def receive_subscriptions(self) -> list[tuple[bool, bytes]]:
         wishes, self.subscriptions = self.subscriptions, []
         return wishes

@@ -18,6 +18,7 @@ from paxosd.core.messages import Accepted, Envelope
 from paxosd.core.requests import ClientMessage, ServerMessage
 from paxosd.core.types import NodeId
 from paxosd.sim.event_links import EventLinks
+from paxosd.sim.slow_links import SlowLinks
 from paxosd.sim.world import World
 from paxosd.wire import (
     decode_answer,
@@ -94,6 +95,8 @@ class Network:
         """Nodes that no client can reach; other nodes can. Asked for membership only."""
         self.events = EventLinks(world, self.cut)
         """The ways of watchers."""
+        self.slow = SlowLinks()
+        """What links carry; at first each carries anything at once."""
         self.eavesdroppers: dict[NodeId, Receiver] = {}
         """Second processes under a member's name: published votes come to them, too."""
         self._world = world
@@ -143,6 +146,11 @@ class Network:
         options = self._options
         random = self._random
         sender = envelope.sender
+        if self.slow.bytes_per_s:
+            wait_ms = self.slow.wait_ms(envelope, to, self._world.now_ms)
+            if wait_ms:
+                self._world.at(wait_ms, self._arrive, to, envelope)
+                return
         payload: Any = envelope
         if options.wire:
             payload = encode_peer(

@@ -172,8 +172,8 @@ class TestGoing:
             sockets, watched = list(one._sockets._all), dict(one._flags)
             for _ in range(3):
                 one.set_peers({"n9": PeerEndpoints(peer[0], events[0])}, {})
-                connections = peer[1](), events[1]()
-                assert len(one._sockets._all) == len(sockets) + 2
+                connections = peer[1](), peer[1](), events[1]()
+                assert len(one._sockets._all) == len(sockets) + 3
                 dealer = one._sockets.dealers["n9"]
                 one.set_peers({}, {})
                 assert dealer.closed

@@ -1,0 +1,104 @@
+"""How many bytes a ZeroMQ socket still holds for a connection: it counts messages alone.
+
+    hand over ──► open ──► (MARK_BYTES are open: this message is a mark) ──► marks ──► sent: done
+
+libzmq tells when it is done with a message that was handed over without a copy. What goes one way
+goes in order, so one such message, a *mark*, tells of all before it: every large message is one,
+and of small ones each that fills MARK_BYTES. What is open behind the last mark counts as held.
+
+A connection that breaks drops what it holds, and its marks are done.
+"""
+
+from collections import deque
+
+import zmq
+
+MARK_BYTES = 32 << 10
+"""A mark costs some 0.1 ms, a copy of so many bytes about as much."""
+MESSAGE_OVERHEAD_BYTES = 100
+"""What a message takes beside its frame."""
+WAYS_MAX = 4096
+"""Of more clients than this those that hold nothing are forgotten."""
+
+_NOBLOCK = int(zmq.NOBLOCK)
+
+Socket = zmq.Socket[bytes]
+
+
+class Unsent:
+    """One way out."""
+
+    __slots__ = ("_marked_bytes", "_marks", "open_bytes")
+
+    def __init__(self) -> None:
+        self.open_bytes = 0
+        """Handed over since the last mark."""
+        self._marked_bytes = 0
+        self._marks: deque[tuple[zmq.MessageTracker, int]] = deque()
+
+    @property
+    def held_bytes(self) -> int:
+        """At most so much is held; MARK_BYTES of it may have left."""
+        marks = self._marks
+        while marks and marks[0][0].done:
+            self._marked_bytes -= marks.popleft()[1]
+        return self._marked_bytes + self.open_bytes
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is known to be held."""
+        return not self._marks or self.held_bytes == self.open_bytes
+
+    def send(self, socket: Socket, frame: bytes) -> None:
+        """The last part of a message. Raises zmq.ZMQError, and then nothing was counted."""
+        size = len(frame) + MESSAGE_OVERHEAD_BYTES
+        if self.open_bytes + size < MARK_BYTES:
+            socket.send(frame, _NOBLOCK)
+            self.open_bytes += size
+            return
+        tracker = socket.send(frame, _NOBLOCK, copy=False, track=True)
+        assert tracker is not None
+        self._marks.append((tracker, self.open_bytes + size))
+        self._marked_bytes += self.open_bytes + size
+        self.open_bytes = 0
+
+
+class UnsentAnswers:
+    """Of each client, and of all of them together."""
+
+    def __init__(self, client_bytes_max: int, bytes_max: int) -> None:
+        self._client_bytes_max = client_bytes_max
+        self._bytes_max = bytes_max
+        self._ways: dict[bytes, Unsent] = {}
+        self._at_most = 0
+        """No less than :attr:`held_bytes`, which costs a look at each client."""
+
+    @property
+    def held_bytes(self) -> int:
+        """For all clients, but for less than MARK_BYTES each."""
+        return sum([way.held_bytes - way.open_bytes for way in self._ways.values()])
+
+    def way(self, client: bytes) -> Unsent:
+        """The way to this client."""
+        way = self._ways.get(client)
+        if way is None:
+            if len(self._ways) >= WAYS_MAX:
+                self._ways = {each: way for each, way in self._ways.items() if not way.idle}
+            way = self._ways[client] = Unsent()
+        return way
+
+    def has_room(self, way: Unsent, size: int) -> bool:
+        """Whether an answer of so many bytes may be handed over. To a client that holds nothing a
+        small one always may; a large one unless all of them hold too much together."""
+        if way.open_bytes + size < MARK_BYTES and way.idle:
+            return True
+        if not way.idle and way.held_bytes + size > self._client_bytes_max:
+            return False
+        if self._at_most + size > self._bytes_max:
+            self._at_most = self.held_bytes
+        self._at_most += size
+        return self._at_most <= self._bytes_max
+
+    def forget(self, client: bytes) -> None:
+        """It has gone."""
+        self._ways.pop(client, None)
