@@ -14,6 +14,7 @@ import click
 from paxosctl.errors import (
     EXIT_NEGATIVE,
     FENCED,
+    LEADER_UNREACHABLE,
     NO_SNAPSHOT,
     WORKS,
     ClientError,
@@ -242,7 +243,7 @@ def headline(error: ClientError, lines: list[tuple[str, str]]) -> str:
     if error.code == FENCED:
         return f"{error}; safe to try again"  # it was submitted, and then ruled out
     cause = causes.get(error.code, str(error))
-    if no_quorum and error.code not in ("busy", NO_SNAPSHOT):
+    if no_quorum and error.code not in ("busy", NO_SNAPSHOT, LEADER_UNREACHABLE):
         cause = "no quorum"
     return f"{cause}; not submitted, safe to try again"
 

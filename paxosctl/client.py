@@ -201,7 +201,7 @@ class Client:
 
     def pipeline(self) -> Pipeline:
         """Many commands without waiting for each; see :class:`~paxosctl.pipeline.Pipeline`."""
-        self._transport.owner.check()
+        self._check()
         return Pipeline(self)
 
     # -- reads --------------------------------------------------------------------------------
@@ -241,8 +241,7 @@ class Client:
         pages = self.pages(
             start, end, limit=limit, reverse=reverse, keys_only=keys_only, stale=stale
         )
-        for answer in pages:
-            yield from answer.results[0].rows
+        return (row for answer in pages for row in answer.results[0].rows)
 
     def pages(
         self,
@@ -255,10 +254,16 @@ class Client:
         stale: bool = False,
     ) -> Iterator[ReadAnswer]:
         """The pages of a :meth:`range`, each with the slot, revision and age that it reflects."""
+        self._check()  # here and now: what follows runs when the first page is wanted
+        return self._pages(as_bytes(start), as_bytes(end), limit, reverse, keys_only, stale)
+
+    def _pages(
+        self, start: bytes, end: bytes, limit: int, reverse: bool, keys_only: bool, stale: bool
+    ) -> Iterator[ReadAnswer]:
         left = limit
         mode = STALE if stale else LINEARIZABLE
         while True:
-            query = [RANGE, as_bytes(start), as_bytes(end), left, reverse, keys_only]
+            query = [RANGE, start, end, left, reverse, keys_only]
             answer = self._read(mode, [query])
             yield answer
             page = answer.results[0]
@@ -434,11 +439,12 @@ class Client:
 
     def submit(self, command: Command) -> Call:
         """Queue a command; nothing is sent before :meth:`turn` or a call that waits."""
+        self._check()
         return self._protocol.submit(command, clock_ms(), self._timeout_ms)
 
     def turn(self, wait_ms: int = 0) -> None:
         """Send what can be sent, and take what has arrived, waiting for it if there is none."""
-        self._transport.owner.check()
+        self._check()
         due_ms = self._connection.turn()
         timeout_ms = min(due_ms - clock_ms(), wait_ms)
         self._transport.poll(max(0, timeout_ms))
@@ -447,7 +453,7 @@ class Client:
 
     def finish(self, call: Call) -> Call:
         """Wait until a call has ended, well or badly."""
-        self._transport.owner.check()
+        self._check()
         if not call.done:
             self._connection.run(call)
             self._protocol.take_completed()
@@ -465,6 +471,12 @@ class Client:
         """All that this client knows and has under way; for its owner alone."""
         self._transport.owner.check()
         return self._connection.protocol
+
+    def _check(self) -> None:
+        """Raises RuntimeError in a foreign thread or process, and once the client is closed."""
+        self._transport.owner.check()
+        if self._closed:
+            raise RuntimeError("the client is closed")
 
     @property
     def _timeout_ms(self) -> int:
@@ -484,8 +496,6 @@ class Client:
         return answer
 
     def _wait(self, call: Call) -> Call:
-        if self._closed:
-            raise RuntimeError("the client is closed")
         self.finish(call)
         if call.failure is not None:
             raise self.failure_of(call) from None

@@ -11,7 +11,8 @@
 124  the outcome is unknown; the message says how to ask for it
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from paxosd.core.client_calls import Failure, NotSubmitted, OutcomeUnknown
 from paxosd.core.client_endpoints import UNREACHABLE, Trouble
@@ -21,6 +22,8 @@ FENCED = "fenced"
 """The code of a command that an outcome query ruled out."""
 NO_SNAPSHOT = "no_snapshot"
 """The code where no leader can be asked for a snapshot; the message says what can be."""
+LEADER_UNREACHABLE = "leader_unreachable"
+"""The code where only the leader will do, and others can be reached, but not the leader."""
 WORKS = ": try again"
 """So ends a diagnosis that finds a node in touch with a leader and a quorum."""
 
@@ -96,6 +99,17 @@ def error_of(failure: Failure, troubles: Sequence[Trouble]) -> ClientError:
             return UnreachableError(failure.code, words, troubles)
         return NotSubmittedError(failure.code, words, troubles)
     return RefusedError(failure.code, failure.message, troubles, failure.detail)
+
+
+@contextmanager
+def for_the_leader(endpoint: str, why: str) -> Iterator[None]:
+    """Around what only the leader, at ``endpoint``, can do, ``why`` in words: other nodes answered
+    before, so that "no endpoint can be reached" would not be true."""
+    try:
+        yield
+    except UnreachableError as error:
+        words = f"the leader ({endpoint}) cannot be reached from here, and {why}"
+        raise NotSubmittedError(LEADER_UNREACHABLE, words, error.troubles) from error
 
 
 def _unresolved(troubles: Sequence[Trouble], known: str) -> list[str]:

@@ -16,7 +16,13 @@ from typing import NamedTuple
 import zmq
 
 from paxosctl.client import Client
-from paxosctl.errors import ClientError, NotSubmittedError, OutcomeUnknownError, RefusedError
+from paxosctl.errors import (
+    ClientError,
+    NotSubmittedError,
+    OutcomeUnknownError,
+    RefusedError,
+    for_the_leader,
+)
 from paxosctl.reach import numeric
 from paxosctl.transport import Socket, Transport, clock_ns
 from paxosd.core.cluster_info import ClusterInfo, Limits
@@ -116,7 +122,8 @@ def find_leader(client: Client) -> str:
 
 def limits_at(client: Client, leader: str) -> Limits:
     """What the leader takes. Raises ClientError."""
-    return ClusterInfo.of_status(client.status(leader)).limits
+    with for_the_leader(leader, "a load goes straight to it"):
+        return ClusterInfo.of_status(client.status(leader)).limits
 
 
 class LoadRun:

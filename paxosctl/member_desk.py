@@ -15,6 +15,7 @@ import click
 
 from paxosctl.app import Settings, negative, verb
 from paxosctl.client import Client
+from paxosctl.errors import for_the_leader
 from paxosctl.member_plan import Contact, Plan, PlanError, known, plan
 from paxosctl.member_probe import Findings, Newcomer, interview, look, try_links
 from paxosctl.member_steps import Progress, StepError, Steps
@@ -129,7 +130,8 @@ class Desk:
 
     def transfer(self, name: str, endpoint: str) -> None:
         """Have the leader, at ``endpoint``, hand over."""
-        self._client.transfer_leader(name, endpoint)
+        with for_the_leader(endpoint, "it alone can hand over"):
+            self._client.transfer_leader(name, endpoint)
 
     def show(self, made: Plan, *words: str, **extra: Any) -> None:
         self._settings.show(plan_view(made, words, **extra))

@@ -102,6 +102,9 @@ class Disk(Protocol):
     def free_bytes(self) -> int:
         """The space that is left for this user."""
 
+    def free_files(self) -> int:
+        """How many more files this user may make; -1 if the file system knows no such limit."""
+
 
 class RealFile:
     """A :class:`DiskFile` on a file descriptor."""
@@ -219,6 +222,10 @@ class RealDisk:
     def free_bytes(self) -> int:
         status = os.fstatvfs(self._fd)
         return status.f_bavail * status.f_frsize
+
+    def free_files(self) -> int:
+        status = os.fstatvfs(self._fd)
+        return status.f_favail if status.f_files else -1
 
     def close(self) -> None:
         """Give the directory handle back; a second call does nothing."""

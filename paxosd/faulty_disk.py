@@ -85,6 +85,9 @@ class FaultyDisk:
     def free_bytes(self) -> int:
         return self._inner.free_bytes()
 
+    def free_files(self) -> int:
+        return self._inner.free_files()
+
     def tick(self) -> None:
         """To be called now and then: a bit rots also while nobody writes. Raises OSError."""
         if self.plan.disk_active:

@@ -25,6 +25,8 @@ HEALTH_INTERVAL_MS = 1000.0
 LATENCIES = 33
 LOW_SEGMENTS = 4
 """Warn while fewer further segments than this fit the disk."""
+LOW_FILES = 32
+"""Or fewer files: a disk without inodes takes no segment either, however much space it has."""
 
 
 class Log(Protocol):
@@ -106,9 +108,16 @@ class StorageWatch:
         if now_ms < self._look_due_ms:
             return
         self._look_due_ms = now_ms + LOOK_INTERVAL_MS
-        free_bytes, segment_bytes = self._wal.free_bytes(), self._wal.segment_bytes
-        low = 0 <= free_bytes < LOW_SEGMENTS * segment_bytes
+        free_bytes, free_files = self._wal.free_bytes(), self._wal.free_files()
+        few_bytes = 0 <= free_bytes < LOW_SEGMENTS * self._wal.segment_bytes
+        few_files = 0 <= free_files < LOW_FILES
+        low = few_bytes or few_files
         if low and not self.low:
-            advice = "free some space: a node that cannot write its log stops"
-            self._log.warning("storage.low_space", free_bytes=free_bytes, advice=advice)
+            advice = "free some space" if few_bytes else "remove some files: the inodes run out"
+            self._log.warning(
+                "storage.low_space",
+                free_bytes=free_bytes,
+                free_files=free_files,
+                advice=f"{advice}; a node that cannot write its log stops",
+            )
         self.low = low

@@ -594,12 +594,19 @@ class Wal:
         except OSError:
             return -1
 
+    def free_files(self) -> int:
+        """How many more files the disk takes; -1 if that is not limited, or cannot be told."""
+        try:
+            return self._disk.free_files()
+        except OSError:
+            return -1
+
     def stats(self) -> dict[str, Any]:
         """Plain numbers for status and metrics; works on a poisoned log too.
 
         ``segments``; ``bytes`` (size of all segments in use); ``written_bytes`` and ``syncs``
         since the start; ``sync_us_last`` and ``sync_us_median`` (of the last 128 syncs);
-        ``first_slot``; ``last_slot``; ``free_bytes`` (-1 if unknown); ``poisoned``.
+        ``first_slot``; ``last_slot``; ``free_bytes``, ``free_files`` (-1: not known); ``poisoned``.
         """
         latencies = self._latencies_us
         return {
@@ -612,6 +619,7 @@ class Wal:
             "first_slot": self.first_slot,
             "last_slot": self.last_slot,
             "free_bytes": self.free_bytes(),
+            "free_files": self.free_files(),
             "poisoned": self._failed is not None,
         }
 

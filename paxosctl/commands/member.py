@@ -100,7 +100,9 @@ def transfer_verb(settings: Settings, how: How, name: str) -> None:
         done = f"{leader} leads already"
         if name != leader:
             done = f"{leader} hands over to {name or 'the best of the other voters'}"
-            if not how.dry_run:
+            if how.dry_run:
+                done += "; nothing was changed (--dry-run)"
+            else:
                 desk.transfer(name, endpoint)
                 if how.wait:
                     done = f"{desk.steps.wait_leader(leader, name)} leads"

@@ -197,6 +197,9 @@ class SimDisk:
     def free_bytes(self) -> int:
         return self.free
 
+    def free_files(self) -> int:
+        return -1
+
     def _changed(self) -> None:
         self._name_states.append(dict(self._files))
 

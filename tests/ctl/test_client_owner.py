@@ -49,6 +49,30 @@ class Held:
         self.scan = client.scan(b"")
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda held: held.client.put(b"k", b"w"),
+        lambda held: held.client.pipeline(),
+        lambda held: held.client.submit([1, b"k", b"w"]),
+        lambda held: held.client.scan(b""),
+        lambda held: held.client.watch(b"k"),
+        lambda held: held.pipe.put(b"k", b"w"),
+        lambda held: held.pipe.flush(),
+        lambda held: held.pipe.results(),
+        lambda held: held.pending.result(),
+        lambda held: next(held.scan),
+    ],
+)
+def test_a_closed_client_says_that_it_is(client, daemon, use):
+    held = Held(client, daemon.endpoint)
+    held.pending = held.pipe.put(b"q", b"2")
+    client.close()
+    with pytest.raises(RuntimeError, match="the client is closed"):
+        use(held)
+    client.close()
+
+
 FORGETFUL = """
 import gc, sys, threading
 from paxosctl.client import Client

@@ -569,7 +569,8 @@ class TestTransfer:
         assert ctl("transfer-leader", "n1") == (0, "n1 leads already\n", "")
 
     def test_a_dry_run(self, ctl, trio):
-        assert "hands over to n2" in ctl("transfer-leader", "n2", "--dry-run")[1]
+        said = ctl("transfer-leader", "n2", "--dry-run")[1]
+        assert said == "n1 hands over to n2; nothing was changed (--dry-run)\n"
         assert trio[0].shared["leader"] == "n1"
 
     def test_the_leader_says_no(self, ctl, trio):
@@ -577,6 +578,13 @@ class TestTransfer:
         code, _, err = ctl("transfer-leader", "n2")
         assert code == 77
         assert "n2 does not answer; these do: n3" in err
+
+    def test_the_leader_cannot_be_reached_but_others_can(self, ctl, trio):
+        trio[0].stop()
+        gone = trio[0].endpoint
+        code, _, err = ctl("transfer-leader", endpoints=f"{trio[1].endpoint},{trio[2].endpoint}")
+        assert code == 75
+        assert f"the leader ({gone}) cannot be reached from here, and it alone can hand over" in err
 
     def test_nobody_takes_over(self, ctl, trio):
         trio[0].admin.transfer = lambda name: ""

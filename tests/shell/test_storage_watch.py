@@ -7,6 +7,7 @@ import pytest
 from paxosd.core.transfer import SLOW_TIMES, SLOW_US_MIN
 from paxosd.storage_watch import (
     LOOK_INTERVAL_MS,
+    LOW_FILES,
     LOW_SEGMENTS,
     SLOW_INTERVAL_MS,
     SLOW_MS,
@@ -28,7 +29,13 @@ def job(ms, segment="wal-00000001.log"):
 
 def watch(free_bytes=1 << 40, *, debug=False):
     lines = Lines()
-    wal = SimpleNamespace(free_bytes=lambda: wal.free, segment_bytes=1000, free=free_bytes)
+    wal = SimpleNamespace(
+        free_bytes=lambda: wal.free,
+        free_files=lambda: wal.files,
+        segment_bytes=1000,
+        free=free_bytes,
+        files=-1,
+    )
     return StorageWatch(wal, lines, debug=debug), lines, wal
 
 
@@ -125,3 +132,15 @@ class TestSpace:
         observer, lines, _ = watch(-1)
         observer.look(0.0)
         assert lines == []
+
+    def test_a_disk_that_runs_out_of_inodes_is_as_full(self):
+        observer, lines, wal = watch()
+        wal.files = LOW_FILES
+        observer.look(0.0)
+        assert not observer.low
+        wal.files -= 1
+        observer.look(LOOK_INTERVAL_MS)
+        assert observer.low
+        ((_, event, fields),) = lines
+        assert (event, fields["free_files"]) == ("storage.low_space", LOW_FILES - 1)
+        assert "inodes" in fields["advice"]

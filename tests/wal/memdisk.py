@@ -112,6 +112,9 @@ class MemDisk:
     def free_bytes(self):
         return 1 << 40
 
+    def free_files(self):
+        return -1
+
     def crash(self, keep_sector=lambda: False, keep_names=0):
         """The disk after a power loss. ``keep_sector()`` decides for each sector of an unsynced
         write whether it survived; ``keep_names`` how many unsynced directory changes did."""

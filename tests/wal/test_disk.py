@@ -1,6 +1,7 @@
 """The real disk keeps the promises that the log relies on."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -78,6 +79,15 @@ class TestRealDisk:
         assert disk.exists("b")
         assert not disk.exists("a")
         assert disk.free_bytes() > 0
+        assert disk.free_files() != 0
         disk.unlink("b")
         with pytest.raises(FileNotFoundError):
             disk.open("b")
+
+    @pytest.mark.parametrize(("total", "left", "told"), [(100, 7, 7), (100, 0, 0), (0, 0, -1)])
+    def test_a_file_system_that_counts_no_inodes_is_not_out_of_them(
+        self, disk, monkeypatch, total, left, told
+    ):
+        status = SimpleNamespace(f_files=total, f_favail=left)
+        monkeypatch.setattr(os, "fstatvfs", lambda fd: status)
+        assert disk.free_files() == told
