@@ -1,10 +1,36 @@
-"""What a run of the tests costs: nothing here changes what a test sees."""
+"""What all tests share: what a run costs, and that neither the load of the machine nor the shell
+that began it decides how it ends."""
 
 import compileall
 import gc
+import signal
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
+
 ROOT = Path(__file__).parent.parent
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any load")
+
+
+LONG = (
+    "daemon/test_kill.py",
+    "daemon/test_member.py",
+    "daemon/test_member_campaign.py",
+    "daemon/test_json.py",
+    "daemon/test_kill_campaign.py",
+    "sim/test_crash_points.py",
+    "core/test_membership_chaos.py",
+    "sim/test_watchers.py",
+)
+"""Files with single tests that take long."""
+
+
+def pytest_collection_modifyitems(items):
+    """The longest first, lest a worker begins one when the others are done."""
+    items.sort(key=lambda item: not item.nodeid.endswith(LONG, 0, item.nodeid.find("::")))
 
 
 def pytest_configure(config):
@@ -14,6 +40,9 @@ def pytest_configure(config):
     if not hasattr(config, "workerinput"):
         for package in ("paxosd", "paxosctl"):
             compileall.compile_dir(ROOT / package, quiet=2)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell's background job ignores it, and so would each command that a test interrupts.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish():

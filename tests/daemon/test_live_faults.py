@@ -321,18 +321,35 @@ ms = 600
 
 
 class TestRun:
-    def start(self, daemons, plan, *arguments):
+    @pytest.fixture
+    def start(self, daemons):
+        """``start(plan)``: a process that runs it, ended with the test."""
         path = daemons.path / "plan.toml"
-        path.write_text(plan)
-        return subprocess.Popen(
-            [sys.executable, "-m", "paxosctl", "--endpoints", ",".join(daemons.endpoints),
-             "fault", "run", str(path), "--history-dir", str(daemons.path / "histories"),
-             "-o", "json", *arguments],
-            env=clean_environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        command = [
+            sys.executable, "-m", "paxosctl", "--endpoints", ",".join(daemons.endpoints),
+            "fault", "run", str(path), "--history-dir", str(daemons.path / "histories"),
+            "-o", "json",
+        ]  # fmt: skip
+        with contextlib.ExitStack() as stack:
 
-    def test_a_plan_ends_with_a_healed_cluster_and_a_verdict(self, daemons):
-        process = self.start(daemons, PLAN)
+            def begin(plan):
+                path.write_text(plan)
+                process = stack.enter_context(
+                    subprocess.Popen(
+                        command,
+                        env=clean_environ(),
+                        stdout=subprocess.PIPE,
+                        stderr=subprocess.PIPE,
+                        text=True,
+                    )
+                )
+                stack.callback(process.kill)
+                return process
+
+            yield begin
+
+    def test_a_plan_ends_with_a_healed_cluster_and_a_verdict(self, daemons, start):
+        process = start(PLAN)
         out, errors = process.communicate(timeout=60)
         assert process.returncode == 0, (out, errors)
         report = json.loads(out)
@@ -351,9 +368,9 @@ class TestRun:
         with daemons.client() as client:
             assert list(client.scan(b"faultrun/")) == [], "a run removes its keys"
 
-    def test_ctrl_c_heals_at_once(self, daemons):
+    def test_ctrl_c_heals_at_once(self, daemons, start):
         plan = 'duration = "10m"\n[[fault]]\nkind = "drop"\nprobability = 0.01\n'
-        process = self.start(daemons, plan)
+        process = start(plan)
         wait_for(lambda: hits(daemons, "n1", "drop") > 0, what="a hit")
         process.send_signal(signal.SIGINT)
         out, errors = process.communicate(timeout=60)

@@ -7,7 +7,8 @@ import pytest
 from paxosd.sim.disk import SimDisk, SimFile
 from tests.bench.crash_points import WAYS, Strike, all_strikes, boundaries, strike
 
-STRIDE = 6
+STRIDE = 24
+"""Every so many-th boundary, from a first one that is drawn: in time all of them."""
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +36,11 @@ def test_the_script_is_the_same_each_time(seed, count):
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_told_is_lost_and_the_cluster_goes_on(seed, count, way):
     lot = random.randrange(1 << 30)  # a fresh one each time
-    print(f"script {seed}, lot {lot}")
+    first = random.randint(1, STRIDE)
+    print(f"script {seed}, lot {lot}, first {first}")
     struck = set()
-    planned = [Strike(way, each.boundary, lot) for each in all_strikes(count, [way], 1, STRIDE)]
+    strikes = all_strikes(count, [way], 1, STRIDE, first)
+    planned = [Strike(way, each.boundary, lot) for each in strikes]
     for each in planned:
         point = strike(seed, each)
         assert not point.violation, f"--again {seed}:{way}:{each.boundary}:{lot}: {point}"
