@@ -298,4 +298,4 @@ def test_many_that_expire_at_once_are_freed_little_by_little():
         sessions.open(5)
     sessions.expire(2000)
     assert not sessions.table
-    assert sessions.disposal.waits
+    assert sessions.disposal.rest
