@@ -2,15 +2,13 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import click
 import pytest
 
-from paxosctl.__main__ import cli
-from tests.daemon.processes import Daemons, clean_environ, wait_for
+from paxosctl.__main__ import cli, run
+from tests.daemon.processes import Daemons, wait_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "JSON.md"
 BLOCK = re.compile(r"^```json (answer|part): (.+?)\n(.*?)^```$", re.M | re.S)
@@ -127,37 +125,37 @@ for = "300ms"
 class Verbs:
     """Runs verbs, and compares what they answer; remembers which have been."""
 
-    def __init__(self, daemons):
+    def __init__(self, daemons, capsys):
         self.endpoints = ",".join(daemons.endpoints)
         self.path = daemons.path
         self.seen = set()
+        self._capsys = capsys
 
     def __call__(self, name, *arguments, exits=0, schema=None):
-        command = [sys.executable, "-m", "paxosctl", "--endpoints", self.endpoints, "-o", "json"]
-        done = subprocess.run(
-            [*command, *name.split(), *map(str, arguments)], env=clean_environ(), cwd=self.path,
-            capture_output=True, text=True, timeout=90, check=False,
-        )  # fmt: skip
-        assert done.returncode == exits, (name, arguments, done.stdout, done.stderr)
+        given = ["--endpoints", self.endpoints, "-o", "json", *name.split()]
+        code = run([*given, *map(str, arguments)])
+        out, err = self._capsys.readouterr()
+        assert code == exits, (name, arguments, out, err)
         if exits:
-            error = json.loads(done.stderr.splitlines()[-1])
+            error = json.loads(err.splitlines()[-1])
             assert differences(error, ANSWERS["an error"], "error") == []
             self.error = error
         verb = schema or SAME.get(name, name)
         answer = None
-        for line in done.stdout.splitlines():
+        for line in out.splitlines():
             answer = json.loads(line)
             assert differences(answer, ANSWERS[verb], name) == []
         self.seen.add(name)
         return answer
 
 
-def test_every_verb_answers_as_the_page_says(tmp_path):
+def test_every_verb_answers_as_the_page_says(tmp_path, monkeypatch, capsys):
     with Daemons(tmp_path) as daemons:
         daemons.start(*daemons.names)
         daemons.wait_leader()
         wait_for(lambda: daemons.status("n1")["level"] > 0, what="the feature level")
-        ctl = Verbs(daemons)
+        monkeypatch.chdir(tmp_path)  # for the files that verbs write
+        ctl = Verbs(daemons, capsys)
         _keys(ctl)
         _cluster(ctl, daemons)
         _members(ctl, daemons)

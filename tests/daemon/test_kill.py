@@ -7,7 +7,7 @@ import pytest
 from tests.daemon.load import Load
 from tests.daemon.processes import Daemons
 
-ROUNDS = 20
+ROUNDS = 12
 SEED = 20251124
 
 
