@@ -180,7 +180,9 @@ def hash_verb(settings: Settings) -> None:
 def _why_no_checksum(view: NodeView, checksum: str | None) -> dict[str, Any]:
     if view.error is not None or checksum:
         return trouble(view.error)
-    return {"error": "no_answer", "message": "it did not reach that slot in time"}
+    if checksum is None:
+        return {"error": "no_answer", "message": "it made no progress with that in time"}
+    return {"error": "not_summed", "message": "it has no sum of its state as of that slot"}
 
 
 def _no_checksum_words(row: dict[str, Any]) -> str:
@@ -188,16 +190,25 @@ def _no_checksum_words(row: dict[str, Any]) -> str:
 
 
 def _checksums(client: Any, views: list[NodeView], slot: int) -> dict[str, str]:
-    """Node → checksum; asks until each has it, or the time is over."""
-    until_ms = clock_ms() + int(client.timeout_s * 1000)
+    """Node → checksum; "" if it has none. Asks until each has it, or has made no progress within
+    the time of a request: to sum a large state up takes longer, some 10 s a million keys. A node of
+    an earlier version does not say how far it is."""
+    patience_ms = int(client.timeout_s * 1000)
     waiting = {view.endpoint: view.name for view in views}
+    until_ms = dict.fromkeys(waiting, clock_ms() + patience_ms)
+    far: dict[str, Any] = {}
     told: dict[str, str] = {}
     while waiting:
         for endpoint, answer in ask_all(client, waiting, "checksum", {"slot": slot}).items():
             if answer.error is not None or not answer.body["pending"]:
                 told[waiting.pop(endpoint)] = answer.body.get("checksum", "")
-        if clock_ms() >= until_ms:
-            break
+                continue
+            progress = answer.body.get("progress")
+            if progress != far.get(endpoint):
+                far[endpoint] = progress
+                until_ms[endpoint] = clock_ms() + patience_ms
+            elif clock_ms() >= until_ms[endpoint]:
+                del waiting[endpoint]
         if waiting:
             client.turn(HASH_POLL_MS)
     return told
