@@ -23,6 +23,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import zmq
@@ -96,6 +97,9 @@ class Bus:
 
     ``counters``: ``received.peer``, ``sent.client``, ``refused.REASON``, ``unsent.NODE``, ….
     """
+
+    frames_max: Mapping[NodeId, int] = MappingProxyType({})
+    """The largest frame that a peer takes, where that is known, and less than this node's."""
 
     def __init__(
         self,
@@ -528,7 +532,7 @@ class Bus:
         return sum([self.send(peer, message) for peer in to])
 
     def _send_frame(self, to: NodeId, frame: bytes) -> bool:
-        if len(frame) > self._config.peer_bytes_max:
+        if len(frame) > self.frames_max.get(to, self._config.peer_bytes_max):
             # The peer would close the connection over it, again and again.
             self._note_unsent(to, f"{len(frame)} bytes are more than a frame may have")
             return False

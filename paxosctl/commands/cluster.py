@@ -9,6 +9,7 @@ from paxosctl.cluster import (
     NodeView,
     ask_all,
     leader_of,
+    limit_words,
     live_tolerance,
     members_of,
     memory_words,
@@ -77,6 +78,7 @@ def health_verb(settings: Settings) -> None:
             health = client.health()
             status = client.status()
             differs, scarce = state_words([status]), scarce_words([status])
+            limits = limit_words([status])
         except ClientError as error:
             troubles = diagnose(client, error)
             words = "".join([f"\n  {endpoint}  {text}" for endpoint, text in troubles])
@@ -87,6 +89,7 @@ def health_verb(settings: Settings) -> None:
                 "slot": None,
                 "differs": [],
                 "scarce": [],
+                "limits_differ": [],
                 "endpoints": dict(troubles),
             }
             negative(
@@ -102,6 +105,7 @@ def health_verb(settings: Settings) -> None:
                 "slot": health.slot,
                 "differs": differs,
                 "scarce": scarce,
+                "limits_differ": limits,
                 "endpoints": {},
             },
             plain=b"healthy\n",
@@ -110,6 +114,7 @@ def health_verb(settings: Settings) -> None:
                     f"healthy: a write committed in {health.ms:.1f} ms (slot {health.slot})",
                     *differs,
                     *scarce,
+                    *limits,
                 ]
             ),
         )
@@ -272,7 +277,7 @@ def _cluster(views: list[NodeView]) -> View:
         for status in known
         for line in differing_words(status.get("members_differ", {}))
     ]
-    notes += state_words(known) + scarce_words(known)
+    notes += state_words(known) + scarce_words(known) + limit_words(known)
     leading = next((status for status in known if status["node"] == leader), None)
     if leading is not None:
         count = live_tolerance(leading, views)

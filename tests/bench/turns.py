@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 
 from paxosctl.client import Client
@@ -143,9 +144,8 @@ class Load:
         self.put(200_000, new=True)
 
     def scan(self):
-        rows = self.client.scan(b"t/1/")
-        for _ in range(200_000):
-            next(rows)
+        for _ in islice(self.client.scan(b"t/1/"), 200_000):
+            pass
 
     def checksum(self):
         ctl(self.daemons, "--timeout", "1200s", "hash")
