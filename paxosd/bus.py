@@ -77,6 +77,10 @@ _ALL = PEERS | SUBSCRIPTIONS | CLIENTS | _VOTES | _LOST | _NAMES
 NAMES_MS = 200
 """How often the connections to peers that have names are looked at."""
 
+PEER_BYTES_AT_ONCE = 8 << 20
+"""No more is taken in at once than so much and one frame: to decode it, check it and hand it to the
+log takes some 2 ms a MiB. A leader's window may hold four times that."""
+
 HOT_MS = 10
 """For so long a wait looks at the busy sockets alone: each one that is polled costs. So new
 subscribers, broken connections and votes that nobody waits for may lie for this long; under
@@ -366,7 +370,8 @@ class Bus:
     # ---- receiving
 
     def receive_peers(self, limit: int) -> list[Envelope]:
-        """What has come from peers, at most about ``limit`` a socket, in order of arrival."""
+        """What has come from peers, at most about ``limit`` a socket and PEER_BYTES_AT_ONCE, in
+        order of arrival."""
         now_ms = self._now_ms()
         self._refusals.tick(now_ms)
         self._unsent.tick(now_ms)
@@ -385,6 +390,7 @@ class Bus:
 
     def _drain_peers(self, received: list[Envelope], limit: int, now_ms: int) -> None:
         recv, get = self._sockets.peer.recv, self._sockets.peer.get
+        left_bytes = PEER_BYTES_AT_ONCE
         for _ in range(limit):
             # Asking first costs less than the exception that a try in vain ends with.
             if not int(get(_EVENTS)) & _POLLIN:
@@ -395,6 +401,9 @@ class Bus:
                 self._refuse_rest(self._sockets.peer, frame, "frames", now_ms)
             else:
                 self._take(frame, None, received, now_ms)
+                left_bytes -= len(frame)
+                if left_bytes <= 0:
+                    return
 
     def _drain_votes(self, received: list[Envelope], limit: int, now_ms: int) -> None:
         recv, get = self._sockets.votes.recv, self._sockets.votes.get

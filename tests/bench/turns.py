@@ -43,7 +43,7 @@ WIDE = {
     "faults": {"enabled": False},
 }
 DAEMON = """
-import json, sys, time
+import faulthandler, gc, json, sys, time
 from paxosd import daemon
 from paxosd.__main__ import main
 turn = daemon.Daemon.turn
@@ -51,7 +51,9 @@ out = open({path!r}, "a", buffering=1)
 
 def timed(self):
     began = time.thread_time()
+    faulthandler.dump_traceback_later({trace_s}, exit=False)
     turn(self)
+    faulthandler.cancel_dump_traceback_later()
     took_ms = (time.thread_time() - began) * 1e3
     if took_ms > {least_ms}:
         print(json.dumps([time.time(), took_ms]), file=out)
@@ -61,6 +63,8 @@ sys.argv = ["paxosd", "--config", {config!r}]
 main()
 """
 LEAST_MS = 5
+TRACE_S = 0.3
+"""A turn that lasts so long by the clock is shown on standard error: where it is."""
 PER_BLOCK = 2000
 
 
@@ -97,7 +101,10 @@ class Timed(Daemons):
 
     def spawn(self, name, **_):
         code = DAEMON.format(
-            path=str(self.times_path(name)), config=str(self.config_path(name)), least_ms=LEAST_MS
+            path=str(self.times_path(name)),
+            config=str(self.config_path(name)),
+            least_ms=LEAST_MS,
+            trace_s=TRACE_S,
         )
         with self.stderr_path(name).open("ab") as errors:
             return subprocess.Popen(
@@ -204,6 +211,7 @@ def main():
     parser.add_argument("--size", type=int, default=8)
     parser.add_argument("--sessions", type=int, default=9_000)
     parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--phases", help="some of them, with commas")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="paxosd-turns-") as path:
         home = Path(path)
@@ -218,12 +226,17 @@ def main():
             wait_for(lambda: (daemons.status("n1") or {}).get("level") == LEVEL_LATEST, 3000)
             print(f"n1 has {daemons.status('n1')['rss_bytes'] >> 20} MiB", flush=True)
             load = Load(daemons, options.keys)
+            chosen = options.phases.split(",") if options.phases else None
             for phase in Load.PHASES:
+                if chosen is not None and phase.__name__ not in chosen:
+                    continue
                 since = time.time()
                 phase(load)
                 longest = [round(ms, 1) for ms in daemons.longest(since, time.time())]
                 took_s = round(time.time() - since)
                 print(f"{phase.__name__:24} {took_s:5} s  longest turns, ms: {longest}", flush=True)
+            for name in daemons.names:
+                print(daemons.stderr(name)[-20_000:])
 
 
 if __name__ == "__main__":
