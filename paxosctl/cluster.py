@@ -136,6 +136,26 @@ def scarce_words(statuses: Iterable[dict[str, Any]]) -> list[str]:
     ]
 
 
+def limit_words(statuses: Iterable[dict[str, Any]]) -> list[str]:
+    """Whose files have limits that do not fit together: a line for each node and limit, by what
+    the first node that knows of it says."""
+    lines: dict[tuple[str, str], str] = {}
+    for status in statuses:
+        node = str(status["node"])
+        for misfit in status.get("limits_differ", ()):
+            member, key, value, own_key, own = (
+                misfit[name] for name in ("member", "key", "value", "own_key", "own")
+            )
+            if (node, own_key) in lines and own_key == key:
+                continue  # said already, from the other side
+            alike = "set both alike" if own_key == key else "they do not fit together"
+            lines.setdefault(
+                (str(member), str(key)),
+                f"{member} has {key} = {value}, and {node} has {own_key} = {own}: {alike}",
+            )
+    return list(lines.values())
+
+
 def state_words(statuses: Iterable[dict[str, Any]]) -> list[str]:
     """Whose state differs from whose, by what some nodes say: a line for each such node, or for a
     dispute; none: no difference is known."""

@@ -2,7 +2,7 @@
 
     verb         arguments                        answer
     status       -                                as the daemon's status has it: role, ballot, …
-    checksum     slot                             {slot, checksum: hex or "", pending}
+    checksum     slot                             {slot, checksum: hex or "", pending, progress}
     snapshot_take  -                              {applied, slot, running}: one is taken soon
     snapshot_read  slot, offset                   {slot, offset, total, data}
     transfer_leader  name                         {transferring: name}: "" is the best voter
@@ -15,7 +15,8 @@
     fault_crash  -                                {crashing: true}
 
 ``checksum``: ``pending`` while the slot is not applied yet or its checksum is being computed;
-"" without pending: no CHECKSUM command stands in that slot, or it is too long ago.
+"" without pending: no CHECKSUM command stands in that slot, or it is too long ago. ``progress``
+is another number each time, as long as the node gets on with it.
 
 ``snapshot_take``: ``slot`` is the newest snapshot's now; wait for one of ``applied`` or above.
 ``snapshot_read``: a piece of the newest snapshot's file (slot 0) or of that of this slot.
@@ -55,6 +56,10 @@ class ChecksumSource(Protocol):
 
     def checksum_pending(self, slot: Slot) -> bool:
         """Whether the checksum of ``slot`` is being computed."""
+        ...
+
+    def checksum_left(self, slot: Slot) -> int:
+        """How many keys have yet to be visited for that."""
         ...
 
 
@@ -169,7 +174,11 @@ class Admin:
         machine = self._machine
         checksum = machine.checksums.get(slot, "")
         pending = not checksum and (slot > machine.applied or machine.checksum_pending(slot))
-        return {"slot": slot, "checksum": checksum, "pending": pending}
+        told = {"slot": slot, "checksum": checksum, "pending": pending}
+        if pending:
+            behind = slot > machine.applied
+            told["progress"] = machine.applied if behind else -machine.checksum_left(slot)
+        return told
 
     def _snapshots(self) -> SnapshotSource:
         if self.snapshots is None:

@@ -23,6 +23,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import zmq
@@ -90,6 +91,10 @@ _ALL = PEERS | SUBSCRIPTIONS | CLIENTS | _VOTES | _LOST | _NAMES
 NAMES_MS = 200
 """How often the connections to peers that have names are looked at."""
 
+PEER_BYTES_AT_ONCE = 8 << 20
+"""No more is taken in at once than so much and one frame: to decode it, check it and hand it to the
+log takes some 2 ms a MiB. A leader's window may hold four times that."""
+
 HOT_MS = 10
 """For so long a wait looks at the busy sockets alone: each one that is polled costs. So new
 subscribers, broken connections and votes that nobody waits for may lie for this long; under
@@ -97,8 +102,6 @@ load they are taken in with whatever comes next, at this interval at the latest.
 
 TELL_MS = 1000
 """How often what was refused, or could not be sent, is looked through."""
-RECEIVE_BYTES_MAX = 8 << 20
-"""A turn takes no more from peers, but for the last message: the rest waits in the socket."""
 REFUSE_BYTES_MAX = CLIENT_BYTES_MAX + MIB
 """Who holds so much is not even refused any more."""
 _SLOW = (
@@ -120,6 +123,9 @@ class Bus:
 
     ``counters``: ``received.peer``, ``sent.client``, ``refused.REASON``, ``unsent.NODE``, ….
     """
+
+    frames_max: Mapping[NodeId, int] = MappingProxyType({})
+    """The largest frame that a peer takes, where that is known, and less than this node's."""
 
     def __init__(
         self,
@@ -399,7 +405,8 @@ class Bus:
     # ---- receiving
 
     def receive_peers(self, limit: int) -> list[Envelope]:
-        """What has come from peers, at most about ``limit`` a socket, in order of arrival."""
+        """What has come from peers, at most about ``limit`` a socket and PEER_BYTES_AT_ONCE, in
+        order of arrival."""
         now_ms = self._now_ms()
         if now_ms >= self._tell_due_ms:
             self._tell_due_ms = now_ms + TELL_MS
@@ -421,7 +428,7 @@ class Bus:
 
     def _drain_peers(self, received: list[Envelope], limit: int, now_ms: int) -> None:
         recv, get = self._sockets.peer.recv, self._sockets.peer.get
-        left_bytes = RECEIVE_BYTES_MAX
+        left_bytes = PEER_BYTES_AT_ONCE
         for _ in range(limit):
             # Asking first costs less than the exception that a try in vain ends with.
             if not int(get(_EVENTS)) & _POLLIN:
@@ -432,9 +439,9 @@ class Bus:
                 self._refuse_rest(self._sockets.peer, frame, "frames", now_ms)
             else:
                 self._take(frame, None, received, now_ms)
-            left_bytes -= len(frame)
-            if left_bytes <= 0:
-                return
+                left_bytes -= len(frame)
+                if left_bytes <= 0:
+                    return
 
     def _drain_votes(self, received: list[Envelope], limit: int, now_ms: int) -> None:
         recv, get = self._sockets.votes.recv, self._sockets.votes.get
@@ -573,7 +580,7 @@ class Bus:
         return sum([self.send(peer, message) for peer in to])
 
     def _send_frame(self, to: NodeId, message: PeerMessage, frame: bytes) -> bool:
-        if len(frame) > self._config.peer_bytes_max:
+        if len(frame) > self.frames_max.get(to, self._config.peer_bytes_max):
             # The peer would close the connection over it, again and again.
             self._note_unsent(to, f"{len(frame)} bytes are more than a frame may have")
             return False

@@ -41,6 +41,7 @@ from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL, ENODEV
 import zmq
 
 from paxosd.core.cluster_settings import BOUNDS
+from paxosd.core.peer_limits import frame_bytes_max
 from paxosd.core.types import NodeId
 from paxosd.descriptors import reserved
 from paxosd.endpoints import EVERYWHERE, same_endpoint
@@ -117,9 +118,8 @@ class BusConfig:
 
     @property
     def peer_bytes_max(self) -> int:
-        """The largest frame between daemons. One batch may hold an entry as large as a client's
-        frame on top of a batch that was nearly full."""
-        return 2 * self.message_bytes_max + MIB
+        """The largest frame between daemons."""
+        return frame_bytes_max(self.message_bytes_max)
 
 
 class BindError(Exception):

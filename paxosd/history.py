@@ -195,7 +195,7 @@ def serve_log(
     first: Slot,
     last: Slot,
     read: Callable[[Slot], tuple[Ballot, bytes]],
-    bytes_max: int,
+    bytes_max: float,
     commit: Slot,
     before: tuple[Sample, ...] = (),
 ) -> Decisions | None:

@@ -11,6 +11,7 @@ both run the same code.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Protocol
 
 from paxosd.core.commands import Batch
@@ -453,15 +454,22 @@ class Replica:
             if serve.first < self.wal.first_slot:
                 self._offer(serve)
                 continue
+            limits = self.node.limits
             decisions = serve_log(
                 serve.first,
                 serve.last,
                 self.read_log,
-                min(self.options.catch_up_bytes_max, serve.bytes_max),
+                min(
+                    self.options.catch_up_bytes_max,
+                    serve.bytes_max,
+                    limits.room_of(serve.to) or inf,
+                ),
                 serve.commit,
                 serve.before,
             )
-            if decisions is not None:
+            if decisions is not None and not limits.takes(serve.to, len(decisions.values[0][1])):
+                self._offer(serve, made=True)
+            elif decisions is not None:
                 size = sum([len(value) for _, value in decisions.values])
                 if bus.send(serve.to, decisions):
                     self.node.served(serve.to, decisions, size)
@@ -470,8 +478,13 @@ class Replica:
         if ready.notices or ready.traces:
             self._tell(ready)
 
-    def _offer(self, serve: ServeLog) -> None:
+    def _offer(self, serve: ServeLog, *, made: bool = False) -> None:
+        """The log has nothing for a peer: it may have a snapshot. ``made``: if there is none that
+        will do, one is taken, for the log has what the peer's limits keep from it."""
         if self.exchange is not None and self._is_sound:
+            newest = self.exchange.own.newest
+            if made and (newest is None or newest.slot < serve.first):
+                self.exchange.own.ask()
             self.exchange.offer(serve.to, serve.first)
 
     def read_log(self, slot: Slot) -> tuple[Ballot, bytes]:

@@ -48,6 +48,8 @@ from paxosd.forwarding import Forwarding
 from paxosd.message_room import MessageRoom
 from paxosd.wire import EntryLimits, WireError, decode_entry
 
+MESSAGE_BYTES_MIN = 65_536
+"""The least that ``limits.message_bytes_max`` may be: every node takes that."""
 TOO_LOW = (
     "the settings are not replicated yet: the cluster is at feature level 0, and its leader raises "
     "it by itself once every member runs a version that knows level 1; `paxosctl cluster show` "
@@ -230,6 +232,8 @@ class Service:
         except WireError as error:
             self._invalid(client, message.request_id, str(error))
             return
+        if self._is_too_large(client, message):
+            return
         leader = self._node.leader
         self.forwarding.pass_on(client, message.request_id, message.entry, leader, to)
 
@@ -238,6 +242,8 @@ class Service:
             entry = decode_entry(message.entry, self._limits)
         except WireError as error:
             self._invalid(client, message.request_id, str(error))
+            return
+        if self._is_too_large(client, message):
             return
         self._machine.work.units += len(entry.commands) + len(message.entry) // UNIT_BYTES
         if changes_members(entry):
@@ -251,6 +257,15 @@ class Service:
                 self._invalid(client, message.request_id, refusal)
                 return
         self._node.submit(WriteToken(client, message.request_id), entry, message.entry)
+
+    def _is_too_large(self, client: bytes, message: WriteRequest | ForwardRequest) -> bool:
+        """Whether not every member can take it; then that was said."""
+        if len(message.entry) <= MESSAGE_BYTES_MIN:
+            return False
+        words = self._node.limits.refusal(len(message.entry))
+        if words:
+            self._invalid(client, message.request_id, words)
+        return bool(words)
 
     def _check_change(self, entry: Entry) -> str:
         """Why this change of the membership is not to be proposed; "" if it may be. The log decides

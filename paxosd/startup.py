@@ -107,6 +107,7 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         settings = bus_config(config, parts.life, parts.links.peers)
         bus = Bus(settings, context, logs.logger, faults.plan, parts.lives)
+        bus.frames_max = parts.node.limits.frames_max
         used = descriptors.used()
         bus.limit_connections(shares(limits.shared - used, len(config.cluster.members)))
         opened.pop_all()
@@ -204,6 +205,7 @@ def node_options(config: Config) -> NodeOptions:
         queue_bytes_max=limits.queue_bytes_max,
         reads_waiting_max=limits.reads_waiting_max,
         promise_bytes_max=limits.message_bytes_max // PROMISE_SHARE,
+        message_bytes_max=limits.message_bytes_max,
         level_target=LEVEL_LATEST,
         founding_settings=founding_settings(config),
     )

@@ -31,6 +31,7 @@ from paxosd.core.messages import (
     HeartbeatAck,
     Hello,
     Nack,
+    NodeLimits,
     PeerMessage,
     Prepare,
     PreVote,
@@ -218,6 +219,7 @@ _ROWS: dict[int, _Row] = {
     23: _row("rejoin", Rejoin, number),
     24: _row("founding", Founding, data, old=-1),
     25: _row("genesis", Genesis, data, old=-1),
+    26: _row("limits", NodeLimits, data, old=-1),
 }
 _WRITTEN_OUT = {Accept: _accept, Accepted: _accepted}
 

@@ -9,6 +9,7 @@ from paxosctl.cluster import (
     NodeView,
     ask_all,
     leader_of,
+    limit_words,
     live_tolerance,
     members_of,
     memory_words,
@@ -77,6 +78,7 @@ def health_verb(settings: Settings) -> None:
             health = client.health()
             status = client.status()
             differs, scarce = state_words([status]), scarce_words([status])
+            limits = limit_words([status])
         except ClientError as error:
             troubles = diagnose(client, error)
             words = "".join([f"\n  {endpoint}  {text}" for endpoint, text in troubles])
@@ -87,6 +89,7 @@ def health_verb(settings: Settings) -> None:
                 "slot": None,
                 "differs": [],
                 "scarce": [],
+                "limits_differ": [],
                 "endpoints": dict(troubles),
             }
             negative(
@@ -102,6 +105,7 @@ def health_verb(settings: Settings) -> None:
                 "slot": health.slot,
                 "differs": differs,
                 "scarce": scarce,
+                "limits_differ": limits,
                 "endpoints": {},
             },
             plain=b"healthy\n",
@@ -110,6 +114,7 @@ def health_verb(settings: Settings) -> None:
                     f"healthy: a write committed in {health.ms:.1f} ms (slot {health.slot})",
                     *differs,
                     *scarce,
+                    *limits,
                 ]
             ),
         )
@@ -180,7 +185,9 @@ def hash_verb(settings: Settings) -> None:
 def _why_no_checksum(view: NodeView, checksum: str | None) -> dict[str, Any]:
     if view.error is not None or checksum:
         return trouble(view.error)
-    return {"error": "no_answer", "message": "it did not reach that slot in time"}
+    if checksum is None:
+        return {"error": "no_answer", "message": "it made no progress with that in time"}
+    return {"error": "not_summed", "message": "it has no sum of its state as of that slot"}
 
 
 def _no_checksum_words(row: dict[str, Any]) -> str:
@@ -188,16 +195,25 @@ def _no_checksum_words(row: dict[str, Any]) -> str:
 
 
 def _checksums(client: Any, views: list[NodeView], slot: int) -> dict[str, str]:
-    """Node → checksum; asks until each has it, or the time is over."""
-    until_ms = clock_ms() + int(client.timeout_s * 1000)
+    """Node → checksum; "" if it has none. Asks until each has it, or has made no progress within
+    the time of a request: to sum a large state up takes longer, some 10 s a million keys. A node of
+    an earlier version does not say how far it is."""
+    patience_ms = int(client.timeout_s * 1000)
     waiting = {view.endpoint: view.name for view in views}
+    until_ms = dict.fromkeys(waiting, clock_ms() + patience_ms)
+    far: dict[str, Any] = {}
     told: dict[str, str] = {}
     while waiting:
         for endpoint, answer in ask_all(client, waiting, "checksum", {"slot": slot}).items():
             if answer.error is not None or not answer.body["pending"]:
                 told[waiting.pop(endpoint)] = answer.body.get("checksum", "")
-        if clock_ms() >= until_ms:
-            break
+                continue
+            progress = answer.body.get("progress")
+            if progress != far.get(endpoint):
+                far[endpoint] = progress
+                until_ms[endpoint] = clock_ms() + patience_ms
+            elif clock_ms() >= until_ms[endpoint]:
+                del waiting[endpoint]
         if waiting:
             client.turn(HASH_POLL_MS)
     return told
@@ -261,7 +277,7 @@ def _cluster(views: list[NodeView]) -> View:
         for status in known
         for line in differing_words(status.get("members_differ", {}))
     ]
-    notes += state_words(known) + scarce_words(known)
+    notes += state_words(known) + scarce_words(known) + limit_words(known)
     leading = next((status for status in known if status["node"] == leader), None)
     if leading is not None:
         count = live_tolerance(leading, views)

@@ -103,6 +103,11 @@ class StateChecksum:
         return self._walk.done
 
     @property
+    def left(self) -> int:
+        """How many keys have yet to be visited."""
+        return self._walk.left
+
+    @property
     def value(self) -> str:
         """The checksum in hex; meaningful once :meth:`step` has returned True."""
         assert self._walk.done
@@ -143,3 +148,8 @@ class Checksums:
     def is_pending(self, slot: Slot) -> bool:
         """Whether the checksum of ``slot`` is being computed."""
         return any(run.slot == slot for run in self.running)
+
+    def left(self, slot: Slot) -> int:
+        """How many keys have yet to be visited until the checksum of ``slot`` is there: those of
+        the runs before it come first."""
+        return sum([run.left for run in self.running if run.slot <= slot])

@@ -80,6 +80,9 @@ class Limits(NamedTuple):
         settings = _table(status.get("settings"))
         from_file = {} if settings.get("level") else _table(status.get("file_settings"))
         found = {**settings, **from_file, **_table(status.get("message_room"))}
+        least = status.get("message_bytes_least")  # of any member: it may lead one day
+        if type(least) is int and least > 0:
+            found["message_bytes_max"] = min(least, found.get("message_bytes_max") or least)
         numbers = {name: found.get(name) for name in cls._fields}
         return cls(**{k: n for k, n in numbers.items() if type(n) is int and n > 0})
 

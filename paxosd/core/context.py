@@ -100,6 +100,9 @@ class Peer:
     """The identity of its data directory, as its last Hello said; 0: unknown."""
     level: int = 0
     """The highest feature level that it understands, as it last said."""
+    message_bytes_max: int = 0
+    """The largest message of a client that it takes, as it last said, and of a peer twice that and
+    a little (``peer_limits.py``); 0: unknown."""
     skew_ms: int | None = None
     """How far its wall clock is ahead of this node's, as far as is known."""
     up: bool = False

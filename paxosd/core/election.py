@@ -334,10 +334,13 @@ class Election:
         self.saw(message.ballot)
         if not context.own_bit or message.ballot.epoch != context.epoch:
             return
+        bytes_max = context.options.promise_bytes_max
+        peer = context.peers.get(sender)
+        room = 2 * peer.message_bytes_max if peer is not None else 0
         answer = context.acceptor.receive_prepare(
             message,
             context.learner.commit,
-            context.options.promise_bytes_max,
+            min(bytes_max, room) if room else bytes_max,
             context.outbox.ready.persist,
         )
         if isinstance(answer, Promise) and sender != context.node:

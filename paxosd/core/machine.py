@@ -668,6 +668,10 @@ class Machine:
         """Whether :meth:`advance_checksum` is working towards the checksum of ``slot``."""
         return self.checksum_runs.is_pending(slot)
 
+    def checksum_left(self, slot: Slot) -> int:
+        """How many keys have yet to be visited until the checksum of ``slot`` is there."""
+        return self.checksum_runs.left(slot)
+
     def advance_checksum(self, keys_max: int) -> bool:
         """Go about ``keys_max`` keys (some µs each) on with checksums; True if all are done."""
         return self.checksum_runs.advance(keys_max)

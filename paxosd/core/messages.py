@@ -300,6 +300,12 @@ class Genesis(NamedTuple):
     record: bytes
 
 
+class NodeLimits(NamedTuple):
+    """What the sender's own file allows, as JSON (``peer_limits.py``)."""
+
+    document: bytes
+
+
 class Removed(NamedTuple):
     """To one that is no member any more, since ``slot``, under the membership of ``epoch``."""
 
@@ -331,6 +337,7 @@ PeerMessage = (
     | Rejoin
     | Founding
     | Genesis
+    | NodeLimits
 )
 """What ``Node.step`` takes."""
 
@@ -358,6 +365,7 @@ LEARNING_KINDS: frozenset[type] = frozenset(
         Decisions,
         Founding,
         Genesis,
+        NodeLimits,
         ReadIndex,
         Rejoin,
         Removed,

@@ -50,6 +50,7 @@ from paxosd.core.messages import (
     HeartbeatAck,
     Hello,
     Nack,
+    NodeLimits,
     PeerMessage,
     Prepare,
     PreVote,
@@ -71,6 +72,7 @@ from paxosd.core.messages import Founding as FoundingMessage
 from paxosd.core.node_status import describe
 from paxosd.core.options import NodeOptions
 from paxosd.core.outbox import Outbox
+from paxosd.core.peer_limits import PeerLimits
 from paxosd.core.proposer import Proposal, Proposer, ProposerState, Waiting
 from paxosd.core.reads import Asked, LeaderReads, WaitingReads
 from paxosd.core.replication import Replication
@@ -187,6 +189,8 @@ class Node:
         )
         self._watchdog = Watchdog(self._context)
         self._comparison = Comparison(self._context)
+        self.limits = PeerLimits(self._context)
+        """What the others' files allow."""
         if arriving:
             self._arrival.begin()
         self._check_due_ms = now_ms
@@ -206,6 +210,7 @@ class Node:
             ReadIndex: self._on_read_index,
             ReadIndexReply: self._on_read_index_reply,
             TransferLeadership: self._election.receive_transfer,
+            NodeLimits: self.limits.receive,
             SnapshotOffer: _ignore,
             SnapshotRequest: _ignore,
             SnapshotChunk: self._on_snapshot_chunk,
@@ -299,6 +304,7 @@ class Node:
             self._replication.record_commit(alone=True)
             self._check_reads()
             self._check_peers()
+            self.limits.tell()
             self._arrival.founding.tick()
             news = self._comparison.check(sound=not self._arrival.forgetful)
             if news or context.unconfirmed or context.newest_epoch > context.epoch:
@@ -385,6 +391,7 @@ class Node:
             peer.flow.reset()
             self._tell_down(name, peer, "its connection broke")
             self._arrival.connection_lost(name)
+            self.limits.forget(name)
         if name == self._election.leader:
             self._election.leader_gone()
 
@@ -553,6 +560,7 @@ class Node:
         witness = not self._arrival.forgetful
         level = self._context.options.level_target
         self._context.outbox.send(sender, Welcome(incarnation, witness=witness, level=level))
+        self.limits.greet(sender)
 
     def _on_welcome(self, sender: NodeId, message: Welcome) -> None:
         # What the inbox of a peer answers names no level: that is no word of level 0.
@@ -936,6 +944,7 @@ class Node:
                 "level_lagging": self._level_raise.lagging(),
             }
             | self._comparison.status()
+            | self.limits.status()
         )
 
 

@@ -1,9 +1,11 @@
 """What one node knows of itself and the others, for a person or a monitor: asks nobody."""
 
+from math import inf
 from typing import Any
 
-from paxosd.core.context import Context
+from paxosd.core.context import Context, Peer
 from paxosd.core.election import Election
+from paxosd.core.peer_limits import OVERHEAD_BYTES, frame_bytes_max
 
 
 def describe(context: Context, election: Election) -> dict[str, Any]:
@@ -42,11 +44,13 @@ def _peers(context: Context) -> tuple[dict[str, Any], int]:
     since_ms = context.now_ms - 2 * context.options.election_timeout_ms
     voting = context.own_bit
     peers = {}
+    # One that cannot take what is in flight has no part in choosing it, whatever it says.
+    largest = max([len(each.value) for each in context.proposer.open.values()], default=0)
     for name in context.audience:
         peer = context.peers[name]
         votes = peer.votes and peer.heard_ms >= since_ms and context.quorums.is_voter(name)
         if context.proposer.leading:
-            votes = votes and peer.acked_ms >= since_ms
+            votes = votes and peer.acked_ms >= since_ms and largest <= _takes(peer)
         if votes:
             voting |= context.quorums.bit[name]
         heard_ms = max(peer.heard_ms, peer.seen_ms)
@@ -62,3 +66,9 @@ def _peers(context: Context) -> tuple[dict[str, Any], int]:
             "votes": votes,
         }
     return peers, voting
+
+
+def _takes(peer: Peer) -> float:
+    """The largest value that a message to this peer may hold, as far as is known."""
+    known = peer.message_bytes_max
+    return frame_bytes_max(known) - OVERHEAD_BYTES if known else inf

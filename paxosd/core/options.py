@@ -55,6 +55,8 @@ class NodeOptions:
     """An acceptor takes no slot further above its commit index: it must catch up first."""
     catch_up_slots_max: int = 1024
     promise_bytes_max: int = 4 << 20
+    message_bytes_max: int = 0
+    """The largest message of a client that this node takes, told to the others; 0: not told."""
     level_target: int = 0
     """The feature level that a leader raises the cluster to, once all members understand it."""
     founding_settings: ClusterSettings = DEFAULTS

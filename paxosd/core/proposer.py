@@ -72,6 +72,7 @@ class Proposer:
         "_reporters",
         "ballot",
         "barrier",
+        "batch_bytes_max",
         "cut",
         "floor",
         "held",
@@ -94,6 +95,8 @@ class Proposer:
     def __init__(self, options: NodeOptions) -> None:
         self._options = options
         self.quorums = options.quorums
+        self.batch_bytes_max = options.batch_bytes_max
+        """What every member takes (``peer_limits.py``)."""
         self.barrier: Slot = 0
         """The slot in flight that may change the membership; 0: there is none."""
         self.cut = False
@@ -287,7 +290,7 @@ class Proposer:
             blob_bytes = len(waiting.blob)
             count = len(waiting.entry.commands)
             if taken and (
-                size + blob_bytes > options.batch_bytes_max
+                size + blob_bytes > self.batch_bytes_max
                 or commands + count > options.batch_commands_max
             ):
                 break

@@ -61,6 +61,11 @@ class Walk:
         return self._left == 0
 
     @property
+    def left(self) -> int:
+        """How many rows have yet to be taken."""
+        return self._left
+
+    @property
     def is_behind(self) -> bool:
         """Whether it keeps so many entries that no more should be taken out."""
         return len(self._kept) > KEPT_KEYS_MAX and not self.done

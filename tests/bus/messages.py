@@ -80,6 +80,7 @@ peer_messages = st.one_of(
     st.builds(m.Rejoin, numbers),
     st.builds(m.Founding, values),
     st.builds(m.Genesis, values),
+    st.builds(m.NodeLimits, values),
 )
 
 _leaves = st.none() | st.booleans() | st.integers(-(1 << 63), (1 << 64) - 1) | st.text(max_size=9)

@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 import zmq
 
+from paxosd import bus as bus_module
 from paxosd.bus import CLIENTS, PEERS, SUBSCRIPTIONS, WAKEUP, BindError
 from paxosd.core.messages import (
     Accept,
@@ -66,6 +67,23 @@ class TestPeers:
             value = os.urandom(4 << 20)
             assert one.broadcast(Accept(B, 1, value, 0), ["n2"]) == 1
             assert next_peers(two)[-1] == ("n1", 1, Accept(B, 1, value, 0))
+
+    def test_no_more_is_taken_in_at_once_than_a_turn_can_bear(self, monkeypatch):
+        with World() as world:
+            one, two = world.start("n1"), world.start("n2")
+            meet(world, "n1", "n2")
+            monkeypatch.setattr(bus_module, "PEER_BYTES_AT_ONCE", 2 << 10)
+            sent = [Accept(B, slot, bytes(1000), 0) for slot in range(1, 200)]
+            for message in sent:
+                assert one.send("n2", message)
+            got, most = [], 0
+            while len(got) < len(sent):
+                assert two.poll(30_000)
+                now = [each.body for each in two.receive_peers(1000)]
+                got += [message for message in now if isinstance(message, Accept)]
+                most = max(most, len([m for m in now if isinstance(m, Accept)]))
+            assert got == sent
+            assert most <= 3
 
     def test_nothing_is_queued_for_a_peer_that_is_not_there(self):
         """Stale messages would be sent on its return: IMMEDIATE forbids it."""

@@ -16,6 +16,7 @@ from paxosd.core.messages import (
     Genesis,
     Heartbeat,
     Hello,
+    NodeLimits,
     PeerMessage,
     ReadIndex,
     Votes,
@@ -54,7 +55,7 @@ ACCEPT = Accept(B, 7, b"value", 6)
 
 OLD_FIELDS = {Decisions: 3, Heartbeat: 6, Hello: 1, ReadIndex: 1, Welcome: 2}
 """How many fields a frame of version 1 has, where that is not all of them."""
-NEW_KINDS = {Founding, Genesis}
+NEW_KINDS = {Founding, Genesis, NodeLimits}
 """Of what there are no frames of version 1."""
 
 
@@ -176,6 +177,7 @@ class TestForms:
             (ACCEPT, [5, "n2", 3, [3, "n1"], 7, b"value", 6], [[3, "n1"], 7, b"value", 6]),
             (Founding(b"{}"), None, [b"{}"]),
             (Genesis(b"{}"), None, [b"{}"]),
+            (NodeLimits(b"{}"), None, [b"{}"]),
         ],
         ids=lambda value: type(value).__name__,
     )

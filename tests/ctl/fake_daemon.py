@@ -109,6 +109,8 @@ class FakeDaemon:
         level = LogLevel(logs, lambda _: None, self._now_ms)
         self.admin.log_level = lambda *given: {"node": name, **level.change(*given)}
         self._news = deque()
+        self.sum_keys = 1000
+        """How many keys it sums up at a time."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -147,7 +149,7 @@ class FakeDaemon:
             self.publisher.tick(self._now_ms())
             while self._news:
                 self.publisher.publish_members(self._news.popleft())
-            self.machine.advance_checksum(1000)
+            self.machine.advance_checksum(self.sum_keys)
 
     def _receive(self, client, frame):
         try:

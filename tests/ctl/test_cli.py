@@ -299,6 +299,20 @@ class TestCluster:
         assert (code, body["agree"]) == (0, True)
         assert len(body["nodes"][0]["checksum"]) == 16
 
+    def test_hash_waits_for_a_node_that_gets_on_with_a_large_state(self, ctl, daemon):
+        with Client([daemon.endpoint], timeout_s=30) as client:
+            pipeline = client.pipeline()
+            for number in range(100):
+                pipeline.put(b"%d" % number, b"")
+            pipeline.results()
+        daemon.sum_keys = 2  # some 20 ms each time: longer than a request may take
+        code, out, _ = ctl("hash", "--timeout", "400ms", "-o", "json")
+        assert (code, json.loads(out)["agree"]) == (0, True)
+        daemon.sum_keys = 0
+        code, _, err = ctl("hash", "--timeout", "400ms")
+        assert code == 3
+        assert "n1 did not tell" in err
+
     def test_health_and_hash_name_a_node_whose_state_differs(self, ctl, daemon):
         found = {"slot": 128, "sum": "chain", "own": "2", "others": "7"}
         daemon.status = {"state": "agreed", "state_odd": {"n3": found}}

@@ -17,6 +17,9 @@ class MachineModel:
     def checksum_pending(self, slot):
         return slot == 9
 
+    def checksum_left(self, slot):
+        return 1234
+
 
 class Node:
     def __init__(self, enabled=True):
@@ -80,6 +83,8 @@ class TestVerbs:
     )
     def test_checksum(self, slot, checksum, pending):
         body = Node().body("checksum", slot=slot)
+        progress = {9: -1234, 11: 10}.get(slot)
+        assert body.pop("progress", None) == progress
         assert body == {"slot": slot, "checksum": checksum, "pending": pending}
 
     @pytest.mark.parametrize("slot", [None, "7", 0, -1, True, 1 << 63])
