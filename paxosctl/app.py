@@ -244,6 +244,8 @@ def headline(error: ClientError, lines: list[tuple[str, str]]) -> str:
     if error.code == FENCED:
         return f"{error}; safe to try again"  # it was submitted, and then ruled out
     cause = causes.get(error.code, str(error))
+    if works and error.code == "unreachable" and not str(error).startswith(cause):
+        cause = "the endpoint that was asked for cannot be reached"
     if no_quorum and error.code not in ("busy", NO_SNAPSHOT, LEADER_UNREACHABLE):
         cause = "no quorum"
     return f"{cause}; not submitted, safe to try again"

@@ -89,6 +89,17 @@ def test_and_in_words_where_it_is_not(ctl, arguments):  # noqa: F811 - the fixtu
     assert not err.startswith("{")
 
 
+def test_one_endpoint_that_cannot_be_reached_is_not_all_of_them(ctl, tmp_path):  # noqa: F811
+    asked = ["snapshot", "save", str(tmp_path / "s"), "--endpoint", "tcp://127.0.0.1:1"]
+    code, _, err = ctl(*asked)
+    assert code == 69
+    assert "paxosctl: the endpoint that was asked for cannot be reached; not submitted" in err
+    assert "tcp://127.0.0.1:1  connection refused" in err
+    code, _, err = ctl("get", "k", endpoints="tcp://127.0.0.1:1")
+    assert code == 69
+    assert "paxosctl: no endpoint can be reached; not submitted" in err
+
+
 def leaves(command, path=()):
     """The names of all verbs that do something, as one types them."""
     if isinstance(command, click.Group):
