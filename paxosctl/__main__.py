@@ -102,9 +102,10 @@ cli = click.version_option(package_name="paxosd", prog_name="paxosctl")(cli)
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code and never raises for what a user did."""
     settings = Settings()
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         code = cli.main(
-            args=list(arguments) if arguments is not None else None,
+            args=given,
             prog_name="paxosctl",
             standalone_mode=False,
             obj=settings,
@@ -121,7 +122,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        return _misused(settings, error)
+        return _misused(error, in_json=settings.output == "json" or _asks_for_json(given))
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except (BrokenOutputError, SystemExit):
@@ -138,8 +139,23 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _not_read_or_written(settings, words)
 
 
-def _misused(settings: Settings, error: click.ClickException) -> int:
-    if settings.output == "json":
+def _asks_for_json(arguments: Sequence[str]) -> bool:
+    """Whether they say so where click has not come to: it stops at the first mistake."""
+    wanted = ""
+    for place, each in enumerate(arguments):
+        if each == "--":
+            break
+        if each in ("-o", "--output"):
+            wanted = "".join(arguments[place + 1 : place + 2])
+        elif each.startswith("--output="):
+            wanted = each.removeprefix("--output=")
+        elif each.startswith("-o"):
+            wanted = each.removeprefix("-o")
+    return wanted == "json"
+
+
+def _misused(error: click.ClickException, *, in_json: bool) -> int:
+    if in_json:
         say(to_json({"error": "usage", "message": error.format_message()}))
         return EXIT_USAGE
     try:

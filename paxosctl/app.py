@@ -24,6 +24,7 @@ from paxosctl.errors import (
 )
 from paxosctl.render import FORMATS, View, emit, to_json
 from paxosctl.streams import read_all, say
+from paxosctl.tables import explain
 from paxosd.core.effects import COMPACTED
 from paxosd.durations import parse_duration_ms
 from paxosd.endpoints import Endpoint
@@ -215,9 +216,9 @@ def complain(settings: Settings, error: ClientError, lines: list[tuple[str, str]
         data["endpoints"] = dict(lines)
         say(to_json(data))
         return
-    say(f"paxosctl: {headline(error, lines)}")
+    explain(f"paxosctl: {headline(error, lines)}")
     for endpoint, words in lines:
-        say(f"  {endpoint}  {words}")
+        explain(f"  {endpoint}  {words}")
     if ask:
         say(f"To learn what became of it, or to rule it out:\n  {ask}")
 
@@ -243,6 +244,8 @@ def headline(error: ClientError, lines: list[tuple[str, str]]) -> str:
     if error.code == FENCED:
         return f"{error}; safe to try again"  # it was submitted, and then ruled out
     cause = causes.get(error.code, str(error))
+    if works and error.code == "unreachable" and not str(error).startswith(cause):
+        cause = "the endpoint that was asked for cannot be reached"
     if no_quorum and error.code not in ("busy", NO_SNAPSHOT, LEADER_UNREACHABLE):
         cause = "no quorum"
     return f"{cause}; not submitted, safe to try again"
@@ -289,5 +292,5 @@ def end_negative(settings: Settings, error: NegativeError) -> int:
     if settings.output == "json":
         say(to_json({"error": error.code, "message": str(error)}))
     else:
-        say(f"paxosctl: {error}")
+        explain(f"paxosctl: {error}")
     return error.exit_code

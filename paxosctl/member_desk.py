@@ -21,7 +21,7 @@ from paxosctl.member_probe import Findings, Newcomer, interview, look, try_links
 from paxosctl.member_steps import Progress, StepError, Steps
 from paxosctl.member_view import plan_view
 from paxosctl.render import View
-from paxosctl.streams import say
+from paxosctl.tables import explain
 from paxosd.core.membership import Member, Membership
 
 
@@ -151,7 +151,7 @@ class Desk:
     def _warn(self, lines: Sequence[str]) -> None:
         if self._settings.output != "json":
             for line in lines:
-                say(f"paxosctl: warning: {line}")
+                explain(f"paxosctl: warning: {line}")
 
 
 @contextmanager

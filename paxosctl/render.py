@@ -33,7 +33,8 @@ class View:
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[Any]] = ()
     notes: Sequence[str] = ()
-    """Sentences below the table, which may be broken into lines; ``text`` stays as it is."""
+    """Sentences below the table, or in place of ``text``, which may be broken into lines; ``text``
+    stays as it is."""
     optional: Sequence[str] = ()
     """Columns that a narrow terminal may do without, the first to go first."""
 
@@ -87,7 +88,7 @@ def emit(view: View, output: str) -> None:
         table = table_lines(view.columns, view.rows, view.optional)
         write("\n".join([*table, *filled(view.notes), view.text]).rstrip())
     else:
-        write(view.text)
+        write("\n".join(filled(view.notes)) or view.text)
 
 
 def human_bytes(count: int) -> str:

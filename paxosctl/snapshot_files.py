@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from paxosctl.public_names import member_fields
+from paxosctl.streams import StreamError
 from paxosctl.transport import clock_ms
 from paxosd import restored_from
 from paxosd.core.cluster_settings import ClusterSettings
@@ -38,19 +39,20 @@ class SnapshotFileError(Exception):
 
 @contextmanager
 def opened(path: Path) -> Iterator[RealFile]:
-    """A file to be read. Raises SnapshotFileError, PermissionError."""
+    """A file to be read. Raises SnapshotFileError, PermissionError; StreamError if the file system
+    does not let it."""
     try:
         file = RealFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     except PermissionError as error:
         raise PermissionError(f"{path}: this user may not read it") from error
     except OSError as error:
-        raise SnapshotFileError(f"{path}: {error.strerror}") from error
+        raise StreamError(f"{path} cannot be read: {error.strerror}") from error
     try:
         yield file
     except SnapshotError as error:
         raise SnapshotFileError(f"{path} is not a good snapshot: {error}") from error
     except OSError as error:
-        raise SnapshotFileError(f"{path} cannot be read: {error.strerror}") from error
+        raise StreamError(f"{path} cannot be read: {error.strerror}") from error
     finally:
         file.close()
 
@@ -95,7 +97,7 @@ def described(reader: SnapshotReader) -> dict[str, Any]:
 def save(client: Any, endpoint: str, path: Path, *, force: bool) -> dict[str, Any]:
     """Have the node take a snapshot of what it has applied by now, fetch it, verify it. Only its
     owner may read it (it holds all data), and it appears as a whole or not at all. Raises
-    SnapshotFileError, PermissionError."""
+    SnapshotFileError, PermissionError, StreamError."""
     target = _target(path, force=force)
     try:
         descriptor, name = tempfile.mkstemp(".part", f"{target.name}.", target.parent)
@@ -144,7 +146,7 @@ def _target(path: Path, *, force: bool) -> Path:
 def _unwritten(path: Path, error: OSError) -> Exception:
     if isinstance(error, PermissionError):
         return PermissionError(f"{path}: this user may not write it")
-    return SnapshotFileError(f"{path} cannot be written: {error.strerror or error}")
+    return StreamError(f"{path} cannot be written: {error.strerror or error}")
 
 
 def _sync_directory(path: Path) -> None:
@@ -173,7 +175,7 @@ def save_to(client: Any, endpoint: str, write: Callable[[bytes], object]) -> dic
         raise SnapshotFileError(f"what {endpoint} sent is no good snapshot: {error}") from error
     except OSError as error:
         words = f"no room for the snapshot in {tempfile.gettempdir()}: {error.strerror}"
-        raise SnapshotFileError(words) from error
+        raise StreamError(words) from error
     return found
 
 
@@ -199,7 +201,8 @@ def _fetch(client: Any, endpoint: str, file: Any) -> None:
 
 def restore(path: Path, data_dir: Path, cluster: str, node: str) -> dict[str, Any]:
     """A new data directory for ``node`` of the new cluster ``cluster``, with the state of the
-    file. Nothing is left of it if that fails. Raises SnapshotFileError, PermissionError."""
+    file. Nothing is left of it if that fails. Raises SnapshotFileError, PermissionError,
+    StreamError."""
     if data_dir.exists() and (not data_dir.is_dir() or any(data_dir.iterdir())):
         raise SnapshotFileError(
             f"{data_dir} exists and is not empty: a node is restored into a new directory"
@@ -218,7 +221,7 @@ def restore(path: Path, data_dir: Path, cluster: str, node: str) -> dict[str, An
             _remove(data_dir, keep=was_there)
             if isinstance(error, OSError) and not isinstance(error, PermissionError):
                 words = f"{data_dir} cannot be written: {error.strerror}"
-                raise SnapshotFileError(words) from error
+                raise StreamError(words) from error
             raise
     return described(reader) | {
         "cluster": cluster,

@@ -18,7 +18,8 @@ import click
 
 
 class StreamError(Exception):
-    """A standard stream cannot be read or written: exit code 74. The text says which, and why."""
+    """A standard stream, or a file that a verb was given, cannot be read or written: exit code 74.
+    The text says which, and why."""
 
 
 class BrokenOutputError(Exception):

@@ -13,26 +13,36 @@ terminal (an endpoint, a path) stays whole: people copy it.
 """
 
 import os
-import shutil
 import sys
 import textwrap
 import unicodedata
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
 
-from paxosctl.streams import is_terminal
+from paxosctl.streams import is_terminal, say
 
 GAP = "  "
 WIDTH_MIN = 20
+WIDTH_DEFAULT = 80
+"""Of a terminal that does not say."""
 
 
-def terminal_width() -> int | None:
-    """Of standard output; None if it is no terminal: then nothing is too wide."""
-    if not is_terminal(sys.stdout):
+def terminal_width(stream: Any = None) -> int | None:
+    """Of standard output, or another ``stream``; None if it is no terminal: then nothing is too
+    wide."""
+    stream = sys.stdout if stream is None else stream
+    if not is_terminal(stream):
         return None
-    return max(WIDTH_MIN, shutil.get_terminal_size().columns)
+    columns = 0
+    with suppress(ValueError):
+        columns = int(os.environ.get("COLUMNS", ""))
+    if columns <= 0:
+        with suppress(OSError, ValueError):
+            columns = os.get_terminal_size(stream.fileno()).columns
+    return max(WIDTH_MIN, columns if columns > 0 else WIDTH_DEFAULT)
 
 
 def table_lines(
@@ -78,6 +88,25 @@ def filled(notes: Sequence[str]) -> list[str]:
     if width is None:
         return [*notes]
     return [line for note in notes for line in _wrap(note, width)]
+
+
+def explain(text: str) -> None:
+    """To standard error, for people: there, too, no word is broken. Whoever writes what is to be
+    copied, or read by programs, uses :func:`paxosctl.streams.say`."""
+    width = terminal_width(sys.stderr)
+    say(text if width is None else "\n".join(indented(text, width)))
+
+
+def indented(text: str, width: int) -> list[str]:
+    """The text in lines that keep their indentation; what does not fit goes on two further in."""
+    lines = []
+    for line in text.split("\n"):
+        margin = line[: len(line) - len(line.lstrip())] + GAP
+        first, *rest = _wrap(line, width)
+        lines.append(first)
+        if rest:
+            lines += [margin + each for each in _wrap(" ".join(rest), width - len(margin))]
+    return lines
 
 
 def cell_width(text: str) -> int:

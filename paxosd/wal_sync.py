@@ -53,8 +53,8 @@ def failure(what: str, problem: OSError, segment: str = "", offset: int = -1) ->
         if number in EXHAUSTED
         else {
             errno.ENOSPC: (
-                "the disk is full, or has no inodes left: free some space, or remove files, then "
-                "start the node again"
+                "the disk is full, or out of inodes: free some space or files, then start the node "
+                "again"
             ),
             errno.EDQUOT: "the disk quota is used up: raise it, then start the node again",
             errno.EROFS: "the file system is read-only: check the kernel log, then the disk",

@@ -76,11 +76,11 @@ def _view(report: LoadReport) -> View:
         "keys": load.keys,
         "errors": report.failed,
     }
-    text = (
+    notes = [
         f"{data['puts']} puts of {load.size} bytes in {data['elapsed_s']} s, {load.outstanding} "
-        f"outstanding on {load.connections} connections\n"
+        f"outstanding on {load.connections} connections",
         f"{report.puts_per_s:,.0f} puts/s   p50 {data['p50_ms']} ms   p99 {data['p99_ms']} ms   "
-        f"max {data['max_ms']} ms"
-    )
+        f"max {data['max_ms']} ms",
+    ]
     plain = "".join([f"{name}\t{value}\n" for name, value in data.items() if name != "errors"])
-    return View(data=data, plain=plain.encode(), text=text)
+    return View(data=data, plain=plain.encode(), notes=notes)

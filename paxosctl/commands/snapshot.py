@@ -11,7 +11,7 @@ import click
 from paxosctl.app import EndpointList, Group, Settings, global_options, negative, verb
 from paxosctl.errors import NO_SNAPSHOT, NotSubmittedError, RefusedError, UnreachableError
 from paxosctl.render import View, human_bytes
-from paxosctl.streams import is_terminal, say, write_bytes
+from paxosctl.streams import StreamError, is_terminal, say, write_bytes
 
 _FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
 
@@ -131,8 +131,10 @@ def restore_verb(
             raise click.UsageError(f'{option}: "{name}" is not allowed: {NAME_ALLOWED}')
     try:
         made = restore(file, data_dir, cluster_id, node)
-    except (SnapshotFileError, StorageError) as error:
+    except SnapshotFileError as error:
         negative(str(error))
+    except StorageError as error:
+        raise StreamError(str(error)) from error
     except PermissionError as error:
         raise RefusedError("permission", str(error)) from error
     words = (

@@ -5,6 +5,7 @@ import click
 from paxosctl.app import Settings, check_key, raw, verb
 from paxosctl.render import View, as_cell, as_json
 from paxosctl.streams import say
+from paxosctl.tables import explain
 from paxosd.core.commands import Change
 
 
@@ -61,7 +62,7 @@ def watch_verb(
 
 
 def _say(reason: str) -> None:
-    say(f"paxosctl: {reason}; going on with another node")
+    explain(f"paxosctl: {reason}; going on with another node")
 
 
 def _view(change: Change) -> View:

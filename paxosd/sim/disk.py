@@ -164,6 +164,8 @@ class SimDisk:
             raise FileNotFoundError(errno.ENOENT, "no such file", old)
         self.before("rename", new)
         replaced = self._files.get(new)
+        if replaced is self._files[old]:
+            return  # so POSIX has it: two names of one file stay two
         file = self._files[new] = self._files.pop(old)
         file.name = new
         if replaced is not None:

@@ -1,5 +1,7 @@
 """The exit code of every verb, when it works and when it fails: none says 0 for a failure."""
 
+import json
+
 import click
 import pytest
 
@@ -54,6 +56,48 @@ LEAVES = {
 NEEDS_NO_CLUSTER = {"sim run", "sim teach", "snapshot status", "snapshot restore"}
 FAILING = {"watch": ["k"], "outcome": ["1", "1"]}
 """Arguments for the verbs that have none that work here."""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["no-such-verb", "-o", "json"],
+        ["--no-such-option", "-o", "json", "put", "k", "v"],
+        ["-o", "json", "--timeout", "x", "put", "k", "v"],
+        ["put", "k", "v", "--timeout", "x", "-ojson"],
+        ["-o", "table", "put", "--output=json"],
+        ["member", "no-such-verb", "--output", "json"],
+    ],
+)
+def test_a_mistake_is_told_in_json_wherever_that_is_asked_for(ctl, arguments):  # noqa: F811
+    code, out, err = ctl(*arguments)
+    assert (code, out) == (2, "")
+    assert json.loads(err)["error"] == "usage"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["put", "-o", "json", "-o"],
+        ["put", "-o", "json", "-o", "table"],
+        ["put", "--timeout", "x", "--", "-ojson"],
+    ],
+)
+def test_and_in_words_where_it_is_not(ctl, arguments):  # noqa: F811 - the fixture
+    code, _, err = ctl(*arguments)
+    assert code == 2
+    assert not err.startswith("{")
+
+
+def test_one_endpoint_that_cannot_be_reached_is_not_all_of_them(ctl, tmp_path):  # noqa: F811
+    asked = ["snapshot", "save", str(tmp_path / "s"), "--endpoint", "tcp://127.0.0.1:1"]
+    code, _, err = ctl(*asked)
+    assert code == 69
+    assert "paxosctl: the endpoint that was asked for cannot be reached; not submitted" in err
+    assert "tcp://127.0.0.1:1  connection refused" in err
+    code, _, err = ctl("get", "k", endpoints="tcp://127.0.0.1:1")
+    assert code == 69
+    assert "paxosctl: no endpoint can be reached; not submitted" in err
 
 
 def leaves(command, path=()):

@@ -16,6 +16,7 @@ import pytest
 from paxosctl.__main__ import run
 from paxosctl.errors import RefusedError
 from paxosctl.snapshot_files import SnapshotFileError, save
+from paxosctl.streams import StreamError
 from paxosd import restored_from
 from paxosd.datadir import DataDir
 from paxosd.disk import RealDisk
@@ -74,8 +75,8 @@ class TestStatus:
 
     def test_none_at_all(self, ctl, tmp_path):
         code, _, err = ctl("snapshot", "status", tmp_path / "nothing")
-        assert code == 1
-        assert "No such file" in err
+        assert code == 74
+        assert "cannot be read: No such file" in err
         assert ctl("snapshot", "status")[0] == 2
         assert ctl("snapshot", "status", tmp_path)[0] == 2
 
@@ -185,7 +186,7 @@ class TestSave:
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(os, "fsync", full)
-        with pytest.raises(SnapshotFileError, match=r"some\.paxsnap cannot be written: No space"):
+        with pytest.raises(StreamError, match=r"some\.paxsnap cannot be written: No space"):
             save(node, "", file, force=False)
         assert not list(file.parent.iterdir())
 
@@ -238,6 +239,15 @@ class TestRestore:
         (tmp_path / "empty").mkdir()
         assert restore(ctl, file, tmp_path / "empty")[0] == 0
         assert restore(ctl, file, tmp_path / "empty")[0] == 1
+
+    def test_neither_from_a_file_that_is_not_there_nor_to_where_none_can_be(
+        self, ctl, file, tmp_path
+    ):
+        code, _, err = restore(ctl, tmp_path / "nothing", tmp_path / "home")
+        assert (code, "nothing cannot be read" in err) == (74, True)
+        code, _, err = restore(ctl, file, file / "home")
+        assert code == 74
+        assert "Not a directory" in err
 
     def test_not_as_the_cluster_itself(self, ctl, file, tmp_path):
         code, _, err = restore(ctl, file, tmp_path / "home", cluster="c")

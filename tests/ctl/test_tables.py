@@ -1,6 +1,12 @@
 """Tables on terminals from 60 to 200 columns: fewer columns where it is narrow, no broken word."""
 
+import contextlib
+import os
+import pty
 import random
+import subprocess
+import sys
+import termios
 
 import pytest
 
@@ -9,9 +15,10 @@ from paxosctl.fault_view import COLUMNS as FAULT_COLUMNS
 from paxosctl.fault_view import OPTIONAL as FAULT_OPTIONAL
 from paxosctl.member_view import COLUMNS as MEMBER_COLUMNS
 from paxosctl.member_view import OPTIONAL as MEMBER_OPTIONAL
-from paxosctl.tables import cell_width, layout
+from paxosctl.tables import cell_width, indented, layout
 from paxosctl.teach_view import StoryView
 from paxosd.sim.teach import NAMES, play
+from tests.ctl.fake_daemon import FakeDaemon
 
 WIDTHS = range(60, 201)
 
@@ -127,3 +134,50 @@ def test_the_head_of_a_narrow_table_is_wrapped_as_its_cells_are():
 def test_wide_characters_and_lines_within_a_cell():
     lines = layout(("k", "v"), [["a", "数据"], ["b", "one\ntwo"]], width=None)
     assert lines == ["k  v", "a  数据", "b  one", "   two"]
+
+
+TROUBLE = """paxosctl: no endpoint can be reached; not submitted, safe to try again
+  tcp://n1.example:7410  something listens there, but says nothing: the daemon hangs or is stopped \
+(its machine takes the connection, the process does not), or it is no paxosd
+  If it still listens at its old endpoints, change them in its file"""
+
+
+@pytest.mark.parametrize("width", [*WIDTHS, 20])
+def test_what_goes_to_standard_error_has_whole_words_too(width):
+    lines = indented(TROUBLE, width)
+    assert " ".join(" ".join(lines).split()) == " ".join(TROUBLE.split())
+    longest = max(len(word) for word in TROUBLE.split())
+    assert all(len(line) <= max(width, longest + 4) for line in lines)
+    if width == 60:
+        assert lines[:5] == [
+            "paxosctl: no endpoint can be reached; not submitted, safe to",
+            "  try again",
+            "  tcp://n1.example:7410  something listens there, but says",
+            "    nothing: the daemon hangs or is stopped (its machine",
+            "    takes the connection, the process does not), or it is no",
+        ]
+
+
+@pytest.mark.parametrize("arguments", [["bench", "put", "--count", "10"], ["get", "missing"]])
+def test_a_verb_on_a_terminal_of_40_columns_breaks_no_word(arguments):
+    """With a real terminal on standard output and error."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 40))
+    dead = "tcp://127.0.0.1:1"
+    with FakeDaemon() as daemon:
+        where = daemon.endpoint if arguments[0] == "bench" else dead
+        done = subprocess.Popen(
+            [sys.executable, "-m", "paxosctl", "--endpoints", where, *arguments],
+            stdin=theirs, stdout=theirs, stderr=theirs,
+            env={name: each for name, each in os.environ.items() if name != "COLUMNS"},
+        )  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # so a terminal says that its other end has gone
+            while piece := os.read(ours, 4096):
+                shown += piece
+        done.wait()
+        os.close(ours)
+    lines = shown.decode().splitlines()
+    assert len(lines) > 2
+    assert all(len(line) <= 40 for line in lines), lines

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paxosd.resolver import RETRY_MS_MAX, Resolver
+from paxosd.resolver import RETRY_MS, RETRY_MS_MAX, Resolver
 from paxosd.routes import CHECK_MS, PATIENCE_MS, PATIENCE_MS_MAX, Route
 from tests.daemon.processes import wait_for
 from tests.shell.name_server import NameServer
@@ -189,3 +189,19 @@ def test_a_preferred_address():
         assert not stage.route.prefer("192.0.2.1", 0)
         stage.route.on_up()
         assert not stage.route.prefer("::1", 0)
+
+
+def test_a_connection_that_breaks_has_the_name_looked_up_soon():
+    """The pause between lookups has grown to its longest by then."""
+    with Stage("192.0.2.1").up() as stage:
+        name = stage.route.name
+        name.wait_ms, name.ask_due_ms = RETRY_MS_MAX, name.asked_ms + RETRY_MS_MAX
+        asked = len(stage.server.asked)
+        stage.say("192.0.2.2")
+        stage.tick(RETRY_MS)
+        assert len(stage.server.asked) == asked, "not while it stands"
+        stage.down()
+        stage.tick()
+        stage.settle()
+        stage.tick()
+        assert stage.route.target == "tcp://192.0.2.2:7411"

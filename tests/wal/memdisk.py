@@ -87,6 +87,8 @@ class MemDisk:
 
     def rename(self, old, new):
         self.step("rename")
+        if self.files[old] is self.files.get(new):
+            return  # so POSIX has it: two names of one file stay two
         self.files[new] = self.files.pop(old)
         self._changed()
 
@@ -120,8 +122,12 @@ class MemDisk:
         write whether it survived; ``keep_names`` how many unsynced directory changes did."""
         after = MemDisk()
         states = [self.durable_names, *self.name_states]
+        copies = {}  # a file with two names is one afterwards, too
         for name, file in states[min(keep_names, len(states) - 1)].items():
-            copy = after.files[name] = MemFile(after)
+            if id(file) in copies:
+                after.files[name] = copies[id(file)]
+                continue
+            copy = after.files[name] = copies[id(file)] = MemFile(after)
             data = bytearray(file.durable)
             for offset, piece in file.unsynced:
                 for start, part in sectors(offset, piece):

@@ -158,8 +158,13 @@ def test_a_crash_at_any_step_leaves_the_old_or_the_new(full):
                 after = FullDisk.after(disk.crash(lambda keep=keep: keep, kept))
                 found = text(after)
                 assert found in ("old\n", "new\n")
+                after.full = full  # the next start has no more room than this one
                 keep_reserve(after)
                 assert text(after) == found
+                if RESERVE in after.files:
+                    assert after.files[RESERVE] is not after.files["peers"]
+                after.full = 0
+                keep_reserve(after)
                 assert after.files[RESERVE] is not after.files["peers"]
                 after.files[RESERVE].pwritev([b"xxxxxxxx"], 0)
                 assert text(after) == found
