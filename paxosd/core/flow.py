@@ -32,8 +32,9 @@ CHUNK_START_BYTES = 32 << 10
 """What a peer gets that catches up, before it is known what the link carries."""
 TARGET_MS = 200.0
 """How much longer than the fastest a delivery may take: what waits in queues on the way."""
-FASTEST_FOR_MS = 10_000.0
-"""The fastest delivery counts for so long, up to twice: routes and disks change."""
+FASTEST_FOR_MS = 60_000.0
+"""The fastest delivery counts for so long, up to twice: routes and disks change. (On a link that is
+never idle the fastest of each such time has waited longer than the one before.)"""
 RATE_UNKNOWN_BYTES_PER_MS = 100.0
 """What a link is taken to carry before it has carried anything: 100 kB/s."""
 RATE_PIECE_MIN_BYTES = 8 << 10
