@@ -234,9 +234,7 @@ class BusSockets:
         with reserved():
             dealer = self._make(zmq.DEALER, NEVER_READ_BYTES, SWIFT_QUEUE_MAX, receive_max=1)
             dealer.setsockopt(zmq.IMMEDIATE, 1)
-            bulk = self._make(zmq.DEALER, NEVER_READ_BYTES, BULK_QUEUE_MAX, receive_max=1)
-            bulk.setsockopt(zmq.IMMEDIATE, 1)
-            _expect_bulk(bulk)
+            bulk = self._make_bulk()
             monitor = dealer.get_monitor_socket(_BROKE | _STANDS | _REFUSED if named else _BROKE)
         self._all.append(monitor)
         self.peers[name] = endpoints
@@ -307,12 +305,21 @@ class BusSockets:
 
     def reset_bulk(self, name: NodeId) -> None:
         """The other connection to this peer broke: drop what this one holds, and connect anew."""
-        target = self._dialled.get(name, "")
-        bulk, _ = self.bulk[name]
+        old, _ = self.bulk[name]
+        self._all.remove(old)
+        old.close(0)
+        with reserved():
+            bulk = self._make_bulk()
         self.bulk[name] = bulk, Unsent()
+        target = self._dialled.get(name, "")
         if target:
-            bulk.disconnect(target)
             self._connect(bulk, target)
+
+    def _make_bulk(self) -> Socket:
+        bulk = self._make(zmq.DEALER, NEVER_READ_BYTES, BULK_QUEUE_MAX, receive_max=1)
+        bulk.setsockopt(zmq.IMMEDIATE, 1)
+        _expect_bulk(bulk)
+        return bulk
 
     def hear_votes(self) -> dict[str, str]:
         """Subscribe to the peers that there are now and to no others; returns the endpoints that

@@ -21,16 +21,20 @@ What is small is counted, but may go and come again at any time: it costs a link
 
 from paxosd.core.types import Slot
 
-WINDOW_MIN_BYTES = 64 << 10
-WINDOW_START_BYTES = 64 << 10
+WINDOW_MIN_BYTES = 128 << 10
+WINDOW_START_BYTES = 256 << 10
+"""Enough for a fast link, where a follower may be slow for a moment; 2.5 s of one of 100 kB/s."""
 WINDOW_MAX_BYTES = 16 << 20
 """No peer has more than this on its way and unanswered, and half of it to catch up, but for a
 single larger message of each sort."""
 CHUNK_MIN_BYTES = 16 << 10
+CHUNK_START_BYTES = 32 << 10
+"""What a peer gets that catches up, before it is known what the link carries."""
 TARGET_MS = 200.0
 """How much longer than the fastest a delivery may take: what waits in queues on the way."""
-FASTEST_FOR_MS = 10_000.0
-"""The fastest delivery counts for so long, up to twice: routes and disks change."""
+FASTEST_FOR_MS = 60_000.0
+"""The fastest delivery counts for so long, up to twice: routes and disks change. (On a link that is
+never idle the fastest of each such time has waited longer than the one before.)"""
 RATE_UNKNOWN_BYTES_PER_MS = 100.0
 """What a link is taken to carry before it has carried anything: 100 kB/s."""
 RATE_PIECE_MIN_BYTES = 8 << 10
@@ -113,7 +117,7 @@ class Flow:
     def room(self) -> int:
         """How many bytes a part of the log or of a snapshot should have; 0: none may go now. Half a
         window, so that its delivery soon shows what the link carries."""
-        half = self.window // 2
+        half = self.window // 2 if self._rate else CHUNK_START_BYTES
         under_way = _bytes(self._served) + _bytes(self._chunks)
         if not under_way:
             return max(CHUNK_MIN_BYTES, half)

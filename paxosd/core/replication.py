@@ -340,7 +340,7 @@ class Replication:
         news = False
         for first, last in message.ranges:
             news |= learner.receive_votes(sender, message.ballot, first, last)
-        if sender != context.node and context.proposer.open:
+        if sender != context.node:
             self._note_arrived(sender, message.ranges)
         if context.outbox.tracing:
             context.outbox.trace(
@@ -358,6 +358,8 @@ class Replication:
         """A voter has these slots' proposals: they are on their way no more."""
         context = self._context
         flow = context.peers[sender].flow
+        if not flow.in_flight:
+            return
         for first, last in ranges:
             if last - first <= context.options.accept_ahead_slots_max:
                 for slot in range(first, last + 1):

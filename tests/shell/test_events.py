@@ -649,3 +649,36 @@ class TestJump:
         bench.watch(b"a")
         assert bench.publisher.counters["gaps"] == 0
         assert places(bench.write(b"a2")) == [((1, 12, 0, 1),)]
+
+
+class TestSlowSubscribers:
+    """docs/MEMORY.md: what waits for them is bounded in bytes, and the rest is the history's."""
+
+    def test_changes_are_withheld_while_too_much_waits_and_the_streams_say_so(self):
+        waiting = [events.EVENT_BYTES_MAX]
+        bench = Bench(waiting_bytes=lambda: waiting[0])
+        bench.watch(b"a")
+        bench.write(b"a1")
+        assert [type(each) for each in bench.sent] == [ChangeEvent]
+        bench.sent.clear()
+        waiting[0] += 1
+        bench.write(b"a2", b"a3")
+        assert bench.sent == []
+        assert bench.publisher.counters["withheld"] == 2
+        bench.publisher.tick(0)
+        (progress,) = bench.sent
+        assert isinstance(progress, ProgressEvent)
+        assert progress.last_revision == bench.source.revision, "watchers see what they lack"
+        bench.sent.clear()
+        waiting[0] = 0
+        bench.write(b"a4")
+        (change,) = bench.sent
+        assert change.place_of(b"a").previous == progress.last_revision
+
+    def test_so_are_learned_values(self):
+        waiting = [events.EVENT_BYTES_MAX + 1]
+        bench = Bench(waiting_bytes=lambda: waiting[0])
+        bench.subscribe(b"learned/")
+        bench.sent.clear()
+        bench.publisher.publish_learned(1, Ballot(1, "n1"), b"v")
+        assert bench.sent == []

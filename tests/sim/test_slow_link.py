@@ -56,6 +56,18 @@ class Writer:
         self.slowest_ms = max(self.slowest_ms, self.cluster.world.now_ms - began_ms)
         return answer.results
 
+    def submit(self, number, size):
+        """One put of the next number, without waiting for its answer."""
+        blob = encode_entry(Entry(self.session, self.seq, 0, [[PUT, b"k", b"x" * size]]))
+        self.cluster.invariants.proposed.add(blob)
+        assert self.cluster.network.request(b"writer", self.node, WriteRequest(self.number, blob))
+
+    @property
+    def done(self):
+        """The numbers of the puts that were answered."""
+        first = self.number - self.seq
+        return {number - first for number in self.answers}
+
     def put(self, key, size):
         self.write([PUT, key, b"x" * size])
 
