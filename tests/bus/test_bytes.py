@@ -112,7 +112,7 @@ class TestPeers:
             until(lambda: read.append(peer.read()) or fresh in read, "what was sent last")
 
     def test_a_turn_takes_in_so_much_and_leaves_the_rest_in_the_socket(self, monkeypatch):
-        monkeypatch.setattr(bus_module, "RECEIVE_BYTES_MAX", 2 * MB)
+        monkeypatch.setattr(bus_module, "PEER_BYTES_AT_ONCE", 2 * MB)
         with World() as world:
             one, two = world.start("n1"), world.start("n2")
             until(lambda: one.send("n2", accept()), "a connection")

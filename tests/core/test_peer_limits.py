@@ -94,7 +94,9 @@ class TestKeepingWithin:
         scene.node.submit(token, entry, scene.node._context.codec.encode_entry(entry))
 
     def values(self, scene, slot_from=1):
-        return {m.slot: len(m.value) for m in scene.sent(Accept, "n3") if m.slot >= slot_from}
+        """What was proposed; when it is sent is up to what is on its way already."""
+        open_ = scene.node._context.proposer.open
+        return {slot: len(each.value) for slot, each in open_.items() if slot >= slot_from}
 
     def test_a_batch_is_no_larger_than_what_every_member_takes(self):
         scene = Scene(eager_slots_max=64)
