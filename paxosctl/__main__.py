@@ -112,7 +112,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         )
         return code if isinstance(code, int) else EXIT_OK
     except NegativeError as error:
-        return end_negative(settings, error)
+        return _negative(settings, error)
     except DiagnosedError as error:
         complain(settings, error.error, error.lines)
         return error.error.exit_code
@@ -152,6 +152,16 @@ def _asks_for_json(arguments: Sequence[str]) -> bool:
         elif each.startswith("-o"):
             wanted = each.removeprefix("-o")
     return wanted == "json"
+
+
+def _negative(settings: Settings, error: NegativeError) -> int:
+    """Say no; the answer may have no reader, or be lost."""
+    try:
+        return end_negative(settings, error)
+    except BrokenOutputError:
+        return error.exit_code
+    except StreamError as lost:
+        return _not_read_or_written(settings, str(lost))
 
 
 def _misused(error: click.ClickException, *, in_json: bool) -> int:

@@ -50,7 +50,8 @@ VERBS = {
     "verb help": ["member", "replace", "-h"],
     "version": ["--version"],
     "usage": ["cas", "k"],
-    "unreachable": ["get", "k", "--endpoints", "tcp://127.0.0.1:1", "--timeout", "50ms"],
+    # Time to learn of the refusal on a busy machine, too: what is refused is 69, silence is 75.
+    "unreachable": ["get", "k", "--endpoints", "tcp://127.0.0.1:1", "--timeout", "1s"],
 }
 WITH_OUTPUT = {
     name
@@ -122,6 +123,12 @@ class TestEveryVerb:
     def test_standard_error_is_full_or_closed_and_the_exit_code_stays(self, sh, name):
         usual = sh(VERBS[name])[0]
         assert check(sh(VERBS[name], "2>/dev/full" if len(name) % 2 else "2>&-")) == usual
+
+
+@pytest.mark.parametrize(("redirect", "code"), [(">&-", 74), (">/dev/full", 74), ("| true", 1)])
+def test_an_answer_of_no_that_cannot_be_written(sh, redirect, code):
+    found = sh([*VERBS["get missing"], "-o", "json"], redirect)
+    assert check(found, lines_max=2) == code
 
 
 @pytest.mark.parametrize("name", ["put -", "cas"])
