@@ -7,7 +7,7 @@ done and not where it is asked for; whoever begins work that can be put off look
 
 CLIENT_UNITS = 3000
 """No further request is taken in by a turn that has done so much, nor a waiting read answered."""
-TURN_UNITS_MAX = 16_000
+TURN_UNITS_MAX = 12_000
 """No turn does more, with the default limits: a batch of ``batch_commands_max`` on top of all
 else. The simulator asserts it."""
 
