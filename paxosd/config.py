@@ -95,7 +95,7 @@ class ProtocolConfig:
     window_slots_max: int = setting(64, minimum=1, maximum=4096)
     window_bytes_max: int = setting(32 * MIB, minimum=65_536, maximum=1024 * MIB)
     batch_bytes_max: int = setting(4 * MIB, minimum=1024, maximum=64 * MIB)
-    batch_commands_max: int = setting(4_000, minimum=1, maximum=1_000_000)
+    batch_commands_max: int = setting(2_000, minimum=1, maximum=1_000_000)
     catch_up_bytes_max: int = setting(4 * MIB, minimum=1024, maximum=64 * MIB)
 
 

@@ -30,6 +30,10 @@ class Entries(MutableMapping[bytes, StoredValue]):
         """The entry of ``key``, or None."""
         return self.shards[hash(key) & SHARD_MASK].get(key)
 
+    def pop(self, key: bytes, default: None = None) -> StoredValue | None:  # type: ignore[override]  # the same
+        """Take the entry of ``key`` out, if there is one."""
+        return self.shards[hash(key) & SHARD_MASK].pop(key, None)
+
     def __contains__(self, key: object) -> bool:
         return key in self.shards[hash(key) & SHARD_MASK]
 

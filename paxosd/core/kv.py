@@ -37,6 +37,7 @@ from paxosd.core.commands import (
     Result,
     Status,
 )
+from paxosd.core.disposal import Disposal
 from paxosd.core.entries import SHARD_MASK, Entries, StoredValue
 from paxosd.core.key_index import KeyIndex, KeyRun
 from paxosd.core.requests import RangePage
@@ -76,8 +77,8 @@ class Store:
     ``revision``: the place of the last effective write in the total order; 0 when none was.
     """
 
-    __slots__ = ("_hidden", "_index", "added", "data", "hidden_keys", "removals", "removed",
-                 "revision", "walks", "work")  # fmt: skip
+    __slots__ = ("_hidden", "_index", "added", "data", "disposal", "hidden_keys", "removals",
+                 "removed", "revision", "walks", "work")  # fmt: skip
 
     def __init__(self) -> None:
         self.data = Entries()
@@ -96,6 +97,8 @@ class Store:
         self.hidden_keys = 0
         """How many entries of ``data`` are hidden."""
         self.work = Work()
+        self.disposal = Disposal()
+        """Takes what is large and not needed any more."""
 
     def __len__(self) -> int:
         return len(self.data) - self.hidden_keys

@@ -269,7 +269,7 @@ class Machine:
         self.disposal = Disposal()
         """What was replaced, or forgotten, and is to be freed little by little."""
         self.history = History(limits.history_exceptions_max)
-        self.history.disposal = self.sessions.disposal = self.disposal
+        self.history.disposal = self.sessions.disposal = self.store.disposal = self.disposal
         self.work = self.store.work
         """What was done here; see work.py."""
         self.checksum_runs = Checksums(self.store)
@@ -563,6 +563,7 @@ class Machine:
         self.disposal.add(self.history.give_up())
         self.store = other.store
         self.store.work = self.work
+        self.store.disposal = self.disposal
         self.disposal.add(self.sessions.give_up())
         self.sessions = other.sessions
         self.sessions.disposal = self.disposal

@@ -44,10 +44,10 @@ class NodeOptions:
     """What counts as a full batch for that rule."""
     window_bytes_max: int = 32 << 20
     batch_bytes_max: int = 4 << 20
-    batch_commands_max: int = 4_000
+    batch_commands_max: int = 2_000
     queue_commands_max: int = 20_000
     queue_bytes_max: int = 64 << 20
-    apply_commands_max: int = 2_000
+    apply_commands_max: int = 1_000
     """A turn of the loop that has applied so many commands, a slot counting for one more, applies
     no further slot. The first one it always does, and whole."""
     reads_waiting_max: int = 20_000

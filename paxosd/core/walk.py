@@ -25,7 +25,7 @@ from collections import deque
 from typing import Any
 
 from paxosd.core.commands import Entry
-from paxosd.core.entries import StoredValue
+from paxosd.core.entries import Entries, StoredValue
 from paxosd.core.key_index import KeyRun
 from paxosd.core.kv import Store
 
@@ -47,7 +47,7 @@ class Walk:
         self._left = self.keys_count
         self._hidden = store.hidden()
         """What was removed already when the walk began, and may still be in ``data``."""
-        self._kept: dict[bytes, StoredValue] = {}
+        self._kept = Entries()
         self._in_index = True  # whether the next key is the index's
         self._last: bytes | None = None  # the last key of the index that was visited
         self._listed: list[bytes] = []  # the next ones, last first
@@ -71,7 +71,11 @@ class Walk:
         return len(self._kept) > KEPT_KEYS_MAX and not self.done
 
     def keep(self, key: bytes, entry: StoredValue) -> None:
-        """The present entry of ``key`` may be about to go: keep it if it belongs to this walk."""
+        """The present entry of ``key`` may be about to go: keep it if it belongs to this walk, and
+        its turn has yet to come. (In a range that was cut off meanwhile that is hard to see.)"""
+        passed = not self._in_index or (self._last is not None and key <= self._last)
+        if passed and not self._runs:
+            return
         if entry[2] <= self.revision and not (
             self._hidden is not None and entry[2] < self._hidden.revision_at(key)
         ):
@@ -136,7 +140,9 @@ class Walk:
         """Let go; a second call does nothing."""
         if self in self._store.walks:
             self._store.walks.remove(self)
-        self._kept.clear()
+            # All that was changed meanwhile may be in it: it is freed little by little.
+            self._store.disposal.add([shard for shard in self._kept.shards if shard])
+            self._kept.shards.clear()
         self._runs.clear()
         self._lost.clear()
 

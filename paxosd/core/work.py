@@ -12,7 +12,7 @@ UNIT_BYTES = 1 << 10
 """So many bytes of a value, which is copied some six times on its way, take as long."""
 PROPOSED_BYTES_MAX = 4 << 20
 """A turn puts no more into slots, but for its last batch: they are encoded, sent and logged."""
-TURN_UNITS_MAX = 16_000
+TURN_UNITS_MAX = 12_000
 """No turn does more, with the default limits: a batch of ``batch_commands_max`` on top of all
 else. The simulator asserts it."""
 

@@ -56,7 +56,7 @@ def timed(self):
     faulthandler.cancel_dump_traceback_later()
     took_ms = (time.thread_time() - began) * 1e3
     if took_ms > {least_ms}:
-        print(json.dumps([time.time(), took_ms]), file=out)
+        print(json.dumps([time.time(), took_ms, self.replica.turn_units]), file=out)
 
 daemon.Daemon.turn = timed
 sys.argv = ["paxosd", "--config", {config!r}]
@@ -120,8 +120,8 @@ class Timed(Daemons):
         for name in self.names:
             if self.times_path(name).exists():
                 for line in self.times_path(name).read_text().splitlines():
-                    at, took_ms = json.loads(line)
-                    took += [took_ms] if since <= at <= until else []
+                    at, *took_ms_and_units = json.loads(line)
+                    took += [took_ms_and_units] if since <= at <= until else []
         return sorted(took)[-count:]
 
 
@@ -232,9 +232,12 @@ def main():
                     continue
                 since = time.time()
                 phase(load)
-                longest = [round(ms, 1) for ms in daemons.longest(since, time.time())]
+                longest = [(round(ms, 1), n) for ms, n in daemons.longest(since, time.time())]
                 took_s = round(time.time() - since)
-                print(f"{phase.__name__:24} {took_s:5} s  longest turns, ms: {longest}", flush=True)
+                print(
+                    f"{phase.__name__:24} {took_s:5} s  longest turns, ms and units: {longest}",
+                    flush=True,
+                )
             for name in daemons.names:
                 print(daemons.stderr(name)[-20_000:])
 
