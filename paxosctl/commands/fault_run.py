@@ -11,7 +11,7 @@ import click
 from paxosctl.app import Duration, Settings, negative, verb
 from paxosctl.errors import EXIT_INTERRUPTED
 from paxosctl.render import View
-from paxosctl.streams import say
+from paxosctl.streams import StreamError, say
 
 _MARKS = {True: "ok  ", False: "BAD "}
 
@@ -43,14 +43,17 @@ def run_verb(
 
     try:
         script = load_script(plan, duration, seed)
-        path = _fresh(history_dir, plan.stem)
+    except PlanError as error:
+        raise click.UsageError(str(error)) from None
+    path = _fresh(history_dir, plan.stem)
+    try:
         with settings.client() as client:
             report = execute(client, script, _say)
         say()
-    except PlanError as error:
-        raise click.UsageError(str(error)) from None
     except BaseException as error:
         path.unlink(missing_ok=True)  # nothing was done
+        if isinstance(error, PlanError):
+            raise click.UsageError(str(error)) from None
         if isinstance(error, NotReadyError):
             negative(str(error))
         raise
@@ -68,7 +71,7 @@ def run_verb(
 
 
 def _fresh(directory: Path, plan: str) -> Path:
-    """A new file for the history, made before anything is broken. Raises click.UsageError."""
+    """A new file for the history, made before anything is broken. Raises StreamError."""
     began = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -78,7 +81,7 @@ def _fresh(directory: Path, plan: str) -> Path:
                 path.touch(exist_ok=False)
                 return path
     except OSError as error:
-        raise click.UsageError(f"--history-dir: {directory}: {error.strerror}") from None
+        raise StreamError(f"{directory} cannot be written: {error.strerror}") from error
     raise AssertionError
 
 

@@ -1,5 +1,6 @@
 """The fault verbs: each kind's good and bad form, where rules go, what list shows, and run."""
 
+import errno
 import io
 import json
 
@@ -286,6 +287,24 @@ class TestRun:
         assert (report["seed"], tmp_path / report["history"]) == (5, kept)
         (fault,) = report["faults"]
         assert (fault["fault"], fault["where"], fault["hits"]) == ("drop", "* → *", 0)
+
+    @pytest.mark.parametrize("where", ["p.toml", "p.toml/below", "/proc/nowhere"])
+    def test_nothing_is_broken_where_no_history_can_be_kept(self, runs, single, where):
+        code, out, err = runs(PLAN, "--history-dir", where)
+        assert (code, out) in [(74, ""), (2, "")]
+        assert where in err
+        assert single.writes == []
+
+    def test_a_plan_that_cannot_be_read(self, ctl, monkeypatch, tmp_path):
+        (tmp_path / "p.toml").touch()
+
+        def refused(path):
+            raise OSError(errno.EIO, "Input/output error", str(path))
+
+        monkeypatch.setattr("pathlib.Path.read_bytes", refused)
+        code, _, err = ctl("run", str(tmp_path / "p.toml"))
+        assert code == 74
+        assert "p.toml: Input/output error" in err
 
     def test_no_history_is_ever_overwritten(self, runs, tmp_path):
         """Two runs of one plan, within the same second or not."""

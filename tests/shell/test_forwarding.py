@@ -144,6 +144,20 @@ def test_the_bytes_that_wait_are_bounded(bench, monkeypatch):
     assert WAITING_BYTES_MAX <= 64 << 20
 
 
+def test_so_is_their_number(bench, monkeypatch):
+    monkeypatch.setattr(forwarding, "WAITING_MAX", 2)
+    bench.ask(b"a", 1)
+    bench.wire.up = False
+    bench.ask(b"b", 2)  # held counts, too
+    bench.ask(b"c", 3)
+    assert bench.refusals() == [(b"c", 3, BUSY)]
+    assert bench.forwarding.waiting_bytes == 2 * len(b"entry"), "what is refused takes no room"
+    bench.wire.answers = [WriteAnswer(bench.wire.sent[0].request_id, 9, [1])]
+    bench.turn()
+    bench.ask(b"c", 4)
+    assert bench.refusals() == [(b"c", 3, BUSY)]
+
+
 def test_one_larger_than_all_that_may_wait_goes_alone(bench, monkeypatch):
     monkeypatch.setattr(forwarding, "WAITING_BYTES_MAX", 100)
     bench.ask(b"a", 1, bytes(200))
