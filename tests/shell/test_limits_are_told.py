@@ -1,0 +1,57 @@
+"""docs/MEMORY.md says what is in the code."""
+
+import re
+from pathlib import Path
+
+import paxosctl
+import paxosd
+from paxosctl import watch
+from paxosd import bus, byte_limits, events, forwarding, inbox, log_sink, replica, service
+from paxosd.core import flow, work
+from paxosd.core.acceptor import Acceptor
+from paxosd.core.context import Early
+
+ROOT = Path(paxosd.__file__).parent.parent
+TEXT = (ROOT / "docs" / "MEMORY.md").read_text()
+MIB = 1 << 20
+
+
+def test_the_numbers():
+    told = {
+        byte_limits.CLIENT_BYTES_MAX: "16 MiB a client",
+        byte_limits.ANSWER_BYTES_MAX: "128 MiB for all",
+        byte_limits.EVENT_BYTES_MAX: "32 MiB for all",
+        events.BACKLOG_BYTES_MAX: "16 MiB (`events.BACKLOG_BYTES_MAX`)",
+        byte_limits.PEER_BYTES_MAX: "16 MiB (`PEER_BYTES_MAX`)",
+        flow.WINDOW_MAX_BYTES: "128 KiB to 16 MiB",
+        forwarding.WAITING_BYTES_MAX: "64 MiB (`forwarding.WAITING_BYTES_MAX`)",
+        service.READS_BYTES_MAX: "64 MiB (`service.READS_BYTES_MAX`)",
+        replica.LOG_WAITING_BYTES_MAX: "64 MiB (`replica.LOG_WAITING_BYTES_MAX`)",
+        bus.RECEIVE_BYTES_MAX: "8 MiB from peers",
+        work.PROPOSED_BYTES_MAX: "proposes 4 MiB",
+        Acceptor().ahead_bytes_max: "256 MiB each",
+        Early.BYTES_MAX: "16 MiB (`context.Early`)",
+        inbox.HELD_BYTES_MAX: "64 MiB (`inbox.HELD_BYTES_MAX`)",
+        log_sink.QUEUE_BYTES_MAX: "4 MiB (`log_sink.QUEUE_BYTES_MAX`)",
+        watch.SUB_BYTES_MAX: "16 MiB if each were of the largest size",
+        watch.CHANGES_BYTES_MAX: "4 MiB (`watch.CHANGES_BYTES_MAX`)",
+    }
+    for number, words in told.items():
+        assert words in TEXT
+        assert f"{number // MIB} MiB" in words
+    assert flow.WINDOW_MIN_BYTES == 128 << 10
+
+
+def test_what_it_names_is_there():
+    code = "".join(
+        path.read_text()
+        for package in (paxosd, paxosctl)
+        for path in Path(package.__file__).parent.rglob("*.py")
+    )
+    for name in re.findall(r"`(?:\w+[./])*([A-Z][A-Z_]+)`", TEXT):
+        assert re.search(rf"^\s*{name}\b", code, re.MULTILINE), name
+    for path, classes in re.findall(r"\b(\w+/test_\w+\.py)((?:::\w+(?:, \w+)*)?)", TEXT):
+        test = ROOT / "tests" / path
+        assert test.exists(), path
+        for each in classes.removeprefix("::").split(", ") if classes else ():
+            assert re.search(rf"^(class|def) {each}\b", test.read_text(), re.MULTILINE), each
