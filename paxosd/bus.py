@@ -102,6 +102,8 @@ REFUSE_BYTES_MAX = CLIENT_BYTES_MAX + MIB
 _SLOW = (
     "answers wait for clients that do not read them: read what this one has asked for, ask for less"
 )
+TELL_MS = 1000
+"""How often what was refused, or could not be sent, is looked through."""
 
 _NOBLOCK = int(zmq.NOBLOCK)
 _POLLIN = int(zmq.POLLIN)
@@ -190,6 +192,7 @@ class Bus:
         self._hot_votes_poller = zmq.Poller()
         """… and votes."""
         self._all_due_ms = 0
+        self._tell_due_ms = 0
         self._readable = _ALL
         """What the last poll found readable: nothing else is tried, for a try in vain costs."""
         self._flags: dict[Any, int] = {
@@ -363,9 +366,8 @@ class Bus:
         """
         flags = 0
         now_ms = self._now_ms()
-        due_ms = self.inbox.next_due_ms()
-        if due_ms is not None:
-            wait_ms = int(due_ms) - now_ms
+        if self.inbox.held:
+            wait_ms = int(self.inbox.held[0][0]) - now_ms
             if wait_ms <= 0:
                 flags, wait_ms = PEERS, 0
             timeout_ms = min(timeout_ms, wait_ms)
@@ -389,10 +391,6 @@ class Bus:
         """Whether the last poll found, or did not rule out, notices of subscribers."""
         return bool(self._readable & SUBSCRIPTIONS)
 
-    def next_due_ms(self) -> float | None:
-        """When, on the bus's clock, the next delayed message is due; ``poll`` minds it."""
-        return self.inbox.next_due_ms()
-
     def heard_ms_ago(self, peer: NodeId) -> int:
         """The time since the last good message of ``peer``; -1: none since the start."""
         heard_ms = self.inbox.lives.heard_ms.get(peer)
@@ -403,14 +401,17 @@ class Bus:
     def receive_peers(self, limit: int) -> list[Envelope]:
         """What has come from peers, at most about ``limit`` a socket, in order of arrival."""
         now_ms = self._now_ms()
-        self._refusals.tick(now_ms)
-        self._unsent.tick(now_ms)
+        if now_ms >= self._tell_due_ms:
+            self._tell_due_ms = now_ms + TELL_MS
+            self._refusals.tick(now_ms)
+            self._unsent.tick(now_ms)
         if now_ms >= self._names_due_ms or self._readable & _NAMES:
             self._mind_names(now_ms)
         if self._faults.active:
             self._faults.expire(now_ms)
         received: list[Envelope] = []
-        self.inbox.release(received, now_ms)
+        if self.inbox.held:
+            self.inbox.release(received, now_ms)
         if self._readable & PEERS:
             self._drain_peers(received, limit, now_ms)
         if self._readable & _VOTES:
@@ -535,7 +536,7 @@ class Bus:
         """To one peer; False if it has no connection, its queue is full or it is no peer. The same
         message to several peers in a row is encoded once."""
         inbox = self.inbox
-        if inbox.header.speaks_old and to not in inbox.new_speakers:
+        if not inbox.header.genesis and to not in inbox.new_speakers:
             return self._send_old(to, message)
         if message is not self._encoded[0]:
             self._encoded = (message, self._encode(message))

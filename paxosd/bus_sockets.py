@@ -131,6 +131,9 @@ _BIND_REASONS = {
 
 _NOT_HERE = {EADDRNOTAVAIL, ENODEV}
 
+# Plain ints: an enum member costs more to combine than the question about the socket.
+_EVENTS = int(zmq.EVENTS)
+_POLLIN = int(zmq.POLLIN)
 _BROKE = int(zmq.EVENT_DISCONNECTED)
 _STANDS = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
 _REFUSED = int(zmq.EVENT_CONNECT_RETRIED)
@@ -495,7 +498,7 @@ def _expect_bulk(socket: Socket) -> None:
 
 def _monitored(monitor: Socket) -> Iterator[tuple[int, str]]:
     """The events that wait on a monitor: which, and the endpoint that each is about."""
-    while int(monitor.get(zmq.EVENTS)) & zmq.POLLIN:
+    while int(monitor.get(_EVENTS)) & _POLLIN:
         head, endpoint = monitor.recv_multipart(zmq.NOBLOCK)
         yield struct.unpack_from("=H", head)[0], endpoint.decode("ascii", "replace")
 

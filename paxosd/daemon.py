@@ -151,9 +151,6 @@ class Daemon:
         if self.signals:
             return 0.0
         due_ms = min(now_ms + POLL_MS_MAX, self.replica.next_due_ms(now_ms), self.crash_due_ms)
-        held_due_ms = self.bus.next_due_ms()
-        if held_due_ms is not None:
-            due_ms = min(due_ms, held_due_ms)
         if self.faults.plan.timed_active:
             due_ms = min(due_ms, self.faults.next_due_ms(now_ms))
         return max(0.0, due_ms - now_ms)

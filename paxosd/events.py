@@ -188,8 +188,8 @@ class EventPublisher:
         self._log = log
         self._full = False
         self._revision = source.revision
-        self._backlog: deque[Change | RangeRemoved] = deque()
-        """Collected and not published yet, and in it first the range that ``_removal`` is of."""
+        self.backlog: deque[Change | RangeRemoved] = deque()
+        """Collected, for :meth:`pump` to publish; first the range that ``_removal`` is of."""
         self._backlog_bytes = 0
         self._removal: _Removal | None = None
         self._seq_floor = 0  # above every number of every forgotten stream
@@ -294,11 +294,6 @@ class EventPublisher:
         self._learned_topics.clear()
         self.wants_learned = False
 
-    @property
-    def backlog(self) -> bool:
-        """Whether changes wait for :meth:`pump`."""
-        return bool(self._backlog)
-
     def flush(self) -> None:
         """Take what the machine collected, and publish it up to the first removed range that is
         not small. Cheap if that is nothing."""
@@ -313,11 +308,11 @@ class EventPublisher:
                 self._skip_to(source.revision)
             else:
                 self._take(changes)
-        if not self._backlog and source.revision != self._revision:
+        if not self.backlog and source.revision != self._revision:
             self._skip_to(source.revision)
 
     def _take(self, changes: list[Change | RangeRemoved]) -> None:
-        backlog = self._backlog
+        backlog = self.backlog
         if not backlog and RangeRemoved not in map(type, changes):
             self._publish_changes(changes)  # type: ignore[arg-type]  # there is no range in it
             return
@@ -331,7 +326,7 @@ class EventPublisher:
 
     def pump(self, keys_max: int = CHANGES_PER_TURN) -> None:
         """Publish about so many of the changes that wait."""
-        backlog = self._backlog
+        backlog = self.backlog
         while backlog and keys_max > 0:
             plain: list[Change] = []
             while backlog and len(plain) < keys_max and type(backlog[0]) is not RangeRemoved:
@@ -349,7 +344,7 @@ class EventPublisher:
                 self._backlog_bytes -= _backlog_bytes(removed)
 
     def _drop_backlog(self) -> None:
-        self._backlog.clear()
+        self.backlog.clear()
         self._backlog_bytes = 0
         self._removal = None
 

@@ -80,9 +80,11 @@ class Forwarding:
     def __init__(self, link: Link, answer: Callable[[bytes, ServerMessage], bool]) -> None:
         self._link = link
         self._answer = answer
-        self._endpoint = ""
+        self.endpoint = ""
+        """Where it is passed on to; "": nowhere, and no turn is needed."""
         self._used_ms = 0.0
-        self._now_ms = 0.0
+        self.now_ms = 0.0
+        """To be set at the begin of each turn."""
         self._last_id = 0
         self._held: deque[_Held] = deque()
         self._waiting: dict[int, _Waiting] = {}
@@ -94,7 +96,7 @@ class Forwarding:
         """Hand a write to ``leader``, whose client endpoint is ``to``; refuse it if that cannot be
         done."""
         self._aim(to)
-        self._used_ms = self._now_ms
+        self._used_ms = self.now_ms
         size = len(entry)
         count = len(self._waiting) + len(self._held)
         if count and (self.waiting_bytes + size > WAITING_BYTES_MAX or count >= WAITING_MAX):
@@ -102,7 +104,7 @@ class Forwarding:
             self._answer(client, RefusalAnswer(request_id, BUSY, words, leader, "", 0))
             return
         self.waiting_bytes += size
-        self._held.append(_Held(client, request_id, entry, leader, self._now_ms))
+        self._held.append(_Held(client, request_id, entry, leader, self.now_ms))
         self._hand_over()
 
     def _hand_over(self) -> None:
@@ -114,32 +116,31 @@ class Forwarding:
                 break
             held.popleft()
             self._last_id += 1
-            waiting = _Waiting(first.client, first.request_id, len(first.entry), self._now_ms)
+            waiting = _Waiting(first.client, first.request_id, len(first.entry), self.now_ms)
             self._waiting[self._last_id] = waiting
             self.passed_on += 1
-        while held and self._now_ms - held[0].since_ms >= CONNECT_WAIT_MS:
+        while held and self.now_ms - held[0].since_ms >= CONNECT_WAIT_MS:
             self._refuse_held()
 
     def _refuse_held(self) -> None:
         """The first that waits for the connection. Without an offer: it would not do."""
         first = self._held.popleft()
         self.waiting_bytes -= len(first.entry)
-        words = f"another node leads, and this one has no connection to it ({self._endpoint})"
-        refusal = (first.request_id, NOT_LEADER, words, first.leader, self._endpoint, 0)
+        words = f"another node leads, and this one has no connection to it ({self.endpoint})"
+        refusal = (first.request_id, NOT_LEADER, words, first.leader, self.endpoint, 0)
         self._answer(first.client, RefusalAnswer(*refusal))
 
-    def turn(self, now_ms: float, leader_endpoint: str) -> None:
-        """Hand out what was answered. ``leader_endpoint``: where the leader's clients reach it now,
-        "": there is none, or it is this node."""
-        self._now_ms = now_ms
-        if not self._endpoint:
-            return
+    def turn(self, leader_endpoint: str) -> None:
+        """Hand out what was answered; once a turn while there is an :attr:`endpoint`.
+        ``leader_endpoint``: where the leader's clients reach it now, "": there is none, or it is
+        this node."""
+        now_ms = self.now_ms
         for message in self._link.receive(ANSWERS_PER_TURN_MAX):
             self._take(message)
         if self._link.take_lost():
             self._interrupt()
-            self._link.aim(self._endpoint)  # what is left of it might take one more, in vain
-        if leader_endpoint != self._endpoint:
+            self._link.aim(self.endpoint)  # what is left of it might take one more, in vain
+        if leader_endpoint != self.endpoint:
             self._aim("")  # until something is to be passed on
             return
         self._hand_over()
@@ -151,11 +152,11 @@ class Forwarding:
             self._aim("")
 
     def _aim(self, endpoint: str) -> None:
-        if endpoint != self._endpoint:
+        if endpoint != self.endpoint:
             self._interrupt()
             while self._held:
                 self._refuse_held()
-            self._endpoint = endpoint
+            self.endpoint = endpoint
             self._link.aim(endpoint)
 
     def _take(self, message: ServerMessage) -> None:

@@ -92,7 +92,6 @@ class Inbox:
 
     __slots__ = (
         "_answer",
-        "_held",
         "_held_bytes",
         "_held_order",
         "_keep",
@@ -103,6 +102,7 @@ class Inbox:
         "counters",
         "genesis_heard",
         "header",
+        "held",
         "lives",
         "new_speakers",
         "newest_epoch",
@@ -144,7 +144,8 @@ class Inbox:
         self._answer = answer
         self._refused = refused
         self._keep = keep
-        self._held: list[tuple[float, int, int, Envelope, Source]] = []  # a heap
+        self.held: list[tuple[float, int, int, Envelope, Source]] = []
+        """A heap: what faults hold back, for :meth:`release`."""
         self._held_bytes = 0
         self._held_order = 0
 
@@ -193,18 +194,18 @@ class Inbox:
 
     def release(self, taken: list[Envelope], now_ms: float) -> None:
         """Messages that were held back for long enough have come now."""
-        while self._held and self._held[0][0] <= now_ms:
-            _, _, size, message, source = heappop(self._held)
+        while self.held and self.held[0][0] <= now_ms:
+            _, _, size, message, source = heappop(self.held)
             self._held_bytes -= size
             self._admit(message, 1, source, taken, now_ms, held=True)
 
     def next_due_ms(self) -> float | None:
         """When the next message that is held back is due."""
-        return self._held[0][0] if self._held else None
+        return self.held[0][0] if self.held else None
 
     def clear(self) -> None:
         """Drop what is held back."""
-        self._held.clear()
+        self.held.clear()
         self._held_bytes = 0
 
     # -- one after the other
@@ -234,12 +235,12 @@ class Inbox:
 
     def _hold(self, message: Envelope, source: Source, due_ms: float) -> None:
         size, kept = self._keep(source)
-        if len(self._held) >= HELD_MAX or self._held_bytes + size > HELD_BYTES_MAX:
+        if len(self.held) >= HELD_MAX or self._held_bytes + size > HELD_BYTES_MAX:
             self.counters["fault.held_overflow"] += 1
             return
         self._held_order += 1
         # A tie is broken by the order of arrival, so messages are never compared.
-        heappush(self._held, (due_ms, self._held_order, size, message, kept))
+        heappush(self.held, (due_ms, self._held_order, size, message, kept))
         self._held_bytes += size
 
     def _admit(

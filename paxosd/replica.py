@@ -59,6 +59,8 @@ MARKS_IDLE_MS = 1000.0
 """… and so much later at the latest."""
 QUIET_MS = 50.0
 """So long without a request or a new slot, and background work may begin."""
+LOOK_MS = 50.0
+"""How often a turn minds what has seconds of time: the state of the disk, the log's mark."""
 
 
 class ReplicaBus(Protocol):
@@ -209,6 +211,10 @@ class Replica:
         """To be called once a group commit that begins after now is done."""
         self._after_job: list[Callable[[], None]] = []
         self._quiet_from_ms = 0.0
+        self._epoch_heard = 0
+        self._look_due_ms = 0.0
+        self._stands_still = False
+        """Whether its state has diverged."""
         self._applied = 0
         self._contacts = dict(options.contacts)
         self._marks_due_ms = 0.0
@@ -228,25 +234,17 @@ class Replica:
         node.set_time(now_ms, wall_ms)
         if self._syncing:
             self._collect_syncs(now_ms)
-        envelopes = bus.receive_peers(PEERS_PER_TURN_MAX)
-        inbox = bus.inbox
-        if inbox.newest_epoch > node.newest_epoch:
-            # Ahead of the messages: none of this very batch is to be acted on in the past.
-            node.hear_epoch(inbox.newest_epoch)
-        if inbox.strangers:
-            self._hear_strangers()
-        if inbox.genesis_heard and not node.genesis:
-            node.hear_genesis(inbox.genesis_heard)
-        self._hear_peers(envelopes)
-        for name in bus.disconnected():
-            node.peer_disconnected(name)
-        self.forwarding.turn(now_ms, self.service.leader_endpoint)
+        self._hear_peers()
+        forwarding = self.forwarding
+        forwarding.now_ms = now_ms
+        if forwarding.endpoint:
+            forwarding.turn(self.service.leader_endpoint)
         requests = self._hear_clients(now_ms)
         if bus.has_subscriptions:
             self._take_subscriptions(now_ms)
         node.tick(now_ms, wall_ms)
         ready = node.ready()
-        header = inbox.header
+        header = bus.inbox.header
         header.log_mark = self.wal.mark
         elsewhere = node.membership is not self._membership
         if elsewhere or not header.genesis or header.genesis != node.genesis:
@@ -254,9 +252,12 @@ class Replica:
         self._perform(ready)
         if elsewhere:
             self._use_membership()
-        self.service.answer_waiting()
+        service = self.service
+        if service.reads_waiting or service.history_waiting:
+            service.answer_waiting()
         self._start_sync(now_ms)
-        if node.difference is not None:
+        self._stands_still = node.difference is not None
+        if self._stands_still:
             self.events.stop()
         if self.events.streams:
             self.events.tick(int(now_ms), node.age_ms)
@@ -264,22 +265,13 @@ class Replica:
             self._applied = node.applied
             self._quiet_from_ms = now_ms + QUIET_MS
         self._background(now_ms, wall_ms)
-        self.wal.tick(now_ms)
-        self._storage.look(now_ms, node.sync_us_elsewhere)
-        node.set_health(self._storage.sync_us, low_space=self._storage.low)
+        if now_ms >= self._look_due_ms:
+            self._look_due_ms = now_ms + LOOK_MS
+            self.wal.tick(now_ms)
+            self._storage.look(now_ms, node.sync_us_elsewhere)
+            node.set_health(self._storage.sync_us, low_space=self._storage.low)
         self.standing.look(now_ms)
         self.turn_units = self.machine.work.units
-
-    def _hear_peers(self, envelopes: list[Envelope]) -> None:
-        node = self.node
-        node.log_full = log_full = self.wal.waiting_bytes > LOG_WAITING_BYTES_MAX
-        for envelope in envelopes:
-            message = envelope.body
-            if log_full and type(message) in _TO_LOG:
-                continue  # the disk is slow: silence is always a safe answer
-            node.step(envelope.sender, envelope.life, message)
-            if type(message) in SNAPSHOT_KINDS and self.exchange is not None and self._is_sound:
-                self.exchange.receive(envelope.sender, message)  # type: ignore[arg-type]  # by kind
 
     def trace(self, on: bool) -> None:
         """Have debug events made from now on, or not any more."""
@@ -290,6 +282,30 @@ class Replica:
 
     def _answer(self, client: bytes, message: ServerMessage) -> bool:
         return (self._requests or self._bus).answer(client, message)
+
+    def _hear_peers(self) -> None:
+        """Take in what peers sent, and whose connections broke."""
+        node, bus = self.node, self._bus
+        envelopes = bus.receive_peers(PEERS_PER_TURN_MAX)
+        inbox = bus.inbox
+        if inbox.newest_epoch != self._epoch_heard:
+            # Ahead of the messages: none of this very batch is to be acted on in the past.
+            self._epoch_heard = inbox.newest_epoch
+            node.hear_epoch(inbox.newest_epoch)
+        if inbox.strangers:
+            self._hear_strangers()
+        if inbox.genesis_heard and not node.genesis:
+            node.hear_genesis(inbox.genesis_heard)
+        node.log_full = log_full = self.wal.waiting_bytes > LOG_WAITING_BYTES_MAX
+        for envelope in envelopes:
+            message = envelope.body
+            if log_full and type(message) in _TO_LOG:
+                continue  # the disk is slow: silence is always a safe answer
+            node.step(envelope.sender, envelope.life, message)
+            if type(message) in SNAPSHOT_KINDS and self.exchange is not None and self._is_sound:
+                self.exchange.receive(envelope.sender, message)  # type: ignore[arg-type]  # by kind
+        for name in bus.disconnected():
+            node.peer_disconnected(name)
 
     def _hear_clients(self, now_ms: float) -> int:
         """Take in what clients ask, a few requests at a time, until this turn has done its share;
@@ -306,19 +322,24 @@ class Replica:
                     self._requests.now_ms = now_ms
                     self._requests.received(client, request)
                 service.receive(client, request)
+            if len(requests) < CLIENTS_AT_ONCE:
+                break
         return count
 
     def next_due_ms(self, now_ms: float) -> float:
         """When, on the clock of :meth:`turn`, the next turn is due if nothing comes before."""
-        machine = self.machine
-        if machine.checksum_runs.running or machine.store.can_remove or machine.disposal.waits:
+        machine, service = self.machine, self.service
+        store = machine.store
+        if machine.checksum_runs.running or machine.disposal.rest or self.events.backlog:
             return now_ms
-        if self.events.backlog or self.service.is_waited_for:
+        if service.reads_waiting or service.history_waiting:
+            return now_ms
+        if store.removals and store.can_remove:
             return now_ms
         due_ms = self.node.next_due_ms()
-        if self.exchange is not None and self.node.difference is None:
+        if self.exchange is not None and not self._stands_still:
             due_ms = min(due_ms, self.exchange.next_due_ms(now_ms))
-        if machine.store.index_lag_keys:
+        if store.added or store.removed:
             due_ms = min(due_ms, max(self._quiet_from_ms, now_ms + 1.0))
         event_due_ms = self.events.next_due_ms()
         return due_ms if event_due_ms is None else min(due_ms, event_due_ms)
@@ -390,16 +411,19 @@ class Replica:
         """Work that may wait: publishing and taking out what a removed range held; a piece of a
         snapshot or of a running checksum; the scan index, when it is quiet."""
         machine = self.machine
+        store = machine.store
         if self.events.backlog:
             self.events.pump()
-        if self.exchange is not None and self.node.difference is None:
+        if self.exchange is not None and not self._stands_still:
             self.exchange.turn(now_ms, wall_ms)
-        machine.store.advance_removal(KEYS_PER_TURN)
-        machine.disposal.advance(KEYS_PER_TURN)
+        if store.removals:
+            store.advance_removal(KEYS_PER_TURN)
+        if machine.disposal.rest:
+            machine.disposal.advance(KEYS_PER_TURN)
         if machine.checksum_runs.running:
             machine.advance_checksum(KEYS_PER_TURN)
-        elif machine.store.index_lag_keys and now_ms >= self._quiet_from_ms:
-            machine.store.advance_index(KEYS_PER_TURN)
+        elif now_ms >= self._quiet_from_ms and (store.added or store.removed):
+            store.advance_index(KEYS_PER_TURN)
 
     # -- effects
 

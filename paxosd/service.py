@@ -123,8 +123,9 @@ class Service:
         """Passes writes on to the leader; None: this node does not."""
         self._history = history
         self._admin = admin
-        self._history_waiting: deque[tuple[bytes, HistoryRequest]] = deque()
-        self._reads_waiting: deque[tuple[ReadToken, bool]] = deque()
+        self.history_waiting: deque[tuple[bytes, HistoryRequest]] = deque()
+        """For :meth:`answer_waiting`, as is the next."""
+        self.reads_waiting: deque[tuple[ReadToken, bool]] = deque()
         """Reads that a later turn answers, and whether they may be stale."""
         self.waiting_bytes = 0
         """Of reads that are not answered yet."""
@@ -159,7 +160,7 @@ class Service:
     def _ask_history(self, client: bytes, message: HistoryRequest) -> None:
         size = REQUEST_BYTES + len(message.start) + len(message.end)
         if self._takes(client, message.request_id, size):
-            self._history_waiting.append((client, message))
+            self.history_waiting.append((client, message))
 
     def _takes(self, client: bytes, request_id: int, size: int) -> bool:
         """Whether one more read may wait; if not, it is refused."""
@@ -184,25 +185,20 @@ class Service:
                 self.waiting_bytes -= token.size
             self._refuse(token.client, token.request_id, answer)
 
-    @property
-    def is_waited_for(self) -> bool:
-        """Whether :meth:`answer_waiting` has something to do."""
-        return bool(self._reads_waiting or self._history_waiting)
-
     def answer_waiting(self) -> None:
         """Answer what an earlier turn had no time for, and history requests, as far as this turn
         has time for them. Call it once a turn, when the records of all that the core has applied
         were handed to the log: before, a slot's newest value is not there."""
         work = self._machine.work
-        while self._reads_waiting and work.units < CLIENT_UNITS:
-            token, stale = self._reads_waiting.popleft()
+        while self.reads_waiting and work.units < CLIENT_UNITS:
+            token, stale = self.reads_waiting.popleft()
             if self._node.difference is not None:
                 self.waiting_bytes -= token.size
                 self._refuse(token.client, token.request_id, _DIVERGED)
             else:
                 self._serve_read(token, stale=stale)
-        while self._history_waiting and work.units < CLIENT_UNITS:
-            client, message = self._history_waiting.popleft()
+        while self.history_waiting and work.units < CLIENT_UNITS:
+            client, message = self.history_waiting.popleft()
             self.waiting_bytes -= REQUEST_BYTES + len(message.start) + len(message.end)
             if self._node.difference is not None:
                 self._refuse(client, message.request_id, _DIVERGED)
@@ -310,8 +306,8 @@ class Service:
 
     def _serve_in_turn(self, token: ReadToken, *, stale: bool) -> None:
         """Answer now, or else behind those that wait: what is applied then is not less."""
-        if self._reads_waiting or self._machine.work.units >= CLIENT_UNITS:
-            self._reads_waiting.append((token, stale))
+        if self.reads_waiting or self._machine.work.units >= CLIENT_UNITS:
+            self.reads_waiting.append((token, stale))
         else:
             self._serve_read(token, stale=stale)
 

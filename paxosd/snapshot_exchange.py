@@ -62,6 +62,8 @@ class SnapshotExchange:
         self.donor = Donor(snapshots, send, log, flow_to)
         self.fetch = Fetch(snapshots, machine, send, install, log, objection)
         self._look_due_ms = float("-inf")
+        self._scrub_due_ms = float("-inf")
+        """While it rests: that changes nothing."""
         self._rests = False
         """Whether nothing was under way at the last turn: looking now and then is enough."""
 
@@ -89,9 +91,8 @@ class SnapshotExchange:
 
     def turn(self, now_ms: float, wall_ms: int) -> None:
         """Do a little of whatever there is to do."""
-        if self._rests and now_ms < min(self._look_due_ms, self.scrub.next_due_ms()):
+        if self._rests and now_ms < self._look_due_ms:
             return
-        self._look_due_ms = now_ms + LOOK_MS
         self.own.turn(now_ms, wall_ms)
         self.scrub.turn(now_ms)
         if self.repair.pending:
@@ -100,12 +101,15 @@ class SnapshotExchange:
         self.fetch.turn(now_ms)
         own = self.own
         busy = own.active or own.jobs.busy or self.donor.active or self.fetch.active
-        self._rests = not busy and not self.repair.pending and now_ms < self.scrub.next_due_ms()
+        scrub_due_ms = self.scrub.next_due_ms()
+        self._rests = not busy and not self.repair.pending and now_ms < scrub_due_ms
+        self._look_due_ms = min(now_ms + LOOK_MS, scrub_due_ms)
+        self._scrub_due_ms = scrub_due_ms
 
     def next_due_ms(self, now_ms: float) -> float:
         """When the next turn is due."""
         if self._rests:
-            return self.scrub.next_due_ms()
+            return self._scrub_due_ms
         due_ms = min(
             self.own.next_due_ms(now_ms),
             self.donor.next_due_ms(),

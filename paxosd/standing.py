@@ -62,6 +62,8 @@ class Standing:
         """The identity drawn last."""
         self._now_ms = 0.0
         self._due_ms = float("-inf")
+        self._seen: tuple[object, ...] = ()
+        """How the node stood when there was nothing to write."""
         self._unwritten: set[str] = set()
         """What the disk did not take, and what was said of."""
 
@@ -70,8 +72,12 @@ class Standing:
         IdentityError."""
         if now_ms < self._due_ms:
             return
-        self._now_ms = now_ms
         node, home = self._node, self._home
+        standing = node.standing
+        if standing == self._seen:
+            return
+        self._now_ms = now_ms
+        self._seen = standing
         record = node.founding_record
         if record is not None:
             if self._write("genesis", lambda: identity.write_genesis(home, record)):
@@ -116,7 +122,8 @@ class Standing:
         self._directory = identity.renew(self._home, repaired=False, **self._draw)
 
     def _write(self, what: str, action: Callable[[], None]) -> bool:
-        """Whether it was done. ``what``: for people."""
+        """Whether it was done; in either case there may be more to do. ``what``: for people."""
+        self._seen = ()
         try:
             action()
         except OSError as problem:

@@ -88,9 +88,9 @@ class Arrival:
     founded."""
 
     __slots__ = ("_again", "_begun_ms", "_blank", "_challenges", "_compared", "_conflicts",
-                 "_context", "_life", "_lost", "_lost_directory", "_on_lost", "_removed",
+                 "_context", "_life", "_lost_directory", "_on_lost", "_removed",
                  "_tell_due_ms", "_told", "asking", "directory", "forgot", "founding",
-                 "readiness", "repaired", "start_mark")  # fmt: skip
+                 "lost", "readiness", "repaired", "start_mark")  # fmt: skip
 
     def __init__(
         self,
@@ -112,7 +112,8 @@ class Arrival:
         self.directory = directory
         self.start_mark = start_mark
         self.founding = founding
-        self._lost = lost
+        self.lost = lost
+        """Whether the directory says so, or it was found out by itself; see ``memory_lost``."""
         self._life = life
         self._on_lost = on_lost
         self._compared: set[NodeId] = set()
@@ -149,7 +150,7 @@ class Arrival:
         """Whether something is known to be missing, and no membership has named this directory
         since. Whoever loses its vote meanwhile has lost it all the same: an epoch that it passes
         through while it catches up may have given it none, and the next one have."""
-        return self._lost or bool(self.forgot)
+        return self.lost or bool(self.forgot)
 
     @property
     def _begun_ms_or_now(self) -> float:
@@ -259,7 +260,7 @@ class Arrival:
         entry = context.membership.members.get(context.node)
         if (self.memory_lost or self.repaired) and self._is_named_anew():
             context.outbox.notice("node.rejoined", epoch=context.epoch)
-            self._lost = self.repaired = False
+            self.lost = self.repaired = False
             self.forgot.clear()
         self.readiness = readiness = self._judge()
         has_vote = bool(entry is not None and entry.voter)
@@ -308,7 +309,7 @@ class Arrival:
     def renew(self, directory: int) -> None:
         """The data directory was found to be an old copy, and has an identity of its own now."""
         self.directory = directory
-        self._lost = True
+        self.lost = True
         self._again.update(self._context.audience)  # whoever promotes it names this one
         self.review()
 

@@ -8,22 +8,18 @@ class Disposal:
     """Lists and dicts that nobody needs any more, none of them large. Whoever gives them here
     keeps no reference: then each is freed when its turn comes."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("rest",)
 
     def __init__(self) -> None:
-        self._rest: list[Any] = []
-
-    @property
-    def waits(self) -> bool:
-        """Whether something is left."""
-        return bool(self._rest)
+        self.rest: list[Any] = []
+        """What is left."""
 
     def add(self, containers: Iterable[Any]) -> None:
         """Free these some time."""
-        self._rest += containers
+        self.rest += containers
 
     def advance(self, items_max: int) -> None:
         """Free about so many items, in whole containers."""
-        rest = self._rest
+        rest = self.rest
         while rest and items_max > 0:
             items_max -= 1 + len(rest.pop())

@@ -8,7 +8,7 @@ Rules:
   replaces it. So whoever keeps an old entry keeps the old state (see ``checksum.py``).
 - Everything is a function of the commands: no clock, no iteration over unordered sets.
 - The ordered index is lazy, for most writes are never followed by a scan. Every key that lives
-  is in exactly one of ``_index`` (sorted) and ``added`` (in order of arrival); ``_removed`` is
+  is in exactly one of ``_index`` (sorted) and ``added`` (in order of arrival); ``removed`` is
   the set of keys that are in one of these two but were deleted. A scan folds both in first;
   :meth:`Store.settle` bounds what there is to fold, and :meth:`Store.advance_index` does it in
   idle moments.
@@ -76,7 +76,7 @@ class Store:
     ``revision``: the place of the last effective write in the total order; 0 when none was.
     """
 
-    __slots__ = ("_hidden", "_index", "_removals", "_removed", "added", "data", "hidden_keys",
+    __slots__ = ("_hidden", "_index", "added", "data", "hidden_keys", "removals", "removed",
                  "revision", "walks", "work")  # fmt: skip
 
     def __init__(self) -> None:
@@ -88,9 +88,10 @@ class Store:
         """Keys that are not in the index yet."""
         self.walks: list[Walk] = []
         """Those under way; see ``walk.py``."""
-        self._removed: set[bytes] = set()
+        self.removed: set[bytes] = set()
+        """Keys that are still in the index."""
         self._hidden = Tombstones()
-        self._removals: deque[_Removal] = deque()
+        self.removals: deque[_Removal] = deque()
         """The ranges whose keys are still to be taken out, the oldest first."""
         self.hidden_keys = 0
         """How many entries of ``data`` are hidden."""
@@ -114,7 +115,7 @@ class Store:
         shards = self.data.shards
         mask = SHARD_MASK
         note_new = self.added.append
-        removed = self._removed
+        removed = self.removed
         hidden = self._hidden.bounds
         append = results.append
         revision = self.revision
@@ -181,8 +182,8 @@ class Store:
             old = None
         if old is None:
             self.data[key] = (value, revision, revision, 1)
-            if key in self._removed:
-                self._removed.discard(key)
+            if key in self.removed:
+                self.removed.discard(key)
             else:
                 self.added.append(key)
         else:
@@ -194,7 +195,7 @@ class Store:
         if self._entry(key) is None:
             return (_NOT_FOUND, self.revision, None)
         del self.data[key]
-        self._removed.add(key)
+        self.removed.add(key)
         for walk in self.walks:
             walk.lose(key)
         self.revision += 1
@@ -218,7 +219,7 @@ class Store:
             self._take_out(removal, count)
         else:
             self._hidden.add(start, end, self.revision)
-            self._removals.append(removal)
+            self.removals.append(removal)
         return (_OK, self.revision, count), keys
 
     def _cas(self, command: Command) -> Result:
@@ -244,19 +245,19 @@ class Store:
     @property
     def can_remove(self) -> bool:
         """Whether :meth:`advance_removal` has something to do now."""
-        return bool(self._removals) and not any(walk.is_behind for walk in self.walks)
+        return bool(self.removals) and not any(walk.is_behind for walk in self.walks)
 
     def advance_removal(self, keys_max: int) -> None:
         """Take out about ``keys_max`` hidden entries. Nothing that is visible changes. It waits
         for a walk that could not go on yet with what was taken out before."""
         while keys_max > 0 and self.can_remove:
-            removal = self._removals[0]
+            removal = self.removals[0]
             keys_max -= self._take_out(removal, keys_max)
             if removal.is_done:
-                self._removals.popleft()
-                if not self._removals:
+                self.removals.popleft()
+                if not self.removals:
                     self._hidden.clear()
-                elif len(self._hidden.bounds) > 4 * len(self._removals):
+                elif len(self._hidden.bounds) > 4 * len(self.removals):
                     self._hidden.forget(removal.revision)
 
     def _take_out(self, removal: "_Removal", keys_max: int) -> int:
@@ -347,14 +348,14 @@ class Store:
     @property
     def index_lag_keys(self) -> int:
         """How many keys the next scan has to fold into the index before it starts."""
-        return len(self.added) + len(self._removed)
+        return len(self.added) + len(self.removed)
 
     def settle(self, commands: int) -> None:
         """To be called at the end of a slot of so many commands: what was put off (the index,
         hidden entries) stays bounded by what is done for it here."""
-        if len(self.added) + len(self._removed) > INDEX_LAG_MAX:
+        if len(self.added) + len(self.removed) > INDEX_LAG_MAX:
             self.fold_in()
-        if self._removals:
+        if self.removals:
             self.advance_removal(REMOVED_PER_COMMAND * commands)
 
     def advance_index(self, keys_max: int) -> bool:
@@ -367,20 +368,20 @@ class Store:
         while self.added and left > 0:
             left -= 1
             key = self.added.pop()
-            if key in self._removed:
-                self._removed.discard(key)
+            if key in self.removed:
+                self.removed.discard(key)
             else:
                 self._index.add(key)
         # With steps left, added is empty: every removed key is now in the index.
-        while self._removed and left > 0:
+        while self.removed and left > 0:
             left -= 1
-            self._index.remove(self._removed.pop())
-        return not self.added and not self._removed
+            self._index.remove(self.removed.pop())
+        return not self.added and not self.removed
 
     def fold_in(self) -> None:
         """Complete the index."""
         self.work.units += self.index_lag_keys
-        added, removed = self.added, self._removed
+        added, removed = self.added, self.removed
         if removed:
             kept = [key for key in added if key not in removed]
             # Those of the removed keys that never reached the index need no removal from it.

@@ -282,9 +282,10 @@ class Node:
         context = self._context
         self.set_time(now_ms, wall_ms)
         self._replication.turn_bytes = 0
-        self._take_early()
+        if self._early_epoch != context.membership.epoch:
+            self._take_early()
         self._election.tick()
-        if context.leader_reads.under_way:
+        if context.leader_reads.in_round:
             self._answer_reads()  # of a round that began with this very tick: alone it is a quorum
         if now_ms >= self._check_due_ms:
             self._check_due_ms = now_ms + context.options.heartbeat_ms
@@ -309,6 +310,8 @@ class Node:
                 self._roster.ask_to_rejoin()
         self._replication.send_skipped()
         self._replication.check_missing()
+        if not context.proposer.leading:
+            return
         top = self._replication.overtaken()
         if top:
             # Nobody votes in a slot that it has applied: above it and at a higher ballot, then.
@@ -499,6 +502,22 @@ class Node:
         founding = self._arrival.founding
         return founding.record if founding.active else None
 
+    @property
+    def standing(self) -> tuple[object, ...]:
+        """All that :class:`paxosd.standing.Standing` goes by: equal to the last one as long as
+        there is nothing new for it."""
+        context, arrival = self._context, self._arrival
+        return (
+            self.genesis,
+            context.membership.epoch,
+            context.diverged,
+            arrival.founding.record,
+            arrival.founding.active,
+            bool(arrival.forgot),
+            arrival.lost,
+            self._roster.removed,
+        )
+
     def use_genesis(self, record: Record) -> None:
         """The cluster is founded, and the data directory says so, durably."""
         self._take_record(record)
@@ -562,10 +581,9 @@ class Node:
     def _take_early(self) -> None:
         """What came before its epoch: its time may be now that another has come. (Not before: each
         time it would pass for something heard now, of a peer that is long gone perhaps.)"""
-        if self._early_epoch != self._context.epoch:
-            self._early_epoch = self._context.epoch
-            for sender, incarnation, message in self._context.early.take():
-                self.step(sender, incarnation, message)
+        self._early_epoch = self._context.epoch
+        for sender, incarnation, message in self._context.early.take():
+            self.step(sender, incarnation, message)
 
     def hand_leadership_to(self, name: NodeId = "") -> str:
         """Lead no more: ``name`` is to ("": the most caught-up voter). Why not, or ""."""

@@ -75,6 +75,7 @@ class Proposer:
         "cut",
         "floor",
         "held",
+        "leading",
         "next_slot",
         "open",
         "open_bytes",
@@ -101,7 +102,7 @@ class Proposer:
         """Whether another node is about to lead: what is queued waits to see."""
         self.renewing = False
         """Whether this campaign goes on from a reign that a change of the membership ended."""
-        self.state = ProposerState.IDLE
+        self._enter(ProposerState.IDLE)
         self.ballot = NULL_BALLOT
         self.prepared_from: Slot = 1
         self.started_ms = 0.0
@@ -124,9 +125,10 @@ class Proposer:
         self.queue_commands = 0
         self.queue_bytes = 0
 
-    @property
-    def leading(self) -> bool:
-        return self.state is ProposerState.LEADING
+    def _enter(self, state: ProposerState) -> None:
+        self.state = state
+        self.leading = state is ProposerState.LEADING
+        """Asked several times a turn."""
 
     # -- phase 1
 
@@ -134,7 +136,7 @@ class Proposer:
         """Begin phase 1 at a ballot never used before, over all slots from ``from_slot`` on."""
         assert ballot > self.ballot, "a ballot is used once"
         assert not self.open
-        self.state = ProposerState.PREPARING
+        self._enter(ProposerState.PREPARING)
         self.ballot = ballot
         self.prepared_from = from_slot
         self.started_ms = now_ms
@@ -211,7 +213,7 @@ class Proposer:
         ballot above this one.
         """
         assert self.prepared
-        self.state = ProposerState.LEADING
+        self._enter(ProposerState.LEADING)
         self.renewing = False
         self.floor = max(self.floor, commit)
         self.reported = max([self.floor, *self._adopted])
@@ -339,5 +341,5 @@ class Proposer:
         self._reporters = {}
         self._contested = set()
         self._complete = 0
-        self.state = ProposerState.IDLE
+        self._enter(ProposerState.IDLE)
         return in_flight

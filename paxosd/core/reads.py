@@ -37,14 +37,15 @@ class Asked(NamedTuple):
 class LeaderReads:
     """The leader's side: which questions wait for which round of confirmation."""
 
-    __slots__ = ("_acks", "_in_round", "_next_round", "_urgent", "quorums", "round")
+    __slots__ = ("_acks", "_next_round", "_urgent", "in_round", "quorums", "round")
 
     def __init__(self, quorums: Quorums) -> None:
         self.quorums = quorums
         self.round = 0
         """Rounds are numbered for the life of the process; an ack of an old one counts not."""
         self._acks = 0
-        self._in_round: list[Asked] = []
+        self.in_round: list[Asked] = []
+        """What waits for the round that was started."""
         self._next_round: list[Asked] = []
         self._urgent = False
 
@@ -56,33 +57,28 @@ class LeaderReads:
     def start_round(self, own_bit: int, *, heartbeat: bool = False) -> bool:
         """Start a round if a read waits and none is under way; true: send heartbeats.
         ``heartbeat``: they are about to be sent anyway, so any question will do."""
-        if self._in_round or not (self._urgent or (heartbeat and self._next_round)):
+        if self.in_round or not (self._urgent or (heartbeat and self._next_round)):
             return False
         self.round += 1
         self._acks = own_bit
-        self._in_round, self._next_round = self._next_round, []
+        self.in_round, self._next_round = self._next_round, []
         self._urgent = False
         return True
 
-    @property
-    def under_way(self) -> bool:
-        """Whether questions wait for a round that was started."""
-        return bool(self._in_round)
-
     def receive_ack(self, voter: NodeId, round_: int) -> None:
-        if round_ == self.round and self._in_round:
+        if round_ == self.round and self.in_round:
             self._acks |= self.quorums.bit.get(voter, 0)
 
     def confirmed(self) -> list[Asked]:
         """The questions whose round a quorum has confirmed; empties the round."""
-        if not self._in_round or not self.quorums.contact_met(self._acks):
+        if not self.in_round or not self.quorums.contact_met(self._acks):
             return []
-        done, self._in_round = self._in_round, []
+        done, self.in_round = self.in_round, []
         return done
 
     def stop(self) -> None:
         """The reign ended: nobody gets an answer of it. Peers ask again, elsewhere."""
-        self._in_round = []
+        self.in_round = []
         self._next_round = []
         self._urgent = False
 

@@ -394,7 +394,7 @@ class Replication:
         if context.diverged:
             return  # on top of a wrong state everything is wrong
         while True:
-            told = context.open_contradiction
+            told = context.contradiction  # if it is open, that is: else its slot is not the next
             if told and told.slot == learner.commit + 1 and told.slot not in learner.decided:
                 break  # the value that it holds may be the wrong one
             found = learner.next_chosen(context.acceptor.accepted)

@@ -494,13 +494,13 @@ class TestFaults:
                 "three delays",
                 lambda: (two.poll(10), two.receive_peers(10)),
             )
-            assert two.next_due_ms() == clock.ms + 500
+            assert two.inbox.next_due_ms() == clock.ms + 500
             clock.ms += 499
             assert two.receive_peers(10) == []
             clock.ms += 1
             assert two.poll(60_000) & PEERS  # does not wait a minute
             assert [m[2].commit for m in two.receive_peers(10)] == [1, 2, 3]
-            assert two.next_due_ms() is None
+            assert two.inbox.next_due_ms() is None
 
     def test_a_hello_may_be_held_back_and_where_it_came_from_is_known(self):
         clock = Clock()

@@ -23,7 +23,7 @@ def filled(count):
 
 def steps_of(disposal):
     steps = 0
-    while disposal.waits:
+    while disposal.rest:
         disposal.advance(1000)
         steps += 1
     return steps
@@ -62,7 +62,7 @@ def test_a_forgotten_removal_goes_in_pieces():
     machine = filled(10_000)
     entry = Entry(1, 10_001, 10_000, [[DELETE_RANGE, b"", b""]])
     machine.apply(machine.applied + 1, Batch(1, [entry]))
-    assert not machine.disposal.waits
+    assert not machine.disposal.rest
     machine.history.release(machine.applied + 1)
     assert steps_of(machine.disposal) > 5
 
@@ -71,4 +71,4 @@ def test_one_helping_is_bounded():
     disposal = Disposal()
     disposal.add([[0] * 400 for _ in range(10)])
     disposal.advance(1000)
-    assert len(disposal._rest) == 7
+    assert len(disposal.rest) == 7

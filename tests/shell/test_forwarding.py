@@ -41,7 +41,8 @@ class Bench:
 
     def turn(self, ms=0.0, leader=LEADER):
         self.now_ms += ms
-        self.forwarding.turn(self.now_ms, leader)
+        self.forwarding.now_ms = self.now_ms
+        self.forwarding.turn(leader)
 
     def ask(self, client, request_id, entry=b"entry"):
         self.forwarding.pass_on(client, request_id, entry, "n2", LEADER)
