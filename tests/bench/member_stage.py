@@ -93,8 +93,17 @@ class Disturber(threading.Thread):
         self._over.wait(self._rng.uniform(0.1, 2.0))
         if kill:
             self._daemons.start(victim)
+            self._wait_up(victim)
         else:
             self._daemons.signal(victim, signal.SIGCONT)
+
+    def _wait_up(self, name):
+        """Until it answers or has ended: on a busy machine the next one would be killed while this
+        one still starts, and a majority be down for good."""
+        process = self._daemons.processes[name]
+        while process.poll() is None and self._daemons.status(name) is None:
+            if self._over.wait(0.05):
+                return
 
     def spare(self, name):
         """Leave this node alone from now on; it runs, if it did not end by itself."""
