@@ -27,7 +27,7 @@ def test_the_numbers():
         forwarding.WAITING_BYTES_MAX: "64 MiB (`forwarding.WAITING_BYTES_MAX`)",
         service.READS_BYTES_MAX: "64 MiB (`service.READS_BYTES_MAX`)",
         replica.LOG_WAITING_BYTES_MAX: "64 MiB (`replica.LOG_WAITING_BYTES_MAX`)",
-        bus.RECEIVE_BYTES_MAX: "8 MiB from peers",
+        bus.PEER_BYTES_AT_ONCE: "8 MiB from peers",
         work.PROPOSED_BYTES_MAX: "proposes 4 MiB",
         Acceptor().ahead_bytes_max: "256 MiB each",
         Early.BYTES_MAX: "16 MiB (`context.Early`)",
