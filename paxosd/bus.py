@@ -145,6 +145,7 @@ class Bus:
         self.counters: Counter[str] = Counter()
         self._config = config
         self._context = context
+        self._frame_bytes_max = config.peer_bytes_max
         self._guard: ConnectionGuard | None = None
         self._stuck: StuckReaders | None = None
         self._refused_told: dict[str, int] = {}
@@ -580,7 +581,7 @@ class Bus:
         return sum([self.send(peer, message) for peer in to])
 
     def _send_frame(self, to: NodeId, message: PeerMessage, frame: bytes) -> bool:
-        if len(frame) > self.frames_max.get(to, self._config.peer_bytes_max):
+        if len(frame) > self.frames_max.get(to, self._frame_bytes_max):
             # The peer would close the connection over it, again and again.
             self._note_unsent(to, f"{len(frame)} bytes are more than a frame may have")
             return False

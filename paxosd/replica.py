@@ -214,6 +214,7 @@ class Replica:
         self._after_job: list[Callable[[], None]] = []
         self._quiet_from_ms = 0.0
         self._epoch_heard = 0
+        self._log_full = False
         self._pauses = False
         """Whether nothing is applied: what was has yet to be published."""
         self._look_due_ms = 0.0
@@ -301,10 +302,9 @@ class Replica:
             self._hear_strangers()
         if inbox.genesis_heard and not node.genesis:
             node.hear_genesis(inbox.genesis_heard)
-        node.log_full = log_full = self.wal.waiting_bytes > LOG_WAITING_BYTES_MAX
         for envelope in envelopes:
             message = envelope.body
-            if log_full and type(message) in _TO_LOG:
+            if self._log_full and type(message) in _TO_LOG:
                 continue  # the disk is slow: silence is always a safe answer
             node.step(envelope.sender, envelope.life, message)
             if type(message) in SNAPSHOT_KINDS and self.exchange is not None and self._is_sound:
@@ -438,6 +438,7 @@ class Replica:
         bus = self._bus
         if ready.persist:
             self.wal.append(ready.persist)
+            self._note_log_room()
             self._tickets.append(ready.ticket)
         for to, message in ready.sends:
             if not bus.send(to, message):
@@ -535,7 +536,14 @@ class Replica:
             self._synced()
             return
         self._syncing = True
+        self._note_log_room()
         self._committer.start(job)
+
+    def _note_log_room(self) -> None:
+        """Whether too much waits for the disk; to be called when that has changed."""
+        full = self.wal.waiting_bytes > LOG_WAITING_BYTES_MAX
+        if full != self._log_full:
+            self._log_full = self.node.log_full = full
 
     def _synced(self) -> None:
         if self._job_tickets:

@@ -152,6 +152,7 @@ class Context:
     outbox: Outbox
     machine: StateMachine
     codec: Codec
+    node: NodeId = field(init=False)
     now_ms: float = 0.0
     wall_ms: int = 0
     peers: dict[NodeId, Peer] = field(default_factory=dict)
@@ -190,6 +191,9 @@ class Context:
     """What a group commit takes here; 0: unknown."""
     low_space: bool = False
     """Whether this node's disk is nearly full."""
+
+    def __post_init__(self) -> None:
+        self.node = self.options.node
 
     def note_commit(self, name: NodeId, commit: Slot) -> None:
         """A peer told that every slot up to ``commit`` is chosen."""
@@ -231,13 +235,9 @@ class Context:
         )
 
     @property
-    def node(self) -> NodeId:
-        return self.options.node
-
-    @property
     def own_bit(self) -> int:
         """This node's vote; 0 if it has none, or must not use it now."""
-        return 0 if self.unconfirmed else self.membership.quorums.bit.get(self.options.node, 0)
+        return 0 if self.unconfirmed else self.membership.quorums.bit.get(self.node, 0)
 
     @property
     def is_trying(self) -> bool:

@@ -317,8 +317,9 @@ class Node:
             if self._arrival.asking:
                 self._arrival.ask()
                 self._roster.ask_to_rejoin()
-        self._replication.send_skipped()
-        self._replication.check_missing()
+        if replication.skipped:
+            replication.send_skipped()
+        replication.check_missing()
         if not context.proposer.leading:
             return
         top = self._replication.overtaken()
@@ -333,7 +334,7 @@ class Node:
     def next_due_ms(self) -> float:
         """The time at which ``tick`` should be called at the latest."""
         replication = self._replication
-        if replication.held or replication.may_go_on():
+        if replication.held or (replication.turn_bytes and replication.may_go_on()):
             return self._context.now_ms
         due = min(self._election.next_due_ms(), self._check_due_ms)
         if self._context.learner.missing() is not None:
@@ -641,7 +642,7 @@ class Node:
             refused = self._refusal(DIVERGED) if context.diverged else None
             context.outbox.reply(token, refused or ReadReady(self._replication.applied))
         self._replication.record_commit(alone=False)
-        self._replication.end_turn()
+        self._replication.units = 0
         return context.outbox.take()
 
     def _step_self(self, message: PeerMessage) -> None:

@@ -49,6 +49,11 @@ from paxosd.core.work import PROPOSED_BYTES_MAX
 LONG_GAP_SLOTS = 10
 """A catch-up of more than this is worth a line in the log when it is done."""
 
+UNCOUNTED_BYTES = 1 << 10
+UNCOUNTED_OPEN = 16
+"""Proposals smaller than this are not counted on their way while no more than so many are open:
+all of them together are little, and to count costs as much as to send."""
+
 ASK_THE_SAME = 3.0
 """So many times as long as an answer may take the same node is asked for it again."""
 
@@ -78,14 +83,15 @@ class Replication:
         "_stamp_ms",
         "_stuck_since_ms",
         "_stuck_slot",
-        "_units",
         "_words",
         "applied",
         "held",
         "log_full",
         "pausing",
         "pull_next",
+        "skipped",
         "turn_bytes",
+        "units",
         "want_applied",
     )  # fmt: skip
 
@@ -101,6 +107,8 @@ class Replication:
         self.want_applied = False
         self.log_full = False
         """Whether so much waits for the disk that nothing more is to be proposed."""
+        self.skipped = False
+        """Whether some proposal did not fit on the way to a peer."""
         self.turn_bytes = 0
         """What was proposed since the last tick."""
         self._commit_recorded: Slot = context.learner.commit
@@ -119,8 +127,8 @@ class Replication:
         """How long answers took of late: over a slow link a question is not soon answered."""
         self._behind_commit: Slot = -1
         """The commit index at the last check for being behind a peer."""
-        self._units = 0
-        """What this turn has applied."""
+        self.units = 0
+        """What this turn has applied; its end sets it back."""
         self.held = False
         """Whether slots whose values are at hand wait for a later turn to be applied."""
         self.pausing = False
@@ -194,16 +202,19 @@ class Replication:
         options = context.options
         if slot > peer.commit + options.accept_ahead_slots_max + options.window_slots_max:
             return  # it would not take it: it must catch up first
-        if peer.flow.fits(size):
+        if size < UNCOUNTED_BYTES and len(context.proposer.open) <= UNCOUNTED_OPEN:
+            context.outbox.send(name, message)
+        elif peer.flow.fits(size):
             peer.flow.sent(slot, size, context.now_ms)
             context.outbox.send(name, message)
         else:
-            peer.flow.skipped = True
+            peer.flow.skipped = self.skipped = True
 
     def send_skipped(self) -> None:
         """Send the proposals that did not fit, as far as they fit now."""
         context = self._context
         proposer = context.proposer
+        self.skipped = False
         for name in context.audience:
             flow = context.peers[name].flow
             if not flow.skipped:
@@ -413,7 +424,7 @@ class Replication:
             return  # on top of a wrong state everything is wrong
         units_max = context.options.apply_commands_max
         while True:
-            if self._units >= units_max or self.pausing:
+            if self.units >= units_max or self.pausing:
                 self.held = learner.has_next(context.acceptor.accepted)
                 return
             told = context.contradiction  # if it is open, that is: else its slot is not the next
@@ -433,10 +444,6 @@ class Replication:
             pulled, self.pull_next = self.pull_next, None
             self._pull_on(*pulled)
 
-    def end_turn(self) -> None:
-        """The next turn may apply as much again."""
-        self._units = 0
-
     def _apply(self, slot: Slot, ballot: Ballot, value: bytes) -> None:
         context = self._context
         if context.outbox.tracing:
@@ -454,7 +461,7 @@ class Replication:
                 context.outbox.notice("storage.bad_value", "error", slot=slot, error=str(error))
         version = context.machine.settings.version
         results = context.machine.apply(slot, batch, value)
-        self._units += 1 + sum(map(len, results))
+        self.units += 1 + sum(map(len, results))
         if context.machine.settings.version != version:
             self._tell_settings(slot)
         context.acceptor.release(slot)

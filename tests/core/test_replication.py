@@ -426,7 +426,7 @@ class TestCatchingUp:
                 replication.check_missing()
                 replication.check_behind()
             assert of(CatchUp, bench.take().sends) == [], "nothing is missing"
-            replication.end_turn()
+            replication.units = 0
             replication.resume()
         assert (replication.applied, replication.held) == (10, False)
         assert bench.take().sends == [("n2", CatchUp(11, 20))]
@@ -437,7 +437,7 @@ class TestCatchingUp:
         bench.replication.receive_decisions("n2", Decisions(1, values, 3))
         for applied in (1, 2, 3):
             assert bench.replication.applied == applied
-            bench.replication.end_turn()
+            bench.replication.units = 0
             bench.replication.resume()
         assert not bench.replication.held
 
