@@ -452,9 +452,11 @@ class Client:
         self._protocol.take_completed()
 
     def finish(self, call: Call) -> Call:
-        """Wait until a call has ended, well or badly."""
-        self._check()
+        """Wait until a call has ended, well or badly. What has ended is known after the client was
+        closed, too."""
+        self._transport.owner.check()
         if not call.done:
+            self._check()
             self._connection.run(call)
             self._protocol.take_completed()
         return call

@@ -99,6 +99,8 @@ VOCABULARY: dict[str, str] = {
     "cluster.level_raising": "the leader proposes a higher feature level: feature_level",
     "cluster.settings": "other settings are in force: version, feature_level, from_slot, settings",
     "config.differs": "the file has other settings than the log, which count: differing",
+    "config.limits_differ": "a member's file has another limit, and something may not fit: member, "
+    "key, value, own_key, own (this node's)",
     "config.members_differ": "the file has other members than the cluster, whose count: differing",
     "clock.skew": "a peer's wall clock is off by more than a second: member, skew_ms",
     "clock.well": "a peer's wall clock agrees again: member, skew_ms",

@@ -264,7 +264,7 @@ def test_a_node_without_its_memory_says_that_its_word_does_not_count():
     )[1]
     cluster.run(300)
     assert set(said) == {True}
-    node._arrival._lost = True
+    node._arrival.lost = True
     cluster.run(300)
     said.clear()
     cluster.run(300)

@@ -73,6 +73,15 @@ def test_a_closed_client_says_that_it_is(client, daemon, use):
     client.close()
 
 
+def test_what_has_ended_is_known_after_the_client_was_closed(client, daemon):
+    held = Held(client, daemon.endpoint)
+    ended = held.pipe.put(b"q", b"2")
+    held.pipe.flush()
+    revision = ended.result()
+    client.close()
+    assert ended.result() == revision
+
+
 FORGETFUL = """
 import gc, sys, threading
 from paxosctl.client import Client

@@ -23,7 +23,7 @@ from tests.daemon.processes import SETTINGS, Daemons, wait_for
 
 PORTS = ("peer", "client", "events")
 MESSAGE_BYTES_MAX = SETTINGS["limits"]["message_bytes_max"]
-LIMITS = {"peer": 2 * MESSAGE_BYTES_MAX + (1 << 20), "client": MESSAGE_BYTES_MAX, "events": 4160}
+LIMITS = {"peer": 2 * MESSAGE_BYTES_MAX + (1 << 20), "client": MESSAGE_BYTES_MAX, "events": 65_600}
 HIGH = Ballot(1_000_000, "n9")
 
 

@@ -174,7 +174,7 @@ def most_waiting_for_watchers():
         pump = events.EventPublisher.pump
 
         def look(self, keys_max=20):  # slow, as on a small machine
-            waiting.append(len(self._backlog))
+            waiting.append(len(self.backlog))
             pump(self, keys_max)
 
         patch.setattr(events.EventPublisher, "pump", look)
