@@ -54,6 +54,8 @@ LOG_WAITING_BYTES_MAX = 64 << 20
 _TO_LOG: frozenset[type] = frozenset({Accept, Decisions})
 KEYS_PER_TURN = 1000
 """How many keys background work (checksums, removed ranges, the scan index) takes at a time."""
+KEYS_BUSY = 250
+"""… and in a turn that has done much already: a little, for it must end some time."""
 MARKS_MS = 50.0
 """Log marks of peers are written down at most so often …"""
 MARKS_IDLE_MS = 1000.0
@@ -215,6 +217,7 @@ class Replica:
         self._quiet_from_ms = 0.0
         self._epoch_heard = 0
         self._log_full = False
+        self._rest_first = False
         self._pauses = False
         """Whether nothing is applied: what was has yet to be published."""
         self._look_due_ms = 0.0
@@ -420,16 +423,22 @@ class Replica:
         if self.events.backlog or self._pauses:
             self.events.pump()
             self._pauses = self.node.pausing = self.events.lags
-        if self.exchange is not None and not self._stands_still:
+        keys_max = max(KEYS_BUSY, KEYS_PER_TURN - machine.work.units)
+        busy = keys_max == KEYS_BUSY
+        # A piece of a snapshot is as large in any turn: in a busy one it takes turns with the rest.
+        self._rest_first = busy and not self._rest_first
+        if self.exchange is not None and not self._stands_still and not self._rest_first:
             self.exchange.turn(now_ms, wall_ms)
+            if busy:
+                return
         if store.removals:
-            store.advance_removal(KEYS_PER_TURN)
+            store.advance_removal(keys_max)
         if machine.disposal.rest:
-            machine.disposal.advance(KEYS_PER_TURN)
+            machine.disposal.advance(keys_max)
         if machine.checksum_runs.running:
-            machine.advance_checksum(KEYS_PER_TURN)
+            machine.advance_checksum(keys_max)
         elif now_ms >= self._quiet_from_ms and (store.added or store.removed):
-            store.advance_index(KEYS_PER_TURN)
+            store.advance_index(keys_max)
 
     # -- effects
 

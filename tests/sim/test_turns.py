@@ -191,6 +191,40 @@ def test_no_more_is_applied_than_watchers_are_sent(monkeypatch):
     assert most_waiting_for_watchers() > most
 
 
+def background_of_busy_turns(monkeypatch):
+    """A checksum and a snapshot are made while 20,000 keys are overwritten. Returns, for each turn
+    that had done its share, the keys that it visited for them."""
+    cluster = make_cluster(7, snapshots={"slots_max": 6, "margin_slots": 0})
+    client = Greedy(cluster, cluster.elect())
+    process = cluster.processes[client.node]
+    busy, checksums = [], 0
+    with monkeypatch.context() as patch:
+        background = replica.Replica._background
+
+        def look(self, now_ms, wall_ms):
+            before = self.machine.work.units
+            background(self, now_ms, wall_ms)
+            if self is process.replica and before >= PER_ENTRY:
+                busy.append(self.machine.work.units - before)
+
+        patch.setattr(replica.Replica, "_background", look)
+        for _ in range(2):
+            client.write_at_once(*([PUT, b"%05d" % n, b""] for n in range(10 * PER_ENTRY)))
+            process.machine.checksum_runs.start(process.machine.applied, process.machine._rest)
+            checksums += 1
+        assert cluster.run_until(lambda: not process.machine.checksum_runs.running, 60_000)
+        assert cluster.run_until(lambda: process.replica.snapshot_status(0)["slot"] > 0, 60_000)
+    assert len(process.machine.checksum_runs.finished) >= checksums
+    return busy
+
+
+def test_a_turn_that_has_done_its_share_does_little_beside_it(monkeypatch):
+    busy = background_of_busy_turns(monkeypatch)
+    assert 0 < max(busy) <= 600
+    monkeypatch.setattr(replica, "KEYS_BUSY", replica.KEYS_PER_TURN)
+    assert max(background_of_busy_turns(monkeypatch)) > 600
+
+
 def at_once(original):
     return lambda self, *_: original(self, 1 << 30)
 
