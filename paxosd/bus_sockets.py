@@ -57,11 +57,6 @@ LINGER_MS = 200
 """On close: long enough for a last message to a live peer."""
 HEARTBEAT_IVL_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 3000
-KEEPALIVE_IDLE_S = 3
-KEEPALIVE_IVL_S = 1
-KEEPALIVE_COUNT = 3
-UNACKNOWLEDGED_MS = 10_000
-"""How long what was sent may wait for the other end's kernel to take it."""
 HANDSHAKE_IVL_MS = 3000
 CONNECT_TIMEOUT_MS = 2000
 RECONNECT_IVL_MS = 50
@@ -95,7 +90,9 @@ CLIENT_RECEIVE_MAX = 16
 
 BULK_HEARTBEAT_TIMEOUT_MS = 60_000
 """A large message may take so long on a slow link, and no heartbeat passes it."""
-KEEPALIVE_S = {"IDLE": 5, "INTVL": 2, "CNT": 3}
+KEEPALIVE_IDLE_S = 3
+KEEPALIVE_IVL_S = 1
+KEEPALIVE_COUNT = 3
 UNACKED_MS_MAX = 15_000
 """The kernel gives up a connection that takes no bytes for so long."""
 
@@ -142,6 +139,14 @@ _BIND_REASONS = {
 _NOT_HERE = {EADDRNOTAVAIL, ENODEV}
 
 _LISTENING = {zmq.ROUTER, zmq.XPUB}
+
+_KERNEL_FINDS_DEAD_ENDS = {
+    zmq.TCP_KEEPALIVE: 1,
+    zmq.TCP_KEEPALIVE_IDLE: KEEPALIVE_IDLE_S,
+    zmq.TCP_KEEPALIVE_INTVL: KEEPALIVE_IVL_S,
+    zmq.TCP_KEEPALIVE_CNT: KEEPALIVE_COUNT,
+    zmq.TCP_MAXRT: UNACKED_MS_MAX,
+}
 
 # Plain ints: an enum member costs more to combine than the question about the socket.
 _EVENTS = int(zmq.EVENTS)
@@ -199,7 +204,6 @@ class BusSockets:
         config = self._config
         peer_max, client_max = config.peer_bytes_max, config.message_bytes_max
         self.peer = self._make(zmq.ROUTER, peer_max, send_max=1, receive_max=PEER_RECEIVE_MAX)
-        _expect_bulk(self.peer)
         self._bind("peer", self.peer, config.peer_bind)
 
         # From a subscriber come topics alone. A key may become as long as any cluster may set it.
@@ -433,13 +437,7 @@ class BusSockets:
             zmq.BACKLOG: BACKLOG,
         }
         if kind in _LISTENING:
-            options |= {
-                zmq.TCP_KEEPALIVE: 1,
-                zmq.TCP_KEEPALIVE_IDLE: KEEPALIVE_IDLE_S,
-                zmq.TCP_KEEPALIVE_INTVL: KEEPALIVE_IVL_S,
-                zmq.TCP_KEEPALIVE_CNT: KEEPALIVE_COUNT,
-                zmq.TCP_MAXRT: UNACKNOWLEDGED_MS,
-            }
+            options |= _KERNEL_FINDS_DEAD_ENDS
         else:
             options |= {
                 zmq.HEARTBEAT_IVL: HEARTBEAT_IVL_MS,
@@ -513,10 +511,8 @@ def _expect_bulk(socket: Socket) -> None:
     """Large messages go here: whether the other end lives is left to the kernel to find out."""
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, BULK_HEARTBEAT_TIMEOUT_MS)
     socket.setsockopt(zmq.HEARTBEAT_TTL, BULK_HEARTBEAT_TIMEOUT_MS)
-    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
-    for what, value in KEEPALIVE_S.items():
-        socket.setsockopt(getattr(zmq, f"TCP_KEEPALIVE_{what}"), value)
-    socket.setsockopt(zmq.TCP_MAXRT, UNACKED_MS_MAX)
+    for option, value in _KERNEL_FINDS_DEAD_ENDS.items():
+        socket.setsockopt(option, value)
 
 
 def _monitored(monitor: Socket) -> Iterator[tuple[int, str]]:

@@ -466,11 +466,6 @@ class Node:
             self._context.newest_epoch = epoch
             self._arrival.review()
 
-    @property
-    def newest_epoch(self) -> int:
-        """The highest epoch of the membership that this node has reason to know of."""
-        return self._context.newest_epoch
-
     def hear_genesis(self, genesis: int) -> None:
         """A peer has a founding record, of this hash, and this node knows none. One that joined
         takes it for its cluster's; one that is to found a cluster needs the record itself."""
