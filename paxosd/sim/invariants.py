@@ -434,6 +434,16 @@ class WatchedNode(Node):
         self.on_age: Callable[[int, int], object] | None = None
         """Called with each age that is told, and the revision of the state that it is told of."""
         self._led = False
+        self.want_applied = True
+
+    @property
+    def want_applied(self) -> bool:
+        """Always: a slot is applied in any part of a turn, whoever subscribes or goes in it."""
+        return True
+
+    @want_applied.setter
+    def want_applied(self, value: bool) -> None:
+        self._replication.want_applied = True
 
     def step(self, sender: NodeId, incarnation: int, message: PeerMessage) -> None:
         if incarnation and self.invariants is not None and self.invariants.witnesses is not None:
@@ -447,7 +457,6 @@ class WatchedNode(Node):
         return age_ms
 
     def ready(self) -> Ready:
-        self.want_applied = True
         ready = super().ready()
         invariants = self.invariants
         if invariants is not None:

@@ -152,6 +152,7 @@ def test_a_node_that_is_a_member_again_is_not_sent_away_by_one_that_lags():
         (990524, "a member that was away was refused under a number that a leader had drawn since"),
         (990245, "so it was under one drawn by a member that had the record, but not on its disk"),
         (990119, "space for the log whose sync had failed was used, and shorter after a power cut"),
+        (914868875, "the simulator was not told of a slot applied as the last subscriber went"),
         (990569, "an emptied node that lost its vote took another identity at every turn"),
         (990299, "a snapshot taken while the wall clock showed 1969 counted as damaged"),
         (5200025, "a careful operator emptied a voter that a stale leader did not know to be one"),
