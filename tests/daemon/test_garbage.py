@@ -303,7 +303,17 @@ class TestReplay:
                 wait_refused(daemons, name, before + 3, "stale_run")
             assert daemons.status(name)["promised"] == promised
             lives = {"sender_boot_count": now, "highest_boot_count": now + 1}
-            daemons.wait_event(name, "bus.stale_run", **lives)
+            # A line tells the latest of what was refused meanwhile, and others are refused, too: a
+            # message may come before its sender's Hello, on the other connection.
+            with daemons.raw(name, "peer") as raw:
+                frame = encode_peer(Prepare(HIGH, 1), "test", old, life_number(now, 7))
+
+                def is_logged(name=name, raw=raw, frame=frame, lives=lives):
+                    raw.socket.send(frame)
+                    events = daemons.events(name, "bus.stale_run")
+                    return any(lives.items() <= event.items() for event in events)
+
+                wait_for(is_logged, what=f"the refusal in the log of {name}")
         with daemons.raw(leader) as raw:
             answer = raw.ask(ReadRequest(0, LINEARIZABLE, [[GET, b"replay"]]))
             assert isinstance(answer, ReadAnswer)
