@@ -54,6 +54,10 @@ UNCOUNTED_OPEN = 16
 """Proposals smaller than this are not counted on their way while no more than so many are open:
 all of them together are little, and to count costs as much as to send."""
 
+PATIENCE_MAX_MS = 1000.0
+"""No answer is waited for longer before it is asked for again, however long the last ones took: an
+outage is not a slow link, and what is on its way is not sent twice (``flow.py``)."""
+
 ASK_THE_SAME = 3.0
 """So many times as long as an answer may take the same node is asked for it again."""
 
@@ -646,7 +650,8 @@ class Replication:
     def _pull(self, first: Slot, last: Slot, source: NodeId | None) -> None:
         context = self._context
         patience_ms = max(context.options.retransmit_ms, 2 * self._pull_answer_ms)
-        if context.now_ms - self._pull_asked_ms < patience_ms or context.diverged:
+        again_ms = max(context.options.retransmit_ms, min(patience_ms, PATIENCE_MAX_MS))
+        if context.now_ms - self._pull_asked_ms < again_ms or context.diverged:
             return
         if source is None:
             source = self._whom_to_ask(first, patience_ms)

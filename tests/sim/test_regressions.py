@@ -137,6 +137,13 @@ def test_a_node_that_is_a_member_again_is_not_sent_away_by_one_that_lags():
     assert report.ok, report.violation
 
 
+def test_a_leader_far_behind_asks_soon_again_after_an_outage():
+    """Found by fresh seeds, 755855559: it took the time of the outage for that of an answer, asked
+    at that interval only, and was elected 21 times before it had caught up."""
+    report = run_seed(755855559, RunOptions())
+    assert report.ok, report.violation
+
+
 @pytest.mark.parametrize(
     ("seed", "what"),
     [
