@@ -382,10 +382,13 @@ class Cluster:
     # -- snapshots
 
     def compact(self, name, margin=0):
-        """Take a snapshot at once, and give back the log up to it, less a margin."""
+        """Take a snapshot at once, and give back the log up to it, less a margin. A newer one, a
+        peer's that is about to be installed, stays: the log's part before it has gone."""
         member = self.members[name]
         if member.node is not None and member.machine.applied:
-            member.snapshot = take(member.machine)
+            held = member.snapshot
+            if held is None or held[0].slot < member.machine.applied:
+                member.snapshot = take(member.machine)
             self._give_back(member, member.machine.applied + 1 - margin)
 
     def _give_back(self, member, floor):

@@ -205,6 +205,21 @@ class TestCluster:
         all_equal(cluster)
         assert value_on(cluster, lost) == b"41"
 
+    def test_a_node_that_compacts_keeps_the_newer_snapshot_that_it_was_sent(self):
+        """Not yet installed, when the power goes: what is durable of the log begins above it."""
+        cluster, lost, session = self.behind()
+        member = cluster.members[lost]
+        cluster.put(session, 41, b"k", b"41")
+        assert member.machine.applied
+        sent = cluster.members[others(cluster, lost)[0]].snapshot
+        cluster._keep(member, sent)
+        cluster.compact(lost)
+        cluster.crash(lost)
+        cluster.start(lost)
+        assert member.machine.applied == sent[0].slot > 40
+        cluster.heal()
+        all_equal(cluster)
+
     def test_5_a_value_is_not_chosen_anew_after_compaction_at_one_node(self):
         """[5] The one that lags leads, with the promise of the one that compacted alone."""
         for seed in range(6):

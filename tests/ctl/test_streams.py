@@ -204,7 +204,8 @@ def test_drawn(sh):
         environment = rng.choice([{}, {"LC_ALL": "C", "PYTHONUTF8": "0"}, {"COLUMNS": "1"}])
         where = " ".join([*kept, pipe])
         print(name, formats, where, environment)
-        check(sh([*VERBS[name], *formats], where, **environment))
+        # All of the help, where no verb is named, on the narrowest of terminals.
+        check(sh([*VERBS[name], *formats], where, **environment), lines_max=100)
 
 
 OPENER = """
