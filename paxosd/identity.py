@@ -49,6 +49,10 @@ class IdentityError(StorageError):
     """The directory belongs to another node or cluster, or was damaged."""
 
 
+class RemovedError(IdentityError):
+    """The directory's node was removed from the cluster: it never starts again."""
+
+
 class Claim(NamedTuple):
     """What one start found in its data directory.
 
@@ -243,7 +247,7 @@ def _check(place: str, found: dict[str, Any], cluster_id: str, node_id: str) -> 
             )
     removed = found.get("removed")
     if removed is not None:
-        raise IdentityError(
+        raise RemovedError(
             f"node {node_id} was removed from the cluster at slot {removed['slot']}: what {place} "
             "holds is of no more use to it. To use this machine again give it an empty data "
             "directory and add it with paxosctl member add"

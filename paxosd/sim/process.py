@@ -18,6 +18,7 @@ from paxosd.core.requests import ClientMessage
 from paxosd.core.types import NodeId
 from paxosd.disk import CorruptionError, StorageError
 from paxosd.faults import FaultPlan
+from paxosd.identity import RemovedError
 from paxosd.replica import Replica
 from paxosd.sim.ages import AgeTold
 from paxosd.sim.alarm import Alarm
@@ -202,6 +203,8 @@ class SimProcess:
             self._boot()
         except SimulatedCrash:
             self._die("crash", self._armed_power)
+        except RemovedError:
+            self._leave()  # it knew, and its process had ended before it said so
         except StorageError as error:
             self._fail(error)
         except OSError as error:

@@ -7,11 +7,13 @@ that can switch its own safeguards off, not even by mistake.
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from inspect import Parameter, signature
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
 Owner = type | ModuleType
+_ANY = {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}
 
 
 class Patches:
@@ -22,9 +24,30 @@ class Patches:
 
     def replace(self, owner: Owner, name: str, make: Callable[[Any], Any]) -> None:
         """``owner.name`` becomes ``make(what it was)``; AttributeError if there is no such name,
-        so that a mutation of code that has moved is noticed."""
+        so that a mutation of code that has moved is noticed; TypeError if what comes in its place
+        cannot be called as it was, for that run would fail, whatever the checks see."""
         original = getattr(owner, name)
-        self._stack.enter_context(patch.object(owner, name, make(original)))
+        made = make(original)
+        check_calls(owner, name, original, made)
+        self._stack.enter_context(patch.object(owner, name, made))
+
+
+def check_calls(owner: Owner, name: str, original: Any, made: Any) -> None:
+    """Raises TypeError unless ``made`` takes what ``original`` takes: all of its parameters, given
+    by place where that may be, and as few as may be."""
+    if not callable(original) or isinstance(original, type):
+        return
+    bound = made.__get__(None, owner) if isinstance(made, classmethod | staticmethod) else made
+    wanted, taken = signature(original), signature(bound)
+    full = [each for each in wanted.parameters.values() if each.kind not in _ANY]
+    least = [each for each in full if each.default is Parameter.empty]
+    for parameters in (full, least):
+        places = [each for each in parameters if each.kind is not Parameter.KEYWORD_ONLY]
+        named = {each.name: 0 for each in parameters if each.kind is Parameter.KEYWORD_ONLY}
+        try:
+            taken.bind(*places, **named)
+        except TypeError as error:
+            raise TypeError(f"what replaces {owner.__name__}.{name}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)

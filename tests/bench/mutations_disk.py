@@ -183,7 +183,7 @@ def _newcomer_votes(p: Patches) -> None:
         return init
 
     p.replace(Node, "__init__", make)
-    p.replace(PeerLives, "admit", lambda _: lambda self, sender, life, message: life)
+    p.replace(PeerLives, "admit", lambda _: lambda self, sender, life, *_, **__: life)
 
 
 @mutation(
@@ -194,8 +194,8 @@ def _newcomer_votes(p: Patches) -> None:
 )
 def _lives_forgotten(p: Patches) -> None:
     def make(original):
-        def init(self, home, peers, pins=None):
-            original(self, None, peers, pins)
+        def init(self, home, *rest, **options):
+            original(self, None, *rest, **options)
 
         return init
 

@@ -131,7 +131,7 @@ def _wiped_and_pinned(p: Patches) -> None:
 
     p.replace(Arrival, "review", make)
     p.replace(Arrival, "_lose", lambda _: nothing)
-    p.replace(PeerLives, "admit", lambda _: lambda self, sender, life, message: life)
+    p.replace(PeerLives, "admit", lambda _: lambda self, sender, life, *_, **__: life)
 
 
 @mutation("removed-too-early", "a removed node goes once the new voters have a leader",

@@ -1,10 +1,13 @@
 """The checks bite: a safeguard removed is seen. Here a handful, with seeds known to see it; all
 of them with ``python -m tests.bench.mutation_campaign``."""
 
+from contextlib import ExitStack
+from dataclasses import replace
+
 import pytest
 
 from tests.bench.mutation import REGISTRY, Patches
-from tests.bench.mutation_campaign import mutant_run
+from tests.bench.mutation_campaign import is_seen, mutant_run
 from tests.bench.mutation_runs import PROFILES
 
 QUICK = [
@@ -98,10 +101,28 @@ class TestPatches:
             assert vars(owner)[attribute] is before
 
     def test_what_is_not_there_cannot_be_replaced(self):
-        from contextlib import ExitStack
-
         with ExitStack() as stack, pytest.raises(AttributeError):
             Patches(stack).replace(Patches, "no_such_method", lambda original: original)
+
+    def test_what_is_called_otherwise_than_what_it_replaces_is_refused(self):
+        """Its run would fail with a TypeError, and the mutation count as caught."""
+        for wrong in (
+            lambda _: lambda self, owner, name: None,
+            lambda _: lambda self, name, owner, make, more: None,
+            lambda _: lambda self, owner, name, *, make: None,
+        ):
+            with ExitStack() as stack, pytest.raises(TypeError, match=r"replaces Patches\.replace"):
+                Patches(stack).replace(Patches, "replace", wrong)
+        with ExitStack() as stack:
+            Patches(stack).replace(Patches, "replace", lambda _: lambda self, *_, **__: None)
+
+    def test_an_error_of_the_program_is_no_catch(self):
+        def report(violation):
+            return replace(mutant_run(1, "no-fsync", "storm"), ok=False, violation=violation)
+
+        assert is_seen(report("agreement: two values"))
+        assert is_seen(report("exception: AssertionError: a promise went down"))
+        assert not is_seen(report("exception: TypeError: unexpected keyword argument"))
 
     def test_every_profile_named_exists(self):
         for mutation in REGISTRY.values():
@@ -112,7 +133,7 @@ class TestPatches:
 def test_a_missing_safeguard_is_seen_and_the_code_as_it_is_passes(name, profile):
     first = FIRST_SEEDS.get(name, 1)
     for seed in (*range(first, SEEDS_MAX + 1), *range(1, first)):
-        if not mutant_run(seed, name, profile).ok:
+        if is_seen(mutant_run(seed, name, profile)):
             break
     else:
         pytest.fail(f"not caught in {SEEDS_MAX} seeds")
