@@ -225,23 +225,6 @@ def _wiped(rng: random.Random) -> Schedule:
     ])  # fmt: skip
 
 
-def _wiped_restarted(rng: random.Random) -> Schedule:
-    """The same, but those that remain are both up and were restarted meanwhile; the one that has
-    the values reaches the wiped one with greetings alone."""
-    wiped, other, third = rng.sample(NAMES, 3)
-    at_ms = int(4500 + rng.uniform(0, 500))
-    kinds = ["accept", "accepted", "heartbeat", "decisions", "votes", "prepare", "prevote"]
-    return Schedule([
-        _rule(1500, "isolate", at_ms - 1500, on=[third]),
-        _rule(1500, "partition", 10_000, **{"from": [third], "to": [other]}),
-        Directive(at_ms, "wipe", wiped),
-        Directive(at_ms, "crash", "", {"power": False}),
-        Directive(at_ms + 200, "restart"),
-        _rule(at_ms + 201, "partition", 5000, **{"from": [third], "to": [other]}),
-        _rule(at_ms + 202, "drop", 5000, message_kinds=kinds, **{"from": [other], "to": [wiped]}),
-    ])  # fmt: skip
-
-
 def _wiped_voter(rng: random.Random) -> Schedule:
     """As ``wiped``, but the node votes by its directory's name: it was let back in once before."""
     wiped, other, third = rng.sample(NAMES, 3)
@@ -444,7 +427,6 @@ PROFILES: dict[str, Profile] = {
         Profile("short-reigns", _QUIET, _short_reigns),
         Profile("echoes", _BUSY, _echoes),
         Profile("wiped", _BUSY, _wiped),
-        Profile("wiped-restarted", _BUSY, _wiped_restarted),
         Profile("wiped-voter", _BUSY, _wiped_voter),
         Profile("watched", _WATCHED),
         Profile("watched-laggards", replace(_BUSY, operations=2000, keys=8, watchers=3), _laggards),

@@ -187,22 +187,6 @@ def _newcomer_votes(p: Patches) -> None:
 
 
 @mutation(
-    "lives-forgotten",
-    "which lives were heard survives a restart",
-    "PeerLives",
-    profiles=("wiped-restarted",),
-)
-def _lives_forgotten(p: Patches) -> None:
-    def make(original):
-        def init(self, home, *rest, **options):
-            original(self, None, *rest, **options)
-
-        return init
-
-    p.replace(PeerLives, "__init__", make)
-
-
-@mutation(
     "short-log-taken",
     "a log file that is shorter than it was made is damage",
     "_Reader.__init__",
