@@ -302,14 +302,14 @@ class TestCluster:
     def test_hash_waits_for_a_node_that_gets_on_with_a_large_state(self, ctl, daemon):
         with Client([daemon.endpoint], timeout_s=30) as client:
             pipeline = client.pipeline()
-            for number in range(100):
+            for number in range(250):
                 pipeline.put(b"%d" % number, b"")
             pipeline.results()
         daemon.sum_keys = 2  # some 20 ms each time: longer than a request may take
-        code, out, _ = ctl("hash", "--timeout", "400ms", "-o", "json")
+        code, out, _ = ctl("hash", "--timeout", "1500ms", "-o", "json")
         assert (code, json.loads(out)["agree"]) == (0, True)
         daemon.sum_keys = 0
-        code, _, err = ctl("hash", "--timeout", "400ms")
+        code, _, err = ctl("hash", "--timeout", "1500ms")
         assert code == 3
         assert "n1 did not tell" in err
 
