@@ -222,7 +222,8 @@ class TestSubscribers:
             until(lambda: not bus.event_bytes_waiting, "that nobody holds it")
             sub = self.subscriber(world, bus)
             self.fill(bus, 5 * MB)
-            until(lambda: sub.recv_multipart() and not bus.event_bytes_waiting, "all to be read")
+            read = lambda: sub.poll(10) and sub.recv_multipart()  # noqa: E731
+            until(lambda: not bus.event_bytes_waiting, "all to be read", read)
 
     def test_one_that_does_not_read_is_ended_and_comes_again(self, monkeypatch):
         monkeypatch.setattr(bus_module, "EVENT_BYTES_MAX", 4 * MB)
@@ -259,7 +260,8 @@ class TestSubscribers:
             sub = self.subscriber(world, bus)
             self.fill(bus, 3 * MB)
             bus.end_stuck()
-            until(lambda: sub.recv_multipart() and not bus.event_bytes_waiting, "all to be read")
+            read = lambda: sub.poll(10) and sub.recv_multipart()  # noqa: E731
+            until(lambda: not bus.event_bytes_waiting, "all to be read", read)
             deadline = time.monotonic() + 0.1
             until(lambda: time.monotonic() > deadline, step=bus.end_stuck)
             assert not world.logs["n1"].of("bus.subscribers_slow")
