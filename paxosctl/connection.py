@@ -6,14 +6,19 @@
 
 The first answer names the cluster; from then on requests are addressed to it, so that a list of
 endpoints that mixes two clusters cannot write a bit to each.
+
+A connection whose node is silent, though an answer is waited for, is given up and made anew, as one
+that broke (``paxosd/silence.py``). Between calls nobody looks: what was silent then shows in the
+first moments of the next call.
 """
 
 import random
 from collections.abc import Sequence
 
-from paxosctl.transport import Link, Transport, clock_ms
+from paxosctl.transport import SILENT, Link, Transport, clock_ms
 from paxosd.core.client import ClientProtocol
-from paxosd.core.client_calls import Call, ClientOptions
+from paxosd.core.client_calls import NO_DEADLINE_MS, Call, ClientOptions
+from paxosd.silence import ALIVE_ID, LOOK_MS
 from paxosd.wire import WireError, decode_answer, encode_client, encode_entry, unpack
 from paxosd.wire_base import TEXT_BYTES_MAX
 from paxosd.wire_client import MAP_MAX
@@ -36,6 +41,7 @@ class Connection:
         )
         self._transport = transport
         self._links: dict[str, Link] = {}
+        self._look_due_ms = 0
 
     def turn(self) -> int:
         """Do what is due, send what can be sent; returns when there is something to do again,
@@ -50,7 +56,23 @@ class Connection:
         for endpoint, message in sends:
             if not self._links[endpoint].send(encode_client(message, self.cluster)):
                 protocol.on_unsent(message.request_id, now_ms)
-        return protocol.next_due_ms()
+        look_due_ms = self._look(now_ms)
+        return min(protocol.next_due_ms(), look_due_ms)
+
+    def _look(self, now_ms: int) -> int:
+        """Give up the connections that are dead; returns when to look again."""
+        if now_ms < self._look_due_ms:
+            return self._look_due_ms
+        waited_for = self.protocol.waited_for
+        for endpoint, link in list(self._links.items()):
+            if link.look(waiting=endpoint in waited_for):
+                link.close()
+                self.protocol.on_disconnected(endpoint, SILENT, now_ms)
+                self._connect(endpoint)
+        if not waited_for and not any(link.is_watched for link in self._links.values()):
+            return NO_DEADLINE_MS
+        self._look_due_ms = now_ms + LOOK_MS
+        return self._look_due_ms
 
     def run(self, call: Call) -> Call:
         """Until the call has ended; its own deadline sees to that. Returns it."""
@@ -94,6 +116,8 @@ class Connection:
                 answer = decode_answer(frame, self.cluster)
             except WireError as error:
                 self.undecodable[endpoint] = str(error)
+                return
+            if answer.request_id == ALIVE_ID:
                 return
             if not self.cluster:
                 fields = unpack(frame, map_max=MAP_MAX, text_bytes_max=TEXT_BYTES_MAX)

@@ -22,16 +22,17 @@ import zmq
 
 from paxosctl.dial import Dial
 from paxosd.endpoints import same_endpoint
+from paxosd.keepalive import KERNEL_FINDS_DEAD_ENDS
 from paxosd.resolver import Resolver
+from paxosd.silence import ALIVE, Silence, Verdict, traffic_of
+from paxosd.wire import encode_client
 
 MIB = 1 << 20
 MESSAGE_BYTES_MAX = 256 * MIB
 """Above every answer; keeps a stranger on the port from filling the memory."""
-HEARTBEAT_IVL_MS = 1000
-HEARTBEAT_TIMEOUT_MS = 3000
 HANDSHAKE_IVL_MS = 3000
 """A connection that was accepted and then is silent (a black hole, a stopped daemon) is given up
-after this; heartbeats begin only when the handshake is over."""
+after this; what is silent later :meth:`Link.look` finds."""
 RECONNECT_IVL_MS = 50
 RECONNECT_IVL_MAX_MS = 500
 CONNECT_TIMEOUT_MS = 2000
@@ -43,7 +44,10 @@ RECEIVES_MAX = 200
 
 REFUSED = "the connection was refused"
 LOST = "the connection was lost"
+SILENT = "nothing came from it any more"
 NO_HANDSHAKE = "something takes connections there, but no ZeroMQ handshake came about"
+
+_ALIVE = encode_client(ALIVE, "")
 
 Context = zmq.Context[zmq.Socket[bytes]]
 Socket = zmq.Socket[bytes]
@@ -55,6 +59,7 @@ _EVENTS = (
     | zmq.EVENT_DISCONNECTED
     | zmq.EVENT_HANDSHAKE_SUCCEEDED
 )
+_EVENT = struct.Struct("=HI")
 
 
 def clock_ms() -> int:
@@ -139,13 +144,11 @@ class Transport:
         for option, value in (
             (zmq.LINGER, 0),
             (zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX),
-            (zmq.HEARTBEAT_IVL, HEARTBEAT_IVL_MS),
-            (zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS),
-            (zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS),
             (zmq.HANDSHAKE_IVL, HANDSHAKE_IVL_MS),
             (zmq.RECONNECT_IVL, RECONNECT_IVL_MS),
             (zmq.RECONNECT_IVL_MAX, RECONNECT_IVL_MAX_MS),
             (zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS),
+            *KERNEL_FINDS_DEAD_ENDS.items(),
         ):
             made.setsockopt(option, value)
         return made
@@ -216,6 +219,9 @@ class Link:
         self._on_up = on_up
         self._on_down = on_down
         self._state = "connecting"
+        self._descriptor = -1
+        """Of the connection, which is ZeroMQ's."""
+        self._silence = Silence()
         self._dealer = transport.socket(zmq.DEALER)
         self._dealer.setsockopt(zmq.IMMEDIATE, 1)
         self._monitor: Socket = self._dealer.get_monitor_socket(_EVENTS)
@@ -241,8 +247,15 @@ class Link:
         return self._dial.host if self._dial is not None else ""
 
     def send(self, frame: bytes) -> bool:
-        """Hand a frame to the connection; False if there is none, or it is full."""
+        """Hand a frame that will be answered to the connection; False if there is none, or it is
+        full."""
         self._transport.owner.check()
+        taken = self._hand_over(frame)
+        if taken and not self._silence.is_watching:
+            self._silence.sent(clock_ms(), traffic_of(self._descriptor))
+        return taken
+
+    def _hand_over(self, frame: bytes) -> bool:
         dealer = self._dealer
         try:
             dealer.send(frame, zmq.NOBLOCK)
@@ -257,6 +270,23 @@ class Link:
         except zmq.Again:
             return False
         return True
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether an answer is waited for, so that :meth:`look` is to be called."""
+        return self._state == "up" and self._silence.is_watching
+
+    def look(self, *, waiting: bool = False) -> bool:
+        """Whether the connection is dead, though it stands: its owner is to close this link, and
+        to make another. To be called every ``silence.LOOK_MS`` while :attr:`is_watched`, when all
+        that has come was read. ``waiting``: whether an answer is waited for, however old the
+        request is."""
+        if self._state != "up":
+            return False
+        verdict = self._silence.look(clock_ms(), traffic_of(self._descriptor), waiting=waiting)
+        if verdict is Verdict.ASK:
+            self._hand_over(_ALIVE)
+        return verdict is Verdict.DEAD
 
     def close(self, linger_ms: int = 0) -> None:
         """Close the sockets; what was handed over last has ``linger_ms`` to leave."""
@@ -274,7 +304,9 @@ class Link:
         on_frame = self._on_frame
         try:
             for _ in range(RECEIVES_MAX):
-                on_frame(receive(zmq.NOBLOCK))
+                frame = receive(zmq.NOBLOCK)
+                self._silence.heard()
+                on_frame(frame)
         except zmq.Again:
             pass
         except zmq.ZMQError:
@@ -286,10 +318,10 @@ class Link:
         with contextlib.suppress(zmq.Again):
             while not monitor.closed:  # an event can make its reader close the link
                 head, endpoint = monitor.recv_multipart(zmq.NOBLOCK)
-                (event,) = struct.unpack_from("=H", head)
-                self._on_monitor(event, endpoint.decode("ascii", "replace"))
+                event, value = _EVENT.unpack(head)
+                self._on_monitor(event, value, endpoint.decode("ascii", "replace"))
 
-    def _on_monitor(self, event: int, endpoint: str) -> None:
+    def _on_monitor(self, event: int, value: int, endpoint: str) -> None:
         dial = self._dial
         if dial is None or not same_endpoint(endpoint, dial.target):
             return  # of an address that was given up
@@ -301,9 +333,10 @@ class Link:
             self._on_up()
         elif event == zmq.EVENT_CONNECTED:
             self._state = "accepted"
+            self._descriptor, self._silence = value, Silence()
         elif event == zmq.EVENT_DISCONNECTED:
             reason = LOST if self._state == "up" else NO_HANDSHAKE
-            self._state = "lost"
+            self._state, self._descriptor = "lost", -1
             self._read()  # what the daemon said before it went still counts
             dial.on_down(clock_ms())
             self._on_down(reason)

@@ -20,7 +20,7 @@ import zmq
 
 from paxosctl.dial import Dial
 from paxosctl.errors import RefusedError
-from paxosctl.transport import RECEIVES_MAX, Link, Socket, Transport, clock_ms
+from paxosctl.transport import RECEIVES_MAX, SILENT, Link, Socket, Transport, clock_ms
 from paxosctl.watch_nodes import WatchNodes
 from paxosctl.watch_state import Connect, Deliver, Effect, Fail, Pull, WatchOptions, WatchState
 from paxosd.core.cluster_info import ClusterInfo, Limits
@@ -32,6 +32,7 @@ from paxosd.core.requests import (
     HistoryRequest,
     RefusalAnswer,
 )
+from paxosd.silence import LOOK_MS
 from paxosd.wire import WireError, decode_answer, encode_client
 from paxosd.wire_events import TOPIC_MEMBERS, LearnedEvent, MembersEvent, decode_event
 
@@ -84,6 +85,7 @@ class Watcher(Iterator[Change]):
             options=WatchOptions(history_grace_ms=HISTORY_GRACE_MS),
         )
         self._learn_due_ms: int | None = None
+        self._look_due_ms = 0
         self._rng = random.Random()
         self._sub: Socket | None = None  # as long as the node has not said what it is: none
         self._sub_dial: Dial | None = None
@@ -119,6 +121,7 @@ class Watcher(Iterator[Change]):
             # What came while the user was busy with the last changes is no silence: read it first.
             self._transport.poll(0)
             self._perform(self._state.on_tick(clock_ms()))
+            self._look()
             self._learn()
             failed = self._state.failed
             if failed is not None:
@@ -127,6 +130,8 @@ class Watcher(Iterator[Change]):
             if self._changes:
                 break
             dues_ms = [until_ms, self._state.next_due_ms(), self._learn_due_ms]
+            if self._link is not None and self._link.is_watched:
+                dues_ms.append(self._look_due_ms)
             wait_ms = min([due_ms for due_ms in dues_ms if due_ms is not None]) - clock_ms()
             if not self._transport.poll(max(0, wait_ms)) and clock_ms() >= until_ms:
                 break
@@ -243,6 +248,14 @@ class Watcher(Iterator[Change]):
             self._sub_dial.prefer(self._link.host, clock_ms())
         self._send_pull()
 
+    def _look(self) -> None:
+        """Leave the node if it does not answer, though its events come perhaps."""
+        if self._link is not None and self._link.is_watched and clock_ms() >= self._look_due_ms:
+            self._look_due_ms = clock_ms() + LOOK_MS
+            if self._link.look():
+                attempt = self._state.attempt
+                self._perform(self._state.on_disconnect(attempt, SILENT, clock_ms()))
+
     def _learn(self) -> None:
         """Ask the node for its status, if that is due. That it does not answer is noticed: without
         it there are no events."""
@@ -284,7 +297,7 @@ class Watcher(Iterator[Change]):
         with contextlib.suppress(WireError):  # as good as no answer, which is noticed
             answer = decode_answer(frame)
             if isinstance(answer, AdminAnswer):
-                if self._state.is_current(attempt):
+                if answer.request_id == LEARN_ID and self._state.is_current(attempt):
                     self._take_status(attempt, ClusterInfo.of_status(answer.body))
             elif isinstance(answer, HistoryAnswer | RefusalAnswer):
                 answer = decode_answer(frame, self._state.cluster)

@@ -1,6 +1,7 @@
 """The admin verbs: what a daemon answers about itself, and the fault directives it takes.
 
     verb         arguments                        answer
+    alive        -                                {}, at once: the node is there
     status       -                                as the daemon's status has it: role, ballot, …
     checksum     slot                             {slot, checksum: hex or "", pending, progress}
     snapshot_take  -                              {applied, slot, running}: one is taken soon
@@ -13,6 +14,9 @@
     fault_rm     name                             {removed: 1, hits}   not_saved: why, if so
     fault_clear  -                                {removed: how many}  the same
     fault_crash  -                                {crashing: true}
+
+``alive``: of a client that waits for another answer. A node of an earlier version refuses it, which
+tells as much.
 
 ``checksum``: ``pending`` while the slot is not applied yet or its checksum is being computed;
 "" without pending: no CHECKSUM command stands in that slot, or it is too long ago. ``progress``
@@ -129,6 +133,7 @@ class Admin:
         ``transfer_leader``, ``probe`` and ``log_level`` are refused."""
         none: frozenset[str] = frozenset()
         self._verbs = {
+            "alive": _Verb(lambda _: {}, none, False),
             "status": _Verb(lambda _: status(), none, False),
             "checksum": _Verb(self._checksum, frozenset({"slot"}), False),
             "snapshot_take": _Verb(lambda _: self._snapshots().ask(), none, False),

@@ -51,6 +51,7 @@ from paxosd.endpoints import plain_address
 from paxosd.faults import FaultPlan
 from paxosd.inbox import Inbox, Refusal, log_refusal
 from paxosd.lanes import SWIFT_BYTES_MAX, is_bulk
+from paxosd.link_doubts import LinkDoubts
 from paxosd.lives import PeerLives
 from paxosd.member_links import PeerEndpoints
 from paxosd.refusals import Logger, RefusalLog
@@ -164,6 +165,9 @@ class Bus:
             counters=self.counters,
             keep=_keep,
         )
+        self._doubts = LinkDoubts()
+        self._given_up: list[NodeId] = []
+        """The peers that did not answer, for :meth:`disconnected`."""
         self._encoded: tuple[PeerMessage | None, bytes] = (None, b"")
         """The last message sent, with its frame."""
         self._events_unsent = Unsent()
@@ -279,6 +283,7 @@ class Bus:
         directory may vote in its name (see :meth:`PeerLives.set_peers`; none: not pinned). What
         was sent to one that is none any more has a moment to leave."""
         self.inbox.set_peers(peers, pins)
+        self._doubts.keep(set(peers))
         if peers != self._sockets.peers:
             self._connect_peers(peers)
 
@@ -413,6 +418,7 @@ class Bus:
             self._tell_due_ms = now_ms + TELL_MS
             self._refusals.tick(now_ms)
             self._unsent.tick(now_ms)
+            self._doubt_links(now_ms)
         if now_ms >= self._names_due_ms or self._readable & _NAMES:
             self._mind_names(now_ms)
         if self._faults.active:
@@ -426,6 +432,19 @@ class Bus:
             self._drain_votes(received, limit, now_ms)
         self.counters["received.peer"] += len(received)
         return received
+
+    def _doubt_links(self, now_ms: int) -> None:
+        """Make the connections anew that lead nowhere."""
+        sockets, doubts = self._sockets, self._doubts
+        silent = doubts.take_silent(now_ms)
+        self._given_up += silent
+        for name in {*silent, *doubts.take_unheard(now_ms)} & sockets.peers.keys():
+            self.counters[f"redialled.{name}"] += 1
+            sockets.redial(name)
+        for name in doubts.take_voteless(now_ms):
+            if name in sockets.peers:
+                self.counters[f"redialled_votes.{name}"] += 1
+                sockets.redial_votes(name)
 
     def _drain_peers(self, received: list[Envelope], limit: int, now_ms: int) -> None:
         recv, get = self._sockets.peer.recv, self._sockets.peer.get
@@ -474,6 +493,12 @@ class Bus:
             detail = f"a vote of {message.sender} was expected"
             self._refuse(_address(frame), "topic", detail, now_ms)
             return
+        if message.sender in self._sockets.peers:
+            is_known = message.life == self.inbox.lives.known(message.sender)
+            if topic is None:
+                self._doubts.took(message, now_ms, is_known=is_known)
+            elif is_known:
+                self._doubts.took_vote(message)
         self.inbox.take(message, frame, received, now_ms)
 
     def disconnected(self) -> list[NodeId]:
@@ -488,6 +513,11 @@ class Bus:
                     self.inbox.closed(name)
                     self._sockets.reset_bulk(name)
             self._sockets.read_votes_monitor(now_ms)
+        given_up, self._given_up = self._given_up, []
+        for name in given_up:
+            if name in self._sockets.peers and name not in names:
+                names.append(name)
+                self.inbox.closed(name)
         return names
 
     def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
@@ -601,6 +631,8 @@ class Bus:
             self._note_unsent(to, "not connected, or its queue is full")
             return False
         self.counters["sent.peer"] += 1
+        if type(message) is Hello:
+            self._doubts.said_hello(to, self._now_ms())
         return True
 
     def _send_bulk(self, to: NodeId, frame: bytes) -> bool:

@@ -17,17 +17,20 @@ High-water marks: every queue is finite, in messages here and in bytes by what t
 - A client that doesn't read loses answers: it asks again with the same sequence number.
 - A client or peer that writes faster than the daemon reads is held back by TCP.
 
-A dead connection (also a black hole) is found by ZMTP heartbeats, which the connecting end sends,
-and by the kernel's keepalive at the end that listens; where large messages go, which hold them up
-on a slow link, by the kernel alone, which counts bytes and not messages. When the dealer of a peer
-loses its connection, the bulk dealer connects anew as well. One that never finishes its handshake
-is closed; how many there may be ``connections.py`` says. A frame above the limit closes the
-connection that it came on. Routing ids are the other side's own choice, so nothing is concluded
-from them.
+A dead connection is found by the kernel (``keepalive.py``), which counts bytes and not messages, so
+that a large one on a slow link is no silence. Where the kernel is deceived (a black hole that takes
+what it is given, a stranger on a peer's port) what the protocol says shows it: ``link_doubts.py``
+for those to peers, ``silence.py`` for the relay. When the dealer of a peer loses its connection,
+the bulk dealer connects anew as well. One that never finishes its handshake is closed; how many
+there may be ``connections.py`` says. A frame above the limit closes the connection that it came on.
+Routing ids are the other side's own choice, so nothing is concluded from them.
 
-What listens sends no heartbeats: libzmq 4.3.5 aborts the whole process when a heartbeat is due on a
-connection that has ended while its queue was full (libzmq issue 4841). Any client that sends faster
-than the loop reads, and goes, would end the node.
+No socket, of a node or of a client, sends ZMTP heartbeats. libzmq 4.3.5 aborts the whole process
+when it has one to send, or to answer, on a connection that has ended while its queue was full
+(libzmq issue 4841): any node that publishes faster than a watcher reads, and is killed, would end
+the watcher; any client that sends faster than the loop reads, and goes, the node. Nor is the other
+end made to answer any. (A program of others that sends heartbeats can still end a node in this way;
+no option of libzmq keeps it from answering. Clients of 0.x versions before this one do send them.)
 
 ZeroMQ is given numeric addresses only: its one I/O thread would resolve names, and while a name
 server is silent no peer and no client would be served. ``routes.py`` says which address.
@@ -45,6 +48,7 @@ from paxosd.core.peer_limits import frame_bytes_max
 from paxosd.core.types import NodeId
 from paxosd.descriptors import reserved
 from paxosd.endpoints import EVERYWHERE, same_endpoint
+from paxosd.keepalive import KERNEL_FINDS_DEAD_ENDS
 from paxosd.member_links import PeerEndpoints
 from paxosd.resolver import ResolveError, Resolver, resolve, unresolved_words
 from paxosd.routes import Route
@@ -55,8 +59,6 @@ MIB = 1 << 20
 
 LINGER_MS = 200
 """On close: long enough for a last message to a live peer."""
-HEARTBEAT_IVL_MS = 1000
-HEARTBEAT_TIMEOUT_MS = 3000
 HANDSHAKE_IVL_MS = 3000
 CONNECT_TIMEOUT_MS = 2000
 RECONNECT_IVL_MS = 50
@@ -87,14 +89,6 @@ NOTICES_QUEUE_MAX = 1024
 CLIENT_QUEUE_MAX = 1024
 CLIENT_RECEIVE_MAX = 16
 """Of one connection; the rest waits at the client's."""
-
-BULK_HEARTBEAT_TIMEOUT_MS = 60_000
-"""A large message may take so long on a slow link, and no heartbeat passes it."""
-KEEPALIVE_IDLE_S = 3
-KEEPALIVE_IVL_S = 1
-KEEPALIVE_COUNT = 3
-UNACKED_MS_MAX = 15_000
-"""The kernel gives up a connection that takes no bytes for so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,22 +132,14 @@ _BIND_REASONS = {
 
 _NOT_HERE = {EADDRNOTAVAIL, ENODEV}
 
-_LISTENING = {zmq.ROUTER, zmq.XPUB}
-
-_KERNEL_FINDS_DEAD_ENDS = {
-    zmq.TCP_KEEPALIVE: 1,
-    zmq.TCP_KEEPALIVE_IDLE: KEEPALIVE_IDLE_S,
-    zmq.TCP_KEEPALIVE_INTVL: KEEPALIVE_IVL_S,
-    zmq.TCP_KEEPALIVE_CNT: KEEPALIVE_COUNT,
-    zmq.TCP_MAXRT: UNACKED_MS_MAX,
-}
-
 # Plain ints: an enum member costs more to combine than the question about the socket.
 _EVENTS = int(zmq.EVENTS)
 _POLLIN = int(zmq.POLLIN)
 _BROKE = int(zmq.EVENT_DISCONNECTED)
 _STANDS = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
 _REFUSED = int(zmq.EVENT_CONNECT_RETRIED)
+_CONNECTED = int(zmq.EVENT_CONNECTED)
+_EVENT = struct.Struct("=HI")
 
 Context = zmq.Context[zmq.Socket[bytes]]
 Socket = zmq.Socket[bytes]
@@ -166,6 +152,7 @@ class _Relay:
         self.dealer = dealer
         self.monitor = monitor
         self.route = route
+        self.descriptor = -1
         self._dialled = ""
 
     def redial(self, connect: Callable[[Socket, str], str]) -> str:
@@ -266,7 +253,7 @@ class BusSockets:
         with reserved():
             dealer = self._make(zmq.DEALER, self._config.message_bytes_max, 64, CLIENT_QUEUE_MAX)
             dealer.setsockopt(zmq.IMMEDIATE, 1)
-            monitor = dealer.get_monitor_socket(_BROKE | _STANDS | _REFUSED)
+            monitor = dealer.get_monitor_socket(_CONNECTED | _BROKE | _STANDS | _REFUSED)
         self._all.append(monitor)
         self._relay = _Relay(dealer, monitor, route)
         reason = self._relay.redial(self._connect)
@@ -280,11 +267,18 @@ class BusSockets:
         broke = False
         if self._relay is not None:
             route = self._relay.route
-            for event, where in _monitored(self._relay.monitor):
+            for event, value, where in _monitored(self._relay.monitor):
                 broke |= event == _BROKE
-                if same_endpoint(where, route.target):
+                if event == _CONNECTED:
+                    self._relay.descriptor = value
+                elif same_endpoint(where, route.target):
                     _report(route, event, now_ms)
         return broke
+
+    @property
+    def relay_descriptor(self) -> int:
+        """Of the relay's connection, which is ZeroMQ's; -1: there was none yet."""
+        return -1 if self._relay is None else self._relay.descriptor
 
     def close_relay(self) -> None:
         """Close both of its sockets; nothing waits to leave."""
@@ -322,7 +316,6 @@ class BusSockets:
     def _make_bulk(self) -> Socket:
         bulk = self._make(zmq.DEALER, NEVER_READ_BYTES, BULK_QUEUE_MAX, receive_max=1)
         bulk.setsockopt(zmq.IMMEDIATE, 1)
-        _expect_bulk(bulk)
         return bulk
 
     def hear_votes(self) -> dict[str, str]:
@@ -358,6 +351,19 @@ class BusSockets:
             else:
                 self._voices.add(endpoint)
         return wrong
+
+    def redial(self, name: NodeId) -> None:
+        """Connect to a peer anew, on both connections: what is on its way to it is dropped."""
+        if name in self._routes:
+            self._redial(name)
+
+    def redial_votes(self, name: NodeId) -> None:
+        """Subscribe to a peer's votes anew."""
+        route = self._vote_routes.get(self.peers[name].events)
+        if route is not None and route.target in self._voices:
+            self.votes.disconnect(route.target)
+            self._voices.discard(route.target)
+            self._redial_votes()
 
     def _redial(self, name: NodeId) -> str:
         """Connect a peer's dealer to where its route leads now; what is wrong with that, or ""."""
@@ -408,7 +414,7 @@ class BusSockets:
         """What became of the connection to a peer; whether it broke."""
         broke = False
         route = self._routes.get(name)
-        for event, endpoint in _monitored(self.monitors[name]):
+        for event, _, endpoint in _monitored(self.monitors[name]):
             broke |= event == _BROKE
             if route is not None and same_endpoint(endpoint, route.target):
                 _report(route, event, now_ms)
@@ -417,7 +423,7 @@ class BusSockets:
     def read_votes_monitor(self, now_ms: int) -> None:
         """What became of the connections that votes come by."""
         if self.votes_monitor is not None:
-            for event, endpoint in _monitored(self.votes_monitor):
+            for event, _, endpoint in _monitored(self.votes_monitor):
                 for route in self._vote_routes.values():
                     if same_endpoint(endpoint, route.target):
                         _report(route, event, now_ms)
@@ -435,15 +441,7 @@ class BusSockets:
             zmq.RECONNECT_IVL: RECONNECT_IVL_MS,
             zmq.RECONNECT_IVL_MAX: RECONNECT_IVL_MAX_MS,
             zmq.BACKLOG: BACKLOG,
-        }
-        if kind in _LISTENING:
-            options |= _KERNEL_FINDS_DEAD_ENDS
-        else:
-            options |= {
-                zmq.HEARTBEAT_IVL: HEARTBEAT_IVL_MS,
-                zmq.HEARTBEAT_TIMEOUT: HEARTBEAT_TIMEOUT_MS,
-                zmq.HEARTBEAT_TTL: HEARTBEAT_TIMEOUT_MS,
-            }
+        } | KERNEL_FINDS_DEAD_ENDS
         for option, value in options.items():
             socket.setsockopt(option, value)
         socket.copy_threshold = 0  # for what is sent without a copy, to be told of: unsent.py
@@ -507,19 +505,12 @@ class BusSockets:
         self._all.clear()
 
 
-def _expect_bulk(socket: Socket) -> None:
-    """Large messages go here: whether the other end lives is left to the kernel to find out."""
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, BULK_HEARTBEAT_TIMEOUT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TTL, BULK_HEARTBEAT_TIMEOUT_MS)
-    for option, value in _KERNEL_FINDS_DEAD_ENDS.items():
-        socket.setsockopt(option, value)
-
-
-def _monitored(monitor: Socket) -> Iterator[tuple[int, str]]:
-    """The events that wait on a monitor: which, and the endpoint that each is about."""
+def _monitored(monitor: Socket) -> Iterator[tuple[int, int, str]]:
+    """The events that wait on a monitor: which, its value, and the endpoint that it is about."""
     while int(monitor.get(_EVENTS)) & _POLLIN:
         head, endpoint = monitor.recv_multipart(zmq.NOBLOCK)
-        yield struct.unpack_from("=H", head)[0], endpoint.decode("ascii", "replace")
+        event, value = _EVENT.unpack(head)
+        yield event, value, endpoint.decode("ascii", "replace")
 
 
 def _report(route: Route, event: int, now_ms: int) -> None:

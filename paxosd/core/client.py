@@ -146,6 +146,11 @@ class ClientProtocol:
         """What was learned of the cluster; None before, and if it does not learn."""
         return self._learning.info if self._learning is not None else None
 
+    @property
+    def waited_for(self) -> set[str]:
+        """The endpoints of which some answer is waited for."""
+        return {frame.endpoint for frame in self._table.live if frame.request_id}
+
     def take_completed(self) -> list[Call]:
         """Calls that ended since this was last asked, oldest first."""
         completed = self._table.completed

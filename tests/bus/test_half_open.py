@@ -1,7 +1,9 @@
 """Connections that are dead though nobody closed them, and other mechanisms than ours."""
 
 import ast
+import time
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -9,13 +11,16 @@ import zmq
 
 import paxosctl
 import paxosd
-from paxosd import bus_sockets, connections
-from paxosd.core.messages import Accepted
-from paxosd.core.requests import WriteRequest
+from paxosctl.transport import Transport
+from paxosd import bus, bus_sockets, connections, link_doubts, silence
+from paxosd.bus import BindError
+from paxosd.core.messages import Accepted, Heartbeat, Hello, Welcome
+from paxosd.core.requests import AdminAnswer, AdminRequest, WriteAnswer, WriteRequest
 from paxosd.core.types import Ballot
 from paxosd.wire import encode_client, encode_peer
 from tests.bus.black_hole import BlackHole
-from tests.bus.harness import World, meet, next_clients, until
+from tests.bus.full_queue import flood
+from tests.bus.harness import World, heartbeat, meet, next_clients, take_peers, until
 from tests.bus.test_intruders import PORTS, check_service, drain, town
 
 B = Ballot(1, "n1")
@@ -24,9 +29,30 @@ B = Ballot(1, "n1")
 @pytest.fixture
 def impatient(monkeypatch):
     """Dead connections are noticed in a fraction of a second instead of three."""
-    monkeypatch.setattr(bus_sockets, "HEARTBEAT_IVL_MS", 100)
-    monkeypatch.setattr(bus_sockets, "HEARTBEAT_TIMEOUT_MS", 400)
+    monkeypatch.setattr(link_doubts, "SILENCE_MS", 400)
+    monkeypatch.setattr(silence, "ASK_MS", 100)
+    monkeypatch.setattr(silence, "SILENCE_MS", 400)
+    monkeypatch.setattr(bus, "TELL_MS", 50)
     monkeypatch.setattr(bus_sockets, "HANDSHAKE_IVL_MS", 400)
+
+
+def talk(bus, heard, seq):
+    """As a node does that hears of nobody else: heartbeats and votes to all, and Hello to whoever
+    does not answer; ``heard``: from whom a Welcome has come."""
+    others = list(bus._sockets.peers)
+    bus.broadcast(Heartbeat(B, "n1", 0, seq, 0, 0), others)
+    bus.publish_accepted(Accepted(B, ((seq, seq),), seq))
+    for name in others:
+        if name not in heard:
+            bus.send(name, Hello())
+    bus.poll(5)
+    bus.receive_subscriptions()
+    for sender, life, message in take_peers(bus):
+        if isinstance(message, Hello):
+            bus.send(sender, Welcome(life))
+        elif isinstance(message, Welcome):
+            heard.add(sender)
+    bus.disconnected()
 
 
 class TestOptions:
@@ -36,21 +62,34 @@ class TestOptions:
             assert len(sockets) >= 5
             for each in sockets:
                 assert 0 < each.getsockopt(zmq.MAXMSGSIZE) <= one._sockets._config.peer_bytes_max
-                if each.type in (zmq.ROUTER, zmq.XPUB):
-                    assert each.getsockopt(zmq.HEARTBEAT_IVL) == 0, "it would abort: bus_sockets.py"
-                    assert each.getsockopt(zmq.TCP_KEEPALIVE) == 1
-                    assert 0 < each.getsockopt(zmq.TCP_KEEPALIVE_IDLE) <= 5
-                    assert 0 < each.getsockopt(zmq.TCP_MAXRT) <= 15_000
-                else:
-                    assert each.getsockopt(zmq.HEARTBEAT_IVL) > 0
-                    assert each.getsockopt(zmq.HEARTBEAT_TIMEOUT) > 0
-                    assert each.getsockopt(zmq.HEARTBEAT_TTL) > 0
+                check_finds_dead_end(each)
                 assert 0 <= each.getsockopt(zmq.LINGER) <= 1000
                 assert each.getsockopt(zmq.SNDHWM) > 0
                 assert each.getsockopt(zmq.RCVHWM) > 0
                 if each.type in (zmq.DEALER, zmq.SUB):
                     low, high = zmq.RECONNECT_IVL, zmq.RECONNECT_IVL_MAX
                     assert 0 < each.getsockopt(low) < each.getsockopt(high) <= 5000
+
+    def test_so_has_every_socket_of_a_client(self):
+        transport = Transport()
+        try:
+            for kind in (zmq.DEALER, zmq.SUB):
+                check_finds_dead_end(transport.socket(kind))
+        finally:
+            transport.close()
+
+    def test_nobody_of_ours_turns_heartbeats_on(self):
+        for package in (paxosd, paxosctl):
+            for path in Path(package.__file__).parent.glob("*.py"):
+                assert "zmq.HEARTBEAT" not in path.read_text(), path
+
+
+def check_finds_dead_end(each):
+    assert each.getsockopt(zmq.HEARTBEAT_IVL) == 0, "it would abort: bus_sockets.py"
+    assert each.getsockopt(zmq.HEARTBEAT_TTL) == 0
+    assert each.getsockopt(zmq.TCP_KEEPALIVE) == 1
+    assert 0 < each.getsockopt(zmq.TCP_KEEPALIVE_IDLE) <= 5
+    assert 0 < each.getsockopt(zmq.TCP_MAXRT) <= 15_000
 
 
 class TestBlackHole:
@@ -71,22 +110,131 @@ class TestBlackHole:
 
     def check(self, world, hole, two, one):
         meet(world, "n1", "n2")
+        heard, seqs = {one: set(), two: set()}, count(1)
+
+        def step():
+            seq = next(seqs)
+            for each in (one, two):
+                talk(each, heard[each], seq)
+
+        until(lambda: "n2" in heard[one] and "n1" in heard[two], "Welcomes", step)
         connections = hole.live
         hole.swallow()
-        # Until n2's end is given up nothing tells it that it is dead.
-        until(lambda: hole.dead > connections, "a new connection", lambda: (drain(one), drain(two)))
+
+        def step_unheard():
+            heard[one].clear()  # n1 does not hear n2 any more, if it is the peers' connection …
+            step()
+
+        # … and until n2's end is given up nothing but the protocol tells it that it is dead.
+        until(lambda: hole.dead > connections, "a new connection", step_unheard)
         hole.heal()
-        until(lambda: hole.live, "a connection that works", lambda: (drain(one), drain(two)))
+        until(lambda: hole.live, "a connection that works", step)
         meet(world, "n1", "n2")
-        for bus in list(world.buses.values()):
-            bus.close()
+        for each in list(world.buses.values()):
+            each.close()
         world.buses.clear()
+
+    def test_a_peer_that_is_not_heard_either_is_connected_to_anew(self, impatient):
+        """Both ways are dead: only this node's own Hello, which is not answered, shows it."""
+        with World() as world, BlackHole(world.where["n1"]["peer"]) as hole:
+            world.start("n1")
+            world.where["n1"] = world.where["n1"] | {"peer": hole.endpoint}
+            two = world.start("n2")
+            until(lambda: two.send("n1", heartbeat()), "a connection")
+            connections = hole.live
+            hole.swallow()
+            gone = []
+
+            def step():
+                two.send("n1", Hello())
+                two.poll(5)
+                two.receive_peers(100)
+                gone.extend(two.disconnected())
+
+            until(lambda: hole.dead > connections, "a new connection", step)
+            assert gone[:1] == ["n1"]
+
+    def test_a_stranger_on_a_peers_port_bars_its_way_no_longer_than_it_stays(self, impatient):
+        """What it sends fills the queue of a socket that is never read: its end goes unnoticed."""
+        with World() as world:
+            stranger = world.context.socket(zmq.ROUTER)
+            stranger.setsockopt(zmq.LINGER, 0)
+            stranger.setsockopt(zmq.ROUTER_MANDATORY, 1)
+            stranger.setsockopt(zmq.SNDHWM, 100)
+            stranger.bind(world.where["n2"]["peer"])
+            one = world.start("n1")
+            until(lambda: one.send("n2", Hello()), "a connection")
+            flood(stranger, stranger.recv_multipart()[0])
+            stranger.close()
+
+            def start():
+                with suppress(BindError):
+                    return world.start("n2")
+
+            two = until(start, "its port")
+
+            def step():
+                one.send("n2", Hello())
+                one.poll(5)
+                one.receive_peers(100)
+                one.disconnected()
+
+            until(lambda: take_peers(two), "a Hello", lambda: (step(), two.poll(5)))
+
+    def test_connections_that_work_are_left_alone(self, impatient):
+        with town() as (_, one, two):
+            heard, seqs = {one: set(), two: set()}, count(1)
+            until_ms = time.monotonic() + 6 * link_doubts.SILENCE_MS / 1000
+            while time.monotonic() < until_ms:
+                seq = next(seqs)
+                for each in (one, two):
+                    talk(each, heard[each], seq)
+            for each in (one, two):
+                assert not [name for name in each.counters if name.startswith("redialled")]
+
+    def test_the_relay_finds_it_out(self, impatient):
+        with World() as world:
+            one, two = world.start("n1"), world.start("n2")
+            with BlackHole(two.endpoints["client"]) as hole:
+                one.relay.aim(hole.endpoint)
+                request = WriteRequest(1, b"")
+                until(lambda: (one.poll(5), one.relay.send(request))[1], "a connection")
+                [(client, _)] = next_clients(two)
+                two.answer(client, WriteAnswer(1, 1, [1]))
+                step = lambda: (one.poll(5), one.relay.receive(100))[1]  # noqa: E731
+                assert until(step, "an answer") == [WriteAnswer(1, 1, [1])]
+                hole.swallow()
+                assert one.relay.send(request)
+                lost = lambda: (one.poll(5), one.relay.receive(100), one.relay.take_lost())  # noqa: E731
+                until(lambda: lost()[2], "the end of the connection")
+
+    def test_the_relay_waits_for_a_leader_that_is_there(self, impatient):
+        """A write may take its time: the leader answers that it is alive, though."""
+        with World() as world:
+            one, two = world.start("n1"), world.start("n2")
+            one.relay.aim(two.endpoints["client"])
+            request = WriteRequest(1, b"")
+            until(lambda: (one.poll(5), one.relay.send(request))[1], "a connection")
+            asked = []
+
+            def step():
+                one.poll(5)
+                assert one.relay.receive(100) == []
+                assert not one.relay.take_lost()
+                two.poll(5)
+                for client, message in two.receive_clients(100):
+                    if isinstance(message, AdminRequest):
+                        asked.append(message.verb)
+                        two.answer(client, AdminAnswer(message.request_id, {}))
+
+            until(lambda: len(asked) >= 4, "questions", step)
+            assert set(asked) == {"alive"}
 
     def test_a_client_is_heard_again_while_its_old_connection_still_lives_here(self):
         """As our clients and peers choose no routing id, the new connection has one of its own:
         the half-open one, which is given up after seconds only, cannot shut it out."""
         with town() as (world, _, two), BlackHole(two.endpoints["client"]) as hole:
-            client = world.raw(
+            client = world.raw(  # not of ours, for it sends heartbeats
                 zmq.DEALER, hole.endpoint, HEARTBEAT_IVL=100,
                 HEARTBEAT_TIMEOUT=300, HANDSHAKE_IVL=400, RECONNECT_IVL=20, RECONNECT_IVL_MAX=100,
             )  # fmt: skip
