@@ -252,7 +252,7 @@ class Link:
         self._transport.owner.check()
         taken = self._hand_over(frame)
         if taken and not self._silence.is_watching:
-            self._silence.sent(clock_ms(), traffic_of(self._descriptor))
+            self._silence.sent(clock_ms())
         return taken
 
     def _hand_over(self, frame: bytes) -> bool:

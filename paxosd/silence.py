@@ -82,7 +82,8 @@ class Silence:
     __slots__ = ("_asked_ms", "_since_ms", "_traffic")
 
     def __init__(self) -> None:
-        self._traffic = UNKNOWN
+        self._traffic: Traffic | None = None
+        """As of the last look; None: there was none since something was sent."""
         self._since_ms: int | None = None
         """Since when an answer is waited for without a sign of life."""
         self._asked_ms: int | None = None
@@ -92,11 +93,12 @@ class Silence:
         """Whether an answer is waited for, as far as this knows."""
         return self._since_ms is not None
 
-    def sent(self, now_ms: int, traffic: Traffic) -> None:
+    def sent(self, now_ms: int) -> None:
         """Something was handed to the connection that will be answered. It need not be told while
-        :attr:`is_watching`; ``traffic``: so far, which is no sign of life after this."""
+        :attr:`is_watching`. What was carried before the next look is no sign of life: to ask the
+        kernel for it with each request would cost more than that look's delay."""
         if self._since_ms is None:
-            self._since_ms, self._traffic = now_ms, traffic
+            self._since_ms, self._traffic = now_ms, None
 
     def heard(self) -> None:
         """A message came."""
@@ -106,11 +108,12 @@ class Silence:
         """To be called every LOOK_MS while something is expected, when all that has come was read.
         ``waiting``: whether an answer is still waited for."""
         before, self._traffic = self._traffic, traffic
-        taken = traffic.acked != before.acked and traffic.waiting > 0
-        if traffic.received != before.received or taken:
-            self.heard()
-        if waiting:
-            self.sent(now_ms, traffic)
+        if before is not None:
+            taken = traffic.acked != before.acked and traffic.waiting > 0
+            if traffic.received != before.received or taken:
+                self.heard()
+        if waiting and self._since_ms is None:
+            self._since_ms = now_ms
         if self._since_ms is None:
             return Verdict.FINE
         if self._asked_ms is None:

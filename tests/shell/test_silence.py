@@ -15,7 +15,7 @@ def looks(silence, times_ms, traffic=UNKNOWN, *, waiting=True):
 class TestSilence:
     def test_it_is_asked_once_and_then_given_up(self):
         silence = Silence()
-        silence.sent(0, UNKNOWN)
+        silence.sent(0)
         times = [0, ASK_MS - 1, ASK_MS, ASK_MS + 1, DEAD_MS - 1, DEAD_MS]
         assert looks(silence, times) == [
             Verdict.FINE, Verdict.FINE, Verdict.ASK, Verdict.FINE, Verdict.FINE, Verdict.DEAD,
@@ -29,7 +29,7 @@ class TestSilence:
     def test_calls_that_end_before_it_is_found_add_up(self):
         silence = Silence()
         for now_ms in range(0, DEAD_MS, 500):
-            silence.sent(now_ms, UNKNOWN)
+            silence.sent(now_ms)
             assert silence.look(now_ms, UNKNOWN, waiting=False) is not Verdict.DEAD
         assert silence.look(DEAD_MS, UNKNOWN, waiting=False) is Verdict.DEAD
 
@@ -42,14 +42,14 @@ class TestSilence:
     def test_so_does_a_part_of_one(self):
         """A large answer on a slow link: nobody is asked, and nothing given up."""
         silence = Silence()
-        silence.sent(0, UNKNOWN)
+        silence.sent(0)
         for now_ms in range(0, 100_000, 250):
             assert looks(silence, [now_ms], Traffic(now_ms + 1)) == [Verdict.FINE]
 
     def test_a_request_on_its_way_counts_as_long_as_it_is_taken(self):
         """Of what was sent all the rest was taken, and nothing comes back: that is silence."""
         silence = Silence()
-        silence.sent(0, UNKNOWN)
+        silence.sent(0)
         for now_ms in range(0, 100_000, 250):
             assert looks(silence, [now_ms], Traffic(0, now_ms, 5000)) == [Verdict.FINE]
         begin_ms = 100_000
@@ -62,14 +62,14 @@ class TestSilence:
         silence = Silence()
         found = []
         for number, now_ms in enumerate(range(0, 2 * DEAD_MS, 250)):
-            silence.sent(now_ms, UNKNOWN)
+            silence.sent(now_ms)
             found += looks(silence, [now_ms], Traffic(0, 100 * number, 0))
         assert Verdict.DEAD in found
 
     def test_what_came_before_it_was_sent_is_no_answer(self):
         silence = Silence()
         assert looks(silence, [0], Traffic(10), waiting=False) == [Verdict.FINE]
-        silence.sent(50_000, Traffic(99))
+        silence.sent(50_000)
         found = looks(silence, [50_000, 50_000 + ASK_MS], Traffic(99), waiting=False)
         assert found == [Verdict.FINE, Verdict.ASK]
 
