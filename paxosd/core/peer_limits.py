@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from paxosd.core.context import Context
 from paxosd.core.messages import NodeLimits
+from paxosd.core.options import FRAME_EXTRA_BYTES
 from paxosd.core.types import NodeId
 
 MESSAGE = "limits.message_bytes_max"
@@ -26,7 +27,6 @@ KEYS = (MESSAGE, HEARTBEAT, TIMEOUT)
 HEARTBEATS_MIN = 3
 """An election timeout holds so many heartbeats at least, one's own and those of others."""
 DOCUMENT_BYTES_MAX = 4096
-FRAME_EXTRA_BYTES = 1 << 20
 OVERHEAD_BYTES = 4096
 """What envelopes and lengths may add on the way."""
 ADVICE = (
@@ -37,10 +37,15 @@ ADVICE = (
 _NUMBER_MAX = 1 << 40
 
 
-def frame_bytes_max(message_bytes_max: int) -> int:
+def frame_bytes_max(message_bytes_max: int, extra_bytes: int = FRAME_EXTRA_BYTES) -> int:
     """The largest frame between daemons that such a node takes. One batch may hold an entry as
     large as a client's frame on top of a batch that was nearly full."""
-    return 2 * message_bytes_max + FRAME_EXTRA_BYTES
+    return 2 * message_bytes_max + extra_bytes
+
+
+def value_bytes_max(message_bytes_max: int, extra_bytes: int = FRAME_EXTRA_BYTES) -> int:
+    """The largest value that such a frame can hold."""
+    return frame_bytes_max(message_bytes_max, extra_bytes) - OVERHEAD_BYTES
 
 
 class Misfit(NamedTuple):
@@ -118,7 +123,8 @@ class PeerLimits:
         self._context.peers[sender].message_bytes_max = message_bytes_max
         self.frames_max.pop(sender, None)
         if 0 < message_bytes_max < self._own[MESSAGE]:
-            self.frames_max[sender] = frame_bytes_max(message_bytes_max)
+            extra_bytes = self._context.options.frame_extra_bytes
+            self.frames_max[sender] = frame_bytes_max(message_bytes_max, extra_bytes)
         self._find_least()
         misfits = self._misfits_of(sender)
         for misfit in misfits:
@@ -152,12 +158,13 @@ class PeerLimits:
     def takes(self, name: NodeId, value_bytes: int) -> bool:
         """Whether a message to this peer can hold one value of this size."""
         message_bytes_max = self._said.get(name, {}).get(MESSAGE, 0)
-        room = frame_bytes_max(message_bytes_max) - OVERHEAD_BYTES
+        room = value_bytes_max(message_bytes_max, self._context.options.frame_extra_bytes)
         return not message_bytes_max or value_bytes <= room
 
     def refusal(self, entry_bytes: int) -> str:
         """Why an entry of this size is not to be proposed; "": it may be."""
-        if self.least is None or entry_bytes <= self.least[0]:
+        bytes_min = self._context.options.message_bytes_min
+        if self.least is None or entry_bytes <= max(bytes_min, self.least[0]):
             return ""
         return (
             f"the request is {entry_bytes} bytes, and member {self.least[1]} takes messages of at "

@@ -9,6 +9,7 @@ from paxosd.core.machine import CHECKSUM_SLOTS, MARK_SLOTS
 from paxosd.core.types import NodeId
 from paxosd.sim.clients import BALANCED, Mix, SimClient, WorkOptions
 from paxosd.sim.cluster import ClusterOptions, SimCluster
+from paxosd.sim.frame_limits import LARGE, Sizes
 from paxosd.sim.history import History
 from paxosd.sim.network import NetworkOptions
 from paxosd.sim.process import ProcessOptions
@@ -105,6 +106,19 @@ def summing(rng: random.Random, shape: ClusterOptions) -> ClusterOptions:
     return replace(shape, process=replace(shape.process, checksum_slots=slots))
 
 
+def limited(shape: ClusterOptions, sizes: Sizes | None) -> ClusterOptions:
+    """A cluster whose nodes may have unequal limits. There are snapshots in it: a node gets what is
+    in the log and larger than it takes by no other way."""
+    if sizes is None:
+        return shape
+    process = replace(
+        shape.process,
+        message_bytes_max=LARGE,
+        snapshots=shape.process.snapshots or FEW,
+    )
+    return replace(shape, process=process)
+
+
 def make_clients(
     cluster: SimCluster,
     history: History,
@@ -113,6 +127,7 @@ def make_clients(
     operations: int,
     keys: int,
     duration_ms: float,
+    sizes: Sizes | None = None,
 ) -> list[SimClient]:
     """The clients of a run, with the work divided among them."""
     rng = cluster.world.derive("clients")
@@ -130,6 +145,7 @@ def make_clients(
             attempt_timeout_ms=rng.choice((300, 1000)),
             burst_mean=rng.choice((1.0, 4.0, 10.0, 30.0)),
             open_loop=rng.random() < 0.4,
+            sizes=sizes,
         )
         name = f"c{number + 1}"
         clients.append(
