@@ -52,6 +52,9 @@ MANY: dict[str, Any] = {
 }
 """A snapshot every few slots and no log before it: who misses a moment needs one."""
 
+SWIFT: dict[str, Any] = {"chunk_bytes": 2000, "send_bytes_per_s": 1 << 20}
+"""Where values are a hundred times larger than elsewhere, snapshots are sent so much faster."""
+
 MIXES: tuple[Mix, ...] = (
     BALANCED,
     {"put": 1, "get": 2},
@@ -114,7 +117,7 @@ def limited(shape: ClusterOptions, sizes: Sizes | None) -> ClusterOptions:
     process = replace(
         shape.process,
         message_bytes_max=LARGE,
-        snapshots=shape.process.snapshots or FEW,
+        snapshots={**(shape.process.snapshots or FEW), **SWIFT},
     )
     return replace(shape, process=process)
 
