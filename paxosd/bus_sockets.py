@@ -219,6 +219,7 @@ class BusSockets:
         self.votes = self._make(zmq.SUB, VOTE_BYTES_MAX, SUBSCRIBE_QUEUE_MAX, VOTES_QUEUE_MAX)
         self.votes.setsockopt(zmq.SUBSCRIBE, ACCEPTED_TOPIC)
         self.peers: dict[NodeId, PeerEndpoints] = {}
+        self._bulk_monitors: dict[NodeId, Socket] = {}
         self.monitors: dict[NodeId, Socket] = {}
         """Readable when the connection to that peer broke."""
         self._routes: dict[NodeId, Route] = {}
@@ -238,7 +239,7 @@ class BusSockets:
         with reserved():
             dealer = self._make(zmq.DEALER, NEVER_READ_BYTES, SWIFT_QUEUE_MAX, receive_max=1)
             dealer.setsockopt(zmq.IMMEDIATE, 1)
-            bulk = self._make_bulk()
+            bulk = self._make_bulk(name)
             monitor = dealer.get_monitor_socket(_BROKE | _STANDS | _REFUSED if named else _BROKE)
         self._all.append(monitor)
         self.peers[name] = endpoints
@@ -300,6 +301,7 @@ class BusSockets:
         del self.peers[name]
         dealer, monitor = self.dealers.pop(name), self.monitors.pop(name)
         bulk, _ = self.bulk.pop(name)
+        self._close_bulk_monitor(name, bulk)
         self._routes.pop(name, None)
         self._dialled.pop(name, None)
         dealer.disable_monitor()
@@ -310,19 +312,34 @@ class BusSockets:
     def reset_bulk(self, name: NodeId) -> None:
         """The other connection to this peer broke: drop what this one holds, and connect anew."""
         old, _ = self.bulk[name]
+        self._close_bulk_monitor(name, old)
         self._all.remove(old)
         old.close(0)
         with reserved():
-            bulk = self._make_bulk()
+            bulk = self._make_bulk(name)
         self.bulk[name] = bulk, Unsent()
         target = self._dialled.get(name, "")
         if target:
             self._connect(bulk, target)
 
-    def _make_bulk(self) -> Socket:
+    def bulk_ended(self, name: NodeId) -> bool:
+        """Whether the connection for what is large ended since this was last asked. ZeroMQ makes
+        it anew by itself."""
+        return _BROKE in {event for event, _ in _monitored(self._bulk_monitors[name])}
+
+    def _close_bulk_monitor(self, name: NodeId, bulk: Socket) -> None:
+        bulk.disable_monitor()
+        monitor = self._bulk_monitors.pop(name)
+        self._all.remove(monitor)
+        monitor.close(0)
+
+    def _make_bulk(self, name: NodeId) -> Socket:
         bulk = self._make(zmq.DEALER, NEVER_READ_BYTES, BULK_QUEUE_MAX, receive_max=1)
         bulk.setsockopt(zmq.IMMEDIATE, 1)
         _expect_bulk(bulk)
+        monitor = bulk.get_monitor_socket(_BROKE)
+        self._bulk_monitors[name] = monitor
+        self._all.append(monitor)
         return bulk
 
     def hear_votes(self) -> dict[str, str]:
@@ -500,6 +517,8 @@ class BusSockets:
         """Close all; what was sent has ``linger_ms`` (None: LINGER_MS) to leave."""
         for dealer in self.dealers.values():
             dealer.disable_monitor()
+        for bulk, _ in self.bulk.values():
+            bulk.disable_monitor()
         if self.votes_monitor is not None:
             self.votes.disable_monitor()
         for socket in self._all:

@@ -9,7 +9,10 @@ the smallest limit of those whom they go to, and a client's request that not eve
 is refused. Times that do not fit are only reported: nothing here can make up for them.
 
 A node of an earlier version says nothing, and counts as one without limits. It does not know this
-kind of message, refuses it and logs that once. Nothing here decides what is chosen.
+kind of message, refuses it and logs that once. If it ends the connection over large frames again
+and again (``paxosd/large_frames.py``), what goes to it keeps within what every node takes, until
+the connections to it break, for then it may be another process, or it tells its limits after all.
+Nothing here decides what is chosen.
 """
 
 import json
@@ -62,7 +65,7 @@ class PeerLimits:
     """One node's knowledge of the others' limits. ``least``: the smallest message that any member
     takes, and who it is; None: nobody takes less than this node, as far as is known."""
 
-    __slots__ = ("_context", "_members", "_noted", "_own", "_said", "_told", "frames_max",
+    __slots__ = ("_context", "_cut", "_members", "_noted", "_own", "_said", "_told", "frames_max",
                  "least")  # fmt: skip
 
     def __init__(self, context: Context) -> None:
@@ -75,6 +78,8 @@ class PeerLimits:
         }
         self._said: dict[NodeId, dict[str, int]] = {}
         self._told: set[NodeId] = set()
+        self._cut: dict[NodeId, int] = {}
+        """The frame over which a peer that says nothing ended a connection last, in bytes."""
         self._noted: dict[NodeId, list[Misfit]] = {}
         self._members: Any = None
         self.least: tuple[int, NodeId] | None = None
@@ -110,6 +115,20 @@ class PeerLimits:
     def forget(self, name: NodeId) -> None:
         """The connection broke: it may be another process that is heard next."""
         self._told.discard(name)
+        if self._cut.pop(name, 0):
+            del self.frames_max[name]
+            self._context.peers[name].message_bytes_max = 0
+
+    def cut_off(self, name: NodeId, frame_bytes: int) -> None:
+        """A peer ends the connection over frames of this size."""
+        options, peer = self._context.options, self._context.peers.get(name)
+        if peer is None or MESSAGE in self._said.get(name, {}):
+            return
+        self._cut[name] = frame_bytes
+        peer.message_bytes_max = options.message_bytes_min
+        self.frames_max[name] = frame_bytes_max(
+            options.message_bytes_min, options.frame_extra_bytes
+        )
 
     # -- hearing
 
@@ -119,6 +138,7 @@ class PeerLimits:
         if said == self._said.get(sender):
             return
         self._said[sender] = said
+        self._cut.pop(sender, None)
         message_bytes_max = said.get(MESSAGE, 0)
         self._context.peers[sender].message_bytes_max = message_bytes_max
         self.frames_max.pop(sender, None)
@@ -153,13 +173,18 @@ class PeerLimits:
 
     def room_of(self, name: NodeId) -> int:
         """What the values of one message to this peer may come to, in bytes; 0: anything."""
-        return 2 * self._said.get(name, {}).get(MESSAGE, 0)
+        return 2 * self._taken_by(name)
 
     def takes(self, name: NodeId, value_bytes: int) -> bool:
         """Whether a message to this peer can hold one value of this size."""
-        message_bytes_max = self._said.get(name, {}).get(MESSAGE, 0)
+        message_bytes_max = self._taken_by(name)
         room = value_bytes_max(message_bytes_max, self._context.options.frame_extra_bytes)
         return not message_bytes_max or value_bytes <= room
+
+    def _taken_by(self, name: NodeId) -> int:
+        if name in self._cut:
+            return self._context.options.message_bytes_min
+        return self._said.get(name, {}).get(MESSAGE, 0)
 
     def refusal(self, entry_bytes: int) -> str:
         """Why an entry of this size is not to be proposed; "": it may be."""
@@ -189,6 +214,11 @@ class PeerLimits:
         names = [name for name in sorted(self._said) if name in members]
         return {
             "limits_differ": [m._asdict() for name in names for m in self._misfits_of(name)],
+            "frames_cut": [
+                {"member": name, "frame_bytes": size}
+                for name, size in sorted(self._cut.items())
+                if name in members
+            ],
             "message_bytes_least": self.least[0] if self.least else self._own[MESSAGE],
         }
 

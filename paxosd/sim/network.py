@@ -218,13 +218,11 @@ class Network:
                 ear.arrive(payload)
 
     def _fits(self, to: NodeId, envelope: Envelope) -> bool:
-        """Whether the process takes the frame; if it ends the connection, its sender notices."""
+        """Whether the process takes the frame. If it ends the connection, its sender does not hear
+        of that: such a frame takes the one for bulk (``paxosd/lanes.py``)."""
         passes = self.frames.passes(envelope, to, self._world.now_ms)
         if passes is None:
             self._count("too-large")
-            sender = self._receivers.get(envelope.sender)
-            if sender is not None:
-                self._world.at(self._options.delay_ms[0], sender.peer_lost, to)
         return bool(passes)
 
     def _remember(self, frame: Frame) -> None:
