@@ -44,7 +44,7 @@ from paxosd.core.cluster_settings import BOUNDS
 from paxosd.core.peer_limits import frame_bytes_max
 from paxosd.core.types import NodeId
 from paxosd.descriptors import reserved
-from paxosd.endpoints import EVERYWHERE, same_endpoint
+from paxosd.endpoints import EVERYWHERE, same_endpoint, zone_fault
 from paxosd.member_links import PeerEndpoints
 from paxosd.resolver import ResolveError, Resolver, resolve, unresolved_words
 from paxosd.routes import Route
@@ -490,7 +490,7 @@ class BusSockets:
             try:
                 socket.bind(f"tcp://{f'[{address}]' if ':' in address else address}:{port}")
             except zmq.ZMQError as error:
-                reason = _BIND_REASONS.get(error.errno or 0, str(error))
+                reason = zone_fault(address) or _BIND_REASONS.get(error.errno or 0, str(error))
                 if error.errno not in _NOT_HERE:
                     raise BindError(what, endpoint, reason) from None
                 continue
