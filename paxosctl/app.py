@@ -27,7 +27,7 @@ from paxosctl.streams import read_all, say
 from paxosctl.tables import explain
 from paxosd.core.effects import COMPACTED
 from paxosd.durations import parse_duration_ms
-from paxosd.endpoints import Endpoint
+from paxosd.endpoints import Endpoint, zone_is_missing, zone_words
 
 DEFAULT_ENDPOINTS = "tcp://127.0.0.1:7410,tcp://127.0.0.1:7420,tcp://127.0.0.1:7430"
 TIMEOUT_MS = 5000
@@ -88,9 +88,11 @@ class EndpointList(click.ParamType[str]):
             self.fail("at least one endpoint is needed, such as tcp://127.0.0.1:7410", param, ctx)
         for name in names:
             try:
-                Endpoint.parse(name)
+                host = Endpoint.parse(name).host
             except ValueError as error:
                 self.fail(str(error), param, ctx)
+            if zone_is_missing(host):
+                self.fail(f'"{name}": {zone_words(host)}', param, ctx)
         return ",".join(names)
 
 

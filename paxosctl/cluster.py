@@ -140,7 +140,8 @@ def limit_words(statuses: Iterable[dict[str, Any]]) -> list[str]:
     """Whose files have limits that do not fit together: a line for each node and limit, by what
     the first node that knows of it says."""
     lines: dict[tuple[str, str], str] = {}
-    for status in statuses:
+    told = list(statuses)
+    for status in told:
         node = str(status["node"])
         for misfit in status.get("limits_differ", ()):
             member, key, value, own_key, own = (
@@ -153,7 +154,22 @@ def limit_words(statuses: Iterable[dict[str, Any]]) -> list[str]:
                 (str(member), str(key)),
                 f"{member} has {key} = {value}, and {node} has {own_key} = {own}: {alike}",
             )
-    return list(lines.values())
+    return list(lines.values()) + _cut_words(told)
+
+
+def _cut_words(statuses: Iterable[dict[str, Any]]) -> list[str]:
+    """Which members do not say their limits, and show that they have smaller ones."""
+    cut = {
+        str(each["member"]): (status["node"], each["frame_bytes"])
+        for status in statuses
+        for each in status.get("frames_cut", ())
+    }
+    return [
+        f"{member} ends its connection to {node} over frames of {size} bytes: its "
+        "limits.message_bytes_max is smaller, and its version does not say so; upgrade it, or set "
+        "both alike"
+        for member, (node, size) in sorted(cut.items())
+    ]
 
 
 def state_words(statuses: Iterable[dict[str, Any]]) -> list[str]:

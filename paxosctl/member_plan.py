@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from paxosd.core.membership import UNKNOWN, Member, Membership, MembershipError, follows
-from paxosd.endpoints import Endpoint
+from paxosd.endpoints import Endpoint, zone_is_missing, zone_words
 from paxosd.settings import nearest
 
 KINDS = ("peer", "client", "events")
@@ -226,6 +226,8 @@ def _check_contact(others: Mapping[str, Member], contact: Contact) -> None:
             raise PlanError(f"--{kind}: {error}") from None
         if endpoint.is_wildcard:
             raise PlanError(f"--{kind}: nobody can connect to {endpoint}; name the host")
+        if zone_is_missing(endpoint.host):
+            raise PlanError(f"--{kind}: {zone_words(endpoint.host)}")
         key = _canonical(text)
         if key in taken:
             raise PlanError(f"--{kind}: {endpoint} is {taken[key]} already")

@@ -113,7 +113,9 @@ def _names(names: Sequence[str]) -> str:
 
 
 def plan_view(plan: Plan, words: Sequence[str], **extra: Any) -> View:
-    """A change: before, after, what is said about it, and what was done."""
+    """A change: before, after, what is said about it, and what was done. With the
+    ``configuration`` of a new node plain is that alone, so that it can be written to the node's
+    file; not if the change is refused."""
     was, will = plan.figures_before, plan.figures_after
     rows = [
         ("voters", ", ".join(was.voters), ", ".join(will.voters)),
@@ -134,9 +136,12 @@ def plan_view(plan: Plan, words: Sequence[str], **extra: Any) -> View:
         "not_done": [],
         **extra,
     }
+    plain = "".join(["\t".join(row) + "\n" for row in rows])
+    if not data["not_done"]:
+        plain = str(data.get("configuration", plain))
     return View(
         data=data,
-        plain="".join(["\t".join(row) + "\n" for row in rows]).encode(),
+        plain=plain.encode(),
         columns=("", "now", "then"),
         rows=rows,
         text="\n".join(words),

@@ -51,6 +51,7 @@ from paxosd.endpoints import plain_address
 from paxosd.faults import FaultPlan
 from paxosd.inbox import Inbox, Refusal, log_refusal
 from paxosd.lanes import SWIFT_BYTES_MAX, is_bulk
+from paxosd.large_frames import LEAST_BYTES, TIMES, LargeFrames
 from paxosd.link_doubts import LinkDoubts
 from paxosd.lives import PeerLives
 from paxosd.member_links import PeerEndpoints
@@ -119,6 +120,14 @@ def _monotonic_ms() -> int:
     return time.monotonic_ns() // 1_000_000
 
 
+CUT_ADVICE = (
+    "it ends the connection each time after a frame of that size: its limits.message_bytes_max is "
+    "smaller than here, and its version does not say so. Upgrade it, or set the limit there as "
+    "here and restart it. Until then frames to it are kept small, and what is larger reaches it "
+    "with snapshots"
+)
+
+
 class Bus:
     """All sockets of one daemon. Use it from one thread only, and close it before the context.
 
@@ -127,6 +136,8 @@ class Bus:
 
     frames_max: Mapping[NodeId, int] = MappingProxyType({})
     """The largest frame that a peer takes, where that is known, and less than this node's."""
+    on_cut: Callable[[NodeId, int], None] = staticmethod(lambda name, frame_bytes: None)
+    """Called with a peer that ends the connection over frames of this size, again and again."""
 
     def __init__(
         self,
@@ -171,6 +182,7 @@ class Bus:
         self._encoded: tuple[PeerMessage | None, bytes] = (None, b"")
         """The last message sent, with its frame."""
         self._events_unsent = Unsent()
+        self._large_frames = LargeFrames()
         self._answers = UnsentAnswers(CLIENT_BYTES_MAX, ANSWER_BYTES_MAX)
         self._accepted_topic = ACCEPTED_TOPIC + config.node.encode()
         self._resolver = resolver if resolver is not None else Resolver()
@@ -318,6 +330,7 @@ class Bus:
         del self._flags[monitor]
         self.inbox.closed(name)
         self._sockets.remove_peer(name)
+        self._large_frames.forget(name)
 
     def _poll_relay(self, socket: Socket) -> None:
         for poller in (self._poller, self._hot_poller, self._hot_votes_poller):
@@ -512,12 +525,14 @@ class Bus:
                     names.append(name)
                     self.inbox.closed(name)
                     self._sockets.reset_bulk(name)
+                    self._large_frames.forget(name)
             self._sockets.read_votes_monitor(now_ms)
         given_up, self._given_up = self._given_up, []
         for name in given_up:
             if name in self._sockets.peers and name not in names:
                 names.append(name)
                 self.inbox.closed(name)
+                self._large_frames.forget(name)
         return names
 
     def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
@@ -620,6 +635,9 @@ class Bus:
             self._note_unsent(to, "it is no peer")
             return False
         if is_bulk(message, len(frame)):
+            if len(frame) > LEAST_BYTES and self._is_cut(to):
+                self._note_unsent(to, f"it took no frame of {len(frame)} bytes")
+                return False
             if self._send_bulk(to, frame):
                 return True
             if len(frame) > SWIFT_BYTES_MAX:
@@ -646,6 +664,22 @@ class Bus:
         except zmq.Again:
             return False
         self.counters["sent.peer"] += 1
+        if len(frame) > LEAST_BYTES:
+            self._large_frames.sent(to, len(frame), self._now_ms())
+        return True
+
+    def _is_cut(self, to: NodeId) -> bool:
+        """Whether the connection for bulk has ended over a large frame so often that it is no
+        accident; then that is told, and the core sends no more of them."""
+        if not self._sockets.bulk_ended(to):
+            return False
+        frame_bytes = self._large_frames.ended(to)
+        if not frame_bytes:
+            return False
+        self._log.warning(
+            "bus.frames_cut", to=to, frame_bytes=frame_bytes, times=TIMES, advice=CUT_ADVICE
+        )
+        self.on_cut(to, frame_bytes)
         return True
 
     def bulk_bytes(self) -> dict[NodeId, int]:

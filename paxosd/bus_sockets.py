@@ -47,7 +47,7 @@ from paxosd.core.cluster_settings import BOUNDS
 from paxosd.core.peer_limits import frame_bytes_max
 from paxosd.core.types import NodeId
 from paxosd.descriptors import reserved
-from paxosd.endpoints import EVERYWHERE, same_endpoint
+from paxosd.endpoints import EVERYWHERE, same_endpoint, zone_fault
 from paxosd.keepalive import KERNEL_FINDS_DEAD_ENDS
 from paxosd.member_links import PeerEndpoints
 from paxosd.resolver import ResolveError, Resolver, resolve, unresolved_words
@@ -206,6 +206,7 @@ class BusSockets:
         self.votes = self._make(zmq.SUB, VOTE_BYTES_MAX, SUBSCRIBE_QUEUE_MAX, VOTES_QUEUE_MAX)
         self.votes.setsockopt(zmq.SUBSCRIBE, ACCEPTED_TOPIC)
         self.peers: dict[NodeId, PeerEndpoints] = {}
+        self._bulk_monitors: dict[NodeId, Socket] = {}
         self.monitors: dict[NodeId, Socket] = {}
         """Readable when the connection to that peer broke."""
         self._routes: dict[NodeId, Route] = {}
@@ -225,7 +226,7 @@ class BusSockets:
         with reserved():
             dealer = self._make(zmq.DEALER, NEVER_READ_BYTES, SWIFT_QUEUE_MAX, receive_max=1)
             dealer.setsockopt(zmq.IMMEDIATE, 1)
-            bulk = self._make_bulk()
+            bulk = self._make_bulk(name)
             monitor = dealer.get_monitor_socket(_BROKE | _STANDS | _REFUSED if named else _BROKE)
         self._all.append(monitor)
         self.peers[name] = endpoints
@@ -294,6 +295,7 @@ class BusSockets:
         del self.peers[name]
         dealer, monitor = self.dealers.pop(name), self.monitors.pop(name)
         bulk, _ = self.bulk.pop(name)
+        self._close_bulk_monitor(name, bulk)
         self._routes.pop(name, None)
         self._dialled.pop(name, None)
         dealer.disable_monitor()
@@ -304,18 +306,33 @@ class BusSockets:
     def reset_bulk(self, name: NodeId) -> None:
         """The other connection to this peer broke: drop what this one holds, and connect anew."""
         old, _ = self.bulk[name]
+        self._close_bulk_monitor(name, old)
         self._all.remove(old)
         old.close(0)
         with reserved():
-            bulk = self._make_bulk()
+            bulk = self._make_bulk(name)
         self.bulk[name] = bulk, Unsent()
         target = self._dialled.get(name, "")
         if target:
             self._connect(bulk, target)
 
-    def _make_bulk(self) -> Socket:
+    def bulk_ended(self, name: NodeId) -> bool:
+        """Whether the connection for what is large ended since this was last asked. ZeroMQ makes
+        it anew by itself."""
+        return _BROKE in {event for event, *_ in _monitored(self._bulk_monitors[name])}
+
+    def _close_bulk_monitor(self, name: NodeId, bulk: Socket) -> None:
+        bulk.disable_monitor()
+        monitor = self._bulk_monitors.pop(name)
+        self._all.remove(monitor)
+        monitor.close(0)
+
+    def _make_bulk(self, name: NodeId) -> Socket:
         bulk = self._make(zmq.DEALER, NEVER_READ_BYTES, BULK_QUEUE_MAX, receive_max=1)
         bulk.setsockopt(zmq.IMMEDIATE, 1)
+        monitor = bulk.get_monitor_socket(_BROKE)
+        self._bulk_monitors[name] = monitor
+        self._all.append(monitor)
         return bulk
 
     def hear_votes(self) -> dict[str, str]:
@@ -471,7 +488,7 @@ class BusSockets:
             try:
                 socket.bind(f"tcp://{f'[{address}]' if ':' in address else address}:{port}")
             except zmq.ZMQError as error:
-                reason = _BIND_REASONS.get(error.errno or 0, str(error))
+                reason = zone_fault(address) or _BIND_REASONS.get(error.errno or 0, str(error))
                 if error.errno not in _NOT_HERE:
                     raise BindError(what, endpoint, reason) from None
                 continue
@@ -498,6 +515,8 @@ class BusSockets:
         """Close all; what was sent has ``linger_ms`` (None: LINGER_MS) to leave."""
         for dealer in self.dealers.values():
             dealer.disable_monitor()
+        for bulk, _ in self.bulk.values():
+            bulk.disable_monitor()
         if self.votes_monitor is not None:
             self.votes.disable_monitor()
         for socket in self._all:

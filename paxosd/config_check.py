@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from paxosd.core.membership import MEMBERS_MAX
-from paxosd.endpoints import Endpoint, can_bind
+from paxosd.endpoints import Endpoint, can_bind, zone_is_missing, zone_words
 from paxosd.message_room import OVERHEAD_BYTES
 from paxosd.settings import nearest
 
@@ -62,6 +62,8 @@ def _members(config: "Config") -> Iterator[str]:
                     f"{key}: nobody can connect to {endpoint}; "
                     f"name the host here, and set node.bind_host to listen everywhere"
                 )
+            if zone_is_missing(endpoint.host):
+                yield f"{key}: {zone_words(endpoint.host)}"
             if endpoint.canonical in taken:
                 yield f"{key}: {endpoint} is already {taken[endpoint.canonical]}"
             taken.setdefault(endpoint.canonical, key)
@@ -74,6 +76,8 @@ def _bind_host(config: "Config") -> Iterator[str]:
             f'node.bind_host: "{host}" is no address or host name of this machine; "*" is every '
             'address, "0.0.0.0" every IPv4 address'
         )
+    elif zone_is_missing(host):
+        yield f"node.bind_host: {zone_words(host)}"
 
 
 def _sizes(config: "Config") -> Iterator[str]:

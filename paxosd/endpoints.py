@@ -89,6 +89,35 @@ def is_address(host: str) -> bool:
     return True
 
 
+def zone_is_missing(host: str) -> bool:
+    """Whether this is a link-local IPv6 address, with brackets or not, that does not say on which
+    interface: every interface has such addresses, and no socket takes it so."""
+    try:
+        address = IPv6Address(host.strip("[]"))
+    except ValueError:
+        return False
+    return address.is_link_local and not address.scope_id
+
+
+def zone_words(host: str) -> str:
+    """What is wrong with it, and what to do."""
+    bare = host.strip("[]")
+    return (
+        f"{bare} is a link-local address, which every interface may have: add the name of its "
+        f"interface, as in {bare}%eth0"
+    )
+
+
+def zone_fault(host: str) -> str:
+    """Why an address with a zone is none of this machine; "": it may be."""
+    _, _, zone = host.strip("[]").partition("%")
+    names = {name for _, name in socket.if_nameindex()}
+    numbers = {str(number) for number, _ in socket.if_nameindex()}
+    if not zone or zone in names | numbers:
+        return ""
+    return f'this machine has no interface "{zone}"; it has {", ".join(sorted(names))}'
+
+
 def can_bind(host: str) -> bool:
     """Whether this may be a host to listen on: an address, with brackets or not, ``*``, or a
     name."""

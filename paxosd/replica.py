@@ -340,6 +340,8 @@ class Replica:
         store = machine.store
         if machine.checksum_runs.running or machine.disposal.rest or self.events.backlog:
             return now_ms
+        if machine.sessions.expired:
+            return now_ms
         if service.reads_waiting or service.history_waiting:
             return now_ms
         if store.removals and store.can_remove:
@@ -433,7 +435,9 @@ class Replica:
                 return
         if store.removals:
             store.advance_removal(keys_max)
-        if machine.disposal.rest:
+        if machine.sessions.expired:
+            machine.sessions.advance(keys_max)
+        elif machine.disposal.rest:
             machine.disposal.advance(keys_max)
         if machine.checksum_runs.running:
             machine.advance_checksum(keys_max)

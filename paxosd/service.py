@@ -48,8 +48,6 @@ from paxosd.forwarding import Forwarding
 from paxosd.message_room import MessageRoom
 from paxosd.wire import EntryLimits, WireError, decode_entry
 
-MESSAGE_BYTES_MIN = 65_536
-"""The least that ``limits.message_bytes_max`` may be: every node takes that."""
 TOO_LOW = (
     "the settings are not replicated yet: the cluster is at feature level 0, and its leader raises "
     "it by itself once every member runs a version that knows level 1; `paxosctl cluster show` "
@@ -260,8 +258,6 @@ class Service:
 
     def _is_too_large(self, client: bytes, message: WriteRequest | ForwardRequest) -> bool:
         """Whether not every member can take it; then that was said."""
-        if len(message.entry) <= MESSAGE_BYTES_MIN:
-            return False
         words = self._node.limits.refusal(len(message.entry))
         if words:
             self._invalid(client, message.request_id, words)

@@ -108,6 +108,7 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
         settings = bus_config(config, parts.life, parts.links.peers)
         bus = Bus(settings, context, logs.logger, faults.plan, parts.lives)
         bus.frames_max = parts.node.limits.frames_max
+        bus.on_cut = parts.node.limits.cut_off
         used = descriptors.used()
         bus.limit_connections(shares(limits.shared - used, len(config.cluster.members)))
         opened.pop_all()

@@ -48,7 +48,8 @@ def add_verb(
 
     If it does not run yet, it becomes a learner, and what its configuration has to say is printed;
     start it, and the same command goes on from there, or `member promote NAME` gives it its vote.
-    `member config NAME` prints the configuration again.
+    With `-o plain` the configuration is all that is printed, each time: `> NAME.toml`. `member
+    config NAME` prints it, too.
     """
     with desk_of(settings, how) as desk:
         contact = Contact(peer, client, events)
@@ -155,12 +156,15 @@ def replace_verb(
 
     NEW becomes a learner, if it is no member yet, and catches up; then one change gives it the vote
     and removes OLD, so that there is never a voter more or less. If NEW does not run yet, the
-    configuration that it needs is printed; start it, and the same command goes on from there.
+    configuration that it needs is printed; start it, and the same command goes on from there. With
+    `-o plain` the configuration is all that is printed, each time: `> NEW.toml`.
     """
     with desk_of(settings, how) as desk:
         if _is_replaced(desk.membership, old, new, (peer, client, events)):
             made = desk.judge(desk.membership)
-            desk.show(made, f"{new} votes in the place of {old} already; nothing was changed")
+            snippet = configuration(desk.present.cluster, desk.membership, new)
+            words = f"{new} votes in the place of {old} already; nothing was changed"
+            desk.show(made, words, configuration=snippet)
             return
         joins = _joining(desk, old, new, (peer, client, events))
         newcomer = desk.meet(new, Contact(*joins.members[new][:3]))

@@ -120,7 +120,7 @@ class ClientProtocol:
         )
         self._encode_entry = encode_entry
         self._table = FrameTable(options, rng)
-        self._queue = CommandQueue(options, self._table)
+        self._queue = CommandQueue(options, self._table, learns=learns)
         self._learning = Learning(rng) if learns else None
 
     # -- calls --------------------------------------------------------------------------------
@@ -600,7 +600,9 @@ class ClientProtocol:
             self._release(held, words, now_ms)
         assert self._learning.info is not None
         limits = self._learning.info.limits
-        self._queue.limit(limits.commands_per_request_max, limits.session_window_max)
+        self._queue.limit(
+            limits.commands_per_request_max, limits.session_window_max, limits.message_bytes_max
+        )
         in_use = {each.endpoint for each in self._table.live if each.request_id}
         members = [each.client for each in self._learning.info.members.values()]
         if members:

@@ -28,6 +28,7 @@ class ClientOptions:
 
     frame_commands_max: int = 256
     frame_bytes_max: int = 1 << 20
+    """Counted with what the encoding adds."""
     frames_max: int = 8
     window_max: int = 4096
     attempt_timeout_ms: int = 1000

@@ -11,10 +11,11 @@ node that is to go hands its clients on, or breaks their connections. Thousands 
 same reason at once: each asks after a time of its own (``SPREAD_MS``), and not again before
 ``PAUSE_MS`` have passed, however much goes wrong.
 
-Requests are measured against the limits before they are sent, for one that is larger than a message
-may be ends the connection instead of being refused. Limits change as well, so what was learned
-earlier refuses nothing: it only makes a request wait for an answer to a question that is asked
-after it.
+Frames are packed (``client_queue.py``) no larger than the limits allow, and before any is known no
+larger than every node takes. Requests are measured against the limits before they are sent, for one
+that is larger than a message may be ends the connection instead of being refused. Limits change as
+well, so what was learned earlier refuses nothing: it only makes a request wait for an answer to a
+question that is asked after it.
 """
 
 import random

@@ -18,19 +18,28 @@ from paxosd.core.client_calls import (
     Session,
 )
 from paxosd.core.client_frames import FrameTable
+from paxosd.core.client_learning import UNCHECKED_BYTES_MAX
 from paxosd.core.commands import CLOSE, OPEN, PUT, Entry
+
+FRAME_ROOM_BYTES = 512
+"""What a frame has besides its commands, and more."""
+COMMAND_ROOM_BYTES = 48
+"""What a command has besides keys and values, and more."""
 
 
 class CommandQueue:
     """``session``: the one that new commands get; its id is 0 until ``opening``, the frame that
     asks for one, is answered."""
 
-    def __init__(self, options: ClientOptions, table: FrameTable) -> None:
+    def __init__(self, options: ClientOptions, table: FrameTable, *, learns: bool = False) -> None:
         self.session = Session()
         self.opening: Frame | None = None
         self.waiting: deque[Call] = deque()
         self._options = options
         self._commands_max = options.frame_commands_max
+        self._bytes_max = options.frame_bytes_max
+        if learns:
+            self._bytes_max = min(self._bytes_max, UNCHECKED_BYTES_MAX - FRAME_ROOM_BYTES)
         self._window_max = options.window_max
         self._table = table
 
@@ -39,8 +48,9 @@ class CommandQueue:
         self.waiting.append(call)
         self._table.wake(call.deadline_ms)
 
-    def limit(self, commands_max: int, window_max: int) -> None:
+    def limit(self, commands_max: int, window_max: int, message_bytes_max: int) -> None:
         """What the cluster allows in one request, and of one session."""
+        self._bytes_max = min(self._options.frame_bytes_max, message_bytes_max - FRAME_ROOM_BYTES)
         self._commands_max = min(self._options.frame_commands_max, commands_max)
         self._window_max = min(self._options.window_max, window_max)
 
@@ -66,11 +76,12 @@ class CommandQueue:
     def _next_calls(self, count_max: int) -> list[Call]:
         """Waiting calls for one frame; a call larger than a frame travels alone."""
         waiting = self.waiting
-        left_bytes = self._options.frame_bytes_max
+        left_bytes = self._bytes_max
         calls: list[Call] = []
         while waiting and len(calls) < count_max:
             command = waiting[0].request
             assert type(command) is list
+            left_bytes -= COMMAND_ROOM_BYTES
             if command[0] == PUT:
                 left_bytes -= len(command[1]) + len(command[2])
             else:

@@ -5,7 +5,7 @@ from typing import Any
 
 from paxosd.core.context import Context, Peer
 from paxosd.core.election import Election
-from paxosd.core.peer_limits import OVERHEAD_BYTES, frame_bytes_max
+from paxosd.core.peer_limits import value_bytes_max
 
 
 def describe(context: Context, election: Election) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _peers(context: Context) -> tuple[dict[str, Any], int]:
         peer = context.peers[name]
         votes = peer.votes and peer.heard_ms >= since_ms and context.quorums.is_voter(name)
         if context.proposer.leading:
-            votes = votes and peer.acked_ms >= since_ms and largest <= _takes(peer)
+            votes = votes and peer.acked_ms >= since_ms and largest <= _takes(context, peer)
         if votes:
             voting |= context.quorums.bit[name]
         heard_ms = max(peer.heard_ms, peer.seen_ms)
@@ -68,7 +68,7 @@ def _peers(context: Context) -> tuple[dict[str, Any], int]:
     return peers, voting
 
 
-def _takes(peer: Peer) -> float:
+def _takes(context: Context, peer: Peer) -> float:
     """The largest value that a message to this peer may hold, as far as is known."""
     known = peer.message_bytes_max
-    return frame_bytes_max(known) - OVERHEAD_BYTES if known else inf
+    return value_bytes_max(known, context.options.frame_extra_bytes) if known else inf

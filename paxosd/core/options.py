@@ -7,6 +7,11 @@ from paxosd.core.membership import Membership
 from paxosd.core.quorum import Quorums
 from paxosd.core.types import NodeId
 
+MESSAGE_BYTES_MIN = 65_536
+"""The least that ``limits.message_bytes_max`` may be: every node takes that."""
+FRAME_EXTRA_BYTES = 1 << 20
+"""What a frame between daemons may have beyond twice a client's largest message."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeOptions:
@@ -57,6 +62,9 @@ class NodeOptions:
     promise_bytes_max: int = 4 << 20
     message_bytes_max: int = 0
     """The largest message of a client that this node takes, told to the others; 0: not told."""
+    message_bytes_min: int = MESSAGE_BYTES_MIN
+    frame_extra_bytes: int = FRAME_EXTRA_BYTES
+    """The same on all nodes; the simulator has less of both, to meet them more often."""
     level_target: int = 0
     """The feature level that a leader raises the cluster to, once all members understand it."""
     founding_settings: ClusterSettings = DEFAULTS

@@ -9,7 +9,10 @@ the smallest limit of those whom they go to, and a client's request that not eve
 is refused. Times that do not fit are only reported: nothing here can make up for them.
 
 A node of an earlier version says nothing, and counts as one without limits. It does not know this
-kind of message, refuses it and logs that once. Nothing here decides what is chosen.
+kind of message, refuses it and logs that once. If it ends the connection over large frames again
+and again (``paxosd/large_frames.py``), what goes to it keeps within what every node takes, until
+the connections to it break, for then it may be another process, or it tells its limits after all.
+Nothing here decides what is chosen.
 """
 
 import json
@@ -17,6 +20,7 @@ from typing import Any, NamedTuple
 
 from paxosd.core.context import Context
 from paxosd.core.messages import NodeLimits
+from paxosd.core.options import FRAME_EXTRA_BYTES
 from paxosd.core.types import NodeId
 
 MESSAGE = "limits.message_bytes_max"
@@ -26,7 +30,6 @@ KEYS = (MESSAGE, HEARTBEAT, TIMEOUT)
 HEARTBEATS_MIN = 3
 """An election timeout holds so many heartbeats at least, one's own and those of others."""
 DOCUMENT_BYTES_MAX = 4096
-FRAME_EXTRA_BYTES = 1 << 20
 OVERHEAD_BYTES = 4096
 """What envelopes and lengths may add on the way."""
 ADVICE = (
@@ -37,10 +40,15 @@ ADVICE = (
 _NUMBER_MAX = 1 << 40
 
 
-def frame_bytes_max(message_bytes_max: int) -> int:
+def frame_bytes_max(message_bytes_max: int, extra_bytes: int = FRAME_EXTRA_BYTES) -> int:
     """The largest frame between daemons that such a node takes. One batch may hold an entry as
     large as a client's frame on top of a batch that was nearly full."""
-    return 2 * message_bytes_max + FRAME_EXTRA_BYTES
+    return 2 * message_bytes_max + extra_bytes
+
+
+def value_bytes_max(message_bytes_max: int, extra_bytes: int = FRAME_EXTRA_BYTES) -> int:
+    """The largest value that such a frame can hold."""
+    return frame_bytes_max(message_bytes_max, extra_bytes) - OVERHEAD_BYTES
 
 
 class Misfit(NamedTuple):
@@ -57,7 +65,7 @@ class PeerLimits:
     """One node's knowledge of the others' limits. ``least``: the smallest message that any member
     takes, and who it is; None: nobody takes less than this node, as far as is known."""
 
-    __slots__ = ("_context", "_members", "_noted", "_own", "_said", "_told", "frames_max",
+    __slots__ = ("_context", "_cut", "_members", "_noted", "_own", "_said", "_told", "frames_max",
                  "least")  # fmt: skip
 
     def __init__(self, context: Context) -> None:
@@ -70,6 +78,8 @@ class PeerLimits:
         }
         self._said: dict[NodeId, dict[str, int]] = {}
         self._told: set[NodeId] = set()
+        self._cut: dict[NodeId, int] = {}
+        """The frame over which a peer that says nothing ended a connection last, in bytes."""
         self._noted: dict[NodeId, list[Misfit]] = {}
         self._members: Any = None
         self.least: tuple[int, NodeId] | None = None
@@ -105,6 +115,20 @@ class PeerLimits:
     def forget(self, name: NodeId) -> None:
         """The connection broke: it may be another process that is heard next."""
         self._told.discard(name)
+        if self._cut.pop(name, 0):
+            del self.frames_max[name]
+            self._context.peers[name].message_bytes_max = 0
+
+    def cut_off(self, name: NodeId, frame_bytes: int) -> None:
+        """A peer ends the connection over frames of this size."""
+        options, peer = self._context.options, self._context.peers.get(name)
+        if peer is None or MESSAGE in self._said.get(name, {}):
+            return
+        self._cut[name] = frame_bytes
+        peer.message_bytes_max = options.message_bytes_min
+        self.frames_max[name] = frame_bytes_max(
+            options.message_bytes_min, options.frame_extra_bytes
+        )
 
     # -- hearing
 
@@ -114,11 +138,13 @@ class PeerLimits:
         if said == self._said.get(sender):
             return
         self._said[sender] = said
+        self._cut.pop(sender, None)
         message_bytes_max = said.get(MESSAGE, 0)
         self._context.peers[sender].message_bytes_max = message_bytes_max
         self.frames_max.pop(sender, None)
         if 0 < message_bytes_max < self._own[MESSAGE]:
-            self.frames_max[sender] = frame_bytes_max(message_bytes_max)
+            extra_bytes = self._context.options.frame_extra_bytes
+            self.frames_max[sender] = frame_bytes_max(message_bytes_max, extra_bytes)
         self._find_least()
         misfits = self._misfits_of(sender)
         for misfit in misfits:
@@ -147,17 +173,23 @@ class PeerLimits:
 
     def room_of(self, name: NodeId) -> int:
         """What the values of one message to this peer may come to, in bytes; 0: anything."""
-        return 2 * self._said.get(name, {}).get(MESSAGE, 0)
+        return 2 * self._taken_by(name)
 
     def takes(self, name: NodeId, value_bytes: int) -> bool:
         """Whether a message to this peer can hold one value of this size."""
-        message_bytes_max = self._said.get(name, {}).get(MESSAGE, 0)
-        room = frame_bytes_max(message_bytes_max) - OVERHEAD_BYTES
+        message_bytes_max = self._taken_by(name)
+        room = value_bytes_max(message_bytes_max, self._context.options.frame_extra_bytes)
         return not message_bytes_max or value_bytes <= room
+
+    def _taken_by(self, name: NodeId) -> int:
+        if name in self._cut:
+            return self._context.options.message_bytes_min
+        return self._said.get(name, {}).get(MESSAGE, 0)
 
     def refusal(self, entry_bytes: int) -> str:
         """Why an entry of this size is not to be proposed; "": it may be."""
-        if self.least is None or entry_bytes <= self.least[0]:
+        bytes_min = self._context.options.message_bytes_min
+        if self.least is None or entry_bytes <= max(bytes_min, self.least[0]):
             return ""
         return (
             f"the request is {entry_bytes} bytes, and member {self.least[1]} takes messages of at "
@@ -182,6 +214,11 @@ class PeerLimits:
         names = [name for name in sorted(self._said) if name in members]
         return {
             "limits_differ": [m._asdict() for name in names for m in self._misfits_of(name)],
+            "frames_cut": [
+                {"member": name, "frame_bytes": size}
+                for name, size in sorted(self._cut.items())
+                if name in members
+            ],
             "message_bytes_least": self.least[0] if self.least else self._own[MESSAGE],
         }
 

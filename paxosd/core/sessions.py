@@ -21,6 +21,10 @@ The last holds also when a higher seq came first: frames of one client may overt
   an OPEN and of what followed it must not be applied a second time.
 - Sessions stand in order of last use, in log time. They expire when log time has left them
   behind by more than ``ttl_ms``; expiry, eviction and ids depend on the log only.
+- All that expire at a slot are out of ``table`` before its batch is applied, however many: answers,
+  checksums and snapshots know the rest alone. To take 100,000 out one by one needs 0.2 s, so either
+  those or the ones that stay, whichever are fewer, are moved to a table of their own, and what has
+  expired is taken apart later (``advance``). How far that has come shows nowhere.
 - The limits decide what is applied: they must be the same on every node of a cluster, and so are
   replicated settings (``cluster_settings.py``).
 """
@@ -114,7 +118,8 @@ class Session:
 class Sessions:
     """All sessions, in order of last use. Times are log time in ms, and never go backward."""
 
-    __slots__ = ("_expiry_due_ms", "_opened_by", "disposal", "limits", "next_id", "table", "walks")
+    __slots__ = ("_expiry_due_ms", "_opened_by", "disposal", "expired", "limits", "next_id",
+                 "table", "walks")  # fmt: skip
 
     def __init__(self, limits: SessionLimits) -> None:
         self.limits = limits
@@ -124,8 +129,10 @@ class Sessions:
         """Those under way, which see each session as it was when they began."""
         self.disposal = Disposal()
         """Takes what goes away in a mass, to be freed little by little."""
+        self.expired: list[OrderedDict[int, Session]] = []
+        """What expired in a mass, and is not taken apart yet."""
         self._opened_by: dict[int, int] = {}
-        """The number that an OPEN named → the session, while it is there."""
+        """The number that an OPEN named → the session, while it is there, or in ``expired``."""
         # No session can expire before log time passes this. A lower bound, so that the check
         # on every slot is one comparison.
         self._expiry_due_ms = limits.session_ttl_ms
@@ -140,6 +147,8 @@ class Sessions:
 
     def expire(self, now_ms: int) -> None:
         """Drop every session last used more than ``session_ttl_ms`` ago."""
+        if self.expired:
+            self.advance(PIECE_SESSIONS)
         if now_ms <= self._expiry_due_ms:
             return
         ttl_ms = self.limits.session_ttl_ms
@@ -149,11 +158,45 @@ class Sessions:
             if now_ms - oldest.last_ms <= ttl_ms:
                 self._expiry_due_ms = oldest.last_ms + ttl_ms
                 return
+            if dropped == PIECE_SESSIONS:
+                self._expire_rest(now_ms - ttl_ms)
+                continue
             dropped += 1
-            if dropped > PIECE_SESSIONS:
-                self.disposal.add((oldest.chunks,))
             self._drop_oldest()
         self._expiry_due_ms = now_ms + ttl_ms
+
+    def _expire_rest(self, used_ms: int) -> None:
+        """Of many: all that were used last before that time, of which there is one at least."""
+        table = self.table
+        older: OrderedDict[int, Session] = OrderedDict()
+        moves = 0
+        for oldest, newest in zip(table.values(), reversed(table.values()), strict=True):
+            if oldest.last_ms >= used_ms:  # fewer expire: they are moved
+                for _ in range(moves):
+                    session_id, session = table.popitem(last=False)
+                    older[session_id] = session
+                self.expired.append(older)
+                return
+            if newest.last_ms < used_ms:  # fewer stay
+                break
+            moves += 1
+        newer = [table.popitem() for _ in range(moves)]
+        newer.reverse()
+        self.expired.append(table)
+        self.table = OrderedDict(newer)
+
+    def advance(self, sessions_max: int) -> None:
+        """Take so many of the expired apart."""
+        while self.expired and sessions_max > 0:
+            table = self.expired[-1]
+            while table and sessions_max > 0:
+                sessions_max -= 1
+                session_id, session = table.popitem()
+                self._forget_opening(session_id, session)
+                if session.chunks:
+                    self.disposal.add((session.chunks,))
+            if not table:
+                self.expired.pop()
 
     def use(self, session_id: int, acked: int, now_ms: int) -> Session | None:
         """The session that an entry names, touched and acknowledged; None if unknown."""
@@ -170,8 +213,12 @@ class Sessions:
         return session
 
     def _drop_oldest(self) -> None:
-        _, session = self.table.popitem(last=False)
-        self._opened_by.pop(session.opened_by, None)
+        self._forget_opening(*self.table.popitem(last=False))
+
+    def _forget_opening(self, session_id: int, session: Session) -> None:
+        # The number may be another session's meanwhile.
+        if session.opened_by and self._opened_by.get(session.opened_by) == session_id:
+            del self._opened_by[session.opened_by]
 
     def put(self, session_id: int, session: Session) -> None:
         """One that is not there yet; it was used last of all."""
@@ -183,7 +230,7 @@ class Sessions:
         """OPEN: ``(OK, 0, session id)``, or SESSIONS_FULL. ``opened_by``: the number that it
         names; 0: none."""
         known = self._opened_by.get(opened_by, 0)
-        if known:
+        if known in self.table:
             return (_OK, 0, known)
         while len(self.table) >= self.limits.sessions_max:
             oldest = next(iter(self.table.values()), None)
@@ -197,8 +244,7 @@ class Sessions:
 
     def close(self, session_id: int) -> Result:
         """CLOSE of a session that exists."""
-        session = self.table.pop(session_id)
-        self._opened_by.pop(session.opened_by, None)
+        self._forget_opening(session_id, self.table.pop(session_id))
         return CLOSED_RESULT
 
     def refuse(self, session: Session, seq: int) -> Result | None:
@@ -231,7 +277,8 @@ class Sessions:
 
     def give_up(self) -> list[Any]:
         """All that is large in it, to be freed little by little; it must not be used any more."""
-        return [session.chunks for session in self.table.values()]
+        tables = (self.table, *self.expired)
+        return [session.chunks for table in tables for session in table.values()]
 
     def fingerprint(self) -> bytes:
         """Every field of every session in order: equal bytes if and only if equal tables."""
@@ -240,7 +287,10 @@ class Sessions:
     def fingerprint_pieces(self) -> Iterator[bytes]:
         """The same, as of now, a few sessions a piece: to spell out 10,000 takes 40 ms."""
         # Nothing is added where none is named: below level 2 the same as earlier programs.
-        return _spell_out(self.next_id, SessionWalk(self), bool(self._opened_by))
+        named = bool(self._opened_by)
+        if self.expired:  # they may be the only ones
+            named = any(session.opened_by for session in self.table.values())
+        return _spell_out(self.next_id, SessionWalk(self), named)
 
 
 def _spell_out(next_id: int, walk: SessionWalk, named: bool) -> Iterator[bytes]:

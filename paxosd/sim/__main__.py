@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--operations", type=int, default=1000)
     parser.add_argument("--faults", default="all", help=f"of {', '.join(KINDS)}")
     parser.add_argument("--members", action="store_true")
+    parser.add_argument("--unequal-limits", action="store_true", default=None)
     parser.add_argument("--trace", action="store_true")
     given = parser.parse_args()
     kinds = None if given.faults == "all" else frozenset(given.faults.split(",")) & frozenset(KINDS)
@@ -29,6 +30,7 @@ def main() -> int:
         operations=given.operations,
         faults=kinds,
         members=given.members,
+        unequal_limits=given.unequal_limits,
     )
     broken = 0
     for seed in given.seeds:

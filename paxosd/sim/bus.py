@@ -50,6 +50,8 @@ class SimBus:
         self.lost: list[NodeId] = []
         """Peers whose connection broke."""
         self.dropped = 0
+        self.frames_max: Mapping[NodeId, int] | None = None
+        """As the real one has it; None: nobody takes less than this node may send."""
         self._name = name
         self._incarnation = incarnation
         self._peers = list(peers)
@@ -127,9 +129,18 @@ class SimBus:
     def send(self, to: NodeId, message: PeerMessage) -> bool:
         if to not in self._peers:
             return False
+        envelope = self._envelope(message)
+        if self.frames_max is not None and self._is_too_large(envelope, to):
+            return False
         self._effect("send")
-        self._leave(self._network.send, self._envelope(message), to)
+        self._leave(self._network.send, envelope, to)
         return True
+
+    def _is_too_large(self, envelope: Envelope, to: NodeId) -> bool:
+        assert self.frames_max is not None
+        frames = self._network.frames
+        most = self.frames_max.get(to) or frames.frame_bytes_max(self._name)
+        return frames.size_of(envelope) > most
 
     def publish_accepted(self, message: Accepted) -> None:
         self._effect("publish")

@@ -11,7 +11,7 @@ under way then is unknown. Of an unknown command some clients ask the outcome, w
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from paxosd.core.client import ClientProtocol
@@ -30,6 +30,7 @@ from paxosd.core.commands import (
 from paxosd.core.requests import GET, LINEARIZABLE, RANGE, ReadAnswer, ReadRequest, ServerMessage
 from paxosd.core.types import NodeId
 from paxosd.sim import history as words
+from paxosd.sim.frame_limits import CLIENT_FRAME_BYTES, Sizes
 from paxosd.sim.history import History, Operation
 from paxosd.sim.network import Network
 from paxosd.sim.world import World
@@ -66,6 +67,8 @@ class WorkOptions:
     asks_outcome: float = 0.5
     ends_session: float = 0.01
     dies: float = 0.002
+    sizes: Sizes | None = None
+    """How large values are; None: a few bytes."""
 
 
 class SimClient:
@@ -93,6 +96,7 @@ class SimClient:
         self._history = history
         self._sent = sent
         self._rng = world.derive(f"client/{name}")
+        self._sizes_rng = world.derive(f"client/{name}/sizes")
         self._kinds = [kind for kind, weight in options.mix.items() if weight > 0]
         self._weights = [options.mix[kind] for kind in self._kinds]
         self._life = 0
@@ -115,9 +119,16 @@ class SimClient:
             endpoints,
             encode_entry=self._encode,
             rng=random.Random(self._rng.random()),
-            options=ClientOptions(attempt_timeout_ms=self.options.attempt_timeout_ms),
+            options=self._client_options(),
+            learns=self.options.sizes is not None,
         )
         self._network.add_client(self.id, _Ear(self, self._life))
+
+    def _client_options(self) -> ClientOptions:
+        usual = ClientOptions(attempt_timeout_ms=self.options.attempt_timeout_ms)
+        if self.options.sizes is None:
+            return usual
+        return replace(usual, frame_bytes_max=CLIENT_FRAME_BYTES)
 
     def _encode(self, entry: Entry) -> bytes:
         blob = encode_entry(entry)
@@ -145,7 +156,7 @@ class SimClient:
         """One more write, whatever else is going on; returns its operation. ``timeout_ms``: 0
         for that of every operation."""
         key = self._rng.choice(self.options.keys)
-        return self._write(words.PUT, key, [PUT, key, self._value()], timeout_ms=timeout_ms)
+        return self._write(words.PUT, key, [PUT, key, self._small_value()], timeout_ms=timeout_ms)
 
     def read_all(self) -> None:
         """A read of every key."""
@@ -220,6 +231,10 @@ class SimClient:
 
     def _value(self) -> bytes:
         """One that was never written before."""
+        sizes, value = self.options.sizes, self._small_value()
+        return value if sizes is None else sizes.pad(value, self._sizes_rng)
+
+    def _small_value(self) -> bytes:
         self._number += 1
         return b"%s-%d" % (self.name.encode(), self._number)
 

@@ -50,6 +50,7 @@ class Director:
             "tail": self._tail,
             "bit_rot": lambda process, args: process.bit_rot(int(args.get("lot", 0))),
             "configure": self._configure,
+            "limits": self._limits,
             "double": self._double,
             "clock_jump": self._clock_jump,
             "clock_set": self._clock_set,
@@ -233,6 +234,14 @@ class Director:
             self.count("wrong-file")
         self._use_file(process, members)
         self._start(process)
+
+    def _limits(self, process: SimProcess, args: Mapping[str, Any]) -> None:
+        """Started again with another limit in its file."""
+        self.count("limits")
+        process.limit_messages(int(args["message_bytes_max"]))
+        if process.up:
+            process.crash(power=False)
+            self._start(process)
 
     def _use_file(self, process: SimProcess, members: list[NodeId] | None) -> None:
         if process.up:

@@ -20,6 +20,7 @@ from paxosd.faulty_disk import FaultyDisk
 from paxosd.member_links import PeerEndpoints
 from paxosd.node_directory import NodeDirectory
 from paxosd.replica import Replica, ReplicaOptions
+from paxosd.sim import frame_limits
 from paxosd.sim.bus import SimBus
 from paxosd.sim.clock import SimClock
 from paxosd.sim.committer import SimCommitter
@@ -56,6 +57,8 @@ class ProcessOptions:
     """When snapshots are taken; see SnapshotOptions. None: never."""
     checksum_slots: int = CHECKSUM_SLOTS
     """How often states are summed up; the same on all nodes, and a power of two."""
+    message_bytes_max: int = 0
+    """``limits.message_bytes_max`` of each node's first file; 0: any message is taken."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +92,8 @@ class Surroundings:
     """Its log was found damaged, and set aside. Raises Violation if it was sound."""
     run_job: Callable[[SyncJob], float]
     wake: Callable[[], None]
+    message_bytes_max: int = 0
+    """Of its present file; see ProcessOptions."""
 
 
 @dataclass(slots=True)
@@ -146,6 +151,9 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
         wake=around.wake,
         log=around.log,
     )
+    if around.message_bytes_max:
+        around.network.frames.message_bytes_max[around.name] = around.message_bytes_max
+        bus.frames_max = parts.node.limits.frames_max
     committer = SimCommitter(
         around.rng, sync_ms, later=around.later, run=around.run_job, wake=around.wake
     )
@@ -236,8 +244,15 @@ def _node_options(around: Surroundings) -> NodeOptions:
         peer_endpoint=around.name,
         events_endpoint=around.name,
         level_target=around.invariants.understood.get(around.name, 0),
-        **around.options.node,
+        **_core_options(around),
     )
+
+
+def _core_options(around: Surroundings) -> dict[str, Any]:
+    node = dict(around.options.node)
+    if around.message_bytes_max:
+        node |= frame_limits.node_options(around.message_bytes_max, node)
+    return node
 
 
 def _of_file(names: Sequence[NodeId]) -> Membership:
@@ -260,7 +275,7 @@ def _replica_options(around: Surroundings, incarnation: int) -> ReplicaOptions:
         contacts=_contacts(around),
         entry_limits=EntryLimits(),
         read_bytes_max=1 << 20,
-        catch_up_bytes_max=1 << 20,
+        catch_up_bytes_max=frame_limits.part_of(around.message_bytes_max) or 1 << 20,
         subscriptions_max=16,
         debug=around.debug,
     )

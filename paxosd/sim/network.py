@@ -18,6 +18,7 @@ from paxosd.core.messages import Accepted, Envelope
 from paxosd.core.requests import ClientMessage, ServerMessage
 from paxosd.core.types import NodeId
 from paxosd.sim.event_links import EventLinks
+from paxosd.sim.frame_limits import FrameLimits
 from paxosd.sim.slow_links import SlowLinks
 from paxosd.sim.world import World
 from paxosd.wire import (
@@ -97,6 +98,8 @@ class Network:
         """The ways of watchers."""
         self.slow = SlowLinks()
         """What links carry; at first each carries anything at once."""
+        self.frames = FrameLimits(cluster, world.derive("frames"))
+        """What processes take; at first each takes anything."""
         self.eavesdroppers: dict[NodeId, Receiver] = {}
         """Second processes under a member's name: published votes come to them, too."""
         self._world = world
@@ -204,6 +207,8 @@ class Network:
     def _arrive(self, to: NodeId, payload: Any) -> None:
         if type(payload) is bytes:
             payload = decode_peer(payload, self._cluster)
+        if self.frames.message_bytes_max and not self._fits(to, payload):
+            return
         receiver = self._receivers.get(to)
         if receiver is not None:  # else a file names somebody whom there is not
             receiver.arrive(payload)
@@ -211,6 +216,14 @@ class Network:
             ear = self.eavesdroppers.get(to)
             if ear is not None:
                 ear.arrive(payload)
+
+    def _fits(self, to: NodeId, envelope: Envelope) -> bool:
+        """Whether the process takes the frame. If it ends the connection, its sender does not hear
+        of that: such a frame takes the one for bulk (``paxosd/lanes.py``)."""
+        passes = self.frames.passes(envelope, to, self._world.now_ms)
+        if passes is None:
+            self._count("too-large")
+        return bool(passes)
 
     def _remember(self, frame: Frame) -> None:
         """Keep a sample of all frames so far, every one with the same chance."""
@@ -277,6 +290,11 @@ class Network:
         if self._cut_off(client, to) or (
             options.client_loss and self._random() < options.client_loss
         ):
+            return True
+        if self.frames.message_bytes_max and not self.frames.takes_request(message, to):
+            self._count("too-large-request")
+            pair = client, to
+            self._world.at(options.delay_ms[1], self._break, pair, self._connections[pair])
             return True
         payload: Any = encode_client(message, self._cluster) if options.wire else message
         if options.replay and self._random() < options.replay:

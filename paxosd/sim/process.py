@@ -150,6 +150,7 @@ class SimProcess:
             later=self._later,
             run_job=self._run_job,
             wake=self._wake,
+            message_bytes_max=0 if streams != name else options.message_bytes_max,
         )
         network.add(name, self)
 
@@ -306,6 +307,10 @@ class SimProcess:
         file is back."""
         first, joins = self._file if members is None else (members, False)
         self._around = replace(self._around, first=first, joins=joins)
+
+    def limit_messages(self, message_bytes_max: int) -> None:
+        """From its next start on its file has this ``limits.message_bytes_max``."""
+        self._around = replace(self._around, message_bytes_max=message_bytes_max)
 
     def _on_lost(self) -> None:
         """The product has set its log aside."""

@@ -34,6 +34,7 @@ from paxosd.sim.clients import SimClient
 from paxosd.sim.cluster import SimCluster, node_names
 from paxosd.sim.director import Director
 from paxosd.sim.exactly_once import FinalRow, check_exactly_once
+from paxosd.sim.frame_limits import SHARE, Sizes, draw_limits, draw_sizes
 from paxosd.sim.history import UNKNOWN, History, Operation
 from paxosd.sim.invariants import Violation
 from paxosd.sim.linearizability import check_linearizable
@@ -41,7 +42,7 @@ from paxosd.sim.misuse import MISUSE_KINDS, draw_misuse, is_rolled_back
 from paxosd.sim.nemesis import KINDS, draw_clocks, draw_schedule
 from paxosd.sim.process import SimProcess
 from paxosd.sim.schedule import Schedule
-from paxosd.sim.shape import draw_cluster, draw_level, make_clients, summing, waiting
+from paxosd.sim.shape import draw_cluster, draw_level, limited, make_clients, summing, waiting
 from paxosd.sim.stale_reader import StaleReader
 from paxosd.sim.tails import TAIL_KINDS, draw_tails
 from paxosd.sim.trace import TAIL_LINES, Trace
@@ -97,6 +98,9 @@ class RunOptions:
     None: as the seed has it, where the membership changes."""
     watchers: int | None = None
     """How many watch; None: as the seed has it, none in half of the runs."""
+    unequal_limits: bool | None = None
+    """Whether some nodes take smaller messages than others, and values come near what they take;
+    None: as the seed has it, in a few, where the membership does not change."""
     compare_wait_ms: float | None = None
     """How long who starts waits for all voters; None: as a configuration has it by default, or as
     long as it takes where a member is rolled back."""
@@ -162,8 +166,12 @@ class _Run:
         self._trace = trace
         world = self.world = World(seed)
         names = node_names(options.nodes + SPARES * options.members)
+        sizes = _draw_sizes(world, options)
         if schedule is None:
             schedule = _draw(world, names, options)
+            if sizes is not None:
+                limits = draw_limits(world.derive("limits/nodes"), names, options.duration_ms)
+                schedule = Schedule([*limits, *schedule])
         self._schedule = schedule
         shape = draw_cluster(world.derive("shape"))
         grows = options.grows
@@ -182,6 +190,7 @@ class _Run:
             shape, self._upgrades = draw_level(
                 world.derive("level"), shape, names, options.duration_ms
             )
+        shape = limited(shape, sizes)
         self.cluster = SimCluster(world, first, shape, trace, spares)
         older = world.derive("older").randrange(options.level) if options.level else 0
         for name in names:
@@ -195,6 +204,7 @@ class _Run:
             operations=options.operations,
             keys=options.keys,
             duration_ms=options.duration_ms,
+            sizes=sizes,
         )
         self.readers = [
             StaleReader(self.cluster, f"r{number + 1}", self.clients[0].options.keys)
@@ -432,6 +442,16 @@ class _Run:
         chains = [(p.name, p.machine.applied, p.machine.chain) for p in self.cluster.up()]
         digest.update(repr((chains, self.world.events, self.world.now_ms)).encode())
         return digest.hexdigest()
+
+
+def _draw_sizes(world: World, options: RunOptions) -> Sizes | None:
+    """Of a run with unequal limits; None: it has none."""
+    rng = world.derive("limits")
+    drawn = rng.random() < SHARE
+    unequal = options.unequal_limits
+    if unequal is None:
+        unequal = drawn and bool(options.level) and not options.members
+    return draw_sizes(rng) if unequal else None
 
 
 def _draw(world: World, names: list[NodeId], options: RunOptions) -> Schedule:

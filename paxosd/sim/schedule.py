@@ -21,6 +21,7 @@ stand in the from, to and on of fault_add, too):
     rollback         go back to that copy; file (the last of the log's files that begins so, alone);
                      witnessed (all of it, and only if another node surely knows what is lost)
     configure        started again with a file that names members; without: with its own
+    limits           message_bytes_max: started again with this limit in its file (frame_limits.py)
     double           for_ms: a second process out of a copy of its disks (it must be up)
     bit_rot          lot (which bit; a number)
     tail             how (cut, zero, flip), lot (where): the log loses its end (the node is killed
@@ -62,6 +63,7 @@ VERBS = frozenset(
         "fault_clear",
         "fault_rm",
         "heal",
+        "limits",
         "member",
         "net",
         "pause",

@@ -9,6 +9,7 @@ from paxosd.core.machine import CHECKSUM_SLOTS, MARK_SLOTS
 from paxosd.core.types import NodeId
 from paxosd.sim.clients import BALANCED, Mix, SimClient, WorkOptions
 from paxosd.sim.cluster import ClusterOptions, SimCluster
+from paxosd.sim.frame_limits import LARGE, Sizes
 from paxosd.sim.history import History
 from paxosd.sim.network import NetworkOptions
 from paxosd.sim.process import ProcessOptions
@@ -50,6 +51,9 @@ MANY: dict[str, Any] = {
     "send_bytes_per_s": 30_000,
 }
 """A snapshot every few slots and no log before it: who misses a moment needs one."""
+
+SWIFT: dict[str, Any] = {"chunk_bytes": 2000, "send_bytes_per_s": 1 << 20}
+"""Where values are a hundred times larger than elsewhere, snapshots are sent so much faster."""
 
 MIXES: tuple[Mix, ...] = (
     BALANCED,
@@ -105,6 +109,19 @@ def summing(rng: random.Random, shape: ClusterOptions) -> ClusterOptions:
     return replace(shape, process=replace(shape.process, checksum_slots=slots))
 
 
+def limited(shape: ClusterOptions, sizes: Sizes | None) -> ClusterOptions:
+    """A cluster whose nodes may have unequal limits. There are snapshots in it: a node gets what is
+    in the log and larger than it takes by no other way."""
+    if sizes is None:
+        return shape
+    process = replace(
+        shape.process,
+        message_bytes_max=LARGE,
+        snapshots={**(shape.process.snapshots or FEW), **SWIFT},
+    )
+    return replace(shape, process=process)
+
+
 def make_clients(
     cluster: SimCluster,
     history: History,
@@ -113,6 +130,7 @@ def make_clients(
     operations: int,
     keys: int,
     duration_ms: float,
+    sizes: Sizes | None = None,
 ) -> list[SimClient]:
     """The clients of a run, with the work divided among them."""
     rng = cluster.world.derive("clients")
@@ -130,6 +148,7 @@ def make_clients(
             attempt_timeout_ms=rng.choice((300, 1000)),
             burst_mean=rng.choice((1.0, 4.0, 10.0, 30.0)),
             open_loop=rng.random() < 0.4,
+            sizes=sizes,
         )
         name = f"c{number + 1}"
         clients.append(

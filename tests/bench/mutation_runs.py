@@ -454,5 +454,9 @@ PROFILES: dict[str, Profile] = {
         Profile("wrong-clocks", replace(_BUSY, level=LEVEL_LATEST), _wrong_clocks),
         Profile("old-batches", replace(_BUSY, level=LEVEL_LATEST), _old_batches),
         Profile("upgrades", replace(_STORMY, level=LEVEL_LATEST)),
+        Profile(
+            "unequal-limits",
+            replace(_kinds("isolate", "crash"), level=LEVEL_LATEST, unequal_limits=True),
+        ),
     )
 }

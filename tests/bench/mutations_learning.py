@@ -7,6 +7,7 @@ from paxosd.core.freshness import Freshness
 from paxosd.core.learner import Learner
 from paxosd.core.machine import Machine
 from paxosd.core.node import Node
+from paxosd.core.peer_limits import PeerLimits
 from paxosd.core.reads import LeaderReads, WaitingReads
 from paxosd.core.replication import Replication
 from paxosd.core.sessions import FENCED_RESULT, Session, Sessions
@@ -262,6 +263,27 @@ def _age_of_a_leader(p: Patches) -> None:
         return age_ms
 
     p.replace(Node, "age_ms", make)
+
+
+# -- unequal limits
+
+
+@mutation("limits-unheard", "what goes to a peer keeps within the limits that it told",
+          "PeerLimits.receive", profiles=("unequal-limits",))  # fmt: skip
+def _limits_unheard(p: Patches) -> None:
+    p.replace(PeerLimits, "receive", lambda _: nothing)
+
+
+@mutation("parts-too-large", "a part of the log is no larger than whoever catches up takes",
+          "PeerLimits.room_of", profiles=("unequal-limits",))  # fmt: skip
+def _parts_too_large(p: Patches) -> None:
+    p.replace(PeerLimits, "room_of", lambda _: lambda self, name: 0)
+
+
+@mutation("no-way-around", "what a peer cannot take out of the log it gets with a snapshot",
+          "PeerLimits.takes", profiles=("unequal-limits",))  # fmt: skip
+def _no_way_around(p: Patches) -> None:
+    p.replace(PeerLimits, "takes", lambda _: lambda self, name, value_bytes: True)
 
 
 # -- replies

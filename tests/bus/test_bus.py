@@ -3,6 +3,8 @@
 import os
 import socket
 from contextlib import suppress
+from ipaddress import IPv6Address
+from pathlib import Path
 
 import pytest
 import zmq
@@ -38,6 +40,17 @@ from tests.bus.harness import (
 )
 
 B = Ballot(1, "n1")
+
+
+def link_local():
+    """A link-local address of this machine, with its interface; "": it has none."""
+    with suppress(OSError):
+        for line in Path("/proc/net/if_inet6").read_text().splitlines():
+            digits, *_, interface = line.split()
+            address = IPv6Address(bytes.fromhex(digits))
+            if address.is_link_local:
+                return f"{address}%{interface}"
+    return ""
 
 
 class Clock:
@@ -593,6 +606,24 @@ class TestBinding:
             world.where["n1"]["client"] = f"tcp://192.0.2.1:{free_ports(1)[0]}"
             with pytest.raises(BindError, match="no such address"):
                 world.start("n1")
+
+    def test_an_interface_that_there_is_not_is_named(self):
+        with World(("n1",)) as world:
+            world.where["n1"]["client"] = f"tcp://[fe80::1%nope0]:{free_ports(1)[0]}"
+            with pytest.raises(BindError, match=r'no interface "nope0"; it has .*lo'):
+                world.start("n1")
+
+    def test_nodes_on_link_local_addresses_meet(self):
+        host = link_local()
+        if not host:
+            pytest.skip("no interface of this machine has a link-local address")
+        with World() as world:
+            for kinds in world.where.values():
+                for kind, endpoint in kinds.items():
+                    kinds[kind] = endpoint.replace("127.0.0.1", f"[{host}]")
+            for name in world.nodes:
+                world.start(name)
+            meet(world, *world.nodes)
 
     def test_ipv6(self):
         with World(("n1",)) as world:

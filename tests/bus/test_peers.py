@@ -173,7 +173,7 @@ class TestGoing:
             for _ in range(3):
                 one.set_peers({"n9": PeerEndpoints(peer[0], events[0])}, {})
                 connections = peer[1](), peer[1](), events[1]()
-                assert len(one._sockets._all) == len(sockets) + 3
+                assert len(one._sockets._all) == len(sockets) + 4
                 dealer = one._sockets.dealers["n9"]
                 one.set_peers({}, {})
                 assert dealer.closed

@@ -172,6 +172,47 @@ class TestKeepingWithin:
         assert limits.frames_max == {"n3": frame_bytes_max(SMALL)}
 
 
+class TestSayingNothing:
+    """A peer of a version that does not tell its limits."""
+
+    def test_after_it_was_cut_off_what_goes_to_it_is_what_every_node_takes(self):
+        scene = Scene()
+        scene.hear("n3", Hello(level=1))
+        limits = scene.node.limits
+        limits.cut_off("n3", 2 * MIB)
+        assert limits.room_of("n3") == 2 * SMALL
+        assert limits.takes("n3", 2 * SMALL)
+        assert not limits.takes("n3", frame_bytes_max(SMALL))
+        assert limits.frames_max == {"n3": frame_bytes_max(SMALL)}
+        assert limits.refusal(OWN) == "", "nobody knows that it may not be chosen"
+        assert scene.node.status()["frames_cut"] == [{"member": "n3", "frame_bytes": 2 * MIB}]
+        assert limits.room_of("n2") == 0
+
+    def test_until_its_connection_breaks_for_it_may_be_another_process(self):
+        scene = Scene()
+        limits = scene.node.limits
+        limits.cut_off("n3", 2 * MIB)
+        scene.node.peer_disconnected("n3")
+        assert limits.frames_max == {}
+        assert limits.takes("n3", 1 << 40)
+        assert scene.node.status()["frames_cut"] == []
+
+    @pytest.mark.parametrize("message", [SMALL, OWN])
+    def test_what_it_says_counts_for_more(self, message):
+        scene = Scene()
+        limits = scene.node.limits
+        limits.cut_off("n3", 2 * MIB)
+        scene.hear("n3", said(message=message))
+        limits.cut_off("n3", 2 * MIB)
+        assert limits.room_of("n3") == 2 * message
+        assert scene.node.status()["frames_cut"] == []
+
+    def test_a_stranger_is_nobody(self):
+        scene = Scene()
+        scene.node.limits.cut_off("n9", 2 * MIB)
+        assert scene.node.limits.frames_max == {}
+
+
 class TestReporting:
     def test_it_is_said_once_in_the_log_and_always_in_the_status(self):
         scene = Scene()

@@ -1,10 +1,14 @@
 """The session table: once only, in any order, bounded, and expired by log time alone."""
 
+import random
+
+import pytest
+
 from paxosd.core.checksum import RUNS_MAX
 from paxosd.core.commands import CLOSE, FENCE, OPEN, PUT, Batch, Entry, Status
 from paxosd.core.machine import Machine, MachineLimits
 from paxosd.core.session_walk import SessionWalk
-from paxosd.core.sessions import Session, SessionLimits, Sessions
+from paxosd.core.sessions import PIECE_SESSIONS, Session, SessionLimits, Sessions
 
 FENCED = (Status.FENCED, 0, None)
 FORGOTTEN = (Status.FORGOTTEN, 0, None)
@@ -294,8 +298,107 @@ def session_of(sessions, number):
 
 def test_many_that_expire_at_once_are_freed_little_by_little():
     sessions = Sessions(SessionLimits(session_ttl_ms=1000))
-    for _ in range(500):
+    for number in range(1, 501):
         sessions.open(5)
+        sessions.use(number, 0, 5).keep(1, 9, [(0, 1, None)])
     sessions.expire(2000)
     assert not sessions.table
-    assert sessions.disposal.rest
+    left = 500 - PIECE_SESSIONS
+    while left:
+        assert sum(map(len, sessions.expired)) == left
+        sessions.advance(50)
+        left -= 50
+    assert not sessions.expired
+    assert len(sessions.disposal.rest) == 500 - PIECE_SESSIONS
+
+
+class Eager(Sessions):
+    """Takes everything apart at once."""
+
+    def expire(self, now_ms):
+        while self.table and now_ms - self.oldest.last_ms > self.limits.session_ttl_ms:
+            self._drop_oldest()
+
+    @property
+    def oldest(self):
+        return next(iter(self.table.values()))
+
+
+class TestExpiryInAMass:
+    """Whatever is not taken apart yet, all is as if it were."""
+
+    @pytest.fixture(autouse=True)
+    def small_pieces(self, monkeypatch):
+        monkeypatch.setattr("paxosd.core.sessions.PIECE_SESSIONS", 2)
+
+    def step(self, rng, sessions, now_ms):
+        """One thing that a batch may do; its answer."""
+        number = rng.randrange(1, max(2, sessions.next_id))
+        what = rng.choice(("open", "open", "named", "use", "use", "fence", "close"))
+        if what == "open":
+            return [sessions.open(now_ms) for _ in range(rng.randint(1, 12))]
+        if what == "named":
+            return [sessions.open(now_ms, rng.randint(1, 6)) for _ in range(rng.randint(1, 4))]
+        if what == "fence":
+            return sessions.fence(now_ms, number, rng.randint(1, 5))
+        session = sessions.use(number, rng.randint(0, 3), now_ms)
+        if session is None:
+            return None
+        if what == "close":
+            return sessions.close(number)
+        seq = session.max_seq + 1
+        session.keep(seq, now_ms, [(0, seq, None)])
+        return seq
+
+    @pytest.mark.parametrize("seed", range(60))
+    def test_answers_and_state_are_those_of_one_that_does_all_at_once(self, seed):
+        print(f"seed={seed}")
+        limits = SessionLimits(sessions_max=30, session_ttl_ms=40, session_idle_evict_ms=25)
+        lazy, eager = Sessions(limits), Eager(limits)
+        rng = random.Random(seed)
+        now_ms, waited = 0, 0
+        for turn in range(200):
+            now_ms += rng.choice((0, 0, 1, 5, 20, 60))
+            if rng.random() < 0.05:
+                limits = limits._replace(session_ttl_ms=rng.choice((10, 40, 80)))
+                lazy.limit(limits)
+                eager.limit(limits)
+            for sessions in (lazy, eager):
+                sessions.expire(now_ms)
+            waited += bool(lazy.expired)
+            for part in range(rng.randint(1, 4)):
+                found = [
+                    self.step(random.Random(f"{seed}/{turn}/{part}"), sessions, now_ms)
+                    for sessions in (lazy, eager)
+                ]
+                assert found[0] == found[1]
+            assert lazy.fingerprint() == eager.fingerprint()
+            assert len(lazy) == len(eager)
+            if rng.random() < 0.3:
+                lazy.advance(rng.randint(1, 3))
+        assert waited > 5
+        lazy.advance(1000)
+        assert lazy._opened_by == eager._opened_by
+
+    @pytest.mark.parametrize("stay", [0, 1, 10, 50, 90, 99, 100])
+    def test_those_that_are_fewer_are_moved(self, stay):
+        sessions = Sessions(SessionLimits(session_ttl_ms=1000))
+        for number in range(100):
+            sessions.open(5 if number < 100 - stay else 1500)
+        sessions.expire(2000)
+        assert list(sessions.table) == list(range(101 - stay, 101))
+        assert sum(map(len, sessions.expired)) == max(0, 100 - stay - 2)
+        assert len(sessions.give_up()) == stay + max(0, 100 - stay - 2)
+
+    def test_a_walk_under_way_still_sees_them(self):
+        sessions = Sessions(SessionLimits(session_ttl_ms=1000))
+        for number in range(1, 21):
+            sessions.open(5)
+            sessions.use(number, 0, 5).keep(1, 9, [(0, 1, None)])
+        walk = SessionWalk(sessions)
+        sessions.expire(2000)
+        sessions.advance(100)
+        sessions.disposal.advance(1000)
+        rows = walk.take(100, 1000)
+        assert [row.session for row in rows] == list(range(1, 21))
+        assert all(row.replies == [(1, 9, [(0, 1, None)])] for row in rows)

@@ -477,3 +477,44 @@ class TestOnTheNetwork:
                 first.stop()
                 client.put(b"k", b"2")
                 assert client.get(b"k").value == b"2"
+
+
+class TestPacking:
+    """What waits together goes in frames that nodes take: a larger one ends the connection."""
+
+    def sizes(self, desk, count, value_bytes):
+        """Of the frames that carry so many puts, in bytes, by the wire's own encoding."""
+        desk.put(*([PUT, b"k%d" % number, bytes(value_bytes)] for number in range(count)))
+        sizes = []
+        while desk.sent:
+            _, message = desk.next()
+            assert isinstance(message, WriteRequest)
+            entry = encode_entry(message.entry)
+            sizes.append(len(encode_client(WriteRequest(message.request_id, entry), "test")))
+            desk.answer(message, [1] * len(message.entry.commands))
+        return sizes
+
+    def test_before_any_limit_is_known_no_larger_than_every_node_takes(self):
+        desk = LearningDesk()
+        desk.put(ONE)
+        desk.open()
+        desk.answer(desk.next()[1], [1])
+        sizes = self.sizes(desk, 20, 10_000)
+        assert len(sizes) > 1
+        assert max(sizes) <= UNCHECKED_BYTES_MAX
+
+    @pytest.mark.parametrize("value_bytes", [1, 100, 10_000])
+    @pytest.mark.parametrize("least", [64 << 10, 200_000])
+    def test_then_no_larger_than_what_every_member_takes(self, least, value_bytes):
+        desk = LearningDesk(frame_commands_max=4096)
+        desk.begin(status(A, B, C, message_bytes_least=least))
+        sizes = self.sizes(desk, 4 * least // (value_bytes + 100), value_bytes)
+        assert len(sizes) > 1
+        assert max(sizes) <= least
+        if value_bytes >= 100:
+            assert max(sizes) > least // 3, "frames are used"
+
+    def test_and_never_larger_than_its_own_bound(self):
+        desk = LearningDesk()
+        desk.begin(status(A, B, C))
+        assert max(self.sizes(desk, 300, 10_000)) <= MIB

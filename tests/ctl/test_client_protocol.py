@@ -60,7 +60,7 @@ class TestPacking:
         assert desk.next()[1].entry[1:3] == (4, 2)
 
     def test_frames_are_bounded_in_commands_in_bytes_and_in_number(self):
-        desk = Desk(frame_commands_max=3, frame_bytes_max=100, frames_max=2)
+        desk = Desk(frame_commands_max=3, frame_bytes_max=300, frames_max=2)
         calls = desk.put(*[ONE] * 4, [PUT, b"k", b"x" * 90], [PUT, b"k", b"x" * 500], ONE)
         desk.open()
         sizes = []

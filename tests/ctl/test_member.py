@@ -181,6 +181,36 @@ class TestAdd:
         assert (code, err) == (0, "")
         assert "n4 is a voter already; nothing was changed" in out
 
+    def test_plain_is_the_configuration_alone_each_time_it_is_asked(self, ctl, trio, n4, tmp_path):
+        n4.silent = True
+        file = tmp_path / "n4.toml"
+        for ask in (
+            ("add", "n4", *where(n4), "--dry-run"),
+            ("add", "n4", *where(n4)),
+            ("add", "n4", *where(n4)),
+            ("replace", "n3", "n4", *where(n4)),
+        ):
+            code, out, _ = ctl(*ask, "-o", "plain", timeout="600ms")
+            assert code == (ask[0] == "replace"), "it does not run yet"
+            file.write_text(out)
+            config = load(file, environ={})
+            assert (config.node.name, config.node.join) == ("n4", True)
+            told = json.loads(ctl(*ask, "-o", "json", timeout="600ms")[1])
+            assert told["configuration"] == out
+        n4.silent = False
+        for _ in range(2):
+            code, out, _ = ctl("replace", "n3", "n4", *where(n4), "-o", "plain")
+            assert code == 0
+            file.write_text(out)
+            assert load(file, environ={}).node.name == "n4"
+
+    def test_plain_of_a_refused_change_is_no_configuration(self, ctl, trio, n4):
+        n4.status = {"cluster": "another"}
+        code, out, err = ctl("add", "n4", *where(n4), "-o", "plain")
+        assert code == 1
+        assert "not done" in err
+        assert "[cluster]" not in out
+
     def test_config_prints_the_configuration_at_any_time(self, ctl, learner, tmp_path):
         code, out, err = ctl("config", "n4", "-o", "plain")
         assert (code, err) == (0, "")
@@ -204,6 +234,16 @@ class TestAdd:
         assert (code, out) == (2, "")
         assert f"{name} is a voter already" in err
         assert changes(trio[0]) == 0
+
+    def test_a_link_local_address_without_its_interface_is_2(self, ctl, trio, n4):
+        options = list(where(n4))
+        options[options.index("--peer") + 1] = "tcp://[fe80::1]:7441"
+        code, _, err = ctl("add", "n4", *options)
+        assert code == 2
+        assert "--peer: fe80::1 is a link-local address" in err
+        code, _, err = ctl("list", endpoints="tcp://[fe80::1]:7410")
+        assert code == 2
+        assert "as in fe80::1%eth0" in err
 
     def test_another_ones_endpoint_is_2(self, ctl, trio, n4):
         code, _, err = ctl("add", "n4", *where(n4, events=trio[1].events_endpoint))

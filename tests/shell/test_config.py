@@ -267,6 +267,13 @@ class TestCrossChecks:
             ),
             (["node.bind_host=tcp://127.0.0.1"], "is no address or host name of this machine"),
             (["node.bind_host=[::1"], "is no address or host name of this machine"),
+            (["node.bind_host=fe80::1"], "node.bind_host: fe80::1 is a link-local address"),
+            (["node.bind_host=fe80::1"], "add the name of its interface, as in fe80::1%eth0"),
+            (["node.bind_host=[fe80::1]"], "as in fe80::1%eth0"),
+            (
+                ["cluster.members.n1.peer=tcp://[fe80::1]:7411"],
+                "n1.peer: fe80::1 is a link",
+            ),
             (["node.bind_host=127.0.0.256"], "is no address or host name of this machine"),
             (["protocol.election_timeout_ms=299"], "3 * protocol.heartbeat_ms = 300"),
             (["limits.value_bytes_max=8388608"], "too small for one cas"),

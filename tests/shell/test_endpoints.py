@@ -5,7 +5,14 @@ import socket
 
 import pytest
 
-from paxosd.endpoints import Endpoint, can_bind, plain_address, same_endpoint
+from paxosd.endpoints import (
+    Endpoint,
+    can_bind,
+    plain_address,
+    same_endpoint,
+    zone_fault,
+    zone_is_missing,
+)
 
 
 @pytest.mark.parametrize(
@@ -129,3 +136,32 @@ def test_a_mapped_address_reads_as_people_know_it():
     assert plain_address("::1") == "::1"
     assert plain_address("192.0.2.1") == "192.0.2.1"
     assert plain_address("unknown") == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("host", "is_missing"),
+    [
+        ("fe80::1", True),
+        ("[fe80::1]", True),
+        ("febf::1", True),
+        ("fe80::1%eth0", False),
+        ("[fe80::1%2]", False),
+        ("fd00::1", False),
+        ("::1", False),
+        ("169.254.1.1", False),
+        ("db.example", False),
+        ("*", False),
+    ],
+)
+def test_a_link_local_address_needs_its_zone(host, is_missing):
+    assert zone_is_missing(host) is is_missing
+
+
+def test_a_zone_is_an_interface_of_this_machine():
+    number, name = socket.if_nameindex()[0]
+    assert zone_fault(f"fe80::1%{name}") == ""
+    assert zone_fault(f"[fe80::1%{number}]") == ""
+    assert zone_fault("::1") == ""
+    words = zone_fault("fe80::1%nope0")
+    assert 'no interface "nope0"' in words
+    assert name in words

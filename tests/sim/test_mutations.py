@@ -50,10 +50,15 @@ QUICK = [
     ("acts-uncompared", "rolled-back-alone"),
     ("challenge-ignored", "doubled-stopped"),
     ("silence-ignored", "doubled"),
+    ("limits-unheard", "unequal-limits"),
+    ("parts-too-large", "unequal-limits"),
+    ("no-way-around", "unequal-limits"),
 ]
 """(mutation, profile) of those that few seeds catch."""
 SEEDS_MAX = 80
 FIRST_SEEDS = {
+    "no-way-around": 6,
+    "parts-too-large": 6,
     "log-time-across-reigns": 10,
     "promised-commit": 74,
     "read-unconfirmed": 18,
