@@ -94,6 +94,8 @@ class Operator:
         """How many were started emptied under an old name."""
         self._tried: set[int] = set()
         """The epochs that a change was put to a leader to follow. Asked for membership only."""
+        self._asked: dict[NodeId, int] = {}
+        """Who was to become a member → the epoch that this was to follow, the last time."""
 
     def carry_out(self, args: Mapping[str, Any]) -> None:
         """One wish, with its lot to choose by."""
@@ -161,6 +163,7 @@ class Operator:
         if process.idle or process.removed or process.relic:
             process.join()
         name = process.name
+        self._asked[name] = present.epoch
         return present.replaced(present.members | {name: Member(name, name, name, voter=False)})
 
     def _promote(self, present: Membership, lot: int) -> Membership | None:
@@ -197,7 +200,7 @@ class Operator:
     def _relic(self, present: Membership, lot: int) -> None:
         """Nothing is changed: somebody's old machine is started."""
         processes = self._cluster.processes.values()
-        gone = [p for p in processes if self._may_join(p, present) and self._leaves_one(p)]
+        gone = [p for p in processes if self._is_nobodys(p, present) and self._leaves_one(p)]
         lost = [p for p in processes if self._may_lose(p, present)]
         fit = lost if lost and (not gone or lot % 4 == 0) else gone
         if fit:
@@ -247,6 +250,13 @@ class Operator:
             return False
         waits = process.up and not process.node.membership.members
         return process.idle or process.removed or process.relic or waits
+
+    def _is_nobodys(self, process: SimProcess, present: Membership) -> bool:
+        """Whether it may join, and no change that makes it a member can be on its way: what was put
+        to a leader in an epoch can be decided as long as no later one has begun."""
+        newest = self._cluster.invariants.newest_membership
+        asked = self._asked.get(process.name, -1)
+        return asked < newest.epoch and self._may_join(process, present)
 
     def _voter(self, name: NodeId) -> Member:
         directory = self._cluster.processes[name].directory
