@@ -37,7 +37,7 @@ from paxosd.byte_limits import (
 )
 from paxosd.connections import ConnectionGuard, PortStatus, StuckReaders
 from paxosd.core.effects import BUSY, INVALID
-from paxosd.core.messages import Accepted, Envelope, Hello, PeerMessage
+from paxosd.core.messages import Accept, Accepted, Envelope, Hello, PeerMessage
 from paxosd.core.requests import (
     ClientMessage,
     HistoryAnswer,
@@ -506,7 +506,8 @@ class Bus:
             detail = f"a vote of {message.sender} was expected"
             self._refuse(_address(frame), "topic", detail, now_ms)
             return
-        if message.sender in self._sockets.peers:
+        # Of what comes most, and tells nothing of a connection, nothing is noted.
+        if type(message.body) is not Accept and message.sender in self._sockets.peers:
             is_known = message.life == self.inbox.lives.known(message.sender)
             if topic is None:
                 self._doubts.took(message, now_ms, is_known=is_known)
