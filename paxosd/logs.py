@@ -141,6 +141,7 @@ VOCABULARY: dict[str, str] = {
     "name.changed": "a peer's host name has other addresses: host, addresses, before",
     "name.failed": "a peer's host name could not be resolved: host, reason, kept (still in use)",
     "bus.connections_full": "connections were refused, there are as many as may be: most, advice",
+    "bus.frames_cut": "a peer ends connections over large frames: to, frame_bytes, times, advice",
     "bus.subscriptions_full": "a watcher was not taken: subscriptions_max",
     # clients and faults
     "client.request": "a request was answered: what, dur_ms, slot",

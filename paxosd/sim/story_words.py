@@ -114,6 +114,9 @@ _DIRECTIVES: dict[str, Callable[[str, Mapping[str, Any]], str]] = {
     ),
     "bit_rot": lambda who, args: f"a bit on the disk of {who} flips",
     "tail": _tail,
+    "limits": lambda who, args: (
+        f"{who} is started again with message_bytes_max = {args.get('message_bytes_max', '?')}"
+    ),
     "starve": lambda who, args: f"each turn of {who} takes {args.get('turn_ms', '?')} ms",
     "clock_jump": lambda who, args: f"the wall clock of {who} jumps by {args.get('ms', '?')} ms",
     "clock_set": lambda who, args: (

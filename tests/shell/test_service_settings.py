@@ -15,11 +15,19 @@ from paxosd.wire import EntryLimits, encode_entry
 LEVEL_1 = ClusterSettings(1, 1, key_bytes_max=8, value_bytes_max=20, commands_per_request_max=2)
 
 
+class Limits:
+    """Every member takes everything."""
+
+    def refusal(self, entry_bytes):
+        return ""
+
+
 class Node:
     """Takes what is submitted."""
 
     leader = "n1"
     leading = True
+    limits = Limits()
 
     def __init__(self):
         self.submitted = []
