@@ -87,7 +87,7 @@ def hunt(place: int, names: list[str], seeds_max: int) -> Caught:
     """Run seeds 1, 2, … of each profile of a mutation in turn until one is caught."""
     mutation = REGISTRY[names[place]]
     started = time.perf_counter()
-    seeds = 0
+    seeds, failed = 0, ""
     for profile in mutation.profiles:
         for seed in range(1, seeds_max + 1):
             seeds += 1
@@ -96,7 +96,8 @@ def hunt(place: int, names: list[str], seeds_max: int) -> Caught:
             if is_seen(report) and baseline_run(seed, profile).ok:
                 wall_s = time.perf_counter() - started
                 return Caught(mutation.name, profile, seeds, seed, report.violation, wall_s)
-    return Caught(mutation.name, "", seeds, 0, "", time.perf_counter() - started)
+            failed = report.violation or failed
+    return Caught(mutation.name, "", seeds, 0, failed, time.perf_counter() - started)
 
 
 def hunt_all(names: list[str], seeds_max: int, jobs: int) -> list[Caught]:
@@ -109,7 +110,9 @@ def hunt_all(names: list[str], seeds_max: int, jobs: int) -> list[Caught]:
             say(f"{result.name}: caught by seed {result.seed} ({result.profile}, "
                 f"{result.wall_s:.1f} s): {result.violation[:150]}")  # fmt: skip
         else:
-            say(f"{result.name}: NOT CAUGHT in {result.seeds} seeds ({result.wall_s:.1f} s)")
+            why = f"; what it may have made fail itself: {result.violation}"
+            say(f"{result.name}: NOT CAUGHT in {result.seeds} seeds ({result.wall_s:.1f} s)"
+                f"{why if result.violation else ''}")  # fmt: skip
 
     work = partial(hunt, names=names, seeds_max=seeds_max)
     found = []

@@ -125,7 +125,7 @@ def _log_time(p: Patches) -> None:
 def _read_unconfirmed(p: Patches) -> None:
     def make(_):
         def confirmed(self):
-            done, self._in_round = self._in_round, []
+            done, self.in_round = self.in_round, []
             return done
 
         return confirmed

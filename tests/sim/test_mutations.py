@@ -138,7 +138,9 @@ class TestPatches:
 def test_a_missing_safeguard_is_seen_and_the_code_as_it_is_passes(name, profile):
     first = FIRST_SEEDS.get(name, 1)
     for seed in (*range(first, SEEDS_MAX + 1), *range(1, first)):
-        if is_seen(mutant_run(seed, name, profile)):
+        mutant = mutant_run(seed, name, profile)
+        assert mutant.ok or is_seen(mutant), f"the mutation itself is broken: {mutant.violation}"
+        if not mutant.ok:
             break
     else:
         pytest.fail(f"not caught in {SEEDS_MAX} seeds")
