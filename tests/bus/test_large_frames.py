@@ -74,6 +74,17 @@ class TestCut:
             assert bus.told == []
             assert world.logs["n1"].of("bus.frames_cut") == []
 
+    def test_the_process_that_comes_after_it_is_counted_anew(self):
+        with old_peer() as (_, bus, there):
+            frames = bus._large_frames
+            for _ in range(TIMES - 1):
+                frames.sent("n2", 2 * MIB, 0)
+                assert not frames.ended("n2")
+            there.close(0)
+            until(lambda: (bus.poll(10), bus.disconnected())[1] == ["n2"], "its end")
+            frames.sent("n2", 2 * MIB, 0)
+            assert not frames.ended("n2")
+
     def test_frames_that_every_node_takes_are_no_reason(self):
         with old_peer(MIB) as (_, bus, _):  # no node has such a limit
             for _ in range(20):

@@ -190,9 +190,11 @@ class TestSayingNothing:
 
     def test_until_its_connection_breaks_for_it_may_be_another_process(self):
         scene = Scene()
-        limits = scene.node.limits
+        limits, peer = scene.node.limits, scene.node._context.peers["n3"]
         limits.cut_off("n3", 2 * MIB)
+        assert peer.message_bytes_max == SMALL, "promises to it are kept small as well"
         scene.node.peer_disconnected("n3")
+        assert peer.message_bytes_max == 0
         assert limits.frames_max == {}
         assert limits.takes("n3", 1 << 40)
         assert scene.node.status()["frames_cut"] == []

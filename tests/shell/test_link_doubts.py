@@ -79,6 +79,13 @@ class TestUnheard:
             take(doubts, hello(), now_ms)
             assert doubts.take_unheard(now_ms) == []
 
+    def test_not_for_fewer_than_a_peer_says_that_is_not_answered(self):
+        doubts = LinkDoubts()
+        for number in range(1, HELLOS_MIN):
+            now_ms = 20_000 + number * (HELLO_PAUSE_MS - 1)
+            take(doubts, hello(), now_ms)
+            assert doubts.take_unheard(now_ms) == []
+
     def test_not_for_a_few_that_are_answered(self):
         doubts = LinkDoubts()
         for now_ms in range(20_000, 20_000 + HELLOS_MIN * 100, 100):
@@ -116,6 +123,13 @@ class TestVoteless:
         take(doubts, beat(5), 0)
         doubts.took_vote(vote(6))
         take(doubts, beat(6), 1000)
+        assert doubts.take_voteless(PAUSE_MAX_MS) == []
+
+    def test_not_for_votes_of_a_life_that_has_ended(self):
+        doubts = LinkDoubts()
+        take(doubts, beat(5), 0)
+        take(doubts, beat(6), 100)
+        take(doubts, beat(1, life=8), 200)
         assert doubts.take_voteless(PAUSE_MAX_MS) == []
 
     def test_not_for_what_was_published_before_it_was_heard(self):
