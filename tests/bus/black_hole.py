@@ -35,6 +35,12 @@ class BlackHole:
         with self._lock:
             self._blocked = False
 
+    def cut(self):
+        """The connections there are end; new ones work."""
+        with self._lock:
+            for one, _ in self._pairs:
+                one.shutdown(socket.SHUT_RDWR)  # which the thread reads as its end
+
     @property
     def live(self):
         """How many connections are forwarded."""

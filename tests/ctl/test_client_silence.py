@@ -7,8 +7,9 @@ from contextlib import suppress
 
 import pytest
 
+from paxosctl import transport
 from paxosctl.client import Client, ClientError
-from paxosctl.transport import SILENT
+from paxosctl.transport import SILENT, Link, Transport
 from paxosd import silence
 from tests.bus.black_hole import BlackHole
 from tests.ctl.fake_daemon import FakeDaemon
@@ -91,6 +92,38 @@ def wait(condition):
     while not (found := condition()):
         assert time.monotonic() < deadline_s
     return found
+
+
+class TestNewConnection:
+    def test_the_silence_of_the_one_before_is_not_held_against_it(self, daemon, monkeypatch):
+        clock = [1000]
+        monkeypatch.setattr(transport, "clock_ms", lambda: clock[0])
+        sockets, downs = Transport(), []
+        daemon.silent = True
+
+        def pumped(condition):
+            wait(lambda: (sockets.poll(20), condition())[1])
+
+        with BlackHole(daemon.endpoint) as hole:
+            link = Link(
+                sockets,
+                hole.endpoint,
+                on_frame=lambda frame: None,
+                on_up=lambda: None,
+                on_down=downs.append,
+            )
+            try:
+                pumped(lambda: link.send(transport._ALIVE))
+                clock[0] += silence.ASK_MS
+                assert not link.look(waiting=True)  # it asks now
+                hole.cut()
+                pumped(lambda: downs)
+                pumped(lambda: link._state == "up")
+                clock[0] += silence.SILENCE_MS
+                assert not link.look(waiting=True)
+            finally:
+                link.close()
+                sockets.close()
 
 
 class TestAlive:
