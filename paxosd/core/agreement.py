@@ -172,8 +172,8 @@ class Agreement:
                 kind, _, slot = key
                 self.agreed[kind] = max(slot, self.agreed.get(kind, 0))
                 self._note_odd(key, own)
-            elif self.difference is None:
-                self.difference = self._first(key, members)
+            else:
+                self._note_own(self._first(key, members))
             self.disputes.pop(key, None)
             return
         if len(words) < 2:
@@ -186,6 +186,12 @@ class Agreement:
         difference = Difference(key[0], key[2], own, total, tuple(members))
         since_ms = self.disputes[key][1] if key in self.disputes else now_ms
         self.disputes[key] = difference, since_ms
+
+    def _note_own(self, first: Difference) -> None:
+        """This node has diverged. A word that comes later may show that it did so earlier."""
+        known = self.difference
+        if known is None or (known.kind == first.kind and first.slot < known.slot):
+            self.difference = first
 
     def _words(self, key: Key, voters: Collection[NodeId], me: NodeId) -> dict[int, list[NodeId]]:
         """Sum → the voters whose word counts that say so, in order of their names."""

@@ -112,6 +112,15 @@ class TestDiverged:
         assert scene.say(128, n1=2, n2=2, n3=2) is DIVERGED
         assert scene.agreement.difference.slot == 64
 
+    def test_a_lower_slot_that_is_compared_later_is_the_first_then(self):
+        scene = Scene()
+        assert scene.say(128, n1=7, n2=2, n3=2) is DIVERGED
+        scene.say(64, n1=6, n2=1, n3=1)
+        assert scene.agreement.difference == Difference(CHAIN, 64, 6, 1, ("n2", "n3"))
+        scene.say(192, n1=8, n2=3, n3=3)
+        scene.say(32, n1=9, n2=4, n3=4, kind=STATE)
+        assert scene.agreement.difference.slot == 64
+
     def test_the_word_of_one_that_is_not_sound_makes_no_majority(self):
         scene = Scene()
         scene.say(64, n1=7, n2=1)
