@@ -76,6 +76,18 @@ def read_note(disk: Disk) -> Note | None:
     return max((note for data in places if (note := decode(data)) is not None), default=None)
 
 
+def settle(disk: Disk) -> None:
+    """Make durable what :func:`read_note` has read, if the disk does it: a process that was killed
+    left it in the kernel's cache. To be called before anything follows from a note, for a power cut
+    in the middle of that would take the witness, and leave what it told of half done."""
+    with suppress(OSError):
+        file = disk.open(NAME)
+        try:
+            file.fdatasync()
+        finally:
+            file.close()
+
+
 class TailMark:
     """The file, open. :meth:`note` is called in the sync thread, the rest in the main thread.
 

@@ -215,6 +215,7 @@ def check_tail(disk: Disk, result: Scan) -> None:
     if header is not None and header.nonce != note.nonce:
         result.warnings.append(f"{wal_mark.NAME} is of another log: it does not count")
         return
+    wal_mark.settle(disk)
     close_all(result)
     name, end = segment_name(note.segment), 0
     for segment in result.segments[: result.current + 1]:

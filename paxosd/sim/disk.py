@@ -290,8 +290,9 @@ class SimDisk:
         the end. ``witness``: whether the note of what was synced is left.
 
         No byte behind the last group noted is touched: what a power cut left without a note is
-        the window that ``docs/DATA.md`` tells of. Zeroing the zeros that a group ends in harms
-        nothing.
+        the window that ``docs/DATA.md`` tells of. And the note is written back by now, as a kernel
+        does with what lies there for a while, for else a power cut could still take it. Zeroing
+        the zeros that a group ends in harms nothing.
         """
         note = read_note(self)
         file = self._files.get(segment_name(note.segment)) if note is not None else None
@@ -312,9 +313,10 @@ class SimDisk:
             elif place < len(data):
                 data[place] ^= 1 << lot % 8
         file.unsynced = [each for each in file.unsynced if each[0] + len(each[1]) <= place]
+        mark = self._files[wal_mark.NAME]
         if not witness:
-            mark = self._files[wal_mark.NAME]
-            mark.data, mark.durable, mark.unsynced = bytearray(), bytearray(), []
+            mark.data = bytearray()
+        mark.durable, mark.unsynced = bytearray(mark.data), []
         return f"{file.name}:{place}"
 
 

@@ -143,6 +143,22 @@ class TestLostTail:
         with pytest.raises(CorruptionError):
             open_wal(bad, seed=3)
 
+    def test_what_was_found_is_found_again_after_a_power_cut(self):
+        """The note was in the cache of a process that was killed; a start found the loss by it,
+        and the power went off before all of what follows from that was done."""
+        disk, _, ends = log_of(self.GROUPS)
+        bad = killed(disk)
+        mark = bad.files[NAME]
+        mark.durable, mark.unsynced = bytearray(len(mark.data)), [(0, bytes(mark.data))]
+        assert read_note(bad.crash()) is None
+        name, end = ends[-1]
+        for data in (bad.files[name].data, bad.files[name].durable):
+            data[end - 20 : end] = bytes(20)
+        with pytest.raises(CorruptionError):
+            open_wal(bad, seed=2)
+        with pytest.raises(CorruptionError):
+            open_wal(bad.crash(), seed=3)
+
     def test_it_is_set_aside_and_the_next_log_is_not_held_against_the_old_notes(self):
         disk, _, ends = log_of(self.GROUPS)
         home = MemDisk()
