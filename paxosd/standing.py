@@ -86,7 +86,7 @@ class Standing:
             number = node.genesis
             if self._write("the founding's number", lambda: identity.write_number(home, number)):
                 self._genesis = number
-        if node.forgot and not self._lost:
+        if node.renewal_due:
             if self._write("that memory was lost", self._renew):
                 self._lost = True
                 node.use_directory(self._directory)

@@ -254,6 +254,12 @@ class Arrival:
         latest = max(epoch for _, epoch in self._conflicts.values())
         return self._is_named() and latest < context.epoch
 
+    @property
+    def renewal_due(self) -> bool:
+        """Whether the directory still has the identity that it lost its memory with. (It may have
+        lost the memory of an earlier one before, which says nothing of this one.)"""
+        return bool(self.forgot) and self.directory == self._lost_directory
+
     def review(self) -> None:
         """Something has changed: another membership, an answer, the time. May this node act?"""
         context = self._context

@@ -520,6 +520,7 @@ class Node:
             context.diverged,
             arrival.founding.record,
             arrival.founding.active,
+            arrival.renewal_due,
             bool(arrival.forgot),
             arrival.lost,
             self._roster.removed,
@@ -847,6 +848,11 @@ class Node:
     def forgot(self) -> list[NodeId]:
         """The peers that know another life of this node: if any does, its memory is lost."""
         return self._arrival.forgot
+
+    @property
+    def renewal_due(self) -> bool:
+        """Whether the data directory is to get another identity, for it has lost its memory."""
+        return self._arrival.renewal_due
 
     @property
     def forgetful(self) -> bool:

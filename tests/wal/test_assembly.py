@@ -168,7 +168,7 @@ def test_a_lost_memory_is_lost_to_node_and_standing_alike(site):
     assert parts.memory.lost
     assert parts.node.directory == parts.memory.directory != before
     assert parts.node.forgetful
-    parts.node.forgot.append("n2")
+    parts.node._arrival._lose("n2")
     parts.standing.look()
     assert parts.node.directory == parts.memory.directory, "one loss is one new identity"
     parts.memory.wal.close()
@@ -177,9 +177,24 @@ def test_a_lost_memory_is_lost_to_node_and_standing_alike(site):
     assert (parts.claim.lost, parts.claim.repaired) == (True, True)
     assert not parts.memory.lost
     assert parts.node.forgetful
-    parts.node.forgot.append("n2")
+    parts.node._arrival._lose("n2")
     parts.standing.look()
     assert parts.node.directory == parts.claim.directory, "one loss is one new identity"
+
+
+def test_one_that_lost_nothing_that_acted_gets_a_new_identity_once_it_did(site):
+    """Its directory lost what had never acted, and is whole for that; then it acted, and a peer
+    heard more of it than it knows: the leader named the directory that had lost its memory, and
+    so it never voted again (simulator, plain, 990027)."""
+    parts = site.start()
+    parts.memory.wal.close()
+    identity.renew(site.home, repaired=False, random_bits=site.bits.getrandbits)
+    parts = site.start()
+    assert parts.claim.lost
+    assert not parts.node.memory_lost
+    parts.node._arrival._lose("n2")
+    parts.standing.look()
+    assert parts.node.directory != parts.claim.directory
 
 
 def test_one_that_has_no_vote_any_more_gets_one_new_identity_not_one_a_turn(site):
@@ -187,7 +202,7 @@ def test_one_that_has_no_vote_any_more_gets_one_new_identity_not_one_a_turn(site
     made it a voter named a directory that was another one by then (simulator, members, 990569)."""
     parts = site.start()
     node, first = parts.node, parts.claim.directory
-    node.forgot.append("n2")
+    node._arrival._lose("n2")
     parts.standing.look()
     second = node.directory
     assert second != first
@@ -215,7 +230,7 @@ FAILURES = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.EIO]
 
 
 def _forget(site, node):
-    node.forgot.append("n2")
+    node._arrival._lose("n2")
     return lambda: node.directory != site.claims[-1].directory
 
 
@@ -249,7 +264,7 @@ def test_what_the_disk_does_not_take_is_written_later_and_the_node_goes_on(site,
 
 def test_it_does_not_vote_before_its_lost_memory_is_written_down(site):
     parts = site.start()
-    parts.node.forgot.append("n2")
+    parts.node._arrival._lose("n2")
     site.home.fail["fdatasync"] = errno.ENOSPC
     parts.standing.look()
     assert parts.node.forgetful
