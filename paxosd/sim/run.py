@@ -349,6 +349,7 @@ class _Run:
 
     def _check_level(self) -> None:
         """The level was raised, and log time passes while somebody leads."""
+        self._restore_memory()  # of one that has found out since that another directory votes
         cluster, world = self.cluster, self.cluster.world
         self._wait("the feature level is not raised", IDLE_LIMIT_MS,
                    lambda: cluster.invariants.level == self._options.level)  # fmt: skip

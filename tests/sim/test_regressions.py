@@ -171,3 +171,18 @@ def test_a_past_does_not_act_in_the_present(seed, what):
     """Fresh seeds of a trial, with changing members; then old machines joined in."""
     report = run_seed(seed, RunOptions(members=True))
     assert report.ok, f"{what}: {report.violation}"
+
+
+@pytest.mark.parametrize(
+    ("seed", "what"),
+    [
+        (990027, "one whose directory lost nothing at first kept that identity when it did"),
+        (990261, "a power cut took the witness by which the end of a log was found to be lost"),
+        (990269, "the same, while the log was set aside"),
+        (990676, "nobody let one back in that found out late that another directory votes"),
+    ],
+)
+def test_members_that_stay(seed, what):
+    """Fresh seeds of the campaign without changes of the membership."""
+    report = run_seed(seed, RunOptions())
+    assert report.ok, f"{what}: {report.violation}"
