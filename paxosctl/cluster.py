@@ -124,6 +124,35 @@ def memory_words(status: dict[str, Any]) -> str:
     return f"{node} lost its memory and does not vote; to let it: paxosctl member rejoin {node}"
 
 
+def memory_lines(statuses: Iterable[dict[str, Any]]) -> list[str]:
+    """What is to be done about the nodes whose memory is lost: a line each, or one for all where
+    they are so many that nobody can let them vote again."""
+    told = list(statuses)
+    final = lost_for_good(told)
+    return [final[1]] if final else [words for words in map(memory_words, told) if words]
+
+
+def lost_for_good(statuses: Iterable[dict[str, Any]]) -> tuple[str, str] | None:
+    """The node that has applied most, and what is to be done, if too few voters are left that have
+    their memory to let the others vote again; None: it is not so bad, as far as these say."""
+    told = list(statuses)
+    lost = {status["node"] for status in told if status.get("memory") == "lost"}
+    if not lost:
+        return None
+    latest = max(told, key=lambda status: status.get("epoch", -1))
+    voters, quorum = set(latest["voters"]), latest["quorum"]
+    if len(voters - lost) >= quorum:
+        return None
+    best = max(told, key=lambda status: status.get("applied", 0))
+    return best["node"], (
+        f"no quorum, and none to come: {' and '.join(sorted(lost & voters))} lost their memory, so "
+        f"that fewer than {quorum} of {len(voters)} voters may vote, and nobody can let them. Put "
+        "their data directories back as they were, or begin a new cluster with what "
+        f"{best['node']} has, which has applied most ({best.get('applied', 0)} slots): paxosctl "
+        "snapshot save --endpoint ENDPOINT FILE, then paxosctl snapshot restore"
+    )
+
+
 def scarce_words(statuses: Iterable[dict[str, Any]]) -> list[str]:
     """Which nodes have as many connections of a kind as they may have: a line for each."""
     return [

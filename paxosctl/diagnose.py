@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from paxosctl.client import Client
-from paxosctl.cluster import Answer, ask_all, memory_words, state_words, voters_seen
+from paxosctl.cluster import Answer, ask_all, lost_for_good, memory_words, state_words, voters_seen
 from paxosctl.errors import (
     WORKS,
     ClientError,
@@ -54,6 +54,7 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
         client.timeout_s = timeout_s
     # What has become of the names that were asked for by now.
     states |= {e.endpoint: e for e in client.troubles() if e.message.startswith(UNRESOLVED)}
+    final = lost_for_good(answer.body for answer in answers.values() if answer.error is None)
     busy = {each.endpoint for each in error.troubles if each.code == BUSY}
     lines = []
     until_s = time.monotonic() + TCP_TOTAL_S
@@ -65,7 +66,7 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
             left_s = min(TCP_S, until_s - time.monotonic())
             lines.append((name, _unreachable(name, trouble.message, left_s)))
         else:
-            lines.append((name, _reachable(answer, name in busy)))
+            lines.append((name, _reachable(answer, name in busy, final)))
     return lines
 
 
@@ -159,7 +160,8 @@ def _hangs_up(connection: socket.socket) -> bool:
     return False
 
 
-def _reachable(answer: Answer, busy: bool) -> str:
+def _reachable(answer: Answer, busy: bool, final: tuple[str, str] | None) -> str:
+    """``final``: see :func:`paxosctl.cluster.lost_for_good`."""
     if answer.error is not None:
         if isinstance(answer.error, RefusedError):
             return f"it refuses to talk: {answer.error}"
@@ -170,6 +172,9 @@ def _reachable(answer: Answer, busy: bool) -> str:
     status = answer.body
     if busy:
         return f"{status['node']} is busy, its queue is full: try again, send less at a time"
+    if final is not None:
+        best, words = final
+        return words if status["node"] == best else f"no quorum, and none to come: see {best}"
     return _of_status(status)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from paxosctl.cluster import (
     MEMORY_LOST,
     live_tolerance,
-    memory_words,
+    memory_lines,
     no_quorum_words,
     voters_seen,
 )
@@ -97,8 +97,7 @@ def _notes(present: Present, found: Figures) -> list[str]:
         for view in present.views
         if view.status is None and view.name in membership.members
     ]
-    told = [memory_words(view.status) for view in present.views if view.status is not None]
-    return notes + [words for words in told if words]
+    return notes + memory_lines(view.status for view in present.views if view.status is not None)
 
 
 def _survives_now(present: Present, found: Figures) -> int:

@@ -12,6 +12,7 @@ from paxosctl.cluster import (
     limit_words,
     live_tolerance,
     members_of,
+    memory_lines,
     memory_words,
     no_quorum_words,
     role_of,
@@ -271,7 +272,7 @@ def _cluster(views: list[NodeView]) -> View:
             rows.append([view.name, "unreachable", *["-"] * (len(COLUMNS) - 2)])
             notes.append(f"{view.name} ({view.endpoint}): {view.why}")
     known = [view.status for view in views if view.status is not None]
-    notes += [words for words in map(memory_words, known) if words]
+    notes += memory_lines(known)
     notes += [
         f"the file of {status['node']} has other members than the cluster's, which count: {line}"
         for status in known

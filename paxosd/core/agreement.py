@@ -125,6 +125,19 @@ class Agreement:
         self.odd.pop(member, None)
         self.review()
 
+    def believe_others(self) -> None:
+        """Where others say one thing of a slot and this node alone another, it has diverged: its
+        own voters are not those who decide any more."""
+        for key in sorted(self._own):
+            own, words = self._own[key], self._others(key)
+            if words and own not in words.values():
+                member, other = min(words.items())
+                self._note_own(Difference(key[0], key[2], own, other, (member,)))
+                return
+
+    def _others(self, key: Key) -> dict[NodeId, int]:
+        return {name: heard[key] for name, heard in self._heard.items() if key in heard}
+
     def review(self) -> None:
         """Others vote, or another's word counts: all is to be judged again."""
         self._touched.update(self._own)

@@ -458,10 +458,11 @@ _ADVICE = (
     "after protocol.compare_wait_ms a quorum of them is enough: start those that are down"
 )
 _STUCK_ADVICE = (
-    "this node's log was damaged and set aside, and there is no leader that could let it vote "
-    "again. Start the members that are down. If a majority of the voters has lost its memory, none "
-    "will be elected, for nobody may decide without them: restore their data directories as they "
-    "were, or make a new cluster from the best snapshot: paxosctl snapshot restore"
+    "this node has lost its memory, and there is no leader that could let it vote again. Start the "
+    "members that are down. If a majority of the voters has lost its memory, none will be elected, "
+    "for nobody may decide without them: restore their data directories as they were, or begin a "
+    "new cluster with what the best of these nodes has: paxosctl snapshot save --endpoint ENDPOINT "
+    "FILE, and paxosctl snapshot restore"
 )
 LOST_ADVICE = (
     "that peer heard more of this node than its data directory holds, which was wiped, replaced or "

@@ -133,6 +133,11 @@ class Comparison:
         if context.membership is not self._membership or sound is not self._sound:
             self._membership, self._sound = context.membership, sound
             self._agreement.review()
+        if context.is_alone_in_the_past:
+            # It made the later membership itself, with a memory that it no longer has. If its state
+            # is another than that of anybody who is there, it has gone another way since, and no
+            # majority of the voters that it knows of will ever say so.
+            self._agreement.believe_others()
         verdict = self._agreement.judge(
             context.quorums.voters,
             context.node,

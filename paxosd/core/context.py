@@ -235,6 +235,11 @@ class Context:
         )
 
     @property
+    def is_alone_in_the_past(self) -> bool:
+        """Whether this node is the only voter that it knows of, and there is a later membership."""
+        return self.newest_epoch > self.epoch and self.quorums.voters == (self.node,)
+
+    @property
     def own_bit(self) -> int:
         """This node's vote; 0 if it has none, or must not use it now."""
         return 0 if self.unconfirmed else self.membership.quorums.bit.get(self.node, 0)

@@ -57,6 +57,11 @@ class Freshness:
             pending.pop()  # the first of them are reached first, and the last says most
         pending.append((asked_ms, index))
 
+    def forget(self) -> None:
+        """What was confirmed until now says nothing: this node took itself for more than it is."""
+        self._asked_ms = NEVER_MS
+        self._pending.clear()
+
     def age_ms(self, now_ms: float, applied: Slot) -> float:
         """The state at ``applied`` holds all that was acknowledged so long ago, or longer. -1:
         that is not known, for no question was answered and reached since this node's start."""

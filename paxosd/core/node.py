@@ -162,6 +162,7 @@ class Node:
         self._reads = WaitingReads((incarnation & 0x7FFF_FFFF) << 32)
         self._reads_ballot = NULL_BALLOT
         self._freshness = Freshness()
+        self._misled = (False, False)
         self._replication = Replication(self._context, self._on_members)
         self._election = Election(
             self._context, self._on_lead, self._replication.stop, self._replication.pause
@@ -772,7 +773,7 @@ class Node:
         """A question's answer: a quorum confirmed the leader after it was put."""
         put_ms = self._reads.put_ms(read_id)
         if put_ms is not None:
-            self._freshness.confirmed(put_ms, slot)
+            self._known_age().confirmed(put_ms, slot)
         self._reads.answer(read_id, slot)
 
     def _answer_reads(self) -> None:
@@ -926,7 +927,16 @@ class Node:
         context = self._context
         self._freshness.want(context.now_ms)
         later_ms = context.now_ms if now_ms is None else max(now_ms, context.now_ms)
-        return math.ceil(self._freshness.age_ms(later_ms, self._replication.applied))
+        return math.ceil(self._known_age().age_ms(later_ms, self._replication.applied))
+
+    def _known_age(self) -> Freshness:
+        """What was confirmed before this node found out that it had lost its memory, or is alone in
+        the past, was confirmed by voters that do not decide: it says nothing of the age."""
+        misled = self._arrival.memory_lost, self._context.is_alone_in_the_past
+        if misled != self._misled:
+            self._misled = misled
+            self._freshness.forget()
+        return self._freshness
 
     def status(self) -> dict[str, Any]:
         """What is known here, without asking anyone: works without a quorum."""

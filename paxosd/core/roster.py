@@ -13,7 +13,7 @@ leader: until then they may need what it knows.
 from collections.abc import Callable
 from typing import Any
 
-from paxosd.core.arrival import Arrival
+from paxosd.core.arrival import TELL_AFTER_MS, Arrival
 from paxosd.core.commands import MEMBERS, Entry
 from paxosd.core.context import Context, Peer
 from paxosd.core.election import Election
@@ -59,7 +59,7 @@ def use_membership(context: Context, membership: Membership) -> None:
 class Roster:
     """``removed``: as a member told it, this node is none any more."""
 
-    __slots__ = ("_arrival", "_context", "_election", "_handlers", "_rejoining",
+    __slots__ = ("_arrival", "_context", "_election", "_handlers", "_led_ms", "_rejoining",
                  "_replication", "_told", "removed")  # fmt: skip
 
     def __init__(
@@ -79,6 +79,8 @@ class Roster:
         self.removed: Removed | None = None
         self._told: tuple[Removed, float] | None = None
         """That this node is no member any more, as it was first told, and when."""
+        self._led_ms = context.now_ms
+        """When somebody led, as far as is known here."""
         self._rejoining = (-1, 0)
         """The epoch and directory of the last change that was proposed on a node's own wish."""
 
@@ -153,15 +155,16 @@ class Roster:
     # -- coming back without the memory
 
     def ask_to_rejoin(self) -> None:
-        """Its memory was found damaged here, so that it knows best what it lost: with the leader's
-        help it may vote again."""
-        if not self._arrival.repaired:
-            return
+        """If its memory was found damaged here, so that it knows best what it lost, it may vote
+        again with the leader's help. Where there is no leader for long, nobody can let it."""
+        context, arrival = self._context, self._arrival
         leader = self._election.leader
-        if leader not in ("", self._context.node):
-            self._context.outbox.send(leader, Rejoin(self._arrival.directory))
-        else:
-            self._arrival.tell_stuck()
+        if leader not in ("", context.node):
+            self._led_ms = context.now_ms
+            if arrival.repaired:
+                context.outbox.send(leader, Rejoin(arrival.directory))
+        elif arrival.forgetful and context.now_ms - self._led_ms >= TELL_AFTER_MS:
+            arrival.tell_stuck()
 
     def receive_rejoin(self, sender: NodeId, message: Rejoin) -> None:
         context = self._context

@@ -61,6 +61,7 @@ def start_double(cluster: "SimCluster", name: NodeId, number: int) -> SimProcess
     """Copy what is durable of a member now, and start it a second time. Call its ``crash`` to end
     it, and :func:`end_double`."""
     original = cluster.processes[name]
+    original.collect_hits()
     unjudged = _ActsNever()
     unjudged.understood = cluster.invariants.understood
     aside: Any = _Aside(cluster.network)

@@ -168,7 +168,7 @@ class _Run:
         names = node_names(options.nodes + SPARES * options.members)
         sizes = _draw_sizes(world, options)
         if schedule is None:
-            schedule = _draw(world, names, options)
+            schedule = _draw(world, names, options, unequal=sizes is not None)
             if sizes is not None:
                 limits = draw_limits(world.derive("limits/nodes"), names, options.duration_ms)
                 schedule = Schedule([*limits, *schedule])
@@ -455,11 +455,14 @@ def _draw_sizes(world: World, options: RunOptions) -> Sizes | None:
     return draw_sizes(rng) if unequal else None
 
 
-def _draw(world: World, names: list[NodeId], options: RunOptions) -> Schedule:
+def _draw(
+    world: World, names: list[NodeId], options: RunOptions, *, unequal: bool = False
+) -> Schedule:
     """What goes wrong, and what an operator does meanwhile."""
     faults = options.faults
-    if options.members:
-        # Each lost memory costs tolerance for good: with voters that go, it could cost the quorum.
+    if options.members or unequal:
+        # Each lost memory costs tolerance for good: with voters that go, it could cost the quorum,
+        # and so it could where of those that are left one cannot take what another has accepted.
         faults = (frozenset(KINDS) if faults is None else faults) - _MEMORY_LOSS
     drawn = draw_schedule(world.derive("nemesis"), names, options.duration_ms, faults)
     if options.level and (faults is None or "clock-skew" in faults):

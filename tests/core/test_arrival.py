@@ -480,6 +480,35 @@ class TestASetAsideLog:
         assert all("a majority" in n.fields["advice"] for n in waiting)
 
 
+class TestNobodyCanLetItIn:
+    """Wiped or put back, so that its peers have to tell it: it must not wait in silence either."""
+
+    def lost(self, **more):
+        new = Newcomer(**more)
+        new.hear("n3", Welcome(life_number(9, 0)))
+        assert new.node.forgetful
+        return new
+
+    def waiting(self, new):
+        told = [n.fields["advice"] for n in new.notices if n.event == "node.waiting"]
+        return [advice for advice in told if "let it vote again" in advice]
+
+    def test_it_says_so_and_what_is_left_to_do(self):
+        new = self.lost()
+        new.run(TELL_AFTER_MS - 500)
+        assert not self.waiting(new), "an election may be under way"
+        new.run(20 * TELL_AFTER_MS)
+        assert 1 <= len(self.waiting(new)) <= 3
+        assert all("snapshot restore" in advice for advice in self.waiting(new))
+
+    def test_not_while_somebody_leads(self):
+        new = self.lost()
+        for round_ in range(1, 200):
+            new.hear("n2", Heartbeat(B, "n2", 0, 0, round_, 0))
+            assert Rejoin not in kinds(new.run(100)), "a person has to decide that"
+        assert not self.waiting(new)
+
+
 class TestLostMemory:
     @pytest.mark.parametrize("known", [life_number(1, 78), life_number(1, 76), life_number(9, 0)])
     def test_one_peer_that_knows_another_life_is_enough(self, known):

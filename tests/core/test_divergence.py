@@ -4,10 +4,12 @@ import pytest
 
 from paxosd.core.agreement import CHAIN
 from paxosd.core.cluster_settings import ClusterSettings
-from paxosd.core.commands import PUT, Entry
+from paxosd.core.commands import OPEN, PUT, Entry
 from paxosd.core.effects import ReadReady, Refusal
 from paxosd.core.machine import MARK_SLOTS
-from paxosd.core.messages import CatchUp
+from paxosd.core.messages import CatchUp, Hello
+from paxosd.core.types import NULL_BALLOT
+from tests.core.changes import caught_up, change, settled
 from tests.core.cluster import Cluster
 
 RAISING = {"level_target": 1, "founding_settings": ClusterSettings(value_bytes_max=999)}
@@ -205,3 +207,67 @@ def test_equal_nodes_agree_through_crashes_losses_and_snapshots():
     assert len({m.node.status()["state_agreed_slot"] for m in cluster.up()}) == 1
     assert cluster.up()[0].node.status()["state_agreed_slot"] == cluster.up()[0].machine.applied
     assert not [n for _, _, n in cluster.notices if n.event.startswith("state.")]
+
+
+class TestAloneInThePast:
+    """An only voter was put back to when it was alone, and acted before it heard the others."""
+
+    def forked(self, more=0):
+        """n1 has a branch of its own, ``more`` slots longer than what it shares; n8 and n9, which
+        had made up the cluster with it, are back."""
+        cluster = Cluster(1, 1, options=RAISING)
+        cluster.elect()
+        cluster.run_until(lambda: cluster.members["n1"].machine.settings.level == 1)
+        writer = Writer(cluster)
+        writer.write(3)
+        cluster.run(500)
+        one = cluster.members["n1"]
+        image = list(one.durable)
+        for name, directory in (("n8", 8), ("n9", 9)):
+            cluster.join(name, directory=directory)
+            for member in cluster.up():
+                member.node.peer_level(name, 1)
+            assert change(cluster, learners=[name])[0] == 0
+            settled(cluster)
+            caught_up(cluster, name)
+            assert change(cluster, voters=[name])[0] == 0
+            settled(cluster)
+        writer.write(5)
+        cluster.run(500)
+        for name in cluster.members:
+            cluster.crash(name)
+        one.durable = image
+        cluster.promised["n1"] = NULL_BALLOT
+        cluster.check_chosen = lambda slot, value: None  # there are two histories now
+        cluster.start("n1")
+        cluster.elect()
+        for seq in range(more + 1):
+            cluster.put(writer.session, writer.seq + 100 + seq, b"lost", b"v")
+        one.node.age_ms()  # somebody asks, so that it is known
+        cluster.run(1000)
+        assert one.node.age_ms() >= 0
+        for name in ("n8", "n9"):
+            cluster.start(name)
+            hello = Hello(peer=f"tcp://{name}:1")  # what the inbox of strangers hands on
+            one.node.hear_stranger(name, 0, cluster.members[name].node.membership.epoch, hello)
+        return cluster
+
+    @pytest.mark.parametrize("more", [0, 40])
+    def test_it_finds_out_that_it_went_another_way(self, more):
+        cluster = self.forked(more)
+        one = cluster.members["n1"]
+        for _ in range(3 * MARK_SLOTS if more else 1):
+            for name in ("n8", "n9"):
+                cluster.submit(name, Entry(0, 1, 0, [[OPEN]]))  # refused unless it leads
+            cluster.run(100)
+        cluster.run_until(lambda: one.node.role == "diverged")
+        (fields,) = told(cluster, "n1", "state.diverged")
+        assert fields["members"] in (["n8"], ["n9"])
+        assert "member rejoin n1" in fields["advice"]
+        assert one.node.status()["state"] == "diverged"
+
+    def test_what_it_confirmed_to_itself_says_nothing_of_its_age(self):
+        cluster = self.forked()
+        one = cluster.members["n1"]
+        cluster.run_until(lambda: one.node._context.is_alone_in_the_past)
+        assert one.node.age_ms() == -1

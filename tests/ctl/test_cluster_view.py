@@ -1,12 +1,21 @@
 """What is said of a cluster by what its nodes say, and that no two words of it contradict."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 
-from paxosctl.cluster import NodeView, leader_of, live_tolerance, scarce_words, voters_seen
+from paxosctl.cluster import (
+    NodeView,
+    leader_of,
+    live_tolerance,
+    lost_for_good,
+    memory_lines,
+    scarce_words,
+    voters_seen,
+)
 from paxosctl.commands.cluster import _clients, _cluster, _node, _survives
-from paxosctl.diagnose import _of_status
+from paxosctl.diagnose import _of_status, _reachable
 
 NAMES = ("n1", "n2", "n3")
 
@@ -92,6 +101,28 @@ class TestTwoOfThreeWiped:
         status("n2", voting=("n1",), memory="lost", role="memory-lost"),
         status("n3", voting=("n1",), memory="lost", role="memory-lost"),
     )
+
+    def test_nobody_is_sent_to_a_command_that_cannot_work(self):
+        """Both were told to be let in by rejoin, which needs the quorum that is gone."""
+        text = summary(*self.TOLD)
+        assert "member rejoin" not in text
+        assert "n2 and n3 lost their memory" in text
+        assert "snapshot save --endpoint" in text
+        assert "snapshot restore" in text
+
+    @pytest.mark.parametrize("told", TOLD[1:], ids=NAMES[1:])
+    def test_one_of_them_alone_can_be_let_in(self, told):
+        lines = memory_lines([status("n1", leader="n1", role="leader"), told])
+        assert [f"member rejoin {told['node']}" in line for line in lines] == [True]
+
+    def test_the_diagnosis_of_a_call_says_so_once(self):
+        final = lost_for_good(self.TOLD)
+        assert final is not None
+        told = [
+            _reachable(SimpleNamespace(body=body, error=None), False, final) for body in self.TOLD
+        ]
+        assert sum("snapshot restore" in words for words in told) == 1
+        assert all(words.startswith("no quorum") for words in told)
 
     @pytest.mark.parametrize("told", TOLD, ids=NAMES)
     def test_all_say_the_same(self, told):

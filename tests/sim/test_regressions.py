@@ -180,6 +180,11 @@ def test_a_past_does_not_act_in_the_present(seed, what):
         (990261, "a power cut took the witness by which the end of a log was found to be lost"),
         (990269, "the same, while the log was set aside"),
         (990676, "nobody let one back in that found out late that another directory votes"),
+        (
+            991264,
+            "a voter lost its memory where another could not take what the third had accepted",
+        ),
+        (991417, "the damage of a member was not known yet to the copy that was made of it"),
     ],
 )
 def test_members_that_stay(seed, what):
