@@ -17,7 +17,7 @@ from typing import Any
 
 from paxosd.core.acceptor import Acceptor
 from paxosd.core.agreement import Difference
-from paxosd.core.arrival import Arrival, Readiness
+from paxosd.core.arrival import Arrival, Readiness, starts_of
 from paxosd.core.commands import Entry
 from paxosd.core.comparison import Comparison
 from paxosd.core.context import Codec, Context, Peer, StateMachine
@@ -90,6 +90,10 @@ _RECEIVED: dict[type, str] = {
 """What is traced on arrival here; accepts and votes are traced where their slots are known."""
 CONTACTS_MAX = 64
 """How many nodes of its cluster a node knows besides those that the membership names."""
+OLD_CLOCKS_MS_MAX = 10_000
+"""After a turn that was late, peers' wall clocks are not compared for as long as it was late, or so
+long: their words waited in the queues."""
+
 _OF_AN_EPOCH = frozenset({Prepare, Accept, Accepted})
 """What a node can do nothing about before it knows the membership that it is of."""
 
@@ -163,6 +167,7 @@ class Node:
         self._reads_ballot = NULL_BALLOT
         self._freshness = Freshness()
         self._misled = (False, False)
+        self._old_clocks_until_ms = float("-inf")
         self._replication = Replication(self._context, self._on_members)
         self._election = Election(
             self._context, self._on_lead, self._replication.stop, self._replication.pause
@@ -250,7 +255,8 @@ class Node:
         peer.heard_ms = context.now_ms
         if not peer.up:
             peer.up = True
-            context.outbox.notice("member.up", member=sender, member_incarnation=incarnation)
+            starts = starts_of(incarnation)
+            context.outbox.notice("member.up", member=sender, member_boot_count=starts)
         kind = type(message)
         if kind in _OF_AN_EPOCH and message.ballot.epoch > self._context.epoch:  # type: ignore[union-attr]  # all of them have one
             self._depose_if_above(message.ballot)  # type: ignore[union-attr]  # the same
@@ -280,8 +286,13 @@ class Node:
     def set_time(self, now_ms: float, wall_ms: int) -> None:
         """What time it is. Call it before a turn's messages: a node that was paused must not
         take what it hears now for something heard long ago."""
-        self._context.now_ms = now_ms
-        self._context.wall_ms = wall_ms
+        context = self._context
+        gap_ms = now_ms - context.now_ms
+        if gap_ms > context.options.election_timeout_ms / 2:
+            # What waits has waited for up to so long, and so have the clocks that it tells of.
+            self._old_clocks_until_ms = now_ms + min(gap_ms, OLD_CLOCKS_MS_MAX)
+        context.now_ms = now_ms
+        context.wall_ms = wall_ms
 
     def tick(self, now_ms: float, wall_ms: int) -> None:
         """Time passed. Call it once a turn, after the turn's messages."""
@@ -375,7 +386,7 @@ class Node:
         """A peer said what its wall clock showed; the word took up to ``round_trip_ms`` to come."""
         context = self._context
         peer = context.peers.get(name)
-        if peer is None:
+        if peer is None or context.now_ms < self._old_clocks_until_ms:
             return
         news = self._skew.hear(name, wall_ms, context.wall_ms, round_trip_ms)
         peer.skew_ms = self._skew.known_ms[name]

@@ -59,7 +59,7 @@ def use_membership(context: Context, membership: Membership) -> None:
 class Roster:
     """``removed``: as a member told it, this node is none any more."""
 
-    __slots__ = ("_arrival", "_context", "_election", "_handlers", "_led_ms", "_rejoining",
+    __slots__ = ("_arrival", "_context", "_election", "_handlers", "_leaderless_ms", "_rejoining",
                  "_replication", "_told", "removed")  # fmt: skip
 
     def __init__(
@@ -79,8 +79,8 @@ class Roster:
         self.removed: Removed | None = None
         self._told: tuple[Removed, float] | None = None
         """That this node is no member any more, as it was first told, and when."""
-        self._led_ms = context.now_ms
-        """When somebody led, as far as is known here."""
+        self._leaderless_ms: float | None = None
+        """Since when this node waits to be let in, and knows of no leader."""
         self._rejoining = (-1, 0)
         """The epoch and directory of the last change that was proposed on a node's own wish."""
 
@@ -160,11 +160,14 @@ class Roster:
         context, arrival = self._context, self._arrival
         leader = self._election.leader
         if leader not in ("", context.node):
-            self._led_ms = context.now_ms
+            self._leaderless_ms = None
             if arrival.repaired:
                 context.outbox.send(leader, Rejoin(arrival.directory))
-        elif arrival.forgetful and context.now_ms - self._led_ms >= TELL_AFTER_MS:
-            arrival.tell_stuck()
+        elif arrival.forgetful:
+            if self._leaderless_ms is None:
+                self._leaderless_ms = context.now_ms
+            elif context.now_ms - self._leaderless_ms >= TELL_AFTER_MS:
+                arrival.tell_stuck()
 
     def receive_rejoin(self, sender: NodeId, message: Rejoin) -> None:
         context = self._context

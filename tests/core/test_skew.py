@@ -50,3 +50,19 @@ class TestNode:
         lone.node.peer_wall("n2", NOW)
         (notice,) = [n for n in lone.node.ready().notices if n.event.startswith("clock.")]
         assert (notice.event, notice.level) == ("clock.well", "info")
+
+    def test_words_that_waited_while_this_node_stood_still_say_nothing(self):
+        """28 warnings of one peer within a millisecond, all on one machine with one clock."""
+        lone = Lone()
+        lone.node.set_time(0.0, NOW)
+        lone.node.set_time(5000.0, NOW + 5000)
+        for late_ms in (5000, 4000, 0, 3000):
+            lone.node.peer_wall("n2", NOW + 5000 - late_ms)
+        lone.node.set_time(5001.0, NOW + 5001)
+        lone.node.peer_wall("n2", NOW)
+        assert not [n for n in lone.node.ready().notices if n.event.startswith("clock.")]
+        for now_ms in range(5100, 10_200, 100):
+            lone.node.set_time(float(now_ms), NOW + now_ms)
+        lone.node.peer_wall("n2", NOW)
+        notices = [n for n in lone.node.ready().notices if n.event.startswith("clock.")]
+        assert [n.event for n in notices] == ["clock.skew"]
