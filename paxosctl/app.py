@@ -23,11 +23,12 @@ from paxosctl.errors import (
     RefusedError,
 )
 from paxosctl.render import FORMATS, View, emit, to_json
-from paxosctl.streams import read_all, say
+from paxosctl.streams import read_all, say, say_json
 from paxosctl.tables import explain
 from paxosd.core.effects import COMPACTED
 from paxosd.durations import parse_duration_ms
 from paxosd.endpoints import Endpoint, zone_is_missing, zone_words
+from paxosd.numbers import WHOLE_MAX, parse_whole
 
 DEFAULT_ENDPOINTS = "tcp://127.0.0.1:7410,tcp://127.0.0.1:7420,tcp://127.0.0.1:7430"
 TIMEOUT_MS = 5000
@@ -74,6 +75,24 @@ class Duration(click.ParamType[int]):
         if duration_ms <= 0:
             self.fail(f'"{value}": a duration above 0 is needed', param, ctx)
         return duration_ms
+
+
+class Whole(click.ParamType[int]):
+    """A whole number within bounds; without a ``maximum`` the largest that paxosd has room for. (Of
+    click's own numbers some are too large for all of it, and end in a traceback.)"""
+
+    name = "number"
+
+    def __init__(self, minimum: int = 0, maximum: int = WHOLE_MAX) -> None:
+        self.minimum = minimum
+        self.maximum = maximum
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        try:
+            return parse_whole(str(value), self.minimum, self.maximum)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class EndpointList(click.ParamType[str]):
@@ -216,7 +235,7 @@ def complain(settings: Settings, error: ClientError, lines: list[tuple[str, str]
             assert isinstance(error, OutcomeUnknownError)
             data |= {"session": error.session, "seq": error.seq, "ask": ask}
         data["endpoints"] = dict(lines)
-        say(to_json(data))
+        say_json(to_json(data))
         return
     explain(f"paxosctl: {headline(error, lines)}")
     for endpoint, words in lines:
@@ -292,7 +311,7 @@ def end_negative(settings: Settings, error: NegativeError) -> int:
     if error.view is not None and settings.output != "table":
         settings.show(error.view)
     if settings.output == "json":
-        say(to_json({"error": error.code, "message": str(error)}))
+        say_json(to_json({"error": error.code, "message": str(error)}))
     else:
         explain(f"paxosctl: {error}")
     return error.exit_code

@@ -111,6 +111,9 @@ DEFAULT_ENDPOINTS = (
 )
 """Those of ``paxosd dev``."""
 
+TIMEOUT_S_MAX = 86_400 * 366
+"""A year: more is no deadline."""
+
 _NOT_REPEATABLE = frozenset(
     {"fault_add", "fault_rm", "fault_clear", "fault_crash", "transfer_leader"}
 )
@@ -133,6 +136,8 @@ class Client:
     ) -> None:
         if isinstance(endpoints, str):
             raise TypeError("endpoints is a list of strings, not one string")
+        if not 0 < timeout_s <= TIMEOUT_S_MAX:
+            raise ValueError(f"timeout_s is above 0 and at most {TIMEOUT_S_MAX}, not {timeout_s}")
         self.timeout_s = timeout_s
         self._transport = Transport()
         self._connection = Connection(self._transport, endpoints, options)

@@ -105,7 +105,10 @@ class _Listener(Enum):
 
 
 _LISTENERS = {
-    _Listener.ZEROMQ: "it did not answer before, but does now; try again",
+    _Listener.ZEROMQ: (
+        "it speaks ZeroMQ, but no client's connection to it came about: it has only just started "
+        "(try again), or this is another port of a node (its peer or events port), or no paxosd"
+    ),
     _Listener.FULL: (
         "it ends new connections, for it has as many as it may have (bus.connections_full in its "
         "log): close some, or raise its limit on file descriptors"
@@ -148,9 +151,10 @@ def _listener(connection: socket.socket) -> _Listener:
 
 def _hangs_up(connection: socket.socket) -> bool:
     """Whether it ends the connection before this side has said what it is."""
-    connection.settimeout(GREETING_S)
+    until_s = time.monotonic() + GREETING_S  # in all: it may send a byte now and then
     try:
-        for _ in range(GREETING_BYTES_MAX):
+        while (left_s := until_s - time.monotonic()) > 0:
+            connection.settimeout(left_s)
             if not connection.recv(GREETING_BYTES_MAX):
                 return True
     except TimeoutError:

@@ -32,7 +32,6 @@ found before anything is done, and is told with its line.
 """
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +41,7 @@ from paxosctl.fault_nodes import ROLES
 from paxosd.durations import parse_duration_ms
 from paxosd.fault_rules import FaultError, parse_rule
 from paxosd.settings import nearest
+from paxosd.text_files import read_toml
 from paxosd.wire import PEER_KIND_NAMES
 
 MIX = {"put": 35, "get": 35, "cas": 20, "delete": 5, "range": 4, "delete_range": 1}
@@ -100,10 +100,9 @@ class FaultScript:
 
 def load_script(path: Path, duration_ms: int | None, seed: int | None) -> FaultScript:
     """Read a plan; ``duration_ms`` and ``seed`` win over its own. Raises PlanError, OSError."""
-    text = path.read_bytes().decode("utf-8", "replace")
     try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        text, raw = read_toml(path)
+    except ValueError as error:
         raise PlanError(f"{path}: {error}") from None
     return _Reader(str(path), text, raw).script(duration_ms, seed)
 

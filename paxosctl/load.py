@@ -65,6 +65,8 @@ class LoadReport:
     elapsed_ns: int
     latencies_ns: list[int]
     failed: dict[str, int]
+    unknown: bool
+    """Whether the outcome of some of them is unknown."""
     first_error: ClientError | None
 
     @property
@@ -160,6 +162,7 @@ class LoadRun:
         self._left = load.count
         self._latencies: list[int] = []
         self._failed: dict[str, int] = {}
+        self._has_unknown = False
         self._first_error: ClientError | None = None
 
     def _check_value(self) -> None:
@@ -215,6 +218,7 @@ class LoadRun:
             elapsed_ns=max(1, elapsed_ns),
             latencies_ns=self._latencies,
             failed=self._failed,
+            unknown=self._has_unknown,
             first_error=self._first_error,
         )
 
@@ -345,6 +349,7 @@ class LoadRun:
 
     def _fail(self, sent: _Sent, error: ClientError) -> None:
         """The session sends no more; what else it has under way is waited for."""
+        self._has_unknown |= isinstance(error, OutcomeUnknownError)
         self._failed[error.code] = self._failed.get(error.code, 0) + sent.puts
         self._first_error = self._first_error or error
         self._end(sent)

@@ -45,13 +45,13 @@ class Progress:
     def tell(self, text: str) -> None:
         """The line from now on."""
         if self._shown:
-            say(f"\r{text.ljust(self._width)}", newline=False)
+            say(f"\r{text.ljust(self._width)}", newline=False, keep="\r")
             self._width = len(text)
 
     def clear(self) -> None:
         """No line any more."""
         if self._shown and self._width:
-            say(f"\r{' ' * self._width}\r", newline=False)
+            say(f"\r{' ' * self._width}\r", newline=False, keep="\r")
             self._width = 0
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import click
 
+from paxosd.printable import escape_controls, escape_json_controls
+
 
 class StreamError(Exception):
     """A standard stream, or a file that a verb was given, cannot be read or written: exit code 74.
@@ -41,6 +43,7 @@ def prepare() -> None:
 
 def finish(code: int) -> int:
     """Flush what is left; the exit code of the process."""
+    _unwrap()
     # click may have put others in their place: Python flushes those that stand there at its end.
     for stream in (sys.__stdout__, sys.stdout):
         error = _flush(stream)
@@ -50,6 +53,15 @@ def finish(code: int) -> int:
     for stream in (sys.__stderr__, sys.stderr):
         _flush(stream)
     return code
+
+
+def _unwrap() -> None:
+    """Where the reader of a help text has gone, click puts wrappers in place of both streams, also
+    of one that is closed: Python cannot flush that at its end, and exits with 120."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if type(stream).__module__.startswith("click."):
+            setattr(sys, name, vars(stream).get("wrapped", stream))
 
 
 def _flush(stream: Any) -> OSError | None:
@@ -90,8 +102,18 @@ def write_bytes(piece: bytes) -> None:
         raise StreamError("standard output cannot be written: its reader has gone") from error
 
 
-def say(text: str = "", *, newline: bool = True) -> None:
-    """To standard error, for people; lost if it cannot be written."""
+def say(text: str = "", *, newline: bool = True, keep: str = "\n\t") -> None:
+    """To standard error, for people, who may sit at a terminal: nothing in what others named moves
+    its cursor, but what is in ``keep``. Lost if it cannot be written."""
+    _say(escape_controls(text, keep), newline=newline)
+
+
+def say_json(line: str) -> None:
+    """To standard error, for programs. Lost if it cannot be written."""
+    _say(escape_json_controls(line))
+
+
+def _say(text: str, *, newline: bool = True) -> None:
     try:
         click.echo(text, err=True, nl=newline)
     except (OSError, ValueError):

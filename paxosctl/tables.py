@@ -23,6 +23,7 @@ from typing import Any
 import click
 
 from paxosctl.streams import is_terminal, say
+from paxosd.printable import escape_controls
 
 GAP = "  "
 WIDTH_MIN = 20
@@ -62,7 +63,7 @@ def layout(
     bold: bool = False,
 ) -> list[str]:
     """The lines of a table; those without any column name have no head."""
-    cells = [[str(cell) for cell in row] for row in rows]
+    cells = [[escape_controls(str(cell), "\n") for cell in row] for row in rows]
     heads = list(columns)
     left = list(optional)
     while width is not None and left and _needed(_natural(heads, cells)) > width:
@@ -85,8 +86,9 @@ def layout(
 def filled(notes: Sequence[str]) -> list[str]:
     """Sentences below a table, broken between words where the terminal is too narrow."""
     width = terminal_width()
+    notes = [escape_controls(note) for note in notes]
     if width is None:
-        return [*notes]
+        return notes
     return [line for note in notes for line in _wrap(note, width)]
 
 
@@ -111,6 +113,8 @@ def indented(text: str, width: int) -> list[str]:
 
 def cell_width(text: str) -> int:
     """How many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
     return sum(
         0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1
         for each in text
@@ -168,11 +172,12 @@ def _wrap(cell: str, width: int) -> list[str]:
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    # Nothing is put behind the last one: it may be a value, and another row's a million long.
     padded = [
         cell + " " * max(0, width - cell_width(cell))
-        for cell, width in zip(cells, widths, strict=True)
+        for cell, width in zip(cells[:-1], widths, strict=False)
     ]
-    return GAP.join(padded).rstrip()
+    return GAP.join([*padded, *cells[-1:]]).rstrip()
 
 
 def _blocks(heads: Sequence[str], cells: Sequence[Sequence[str]], width: int) -> list[str]:

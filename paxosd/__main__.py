@@ -1,19 +1,29 @@
 """``python -m paxosd`` and the console script ``paxosd``."""
 
-from paxosd.standard_files import open_standard_files
-from paxosd.stop_signals import SIGNALS, StopRequested, end_by
+import os
+import signal
+import sys
 
 
 def main() -> None:
-    """Runs the command line and exits with its code (see :mod:`paxosd.exits`)."""
-    SIGNALS.catch()  # before the imports, which take a tenth of a second and more
-    open_standard_files()
+    """Runs the command line and exits with its code (see :mod:`paxosd.exits`). What stops it where
+    nobody else takes care of signals ends it without a traceback, during the imports too."""
     try:
-        from paxosd.cli import cli  # noqa: PLC0415 - see above
+        from paxosd.stop_signals import SIGNALS, StopRequested, end_by  # noqa: PLC0415
 
-        cli.main(prog_name="paxosd")
-    except StopRequested as stop:
-        end_by(stop.number)
+        SIGNALS.catch()  # before all else that takes a tenth of a second and more
+        try:
+            from paxosd.standard_files import open_standard_files  # noqa: PLC0415
+
+            open_standard_files()
+            from paxosd.cli import run  # noqa: PLC0415
+
+            sys.exit(run())
+        except StopRequested as stop:
+            end_by(stop.number)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,16 @@ that was not keeps its traceback. Where a node's log is JSON, so is that line.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from paxosd import __version__, exits
 from paxosd.config import Config, ConfigError, load, log_format
 from paxosd.durations import parse_duration_ms
+from paxosd.output import OutputError, failed, silence, write
 from paxosd.printable import escape_controls
 from paxosd.stop_signals import SIGNALS, StopRequested
 
@@ -26,7 +28,43 @@ _EPILOG = "Start with: paxosd dev"
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
-@click.group(invoke_without_command=True, epilog=_EPILOG, context_settings=_HELP)
+class _Command(click.Command):
+    """A command whose help and version are answers, too."""
+
+    def make_context(self, *args: Any, **named: Any) -> click.Context:
+        """Raises OutputError where standard output cannot be written."""
+        try:
+            return super().make_context(*args, **named)
+        except BrokenPipeError:
+            silence()
+            raise click.exceptions.Exit(exits.OK) from None
+        except OSError as error:
+            raise failed(error) from error
+
+
+class _Group(_Command, click.Group):
+    """The same for the whole command line."""
+
+    command_class = _Command
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code. Raises KeyboardInterrupt, StopRequested."""
+    try:
+        code = cli.main(arguments, prog_name="paxosd", standalone_mode=False)
+        return code if isinstance(code, int) else exits.OK
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        raise KeyboardInterrupt from None
+    except OutputError as error:
+        return _explain(error)
+
+
+@click.group(cls=_Group, invoke_without_command=True, epilog=_EPILOG, context_settings=_HELP)
 @click.option(
     "--config",
     "config_path",
@@ -72,7 +110,7 @@ def _check(path: Path | None, overrides: tuple[str, ...]) -> int:
 
     try:
         config = load(path, overrides)
-        click.echo("\n".join(filter(None, [show(config), side_by_side(config)])))
+        write("\n".join(filter(None, [show(config), side_by_side(config)])))
     except Exception as error:
         code = _explain(error)
         if code == exits.FAILED:
@@ -183,7 +221,7 @@ def init(context: click.Context, config_path: Path, overrides: tuple[str, ...]) 
         from paxosd.init import init_alone  # noqa: PLC0415 - a node does not need it
 
         config = load(config_path, overrides)
-        click.echo(init_alone(config))
+        write(init_alone(config))
         code = 0
     except Exception as error:
         code = _explain(error)

@@ -17,7 +17,6 @@ The defaults stand here; ``conf/paxosd.toml`` repeats and explains each (a test 
 import contextlib
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from paxosd.config_check import check
 from paxosd.endpoints import Endpoint
 from paxosd.log_levels import LEVELS
 from paxosd.settings import ConfigError, Raw, nearest, read_section, section_fields, setting
+from paxosd.text_files import read_toml
 
 __all__ = ["Config", "ConfigError", "MemberConfig", "load"]
 
@@ -259,15 +259,15 @@ def _take_file(
 ) -> None:
     source = str(path)
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        _, document = read_toml(path)
     except FileNotFoundError:
         raise ConfigError([f"{source}: there is no such file"]) from None
     except PermissionError:
         raise PermissionError(f"{source}: this user may not read it") from None
     except OSError as error:
         raise ConfigError([f"{source}: cannot be read: {error.strerror}"]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{source}: this is not TOML: {error}"]) from None
+    except ValueError as error:
+        raise ConfigError([f"{source}: {error}"]) from None
     for name, table in document.items():
         if name not in SECTIONS:
             problems.append(f"{source}: [{name}]: unknown section; {nearest(name, SECTIONS)}")

@@ -29,6 +29,7 @@ _BY_NAME = {
     "BindError": UNAVAILABLE,
     "PortsTakenError": UNAVAILABLE,
     "StorageError": STORAGE,
+    "OutputError": STORAGE,
     "UnknownLevelError": CONFIG,
     "DescriptorsError": CONFIG,
     "PermissionError": PERMISSION,

@@ -59,7 +59,7 @@ class FaultStore:
         try:
             found: Any = json.loads(text)
             rules = found["rules"] if found["format"] == FORMAT else None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             rules = None
         if not isinstance(rules, list):
             return [f"{FILE} is damaged or of another version: no rule of it is in force"]

@@ -266,7 +266,7 @@ def _read_identity(home: Disk, prefix: str = "") -> dict[str, Any]:
     """The fields, with those that a file of an older program lacks. Raises IdentityError."""
     try:
         found = json.loads(read_file(home, _IDENTITY))
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise IdentityError(f"{prefix}{_IDENTITY} is damaged: {problem}") from problem
     if not isinstance(found, dict):
         raise IdentityError(f"{prefix}{_IDENTITY} is damaged: it is no JSON object")

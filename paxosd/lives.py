@@ -361,7 +361,7 @@ def _read(home: Disk) -> dict[NodeId, _Heard]:
         found = json.loads(read_file(home, FILE))
     except FileNotFoundError:
         return {}
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise _damaged(str(problem)) from None
     if not isinstance(found, dict):
         raise _damaged("no lives in it")

@@ -25,7 +25,7 @@ def read(data_dir: Path) -> dict[str, Any]:
     """``cluster``, ``slot`` and ``revision``; {} if there is no note, or none that can be read."""
     try:
         found = json.loads((data_dir / NOTE).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     kinds = {"cluster": str, "slot": int, "revision": int}
     if not isinstance(found, dict):

@@ -14,6 +14,8 @@ from dataclasses import MISSING, Field, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
+from paxosd.numbers import parse_whole
+
 
 class ConfigError(Exception):
     """The configuration cannot be used. ``problems`` has one line for each thing wrong."""
@@ -87,10 +89,7 @@ def _check_range(value: int, minimum: int | None, maximum: int | None) -> None:
 def _read_int(raw: Raw) -> int:
     value = raw.value
     if raw.text:
-        try:
-            return int(value)
-        except ValueError:
-            raise ValueError(f'"{value}" is not a whole number') from None
+        return parse_whole(value, maximum=None)
     if type(value) is not int:
         raise ValueError(f"{_show(value)} is not a whole number")
     return value
@@ -111,6 +110,8 @@ def _read_bool(raw: Raw) -> bool:
 def _read_str(raw: Raw) -> str:
     if type(raw.value) is not str:
         raise ValueError(f"{_show(raw.value)} is not a text in quotes")
+    if "\0" in raw.value:
+        raise ValueError("a text cannot hold a NUL character")
     return raw.value
 
 

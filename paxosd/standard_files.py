@@ -7,6 +7,13 @@ log of the acceptor, say, which a stray message on standard error would then wri
 import os
 import sys
 
+_closed: set[int] = set()
+
+
+def was_closed(number: int) -> bool:
+    """Whether this process was started without it."""
+    return number in _closed
+
 
 def open_standard_files() -> None:
     """Open /dev/null in place of each that is closed."""
@@ -14,6 +21,7 @@ def open_standard_files() -> None:
         try:
             os.fstat(number)
         except OSError:
+            _closed.add(number)
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
             os.set_inheritable(number, True)
     sys.stdin = sys.stdin or os.fdopen(0, "r", closefd=False)

@@ -2,7 +2,8 @@
 
 import click
 
-from paxosctl.app import Group, Settings, global_options, negative, verb
+from paxosctl.app import Group, Settings, Whole, global_options, negative, verb
+from paxosctl.errors import EXIT_UNKNOWN
 from paxosctl.load import TIMEOUT_MS, Load, LoadReport, LoadRun, find_leader, limits_at
 from paxosctl.render import View
 
@@ -16,16 +17,16 @@ bench_verb = global_options(_bench)
 
 
 @verb("put")
-@click.option("--outstanding", type=click.IntRange(min=1), default=100, show_default=True,
+@click.option("--outstanding", type=Whole(1, 1_000_000), default=100, show_default=True,
               help="Puts under way at a time, over all connections.")  # fmt: skip
-@click.option("--connections", type=click.IntRange(1, 900), default=1, show_default=True)
-@click.option("--size", type=click.IntRange(min=0), default=100, show_default=True,
+@click.option("--connections", type=Whole(1, 900), default=1, show_default=True)
+@click.option("--size", type=Whole(0, 1 << 30), default=100, show_default=True,
               help="Bytes of each value.")  # fmt: skip
-@click.option("--count", type=click.IntRange(min=1), default=10_000, show_default=True,
+@click.option("--count", type=Whole(1), default=10_000, show_default=True,
               help="Puts in all.")  # fmt: skip
-@click.option("--keys", type=click.IntRange(min=1), default=10_000, show_default=True,
+@click.option("--keys", type=Whole(1, 1_000_000_000), default=10_000, show_default=True,
               help="Different keys, drawn at random.")  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the random keys.")
+@click.option("--seed", type=Whole(), default=0, show_default=True, help="Of the random keys.")
 def put_verb(
     settings: Settings,
     outstanding: int,
@@ -55,7 +56,10 @@ def put_verb(
     settings.show(view)
     if report.failed:
         failed = sum(report.failed.values())
-        negative(f"{failed} puts failed; the first: {report.first_error}")
+        words = f"{failed} puts failed; the first: {report.first_error}"
+        if report.unknown:
+            negative(words, exit_code=EXIT_UNKNOWN, code="unknown")
+        negative(words)
 
 
 bench_verb.add_command(put_verb)

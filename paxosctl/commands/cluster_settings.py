@@ -15,6 +15,7 @@ from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError,
 from paxosd.core.commands import Status
 from paxosd.durations import parse_duration_ms
 from paxosd.message_room import MessageRoom
+from paxosd.numbers import parse_whole
 from paxosd.settings import nearest
 
 
@@ -44,16 +45,11 @@ class Assignment(click.ParamType[tuple[str, int]]):
             self.fail(f'"{value}" must read KEY=VALUE', param, ctx)
         if key not in BOUNDS:
             self.fail(f'"{key}" is no setting of the cluster; {nearest(key, BOUNDS)}', param, ctx)
+        has_unit = key.endswith("_ms") and not text.strip()[-1:].isdigit()
         try:
-            return key, int(text)
-        except ValueError:
-            pass
-        if key.endswith("_ms"):
-            try:
-                return key, parse_duration_ms(text)
-            except ValueError as error:
-                self.fail(f"{key}: {error}", param, ctx)
-        self.fail(f'{key}: "{text}" is not a whole number', param, ctx)
+            return key, parse_duration_ms(text) if has_unit else parse_whole(text)
+        except ValueError as error:
+            self.fail(f"{key}: {error}", param, ctx)
 
 
 @verb("show")

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from paxosctl.app import Duration, Group, Settings, global_options, negative, verb
+from paxosctl.app import Duration, Group, Settings, Whole, global_options, negative, verb
 from paxosctl.cluster import Answer, NodeView, survey
 from paxosctl.commands.fault_run import run_verb
 from paxosctl.fault_nodes import (
@@ -25,6 +25,7 @@ from paxosctl.public_names import trouble
 from paxosctl.render import View
 from paxosd.core.effects import FORBIDDEN
 from paxosd.fault_rules import KINDS, FaultError
+from paxosd.numbers import WHOLE_MAX
 
 
 @click.group("fault", cls=Group)
@@ -65,10 +66,10 @@ def _kinds() -> str:
     help="Only messages of this kind, such as accept; repeatable, or with commas.",
 )
 @click.option("--probability", type=float, default=1.0, help="Of a hit, above 0, at most 1.")
-@click.option("--ms", type=int, default=0, help="How long, or how far; see the kind.")
+@click.option("--ms", type=Whole(-WHOLE_MAX), default=0, help="How long, or how far; see the kind.")
 @click.option("--every", type=Duration(), help="Again and again, such as 5s, not once.")
 @click.option("--for", "for_", type=Duration(), help="Heal by itself after this, such as 30s.")
-@click.option("--seed", type=int, default=0, help="Of what is left to chance.")
+@click.option("--seed", type=Whole(-WHOLE_MAX), default=0, help="Of what is left to chance.")
 @click.option("--oneway", is_flag=True, help="Cut FROM → TO only: partition, flap.")
 @click.option("--persist", is_flag=True, help="Keep it when the node restarts.")
 def add_verb(

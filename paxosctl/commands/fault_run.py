@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from paxosctl.app import Duration, Settings, negative, verb
+from paxosctl.app import Duration, Settings, Whole, negative, verb
 from paxosctl.errors import EXIT_INTERRUPTED
 from paxosctl.render import View
 from paxosctl.streams import StreamError, say
@@ -21,7 +21,7 @@ _MARKS = {True: "ok  ", False: "BAD "}
     "plan", type=click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
 )
 @click.option("--duration", type=Duration(), help="In place of the plan's own, such as 1m.")
-@click.option("--seed", type=click.IntRange(min=0), help="In place of the plan's own.")
+@click.option("--seed", type=Whole(0), help="In place of the plan's own.")
 @click.option(
     "--history-dir",
     type=click.Path(file_okay=False, path_type=Path),

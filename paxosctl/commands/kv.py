@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from paxosctl.app import Settings, check_key, negative, raw, raw_or_stdin, verb
+from paxosctl.app import Settings, Whole, check_key, negative, raw, raw_or_stdin, verb
 from paxosctl.render import View, as_cell, as_json
 from paxosctl.streams import say
 from paxosd.core.commands import KeyValue, prefix_end
@@ -33,7 +33,7 @@ def put_verb(settings: Settings, key: str, value: str) -> None:
 @verb("get")
 @click.argument("key")
 @click.option("--prefix", is_flag=True, help="Every key that starts with KEY.")
-@click.option("--limit", type=click.IntRange(min=1), help="With --prefix: so many keys at most.")
+@click.option("--limit", type=Whole(1), help="With --prefix: so many keys at most.")
 @click.option("--stale", is_flag=True, help="What one node has; says how old that may be.")
 @click.option("--meta", is_flag=True, help="Also the revisions and the version.")
 @click.option("--null", is_flag=True, help="With --prefix -o plain: zero bytes as ends.")
@@ -137,7 +137,7 @@ def delete_verb(settings: Settings, key: str, prefix: bool, everything: bool) ->
 @click.option("--expect-value", help='Set it only if this is its value; "-": standard input.')
 @click.option(
     "--expect-revision",
-    type=click.IntRange(min=0),
+    type=Whole(0),
     help="Set it only if this is its modify revision; 0: only if there is no such key.",
 )
 @click.argument("new")
@@ -173,8 +173,8 @@ def cas_verb(
 
 
 @verb("outcome")
-@click.argument("session", type=click.IntRange(min=1, max=(1 << 63) - 1))
-@click.argument("seq", type=click.IntRange(min=1, max=(1 << 63) - 1))
+@click.argument("session", type=Whole(1))
+@click.argument("seq", type=Whole(1))
 def outcome_verb(settings: Settings, session: int, seq: int) -> None:
     """What became of command SEQ of SESSION, as a timed-out call names them.
 

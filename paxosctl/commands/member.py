@@ -3,7 +3,7 @@
 import click
 
 from paxosctl import member_plan
-from paxosctl.app import Group, Settings, global_options, negative, verb
+from paxosctl.app import Group, Settings, Whole, global_options, negative, verb
 from paxosctl.cluster import leader_of
 from paxosctl.commands.member_join import (
     add_verb,
@@ -67,8 +67,8 @@ def remove_verb(settings: Settings, how: How, name: str) -> None:
 
 
 @change("quorum")
-@click.option("--phase1", type=click.IntRange(min=1), help="Voters that it takes to take over.")
-@click.option("--phase2", type=click.IntRange(min=1), help="Voters that it takes to write.")
+@click.option("--phase1", type=Whole(1), help="Voters that it takes to take over.")
+@click.option("--phase2", type=Whole(1), help="Voters that it takes to write.")
 @click.option("--majority", is_flag=True, help="A majority for both, also when voters change.")
 def quorum_verb(
     settings: Settings, how: How, phase1: int | None, phase2: int | None, majority: bool

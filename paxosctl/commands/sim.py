@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from paxosctl.app import Group, Settings, global_options, negative, verb
+from paxosctl.app import Group, Settings, Whole, global_options, negative, verb
 from paxosctl.commands.sim_run import run_verb
 from paxosctl.render import View
 from paxosctl.streams import is_terminal, write
@@ -31,7 +31,7 @@ sim_verb = global_options(_sim)
 
 @verb("teach")
 @click.argument("name", required=False)
-@click.option("--seed", type=int, default=1, show_default=True, help="Of delays and timers.")
+@click.option("--seed", type=Whole(), default=1, show_default=True, help="Of delays and timers.")
 @click.option("--step", is_flag=True, help="On a terminal: wait for Enter before each step.")
 def teach_verb(settings: Settings, name: str | None, seed: int, step: bool) -> None:
     """Show a scenario of the protocol step by step: who sends what, and why.

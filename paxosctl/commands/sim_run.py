@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
-from paxosctl.app import Duration, Settings, negative, verb
+from paxosctl.app import Duration, Settings, Whole, negative, verb
 from paxosctl.render import View
 from paxosctl.streams import is_terminal
 from paxosd.core.cluster_settings import LEVEL_LATEST
+from paxosd.numbers import parse_whole
 from paxosd.settings import nearest
 from paxosd.sim.campaign import Summary, minimise, run_campaign
 from paxosd.sim.nemesis import KINDS
@@ -39,12 +40,15 @@ class SeedRange(click.ParamType[range]):
         if isinstance(value, range):
             return value
         first, dots, last = str(value).partition("..")
-        if not (dots and first.isascii() and last.isascii() and first.isdigit() and last.isdigit()):
+        if not dots:
             self.fail(f'"{value}": two numbers are needed, such as 1..100', param, ctx)
-        found = range(int(first), int(last) + 1)
+        try:
+            found = range(parse_whole(first, 0), parse_whole(last, 0) + 1)
+        except ValueError as error:
+            self.fail(f'"{value}": two numbers are needed, such as 1..100: {error}', param, ctx)
         if not found:
             self.fail(f'"{value}": the last seed is below the first', param, ctx)
-        if len(found) > SEEDS_MAX:
+        if found.stop - found.start > SEEDS_MAX:
             self.fail(f'"{value}": more than {SEEDS_MAX} seeds', param, ctx)
         return found
 
@@ -75,21 +79,21 @@ class FaultKinds(click.ParamType[frozenset[str] | None]):
 
 
 @verb("run")
-@click.option("--seed", type=click.IntRange(min=0), help="Run this one.  [default: a fresh one]")
+@click.option("--seed", type=Whole(0), help="Run this one.  [default: a fresh one]")
 @click.option("--seeds", type=SeedRange(), help="Run all of these.")
-@click.option("--nodes", type=click.IntRange(1, 7), default=3, show_default=True)
+@click.option("--nodes", type=Whole(1, 7), default=3, show_default=True)
 @click.option("--faults", type=FaultKinds(), default="all", show_default=True,
               help=f"Which kinds the seed may draw from, with commas: {', '.join(KINDS)}; "
               "or all, or none.")  # fmt: skip
-@click.option("--clients", type=click.IntRange(1, 1000), default=RunOptions().clients,
+@click.option("--clients", type=Whole(1, 1000), default=RunOptions().clients,
               show_default=True)  # fmt: skip
-@click.option("--operations", type=click.IntRange(1, 1_000_000), default=RunOptions().operations,
+@click.option("--operations", type=Whole(1, 1_000_000), default=RunOptions().operations,
               show_default=True, help="Of all clients together, about.")  # fmt: skip
-@click.option("--keys", type=click.IntRange(1, 10_000), default=RunOptions().keys,
+@click.option("--keys", type=Whole(1, 10_000), default=RunOptions().keys,
               show_default=True, help="Different keys.")  # fmt: skip
 @click.option(
     "--level",
-    type=click.IntRange(0, LEVEL_LATEST),
+    type=Whole(0, LEVEL_LATEST),
     default=LEVEL_LATEST,
     show_default=True,
     help="The feature level that the nodes' programs understand.",
@@ -98,12 +102,12 @@ class FaultKinds(click.ParamType[frozenset[str] | None]):
               help="Change the membership meanwhile: two more nodes come and go.")  # fmt: skip
 @click.option(
     "--watchers",
-    type=click.IntRange(0, 100),
+    type=Whole(0, 100),
     help="How many watch.  [default: 1 to 3 in half of the seeds]",
 )
 @click.option("--duration", type=Duration(), default="60s", show_default=True,
               help="Virtual time under faults.")  # fmt: skip
-@click.option("--jobs", type=click.IntRange(1, 1024), help="Runs at a time.  [default: one a core]")
+@click.option("--jobs", type=Whole(1, 1024), help="Runs at a time.  [default: one a core]")
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path),
               help="Write every event of the one seed there, as JSON lines.")  # fmt: skip
 @click.option("--schedule", help="With --seed: these faults (TOML) and not those of the seed.",

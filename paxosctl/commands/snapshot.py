@@ -13,7 +13,21 @@ from paxosctl.errors import NO_SNAPSHOT, NotSubmittedError, RefusedError, Unreac
 from paxosctl.render import View, human_bytes
 from paxosctl.streams import StreamError, is_terminal, say, write_bytes
 
-_FILE = click.Path(path_type=Path, dir_okay=False, readable=False)
+
+class _File(click.Path):
+    """A snapshot file. ``-`` is a stream where ``streams`` are taken, and no file elsewhere."""
+
+    def __init__(self, *, streams: bool = False) -> None:
+        super().__init__(path_type=Path, dir_okay=False, readable=False)
+        self._streams = streams
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A path."""
+        if not str(value):
+            self.fail("an empty path is not allowed", param, ctx)
+        if str(value) == "-" and not self._streams:
+            self.fail('"-" is for save alone: name the file (./- if that is its name)', param, ctx)
+        return super().convert(value, param, ctx)
 
 
 @click.group("snapshot", cls=Group)
@@ -25,7 +39,7 @@ snapshot_verb = global_options(_snapshot)
 
 
 @verb("save")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=_File(streams=True))
 @click.option("--endpoint", type=EndpointList(), default=None,
               help="Of the node to take it from.  [default: the leader]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace FILE if it exists and is a regular file.")
@@ -85,7 +99,7 @@ _NO_LEADER = (
 
 
 @verb("status")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=_File())
 def status_verb(settings: Settings, file: Path) -> None:
     """Verify FILE, all of it, and tell what it holds. Exit code 1 if it is not good."""
     from paxosctl.snapshot_files import (  # noqa: PLC0415 -- not for --help
@@ -107,7 +121,7 @@ def status_verb(settings: Settings, file: Path) -> None:
 
 
 @verb("restore")
-@click.argument("file", type=_FILE)
+@click.argument("file", type=_File())
 @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False, readable=False),
               required=True,
               help="To be made; the node's node.data_dir.")  # fmt: skip

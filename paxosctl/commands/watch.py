@@ -2,7 +2,7 @@
 
 import click
 
-from paxosctl.app import Settings, check_key, raw, verb
+from paxosctl.app import Settings, Whole, check_key, raw, verb
 from paxosctl.render import View, as_cell, as_json
 from paxosctl.streams import say
 from paxosctl.tables import explain
@@ -14,7 +14,7 @@ from paxosd.core.commands import Change
 @click.option("--prefix", is_flag=True, help="Every key that starts with KEY.")
 @click.option(
     "--from-revision",
-    type=click.IntRange(min=1),
+    type=Whole(1),
     help="Begin with the changes of this revision; by default with what changes from now on.",
 )
 @click.option(
@@ -22,7 +22,7 @@ from paxosd.core.commands import Change
     default="",
     help="With --from-revision: of which history of the cluster, as an interrupted watch says.",
 )
-@click.option("--count", type=click.IntRange(min=1), help="Stop after so many changes.")
+@click.option("--count", type=Whole(1), help="Stop after so many changes.")
 def watch_verb(
     settings: Settings,
     key: str,
@@ -38,6 +38,8 @@ def watch_verb(
     exit code 77 where going on would hide changes: the history is gone, or it is another one.
     """
     check_key(key, prefix)
+    if history and from_revision is None:
+        raise click.UsageError("--history goes with --from-revision: of which history it is")
     seen = 0
     with settings.client() as client:
         watcher = client.watch(

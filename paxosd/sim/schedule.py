@@ -39,10 +39,11 @@ stand in the from, to and on of fault_add, too):
 """
 
 import json
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from paxosd.text_files import parse_toml
 
 LEADER = "@leader"
 
@@ -136,7 +137,7 @@ class Schedule:
         """Raises ScheduleError."""
         try:
             found = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ScheduleError(f"no JSON: {error}") from error
         return cls.from_dicts(found)
 
@@ -148,9 +149,9 @@ class Schedule:
     def from_toml(cls, text: str) -> "Schedule":
         """Raises ScheduleError."""
         try:
-            found = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ScheduleError(f"no TOML: {error}") from error
+            found = parse_toml(text)
+        except ValueError as error:
+            raise ScheduleError(str(error)) from error
         unknown = sorted(set(found) - {"directive"})
         if unknown:
             raise ScheduleError(f'unknown key "{unknown[0]}"; [[directive]] tables are expected')

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from paxosctl.__main__ import run as main
 from paxosctl.client import Client
+from paxosctl.command_line import run as main
 from paxosctl.errors import NotSubmittedError, UnreachableError
 from paxosctl.load import Load, LoadRun, find_leader, limits_at
 from paxosd.core.cluster_info import Limits

@@ -7,8 +7,8 @@ import time
 import pytest
 
 from paxosctl import diagnose
-from paxosctl.__main__ import run
 from paxosctl.client import Client, UnreachableError
+from paxosctl.command_line import run
 from paxosctl.diagnose import _listener, _of_status
 from tests.ctl.test_cli import closed_port
 

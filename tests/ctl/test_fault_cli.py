@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from paxosctl.__main__ import run
+from paxosctl.command_line import run
 from paxosctl.fault_view import short_ms
 from paxosd.core.requests import AdminRequest, ReadAnswer, ReadRequest
 from paxosd.fault_rules import KINDS, MUST, FaultError
@@ -298,10 +298,10 @@ class TestRun:
     def test_a_plan_that_cannot_be_read(self, ctl, monkeypatch, tmp_path):
         (tmp_path / "p.toml").touch()
 
-        def refused(path):
+        def refused(path, *_):
             raise OSError(errno.EIO, "Input/output error", str(path))
 
-        monkeypatch.setattr("pathlib.Path.read_bytes", refused)
+        monkeypatch.setattr("pathlib.Path.open", refused)
         code, _, err = ctl("run", str(tmp_path / "p.toml"))
         assert code == 74
         assert "p.toml: Input/output error" in err

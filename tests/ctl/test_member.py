@@ -7,8 +7,8 @@ import tomllib
 import pytest
 
 from paxosctl import member_steps
-from paxosctl.__main__ import run
 from paxosctl.client import Client
+from paxosctl.command_line import run
 from paxosd.config import load
 from paxosd.core.membership import Member
 from tests.ctl.fake_daemon import FakeDaemon, peer_of

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from paxosctl.__main__ import run
 from paxosctl.client import Client, NotSubmittedError, UnreachableError
+from paxosctl.command_line import run
 from paxosctl.load import Load, LoadRun
 from paxosd.resolver import LOOKUPS
 from tests.ctl.fake_daemon import FakeDaemon

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from paxosctl.__main__ import run
+from paxosctl.command_line import run
 from paxosctl.commands import sim_run
 from paxosd.sim.campaign import Summary
 from paxosd.sim.run import RunReport

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from paxosctl.__main__ import run
+from paxosctl.command_line import run
 from paxosctl.teach_view import StoryView
 from paxosd.core.quorum import Quorums
 from paxosd.sim.teach import NAMES, play

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from paxosctl.__main__ import run
+from paxosctl.command_line import run
 from paxosctl.errors import RefusedError
 from paxosctl.snapshot_files import SnapshotFileError, save
 from paxosctl.streams import StreamError

@@ -148,6 +148,10 @@ def test_in_json_that_is_json_too(sh):
     )
 
 
+def test_a_reader_that_has_enough_of_the_help_while_standard_error_is_closed(sh):
+    assert sh(VERBS["help"], "2>&- | true", COLUMNS="1")[0] == 0
+
+
 def test_a_reader_that_has_enough_is_no_failure(sh):
     for name in ("status", "get --prefix", "sim teach happy-path", "help"):
         code, _, err = sh(VERBS[name], "| true")

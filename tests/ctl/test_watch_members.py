@@ -5,8 +5,8 @@ import json
 import pytest
 
 from paxosctl import watch as watch_module
-from paxosctl.__main__ import run
 from paxosctl.client import Client, RefusedError
+from paxosctl.command_line import run
 from paxosctl.watch_nodes import WatchNodes
 from paxosd.core.cluster_info import ClusterInfo, Limits, Reached
 from tests.ctl.fake_daemon import FakeDaemon

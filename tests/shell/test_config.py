@@ -229,14 +229,14 @@ class TestBadValues:
     def test_bytes_that_are_no_text(self, tmp_path):
         path = tmp_path / "x.toml"
         path.write_bytes(b"\xff\xfe")
-        assert "this is not TOML" in problems_of(path)
+        assert "it is not UTF-8" in problems_of(path)
 
     def test_a_file_that_may_not_be_read(self, file, monkeypatch):
         def refuse(*_, **__):
             raise PermissionError(13, "Permission denied")
 
         path = file()
-        monkeypatch.setattr(Path, "read_text", refuse)
+        monkeypatch.setattr(Path, "open", refuse)
         with pytest.raises(PermissionError, match="this user may not read it"):
             load(path, environ={})
 

@@ -44,7 +44,7 @@ class TestFiles:
             Schedule.from_json(text)
 
     def test_a_toml_file_with_something_else(self):
-        with pytest.raises(ScheduleError, match="no TOML"):
+        with pytest.raises(ScheduleError, match="not TOML"):
             Schedule.from_toml("[[")
         with pytest.raises(ScheduleError, match='unknown key "x"'):
             Schedule.from_toml("x = 1")
