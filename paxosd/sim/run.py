@@ -49,6 +49,7 @@ from paxosd.sim.trace import TAIL_LINES, Trace
 from paxosd.sim.verdict import NOT_CHECKED, VIOLATION, Verdict
 from paxosd.sim.watchers import make_watchers
 from paxosd.sim.world import World
+from paxosd.watch_state import WatchOptions
 
 START_MS = 300.0
 """When the clients begin: the nodes have come up, and perhaps elected."""
@@ -311,7 +312,10 @@ class _Run:
         self._wait("reads have not ended", PROBE_LIMIT_MS,
                    lambda: all(client.idle for client in self.clients))  # fmt: skip
         self._wait("the nodes do not catch up", CATCH_UP_LIMIT_MS, self._all_equal)
-        self._wait("a watch does not catch up", CATCH_UP_LIMIT_MS,
+        # It may come to the one node that is of the present after all that are of the past.
+        stale_ms = WatchOptions().stale_max_ms + WatchOptions().stale_grace_ms
+        self._wait("a watch does not catch up",
+                   CATCH_UP_LIMIT_MS + len(cluster.processes) * stale_ms,
                    lambda: all(watcher.caught_up for watcher in self.watchers))  # fmt: skip
         self._check_calm()
         for reader in self.readers:

@@ -164,6 +164,10 @@ def test_a_leader_far_behind_asks_soon_again_after_an_outage():
         (990299, "a snapshot taken while the wall clock showed 1969 counted as damaged"),
         (991828, "a machine was emptied while the change that made it a member was on its way"),
         (991424, "one that died as it noted its removal was expected to start again"),
+        (
+            606864210,
+            "four of five nodes were of the past, and a watch came to the fifth after them",
+        ),
         (5200025, "a careful operator emptied a voter that a stale leader did not know to be one"),
     ],
 )
