@@ -7,6 +7,7 @@ from types import FrameType
 from typing import NoReturn
 
 EXIT_INTERRUPTED = 130
+"""As in ``errors.py``, which is not imported before Ctrl-C is taken care of."""
 
 
 def main() -> None:

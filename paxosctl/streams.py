@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from paxosd.output import silence
 from paxosd.printable import escape_controls, escape_json_controls
 
 
@@ -70,7 +71,7 @@ def _flush(stream: Any) -> OSError | None:
         if stream is not None and not stream.closed:
             stream.flush()
     except OSError as error:
-        _silence(stream)
+        silence(stream)
         with suppress(OSError, ValueError):
             stream.flush()
         return error
@@ -84,10 +85,10 @@ def write(content: str | bytes, *, newline: bool = True) -> None:
     try:
         click.echo(content, nl=newline)
     except BrokenPipeError as error:
-        _silence(sys.stdout)
+        silence(sys.stdout)
         raise BrokenOutputError from error
     except OSError as error:
-        _silence(sys.stdout)
+        silence(sys.stdout)
         raise StreamError(f"standard output cannot be written: {error.strerror}") from error
     except ValueError as error:  # it was closed meanwhile
         raise StreamError(f"standard output cannot be written: {error}") from error
@@ -117,7 +118,7 @@ def _say(text: str, *, newline: bool = True) -> None:
     try:
         click.echo(text, err=True, nl=newline)
     except (OSError, ValueError):
-        _silence(sys.stderr)
+        silence(sys.stderr)
 
 
 def read_all() -> bytes:
@@ -133,8 +134,3 @@ def read_all() -> bytes:
 def is_terminal(stream: Any) -> bool:
     """Whether a standard stream is there, and a terminal."""
     return stream is not None and not stream.closed and bool(stream.isatty())
-
-
-def _silence(stream: Any) -> None:
-    with suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

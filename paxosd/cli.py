@@ -36,7 +36,7 @@ class _Command(click.Command):
         try:
             return super().make_context(*args, **named)
         except BrokenPipeError:
-            silence()
+            silence(sys.stdout)
             raise click.exceptions.Exit(exits.OK) from None
         except OSError as error:
             raise failed(error) from error

@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import suppress
+from typing import Any
 
 import click
 
@@ -21,18 +22,18 @@ def write(text: str) -> None:
     try:
         click.echo(text)
     except BrokenPipeError:
-        silence()
+        silence(sys.stdout)
     except OSError as error:
         raise failed(error) from error
 
 
 def failed(error: OSError) -> OutputError:
     """What to raise for an error of standard output."""
-    silence()
+    silence(sys.stdout)
     return OutputError(f"standard output cannot be written: {error.strerror}")
 
 
-def silence() -> None:
-    """Standard output failed: Python flushes it once more at its end, and would complain again."""
+def silence(stream: Any) -> None:
+    """A standard stream failed. Python flushes it once more at its end, and would complain."""
     with suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

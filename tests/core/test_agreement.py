@@ -112,6 +112,18 @@ class TestDiverged:
         assert scene.say(128, n1=2, n2=2, n3=2) is DIVERGED
         assert scene.agreement.difference.slot == 64
 
+    @pytest.mark.parametrize("ally", ["n2", "n3"])
+    def test_others_are_believed_only_where_nobody_says_the_same(self, ally):
+        """One of the two may be the one that has diverged."""
+        scene = Scene(("n1",))
+        scene.say(64, n1=1, **{"n2": 2, "n3": 2, ally: 1})
+        scene.agreement.believe_others()
+        assert scene.verdict() is AGREED
+        scene.say(128, n1=7, n2=2, n3=3)
+        scene.agreement.believe_others()
+        assert scene.verdict() is DIVERGED
+        assert scene.agreement.difference == Difference(CHAIN, 128, 7, 2, ("n2",))
+
     def test_a_lower_slot_that_is_compared_later_is_the_first_then(self):
         scene = Scene()
         assert scene.say(128, n1=7, n2=2, n3=2) is DIVERGED

@@ -501,6 +501,16 @@ class TestNobodyCanLetItIn:
         assert 1 <= len(self.waiting(new)) <= 3
         assert all("snapshot restore" in advice for advice in self.waiting(new))
 
+    def test_one_that_finds_out_late_waits_for_an_election_too(self):
+        new = TestComparison().restarted().welcomed()
+        new.run(4 * TELL_AFTER_MS)
+        new.hear("n3", Welcome(life_number(9, 1), 7))
+        new.run(TELL_AFTER_MS - 500)
+        assert new.node.forgetful
+        assert not self.waiting(new)
+        new.run(TELL_AFTER_MS)
+        assert self.waiting(new)
+
     def test_not_while_somebody_leads(self):
         new = self.lost()
         for round_ in range(1, 200):

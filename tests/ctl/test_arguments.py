@@ -7,8 +7,10 @@ import click
 import pytest
 
 from paxosctl import tables
+from paxosctl.__main__ import EXIT_INTERRUPTED as EARLY
 from paxosctl.client import Client
 from paxosctl.command_line import cli, run
+from paxosctl.errors import EXIT_INTERRUPTED
 
 HUGE = str(10**30)
 
@@ -21,6 +23,10 @@ def commands(command=cli, path=()):
             yield from commands(command.get_command(context, name), (*path, name))
     else:
         yield path, command
+
+
+def test_an_early_interrupt_ends_as_a_late_one():
+    assert EARLY == EXIT_INTERRUPTED
 
 
 def test_no_number_is_read_by_click_alone():

@@ -166,6 +166,14 @@ class TestTrouble:
         thread.join()
         assert report.failed == {"outcome_unknown": 6}
         assert "no answer in time" in str(report.first_error)
+        assert report.unknown
+
+    def test_the_exit_code_of_unknown_outcomes(self, daemon, capsys):
+        thread = _after_some_writes(daemon, lambda: setattr(daemon, "silent", True))
+        code = main(["--endpoints", daemon.endpoint, "--timeout", "300ms", "bench", "put"])
+        thread.join()
+        assert code == 124
+        assert "the outcome is unknown" in capsys.readouterr().err
 
     def test_a_leader_that_dies_ends_it_at_once(self):
         daemon = FakeDaemon()
@@ -183,6 +191,7 @@ class TestTrouble:
         report = _run(daemon)
         thread.join()
         assert report.failed == {"refused": 6}
+        assert not report.unknown
 
     def test_no_session_to_be_had(self, daemon):
         daemon.refusal = BUSY

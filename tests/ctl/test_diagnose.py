@@ -9,7 +9,7 @@ import pytest
 from paxosctl import diagnose
 from paxosctl.client import Client, UnreachableError
 from paxosctl.command_line import run
-from paxosctl.diagnose import _listener, _of_status
+from paxosctl.diagnose import _hangs_up, _listener, _of_status
 from tests.ctl.test_cli import closed_port
 
 
@@ -70,6 +70,27 @@ class Greeter(threading.Thread):
                 while b"\r\n\r\n" not in connection.recv(100):
                     pass
             connection.sendall(self.greeting)
+
+
+def test_a_greeting_byte_by_byte_holds_nobody():
+    """Each byte came within the time that was allowed for the next: 64 of them, 3 s and more."""
+
+    class Dripping:
+        waits_s, bytes_read = 0.1, 0
+
+        def settimeout(self, timeout_s):
+            self.waits_s = timeout_s
+
+        def recv(self, _):
+            self.bytes_read += 1
+            if self.waits_s < 0.02:
+                raise TimeoutError
+            time.sleep(0.02)
+            return b"x"
+
+    dripping = Dripping()
+    assert not _hangs_up(dripping)
+    assert dripping.bytes_read <= 10
 
 
 @pytest.mark.parametrize(
