@@ -30,6 +30,10 @@ class TestChaos:
     def test_fixed_seeds(self, seed):
         fixed(seed)
 
+    def test_a_node_whose_addition_was_lost_is_no_member(self):
+        """It had pulled the log from a learner, so it knew an epoch, and nobody removes it."""
+        run(5, 2467953881)
+
     def test_changes_come_about(self):
         """Not with each seed, but with most, and several with some. Not the large ones, which
         take long."""
