@@ -273,10 +273,15 @@ def let_strangers_go(cluster):
             return False
         present = cluster.members[leader].node.membership
         strangers = [m for m in cluster.up() if m.name not in present.members]
+        up = {member.name for member in cluster.up()}
         for member in strangers:
-            if not member.node.membership.epoch or member.name not in present.departed:
-                # It was never added. (Who asks is served here, also a stranger: refusing those is
-                # the inbox's, which these runs do without.)
+            known = member.node.membership
+            # It was never added. (Who asks is served here, also a stranger: refusing those is the
+            # inbox's, which these runs do without.)
+            was_never_added = not known.epoch or member.name not in present.departed
+            # It missed so much that all whom it could ask have gone, too.
+            is_alone = member.name not in known.members and not up & set(known.members)
+            if was_never_added or is_alone:
                 cluster.crash(member.name)
         return not strangers
 

@@ -34,6 +34,9 @@ class TestChaos:
         """It had pulled the log from a learner, so it knew an epoch, and nobody removes it."""
         run(5, 2467953881)
 
+    def test_a_removed_node_whose_contacts_have_gone_too_is_told_by_nobody(self):
+        run(2, 1259663355)
+
     def test_changes_come_about(self):
         """Not with each seed, but with most, and several with some. Not the large ones, which
         take long."""
