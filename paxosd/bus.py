@@ -58,7 +58,7 @@ from paxosd.member_links import PeerEndpoints
 from paxosd.refusals import Logger, RefusalLog
 from paxosd.relay_link import RelayLink
 from paxosd.resolver import News, Resolver
-from paxosd.unsent import Unsent, UnsentAnswers
+from paxosd.unsent import BUSY_MARK_BYTES, Unsent, UnsentAnswers
 from paxosd.wire import (
     ACCEPTED_TOPIC,
     WireError,
@@ -181,7 +181,7 @@ class Bus:
         """The peers that did not answer, for :meth:`disconnected`."""
         self._encoded: tuple[PeerMessage | None, bytes] = (None, b"")
         """The last message sent, with its frame."""
-        self._events_unsent = Unsent()
+        self._events_unsent = Unsent(BUSY_MARK_BYTES)
         self._large_frames = LargeFrames()
         self._answers = UnsentAnswers(CLIENT_BYTES_MAX, ANSWER_BYTES_MAX)
         self._accepted_topic = ACCEPTED_TOPIC + config.node.encode()
@@ -506,14 +506,15 @@ class Bus:
             detail = f"a vote of {message.sender} was expected"
             self._refuse(_address(frame), "topic", detail, now_ms)
             return
+        inbox = self.inbox
         # Of what comes most, and tells nothing of a connection, nothing is noted.
         if type(message.body) is not Accept and message.sender in self._sockets.peers:
-            is_known = message.life == self.inbox.lives.known(message.sender)
+            is_known = message.life == inbox.lives.known(message.sender)
             if topic is None:
                 self._doubts.took(message, now_ms, is_known=is_known)
             elif is_known:
                 self._doubts.took_vote(message)
-        self.inbox.take(message, frame, received, now_ms)
+        inbox.take(message, frame, received, now_ms)
 
     def disconnected(self) -> list[NodeId]:
         """The peers whose connection broke since the last call: a hint that one is gone, long

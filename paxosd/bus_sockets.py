@@ -52,7 +52,7 @@ from paxosd.keepalive import KERNEL_FINDS_DEAD_ENDS
 from paxosd.member_links import PeerEndpoints
 from paxosd.resolver import ResolveError, Resolver, resolve, unresolved_words
 from paxosd.routes import Route
-from paxosd.unsent import Unsent
+from paxosd.unsent import BUSY_MARK_BYTES, Unsent
 from paxosd.wire import ACCEPTED_TOPIC
 
 MIB = 1 << 20
@@ -231,7 +231,7 @@ class BusSockets:
         self._all.append(monitor)
         self.peers[name] = endpoints
         self.monitors[name], self.dealers[name] = monitor, dealer
-        self.bulk[name] = bulk, Unsent()
+        self.bulk[name] = bulk, Unsent(BUSY_MARK_BYTES)
         if route is None:
             return reason
         self._routes[name] = route
@@ -311,7 +311,7 @@ class BusSockets:
         old.close(0)
         with reserved():
             bulk = self._make_bulk(name)
-        self.bulk[name] = bulk, Unsent()
+        self.bulk[name] = bulk, Unsent(BUSY_MARK_BYTES)
         target = self._dialled.get(name, "")
         if target:
             self._connect(bulk, target)

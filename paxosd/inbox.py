@@ -160,6 +160,14 @@ class Inbox:
 
     def take(self, message: Envelope, source: Source, taken: list[Envelope], now_ms: float) -> None:
         """A message has come: what may be heard now goes to the end of ``taken``."""
+        genesis = self.header.genesis
+        if message.genesis == genesis and genesis and not self._plan.messages_active:
+            # Nearly every message: of the life that is heard, and nothing is to be said of it.
+            life = message.life
+            if self.lives.goes_on(message.sender, life, message.body, message.log_mark, now_ms):
+                self.newest_epoch = max(self.newest_epoch, message.epoch)
+                taken.append(message)
+                return
         copies = 1
         if self._plan.messages_active and message.sender in self.lives:
             copies = self._through_faults(message, source, now_ms)  # the rules are about peers

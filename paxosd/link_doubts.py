@@ -123,7 +123,8 @@ class LinkDoubts:
         body = message.body
         assert type(body) is Accepted
         peer = self._peer(message.sender)
-        peer.turn_to(message.life, body.stream_seq)
+        if message.life != peer.life:
+            peer.turn_to(message.life, body.stream_seq)
         peer.newest = max(peer.newest, body.stream_seq)
         peer.voteless.clear()
 

@@ -156,6 +156,18 @@ class PeerLives:
         """The last life heard of a peer; 0: none."""
         return self._heard.get(name, _NOBODY).life
 
+    def goes_on(
+        self, sender: NodeId, life: int, message: PeerMessage, log_mark: int, now_ms: float
+    ) -> bool:
+        """Whether a message is of the life that is heard and no introduction: then it is admitted,
+        as by :meth:`admit`."""
+        if not life or life != self._current.get(sender) or type(message) is Hello:
+            return False
+        self.heard_ms[sender] = now_ms
+        if log_mark > self._top[sender]:
+            self._note_mark(sender, log_mark)
+        return True
+
     def admit(
         self,
         sender: NodeId,
@@ -168,14 +180,10 @@ class PeerLives:
         """The life to hand on with a message; 0: its sender may only learn; -1: it is refused.
         A new life is durable before this returns. ``old``: it is of a program that knows neither
         marks nor challenges."""
-        current = self._current.get(sender)
-        kind = type(message)
-        if life == current and life and kind is not Hello:
-            self.heard_ms[sender] = now_ms
-            if log_mark > self._top[sender]:
-                self._note_mark(sender, log_mark)
+        if self.goes_on(sender, life, message, log_mark, now_ms):
             return life
-        if current is None:
+        kind = type(message)
+        if sender not in self._current:
             return -1
         if isinstance(message, Hello):
             if not life or not self._hear_hello(sender, life, message, now_ms, old):

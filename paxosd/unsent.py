@@ -1,10 +1,10 @@
 """How many bytes a ZeroMQ socket still holds for a connection: it counts messages alone.
 
-    hand over ──► open ──► (MARK_BYTES are open: this message is a mark) ──► marks ──► sent: done
+    hand over ──► open ──► (mark_bytes are open: this message is a mark) ──► marks ──► sent: done
 
 libzmq tells when it is done with a message that was handed over without a copy. What goes one way
 goes in order, so one such message, a *mark*, tells of all before it: every large message is one,
-and of small ones each that fills MARK_BYTES. What is open behind the last mark counts as held.
+and of small ones each that fills ``mark_bytes``. What is open behind the last mark counts as held.
 
 A connection that breaks drops what it holds, and its marks are done.
 """
@@ -14,7 +14,10 @@ from collections import deque
 import zmq
 
 MARK_BYTES = 32 << 10
-"""A mark costs some 0.1 ms, a copy of so many bytes about as much."""
+"""For a way to one of many clients."""
+BUSY_MARK_BYTES = 256 << 10
+"""For one of the few ways that carry everything: a mark costs some 0.1 ms, of the sender's thread
+and of another one that ZeroMQ tells."""
 MESSAGE_OVERHEAD_BYTES = 100
 """What a message takes beside its frame."""
 WAYS_MAX = 4096
@@ -28,9 +31,10 @@ Socket = zmq.Socket[bytes]
 class Unsent:
     """One way out."""
 
-    __slots__ = ("_marked_bytes", "_marks", "open_bytes")
+    __slots__ = ("_mark_bytes", "_marked_bytes", "_marks", "open_bytes")
 
-    def __init__(self) -> None:
+    def __init__(self, mark_bytes: int = MARK_BYTES) -> None:
+        self._mark_bytes = mark_bytes
         self.open_bytes = 0
         """Handed over since the last mark."""
         self._marked_bytes = 0
@@ -38,7 +42,7 @@ class Unsent:
 
     @property
     def held_bytes(self) -> int:
-        """At most so much is held; MARK_BYTES of it may have left."""
+        """At most so much is held; ``mark_bytes`` of it may have left."""
         marks = self._marks
         while marks and marks[0][0].done:
             self._marked_bytes -= marks.popleft()[1]
@@ -52,7 +56,7 @@ class Unsent:
     def send(self, socket: Socket, frame: bytes) -> None:
         """The last part of a message. Raises zmq.ZMQError, and then nothing was counted."""
         size = len(frame) + MESSAGE_OVERHEAD_BYTES
-        if self.open_bytes + size < MARK_BYTES:
+        if self.open_bytes + size < self._mark_bytes:
             socket.send(frame, _NOBLOCK)
             self.open_bytes += size
             return

@@ -295,7 +295,7 @@ def decode_peer(frame: bytes | memoryview, cluster: str) -> Envelope:
         return Envelope(sender, life, decode(fields), version=1)
     if len(fields) < _FIRST[2]:
         raise WireError("envelope", "the frame is not an array with an envelope")
-    _, _, _, _, _, genesis, epoch, log_mark, *_ = fields
+    genesis, epoch, log_mark = fields[5:8]
     if not (
         type(genesis) is type(epoch) is type(log_mark) is int
         and 0 <= genesis <= INT_MAX

@@ -204,8 +204,9 @@ class Flow:
         if now_ms - self._base_since_ms >= FASTEST_FOR_MS:
             self._base_since_ms = now_ms
             self._base_ms, self._base_next_ms = self._base_next_ms, float("inf")
-        self._base_next_ms = min(self._base_next_ms, delay_ms)
-        self._base_ms = min(self._base_ms, delay_ms)
+        if delay_ms < self._base_next_ms:
+            self._base_next_ms = delay_ms
+            self._base_ms = min(self._base_ms, delay_ms)
         self._delay_ms = delay_ms if not self._delay_ms else (3 * self._delay_ms + delay_ms) / 4
 
     def _cut(self, now_ms: float) -> None:

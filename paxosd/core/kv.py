@@ -38,7 +38,7 @@ from paxosd.core.commands import (
     Status,
 )
 from paxosd.core.disposal import Disposal
-from paxosd.core.entries import SHARD_MASK, Entries, StoredValue
+from paxosd.core.entries import Entries, StoredValue
 from paxosd.core.key_index import KeyIndex, KeyRun
 from paxosd.core.requests import RangePage
 from paxosd.core.tombstones import Tombstones
@@ -115,21 +115,23 @@ class Store:
         Returns False if it stopped before a command that is not the store's (``commands
         [len(results)]``: well-formed, but no data operation), else True.
         """
-        shards = self.data.shards
-        mask = SHARD_MASK
+        data = self.data
+        shards, mask = data.shards, data.mask
+        shard = shards[0]  # the only one, unless there is a mask
         note_new = self.added.append
         removed = self.removed
         hidden = self._hidden.bounds
         append = results.append
         revision = self.revision
         for command in islice(commands, len(results), None) if results else commands:
-            if type(command) is list and len(command) == 3 and command[0] == PUT:
-                _, key, value = command
-                if type(value) is bytes and type(key) is bytes:
+            if type(command) is list and len(command) == 3:
+                op, key, value = command
+                if op == PUT and type(value) is bytes and type(key) is bytes:
                     revision += 1
-                    shard = shards[hash(key) & mask]
+                    if mask:
+                        shard = shards[hash(key) & mask]
                     old = shard.get(key)
-                    if old is not None and hidden and self._is_hidden(key, old):
+                    if hidden and old is not None and self._is_hidden(key, old):
                         self.hidden_keys -= 1
                         old = None
                     if old is None:
@@ -139,7 +141,8 @@ class Store:
                         else:
                             note_new(key)
                     else:
-                        shard[key] = (value, old[1], revision, old[3] + 1)
+                        _, created, _, version = old
+                        shard[key] = (value, created, revision, version + 1)
                     append(revision)
                     continue
             self.revision = revision
@@ -148,7 +151,11 @@ class Store:
                 return False
             revision = self.revision
             append(result)
+            if data.mask != mask:  # a command that is not the usual one has made it large
+                shards, mask = data.shards, data.mask
         self.revision = revision
+        if not mask:
+            data.spread_if_large()
         return True
 
     def _apply_general(self, command: Command, index: int, skipped: list[Skipped]) -> Result | None:
@@ -410,7 +417,7 @@ class Store:
 
     def give_up(self) -> list[Any]:
         """All that is large in it, to be freed little by little; it must not be used any more."""
-        return [*self.data.shards, *self._index.give_up()]
+        return [*self.data.give_up(), *self._index.give_up()]
 
 
 class _Removal:

@@ -141,8 +141,7 @@ class Walk:
         if self in self._store.walks:
             self._store.walks.remove(self)
             # All that was changed meanwhile may be in it: it is freed little by little.
-            self._store.disposal.add([shard for shard in self._kept.shards if shard])
-            self._kept.shards.clear()
+            self._store.disposal.add(self._kept.give_up())
         self._runs.clear()
         self._lost.clear()
 

@@ -1,11 +1,14 @@
 """Large things: many small dicts in place of a large one, and what goes, goes little by little."""
 
-from hypothesis import given
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from paxosd.core.commands import DELETE_RANGE, OPEN, PUT, Batch, Entry
+from paxosd.core import entries as entries_module
+from paxosd.core.commands import CAS_REVISION, DELETE_RANGE, OPEN, PUT, Batch, Entry
 from paxosd.core.disposal import Disposal
 from paxosd.core.entries import Entries
+from paxosd.core.kv import Store
 from paxosd.core.machine import Machine
 
 ROW = (b"v", 1, 1, 1)
@@ -29,8 +32,15 @@ def steps_of(disposal):
     return steps
 
 
+@pytest.fixture
+def spreading_early(monkeypatch):
+    """A few entries count as many."""
+    monkeypatch.setattr(entries_module, "WHOLE_MAX", 3)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.booleans(), st.binary(max_size=1))))
-def test_entries_are_a_dict(steps):
+def test_entries_are_a_dict(spreading_early, steps):
     entries, model = Entries(), {}
     for put, key in steps:
         if put:
@@ -49,13 +59,44 @@ def test_no_dict_of_a_large_store_is_large():
     assert max(map(len, store.data.shards)) < 100
 
 
+def test_a_small_store_is_a_single_dict():
+    store = filled(1_000).store
+    assert len(store.data.shards) == 1
+
+
+def test_a_store_that_becomes_large_within_a_batch_loses_nothing(spreading_early):
+    """By commands of every kind, and by the one after which it is spread."""
+    keys = [b"%d" % n for n in range(10)]
+    store, results = Store(), []
+    commands = [[PUT, keys[0], b"a"]]
+    commands += [[CAS_REVISION, key, 0, b"b"] for key in keys[1:6]]
+    commands += [[PUT, key, b"c"] for key in keys]
+    assert store.run(commands, results, [], 0)
+    assert results == list(range(1, 17))
+    assert len(store.data.shards) > 1
+    rows = store.range(b"", b"", 0, False, False, 1 << 20).rows
+    assert [(row.key, row.value, row.version) for row in rows] == [
+        (key, b"c", 2 if n < 6 else 1) for n, key in enumerate(keys)
+    ]
+
+
+def test_what_was_given_up_is_empty(spreading_early):
+    entries = Entries()
+    for n in range(10):
+        entries[b"%d" % n] = ROW
+    assert sum(map(len, entries.give_up())) == 10
+    assert not entries
+    entries[b"a"] = ROW
+    assert dict(entries) == {b"a": ROW}
+
+
 def test_a_state_that_a_snapshot_replaces_goes_in_pieces():
-    machine = filled(10_000)
-    newer = filled(11_000)
+    machine = filled(20_000)
+    newer = filled(21_000)
     old = machine.store.data.shards[:]
     machine.adopt(newer)
     assert steps_of(machine.disposal) > 10
-    assert sum(map(len, old)) == 10_000, "whoever still needs a part of it has it"
+    assert sum(map(len, old)) == 20_000, "whoever still needs a part of it has it"
 
 
 def test_a_forgotten_removal_goes_in_pieces():
