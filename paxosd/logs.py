@@ -142,6 +142,8 @@ VOCABULARY: dict[str, str] = {
     "name.failed": "a peer's host name could not be resolved: host, reason, kept (still in use)",
     "bus.connections_full": "connections were refused, there are as many as may be: most, advice",
     "bus.frames_cut": "a peer ends connections over large frames: to, frame_bytes, times, advice",
+    "bus.client_slow": "answers wait for a client that does not read: waiting_bytes, count",
+    "bus.subscribers_slow": "subscribers that do not read lost their connections: ended",
     "bus.subscriptions_full": "a watcher was not taken: subscriptions_max",
     # clients and faults
     "client.request": "a request was answered: what, dur_ms, slot",

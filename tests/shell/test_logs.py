@@ -117,7 +117,7 @@ class TestVocabulary:
 
     def test_every_event_named_in_the_source_is_in_it(self):
         call = re.compile(
-            r"\b(?:debug|info|warning|error|exception|critical|notice|trace|Notice|Trace)"
+            r"\b(?:debug|info|warning|error|exception|critical|notice|note|trace|Notice|Trace)"
             r'\(\s*"([a-z_]+(?:\.[a-z_]+)*)"'
         )
         used = {
