@@ -104,6 +104,10 @@ load they are taken in with whatever comes next, at this interval at the latest.
 
 TELL_MS = 1000
 """How often what was refused, or could not be sent, is looked through."""
+ANSWERS_LEAVE_S = 1.0
+"""So long a process that is to crash waits for ZeroMQ to be done with its last answers …"""
+ANSWER_WRITE_S = 0.02
+"""… and so long for the kernel to have the last one, which ZeroMQ is done with just before."""
 REFUSE_BYTES_MAX = CLIENT_BYTES_MAX + MIB
 """Who holds so much is not even refused any more."""
 _SLOW = (
@@ -136,6 +140,8 @@ class Bus:
 
     frames_max: Mapping[NodeId, int] = MappingProxyType({})
     """The largest frame that a peer takes, where that is known, and less than this node's."""
+    is_ending = False
+    """Whether this process is about to crash: see :meth:`flush_answers`."""
     on_cut: Callable[[NodeId, int], None] = staticmethod(lambda name, frame_bytes: None)
     """Called with a peer that ends the connection over frames of this size, again and again."""
 
@@ -716,6 +722,14 @@ class Bus:
         """What is held for clients that are slow."""
         return self._answers.held_bytes
 
+    def flush_answers(self) -> None:
+        """Wait until the answers given since :attr:`is_ending`, or since a fault was added that
+        may end this process at once, have left; at most ANSWERS_LEAVE_S."""
+        end_s = time.monotonic() + ANSWERS_LEAVE_S
+        while self._answers.held_bytes and time.monotonic() < end_s:
+            time.sleep(0.001)
+        time.sleep(ANSWER_WRITE_S)
+
     def answer(self, client: bytes, message: ServerMessage) -> bool:
         """To one client; False if it has gone or does not read its answers. Then a read is refused
         as BUSY, as long as it takes small answers; what was written it may ask for again."""
@@ -734,7 +748,7 @@ class Bus:
         socket = self._sockets.client
         try:
             socket.send(client, _SNDMORE)
-            way.send(socket, frame)
+            way.send(socket, frame, mark=self.is_ending or self._faults.timed_active)
         except zmq.Again:
             self.counters["unsent.client_full"] += 1
             return False

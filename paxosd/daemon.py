@@ -45,8 +45,6 @@ from paxosd.wal import SyncJob, Wal
 from paxosd.wire import EntryLimits
 
 POLL_MS_MAX = 100.0
-CRASH_AFTER_MS = 20.0
-"""Between a crash directive and the crash: the answer leaves meanwhile."""
 SLOW_TURN_MS = 500.0
 NOTE_AGAIN_MS = 10_000.0
 """A note that the disk did not take is tried again so much later."""
@@ -108,7 +106,6 @@ class Daemon:
         self.signals = SIGNALS.noted
         self.stop_by_ms = 0.0
         self.farewell_by_ms = 0.0
-        self.crash_due_ms = math.inf
         self._look_due_ms = 0.0
         self._compared = False
         """Whether it was said that the file differs from the replicated settings."""
@@ -150,7 +147,7 @@ class Daemon:
     def _poll_ms(self, now_ms: float) -> float:
         if self.signals:
             return 0.0
-        due_ms = min(now_ms + POLL_MS_MAX, self.replica.next_due_ms(now_ms), self.crash_due_ms)
+        due_ms = min(now_ms + POLL_MS_MAX, self.replica.next_due_ms(now_ms))
         if self.faults.plan.timed_active:
             due_ms = min(due_ms, self.faults.next_due_ms(now_ms))
         return max(0.0, due_ms - now_ms)
@@ -173,9 +170,10 @@ class Daemon:
             self.log.warning("node.slow_loop", dur_ms=round(took_ms, 1))
         if self.signals:
             self._on_signals()
-        if now_ms >= self.crash_due_ms:
+        if self.bus.is_ending:
+            self.bus.flush_answers()
             self.faults.die()
-        self.faults.tick(now_ms, self.signals)
+        self.faults.tick(now_ms, self.signals, self.bus.flush_answers)
 
     def _on_signals(self) -> None:
         self.syncer.clear_wake()
@@ -221,7 +219,7 @@ class Daemon:
     def _crash(self) -> None:
         """A fault directive: die as in a power cut, once the answer has left."""
         self.log.warning("fault.crash")
-        self.crash_due_ms = monotonic_ms() + CRASH_AFTER_MS
+        self.bus.is_ending = True
 
     # -- what is told
 

@@ -22,8 +22,6 @@ from paxosd.wire import PEER_KIND_NAMES
 LOOK_MS = 20.0
 """How often the loop looks at rules that go by time."""
 _NAP_S = 0.05
-_ANSWER_S = 0.02
-"""Before a crash: the answer to the one who asked for it leaves meanwhile."""
 
 
 class Log(Protocol):
@@ -100,9 +98,15 @@ class LiveFaults:
         """The wall clock, skewed as the plan says."""
         return _wall_ms() + self.plan.clock_skew_ms(now_ms)
 
-    def tick(self, now_ms: float, signals: Sequence[int]) -> None:
+    def tick(
+        self,
+        now_ms: float,
+        signals: Sequence[int],
+        flush_answers: Callable[[], object] = lambda: None,
+    ) -> None:
         """Once a turn: die, pause (until a signal comes), let a bit rot, keep what is to be
-        kept, each if it is time."""
+        kept, each if it is time. ``flush_answers``: called before a crash, for the one who asked
+        for it is to be answered."""
         plan = self.plan
         if not plan.active and not plan.unsaved:
             return
@@ -112,7 +116,7 @@ class LiveFaults:
         plan.expire(now_ms)
         if plan.timed_active:
             if plan.crash_due(now_ms):
-                time.sleep(_ANSWER_S)
+                flush_answers()
                 self.die()
             pause_ms = plan.pause_due_ms(now_ms)
             if pause_ms:

@@ -53,10 +53,11 @@ class Unsent:
         """Whether nothing is known to be held."""
         return not self._marks or self.held_bytes == self.open_bytes
 
-    def send(self, socket: Socket, frame: bytes) -> None:
-        """The last part of a message. Raises zmq.ZMQError, and then nothing was counted."""
+    def send(self, socket: Socket, frame: bytes, *, mark: bool = False) -> None:
+        """The last part of a message. ``mark``: it is one, however small. Raises zmq.ZMQError, and
+        then nothing was counted."""
         size = len(frame) + MESSAGE_OVERHEAD_BYTES
-        if self.open_bytes + size < self._mark_bytes:
+        if self.open_bytes + size < self._mark_bytes and not mark:
             socket.send(frame, _NOBLOCK)
             self.open_bytes += size
             return

@@ -1,5 +1,6 @@
 """What waits in sockets for somebody who does not read is bounded in bytes (docs/MEMORY.md)."""
 
+import threading
 import time
 
 import pytest
@@ -19,6 +20,7 @@ from paxosd.core.requests import (
     WriteAnswer,
 )
 from paxosd.core.types import Ballot
+from paxosd.faults import FaultPlan
 from paxosd.unsent import MARK_BYTES, Unsent
 from paxosd.wire import decode_answer, decode_peer, encode_client
 from tests.bus.harness import World, heartbeat, next_clients, until
@@ -155,6 +157,44 @@ class TestClients:
             assert {each.code for each in refused} == {"busy"}
             until(lambda: bus.answer_bytes_waiting < MARK_BYTES, "that all of it left")
             assert bus.answer(client, large_read(101))
+
+    @pytest.mark.parametrize("why", ["a directive", "a fault"])
+    def test_a_process_that_is_to_crash_waits_for_its_last_answer(self, why, monkeypatch):
+        monkeypatch.setattr(bus_module, "ANSWERS_LEAVE_S", 60)
+        monkeypatch.setattr(bus_module, "ANSWER_WRITE_S", 0)
+        plan = FaultPlan(node="n1", nodes=("n1",))
+        with World(("n1",)) as world:
+            bus = world.start("n1", faults=plan)
+            dealer, client = client_of(world, bus, RCVHWM=1)
+            for _ in range(SOCKET_BYTES // MB + 2):
+                assert bus.answer(client, large_read(1))
+            if why == "a directive":
+                bus.is_ending = True
+            else:
+                plan.add_args({"name": "x", "kind": "crash", "on": "n1"}, 0)
+            assert bus.answer(client, WriteAnswer(2, 1, [5]))
+            assert bus._answers.way(client).open_bytes == 0, "it is a mark, however small"
+            ids = []
+
+            def read():
+                while 2 not in ids:
+                    ids.append(decode_answer(dealer.recv()).request_id)
+
+            reader = threading.Thread(target=read)
+            reader.start()
+            bus.flush_answers()
+            assert not bus.answer_bytes_waiting
+            reader.join()
+
+    def test_a_client_that_does_not_read_delays_the_end_for_a_moment_only(self, monkeypatch):
+        monkeypatch.setattr(bus_module, "ANSWERS_LEAVE_S", 0.05)
+        with World(("n1",)) as world:
+            bus = world.start("n1")
+            _, client = client_of(world, bus, RCVHWM=1)
+            for _ in range(SOCKET_BYTES // MB + 2):
+                assert bus.answer(client, large_read(1))
+            bus.flush_answers()
+            assert bus.answer_bytes_waiting
 
     def test_even_small_answers_end_some_time(self, monkeypatch):
         monkeypatch.setattr(bus_module, "CLIENT_BYTES_MAX", 2 * MARK_BYTES)
