@@ -211,6 +211,22 @@ def _old_batches(rng: random.Random) -> Schedule:
     ])  # fmt: skip
 
 
+def _lost_ballots(rng: random.Random) -> Schedule:
+    """One with a slow disk stands for election, with the help of one that goes down with it, just
+    when it loses its power; the third has heard nothing of that."""
+    lost, other, third = rng.sample(NAMES, 3)
+    at_ms = int(4000 + rng.uniform(0, 500))
+    cut_ms = int(rng.uniform(700, 3000))
+    return Schedule([
+        _rule(at_ms - 50, "disk-slow", cut_ms + 50, on=[lost], ms=1500),
+        _rule(at_ms, "isolate", cut_ms, on=[third]),
+        Directive(at_ms + cut_ms, "crash", lost, {"power": True}),
+        Directive(at_ms + cut_ms, "crash", other, {"power": False}),
+        Directive(at_ms + cut_ms + 200, "restart", lost),
+        Directive(at_ms + cut_ms + 5000, "restart", other),
+    ])  # fmt: skip
+
+
 def _wiped(rng: random.Random) -> Schedule:
     """Two choose values that the third has not got; one of them loses its memory and comes back
     to the third, while the other is down."""
@@ -241,20 +257,18 @@ def _wiped_voter(rng: random.Random) -> Schedule:
     ])  # fmt: skip
 
 
-def _swaps(rng: random.Random) -> Schedule:
-    """One voter for another again and again, and the leader dies right after."""
-    directives = []
-    for start_ms in range(700, 11_000, 1500):
-        at_ms = start_ms + rng.uniform(0, 300)
-        for offset_ms, wish in ((0, "add"), (600, "swap")):
-            lot = rng.randrange(1 << 16)
-            directives.append(
-                Directive(int(at_ms + offset_ms), "member", "", {"wish": wish, "lot": lot})
-            )
-        crash_ms = at_ms + 600 + rng.uniform(0, 60)
-        directives.append(Directive(int(crash_ms), "crash", LEADER, {"power": True}))
-        directives.append(Directive(int(crash_ms + 700), "restart"))
-    return Schedule(directives)
+def _swapped_unseen(rng: random.Random) -> Schedule:
+    """One voter for another, of which only one of those that stay and the one that goes know; then
+    the former is down for long. The others need whom they do not know to be removed."""
+    knows, away, gone = rng.sample(NAMES, 3)
+    at_ms = int(4000 + rng.uniform(0, 500))
+    lot = 7 * NAMES.index(gone) + rng.randrange(7)
+    return Schedule([
+        Directive(1500, "member", "", {"wish": "add", "lot": lot}),
+        _rule(at_ms, "isolate", 5000, on=[away, "n4", "n5"]),
+        Directive(at_ms + 20, "member", "", {"wish": "swap", "lot": lot}),
+        Directive(at_ms + 4600, "crash", knows, {"power": False}),
+    ])  # fmt: skip
 
 
 def _laggards(rng: random.Random) -> Schedule:
@@ -426,6 +440,7 @@ PROFILES: dict[str, Profile] = {
         Profile("late-answers", _BUSY, _late_answers),
         Profile("short-reigns", _QUIET, _short_reigns),
         Profile("echoes", _BUSY, _echoes),
+        Profile("lost-ballots", replace(_BUSY, compare_wait_ms=1000.0), _lost_ballots),
         Profile("wiped", _BUSY, _wiped),
         Profile("wiped-voter", _BUSY, _wiped_voter),
         Profile("watched", _WATCHED),
@@ -450,7 +465,7 @@ PROFILES: dict[str, Profile] = {
             replace(_CHANGING, faults=frozenset({"crash-many", "crash-point", "crash"})),
         ),
         Profile("members-reads", replace(_CHANGING, faults=frozenset({"isolate", "slow-net"}))),
-        Profile("members-swaps", replace(_CHANGING, faults=frozenset()), _swaps),
+        Profile("swapped-unseen", replace(_LONG, members=True), _swapped_unseen, _goes_on),
         Profile("wrong-clocks", replace(_BUSY, level=LEVEL_LATEST), _wrong_clocks),
         Profile("old-batches", replace(_BUSY, level=LEVEL_LATEST), _old_batches),
         Profile("upgrades", replace(_STORMY, level=LEVEL_LATEST)),

@@ -5,7 +5,6 @@ from paxosd.core.arrival import Arrival
 from paxosd.core.election import Election
 from paxosd.core.learner import Learner
 from paxosd.core.proposer import Proposer
-from paxosd.core.roster import Roster
 from paxosd.core.snapshot import SnapshotWalk
 from paxosd.core.types import Ballot
 from paxosd.lives import PeerLives
@@ -135,20 +134,6 @@ def _wiped_and_pinned(p: Patches) -> None:
 
 
 @mutation("removed-too-early", "a removed node goes once the new voters have a leader",
-          "Election.is_settled", profiles=("members-swaps", *MEMBERS))  # fmt: skip
+          "Election.is_settled", profiles=("swapped-unseen",))  # fmt: skip
 def _removed_too_early(p: Patches) -> None:
     p.replace(Election, "is_settled", lambda _: lambda self: True)
-
-
-@mutation("strangers-are-heard", "who is no member neither votes nor stands for election",
-          "Roster.receive_outsider", profiles=MEMBERS)  # fmt: skip
-def _strangers_are_heard(p: Patches) -> None:
-    def make(_):
-        def promise_anybody(self, sender, incarnation, message):
-            handler = self._handlers.get(type(message))
-            if handler is not None:
-                handler(sender, message)
-
-        return promise_anybody
-
-    p.replace(Roster, "receive_outsider", make)

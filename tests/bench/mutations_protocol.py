@@ -381,7 +381,7 @@ def _retransmission(p: Patches) -> None:
 
 
 @mutation("prepare-durable-first", "the own promise is durable before the first Prepare leaves",
-          "Election._send_prepares")  # fmt: skip
+          "Election._send_prepares", profiles=("lost-ballots",))  # fmt: skip
 def _prepare_durable_first(p: Patches) -> None:
     def make(original):
         def send_synced(self, to, message):

@@ -31,6 +31,8 @@ QUICK = [
     ("age-of-a-leader", "stale-reads-cut"),
     ("pre-vote", "chain"),
     ("stays-without-quorum", "deaf"),
+    ("prepare-durable-first", "lost-ballots"),
+    ("removed-too-early", "swapped-unseen"),
     ("watch-jump-order", "watched-laggards"),
     ("watch-continuity", "watched"),
     ("watch-place", "watched"),
@@ -58,6 +60,8 @@ QUICK = [
 SEEDS_MAX = 80
 FIRST_SEEDS = {
     "no-way-around": 6,
+    "prepare-durable-first": 5,
+    "removed-too-early": 2,
     "parts-too-large": 6,
     "log-time-across-reigns": 10,
     "promised-commit": 74,
