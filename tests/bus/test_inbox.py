@@ -82,6 +82,30 @@ def desk():
     return Desk("n2", "n3")
 
 
+class TestFounded:
+    """Nearly all that a founded cluster says takes a shorter way."""
+
+    def vote(self, seq=1, epoch=0):
+        return vote(seq=seq)._replace(genesis=9, epoch=epoch)
+
+    @pytest.mark.parametrize(
+        ("kind", "args", "now", "later"),
+        [("drop", {}, 0, 0), ("delay", {"ms": 50}, 0, 1), ("duplicate", {}, 2, 0)],
+    )
+    def test_faults_act_on_it(self, kind, args, now, later):
+        desk = Desk("n2", genesis=9)
+        assert desk.hear(self.vote()) == [self.vote()]
+        desk.fault(kind, **args)
+        assert desk.hear(self.vote()) == [self.vote()] * now
+        assert desk.wait(50) == [self.vote()] * later
+
+    def test_the_newest_epoch_is_known(self):
+        desk = Desk("n2", genesis=9)
+        messages = [self.vote(epoch=epoch) for epoch in (0, 3, 2)]
+        assert desk.hear(*messages) == messages
+        assert desk.inbox.newest_epoch == 3
+
+
 class TestWithoutFaults:
     def test_what_is_heard_is_the_very_envelope_that_came(self, desk):
         messages = [vote(), vote(seq=2), vote("n3", 4)]

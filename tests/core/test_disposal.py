@@ -59,6 +59,13 @@ def test_no_dict_of_a_large_store_is_large():
     assert max(map(len, store.data.shards)) < 100
 
 
+def test_nor_one_that_was_loaded():
+    keys = [b"%05d" % n for n in range(20_000)]
+    store = Store()
+    assert store.load(keys, [ROW] * len(keys))
+    assert max(map(len, store.data.shards)) < 100
+
+
 def test_a_small_store_is_a_single_dict():
     store = filled(1_000).store
     assert len(store.data.shards) == 1

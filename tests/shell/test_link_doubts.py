@@ -107,6 +107,13 @@ class TestVoteless:
         take(doubts, beat(8), PAUSE_MAX_MS)
         assert doubts.take_voteless(PAUSE_MAX_MS + 2 * SILENCE_MS) == ["n2"]
 
+    def test_a_new_life_counts_its_votes_anew(self):
+        doubts = LinkDoubts()
+        doubts.took_vote(vote(1000))
+        doubts.took_vote(vote(1, life=8))
+        take(doubts, beat(2, life=8), 0)
+        assert doubts.take_voteless(SILENCE_MS) == ["n2"]
+
     def test_not_if_they_come_or_none_were_cast(self):
         doubts = LinkDoubts()
         for now_ms in range(0, 10 * SILENCE_MS, 1000):
