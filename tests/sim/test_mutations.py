@@ -64,12 +64,12 @@ FIRST_SEEDS = {
     "removed-too-early": 2,
     "parts-too-large": 6,
     "log-time-across-reigns": 10,
-    "promised-commit": 74,
+    "promised-commit": 10,
     "read-unconfirmed": 18,
     "stays-without-quorum": 7,
     "vote-gap-filling": 6,
     "watch-jump-order": 3,
-    "watch-place": 10,
+    "watch-place": 62,
 }
 """Known to catch it, where the seeds before would take long. The others are tried after them."""
 
