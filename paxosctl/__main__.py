@@ -7,7 +7,7 @@ from types import FrameType
 from typing import NoReturn
 
 EXIT_INTERRUPTED = 130
-"""As in ``errors.py``, which is not imported before Ctrl-C is taken care of."""
+"""As in ``paxosctl/client/errors.py``, which is not imported before Ctrl-C is taken care of."""
 
 
 def main() -> None:
@@ -15,7 +15,7 @@ def main() -> None:
     also during the imports, which take longer than many a verb."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is to be ignored
         signal.signal(signal.SIGINT, _end)
-    from paxosctl import command_line  # noqa: PLC0415 - see above
+    from paxosctl.cli import main as command_line  # noqa: PLC0415 - see above
 
     try:
         if signal.getsignal(signal.SIGINT) is _end:

@@ -6,14 +6,15 @@ import sys
 
 
 def main() -> None:
-    """Runs the command line and exits with its code (see :mod:`paxosd.exits`). What stops it where
-    nobody else takes care of signals ends it without a traceback, during the imports too."""
+    """Runs the command line and exits with its code (see :mod:`paxosd.daemon.exits`). What stops
+    it where nobody else takes care of signals ends it without a traceback, during the imports
+    too."""
     try:
-        from paxosd.stop_signals import SIGNALS, StopRequested, end_by  # noqa: PLC0415
+        from paxosd.host.stop_signals import SIGNALS, StopRequested, end_by  # noqa: PLC0415
 
         SIGNALS.catch()  # before all else that takes a tenth of a second and more
         try:
-            from paxosd.standard_files import open_standard_files  # noqa: PLC0415
+            from paxosd.host.standard_files import open_standard_files  # noqa: PLC0415
 
             open_standard_files()
             from paxosd.cli import run  # noqa: PLC0415

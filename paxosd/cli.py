@@ -1,8 +1,8 @@
 """The command line of ``paxosd``: one node in the foreground, or a whole cluster with ``dev``.
 
-Signals are the business of who runs: :mod:`paxosd.daemon`, :mod:`paxosd.dev_supervisor`.
-Exit codes: :mod:`paxosd.exits`. An error that was foreseen is one line on standard error; one
-that was not keeps its traceback. Where a node's log is JSON, so is that line.
+Signals are the business of who runs: :mod:`paxosd.daemon.daemon`, :mod:`paxosd.dev.supervisor`.
+Exit codes: :mod:`paxosd.daemon.exits`. An error that was foreseen is one line on standard error;
+one that was not keeps its traceback. Where a node's log is JSON, so is that line.
 """
 
 import sys
@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from paxosd import __version__, exits
-from paxosd.config import Config, ConfigError, load, log_format
-from paxosd.durations import parse_duration_ms
-from paxosd.output import OutputError, failed, silence, write
-from paxosd.printable import escape_controls
-from paxosd.stop_signals import SIGNALS, StopRequested
+from paxosd import __version__
+from paxosd.config.schema import Config, ConfigError, load, log_format
+from paxosd.daemon import exits
+from paxosd.host.durations import parse_duration_ms
+from paxosd.host.output import OutputError, failed, silence, write
+from paxosd.host.printable import escape_controls
+from paxosd.host.stop_signals import SIGNALS, StopRequested
 
 if TYPE_CHECKING:
-    from paxosd.logs import Logs
+    from paxosd.daemon.logs import Logs
 
 _EPILOG = "Start with: paxosd dev"
 
@@ -105,8 +106,8 @@ def cli(
 
 
 def _check(path: Path | None, overrides: tuple[str, ...]) -> int:
-    from paxosd.config_show import show  # noqa: PLC0415 - only here
-    from paxosd.file_members import side_by_side  # noqa: PLC0415 - only here
+    from paxosd.config.file_members import side_by_side  # noqa: PLC0415 - only here
+    from paxosd.config.show import show  # noqa: PLC0415 - only here
 
     try:
         config = load(path, overrides)
@@ -130,7 +131,7 @@ def _run_node(path: Path | None, overrides: tuple[str, ...]) -> int:
         form, file = log_format(path, overrides)
         if config is not None:
             form, file = config.log.format, config.log.file
-        from paxosd.logs import Logs, ends_in_json  # noqa: PLC0415 - a start loads it anyway
+        from paxosd.daemon.logs import Logs, ends_in_json  # noqa: PLC0415 - a start loads it anyway
 
         code = exits.code_of(error)
         if ends_in_json(form, file, sys.stderr):
@@ -162,7 +163,7 @@ def _run(config: Config) -> int:
             f"paxosd: {config.node.name} logs to {config.log.file} (here instead: --set log.file=)",
             err=True,
         )
-    from paxosd.daemon import run  # noqa: PLC0415 - not for --help, --check-config and dev
+    from paxosd.daemon.daemon import run  # noqa: PLC0415 - not for --help, --check-config and dev
 
     return run(config)
 
@@ -179,7 +180,7 @@ def _explain(error: Exception) -> int:
 
 def _say(words: str) -> None:
     """On standard error, if anybody reads it: the process ends in any case."""
-    from paxosd.log_sink import sink_of  # noqa: PLC0415 - only for an error
+    from paxosd.daemon.log_sink import sink_of  # noqa: PLC0415 - only for an error
 
     sink = sink_of(sys.stderr, lambda *_, **__: b"")
     sink.put(escape_controls(f"paxosd: {words}\n").encode("utf-8", "backslashreplace"))
@@ -218,7 +219,7 @@ def init(context: click.Context, config_path: Path, overrides: tuple[str, ...]) 
     may be one that lost its data.
     """
     try:
-        from paxosd.init import init_alone  # noqa: PLC0415 - a node does not need it
+        from paxosd.daemon.init import init_alone  # noqa: PLC0415 - a node does not need it
 
         config = load(config_path, overrides)
         write(init_alone(config))
@@ -265,7 +266,7 @@ def dev(
     Node files (n1.toml, …) lie in the data directory and are kept when they are there: edit
     them, and start again. --nodes and --base-port matter on the first start only.
     """
-    from paxosd.dev import run_dev  # noqa: PLC0415 - a node does not need it
+    from paxosd.dev.dev import run_dev  # noqa: PLC0415 - a node does not need it
 
     try:
         code = run_dev(data_dir, nodes, base_port, restart_after)

@@ -2,10 +2,10 @@
 
 import click
 
-from paxosctl.app import Group, Settings, Whole, global_options, negative, verb
-from paxosctl.errors import EXIT_UNKNOWN
-from paxosctl.load import TIMEOUT_MS, Load, LoadReport, LoadRun, find_leader, limits_at
-from paxosctl.render import View
+from paxosctl.cli.app import Group, Settings, Whole, global_options, negative, verb
+from paxosctl.cli.render import View
+from paxosctl.client.errors import EXIT_UNKNOWN
+from paxosctl.client.load import TIMEOUT_MS, Load, LoadReport, LoadRun, find_leader, limits_at
 
 
 @click.group("bench", cls=Group)

@@ -4,8 +4,10 @@ from typing import Any
 
 import click
 
-from paxosctl.app import Settings, negative, verb
-from paxosctl.cluster import (
+from paxosctl.cli.app import Settings, negative, verb
+from paxosctl.cli.public_names import node_status, trouble
+from paxosctl.cli.render import View, human_bytes
+from paxosctl.cli.survey import (
     NodeView,
     ask_all,
     leader_of,
@@ -22,14 +24,12 @@ from paxosctl.cluster import (
     survives,
     voters_seen,
 )
+from paxosctl.client.errors import EXIT_INCOMPLETE
+from paxosctl.client.transport import clock_ms
 from paxosctl.commands.node import log_words
-from paxosctl.errors import EXIT_INCOMPLETE
-from paxosctl.public_names import node_status, trouble
-from paxosctl.render import View, human_bytes
-from paxosctl.transport import clock_ms
+from paxosd.config.file_members import words as differing_words
 from paxosd.core.skew import SKEW_MS_MAX
 from paxosd.core.types import Ballot
-from paxosd.file_members import words as differing_words
 
 HASH_POLL_MS = 20
 
@@ -71,8 +71,8 @@ def health_verb(settings: Settings) -> None:
 
     Otherwise the exit code is 1, and each endpoint's trouble is named.
     """
-    from paxosctl.diagnose import diagnose  # noqa: PLC0415 -- only this verb and errors need it
-    from paxosctl.errors import ClientError  # noqa: PLC0415 -- stands beside its only use
+    from paxosctl.cli.diagnose import diagnose  # noqa: PLC0415 -- only this verb and errors need it
+    from paxosctl.client.errors import ClientError  # noqa: PLC0415 -- stands beside its only use
 
     with settings.client() as client:
         try:

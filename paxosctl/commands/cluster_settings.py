@@ -5,18 +5,18 @@ from typing import Any
 
 import click
 
-from paxosctl.app import Group, Settings, global_options, negative, verb
-from paxosctl.client import Client
-from paxosctl.cluster import NodeView, leader_of, survey
-from paxosctl.errors import OutcomeUnknownError, RefusedError
-from paxosctl.public_names import settings_table
-from paxosctl.render import View
+from paxosctl.cli.app import Group, Settings, global_options, negative, verb
+from paxosctl.cli.public_names import settings_table
+from paxosctl.cli.render import View
+from paxosctl.cli.survey import NodeView, leader_of, survey
+from paxosctl.client.client import Client
+from paxosctl.client.errors import OutcomeUnknownError, RefusedError
+from paxosd.config.message_room import MessageRoom
+from paxosd.config.settings import nearest
 from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError, UnknownLevelError
 from paxosd.core.commands import Status
-from paxosd.durations import parse_duration_ms
-from paxosd.message_room import MessageRoom
-from paxosd.numbers import parse_whole
-from paxosd.settings import nearest
+from paxosd.host.durations import parse_duration_ms
+from paxosd.host.numbers import parse_whole
 
 
 @click.group("cluster", cls=Group)

@@ -5,10 +5,12 @@ from typing import Any
 
 import click
 
-from paxosctl.app import Duration, Group, Settings, Whole, global_options, negative, verb
-from paxosctl.cluster import Answer, NodeView, survey
+from paxosctl.cli.app import Duration, Group, Settings, Whole, global_options, negative, verb
+from paxosctl.cli.public_names import trouble
+from paxosctl.cli.render import View
+from paxosctl.cli.survey import Answer, NodeView, survey
 from paxosctl.commands.fault_run import run_verb
-from paxosctl.fault_nodes import (
+from paxosctl.faultrun.nodes import (
     NoSuchNodeError,
     add_everywhere,
     ask,
@@ -20,12 +22,10 @@ from paxosctl.fault_nodes import (
     took,
     without_faults,
 )
-from paxosctl.fault_view import COLUMNS, OPTIONAL, cells, names_of, plain_cells, public_rule
-from paxosctl.public_names import trouble
-from paxosctl.render import View
+from paxosctl.faultrun.view import COLUMNS, OPTIONAL, cells, names_of, plain_cells, public_rule
 from paxosd.core.effects import FORBIDDEN
-from paxosd.fault_rules import KINDS, FaultError
-from paxosd.numbers import WHOLE_MAX
+from paxosd.faults.rules import KINDS, FaultError
+from paxosd.host.numbers import WHOLE_MAX
 
 
 @click.group("fault", cls=Group)

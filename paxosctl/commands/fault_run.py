@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from paxosctl.app import Duration, Settings, Whole, negative, verb
-from paxosctl.errors import EXIT_INTERRUPTED
-from paxosctl.render import View
-from paxosctl.streams import StreamError, say
+from paxosctl.cli.app import Duration, Settings, Whole, negative, verb
+from paxosctl.cli.render import View
+from paxosctl.cli.streams import StreamError, say
+from paxosctl.client.errors import EXIT_INTERRUPTED
 
 _MARKS = {True: "ok  ", False: "BAD "}
 
@@ -38,8 +38,8 @@ def run_verb(
     PLAN is a TOML file; conf/faults/ has three that are ready and explain themselves. The
     cluster is healed at the end, also after Ctrl-C. Exit code 1 if anything was wrong.
     """
-    from paxosctl.faultplan import PlanError, load_script  # noqa: PLC0415 -- not for --help
-    from paxosctl.faultrun import NotReadyError, execute  # noqa: PLC0415
+    from paxosctl.faultrun.plan import PlanError, load_script  # noqa: PLC0415 -- not for --help
+    from paxosctl.faultrun.run import NotReadyError, execute  # noqa: PLC0415
 
     try:
         script = load_script(plan, duration, seed)

@@ -4,9 +4,9 @@ from typing import Any
 
 import click
 
-from paxosctl.app import Settings, Whole, check_key, negative, raw, raw_or_stdin, verb
-from paxosctl.render import View, as_cell, as_json
-from paxosctl.streams import say
+from paxosctl.cli.app import Settings, Whole, check_key, negative, raw, raw_or_stdin, verb
+from paxosctl.cli.render import View, as_cell, as_json
+from paxosctl.cli.streams import say
 from paxosd.core.commands import KeyValue, prefix_end
 from paxosd.core.requests import GET, ReadAnswer
 

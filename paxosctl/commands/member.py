@@ -2,9 +2,9 @@
 
 import click
 
-from paxosctl import member_plan
-from paxosctl.app import Group, Settings, Whole, global_options, negative, verb
-from paxosctl.cluster import leader_of
+from paxosctl.cli.app import Group, Settings, Whole, global_options, negative, verb
+from paxosctl.cli.render import View
+from paxosctl.cli.survey import leader_of
 from paxosctl.commands.member_join import (
     add_verb,
     config_verb,
@@ -13,12 +13,12 @@ from paxosctl.commands.member_join import (
     replace_verb,
 )
 from paxosctl.commands.member_update import update_verb
-from paxosctl.member_desk import How, change, since
-from paxosctl.member_desk import desk as desk_of
-from paxosctl.member_plan import PlanError, known
-from paxosctl.member_probe import look
-from paxosctl.member_view import list_view
-from paxosctl.render import View
+from paxosctl.member import plan as member_plan
+from paxosctl.member.plan import PlanError, known
+from paxosctl.member.probe import look
+from paxosctl.member.session import How, change, since
+from paxosctl.member.session import desk as desk_of
+from paxosctl.member.view import list_view
 
 
 @click.group("member", cls=Group)

@@ -5,15 +5,15 @@ from typing import Any, NoReturn
 
 import click
 
-from paxosctl import member_plan
-from paxosctl.app import Settings, negative, verb
-from paxosctl.member_desk import Desk, How, change, since
-from paxosctl.member_desk import desk as desk_of
-from paxosctl.member_plan import Contact, Plan, PlanError, known
-from paxosctl.member_probe import Findings, Newcomer, Present, look
-from paxosctl.member_steps import StepError
-from paxosctl.member_view import configuration, plan_view, start_words
-from paxosctl.render import View
+from paxosctl.cli.app import Settings, negative, verb
+from paxosctl.cli.render import View
+from paxosctl.member import plan as member_plan
+from paxosctl.member.change import StepError
+from paxosctl.member.plan import Contact, Plan, PlanError, known
+from paxosctl.member.probe import Findings, Newcomer, Present, look
+from paxosctl.member.session import Desk, How, change, since
+from paxosctl.member.session import desk as desk_of
+from paxosctl.member.view import configuration, plan_view, start_words
 from paxosd.core.membership import Membership
 
 
@@ -64,7 +64,7 @@ def add_verb(
             )
         is_voter = not fresh and joins.members[name].voter
         votes = not learner and how.wait and newcomer.running and not is_voter
-        last = member_plan.promote(joins, name, newcomer.directory) if votes else joins
+        last = member_plan.promote(joins, name, newcomer.directory_id) if votes else joins
         made = desk.judge(last, findings, joined_up=[name] if newcomer.running else [])
         snippet = configuration(desk.present.cluster, joins, name)
         told: dict[str, Any] = {"probe": newcomer.data(), "configuration": snippet}
@@ -112,7 +112,7 @@ def promote_verb(settings: Settings, how: How, name: str) -> None:
     """
     with desk_of(settings, how) as desk:
         newcomer = desk.meet(name)
-        after = member_plan.promote(desk.membership, name, newcomer.directory)
+        after = member_plan.promote(desk.membership, name, newcomer.directory_id)
         findings = _ready_to_vote(desk.present, newcomer)
         made = desk.judge(after, findings, joined_up=[name] if newcomer.running else [])
         if desk.allow(made, probe=newcomer.data()):
@@ -134,7 +134,7 @@ def _ready_to_vote(present: Present, newcomer: Newcomer) -> Findings:
             f"{newcomer.name} has not caught up: it is {how} (slot {status['applied']}), and as a "
             "voter it would be waited for"
         )
-    if status is not None and not newcomer.directory:
+    if status is not None and not newcomer.directory_id:
         findings.stops.append(f"{newcomer.name} does not tell the identity of its data directory")
     return findings
 
@@ -170,7 +170,7 @@ def replace_verb(
         newcomer = desk.meet(new, Contact(*joins.members[new][:3]))
         fresh = joins is not desk.membership
         findings = newcomer.findings(desk.present.cluster, fresh=fresh)
-        last = member_plan.replace(joins, old, new, newcomer.directory)
+        last = member_plan.replace(joins, old, new, newcomer.directory_id)
         made = desk.judge(last, findings, joined_up=[new])
         snippet = configuration(desk.present.cluster, joins, new)
         told: dict[str, Any] = {"probe": newcomer.data(), "configuration": snippet}
@@ -278,7 +278,7 @@ def rejoin_verb(settings: Settings, how: How, name: str) -> None:
     """
     with desk_of(settings, how) as desk:
         newcomer = desk.meet(name)
-        after = member_plan.rejoin(desk.membership, name, newcomer.directory)
+        after = member_plan.rejoin(desk.membership, name, newcomer.directory_id)
         findings = _ready_to_rejoin(newcomer, desk.present)
         made = desk.judge(after, findings, joined_up=[name])
         if not desk.allow(made, probe=newcomer.data()):
@@ -292,7 +292,7 @@ def rejoin_verb(settings: Settings, how: How, name: str) -> None:
         if how.wait:
             desk.steps.wait_for(
                 name,
-                lambda _, status: _is_back(status, newcomer.directory, after.epoch),
+                lambda _, status: _is_back(status, newcomer.directory_id, after.epoch),
                 "catches up",
                 "it votes once it has caught up",
             )
@@ -338,6 +338,6 @@ def _ready_to_rejoin(newcomer: Newcomer, present: Present) -> Findings:
             f"{name} does not know of any loss: it is new, and votes by itself once all others "
             f"have confirmed it (it waits for {waits})"
         )
-    elif not newcomer.directory:
+    elif not newcomer.directory_id:
         findings.blockers.append(f"{name} does not tell the identity of its data directory")
     return findings

@@ -4,13 +4,13 @@ from typing import Any
 
 import click
 
-from paxosctl import member_plan
-from paxosctl.app import Settings
+from paxosctl.cli.app import Settings
 from paxosctl.commands.member_join import endpoints
-from paxosctl.member_desk import How, change, since
-from paxosctl.member_desk import desk as desk_of
-from paxosctl.member_plan import KINDS, Contact, Move
-from paxosctl.member_probe import Findings, Newcomer
+from paxosctl.member import plan as member_plan
+from paxosctl.member.plan import KINDS, Contact, Move
+from paxosctl.member.probe import Findings, Newcomer
+from paxosctl.member.session import How, change, since
+from paxosctl.member.session import desk as desk_of
 
 
 @change("update")

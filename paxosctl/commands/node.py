@@ -4,10 +4,10 @@ from typing import Any
 
 import click
 
-from paxosctl.app import Duration, EndpointList, Settings, verb
-from paxosctl.public_names import log_fields
-from paxosctl.render import View
-from paxosd.log_levels import LEVELS
+from paxosctl.cli.app import Duration, EndpointList, Settings, verb
+from paxosctl.cli.public_names import log_fields
+from paxosctl.cli.render import View
+from paxosd.host.log_levels import LEVELS
 
 
 @click.group("node")

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from paxosctl.app import Group, Settings, Whole, global_options, negative, verb
+from paxosctl.cli.app import Group, Settings, Whole, global_options, negative, verb
+from paxosctl.cli.render import View
+from paxosctl.cli.streams import is_terminal, write
 from paxosctl.commands.sim_run import run_verb
-from paxosctl.render import View
-from paxosctl.streams import is_terminal, write
 
 if TYPE_CHECKING:
-    from paxosctl.teach_view import StoryView
+    from paxosctl.commands.teach_view import StoryView
 
 
 PROMPT = "    [Enter: go on, a: all the rest, q: quit] "
@@ -39,15 +39,15 @@ def teach_verb(settings: Settings, name: str | None, seed: int, step: bool) -> N
     Without NAME: the list of scenarios. They are run, not told: real nodes in the simulator, and
     each claim is checked. Exit code 1 if one does not hold.
     """
-    from paxosd.settings import nearest  # noqa: PLC0415
-    from paxosd.sim.teach import NAMES, play  # noqa: PLC0415 -- not for --help
+    from paxosd.config.settings import nearest  # noqa: PLC0415
+    from paxosd.sim.teach.teach import NAMES, play  # noqa: PLC0415 -- not for --help
 
     if name is None:
         _list(settings, NAMES)
         return
     if name not in NAMES:
         raise click.UsageError(f'there is no scenario "{name}"; {nearest(name, NAMES)}')
-    from paxosctl.teach_view import (  # noqa: PLC0415 -- not for --help
+    from paxosctl.commands.teach_view import (  # noqa: PLC0415 -- not for --help
         WIDTH,
         StoryView,
         story_data,

@@ -9,19 +9,19 @@ from typing import Any
 
 import click
 
-from paxosctl.app import Duration, Settings, Whole, negative, verb
-from paxosctl.render import View
-from paxosctl.streams import is_terminal
+from paxosctl.cli.app import Duration, Settings, Whole, negative, verb
+from paxosctl.cli.render import View
+from paxosctl.cli.streams import is_terminal
+from paxosd.config.settings import nearest
 from paxosd.core.cluster_settings import LEVEL_LATEST
-from paxosd.numbers import parse_whole
-from paxosd.settings import nearest
-from paxosd.sim.campaign import Summary, minimise, run_campaign
-from paxosd.sim.nemesis import KINDS
-from paxosd.sim.run import RunOptions, RunReport, run_seed
-from paxosd.sim.schedule import Schedule, ScheduleError
-from paxosd.sim.story import FILE, Story, replay_command, tell
-from paxosd.sim.trace import Trace
-from paxosd.sim.workers import cores
+from paxosd.host.numbers import parse_whole
+from paxosd.sim.campaign.campaign import Summary, minimise, run_campaign
+from paxosd.sim.campaign.run import RunOptions, RunReport, run_seed
+from paxosd.sim.campaign.story import FILE, Story, replay_command, tell
+from paxosd.sim.campaign.workers import cores
+from paxosd.sim.nemesis.nemesis import KINDS
+from paxosd.sim.nemesis.schedule import Schedule, ScheduleError
+from paxosd.sim.world.trace import Trace
 
 SEEDS_MAX = 10_000_000
 TOLD_MAX = 3

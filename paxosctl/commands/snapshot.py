@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from paxosctl.app import EndpointList, Group, Settings, global_options, negative, verb
-from paxosctl.errors import NO_SNAPSHOT, NotSubmittedError, RefusedError, UnreachableError
-from paxosctl.render import View, human_bytes
-from paxosctl.streams import StreamError, is_terminal, say, write_bytes
+from paxosctl.cli.app import EndpointList, Group, Settings, global_options, negative, verb
+from paxosctl.cli.render import View, human_bytes
+from paxosctl.cli.streams import StreamError, is_terminal, say, write_bytes
+from paxosctl.client.errors import NO_SNAPSHOT, NotSubmittedError, RefusedError, UnreachableError
 
 
 class _File(click.Path):
@@ -51,7 +51,7 @@ def save_verb(settings: Settings, file: Path, endpoint: str | None, force: bool)
     all data. Without a quorum there is no leader: exit code 75, and --endpoint takes the snapshot
     of one node that is up.
     """
-    from paxosctl.snapshot_files import (  # noqa: PLC0415 -- not for --help
+    from paxosctl.commands.snapshot_files import (  # noqa: PLC0415 -- not for --help
         SnapshotFileError,
         save,
         save_to,
@@ -83,7 +83,7 @@ def save_verb(settings: Settings, file: Path, endpoint: str | None, force: bool)
 
 def _leaders_endpoint(client: Any) -> str:
     """Of a leader that is there: the others may name one for a while that has gone."""
-    from paxosctl.cluster import leader_of, survey  # noqa: PLC0415 -- not for --help
+    from paxosctl.cli.survey import leader_of, survey  # noqa: PLC0415 -- not for --help
 
     views = survey(client)
     name, endpoint = leader_of(views)
@@ -102,7 +102,7 @@ _NO_LEADER = (
 @click.argument("file", type=_File())
 def status_verb(settings: Settings, file: Path) -> None:
     """Verify FILE, all of it, and tell what it holds. Exit code 1 if it is not good."""
-    from paxosctl.snapshot_files import (  # noqa: PLC0415 -- not for --help
+    from paxosctl.commands.snapshot_files import (  # noqa: PLC0415 -- not for --help
         SnapshotFileError,
         described,
         opened,
@@ -136,9 +136,9 @@ def restore_verb(
     node that begins empty could otherwise outvote what was restored. The first start waits for all
     of them, as that of any new cluster.
     """
-    from paxosctl.snapshot_files import SnapshotFileError, restore  # noqa: PLC0415 -- not for --help
-    from paxosd.config import NAME_ALLOWED, NAME_PATTERN  # noqa: PLC0415 -- as above
-    from paxosd.disk import StorageError  # noqa: PLC0415 -- as above
+    from paxosctl.commands.snapshot_files import SnapshotFileError, restore  # noqa: PLC0415 -- not for --help
+    from paxosd.config.schema import NAME_ALLOWED, NAME_PATTERN  # noqa: PLC0415 -- as above
+    from paxosd.storage.disk import StorageError  # noqa: PLC0415 -- as above
 
     for option, name in (("--cluster-id", cluster_id), ("--node", node)):
         if not re.fullmatch(NAME_PATTERN, name):

@@ -2,10 +2,10 @@
 
 import click
 
-from paxosctl.app import Settings, Whole, check_key, raw, verb
-from paxosctl.render import View, as_cell, as_json
-from paxosctl.streams import say
-from paxosctl.tables import explain
+from paxosctl.cli.app import Settings, Whole, check_key, raw, verb
+from paxosctl.cli.render import View, as_cell, as_json
+from paxosctl.cli.streams import say
+from paxosctl.cli.tables import explain
 from paxosd.core.commands import Change
 
 

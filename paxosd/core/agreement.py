@@ -4,8 +4,9 @@
                           ├── judge(voters) ──► AGREED, DIVERGED or DISPUTED
     samples of peers ─────┘
 
-A *sample* is a sum over what a node had after one slot: its chain (``machine.py``), or a checksum
-of its whole state (``checksum.py``). Samples are compared if kind, version and slot are equal.
+A *sample* is a sum over what a node had after one slot: its chain (``core/state/machine.py``), or
+a checksum of its whole state (``core/state/checksum.py``). Samples are compared if kind, version
+and slot are equal.
 
 - DIVERGED: a majority of the voters says the same of a slot, and this node says otherwise. It has
   not what was decided, and cannot find out by itself what else is wrong. That is for good.

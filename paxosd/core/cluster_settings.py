@@ -21,7 +21,7 @@ A document is complete, all but the version, and JSON, so that a person can read
 What is wrong with one is found from its bytes alone, alike on every node.
 
     level 1   CLUSTER commands; admission by the replicated limits; log time as a stopwatch
-    level 2   an OPEN that is repeated gives the same session (``sessions.py``)
+    level 2   an OPEN that is repeated gives the same session (``core/state/sessions.py``)
 """
 
 import json

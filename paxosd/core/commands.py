@@ -3,7 +3,7 @@
 A *command* is a list ``[op, ...]`` of plain values, so that a C decoder makes it and no
 object is built per command. An *entry* is what one client frame carries: a run of commands
 of one session with consecutive sequence numbers. A *batch*, the value of one slot, is a time
-(``log_clock.py``) and the entries that were waiting when the leader proposed.
+(``core/state/log_clock.py``) and the entries that were waiting when the leader proposed.
 
     slot value ── Batch(stamp_ms, [Entry, …]) ── Entry(session, first_seq, acked, [command, …])
 

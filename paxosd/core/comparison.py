@@ -14,10 +14,10 @@ from collections import deque
 from typing import Any
 
 from paxosd.core.agreement import CHAIN, STATE, VALUE, Agreement, Difference, Verdict
-from paxosd.core.checksum import CHECKSUM_VERSION
 from paxosd.core.context import Context, StateMachine
-from paxosd.core.machine import CHAIN_VERSION, MARK_SLOTS, TRAIL_SLOTS
 from paxosd.core.messages import SAMPLES_MAX, Heartbeat, Sample
+from paxosd.core.state.checksum import CHECKSUM_VERSION
+from paxosd.core.state.machine import CHAIN_VERSION, MARK_SLOTS, TRAIL_SLOTS
 from paxosd.core.types import NodeId, Slot
 
 REPEATED = 8
@@ -114,12 +114,12 @@ class Comparison:
         names = self._agreement.objectors(sample, self._context.quorums.voters)
         return f"{', '.join(names)} had another state after slot {slot}" if names else ""
 
-    def greet(self, sender: NodeId, directory: int) -> None:
+    def greet(self, sender: NodeId, directory_id: int) -> None:
         """A peer says hello: it may know nothing of what was said before. If it comes from another
         ``directory`` than it did, it has another memory, too."""
         self._greeted = True
-        known = self._context.peers[sender].directory
-        if known not in (0, directory):
+        known = self._context.peers[sender].directory_id
+        if known not in (0, directory_id):
             self._agreement.forget(sender)
 
     def check(self, *, sound: bool) -> bool:

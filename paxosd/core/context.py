@@ -96,7 +96,7 @@ class Peer:
     sync_us: int = 0
     """What a group commit takes there, as it last said; 0: unknown."""
     low_space: bool = False
-    directory: int = 0
+    directory_id: int = 0
     """The identity of its data directory, as its last Hello said; 0: unknown."""
     level: int = 0
     """The highest feature level that it understands, as it last said."""
@@ -125,10 +125,10 @@ class Early:
         self._messages: list[tuple[NodeId, int, PeerMessage]] = []
         self._bytes = 0
 
-    def keep(self, sender: NodeId, incarnation: int, message: PeerMessage) -> None:
+    def keep(self, sender: NodeId, run_id: int, message: PeerMessage) -> None:
         size = len(message.value) if isinstance(message, Accept) else 0
         if len(self._messages) < self.MESSAGES_MAX and self._bytes + size <= self.BYTES_MAX:
-            self._messages.append((sender, incarnation, message))
+            self._messages.append((sender, run_id, message))
             self._bytes += size
 
     def take(self) -> list[tuple[NodeId, int, PeerMessage]]:
@@ -163,8 +163,8 @@ class Context:
     audience: list[NodeId] = field(default_factory=list)
     """Who is spoken to: the other members."""
     unconfirmed: bool = False
-    """Whether this voter must not act now, for one of the reasons in ``arrival.py``: it learns, but
-    neither campaigns, promises, votes nor acknowledges a leader."""
+    """Whether this voter must not act now, for one of the reasons in ``admission.py``: it learns,
+    but neither campaigns, promises, votes nor acknowledges a leader."""
     diverged: bool = False
     """Whether this node's state is not the one that was decided (``agreement.py``): it stands
     still, and serves nobody."""

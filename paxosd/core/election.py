@@ -23,6 +23,7 @@ from collections.abc import Callable
 
 from paxosd.core.commands import changes_members
 from paxosd.core.context import Context
+from paxosd.core.handover import Transfer
 from paxosd.core.messages import (
     Heartbeat,
     HeartbeatAck,
@@ -34,7 +35,6 @@ from paxosd.core.messages import (
     TransferLeadership,
 )
 from paxosd.core.proposer import Proposal, ProposerState
-from paxosd.core.transfer import Transfer
 from paxosd.core.types import EPOCH_ROUNDS, NOOP, NULL_BALLOT, UNKNOWN_BALLOT, Ballot, NodeId, Slot
 
 

@@ -61,16 +61,16 @@ class Founding:
     """One newcomer's part. ``record``: to be made durable, then :meth:`Node.use_genesis` is called;
     None as long as there is none."""
 
-    __slots__ = ("_context", "_directory", "_heard", "_members", "_settings", "_tell_due_ms",
+    __slots__ = ("_context", "_directory_id", "_heard", "_members", "_settings", "_tell_due_ms",
                  "_told", "active", "old", "record")  # fmt: skip
 
     def __init__(
-        self, context: Context, directory: int, *, active: bool, old: bool = False
+        self, context: Context, directory_id: int, *, active: bool, old: bool = False
     ) -> None:
         """``active``: whether this node is a newcomer, without a record and without a past;
         ``old``: it has a past, and is of a time before there were records."""
         self._context = context
-        self._directory = directory
+        self._directory_id = directory_id
         members = context.membership.members
         self._members = {name: member.voter for name, member in members.items()}
         self._settings = context.options.founding_settings.to_command().decode()
@@ -104,7 +104,7 @@ class Founding:
         if self.old:
             # It has a past: an empty directory must not found anything together with it.
             return Proposal(self._members, self._settings, directories, self.old)
-        directories[self._context.node] = self._directory
+        directories[self._context.node] = self._directory_id
         for name, (_, proposal) in self._heard.items():
             directories[name] = proposal.directories.get(name, 0)
         return Proposal(self._members, self._settings, directories, self.old)
@@ -142,7 +142,7 @@ class Founding:
 
     # -- hearing
 
-    def receive(self, sender: NodeId, life: int, message: FoundingMessage) -> None:
+    def receive(self, sender: NodeId, run_id: int, message: FoundingMessage) -> None:
         """Another newcomer's proposal."""
         wanted = (self.active or self.old) and self.record is None
         if not wanted:
@@ -157,7 +157,7 @@ class Founding:
             return
         if proposal.old is not self.old:
             return
-        self._heard[sender] = life, proposal
+        self._heard[sender] = run_id, proposal
         own = self._proposal()
         differs = [self._difference(name, own) for name in self._others]
         self._tell(sender, self._difference(sender, own, said=True))
@@ -189,7 +189,7 @@ class Founding:
         if record.cluster != context.options.cluster:
             return
         founder = record.members.get(context.node)
-        if founder is not None and founder.directory == self._directory:
+        if founder is not None and founder.directory_id == self._directory_id:
             self.record = record
         else:
             context.foreign_record = record

@@ -25,10 +25,10 @@ class GenesisError(ValueError):
 
 
 class Founder(NamedTuple):
-    """One founding member. ``directory``: the identity of its data directory."""
+    """One founding member. ``directory_id``: of its data directory."""
 
     voter: bool
-    directory: int
+    directory_id: int
 
 
 class Record(NamedTuple):
@@ -55,8 +55,8 @@ class Record(NamedTuple):
         nowhere = Member("", "", "")
         return Membership(
             {
-                name: known.get(name, nowhere)._replace(voter=voter, directory=directory)
-                for name, (voter, directory) in self.members.items()
+                name: known.get(name, nowhere)._replace(voter=voter, directory_id=directory_id)
+                for name, (voter, directory_id) in self.members.items()
             }
         )
 
@@ -96,9 +96,9 @@ def _founder(name: str, fields: Any) -> Founder:
         raise GenesisError(f'a member cannot be called "{name:.80}"')
     if not isinstance(fields, list) or len(fields) != len(Founder._fields):
         raise GenesisError(f"member {name} has {', '.join(Founder._fields)}")
-    voter, directory = fields
+    voter, directory_id = fields
     if type(voter) is not bool:
         raise GenesisError(f"member {name}: voter is true or false")
-    if type(directory) is not int or not 1 <= directory <= NUMBER_MAX:
+    if type(directory_id) is not int or not 1 <= directory_id <= NUMBER_MAX:
         raise GenesisError(f"member {name}: directory is a number from 1 up")
-    return Founder(voter, directory)
+    return Founder(voter, directory_id)

@@ -23,10 +23,10 @@ from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
 class Stream:
     """What was heard of one publisher's votes: a number a message shows what was missed."""
 
-    __slots__ = ("announced", "incarnation", "seen")
+    __slots__ = ("announced", "run_id", "seen")
 
     def __init__(self) -> None:
-        self.incarnation = -1
+        self.run_id = -1
         self.seen = 0
         """Every message up to this number was received, or its votes were repeated."""
         self.announced = 0
@@ -224,22 +224,22 @@ class Learner:
 
     # -- gaps in the vote streams
 
-    def _stream(self, voter: NodeId, incarnation: int, seq: int) -> Stream | None:
+    def _stream(self, voter: NodeId, run_id: int, seq: int) -> Stream | None:
         stream = self._streams.get(voter)
         if stream is None:
             stream = self._streams[voter] = Stream()
-        if stream.incarnation != incarnation:
-            if incarnation < stream.incarnation:
+        if stream.run_id != run_id:
+            if run_id < stream.run_id:
                 return None
-            stream.incarnation = incarnation
+            stream.run_id = run_id
             # What was published before we listened: treated as missed, so it is asked for once.
             stream.seen = 0
             stream.announced = 0
         return stream
 
-    def stream_gap(self, voter: NodeId, incarnation: int, seq: int) -> bool:
+    def stream_gap(self, voter: NodeId, run_id: int, seq: int) -> bool:
         """Note message number ``seq`` of a voter's stream; true if one before it is missing."""
-        stream = self._stream(voter, incarnation, seq)
+        stream = self._stream(voter, run_id, seq)
         if stream is None:
             return False
         if seq == stream.seen + 1:
@@ -247,18 +247,18 @@ class Learner:
             return False
         return seq > stream.seen
 
-    def stream_lost_tail(self, voter: NodeId, incarnation: int, seq: int) -> bool:
+    def stream_lost_tail(self, voter: NodeId, run_id: int, seq: int) -> bool:
         """A heartbeat says the voter published up to ``seq``; true if what an *earlier*
         heartbeat announced has not come (the stream and heartbeats race each other)."""
-        stream = self._stream(voter, incarnation, seq)
+        stream = self._stream(voter, run_id, seq)
         if stream is None:
             return False
         lost = stream.seen < stream.announced
         stream.announced = max(stream.announced, seq)
         return lost
 
-    def stream_repaired(self, voter: NodeId, incarnation: int, seq: int) -> None:
+    def stream_repaired(self, voter: NodeId, run_id: int, seq: int) -> None:
         """All votes up to message ``seq`` were repeated over DEALER."""
-        stream = self._stream(voter, incarnation, seq)
+        stream = self._stream(voter, run_id, seq)
         if stream is not None:
             stream.seen = max(stream.seen, seq)

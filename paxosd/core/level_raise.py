@@ -29,13 +29,13 @@ from paxosd.core.types import NULL_BALLOT
 class LevelRaise:
     """One node's part in it."""
 
-    __slots__ = ("_agreed", "_context", "_done", "_pinned", "directory")
+    __slots__ = ("_agreed", "_context", "_done", "_pinned", "directory_id")
 
     def __init__(self, context: Context, agreed: Callable[[], bool] = lambda: True) -> None:
         """``agreed``: whether the configurations of all members, as far as they count, agree."""
         self._context = context
         self._agreed = agreed
-        self.directory = 0
+        self.directory_id = 0
         """The identity of this node's data directory."""
         self._pinned = NULL_BALLOT
         self._done = NULL_BALLOT, 0, 0, 0
@@ -69,7 +69,7 @@ class LevelRaise:
         ):
             return
         genesis = settings.genesis or context.genesis
-        if not genesis and self.directory:
+        if not genesis and self.directory_id:
             if not self._agreed() or not self._names_directories():
                 return
             genesis = f"{context.rng.getrandbits(63) or 1:016x}"
@@ -84,15 +84,15 @@ class LevelRaise:
         """Whether the membership names the directory of each voter; if not, that is proposed."""
         context = self._context
         members = dict(context.membership.members)
-        unnamed = [n for n, member in members.items() if member.voter and not member.directory]
+        unnamed = [n for n, member in members.items() if member.voter and not member.directory_id]
         if not unnamed:
             return True
         for name in unnamed:
             own = name == context.node
-            directory = self.directory if own else context.peers[name].directory
-            if not directory:
+            directory_id = self.directory_id if own else context.peers[name].directory_id
+            if not directory_id:
                 return False
-            members[name] = members[name]._replace(directory=directory)
+            members[name] = members[name]._replace(directory_id=directory_id)
         if self._pinned != context.proposer.ballot:
             document = context.membership.replaced(members).to_command()
             change = Entry(0, 1, 0, [[MEMBERS, context.epoch, document]])

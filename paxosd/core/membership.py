@@ -36,6 +36,8 @@ DOCUMENT_BYTES_MAX = 32 << 10
 TEXT_CHARS_MAX = 300
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NUMBER_MAX = (1 << 63) - 1
+MEMBER_KEYS = ("peer", "client", "events", "voter", "directory")
+"""A member's fields in the log and in the daemon's answers: the format that every version reads."""
 
 
 class MembershipError(ValueError):
@@ -45,15 +47,24 @@ class MembershipError(ValueError):
 class Member(NamedTuple):
     """One member. The endpoints read ``tcp://HOST:PORT``.
 
-    ``directory``: the identity of the data directory that may vote in this name; 0: any that never
-    lost its memory (the members of the configuration files, see ``arrival.py``).
+    ``directory_id``: of the data directory that may vote in this name; 0: any that never
+    lost its memory (the members of the configuration files, see ``admission.py``).
     """
 
     peer: str
     client: str
     events: str
     voter: bool = True
-    directory: int = 0
+    directory_id: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """As plain values, under the names that the log has for them."""
+        return dict(zip(MEMBER_KEYS, self, strict=True))
+
+    @classmethod
+    def from_document(cls, fields: Mapping[str, Any]) -> "Member":
+        """What :meth:`document` gave; nothing is checked. Raises KeyError."""
+        return cls(*(fields[key] for key in MEMBER_KEYS))
 
 
 class Membership:
@@ -133,8 +144,8 @@ class Membership:
     def document(self) -> dict[str, Any]:
         """All of it but epoch and slot, as plain values: what a command carries."""
         return {
-            "members": {name: member._asdict() for name, member in self.members.items()},
-            "departed": {name: member._asdict() for name, member in self.departed.items()},
+            "members": {name: member.document() for name, member in self.members.items()},
+            "departed": {name: member.document() for name, member in self.departed.items()},
             "phase1": self.phase1,
             "phase2": self.phase2,
         }
@@ -194,7 +205,7 @@ def follows(new: Membership, old: Membership) -> None:
         if member.voter
         and name in old.members
         and old.members[name].voter
-        and old.members[name].directory != member.directory
+        and old.members[name].directory_id != member.directory_id
     ]
     if len(renewed) + len(joining) > 1:
         raise MembershipError("one voter may come back without its memory at a time")
@@ -247,8 +258,8 @@ def _members(found: dict[str, Any], key: str) -> dict[NodeId, Member]:
 def _member(name: str, fields: Any) -> Member:
     if not NAME_PATTERN.fullmatch(name):
         raise MembershipError(f'a member cannot be called "{name:.80}"')
-    if not isinstance(fields, dict) or fields.keys() != set(Member._fields):
-        raise MembershipError(f"member {name} has {', '.join(Member._fields)}")
+    if not isinstance(fields, dict) or fields.keys() != set(MEMBER_KEYS):
+        raise MembershipError(f"member {name} has {', '.join(MEMBER_KEYS)}")
     for kind in ("peer", "client", "events"):
         text = fields[kind]
         if type(text) is not str or not text.isprintable() or len(text) > TEXT_CHARS_MAX:
@@ -256,4 +267,4 @@ def _member(name: str, fields: Any) -> Member:
     if type(fields["voter"]) is not bool:
         raise MembershipError(f"member {name}: voter is true or false")
     _number(fields, "directory")
-    return Member(**fields)
+    return Member.from_document(fields)

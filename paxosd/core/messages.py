@@ -255,7 +255,7 @@ class Hello(NamedTuple):
     understands. ``peer``, ``events``: where it is reached, for one that does not know.
     """
 
-    directory: int = 0
+    directory_id: int = 0
     start_mark: int = 0
     challenge: int = 0
     level: int = 0
@@ -267,7 +267,7 @@ class Rejoin(NamedTuple):
     """To the leader: my memory was found damaged and set aside; let this new ``directory`` vote in
     my name, with what it has learned anew."""
 
-    directory: int
+    directory_id: int
 
 
 class Welcome(NamedTuple):
@@ -279,8 +279,8 @@ class Welcome(NamedTuple):
     memory to compare with; ``level``: as in Hello.
     """
 
-    life: int
-    directory: int = 0
+    run_id: int
+    directory_id: int = 0
     mark: int = 0
     challenge: int = 0
     witness: bool = True
@@ -344,10 +344,10 @@ PeerMessage = (
 
 class Envelope(NamedTuple):
     """A message as it comes from a peer, with what the peer says of itself. ``life``: which start
-    of which data directory sent it (``core/arrival.py``); once admitted, as which it is heard."""
+    of which data directory sent it (``core/admission.py``); once admitted, as which it is heard."""
 
     sender: NodeId
-    life: int
+    run_id: int
     body: PeerMessage
     genesis: int = 0
     """The hash of the founding record that the sender has; 0: none."""

@@ -16,8 +16,8 @@ import random
 from typing import Any
 
 from paxosd.core.acceptor import Acceptor
+from paxosd.core.admission import Admission, Readiness
 from paxosd.core.agreement import Difference
-from paxosd.core.arrival import Arrival, Readiness, starts_of
 from paxosd.core.commands import Entry
 from paxosd.core.comparison import Comparison
 from paxosd.core.context import Codec, Context, Peer, StateMachine
@@ -77,6 +77,7 @@ from paxosd.core.proposer import Proposal, Proposer, ProposerState, Waiting
 from paxosd.core.reads import Asked, LeaderReads, WaitingReads
 from paxosd.core.replication import Replication
 from paxosd.core.roster import Roster, use_membership
+from paxosd.core.run_id import boot_count_of
 from paxosd.core.skew import Skew
 from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
 from paxosd.core.watchdog import Watchdog
@@ -106,7 +107,7 @@ class Node:
     """One member of the cluster.
 
     ``promised``, ``accepted``, ``commit``: what its log recovered; the machine has applied
-    exactly the slots up to ``commit``. ``incarnation``: this start's number. ``directory``: the
+    exactly the slots up to ``commit``. ``run_id``: this start's number. ``directory``: the
     identity of its data directory; ``lost``: that is known to have lost its memory,
     ``repaired``: by damage that was found and set aside. ``peers``: the other members at epoch 0;
     later on the machine's membership counts, and these are listened to all the same.
@@ -120,21 +121,21 @@ class Node:
         codec: Codec,
         rng: random.Random,
         *,
-        incarnation: int = 1,
+        run_id: int = 1,
         promised: Ballot = NULL_BALLOT,
         accepted: dict[Slot, tuple[Ballot, bytes]] | None = None,
         commit: Slot = 0,
         now_ms: float = 0.0,
         wall_ms: int = 0,
         arriving: bool = False,
-        directory: int = 0,
+        directory_id: int = 0,
         lost: bool = False,
         repaired: bool = False,
         record: Record | None = None,
         genesis: int = 0,
         start_mark: int = 0,
     ) -> None:
-        """``arriving``: it asks its peers how they know it (``arrival.py``). ``record``: the one
+        """``arriving``: it asks its peers how they know it (``admission.py``). ``record``: the one
         of its founding, if its directory has one; ``genesis``: the number of it, if its directory
         has that from others; ``start_mark``: the last group of its log."""
         ahead = options.accept_ahead_slots_max
@@ -160,10 +161,10 @@ class Node:
         self._context.contacts = list(peers)
         self._context.newest_epoch = membership.epoch
         use_membership(self._context, membership)
-        self.incarnation = incarnation
+        self.run_id = run_id
         # Ids of different starts differ: a late answer to a question of the start before must
         # not pass for one of now.
-        self._reads = WaitingReads((incarnation & 0x7FFF_FFFF) << 32)
+        self._reads = WaitingReads((run_id & 0x7FFF_FFFF) << 32)
         self._reads_ballot = NULL_BALLOT
         self._freshness = Freshness()
         self._misled = (False, False)
@@ -179,16 +180,16 @@ class Node:
         is_named = arriving and options.node in membership.members
         founding = Founding(
             self._context,
-            directory,
+            directory_id,
             active=newcomer and is_named,
             old=is_named and record is None and not newcomer and not membership.epoch,
         )
-        self._arrival = Arrival(
+        self._admission = Admission(
             self._context,
-            incarnation,
+            run_id,
             self._election.stop,
             founding,
-            directory,
+            directory_id,
             lost,
             repaired,
             start_mark,
@@ -198,7 +199,7 @@ class Node:
         self.limits = PeerLimits(self._context)
         """What the others' files allow."""
         if arriving:
-            self._arrival.begin()
+            self._admission.begin()
         self._check_due_ms = now_ms
         self._early_epoch = membership.epoch
         self._handlers: dict[type, Any] = {
@@ -223,14 +224,14 @@ class Node:
             Welcome: self._on_welcome,
         }
         self._roster = Roster(
-            self._context, self._election, self._replication, self._arrival, self._handlers
+            self._context, self._election, self._replication, self._admission, self._handlers
         )
         self._handlers[FoundingMessage] = lambda sender, message: self._on_founding(
             sender, 0, message
         )
         self._handlers[Genesis] = self._on_genesis
         self._level_raise = LevelRaise(self._context, founding.agreed)
-        self._level_raise.directory = directory
+        self._level_raise.directory_id = directory_id
         self._learn_genesis()
         self._skew = Skew()
         self._handlers[Removed] = self._on_removed
@@ -238,7 +239,7 @@ class Node:
 
     # -- input
 
-    def step(self, sender: NodeId, incarnation: int, message: PeerMessage) -> None:
+    def step(self, sender: NodeId, run_id: int, message: PeerMessage) -> None:
         """Take a message of a peer (its name and incarnation as the envelope gave them;
         incarnation 0: of one that has lost its memory, and may only learn)."""
         context = self._context
@@ -247,39 +248,39 @@ class Node:
             return
         peer.seen_ms = context.now_ms
         membership = context.membership
-        if not incarnation or (membership.epoch and sender not in membership.members):
+        if not run_id or (membership.epoch and sender not in membership.members):
             if type(message) is Heartbeat:
                 self._comparison.hear(sender, message, counts=False)
-            self._roster.receive_outsider(sender, incarnation, message)
+            self._roster.receive_outsider(sender, run_id, message)
             return
         peer.heard_ms = context.now_ms
         if not peer.up:
             peer.up = True
-            starts = starts_of(incarnation)
+            starts = boot_count_of(run_id)
             context.outbox.notice("member.up", member=sender, member_boot_count=starts)
         kind = type(message)
         if kind in _OF_AN_EPOCH and message.ballot.epoch > self._context.epoch:  # type: ignore[union-attr]  # all of them have one
             self._depose_if_above(message.ballot)  # type: ignore[union-attr]  # the same
             self.hear_epoch(message.ballot.epoch)  # type: ignore[union-attr]  # the same
-            self._context.early.keep(sender, incarnation, message)
+            self._context.early.keep(sender, run_id, message)
             return
         if self._context.outbox.tracing and kind in _RECEIVED:
             ballot: Ballot = message.ballot  # type: ignore[union-attr]  # all of _RECEIVED have one
             self._context.outbox.trace(_RECEIVED[kind], ballot=ballot.shown(), **{"from": sender})
         if kind is Accepted:
-            self._on_accepted(sender, incarnation, message)  # type: ignore[arg-type]  # by kind
+            self._on_accepted(sender, run_id, message)  # type: ignore[arg-type]  # by kind
         elif kind is Votes:
-            self._on_votes(sender, incarnation, message)  # type: ignore[arg-type]  # by kind
+            self._on_votes(sender, run_id, message)  # type: ignore[arg-type]  # by kind
         elif kind is Hello:
-            self._on_hello(sender, incarnation, message)  # type: ignore[arg-type]  # by kind
+            self._on_hello(sender, run_id, message)  # type: ignore[arg-type]  # by kind
         elif kind is FoundingMessage:
-            self._on_founding(sender, incarnation, message)  # type: ignore[arg-type]  # by kind
+            self._on_founding(sender, run_id, message)  # type: ignore[arg-type]  # by kind
         else:
             self._handlers[kind](sender, message)
             if kind is Heartbeat:
                 self._replication.receive_stream_mark(
                     sender,
-                    incarnation,
+                    run_id,
                     message.stream_seq,  # type: ignore[union-attr]  # by kind
                 )
 
@@ -317,17 +318,17 @@ class Node:
             self._check_reads()
             self._check_peers()
             self.limits.tell()
-            self._arrival.founding.tick()
-            news = self._comparison.check(sound=not self._arrival.forgetful)
+            self._admission.founding.tick()
+            news = self._comparison.check(sound=not self._admission.forgetful)
             if news or context.unconfirmed or context.newest_epoch > context.epoch:
-                self._arrival.review()
+                self._admission.review()
             reason = self._watchdog.look()
             if reason:
                 self._election.give_up(reason)
             self._learn_genesis()
             self._level_raise.check()
-            if self._arrival.asking:
-                self._arrival.ask()
+            if self._admission.asking:
+                self._admission.ask()
                 self._roster.ask_to_rejoin()
         if replication.skipped:
             replication.send_skipped()
@@ -403,7 +404,7 @@ class Node:
             peer.heard_ms = peer.seen_ms = float("-inf")
             peer.flow.reset()
             self._tell_down(name, peer, "its connection broke")
-            self._arrival.connection_lost(name)
+            self._admission.connection_lost(name)
             self.limits.forget(name)
         if name == self._election.leader:
             self._election.leader_gone()
@@ -422,7 +423,7 @@ class Node:
                 self._tell_down(name, peer, f"not heard for {silent_ms} ms")
                 # Its connection may have broken without a sign. It may come back as one that knows
                 # nobody but those who say Hello to it, and tell it what it has forgotten.
-                self._arrival.connection_lost(name)
+                self._admission.connection_lost(name)
 
     def submit(self, token: Any, entry: Entry, blob: bytes) -> None:
         """Queue a client's entry (decoded, and as encoded). Its reply comes with ``token``."""
@@ -476,13 +477,13 @@ class Node:
         node has applied what brought it about it does not act."""
         if epoch > self._context.newest_epoch:
             self._context.newest_epoch = epoch
-            self._arrival.review()
+            self._admission.review()
 
     def hear_genesis(self, genesis: int) -> None:
         """A peer has a founding record, of this hash, and this node knows none. One that joined
         takes it for its cluster's; one that is to found a cluster needs the record itself."""
         # One that is named by a later membership waits for no founding: it is long over.
-        if not self.genesis and (self._context.epoch or not self._arrival.founding.active):
+        if not self.genesis and (self._context.epoch or not self._admission.founding.active):
             self.genesis = genesis
             self._context.genesis = f"{genesis:016x}"
 
@@ -491,13 +492,13 @@ class Node:
         record (hash ``genesis``). True if the sender is a contact from now on, which is reached
         where its Hello says."""
         if genesis and self.genesis and genesis != self.genesis:
-            self._arrival.hear_conflict(sender, genesis, epoch)
+            self._admission.hear_conflict(sender, genesis, epoch)
             return False
         self.hear_epoch(epoch)
         # Whoever knows of a later membership, or of the founding that this node knows nothing of,
         # is the only one to learn it from, perhaps; and a newcomer that counts this one in has to
         # be told that their configurations differ.
-        newcomers = genesis == self.genesis == 0 and self._arrival.founding.active
+        newcomers = genesis == self.genesis == 0 and self._admission.founding.active
         knows_more = (
             epoch > self._context.epoch or (genesis != 0 and self.genesis == 0) or newcomers
         )
@@ -513,28 +514,28 @@ class Node:
     @property
     def may_replace_directories(self) -> bool:
         """Whether nothing can have been founded yet: see :meth:`Founding.may_replace`."""
-        return self._arrival.founding.may_replace()
+        return self._admission.founding.may_replace()
 
     @property
     def founding_record(self) -> Record | None:
         """To be made durable in the data directory, and then told to :meth:`use_genesis`."""
-        founding = self._arrival.founding
+        founding = self._admission.founding
         return founding.record if founding.active else None
 
     @property
     def standing(self) -> tuple[object, ...]:
-        """All that :class:`paxosd.standing.Standing` goes by: equal to the last one as long as
-        there is nothing new for it."""
-        context, arrival = self._context, self._arrival
+        """All that :class:`paxosd.storage.standing.Standing` goes by: equal to the last one as
+        long as there is nothing new for it."""
+        context, admission = self._context, self._admission
         return (
             self.genesis,
             context.membership.epoch,
             context.diverged,
-            arrival.founding.record,
-            arrival.founding.active,
-            arrival.renewal_due,
-            bool(arrival.forgot),
-            arrival.lost,
+            admission.founding.record,
+            admission.founding.active,
+            admission.renewal_due,
+            bool(admission.forgot),
+            admission.lost,
             self._roster.removed,
         )
 
@@ -546,11 +547,11 @@ class Node:
         self.record = record
         self.genesis = record.hash
         self._context.genesis = f"{record.hash:016x}"
-        self._arrival.founding.active = False
+        self._admission.founding.active = False
         if not self._context.epoch:
             known = self._context.membership.members
             use_membership(self._context, record.membership(known))
-        self._arrival.review()
+        self._admission.review()
 
     def _learn_genesis(self) -> None:
         """By what number the cluster is known stands in its log, too: for members that joined
@@ -561,30 +562,30 @@ class Node:
             self._context.genesis = self._context.machine.settings.genesis
             self.genesis = int(self._context.genesis or "0", 16)
 
-    def _on_hello(self, sender: NodeId, incarnation: int, message: Hello) -> None:
-        self._comparison.greet(sender, message.directory)
+    def _on_hello(self, sender: NodeId, run_id: int, message: Hello) -> None:
+        self._comparison.greet(sender, message.directory_id)
         self._context.peers[sender].flow.reset()
-        self._context.peers[sender].directory = message.directory
+        self._context.peers[sender].directory_id = message.directory_id
         self.peer_level(sender, message.level)
-        witness = not self._arrival.forgetful
+        witness = not self._admission.forgetful
         level = self._context.options.level_target
-        self._context.outbox.send(sender, Welcome(incarnation, witness=witness, level=level))
+        self._context.outbox.send(sender, Welcome(run_id, witness=witness, level=level))
         self.limits.greet(sender)
 
     def _on_welcome(self, sender: NodeId, message: Welcome) -> None:
         # What the inbox of a peer answers names no level: that is no word of level 0.
-        if message.life == self.incarnation and message.level:
+        if message.run_id == self.run_id and message.level:
             self.peer_level(sender, message.level)
-        self._arrival.receive_welcome(sender, message)
+        self._admission.receive_welcome(sender, message)
 
-    def _on_founding(self, sender: NodeId, incarnation: int, message: FoundingMessage) -> None:
+    def _on_founding(self, sender: NodeId, run_id: int, message: FoundingMessage) -> None:
         if self.record is not None:
             self._context.outbox.send(sender, Genesis(self.record.to_json()))
-        elif incarnation:
-            self._arrival.founding.receive(sender, incarnation, message)
+        elif run_id:
+            self._admission.founding.receive(sender, run_id, message)
 
     def _on_genesis(self, sender: NodeId, message: Genesis) -> None:
-        self._arrival.founding.receive_record(sender, message)
+        self._admission.founding.receive_record(sender, message)
         record, self._context.foreign_record = self._context.foreign_record, None
         if record is not None:
             # Its directory was emptied: it learns, and another directory votes in its name.
@@ -603,8 +604,8 @@ class Node:
         """What came before its epoch: its time may be now that another has come. (Not before: each
         time it would pass for something heard now, of a peer that is long gone perhaps.)"""
         self._early_epoch = self._context.epoch
-        for sender, incarnation, message in self._context.early.take():
-            self.step(sender, incarnation, message)
+        for sender, run_id, message in self._context.early.take():
+            self.step(sender, run_id, message)
 
     def hand_leadership_to(self, name: NodeId = "") -> str:
         """Lead no more: ``name`` is to ("": the most caught-up voter). Why not, or ""."""
@@ -623,13 +624,13 @@ class Node:
         return self._election.transfer.sync_us_elsewhere() if self.leading else 0.0
 
     @property
-    def directory(self) -> int:
+    def directory_id(self) -> int:
         """The identity of the data directory."""
-        return self._arrival.directory
+        return self._admission.directory_id
 
-    def use_directory(self, directory: int) -> None:
+    def use_directory(self, directory_id: int) -> None:
         """The data directory has a new identity, for the old one's memory is lost."""
-        self._arrival.renew(directory)
+        self._admission.renew(directory_id)
 
     # -- output
 
@@ -657,7 +658,7 @@ class Node:
         """This node's own acceptor speaks to its own proposer and learner."""
         name = self._context.node
         if isinstance(message, Accepted):
-            self._replication.receive_accepted(name, self.incarnation, message)
+            self._replication.receive_accepted(name, self.run_id, message)
         elif isinstance(message, Promise):
             self._election.receive_promise(name, message)
         elif isinstance(message, Nack):
@@ -692,15 +693,15 @@ class Node:
         if self._replication.receive_accept(sender, message):
             self._election.follow(message.ballot)
 
-    def _on_accepted(self, sender: NodeId, incarnation: int, message: Accepted) -> None:
+    def _on_accepted(self, sender: NodeId, run_id: int, message: Accepted) -> None:
         self._depose_if_above(message.ballot)
-        self._replication.receive_accepted(sender, incarnation, message)
+        self._replication.receive_accepted(sender, run_id, message)
 
-    def _on_votes(self, sender: NodeId, incarnation: int, message: Votes) -> None:
+    def _on_votes(self, sender: NodeId, run_id: int, message: Votes) -> None:
         self._context.note_commit(sender, message.commit)
         for ballot, _, _ in message.votes:
             self._depose_if_above(ballot)
-        self._replication.receive_votes(sender, incarnation, message)
+        self._replication.receive_votes(sender, run_id, message)
 
     def _on_heartbeat(self, sender: NodeId, message: Heartbeat) -> None:
         self._roster.receive_heartbeat(message)
@@ -859,22 +860,22 @@ class Node:
     @property
     def forgot(self) -> list[NodeId]:
         """The peers that know another life of this node: if any does, its memory is lost."""
-        return self._arrival.forgot
+        return self._admission.forgot
 
     @property
     def renewal_due(self) -> bool:
         """Whether the data directory is to get another identity, for it has lost its memory."""
-        return self._arrival.renewal_due
+        return self._admission.renewal_due
 
     @property
     def forgetful(self) -> bool:
         """Whether it lost its memory, and must not vote until ``member rejoin``."""
-        return self._arrival.forgetful
+        return self._admission.forgetful
 
     @property
     def memory_lost(self) -> bool:
         """Whether its memory is lost, and not made good yet: also of one without a vote."""
-        return self._arrival.memory_lost
+        return self._admission.memory_lost
 
     @property
     def difference(self) -> Difference | None:
@@ -910,7 +911,7 @@ class Node:
     @property
     def role(self) -> str:
         """``leader``, ``candidate``, ``follower`` or, for a node without a vote, ``learner``. Of
-        one that must not act (``arrival.py``): ``newcomer`` (not founded), ``returning`` (not
+        one that must not act (``admission.py``): ``newcomer`` (not founded), ``returning`` (not
         compared yet since its start), ``catching-up`` (there is a later membership),
         ``memory-lost`` (it has lost its memory), ``conflict`` (another founding record),
         ``diverged`` (its state is not the one that was decided; also of a node without a vote),
@@ -923,7 +924,7 @@ class Node:
         if context.diverged:
             return "diverged"
         if context.unconfirmed:
-            return _ROLES[self._arrival.readiness]
+            return _ROLES[self._admission.readiness]
         if not context.own_bit:
             return "learner"
         preparing = context.proposer.state is ProposerState.PREPARING
@@ -943,7 +944,7 @@ class Node:
     def _known_age(self) -> Freshness:
         """What was confirmed before this node found out that it had lost its memory, or is alone in
         the past, was confirmed by voters that do not decide: it says nothing of the age."""
-        misled = self._arrival.memory_lost, self._context.is_alone_in_the_past
+        misled = self._admission.memory_lost, self._context.is_alone_in_the_past
         if misled != self._misled:
             self._misled = misled
             self._freshness.forget()
@@ -960,7 +961,7 @@ class Node:
                 "lag_slots": told["known_commit"] - self.applied,
                 "age_ms": self.age_ms(),
                 "reads_waiting": len(self._reads),
-                "unconfirmed_by": self._arrival.waits_for() if self._context.unconfirmed else [],
+                "unconfirmed_by": self._admission.waits_for() if self._context.unconfirmed else [],
                 "newest_epoch": self._context.newest_epoch,
                 "genesis": f"{self.genesis:016x}" if self.genesis else "",
                 "level": self._context.machine.settings.level,

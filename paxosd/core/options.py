@@ -29,7 +29,7 @@ class NodeOptions:
     """Where this node is reached, for a peer whose configuration does not say."""
     compare_wait_ms: float = 15_000
     """After a start a voter votes once all other voters have compared its memory with what they
-    heard of it, or after this time once a phase-1 quorum has (``arrival.py``)."""
+    heard of it, or after this time once a phase-1 quorum has (``admission.py``)."""
     heartbeat_ms: float = 100
     election_timeout_ms: float = 600
     """A follower that hears no leader for this long, up to twice this (random), campaigns."""

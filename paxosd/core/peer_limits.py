@@ -10,9 +10,9 @@ is refused. Times that do not fit are only reported: nothing here can make up fo
 
 A node of an earlier version says nothing, and counts as one without limits. It does not know this
 kind of message, refuses it and logs that once. If it ends the connection over large frames again
-and again (``paxosd/large_frames.py``), what goes to it keeps within what every node takes, until
-the connections to it break, for then it may be another process, or it tells its limits after all.
-Nothing here decides what is chosen.
+and again (``paxosd/bus/large_frames.py``), what goes to it keeps within what every node takes,
+until the connections to it break, for then it may be another process, or it tells its limits after
+all. Nothing here decides what is chosen.
 """
 
 import json

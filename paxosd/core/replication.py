@@ -348,7 +348,7 @@ class Replication:
 
     # -- learning
 
-    def receive_accepted(self, sender: NodeId, incarnation: int, message: Accepted) -> None:
+    def receive_accepted(self, sender: NodeId, run_id: int, message: Accepted) -> None:
         """Count published votes; ask for what a gap in their numbers shows to be missing."""
         context = self._context
         learner = context.learner
@@ -364,7 +364,7 @@ class Replication:
                 slots=[list(r) for r in message.ranges],
                 **{"from": sender},
             )
-        if sender != context.node and learner.stream_gap(sender, incarnation, message.stream_seq):
+        if sender != context.node and learner.stream_gap(sender, run_id, message.stream_seq):
             self._ask_votes(sender)
         if news:
             self.advance()
@@ -380,13 +380,13 @@ class Replication:
                 for slot in range(first, last + 1):
                     flow.arrived(slot, context.now_ms)
 
-    def receive_votes(self, sender: NodeId, incarnation: int, message: Votes) -> None:
+    def receive_votes(self, sender: NodeId, run_id: int, message: Votes) -> None:
         context = self._context
         learner = context.learner
         for ballot, first, last in message.votes:
             learner.receive_votes(sender, ballot, first, last)
         self._note_arrived(sender, [(first, last) for _, first, last in message.votes])
-        learner.stream_repaired(sender, incarnation, message.stream_seq)
+        learner.stream_repaired(sender, run_id, message.stream_seq)
         self.advance()
 
     def receive_votes_request(self, sender: NodeId, message: VotesRequest) -> None:
@@ -397,9 +397,9 @@ class Replication:
             sender, Votes(votes, context.outbox.stream_seq, context.learner.commit)
         )
 
-    def receive_stream_mark(self, sender: NodeId, incarnation: int, seq: int) -> None:
+    def receive_stream_mark(self, sender: NodeId, run_id: int, seq: int) -> None:
         """A heartbeat told how far the sender's vote stream has come."""
-        if self._context.learner.stream_lost_tail(sender, incarnation, seq):
+        if self._context.learner.stream_lost_tail(sender, run_id, seq):
             self._ask_votes(sender)
 
     def ask_all_votes(self) -> None:

@@ -13,7 +13,7 @@ leader: until then they may need what it knows.
 from collections.abc import Callable
 from typing import Any
 
-from paxosd.core.arrival import TELL_AFTER_MS, Arrival
+from paxosd.core.admission import TELL_AFTER_MS, Admission
 from paxosd.core.commands import MEMBERS, Entry
 from paxosd.core.context import Context, Peer
 from paxosd.core.election import Election
@@ -59,7 +59,7 @@ def use_membership(context: Context, membership: Membership) -> None:
 class Roster:
     """``removed``: as a member told it, this node is none any more."""
 
-    __slots__ = ("_arrival", "_context", "_election", "_handlers", "_leaderless_ms", "_rejoining",
+    __slots__ = ("_admission", "_context", "_election", "_handlers", "_leaderless_ms", "_rejoining",
                  "_replication", "_told", "removed")  # fmt: skip
 
     def __init__(
@@ -67,14 +67,14 @@ class Roster:
         context: Context,
         election: Election,
         replication: Replication,
-        arrival: Arrival,
+        admission: Admission,
         handlers: dict[type, Callable[[NodeId, Any], object]],
     ) -> None:
         """``handlers``: by kind of message, the node's."""
         self._context = context
         self._election = election
         self._replication = replication
-        self._arrival = arrival
+        self._admission = admission
         self._handlers = handlers
         self.removed: Removed | None = None
         self._told: tuple[Removed, float] | None = None
@@ -107,16 +107,16 @@ class Roster:
             voters=list(membership.voters),
             learners=list(membership.learners),
         )
-        self._arrival.review()
+        self._admission.review()
         self._election.on_members_changed(was_leading)
         self._replication.ask_all_votes()
 
     # -- outsiders
 
-    def receive_outsider(self, sender: NodeId, incarnation: int, message: PeerMessage) -> None:
+    def receive_outsider(self, sender: NodeId, run_id: int, message: PeerMessage) -> None:
         """From one whose word does not count: it may learn here, and tell what is decided. It may
         have been a member, and not know yet that it has gone; or this node does not know yet that
-        it is one. ``incarnation`` 0: of a member that has lost its memory."""
+        it is one. ``run_id`` 0: of a member that has lost its memory."""
         context = self._context
         membership = context.membership
         kind = type(message)
@@ -126,11 +126,11 @@ class Roster:
             peer.votes = False  # whatever it takes itself for
             context.note_commit(sender, message.commit)
         elif isinstance(message, Welcome):
-            self._arrival.receive_welcome(sender, message, heard=False)
+            self._admission.receive_welcome(sender, message, heard=False)
         elif kind in _FROM_ANYBODY:
             self._handlers[kind](sender, message)
         departed = sender in membership.departed
-        if departed and kind in _OF_A_MEMBER and incarnation and self._election.is_settled():
+        if departed and kind in _OF_A_MEMBER and run_id and self._election.is_settled():
             context.outbox.send(sender, Removed(membership.epoch, membership.slot))
 
     def receive_heartbeat(self, message: Heartbeat) -> None:
@@ -149,7 +149,7 @@ class Roster:
             since_ms = context.now_ms - self._told[1]
             if since_ms < BELIEVED_AFTER_TIMEOUTS * context.options.election_timeout_ms:
                 return
-            self._arrival.leave()
+            self._admission.leave()
             self.removed = message
 
     # -- coming back without the memory
@@ -157,17 +157,17 @@ class Roster:
     def ask_to_rejoin(self) -> None:
         """If its memory was found damaged here, so that it knows best what it lost, it may vote
         again with the leader's help. Where there is no leader for long, nobody can let it."""
-        context, arrival = self._context, self._arrival
+        context, admission = self._context, self._admission
         leader = self._election.leader
         if leader not in ("", context.node):
             self._leaderless_ms = None
-            if arrival.repaired:
-                context.outbox.send(leader, Rejoin(arrival.directory))
-        elif arrival.forgetful:
+            if admission.repaired:
+                context.outbox.send(leader, Rejoin(admission.directory_id))
+        elif admission.forgetful:
             if self._leaderless_ms is None:
                 self._leaderless_ms = context.now_ms
             elif context.now_ms - self._leaderless_ms >= TELL_AFTER_MS:
-                arrival.tell_stuck()
+                admission.tell_stuck()
 
     def receive_rejoin(self, sender: NodeId, message: Rejoin) -> None:
         context = self._context
@@ -177,12 +177,14 @@ class Roster:
             or context.proposer.barrier
             or entry is None
             or not entry.voter
-            or message.directory in (0, entry.directory)
-            or self._rejoining == (context.epoch, message.directory)
+            or message.directory_id in (0, entry.directory_id)
+            or self._rejoining == (context.epoch, message.directory_id)
         ):
             return
-        self._rejoining = context.epoch, message.directory
-        members = context.membership.members | {sender: entry._replace(directory=message.directory)}
+        self._rejoining = context.epoch, message.directory_id
+        members = context.membership.members | {
+            sender: entry._replace(directory_id=message.directory_id)
+        }
         document = context.membership.replaced(members).to_command()
         change = Entry(0, 1, 0, [[MEMBERS, context.epoch, document]])
         context.outbox.notice("member.rejoining", member=sender)

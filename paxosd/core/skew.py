@@ -2,11 +2,11 @@
 
     the peer's wall clock, read while a message was on its way ──► Skew.hear ──► SkewNews | None
 
-Wall clocks decide nothing (``log_clock.py``); people read them side by side in logs. What a peer's
-clock shows is known only up to the time that its word was on the way: of that only half counts, and
-the other half is doubt. Whoever is off by no more than the limit and the doubt together is well;
-and one that was off is well again only below half the limit, so that one at the limit is not said
-to come and go all the time.
+Wall clocks decide nothing (``core/state/log_clock.py``); people read them side by side in logs.
+What a peer's clock shows is known only up to the time that its word was on the way: of that only
+half counts, and the other half is doubt. Whoever is off by no more than the limit and the doubt
+together is well; and one that was off is well again only below half the limit, so that one at the
+limit is not said to come and go all the time.
 """
 
 from typing import NamedTuple

@@ -56,7 +56,7 @@ class Ballot(NamedTuple):
 class Mark(NamedTuple):
     """The number of the last durable group of a log, heard from the data directory that has it."""
 
-    directory: int
+    directory_id: int
     group: int
 
 

@@ -29,12 +29,12 @@ from dataclasses import dataclass
 from functools import partial
 from unittest.mock import patch
 
-from paxosd.sim.cluster import ClusterOptions
-from paxosd.sim.process import ProcessOptions, SimProcess, SimulatedCrash
-from paxosd.sim.run import RunOptions, _Run
-from paxosd.sim.schedule import LEADER, Directive, Schedule
-from paxosd.sim.shape import EAGER
-from paxosd.sim.workers import Crashed, cores, run_seeds
+from paxosd.sim.campaign.run import RunOptions, _Run
+from paxosd.sim.campaign.workers import Crashed, cores, run_seeds
+from paxosd.sim.cluster.cluster import ClusterOptions
+from paxosd.sim.cluster.process import ProcessOptions, SimProcess, SimulatedCrash
+from paxosd.sim.nemesis.schedule import LEADER, Directive, Schedule
+from paxosd.sim.nemesis.shape import EAGER
 
 NODES = ("n1", "n2", "n3")
 WORDS = ("publish", "answer")
@@ -101,8 +101,8 @@ class CrashRun(_Run):
 
     def __init__(self, seed, strike=None):
         with (
-            patch("paxosd.sim.cluster.SimProcess", CutProcess),
-            patch("paxosd.sim.run.draw_cluster", lambda rng: SHAPE),
+            patch("paxosd.sim.cluster.cluster.SimProcess", CutProcess),
+            patch("paxosd.sim.campaign.run.draw_cluster", lambda rng: SHAPE),
         ):
             super().__init__(seed, OPTIONS, SCRIPT, None)
         self.boundaries = []

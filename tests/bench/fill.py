@@ -2,7 +2,7 @@
 
 import zmq
 
-from paxosctl.transport import Transport
+from paxosctl.client.transport import Transport
 from paxosd.core.commands import OPEN, PUT, Entry
 from paxosd.core.requests import RefusalAnswer, WriteRequest
 from paxosd.wire import decode_answer, encode_client, encode_entry

@@ -29,10 +29,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from paxosctl.faultplan import Workload
-from paxosctl.faultrun_clients import Workers
-from paxosd.sim.exactly_once import check_exactly_once
-from paxosd.sim.linearizability import check_linearizable
+from paxosctl.faultrun.clients import Workers
+from paxosctl.faultrun.plan import Workload
+from paxosd.check.exactly_once import check_exactly_once
+from paxosd.check.linearizability import check_linearizable
 from tests.bench.member_stage import Disturber, Stage, drawn
 from tests.daemon.growing import Growing
 

@@ -18,7 +18,7 @@ import time
 from itertools import pairwise
 from typing import NamedTuple
 
-from paxosd.exits import CONFIG, OK
+from paxosd.daemon.exits import CONFIG, OK
 from tests.daemon.processes import wait_for
 
 PROGRESS = 40

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from paxosd.sim.campaign import minimise, violation_kind
-from paxosd.sim.run import RunReport, run_seed
-from paxosd.sim.story import tell
-from paxosd.sim.workers import Crashed, cores, run_seeds
+from paxosd.sim.campaign.campaign import minimise, violation_kind
+from paxosd.sim.campaign.run import RunReport, run_seed
+from paxosd.sim.campaign.story import tell
+from paxosd.sim.campaign.workers import Crashed, cores, run_seeds
 from tests.bench import (
     mutations_acting,
     mutations_disk,

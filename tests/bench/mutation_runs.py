@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from types import FrameType
 
 from paxosd.core.cluster_settings import LEVEL_LATEST
-from paxosd.sim.run import RunOptions, RunReport, run_seed
-from paxosd.sim.schedule import LEADER, Directive, Schedule
+from paxosd.sim.campaign.run import RunOptions, RunReport, run_seed
+from paxosd.sim.nemesis.schedule import LEADER, Directive, Schedule
 
 RUN_WALL_S_MAX = 60.0
 """A run that takes so long hangs: the mutation made it go on for ever."""

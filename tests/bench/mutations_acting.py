@@ -3,11 +3,11 @@
 See docs/ACTING.md. Some of these hold the same line twice; then both are taken away, and the text
 says so."""
 
-from paxosd.core.arrival import Arrival
+from paxosd.core.admission import Admission
 from paxosd.core.founding import Founding
 from paxosd.core.genesis import Founder, Record
-from paxosd.lives import PeerLives
-from paxosd.wal import Wal
+from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.wal import Wal
 from tests.bench.mutation import Patches, mutation
 
 RELICS = ("relics", "relics-grown")
@@ -57,7 +57,7 @@ def _newcomers_act(p: Patches) -> None:
 
         return judge
 
-    p.replace(Arrival, "_judge", make)
+    p.replace(Admission, "_judge", make)
 
 
 # -- the past
@@ -67,8 +67,8 @@ def _newcomers_act(p: Patches) -> None:
           "Arrival._is_foreign, _knows_more", profiles=("relics",))  # fmt: skip
 def _foreign_directory_acts(p: Patches) -> None:
     """Peers that know another life of it say so, too."""
-    p.replace(Arrival, "_is_foreign", lambda _: property(lambda self: False))
-    p.replace(Arrival, "_knows_more", lambda _: lambda self, *_: False)
+    p.replace(Admission, "_is_foreign", lambda _: property(lambda self: False))
+    p.replace(Admission, "_knows_more", lambda _: lambda self, *_: False)
 
 
 # -- log marks
@@ -89,7 +89,7 @@ def _marks_not_written(p: Patches) -> None:
 @mutation("acts-uncompared", "nobody acts after a start before the others have compared it",
           "Arrival._is_compared", profiles=("rolled-back-alone",))  # fmt: skip
 def _acts_uncompared(p: Patches) -> None:
-    p.replace(Arrival, "_is_compared", lambda _: lambda self: True)
+    p.replace(Admission, "_is_compared", lambda _: lambda self: True)
 
 
 # -- two under one name
@@ -97,9 +97,9 @@ def _acts_uncompared(p: Patches) -> None:
 
 def _takes_any_challenge(p: Patches) -> None:
     def make(original):
-        def hear_hello(self, sender, life, hello, now_ms, old):
+        def hear_hello(self, sender, run_id, hello, now_ms, old):
             hello = hello._replace(challenge=self._challenge_of(sender))
-            return original(self, sender, life, hello, now_ms, old)
+            return original(self, sender, run_id, hello, now_ms, old)
 
         return hear_hello
 

@@ -1,10 +1,10 @@
 """Safeguards of the log on the disk: what is synced, what recovery believes."""
 
-from paxosd import wal, wal_format, wal_recovery
 from paxosd.core.node import Node
-from paxosd.lives import PeerLives
-from paxosd.wal_format import RECORD_OVERHEAD_BYTES, RawRecord
-from paxosd.wal_sync import SegmentPreparer, SyncJob
+from paxosd.storage import wal, wal_format, wal_recovery
+from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.wal_format import RECORD_OVERHEAD_BYTES, RawRecord
+from paxosd.storage.wal_segments import SegmentPreparer, SyncJob
 from tests.bench.mutation import Patches, mutation, nothing
 
 
@@ -183,7 +183,7 @@ def _newcomer_votes(p: Patches) -> None:
         return init
 
     p.replace(Node, "__init__", make)
-    p.replace(PeerLives, "admit", lambda _: lambda self, sender, life, *_, **__: life)
+    p.replace(PeerLives, "admit", lambda _: lambda self, sender, run_id, *_, **__: run_id)
 
 
 @mutation(

@@ -1,16 +1,16 @@
 """Safeguards of learning, reading and replying: what is chosen, in which order, told to whom."""
 
-from paxosd.core.client import ClientProtocol
-from paxosd.core.client_calls import Frame
+from paxosd.core.client.calls import Frame
+from paxosd.core.client.protocol import ClientProtocol
 from paxosd.core.effects import NOT_LEADER, REFUSALS, Refusal
 from paxosd.core.freshness import Freshness
 from paxosd.core.learner import Learner
-from paxosd.core.machine import Machine
 from paxosd.core.node import Node
 from paxosd.core.peer_limits import PeerLimits
 from paxosd.core.reads import LeaderReads, WaitingReads
 from paxosd.core.replication import Replication
-from paxosd.core.sessions import FENCED_RESULT, Session, Sessions
+from paxosd.core.state.machine import Machine
+from paxosd.core.state.sessions import FENCED_RESULT, Session, Sessions
 from tests.bench.mutation import Patches, mutation, nothing
 
 # -- learning

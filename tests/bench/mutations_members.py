@@ -1,13 +1,13 @@
 """Safeguards of a membership that changes: epochs, the barrier behind a change, who may vote."""
 
 from paxosd.core import node as node_module
-from paxosd.core.arrival import Arrival
+from paxosd.core.admission import Admission
 from paxosd.core.election import Election
 from paxosd.core.learner import Learner
 from paxosd.core.proposer import Proposer
-from paxosd.core.snapshot import SnapshotWalk
+from paxosd.core.state.snapshot import SnapshotWalk
 from paxosd.core.types import Ballot
-from paxosd.lives import PeerLives
+from paxosd.storage.peer_lives import PeerLives
 from tests.bench.mutation import Patches, mutation, nothing
 
 MEMBERS = ("members", "members-tight")
@@ -128,9 +128,9 @@ def _wiped_and_pinned(p: Patches) -> None:
 
         return review
 
-    p.replace(Arrival, "review", make)
-    p.replace(Arrival, "_lose", lambda _: nothing)
-    p.replace(PeerLives, "admit", lambda _: lambda self, sender, life, *_, **__: life)
+    p.replace(Admission, "review", make)
+    p.replace(Admission, "_lose", lambda _: nothing)
+    p.replace(PeerLives, "admit", lambda _: lambda self, sender, run_id, *_, **__: run_id)
 
 
 @mutation("removed-too-early", "a removed node goes once the new voters have a leader",

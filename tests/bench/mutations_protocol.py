@@ -11,7 +11,7 @@ from paxosd.core.quorum import Quorums
 from paxosd.core.replication import Replication
 from paxosd.core.types import NOOP, NULL_BALLOT
 from paxosd.core.watchdog import Watchdog
-from paxosd.wal import Wal
+from paxosd.storage.wal import Wal
 from tests.bench.mutation import Patches, mutation, nothing
 
 

@@ -1,7 +1,7 @@
 """Safeguards of log time and of the feature level: which clock counts, and who was asked."""
 
 from paxosd.core.level_raise import LevelRaise
-from paxosd.core.log_clock import LogClock
+from paxosd.core.state.log_clock import LogClock
 from tests.bench.mutation import Patches, mutation
 
 

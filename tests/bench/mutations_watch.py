@@ -1,9 +1,9 @@
 """Safeguards of watches: no change is skipped, and none is told twice."""
 
-from paxosd.events import EventPublisher
-from paxosd.replica import Replica
-from paxosd.watch_state import WatchState
-from paxosd.wire_events import ChangeEvent
+from paxosd.core.client.watch import WatchState
+from paxosd.core.events import ChangeEvent
+from paxosd.replica.replica import Replica
+from paxosd.replica.watch_publisher import EventPublisher
 from tests.bench.mutation import Patches, mutation
 
 

@@ -20,7 +20,7 @@ import threading
 import time
 from pathlib import Path
 
-from paxosctl.load import Load, LoadRun
+from paxosctl.client.load import Load, LoadRun
 from tests.bench.fill import fill
 from tests.bench.snapshot_stall import WIDE, quantile
 from tests.daemon.processes import Daemons, wait_for

@@ -19,12 +19,11 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from paxosctl.client import Client
+from paxosctl.client.client import Client
 from paxosd.core.cluster_settings import LEVEL_LATEST
-from paxosd.core.session_walk import SessionRow
-from paxosd.core.snapshot import SnapshotHead
-from paxosd.disk import RealDisk
-from paxosd.snapshot_file import (
+from paxosd.core.state.session_walk import SessionRow
+from paxosd.core.state.snapshot import SnapshotHead
+from paxosd.snapshot.file import (
     HEAD,
     ROWS,
     SESSIONS,
@@ -34,6 +33,7 @@ from paxosd.snapshot_file import (
     encode_sessions,
     snapshot_name,
 )
+from paxosd.storage.disk import RealDisk
 from tests.daemon.processes import Daemons, wait_for
 
 WIDE = {
@@ -44,7 +44,7 @@ WIDE = {
 }
 DAEMON = """
 import faulthandler, gc, json, sys, time
-from paxosd import daemon
+from paxosd.daemon import daemon
 from paxosd.__main__ import main
 turn = daemon.Daemon.turn
 out = open({path!r}, "a", buffering=1)

@@ -11,8 +11,8 @@ import time
 
 import zmq
 
-from paxosctl.transport import Link, Transport
-from paxosd.bus_sockets import MIB
+from paxosctl.client.transport import Link, Transport
+from paxosd.bus.sockets import MIB
 from paxosd.core.requests import WriteRequest
 from paxosd.wire import encode_client
 from tests.bus.harness import World, heartbeat, until

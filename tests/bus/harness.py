@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import zmq
 
-from paxosd.bus import BindError, Bus, BusConfig, PeerEndpoints
+from paxosd.bus.bus import BindError, Bus, BusConfig, PeerEndpoints
 from paxosd.core.messages import Accepted, Heartbeat
 from paxosd.core.types import Ballot
 
@@ -71,12 +71,12 @@ class World:
 
     def start(self, name, **options):
         own = self.where[name]
-        incarnation = options.pop("incarnation", 1)
+        run_id = options.pop("run_id", 1)
         genesis = options.pop("genesis", 0)
         config = BusConfig(
             node=name,
             cluster="dev",
-            incarnation=incarnation,
+            run_id=run_id,
             peer_bind=own["peer"],
             client_bind=own["client"],
             events_bind=own["events"],

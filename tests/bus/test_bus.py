@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import zmq
 
-from paxosd import bus as bus_module
-from paxosd.bus import CLIENTS, PEERS, SUBSCRIPTIONS, WAKEUP, BindError
+from paxosd.bus import bus as bus_module
+from paxosd.bus.bus import CLIENTS, PEERS, SUBSCRIPTIONS, WAKEUP, BindError
 from paxosd.core.messages import (
     Accept,
     Accepted,
@@ -21,9 +21,10 @@ from paxosd.core.messages import (
     PreVote,
 )
 from paxosd.core.requests import ReadRequest, RefusalAnswer, WriteAnswer, WriteRequest
+from paxosd.core.run_id import make_run_id
 from paxosd.core.types import Ballot
-from paxosd.faults import FaultPlan
-from paxosd.lives import PeerLives, life_number
+from paxosd.faults.plan import FaultPlan
+from paxosd.storage.peer_lives import PeerLives
 from paxosd.wire import decode_answer, encode_client, encode_peer
 from tests.bus.harness import (
     MEETING_VOTE,
@@ -64,7 +65,7 @@ class Clock:
 class TestPeers:
     def test_messages_arrive_whole_in_order_with_sender_and_incarnation(self):
         with World() as world:
-            one, two = world.start("n1", incarnation=7), world.start("n2")
+            one, two = world.start("n1", run_id=7), world.start("n2")
             meet(world, "n1", "n2")
             sent = [Accept(B, slot, b"x" * slot, slot - 1) for slot in range(1, 300)]
             for message in sent:
@@ -133,13 +134,13 @@ class TestPeers:
 
     def test_a_restarted_peer_is_heard_and_its_earlier_life_is_not(self):
         with World() as world:
-            one = world.start("n1", incarnation=life_number(3, 9))
-            two = world.start("n2", incarnation=life_number(5, 1))
+            one = world.start("n1", run_id=make_run_id(3, 9))
+            two = world.start("n2", run_id=make_run_id(5, 1))
             meet(world, "n1", "n2")
-            one = world.restart("n1", incarnation=life_number(4, 2))
+            one = world.restart("n1", run_id=make_run_id(4, 2))
             meet(world, "n1", "n2")
             replay = world.raw(zmq.DEALER, world.where["n2"]["peer"])
-            replay.send(encode_peer(PRE_VOTE, "dev", "n1", life_number(3, 9)))
+            replay.send(encode_peer(PRE_VOTE, "dev", "n1", make_run_id(3, 9)))
             until(
                 lambda: two.counters["refused.stale_run"],
                 "the refusal",
@@ -149,7 +150,7 @@ class TestPeers:
             assert (line["sender_boot_count"], line["highest_boot_count"]) == (3, 4)
             assert "wiped or rolled back, or this is a replay" in line["detail"]
             assert one.send("n2", heartbeat(8))
-            assert next_peers(two) == [("n1", life_number(4, 2), heartbeat(8))]
+            assert next_peers(two) == [("n1", make_run_id(4, 2), heartbeat(8))]
 
     def test_a_limit_leaves_the_rest_for_the_next_call(self):
         with World() as world:
@@ -550,7 +551,7 @@ class TestFaults:
             assert [m[2] for m in next_peers(two, 2)] == [Hello(77)] * 2
             plan.clear(clock.ms)
             twin = world.raw(zmq.DEALER, world.where["n2"]["peer"])
-            copy = encode_peer(Hello(77), "dev", "n1", life_number(2, 0))
+            copy = encode_peer(Hello(77), "dev", "n1", make_run_id(2, 0))
             twin.send(copy)
             until(
                 lambda: two.counters["refused.waits"],
@@ -570,7 +571,7 @@ class TestFaults:
             assert "said Hello from 127.0.0.1 goes on" in line["detail"]
 
     def test_what_is_held_back_is_bounded(self, monkeypatch):
-        monkeypatch.setattr("paxosd.inbox.HELD_MAX", 2)
+        monkeypatch.setattr("paxosd.bus.inbox.HELD_MAX", 2)
         with World() as world:
             one, two, plan = self.world_with_plan(world)
             plan.add_args({"name": "d", "kind": "delay", "ms": 600_000}, 0)

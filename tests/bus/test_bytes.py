@@ -6,10 +6,10 @@ import time
 import pytest
 import zmq
 
-from paxosd import bus as bus_module
-from paxosd import connections
-from paxosd.bus_sockets import CLIENT_RECEIVE_MAX, PEER_RECEIVE_MAX, VOTE_BYTES_MAX
-from paxosd.byte_limits import CLIENT_BYTES_MAX, PEER_BYTES_MAX
+from paxosd.bus import bus as bus_module
+from paxosd.bus import connections
+from paxosd.bus.sockets import CLIENT_RECEIVE_MAX, PEER_RECEIVE_MAX, VOTE_BYTES_MAX
+from paxosd.bus.unsent import MARK_BYTES, Unsent
 from paxosd.core.commands import Change, KeyValue
 from paxosd.core.messages import Accept
 from paxosd.core.requests import (
@@ -20,8 +20,8 @@ from paxosd.core.requests import (
     WriteAnswer,
 )
 from paxosd.core.types import Ballot
-from paxosd.faults import FaultPlan
-from paxosd.unsent import MARK_BYTES, Unsent
+from paxosd.faults.plan import FaultPlan
+from paxosd.host.byte_limits import CLIENT_BYTES_MAX, PEER_BYTES_MAX
 from paxosd.wire import decode_answer, decode_peer, encode_client
 from tests.bus.harness import World, heartbeat, next_clients, until
 

@@ -6,7 +6,7 @@ import socket
 import pytest
 import zmq
 
-from paxosd.connections import ConnectionGuard
+from paxosd.bus.connections import ConnectionGuard
 from tests.bus.harness import until
 
 

@@ -7,8 +7,7 @@ import threading
 
 import pytest
 
-from paxosd.fault_rules import MUST
-from paxosd.faults import (
+from paxosd.faults.plan import (
     DELIVER,
     DISK_FINE,
     DROP,
@@ -19,6 +18,7 @@ from paxosd.faults import (
     Verdict,
     parse_rule,
 )
+from paxosd.faults.rules import MUST
 from paxosd.wire import PEER_KIND_NAMES
 
 NODES = ("n1", "n2", "n3")

@@ -11,12 +11,14 @@ import zmq
 
 import paxosctl
 import paxosd
-from paxosctl.transport import Transport
-from paxosd import bus, bus_sockets, connections, link_doubts, silence
-from paxosd.bus import BindError
+from paxosctl.client.transport import Transport
+from paxosd.bus import bus, connections, link_doubts
+from paxosd.bus import sockets as bus_sockets
+from paxosd.bus.bus import BindError
 from paxosd.core.messages import Accepted, Heartbeat, Hello, Welcome
 from paxosd.core.requests import AdminAnswer, AdminRequest, WriteAnswer, WriteRequest
 from paxosd.core.types import Ballot
+from paxosd.net import silence
 from paxosd.wire import encode_client, encode_peer
 from tests.bus.black_hole import BlackHole
 from tests.bus.full_queue import flood
@@ -47,9 +49,9 @@ def talk(bus, heard, seq):
             bus.send(name, Hello())
     bus.poll(5)
     bus.receive_subscriptions()
-    for sender, life, message in take_peers(bus):
+    for sender, run_id, message in take_peers(bus):
         if isinstance(message, Hello):
-            bus.send(sender, Welcome(life))
+            bus.send(sender, Welcome(run_id))
         elif isinstance(message, Welcome):
             heard.add(sender)
     bus.disconnected()
@@ -80,7 +82,7 @@ class TestOptions:
 
     def test_nobody_of_ours_turns_heartbeats_on(self):
         for package in (paxosd, paxosctl):
-            for path in Path(package.__file__).parent.glob("*.py"):
+            for path in Path(package.__file__).parent.rglob("*.py"):
                 assert "zmq.HEARTBEAT" not in path.read_text(), path
 
 
@@ -257,7 +259,7 @@ class TestBlackHole:
 
     def test_nobody_of_ours_chooses_a_routing_id(self):
         for package in (paxosd, paxosctl):
-            for path in Path(package.__file__).parent.glob("*.py"):
+            for path in Path(package.__file__).parent.rglob("*.py"):
                 assert "ROUTING_ID" not in path.read_text(), path
                 assert "zmq.IDENTITY" not in path.read_text(), path
 
@@ -297,12 +299,13 @@ class TestThreads:
     def test_modules_with_threads_of_their_own_have_no_sockets(self):
         """PITFALLS, ZeroMQ 14: what runs in another thread cannot reach a socket."""
         threaded = []
-        for path in sorted(Path(paxosd.__file__).parent.glob("*.py")):
+        home = Path(paxosd.__file__).parent
+        for path in sorted(home.rglob("*.py")):
             tree = ast.parse(path.read_text())
             calls = {ast.unparse(n.func) for n in ast.walk(tree) if isinstance(n, ast.Call)}
             if not {"threading.Thread", "Thread"} & calls:
                 continue
-            threaded.append(path.name)
+            threaded.append(str(path.relative_to(home)))
             imported = set()
             for node in ast.walk(tree):
                 if isinstance(node, ast.Import):
@@ -313,8 +316,8 @@ class TestThreads:
             if path.name != "connections.py":
                 assert not named, f"{path.name} runs threads and knows sockets: {named}"
         known = [
-            "connections.py", "log_sink.py", "probe.py", "resolver.py", "syncer.py",
-            "wal_mark.py", "wal_sync.py",
+            "bus/connections.py", "daemon/log_sink.py", "daemon/worker.py", "net/probe.py",
+            "net/resolver.py", "storage/wal_mark.py", "storage/wal_segments.py",
         ]  # fmt: skip
         assert threaded == known
 

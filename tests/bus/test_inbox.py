@@ -2,21 +2,22 @@
 
 import pytest
 
-from paxosd import inbox as inbox_module
+from paxosd.bus import inbox as inbox_module
+from paxosd.bus.inbox import Inbox, log_refusal
+from paxosd.bus.refusal_log import RefusalLog
 from paxosd.core.messages import Accepted, CatchUp, Envelope, Heartbeat, Hello, Welcome
+from paxosd.core.run_id import make_run_id
 from paxosd.core.types import Ballot
-from paxosd.faults import FaultPlan
-from paxosd.inbox import Inbox, log_refusal
-from paxosd.lives import PeerLives, life_number
-from paxosd.refusals import RefusalLog
+from paxosd.faults.plan import FaultPlan
+from paxosd.storage.peer_lives import PeerLives
 from tests.bus.harness import MemoryLog
 
 VOTE = Accepted(Ballot(1, "n1"), ((1, 1),), 1)
 ASK = CatchUp(1, 2)
 
 
-def vote(sender="n2", life=1, seq=1):
-    return Envelope(sender, life, VOTE._replace(stream_seq=seq))
+def vote(sender="n2", run_id=1, seq=1):
+    return Envelope(sender, run_id, VOTE._replace(stream_seq=seq))
 
 
 class Desk:
@@ -116,10 +117,10 @@ class TestWithoutFaults:
 
     def test_when_each_was_heard_last_is_known(self, desk):
         desk.now_ms = 7.0
-        desk.hear(vote(), vote("n3", life_number(2, 2)))
+        desk.hear(vote(), vote("n3", make_run_id(2, 2)))
         desk.now_ms = 9.0
         # Neither a replay, nor a peer that may only learn, nor a stranger is a sign of life.
-        desk.hear(vote("n3", life_number(1, 1)), Envelope("n3", life_number(2, 1), ASK), vote("n9"))
+        desk.hear(vote("n3", make_run_id(1, 1)), Envelope("n3", make_run_id(2, 1), ASK), vote("n9"))
         assert desk.inbox.lives.heard_ms == {"n2": 7.0, "n3": 7.0}
 
     @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ class TestWithoutFaults:
         assert f'"{sender}"' in refusal.detail
 
     def test_a_life_that_is_not_heard_is_refused_then_told_how_it_is_known(self, desk):
-        known, old = life_number(3, 1), life_number(1, 1)
+        known, old = make_run_id(3, 1), make_run_id(1, 1)
         desk.hear(Envelope("n2", known, Hello(5)))
         assert desk.hear(Envelope("n2", old, Hello(6))) == []
         assert desk.answers == [("n2", Welcome(known, 5))]
@@ -198,12 +199,12 @@ class TestFaults:
         assert desk.answers == []
 
     def test_a_frame_of_an_earlier_life_that_was_held_back_is_stale_when_it_comes(self, desk):
-        old, new = life_number(1, 1), life_number(2, 2)
-        desk.hear(vote(life=old))
+        old, new = make_run_id(1, 1), make_run_id(2, 2)
+        desk.hear(vote(run_id=old))
         desk.fault("delay", ms=50)
-        desk.hear(vote(life=old))
+        desk.hear(vote(run_id=old))
         desk.plan.clear(desk.now_ms)
-        desk.hear(vote(life=new))
+        desk.hear(vote(run_id=new))
         assert desk.wait(50) == []
         assert desk.reasons() == ["stale_run"]
 
@@ -309,7 +310,7 @@ class TestFounding:
         assert desk.hear(*strangers) == []
         assert desk.reasons() == ["unknown_sender"] * 2
         assert desk.inbox.strangers == strangers
-        desk.hear(vote("n1"), vote(life=life_number(2, 1)), vote(life=life_number(1, 1)))
+        desk.hear(vote("n1"), vote(run_id=make_run_id(2, 1)), vote(run_id=make_run_id(1, 1)))
         assert desk.reasons()[2:] == ["own_name", "stale_run"]
         assert desk.inbox.strangers == strangers, "neither is a stranger"
 
@@ -344,10 +345,10 @@ class TestEpochs:
     @pytest.mark.parametrize(
         ("message", "reason"),
         [
-            (vote(life=life_number(2, 1)), None),
-            (Envelope("n2", life_number(1, 1), ASK), None),
-            (vote(life=life_number(1, 1)), "stale_run"),
-            (Envelope("n2", life_number(1, 1), Hello(6)), "stale_run"),
+            (vote(run_id=make_run_id(2, 1)), None),
+            (Envelope("n2", make_run_id(1, 1), ASK), None),
+            (vote(run_id=make_run_id(1, 1)), "stale_run"),
+            (Envelope("n2", make_run_id(1, 1), Hello(6)), "stale_run"),
             (vote("n9"), "unknown_sender"),
             (vote("n1"), "own_name"),
         ],
@@ -357,7 +358,7 @@ class TestEpochs:
     def test_whoever_tells_of_a_later_one_is_believed(self, message, reason, faulty):
         """Also one that is not heard: to know of an epoch makes nobody do anything."""
         desk = Desk("n2", genesis=9)
-        desk.hear(Envelope("n2", life_number(2, 1), Hello(5), 9, 3))
+        desk.hear(Envelope("n2", make_run_id(2, 1), Hello(5), 9, 3))
         assert desk.inbox.newest_epoch == 3
         if faulty:
             desk.fault("duplicate")
@@ -371,8 +372,8 @@ class TestEpochs:
 class TestDoubled:
     """Two processes that call themselves n2, one of them out of a copy of the other's directory."""
 
-    FIRST = Envelope("n2", life_number(3, 1), Hello(5))
-    TWINS = (life_number(4, 2), life_number(5, 1))
+    FIRST = Envelope("n2", make_run_id(3, 1), Hello(5))
+    TWINS = (make_run_id(4, 2), make_run_id(5, 1))
 
     @pytest.fixture
     def desk(self):
@@ -380,11 +381,11 @@ class TestDoubled:
         assert desk.hear(self.FIRST, source="10.0.0.2") == [self.FIRST]
         return desk
 
-    def last(self, desk, twin, life=FIRST.life):
+    def last(self, desk, twin, run_id=FIRST.run_id):
         """Both say Hello again, and the first repeats what it is asked to."""
         desk.hear(Envelope("n2", twin, Hello(5)), source="10.0.0.7")
         source = desk.inbox._sources["n2"].removeprefix("kept ")
-        desk.hear(Envelope("n2", life, Hello(5)), source=source)
+        desk.hear(Envelope("n2", run_id, Hello(5)), source=source)
         desk.refusals.clear()
         desk.answers.clear()
         desk.inbox.counters.clear()
@@ -404,22 +405,22 @@ class TestDoubled:
             assert desk.hear(*[Envelope("n2", twin, Hello(5))] * 2, source=source) == []
         assert desk.reasons() == ["doubled"] * 4
         assert desk.inbox.counters == {"refused.doubled": 4}
-        assert desk.refusals[0][0].known == self.FIRST.life
-        assert desk.answers == [("n2", Welcome(self.FIRST.life, 5))] * 4
+        assert desk.refusals[0][0].known == self.FIRST.run_id
+        assert desk.answers == [("n2", Welcome(self.FIRST.run_id, 5))] * 4
         lines = desk.told()
         assert [line[1] for line in lines.lines] == ["bus.doubled"], "once, by the name"
         [line] = lines.of("bus.doubled")
         assert (line["source"], line["address"]) == ("n2", "10.0.0.7")
         assert "said Hello from kept 10.0.0.2 goes on" in line["detail"]
-        good = vote(life=self.FIRST.life)
+        good = vote(run_id=self.FIRST.run_id)
         assert desk.hear(good) == [good]
 
     def test_the_address_is_that_of_the_present_life(self, desk):
-        again = self.FIRST._replace(life=life_number(4, 7))
+        again = self.FIRST._replace(run_id=make_run_id(4, 7))
         desk.now_ms += 100
         assert desk.hear(again, source="10.0.0.5") == [again]
-        self.last(desk, life_number(5, 1), again.life)
-        desk.hear(Envelope("n2", life_number(5, 1), Hello(5)), source="10.0.0.7")
+        self.last(desk, make_run_id(5, 1), again.run_id)
+        desk.hear(Envelope("n2", make_run_id(5, 1), Hello(5)), source="10.0.0.7")
         assert "from kept 10.0.0.5 goes on" in desk.refusals[0][0].detail
 
     def test_an_address_that_was_kept_with_a_held_hello_is_not_kept_again(self, desk):
@@ -434,9 +435,9 @@ class TestDoubled:
     @pytest.mark.parametrize(
         "message",
         [
-            Envelope("n2", life_number(2, 1), Hello(5)),
-            Envelope("n2", life_number(4, 1), Hello(6)),
-            vote(life=life_number(4, 1)),
+            Envelope("n2", make_run_id(2, 1), Hello(5)),
+            Envelope("n2", make_run_id(4, 1), Hello(6)),
+            vote(run_id=make_run_id(4, 1)),
         ],
         ids=["fewer-starts", "another-directory", "no-hello"],
     )
@@ -459,8 +460,8 @@ class TestDoubled:
 
 class TestTelling:
     def test_a_stranger_by_the_address_and_a_stale_life_by_its_name(self, desk):
-        desk.hear(Envelope("n2", life_number(3, 1), Hello(5)), vote("n9"))
-        desk.hear(*[vote(life=life_number(2, 1))] * 3)
+        desk.hear(Envelope("n2", make_run_id(3, 1), Hello(5)), vote("n9"))
+        desk.hear(*[vote(run_id=make_run_id(2, 1))] * 3)
         lines = desk.told()
         assert [line["source"] for line in lines.of("bus.refused")] == ["10.0.0.2"]
         (stale,) = lines.of("bus.stale_run")

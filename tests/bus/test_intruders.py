@@ -10,8 +10,8 @@ import zmq
 
 from paxosd.core.messages import Accepted
 from paxosd.core.requests import WriteRequest
+from paxosd.core.run_id import make_run_id
 from paxosd.core.types import Ballot
-from paxosd.lives import life_number
 from paxosd.wire import encode_client, encode_old, encode_peer
 from tests.bus.harness import World, heartbeat, meet, next_clients, next_peers, take_peers, until
 
@@ -233,7 +233,7 @@ class TestRoutingIds:
 class TestReconnect:
     def test_a_subscriber_and_a_peer_come_back_after_a_restart(self):
         with town() as (world, _, two):
-            again = world.restart("n1", incarnation=life_number(2, 0))
+            again = world.restart("n1", run_id=make_run_id(2, 0))
             meet(world, "n1", "n2")  # frames and votes, both ways
             assert again.send("n2", heartbeat(5))
-            assert ("n1", life_number(2, 0), heartbeat(5)) in next_peers(two)
+            assert ("n1", make_run_id(2, 0), heartbeat(5)) in next_peers(two)

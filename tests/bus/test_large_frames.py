@@ -5,9 +5,9 @@ from contextlib import contextmanager
 import pytest
 import zmq
 
+from paxosd.bus.large_frames import LEAST_BYTES, PASSED_MS, TIMES, LargeFrames
 from paxosd.core.messages import Accept
 from paxosd.core.types import Ballot
-from paxosd.large_frames import LEAST_BYTES, PASSED_MS, TIMES, LargeFrames
 from tests.bus.harness import World, heartbeat, until
 from tests.bus.test_bus import Clock
 

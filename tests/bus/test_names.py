@@ -6,12 +6,14 @@ from contextlib import contextmanager, suppress
 import pytest
 import zmq
 
-from paxosd import bus, bus_sockets, resolver, routes
-from paxosd.bus import BindError, PeerEndpoints
+from paxosd.bus import bus
+from paxosd.bus import sockets as bus_sockets
+from paxosd.bus.bus import BindError, PeerEndpoints
 from paxosd.core.messages import Accepted
 from paxosd.core.requests import WriteRequest
-from paxosd.lives import life_number
-from paxosd.resolver import LOOKUPS, NO_HOST, Resolver
+from paxosd.core.run_id import make_run_id
+from paxosd.net import resolver, routes
+from paxosd.net.resolver import LOOKUPS, NO_HOST, Resolver
 from paxosd.wire import ACCEPTED_TOPIC, encode_client
 from tests.bus.harness import (
     MEETING_VOTE,
@@ -140,7 +142,7 @@ class TestNames:
             for kind, endpoint in world.where["n2"].items():
                 world.where["n2"][kind] = endpoint.replace("127.0.0.1", "127.0.0.2")
             server.addresses["two.example"] = ["127.0.0.2"]
-            world.start("n2", incarnation=life_number(2, 0))
+            world.start("n2", run_id=make_run_id(2, 0))
             heard(world, "n1", "n2")
             heard(world, "n2", "n1")
             [line] = world.logs["n1"].of("name.changed")
@@ -156,7 +158,7 @@ class TestNames:
             try:
                 for kind, endpoint in world.where["n2"].items():
                     world.where["n2"][kind] = endpoint.replace("127.0.0.1", "127.0.0.2")
-                world.start("n2", incarnation=life_number(2, 0))
+                world.start("n2", run_id=make_run_id(2, 0))
                 server.addresses["two.example"] = ["127.0.0.2"]
                 heard(world, "n1", "n2")
                 heard(world, "n2", "n1")

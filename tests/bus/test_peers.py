@@ -6,12 +6,12 @@ from contextlib import contextmanager, suppress
 import pytest
 import zmq
 
-from paxosd import bus_sockets
-from paxosd.bus import PEERS, BindError, PeerEndpoints
+from paxosd.bus import sockets as bus_sockets
+from paxosd.bus.bus import PEERS, BindError, PeerEndpoints
 from paxosd.core.messages import Accepted, CatchUp, Hello, PreVote, Rejoin, Welcome
+from paxosd.core.run_id import make_run_id
 from paxosd.core.types import Ballot
-from paxosd.faults import FaultPlan
-from paxosd.lives import life_number
+from paxosd.faults.plan import FaultPlan
 from paxosd.wire import encode_peer
 from tests.bus.harness import World, free_ports, heartbeat, meet, next_peers, take_peers, until
 from tests.bus.test_bus import Clock
@@ -55,7 +55,7 @@ def say_until(speak, bus, counter):
 def started(world, name):
     """Its bus in its second life, as soon as its ports are free."""
     with suppress(BindError):
-        return world.start(name, incarnation=life_number(2, 0))
+        return world.start(name, run_id=make_run_id(2, 0))
 
 
 @contextmanager
@@ -230,7 +230,7 @@ class TestMoving:
             world.where["n2"] = {
                 kind: f"tcp://127.0.0.1:{next(ports)}" for kind in ("peer", "events", "client")
             }
-            world.restart("n2", incarnation=life_number(2, 0))
+            world.restart("n2", run_id=make_run_id(2, 0))
             one.set_peers(at(world, "n2"), {})
             meet(world, "n1", "n2")
             assert len(one._sockets.dealers) == len(one._sockets.monitors) == 1
@@ -244,7 +244,7 @@ class TestMoving:
             where = world.where
             where["n2"], where["n3"] = where["n3"], where["n2"]
             world.buses.pop("n3").close()
-            world.restart("n2", incarnation=life_number(2, 0))
+            world.restart("n2", run_id=make_run_id(2, 0))
             until(lambda: started(world, "n3"), "a start")
             one.set_peers(at(world, "n2", "n3"), {})
             meet(world, "n1", "n2", "n3")
@@ -256,7 +256,7 @@ class TestPins:
     def frames(self, world, two):
         """A way to say things to n2 as n1."""
         raw = world.raw(zmq.DEALER, world.where["n2"]["peer"])
-        return lambda life, message: raw.send(encode_peer(message, "dev", "n1", life))
+        return lambda run_id, message: raw.send(encode_peer(message, "dev", "n1", run_id))
 
     def test_a_forgetful_peer_may_ask_and_nothing_else(self):
         with town() as (world, _one, two):
@@ -283,13 +283,13 @@ class TestPins:
 
     def test_who_says_hello_out_of_another_directory_is_told(self):
         with World() as world:
-            one = world.start("n1", incarnation=life_number(9, 1))
+            one = world.start("n1", run_id=make_run_id(9, 1))
             two = world.start("n2")
             meet(world, "n1", "n2")
             until(lambda: one.send("n2", Hello(66)), "a send")
-            hear(two, ("n1", life_number(9, 1), Hello(66)))
+            hear(two, ("n1", make_run_id(9, 1), Hello(66)))
             two.set_peers(at(world, "n1"), {"n1": 77})
-            self.frames(world, two)(life_number(10, 0), Hello(66))
+            self.frames(world, two)(make_run_id(10, 0), Hello(66))
             drained = []
             until(
                 lambda: drained,
@@ -301,7 +301,7 @@ class TestPins:
                 ),
             )
             # Two, if what one said first came only after the other had got its pins.
-            assert set(drained) == {("n2", 1, Welcome(life_number(9, 1), 66))}
+            assert set(drained) == {("n2", 1, Welcome(make_run_id(9, 1), 66))}
             assert world.logs["n2"].of("bus.stale_run")
 
     def test_one_that_thinks_it_is_known_is_asked_to_say_hello(self):

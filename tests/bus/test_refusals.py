@@ -1,6 +1,6 @@
 """The log of refusals: one line a source, reason and interval, and nothing goes uncounted."""
 
-from paxosd.refusals import OTHERS, RefusalLog
+from paxosd.bus.refusal_log import OTHERS, RefusalLog
 from tests.bus.harness import MemoryLog
 
 

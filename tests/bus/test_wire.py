@@ -105,19 +105,19 @@ def refuse_or_decode(data: bytes) -> None:
 class TestRoundTrip:
     @given(some.peer_messages, some.some_names, st.tuples(*[some.numbers] * 4))
     def test_messages_between_daemons(self, message, sender, numbers):
-        life, genesis, epoch, log_mark = numbers
-        frame = encode_peer(message, "dev", sender, life, genesis, epoch, log_mark)
-        envelope = Envelope(sender, life, message, genesis, epoch, log_mark, 2)
+        run_id, genesis, epoch, log_mark = numbers
+        frame = encode_peer(message, "dev", sender, run_id, genesis, epoch, log_mark)
+        envelope = Envelope(sender, run_id, message, genesis, epoch, log_mark, 2)
         assert same(decode_peer(frame, "dev"), envelope)
 
     @given(some.peer_messages, some.some_names, some.numbers)
-    def test_messages_to_daemons_of_version_1(self, message, sender, life):
+    def test_messages_to_daemons_of_version_1(self, message, sender, run_id):
         """Later fields come as their defaults, kinds that came later do not travel at all."""
-        frame = encode_old(message, "dev", sender, life)
+        frame = encode_old(message, "dev", sender, run_id)
         if type(message) in NEW_KINDS:
             assert frame == b""
             return
-        envelope = Envelope(sender, life, as_old(message), 0, 0, 0, 1)
+        envelope = Envelope(sender, run_id, as_old(message), 0, 0, 0, 1)
         assert same(decode_peer(frame, "dev"), envelope)
 
     @given(some.requests, st.sampled_from(["", "dev"]))
@@ -248,12 +248,12 @@ class TestMutations:
         except WireError:
             return
         # Got through, so it was a valid value: it must encode again to the same.
-        sender, life, body, genesis, epoch, log_mark, version = decoded
+        sender, run_id, body, genesis, epoch, log_mark, version = decoded
         assert version == fields[0]
         if version == 1:
-            frame = encode_old(body, "dev", sender, life)
+            frame = encode_old(body, "dev", sender, run_id)
         else:
-            frame = encode_peer(body, "dev", sender, life, genesis, epoch, log_mark)
+            frame = encode_peer(body, "dev", sender, run_id, genesis, epoch, log_mark)
         assert same(decode_peer(frame, "dev"), decoded)
         for original, now in zip(message, decoded.body, strict=True):
             assert type(original) is type(now)

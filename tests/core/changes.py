@@ -5,8 +5,8 @@ from paxosd.core.membership import Member
 from tests.core.cluster import Cluster
 
 
-def plain(voter=True, directory=0):
-    return Member("", "", "", voter, directory)
+def plain(voter=True, directory_id=0):
+    return Member("", "", "", voter, directory_id)
 
 
 def membership(cluster):
@@ -29,7 +29,7 @@ def changed(cluster, present, *, voters=(), learners=(), gone=(), **sizes):
     members = {name: member for name, member in present.members.items() if name not in gone}
     for names, voter in ((voters, True), (learners, False)):
         for name in names:
-            directory = cluster.members[name].directory if voter else 0
+            directory = cluster.members[name].directory_id if voter else 0
             members[name] = plain(voter, directory)
     return present.replaced(members, **sizes)
 
@@ -77,7 +77,7 @@ def grown(size=3, seed=1, **options):
     cluster.elect()
     session = cluster.open_session()
     cluster.put(session, 1, b"k", b"before")
-    cluster.join("n9", directory=9)
+    cluster.join("n9", directory_id=9)
     assert change(cluster, learners=["n9"])[0] == 0
     settled(cluster)
     caught_up(cluster, "n9")

@@ -214,7 +214,7 @@ def anew(cluster, name):
     if member.node is not None:
         cluster.crash(name)
     member.durable, member.snapshot, member.floor = [], None, 1
-    member.joins, member.directory, member.departed = True, directory, False
+    member.joins, member.directory_id, member.departed = True, directory, False
     cluster.promised[name] = NULL_BALLOT
     cluster.start(name)
 

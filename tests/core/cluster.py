@@ -13,7 +13,6 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from paxosd.core.arrival import LOT_BITS
 from paxosd.core.commands import OPEN, PUT, Batch, Entry
 from paxosd.core.effects import (
     AcceptRecord,
@@ -24,13 +23,14 @@ from paxosd.core.effects import (
     Refusal,
     WriteReply,
 )
-from paxosd.core.machine import Machine
 from paxosd.core.membership import UNKNOWN
 from paxosd.core.messages import Decisions
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import NOBODY, Quorums
-from paxosd.core.snapshot import Restore, SnapshotWalk
+from paxosd.core.run_id import RUN_BITS
+from paxosd.core.state.machine import Machine
+from paxosd.core.state.snapshot import Restore, SnapshotWalk
 from paxosd.core.types import NOOP, NULL_BALLOT
 
 
@@ -84,7 +84,7 @@ class Member:
 
     def __init__(self, name):
         self.name = name
-        self.incarnation = 0
+        self.run_id = 0
         self.durable = []
         self.unsynced = []
         self.group = []
@@ -98,7 +98,7 @@ class Member:
         self.paused = False
         self.inbox = []
         self.joins = False  # it does not know who votes before it has learned it
-        self.directory = 0
+        self.directory_id = 0
         self.departed = False  # it was told that it is no member any more, and has ended for good
 
 
@@ -138,10 +138,10 @@ class Cluster:
         for name in names:
             self.start(name)
 
-    def join(self, name, directory=0):
+    def join(self, name, directory_id=0):
         """Start a node that is to become a member; it knows those of epoch 0."""
         member = self.members[name] = Member(name)
-        member.joins, member.directory = True, directory
+        member.joins, member.directory_id = True, directory_id
         self.promised[name] = NULL_BALLOT
         self.start(name)
 
@@ -174,7 +174,7 @@ class Cluster:
         assert member.node is None
         if member.departed:
             return
-        member.incarnation += 1 << LOT_BITS  # a life, without lots
+        member.run_id += 1 << RUN_BITS  # a life, without lots
         promised, accepted, commit, log = NULL_BALLOT, {}, 0, {}
         for record in member.durable:
             if isinstance(record, PromiseRecord):
@@ -202,8 +202,8 @@ class Cluster:
             [o for o in (self.members if member.joins or member.machine.membership.epoch
                          else self.first) if o != name],
             member.machine, codec, random.Random(self.rng.random()),
-            incarnation=member.incarnation, promised=promised, accepted=accepted, commit=commit,
-            now_ms=self.now, wall_ms=int(self.now), directory=member.directory,
+            run_id=member.run_id, promised=promised, accepted=accepted, commit=commit,
+            now_ms=self.now, wall_ms=int(self.now), directory_id=member.directory_id,
         )  # fmt: skip
         member.node.want_applied = True
         self.turn(name)
@@ -251,27 +251,27 @@ class Cluster:
     def deliver(self, src, dst, message):
         if src == dst or (src, dst) in self.blocked or not self.filter(src, dst, message):
             return
-        incarnation = self.members[src].incarnation
-        self.sent.append((src, incarnation, dst, message))
+        run_id = self.members[src].run_id
+        self.sent.append((src, run_id, dst, message))
         for _ in range(2 if self.rng.random() < self.duplicate else 1):
             if self.rng.random() < self.loss:
                 continue
             self.at(self.rng.uniform(*self.delay_ms),
-                    lambda: self.receive(src, incarnation, dst, message))  # fmt: skip
+                    lambda: self.receive(src, run_id, dst, message))  # fmt: skip
         if self.replays and self.rng.random() < self.replays:
             self.at(self.rng.uniform(100, 8000),
-                    lambda: self.receive(src, incarnation, dst, message))  # fmt: skip
+                    lambda: self.receive(src, run_id, dst, message))  # fmt: skip
 
-    def receive(self, src, incarnation, dst, message):
+    def receive(self, src, run_id, dst, message):
         """A frame arrives, whatever has become of its sender and of the link meanwhile."""
         member = self.members[dst]
         if member.node is None:
             return
         if member.paused:
-            member.inbox.append(lambda node: node.step(src, incarnation, message))
+            member.inbox.append(lambda node: node.step(src, run_id, message))
             return
         member.node.set_time(self.now, int(self.now))
-        member.node.step(src, incarnation, message)
+        member.node.step(src, run_id, message)
         if self.lazy and self.rng.random() < self.lazy:
             self._wake(member, self.now + self.rng.uniform(0.0, 5.0))
         else:
@@ -279,9 +279,9 @@ class Cluster:
 
     def replay(self, frames, within_ms=100.0):
         """Frames of ``sent`` arrive once more, in random order."""
-        for src, incarnation, dst, message in frames:
+        for src, run_id, dst, message in frames:
             self.at(self.rng.uniform(0, within_ms),
-                    lambda f=(src, incarnation, dst, message): self.receive(*f))  # fmt: skip
+                    lambda f=(src, run_id, dst, message): self.receive(*f))  # fmt: skip
 
     # -- one turn of a node's loop
 

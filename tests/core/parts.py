@@ -67,11 +67,11 @@ def make_context(name="n1", size=3, *, promised=None, accepted=None, commit=0, *
 class Lone:
     """A whole node whose peers are the test: it collects what was persisted and sent."""
 
-    def __init__(self, name="n1", size=3, *, incarnation=1, records=(), **options):
+    def __init__(self, name="n1", size=3, *, run_id=1, records=(), **options):
         settings = make_options(name, size, **options.pop("settings", {}))
         self.node = Node(
             settings, [n for n in settings.quorums.voters if n != name], ListMachine(),
-            PickleCodec(), random.Random(1), incarnation=incarnation, **options,
+            PickleCodec(), random.Random(1), run_id=run_id, **options,
         )  # fmt: skip
         self.node.want_applied = True
         self.now = 0.0
@@ -92,8 +92,8 @@ class Lone:
                 return ready
             self.node.synced(ready.ticket)
 
-    def hear(self, sender, message, *, incarnation=1, sync=True):
-        self.node.step(sender, incarnation, message)
+    def hear(self, sender, message, *, run_id=1, sync=True):
+        self.node.step(sender, run_id, message)
         return self.turn(sync=sync)
 
     def wait(self, ms):

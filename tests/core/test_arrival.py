@@ -5,11 +5,10 @@ from typing import ClassVar
 
 import pytest
 
-from paxosd.core.arrival import LISTEN_TIMEOUTS, TELL_AFTER_MS, life_number
+from paxosd.core.admission import LISTEN_TIMEOUTS, TELL_AFTER_MS
 from paxosd.core.cluster_settings import DEFAULTS
 from paxosd.core.founding import ALONE_ADVICE, Proposal
 from paxosd.core.genesis import Founder, Record
-from paxosd.core.machine import Machine
 from paxosd.core.membership import Member, Membership
 from paxosd.core.messages import (
     Accept,
@@ -30,13 +29,15 @@ from paxosd.core.messages import (
 from paxosd.core.messages import Founding as FoundingMessage
 from paxosd.core.node import Node
 from paxosd.core.roster import use_membership
+from paxosd.core.run_id import make_run_id
+from paxosd.core.state.machine import Machine
 from paxosd.core.types import NULL_BALLOT, Ballot
 from tests.core.cluster import PickleCodec
 from tests.core.parts import make_options
 
-LIFE = life_number(1, 77)
+LIFE = make_run_id(1, 77)
 B = Ballot(3, "n2")
-PEERS_LIFE = life_number(1, 5)
+PEERS_LIFE = make_run_id(1, 5)
 WAIT_MS = 15_000
 DIRECTORIES = {"n1": 7, "n2": 8, "n3": 9}
 
@@ -53,11 +54,11 @@ def record(**directories):
 class Newcomer:
     """n1 of three, which has just started."""
 
-    def __init__(self, size=3, promised=NULL_BALLOT, life=LIFE, machine=None, **standing):
+    def __init__(self, size=3, promised=NULL_BALLOT, run_id=LIFE, machine=None, **standing):
         names = [f"n{i + 1}" for i in range(size)]
         self.node = Node(
             make_options("n1", size, cluster="c"), names[1:], machine or Machine(), PickleCodec(),
-            random.Random(1), incarnation=life, promised=promised, arriving=True, **standing,
+            random.Random(1), run_id=run_id, promised=promised, arriving=True, **standing,
         )  # fmt: skip
         self.written = []
         self.now = 0.0
@@ -82,13 +83,13 @@ class Newcomer:
                 return sent
             self.now = min(end, self.now + 50)
 
-    def hear(self, sender, message, life=PEERS_LIFE):
+    def hear(self, sender, message, run_id=PEERS_LIFE):
         self.node.set_time(self.now, int(self.now))
-        self.node.step(sender, life, message)
+        self.node.step(sender, run_id, message)
 
     def welcomed(self, *names):
         for name in names or ("n2", "n3"):
-            self.hear(name, Welcome(self.node.incarnation))
+            self.hear(name, Welcome(self.node.run_id))
         return self
 
     def told(self):
@@ -138,7 +139,7 @@ class TestANewcomer:
         assert {to for to, m in new.run(1000) if type(m) is Hello} == {"n3"}
 
     def test_that_it_is_known_as_it_is_founds_nothing(self):
-        new = Newcomer(directory=7).welcomed()
+        new = Newcomer(directory_id=7).welcomed()
         new.run(2 * WAIT_MS)
         assert new.node.role == "newcomer"
         assert new.node.status()["unconfirmed_by"] == ["n2", "n3"]
@@ -160,7 +161,7 @@ class TestFounding:
     """Once, together, by directories that are empty, and only if all agree."""
 
     def test_once_all_propose_the_same_out_of_the_same_directories(self):
-        new = Newcomer(directory=7)
+        new = Newcomer(directory_id=7)
         sent = new.run()
         assert {to for to, m in sent if type(m) is FoundingMessage} == {"n2", "n3"}
         new.hear("n2", proposal())
@@ -176,7 +177,7 @@ class TestFounding:
         assert Promise in kinds(new.run(300))
 
     def test_a_directory_that_was_emptied_on_the_way_is_another(self):
-        new = Newcomer(directory=7)
+        new = Newcomer(directory_id=7)
         new.hear("n2", proposal())
         new.hear("n3", proposal(n2=88))
         new.run(1000)
@@ -187,7 +188,7 @@ class TestFounding:
 
     @pytest.mark.parametrize("members", [("n1", "n2"), ("n1", "n2", "n3", "n4"), ("n2", "n3")])
     def test_other_members_are_named_and_nobody_votes(self, members):
-        new = Newcomer(directory=7)
+        new = Newcomer(directory_id=7)
         new.hear("n2", proposal())
         for _ in range(3):
             new.hear("n3", proposal(members))
@@ -201,7 +202,7 @@ class TestFounding:
 
     def test_one_that_counts_this_node_in_is_told_though_it_is_no_member_here(self):
         """Its file names all three, this node's file n1 and n2 alone: both are to say so."""
-        new = Newcomer(size=2, directory=7)
+        new = Newcomer(size=2, directory_id=7)
         there = "tcp://10.0.0.3:1"
         assert not new.node.hear_stranger("n3", 0, 0, PreVote(B, 0))
         assert new.node.hear_stranger("n3", 0, 0, Hello(9, peer=there, events=there))
@@ -215,7 +216,7 @@ class TestFounding:
         assert new.written == []
 
     def test_so_are_other_settings(self):
-        new = Newcomer(directory=7)
+        new = Newcomer(directory_id=7)
         new.hear("n2", proposal())
         new.hear("n3", proposal(settings='{"sessions_max":5}'))
         new.run(1000)
@@ -224,20 +225,20 @@ class TestFounding:
 
     def test_one_that_may_only_learn_founds_nothing(self):
         """Its peers know another directory of its name."""
-        new = Newcomer(directory=7)
+        new = Newcomer(directory_id=7)
         new.hear("n2", proposal())
-        new.hear("n3", proposal(), life=0)
+        new.hear("n3", proposal(), run_id=0)
         new.run(1000)
         assert new.written == []
 
     def test_nor_does_it_with_those_that_have_a_past(self):
         """A cluster of a time before records, and a member of it that lost its directory."""
-        old = Newcomer(directory=7, promised=B)
+        old = Newcomer(directory_id=7, promised=B)
         told = [m for _, m in old.run(1000) if type(m) is FoundingMessage]
         assert told, "for its configuration is compared"
         directories = Proposal.from_json(told[0].document).directories
         assert directories == dict.fromkeys(DIRECTORIES, 0)
-        wiped = Newcomer(directory=7)
+        wiped = Newcomer(directory_id=7)
         for name in ("n2", "n3"):
             wiped.hear(name, told[0])
         wiped.run(2 * WAIT_MS)
@@ -245,14 +246,14 @@ class TestFounding:
         assert wiped.node.role == "newcomer"
 
     def test_one_that_missed_the_founding_takes_the_record(self):
-        new = Newcomer(directory=7)
+        new = Newcomer(directory_id=7)
         new.hear("n3", Genesis(record().to_json()))
         new.welcomed().run(1300)
         assert new.written == [record()]
         assert new.node.role == "candidate"
 
     def test_but_another_directory_only_learns(self):
-        new = Newcomer(directory=77)
+        new = Newcomer(directory_id=77)
         new.hear("n3", Genesis(record().to_json()))
         new.welcomed().run(2 * WAIT_MS)
         assert new.written == []
@@ -262,20 +263,20 @@ class TestFounding:
 
     @pytest.mark.parametrize("text", [b"", b"{", b"[]", record().to_json()[:-1] + b',"x":1}'])
     def test_what_is_no_record_is_none(self, text):
-        new = Newcomer(directory=7)
+        new = Newcomer(directory_id=7)
         new.hear("n3", Genesis(text))
         new.hear("n2", FoundingMessage(text))
         new.welcomed().run(1000)
         assert new.written == []
 
     def test_who_is_founded_gives_its_record_to_anybody(self):
-        founded = Newcomer(directory=7, record=record())
-        for life in (0, life_number(1, 5)):
-            founded.hear("n3", proposal(n3=99), life)
+        founded = Newcomer(directory_id=7, record=record())
+        for run_id in (0, make_run_id(1, 5)):
+            founded.hear("n3", proposal(n3=99), run_id)
             assert ("n3", Genesis(record().to_json())) in founded.run()
 
     def test_alone_it_founds_nothing_by_itself(self):
-        new = Newcomer(size=1, directory=7)
+        new = Newcomer(size=1, directory_id=7)
         new.run(2 * WAIT_MS)
         assert new.node.role == "newcomer"
         assert new.written == []
@@ -283,7 +284,7 @@ class TestFounding:
 
     def test_alone_and_founded_by_an_operator_it_listens_first(self):
         alone = Record("c", {"n1": Founder(True, 7)}, "")
-        new = Newcomer(size=1, directory=7, record=alone)
+        new = Newcomer(size=1, directory_id=7, record=alone)
         new.run(LISTEN_TIMEOUTS * 600 - 100)
         assert not new.node.leading
         new.run(400)
@@ -294,8 +295,8 @@ class TestComparison:
     """A start votes once those who heard it before have compared."""
 
     def restarted(self, **standing):
-        known = {"directory": 7, "record": record(), "start_mark": 20}
-        return Newcomer(promised=B, life=life_number(2, 1), **known | standing)
+        known = {"directory_id": 7, "record": record(), "start_mark": 20}
+        return Newcomer(promised=B, run_id=make_run_id(2, 1), **known | standing)
 
     @pytest.mark.parametrize("request_", REQUESTS, ids=lambda m: type(m).__name__)
     def test_before_it_is_compared_it_says_nothing_about_its_memory(self, request_):
@@ -310,7 +311,7 @@ class TestComparison:
         """An inbox answers in place of its node; a late copy kept a level from being raised."""
         node = self.restarted()
         node.hear("n2", Hello(8, level=1))
-        node.hear("n2", Welcome(life_number(2, 1)))
+        node.hear("n2", Welcome(make_run_id(2, 1)))
         assert node.node.status()["peers"]["n2"]["level"] == 1
 
     def test_once_all_voters_have_it_votes(self):
@@ -338,23 +339,23 @@ class TestComparison:
     def test_one_without_a_memory_to_compare_with_does_not_count(self):
         node = self.restarted()
         for name in ("n2", "n3"):
-            node.hear(name, Welcome(life_number(2, 1), witness=False))
+            node.hear(name, Welcome(make_run_id(2, 1), witness=False))
         node.run(4 * WAIT_MS)
         assert node.node.role == "returning"
 
-    @pytest.mark.parametrize("life", [PEERS_LIFE, 0], ids=["heard", "not-heard"])
-    def test_but_nobody_waits_for_it(self, life):
+    @pytest.mark.parametrize("run_id", [PEERS_LIFE, 0], ids=["heard", "not-heard"])
+    def test_but_nobody_waits_for_it(self, run_id):
         node = self.restarted()
-        node.hear("n2", Welcome(life_number(2, 1), witness=False), life)
+        node.hear("n2", Welcome(make_run_id(2, 1), witness=False), run_id)
         assert node.node.role == "returning"
-        node.hear("n3", Welcome(life_number(2, 1)), life)
-        assert node.node.role == ("candidate" if life else "returning"), "n3 has to be heard"
+        node.hear("n3", Welcome(make_run_id(2, 1)), run_id)
+        assert node.node.role == ("candidate" if run_id else "returning"), "n3 has to be heard"
 
     @pytest.mark.parametrize(("mark", "lost"), [(20, False), (21, True)])
     def test_who_heard_more_than_its_log_holds_knows_that_it_forgot(self, mark, lost):
         """Whatever the counts of starts say."""
         node = self.restarted().welcomed("n2")
-        node.hear("n3", Welcome(life_number(1, 9), 7, mark))
+        node.hear("n3", Welcome(make_run_id(1, 9), 7, mark))
         assert node.node.forgetful == lost
         node.welcomed("n3")
         node.run(2 * WAIT_MS)
@@ -362,13 +363,13 @@ class TestComparison:
 
     def test_what_was_heard_of_another_directory_does_not_matter(self):
         node = self.restarted()
-        node.hear("n3", Welcome(life_number(1, 9), 6, 1000))
+        node.hear("n3", Welcome(make_run_id(1, 9), 6, 1000))
         assert not node.node.forgetful
 
     def test_it_repeats_the_challenge_at_once(self):
         node = self.restarted()
         node.run()
-        node.hear("n3", Welcome(life_number(1, 9), 7, 5, challenge=1234))
+        node.hear("n3", Welcome(make_run_id(1, 9), 7, 5, challenge=1234))
         hello = [m for to, m in node.run() if to == "n3" and type(m) is Hello]
         assert [m.challenge for m in hello] == [1234]
 
@@ -412,7 +413,7 @@ class TestAPastThatActs:
 
     def test_an_only_voter_of_the_past_is_told_by_a_stranger(self):
         alone = Record("c", {"n1": Founder(True, 7)}, "")
-        node = Newcomer(size=1, directory=7, record=alone, promised=B)
+        node = Newcomer(size=1, directory_id=7, record=alone, promised=B)
         node.run(3000)
         assert node.node.leading
         hello = Hello(8, peer="tcp://h:1", events="tcp://h:2")
@@ -423,7 +424,7 @@ class TestAPastThatActs:
 
     def test_another_founding_record_stops_one_without_a_quorum_of_others(self):
         alone = Record("c", {"n1": Founder(True, 7)}, "")
-        node = Newcomer(size=1, directory=7, record=alone, promised=B)
+        node = Newcomer(size=1, directory_id=7, record=alone, promised=B)
         node.run(3000)
         assert not node.node.hear_stranger("n2", record().hash, 0, Hello(8))
         node.run(100)
@@ -432,16 +433,16 @@ class TestAPastThatActs:
         assert "founding.conflict" in node.told()
 
     @pytest.mark.parametrize(
-        ("epoch", "directory", "role"),
+        ("epoch", "directory_id", "role"),
         [(2, 7, "leader"), (3, 7, "conflict"), (2, 6, "memory-lost")],
     )
-    def test_nor_the_only_voter_of_a_cluster_with_the_longer_past(self, epoch, directory, role):
+    def test_nor_the_only_voter_of_a_cluster_with_the_longer_past(self, epoch, directory_id, role):
         """Old machines that were emptied found another cluster, by the file that they once had:
         that must not end the one that has gone on since."""
         machine = Machine()
-        only = Member("a", "b", "c", voter=True, directory=directory)
+        only = Member("a", "b", "c", voter=True, directory_id=directory_id)
         machine.membership = Membership(members={"n1": only}, epoch=3, slot=1)
-        node = Newcomer(size=1, directory=7, machine=machine, record=record(), promised=B)
+        node = Newcomer(size=1, directory_id=7, machine=machine, record=record(), promised=B)
         node.run(3000)
         node.node.hear_stranger("n2", record(n2=99).hash, epoch, Hello(8))
         node.run(3000)
@@ -457,7 +458,7 @@ class TestAPastThatActs:
 class TestASetAsideLog:
     """The node itself found its log damaged: it is another directory, and asks to vote again."""
 
-    DAMAGED: ClassVar = {"directory": 5, "lost": True, "repaired": True, "record": record()}
+    DAMAGED: ClassVar = {"directory_id": 5, "lost": True, "repaired": True, "record": record()}
 
     def test_it_asks_whoever_leads(self):
         new = Newcomer(**self.DAMAGED)
@@ -485,7 +486,7 @@ class TestNobodyCanLetItIn:
 
     def lost(self, **more):
         new = Newcomer(**more)
-        new.hear("n3", Welcome(life_number(9, 0)))
+        new.hear("n3", Welcome(make_run_id(9, 0)))
         assert new.node.forgetful
         return new
 
@@ -504,7 +505,7 @@ class TestNobodyCanLetItIn:
     def test_one_that_finds_out_late_waits_for_an_election_too(self):
         new = TestComparison().restarted().welcomed()
         new.run(4 * TELL_AFTER_MS)
-        new.hear("n3", Welcome(life_number(9, 1), 7))
+        new.hear("n3", Welcome(make_run_id(9, 1), 7))
         new.run(TELL_AFTER_MS - 500)
         assert new.node.forgetful
         assert not self.waiting(new)
@@ -520,7 +521,7 @@ class TestNobodyCanLetItIn:
 
 
 class TestLostMemory:
-    @pytest.mark.parametrize("known", [life_number(1, 78), life_number(1, 76), life_number(9, 0)])
+    @pytest.mark.parametrize("known", [make_run_id(1, 78), make_run_id(1, 76), make_run_id(9, 0)])
     def test_one_peer_that_knows_another_life_is_enough(self, known):
         new = Newcomer()
         new.hear("n2", Welcome(LIFE))
@@ -532,23 +533,23 @@ class TestLostMemory:
         assert new.node.role == "memory-lost"
 
     def test_a_late_answer_to_an_earlier_start_means_nothing(self):
-        new = Newcomer(promised=B, life=life_number(2, 1))
-        new.hear("n3", Welcome(life_number(1, 9)))
+        new = Newcomer(promised=B, run_id=make_run_id(2, 1))
+        new.hear("n3", Welcome(make_run_id(1, 9)))
         assert new.node.forgot == []
 
     def test_an_old_copy_of_a_memory_stops_voting_as_soon_as_it_knows(self):
-        new = Newcomer(promised=B, life=life_number(2, 1)).welcomed()
+        new = Newcomer(promised=B, run_id=make_run_id(2, 1)).welcomed()
         new.hear("n2", Prepare(Ballot(4, "n2"), 1))
         assert Promise in kinds(new.run())
-        new.hear("n3", Welcome(life_number(2, 2)))
+        new.hear("n3", Welcome(make_run_id(2, 2)))
         new.hear("n2", Prepare(Ballot(5, "n2"), 1))
         assert Promise not in kinds(new.run())
 
     def test_a_membership_that_names_the_directory_that_forgot_makes_nothing_good(self):
         """It was named before it forgot."""
         node = TestAPinnedDirectory().newcomer()
-        node.hear("n3", Welcome(life_number(9, 1), 7))
-        node.node._arrival.review()
+        node.hear("n3", Welcome(make_run_id(9, 1), 7))
+        node.node._admission.review()
         assert node.node.forgetful
 
     def test_its_new_identity_is_told_to_those_who_had_compared_the_old_one(self):
@@ -557,36 +558,36 @@ class TestLostMemory:
         node.run(1000)
         node.node.use_directory(99)
         sent = node.run(100)  # before their silence makes it say hello again
-        told = {to for to, m in sent if isinstance(m, Hello) and m.directory == 99}
+        told = {to for to, m in sent if isinstance(m, Hello) and m.directory_id == 99}
         assert told == {"n2", "n3"}
         node.welcomed()
         assert Hello not in kinds(node.run(1000))
 
     def test_named_after_the_loss_it_votes_again_however_many_told_of_it(self):
         """The first word of it gives the directory another identity; the second changes nothing."""
-        new = Newcomer(directory=7)
+        new = Newcomer(directory_id=7)
         new.run(TELL_AFTER_MS)  # n2 and n3 are no newcomers, or they would have said so
-        new.hear("n2", Welcome(life_number(9, 1), 6))
+        new.hear("n2", Welcome(make_run_id(9, 1), 6))
         new.node.use_directory(8)
-        new.hear("n3", Welcome(life_number(9, 1), 6))
+        new.hear("n3", Welcome(make_run_id(9, 1), 6))
         assert new.node.forgot == ["n2", "n3"]
         members = {name: Member("", "", "") for name in DIRECTORIES}
-        members["n1"] = members["n1"]._replace(directory=8)
+        members["n1"] = members["n1"]._replace(directory_id=8)
         use_membership(new.node._context, Membership(members, epoch=1, slot=1))
-        new.node._arrival.review()
+        new.node._admission.review()
         assert not new.node.forgetful
 
 
 class TestAPinnedDirectory:
     """The membership says that this one votes in the node's name."""
 
-    def newcomer(self, directory=7):
+    def newcomer(self, directory_id=7):
         names = ("n1", "n2", "n3")
         members = {name: Member("", "", "") for name in names}
-        members["n1"] = members["n1"]._replace(directory=7)
+        members["n1"] = members["n1"]._replace(directory_id=7)
         machine = Machine()
         machine.membership = Membership(members, epoch=1, slot=1)
-        return Newcomer(machine=machine, directory=directory)
+        return Newcomer(machine=machine, directory_id=directory_id)
 
     def test_needs_no_founding_but_to_be_compared(self):
         newcomer = self.newcomer()
@@ -600,7 +601,7 @@ class TestAPinnedDirectory:
         """That peer knows the directory before: it has yet to apply the change."""
         newcomer = self.newcomer()
         newcomer.run()
-        newcomer.hear("n2", Welcome(life_number(9, 1), known))
+        newcomer.hear("n2", Welcome(make_run_id(9, 1), known))
         assert not newcomer.node.forgetful
         assert ("n2", Hello(7)) in newcomer.run(100), "it asks on"
         newcomer.hear("n2", Welcome(LIFE, 7))
@@ -609,12 +610,12 @@ class TestAPinnedDirectory:
     def test_but_an_old_copy_of_it_is_one(self):
         newcomer = self.newcomer()
         newcomer.run()
-        newcomer.hear("n2", Welcome(life_number(9, 1), 7))
+        newcomer.hear("n2", Welcome(make_run_id(9, 1), 7))
         assert newcomer.node.forgetful
         assert newcomer.node.role == "memory-lost"
 
     def test_and_so_is_another_directory(self):
-        newcomer = self.newcomer(directory=8)
+        newcomer = self.newcomer(directory_id=8)
         newcomer.run()
         assert newcomer.node.forgetful
 
@@ -636,4 +637,4 @@ def test_a_peer_that_does_not_hear_it_is_told_again(promised):
 def test_a_hello_is_answered_with_the_life_that_was_heard():
     node = Newcomer(promised=B)
     node.hear("n3", Hello())
-    assert ("n3", Welcome(life_number(1, 5))) in node.run()
+    assert ("n3", Welcome(make_run_id(1, 5))) in node.run()

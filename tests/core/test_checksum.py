@@ -4,8 +4,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paxosd.core import machine
-from paxosd.core.checksum import FINISHED_MAX, RUNS_MAX, hash_row
 from paxosd.core.commands import (
     CAS_VALUE,
     CHECKSUM,
@@ -17,7 +15,9 @@ from paxosd.core.commands import (
     Entry,
     Status,
 )
-from paxosd.core.machine import Machine
+from paxosd.core.state import machine
+from paxosd.core.state.checksum import FINISHED_MAX, RUNS_MAX, hash_row
+from paxosd.core.state.machine import Machine
 
 KEYS = st.sampled_from([b"%d" % n for n in range(8)])
 VALUES = st.sampled_from([b"", b"x", b"y" * 40])

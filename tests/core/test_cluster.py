@@ -400,13 +400,13 @@ class TestFaultToleranceIsTheRealOne:
         cluster.run(1000)
         name, third = others(cluster, leader)
         node = cluster.members[name].node
-        life = cluster.members[third].incarnation
+        run_id = cluster.members[third].run_id
         beat = node._election.heartbeat()
-        node.step(third, life, beat._replace(leader=leader, votes=False))
+        node.step(third, run_id, beat._replace(leader=leader, votes=False))
         status = node.status()
         assert status["peers"][third]["reachable"]
         assert status["fault_tolerance"] == 0
-        node.step(third, life, beat._replace(leader=leader))
+        node.step(third, run_id, beat._replace(leader=leader))
         assert node.status()["fault_tolerance"] == 1
 
 
@@ -454,7 +454,7 @@ class TestTraces:
         cluster.run(2000)
         assert {"accepted.gap", "catchup.sent", "catchup.served"} <= seen
         stale = Accept(Ballot(0, laggard), 1, b"old", 0)
-        cluster.receive(laggard, cluster.members[laggard].incarnation, leader, stale)
+        cluster.receive(laggard, cluster.members[laggard].run_id, leader, stale)
         cluster.run(100)
         assert "accept.refused" in seen
 

@@ -12,11 +12,11 @@ from paxosd.core.cluster_settings import (
     UnknownLevelError,
 )
 from paxosd.core.commands import CLUSTER, OPEN, PUT, Batch, Entry, Reign, Status
-from paxosd.core.machine import Machine, MachineLimits
 from paxosd.core.membership import Membership
 from paxosd.core.messages import Accept
-from paxosd.core.sessions import SessionLimits
-from paxosd.core.snapshot import Restore, SnapshotError, SnapshotWalk
+from paxosd.core.state.machine import Machine, MachineLimits
+from paxosd.core.state.sessions import SessionLimits
+from paxosd.core.state.snapshot import Restore, SnapshotError, SnapshotWalk
 from tests.core.changes import change_entry, grown, membership, plain, wanted
 from tests.core.cluster import Cluster
 from tests.core.scenes import started

@@ -5,9 +5,9 @@ import pytest
 from paxosd.core.agreement import CHAIN, STATE
 from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.comparison import REPEAT_HEARTBEATS, REPEATED, Comparison, chain_after
-from paxosd.core.machine import CHAIN_VERSION, MARK_SLOTS, TRAIL_SLOTS, Machine
 from paxosd.core.membership import Member, Membership
 from paxosd.core.messages import SAMPLES_MAX, Heartbeat, Hello, Sample
+from paxosd.core.state.machine import CHAIN_VERSION, MARK_SLOTS, TRAIL_SLOTS, Machine
 from paxosd.core.types import NULL_BALLOT, Ballot
 from tests.core.cluster import Cluster
 from tests.core.parts import ListMachine, make_context
@@ -208,7 +208,7 @@ class TestCounted:
 
     def test_a_directory_that_was_made_anew_has_said_nothing(self):
         scene = Scene(applied=MARK_SLOTS)
-        scene.context.peers["n2"].directory = 7
+        scene.context.peers["n2"].directory_id = 7
         scene.hear("n2", MARK_SLOTS, more=5)
         for directory, state in ((7, "disputed"), (8, "agreed")):
             scene.beat()
@@ -220,7 +220,7 @@ class TestCounted:
 
 def test_whole_nodes_count_the_word_of_members_with_a_memory_alone():
     """What reaches the comparison, by the sender's life: 0 stands for a lost memory."""
-    for life in (0, 1):
+    for run_id in (0, 1):
         cluster = Cluster(3, options={"level_target": 1})
         cluster.elect()
         node = cluster.members["n1"].node
@@ -230,10 +230,10 @@ def test_whole_nodes_count_the_word_of_members_with_a_memory_alone():
         node._context.machine.settings = ClusterSettings(version=1, level=1)
         node._comparison._agreement.note(Sample(CHAIN, CHAIN_VERSION, 1, 6))
         beat = Heartbeat(NULL_BALLOT, "", 0, 0, 0, 0, sums=sample)
-        node.step("n2", cluster.members["n2"].incarnation, beat)
-        node.step("n3", life and cluster.members["n3"].incarnation, beat)
+        node.step("n2", cluster.members["n2"].run_id, beat)
+        node.step("n3", run_id and cluster.members["n3"].run_id, beat)
         cluster.run(300)
-        assert (node.role == "diverged") == bool(life)
+        assert (node.role == "diverged") == bool(run_id)
 
 
 def test_whole_nodes_greet_with_all_they_have():
@@ -247,7 +247,7 @@ def test_whole_nodes_greet_with_all_they_have():
     cluster.filter = lambda src, dst, message: (
         sizes.append(len(getattr(message, "sums", ()))) or True
     )
-    node.step("n2", cluster.members["n2"].incarnation, Hello(7))
+    node.step("n2", cluster.members["n2"].run_id, Hello(7))
     cluster.run(300)
     assert max(sizes) >= 39
 
@@ -264,7 +264,7 @@ def test_a_node_without_its_memory_says_that_its_word_does_not_count():
     )[1]
     cluster.run(300)
     assert set(said) == {True}
-    node._arrival.lost = True
+    node._admission.lost = True
     cluster.run(300)
     said.clear()
     cluster.run(300)

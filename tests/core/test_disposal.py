@@ -4,12 +4,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from paxosd.core import entries as entries_module
 from paxosd.core.commands import CAS_REVISION, DELETE_RANGE, OPEN, PUT, Batch, Entry
 from paxosd.core.disposal import Disposal
-from paxosd.core.entries import Entries
-from paxosd.core.kv import Store
-from paxosd.core.machine import Machine
+from paxosd.core.state import entries as entries_module
+from paxosd.core.state.entries import Entries
+from paxosd.core.state.kv import Store
+from paxosd.core.state.machine import Machine
 
 ROW = (b"v", 1, 1, 1)
 

@@ -6,8 +6,8 @@ from paxosd.core.agreement import CHAIN
 from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.commands import OPEN, PUT, Entry
 from paxosd.core.effects import ReadReady, Refusal
-from paxosd.core.machine import MARK_SLOTS
 from paxosd.core.messages import CatchUp, Hello
+from paxosd.core.state.machine import MARK_SLOTS
 from paxosd.core.types import NULL_BALLOT
 from tests.core.changes import caught_up, change, settled
 from tests.core.cluster import Cluster
@@ -224,7 +224,7 @@ class TestAloneInThePast:
         one = cluster.members["n1"]
         image = list(one.durable)
         for name, directory in (("n8", 8), ("n9", 9)):
-            cluster.join(name, directory=directory)
+            cluster.join(name, directory_id=directory)
             for member in cluster.up():
                 member.node.peer_level(name, 1)
             assert change(cluster, learners=[name])[0] == 0

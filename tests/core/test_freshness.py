@@ -218,7 +218,7 @@ class TestOfANode:
         cluster.filter = hold
         cluster.run_until(lambda: node.age_ms() == -1 and held, 1_000)
         cluster.run(700)
-        cluster.receive(leader, cluster.members[leader].incarnation, name, held[0])
+        cluster.receive(leader, cluster.members[leader].run_id, name, held[0])
         assert node.age_ms() >= 700
 
     def test_alone_it_is_up_to_date(self):

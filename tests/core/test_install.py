@@ -8,8 +8,8 @@ import pickle
 import pytest
 
 from paxosd.core.effects import INTERRUPTED, AcceptRecord, PromiseRecord, ReadReady
-from paxosd.core.machine import Machine
 from paxosd.core.messages import Accept, Accepted, CatchUp, Decisions, Nack, Prepare, Promise
+from paxosd.core.state.machine import Machine
 from paxosd.core.types import NOOP, Ballot
 from tests.core.cluster import Cluster, take
 from tests.core.parts import Lone

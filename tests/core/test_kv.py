@@ -13,7 +13,7 @@ from paxosd.core.commands import (
     KeyValue,
     Status,
 )
-from paxosd.core.kv import ROW_OVERHEAD_BYTES, Store
+from paxosd.core.state.kv import ROW_OVERHEAD_BYTES, Store
 
 
 def run(store, *commands):

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paxosd.core.commands import OPEN, PUT, Batch, Entry, Reign
-from paxosd.core.log_clock import NUMBER_MAX, LogClock
 from paxosd.core.messages import Accept
+from paxosd.core.state.log_clock import NUMBER_MAX, LogClock
 from tests.core.cluster import Cluster, PickleCodec
 from tests.core.test_cluster_settings import RAISING, levels, raised
 

@@ -22,7 +22,8 @@ from paxosd.core.commands import (
     Status,
     each_change,
 )
-from paxosd.core.machine import (
+from paxosd.core.requests import GET, RANGE, RangePage
+from paxosd.core.state.machine import (
     MARK_SLOTS,
     TRAIL_SLOTS,
     HistoryCompactedError,
@@ -30,8 +31,7 @@ from paxosd.core.machine import (
     MachineLimits,
     ReadTooLargeError,
 )
-from paxosd.core.requests import GET, RANGE, RangePage
-from paxosd.core.sessions import SessionLimits
+from paxosd.core.state.sessions import SessionLimits
 
 WINDOW = 12
 TTL_MS = 50

@@ -185,7 +185,7 @@ class TestChanging:
         cluster, _, session = started(1)
         seq = 1
         for name in ("n2", "n3", "n4", "n5"):
-            cluster.join(name, directory=int(name[1]))
+            cluster.join(name, directory_id=int(name[1]))
             change(cluster, learners=[name])
             settled(cluster)
             caught_up(cluster, name)
@@ -604,7 +604,7 @@ class TestDirectories:
         cluster.crash("n9")
         member = cluster.members["n9"]
         member.durable, member.snapshot, member.floor = [], None, 1
-        member.directory = 10  # a new disk
+        member.directory_id = 10  # a new disk
         cluster.promised["n9"] = Ballot(0, "")
         cluster.start("n9")
         caught_up(cluster, "n9")
@@ -622,16 +622,16 @@ class TestDirectories:
         cluster.crash("n9")
         member = cluster.members["n9"]
         member.durable, member.snapshot, member.floor = [], None, 1
-        member.directory = 10
+        member.directory_id = 10
         cluster.promised["n9"] = Ballot(0, "")
         cluster.start("n9")
-        arrival = member.node._arrival
-        arrival.repaired = arrival.asking = True
-        cluster.run_until(lambda: membership(cluster).members["n9"].directory == 10)
+        admission = member.node._admission
+        admission.repaired = admission.asking = True
+        cluster.run_until(lambda: membership(cluster).members["n9"].directory_id == 10)
         settled(cluster)
         assert member.node.role in ("follower", "leader")
         cluster.put(session, 2, b"k", b"after")
-        assert not arrival.repaired
+        assert not admission.repaired
 
     def test_a_hello_from_one_that_has_gone_is_answered_so(self):
         cluster, _ = grown()

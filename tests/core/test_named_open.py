@@ -4,7 +4,7 @@ import pytest
 
 from paxosd.core.cluster_settings import LEVEL_NAMED_OPEN, ClusterSettings
 from paxosd.core.commands import CLOSE, OPEN, OPENED_BY_MIN, Batch, Entry, Reign, Status
-from paxosd.core.snapshot import Restore, SnapshotError, SnapshotWalk, session_of
+from paxosd.core.state.snapshot import Restore, SnapshotError, SnapshotWalk, session_of
 from tests.core.test_sessions import FULL, UNKNOWN, Log
 
 MINE, YOURS = OPENED_BY_MIN + 5, OPENED_BY_MIN + 900

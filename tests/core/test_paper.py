@@ -249,10 +249,10 @@ class TestStableStorage:
         """Section 2.5: each proposer remembers (in stable storage) the highest-numbered
         proposal it has tried to issue, and begins with a higher number than any it has used."""
         used, records = [], []
-        for incarnation in range(1, 5):
+        for run_id in range(1, 5):
             promised = max([r.ballot for r in records if isinstance(r, PromiseRecord)],
                            default=Ballot(0, ""))  # fmt: skip
-            lone = Lone("n1", promised=promised, incarnation=incarnation, records=records)
+            lone = Lone("n1", promised=promised, run_id=run_id, records=records)
             used += [lone.campaign(), lone.campaign()]
             records = lone.records
         assert used == sorted(set(used))
@@ -272,7 +272,7 @@ class TestStableStorage:
     def test_replayed_promises_of_an_old_ballot_elect_nobody(self):
         """PITFALLS, Paxos 2: a proposer restarts, and its old promises arrive once more."""
         old = Lone("n1").campaign()
-        lone = Lone("n1", incarnation=2, promised=old)
+        lone = Lone("n1", run_id=2, promised=old)
         lone.campaign()
         for name in ("n2", "n3"):
             lone.hear(name, Promise(old, 1, 0, 0, ()))

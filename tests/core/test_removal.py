@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paxosd.core import key_index, kv, walk
 from paxosd.core.commands import (
     CAS_REVISION,
     CAS_VALUE,
@@ -22,12 +21,13 @@ from paxosd.core.commands import (
     RangeRemoved,
     Status,
 )
-from paxosd.core.key_index import KeyIndex, KeyRun
-from paxosd.core.kv import Store
-from paxosd.core.machine import HistoryCompactedError, Machine, MachineLimits
-from paxosd.core.snapshot import Restore, SnapshotWalk
-from paxosd.core.tombstones import Tombstones
-from paxosd.core.walk import Walk, preserve
+from paxosd.core.state import key_index, kv, walk
+from paxosd.core.state.key_index import KeyIndex, KeyRun
+from paxosd.core.state.kv import Store
+from paxosd.core.state.machine import HistoryCompactedError, Machine, MachineLimits
+from paxosd.core.state.snapshot import Restore, SnapshotWalk
+from paxosd.core.state.tombstones import Tombstones
+from paxosd.core.state.walk import Walk, preserve
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -4,11 +4,11 @@ import random
 
 import pytest
 
-from paxosd.core.checksum import RUNS_MAX
 from paxosd.core.commands import CLOSE, FENCE, OPEN, PUT, Batch, Entry, Status
-from paxosd.core.machine import Machine, MachineLimits
-from paxosd.core.session_walk import SessionWalk
-from paxosd.core.sessions import PIECE_SESSIONS, Session, SessionLimits, Sessions
+from paxosd.core.state.checksum import RUNS_MAX
+from paxosd.core.state.machine import Machine, MachineLimits
+from paxosd.core.state.session_walk import SessionWalk
+from paxosd.core.state.sessions import PIECE_SESSIONS, Session, SessionLimits, Sessions
 
 FENCED = (Status.FENCED, 0, None)
 FORGOTTEN = (Status.FORGOTTEN, 0, None)
@@ -329,7 +329,7 @@ class TestExpiryInAMass:
 
     @pytest.fixture(autouse=True)
     def small_pieces(self, monkeypatch):
-        monkeypatch.setattr("paxosd.core.sessions.PIECE_SESSIONS", 2)
+        monkeypatch.setattr("paxosd.core.state.sessions.PIECE_SESSIONS", 2)
 
     def step(self, rng, sessions, now_ms):
         """One thing that a batch may do; its answer."""

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paxosd.core import machine as machine_module
 from paxosd.core.commands import CHECKSUM, DELETE, DELETE_RANGE, OPEN, PUT, Batch, Entry, Status
-from paxosd.core.machine import DEFAULT_LIMITS, HistoryCompactedError, Machine
-from paxosd.core.snapshot import (
+from paxosd.core.state import machine as machine_module
+from paxosd.core.state.machine import DEFAULT_LIMITS, HistoryCompactedError, Machine
+from paxosd.core.state.snapshot import (
     Restore,
     SessionRow,
     SnapshotError,

@@ -2,8 +2,8 @@
 
 import random
 
-from paxosd.core.client import ClientProtocol
-from paxosd.core.client_calls import ClientOptions
+from paxosd.core.client.calls import ClientOptions
+from paxosd.core.client.protocol import ClientProtocol
 from paxosd.core.commands import OPEN
 from paxosd.core.requests import RefusalAnswer, WriteAnswer, WriteRequest
 

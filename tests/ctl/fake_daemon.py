@@ -9,10 +9,8 @@ from collections import deque
 
 import zmq
 
-from paxosd.admin import Admin
 from paxosd.core.commands import Batch
 from paxosd.core.effects import NOT_LEADER
-from paxosd.core.machine import Machine
 from paxosd.core.membership import Member, Membership
 from paxosd.core.requests import (
     AdminRequest,
@@ -23,13 +21,15 @@ from paxosd.core.requests import (
     WriteAnswer,
     WriteRequest,
 )
+from paxosd.core.state.machine import Machine
 from paxosd.core.types import EPOCH_ROUNDS
-from paxosd.events import EventPublisher
-from paxosd.faults import FaultPlan
-from paxosd.history import serve_history
-from paxosd.log_level import LogLevel
-from paxosd.logs import Logs
-from paxosd.probe import Probes
+from paxosd.daemon.log_level import LogLevel
+from paxosd.daemon.logs import Logs
+from paxosd.faults.plan import FaultPlan
+from paxosd.net.probe import Probes
+from paxosd.replica.admin import Admin
+from paxosd.replica.log_server import serve_history
+from paxosd.replica.watch_publisher import EventPublisher
 from paxosd.wire import WireError, decode_entry, decode_request, encode_client
 
 
@@ -76,7 +76,7 @@ class FakeDaemon:
         host = "tcp://127.0.0.1"
         self.endpoint = f"{host}:{self.router.bind_to_random_port(host)}"
         self.events_endpoint = f"{host}:{self.events.bind_to_random_port(host)}"
-        self.directory = zlib.crc32(name.encode())
+        self.directory_id = zlib.crc32(name.encode())
         self.lost = False
         own = {"client": self.endpoint, "events": self.events_endpoint}
         if follows is None:
@@ -97,7 +97,7 @@ class FakeDaemon:
             self.machine,
             cluster="test",
             node=name,
-            incarnation=1,
+            boot_count=1,
             subscriptions_max=10,
         )
         self.admin = Admin(
@@ -207,7 +207,7 @@ class FakeDaemon:
     def memory(self):
         if self.lost:
             own = self.membership.members.get(self.name)
-            self.lost = own is None or own.directory != self.directory
+            self.lost = own is None or own.directory_id != self.directory_id
         return "lost" if self.lost else "whole"
 
     def _transfer(self, name):
@@ -264,7 +264,7 @@ class FakeDaemon:
                 "slot": membership.slot,
                 **membership.document(),
             },
-            "directory": self.directory,
+            "directory": self.directory_id,
             "memory": self.memory,
             "wall_ms": time.time_ns() // 1_000_000,
             "disk": {"path": "nowhere", "free_bytes": 1, "wal_bytes": 1, "wal_segments": 1},

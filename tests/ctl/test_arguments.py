@@ -6,11 +6,11 @@ import json
 import click
 import pytest
 
-from paxosctl import tables
 from paxosctl.__main__ import EXIT_INTERRUPTED as EARLY
-from paxosctl.client import Client
-from paxosctl.command_line import cli, run
-from paxosctl.errors import EXIT_INTERRUPTED
+from paxosctl.cli import tables
+from paxosctl.cli.main import cli, run
+from paxosctl.client.client import Client
+from paxosctl.client.errors import EXIT_INTERRUPTED
 
 HUGE = str(10**30)
 

@@ -8,11 +8,11 @@ import time
 
 import pytest
 
-from paxosctl.client import Client
-from paxosctl.command_line import run as main
-from paxosctl.errors import NotSubmittedError, UnreachableError
-from paxosctl.load import Load, LoadRun, find_leader, limits_at
-from paxosd.core.cluster_info import Limits
+from paxosctl.cli.main import run as main
+from paxosctl.client.client import Client
+from paxosctl.client.errors import NotSubmittedError, UnreachableError
+from paxosctl.client.load import Load, LoadRun, find_leader, limits_at
+from paxosd.core.client.cluster_info import Limits
 from paxosd.core.commands import PUT
 from paxosd.core.effects import BUSY, INTERRUPTED
 from paxosd.core.requests import WriteAnswer

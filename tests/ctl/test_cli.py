@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from paxosctl.app import Settings, complain
-from paxosctl.client import Client
-from paxosctl.command_line import VERBS, run
-from paxosctl.errors import RefusedError
+from paxosctl.cli.app import Settings, complain
+from paxosctl.cli.main import VERBS, run
+from paxosctl.client.client import Client
+from paxosctl.client.errors import RefusedError
 from paxosd.core.requests import ReadAnswer
 from tests.ctl.fake_daemon import FakeDaemon
 
@@ -541,7 +541,7 @@ class TestEndings:
 
     def test_a_short_verb_starts_without_rich(self, daemon):
         words = (
-            "import sys; from paxosctl.command_line import run; "
+            "import sys; from paxosctl.cli.main import run; "
             f"code = run(['--endpoints', {daemon.endpoint!r}, 'put', 'k', 'v']); "
             "bad = {'rich', 'structlog', 'asyncio'} & set(sys.modules); "
             "sys.exit(code or str(bad) if bad else 0)"

@@ -3,16 +3,16 @@ it was given, and sends nothing that cannot pass."""
 
 import pytest
 
-from paxosctl.client import Client, NotSubmittedError, RefusedError
-from paxosd.core.client_calls import Refused
-from paxosd.core.client_learning import (
+from paxosctl.client.client import Client, NotSubmittedError, RefusedError
+from paxosd.core.client.calls import Refused
+from paxosd.core.client.cluster_info import NO_LIMIT, ClusterInfo, Limits, weight
+from paxosd.core.client.learning import (
     FIRST_MS,
     LEARN_MS,
     PAUSE_MS,
     SPREAD_MS,
     UNCHECKED_BYTES_MAX,
 )
-from paxosd.core.cluster_info import NO_LIMIT, ClusterInfo, Limits, weight
 from paxosd.core.commands import CAS_REVISION, CAS_VALUE, DELETE, DELETE_RANGE, PUT, Entry
 from paxosd.core.effects import INVALID, NOT_LEADER
 from paxosd.core.requests import (

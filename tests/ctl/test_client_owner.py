@@ -14,8 +14,8 @@ import warnings
 
 import pytest
 
-from paxosctl.client import Client
-from paxosctl.load import Load, LoadRun
+from paxosctl.client.client import Client
+from paxosctl.client.load import Load, LoadRun
 from tests.ctl.fake_daemon import FakeDaemon
 
 CHILD_S = 20.0
@@ -84,7 +84,7 @@ def test_what_has_ended_is_known_after_the_client_was_closed(client, daemon):
 
 FORGETFUL = """
 import gc, sys, threading
-from paxosctl.client import Client
+from paxosctl.client.client import Client
 
 for _ in range(5):
     client = Client([sys.argv[1]], timeout_s=10)

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from paxosd.core.client_calls import NotSubmitted, OutcomeUnknown, Refused
+from paxosd.core.client.calls import NotSubmitted, OutcomeUnknown, Refused
 from paxosd.core.commands import CHECKSUM, CLOSE, MEMBERS, OPEN, PUT, Status
 from paxosd.core.effects import (
     BUSY,

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from paxosd.core.client_calls import NotSubmitted, OutcomeUnknown, Refused
+from paxosd.core.client.calls import NotSubmitted, OutcomeUnknown, Refused
 from paxosd.core.commands import CAS_REVISION, CAS_VALUE, FENCE, PUT, Status
 from paxosd.core.requests import GET, LINEARIZABLE, AdminRequest, ReadRequest
 from tests.ctl.unsure_cluster import BAD_KEY, NODES, UnsureCluster

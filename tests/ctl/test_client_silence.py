@@ -7,10 +7,10 @@ from contextlib import suppress
 
 import pytest
 
-from paxosctl import transport
-from paxosctl.client import Client, ClientError
-from paxosctl.transport import SILENT, Link, Transport
-from paxosd import silence
+from paxosctl.client import transport
+from paxosctl.client.client import Client, ClientError
+from paxosctl.client.transport import SILENT, Link, Transport
+from paxosd.net import silence
 from tests.bus.black_hole import BlackHole
 from tests.ctl.fake_daemon import FakeDaemon
 

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from paxosctl.client import Client
-from paxosctl.command_line import run
+from paxosctl.cli.main import run
+from paxosctl.client.client import Client
 from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.commands import CLUSTER
 from tests.ctl.fake_daemon import FakeDaemon

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from paxosctl.cluster import (
+from paxosctl.cli.diagnose import _of_status, _reachable
+from paxosctl.cli.survey import (
     NodeView,
     leader_of,
     live_tolerance,
@@ -15,7 +16,6 @@ from paxosctl.cluster import (
     voters_seen,
 )
 from paxosctl.commands.cluster import _clients, _cluster, _node, _survives
-from paxosctl.diagnose import _of_status, _reachable
 
 NAMES = ("n1", "n2", "n3")
 

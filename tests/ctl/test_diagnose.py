@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from paxosctl import diagnose
-from paxosctl.client import Client, UnreachableError
-from paxosctl.command_line import run
-from paxosctl.diagnose import _hangs_up, _listener, _of_status
+from paxosctl.cli import diagnose
+from paxosctl.cli.diagnose import _hangs_up, _listener, _of_status
+from paxosctl.cli.main import run
+from paxosctl.client.client import Client, UnreachableError
 from tests.ctl.test_cli import closed_port
 
 
@@ -33,7 +33,7 @@ def test_a_stopped_daemon_is_no_wrong_port_once_the_handshake_has_timed_out(
     listener, capsys, monkeypatch
 ):
     """What SIGSTOP makes of a daemon: the kernel takes connections, and nothing is said."""
-    monkeypatch.setattr("paxosctl.transport.HANDSHAKE_IVL_MS", 100)
+    monkeypatch.setattr("paxosctl.client.transport.HANDSHAKE_IVL_MS", 100)
     assert run(["--endpoints", _endpoint(listener), "--timeout", "800ms", "status"]) == 69
     told = capsys.readouterr().err
     assert "the daemon hangs or is stopped" in told

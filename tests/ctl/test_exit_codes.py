@@ -5,7 +5,7 @@ import json
 import click
 import pytest
 
-from paxosctl.command_line import cli
+from paxosctl.cli.main import cli
 from tests.ctl.test_cli import closed_port, ctl, daemon  # noqa: F401 - fixtures
 
 BAD_PLAN = "/nonexistent/plan.toml"

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from paxosctl.command_line import run
-from paxosctl.fault_view import short_ms
+from paxosctl.cli.main import run
+from paxosctl.faultrun.view import short_ms
+from paxosd.check.history import History
 from paxosd.core.requests import AdminRequest, ReadAnswer, ReadRequest
-from paxosd.fault_rules import KINDS, MUST, FaultError
-from paxosd.sim.history import History
+from paxosd.faults.rules import KINDS, MUST, FaultError
 from tests.ctl.fake_daemon import FakeDaemon
 from tests.ctl.test_cli import closed_port
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from paxosctl.faultplan import MIX, PlanError, load_script
+from paxosctl.faultrun.plan import MIX, PlanError, load_script
 
 PLANS = sorted((Path(__file__).parents[2] / "conf" / "faults").glob("*.toml"))
 

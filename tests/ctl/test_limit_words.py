@@ -1,6 +1,6 @@
 """What ``health`` and ``status --cluster`` say of limits that do not fit together."""
 
-from paxosctl.cluster import limit_words
+from paxosctl.cli.survey import limit_words
 
 
 def test_a_member_that_ends_connections_over_large_frames_is_named_once():

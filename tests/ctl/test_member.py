@@ -6,10 +6,10 @@ import tomllib
 
 import pytest
 
-from paxosctl import member_steps
-from paxosctl.client import Client
-from paxosctl.command_line import run
-from paxosd.config import load
+from paxosctl.cli.main import run
+from paxosctl.client.client import Client
+from paxosctl.member import change as member_steps
+from paxosd.config.schema import load
 from paxosd.core.membership import Member
 from tests.ctl.fake_daemon import FakeDaemon, peer_of
 from tests.ctl.test_cli import closed_port
@@ -129,7 +129,7 @@ class TestAdd:
         assert "warning: 4 voters survive no more failures than 3" in err
         assert ["quorum", "2", "of", "3", "3", "of", "4"] in [x.split() for x in out.splitlines()]
         member = trio[0].membership.members["n4"]
-        assert (member.voter, member.directory) == (True, n4.directory)
+        assert (member.voter, member.directory_id) == (True, n4.directory_id)
 
     def test_as_a_learner(self, ctl, trio, n4):
         code, out, err = ctl("add", "n4", *where(n4), "--learner")
@@ -303,7 +303,7 @@ class TestAdd:
             body["after"]["survives_all_up"],
         ) == (1, 1)
         assert body["after"]["voters"] == ["n1", "n2", "n3", "n4"]
-        assert body["probe"]["directory_id"] == f"{n4.directory:016x}"
+        assert body["probe"]["directory_id"] == f"{n4.directory_id:016x}"
         assert "nothing was changed" in ctl("add", "n4", *where(n4), "--dry-run")[1]
         assert changes(trio[0]) == 0
 
@@ -328,7 +328,7 @@ class TestPromoteDemote:
         code, out, _ = ctl("promote", "n4")
         assert code == 0
         assert "n4 is a voter: epoch 2" in out
-        assert trio[0].membership.members["n4"].directory == learner.directory
+        assert trio[0].membership.members["n4"].directory_id == learner.directory_id
         assert ctl("demote", "n4")[0] == 0
         assert trio[0].membership.learners == ("n4",)
 
@@ -348,7 +348,7 @@ class TestPromoteDemote:
         assert code == 1
         assert "n4 does not answer" in err
         assert ctl("promote", "n4", "--force")[0] == 0
-        assert trio[0].membership.members["n4"].directory == 0
+        assert trio[0].membership.members["n4"].directory_id == 0
 
     def test_a_misspelt_name_is_2(self, ctl):
         for verb in ("promote", "demote", "remove", "rejoin"):
@@ -394,7 +394,7 @@ class TestReplace:
         assert (code, err) == (0, "")
         assert "n4 votes in the place of n2: epoch 2" in out
         assert trio[0].membership.voters == ("n1", "n3", "n4")
-        assert trio[0].membership.members["n4"].directory == n4.directory
+        assert trio[0].membership.members["n4"].directory_id == n4.directory_id
         assert changes(trio[0]) == 2
 
     def test_a_dead_one_by_a_learner(self, ctl, trio, learner):
@@ -470,7 +470,7 @@ class TestRejoin:
         assert "promised under epochs before 1" in out
         assert out.endswith("n3 has caught up, and votes\n")
         member = trio[0].membership.members["n3"]
-        assert (member.voter, member.directory) == (True, trio[2].directory)
+        assert (member.voter, member.directory_id) == (True, trio[2].directory_id)
 
     def test_one_whose_directory_is_another_by_then(self, ctl, trio):
         trio[2].status = {"memory": "lost"}
@@ -689,7 +689,7 @@ class TestEndings:
         def slow(self, epoch, document):
             assert real(self, epoch, document).status == 0
             now = trio[0].membership
-            after = now.replaced(now.members | {"n1": now.members["n1"]._replace(directory=7)})
+            after = now.replaced(now.members | {"n1": now.members["n1"]._replace(directory_id=7)})
             assert real(self, now.epoch, after.to_command()).status == 0
             return real(self, epoch, document)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from paxosctl import member_plan
-from paxosctl.member_plan import Contact, Move, PlanError, differences, figures, of_status, plan
+from paxosctl.member import plan as member_plan
+from paxosctl.member.plan import Contact, Move, PlanError, differences, figures, of_status, plan
 from paxosd.core.membership import UNKNOWN, Member, Membership
 
 
@@ -58,7 +58,7 @@ class TestChanges:
     def test_promote_pins_the_directory(self):
         after = member_plan.promote(WITH_LEARNER, "n4", 77)
         assert after.voters == ("n1", "n2", "n3", "n4")
-        assert after.members["n4"].directory == 77
+        assert after.members["n4"].directory_id == 77
         assert differences(WITH_LEARNER, after) == ["n4 gets a vote"]
 
     def test_demote_forgets_it(self):
@@ -76,12 +76,12 @@ class TestChanges:
         after = member_plan.replace(WITH_LEARNER, "n2", "n4", 9)
         assert after.epoch == WITH_LEARNER.epoch + 1
         assert after.voters == ("n1", "n3", "n4")
-        assert after.members["n4"].directory == 9
+        assert after.members["n4"].directory_id == 9
         assert differences(WITH_LEARNER, after) == ["n2 leaves", "n4 gets a vote"]
 
     def test_rejoin(self):
         after = member_plan.rejoin(THREE, "n2", 5)
-        assert after.members["n2"] == member(2, directory=5)
+        assert after.members["n2"] == member(2, directory_id=5)
         assert differences(THREE, after) == ["n2 votes with another data directory"]
 
     def test_quorum(self):

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from paxosctl.client import Client, NotSubmittedError, UnreachableError
-from paxosctl.command_line import run
-from paxosctl.load import Load, LoadRun
-from paxosd.resolver import LOOKUPS
+from paxosctl.cli.main import run
+from paxosctl.client.client import Client, NotSubmittedError, UnreachableError
+from paxosctl.client.load import Load, LoadRun
+from paxosd.net.resolver import LOOKUPS
 from tests.ctl.fake_daemon import FakeDaemon
 from tests.ctl.test_client_deadlines import LATE_S
 from tests.shell.name_server import NameServer
@@ -103,7 +103,7 @@ class TestSilence:
         assert "also.example cannot be resolved" in said
 
     def test_the_diagnosis_looks_no_name_up_again(self, server, monkeypatch, capsys):
-        monkeypatch.delattr("paxosctl.diagnose.open_tcp")
+        monkeypatch.delattr("paxosctl.cli.diagnose.open_tcp")
         hosts = [f"h{n}.example" for n in range(20)]
         server.hang(*hosts)
         endpoints = ",".join(f"tcp://{host}:7410" for host in hosts)
@@ -157,7 +157,7 @@ class TestNames:
     @pytest.mark.parametrize("events_host", ["db.example", "events.example"])
     def test_a_watch(self, server, addresses, events_host, monkeypatch):
         if events_host == "db.example":  # the link finds out which of its addresses works
-            monkeypatch.setattr("paxosctl.watch.SUB_PATIENCE_MS", 600_000)
+            monkeypatch.setattr("paxosctl.client.watch.SUB_PATIENCE_MS", 600_000)
         server.addresses |= {"db.example": addresses, "events.example": addresses}
         with FakeDaemon() as daemon:
             daemon.members["n1"] = {

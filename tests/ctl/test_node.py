@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from paxosctl.cli.render import as_cell, as_json
 from paxosctl.commands.node import log_words
-from paxosctl.render import as_cell, as_json
 from tests.ctl.test_cli import ctl, daemon  # noqa: F401 - fixtures
 
 

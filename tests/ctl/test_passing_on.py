@@ -2,7 +2,7 @@
 
 import pytest
 
-from paxosd.core.client_calls import OutcomeUnknown
+from paxosd.core.client.calls import OutcomeUnknown
 from paxosd.core.commands import OPEN, OPENED_BY_MIN, PUT
 from paxosd.core.effects import BUSY, INTERRUPTED, NO_LEADER, NOT_LEADER
 from paxosd.core.requests import PASSES_ON, STALE, ForwardRequest, ReadRequest, WriteRequest

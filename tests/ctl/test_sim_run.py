@@ -7,12 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from paxosctl.command_line import run
+from paxosctl.cli.main import run
 from paxosctl.commands import sim_run
-from paxosd.sim.campaign import Summary
-from paxosd.sim.run import RunReport
-from paxosd.sim.schedule import Directive, Schedule
-from paxosd.sim.workers import Crashed
+from paxosd.sim.campaign.campaign import Summary
+from paxosd.sim.campaign.run import RunReport
+from paxosd.sim.campaign.workers import Crashed
+from paxosd.sim.nemesis.schedule import Directive, Schedule
 
 SHORT = ("--duration", "2s", "--operations", "20", "--jobs", "1")
 
@@ -147,8 +147,8 @@ def broken(monkeypatch):
             summary.add(Crashed(seed, "killed") if seed == 99 else fake_run(seed))
         return summary
 
-    monkeypatch.setattr("paxosd.sim.campaign.run_seed", fake_run)
-    monkeypatch.setattr("paxosd.sim.story.run_seed", fake_run)
+    monkeypatch.setattr("paxosd.sim.campaign.campaign.run_seed", fake_run)
+    monkeypatch.setattr("paxosd.sim.campaign.story.run_seed", fake_run)
     monkeypatch.setattr(sim_run, "run_campaign", fake_campaign)
 
 

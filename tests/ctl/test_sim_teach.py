@@ -10,10 +10,10 @@ import sys
 
 import pytest
 
-from paxosctl.command_line import run
-from paxosctl.teach_view import StoryView
+from paxosctl.cli.main import run
+from paxosctl.commands.teach_view import StoryView
 from paxosd.core.quorum import Quorums
-from paxosd.sim.teach import NAMES, play
+from paxosd.sim.teach.teach import NAMES, play
 
 
 @pytest.fixture

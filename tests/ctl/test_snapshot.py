@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from paxosctl.command_line import run
-from paxosctl.errors import RefusedError
-from paxosctl.snapshot_files import SnapshotFileError, save
-from paxosctl.streams import StreamError
-from paxosd import restored_from
-from paxosd.datadir import DataDir
-from paxosd.disk import RealDisk
-from paxosd.snapshot_file import snapshot_name
+from paxosctl.cli.main import run
+from paxosctl.cli.streams import StreamError
+from paxosctl.client.errors import RefusedError
+from paxosctl.commands.snapshot_files import SnapshotFileError, save
+from paxosd.snapshot.file import snapshot_name
+from paxosd.storage import restored_from
+from paxosd.storage.datadir import DataDir
+from paxosd.storage.disk import RealDisk
 from tests.daemon.processes import Daemons, wait_for
 from tests.wal.lives import reference
 from tests.wal.test_newcomer import started

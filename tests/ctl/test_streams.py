@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from paxosctl.client import Client
+from paxosctl.client.client import Client
 from tests.ctl.fake_daemon import FakeDaemon
 
 VERBS = {
@@ -214,7 +214,7 @@ def test_drawn(sh):
 
 OPENER = """
 import os, sys
-from paxosctl.streams import prepare
+from paxosctl.cli.streams import prepare
 prepare()
 made = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 for number in range(3):  # what a library of C or a child process says goes there

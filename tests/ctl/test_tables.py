@@ -10,14 +10,14 @@ import termios
 
 import pytest
 
+from paxosctl.cli.tables import cell_width, indented, layout
 from paxosctl.commands.cluster import COLUMNS, OPTIONAL
-from paxosctl.fault_view import COLUMNS as FAULT_COLUMNS
-from paxosctl.fault_view import OPTIONAL as FAULT_OPTIONAL
-from paxosctl.member_view import COLUMNS as MEMBER_COLUMNS
-from paxosctl.member_view import OPTIONAL as MEMBER_OPTIONAL
-from paxosctl.tables import cell_width, indented, layout
-from paxosctl.teach_view import StoryView
-from paxosd.sim.teach import NAMES, play
+from paxosctl.commands.teach_view import StoryView
+from paxosctl.faultrun.view import COLUMNS as FAULT_COLUMNS
+from paxosctl.faultrun.view import OPTIONAL as FAULT_OPTIONAL
+from paxosctl.member.view import COLUMNS as MEMBER_COLUMNS
+from paxosctl.member.view import OPTIONAL as MEMBER_OPTIONAL
+from paxosd.sim.teach.teach import NAMES, play
 from tests.ctl.fake_daemon import FakeDaemon
 
 WIDTHS = range(60, 201)

@@ -4,18 +4,18 @@ import re
 
 import pytest
 
-from paxosctl.app import headline
-from paxosctl.diagnose import _of_status
-from paxosctl.errors import (
+from paxosctl.cli.app import headline
+from paxosctl.cli.diagnose import _of_status
+from paxosctl.client.errors import (
     EXIT_NOT_SUBMITTED,
     EXIT_UNKNOWN,
     NotSubmittedError,
     OutcomeUnknownError,
     error_of,
 )
-from paxosctl.member_steps import Progress, StepError, Steps
-from paxosctl.results import MembersResult
-from paxosd.core.client_calls import NotSubmitted, OutcomeUnknown
+from paxosctl.client.results import MembersResult
+from paxosctl.member.change import Progress, StepError, Steps
+from paxosd.core.client.calls import NotSubmitted, OutcomeUnknown
 from paxosd.core.commands import CHECKSUM, FENCE, MEMBERS, OPEN, PUT, Status
 from paxosd.core.effects import (
     BUSY,
@@ -212,7 +212,7 @@ class TestAChangeOfMembers:
         class Seen:
             membership = now
 
-        monkeypatch.setattr("paxosctl.member_steps.look", lambda client: Seen)
+        monkeypatch.setattr("paxosctl.member.change.look", lambda client: Seen)
         steps = Steps(_Client(found), Progress(False))
         return steps.submit(self.BEFORE, self.AFTER)
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from paxosctl import watch
-from paxosctl.watch import Watcher
-from paxosctl.watch_nodes import WatchNodes
+from paxosctl.client import watch
+from paxosctl.client.watch import Watcher
+from paxosctl.client.watch_nodes import WatchNodes
 from paxosd.core.commands import Change
+from paxosd.core.events import ProgressEvent
 from paxosd.core.requests import HistoryAnswer
 from paxosd.wire import WireError, decode_request, encode_client
-from paxosd.wire_events import ProgressEvent
 
 
 class Transport:

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from paxosctl import watch as watch_module
-from paxosctl.client import Client, RefusedError
-from paxosctl.command_line import run
-from paxosctl.watch_nodes import WatchNodes
-from paxosd.core.cluster_info import ClusterInfo, Limits, Reached
+from paxosctl.cli.main import run
+from paxosctl.client import watch as watch_module
+from paxosctl.client.client import Client, RefusedError
+from paxosctl.client.watch_nodes import WatchNodes
+from paxosd.core.client.cluster_info import ClusterInfo, Limits, Reached
 from tests.ctl.fake_daemon import FakeDaemon
 
 A, B, C, D = "tcp://a:1", "tcp://b:1", "tcp://c:1", "tcp://d:1"

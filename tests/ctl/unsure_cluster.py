@@ -8,11 +8,10 @@ sessions that expire. What was carried out is known to the test, but not to the 
 import heapq
 import random
 
-from paxosd.core.client import ClientProtocol
-from paxosd.core.client_calls import ClientOptions, OutcomeUnknown
+from paxosd.core.client.calls import ClientOptions, OutcomeUnknown
+from paxosd.core.client.protocol import ClientProtocol
 from paxosd.core.commands import CAS_REVISION, Batch
 from paxosd.core.effects import BUSY, INTERRUPTED, INVALID, NO_LEADER, NOT_LEADER, STOPPING
-from paxosd.core.machine import Machine, MachineLimits
 from paxosd.core.requests import (
     AdminAnswer,
     AdminRequest,
@@ -21,7 +20,8 @@ from paxosd.core.requests import (
     RefusalAnswer,
     WriteAnswer,
 )
-from paxosd.core.sessions import SessionLimits
+from paxosd.core.state.machine import Machine, MachineLimits
+from paxosd.core.state.sessions import SessionLimits
 
 NODES = ("tcp://a:1", "tcp://b:1", "tcp://c:1")
 CONNECT_MS = 3

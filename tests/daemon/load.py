@@ -13,7 +13,7 @@ import threading
 import time
 from typing import NamedTuple
 
-from paxosctl.client import ClientError, NotSubmittedError, OutcomeUnknownError
+from paxosctl.client.client import ClientError, NotSubmittedError, OutcomeUnknownError
 
 _numbers = itertools.count()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import zmq
 
-from paxosctl.client import Client
+from paxosctl.client.client import Client
 from paxosd.core.requests import GET, LINEARIZABLE, ReadRequest
 from paxosd.wire import decode_answer, encode_client
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from paxosctl.client import RefusedError
+from paxosctl.client.client import RefusedError
 from paxosd.core.cluster_settings import LEVEL_LATEST
 from tests.daemon.processes import Daemons, clean_environ, wait_for
 

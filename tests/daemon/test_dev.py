@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from paxosctl.client import Client, ClientError
+from paxosctl.client.client import Client, ClientError
 from tests.daemon.processes import clean_environ, free_ports, full_pipe, wait_for
 
 
@@ -51,8 +51,8 @@ class Dev:
         except AssertionError:
             pytest.fail(f"{pattern!r} is not in:\n{self.text}")
 
-    def pid(self, name, life=1):
-        return int(self.wait_said(rf"{name}\s+ready in .* pid (\d+)", life)[1])
+    def pid(self, name, run_id=1):
+        return int(self.wait_said(rf"{name}\s+ready in .* pid (\d+)", run_id)[1])
 
     def end(self, sig=signal.SIGINT):
         """Ctrl-C, or another signal; the exit code."""

@@ -5,8 +5,8 @@ import pytest
 from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.core.commands import OPEN, Entry
 from paxosd.core.effects import CommitRecord, DecisionRecord
-from paxosd.disk import RealDisk
-from paxosd.wal import Wal
+from paxosd.storage.disk import RealDisk
+from paxosd.storage.wal import Wal
 from paxosd.wire import encode_batch, encode_entry
 from tests.daemon.growing import Growing
 from tests.daemon.processes import wait_for

@@ -11,8 +11,8 @@ import sys
 
 import pytest
 
-from paxosctl.errors import ClientError
-from paxosd.exits import CONFIG
+from paxosctl.client.errors import ClientError
+from paxosd.daemon.exits import CONFIG
 from tests.daemon.growing import Growing
 from tests.daemon.processes import Daemons, clean_environ, wait_for
 

@@ -15,8 +15,8 @@ import zmq
 
 from paxosd.core.messages import Accept, Heartbeat, Prepare, PreVote
 from paxosd.core.requests import GET, LINEARIZABLE, ReadAnswer, ReadRequest, WriteRequest
+from paxosd.core.run_id import make_run_id
 from paxosd.core.types import Ballot
-from paxosd.lives import life_number
 from paxosd.wire import encode_client, encode_old, encode_peer
 from tests.daemon.load import Load
 from tests.daemon.processes import SETTINGS, Daemons, wait_for
@@ -299,14 +299,14 @@ class TestReplay:
                     Accept(HIGH, 1, b"", 0),
                     PreVote(HIGH, 1 << 40),
                 ):
-                    raw.socket.send(encode_peer(message, "test", old, life_number(now, 7)))
+                    raw.socket.send(encode_peer(message, "test", old, make_run_id(now, 7)))
                 wait_refused(daemons, name, before + 3, "stale_run")
             assert daemons.status(name)["promised"] == promised
             lives = {"sender_boot_count": now, "highest_boot_count": now + 1}
             # A line tells the latest of what was refused meanwhile, and others are refused, too: a
             # message may come before its sender's Hello, on the other connection.
             with daemons.raw(name, "peer") as raw:
-                frame = encode_peer(Prepare(HIGH, 1), "test", old, life_number(now, 7))
+                frame = encode_peer(Prepare(HIGH, 1), "test", old, make_run_id(now, 7))
 
                 def is_logged(name=name, raw=raw, frame=frame, lives=lives):
                     raw.socket.send(frame)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paxosctl.client import Client, ClientError
+from paxosctl.client.client import Client, ClientError
 from tests.bus.black_hole import BlackHole
 from tests.daemon.processes import Daemons, wait_for
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from paxosctl.command_line import cli, run
+from paxosctl.cli.main import cli, run
 from tests.daemon.processes import Daemons, wait_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "JSON.md"

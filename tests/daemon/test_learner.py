@@ -2,7 +2,7 @@
 
 import pytest
 
-from paxosctl.client import Client
+from paxosctl.client.client import Client
 from tests.daemon.growing import Growing
 from tests.daemon.load import Load
 from tests.daemon.processes import Daemons, wait_for

@@ -14,9 +14,9 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from paxosctl.client import ClientError
+from paxosctl.client.client import ClientError
 from paxosd.core.requests import GET, LINEARIZABLE, ReadAnswer, ReadRequest
-from paxosd.notify import NotifyReceiver
+from paxosd.daemon.notify import NotifyReceiver
 from tests.daemon.load import Load
 from tests.daemon.processes import Daemons, wait_for
 

@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from paxosctl.client import ClientError, OutcomeUnknownError
-from paxosd import exits
-from paxosd.fault_store import FILE
-from paxosd.sim.history import History
+from paxosctl.client.client import ClientError, OutcomeUnknownError
+from paxosd.check.history import History
+from paxosd.daemon import exits
+from paxosd.faults.store import FILE
 from tests.daemon.load import Load
 from tests.daemon.processes import Daemons, clean_environ, wait_for
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from paxosd.exits import CONFIG, OK
+from paxosd.daemon.exits import CONFIG, OK
 from tests.daemon.growing import Growing
 from tests.daemon.load import Load
 from tests.daemon.processes import wait_for

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from paxosctl.client import Client
+from paxosctl.client.client import Client
 from tests.daemon.processes import Daemons, wait_for
 
 

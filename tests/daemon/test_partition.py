@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from paxosctl.client import Client, ClientError, ClientOptions, OutcomeUnknownError
+from paxosctl.client.client import Client, ClientError, ClientOptions, OutcomeUnknownError
 from paxosd.core.requests import GET, LINEARIZABLE, STALE, ReadAnswer, ReadRequest
 from tests.daemon.load import Load
 from tests.daemon.processes import Daemons, wait_for

@@ -2,8 +2,8 @@
 
 import threading
 
-from paxosctl.client import Client
-from paxosd.core.client_calls import ClientOptions
+from paxosctl.client.client import Client
+from paxosd.core.client.calls import ClientOptions
 from tests.daemon.processes import Daemons, wait_for
 
 ONE = ClientOptions(endpoints_max=1)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from paxosd import exits
+from paxosd.daemon import exits
 from tests.daemon.processes import Daemons, wait_for
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paxosctl.watch import (
+from paxosctl.client.watch import (
     CHANGE_OVERHEAD_BYTES,
     CHANGES_BYTES_MAX,
     SUB_BYTES_MAX,
@@ -10,7 +10,7 @@ from paxosctl.watch import (
     SUB_QUEUE_MIN,
     _queue_max,
 )
-from paxosd.core.cluster_info import Limits
+from paxosd.core.client.cluster_info import Limits
 from tests.daemon.processes import Daemons, wait_for
 
 VALUE_BYTES = 60_000

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from paxosctl.errors import RefusedError
+from paxosctl.client.errors import RefusedError
 from tests.bench.fill import fill
 from tests.daemon.load import Load
 from tests.daemon.processes import Daemons, wait_for

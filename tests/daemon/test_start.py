@@ -11,14 +11,14 @@ from contextlib import closing
 
 import pytest
 
-from paxosctl.client import RefusedError
+from paxosctl.client.client import RefusedError
 from paxosd.core.requests import GET, STALE, ReadRequest
 from tests.daemon.processes import Daemons, clean_environ, full_pipe, wait_for
 
 RECOVERING = """
 import sys, time
-import paxosd.startup
-from paxosd.config import load
+import paxosd.daemon.startup
+from paxosd.config.schema import load
 from pathlib import Path
 
 def long_recovery(*_, **__):
@@ -26,7 +26,7 @@ def long_recovery(*_, **__):
     while True:
         pass
 
-paxosd.startup.assemble = long_recovery
+paxosd.daemon.startup.assemble = long_recovery
 import paxosd.cli
 sys.argv = ["paxosd", "--config", sys.argv[1]]
 from paxosd.__main__ import main
@@ -171,7 +171,7 @@ class TestSignalsBeforeThat:
 
     def test_a_stop_of_a_node_is_a_clean_end(self, single):
         """Also while what a node is made of is being imported, which takes seconds at times."""
-        script = self.SLOW_IMPORT.replace("paxosd.cli", "paxosd.daemon")
+        script = self.SLOW_IMPORT.replace("paxosd.cli", "paxosd.daemon.daemon")
         command = [sys.executable, "-c", script, "--config", str(single.config_path("n1"))]
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=clean_environ()) as process:
             assert process.stdout.readline() == b"importing\n"
@@ -186,7 +186,7 @@ class TestSignalsBeforeThat:
     def test_a_command_that_is_no_daemon_ends_by_a_signal_as_commands_do(self, tmp_path):
         script = (
             "import os, signal, click\n"
-            "from paxosd.stop_signals import SIGNALS\n"
+            "from paxosd.host.stop_signals import SIGNALS\n"
             "SIGNALS.catch()\n"
             "os.kill(os.getpid(), signal.SIGHUP)\n"
             "print('alive', flush=True)\n"

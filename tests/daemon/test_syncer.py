@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from paxosd.syncer import Syncer
+from paxosd.daemon.worker import Syncer
 
 
 class FakeJob:

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from paxosctl.client import Client, ClientError
+from paxosctl.client.client import Client, ClientError
 from tests.daemon.processes import Daemons, wait_for
 
 

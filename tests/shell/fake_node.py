@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from paxosd.notify import Notifier
+from paxosd.daemon.notify import Notifier
 
 
 def main() -> None:

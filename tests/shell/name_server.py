@@ -2,7 +2,7 @@
 
 import threading
 
-from paxosd.resolver import NO_HOST, Lookups, ResolveError
+from paxosd.net.resolver import NO_HOST, Lookups, ResolveError
 
 
 class NameServer:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from paxosd.admin import Admin
 from paxosd.core.effects import FORBIDDEN, INVALID
 from paxosd.core.requests import AdminAnswer, AdminRequest, RefusalAnswer
-from paxosd.faults import FaultPlan
-from paxosd.probe import ProbeError
+from paxosd.faults.plan import FaultPlan
+from paxosd.net.probe import ProbeError
+from paxosd.replica.admin import Admin
 
 
 class MachineModel:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from paxosd.config import SECTIONS, Config, ConfigError, load
-from paxosd.config_show import show
-from paxosd.settings import section_fields
+from paxosd.config.schema import SECTIONS, Config, ConfigError, load
+from paxosd.config.settings import section_fields
+from paxosd.config.show import show
 
 EXAMPLE = Path(__file__).parents[2] / "conf" / "paxosd.toml"
 

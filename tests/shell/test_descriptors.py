@@ -7,15 +7,16 @@ import sys
 
 import pytest
 
-from paxosd import descriptors, wal_sync
-from paxosd.connections import HANDSHAKE_BYTES, LEAST, SILENT_MS, _Port, shares
-from paxosd.datadir import usable
-from paxosd.disk import StorageError
+from paxosd.bus.connections import HANDSHAKE_BYTES, LEAST, SILENT_MS, _Port, shares
+from paxosd.host import descriptors
+from paxosd.storage import wal_segments as wal_sync
+from paxosd.storage.datadir import usable
+from paxosd.storage.disk import StorageError
 
 SCRIPT = """
 import os, resource, sys, threading
-from paxosd import descriptors
-from paxosd.disk import RealDisk
+from paxosd.host import descriptors
+from paxosd.storage.disk import RealDisk
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (50, 200))
 disk = RealDisk(sys.argv[1])

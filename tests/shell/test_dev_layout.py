@@ -3,9 +3,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from paxosd.config import ConfigError, MemberConfig, load
-from paxosd.dev import PortsTakenError, check_ports, child_spec, describe, next_commands
-from paxosd.dev_layout import members_at, prepare
+from paxosd.config.schema import ConfigError, MemberConfig, load
+from paxosd.dev.dev import PortsTakenError, check_ports, child_spec, describe, next_commands
+from paxosd.dev.layout import members_at, prepare
 
 
 class TestPorts:

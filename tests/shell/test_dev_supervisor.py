@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from paxosd import exits
-from paxosd.dev_child import ChildSpec, why_ended
-from paxosd.dev_supervisor import STOP_TIMEOUT_S, NoSocketDirectoryError, Supervisor
+from paxosd.daemon import exits
+from paxosd.dev.child import ChildSpec, why_ended
+from paxosd.dev.supervisor import STOP_TIMEOUT_S, NoSocketDirectoryError, Supervisor
 
 FAKE = Path(__file__).with_name("fake_node.py")
 
@@ -100,7 +100,7 @@ class TestStart:
         assert not any(alive(pid) for pid in pids(tmp_path))
 
     def test_one_that_is_slow_is_named(self, run, story, monkeypatch):
-        monkeypatch.setattr("paxosd.dev_supervisor.SLOW_START_S", 0.2)
+        monkeypatch.setattr("paxosd.dev.supervisor.SLOW_START_S", 0.2)
         story.when("not ready after", ctrl_c)
         assert run("stay", "mute") == 0
         assert re.search("not ready after 0.2 s: (n1, )?n2", story.text()), "n1 may be late, too"
@@ -134,7 +134,7 @@ class TestSockets:
     def test_where_no_directory_will_do_the_words_say_what_to_set(
         self, run, story, long_path, monkeypatch
     ):
-        monkeypatch.setattr("paxosd.dev_supervisor._SHORT", ("/no/such",))
+        monkeypatch.setattr("paxosd.dev.supervisor._SHORT", ("/no/such",))
         monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
         with pytest.raises(NoSocketDirectoryError, match="Set TMPDIR") as caught:
             run("stay")
@@ -144,7 +144,7 @@ class TestSockets:
     def test_the_way_out_is_the_first_that_can_be_written_to(
         self, run, story, long_path, monkeypatch
     ):
-        monkeypatch.setattr("paxosd.dev_supervisor._SHORT", ("/no/such", "/tmp"))
+        monkeypatch.setattr("paxosd.dev.supervisor._SHORT", ("/no/such", "/tmp"))
         story.when("Try:", ctrl_c)
         assert run("stay") == 0
 
@@ -271,8 +271,8 @@ SUPERVISED = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from paxosd.dev_supervisor import Supervisor
-from paxosd.dev_child import ChildSpec
+from paxosd.dev.supervisor import Supervisor
+from paxosd.dev.child import ChildSpec
 directory = Path({directory!r})
 argv = (sys.executable, {fake!r}, "stay", str(directory))
 Supervisor([ChildSpec("n1", argv, dict(__import__("os").environ), directory / "n1.err", "")],

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from paxosd.endpoints import (
+from paxosd.net.endpoints import (
     Endpoint,
     can_bind,
     plain_address,

@@ -6,21 +6,14 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paxosd import events
 from paxosd.core.commands import Change, RangeRemoved
-from paxosd.core.key_index import KeyRun
+from paxosd.core.events import ChangeEvent, LearnedEvent, NumberedChangeEvent, Place, ProgressEvent
+from paxosd.core.state.key_index import KeyRun
 from paxosd.core.types import Ballot
-from paxosd.events import EventPublisher
+from paxosd.replica import watch_publisher as events
+from paxosd.replica.watch_publisher import EventPublisher
 from paxosd.wire import WireError
-from paxosd.wire_events import (
-    ChangeEvent,
-    EventEncoder,
-    LearnedEvent,
-    NumberedChangeEvent,
-    Place,
-    ProgressEvent,
-    decode_event,
-)
+from paxosd.wire.events import EventEncoder, decode_event
 
 
 class Source:
@@ -58,7 +51,7 @@ class Bench:
             self.source,
             cluster="c1",
             node="n1",
-            incarnation=3,
+            boot_count=3,
             log=self.log,
             **{"subscriptions_max": 10} | options,
         )

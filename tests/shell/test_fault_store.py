@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from paxosd.disk import RealDisk
-from paxosd.fault_store import FILE, FaultStore
-from paxosd.faults import FaultPlan
-from paxosd.live_faults import LiveFaults
+from paxosd.faults.live import LiveFaults
+from paxosd.faults.plan import FaultPlan
+from paxosd.faults.store import FILE, FaultStore
+from paxosd.storage.disk import RealDisk
 
 NODES = ("n1", "n2", "n3")
 DROP = {"name": "d", "kind": "drop", "from": "n1", "probability": 0.5, "seed": 9}

@@ -2,10 +2,10 @@
 
 import pytest
 
+from paxosd.config.file_members import differences, leave_note, words
 from paxosd.core.genesis import Founder, Record
 from paxosd.core.membership import UNKNOWN, Member, Membership
-from paxosd.disk import RealDisk
-from paxosd.file_members import differences, leave_note, words
+from paxosd.storage.disk import RealDisk
 from tests.shell.test_cli import call, daemon, file  # noqa: F401 - fixtures
 
 
@@ -15,7 +15,7 @@ def member(number, **more):
 
 
 THREE = {f"n{i}": member(i) for i in (1, 2, 3)}
-CLUSTER = Membership({n: m._replace(directory=7) for n, m in THREE.items()}, epoch=3, slot=9)
+CLUSTER = Membership({n: m._replace(directory_id=7) for n, m in THREE.items()}, epoch=3, slot=9)
 RECORD = Record("c1", {name: Founder(True, 7) for name in THREE}, "")
 
 

@@ -2,10 +2,16 @@
 
 import pytest
 
-from paxosd import forwarding
 from paxosd.core.effects import BUSY, INTERRUPTED, NOT_LEADER
 from paxosd.core.requests import PASSES_ON, RefusalAnswer, WriteAnswer, WriteRequest
-from paxosd.forwarding import CONNECT_WAIT_MS, IDLE_MS, WAIT_MAX_MS, WAITING_BYTES_MAX, Forwarding
+from paxosd.replica import forwarding
+from paxosd.replica.forwarding import (
+    CONNECT_WAIT_MS,
+    IDLE_MS,
+    WAIT_MAX_MS,
+    WAITING_BYTES_MAX,
+    Forwarding,
+)
 
 LEADER, OTHER = "tcp://leader:1", "tcp://other:1"
 

@@ -6,11 +6,11 @@ import pytest
 
 from paxosd.core.commands import DELETE, DELETE_RANGE, OPEN, PUT, Batch, Entry, each_change
 from paxosd.core.effects import COMPACTED, INVALID
-from paxosd.core.machine import History, Machine, MachineLimits
 from paxosd.core.messages import Decisions
 from paxosd.core.requests import SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
+from paxosd.core.state.machine import History, Machine, MachineLimits
 from paxosd.core.types import Ballot
-from paxosd.history import PAGE_SLOTS_MAX, SCAN_BYTES_MAX, serve_history, serve_log
+from paxosd.replica.log_server import PAGE_SLOTS_MAX, SCAN_BYTES_MAX, serve_history, serve_log
 
 
 class Log:

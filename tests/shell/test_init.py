@@ -2,9 +2,9 @@
 
 import pytest
 
-from paxosd.config import ConfigError, load
+from paxosd.config.schema import ConfigError, load
 from paxosd.core.genesis import Record
-from paxosd.init import init_alone
+from paxosd.daemon.init import init_alone
 from tests.daemon.test_version_before import unpack
 from tests.shell.test_cli import MINIMAL
 

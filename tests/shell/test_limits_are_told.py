@@ -5,11 +5,15 @@ from pathlib import Path
 
 import paxosctl
 import paxosd
-from paxosctl import watch
-from paxosd import bus, byte_limits, events, forwarding, inbox, log_sink, replica, service
+from paxosctl.client import watch
+from paxosd.bus import bus, inbox
 from paxosd.core import flow, work
 from paxosd.core.acceptor import Acceptor
 from paxosd.core.context import Early
+from paxosd.daemon import log_sink
+from paxosd.host import byte_limits
+from paxosd.replica import forwarding, replica, service
+from paxosd.replica import watch_publisher as events
 
 ROOT = Path(paxosd.__file__).parent.parent
 TEXT = (ROOT / "docs" / "MEMORY.md").read_text()

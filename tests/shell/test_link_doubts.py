@@ -2,23 +2,23 @@
 
 from itertools import pairwise
 
-from paxosd.core.messages import Accepted, Envelope, Heartbeat, Hello, Welcome
-from paxosd.core.types import Ballot
-from paxosd.link_doubts import (
+from paxosd.bus.link_doubts import (
     HELLO_PAUSE_MS,
     HELLOS_MIN,
     PAUSE_MAX_MS,
     SILENCE_MS,
     LinkDoubts,
 )
+from paxosd.core.messages import Accepted, Envelope, Heartbeat, Hello, Welcome
+from paxosd.core.types import Ballot
 
 
-def beat(seq, life=7):
-    return Envelope("n2", life, Heartbeat(Ballot(1, "n1"), "n1", 0, seq, 0, 0))
+def beat(seq, run_id=7):
+    return Envelope("n2", run_id, Heartbeat(Ballot(1, "n1"), "n1", 0, seq, 0, 0))
 
 
-def vote(seq, life=7):
-    return Envelope("n2", life, Accepted(Ballot(1, "n1"), ((seq, seq),), seq))
+def vote(seq, run_id=7):
+    return Envelope("n2", run_id, Accepted(Ballot(1, "n1"), ((seq, seq),), seq))
 
 
 def hello():
@@ -110,8 +110,8 @@ class TestVoteless:
     def test_a_new_life_counts_its_votes_anew(self):
         doubts = LinkDoubts()
         doubts.took_vote(vote(1000))
-        doubts.took_vote(vote(1, life=8))
-        take(doubts, beat(2, life=8), 0)
+        doubts.took_vote(vote(1, run_id=8))
+        take(doubts, beat(2, run_id=8), 0)
         assert doubts.take_voteless(SILENCE_MS) == ["n2"]
 
     def test_not_if_they_come_or_none_were_cast(self):
@@ -136,12 +136,12 @@ class TestVoteless:
         doubts = LinkDoubts()
         take(doubts, beat(5), 0)
         take(doubts, beat(6), 100)
-        take(doubts, beat(1, life=8), 200)
+        take(doubts, beat(1, run_id=8), 200)
         assert doubts.take_voteless(PAUSE_MAX_MS) == []
 
     def test_not_for_what_was_published_before_it_was_heard(self):
         doubts = LinkDoubts()
         take(doubts, beat(1000), 0)
         assert doubts.take_voteless(PAUSE_MAX_MS) == []
-        take(doubts, beat(5, life=8), PAUSE_MAX_MS)
+        take(doubts, beat(5, run_id=8), PAUSE_MAX_MS)
         assert doubts.take_voteless(2 * PAUSE_MAX_MS) == []

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
-from paxosd.log_level import FOR_MS_MAX, LogLevel
-from paxosd.logs import Logs
+from paxosd.daemon.log_level import FOR_MS_MAX, LogLevel
+from paxosd.daemon.logs import Logs
 
 
 class Clock:

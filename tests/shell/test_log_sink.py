@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from paxosd import log_sink
-from paxosd.log_sink import LogSink
-from paxosd.logs import Logs
+from paxosd.daemon import log_sink
+from paxosd.daemon.log_sink import LogSink
+from paxosd.daemon.logs import Logs
 
 
 def say(level, event, **fields):

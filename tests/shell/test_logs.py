@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from paxosd.logs import VOCABULARY, Logs, UnknownEventError
-from paxosd.settings import ConfigError
+from paxosd.config.settings import ConfigError
+from paxosd.daemon.logs import VOCABULARY, Logs, UnknownEventError
 
 SOURCE = Path(__file__).parents[2] / "paxosd"
 
@@ -34,7 +34,7 @@ def written():
 class TestJsonLines:
     def test_the_first_fields_are_always_there_in_order(self, written):
         logs, lines = written()
-        logs.incarnation = 7
+        logs.boot_count = 7
         logs.logger.info("leader.elected", ballot="3.n1", **{"from": "n2"})
         logs.logger.warning("storage.slow", dur_ms=1.5)
         first, second = lines()
@@ -127,7 +127,7 @@ class TestVocabulary:
             for event in call.findall(path.read_text(encoding="utf-8"))
         }
         unknown = sorted(pair for pair in used if pair[1] not in VOCABULARY)
-        assert not unknown, "add these to paxosd.logs.VOCABULARY"
+        assert not unknown, "add these to paxosd.daemon.logs.VOCABULARY"
 
     def test_every_event_in_it_is_logged_somewhere(self):
         source = "".join(
@@ -255,7 +255,7 @@ class TestFile:
 
     def test_a_broken_pipe_does_not_end_the_process(self):
         script = (
-            "import sys, os\nfrom paxosd.logs import Logs\n"
+            "import sys, os\nfrom paxosd.daemon.logs import Logs\n"
             "r, w = os.pipe(); os.close(r); os.dup2(w, 2)\n"
             "logs = Logs(node='n1'); logs.logger.info('node.ready'); logs.close(30)\n"
             "sys.exit(40 + logs.dropped)\n"

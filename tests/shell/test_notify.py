@@ -3,7 +3,7 @@ import socket
 
 import pytest
 
-from paxosd.notify import Notifier, NotifyReceiver
+from paxosd.daemon.notify import Notifier, NotifyReceiver
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from paxosd.config import ConfigError, load
-from paxosd.durations import parse_duration_ms
-from paxosd.numbers import WHOLE_MAX, parse_whole
-from paxosd.text_files import TEXT_BYTES_MAX, read_text, read_toml
+from paxosd.config.schema import ConfigError, load
+from paxosd.host.durations import parse_duration_ms
+from paxosd.host.numbers import WHOLE_MAX, parse_whole
+from paxosd.host.text_files import TEXT_BYTES_MAX, read_text, read_toml
 
 
 class TestWhole:

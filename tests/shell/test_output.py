@@ -41,7 +41,7 @@ def test_a_reader_that_has_enough(arguments):
 @pytest.mark.parametrize("module", ["paxosctl", "paxosd"])
 def test_an_interrupt_during_the_imports_leaves_no_traceback(module):
     """The interrupt comes when the program says that its main function has begun."""
-    late = {"paxosctl": "paxosctl.command_line", "paxosd": "paxosd.cli"}[module]
+    late = {"paxosctl": "paxosctl.cli.main", "paxosd": "paxosd.cli"}[module]
     program = (
         f"import os, signal, sys, threading; import {module}.__main__ as m\n"
         "class Interrupt:\n"

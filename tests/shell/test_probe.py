@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from paxosd.probe import CONNECT_S, KEPT_S, PROBE_S, ProbeError, Probes
+from paxosd.net.probe import CONNECT_S, KEPT_S, PROBE_S, ProbeError, Probes
 from tests.ctl.test_cli import closed_port
 from tests.daemon.processes import wait_for
 
@@ -28,7 +28,7 @@ class Name:
 
     def __init__(self, monkeypatch):
         self.answer = threading.Event()
-        monkeypatch.setattr("paxosd.resolver.socket.getaddrinfo", self.look_up)
+        monkeypatch.setattr("paxosd.net.resolver.socket.getaddrinfo", self.look_up)
 
     def look_up(self, *_, **__):
         assert self.answer.wait(60)
@@ -92,7 +92,7 @@ def test_what_is_old_is_asked_anew(listener):
 
 
 def test_a_name_server_that_hangs_for_one_name_costs_the_others_nothing(monkeypatch, listener):
-    monkeypatch.setattr("paxosd.probe.NAMES_S", 0.1)
+    monkeypatch.setattr("paxosd.net.probe.NAMES_S", 0.1)
     name = Name(monkeypatch)
     try:
         results = finished(Probes(), [hanging := "tcp://hangs.example:7411", listener])
@@ -106,7 +106,7 @@ def test_a_name_server_that_hangs_for_one_name_costs_the_others_nothing(monkeypa
 def test_each_address_of_a_name_is_tried(monkeypatch, listener):
     # As "localhost" is, of a machine whose daemon listens on IPv4 alone: ::1 refuses.
     answer = ("::1", "127.0.0.1", "127.0.0.1")
-    monkeypatch.setattr("paxosd.probe.LOOKUPS.look_up", lambda _: answer)
+    monkeypatch.setattr("paxosd.net.probe.LOOKUPS.look_up", lambda _: answer)
     endpoint = f"tcp://both.example:{listener.rpartition(':')[2]}"
     assert finished(Probes(), [endpoint])[endpoint]["ok"] is True
 
@@ -115,7 +115,7 @@ def test_a_probe_that_takes_too_long_holds_nobody_up_and_no_second_one_begins(
     monkeypatch, listener
 ):
     now = [0.0]
-    monkeypatch.setattr("paxosd.probe.NAMES_S", 60)
+    monkeypatch.setattr("paxosd.net.probe.NAMES_S", 60)
     probes = Probes(lambda: now[0])
     name = Name(monkeypatch)
     try:

@@ -1,7 +1,7 @@
 """Debug log of requests: each answer is told once, with what it answers and how long it took."""
 
 from paxosd.core.requests import AdminRequest, RefusalAnswer, WriteAnswer, WriteRequest
-from paxosd.request_log import STARTED_MAX, RequestLog
+from paxosd.replica.request_log import STARTED_MAX, RequestLog
 
 
 class Bus:

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from paxosd import resolver
-from paxosd.resolver import (
+from paxosd.net import resolver
+from paxosd.net.resolver import (
     LOOKUP_MS_MAX,
     LOOKUPS,
     NO_HOST,
@@ -223,7 +223,8 @@ class TestLookups:
 
     def test_a_lookup_that_hangs_keeps_no_process_from_its_end(self):
         code = (
-            "import time, threading; from paxosd.resolver import Lookups, ResolveError, resolve\n"
+            "import time, threading\n"
+            "from paxosd.net.resolver import Lookups, ResolveError, resolve\n"
             "begun = threading.Event()\n"
             "def hang(_): begun.set(); time.sleep(3600)\n"
             "try: resolve('one.example', 0.1, Lookups(hang))\n"

@@ -2,8 +2,8 @@
 
 import pytest
 
-from paxosd.resolver import RETRY_MS, RETRY_MS_MAX, Resolver
-from paxosd.routes import CHECK_MS, PATIENCE_MS, PATIENCE_MS_MAX, Route
+from paxosd.net.resolver import RETRY_MS, RETRY_MS_MAX, Resolver
+from paxosd.net.routes import CHECK_MS, PATIENCE_MS, PATIENCE_MS_MAX, Route
 from tests.daemon.processes import wait_for
 from tests.shell.name_server import NameServer
 from tests.shell.test_resolver import Time

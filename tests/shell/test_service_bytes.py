@@ -2,9 +2,7 @@
 
 import pytest
 
-from paxosd import service as service_module
 from paxosd.core.effects import BUSY, NO_LEADER, ReadReady, Refusal
-from paxosd.core.machine import Machine
 from paxosd.core.requests import (
     GET,
     LINEARIZABLE,
@@ -15,8 +13,10 @@ from paxosd.core.requests import (
     ReadRequest,
     RefusalAnswer,
 )
+from paxosd.core.state.machine import Machine
 from paxosd.core.work import CLIENT_UNITS
-from paxosd.service import Service
+from paxosd.replica import service as service_module
+from paxosd.replica.service import Service
 from paxosd.wire import EntryLimits
 
 

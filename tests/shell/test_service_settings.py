@@ -4,12 +4,12 @@ import json
 
 import pytest
 
+from paxosd.config.message_room import MessageRoom
 from paxosd.core.cluster_settings import LEVEL_LATEST, ClusterSettings
 from paxosd.core.commands import CLUSTER, OPEN, PUT, Entry
-from paxosd.core.machine import Machine
 from paxosd.core.requests import GET, STALE, ReadRequest, RefusalAnswer, WriteRequest
-from paxosd.message_room import MessageRoom
-from paxosd.service import Service
+from paxosd.core.state.machine import Machine
+from paxosd.replica.service import Service
 from paxosd.wire import EntryLimits, encode_entry
 
 LEVEL_1 = ClusterSettings(1, 1, key_bytes_max=8, value_bytes_max=20, commands_per_request_max=2)

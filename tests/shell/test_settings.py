@@ -1,8 +1,8 @@
 import pytest
 
-from paxosd.durations import parse_duration_ms
-from paxosd.endpoints import Endpoint
-from paxosd.settings import nearest
+from paxosd.config.settings import nearest
+from paxosd.host.durations import parse_duration_ms
+from paxosd.net.endpoints import Endpoint
 
 
 class TestNearest:

@@ -2,7 +2,7 @@
 
 import socket
 
-from paxosd.silence import ASK_MS, SILENCE_MS, UNKNOWN, Silence, Traffic, Verdict, traffic_of
+from paxosd.net.silence import ASK_MS, SILENCE_MS, UNKNOWN, Silence, Traffic, Verdict, traffic_of
 
 DEAD_MS = ASK_MS + SILENCE_MS
 

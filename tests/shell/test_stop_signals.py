@@ -5,7 +5,7 @@ import sys
 
 LOST = """
 import os, signal
-from paxosd.stop_signals import SIGNALS, StopRequested
+from paxosd.host.stop_signals import SIGNALS, StopRequested
 
 class Dying:
     def __del__(self):  # Python reports what is raised in here, and goes on

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from paxosd.core.transfer import SLOW_TIMES, SLOW_US_MIN
-from paxosd.storage_watch import (
+from paxosd.core.handover import SLOW_TIMES, SLOW_US_MIN
+from paxosd.storage.health import (
     LOOK_INTERVAL_MS,
     LOW_FILES,
     LOW_SEGMENTS,

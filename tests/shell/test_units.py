@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from paxosd import exits
+from paxosd.daemon import exits
 
 CONF = Path(__file__).parents[2] / "conf"
 SERVICE = CONF / "paxosd@.service"

@@ -2,10 +2,8 @@
 
 import pytest
 
-from paxosd.core.cluster_info import ClusterInfo
-from paxosd.core.commands import Change
-from paxosd.core.requests import HistoryAnswer
-from paxosd.watch_state import (
+from paxosd.core.client.cluster_info import ClusterInfo
+from paxosd.core.client.watch import (
     FAILED_CLUSTER,
     FAILED_HISTORY,
     Connect,
@@ -14,7 +12,9 @@ from paxosd.watch_state import (
     WatchOptions,
     WatchState,
 )
-from paxosd.wire_events import ProgressEvent
+from paxosd.core.commands import Change
+from paxosd.core.events import ProgressEvent
+from paxosd.core.requests import HistoryAnswer
 
 GRACE_MS = 2000
 

@@ -7,7 +7,7 @@ from collections import deque
 
 import pytest
 
-from paxosd import events
+from paxosd.core.client.watch import Connect, Deliver, Fail, Pull, WatchOptions, WatchState
 from paxosd.core.commands import (
     CAS_REVISION,
     DELETE,
@@ -21,18 +21,13 @@ from paxosd.core.commands import (
     prefix_end,
 )
 from paxosd.core.effects import BUSY, COMPACTED
-from paxosd.core.machine import Machine
+from paxosd.core.events import ChangeEvent, NumberedChangeEvent, Place, ProgressEvent
 from paxosd.core.requests import SPLIT, HistoryAnswer, RefusalAnswer
-from paxosd.events import EventPublisher
-from paxosd.history import serve_history
-from paxosd.watch_state import Connect, Deliver, Fail, Pull, WatchOptions, WatchState
-from paxosd.wire_events import (
-    ChangeEvent,
-    NumberedChangeEvent,
-    Place,
-    ProgressEvent,
-    decode_event,
-)
+from paxosd.core.state.machine import Machine
+from paxosd.replica import watch_publisher as events
+from paxosd.replica.log_server import serve_history
+from paxosd.replica.watch_publisher import EventPublisher
+from paxosd.wire.events import decode_event
 
 CLUSTER = "c1"
 
@@ -58,7 +53,7 @@ class NodeModel:
     def __init__(self, name, world):
         self.name = name
         self.world = world
-        self.incarnation = 0
+        self.boot_count = 0
         self.links = []
         self.again = deque()
         self.start(0)
@@ -66,7 +61,7 @@ class NodeModel:
     def start(self, applied, wiped=False):
         """A (re)start: state is rebuilt up to ``applied``; connected SUBs subscribe again. One
         that was wiped counts its starts anew."""
-        self.incarnation = 1 if wiped else self.incarnation + 1
+        self.boot_count = 1 if wiped else self.boot_count + 1
         self.machine = Machine()
         self.notices = deque()
         self.publisher = EventPublisher(
@@ -74,7 +69,7 @@ class NodeModel:
             self.machine,
             cluster=CLUSTER,
             node=self.name,
-            incarnation=self.incarnation,
+            boot_count=self.boot_count,
             subscriptions_max=100,
         )
         self.apply(applied)
@@ -322,19 +317,19 @@ class TestWholeProtocol:
         check(world, after, newest)
 
 
-def change(previous, revision, key=b"a", ordinal=0, total=1, incarnation=1, node="n1", length=1):
+def change(previous, revision, key=b"a", ordinal=0, total=1, boot_count=1, node="n1", length=1):
     place = Place(length, previous, ordinal, total)
-    return ChangeEvent(node, incarnation, revision, revision, key, b"v", (place,))
+    return ChangeEvent(node, boot_count, revision, revision, key, b"v", (place,))
 
 
-def numbered(seq, revision, key=b"a", incarnation=1, node="n1", length=1):
+def numbered(seq, revision, key=b"a", boot_count=1, node="n1", length=1):
     chain = ((length, seq),)
-    return NumberedChangeEvent(node, incarnation, revision, revision, key, b"v", chain)
+    return NumberedChangeEvent(node, boot_count, revision, revision, key, b"v", chain)
 
 
-def progress(seq, revision, last_revision=None, incarnation=1, prefix=b"a", age_ms=0):
+def progress(seq, revision, last_revision=None, boot_count=1, prefix=b"a", age_ms=0):
     last = revision if last_revision is None else last_revision
-    return ProgressEvent("n1", incarnation, prefix, revision, seq, last, age_ms)
+    return ProgressEvent("n1", boot_count, prefix, revision, seq, last, age_ms)
 
 
 class Driver:
@@ -535,7 +530,7 @@ class TestLive:
     def test_another_node_or_life_needs_no_trust_in_numbers(self):
         d = Driver()
         d.event(progress(5, 10))
-        assert revisions(d.event(change(10, 11, incarnation=2))) == [11]
+        assert revisions(d.event(change(10, 11, boot_count=2))) == [11]
         assert revisions(d.event(change(11, 12, node="n2"))) == [12]
 
     def test_progress_that_everything_delivered_covers_needs_no_pull(self):
@@ -600,7 +595,7 @@ class TestNodesOfVersion01:
     def test_another_incarnation_distrusts_the_numbers(self):
         d = Driver()
         d.event(progress(5, 10))
-        (pull,) = d.event(numbered(6, 11, incarnation=2))
+        (pull,) = d.event(numbered(6, 11, boot_count=2))
         assert isinstance(pull, Pull)
 
     def test_what_comes_once_more_in_the_middle_of_a_removal_is_not_delivered_again(self):

@@ -1,10 +1,10 @@
 """Small simulated clusters for the tests."""
 
-from paxosd.sim.clients import BALANCED, SimClient, WorkOptions
-from paxosd.sim.cluster import ClusterOptions, SimCluster, node_names
-from paxosd.sim.history import History
-from paxosd.sim.process import ProcessOptions
-from paxosd.sim.world import World
+from paxosd.check.history import History
+from paxosd.sim.cluster.clients import BALANCED, SimClient, WorkOptions
+from paxosd.sim.cluster.cluster import ClusterOptions, SimCluster, node_names
+from paxosd.sim.cluster.process import ProcessOptions
+from paxosd.sim.world.world import World
 
 KEYS = (b"k0", b"k1", b"k2", b"k3")
 

@@ -2,7 +2,7 @@
 
 import itertools
 
-from paxosd.sim.history import (
+from paxosd.check.history import (
     CAS,
     DELETE,
     DELETE_RANGE,
@@ -13,7 +13,7 @@ from paxosd.sim.history import (
     History,
     Operation,
 )
-from paxosd.sim.register import INITIAL, step
+from paxosd.check.register import INITIAL, step
 
 INFINITE = 1 << 40
 

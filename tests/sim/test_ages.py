@@ -2,11 +2,11 @@
 
 import pytest
 
+from paxosd.check.ages import AgeTold, check_ages
+from paxosd.check.history import GET, PUT, History
 from paxosd.core.node import Node
-from paxosd.sim.ages import AgeTold, check_ages
-from paxosd.sim.clock import SimClock
-from paxosd.sim.history import GET, PUT, History
-from paxosd.sim.run import RunOptions, _Run, run_seed
+from paxosd.sim.campaign.run import RunOptions, _Run, run_seed
+from paxosd.sim.world.clock import SimClock
 
 
 class Now:

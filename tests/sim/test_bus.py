@@ -3,10 +3,11 @@
 import pytest
 
 from paxosd.core.messages import Accepted, CatchUp, Envelope, Hello, Welcome
+from paxosd.core.run_id import make_run_id
 from paxosd.core.types import Ballot
-from paxosd.faults import FaultPlan
-from paxosd.lives import PeerLives, life_number
-from paxosd.sim.bus import SimBus
+from paxosd.faults.plan import FaultPlan
+from paxosd.sim.world.bus import SimBus
+from paxosd.storage.peer_lives import PeerLives
 from tests.bus.harness import MemoryLog
 
 VOTE = Accepted(Ballot(1, "n1"), ((1, 1),), 1)
@@ -95,9 +96,9 @@ def test_one_that_is_pinned_to_another_directory_may_ask(bench):
 
 
 def test_who_says_hello_in_vain_is_told_how_it_is_known(bench):
-    known = life_number(3, 1)
+    known = make_run_id(3, 1)
     bench.hear(Envelope("n2", known, Hello(5)))
-    assert bench.hear(Envelope("n2", life_number(1, 1), Hello(6))) == []
+    assert bench.hear(Envelope("n2", make_run_id(1, 1), Hello(6))) == []
     assert bench.wires.sent == [("n2", Welcome(known, 5))]
 
 

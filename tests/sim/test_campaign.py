@@ -2,10 +2,10 @@
 
 import pytest
 
-from paxosd.sim.campaign import Summary, minimise, simpler_directives
-from paxosd.sim.run import RunOptions, RunReport
-from paxosd.sim.schedule import Directive, Schedule
-from paxosd.sim.workers import Crashed
+from paxosd.sim.campaign.campaign import Summary, minimise, simpler_directives
+from paxosd.sim.campaign.run import RunOptions, RunReport
+from paxosd.sim.campaign.workers import Crashed
+from paxosd.sim.nemesis.schedule import Directive, Schedule
 
 
 def report(seed, violation="", **fields):

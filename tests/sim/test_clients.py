@@ -4,9 +4,9 @@ from itertools import pairwise
 
 import pytest
 
-from paxosd.sim.clients import BALANCED
-from paxosd.sim.exactly_once import check_exactly_once
-from paxosd.sim.linearizability import check_linearizable
+from paxosd.check.exactly_once import check_exactly_once
+from paxosd.check.linearizability import check_linearizable
+from paxosd.sim.cluster.clients import BALANCED
 from tests.sim.simple import make_client, make_cluster, run_for
 
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from paxosd.sim.disk import SimDisk, SimFile
+from paxosd.sim.world.disk import SimDisk, SimFile
 from tests.bench.crash_points import WAYS, Strike, all_strikes, boundaries, strike
 
 STRIDE = 24

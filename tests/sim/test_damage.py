@@ -5,9 +5,9 @@ import json
 import pytest
 
 from paxosd.core.messages import Decisions
-from paxosd.log_repair import LogRepair
-from paxosd.snapshot_file import snapshot_name, snapshot_slot
-from paxosd.wal_format import segment_name, segment_number
+from paxosd.snapshot.file import snapshot_name, snapshot_slot
+from paxosd.snapshot.repair import LogRepair
+from paxosd.storage.wal_format import segment_name, segment_number
 from tests.sim.simple import make_client, make_cluster, run_for, write
 
 SNAPSHOTS = {

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from paxosd.sim.disk import SECTOR_BYTES, SimDisk
+from paxosd.sim.world.disk import SECTOR_BYTES, SimDisk
 
 
 def disk_of(seed=1, **options):

@@ -8,13 +8,13 @@ from paxosd.core.agreement import STATE
 from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.core.commands import OPEN, Entry
 from paxosd.core.effects import CommitRecord, DecisionRecord
-from paxosd.core.machine import MARK_SLOTS
 from paxosd.core.requests import GET, LINEARIZABLE, STALE, HistoryRequest, ReadRequest
-from paxosd.core.snapshot import SnapshotWalk
-from paxosd.sim import shape
-from paxosd.sim.changes import Operator
-from paxosd.sim.life import CLUSTER
-from paxosd.snapshot_file import (
+from paxosd.core.state.machine import MARK_SLOTS
+from paxosd.core.state.snapshot import SnapshotWalk
+from paxosd.sim.cluster.life import CLUSTER
+from paxosd.sim.nemesis import shape
+from paxosd.sim.nemesis.changes import Operator
+from paxosd.snapshot.file import (
     HEAD,
     ROWS,
     SESSIONS,
@@ -26,7 +26,7 @@ from paxosd.snapshot_file import (
     snapshot_name,
     snapshot_slot,
 )
-from paxosd.wal import Wal
+from paxosd.storage.wal import Wal
 from paxosd.wire import encode_batch, encode_entry
 from tests.sim.simple import make_client, make_cluster, run_for, write
 

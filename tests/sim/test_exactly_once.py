@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from paxosd.sim.exactly_once import FinalRow, check_exactly_once
-from paxosd.sim.history import CAS, DELETE, DELETE_RANGE, GET, PUT, RANGE
+from paxosd.check.exactly_once import FinalRow, check_exactly_once
+from paxosd.check.history import CAS, DELETE, DELETE_RANGE, GET, PUT, RANGE
 from tests.sim.store_runs import op, true_run
 
 UNKNOWN = {"outcome": "unknown"}

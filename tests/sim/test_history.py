@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from paxosd.sim.history import (
+from paxosd.check.history import (
     CAS,
     DELETE,
     DELETE_RANGE,
@@ -20,7 +20,7 @@ from paxosd.sim.history import (
     dump_lines,
     parse_lines,
 )
-from paxosd.sim.history_words import describe
+from paxosd.check.history_words import describe
 
 
 def same(one, other):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paxosd import replica
+from paxosd.replica import replica
 from tests.sim.simple import make_cluster, run_for
 from tests.sim.test_slow_link import Writer
 

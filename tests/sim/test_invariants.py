@@ -6,15 +6,15 @@ from paxosd.core.acceptor import Acceptor
 from paxosd.core.commands import MEMBERS, Entry
 from paxosd.core.effects import AcceptRecord, PromiseRecord, Ready
 from paxosd.core.genesis import Founder, Record
-from paxosd.core.machine import Machine
 from paxosd.core.membership import Member, Membership
 from paxosd.core.messages import Accepted, Promise
 from paxosd.core.outbox import Outbox
 from paxosd.core.quorum import Quorums
+from paxosd.core.state.machine import Machine
 from paxosd.core.types import EPOCH_ROUNDS, Ballot
-from paxosd.sim.invariants import Invariants, Violation, WatchedMachine
-from paxosd.wal import Wal
-from paxosd.wal_recovery import Recovered
+from paxosd.sim.cluster.invariants import Invariants, Violation, WatchedMachine
+from paxosd.storage.wal import Wal
+from paxosd.storage.wal_recovery import Recovered
 from paxosd.wire import encode_batch, encode_entry
 from tests.sim.simple import make_client, make_cluster, run_for, write
 
@@ -25,9 +25,9 @@ RECORD = Record("sim", {name: Founder(True, 7) for name in ("n1", "n2", "n3")}, 
 
 
 class FakeNode:
-    def __init__(self, promised=HIGH, directory=7, record=RECORD):
+    def __init__(self, promised=HIGH, directory_id=7, record=RECORD):
         self.promised = promised
-        self.directory = directory
+        self.directory_id = directory_id
         self.record = record
         self.membership = Membership.of_quorums(Quorums(["n1", "n2", "n3"]))
 
@@ -57,23 +57,23 @@ class TestRules:
         invariants.on_ready("n1", FakeNode(), ready)
         other = RECORD._replace(members={"n2": Founder(True, 8)})
         with pytest.raises(Violation, match="founding: n2 acts in a cluster of its own"):
-            invariants.on_ready("n2", FakeNode(directory=8, record=other), ready)
+            invariants.on_ready("n2", FakeNode(directory_id=8, record=other), ready)
         with pytest.raises(Violation, match="founding: n3 acts in a cluster of its own: None"):
             invariants.on_ready("n3", FakeNode(record=None), ready)
         with pytest.raises(Violation, match="named: n3 acts in epoch 0 out of directory 9"):
-            invariants.on_ready("n3", FakeNode(directory=9), ready)
+            invariants.on_ready("n3", FakeNode(directory_id=9), ready)
         with pytest.raises(Violation, match=r"named: n9 acts in epoch 0 .* is none"):
             invariants.on_ready("n9", FakeNode(), ready)
 
     def test_named_by_a_later_membership(self, invariants):
         node = FakeNode()
-        members = {"n1": Member("", "", "", directory=8), "n2": Member("", "", "", voter=False)}
+        members = {"n1": Member("", "", "", directory_id=8), "n2": Member("", "", "", voter=False)}
         machine = Machine()
         machine.membership = node.membership = Membership(members, epoch=1, slot=5)
         invariants.on_state("n1", 4, machine)
         ballot = Ballot(EPOCH_ROUNDS + 1, "n1")
         ready = ready_of(persist=[PromiseRecord(ballot)])
-        invariants.on_ready("n1", FakeNode(ballot, directory=8), ready_of())
+        invariants.on_ready("n1", FakeNode(ballot, directory_id=8), ready_of())
         for name, directory in (("n1", 7), ("n2", 7), ("n3", 7)):
             late = FakeNode(ballot, directory)
             late.membership = machine.membership
@@ -132,7 +132,7 @@ class TestRules:
 
         def change(directory):
             members = {
-                "n1": Member("a", "b", "c", directory=directory),
+                "n1": Member("a", "b", "c", directory_id=directory),
                 "n2": Member("d", "e", "f"),
             }
             command = [MEMBERS, 0, Membership(members).to_command()]

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from paxosd.sim.history import CAS, DELETE, DELETE_RANGE, GET, PUT, RANGE, History
-from paxosd.sim.linearizability import check_keys, check_linearizable
-from paxosd.sim.register import accesses_by_key, settle_seen
+from paxosd.check.history import CAS, DELETE, DELETE_RANGE, GET, PUT, RANGE, History
+from paxosd.check.linearizability import check_keys, check_linearizable
+from paxosd.check.register import accesses_by_key, settle_seen
 from tests.sim.store_runs import MIX, brute_force, brute_force_key, op, true_run
 
 UNKNOWN = {"outcome": "unknown"}

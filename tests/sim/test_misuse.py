@@ -6,15 +6,15 @@ import pytest
 
 from paxosd.core.node import Node
 from paxosd.core.types import Ballot
-from paxosd.sim.changes import draw_relics
-from paxosd.sim.misuse import MISUSE_KINDS, draw_misuse, is_rolled_back
-from paxosd.sim.nemesis import KINDS, draw_schedule
-from paxosd.sim.run import RunOptions, _draw, run_seed
-from paxosd.sim.schedule import Directive, Schedule
-from paxosd.sim.tails import draw_tails, harms
-from paxosd.sim.trace import Trace
-from paxosd.sim.witnesses import DURABLE_MS, KNOWN_MS, Witnesses
-from paxosd.sim.world import World
+from paxosd.sim.campaign.run import RunOptions, _draw, run_seed
+from paxosd.sim.cluster.witnesses import DURABLE_MS, KNOWN_MS, Witnesses
+from paxosd.sim.nemesis.changes import draw_relics
+from paxosd.sim.nemesis.misuse import MISUSE_KINDS, draw_misuse, is_rolled_back
+from paxosd.sim.nemesis.nemesis import KINDS, draw_schedule
+from paxosd.sim.nemesis.schedule import Directive, Schedule
+from paxosd.sim.nemesis.tails import draw_tails, harms
+from paxosd.sim.world.trace import Trace
+from paxosd.sim.world.world import World
 from tests.bench.mutation_runs import PROFILES
 from tests.sim.simple import make_client, make_cluster, run_for, write
 from tests.sim.test_pitfalls import Scene

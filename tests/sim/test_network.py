@@ -4,8 +4,8 @@ import pytest
 
 from paxosd.core.messages import CatchUp, Envelope
 from paxosd.core.requests import AdminAnswer, AdminRequest
-from paxosd.sim.network import Network, NetworkOptions
-from paxosd.sim.world import World
+from paxosd.sim.world.network import Network, NetworkOptions
+from paxosd.sim.world.world import World
 
 
 class Ear:
@@ -98,7 +98,7 @@ class TestMessages:
         network.started("n1")
         world.run_until(5000)
         assert len(ears["n2"].heard) == 20
-        assert {each.life for each in ears["n2"].heard} == {7}
+        assert {each.run_id for each in ears["n2"].heard} == {7}
 
     def test_the_wire_changes_nothing(self):
         world, network, ears, _ = network_of(wire=True)

@@ -6,13 +6,13 @@ test stands for which line.
 
 import pytest
 
+from paxosd.check import history as words
+from paxosd.check.exactly_once import FinalRow, check_exactly_once
+from paxosd.check.linearizability import check_linearizable
 from paxosd.core.commands import CAS_VALUE, DELETE_RANGE
-from paxosd.lives import starts_of
-from paxosd.sim import history as words
-from paxosd.sim.director import Director
-from paxosd.sim.exactly_once import FinalRow, check_exactly_once
-from paxosd.sim.linearizability import check_linearizable
-from paxosd.sim.schedule import Directive
+from paxosd.core.run_id import boot_count_of
+from paxosd.sim.nemesis.director import Director
+from paxosd.sim.nemesis.schedule import Directive
 from tests.sim.simple import KEYS, make_client, make_cluster, run_for, write
 
 END = b"end"
@@ -111,11 +111,13 @@ def lost_memory(scene, lives, lose):
     follower, third = scene.others(scene.leader)
     scene.write()
     scene.do("remember", follower)
-    for life in range(2, lives + 1):
+    for run_id in range(2, lives + 1):
         scene.process(follower).crash(power=True)
         scene.do("restart", follower)
         lives = scene.process(third).bus.inbox.lives
-        scene.wait(lambda life=life, lives=lives: starts_of(lives.known(follower)) == life)
+        scene.wait(
+            lambda run_id=run_id, lives=lives: boot_count_of(lives.known(follower)) == run_id
+        )
         scene.write()
     run_for(scene.cluster, 2000)
     assert scene.cluster.agreed_leader() == scene.leader

@@ -4,13 +4,13 @@ import pytest
 
 from paxosd.core.messages import Envelope, Hello, Nack
 from paxosd.core.requests import AdminRequest
+from paxosd.core.run_id import boot_count_of, make_run_id
 from paxosd.core.types import Ballot
-from paxosd.lives import life_number, starts_of
-from paxosd.sim.director import Director
-from paxosd.sim.invariants import Violation
-from paxosd.sim.network import NetworkOptions
-from paxosd.sim.schedule import Directive
-from paxosd.sim.trace import Trace
+from paxosd.sim.cluster.invariants import Violation
+from paxosd.sim.nemesis.director import Director
+from paxosd.sim.nemesis.schedule import Directive
+from paxosd.sim.world.network import NetworkOptions
+from paxosd.sim.world.trace import Trace
 from tests.sim.simple import make_client, make_cluster, run_for, write
 
 
@@ -71,7 +71,7 @@ class TestCrash:
         cluster.start()
         cluster.elect()
         assert cluster.run_until(lambda: min(cluster.applied()) >= applied, 5000)
-        assert {p.incarnation for p in cluster.up()} == {2}
+        assert {p.boot_count for p in cluster.up()} == {2}
         assert write(cluster, client).acknowledged
 
     def test_a_majority_down_means_no_writes_and_no_loss(self):
@@ -255,17 +255,17 @@ class TestNetworkFaults:
         cluster.crash("n2")
         lives = process.bus.inbox.lives
         cluster.run_until(lambda: False, 2 * lives.silence_ms)
-        hello = Hello(lives._heard["n2"].directory, 1 << 30, lives._challenge)
-        process.arrive(Envelope("n2", life_number(5, 1), hello))
+        hello = Hello(lives._heard["n2"].directory_id, 1 << 30, lives._challenge)
+        process.arrive(Envelope("n2", make_run_id(5, 1), hello))
         process.bus.receive_peers(100)
         message = Nack(Ballot(1, "n1"), Ballot(2, "n2"))
-        new, old, twin = life_number(5, 1), life_number(4, 9), life_number(5, 2)
-        for life in (new, old, twin, new):
-            process.arrive(Envelope("n2", life, message))
+        new, old, twin = make_run_id(5, 1), make_run_id(4, 9), make_run_id(5, 2)
+        for run_id in (new, old, twin, new):
+            process.arrive(Envelope("n2", run_id, message))
         assert [
-            each.life
+            each.run_id
             for each in process.bus.receive_peers(100)
-            if each.sender == "n2" and each.life >= old
+            if each.sender == "n2" and each.run_id >= old
         ] == [
             new,
             new,
@@ -305,7 +305,7 @@ class TestDiskFaults:
         """Which life of n3 the others have heard."""
         n3 = cluster.processes["n3"]
         lives = [cluster.processes[name].bus.inbox.lives for name in ("n1", "n2")]
-        return [starts_of(each.known("n3")) == n3.incarnation for each in lives]
+        return [boot_count_of(each.known("n3")) == n3.boot_count for each in lives]
 
     def test_two_full_disks_hear_a_third_node_that_starts_anew(self):
         """Log and directory share the room: only the reserve takes what must be written down."""
@@ -449,7 +449,7 @@ class TestLostMemory:
         do(cluster, "wipe", "n1")
         process = cluster.processes["n1"]
         process.start()
-        assert process.incarnation == 1
+        assert process.boot_count == 1
 
     def test_a_log_that_is_gone_while_its_mark_is_there_is_noticed(self):
         cluster = make_cluster()

@@ -3,9 +3,9 @@ level of then."""
 
 import pytest
 
-from paxosd.sim.run import RunOptions, run_seed
-from paxosd.sim.schedule import Directive, Schedule
-from paxosd.wal_recovery import repair
+from paxosd.sim.campaign.run import RunOptions, run_seed
+from paxosd.sim.nemesis.schedule import Directive, Schedule
+from paxosd.storage.wal_recovery import repair
 from tests.sim.simple import make_client, make_cluster, run_for
 
 
@@ -52,7 +52,7 @@ class TestUnsyncedNameOfASegment:
 
             repair(NoNames(), found)
 
-        monkeypatch.setattr("paxosd.wal.repair", repair_without_names)
+        monkeypatch.setattr("paxosd.storage.wal.repair", repair_without_names)
         caught = 0
         for seed in range(12):
             try:

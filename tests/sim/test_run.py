@@ -9,20 +9,20 @@ from dataclasses import replace
 import pytest
 
 from paxosd.core.effects import ReadReady
-from paxosd.core.machine import Machine
 from paxosd.core.node import Node
 from paxosd.core.proposer import Proposer
-from paxosd.core.sessions import Session
-from paxosd.sim.run import RunOptions, run_seed
-from paxosd.sim.schedule import Schedule
-from paxosd.sim.trace import Trace
+from paxosd.core.state.machine import Machine
+from paxosd.core.state.sessions import Session
+from paxosd.sim.campaign.run import RunOptions, run_seed
+from paxosd.sim.nemesis.schedule import Schedule
+from paxosd.sim.world.trace import Trace
 
 SMALL = RunOptions(duration_ms=15_000, operations=250)
 
 DIGESTS = """
 import sys
-from paxosd.sim.run import RunOptions, run_seed
-from paxosd.sim.trace import Trace
+from paxosd.sim.campaign.run import RunOptions, run_seed
+from paxosd.sim.world.trace import Trace
 for seed in (3, 4, 11, 24):
     trace = Trace("all")
     options = RunOptions(duration_ms=8_000, operations=120, nodes=3 + seed % 2 * 2)

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from paxosd.sim.nemesis import BY_REQUEST, KINDS, draw_schedule
-from paxosd.sim.run import RunOptions, run_seed
-from paxosd.sim.schedule import VERBS, Directive, Schedule, ScheduleError
+from paxosd.sim.campaign.run import RunOptions, run_seed
+from paxosd.sim.nemesis.nemesis import BY_REQUEST, KINDS, draw_schedule
+from paxosd.sim.nemesis.schedule import VERBS, Directive, Schedule, ScheduleError
 
 NAMES = ["n1", "n2", "n3"]
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from paxosd.sim.shrink import NotFailingError, shrink
+from paxosd.sim.campaign.shrink import NotFailingError, shrink
 
 
 class Runs:

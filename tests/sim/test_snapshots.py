@@ -2,13 +2,13 @@
 
 import pytest
 
-from paxosd.sim import shape
-from paxosd.sim.director import Director
-from paxosd.sim.run import RunOptions, run_seed
-from paxosd.sim.schedule import Directive
-from paxosd.snapshot_fetch import Fetch
-from paxosd.snapshot_file import snapshot_slot
-from paxosd.snapshots import Snapshots
+from paxosd.sim.campaign.run import RunOptions, run_seed
+from paxosd.sim.nemesis import shape
+from paxosd.sim.nemesis.director import Director
+from paxosd.sim.nemesis.schedule import Directive
+from paxosd.snapshot.fetch import Fetch
+from paxosd.snapshot.file import snapshot_slot
+from paxosd.snapshot.keeper import Snapshots
 from tests.sim.simple import make_client, make_cluster, write
 
 SEEDS = range(12)

@@ -2,10 +2,10 @@
 
 import shlex
 
-from paxosd.sim.run import RunOptions
-from paxosd.sim.schedule import VERBS, Directive, Schedule
-from paxosd.sim.story import Story, chronicle, replay_command, select, standing
-from paxosd.sim.story_words import happened, instructed
+from paxosd.sim.campaign.run import RunOptions
+from paxosd.sim.campaign.story import Story, chronicle, replay_command, select, standing
+from paxosd.sim.campaign.story_words import happened, instructed
+from paxosd.sim.nemesis.schedule import VERBS, Directive, Schedule
 
 
 def rule(at_ms, node="", **args):

@@ -4,13 +4,14 @@ import random
 
 import pytest
 
-from paxosd.sim.nemesis import KINDS, draw_schedule
-from paxosd.sim.run import RunOptions, _draw, run_seed
-from paxosd.sim.schedule import Directive, Schedule
-from paxosd.sim.tails import TAIL_KINDS, draw_tails
-from paxosd.sim.world import World
-from paxosd.wal import Wal
-from paxosd.wal_mark import NAME, read_note
+from paxosd.sim.campaign.run import RunOptions, _draw, run_seed
+from paxosd.sim.nemesis.nemesis import KINDS, draw_schedule
+from paxosd.sim.nemesis.schedule import Directive, Schedule
+from paxosd.sim.nemesis.tails import draw_tails
+from paxosd.sim.world.disk import TAIL_KINDS
+from paxosd.sim.world.world import World
+from paxosd.storage.wal import Wal
+from paxosd.storage.wal_mark import NAME, read_note
 from tests.bench.mutation import Patches
 from tests.bench.mutation_campaign import mutant_run
 from tests.bench.mutation_runs import PROFILES

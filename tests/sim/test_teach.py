@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from paxosctl.teach_view import story_data
+from paxosctl.commands.teach_view import story_data
 from paxosd.core.acceptor import Acceptor
 from paxosd.core.effects import AcceptRecord
 from paxosd.core.election import Election
@@ -21,16 +21,16 @@ from paxosd.core.messages import Prepare, Promise
 from paxosd.core.outbox import Outbox
 from paxosd.core.proposer import Proposer
 from paxosd.core.quorum import Quorums
-from paxosd.core.sessions import Session
+from paxosd.core.state.sessions import Session
 from paxosd.core.types import NOOP, Ballot
-from paxosd.sim import narrator, narrator_2pc, narrator_paxos
-from paxosd.sim.narrator import Step
-from paxosd.sim.narrator_paxos import PaxosNarrator
-from paxosd.sim.rules import RULES
-from paxosd.sim.teach import NAMES, Act, Check, LessonError, Remark, Table, Teller, play
-from paxosd.sim.two_phase_commit import Coordinator, Participant
-from paxosd.sim.two_phase_messages import Decision, Effects
-from paxosd.wal import Wal
+from paxosd.sim.teach import narrator, narrator_2pc, narrator_paxos
+from paxosd.sim.teach.narrator import Step
+from paxosd.sim.teach.narrator_paxos import PaxosNarrator
+from paxosd.sim.teach.rules import RULES
+from paxosd.sim.teach.teach import NAMES, Act, Check, LessonError, Remark, Table, Teller, play
+from paxosd.sim.teach.two_phase_commit import Coordinator, Participant
+from paxosd.sim.teach.two_phase_messages import Decision, Effects
+from paxosd.storage.wal import Wal
 
 
 @functools.cache
@@ -86,8 +86,8 @@ class TestEveryLesson:
 
     def test_the_same_seed_is_the_same_text_whatever_the_hash_seed(self):
         words = (
-            "import hashlib, json; from paxosd.sim.teach import NAMES, play;"
-            "from paxosctl.teach_view import StoryView, story_data;"
+            "import hashlib, json; from paxosd.sim.teach.teach import NAMES, play;"
+            "from paxosctl.commands.teach_view import StoryView, story_data;"
             "stories = [play(name, 7) for name in NAMES];"
             "text = ''.join(json.dumps(story_data(story))"
             " + StoryView(story, width=80, colour=True).text() for story in stories);"

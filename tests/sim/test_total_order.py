@@ -2,9 +2,9 @@
 
 import random
 
-from paxosd.sim.history import CAS, DELETE, DELETE_RANGE, GET, PUT, RANGE, History
-from paxosd.sim.linearizability import check_keys, check_linearizable
-from paxosd.sim.total_order import check_total_order
+from paxosd.check.history import CAS, DELETE, DELETE_RANGE, GET, PUT, RANGE, History
+from paxosd.check.linearizability import check_keys, check_linearizable
+from paxosd.check.total_order import check_total_order
 from tests.sim.store_runs import op, true_run
 
 UNKNOWN = {"outcome": "unknown"}
@@ -98,7 +98,7 @@ def test_a_range_that_is_no_snapshot():
 
 
 def test_a_range_with_too_many_moments_is_not_checked(monkeypatch):
-    monkeypatch.setattr("paxosd.sim.total_order.POINTS_MAX", 10)
+    monkeypatch.setattr("paxosd.check.total_order.POINTS_MAX", 10)
     writes = [
         op("a", PUT, "x", 2 * n, 2 * n + 1, value=b"%d" % n, revision=n) for n in range(1, 20)
     ]

@@ -5,8 +5,6 @@ import math
 
 import pytest
 
-from paxosd import events, replica, service
-from paxosd.core import kv, machine
 from paxosd.core.commands import DELETE_RANGE, OPEN, PUT, Entry
 from paxosd.core.requests import (
     LINEARIZABLE,
@@ -17,12 +15,15 @@ from paxosd.core.requests import (
     WriteAnswer,
     WriteRequest,
 )
+from paxosd.core.state import kv, machine
 from paxosd.core.work import TURN_UNITS_MAX
-from paxosd.sim.director import Director
-from paxosd.sim.invariants import Violation
-from paxosd.sim.schedule import Directive
-from paxosd.sim.watch_truth import WatchTruth
-from paxosd.sim.watchers import SimWatcher, WatchPlan
+from paxosd.replica import replica, service
+from paxosd.replica import watch_publisher as events
+from paxosd.sim.cluster.invariants import Violation
+from paxosd.sim.cluster.watch_truth import WatchTruth
+from paxosd.sim.cluster.watchers import SimWatcher, WatchPlan
+from paxosd.sim.nemesis.director import Director
+from paxosd.sim.nemesis.schedule import Directive
 from paxosd.wire import encode_entry
 from tests.sim.simple import make_cluster, run_for
 

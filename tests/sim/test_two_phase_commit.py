@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from paxosd.sim.two_phase_commit import Coordinator, Participant, TxState
-from paxosd.sim.two_phase_machines import Machines
-from paxosd.sim.two_phase_messages import (
+from paxosd.sim.teach.two_phase_commit import Coordinator, Participant, TxState
+from paxosd.sim.teach.two_phase_machines import Machines
+from paxosd.sim.teach.two_phase_messages import (
     Acknowledgement,
     Committed,
     Decision,
@@ -19,7 +19,7 @@ from paxosd.sim.two_phase_messages import (
     Vote,
     VoteRequest,
 )
-from paxosd.sim.world import World
+from paxosd.sim.world.world import World
 
 TX = TxId("c", 1, 1)
 NAMES = ("p", "q")

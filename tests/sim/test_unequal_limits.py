@@ -7,16 +7,16 @@ import pytest
 from paxosd.core.messages import Accept, Envelope, Heartbeat
 from paxosd.core.requests import WriteRequest
 from paxosd.core.types import NULL_BALLOT, Ballot
-from paxosd.sim.frame_limits import (
+from paxosd.sim.campaign.run import RunOptions, run_seed
+from paxosd.sim.nemesis.limits import draw_limits
+from paxosd.sim.world.frame_limits import (
     AGAIN_AFTER_MS,
     FRAME_EXTRA_BYTES,
     LARGE,
     SMALL,
     Sizes,
-    draw_limits,
     draw_sizes,
 )
-from paxosd.sim.run import RunOptions, run_seed
 from paxosd.wire import encode_client, encode_peer
 from tests.sim.test_network import network_of
 

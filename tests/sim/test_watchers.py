@@ -3,16 +3,17 @@
 import pytest
 
 from paxosd.core.commands import Change
-from paxosd.sim import shape, watchers
-from paxosd.sim.director import Director
-from paxosd.sim.event_links import EventLinks, EventTrouble
-from paxosd.sim.invariants import Violation
-from paxosd.sim.run import RunOptions, run_seed
-from paxosd.sim.schedule import Directive
-from paxosd.sim.watch_truth import WatchJudge, WatchTruth
-from paxosd.sim.watchers import SimWatcher, WatchPlan
-from paxosd.sim.world import World
-from paxosd.wire_events import EventEncoder
+from paxosd.sim.campaign.run import RunOptions, run_seed
+from paxosd.sim.cluster import watchers
+from paxosd.sim.cluster.invariants import Violation
+from paxosd.sim.cluster.watch_truth import WatchJudge, WatchTruth
+from paxosd.sim.cluster.watchers import SimWatcher, WatchPlan
+from paxosd.sim.nemesis import shape
+from paxosd.sim.nemesis.director import Director
+from paxosd.sim.nemesis.schedule import Directive
+from paxosd.sim.world.event_links import EventLinks, EventTrouble
+from paxosd.sim.world.world import World
+from paxosd.wire.events import EventEncoder
 from tests.bench import mutations_watch  # noqa: F401 - fills the registry
 from tests.bench.mutation import REGISTRY
 from tests.sim.simple import make_client, make_cluster, run_for

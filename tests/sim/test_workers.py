@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from paxosd.sim.workers import Crashed, cores, run_seeds
+from paxosd.sim.campaign.workers import Crashed, cores, run_seeds
 
 
 def square(seed):
@@ -88,7 +88,7 @@ class TestInterrupt:
             textwrap.dedent(
                 """
                 import os, sys, time
-                from paxosd.sim.workers import run_seeds
+                from paxosd.sim.campaign.workers import run_seeds
 
                 def forever(seed):
                     os.write(1, b"up\\n")  # one write: two processes share the pipe

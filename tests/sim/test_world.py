@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from paxosd.sim.clock import SimClock
-from paxosd.sim.trace import Trace, TraceLog
-from paxosd.sim.world import StalledError, World
+from paxosd.sim.world.clock import SimClock
+from paxosd.sim.world.trace import Trace, TraceLog
+from paxosd.sim.world.world import StalledError, World
 
 
 class TestWorld:

@@ -2,11 +2,11 @@
 
 from paxosd.core.commands import OPEN, PUT, Batch, Entry
 from paxosd.core.effects import AcceptRecord, CommitRecord
-from paxosd.core.machine import Machine
+from paxosd.core.state.machine import Machine
 from paxosd.core.types import Ballot
-from paxosd.snapshot_jobs import Jobs
-from paxosd.snapshot_recovery import restore_state
-from paxosd.snapshots import STEP_MS, SnapshotOptions, Snapshots
+from paxosd.snapshot.jobs import Jobs
+from paxosd.snapshot.keeper import STEP_MS, SnapshotOptions, Snapshots
+from paxosd.snapshot.restore import restore_state
 from paxosd.wire import decode_batch, encode_batch, encode_entry
 from tests.wal.memdisk import MemDisk, open_wal
 

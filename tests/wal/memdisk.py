@@ -2,7 +2,7 @@
 
 import errno
 
-from paxosd.wal import Wal, WalOptions
+from paxosd.storage.wal import Wal, WalOptions
 
 SECTOR = 512
 SMALL = 8192

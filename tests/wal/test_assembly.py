@@ -6,29 +6,30 @@ from pathlib import Path
 
 import pytest
 
-from paxosd import assembly, identity
-from paxosd.assembly import Equipment, Ports, assemble, make_replica
+from paxosd.bus.inbox import Inbox
+from paxosd.bus.peers import PeerEndpoints
 from paxosd.core.agreement import CHAIN, Difference
 from paxosd.core.effects import PromiseRecord
 from paxosd.core.genesis import Founder, Record
-from paxosd.core.machine import Machine
 from paxosd.core.membership import Membership
 from paxosd.core.messages import Accepted, Genesis, Hello, Removed
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
 from paxosd.core.roster import use_membership
+from paxosd.core.run_id import boot_count_of, make_run_id
+from paxosd.core.state.machine import Machine
 from paxosd.core.types import Ballot
-from paxosd.disk import StorageError
-from paxosd.faults import FaultPlan
-from paxosd.inbox import Inbox
-from paxosd.lives import life_number, starts_of
-from paxosd.member_links import PeerEndpoints
-from paxosd.node_directory import NodeDirectory
-from paxosd.replica import ReplicaOptions
-from paxosd.small_files import write_file
-from paxosd.snapshots import SnapshotOptions
-from paxosd.standing import WRITE_AGAIN_MS
-from paxosd.wal import Wal, WalOptions
+from paxosd.faults.plan import FaultPlan
+from paxosd.replica import assembly
+from paxosd.replica.assembly import Equipment, Ports, assemble, make_replica
+from paxosd.replica.replica import ReplicaOptions
+from paxosd.snapshot.keeper import SnapshotOptions
+from paxosd.storage import identity
+from paxosd.storage.disk import StorageError
+from paxosd.storage.node_directory import NodeDirectory
+from paxosd.storage.small_files import write_file
+from paxosd.storage.standing import WRITE_AGAIN_MS
+from paxosd.storage.wal import Wal, WalOptions
 from paxosd.wire import EntryLimits
 from tests.wal.lives import Lines
 from tests.wal.memdisk import SMALL, MemDisk
@@ -88,9 +89,9 @@ def site():
 def test_a_first_start(site):
     parts = site.start()
     assert site.claims == [parts.claim]
-    assert parts.claim.incarnation == 1
-    assert starts_of(parts.life) == 1
-    assert parts.node.directory == parts.claim.directory > 0
+    assert parts.claim.boot_count == 1
+    assert boot_count_of(parts.run_id) == 1
+    assert parts.node.directory_id == parts.claim.directory_id > 0
     assert parts.node.role == "newcomer"
     assert parts.links.peers == CONTACTS
     assert all(name in parts.lives for name in CONTACTS)
@@ -100,26 +101,26 @@ def test_each_start_is_another_life_of_the_same_directory(site):
     lives = []
     for starts in (1, 2, 3):
         parts = site.start()
-        assert (parts.claim.incarnation, parts.claim.directory) == (starts, site.claims[0][1])
-        lives.append(parts.life)
+        assert (parts.claim.boot_count, parts.claim.directory_id) == (starts, site.claims[0][1])
+        lives.append(parts.run_id)
         parts.memory.wal.close()
         site.power_cut()
-    assert [starts_of(life) for life in lives] == [1, 2, 3]
-    assert len({life - life_number(starts_of(life), 0) for life in lives}) == 3, "lots"
+    assert [boot_count_of(run_id) for run_id in lives] == [1, 2, 3]
+    assert len({run_id - make_run_id(boot_count_of(run_id), 0) for run_id in lives}) == 3, "lots"
 
 
 def test_promises_and_heard_lives_are_those_of_the_start_before(site):
     parts = site.start()
     parts.memory.wal.append([PromiseRecord(PROMISED)])
     parts.memory.wal.sync()
-    hello = Hello(77, challenge=parts.life)
-    assert parts.lives.admit("n2", life_number(2, 9), hello) == life_number(2, 9)
+    hello = Hello(77, challenge=parts.run_id)
+    assert parts.lives.admit("n2", make_run_id(2, 9), hello) == make_run_id(2, 9)
     parts.memory.wal.close()
     site.power_cut()
     parts = site.start()
     assert parts.node.promised == PROMISED
-    assert parts.lives.known("n2") == life_number(2, 9)
-    assert parts.lives.admit("n2", life_number(1, 9), VOTE) < 0
+    assert parts.lives.known("n2") == make_run_id(2, 9)
+    assert parts.lives.admit("n2", make_run_id(1, 9), VOTE) < 0
 
 
 @pytest.mark.parametrize(("cluster", "node"), [("other", "n1"), ("c", "n2")])
@@ -150,12 +151,12 @@ def test_the_log_is_read_through_its_faults(site):
     site.harm = lambda disk: Broken()
     with pytest.raises(StorageError, match="faulty"):
         site.start()
-    assert site.claims[-1].incarnation == 2, "counted all the same"
+    assert site.claims[-1].boot_count == 2, "counted all the same"
 
 
 def test_a_lost_memory_is_lost_to_node_and_standing_alike(site):
     parts = site.start()
-    founders = {name: Founder(True, parts.claim.directory) for name in NAMES}
+    founders = {name: Founder(True, parts.claim.directory_id) for name in NAMES}
     identity.write_genesis(site.home, Record("c", founders, ""))
     parts.memory.wal.append([PromiseRecord(PROMISED)])
     parts.memory.wal.sync()
@@ -163,23 +164,23 @@ def test_a_lost_memory_is_lost_to_node_and_standing_alike(site):
     for name in site.disk.list():
         site.disk.unlink(name)
     site.disk.sync_dir()
-    before = parts.claim.directory
+    before = parts.claim.directory_id
     parts = site.start()
     assert parts.memory.lost
-    assert parts.node.directory == parts.memory.directory != before
+    assert parts.node.directory_id == parts.memory.directory_id != before
     assert parts.node.forgetful
-    parts.node._arrival._lose("n2")
+    parts.node._admission._lose("n2")
     parts.standing.look()
-    assert parts.node.directory == parts.memory.directory, "one loss is one new identity"
+    assert parts.node.directory_id == parts.memory.directory_id, "one loss is one new identity"
     parts.memory.wal.close()
     site.power_cut()
     parts = site.start()
     assert (parts.claim.lost, parts.claim.repaired) == (True, True)
     assert not parts.memory.lost
     assert parts.node.forgetful
-    parts.node._arrival._lose("n2")
+    parts.node._admission._lose("n2")
     parts.standing.look()
-    assert parts.node.directory == parts.claim.directory, "one loss is one new identity"
+    assert parts.node.directory_id == parts.claim.directory_id, "one loss is one new identity"
 
 
 def test_one_that_lost_nothing_that_acted_gets_a_new_identity_once_it_did(site):
@@ -192,19 +193,19 @@ def test_one_that_lost_nothing_that_acted_gets_a_new_identity_once_it_did(site):
     parts = site.start()
     assert parts.claim.lost
     assert not parts.node.memory_lost
-    parts.node._arrival._lose("n2")
+    parts.node._admission._lose("n2")
     parts.standing.look()
-    assert parts.node.directory != parts.claim.directory
+    assert parts.node.directory_id != parts.claim.directory_id
 
 
 def test_one_that_has_no_vote_any_more_gets_one_new_identity_not_one_a_turn(site):
     """Emptied, a voter by its file, and a learner by the log that it then learned: the leader that
     made it a voter named a directory that was another one by then (simulator, members, 990569)."""
     parts = site.start()
-    node, first = parts.node, parts.claim.directory
-    node._arrival._lose("n2")
+    node, first = parts.node, parts.claim.directory_id
+    node._admission._lose("n2")
     parts.standing.look()
-    second = node.directory
+    second = node.directory_id
     assert second != first
     members = node.membership.members
     learner = members | {"n1": members["n1"]._replace(voter=False)}
@@ -212,14 +213,14 @@ def test_one_that_has_no_vote_any_more_gets_one_new_identity_not_one_a_turn(site
     for _ in range(3):
         parts.standing.look()
         assert not node.forgetful
-        assert node.directory == second
+        assert node.directory_id == second
     parts.memory.wal.close()
     site.power_cut()
     parts = site.start()
-    assert (parts.claim.directory, parts.claim.lost) == (second, True)
-    members |= {"n1": members["n1"]._replace(directory=second)}
+    assert (parts.claim.directory_id, parts.claim.lost) == (second, True)
+    members |= {"n1": members["n1"]._replace(directory_id=second)}
     use_membership(parts.node._context, Membership(members, epoch=2))
-    parts.node._arrival.review()
+    parts.node._admission.review()
     parts.standing.look()
     assert not parts.node.memory_lost
     parts.memory.wal.close()
@@ -230,8 +231,8 @@ FAILURES = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.EIO]
 
 
 def _forget(site, node):
-    node._arrival._lose("n2")
-    return lambda: node.directory != site.claims[-1].directory
+    node._admission._lose("n2")
+    return lambda: node.directory_id != site.claims[-1].directory_id
 
 
 def _diverge(site, node):
@@ -264,11 +265,11 @@ def test_what_the_disk_does_not_take_is_written_later_and_the_node_goes_on(site,
 
 def test_it_does_not_vote_before_its_lost_memory_is_written_down(site):
     parts = site.start()
-    parts.node._arrival._lose("n2")
+    parts.node._admission._lose("n2")
     site.home.fail["fdatasync"] = errno.ENOSPC
     parts.standing.look()
     assert parts.node.forgetful
-    assert parts.node.directory == parts.claim.directory
+    assert parts.node.directory_id == parts.claim.directory_id
 
 
 def test_one_that_was_removed_ends_whatever_the_disk_does(site):
@@ -281,8 +282,8 @@ def test_one_that_was_removed_ends_whatever_the_disk_does(site):
 
 def test_a_founding_that_cannot_be_written_is_none_yet(site):
     parts = site.start()
-    founders = {name: Founder(True, parts.claim.directory) for name in NAMES}
-    founding = parts.node._arrival.founding
+    founders = {name: Founder(True, parts.claim.directory_id) for name in NAMES}
+    founding = parts.node._admission.founding
     founding.record = Record("c", founders, "")
     assert founding.active
     site.home.fail["fdatasync"] = errno.ENOSPC
@@ -343,7 +344,7 @@ def test_so_is_that_of_a_record_that_names_another_directory(site, epoch):
 
 def test_a_record_needs_no_number_beside_it(site):
     parts = site.start()
-    founders = {name: Founder(True, parts.claim.directory) for name in NAMES}
+    founders = {name: Founder(True, parts.claim.directory_id) for name in NAMES}
     record = Record("c", founders, "")
     identity.write_genesis(site.home, record)
     parts.memory.wal.close()
@@ -407,7 +408,7 @@ class Idle:
 
 def replica_of(parts, bus, snapshots):
     options = ReplicaOptions(
-        cluster="c", node="n1", incarnation=1, contacts=CONTACTS, entry_limits=EntryLimits(),
+        cluster="c", node="n1", boot_count=1, contacts=CONTACTS, entry_limits=EntryLimits(),
         read_bytes_max=1 << 20, catch_up_bytes_max=1 << 20, subscriptions_max=1,
     )  # fmt: skip
     ports = Ports(
@@ -423,7 +424,7 @@ def test_a_replica_of_it_says_hello_to_all(site, snapshots):
     bus = Bus().take_on(parts)
     replica, admin = replica_of(parts, bus, snapshots)
     replica.turn(5_000.0, 6_000)
-    hello = Hello(parts.claim.directory)
+    hello = Hello(parts.claim.directory_id)
     assert {("n2", hello), ("n3", hello)} <= set(bus.sent)
     assert bus.peers == CONTACTS
     assert replica.standing is parts.standing

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from paxosd import identity
-from paxosd.datadir import DataDir, DataDirLocked, usable
-from paxosd.disk import StorageError
-from paxosd.identity import IdentityError
+from paxosd.storage import identity
+from paxosd.storage.datadir import DataDir, DataDirLocked, usable
+from paxosd.storage.disk import StorageError
+from paxosd.storage.identity import IdentityError
 
 
 @pytest.fixture
@@ -26,22 +26,22 @@ def claimed(opened):
 def start(path, cluster="c", node="n1"):
     """Open, claim, close: how often it was claimed."""
     with DataDir.open(path, cluster, node) as opened:
-        return claimed(opened).incarnation
+        return claimed(opened).boot_count
 
 
 class TestDataDir:
     def test_incarnation_goes_up_by_one_each_time(self, path):
         for expected in (1, 2, 3):
             with DataDir.open(path, "c", "n1") as opened:
-                assert claimed(opened).incarnation == expected
+                assert claimed(opened).boot_count == expected
                 assert opened.disk.list() == []
 
     def test_it_knows_itself(self, path):
         with DataDir.open(path, "c", "n1") as opened:
-            incarnation, first, *rest = claimed(opened)
-            assert (incarnation, *rest) == (1, False, False, True, 0)
+            boot_count, first, *rest = claimed(opened)
+            assert (boot_count, *rest) == (1, False, False, True, 0)
         with DataDir.open(path, "c", "n1") as opened:
-            assert claimed(opened).directory == first > 0
+            assert claimed(opened).directory_id == first > 0
             second = identity.renew(opened.home, repaired=True)
         with DataDir.open(path, "c", "n1") as opened:
             assert claimed(opened) == (3, second, True, True, True, 0)
@@ -67,7 +67,7 @@ class TestDataDir:
 
     def test_a_process_that_dies_lets_go(self, path):
         code = (
-            "import os, sys; from paxosd.datadir import DataDir; "
+            "import os, sys; from paxosd.storage.datadir import DataDir; "
             "d = DataDir.open(sys.argv[1], 'c', 'n1'); d.node_directory.claim(); "
             "print('open', flush=True); os._exit(9)"
         )

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from paxosd.disk import RealDisk
+from paxosd.storage.disk import RealDisk
 
 
 @pytest.fixture

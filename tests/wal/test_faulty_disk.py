@@ -6,10 +6,10 @@ import pytest
 
 from paxosd.core.effects import AcceptRecord, CommitRecord
 from paxosd.core.types import Ballot
-from paxosd.disk import CorruptionError, RealDisk, StorageError
-from paxosd.faults import FaultPlan
-from paxosd.faulty_disk import FaultyDisk
-from paxosd.wal_mark import NAME
+from paxosd.faults.disk import FaultyDisk
+from paxosd.faults.plan import FaultPlan
+from paxosd.storage.disk import CorruptionError, RealDisk, StorageError
+from paxosd.storage.wal_mark import NAME
 from tests.wal.memdisk import MemDisk, open_wal
 
 B1 = Ballot(1, "n1")
@@ -148,13 +148,13 @@ class TestBitRot:
         }
 
     @pytest.mark.parametrize("groups", [3, 60], ids=["one segment", "several segments"])
-    @pytest.mark.parametrize("life", ["first", "second"])
-    def test_one_bit_flips_and_the_next_start_names_where(self, groups, life):
+    @pytest.mark.parametrize("run_id", ["first", "second"])
+    def test_one_bit_flips_and_the_next_start_names_where(self, groups, run_id):
         places = set()
         for seed in range(60):
             bench = Bench()
             bench.write(groups, size=400)
-            if life == "second":  # what it knows of the files, it knows from reading them
+            if run_id == "second":  # what it knows of the files, it knows from reading them
                 bench = Bench(bench.inner)
             self.before = bench.inner.contents()
             bench.fault("bit-rot", seed=seed)

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from paxosd import identity
-from paxosd.identity import Claim, IdentityError
-from paxosd.small_files import write_file
+from paxosd.storage import identity
+from paxosd.storage.identity import Claim, IdentityError
+from paxosd.storage.small_files import write_file
 from tests.wal.lives import CrashDisk, PowerLoss
 from tests.wal.memdisk import MemDisk
 
@@ -51,7 +51,7 @@ class TestDirectory:
         assert claim(disk.crash())[:4] == (3, 77, False, False)
 
     def test_is_never_the_one_that_stands_for_none(self, disk):
-        assert claim(disk, 0).directory == 1
+        assert claim(disk, 0).directory_id == 1
         assert identity.renew(disk, repaired=False, random_bits=drawer(0)) == 1
 
     def test_is_another_in_every_directory(self):
@@ -59,7 +59,7 @@ class TestDirectory:
         for _ in range(20):
             made = identity.claim(
                 MemDisk(), "c", "n1", place="/d", created="now", has_log=False
-            ).directory
+            ).directory_id
             assert 0 < made < 1 << 48
             found.add(made)
         assert len(found) == 20

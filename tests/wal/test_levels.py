@@ -2,11 +2,11 @@
 
 import pytest
 
-from paxosd import exits
 from paxosd.core.cluster_settings import ClusterSettings, UnknownLevelError
 from paxosd.core.commands import CLUSTER, Entry
 from paxosd.core.effects import AcceptRecord, CommitRecord
 from paxosd.core.types import Ballot
+from paxosd.daemon import exits
 from paxosd.wire import encode_batch, encode_entry
 from tests.wal.test_quarantine import Machine
 

@@ -5,13 +5,14 @@ import random
 
 import pytest
 
-from paxosd import identity, quarantine
 from paxosd.core.effects import AcceptRecord
 from paxosd.core.types import Ballot
-from paxosd.disk import CorruptionError
-from paxosd.faults import FaultPlan, parse_rule
-from paxosd.faulty_disk import FaultyDisk
-from paxosd.wal_mark import (
+from paxosd.faults.disk import FaultyDisk
+from paxosd.faults.plan import FaultPlan, parse_rule
+from paxosd.replica import quarantine
+from paxosd.storage import identity
+from paxosd.storage.disk import CorruptionError
+from paxosd.storage.wal_mark import (
     NAME,
     PLACE_BYTES,
     SYNC_EVERY_MS,
@@ -181,8 +182,8 @@ class TestNoFalseAlarm:
             rng = random.Random(seed)
             disk, wal, now_ms = MemDisk(), None, 0.0
             slot = 0
-            for life in range(4):
-                wal, found = open_wal(disk, seed=1 + life)
+            for run_id in range(4):
+                wal, found = open_wal(disk, seed=1 + run_id)
                 assert found.last_slot >= slot, f"seed={seed}"
                 for _ in range(rng.randrange(12)):
                     wal.append([accept(found.last_slot + 1, bytes(rng.randrange(900)))])

@@ -1,6 +1,6 @@
 """Who counts as new: a node that never promised, however little of its log it still has.
 
-One that has promised is ``returning`` until it has been compared (``paxosd/core/arrival.py``).
+One that has promised is ``returning`` until it has been compared (``paxosd/core/admission.py``).
 """
 
 import random
@@ -8,15 +8,15 @@ import time
 
 import pytest
 
-from paxosd import identity
 from paxosd.core.effects import PromiseRecord
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
 from paxosd.core.types import NULL_BALLOT, Ballot
-from paxosd.recovery import make_node, recover
-from paxosd.snapshot_file import snapshot_name
-from paxosd.wal import WalOptions
-from paxosd.wal_mark import NAME
+from paxosd.replica.recovery import make_node, recover
+from paxosd.snapshot.file import snapshot_name
+from paxosd.storage import identity
+from paxosd.storage.wal import WalOptions
+from paxosd.storage.wal_mark import NAME
 from tests.wal.lives import Life, Lines, reference
 from tests.wal.memdisk import SMALL, MemDisk, open_wal
 from tests.wal.test_snapshot_file import written
@@ -33,7 +33,7 @@ def started(home, disk, *, cluster="c"):
     )  # fmt: skip
     options = NodeOptions(node="n1", quorums=Quorums(NAMES))
     return make_node(
-        memory, options, list(NAMES[1:]), random.Random(1), incarnation=1, now_ms=0.0, wall_ms=0
+        memory, options, list(NAMES[1:]), random.Random(1), run_id=1, now_ms=0.0, wall_ms=0
     )
 
 

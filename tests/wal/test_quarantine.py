@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from paxosd import identity, quarantine
 from paxosd.core.effects import AcceptRecord
 from paxosd.core.types import NULL_BALLOT, Ballot
-from paxosd.disk import CorruptionError, StorageError
-from paxosd.recovery import recover
-from paxosd.snapshot_file import snapshot_name, snapshot_slot
-from paxosd.wal import WalOptions
-from paxosd.wal_format import segment_name, segment_number
+from paxosd.replica import quarantine
+from paxosd.replica.recovery import recover
+from paxosd.snapshot.file import snapshot_name, snapshot_slot
+from paxosd.storage import identity
+from paxosd.storage.disk import CorruptionError, StorageError
+from paxosd.storage.wal import WalOptions
+from paxosd.storage.wal_format import segment_name, segment_number
 from tests.wal.lives import OPTIONS, CrashDisk, Life, Lines, PowerLoss, batch_of, reference
 from tests.wal.memdisk import SMALL, MemDisk, nonces
 
@@ -114,9 +115,9 @@ def node(written):
 def check_set_aside(node, memory, damaged, slot):
     """The node goes on as another, with what the snapshot of ``slot`` holds and nothing more."""
     assert memory.lost
-    assert memory.directory != OLD
+    assert memory.directory_id != OLD
     shell = node.shell()
-    assert (shell.directory, shell.lost, shell.repaired) == (memory.directory, True, True)
+    assert (shell.directory_id, shell.lost, shell.repaired) == (memory.directory_id, True, True)
     assert memory.recovered.promised == NULL_BALLOT
     assert memory.recovered.accepted == {}
     assert memory.recovered.commit == memory.machine.applied == slot
@@ -136,7 +137,7 @@ def log_of(node):
 class TestDamage:
     def test_a_sound_log_is_no_such_thing(self, node):
         claim, memory = node.start()
-        assert (claim.directory, claim.lost, memory.lost, memory.directory) == (
+        assert (claim.directory_id, claim.lost, memory.lost, memory.directory_id) == (
             OLD,
             False,
             False,
@@ -210,7 +211,7 @@ class TestDamage:
                 raise CorruptionError("bad", segment="wal-00000007.log", offset=9)
             return None, batch_of(slot)
 
-        monkeypatch.setattr("paxosd.wal.Wal.read", read)
+        monkeypatch.setattr("paxosd.storage.wal.Wal.read", read)
         damaged = log_of(node)
         _, memory = node.start()
         assert reads == [older + 1, older + 2, older + 3]
@@ -255,11 +256,11 @@ class TestRefused:
         self.refuse(node, "errno 5")
 
     def test_a_log_of_another_version(self, node, monkeypatch):
-        monkeypatch.setattr("paxosd.wal_format.VERSION", 2)
+        monkeypatch.setattr("paxosd.storage.wal_format.VERSION", 2)
         self.refuse(node, "version of paxosd that wrote")
 
     def test_snapshots_of_another_version(self, node, monkeypatch):
-        monkeypatch.setattr("paxosd.snapshot_file._FIELDS_OF", {9: 11})
+        monkeypatch.setattr("paxosd.snapshot.file._FIELDS_OF", {9: 11})
         self.refuse(node, "version of paxosd that wrote")
 
 
@@ -272,8 +273,8 @@ class TestAfterwards:
         memory.wal.sync()
         again = node.after_crash()
         claim, found = again.start(seed=2)
-        assert (claim.directory, claim.lost, claim.repaired) == (memory.directory, True, True)
-        assert (found.lost, found.directory) == (False, 0)
+        assert (claim.directory_id, claim.lost, claim.repaired) == (memory.directory_id, True, True)
+        assert (found.lost, found.directory_id) == (False, 0)
         assert found.recovered.promised == Ballot(3, "n2")
         assert found.machine.applied == slot
         assert again.log.named("storage.corrupt") == []
@@ -314,7 +315,7 @@ class TestCrashAnywhere:
             left = dying.after_crash(rng)
             claim, memory = left.start(seed=2)
             assert memory.lost or claim.lost, die_at
-            assert (memory.directory or claim.directory) != OLD, die_at
+            assert (memory.directory_id or claim.directory_id) != OLD, die_at
             assert left.lost() == damaged, die_at
             assert memory.recovered.promised == NULL_BALLOT, die_at
             assert memory.recovered.accepted == {}, die_at
@@ -322,7 +323,7 @@ class TestCrashAnywhere:
             shell = left.shell()
             assert shell.lost, die_at
             assert shell.repaired, die_at
-            assert shell.directory == (memory.directory or claim.directory), die_at
+            assert shell.directory_id == (memory.directory_id or claim.directory_id), die_at
 
     def test_and_again_in_the_start_that_goes_on_with_it(self, node):
         node.flip(node.segments()[-1], 520)
@@ -349,10 +350,10 @@ class TestDiverged:
     def test_nothing_of_it_is_used(self, node):
         old = {n: d for n, d in node.disk.contents().items() if n.endswith((".log", ".paxsnap"))}
         identity.mark_diverged(node.home, 150)
-        assert node.shell().directory == OLD, "until the next start sets its data aside"
+        assert node.shell().directory_id == OLD, "until the next start sets its data aside"
         claim, memory = node.start()
-        assert (claim.directory, memory.lost, memory.repaired) == (OLD, True, False)
-        assert memory.directory != OLD
+        assert (claim.directory_id, memory.lost, memory.repaired) == (OLD, True, False)
+        assert memory.directory_id != OLD
         assert memory.machine.applied == memory.recovered.commit == 0
         assert memory.recovered.promised == NULL_BALLOT
         assert memory.kept.newest is None
@@ -386,7 +387,7 @@ class TestDiverged:
             claim, memory = left.start(seed=2)
             assert memory.machine.applied == 0, die_at
             assert memory.recovered.promised == NULL_BALLOT, die_at
-            assert (memory.directory or claim.directory) != OLD, die_at
+            assert (memory.directory_id or claim.directory_id) != OLD, die_at
             assert left.lost().keys() == whole.lost().keys(), die_at
             shell = left.shell()
             assert (shell.lost, shell.repaired) == (True, False), die_at

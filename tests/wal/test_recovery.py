@@ -6,9 +6,9 @@ import pytest
 
 from paxosd.core.effects import AcceptRecord, CommitRecord, DecisionRecord, PromiseRecord
 from paxosd.core.types import NULL_BALLOT, Ballot
-from paxosd.disk import CorruptionError, StorageError
-from paxosd.wal import Wal
-from paxosd.wal_mark import NAME
+from paxosd.storage.disk import CorruptionError, StorageError
+from paxosd.storage.wal import Wal
+from paxosd.storage.wal_mark import NAME
 from tests.wal.memdisk import SMALL, MemDisk, open_wal
 
 B1, B2 = Ballot(1, "n1"), Ballot(2, "n2")

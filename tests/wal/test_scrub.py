@@ -9,11 +9,11 @@ import pytest
 from paxosd.core.effects import AcceptRecord, CommitRecord, PromiseRecord
 from paxosd.core.messages import SnapshotOffer
 from paxosd.core.types import Ballot
-from paxosd.disk import CorruptionError
-from paxosd.scrub import PIECE_BYTES
-from paxosd.snapshot_exchange import SnapshotExchange
-from paxosd.snapshot_file import snapshot_name, snapshot_slot
-from paxosd.wal_format import segment_name, segment_number
+from paxosd.snapshot.exchange import SnapshotExchange
+from paxosd.snapshot.file import snapshot_name, snapshot_slot
+from paxosd.snapshot.scrub import PIECE_BYTES
+from paxosd.storage.disk import CorruptionError
+from paxosd.storage.wal_format import segment_name, segment_number
 from tests.wal.lives import BALLOT, OPTIONS, CrashDisk, Life, PowerLoss, batch_of
 from tests.wal.memdisk import SMALL, MemDisk
 

@@ -4,8 +4,8 @@ import errno
 
 import pytest
 
-from paxosd import small_files
-from paxosd.small_files import RESERVE, RESERVE_BYTES, keep_reserve, note_file, write_file
+from paxosd.storage import small_files
+from paxosd.storage.small_files import RESERVE, RESERVE_BYTES, keep_reserve, note_file, write_file
 from tests.wal.lives import CrashDisk, PowerLoss
 from tests.wal.memdisk import MemFile
 

@@ -6,8 +6,8 @@ import pytest
 
 from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.commands import Batch, Reign
-from paxosd.core.snapshot import SnapshotError, SnapshotWalk
-from paxosd.snapshot_file import (
+from paxosd.core.state.snapshot import SnapshotError, SnapshotWalk
+from paxosd.snapshot.file import (
     BLOCK_BYTES_MAX,
     HEAD,
     MAGIC,
@@ -24,7 +24,7 @@ from paxosd.snapshot_file import (
     snapshot_name,
     snapshot_slot,
 )
-from paxosd.wire_base import pack, unpack
+from paxosd.wire.fields import pack, unpack
 from tests.wal.lives import MEMBERS, reference
 from tests.wal.memdisk import MemDisk
 

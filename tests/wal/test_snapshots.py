@@ -10,9 +10,9 @@ import pytest
 
 from paxosd.core.effects import AcceptRecord, CommitRecord
 from paxosd.core.types import Ballot
-from paxosd.disk import CorruptionError
-from paxosd.snapshot_file import SnapshotInfo, part_name, snapshot_name, snapshot_slot
-from paxosd.snapshots import RETRY_MS, STEP_MS
+from paxosd.snapshot.file import SnapshotInfo, part_name, snapshot_name, snapshot_slot
+from paxosd.snapshot.keeper import RETRY_MS, STEP_MS
+from paxosd.storage.disk import CorruptionError
 from tests.wal.lives import (
     BALLOT,
     OPTIONS,
@@ -34,9 +34,13 @@ class TestTaking:
     def test_by_count_of_slots_and_the_last_two_are_kept(self):
         life = Life(MemDisk())
         life.write(55)
-        assert [f["slot"] for f in life.log.named("snapshot.started")] == [10, 21, 32, 43, 54] or (
-            life.snapshots.taken >= 4
-        )
+        assert [f["slot"] for f in life.log.named("snapshot.started")] == [
+            10,
+            21,
+            32,
+            43,
+            54,
+        ] or (life.snapshots.taken >= 4)
         life.finish()
         assert len(snapshots_on(life.disk)) == 2
         status = life.snapshots.status(10**7)

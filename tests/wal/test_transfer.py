@@ -10,10 +10,10 @@ import pytest
 
 from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.messages import SnapshotChunk, SnapshotOffer, SnapshotRequest
-from paxosd.disk import CorruptionError, StorageError
-from paxosd.snapshot_exchange import SnapshotExchange
-from paxosd.snapshot_fetch import ASK_AGAIN_MS, AVOID_MS, RETRY_MS, SILENT_MS
-from paxosd.snapshot_file import snapshot_name
+from paxosd.snapshot.exchange import SnapshotExchange
+from paxosd.snapshot.fetch import ASK_AGAIN_MS, AVOID_MS, RETRY_MS, SILENT_MS
+from paxosd.snapshot.file import snapshot_name
+from paxosd.storage.disk import CorruptionError, StorageError
 from tests.wal.lives import OPTIONS, CrashDisk, Inline, Life, PowerLoss
 from tests.wal.memdisk import MemDisk
 

@@ -8,10 +8,10 @@ import pytest
 
 from paxosd.core.effects import AcceptRecord, CommitRecord, DecisionRecord, PromiseRecord
 from paxosd.core.types import Ballot
-from paxosd.disk import CorruptionError, RealDisk, StorageError
-from paxosd.wal import Wal, WalOptions
-from paxosd.wal_mark import NAME
-from paxosd.wal_sync import SegmentDropper, SegmentPreparer
+from paxosd.storage.disk import CorruptionError, RealDisk, StorageError
+from paxosd.storage.wal import Wal, WalOptions
+from paxosd.storage.wal_mark import NAME
+from paxosd.storage.wal_segments import SegmentDropper, SegmentPreparer
 from tests.wal.memdisk import SMALL, MemDisk, open_wal
 
 B1 = Ballot(1, "n1")

@@ -3,8 +3,8 @@
 import pytest
 
 from paxosd.core.types import Ballot
-from paxosd.disk import CorruptionError, StorageError
-from paxosd.wal_format import (
+from paxosd.storage.disk import CorruptionError, StorageError
+from paxosd.storage.wal_format import (
     ACCEPT,
     HEADER_BYTES,
     FormatError,

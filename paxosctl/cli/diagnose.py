@@ -1,0 +1,230 @@
+"""From "it did not work" to "this is wrong with that node, and this is what to do".
+
+Each endpoint is looked at once more, shortly, when a call has failed: those that are connected
+are asked for their status, to tell "no leader" from "no quorum" from "silent"; for the others a
+TCP connection tells "refused" from "no such host" from "no answer".
+"""
+
+import socket
+import time
+from enum import Enum
+from typing import Any
+
+from paxosctl.cli.survey import (
+    Answer,
+    ask_all,
+    lost_for_good,
+    memory_words,
+    state_words,
+    voters_seen,
+)
+from paxosctl.client.client import Client
+from paxosctl.client.errors import (
+    WORKS,
+    ClientError,
+    NotSubmittedError,
+    OutcomeUnknownError,
+    RefusedError,
+)
+from paxosctl.client.reach import open_tcp
+from paxosd.core.client.endpoints import EndpointState
+from paxosd.core.effects import BUSY
+from paxosd.net.resolver import NO_HOST, UNRESOLVED, ResolveError
+
+STATUS_S = 0.4
+TCP_S = 0.25
+TCP_TOTAL_S = 0.5
+"""For all endpoints that are not connected."""
+ZEROMQ_SIGNATURE = b"\xff" + bytes(8) + b"\x7f"
+"""The first ten bytes of every connection, from either side."""
+GREETING_BYTES_MAX = 64
+GREETING_S = 0.1
+"""So long it is waited whether one that has said what it is hangs up, for it has no room."""
+
+
+def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
+    """``(endpoint, what is wrong and what to do)`` for each endpoint of interest; takes up to
+    about half a second. Nothing for a refusal: that says all itself."""
+    if isinstance(error, RefusedError) or error.code in {"fenced", "sessions_full"}:
+        return []
+    if isinstance(error, OutcomeUnknownError) and not error.troubles:
+        return []
+    timeout_s = client.timeout_s
+    client.timeout_s = STATUS_S
+    try:
+        states = {each.endpoint: each for each in client.troubles()}
+        up = [name for name, each in states.items() if each.state is not EndpointState.DOWN]
+        answers = ask_all(client, up, "status")
+        # One that was still connecting when the call ended may be found dead only now.
+        states = {each.endpoint: each for each in client.troubles()}
+    finally:
+        client.timeout_s = timeout_s
+    # What has become of the names that were asked for by now.
+    states |= {e.endpoint: e for e in client.troubles() if e.message.startswith(UNRESOLVED)}
+    final = lost_for_good(answer.body for answer in answers.values() if answer.error is None)
+    busy = {each.endpoint for each in error.troubles if each.code == BUSY}
+    lines = []
+    until_s = time.monotonic() + TCP_TOTAL_S
+    for name, trouble in states.items():
+        answer = answers.get(name)
+        silent = answer is None or isinstance(answer.error, NotSubmittedError)
+        unresolved = trouble.message.startswith(UNRESOLVED)
+        if answer is None or unresolved or (silent and trouble.state is not EndpointState.UP):
+            left_s = min(TCP_S, until_s - time.monotonic())
+            lines.append((name, _unreachable(name, trouble.message, left_s)))
+        else:
+            lines.append((name, _reachable(answer, name in busy, final)))
+    return lines
+
+
+def _unreachable(endpoint: str, seen: str, left_s: float) -> str:
+    if seen.startswith(UNRESOLVED):
+        return _unresolved(seen)
+    if left_s <= 0:
+        return seen or "no connection to it was made in time"
+    try:
+        with open_tcp(endpoint, left_s)[0] as connection:
+            return _LISTENERS[_listener(connection)]
+    except ConnectionRefusedError:
+        return "connection refused: no daemon listens there; start it, or check --endpoints"
+    except ResolveError as error:
+        return _unresolved(str(error))
+    except TimeoutError:
+        return "no answer from the host: it is down, or a firewall drops what is sent to it"
+    except (OSError, ValueError) as error:
+        return f"cannot be reached: {error}"
+
+
+def _unresolved(words: str) -> str:
+    if words.endswith(NO_HOST):
+        return f"{words}: check --endpoints"
+    return f"{words}: check the name server, or use an address in --endpoints"
+
+
+class _Listener(Enum):
+    """Who accepts connections on a port."""
+
+    ZEROMQ = "it says what ZeroMQ says first"
+    SILENT = "nothing comes from it, whatever is sent"
+    FULL = "it says that, and hangs up"
+    ENDS = "it hangs up at once"
+    OTHER = "it says something else"
+
+
+_LISTENERS = {
+    _Listener.ZEROMQ: (
+        "it speaks ZeroMQ, but no client's connection to it came about: it has only just started "
+        "(try again), or this is another port of a node (its peer or events port), or no paxosd"
+    ),
+    _Listener.FULL: (
+        "it ends new connections, for it has as many as it may have (bus.connections_full in its "
+        "log): close some, or raise its limit on file descriptors"
+    ),
+    _Listener.ENDS: (
+        "it hangs up at once: it does not speak ZeroMQ, is it the right host and port? Or it is a "
+        "paxosd node that ends new connections, for it has as many as it may have "
+        "(bus.connections_full in its log)"
+    ),
+    _Listener.SILENT: (
+        "something listens there, but says nothing: the daemon hangs or is stopped (its machine "
+        "takes the connection, the process does not), or it is no paxosd"
+    ),
+    _Listener.OTHER: (
+        "something else listens there: it does not speak ZeroMQ. Is it the right host and port?"
+    ),
+}
+
+
+def _listener(connection: socket.socket) -> _Listener:
+    """A ZeroMQ socket sends its signature at once, without being asked. Most others say something
+    at once, too, or do so after an empty line; a process that is stopped does neither. A node that
+    has too many connections ends this one, mostly once it has said what it is."""
+    connection.settimeout(TCP_S)
+    for asked in (b"", b"\r\n\r\n"):
+        try:
+            connection.sendall(asked)
+            first = connection.recv(len(ZEROMQ_SIGNATURE))
+        except TimeoutError:
+            continue
+        except OSError:
+            return _Listener.OTHER
+        if not first:
+            return _Listener.OTHER if asked else _Listener.ENDS
+        if not first.startswith(ZEROMQ_SIGNATURE[:1]):
+            return _Listener.OTHER
+        return _Listener.FULL if _hangs_up(connection) else _Listener.ZEROMQ
+    return _Listener.SILENT
+
+
+def _hangs_up(connection: socket.socket) -> bool:
+    """Whether it ends the connection before this side has said what it is."""
+    until_s = time.monotonic() + GREETING_S  # in all: it may send a byte now and then
+    try:
+        while (left_s := until_s - time.monotonic()) > 0:
+            connection.settimeout(left_s)
+            if not connection.recv(GREETING_BYTES_MAX):
+                return True
+    except TimeoutError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _reachable(answer: Answer, busy: bool, final: tuple[str, str] | None) -> str:
+    """``final``: see :func:`paxosctl.cli.survey.lost_for_good`."""
+    if answer.error is not None:
+        if isinstance(answer.error, RefusedError):
+            return f"it refuses to talk: {answer.error}"
+        return (
+            "connected, but it does not answer: the daemon hangs, is stopped or overloaded, or "
+            "this is not a client port"
+        )
+    status = answer.body
+    if busy:
+        return f"{status['node']} is busy, its queue is full: try again, send less at a time"
+    if final is not None:
+        best, words = final
+        return words if status["node"] == best else f"no quorum, and none to come: see {best}"
+    return _of_status(status)
+
+
+def _of_status(status: dict[str, Any]) -> str:
+    node = status["node"]
+    seen = voters_seen(status)
+    total, quorum = len(status["voters"]), status["quorum"]
+    if not status["voters"]:
+        return f"{node} is to join a cluster, and has not heard from a member of it yet"
+    if status["role"] in ("diverged", "disputed"):
+        return "; ".join(state_words([status]))
+    waits_for = status.get("unconfirmed_by", [])
+    if waits_for and status["role"] == "newcomer" and not status["leader"]:
+        return (
+            f"{node} is new and votes once every member has been up: start or reconnect "
+            f"{' and '.join(waits_for)}"
+        )
+    if seen.voting < quorum:
+        advice = [f"no quorum: {node} counts {seen.voting} of {total} voters and needs {quorum}"]
+        if seen.silent:
+            advice.append(f"start or reconnect {' and '.join(seen.silent)}")
+        if others := [name for name in seen.voteless if name != node]:
+            which = "its" if len(others) == 1 else "their"
+            advice.append(f"{' and '.join(others)}: up, but without a vote; see {which} status")
+        if node in seen.voteless:
+            advice.append(memory_words(status) or f"{node} itself may not vote yet{_waits(status)}")
+        return "; ".join(advice)
+    if status.get("memory") == "lost" and not status["leader"]:
+        return memory_words(status)
+    if status["leader"] == node and status["role"] != "leader":
+        return f"{node} does not lead yet, or no more; try again"
+    if not status["leader"]:
+        return f"no leader: {node} knows of none; an election takes a second or two, try again"
+    if status["leader"] == node:
+        return f"{node} leads, and {seen.voting} of {total} voters follow it{WORKS}"
+    return f"{node} follows {status['leader']}{WORKS}"
+
+
+def _waits(status: dict[str, Any]) -> str:
+    """For whom a node waits until it may vote."""
+    waits_for = status.get("unconfirmed_by", [])
+    return f": it waits for {' and '.join(waits_for)}" if waits_for else ""

@@ -1,0 +1,189 @@
+"""The command line of ``paxosctl``: the verbs, and the exit codes.
+
+A verb's module is imported when the verb is used, for a short command should start fast.
+"""
+
+import importlib
+import io
+import sys
+from collections.abc import Sequence
+
+import click
+
+from paxosctl.cli.app import (
+    DiagnosedError,
+    Group,
+    NegativeError,
+    Settings,
+    complain,
+    end_negative,
+    global_options,
+)
+from paxosctl.cli.render import to_json
+from paxosctl.cli.streams import BrokenOutputError, StreamError, finish, prepare, say, say_json
+from paxosctl.client.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    EXIT_REFUSED,
+    EXIT_STORAGE,
+    EXIT_USAGE,
+    ClientError,
+    RefusedError,
+)
+
+VERBS = {
+    "put": "kv",
+    "get": "kv",
+    "delete": "kv",
+    "cas": "kv",
+    "outcome": "kv",
+    "watch": "watch",
+    "status": "cluster",
+    "health": "cluster",
+    "leader": "cluster",
+    "hash": "cluster",
+    "member": "member",
+    "cluster": "cluster_settings",
+    "node": "node",
+    "fault": "fault",
+    "snapshot": "snapshot",
+    "bench": "bench",
+    "sim": "sim",
+}
+"""Verb → the module of paxosctl.commands that has it, under its own name."""
+
+
+class _Verbs(Group):
+    """Looks a verb up in its module."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of the table."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """None for a verb that does not exist."""
+        module = VERBS.get(cmd_name)
+        if module is None:
+            return None
+        found = getattr(importlib.import_module(f"paxosctl.commands.{module}"), f"{cmd_name}_verb")
+        assert isinstance(found, click.Command)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Names the nearest verb for one that does not exist."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and name not in VERBS:
+            from paxosd.config.settings import nearest  # noqa: PLC0415 -- only for an error
+
+            ctx.fail(f'there is no verb "{name}"; {nearest(name, VERBS)}')
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Drive a paxosd cluster: read, write, watch, look into it, and break it on purpose.
+
+    Exit codes: 0 done; 1 a negative answer; 2 wrong usage; 3 a comparison that is not complete; 69
+    no endpoint reachable; 74 a stream or file cannot be read or written; 75 not submitted, safe to
+    try again; 77 refused; 124 the outcome is unknown; 130 interrupted.
+    """
+
+
+@cli.result_callback()
+def _done(*_: object, **__: object) -> int:
+    return EXIT_OK
+
+
+cli = global_options(cli, envvar="PAXOSCTL_ENDPOINTS")
+cli = click.version_option(package_name="paxosd", prog_name="paxosctl")(cli)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code and never raises for what a user did."""
+    settings = Settings()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = cli.main(
+            args=given,
+            prog_name="paxosctl",
+            standalone_mode=False,
+            obj=settings,
+        )
+        return code if isinstance(code, int) else EXIT_OK
+    except NegativeError as error:
+        return _negative(settings, error)
+    except DiagnosedError as error:
+        complain(settings, error.error, error.lines)
+        return error.error.exit_code
+    except ClientError as error:
+        complain(settings, error, [])
+        return error.exit_code
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        return _misused(error, in_json=settings.output == "json" or _asks_for_json(given))
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except (BrokenOutputError, SystemExit):
+        # Whoever read our output has enough. (Click ends so where that was its own help text.)
+        return EXIT_OK
+    except StreamError as error:
+        return _not_read_or_written(settings, str(error))
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        words = f"{where}{error.strerror or error}"
+        if isinstance(error, PermissionError):
+            complain(settings, RefusedError("permission", words), [])
+            return EXIT_REFUSED
+        return _not_read_or_written(settings, words)
+
+
+def _asks_for_json(arguments: Sequence[str]) -> bool:
+    """Whether they say so where click has not come to: it stops at the first mistake."""
+    wanted = ""
+    for place, each in enumerate(arguments):
+        if each == "--":
+            break
+        if each in ("-o", "--output"):
+            wanted = "".join(arguments[place + 1 : place + 2])
+        elif each.startswith("--output="):
+            wanted = each.removeprefix("--output=")
+        elif each.startswith("-o"):
+            wanted = each.removeprefix("-o")
+    return wanted == "json"
+
+
+def _negative(settings: Settings, error: NegativeError) -> int:
+    """Say no; the answer may have no reader, or be lost."""
+    try:
+        return end_negative(settings, error)
+    except BrokenOutputError:
+        return error.exit_code
+    except StreamError as lost:
+        return _not_read_or_written(settings, str(lost))
+
+
+def _misused(error: click.ClickException, *, in_json: bool) -> int:
+    if in_json:
+        say_json(to_json({"error": "usage", "message": error.format_message()}))
+        return EXIT_USAGE
+    shown = io.StringIO()
+    error.show(shown)
+    say(shown.getvalue(), newline=False)
+    return EXIT_USAGE
+
+
+def _not_read_or_written(settings: Settings, words: str) -> int:
+    if settings.output == "json":
+        say_json(to_json({"error": "storage", "message": words}))
+    else:
+        say(f"paxosctl: {words}")
+    return EXIT_STORAGE
+
+
+def run_process() -> int:
+    """Run the command line of this process; its exit code."""
+    prepare()
+    return finish(run())

@@ -1,0 +1,49 @@
+"""The public Python client of paxosd: ``from paxosctl.client import Client``.
+
+``client.py`` is what programs use; ``pipeline.py`` many commands at a time; ``watch.py`` the
+changes of a key or prefix; ``errors.py`` how a call can fail. ``connection.py`` and
+``transport.py`` drive the sans-IO protocol of ``paxosd.core.client`` with sockets and a clock.
+Nothing here prints or exits.
+"""
+
+from paxosctl.client.client import (
+    CasResult,
+    Change,
+    Client,
+    ClientError,
+    ClientOptions,
+    Future,
+    Health,
+    KeyValue,
+    MembersResult,
+    NotSubmittedError,
+    Outcome,
+    OutcomeUnknownError,
+    Pipeline,
+    RefusedError,
+    Removed,
+    StaleRead,
+    UnreachableError,
+    Watcher,
+)
+
+__all__ = [
+    "CasResult",
+    "Change",
+    "Client",
+    "ClientError",
+    "ClientOptions",
+    "Future",
+    "Health",
+    "KeyValue",
+    "MembersResult",
+    "NotSubmittedError",
+    "Outcome",
+    "OutcomeUnknownError",
+    "Pipeline",
+    "RefusedError",
+    "Removed",
+    "StaleRead",
+    "UnreachableError",
+    "Watcher",
+]

@@ -1,0 +1,118 @@
+"""How a client's call can fail, and the exit code of each failure.
+
+0    done
+1    a negative answer: no such key, a cas that missed, a check that failed
+3    a comparison that is not complete: what was compared agrees, but a node did not answer
+2    wrong usage
+69   no endpoint could be reached; nothing was submitted
+74   standard input, standard output or a file cannot be read or written
+75   not submitted: safe to try again
+77   refused: a limit, a permission, a history that is gone
+124  the outcome is unknown; the message says how to ask for it
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from paxosd.core.client.calls import Failure, NotSubmitted, OutcomeUnknown
+from paxosd.core.client.endpoints import UNREACHABLE, Trouble
+from paxosd.net.resolver import UNRESOLVED
+
+FENCED = "fenced"
+"""The code of a command that an outcome query ruled out."""
+NO_SNAPSHOT = "no_snapshot"
+"""The code where no leader can be asked for a snapshot; the message says what can be."""
+LEADER_UNREACHABLE = "leader_unreachable"
+"""The code where only the leader will do, and others can be reached, but not the leader."""
+WORKS = ": try again"
+"""So ends a diagnosis that finds a node in touch with a leader and a quorum."""
+
+EXIT_OK = 0
+EXIT_NEGATIVE = 1
+EXIT_USAGE = 2
+EXIT_INCOMPLETE = 3
+EXIT_UNREACHABLE = 69
+EXIT_STORAGE = 74
+EXIT_NOT_SUBMITTED = 75
+EXIT_REFUSED = 77
+EXIT_UNKNOWN = 124
+EXIT_INTERRUPTED = 130
+
+
+class ClientError(Exception):
+    """A call did not give a result. ``code``: a word for programs, such as ``no_leader``;
+    ``troubles``: what was noticed about each endpoint."""
+
+    exit_code = EXIT_NOT_SUBMITTED
+
+    def __init__(self, code: str, message: str, troubles: Sequence[Trouble] = ()) -> None:
+        super().__init__(message)
+        self.code = code
+        self.troubles = tuple(troubles)
+
+
+class NotSubmittedError(ClientError):
+    """Nothing happened, and nothing will: safe to try again."""
+
+
+class UnreachableError(NotSubmittedError):
+    """No endpoint could be reached, so nothing happened."""
+
+    exit_code = EXIT_UNREACHABLE
+
+
+class RefusedError(ClientError):
+    """A daemon said no, and would again. ``detail``: a number where the code has one
+    (compacted: the first revision that is still there)."""
+
+    exit_code = EXIT_REFUSED
+
+    def __init__(
+        self, code: str, message: str, troubles: Sequence[Trouble] = (), detail: int = 0
+    ) -> None:
+        super().__init__(code, message, troubles)
+        self.detail = detail
+
+
+class OutcomeUnknownError(ClientError):
+    """It may or may not have happened. Ask ``Client.outcome(session, seq)``, which answers for
+    good; session 0: it was no command of a session, look at its effect."""
+
+    exit_code = EXIT_UNKNOWN
+
+    def __init__(
+        self, session: int, seq: int, message: str, troubles: Sequence[Trouble] = ()
+    ) -> None:
+        super().__init__("outcome_unknown", message, troubles)
+        self.session = session
+        self.seq = seq
+
+
+def error_of(failure: Failure, troubles: Sequence[Trouble]) -> ClientError:
+    """The exception for a failed call."""
+    if isinstance(failure, OutcomeUnknown):
+        words = f"the outcome is unknown: {failure.message}"
+        return OutcomeUnknownError(failure.session, failure.seq, words, troubles)
+    if isinstance(failure, NotSubmitted):
+        words = "; ".join([failure.message, *_unresolved(troubles, failure.message)])
+        if failure.code == UNREACHABLE:
+            return UnreachableError(failure.code, words, troubles)
+        return NotSubmittedError(failure.code, words, troubles)
+    return RefusedError(failure.code, failure.message, troubles, failure.detail)
+
+
+@contextmanager
+def for_the_leader(endpoint: str, why: str) -> Iterator[None]:
+    """Around what only the leader, at ``endpoint``, can do, ``why`` in words: other nodes answered
+    before, so that "no endpoint can be reached" would not be true."""
+    try:
+        yield
+    except UnreachableError as error:
+        words = f"the leader ({endpoint}) cannot be reached from here, and {why}"
+        raise NotSubmittedError(LEADER_UNREACHABLE, words, error.troubles) from error
+
+
+def _unresolved(troubles: Sequence[Trouble], known: str) -> list[str]:
+    """The names among the endpoints that have no address, which no other words would say."""
+    words = dict.fromkeys(each.message for each in troubles if each.message.startswith(UNRESOLVED))
+    return [each for each in words if each != known]

@@ -1,0 +1,348 @@
+"""The sockets of a client: one DEALER per endpoint, each with a monitor that tells how it fares.
+
+A link never queues for a daemon that is not there: a request is handed to a connection that
+stands, or not at all, so that "never sent" can be told from "sent, and no answer".
+
+ZeroMQ's sockets end the whole process when two threads use them, and hang in a process that was
+forked with them. So a :class:`Transport` belongs to the thread and the process that made it: every
+use from elsewhere is refused before a socket is touched.
+"""
+
+import contextlib
+import os
+import struct
+import threading
+import time
+import warnings
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import zmq
+
+from paxosctl.client.dial import Dial
+from paxosd.net.endpoints import same_endpoint
+from paxosd.net.keepalive import KERNEL_FINDS_DEAD_ENDS
+from paxosd.net.resolver import Resolver
+from paxosd.net.silence import ALIVE, Silence, Verdict, traffic_of
+from paxosd.wire import encode_client
+
+MIB = 1 << 20
+MESSAGE_BYTES_MAX = 256 * MIB
+"""Above every answer; keeps a stranger on the port from filling the memory."""
+HANDSHAKE_IVL_MS = 3000
+"""A connection that was accepted and then is silent (a black hole, a stopped daemon) is given up
+after this; what is silent later :meth:`Link.look` finds."""
+RECONNECT_IVL_MS = 50
+RECONNECT_IVL_MAX_MS = 500
+CONNECT_TIMEOUT_MS = 2000
+SOCKETS_MAX = 4096
+NAMES_MS = 50
+"""How often the connections that wait for a name are looked at."""
+RECEIVES_MAX = 200
+"""Frames taken from one socket before the others get a turn."""
+
+REFUSED = "the connection was refused"
+LOST = "the connection was lost"
+SILENT = "nothing came from it any more"
+NO_HANDSHAKE = "something takes connections there, but no ZeroMQ handshake came about"
+
+_ALIVE = encode_client(ALIVE, "")
+
+Context = zmq.Context[zmq.Socket[bytes]]
+Socket = zmq.Socket[bytes]
+
+_EVENTS = (
+    zmq.EVENT_CONNECTED
+    | zmq.EVENT_CLOSED
+    | zmq.EVENT_CONNECT_RETRIED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
+)
+_EVENT = struct.Struct("=HI")
+
+
+def clock_ms() -> int:
+    """Milliseconds on the clock that all of a client's deadlines use."""
+    return time.monotonic_ns() // 1_000_000
+
+
+def clock_ns() -> int:
+    """The same clock, for measuring."""
+    return time.monotonic_ns()
+
+
+class Owner:
+    """The thread and the process that made something which nobody else may use."""
+
+    __slots__ = ("_pid", "_thread")
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        # The object, not its number: numbers are given again to threads that come later.
+        self._thread = threading.current_thread()
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this process is another one, forked from the owner's."""
+        return os.getpid() != self._pid
+
+    def check(self) -> None:
+        """Raises RuntimeError for whoever is not the owner."""
+        if self.is_forked:
+            raise RuntimeError(
+                f"this client belongs to process {self._pid}, and cannot be used in process "
+                f"{os.getpid()}, which was forked from it: make a Client of its own there"
+            )
+        if threading.current_thread() is not self._thread:
+            raise RuntimeError(
+                f'this client belongs to the thread "{self._thread.name}", and cannot be used in '
+                f'"{threading.current_thread().name}": make a Client of its own in each thread'
+            )
+
+
+class Transport:
+    """Sockets and who wants to know when they can be read. Only its maker may use it: everybody
+    else gets a RuntimeError (see :class:`Owner`)."""
+
+    def __init__(self) -> None:
+        self.owner = Owner()
+        self._context: Context = zmq.Context()
+        self._context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
+        self._poller = zmq.Poller()
+        self._handlers: dict[Any, Callable[[], None]] = {}
+        self._sockets: list[Socket] = []
+        # The finalizer keeps context and sockets alive. Collected together with this, the context
+        # would no longer find its sockets, and wait for ever for them to be closed.
+        self._finalizer = weakref.finalize(self, _abandon, self.owner, self._context, self._sockets)
+        self._finalizer.atexit = False  # the process ends, and its sockets with it
+        self._resolver: Resolver | None = None
+        self._dials: dict[Dial, None] = {}
+        """Those that follow a name, without a connection that stands."""
+
+    @property
+    def resolver(self) -> Resolver:
+        """Finds the addresses of names; made when it is first needed."""
+        if self._resolver is None:
+            self._resolver = Resolver()
+            self._poller.register(self._resolver.wake_fd, zmq.POLLIN)
+        return self._resolver
+
+    def mind(self, dial: Dial, *, on: bool) -> None:
+        """Let a dial follow its name, or no more."""
+        if on:
+            self._dials[dial] = None
+        else:
+            self._dials.pop(dial, None)
+
+    def socket(self, kind: int) -> Socket:
+        """A socket with the options that all of them share, not connected yet."""
+        self.owner.check()
+        made = self._context.socket(kind)
+        self._sockets[:] = [each for each in self._sockets if not each.closed]
+        self._sockets.append(made)
+        for option, value in (
+            (zmq.LINGER, 0),
+            (zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX),
+            (zmq.HANDSHAKE_IVL, HANDSHAKE_IVL_MS),
+            (zmq.RECONNECT_IVL, RECONNECT_IVL_MS),
+            (zmq.RECONNECT_IVL_MAX, RECONNECT_IVL_MAX_MS),
+            (zmq.CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS),
+            *KERNEL_FINDS_DEAD_ENDS.items(),
+        ):
+            made.setsockopt(option, value)
+        return made
+
+    def register(self, socket: Socket, handler: Callable[[], None]) -> None:
+        """Call ``handler`` from :meth:`poll` when ``socket`` can be read."""
+        self._poller.register(socket, zmq.POLLIN)
+        self._handlers[socket] = handler
+
+    def unregister(self, socket: Socket) -> None:
+        """The end of :meth:`register`."""
+        self._poller.unregister(socket)
+        del self._handlers[socket]
+
+    def poll(self, timeout_ms: int) -> bool:
+        """Wait for sockets to read and let their handlers do so; whether there were any."""
+        self.owner.check()
+        ready = self._poller.poll(min(timeout_ms, NAMES_MS) if self._dials else timeout_ms)
+        handlers = self._handlers
+        for socket, _ in ready:
+            handler = handlers.get(socket)  # an earlier handler may have closed it
+            if handler is not None:
+                handler()
+        if self._resolver is not None:
+            self._resolver.poll()
+            for dial in list(self._dials):
+                if dial in self._dials:  # an earlier one's owner may have closed it
+                    dial.tick(clock_ms())
+        return bool(ready)
+
+    def close(self) -> None:
+        """Close every socket; waits no longer than the longest linger."""
+        self.owner.check()
+        self._finalizer.detach()
+        self._context.destroy()
+        if self._resolver is not None:
+            self._resolver.close()
+
+
+def _abandon(owner: Owner, context: Context, sockets: list[Socket]) -> None:
+    """The end of a transport that nobody closed, in whichever thread collects it: nobody else can
+    be using it any more. In a forked child ZeroMQ's own objects know that they are the parent's."""
+    if owner.is_forked:
+        return
+    for socket in sockets:
+        socket.close(0)
+    context.destroy(0)
+    warnings.warn("a client of paxosd was not closed", ResourceWarning, stacklevel=1)
+
+
+class Link:
+    """A DEALER to one endpoint. Calls ``on_up()`` and ``on_down(reason)`` as the connection
+    comes and goes, ``on_frame(frame)`` for whatever arrives. Never raises for a bad network;
+    raises ValueError for an endpoint that is none."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        endpoint: str,
+        *,
+        on_frame: Callable[[bytes], None],
+        on_up: Callable[[], None],
+        on_down: Callable[[str], None],
+    ) -> None:
+        self.endpoint = endpoint
+        self._transport = transport
+        self._on_frame = on_frame
+        self._on_up = on_up
+        self._on_down = on_down
+        self._state = "connecting"
+        self._descriptor = -1
+        """Of the connection, which is ZeroMQ's."""
+        self._silence = Silence()
+        self._dealer = transport.socket(zmq.DEALER)
+        self._dealer.setsockopt(zmq.IMMEDIATE, 1)
+        self._monitor: Socket = self._dealer.get_monitor_socket(_EVENTS)
+        transport.register(self._dealer, self._read)
+        transport.register(self._monitor, self._read_monitor)
+        self._dial: Dial | None = None
+        self._address = ""
+        """The numeric endpoint that ``_state`` is about."""
+        try:
+            self._dial = Dial(transport, self._dealer, endpoint, on_unresolved=on_down)
+        except (ValueError, zmq.ZMQError) as error:
+            self.close()
+            raise ValueError(f'"{endpoint}" is not an endpoint: {error}') from None
+
+    @property
+    def unresolved(self) -> str:
+        """Why its name has no address, in words; "" if it has one, or needs none."""
+        return self._dial.unresolved if self._dial is not None else ""
+
+    @property
+    def host(self) -> str:
+        """The address that it is connected to, "" while its name has none."""
+        return self._dial.host if self._dial is not None else ""
+
+    def send(self, frame: bytes) -> bool:
+        """Hand a frame that will be answered to the connection; False if there is none, or it is
+        full."""
+        self._transport.owner.check()
+        taken = self._hand_over(frame)
+        if taken and not self._silence.is_watching:
+            self._silence.sent(clock_ms())
+        return taken
+
+    def _hand_over(self, frame: bytes) -> bool:
+        dealer = self._dealer
+        try:
+            dealer.send(frame, zmq.NOBLOCK)
+        except zmq.Again:
+            pass
+        else:
+            return True
+        # The connection can be so young that the socket has not heard of it: make it listen.
+        dealer.getsockopt(zmq.EVENTS)
+        try:
+            dealer.send(frame, zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether an answer is waited for, so that :meth:`look` is to be called."""
+        return self._state == "up" and self._silence.is_watching
+
+    def look(self, *, waiting: bool = False) -> bool:
+        """Whether the connection is dead, though it stands: its owner is to close this link, and
+        to make another. To be called every ``silence.LOOK_MS`` while :attr:`is_watched`, when all
+        that has come was read. ``waiting``: whether an answer is waited for, however old the
+        request is."""
+        if self._state != "up":
+            return False
+        verdict = self._silence.look(clock_ms(), traffic_of(self._descriptor), waiting=waiting)
+        if verdict is Verdict.ASK:
+            self._hand_over(_ALIVE)
+        return verdict is Verdict.DEAD
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Close the sockets; what was handed over last has ``linger_ms`` to leave."""
+        self._transport.owner.check()
+        if self._dial is not None:
+            self._dial.close()
+        self._transport.unregister(self._dealer)
+        self._transport.unregister(self._monitor)
+        self._dealer.disable_monitor()
+        self._monitor.close(0)
+        self._dealer.close(linger_ms)
+
+    def _read(self) -> None:
+        receive = self._dealer.recv
+        on_frame = self._on_frame
+        try:
+            for _ in range(RECEIVES_MAX):
+                frame = receive(zmq.NOBLOCK)
+                self._silence.heard()
+                on_frame(frame)
+        except zmq.Again:
+            pass
+        except zmq.ZMQError:
+            if not self._dealer.closed:  # else a frame made its reader close the link
+                raise
+
+    def _read_monitor(self) -> None:
+        monitor = self._monitor
+        with contextlib.suppress(zmq.Again):
+            while not monitor.closed:  # an event can make its reader close the link
+                head, endpoint = monitor.recv_multipart(zmq.NOBLOCK)
+                event, value = _EVENT.unpack(head)
+                self._on_monitor(event, value, endpoint.decode("ascii", "replace"))
+
+    def _on_monitor(self, event: int, value: int, endpoint: str) -> None:
+        dial = self._dial
+        if dial is None or not same_endpoint(endpoint, dial.target):
+            return  # of an address that was given up
+        if dial.target != self._address:
+            self._address, self._state = dial.target, "connecting"
+        if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            self._state = "up"
+            dial.on_up()
+            self._on_up()
+        elif event == zmq.EVENT_CONNECTED:
+            self._state = "accepted"
+            self._descriptor, self._silence = value, Silence()
+        elif event == zmq.EVENT_DISCONNECTED:
+            reason = LOST if self._state == "up" else NO_HANDSHAKE
+            self._state, self._descriptor = "lost", -1
+            self._read()  # what the daemon said before it went still counts
+            dial.on_down(clock_ms())
+            self._on_down(reason)
+        elif event == zmq.EVENT_CLOSED and self._state == "lost":
+            self._state = "connecting"  # tried again, and refused: CONNECT_RETRIED follows
+        elif event == zmq.EVENT_CONNECT_RETRIED and self._state == "connecting":
+            refused = dial.on_down(clock_ms(), refused=True)
+            if refused:  # by each address that its name has
+                self._on_down(REFUSED)

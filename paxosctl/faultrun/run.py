@@ -1,0 +1,196 @@
+"""``paxosctl fault run``: a plan of faults against a live cluster, with clients and checkers.
+
+    look at the cluster ─► clients begin ─► faults come and go ─► heal ─► a write succeeds
+    ─► clients end ─► unknown outcomes are asked for ─► the checkers judge ─► report
+
+The cluster is healed whatever happens, also on Ctrl-C. The keys of a run have a prefix of their
+own and are removed at its end.
+"""
+
+import secrets
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from types import FrameType
+
+from paxosctl.cli.survey import NodeView, survey
+from paxosctl.client.client import Client
+from paxosctl.client.errors import ClientError, RefusedError
+from paxosctl.faultrun.clients import SETTLE_S, Workers
+from paxosctl.faultrun.plan import FaultScript
+from paxosctl.faultrun.timeline import Happened, Say, Timeline, rules_present
+from paxosd.check.exactly_once import check_exactly_once
+from paxosd.check.history import History
+from paxosd.check.linearizability import check_linearizable
+from paxosd.check.verdict import Verdict
+from paxosd.core.effects import FORBIDDEN
+
+WRITE_S = 30.0
+"""After the healing a write has to succeed within this."""
+WORTH_A_WORD_S = 0.5
+"""What the healing waits for longer is named in the report."""
+
+
+class NotReadyError(Exception):
+    """The cluster is not in a state to run a plan against; the message says what to do."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run found. Times in ms or, where they are places in the run, in s since its start.
+
+    ``linearizable`` and ``exactly_once``: None if it did not come to that. ``problems``: what
+    else went wrong, a sentence each. ``waited_for``: what the healing took so long for, with how
+    long. ``gap_ms``: the longest time without an acknowledged write.
+    """
+
+    history: History
+    happened: list[Happened]
+    nodes: list[str]
+    ran_ms: int = 0
+    heal_ms: int = 0
+    waited_for: list[str] = field(default_factory=list)
+    gap_ms: int = 0
+    gap_at_s: float = 0.0
+    acked: int = 0
+    settled: int = 0
+    interrupted: bool = False
+    linearizable: Verdict | None = None
+    exactly_once: Verdict | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was checked and nothing was wrong."""
+        verdicts = (self.linearizable, self.exactly_once)
+        return not self.problems and all(each is not None and each.ok for each in verdicts)
+
+    def outcomes(self) -> dict[str, dict[str, int]]:
+        """Kind of operation → outcome → how many."""
+        counts = Counter((each.kind, each.outcome) for each in self.history)
+        kinds = list(dict.fromkeys(each.kind for each in self.history))
+        return {
+            kind: {outcome: counts[kind, outcome] for outcome in ("ok", "failed", "unknown")}
+            for kind in sorted(kinds)
+        }
+
+
+def execute(client: Client, script: FaultScript, say: Say) -> Report:
+    """Run the plan. Raises NotReadyError, RefusedError (faults are off), PlanError (it names a
+    node that there is not), and ClientError if the cluster cannot be reached at all."""
+    views = _look(client, script)
+    prefix = b"faultrun/%s/" % secrets.token_hex(4).encode()
+    endpoints = [view.endpoint for view in views]
+    workers = Workers(endpoints, script.workload, script.seed, prefix)
+    timeline = Timeline(client, script, say)
+    report = Report(workers.history, timeline.happened, [view.name for view in views])
+    with _interruptible():
+        try:
+            workers.start()
+            timeline.run(workers.raise_error)
+        except KeyboardInterrupt:
+            report.interrupted = True
+            say(timeline.now_s, "interrupted")
+        except BaseException:
+            workers.over.set()
+            timeline.heal()
+            raise
+        report.ran_ms = int(timeline.now_s * 1000)
+        say(timeline.now_s, "healing")
+        began_s = time.monotonic() - timeline.now_s
+        report.problems += _heal(client, timeline, prefix, say)
+        report.waited_for = list(timeline.waited_for)
+        end_s = time.monotonic()
+        report.heal_ms = int((end_s - began_s) * 1000) - report.ran_ms
+        workers.stop()
+        _measure(report, workers, began_s, end_s)
+        _judge(client, report, workers, say, lambda: timeline.now_s)
+    return report
+
+
+def _look(client: Client, script: FaultScript) -> list[NodeView]:
+    """The nodes, all of them up, with faults allowed and none in force."""
+    views = survey(client)
+    for view in views:
+        if view.status is not None and not view.status["faults_enabled"]:
+            words = f"{view.name}: faults are off; [faults] enabled = true turns them on"
+            raise RefusedError(FORBIDDEN, words)
+    down = [view.name for view in views if view.status is None]
+    if down:
+        raise NotReadyError(f"{', '.join(down)} cannot be reached; start every node first")
+    script.check_nodes([view.name for view in views])
+    present = rules_present(client, views)
+    if present:
+        names = ", ".join(f"{node}: {' '.join(rules)}" for node, rules in present.items())
+        raise NotReadyError(f"there are faults already ({names}); paxosctl fault clear ends them")
+    return views
+
+
+def _heal(client: Client, timeline: Timeline, prefix: bytes, say: Say) -> list[str]:
+    """Heal, then write until it succeeds; what failed."""
+    problems = []
+    for words in timeline.heal():
+        say(timeline.now_s, words)
+    timeout_s, client.timeout_s = client.timeout_s, WRITE_S
+    try:
+        asked_s = time.monotonic()
+        client.put(prefix + b"healed", b"")
+        took_s = time.monotonic() - asked_s
+        if took_s >= WORTH_A_WORD_S:
+            timeline.waited_for.append(f"a leader and a write, {took_s:.1f} s")
+        say(timeline.now_s, "a write succeeds")
+    except ClientError as error:
+        problems.append(f"no write succeeds {WRITE_S:g} s after the healing: {error}")
+    finally:
+        client.timeout_s = timeout_s
+    return problems
+
+
+def _measure(report: Report, workers: Workers, began_s: float, end_s: float) -> None:
+    acked_s = sorted(each for each in workers.acked_s if each <= end_s)
+    report.acked = len(workers.acked_s)
+    gaps = [(after - before, before) for before, after in pairwise([began_s, *acked_s, end_s])]
+    gap_s, at_s = max(gaps)
+    report.gap_ms = int(gap_s * 1000)
+    report.gap_at_s = round(at_s - began_s, 2)
+
+
+def _judge(
+    client: Client, report: Report, workers: Workers, say: Say, now_s: Callable[[], float]
+) -> None:
+    """Settle what is unknown, read the end, and have the checkers say what they think."""
+    timeout_s, client.timeout_s = client.timeout_s, SETTLE_S
+    final = None
+    try:
+        workers.settle(client)
+        final = workers.final(client)
+        client.delete_prefix(workers.prefix)
+    except ClientError as error:
+        report.problems.append(f"the final state could not be read: {error}")
+    finally:
+        client.timeout_s = timeout_s
+    report.settled = workers.settled
+    say(now_s(), f"checking {len(report.history)} operations")
+    report.linearizable = check_linearizable(report.history)
+    if final is not None:
+        report.exactly_once = check_exactly_once(report.history, final)
+    if not report.acked and not report.interrupted:
+        report.problems.append("not one write was acknowledged: nothing was tested")
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM counts as Ctrl-C meanwhile: the cluster is healed after either."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)

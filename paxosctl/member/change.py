@@ -1,0 +1,203 @@
+"""A change of the membership carried out: submitted, waited for, followed until all is well.
+
+    submit ──► decided in a slot ──► wait_in_force: a leader of the new epoch
+      └─ another was faster: said, with what it changed
+    wait_for ──► a node's status says so: caught up, whole again
+
+Each wait ends by itself once nothing moves any more. Interrupting one undoes nothing: the cluster
+goes on, and the same or the next command picks up from there.
+"""
+
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from paxosctl.cli.streams import is_terminal, say
+from paxosctl.cli.survey import leader_of
+from paxosctl.client.client import Client
+from paxosctl.client.errors import ClientError, OutcomeUnknownError, RefusedError
+from paxosctl.client.transport import clock_ms
+from paxosctl.member.plan import differences
+from paxosctl.member.probe import Present, look
+from paxosd.core.commands import Status
+from paxosd.core.membership import Membership
+from paxosd.core.types import Ballot
+
+POLL_MS = 100
+SETTLE_MS = 20_000
+"""A leader of the new epoch has to be there within this."""
+STALL_MS = 30_000
+"""A node that gets no further for so long is not waited for."""
+
+
+class StepError(Exception):
+    """It did not come about, or not as far as was wanted; the text says how it stands."""
+
+
+class Progress:
+    """One line on a terminal that is written over; elsewhere nothing."""
+
+    def __init__(self, shown: bool) -> None:
+        self._shown = shown and is_terminal(sys.stderr)
+        self._width = 0
+
+    def tell(self, text: str) -> None:
+        """The line from now on."""
+        if self._shown:
+            say(f"\r{text.ljust(self._width)}", newline=False, keep="\r")
+            self._width = len(text)
+
+    def clear(self) -> None:
+        """No line any more."""
+        if self._shown and self._width:
+            say(f"\r{' ' * self._width}\r", newline=False, keep="\r")
+            self._width = 0
+
+
+class Steps:
+    """What is done to one cluster. ``progress``: where waiting shows."""
+
+    def __init__(self, client: Client, progress: Progress) -> None:
+        self._client = client
+        self._progress = progress
+
+    def submit(self, before: Membership, after: Membership) -> Membership:
+        """Have the log decide for ``after``; returns it as it is in force. Raises StepError if
+        another change came first, ClientError."""
+        try:
+            found = self._client.change_members(before.epoch, after.to_command())
+        except OutcomeUnknownError as error:
+            return self._settle(before, after, error)
+        if found.status == Status.OK:
+            return _in_force(after, found.epoch, found.slot)
+        if found.status == Status.CAS_MISS:
+            return self._settle(before, after, None)
+        raise RefusedError("malformed", "the cluster says that this is no membership")
+
+    def _settle(
+        self, before: Membership, after: Membership, error: OutcomeUnknownError | None
+    ) -> Membership:
+        """The answer was lost on the way, or somebody was faster: which was it?"""
+        now = look(self._client).membership
+        if now.epoch == after.epoch and now.document() == after.document():
+            return now
+        if now.epoch > after.epoch and _includes(now, before, after):
+            return now  # the daemons themselves may change something right behind it
+        if error is not None and now.epoch <= before.epoch:
+            raise OutcomeUnknownError(
+                0, 0, f"{error}; `paxosctl member list` shows whether it was made", error.troubles
+            ) from error
+        made = "; ".join(differences(before, now))
+        words = f": {made}" if made else ""
+        if now.epoch > after.epoch:
+            # This one was asked for again and again until it was answered: it may be among them.
+            raise OutcomeUnknownError(
+                0,
+                0,
+                "the outcome is unknown, for other changes were made as well (epoch "
+                f"{now.epoch} instead of {before.epoch}){words}; look at `paxosctl member list`",
+            )
+        raise StepError(
+            f"nothing was done, for another change was faster (epoch {now.epoch} instead of "
+            f"{before.epoch}){words}. Look at `paxosctl member list`, and try again"
+        )
+
+    def wait_in_force(self, membership: Membership) -> Present:
+        """Until a leader of its epoch is there. Raises StepError."""
+        until_ms = clock_ms() + SETTLE_MS
+        while True:
+            present = self._look()
+            if present is not None and _leading_epoch(present) >= membership.epoch:
+                self._progress.clear()
+                return present
+            if clock_ms() >= until_ms:
+                self._progress.clear()
+                raise StepError(
+                    f"the change is made (epoch {membership.epoch}, from slot {membership.slot} "
+                    f"on), but no leader under it was seen within {SETTLE_MS // 1000} s; "
+                    "`paxosctl status --cluster` shows who is missing"
+                )
+            self._progress.tell("waiting for a leader under the new membership")
+            self._pause()
+
+    def wait_for(
+        self,
+        name: str,
+        done: Callable[[Present, dict[str, Any]], bool],
+        doing: str,
+        advice: str,
+    ) -> Present:
+        """Until ``done(present, status of the node)``. Raises StepError with ``advice`` when it
+        comes no closer for a while: under load it may well move on, and as fast as the leader."""
+        best: tuple[float, str] = (math.inf, "")
+        until_ms = clock_ms() + STALL_MS
+        while True:
+            present = self._look()
+            status = present.status(name) if present is not None else None
+            if present is not None and status is not None:
+                if done(present, status):
+                    self._progress.clear()
+                    return present
+                behind = present.behind(status)
+                self._progress.tell(
+                    f"{name} {doing}: slot {status['applied']} of {status['applied'] + behind}"
+                )
+                fetching = str(status.get("snapshot", {}).get("fetching", ""))
+                if behind < best[0] or fetching != best[1]:
+                    best, until_ms = (min(behind, best[0]), fetching), clock_ms() + STALL_MS
+            else:
+                self._progress.tell(f"{name} {doing}: it does not answer")
+            if clock_ms() >= until_ms:
+                self._progress.clear()
+                how = "does not answer" if status is None else "comes no closer"
+                raise StepError(f"{name} {how}, and was not waited for any longer; {advice}")
+            self._pause()
+
+    def wait_leader(self, old: str, name: str) -> str:
+        """Until another than ``old`` leads, ``name`` if given; who does. Raises StepError."""
+        until_ms = clock_ms() + SETTLE_MS
+        leader = ""
+        while clock_ms() < until_ms:
+            present = self._look()
+            leader, _ = leader_of(present.views) if present is not None else ("", "")
+            if leader and (leader == name if name else leader != old):
+                return leader
+            self._pause()
+        who = f"{leader} leads" if leader else "nobody leads"
+        raise StepError(f"{name or 'another node'} did not take over: {who}")
+
+    def _look(self) -> Present | None:
+        try:
+            return look(self._client)
+        except ClientError:
+            return None
+
+    def _pause(self) -> None:
+        until_ms = clock_ms() + POLL_MS
+        while (left_ms := until_ms - clock_ms()) > 0:
+            self._client.turn(left_ms)
+
+
+def _includes(now: Membership, before: Membership, after: Membership) -> bool:
+    """Whether all that was wanted of ``after`` is so, whatever else has changed since."""
+    sizes = (now.phase1, now.phase2) == (after.phase1, after.phase2)
+    return sizes and all(
+        now.members.get(name) == after.members.get(name)
+        for name in before.members.keys() | after.members.keys()
+        if before.members.get(name) != after.members.get(name)
+    )
+
+
+def _leading_epoch(present: Present) -> int:
+    """The latest epoch of which a leader is known; -1: of none."""
+    ballots = [
+        view.status["ballot"]
+        for view in present.views
+        if view.status is not None and view.status["leader"]
+    ]
+    return max((Ballot(*ballot).epoch for ballot in ballots), default=-1)
+
+
+def _in_force(after: Membership, epoch: int, slot: int) -> Membership:
+    return Membership.from_command(after.to_command(), epoch, slot)

@@ -1,0 +1,324 @@
+"""What a change of the membership would do, before anybody is asked to do it. Pure.
+
+    present membership ── add, promote, … ──► the next one ── plan ──► Plan(before, after,
+    who is up ──────────────────────────────────────────────────────►       warnings, stops)
+
+A *warning* is told and the change goes on; a *stop* is a warning that ends it, unless forced; what
+cannot be at all, and above all a name that nobody has, raises PlanError.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from paxosd.config.settings import nearest
+from paxosd.core.membership import UNKNOWN, Member, Membership, MembershipError, follows
+from paxosd.net.endpoints import Endpoint, zone_is_missing, zone_words
+
+KINDS = ("peer", "client", "events")
+
+
+class PlanError(Exception):
+    """No cluster can be changed so; the text says why, and what could be meant."""
+
+
+class Contact(NamedTuple):
+    """Where a new member is reached."""
+
+    peer: str
+    client: str
+    events: str
+
+
+class Move(NamedTuple):
+    """Where a member is reached from now on; None: as before."""
+
+    peer: str | None = None
+    client: str | None = None
+    events: str | None = None
+
+
+class Figures(NamedTuple):
+    """What a membership takes and bears. ``up``: the voters that are up and may vote."""
+
+    voters: tuple[str, ...]
+    phase1: int
+    phase2: int
+    up: tuple[str, ...]
+
+    @property
+    def need(self) -> int:
+        """How many voters have to be up for everything to go on."""
+        return max(self.phase1, self.phase2)
+
+    @property
+    def tolerates(self) -> int:
+        """How many may fail if all are up."""
+        return len(self.voters) - self.need
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One change, looked at from all sides. ``up``: the members that are up, then too, but for
+    ``lost_up``."""
+
+    before: Membership
+    after: Membership
+    up: frozenset[str]
+    joined_up: frozenset[str]
+    lost_up: frozenset[str] = frozenset()
+    warnings: tuple[str, ...] = ()
+    stops: tuple[str, ...] = ()
+
+    @property
+    def what(self) -> str:
+        """In words: who joins, leaves, gets a vote."""
+        return "; ".join(differences(self.before, self.after)) or "nothing changes"
+
+    @property
+    def figures_before(self) -> Figures:
+        return figures(self.before, self.up)
+
+    @property
+    def figures_after(self) -> Figures:
+        return figures(self.after, (self.up | self.joined_up) - self.lost_up)
+
+
+def of_status(status: dict[str, Any]) -> Membership:
+    """The membership that a node's status tells; UNKNOWN of one that knows none."""
+    told = status.get("membership") or {}
+    if not told.get("members"):
+        return UNKNOWN
+    members = {name: Member.from_document(fields) for name, fields in told["members"].items()}
+    departed = {name: Member.from_document(fields) for name, fields in told["departed"].items()}
+    return Membership(
+        members,
+        epoch=told["epoch"],
+        slot=told["slot"],
+        phase1=told["phase1"],
+        phase2=told["phase2"],
+        departed=departed,
+    )
+
+
+def figures(membership: Membership, up: Collection[str]) -> Figures:
+    """Of one membership, as of now."""
+    quorums = membership.quorums
+    living = tuple(name for name in quorums.voters if name in up)
+    return Figures(quorums.voters, quorums.phase1, quorums.phase2, living)
+
+
+# -- the changes
+
+
+def add(before: Membership, name: str, contact: Contact) -> Membership:
+    """With a new member, that learns."""
+    if name in before.members:
+        is_voter = before.members[name].voter
+        hint = "" if is_voter else f"; to give it a vote: paxosctl member promote {name}"
+        raise PlanError(f"{name} is a {_role(before, name)} already{hint}")
+    _check_contact(before.members, contact)
+    return _next(before, before.members | {name: Member(*contact, voter=False)})
+
+
+def promote(before: Membership, name: str, directory: int) -> Membership:
+    """With a vote for a learner: it is that data directory which votes."""
+    member = known(before, name)
+    if member.voter:
+        raise PlanError(f"{name} is a voter already")
+    return _next(
+        before, before.members | {name: member._replace(voter=True, directory_id=directory)}
+    )
+
+
+def demote(before: Membership, name: str) -> Membership:
+    """Without the vote of a member, which goes on learning."""
+    member = known(before, name)
+    if not member.voter:
+        raise PlanError(f"{name} has no vote")
+    return _next(before, before.members | {name: member._replace(voter=False, directory_id=0)})
+
+
+def remove(before: Membership, name: str) -> Membership:
+    """Without a member."""
+    known(before, name)
+    return _next(before, {n: m for n, m in before.members.items() if n != name})
+
+
+def replace(before: Membership, old: str, new: str, directory: int) -> Membership:
+    """A voter out and a learner in its place, at once."""
+    if old == new:
+        raise PlanError(
+            f"{old} cannot replace itself; to let it vote again after a loss of its data: "
+            f"paxosctl member rejoin {old}"
+        )
+    if not known(before, old).voter:
+        raise PlanError(f"{old} has no vote to hand on: remove it, and add {new} with --learner")
+    member = known(before, new)
+    if member.voter:
+        raise PlanError(f"{new} is a voter already; to be rid of {old}: member remove {old}")
+    members = before.members | {new: member._replace(voter=True, directory_id=directory)}
+    return _next(before, {n: m for n, m in members.items() if n != old})
+
+
+def rejoin(before: Membership, name: str, directory: int) -> Membership:
+    """With another data directory that votes in a voter's name."""
+    member = known(before, name)
+    if not member.voter:
+        raise PlanError(f"{name} has no vote, so it needs no leave to learn: just start it")
+    return _next(before, before.members | {name: member._replace(directory_id=directory)})
+
+
+def update(before: Membership, name: str, move: Move) -> Membership:
+    """With other endpoints of a member."""
+    member = known(before, name)
+    moved = member._replace(**{kind: text for kind, text in move._asdict().items() if text})
+    others = {n: m for n, m in before.members.items() if n != name}
+    _check_contact(others, Contact(*moved[:3]))
+    return _next(before, before.members | {name: moved})
+
+
+def set_quorum(before: Membership, phase1: int, phase2: int) -> Membership:
+    """With other quorum sizes; 0: majorities. Sizes that are majorities are called so, for then
+    they go with the number of voters."""
+    majority = len(before.voters) // 2 + 1
+    if (phase1 or majority, phase2 or majority) == (majority, majority):
+        phase1 = phase2 = 0
+    return _next(before, before.members, phase1=phase1, phase2=phase2)
+
+
+def known(before: Membership, name: str) -> Member:
+    """The member of that name. Raises PlanError with the nearest one."""
+    if name not in before.members:
+        raise PlanError(f'there is no member "{name}"; {nearest(name, before.members)}')
+    return before.members[name]
+
+
+def _next(before: Membership, members: dict[str, Member], **sizes: int) -> Membership:
+    """Raises PlanError for what the daemons would refuse."""
+    nowhere = [name for name, member in members.items() if not all(member[:3])]
+    if nowhere:
+        raise PlanError(
+            f"the node that was asked does not know where {', '.join(nowhere)} can be reached, for "
+            "its configuration file does not say: correct its cluster.members, or ask another node "
+            "with --endpoints"
+        )
+    try:
+        after = before.replaced(members, **sizes)
+        Membership.from_command(after.to_command(), after.epoch, 1)
+        follows(after, before)
+    except MembershipError as error:
+        hint = ""
+        if "need not meet" in str(error) and not sizes:
+            hint = "; first: paxosctl member quorum --majority"
+        raise PlanError(f"{error}{hint}") from None
+    return after
+
+
+def _check_contact(others: Mapping[str, Member], contact: Contact) -> None:
+    taken = {
+        _canonical(getattr(member, kind)): f"the {kind} endpoint of {name}"
+        for name, member in others.items()
+        for kind in KINDS
+    }
+    for kind, text in zip(KINDS, contact, strict=True):
+        try:
+            endpoint = Endpoint.parse(text)
+        except ValueError as error:
+            raise PlanError(f"--{kind}: {error}") from None
+        if endpoint.is_wildcard:
+            raise PlanError(f"--{kind}: nobody can connect to {endpoint}; name the host")
+        if zone_is_missing(endpoint.host):
+            raise PlanError(f"--{kind}: {zone_words(endpoint.host)}")
+        key = _canonical(text)
+        if key in taken:
+            raise PlanError(f"--{kind}: {endpoint} is {taken[key]} already")
+        taken[key] = f"--{kind}"
+
+
+def _canonical(endpoint: str) -> str:
+    """Equal for two ways to write the same endpoint."""
+    try:
+        return str(Endpoint.parse(endpoint).canonical)
+    except ValueError:  # of a member that is there already
+        return endpoint
+
+
+# -- the judgement
+
+
+def plan(
+    before: Membership,
+    after: Membership,
+    up: Iterable[str],
+    *,
+    joined_up: Iterable[str] = (),
+    lost_up: Iterable[str] = (),
+    warnings: Iterable[str] = (),
+    stops: Iterable[str] = (),
+) -> Plan:
+    """``up``: the members that are up, of the voters those that may vote; ``joined_up``,
+    ``lost_up``: those that will count as such when this is done, and those that will not any
+    more. ``warnings``, ``stops``: what was noticed otherwise."""
+    bare = Plan(before, after, frozenset(up), frozenset(joined_up), frozenset(lost_up))
+    was, will = bare.figures_before, bare.figures_after
+    told, halts = list(warnings), list(stops)
+    if len(was.up) < was.need:
+        told.append(f"{_short(was)} now, and a change needs them as any write does")
+    if len(will.up) < will.need:
+        halts.append(f"{_short(will)} afterwards: nothing could be written")
+    if len(will.voters) % 2 == 0 and len(will.voters) != len(was.voters):
+        count = len(will.voters)
+        told.append(f"{count} voters survive no more failures than {count - 1}")
+    if will.tolerates < was.tolerates:
+        told.append(f"it will survive {_failures(will.tolerates)}, not {was.tolerates} as now")
+    return Plan(before, after, bare.up, bare.joined_up, bare.lost_up, tuple(told), tuple(halts))
+
+
+def differences(before: Membership, after: Membership) -> list[str]:
+    """What sets two memberships apart, in words."""
+    found = []
+    for name in sorted(before.members.keys() | after.members.keys()):
+        old, new = before.members.get(name), after.members.get(name)
+        if old is None:
+            found.append(f"{name} joins as a {_role(after, name)}")
+        elif new is None:
+            found.append(f"{name} leaves")
+        elif old.voter != new.voter:
+            found.append(f"{name} {'gets a' if new.voter else 'loses its'} vote")
+        elif old.directory_id != new.directory_id:
+            found.append(f"{name} votes with another data directory")
+        found += [f"{name} is reached at {kind} {text}" for kind, _, text in moves(old, new)]
+    if (before.phase1, before.phase2) != (after.phase1, after.phase2):
+        found.append(f"the quorums become {quorum_words(figures(after, ()))}")
+    return found
+
+
+def moves(old: Member | None, new: Member | None) -> list[tuple[str, str, str]]:
+    """The endpoints of a member that change: which, from, to."""
+    if old is None or new is None:
+        return []
+    return [each for each in zip(KINDS, old[:3], new[:3], strict=True) if each[1] != each[2]]
+
+
+def quorum_words(found: Figures) -> str:
+    """``2 of 3``, or both sizes if they differ."""
+    count = len(found.voters)
+    if found.phase1 == found.phase2:
+        return f"{found.need} of {count}"
+    return f"{found.phase1} of {count} to take over, {found.phase2} of {count} to write"
+
+
+def _short(found: Figures) -> str:
+    count = len(found.up)
+    up = f"only {', '.join(found.up)}" if found.up else "none"
+    votes = "is up and votes" if count < 2 else "are up and vote"
+    return f"of the voters {', '.join(found.voters)} {up} {votes}, and it takes {found.need}"
+
+
+def _failures(count: int) -> str:
+    return f"{count} failure{'' if count == 1 else 's'}"
+
+
+def _role(membership: Membership, name: str) -> str:
+    return "voter" if membership.members[name].voter else "learner"

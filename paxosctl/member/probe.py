@@ -1,0 +1,285 @@
+"""What a change of the membership stands on: who is up, how the newcomer is, who reaches whom.
+
+    look       every member's status            → Present
+    interview  the newcomer's status and clock  → Newcomer
+    try_links  leader and members → newcomer's peer and events endpoints, and back
+
+Everything here only asks. A newcomer may belong to another cluster, so it is spoken to by a client
+of its own.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from paxosctl.cli.public_names import identity_text
+from paxosctl.cli.survey import DOWN_MS, NodeView, leader_of, may_vote, survey
+from paxosctl.client.client import Client, ClientOptions
+from paxosctl.client.errors import ClientError, RefusedError
+from paxosctl.client.transport import clock_ms
+from paxosctl.member.plan import of_status
+from paxosd.core.membership import Member, Membership
+
+INTERVIEW_S = 1.5
+LINKS_S = 5.0
+"""How long all the probing may take."""
+POLL_MS = 50
+SKEW_MS_MAX = 1000.0
+"""A clock that differs more from the leader's is worth a word: the nodes' logs could not be read
+side by side, and at feature level 0 log time follows the clock of whoever leads."""
+BEHIND_SLOTS_MAX = 1000
+"""Whoever is no further behind the leader counts as caught up."""
+PROBED_MEMBERS_MAX = 16
+
+
+@dataclass(slots=True)
+class Present:
+    """The cluster as it is now. ``membership``: the latest that anybody told."""
+
+    views: list[NodeView]
+    membership: Membership
+    cluster: str
+
+    def status(self, name: str) -> dict[str, Any] | None:
+        """What a node said of itself; None if it did not."""
+        return next((view.status for view in self.views if view.name == name), None)
+
+    @property
+    def leader(self) -> dict[str, Any] | None:
+        """The leader's own status."""
+        name, _ = leader_of(self.views)
+        return self.status(name)
+
+    @property
+    def up(self) -> set[str]:
+        """The members that are up, voters only if they may vote; also those that only the leader
+        hears."""
+        found = set()
+        heard = self.leader["peers"] if self.leader is not None else {}
+        for name in self.membership.members:
+            status, peer = self.status(name), heard.get(name, {})
+            is_up = status is not None or peer.get("reachable", False)
+            votes = may_vote(status) if status is not None else peer.get("votes", True)
+            if is_up and (votes or not self.membership.members[name].voter):
+                found.add(name)
+        return found
+
+    def behind(self, status: dict[str, Any]) -> int:
+        """How many slots a node lacks of what the leader has applied."""
+        applied = [view.status["applied"] for view in self.views if view.status is not None]
+        top: int = self.leader["applied"] if self.leader is not None else max(applied, default=0)
+        return max(0, top - int(status["applied"]))
+
+    def caught_up(self, status: dict[str, Any]) -> bool:
+        """Whether a node may get a vote without holding the others up. It must know of the
+        present membership, too: it has applied all that came before."""
+        knows = status["epoch"] >= self.membership.epoch
+        return knows and self.behind(status) <= BEHIND_SLOTS_MAX
+
+
+def look(client: Client) -> Present:
+    """Ask every node. Raises the error of the first endpoint if not one answers."""
+    views = survey(client)
+    told = [view.status for view in views if view.status is not None]
+    # At epoch 0 each node tells the endpoints of its own file, which may lack some.
+    latest = max(told, key=lambda status: (status.get("epoch", 0), _places(status)))
+    return Present(views, of_status(latest), latest["cluster"])
+
+
+def _places(status: dict[str, Any]) -> int:
+    """Of how many members a node knows where they are reached."""
+    members = (status.get("membership") or {}).get("members") or {}
+    return sum(bool(member["peer"]) for member in members.values())
+
+
+class Link(NamedTuple):
+    """One way between the newcomer and a member. ``error``: "" if it is open."""
+
+    source: str
+    target: str
+    kind: str
+    endpoint: str
+    error: str
+
+
+@dataclass(slots=True)
+class Findings:
+    """``blockers``: it cannot be. ``stops``: only if forced. ``warnings``: told."""
+
+    blockers: list[str] = field(default_factory=list)
+    stops: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Newcomer:
+    """A node that is to become a member, as it and others tell. ``skew_ms``: how far its clock is
+    ahead of the leader's. ``links``: those that were tried."""
+
+    name: str
+    member: Member
+    status: dict[str, Any] | None = None
+    why: str = ""
+    skew_ms: float = 0.0
+    links: list[Link] = field(default_factory=list)
+
+    @property
+    def running(self) -> bool:
+        return self.status is not None
+
+    @property
+    def directory_id(self) -> int:
+        """The identity of its data directory; 0: it did not tell."""
+        return int(self.status.get("directory", 0)) if self.status is not None else 0
+
+    def data(self) -> dict[str, Any]:
+        """For programs."""
+        status = self.status or {}
+        return {
+            "running": self.running,
+            "message": self.why,
+            "directory_id": identity_text(self.directory_id),
+            "applied": status.get("applied"),
+            "memory": status.get("memory"),
+            "skew_ms": round(self.skew_ms, 1),
+            "links": [link._asdict() for link in self.links],
+        }
+
+    def findings(self, cluster: str, *, fresh: bool) -> Findings:
+        """What speaks against it. ``fresh``: it is to be empty, for it was no member yet."""
+        found = Findings()
+        status = self.status
+        if status is None:
+            found.warnings.append(
+                f"{self.name} does not answer at {self.member.client} ({self.why}), so nothing "
+                "about it could be checked"
+            )
+            return found
+        if status["cluster"] != cluster:
+            found.blockers.append(
+                f"the node at {self.member.client} belongs to cluster {status['cluster']}, not "
+                f"to {cluster} (cluster.id in its configuration)"
+            )
+        if status["node"] != self.name:
+            found.blockers.append(
+                f"the node at {self.member.client} is called {status['node']}, not {self.name}"
+            )
+        if fresh and status["applied"] and not found.blockers:
+            found.stops.append(
+                f"{self.name} is not empty: it has applied {status['applied']} slots. Was it a "
+                "member once? Give it an empty data directory"
+            )
+        if abs(self.skew_ms) > SKEW_MS_MAX:
+            ahead = "ahead of" if self.skew_ms > 0 else "behind"
+            found.warnings.append(
+                f"{self.name}'s clock is {abs(self.skew_ms) / 1000:.1f} s {ahead} the leader's"
+            )
+        found.stops += [
+            f"{link.source} does not reach the {link.kind} endpoint {link.endpoint} of "
+            f"{link.target}: {link.error}"
+            for link in self.links
+            if link.error
+        ]
+        return found
+
+
+def interview(present: Present, name: str, member: Member, *, timeout_s: float) -> Newcomer:
+    """Ask the newcomer how it is, and how late it is there and at the leader's."""
+    found = Newcomer(name, member)
+    try:
+        found.status, skew_ms = _ask(member.client, timeout_s)
+    except ClientError as error:
+        found.why = str(error)
+        return found
+    leader = present.leader
+    if leader is not None and leader.get("leader_endpoint"):
+        try:
+            _, leaders_ms = _ask(leader["leader_endpoint"], timeout_s)
+        except ClientError:
+            leaders_ms = 0.0  # then this machine's clock stands for it
+        skew_ms -= leaders_ms
+    found.skew_ms = skew_ms
+    return found
+
+
+def _ask(endpoint: str, timeout_s: float) -> tuple[dict[str, Any], float]:
+    """A node's status, and how many ms its clock is ahead of this machine's."""
+    options = ClientOptions(unreachable_ms=int(timeout_s * 500))
+    with Client([endpoint], timeout_s=min(timeout_s, INTERVIEW_S), options=options) as client:
+        client.status(endpoint)  # the connection stands: what follows takes one round trip
+        before_ns = time.time_ns()
+        status = client.status(endpoint)
+        middle_ms = (before_ns + time.time_ns()) / 2e6
+    return status, status.get("wall_ms", middle_ms) - middle_ms
+
+
+def try_links(client: Client, present: Present, newcomer: Newcomer) -> None:
+    """Have the leader and the members that are up probe the newcomer, and it probe them."""
+    if newcomer.status is None or newcomer.status["cluster"] != present.cluster:
+        return
+    others = _probed(present, newcomer.name)
+    asked: dict[str, tuple[str, Sequence[str]]] = {
+        name: (member.client, newcomer.member[0:3:2]) for name, member in others.items()
+    }
+    whose = {
+        getattr(member, kind): (name, kind)
+        for name, member in [*others.items(), (newcomer.name, newcomer.member)]
+        for kind in ("peer", "events")
+    }
+    theirs = [text for text, (name, _) in whose.items() if name != newcomer.name]
+    if theirs:
+        asked[newcomer.name] = newcomer.member.client, theirs
+    for source, results in _probe_all(client, asked).items():
+        for endpoint, result in results.items():
+            target, kind = whose[endpoint]
+            words = "" if result["ok"] else str(result["error"])
+            newcomer.links.append(Link(source, target, kind, endpoint, words))
+
+
+def _probed(present: Present, newcomer: str) -> dict[str, Member]:
+    """The members that take part: up, voters first."""
+    up = [
+        (name, member)
+        for name, member in present.membership.members.items()
+        if name != newcomer and present.status(name) is not None
+    ]
+    up.sort(key=lambda each: not each[1].voter)
+    return dict(up[:PROBED_MEMBERS_MAX])
+
+
+def _probe_all(
+    client: Client, asked: dict[str, tuple[str, Sequence[str]]]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Node → endpoint → result. All are asked at the same time, again until each has it."""
+    results: dict[str, dict[str, dict[str, Any]]] = {}
+    until_ms = clock_ms() + int(LINKS_S * 1000)
+    left = dict(asked)
+    while left and clock_ms() < until_ms:
+        calls = {
+            name: client.start_admin(
+                "probe", {"endpoints": list(endpoints)}, endpoint=at, patience_ms=DOWN_MS
+            )
+            for name, (at, endpoints) in left.items()
+        }
+        for name, call in calls.items():
+            try:
+                body = client.admin_result(call)
+            except RefusedError as error:
+                if "busy" not in str(error):
+                    del left[name]  # it cannot probe: nothing is known, which is no reason to stop
+                continue
+            except ClientError:
+                del left[name]
+                continue
+            if not body["pending"]:
+                results[name] = body["results"]
+                del left[name]
+        _pause(client)
+    return results
+
+
+def _pause(client: Client) -> None:
+    until_ms = clock_ms() + POLL_MS
+    while (left_ms := until_ms - clock_ms()) > 0:
+        client.turn(left_ms)

@@ -1,0 +1,147 @@
+"""Which connections to peers lead nowhere, though both ends take them for good ones.
+
+A proxy that swallows what it takes, or a stranger on a peer's port, deceives the kernel; only
+peers' messages show it. Every node sends heartbeats to every other, and says Hello, again and again
+until it is answered, to one that it does not hear any more (``core/admission.py``). So of a peer P:
+
+    this node said Hello to P, and nothing comes from P     → its connection to P is dead
+    P says Hello again and again, though it is answered     → the same: P does not hear the answers
+    P's heartbeats tell of new votes, and none come         → the connection that votes come by is
+
+Such a connection is made anew: after SILENCE_MS, and if that did not help after a longer time each.
+To have done so in vain costs what was on its way, which the protocol sends again.
+
+Pure. What the faults of this node's plan take away (``inbox.py``) has come, here.
+"""
+
+from paxosd.core.messages import Accepted, Envelope, Heartbeat, Hello
+from paxosd.core.types import NodeId
+
+SILENCE_MS = 3000
+PAUSE_MAX_MS = 60_000
+HELLO_PAUSE_MS = 10_000
+"""Hellos that come in longer intervals have different causes."""
+HELLOS_MIN = 4
+
+
+class _Doubt:
+    """Something is expected, since when; and how long it may take."""
+
+    __slots__ = ("patience_ms", "since_ms")
+
+    def __init__(self) -> None:
+        self.since_ms: int | None = None
+        self.patience_ms = SILENCE_MS
+
+    def begin(self, now_ms: int) -> None:
+        if self.since_ms is None:
+            self.since_ms = now_ms
+
+    def clear(self) -> None:
+        self.since_ms = None
+        self.patience_ms = SILENCE_MS
+
+    def take_due(self, now_ms: int) -> bool:
+        """Whether it took too long; then it begins anew, with more patience."""
+        if self.since_ms is None or now_ms - self.since_ms < self.patience_ms:
+            return False
+        self.since_ms = None
+        self.patience_ms = min(2 * self.patience_ms, PAUSE_MAX_MS)
+        return True
+
+
+class _Peer:
+    """What is expected of one peer."""
+
+    __slots__ = ("greeted_ms", "greetings", "newest", "run_id", "silent", "unheard", "voteless")
+
+    def __init__(self) -> None:
+        self.silent = _Doubt()
+        """It was sent a Hello, and not heard since."""
+        self.unheard = _Doubt()
+        """It says Hello …"""
+        self.greeted_ms = 0
+        self.greetings = 0
+        """… the last time then, so often in a row."""
+        self.voteless = _Doubt()
+        """It has published a vote that has not come."""
+        self.run_id = 0
+        self.newest = 0
+        """The last vote of this life of it that has come, or that a heartbeat told of."""
+
+    def turn_to(self, run_id: int, newest: int) -> None:
+        """Of another life of it nothing is known."""
+        if run_id != self.run_id:
+            self.run_id, self.newest = run_id, newest
+            self.voteless.clear()
+
+
+class LinkDoubts:
+    """Of one node's connections to all peers. Times in ms, on a clock that never goes backward."""
+
+    def __init__(self) -> None:
+        self._peers: dict[NodeId, _Peer] = {}
+
+    def keep(self, names: set[NodeId]) -> None:
+        """Who the peers are: of all others nothing is known any more."""
+        for name in self._peers.keys() - names:
+            del self._peers[name]
+
+    def _peer(self, name: NodeId) -> _Peer:
+        peer = self._peers.get(name)
+        if peer is None:
+            peer = self._peers[name] = _Peer()
+        return peer
+
+    def said_hello(self, name: NodeId, now_ms: int) -> None:
+        """The connection to a peer took a Hello."""
+        self._peer(name).silent.begin(now_ms)
+
+    def took(self, message: Envelope, now_ms: int, *, is_known: bool) -> None:
+        """A message of a peer came on its connection to this node. ``is_known``: of the life of it
+        that is heard; of another one nothing is concluded but that it is there."""
+        peer = self._peer(message.sender)
+        peer.silent.clear()
+        body = message.body
+        if not is_known:
+            return
+        if type(body) is Hello:
+            if now_ms - peer.greeted_ms > HELLO_PAUSE_MS:
+                peer.unheard.clear()
+                peer.greetings = 0
+            peer.greeted_ms = now_ms
+            peer.greetings += 1
+            peer.unheard.begin(now_ms)
+        elif type(body) is Heartbeat:
+            peer.turn_to(message.run_id, body.stream_seq)
+            if body.stream_seq > peer.newest:
+                peer.newest = body.stream_seq
+                peer.voteless.begin(now_ms)
+
+    def took_vote(self, message: Envelope) -> None:
+        """A vote of the known life of a peer came on the connection that votes come by."""
+        body = message.body
+        assert type(body) is Accepted
+        peer = self._peer(message.sender)
+        if message.run_id != peer.run_id:
+            peer.turn_to(message.run_id, body.stream_seq)
+        peer.newest = max(peer.newest, body.stream_seq)
+        peer.voteless.clear()
+
+    def take_silent(self, now_ms: int) -> list[NodeId]:
+        """The peers that do not answer: connect to them anew."""
+        return [name for name, peer in self._peers.items() if peer.silent.take_due(now_ms)]
+
+    def take_unheard(self, now_ms: int) -> list[NodeId]:
+        """The peers that do not hear this node: connect to them anew."""
+        found = []
+        for name, peer in self._peers.items():
+            lasts = peer.greetings >= HELLOS_MIN and now_ms - peer.greeted_ms < HELLO_PAUSE_MS
+            if lasts and peer.unheard.take_due(peer.greeted_ms):
+                peer.greetings = 0
+                found.append(name)
+        return found
+
+    def take_voteless(self, now_ms: int) -> list[NodeId]:
+        """The peers whose votes do not come: connect anew to where they publish them."""
+        return [name for name, peer in self._peers.items() if peer.voteless.take_due(now_ms)]

@@ -1,0 +1,111 @@
+"""The connection on which a node passes clients' writes on to the leader; see
+``replica/forwarding.py``.
+
+It ends at the leader's *client* socket: to the leader this node is one more client. Nothing is
+queued for a connection that there is not (IMMEDIATE). One on which nothing comes back counts as
+lost (``net/silence.py``).
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import zmq
+
+from paxosd.bus.sockets import BusSockets, Socket
+from paxosd.core.requests import ServerMessage, WriteRequest
+from paxosd.net.silence import ALIVE, ALIVE_ID, LOOK_MS, Silence, Verdict, traffic_of
+from paxosd.wire import WireError, decode_answer, encode_client
+
+_NOBLOCK = int(zmq.NOBLOCK)
+_POLLIN = int(zmq.POLLIN)
+_EVENTS = int(zmq.EVENTS)
+
+
+class RelayLink:
+    """Has :class:`paxosd.replica.forwarding.Link`. ``opened`` and ``closed`` are told of each
+    socket that is to be polled for reading, and no more."""
+
+    def __init__(
+        self,
+        cluster: str,
+        sockets: BusSockets,
+        now_ms: Callable[[], int],
+        opened: Callable[[Socket], None],
+        closed: Callable[[Socket], None],
+    ) -> None:
+        self._cluster = cluster
+        self._sockets_of_bus = sockets
+        self._now_ms = now_ms
+        self._opened = opened
+        self._closed = closed
+        self._sockets: tuple[Socket, Socket] | None = None
+        self._silence = Silence()
+        self._look_due_ms = 0
+        self._unanswered = 0
+
+    def aim(self, endpoint: str) -> None:
+        """Connect there and nowhere else; "": to nobody."""
+        self.close()
+        made = self._sockets_of_bus.open_relay(endpoint) if endpoint else ""
+        if isinstance(made, tuple):
+            self._sockets = made
+            self._silence, self._unanswered = Silence(), 0
+            for socket in made:
+                self._opened(socket)
+
+    def send(self, message: WriteRequest) -> bool:
+        """False: there is no connection, or its queue is full."""
+        if self._sockets is None:
+            return False
+        try:
+            self._sockets[0].send(encode_client(message, self._cluster), _NOBLOCK)
+        except zmq.Again:
+            return False
+        self._unanswered += 1
+        return True
+
+    def receive(self, limit: int) -> list[ServerMessage]:
+        """The leader's answers, at most ``limit``. What is none is left out: the client asks
+        again."""
+        answers: list[ServerMessage] = []
+        if self._sockets is None:
+            return answers
+        dealer = self._sockets[0]
+        for _ in range(limit):
+            if not int(dealer.get(_EVENTS)) & _POLLIN:
+                break
+            frames = dealer.recv_multipart(_NOBLOCK)
+            self._silence.heard()
+            try:
+                answer = decode_answer(frames[-1], self._cluster)
+            except WireError:
+                continue
+            if answer.request_id != ALIVE_ID:
+                self._unanswered -= 1
+                answers.append(answer)
+        return answers
+
+    def take_lost(self) -> bool:
+        """Whether the connection broke since the last call, or is dead. When all that came was
+        received: what comes late is no silence."""
+        now_ms = self._now_ms()
+        return self._sockets_of_bus.read_relay_monitor(now_ms) or self._is_dead(now_ms)
+
+    def _is_dead(self, now_ms: int) -> bool:
+        if self._sockets is None or now_ms < self._look_due_ms:
+            return False
+        self._look_due_ms = now_ms + LOOK_MS
+        traffic = traffic_of(self._sockets_of_bus.relay_descriptor)
+        verdict = self._silence.look(now_ms, traffic, waiting=self._unanswered > 0)
+        if verdict is Verdict.ASK:
+            with suppress(zmq.Again):
+                self._sockets[0].send(encode_client(ALIVE, ""), _NOBLOCK)
+        return verdict is Verdict.DEAD
+
+    def close(self) -> None:
+        """Close the sockets; nothing waits to leave."""
+        if self._sockets is not None:
+            for socket in self._sockets:
+                self._closed(socket)
+            self._sockets = None
+            self._sockets_of_bus.close_relay()

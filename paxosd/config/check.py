@@ -1,0 +1,135 @@
+"""What must hold between settings: each rule names the settings that break it.
+
+Sizes nest: a command fits in a request, a request or a batch fits in a message, a message's
+value fits in a log record and a record in a segment. :data:`OVERHEAD_BYTES` is what envelopes
+and lengths may add on the way.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from paxosd.config.message_room import OVERHEAD_BYTES
+from paxosd.config.settings import nearest
+from paxosd.core.membership import MEMBERS_MAX
+from paxosd.net.endpoints import Endpoint, can_bind, zone_is_missing, zone_words
+
+if TYPE_CHECKING:
+    from paxosd.config.schema import Config
+
+VOTERS_MAX = 7
+ELECTION_HEARTBEATS_MIN = 3
+"""One heartbeat lost, or one late, must not cost a working leader its place."""
+
+
+def check(config: "Config") -> list[str]:
+    """Every broken rule, one line each."""
+    return [*_members(config), *_bind_host(config), *_sizes(config), *_times(config)]
+
+
+def _members(config: "Config") -> Iterator[str]:
+    from paxosd.config.schema import NAME_ALLOWED, NAME_PATTERN  # noqa: PLC0415 - they import this module
+
+    members = config.cluster.members
+    if not members:
+        yield "cluster.members: no member is given; add one table a node: [cluster.members.NAME]"
+        return
+    voters = sum(member.voter for member in members.values())
+    if voters > VOTERS_MAX:
+        yield f"cluster.members: {voters} members; at most {VOTERS_MAX} can vote"
+    if len(members) > MEMBERS_MAX:
+        yield f"cluster.members: {len(members)} members are more than {MEMBERS_MAX}"
+    if not voters and not config.node.join:
+        yield "cluster.members: none of them votes; voter = true is for one at least"
+    if config.node.join and len(members) < 2:
+        yield "node.join: give at least one member of the running cluster in cluster.members"
+    if config.node.name not in members:
+        hint = nearest(config.node.name, members)
+        yield f'node.name: "{config.node.name}" is not one of the cluster.members; {hint}'
+    taken: dict[Endpoint, str] = {}
+    for name, member in members.items():
+        if not re.fullmatch(NAME_PATTERN, name):
+            yield f'cluster.members: "{name}" is not allowed: {NAME_ALLOWED}'
+        for kind in ("peer", "client", "events"):
+            key = f"cluster.members.{name}.{kind}"
+            try:
+                endpoint = Endpoint.parse(getattr(member, kind))
+            except ValueError as error:
+                yield f"{key}: {error}"
+                continue
+            if endpoint.is_wildcard:
+                yield (
+                    f"{key}: nobody can connect to {endpoint}; "
+                    f"name the host here, and set node.bind_host to listen everywhere"
+                )
+            if zone_is_missing(endpoint.host):
+                yield f"{key}: {zone_words(endpoint.host)}"
+            if endpoint.canonical in taken:
+                yield f"{key}: {endpoint} is already {taken[endpoint.canonical]}"
+            taken.setdefault(endpoint.canonical, key)
+
+
+def _bind_host(config: "Config") -> Iterator[str]:
+    host = config.node.bind_host
+    if host and not can_bind(host):
+        yield (
+            f'node.bind_host: "{host}" is no address or host name of this machine; "*" is every '
+            'address, "0.0.0.0" every IPv4 address'
+        )
+    elif zone_is_missing(host):
+        yield f"node.bind_host: {zone_words(host)}"
+
+
+def _sizes(config: "Config") -> Iterator[str]:
+    limits, protocol = config.limits, config.protocol
+    message = limits.message_bytes_max
+    command = limits.key_bytes_max + 2 * limits.value_bytes_max + OVERHEAD_BYTES
+    if command > message:  # a cas by value carries two values
+        yield (
+            f"limits.message_bytes_max: {message} is too small for one cas: key_bytes_max + "
+            f"2 * value_bytes_max + {OVERHEAD_BYTES} = {command}"
+        )
+    for name, size in (
+        ("limits.read_bytes_max", limits.read_bytes_max),
+        ("protocol.batch_bytes_max", protocol.batch_bytes_max),
+        ("protocol.catch_up_bytes_max", protocol.catch_up_bytes_max),
+    ):
+        if size + limits.value_bytes_max + OVERHEAD_BYTES > message:
+            yield (
+                f"{name}: {size} + value_bytes_max + {OVERHEAD_BYTES} does not fit in "
+                f"limits.message_bytes_max = {message}"
+            )
+    for name, size, small, least in (
+        ("limits.queue_bytes_max", limits.queue_bytes_max, "limits.message_bytes_max", message),
+        (
+            "limits.queue_commands_max",
+            limits.queue_commands_max,
+            "limits.commands_per_request_max",
+            limits.commands_per_request_max,
+        ),
+        (
+            "protocol.window_bytes_max",
+            protocol.window_bytes_max,
+            "limits.message_bytes_max",
+            message,
+        ),
+        (
+            "wal.segment_bytes",
+            config.wal.segment_bytes,
+            f"limits.message_bytes_max + {OVERHEAD_BYTES}",
+            message + OVERHEAD_BYTES,
+        ),
+    ):
+        if size < least:
+            yield f"{name}: {size} is below {small} = {least}: one request could never pass"
+
+
+def _times(config: "Config") -> Iterator[str]:
+    protocol = config.protocol
+    least = ELECTION_HEARTBEATS_MIN * protocol.heartbeat_ms
+    if protocol.election_timeout_ms < least:
+        yield (
+            f"protocol.election_timeout_ms: {protocol.election_timeout_ms} is below "
+            f"{ELECTION_HEARTBEATS_MIN} * protocol.heartbeat_ms = {least}: "
+            f"one late heartbeat would depose a leader"
+        )

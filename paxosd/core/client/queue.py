@@ -1,0 +1,138 @@
+"""Commands that wait for their sequence numbers, and the session that gives them.
+
+    submit ─► waiting ─► pack: a run of them becomes a frame (session, first_seq …)
+              no session: OPEN first        a retired or lost session: a new one
+
+At most ``frames_max`` frames of the session are on their way; what comes meanwhile waits and is
+packed together, so that frames fill up by themselves when the cluster is the slower side.
+"""
+
+from collections import deque
+
+from paxosd.core.client.calls import (
+    NO_DEADLINE_MS,
+    Call,
+    ClientOptions,
+    Failure,
+    Frame,
+    Session,
+)
+from paxosd.core.client.frames import FrameTable
+from paxosd.core.client.learning import UNCHECKED_BYTES_MAX
+from paxosd.core.commands import CLOSE, OPEN, PUT, Entry
+
+FRAME_ROOM_BYTES = 512
+"""What a frame has besides its commands, and more."""
+COMMAND_ROOM_BYTES = 48
+"""What a command has besides keys and values, and more."""
+
+
+class CommandQueue:
+    """``session``: the one that new commands get; its id is 0 until ``opening``, the frame that
+    asks for one, is answered."""
+
+    def __init__(self, options: ClientOptions, table: FrameTable, *, learns: bool = False) -> None:
+        self.session = Session()
+        self.opening: Frame | None = None
+        self.waiting: deque[Call] = deque()
+        self._options = options
+        self._commands_max = options.frame_commands_max
+        self._bytes_max = options.frame_bytes_max
+        if learns:
+            self._bytes_max = min(self._bytes_max, UNCHECKED_BYTES_MAX - FRAME_ROOM_BYTES)
+        self._window_max = options.window_max
+        self._table = table
+
+    def add(self, call: Call) -> None:
+        """A command of a session, to be packed."""
+        self.waiting.append(call)
+        self._table.wake(call.deadline_ms)
+
+    def limit(self, commands_max: int, window_max: int, message_bytes_max: int) -> None:
+        """What the cluster allows in one request, and of one session."""
+        self._bytes_max = min(self._options.frame_bytes_max, message_bytes_max - FRAME_ROOM_BYTES)
+        self._commands_max = min(self._options.frame_commands_max, commands_max)
+        self._window_max = min(self._options.window_max, window_max)
+
+    def pack(self, now_ms: int) -> None:
+        """Make frames of what waits, as many as may be on their way."""
+        session = self.session
+        if session.retired:
+            session = self.session = Session()
+        if session.id == 0:
+            if self.opening is None:
+                self.opening = self._table.alone(Call([OPEN], NO_DEADLINE_MS, None), now_ms)
+            return
+        options = self._options
+        while self.waiting and len(session.frames) < options.frames_max:
+            room = session.acked + self._window_max - (session.next_seq - 1)
+            calls = self._next_calls(min(room, self._commands_max))
+            if not calls:
+                break
+            frame = Frame(calls, session, session.next_seq)
+            session.next_seq += len(calls)
+            self._table.add(frame, now_ms)
+
+    def _next_calls(self, count_max: int) -> list[Call]:
+        """Waiting calls for one frame; a call larger than a frame travels alone."""
+        waiting = self.waiting
+        left_bytes = self._bytes_max
+        calls: list[Call] = []
+        while waiting and len(calls) < count_max:
+            command = waiting[0].request
+            assert type(command) is list
+            left_bytes -= COMMAND_ROOM_BYTES
+            if command[0] == PUT:
+                left_bytes -= len(command[1]) + len(command[2])
+            else:
+                left_bytes -= sum([len(part) for part in command if type(part) is bytes])
+            if left_bytes < 0 and calls:
+                break
+            calls.append(waiting.popleft())
+        return calls
+
+    def opened(self, session_id: int) -> None:
+        """The opening was answered; its frame has ended."""
+        self.opening = None
+        self.session.id = session_id
+
+    def not_opened(self, failure: Failure) -> None:
+        """No session can be had: without one there is no hope for what waits."""
+        self.opening = None
+        waiting, self.waiting = self.waiting, deque()
+        for call in waiting:
+            self._table.fail(call, failure)
+
+    def lost(self, session: Session) -> None:
+        """This session is no more."""
+        if session is self.session:
+            self.session = Session()
+
+    def requeue(self, frame: Frame, index: int) -> None:
+        """A command that surely was not applied: it gets a new session and a new seq."""
+        call = frame.calls[index]
+        self.waiting.append(call)
+        self._table.wake(call.deadline_ms)
+        frame.calls[index] = Call(call.request, NO_DEADLINE_MS, None)
+        frame.calls[index].done = True
+
+    def expire(self, now_ms: int, hopeless: bool, why: Failure) -> None:
+        """End what waited too long, or, if ``hopeless``, all."""
+        if not self.waiting:
+            return
+        left: deque[Call] = deque()
+        for call in self.waiting:
+            if hopeless or now_ms >= call.deadline_ms:
+                self._table.fail(call, why)
+            else:
+                left.append(call)
+                self._table.wake(call.deadline_ms)
+        self.waiting = left
+
+    def closing_entry(self) -> Entry | None:
+        """Ends the session, if there is one and nothing of it may be asked for any more."""
+        session = self.session
+        if session.id == 0 or session.retired or session.frames:
+            return None
+        self.session = Session()
+        return Entry(session.id, session.next_seq, session.acked, [[CLOSE]])

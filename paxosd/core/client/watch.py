@@ -1,0 +1,591 @@
+"""The watcher's half of the watch protocol, sans-IO: it never skips a change in silence.
+
+The shell (``paxosctl/client/watch.py``, or a simulated watcher) owns the sockets and the clock.
+For each :class:`Connect` it drops the old pair of sockets and makes a new one to the next node:
+
+    SUB    ── subscribe kv/P, then progress/P (in this order) ──► events endpoint
+    DEALER ── HistoryRequest ──► client endpoint ── HistoryAnswer | RefusalAnswer ──►
+
+and it feeds what comes in to :meth:`WatchState.on_event`, :meth:`~WatchState.on_answer` and
+:meth:`~WatchState.on_tick`; each returns the effects to carry out, in order. A shell that asks a
+node whose history it has says so with :meth:`~WatchState.on_identity` before it subscribes.
+
+The rules:
+
+1. ``complete_to``: every change of the watched range with a revision up to it was delivered.
+   It never goes down. A change at or below it is never delivered again.
+2. A change says what comes before it (see ``wire/events.py``): the revision of the change of P
+   before it, and how many of its own revision. It is delivered live only if that revision is at
+   or below ``complete_to`` and exactly those of its own were delivered. Both are facts of the
+   log, so it does not matter from which node or life of one, how late, how often, or in which
+   order messages come: a wrong one shows, and is never taken for the next.
+3. Whatever does not fit (a change or a progress message that names a change which was not
+   delivered) starts a pull of the history from ``complete_to + 1``. Live messages wait in a
+   bounded buffer meanwhile; what falls out of it is a gap like any other. A pull that finds the
+   history compacted ends the watch.
+4. A revision that removes many keys makes many messages, in order of the keys. Those that came of
+   a revision that is not yet known to be whole are counted, and the last key is remembered, so
+   that a pull, or another node, gives the rest once. A page of history may end within such a
+   revision, too (SPLIT in ``core/requests.py``).
+5. A node that is silent, that lost touch with its leader, or that does not answer a pull, is
+   left for another; the watch goes on from ``complete_to + 1``.
+6. Nodes of version 0.1 number the messages of P instead. ``anchor`` is the number of the last one
+   known to be covered: a change is the next one only if its number is exactly ``anchor + 1``, and
+   messages of another node or incarnation have no anchor yet.
+7. A watch is of one cluster and of one history of it. Where a cluster was founded anew or restored
+   from an earlier snapshot, its revisions count again what this watch has seen already, and mean
+   something else: the watch ends. The number of the founding shows it; so do nodes whose state is
+   fresh, and whose newest revision stays below ``complete_to``.
+
+Changes of one watch come in order of revision, each exactly once. A watcher that itself dies
+resumes from :attr:`WatchState.resume_revision`.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from paxosd.core.client.cluster_info import ClusterInfo
+from paxosd.core.commands import Change, prefix_end
+from paxosd.core.effects import COMPACTED, FORBIDDEN, INVALID
+from paxosd.core.events import ChangeEvent, NumberedChangeEvent, ProgressEvent
+from paxosd.core.requests import SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
+
+FAILED_CLUSTER = "cluster"
+"""The code of a :class:`Fail` for a node of another cluster than the first one seen."""
+FAILED_HISTORY = "history"
+"""The same for a node of this cluster whose history is not the one that this watch began on."""
+_ANEW = "it was restored from an earlier snapshot, or founded anew"
+
+_FATAL = frozenset({COMPACTED, INVALID, FORBIDDEN})
+
+
+class Connect(NamedTuple):
+    """Close the sockets of the last attempt, if any, and connect to the next node.
+
+    ``attempt`` counts from 1 and is handed back with every input, so that what a closed
+    socket still had is told apart. ``reason`` is for people: why the last node was left;
+    "" for the first.
+    """
+
+    attempt: int
+    reason: str
+
+
+class Pull(NamedTuple):
+    """Send this on the DEALER of the present attempt."""
+
+    request: HistoryRequest
+
+
+class Deliver(NamedTuple):
+    """Hand these changes to the user, in this order. Never empty."""
+
+    changes: list[Change]
+
+
+class Fail(NamedTuple):
+    """The watch ends here. ``code`` is a refusal code, or :data:`FAILED_CLUSTER`; ``detail``
+    for COMPACTED is the first revision that can still be had."""
+
+    code: str
+    message: str
+    detail: int
+
+
+Effect = Connect | Pull | Deliver | Fail
+Event = ChangeEvent | NumberedChangeEvent | ProgressEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchOptions:
+    """Times in ms, sizes in bytes. Defaults suit a node that reports progress each second."""
+
+    silence_ms: int = 3000
+    pull_timeout_ms: int = 3000
+    pull_retry_ms: int = 100
+    reconnect_min_ms: int = 100
+    reconnect_max_ms: int = 3000
+    stale_max_ms: int = 10_000
+    """A node whose state is older, or of unknown age, for ``stale_grace_ms`` on end is left: the
+    first watcher of a node meets one that has only begun to ask how old its state is."""
+    stale_grace_ms: int = 2_500
+    history_grace_ms: int | None = None
+    """For how long nodes whose state is fresh may lie behind what the watch has: a follower can
+    learn a revision before the leader does. None: for ever."""
+    page_bytes: int = 1 << 20
+    buffer_messages_max: int = 4096
+    buffer_bytes_max: int = 16 << 20
+
+
+class WatchState:
+    """One watch of one key (``prefix=False``) or of every key with a prefix.
+
+    ``from_revision``: the first revision wanted; None: what is applied at the node at the
+    moment of the first contact, exclusive. ``history``: the number of the founding that it is of;
+    "": that of the first node that says one. Call :meth:`start` once, then feed inputs.
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        *,
+        prefix: bool = False,
+        from_revision: int | None = None,
+        history: str = "",
+        options: WatchOptions | None = None,
+    ) -> None:
+        self.key = key
+        self.history = history
+        self.prefix = prefix
+        self.options = options or WatchOptions()
+        self.complete_to = -1 if from_revision is None else max(from_revision, 1) - 1
+        self.attempt = 0
+        self.live = False
+        self.failed: Fail | None = None
+        self.pulls = 0
+        self.gaps = 0
+        self._range = (key, prefix_end(key) if prefix else key + b"\0")
+        self._cluster = ""
+        self._origin = ""  # of the cluster of the present node, in words
+        self._source: tuple[str, int] | None = None
+        self._anchor: int | None = None
+        self._numbered_revision = 0  # of the change at the anchor, if a change set it
+        self._numbered_index = 0
+        self._partial_revision = 0  # one that is not known to be whole; 0: there is none
+        self._partial_index = 0  # so many changes of P came of it, wanted or not
+        self._partial_delivered = 0  # so many of these were wanted
+        self._partial_key = b""  # the last of them
+        self._buffer: deque[Event] = deque()
+        self._buffer_bytes = 0
+        self._request: HistoryRequest | None = None
+        self._next_request_id = 1
+        self._target = 0
+        self._pull_due_ms: int | None = None
+        self._heard_ms = 0
+        self._stale_since_ms: int | None = None
+        self._ahead: tuple[int, int] | None = None  # complete_to, and since when nodes are behind
+        self._connected_ms = 0
+        self._connect_due_ms: int | None = None
+        self._connect_reason = ""
+        self._failures = 0
+
+    # -- what the shell asks ------------------------------------------------------------------
+
+    @property
+    def topics(self) -> tuple[bytes, bytes]:
+        """What to subscribe to, in this order: the changes must be on before the first
+        progress message says from where on they count."""
+        return b"kv/" + self.key, b"progress/" + self.key
+
+    @property
+    def cluster(self) -> str:
+        """The cluster that the watch is of; "" before the first contact. A pull must be answered
+        by the same, which its sender is to make sure of."""
+        return self._cluster
+
+    @property
+    def resume_revision(self) -> int | None:
+        """A later watch from this revision misses nothing; it can repeat changes of one
+        revision that was being delivered. None before the first contact of a watch "from now"."""
+        return None if self.complete_to < 0 else self.complete_to + 1
+
+    @property
+    def failures(self) -> int:
+        """Attempts since the last good sign of a node, for a shell that gives up some time."""
+        return self._failures
+
+    def next_due_ms(self) -> int | None:
+        """When to call :meth:`on_tick` at the latest; None once the watch has failed."""
+        if self.failed is not None:
+            return None
+        if self._connect_due_ms is not None:
+            return self._connect_due_ms
+        due = self._heard_ms + self.options.silence_ms
+        return due if self._pull_due_ms is None else min(due, self._pull_due_ms)
+
+    # -- inputs -------------------------------------------------------------------------------
+
+    def start(self, now_ms: int) -> list[Effect]:
+        """The first connection. ``now_ms`` is any clock that never goes backward."""
+        assert self.attempt == 0, "a watch starts once"
+        return self._connect(now_ms, "")
+
+    def on_tick(self, now_ms: int) -> list[Effect]:
+        """Times out silence and unanswered pulls; connects again when the back-off is over."""
+        if self.failed is not None:
+            return []
+        if self._connect_due_ms is not None:
+            if now_ms < self._connect_due_ms:
+                return []
+            return self._connect(now_ms, self._connect_reason)
+        if now_ms - self._heard_ms >= self.options.silence_ms:
+            waited = f"{self.options.silence_ms / 1000:g} s"
+            return self._leave(now_ms, f"no progress message for {waited}")
+        if self._pull_due_ms is not None and now_ms >= self._pull_due_ms:
+            if self._request is not None:
+                return self._leave(now_ms, "no answer to a request for missed changes")
+            return [self._pull(now_ms)]
+        return []
+
+    def on_disconnect(self, attempt: int, reason: str, now_ms: int) -> list[Effect]:
+        """The shell saw the connection refused or broken."""
+        if not self.is_current(attempt):
+            return []
+        return self._leave(now_ms, reason)
+
+    def on_identity(self, attempt: int, info: ClusterInfo, now_ms: int) -> list[Effect]:
+        """The node of this attempt says which cluster it is of, and which history. Fails the watch
+        if that is another one; leaves a node that may still become one of another."""
+        cluster, node, history = info.cluster, info.node, info.history
+        if not self.is_current(attempt):
+            return []
+        self._origin = info.origin
+        if self._cluster and cluster != self._cluster:
+            return self._fail_cluster(cluster, node)
+        self._cluster = cluster
+        if self.history and history == "":
+            return self._leave(now_ms, f"node {node} has not heard yet which history it is of")
+        if self.history and history and history != self.history:
+            return self._fail(
+                FAILED_HISTORY,
+                f"node {node} has another history of cluster {cluster!r} than this watch began on "
+                f"({history}, not {self.history}): {self._whence()}. Read the present state, then "
+                "watch from its revision on",
+                0,
+            )
+        self.history = self.history or history or ""
+        return []
+
+    def on_event(self, attempt: int, cluster: str, event: Event, now_ms: int) -> list[Effect]:
+        """A decoded message of the SUB socket; ``cluster`` is the one named in its envelope."""
+        if not self.is_current(attempt):
+            return []
+        if isinstance(event, ProgressEvent) and event.prefix != self.key:
+            return []  # progress/a is a ZeroMQ prefix of progress/ab, another watcher's
+        if self._cluster and cluster != self._cluster:
+            return self._fail_cluster(cluster, event.node)
+        self._cluster = cluster
+        self._heard_ms = now_ms
+        if isinstance(event, ProgressEvent):
+            if self._stays_stale(event.age_ms, now_ms):
+                age = "of unknown age" if event.age_ms < 0 else f"{event.age_ms / 1000:g} s old"
+                return self._leave(now_ms, f"the state of node {event.node} is {age}")
+            if self.complete_to < 0:
+                self.complete_to = event.revision
+            if self._is_ahead_of(event, now_ms):
+                return self._fail(
+                    FAILED_HISTORY,
+                    f"the newest revision of cluster {cluster!r} is {event.revision}, but this "
+                    f"watch goes on from revision {self.complete_to + 1}: {self._whence()}. Read "
+                    f"the present state, then watch from revision {event.revision + 1} on",
+                    event.revision + 1,
+                )
+        elif self.complete_to < 0:
+            return []  # a watch "from now" that does not know yet where now is
+        if self._pulling():
+            self._hold(event)
+            return []
+        effects: list[Effect] = []
+        self._take_in_order(event, effects, now_ms)
+        return effects
+
+    def _stays_stale(self, age_ms: int, now_ms: int) -> bool:
+        """Whether this node has been too far behind for too long."""
+        if 0 <= age_ms <= self.options.stale_max_ms:
+            self._stale_since_ms = None
+        elif self._stale_since_ms is None:
+            self._stale_since_ms = now_ms
+        since_ms = self._stale_since_ms
+        return since_ms is not None and now_ms - since_ms >= self.options.stale_grace_ms
+
+    def _is_ahead_of(self, event: ProgressEvent, now_ms: int) -> bool:
+        """Whether what this watch has is missing in states that are fresh, and stays so."""
+        grace_ms = self.options.history_grace_ms
+        if grace_ms is None or event.revision >= self.complete_to:
+            self._ahead = None
+            return False
+        if self._ahead is None or self._ahead[0] != self.complete_to:
+            self._ahead = self.complete_to, now_ms
+        return 0 <= event.age_ms <= now_ms - self._ahead[1] - grace_ms
+
+    def on_answer(
+        self, attempt: int, answer: HistoryAnswer | RefusalAnswer, now_ms: int
+    ) -> list[Effect]:
+        """The answer to a :class:`Pull`; answers to anything else are ignored."""
+        request = self._request
+        if not self.is_current(attempt) or request is None:
+            return []
+        if answer.request_id != request.request_id:
+            return []
+        self._request = None
+        self._pull_due_ms = None
+        if isinstance(answer, RefusalAnswer):
+            if answer.code in _FATAL:
+                return self._fail(answer.code, answer.message, answer.detail)
+            return self._leave(now_ms, f"missed changes were refused: {answer.message}")
+        if not self._sound(request, answer):
+            return self._leave(now_ms, "a history answer that breaks the protocol")
+        effects: list[Effect] = []
+        self._take_page(request, answer, effects)
+        if self.complete_to < self._target:
+            if answer.next_revision == request.from_revision and not answer.changes:
+                # The node restarted and has not yet applied again what it published before.
+                self._pull_due_ms = now_ms + self.options.pull_retry_ms
+            else:
+                effects.append(self._pull(now_ms))
+            return effects
+        while self._buffer and not self._pulling():
+            event = self._buffer.popleft()
+            self._buffer_bytes -= _weight(event)
+            self._take_in_order(event, effects, now_ms)
+        return effects
+
+    # -- rules 1 to 4 -------------------------------------------------------------------------
+
+    def _take_in_order(self, event: Event, effects: list[Effect], now_ms: int) -> None:
+        source = (event.node, event.boot_count)
+        if source != self._source:
+            self._source = source
+            self._lose_anchor()
+        if isinstance(event, ProgressEvent):
+            covered = self._take_progress(event)
+            needed = event.last_revision
+        else:
+            covered = self._take_change(event, effects)
+            needed = event.revision
+        self.live = covered
+        if covered:
+            self._failures = 0
+        else:
+            self.gaps += 1
+            self._target = needed
+            self._buffer.appendleft(event)  # once the pull covers it, it sets the anchor
+            self._buffer_bytes += _weight(event)
+            effects.append(self._pull(now_ms))
+
+    def _take_progress(self, event: ProgressEvent) -> bool:
+        # The changes of a node of version 0.1 do not say when a revision is whole.
+        whole = event.seq == self._anchor and event.last_revision == self._numbered_revision
+        if event.last_revision > self.complete_to and not whole:
+            return False
+        self._anchor = event.seq
+        self._numbered_revision = 0
+        self._complete(event.revision)
+        return True
+
+    def _take_change(self, event: ChangeEvent | NumberedChangeEvent, effects: list[Effect]) -> bool:
+        """Deliver it if it is the next. Whether nothing before it is missing."""
+        if isinstance(event, NumberedChangeEvent):
+            return self._take_numbered(event, effects)
+        place = event.place_of(self.key)
+        if place is None:
+            return True  # sent for another watcher before the node knew of this one
+        if event.revision <= self.complete_to:
+            return True
+        if place.previous > self.complete_to:
+            return False
+        return self._take_next(event, place.ordinal, place.total, effects)
+
+    def _take_numbered(self, event: NumberedChangeEvent, effects: list[Effect]) -> bool:
+        """As :meth:`_take_change`, by the rules of version 0.1. The stream is in order of
+        revision: before the number that follows the anchor nothing can be missing."""
+        seq = event.seq_of(self.key)
+        if seq is None:
+            return True
+        again = event.revision == self._numbered_revision
+        index = self._numbered_index + 1 if again else 0
+        if event.revision > self.complete_to and seq - 1 != self._anchor:
+            return False
+        self._anchor = seq
+        self._numbered_revision, self._numbered_index = event.revision, index
+        if event.revision <= self.complete_to:
+            return True
+        return self._take_next(event, index, 0, effects)
+
+    def _take_next(
+        self,
+        event: ChangeEvent | NumberedChangeEvent,
+        ordinal: int,
+        total: int,
+        effects: list[Effect],
+    ) -> bool:
+        """A change of the first revision that is not whole. ``total`` 0: not known."""
+        revision = event.revision
+        expected = self._partial_index if revision == self._partial_revision else 0
+        if ordinal != expected:
+            return ordinal < expected  # it came once more, or one before it did not come
+        self._complete(revision - 1)
+        self._partial_revision = revision
+        self._partial_index = ordinal + 1
+        if self._wanted(event.key):
+            self._partial_delivered += 1
+            self._partial_key = event.key
+            _deliver(effects, [Change(revision, event.slot, event.key, event.value)])
+        if ordinal + 1 == total:
+            self._complete(revision)
+        return True
+
+    def _take_page(
+        self, request: HistoryRequest, answer: HistoryAnswer, effects: list[Effect]
+    ) -> None:
+        changes = answer.changes
+        if request.start != self._range[0]:  # the rest of a revision, and of no other all is here
+            revision = request.from_revision
+            changes = [change for change in changes if change.revision == revision]
+            _deliver(effects, changes)
+            if answer.next_revision > revision:
+                self._complete(revision)
+            else:
+                self._go_on_in(revision, self._partial_delivered + len(changes), changes)
+            return
+        _deliver(effects, changes[self._partial_delivered :])
+        self._complete(answer.next_revision - 1)
+        if _ends_within(answer):
+            revision = answer.next_revision
+            count = sum(change.revision == revision for change in changes)
+            self._go_on_in(revision, count, changes)
+
+    def _go_on_in(self, revision: int, delivered: int, changes: list[Change]) -> None:
+        """Of ``revision`` this many changes were delivered, the last ones of ``changes`` now."""
+        self._partial_revision = revision
+        self._partial_index = self._partial_delivered = delivered
+        if changes:
+            self._partial_key = changes[-1].key
+
+    def _complete(self, revision: int) -> None:
+        self.complete_to = max(self.complete_to, revision)
+        if self._partial_revision <= self.complete_to:
+            self._partial_revision = self._partial_index = self._partial_delivered = 0
+
+    def _lose_anchor(self) -> None:
+        self._anchor = None
+        self._numbered_revision = self._numbered_index = 0
+
+    def _wanted(self, key: bytes) -> bool:
+        return self.prefix or key == self.key
+
+    def _sound(self, request: HistoryRequest, answer: HistoryAnswer) -> bool:
+        start, end = request.start, request.end
+        at = request.from_revision
+        if answer.next_revision < at:
+            return False
+        key = b""
+        for change in answer.changes:
+            if not at <= change.revision <= answer.next_revision:
+                return False
+            if change.key < start or (end and change.key >= end):
+                return False
+            if change.revision == at and key and change.key <= key:
+                return False
+            at, key = change.revision, change.key
+        if _ends_within(answer) and not self.prefix:
+            return False  # there is but one key
+        if answer.next_revision <= self._partial_revision or start != self._range[0]:
+            return True
+        # Of a revision that was delivered in part all is here: the same, and perhaps more.
+        revisions = [change.revision for change in answer.changes[: self._partial_delivered]]
+        return revisions == [self._partial_revision] * self._partial_delivered
+
+    # -- pulls and the buffer -----------------------------------------------------------------
+
+    def _pulling(self) -> bool:
+        return self._pull_due_ms is not None
+
+    def _pull(self, now_ms: int) -> Pull:
+        start, end = self._range
+        if self.prefix and self._partial_delivered:
+            start = self._partial_key + b"\0"
+        self.pulls += 1
+        limit_bytes = self.options.page_bytes | SPLIT
+        self._request = HistoryRequest(
+            self._next_request_id, start, end, self.complete_to + 1, limit_bytes
+        )
+        self._next_request_id += 1
+        self._pull_due_ms = now_ms + self.options.pull_timeout_ms
+        return Pull(self._request)
+
+    def _hold(self, event: Event) -> None:
+        self._buffer.append(event)
+        self._buffer_bytes += _weight(event)
+        options = self.options
+        while (
+            len(self._buffer) > options.buffer_messages_max
+            or self._buffer_bytes > options.buffer_bytes_max
+        ):
+            self._buffer_bytes -= _weight(self._buffer.popleft())
+
+    # -- connections --------------------------------------------------------------------------
+
+    def is_current(self, attempt: int) -> bool:
+        """Whether the node of this attempt is still the one to listen to."""
+        return self.failed is None and self._connect_due_ms is None and attempt == self.attempt
+
+    def _connect(self, now_ms: int, reason: str) -> list[Effect]:
+        self.attempt += 1
+        self._connect_due_ms = None
+        self._heard_ms = self._connected_ms = now_ms
+        self._stale_since_ms = None
+        return [Connect(self.attempt, reason)]
+
+    def _leave(self, now_ms: int, reason: str) -> list[Effect]:
+        """Forget the node, never what was delivered; connect to the next at once, or, after
+        repeated failures, after a doubling pause."""
+        self.live = False
+        self._source = None
+        self._lose_anchor()
+        self._buffer.clear()
+        self._buffer_bytes = 0
+        self._request = None
+        self._pull_due_ms = None
+        self._target = 0
+        self._failures += 1
+        options = self.options
+        doubled_ms = options.reconnect_min_ms << min(self._failures - 1, 16)
+        pause_ms = min(options.reconnect_max_ms, doubled_ms)
+        self._connect_reason = reason
+        self._connect_due_ms = max(now_ms, self._connected_ms + pause_ms)
+        return self.on_tick(now_ms)
+
+    def _fail_cluster(self, cluster: str, node: str) -> list[Effect]:
+        return self._fail(
+            FAILED_CLUSTER,
+            f"node {node} belongs to cluster {cluster!r}, but this watch began on "
+            f"{self._cluster!r}: "
+            + (
+                f"{self._whence()}. Read its present state, then watch from there on"
+                if self._origin
+                else "check the endpoints"
+            ),
+            0,
+        )
+
+    def _whence(self) -> str:
+        """How the cluster of the present node came to have another history."""
+        return f"it was {self._origin}" if self._origin else _ANEW
+
+    def _fail(self, code: str, message: str, detail: int) -> list[Effect]:
+        self.live = False
+        self.failed = Fail(code, message, detail)
+        self._buffer.clear()
+        return [self.failed]
+
+
+def _deliver(effects: list[Effect], changes: list[Change]) -> None:
+    if not changes:
+        return
+    if effects and isinstance(effects[-1], Deliver):
+        effects[-1].changes.extend(changes)
+    else:
+        effects.append(Deliver(changes))
+
+
+def _ends_within(answer: HistoryAnswer) -> bool:
+    """Whether the revision of its last change is not whole."""
+    return bool(answer.changes) and answer.changes[-1].revision == answer.next_revision
+
+
+def _weight(event: Event) -> int:
+    if isinstance(event, ProgressEvent):
+        return 64
+    return 128 + len(event.key) + len(event.value or b"")

@@ -1,0 +1,155 @@
+"""Checksums of the state as of one slot, computed beside the traffic.
+
+A run is started at the end of a slot that holds a CHECKSUM command, or that all nodes know to be
+one at which states are compared (``machine.py``). The small part of the state
+(revision, log time, sessions) is captured at once, and mixed in first. The keys are visited in
+bounded steps, while later slots are applied (``walk.py``).
+
+The sum over keys is order-independent (64-bit sum of blake2b digests modulo 2^64), so the order
+of visits, and with it the timing, does not matter: all nodes get the same.
+
+At most ``RUNS_MAX`` runs; a CHECKSUM beyond that is not computed on this node (never wrongly,
+rather not at all).
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+from itertools import islice
+from typing import Any
+
+from paxosd.core.state.entries import StoredValue
+from paxosd.core.state.kv import Store
+from paxosd.core.state.walk import Walk
+from paxosd.core.types import Slot
+
+CHECKSUM_VERSION = 1
+"""Of the sum: nodes compare those of one version."""
+RUNS_MAX = 4
+PIECES_PER_STEP = 10
+"""Of the rest, each some 0.5 ms at most."""
+FINISHED_MAX = 16
+_ROW = struct.Struct("<QQQQQ")
+_MASK = (1 << 64) - 1
+_BYTES_PER_KEY_STEP = 1024
+"""Hashing this many value bytes takes about as long as the fixed work for one key."""
+
+
+def sum_of(total: int, rows: Sequence[Any]) -> int:
+    """A sum that has come to ``total``, with these rows (key, entry, key, …) in it as well."""
+    for key, entry in zip(rows[::2], rows[1::2], strict=True):
+        total += hash_row(key, entry)
+    return total & _MASK
+
+
+class RestSum:
+    """What a sum begins with: the state besides the keys, as of the end of ``slot``."""
+
+    __slots__ = ("_digest", "_rest", "value")
+
+    def __init__(self, slot: Slot, revision: int, keys: int, rest: Iterable[bytes]) -> None:
+        """``rest``: that state, encoded, in pieces that do not change."""
+        self._digest = blake2b(b"%d %d %d " % (slot, revision, keys), digest_size=8)
+        self._rest = iter(rest)
+        self.value: int | None = None
+        """None: it is not done."""
+
+    def step(self) -> bool:
+        """Take some pieces in; True: done."""
+        if self.value is None:
+            pieces = list(islice(self._rest, PIECES_PER_STEP))
+            self._digest.update(b"".join(pieces))
+            if len(pieces) < PIECES_PER_STEP:
+                self.value = int.from_bytes(self._digest.digest(), "little")
+        return self.value is not None
+
+
+def shown(total: int) -> str:
+    """A sum as it is shown, told and kept: 16 hex digits."""
+    return f"{total:016x}"
+
+
+def hash_row(key: bytes, entry: StoredValue) -> int:
+    """64 bits over key, value, create and modify revision and version, with lengths."""
+    value, create, modify, version = entry
+    head = _ROW.pack(len(key), len(value), create, modify, version)
+    return int.from_bytes(blake2b(head + key + value, digest_size=8).digest(), "little")
+
+
+class StateChecksum:
+    """One run: the state of ``store`` as it is now, at the end of ``slot``."""
+
+    __slots__ = ("_rest", "_sum", "_walk", "slot")
+
+    def __init__(self, slot: Slot, store: Store, rest: Iterable[bytes]) -> None:
+        """``rest``: the encoded state besides the keys, in pieces that do not change."""
+        self.slot = slot
+        self._walk = Walk(store)
+        self._sum = 0
+        self._rest: RestSum | None = RestSum(slot, store.revision, len(store), rest)
+
+    def step(self, keys_max: int) -> bool:
+        """Take some pieces of the rest; after the last one visit about ``keys_max`` keys, fewer
+        if values are large, at least one. True: done."""
+        if self._rest is not None:
+            if not self._rest.step():
+                return False
+            assert self._rest.value is not None
+            self._sum, self._rest = self._rest.value, None
+        rows = self._walk.take(keys_max, keys_max * _BYTES_PER_KEY_STEP)
+        self._sum = sum_of(self._sum, rows)
+        if self._walk.done:
+            self._walk.close()
+        return self._walk.done
+
+    @property
+    def left(self) -> int:
+        """How many keys have yet to be visited."""
+        return self._walk.left
+
+    @property
+    def value(self) -> str:
+        """The checksum in hex; meaningful once :meth:`step` has returned True."""
+        assert self._walk.done
+        return shown(self._sum)
+
+
+class Checksums:
+    """The runs of one machine and the last results.
+
+    ``finished``: slot → 16 hex digits, the newest ``FINISHED_MAX``. ``skipped_slots`` counts
+    CHECKSUMs that came while ``RUNS_MAX`` runs were going on.
+    """
+
+    __slots__ = ("_store", "finished", "running", "skipped_slots")
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.running: list[StateChecksum] = []
+        self.finished: dict[Slot, str] = {}
+        self.skipped_slots = 0
+
+    def start(self, slot: Slot, rest: Callable[[], Iterable[bytes]]) -> None:
+        """Begin a run over the state as it is now; ``rest()`` is what there is besides the keys."""
+        if len(self.running) >= RUNS_MAX:
+            self.skipped_slots += 1
+            return
+        self.running.append(StateChecksum(slot, self._store, rest()))
+
+    def advance(self, keys_max: int) -> bool:
+        """Visit about ``keys_max`` keys of the oldest run; True if no run is left."""
+        if self.running and self.running[0].step(keys_max):
+            run = self.running.pop(0)
+            self.finished[run.slot] = run.value
+            if len(self.finished) > FINISHED_MAX:
+                del self.finished[next(iter(self.finished))]
+        return not self.running
+
+    def is_pending(self, slot: Slot) -> bool:
+        """Whether the checksum of ``slot`` is being computed."""
+        return any(run.slot == slot for run in self.running)
+
+    def left(self, slot: Slot) -> int:
+        """How many keys have yet to be visited until the checksum of ``slot`` is there: those of
+        the runs before it come first."""
+        return sum([run.left for run in self.running if run.slot <= slot])

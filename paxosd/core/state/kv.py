@@ -1,0 +1,445 @@
+"""The data store: keys, values and revisions, with ordered scans.
+
+Rules:
+
+- A command that takes effect moves ``revision`` by exactly one; one that does not, leaves it. A
+  DELETE_RANGE is one revision for all of its keys.
+- An entry is an immutable tuple ``(value, create_revision, modify_revision, version)``: a write
+  replaces it. So whoever keeps an old entry keeps the old state (see ``checksum.py``).
+- Everything is a function of the commands: no clock, no iteration over unordered sets.
+- The ordered index is lazy, for most writes are never followed by a scan. Every key that lives
+  is in exactly one of ``_index`` (sorted) and ``added`` (in order of arrival); ``removed`` is
+  the set of keys that are in one of these two but were deleted. A scan folds both in first;
+  :meth:`Store.settle` bounds what there is to fold, and :meth:`Store.advance_index` does it in
+  idle moments.
+- A large DELETE_RANGE takes effect at once and costs little. Its keys leave the index as whole
+  chunks (``key_index.py``), and a tombstone hides their entries (``tombstones.py``) until
+  :meth:`Store.advance_removal` has taken them out of ``data``, a few at a time. No answer, count,
+  checksum or snapshot depends on how far that is: what is hidden is nowhere to be seen. A key that
+  is written again meanwhile has a younger entry, which is not hidden.
+
+``Store.run`` is the hot loop of the daemon: PUT is written out in it, all else is dispatched.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from paxosd.core.commands import (
+    CAS_REVISION,
+    CAS_VALUE,
+    DELETE,
+    DELETE_RANGE,
+    PUT,
+    Command,
+    KeyValue,
+    Result,
+    Status,
+)
+from paxosd.core.disposal import Disposal
+from paxosd.core.requests import RangePage
+from paxosd.core.state.entries import Entries, StoredValue
+from paxosd.core.state.key_index import KeyIndex, KeyRun
+from paxosd.core.state.tombstones import Tombstones
+from paxosd.core.work import Work
+
+if TYPE_CHECKING:
+    from paxosd.core.state.walk import Walk
+
+Skipped = tuple[int, int, Sequence[bytes]]
+"""``(index, count, removed_keys)``: the ``count`` commands of a batch from flat position
+``index`` on did not each change one key by one revision. Without removed keys they changed
+nothing; with them (count is then 1) the command removed those keys, in one revision."""
+
+ROW_OVERHEAD_BYTES = 32
+"""What a row counts in a page besides key and value: revisions, version and framing."""
+
+REMOVED_AT_ONCE_MAX = 16
+"""A DELETE_RANGE of at most so many keys leaves no tombstone."""
+REMOVED_PER_COMMAND = 2
+"""So many hidden entries go for each command that is applied, so that they cannot pile up."""
+PAGE_ROWS_MAX = 4096
+"""A page of a scan holds at most so many rows: some 15 ms, with its encoding."""
+INDEX_LAG_MAX = 1024
+"""At the end of a slot at most so many keys are to be folded into the index."""
+
+# Plain ints: results are compared, encoded and hashed; an enum member would slow all three.
+_OK = int(Status.OK)
+_NOT_FOUND = int(Status.NOT_FOUND)
+_CAS_MISS = int(Status.CAS_MISS)
+MALFORMED_RESULT: Result = (int(Status.MALFORMED), 0, None)
+
+
+class Store:
+    """Keys and values. Writes come as commands (:meth:`run`); reads by :meth:`get`/:meth:`range`.
+
+    ``revision``: the place of the last effective write in the total order; 0 when none was.
+    """
+
+    __slots__ = ("_hidden", "_index", "added", "data", "disposal", "hidden_keys", "removals",
+                 "removed", "revision", "walks", "work")  # fmt: skip
+
+    def __init__(self) -> None:
+        self.data = Entries()
+        """Each key that lives, and the entries that are hidden."""
+        self.revision = 0
+        self._index = KeyIndex()
+        self.added: list[bytes] = []
+        """Keys that are not in the index yet."""
+        self.walks: list[Walk] = []
+        """Those under way; see ``walk.py``."""
+        self.removed: set[bytes] = set()
+        """Keys that are still in the index."""
+        self._hidden = Tombstones()
+        self.removals: deque[_Removal] = deque()
+        """The ranges whose keys are still to be taken out, the oldest first."""
+        self.hidden_keys = 0
+        """How many entries of ``data`` are hidden."""
+        self.work = Work()
+        self.disposal = Disposal()
+        """Takes what is large and not needed any more."""
+
+    def __len__(self) -> int:
+        return len(self.data) - self.hidden_keys
+
+    # ---- writes
+
+    def run(
+        self, commands: list[Command], results: list[Result], skipped: list[Skipped], base: int
+    ) -> bool:
+        """Apply ``commands`` from position ``len(results)`` on, one result each.
+
+        ``base`` is the flat position of ``commands[0]`` in its batch: a command that did not
+        change one key by one revision is reported to ``skipped`` under ``base`` + its position.
+        Returns False if it stopped before a command that is not the store's (``commands
+        [len(results)]``: well-formed, but no data operation), else True.
+        """
+        data = self.data
+        shards, mask = data.shards, data.mask
+        shard = shards[0]  # the only one, unless there is a mask
+        note_new = self.added.append
+        removed = self.removed
+        hidden = self._hidden.bounds
+        append = results.append
+        revision = self.revision
+        for command in islice(commands, len(results), None) if results else commands:
+            if type(command) is list and len(command) == 3:
+                op, key, value = command
+                if op == PUT and type(value) is bytes and type(key) is bytes:
+                    revision += 1
+                    if mask:
+                        shard = shards[hash(key) & mask]
+                    old = shard.get(key)
+                    if hidden and old is not None and self._is_hidden(key, old):
+                        self.hidden_keys -= 1
+                        old = None
+                    if old is None:
+                        shard[key] = (value, revision, revision, 1)
+                        if removed and key in removed:
+                            removed.discard(key)
+                        else:
+                            note_new(key)
+                    else:
+                        _, created, _, version = old
+                        shard[key] = (value, created, revision, version + 1)
+                    append(revision)
+                    continue
+            self.revision = revision
+            result = self._apply_general(command, base + len(results), skipped)
+            if result is None:
+                return False
+            revision = self.revision
+            append(result)
+            if data.mask != mask:  # a command that is not the usual one has made it large
+                shards, mask = data.shards, data.mask
+        self.revision = revision
+        if not mask:
+            data.spread_if_large()
+        return True
+
+    def _apply_general(self, command: Command, index: int, skipped: list[Skipped]) -> Result | None:
+        """Check the form of one command and apply it; None if its op is not the store's."""
+        removed_keys: Sequence[bytes] = ()
+        result: Result | None = None
+        op = command[0] if type(command) in (list, tuple) and command else None
+        arity = len(command) if op is not None else 0
+        if type(op) is not int:
+            result = MALFORMED_RESULT
+        elif op == PUT:
+            ok = arity == 3 and type(command[1]) is bytes and type(command[2]) is bytes
+            result = self.put(command[1], command[2]) if ok else MALFORMED_RESULT
+        elif op == DELETE:
+            ok = arity == 2 and type(command[1]) is bytes
+            result = self.delete(command[1]) if ok else MALFORMED_RESULT
+        elif op == DELETE_RANGE:
+            if arity == 3 and type(command[1]) is bytes and type(command[2]) is bytes:
+                result, removed_keys = self.delete_range(command[1], command[2])
+            else:
+                result = MALFORMED_RESULT
+        elif op in (CAS_VALUE, CAS_REVISION):
+            result = self._cas(command) if arity == 4 else MALFORMED_RESULT
+        if result is not None and type(result) is not int:
+            skipped.append((index, 1, removed_keys))
+        return result
+
+    def put(self, key: bytes, value: bytes) -> int:
+        """Set ``key``; returns the new revision. The same as PUT in :meth:`run`."""
+        self.revision = revision = self.revision + 1
+        old = self.data.get(key)
+        if old is not None and self._is_hidden(key, old):
+            self.hidden_keys -= 1
+            old = None
+        if old is None:
+            self.data[key] = (value, revision, revision, 1)
+            if key in self.removed:
+                self.removed.discard(key)
+            else:
+                self.added.append(key)
+        else:
+            self.data[key] = (value, old[1], revision, old[3] + 1)
+        return revision
+
+    def delete(self, key: bytes) -> Result:
+        """Remove ``key``: the new revision, or ``(NOT_FOUND, current revision, None)``."""
+        if self._entry(key) is None:
+            return (_NOT_FOUND, self.revision, None)
+        del self.data[key]
+        self.removed.add(key)
+        for walk in self.walks:
+            walk.lose(key)
+        self.revision += 1
+        return self.revision
+
+    def delete_range(self, start: bytes, end: bytes) -> tuple[Result, Sequence[bytes]]:
+        """Remove ``start <= key < end`` (end b"": no end) in one revision.
+
+        Returns ``(OK, revision, count)`` or ``(NOT_FOUND, current revision, None)``; and the
+        keys that went, in order.
+        """
+        self.fold_in()
+        keys = self._index.cut(start, end)
+        count = len(keys)
+        if not count:
+            return (_NOT_FOUND, self.revision, None), ()
+        self.revision += 1
+        self.hidden_keys += count
+        removal = _Removal(self.revision, keys, [(walk, walk.cut(keys)) for walk in self.walks])
+        if count <= REMOVED_AT_ONCE_MAX:
+            self._take_out(removal, count)
+        else:
+            self._hidden.add(start, end, self.revision)
+            self.removals.append(removal)
+        return (_OK, self.revision, count), keys
+
+    def _cas(self, command: Command) -> Result:
+        """CAS_VALUE and CAS_REVISION: the new revision, or CAS_MISS with the key's revision."""
+        op, key, expect, value = command
+        if type(key) is not bytes or type(value) is not bytes:
+            return MALFORMED_RESULT
+        old = self._entry(key)
+        if op == CAS_VALUE:
+            if expect is not None and type(expect) is not bytes:
+                return MALFORMED_RESULT
+            holds = (old[0] if old is not None else None) == expect
+        else:
+            if type(expect) is not int or expect < 0:
+                return MALFORMED_RESULT
+            holds = (old[2] if old is not None else 0) == expect
+        if holds:
+            return self.put(key, value)
+        return (_CAS_MISS, old[2] if old is not None else 0, None)
+
+    # ---- what is hidden
+
+    @property
+    def can_remove(self) -> bool:
+        """Whether :meth:`advance_removal` has something to do now."""
+        return bool(self.removals) and not any(walk.is_behind for walk in self.walks)
+
+    def advance_removal(self, keys_max: int) -> None:
+        """Take out about ``keys_max`` hidden entries. Nothing that is visible changes. It waits
+        for a walk that could not go on yet with what was taken out before."""
+        while keys_max > 0 and self.can_remove:
+            removal = self.removals[0]
+            keys_max -= self._take_out(removal, keys_max)
+            if removal.is_done:
+                self.removals.popleft()
+                if not self.removals:
+                    self._hidden.clear()
+                elif len(self._hidden.bounds) > 4 * len(self.removals):
+                    self._hidden.forget(removal.revision)
+
+    def _take_out(self, removal: "_Removal", keys_max: int) -> int:
+        """Go on with one removal; returns how many keys were looked at."""
+        data = self.data
+        at = removal.at
+        keys = removal.take(keys_max)
+        self.work.units += len(keys)
+        walks = [(walk, first) for walk, first in removal.walks if walk in self.walks]
+        for position, key in enumerate(keys, at):
+            entry = data.get(key)
+            if entry is None or entry[2] >= removal.revision:
+                continue  # it was written again, and perhaps removed again
+            for walk, first in walks:
+                if position >= first:
+                    walk.keep(key, entry)
+            del data[key]
+            self.hidden_keys -= 1
+        return len(keys)
+
+    def _is_hidden(self, key: bytes, entry: StoredValue) -> bool:
+        return entry[2] < self._hidden.revision_at(key)
+
+    def _entry(self, key: bytes) -> StoredValue | None:
+        """The entry of ``key`` if it lives."""
+        entry = self.data.get(key)
+        if entry is not None and self._hidden.bounds and self._is_hidden(key, entry):
+            return None
+        return entry
+
+    def hidden(self) -> Tombstones | None:
+        """What is hidden now, if anything is."""
+        return self._hidden.copy() if self._hidden.bounds else None
+
+    # ---- reads
+
+    def get(self, key: bytes) -> KeyValue | None:
+        """The key as it is now, or None."""
+        entry = self._entry(key)
+        return None if entry is None else KeyValue(key, *entry)
+
+    def range(
+        self,
+        start: bytes,
+        end: bytes,
+        limit: int,
+        reverse: bool,
+        keys_only: bool,
+        bytes_max: int,
+    ) -> RangePage:
+        """One page of ``start <= key < end`` (end b"": no end; limit 0: no limit of rows).
+
+        A page holds at least one row, if there is one, even when that row alone exceeds
+        ``bytes_max``, and at most :data:`PAGE_ROWS_MAX`. ``more`` continues the scan: forward it
+        is the next page's ``start``; in reverse it is the next page's ``end`` (the last row's key).
+        None: nothing is left.
+        """
+        rows: list[KeyValue] = []
+        left_bytes = bytes_max
+        limit = min(limit or PAGE_ROWS_MAX, PAGE_ROWS_MAX)
+        for key in self._scan(start, end, reverse):
+            value, create, modify, version = self.data[key]
+            if keys_only:
+                value = b""
+            left_bytes -= len(key) + len(value) + ROW_OVERHEAD_BYTES
+            if rows and (left_bytes < 0 or len(rows) == limit):
+                self.work.units += len(rows)
+                return RangePage(rows, rows[-1].key if reverse else key)
+            rows.append(KeyValue(key, value, create, modify, version))
+        self.work.units += len(rows)
+        return RangePage(rows, None)
+
+    def keys_between(self, start: bytes, end: bytes) -> list[bytes]:
+        """The keys in ``start <= key < end`` (end b"": no end), in order."""
+        return list(self._scan(start, end, reverse=False))
+
+    def _scan(self, start: bytes, end: bytes, reverse: bool) -> Iterator[bytes]:
+        self.fold_in()
+        return self._index.scan(start, end, reverse)
+
+    # ---- the index
+
+    def index_keys_after(self, key: bytes | None, count: int) -> list[bytes]:
+        """The next ``count`` keys of the index alone above ``key``, in order. Some of them may
+        not exist any more; those in ``added`` are missing."""
+        return self._index.after(key, count)
+
+    @property
+    def index_lag_keys(self) -> int:
+        """How many keys the next scan has to fold into the index before it starts."""
+        return len(self.added) + len(self.removed)
+
+    def settle(self, commands: int) -> None:
+        """To be called at the end of a slot of so many commands: what was put off (the index,
+        hidden entries) stays bounded by what is done for it here."""
+        if len(self.added) + len(self.removed) > INDEX_LAG_MAX:
+            self.fold_in()
+        if self.removals:
+            self.advance_removal(REMOVED_PER_COMMAND * commands)
+
+    def advance_index(self, keys_max: int) -> bool:
+        """Fold at most ``keys_max`` keys into the index; True if it is now complete.
+
+        For idle moments: it changes the cost of the next scan and nothing else.
+        """
+        left = keys_max
+        self.work.units += min(keys_max, self.index_lag_keys)
+        while self.added and left > 0:
+            left -= 1
+            key = self.added.pop()
+            if key in self.removed:
+                self.removed.discard(key)
+            else:
+                self._index.add(key)
+        # With steps left, added is empty: every removed key is now in the index.
+        while self.removed and left > 0:
+            left -= 1
+            self._index.remove(self.removed.pop())
+        return not self.added and not self.removed
+
+    def fold_in(self) -> None:
+        """Complete the index."""
+        self.work.units += self.index_lag_keys
+        added, removed = self.added, self.removed
+        if removed:
+            kept = [key for key in added if key not in removed]
+            # Those of the removed keys that never reached the index need no removal from it.
+            removed.difference_update(added)
+            added[:] = kept
+            for key in removed:
+                self._index.remove(key)
+            removed.clear()
+        if added:
+            added.sort()
+            self._index.merge(added)
+            added.clear()
+
+    def load(self, keys: Sequence[bytes], entries: Sequence[StoredValue]) -> bool:
+        """Take in rows of a snapshot. False: one of the keys was there before."""
+        data = self.data
+        for key, entry in zip(keys, entries, strict=True):
+            if key in data:
+                return False
+            data[key] = entry
+        self._index.merge(sorted(keys))
+        return True
+
+    def give_up(self) -> list[Any]:
+        """All that is large in it, to be freed little by little; it must not be used any more."""
+        return [*self.data.give_up(), *self._index.give_up()]
+
+
+class _Removal:
+    """A range of keys that is to be taken out, those before ``at`` are. ``walks``: those that
+    were under way when it was removed, and the position of the first key that each had not
+    visited by then."""
+
+    __slots__ = ("_keys", "at", "revision", "walks")
+
+    def __init__(self, revision: int, keys: KeyRun, walks: list[tuple["Walk", int]]) -> None:
+        self.revision = revision
+        self.walks = walks
+        self.at = 0
+        self._keys = keys
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all keys were taken."""
+        return self.at == len(self._keys)
+
+    def take(self, keys_max: int) -> list[bytes]:
+        """The next keys."""
+        keys = self._keys[self.at : self.at + keys_max]
+        self.at += len(keys)
+        return keys

@@ -1,0 +1,311 @@
+"""The session table: every command of a client is applied once, however often it arrives.
+
+It is part of the replicated state: a function of the decided log alone, the same on every node.
+
+What becomes of ``(session, seq)`` when it arrives in a decided entry:
+
+    no such session (never opened, closed, expired)  → SESSION_UNKNOWN
+    seq <= acked                                     → FORGOTTEN   the client has the reply
+    seq > acked + window_max                         → WINDOW      not applied; may come again
+    a reply is kept for seq                          → that reply  FENCED, if it was fenced
+    otherwise                                        → applied, and the reply is kept
+
+The last holds also when a higher seq came first: frames of one client may overtake each other.
+
+- ``acked`` only grows. Replies are kept until it passes them, so a session keeps replies for at
+  most ``window_max`` seqs (plus the rest of one entry that is acknowledged in part).
+- A fence of an unapplied seq is kept as the reply FENCED of that seq: a late arrival finds it
+  like any other reply, and it is pruned like any other.
+- OPEN may name a number of the client's own, drawn at random: repeated while its session is
+  there, it answers with the same session. Ids are never used again, not even then: a late copy of
+  an OPEN and of what followed it must not be applied a second time.
+- Sessions stand in order of last use, in log time. They expire when log time has left them
+  behind by more than ``ttl_ms``; expiry, eviction and ids depend on the log only.
+- All that expire at a slot are out of ``table`` before its batch is applied, however many: answers,
+  checksums and snapshots know the rest alone. To take 100,000 out one by one needs 0.2 s, so either
+  those or the ones that stay, whichever are fewer, are moved to a table of their own, and what has
+  expired is taken apart later (``advance``). How far that has come shows nowhere.
+- The limits decide what is applied: they must be the same on every node of a cluster, and so are
+  replicated settings (``cluster_settings.py``).
+"""
+
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from paxosd.core.cluster_settings import DEFAULTS, ClusterSettings
+from paxosd.core.commands import Result, Status
+from paxosd.core.disposal import Disposal
+from paxosd.core.state.session_walk import SessionWalk
+from paxosd.core.types import Slot
+
+PIECE_SESSIONS = 100
+PIECE_REPLIES = 1000
+PIECE_NUMBERS = 1000
+_OK = int(Status.OK)
+_COMMITTED = int(Status.COMMITTED)
+SESSION_UNKNOWN_RESULT: Result = (int(Status.SESSION_UNKNOWN), 0, None)
+FENCED_RESULT: Result = (int(Status.FENCED), 0, None)
+FORGOTTEN_RESULT: Result = (int(Status.FORGOTTEN), 0, None)
+WINDOW_RESULT: Result = (int(Status.WINDOW), 0, None)
+SESSIONS_FULL_RESULT: Result = (int(Status.SESSIONS_FULL), 0, None)
+CLOSED_RESULT: Result = (_OK, 0, None)
+
+
+class SessionLimits(NamedTuple):
+    """Bounds of the table: those of the replicated settings, see there."""
+
+    sessions_max: int = DEFAULTS.sessions_max
+    session_ttl_ms: int = DEFAULTS.session_ttl_ms
+    session_idle_evict_ms: int = DEFAULTS.session_idle_evict_ms
+    session_window_max: int = DEFAULTS.session_window_max
+
+    @classmethod
+    def of(cls, settings: ClusterSettings) -> "SessionLimits":
+        """What these settings say."""
+        return cls(*(getattr(settings, name) for name in cls._fields))
+
+
+class Session:
+    """One client's memory. Its owner, :class:`Sessions`, keeps it in order of last use."""
+
+    __slots__ = ("acked", "chunks", "last_ms", "max_seq", "opened_by")
+
+    def __init__(self, now_ms: int, opened_by: int = 0) -> None:
+        self.last_ms = now_ms
+        self.opened_by = opened_by
+        """The number that its OPEN named; 0: none."""
+        self.acked = 0
+        self.max_seq = 0
+        """Every seq above it is new: nothing is kept for it, and nothing forgotten. >= acked."""
+        self.chunks: list[tuple[int, Slot, list[Result]]] = []
+        """``(first_seq, slot, results)``: replies to consecutive seqs. Sorted, no overlaps."""
+
+    def acknowledge(self, acked: int) -> None:
+        """Forget the replies up to ``acked``, which is above the present mark."""
+        self.acked = acked
+        self.max_seq = max(self.max_seq, acked)
+        done = 0
+        for first_seq, _, results in self.chunks:
+            if first_seq + len(results) - 1 > acked:
+                break
+            done += 1
+        if done:
+            del self.chunks[:done]
+
+    def keep(self, first_seq: int, slot: Slot, results: list[Result]) -> None:
+        """Keep replies to seqs from ``first_seq`` on, all of them above ``max_seq``."""
+        self.chunks.append((first_seq, slot, results))
+        self.max_seq = first_seq + len(results) - 1
+
+    def keep_late(self, seq: int, slot: Slot, result: Result) -> None:
+        """Keep the reply to one seq that has none yet, in its place."""
+        # A one-tuple sorts before every chunk that starts at the same seq.
+        self.chunks.insert(bisect_left(self.chunks, (seq,)), (seq, slot, [result]))
+        self.max_seq = max(self.max_seq, seq)
+
+    def find(self, seq: int) -> tuple[Slot, Result] | None:
+        """The kept reply to ``seq`` and the slot that it comes from."""
+        place = bisect_left(self.chunks, (seq + 1,)) - 1
+        if place >= 0:
+            first_seq, slot, results = self.chunks[place]
+            if seq - first_seq < len(results):
+                return slot, results[seq - first_seq]
+        return None
+
+
+class Sessions:
+    """All sessions, in order of last use. Times are log time in ms, and never go backward."""
+
+    __slots__ = ("_expiry_due_ms", "_opened_by", "disposal", "expired", "limits", "next_id",
+                 "table", "walks")  # fmt: skip
+
+    def __init__(self, limits: SessionLimits) -> None:
+        self.limits = limits
+        self.next_id = 1
+        self.table: OrderedDict[int, Session] = OrderedDict()
+        self.walks: list[SessionWalk] = []
+        """Those under way, which see each session as it was when they began."""
+        self.disposal = Disposal()
+        """Takes what goes away in a mass, to be freed little by little."""
+        self.expired: list[OrderedDict[int, Session]] = []
+        """What expired in a mass, and is not taken apart yet."""
+        self._opened_by: dict[int, int] = {}
+        """The number that an OPEN named → the session, while it is there, or in ``expired``."""
+        # No session can expire before log time passes this. A lower bound, so that the check
+        # on every slot is one comparison.
+        self._expiry_due_ms = limits.session_ttl_ms
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def limit(self, limits: SessionLimits) -> None:
+        """From now on these count."""
+        self.limits = limits
+        self._expiry_due_ms = 0  # a shorter life may be over already
+
+    def expire(self, now_ms: int) -> None:
+        """Drop every session last used more than ``session_ttl_ms`` ago."""
+        if self.expired:
+            self.advance(PIECE_SESSIONS)
+        if now_ms <= self._expiry_due_ms:
+            return
+        ttl_ms = self.limits.session_ttl_ms
+        dropped = 0
+        while self.table:
+            oldest = next(iter(self.table.values()))
+            if now_ms - oldest.last_ms <= ttl_ms:
+                self._expiry_due_ms = oldest.last_ms + ttl_ms
+                return
+            if dropped == PIECE_SESSIONS:
+                self._expire_rest(now_ms - ttl_ms)
+                continue
+            dropped += 1
+            self._drop_oldest()
+        self._expiry_due_ms = now_ms + ttl_ms
+
+    def _expire_rest(self, used_ms: int) -> None:
+        """Of many: all that were used last before that time, of which there is one at least."""
+        table = self.table
+        older: OrderedDict[int, Session] = OrderedDict()
+        moves = 0
+        for oldest, newest in zip(table.values(), reversed(table.values()), strict=True):
+            if oldest.last_ms >= used_ms:  # fewer expire: they are moved
+                for _ in range(moves):
+                    session_id, session = table.popitem(last=False)
+                    older[session_id] = session
+                self.expired.append(older)
+                return
+            if newest.last_ms < used_ms:  # fewer stay
+                break
+            moves += 1
+        newer = [table.popitem() for _ in range(moves)]
+        newer.reverse()
+        self.expired.append(table)
+        self.table = OrderedDict(newer)
+
+    def advance(self, sessions_max: int) -> None:
+        """Take so many of the expired apart."""
+        while self.expired and sessions_max > 0:
+            table = self.expired[-1]
+            while table and sessions_max > 0:
+                sessions_max -= 1
+                session_id, session = table.popitem()
+                self._forget_opening(session_id, session)
+                if session.chunks:
+                    self.disposal.add((session.chunks,))
+            if not table:
+                self.expired.pop()
+
+    def use(self, session_id: int, acked: int, now_ms: int) -> Session | None:
+        """The session that an entry names, touched and acknowledged; None if unknown."""
+        session = self.table.get(session_id)
+        if session is None:
+            return None
+        for walk in self.walks:
+            walk.preserve(session_id, session)
+        if session.last_ms != now_ms:
+            session.last_ms = now_ms
+            self.table.move_to_end(session_id)
+        if acked > session.acked:
+            session.acknowledge(acked)
+        return session
+
+    def _drop_oldest(self) -> None:
+        self._forget_opening(*self.table.popitem(last=False))
+
+    def _forget_opening(self, session_id: int, session: Session) -> None:
+        # The number may be another session's meanwhile.
+        if session.opened_by and self._opened_by.get(session.opened_by) == session_id:
+            del self._opened_by[session.opened_by]
+
+    def put(self, session_id: int, session: Session) -> None:
+        """One that is not there yet; it was used last of all."""
+        self.table[session_id] = session
+        if session.opened_by:
+            self._opened_by[session.opened_by] = session_id
+
+    def open(self, now_ms: int, opened_by: int = 0) -> Result:
+        """OPEN: ``(OK, 0, session id)``, or SESSIONS_FULL. ``opened_by``: the number that it
+        names; 0: none."""
+        known = self._opened_by.get(opened_by, 0)
+        if known in self.table:
+            return (_OK, 0, known)
+        while len(self.table) >= self.limits.sessions_max:
+            oldest = next(iter(self.table.values()), None)
+            if oldest is None or now_ms - oldest.last_ms < self.limits.session_idle_evict_ms:
+                return SESSIONS_FULL_RESULT
+            self._drop_oldest()
+        session_id = self.next_id
+        self.next_id += 1
+        self.put(session_id, Session(now_ms, opened_by))
+        return (_OK, 0, session_id)
+
+    def close(self, session_id: int) -> Result:
+        """CLOSE of a session that exists."""
+        self._forget_opening(session_id, self.table.pop(session_id))
+        return CLOSED_RESULT
+
+    def refuse(self, session: Session, seq: int) -> Result | None:
+        """The reply to a seq outside what the session can keep; None if it is inside."""
+        if seq <= session.acked:
+            return FORGOTTEN_RESULT
+        if seq - session.acked > self.limits.session_window_max:
+            return WINDOW_RESULT
+        return None
+
+    def fence(self, slot: Slot, session_id: int, seq: int) -> Result:
+        """FENCE: what became of ``(session_id, seq)``; from now on it is never applied anew.
+
+        COMMITTED with ``(slot, result)``, FENCED, FORGOTTEN or SESSION_UNKNOWN. WINDOW: the seq
+        is so far ahead that it could not be applied now, and it was not fenced.
+        """
+        session = self.table.get(session_id)
+        if session is None:
+            return SESSION_UNKNOWN_RESULT
+        refused = self.refuse(session, seq)
+        if refused is not None:
+            return refused
+        kept = session.find(seq)
+        if kept is None:
+            for walk in self.walks:
+                walk.preserve(session_id, session)
+            session.keep_late(seq, slot, FENCED_RESULT)
+            return FENCED_RESULT
+        return FENCED_RESULT if kept[1] == FENCED_RESULT else (_COMMITTED, 0, kept)
+
+    def give_up(self) -> list[Any]:
+        """All that is large in it, to be freed little by little; it must not be used any more."""
+        tables = (self.table, *self.expired)
+        return [session.chunks for table in tables for session in table.values()]
+
+    def fingerprint(self) -> bytes:
+        """Every field of every session in order: equal bytes if and only if equal tables."""
+        return b"".join(self.fingerprint_pieces())
+
+    def fingerprint_pieces(self) -> Iterator[bytes]:
+        """The same, as of now, a few sessions a piece: to spell out 10,000 takes 40 ms."""
+        # Nothing is added where none is named: below level 2 the same as earlier programs.
+        named = bool(self._opened_by)
+        if self.expired:  # they may be the only ones
+            named = any(session.opened_by for session in self.table.values())
+        return _spell_out(self.next_id, SessionWalk(self), named)
+
+
+def _spell_out(next_id: int, walk: SessionWalk, named: bool) -> Iterator[bytes]:
+    """``repr((next_id, rows))``, and ``repr`` of the numbers of their OPENs if any is named."""
+    yield b"(%d, [" % next_id
+    first = True
+    while rows := walk.take(PIECE_SESSIONS, PIECE_REPLIES):
+        words = ", ".join([repr(tuple(row[:5])) for row in rows])
+        yield (words if first else ", " + words).encode()
+        first = False
+    yield b"])"
+    if named:
+        numbers = walk.opened_by()
+        yield b"["
+        for at in range(0, len(numbers), PIECE_NUMBERS):
+            words = ", ".join(map(repr, numbers[at : at + PIECE_NUMBERS]))
+            yield (", " + words if at else words).encode()
+        yield b"]"

@@ -1,0 +1,306 @@
+"""A snapshot of the state machine: what it holds at the end of one slot, in pieces.
+
+    SnapshotWalk(machine)  ── head ──► sessions … ──► rows … ──► (whoever stores or sends them)
+    Restore(head)          ◄── sessions … ◄── rows …          ──► finish() → Machine
+
+The head is taken at once; the sessions (``session_walk.py``) and the rows (``walk.py``) come in
+bounded steps beside later slots. The pieces are plain values: ints, bytes, text, lists and tuples.
+
+What :class:`Restore` is given is not trusted: it came from a disk or a peer. Every form, bound
+and order is checked, and a snapshot that has too little or too much of anything is refused with
+:class:`SnapshotError`. The machine that it ends in equals the original: chain, revision, every
+row and session, and so every later result and checksum.
+
+Every slot up to the snapshot's is chosen, and its effects are in it. It says nothing of any slot
+above, nor of what an acceptor promised.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError
+from paxosd.core.commands import Reign
+from paxosd.core.membership import Membership, MembershipError
+from paxosd.core.state.checksum import RestSum, sum_of
+from paxosd.core.state.log_clock import NO_REIGN, NUMBER_MAX, LogClock
+from paxosd.core.state.machine import DEFAULT_LIMITS, History, Machine, MachineLimits, sum_with
+from paxosd.core.state.session_walk import SessionRow, SessionWalk
+from paxosd.core.state.sessions import Session, SessionLimits
+from paxosd.core.state.walk import Walk
+from paxosd.core.types import NodeId, Slot
+
+Members = Mapping[NodeId, Mapping[str, str]]
+"""Who is a member, and its endpoints by kind: peer, client, events."""
+
+SESSIONS_PER_STEP = 100
+REPLIES_PER_STEP = 5000
+_CRC_MAX = (1 << 32) - 1
+_ENTRY_FIELDS = 4
+
+
+class SnapshotError(ValueError):
+    """What claims to be a snapshot is none, or not a whole one; the text says where."""
+
+
+class SnapshotHead(NamedTuple):
+    """All but the sessions and the rows. ``slot``: the last one applied. ``next_session``:
+    the id that the next OPEN gets. ``sessions`` and ``keys`` count what follows. ``members``: those
+    of the configuration, for people; ``membership``: the one that the log holds, as JSON, b"" at
+    epoch 0; ``settings``: those that the log holds, likewise, b"" at version
+    0; ``reign``: where the stopwatch of log time stands, () if it never ran."""
+
+    slot: Slot
+    revision: int
+    log_time_ms: int
+    chain: int
+    next_session: int
+    sessions: int
+    keys: int
+    members: Members
+    membership: bytes = b""
+    settings: bytes = b""
+    reign: tuple[Any, ...] = ()
+
+
+class SnapshotWalk:
+    """The state of ``machine`` as it is now. Close it when it is not needed any more."""
+
+    __slots__ = ("_rows", "_sessions", "head")
+
+    def __init__(self, machine: Machine, members: Members) -> None:
+        self._sessions = SessionWalk(machine.sessions)
+        self._rows = Walk(machine.store)
+        self.head = SnapshotHead(
+            machine.applied,
+            machine.revision,
+            machine.log_time_ms,
+            machine.chain,
+            machine.sessions.next_id,
+            len(self._sessions),
+            len(machine.store),
+            members,
+            machine.membership.to_json(),
+            machine.settings.to_json(),
+            () if machine.clock.reign == NO_REIGN else tuple(machine.clock.reign),
+        )
+
+    @property
+    def done(self) -> bool:
+        """Whether all was handed out."""
+        return self._sessions.done and self._rows.done
+
+    def sessions(self) -> list[SessionRow]:
+        """Some of the sessions, in order of their last use; none: all were handed out, and it
+        is the rows' turn."""
+        return self._sessions.take(SESSIONS_PER_STEP, REPLIES_PER_STEP)
+
+    def rows(self, keys_max: int, bytes_max: int) -> list[Any]:
+        """Some of the rows, as :meth:`Walk.take`."""
+        return self._rows.take(keys_max, bytes_max)
+
+    def close(self) -> None:
+        """Let go; a second call does nothing."""
+        self._sessions.close()
+        self._rows.close()
+
+
+class Restore:
+    """Makes a machine from a snapshot's pieces. Each method raises SnapshotError, and the
+    constructor UnknownLevelError."""
+
+    def __init__(self, head: SnapshotHead, limits: MachineLimits = DEFAULT_LIMITS) -> None:
+        settings = _settings(head)
+        _check_head(head, BOUNDS["sessions_max"][1] if settings.version else limits.sessions[0])
+        self.head = head
+        self._limits = limits
+        self._machine = machine = Machine(limits)
+        machine.applied = head.slot
+        machine.chain = head.chain
+        machine.clock = LogClock(head.log_time_ms, _reign(head))
+        machine.store.revision = head.revision
+        machine.membership = _membership(head)
+        if settings.version:
+            machine.settings = settings
+            machine.sessions.limit(SessionLimits.of(settings))
+        machine.sessions.next_id = head.next_session
+        machine.history = History(limits.history_exceptions_max, head.slot, head.revision)
+        self._last_ms = 0
+        self._rows_sum = 0
+        self._rest: RestSum | None = None
+
+    def sessions(self, rows: list[SessionRow]) -> None:
+        """Take the next sessions."""
+        sessions = self._machine.sessions
+        for row in rows:
+            _check_session(row, self.head, self._last_ms)
+            if row.session in sessions.table:
+                raise SnapshotError(f"session {row.session} is there twice")
+            self._last_ms = row.last_ms
+            session = Session(row.last_ms, row.opened_by)
+            session.acked, session.max_seq = row.acked, row.max_seq
+            session.chunks = row.replies
+            sessions.put(row.session, session)
+        if len(sessions.table) > self.head.sessions:
+            raise SnapshotError(f"there are more than {self.head.sessions} sessions")
+
+    def rows(self, rows: tuple[Any, ...] | list[Any]) -> None:
+        """Take the next rows, as :meth:`SnapshotWalk.rows` made them."""
+        keys, entries = rows[::2], rows[1::2]
+        if len(keys) != len(entries):
+            raise SnapshotError("the last key has no value")
+        revision = self.head.revision
+        for key, entry in zip(keys, entries, strict=True):
+            if type(key) is not bytes or type(entry) is not tuple or len(entry) != _ENTRY_FIELDS:
+                raise SnapshotError("a row is not a key and (value, create, modify, version)")
+            value, create, modify, version = entry
+            if not (
+                type(value) is bytes
+                and type(create) is type(modify) is type(version) is int
+                and 1 <= create <= modify <= revision
+                and 1 <= version <= modify
+            ):
+                raise SnapshotError("a row has impossible revisions")
+        store = self._machine.store
+        if not store.load(keys, entries):
+            raise SnapshotError("a key is there twice")
+        if len(store) > self.head.keys:
+            raise SnapshotError(f"there are more than {self.head.keys} keys")
+        if head_has_sum(self.head):
+            self._rows_sum = sum_of(self._rows_sum, rows)
+
+    def sum_up(self) -> bool:
+        """All was given: go a step on with the checksum of it, before :meth:`finish`, which would
+        do it all at once (50 ms with 10,000 sessions). True: there is no more to be done."""
+        if not head_has_sum(self.head):
+            return True
+        if self._rest is None:
+            self._rest = self._machine.rest_sum()
+        return self._rest.step()
+
+    def finish(self, total: str = "") -> Machine:
+        """All was given: the machine. ``total``: the checksum that it must have; "": any."""
+        machine, head = self._machine, self.head
+        if len(machine.sessions) != head.sessions:
+            raise SnapshotError(f"{head.sessions - len(machine.sessions)} sessions are missing")
+        if len(machine.store) != head.keys:
+            raise SnapshotError(f"{head.keys - len(machine.store)} keys are missing")
+        if total and head_has_sum(head):
+            found = sum_with(self._rest or machine.rest_sum(), self._rows_sum)
+            if found != total:
+                raise SnapshotError(
+                    f"the state in it comes to {found}, and the one that it was taken of to {total}"
+                )
+        return machine
+
+
+def head_has_sum(head: SnapshotHead) -> bool:
+    """Whether the checksum of the state goes with a snapshot: at feature level 1."""
+    return bool(head.settings)
+
+
+def _check_head(head: SnapshotHead, sessions_max: int) -> None:
+    for name, value, least, most in (
+        ("slot", head.slot, 1, NUMBER_MAX),
+        ("revision", head.revision, 0, NUMBER_MAX),
+        ("log_time_ms", head.log_time_ms, 0, NUMBER_MAX),
+        ("chain", head.chain, 0, _CRC_MAX),
+        ("next_session", head.next_session, 1, NUMBER_MAX),
+        # Not what the settings allow: they may have come down below what is there.
+        ("sessions", head.sessions, 0, sessions_max),
+        ("keys", head.keys, 0, head.revision),
+    ):
+        if type(value) is not int or not least <= value <= most:
+            raise SnapshotError(f"the head's {name} is not a number from {least} to {most}")
+
+
+def _membership(head: SnapshotHead) -> Membership:
+    if type(head.membership) is not bytes:
+        raise SnapshotError("the head's membership is none")
+    try:
+        membership = Membership.from_json(head.membership)
+    except MembershipError as error:
+        raise SnapshotError(f"the head's membership: {error}") from None
+    if membership.slot > head.slot + 1:
+        raise SnapshotError("the head's membership is of a later slot")
+    return membership
+
+
+def _settings(head: SnapshotHead) -> ClusterSettings:
+    if type(head.settings) is not bytes:
+        raise SnapshotError("the head's settings are none")
+    try:
+        return ClusterSettings.from_json(head.settings)
+    except SettingsError as error:
+        raise SnapshotError(f"the head's settings: {error}") from None
+
+
+def _reign(head: SnapshotHead) -> Reign:
+    if head.reign == ():
+        return NO_REIGN
+    if type(head.reign) is not tuple or len(head.reign) != len(Reign._fields):
+        raise SnapshotError("the head's reign is none")
+    reign = Reign(*head.reign)
+    numbers = reign.round, reign.elapsed_ms
+    if type(reign.node) is not str or not all(
+        type(number) is int and 0 <= number <= NUMBER_MAX for number in numbers
+    ):
+        raise SnapshotError("the head's reign is none")
+    return reign
+
+
+def _check_session(row: SessionRow, head: SnapshotHead, last_ms: int) -> None:
+    number, used_ms, acked, max_seq, replies, opened_by = row
+    for value in (number, used_ms, acked, max_seq, opened_by):
+        if type(value) is not int or not 0 <= value <= NUMBER_MAX:
+            raise SnapshotError("a session's number is none")
+    if not 1 <= number < head.next_session:
+        raise SnapshotError(f"session {number} was never opened")
+    if not last_ms <= used_ms <= head.log_time_ms:
+        raise SnapshotError(f"session {number} is not in the order of last use")
+    if acked > max_seq:
+        raise SnapshotError(f"session {number} acknowledges what it never asked")
+    after = 0
+    for first_seq, slot, results in replies:
+        if type(first_seq) is not int or first_seq <= after or not results:
+            raise SnapshotError(f"session {number}: replies are not in order")
+        if type(slot) is not int or not 1 <= slot <= head.slot:
+            raise SnapshotError(f"session {number}: a reply is of an impossible slot")
+        after = first_seq + len(results) - 1
+        for result in results:
+            if not _is_result(result):
+                raise SnapshotError(f"session {number}: a reply is not a result")
+    if after > max_seq:
+        raise SnapshotError(f"session {number} has a reply above its highest seq")
+
+
+def _is_result(result: Any) -> bool:
+    """A revision, or ``(status, revision, detail)`` with an int detail or none: the commands
+    that have others keep no replies."""
+    if type(result) is int:
+        return 0 <= result <= NUMBER_MAX
+    if type(result) is not tuple or len(result) != 3:
+        return False
+    status, revision, detail = result
+    return (
+        type(status) is int
+        and type(revision) is int
+        and 0 <= revision <= NUMBER_MAX
+        and 0 <= status <= NUMBER_MAX
+        and (detail is None or (type(detail) is int and 0 <= detail <= NUMBER_MAX))
+    )
+
+
+def session_of(fields: Any) -> SessionRow:
+    """A :class:`SessionRow` from decoded tuples. Raises SnapshotError."""
+    count = len(SessionRow._fields)
+    if type(fields) is not tuple or len(fields) not in (count - 1, count):
+        raise SnapshotError("a session has the wrong number of fields")
+    number, last_ms, acked, max_seq, replies, *opened_by = fields
+    if type(replies) is not tuple:
+        raise SnapshotError("a session's replies are no array")
+    kept: list[tuple[int, Slot, list[Any]]] = []
+    for reply in replies:
+        if type(reply) is not tuple or len(reply) != 3 or type(reply[2]) is not tuple:
+            raise SnapshotError("a session's replies have the wrong form")
+        kept.append((reply[0], reply[1], list(reply[2])))
+    return SessionRow(number, last_ms, acked, max_seq, kept, *opened_by)

@@ -1,0 +1,162 @@
+"""A walk over all keys as they are at one slot, in bounded steps beside later writes.
+
+    Walk(store)                       now: nothing is copied, no key is listed
+    preserve(store, entries)          before each later slot is applied
+    walk.take(keys_max, bytes_max)    some of the rows as of the start, until ``done``
+
+- Before a slot is applied, ``preserve`` keeps the present entry of each key that the slot names,
+  if that entry is as old as the walk (modify revision at or below the walk's) and lived when it
+  began. Entries are immutable, so keeping one costs a dict item and no copy.
+- A visit takes the kept entry if there is one, else the present one. A key whose present entry
+  is younger than the walk, and that has none kept, did not exist when the walk began.
+- The keys are visited in the order of the index. One that leaves the index before its turn comes
+  later: of a removed range (:meth:`Walk.cut`) the keys that are left over, then what was deleted
+  alone (:meth:`Walk.lose`). The index is not looked at any more then. So each key that lived at
+  the start has one turn, and a second one only if it was written since, and then finds no entry
+  as old as the walk.
+- Entries of a removed range stay in ``data``, hidden, until the store takes them out; it gives
+  them to the walk then (:meth:`Walk.keep`).
+
+Memory: the entries replaced, and those taken out, while it runs; of the latter not many more than
+``KEPT_KEYS_MAX``, for then the store waits.
+"""
+
+from collections import deque
+from typing import Any
+
+from paxosd.core.commands import Entry
+from paxosd.core.state.entries import Entries, StoredValue
+from paxosd.core.state.key_index import KeyRun
+from paxosd.core.state.kv import Store
+
+KEPT_KEYS_MAX = 50_000
+_LISTED_KEYS = 512
+
+
+class Walk:
+    """The rows of ``store`` as it is now. Close it when it is not needed any more."""
+
+    __slots__ = ("_hidden", "_in_index", "_kept", "_last", "_left", "_listed", "_lost", "_runs",
+                 "_store", "keys_count", "revision")  # fmt: skip
+
+    def __init__(self, store: Store) -> None:
+        store.fold_in()
+        self._store = store
+        self.revision = store.revision
+        self.keys_count = len(store)
+        self._left = self.keys_count
+        self._hidden = store.hidden()
+        """What was removed already when the walk began, and may still be in ``data``."""
+        self._kept = Entries()
+        self._in_index = True  # whether the next key is the index's
+        self._last: bytes | None = None  # the last key of the index that was visited
+        self._listed: list[bytes] = []  # the next ones, last first
+        self._runs: deque[tuple[KeyRun, int]] = deque()  # cut off, and from where on not visited
+        self._lost: dict[bytes, None] = {}  # deleted one by one before their turn
+        store.walks.append(self)
+
+    @property
+    def done(self) -> bool:
+        """Whether every row was taken."""
+        return self._left == 0
+
+    @property
+    def left(self) -> int:
+        """How many rows have yet to be taken."""
+        return self._left
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it keeps so many entries that no more should be taken out."""
+        return len(self._kept) > KEPT_KEYS_MAX and not self.done
+
+    def keep(self, key: bytes, entry: StoredValue) -> None:
+        """The present entry of ``key`` may be about to go: keep it if it belongs to this walk, and
+        its turn has yet to come. (In a range that was cut off meanwhile that is hard to see.)"""
+        passed = not self._in_index or (self._last is not None and key <= self._last)
+        if passed and not self._runs:
+            return
+        if entry[2] <= self.revision and not (
+            self._hidden is not None and entry[2] < self._hidden.revision_at(key)
+        ):
+            self._kept[key] = entry
+
+    def lose(self, key: bytes) -> None:
+        """``key`` was deleted, and leaves the index."""
+        if self._in_index and (self._last is None or key > self._last):
+            self._lost[key] = None
+
+    def cut(self, keys: KeyRun) -> int:
+        """These have left the index. Returns the position of the first that was not visited."""
+        if not self._in_index:
+            return len(keys)
+        at = 0 if self._last is None else keys.position(self._last + b"\0")
+        if at < len(keys):
+            self._runs.append((keys, at))
+            self._listed = []  # some of them may be among these
+        return at
+
+    def take(self, keys_max: int, bytes_max: int) -> list[Any]:
+        """Go on by about ``keys_max`` keys, fewer if keys and values exceed ``bytes_max``, at
+        least one if any is left: ``[key, (value, create, modify, version), key, …]``."""
+        rows: list[Any] = []
+        size = 0
+        visits = keys_max
+        kept, data = self._kept, self._store.data
+        revision = self.revision
+        while self._left and keys_max > 0 and size < bytes_max:
+            key = self._next()
+            keys_max -= 1
+            entry = kept.pop(key, None) or data.get(key)
+            if entry is None or entry[2] > revision:
+                continue  # it came, or went, at another time
+            size += len(key) + len(entry[0])
+            rows.append(key)
+            rows.append(entry)
+            self._left -= 1
+        self._store.work.units += visits - keys_max
+        return rows
+
+    def _next(self) -> bytes:
+        """The next key to visit."""
+        if self._in_index:
+            if not self._listed:
+                self._listed = self._store.index_keys_after(self._last, _LISTED_KEYS)[::-1]
+            if self._listed:
+                self._last = self._listed.pop()
+                return self._last
+            self._in_index = False
+        if self._runs:
+            keys, at = self._runs[0]
+            if at + 1 == len(keys):
+                self._runs.popleft()
+            else:
+                self._runs[0] = keys, at + 1
+            return keys[at]
+        assert self._lost, "a key was lost on the way"
+        return self._lost.popitem()[0]
+
+    def close(self) -> None:
+        """Let go; a second call does nothing."""
+        if self in self._store.walks:
+            self._store.walks.remove(self)
+            # All that was changed meanwhile may be in it: it is freed little by little.
+            self._store.disposal.add(self._kept.give_up())
+        self._runs.clear()
+        self._lost.clear()
+
+
+def preserve(store: Store, entries: list[Entry]) -> None:
+    """To be called before ``entries`` are applied, whenever there are ``store.walks``. A range
+    that they remove needs nothing: its entries stay until the store takes them out."""
+    data = store.data
+    for entry in entries:
+        if type(entry.commands) is not list:
+            continue
+        for command in entry.commands:
+            if type(command) not in (list, tuple) or len(command) < 2:
+                continue
+            key = command[1]
+            if type(key) is bytes and (held := data.get(key)) is not None:
+                for walk in store.walks:
+                    walk.keep(key, held)

@@ -1,0 +1,469 @@
+"""One daemon: start-up, and the loop: wait for input or a deadline, then one turn of the replica.
+
+One thread owns every socket and the node; a second runs the group commits. While one runs, the
+loop goes on draining: what arrives meanwhile is the next group. No asyncio, no timers but the
+node's own deadlines.
+"""
+
+import gc
+import math
+import os
+import random
+import resource
+import signal
+import sys
+import time
+from typing import Any
+
+from paxosd import __version__
+from paxosd.bus.bus import WAKEUP, Bus
+from paxosd.config import file_members
+from paxosd.config.schema import Config
+from paxosd.core.membership import Membership
+from paxosd.core.node import Node
+from paxosd.core.state.machine import Machine
+from paxosd.daemon import exits
+from paxosd.daemon.log_level import LogLevel
+from paxosd.daemon.logs import Logs, ends_in_json
+from paxosd.daemon.notify import Notifier
+from paxosd.daemon.startup import (
+    Parts,
+    founding_settings,
+    message_room,
+    replica_options,
+    snapshot_options,
+    start_up,
+)
+from paxosd.daemon.worker import Syncer
+from paxosd.faults.live import LiveFaults
+from paxosd.host.stop_signals import SIGNALS, StopRequested
+from paxosd.net.probe import Probes
+from paxosd.replica.assembly import Ports, make_replica
+from paxosd.snapshot.jobs import Job
+from paxosd.storage import restored_from
+from paxosd.storage.datadir import DataDir, DataDirLocked
+from paxosd.storage.disk import CorruptionError, StorageError
+from paxosd.storage.identity import IdentityError
+from paxosd.storage.wal import SyncJob, Wal
+from paxosd.wire import EntryLimits
+
+POLL_MS_MAX = 100.0
+SLOW_TURN_MS = 500.0
+NOTE_AGAIN_MS = 10_000.0
+"""A note that the disk did not take is tried again so much later."""
+HAND_OVER_MS = 1500.0
+"""How long a stopping leader waits for its successor to be heard."""
+FAREWELL_MS = 1000.0
+"""How long a removed node goes on answering, with where else to ask: longer than a client waits
+between two tries, for this may be the last node that it knows."""
+
+
+def monotonic_ms() -> float:
+    return time.monotonic() * 1000.0
+
+
+class Daemon:
+    """The running parts of one node and the loop over them."""
+
+    def __init__(self, config: Config, parts: Parts, logs: Logs, notifier: Notifier) -> None:
+        self.config = config
+        assembled = parts.assembled
+        self.node: Node = assembled.node
+        self.machine: Machine = assembled.memory.machine
+        self.wal: Wal = assembled.memory.wal
+        self.boot_count = assembled.claim.boot_count
+        self.run_id = assembled.run_id
+        self.bus: Bus = parts.bus
+        self._descriptors = parts.descriptors
+        self.limits = parts.limits
+        self.context = parts.context
+        self.faults: LiveFaults = parts.faults
+        self.data_dir: DataDir = parts.data_dir
+        self.logs = logs
+        self.log = logs.logger
+        self.notifier = notifier
+        self.syncer: Syncer[SyncJob] = Syncer()
+        self.helper: Syncer[Job] = Syncer("paxosd-snapshot")
+        self.replica, self.admin = make_replica(
+            assembled,
+            replica_options(config, self.boot_count, debug=logs.debug),
+            snapshot_options(config),
+            Ports(
+                bus=self.bus,
+                committer=self.syncer,
+                helper=self.helper,
+                log=self.log,
+                plan=self.faults.plan,
+                faults_enabled=config.faults.enabled,
+                now_ms=monotonic_ms,
+                status=self._status,
+                crash=self._crash,
+                save_faults=self.faults.save,
+            ),
+        )
+        self.admin.probes = Probes()
+        self.log_level = LogLevel(logs, self.replica.trace, monotonic_ms)
+        self.admin.log_level = self._change_log_level
+        self.replica.service.clock_ms = monotonic_ms
+        self.started_ms = monotonic_ms()
+        self.signals = SIGNALS.noted
+        self.stop_by_ms = 0.0
+        self.farewell_by_ms = 0.0
+        self._look_due_ms = 0.0
+        self._compared = False
+        """Whether it was said that the file differs from the replicated settings."""
+        self._file_members = file_members.of_file(config)
+        self._restored_from = restored_from.read(config.node.data_dir)
+        self._noted: Membership | None = None
+        """The membership that was left in the data directory as a note."""
+        self._note_due_ms = 0.0
+        differing = self._members_differ()
+        if differing:
+            self.log.warning(
+                "config.members_differ",
+                differing=differing,
+                message="; ".join(file_members.words(differing)),
+            )
+        self.turns = 0
+
+    # -- the loop
+
+    def run(self) -> None:
+        """Until a signal says otherwise. Raises StorageError, and then nothing was said that
+        is not durable."""
+        self.bus.register_wakeup(self.syncer.wake_fd)
+        self.bus.register_wakeup(self.helper.wake_fd)
+        while not self._stopped():
+            self.turn()
+
+    def turn(self) -> None:
+        """Wait for input or a deadline, take it all in, do what follows from it."""
+        now_ms = monotonic_ms()
+        lazy = not self.replica.votes_urgent
+        if self.bus.poll(math.ceil(self._poll_ms(now_ms)), lazy_votes=lazy) & WAKEUP:
+            self.syncer.clear_wake()
+            self.helper.clear_wake()
+        now_ms = monotonic_ms()
+        self.replica.turn(now_ms, self.faults.wall_ms(now_ms))
+        self._house_keeping(now_ms)
+
+    def _poll_ms(self, now_ms: float) -> float:
+        if self.signals:
+            return 0.0
+        due_ms = min(now_ms + POLL_MS_MAX, self.replica.next_due_ms(now_ms))
+        if self.faults.plan.timed_active:
+            due_ms = min(due_ms, self.faults.next_due_ms(now_ms))
+        return max(0.0, due_ms - now_ms)
+
+    # -- seldom
+
+    def _house_keeping(self, now_ms: float) -> None:
+        self.turns += 1
+        if now_ms >= self._look_due_ms:
+            self._look_due_ms = now_ms + POLL_MS_MAX
+            self._compare_settings()
+            self._note_members(now_ms)
+            self.log_level.tick()
+            self.bus.tell_connections()
+            self.bus.end_stuck()
+            self.notifier.tick(now_ms)
+            self.notifier.status(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
+        took_ms = monotonic_ms() - now_ms
+        if took_ms > SLOW_TURN_MS:
+            self.log.warning("node.slow_loop", dur_ms=round(took_ms, 1))
+        if self.signals:
+            self._on_signals()
+        if self.bus.is_ending:
+            self.bus.flush_answers()
+            self.faults.die()
+        self.faults.tick(now_ms, self.signals, self.bus.flush_answers)
+
+    def _on_signals(self) -> None:
+        self.syncer.clear_wake()
+        while self.signals:
+            number = self.signals.pop(0)
+            self.log.info("node.signal", signal=signal.Signals(number).name)
+            if number == signal.SIGHUP:
+                self._reload()
+            elif not self.stop_by_ms:
+                self.notifier.stopping("handing over" if self.node.leading else "stopping")
+                self.log.info("node.stopping", reason=signal.Signals(number).name)
+                waiting = self.node.hand_over()
+                self.stop_by_ms = monotonic_ms() + (HAND_OVER_MS if waiting else 50.0)
+            else:
+                self.stop_by_ms = monotonic_ms()
+
+    def _reload(self) -> None:
+        self.notifier.reloading()
+        self.logs.reopen()
+        self.notifier.ready(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
+
+    def _stopped(self) -> bool:
+        if self.replica.standing.removed:
+            self.farewell_by_ms = self.farewell_by_ms or monotonic_ms() + FAREWELL_MS
+            if not self.stop_by_ms:
+                return monotonic_ms() >= self.farewell_by_ms
+        if not self.stop_by_ms:
+            return False
+        handed_over = not self.node.leading and self.node.leader not in ("", self.config.node.name)
+        return handed_over or monotonic_ms() >= self.stop_by_ms
+
+    def close(self) -> None:
+        """Finish the group commit under way, write the rest, let go of everything."""
+        self.helper.close()
+        self.syncer.close()
+        self.replica.finish_log(monotonic_ms())
+        self.bus.close()
+        self.context.term()
+        self.wal.close()
+        self.faults.close()
+        self.data_dir.close()
+
+    def _crash(self) -> None:
+        """A fault directive: die as in a power cut, once the answer has left."""
+        self.log.warning("fault.crash")
+        self.bus.is_ending = True
+
+    # -- what is told
+
+    def _change_log_level(self, level: str, for_ms: int) -> dict[str, Any]:
+        return {"node": self.config.node.name, **self.log_level.change(level, for_ms)}
+
+    def _file_settings(self) -> dict[str, int]:
+        """What the file has for settings that the log holds, or is to hold."""
+        own = founding_settings(self.config)
+        return {name: getattr(own, name) for name in EntryLimits._fields}
+
+    def _compare_settings(self) -> None:
+        """Say once if the file has other settings than the log. Those of the log count."""
+        settings = self.machine.settings
+        if not settings.level or self._compared:
+            return
+        differing = {
+            name: {"file": value, "cluster": getattr(settings, name)}
+            for name, value in self._file_settings().items()
+            if value != getattr(settings, name)
+        }
+        if differing:
+            self._compared = True
+            self.log.warning("config.differs", differing=differing, version=settings.version)
+
+    def _members_differ(self) -> file_members.Differing:
+        """What the file says otherwise than the membership in force. Before the founding the file
+        is all there is."""
+        node = self.node
+        if not node.membership.members or not (node.membership.epoch or node.record):
+            return {}
+        joins = self.config.node.join
+        return file_members.differences(self._file_members, node.membership, joins=joins)
+
+    def _note_members(self, now_ms: float) -> None:
+        membership = self.node.membership
+        if membership.epoch and membership is not self._noted and now_ms >= self._note_due_ms:
+            self._note_due_ms = now_ms + NOTE_AGAIN_MS
+            if file_members.leave_note(self.faults.home, membership):
+                self._noted = membership
+
+    def _founding(self) -> dict[str, Any]:
+        """The founding record, if this node has it; empty otherwise."""
+        record = self.node.record
+        if record is None:
+            return {}
+        members = {
+            name: {"voter": founder.voter, "directory": founder.directory_id}
+            for name, founder in record.members.items()
+        }
+        return {"genesis": f"{record.hash:016x}", "members": members}
+
+    def _status(self) -> dict[str, Any]:
+        config = self.config
+        status = self.node.status()
+        membership = self.node.membership
+        # One that joins knows the members of its configuration alone, until it hears of others.
+        members: dict[str, Any] = {**(membership.members or config.cluster.members)}
+        known: dict[str, Any] = {**config.cluster.members, **membership.departed, **members}
+        for name, peer in status["peers"].items():
+            peer["client_endpoint"] = known[name].client if name in known else ""
+        leader = status["leader"]
+        # One that joins and has heard of no membership has nothing that could be whole.
+        new = status["role"] == "newcomer" or not membership.members
+        wal = self.wal.stats()
+        return status | {
+            "node": config.node.name,
+            "cluster": config.cluster.id,
+            "incarnation": self.boot_count,
+            "run_id": self.run_id,
+            "version": __version__,
+            "leader_endpoint": members[leader].client if leader in members else "",
+            "membership": {
+                "epoch": membership.epoch,
+                "slot": membership.slot,
+                **membership.document(),
+            },
+            "founding": self._founding(),
+            "restored_from": self._restored_from,
+            "file_members": {
+                name: {k: v for k, v in member._asdict().items() if k != "directory_id"}
+                for name, member in self._file_members.items()
+            },
+            "members_differ": self._members_differ(),
+            "directory": self.node.directory_id,
+            "memory": "lost" if self.node.forgetful else "new" if new else "whole",
+            "wall_ms": self.faults.wall_ms(monotonic_ms()),
+            "revision": self.machine.revision,
+            "keys": len(self.machine.store),
+            "sessions": len(self.machine.sessions.table),
+            "settings": self.machine.settings._asdict(),
+            "file_settings": self._file_settings(),
+            "message_room": message_room(config)._asdict(),
+            "log_time_ms": self.machine.log_time_ms,
+            "disk": {
+                "path": str(config.node.data_dir),
+                "wal_segments": wal.pop("segments"),
+                "wal_bytes": wal.pop("bytes"),
+                **wal,
+            },
+            "snapshot": self.replica.snapshot_status(time.time_ns() // 1_000_000),
+            "uptime_ms": int(monotonic_ms() - self.started_ms),
+            "rss_bytes": rss_bytes(),
+            "log": {**self.log_level.status(), "dropped": self.logs.dropped},
+            "names": self.bus.names(),
+            **self._scarce(),
+            "faults_enabled": config.faults.enabled,
+            "faults": len(self.faults.plan),
+            "members": {
+                name: {"client": member.client, "events": member.events}
+                for name, member in members.items()
+            },
+            "counters": {
+                **self.bus.counters,
+                "turns": self.turns,
+                "requests": self.replica.service.requests,
+                "refused": self.replica.service.refused,
+                "passed_on": self.replica.forwarding.passed_on,
+                "log_lines_dropped": self.logs.dropped,
+            },
+        }
+
+    def _scarce(self) -> dict[str, Any]:
+        """Descriptors, about, and who has them. (To count all takes long if there are many.)"""
+        ports = self.bus.connections
+        used = self._descriptors + sum(port.open for port in ports.values())
+        return {
+            "descriptors": {**self.limits._asdict(), "used": used},
+            "connections": {what: port._asdict() for what, port in ports.items()},
+        }
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process now, or, where /proc is missing, its peak."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def run(config: Config) -> int:
+    """Run one node in the foreground until SIGTERM or SIGINT; returns the exit code.
+
+    Raises what keeps it from starting or going on: BindError, StorageError, IdentityError,
+    DataDirLocked, PermissionError; or, where that was said on standard error in JSON, returns its
+    exit code.
+    """
+    SIGNALS.catch()
+    try:
+        return _run(config)
+    except StopRequested:
+        return exits.OK
+
+
+def _run(config: Config) -> int:
+    logs = Logs(
+        node=config.node.name,
+        level=config.log.level,
+        format=config.log.format,
+        file=config.log.file,
+    )
+    notifier = Notifier.from_environ()
+    daemon: Daemon | None = None
+    try:
+        logs.logger.info("node.starting", version=__version__, pid=os.getpid())
+        logs.logger.info("config.loaded", cluster=config.cluster.id, settings=config.given())
+        if config.ignored_environ:
+            logs.logger.info("config.environ_ignored", variables=list(config.ignored_environ))
+        gc.disable()  # see _tune
+        parts = start_up(config, logs, notifier, random.Random())
+        daemon = Daemon(config, parts, logs, notifier)
+        SIGNALS.note(daemon.syncer.wake)
+        _tune()
+        logs.logger.info("node.ready", peer=config.me.peer, client=config.me.client,
+                         events=config.me.events)  # fmt: skip
+        notifier.ready("follower; leader unknown")
+        daemon.run()
+        daemon.close()
+        logs.logger.info("node.stopped", exit_code=exits.OK)
+        return exits.OK
+    except StopRequested as stop:
+        notifier.stopping("stopping")
+        logs.logger.info("node.stopping", reason=str(stop), during="start")
+        logs.logger.info("node.stopped", exit_code=exits.OK)
+        return exits.OK
+    except Exception as error:
+        if daemon is not None:
+            daemon.faults.plan.flush()  # the hit that this may be the doing of, first
+        notifier.stopping(str(error))
+        in_json = ends_in_json(config.log.format, config.log.file, sys.stderr)
+        code = _tell_failure(logs, error, in_json=in_json)
+        if in_json and not config.log.file:
+            return code
+        raise
+    finally:
+        notifier.close()
+        logs.close()
+
+
+def _tell_failure(logs: Logs, error: Exception, *, in_json: bool) -> int:
+    """Why the node ends, in its log; the exit code."""
+    if isinstance(error, StorageError):
+        _tell_storage(logs, error)
+    code = exits.code_of(error)
+    logs.logger.error(
+        "node.failed",
+        error=type(error).__name__,
+        message=str(error),
+        exit_code=code,
+        exc_info=code == exits.FAILED and in_json,  # else Python shows the traceback
+    )
+    return code
+
+
+def _tell_storage(logs: Logs, error: StorageError) -> None:
+    if isinstance(error, IdentityError | DataDirLocked):
+        logs.logger.error("datadir.refused", message=str(error))
+        return
+    event = "storage.corrupt" if isinstance(error, CorruptionError) else "storage.failed"
+    if isinstance(error, IdentityError):
+        event = "identity.refused"  # nothing is wrong with the disk
+    logs.logger.error(
+        event,
+        segment=error.segment,
+        offset=error.offset,
+        errno=error.errno,
+        message=str(error),
+    )
+
+
+def _tune() -> None:
+    """What start-up made lives as long as the process: keep the collector from walking it. The
+    hot path makes acyclic garbage that dies by count, and cycles of an exception die young.
+
+    Nothing must be collected before that: a whole collection takes those dicts off the collector's
+    list whose values hold no references. The first puts would bring each of the store's dicts back,
+    as a young one, and the next two collections would walk all keys: 1.3 s each with 5 million."""
+    gc.freeze()
+    # The young ones often, so that each has little to look at; never the oldest, which holds the
+    # index of all keys, and takes 0.1 s a million.
+    gc.set_threshold(20_000, 3, 1_000_000_000)
+    gc.enable()
+    sys.setswitchinterval(0.0005)  # the sync thread must get a turn soon after its fsync

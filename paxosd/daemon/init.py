@@ -1,0 +1,76 @@
+"""``paxosd init``: found a cluster of one node, by an explicit act that leaves no trace in a file.
+
+Only the data directory knows of it. Whoever starts the same configuration with an empty directory
+later starts a node that waits, and says why: its data was lost, perhaps, and others go on. A node
+that has waited so for a while may be founded, too, as long as it has learned nothing from others.
+"""
+
+from paxosd.config.schema import Config, ConfigError
+from paxosd.core.types import NULL_BALLOT
+from paxosd.daemon.startup import founding_settings
+from paxosd.storage import identity
+from paxosd.storage import peer_lives as lives
+from paxosd.storage.datadir import DataDir
+from paxosd.storage.wal import Wal, WalOptions
+
+
+def init_alone(config: Config) -> str:
+    """Make the data directory, if it is not there, and write the founding record into it; what was
+    done, for people. Raises ConfigError, DataDirLocked, IdentityError, PermissionError,
+    StorageError."""
+    others = sorted(set(config.cluster.members) - {config.node.name})
+    if others:
+        raise ConfigError(
+            [
+                f"cluster.members: names {', '.join(others)} besides {config.node.name}. Such a "
+                "cluster needs no init: start all its nodes, each with an empty data directory"
+            ]
+        )
+    if config.node.join or not config.me.voter:
+        raise ConfigError(["node.join, voter: a node that only joins or learns founds no cluster"])
+    with DataDir.open(config.node.data_dir, config.cluster.id, config.node.name) as directory:
+        if identity.read_genesis(directory.home) is not None:
+            return f"{directory.path}: the cluster {config.cluster.id} is founded already"
+        claim = directory.node_directory.claim()
+        identity.uncount(directory.home, claim)
+        past = "it is known to have lost its memory" if claim.lost else _past(directory, config)
+        if past:
+            raise ConfigError(
+                [
+                    f"node.data_dir: {directory.path} is not that of a new node: {past}. Let it "
+                    f"rejoin its cluster (paxosctl member rejoin {config.node.name}), or found "
+                    "another one in an empty directory"
+                ]
+            )
+        record = identity.found_alone(
+            directory.home,
+            config.cluster.id,
+            config.node.name,
+            claim.directory_id,
+            founding_settings(config).to_command().decode(),
+        )
+    return (
+        f"{directory.path}: founded the cluster {config.cluster.id} of {config.node.name} alone "
+        f"(record {record.hash:016x}); now start it: paxosd --config FILE"
+    )
+
+
+def _past(directory: DataDir, config: Config) -> str:
+    """What the directory holds of a past; "" if nothing: an empty log is of a node that waits."""
+    home = directory.home
+    if home.exists(lives.FILE):
+        return "it has heard from other members"
+    if not identity.log_created(home):
+        return ""
+    if any(name.startswith("snap-") for name in directory.disk.list()):
+        return "it holds a snapshot"
+    wal, found = Wal.open(
+        directory.disk,
+        cluster_id=config.cluster.id,
+        node_id=config.node.name,
+        options=WalOptions(segment_bytes=config.wal.segment_bytes),
+        create=False,
+    )
+    wal.close()
+    is_empty = found.promised == NULL_BALLOT and not found.commit and not found.accepted
+    return "" if is_empty else "its log holds what it promised or learned"

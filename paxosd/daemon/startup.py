@@ -1,0 +1,267 @@
+"""From a configuration to the parts of a running node, in the order that safety wants.
+
+data directory: lock                          (nobody else may use this memory)
+node: see assembly.py                         (whose memory it is, and what is in it)
+bus: bind                                     (only now can anybody hear this node)
+"""
+
+import random
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+
+import zmq
+
+from paxosd.bus.bus import Bus, BusConfig
+from paxosd.bus.connections import shares
+from paxosd.bus.peers import PeerEndpoints
+from paxosd.config.message_room import MessageRoom
+from paxosd.config.schema import Config
+from paxosd.core.cluster_settings import LEVEL_LATEST, ClusterSettings
+from paxosd.core.membership import UNKNOWN, Member, Membership
+from paxosd.core.node import Node
+from paxosd.core.options import NodeOptions
+from paxosd.core.types import NodeId, Slot
+from paxosd.daemon.logs import Logs
+from paxosd.daemon.notify import Notifier
+from paxosd.faults.live import LiveFaults
+from paxosd.host import descriptors
+from paxosd.host.descriptors import Limits
+from paxosd.host.stop_signals import SIGNALS
+from paxosd.replica.assembly import Assembled, Equipment, assemble
+from paxosd.replica.replica import ReplicaOptions
+from paxosd.snapshot.keeper import SnapshotOptions
+from paxosd.storage.datadir import DataDir, usable
+from paxosd.storage.disk import Disk
+from paxosd.storage.identity import Claim
+from paxosd.storage.wal import WalOptions
+from paxosd.wire import EntryLimits
+
+CHUNK_BYTES = 256 << 10
+FLUSH_S = 0.5
+"""How long a node that is to crash waits for its log: its last lines say why."""
+CHUNK_SHARE = 4
+"""A piece of a snapshot takes at most one part in this many of the largest message."""
+SPREAD = 3
+"""The last of the nodes waits with its snapshots longer by one part in about this many."""
+DESCRIPTORS_LEAST, DESCRIPTORS_A_MEMBER = 64, 16
+"""With fewer than that a node cannot work at all: its own files and sockets take about half."""
+PROMISE_SHARE = 4
+"""A promise, like a catch-up, takes at most one part in this many of the largest message."""
+
+
+def monotonic_ms() -> float:
+    """The steady clock that the node and its fault plan go by."""
+    return time.monotonic() * 1000.0
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a daemon is made of."""
+
+    data_dir: DataDir
+    faults: LiveFaults
+    assembled: Assembled
+    context: zmq.Context[zmq.Socket[bytes]]
+    bus: Bus
+    limits: Limits
+    descriptors: int
+    """So many were open before anybody could connect."""
+
+
+def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random) -> Parts:
+    """Open, recover, replay and bind. Raises DescriptorsError, DataDirLocked, IdentityError,
+    PermissionError, StorageError, BindError; what was opened before is let go of."""
+    limits = descriptors.set_up(
+        DESCRIPTORS_LEAST + DESCRIPTORS_A_MEMBER * len(config.cluster.members)
+    )
+    with ExitStack() as opened:
+        data_dir = DataDir.open(config.node.data_dir, config.cluster.id, config.node.name)
+        opened.callback(data_dir.close)
+
+        def log_disk(claim: Claim) -> Disk:
+            logs.boot_count = claim.boot_count
+            faults.begin()
+            return faults.disk
+
+        with usable(data_dir.path):
+            faults = _live_faults(config, data_dir, logs)
+            opened.callback(faults.close)
+            parts = assemble(
+                replace(data_dir.node_directory, home=faults.home),
+                node_options(config),
+                contacts(config),
+                Equipment(
+                    log=logs.logger,
+                    log_disk=log_disk,
+                    now_ms=monotonic_ms,
+                    wall_ms=lambda: time.time_ns() // 1_000_000,
+                    rng=rng,
+                    wal_options=WalOptions(segment_bytes=config.wal.segment_bytes),
+                    progress=lambda slot, commit: _on_progress(notifier, slot, commit),
+                ),
+            )
+        opened.callback(parts.memory.wal.close)
+        _check_still_member(parts.node, logs)
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        settings = bus_config(config, parts.run_id, parts.links.peers)
+        bus = Bus(settings, context, logs.logger, faults.plan, parts.lives)
+        bus.frames_max = parts.node.limits.frames_max
+        bus.on_cut = parts.node.limits.cut_off
+        used = descriptors.used()
+        bus.limit_connections(shares(limits.shared - used, len(config.cluster.members)))
+        opened.pop_all()
+    return Parts(data_dir, faults, parts, context, bus, limits, used)
+
+
+def _live_faults(config: Config, data_dir: DataDir, logs: Logs) -> LiveFaults:
+    return LiveFaults(
+        config.node.name,
+        tuple(config.cluster.members),
+        enabled=config.faults.enabled,
+        directory=data_dir.path,
+        home=data_dir.home,
+        disk=data_dir.disk,
+        log=logs.logger,
+        now_ms=monotonic_ms,
+        flush_log=lambda: logs.flush(FLUSH_S),
+    )
+
+
+def _on_progress(notifier: Notifier, slot: Slot, commit: Slot) -> None:
+    SIGNALS.raise_noted()
+    notifier.extend_timeout(30_000)
+    notifier.tick(monotonic_ms())
+    notifier.status(f"reading the log: slot {slot} of {commit}")
+
+
+def contacts(config: Config) -> dict[NodeId, PeerEndpoints]:
+    """Where the configuration says that the other members are."""
+    return {name: PeerEndpoints(m.peer, m.events) for name, m in config.peers.items()}
+
+
+def _check_still_member(node: Node, logs: Logs) -> None:
+    """Tell of a configuration that the log has left behind. It is no error: a membership that
+    changed is in the log, and the files of the other nodes need no edit."""
+    membership = node.membership
+    if membership.epoch:
+        logs.logger.info(
+            "member.recovered",
+            epoch=membership.epoch,
+            voters=list(membership.voters),
+            learners=list(membership.learners),
+        )
+
+
+def bus_config(config: Config, run_id: int, peers: Mapping[NodeId, PeerEndpoints]) -> BusConfig:
+    """The bus's settings from the configuration."""
+    bind = config.bind_endpoints()
+    return BusConfig(
+        node=config.node.name,
+        cluster=config.cluster.id,
+        run_id=run_id,
+        peer_bind=bind.peer,
+        client_bind=bind.client,
+        events_bind=bind.events,
+        peers=peers,
+        message_bytes_max=config.limits.message_bytes_max,
+    )
+
+
+def first_membership(config: Config) -> Membership:
+    """The one of epoch 0. A node that joins does not know who votes before it has learned it."""
+    if config.node.join:
+        return UNKNOWN
+    return Membership(
+        {
+            name: Member(m.peer, m.client, m.events, m.voter)
+            for name, m in config.cluster.members.items()
+        }
+    )
+
+
+def node_options(config: Config) -> NodeOptions:
+    """The core's settings from the configuration."""
+    protocol, limits = config.protocol, config.limits
+    bootstrap = first_membership(config)
+    return NodeOptions(
+        node=config.node.name,
+        quorums=bootstrap.quorums,
+        bootstrap=bootstrap,
+        cluster=config.cluster.id,
+        peer_endpoint=config.me.peer,
+        events_endpoint=config.me.events,
+        compare_wait_ms=protocol.compare_wait_ms,
+        heartbeat_ms=protocol.heartbeat_ms,
+        election_timeout_ms=protocol.election_timeout_ms,
+        retransmit_ms=protocol.retransmit_ms,
+        window_slots_max=protocol.window_slots_max,
+        window_bytes_max=protocol.window_bytes_max,
+        batch_bytes_max=protocol.batch_bytes_max,
+        batch_commands_max=protocol.batch_commands_max,
+        queue_commands_max=limits.queue_commands_max,
+        queue_bytes_max=limits.queue_bytes_max,
+        reads_waiting_max=limits.reads_waiting_max,
+        promise_bytes_max=limits.message_bytes_max // PROMISE_SHARE,
+        message_bytes_max=limits.message_bytes_max,
+        level_target=LEVEL_LATEST,
+        founding_settings=founding_settings(config),
+    )
+
+
+def replica_options(config: Config, boot_count: int, *, debug: bool) -> ReplicaOptions:
+    """The replica's settings from the configuration."""
+    limits = config.limits
+    return ReplicaOptions(
+        cluster=config.cluster.id,
+        node=config.node.name,
+        boot_count=boot_count,
+        contacts=contacts(config),
+        entry_limits=EntryLimits(
+            limits.key_bytes_max, limits.value_bytes_max, limits.commands_per_request_max
+        ),
+        read_bytes_max=limits.read_bytes_max,
+        catch_up_bytes_max=config.protocol.catch_up_bytes_max,
+        subscriptions_max=limits.subscriptions_max,
+        room=message_room(config),
+        debug=debug,
+    )
+
+
+def message_room(config: Config) -> MessageRoom:
+    """What fits into this node's messages."""
+    protocol, limits = config.protocol, config.limits
+    part = max(limits.read_bytes_max, protocol.batch_bytes_max, protocol.catch_up_bytes_max)
+    return MessageRoom(limits.message_bytes_max, part)
+
+
+def founding_settings(config: Config) -> ClusterSettings:
+    """What the file has for settings that the log holds, once it holds any."""
+    limits = config.limits
+    return ClusterSettings(
+        key_bytes_max=limits.key_bytes_max,
+        value_bytes_max=limits.value_bytes_max,
+        commands_per_request_max=limits.commands_per_request_max,
+    )
+
+
+def snapshot_options(config: Config) -> SnapshotOptions:
+    """When snapshots are taken, from the configuration."""
+    settings = config.snapshots
+    names = sorted(config.cluster.members)
+    return SnapshotOptions(
+        cluster=config.cluster.id,
+        members={
+            name: {"peer": m.peer, "client": m.client, "events": m.events}
+            for name, m in config.cluster.members.items()
+        },
+        slots_max=settings.slots_max,
+        log_bytes_max=settings.log_bytes_max,
+        margin_slots=settings.margin_slots,
+        spread=1 + names.index(config.node.name) / (SPREAD * len(names)),
+        send_bytes_per_s=settings.send_bytes_per_s,
+        chunk_bytes=min(CHUNK_BYTES, config.limits.message_bytes_max // CHUNK_SHARE),
+        scrub_bytes_per_s=config.wal.scrub_bytes_per_s,
+        scrub_interval_ms=config.wal.scrub_interval_ms,
+    )

@@ -1,0 +1,183 @@
+"""``paxosd dev``: a whole cluster in one terminal, for trying things out.
+
+Checks the ports, prints where everything is, and leaves the rest to the supervisor.
+"""
+
+import contextlib
+import errno
+import os
+import shlex
+import site
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import paxosd
+from paxosd.daemon.init import init_alone
+from paxosd.daemon.log_sink import sink_of
+from paxosd.dev.child import ChildSpec
+from paxosd.dev.layout import BASE_PORT_DEFAULT, DevCluster, DevNode, members_at, prepare
+from paxosd.dev.supervisor import Supervisor
+from paxosd.host.printable import escape_controls
+from paxosd.net.endpoints import EVERYWHERE, Endpoint
+from paxosd.net.resolver import ResolveError, resolve, unresolved_words
+
+NAME_S = 5.0
+"""How long an endpoint's name is looked up."""
+
+SCREEN_S = 0.2
+"""How long the end waits for somebody to read the last lines."""
+_ENDPOINT_KINDS = ("client", "peer", "events")
+
+
+class PortsTakenError(Exception):
+    """An endpoint of the cluster cannot be listened on (exit code 69)."""
+
+
+def run_dev(
+    directory: Path, nodes: int | None, base_port: int | None, restart_after_ms: int | None
+) -> int:
+    """Runs the cluster until it is stopped; the exit code.
+
+    Raises ConfigError, PortsTakenError or PermissionError before anything is started.
+    """
+    cluster = prepare(directory, nodes, base_port)
+    check_ports(cluster.nodes)
+    # Through a thread: if nobody reads, as with a terminal that is held, Ctrl-C still ends it.
+    screen = sink_of(sys.stdout, lambda *_, count, **__: f"({count} lines left out)\n".encode())
+
+    def say(line: str) -> None:
+        screen.put(f"{escape_controls(line)}\n".encode("utf-8", "backslashreplace"))
+
+    try:
+        for line in describe(cluster):
+            say(line)
+        if cluster.fresh and len(cluster.nodes) == 1:
+            init_alone(cluster.nodes[0].config)
+        supervisor = Supervisor(
+            [child_spec(node) for node in cluster.nodes],
+            restart_after_ms=restart_after_ms,
+            say=say,
+            when_ready=next_commands(cluster),
+        )
+        return supervisor.run()
+    finally:
+        screen.close(SCREEN_S)
+
+
+def child_spec(node: DevNode) -> ChildSpec:
+    """How a node is started: the very interpreter and package that run now.
+
+    ``-P`` keeps the working directory from shadowing modules. PAXOSD_* variables are not
+    handed on: PAXOSD_NODE_NAME would rename all the nodes at once.
+    """
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("PAXOSD_")}
+    home = str(Path(paxosd.__file__).resolve().parent.parent)
+    if home not in site.getsitepackages():  # run from a clone that is not installed
+        environ["PYTHONPATH"] = os.pathsep.join(
+            [home, *filter(None, [environ.get("PYTHONPATH", "")])]
+        )
+    argv = (sys.executable, "-P", "-m", "paxosd", "--config", str(node.config_path))
+    by_hand = f"{_program()} --config {shlex.quote(_short(node.config_path))}"
+    return ChildSpec(node.name, argv, environ, node.error_path, by_hand)
+
+
+def check_ports(nodes: Sequence[DevNode]) -> None:
+    """Raises PortsTakenError, naming every endpoint that cannot be listened on, and what to do."""
+    taken = []
+    for node in nodes:
+        bind_host = node.config.node.bind_host
+        for kind in _ENDPOINT_KINDS:
+            endpoint = Endpoint.parse(getattr(node.config.me, kind))
+            endpoint = endpoint.on_host(bind_host or endpoint.host)
+            reason = _why_not(endpoint)
+            if reason:
+                taken.append(f"  {endpoint} ({node.name}, {kind}): {reason}")
+    if taken:
+        raise PortsTakenError(
+            "the cluster cannot start, for these endpoints cannot be listened on:\n"
+            + "\n".join(taken)
+            + "\nStop what uses them (another paxosd dev?), or start a second cluster beside it "
+            "with another --data-dir and another --base-port."
+        )
+
+
+def _why_not(endpoint: Endpoint) -> str:
+    try:
+        addresses = ("0.0.0.0",) if endpoint.host == EVERYWHERE else resolve(endpoint.host, NAME_S)
+    except ResolveError as error:
+        return unresolved_words(endpoint.host, str(error))
+    reasons = [_why_not_address(endpoint.on_host(address)) for address in addresses]
+    taken = [reason for reason in reasons if reason == "in use"]
+    return "" if "" in reasons and not taken else [*taken, *reasons][0]
+
+
+def _why_not_address(endpoint: Endpoint) -> str:
+    try:
+        probe = socket.socket(endpoint.family, socket.SOCK_STREAM)
+    except OSError as error:
+        return error.strerror or str(error)
+    with contextlib.closing(probe):
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as ZeroMQ does
+        try:
+            probe.bind((endpoint.host, endpoint.port))
+        except OSError as error:
+            return "in use" if error.errno == errno.EADDRINUSE else error.strerror or str(error)
+    return ""
+
+
+def describe(cluster: DevCluster) -> list[str]:
+    """What is where."""
+    kind = "new cluster" if cluster.fresh else "existing cluster"
+    total = len(cluster.nodes)
+    spare = (total - 1) // 2
+    lines = [
+        f"paxosd dev: {kind} of {total} node{'s' if total > 1 else ''}, "
+        f"which survives the loss of {spare}",
+        f"  data   {cluster.directory}",
+    ]
+    for node in cluster.nodes:
+        me = node.config.me
+        lines.append(
+            f"  {node.name}     clients {me.client}  peers {me.peer}  events {me.events}  "
+            f"log {_short(node.log_path)}"
+        )
+    return lines
+
+
+def next_commands(cluster: DevCluster) -> list[str]:
+    """Three commands to try; before them, where the default would not find the cluster, where it
+    is."""
+    members = cluster.nodes[0].config.cluster.members
+    endpoints = [member.client for member in members.values()]
+    default = [m.client for m in members_at(BASE_PORT_DEFAULT, 3).values()]
+    ctl = _program("paxosctl")
+    export = [f"  export PAXOSCTL_ENDPOINTS={','.join(endpoints)}"]
+    return [
+        "Try, in another terminal:",
+        *(export if endpoints != default else []),
+        f"  {ctl} put greeting hello",
+        f"  {ctl} get greeting",
+        f"  {ctl} status --cluster",
+        "Ctrl-C here stops the cluster; the data stays.",
+    ]
+
+
+def _program(name: str = "paxosd") -> str:
+    """How to call a program of this package from this terminal."""
+    beside = Path(sys.argv[0]).with_name(name)
+    if os.sep in sys.argv[0] and beside.exists() and os.access(beside, os.X_OK):
+        on_path = any(
+            Path(directory).absolute() == beside.parent.absolute()
+            for directory in os.get_exec_path()
+        )
+        return name if on_path else shlex.quote(_short(beside.absolute()))
+    return f"{shlex.quote(sys.executable)} -m {name}"
+
+
+def _short(path: Path) -> str:
+    """A path as seen from the working directory, where that is shorter."""
+    with contextlib.suppress(ValueError):
+        return str(path.relative_to(Path.cwd()))
+    return str(path)

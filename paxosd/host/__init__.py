@@ -1,0 +1,5 @@
+"""The process and the machine that it runs on: streams, signals, descriptors, text and numbers.
+
+Small rooms without any knowledge of Paxos, each of use to the daemon and to the command lines.
+Nothing here imports another package of paxosd; everything above the core may use it.
+"""

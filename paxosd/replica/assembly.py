@@ -1,0 +1,216 @@
+"""From a data directory to a node, and from a node to a replica: the same steps in the same order
+for the daemon, for a simulated member and for a lesson's.
+
+    assemble()       whose directory, which start    (nobody else's memory is used)
+                     the log's disk, with its faults (nothing happens unless a rule says so)
+                     log, state machine: recovery.py (what was promised, accepted and applied)
+                     node, whom it is in touch with, which lives of them it has heard
+    ── the caller makes the bus: only then can anybody hear this node ──
+    make_replica()   snapshots, admin, and the loop's turn over all of it
+
+No sockets, clocks, real disks or threads here: whoever assembles brings them.
+"""
+
+import random
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from paxosd.bus.peers import Links, PeerEndpoints, links
+from paxosd.core.node import Node
+from paxosd.core.options import NodeOptions
+from paxosd.core.run_id import RUN_BITS, make_run_id
+from paxosd.core.state.machine import Machine
+from paxosd.core.types import NodeId
+from paxosd.faults.plan import FaultPlan
+from paxosd.replica.admin import Admin
+from paxosd.replica.recovery import Memory, Progress, make_node, recover
+from paxosd.replica.replica import Committer, Log, Replica, ReplicaBus, ReplicaOptions
+from paxosd.snapshot.jobs import Helper, Jobs
+from paxosd.snapshot.keeper import SnapshotOptions, Snapshots
+from paxosd.storage import identity
+from paxosd.storage.disk import Disk
+from paxosd.storage.identity import Claim
+from paxosd.storage.node_directory import NodeDirectory, RandomBits
+from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.standing import Standing
+from paxosd.storage.wal import WalOptions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Equipment:
+    """What the world of a node has to bring, besides its directory.
+
+    ``log_disk(claim)``: the log's disk as the node is to see it, with its faults. ``now_ms``: a
+    steady clock; ``wall_ms``: the time since 1970. ``rng``: the node's own randomness;
+    ``random_bits``: for this start's lot, and the identity of a directory that is set aside.
+    ``identity_bits``: makes such a source for the identity of a new directory, or of an old copy.
+    """
+
+    log: Log
+    log_disk: Callable[[Claim], Disk]
+    now_ms: Callable[[], float]
+    wall_ms: Callable[[], int]
+    rng: random.Random
+    wal_options: WalOptions
+    random_bits: RandomBits = secrets.randbits
+    identity_bits: Callable[[], RandomBits] = lambda: secrets.randbits
+    progress: Progress = lambda slot, commit: None
+    machine: Machine | None = None
+    """An empty one to use."""
+    node_kind: type[Node] = Node
+    lives_kind: type[PeerLives] = PeerLives
+
+
+@dataclass(slots=True)
+class Assembled:
+    """A node that nobody hears yet, and what it is made of.
+
+    ``life``: this start, as the peers know it. ``links``: whom it is in touch with."""
+
+    claim: Claim
+    run_id: int
+    disk: Disk
+    memory: Memory
+    node: Node
+    links: Links
+    lives: PeerLives
+    standing: Standing
+
+
+def assemble(
+    directory: NodeDirectory,
+    options: NodeOptions,
+    contacts: Mapping[NodeId, PeerEndpoints],
+    equipment: Equipment,
+    *,
+    arriving: bool = True,
+) -> Assembled:
+    """Open, recover, replay. ``contacts``: where the configuration says that the others are.
+    ``arriving``: whether the node asks its peers how they know it, as it must. Raises
+    IdentityError, StorageError, OSError; the log is closed then."""
+    log, name = equipment.log, directory.node
+    claim = directory.claim(equipment.identity_bits())
+    disk = equipment.log_disk(claim)
+    memory = recover(
+        directory.home,
+        disk,
+        cluster=directory.cluster,
+        node=name,
+        wal_options=equipment.wal_options,
+        log=log,
+        now_ms=equipment.now_ms,
+        progress=equipment.progress,
+        machine=equipment.machine,
+        random_bits=equipment.random_bits,
+    )
+    try:
+        record = identity.read_genesis(directory.home)
+        # What never had a record has never acted: there is no memory that it could have lost.
+        blank = claim.by_record and record is None and not memory.machine.membership.epoch
+        run_id = make_run_id(claim.boot_count, equipment.random_bits(RUN_BITS))
+        node = make_node(
+            memory,
+            options,
+            list(contacts),
+            equipment.rng,
+            run_id=run_id,
+            now_ms=equipment.now_ms(),
+            wall_ms=equipment.wall_ms(),
+            kind=equipment.node_kind,
+            arriving=arriving,
+            directory_id=claim.directory_id,
+            lost=claim.lost,
+            repaired=claim.repaired,
+            blank=blank,
+            record=record,
+            genesis=claim.genesis,
+            start_mark=memory.wal.mark,
+        )
+        touch = links(node.membership, name, contacts)
+        lives = equipment.lives_kind(
+            directory.home,
+            touch.peers,
+            touch.pins,
+            marks=memory.recovered.heard,
+            challenge=run_id if arriving else 0,
+            silence_ms=options.election_timeout_ms,
+        )
+    except BaseException:
+        memory.wal.close()
+        raise
+    standing = Standing(
+        directory.home,
+        node,
+        log,
+        lost=claim.lost or memory.lost,
+        genesis=claim.genesis,
+        random_bits=equipment.identity_bits(),
+    )
+    return Assembled(claim, run_id, disk, memory, node, touch, lives, standing)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What a replica reaches the world through.
+
+    ``helper``: runs snapshots' jobs. ``status``, ``crash``, ``save_faults``, ``now_ms``: see
+    :class:`~paxosd.replica.admin.Admin`; ``faults_enabled``: whether ``plan`` may be changed."""
+
+    bus: ReplicaBus
+    committer: Committer
+    helper: Helper
+    log: Log
+    plan: FaultPlan
+    faults_enabled: bool
+    now_ms: Callable[[], float]
+    status: Callable[[], dict[str, Any]]
+    crash: Callable[[], None]
+    save_faults: Callable[[], None] = lambda: None
+
+
+def make_replica(
+    parts: Assembled,
+    options: ReplicaOptions,
+    snapshot_options: SnapshotOptions | None,
+    ports: Ports,
+) -> tuple[Replica, Admin]:
+    """All of a node's parts, ready for the first turn. Without ``snapshot_options`` none are
+    taken."""
+    memory = parts.memory
+    admin = Admin(
+        ports.status,
+        memory.machine,
+        ports.plan,
+        ports.faults_enabled,
+        ports.now_ms,
+        ports.crash,
+        ports.save_faults,
+    )
+    admin.transfer = parts.node.hand_leadership_to
+    snapshots = None
+    if snapshot_options is not None:
+        snapshots = admin.snapshots = Snapshots(
+            snapshot_options,
+            machine=memory.machine,
+            wal=memory.wal,
+            disk=parts.disk,
+            jobs=Jobs(ports.helper),
+            kept=memory.kept,
+            log=ports.log,
+        )
+    replica = Replica(
+        options,
+        node=parts.node,
+        machine=memory.machine,
+        wal=memory.wal,
+        codec=memory.codec,
+        bus=ports.bus,
+        committer=ports.committer,
+        admin=admin.handle,
+        log=ports.log,
+        snapshots=snapshots,
+        standing=parts.standing,
+    )
+    return replica, admin

@@ -1,0 +1,246 @@
+"""Serves what is no longer in memory: old changes to watchers, old slots to peers.
+
+Both are read back from the log, slot by slot, in bounded pieces, so that one who is far behind
+costs the daemon's loop a few ms a request and never more.
+
+A page of history is complete: it holds every change of the asked range from ``from_revision``
+up to ``next_revision`` (exclusive). A removal of very many keys is one revision of several pages:
+whoever asks with SPLIT (``core/requests.py``) gets the first keys of it, and asks for the rest.
+For a watcher of a version before, no revision is split. So one revision alone may exceed its
+``limit_bytes``; and one that does not even fit a frame is refused as compacted, naming the revision
+after it: that watcher must read the present state, as with history that is gone.
+"""
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Protocol
+
+from paxosd.core.commands import Batch, Change, RangeRemoved
+from paxosd.core.effects import COMPACTED, INVALID
+from paxosd.core.messages import Decisions, Sample
+from paxosd.core.requests import SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
+from paxosd.core.state.key_index import KeyRun
+from paxosd.core.state.machine import HistoryCompactedError
+from paxosd.core.types import Ballot, Slot
+
+PAGE_BYTES_MAX = 1 << 20
+PAGE_SLOTS_MAX = 256
+ANSWER_BYTES_MAX = 8 << 20
+"""No single revision of more bytes is served. Half the default limit of a message."""
+SCAN_BYTES_MAX = 1 << 20
+"""A page ends after this many bytes were looked at, wanted or not, where each change counts
+for its key, its value and 256 bytes of work: so some 4,000 small ones, which take some 10 ms."""
+
+_CHANGE_OVERHEAD_BYTES = 32
+_SCAN_OVERHEAD_BYTES = 256
+_VALUE_OVERHEAD_BYTES = 96
+
+
+class HistorySource(Protocol):
+    """What of the state machine this needs; :class:`paxosd.core.state.machine.Machine` has it."""
+
+    applied: Slot
+
+    @property
+    def revision(self) -> int:
+        """The store's revision after ``applied``."""
+        ...
+
+    @property
+    def history_floor_revision(self) -> int:
+        """The oldest revision whose changes can be told."""
+        ...
+
+    def slot_of_revision(self, revision: int) -> Slot:
+        """The slot that made it; ``applied + 1`` for one to come."""
+        ...
+
+    def changes_of(self, slot: Slot, batch: Batch | None) -> list[Change | RangeRemoved]:
+        """All changes of an applied slot, in order; may raise HistoryCompactedError."""
+        ...
+
+
+def serve_history(
+    request: HistoryRequest,
+    machine: HistorySource,
+    read_batch: Callable[[Slot], Batch | None],
+    *,
+    answer_bytes_max: int = ANSWER_BYTES_MAX,
+) -> HistoryAnswer | RefusalAnswer:
+    """One page of history.
+
+    ``from_revision`` 0 is taken as 1, the first there is. One above the newest revision gives
+    an empty page with ``next_revision == from_revision``. ``limit_bytes`` is cut to 1 MiB; 0
+    means that. ``read_batch(slot)`` gives the decoded value of an applied slot (None: a NOOP)
+    and raises KeyError if the log no longer has it, which is answered as COMPACTED with the
+    first revision after the lost slot. Errors of the storage pass through.
+    """
+    start, end = request.start, request.end
+    if end and end <= start:
+        return _refuse(request, INVALID, "the end of the range is not above its start", 0)
+    at = max(request.from_revision, 1)
+    floor = machine.history_floor_revision
+    newest = machine.revision
+    if at < floor:
+        return _compacted(request, at, floor)
+    if at > newest:
+        return HistoryAnswer(request.request_id, [], at, newest)
+    may_split = request.limit_bytes >= SPLIT
+    limit_bytes = min(request.limit_bytes % SPLIT or PAGE_BYTES_MAX, PAGE_BYTES_MAX)
+    if may_split:
+        limit_bytes = min(limit_bytes, answer_bytes_max)
+    page = _Page(start, end, limit_bytes, answer_bytes_max, may_split=may_split)
+    first = machine.slot_of_revision(at)
+    last = min(machine.applied, first + PAGE_SLOTS_MAX - 1)
+    for slot in range(first, last + 1):
+        try:
+            changes = machine.changes_of(slot, read_batch(slot))
+        except HistoryCompactedError as error:
+            return _compacted(request, at, error.first_revision)
+        except KeyError:
+            return _compacted(request, at, _revision_after(machine, slot))
+        full = page.add([change for change in changes if change.revision >= at])
+        if page.too_large:
+            detail = page.too_large
+            return _refuse(
+                request,
+                COMPACTED,
+                f"revision {detail} removed more keys than one answer holds: read the present "
+                f"state, then watch from revision {detail + 1} on",
+                detail + 1,
+            )
+        if full:
+            return HistoryAnswer(request.request_id, page.changes, page.next_revision, newest)
+    # The next page begins above everything looked at here, NOOPs at the end included.
+    next_revision = _revision_after(machine, last)
+    return HistoryAnswer(request.request_id, page.changes, next_revision, newest)
+
+
+class _Page:
+    """Collects whole revisions until one too many does not fit, or else, if it ``may_split``,
+    until it is full."""
+
+    def __init__(
+        self, start: bytes, end: bytes, limit_bytes: int, answer_bytes_max: int, *, may_split: bool
+    ) -> None:
+        self.changes: list[Change] = []
+        self.next_revision = 0
+        self.too_large = 0
+        self._start = start
+        self._end = end
+        self._limit_bytes = limit_bytes
+        self._answer_bytes_max = answer_bytes_max
+        self._may_split = may_split
+        self._bytes = 0
+        self._scanned_bytes = 0
+
+    def add(self, changes: list[Change | RangeRemoved]) -> bool:
+        """True if the page is full: it then ends before ``next_revision``, or within it. A
+        revision lies within one slot, so a page that is not full holds whole revisions only."""
+        for change in changes:
+            if self._bytes >= self._limit_bytes or self._scanned_bytes >= SCAN_BYTES_MAX:
+                self.next_revision = change.revision
+                return True
+            if type(change) is RangeRemoved:
+                if self._add_removed(change):
+                    return True
+                continue
+            assert type(change) is Change
+            size = _size(change.key, change.value or b"")
+            self._scanned_bytes += size + _SCAN_OVERHEAD_BYTES
+            if change.key < self._start or (self._end and change.key >= self._end):
+                continue
+            if self.changes and self._bytes + size > self._limit_bytes:
+                self.next_revision = change.revision  # which begins the next page
+                return True
+            self.changes.append(change)
+            self._bytes += size
+            if self._bytes > self._answer_bytes_max:
+                self.too_large = change.revision
+                return True
+        return False
+
+    def _add_removed(self, removed: RangeRemoved) -> bool:
+        """As :meth:`add`, for what one revision removed."""
+        revision, slot, keys = removed
+        run = keys if isinstance(keys, KeyRun) else KeyRun([list(keys)])
+        first, stop = run.span(self._start, self._end)
+        mark, mark_bytes = len(self.changes), self._bytes
+        for position, key in enumerate(islice(run.keys_from(first), stop - first), first):
+            size = _size(key, b"")
+            full = self._bytes + size > self._limit_bytes or self._scanned_bytes >= SCAN_BYTES_MAX
+            if full and self._may_split and position > first:
+                self.next_revision = revision  # which goes on in the next page
+                return True
+            if self._bytes + size > self._limit_bytes and mark and not self._may_split:
+                del self.changes[mark:]
+                self._bytes = mark_bytes
+                self.next_revision = revision  # which begins the next page
+                return True
+            self.changes.append(Change(revision, slot, key, None))
+            self._bytes += size
+            self._scanned_bytes += size + _SCAN_OVERHEAD_BYTES
+            if self._bytes > self._answer_bytes_max:
+                self.too_large = revision
+                return True
+        return False
+
+
+def _size(key: bytes, value: bytes) -> int:
+    """What a change counts in a page."""
+    return len(key) + len(value) + _CHANGE_OVERHEAD_BYTES
+
+
+def serve_log(
+    first: Slot,
+    last: Slot,
+    read: Callable[[Slot], tuple[Ballot, bytes]],
+    bytes_max: float,
+    commit: Slot,
+    before: tuple[Sample, ...] = (),
+) -> Decisions | None:
+    """The chosen values of ``first ..= last`` for a peer that lacks them, as many as fit
+    ``bytes_max``, at least one. None if there is not even the first, or the range is empty.
+
+    ``read(slot)`` raises KeyError for a slot that it does not have; the message ends before it.
+    ``commit``: this node's commit index; nothing above it is served. ``before``: its chain before
+    ``first``.
+    """
+    values: list[tuple[Ballot, bytes]] = []
+    size = 0
+    for slot in range(first, min(last, commit) + 1):
+        try:
+            ballot, value = read(slot)
+        except KeyError:
+            break
+        size += len(value) + _VALUE_OVERHEAD_BYTES
+        if values and size > bytes_max:
+            break
+        values.append((ballot, value))
+    return Decisions(first, tuple(values), commit, before) if values else None
+
+
+def _revision_after(machine: HistorySource, slot: Slot) -> int:
+    """The first revision made above ``slot``, found by bisection over the revisions."""
+    low, high = machine.history_floor_revision, machine.revision + 1
+    while low < high:
+        middle = (low + high) // 2
+        if machine.slot_of_revision(middle) > slot:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _compacted(request: HistoryRequest, at: int, first: int) -> RefusalAnswer:
+    return _refuse(
+        request,
+        COMPACTED,
+        f"compacted at {first}: the history from revision {at} on is gone, and begins at revision "
+        f"{first} now. Read the present state, then watch from its revision on",
+        first,
+    )
+
+
+def _refuse(request: HistoryRequest, code: str, message: str, detail: int) -> RefusalAnswer:
+    return RefusalAnswer(request.request_id, code, message, "", "", detail)

@@ -1,0 +1,243 @@
+"""From a disk to a node with its memory: the same for the daemon and for a simulated member.
+
+log: open, recover               (what was promised and accepted)
+state machine: snapshot, replay  (what was applied)
+node: the roles, with that memory
+
+If log or snapshots turn out to be damaged, the log is set aside (``replica/quarantine.py``) and
+the memory is what the snapshots hold: that of another identity, which has promised nothing. If the
+state had diverged from that of the others, both are, and there is no memory.
+
+The data directory's identity (``storage/identity.py``) was checked before; a node is heard after.
+"""
+
+import random
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from paxosd.core.commands import Batch, Entry, Reign
+from paxosd.core.genesis import Record
+from paxosd.core.node import Node
+from paxosd.core.options import NodeOptions
+from paxosd.core.state.machine import Machine
+from paxosd.core.types import NOOP, NodeId, Slot
+from paxosd.replica import quarantine
+from paxosd.replica.replica import Log
+from paxosd.snapshot.restore import Kept, restore_state
+from paxosd.storage import identity
+from paxosd.storage.disk import CorruptionError, Disk
+from paxosd.storage.wal import Recovered, Wal, WalOptions
+from paxosd.wire import WireError, decode_batch, encode_batch, encode_entry
+
+REPLAY_SLOTS_PER_REPORT = 5000
+
+Progress = Callable[[Slot, Slot], object]
+"""``progress(slot, commit)``: called now and then during a replay."""
+
+
+class WireCodec:
+    """The core's codec: the wire's batches, with errors as the core knows them."""
+
+    def encode_batch(
+        self, stamp_ms: int, entries: list[bytes], reign: Reign | None = None
+    ) -> bytes:
+        return encode_batch(stamp_ms, entries, reign)
+
+    def encode_entry(self, entry: Entry) -> bytes:
+        return encode_entry(entry)
+
+    def decode_batch(self, value: bytes) -> Batch:
+        try:
+            return decode_batch(value)
+        except WireError as error:
+            raise ValueError(str(error)) from error
+
+
+@dataclass(slots=True)
+class Memory:
+    """What a member remembers: its log, what the log held, the state that follows from it and
+    from the snapshots that it kept.
+
+    ``lost``: the log was found damaged now, or an earlier start could not end setting it aside.
+    Then ``directory`` is the identity that the data directory has from now on; whatever it said
+    of itself before does not count (:func:`make_node` sees to that)."""
+
+    wal: Wal
+    recovered: Recovered
+    machine: Machine
+    codec: WireCodec
+    kept: Kept
+    lost: bool = False
+    directory_id: int = 0
+    repaired: bool = True
+    """Of a lost one: whether the node may ask by itself to vote again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a memory is brought back from, and with."""
+
+    home: Disk
+    log_disk: Disk
+    cluster: str
+    node: NodeId
+    wal_options: WalOptions
+    log: Log
+    now_ms: Callable[[], float]
+    progress: Progress
+
+
+def recover(
+    home: Disk,
+    log_disk: Disk,
+    *,
+    cluster: str,
+    node: NodeId,
+    wal_options: WalOptions,
+    log: Log,
+    now_ms: Callable[[], float],
+    progress: Progress = lambda slot, commit: None,
+    machine: Machine | None = None,
+    random_bits: Callable[[int], int] = secrets.randbits,
+) -> Memory:
+    """Open the log, restore the newest snapshot, apply what was chosen after it again; or, if
+    that is damaged, begin anew with what the snapshots hold. ``home`` holds the mark of a log,
+    ``log_disk`` log and snapshots. ``machine``: an empty one to use. ``random_bits``: for a new
+    identity. Raises StorageError, OSError: then nothing was set aside, or not all, and the next
+    start goes on with it."""
+    place = _Place(home, log_disk, cluster, node, wal_options, log, now_ms, progress)
+    machine = machine if machine is not None else Machine()
+    diverged = identity.diverged(home)
+    if not diverged and not quarantine.begun(home):
+        try:
+            return _remember(place, machine)
+        except CorruptionError as error:
+            where = {"segment": error.segment, "offset": error.offset}
+            log.error("storage.corrupt", message=str(error), **where)
+    machine.reset()
+    directory_id = quarantine.set_aside(home, log_disk, random_bits)
+    memory = _remember(place, machine)
+    advice = quarantine.ADVICE
+    if diverged:
+        advice = quarantine.DIVERGED_ADVICE.replace("NAME", node)
+    log.error("node.memory_lost", commit=memory.recovered.commit, advice=advice)
+    return replace(memory, lost=True, directory_id=directory_id, repaired=not diverged)
+
+
+def _remember(place: _Place, machine: Machine) -> Memory:
+    """All of it, if nothing is damaged. Raises CorruptionError, and then the log is closed."""
+    wal, recovered = Wal.open(
+        place.log_disk,
+        cluster_id=place.cluster,
+        node_id=place.node,
+        options=place.wal_options,
+        create=not identity.log_created(place.home),
+    )
+    try:
+        identity.mark_log_created(place.home)
+        started_ms = place.now_ms()
+        recovered, kept = restore_state(
+            place.log_disk,
+            wal,
+            recovered,
+            machine,
+            cluster=place.cluster,
+            log=place.log,
+            progress=lambda: place.progress(0, recovered.commit),
+        )
+        memory = Memory(wal, recovered, machine, WireCodec(), kept)
+        _replay(memory, place.log, place.now_ms, started_ms, place.progress)
+    except BaseException:
+        wal.close()
+        raise
+    return memory
+
+
+def make_node(
+    memory: Memory,
+    options: NodeOptions,
+    peers: list[NodeId],
+    rng: random.Random,
+    *,
+    run_id: int,
+    now_ms: float,
+    wall_ms: int,
+    kind: type[Node] = Node,
+    arriving: bool = True,
+    directory_id: int = 0,
+    lost: bool = False,
+    repaired: bool = False,
+    blank: bool = False,
+    record: Record | None = None,
+    genesis: int = 0,
+    start_mark: int = 0,
+) -> Node:
+    """The roles with this memory. ``kind``: a subclass that watches. ``arriving``: whether it
+    asks its peers how they know it, as it must (``core/admission.py``). ``blank``: it has never
+    acted, whatever was lost of it. ``directory``, ``lost``, ``repaired``, ``record``, ``genesis``:
+    as its data directory says (``storage/identity.py``); ``start_mark``: the mark of its log
+    now."""
+    recovered = memory.recovered
+    if memory.lost:
+        directory_id, lost, repaired = memory.directory_id, True, memory.repaired
+    if blank:
+        lost = repaired = False
+    return kind(
+        options,
+        peers,
+        memory.machine,
+        memory.codec,
+        rng,
+        run_id=run_id,
+        promised=recovered.promised,
+        accepted=recovered.accepted,
+        commit=recovered.commit,
+        now_ms=now_ms,
+        wall_ms=wall_ms,
+        arriving=arriving,
+        directory_id=directory_id,
+        lost=lost,
+        repaired=repaired,
+        record=record,
+        genesis=genesis,
+        start_mark=start_mark,
+    )
+
+
+def _replay(
+    memory: Memory,
+    log: Log,
+    now_ms: Callable[[], float],
+    started_ms: float,
+    progress: Progress,
+) -> None:
+    """Apply the chosen log again, slot by slot, from where the snapshot ends."""
+    wal, recovered, machine = memory.wal, memory.recovered, memory.machine
+    for warning in recovered.warnings:
+        log.warning("storage.truncated", warning=warning)
+    if recovered.truncated_bytes:
+        log.warning("storage.truncated", bytes=recovered.truncated_bytes)
+    snapshot_slot = machine.applied
+    machine.checksums_enabled = False  # of slots long past: nobody waits for them
+    for slot in range(snapshot_slot + 1, recovered.commit + 1):
+        value = wal.read(slot)[1]
+        batch: Batch | None = None
+        if value != NOOP:
+            try:
+                batch = memory.codec.decode_batch(value)
+            except ValueError as error:
+                log.error("storage.bad_value", slot=slot, error=str(error))
+        machine.apply(slot, batch, value)
+        if slot % REPLAY_SLOTS_PER_REPORT == 0:
+            progress(slot, recovered.commit)
+    machine.checksums_enabled = True
+    log.info(
+        "node.recovered",
+        commit=recovered.commit,
+        snapshot=snapshot_slot,
+        open_slots=len(recovered.accepted),
+        promised=recovered.promised.shown(),
+        revision=machine.revision,
+        dur_ms=round(now_ms() - started_ms, 1),
+    )

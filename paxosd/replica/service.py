@@ -1,0 +1,364 @@
+"""What the daemon does with a client's request, and with what the core answers to it.
+
+    frame → WriteRequest   → limits checked → node.submit ──► WriteReply | Refusal → answer
+            ForwardRequest → the same, or another node leads: forwarding
+            ReadRequest    → node.read (or at once, if stale) ──► ReadReady → machine.query
+            HistoryRequest → history            AdminRequest → admin
+
+Nothing is proposed before every limit was checked; whatever is wrong with a request is said to
+its sender alone, in words.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from paxosd.config.message_room import MessageRoom
+from paxosd.core.cluster_settings import SettingsError
+from paxosd.core.commands import Entry, changes_members, changes_settings
+from paxosd.core.effects import (
+    BUSY,
+    DIVERGED,
+    INVALID,
+    NOT_LEADER,
+    REFUSALS,
+    ReadReady,
+    Refusal,
+    WriteReply,
+)
+from paxosd.core.membership import Membership, MembershipError, follows
+from paxosd.core.node import Node
+from paxosd.core.requests import (
+    GET,
+    LINEARIZABLE,
+    PASSES_ON,
+    AdminRequest,
+    ForwardRequest,
+    HistoryAnswer,
+    HistoryRequest,
+    ReadAnswer,
+    ReadRequest,
+    RefusalAnswer,
+    ServerMessage,
+    WriteAnswer,
+    WriteRequest,
+)
+from paxosd.core.state.machine import Machine
+from paxosd.core.work import CLIENT_UNITS, UNIT_BYTES
+from paxosd.replica.forwarding import Forwarding
+from paxosd.wire import EntryLimits, WireError, decode_entry
+
+TOO_LOW = (
+    "the settings are not replicated yet: the cluster is at feature level 0, and its leader raises "
+    "it by itself once every member runs a version that knows level 1; `paxosctl cluster show` "
+    "names those that are waited for"
+)
+
+
+READS_BYTES_MAX = 64 << 20
+"""Of requests to read that wait, for the leader's word or for a turn with time."""
+REQUEST_BYTES = 200
+QUERY_BYTES = 100
+"""What they take beside their keys."""
+
+
+class WriteToken(NamedTuple):
+    """Whom to answer when an entry was applied or refused."""
+
+    client: bytes
+    request_id: int
+
+
+class ReadToken(NamedTuple):
+    """A linearizable read that waits, with its queries."""
+
+    client: bytes
+    request_id: int
+    queries: list[list[Any]]
+    size: int = 0
+    """About, in bytes."""
+
+
+class Answers(Protocol):
+    """Where answers go: the bus."""
+
+    def answer(self, client: bytes, message: ServerMessage) -> bool: ...
+
+
+_DIVERGED = Refusal(DIVERGED, REFUSALS[DIVERGED], "")
+
+
+class Service:
+    """Requests in, answers out, for one daemon."""
+
+    def __init__(
+        self,
+        node: Node,
+        machine: Machine,
+        bus: Answers,
+        limits: EntryLimits,
+        read_bytes_max: int,
+        client_endpoints: dict[str, str],
+        history: Callable[[HistoryRequest], ServerMessage],
+        admin: Callable[[AdminRequest], ServerMessage],
+    ) -> None:
+        """``client_endpoints``: node name → where clients reach it, for redirections."""
+        self._node = node
+        self._machine = machine
+        self._bus = bus
+        self._first_limits = limits
+        self._limits_version = 0
+        self._limits = limits
+        """What admission goes by: the replicated settings, once the log has some."""
+        self._read_bytes_max = read_bytes_max
+        self.client_endpoints = client_endpoints
+        self.elsewhere = ""
+        """Where a client that is refused may ask if no leader is known. Of a node that is no
+        member, and so hears of none: the client may know no other that is left."""
+        self.clock_ms: Callable[[], float] | None = None
+        """The clock of the turns, read anew; None: no time passes within a turn."""
+        self.room: MessageRoom | None = None
+        """What this node's sockets take; None: anything."""
+        self.forwarding: Forwarding | None = None
+        """Passes writes on to the leader; None: this node does not."""
+        self._history = history
+        self._admin = admin
+        self.history_waiting: deque[tuple[bytes, HistoryRequest]] = deque()
+        """For :meth:`answer_waiting`, as is the next."""
+        self.reads_waiting: deque[tuple[ReadToken, bool]] = deque()
+        """Reads that a later turn answers, and whether they may be stale."""
+        self.waiting_bytes = 0
+        """Of reads that are not answered yet."""
+        self.requests = 0
+        self.refused = 0
+
+    def _use_settings(self) -> None:
+        settings = self._machine.settings
+        if settings.version != self._limits_version:
+            self._limits_version = settings.version
+            self._limits = EntryLimits.of(settings) if settings.level else self._first_limits
+
+    @property
+    def key_bytes_max(self) -> int:
+        """How long a key may be, by the settings in force."""
+        self._use_settings()
+        return self._limits.key_bytes_max
+
+    def use_bus(self, bus: Answers) -> None:
+        """Where answers go from now on."""
+        self._bus = bus
+
+    def receive(self, client: bytes, message: Any) -> None:
+        """Take one decoded request of a client."""
+        self.requests += 1
+        self._use_settings()
+        if type(message) is WriteRequest:
+            self._write(client, message)
+        elif type(message) is ReadRequest:
+            self._read(client, message)
+        elif type(message) is ForwardRequest:
+            self._forward(client, message)
+        elif type(message) is HistoryRequest:
+            self._ask_history(client, message)
+        else:
+            self._bus.answer(client, self._admin(message))
+
+    def _ask_history(self, client: bytes, message: HistoryRequest) -> None:
+        size = REQUEST_BYTES + len(message.start) + len(message.end)
+        if self._takes(client, message.request_id, size):
+            self.history_waiting.append((client, message))
+
+    def _takes(self, client: bytes, request_id: int, size: int) -> bool:
+        """Whether one more read may wait; if not, it is refused."""
+        if self.waiting_bytes and self.waiting_bytes + size > READS_BYTES_MAX:
+            words = f"{REFUSALS[BUSY]}: reads of {self.waiting_bytes} bytes wait"
+            self._refuse(client, request_id, Refusal(BUSY, words, ""))
+            return False
+        self.waiting_bytes += size
+        return True
+
+    def reply(self, token: Any, answer: WriteReply | ReadReady | Refusal) -> None:
+        """Take one answer of the core."""
+        if type(answer) is WriteReply:
+            self._bus.answer(
+                token.client, WriteAnswer(token.request_id, answer.slot, answer.results)
+            )
+        elif type(answer) is ReadReady:
+            self._serve_in_turn(token, stale=False)
+        else:
+            assert isinstance(answer, Refusal)
+            if type(token) is ReadToken:
+                self.waiting_bytes -= token.size
+            self._refuse(token.client, token.request_id, answer)
+
+    def answer_waiting(self) -> None:
+        """Answer what an earlier turn had no time for, and history requests, as far as this turn
+        has time for them. Call it once a turn, when the records of all that the core has applied
+        were handed to the log: before, a slot's newest value is not there."""
+        work = self._machine.work
+        while self.reads_waiting and work.units < CLIENT_UNITS:
+            token, stale = self.reads_waiting.popleft()
+            if self._node.difference is not None:
+                self.waiting_bytes -= token.size
+                self._refuse(token.client, token.request_id, _DIVERGED)
+            else:
+                self._serve_read(token, stale=stale)
+        while self.history_waiting and work.units < CLIENT_UNITS:
+            client, message = self.history_waiting.popleft()
+            self.waiting_bytes -= REQUEST_BYTES + len(message.start) + len(message.end)
+            if self._node.difference is not None:
+                self._refuse(client, message.request_id, _DIVERGED)
+                continue
+            answer = self._history(message)
+            work.units += len(answer.changes) if type(answer) is HistoryAnswer else 1
+            self._bus.answer(client, answer)
+
+    @property
+    def leader_endpoint(self) -> str:
+        """Where clients reach the leader; "": none is known, or it is this node."""
+        leader = self._node.leader
+        return "" if self._node.leading else self.client_endpoints.get(leader, "")
+
+    def _forward(self, client: bytes, message: ForwardRequest) -> None:
+        """Pass a write on, if another node leads; here the limits are checked, too."""
+        to = self.leader_endpoint
+        if not to or self.forwarding is None:
+            self._write(client, WriteRequest(message.request_id, message.entry))
+            return
+        try:
+            decode_entry(message.entry, self._limits)
+        except WireError as error:
+            self._invalid(client, message.request_id, str(error))
+            return
+        if self._is_too_large(client, message):
+            return
+        leader = self._node.leader
+        self.forwarding.pass_on(client, message.request_id, message.entry, leader, to)
+
+    def _write(self, client: bytes, message: WriteRequest) -> None:
+        try:
+            entry = decode_entry(message.entry, self._limits)
+        except WireError as error:
+            self._invalid(client, message.request_id, str(error))
+            return
+        if self._is_too_large(client, message):
+            return
+        self._machine.work.units += len(entry.commands) + len(message.entry) // UNIT_BYTES
+        if changes_members(entry):
+            refusal = self._check_change(entry)
+            if refusal:
+                self._invalid(client, message.request_id, refusal)
+                return
+        elif changes_settings(entry):
+            refusal = self._check_settings(entry)
+            if refusal:
+                self._invalid(client, message.request_id, refusal)
+                return
+        self._node.submit(WriteToken(client, message.request_id), entry, message.entry)
+
+    def _is_too_large(self, client: bytes, message: WriteRequest | ForwardRequest) -> bool:
+        """Whether not every member can take it; then that was said."""
+        words = self._node.limits.refusal(len(message.entry))
+        if words:
+            self._invalid(client, message.request_id, words)
+        return bool(words)
+
+    def _check_change(self, entry: Entry) -> str:
+        """Why this change of the membership is not to be proposed; "" if it may be. The log decides
+        by the epoch alone: what a person should not do is said here."""
+        membership = self._node.membership
+        if len(entry.commands) != 1:
+            return "a change of the membership comes alone"
+        _, epoch, document = entry.commands[0]
+        if epoch != membership.epoch:
+            return ""  # the answer will say so
+        try:
+            follows(Membership.from_command(document, epoch + 1, 1), membership)
+        except MembershipError as error:
+            return str(error)
+        return ""
+
+    def _check_settings(self, entry: Entry) -> str:
+        """Why this change of the settings is not to be proposed; "" if it may be. The level and
+        the record of the founding are not for clients to change."""
+        before = self._machine.settings
+        if not before.level:
+            return TOO_LOW
+        if len(entry.commands) != 1:
+            return "a change of the settings comes alone"
+        _, version, _, document = entry.commands[0]
+        if version != before.version:
+            return ""  # the answer will say so
+        try:
+            after = before.follow(document)
+        except SettingsError as error:
+            return str(error)
+        if (after.level, after.genesis) != (before.level, before.genesis):
+            return "the feature level and the genesis are the cluster's own to set"
+        return self.room.refusal(after) if self.room is not None else ""
+
+    def _read(self, client: bytes, message: ReadRequest) -> None:
+        size = REQUEST_BYTES
+        for query in message.queries:
+            size += QUERY_BYTES + sum([len(part) for part in query if type(part) is bytes])
+            key = query[1]
+            if query[0] == GET and len(key) > self._limits.key_bytes_max:
+                self._invalid(
+                    client,
+                    message.request_id,
+                    f"key is {len(key)} bytes; the limit is {self._limits.key_bytes_max} "
+                    "(limits.key_bytes_max)",
+                )
+                return
+        if self._node.difference is not None:
+            self._refuse(client, message.request_id, _DIVERGED)
+            return
+        if not self._takes(client, message.request_id, size):
+            return
+        token = ReadToken(client, message.request_id, message.queries, size)
+        if message.mode == LINEARIZABLE:
+            self._node.read(token)
+        else:
+            self._serve_in_turn(token, stale=True)
+
+    def _serve_in_turn(self, token: ReadToken, *, stale: bool) -> None:
+        """Answer now, or else behind those that wait: what is applied then is not less."""
+        if self.reads_waiting or self._machine.work.units >= CLIENT_UNITS:
+            self.reads_waiting.append((token, stale))
+        else:
+            self._serve_read(token, stale=stale)
+
+    def _serve_read(self, token: ReadToken, *, stale: bool) -> None:
+        self.waiting_bytes -= token.size
+        age_ms = 0
+        if stale:
+            # The time after the request came in: a turn may be long, or stopped in its middle, and
+            # what was acknowledged meanwhile, before the client asked, is not to be denied.
+            age_ms = self._node.age_ms(self.clock_ms() if self.clock_ms else None)
+        self._machine.work.units += len(token.queries)
+        try:
+            results = self._machine.query(token.queries, self._read_bytes_max)
+        except ValueError as error:
+            self._invalid(token.client, token.request_id, str(error))
+            return
+        machine = self._machine
+        self._bus.answer(
+            token.client,
+            ReadAnswer(token.request_id, machine.applied, machine.revision, age_ms, results),
+        )
+
+    def _invalid(self, client: bytes, request_id: int, message: str) -> None:
+        self._refuse(client, request_id, Refusal(INVALID, message, self._node.leader))
+
+    def _refuse(self, client: bytes, request_id: int, refusal: Refusal) -> None:
+        self.refused += 1
+        leader = refusal.leader or self._node.leader
+        endpoint = self.client_endpoints.get(leader, "") or self.elsewhere
+        detail = 0
+        to = self.leader_endpoint
+        if refusal.code == NOT_LEADER and self.forwarding is not None and to == endpoint != "":
+            detail = PASSES_ON
+        self._bus.answer(
+            client,
+            RefusalAnswer(request_id, refusal.code, refusal.message, leader, endpoint, detail),
+        )

@@ -1,0 +1,534 @@
+"""Publishes applied changes to watchers so that none of them can miss one unnoticed.
+
+    watcher  SUB ── subscribe kv/P, progress/P ──► XPUB   P: a key or a prefix
+    XPUB ── (subscribe, topic) ──► on_subscription
+    machine ── recent_changes ──► flush ──► kv/KEY      one message per change
+                                  tick  ──► progress/P  at once, then every 200 ms or 1 s
+
+PUB drops what a slow subscriber has no room for, and says nothing. So:
+
+1. Each distinct subscribed P has a *stream*. A change is sent once, and says for every stream
+   that it belongs to where it stands there: the revision of the change before it, and which of
+   how many changes of its own revision it is. So a watcher sees for itself whether it misses
+   anything, whatever came between: a loss, a broken connection, another node, another life.
+2. A progress message says: everything up to ``revision`` has been published, and no change of P
+   lies in ``last_revision < … <= revision``. It goes out at once for each new subscriber, and
+   again and again after, so a lost *last* message is seen.
+3. Watchers of version 0.1 go by the number ``seq`` in the progress messages. No number is used
+   twice for any P in one incarnation, not even after P's last subscriber left and P was
+   forgotten: a new stream begins above every number ever given.
+4. ``revision`` and the changes are taken from the machine together, in :meth:`flush`. Nothing
+   else may empty ``recent_changes``. While nobody subscribes the machine collects none.
+5. That the collected changes are *all* is not believed but seen: each effective command makes the
+   next revision, so the changes of all keys together have no revision left out, from the last one
+   published to the machine's own. Where one is (the machine took in a snapshot; whoever should
+   have said so did not, or too late), each stream goes on behind the gap: its next change names
+   the highest revision that can have been missed as the one before it.
+6. What a turn applied is published in pieces of :data:`CHANGES_PER_TURN`, and while more waits
+   (:attr:`EventPublisher.lags`) nothing more is applied. So is what a DELETE_RANGE removed
+   (:meth:`pump`), and all that came after it waits, in order. Nothing is listed for that: the
+   keys ascend, so those of each P are one stretch of them, and where a key stands in its stretch
+   is a subtraction. Where progress is said meanwhile, it is up to the last whole revision. If more
+   than :data:`BACKLOG_BYTES_MAX` wait, they are dropped, and the streams go on behind the gap as
+   under 5: watchers pull what they miss.
+
+Streams are bounded by ``subscriptions_max``. A watcher over the bound gets no progress message,
+which it reports; it is never given a part of the changes and left to think it is the whole.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
+
+from paxosd.core.cluster_settings import DEFAULTS
+from paxosd.core.commands import Change, RangeRemoved, prefix_end
+from paxosd.core.state.key_index import KeyRun
+from paxosd.core.types import Ballot, NodeId, Slot
+from paxosd.core.work import Work
+from paxosd.host.byte_limits import EVENT_BYTES_MAX
+from paxosd.wire.events import TOPIC_KV, TOPIC_LEARNED, TOPIC_PROGRESS, EventEncoder
+
+PROGRESS_BUSY_MS = 200
+PROGRESS_IDLE_MS = 1000
+CHANGES_PER_TURN = 500
+"""So many keys of removed ranges, and changes that waited for them, go out in one turn, which
+takes some 8 ms."""
+BACKLOG_BYTES_MAX = 16 << 20
+"""What waits behind a range that is being published; each change counts for key, value and 200."""
+PIECE_KEYS = 64
+"""So many go out at once with what was applied, and only what is left then waits for the turn."""
+_CHANGE_BYTES = 200
+_SPANS_MAX = 256
+"""With more streams than that all keys of a removed range are looked at, watched or not."""
+
+Publish = Callable[[bytes, bytes], object]
+"""``publish(topic, payload)``: hands one message to the PUB socket and never blocks."""
+Age = Callable[[], int]
+
+
+def _age_of_now() -> int:
+    """Of a source that is its own authority."""
+    return 0
+
+
+def _key_bytes_max() -> int:
+    """As long as nobody has set another limit."""
+    return DEFAULTS.key_bytes_max
+
+
+class ChangeSource(Protocol):
+    """What of the state machine this needs; :class:`paxosd.core.state.machine.Machine` has it."""
+
+    collect_changes: bool
+    recent_changes: list[Change | RangeRemoved]
+
+    @property
+    def revision(self) -> int:
+        """The store's revision; every change up to it was collected, if collecting was on."""
+        ...
+
+
+class Log(Protocol):
+    """The part of a structlog logger that is used."""
+
+    def warning(self, event: str, **fields: Any) -> Any: ...
+
+
+class _Stream:
+    """One subscribed P. Invariant: every change of P above ``last_revision`` is still to come,
+    and will name it as the revision before, and be numbered from ``seq + 1`` on."""
+
+    __slots__ = ("last_revision", "prefix", "sent_ms", "seq", "topics")
+
+    def __init__(self, prefix: bytes, seq: int, revision: int) -> None:
+        self.prefix = prefix
+        self.seq = seq
+        self.last_revision = revision
+        self.topics: set[bytes] = set()
+        self.sent_ms = 0
+
+
+class _Removal:
+    """A removed range that is being published, up to the position ``at``. ``spans``: where the
+    keys of each stream begin and end, as far as it was asked for."""
+
+    __slots__ = ("at", "keys", "revision", "slot", "spans", "stops")
+
+    def __init__(self, removed: RangeRemoved) -> None:
+        self.revision = removed.revision
+        self.slot = removed.slot
+        keys = removed.keys
+        self.keys = keys if isinstance(keys, KeyRun) else KeyRun([list(keys)])
+        self.spans: dict[_Stream, tuple[int, int]] = {}
+        self.at = 0
+        self.stops: list[tuple[int, int]] = [(0, len(self.keys))]
+        """The stretches that are left to publish, the last first."""
+
+    def span(self, stream: _Stream) -> tuple[int, int]:
+        """The positions of the stream's keys: the first, and the one after the last."""
+        found = self.spans.get(stream)
+        if found is None:
+            found = self.keys.span(stream.prefix, prefix_end(stream.prefix))
+            self.spans[stream] = found
+        return found
+
+    def skip_unwatched(self, streams: Iterable[_Stream]) -> None:
+        """Publish nothing but what these watch."""
+        merged: list[tuple[int, int]] = []
+        for first, stop in sorted(self.span(stream) for stream in streams):
+            if first == stop:
+                continue
+            if merged and first <= merged[-1][1]:
+                merged[-1] = merged[-1][0], max(stop, merged[-1][1])
+            else:
+                merged.append((first, stop))
+        self.stops = merged[::-1]
+        self.at = merged[0][0] if merged else len(self.keys)
+
+    def take(self, keys_max: int) -> tuple[int, list[bytes]]:
+        """The next keys, with the position of the first; none: all were taken."""
+        if not self.stops:
+            return self.at, []
+        at = self.at
+        keys = self.keys[at : min(self.stops[-1][1], at + keys_max)]
+        self.at += len(keys)
+        if self.at == self.stops[-1][1]:
+            self.stops.pop()
+            self.at = self.stops[-1][0] if self.stops else len(self.keys)
+        return at, keys
+
+
+class EventPublisher:
+    """The daemon's publisher of ``kv/``, ``progress/`` and ``learned/``.
+
+    Call :meth:`flush` after each round of applying, :meth:`pump` once a turn while there is a
+    :attr:`backlog`, :meth:`on_subscription` for each notice of the XPUB socket, :meth:`tick` at
+    :meth:`next_due_ms` at the latest. ``counters``: changes, progress, learned (messages sent),
+    refused (subscriptions over a bound), withheld (changes, for too much waits to be read), gaps
+    (how often changes were left out: withheld, or never collected). Topics of others are ignored.
+    """
+
+    def __init__(
+        self,
+        publish: Publish,
+        source: ChangeSource,
+        *,
+        cluster: str,
+        node: NodeId,
+        boot_count: int,
+        subscriptions_max: int,
+        prefix_bytes_max: Callable[[], int] = _key_bytes_max,
+        log: Log | None = None,
+        waiting_bytes: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """``prefix_bytes_max``: how long a key may be now, by the settings in force.
+        ``waiting_bytes``: what the sockets hold for subscribers that are slow."""
+        self.counters: Counter[str] = Counter()
+        self._waiting_bytes = waiting_bytes
+        self.wants_learned = False
+        """Whether anybody subscribes to ``learned/``: if not, spare yourself the work."""
+        self.work = Work()
+        self._publish = publish
+        self._source = source
+        self._encoder = EventEncoder(cluster, node, boot_count)
+        self._subscriptions_max = subscriptions_max
+        self._prefix_bytes_max = prefix_bytes_max
+        self._log = log
+        self._full = False
+        self._revision = source.revision
+        self.backlog: deque[Change | RangeRemoved] = deque()
+        """Collected, for :meth:`pump` to publish; first the range that ``_removal`` is of."""
+        self._backlog_bytes = 0
+        self._removal: _Removal | None = None
+        self._seq_floor = 0  # above every number of every forgotten stream
+        self._by_length: dict[int, dict[bytes, _Stream]] = {}
+        self._lengths: list[tuple[int, dict[bytes, _Stream]]] = []  # the same, ascending
+        self._idle: dict[_Stream, None] = {}  # every stream, longest without progress first
+        self._dirty: dict[_Stream, None] = {}  # those with messages since their last progress
+        self._swept_ms = -PROGRESS_BUSY_MS  # when the dirty ones last had their progress
+        self._learned_topics: set[bytes] = set()
+
+    @property
+    def streams(self) -> int:
+        """How many distinct keys and prefixes are watched."""
+        return len(self._idle)
+
+    # -- subscriptions ------------------------------------------------------------------------
+
+    def on_subscription(
+        self, subscribe: bool, topic: bytes, now_ms: int, age_ms: Age = _age_of_now
+    ) -> None:
+        """A notice of an XPUB socket with XPUB_VERBOSE: each subscription is told, and the
+        unsubscription of a topic once nobody is left. ``age_ms`` as for :meth:`tick`."""
+        if TOPIC_LEARNED.startswith(topic):  # learned/x matches nothing that is ever sent
+            self._on_learned(subscribe, topic)
+        prefix = _watched(topic)
+        if prefix is None:
+            return
+        if not subscribe:
+            self._unsubscribe(prefix, topic)
+            return
+        self.flush()
+        stream = self._by_length.get(len(prefix), {}).get(prefix)
+        if stream is None:
+            stream = self._begin(prefix)
+            if stream is None:
+                return
+        stream.topics.add(topic)
+        self._source.collect_changes = True
+        self._send_progress(stream, now_ms, age_ms)
+
+    def _on_learned(self, subscribe: bool, topic: bytes) -> None:
+        if subscribe:
+            self._learned_topics.add(topic)
+        else:
+            self._learned_topics.discard(topic)
+        self.wants_learned = bool(self._learned_topics)
+
+    def _begin(self, prefix: bytes) -> _Stream | None:
+        if len(prefix) > self._prefix_bytes_max() or len(self._idle) >= self._subscriptions_max:
+            self.counters["refused"] += 1
+            if not self._full and self._log is not None:
+                self._log.warning(
+                    "bus.subscriptions_full",
+                    streams=len(self._idle),
+                    subscriptions_max=self._subscriptions_max,
+                    topic_bytes=len(prefix),
+                )
+            self._full = True
+            return None
+        # Of what waits to be published nothing is for it: it begins at the machine's revision.
+        stream = _Stream(prefix, self._seq_floor, self._source.revision)
+        self._idle[stream] = None
+        table = self._by_length.setdefault(len(prefix), {})
+        table[prefix] = stream
+        if len(table) == 1:
+            self._lengths = sorted(self._by_length.items(), key=lambda item: item[0])
+        return stream
+
+    def _unsubscribe(self, prefix: bytes, topic: bytes) -> None:
+        table = self._by_length.get(len(prefix), {})
+        stream = table.get(prefix)
+        if stream is None:
+            return
+        stream.topics.discard(topic)
+        if stream.topics:
+            return
+        self._seq_floor = max(self._seq_floor, stream.seq + 1)
+        self._full = False
+        del table[prefix]
+        del self._idle[stream]
+        self._dirty.pop(stream, None)
+        if not table:
+            del self._by_length[len(prefix)]
+            self._lengths = sorted(self._by_length.items(), key=lambda item: item[0])
+        if not self._idle:
+            self._source.collect_changes = False
+            self._source.recent_changes = []
+            self._drop_backlog()
+
+    # -- changes ------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Publish nothing any more: what the machine has is wrong. Watchers miss their progress,
+        and turn to another node."""
+        self._source.collect_changes = False
+        self._source.recent_changes = []
+        self._drop_backlog()
+        self._by_length.clear()
+        self._lengths = []
+        self._idle.clear()
+        self._dirty.clear()
+        self._learned_topics.clear()
+        self.wants_learned = False
+
+    @property
+    def lags(self) -> bool:
+        """Whether more single changes wait than a turn publishes: no more should be applied for
+        now. What waits behind a large removal is not waited for: it may be dropped."""
+        backlog = self.backlog
+        return len(backlog) > CHANGES_PER_TURN and type(backlog[0]) is not RangeRemoved
+
+    def flush(self) -> None:
+        """Take what the machine collected, and publish it up to the first removed range that is
+        not small. Cheap if that is nothing."""
+        source = self._source
+        changes = source.recent_changes
+        if changes:
+            source.recent_changes = []
+            if self._waiting_bytes() > EVENT_BYTES_MAX:
+                # Somebody does not read. Everybody has it from the history, each at his own pace.
+                self.counters["withheld"] += len(changes)
+                self._drop_backlog()
+                self._skip_to(source.revision)
+            else:
+                self._take(changes)
+        if not self.backlog and source.revision != self._revision:
+            self._skip_to(source.revision)
+
+    def _take(self, changes: list[Change | RangeRemoved]) -> None:
+        backlog = self.backlog
+        few = len(changes) <= CHANGES_PER_TURN
+        if not backlog and few and RangeRemoved not in map(type, changes):
+            self._publish_changes(changes)  # type: ignore[arg-type]  # there is no range in it
+            return
+        backlog.extend(changes)
+        for change in changes:
+            self._backlog_bytes += _backlog_bytes(change)
+        self.pump(PIECE_KEYS)
+        if self._backlog_bytes > BACKLOG_BYTES_MAX:
+            self._drop_backlog()
+            self._skip_to(self._source.revision)
+
+    def pump(self, keys_max: int = CHANGES_PER_TURN) -> None:
+        """Publish about so many of the changes that wait."""
+        backlog = self.backlog
+        while backlog and keys_max > 0:
+            plain: list[Change] = []
+            while backlog and len(plain) < keys_max and type(backlog[0]) is not RangeRemoved:
+                plain.append(backlog.popleft())  # type: ignore[arg-type]  # type() does not narrow
+            if plain:
+                self._backlog_bytes -= sum(map(_backlog_bytes, plain))
+                self._publish_changes(plain)
+                keys_max -= len(plain)
+                continue
+            removed = backlog[0]
+            assert type(removed) is RangeRemoved
+            keys_max -= self._publish_removed(removed, keys_max)
+            if self._removal is None:
+                backlog.popleft()
+                self._backlog_bytes -= _backlog_bytes(removed)
+
+    def _drop_backlog(self) -> None:
+        self.backlog.clear()
+        self._backlog_bytes = 0
+        self._removal = None
+
+    def jumped(self) -> None:
+        """The machine took a snapshot in: changes were made that nobody will ever publish. To be
+        called before more is applied; whoever forgets it is found out by the next flush."""
+        self.flush()
+
+    def _skip_to(self, revision: int) -> None:
+        """No change up to ``revision`` was collected since the last one. Each stream skips a
+        number and names a revision that its watchers may not have; they are told soon."""
+        self._revision = revision
+        if not self._idle:
+            return
+        self.counters["gaps"] += 1
+        for stream in self._idle:
+            stream.seq += 1
+            stream.last_revision = max(stream.last_revision, revision)
+            self._dirty[stream] = None
+        self._swept_ms = -PROGRESS_BUSY_MS  # tell them at the next tick
+
+    def _publish_changes(self, changes: list[Change]) -> None:
+        """Invariant: everything up to ``self._revision`` was published, or skipped and said so.
+        Each change is the only one of its revision."""
+        lengths = self._lengths
+        encode = self._encoder.change
+        publish = self._publish
+        dirty = self._dirty
+        sent = 0
+        at = self._revision
+        for revision, slot, key, value in changes:
+            if revision != at + 1:
+                self._skip_to(revision - 1)
+            at = revision
+            places: list[tuple[int, int, int, int]] = []
+            length_max = len(key)
+            for length, table in lengths:
+                if length > length_max:
+                    break
+                stream = table.get(key[:length])
+                if stream is not None and stream.last_revision < revision:
+                    places.append((length, stream.last_revision, 0, 1))
+                    stream.seq += 1
+                    stream.last_revision = revision
+                    dirty[stream] = None
+            if places:
+                publish(*encode(revision, slot, key, value, places))
+                sent += 1
+        self._revision = at
+        self.counters["changes"] += sent
+        self.work.units += len(changes) + sent
+
+    def _publish_removed(self, removed: RangeRemoved, keys_max: int) -> int:
+        """Go on with a range by about ``keys_max`` keys; how many it were, at least 1."""
+        revision, slot, _ = removed
+        removal = self._removal
+        if removal is None:
+            self._removal = removal = _Removal(removed)
+            if revision != self._revision + 1:
+                self._skip_to(revision - 1)
+            if len(self._idle) <= _SPANS_MAX:
+                removal.skip_unwatched(self._idle)
+        first, keys = removal.take(keys_max)
+        self.work.units += 2 * len(keys)
+        for position, key in enumerate(keys, first):
+            places: list[tuple[int, int, int, int]] = []
+            for stream in self._streams_of(key):
+                if stream.last_revision < revision:
+                    begin, stop = removal.span(stream)
+                    place = position - begin, stop - begin
+                    places.append((len(stream.prefix), stream.last_revision, *place))
+            if places:
+                self._publish(*self._encoder.change(revision, slot, key, None, places))
+                self.counters["changes"] += 1
+        if not removal.stops:
+            self._end_removal(removal)
+        return max(1, len(keys))
+
+    def _end_removal(self, removal: _Removal) -> None:
+        self._removal = None
+        self._revision = removal.revision
+        for stream, (begin, stop) in removal.spans.items():
+            if begin < stop and stream.last_revision < removal.revision:
+                stream.seq += stop - begin
+                stream.last_revision = removal.revision
+                if stream in self._idle:
+                    self._dirty[stream] = None
+
+    def _streams_of(self, key: bytes) -> list[_Stream]:
+        """Those of the prefixes of ``key``, the shortest first."""
+        found = []
+        for length, table in self._lengths:
+            if length > len(key):
+                break
+            stream = table.get(key[:length])
+            if stream is not None:
+                found.append(stream)
+        return found
+
+    def publish_learned(self, slot: Slot, ballot: Ballot, value: bytes) -> None:
+        """Publish a chosen value, slots in order, if anybody wants it."""
+        if self.wants_learned and self._waiting_bytes() <= EVENT_BYTES_MAX:
+            self._publish(*self._encoder.learned(slot, ballot, value))
+            self.counters["learned"] += 1
+
+    def publish_members(self, epoch: int) -> None:
+        """Say that another membership is in force."""
+        self._publish(*self._encoder.members(epoch))
+
+    # -- progress -----------------------------------------------------------------------------
+
+    def tick(self, now_ms: int, age_ms: Age = _age_of_now) -> None:
+        """Send the progress messages that are due. ``age_ms()``: what was acknowledged so long ago
+        is applied here, -1: not known; watchers leave a node that stays too far behind. It is
+        called for each message that is sent, and never else, for to know it costs messages."""
+        self.flush()
+        if self._dirty and now_ms - self._swept_ms >= PROGRESS_BUSY_MS:
+            self._swept_ms = now_ms
+            for stream in list(self._dirty):
+                self._send_progress(stream, now_ms, age_ms)
+        while self._idle:
+            stream = next(iter(self._idle))
+            if now_ms - stream.sent_ms < PROGRESS_IDLE_MS:
+                break
+            self._send_progress(stream, now_ms, age_ms)
+
+    def next_due_ms(self) -> int | None:
+        """When :meth:`tick` has something to do; None while nobody watches."""
+        if not self._idle:
+            return None
+        due = next(iter(self._idle)).sent_ms + PROGRESS_IDLE_MS
+        if self._dirty:
+            due = min(due, self._swept_ms + PROGRESS_BUSY_MS)
+        return due
+
+    def _send_progress(self, stream: _Stream, now_ms: int, age_ms: Age) -> None:
+        self._dirty.pop(stream, None)
+        del self._idle[stream]
+        self._idle[stream] = None  # to the end: the order is that of sent_ms
+        stream.sent_ms = now_ms
+        self._publish(
+            *self._encoder.progress(
+                stream.prefix,
+                max(self._revision, stream.last_revision),
+                stream.seq,
+                stream.last_revision,
+                age_ms(),
+            )
+        )
+        self.counters["progress"] += 1
+
+
+def _backlog_bytes(change: Change | RangeRemoved) -> int:
+    """A removed range counts for little: its keys are the history's."""
+    if type(change) is RangeRemoved:
+        return _CHANGE_BYTES
+    return _CHANGE_BYTES + len(change.key) + len(change.value or b"")  # type: ignore[union-attr]
+
+
+def _watched(topic: bytes) -> bytes | None:
+    """The P that a topic asks for; None for one of others.
+
+    A bare ZeroMQ subscriber may ask for less than a whole topic, "" or ``kv``: that is every
+    key.
+    """
+    for root in (TOPIC_KV, TOPIC_PROGRESS):
+        if topic.startswith(root):
+            return topic[len(root) :]
+        if root.startswith(topic):
+            return b""
+    return None

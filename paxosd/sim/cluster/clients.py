@@ -1,0 +1,446 @@
+"""Simulated clients: the real client code, a workload, and a history of what they were told.
+
+    workload ── submit, ask ──► ClientProtocol ── take ──► Network ──► SimBus of a process
+                    history ◄── take_completed ◄── on_answer, on_disconnected, on_tick
+
+A *closed* client waits for the end of an operation before it begins the next; an *open* one
+begins a whole burst at once. Both keep a pace: what was missed while nothing worked is made up
+for. Now and then a client ends its session, or dies and begins anew without a word; what was
+under way then is unknown. Of an unknown command some clients ask the outcome, which settles it.
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from paxosd.check import history as words
+from paxosd.check.history import History, Operation
+from paxosd.core.client.calls import NO_DEADLINE_MS, Call, ClientOptions, OutcomeUnknown
+from paxosd.core.client.protocol import ClientProtocol
+from paxosd.core.commands import (
+    CAS_REVISION,
+    CAS_VALUE,
+    DELETE,
+    DELETE_RANGE,
+    FENCE,
+    PUT,
+    Command,
+    Entry,
+    Status,
+)
+from paxosd.core.requests import GET, LINEARIZABLE, RANGE, ReadAnswer, ReadRequest, ServerMessage
+from paxosd.core.types import NodeId
+from paxosd.sim.world.frame_limits import CLIENT_FRAME_BYTES, Sizes
+from paxosd.sim.world.network import Network
+from paxosd.sim.world.world import World
+from paxosd.wire import encode_entry
+
+OUTSTANDING_MAX = 24
+"""Operations of one open client that may be under way at a time."""
+FENCE_TIMEOUT_MS = 20_000
+
+Mix = dict[str, float]
+"""Kind of operation → weight."""
+
+BALANCED: Mix = {
+    "put": 4, "get": 4, "cas": 2, "cas_revision": 1, "delete": 1, "range": 0.5, "delete_range": 0.2,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkOptions:
+    """One client's work. ``operations`` within ``duration_ms``; ``timeout_ms`` of each.
+
+    ``asks_outcome``, ``ends_session``, ``dies``: probabilities, of each unknown command and of
+    each burst.
+    """
+
+    operations: int
+    duration_ms: float
+    keys: tuple[bytes, ...]
+    mix: Mix
+    timeout_ms: int = 5_000
+    attempt_timeout_ms: int = 1_000
+    burst_mean: float = 4.0
+    open_loop: bool = False
+    asks_outcome: float = 0.5
+    ends_session: float = 0.01
+    dies: float = 0.002
+    sizes: Sizes | None = None
+    """How large values are; None: a few bytes."""
+
+
+class SimClient:
+    """One client. ``name`` is its process in the history."""
+
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        name: str,
+        endpoints: list[NodeId],
+        history: History,
+        options: WorkOptions,
+        *,
+        sent: Callable[[bytes], object],
+    ) -> None:
+        """``endpoints``: names of nodes. ``sent(entry)`` is told of every encoded entry."""
+        self.name = name
+        self.options = options
+        self.working = False
+        self.issued = 0
+        self._world = world
+        self._network = network
+        self._endpoints = endpoints
+        self._history = history
+        self._sent = sent
+        self._rng = world.derive(f"client/{name}")
+        self._sizes_rng = world.derive(f"client/{name}/sizes")
+        self._kinds = [kind for kind, weight in options.mix.items() if weight > 0]
+        self._weights = [options.mix[kind] for kind in self._kinds]
+        self._life = 0
+        self._number = 0
+        self._burst_left = 0
+        self._planned_ms = 0.0
+        self._under_way: dict[Operation, None] = {}
+        self._fences: dict[Call, Operation] = {}
+        self._seen: dict[bytes, tuple[bytes | None, int]] = {}
+        """Key → the value and the revision that this client saw last."""
+        self._wake_ms = float("inf")
+        self._begin_life()
+
+    def _begin_life(self) -> None:
+        self._life += 1
+        self.id = f"{self.name}.{self._life}".encode()
+        endpoints = list(self._endpoints)
+        self._rng.shuffle(endpoints)
+        self._protocol = ClientProtocol(
+            endpoints,
+            encode_entry=self._encode,
+            rng=random.Random(self._rng.random()),
+            options=self._client_options(),
+            learns=self.options.sizes is not None,
+        )
+        self._network.add_client(self.id, _Ear(self, self._life))
+
+    def _client_options(self) -> ClientOptions:
+        usual = ClientOptions(attempt_timeout_ms=self.options.attempt_timeout_ms)
+        if self.options.sizes is None:
+            return usual
+        return replace(usual, frame_bytes_max=CLIENT_FRAME_BYTES)
+
+    def _encode(self, entry: Entry) -> bytes:
+        blob = encode_entry(entry)
+        self._sent(blob)
+        return blob
+
+    # -- the workload
+
+    def start(self) -> None:
+        """Begin to work now."""
+        self.working = True
+        self._planned_ms = self._world.now_ms
+        self._next_burst()
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+        self.working = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way."""
+        return not self._under_way and not self._fences
+
+    def probe(self, timeout_ms: int = 0) -> Operation:
+        """One more write, whatever else is going on; returns its operation. ``timeout_ms``: 0
+        for that of every operation."""
+        key = self._rng.choice(self.options.keys)
+        return self._write(words.PUT, key, [PUT, key, self._small_value()], timeout_ms=timeout_ms)
+
+    def read_all(self) -> None:
+        """A read of every key."""
+        for key in self.options.keys:
+            self._read(words.GET, key, [GET, key])
+
+    def _next_burst(self) -> None:
+        if not self.working or self.issued >= self.options.operations:
+            return
+        rng = self._rng
+        options = self.options
+        count = 1 + int(rng.expovariate(1.0) * (options.burst_mean - 1.0))
+        self._burst_left = min(count, options.operations - self.issued, OUTSTANDING_MAX)
+        if rng.random() < options.dies and self.issued:
+            self._die()
+        elif rng.random() < options.ends_session:
+            self._end_session()
+        pause_ms = self._burst_left * options.duration_ms / options.operations
+        self._planned_ms += pause_ms * rng.uniform(0.5, 1.5)
+        delay_ms = max(0.0, self._planned_ms - self._world.now_ms)
+        self._world.at(delay_ms, self._work, self._life)
+
+    def _work(self, life: int) -> None:
+        """Begin the next operation, or the whole burst."""
+        if life != self._life or not self.working:
+            return
+        if not self.options.open_loop:
+            self._burst_left -= 1
+            self._begin()
+            return
+        while self._burst_left > 0 and len(self._under_way) < OUTSTANDING_MAX:
+            self._burst_left -= 1
+            self._begin()
+        self._burst_left = 0
+        self._next_burst()
+
+    def _went_on(self, life: int) -> None:
+        """An operation has ended: a closed client begins the next."""
+        if life != self._life or self.options.open_loop or not self.working or self._under_way:
+            return
+        if self._burst_left > 0:
+            self._world.at(self._rng.random() * 2.0, self._work, self._life)
+        else:
+            self._next_burst()
+
+    def _begin(self) -> None:
+        """One operation, drawn by lot."""
+        self.issued += 1
+        rng = self._rng
+        kind = rng.choices(self._kinds, self._weights)[0]
+        key = rng.choice(self.options.keys)
+        if kind == "get":
+            self._read(words.GET, key, [GET, key])
+        elif kind == "range":
+            end = self._end(key)
+            self._read(words.RANGE, key, [RANGE, key, end, 0, False, False], end=end)
+        elif kind == "put":
+            self._write(words.PUT, key, [PUT, key, self._value()])
+        elif kind == "delete":
+            self._write(words.DELETE, key, [DELETE, key])
+        elif kind == "delete_range":
+            end = self._end(key)
+            self._write(words.DELETE_RANGE, key, [DELETE_RANGE, key, end], end=end)
+        elif kind == "cas":
+            expect = self._seen.get(key, (None, 0))[0]
+            self._write(words.CAS, key, [CAS_VALUE, key, expect, self._value()], expect=expect)
+        else:
+            revision = self._seen.get(key, (None, 0))[1]
+            self._write(
+                words.CAS, key, [CAS_REVISION, key, revision, self._value()], revision=revision
+            )
+
+    def _value(self) -> bytes:
+        """One that was never written before."""
+        sizes, value = self.options.sizes, self._small_value()
+        return value if sizes is None else sizes.pad(value, self._sizes_rng)
+
+    def _small_value(self) -> bytes:
+        self._number += 1
+        return b"%s-%d" % (self.name.encode(), self._number)
+
+    def _end(self, start: bytes) -> bytes:
+        """The end of a range of a few keys from ``start`` on."""
+        above = [key for key in sorted(self.options.keys) if key > start]
+        count = self._rng.randrange(3)
+        return above[count] if count < len(above) else b""
+
+    # -- operations
+
+    def _write(
+        self,
+        kind: Any,
+        key: bytes,
+        command: Command,
+        *,
+        end: bytes = b"",
+        expect: bytes | None = None,
+        revision: int = -1,
+        timeout_ms: int = 0,
+    ) -> Operation:
+        value = command[-1] if kind in (words.PUT, words.CAS) else None
+        operation = self._history.invoke(
+            self.name, kind, key, end=end, value=value, expect=expect, expect_revision=revision
+        )
+        self._under_way[operation] = None
+        timeout_ms = timeout_ms or self.options.timeout_ms
+        self._protocol.submit(command, self._now(), timeout_ms, operation)
+        self._turn()
+        return operation
+
+    def _read(self, kind: Any, key: bytes, query: list[Any], *, end: bytes = b"") -> None:
+        operation = self._history.invoke(self.name, kind, key, end=end)
+        self._under_way[operation] = None
+        request = ReadRequest(0, LINEARIZABLE, [query])
+        call = self._protocol.ask(request, self._now(), self.options.timeout_ms)
+        call.tag = operation
+        self._turn()
+
+    def _ended(self, call: Call) -> None:
+        if call in self._fences:
+            self._settle(self._fences.pop(call), call)
+            return
+        operation = call.tag
+        if operation is None:
+            return
+        del self._under_way[operation]
+        self._world.at(0.0, self._went_on, self._life)
+        failure = call.failure
+        if failure is None:
+            # Not its slot: an answer to a repeat names the slot that holds the repeat.
+            self._record(operation, call.result, -1)
+        elif not isinstance(failure, OutcomeUnknown):
+            self._history.failed(operation)
+        else:
+            self._history.unknown(operation)
+            if failure.session and self._rng.random() < self.options.asks_outcome:
+                fence = [FENCE, failure.session, failure.seq]
+                asked = self._protocol.submit_alone(fence, self._now(), FENCE_TIMEOUT_MS)
+                self._fences[asked] = operation
+
+    def _settle(self, operation: Operation, call: Call) -> None:
+        """The answer to an outcome query."""
+        result = call.result
+        if call.failure is not None or not isinstance(result, tuple | list):
+            return
+        if result[0] == Status.COMMITTED:
+            slot, kept = result[2]
+            self._record(operation, kept, slot)
+        elif result[0] == Status.FENCED:
+            self._history.failed(operation)
+
+    def _record(self, operation: Operation, result: Any, slot: int) -> None:
+        if isinstance(result, ReadAnswer):
+            self._record_read(operation, result)
+            return
+        history, kind = self._history, operation.kind
+        status, revision, detail = (Status.OK, result, None) if type(result) is int else result
+        done = status == Status.OK
+        if kind == words.PUT:
+            history.ok(operation, revision=revision, slot=slot)
+        elif kind == words.DELETE:
+            history.ok(operation, done, revision=revision if done else -1, slot=slot)
+        elif kind == words.DELETE_RANGE:
+            count = detail if done else 0
+            history.ok(operation, count, revision=revision if done else -1, slot=slot)
+        elif done:
+            history.ok(operation, True, revision=revision, slot=slot)
+        else:
+            history.ok(operation, False, slot=slot, modified=(revision,))
+        if done and kind in (words.PUT, words.CAS):
+            self._seen[operation.key] = (operation.value, revision)
+        elif kind in (words.DELETE, words.DELETE_RANGE):
+            self._seen.pop(operation.key, None)
+
+    def _record_read(self, operation: Operation, answer: ReadAnswer) -> None:
+        found = answer.results[0]
+        history = self._history
+        if operation.kind == words.GET:
+            value, modified = (found.value, found.modify_revision) if found else (None, 0)
+            self._seen[operation.key] = (value, modified)
+            history.ok(
+                operation, value, revision=answer.revision, slot=answer.applied,
+                modified=(modified,),
+            )  # fmt: skip
+            return
+        history.ok(
+            operation,
+            tuple((row.key, row.value) for row in found.rows),
+            revision=answer.revision,
+            slot=answer.applied,
+            modified=tuple(row.modify_revision for row in found.rows),
+            end=found.more,
+        )
+
+    # -- lives and sessions
+
+    def _end_session(self) -> None:
+        last = self._protocol.close()
+        if last is not None:
+            self._network.request(self.id, last.endpoint, last.message)
+
+    def _die(self) -> None:
+        """The client's process dies: of what is under way nobody will ever know."""
+        for operation in self._under_way:
+            if operation.kind in words.READS:
+                self._history.failed(operation)
+            else:
+                self._history.unknown(operation)
+        self._under_way.clear()
+        self._fences.clear()
+        self._network.forget_client(self.id)
+        self._wake_ms = float("inf")
+        self._begin_life()
+
+    # -- the protocol's shell
+
+    def _now(self) -> int:
+        return int(self._world.now_ms)
+
+    def _turn(self) -> None:
+        protocol = self._protocol
+        now_ms = self._now()
+        while True:
+            protocol.on_tick(now_ms)
+            connects, sends = protocol.take(now_ms)
+            for endpoint in connects:
+                self._network.connect(self.id, endpoint)
+            for endpoint, message in sends:
+                if not self._network.request(self.id, endpoint, message):
+                    protocol.on_unsent(message.request_id, now_ms)
+            completed = protocol.take_completed()
+            if not completed:
+                break
+            for call in completed:
+                self._ended(call)
+        self._plan_wake(protocol.next_due_ms())
+
+    def _plan_wake(self, due_ms: int) -> None:
+        if due_ms < NO_DEADLINE_MS and due_ms < self._wake_ms:
+            self._wake_ms = due_ms
+            delay_ms = max(due_ms - self._world.now_ms, 0.0)
+            self._world.at(delay_ms, self._on_wake, self._life, due_ms)
+
+    def _on_wake(self, life: int, due_ms: int) -> None:
+        if life == self._life and due_ms == self._wake_ms:
+            self._wake_ms = float("inf")
+            self._turn()
+
+    # -- what the network tells
+
+    def on_connected(self, node: NodeId) -> None:
+        self._protocol.on_connected(node, self._now())
+        self._turn()
+
+    def on_disconnected(self, node: NodeId, reason: str) -> None:
+        self._protocol.on_disconnected(node, reason, self._now())
+        self._turn()
+
+    def on_answer(self, message: ServerMessage) -> None:
+        self._protocol.on_answer(message, self._now())
+        self._turn()
+
+    def alive(self, life: int) -> bool:
+        """Whether this is still the client's present life."""
+        return life == self._life
+
+
+class _Ear:
+    """What of one life the network knows: news for a life that is over are news for nobody."""
+
+    __slots__ = ("_client", "_life")
+
+    def __init__(self, client: SimClient, life: int) -> None:
+        self._client = client
+        self._life = life
+
+    def connected(self, node: NodeId) -> None:
+        if self._client.alive(self._life):
+            self._client.on_connected(node)
+
+    def disconnected(self, node: NodeId, reason: str) -> None:
+        if self._client.alive(self._life):
+            self._client.on_disconnected(node, reason)
+
+    def arrive_answer(self, node: NodeId, message: ServerMessage) -> None:
+        if self._client.alive(self._life):
+            self._client.on_answer(message)

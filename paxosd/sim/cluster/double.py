@@ -1,0 +1,89 @@
+"""A second process out of a copy of a running member's disks, as a cloned machine is.
+
+It speaks to everybody under the member's name; what is sent to that name goes to the original's
+address, so that it hears published votes alone. It must never act, and its words must not count:
+those of the original, which goes on as if nothing were, are judged as ever.
+"""
+
+from typing import TYPE_CHECKING, Any, cast
+
+from paxosd.core.effects import AcceptRecord, PromiseRecord, Ready
+from paxosd.core.messages import Envelope
+from paxosd.core.node import Node
+from paxosd.core.requests import ServerMessage
+from paxosd.core.state.machine import Machine
+from paxosd.core.types import Ballot, NodeId, Slot
+from paxosd.sim.cluster.invariants import Invariants, Violation
+from paxosd.sim.cluster.process import SimProcess
+from paxosd.sim.world.network import Network
+
+if TYPE_CHECKING:
+    from paxosd.sim.cluster.cluster import SimCluster
+    from paxosd.storage.wal import Recovered
+
+
+class _Aside:
+    """The network for one whom nothing reaches."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.events = self
+
+    def send(self, envelope: Envelope, to: NodeId) -> None:
+        self._network.send(envelope, to)
+
+    def answer(self, sender: NodeId, client: bytes, message: ServerMessage) -> bool:
+        return False
+
+    def publish(self, *_: object, **__: object) -> None:
+        """Nobody watches here."""
+
+    add = started = broke = publish
+
+
+class _ActsNever(Invariants):
+    """What a copy does is nobody's truth; that it acts is against the rules."""
+
+    def on_ready(self, name: NodeId, node: Node, ready: Ready) -> None:
+        for record in ready.persist:
+            if isinstance(record, AcceptRecord | PromiseRecord):
+                raise Violation("doubled", f"the second process of {name} acts: {type(record)}")
+
+    def recovered(self, name: NodeId, recovered: "Recovered") -> None: ...
+    def on_chosen(self, name: NodeId, slot: Slot, value: bytes) -> None: ...
+    def on_applied(self, name: NodeId, slot: Slot, before: Slot, machine: Machine) -> None: ...
+    def on_state(self, name: NodeId, slot: Slot, machine: Machine) -> None: ...
+    def check_log(self, name: NodeId, slot: Slot, value: bytes) -> None: ...
+    def on_leader(self, name: NodeId, ballot: Ballot) -> None: ...
+
+
+def start_double(cluster: "SimCluster", name: NodeId, number: int) -> SimProcess:
+    """Copy what is durable of a member now, and start it a second time. Call its ``crash`` to end
+    it, and :func:`end_double`."""
+    original = cluster.processes[name]
+    original.collect_hits()
+    unjudged = _ActsNever()
+    unjudged.understood = cluster.invariants.understood
+    aside: Any = _Aside(cluster.network)
+    double = SimProcess(
+        cluster.world,
+        name,
+        cluster,
+        cast(Network, aside),
+        unjudged,
+        original.options,
+        streams=f"{name}/double{number}",
+    )
+    double.home.restore(original.home.copy())
+    double.disk.restore(original.disk.copy())
+    double.faults = dict(original.faults)  # what is damaged is so in the copy, too
+    cluster.network.eavesdroppers[name] = double
+    double.start()
+    return double
+
+
+def end_double(cluster: "SimCluster", name: NodeId, double: SimProcess) -> None:
+    """It is gone."""
+    double.crash(power=False)
+    if cluster.network.eavesdroppers.get(name) is double:
+        del cluster.network.eavesdroppers[name]

@@ -1,0 +1,470 @@
+"""What must never happen, watched all the time and on all nodes at once.
+
+    one-value        one slot has one chosen value, on every node and for ever
+    one-proposal     under one ballot a slot is proposed with one value, and once a majority has
+                     voted for a value, no other is proposed at a higher ballot
+    quorum           who leads was promised its ballot by a majority; what is applied was voted
+                     for by one, under one ballot
+    promise          a node's promised ballot never goes down, also across restarts; it never
+                     accepts a lower one
+    memory           after a restart a node still has every promise and every vote that it told of
+    proposed         every applied value is a NOOP, or holds what clients have sent and no more
+    order            each life of a node applies slots 1, 2, 3 … without gaps or repeats
+    equal-states     after the same slot all nodes have the same state (chain, revision)
+    log              a node's log gives back for a slot what the node applied
+    watch            whoever watches is told every change once and in order (``watch_truth.py``)
+    epoch            one epoch has one membership; nobody promises or accepts a ballot of an epoch
+                     that it has not come to, nor of one that is over for it
+    founding         all that act do so in one cluster, which was founded once
+    named            who promises, votes or leads does it out of the data directory that votes in
+                     its name in that epoch
+    level            the feature level is raised only to what every member's program understands
+    turn             no turn of a node's loop does more than TURN_UNITS_MAX (``core/work.py``)
+    log-time, session    see ``clock_checks.py``
+
+A breach raises :class:`Violation`. The watchers are subclasses of the product's own classes that
+change nothing: :class:`WatchedMachine`, :class:`WatchedNode`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from paxosd.core.cluster_settings import ClusterSettings, SettingsError
+from paxosd.core.commands import Batch, Result, changes_members, changes_settings
+from paxosd.core.effects import AcceptRecord, PromiseRecord, Ready
+from paxosd.core.genesis import Record
+from paxosd.core.membership import UNKNOWN, Membership
+from paxosd.core.messages import Accept, Accepted, Nack, PeerMessage, Prepare, Promise, Votes
+from paxosd.core.node import Node
+from paxosd.core.state.machine import CHECKSUM_SLOTS, Machine
+from paxosd.core.types import NOOP, NULL_BALLOT, Ballot, NodeId, Slot
+from paxosd.core.work import TURN_UNITS_MAX
+from paxosd.sim.cluster.ballot_box import BallotBox
+from paxosd.sim.cluster.clock_checks import ClockChecks
+from paxosd.wire import WireError, decode_entry, unpack
+
+if TYPE_CHECKING:
+    from paxosd.sim.cluster.watch_truth import WatchTruth
+    from paxosd.sim.cluster.witnesses import Witnesses
+    from paxosd.storage.wal import Recovered
+
+_OF_AN_EPOCH = frozenset({AcceptRecord, PromiseRecord})
+_TELL_A_PROMISE = frozenset({Promise, Prepare, Nack})
+"""Messages that leave only once the sender's promise is durable."""
+
+
+class Violation(Exception):  # noqa: N818 - it is the name of what is found, not of a mistake
+    """A rule was broken. ``kind`` names the rule, ``text`` says what was seen."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(f"{kind}: {text}")
+        self.kind = kind
+        self.text = text
+
+
+class _Told:
+    """What one node has let others know of its memory: it must never go back behind that."""
+
+    __slots__ = ("promised", "votes")
+
+    def __init__(self) -> None:
+        self.promised = NULL_BALLOT
+        self.votes: dict[Slot, Ballot] = {}
+
+    def vote(self, ballot: Ballot, first: Slot, last: Slot) -> None:
+        """It told of votes for these slots."""
+        for slot in range(first, last + 1):
+            if ballot > self.votes.get(slot, NULL_BALLOT):
+                self.votes[slot] = ballot
+
+
+class Invariants:
+    """The checks of one run. ``chosen``: slot → value as the nodes have it; ``proposed``: every
+    entry ever sent; ``box``: what is promised and voted for in truth."""
+
+    def __init__(self, names: Sequence[NodeId] = ()) -> None:
+        self.box = BallotBox(names)
+        self._first = list(names)
+        self.understood: dict[NodeId, int] = {}
+        """Node → the highest feature level that the program which it runs now understands; 0 if it
+        is not there. Nodes learn it from here: in place of the handshake."""
+        self.level = 0
+        """The feature level that the log has raised the cluster to."""
+        self.clock: ClockChecks | None = None
+        self.chosen: dict[Slot, bytes] = {}
+        self.proposed: set[bytes] = set()
+        """As encoded. Asked for membership only: its order is that of hashes."""
+        self.leaders: dict[Ballot, NodeId] = {}
+        """Every reign that began, in order."""
+        self.memberships: dict[int, bytes] = {}
+        """Epoch → the membership, as JSON."""
+        self.witnesses: Witnesses | None = None
+        """Who heard which vote; None if nobody asks."""
+        self.watch: WatchTruth | None = None
+        """What watchers must be told; None if nobody watches."""
+        self.turn_units_max = 0
+        """What the turn did that did most; see ``core/work.py``."""
+        self._members: dict[int, Membership] = {}
+        self._founding: Record | None = None
+        """As the first that acted had it."""
+        self._named: set[tuple[NodeId, int, int]] = set()
+        """Name, directory and epoch of those known to be named. Asked for membership only."""
+        self._settings: dict[int, bytes] = {}
+        """Version → the replicated settings, as JSON."""
+        self._states: dict[Slot, tuple[int, int]] = {}
+        self._told: dict[NodeId, _Told] = {}
+        self._set_aside: set[tuple[NodeId, int]] = set()
+        """The identities of those whose logs were damaged. Asked for membership only."""
+
+    # -- a node's life
+
+    def recovered(self, name: NodeId, recovered: "Recovered") -> None:
+        """A node has read its log."""
+        for slot, (ballot, value) in recovered.accepted.items():
+            # Durable, though perhaps it could not be told before: from now on it counts.
+            self._raise("one-proposal", self.box.propose(slot, ballot, value))
+            self._raise("one-value", self.box.vote(name, ballot, slot))
+        told = self._told.get(name)
+        if told is None:
+            return
+        if recovered.promised < told.promised:
+            raise Violation(
+                "promise",
+                f"{name} promised {tuple(told.promised)}, but after a restart knows only of "
+                f"{tuple(recovered.promised)}",
+            )
+        for slot, ballot in told.votes.items():
+            if slot <= recovered.commit:
+                continue
+            held = recovered.accepted.get(slot)
+            if held is None or held[0] < ballot:
+                raise Violation(
+                    "memory",
+                    f"{name} voted for {tuple(ballot)} in slot {slot}, but after a restart its "
+                    f"log has {tuple(held[0]) if held is not None else 'nothing'} there",
+                )
+        told.votes = {slot: b for slot, b in told.votes.items() if slot > recovered.commit}
+
+    def forgive(self, name: NodeId, directory_id: int = 0) -> None:
+        """The node's disk was replaced on purpose: what it told is not held against it. So it is
+        with one that has set its log aside, and goes on as another ``directory``."""
+        self._told.pop(name, None)
+        if directory_id:
+            self._set_aside.add((name, directory_id))
+
+    # -- what a node does
+
+    def on_ready(self, name: NodeId, node: Node, ready: Ready) -> None:
+        """One batch of effects, before it is performed."""
+        told = self._told.get(name)
+        if told is None:
+            told = self._told[name] = _Told()
+        epoch = node.membership.epoch
+        for record in ready.persist:
+            kind = type(record)
+            if kind in _OF_AN_EPOCH and record.ballot.epoch > epoch:  # type: ignore[union-attr]  # by its type
+                raise Violation(
+                    "epoch",
+                    f"{name} takes {tuple(record.ballot)} at epoch {epoch}",  # type: ignore[union-attr]  # the same
+                )
+            if kind in _OF_AN_EPOCH:
+                self._check_named(name, node, record.ballot.epoch)  # type: ignore[union-attr]  # the same
+            if kind is AcceptRecord:
+                slot, ballot, value = record  # type: ignore[misc]  # by its type
+                if ballot < told.promised:
+                    raise Violation(
+                        "promise",
+                        f"{name} accepts {tuple(ballot)} in slot {slot}, though it promised "
+                        f"{tuple(told.promised)}",
+                    )
+                self._raise("one-proposal", self.box.propose(slot, ballot, value))
+                if self.witnesses is not None:
+                    self.witnesses.cast(name, slot, ballot)
+                if self.clock is not None:
+                    self.clock.on_proposed(slot, value)
+            elif kind is PromiseRecord and record.ballot < told.promised:  # type: ignore[union-attr]  # by its type
+                raise Violation("promise", f"{name} promises {record} after {tuple(told.promised)}")
+        promised = node.promised
+        if promised < told.promised:
+            raise Violation(
+                "promise", f"{name} went from {tuple(told.promised)} down to {tuple(promised)}"
+            )
+        for _, message in ready.sends:
+            if type(message) in _TELL_A_PROMISE:
+                ballot = message.promised if type(message) is Nack else message.ballot  # type: ignore[union-attr]  # by its type
+                if ballot > promised:
+                    raise Violation("promise", f"{name} tells of {ballot}, promised {promised}")
+                told.promised = max(told.promised, ballot)
+                if type(message) is not Nack:
+                    self.box.promise(name, ballot)
+            elif type(message) is Accept:
+                if self.clock is not None:
+                    self.clock.on_proposed(message.slot, message.value)
+            elif type(message) is Votes:
+                for ballot, first, last in message.votes:
+                    self._voted(name, told, ballot, first, last)
+        for ballot, ranges, _ in ready.publishes:
+            told.promised = max(told.promised, ballot)
+            for first, last in ranges:
+                self._voted(name, told, ballot, first, last)
+        for slot, _, value, batch in ready.applied:
+            if slot not in self.chosen and self.clock is not None:
+                wrong = self.clock.on_chosen(slot, value, batch)
+                self._raise("session" if wrong.startswith("session") else "log-time", wrong)
+            self.on_chosen(name, slot, value)
+
+    def _voted(self, name: NodeId, told: _Told, ballot: Ballot, first: Slot, last: Slot) -> None:
+        told.vote(ballot, first, last)
+        for slot in range(first, last + 1):
+            wrong = self.box.vote(name, ballot, slot)
+            if wrong:
+                raise Violation("one-value", wrong)
+
+    def _check_named(self, name: NodeId, node: Node, epoch: int) -> None:
+        """A node acts under a ballot of this epoch: its directory must be the one that votes in
+        its name then, and the cluster the one that was founded. Told from what was founded and
+        chosen, not from what the node thinks of itself."""
+        key = (name, node.directory_id, epoch)
+        if key in self._named:
+            return
+        if epoch:
+            membership = self._members[epoch]
+            entry = membership.members.get(name)
+            directory_id = entry.directory_id if entry is not None and entry.voter else 0
+        else:
+            record = node.record
+            self._founding = self._founding or record
+            if record is None or record != self._founding:
+                raise Violation("founding", f"{name} acts in a cluster of its own: {record}")
+            founder = record.members.get(name)
+            directory_id = founder.directory_id if founder is not None and founder.voter else 0
+        if directory_id != node.directory_id:
+            raise Violation(
+                "named",
+                f"{name} acts in epoch {epoch} out of directory {node.directory_id}; the one that "
+                f"votes in its name then is {directory_id or 'none'}",
+            )
+        self._named.add(key)
+
+    def _raise(self, kind: str, wrong: str) -> None:
+        if wrong:
+            raise Violation(kind, wrong)
+
+    def heard(self, by: NodeId, name: NodeId, message: PeerMessage) -> None:
+        """A node is handed this by another: votes are noted."""
+        witnesses = self.witnesses
+        assert witnesses is not None
+        if isinstance(message, Accepted):
+            told = [(message.ballot, first, last) for first, last in message.ranges]
+        elif isinstance(message, Votes):
+            told = list(message.votes)
+        else:
+            return
+        for ballot, first, last in told:
+            for slot in range(first, last + 1):
+                witnesses.heard(by, name, slot, ballot)
+
+    def on_chosen(self, name: NodeId, slot: Slot, value: bytes) -> None:
+        """A node takes this value for the chosen one."""
+        known = self.chosen.get(slot)
+        if known is None:
+            if not self.box.has_chosen(slot, value):
+                raise Violation(
+                    "quorum", f"{name} applies a value to slot {slot} that no majority voted for"
+                )
+            self.chosen[slot] = value
+            self._check_proposed(slot, value)
+        elif known != value:
+            raise Violation("one-value", f"{name} has another value for slot {slot} than others")
+
+    def _check_proposed(self, slot: Slot, value: bytes) -> None:
+        if value == NOOP:
+            return
+        _, blobs, *_ = unpack(value)
+        for blob in blobs:
+            if blob not in self.proposed and not self._is_leaders_own(blob):
+                raise Violation("proposed", f"slot {slot} holds an entry that no client sent")
+
+    def _is_leaders_own(self, blob: bytes) -> bool:
+        """Whether a leader may have proposed this by itself: it lets a node vote again that has
+        set its log aside, or raises the feature level."""
+        try:
+            entry = decode_entry(blob)
+        except WireError:
+            return False
+        if len(entry.commands) != 1:
+            return False
+        if changes_settings(entry):
+            return self._is_raise(*entry.commands[0][1:])
+        return changes_members(entry) and self._is_rejoin(*entry.commands[0][1:])
+
+    def _is_raise(self, version: int, _epoch: int, document: bytes) -> bool:
+        """Whether it changes nothing but the level, once there are settings."""
+        before = ClusterSettings.from_json(self._settings.get(version, b""))
+        try:
+            after = before.follow(document)
+        except SettingsError:
+            return False
+        rest = after._replace(version=before.version, level=before.level)
+        return after.level > before.level and (not version or rest == before)
+
+    def _is_rejoin(self, epoch: int, document: bytes) -> bool:
+        members = Membership.from_command(document, epoch + 1, 1).members
+        return any(
+            name in members and members[name].directory_id == directory_id
+            for name, directory_id in self._set_aside
+        )
+
+    @property
+    def newest_membership(self) -> Membership:
+        """The latest that anybody has applied, dead or alive; without members at epoch 0."""
+        return self._members[max(self._members)] if self._members else UNKNOWN
+
+    def on_turn(self, name: NodeId, units: int) -> None:
+        """A node's turn is over, and did so much."""
+        self.turn_units_max = max(self.turn_units_max, units)
+        if units > TURN_UNITS_MAX:
+            raise Violation("turn", f"a turn of {name} did {units} units of work")
+
+    def on_applied(self, name: NodeId, slot: Slot, before: Slot, machine: Machine) -> None:
+        """A node has applied a slot, ``before`` was the last one."""
+        if slot != before + 1:
+            raise Violation("order", f"{name} applied slot {slot} after slot {before}")
+        if self.clock is not None and slot not in self._states:
+            self.clock.on_applied(slot, machine)
+        self.on_state(name, slot, machine)
+
+    def on_state(self, name: NodeId, slot: Slot, machine: Machine) -> None:
+        """A node has this state after a slot: applied, or from a snapshot."""
+        membership = machine.membership
+        if membership.epoch and membership.epoch not in self.memberships:
+            self.memberships[membership.epoch] = membership.to_json()
+            self._members[membership.epoch] = membership
+            self.box.change(membership)
+        elif membership.epoch and membership.slot == slot + 1:
+            known = self.memberships[membership.epoch]
+            if known != membership.to_json():
+                raise Violation("epoch", f"{name} has another membership {membership.epoch}")
+        self._on_settings(name, machine)
+        state = (machine.chain, machine.store.revision)
+        if self._states.setdefault(slot, state) != state:
+            raise Violation(
+                "equal-states",
+                f"after slot {slot} {name} has chain {state[0]:08x} at revision {state[1]}, "
+                f"another node {self._states[slot][0]:08x} at {self._states[slot][1]}",
+            )
+
+    def _on_settings(self, name: NodeId, machine: Machine) -> None:
+        settings = machine.settings
+        if settings.version and settings.version not in self._settings:
+            self._settings[settings.version] = settings.to_json()
+            self._check_genesis(name, settings.genesis)
+        if settings.level > self.level:
+            members = machine.membership.members or self._first
+            old = [each for each in members if self.understood.get(each, 0) < settings.level]
+            if old:
+                raise Violation(
+                    "level",
+                    f"{name} has the feature level raised to {settings.level}, which the programs "
+                    f"of {', '.join(old)} do not know",
+                )
+            self.level = settings.level
+
+    def _check_genesis(self, name: NodeId, genesis: str) -> None:
+        """The number that the log gives the cluster is that of its founding."""
+        founded = "" if self._founding is None else f"{self._founding.hash:016x}"
+        if genesis and founded and genesis != founded:
+            raise Violation(
+                "founding",
+                f"the cluster was founded as {founded}, but the log that {name} applied calls it "
+                f"{genesis}",
+            )
+
+    def check_log(self, name: NodeId, slot: Slot, value: bytes) -> None:
+        """What a node's log gives back for a slot that it applied."""
+        if self.chosen.get(slot) != value:
+            raise Violation("log", f"the log of {name} has another value for slot {slot}")
+
+    def on_leader(self, name: NodeId, ballot: Ballot) -> None:
+        """A reign begins: one ballot has one leader. Its own promise was looked at."""
+        if self.leaders.setdefault(ballot, name) != name:
+            raise Violation("one-leader", f"{name} leads with {tuple(ballot)} of another node")
+        self.box.promise(name, ballot)  # its own, which it tells nobody if it is alone
+        if not self.box.is_won(ballot):
+            raise Violation(
+                "quorum", f"{name} leads with {tuple(ballot)}, which no majority promised"
+            )
+
+
+class WatchedMachine(Machine):
+    """A state machine whose every step is checked."""
+
+    __slots__ = ("_invariants", "_name")
+
+    def __init__(
+        self, invariants: Invariants, name: NodeId, checksum_slots: int = CHECKSUM_SLOTS
+    ) -> None:
+        super().__init__()
+        self.checksum_slots = checksum_slots
+        self._invariants = invariants
+        self._name = name
+
+    def apply(self, slot: Slot, batch: Batch | None, value: bytes = b"") -> list[list[Result]]:
+        before = self.applied
+        results = super().apply(slot, batch, value)
+        self._invariants.on_applied(self._name, slot, before, self)
+        truth = self._invariants.watch
+        if truth is not None and slot == truth.slot + 1:
+            truth.extend(slot, self.changes(slot, batch))
+        return results
+
+    def adopt(self, other: Machine) -> None:
+        super().adopt(other)
+        self._invariants.on_state(self._name, self.applied, self)
+
+
+class WatchedNode(Node):
+    """A node whose every effect is checked. ``fresh``: slots applied since this was emptied."""
+
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.invariants: Invariants | None = None
+        self.name: NodeId = ""
+        self.fresh: list[Slot] = []
+        self.on_age: Callable[[int, int], object] | None = None
+        """Called with each age that is told, and the revision of the state that it is told of."""
+        self._led = False
+        self.want_applied = True
+
+    @property
+    def want_applied(self) -> bool:
+        """Always: a slot is applied in any part of a turn, whoever subscribes or goes in it."""
+        return True
+
+    @want_applied.setter
+    def want_applied(self, value: bool) -> None:
+        self._replication.want_applied = True
+
+    def step(self, sender: NodeId, run_id: int, message: PeerMessage) -> None:
+        if run_id and self.invariants is not None and self.invariants.witnesses is not None:
+            self.invariants.heard(self.name, sender, message)
+        super().step(sender, run_id, message)
+
+    def age_ms(self, now_ms: float | None = None) -> int:
+        age_ms = super().age_ms(now_ms)
+        if self.on_age is not None:
+            self.on_age(age_ms, self._context.machine.revision)  # type: ignore[attr-defined]  # a Machine
+        return age_ms
+
+    def ready(self) -> Ready:
+        ready = super().ready()
+        invariants = self.invariants
+        if invariants is not None:
+            invariants.on_ready(self.name, self, ready)
+            if ready.applied:
+                self.fresh += [applied.slot for applied in ready.applied]
+            if self.leading is not self._led:
+                self._led = self.leading
+                if self._led:
+                    invariants.on_leader(self.name, self._context.proposer.ballot)
+        return ready

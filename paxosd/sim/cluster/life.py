@@ -1,0 +1,281 @@
+"""One life of a simulated member: the daemon's own assembly (``paxosd/replica/assembly.py``), with
+the simulator's disk, clock, network and randomness in the places of the real ones.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from paxosd.bus.peers import PeerEndpoints
+from paxosd.core.cluster_settings import DEFAULTS
+from paxosd.core.membership import UNKNOWN, Member, Membership
+from paxosd.core.options import NodeOptions
+from paxosd.core.quorum import NOBODY, Quorums
+from paxosd.core.state.machine import CHECKSUM_SLOTS
+from paxosd.core.types import NodeId
+from paxosd.faults.disk import FaultyDisk
+from paxosd.faults.plan import FaultPlan
+from paxosd.replica.assembly import Assembled, Equipment, Ports, assemble, make_replica
+from paxosd.replica.replica import Replica, ReplicaOptions
+from paxosd.sim.cluster.invariants import Invariants, WatchedMachine, WatchedNode
+from paxosd.sim.world import frame_limits
+from paxosd.sim.world.bus import SimBus
+from paxosd.sim.world.clock import SimClock
+from paxosd.sim.world.committer import SimCommitter
+from paxosd.sim.world.disk import SimDisk
+from paxosd.sim.world.helper import SimHelper
+from paxosd.sim.world.network import Network
+from paxosd.sim.world.trace import TraceLog
+from paxosd.snapshot.keeper import SnapshotOptions
+from paxosd.storage import identity
+from paxosd.storage.node_directory import NodeDirectory
+from paxosd.storage.wal import SyncJob, WalOptions
+from paxosd.wire import EntryLimits
+
+CLUSTER = "sim"
+CRASH_AFTER_MS = 20.0
+"""Between a ``fault_crash`` directive and the crash (``paxosd.daemon.daemon.CRASH_AFTER_MS``)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessOptions:
+    """What every process of a cluster is made with; times in ms, of true time.
+
+    ``node``: settings of the core besides its name and quorums; see NodeOptions. ``turn_ms``:
+    how long a turn of the loop takes. ``sync_ms``: low, high of a group commit. ``drift_ppm``:
+    clocks run so much too fast or too slow, at most; each process at a rate of its own.
+    """
+
+    node: Mapping[str, Any]
+    segment_bytes: int = 64 << 10
+    turn_ms: float = 0.15
+    sync_ms: tuple[float, float] = (0.3, 1.5)
+    boot_ms: tuple[float, float] = (20.0, 200.0)
+    drift_ppm: float = 0.0
+    snapshots: Mapping[str, Any] | None = None
+    """When snapshots are taken; see SnapshotOptions. None: never."""
+    checksum_slots: int = CHECKSUM_SLOTS
+    """How often states are summed up; the same on all nodes, and a power of two."""
+    message_bytes_max: int = 0
+    """``limits.message_bytes_max`` of each node's first file; 0: any message is taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a life is put into: the member's own things, and what it can do to its process."""
+
+    name: NodeId
+    names: list[NodeId]
+    first: list[NodeId]
+    """The members of epoch 0."""
+    joins: bool
+    """Whether this one is none of them."""
+    options: ProcessOptions
+    home: SimDisk
+    disk: SimDisk
+    clock: SimClock
+    rng: random.Random
+    network: Network
+    invariants: Invariants
+    log: TraceLog
+    debug: bool
+    clock_ns: Callable[[], int]
+    sleep: Callable[[float], object]
+    """The disk is slow by so many ms."""
+    die: Callable[[], None]
+    """Raises."""
+    effect: Callable[[str], None]
+    """About to be done: something that others can see."""
+    later: Callable[[float, Callable[[], None]], None]
+    lost: Callable[[], None]
+    """Its log was found damaged, and set aside. Raises Violation if it was sound."""
+    run_job: Callable[[SyncJob], float]
+    wake: Callable[[], None]
+    message_bytes_max: int = 0
+    """Of its present file; see ProcessOptions."""
+
+
+@dataclass(slots=True)
+class Life:
+    """The parts of one life."""
+
+    boot_count: int
+    disk: FaultyDisk
+    node: WatchedNode
+    bus: SimBus
+    committer: SimCommitter
+    replica: Replica
+
+
+def found_alone(around: Surroundings) -> None:
+    """``paxosd init``: what an operator does once, ahead of the first start, for a cluster that
+    begins with this one node."""
+    bits = _apart(around.rng).getrandbits
+    claim = node_directory(around).claim(bits)
+    settings = around.options.node.get("founding_settings", DEFAULTS)
+    document = settings.to_command().decode()
+    identity.found_alone(around.home, CLUSTER, around.name, claim.directory_id, document)
+
+
+def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, float]) -> Life:
+    """Recover, and be ready for the first turn. Raises StorageError, OSError."""
+    clock = around.clock
+    disk = FaultyDisk(
+        around.disk, plan, now_ms=clock.monotonic_ms, sleep_ms=around.sleep, crash=around.die
+    )
+    home = FaultyDisk(
+        around.home,
+        plan,
+        now_ms=clock.monotonic_ms,
+        sleep_ms=around.sleep,
+        crash=around.die,
+        home=True,
+    )
+    parts = assemble(
+        replace(node_directory(around), home=home),
+        _node_options(around),
+        _contacts(around),
+        _equipment(around, disk),
+    )
+    _watch(around, parts)
+    bus = SimBus(
+        around.name,
+        parts.run_id,
+        parts.links.peers,
+        around.network,
+        plan,
+        lives=parts.lives,
+        now_ms=clock.monotonic_ms,
+        effect=around.effect,
+        wake=around.wake,
+        log=around.log,
+    )
+    if around.message_bytes_max:
+        around.network.frames.message_bytes_max[around.name] = around.message_bytes_max
+        bus.frames_max = parts.node.limits.frames_max
+    committer = SimCommitter(
+        around.rng, sync_ms, later=around.later, run=around.run_job, wake=around.wake
+    )
+    replica, _ = make_replica(
+        parts,
+        _replica_options(around, parts.claim.boot_count),
+        _snapshot_options(around),
+        Ports(
+            bus=bus,
+            committer=committer,
+            helper=SimHelper(around.rng, later=around.later, wake=around.wake),
+            log=around.log,
+            plan=plan,
+            faults_enabled=True,
+            now_ms=clock.monotonic_ms,
+            status=parts.node.status,
+            crash=lambda: around.later(CRASH_AFTER_MS, around.die),
+        ),
+    )
+    assert isinstance(parts.node, WatchedNode)
+    return Life(parts.claim.boot_count, disk, parts.node, bus, committer, replica)
+
+
+def node_directory(around: Surroundings) -> NodeDirectory:
+    """The member's data directory."""
+    return NodeDirectory(
+        cluster=CLUSTER,
+        node=around.name,
+        home=around.home,
+        log_disk=around.disk,
+        place=around.name,
+    )
+
+
+def _equipment(around: Surroundings, disk: FaultyDisk) -> Equipment:
+    rng, clock = around.rng, around.clock
+    return Equipment(
+        log=around.log,
+        log_disk=lambda claim: disk,
+        now_ms=clock.monotonic_ms,
+        wall_ms=clock.wall_ms,
+        rng=rng,
+        wal_options=WalOptions(
+            segment_bytes=around.options.segment_bytes,
+            prepare_ahead=False,
+            random_bytes=rng.randbytes,
+            clock_ns=around.clock_ns,
+        ),
+        random_bits=rng.getrandbits,
+        identity_bits=lambda: _apart(rng).getrandbits,
+        machine=WatchedMachine(around.invariants, around.name, around.options.checksum_slots),
+        node_kind=WatchedNode,
+    )
+
+
+def _watch(around: Surroundings, parts: Assembled) -> None:
+    """From here on the invariants see what the node does."""
+    claim, memory, node = parts.claim, parts.memory, parts.node
+    if memory.lost or claim.repaired:  # now, or by a start that crashed when that was done
+        around.lost()
+        around.invariants.forgive(around.name, memory.directory_id or claim.directory_id)
+    around.invariants.recovered(around.name, memory.recovered)
+    assert isinstance(node, WatchedNode)
+    node.invariants, node.name = around.invariants, around.name
+
+
+def _apart(rng: random.Random) -> random.Random:
+    """One that goes on like ``rng``, which it leaves as it is: what a seed leads to does not
+    depend on whether a data directory is new."""
+    apart = random.Random()
+    apart.setstate(rng.getstate())
+    return apart
+
+
+def _contacts(around: Surroundings) -> dict[NodeId, PeerEndpoints]:
+    """A node that joins knows all; the others know the members of epoch 0."""
+    known = around.names if around.joins else around.first
+    return {name: PeerEndpoints(name, name) for name in known if name != around.name}
+
+
+def _node_options(around: Surroundings) -> NodeOptions:
+    return NodeOptions(
+        node=around.name,
+        quorums=NOBODY if around.joins else Quorums(around.first),
+        # With its endpoints: else nobody could tell a client where the leader is.
+        bootstrap=UNKNOWN if around.joins else _of_file(around.first),
+        cluster=CLUSTER,
+        peer_endpoint=around.name,
+        events_endpoint=around.name,
+        level_target=around.invariants.understood.get(around.name, 0),
+        **_core_options(around),
+    )
+
+
+def _core_options(around: Surroundings) -> dict[str, Any]:
+    node = dict(around.options.node)
+    if around.message_bytes_max:
+        node |= frame_limits.node_options(around.message_bytes_max, node)
+    return node
+
+
+def _of_file(names: Sequence[NodeId]) -> Membership:
+    return Membership({name: Member(name, name, name) for name in names})
+
+
+def _snapshot_options(around: Surroundings) -> SnapshotOptions | None:
+    settings = around.options.snapshots
+    if settings is None:
+        return None
+    members = {name: {"peer": name} for name in around.names}
+    return SnapshotOptions(cluster=CLUSTER, members=members, **settings)
+
+
+def _replica_options(around: Surroundings, boot_count: int) -> ReplicaOptions:
+    return ReplicaOptions(
+        cluster=CLUSTER,
+        node=around.name,
+        boot_count=boot_count,
+        contacts=_contacts(around),
+        entry_limits=EntryLimits(),
+        read_bytes_max=1 << 20,
+        catch_up_bytes_max=frame_limits.part_of(around.message_bytes_max) or 1 << 20,
+        subscriptions_max=16,
+        debug=around.debug,
+    )

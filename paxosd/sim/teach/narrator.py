@@ -1,0 +1,228 @@
+"""From what happened on a stage to sentences: who sends what, and by which rule.
+
+    Happenings ──► merge (one message to many is one step) ──► Step(text, why, source)
+
+Each sentence is made from a message, a record or a notice that was really there. The reason
+(``why``) stands at the first step of its kind in a lesson; later ones name the source alone.
+Nothing is told about heartbeats and repairs of the vote stream: they are too many. The words for
+each protocol are in ``narrator_paxos.py`` and ``narrator_2pc.py``.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from paxosd.core.types import Ballot, Slot
+from paxosd.sim.teach.rules import RULES
+from paxosd.sim.teach.values import show_ballot
+from paxosd.sim.teach.wires import Happening
+
+QUIET = frozenset(
+    ("Heartbeat", "HeartbeatAck", "Votes", "VotesRequest", "ReadIndex", "ReadIndexReply")
+)
+FATES = {"lose": "lost", "hold": "held", "cut": "cut"}
+DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One thing that happened. ``actor`` is the sender or the place; ``role`` is one of client,
+    proposer, acceptor, learner, network, disk, observer, script."""
+
+    at_ms: float
+    actor: str
+    role: str
+    text: str
+    """What the sender says if ``message`` is set, else what happens."""
+    note: str = ""
+    """What became of the message, and what the observer adds."""
+    to: tuple[str, ...] = ()
+    message: str = ""
+    ballot: str = ""
+    slot: int | None = None
+    why: str = ""
+    source: str = ""
+
+
+@dataclass(slots=True)
+class Sent:
+    """A message to one or more, and what became of it for each."""
+
+    first: Happening
+    to: list[str] = field(default_factory=list)
+    fates: dict[str, str] = field(default_factory=dict)
+    """Who does not get it, and why not."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A step in the making; ``rule`` names its reason."""
+
+    role: str
+    text: str
+    rule: str = ""
+    note: str = ""
+    message: str = ""
+    ballot: Ballot | None = None
+    slot: Slot | None = None
+
+
+class Narrator:
+    """Remembers what has been seen of a run, told or not, and so may speak of it.
+
+    ``told``: the rules whose reason was given already; ``hushed``: kinds of messages and
+    happenings that are not told for now. Both are the caller's.
+    """
+
+    remembers = "stable"
+    """The rule by which a node knows after its start what it must not forget."""
+
+    def __init__(self, told: set[str], hushed: set[str]) -> None:
+        self._told = told
+        self._hushed = hushed
+        self._down: set[str] = set()
+        self._emptied: set[str] = set()
+        self._logless: set[str] = set()
+        self.breach = ""
+        """What no node may ever do, and one did: the lesson must fail."""
+
+    def recount(self, happenings: Iterable[Happening], *, tell: bool) -> list[Step]:
+        """The steps of what happened; none if it need not be told."""
+        steps = []
+        for each in _merge(happenings):
+            draft = self._sent(each) if isinstance(each, Sent) else self._event(each)
+            if draft is None or not tell:
+                continue
+            first = each.first if isinstance(each, Sent) else each
+            to = tuple(each.to) if isinstance(each, Sent) else ()
+            if first.kind == "release":
+                to = (first.to,)
+            why, source = self._reason(draft.rule)
+            steps.append(
+                Step(
+                    at_ms=round(first.at_ms, 1),
+                    actor="observer" if draft.role == "observer" else first.node,
+                    role=draft.role,
+                    text=draft.text,
+                    note=draft.note.strip(),
+                    to=to,
+                    message=draft.message,
+                    ballot=show_ballot(draft.ballot) if draft.ballot else "",
+                    slot=draft.slot,
+                    why=why,
+                    source=source,
+                )
+            )
+        return steps
+
+    def _reason(self, rule: str) -> tuple[str, str]:
+        if not rule:
+            return "", ""
+        why, source = RULES[rule]
+        if rule in self._told:
+            return "", source
+        self._told.add(rule)
+        return why, source
+
+    def _sent(self, sent: Sent) -> Draft | None:
+        kind = type(sent.first.body).__name__
+        for name in sent.to:
+            if name in self._down and name not in sent.fates:
+                sent.fates[name] = DOWN
+        draft = None if kind in QUIET else self._message(sent)
+        if draft is None or kind in self._hushed:
+            return None
+        draft.message = kind
+        draft.note += _fates(sent)
+        return draft
+
+    def _event(self, happening: Happening) -> Draft | None:
+        kind, body, node = happening.kind, happening.body, happening.node
+        if kind == "release":
+            name = type(body).__name__
+            if name in QUIET:
+                return None
+            ballot = getattr(body, "ballot", None)
+            which = f"{name} {show_ballot(ballot)}" if ballot else name
+            return Draft("network", f"The {which} that was held up goes on its way now.")
+        if kind == "crash":
+            self._down.add(node)
+            self._forget(node, disk=False)
+            return Draft("disk", "CRASHES. What its disk holds is all that remains of it.")
+        if kind == "wipe":
+            self._forget(node, disk=True)
+            what = "log"
+            self._logless.add(node)
+            if happening.detail["whole"]:
+                what = "data directory"
+                self._emptied.add(node)
+            return Draft("disk", f"ITS {what.upper()} IS EMPTY: promises and votes are gone.")
+        if kind == "start":
+            return self._start(node)
+        draft = self._other(happening)
+        return None if kind in self._hushed else draft
+
+    def _start(self, node: str) -> Draft:
+        self._down.discard(node)
+        logless, emptied = node in self._logless, node in self._emptied
+        self._logless.discard(node)
+        self._emptied.discard(node)
+        if emptied:
+            return Draft("disk", "Starts on an empty data directory, as if it were new.")
+        if logless:
+            return Draft("disk", "Starts again, without the log that it had.")
+        return Draft("disk", "Starts again, with what its disk holds.", self.remembers)
+
+    # -- the words of one protocol
+
+    def _message(self, sent: Sent) -> Draft | None:
+        """What a message says; None: not to be told."""
+        raise NotImplementedError
+
+    def _other(self, happening: Happening) -> Draft | None:
+        """What else happened, arrivals included; None: not to be told."""
+        raise NotImplementedError
+
+    def _forget(self, node: str, *, disk: bool) -> None:
+        """A node lost its memory, and its disk as well if ``disk``."""
+
+
+def _merge(happenings: Iterable[Happening]) -> list[Happening | Sent]:
+    """One message to many becomes one; what the network does to it at once, too."""
+    merged: list[Happening | Sent] = []
+    for each in happenings:
+        last = merged[-1] if merged else None
+        if each.kind == "send":
+            if (
+                isinstance(last, Sent)
+                and last.first.node == each.node
+                and last.first.at_ms == each.at_ms
+                and last.first.body == each.body
+            ):
+                last.to.append(each.to)
+            else:
+                merged.append(Sent(each, [each.to]))
+        elif each.kind in FATES:
+            if isinstance(last, Sent) and last.to[-1] == each.to and last.first.body == each.body:
+                last.fates[each.to] = FATES[each.kind]
+        else:
+            merged.append(each)
+    return merged
+
+
+def _fates(sent: Sent) -> str:
+    by_fate: dict[str, list[str]] = {}
+    for name, fate in sent.fates.items():
+        by_fate.setdefault(fate, []).append(name)
+    words = {
+        "lost": "LOST on the way to {}.",
+        "held": "HELD UP on the way to {}.",
+        "cut": "The cut keeps it from {}.",
+        DOWN: "({} is down.)",
+    }
+    return "".join(" " + words[fate].format(listed(names)) for fate, names in by_fate.items())
+
+
+def listed(names: Iterable[str]) -> str:
+    """In order, with "and" before the last."""
+    each = sorted(names)
+    return each[0] if len(each) == 1 else f"{', '.join(each[:-1])} and {each[-1]}"

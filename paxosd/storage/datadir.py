@@ -1,0 +1,140 @@
+"""The data directory of one node on real disks: one daemon alone uses it.
+
+DIR/LOCK          flock(2) by the daemon that runs; holds its process id
+DIR/wal/          the log, see ``wal_format.py``
+DIR/identity, DIR/incarnation, DIR/log-created: see ``identity.py``
+
+Whose it is, and how often it was started, is found out by :meth:`NodeDirectory.claim`, after it was
+locked (``replica/assembly.py``).
+"""
+
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from paxosd.host.descriptors import EXHAUSTED, words
+from paxosd.storage.disk import RealDisk, StorageError
+from paxosd.storage.node_directory import NodeDirectory
+
+_PID_BYTES = 16
+"""Always as long: it is written in place."""
+
+
+class DataDirLocked(StorageError):  # noqa: N818 - the name the other modules agreed on
+    """Another daemon uses this directory; ``pid`` is its process id, 0 if unknown."""
+
+    def __init__(self, message: str, pid: int) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class DataDir:
+    """A locked data directory; made by :meth:`open`, usable as a context manager."""
+
+    def __init__(self, path: Path, lock_fd: int) -> None:
+        """Use :meth:`open`."""
+        self.path = path
+        self.home: RealDisk
+        """The directory itself …"""
+        self.disk: RealDisk
+        """… and the log's."""
+        self.node_directory: NodeDirectory
+        """The same, with whose it is to be."""
+        self._lock_fd = lock_fd
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], cluster_id: str, node_id: str) -> "DataDir":
+        """Create (mode 0700) the directory if it is not there, and lock it. Raises what
+        :func:`usable` does, and DataDirLocked."""
+        path = Path(path)
+        with usable(path):
+            opened = cls(path, _lock(path))
+            try:
+                opened.home = RealDisk(path)
+                (path / "wal").mkdir(mode=0o700, exist_ok=True)
+                _sync_dir(path)
+                opened.disk = RealDisk(path / "wal")
+            except BaseException:
+                opened.close()
+                raise
+        opened.node_directory = NodeDirectory(
+            cluster=cluster_id,
+            node=node_id,
+            home=opened.home,
+            log_disk=opened.disk,
+            place=str(path),
+            created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        )
+        return opened
+
+    def close(self) -> None:
+        """Release the lock; a second call does nothing."""
+        if self._lock_fd >= 0:
+            for disk in ("disk", "home"):
+                if hasattr(self, disk):
+                    getattr(self, disk).close()
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def __enter__(self) -> "DataDir":
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+@contextmanager
+def usable(path: Path) -> Iterator[None]:
+    """What fails in here is told as a failure of the data directory ``path``, and what to do.
+    Raises PermissionError, and StorageError for any other failure of the disk."""
+    try:
+        yield
+    except PermissionError as problem:
+        raise PermissionError(
+            problem.errno,
+            f"the data directory {path} is not usable by user id {os.geteuid()}: "
+            f"{problem.strerror} ({problem.filename}). Change its owner, or node.data_dir",
+        ) from problem
+    except OSError as problem:
+        number = problem.errno or 0
+        why = words(number) if number in EXHAUSTED else problem.strerror or problem
+        raise StorageError(
+            f"the data directory {path} is not usable: {why}", errno=number
+        ) from problem
+
+
+def _lock(path: Path) -> int:
+    if not path.exists():
+        path.mkdir(mode=0o700, parents=True)
+        _sync_dir(path.parent)
+    fd = os.open(path / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with suppress(OSError):  # on a full disk: the lock counts, the number is for people
+            os.pwrite(fd, f"{os.getpid()}\n".encode().ljust(_PID_BYTES), 0)
+            os.ftruncate(fd, _PID_BYTES)
+    except BlockingIOError as problem:
+        text = os.pread(fd, 32, 0).strip()
+        os.close(fd)
+        pid = int(text) if text.isdigit() else 0
+        who = f"process {pid}" if pid else "another process"
+        raise DataDirLocked(
+            f"the data directory {path} is in use by {who}: stop it first, or give this node "
+            "a directory of its own (node.data_dir)",
+            pid,
+        ) from problem
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _sync_dir(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

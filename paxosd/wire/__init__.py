@@ -1,0 +1,56 @@
+"""The wire format, in one place to import from.
+
+    wire_base.py    envelope, limits, checks of single fields      WireError, LimitError
+    wire_peer.py    frames between daemons                         encode_peer, decode_peer
+    wire_client.py  frames between clients and daemons             encode_client, decode_request, …
+    wire_entry.py   the bytes inside a write request and a slot    encode_entry, decode_batch, …
+    wire_events.py  what watchers get on PUB (imported by itself)
+
+Whatever the bytes, decoding ends in a typed message or in WireError.
+"""
+
+from paxosd.wire.client import decode_answer, decode_request, encode_client
+from paxosd.wire.entry import (
+    EntryLimits,
+    decode_batch,
+    decode_entry,
+    encode_batch,
+    encode_entry,
+)
+from paxosd.wire.fields import (
+    NAME_CHARS_MAX,
+    VERSION,
+    LimitError,
+    WireError,
+    pack,
+    unpack,
+)
+from paxosd.wire.peer import (
+    ACCEPTED_TOPIC,
+    PEER_KIND_NAMES,
+    decode_peer,
+    encode_old,
+    encode_peer,
+)
+
+__all__ = [
+    "ACCEPTED_TOPIC",
+    "NAME_CHARS_MAX",
+    "PEER_KIND_NAMES",
+    "VERSION",
+    "EntryLimits",
+    "LimitError",
+    "WireError",
+    "decode_answer",
+    "decode_batch",
+    "decode_entry",
+    "decode_peer",
+    "decode_request",
+    "encode_batch",
+    "encode_client",
+    "encode_entry",
+    "encode_old",
+    "encode_peer",
+    "pack",
+    "unpack",
+]
