@@ -16,11 +16,11 @@ settings.load_profile("any load")
 
 
 LONG = (
-    "daemon/test_kill.py",
-    "daemon/test_member.py",
-    "daemon/test_member_campaign.py",
-    "daemon/test_json.py",
-    "daemon/test_kill_campaign.py",
+    "processes/test_kill.py",
+    "processes/test_member.py",
+    "processes/test_member_campaign.py",
+    "processes/test_json.py",
+    "processes/test_kill_campaign.py",
     "sim/test_crash_points.py",
     "core/test_membership_chaos.py",
     "sim/test_watchers.py",

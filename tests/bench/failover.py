@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.daemon.processes import Daemons
+from tests.processes.processes import Daemons
 
 
 def measure(daemons, number, freeze):

@@ -35,7 +35,7 @@ from paxosctl.faultrun.clients import Workers
 from paxosctl.faultrun.plan import Workload
 from paxosd.check.exactly_once import check_exactly_once
 from paxosd.check.linearizability import check_linearizable
-from tests.daemon.processes import Daemons, wait_for
+from tests.processes.processes import Daemons, wait_for
 
 PROGRESS = 40
 """So many writes acknowledged, and the cluster has gone on."""

@@ -34,7 +34,7 @@ from paxosctl.faultrun.plan import Workload
 from paxosd.check.exactly_once import check_exactly_once
 from paxosd.check.linearizability import check_linearizable
 from tests.bench.member_stage import Disturber, Stage, drawn
-from tests.daemon.growing import Growing
+from tests.processes.growing import Growing
 
 MIX = {"put": 6, "get": 6, "cas": 4, "delete": 1, "range": 1, "delete_range": 0.2}
 TIMEOUT_MS = 15_000

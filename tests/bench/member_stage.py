@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from paxosd.daemon.exits import CONFIG, OK
-from tests.daemon.processes import wait_for
+from tests.processes.processes import wait_for
 
 PROGRESS = 40
 """So many writes acknowledged, and the cluster has gone on."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from paxosctl.client.load import Load, LoadRun
 from tests.bench.fill import fill
 from tests.bench.snapshot_stall import WIDE, quantile
-from tests.daemon.processes import Daemons, wait_for
+from tests.processes.processes import Daemons, wait_for
 
 MIB = 1 << 20
 DEFAULTS = {section: keys for section, keys in WIDE.items() if section != "snapshots"}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from paxosctl.client.load import Load, LoadRun
 from tests.bench.fill import fill
-from tests.daemon.processes import Daemons
+from tests.processes.processes import Daemons
 
 WIDE = {
     "wal": {"segment_bytes": 64 << 20},

@@ -34,7 +34,7 @@ from paxosd.snapshot.file import (
     snapshot_name,
 )
 from paxosd.storage.disk import RealDisk
-from tests.daemon.processes import Daemons, wait_for
+from tests.processes.processes import Daemons, wait_for
 
 WIDE = {
     "wal": {"segment_bytes": 64 << 20},

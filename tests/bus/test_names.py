@@ -24,7 +24,7 @@ from tests.bus.harness import (
     take_peers,
     until,
 )
-from tests.shell.name_server import NameServer
+from tests.net.name_server import NameServer
 
 NAMES = {"n1": "one.example", "n2": "two.example", "n3": "three.example"}
 

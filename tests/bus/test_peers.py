@@ -251,7 +251,8 @@ class TestMoving:
 
 
 class TestPins:
-    """Who is heard as what is for ``tests/wal/test_lives.py``; here, that the bus goes by it."""
+    """Who is heard as what is for ``tests/storage/test_peer_lives.py``; here, that the bus goes by
+    it."""
 
     def frames(self, world, two):
         """A way to say things to n2 as n1."""

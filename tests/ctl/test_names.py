@@ -12,7 +12,7 @@ from paxosctl.client.load import Load, LoadRun
 from paxosd.net.resolver import LOOKUPS
 from tests.ctl.fake_daemon import FakeDaemon
 from tests.ctl.test_client_deadlines import LATE_S
-from tests.shell.name_server import NameServer
+from tests.net.name_server import NameServer
 
 TIMEOUT_S = 0.8
 HANGS = "tcp://hangs.example:7410"

@@ -6,7 +6,7 @@ from paxosd.core.client.calls import OutcomeUnknown
 from paxosd.core.commands import OPEN, OPENED_BY_MIN, PUT
 from paxosd.core.effects import BUSY, INTERRUPTED, NO_LEADER, NOT_LEADER
 from paxosd.core.requests import PASSES_ON, STALE, ForwardRequest, ReadRequest, WriteRequest
-from tests.ctl.desk import A, B, C, Desk
+from tests.core.client.protocol_desk import A, B, C, Desk
 
 ONE = [PUT, b"k", b"v"]
 

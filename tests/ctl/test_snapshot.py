@@ -21,10 +21,10 @@ from paxosd.snapshot.file import snapshot_name
 from paxosd.storage import restored_from
 from paxosd.storage.datadir import DataDir
 from paxosd.storage.disk import RealDisk
-from tests.daemon.processes import Daemons, wait_for
-from tests.wal.lives import reference
-from tests.wal.test_newcomer import started
-from tests.wal.test_snapshot_file import written
+from tests.processes.processes import Daemons, wait_for
+from tests.replica.test_newcomer import started
+from tests.snapshot.lives import reference
+from tests.snapshot.test_file import written
 
 ROOT = os.geteuid() == 0
 

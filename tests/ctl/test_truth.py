@@ -28,7 +28,7 @@ from paxosd.core.effects import (
 )
 from paxosd.core.membership import Member, Membership
 from paxosd.core.requests import STALE, AdminRequest, ReadRequest, RefusalAnswer
-from tests.ctl.desk import A, Desk
+from tests.core.client.protocol_desk import A, Desk
 from tests.ctl.test_cluster_view import status
 
 ONE = [PUT, b"k", b"v"]

@@ -1,0 +1,646 @@
+"""What a node remembers of its peers' lives, for good, and whom it hears by that."""
+
+import errno
+import json
+
+import pytest
+
+from paxosd.core.messages import (
+    Accepted,
+    CatchUp,
+    Envelope,
+    Heartbeat,
+    Hello,
+    ReadIndex,
+    Rejoin,
+    SnapshotRequest,
+    VotesRequest,
+    Welcome,
+)
+from paxosd.core.run_id import boot_count_of, make_run_id
+from paxosd.core.types import Ballot, Mark
+from paxosd.storage.identity import IdentityError
+from paxosd.storage.peer_lives import FILE, WRITE_AGAIN_MS, PeerLives
+from tests.storage.memdisk import MemDisk
+
+VOTE = Accepted(Ballot(1, "n2"), ((1, 1),), 1)
+BEAT = Heartbeat(Ballot(1, "n2"), "n2", 0, 0, 0, 0)
+QUESTIONS = [
+    CatchUp(1, 2),
+    ReadIndex(1),
+    VotesRequest(1),
+    SnapshotRequest(1, 0, bytes(16)),
+    Rejoin(5),
+]
+OLD, NEW, OTHER = 11, 22, 33
+"""Data directories."""
+FAILURES = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.EIO]
+
+
+def lives(disk=None, pin=0, **options):
+    return PeerLives(disk, ["n2", "n3"], {"n2": pin}, **options)
+
+
+def run_id(starts, lot=0):
+    return make_run_id(starts, lot)
+
+
+def pinned(memory, pin):
+    memory.set_peers({"n2": pin, "n3": 0})
+    return memory
+
+
+def written(disk, text):
+    disk.open(FILE, create=True).pwritev([text], 0)
+    return disk
+
+
+@pytest.fixture
+def disk():
+    return MemDisk()
+
+
+@pytest.fixture(params=["goes-on", "restarts"])
+def later(request, disk):
+    """What the node knows afterwards: as it goes on, and as it is started anew from its disk."""
+    if request.param == "goes-on":
+        return pinned
+    disks = [disk]
+
+    def restart(memory, pin):
+        disks.append(disks[-1].crash())
+        return lives(disks[-1], pin)
+
+    return restart
+
+
+def test_a_number_of_starts_and_lots_in_one():
+    assert boot_count_of(make_run_id(7, 12345)) == 7
+    assert make_run_id(1, 1 << 20) == make_run_id(1, 0)
+    assert make_run_id(2, 0) > make_run_id(1, (1 << 20) - 1)
+
+
+class TestUnpinned:
+    @pytest.mark.parametrize("where", ["memory", "disk"])
+    def test_only_a_later_start_takes_the_place_of_a_known_life(self, where, disk):
+        memory = lives(disk if where == "disk" else None)
+        first, twin = run_id(2, 5), run_id(2, 6)
+        assert memory.known("n2") == 0
+        assert memory.admit("n2", first, VOTE) == first
+        assert memory.admit("n2", first, VOTE) == first
+        assert memory.admit("n2", twin, VOTE) == -1, "as many starts, other lots: two memories"
+        assert memory.admit("n2", run_id(2, 4), VOTE) == -1
+        assert memory.admit("n2", run_id(1, 9), VOTE) == -1
+        assert memory.admit("n2", run_id(3), VOTE) == run_id(3)
+        assert memory.admit("n2", first, VOTE) == -1
+        assert memory.known("n2") == run_id(3)
+        assert memory.admit("n3", twin, VOTE) == twin, "peers are remembered one by one"
+        assert "n2" in memory
+        assert "n4" not in memory
+
+    @pytest.mark.parametrize("question", QUESTIONS, ids=lambda m: type(m).__name__)
+    def test_one_that_is_not_heard_may_learn(self, question):
+        memory = lives()
+        memory.admit("n2", run_id(3), Hello(OLD))
+        assert memory.admit("n2", run_id(1), question) == 0
+        assert memory.admit("n2", run_id(3), question) == run_id(3)
+        assert memory.known("n2") == run_id(3)
+
+    def test_no_life_at_all_is_none(self):
+        memory = lives()
+        assert memory.admit("n2", 0, VOTE) == -1
+        assert memory.admit("n2", 0, Hello(OLD)) == -1
+        assert memory.admit("n2", 0, CatchUp(1, 2)) == 0
+        assert memory.known("n2") == 0
+
+    def test_a_stale_hello_changes_nothing(self, disk):
+        memory = lives(disk)
+        memory.admit("n2", run_id(3), Hello(OLD))
+        syncs = disk.syncs
+        assert memory.admit("n2", run_id(2), Hello(OLD)) == -1
+        assert memory.admit("n2", run_id(1), Hello(NEW)) == -1
+        assert memory.admit("n2", run_id(3), VOTE) == run_id(3)
+        assert disk.syncs == syncs
+        assert json.loads(disk.contents()[FILE]) == {"n2": [run_id(3), OLD]}
+
+    def test_a_wiped_directory_does_not_pass_by_being_started_often(self, disk, later):
+        memory = lives(disk)
+        memory.admit("n2", run_id(3), Hello(OLD))
+        memory = later(memory, 0)
+        assert memory.admit("n2", run_id(4), Hello(NEW)) == -1
+        assert memory.admit("n2", run_id(4), VOTE) == -1, "nothing tells that it is the same one"
+        assert memory.admit("n2", run_id(4), Hello(0)) == -1
+        assert memory.known("n2") == run_id(3)
+        assert memory.admit("n2", run_id(4), Hello(OLD)) == run_id(4)
+        assert memory.admit("n2", run_id(4), VOTE) == run_id(4)
+
+    def test_a_directory_that_was_not_known_is_learned_from_the_first_hello(self, disk, later):
+        memory = lives(disk)
+        memory.admit("n2", run_id(3), VOTE)
+        assert memory.admit("n2", run_id(3), Hello(OLD)) == run_id(3)
+        assert memory.admit("n2", run_id(3), Hello(0)) == run_id(3), "which unlearns nothing"
+        memory = later(memory, 0)
+        assert memory.admit("n2", run_id(4), Hello(NEW)) == -1
+        assert memory.admit("n2", run_id(4), Hello(OLD)) == run_id(4)
+
+    def test_a_directory_renewed_while_it_runs_is_not_the_one_known(self, disk, later):
+        """It found that its memory is lost. Its next start waits for a pin."""
+        memory = lives(disk)
+        memory.admit("n2", run_id(3), Hello(OLD))
+        assert memory.admit("n2", run_id(3), Hello(NEW)) == run_id(3)
+        memory = later(memory, 0)
+        assert memory.admit("n2", run_id(4), Hello(NEW)) == -1
+        assert later(memory, NEW).admit("n2", run_id(4), Hello(NEW)) == run_id(4)
+
+
+class TestPinned:
+    def test_the_pinned_directory_is_heard_however_few_its_starts(self, disk, later):
+        memory = lives(disk)
+        memory.admit("n2", run_id(9), Hello(OLD))
+        memory = later(memory, NEW)
+        assert memory.admit("n2", run_id(9), VOTE) == -1, "the other directory's time is over"
+        assert memory.admit("n2", run_id(1), VOTE) == -1, "it has not said hello"
+        assert memory.admit("n2", run_id(1), Hello(NEW)) == run_id(1)
+        memory = later(memory, NEW)
+        assert memory.admit("n2", run_id(1), VOTE) == run_id(1)
+        assert memory.admit("n2", run_id(9), VOTE) == -1
+        assert memory.known("n2") == run_id(1)
+
+    def test_no_other_directory_is_heard(self, disk, later):
+        memory = later(lives(disk), NEW)
+        for starts in (1, 9):
+            assert memory.admit("n2", run_id(starts), Hello(OLD)) == -1
+            assert memory.admit("n2", run_id(starts), Hello(0)) == -1
+            assert memory.admit("n2", run_id(starts), VOTE) == -1
+            assert memory.admit("n2", run_id(starts), CatchUp(1, 2)) == 0
+        memory.admit("n2", run_id(2), Hello(NEW))
+        memory = later(memory, NEW)
+        assert memory.admit("n2", run_id(9), Hello(OLD)) == -1
+        assert memory.admit("n2", run_id(2), Hello(OLD)) == -1
+        assert memory.admit("n2", run_id(2), VOTE) == run_id(2)
+
+    def test_a_life_without_a_known_directory_has_to_say_hello(self, disk, later):
+        memory = lives(disk)
+        memory.admit("n2", run_id(3), VOTE)
+        memory = later(memory, OLD)
+        assert memory.admit("n2", run_id(3), VOTE) == -1
+        assert memory.admit("n2", run_id(3), Hello(OLD)) == run_id(3)
+        memory = later(memory, OLD)
+        assert memory.admit("n2", run_id(3), VOTE) == run_id(3)
+
+    def test_a_new_life_has_to_say_hello(self, disk, later):
+        memory = lives(disk, NEW)
+        memory.admit("n2", run_id(1), Hello(NEW))
+        memory = later(memory, NEW)
+        assert memory.admit("n2", run_id(2), VOTE) == -1
+        assert memory.admit("n2", run_id(2), CatchUp(1, 2)) == 0
+        assert memory.admit("n2", run_id(1), VOTE) == run_id(1)
+        assert memory.admit("n2", run_id(2), Hello(NEW)) == run_id(2)
+        memory = later(memory, NEW)
+        assert memory.admit("n2", run_id(2), VOTE) == run_id(2)
+        assert memory.admit("n2", run_id(1), VOTE) == -1
+
+    def test_a_rolled_back_copy_of_the_pinned_directory_is_not_heard(self, disk, later):
+        memory = lives(disk, NEW)
+        memory.admit("n2", run_id(3, 1), Hello(NEW))
+        memory = later(memory, NEW)
+        assert memory.admit("n2", run_id(2), Hello(NEW)) == -1
+        assert memory.admit("n2", run_id(3, 2), Hello(NEW)) == -1
+        assert memory.admit("n2", run_id(3, 1), VOTE) == run_id(3, 1)
+
+    def test_a_learner_that_is_promoted_goes_on_being_heard(self, disk, later):
+        memory = lives(disk, -1)
+        memory.admit("n2", run_id(1), Hello(NEW))
+        memory = later(memory, NEW)
+        assert memory.admit("n2", run_id(1), VOTE) == run_id(1)
+
+    def test_as_does_a_member_of_the_configuration(self, disk, later):
+        memory = lives(disk)
+        memory.admit("n2", run_id(4), Hello(OLD))
+        memory = later(memory, OLD)
+        assert memory.admit("n2", run_id(4), VOTE) == run_id(4)
+
+    def test_and_one_voter_that_becomes_a_learner(self, disk, later):
+        memory = lives(disk, NEW)
+        memory.admit("n2", run_id(1), Hello(NEW))
+        memory = later(memory, -1)
+        assert memory.admit("n2", run_id(1), VOTE) == run_id(1)
+
+
+class TestWithoutAVote:
+    def test_any_directory_is_heard_once_it_says_hello(self, disk, later):
+        memory = lives(disk, -1)
+        assert memory.admit("n2", run_id(7), VOTE) == run_id(7), "nothing is known of it yet"
+        assert memory.admit("n2", run_id(7), Hello(OLD)) == run_id(7)
+        memory = later(memory, -1)
+        assert memory.admit("n2", run_id(1), VOTE) == -1, "as if it were a replay"
+        assert memory.admit("n2", run_id(1), BEAT) == 0, "what is decided stays so"
+        assert memory.admit("n2", run_id(1), Hello(NEW)) == run_id(1)
+        memory = later(memory, -1)
+        assert memory.admit("n2", run_id(1), BEAT) == run_id(1)
+        assert memory.admit("n2", run_id(7), VOTE) == -1
+
+    def test_replays_of_the_same_directory_are_refused(self, disk, later):
+        memory = lives(disk, -1)
+        memory.admit("n2", run_id(7), Hello(OLD))
+        memory = later(memory, -1)
+        assert memory.admit("n2", run_id(6), Hello(OLD)) == -1
+        assert memory.admit("n2", run_id(6), VOTE) == -1
+        assert memory.admit("n2", run_id(6), CatchUp(1, 2)) == 0
+        assert memory.admit("n2", run_id(8), Hello(OLD)) == run_id(8)
+
+    def test_a_directory_renewed_while_it_runs_is_known_by_its_new_name(self, disk, later):
+        memory = lives(disk, -1)
+        memory.admit("n2", run_id(7), Hello(OLD))
+        assert memory.admit("n2", run_id(7), Hello(NEW)) == run_id(7)
+        memory = later(memory, NEW)
+        assert memory.admit("n2", run_id(7), VOTE) == run_id(7)
+
+    def test_no_directory_is_taken_for_another_when_it_is_promoted(self, disk, later):
+        memory = lives(disk, -1)
+        memory.admit("n2", run_id(7), Hello(OLD))
+        memory = later(memory, NEW)
+        assert memory.admit("n2", run_id(7), VOTE) == -1
+        assert memory.admit("n2", run_id(8), Hello(OTHER)) == -1
+        assert memory.admit("n2", run_id(1), Hello(NEW)) == run_id(1)
+
+
+@pytest.fixture(params=["goes-on", "restarts"])
+def later_with_marks(request, disk):
+    """As ``later``, with the marks that its log remembers."""
+    if request.param == "goes-on":
+        return pinned
+    disks = [disk]
+
+    def restart(memory, pin):
+        disks.append(disks[-1].crash())
+        return lives(disks[-1], pin, marks=dict(memory.marks))
+
+    return restart
+
+
+class TestMarks:
+    """Whoever was put back to an earlier state has a log that ends below what was heard of it."""
+
+    def test_a_life_that_lacks_what_was_heard_of_its_directory_is_not_heard(
+        self, disk, later_with_marks
+    ):
+        memory = lives(disk)
+        memory.admit("n2", run_id(3), Hello(OLD))
+        memory.admit("n2", run_id(3), VOTE, 10)
+        memory.admit("n2", run_id(3), BEAT, 4)
+        assert memory.marks == {"n2": Mark(OLD, 10)}, "the highest"
+        memory = later_with_marks(memory, 0)
+        back = Hello(OLD, start_mark=9)
+        assert memory.admit("n2", run_id(4), back) == -1
+        assert memory.answer("n2", run_id(4), back) == Welcome(run_id(3), OLD, mark=10)
+        assert memory.admit("n2", run_id(9), VOTE, 99) == -1
+        assert memory.admit("n2", run_id(9), back) == -1, "more starts do not help"
+        assert memory.known("n2") == run_id(3)
+        whole = Hello(OLD, start_mark=10)
+        assert memory.admit("n2", run_id(4), whole) == run_id(4)
+        assert memory.admit("n2", run_id(4), VOTE, 11) == run_id(4)
+        assert memory.admit("n2", run_id(5), whole) == -1
+
+    def test_a_restart_that_is_not_told_forgets_them(self, disk):
+        """Which is why the log remembers them: here, that ``marks=`` is what counts."""
+        memory = lives(disk)
+        memory.admit("n2", run_id(3), Hello(OLD))
+        memory.admit("n2", run_id(3), VOTE, 10)
+        memory = lives(disk.crash())
+        assert memory.marks == {}
+        assert memory.admit("n2", run_id(4), Hello(OLD, start_mark=9)) == run_id(4)
+
+    def test_what_is_not_heard_leaves_none(self):
+        memory = lives()
+        memory.admit("n2", run_id(3), Hello(OLD), 50)
+        memory.admit("n2", run_id(2), VOTE, 50)
+        memory.admit("n2", run_id(4), VOTE, 50)
+        assert memory.admit("n2", run_id(2), CatchUp(1, 2), 50) == 0
+        memory.admit("n9", run_id(1), VOTE, 50)
+        assert memory.marks == {}
+        assert memory.admit("n2", run_id(4), Hello(OLD, start_mark=1)) == run_id(4)
+
+    def test_each_peer_has_its_own(self):
+        memory = lives()
+        for name in ("n2", "n3"):
+            memory.admit(name, run_id(3), Hello(OLD))
+        memory.admit("n2", run_id(3), VOTE, 10)
+        assert memory.admit("n3", run_id(4), Hello(OLD, start_mark=9)) == run_id(4)
+
+    def test_a_life_that_goes_on_is_not_compared_with_itself(self, disk, later_with_marks):
+        """It says again how long its log was when it started, which has grown since."""
+        memory = lives(disk)
+        memory.admit("n2", run_id(3), Hello(OLD, start_mark=2))
+        memory.admit("n2", run_id(3), VOTE, 10)
+        memory = later_with_marks(memory, 0)
+        assert memory.admit("n2", run_id(3), Hello(OLD, start_mark=2)) == run_id(3)
+
+    def test_those_of_another_directory_do_not_matter(self, disk):
+        memory = lives(disk)
+        memory.admit("n2", run_id(3), Hello(OLD))
+        memory = lives(disk.crash(), marks={"n2": Mark(OTHER, 50)})
+        back = Hello(OLD, start_mark=1)
+        assert memory.answer("n2", run_id(4), back) == Welcome(run_id(3), OLD, mark=0)
+        assert memory.admit("n2", run_id(4), back) == run_id(4)
+        assert memory.admit("n2", run_id(4), VOTE, 3) == run_id(4)
+        assert memory.marks == {"n2": Mark(OLD, 3)}, "though it is the lower number"
+        assert memory.admit("n2", run_id(5), Hello(OLD, start_mark=2)) == -1
+
+    def test_a_new_directory_that_is_pinned_starts_anew(self, disk, later_with_marks):
+        memory = lives(disk)
+        memory.admit("n2", run_id(9), Hello(OLD))
+        memory.admit("n2", run_id(9), VOTE, 50)
+        memory = later_with_marks(memory, NEW)
+        first = Hello(NEW, start_mark=0)
+        assert memory.admit("n2", run_id(1), first) == run_id(1)
+        assert memory.admit("n2", run_id(1), VOTE, 3) == run_id(1)
+        memory = later_with_marks(memory, NEW)
+        assert memory.marks == {"n2": Mark(NEW, 3)}
+        assert memory.admit("n2", run_id(2), Hello(NEW, start_mark=2)) == -1
+        assert memory.admit("n2", run_id(2), Hello(NEW, start_mark=3)) == run_id(2)
+
+    def test_none_is_known_of_a_directory_that_is_not(self):
+        memory = lives()
+        for _ in range(2):
+            assert memory.admit("n2", run_id(3), VOTE, 10) == run_id(3)
+        assert memory.marks == {}
+        memory.admit("n2", run_id(3), Hello(OLD))
+        memory.admit("n2", run_id(3), VOTE, 4)
+        assert memory.marks == {"n2": Mark(OLD, 4)}
+
+    def test_they_cost_no_write_here(self, disk):
+        memory = lives(disk)
+        memory.admit("n2", run_id(3), Hello(OLD))
+        syncs = disk.syncs
+        memory.admit("n2", run_id(3), VOTE, 10)
+        assert disk.syncs == syncs
+
+
+class TestChallenge:
+    """Only who gets what is sent to a peer's address can show what was written there."""
+
+    @pytest.mark.parametrize("pin", [0, -1, OLD])
+    def test_a_new_life_has_to_repeat_it(self, disk, pin):
+        memory = lives(disk, pin, challenge=7)
+        for challenge in (0, 8):
+            hello = Hello(OLD, challenge=challenge)
+            assert memory.admit("n2", run_id(3), hello) == -1
+            assert memory.answer("n2", run_id(3), hello) == Welcome(0, 0, challenge=7)
+        assert memory.known("n2") == 0
+        assert memory.admit("n2", run_id(3), Hello(OLD, challenge=7)) == run_id(3)
+        assert memory.admit("n2", run_id(4), Hello(OLD)) == -1
+        assert memory.answer("n2", run_id(4), Hello(OLD)) == Welcome(run_id(3), OLD, challenge=7)
+        assert memory.admit("n2", run_id(3), VOTE) == run_id(3)
+        assert memory.admit("n2", run_id(4), Hello(OLD, challenge=7)) == run_id(4)
+
+    def test_the_known_life_need_not(self, disk):
+        memory = lives(disk, challenge=7)
+        memory.admit("n2", run_id(3), Hello(OLD, challenge=7))
+        assert memory.admit("n2", run_id(3), Hello(OLD)) == run_id(3)
+        memory = lives(disk.crash(), challenge=9)
+        for challenge in (0, 7, 9):
+            assert memory.admit("n2", run_id(3), Hello(OLD, challenge=challenge)) == run_id(3)
+        assert memory.admit("n2", run_id(3), VOTE) == run_id(3)
+
+    def test_what_was_recorded_before_the_start_does_not_hold_it(self, disk):
+        lives(disk, challenge=7).admit("n2", run_id(3), Hello(OLD, challenge=7))
+        memory = lives(disk.crash(), challenge=9)
+        assert memory.admit("n2", run_id(4), Hello(OLD, challenge=7)) == -1
+        assert memory.admit("n2", run_id(4), Hello(OLD, challenge=9)) == run_id(4)
+
+    def test_it_takes_more_than_that(self):
+        memory = lives(challenge=7)
+        memory.admit("n2", run_id(3), Hello(OLD, challenge=7))
+        memory.admit("n2", run_id(3), VOTE, 10)
+        for starts, directory, mark in ((2, OLD, 10), (4, NEW, 10), (4, OLD, 9)):
+            assert memory.admit("n2", run_id(starts), Hello(directory, mark, 7)) == -1
+
+    @pytest.mark.parametrize("pin", [NEW, -1])
+    def test_another_directory_that_may_speak_needs_it_too(self, pin):
+        memory = lives(challenge=7)
+        memory.admit("n2", run_id(3), Hello(OLD, challenge=7))
+        pinned(memory, pin)
+        assert memory.admit("n2", run_id(1), Hello(NEW)) == -1
+        assert memory.admit("n2", run_id(1), Hello(NEW, challenge=7)) == run_id(1)
+
+    @pytest.mark.parametrize("pin", [0, -1, NEW])
+    def test_two_that_do_not_hear_each_other_yet_exchange_theirs(self, pin):
+        memory = lives(pin=-1, challenge=7)
+        memory.admit("n2", run_id(3), Hello(OLD, challenge=7))
+        pinned(memory, pin)
+        assert memory.admit("n2", run_id(4), Welcome(0, challenge=9)) == 0
+        assert memory.known("n2") == run_id(3)
+
+    def test_who_is_asked_to_say_hello_gets_it(self):
+        memory = lives(pin=NEW, challenge=7)
+        assert memory.admit("n2", run_id(1), BEAT) == 0
+        assert memory.answer("n2", run_id(1), BEAT) == Welcome(0, challenge=7)
+
+
+class TestSilence:
+    """Of two that live under one name the one that is heard goes on."""
+
+    SILENCE_MS = 100.0
+
+    @pytest.fixture
+    def memory(self):
+        memory = lives(silence_ms=self.SILENCE_MS, challenge=70)
+        assert memory.admit("n2", run_id(3), Hello(OLD, 0, 70), now_ms=1000.0) == run_id(3)
+        return memory
+
+    @staticmethod
+    def asks(memory):
+        """The challenge that it sends to the address of n2 now."""
+        return memory.answer("n2", run_id(9), Hello(OLD)).challenge
+
+    @pytest.mark.parametrize("twin", [run_id(5, 1), run_id(4)])
+    def test_a_second_life_is_not_heard_while_the_first_answers(self, memory, twin):
+        hello = Envelope("n2", twin, Hello(OLD))
+        for start_ms in (1050.0, 1850.0):
+            now_ms = start_ms
+            assert memory.admit("n2", run_id(3), VOTE, now_ms=now_ms) == run_id(3)
+            old = self.asks(memory)
+            assert memory.admit("n2", twin, Hello(OLD, 0, old), now_ms=now_ms) == -1
+            assert not memory.is_second(hello), "it may have ended a moment ago"
+            asked = self.asks(memory)
+            assert asked != old
+            assert memory.admit("n2", run_id(3), Hello(OLD, 0, asked), now_ms=now_ms) == run_id(3)
+            for now_ms in (start_ms + 50, start_ms + 100, start_ms + 700):
+                assert memory.admit("n2", twin, Hello(OLD, 0, asked), now_ms=now_ms) == -1
+                assert memory.is_second(hello)
+        assert memory.known("n2") == run_id(3)
+
+    def test_it_is_once_the_first_does_not(self, memory):
+        """Frames of the first that come late, or again, do not keep it alive."""
+        assert memory.admit("n2", run_id(4), Hello(OLD, 0, 70), now_ms=1099.0) == -1
+        asked = self.asks(memory)
+        for now_ms in (1100.0, 1190.0, 1198.0):
+            assert memory.admit("n2", run_id(3), VOTE, now_ms=now_ms) == run_id(3)
+            assert memory.admit("n2", run_id(3), Hello(OLD, 0, 70), now_ms=now_ms) == run_id(3)
+            assert memory.admit("n2", run_id(4), Hello(OLD, 0, asked), now_ms=now_ms) == -1
+        assert not memory.is_second(Envelope("n2", run_id(4), Hello(OLD)))
+        assert memory.admit("n2", run_id(4), Hello(OLD, 0, asked), now_ms=1199.0) == run_id(4)
+        assert memory.admit("n2", run_id(4), VOTE, now_ms=1200.0) == run_id(4)
+        assert memory.admit("n2", run_id(3), VOTE, now_ms=1300.0) == -1
+
+    def test_and_at_once_if_the_first_was_silent(self, memory):
+        # What is not heard is no sign of life, neither of the one nor of the other.
+        memory.admit("n2", run_id(2), VOTE, now_ms=1099.0)
+        memory.admit("n2", run_id(2), BEAT, now_ms=1099.0)
+        memory.admit("n2", run_id(4), CatchUp(1, 2), now_ms=1099.0)
+        memory.admit("n3", run_id(1), VOTE, now_ms=1099.0)
+        assert memory.admit("n2", run_id(4), Hello(OLD, 0, 70), now_ms=1100.0) == run_id(4)
+
+    def test_or_once_the_connection_has_closed(self, memory):
+        memory.closed("n3")
+        assert memory.admit("n2", run_id(4), Hello(OLD, 0, 70), now_ms=1001.0) == -1
+        memory.closed("n2")
+        assert memory.admit("n2", run_id(4), Hello(OLD, 0, 70), now_ms=1001.0) == run_id(4)
+        assert memory.admit("n2", run_id(5), Hello(OLD, 0, 70), now_ms=1002.0) == -1, (
+            "that one lives"
+        )
+        memory.closed("n9")  # no peer any more
+
+    def test_a_directory_that_is_pinned_need_not_wait(self, memory):
+        pinned(memory, NEW)
+        assert memory.admit("n2", run_id(1), Hello(NEW, 0, 70), now_ms=1001.0) == run_id(1)
+        assert memory.admit("n2", run_id(2), Hello(NEW, 0, 70), now_ms=1002.0) == -1
+
+    def test_a_node_that_has_started_has_heard_nobody(self, disk):
+        lives(disk).admit("n2", run_id(3), Hello(OLD), now_ms=1000.0)
+        memory = lives(disk.crash(), silence_ms=self.SILENCE_MS)
+        assert memory.admit("n2", run_id(4), Hello(OLD), now_ms=1001.0) == run_id(4)
+
+    def test_one_that_was_no_peer_for_a_while_is_not_alive(self, memory):
+        memory.set_peers({"n3": 0})
+        memory.set_peers({"n2": 0, "n3": 0})
+        assert memory.admit("n2", run_id(4), Hello(OLD, 0, 70), now_ms=1001.0) == run_id(4)
+
+
+class TestPeers:
+    def test_one_that_is_none_is_not_heard_but_not_forgotten(self, disk, later):
+        memory = lives(disk)
+        memory.admit("n2", run_id(4), Hello(OLD))
+        memory.set_peers({"n3": 0})
+        assert "n2" not in memory
+        for message in (VOTE, Hello(OLD), CatchUp(1, 2)):
+            assert memory.admit("n2", run_id(5), message) == -1
+            assert memory.answer("n2", run_id(5), message) is None
+        assert memory.known("n2") == run_id(4)
+        memory.admit("n3", run_id(1), VOTE)  # written with what is known of others
+        memory = later(memory, 0)
+        assert memory.admit("n2", run_id(3), Hello(OLD)) == -1
+        assert memory.admit("n2", run_id(4), VOTE) == run_id(4)
+
+    def test_one_that_was_never_heard_of(self):
+        memory = lives()
+        assert memory.known("n9") == 0
+        assert memory.admit("n9", run_id(1), VOTE) == -1
+
+    def test_who_says_hello_in_vain_is_told_how_it_is_known(self):
+        memory = lives()
+        assert memory.answer("n2", run_id(1), Hello(NEW)) == Welcome(0, 0)
+        memory.admit("n2", run_id(3), Hello(OLD))
+        assert memory.answer("n2", run_id(1), Hello(NEW)) == Welcome(run_id(3), OLD)
+
+    @pytest.mark.parametrize(
+        ("pin", "starts", "asked"),
+        [(NEW, 3, True), (NEW, 1, True), (-1, 1, True), (0, 4, True), (OLD, 4, True),
+         (0, 2, False), (OLD, 2, False)],
+    )  # fmt: skip
+    def test_who_would_be_heard_after_a_hello_is_asked_for_one(self, pin, starts, asked):
+        """Not for every refused message, and no life that is over. One that has just started says
+        it anyway; but one that was greeted, and was then put back to a state before that, knows
+        an earlier life of a peer that takes itself for known here (simulator, roll-back)."""
+        memory = lives()
+        memory.admit("n2", run_id(3), Hello(OLD))
+        pinned(memory, pin)
+        assert memory.admit("n2", run_id(starts), BEAT) <= 0
+        assert memory.answer("n2", run_id(starts), BEAT) == (Welcome(0) if asked else None)
+        assert memory.answer("n2", run_id(starts), VOTE) is None
+
+    def test_one_misled_by_an_old_hello_hears_the_right_directory_again(self):
+        memory = lives(pin=-1)
+        memory.admit("n2", run_id(7), Hello(OLD))
+        memory.admit("n2", run_id(1), Hello(NEW))
+        memory.admit("n2", run_id(7), Hello(OLD))  # a replay, but who could tell
+        assert memory.admit("n2", run_id(1), VOTE) == -1
+        assert memory.answer("n2", run_id(1), BEAT) == Welcome(0)
+        assert memory.admit("n2", run_id(1), Hello(NEW)) == run_id(1)
+        assert memory.admit("n2", run_id(1), VOTE) == run_id(1)
+
+    def test_who_is_no_peer_at_the_start_is_not_forgotten(self, disk):
+        PeerLives(disk, ["n9"]).admit("n9", run_id(4, 4), VOTE)
+        lives(disk).admit("n2", run_id(1, 1), VOTE)
+        assert PeerLives(disk, ["n9"]).known("n9") == run_id(4, 4)
+
+
+class TestDisk:
+    def test_a_life_is_durable_before_it_is_believed(self, disk):
+        lives(disk).admit("n2", run_id(3, 1), VOTE)
+        after = lives(disk.crash())
+        assert after.known("n2") == run_id(3, 1)
+        assert after.admit("n2", run_id(3, 2), VOTE) == -1
+
+    def test_what_is_known_costs_no_write(self, disk):
+        memory = lives(disk)
+        memory.admit("n2", run_id(1, 1), Hello(OLD))
+        syncs = disk.syncs
+        for pin in (0, OLD, -1, 0):
+            pinned(memory, pin)
+            for message in (VOTE, Hello(OLD), Hello(0)):
+                memory.admit("n2", run_id(1, 1), message)
+                memory.admit("n2", run_id(1, 2), message)
+        assert disk.syncs == syncs
+
+    @pytest.mark.parametrize("message", [VOTE, Hello(OLD)], ids=["vote", "hello"])
+    @pytest.mark.parametrize("number", FAILURES, ids=errno.errorcode.get)
+    @pytest.mark.parametrize("operation", ["open", "pwritev", "fdatasync", "rename", "sync_dir"])
+    def test_if_it_cannot_be_written_it_is_not_heard(self, disk, operation, number, message):
+        """It costs this peer's vote, and neither the process nor what others say."""
+        memory = lives(disk)
+        assert memory.admit("n3", run_id(1, 1), message) == run_id(1, 1)
+        disk.fail[operation] = number
+        assert memory.admit("n2", run_id(1, 1), message) == -1
+        assert memory.known("n2") == 0
+        assert memory.unwritten == {"n2": errno.errorcode[number]}
+        assert memory.admit("n3", run_id(1, 1), VOTE) == run_id(1, 1)
+        disk.fail.clear()
+        assert memory.admit("n2", run_id(1, 2), message, now_ms=WRITE_AGAIN_MS - 1) == -1
+        assert memory.admit("n2", run_id(1, 2), message, now_ms=WRITE_AGAIN_MS) == run_id(1, 2)
+        assert memory.unwritten == {}
+        assert lives(disk).known("n2") == run_id(1, 2)
+
+    def test_a_later_life_that_cannot_be_written_leaves_the_earlier_one(self, disk):
+        memory = lives(disk)
+        memory.admit("n2", run_id(1), Hello(OLD))
+        disk.fail["pwritev"] = errno.ENOSPC
+        assert memory.admit("n2", run_id(2), Hello(OLD)) == -1
+        assert memory.admit("n2", run_id(2), VOTE) == -1
+        assert memory.known("n2") == lives(disk).known("n2") == run_id(1)
+
+    def test_who_is_no_peer_any_more_is_not_waited_for(self, disk):
+        memory = lives(disk)
+        disk.fail["pwritev"] = errno.ENOSPC
+        memory.admit("n2", run_id(1), Hello(OLD))
+        memory.set_peers({"n3": 0})
+        assert memory.unwritten == {}
+
+    def test_the_file_of_an_older_program(self, disk, later):
+        memory = lives(written(disk, b'{"n2": %d, "n9": 5}' % run_id(3)))
+        assert memory.known("n2") == run_id(3)
+        assert memory.admit("n2", run_id(2), VOTE) == -1
+        assert memory.admit("n2", run_id(4), VOTE) == run_id(4)
+        assert json.loads(disk.contents()[FILE]) == {"n2": [run_id(4), 0], "n9": [5, 0]}
+        assert later(memory, 0).admit("n2", run_id(4), VOTE) == run_id(4)
+
+    @pytest.mark.parametrize(
+        "text",
+        [b"{", b"[]", b"\xff", b'{"n2": "x"}', b'{"n2": [1]}', b'{"n2": [1, 2, 3]}',
+         b'{"n2": [1, "x"]}', b'{"n2": [-1, 2]}', b'{"n2": -1}', b'{"n2": true}',
+         b'{"n2": {}}'],
+    )  # fmt: skip
+    def test_a_damaged_one_is_refused(self, disk, text):
+        with pytest.raises(IdentityError, match="damaged"):
+            lives(written(disk, text))
