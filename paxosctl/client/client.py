@@ -46,7 +46,7 @@ from paxosctl.client.results import (
     typed_outcome,
     typed_result,
 )
-from paxosctl.client.transport import Transport, clock_ms, clock_ns
+from paxosctl.client.transport import Transport
 from paxosctl.client.watch import Watcher
 from paxosctl.client.watch_nodes import WatchNodes
 from paxosd.core.client.calls import Call, ClientOptions
@@ -82,6 +82,7 @@ from paxosd.core.requests import (
     ReadAnswer,
     ReadRequest,
 )
+from paxosd.host.clock import clock_ms, clock_ns
 
 __all__ = [
     "CasResult",

@@ -15,9 +15,10 @@ the first moments of the next call.
 import random
 from collections.abc import Sequence
 
-from paxosctl.client.transport import SILENT, Link, Transport, clock_ms
+from paxosctl.client.transport import SILENT, Link, Transport
 from paxosd.core.client.calls import NO_DEADLINE_MS, Call, ClientOptions
 from paxosd.core.client.protocol import ClientProtocol
+from paxosd.host.clock import clock_ms
 from paxosd.net.silence import ALIVE_ID, LOOK_MS
 from paxosd.wire import WireError, decode_answer, encode_client, encode_entry, unpack
 from paxosd.wire.client import MAP_MAX
@@ -45,7 +46,7 @@ class Connection:
 
     def turn(self) -> int:
         """Do what is due, send what can be sent; returns when there is something to do again,
-        on the clock of :func:`~paxosctl.client.transport.clock_ms`."""
+        on the clock of :func:`~paxosd.host.clock.clock_ms`."""
         protocol = self.protocol
         now_ms = clock_ms()
         protocol.on_tick(now_ms)

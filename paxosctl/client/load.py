@@ -24,11 +24,12 @@ from paxosctl.client.errors import (
     for_the_leader,
 )
 from paxosctl.client.reach import numeric
-from paxosctl.client.transport import Socket, Transport, clock_ns
+from paxosctl.client.transport import Socket, Transport
 from paxosd.core.client.cluster_info import ClusterInfo, Limits
 from paxosd.core.commands import CLOSE, OPEN, PUT, Entry, Status
 from paxosd.core.effects import INTERRUPTED, INVALID
 from paxosd.core.requests import RefusalAnswer, ServerMessage, WriteAnswer, WriteRequest
+from paxosd.host.clock import clock_ns
 from paxosd.wire import WireError, decode_answer, encode_client, encode_entry
 
 TIMEOUT_MS = 30_000

@@ -12,7 +12,6 @@ import contextlib
 import os
 import struct
 import threading
-import time
 import warnings
 import weakref
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from typing import Any
 import zmq
 
 from paxosctl.client.dial import Dial
+from paxosd.host.clock import clock_ms
 from paxosd.net.endpoints import same_endpoint
 from paxosd.net.keepalive import KERNEL_FINDS_DEAD_ENDS
 from paxosd.net.resolver import Resolver
@@ -60,16 +60,6 @@ _EVENTS = (
     | zmq.EVENT_HANDSHAKE_SUCCEEDED
 )
 _EVENT = struct.Struct("=HI")
-
-
-def clock_ms() -> int:
-    """Milliseconds on the clock that all of a client's deadlines use."""
-    return time.monotonic_ns() // 1_000_000
-
-
-def clock_ns() -> int:
-    """The same clock, for measuring."""
-    return time.monotonic_ns()
 
 
 class Owner:

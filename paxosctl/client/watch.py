@@ -20,7 +20,7 @@ import zmq
 
 from paxosctl.client.dial import Dial
 from paxosctl.client.errors import RefusedError
-from paxosctl.client.transport import RECEIVES_MAX, SILENT, Link, Socket, Transport, clock_ms
+from paxosctl.client.transport import RECEIVES_MAX, SILENT, Link, Socket, Transport
 from paxosctl.client.watch_nodes import WatchNodes
 from paxosd.core.client.cluster_info import ClusterInfo, Limits
 from paxosd.core.client.watch import Connect, Deliver, Effect, Fail, Pull, WatchOptions, WatchState
@@ -33,6 +33,7 @@ from paxosd.core.requests import (
     HistoryRequest,
     RefusalAnswer,
 )
+from paxosd.host.clock import clock_ms
 from paxosd.net.silence import LOOK_MS
 from paxosd.wire import WireError, decode_answer, encode_client
 from paxosd.wire.events import TOPIC_MEMBERS, decode_event

@@ -25,11 +25,11 @@ from paxosctl.cli.survey import (
     voters_seen,
 )
 from paxosctl.client.errors import EXIT_INCOMPLETE
-from paxosctl.client.transport import clock_ms
 from paxosctl.commands.node import log_words
 from paxosd.config.file_members import words as differing_words
 from paxosd.core.skew import SKEW_MS_MAX
 from paxosd.core.types import Ballot
+from paxosd.host.clock import clock_ms
 
 HASH_POLL_MS = 20
 

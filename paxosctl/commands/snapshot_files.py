@@ -10,10 +10,10 @@ from typing import Any
 
 from paxosctl.cli.public_names import member_fields
 from paxosctl.cli.streams import StreamError
-from paxosctl.client.transport import clock_ms
 from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.membership import Membership
 from paxosd.core.state.snapshot import Restore, SnapshotError
+from paxosd.host.clock import clock_ms
 from paxosd.snapshot.file import (
     HEAD,
     SnapshotInfo,

@@ -17,12 +17,12 @@ from paxosctl.cli.streams import is_terminal, say
 from paxosctl.cli.survey import leader_of
 from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError, OutcomeUnknownError, RefusedError
-from paxosctl.client.transport import clock_ms
 from paxosctl.member.plan import differences
 from paxosctl.member.probe import Present, look
 from paxosd.core.commands import Status
 from paxosd.core.membership import Membership
 from paxosd.core.types import Ballot
+from paxosd.host.clock import clock_ms
 
 POLL_MS = 100
 SETTLE_MS = 20_000

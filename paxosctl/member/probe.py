@@ -17,9 +17,9 @@ from paxosctl.cli.public_names import identity_text
 from paxosctl.cli.survey import DOWN_MS, NodeView, leader_of, may_vote, survey
 from paxosctl.client.client import Client, ClientOptions
 from paxosctl.client.errors import ClientError, RefusedError
-from paxosctl.client.transport import clock_ms
 from paxosctl.member.plan import of_status
 from paxosd.core.membership import Member, Membership
+from paxosd.host.clock import clock_ms
 
 INTERVIEW_S = 1.5
 LINKS_S = 5.0

@@ -34,7 +34,7 @@ from paxosd.bus.lanes import SWIFT_BYTES_MAX, is_bulk
 from paxosd.bus.large_frames import LEAST_BYTES, TIMES, LargeFrames
 from paxosd.bus.link_doubts import LinkDoubts
 from paxosd.bus.peers import PeerEndpoints
-from paxosd.bus.refusal_log import Logger, RefusalLog
+from paxosd.bus.refusal_log import RefusalLog
 from paxosd.bus.relay_link import RelayLink
 from paxosd.bus.sockets import MIB, BindError, BusConfig, BusSockets, Context, Socket
 from paxosd.bus.unsent import BUSY_MARK_BYTES, Unsent, UnsentAnswers
@@ -55,7 +55,9 @@ from paxosd.host.byte_limits import (
     EVENT_BYTES_MAX,
     PEER_BYTES_MAX,
 )
+from paxosd.host.clock import clock_ms
 from paxosd.host.descriptors import ADVICE
+from paxosd.host.log import Log
 from paxosd.net.endpoints import plain_address
 from paxosd.net.resolver import News, Resolver
 from paxosd.storage.peer_lives import PeerLives
@@ -120,10 +122,6 @@ _EVENTS = int(zmq.EVENTS)
 _SNDMORE = int(zmq.SNDMORE) | _NOBLOCK
 
 
-def _monotonic_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
-
-
 CUT_ADVICE = (
     "it ends the connection each time after a frame of that size: its limits.message_bytes_max is "
     "smaller than here, and its version does not say so. Upgrade it, or set the limit there as "
@@ -149,10 +147,10 @@ class Bus:
         self,
         config: BusConfig,
         context: Context,
-        log: Logger,
+        log: Log,
         faults: FaultPlan | None = None,
         lives: PeerLives | None = None,
-        now_ms: Callable[[], int] = _monotonic_ms,
+        now_ms: Callable[[], int] = clock_ms,
         resolver: Resolver | None = None,
     ) -> None:
         """Binds and connects. ``now_ms``: a steady clock, the one that ``faults`` goes by.

@@ -5,25 +5,17 @@ counted, and told in one line when the interval is over. At most ``sources_max``
 beyond that all sources share one line per reason.
 """
 
-from typing import Any, Protocol
+from typing import Any
+
+from paxosd.host.log import Log
 
 OTHERS = "(others)"
-
-
-class Logger(Protocol):
-    """As much of a structlog logger as is needed here."""
-
-    def info(self, event: str, **fields: Any) -> Any:
-        """Log an event."""
-
-    def warning(self, event: str, **fields: Any) -> Any:
-        """Log an event that a person may have to look at."""
 
 
 class RefusalLog:
     """Counts by (event, source, reason) and logs seldom. Times are ms on any steady clock."""
 
-    def __init__(self, log: Logger, *, interval_ms: int = 10_000, sources_max: int = 256) -> None:
+    def __init__(self, log: Log, *, interval_ms: int = 10_000, sources_max: int = 256) -> None:
         self._log = log
         self._interval_ms = interval_ms
         self._sources_max = sources_max

@@ -36,6 +36,7 @@ from paxosd.daemon.startup import (
 )
 from paxosd.daemon.worker import Syncer
 from paxosd.faults.live import LiveFaults
+from paxosd.host.clock import precise_clock_ms
 from paxosd.host.stop_signals import SIGNALS, StopRequested
 from paxosd.net.probe import Probes
 from paxosd.replica.assembly import Ports, make_replica
@@ -56,10 +57,6 @@ HAND_OVER_MS = 1500.0
 FAREWELL_MS = 1000.0
 """How long a removed node goes on answering, with where else to ask: longer than a client waits
 between two tries, for this may be the last node that it knows."""
-
-
-def monotonic_ms() -> float:
-    return time.monotonic() * 1000.0
 
 
 class Daemon:
@@ -95,17 +92,17 @@ class Daemon:
                 log=self.log,
                 plan=self.faults.plan,
                 faults_enabled=config.faults.enabled,
-                now_ms=monotonic_ms,
+                now_ms=precise_clock_ms,
                 status=self._status,
                 crash=self._crash,
                 save_faults=self.faults.save,
             ),
         )
         self.admin.probes = Probes()
-        self.log_level = LogLevel(logs, self.replica.trace, monotonic_ms)
+        self.log_level = LogLevel(logs, self.replica.trace, precise_clock_ms)
         self.admin.log_level = self._change_log_level
-        self.replica.service.clock_ms = monotonic_ms
-        self.started_ms = monotonic_ms()
+        self.replica.service.clock_ms = precise_clock_ms
+        self.started_ms = precise_clock_ms()
         self.signals = SIGNALS.noted
         self.stop_by_ms = 0.0
         self.farewell_by_ms = 0.0
@@ -138,12 +135,12 @@ class Daemon:
 
     def turn(self) -> None:
         """Wait for input or a deadline, take it all in, do what follows from it."""
-        now_ms = monotonic_ms()
+        now_ms = precise_clock_ms()
         lazy = not self.replica.votes_urgent
         if self.bus.poll(math.ceil(self._poll_ms(now_ms)), lazy_votes=lazy) & WAKEUP:
             self.syncer.clear_wake()
             self.helper.clear_wake()
-        now_ms = monotonic_ms()
+        now_ms = precise_clock_ms()
         self.replica.turn(now_ms, self.faults.wall_ms(now_ms))
         self._house_keeping(now_ms)
 
@@ -168,7 +165,7 @@ class Daemon:
             self.bus.end_stuck()
             self.notifier.tick(now_ms)
             self.notifier.status(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
-        took_ms = monotonic_ms() - now_ms
+        took_ms = precise_clock_ms() - now_ms
         if took_ms > SLOW_TURN_MS:
             self.log.warning("node.slow_loop", dur_ms=round(took_ms, 1))
         if self.signals:
@@ -189,9 +186,9 @@ class Daemon:
                 self.notifier.stopping("handing over" if self.node.leading else "stopping")
                 self.log.info("node.stopping", reason=signal.Signals(number).name)
                 waiting = self.node.hand_over()
-                self.stop_by_ms = monotonic_ms() + (HAND_OVER_MS if waiting else 50.0)
+                self.stop_by_ms = precise_clock_ms() + (HAND_OVER_MS if waiting else 50.0)
             else:
-                self.stop_by_ms = monotonic_ms()
+                self.stop_by_ms = precise_clock_ms()
 
     def _reload(self) -> None:
         self.notifier.reloading()
@@ -200,19 +197,19 @@ class Daemon:
 
     def _stopped(self) -> bool:
         if self.replica.standing.removed:
-            self.farewell_by_ms = self.farewell_by_ms or monotonic_ms() + FAREWELL_MS
+            self.farewell_by_ms = self.farewell_by_ms or precise_clock_ms() + FAREWELL_MS
             if not self.stop_by_ms:
-                return monotonic_ms() >= self.farewell_by_ms
+                return precise_clock_ms() >= self.farewell_by_ms
         if not self.stop_by_ms:
             return False
         handed_over = not self.node.leading and self.node.leader not in ("", self.config.node.name)
-        return handed_over or monotonic_ms() >= self.stop_by_ms
+        return handed_over or precise_clock_ms() >= self.stop_by_ms
 
     def close(self) -> None:
         """Finish the group commit under way, write the rest, let go of everything."""
         self.helper.close()
         self.syncer.close()
-        self.replica.finish_log(monotonic_ms())
+        self.replica.finish_log(precise_clock_ms())
         self.bus.close()
         self.context.term()
         self.wal.close()
@@ -309,7 +306,7 @@ class Daemon:
             "members_differ": self._members_differ(),
             "directory": self.node.directory_id,
             "memory": "lost" if self.node.forgetful else "new" if new else "whole",
-            "wall_ms": self.faults.wall_ms(monotonic_ms()),
+            "wall_ms": self.faults.wall_ms(precise_clock_ms()),
             "revision": self.machine.revision,
             "keys": len(self.machine.store),
             "sessions": len(self.machine.sessions.table),
@@ -324,7 +321,7 @@ class Daemon:
                 **wal,
             },
             "snapshot": self.replica.snapshot_status(time.time_ns() // 1_000_000),
-            "uptime_ms": int(monotonic_ms() - self.started_ms),
+            "uptime_ms": int(precise_clock_ms() - self.started_ms),
             "rss_bytes": rss_bytes(),
             "log": {**self.log_level.status(), "dropped": self.logs.dropped},
             "names": self.bus.names(),

@@ -27,6 +27,7 @@ from paxosd.daemon.logs import Logs
 from paxosd.daemon.notify import Notifier
 from paxosd.faults.live import LiveFaults
 from paxosd.host import descriptors
+from paxosd.host.clock import precise_clock_ms
 from paxosd.host.descriptors import Limits
 from paxosd.host.stop_signals import SIGNALS
 from paxosd.replica.assembly import Assembled, Equipment, assemble
@@ -49,11 +50,6 @@ DESCRIPTORS_LEAST, DESCRIPTORS_A_MEMBER = 64, 16
 """With fewer than that a node cannot work at all: its own files and sockets take about half."""
 PROMISE_SHARE = 4
 """A promise, like a catch-up, takes at most one part in this many of the largest message."""
-
-
-def monotonic_ms() -> float:
-    """The steady clock that the node and its fault plan go by."""
-    return time.monotonic() * 1000.0
 
 
 @dataclass(slots=True)
@@ -95,7 +91,7 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
                 Equipment(
                     log=logs.logger,
                     log_disk=log_disk,
-                    now_ms=monotonic_ms,
+                    now_ms=precise_clock_ms,
                     wall_ms=lambda: time.time_ns() // 1_000_000,
                     rng=rng,
                     wal_options=WalOptions(segment_bytes=config.wal.segment_bytes),
@@ -124,7 +120,7 @@ def _live_faults(config: Config, data_dir: DataDir, logs: Logs) -> LiveFaults:
         home=data_dir.home,
         disk=data_dir.disk,
         log=logs.logger,
-        now_ms=monotonic_ms,
+        now_ms=precise_clock_ms,
         flush_log=lambda: logs.flush(FLUSH_S),
     )
 
@@ -132,7 +128,7 @@ def _live_faults(config: Config, data_dir: DataDir, logs: Logs) -> LiveFaults:
 def _on_progress(notifier: Notifier, slot: Slot, commit: Slot) -> None:
     SIGNALS.raise_noted()
     notifier.extend_timeout(30_000)
-    notifier.tick(monotonic_ms())
+    notifier.tick(precise_clock_ms())
     notifier.status(f"reading the log: slot {slot} of {commit}")
 
 

@@ -10,24 +10,18 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
 
 from paxosd.core.types import NodeId
 from paxosd.faults.disk import FaultyDisk
 from paxosd.faults.plan import FaultPlan
 from paxosd.faults.store import FILE, FaultStore
+from paxosd.host.log import Log
 from paxosd.storage.disk import Disk, RealDisk
 from paxosd.wire import PEER_KIND_NAMES
 
 LOOK_MS = 20.0
 """How often the loop looks at rules that go by time."""
 _NAP_S = 0.05
-
-
-class Log(Protocol):
-    """The part of a structlog logger that is used."""
-
-    def warning(self, event: str, **fields: Any) -> Any: ...
 
 
 class LiveFaults:

@@ -20,12 +20,12 @@ seconds. So the rules are:
 import os
 import socket
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
+from paxosd.host.clock import clock_ms
 from paxosd.net.endpoints import is_address, plain_address
 
 LOOKUP_MS_MAX = 5000
@@ -171,16 +171,12 @@ class News(NamedTuple):
     error: str
 
 
-def _monotonic_ms() -> int:
-    return time.monotonic_ns() // 1_000_000
-
-
 class Resolver:
     """The names of one loop: never waits, and is used by one thread. ``wake_fd`` becomes readable
     when there is something for :meth:`poll`."""
 
     def __init__(
-        self, lookups: Lookups | None = None, now_ms: Callable[[], int] = _monotonic_ms
+        self, lookups: Lookups | None = None, now_ms: Callable[[], int] = clock_ms
     ) -> None:
         self._lookups = lookups if lookups is not None else LOOKUPS
         self._now_ms = now_ms

@@ -24,9 +24,10 @@ from paxosd.core.run_id import RUN_BITS, make_run_id
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
+from paxosd.host.log import Log
 from paxosd.replica.admin import Admin
 from paxosd.replica.recovery import Memory, Progress, make_node, recover
-from paxosd.replica.replica import Committer, Log, Replica, ReplicaBus, ReplicaOptions
+from paxosd.replica.replica import Committer, Replica, ReplicaBus, ReplicaOptions
 from paxosd.snapshot.jobs import Helper, Jobs
 from paxosd.snapshot.keeper import SnapshotOptions, Snapshots
 from paxosd.storage import identity

@@ -22,8 +22,8 @@ from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import NOOP, NodeId, Slot
+from paxosd.host.log import Log
 from paxosd.replica import quarantine
-from paxosd.replica.replica import Log
 from paxosd.snapshot.restore import Kept, restore_state
 from paxosd.storage import identity
 from paxosd.storage.disk import CorruptionError, Disk

@@ -32,6 +32,7 @@ from paxosd.core.requests import (
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import NOOP, Ballot, NodeId, Slot
 from paxosd.core.work import CLIENT_UNITS
+from paxosd.host.log import Log
 from paxosd.replica.forwarding import Forwarding, Link
 from paxosd.replica.log_server import serve_history, serve_log
 from paxosd.replica.request_log import RequestLog
@@ -108,15 +109,6 @@ class Committer(Protocol):
     def finished(self) -> list[SyncJob]:
         """The jobs done since the last call. Raises the StorageError of one that failed."""
         ...
-
-
-class Log(Protocol):
-    """The part of a structlog logger that is used."""
-
-    def debug(self, event: str, **fields: Any) -> Any: ...
-    def info(self, event: str, **fields: Any) -> Any: ...
-    def warning(self, event: str, **fields: Any) -> Any: ...
-    def error(self, event: str, **fields: Any) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ Stands between the service and the bus while debug events are logged, and only t
 from typing import Any, Protocol
 
 from paxosd.core.requests import RefusalAnswer, ServerMessage, WriteAnswer
+from paxosd.host.log import Log
 
 STARTED_MAX = 100_000
 """Requests that wait, at most, to be told of; a bound on memory, not on work."""
@@ -19,12 +20,6 @@ class Answers(Protocol):
     """Where answers go: the bus."""
 
     def answer(self, client: bytes, message: ServerMessage) -> bool: ...
-
-
-class Log(Protocol):
-    """The part of a structlog logger that is used."""
-
-    def debug(self, event: str, **fields: Any) -> Any: ...
 
 
 class RequestLog:

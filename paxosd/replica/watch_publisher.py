@@ -38,7 +38,7 @@ which it reports; it is never given a part of the changes and left to think it i
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
+from typing import Protocol
 
 from paxosd.core.cluster_settings import DEFAULTS
 from paxosd.core.commands import Change, RangeRemoved, prefix_end
@@ -46,6 +46,7 @@ from paxosd.core.state.key_index import KeyRun
 from paxosd.core.types import Ballot, NodeId, Slot
 from paxosd.core.work import Work
 from paxosd.host.byte_limits import EVENT_BYTES_MAX
+from paxosd.host.log import Log
 from paxosd.wire.events import TOPIC_KV, TOPIC_LEARNED, TOPIC_PROGRESS, EventEncoder
 
 PROGRESS_BUSY_MS = 200
@@ -86,12 +87,6 @@ class ChangeSource(Protocol):
     def revision(self) -> int:
         """The store's revision; every change up to it was collected, if collecting was on."""
         ...
-
-
-class Log(Protocol):
-    """The part of a structlog logger that is used."""
-
-    def warning(self, event: str, **fields: Any) -> Any: ...
 
 
 class _Stream:

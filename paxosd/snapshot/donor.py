@@ -14,24 +14,17 @@ that is silent for IN_USE_MS is forgotten. Pieces are read beside the loop.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
 
 from paxosd.core.flow import CHUNK_MIN_BYTES, Flow
 from paxosd.core.messages import PeerMessage, SnapshotChunk, SnapshotOffer, SnapshotRequest
 from paxosd.core.types import NodeId, Slot
+from paxosd.host.log import Log
 from paxosd.snapshot.jobs import Job, read_piece
 from paxosd.snapshot.keeper import Snapshots
 
 IN_USE_MS = 30_000.0
 BURST_MS = 50.0
 """How much of the rate may be saved up."""
-
-
-class Log(Protocol):
-    """The part of a structlog logger that is used."""
-
-    def info(self, event: str, **fields: Any) -> Any: ...
-    def warning(self, event: str, **fields: Any) -> Any: ...
 
 
 class Donor:

@@ -5,7 +5,7 @@ The replica's side of it: what comes from peers, when a turn is due, and how the
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from paxosd.core.flow import Flow
 from paxosd.core.messages import (
@@ -17,6 +17,7 @@ from paxosd.core.messages import (
 )
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import NodeId, Slot
+from paxosd.host.log import Log
 from paxosd.snapshot.donor import Donor
 from paxosd.snapshot.fetch import Fetch, Install, Objection
 from paxosd.snapshot.keeper import Snapshots
@@ -30,14 +31,6 @@ JOB_MS = 50.0
 LOOK_MS = 5.0
 """So often an idle exchange looks whether there is something to do: whether the log has grown."""
 SNAPSHOT_KINDS: frozenset[type] = frozenset({SnapshotOffer, SnapshotRequest, SnapshotChunk})
-
-
-class Log(Protocol):
-    """The part of a structlog logger that is used."""
-
-    def info(self, event: str, **fields: Any) -> Any: ...
-    def warning(self, event: str, **fields: Any) -> Any: ...
-    def error(self, event: str, **fields: Any) -> Any: ...
 
 
 class SnapshotExchange:

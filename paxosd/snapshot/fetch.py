@@ -18,12 +18,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 
 from paxosd.core.messages import PeerMessage, SnapshotChunk, SnapshotOffer, SnapshotRequest
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.snapshot import Restore, SnapshotError
 from paxosd.core.types import NodeId, Slot
+from paxosd.host.log import Log
 from paxosd.snapshot.file import SnapshotInfo, SnapshotReader, restore_block
 from paxosd.snapshot.jobs import Gathered, Job, no_matter
 from paxosd.snapshot.keeper import Snapshots
@@ -43,14 +44,6 @@ FREE_SHARE = 2
 Install = Callable[[Slot, Machine, Callable[[bool], None]], None]
 """``install(slot, machine, done)``: make the node go on from there; then ``done(whether it was
 behind still)``."""
-
-
-class Log(Protocol):
-    """The part of a structlog logger that is used."""
-
-    def info(self, event: str, **fields: Any) -> Any: ...
-    def warning(self, event: str, **fields: Any) -> Any: ...
-    def error(self, event: str, **fields: Any) -> Any: ...
 
 
 class Stage(Enum):

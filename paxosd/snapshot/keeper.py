@@ -20,11 +20,12 @@
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.snapshot import Members, SnapshotWalk, head_has_sum
 from paxosd.core.types import Slot
+from paxosd.host.log import Log
 from paxosd.snapshot.file import (
     BLOCK_BYTES,
     HEAD,
@@ -58,13 +59,6 @@ LOG_SHARE = 2
 WAIT_SHARE = 1.25
 """A snapshot that is due waits for a slot at which states are compared, until the log has grown to
 this many times what brings one about."""
-
-
-class Log(Protocol):
-    """The part of a structlog logger that is used."""
-
-    def info(self, event: str, **fields: Any) -> Any: ...
-    def warning(self, event: str, **fields: Any) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,20 +15,13 @@ later record says already that the segment is released, and it is gone.
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
 
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import Slot
+from paxosd.host.log import Log
 from paxosd.snapshot.file import snapshot_name
 from paxosd.snapshot.keeper import RETRY_MS, Snapshots
 from paxosd.storage.wal_format import segment_name
-
-
-class Log(Protocol):
-    """The part of a structlog logger that is used."""
-
-    def info(self, event: str, **fields: Any) -> Any: ...
-    def error(self, event: str, **fields: Any) -> Any: ...
 
 
 class LogRepair:

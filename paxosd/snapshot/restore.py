@@ -14,11 +14,11 @@ What a crash left of a snapshot that was being written is removed.
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
 
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.snapshot import SnapshotError
 from paxosd.core.types import Slot
+from paxosd.host.log import Log
 from paxosd.snapshot.file import (
     OtherVersionError,
     SnapshotInfo,
@@ -30,13 +30,6 @@ from paxosd.snapshot.file import (
 )
 from paxosd.storage.disk import CorruptionError, Disk, StorageError
 from paxosd.storage.wal import Recovered, Wal
-
-
-class Log(Protocol):
-    """The part of a structlog logger that is used."""
-
-    def info(self, event: str, **fields: Any) -> Any: ...
-    def error(self, event: str, **fields: Any) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ Nothing is decided here. A failed write or fsync ends the daemon elsewhere.
 from collections import deque
 from collections.abc import Callable
 from statistics import median
-from typing import Any, Protocol
 
+from paxosd.host.log import Log
 from paxosd.storage.wal import SyncJob, Wal
 
 SLOW_MS = 250.0
@@ -27,14 +27,6 @@ LOW_SEGMENTS = 4
 """Warn while fewer further segments than this fit the disk."""
 LOW_FILES = 32
 """Or fewer files: a disk without inodes takes no segment either, however much space it has."""
-
-
-class Log(Protocol):
-    """The part of a structlog logger that is used."""
-
-    def debug(self, event: str, **fields: Any) -> Any: ...
-    def info(self, event: str, **fields: Any) -> Any: ...
-    def warning(self, event: str, **fields: Any) -> Any: ...
 
 
 class StorageWatch:

@@ -17,22 +17,16 @@ the number. Only one that was removed ends all the same: its peers tell it so at
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from paxosd.core.genesis import Record
 from paxosd.core.node import Node
+from paxosd.host.log import Log
 from paxosd.storage import identity
 from paxosd.storage.disk import Disk
 
 WRITE_AGAIN_MS = 2000.0
 """So long after a write that failed: the loop waits for each."""
-
-
-class Log(Protocol):
-    """The part of a structlog logger that is used."""
-
-    def info(self, event: str, **fields: Any) -> Any: ...
-    def warning(self, event: str, **fields: Any) -> Any: ...
 
 
 class Standing:

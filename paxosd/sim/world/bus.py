@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from paxosd.bus.inbox import Inbox, Refusal, Source, log_refusal
-from paxosd.bus.refusal_log import Logger, RefusalLog
+from paxosd.bus.refusal_log import RefusalLog
 from paxosd.core.messages import Accepted, Envelope, PeerMessage
 from paxosd.core.requests import ClientMessage, ServerMessage
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
+from paxosd.host.log import Log
 from paxosd.sim.world.network import Network
 from paxosd.sim.world.relay import SimRelay
 from paxosd.storage.peer_lives import PeerLives
@@ -41,7 +42,7 @@ class SimBus:
         now_ms: Callable[[], float],
         effect: Effect,
         wake: Callable[[], None],
-        log: Logger,
+        log: Log,
     ) -> None:
         self.arrived: list[Envelope] = []
         """What lies in the sockets."""
