@@ -2,10 +2,12 @@
 without Paxos, log or disk. What it should do wrong is set on it."""
 
 import io
+import sys
 import threading
 import time
 import zlib
 from collections import deque
+from pathlib import Path
 
 import zmq
 
@@ -36,6 +38,25 @@ from paxosd.wire import WireError, decode_entry, decode_request, encode_client
 def peer_of(client):
     """Where a peer endpoint is that can be reached, and is no other endpoint."""
     return client.replace("127.0.0.1", "localhost")
+
+
+_STUCK = []
+"""Contexts whose end did not come: kept, lest their finalizers wait for it again."""
+END_S = 30
+
+
+def end_context(context):
+    """The sockets are closed. Once in some hundred thousand times libzmq's ``zmq_ctx_term`` did
+    not return here though they all were: what the threads of libzmq wait for is printed then, and
+    the test goes on. It is a test's stand-in for a daemon, which ends by its process's end."""
+    ender = threading.Thread(target=context.term, daemon=True)
+    ender.start()
+    ender.join(END_S)
+    if ender.is_alive():
+        _STUCK.append(context)
+        for task in sorted(Path("/proc/self/task").iterdir()):
+            waits = [(task / name).read_text().strip() for name in ("comm", "wchan")]
+            print(f"zmq_ctx_term does not return: thread {task.name} {waits}", file=sys.stderr)
 
 
 class FakeDaemon:
@@ -112,7 +133,7 @@ class FakeDaemon:
         self.sum_keys = 1000
         """How many keys it sums up at a time."""
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
     def __enter__(self):
@@ -125,7 +146,7 @@ class FakeDaemon:
         """As a daemon that was killed, and does not come back. Also twice."""
         self._stop.set()
         self._thread.join()
-        self.context.destroy(0)
+        end_context(self.context)
 
     def publish_members(self, epoch):
         """As once another membership is in force."""
@@ -133,6 +154,13 @@ class FakeDaemon:
 
     def _now_ms(self):
         return time.monotonic_ns() // 1_000_000
+
+    def _serve(self):
+        try:
+            self._run()
+        finally:  # by the thread that used them
+            self.router.close(0)
+            self.events.close(0)
 
     def _run(self):
         poller = zmq.Poller()
