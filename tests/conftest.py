@@ -23,7 +23,7 @@ LONG = (
     "processes/test_kill_campaign.py",
     "sim/test_crash_points.py",
     "core/test_membership_chaos.py",
-    "sim/test_watchers.py",
+    "sim/cluster/test_watchers.py",
 )
 """Files with single tests that take long."""
 

@@ -18,7 +18,7 @@ from paxosd.sim.world.frame_limits import (
     draw_sizes,
 )
 from paxosd.wire import encode_client, encode_peer
-from tests.sim.test_network import network_of
+from tests.sim.world.test_network import network_of
 
 BALLOT = Ballot(1, "n1")
 LIMIT = SMALL[0]
