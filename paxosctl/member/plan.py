@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from paxosd.config.settings import nearest
 from paxosd.core.membership import UNKNOWN, Member, Membership, MembershipError, follows
-from paxosd.net.endpoints import Endpoint, zone_is_missing, zone_words
+from paxosd.net.endpoints import Endpoint, parse_contact
 
 KINDS = ("peer", "client", "events")
 
@@ -223,13 +223,9 @@ def _check_contact(others: Mapping[str, Member], contact: Contact) -> None:
     }
     for kind, text in zip(KINDS, contact, strict=True):
         try:
-            endpoint = Endpoint.parse(text)
+            endpoint = parse_contact(text)
         except ValueError as error:
             raise PlanError(f"--{kind}: {error}") from None
-        if endpoint.is_wildcard:
-            raise PlanError(f"--{kind}: nobody can connect to {endpoint}; name the host")
-        if zone_is_missing(endpoint.host):
-            raise PlanError(f"--{kind}: {zone_words(endpoint.host)}")
         key = _canonical(text)
         if key in taken:
             raise PlanError(f"--{kind}: {endpoint} is {taken[key]} already")

@@ -3,7 +3,7 @@
     poll() ─► flags ─► receive_peers()          envelopes: sender, life, message
                        receive_subscriptions()  (subscribe, topic)
                        receive_clients()        (client, message)
-    send() broadcast() publish_accepted() publish() answer()   never block; False: not sent
+    send() publish_accepted() publish() answer()   never block; False: not sent
 
 What cannot be a message of this cluster is refused: counted by reason in ``counters``, logged
 once per source, reason and interval, dropped. That holds for bytes that do not decode, another
@@ -22,7 +22,7 @@ CURVE to decide (a later issue); until then the ports must be reachable by the c
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -420,11 +420,6 @@ class Bus:
         """Whether the last poll found, or did not rule out, notices of subscribers."""
         return bool(self._readable & SUBSCRIPTIONS)
 
-    def heard_ms_ago(self, peer: NodeId) -> int:
-        """The time since the last good message of ``peer``; -1: none since the start."""
-        heard_ms = self.inbox.lives.heard_ms.get(peer)
-        return -1 if heard_ms is None else self._now_ms() - int(heard_ms)
-
     # ---- receiving
 
     def receive_peers(self, limit: int) -> list[Envelope]:
@@ -627,10 +622,6 @@ class Bus:
             sent = self._send_frame(to, message, self._encode(message))
         return (bool(frame) and self._send_frame(to, message, frame)) or sent
 
-    def broadcast(self, message: PeerMessage, to: Iterable[NodeId]) -> int:
-        """To several peers, encoded once; returns how many took it."""
-        return sum([self.send(peer, message) for peer in to])
-
     def _send_frame(self, to: NodeId, message: PeerMessage, frame: bytes) -> bool:
         if len(frame) > self.frames_max.get(to, self._frame_bytes_max):
             # The peer would close the connection over it, again and again.
@@ -688,10 +679,6 @@ class Bus:
         self.on_cut(to, frame_bytes)
         return True
 
-    def bulk_bytes(self) -> dict[NodeId, int]:
-        """What is held for each peer of what is large."""
-        return {name: unsent.held_bytes for name, (_, unsent) in self._sockets.bulk.items()}
-
     def _note_unsent(self, to: NodeId, reason: str) -> None:
         self.counters[f"unsent.{to}"] += 1
         self._unsent.note("bus.send_failed", to, reason, self._now_ms(), to=to)
@@ -714,11 +701,6 @@ class Bus:
     def event_bytes_waiting(self) -> int:
         """What is held for subscribers that are slow."""
         return self._events_unsent.held_bytes
-
-    @property
-    def answer_bytes_waiting(self) -> int:
-        """What is held for clients that are slow."""
-        return self._answers.held_bytes
 
     def flush_answers(self) -> None:
         """Wait until the answers given since :attr:`is_ending`, or since a fault was added that

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from paxosd.config.message_room import OVERHEAD_BYTES
 from paxosd.config.settings import nearest
 from paxosd.core.membership import MEMBERS_MAX
-from paxosd.net.endpoints import Endpoint, can_bind, zone_is_missing, zone_words
+from paxosd.net.endpoints import Endpoint, can_bind, parse_contact, zone_is_missing, zone_words
 
 if TYPE_CHECKING:
     from paxosd.config.schema import Config
@@ -53,17 +53,10 @@ def _members(config: "Config") -> Iterator[str]:
         for kind in ("peer", "client", "events"):
             key = f"cluster.members.{name}.{kind}"
             try:
-                endpoint = Endpoint.parse(getattr(member, kind))
+                endpoint = parse_contact(getattr(member, kind))
             except ValueError as error:
                 yield f"{key}: {error}"
                 continue
-            if endpoint.is_wildcard:
-                yield (
-                    f"{key}: nobody can connect to {endpoint}; "
-                    f"name the host here, and set node.bind_host to listen everywhere"
-                )
-            if zone_is_missing(endpoint.host):
-                yield f"{key}: {zone_words(endpoint.host)}"
             if endpoint.canonical in taken:
                 yield f"{key}: {endpoint} is already {taken[endpoint.canonical]}"
             taken.setdefault(endpoint.canonical, key)

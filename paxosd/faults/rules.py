@@ -100,7 +100,6 @@ KINDS: dict[str, KindSpec] = {
 }
 """Every kind that a rule can have."""
 
-MESSAGE_KINDS = tuple(kind for kind, spec in KINDS.items() if spec.messages)
 CUTTING_KINDS = frozenset({"partition", "flap", "isolate", "bridge"})
 DISK_KINDS = frozenset(
     {"disk-slow", "disk-full", "home-full", "fsync-error", "torn-write", "bit-rot"}

@@ -80,6 +80,20 @@ class Endpoint(NamedTuple):
         return self.is_address and ip_address(self.host).is_unspecified
 
 
+def parse_contact(text: str) -> Endpoint:
+    """An endpoint that other machines can connect to, as a member has three. Raises ValueError
+    with words for people: it is none, or names no single host, or not the interface."""
+    endpoint = Endpoint.parse(text)
+    if endpoint.is_wildcard:
+        raise ValueError(
+            f"nobody can connect to {endpoint}; name the host here, and set node.bind_host to "
+            "listen everywhere"
+        )
+    if zone_is_missing(endpoint.host):
+        raise ValueError(zone_words(endpoint.host))
+    return endpoint
+
+
 def is_address(host: str) -> bool:
     """Whether this is an IP address, without brackets, and no name."""
     try:

@@ -195,7 +195,8 @@ def meet(world, *names):
     def step():
         for name, bus in zip(names, buses, strict=True):
             others = [other for other in names if other != name]
-            bus.broadcast(heartbeat(), others)
+            for other in others:
+                bus.send(other, heartbeat())
             bus.publish_accepted(MEETING_VOTE)
             bus.poll(10)
             bus.receive_subscriptions()

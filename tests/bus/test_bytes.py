@@ -53,6 +53,11 @@ class Peer:
         return decode_peer(self.socket.recv_multipart()[1], "dev").body
 
 
+def bulk_bytes(bus, peer):
+    """What the bus holds for a peer of what is large."""
+    return bus._sockets.bulk[peer][1].held_bytes
+
+
 def client_of(world, bus, **options):
     """A client that has asked something: (socket, its name to the bus)."""
     options = {"RCVTIMEO": 10_000} | options
@@ -70,7 +75,7 @@ class TestPeers:
             message = accept()
             until(lambda: bus.send("n2", message), "a connection")
             taken = sum(bus.send("n2", message) for _ in range(100))
-            assert bus.bulk_bytes()["n2"] <= PEER_BYTES_MAX
+            assert bulk_bytes(bus, "n2") <= PEER_BYTES_MAX
             assert taken * MB <= PEER_BYTES_MAX + SOCKET_BYTES
             assert bus.counters["unsent.peer_full"] == 100 - taken
 
@@ -81,7 +86,7 @@ class TestPeers:
             peer = Peer(world)
             until(lambda: bus.send("n2", accept()), "a connection")
             assert peer.read() == accept()
-            until(lambda: bus.bulk_bytes()["n2"] < MARK_BYTES, "that it left")
+            until(lambda: bulk_bytes(bus, "n2") < MARK_BYTES, "that it left")
             assert bus.send("n2", accept())
 
     def test_heartbeats_go_another_way_than_what_waits(self):
@@ -91,10 +96,10 @@ class TestPeers:
             until(lambda: bus.send("n2", heartbeat(1)), "a connection")
             until(lambda: bus.send("n2", accept()), "a connection")
             until(lambda: not bus.send("n2", accept()), "that it is full")
-            held = bus.bulk_bytes()["n2"]
+            held = bulk_bytes(bus, "n2")
             for _ in range(100):
                 assert bus.send("n2", heartbeat(2))
-            assert bus.bulk_bytes()["n2"] <= held
+            assert bulk_bytes(bus, "n2") <= held
             until(lambda: peer.read() == heartbeat(2), "the heartbeat")
 
     def test_what_waits_is_dropped_when_the_other_connection_breaks(self):
@@ -105,9 +110,9 @@ class TestPeers:
             until(lambda: bus.send("n2", accept()), "a connection")
             for _ in range(30):
                 bus.send("n2", accept())
-            assert bus.bulk_bytes()["n2"] > MARK_BYTES
+            assert bulk_bytes(bus, "n2") > MARK_BYTES
             bus._sockets.reset_bulk("n2")
-            assert bus.bulk_bytes()["n2"] == 0
+            assert bulk_bytes(bus, "n2") == 0
             read = []
             fresh = accept(slot=2)
             until(lambda: bus.send("n2", fresh), "a new connection")
@@ -147,7 +152,7 @@ class TestClients:
             lazy, client = client_of(world, bus, RCVHWM=1)
             taken = sum(bus.answer(client, large_read(number)) for number in range(100))
             assert 0 < taken < 100
-            assert bus.answer_bytes_waiting <= CLIENT_BYTES_MAX
+            assert bus._answers.held_bytes <= CLIENT_BYTES_MAX
             assert taken * MB <= CLIENT_BYTES_MAX + SOCKET_BYTES
             assert bus.counters["unsent.client_slow"] == 100 - taken
             assert world.logs["n1"].of("bus.client_slow")
@@ -155,7 +160,7 @@ class TestClients:
             refused = [each for each in answers if type(each) is RefusalAnswer]
             assert len(refused) == 100 - taken
             assert {each.code for each in refused} == {"busy"}
-            until(lambda: bus.answer_bytes_waiting < MARK_BYTES, "that all of it left")
+            until(lambda: bus._answers.held_bytes < MARK_BYTES, "that all of it left")
             assert bus.answer(client, large_read(101))
 
     @pytest.mark.parametrize("why", ["a directive", "a fault"])
@@ -183,7 +188,7 @@ class TestClients:
             reader = threading.Thread(target=read)
             reader.start()
             bus.flush_answers()
-            assert not bus.answer_bytes_waiting
+            assert not bus._answers.held_bytes
             reader.join()
 
     def test_a_client_that_does_not_read_delays_the_end_for_a_moment_only(self, monkeypatch):
@@ -194,7 +199,7 @@ class TestClients:
             for _ in range(SOCKET_BYTES // MB + 2):
                 assert bus.answer(client, large_read(1))
             bus.flush_answers()
-            assert bus.answer_bytes_waiting
+            assert bus._answers.held_bytes
 
     def test_even_small_answers_end_some_time(self, monkeypatch):
         monkeypatch.setattr(bus_module, "CLIENT_BYTES_MAX", 2 * MARK_BYTES)
@@ -216,7 +221,7 @@ class TestClients:
             for number in range(40):
                 for client in clients:
                     bus.answer(client, large_read(number))
-            assert bus.answer_bytes_waiting <= 20 * MB
+            assert bus._answers.held_bytes <= 20 * MB
             good, client = client_of(world, bus)
             assert bus.answer(client, WriteAnswer(1, 1, [])), "what is small is for everybody"
             assert good.poll(5000)

@@ -42,7 +42,8 @@ def talk(bus, heard, seq):
     """As a node does that hears of nobody else: heartbeats and votes to all, and Hello to whoever
     does not answer; ``heard``: from whom a Welcome has come."""
     others = list(bus._sockets.peers)
-    bus.broadcast(Heartbeat(B, "n1", 0, seq, 0, 0), others)
+    for other in others:
+        bus.send(other, Heartbeat(B, "n1", 0, seq, 0, 0))
     bus.publish_accepted(Accepted(B, ((seq, seq),), seq))
     for name in others:
         if name not in heard:

@@ -61,7 +61,7 @@ def heard(world, speaker, listener):
     kinds = set()
 
     def step():
-        one.broadcast(heartbeat(), [listener])
+        one.send(listener, heartbeat())
         one.publish_accepted(MEETING_VOTE)
         for each in (one, two):
             each.poll(10)
