@@ -28,6 +28,11 @@ LONG = (
 """Files with single tests that take long."""
 
 
+def pytest_addoption(parser):
+    """``--record``: tests that compare with recorded files write these anew instead."""
+    parser.addoption("--record", action="store_true", help="write the recorded files anew")
+
+
 def pytest_collection_modifyitems(items):
     """The longest first, lest a worker begins one when the others are done."""
     items.sort(key=lambda item: not item.nodeid.endswith(LONG, 0, item.nodeid.find("::")))
