@@ -1,13 +1,14 @@
-"""One safeguard removed: a patch of the real code, made at run time and taken back.
+"""One safeguard removed: patches of the real code, made at run time and taken back.
 
-The mutations live beside the tests and not in ``paxosd.sim``: the shipped package has no code
-that can switch its own safeguards off, not even by mistake.
+Each mutation is one row of a table (``mutations_*.py``); ``mutation_tables.py`` has all of them.
+They stand beside the tests and not in ``paxosd.sim``: the shipped package has no code that can
+switch off its own safeguards, not even by mistake.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from inspect import Parameter, signature
+from dataclasses import dataclass, replace
+from inspect import Parameter, Signature, getattr_static, signature
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
@@ -16,29 +17,56 @@ Owner = type | ModuleType
 _ANY = {Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}
 
 
-class Patches:
-    """Collects the patches of one mutation; :meth:`Mutation.applied` takes them back."""
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """``owner.name`` becomes ``make(the original)``."""
 
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
+    owner: Owner
+    name: str
+    make: Callable[[Any], Any]
 
-    def replace(self, owner: Owner, name: str, make: Callable[[Any], Any]) -> None:
-        """``owner.name`` becomes ``make(what it was)``; AttributeError if there is no such name,
-        so that a mutation of code that has moved is noticed; TypeError if what comes in its place
-        cannot be called as it was, for that run would fail, whatever the checks see."""
-        original = getattr(owner, name)
-        made = make(original)
-        check_calls(owner, name, original, made)
-        self._stack.enter_context(patch.object(owner, name, made))
+    def made(self) -> Any:
+        """What is put in place of the original. Raises AttributeError if there is no such name, so
+        that a mutation of code that was moved is noticed; TypeError if the replacement cannot be
+        called like the original: every run would fail then, whatever the checks see."""
+        original = getattr_static(self.owner, self.name)
+        made = self.make(original)
+        check_calls(self.owner, self.name, original, made)
+        return made
+
+
+def instead(owner: Owner, name: str, value: Any) -> Patch:
+    """``value`` in place of ``owner.name``."""
+    return Patch(owner, name, lambda original: value)
+
+
+def around(owner: Owner, name: str, function: Callable[..., Any]) -> Patch:
+    """``function(original, *arguments)`` is called in place of the function ``owner.name``."""
+
+    def make(original: Any) -> Any:
+        inner = original.__func__ if isinstance(original, classmethod) else original
+
+        def replaced(*arguments: Any, **named: Any) -> Any:
+            return function(inner, *arguments, **named)
+
+        _, *rest = signature(function).parameters.values()
+        replaced.__signature__ = Signature(rest)  # type: ignore[attr-defined]  # inspect reads it
+        return classmethod(replaced) if isinstance(original, classmethod) else replaced
+
+    return Patch(owner, name, make)
+
+
+def nothing(*_: object, **__: object) -> None:
+    """In place of a method that acts."""
 
 
 def check_calls(owner: Owner, name: str, original: Any, made: Any) -> None:
-    """Raises TypeError unless ``made`` takes what ``original`` takes: all of its parameters, given
-    by place where that may be, and as few as may be."""
+    """Raises TypeError unless ``made`` takes what ``original`` takes: all of its parameters, by
+    position where that is allowed, and only those without a default."""
+    original, made = _bound(owner, original), _bound(owner, made)
     if not callable(original) or isinstance(original, type):
         return
-    bound = made.__get__(None, owner) if isinstance(made, classmethod | staticmethod) else made
-    wanted, taken = signature(original), signature(bound)
+    wanted, taken = signature(original), signature(made)
     full = [each for each in wanted.parameters.values() if each.kind not in _ANY]
     least = [each for each in full if each.default is Parameter.empty]
     for parameters in (full, least):
@@ -50,41 +78,58 @@ def check_calls(owner: Owner, name: str, original: Any, made: Any) -> None:
             raise TypeError(f"what replaces {owner.__name__}.{name}: {error}") from None
 
 
+def _bound(owner: Owner, found: Any) -> Any:
+    return found.__get__(None, owner) if isinstance(found, classmethod | staticmethod) else found
+
+
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """``removes``: which safeguard, in words. ``where``: the code that keeps it. ``profiles``:
-    names of the kinds of runs that press on it (``mutation_runs.py``), tried in turn."""
+    """One safeguard, and how it is removed.
+
+    ``removes``: the safeguard, in words. ``where``: the code that keeps it. ``profiles``: the kinds
+    of runs that put pressure on it (``mutation_runs.py``), tried in this order. ``first_seed``:
+    known to catch it under the first of these. ``in_suite``: whether the test suite tries it, too,
+    and not the campaign alone. ``group``: the kind of safeguard.
+    """
 
     name: str
     removes: str
     where: str
-    make: Callable[[Patches], None]
+    patches: tuple[Patch, ...]
     profiles: tuple[str, ...] = ("storm",)
+    first_seed: int = 1
+    in_suite: bool = False
+    group: str = ""
 
     @contextmanager
     def applied(self) -> Iterator[None]:
         """The safeguard is gone, in this process, until the end of the block."""
-        with ExitStack() as stack:
-            self.make(Patches(stack))
+        with applied(*self.patches):
             yield
 
 
-REGISTRY: dict[str, Mutation] = {}
-"""Filled by the ``mutations_*`` modules."""
+@contextmanager
+def applied(*patches: Patch) -> Iterator[None]:
+    """All of these patches are in place until the end of the block."""
+    with ExitStack() as stack:
+        for each in patches:
+            stack.enter_context(patch.object(each.owner, each.name, each.made()))
+        yield
 
 
-def mutation(
-    name: str, removes: str, where: str, *, profiles: tuple[str, ...] = ("storm",)
-) -> Callable[[Callable[[Patches], None]], Callable[[Patches], None]]:
-    """Registers a function that makes the patches."""
-
-    def register(make: Callable[[Patches], None]) -> Callable[[Patches], None]:
-        assert name not in REGISTRY, name
-        REGISTRY[name] = Mutation(name, removes, where, make, profiles)
-        return make
-
-    return register
+def group(name: str, *rows: Mutation) -> tuple[Mutation, ...]:
+    """The rows, as members of a group."""
+    return tuple(replace(row, group=name) for row in rows)
 
 
-def nothing(*_: object, **__: object) -> None:
-    """In place of a method that acts."""
+def row(
+    name: str,
+    removes: str,
+    where: str,
+    *patches: Patch,
+    profiles: str = "storm",
+    seed: int = 1,
+    in_suite: bool = False,
+) -> Mutation:
+    """One row of a table; ``profiles``: their names, separated by blanks."""
+    return Mutation(name, removes, where, patches, tuple(profiles.split()), seed, in_suite)

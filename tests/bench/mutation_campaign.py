@@ -20,30 +20,9 @@ from paxosd.sim.campaign.campaign import minimise, violation_kind
 from paxosd.sim.campaign.run import RunReport, run_seed
 from paxosd.sim.campaign.story import tell
 from paxosd.sim.campaign.workers import Crashed, cores, run_seeds
-from tests.bench import (
-    mutations_acting,
-    mutations_disk,
-    mutations_learning,
-    mutations_members,
-    mutations_protocol,
-    mutations_time,
-    mutations_watch,
-)
-from tests.bench.mutation import REGISTRY, Mutation
+from tests.bench.mutation import Mutation
 from tests.bench.mutation_runs import PROFILES
-
-_SOURCES = (
-    mutations_protocol,
-    mutations_learning,
-    mutations_disk,
-    mutations_members,
-    mutations_watch,
-    mutations_time,
-    mutations_acting,
-)
-MODULES = [each.__name__ for each in _SOURCES]
-NAMES = sorted(REGISTRY, key=lambda name: MODULES.index(REGISTRY[name].make.__module__))
-"""In the order of the table."""
+from tests.bench.mutation_tables import MUTATIONS
 
 _PROGRAM_ERRORS = tuple(
     f"exception: {error.__name__}" for error in (TypeError, AttributeError, NameError)
@@ -66,7 +45,7 @@ class Caught:
 
 def mutant_run(seed: int, name: str, profile: str) -> RunReport:
     """One run of the mutated code."""
-    with REGISTRY[name].applied():
+    with MUTATIONS[name].applied():
         return PROFILES[profile].run(seed)
 
 
@@ -85,7 +64,7 @@ def baseline_run(seed: int, profile: str) -> RunReport:
 
 def hunt(place: int, names: list[str], seeds_max: int) -> Caught:
     """Run seeds 1, 2, … of each profile of a mutation in turn until one is caught."""
-    mutation = REGISTRY[names[place]]
+    mutation = MUTATIONS[names[place]]
     started = time.perf_counter()
     seeds, failed = 0, ""
     for profile in mutation.profiles:
@@ -129,7 +108,7 @@ def baseline(found: list[Caught], runs: int, jobs: int) -> tuple[int, list[str]]
     in its profile. Returns how many were run, and what failed."""
     needed = dict.fromkeys(PROFILES, 20)
     for each in found:
-        for profile in REGISTRY[each.name].profiles:
+        for profile in MUTATIONS[each.name].profiles:
             used = each.seed if profile == each.profile else each.seeds
             needed[profile] = max(needed[profile], used)
     half = max(0, runs - sum(needed.values())) // 2
@@ -159,7 +138,7 @@ def markdown(found: list[Caught], baseline_runs: int, failures: list[str]) -> st
         "|---|---|---|--:|",
     ]
     for each in found:
-        mutation = REGISTRY[each.name]
+        mutation = MUTATIONS[each.name]
         seeds = f"{each.seeds}" if each.seed else f"not caught in {each.seeds}"
         kind = violation_kind(each.violation)
         scenario = f" ({each.profile})" if each.profile not in {"", "storm"} else ""
@@ -203,14 +182,14 @@ def main() -> int:
     parser.add_argument("--baseline", type=int, default=BASELINE_RUNS,
                         help="runs of the code as it is, at least")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=cores())
-    parser.add_argument("--only", action="append", choices=list(REGISTRY), metavar="NAME")
+    parser.add_argument("--only", action="append", choices=list(MUTATIONS), metavar="NAME")
     parser.add_argument("--seed", type=int, help="with --only: this run, as a story")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     options = parser.parse_args()
-    names = options.only or NAMES
+    names = options.only or list(MUTATIONS)
     if options.seed is not None:
         for name in names:
-            print(story(REGISTRY[name], options.seed))
+            print(story(MUTATIONS[name], options.seed))
         return 0
     started = time.perf_counter()
     found = hunt_all(names, options.seeds_max, options.jobs)

@@ -98,6 +98,11 @@ def _no_votes_heard(rng: random.Random) -> Schedule:
     return Schedule([_rule(2000, "drop", 16_000, message_kinds=["accepted"])])
 
 
+def _held_back(rng: random.Random) -> Schedule:
+    """Every message between nodes arrives late, and all the same it arrives."""
+    return Schedule([_rule(2000, "delay", 15_000, ms=rng.choice((10, 20, 30)))])
+
+
 def _deaf(rng: random.Random) -> Schedule:
     """The leader is heard by all and hears nobody."""
     return Schedule([_rule(2000, "partition", 15_000, to=[LEADER], oneway=True)])
@@ -432,6 +437,7 @@ PROFILES: dict[str, Profile] = {
         Profile("slow-disks", _kinds("drop", "disk-slow", "crash-many")),
         Profile("lost-logs", _kinds("log-loss", "crash", "isolate")),
         Profile("no-votes-heard", _LONG, _no_votes_heard, _goes_on),
+        Profile("held-back", _LONG, _held_back, _goes_on),
         Profile("deaf", _LONG, _deaf, _goes_on),
         Profile("chain", _LONG, _chain, _stays),
         Profile("late-acks", _BUSY, _late_acks),

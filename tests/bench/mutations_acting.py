@@ -1,120 +1,123 @@
-"""Safeguards of who may act: founding, epochs, log marks, two processes under one name.
+"""Safeguards of who may act: founding, epochs, log marks, restarts, two processes under one name.
 
-See docs/ACTING.md. Some of these hold the same line twice; then both are taken away, and the text
-says so."""
+See docs/ACTING.md. Some of these hold the same line twice; then both are removed, and the text says
+so."""
 
+from heapq import heappop
+
+from paxosd.bus.inbox import Inbox
 from paxosd.core.admission import Admission
 from paxosd.core.founding import Founding
 from paxosd.core.genesis import Founder, Record
+from paxosd.core.messages import Hello
+from paxosd.storage import identity, peer_lives
 from paxosd.storage.peer_lives import PeerLives
 from paxosd.storage.wal import Wal
-from tests.bench.mutation import Patches, mutation
-
-RELICS = ("relics", "relics-grown")
-
+from tests.bench.mutation import around, group, instead, row
 
 # -- founding
 
 
-@mutation("founds-by-file", "no file alone founds a cluster: its only node needs an explicit act",
-          "Founding.tick", profiles=("relics-grown",))  # fmt: skip
-def _founds_by_file(p: Patches) -> None:
-    def make(original):
-        def tick(self):
-            original(self)
-            if self.alone and self.record is None:
-                options = self._context.options
-                members = {options.node: Founder(True, self._directory)}
-                self.record = Record(options.cluster, members, self._settings)
-
-        return tick
-
-    p.replace(Founding, "tick", make)
+def _found_alone_by_file(real, self):
+    real(self)
+    if self.alone and self.record is None:
+        options = self._context.options
+        members = {options.node: Founder(True, self._directory)}
+        self.record = Record(options.cluster, members, self._settings)
 
 
-@mutation("founds-though-files-differ", "a cluster is founded only if all proposals agree",
-          "Founding._difference", profiles=("first-files",))  # fmt: skip
-def _founds_though_files_differ(p: Patches) -> None:
-    def make(_):
-        def difference(self, name, own, *, said=False):
-            return "" if said or name in self._heard else "not heard yet"
-
-        return difference
-
-    p.replace(Founding, "_difference", make)
+def _see_no_difference(self, name, own, *, said=False):
+    return "" if said or name in self._heard else "not heard yet"
 
 
-@mutation("newcomers-act", "who is not founded does not act", "Arrival._judge",
-          profiles=("first-files", *RELICS))  # fmt: skip
-def _newcomers_act(p: Patches) -> None:
-    def make(original):
-        def judge(self):
-            active, self.founding.active = self.founding.active, False
-            try:
-                return original(self)
-            finally:
-                self.founding.active = active
+def _judge_as_founded(real, self):
+    active, self.founding.active = self.founding.active, False
+    try:
+        return real(self)
+    finally:
+        self.founding.active = active
 
-        return judge
 
-    p.replace(Admission, "_judge", make)
+_FOUNDING = group(
+    "founding",
+    row("founds-by-file", "no file alone founds a cluster: its only node needs an explicit act",
+        "Founding.tick", around(Founding, "tick", _found_alone_by_file),
+        profiles="relics-grown", seed=6, in_suite=True),
+    row("founds-though-files-differ", "a cluster is founded only if all proposals agree",
+        "Founding._difference", instead(Founding, "_difference", _see_no_difference),
+        profiles="first-files", seed=3, in_suite=True),
+    row("newcomers-act", "a node that is not founded does not act", "Admission._judge",
+        around(Admission, "_judge", _judge_as_founded),
+        profiles="first-files relics relics-grown", seed=1, in_suite=True),
+)  # fmt: skip
 
 
 # -- the past
 
 
-@mutation("foreign-directory-acts", "only the directory that the membership names acts",
-          "Arrival._is_foreign, _knows_more", profiles=("relics",))  # fmt: skip
-def _foreign_directory_acts(p: Patches) -> None:
-    """Peers that know another life of it say so, too."""
-    p.replace(Admission, "_is_foreign", lambda _: property(lambda self: False))
-    p.replace(Admission, "_knows_more", lambda _: lambda self, *_: False)
+def _take_any_challenge(real, self, sender, run_id, hello, now_ms, old):
+    hello = hello._replace(challenge=self._challenge_of(sender))
+    return real(self, sender, run_id, hello, now_ms, old)
 
 
-# -- log marks
+_ANY_CHALLENGE = around(PeerLives, "_hear_hello", _take_any_challenge)
+
+_PAST = group(
+    "a past that acts",
+    # Peers that know another life of it say so, too: both are removed.
+    row("foreign-directory-acts", "only the directory that the membership names acts",
+        "Admission._is_foreign, _knows_more",
+        instead(Admission, "_is_foreign", property(lambda self: False)),
+        instead(Admission, "_knows_more", lambda self, *_: False), profiles="relics", seed=1),
+    row("marks-not-compared", "a log that ends below what was heard of it has lost its memory",
+        "PeerLives, Admission._knows_more",
+        instead(PeerLives, "_mark_of", lambda self, name: 0),
+        profiles="rolled-back-greeted", seed=1, in_suite=True),
+    row("marks-not-written", "what was heard of peers' logs outlasts a crash", "Wal.note_heard",
+        instead(Wal, "note_heard", lambda self, marks: False),
+        profiles="rolled-back-together", seed=4, in_suite=True),
+    row("acts-uncompared", "nobody acts after a start before the others have compared it",
+        "Admission._is_compared", instead(Admission, "_is_compared", lambda self: True),
+        profiles="rolled-back-alone", seed=2, in_suite=True),
+    row("challenge-ignored", "a new life repeats what was sent to the member's address",
+        "PeerLives._hear_hello", _ANY_CHALLENGE,
+        profiles="doubled-stopped", seed=2, in_suite=True),
+    # The challenge alone holds this line while the second process hears nothing: both are removed.
+    row("silence-ignored", "a new life waits until the one that is heard falls silent",
+        "PeerLives.is_alive", _ANY_CHALLENGE,
+        instead(PeerLives, "is_alive", lambda self, name, now_ms: False),
+        profiles="doubled", seed=6, in_suite=True),
+)  # fmt: skip
+
+# -- what the simulator runs since it shares the daemon's inbox and assembly
 
 
-@mutation("marks-not-compared", "a log that ends below what was heard of it has lost its memory",
-          "PeerLives, Arrival._knows_more", profiles=("rolled-back-greeted",))  # fmt: skip
-def _marks_not_compared(p: Patches) -> None:
-    p.replace(PeerLives, "_mark_of", lambda _: lambda self, name: 0)
+def _answer_no_hello(real, self, sender, run_id, message):
+    return None if type(message) is Hello else real(self, sender, run_id, message)
 
 
-@mutation("marks-not-written", "what was heard of peers' logs outlasts a crash", "Wal.note_heard",
-          profiles=("rolled-back-together",))  # fmt: skip
-def _marks_not_written(p: Patches) -> None:
-    p.replace(Wal, "note_heard", lambda _: lambda self, marks: False)
+def _drop_what_is_due(self, taken, now_ms):
+    while self.held and self.held[0][0] <= now_ms:
+        heappop(self.held)
 
 
-@mutation("acts-uncompared", "nobody acts after a start before the others have compared it",
-          "Arrival._is_compared", profiles=("rolled-back-alone",))  # fmt: skip
-def _acts_uncompared(p: Patches) -> None:
-    p.replace(Admission, "_is_compared", lambda _: lambda self: True)
+def _claim_unlost(real, *given, **named):
+    return real(*given, **named)._replace(lost=False, repaired=False)
 
 
-# -- two under one name
+_RESTARTS = group(
+    "restarts, held-back messages",
+    row("hello-unanswered", "a Hello that is not heard is answered, with what is known and asked",
+        "PeerLives.answer", around(PeerLives, "answer", _answer_no_hello), seed=1, in_suite=True),
+    row("known-runs-forgotten", "a restarted node knows which run of each peer it has heard",
+        "peer_lives._read", instead(peer_lives, "_read", lambda home: {}),
+        profiles="rolled-back-together", seed=1, in_suite=True),
+    row("held-back-dropped", "a message that was held back is admitted when it is due",
+        "Inbox.release", instead(Inbox, "release", _drop_what_is_due),
+        profiles="held-back", seed=2, in_suite=True),
+    row("lost-memory-forgotten", "a restarted node knows that it lost its memory",
+        "identity.claim", around(identity, "claim", _claim_unlost),
+        profiles="lost-logs wiped wiped-voter", seed=1, in_suite=True),
+)  # fmt: skip
 
-
-def _takes_any_challenge(p: Patches) -> None:
-    def make(original):
-        def hear_hello(self, sender, run_id, hello, now_ms, old):
-            hello = hello._replace(challenge=self._challenge_of(sender))
-            return original(self, sender, run_id, hello, now_ms, old)
-
-        return hear_hello
-
-    p.replace(PeerLives, "_hear_hello", make)
-
-
-@mutation("challenge-ignored", "a new life repeats what was sent to the member's address",
-          "PeerLives._hear_hello", profiles=("doubled-stopped",))  # fmt: skip
-def _challenge_ignored(p: Patches) -> None:
-    _takes_any_challenge(p)
-
-
-@mutation("silence-ignored", "a new life waits until the one that is heard falls silent",
-          "PeerLives.is_alive", profiles=("doubled",))  # fmt: skip
-def _silence_ignored(p: Patches) -> None:
-    """The challenge holds this line alone while the second process hears nothing: both."""
-    _takes_any_challenge(p)
-    p.replace(PeerLives, "is_alive", lambda _: lambda self, name, now_ms: False)
+ACTING = (*_FOUNDING, *_PAST, *_RESTARTS)

@@ -1,4 +1,4 @@
-"""Safeguards of learning, reading and replying: what is chosen, in which order, told to whom."""
+"""Safeguards of learning, reading and replying: what is chosen, in which order, who is answered."""
 
 from paxosd.core.client.calls import Frame
 from paxosd.core.client.protocol import ClientProtocol
@@ -11,323 +11,196 @@ from paxosd.core.reads import LeaderReads, WaitingReads
 from paxosd.core.replication import Replication
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.sessions import FENCED_RESULT, Session, Sessions
-from tests.bench.mutation import Patches, mutation, nothing
+from tests.bench.mutation import Patch, around, group, instead, nothing, row
 
 # -- learning
 
 
-@mutation(
-    "value-below-chosen",
-    "a value held under a lower ballot than the chosen one is not taken for it",
-    "Learner.next_chosen",
-)
-def _value_below_chosen(p: Patches) -> None:
-    def make(original):
-        def next_chosen(self, accepted):
-            slot = self.commit + 1
-            known = slot in self.chosen or slot <= self.known_commit
-            held = accepted.get(slot)
-            if known and held is not None and slot not in self.decided:
-                self.chosen[slot] = held[0]
-            return original(self, accepted)
-
-        return next_chosen
-
-    p.replace(Learner, "next_chosen", make)
+def _take_held_value(real, self, accepted):
+    slot = self.commit + 1
+    known = slot in self.chosen or slot <= self.known_commit
+    held = accepted.get(slot)
+    if known and held is not None and slot not in self.decided:
+        self.chosen[slot] = held[0]
+    return real(self, accepted)
 
 
-@mutation("apply-order", "slots are applied without gaps", "Learner.next_chosen")
-def _apply_order(p: Patches) -> None:
-    def make(original):
-        def next_chosen(self, accepted):
-            found = original(self, accepted)
-            if found is None and self.commit + 2 in self.chosen:
-                self.commit += 1  # as if the next one did not matter
-                return original(self, accepted)
-            return found
-
-        return next_chosen
-
-    p.replace(Learner, "next_chosen", make)
+def _skip_gap(real, self, accepted):
+    found = real(self, accepted)
+    if found is None and self.commit + 2 in self.chosen:
+        self.commit += 1  # as if the next one did not matter
+        return real(self, accepted)
+    return found
 
 
-@mutation("vote-gap-filling", "votes lost on the way are asked for", "Replication._ask_votes",
-          profiles=("no-votes-heard",))  # fmt: skip
-def _vote_gap_filling(p: Patches) -> None:
-    p.replace(Replication, "_ask_votes", lambda _: nothing)
+_LEARNING = group(
+    "learning",
+    row("value-below-chosen",
+        "a value held under a lower ballot than the chosen one is not taken for it",
+        "Learner.next_chosen", around(Learner, "next_chosen", _take_held_value), seed=60),
+    row("apply-order", "slots are applied without gaps", "Learner.next_chosen",
+        around(Learner, "next_chosen", _skip_gap), seed=1),
+    row("vote-gap-filling", "votes lost on the way are asked for", "Replication._ask_votes",
+        instead(Replication, "_ask_votes", nothing),
+        profiles="no-votes-heard", seed=6, in_suite=True),
+    row("catch-up", "a node that is behind pulls what it lacks", "Replication._pull",
+        instead(Replication, "_pull", nothing), seed=1, in_suite=True),
+)  # fmt: skip
 
 
-@mutation("catch-up", "a node that is behind pulls what it lacks", "Replication._pull")
-def _catch_up(p: Patches) -> None:
-    p.replace(Replication, "_pull", lambda _: nothing)
+# -- sessions and clients
 
 
-@mutation("session-dedup", "a command that was applied is not applied again", "Session.find")
-def _session_dedup(p: Patches) -> None:
-    p.replace(Session, "find", lambda _: lambda self, seq: None)
+def _fence_unremembered(real, self, slot, session_id, seq):
+    session = self.table.get(session_id)
+    if session is not None and session.find(seq) is None and seq > session.acked:
+        return FENCED_RESULT  # said, and not remembered
+    return real(self, slot, session_id, seq)
 
 
-@mutation("forgotten-dedup", "a command whose reply was acknowledged is not applied again",
-          "Sessions.refuse")  # fmt: skip
-def _forgotten_dedup(p: Patches) -> None:
-    p.replace(Sessions, "refuse", lambda _: lambda self, session, seq: None)
+_WALL_CLOCKS: dict[int, int] = {}
+"""Machine (by id) → its node's wall clock; a Machine takes no further attribute."""
 
 
-@mutation(
-    "session-fence",
-    "a command that was ruled out is never applied",
-    "Sessions.fence",
-    profiles=("echoes",),
-)
-def _session_fence(p: Patches) -> None:
-    def make(original):
-        def fence(self, slot, session_id, seq):
-            session = self.table.get(session_id)
-            if session is not None and session.find(seq) is None and seq > session.acked:
-                return FENCED_RESULT  # said, and not remembered
-            return original(self, slot, session_id, seq)
+def _noting_clocks(real):
+    _WALL_CLOCKS.clear()  # what a run leaves behind must not lead another one
 
-        return fence
+    def set_time(self, now_ms, wall_ms):
+        _WALL_CLOCKS[id(self._context.machine)] = wall_ms
+        real(self, now_ms, wall_ms)
 
-    p.replace(Sessions, "fence", make)
+    return set_time
 
 
-@mutation("log-time", "sessions and results depend on log time, not on the node's own clock",
-          "Machine.apply")  # fmt: skip
-def _log_time(p: Patches) -> None:
-    clocks: dict[int, int] = {}
-
-    def make_time(original):
-        def set_time(self, now_ms, wall_ms):
-            clocks[id(self._context.machine)] = wall_ms
-            original(self, now_ms, wall_ms)
-
-        return set_time
-
-    def make_apply(original):
-        def apply(self, slot, batch, value=b""):
-            if batch is not None and id(self) in clocks:
-                batch = batch._replace(stamp_ms=clocks[id(self)])
-            return original(self, slot, batch, value)
-
-        return apply
-
-    p.replace(Node, "set_time", make_time)
-    p.replace(Machine, "apply", make_apply)
+def _apply_by_wall_clock(real, self, slot, batch, value=b""):
+    if batch is not None and id(self) in _WALL_CLOCKS:
+        batch = batch._replace(stamp_ms=_WALL_CLOCKS[id(self)])
+    return real(self, slot, batch, value)
 
 
-@mutation(
-    "read-unconfirmed",
-    "a read waits until a quorum confirms the leader",
-    "LeaderReads.confirmed",
-    profiles=("late-acks",),
-)
-def _read_unconfirmed(p: Patches) -> None:
-    def make(_):
-        def confirmed(self):
-            done, self.in_round = self.in_round, []
-            return done
-
-        return confirmed
-
-    p.replace(LeaderReads, "confirmed", make)
+def _stop_as_refused(real, self, reason):
+    replies = self._context.outbox.ready.replies
+    before = len(replies)
+    real(self, reason)
+    refusal = Refusal(NOT_LEADER, REFUSALS[NOT_LEADER], "")
+    replies[before:] = [(token, refusal) for token, _ in replies[before:]]
 
 
-@mutation(
-    "read-old-round",
-    "an acknowledgement of an earlier round confirms nothing",
-    "LeaderReads.receive_ack",
-    profiles=("late-acks",),
-)
-def _read_old_round(p: Patches) -> None:
-    def make(original):
-        def receive_ack(self, voter, round_):
-            original(self, voter, self.round)
-
-        return receive_ack
-
-    p.replace(LeaderReads, "receive_ack", make)
+def _message_with_new_seq(real, self, frame, request_id):
+    session = frame.session
+    if session is not None and len(frame.ids) > 1:
+        frame.first_seq = session.next_seq
+        session.next_seq += len(frame.calls)
+    return real(self, frame, request_id)
 
 
-@mutation("read-index-too-low", "the index of a read covers all that this leader proposed",
-          "Node._read_slot")  # fmt: skip
-def _read_index_too_low(p: Patches) -> None:
-    p.replace(Node, "_read_slot", lambda _: lambda self: self.applied)
+_SESSIONS = group(
+    "sessions, clients",
+    row("session-dedup", "a command that was applied is not applied again", "Session.find",
+        instead(Session, "find", lambda self, seq: None), seed=2, in_suite=True),
+    row("forgotten-dedup", "a command whose reply was acknowledged is not applied again",
+        "Sessions.refuse", instead(Sessions, "refuse", lambda self, session, seq: None), seed=14),
+    row("session-fence", "a command that was ruled out is never applied", "Sessions.fence",
+        around(Sessions, "fence", _fence_unremembered), profiles="echoes", seed=4, in_suite=True),
+    row("log-time", "sessions and results depend on log time, not on the node's own clock",
+        "Machine.apply", Patch(Node, "set_time", _noting_clocks),
+        around(Machine, "apply", _apply_by_wall_clock), seed=1),
+    row("interrupted-as-refused", "a node that leads no more says of requests in flight that their "
+        "outcome is unknown", "Replication.stop",
+        around(Replication, "stop", _stop_as_refused), seed=44),
+    row("client-gives-up-as-failed", "a client that gives up on a sent command says unknown",
+        "Frame.possibly_submitted",
+        instead(Frame, "possibly_submitted", property(lambda self: False)), seed=6),
+    row("client-new-seq", "a client sends a command again with the same seq", "ClientProtocol",
+        around(ClientProtocol, "_message", _message_with_new_seq), seed=2),
+)  # fmt: skip
 
 
-@mutation(
-    "read-late-answer",
-    "a late answer to an earlier question of a read is ignored",
-    "WaitingReads.answer",
-    profiles=("late-answers",),
-)
-def _read_late_answer(p: Patches) -> None:
-    def make(original):
-        def answer(self, read_id, index):
-            original(self, self.read_id, index)
-
-        return answer
-
-    p.replace(WaitingReads, "answer", make)
+# -- reads
 
 
-@mutation("read-not-applied", "a read waits until its index is applied here", "WaitingReads.ready")
-def _read_not_applied(p: Patches) -> None:
-    def make(original):
-        def ready(self, applied):
-            return original(self, 1 << 62)
-
-        return ready
-
-    p.replace(WaitingReads, "ready", make)
+def _confirm_unasked(self):
+    done, self.in_round = self.in_round, []
+    return done
 
 
-@mutation("read-local", "a read is confirmed by the leader at all", "Node.read")
-def _read_local(p: Patches) -> None:
-    def make(original):
-        def read(self, token):
-            self._reads._indexed.append((0, token, self._context.now_ms))
+def _read_at_once(self, token):
+    self._reads._indexed.append((0, token, self._context.now_ms))
 
-        return read
 
-    p.replace(Node, "read", make)
+_READS = group(
+    "reads",
+    row("read-unconfirmed", "a read waits until a quorum confirms the leader",
+        "LeaderReads.confirmed", instead(LeaderReads, "confirmed", _confirm_unasked),
+        profiles="late-acks", seed=18, in_suite=True),
+    row("read-old-round", "an acknowledgement of an earlier round confirms nothing",
+        "LeaderReads.receive_ack",
+        around(LeaderReads, "receive_ack",
+               lambda real, self, voter, round_: real(self, voter, self.round)),
+        profiles="late-acks", seed=20),
+    row("read-index-too-low", "the index of a read covers all that this leader proposed",
+        "Node._read_slot", instead(Node, "_read_slot", lambda self: self.applied), seed=18),
+    row("read-late-answer", "a late answer to an earlier question of a read is ignored",
+        "WaitingReads.answer",
+        around(WaitingReads, "answer",
+               lambda real, self, read_id, index: real(self, self.read_id, index)),
+        profiles="late-answers", seed=17),
+    row("read-not-applied", "a read waits until its index is applied here", "WaitingReads.ready",
+        around(WaitingReads, "ready", lambda real, self, applied: real(self, 1 << 62)), seed=10),
+    row("read-local", "a read is confirmed by the leader at all", "Node.read",
+        instead(Node, "read", _read_at_once), seed=6),
+)  # fmt: skip
 
 
 # -- the age of what is read without asking
 
 
-@mutation(
-    "age-since-leader-heard",
-    "a state's age is not the time since a leader was heard",
-    "Node.age_ms",
-    profiles=("stale-reads",),
-)
-def _age_since_leader_heard(p: Patches) -> None:
-    def make(_):
-        def age_ms(self, now_ms=None):
-            if self.leading:
-                return 0
-            heard_ms = self._election.leader_heard_ms
-            never = heard_ms == float("-inf")
-            return -1 if never else int(self._context.now_ms - heard_ms)
-
-        return age_ms
-
-    p.replace(Node, "age_ms", make)
+def _age_since_heard(self, now_ms=None):
+    if self.leading:
+        return 0
+    heard_ms = self._election.leader_heard_ms
+    return -1 if heard_ms == float("-inf") else int(self._context.now_ms - heard_ms)
 
 
-@mutation(
-    "age-since-answer",
-    "a state's age counts from the question, not from its answer",
-    "Node._take_index",
-    profiles=("stale-reads", "stale-reads-behind"),
-)
-def _age_since_answer(p: Patches) -> None:
-    def make(_):
-        def take_index(self, read_id, slot):
-            if self._reads.answer(read_id, slot):
-                self._freshness.confirmed(self._context.now_ms, slot)
-
-        return take_index
-
-    p.replace(Node, "_take_index", make)
+def _take_index_by_answer(self, read_id, slot):
+    if self._reads.answer(read_id, slot):
+        self._freshness.confirmed(self._context.now_ms, slot)
 
 
-@mutation(
-    "age-not-applied",
-    "a state's age counts once the confirmed index is applied",
-    "Freshness.age_ms",
-    profiles=("stale-reads-behind",),
-)
-def _age_not_applied(p: Patches) -> None:
-    def make(original):
-        def age_ms(self, now_ms, applied):
-            return original(self, now_ms, 1 << 62)
-
-        return age_ms
-
-    p.replace(Freshness, "age_ms", make)
-
-
-@mutation(
-    "age-of-a-leader",
-    "a leader's state is as old as its last confirmed round, for it may be deposed",
-    "Node.age_ms",
-    profiles=("stale-reads-cut",),
-)
-def _age_of_a_leader(p: Patches) -> None:
-    def make(original):
-        def age_ms(self, now_ms=None):
-            return 0 if self.leading else original(self, now_ms)
-
-        return age_ms
-
-    p.replace(Node, "age_ms", make)
+_AGES = group(
+    "the age of reads",
+    row("age-since-leader-heard", "a state's age is not the time since a leader was heard",
+        "Node.age_ms", instead(Node, "age_ms", _age_since_heard),
+        profiles="stale-reads", seed=2, in_suite=True),
+    row("age-since-answer", "a state's age counts from the question, not from its answer",
+        "Node._take_index", instead(Node, "_take_index", _take_index_by_answer),
+        profiles="stale-reads-behind stale-reads", seed=1, in_suite=True),
+    row("age-not-applied", "a state's age counts once the confirmed index is applied",
+        "Freshness.age_ms",
+        around(Freshness, "age_ms",
+               lambda real, self, now_ms, applied: real(self, now_ms, 1 << 62)),
+        profiles="stale-reads-behind", seed=1, in_suite=True),
+    row("age-of-a-leader", "a leader's state is as old as its last confirmed round, for it may be "
+        "deposed", "Node.age_ms",
+        around(Node, "age_ms",
+               lambda real, self, now_ms=None: 0 if self.leading else real(self, now_ms)),
+        profiles="stale-reads-cut", seed=1, in_suite=True),
+)  # fmt: skip
 
 
 # -- unequal limits
 
+_LIMITS = group(
+    "unequal limits",
+    row("limits-unheard", "what goes to a peer keeps within the limits that it announced",
+        "PeerLimits.receive", instead(PeerLimits, "receive", nothing),
+        profiles="unequal-limits", seed=1, in_suite=True),
+    row("parts-too-large", "a part of the log is no larger than a node that catches up takes",
+        "PeerLimits.room_of", instead(PeerLimits, "room_of", lambda self, name: 0),
+        profiles="unequal-limits", seed=6, in_suite=True),
+    row("no-way-around", "what a peer cannot take out of the log it gets with a snapshot",
+        "PeerLimits.takes", instead(PeerLimits, "takes", lambda self, name, value_bytes: True),
+        profiles="unequal-limits", seed=6, in_suite=True),
+)  # fmt: skip
 
-@mutation("limits-unheard", "what goes to a peer keeps within the limits that it told",
-          "PeerLimits.receive", profiles=("unequal-limits",))  # fmt: skip
-def _limits_unheard(p: Patches) -> None:
-    p.replace(PeerLimits, "receive", lambda _: nothing)
-
-
-@mutation("parts-too-large", "a part of the log is no larger than whoever catches up takes",
-          "PeerLimits.room_of", profiles=("unequal-limits",))  # fmt: skip
-def _parts_too_large(p: Patches) -> None:
-    p.replace(PeerLimits, "room_of", lambda _: lambda self, name: 0)
-
-
-@mutation("no-way-around", "what a peer cannot take out of the log it gets with a snapshot",
-          "PeerLimits.takes", profiles=("unequal-limits",))  # fmt: skip
-def _no_way_around(p: Patches) -> None:
-    p.replace(PeerLimits, "takes", lambda _: lambda self, name, value_bytes: True)
-
-
-# -- replies
-
-
-@mutation(
-    "interrupted-as-refused",
-    "who leads no more says of requests in flight that their outcome is unknown",
-    "Replication.stop",
-)
-def _interrupted_as_refused(p: Patches) -> None:
-    def make(original):
-        def stop(self, reason):
-            outbox = self._context.outbox
-            before = len(outbox.ready.replies)
-            original(self, reason)
-            for place in range(before, len(outbox.ready.replies)):
-                token, _ = outbox.ready.replies[place]
-                outbox.ready.replies[place] = (
-                    token,
-                    Refusal(NOT_LEADER, REFUSALS[NOT_LEADER], ""),
-                )
-
-        return stop
-
-    p.replace(Replication, "stop", make)
-
-
-@mutation("client-gives-up-as-failed", "a client that gives up on a sent command says unknown",
-          "Frame.possibly_submitted")  # fmt: skip
-def _client_gives_up_as_failed(p: Patches) -> None:
-    p.replace(Frame, "possibly_submitted", lambda _: property(lambda self: False))
-
-
-@mutation("client-new-seq", "a client sends a command again with the same seq", "ClientProtocol")
-def _client_new_seq(p: Patches) -> None:
-    def make(original):
-        def message(self, frame, request_id):
-            session = frame.session
-            if session is not None and len(frame.ids) > 1:
-                frame.first_seq = session.next_seq
-                session.next_seq += len(frame.calls)
-            return original(self, frame, request_id)
-
-        return message
-
-    p.replace(ClientProtocol, "_message", make)
+LEARNING = (*_LEARNING, *_SESSIONS, *_READS, *_AGES, *_LIMITS)

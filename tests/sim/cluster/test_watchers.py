@@ -14,8 +14,7 @@ from paxosd.sim.nemesis.schedule import Directive
 from paxosd.sim.world.event_links import EventLinks, EventTrouble
 from paxosd.sim.world.world import World
 from paxosd.wire.events import EventEncoder
-from tests.bench import mutations_watch  # noqa: F401 - fills the registry
-from tests.bench.mutation import REGISTRY
+from tests.bench.mutation_tables import MUTATIONS
 from tests.sim.simple import make_client, make_cluster, run_for
 
 CHANGES = [
@@ -362,7 +361,7 @@ class TestJump:
     @pytest.mark.parametrize("name", ["watch-jump-order", "watch-jump-unseen"])
     def test_this_would_catch_it(self, name):
         caught = 0
-        with REGISTRY[name].applied():
+        with MUTATIONS[name].applied():
             for seed in self.SEEDS:
                 try:
                     watch_a_node_that_takes_in_a_snapshot(seed)

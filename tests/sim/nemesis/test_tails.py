@@ -12,10 +12,10 @@ from paxosd.sim.world.disk import TAIL_KINDS
 from paxosd.sim.world.world import World
 from paxosd.storage.wal import Wal
 from paxosd.storage.wal_mark import NAME, read_note
-from tests.bench.mutation import Patches
+from tests.bench.mutation import applied
 from tests.bench.mutation_campaign import mutant_run
 from tests.bench.mutation_runs import PROFILES
-from tests.bench.mutations_protocol import leads_in_what_is_chosen
+from tests.bench.mutations_protocol import LEADS_IN_WHAT_IS_CHOSEN
 from tests.sim.simple import make_client, make_cluster, run_for, write
 
 NAMES = ["n1", "n2", "n3"]
@@ -160,15 +160,6 @@ class TestTheWedge:
 
     @pytest.mark.parametrize("seed", SEEDS)
     def test_the_watchdog_alone_ends_it(self, seed):
-        with pytest.MonkeyPatch.context() as patch:
-
-            class Alone(Patches):
-                def __init__(self):
-                    pass
-
-                def replace(self, owner, name, make):
-                    patch.setattr(owner, name, make(getattr(owner, name)))
-
-            leads_in_what_is_chosen(Alone())
+        with applied(*LEADS_IN_WHAT_IS_CHOSEN):
             report = PROFILES["lost-tail"].run(seed)
         assert report.ok, report.violation
