@@ -29,6 +29,7 @@ from paxosctl.client.errors import (
 from paxosctl.client.reach import open_tcp
 from paxosd.core.client.endpoints import EndpointState
 from paxosd.core.effects import BUSY
+from paxosd.host.wording import listed
 from paxosd.net.resolver import NO_HOST, UNRESOLVED, ResolveError
 
 STATUS_S = 0.4
@@ -201,15 +202,15 @@ def _of_status(status: dict[str, Any]) -> str:
     if waits_for and status["role"] == "newcomer" and not status["leader"]:
         return (
             f"{node} is new and votes once every member has been up: start or reconnect "
-            f"{' and '.join(waits_for)}"
+            f"{listed(waits_for)}"
         )
     if seen.voting < quorum:
         advice = [f"no quorum: {node} counts {seen.voting} of {total} voters and needs {quorum}"]
         if seen.silent:
-            advice.append(f"start or reconnect {' and '.join(seen.silent)}")
+            advice.append(f"start or reconnect {listed(seen.silent)}")
         if others := [name for name in seen.voteless if name != node]:
             which = "its" if len(others) == 1 else "their"
-            advice.append(f"{' and '.join(others)}: up, but without a vote; see {which} status")
+            advice.append(f"{listed(others)}: up, but without a vote; see {which} status")
         if node in seen.voteless:
             advice.append(memory_words(status) or f"{node} itself may not vote yet{_waits(status)}")
         return "; ".join(advice)
@@ -227,4 +228,4 @@ def _of_status(status: dict[str, Any]) -> str:
 def _waits(status: dict[str, Any]) -> str:
     """For whom a node waits until it may vote."""
     waits_for = status.get("unconfirmed_by", [])
-    return f": it waits for {' and '.join(waits_for)}" if waits_for else ""
+    return f": it waits for {listed(waits_for)}" if waits_for else ""

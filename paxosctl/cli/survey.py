@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError
 from paxosd.core.client.calls import Call
+from paxosd.host.wording import counted, listed
 
 PROBE_S = 1.0
 """A node that has not told its status by then counts as silent."""
@@ -145,7 +146,7 @@ def lost_for_good(statuses: Iterable[dict[str, Any]]) -> tuple[str, str] | None:
         return None
     best = max(told, key=lambda status: status.get("applied", 0))
     return best["node"], (
-        f"no quorum, and none to come: {' and '.join(sorted(lost & voters))} lost their memory, so "
+        f"no quorum, and none to come: {listed(sorted(lost & voters))} lost their memory, so "
         f"that fewer than {quorum} of {len(voters)} voters may vote, and nobody can let them. Put "
         "their data directories back as they were, or begin a new cluster with what "
         f"{best['node']} has, which has applied most ({best.get('applied', 0)} slots): paxosctl "
@@ -210,7 +211,7 @@ def state_words(statuses: Iterable[dict[str, Any]]) -> list[str]:
         node, found = status["node"], status.get("state_difference")
         if not found:
             continue
-        others = " and ".join(found["members"])
+        others = listed(found["members"])
         if status["state"] == "diverged":
             lines[node] = _differs(node, found, others)
         else:
@@ -250,7 +251,7 @@ class VotersSeen(NamedTuple):
     def __str__(self) -> str:
         """``2 of 3``; where some of those that are heard do not count, that as well."""
         heard = self.voting + len(self.voteless)
-        votes = f" ({self.voting} vote{'s' if self.voting == 1 else ''})" if self.voteless else ""
+        votes = f" ({counted(self.voting, 'vote')})" if self.voteless else ""
         return f"{heard} of {heard + len(self.silent)}{votes}"
 
     def lacking(self) -> str:

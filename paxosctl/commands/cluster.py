@@ -30,6 +30,7 @@ from paxosd.config.file_members import words as differing_words
 from paxosd.core.skew import SKEW_MS_MAX
 from paxosd.core.types import Ballot
 from paxosd.host.clock import clock_ms
+from paxosd.host.wording import counted
 
 HASH_POLL_MS = 20
 
@@ -282,10 +283,9 @@ def _cluster(views: list[NodeView]) -> View:
     leading = next((status for status in known if status["node"] == leader), None)
     if leading is not None:
         count = live_tolerance(leading, views)
-        plural = "" if count == 1 else "s"
         if count >= 0:
             may_fail = count
-            notes.append(f"{leader} leads; the cluster survives {count} more failure{plural}")
+            notes.append(f"{leader} leads; the cluster survives {counted(count, 'more failure')}")
         else:
             notes.append(no_quorum_words(leading, voters_seen(leading, views)))
     else:

@@ -26,6 +26,7 @@ from paxosctl.faultrun.view import COLUMNS, OPTIONAL, cells, names_of, plain_cel
 from paxosd.core.effects import FORBIDDEN
 from paxosd.faults.rules import KINDS, FaultError
 from paxosd.host.numbers import WHOLE_MAX
+from paxosd.host.wording import counted
 
 
 @click.group("fault", cls=Group)
@@ -211,7 +212,7 @@ def clear_verb(settings: Settings) -> None:
             raise refused
     count = sum(answer.body.get("removed", 0) for answer in answers.values())
     having = [view for view in views if view.name not in off]
-    done = f"{count} fault rule{'s' * (count != 1)} removed"
+    done = f"{counted(count, 'fault rule')} removed"
     if off:
         done = f"{', '.join(off)}: faults are off, so there are none; {done}"
     _report(settings, having, answers, done)

@@ -9,6 +9,7 @@ from paxosctl.cli.render import View, as_cell, as_json
 from paxosctl.cli.streams import say
 from paxosd.core.commands import KeyValue, prefix_end
 from paxosd.core.requests import GET, ReadAnswer
+from paxosd.host.wording import counted
 
 STALE_LOOKS = 6
 STALE_PAUSE_MS = 50
@@ -123,7 +124,7 @@ def delete_verb(settings: Settings, key: str, prefix: bool, everything: bool) ->
         gone = client.remove(raw(key), prefix=prefix)
     data = {"deleted": gone.keys, "revision": gone.revision}
     if prefix:
-        words = f"{gone.keys} key{'' if gone.keys == 1 else 's'} deleted"
+        words = f"{counted(gone.keys, 'key')} deleted"
         settings.show(View(data=data, plain=b"%d\n" % gone.keys, text=words))
         return
     if not gone.keys:

@@ -8,6 +8,7 @@ from paxosctl.cli.app import Duration, EndpointList, Settings, verb
 from paxosctl.cli.public_names import log_fields
 from paxosctl.cli.render import View
 from paxosd.host.log_levels import LEVELS
+from paxosd.host.wording import counted
 
 
 @click.group("node")
@@ -50,7 +51,7 @@ def log_words(log: dict[str, Any]) -> str:
         words += f" for {log['left_ms'] / 1000:.0f} s more, then {log['configured']}"
     dropped = log.get("dropped", 0)
     if dropped:
-        words += f"; {dropped} line{' was' if dropped == 1 else 's were'} dropped"
+        words += f"; {counted(dropped, 'line')} {'was' if dropped == 1 else 'were'} dropped"
     return words
 
 

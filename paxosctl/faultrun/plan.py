@@ -41,7 +41,7 @@ from paxosctl.faultrun.nodes import ROLES
 from paxosd.config.settings import nearest
 from paxosd.faults.rules import FaultError, parse_rule
 from paxosd.host.durations import parse_duration_ms
-from paxosd.host.text_files import read_toml
+from paxosd.host.toml import read_toml
 from paxosd.wire import PEER_KIND_NAMES
 
 MIX = {"put": 35, "get": 35, "cas": 20, "delete": 5, "range": 4, "delete_range": 1}

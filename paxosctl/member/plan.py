@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from paxosd.config.settings import nearest
 from paxosd.core.membership import UNKNOWN, Member, Membership, MembershipError, follows
+from paxosd.host.wording import counted
 from paxosd.net.endpoints import Endpoint, parse_contact
 
 KINDS = ("peer", "client", "events")
@@ -267,7 +268,9 @@ def plan(
         count = len(will.voters)
         told.append(f"{count} voters survive no more failures than {count - 1}")
     if will.tolerates < was.tolerates:
-        told.append(f"it will survive {_failures(will.tolerates)}, not {was.tolerates} as now")
+        told.append(
+            f"it will survive {counted(will.tolerates, 'failure')}, not {was.tolerates} as now"
+        )
     return Plan(before, after, bare.up, bare.joined_up, bare.lost_up, tuple(told), tuple(halts))
 
 
@@ -310,10 +313,6 @@ def _short(found: Figures) -> str:
     up = f"only {', '.join(found.up)}" if found.up else "none"
     votes = "is up and votes" if count < 2 else "are up and vote"
     return f"of the voters {', '.join(found.voters)} {up} {votes}, and it takes {found.need}"
-
-
-def _failures(count: int) -> str:
-    return f"{count} failure{'' if count == 1 else 's'}"
 
 
 def _role(membership: Membership, name: str) -> str:

@@ -1,7 +1,5 @@
 """How members and changes of them are shown, and the configuration of a new one."""
 
-import json
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +14,9 @@ from paxosctl.cli.survey import (
 )
 from paxosctl.member.plan import Figures, Plan, figures, moves, quorum_words
 from paxosctl.member.probe import Present
-from paxosd.core.membership import Member, Membership
+from paxosd.core.membership import Membership
+from paxosd.host import toml
+from paxosd.host.wording import counted
 
 COLUMNS = ("node", "role", "up", "epoch", "applied", "lag", "peer", "client", "events")
 
@@ -78,7 +78,7 @@ def _notes(present: Present, found: Figures) -> list[str]:
     now = _survives_now(present, found)
     notes = [
         f"epoch {membership.epoch}, from slot {membership.slot} on; it takes "
-        f"{quorum_words(found)}, and survives {_failures(found.tolerates)} when all are up"
+        f"{quorum_words(found)}, and survives {counted(found.tolerates, 'failure')} when all are up"
     ]
     if now < 0 and present.leader is not None:
         seen = voters_seen(present.leader, present.views)
@@ -121,7 +121,7 @@ def plan_view(plan: Plan, words: Sequence[str], **extra: Any) -> View:
         ("learners", ", ".join(plan.before.learners) or "-", ", ".join(plan.after.learners) or "-"),
         ("quorum", quorum_words(was), quorum_words(will)),
         ("up", f"{len(was.up)} of {len(was.voters)}", f"{len(will.up)} of {len(will.voters)}"),
-        ("survives", _failures(was.tolerates), _failures(will.tolerates)),
+        ("survives", counted(was.tolerates, "failure"), counted(will.tolerates, "failure")),
     ]
     for name, new in plan.after.members.items():
         rows += [(f"{name} {k}", a, b) for k, a, b in moves(plan.before.members.get(name), new)]
@@ -162,21 +162,20 @@ def _or_none(count: int) -> int | None:
     return count if count >= 0 else None
 
 
-def _failures(count: int) -> str:
-    return f"{count} failure{'' if count == 1 else 's'}"
-
-
 def configuration(cluster: str, membership: Membership, name: str) -> str:
     """What the configuration file of a new member has to say, as TOML."""
-    tables = [f"[cluster]\nid = {_text(cluster)}\n"]
-    tables += [
-        _table(each, member, voter=member.voter and each != name)
-        for each, member in membership.members.items()
-    ]
+    tables = [toml.table("cluster", values={"id": cluster})]
+    for each, member in membership.members.items():
+        values = {kind: getattr(member, kind) for kind in ("peer", "client", "events")}
+        if not member.voter or each == name:
+            values["voter"] = False
+        tables.append(toml.table("cluster", "members", each, values=values))
     tables.append(
-        f"[node]\nname = {_text(name)}\n"
-        f"data_dir = {_text(name)}  # an empty directory, or none yet\n"
-        "join = true\n"
+        toml.table(
+            "node",
+            values={"name": name, "data_dir": name, "join": True},
+            notes={"data_dir": "an empty directory, or none yet"},
+        )
     )
     return "\n".join(tables)
 
@@ -189,16 +188,3 @@ def start_words(name: str, snippet: str) -> list[str]:
         f"\n{snippet}",
         f"and run, on its machine: paxosd --config {name}.toml",
     ]
-
-
-def _table(name: str, member: Member, *, voter: bool) -> str:
-    key = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _text(name)
-    lines = [f"[cluster.members.{key}]"]
-    lines += [f"{kind} = {_text(getattr(member, kind))}" for kind in ("peer", "client", "events")]
-    if not voter:
-        lines.append("voter = false")
-    return "\n".join(lines) + "\n"
-
-
-def _text(value: str) -> str:
-    return json.dumps(value)

@@ -25,7 +25,7 @@ from typing import Any
 from paxosd.config.check import check
 from paxosd.config.settings import ConfigError, Raw, nearest, read_section, section_fields, setting
 from paxosd.host.log_levels import LEVELS
-from paxosd.host.text_files import read_toml
+from paxosd.host.toml import read_toml
 from paxosd.net.endpoints import Endpoint
 
 __all__ = ["Config", "ConfigError", "MemberConfig", "load"]

@@ -20,6 +20,7 @@ from paxosd.dev.child import ChildSpec
 from paxosd.dev.layout import BASE_PORT_DEFAULT, DevCluster, DevNode, members_at, prepare
 from paxosd.dev.supervisor import Supervisor
 from paxosd.host.printable import escape_controls
+from paxosd.host.wording import counted
 from paxosd.net.endpoints import EVERYWHERE, Endpoint
 from paxosd.net.resolver import ResolveError, resolve, unresolved_words
 
@@ -133,8 +134,7 @@ def describe(cluster: DevCluster) -> list[str]:
     total = len(cluster.nodes)
     spare = (total - 1) // 2
     lines = [
-        f"paxosd dev: {kind} of {total} node{'s' if total > 1 else ''}, "
-        f"which survives the loss of {spare}",
+        f"paxosd dev: {kind} of {counted(total, 'node')}, which survives the loss of {spare}",
         f"  data   {cluster.directory}",
     ]
     for node in cluster.nodes:

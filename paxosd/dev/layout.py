@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paxosd.config.schema import Config, ConfigError, MemberConfig, load
-from paxosd.config.show import toml_key, toml_value
+from paxosd.host import toml
 
 NODES_DEFAULT = 3
 BASE_PORT_DEFAULT = 7400
@@ -92,33 +92,18 @@ def prepare(directory: Path, nodes: int | None, base_port: int | None) -> DevClu
 
 def node_toml(name: str, members: Mapping[str, MemberConfig], cluster_id: str) -> str:
     """The text of one node's configuration file."""
-    lines = [
-        "# Written by `paxosd dev`, which keeps this file as it is from now on: edit it freely.",
-        "# Every key is explained in conf/paxosd.toml.",
-        "",
-        "[node]",
-        f"name = {toml_value(name)}",
-        f"data_dir = {toml_value(name)}",
-        "",
-        "[log]",
-        f"file = {toml_value(name + '.log')}",
-        'format = "json"',
-        "",
-        "[faults]",
-        "enabled = true",
-        "",
-        "[cluster]",
-        f"id = {toml_value(cluster_id)}",
+    tables = [
+        "# Written by `paxosd dev`, which keeps this file as it is from now on: edit it freely.\n"
+        "# Every key is explained in conf/paxosd.toml.\n",
+        toml.table("node", values={"name": name, "data_dir": name}),
+        toml.table("log", values={"file": f"{name}.log", "format": "json"}),
+        toml.table("faults", values={"enabled": True}),
+        toml.table("cluster", values={"id": cluster_id}),
     ]
     for member, endpoints in members.items():
-        lines += [
-            "",
-            f"[cluster.members.{toml_key(member)}]",
-            f"client = {toml_value(endpoints.client)}",
-            f"peer = {toml_value(endpoints.peer)}",
-            f"events = {toml_value(endpoints.events)}",
-        ]
-    return "\n".join(lines) + "\n"
+        values = {kind: getattr(endpoints, kind) for kind in ("client", "peer", "events")}
+        tables.append(toml.table("cluster", "members", member, values=values))
+    return "\n".join(tables)
 
 
 def _load(path: Path) -> Config:

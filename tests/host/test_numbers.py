@@ -7,7 +7,8 @@ import pytest
 from paxosd.config.schema import ConfigError, load
 from paxosd.host.durations import parse_duration_ms
 from paxosd.host.numbers import WHOLE_MAX, parse_whole
-from paxosd.host.text_files import TEXT_BYTES_MAX, read_text, read_toml
+from paxosd.host.text_files import TEXT_BYTES_MAX, read_text
+from paxosd.host.toml import read_toml
 
 
 class TestWhole:

@@ -43,7 +43,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from paxosd.host.text_files import parse_toml
+from paxosd.host import toml
 
 LEADER = "@leader"
 
@@ -149,7 +149,7 @@ class Schedule:
     def from_toml(cls, text: str) -> "Schedule":
         """Raises ScheduleError."""
         try:
-            found = parse_toml(text)
+            found = toml.parse_toml(text)
         except ValueError as error:
             raise ScheduleError(str(error)) from error
         unknown = sorted(set(found) - {"directive"})
@@ -183,20 +183,6 @@ def _directive(place: int, found: Any) -> Directive:
 
 
 def _toml(directive: Directive) -> str:
-    lines = [
-        "[[directive]]",
-        f"at_ms = {directive.at_ms}",
-        f"verb = {json.dumps(directive.verb)}",
-        f"node = {json.dumps(directive.node)}",
-    ]
-    if directive.args:
-        pairs = [f"{json.dumps(key)} = {_value(each)}" for key, each in directive.args.items()]
-        lines.append("args = { " + ", ".join(pairs) + " }")
-    return "\n".join(lines) + "\n"
-
-
-def _value(value: Any) -> str:
-    """A TOML value; what JSON and TOML write alike, and lists of it."""
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value)
+    values = {"at_ms": directive.at_ms, "verb": directive.verb, "node": directive.node}
+    args = {"args": directive.args} if directive.args else {}
+    return toml.table("directive", values=values | args, repeated=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from paxosd.core.types import Ballot, Slot
+from paxosd.host.wording import listed
 from paxosd.sim.teach.rules import RULES
 from paxosd.sim.teach.values import show_ballot
 from paxosd.sim.teach.wires import Happening
@@ -219,10 +220,6 @@ def _fates(sent: Sent) -> str:
         "cut": "The cut keeps it from {}.",
         DOWN: "({} is down.)",
     }
-    return "".join(" " + words[fate].format(listed(names)) for fate, names in by_fate.items())
-
-
-def listed(names: Iterable[str]) -> str:
-    """In order, with "and" before the last."""
-    each = sorted(names)
-    return each[0] if len(each) == 1 else f"{', '.join(each[:-1])} and {each[-1]}"
+    return "".join(
+        " " + words[fate].format(listed(sorted(names))) for fate, names in by_fate.items()
+    )

@@ -27,7 +27,8 @@ from paxosd.core.messages import (
 )
 from paxosd.core.run_id import RUN_BITS, boot_count_of
 from paxosd.core.types import NOOP, Ballot, Slot
-from paxosd.sim.teach.narrator import QUIET, Draft, Narrator, Sent, listed
+from paxosd.host.wording import listed
+from paxosd.sim.teach.narrator import QUIET, Draft, Narrator, Sent
 from paxosd.sim.teach.stage_parts import Answer, Read, Write
 from paxosd.sim.teach.values import show_ballot, show_entry, show_result, show_value
 from paxosd.sim.teach.wires import Happening
@@ -196,7 +197,7 @@ class PaxosNarrator(Narrator):
 
     def _observed(self, happening: Happening) -> Draft:
         record: AcceptRecord = happening.body
-        names = listed(happening.detail["names"])
+        names = listed(sorted(happening.detail["names"]))
         fact = f"{names} have it on disk under {_b(record.ballot)}, a majority"
         if happening.kind == "chosen":
             text = f"Slot {record.slot} IS CHOSEN: {show_value(record.value)}. {fact}."
@@ -244,7 +245,7 @@ class PaxosNarrator(Narrator):
         fields = notice.fields
         if notice.event == "leader.elected" and fields["leader"] == node:
             ballot = Ballot.of_text(fields["ballot"])
-            who = listed(self._promises.get((node, ballot), [node]))
+            who = listed(sorted(self._promises.get((node, ballot), [node])))
             adopted = fields.get("adopted", 0)
             text = f"LEADS with {_b(ballot)}: {who} promised, a majority."
             if adopted:
@@ -263,7 +264,7 @@ class PaxosNarrator(Narrator):
 
     def _applied(self, node: str, applied: Applied) -> Draft:
         slot, ballot = applied.slot, applied.ballot
-        voters = self._votes.get((node, slot, ballot), [])
+        voters = sorted(self._votes.get((node, slot, ballot), []))
         if len(voters) >= self._quorum:
             how = f"Counts votes of {listed(voters)} for slot {slot} under {_b(ballot)}: chosen."
         else:
