@@ -11,10 +11,10 @@ from paxosctl.cli.render import View
 from paxosctl.cli.survey import NodeView, leader_of, survey
 from paxosctl.client.client import Client
 from paxosctl.client.errors import OutcomeUnknownError, RefusedError
-from paxosd.config.message_room import MessageRoom
 from paxosd.config.settings import nearest
 from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError, UnknownLevelError
 from paxosd.core.commands import Status
+from paxosd.core.message_room import MessageRoom
 from paxosd.host.durations import parse_duration_ms
 from paxosd.host.numbers import parse_whole
 

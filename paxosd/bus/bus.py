@@ -28,7 +28,7 @@ from typing import Any
 
 import zmq
 
-from paxosd.bus.connections import ConnectionGuard, PortStatus, StuckReaders
+from paxosd.bus.connections import ConnectionGuard, StuckReaders
 from paxosd.bus.inbox import Inbox, Refusal, log_refusal
 from paxosd.bus.lanes import SWIFT_BYTES_MAX, is_bulk
 from paxosd.bus.large_frames import LEAST_BYTES, TIMES, LargeFrames
@@ -47,6 +47,7 @@ from paxosd.core.requests import (
     RefusalAnswer,
     ServerMessage,
 )
+from paxosd.core.status import PortStatus
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
 from paxosd.host.byte_limits import (

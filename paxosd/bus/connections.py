@@ -25,9 +25,10 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from typing import NamedTuple
 
 import zmq
+
+from paxosd.core.status import PortStatus
 
 SILENT_MS = 300.0
 HANDSHAKE_BYTES = 80
@@ -61,16 +62,6 @@ def shares(free: int, members: int) -> dict[str, int]:
     peer = max(PEERS_SPARE + MEMBER_CONNECTIONS * members, free // PEERS_SHARE)
     client = max(LEAST, int((free - peer) * CLIENTS_SHARE))
     return {"peer": peer, "client": client, "events": max(LEAST, free - peer - client)}
-
-
-class PortStatus(NamedTuple):
-    """``open`` connections of at most ``most``; ``refused``: ended at once, ``silent``: ended later
-    for others, since the start."""
-
-    open: int
-    most: int
-    refused: int
-    silent: int
 
 
 class _Port:

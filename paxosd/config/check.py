@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from paxosd.config.message_room import OVERHEAD_BYTES
 from paxosd.config.settings import nearest
 from paxosd.core.membership import MEMBERS_MAX
+from paxosd.core.message_room import OVERHEAD_BYTES
 from paxosd.net.endpoints import Endpoint, can_bind, parse_contact, zone_is_missing, zone_words
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from paxosd.core.context import Context, StateMachine
 from paxosd.core.messages import SAMPLES_MAX, Heartbeat, Sample
 from paxosd.core.state.checksum import CHECKSUM_VERSION
 from paxosd.core.state.machine import CHAIN_VERSION, MARK_SLOTS, TRAIL_SLOTS
+from paxosd.core.status import ComparisonStatus, StateDifference, SumMismatch
 from paxosd.core.types import NodeId, Slot
 
 REPEATED = 8
@@ -235,17 +236,23 @@ class Comparison:
             self._context.outbox.notice("state.differs", "error", member=name, **_brief(odd[name]))
         self._told_odd = dict(odd)
 
-    def status(self) -> dict[str, Any]:
-        """Plain values: ``state``, the difference that it is by, the peers that differ."""
+    def status(self) -> ComparisonStatus:
+        """The state, the difference that it was decided by, the peers that differ."""
         difference = self.difference if self._context.diverged else None
         if self._context.disputed:
             difference = self._dispute()
-        return {
-            "state": self._told.value,
-            "state_difference": plain(difference) if difference is not None else None,
-            "state_agreed_slot": self._agreement.agreed.get(CHAIN, 0),
-            "state_odd": {n: _brief(each) for n, each in sorted(self._agreement.odd.items())},
-        }
+        shown = None
+        if difference is not None:
+            shown = StateDifference(**_brief(difference), members=difference.members)
+        return ComparisonStatus(
+            state=self._told.value,
+            state_difference=shown,
+            state_agreed_slot=self._agreement.agreed.get(CHAIN, 0),
+            state_odd={
+                name: SumMismatch(**_brief(each))
+                for name, each in sorted(self._agreement.odd.items())
+            },
+        )
 
 
 def plain(difference: Difference) -> dict[str, Any]:

@@ -13,6 +13,7 @@ give the same effects, always; the daemon and the simulator run this very code.
 
 import math
 import random
+from dataclasses import replace
 from typing import Any
 
 from paxosd.core.acceptor import Acceptor
@@ -79,6 +80,7 @@ from paxosd.core.replication import Replication
 from paxosd.core.roster import Roster, use_membership
 from paxosd.core.run_id import boot_count_of
 from paxosd.core.skew import Skew
+from paxosd.core.status import NodeStatus
 from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
 from paxosd.core.watchdog import Watchdog
 
@@ -950,25 +952,28 @@ class Node:
             self._freshness.forget()
         return self._freshness
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> NodeStatus:
         """What is known here, without asking anyone: works without a quorum."""
-        told = describe(self._context, self._election)
-        return (
-            told
-            | {
-                "role": self.role,
-                "applied": self.applied,
-                "lag_slots": told["known_commit"] - self.applied,
-                "age_ms": self.age_ms(),
-                "reads_waiting": len(self._reads),
-                "unconfirmed_by": self._admission.waits_for() if self._context.unconfirmed else [],
-                "newest_epoch": self._context.newest_epoch,
-                "genesis": f"{self.genesis:016x}" if self.genesis else "",
-                "level": self._context.machine.settings.level,
-                "level_lagging": self._level_raise.lagging(),
-            }
-            | self._comparison.status()
-            | self.limits.status()
+        status = describe(self._context, self._election)
+        comparison, limits = self._comparison.status(), self.limits.status()
+        waits_for = self._admission.waits_for() if self._context.unconfirmed else []
+        return replace(
+            status,
+            role=self.role,
+            applied=self.applied,
+            lag_slots=status.known_commit - self.applied,
+            age_ms=self.age_ms(),
+            reads_waiting=len(self._reads),
+            unconfirmed_by=tuple(waits_for),
+            genesis=f"{self.genesis:016x}" if self.genesis else "",
+            feature_level_lagging=tuple(self._level_raise.lagging()),
+            state=comparison.state,
+            state_difference=comparison.state_difference,
+            state_agreed_slot=comparison.state_agreed_slot,
+            state_odd=comparison.state_odd,
+            limits_differ=limits.limits_differ,
+            frames_cut=limits.frames_cut,
+            message_bytes_least=limits.message_bytes_least,
         )
 
 

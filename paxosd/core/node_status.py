@@ -1,50 +1,48 @@
-"""What one node knows of itself and the others, for a person or a monitor: asks nobody."""
+"""What one node knows about itself and the others, for a person or a monitor: asks nobody."""
 
 from math import inf
-from typing import Any
 
 from paxosd.core.context import Context, Peer
 from paxosd.core.election import Election
 from paxosd.core.peer_limits import value_bytes_max
+from paxosd.core.status import NodeStatus, PeerStatus
+from paxosd.core.types import NodeId
 
 
-def describe(context: Context, election: Election) -> dict[str, Any]:
-    """Plain values. ``known_commit``: the highest commit index that any node told of.
-
-    ``fault_tolerance``: how many more voters may fail before writing stops, -1: it has stopped. A
-    voter counts if it is heard and, by its own word, may vote; a leader counts only those that
-    acknowledge it. ``votes``: whether this node may vote; of a peer, whether it counts.
-    """
+def describe(context: Context, election: Election) -> NodeStatus:
+    """What the shared state of the roles and the election say; the rest has its defaults."""
     quorums, proposer = context.quorums, context.proposer
     commit = context.learner.commit
     peers, voting = _peers(context)
-    return {
-        "ballot": list(election.leader_ballot),
-        "promised": list(context.acceptor.promised),
-        "leader": election.leader,
-        "commit": commit,
-        "known_commit": max([commit, *(peer.commit for peer in context.peers.values())]),
-        "proposed": proposer.next_slot - 1 if proposer.leading else 0,
-        "votes": bool(context.own_bit),
-        "peers": peers,
-        "voters": list(quorums.voters),
-        "epoch": context.epoch,
-        "quorum": max(quorums.phase1, quorums.phase2),
-        "phase1": quorums.phase1,
-        "phase2": quorums.phase2,
-        "fault_tolerance": quorums.tolerance(voting.bit_count()),
-        "elections": election.elections,
-        "open_slots": len(proposer.open),
-        "queued_commands": proposer.queue_commands,
-    }
+    return NodeStatus(
+        ballot=election.leader_ballot,
+        promised=context.acceptor.promised,
+        leader=election.leader,
+        commit=commit,
+        known_commit=max([commit, *(peer.commit for peer in context.peers.values())]),
+        proposed=proposer.next_slot - 1 if proposer.leading else 0,
+        votes=bool(context.own_bit),
+        peers=peers,
+        voters=tuple(quorums.voters),
+        epoch=context.epoch,
+        quorum=max(quorums.phase1, quorums.phase2),
+        phase1=quorums.phase1,
+        phase2=quorums.phase2,
+        fault_tolerance=quorums.tolerance(voting.bit_count()),
+        elections=election.elections,
+        open_slots=len(proposer.open),
+        queued_commands=proposer.queue_commands,
+        newest_epoch=context.newest_epoch,
+        feature_level=context.machine.settings.level,
+    )
 
 
-def _peers(context: Context) -> tuple[dict[str, Any], int]:
-    """The other members, and which voters count, this one included."""
+def _peers(context: Context) -> tuple[dict[NodeId, PeerStatus], int]:
+    """The other members, and as a bit set the voters that count, this one included."""
     since_ms = context.now_ms - 2 * context.options.election_timeout_ms
     voting = context.own_bit
     peers = {}
-    # One that cannot take what is in flight has no part in choosing it, whatever it says.
+    # A voter that cannot take what is in flight has no part in choosing it, whatever it says.
     largest = max([len(each.value) for each in context.proposer.open.values()], default=0)
     for name in context.audience:
         peer = context.peers[name]
@@ -56,15 +54,15 @@ def _peers(context: Context) -> tuple[dict[str, Any], int]:
         heard_ms = max(peer.heard_ms, peer.seen_ms)
         contact_ms = max(heard_ms, peer.contact_ms)
         never = contact_ms == float("-inf")
-        peers[name] = {
-            "reachable": heard_ms >= since_ms,
-            "heard_ms_ago": -1 if never else int(context.now_ms - contact_ms),
-            "commit": peer.commit,
-            "level": peer.level,
-            "skew_ms": peer.skew_ms,
-            "voter": context.quorums.is_voter(name),
-            "votes": votes,
-        }
+        peers[name] = PeerStatus(
+            reachable=heard_ms >= since_ms,
+            heard_ms_ago=-1 if never else int(context.now_ms - contact_ms),
+            commit=peer.commit,
+            feature_level=peer.level,
+            skew_ms=peer.skew_ms,
+            voter=context.quorums.is_voter(name),
+            votes=votes,
+        )
     return peers, voting
 
 

@@ -16,11 +16,12 @@ all. Nothing here decides what is chosen.
 """
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from paxosd.core.context import Context
 from paxosd.core.messages import NodeLimits
 from paxosd.core.options import FRAME_EXTRA_BYTES
+from paxosd.core.status import FrameCut, Misfit, PeerLimitsStatus
 from paxosd.core.types import NodeId
 
 MESSAGE = "limits.message_bytes_max"
@@ -49,16 +50,6 @@ def frame_bytes_max(message_bytes_max: int, extra_bytes: int = FRAME_EXTRA_BYTES
 def value_bytes_max(message_bytes_max: int, extra_bytes: int = FRAME_EXTRA_BYTES) -> int:
     """The largest value that such a frame can hold."""
     return frame_bytes_max(message_bytes_max, extra_bytes) - OVERHEAD_BYTES
-
-
-class Misfit(NamedTuple):
-    """``member`` has ``value`` for ``key`` in its file; here ``own_key`` is ``own``."""
-
-    member: NodeId
-    key: str
-    value: int
-    own_key: str
-    own: int
 
 
 class PeerLimits:
@@ -208,19 +199,17 @@ class PeerLimits:
             found.append(Misfit(name, HEARTBEAT, said[HEARTBEAT], TIMEOUT, own[TIMEOUT]))
         return found
 
-    def status(self) -> dict[str, Any]:
-        """Plain values: what the members have that does not fit what this node has."""
+    def status(self) -> PeerLimitsStatus:
+        """What the members have that does not fit what this node has."""
         members = self._context.membership.members
         names = [name for name in sorted(self._said) if name in members]
-        return {
-            "limits_differ": [m._asdict() for name in names for m in self._misfits_of(name)],
-            "frames_cut": [
-                {"member": name, "frame_bytes": size}
-                for name, size in sorted(self._cut.items())
-                if name in members
-            ],
-            "message_bytes_least": self.least[0] if self.least else self._own[MESSAGE],
-        }
+        return PeerLimitsStatus(
+            limits_differ=tuple(m for name in names for m in self._misfits_of(name)),
+            frames_cut=tuple(
+                FrameCut(name, size) for name, size in sorted(self._cut.items()) if name in members
+            ),
+            message_bytes_least=self.least[0] if self.least else self._own[MESSAGE],
+        )
 
 
 def _read(document: bytes) -> dict[str, int]:

@@ -9,10 +9,8 @@ import gc
 import math
 import os
 import random
-import resource
 import signal
 import sys
-import time
 from typing import Any
 
 from paxosd import __version__
@@ -28,12 +26,11 @@ from paxosd.daemon.logs import Logs, ends_in_json
 from paxosd.daemon.notify import Notifier
 from paxosd.daemon.startup import (
     Parts,
-    founding_settings,
-    message_room,
     replica_options,
     snapshot_options,
     start_up,
 )
+from paxosd.daemon.status import StatusReport
 from paxosd.daemon.worker import Syncer
 from paxosd.faults.live import LiveFaults
 from paxosd.host.clock import precise_clock_ms
@@ -41,12 +38,11 @@ from paxosd.host.stop_signals import SIGNALS, StopRequested
 from paxosd.net.probe import Probes
 from paxosd.replica.assembly import Ports, make_replica
 from paxosd.snapshot.jobs import Job
-from paxosd.storage import restored_from
 from paxosd.storage.datadir import DataDir, DataDirLocked
 from paxosd.storage.disk import CorruptionError, StorageError
 from paxosd.storage.identity import IdentityError
 from paxosd.storage.wal import SyncJob, Wal
-from paxosd.wire import EntryLimits
+from paxosd.wire.status import encode_status
 
 POLL_MS_MAX = 100.0
 SLOW_TURN_MS = 500.0
@@ -71,7 +67,6 @@ class Daemon:
         self.boot_count = assembled.claim.boot_count
         self.run_id = assembled.run_id
         self.bus: Bus = parts.bus
-        self._descriptors = parts.descriptors
         self.limits = parts.limits
         self.context = parts.context
         self.faults: LiveFaults = parts.faults
@@ -102,19 +97,31 @@ class Daemon:
         self.log_level = LogLevel(logs, self.replica.trace, precise_clock_ms)
         self.admin.log_level = self._change_log_level
         self.replica.service.clock_ms = precise_clock_ms
-        self.started_ms = precise_clock_ms()
+        self.report = StatusReport(
+            config,
+            boot_count=self.boot_count,
+            run_id=self.run_id,
+            replica=self.replica,
+            machine=self.machine,
+            wal=self.wal,
+            bus=self.bus,
+            faults=self.faults,
+            log_level=self.log_level,
+            lines_dropped=lambda: logs.dropped,
+            limits=parts.limits,
+            descriptors=parts.descriptors,
+            now_ms=precise_clock_ms,
+        )
         self.signals = SIGNALS.noted
         self.stop_by_ms = 0.0
         self.farewell_by_ms = 0.0
         self._look_due_ms = 0.0
         self._compared = False
         """Whether it was said that the file differs from the replicated settings."""
-        self._file_members = file_members.of_file(config)
-        self._restored_from = restored_from.read(config.node.data_dir)
         self._noted: Membership | None = None
         """The membership that was left in the data directory as a note."""
         self._note_due_ms = 0.0
-        differing = self._members_differ()
+        differing = self.report.members_differ()
         if differing:
             self.log.warning(
                 "config.members_differ",
@@ -226,11 +233,6 @@ class Daemon:
     def _change_log_level(self, level: str, for_ms: int) -> dict[str, Any]:
         return {"node": self.config.node.name, **self.log_level.change(level, for_ms)}
 
-    def _file_settings(self) -> dict[str, int]:
-        """What the file has for settings that the log holds, or is to hold."""
-        own = founding_settings(self.config)
-        return {name: getattr(own, name) for name in EntryLimits._fields}
-
     def _compare_settings(self) -> None:
         """Say once if the file has other settings than the log. Those of the log count."""
         settings = self.machine.settings
@@ -238,21 +240,12 @@ class Daemon:
             return
         differing = {
             name: {"file": value, "cluster": getattr(settings, name)}
-            for name, value in self._file_settings().items()
+            for name, value in self.report.file_settings().items()
             if value != getattr(settings, name)
         }
         if differing:
             self._compared = True
             self.log.warning("config.differs", differing=differing, version=settings.version)
-
-    def _members_differ(self) -> file_members.Differing:
-        """What the file says otherwise than the membership in force. Before the founding the file
-        is all there is."""
-        node = self.node
-        if not node.membership.members or not (node.membership.epoch or node.record):
-            return {}
-        joins = self.config.node.join
-        return file_members.differences(self._file_members, node.membership, joins=joins)
 
     def _note_members(self, now_ms: float) -> None:
         membership = self.node.membership
@@ -261,104 +254,8 @@ class Daemon:
             if file_members.leave_note(self.faults.home, membership):
                 self._noted = membership
 
-    def _founding(self) -> dict[str, Any]:
-        """The founding record, if this node has it; empty otherwise."""
-        record = self.node.record
-        if record is None:
-            return {}
-        members = {
-            name: {"voter": founder.voter, "directory": founder.directory_id}
-            for name, founder in record.members.items()
-        }
-        return {"genesis": f"{record.hash:016x}", "members": members}
-
     def _status(self) -> dict[str, Any]:
-        config = self.config
-        status = self.node.status()
-        membership = self.node.membership
-        # One that joins knows the members of its configuration alone, until it hears of others.
-        members: dict[str, Any] = {**(membership.members or config.cluster.members)}
-        known: dict[str, Any] = {**config.cluster.members, **membership.departed, **members}
-        for name, peer in status["peers"].items():
-            peer["client_endpoint"] = known[name].client if name in known else ""
-        leader = status["leader"]
-        # One that joins and has heard of no membership has nothing that could be whole.
-        new = status["role"] == "newcomer" or not membership.members
-        wal = self.wal.stats()
-        return status | {
-            "node": config.node.name,
-            "cluster": config.cluster.id,
-            "incarnation": self.boot_count,
-            "run_id": self.run_id,
-            "version": __version__,
-            "leader_endpoint": members[leader].client if leader in members else "",
-            "membership": {
-                "epoch": membership.epoch,
-                "slot": membership.slot,
-                **membership.document(),
-            },
-            "founding": self._founding(),
-            "restored_from": self._restored_from,
-            "file_members": {
-                name: {k: v for k, v in member._asdict().items() if k != "directory_id"}
-                for name, member in self._file_members.items()
-            },
-            "members_differ": self._members_differ(),
-            "directory": self.node.directory_id,
-            "memory": "lost" if self.node.forgetful else "new" if new else "whole",
-            "wall_ms": self.faults.wall_ms(precise_clock_ms()),
-            "revision": self.machine.revision,
-            "keys": len(self.machine.store),
-            "sessions": len(self.machine.sessions.table),
-            "settings": self.machine.settings._asdict(),
-            "file_settings": self._file_settings(),
-            "message_room": message_room(config)._asdict(),
-            "log_time_ms": self.machine.log_time_ms,
-            "disk": {
-                "path": str(config.node.data_dir),
-                "wal_segments": wal.pop("segments"),
-                "wal_bytes": wal.pop("bytes"),
-                **wal,
-            },
-            "snapshot": self.replica.snapshot_status(time.time_ns() // 1_000_000),
-            "uptime_ms": int(precise_clock_ms() - self.started_ms),
-            "rss_bytes": rss_bytes(),
-            "log": {**self.log_level.status(), "dropped": self.logs.dropped},
-            "names": self.bus.names(),
-            **self._scarce(),
-            "faults_enabled": config.faults.enabled,
-            "faults": len(self.faults.plan),
-            "members": {
-                name: {"client": member.client, "events": member.events}
-                for name, member in members.items()
-            },
-            "counters": {
-                **self.bus.counters,
-                "turns": self.turns,
-                "requests": self.replica.service.requests,
-                "refused": self.replica.service.refused,
-                "passed_on": self.replica.forwarding.passed_on,
-                "log_lines_dropped": self.logs.dropped,
-            },
-        }
-
-    def _scarce(self) -> dict[str, Any]:
-        """Descriptors, about, and who has them. (To count all takes long if there are many.)"""
-        ports = self.bus.connections
-        used = self._descriptors + sum(port.open for port in ports.values())
-        return {
-            "descriptors": {**self.limits._asdict(), "used": used},
-            "connections": {what: port._asdict() for what, port in ports.items()},
-        }
-
-
-def rss_bytes() -> int:
-    """Resident memory of this process now, or, where /proc is missing, its peak."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return encode_status(self.report.make(self.turns))
 
 
 def run(config: Config) -> int:

@@ -16,10 +16,10 @@ import zmq
 from paxosd.bus.bus import Bus, BusConfig
 from paxosd.bus.connections import shares
 from paxosd.bus.peers import PeerEndpoints
-from paxosd.config.message_room import MessageRoom
 from paxosd.config.schema import Config
 from paxosd.core.cluster_settings import LEVEL_LATEST, ClusterSettings
 from paxosd.core.membership import UNKNOWN, Member, Membership
+from paxosd.core.message_room import MessageRoom
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.types import NodeId, Slot

@@ -16,10 +16,10 @@ from typing import Any, Protocol
 
 from paxosd.bus.inbox import Inbox
 from paxosd.bus.peers import PeerEndpoints, links
-from paxosd.config.message_room import MessageRoom
 from paxosd.core.commands import Batch
 from paxosd.core.context import Codec
 from paxosd.core.effects import Ready, ServeLog
+from paxosd.core.message_room import MessageRoom
 from paxosd.core.messages import Accept, Accepted, Decisions, Envelope, Hello, PeerMessage
 from paxosd.core.node import Node
 from paxosd.core.requests import (
@@ -30,6 +30,7 @@ from paxosd.core.requests import (
     ServerMessage,
 )
 from paxosd.core.state.machine import Machine
+from paxosd.core.status import SnapshotStatus
 from paxosd.core.types import NOOP, Ballot, NodeId, Slot
 from paxosd.core.work import CLIENT_UNITS
 from paxosd.host.log import Log
@@ -359,9 +360,9 @@ class Replica:
         events = self.events
         return self.node.votes_urgent or bool(events.streams) or events.wants_learned
 
-    def snapshot_status(self, wall_ms: int) -> dict[str, Any]:
-        """Plain values; empty if this replica keeps no snapshots."""
-        return {} if self.exchange is None else self.exchange.status(wall_ms)
+    def snapshot_status(self, wall_ms: int) -> SnapshotStatus | None:
+        """None if this replica keeps no snapshots."""
+        return None if self.exchange is None else self.exchange.status(wall_ms)
 
     def finish_log(self, now_ms: float) -> None:
         """The committer has ended: take in its last job and write what is left, now."""

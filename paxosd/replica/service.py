@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from paxosd.config.message_room import MessageRoom
 from paxosd.core.cluster_settings import SettingsError
 from paxosd.core.commands import Entry, changes_members, changes_settings
 from paxosd.core.effects import (
@@ -27,6 +26,7 @@ from paxosd.core.effects import (
     WriteReply,
 )
 from paxosd.core.membership import Membership, MembershipError, follows
+from paxosd.core.message_room import MessageRoom
 from paxosd.core.node import Node
 from paxosd.core.requests import (
     GET,

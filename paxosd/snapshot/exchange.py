@@ -5,7 +5,7 @@ The replica's side of it: what comes from peers, when a turn is due, and how the
 """
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 from paxosd.core.flow import Flow
 from paxosd.core.messages import (
@@ -16,6 +16,7 @@ from paxosd.core.messages import (
     SnapshotRequest,
 )
 from paxosd.core.state.machine import Machine
+from paxosd.core.status import SnapshotStatus
 from paxosd.core.types import NodeId, Slot
 from paxosd.host.log import Log
 from paxosd.snapshot.donor import Donor
@@ -112,10 +113,11 @@ class SnapshotExchange:
         # A job may end at any time; not every committer can wake the loop for it.
         return min(due_ms, now_ms + JOB_MS) if self.own.jobs.busy else due_ms
 
-    def status(self, wall_ms: int) -> dict[str, Any]:
-        """Plain values."""
-        return self.own.status(wall_ms) | {
-            "fetching": self.fetch.stage,
-            "installed": self.fetch.installed,
-            "scrub": self.scrub.status(),
-        }
+    def status(self, wall_ms: int) -> SnapshotStatus:
+        """This node's own snapshots, and what goes on with those of peers."""
+        return replace(
+            self.own.status(wall_ms),
+            fetching=self.fetch.stage,
+            installed=self.fetch.installed,
+            scrub=self.scrub.status(),
+        )

@@ -24,6 +24,7 @@ from typing import Any
 
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.snapshot import Members, SnapshotWalk, head_has_sum
+from paxosd.core.status import SnapshotStatus
 from paxosd.core.types import Slot
 from paxosd.host.log import Log
 from paxosd.snapshot.file import (
@@ -174,17 +175,17 @@ class Snapshots:
         """Those that are there, the oldest first; an old one may have no digest."""
         return [*self._older, *([self.newest] if self.newest is not None else [])]
 
-    def status(self, wall_ms: int) -> dict[str, Any]:
-        """Plain numbers; slot 0: there is none."""
+    def status(self, wall_ms: int) -> SnapshotStatus:
+        """What this node's own snapshots are like; slot 0: there is none."""
         newest = self.newest
-        return {
-            "slot": newest.slot if newest else 0,
-            "age_ms": max(0, wall_ms - newest.created_ms) if newest else -1,
-            "bytes": newest.size_bytes if newest else 0,
-            "older_slots": [info.slot for info in self._older],
-            "running": self.running,
-            "taken": self.taken,
-        }
+        return SnapshotStatus(
+            slot=newest.slot if newest else 0,
+            age_ms=max(0, wall_ms - newest.created_ms) if newest else -1,
+            bytes=newest.size_bytes if newest else 0,
+            older_slots=tuple(info.slot for info in self._older),
+            running=self.running,
+            taken=self.taken,
+        )
 
     def next_due_ms(self, now_ms: float) -> float:
         """When the next turn is due."""

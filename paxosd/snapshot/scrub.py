@@ -9,9 +9,9 @@ The first pass comes one interval after the start, which has read the log itself
 """
 
 from collections import deque
-from typing import Any
 
 from paxosd.core.state.snapshot import SnapshotError
+from paxosd.core.status import ScrubStatus
 from paxosd.core.types import Slot
 from paxosd.snapshot.file import SnapshotInfo, SnapshotReader, snapshot_name
 from paxosd.snapshot.jobs import Job, no_matter
@@ -77,17 +77,16 @@ class Scrub:
         self._ended_ms = -1.0
         self._bytes = 0
 
-    def status(self) -> dict[str, Any]:
-        """Plain values. ``last_ms_ago``: since a pass ended, -1: none did; ``bytes``: read by all
-        of them; ``found`` and ``repaired``: bad segments and snapshots, whoever came upon them."""
+    def status(self) -> ScrubStatus:
+        """How far it is, and what was found."""
         ago_ms = int(self._now_ms - self._ended_ms) if self._ended_ms >= 0 else -1
-        return {
-            "last_ms_ago": ago_ms,
-            "bytes": self._bytes,
-            "found": self._repair.found,
-            "repaired": self._repair.repaired,
-            "running": self._running,
-        }
+        return ScrubStatus(
+            last_ms_ago=ago_ms,
+            bytes=self._bytes,
+            found=self._repair.found,
+            repaired=self._repair.repaired,
+            running=self._running,
+        )
 
     def next_due_ms(self) -> float:
         """When :meth:`turn` has something to do."""

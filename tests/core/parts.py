@@ -107,7 +107,7 @@ class Lone:
     def campaign(self, limit=40):
         """Let time pass with granted pre-votes until it sends a Prepare of a new campaign;
         returns its ballot."""
-        before = self.node.status()["elections"]
+        before = self.node.status().elections
         for _ in range(limit):
             done = len(self.sends)
             self.wait(100)
@@ -115,6 +115,6 @@ class Lone:
                 if isinstance(message, PreVote):
                     self.hear(to, PreVoteReply(message.ballot, True, NULL_BALLOT, 0))
             prepares = [m for _, m in self.sends[done:] if isinstance(m, Prepare)]
-            if prepares and self.node.status()["elections"] > before:
+            if prepares and self.node.status().elections > before:
                 return prepares[-1].ballot
         raise AssertionError("it does not campaign")

@@ -142,7 +142,7 @@ class TestANewcomer:
         new = Newcomer(directory_id=7).welcomed()
         new.run(2 * WAIT_MS)
         assert new.node.role == "newcomer"
-        assert new.node.status()["unconfirmed_by"] == ["n2", "n3"]
+        assert new.node.status().unconfirmed_by == ("n2", "n3")
 
     def test_tells_whom_it_waits_for_now_and_then(self):
         new = Newcomer()
@@ -312,12 +312,12 @@ class TestComparison:
         node = self.restarted()
         node.hear("n2", Hello(8, level=1))
         node.hear("n2", Welcome(make_run_id(2, 1)))
-        assert node.node.status()["peers"]["n2"]["level"] == 1
+        assert node.node.status().peers["n2"].feature_level == 1
 
     def test_once_all_voters_have_it_votes(self):
         node = self.restarted().welcomed("n2")
         assert node.node.role == "returning"
-        assert node.node.status()["unconfirmed_by"] == ["n3"]
+        assert node.node.status().unconfirmed_by == ("n3",)
         node.welcomed("n3")
         node.hear("n2", Prepare(Ballot(4, "n2"), 1))
         assert Promise in kinds(node.run())
@@ -420,7 +420,7 @@ class TestAPastThatActs:
         assert node.node.hear_stranger("n2", alone.hash, 4, hello)
         node.run(100)
         assert node.node.role == "catching-up"
-        assert "n2" in node.node.status()["peers"], "whom it can learn from now"
+        assert "n2" in node.node.status().peers, "whom it can learn from now"
 
     def test_another_founding_record_stops_one_without_a_quorum_of_others(self):
         alone = Record("c", {"n1": Founder(True, 7)}, "")

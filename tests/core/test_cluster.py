@@ -46,7 +46,7 @@ class TestElecting:
             cluster.crash(cluster.leader())
             assert cluster.put(session, seq, b"k", b"v").results == [seq]
         cluster.run(2_000)
-        left = cluster.members[cluster.elect()].node.status()["fault_tolerance"]
+        left = cluster.members[cluster.elect()].node.status().fault_tolerance
         assert left == len(cluster.up()) - (size // 2 + 1), "what is really there"
 
     @pytest.mark.parametrize("size", [2, 3, 4, 5])
@@ -361,12 +361,12 @@ class TestFaultToleranceIsTheRealOne:
         cluster.elect()
         cluster.run(1000)
         node = cluster.members["n1"].node
-        assert node.status()["fault_tolerance"] == 1
+        assert node.status().fault_tolerance == 1
         node.peer_disconnected("n2")
-        assert node.status()["fault_tolerance"] == 0
-        assert not node.status()["peers"]["n2"]["reachable"]
+        assert node.status().fault_tolerance == 0
+        assert not node.status().peers["n2"].reachable
         cluster.run(500)
-        assert node.status()["fault_tolerance"] == 1
+        assert node.status().fault_tolerance == 1
 
     def test_when_a_peer_was_heard_outlives_its_connection(self):
         """ "Never heard" is for one with which there never was any contact."""
@@ -375,9 +375,9 @@ class TestFaultToleranceIsTheRealOne:
         cluster.run(20 * 60_000)
         node = cluster.members["n1"].node
         node.peer_disconnected("n2")
-        told = node.status()["peers"]["n2"]
-        assert not told["reachable"]
-        assert 0 <= told["heard_ms_ago"] < 1000
+        told = node.status().peers["n2"]
+        assert not told.reachable
+        assert 0 <= told.heard_ms_ago < 1000
 
     def test_a_leader_counts_who_acknowledges_it(self):
         """It hears the other, which does not hear it: one link is bad in one direction."""
@@ -390,9 +390,9 @@ class TestFaultToleranceIsTheRealOne:
         node = cluster.members[leader].node
         assert node.leading
         status = node.status()
-        assert status["peers"][deaf]["reachable"]
-        assert not status["peers"][deaf]["votes"]
-        assert status["fault_tolerance"] == 0
+        assert status.peers[deaf].reachable
+        assert not status.peers[deaf].votes
+        assert status.fault_tolerance == 0
 
     def test_a_peer_that_says_that_it_may_not_vote_does_not_count(self):
         cluster = Cluster(3, 1)
@@ -404,10 +404,10 @@ class TestFaultToleranceIsTheRealOne:
         beat = node._election.heartbeat()
         node.step(third, run_id, beat._replace(leader=leader, votes=False))
         status = node.status()
-        assert status["peers"][third]["reachable"]
-        assert status["fault_tolerance"] == 0
+        assert status.peers[third].reachable
+        assert status.fault_tolerance == 0
         node.step(third, run_id, beat._replace(leader=leader))
-        assert node.status()["fault_tolerance"] == 1
+        assert node.status().fault_tolerance == 1
 
 
 def tracing(cluster):

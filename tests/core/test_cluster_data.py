@@ -145,8 +145,8 @@ class TestBounds:
         busy = [t for t in tokens if t in cluster.replies]
         assert {cluster.replies[t].code for t in busy} == {BUSY}
         status = cluster.members[leader].node.status()
-        assert status["open_slots"] <= 2
-        assert status["queued_commands"] <= 20
+        assert status.open_slots <= 2
+        assert status.queued_commands <= 20
         cluster.run_until(lambda: all(t in cluster.replies for t in tokens))
         done = [t for t in tokens if isinstance(cluster.replies[t], WriteReply)]
         assert len(done) + len(busy) == len(tokens)

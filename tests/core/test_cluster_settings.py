@@ -282,13 +282,13 @@ class TestRaising:
         leader = cluster.elect()
         cluster.run(1000)
         assert not raised(cluster)
-        assert cluster.members[leader].node.status()["level_lagging"] != []
+        assert cluster.members[leader].node.status().feature_level_lagging != ()
         levels(cluster)
         cluster.run_until(lambda: raised(cluster))
         cluster.run(1000)
         settings = cluster.members[leader].machine.settings
         assert settings == ClusterSettings(1, 1, value_bytes_max=999)
-        assert cluster.members[leader].node.status()["level"] == 1
+        assert cluster.members[leader].node.status().feature_level == 1
         told = [notice.event for _, _, notice in cluster.notices]
         assert told.count("cluster.settings") == 3
         cluster.check_equal()
@@ -342,7 +342,7 @@ class TestRaising:
         levels(cluster)
         cluster.run(1000)
         queued = cluster.members[leader].node.status()
-        assert queued["open_slots"] + queued["queued_commands"] == 1
+        assert queued.open_slots + queued.queued_commands == 1
 
     def test_a_raise_behind_a_change_of_the_membership_does_nothing(self):
         """Who joins by it was not asked."""
@@ -353,9 +353,7 @@ class TestRaising:
         _, after = wanted(cluster, learners=["n4"])
         cluster.submit(leader, change_entry(0, after.to_command()))
         levels(cluster, but=["n4"])
-        cluster.run_until(
-            lambda: cluster.members[leader].node.status()["queued_commands"] == 1, 1000
-        )
+        cluster.run_until(lambda: cluster.members[leader].node.status().queued_commands == 1, 1000)
         cluster.filter = lambda src, dst, message: True
         cluster.run_until(lambda: membership(cluster).epoch == 1)
         cluster.run(3000)
@@ -371,9 +369,9 @@ class TestRaising:
         ballot = cluster.members[leader].node.promised
         cluster.filter = lambda src, dst, message: not isinstance(message, Accept)
         cluster.submit(leader, FIRST.to_entry(ClusterSettings(), 0))
-        cluster.run_until(lambda: cluster.members[leader].node.status()["open_slots"] == 1, 1000)
+        cluster.run_until(lambda: cluster.members[leader].node.status().open_slots == 1, 1000)
         levels(cluster, 2)
-        cluster.run_until(lambda: cluster.members[leader].node.status()["open_slots"] == 2, 1000)
+        cluster.run_until(lambda: cluster.members[leader].node.status().open_slots == 2, 1000)
         cluster.filter = lambda src, dst, message: True
         cluster.run_until(lambda: cluster.members[leader].machine.settings.level == 2)
         assert cluster.members[leader].machine.settings.version == 2

@@ -44,7 +44,7 @@ class Scene:
 
     @property
     def state(self):
-        return self.comparison.status()["state"]
+        return self.comparison.status().state
 
     def told(self):
         return [notice.event for notice in self.context.outbox.take().notices]
@@ -98,8 +98,8 @@ class TestAContradiction:
         assert scene.changed
         assert scene.context.disputed
         assert scene.told() == ["ballot.contradiction", "state.disputed"]
-        told = scene.comparison.status()["state_difference"]
-        assert (told["sum"], told["slot"], told["members"]) == ("value", 41, ["n2"])
+        told = scene.comparison.status().state_difference
+        assert (told.sum, told.slot, told.members) == ("value", 41, ("n2",))
         scene.machine.applied = scene.context.learner.commit = 41
         scene.beat()
         assert not scene.context.disputed

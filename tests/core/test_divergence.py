@@ -74,7 +74,7 @@ def test_one_of_three_stops_and_the_others_go_on(role, busy):
     name = leader if role == "leader" else others(cluster, leader)[0].name
     odd = cluster.members[name]
     cluster.run(1000)
-    agreed = odd.node.status()["state_agreed_slot"]
+    agreed = odd.node.status().state_agreed_slot
     assert agreed == odd.machine.applied
     change_log(odd)
     if busy:
@@ -89,13 +89,13 @@ def test_one_of_three_stops_and_the_others_go_on(role, busy):
     stood = odd.machine.applied
     writer.write(3)
     assert odd.machine.applied == stood, "it stands still"
-    assert not odd.node.status()["votes"]
-    assert odd.node.status()["state"] == "diverged"
+    assert not odd.node.status().votes
+    assert odd.node.status().state == "diverged"
     assert odd.node.difference.kind == CHAIN
     for member in others(cluster, name):
         assert member.node.role in ("leader", "follower")
         cluster.run_until(lambda m=member: told(cluster, m.name, "state.differs"))
-        assert member.node.status()["state_odd"][name]["slot"] == fields["slot"]
+        assert member.node.status().state_odd[name].slot == fields["slot"]
         assert not told(cluster, member.name, "state.disputed"), "a majority was known in time"
 
 
@@ -144,7 +144,7 @@ def test_one_against_one_nobody_acknowledges_until_the_third_is_back():
     for member in cluster.up():
         (fields,) = told(cluster, member.name, "state.disputed")
         assert "Start the voters that are down" in fields["advice"]
-        assert not member.node.status()["votes"]
+        assert not member.node.status().votes
         assert member.node.in_doubt
     assert all(isinstance(reply, Refusal) for reply in writer.attempt())
     cluster.start(third)
@@ -203,9 +203,9 @@ def test_equal_nodes_agree_through_crashes_losses_and_snapshots():
         cluster.start(name)
     cluster.loss = 0.0
     cluster.run(5000)
-    assert {m.node.status()["state"] for m in cluster.up()} == {"agreed"}
-    assert len({m.node.status()["state_agreed_slot"] for m in cluster.up()}) == 1
-    assert cluster.up()[0].node.status()["state_agreed_slot"] == cluster.up()[0].machine.applied
+    assert {m.node.status().state for m in cluster.up()} == {"agreed"}
+    assert len({m.node.status().state_agreed_slot for m in cluster.up()}) == 1
+    assert cluster.up()[0].node.status().state_agreed_slot == cluster.up()[0].machine.applied
     assert not [n for _, _, n in cluster.notices if n.event.startswith("state.")]
 
 
@@ -264,7 +264,7 @@ class TestAloneInThePast:
         (fields,) = told(cluster, "n1", "state.diverged")
         assert fields["members"] in (["n8"], ["n9"])
         assert "member rejoin n1" in fields["advice"]
-        assert one.node.status()["state"] == "diverged"
+        assert one.node.status().state == "diverged"
 
     def test_what_it_confirmed_to_itself_says_nothing_of_its_age(self):
         cluster = self.forked()

@@ -51,17 +51,17 @@ class TestFloor:
         cluster, session, _, heir, _ = only_one_knows()
         cluster.heal()
         cluster.filter = lambda src, dst, message: True
-        before = cluster.members[heir].node.status()["elections"]
+        before = cluster.members[heir].node.status().elections
         cluster.put(session, 2, b"k", b"after")
         cluster.run(3_000)
         assert cluster.members[heir].node.leading
-        assert cluster.members[heir].node.status()["elections"] == before
+        assert cluster.members[heir].node.status().elections == before
 
     def test_a_node_that_promises_and_tells_nothing_costs_one_reign_at_a_time(self):
         cluster, _, knower, heir, third = only_one_knows()
         cluster.block((knower, third), (third, knower))
-        elections = cluster.members[heir].node.status()["elections"]
+        elections = cluster.members[heir].node.status().elections
         cluster.run(12_000)
         timeout_ms = cluster.members[heir].node._context.options.election_timeout_ms
-        more = cluster.members[heir].node.status()["elections"] - elections
+        more = cluster.members[heir].node.status().elections - elections
         assert 1 <= more <= 12_000 / (2 * timeout_ms) + 1

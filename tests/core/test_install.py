@@ -48,7 +48,7 @@ class TestAcceptor:
         lone.hear("n3", Prepare(B9, 1))
         jump(lone, 5)
         assert lone.node.promised == B9
-        assert lone.node.status()["commit"] == lone.node.applied == 5
+        assert lone.node.status().commit == lone.node.applied == 5
         lone.hear("n3", Prepare(B9, 1))
         promise = lone.sent(Promise, "n3")[-1]
         assert promise.commit == 5
@@ -114,7 +114,7 @@ class TestLeader:
             entry = put_entry(1, seq, b"v")
             lone.node.submit(seq, entry, pickle.dumps(tuple(entry)))
             lone.turn()
-        assert lone.node.status()["open_slots"] == 2
+        assert lone.node.status().open_slots == 2
         return lone
 
     def test_open_proposals_below_are_interrupted(self):
@@ -122,7 +122,7 @@ class TestLeader:
         jump(lone, 1)
         assert lone.replies[1].code == INTERRUPTED
         assert lone.node.leading
-        assert lone.node.status()["open_slots"] == 1
+        assert lone.node.status().open_slots == 1
         assert 2 not in lone.replies
 
     def test_a_reign_that_is_past_ends(self):
@@ -170,11 +170,11 @@ class TestLeader:
         cluster._offer = lambda *given: cluster.at(slow_ms, lambda: offer(*given))
         cluster.run_until(lambda: cluster.leader() == behind, 60_000)
         node = cluster.members[behind].node
-        before = node.status()["elections"]
+        before = node.status().elections
         assert cluster.put(session, 21, b"k", b"21")
         assert [name for _, name, _ in cluster.installed] == [behind]
         timeout_ms = node._context.options.election_timeout_ms
-        assert 1 <= node.status()["elections"] - before <= slow_ms / (2 * timeout_ms) + 2
+        assert 1 <= node.status().elections - before <= slow_ms / (2 * timeout_ms) + 2
         assert value_on(cluster, third) == b"21"
 
 

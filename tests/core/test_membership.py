@@ -92,7 +92,7 @@ class TestChanging:
         assert cluster.members["n9"].node.role == "learner"
         assert change(cluster, voters=["n9"])[0] == Status.OK
         leader = settled(cluster)
-        assert cluster.members[leader].node.status()["quorum"] == 3
+        assert cluster.members[leader].node.status().quorum == 3
         cluster.put(session, 2, b"k", b"after")
         for name in [n for n in ("n1", "n2", "n3") if n != leader][:1]:
             cluster.crash(name)  # four voters go on with three, and n9 is one of them
@@ -275,7 +275,7 @@ class TestTakingOver:
             dst != leader and (src != leader or isinstance(msg, Accept))
         )
         cluster.submit(leader, change_entry(present.epoch, new.to_command()))
-        slot = cluster.members[leader].node.status()["proposed"]
+        slot = cluster.members[leader].node.status().proposed
         followers = [n for n in ("n1", "n2", "n3") if n != leader]
         held = [cluster.members[n].node._context.acceptor.accepted for n in followers]
         cluster.filter = lambda src, dst, msg: isinstance(msg, Accept)
@@ -397,11 +397,11 @@ class TestStrangers:
         leader = settled(cluster)
         cluster.run(10_000)  # it has looked for a leader for long
         before = membership(cluster)
-        elections = cluster.members[leader].node.status()["elections"]
+        elections = cluster.members[leader].node.status().elections
         cluster.heal()
         cluster.run_until(lambda: cluster.members[gone].departed, 10_000)
         assert cluster.members[leader].node.leading
-        assert cluster.members[leader].node.status()["elections"] == elections
+        assert cluster.members[leader].node.status().elections == elections
         assert membership(cluster) == before
 
     def test_a_removed_node_refuses_the_reads_that_wait(self):
@@ -480,7 +480,7 @@ class TestStrangers:
         node.step(leader, 1, Accept(Ballot(5 * EPOCH_ROUNDS + 1, leader), 99, b"v", 0))
         cluster.crash(leader)
         cluster.run(5_000)
-        assert not node.status()["peers"][leader]["reachable"]
+        assert not node.status().peers[leader].reachable
 
 
 class TestLearners:

@@ -190,7 +190,7 @@ class TestProgress:
         cluster.elect()
         assert sum(m.node.leading for m in cluster.up()) == 1
         assert cluster.open_session() == 1
-        assert sum(m.node.status()["elections"] for m in cluster.up()) <= 10
+        assert sum(m.node.status().elections for m in cluster.up()) <= 10
 
     def test_election_uses_randomness(self):
         """Section 2.4: a reliable algorithm for electing a proposer must use either randomness

@@ -105,7 +105,7 @@ class TestKeepingWithin:
             if small:
                 scene.hear("n3", said(message=SMALL))
                 scene.hear("n2", said(message=8 * MIB))
-            first = scene.node.status()["proposed"] + 1
+            first = scene.node.status().proposed + 1
             for number in range(20):
                 self.entry(scene, f"{small}{number}", 60_000)
             scene.turn()
@@ -152,14 +152,14 @@ class TestKeepingWithin:
         for name in ("n2", "n3"):
             scene.hear(name, Heartbeat(ballot, "n1", 0, 0, 0, 0))
             scene.hear(name, HeartbeatAck(ballot, 0, 0))
-        assert scene.node.status()["fault_tolerance"] == 1
+        assert scene.node.status().fault_tolerance == 1
         self.entry(scene, "large", 4 * MIB)
         scene.turn()
-        assert scene.node.status()["fault_tolerance"] == 1, "its limits are not known"
+        assert scene.node.status().fault_tolerance == 1, "its limits are not known"
         scene.hear("n3", said(message=SMALL))
         status = scene.node.status()
-        assert status["fault_tolerance"] == 0
-        assert not status["peers"]["n3"]["votes"]
+        assert status.fault_tolerance == 0
+        assert not status.peers["n3"].votes
 
     def test_catching_up_is_told_what_a_peer_takes(self):
         scene = Scene()
@@ -185,7 +185,7 @@ class TestSayingNothing:
         assert not limits.takes("n3", frame_bytes_max(SMALL))
         assert limits.frames_max == {"n3": frame_bytes_max(SMALL)}
         assert limits.refusal(OWN) == "", "nobody knows that it may not be chosen"
-        assert scene.node.status()["frames_cut"] == [{"member": "n3", "frame_bytes": 2 * MIB}]
+        assert scene.node.status().frames_cut == (("n3", 2 * MIB),)
         assert limits.room_of("n2") == 0
 
     def test_until_its_connection_breaks_for_it_may_be_another_process(self):
@@ -197,7 +197,7 @@ class TestSayingNothing:
         assert peer.message_bytes_max == 0
         assert limits.frames_max == {}
         assert limits.takes("n3", 1 << 40)
-        assert scene.node.status()["frames_cut"] == []
+        assert scene.node.status().frames_cut == ()
 
     @pytest.mark.parametrize("message", [SMALL, OWN])
     def test_what_it_says_counts_for_more(self, message):
@@ -207,7 +207,7 @@ class TestSayingNothing:
         scene.hear("n3", said(message=message))
         limits.cut_off("n3", 2 * MIB)
         assert limits.room_of("n3") == 2 * message
-        assert scene.node.status()["frames_cut"] == []
+        assert scene.node.status().frames_cut == ()
 
     def test_a_stranger_is_nobody(self):
         scene = Scene()
@@ -224,10 +224,10 @@ class TestReporting:
         expected = {"member": "n3", "key": MESSAGE, "value": SMALL, "own_key": MESSAGE, "own": OWN}
         assert expected.items() <= line.items()
         status = scene.node.status()
-        assert status["limits_differ"] == [expected]
-        assert status["message_bytes_least"] == SMALL
+        assert [each._asdict() for each in status.limits_differ] == [expected]
+        assert status.message_bytes_least == SMALL
         scene.hear("n3", said(message=OWN, heartbeat=100, timeout=600))
-        assert scene.node.status()["limits_differ"] == []
+        assert scene.node.status().limits_differ == ()
         scene.hear("n3", said(message=SMALL))
         assert len(scene.notices) == 2
 
@@ -243,8 +243,8 @@ class TestReporting:
     def test_times_that_do_not_fit_together(self, theirs, keys):
         scene = Scene()
         scene.hear("n3", said(**theirs))
-        found = scene.node.status()["limits_differ"]
-        assert [(each["key"], each["own_key"]) for each in found] == keys
+        found = scene.node.status().limits_differ
+        assert [(each.key, each.own_key) for each in found] == keys
 
     @pytest.mark.parametrize(
         "document",
@@ -255,5 +255,5 @@ class TestReporting:
     def test_what_is_no_limit_is_none(self, document):
         scene = Scene()
         scene.hear("n3", NodeLimits(document))
-        assert scene.node.status()["limits_differ"] == []
+        assert scene.node.status().limits_differ == ()
         assert scene.node.limits.least is None

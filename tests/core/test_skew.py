@@ -45,8 +45,8 @@ class TestNode:
         notices = [n for n in lone.node.ready().notices if n.event.startswith("clock.")]
         assert [(n.event, n.level) for n in notices] == [("clock.skew", "warning")]
         assert notices[0].fields == {"member": "n2", "skew_ms": 7200_000}
-        peers = lone.node.status()["peers"]
-        assert (peers["n2"]["skew_ms"], peers["n3"]["skew_ms"]) == (7200_000, None)
+        peers = lone.node.status().peers
+        assert (peers["n2"].skew_ms, peers["n3"].skew_ms) == (7200_000, None)
         lone.node.peer_wall("n2", NOW)
         (notice,) = [n for n in lone.node.ready().notices if n.event.startswith("clock.")]
         assert (notice.event, notice.level) == ("clock.well", "info")

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from paxosd.config.message_room import MessageRoom
 from paxosd.core.cluster_settings import LEVEL_LATEST, ClusterSettings
 from paxosd.core.commands import CLUSTER, OPEN, PUT, Entry
+from paxosd.core.message_room import MessageRoom
 from paxosd.core.requests import GET, STALE, ReadRequest, RefusalAnswer, WriteRequest
 from paxosd.core.state.machine import Machine
 from paxosd.replica.service import Service

@@ -40,7 +40,7 @@ def flip(process, name, at):
 
 
 def scrub(process):
-    return process.replica.snapshot_status(0)["scrub"]
+    return process.replica.snapshot_status(0).scrub
 
 
 def restart(cluster, name):
@@ -52,10 +52,10 @@ def test_the_scrub_finds_it_and_the_node_goes_on_voting(cluster):
     process = cluster.processes["n2"]
     number = segments(process)[0]
     flip(process, segment_name(number), 900)
-    assert cluster.run_until(lambda: scrub(process)["found"] == 1, 10_000)
+    assert cluster.run_until(lambda: scrub(process).found == 1, 10_000)
     for _ in range(5):
         write(cluster, cluster.client)
-    assert cluster.run_until(lambda: scrub(process)["repaired"] == 1, 10_000)
+    assert cluster.run_until(lambda: scrub(process).repaired == 1, 10_000)
     assert number not in segments(process)
     restart(cluster, "n2")
     assert process.node.membership.epoch == 0
@@ -67,10 +67,10 @@ def test_on_all_at_once_the_cluster_lives(cluster):
     """What would be its end if it were found at a start."""
     for process in cluster.up():
         flip(process, segment_name(segments(process)[0]), 900)
-    assert cluster.run_until(lambda: all(scrub(p)["found"] for p in cluster.up()), 10_000)
+    assert cluster.run_until(lambda: all(scrub(p).found for p in cluster.up()), 10_000)
     for _ in range(5):
         write(cluster, cluster.client)
-    assert cluster.run_until(lambda: all(scrub(p)["repaired"] for p in cluster.up()), 20_000)
+    assert cluster.run_until(lambda: all(scrub(p).repaired for p in cluster.up()), 20_000)
     for name in cluster.names:
         restart(cluster, name)
     assert write(cluster, cluster.client, 20_000).acknowledged
@@ -84,7 +84,7 @@ def test_a_bad_snapshot_is_replaced(cluster):
     assert cluster.run_until(lambda: newest.newest is not None, 10_000)
     slot = newest.newest.slot
     flip(process, snapshot_name(slot), 100)
-    assert cluster.run_until(lambda: scrub(process)["repaired"] == 1, 10_000)
+    assert cluster.run_until(lambda: scrub(process).repaired == 1, 10_000)
     assert f"{snapshot_name(slot)}.bad" in process.disk.list()
     restart(cluster, "n2")
     assert cluster.run_until(lambda: process.node.applied >= slot, 10_000)
@@ -121,10 +121,8 @@ def test_a_laggard_gets_no_damaged_value_but_a_snapshot(slot):
             end = message.first_slot + len(message.values)
             assert not message.first_slot <= slot < end
     two = [p for p in cluster.up() if p is not lacks]
-    assert max(scrub(p)["found"] for p in two) == 1
-    assert cluster.run_until(
-        lambda: all(scrub(p)["repaired"] == scrub(p)["found"] for p in two), 20_000
-    )
+    assert max(scrub(p).found for p in two) == 1
+    assert cluster.run_until(lambda: all(scrub(p).repaired == scrub(p).found for p in two), 20_000)
 
 
 def test_a_laggard_is_helped_before_the_damage_is_made_good(monkeypatch):

@@ -80,9 +80,9 @@ def rebuild(cluster, name):
     for _ in range(3):
         assert write(cluster, cluster.client).acknowledged
     run_for(cluster, 2000)
-    states = {p.node.status()["state"] for p in cluster.up()}
+    states = {p.node.status().state for p in cluster.up()}
     assert states == {"agreed"}
-    assert not any(p.node.status()["state_odd"] for p in cluster.up())
+    assert not any(p.node.status().state_odd for p in cluster.up())
     assert len({bytes(p.machine.chain.to_bytes(4, "big")) for p in cluster.up()}) == 1
 
 

@@ -6,7 +6,7 @@ from tests.sim.simple import make_client, make_cluster, run_for, write
 
 
 def tolerances(cluster):
-    return {each.name: each.node.status()["fault_tolerance"] for each in cluster.up()}
+    return {each.name: each.node.status().fault_tolerance for each in cluster.up()}
 
 
 def wiped(seed, count, wipe):
@@ -33,12 +33,12 @@ class TestWiped:
         assert tolerances(cluster) == {"n1": -1, "n2": -1, "n3": -1}
         for name in ("n2", "n3"):
             status = cluster.processes[name].node.status()
-            assert not status["votes"]
-            assert all(peer["reachable"] for peer in status["peers"].values())
-            assert [n for n, peer in status["peers"].items() if peer["votes"]] == ["n1"]
-        seen = cluster.processes["n1"].node.status()["peers"]
-        assert all(peer["reachable"] for peer in seen.values()), "they are up, and are not silent"
-        assert not any(peer["votes"] for peer in seen.values())
+            assert not status.votes
+            assert all(peer.reachable for peer in status.peers.values())
+            assert [n for n, peer in status.peers.items() if peer.votes] == ["n1"]
+        seen = cluster.processes["n1"].node.status().peers
+        assert all(peer.reachable for peer in seen.values()), "they are up, and are not silent"
+        assert not any(peer.votes for peer in seen.values())
 
     @pytest.mark.parametrize("seed", range(3))
     def test_one_of_three(self, seed):

@@ -214,7 +214,7 @@ def background_of_busy_turns(monkeypatch):
             process.machine.checksum_runs.start(process.machine.applied, process.machine._rest)
             checksums += 1
         assert cluster.run_until(lambda: not process.machine.checksum_runs.running, 60_000)
-        assert cluster.run_until(lambda: process.replica.snapshot_status(0)["slot"] > 0, 60_000)
+        assert cluster.run_until(lambda: process.replica.snapshot_status(0).slot > 0, 60_000)
     assert len(process.machine.checksum_runs.finished) >= checksums
     return busy
 

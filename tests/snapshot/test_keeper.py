@@ -44,7 +44,7 @@ class TestTaking:
         life.finish()
         assert len(snapshots_on(life.disk)) == 2
         status = life.snapshots.status(10**7)
-        assert [*status["older_slots"], status["slot"]] == snapshots_on(life.disk)
+        assert [*status.older_slots, status.slot] == snapshots_on(life.disk)
         assert life.log.named("snapshot.finished")[0]["bytes"] > 100
 
     def test_by_bytes_of_log_but_not_more_than_the_state_itself(self):

@@ -8,6 +8,7 @@ import pytest
 
 from paxosd.core.effects import AcceptRecord, CommitRecord, PromiseRecord
 from paxosd.core.messages import SnapshotOffer
+from paxosd.core.status import ScrubStatus
 from paxosd.core.types import Ballot
 from paxosd.snapshot.exchange import SnapshotExchange
 from paxosd.snapshot.file import snapshot_name, snapshot_slot
@@ -63,7 +64,7 @@ class Bench:
         self.turn(DAY_MS)
         for _ in range(300):
             self.turn(10)
-        assert not self.status["running"]
+        assert not self.status.running
 
     def write_on(self, count=3):
         self.life.write(self.life.machine.applied + count, turns=0)
@@ -72,7 +73,7 @@ class Bench:
 
     @property
     def status(self):
-        return self.exchange.status(0)["scrub"]
+        return self.exchange.status(0).scrub
 
     def segments(self):
         return sorted(n for name in self.disk.files if (n := segment_number(name)) is not None)
@@ -105,26 +106,24 @@ class TestPass:
         bench.snapshot()
         sealed = [segment.end for segment in bench.wal.sealed]
         assert [segment.header.number for segment in bench.wal.sealed] == bench.segments()[:-1]
-        assert bench.status == {
-            "last_ms_ago": -1, "bytes": 0, "found": 0, "repaired": 0, "running": False,
-        }  # fmt: skip
+        assert bench.status == ScrubStatus(last_ms_ago=-1, running=False)
         bench.scrub()
         snapshot = bench.life.snapshots.newest.size_bytes
-        assert sum(sealed) <= bench.status["bytes"] <= sum(sealed) + snapshot
-        assert bench.status["bytes"] > sum(sealed) + snapshot // 2
-        assert 0 <= bench.status["last_ms_ago"] < 10_000
-        assert bench.status["found"] == 0
+        assert sum(sealed) <= bench.status.bytes <= sum(sealed) + snapshot
+        assert bench.status.bytes > sum(sealed) + snapshot // 2
+        assert 0 <= bench.status.last_ms_ago < 10_000
+        assert bench.status.found == 0
         assert bench.log.named("storage.scrub_found") == []
 
     def test_comes_an_interval_after_the_start_and_after_each(self, bench):
         for _ in range(3):
             bench.turn(DAY_MS - 10_000)
-            before = bench.status["bytes"]
+            before = bench.status.bytes
             for _ in range(50):
                 bench.turn(100)
-            assert bench.status["bytes"] == before
+            assert bench.status.bytes == before
             bench.scrub()
-            assert bench.status["bytes"] > before
+            assert bench.status.bytes > before
 
     def test_keeps_its_rate(self):
         """A segment here is about what may be read in a second."""
@@ -133,14 +132,14 @@ class TestPass:
         for second in range(1, 4):
             for _ in range(100):
                 bench.turn(10)
-            assert (second - 1) * SMALL < bench.status["bytes"] <= (second + 1) * SMALL
-        assert bench.status["running"]
+            assert (second - 1) * SMALL < bench.status.bytes <= (second + 1) * SMALL
+        assert bench.status.running
         assert bench.exchange.next_due_ms(bench.now_ms) > bench.now_ms
 
     def test_is_off_if_so_set(self):
         bench = Bench(options=replace(MARGIN, scrub_bytes_per_s=0))
         bench.scrub()
-        assert bench.status["bytes"] == 0
+        assert bench.status.bytes == 0
         assert bench.exchange.next_due_ms(bench.now_ms) == float("inf")
 
     def test_of_records_larger_than_a_piece(self):
@@ -151,12 +150,12 @@ class TestPass:
             bench.wal.append([AcceptRecord(slot, BALLOT, bytes([slot]) * 3 * PIECE_BYTES)])
             bench.wal.sync()
         bench.scrub()
-        assert bench.status["found"] == 0
+        assert bench.status.found == 0
         large = bench.wal.sealed[-1]
         assert large.end > 3 * PIECE_BYTES
         bench.flip(large.header.name, large.end - 500)
         bench.scrub()
-        assert bench.status["found"] == 1
+        assert bench.status.found == 1
 
     def test_a_segment_that_is_given_back_meanwhile_is_no_damage(self):
         bench = Bench(options=replace(MARGIN, margin_slots=0, scrub_bytes_per_s=SMALL))
@@ -169,7 +168,7 @@ class TestPass:
         assert bench.segments()[0] > 1
         for _ in range(50):
             bench.turn(1000)
-        assert bench.status["found"] == 0
+        assert bench.status.found == 0
 
 
 class TestSegments:
@@ -181,7 +180,7 @@ class TestSegments:
                 again = Bench(kept.copy(), slots=0)
                 again.flip(name, at)
                 again.scrub()
-                assert again.status["found"] == again.status["repaired"] == 1, (name, at)
+                assert again.status.found == again.status.repaired == 1, (name, at)
                 (found,) = again.log.named("storage.scrub_found")
                 assert found["segment"] == name
                 assert max(0, at - 1500) <= found["offset"] <= at
@@ -195,12 +194,12 @@ class TestSegments:
         assert segment.end < SMALL
         bench.flip(segment.header.name, segment.end + 1)
         bench.scrub()
-        assert bench.status["found"] == 0
+        assert bench.status.found == 0
 
     def test_the_one_being_written_is_let_alone(self, bench):
         bench.flip(segment_name(bench.segments()[-1]), 700)
         bench.scrub()
-        assert bench.status["found"] == 0
+        assert bench.status.found == 0
 
     @pytest.mark.parametrize("how", ["cut", "removed", "unreadable"])
     def test_one_that_is(self, bench, how, monkeypatch):
@@ -215,7 +214,7 @@ class TestSegments:
                 OSError(errno.EIO, "bad sector")
             )
         bench.scrub()
-        assert bench.status["found"] == bench.status["repaired"] == 1
+        assert bench.status.found == bench.status.repaired == 1
         bench.check_restart()
 
     def test_the_margin_and_the_older_snapshot_give_way_as_far_as_needed(self, bench):
@@ -245,13 +244,13 @@ class TestSegments:
             bench.wal.sync()
         bench.flip(segment_name(number), 600)
         bench.scrub()
-        assert (bench.status["found"], bench.status["repaired"]) == (1, 0)
+        assert (bench.status.found, bench.status.repaired) == (1, 0)
         assert number in bench.segments()
         assert bench.wal.read(slot) == (Ballot(7, "n3"), batch_of(slot))
         bench.life.write(slot + 1, turns=0)
         for _ in range(100):
             bench.turn(1000)
-        assert bench.status["repaired"] == 1
+        assert bench.status.repaired == 1
         assert number not in bench.segments()
         bench.check_restart()
 
@@ -262,7 +261,7 @@ class TestSegments:
         assert bench.wal.top_through(last.header.number) > bench.life.snapshots.newest.slot
         bench.flip(last.header.name, last.end - 100)
         bench.scrub()
-        assert bench.status["repaired"] == 1
+        assert bench.status.repaired == 1
         assert len(bench.snapshots()) == 2
         bench.check_restart()
 
@@ -282,11 +281,11 @@ class TestSegments:
         assert tops == [slot + 2, slot + 2]
         bench.flip(segment_name(number), 600)
         bench.scrub()
-        assert bench.status["repaired"] == 0
+        assert bench.status.repaired == 0
         bench.life.write(slot + 3, turns=0)
         for _ in range(100):
             bench.turn(1000)
-        assert bench.status["repaired"] == 1
+        assert bench.status.repaired == 1
         bench.check_restart()
 
     def test_a_promise_in_it_is_kept(self, bench):
@@ -297,7 +296,7 @@ class TestSegments:
         assert bench.wal.is_sealed(number)
         bench.flip(segment_name(number), 600)
         bench.scrub()
-        assert bench.status["repaired"] == 1
+        assert bench.status.repaired == 1
         assert number not in bench.segments()
         assert bench.check_restart().recovered.promised == Ballot(9, "n9")
 
@@ -305,7 +304,7 @@ class TestSegments:
         bench.flushes = False
         bench.flip(bench.wal.sealed[0].header.name, 700)
         bench.scrub()
-        assert bench.status["repaired"] == 0
+        assert bench.status.repaired == 0
         with pytest.raises(CorruptionError):
             Life(bench.disk.crash(), seed=2)
 
@@ -333,7 +332,7 @@ class TestCrash:
             try:
                 dying.scrub()
                 outcomes.add("ended")
-                assert dying.status["repaired"] == 1
+                assert dying.status.repaired == 1
             except PowerLoss:
                 pass
             left = disk.crash(lambda: rng.random() < share, rng.randint(0, 3) if share else 0)
@@ -393,7 +392,7 @@ class TestRead:
         bench.exchange.damaged(self.damage(bench, 7))
         for _ in range(50):
             bench.turn(10)
-        assert bench.status["found"] == bench.status["repaired"] == 1
+        assert bench.status.found == bench.status.repaired == 1
         assert bench.log.named("storage.corrupt")[0]["segment"] == segment_name(1)
         assert bench.wal.first_slot > 7
         bench.check_restart()
@@ -407,11 +406,11 @@ class TestRead:
         for _ in range(20):
             bench.turn(10)
         assert bench.life.snapshots.newest.slot == slot
-        assert bench.status["repaired"] == 0, "the log does not know yet that it is chosen"
+        assert bench.status.repaired == 0, "the log does not know yet that it is chosen"
         bench.wal.append([CommitRecord(slot)])  # as a node does at its next heartbeat
         for _ in range(50):
             bench.turn(10)
-        assert bench.status["found"] == bench.status["repaired"] == 1
+        assert bench.status.found == bench.status.repaired == 1
         assert segment_number(error.segment) not in bench.segments()
         bench.write_on()
         bench.check_restart()
@@ -432,7 +431,7 @@ class TestRead:
         bench.life.write(slot + 3, turns=0)
         for _ in range(100):
             bench.turn(1000)
-        assert bench.status["repaired"] == 1
+        assert bench.status.repaired == 1
         again = bench.check_restart()
         assert again.recovered.promised == Ballot(5, "n1")
 
@@ -448,24 +447,24 @@ class TestSnapshots:
         older, newest = self.two(bench)
         bench.flip(snapshot_name(newest), 200)
         bench.scrub()
-        assert bench.status["found"] == bench.status["repaired"] == 1
+        assert bench.status.found == bench.status.repaired == 1
         (found,) = bench.log.named("storage.scrub_found")
         assert found["segment"] == snapshot_name(newest)
         assert snapshot_name(newest) + ".bad" in bench.disk.files
         assert bench.snapshots() == [older, newest], "taken anew, of the same slot"
         bench.check_restart()
         bench.scrub()
-        assert bench.status["found"] == 1
+        assert bench.status.found == 1
 
     def test_the_older_is_set_aside_and_another_taken(self, bench):
         older, newest = self.two(bench)
         bench.flip(snapshot_name(older), 200)
         bench.scrub()
-        assert (bench.status["found"], bench.status["repaired"]) == (1, 0)
+        assert (bench.status.found, bench.status.repaired) == (1, 0)
         assert bench.snapshots() == [newest], "there is nothing newer to take"
         bench.write_on()
         bench.snapshot()
-        assert bench.status["repaired"] == 1
+        assert bench.status.repaired == 1
         assert bench.snapshots() == [newest, bench.life.machine.applied]
 
     def test_a_bad_one_is_not_offered(self, bench):
@@ -494,7 +493,7 @@ class TestSnapshots:
             bench.snapshot()
             bench.flip(snapshot_name(bench.snapshots()[-1]), 200)
             bench.scrub()
-        assert bench.status["found"] == 5
+        assert bench.status.found == 5
         bad = [name for name in bench.disk.files if name.endswith(".bad")]
         assert len(bad) == 2
 

@@ -32,6 +32,7 @@ from paxosd.storage import identity
 from paxosd.storage.node_directory import NodeDirectory
 from paxosd.storage.wal import SyncJob, WalOptions
 from paxosd.wire import EntryLimits
+from paxosd.wire.status import encode_status
 
 CLUSTER = "sim"
 CRASH_AFTER_MS = 20.0
@@ -169,7 +170,7 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
             plan=plan,
             faults_enabled=True,
             now_ms=clock.monotonic_ms,
-            status=parts.node.status,
+            status=lambda: encode_status(parts.node.status()),
             crash=lambda: around.later(CRASH_AFTER_MS, around.die),
         ),
     )

@@ -134,9 +134,9 @@ class TestCluster:
         leader = cluster.elect()
         cluster.filter = lambda src, dst, message: not isinstance(message, Accept)
         levels(cluster)
-        cluster.run_until(lambda: cluster.members[leader].node.status()["open_slots"] == 1)
+        cluster.run_until(lambda: cluster.members[leader].node.status().open_slots == 1)
         cluster.submit(leader, Entry(0, 1, 0, [[OPEN]]))
-        assert cluster.members[leader].node.status()["open_slots"] == 2
+        assert cluster.members[leader].node.status().open_slots == 2
         cluster.filter = lambda src, dst, message: True
         cluster.run_until(lambda: raised(cluster) and len(cluster.chosen) >= 2)
         cluster.run(500)
