@@ -16,10 +16,11 @@ from paxosd.config.settings import nearest
 from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.host.numbers import parse_whole
 from paxosd.sim.campaign.campaign import Summary, minimise, run_campaign
-from paxosd.sim.campaign.run import RunOptions, RunReport, run_seed
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import RunReport, run_seed
 from paxosd.sim.campaign.story import FILE, Story, replay_command, tell
 from paxosd.sim.campaign.workers import cores
-from paxosd.sim.nemesis.nemesis import KINDS
+from paxosd.sim.nemesis.kinds import KINDS
 from paxosd.sim.nemesis.schedule import Schedule, ScheduleError
 from paxosd.sim.world.trace import Trace
 

@@ -1,9 +1,9 @@
-"""Is no answer older than it says? Every age that a node told, against what was acknowledged.
+"""Is a state ever older than its node stated? Every stated age, against what was acknowledged.
 
-    a node: "my state, of revision 7, is at most 12 ms old"     AgeTold(…, since_ms, 7)
-    a client was told revision 8 before since_ms                ── a violation
+    a node: "my state, of revision 7, is at most 12 ms old"     StatedAge(…, since_ms, 7)
+    revision 8 was acknowledged to a client before since_ms     ── a violation
 
-Ages are told by a node's own clock, which may run fast or slow: ``since_ms`` is the true time at
+A node states ages by its own clock, which may run fast or slow: ``since_ms`` is the true time at
 which that clock showed the moment that is meant.
 """
 
@@ -16,12 +16,16 @@ from paxosd.check.verdict import CHECKED_OK, Verdict, violation
 from paxosd.core.types import NodeId
 
 STAMP_US = 2
-"""Stamps of a history are whole µs, cut off."""
+"""Stamps of a history are whole µs, rounded down."""
 
 
-class AgeTold(NamedTuple):
-    """At ``at_ms``, ``node`` said of its state of ``revision`` that it holds everything that was
-    acknowledged ``age_ms`` before, which was at ``since_ms`` (-1: that it does not know)."""
+class StatedAge(NamedTuple):
+    """What a node stated about the age of its state.
+
+    At ``at_ms``, ``node`` stated that its state of ``revision`` holds everything that had been
+    acknowledged ``age_ms`` earlier, which was at ``since_ms``. ``age_ms`` -1: the node does not
+    know. Times are true times in ms.
+    """
 
     node: NodeId
     at_ms: float
@@ -30,8 +34,8 @@ class AgeTold(NamedTuple):
     revision: int
 
 
-def check_ages(operations: Iterable[Operation], told: Iterable[AgeTold]) -> Verdict:
-    """A violation names the answer and the operation that it denies."""
+def check_ages(operations: Iterable[Operation], stated: Iterable[StatedAge]) -> Verdict:
+    """A violation names the stated age and the operation that contradicts it."""
     ended = sorted(
         (operation.returned, operation.number, operation)
         for operation in operations
@@ -43,7 +47,7 @@ def check_ages(operations: Iterable[Operation], told: Iterable[AgeTold]) -> Verd
         best = newest[-1] if newest else operation
         newest.append(operation if operation.revision > best.revision else best)
     count = 0
-    for each in told:
+    for each in stated:
         if each.age_ms < 0:
             continue
         count += 1

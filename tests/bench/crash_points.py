@@ -29,7 +29,8 @@ from dataclasses import dataclass
 from functools import partial
 from unittest.mock import patch
 
-from paxosd.sim.campaign.run import RunOptions, _Run
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import SimRun
 from paxosd.sim.campaign.workers import Crashed, cores, run_seeds
 from paxosd.sim.cluster.cluster import ClusterOptions
 from paxosd.sim.cluster.process import ProcessOptions, SimProcess, SimulatedCrash
@@ -95,14 +96,14 @@ class CutProcess(SimProcess):
             self.watcher(self, operation, name)
 
 
-class CrashRun(_Run):
+class CrashRun(SimRun):
     """The script under one seed, with a strike or without. ``boundaries``: every operation that
     changes a disk, every vote published, every answer, in order: (node, operation, file)."""
 
     def __init__(self, seed, strike=None):
         with (
             patch("paxosd.sim.cluster.cluster.SimProcess", CutProcess),
-            patch("paxosd.sim.campaign.run.draw_cluster", lambda rng: SHAPE),
+            patch("paxosd.sim.campaign.draw.draw_cluster", lambda rng: SHAPE),
         ):
             super().__init__(seed, OPTIONS, SCRIPT, None)
         self.boundaries = []
@@ -119,11 +120,11 @@ class CrashRun(_Run):
                 if strike.way == "twice":
                     self._again = lots.randint(1, AGAIN_MAX)
 
-    def _heal(self):
+    def heal(self):
         """From now on whoever is started has to stay up."""
         for process in self.cluster.processes.values():
             process.watcher = None
-        super()._heal()
+        super().heal()
 
     def _count(self, process, operation, name):
         """Whoever dies here dies in the middle of it."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from types import FrameType
 
 from paxosd.core.cluster_settings import LEVEL_LATEST
-from paxosd.sim.campaign.run import RunOptions, RunReport, run_seed
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import RunReport, run_seed
 from paxosd.sim.nemesis.schedule import LEADER, Directive, Schedule
 
 RUN_WALL_S_MAX = 60.0

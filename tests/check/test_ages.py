@@ -2,10 +2,11 @@
 
 import pytest
 
-from paxosd.check.ages import AgeTold, check_ages
+from paxosd.check.ages import StatedAge, check_ages
 from paxosd.check.history import GET, PUT, History
 from paxosd.core.node import Node
-from paxosd.sim.campaign.run import RunOptions, _Run, run_seed
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import SimRun, run_seed
 from paxosd.sim.world.clock import SimClock
 
 
@@ -26,7 +27,7 @@ def history_of(*ends):
 
 
 def told(at_ms, age_ms, revision):
-    return AgeTold("n1", at_ms, age_ms, at_ms - age_ms, revision)
+    return StatedAge("n1", at_ms, age_ms, at_ms - age_ms, revision)
 
 
 class TestCheck:
@@ -85,10 +86,10 @@ SMALL = RunOptions(duration_ms=10_000, operations=150, clients=4, keys=3)
 
 class TestRuns:
     def test_a_run_asks_for_ages_and_most_are_known(self):
-        run = _Run(2, SMALL, None, None)
+        run = SimRun(2, SMALL, None, None)
         report = run.report()
         assert report.ok, report.violation
-        got = [each for reader in run.readers for each in reader.told]
+        got = [each for reader in run.readers for each in reader.stated]
         assert len(got) > 20
         assert sum(each.age_ms >= 0 for each in got) > len(got) / 2
         assert {each.node for each in got} == {"n1", "n2", "n3"}

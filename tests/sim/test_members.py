@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from paxosd.sim.campaign.run import RunOptions, run_seed
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import run_seed
 from paxosd.sim.nemesis.changes import draw_changes
 
 OPTIONS = RunOptions(duration_ms=15_000, operations=250, members=True)

@@ -3,7 +3,8 @@ level of then."""
 
 import pytest
 
-from paxosd.sim.campaign.run import RunOptions, run_seed
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import run_seed
 from paxosd.sim.nemesis.schedule import Directive, Schedule
 from paxosd.storage.wal_recovery import repair
 from tests.sim.simple import make_client, make_cluster, run_for

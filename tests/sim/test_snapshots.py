@@ -2,7 +2,8 @@
 
 import pytest
 
-from paxosd.sim.campaign.run import RunOptions, run_seed
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import run_seed
 from paxosd.sim.nemesis import shape
 from paxosd.sim.nemesis.director import Director
 from paxosd.sim.nemesis.schedule import Directive

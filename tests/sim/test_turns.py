@@ -19,7 +19,7 @@ from paxosd.core.state import kv, machine
 from paxosd.core.work import TURN_UNITS_MAX
 from paxosd.replica import replica, service
 from paxosd.replica import watch_publisher as events
-from paxosd.sim.cluster.invariants import Violation
+from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.cluster.watch_truth import WatchTruth
 from paxosd.sim.cluster.watchers import SimWatcher, WatchPlan
 from paxosd.sim.nemesis.director import Director

@@ -13,7 +13,8 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
-from paxosd.sim.campaign.run import RunOptions, RunReport, run_seed
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import RunReport, run_seed
 from paxosd.sim.campaign.shrink import shrink
 from paxosd.sim.campaign.workers import Crashed, run_seeds
 from paxosd.sim.nemesis.schedule import Directive, Schedule

@@ -17,7 +17,8 @@ from typing import Any
 
 from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.sim.campaign.campaign import Minimised
-from paxosd.sim.campaign.run import RunOptions, run_seed
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import run_seed
 from paxosd.sim.campaign.story_words import happened, instructed, seconds
 from paxosd.sim.nemesis.schedule import Directive, Schedule
 from paxosd.sim.world.trace import Trace

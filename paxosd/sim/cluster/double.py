@@ -13,8 +13,9 @@ from paxosd.core.node import Node
 from paxosd.core.requests import ServerMessage
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import Ballot, NodeId, Slot
-from paxosd.sim.cluster.invariants import Invariants, Violation
+from paxosd.sim.cluster.invariants import Invariants
 from paxosd.sim.cluster.process import SimProcess
+from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.world.network import Network
 
 if TYPE_CHECKING:

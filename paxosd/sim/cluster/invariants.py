@@ -27,7 +27,7 @@ change nothing: :class:`WatchedMachine`, :class:`WatchedNode`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from paxosd.core.cluster_settings import ClusterSettings, SettingsError
 from paxosd.core.commands import Batch, Result, changes_members, changes_settings
@@ -41,25 +41,15 @@ from paxosd.core.types import NOOP, NULL_BALLOT, Ballot, NodeId, Slot
 from paxosd.core.work import TURN_UNITS_MAX
 from paxosd.sim.cluster.ballot_box import BallotBox
 from paxosd.sim.cluster.clock_checks import ClockChecks
+from paxosd.sim.cluster.violation import Violation
+from paxosd.sim.cluster.watch_truth import WatchTruth
+from paxosd.sim.cluster.witnesses import Witnesses
+from paxosd.storage.wal import Recovered
 from paxosd.wire import WireError, decode_entry, unpack
-
-if TYPE_CHECKING:
-    from paxosd.sim.cluster.watch_truth import WatchTruth
-    from paxosd.sim.cluster.witnesses import Witnesses
-    from paxosd.storage.wal import Recovered
 
 _OF_AN_EPOCH = frozenset({AcceptRecord, PromiseRecord})
 _TELL_A_PROMISE = frozenset({Promise, Prepare, Nack})
 """Messages that leave only once the sender's promise is durable."""
-
-
-class Violation(Exception):  # noqa: N818 - it is the name of what is found, not of a mistake
-    """A rule was broken. ``kind`` names the rule, ``text`` says what was seen."""
-
-    def __init__(self, kind: str, text: str) -> None:
-        super().__init__(f"{kind}: {text}")
-        self.kind = kind
-        self.text = text
 
 
 class _Told:
@@ -118,7 +108,7 @@ class Invariants:
 
     # -- a node's life
 
-    def recovered(self, name: NodeId, recovered: "Recovered") -> None:
+    def recovered(self, name: NodeId, recovered: Recovered) -> None:
         """A node has read its log."""
         for slot, (ballot, value) in recovered.accepted.items():
             # Durable, though perhaps it could not be told before: from now on it counts.

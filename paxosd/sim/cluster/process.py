@@ -13,14 +13,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
-from paxosd.check.ages import AgeTold
+from paxosd.check.ages import StatedAge
 from paxosd.core.messages import Accepted, Envelope
 from paxosd.core.requests import ClientMessage
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
 from paxosd.replica.replica import Replica
-from paxosd.sim.cluster.invariants import Invariants, Violation, WatchedMachine, WatchedNode
+from paxosd.sim.cluster.invariants import Invariants, WatchedMachine, WatchedNode
 from paxosd.sim.cluster.life import CLUSTER, ProcessOptions, Surroundings, begin_life, found_alone
+from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.world.alarm import Alarm
 from paxosd.sim.world.bus import ARRIVED_MAX
 from paxosd.sim.world.clock import SimClock
@@ -97,7 +98,7 @@ class SimProcess:
         self.failed_syncs = 0
         self.faults: dict[str, int] = {}
         """Kind of fault rule → hits, over all lives."""
-        self.ages: list[AgeTold] = []
+        self.ages: list[StatedAge] = []
         """What it said about the age of its state, over all lives."""
         self.log = TraceLog(trace, name)
         self._network = network
@@ -236,7 +237,7 @@ class SimProcess:
     def _note_age(self, age_ms: int, revision: int) -> None:
         """It says that its state is so old."""
         since_ms = self.clock.true_ms(self.clock.monotonic_ms() - age_ms)
-        self.ages.append(AgeTold(self.name, self.world.now_ms, age_ms, since_ms, revision))
+        self.ages.append(StatedAge(self.name, self.world.now_ms, age_ms, since_ms, revision))
 
     def crash(self, *, power: bool) -> None:
         """Die now. With ``power`` what was not synced may be lost, else it is as kill -9. Of a

@@ -7,7 +7,7 @@ wants to know, and of nodes that are down, cut off or behind as well.
 
 from typing import Any
 
-from paxosd.check.ages import AgeTold
+from paxosd.check.ages import StatedAge
 from paxosd.check.history import History
 from paxosd.core.client.calls import Call
 from paxosd.core.requests import GET, STALE, ReadAnswer, ReadRequest
@@ -23,7 +23,7 @@ TIMEOUT_MS = 1500
 
 
 class StaleReader(SimClient):
-    """``told``: the ages that it got, each as of the moment at which it asked."""
+    """``stated``: the ages that it got, each as of the moment at which it asked."""
 
     def __init__(self, cluster: SimCluster, name: str, keys: tuple[bytes, ...]) -> None:
         options = WorkOptions(operations=1, duration_ms=1.0, keys=keys, mix={"get": 1})
@@ -36,7 +36,7 @@ class StaleReader(SimClient):
             options,
             sent=lambda entry: None,
         )
-        self.told: list[AgeTold] = []
+        self.stated: list[StatedAge] = []
         self._processes = cluster.processes
         self._lots = cluster.world.derive(f"stale-reader/{name}")
         self._asked: dict[Call, tuple[str, float, float]] = {}
@@ -77,4 +77,4 @@ class StaleReader(SimClient):
         answer = call.result
         if call.failure is None and isinstance(answer, ReadAnswer):
             since_ms = self._processes[node].clock.true_ms(shown_ms - answer.age_ms)
-            self.told.append(AgeTold(node, at_ms, answer.age_ms, since_ms, answer.revision))
+            self.stated.append(StatedAge(node, at_ms, answer.age_ms, since_ms, answer.revision))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from paxosd.core.commands import Change
 from paxosd.core.types import Slot
-from paxosd.sim.cluster.invariants import Violation
+from paxosd.sim.cluster.violation import Violation
 
 
 class WatchTruth:

@@ -26,7 +26,7 @@ from paxosd.core.requests import (
     ServerMessage,
 )
 from paxosd.sim.cluster.cluster import SimCluster
-from paxosd.sim.cluster.invariants import Violation
+from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.cluster.watch_truth import WatchJudge, WatchTruth
 from paxosd.sim.world.event_links import EventTrouble
 

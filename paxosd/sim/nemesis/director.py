@@ -21,7 +21,7 @@ _SCOPES = ("from", "to", "on")
 class Director:
     """Does what a schedule says, and undoes all of it in the end.
 
-    ``counts``: kind of fault (as in ``nemesis.KINDS``) → how often it was done to a process.
+    ``counts``: kind of fault (as in ``nemesis/kinds.py``) → how often it was done to a process.
     """
 
     def __init__(self, cluster: SimCluster) -> None:

@@ -21,50 +21,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from paxosd.core.types import NodeId
-from paxosd.sim.nemesis.misuse import MISUSE_KINDS
+from paxosd.sim.nemesis.kinds import BY_REQUEST, DRAWN_ELSEWHERE, KINDS
 from paxosd.sim.nemesis.schedule import LEADER, Directive, Schedule
-from paxosd.sim.world.disk import TAIL_KINDS
 from paxosd.wire import PEER_KIND_NAMES
 
-KINDS: dict[str, str] = {
-    "drop": "messages are lost, any or of some kinds",
-    "delay": "messages come late, on some ways",
-    "duplicate": "messages come twice",
-    "reorder": "messages overtake each other",
-    "replay": "old messages come again, also those of earlier lives",
-    "slow-net": "all messages take long",
-    "partition": "the nodes fall into two parts, or one way only works",
-    "isolate": "one node, mostly the leader, is cut off",
-    "bridge": "two halves that only one node hears",
-    "ring": "each node hears some others, no two the same",
-    "flap": "one link is up, down, up …",
-    "client-cut": "clients cannot reach a node",
-    "crash": "one node is killed or loses its power",
-    "crash-many": "a majority or all nodes crash, and start again",
-    "crash-point": "a node crashes before its k-th effect from now on",
-    "pause": "a node is stopped for seconds up to a minute",
-    "starve": "each turn of a node takes long",
-    "disk-slow": "syncs take long",
-    "disk-full": "no space is left for the log",
-    "fsync-error": "a sync fails",
-    "torn-write": "a crash in the middle of a write",
-    "bit-rot": "a bit of a log flips",
-    "log-loss": "a log is gone, the mark that there was one is not",
-    "clock-skew": "wall clocks are wrong and jump",
-    "clock-drift": "clocks run too fast or too slow",
-    "wipe": "a node loses its whole data directory (of a minority), and is started again",
-    "rollback": "a disk goes back to an earlier state (by request only)",
-    **TAIL_KINDS,
-    **MISUSE_KINDS,
-}
-"""Every kind that a run can have."""
-
-_ELSEWHERE = TAIL_KINDS.keys() | MISUSE_KINDS.keys()
-"""Drawn in passes of their own: ``tails.py``, ``misuse.py``."""
-BY_REQUEST = frozenset({"rollback"})
 REJOIN_AFTER_MS = 1500.0
-WALL_MS_MAX = (1 << 32) * 1000
-"""The wall clock in 2106, when 32 bits of seconds end."""
 _SHARE_OF_KINDS = (0.15, 0.3, 0.5)
 
 
@@ -113,7 +74,7 @@ class Nemesis:
             "wipe": self._wipe,
             "rollback": self._rollback,
         }
-        assert self._episodes.keys() == KINDS.keys() - _ELSEWHERE
+        assert self._episodes.keys() == KINDS.keys() - DRAWN_ELSEWHERE
 
     def draw(self) -> Schedule:
         """The whole schedule."""
@@ -476,21 +437,6 @@ class Nemesis:
         return self._lasts_ms()
 
 
-def draw_clocks(rng: random.Random, names: list[NodeId], duration_ms: float) -> list[Directive]:
-    """Wall clocks that show anything between 1970 and 2106, for a while or for good. Apart from the
-    nemesis, so that what it draws does not depend on it; most runs have none."""
-    directives: list[Directive] = []
-    if rng.random() < 0.6:
-        return directives
-    at_ms = rng.uniform(0.0, 0.2) * duration_ms
-    while at_ms < duration_ms:
-        name = LEADER if rng.random() < 0.5 else rng.choice(names)
-        wall_ms = rng.choice((0, rng.randrange(WALL_MS_MAX), rng.randrange(WALL_MS_MAX)))
-        directives.append(Directive(int(at_ms), "clock_set", name, {"wall_ms": wall_ms}))
-        at_ms += rng.uniform(0.05, 0.4) * duration_ms
-    return directives
-
-
 def draw_schedule(
     rng: random.Random,
     names: list[NodeId],
@@ -500,7 +446,7 @@ def draw_schedule(
     """A schedule of faults. ``kinds``: which may be drawn; None: all but those by request; a
     run has a part of them only, unless there are three or fewer. Those of ``tails.py`` and
     ``misuse.py`` are drawn there."""
-    known = KINDS.keys() - _ELSEWHERE
+    known = KINDS.keys() - DRAWN_ELSEWHERE
     known = known - BY_REQUEST if kinds is None else known & set(kinds)
     allowed = [kind for kind in KINDS if kind in known]
     if len(allowed) > 3:

@@ -87,7 +87,7 @@ class ClientEnd(Protocol):
 
 
 class Network:
-    """All ways. ``counters``: kind of fault (as in ``nemesis.KINDS``) → messages that it met."""
+    """All ways. ``counters``: kind of fault (as in ``nemesis/kinds.py``) → messages that it met."""
 
     def __init__(self, world: World, cluster: str, options: NetworkOptions) -> None:
         self.base = options

@@ -3,7 +3,8 @@
 import pytest
 
 from paxosd.sim.campaign.campaign import Summary, minimise, simpler_directives
-from paxosd.sim.campaign.run import RunOptions, RunReport
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import RunReport
 from paxosd.sim.campaign.workers import Crashed
 from paxosd.sim.nemesis.schedule import Directive, Schedule
 

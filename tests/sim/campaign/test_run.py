@@ -13,7 +13,8 @@ from paxosd.core.node import Node
 from paxosd.core.proposer import Proposer
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.sessions import Session
-from paxosd.sim.campaign.run import RunOptions, run_seed
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import run_seed
 from paxosd.sim.nemesis.schedule import Schedule
 from paxosd.sim.world.trace import Trace
 

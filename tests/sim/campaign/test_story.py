@@ -2,7 +2,7 @@
 
 import shlex
 
-from paxosd.sim.campaign.run import RunOptions
+from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.campaign.story import Story, chronicle, replay_command, select, standing
 from paxosd.sim.campaign.story_words import happened, instructed
 from paxosd.sim.nemesis.schedule import VERBS, Directive, Schedule

@@ -6,9 +6,11 @@ from paxosd.core.election import Election
 from paxosd.core.quorum import Quorums
 from paxosd.core.replication import Replication
 from paxosd.core.types import Ballot
-from paxosd.sim.campaign.run import RunOptions, run_seed
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import run_seed
 from paxosd.sim.cluster.ballot_box import BallotBox
-from paxosd.sim.cluster.invariants import Invariants, Violation
+from paxosd.sim.cluster.invariants import Invariants
+from paxosd.sim.cluster.violation import Violation
 
 B1, B2, B3 = Ballot(1, "n1"), Ballot(2, "n2"), Ballot(3, "n3")
 STORM = RunOptions(duration_ms=12_000, operations=200, clients=6, keys=3)

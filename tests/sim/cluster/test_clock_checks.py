@@ -6,9 +6,11 @@ from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.commands import CLOSE, OPEN, PUT, Batch, Entry, Reign
 from paxosd.core.state.log_clock import LogClock
 from paxosd.core.state.machine import Machine
-from paxosd.sim.campaign.run import RunOptions, run_seed
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import run_seed
 from paxosd.sim.cluster.clock_checks import ClockChecks
-from paxosd.sim.cluster.invariants import Invariants, Violation, WatchedMachine
+from paxosd.sim.cluster.invariants import Invariants, WatchedMachine
+from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.nemesis.schedule import Directive, Schedule
 
 FIRST = ClusterSettings(level=1, session_ttl_ms=5000)

@@ -6,7 +6,7 @@ from paxosd.core.messages import Envelope, Hello, Nack
 from paxosd.core.requests import AdminRequest
 from paxosd.core.run_id import boot_count_of, make_run_id
 from paxosd.core.types import Ballot
-from paxosd.sim.cluster.invariants import Violation
+from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.nemesis.director import Director
 from paxosd.sim.nemesis.schedule import Directive
 from paxosd.sim.world.network import NetworkOptions

@@ -3,9 +3,10 @@
 import pytest
 
 from paxosd.core.commands import Change
-from paxosd.sim.campaign.run import RunOptions, run_seed
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import run_seed
 from paxosd.sim.cluster import watchers
-from paxosd.sim.cluster.invariants import Violation
+from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.cluster.watch_truth import WatchJudge, WatchTruth
 from paxosd.sim.cluster.watchers import SimWatcher, WatchPlan
 from paxosd.sim.nemesis import shape

@@ -6,11 +6,14 @@ import pytest
 
 from paxosd.core.node import Node
 from paxosd.core.types import Ballot
-from paxosd.sim.campaign.run import RunOptions, _draw, run_seed
+from paxosd.sim.campaign.draw import draw_faults
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import run_seed
 from paxosd.sim.cluster.witnesses import DURABLE_MS, KNOWN_MS, Witnesses
 from paxosd.sim.nemesis.changes import draw_relics
+from paxosd.sim.nemesis.kinds import KINDS
 from paxosd.sim.nemesis.misuse import MISUSE_KINDS, draw_misuse, is_rolled_back
-from paxosd.sim.nemesis.nemesis import KINDS, draw_schedule
+from paxosd.sim.nemesis.nemesis import draw_schedule
 from paxosd.sim.nemesis.schedule import Directive, Schedule
 from paxosd.sim.nemesis.tails import draw_tails, harms
 from paxosd.sim.world.trace import Trace
@@ -26,7 +29,7 @@ B = (1, "n1")
 class TestDrawing:
     def test_what_a_seed_drew_before_is_not_moved(self):
         for seed in range(40):
-            drawn = _draw(World(seed), NAMES, RunOptions()).directives
+            drawn = draw_faults(World(seed), NAMES, RunOptions()).directives
             before = draw_schedule(World(seed).derive("nemesis"), NAMES, 60_000)
             tails = draw_tails(
                 World(seed).derive("nemesis/tails"), NAMES, 60_000, None,
@@ -38,7 +41,7 @@ class TestDrawing:
     def test_all_passes_together_harm_a_minority(self):
         verbs = set()
         for seed in range(300):
-            drawn = _draw(World(seed), NAMES, RunOptions())
+            drawn = draw_faults(World(seed), NAMES, RunOptions())
             assert len({each.node for each in drawn if harms(each)}) <= 1, seed
             verbs |= {each.verb for each in drawn}
         assert verbs >= {"rollback", "remember", "configure", "double"}
@@ -59,7 +62,7 @@ class TestDrawing:
     def test_not_in_runs_of_before(self):
         assert MISUSE_KINDS.items() <= KINDS.items()
         for seed in range(60):
-            drawn = _draw(World(seed), NAMES, RunOptions(level=0))
+            drawn = draw_faults(World(seed), NAMES, RunOptions(level=0))
             assert not {each.verb for each in drawn} & {"configure", "double"}
 
     def test_old_machines_in_most_runs(self):

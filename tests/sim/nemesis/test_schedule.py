@@ -4,8 +4,10 @@ import random
 
 import pytest
 
-from paxosd.sim.campaign.run import RunOptions, run_seed
-from paxosd.sim.nemesis.nemesis import BY_REQUEST, KINDS, draw_schedule
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import run_seed
+from paxosd.sim.nemesis.kinds import BY_REQUEST, KINDS
+from paxosd.sim.nemesis.nemesis import draw_schedule
 from paxosd.sim.nemesis.schedule import VERBS, Directive, Schedule, ScheduleError
 
 NAMES = ["n1", "n2", "n3"]

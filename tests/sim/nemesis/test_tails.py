@@ -4,8 +4,11 @@ import random
 
 import pytest
 
-from paxosd.sim.campaign.run import RunOptions, _draw, run_seed
-from paxosd.sim.nemesis.nemesis import KINDS, draw_schedule
+from paxosd.sim.campaign.draw import draw_faults
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import run_seed
+from paxosd.sim.nemesis.kinds import KINDS
+from paxosd.sim.nemesis.nemesis import draw_schedule
 from paxosd.sim.nemesis.schedule import Directive, Schedule
 from paxosd.sim.nemesis.tails import draw_tails
 from paxosd.sim.world.disk import TAIL_KINDS
@@ -35,7 +38,7 @@ class TestDrawing:
     def test_what_a_seed_drew_before_is_not_moved(self):
         for seed in range(60):
             world = World(seed)
-            drawn = _draw(world, NAMES, RunOptions())
+            drawn = draw_faults(world, NAMES, RunOptions())
             before = draw_schedule(World(seed).derive("nemesis"), NAMES, 60_000)
             rest = [each for each in before if each not in drawn.directives]
             assert rest == []
@@ -44,7 +47,7 @@ class TestDrawing:
     def test_of_a_minority_alone_whatever_else_is_lost(self):
         struck = set()
         for seed in range(300):
-            drawn = _draw(World(seed), NAMES, RunOptions())
+            drawn = draw_faults(World(seed), NAMES, RunOptions())
             lost = {
                 each.node
                 for each in drawn
@@ -71,7 +74,7 @@ class TestDrawing:
         assert all(
             each.verb != "tail"
             for seed in range(60)
-            for each in _draw(World(seed), NAMES, RunOptions(members=True))
+            for each in draw_faults(World(seed), NAMES, RunOptions(members=True))
         )
         assert not len(draw_tails(random.Random(1), ["n1"], 60_000, TAIL_KINDS, Schedule()))
         assert TAIL_KINDS.items() <= KINDS.items()

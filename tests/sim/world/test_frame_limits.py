@@ -7,7 +7,8 @@ import pytest
 from paxosd.core.messages import Accept, Envelope, Heartbeat
 from paxosd.core.requests import WriteRequest
 from paxosd.core.types import NULL_BALLOT, Ballot
-from paxosd.sim.campaign.run import RunOptions, run_seed
+from paxosd.sim.campaign.options import RunOptions
+from paxosd.sim.campaign.run import run_seed
 from paxosd.sim.nemesis.limits import draw_limits
 from paxosd.sim.world.frame_limits import (
     AGAIN_AFTER_MS,

@@ -1,0 +1,40 @@
+"""What a simulated run is made of: how large, how long, and what may go wrong."""
+
+from dataclasses import dataclass
+
+from paxosd.core.cluster_settings import LEVEL_LATEST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """The options of one run; times are virtual."""
+
+    nodes: int = 3
+    duration_ms: int = 60_000
+    """Of the safety phase."""
+    faults: frozenset[str] | None = None
+    """The kinds of faults that may be drawn (``nemesis/kinds.py``). None: all; empty: none."""
+    clients: int = 4
+    operations: int = 1000
+    """About how many operations the clients begin within ``duration_ms``, all together."""
+    keys: int = 8
+    stale_readers: int = 1
+    """Additional clients that read stale."""
+    level: int = LEVEL_LATEST
+    """The feature level that the nodes' programs understand, at the end at least: some runs begin
+    with older programs."""
+    members: bool = False
+    """Whether an operator changes the membership during the run; some of these runs begin with one
+    node. Then no node loses its memory, except for the old machines that are started emptied
+    (``sim/nemesis/changes.py``)."""
+    grows: bool | None = None
+    """Whether the cluster begins with one node, which founds it alone, and all others are spares.
+    None: drawn from the seed where the membership changes, else no."""
+    watchers: int | None = None
+    """How many watchers there are. None: drawn from the seed; half of the runs have none."""
+    unequal_limits: bool | None = None
+    """Whether some nodes take smaller messages than others, and values come near these limits.
+    None: drawn from the seed; a few runs have it, where the membership does not change."""
+    compare_wait_ms: float | None = None
+    """How long a node that starts waits for all voters. None: the default of the configuration, or
+    as long as needed where a member is rolled back."""
