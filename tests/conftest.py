@@ -4,38 +4,46 @@ that began it decides how it ends."""
 import compileall
 import gc
 import signal
+import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
+
+# pytest keeps the tests with their rewritten assertions in __pycache__, also where
+# PYTHONDONTWRITEBYTECODE is set: to rewrite them takes each worker a third of a minute.
+sys.dont_write_bytecode = False
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("any load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any load")
 
 
-LONG = (
-    "processes/test_kill.py",
-    "processes/test_member.py",
-    "processes/test_member_campaign.py",
-    "processes/test_json.py",
-    "processes/test_kill_campaign.py",
-    "sim/test_crash_points.py",
-    "core/test_membership_chaos.py",
+SLOW = (
+    "bench/",
+    "sim/campaign/",
     "sim/cluster/test_watchers.py",
+    "sim/test_crash_points.py",
+    "sim/test_regressions.py",
+    "sim/test_mutations.py",
+    "core/test_membership_chaos.py",
+    "core/test_chaos.py",
 )
-"""Files with single tests that take long."""
-
-
-def pytest_addoption(parser):
-    """``--record``: tests that compare with recorded files write these anew instead."""
-    parser.addoption("--record", action="store_true", help="write the recorded files anew")
+"""Files and folders whose tests take seconds each: ``-m "not slow"`` leaves them out."""
 
 
 def pytest_collection_modifyitems(items):
-    """The longest first, lest a worker begins one when the others are done."""
-    items.sort(key=lambda item: not item.nodeid.endswith(LONG, 0, item.nodeid.find("::")))
+    """Tests of real processes and slow ones are marked by where they are. The longest come first,
+    lest a worker begins one when the others are done."""
+    for item in items:
+        place = item.path.relative_to(ROOT / "tests").as_posix()
+        if place.startswith("processes/"):
+            item.add_marker(pytest.mark.processes)
+        elif place.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def pytest_configure(config):
@@ -55,3 +63,4 @@ def pytest_collection_finish():
     takes a fifth of a simulation's time: they live until the end."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
