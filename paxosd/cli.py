@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from paxosd import __version__
-from paxosd.config.schema import Config, ConfigError, load, log_format
+from paxosd.config.schema import Config
+from paxosd.config.settings import ConfigError
+from paxosd.config.sources import load, log_format
 from paxosd.daemon import exits
 from paxosd.host.durations import parse_duration_ms
 from paxosd.host.output import OutputError, failed, silence, write

@@ -7,29 +7,24 @@ and lengths may add on the way.
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
+from paxosd.config.schema import NAME_ALLOWED, NAME_PATTERN, Config
 from paxosd.config.settings import nearest
 from paxosd.core.membership import MEMBERS_MAX
 from paxosd.core.message_room import OVERHEAD_BYTES
 from paxosd.net.endpoints import Endpoint, can_bind, parse_contact, zone_is_missing, zone_words
-
-if TYPE_CHECKING:
-    from paxosd.config.schema import Config
 
 VOTERS_MAX = 7
 ELECTION_HEARTBEATS_MIN = 3
 """One heartbeat lost, or one late, must not cost a working leader its place."""
 
 
-def check(config: "Config") -> list[str]:
+def check(config: Config) -> list[str]:
     """Every broken rule, one line each."""
     return [*_members(config), *_bind_host(config), *_sizes(config), *_times(config)]
 
 
-def _members(config: "Config") -> Iterator[str]:
-    from paxosd.config.schema import NAME_ALLOWED, NAME_PATTERN  # noqa: PLC0415 - they import this module
-
+def _members(config: Config) -> Iterator[str]:
     members = config.cluster.members
     if not members:
         yield "cluster.members: no member is given; add one table a node: [cluster.members.NAME]"
@@ -62,7 +57,7 @@ def _members(config: "Config") -> Iterator[str]:
             taken.setdefault(endpoint.canonical, key)
 
 
-def _bind_host(config: "Config") -> Iterator[str]:
+def _bind_host(config: Config) -> Iterator[str]:
     host = config.node.bind_host
     if host and not can_bind(host):
         yield (
@@ -73,7 +68,7 @@ def _bind_host(config: "Config") -> Iterator[str]:
         yield f"node.bind_host: {zone_words(host)}"
 
 
-def _sizes(config: "Config") -> Iterator[str]:
+def _sizes(config: Config) -> Iterator[str]:
     limits, protocol = config.limits, config.protocol
     message = limits.message_bytes_max
     command = limits.key_bytes_max + 2 * limits.value_bytes_max + OVERHEAD_BYTES
@@ -117,7 +112,7 @@ def _sizes(config: "Config") -> Iterator[str]:
             yield f"{name}: {size} is below {small} = {least}: one request could never pass"
 
 
-def _times(config: "Config") -> Iterator[str]:
+def _times(config: Config) -> Iterator[str]:
     protocol = config.protocol
     least = ELECTION_HEARTBEATS_MIN * protocol.heartbeat_ms
     if protocol.election_timeout_ms < least:

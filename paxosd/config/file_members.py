@@ -9,16 +9,14 @@ a note of the present membership that the daemon leaves there for it, and that n
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from paxosd.config.schema import Config
 from paxosd.core.genesis import GenesisError, Record
 from paxosd.core.membership import UNKNOWN, Member, Membership, MembershipError
 from paxosd.core.types import NodeId
 from paxosd.storage.disk import Disk
 from paxosd.storage.small_files import note_file
-
-if TYPE_CHECKING:
-    from paxosd.config.schema import Config
 
 NOTE = "members"
 _GENESIS = "genesis"
@@ -29,7 +27,7 @@ Differing = dict[NodeId, dict[str, Any]]
 where it is no member."""
 
 
-def of_file(config: "Config") -> dict[NodeId, Member]:
+def of_file(config: Config) -> dict[NodeId, Member]:
     """As the file has them."""
     members = config.cluster.members.items()
     return {name: Member(m.peer, m.client, m.events, m.voter) for name, m in members}
@@ -94,7 +92,7 @@ def leave_note(home: Disk, membership: Membership) -> bool:
     return note_file(home, NOTE, membership.to_json().decode() + "\n")
 
 
-def side_by_side(config: "Config") -> str:
+def side_by_side(config: Config) -> str:
     """File, founding and present membership of a data directory, as comments in TOML; "" if it is
     of no cluster yet. Only reads."""
     try:
@@ -122,7 +120,7 @@ def _content(path: Path) -> bytes | None:
         return None
 
 
-def _table(config: "Config", record: Record | None, present: Membership) -> Iterator[str]:
+def _table(config: Config, record: Record | None, present: Membership) -> Iterator[str]:
     file = of_file(config)
     founders = {} if record is None else {n: f.voter for n, f in record.members.items()}
     if not present.epoch and record is not None:

@@ -5,7 +5,8 @@ later starts a node that waits, and says why: its data was lost, perhaps, and ot
 that has waited so for a while may be founded, too, as long as it has learned nothing from others.
 """
 
-from paxosd.config.schema import Config, ConfigError
+from paxosd.config.schema import Config
+from paxosd.config.settings import ConfigError
 from paxosd.core.types import NULL_BALLOT
 from paxosd.daemon.startup import founding_settings
 from paxosd.storage import identity

@@ -17,7 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from paxosd.config.schema import Config, ConfigError, MemberConfig, load
+from paxosd.config.schema import Config, MemberConfig
+from paxosd.config.settings import ConfigError
+from paxosd.config.sources import load
 from paxosd.host import toml
 
 NODES_DEFAULT = 3

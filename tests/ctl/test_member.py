@@ -9,7 +9,7 @@ import pytest
 from paxosctl.cli.main import run
 from paxosctl.client.client import Client
 from paxosctl.member import change as member_steps
-from paxosd.config.schema import load
+from paxosd.config.sources import load
 from paxosd.core.membership import Member
 from tests.ctl.fake_daemon import FakeDaemon, peer_of
 from tests.ctl.test_cli import closed_port

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from paxosd.cli import cli
-from paxosd.config.schema import ConfigError
+from paxosd.config.settings import ConfigError
 from paxosd.daemon import exits
 
 MINIMAL = """

@@ -2,7 +2,8 @@
 
 import pytest
 
-from paxosd.config.schema import ConfigError, load
+from paxosd.config.settings import ConfigError
+from paxosd.config.sources import load
 from paxosd.core.genesis import Record
 from paxosd.daemon.init import init_alone
 from tests.daemon.test_cli import MINIMAL

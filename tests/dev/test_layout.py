@@ -3,7 +3,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from paxosd.config.schema import ConfigError, MemberConfig, load
+from paxosd.config.schema import MemberConfig
+from paxosd.config.settings import ConfigError
+from paxosd.config.sources import load
 from paxosd.dev.dev import PortsTakenError, check_ports, child_spec, describe, next_commands
 from paxosd.dev.layout import members_at, prepare
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from paxosd.config.schema import ConfigError, load
+from paxosd.config.settings import ConfigError
+from paxosd.config.sources import load
 from paxosd.host.durations import parse_duration_ms
 from paxosd.host.numbers import WHOLE_MAX, parse_whole
 from paxosd.host.text_files import TEXT_BYTES_MAX, read_text

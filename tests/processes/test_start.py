@@ -18,7 +18,7 @@ from tests.processes.processes import Daemons, clean_environ, full_pipe, wait_fo
 RECOVERING = """
 import sys, time
 import paxosd.daemon.startup
-from paxosd.config.schema import load
+from paxosd.config.sources import load
 from pathlib import Path
 
 def long_recovery(*_, **__):

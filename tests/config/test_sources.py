@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from paxosd.config.schema import SECTIONS, Config, ConfigError, load
-from paxosd.config.settings import section_fields
+from paxosd.config.schema import SECTIONS, Config
+from paxosd.config.settings import ConfigError, section_fields
 from paxosd.config.show import show
+from paxosd.config.sources import load
 
 EXAMPLE = Path(__file__).parents[2] / "conf" / "paxosd.toml"
 
