@@ -4,7 +4,7 @@
                           ├── judge(voters) ──► AGREED, DIVERGED or DISPUTED
     samples of peers ─────┘
 
-A *sample* is a sum over what a node had after one slot: its chain (``core/state/machine.py``), or
+A *sample* is a sum over what a node had after one slot: its chain (``core/state/chain.py``), or
 a checksum of its whole state (``core/state/checksum.py``). Samples are compared if kind, version
 and slot are equal.
 

@@ -16,8 +16,8 @@ from typing import Any
 from paxosd.core.agreement import CHAIN, STATE, VALUE, Agreement, Difference, Verdict
 from paxosd.core.context import Context, StateMachine
 from paxosd.core.messages import SAMPLES_MAX, Heartbeat, Sample
+from paxosd.core.state.chain import CHAIN_VERSION, MARK_SLOTS, TRAIL_SLOTS
 from paxosd.core.state.checksum import CHECKSUM_VERSION
-from paxosd.core.state.machine import CHAIN_VERSION, MARK_SLOTS, TRAIL_SLOTS
 from paxosd.core.status import ComparisonStatus, StateDifference, SumMismatch
 from paxosd.core.types import NodeId, Slot
 

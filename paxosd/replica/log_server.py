@@ -19,8 +19,8 @@ from paxosd.core.commands import Batch, Change, RangeRemoved
 from paxosd.core.effects import COMPACTED, INVALID
 from paxosd.core.messages import Decisions, Sample
 from paxosd.core.requests import SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
+from paxosd.core.state.history import HistoryCompactedError
 from paxosd.core.state.key_index import KeyRun
-from paxosd.core.state.machine import HistoryCompactedError
 from paxosd.core.types import Ballot, Slot
 
 PAGE_BYTES_MAX = 1 << 20

@@ -7,7 +7,8 @@ from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.comparison import REPEAT_HEARTBEATS, REPEATED, Comparison, chain_after
 from paxosd.core.membership import Member, Membership
 from paxosd.core.messages import SAMPLES_MAX, Heartbeat, Hello, Sample
-from paxosd.core.state.machine import CHAIN_VERSION, MARK_SLOTS, TRAIL_SLOTS, Machine
+from paxosd.core.state.chain import CHAIN_VERSION, MARK_SLOTS, TRAIL_SLOTS
+from paxosd.core.state.machine import Machine
 from paxosd.core.types import NULL_BALLOT, Ballot
 from tests.core.cluster import Cluster
 from tests.core.parts import ListMachine, make_context

@@ -7,7 +7,7 @@ from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.commands import OPEN, PUT, Entry
 from paxosd.core.effects import ReadReady, Refusal
 from paxosd.core.messages import CatchUp, Hello
-from paxosd.core.state.machine import MARK_SLOTS
+from paxosd.core.state.chain import MARK_SLOTS
 from paxosd.core.types import NULL_BALLOT
 from tests.core.changes import caught_up, change, settled
 from tests.core.cluster import Cluster

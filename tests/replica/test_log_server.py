@@ -8,7 +8,8 @@ from paxosd.core.commands import DELETE, DELETE_RANGE, OPEN, PUT, Batch, Entry, 
 from paxosd.core.effects import COMPACTED, INVALID
 from paxosd.core.messages import Decisions
 from paxosd.core.requests import SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
-from paxosd.core.state.machine import History, Machine, MachineLimits
+from paxosd.core.state.history import History
+from paxosd.core.state.machine import Machine, MachineLimits
 from paxosd.core.types import Ballot
 from paxosd.replica.log_server import PAGE_SLOTS_MAX, SCAN_BYTES_MAX, serve_history, serve_log
 

@@ -9,7 +9,7 @@ from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.core.commands import OPEN, Entry
 from paxosd.core.effects import CommitRecord, DecisionRecord
 from paxosd.core.requests import GET, LINEARIZABLE, STALE, HistoryRequest, ReadRequest
-from paxosd.core.state.machine import MARK_SLOTS
+from paxosd.core.state.chain import MARK_SLOTS
 from paxosd.core.state.snapshot import SnapshotWalk
 from paxosd.sim.cluster.life import CLUSTER
 from paxosd.sim.nemesis import shape

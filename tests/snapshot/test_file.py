@@ -25,6 +25,7 @@ from paxosd.snapshot.file import (
     snapshot_slot,
 )
 from paxosd.wire.fields import pack, unpack
+from tests.core.state.parts import fingerprint
 from tests.snapshot.lives import MEMBERS, reference
 from tests.storage.memdisk import MemDisk
 
@@ -104,7 +105,7 @@ class TestWhole:
         assert reader.head.members == MEMBERS
         assert again.chain == machine.chain
         assert again.store.data == machine.store.data
-        assert again.sessions.fingerprint() == machine.sessions.fingerprint()
+        assert fingerprint(again.sessions) == fingerprint(machine.sessions)
 
     def test_it_is_durable_under_its_name(self, machine):
         disk, info = written(machine)

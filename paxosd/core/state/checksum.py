@@ -1,15 +1,14 @@
 """Checksums of the state as of one slot, computed beside the traffic.
 
-A run is started at the end of a slot that holds a CHECKSUM command, or that all nodes know to be
-one at which states are compared (``machine.py``). The small part of the state
-(revision, log time, sessions) is captured at once, and mixed in first. The keys are visited in
-bounded steps, while later slots are applied (``walk.py``).
+A run starts at the end of a slot that holds a CHECKSUM command, or at which all nodes compare
+their states (``Machine.checksum_spacing``). The small part of the state (revision, log time,
+sessions) is captured at once and comes first. The keys are visited in bounded steps, while later
+slots are applied (``walk.py``).
 
 The sum over keys is order-independent (64-bit sum of blake2b digests modulo 2^64), so the order
 of visits, and with it the timing, does not matter: all nodes get the same.
 
-At most ``RUNS_MAX`` runs; a CHECKSUM beyond that is not computed on this node (never wrongly,
-rather not at all).
+There are at most ``RUNS_MAX`` runs at a time; a CHECKSUM beyond that is not computed on this node.
 """
 
 import struct
@@ -24,10 +23,10 @@ from paxosd.core.state.walk import Walk
 from paxosd.core.types import Slot
 
 CHECKSUM_VERSION = 1
-"""Of the sum: nodes compare those of one version."""
+"""The version of the sum: nodes compare only sums of the same version."""
 RUNS_MAX = 4
 PIECES_PER_STEP = 10
-"""Of the rest, each some 0.5 ms at most."""
+"""Pieces of the state besides the keys that one step hashes; each takes 0.5 ms at most."""
 FINISHED_MAX = 16
 _ROW = struct.Struct("<QQQQQ")
 _MASK = (1 << 64) - 1
@@ -36,7 +35,7 @@ _BYTES_PER_KEY_STEP = 1024
 
 
 def sum_of(total: int, rows: Sequence[Any]) -> int:
-    """A sum that has come to ``total``, with these rows (key, entry, key, …) in it as well."""
+    """``total`` with these rows (key, entry, key, …) added to it."""
     for key, entry in zip(rows[::2], rows[1::2], strict=True):
         total += hash_row(key, entry)
     return total & _MASK
@@ -52,10 +51,10 @@ class RestSum:
         self._digest = blake2b(b"%d %d %d " % (slot, revision, keys), digest_size=8)
         self._rest = iter(rest)
         self.value: int | None = None
-        """None: it is not done."""
+        """The sum; None as long as it is not finished."""
 
     def step(self) -> bool:
-        """Take some pieces in; True: done."""
+        """Hash some more pieces; True once all are hashed."""
         if self.value is None:
             pieces = list(islice(self._rest, PIECES_PER_STEP))
             self._digest.update(b"".join(pieces))
@@ -64,8 +63,16 @@ class RestSum:
         return self.value is not None
 
 
+def total_with(rest: RestSum, rows_sum: int) -> str:
+    """The checksum of a state whose rows come to ``rows_sum``; ``rest`` is finished first."""
+    while not rest.step():
+        pass
+    assert rest.value is not None
+    return shown(sum_of(rest.value + rows_sum, ()))
+
+
 def shown(total: int) -> str:
-    """A sum as it is shown, told and kept: 16 hex digits."""
+    """A sum as it is shown, compared and kept: 16 hex digits."""
     return f"{total:016x}"
 
 

@@ -1,9 +1,10 @@
 """A dictionary from keys to entries that never stalls: once it is large, it is many small ones.
 
-A dict that grows beyond its room moves all it has, 0.3 s for 3 million keys; and one that goes away
-takes all that it has with it at once. Of 1024 dicts each has a thousandth, and as they differ a
-little in size, they do not grow at the same moment. Few entries stay in a single dict, which
-a processor's caches hold better: a put into one of 10,000 takes 0.87 of the time.
+A dict that outgrows its table moves all of its entries at once, which takes 0.3 s for 3 million
+keys; freeing one takes as long. Each of 1024 dicts holds a thousandth of the entries, and as their
+sizes differ a little, they do not grow at the same moment. As long as there are few entries, they
+stay in a single dict, which uses the processor's caches better: a put into one of 10,000 entries
+takes 0.87 of the time.
 """
 
 from collections.abc import Iterator, MutableMapping
@@ -21,7 +22,7 @@ class Entries(MutableMapping[bytes, StoredValue]):
     """Key → entry. That of ``key`` is in ``shards[hash(key) & mask]``: which one, and so the order
     of iteration, differs from one process to the next, and nothing may depend on it.
 
-    Whoever puts entries into the shards by itself calls :meth:`spread_if_large` afterwards.
+    A caller that puts entries into the shards directly calls :meth:`spread_if_large` afterwards.
     """
 
     __slots__ = ("mask", "shards")
@@ -62,7 +63,7 @@ class Entries(MutableMapping[bytes, StoredValue]):
         return repr(dict(self))
 
     def spread_if_large(self) -> None:
-        """Go over to SHARDS dicts if a single one would soon stall. It never goes back."""
+        """Change over to SHARDS dicts if a single one would soon stall. It never changes back."""
         if self.mask or len(self.shards[0]) <= WHOLE_MAX:
             return
         mask = SHARDS - 1

@@ -4,8 +4,8 @@
     cut        start <= key < end ──► whole chunks change hands, the two at the ends are split
     KeyRun     what was cut: the same chunks, now nobody changes them any more
 
-A removal of 400,000 keys so moves some 800 references, and whoever needs its keys (the history,
-the publisher, a walk, the removal itself) shares the one :class:`KeyRun`, and copies nothing.
+So a removal of 400,000 keys moves some 800 references. All that need its keys (the history, the
+publisher, a walk, the removal itself) share the one :class:`KeyRun` and copy nothing.
 """
 
 from bisect import bisect_left, bisect_right
@@ -19,7 +19,7 @@ _CHUNK_KEYS = CHUNK_KEYS_MAX // 2
 
 
 class KeyRun(Sequence[bytes]):
-    """Ascending keys that nobody changes, in chunks. ``chunks``: none of them is empty."""
+    """Ascending keys in chunks, never changed. No chunk of ``chunks`` is empty."""
 
     __slots__ = ("_lasts", "_starts", "chunks")
 
@@ -71,7 +71,8 @@ class KeyRun(Sequence[bytes]):
 
 
 class KeyIndex:
-    """A set of keys in order. Who adds a key, or removes one, knows whether it is there."""
+    """A set of keys in order. Callers add only keys that are absent, and remove only keys that are
+    present."""
 
     __slots__ = ("_chunks", "_count", "_lasts")
 
@@ -84,7 +85,7 @@ class KeyIndex:
         return self._count
 
     def add(self, key: bytes) -> None:
-        """Add one that is not there."""
+        """Add a key that is not there."""
         self._count += 1
         lasts = self._lasts
         place = bisect_left(lasts, key)
@@ -115,7 +116,7 @@ class KeyIndex:
             self.add(key)
 
     def remove(self, key: bytes) -> None:
-        """Remove one that is there."""
+        """Remove a key that is there."""
         place = bisect_left(self._lasts, key)
         chunk = self._chunks[place]
         at = bisect_left(chunk, key)
@@ -129,7 +130,7 @@ class KeyIndex:
             self._lasts[place] = chunk[-1]
 
     def cut(self, start: bytes, end: bytes) -> KeyRun:
-        """Take ``start <= key < end`` (end b"": no end) out."""
+        """Take out the keys in ``start <= key < end`` (end b"": no end)."""
         chunks = self._chunks
         if end and end <= start:
             return KeyRun([])
@@ -142,7 +143,7 @@ class KeyIndex:
         return taken
 
     def _split(self, key: bytes) -> int:
-        """Have a chunk begin at the first key that is not below ``key``; returns its place."""
+        """Make a chunk begin at the first key that is not below ``key``; returns its place."""
         place = bisect_left(self._lasts, key)
         if place == len(self._lasts):
             return place

@@ -5,7 +5,7 @@ Rules:
 - A command that takes effect moves ``revision`` by exactly one; one that does not, leaves it. A
   DELETE_RANGE is one revision for all of its keys.
 - An entry is an immutable tuple ``(value, create_revision, modify_revision, version)``: a write
-  replaces it. So whoever keeps an old entry keeps the old state (see ``checksum.py``).
+  replaces it. So to keep an old entry is to keep the old state (see ``walk.py``).
 - Everything is a function of the commands: no clock, no iteration over unordered sets.
 - The ordered index is lazy, for most writes are never followed by a scan. Every key that lives
   is in exactly one of ``_index`` (sorted) and ``added`` (in order of arrival); ``removed`` is
@@ -15,8 +15,8 @@ Rules:
 - A large DELETE_RANGE takes effect at once and costs little. Its keys leave the index as whole
   chunks (``key_index.py``), and a tombstone hides their entries (``tombstones.py``) until
   :meth:`Store.advance_removal` has taken them out of ``data``, a few at a time. No answer, count,
-  checksum or snapshot depends on how far that is: what is hidden is nowhere to be seen. A key that
-  is written again meanwhile has a younger entry, which is not hidden.
+  checksum or snapshot depends on how far that has come: hidden entries are never visible. A key
+  that is written again meanwhile has a younger entry, which is not hidden.
 
 ``Store.run`` is the hot loop of the daemon: PUT is written out in it, all else is dispatched.
 """
@@ -24,7 +24,7 @@ Rules:
 from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from paxosd.core.commands import (
     CAS_REVISION,
@@ -40,12 +40,10 @@ from paxosd.core.commands import (
 from paxosd.core.disposal import Disposal
 from paxosd.core.requests import RangePage
 from paxosd.core.state.entries import Entries, StoredValue
-from paxosd.core.state.key_index import KeyIndex, KeyRun
+from paxosd.core.state.key_index import KeyIndex
+from paxosd.core.state.removal import OpenWalk, Removal
 from paxosd.core.state.tombstones import Tombstones
 from paxosd.core.work import Work
-
-if TYPE_CHECKING:
-    from paxosd.core.state.walk import Walk
 
 Skipped = tuple[int, int, Sequence[bytes]]
 """``(index, count, removed_keys)``: the ``count`` commands of a batch from flat position
@@ -53,12 +51,12 @@ Skipped = tuple[int, int, Sequence[bytes]]
 nothing; with them (count is then 1) the command removed those keys, in one revision."""
 
 ROW_OVERHEAD_BYTES = 32
-"""What a row counts in a page besides key and value: revisions, version and framing."""
+"""What a row takes in a page besides key and value: revisions, version and framing."""
 
 REMOVED_AT_ONCE_MAX = 16
 """A DELETE_RANGE of at most so many keys leaves no tombstone."""
 REMOVED_PER_COMMAND = 2
-"""So many hidden entries go for each command that is applied, so that they cannot pile up."""
+"""So many hidden entries are taken out per command that is applied, so that they cannot pile up."""
 PAGE_ROWS_MAX = 4096
 """A page of a scan holds at most so many rows: some 15 ms, with its encoding."""
 INDEX_LAG_MAX = 1024
@@ -80,25 +78,26 @@ class Store:
     __slots__ = ("_hidden", "_index", "added", "data", "disposal", "hidden_keys", "removals",
                  "removed", "revision", "walks", "work")  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, work: Work, disposal: Disposal) -> None:
+        """``work`` counts what is done here; ``disposal`` takes what is large and not needed any
+        more."""
+        self.work = work
+        self.disposal = disposal
         self.data = Entries()
-        """Each key that lives, and the entries that are hidden."""
+        """The entries of all keys that live, and the hidden entries."""
         self.revision = 0
         self._index = KeyIndex()
         self.added: list[bytes] = []
         """Keys that are not in the index yet."""
-        self.walks: list[Walk] = []
-        """Those under way; see ``walk.py``."""
+        self.walks: list[OpenWalk] = []
+        """The visits of all keys that are under way; see ``walk.py``."""
         self.removed: set[bytes] = set()
         """Keys that are still in the index."""
         self._hidden = Tombstones()
-        self.removals: deque[_Removal] = deque()
+        self.removals: deque[Removal] = deque()
         """The ranges whose keys are still to be taken out, the oldest first."""
         self.hidden_keys = 0
         """How many entries of ``data`` are hidden."""
-        self.work = Work()
-        self.disposal = Disposal()
-        """Takes what is large and not needed any more."""
 
     def __len__(self) -> int:
         return len(self.data) - self.hidden_keys
@@ -224,7 +223,7 @@ class Store:
             return (_NOT_FOUND, self.revision, None), ()
         self.revision += 1
         self.hidden_keys += count
-        removal = _Removal(self.revision, keys, [(walk, walk.cut(keys)) for walk in self.walks])
+        removal = Removal(self.revision, keys, [(walk, walk.cut(keys)) for walk in self.walks])
         if count <= REMOVED_AT_ONCE_MAX:
             self._take_out(removal, count)
         else:
@@ -270,7 +269,7 @@ class Store:
                 elif len(self._hidden.bounds) > 4 * len(self.removals):
                     self._hidden.forget(removal.revision)
 
-    def _take_out(self, removal: "_Removal", keys_max: int) -> int:
+    def _take_out(self, removal: Removal, keys_max: int) -> int:
         """Go on with one removal; returns how many keys were looked at."""
         data = self.data
         at = removal.at
@@ -405,8 +404,14 @@ class Store:
             self._index.merge(added)
             added.clear()
 
+    def join(self, work: Work, disposal: Disposal) -> None:
+        """From now on ``work`` counts and ``disposal`` frees: another machine has taken this
+        over."""
+        self.work = work
+        self.disposal = disposal
+
     def load(self, keys: Sequence[bytes], entries: Sequence[StoredValue]) -> bool:
-        """Take in rows of a snapshot. False: one of the keys was there before."""
+        """Add rows of a snapshot. False if one of the keys was there before."""
         data = self.data
         for key, entry in zip(keys, entries, strict=True):
             if key in data:
@@ -416,30 +421,5 @@ class Store:
         return True
 
     def give_up(self) -> list[Any]:
-        """All that is large in it, to be freed little by little; it must not be used any more."""
+        """All large containers in it, to be freed little by little; do not use it after that."""
         return [*self.data.give_up(), *self._index.give_up()]
-
-
-class _Removal:
-    """A range of keys that is to be taken out, those before ``at`` are. ``walks``: those that
-    were under way when it was removed, and the position of the first key that each had not
-    visited by then."""
-
-    __slots__ = ("_keys", "at", "revision", "walks")
-
-    def __init__(self, revision: int, keys: KeyRun, walks: list[tuple["Walk", int]]) -> None:
-        self.revision = revision
-        self.walks = walks
-        self.at = 0
-        self._keys = keys
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all keys were taken."""
-        return self.at == len(self._keys)
-
-    def take(self, keys_max: int) -> list[bytes]:
-        """The next keys."""
-        keys = self._keys[self.at : self.at + keys_max]
-        self.at += len(keys)
-        return keys

@@ -1,4 +1,4 @@
-"""Log time: how long the cluster has lived, as the log has it. Sessions end by it.
+"""Log time: how long the cluster has been running, according to the log. Sessions expire by it.
 
 Since feature level 1 it is a *stopwatch*: a batch carries the ballot that its leader led with and
 how long it had led, by a monotonic clock; applying it adds what has passed since the batch before
@@ -11,19 +11,19 @@ it of that reign.
 
 Rules:
 
-- The first batch of a reign adds nothing: nobody knows how long nobody led. So log time may stand
-  still for the length of an outage, and a session lives longer by it; it never ends early.
-- A batch of an earlier reign than the latest in the log adds nothing, nor does it stop the watch
+- The first batch of a reign adds nothing: how long no node led is not known. So log time may stand
+  still for the length of an outage, and a session lives longer by that time; it never ends early.
+- A batch of an earlier reign than the latest in the log adds nothing, and does not stop the watch
   of the latest. An old leader that resumes from a pause may have batches that a new leader adopts,
   far apart on its clock and behind the new reign's own: what passed between them has been counted
   by the new reign. (To compare with the slot before alone, as ``shared/NEXT.md`` has it, counts it
   twice when two of them stand side by side.)
-- So log time runs no faster than true time, but for the drift of one oscillator, whatever a wall
-  clock says. Between two reigns it could at most count twice what an old leader measured after a
-  new one began, in a slot below all that the new one has had chosen; to have batches like that it
-  has to lead with a hole in its window, and it does that only while it cannot apply.
+- So log time runs no faster than true time, except for the drift of one oscillator, whatever a
+  wall clock shows. Between two reigns it could at most count twice what an old leader measured
+  after a new one began, in a slot below all those that the new one has had chosen. For that a new
+  leader must lead with a hole in its window, which it does only while it cannot apply.
 - At level 0 the older rule holds: log time is the highest wall clock of a batch so far. The switch
-  keeps what was reached, and counts on from there: all that matters are differences. A batch
+  keeps what was reached and counts on from there: only differences matter. A batch
   without a reign (proposed before its leader had applied the raise) adds nothing at level 1.
 """
 

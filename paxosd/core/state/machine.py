@@ -2,7 +2,7 @@
 
     chosen batches in slot order ──► apply ──► results, one list per entry
                                        │
-              Store (kv.py) · Sessions (sessions.py) · Checksums (checksum.py) · History
+      Store (kv.py) · Sessions (sessions.py) · History (history.py) · Checksums (checksum.py)
 
 Rules:
 
@@ -11,32 +11,26 @@ Rules:
   session limits are replicated settings). What a decided batch may contain is not trusted: every
   node answers a malformed command with MALFORMED.
 - Sessions expire by log time (``log_clock.py``), before the batch is applied.
-- OPEN, FENCE, CHECKSUM, MEMBERS and CLUSTER are for entries of session 0, everything else needs a
-  session; in the wrong place the former are MALFORMED, the latter SESSION_UNKNOWN.
-- What CLUSTER changes governs the next slot, not the rest of its own.
+- OPEN, FENCE, CHECKSUM, MEMBERS and CLUSTER belong in entries of session 0, and every other
+  command needs a session. In the wrong place the former are answered MALFORMED, the latter
+  SESSION_UNKNOWN.
+- A change by CLUSTER is in force from the next slot on, not for the rest of its own slot.
 - A CHECKSUM is of the state at the end of its slot.
-- The log is the history: of an applied slot only its last revision is kept (8 bytes), plus what
-  its batch alone does not tell, i.e. which commands did not take effect (:class:`History`).
-- Result lists are kept as cached replies: whoever gets them must not change them.
+- Result lists are kept as cached replies: a caller must not change them.
 """
 
 import struct
-from array import array
-from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from itertools import chain
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from paxosd.core.cluster_settings import LEVEL_NAMED_OPEN, ClusterSettings, SettingsError
+from paxosd.core.cluster_settings import LEVEL_NAMED_OPEN, ClusterSettings
 from paxosd.core.commands import (
     CAS_REVISION,
-    CAS_VALUE,
     CHECKSUM,
     CLOSE,
     CLUSTER,
-    DELETE,
     FENCE,
     MEMBERS,
     OPEN,
@@ -49,234 +43,91 @@ from paxosd.core.commands import (
     RangeRemoved,
     Result,
     Status,
-    changes_settings,
-    each_change,
 )
 from paxosd.core.disposal import Disposal
-from paxosd.core.membership import UNKNOWN, Membership, MembershipError
+from paxosd.core.membership import UNKNOWN
 from paxosd.core.requests import GET, RANGE, RangePage
-from paxosd.core.state.checksum import Checksums, RestSum, shown, sum_of
-from paxosd.core.state.key_index import KeyRun
+from paxosd.core.state.chain import MARK_SLOTS, Trail
+from paxosd.core.state.checksum import Checksums, RestSum
+from paxosd.core.state.control_commands import (
+    change_members,
+    change_settings,
+    check_level,
+    is_formed,
+)
+from paxosd.core.state.history import History, derive_changes
 from paxosd.core.state.kv import MALFORMED_RESULT, PAGE_ROWS_MAX, ROW_OVERHEAD_BYTES, Skipped, Store
 from paxosd.core.state.log_clock import LogClock
+from paxosd.core.state.session_walk import fingerprint_pieces
 from paxosd.core.state.sessions import SESSION_UNKNOWN_RESULT, Session, SessionLimits, Sessions
 from paxosd.core.state.walk import preserve
 from paxosd.core.types import Slot
+from paxosd.core.work import Work
 
 _OK = int(Status.OK)
 _SUMMARY = struct.Struct("<QQQQ")
-_ARITY = {OPEN: 1, CLOSE: 1, CHECKSUM: 1, FENCE: 3, MEMBERS: 3, CLUSTER: 4}
 _STORE_OPS = frozenset(range(PUT, CAS_REVISION + 1))
 
-CHAIN_VERSION = 2
-"""Of the chain at feature level 1 and above. Version 1, below it, holds no values."""
-MARK_SLOTS = 64
-"""A power of two: at every slot that it divides the nodes compare their chains."""
-TRAIL_SLOTS = 256 * MARK_SLOTS
-"""The chain after each of the last so many slots, at least, is kept, to be compared."""
 CHECKSUM_SLOTS = 4096
-"""At feature level 1 the state is summed up at the slots that this number divides, and a share of
-the number of keys and sessions, rounded up to powers of two …"""
+"""At feature level 1 all nodes sum up their states at the slots that this number divides, or that
+``Machine.checksum_spacing`` divides, if that is more."""
 CHECKSUM_ROWS_SHIFT = 2
-"""… namely a fourth: so four rows are hashed for each slot at most, some 6 us."""
+"""Such a checksum comes at most once per a fourth (two bits) of as many slots as there are rows, so
+that each slot has four rows to hash at most, some 6 us."""
 
 
 class MachineLimits(NamedTuple):
-    """``sessions``: as long as the log has no settings; the same on every node of a cluster."""
+    """``sessions``: in force as long as the log has no settings; the same on every node of a
+    cluster."""
 
     sessions: SessionLimits = SessionLimits()
     history_exceptions_max: int = 200_000
-    """How much History keeps that the log does not tell. Local: nodes may differ."""
+    """How many exceptions the history keeps (see ``history.py``). Local: nodes may differ."""
 
 
 DEFAULT_LIMITS = MachineLimits()
 
 
-class HistoryCompactedError(LookupError):
-    """The changes of a slot can no longer be told from its batch; see ``first_revision``."""
-
-    def __init__(self, slot: Slot, first_revision: int) -> None:
-        super().__init__(
-            f"the changes of slot {slot} are compacted; the oldest revision still there is "
-            f"{first_revision}: read the current state, then watch from its revision on"
-        )
-        self.first_revision = first_revision
-
-
 class ReadTooLargeError(ValueError):
-    """The values that one read asked for exceed what one answer may hold."""
-
-
-class History:
-    """What is needed to tell an applied slot's changes from its batch.
-
-    ``floor_revision``: every change with this revision or above can be told. ``base``: of
-    slots up to this one nothing is kept; the store was at ``base_revision`` after it.
-    """
-
-    __slots__ = ("_cost", "_cost_max", "_exceptions", "_revisions", "base", "disposal",
-                 "floor_revision")  # fmt: skip
-
-    def __init__(self, exceptions_max: int, base: Slot = 0, base_revision: int = 0) -> None:
-        self.base = base
-        self._revisions = array("Q", [base_revision])  # by slot - base: the store's after it
-        self._exceptions: dict[Slot, tuple[list[Skipped], int]] = {}  # with their cost
-        self._cost = 0
-        self._cost_max = exceptions_max
-        self.disposal = Disposal()
-        self.floor_revision = base_revision + 1
-
-    def record(self, slot: Slot, revision: int, skipped: list[Skipped]) -> None:
-        """Slot ``slot``, the next one, brought the store to ``revision``."""
-        revisions = self._revisions
-        if skipped and revision != revisions[-1]:  # a slot without changes needs no exceptions
-            # However large a removal is, it is not forgotten before another one came.
-            keys_cost = sum(len(keys) for _, _, keys in skipped)
-            cost = min(len(skipped) + keys_cost, self._cost_max // 2 or 1)
-            self._exceptions[slot] = (skipped, cost)
-            self._cost += cost
-        revisions.append(revision)
-        while self._cost > self._cost_max:
-            oldest = next(iter(self._exceptions))
-            self._drop(oldest)
-            self.floor_revision = revisions[oldest - self.base] + 1
-
-    def release(self, first: Slot) -> None:
-        """The log begins at slot ``first`` now (at most the next one to come): give back what
-        is kept of earlier ones. Their changes are compacted."""
-        count = first - 1 - self.base
-        if count <= 0:
-            return
-        assert count < len(self._revisions)
-        self.base = first - 1
-        del self._revisions[:count]
-        self.floor_revision = max(self.floor_revision, self._revisions[0] + 1)
-        for slot in [slot for slot in self._exceptions if slot < first]:
-            self._drop(slot)
-
-    def _drop(self, slot: Slot) -> None:
-        skipped, cost = self._exceptions.pop(slot)
-        self._cost -= cost
-        for _, _, keys in skipped:
-            if isinstance(keys, KeyRun):
-                self.disposal.add(keys.chunks)
-
-    def give_up(self) -> list[Any]:
-        """All that is large in it, to be freed little by little; it must not be used any more."""
-        runs = [keys for skipped, _ in self._exceptions.values() for _, _, keys in skipped]
-        return [chunk for keys in runs if isinstance(keys, KeyRun) for chunk in keys.chunks]
-
-    def slot_of_revision(self, revision: int) -> Slot:
-        """The slot that made ``revision`` (one from the floor on); the next slot to come for
-        one above the newest."""
-        return self.base + bisect_left(self._revisions, max(revision, self._revisions[0] + 1))
-
-    def changes(self, slot: Slot, batch: Batch | None) -> list[Change | RangeRemoved]:
-        """As :meth:`Machine.changes_of`."""
-        if slot <= self.base:
-            raise HistoryCompactedError(slot, self.floor_revision)
-        before, after = self._revisions[slot - 1 - self.base], self._revisions[slot - self.base]
-        if batch is None or before == after:
-            return []
-        if after < self.floor_revision:
-            raise HistoryCompactedError(slot, self.floor_revision)
-        skipped, _ = self._exceptions.get(slot, ((), 0))
-        changes = derive_changes(slot, batch, before, skipped)
-        assert changes[-1].revision == after  # else it is not the batch of this slot
-        return changes
-
-
-def derive_changes(
-    slot: Slot, batch: Batch, revision: int, skipped: list[Skipped] | tuple[()]
-) -> list[Change | RangeRemoved]:
-    """The changes that ``batch`` made on top of ``revision``, given which commands it skipped."""
-    exceptions = {index + offset: keys for index, count, keys in skipped for offset in range(count)}
-    changes: list[Change | RangeRemoved] = []
-    for index, command in _session_commands(batch):
-        if index in exceptions:
-            keys = exceptions[index]
-            if keys:
-                revision += 1
-                changes.append(RangeRemoved(revision, slot, keys))
-            continue
-        revision += 1
-        op = command[0]
-        if op == PUT:
-            value = command[2]
-        else:
-            assert op in (DELETE, CAS_VALUE, CAS_REVISION)
-            value = None if op == DELETE else command[3]
-        changes.append(Change(revision, slot, command[1], value))
-    return changes
-
-
-def _session_commands(batch: Batch) -> Iterator[tuple[int, Command]]:
-    """Each command that may change data, with its flat position in the batch."""
-    base = 0
-    for entry in batch.entries:
-        if type(entry.commands) is not list:
-            continue
-        if entry.session != 0:
-            yield from enumerate(entry.commands, base)
-        base += len(entry.commands)
+    """The values that one read asks for exceed what one answer may hold."""
 
 
 class Machine:
     """The state after slot ``applied``.
 
-    ``chain`` is a running crc32 over every slot's effects, and at feature level 1 over what the log
-    holds for it, too: equal logs have equal chains, so two nodes that differ at one slot have
-    diverged at or before it. :meth:`chain_at` knows the last ones of level 1. While
-    ``collect_changes`` is set, ``apply`` appends to ``recent_changes``; the shell empties it.
-    Cleared ``checksums_enabled`` (during replay) lets CHECKSUM commands start no computation.
+    ``chain``: see ``chain.py``; it covers every slot's effects, and at feature level 1 also the
+    value that the log holds for the slot. While ``collect_changes`` is set, ``apply`` appends to
+    ``recent_changes``; the shell empties it. While ``checksums_enabled`` is not set (during
+    replay), CHECKSUM commands start no computation.
     """
 
-    __slots__ = (
-        "_checksum_asked",
-        "_trail",
-        "applied",
-        "at_sum",
-        "chain",
-        "checksum_runs",
-        "checksum_slots",
-        "checksums_enabled",
-        "clock",
-        "collect_changes",
-        "disposal",
-        "history",
-        "limits",
-        "membership",
-        "recent_changes",
-        "sessions",
-        "settings",
-        "store",
-        "work",
-    )
+    __slots__ = ("_checksum_asked", "_trail", "applied", "at_sum", "chain", "checksum_runs",
+                 "checksum_slots", "checksums_enabled", "clock", "collect_changes", "disposal",
+                 "history", "limits", "membership", "recent_changes", "sessions", "settings",
+                 "store", "work")  # fmt: skip
 
     def __init__(self, limits: MachineLimits = DEFAULT_LIMITS) -> None:
         self.limits = limits
         self.applied: Slot = 0
         self.clock = LogClock()
         self.chain = 0
-        self._trail = array("I")
-        """The chain after each of the last slots, up to ``applied``."""
-        self.store = Store()
-        self.sessions = Sessions(limits.sessions)
+        self._trail = Trail()
+        self.work = Work()
+        """What was done here; see ``core/work.py``."""
+        self.disposal = Disposal()
+        """What was replaced or forgotten, and is to be freed little by little."""
+        self.store = Store(self.work, self.disposal)
+        self.sessions = Sessions(limits.sessions, self.disposal)
         self.membership = UNKNOWN
-        """As the log has it; unknown at epoch 0, which the configuration tells."""
+        """As the log has it; UNKNOWN at epoch 0, when the configuration says who is a member."""
         self.settings = ClusterSettings()._replace(**limits.sessions._asdict())
         """As the log has them after ``applied``; of version 0 if it holds none."""
-        self.disposal = Disposal()
-        """What was replaced, or forgotten, and is to be freed little by little."""
-        self.history = History(limits.history_exceptions_max)
-        self.history.disposal = self.sessions.disposal = self.store.disposal = self.disposal
-        self.work = self.store.work
-        """What was done here; see work.py."""
+        self.history = History(limits.history_exceptions_max, self.disposal)
         self.checksum_runs = Checksums(self.store)
         self.checksums_enabled = True
         self.checksum_slots = CHECKSUM_SLOTS
         self.at_sum: Callable[[], object] | None = None
-        """Called, once, at the end of the next slot after which all nodes sum up their states: a
+        """Called once, at the end of the next slot after which all nodes sum up their states: a
         snapshot of that slot can be compared with what the others have."""
         self.collect_changes = False
         self.recent_changes: list[Change | RangeRemoved] = []
@@ -285,23 +136,18 @@ class Machine:
     # ---- the log
 
     def apply(self, slot: Slot, batch: Batch | None, value: bytes = b"") -> list[list[Result]]:
-        """Apply the next slot (None: a NOOP); returns one list of results per entry. ``value``:
-        its bytes in the log, for the chain; whoever compares chains has to give them.
+        """Apply the next slot (None: a NOOP); returns one list of results per entry.
 
-        Raises UnknownLevelError, and then nothing of the slot was applied."""
+        ``value``: its bytes in the log, which the chain covers. Raises UnknownLevelError, and then
+        nothing of the slot was applied."""
         assert slot == self.applied + 1
         if batch is not None:
-            self._check_level(batch)
+            check_level(batch, self.settings, self.membership.epoch)
         self.applied = slot
-        store = self.store
         if batch is None:
-            self.chain = crc32(b"noop", self.chain)
-            if self.settings.level:
-                self._chain_value(slot, value)
-                if self._checksum_asked:
-                    self._start_checksum(slot)
-            self.history.record(slot, store.revision, [])
+            self._apply_noop(slot, value)
             return []
+        store = self.store
         self.clock.advance(batch, self.settings.level)
         now_ms = self.clock.now_ms
         sessions = self.sessions
@@ -316,13 +162,7 @@ class Machine:
         odd = False
         for entry in batch.entries:
             session_id, first_seq, acked, commands = entry
-            if not (
-                type(commands) is list
-                and type(first_seq) is int
-                and type(acked) is int
-                and type(session_id) is int
-                and first_seq > 0
-            ):
+            if not _is_entry_formed(entry):
                 results = _refuse_all(MALFORMED_RESULT, entry, base, skipped)
             elif session_id == 0:
                 odd = True
@@ -355,21 +195,28 @@ class Machine:
             self._start_checksum(slot)
         return answers
 
+    def _apply_noop(self, slot: Slot, value: bytes) -> None:
+        self.chain = crc32(b"noop", self.chain)
+        if self.settings.level:
+            self._chain_value(slot, value)
+            if self._checksum_asked:
+                self._start_checksum(slot)
+        self.history.record(slot, self.store.revision, [])
+
     @property
     def checksum_spacing(self) -> int:
-        """At the slots that it divides all nodes sum up their states, at feature level 1."""
+        """At feature level 1 all nodes sum up their states at the slots that this divides."""
         rows = len(self.store) + len(self.sessions.table)
         share = 1 << rows.bit_length() >> CHECKSUM_ROWS_SHIFT
         return max(self.checksum_slots, share)
 
     def _chain_value(self, slot: Slot, value: bytes) -> None:
-        """What the log holds is part of the chain: another value is noticed even where revisions
+        """Add the value in the log to the chain: a different value is noticed even where revisions
         and results are the same."""
         self.chain = crc32(value, self.chain)
         self._trail.append(self.chain)
         if not slot & (MARK_SLOTS - 1):
-            if len(self._trail) >= 2 * TRAIL_SLOTS:
-                del self._trail[:-TRAIL_SLOTS]
+            self._trail.trim()
             if not slot % self.checksum_spacing:
                 self._checksum_asked = True
 
@@ -395,8 +242,8 @@ class Machine:
                 self.sessions.limit(limits)
             self.chain = crc32(self.membership.to_json() + settings.to_json(), self.chain)
         if skipped or odd:
-            told = [answer for results in answers for answer in results if type(answer) is not int]
-            self.chain = crc32(repr(told).encode(), self.chain)
+            others = [each for results in answers for each in results if type(each) is not int]
+            self.chain = crc32(repr(others).encode(), self.chain)
         self.history.record(slot, revision, skipped)
         if self.collect_changes and revision != before:
             self.recent_changes += derive_changes(slot, batch, before, skipped)
@@ -410,25 +257,21 @@ class Machine:
                 at_sum()
 
     def _rest(self) -> Iterator[bytes]:
-        """What there is now besides the keys, for a checksum, in pieces."""
+        """The present state besides the keys, for a checksum, in pieces."""
         last = repr(tuple(self.clock.reign)).encode() if self.settings.level else b""
         first = b"%d %d " % (self.log_time_ms, self.chain)
-        return chain((first,), self.sessions.fingerprint_pieces(), (last,))
+        return chain((first,), fingerprint_pieces(self.sessions), (last,))
 
     def sum_up(self) -> None:
-        """Begin a checksum of the state as it is now, if none of this slot was begun."""
+        """Start a checksum of the present state, unless one of this slot was started."""
         slot = self.applied
         if slot not in self.checksums and not self.checksum_pending(slot):
             self.checksum_runs.start(slot, self._rest)
 
     def rest_sum(self) -> RestSum:
-        """What the checksum of the present state begins with, to be worked out step by step."""
+        """The first part of the checksum of the present state, to be computed step by step."""
         store = self.store
         return RestSum(self.applied, store.revision, len(store), self._rest())
-
-    def sum_with(self, rows_sum: int) -> str:
-        """The checksum of the present state, whose rows come to ``rows_sum``."""
-        return sum_with(self.rest_sum(), rows_sum)
 
     def _run_rest(
         self,
@@ -438,11 +281,11 @@ class Machine:
         skipped: list[Skipped],
         base: int,
     ) -> None:
-        """Go on where the store met a command that is not its own."""
+        """Go on where the store came to a command that is not a data command."""
         done = False
         while not done:
             result = MALFORMED_RESULT
-            if _is_formed(commands[len(results)], CLOSE):
+            if is_formed(commands[len(results)], CLOSE):
                 result = self.sessions.close(session_id)
             skipped.append((base + len(results), 1, ()))
             results.append(result)
@@ -483,100 +326,58 @@ class Machine:
     def _apply_sessionless(self, slot: Slot, command: Command, number: int) -> Result:
         """A command in an entry of session 0: it changes no data and keeps no reply. ``number``:
         its place in the entry, counted from first_seq."""
-        if _is_formed(command, OPEN):
+        if is_formed(command, OPEN):
             named = self.settings.level >= LEVEL_NAMED_OPEN and number >= OPENED_BY_MIN
             return self.sessions.open(self.log_time_ms, number if named else 0)
-        if _is_formed(command, CHECKSUM):
+        if is_formed(command, CHECKSUM):
             self._checksum_asked = True
             return (_OK, 0, slot)
-        if _is_formed(command, MEMBERS):
-            return self._change_members(slot, *command[1:])
-        if _is_formed(command, CLUSTER):
-            return self._change_settings(slot, *command[1:])
-        if _is_formed(command, FENCE):
+        if is_formed(command, MEMBERS):
+            self.membership, result = change_members(self.membership, slot, command)
+            return result
+        if is_formed(command, CLUSTER):
+            self.settings, result = change_settings(
+                self.settings, self.membership.epoch, slot, command
+            )
+            return result
+        if is_formed(command, FENCE):
             _, session_id, seq = command
             if type(session_id) is int and type(seq) is int and seq > 0:
                 return self.sessions.fence(slot, session_id, seq)
             return MALFORMED_RESULT
         if type(command) in (list, tuple) and command and type(command[0]) is int:
             op = command[0]
-            if op in _STORE_OPS or _is_formed(command, CLOSE):
+            if op in _STORE_OPS or is_formed(command, CLOSE):
                 return SESSION_UNKNOWN_RESULT
         return MALFORMED_RESULT
-
-    def _change_members(self, slot: Slot, epoch: Any, document: Any) -> Result:
-        """The next membership, if ``epoch`` is the present one."""
-        present = self.membership.epoch
-        if type(epoch) is not int or epoch != present:
-            return (int(Status.CAS_MISS), present, None)
-        try:
-            self.membership = Membership.from_command(document, present + 1, slot + 1)
-        except MembershipError:
-            return MALFORMED_RESULT
-        return (_OK, present + 1, slot + 1)
-
-    def _change_settings(self, slot: Slot, version: Any, epoch: Any, document: Any) -> Result:
-        """The next settings, if ``version`` and ``epoch`` are the present ones."""
-        if not self._is_due(version, epoch):
-            return (int(Status.CAS_MISS), self.settings.version, self.membership.epoch)
-        try:
-            self.settings = self.settings.follow(document)
-        except SettingsError:
-            return MALFORMED_RESULT
-        return (_OK, self.settings.version, slot + 1)
-
-    def _check_level(self, batch: Batch) -> None:
-        """Raises UnknownLevelError if this batch may raise the feature level too high: looked for
-        before anything of it is applied, and rather once too often than guessed."""
-        for entry in batch.entries:
-            if entry.session != 0 or not changes_settings(entry):
-                continue
-            for command in entry.commands:
-                if not _is_formed(command, CLUSTER):
-                    continue
-                _, version, epoch, document = command
-                later = type(version) is int and version > self.settings.version
-                if later or self._is_due(version, epoch):
-                    with suppress(SettingsError):
-                        self.settings.follow(document)
-
-    def _is_due(self, version: Any, epoch: Any) -> bool:
-        """Whether a change of the settings follows the present ones."""
-        return (
-            type(version) is int
-            and version == self.settings.version
-            and type(epoch) is int
-            and epoch == self.membership.epoch
-        )
 
     # ---- snapshots
 
     def adopt(self, other: "Machine") -> None:
-        """Become ``other``, the same cluster's state at a later slot; ``other`` must not be
-        used any more. Changes in between are not collected, and running checksums end."""
+        """Become ``other``, the same cluster's state at a later slot; do not use ``other`` after
+        that. Changes in between are not collected, and running checksums end."""
         assert other.applied > self.applied or self.applied == 0
         self.applied = other.applied
         self.chain = other.chain
-        self._trail = array("I", [other.chain] if other.settings.level else [])
+        self._trail.restart(other.chain if other.settings.level else None)
         self.clock = other.clock
         self.disposal.add(self.store.give_up())
         self.disposal.add(self.history.give_up())
         self.store = other.store
-        self.store.work = self.work
-        self.store.disposal = self.disposal
+        self.store.join(self.work, self.disposal)
         self.disposal.add(self.sessions.give_up())
         self.sessions = other.sessions
-        self.sessions.disposal = self.disposal
+        self.sessions.join(self.disposal)
         self.membership = other.membership
         self.settings = other.settings
         self.history = other.history
-        self.history.disposal = self.disposal
+        self.history.join(self.disposal)
         finished = self.checksum_runs.finished
         self.checksum_runs = other.checksum_runs
         self.checksum_runs.finished = finished
 
     def reset(self) -> None:
-        """Be empty again."""
+        """Become empty again."""
         self.applied = 0
         self.adopt(Machine(self.limits))
 
@@ -584,7 +385,7 @@ class Machine:
 
     @property
     def log_time_ms(self) -> int:
-        """What sessions go by; see log_clock.py."""
+        """The time by which sessions expire; see ``log_clock.py``."""
         return self.clock.now_ms
 
     @property
@@ -633,32 +434,26 @@ class Machine:
 
     @property
     def history_floor_revision(self) -> int:
-        """The oldest revision whose changes can be told; older ones are compacted."""
+        """The oldest revision whose changes are known; older ones are compacted."""
         return self.history.floor_revision
 
     def slot_of_revision(self, revision: int) -> Slot:
         """The slot that made ``revision``; ``applied + 1`` for one that is still to come."""
         return self.history.slot_of_revision(revision)
 
-    def changes(self, slot: Slot, batch: Batch | None) -> list[Change]:
-        """The changes that the applied slot ``slot`` made, told from its ``batch``.
-
-        In order; a DELETE_RANGE gives several of one revision. Raises HistoryCompactedError.
-        """
-        return list(each_change(self.changes_of(slot, batch)))
-
     def changes_of(self, slot: Slot, batch: Batch | None) -> list[Change | RangeRemoved]:
-        """The same, with what a DELETE_RANGE removed in one."""
+        """The changes that the applied slot ``slot`` made, derived from its ``batch``, in order.
+
+        What a DELETE_RANGE removed is one of them. Raises HistoryCompactedError."""
         assert 1 <= slot <= self.applied
         return self.history.changes(slot, batch)
 
     # ---- checksums
 
     def chain_at(self, slot: Slot) -> int | None:
-        """The chain after ``slot``; None if it is not known any more, or not yet, or was of
-        feature level 0."""
-        age = self.applied - slot
-        return self._trail[-1 - age] if 0 <= age < len(self._trail) else None
+        """The chain after ``slot``; None if it is no longer or not yet known, or had feature level
+        0."""
+        return self._trail.before_last(self.applied - slot)
 
     @property
     def checksums(self) -> dict[Slot, str]:
@@ -666,34 +461,25 @@ class Machine:
         return self.checksum_runs.finished
 
     def checksum_pending(self, slot: Slot) -> bool:
-        """Whether :meth:`advance_checksum` is working towards the checksum of ``slot``."""
+        """Whether the checksum of ``slot`` is being computed."""
         return self.checksum_runs.is_pending(slot)
 
     def checksum_left(self, slot: Slot) -> int:
-        """How many keys have yet to be visited until the checksum of ``slot`` is there."""
+        """How many keys have yet to be visited before the checksum of ``slot`` is finished."""
         return self.checksum_runs.left(slot)
 
     def advance_checksum(self, keys_max: int) -> bool:
-        """Go about ``keys_max`` keys (some µs each) on with checksums; True if all are done."""
+        """Visit about ``keys_max`` keys (some µs each) for checksums; True if all are finished."""
         return self.checksum_runs.advance(keys_max)
 
 
-def sum_with(rest: RestSum, rows_sum: int) -> str:
-    """The checksum of a state: of what there is besides the keys, done as far as it may be, and of
-    rows that come to ``rows_sum``."""
-    while not rest.step():
-        pass
-    assert rest.value is not None
-    return shown(sum_of(rest.value + rows_sum, ()))
-
-
-def _is_formed(command: Command, op: int) -> bool:
-    """Whether it is a command ``op`` of the right length; for the ops of ``_ARITY``."""
+def _is_entry_formed(entry: Entry) -> bool:
     return (
-        type(command) in (list, tuple)
-        and len(command) == _ARITY[op]
-        and type(command[0]) is int
-        and command[0] == op
+        type(entry.commands) is list
+        and type(entry.first_seq) is int
+        and type(entry.acked) is int
+        and type(entry.session) is int
+        and entry.first_seq > 0
     )
 
 

@@ -3,17 +3,19 @@
     SessionWalk(sessions) ──► take ──► take … ──► done
     a session that a later slot uses first ──► preserve ──► its row as it was is kept until then
 
-To copy all of 10,000 sessions at once takes 30 ms and more, twice where a snapshot is taken of a
-slot that is summed up as well. At once only the references are copied; of a session, the replies
-that it keeps never change, and so a row of it is a copy of a short list.
+To copy 10,000 sessions at once takes 30 ms and more, and twice that where a snapshot is taken of a
+slot that is also summed up. So at the start only the references are copied. The replies that a
+session keeps never change, so that a row of it is a copy of a short list.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
+from paxosd.core.state.sessions import PIECE_SESSIONS, Session, Sessions
 from paxosd.core.types import Slot
 
-if TYPE_CHECKING:
-    from paxosd.core.state.sessions import Session, Sessions
+PIECE_REPLIES = 1000
+PIECE_NUMBERS = 1000
 
 
 class SessionRow(NamedTuple):
@@ -29,20 +31,20 @@ class SessionRow(NamedTuple):
 
 
 class SessionWalk:
-    """In order of their last use. Close it when it is not needed any more."""
+    """All sessions in order of last use. Close it when it is not needed any more."""
 
     __slots__ = ("_at", "_ids", "_kept", "_new_from", "_passed", "_sessions", "_table")
 
-    def __init__(self, table: "Sessions") -> None:
+    def __init__(self, table: Sessions) -> None:
         self._table = table
         self._ids = list(table.table)
         self._sessions = list(table.table.values())
         self._at = 0
         self._new_from = table.next_id
         self._kept: dict[int, SessionRow] = {}
-        """Those that were changed before their turn came, as they were."""
+        """The rows of sessions that were changed before they were visited, as they were."""
         self._passed: set[int] = set()
-        """Those whose turn is over."""
+        """The sessions that were visited."""
         table.walks.append(self)
 
     def __len__(self) -> int:
@@ -54,11 +56,11 @@ class SessionWalk:
         return self._at == len(self._ids)
 
     def opened_by(self) -> list[int]:
-        """The number that each one's OPEN named."""
+        """The number that the OPEN of each session named; 0: none."""
         return [session.opened_by for session in self._sessions]
 
     def take(self, sessions_max: int, replies_max: int) -> list[SessionRow]:
-        """The next ones: at most so many, and about so many replies, but one at least."""
+        """The next rows: at most so many, with about so many replies, but at least one row."""
         rows: list[SessionRow] = []
         replies = 0
         while not self.done and len(rows) < sessions_max and replies < replies_max:
@@ -72,21 +74,21 @@ class SessionWalk:
             self.close()
         return rows
 
-    def preserve(self, number: int, session: "Session") -> None:
+    def preserve(self, number: int, session: Session) -> None:
         """This session, which is in the table, is about to be changed."""
         known = number in self._passed or number in self._kept or number >= self._new_from
         if not known:
             self._kept[number] = _row_of(number, session)
 
     def close(self) -> None:
-        """Let go; a second call does nothing."""
+        """End the walk; a second call does nothing."""
         if self in self._table.walks:
             self._table.walks.remove(self)
         self._kept.clear()
         self._passed.clear()
 
 
-def _row_of(number: int, session: "Session") -> SessionRow:
+def _row_of(number: int, session: Session) -> SessionRow:
     return SessionRow(
         number,
         session.last_ms,
@@ -95,3 +97,28 @@ def _row_of(number: int, session: "Session") -> SessionRow:
         session.chunks[:],
         session.opened_by,
     )
+
+
+def fingerprint_pieces(sessions: Sessions) -> Iterator[bytes]:
+    """Every field of every session as of now, in order: equal bytes if and only if equal tables.
+    A few sessions a piece: to spell out 10,000 takes 40 ms."""
+    # Numbers are added only where one is named: below level 2 earlier programs have the same bytes.
+    return _spell_out(sessions.next_id, SessionWalk(sessions), sessions.any_named)
+
+
+def _spell_out(next_id: int, walk: SessionWalk, named: bool) -> Iterator[bytes]:
+    """``repr((next_id, rows))``, and ``repr`` of the numbers of their OPENs if any is named."""
+    yield b"(%d, [" % next_id
+    first = True
+    while rows := walk.take(PIECE_SESSIONS, PIECE_REPLIES):
+        words = ", ".join([repr(tuple(row[:5])) for row in rows])
+        yield (words if first else ", " + words).encode()
+        first = False
+    yield b"])"
+    if named:
+        numbers = walk.opened_by()
+        yield b"["
+        for at in range(0, len(numbers), PIECE_NUMBERS):
+            words = ", ".join(map(repr, numbers[at : at + PIECE_NUMBERS]))
+            yield (", " + words if at else words).encode()
+        yield b"]"

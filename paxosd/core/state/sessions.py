@@ -16,33 +16,31 @@ The last holds also when a higher seq came first: frames of one client may overt
   most ``window_max`` seqs (plus the rest of one entry that is acknowledged in part).
 - A fence of an unapplied seq is kept as the reply FENCED of that seq: a late arrival finds it
   like any other reply, and it is pruned like any other.
-- OPEN may name a number of the client's own, drawn at random: repeated while its session is
-  there, it answers with the same session. Ids are never used again, not even then: a late copy of
-  an OPEN and of what followed it must not be applied a second time.
+- OPEN may name a random number that the client has drawn: an OPEN that is repeated while its
+  session is there is answered with the same session. Session ids are never used again: a late copy
+  of an OPEN and of the commands that followed it must not be applied a second time.
 - Sessions stand in order of last use, in log time. They expire when log time has left them
   behind by more than ``ttl_ms``; expiry, eviction and ids depend on the log only.
-- All that expire at a slot are out of ``table`` before its batch is applied, however many: answers,
-  checksums and snapshots know the rest alone. To take 100,000 out one by one needs 0.2 s, so either
-  those or the ones that stay, whichever are fewer, are moved to a table of their own, and what has
-  expired is taken apart later (``advance``). How far that has come shows nowhere.
+- All sessions that expire at a slot are out of ``table`` before its batch is applied, however many:
+  answers, checksums and snapshots know only the rest. To take 100,000 out one by one needs 0.2 s,
+  so either the expired or the remaining ones, whichever are fewer, are moved to a table of their
+  own, and the expired ones are taken apart later (``advance``). How far that has come changes no
+  answer.
 - The limits decide what is applied: they must be the same on every node of a cluster, and so are
   replicated settings (``cluster_settings.py``).
 """
 
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from paxosd.core.cluster_settings import DEFAULTS, ClusterSettings
 from paxosd.core.commands import Result, Status
 from paxosd.core.disposal import Disposal
-from paxosd.core.state.session_walk import SessionWalk
 from paxosd.core.types import Slot
 
 PIECE_SESSIONS = 100
-PIECE_REPLIES = 1000
-PIECE_NUMBERS = 1000
+"""So many sessions are taken apart or spelled out at a time."""
 _OK = int(Status.OK)
 _COMMITTED = int(Status.COMMITTED)
 SESSION_UNKNOWN_RESULT: Result = (int(Status.SESSION_UNKNOWN), 0, None)
@@ -63,7 +61,7 @@ class SessionLimits(NamedTuple):
 
     @classmethod
     def of(cls, settings: ClusterSettings) -> "SessionLimits":
-        """What these settings say."""
+        """The limits in these settings."""
         return cls(*(getattr(settings, name) for name in cls._fields))
 
 
@@ -115,22 +113,30 @@ class Session:
         return None
 
 
+class OpenWalk(Protocol):
+    """A visit of all sessions as of one slot, while later slots change them
+    (``session_walk.py``)."""
+
+    def preserve(self, number: int, session: Session) -> None:
+        """This session, which is in the table, is about to be changed."""
+        ...
+
+
 class Sessions:
     """All sessions, in order of last use. Times are log time in ms, and never go backward."""
 
-    __slots__ = ("_expiry_due_ms", "_opened_by", "disposal", "expired", "limits", "next_id",
+    __slots__ = ("_disposal", "_expiry_due_ms", "_opened_by", "expired", "limits", "next_id",
                  "table", "walks")  # fmt: skip
 
-    def __init__(self, limits: SessionLimits) -> None:
+    def __init__(self, limits: SessionLimits, disposal: Disposal) -> None:
         self.limits = limits
         self.next_id = 1
         self.table: OrderedDict[int, Session] = OrderedDict()
-        self.walks: list[SessionWalk] = []
-        """Those under way, which see each session as it was when they began."""
-        self.disposal = Disposal()
-        """Takes what goes away in a mass, to be freed little by little."""
+        self.walks: list[OpenWalk] = []
+        """The visits under way, which see each session as it was when they began."""
+        self._disposal = disposal  # of what goes away in a mass
         self.expired: list[OrderedDict[int, Session]] = []
-        """What expired in a mass, and is not taken apart yet."""
+        """Tables of sessions that expired together and are not taken apart yet."""
         self._opened_by: dict[int, int] = {}
         """The number that an OPEN named → the session, while it is there, or in ``expired``."""
         # No session can expire before log time passes this. A lower bound, so that the check
@@ -140,8 +146,19 @@ class Sessions:
     def __len__(self) -> int:
         return len(self.table)
 
+    @property
+    def any_named(self) -> bool:
+        """Whether the OPEN of any session in ``table`` named a number."""
+        if self.expired:  # the numbers that are known may all be of expired sessions
+            return any(session.opened_by for session in self.table.values())
+        return bool(self._opened_by)
+
+    def join(self, disposal: Disposal) -> None:
+        """From now on ``disposal`` frees what goes away: another machine has taken this over."""
+        self._disposal = disposal
+
     def limit(self, limits: SessionLimits) -> None:
-        """From now on these count."""
+        """From now on these limits are in force."""
         self.limits = limits
         self._expiry_due_ms = 0  # a shorter life may be over already
 
@@ -166,7 +183,8 @@ class Sessions:
         self._expiry_due_ms = now_ms + ttl_ms
 
     def _expire_rest(self, used_ms: int) -> None:
-        """Of many: all that were used last before that time, of which there is one at least."""
+        """Drop all sessions that were used last before that time; there is at least one, and may be
+        many."""
         table = self.table
         older: OrderedDict[int, Session] = OrderedDict()
         moves = 0
@@ -186,7 +204,7 @@ class Sessions:
         self.table = OrderedDict(newer)
 
     def advance(self, sessions_max: int) -> None:
-        """Take so many of the expired apart."""
+        """Take apart so many of the expired sessions."""
         while self.expired and sessions_max > 0:
             table = self.expired[-1]
             while table and sessions_max > 0:
@@ -194,7 +212,7 @@ class Sessions:
                 session_id, session = table.popitem()
                 self._forget_opening(session_id, session)
                 if session.chunks:
-                    self.disposal.add((session.chunks,))
+                    self._disposal.add((session.chunks,))
             if not table:
                 self.expired.pop()
 
@@ -216,12 +234,12 @@ class Sessions:
         self._forget_opening(*self.table.popitem(last=False))
 
     def _forget_opening(self, session_id: int, session: Session) -> None:
-        # The number may be another session's meanwhile.
+        # Another session may have been opened with the same number meanwhile.
         if session.opened_by and self._opened_by.get(session.opened_by) == session_id:
             del self._opened_by[session.opened_by]
 
     def put(self, session_id: int, session: Session) -> None:
-        """One that is not there yet; it was used last of all."""
+        """Add a session that is not there yet, as the one used last."""
         self.table[session_id] = session
         if session.opened_by:
             self._opened_by[session.opened_by] = session_id
@@ -276,36 +294,6 @@ class Sessions:
         return FENCED_RESULT if kept[1] == FENCED_RESULT else (_COMMITTED, 0, kept)
 
     def give_up(self) -> list[Any]:
-        """All that is large in it, to be freed little by little; it must not be used any more."""
+        """All large containers in it, to be freed little by little; do not use it after that."""
         tables = (self.table, *self.expired)
         return [session.chunks for table in tables for session in table.values()]
-
-    def fingerprint(self) -> bytes:
-        """Every field of every session in order: equal bytes if and only if equal tables."""
-        return b"".join(self.fingerprint_pieces())
-
-    def fingerprint_pieces(self) -> Iterator[bytes]:
-        """The same, as of now, a few sessions a piece: to spell out 10,000 takes 40 ms."""
-        # Nothing is added where none is named: below level 2 the same as earlier programs.
-        named = bool(self._opened_by)
-        if self.expired:  # they may be the only ones
-            named = any(session.opened_by for session in self.table.values())
-        return _spell_out(self.next_id, SessionWalk(self), named)
-
-
-def _spell_out(next_id: int, walk: SessionWalk, named: bool) -> Iterator[bytes]:
-    """``repr((next_id, rows))``, and ``repr`` of the numbers of their OPENs if any is named."""
-    yield b"(%d, [" % next_id
-    first = True
-    while rows := walk.take(PIECE_SESSIONS, PIECE_REPLIES):
-        words = ", ".join([repr(tuple(row[:5])) for row in rows])
-        yield (words if first else ", " + words).encode()
-        first = False
-    yield b"])"
-    if named:
-        numbers = walk.opened_by()
-        yield b"["
-        for at in range(0, len(numbers), PIECE_NUMBERS):
-            words = ", ".join(map(repr, numbers[at : at + PIECE_NUMBERS]))
-            yield (", " + words if at else words).encode()
-        yield b"]"

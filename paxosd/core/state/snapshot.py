@@ -1,6 +1,6 @@
 """A snapshot of the state machine: what it holds at the end of one slot, in pieces.
 
-    SnapshotWalk(machine)  ── head ──► sessions … ──► rows … ──► (whoever stores or sends them)
+    SnapshotWalk(machine)  ── head ──► sessions … ──► rows … ──► a file (snapshot/file.py)
     Restore(head)          ◄── sessions … ◄── rows …          ──► finish() → Machine
 
 The head is taken at once; the sessions (``session_walk.py``) and the rows (``walk.py``) come in
@@ -8,11 +8,11 @@ bounded steps beside later slots. The pieces are plain values: ints, bytes, text
 
 What :class:`Restore` is given is not trusted: it came from a disk or a peer. Every form, bound
 and order is checked, and a snapshot that has too little or too much of anything is refused with
-:class:`SnapshotError`. The machine that it ends in equals the original: chain, revision, every
-row and session, and so every later result and checksum.
+:class:`SnapshotError`. The restored machine equals the original one: chain, revision, every row
+and session, and so every later result and checksum.
 
-Every slot up to the snapshot's is chosen, and its effects are in it. It says nothing of any slot
-above, nor of what an acceptor promised.
+Every slot up to the snapshot's is chosen, and its effects are in it. It contains nothing about any
+slot above, and nothing about what an acceptor promised.
 """
 
 from collections.abc import Mapping
@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError
 from paxosd.core.commands import Reign
 from paxosd.core.membership import Membership, MembershipError
-from paxosd.core.state.checksum import RestSum, sum_of
+from paxosd.core.state.checksum import RestSum, sum_of, total_with
+from paxosd.core.state.history import History
 from paxosd.core.state.log_clock import NO_REIGN, NUMBER_MAX, LogClock
-from paxosd.core.state.machine import DEFAULT_LIMITS, History, Machine, MachineLimits, sum_with
+from paxosd.core.state.machine import DEFAULT_LIMITS, Machine, MachineLimits
 from paxosd.core.state.session_walk import SessionRow, SessionWalk
 from paxosd.core.state.sessions import Session, SessionLimits
 from paxosd.core.state.walk import Walk
@@ -39,15 +40,17 @@ _ENTRY_FIELDS = 4
 
 
 class SnapshotError(ValueError):
-    """What claims to be a snapshot is none, or not a whole one; the text says where."""
+    """This is no snapshot, or not a complete one; the text says where."""
 
 
 class SnapshotHead(NamedTuple):
-    """All but the sessions and the rows. ``slot``: the last one applied. ``next_session``:
-    the id that the next OPEN gets. ``sessions`` and ``keys`` count what follows. ``members``: those
-    of the configuration, for people; ``membership``: the one that the log holds, as JSON, b"" at
-    epoch 0; ``settings``: those that the log holds, likewise, b"" at version
-    0; ``reign``: where the stopwatch of log time stands, () if it never ran."""
+    """Everything except the sessions and the rows.
+
+    ``slot``: the last one applied. ``next_session``: the id that the next OPEN gets. ``sessions``
+    and ``keys``: how many follow. ``members``: those of the configuration, for people.
+    ``membership``: the one in the log, as JSON; b"" at epoch 0. ``settings``: those in the log, as
+    JSON; b"" at version 0. ``reign``: where the stopwatch of log time stands; () if it never ran.
+    """
 
     slot: Slot
     revision: int
@@ -63,7 +66,7 @@ class SnapshotHead(NamedTuple):
 
 
 class SnapshotWalk:
-    """The state of ``machine`` as it is now. Close it when it is not needed any more."""
+    """The state of ``machine`` as of now. Close it when it is not needed any more."""
 
     __slots__ = ("_rows", "_sessions", "head")
 
@@ -86,12 +89,12 @@ class SnapshotWalk:
 
     @property
     def done(self) -> bool:
-        """Whether all was handed out."""
+        """Whether everything was handed out."""
         return self._sessions.done and self._rows.done
 
     def sessions(self) -> list[SessionRow]:
-        """Some of the sessions, in order of their last use; none: all were handed out, and it
-        is the rows' turn."""
+        """Some of the sessions, in order of last use; [] once all were handed out, and the rows
+        follow."""
         return self._sessions.take(SESSIONS_PER_STEP, REPLIES_PER_STEP)
 
     def rows(self, keys_max: int, bytes_max: int) -> list[Any]:
@@ -99,7 +102,7 @@ class SnapshotWalk:
         return self._rows.take(keys_max, bytes_max)
 
     def close(self) -> None:
-        """Let go; a second call does nothing."""
+        """End the walk; a second call does nothing."""
         self._sessions.close()
         self._rows.close()
 
@@ -123,7 +126,9 @@ class Restore:
             machine.settings = settings
             machine.sessions.limit(SessionLimits.of(settings))
         machine.sessions.next_id = head.next_session
-        machine.history = History(limits.history_exceptions_max, head.slot, head.revision)
+        machine.history = History(
+            limits.history_exceptions_max, machine.disposal, head.slot, head.revision
+        )
         self._last_ms = 0
         self._rows_sum = 0
         self._rest: RestSum | None = None
@@ -169,8 +174,8 @@ class Restore:
             self._rows_sum = sum_of(self._rows_sum, rows)
 
     def sum_up(self) -> bool:
-        """All was given: go a step on with the checksum of it, before :meth:`finish`, which would
-        do it all at once (50 ms with 10,000 sessions). True: there is no more to be done."""
+        """After the last rows: go on by a step with the checksum, before :meth:`finish`, which
+        would compute it all at once (50 ms with 10,000 sessions). True once nothing is left."""
         if not head_has_sum(self.head):
             return True
         if self._rest is None:
@@ -178,14 +183,14 @@ class Restore:
         return self._rest.step()
 
     def finish(self, total: str = "") -> Machine:
-        """All was given: the machine. ``total``: the checksum that it must have; "": any."""
+        """The machine, after the last rows. ``total``: the checksum that it must have; "": any."""
         machine, head = self._machine, self.head
         if len(machine.sessions) != head.sessions:
             raise SnapshotError(f"{head.sessions - len(machine.sessions)} sessions are missing")
         if len(machine.store) != head.keys:
             raise SnapshotError(f"{head.keys - len(machine.store)} keys are missing")
         if total and head_has_sum(head):
-            found = sum_with(self._rest or machine.rest_sum(), self._rows_sum)
+            found = total_with(self._rest or machine.rest_sum(), self._rows_sum)
             if found != total:
                 raise SnapshotError(
                     f"the state in it comes to {found}, and the one that it was taken of to {total}"
@@ -194,7 +199,7 @@ class Restore:
 
 
 def head_has_sum(head: SnapshotHead) -> bool:
-    """Whether the checksum of the state goes with a snapshot: at feature level 1."""
+    """Whether a snapshot carries the checksum of its state: it does at feature level 1."""
     return bool(head.settings)
 
 

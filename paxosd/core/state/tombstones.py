@@ -1,4 +1,4 @@
-"""Which entries of the store were removed as part of a large range, and are not yet taken out.
+"""Tombstones: which entries of the store belong to removed ranges and are not yet taken out.
 
 A range that is removed at revision R hides every entry in it whose modify revision is below R.
 Of several ranges over one key the youngest hides what all of them hide, so for each key one
@@ -21,7 +21,7 @@ class Tombstones:
         self._revisions: list[int] = []
 
     def add(self, start: bytes, end: bytes, revision: int) -> None:
-        """Hide what is below ``revision``, the highest so far, in ``start <= key < end``."""
+        """Hide entries below ``revision``, the highest so far, in ``start <= key < end``."""
         bounds = self.bounds
         behind = self.revision_at(end) if end else 0
         first = bisect_left(bounds, start)
@@ -36,7 +36,7 @@ class Tombstones:
         return self._revisions[place] if place >= 0 else 0
 
     def forget(self, revision: int) -> None:
-        """What ranges up to ``revision`` hid is gone."""
+        """All entries that ranges up to ``revision`` hid have been taken out."""
         bounds: list[bytes] = []
         revisions: list[int] = []
         for bound, each in zip(self.bounds, self._revisions, strict=True):
@@ -53,7 +53,7 @@ class Tombstones:
         self._revisions.clear()
 
     def copy(self) -> "Tombstones":
-        """As it is now."""
+        """A copy that later changes leave as it is."""
         other = Tombstones()
         other.bounds = self.bounds[:]
         other._revisions = self._revisions[:]

@@ -9,16 +9,16 @@
   began. Entries are immutable, so keeping one costs a dict item and no copy.
 - A visit takes the kept entry if there is one, else the present one. A key whose present entry
   is younger than the walk, and that has none kept, did not exist when the walk began.
-- The keys are visited in the order of the index. One that leaves the index before its turn comes
-  later: of a removed range (:meth:`Walk.cut`) the keys that are left over, then what was deleted
-  alone (:meth:`Walk.lose`). The index is not looked at any more then. So each key that lived at
-  the start has one turn, and a second one only if it was written since, and then finds no entry
-  as old as the walk.
+- The keys are visited in the order of the index. A key that leaves the index before it was visited
+  is visited after all keys of the index: first the rest of the removed ranges (:meth:`Walk.cut`),
+  then the keys that were deleted one by one (:meth:`Walk.lose`). So each key that lived at the
+  start is visited once. It is visited a second time only if it was written since, and then has no
+  entry as old as the walk.
 - Entries of a removed range stay in ``data``, hidden, until the store takes them out; it gives
   them to the walk then (:meth:`Walk.keep`).
 
-Memory: the entries replaced, and those taken out, while it runs; of the latter not many more than
-``KEPT_KEYS_MAX``, for then the store waits.
+Memory: the entries that were replaced or taken out while it runs; of the latter not many more than
+``KEPT_KEYS_MAX``, for then the store takes out no more until the walk has gone on.
 """
 
 from collections import deque
@@ -34,7 +34,7 @@ _LISTED_KEYS = 512
 
 
 class Walk:
-    """The rows of ``store`` as it is now. Close it when it is not needed any more."""
+    """The rows of ``store`` as of now. Close it when it is not needed any more."""
 
     __slots__ = ("_hidden", "_in_index", "_kept", "_last", "_left", "_listed", "_lost", "_runs",
                  "_store", "keys_count", "revision")  # fmt: skip
@@ -46,7 +46,7 @@ class Walk:
         self.keys_count = len(store)
         self._left = self.keys_count
         self._hidden = store.hidden()
-        """What was removed already when the walk began, and may still be in ``data``."""
+        """What was already removed when the walk began, and may still be in ``data``."""
         self._kept = Entries()
         self._in_index = True  # whether the next key is the index's
         self._last: bytes | None = None  # the last key of the index that was visited
@@ -71,8 +71,9 @@ class Walk:
         return len(self._kept) > KEPT_KEYS_MAX and not self.done
 
     def keep(self, key: bytes, entry: StoredValue) -> None:
-        """The present entry of ``key`` may be about to go: keep it if it belongs to this walk, and
-        its turn has yet to come. (In a range that was cut off meanwhile that is hard to see.)"""
+        """The present entry of ``key`` may be about to go: keep it if it belongs to this walk and
+        was not visited. (Once a range was cut off, it is kept in any case: whether it was visited
+        would be costly to find out.)"""
         passed = not self._in_index or (self._last is not None and key <= self._last)
         if passed and not self._runs:
             return
@@ -109,7 +110,7 @@ class Walk:
             keys_max -= 1
             entry = kept.pop(key, None) or data.get(key)
             if entry is None or entry[2] > revision:
-                continue  # it came, or went, at another time
+                continue  # the key was created after the walk began, or removed before
             size += len(key) + len(entry[0])
             rows.append(key)
             rows.append(entry)
@@ -133,22 +134,23 @@ class Walk:
             else:
                 self._runs[0] = keys, at + 1
             return keys[at]
-        assert self._lost, "a key was lost on the way"
+        assert self._lost, "a key was neither visited nor deleted"
         return self._lost.popitem()[0]
 
     def close(self) -> None:
-        """Let go; a second call does nothing."""
+        """End the walk; a second call does nothing."""
         if self in self._store.walks:
             self._store.walks.remove(self)
-            # All that was changed meanwhile may be in it: it is freed little by little.
+            # Everything that was changed meanwhile may be in it, so it is freed little by little.
             self._store.disposal.add(self._kept.give_up())
         self._runs.clear()
         self._lost.clear()
 
 
 def preserve(store: Store, entries: list[Entry]) -> None:
-    """To be called before ``entries`` are applied, whenever there are ``store.walks``. A range
-    that they remove needs nothing: its entries stay until the store takes them out."""
+    """Keep, for each of ``store.walks``, the entries that ``entries`` may replace. Call it before
+    they are applied. A range that they remove needs nothing here: its entries stay until the store
+    takes them out."""
     data = store.data
     for entry in entries:
         if type(entry.commands) is not list:

@@ -30,7 +30,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from paxosd.core.cluster_settings import ClusterSettings, SettingsError
-from paxosd.core.commands import Batch, Result, changes_members, changes_settings
+from paxosd.core.commands import Batch, Result, changes_members, changes_settings, each_change
 from paxosd.core.effects import AcceptRecord, PromiseRecord, Ready
 from paxosd.core.genesis import Record
 from paxosd.core.membership import UNKNOWN, Membership
@@ -405,7 +405,7 @@ class WatchedMachine(Machine):
         self._invariants.on_applied(self._name, slot, before, self)
         truth = self._invariants.watch
         if truth is not None and slot == truth.slot + 1:
-            truth.extend(slot, self.changes(slot, batch))
+            truth.extend(slot, list(each_change(self.changes_of(slot, batch))))
         return results
 
     def adopt(self, other: Machine) -> None:

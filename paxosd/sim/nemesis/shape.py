@@ -6,7 +6,8 @@ from typing import Any
 
 from paxosd.check.history import History
 from paxosd.core.cluster_settings import ClusterSettings
-from paxosd.core.state.machine import CHECKSUM_SLOTS, MARK_SLOTS
+from paxosd.core.state.chain import MARK_SLOTS
+from paxosd.core.state.machine import CHECKSUM_SLOTS
 from paxosd.core.types import NodeId
 from paxosd.sim.cluster.clients import BALANCED, Mix, SimClient, WorkOptions
 from paxosd.sim.cluster.cluster import ClusterOptions, SimCluster

@@ -8,8 +8,8 @@ from paxosd.core.commands import CAS_REVISION, DELETE_RANGE, OPEN, PUT, Batch, E
 from paxosd.core.disposal import Disposal
 from paxosd.core.state import entries as entries_module
 from paxosd.core.state.entries import Entries
-from paxosd.core.state.kv import Store
 from paxosd.core.state.machine import Machine
+from tests.core.state.parts import new_store
 
 ROW = (b"v", 1, 1, 1)
 
@@ -61,7 +61,7 @@ def test_no_dict_of_a_large_store_is_large():
 
 def test_nor_one_that_was_loaded():
     keys = [b"%05d" % n for n in range(20_000)]
-    store = Store()
+    store = new_store()
     assert store.load(keys, [ROW] * len(keys))
     assert max(map(len, store.data.shards)) < 100
 
@@ -74,7 +74,7 @@ def test_a_small_store_is_a_single_dict():
 def test_a_store_that_becomes_large_within_a_batch_loses_nothing(spreading_early):
     """By commands of every kind, and by the one after which it is spread."""
     keys = [b"%d" % n for n in range(10)]
-    store, results = Store(), []
+    store, results = new_store(), []
     commands = [[PUT, keys[0], b"a"]]
     commands += [[CAS_REVISION, key, 0, b"b"] for key in keys[1:6]]
     commands += [[PUT, key, b"c"] for key in keys]

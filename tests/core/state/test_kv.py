@@ -13,7 +13,8 @@ from paxosd.core.commands import (
     KeyValue,
     Status,
 )
-from paxosd.core.state.kv import ROW_OVERHEAD_BYTES, Store
+from paxosd.core.state.kv import ROW_OVERHEAD_BYTES
+from tests.core.state.parts import new_store
 
 
 def run(store, *commands):
@@ -28,14 +29,14 @@ def scan(store, start=b"", end=b"", limit=0, reverse=False, keys_only=False, byt
 
 
 def filled(*keys):
-    store = Store()
+    store = new_store()
     run(store, *([PUT, key, b"v-" + key] for key in keys))
     return store
 
 
 class TestWrites:
     def test_put_counts_revisions_and_versions(self):
-        store = Store()
+        store = new_store()
         assert run(store, [PUT, b"a", b"1"], [PUT, b"b", b"2"], [PUT, b"a", b"3"])[0] == [1, 2, 3]
         assert store.get(b"a") == KeyValue(b"a", b"3", 1, 3, 2)
         assert store.get(b"b") == KeyValue(b"b", b"2", 2, 2, 1)
@@ -65,7 +66,7 @@ class TestWrites:
         assert len(store) == 0
 
     def test_cas_by_value(self):
-        store = Store()
+        store = new_store()
         results, _ = run(
             store,
             [CAS_VALUE, b"k", b"", b"x"],
@@ -76,7 +77,7 @@ class TestWrites:
         assert results == [(Status.CAS_MISS, 0, None), 1, (Status.CAS_MISS, 1, None), 2]
 
     def test_cas_by_revision(self):
-        store = Store()
+        store = new_store()
         results, _ = run(
             store,
             [CAS_REVISION, b"k", 1, b"x"],
@@ -87,7 +88,7 @@ class TestWrites:
         assert results == [(Status.CAS_MISS, 0, None), 1, (Status.CAS_MISS, 1, None), 2]
 
     def test_stops_before_a_command_that_is_not_its_own_and_goes_on_after_it(self):
-        store = Store()
+        store = new_store()
         commands = [[PUT, b"a", b"1"], [CLOSE], [PUT, b"b", b"2"]]
         results, skipped = [], []
         assert not store.run(commands, results, skipped, 0)
@@ -176,7 +177,7 @@ class TestIndex:
     @settings(deadline=None, max_examples=300)
     @given(st.lists(STEPS, max_size=60))
     def test_scans_equal_a_sorted_dict_however_the_index_was_folded(self, steps):
-        store, model = Store(), {}
+        store, model = new_store(), {}
         for kind, what in steps:
             if kind == "put":
                 store.put(what, b"v")

@@ -23,15 +23,11 @@ from paxosd.core.commands import (
     each_change,
 )
 from paxosd.core.requests import GET, RANGE, RangePage
-from paxosd.core.state.machine import (
-    MARK_SLOTS,
-    TRAIL_SLOTS,
-    HistoryCompactedError,
-    Machine,
-    MachineLimits,
-    ReadTooLargeError,
-)
+from paxosd.core.state.chain import MARK_SLOTS, TRAIL_SLOTS
+from paxosd.core.state.history import HistoryCompactedError
+from paxosd.core.state.machine import Machine, MachineLimits, ReadTooLargeError
 from paxosd.core.state.sessions import SessionLimits
+from tests.core.state.parts import changes, fingerprint
 
 WINDOW = 12
 TTL_MS = 50
@@ -213,7 +209,7 @@ class TestAgainstTheModel:
         assert machine.revision == model.revision
         assert list(machine.sessions.table) == model.order
         assert list(each_change(machine.recent_changes)) == model.changes
-        told = [change for slot, b in enumerate(log, 1) for change in machine.changes(slot, b)]
+        told = [change for slot, b in enumerate(log, 1) for change in changes(machine, slot, b)]
         assert told == model.changes
         for change in model.changes:
             assert machine.slot_of_revision(change.revision) == change.slot
@@ -233,7 +229,7 @@ class TestAgainstTheModel:
             assert one.chain == two.chain
             two.advance_checksum(keys_max)
             two.store.advance_index(keys_max)
-        assert one.sessions.fingerprint() == two.sessions.fingerprint()
+        assert fingerprint(one.sessions) == fingerprint(two.sessions)
         for machine in (one, two):
             while not machine.advance_checksum(100):
                 pass
@@ -253,10 +249,10 @@ class TestAgainstTheModel:
             want = [change for change in model.changes if change.slot == slot]
             if want and want[-1].revision < floor:
                 with pytest.raises(HistoryCompactedError) as caught:
-                    machine.changes(slot, batch)
+                    changes(machine, slot, batch)
                 assert caught.value.first_revision == floor
             else:
-                assert machine.changes(slot, batch) == want
+                assert changes(machine, slot, batch) == want
 
 
 def opened():
@@ -340,7 +336,7 @@ class TestApply:
         count = len(entry.commands or [])
         assert answers[0] == [(Status.MALFORMED, 0, None)] * count
         assert machine.revision == (0 if entry.commands == [None] else 1)
-        assert machine.changes(2, batch) == [Change(1, 2, b"x", b"y")] * machine.revision
+        assert changes(machine, 2, batch) == [Change(1, 2, b"x", b"y")] * machine.revision
         assert machine.log_time_ms == 1
 
 
@@ -355,9 +351,9 @@ class TestHistory:
             machine.apply(slot, batch)
         assert machine.history_floor_revision == 3
         with pytest.raises(HistoryCompactedError, match=r"slot 3 .* is 3"):
-            machine.changes(3, log[2])
-        assert machine.changes(4, log[3]) == [Change(3, 4, b"k", b"5")]
-        assert machine.changes(1, log[0]) == []
+            changes(machine, 3, log[2])
+        assert changes(machine, 4, log[3]) == [Change(3, 4, b"k", b"5")]
+        assert changes(machine, 1, log[0]) == []
 
     def test_slots_without_changes_cost_nothing(self):
         machine = Machine(MachineLimits(history_exceptions_max=1))

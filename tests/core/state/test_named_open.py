@@ -5,6 +5,7 @@ import pytest
 from paxosd.core.cluster_settings import LEVEL_NAMED_OPEN, ClusterSettings
 from paxosd.core.commands import CLOSE, OPEN, OPENED_BY_MIN, Batch, Entry, Reign, Status
 from paxosd.core.state.snapshot import Restore, SnapshotError, SnapshotWalk, session_of
+from tests.core.state.parts import fingerprint
 from tests.core.state.test_sessions import FULL, UNKNOWN, Log
 
 MINE, YOURS = OPENED_BY_MIN + 5, OPENED_BY_MIN + 900
@@ -49,7 +50,7 @@ def test_below_the_level_it_opens_anew_as_earlier_programs_do():
     new, old = at_level(LEVEL_NAMED_OPEN - 1), at_level(LEVEL_NAMED_OPEN - 1)
     assert [opened(new, MINE), opened(new, MINE)] == [1, 2]
     assert [opened(old, 1), opened(old, 1)] == [1, 2]
-    assert new.machine.sessions.fingerprint() == old.machine.sessions.fingerprint()
+    assert fingerprint(new.machine.sessions) == fingerprint(old.machine.sessions)
     assert new.machine.chain == old.machine.chain
 
 
@@ -98,14 +99,14 @@ def test_it_is_part_of_a_snapshot_and_of_the_checksum():
     opened(other, MINE)
     log.put(1, 1)
     other.put(1, 1)
-    assert log.machine.sessions.fingerprint() != other.machine.sessions.fingerprint()
+    assert fingerprint(log.machine.sessions) != fingerprint(other.machine.sessions)
     walk = SnapshotWalk(log.machine, {})
     restore = Restore(walk.head)
     while rows := walk.sessions():
         restore.sessions(rows)
     restore.rows(walk.rows(100, 1 << 20))
     again = restore.finish()
-    assert again.sessions.fingerprint() == log.machine.sessions.fingerprint()
+    assert fingerprint(again.sessions) == fingerprint(log.machine.sessions)
     log.machine = again
     assert (opened(log, MINE), opened(log, YOURS)) == (1, 2)
     log.entry(1, 2, [CLOSE])

@@ -22,12 +22,14 @@ from paxosd.core.commands import (
     Status,
 )
 from paxosd.core.state import key_index, kv, walk
+from paxosd.core.state.checksum import total_with
+from paxosd.core.state.history import HistoryCompactedError
 from paxosd.core.state.key_index import KeyIndex, KeyRun
-from paxosd.core.state.kv import Store
-from paxosd.core.state.machine import HistoryCompactedError, Machine, MachineLimits
+from paxosd.core.state.machine import Machine, MachineLimits
 from paxosd.core.state.snapshot import Restore, SnapshotWalk
 from paxosd.core.state.tombstones import Tombstones
 from paxosd.core.state.walk import Walk, preserve
+from tests.core.state.parts import changes, new_store
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -103,7 +105,7 @@ class Pair:
     """The store and the plain one, and the walks that are under way with what they must give."""
 
     def __init__(self):
-        self.store, self.plain = Store(), Plain()
+        self.store, self.plain = new_store(), Plain()
         self.walks = []
 
     def do(self, commands):
@@ -250,7 +252,7 @@ class TestNodesAgree:
             assert lazy.checksum_spacing == busy.checksum_spacing
             busy.store.advance_removal(chance.randrange(5))
             busy.advance_checksum(chance.randrange(1, 4))
-        assert lazy.sum_with(0) == busy.sum_with(0)
+        assert total_with(lazy.rest_sum(), 0) == total_with(busy.rest_sum(), 0)
         snapshots = [restored(machine) for machine in (lazy, busy)]
         for machine in (lazy, busy, *snapshots):
             machine.sum_up()
@@ -298,8 +300,8 @@ class TestHistory:
         (removed,) = machine.changes_of(3, log[2])
         assert type(removed) is RangeRemoved
         assert list(removed.keys) == [b"k%04d" % n for n in range(1000)]
-        assert len(machine.changes(3, log[2])) == 1000
-        assert machine.changes(3, log[2])[7] == Change(1001, 3, b"k0007", None)
+        assert len(changes(machine, 3, log[2])) == 1000
+        assert changes(machine, 3, log[2])[7] == Change(1001, 3, b"k0007", None)
 
     def test_but_not_any_number_of_them(self):
         machine = Machine(MachineLimits(history_exceptions_max=100))

@@ -5,10 +5,12 @@ import random
 import pytest
 
 from paxosd.core.commands import CLOSE, FENCE, OPEN, PUT, Batch, Entry, Status
+from paxosd.core.disposal import Disposal
 from paxosd.core.state.checksum import RUNS_MAX
 from paxosd.core.state.machine import Machine, MachineLimits
-from paxosd.core.state.session_walk import SessionWalk
+from paxosd.core.state.session_walk import SessionWalk, fingerprint_pieces
 from paxosd.core.state.sessions import PIECE_SESSIONS, Session, SessionLimits, Sessions
+from tests.core.state.parts import fingerprint, new_sessions
 
 FENCED = (Status.FENCED, 0, None)
 FORGOTTEN = (Status.FORGOTTEN, 0, None)
@@ -216,14 +218,14 @@ class TestExpiry:
 
 def test_a_fingerprint_in_pieces_is_the_words_of_the_whole_table_as_it_was():
     """Nodes of other versions compare it: not a byte of it may change."""
-    sessions = Sessions(SessionLimits(sessions_max=1000))
+    sessions = new_sessions(SessionLimits(sessions_max=1000))
     for number in range(250):
         sessions.open(number)
         sessions.use(number + 1, 0, number).keep(1, number + 7, [5, (1, 2, None)])
     rows = [(n, s.last_ms, s.acked, s.max_seq, s.chunks) for n, s in sessions.table.items()]
     want = repr((sessions.next_id, rows)).encode()
-    assert sessions.fingerprint() == want
-    pieces = sessions.fingerprint_pieces()
+    assert fingerprint(sessions) == want
+    pieces = fingerprint_pieces(sessions)
     got = next(pieces)
     for number in range(250):
         sessions.use(number + 1, 1, 300 + number).keep(3, 900, [9])
@@ -235,7 +237,7 @@ def test_a_fingerprint_in_pieces_is_the_words_of_the_whole_table_as_it_was():
 
 class TestWalk:
     def table(self, count=250):
-        sessions = Sessions(SessionLimits(sessions_max=1000))
+        sessions = new_sessions(SessionLimits(sessions_max=1000))
         for number in range(count):
             sessions.open(number, opened_by=7 * number)
             sessions.use(number + 1, 0, number).keep(1, number + 7, [5, 6])
@@ -297,7 +299,8 @@ def session_of(sessions, number):
 
 
 def test_many_that_expire_at_once_are_freed_little_by_little():
-    sessions = Sessions(SessionLimits(session_ttl_ms=1000))
+    disposal = Disposal()
+    sessions = new_sessions(SessionLimits(session_ttl_ms=1000), disposal)
     for number in range(1, 501):
         sessions.open(5)
         sessions.use(number, 0, 5).keep(1, 9, [(0, 1, None)])
@@ -309,7 +312,7 @@ def test_many_that_expire_at_once_are_freed_little_by_little():
         sessions.advance(50)
         left -= 50
     assert not sessions.expired
-    assert len(sessions.disposal.rest) == 500 - PIECE_SESSIONS
+    assert len(disposal.rest) == 500 - PIECE_SESSIONS
 
 
 class Eager(Sessions):
@@ -354,7 +357,7 @@ class TestExpiryInAMass:
     def test_answers_and_state_are_those_of_one_that_does_all_at_once(self, seed):
         print(f"seed={seed}")
         limits = SessionLimits(sessions_max=30, session_ttl_ms=40, session_idle_evict_ms=25)
-        lazy, eager = Sessions(limits), Eager(limits)
+        lazy, eager = new_sessions(limits), Eager(limits, Disposal())
         rng = random.Random(seed)
         now_ms, waited = 0, 0
         for turn in range(200):
@@ -372,7 +375,7 @@ class TestExpiryInAMass:
                     for sessions in (lazy, eager)
                 ]
                 assert found[0] == found[1]
-            assert lazy.fingerprint() == eager.fingerprint()
+            assert fingerprint(lazy) == fingerprint(eager)
             assert len(lazy) == len(eager)
             if rng.random() < 0.3:
                 lazy.advance(rng.randint(1, 3))
@@ -382,7 +385,7 @@ class TestExpiryInAMass:
 
     @pytest.mark.parametrize("stay", [0, 1, 10, 50, 90, 99, 100])
     def test_those_that_are_fewer_are_moved(self, stay):
-        sessions = Sessions(SessionLimits(session_ttl_ms=1000))
+        sessions = new_sessions(SessionLimits(session_ttl_ms=1000))
         for number in range(100):
             sessions.open(5 if number < 100 - stay else 1500)
         sessions.expire(2000)
@@ -391,14 +394,15 @@ class TestExpiryInAMass:
         assert len(sessions.give_up()) == stay + max(0, 100 - stay - 2)
 
     def test_a_walk_under_way_still_sees_them(self):
-        sessions = Sessions(SessionLimits(session_ttl_ms=1000))
+        disposal = Disposal()
+        sessions = new_sessions(SessionLimits(session_ttl_ms=1000), disposal)
         for number in range(1, 21):
             sessions.open(5)
             sessions.use(number, 0, 5).keep(1, 9, [(0, 1, None)])
         walk = SessionWalk(sessions)
         sessions.expire(2000)
         sessions.advance(100)
-        sessions.disposal.advance(1000)
+        disposal.advance(1000)
         rows = walk.take(100, 1000)
         assert [row.session for row in rows] == list(range(1, 21))
         assert all(row.replies == [(1, 9, [(0, 1, None)])] for row in rows)

@@ -1,0 +1,96 @@
+"""The commands of session 0 that change who is a member and by which settings the cluster runs.
+
+MEMBERS and CLUSTER each name the version that they follow, and take effect only if that is the
+present one. So of two concurrent changes one is applied, and the other one is answered CAS_MISS.
+"""
+
+from contextlib import suppress
+from typing import Any
+
+from paxosd.core.cluster_settings import ClusterSettings, SettingsError
+from paxosd.core.commands import (
+    CHECKSUM,
+    CLOSE,
+    CLUSTER,
+    FENCE,
+    MEMBERS,
+    OPEN,
+    Batch,
+    Command,
+    Result,
+    Status,
+    changes_settings,
+)
+from paxosd.core.membership import Membership, MembershipError
+from paxosd.core.state.kv import MALFORMED_RESULT
+from paxosd.core.types import Slot
+
+_OK = int(Status.OK)
+_CAS_MISS = int(Status.CAS_MISS)
+_ARITY = {OPEN: 1, CLOSE: 1, CHECKSUM: 1, FENCE: 3, MEMBERS: 3, CLUSTER: 4}
+
+
+def is_formed(command: Command, op: int) -> bool:
+    """Whether it is a command ``op`` of the right length; for OPEN, CLOSE, CHECKSUM, FENCE,
+    MEMBERS and CLUSTER."""
+    return (
+        type(command) in (list, tuple)
+        and len(command) == _ARITY[op]
+        and type(command[0]) is int
+        and command[0] == op
+    )
+
+
+def change_members(present: Membership, slot: Slot, command: Command) -> tuple[Membership, Result]:
+    """The membership after a well-formed MEMBERS in ``slot``, and the result of the command."""
+    _, epoch, document = command
+    if type(epoch) is not int or epoch != present.epoch:
+        return present, (_CAS_MISS, present.epoch, None)
+    try:
+        changed = Membership.from_command(document, present.epoch + 1, slot + 1)
+    except MembershipError:
+        return present, MALFORMED_RESULT
+    return changed, (_OK, changed.epoch, slot + 1)
+
+
+def change_settings(
+    present: ClusterSettings, present_epoch: int, slot: Slot, command: Command
+) -> tuple[ClusterSettings, Result]:
+    """The settings after a well-formed CLUSTER in ``slot``, and the result of the command.
+
+    ``present_epoch``: that of the membership. Raises UnknownLevelError."""
+    _, version, epoch, document = command
+    if not _follows(present, present_epoch, version, epoch):
+        return present, (_CAS_MISS, present.version, present_epoch)
+    try:
+        changed = present.follow(document)
+    except SettingsError:
+        return present, MALFORMED_RESULT
+    return changed, (_OK, changed.version, slot + 1)
+
+
+def check_level(batch: Batch, present: ClusterSettings, present_epoch: int) -> None:
+    """Raises UnknownLevelError if this batch may raise the feature level above those that this
+    program knows. Called before anything of the batch is applied; a change that follows a later
+    version than the present one counts, too, for an earlier command of the batch may lead there."""
+    for entry in batch.entries:
+        if entry.session != 0 or not changes_settings(entry):
+            continue
+        for command in entry.commands:
+            if not is_formed(command, CLUSTER):
+                continue
+            _, version, epoch, document = command
+            later = type(version) is int and version > present.version
+            if later or _follows(present, present_epoch, version, epoch):
+                with suppress(SettingsError):
+                    present.follow(document)
+
+
+def _follows(present: ClusterSettings, present_epoch: int, version: Any, epoch: Any) -> bool:
+    """Whether a change that names this version and epoch follows the present settings."""
+    return (
+        type(version) is int
+        and version == present.version
+        and type(epoch) is int
+        and epoch == present_epoch
+    )
