@@ -13,6 +13,7 @@ A handler returns the answer and appends the records that must be durable before
 leaves; the node holds it back until then.
 """
 
+from collections.abc import Mapping
 from enum import Enum
 
 from paxosd.core.effects import AcceptRecord, PromiseRecord, Record
@@ -43,7 +44,7 @@ class Acceptor:
     def __init__(
         self,
         promised: Ballot = NULL_BALLOT,
-        accepted: dict[Slot, tuple[Ballot, bytes]] | None = None,
+        accepted: Mapping[Slot, tuple[Ballot, bytes]] | None = None,
         released: Slot = 0,
         ahead_slots_max: int = 4096,
         ahead_bytes_max: int = 256 << 20,

@@ -1,38 +1,13 @@
-"""At each start a node compares with its peers what they heard of it; until then it does not act.
+"""May this node act? Admission: at each start it is compared with what its peers remember of it.
 
-    this start ── Hello(directory, start mark) ──► every peer
-    this start ◄── Welcome(life, mark) ── peer     my present life: that peer has compared me
-                                                   another, and a higher mark: I forgot something
-                                                   none: say hello again, with this challenge
+    this run ── Hello(directory_id, start mark) ──► every peer
+    this run ◄── Welcome(run_id, mark) ── peer     the same run_id: the peer has compared this run
+                                                   another run, and a higher mark: memory is lost
+                                                   none: say Hello again, with this challenge
 
-To *act* is to campaign, to promise, to vote and to acknowledge a leader. A voter acts only while
-all of this holds; otherwise it learns, and serves what it has learned:
-
-1. **It is founded.** Its data directory is named by the founding record (``genesis.py``), or by a
-   later membership, or is of a time before there were such records. An empty one waits.
-2. **It is the one that is named.** The membership in force names the identity of its directory.
-3. **It has not lost its memory**, as far as it or any peer knows. Peers remember the highest *log
-   mark* (number of the last durable group of the log) that they heard from each directory: a log
-   that ends below it has lost votes or promises that somebody heard.
-4. **It has been compared in this run** by all other voters of the membership in force that have a
-   memory or, once ``compare_wait_ms`` have passed since the start, by as many as answered; in any
-   case by enough to be a phase-1 quorum with itself. A vote or promise matters only once somebody
-   has heard it, and whoever heard it has to say so here; only a peer that is away for longer than
-   that can be missed.
-5. **It is not behind.** No envelope told of an epoch of the membership that it has not applied.
-   So a node that catches up through old epochs does nothing in any of them, least of all in one
-   where its name was the only voter.
-6. **Its state is that of the others**, as far as compared (``agreement.py``): no majority of the
-   voters has another, nor do voters differ without a majority that decides it.
-7. **Nobody founded the cluster otherwise.** If it hears another founding record under the id of
-   its cluster, it goes on only with a quorum of others that have its own.
-
-A node that is the only voter has nobody to compare with; after a start it listens for two election
-timeouts first, for those who know of a later epoch.
-
-A change of the membership may name the directory that votes in a member's name (``member
-promote``, ``member rejoin``). What another one forgot was promised under an earlier epoch, whose
-ballots decide nothing any more (``membership.py``).
+To *act* is to campaign, to promise, to vote, and to acknowledge a leader. A voter acts only while
+all seven conditions of docs/ACTING.md hold; otherwise it learns, and serves what it has learned.
+:class:`Readiness` is the table of the reasons why it may not act.
 
 Source of the rule: Chandra, Griesemer, Redstone, "Paxos Made Live" (2007), section 5.1.
 """
@@ -43,39 +18,42 @@ from enum import Enum
 from paxosd.core.context import Context
 from paxosd.core.founding import Founding
 from paxosd.core.messages import Hello, Welcome
+from paxosd.core.restart import Restart
 from paxosd.core.run_id import boot_count_of
 from paxosd.core.types import NodeId
 
-TELL_AFTER_MS = 5_000.0
+REPORT_AFTER_MS = 5_000.0
+"""What a node waits for is logged after this time."""
 LISTEN_TIMEOUTS = 2
-"""How many election timeouts an only voter listens after a start before it acts."""
+"""For this many election timeouts after its start an only voter listens before it acts: a peer may
+know of a later epoch."""
 
 
 class Readiness(Enum):
-    """Whether a node may act, and if not, why; the first that applies."""
+    """Whether a node may act and, if not, why not. If several reasons apply, the first one in this
+    table counts. ``role``: what ``status`` shows for a voter; ``reason``: for the log."""
 
-    ACTS = "acts"
-    LOST = "lost"
-    FOREIGN = "foreign"
-    """Another data directory votes in its name."""
-    NEW = "new"
-    """It is not founded."""
-    CONFLICT = "conflict"
-    """Others have another founding record."""
-    BEHIND = "behind"
-    """There is a later membership."""
-    UNCOMPARED = "uncompared"
-    DIVERGED = "diverged"
-    """Its state is not the one that was decided."""
-    DISPUTED = "disputed"
-    """The voters' states differ, and no majority says which is right."""
-    REMOVED = "removed"
-    """It is no member any more."""
+    REMOVED = "removed", "it is no member any more"
+    DIVERGED = "diverged", "its state is not the one that was decided"
+    LOST = "memory-lost", "its memory is an old copy"
+    """Its data directory was wiped, damaged or put back to an earlier state."""
+    FOREIGN = "memory-lost", "another data directory votes in its name"
+    DISPUTED = "disputed", "the states of the voters differ"
+    """No majority of the voters has the same state."""
+    NEW = "newcomer", "the cluster is not founded"
+    CONFLICT = "conflict", "others have founded this cluster otherwise"
+    """They have another founding record under the same cluster id."""
+    BEHIND = "catching-up", "there is a later membership, which it has yet to learn"
+    UNCOMPARED = "returning", "it has not been compared with enough voters"
+    ACTS = "follower", ""
+
+    def __init__(self, role: str, reason: str) -> None:
+        self.role = role
+        self.reason = reason
 
 
 class Admission:
-    """One start's way to its vote. ``founding``: whether and how the cluster is still to be
-    founded."""
+    """One run's way to its vote."""
 
     __slots__ = (
         "_again",
@@ -85,18 +63,18 @@ class Admission:
         "_compared",
         "_conflicts",
         "_context",
+        "_founding",
         "_lost_directory_id",
         "_on_lost",
-        "_removed",
+        "_report_due_ms",
+        "_reported",
         "_run_id",
-        "_tell_due_ms",
-        "_told",
         "asking",
         "directory_id",
         "forgot",
-        "founding",
         "lost",
         "readiness",
+        "removed",
         "repaired",
         "start_mark",
     )  # fmt: skip
@@ -104,61 +82,61 @@ class Admission:
     def __init__(
         self,
         context: Context,
-        run_id: int,
-        on_lost: Callable[[str], None],
+        restart: Restart,
         founding: Founding,
-        directory_id: int = 0,
-        lost: bool = False,
-        repaired: bool = False,
-        start_mark: int = 0,
+        on_lost: Callable[[str], None],
     ) -> None:
-        """``on_lost`` is called with a reason when the node must stop to act; ``lost``: it knows
-        already that it has lost its memory; ``repaired``: for what was damaged it has set
-        aside. ``start_mark``: the last group of its log at the start."""
+        """``on_lost`` is called with a reason when the node must stop to act."""
         self._context = context
-        self.repaired = repaired
-        """Whether it may ask to rejoin by itself."""
-        self.directory_id = directory_id
-        self.start_mark = start_mark
-        self.founding = founding
-        self.lost = lost
-        """Whether the directory says so, or it was found out by itself; see ``memory_lost``."""
-        self._run_id = run_id
+        self._founding = founding
         self._on_lost = on_lost
+        self._run_id = restart.run_id
+        self.directory_id = restart.directory_id
+        """The identity of the data directory."""
+        self.start_mark = restart.start_mark
+        """The log mark at the start."""
+        self.lost = restart.lost
+        """Whether this node itself found that it had lost its memory; see ``memory_lost``."""
+        self.repaired = restart.repaired
+        """Whether it may ask to rejoin by itself."""
         self._compared: set[NodeId] = set()
-        """Who has compared this run, and found nothing missing …"""
+        """The peers that have compared this run, and miss nothing."""
         self._blank: set[NodeId] = set()
-        """Who is up and has no memory to compare with: waiting for it is of no use …"""
+        """The peers that are up and have no memory to compare with: not worth waiting for."""
         self._again: set[NodeId] = set()
-        """… and is to be asked again, for it may not hear this run now."""
+        """The peers to ask once more, because they may not hear this run now."""
         self._challenges: dict[NodeId, int] = {}
+        """Per peer: the number that this node's Hello must repeat."""
         self._conflicts: dict[NodeId, tuple[int, int]] = {}
-        """Who has another founding record: its hash, and the epoch there."""
-        self._begun_ms: float | None = None
-        """When this run began; None: it does not arrive, and acts at once (tests, lessons)."""
-        self._tell_due_ms = context.now_ms + TELL_AFTER_MS
-        self._removed = False
-        self._told = Readiness.ACTS
+        """The nodes with another founding record: its hash, and their epoch."""
+        self._begun_ms = context.now_ms if restart.arriving else None
+        """When this run began; None: it may act at once, without a comparison (lessons)."""
+        self._report_due_ms = context.now_ms + REPORT_AFTER_MS
+        self._reported = Readiness.ACTS
         self._lost_directory_id = 0
-        """The identity that the directory had when the loss was found: what names it does not
-        make good the loss."""
+        """The identity of the data directory when the loss was found. A membership that names this
+        identity does not make good the loss."""
         self.asking = False
-        """Whether there are peers that have not answered, and are to be asked."""
+        """Whether there are peers that have not answered and must be asked."""
         self.forgot: list[NodeId] = []
-        """The peers that know more of this node's memory than it does."""
+        """The peers that remember more of this node than it does."""
+        self.removed = False
+        """Whether this node is no member any more."""
         self.readiness = Readiness.ACTS
+        if restart.arriving:
+            self.review()
 
     @property
     def forgetful(self) -> bool:
-        """Whether this node, a voter by name, once had a memory that it has lost: it must not vote.
-        (One that has no vote has nothing to forget.)"""
+        """Whether this node is a voter that has lost its memory, so that it must not vote. (A
+        learner has made no promises that it could forget.)"""
         return self._has_vote and (self.memory_lost or self._is_foreign)
 
     @property
     def memory_lost(self) -> bool:
-        """Whether something is known to be missing, and no membership has named this directory
-        since. Whoever loses its vote meanwhile has lost it all the same: an epoch that it passes
-        through while it catches up may have given it none, and the next one have."""
+        """Whether memory is known to be lost, and no membership has named this directory since.
+        That also holds while the node has no vote: it may catch up through an epoch in which it had
+        none, and have one in the next."""
         return self.lost or bool(self.forgot)
 
     @property
@@ -178,16 +156,11 @@ class Admission:
             entry is not None and entry.voter and entry.directory_id not in (0, self.directory_id)
         )
 
-    def begin(self) -> None:
-        """The node starts."""
-        self._begun_ms = self._context.now_ms
-        self.review()
-
     # -- may it act?
 
     def _judge(self) -> Readiness:
         context = self._context
-        if self._removed:
+        if self.removed:
             return Readiness.REMOVED
         if context.diverged:
             return Readiness.DIVERGED
@@ -200,7 +173,7 @@ class Admission:
         behind = context.newest_epoch > context.epoch and not self._is_bringing_it_about()
         if self._begun_ms is None:
             return Readiness.BEHIND if behind else Readiness.ACTS
-        if self.founding.active and not self._is_named():
+        if self._founding.active and not self._is_named():
             return Readiness.NEW
         if self._conflicts and not self._others_agree():
             return Readiness.CONFLICT
@@ -209,10 +182,10 @@ class Admission:
         return Readiness.ACTS if self._is_compared() else Readiness.UNCOMPARED
 
     def _is_bringing_it_about(self) -> bool:
-        """Whether the next epoch is that of the change which this leader has in flight: others may
-        have counted the votes before it did. It proposes nothing behind that change, and if it
-        were of the past it would still need another voter, which refuses. (As the only voter it
-        would not; but then nobody can have counted before it did.)"""
+        """Whether the later epoch comes from the change that this leader itself has in flight:
+        another node may have counted the votes for it earlier. The leader may go on, because it
+        proposes nothing behind that change. A leader of the past would need another voter, which
+        refuses. (An only voter would not; but then no other node can have counted earlier.)"""
         context = self._context
         proposer = context.proposer
         is_next = context.newest_epoch == context.epoch + 1
@@ -220,7 +193,7 @@ class Admission:
         return proposer.leading and bool(proposer.barrier) and is_next and shared
 
     def _is_named(self) -> bool:
-        """Whether a membership of the log, not only a founding record, names this directory."""
+        """Whether a membership in the log names this directory, not only the founding record."""
         context = self._context
         entry = context.membership.members.get(context.node)
         return (
@@ -228,7 +201,7 @@ class Admission:
         )
 
     def _is_compared(self) -> bool:
-        """Rule 4."""
+        """Condition 4 of docs/ACTING.md."""
         context = self._context
         assert self._begun_ms is not None
         quorums = context.quorums
@@ -250,8 +223,8 @@ class Admission:
         return mask
 
     def _others_agree(self) -> bool:
-        """Whether a quorum has this node's founding record: of others too, or it stands alone and
-        its cluster has changed its members more often than the other one."""
+        """Whether a phase-1 quorum has this node's founding record (condition 7): with other nodes
+        in it or, if this node is the only voter, at a later epoch than the other cluster's."""
         context = self._context
         others = [
             name
@@ -262,19 +235,20 @@ class Admission:
             return False
         if any(name in self._compared for name in others):
             return True
-        # It is enough by itself. What the log made it is more than what a file makes of emptied
-        # directories: of two histories the one that has gone further goes on.
+        # This node is a quorum by itself. Of two histories the longer one goes on: an epoch in a
+        # log counts more than what a configuration file makes of emptied directories.
         latest = max(epoch for _, epoch in self._conflicts.values())
         return self._is_named() and latest < context.epoch
 
     @property
     def renewal_due(self) -> bool:
-        """Whether the directory still has the identity that it lost its memory with. (It may have
-        lost the memory of an earlier one before, which says nothing of this one.)"""
+        """Whether the data directory still has the identity whose memory is lost. (A loss under an
+        earlier identity does not count.)"""
         return bool(self.forgot) and self.directory_id == self._lost_directory_id
 
     def review(self) -> None:
-        """Something has changed: another membership, an answer, the time. May this node act?"""
+        """Decide anew whether this node may act: the membership, the time or an answer has
+        changed."""
         context = self._context
         entry = context.membership.members.get(context.node)
         if (self.memory_lost or self.repaired) and self._is_named_anew():
@@ -286,13 +260,13 @@ class Admission:
         context.unconfirmed = readiness is not Readiness.ACTS and has_vote
         arriving = self._begun_ms is not None
         self.asking = (arriving and bool(self.missing())) or self.forgetful
-        if readiness is not self._told and has_vote:
-            self._tell_readiness(readiness)
+        if readiness is not self._reported and has_vote:
+            self._report(readiness)
         if context.unconfirmed and context.is_trying:
-            self._on_lost(_REASONS[readiness])
+            self._on_lost(readiness.reason)
 
     def _is_named_anew(self) -> bool:
-        """Whether a membership names this directory since it lost its memory: it got another
+        """Whether a membership has named this directory since the loss. The directory got a new
         identity then, so that no earlier membership can name it."""
         entry = self._context.membership.members.get(self._context.node)
         return (
@@ -303,9 +277,9 @@ class Admission:
             and self.directory_id not in (0, self._lost_directory_id)
         )
 
-    def _tell_readiness(self, readiness: Readiness) -> None:
+    def _report(self, readiness: Readiness) -> None:
         context = self._context
-        before, self._told = self._told, readiness
+        before, self._reported = self._reported, readiness
         if readiness is Readiness.ACTS and before in (Readiness.NEW, Readiness.UNCOMPARED):
             context.outbox.notice("node.confirmed", members=sorted(self._compared))
         elif readiness is Readiness.BEHIND:
@@ -326,32 +300,40 @@ class Admission:
     # -- what becomes known
 
     def renew(self, directory_id: int) -> None:
-        """The data directory was found to be an old copy, and has an identity of its own now."""
+        """The data directory had lost its memory, and has a new identity now."""
         self.directory_id = directory_id
         self.lost = True
-        self._again.update(self._context.audience)  # whoever promotes it names this one
+        self._again.update(self._context.audience)  # a promotion must name this identity
         self.review()
 
     def leave(self) -> None:
         """This node is no member any more."""
-        self._removed = True
+        self.removed = True
         self.review()
 
     def hear_conflict(self, sender: NodeId, genesis: int, epoch: int) -> None:
-        """``sender`` has another founding record under this cluster's id, and is at ``epoch``."""
+        """``sender`` has another founding record (hash ``genesis``) under this cluster's id, and is
+        at ``epoch``."""
         if self._conflicts.get(sender) != (genesis, epoch):
             self._conflicts[sender] = genesis, epoch
             self.review()
 
+    def hear_epoch(self, epoch: int) -> None:
+        """There is a membership of ``epoch``. Until this node has applied the change that made it,
+        it does not act."""
+        if epoch > self._context.newest_epoch:
+            self._context.newest_epoch = epoch
+            self.review()
+
     def missing(self) -> list[NodeId]:
-        """The peers that have not compared this run, in order of their names."""
+        """The peers that have not compared this run, sorted by name."""
         done = self._compared - self._again
         return sorted(name for name in self._context.audience if name not in done)
 
     def waits_for(self) -> list[NodeId]:
-        """The members without which this node does not act."""
+        """The members that this node waits for before it acts."""
         if self.readiness is Readiness.NEW:
-            return self.founding.missing()
+            return self._founding.missing()
         if self.readiness is Readiness.UNCOMPARED:
             voters = self._context.quorums.voters
             done = {self._context.node, *self._compared, *self._blank}
@@ -359,14 +341,14 @@ class Admission:
         return []
 
     def ask(self) -> None:
-        """Say hello to those who have not answered; tell the log now and then who they are."""
+        """Say Hello to the peers that have not answered; now and then, log their names."""
         context = self._context
         if self._begun_ms is None:
             return
         for name in self.missing():
             self._say_hello(name)
-        if self.readiness is Readiness.UNCOMPARED and context.now_ms >= self._tell_due_ms:
-            self._tell_due_ms = context.now_ms + 12 * TELL_AFTER_MS
+        if self.readiness is Readiness.UNCOMPARED and context.now_ms >= self._report_due_ms:
+            self._report_due_ms = context.now_ms + 12 * REPORT_AFTER_MS
             context.outbox.notice(
                 "node.waiting", "warning", members=self.waits_for(), advice=_ADVICE
             )
@@ -385,23 +367,23 @@ class Admission:
             ),
         )
 
-    def tell_stuck(self) -> None:
-        """It waits to be let in again, and there is no leader that could: say so now and then."""
+    def report_stuck(self) -> None:
+        """The node waits to rejoin, and there is no leader to let it: log that now and then."""
         context = self._context
-        if context.now_ms >= self._tell_due_ms:
-            self._tell_due_ms = context.now_ms + 12 * TELL_AFTER_MS
+        if context.now_ms >= self._report_due_ms:
+            self._report_due_ms = context.now_ms + 12 * REPORT_AFTER_MS
             silent = [n for n, peer in context.peers.items() if not peer.up]
             context.outbox.notice("node.waiting", "error", members=silent, advice=_STUCK_ADVICE)
 
     def connection_lost(self, name: NodeId) -> None:
-        """It may come back without a memory of this run, or be another one: say hello again."""
+        """The peer may come back without a memory of this run: say Hello to it again."""
         if self._begun_ms is not None and name in self._context.audience:
             self._again.add(name)
             self.asking = True
 
     def receive_welcome(self, sender: NodeId, message: Welcome, *, heard: bool = True) -> None:
-        """A peer says as which life it knows this node. ``heard``: whether its own life is
-        known here; what another has compared does not count."""
+        """A peer says which run of this node it knows. ``heard``: whether the peer's own run is
+        heard here; only then does its comparison count."""
         news = message.challenge not in (0, self._challenges.get(sender))
         if news:
             self._challenges[sender] = message.challenge
@@ -418,26 +400,26 @@ class Admission:
         if self._knows_more(sender, message):
             self._lose(sender)
             return
-        # It does not hear this start yet: its memory of peers is new, or it asks for proof.
+        # The peer does not hear this run yet: it remembers no run of it, or wants a proof.
         self._again.add(sender)
         self.asking = True
         if news:
             self._say_hello(sender)
 
     def _knows_more(self, sender: NodeId, message: Welcome) -> bool:
-        """Whether the peer heard something of this memory that it has not any more."""
+        """Whether the peer heard something that this node does not remember."""
         entry = self._context.membership.members.get(self._context.node)
         if not message.run_id or entry is None or not entry.voter:
-            return False  # who has no vote has nothing to forget
+            return False  # without a vote there is nothing to forget
         if entry.directory_id:
-            # A peer that lags may know a directory that does not count any more.
+            # A peer that lags may remember a directory that does not count any more.
             if not entry.directory_id == self.directory_id == message.directory_id:
                 return False
         elif message.directory_id and self.directory_id != message.directory_id:
-            if self.founding.active:
-                # Nothing was founded yet if that one is a newcomer, too: it says so soon.
-                waited = self._context.now_ms - self._begun_ms_or_now >= TELL_AFTER_MS
-                return waited and not self.founding.has_proposed(sender)
+            if self._founding.active:
+                # If the peer is a newcomer, too, nothing was founded yet: it will say so soon.
+                waited = self._context.now_ms - self._begun_ms_or_now >= REPORT_AFTER_MS
+                return waited and not self._founding.has_proposed(sender)
             return boot_count_of(message.run_id) >= boot_count_of(self._run_id)
         if message.directory_id == self.directory_id and message.mark > self.start_mark:
             return True
@@ -447,7 +429,7 @@ class Admission:
         context = self._context
         if sender in self.forgot:
             return
-        if not self.memory_lost:  # it may have got another identity since
+        if not self.memory_lost:  # else the identity may be a new one already
             self._lost_directory_id = self.directory_id
         self.forgot.append(sender)
         advice = LOST_ADVICE.replace("NAME", context.node)
@@ -455,17 +437,6 @@ class Admission:
         self.review()
 
 
-_REASONS = {
-    Readiness.DIVERGED: "its state is not the one that was decided",
-    Readiness.DISPUTED: "the states of the voters differ",
-    Readiness.REMOVED: "it is no member any more",
-    Readiness.LOST: "its memory is an old copy",
-    Readiness.FOREIGN: "another data directory votes in its name",
-    Readiness.NEW: "the cluster is not founded",
-    Readiness.CONFLICT: "others have founded this cluster otherwise",
-    Readiness.BEHIND: "there is a later membership, which it has yet to learn",
-    Readiness.UNCOMPARED: "it has not been compared with enough voters",
-}
 _ADVICE = (
     "this node votes once the other voters have compared its memory with what they heard of it; "
     "after protocol.compare_wait_ms a quorum of them is enough: start those that are down"

@@ -1,17 +1,17 @@
-"""How newcomers found a cluster: once, together, and only if they agree on all of it.
+"""How newcomers found a cluster: once, together, and only if they agree on everything.
 
     newcomer ── Founding(members, settings, directories as I know them) ──► every other member
     all others say the same, with the same directory for each  ──► the record is made durable
     newcomer ── Founding ──► one that is founded ── Genesis(record) ──► newcomer adopts it
 
-An empty data directory never founds by a configuration file alone: it has to hear from every
-other member, from directories that are empty as well, that they found the same cluster out of the
-same directories. One whose configuration names it alone has nobody to compare with: an operator
-founds it, once (``paxosd init``), which leaves no trace in a file that a restart could repeat.
+An empty data directory never founds a cluster by its configuration file alone. It must hear from
+every other member, each with an empty directory too, that they found the same cluster out of the
+same directories. A node whose configuration names only itself has nobody to compare with: an
+operator founds that cluster once (``paxosd init``); repeated starts do not repeat it.
 
-Why a founder may act although another has not made its record durable yet: it acts only with a
-quorum of directories that the record names, each of which refuses to act without the record; and
-whoever lost its directory on the way is another directory, which the record does not name.
+Why a founder may act before another one has made the record durable: it needs a quorum of
+directories that the record names, and each of those refuses to act without the record. A member
+that loses its directory meanwhile has another directory, which the record does not name.
 """
 
 import json
@@ -23,14 +23,15 @@ from paxosd.core.messages import Founding as FoundingMessage
 from paxosd.core.messages import Genesis
 from paxosd.core.types import NodeId
 
-TELL_AFTER_MS = 5_000.0
-TELL_EVERY_MS = 60_000.0
+REPORT_AFTER_MS = 5_000.0
+REPORT_EVERY_MS = 60_000.0
 _KEYS = {"directories", "members", "old", "settings"}
 
 
 class Proposal(NamedTuple):
-    """What one newcomer is to found. ``directories``: 0 for one that it has not heard from.
-    ``old``: it is no newcomer, and says only what its configuration has (``level_raise.py``)."""
+    """What one newcomer is to found. ``directories``: 0 for a member that it has not heard from.
+    ``old``: the sender is no newcomer, and only says what its configuration has
+    (``level_raise.py``)."""
 
     members: dict[NodeId, bool]
     settings: str
@@ -58,26 +59,26 @@ class Proposal(NamedTuple):
 
 
 class Founding:
-    """One newcomer's part. ``record``: to be made durable, then :meth:`Node.use_genesis` is called;
-    None as long as there is none."""
+    """One newcomer's part. ``record``: the agreed record, which must be made durable; then
+    :meth:`Node.use_genesis` is called. None: there is no agreement yet."""
 
-    __slots__ = ("_context", "_directory_id", "_heard", "_members", "_settings", "_tell_due_ms",
-                 "_told", "active", "old", "record")  # fmt: skip
+    __slots__ = ("_context", "_directory_id", "_heard", "_members", "_report_due_ms", "_reported",
+                 "_settings", "active", "old", "record")  # fmt: skip
 
     def __init__(
         self, context: Context, directory_id: int, *, active: bool, old: bool = False
     ) -> None:
         """``active``: whether this node is a newcomer, without a record and without a past;
-        ``old``: it has a past, and is of a time before there were records."""
+        ``old``: it has a past, and its cluster is older than founding records."""
         self._context = context
         self._directory_id = directory_id
         members = context.membership.members
         self._members = {name: member.voter for name, member in members.items()}
         self._settings = context.options.founding_settings.to_command().decode()
         self._heard: dict[NodeId, tuple[int, Proposal]] = {}
-        """Per member: the life that it spoke in, and its proposal."""
-        self._told: dict[NodeId, str] = {}
-        self._tell_due_ms = context.now_ms + TELL_AFTER_MS
+        """Per member: the run_id of its proposal, and the proposal."""
+        self._reported: dict[NodeId, str] = {}
+        self._report_due_ms = context.now_ms + REPORT_AFTER_MS
         self.active = active
         self.old = old
         self.record: Record | None = None
@@ -88,12 +89,12 @@ class Founding:
 
     @property
     def alone(self) -> bool:
-        """Whether this newcomer's configuration names nobody else: it founds nothing by itself."""
+        """Whether this newcomer's configuration names only itself: then it founds nothing."""
         return self.active and not self._others
 
     def missing(self) -> list[NodeId]:
-        """The members that it waits for: those that have not spoken or propose something else;
-        else those that have not heard from all yet."""
+        """The members that it waits for: those that were not heard or propose something else; if
+        there are none, those that have not heard from all members yet."""
         own = self._proposal()
         others = self._others
         silent = [n for n in others if n not in self._heard or self._difference(n, own, said=True)]
@@ -109,14 +110,18 @@ class Founding:
             directories[name] = proposal.directories.get(name, 0)
         return Proposal(self._members, self._settings, directories, self.old)
 
+    def end(self) -> None:
+        """The cluster is founded: there is nothing left to do."""
+        self.active = False
+
     def has_proposed(self, name: NodeId) -> bool:
         """Whether this member is a newcomer, too, as far as is known."""
         return name in self._heard
 
     def may_replace(self) -> bool:
-        """Whether a member may still come out of another directory than the one that it was known
-        by. Nothing can have been decided as long as so many are seen to be newcomers, in the
-        directories that they are known by, that the rest is no quorum."""
+        """Whether a member may still replace the data directory that its peers know it by. Nothing
+        can have been decided while so many voters are seen to be newcomers, in the directories
+        that they are known by, that the others are no quorum."""
         quorums = self._context.quorums
         newcomers = {self._context.node, *self._heard} & set(quorums.voters)
         return self.active and len(quorums.voters) - len(newcomers) < quorums.phase2
@@ -124,19 +129,19 @@ class Founding:
     # -- asking
 
     def tick(self) -> None:
-        """Once a heartbeat: tell the others what this node is to found."""
+        """Once a heartbeat: send the others what this node is to found."""
         context = self._context
         if self.old and (context.genesis or context.epoch):
             self.old = False
         if context.genesis and context.epoch:
-            self.active = False  # the log told: another cluster of a time before records
+            self.active = False  # the log says so: a cluster older than records
         if not (self.active or self.old) or self.record is not None:
             return
         message = FoundingMessage(self._proposal().to_json())
         for name in sorted({*self._others, *context.contacts} - {context.node}):
             context.outbox.send(name, message)
-        if self.active and context.now_ms >= self._tell_due_ms:
-            self._tell_due_ms = context.now_ms + TELL_EVERY_MS
+        if self.active and context.now_ms >= self._report_due_ms:
+            self._report_due_ms = context.now_ms + REPORT_EVERY_MS
             advice = ALONE_ADVICE if self.alone else _ADVICE
             context.outbox.notice("node.waiting", "warning", members=self.missing(), advice=advice)
 
@@ -150,17 +155,17 @@ class Founding:
         try:
             proposal = Proposal.from_json(message.document)
         except GenesisError as error:
-            self._tell(sender, f"what {sender} proposes cannot be read: {error}")
+            self._report(sender, f"what {sender} proposes cannot be read: {error}")
             return
         if sender not in self._members:
-            self._tell(sender, self._other_members(sender, proposal))
+            self._report(sender, self._other_members(sender, proposal))
             return
         if proposal.old is not self.old:
             return
         self._heard[sender] = run_id, proposal
         own = self._proposal()
         differs = [self._difference(name, own) for name in self._others]
-        self._tell(sender, self._difference(sender, own, said=True))
+        self._report(sender, self._difference(sender, own, said=True))
         if self.active and not any(differs):
             members = {
                 name: Founder(voter, own.directories[name]) for name, voter in self._members.items()
@@ -168,8 +173,8 @@ class Founding:
             self.record = Record(self._context.options.cluster, members, self._settings)
 
     def agreed(self) -> bool:
-        """Whether the configurations of all members of a cluster without a record agree, or do not
-        matter any more."""
+        """Whether the configurations of all members agree; also True if they no longer matter: the
+        cluster has a record, or its membership was changed since."""
         if not self.old or self._context.epoch:
             return True
         own = self._proposal()
@@ -184,7 +189,7 @@ class Founding:
         try:
             record = Record.from_json(message.record)
         except GenesisError as error:
-            self._tell(sender, f"the founding record of {sender} cannot be read: {error}")
+            self._report(sender, f"the founding record of {sender} cannot be read: {error}")
             return
         if record.cluster != context.options.cluster:
             return
@@ -195,8 +200,8 @@ class Founding:
             context.foreign_record = record
 
     def _difference(self, name: NodeId, own: Proposal, *, said: bool = False) -> str:
-        """What keeps this node and ``name`` from founding together; "" if nothing does. ``said``:
-        only what will not go away by waiting."""
+        """Why this node and ``name`` cannot found a cluster together; "": they can. ``said``: name
+        only a difference that does not go away by waiting."""
         if name not in self._heard:
             return "" if said else "not heard yet"
         proposal = self._heard[name][1]
@@ -220,13 +225,13 @@ class Founding:
             f"{_listed(self._members)}, those of {name} are {_listed(proposal.members)}"
         )
 
-    def _tell(self, sender: NodeId, what: str) -> None:
-        """Once for each thing that is wrong with ``sender``."""
-        if what and self._told.get(sender) != what:
+    def _report(self, sender: NodeId, what: str) -> None:
+        """Log what is wrong with ``sender``, once for each text."""
+        if what and self._reported.get(sender) != what:
             self._context.outbox.notice(
                 "founding.differs", "error", member=sender, message=what, advice=_DIFFERS_ADVICE
             )
-        self._told[sender] = what
+        self._reported[sender] = what
 
 
 def _listed(members: dict[NodeId, bool]) -> str:

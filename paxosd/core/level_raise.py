@@ -1,21 +1,22 @@
-"""Who raises the feature level, and when: the leader, once every member understands the new one.
+"""When the feature level is raised: by the leader, once every member understands the new level.
 
-    each member's handshake ──► Node.peer_level ──► Peer.level
+    a member's Hello or Welcome ──► Peer.level
     leader, all members at the target or above ──► CLUSTER command, once a reign, level,
                                                    version of the settings and epoch
 
-A member that was not heard since this node started counts as one that understands nothing; so does
-one whose last word was of a lower level: it may have been started with an older program again.
+A member that this node has not heard since its start counts as one that does not understand the
+target. The last level that a member named counts: it may have been started with an older program
+again.
 
-A cluster of the time before founding records gets one on the way. Its leader first has the
-membership name the data directories that vote in it, as their Hellos told, once the configurations
-of all members agree (``founding.py``); then the command that raises the level says by which number
-the cluster is known from then on.
+A cluster that is older than founding records gets its hash on the way. Once the configurations of
+all members agree (``founding.py``), the leader first has the membership name the data directories
+that vote, as their Hellos named them. Then the command that raises the level also names the number
+by which the cluster is known from then on.
 
-Whoever becomes a member while the raise is under way was not asked: the command names the epoch, so
-that it does nothing behind a change of the membership, and the version, so that one that was made
-already, in a slot that the leader has not applied yet, is not made twice. What comes later has to
-be kept out by whoever lets nodes in.
+A node that becomes a member during the raise was not asked. Therefore the command names the epoch:
+after a change of the membership it does nothing. It also names the version of the settings, so that
+a raise in a slot that the leader has not applied yet is not made twice. A member that is added
+later is checked then.
 """
 
 from collections.abc import Callable
@@ -29,21 +30,23 @@ from paxosd.core.types import NULL_BALLOT
 class LevelRaise:
     """One node's part in it."""
 
-    __slots__ = ("_agreed", "_context", "_done", "_pinned", "directory_id")
+    __slots__ = ("_agreed", "_context", "_directory_id", "_done", "_pinned")
 
-    def __init__(self, context: Context, agreed: Callable[[], bool] = lambda: True) -> None:
-        """``agreed``: whether the configurations of all members, as far as they count, agree."""
+    def __init__(
+        self, context: Context, directory_id: int, agreed: Callable[[], bool] = lambda: True
+    ) -> None:
+        """``directory_id``: the identity of the data directory at the start. ``agreed``: whether
+        the configurations of all members, as far as they count, agree."""
         self._context = context
+        self._directory_id = directory_id
         self._agreed = agreed
-        self.directory_id = 0
-        """The identity of this node's data directory."""
         self._pinned = NULL_BALLOT
         self._done = NULL_BALLOT, 0, 0, 0
-        """Of the last raise that was proposed here: ballot and level, and the version and epoch
-        that it named. Behind a change of either it did nothing, and is to be proposed again."""
+        """The last raise that was proposed here: its ballot and level, and the version and epoch
+        that it names. If either has changed the raise did nothing, and is proposed again."""
 
     def lagging(self) -> list[str]:
-        """The members that are not known to understand the target."""
+        """The members that have not said that they understand the target."""
         context = self._context
         target = context.options.level_target
         return [
@@ -54,7 +57,7 @@ class LevelRaise:
         ]
 
     def check(self) -> None:
-        """Propose it, if it is due."""
+        """Propose the raise, if it is due."""
         context = self._context
         proposer, settings = context.proposer, context.machine.settings
         target = context.options.level_target
@@ -69,7 +72,7 @@ class LevelRaise:
         ):
             return
         genesis = settings.genesis or context.genesis
-        if not genesis and self.directory_id:
+        if not genesis and self._directory_id:
             if not self._agreed() or not self._names_directories():
                 return
             genesis = f"{context.rng.getrandbits(63) or 1:016x}"
@@ -81,7 +84,7 @@ class LevelRaise:
             context.outbox.notice("cluster.level_raising", feature_level=target)
 
     def _names_directories(self) -> bool:
-        """Whether the membership names the directory of each voter; if not, that is proposed."""
+        """Whether the membership names the directory of each voter. If not, propose that."""
         context = self._context
         members = dict(context.membership.members)
         unnamed = [n for n, member in members.items() if member.voter and not member.directory_id]
@@ -89,7 +92,7 @@ class LevelRaise:
             return True
         for name in unnamed:
             own = name == context.node
-            directory_id = self.directory_id if own else context.peers[name].directory_id
+            directory_id = self._directory_id if own else context.peers[name].directory_id
             if not directory_id:
                 return False
             members[name] = members[name]._replace(directory_id=directory_id)

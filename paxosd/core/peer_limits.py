@@ -1,18 +1,19 @@
-"""What each node's own file allows, told to the others: what is sent to one keeps within it.
+"""The limits in each node's configuration file: every node sends its own to its peers.
 
-    a peer says hello, or is heard (again) ──► NodeLimits(document)
-    NodeLimits of a peer    ──► kept; a limit that does not fit one's own is reported, once
+    a peer says Hello, or is heard (again) ──► NodeLimits(document)
+    NodeLimits of a peer    ──► kept; a limit that does not fit this node's is reported, once
 
-Files should be alike, and sometimes are not. A frame that is larger than a peer takes would end the
-connection, again and again, and nobody would say why. So batches, promises and catch-up keep within
-the smallest limit of those whom they go to, and a client's request that not every member can take
-is refused. Times that do not fit are only reported: nothing here can make up for them.
+The files of all members should have the same limits, and sometimes do not. A frame that is larger
+than a peer takes ends the connection, again and again, without a reason that anybody could see. So
+batches, promises and catch-up keep within the smallest limit of their receivers, and a client's
+request that some member cannot take is refused. Times that do not fit are only reported, because
+nothing can make up for them.
 
-A node of an earlier version says nothing, and counts as one without limits. It does not know this
-kind of message, refuses it and logs that once. If it ends the connection over large frames again
-and again (``paxosd/bus/large_frames.py``), what goes to it keeps within what every node takes,
-until the connections to it break, for then it may be another process, or it tells its limits after
-all. Nothing here decides what is chosen.
+A node of an earlier version sends no limits, and counts as a node without limits. It does not know
+this message, refuses it and logs that once. If it ends the connection over large frames again and
+again (``paxosd/bus/large_frames.py``), messages to it keep within the size that every node takes,
+until the connections to it break (the next process may be another one) or it sends its limits.
+Nothing here decides what is chosen.
 """
 
 import json
@@ -29,7 +30,7 @@ HEARTBEAT = "protocol.heartbeat_ms"
 TIMEOUT = "protocol.election_timeout_ms"
 KEYS = (MESSAGE, HEARTBEAT, TIMEOUT)
 HEARTBEATS_MIN = 3
-"""An election timeout holds so many heartbeats at least, one's own and those of others."""
+"""An election timeout must be at least so many heartbeats, this node's and any peer's."""
 DOCUMENT_BYTES_MAX = 4096
 OVERHEAD_BYTES = 4096
 """What envelopes and lengths may add on the way."""
@@ -42,8 +43,8 @@ _NUMBER_MAX = 1 << 40
 
 
 def frame_bytes_max(message_bytes_max: int, extra_bytes: int = FRAME_EXTRA_BYTES) -> int:
-    """The largest frame between daemons that such a node takes. One batch may hold an entry as
-    large as a client's frame on top of a batch that was nearly full."""
+    """The largest frame between daemons that such a node takes. A batch that is nearly full may
+    get one more entry, as large as a client's frame."""
     return 2 * message_bytes_max + extra_bytes
 
 
@@ -53,11 +54,11 @@ def value_bytes_max(message_bytes_max: int, extra_bytes: int = FRAME_EXTRA_BYTES
 
 
 class PeerLimits:
-    """One node's knowledge of the others' limits. ``least``: the smallest message that any member
-    takes, and who it is; None: nobody takes less than this node, as far as is known."""
+    """What one node knows of its peers' limits. ``least``: the smallest ``message_bytes_max`` of
+    any member, and that member's name; None: no member is known to take less than this node."""
 
-    __slots__ = ("_context", "_cut", "_members", "_noted", "_own", "_said", "_told", "frames_max",
-                 "least")  # fmt: skip
+    __slots__ = ("_context", "_cut", "_informed", "_members", "_noted", "_own", "_said",
+                 "frames_max", "least")  # fmt: skip
 
     def __init__(self, context: Context) -> None:
         options = context.options
@@ -68,44 +69,44 @@ class PeerLimits:
             TIMEOUT: int(options.election_timeout_ms),
         }
         self._said: dict[NodeId, dict[str, int]] = {}
-        self._told: set[NodeId] = set()
+        self._informed: set[NodeId] = set()
         self._cut: dict[NodeId, int] = {}
         """The frame over which a peer that says nothing ended a connection last, in bytes."""
         self._noted: dict[NodeId, list[Misfit]] = {}
         self._members: Any = None
         self.least: tuple[int, NodeId] | None = None
         self.frames_max: dict[NodeId, int] = {}
-        """The largest frame that a peer takes, of those that take less than this node sends."""
+        """Per peer that takes smaller frames than this node may send: the largest that it takes."""
 
-    # -- telling
+    # -- what this node says
 
-    def tell(self) -> None:
-        """Once a heartbeat: say one's own to those who were heard, and have not been told."""
+    def announce(self) -> None:
+        """Once a heartbeat: send this node's limits to peers that were heard and lack them."""
         context = self._context
         if not self._own[MESSAGE]:
             return
         for name in context.audience:
-            if name not in self._told and context.peers[name].seen_ms > float("-inf"):
+            if name not in self._informed and context.peers[name].seen_ms > float("-inf"):
                 self._say(name)
         if context.membership is not self._members:
             self._find_least()
 
     def greet(self, name: NodeId) -> None:
-        """It said hello, as it does until it gets an answer: what was said before it may not have
-        come, for the connection to it may have been broken still."""
+        """A peer said Hello, which it repeats until it is answered. Send the limits again: the
+        connection may have been broken when they were sent before."""
         if self._own[MESSAGE]:
             self._say(name)
 
     def _say(self, name: NodeId) -> None:
         context = self._context
-        # One of the time before feature levels knows no such message.
+        # A program that is older than feature levels does not know this message.
         if context.peers[name].level or context.machine.settings.level:
-            self._told.add(name)
+            self._informed.add(name)
             context.outbox.send(name, NodeLimits(json.dumps(self._own).encode()))
 
     def forget(self, name: NodeId) -> None:
-        """The connection broke: it may be another process that is heard next."""
-        self._told.discard(name)
+        """The connection broke. The next process of that name may be another one."""
+        self._informed.discard(name)
         if self._cut.pop(name, 0):
             del self.frames_max[name]
             self._context.peers[name].message_bytes_max = 0
@@ -121,10 +122,10 @@ class PeerLimits:
             options.message_bytes_min, options.frame_extra_bytes
         )
 
-    # -- hearing
+    # -- what peers say
 
     def receive(self, sender: NodeId, message: NodeLimits) -> None:
-        """What a peer says; whatever is wrong with that is no limit."""
+        """A peer's limits. Values that are not valid are ignored."""
         said = _read(message.document)
         if said == self._said.get(sender):
             return
@@ -163,7 +164,7 @@ class PeerLimits:
     # -- what follows
 
     def room_of(self, name: NodeId) -> int:
-        """What the values of one message to this peer may come to, in bytes; 0: anything."""
+        """The most bytes that the values of one message to this peer may have; 0: no limit."""
         return 2 * self._taken_by(name)
 
     def takes(self, name: NodeId, value_bytes: int) -> bool:
@@ -178,7 +179,7 @@ class PeerLimits:
         return self._said.get(name, {}).get(MESSAGE, 0)
 
     def refusal(self, entry_bytes: int) -> str:
-        """Why an entry of this size is not to be proposed; "": it may be."""
+        """Why an entry of this size must not be proposed; "": it may be."""
         bytes_min = self._context.options.message_bytes_min
         if self.least is None or entry_bytes <= max(bytes_min, self.least[0]):
             return ""
@@ -200,7 +201,7 @@ class PeerLimits:
         return found
 
     def status(self) -> PeerLimitsStatus:
-        """What the members have that does not fit what this node has."""
+        """The limits of members that do not fit this node's own limits."""
         members = self._context.membership.members
         names = [name for name in sorted(self._said) if name in members]
         return PeerLimitsStatus(

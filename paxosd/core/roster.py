@@ -1,49 +1,45 @@
-"""One node's side of the membership: what it does when another is in force, and with outsiders.
+"""One node's side of the membership: changes of it, departed members, and members that rejoin.
 
-    slot with a change applied ──► Roster.on_applied ──► voters, peers and audience of the new epoch
-                                                    ──► a leader renews its reign, or hands over
-    message of no member       ──► receive_outsider: it may learn; one that departed is told so
+    a change is applied       ──► on_applied ──► voters, peers and audience of the new epoch
+                                             ──► a leader renews its reign, or hands over
+    message of a non-member   ──► receive_outsider: a departed member gets Removed
     Rejoin (its log was damaged, and set aside) ──► the leader proposes that its new directory votes
 
-Rules: see ``membership.py``. What an outsider says about its acceptor counts for nothing; what it
-says is decided is true whoever says it. A departed member is told only once the new voters have a
-leader: until then they may need what it knows.
+The rules are in ``membership.py``. What an outsider says about its acceptor does not count. A
+departed member gets Removed only once the new voters have a leader: until then they may need what
+it knows.
 """
 
-from collections.abc import Callable
-from typing import Any
-
-from paxosd.core.admission import TELL_AFTER_MS, Admission
+from paxosd.core.admission import REPORT_AFTER_MS, Admission
 from paxosd.core.commands import MEMBERS, Entry
 from paxosd.core.context import Context, Peer
 from paxosd.core.election import Election
+from paxosd.core.execution import Execution
 from paxosd.core.membership import Membership
 from paxosd.core.messages import (
-    LEARNING_KINDS,
     Heartbeat,
     Hello,
     PeerMessage,
     PreVote,
     Rejoin,
     Removed,
-    TransferLeadership,
     Welcome,
 )
 from paxosd.core.proposer import Waiting
 from paxosd.core.replication import Replication
 from paxosd.core.types import NodeId
 
-_FROM_ANYBODY = LEARNING_KINDS | {TransferLeadership}
-"""What is handled whoever says it; the last is a departing leader's last wish."""
 BELIEVED_AFTER_TIMEOUTS = 4
-"""So many election timeouts a node waits for a sign that it is a member still, or again."""
+"""A node that is said to be no member waits for so many election timeouts for a sign that it is
+one still, or again."""
 _OF_A_MEMBER = frozenset({Heartbeat, Hello, PreVote})
-"""By these one shows that it takes itself for a member."""
+"""Kinds that only a node sends that considers itself a member."""
 
 
 def use_membership(context: Context, membership: Membership) -> None:
-    """From now on these vote, are listened to and spoken to; the contacts are listened to in any
-    case, and spoken to as long as nothing else is known."""
+    """Put ``membership`` in force: who votes, whose messages are handled (``peers``), and who gets
+    this node's messages (``audience``). Contacts are always peers; they are in the audience only at
+    epoch 0."""
     context.membership = membership
     context.newest_epoch = max(context.newest_epoch, membership.epoch)
     members = [name for name in membership.members if name != context.node]
@@ -57,32 +53,31 @@ def use_membership(context: Context, membership: Membership) -> None:
 
 
 class Roster:
-    """``removed``: as a member told it, this node is none any more."""
+    """``removed``: what a member said to this node, if it is no member any more."""
 
-    __slots__ = ("_admission", "_context", "_election", "_handlers", "_leaderless_ms", "_rejoining",
-                 "_replication", "_told", "removed")  # fmt: skip
+    __slots__ = ("_admission", "_context", "_election", "_execution", "_leaderless_ms",
+                 "_rejoining", "_removal", "_replication", "removed")  # fmt: skip
 
     def __init__(
         self,
         context: Context,
         election: Election,
+        execution: Execution,
         replication: Replication,
         admission: Admission,
-        handlers: dict[type, Callable[[NodeId, Any], object]],
     ) -> None:
-        """``handlers``: by kind of message, the node's."""
         self._context = context
         self._election = election
+        self._execution = execution
         self._replication = replication
         self._admission = admission
-        self._handlers = handlers
         self.removed: Removed | None = None
-        self._told: tuple[Removed, float] | None = None
-        """That this node is no member any more, as it was first told, and when."""
+        self._removal: tuple[Removed, float] | None = None
+        """The first message that says that this node is no member any more, and when it came."""
         self._leaderless_ms: float | None = None
-        """Since when this node waits to be let in, and knows of no leader."""
+        """Since when this node waits to rejoin and knows of no leader."""
         self._rejoining = (-1, 0)
-        """The epoch and directory of the last change that was proposed on a node's own wish."""
+        """The epoch and directory of the last change that was proposed for a Rejoin."""
 
     # -- a change
 
@@ -92,11 +87,11 @@ class Roster:
         proposer = context.proposer
         if not changed:
             if proposer.cut:
-                self._election.renew()  # what phase 1 found behind it must be proposed first
+                self._election.renew()  # phase 1 found values behind this slot: propose them first
             proposer.barrier = 0
             return
-        # Whoever knows of this epoch's promises must know, after any crash, of the epoch.
-        self._replication.record_commit(alone=True)
+        # After a crash, a node that remembers promises of this epoch must remember the epoch, too.
+        self._execution.record_commit(alone=True)
         was_leading = proposer.leading
         membership = context.machine.membership
         use_membership(context, membership)
@@ -114,39 +109,38 @@ class Roster:
     # -- outsiders
 
     def receive_outsider(self, sender: NodeId, run_id: int, message: PeerMessage) -> None:
-        """From one whose word does not count: it may learn here, and tell what is decided. It may
-        have been a member, and not know yet that it has gone; or this node does not know yet that
-        it is one. ``run_id`` 0: of a member that has lost its memory."""
+        """A message of a node whose word does not count: it was a member, perhaps, and does not
+        know yet that it is not one any more; or this node does not know yet that it is one.
+        ``run_id`` 0: a member that has lost its memory."""
         context = self._context
         membership = context.membership
         kind = type(message)
         if isinstance(message, Heartbeat):
             self.receive_heartbeat(message)
             peer = context.peers[sender]
-            peer.votes = False  # whatever it takes itself for
+            peer.votes = False  # whatever the sender considers itself
             context.note_commit(sender, message.commit)
         elif isinstance(message, Welcome):
             self._admission.receive_welcome(sender, message, heard=False)
-        elif kind in _FROM_ANYBODY:
-            self._handlers[kind](sender, message)
         departed = sender in membership.departed
         if departed and kind in _OF_A_MEMBER and run_id and self._election.is_settled():
             context.outbox.send(sender, Removed(membership.epoch, membership.slot))
 
     def receive_heartbeat(self, message: Heartbeat) -> None:
-        """Only members are sent heartbeats: whoever sends one under that epoch or a later one
-        counts this node in, and who said that it has gone lags behind its return."""
-        if self._told is not None and message.ballot.epoch >= self._told[0].epoch:
-            self._told = None
+        """Heartbeats go only to members. One of the epoch that Removed named, or of a later epoch,
+        shows that this node is a member again and that the sender of Removed lags behind."""
+        if self._removal is not None and message.ballot.epoch >= self._removal[0].epoch:
+            self._removal = None
 
     def receive_removed(self, sender: NodeId, message: Removed) -> None:
-        """Believed once it was said for a while, and nobody has shown that it is wanted still."""
+        """This node is no member any more. That counts once it was said for a while and no
+        heartbeat has shown that it is a member."""
         context = self._context
         is_member = context.node in context.membership.members
         if context.membership.members and message.epoch >= context.epoch + int(is_member):
-            if self._told is None:
-                self._told = message, context.now_ms
-            since_ms = context.now_ms - self._told[1]
+            if self._removal is None:
+                self._removal = message, context.now_ms
+            since_ms = context.now_ms - self._removal[1]
             if since_ms < BELIEVED_AFTER_TIMEOUTS * context.options.election_timeout_ms:
                 return
             self._admission.leave()
@@ -155,8 +149,8 @@ class Roster:
     # -- coming back without the memory
 
     def ask_to_rejoin(self) -> None:
-        """If its memory was found damaged here, so that it knows best what it lost, it may vote
-        again with the leader's help. Where there is no leader for long, nobody can let it."""
+        """If this node itself found its memory damaged, it asks the leader to let it vote again. If
+        there is no leader for long, nobody can let it: that is logged."""
         context, admission = self._context, self._admission
         leader = self._election.leader
         if leader not in ("", context.node):
@@ -166,10 +160,11 @@ class Roster:
         elif admission.forgetful:
             if self._leaderless_ms is None:
                 self._leaderless_ms = context.now_ms
-            elif context.now_ms - self._leaderless_ms >= TELL_AFTER_MS:
-                admission.tell_stuck()
+            elif context.now_ms - self._leaderless_ms >= REPORT_AFTER_MS:
+                admission.report_stuck()
 
     def receive_rejoin(self, sender: NodeId, message: Rejoin) -> None:
+        """As leader: propose that the sender's new data directory votes in its name."""
         context = self._context
         entry = context.membership.members.get(sender)
         if (

@@ -1,37 +1,42 @@
-"""A leader that gets nowhere gives up its ballot: whatever holds it, another may do better.
+"""A leader that makes no progress at all gives up its ballot: another leader may succeed.
 
-    leading, something waits, a quorum answers ── and for a while nothing at all has moved ──► stop
-    each time in vain the while is twice as long; a commit index that moves makes it short again
+    leading, something waits, a quorum answers, and no progress for ``patience_ms`` ──► stop
+    each stop doubles the patience; a commit index that moves sets it back
 
-*Nothing at all*: no slot applied, no new vote or chosen value heard, no group commit finished here,
-no piece of a snapshot come. A disk or a link that is slow moves something now and then, so it keeps
-its leader; where the while is too short for it all the same, doubling makes it long enough.
+*No progress*: no slot applied, no new vote or chosen value heard, no group commit finished here, no
+piece of a snapshot arrived. A slow disk or link makes some progress now and then, so a slow leader
+stays; if the patience is too short for it all the same, doubling makes it long enough.
 
-The ways known to get stuck have remedies of their own (``Replication.overtaken``,
-``Replication.cannot_begin``); this is for those that are not known.
+The known ways to get stuck have remedies of their own (``Replication.overtaken``,
+``LogExchange.cannot_begin``). This one is for the unknown ways.
 """
 
 from paxosd.core.context import Context
 
 LEVEL_MAX = 6
-"""The while is doubled so often at most."""
+"""The patience is doubled at most so often."""
 
 
 class Watchdog:
-    """One node's own reigns, watched. ``moved`` counts what the parts cannot: finished group
-    commits and pieces of snapshots."""
+    """It watches one node's own reigns."""
 
-    __slots__ = ("_commit", "_context", "_level", "_looked_ms", "_seen", "_since_ms", "moved")
+    __slots__ = ("_commit", "_context", "_level", "_looked_ms", "_progress", "_seen",
+                 "_since_ms")  # fmt: skip
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self.moved = 0
+        self._progress = 0
+        """Counts what the other roles cannot count: finished group commits, pieces of snapshots."""
         self._seen: tuple[int, ...] = ()
         self._since_ms = context.now_ms
-        """Since when ``_seen`` has been the same, or nothing waited."""
+        """Since when ``_seen`` is unchanged, or the last time when nothing waited."""
         self._looked_ms = context.now_ms
         self._commit = context.learner.commit
         self._level = 0
+
+    def note_progress(self) -> None:
+        """A group commit is finished, or a piece of a snapshot has arrived."""
+        self._progress += 1
 
     def look(self) -> str:
         """Once a heartbeat: why this leader should give up; "" if it should not."""
@@ -40,8 +45,8 @@ class Watchdog:
         commit = context.learner.commit
         if commit != self._commit:
             self._commit, self._level = commit, 0
-        seen = (commit, context.learner.news, self.moved, context.proposer.ballot.round)
-        # A process that was stopped has not seen for itself that nothing moved.
+        seen = (commit, context.learner.news, self._progress, context.proposer.ballot.round)
+        # A process that was stopped cannot know that nothing moved meanwhile.
         slept = now_ms - self._looked_ms > context.options.election_timeout_ms
         self._looked_ms = now_ms
         if seen != self._seen or slept or not self._waits():
@@ -56,12 +61,12 @@ class Watchdog:
 
     @property
     def patience_ms(self) -> float:
-        """How long nothing may move."""
+        """For how long a leader may make no progress."""
         options = self._context.options
         return options.stuck_timeouts * options.election_timeout_ms * (1 << self._level)
 
     def _waits(self) -> bool:
-        """Whether this node leads, and anybody waits for what it does not do."""
+        """Whether this node leads, and something waits to be chosen or applied."""
         proposer = self._context.proposer
         if not proposer.leading:
             return False

@@ -26,7 +26,7 @@ from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
 from paxosd.host.log import Log
 from paxosd.replica.admin import Admin
-from paxosd.replica.recovery import Memory, Progress, make_node, recover
+from paxosd.replica.recovery import Memory, Progress, make_restart, recover
 from paxosd.replica.replica import Committer, Replica, ReplicaBus, ReplicaOptions
 from paxosd.snapshot.jobs import Helper, Jobs
 from paxosd.snapshot.keeper import SnapshotOptions, Snapshots
@@ -111,15 +111,11 @@ def assemble(
         # What never had a record has never acted: there is no memory that it could have lost.
         blank = claim.by_record and record is None and not memory.machine.membership.epoch
         run_id = make_run_id(claim.boot_count, equipment.random_bits(RUN_BITS))
-        node = make_node(
+        restart = make_restart(
             memory,
-            options,
-            list(contacts),
-            equipment.rng,
             run_id=run_id,
             now_ms=equipment.now_ms(),
             wall_ms=equipment.wall_ms(),
-            kind=equipment.node_kind,
             arriving=arriving,
             directory_id=claim.directory_id,
             lost=claim.lost,
@@ -129,6 +125,7 @@ def assemble(
             genesis=claim.genesis,
             start_mark=memory.wal.mark,
         )
+        node = equipment.node_kind(options, list(contacts), memory.codec, equipment.rng, restart)
         touch = links(node.membership, name, contacts)
         lives = equipment.lives_kind(
             directory.home,

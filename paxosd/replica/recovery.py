@@ -1,4 +1,4 @@
-"""From a disk to a node with its memory: the same for the daemon and for a simulated member.
+"""From a disk to the memory that a node starts with: the same for the daemon and the simulator.
 
 log: open, recover               (what was promised and accepted)
 state machine: snapshot, replay  (what was applied)
@@ -11,15 +11,13 @@ state had diverged from that of the others, both are, and there is no memory.
 The data directory's identity (``storage/identity.py``) was checked before; a node is heard after.
 """
 
-import random
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from paxosd.core.commands import Batch, Entry, Reign
 from paxosd.core.genesis import Record
-from paxosd.core.node import Node
-from paxosd.core.options import NodeOptions
+from paxosd.core.restart import Restart
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import NOOP, NodeId, Slot
 from paxosd.host.log import Log
@@ -61,7 +59,7 @@ class Memory:
 
     ``lost``: the log was found damaged now, or an earlier start could not end setting it aside.
     Then ``directory`` is the identity that the data directory has from now on; whatever it said
-    of itself before does not count (:func:`make_node` sees to that)."""
+    of itself before does not count (:func:`make_restart` sees to that)."""
 
     wal: Wal
     recovered: Recovered
@@ -154,16 +152,12 @@ def _remember(place: _Place, machine: Machine) -> Memory:
     return memory
 
 
-def make_node(
+def make_restart(
     memory: Memory,
-    options: NodeOptions,
-    peers: list[NodeId],
-    rng: random.Random,
     *,
     run_id: int,
     now_ms: float,
     wall_ms: int,
-    kind: type[Node] = Node,
     arriving: bool = True,
     directory_id: int = 0,
     lost: bool = False,
@@ -172,36 +166,30 @@ def make_node(
     record: Record | None = None,
     genesis: int = 0,
     start_mark: int = 0,
-) -> Node:
-    """The roles with this memory. ``kind``: a subclass that watches. ``arriving``: whether it
-    asks its peers how they know it, as it must (``core/admission.py``). ``blank``: it has never
-    acted, whatever was lost of it. ``directory``, ``lost``, ``repaired``, ``record``, ``genesis``:
-    as its data directory says (``storage/identity.py``); ``start_mark``: the mark of its log
-    now."""
+) -> Restart:
+    """What a node starts with: this memory, and what its data directory says of itself
+    (``storage/identity.py``; see :class:`Restart` for each field). ``blank``: the node has never
+    acted, so that nothing that it lost matters. ``start_mark``: the mark of the log now."""
     recovered = memory.recovered
     if memory.lost:
         directory_id, lost, repaired = memory.directory_id, True, memory.repaired
     if blank:
         lost = repaired = False
-    return kind(
-        options,
-        peers,
-        memory.machine,
-        memory.codec,
-        rng,
-        run_id=run_id,
+    return Restart(
+        machine=memory.machine,
+        commit=recovered.commit,
         promised=recovered.promised,
         accepted=recovered.accepted,
-        commit=recovered.commit,
-        now_ms=now_ms,
-        wall_ms=wall_ms,
-        arriving=arriving,
+        start_mark=start_mark,
+        run_id=run_id,
         directory_id=directory_id,
+        arriving=arriving,
         lost=lost,
         repaired=repaired,
         record=record,
         genesis=genesis,
-        start_mark=start_mark,
+        now_ms=now_ms,
+        wall_ms=wall_ms,
     )
 
 

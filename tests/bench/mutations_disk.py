@@ -1,5 +1,7 @@
 """Safeguards of the log on the disk: what is synced, what recovery believes."""
 
+from dataclasses import replace
+
 from paxosd.core.node import Node
 from paxosd.storage import wal, wal_format, wal_recovery
 from paxosd.storage.peer_lives import PeerLives
@@ -94,8 +96,8 @@ def _open_or_create(real, cls, disk, **options):
     return real(cls, disk, **(options | {"create": True}))
 
 
-def _start_without_question(real, self, *args, **options):
-    real(self, *args, **options | {"arriving": False})
+def _start_without_question(real, self, *args):
+    real(self, *args[:-1], replace(args[-1], arriving=False))
 
 
 def admit_any(self, sender, run_id, *_, **__):

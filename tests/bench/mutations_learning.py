@@ -5,6 +5,8 @@ from paxosd.core.client.protocol import ClientProtocol
 from paxosd.core.effects import NOT_LEADER, REFUSALS, Refusal
 from paxosd.core.freshness import Freshness
 from paxosd.core.learner import Learner
+from paxosd.core.linearizable_reads import LinearizableReads
+from paxosd.core.log_exchange import LogExchange
 from paxosd.core.node import Node
 from paxosd.core.peer_limits import PeerLimits
 from paxosd.core.reads import LeaderReads, WaitingReads
@@ -43,8 +45,8 @@ _LEARNING = group(
     row("vote-gap-filling", "votes lost on the way are asked for", "Replication._ask_votes",
         instead(Replication, "_ask_votes", nothing),
         profiles="no-votes-heard", seed=6, in_suite=True),
-    row("catch-up", "a node that is behind pulls what it lacks", "Replication._pull",
-        instead(Replication, "_pull", nothing), seed=1, in_suite=True),
+    row("catch-up", "a node that is behind pulls what it lacks", "LogExchange._pull",
+        instead(LogExchange, "_pull", nothing), seed=1, in_suite=True),
 )  # fmt: skip
 
 
@@ -125,7 +127,7 @@ def _confirm_unasked(self):
 
 
 def _read_at_once(self, token):
-    self._reads._indexed.append((0, token, self._context.now_ms))
+    self._waiting._indexed.append((0, token, self._context.now_ms))
 
 
 _READS = group(
@@ -139,7 +141,8 @@ _READS = group(
                lambda real, self, voter, round_: real(self, voter, self.round)),
         profiles="late-acks", seed=20),
     row("read-index-too-low", "the index of a read covers all that this leader proposed",
-        "Node._read_slot", instead(Node, "_read_slot", lambda self: self.applied), seed=18),
+        "LinearizableReads._read_slot",
+        instead(LinearizableReads, "_read_slot", lambda self: self._execution.applied), seed=18),
     row("read-late-answer", "a late answer to an earlier question of a read is ignored",
         "WaitingReads.answer",
         around(WaitingReads, "answer",
@@ -147,8 +150,8 @@ _READS = group(
         profiles="late-answers", seed=17),
     row("read-not-applied", "a read waits until its index is applied here", "WaitingReads.ready",
         around(WaitingReads, "ready", lambda real, self, applied: real(self, 1 << 62)), seed=10),
-    row("read-local", "a read is confirmed by the leader at all", "Node.read",
-        instead(Node, "read", _read_at_once), seed=6),
+    row("read-local", "a read is confirmed by the leader at all", "LinearizableReads.read",
+        instead(LinearizableReads, "read", _read_at_once), seed=6),
 )  # fmt: skip
 
 
@@ -163,7 +166,7 @@ def _age_since_heard(self, now_ms=None):
 
 
 def _take_index_by_answer(self, read_id, slot):
-    if self._reads.answer(read_id, slot):
+    if self._waiting.answer(read_id, slot):
         self._freshness.confirmed(self._context.now_ms, slot)
 
 
@@ -173,7 +176,8 @@ _AGES = group(
         "Node.age_ms", instead(Node, "age_ms", _age_since_heard),
         profiles="stale-reads", seed=2, in_suite=True),
     row("age-since-answer", "a state's age counts from the question, not from its answer",
-        "Node._take_index", instead(Node, "_take_index", _take_index_by_answer),
+        "LinearizableReads._take_index",
+        instead(LinearizableReads, "_take_index", _take_index_by_answer),
         profiles="stale-reads-behind stale-reads", seed=1, in_suite=True),
     row("age-not-applied", "a state's age counts once the confirmed index is applied",
         "Freshness.age_ms",

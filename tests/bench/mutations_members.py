@@ -1,6 +1,6 @@
 """Safeguards of a membership that changes: epochs, the barrier behind a change, who may vote."""
 
-from paxosd.core import node as node_module
+from paxosd.core import dispatcher
 from paxosd.core.admission import Admission
 from paxosd.core.election import Election
 from paxosd.core.learner import Learner
@@ -76,7 +76,7 @@ MEMBERS = group(
     row("same-ballot", "under new voters a leader leads at a new ballot", "Election.renew",
         instead(Election, "renew", _renew_nothing), profiles=_CHANGING, seed=62),
     row("promises-ahead", "nobody promises or accepts for an epoch that it has not come to",
-        "Node.step", instead(node_module, "_OF_AN_EPOCH", frozenset()),
+        "Dispatcher.step", instead(dispatcher, "_OF_AN_EPOCH", frozenset()),
         around(Election, "receive_prepare", _promise_ahead), profiles=_CHANGING, seed=17),
     row("promises-behind", "a candidate of an epoch that is over is promised nothing",
         "Election.receive_prepare", around(Election, "_next_ballot", _ballot_without_epoch),

@@ -1,5 +1,7 @@
 """Safeguards of the two phases: ballots, promises, quorums, adoption, fsync before a message."""
 
+from dataclasses import replace
+
 from paxosd.core.acceptor import Acceptor
 from paxosd.core.effects import AcceptRecord, PromiseRecord
 from paxosd.core.election import Election
@@ -61,12 +63,12 @@ def _accept_in_memory(real, self, ballot, slot, value, persist):
     return outcome
 
 
-def _start_without_promise(real, self, *args, **options):
-    real(self, *args, **(options | {"promised": NULL_BALLOT}))
+def _start_without_promise(real, self, *args):
+    real(self, *args[:-1], replace(args[-1], promised=NULL_BALLOT))
 
 
-def _start_without_votes(real, self, *args, **options):
-    real(self, *args, **(options | {"accepted": {}}))
+def _start_without_votes(real, self, *args):
+    real(self, *args[:-1], replace(args[-1], accepted={}))
 
 
 _DURABILITY = group(

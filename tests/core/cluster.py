@@ -28,6 +28,7 @@ from paxosd.core.messages import Decisions
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import NOBODY, Quorums
+from paxosd.core.restart import Restart
 from paxosd.core.run_id import RUN_BITS
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.snapshot import Restore, SnapshotWalk
@@ -201,9 +202,12 @@ class Cluster:
             ),
             [o for o in (self.members if member.joins or member.machine.membership.epoch
                          else self.first) if o != name],
-            member.machine, codec, random.Random(self.rng.random()),
-            run_id=member.run_id, promised=promised, accepted=accepted, commit=commit,
-            now_ms=self.now, wall_ms=int(self.now), directory_id=member.directory_id,
+            codec, random.Random(self.rng.random()),
+            Restart(
+                machine=member.machine, run_id=member.run_id, promised=promised,
+                accepted=accepted, commit=commit, directory_id=member.directory_id,
+                now_ms=self.now, wall_ms=int(self.now),
+            ),
         )  # fmt: skip
         member.node.want_applied = True
         self.turn(name)

@@ -14,6 +14,7 @@ from paxosd.core.outbox import Outbox
 from paxosd.core.proposer import Proposer
 from paxosd.core.quorum import Quorums
 from paxosd.core.reads import LeaderReads
+from paxosd.core.restart import Restart
 from paxosd.core.types import NULL_BALLOT
 from tests.core.cluster import PickleCodec
 
@@ -69,10 +70,9 @@ class Lone:
 
     def __init__(self, name="n1", size=3, *, run_id=1, records=(), **options):
         settings = make_options(name, size, **options.pop("settings", {}))
-        self.node = Node(
-            settings, [n for n in settings.quorums.voters if n != name], ListMachine(),
-            PickleCodec(), random.Random(1), run_id=run_id, **options,
-        )  # fmt: skip
+        contacts = [n for n in settings.quorums.voters if n != name]
+        restart = Restart(machine=ListMachine(), run_id=run_id, **options)
+        self.node = Node(settings, contacts, PickleCodec(), random.Random(1), restart)
         self.node.want_applied = True
         self.now = 0.0
         self.records, self.sends, self.publishes, self.applied = list(records), [], [], []

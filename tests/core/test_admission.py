@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import pytest
 
-from paxosd.core.admission import LISTEN_TIMEOUTS, TELL_AFTER_MS
+from paxosd.core.admission import LISTEN_TIMEOUTS, REPORT_AFTER_MS
 from paxosd.core.cluster_settings import DEFAULTS
 from paxosd.core.founding import ALONE_ADVICE, Proposal
 from paxosd.core.genesis import Founder, Record
@@ -28,6 +28,7 @@ from paxosd.core.messages import (
 )
 from paxosd.core.messages import Founding as FoundingMessage
 from paxosd.core.node import Node
+from paxosd.core.restart import Restart
 from paxosd.core.roster import use_membership
 from paxosd.core.run_id import make_run_id
 from paxosd.core.state.machine import Machine
@@ -57,8 +58,9 @@ class Newcomer:
     def __init__(self, size=3, promised=NULL_BALLOT, run_id=LIFE, machine=None, **standing):
         names = [f"n{i + 1}" for i in range(size)]
         self.node = Node(
-            make_options("n1", size, cluster="c"), names[1:], machine or Machine(), PickleCodec(),
-            random.Random(1), run_id=run_id, promised=promised, arriving=True, **standing,
+            make_options("n1", size, cluster="c"), names[1:], PickleCodec(), random.Random(1),
+            Restart(machine=machine or Machine(), run_id=run_id, promised=promised, arriving=True,
+                    **standing),
         )  # fmt: skip
         self.written = []
         self.now = 0.0
@@ -147,7 +149,7 @@ class TestANewcomer:
     def test_tells_whom_it_waits_for_now_and_then(self):
         new = Newcomer()
         new.hear("n2", Welcome(LIFE))
-        new.run(4 * TELL_AFTER_MS)
+        new.run(4 * REPORT_AFTER_MS)
         waiting = [n for n in new.notices if n.event == "node.waiting"]
         assert [n.fields["members"] for n in waiting] == [["n2", "n3"]]
 
@@ -472,7 +474,7 @@ class TestASetAsideLog:
         """As it is when a majority has lost its memory; a lone voter is one."""
         new = Newcomer(size, **self.DAMAGED)
         new.welcomed(*("n2", "n3")[: size - 1])
-        sent = new.run(30 * TELL_AFTER_MS)
+        sent = new.run(30 * REPORT_AFTER_MS)
         assert not kinds(sent) & ANSWERS
         assert not new.node.leading
         waiting = [n for n in new.notices if n.event == "node.waiting"]
@@ -496,20 +498,20 @@ class TestNobodyCanLetItIn:
 
     def test_it_says_so_and_what_is_left_to_do(self):
         new = self.lost()
-        new.run(TELL_AFTER_MS - 500)
+        new.run(REPORT_AFTER_MS - 500)
         assert not self.waiting(new), "an election may be under way"
-        new.run(20 * TELL_AFTER_MS)
+        new.run(20 * REPORT_AFTER_MS)
         assert 1 <= len(self.waiting(new)) <= 3
         assert all("snapshot restore" in advice for advice in self.waiting(new))
 
     def test_one_that_finds_out_late_waits_for_an_election_too(self):
         new = TestComparison().restarted().welcomed()
-        new.run(4 * TELL_AFTER_MS)
+        new.run(4 * REPORT_AFTER_MS)
         new.hear("n3", Welcome(make_run_id(9, 1), 7))
-        new.run(TELL_AFTER_MS - 500)
+        new.run(REPORT_AFTER_MS - 500)
         assert new.node.forgetful
         assert not self.waiting(new)
-        new.run(TELL_AFTER_MS)
+        new.run(REPORT_AFTER_MS)
         assert self.waiting(new)
 
     def test_not_while_somebody_leads(self):
@@ -566,7 +568,7 @@ class TestLostMemory:
     def test_named_after_the_loss_it_votes_again_however_many_told_of_it(self):
         """The first word of it gives the directory another identity; the second changes nothing."""
         new = Newcomer(directory_id=7)
-        new.run(TELL_AFTER_MS)  # n2 and n3 are no newcomers, or they would have said so
+        new.run(REPORT_AFTER_MS)  # n2 and n3 are no newcomers, or they would have said so
         new.hear("n2", Welcome(make_run_id(9, 1), 6))
         new.node.use_directory(8)
         new.hear("n3", Welcome(make_run_id(9, 1), 6))

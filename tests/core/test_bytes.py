@@ -139,12 +139,12 @@ class TestCatchUp:
         bench = self.bench()
         flow = bench.context.peers["n3"].flow
         flow.reset()
-        bench.replication.receive_catch_up("n3", CatchUp(1, 5))
+        bench.exchange.receive_catch_up("n3", CatchUp(1, 5))
         assert self.served(bench) == [("n3", 1)]
         flow.served(1, 3, 20 * KB, 0.0)
-        bench.replication.receive_catch_up("n3", CatchUp(1, 5))
+        bench.exchange.receive_catch_up("n3", CatchUp(1, 5))
         assert self.served(bench) == []
-        bench.replication.receive_catch_up("n3", CatchUp(4, 5))
+        bench.exchange.receive_catch_up("n3", CatchUp(4, 5))
         assert self.served(bench) == [("n3", 4)]
 
     def test_pulled_values_that_are_not_next_are_bounded(self):

@@ -14,6 +14,8 @@ from paxosd.core.effects import (
     Refusal,
     WriteReply,
 )
+from paxosd.core.execution import Execution
+from paxosd.core.log_exchange import LogExchange
 from paxosd.core.messages import (
     Accept,
     Accepted,
@@ -43,8 +45,10 @@ class Bench:
 
     def __init__(self, name="n1", size=3, **options):
         self.context = make_context(name, size, **options)
-        self.replication = Replication(self.context, lambda changed: None)
-        self.replication.want_applied = True
+        self.execution = Execution(self.context, lambda changed: None)
+        self.exchange = LogExchange(self.context, self.execution)
+        self.replication = Replication(self.context, self.execution, self.exchange)
+        self.execution.want_applied = True
 
     def take(self, *, sync=True):
         """Effects since the last take; the node's own votes are counted."""
@@ -163,7 +167,7 @@ class TestProposing:
         bench.submit("t")
         bench.take()
         later = Ballot(10, "n2")
-        bench.replication.receive_decisions("n2", Decisions(1, ((later, value(b"w")),), 1))
+        bench.exchange.receive_decisions("n2", Decisions(1, ((later, value(b"w")),), 1))
         ((token, reply),) = bench.take().replies
         assert token == "t"
         assert isinstance(reply, Refusal)
@@ -188,7 +192,7 @@ class TestRetransmission:
         bench.lead(("n1", promise(B9)), ("n2", promise(B9, (11, B1, value(b"v")), commit=10)))
         assert bench.take().publishes == [], "too far above its commit index"
         values = tuple((B1, value(b"x")) for _ in range(10))
-        bench.replication.receive_decisions("n2", Decisions(1, values, 10))
+        bench.exchange.receive_decisions("n2", Decisions(1, values, 10))
         bench.take()
         bench.later(251)
         bench.replication.retransmit()
@@ -230,7 +234,7 @@ class TestAccepting:
         """Its record would be the slot's newest, and the log is what peers are served from."""
         bench = Bench("n3")
         chosen, other = value(b"chosen"), value(b"other")
-        bench.replication.receive_decisions("n1", Decisions(2, ((B9, chosen),), 2))
+        bench.exchange.receive_decisions("n1", Decisions(2, ((B9, chosen),), 2))
         assert bench.take().persist == [DecisionRecord(2, B9, chosen)]
         bench.accept(B2, 2, other)
         ready = bench.take()
@@ -249,13 +253,13 @@ class TestApplying:
                 bench.votes(voter, B2, slot, slot)
         assert [slot for slot, _ in bench.context.machine.applied] == [1, 2, 3]
         assert bench.context.acceptor.accepted == {}
-        assert bench.replication.applied == 3
+        assert bench.execution.applied == 3
 
     def test_the_leaders_commit_index_does_without_votes(self):
         bench = Bench("n3")
         bench.accept(B2, 1, value(b"v"))
         bench.accept(B2, 2, value(b"w"), commit=1)
-        assert bench.replication.applied == 1
+        assert bench.execution.applied == 1
 
     def test_a_noop_and_garbage_apply_as_nothing(self):
         bench = Bench("n3")
@@ -284,13 +288,13 @@ class TestApplying:
         bench.accept(B2, 1, value(b"v"))
         bench.take()
         bench.accept(B2, 2, value(b"w"), commit=1)
-        bench.replication.record_commit(alone=False)
+        bench.execution.record_commit(alone=False)
         assert bench.take().persist[-1] == CommitRecord(1)
         for voter in ("n1", "n2"):
             bench.votes(voter, B2, 2, 2)
-        bench.replication.record_commit(alone=False)
+        bench.execution.record_commit(alone=False)
         assert bench.take().persist == []
-        bench.replication.record_commit(alone=True)
+        bench.execution.record_commit(alone=True)
         assert bench.take().persist == [CommitRecord(2)]
 
 
@@ -316,9 +320,9 @@ class TestMissedVotes:
             bench.accept(B2, slot, value(b"v"))
         bench.votes("n1", B2, 1, 2)
         bench.votes("n2", B2, 2, 2, seq=2)
-        assert bench.replication.applied == 0
+        assert bench.execution.applied == 0
         bench.replication.receive_votes("n2", 1, Votes(((B2, 1, 2),), 2, 0))
-        assert bench.replication.applied == 2
+        assert bench.execution.applied == 2
         bench.take()
         bench.later(31)
         bench.votes("n2", B2, 3, 3, seq=3)
@@ -345,32 +349,32 @@ class TestTwoValuesAtOneBallot:
         bench = Bench("n3")
         bench.accept(B1, 1, value(b"v"))
         bench.take()
-        bench.replication.receive_decisions("n2", Decisions(1, ((B1, value(b"w")),), 1))
-        assert bench.replication.applied == 0
+        bench.exchange.receive_decisions("n2", Decisions(1, ((B1, value(b"w")),), 1))
+        assert bench.execution.applied == 0
         assert bench.context.contradiction.slot == 1
-        bench.replication.receive_decisions("n2", Decisions(1, ((B1, value(b"w")),), 1))
+        bench.exchange.receive_decisions("n2", Decisions(1, ((B1, value(b"w")),), 1))
         assert self.told(bench) == 1, "it is told once"
         bench.context.learner.receive_commit(B1, 1)
-        bench.replication.advance()
-        assert bench.replication.applied == 0, "its own may be the wrong one"
+        bench.execution.advance()
+        assert bench.execution.applied == 0, "its own may be the wrong one"
 
     @pytest.mark.parametrize("chosen", [b"v", b"w"])
     def test_what_a_majority_says_was_chosen_is_taken(self, chosen):
         """Whoever was damaged, this node or the one that it heard first."""
         bench = Bench("n3")
         bench.accept(B1, 1, value(b"v"))
-        bench.replication.receive_decisions("n2", Decisions(1, ((B1, value(b"w")),), 1))
+        bench.exchange.receive_decisions("n2", Decisions(1, ((B1, value(b"w")),), 1))
         bench.take()
-        bench.replication.receive_decisions("n1", Decisions(1, ((B1, value(chosen)),), 1))
-        assert bench.replication.applied == 1
+        bench.exchange.receive_decisions("n1", Decisions(1, ((B1, value(chosen)),), 1))
+        assert bench.execution.applied == 1
         records = [r for r in bench.take().persist if isinstance(r, DecisionRecord)]
         assert [r.value for r in records] == ([value(b"w")] if chosen == b"w" else [])
 
     def test_a_decision_of_another_ballot_may_differ(self):
         bench = Bench("n3")
         bench.accept(B1, 1, value(b"v"))
-        bench.replication.receive_decisions("n2", Decisions(1, ((B2, value(b"w")),), 1))
-        assert bench.replication.applied == 1
+        bench.exchange.receive_decisions("n2", Decisions(1, ((B2, value(b"w")),), 1))
+        assert bench.execution.applied == 1
         assert bench.context.contradiction is None
 
     def test_an_accept_request_gets_no_vote(self):
@@ -392,77 +396,77 @@ class TestCatchingUp:
         bench.context.peers["n1"].commit = 1
         for voter in ("n1", "n2"):
             bench.votes(voter, B2, 1, 1)
-        bench.replication.check_missing()
+        bench.exchange.check_missing()
         assert of(CatchUp, bench.take().sends) == []
         bench.later(31)
-        bench.replication.check_missing()
+        bench.exchange.check_missing()
         assert bench.take().sends[-1] == ("n1", CatchUp(1, 1))
-        bench.replication.receive_decisions("n1", Decisions(1, ((B2, value(b"v")),), 1))
-        assert bench.replication.applied == 1
+        bench.exchange.receive_decisions("n1", Decisions(1, ((B2, value(b"v")),), 1))
+        assert bench.execution.applied == 1
 
     def test_far_behind_it_pulls_at_once_in_bounded_steps(self):
         bench = Bench("n3", catch_up_slots_max=10)
         bench.context.peers["n2"].commit = 500
         bench.context.learner.receive_commit(B2, 500)
-        bench.replication.check_missing()
+        bench.exchange.check_missing()
         assert bench.take().sends == [("n2", CatchUp(1, 10))]
         values = tuple((B2, value(b"v")) for _ in range(10))
-        bench.replication.receive_decisions("n2", Decisions(1, values, 500))
+        bench.exchange.receive_decisions("n2", Decisions(1, values, 500))
         assert bench.take().sends == [("n2", CatchUp(11, 20))], "the next step at once"
 
     def test_what_it_got_is_applied_in_pieces_and_only_then_it_asks_for_more(self):
         bench = Bench("n3", catch_up_slots_max=10, apply_commands_max=3)
-        replication = bench.replication
+        execution, exchange = bench.execution, bench.exchange
         bench.context.peers["n2"].commit = 500
         values = tuple((B2, value(b"v")) for _ in range(10))
-        replication.receive_decisions("n2", Decisions(1, values, 500))
+        exchange.receive_decisions("n2", Decisions(1, values, 500))
         for applied in (3, 6, 9):
-            assert (replication.applied, replication.held) == (applied, True)
+            assert (execution.applied, execution.held) == (applied, True)
             assert bench.context.learner.commit == applied
-            replication.resume()
-            assert replication.applied == applied, "the turn is not over"
+            exchange.resume()
+            assert execution.applied == applied, "the turn is not over"
             bench.later(300)
             for _ in range(2):
-                replication.check_missing()
-                replication.check_behind()
+                exchange.check_missing()
+                exchange.check_behind()
             assert of(CatchUp, bench.take().sends) == [], "nothing is missing"
-            replication.units = 0
-            replication.resume()
-        assert (replication.applied, replication.held) == (10, False)
+            execution.end_turn()
+            exchange.resume()
+        assert (execution.applied, execution.held) == (10, False)
         assert bench.take().sends == [("n2", CatchUp(11, 20))]
 
     def test_a_slot_is_applied_whole_however_large_it_is(self):
         bench = Bench("n3", apply_commands_max=1)
         values = tuple((B2, value(b"v")) for _ in range(3))
-        bench.replication.receive_decisions("n2", Decisions(1, values, 3))
+        bench.exchange.receive_decisions("n2", Decisions(1, values, 3))
         for applied in (1, 2, 3):
-            assert bench.replication.applied == applied
-            bench.replication.units = 0
-            bench.replication.resume()
-        assert not bench.replication.held
+            assert bench.execution.applied == applied
+            bench.execution.end_turn()
+            bench.exchange.resume()
+        assert not bench.execution.held
 
     def test_while_the_shell_has_enough_to_do_nothing_is_applied(self):
         bench = Bench("n3")
-        bench.replication.pausing = True
+        bench.execution.pausing = True
         values = tuple((B2, value(b"v")) for _ in range(3))
-        bench.replication.receive_decisions("n2", Decisions(1, values, 3))
-        assert (bench.replication.applied, bench.replication.held) == (0, True)
-        bench.replication.pausing = False
-        bench.replication.resume()
-        assert (bench.replication.applied, bench.replication.held) == (3, False)
+        bench.exchange.receive_decisions("n2", Decisions(1, values, 3))
+        assert (bench.execution.applied, bench.execution.held) == (0, True)
+        bench.execution.pausing = False
+        bench.exchange.resume()
+        assert (bench.execution.applied, bench.execution.held) == (3, False)
 
     def test_a_repeated_answer_asks_for_nothing(self):
         bench = Bench("n3", catch_up_slots_max=1)
         message = Decisions(1, ((B2, value(b"v")),), 500)
-        bench.replication.receive_decisions("n2", message)
+        bench.exchange.receive_decisions("n2", message)
         assert len(of(CatchUp, bench.take().sends)) == 1
         for _ in range(3):
-            bench.replication.receive_decisions("n2", message)
+            bench.exchange.receive_decisions("n2", message)
         assert bench.take().sends == []
 
     def test_an_empty_answer_asks_for_nothing(self):
         bench = Bench("n3")
-        bench.replication.receive_decisions("n2", Decisions(1, (), 500))
+        bench.exchange.receive_decisions("n2", Decisions(1, (), 500))
         assert bench.take().sends == []
 
     def test_only_who_has_it_is_asked(self):
@@ -471,21 +475,21 @@ class TestCatchingUp:
         bench.context.learner.receive_commit(B2, 9)
         for _ in range(20):
             bench.later(300)
-            bench.replication.check_missing()
+            bench.exchange.check_missing()
         assert {to for to, _ in bench.take().sends} == {"n2"}
 
     def test_standing_still_behind_a_peer_it_pulls(self):
         bench = Bench("n3")
         bench.context.peers["n2"].commit = 3
-        bench.replication.check_behind()
+        bench.exchange.check_behind()
         assert bench.take().sends == []
-        bench.replication.check_behind()
+        bench.exchange.check_behind()
         assert bench.take().sends == [("n2", CatchUp(1, 3))]
 
     def test_pulled_values_are_recorded(self):
         bench = Bench("n3")
         v = value(b"v")
-        bench.replication.receive_decisions("n2", Decisions(1, ((B2, v),), 1))
+        bench.exchange.receive_decisions("n2", Decisions(1, ((B2, v),), 1))
         assert bench.take().persist == [DecisionRecord(1, B2, v)]
 
     def test_a_value_held_alike_is_recorded_again_only_under_a_higher_ballot(self):
@@ -495,13 +499,13 @@ class TestCatchingUp:
             bench.accept(held, 1, value(b"v"))
             bench.take()
             message = Decisions(1, ((decided, value(b"v")),), 1)
-            bench.replication.receive_decisions("n2", message)
+            bench.exchange.receive_decisions("n2", message)
             assert len(bench.take().persist) == records
 
     def test_serving_is_bounded_by_commit_and_count(self):
         bench = Bench("n3", commit=50, catch_up_slots_max=10)
         for ask in (CatchUp(1, 1000), CatchUp(45, 1000), CatchUp(51, 60)):
-            bench.replication.receive_catch_up("n2", ask)
+            bench.exchange.receive_catch_up("n2", ask)
         served = [(s.first, s.last) for s in bench.take().serves]
         assert served == [(1, 10), (45, 50)]
 
@@ -510,10 +514,10 @@ class TestCatchingUp:
         accepted = {1: (B1, value(b"other"))}
         bench = Bench(accepted=accepted)
         bench.lead(("n1", Promise(B9, 1, 0, 0, ())), ("n2", promise(B9, commit=1)))
-        bench.replication.advance()
-        assert bench.replication.applied == 0
+        bench.execution.advance()
+        assert bench.execution.applied == 0
         bench.context.acceptor.accepted[1] = (Ballot(10, "n3"), value(b"another"))
-        bench.replication.advance()
-        assert bench.replication.applied == 0
-        bench.replication.receive_decisions("n2", Decisions(1, ((B3, value(b"v")),), 1))
+        bench.execution.advance()
+        assert bench.execution.applied == 0
+        bench.exchange.receive_decisions("n2", Decisions(1, ((B3, value(b"v")),), 1))
         assert [a.value for a in bench.take().applied] == [value(b"v")]

@@ -112,7 +112,7 @@ class TestBackoff:
     def watched(self):
         leader = Leader()
         leader.submit(1)
-        return leader.lone.node._watchdog, leader.lone.node._context
+        return leader.lone.node._roles.watchdog, leader.lone.node._context
 
     def until_it_gives_up(self, dog, context):
         began_ms = context.now_ms

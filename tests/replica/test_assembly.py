@@ -283,7 +283,7 @@ def test_one_that_was_removed_ends_whatever_the_disk_does(site):
 def test_a_founding_that_cannot_be_written_is_none_yet(site):
     parts = site.start()
     founders = {name: Founder(True, parts.claim.directory_id) for name in NAMES}
-    founding = parts.node._admission.founding
+    founding = parts.node._roles.founding
     founding.record = Record("c", founders, "")
     assert founding.active
     site.home.fail["fdatasync"] = errno.ENOSPC
@@ -435,7 +435,14 @@ def test_a_replica_of_it_says_hello_to_all(site, snapshots):
 def test_there_is_one_way_from_a_directory_to_a_node():
     """Daemon, simulator and lessons have no other: none of them names the steps."""
     package = Path(assembly.__file__).parent
-    steps = ("make_node(", "recover(", "identity.claim(", "life_number(", "Standing(", "Replica(")
+    steps = (
+        "make_restart(",
+        "recover(",
+        "identity.claim(",
+        "life_number(",
+        "Standing(",
+        "Replica(",
+    )
     own = {"assembly.py", "recovery.py", "node_directory.py"}
     for path in package.rglob("*.py"):
         if path.name in own or path.is_relative_to(package / "core"):

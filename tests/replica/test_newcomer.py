@@ -9,10 +9,11 @@ import time
 import pytest
 
 from paxosd.core.effects import PromiseRecord
+from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
 from paxosd.core.types import NULL_BALLOT, Ballot
-from paxosd.replica.recovery import make_node, recover
+from paxosd.replica.recovery import make_restart, recover
 from paxosd.snapshot.file import snapshot_name
 from paxosd.storage import identity
 from paxosd.storage.wal import WalOptions
@@ -32,9 +33,8 @@ def started(home, disk, *, cluster="c"):
         wal_options=WalOptions(segment_bytes=SMALL, prepare_ahead=False),
     )  # fmt: skip
     options = NodeOptions(node="n1", quorums=Quorums(NAMES))
-    return make_node(
-        memory, options, list(NAMES[1:]), random.Random(1), run_id=1, now_ms=0.0, wall_ms=0
-    )
+    restart = make_restart(memory, run_id=1, now_ms=0.0, wall_ms=0)
+    return Node(options, list(NAMES[1:]), memory.codec, random.Random(1), restart)
 
 
 @pytest.fixture

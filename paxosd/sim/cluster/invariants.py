@@ -433,7 +433,7 @@ class WatchedNode(Node):
 
     @want_applied.setter
     def want_applied(self, value: bool) -> None:
-        self._replication.want_applied = True
+        self._execution.want_applied = True
 
     def step(self, sender: NodeId, run_id: int, message: PeerMessage) -> None:
         if run_id and self.invariants is not None and self.invariants.witnesses is not None:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from paxosd.core.node import Node
+from paxosd.core.admission import Admission
 from paxosd.core.types import Ballot
 from paxosd.sim.campaign.draw import draw_faults
 from paxosd.sim.campaign.options import RunOptions
@@ -171,7 +171,7 @@ class TestDone:
 
     def test_who_once_was_the_only_voter_leads_no_more_in_that_past(self, monkeypatch):
         assert not [seed for seed in range(1, 5) if self.past_reigns(seed)]
-        monkeypatch.setattr(Node, "hear_epoch", lambda self, epoch: None)
+        monkeypatch.setattr(Admission, "hear_epoch", lambda self, epoch: None)
         assert any(self.past_reigns(seed) for seed in range(1, 5)), "this would catch it"
 
     def test_a_cluster_of_one_is_founded_once(self):

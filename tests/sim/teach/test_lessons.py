@@ -296,7 +296,7 @@ def _accept_without_check(self, sender, message):
     """Replication.receive_accept without P1a."""
     self._accept(sender, message)
     self._context.learner.receive_commit(message.ballot, message.commit)
-    self.advance()
+    self._execution.advance()
     return True
 
 
