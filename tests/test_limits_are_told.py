@@ -12,7 +12,7 @@ from paxosd.core.acceptor import Acceptor
 from paxosd.core.context import Early
 from paxosd.daemon import log_sink
 from paxosd.host import byte_limits
-from paxosd.replica import forwarding, replica, service
+from paxosd.replica import forwarding, group_commit, service
 from paxosd.replica import watch_publisher as events
 
 ROOT = Path(paxosd.__file__).parent.parent
@@ -30,7 +30,7 @@ def test_the_numbers():
         flow.WINDOW_MAX_BYTES: "128 KiB to 16 MiB",
         forwarding.WAITING_BYTES_MAX: "64 MiB (`forwarding.WAITING_BYTES_MAX`)",
         service.READS_BYTES_MAX: "64 MiB (`service.READS_BYTES_MAX`)",
-        replica.LOG_WAITING_BYTES_MAX: "64 MiB (`replica.LOG_WAITING_BYTES_MAX`)",
+        group_commit.LOG_WAITING_BYTES_MAX: "64 MiB (`group_commit.LOG_WAITING_BYTES_MAX`)",
         bus.PEER_BYTES_AT_ONCE: "8 MiB from peers",
         work.PROPOSED_BYTES_MAX: "proposes 4 MiB",
         Acceptor().ahead_bytes_max: "256 MiB each",

@@ -49,6 +49,7 @@ from paxosctl.client.results import (
 from paxosctl.client.transport import Transport
 from paxosctl.client.watch import Watcher
 from paxosctl.client.watch_nodes import WatchNodes
+from paxosd.core.admin_verbs import is_repeatable
 from paxosd.core.client.calls import Call, ClientOptions
 from paxosd.core.client.cluster_info import ClusterInfo
 from paxosd.core.client.endpoints import UNREACHABLE, Trouble
@@ -114,10 +115,6 @@ DEFAULT_ENDPOINTS = (
 
 TIMEOUT_S_MAX = 86_400 * 366
 """A year: more is no deadline."""
-
-_NOT_REPEATABLE = frozenset(
-    {"fault_add", "fault_rm", "fault_clear", "fault_crash", "transfer_leader"}
-)
 
 
 class Client:
@@ -408,7 +405,7 @@ class Client:
             clock_ms(),
             self._timeout_ms,
             endpoint=endpoint,
-            repeatable=verb not in _NOT_REPEATABLE,
+            repeatable=is_repeatable(verb),
             patience_ms=patience_ms,
         )
 

@@ -36,7 +36,8 @@ from paxosd.faults.live import LiveFaults
 from paxosd.host.clock import precise_clock_ms
 from paxosd.host.stop_signals import SIGNALS, StopRequested
 from paxosd.net.probe import Probes
-from paxosd.replica.assembly import Ports, make_replica
+from paxosd.replica.assembly import make_replica
+from paxosd.replica.ports import Ports
 from paxosd.snapshot.jobs import Job
 from paxosd.storage.datadir import DataDir, DataDirLocked
 from paxosd.storage.disk import CorruptionError, StorageError
@@ -76,7 +77,7 @@ class Daemon:
         self.notifier = notifier
         self.syncer: Syncer[SyncJob] = Syncer()
         self.helper: Syncer[Job] = Syncer("paxosd-snapshot")
-        self.replica, self.admin = make_replica(
+        self.replica = make_replica(
             assembled,
             replica_options(config, self.boot_count, debug=logs.debug),
             snapshot_options(config),
@@ -91,12 +92,12 @@ class Daemon:
                 status=self._status,
                 crash=self._crash,
                 save_faults=self.faults.save,
+                precise_now_ms=precise_clock_ms,
+                probes=Probes(),
+                log_level=self._change_log_level,
             ),
         )
-        self.admin.probes = Probes()
         self.log_level = LogLevel(logs, self.replica.trace, precise_clock_ms)
-        self.admin.log_level = self._change_log_level
-        self.replica.service.clock_ms = precise_clock_ms
         self.report = StatusReport(
             config,
             boot_count=self.boot_count,
@@ -216,7 +217,7 @@ class Daemon:
         """Finish the group commit under way, write the rest, let go of everything."""
         self.helper.close()
         self.syncer.close()
-        self.replica.finish_log(precise_clock_ms())
+        self.replica.commits.finish(precise_clock_ms())
         self.bus.close()
         self.context.term()
         self.wal.close()

@@ -30,8 +30,9 @@ from paxosd.host import descriptors
 from paxosd.host.clock import precise_clock_ms
 from paxosd.host.descriptors import Limits
 from paxosd.host.stop_signals import SIGNALS
-from paxosd.replica.assembly import Assembled, Equipment, assemble
-from paxosd.replica.replica import ReplicaOptions
+from paxosd.replica.assembly import Equipment, assemble
+from paxosd.replica.parts import Assembled
+from paxosd.replica.ports import ReplicaOptions
 from paxosd.snapshot.keeper import SnapshotOptions
 from paxosd.storage.datadir import DataDir, usable
 from paxosd.storage.disk import Disk

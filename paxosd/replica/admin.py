@@ -1,43 +1,48 @@
-"""The admin verbs: what a daemon answers about itself, and the fault directives it takes.
+"""Carries out the admin verbs: what a daemon answers about itself, and the fault directives.
 
-    verb         arguments                        answer
-    alive        -                                {}, at once: the node is there
-    status       -                                as the daemon's status has it: role, ballot, …
-    checksum     slot                             {slot, checksum: hex or "", pending, progress}
-    snapshot_take  -                              {applied, slot, running}: one is taken soon
-    snapshot_read  slot, offset                   {slot, offset, total, data}
-    transfer_leader  name                         {transferring: name}: "" is the best voter
-    probe        endpoints                        {pending, results: {endpoint: {ok, ms, error}}}
-    log_level    level, for_ms                    {node, level, configured, left_ms}
-    fault_add    name, kind, from, to, on, …      {added: name}        see fault_rules.parse_rule
-    fault_list   -                                {enabled, rules: [FaultRule.describe, …]}
-    fault_rm     name                             {removed: 1, hits}   not_saved: why, if so
-    fault_clear  -                                {removed: how many}  the same
-    fault_crash  -                                {crashing: true}
+Which verbs there are, their arguments and what they may do is the table in
+``core/admin_verbs.py``; their handlers are here. Answers:
 
-``alive``: of a client that waits for another answer. A node of an earlier version refuses it, which
-tells as much.
+    verb             answer
+    alive            {}, at once: the node is there
+    status           the status of the daemon: role, ballot, …
+    checksum         {slot, checksum: hex or "", pending, progress}
+    snapshot_take    {applied, slot, running}: a snapshot is taken soon
+    snapshot_read    {slot, offset, total, data}
+    transfer_leader  {transferring: name}; the name "" stands for the best voter
+    probe            {pending, results: {endpoint: {ok, ms, error}}}
+    log_level        {node, level, configured, left_ms}
+    fault_add        {added: name}; for its arguments see faults/rules.py
+    fault_list       {enabled, rules: [FaultRule.describe, …]}
+    fault_rm         {removed: 1, hits}; and not_saved: why, if the removal could not be saved
+    fault_clear      {removed: how many}; not_saved as above
+    fault_crash      {crashing: true}
 
-``checksum``: ``pending`` while the slot is not applied yet or its checksum is being computed;
-"" without pending: no CHECKSUM command stands in that slot, or it is too long ago. ``progress``
-is another number each time, as long as the node gets on with it.
+``alive`` is for a client that waits for another answer. A node of an earlier version refuses it,
+and that refusal shows just as well that the node is there.
 
-``snapshot_take``: ``slot`` is the newest snapshot's now; wait for one of ``applied`` or above.
-``snapshot_read``: a piece of the newest snapshot's file (slot 0) or of that of this slot.
+``checksum``: ``pending`` is true while the slot is not applied yet or its checksum is being
+computed. An empty checksum that is not pending means that no CHECKSUM command stands in that slot,
+or that it was too long ago. ``progress`` differs from answer to answer as long as the node advances
+with the work.
 
-``transfer_leader``: of a leader only; that the other leads is seen in its status, soon.
-``probe``: whether this machine reaches these, see ``net/probe.py``; ask again while ``pending``.
-``log_level``: log at this level for so long, then as configured again; "" only tells.
+``snapshot_take``: ``slot`` is that of the newest snapshot now; wait for one of ``applied`` or
+above. ``snapshot_read``: a piece of the newest snapshot's file (slot 0) or of that of this slot.
 
-A verb or an argument that does not exist is refused with the nearest one that does. The fault
-verbs that change something are FORBIDDEN unless the configuration has ``[faults] enabled``.
+``transfer_leader`` is for a leader only; that another node leads shows in its status soon after.
+``probe``: whether this machine reaches the endpoints, see ``net/probe.py``; ask again while
+``pending``. ``log_level``: log at this level for so long, then as configured again; the level ""
+changes nothing.
+
 Nothing here is replicated: each verb is about the one node that is asked.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from paxosd.config.settings import nearest
+from paxosd.core.admin_verbs import ADMIN_VERBS, Permission
 from paxosd.core.effects import FORBIDDEN, INVALID
 from paxosd.core.requests import AdminAnswer, AdminRequest, RefusalAnswer
 from paxosd.core.types import Slot
@@ -49,7 +54,8 @@ PROBED_MAX = 32
 
 
 class ChecksumSource(Protocol):
-    """What of the state machine this needs; :class:`paxosd.core.state.machine.Machine` has it."""
+    """The part of the state machine that is needed here; for
+    :class:`paxosd.core.state.machine.Machine`."""
 
     applied: Slot
 
@@ -87,74 +93,62 @@ class ProbeSource(Protocol):
         ...
 
 
-class _Verb(NamedTuple):
-    """``arguments`` None: the verb checks them itself. ``guarded``: needs faults enabled."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminPorts:
+    """What the verbs reach.
 
-    run: Callable[[Mapping[str, Any]], dict[str, Any]]
-    arguments: frozenset[str] | None
-    guarded: bool
+    ``now_ms``: the clock that the fault plan is used with elsewhere. ``crash`` is called before the
+    answer to ``fault_crash`` is returned: it must note the wish and return, and the daemon must die
+    once the answer is sent. ``save_faults`` writes down the rules that are to survive a restart,
+    before the answer; it may raise OSError. ``transfer``: makes this leader hand over to a node
+    ("": to the best one), and returns why it does not, or "". ``log_level``: changes the level of
+    the log for a while; raises ValueError, in words. A verb whose port is None is refused."""
+
+    status: Callable[[], dict[str, Any]]
+    machine: ChecksumSource
+    plan: FaultPlan
+    faults_enabled: bool
+    now_ms: Callable[[], float]
+    crash: Callable[[], None]
+    save_faults: Callable[[], None] = lambda: None
+    snapshots: SnapshotSource | None = None
+    transfer: Callable[[str], str] | None = None
+    probes: ProbeSource | None = None
+    log_level: Callable[[str, int], dict[str, Any]] | None = None
 
 
 class _RefusedError(Exception):
-    """The arguments do not do; the text says why."""
+    """The arguments are not acceptable; the text says why."""
 
 
 class Admin:
     """Answers admin requests for one node."""
 
-    def __init__(
-        self,
-        status: Callable[[], dict[str, Any]],
-        machine: ChecksumSource,
-        plan: FaultPlan,
-        faults_enabled: bool,
-        now_ms: Callable[[], float],
-        crash: Callable[[], None],
-        save: Callable[[], None] = lambda: None,
-    ) -> None:
-        """``now_ms`` is the clock that the fault plan is used with elsewhere. ``crash`` is called
-        before the answer to ``fault_crash`` is returned: it must note the wish and return, and
-        the daemon must die once the answer is sent. ``save`` keeps the rules that are to
-        survive a restart, before the answer; it may raise OSError."""
-        self._machine = machine
-        self._plan = plan
-        self._faults_enabled = faults_enabled
-        self._now_ms = now_ms
-        self._crash = crash
-        self._save = save
-        self.snapshots: SnapshotSource | None = None
-        """Without them the snapshot verbs are refused."""
-        self.transfer: Callable[[str], str] | None = None
-        """Makes this leader hand over to a node ("": the best): why not, or "". …"""
-        self.probes: ProbeSource | None = None
-        """…"""
-        self.log_level: Callable[[str, int], dict[str, Any]] | None = None
-        """Changes the level of the log for a while; raises ValueError, in words. Without these,
-        ``transfer_leader``, ``probe`` and ``log_level`` are refused."""
-        none: frozenset[str] = frozenset()
-        self._verbs = {
-            "alive": _Verb(lambda _: {}, none, False),
-            "status": _Verb(lambda _: status(), none, False),
-            "checksum": _Verb(self._checksum, frozenset({"slot"}), False),
-            "snapshot_take": _Verb(lambda _: self._snapshots().ask(), none, False),
-            "snapshot_read": _Verb(self._snapshot_read, frozenset({"slot", "offset"}), False),
-            "transfer_leader": _Verb(self._transfer_leader, frozenset({"name"}), False),
-            "probe": _Verb(self._probe, frozenset({"endpoints"}), False),
-            "log_level": _Verb(self._log_level, frozenset({"level", "for_ms"}), False),
-            "fault_add": _Verb(self._fault_add, None, True),
-            "fault_list": _Verb(self._fault_list, none, False),
-            "fault_rm": _Verb(self._fault_rm, frozenset({"name"}), True),
-            "fault_clear": _Verb(self._fault_clear, none, True),
-            "fault_crash": _Verb(self._fault_crash, none, True),
+    def __init__(self, ports: AdminPorts) -> None:
+        self._ports = ports
+        self._handlers: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+            "alive": lambda _: {},
+            "status": lambda _: ports.status(),
+            "checksum": self._checksum,
+            "snapshot_take": lambda _: self._snapshots().ask(),
+            "snapshot_read": self._snapshot_read,
+            "transfer_leader": self._transfer_leader,
+            "probe": self._probe,
+            "log_level": self._log_level,
+            "fault_add": self._fault_add,
+            "fault_list": self._fault_list,
+            "fault_rm": self._fault_rm,
+            "fault_clear": self._fault_clear,
+            "fault_crash": self._fault_crash,
         }
 
     def handle(self, request: AdminRequest) -> AdminAnswer | RefusalAnswer:
         """Carry out one request. Never raises for what a client sent."""
-        verb = self._verbs.get(request.verb)
+        verb = ADMIN_VERBS.get(request.verb)
         if verb is None:
-            known = nearest(request.verb, self._verbs)
+            known = nearest(request.verb, ADMIN_VERBS)
             return _refuse(request, INVALID, f'unknown verb "{request.verb}"; {known}')
-        if verb.guarded and not self._faults_enabled:
+        if verb.permission is Permission.FAULTS and not self._ports.faults_enabled:
             return _refuse(
                 request,
                 FORBIDDEN,
@@ -168,7 +162,7 @@ class Admin:
                     words = f'{request.verb}: unknown argument "{given:.40}"; {known}'
                     return _refuse(request, INVALID, words)
         try:
-            return AdminAnswer(request.request_id, verb.run(request.args))
+            return AdminAnswer(request.request_id, self._handlers[verb.name](request.args))
         except (_RefusedError, FaultError) as error:
             return _refuse(request, INVALID, f"{request.verb}: {error}")
 
@@ -176,19 +170,19 @@ class Admin:
         slot = args.get("slot")
         if type(slot) is not int or not 1 <= slot <= SLOT_MAX:
             raise _RefusedError("slot is a number from 1 up, the slot of a CHECKSUM command")
-        machine = self._machine
+        machine = self._ports.machine
         checksum = machine.checksums.get(slot, "")
         pending = not checksum and (slot > machine.applied or machine.checksum_pending(slot))
-        told = {"slot": slot, "checksum": checksum, "pending": pending}
+        answer = {"slot": slot, "checksum": checksum, "pending": pending}
         if pending:
             behind = slot > machine.applied
-            told["progress"] = machine.applied if behind else -machine.checksum_left(slot)
-        return told
+            answer["progress"] = machine.applied if behind else -machine.checksum_left(slot)
+        return answer
 
     def _snapshots(self) -> SnapshotSource:
-        if self.snapshots is None:
+        if self._ports.snapshots is None:
             raise _RefusedError("this node keeps no snapshots")
-        return self.snapshots
+        return self._ports.snapshots
 
     def _snapshot_read(self, args: Mapping[str, Any]) -> dict[str, Any]:
         numbers = args.get("slot", 0), args.get("offset", 0)
@@ -205,9 +199,9 @@ class Admin:
         name = args.get("name", "")
         if type(name) is not str:
             raise _RefusedError('name is the name of a voter, or "" for the best one')
-        if self.transfer is None:
+        if self._ports.transfer is None:
             raise _RefusedError("this node cannot hand over leadership")
-        refusal = self.transfer(name)
+        refusal = self._ports.transfer(name)
         if refusal:
             raise _RefusedError(refusal)
         return {"transferring": name}
@@ -220,10 +214,10 @@ class Admin:
             or not all(type(each) is str for each in endpoints)
         ):
             raise _RefusedError(f"endpoints is a list of 1 to {PROBED_MAX} texts")
-        if self.probes is None:
+        if self._ports.probes is None:
             raise _RefusedError("this node cannot probe")
         try:
-            return self.probes.ask(endpoints)
+            return self._ports.probes.ask(endpoints)
         except ValueError as error:
             raise _RefusedError(str(error)) from None
 
@@ -231,48 +225,48 @@ class Admin:
         level, for_ms = args.get("level", ""), args.get("for_ms", 0)
         if type(level) is not str or type(for_ms) is not int:
             raise _RefusedError("level is the name of a level, for_ms a number of milliseconds")
-        if self.log_level is None:
+        if self._ports.log_level is None:
             raise _RefusedError("the level of this node's log cannot be changed")
         try:
-            return self.log_level(level, for_ms)
+            return self._ports.log_level(level, for_ms)
         except ValueError as error:
             raise _RefusedError(str(error)) from None
 
     def _fault_add(self, args: Mapping[str, Any]) -> dict[str, Any]:
-        now_ms = int(self._now_ms())
-        rule = self._plan.add_args(args, now_ms)
+        now_ms = int(self._ports.now_ms())
+        rule = self._ports.plan.add_args(args, now_ms)
         try:
-            self._save()
+            self._ports.save_faults()
         except OSError as error:
-            self._plan.remove(rule.name, now_ms)
+            self._ports.plan.remove(rule.name, now_ms)
             raise _RefusedError(f"the rule could not be kept: {error}") from error
         return {"added": rule.name}
 
     def _fault_list(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        rules = self._plan.list(int(self._now_ms()))
-        return {"enabled": self._faults_enabled, "rules": rules}
+        rules = self._ports.plan.list(int(self._ports.now_ms()))
+        return {"enabled": self._ports.faults_enabled, "rules": rules}
 
     def _fault_rm(self, args: Mapping[str, Any]) -> dict[str, Any]:
         name = args.get("name")
         if type(name) is not str:
             raise _RefusedError("name is the name of a rule; fault_list shows them")
-        hits = self._plan.remove(name, int(self._now_ms()))
+        hits = self._ports.plan.remove(name, int(self._ports.now_ms()))
         return {"removed": 1, "hits": hits} | self._saved()
 
     def _fault_clear(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        return {"removed": self._plan.clear(int(self._now_ms()))} | self._saved()
+        return {"removed": self._ports.plan.clear(int(self._ports.now_ms()))} | self._saved()
 
     def _saved(self) -> dict[str, Any]:
-        """Keep what is left. The rules have ended in any case: a failure does not undo that,
-        but after a restart they would be there again, which the answer says."""
+        """Save the rules that are left. The removed ones have ended in any case. If the save fails
+        they would come back after a restart, and the answer says so."""
         try:
-            self._save()
+            self._ports.save_faults()
         except OSError as error:
             return {"not_saved": str(error)}
         return {}
 
     def _fault_crash(self, _: Mapping[str, Any]) -> dict[str, Any]:
-        self._crash()
+        self._ports.crash()
         return {"crashing": True}
 
 

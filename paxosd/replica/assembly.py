@@ -1,10 +1,10 @@
 """From a data directory to a node, and from a node to a replica: the same steps in the same order
-for the daemon, for a simulated member and for a lesson's.
+for the daemon, for a simulated member and for a member in a lesson.
 
     assemble()       whose directory, which start    (nobody else's memory is used)
                      the log's disk, with its faults (nothing happens unless a rule says so)
                      log, state machine: recovery.py (what was promised, accepted and applied)
-                     node, whom it is in touch with, which lives of them it has heard
+                     the node, the peers that it connects to, which runs of them it has heard
     ── the caller makes the bus: only then can anybody hear this node ──
     make_replica()   snapshots, admin, and the loop's turn over all of it
 
@@ -15,20 +15,20 @@ import random
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from paxosd.bus.peers import Links, PeerEndpoints, links
+from paxosd.bus.peers import PeerEndpoints, links
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.run_id import RUN_BITS, make_run_id
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import NodeId
-from paxosd.faults.plan import FaultPlan
 from paxosd.host.log import Log
-from paxosd.replica.admin import Admin
+from paxosd.replica.admin import Admin, AdminPorts
+from paxosd.replica.parts import Assembled
+from paxosd.replica.ports import Ports, ReplicaOptions
 from paxosd.replica.recovery import Memory, Progress, make_restart, recover
-from paxosd.replica.replica import Committer, Replica, ReplicaBus, ReplicaOptions
-from paxosd.snapshot.jobs import Helper, Jobs
+from paxosd.replica.replica import Replica
+from paxosd.snapshot.jobs import Jobs
 from paxosd.snapshot.keeper import SnapshotOptions, Snapshots
 from paxosd.storage import identity
 from paxosd.storage.disk import Disk
@@ -41,11 +41,12 @@ from paxosd.storage.wal import WalOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Equipment:
-    """What the world of a node has to bring, besides its directory.
+    """What the surroundings of a node provide, besides its directory.
 
     ``log_disk(claim)``: the log's disk as the node is to see it, with its faults. ``now_ms``: a
     steady clock; ``wall_ms``: the time since 1970. ``rng``: the node's own randomness;
-    ``random_bits``: for this start's lot, and the identity of a directory that is set aside.
+    ``random_bits``: for the run id of this start, and the identity of a directory that is set
+    aside.
     ``identity_bits``: makes such a source for the identity of a new directory, or of an old copy.
     """
 
@@ -64,22 +65,6 @@ class Equipment:
     lives_kind: type[PeerLives] = PeerLives
 
 
-@dataclass(slots=True)
-class Assembled:
-    """A node that nobody hears yet, and what it is made of.
-
-    ``life``: this start, as the peers know it. ``links``: whom it is in touch with."""
-
-    claim: Claim
-    run_id: int
-    disk: Disk
-    memory: Memory
-    node: Node
-    links: Links
-    lives: PeerLives
-    standing: Standing
-
-
 def assemble(
     directory: NodeDirectory,
     options: NodeOptions,
@@ -91,21 +76,9 @@ def assemble(
     """Open, recover, replay. ``contacts``: where the configuration says that the others are.
     ``arriving``: whether the node asks its peers how they know it, as it must. Raises
     IdentityError, StorageError, OSError; the log is closed then."""
-    log, name = equipment.log, directory.node
     claim = directory.claim(equipment.identity_bits())
     disk = equipment.log_disk(claim)
-    memory = recover(
-        directory.home,
-        disk,
-        cluster=directory.cluster,
-        node=name,
-        wal_options=equipment.wal_options,
-        log=log,
-        now_ms=equipment.now_ms,
-        progress=equipment.progress,
-        machine=equipment.machine,
-        random_bits=equipment.random_bits,
-    )
+    memory = _recover(directory, disk, equipment)
     try:
         record = identity.read_genesis(directory.home)
         # What never had a record has never acted: there is no memory that it could have lost.
@@ -126,11 +99,11 @@ def assemble(
             start_mark=memory.wal.mark,
         )
         node = equipment.node_kind(options, list(contacts), memory.codec, equipment.rng, restart)
-        touch = links(node.membership, name, contacts)
+        connections = links(node.membership, directory.node, contacts)
         lives = equipment.lives_kind(
             directory.home,
-            touch.peers,
-            touch.pins,
+            connections.peers,
+            connections.pins,
             marks=memory.recovered.heard,
             challenge=run_id if arriving else 0,
             silence_ms=options.election_timeout_ms,
@@ -141,31 +114,28 @@ def assemble(
     standing = Standing(
         directory.home,
         node,
-        log,
+        equipment.log,
         lost=claim.lost or memory.lost,
         genesis=claim.genesis,
         random_bits=equipment.identity_bits(),
     )
-    return Assembled(claim, run_id, disk, memory, node, touch, lives, standing)
+    return Assembled(claim, run_id, disk, memory, node, connections, lives, standing)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ports:
-    """What a replica reaches the world through.
-
-    ``helper``: runs snapshots' jobs. ``status``, ``crash``, ``save_faults``, ``now_ms``: see
-    :class:`~paxosd.replica.admin.Admin`; ``faults_enabled``: whether ``plan`` may be changed."""
-
-    bus: ReplicaBus
-    committer: Committer
-    helper: Helper
-    log: Log
-    plan: FaultPlan
-    faults_enabled: bool
-    now_ms: Callable[[], float]
-    status: Callable[[], dict[str, Any]]
-    crash: Callable[[], None]
-    save_faults: Callable[[], None] = lambda: None
+def _recover(directory: NodeDirectory, disk: Disk, equipment: Equipment) -> Memory:
+    """What the directory remembers. ``disk``: of the log, with its faults."""
+    return recover(
+        directory.home,
+        disk,
+        cluster=directory.cluster,
+        node=directory.node,
+        wal_options=equipment.wal_options,
+        log=equipment.log,
+        now_ms=equipment.now_ms,
+        progress=equipment.progress,
+        machine=equipment.machine,
+        random_bits=equipment.random_bits,
+    )
 
 
 def make_replica(
@@ -173,23 +143,13 @@ def make_replica(
     options: ReplicaOptions,
     snapshot_options: SnapshotOptions | None,
     ports: Ports,
-) -> tuple[Replica, Admin]:
-    """All of a node's parts, ready for the first turn. Without ``snapshot_options`` none are
-    taken."""
+) -> Replica:
+    """A replica of these parts, ready for the first turn. Without ``snapshot_options`` no
+    snapshots are taken."""
     memory = parts.memory
-    admin = Admin(
-        ports.status,
-        memory.machine,
-        ports.plan,
-        ports.faults_enabled,
-        ports.now_ms,
-        ports.crash,
-        ports.save_faults,
-    )
-    admin.transfer = parts.node.hand_leadership_to
     snapshots = None
     if snapshot_options is not None:
-        snapshots = admin.snapshots = Snapshots(
+        snapshots = Snapshots(
             snapshot_options,
             machine=memory.machine,
             wal=memory.wal,
@@ -198,17 +158,19 @@ def make_replica(
             kept=memory.kept,
             log=ports.log,
         )
-    replica = Replica(
-        options,
-        node=parts.node,
-        machine=memory.machine,
-        wal=memory.wal,
-        codec=memory.codec,
-        bus=ports.bus,
-        committer=ports.committer,
-        admin=admin.handle,
-        log=ports.log,
-        snapshots=snapshots,
-        standing=parts.standing,
+    admin = Admin(
+        AdminPorts(
+            status=ports.status,
+            machine=memory.machine,
+            plan=ports.plan,
+            faults_enabled=ports.faults_enabled,
+            now_ms=ports.now_ms,
+            crash=ports.crash,
+            save_faults=ports.save_faults,
+            snapshots=snapshots,
+            transfer=parts.node.hand_leadership_to,
+            probes=ports.probes,
+            log_level=ports.log_level,
+        )
     )
-    return replica, admin
+    return Replica(options, parts, ports, admin=admin.handle, snapshots=snapshots)

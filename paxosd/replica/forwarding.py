@@ -83,8 +83,7 @@ class Forwarding:
         self.endpoint = ""
         """Where it is passed on to; "": nowhere, and no turn is needed."""
         self._used_ms = 0.0
-        self.now_ms = 0.0
-        """To be set at the begin of each turn."""
+        self._now_ms = 0.0
         self._last_id = 0
         self._held: deque[_Held] = deque()
         self._waiting: dict[int, _Waiting] = {}
@@ -92,11 +91,15 @@ class Forwarding:
         self.passed_on = 0
         """How many so far."""
 
+    def begin_turn(self, now_ms: float) -> None:
+        """The time of this turn; to be called at its beginning."""
+        self._now_ms = now_ms
+
     def pass_on(self, client: bytes, request_id: int, entry: bytes, leader: str, to: str) -> None:
         """Hand a write to ``leader``, whose client endpoint is ``to``; refuse it if that cannot be
         done."""
         self._aim(to)
-        self._used_ms = self.now_ms
+        self._used_ms = self._now_ms
         size = len(entry)
         count = len(self._waiting) + len(self._held)
         if count and (self.waiting_bytes + size > WAITING_BYTES_MAX or count >= WAITING_MAX):
@@ -104,7 +107,7 @@ class Forwarding:
             self._answer(client, RefusalAnswer(request_id, BUSY, words, leader, "", 0))
             return
         self.waiting_bytes += size
-        self._held.append(_Held(client, request_id, entry, leader, self.now_ms))
+        self._held.append(_Held(client, request_id, entry, leader, self._now_ms))
         self._hand_over()
 
     def _hand_over(self) -> None:
@@ -116,10 +119,10 @@ class Forwarding:
                 break
             held.popleft()
             self._last_id += 1
-            waiting = _Waiting(first.client, first.request_id, len(first.entry), self.now_ms)
+            waiting = _Waiting(first.client, first.request_id, len(first.entry), self._now_ms)
             self._waiting[self._last_id] = waiting
             self.passed_on += 1
-        while held and self.now_ms - held[0].since_ms >= CONNECT_WAIT_MS:
+        while held and self._now_ms - held[0].since_ms >= CONNECT_WAIT_MS:
             self._refuse_held()
 
     def _refuse_held(self) -> None:
@@ -134,7 +137,7 @@ class Forwarding:
         """Hand out what was answered; once a turn while there is an :attr:`endpoint`.
         ``leader_endpoint``: where the leader's clients reach it now, "": there is none, or it is
         this node."""
-        now_ms = self.now_ms
+        now_ms = self._now_ms
         for message in self._link.receive(ANSWERS_PER_TURN_MAX):
             self._take(message)
         if self._link.take_lost():

@@ -11,7 +11,7 @@ from paxosd.core.requests import RefusalAnswer, ServerMessage, WriteAnswer
 from paxosd.host.log import Log
 
 STARTED_MAX = 100_000
-"""Requests that wait, at most, to be told of; a bound on memory, not on work."""
+"""At most so many requests are remembered until their answers are logged: a bound on memory."""
 
 _SUFFIX = "Request"
 
@@ -23,28 +23,32 @@ class Answers(Protocol):
 
 
 class RequestLog:
-    """Passes answers on and tells of them. ``now_ms`` is set once a turn by its owner."""
+    """Passes answers on and logs them."""
 
     def __init__(self, bus: Answers, log: Log) -> None:
-        self.now_ms = 0.0
+        self._now_ms = 0.0
         self._bus = bus
         self._log = log
         self._started: dict[tuple[bytes, int], tuple[float, str]] = {}
+
+    def begin_turn(self, now_ms: float) -> None:
+        """The time of this turn; to be called at its beginning."""
+        self._now_ms = now_ms
 
     def received(self, client: bytes, message: Any) -> None:
         """A request was taken in."""
         if len(self._started) < STARTED_MAX:
             what = type(message).__name__.removesuffix(_SUFFIX).lower()
-            self._started[client, message.request_id] = (self.now_ms, what)
+            self._started[client, message.request_id] = (self._now_ms, what)
 
     def answer(self, client: bytes, message: ServerMessage) -> bool:
-        """Send it, and tell what it answers."""
+        """Send an answer, and log which request it answers."""
         sent = self._bus.answer(client, message)
-        started_ms, what = self._started.pop((client, message.request_id), (self.now_ms, ""))
+        started_ms, what = self._started.pop((client, message.request_id), (self._now_ms, ""))
         fields: dict[str, Any] = {
             "request_id": message.request_id,
             "what": what,
-            "dur_ms": round(self.now_ms - started_ms, 3),
+            "dur_ms": round(self._now_ms - started_ms, 3),
             "sent": sent,
         }
         if isinstance(message, RefusalAnswer):

@@ -10,7 +10,7 @@ its sender alone, in words.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 from paxosd.core.cluster_settings import SettingsError
@@ -44,6 +44,7 @@ from paxosd.core.requests import (
     WriteRequest,
 )
 from paxosd.core.state.machine import Machine
+from paxosd.core.types import NodeId
 from paxosd.core.work import CLIENT_UNITS, UNIT_BYTES
 from paxosd.replica.forwarding import Forwarding
 from paxosd.wire import EntryLimits, WireError, decode_entry
@@ -95,32 +96,33 @@ class Service:
         self,
         node: Node,
         machine: Machine,
-        bus: Answers,
+        answers: Answers,
+        *,
         limits: EntryLimits,
         read_bytes_max: int,
-        client_endpoints: dict[str, str],
         history: Callable[[HistoryRequest], ServerMessage],
         admin: Callable[[AdminRequest], ServerMessage],
+        room: MessageRoom | None = None,
+        forwarding: Forwarding | None = None,
+        now_ms: Callable[[], float] | None = None,
     ) -> None:
-        """``client_endpoints``: node name → where clients reach it, for redirections."""
+        """``limits``: of the configuration, until the log has settings. ``read_bytes_max``: of one
+        answer to a read. ``room``: what this node's sockets take; None: anything. ``forwarding``
+        passes writes on to the leader; None: this node does not. ``now_ms``: the clock of the
+        turns, read anew; None: no time passes within a turn."""
         self._node = node
         self._machine = machine
-        self._bus = bus
+        self._bus = answers
         self._first_limits = limits
         self._limits_version = 0
         self._limits = limits
         """What admission goes by: the replicated settings, once the log has some."""
         self._read_bytes_max = read_bytes_max
-        self.client_endpoints = client_endpoints
-        self.elsewhere = ""
-        """Where a client that is refused may ask if no leader is known. Of a node that is no
-        member, and so hears of none: the client may know no other that is left."""
-        self.clock_ms: Callable[[], float] | None = None
-        """The clock of the turns, read anew; None: no time passes within a turn."""
-        self.room: MessageRoom | None = None
-        """What this node's sockets take; None: anything."""
-        self.forwarding: Forwarding | None = None
-        """Passes writes on to the leader; None: this node does not."""
+        self._client_endpoints: Mapping[NodeId, str] = {}
+        self._elsewhere = ""
+        self._now_ms = now_ms
+        self._room = room
+        self._forwarding = forwarding
         self._history = history
         self._admin = admin
         self.history_waiting: deque[tuple[bytes, HistoryRequest]] = deque()
@@ -143,6 +145,13 @@ class Service:
         """How long a key may be, by the settings in force."""
         self._use_settings()
         return self._limits.key_bytes_max
+
+    def use_members(self, client_endpoints: Mapping[NodeId, str], elsewhere: str) -> None:
+        """Where clients reach each member from now on, for redirections. ``elsewhere``: where a
+        client that is refused may ask if no leader is known, for a node that is no member and so
+        hears of no leader: the client may know no other node that is left. "": nowhere."""
+        self._client_endpoints = client_endpoints
+        self._elsewhere = elsewhere
 
     def use_bus(self, bus: Answers) -> None:
         """Where answers go from now on."""
@@ -217,12 +226,12 @@ class Service:
     def leader_endpoint(self) -> str:
         """Where clients reach the leader; "": none is known, or it is this node."""
         leader = self._node.leader
-        return "" if self._node.leading else self.client_endpoints.get(leader, "")
+        return "" if self._node.leading else self._client_endpoints.get(leader, "")
 
     def _forward(self, client: bytes, message: ForwardRequest) -> None:
         """Pass a write on, if another node leads; here the limits are checked, too."""
         to = self.leader_endpoint
-        if not to or self.forwarding is None:
+        if not to or self._forwarding is None:
             self._write(client, WriteRequest(message.request_id, message.entry))
             return
         try:
@@ -233,7 +242,7 @@ class Service:
         if self._is_too_large(client, message):
             return
         leader = self._node.leader
-        self.forwarding.pass_on(client, message.request_id, message.entry, leader, to)
+        self._forwarding.pass_on(client, message.request_id, message.entry, leader, to)
 
     def _write(self, client: bytes, message: WriteRequest) -> None:
         try:
@@ -295,7 +304,7 @@ class Service:
             return str(error)
         if (after.level, after.genesis) != (before.level, before.genesis):
             return "the feature level and the genesis are the cluster's own to set"
-        return self.room.refusal(after) if self.room is not None else ""
+        return self._room.refusal(after) if self._room is not None else ""
 
     def _read(self, client: bytes, message: ReadRequest) -> None:
         size = REQUEST_BYTES
@@ -334,7 +343,7 @@ class Service:
         if stale:
             # The time after the request came in: a turn may be long, or stopped in its middle, and
             # what was acknowledged meanwhile, before the client asked, is not to be denied.
-            age_ms = self._node.age_ms(self.clock_ms() if self.clock_ms else None)
+            age_ms = self._node.age_ms(self._now_ms() if self._now_ms else None)
         self._machine.work.units += len(token.queries)
         try:
             results = self._machine.query(token.queries, self._read_bytes_max)
@@ -353,10 +362,10 @@ class Service:
     def _refuse(self, client: bytes, request_id: int, refusal: Refusal) -> None:
         self.refused += 1
         leader = refusal.leader or self._node.leader
-        endpoint = self.client_endpoints.get(leader, "") or self.elsewhere
+        endpoint = self._client_endpoints.get(leader, "") or self._elsewhere
         detail = 0
         to = self.leader_endpoint
-        if refusal.code == NOT_LEADER and self.forwarding is not None and to == endpoint != "":
+        if refusal.code == NOT_LEADER and self._forwarding is not None and to == endpoint != "":
             detail = PASSES_ON
         self._bus.answer(
             client,

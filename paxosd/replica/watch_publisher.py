@@ -175,6 +175,7 @@ class EventPublisher:
         prefix_bytes_max: Callable[[], int] = _key_bytes_max,
         log: Log | None = None,
         waiting_bytes: Callable[[], int] = lambda: 0,
+        work: Work | None = None,
     ) -> None:
         """``prefix_bytes_max``: how long a key may be now, by the settings in force.
         ``waiting_bytes``: what the sockets hold for subscribers that are slow."""
@@ -182,7 +183,7 @@ class EventPublisher:
         self._waiting_bytes = waiting_bytes
         self.wants_learned = False
         """Whether anybody subscribes to ``learned/``: if not, spare yourself the work."""
-        self.work = Work()
+        self.work = work if work is not None else Work()
         self._publish = publish
         self._source = source
         self._encoder = EventEncoder(cluster, node, boot_count)

@@ -29,7 +29,7 @@ from paxosd.daemon.log_level import LogLevel
 from paxosd.daemon.logs import Logs
 from paxosd.faults.plan import FaultPlan
 from paxosd.net.probe import Probes
-from paxosd.replica.admin import Admin
+from paxosd.replica.admin import Admin, AdminPorts
 from paxosd.replica.log_server import serve_history
 from paxosd.replica.watch_publisher import EventPublisher
 from paxosd.wire import WireError, decode_entry, decode_request, encode_client
@@ -121,14 +121,21 @@ class FakeDaemon:
             boot_count=1,
             subscriptions_max=10,
         )
-        self.admin = Admin(
-            self._status, self.machine, self.plan, faults, self._now_ms, self.crashed.set
-        )
-        self.admin.transfer = self._transfer
-        self.admin.probes = Probes()
         logs = Logs(node=name, stream=io.StringIO())
         level = LogLevel(logs, lambda _: None, self._now_ms)
-        self.admin.log_level = lambda *given: {"node": name, **level.change(*given)}
+        self.admin = Admin(
+            AdminPorts(
+                status=self._status,
+                machine=self.machine,
+                plan=self.plan,
+                faults_enabled=faults,
+                now_ms=self._now_ms,
+                crash=self.crashed.set,
+                transfer=lambda name: self.transfer(name),  # noqa: PLW0108 - a test replaces it
+                probes=Probes(),
+                log_level=lambda *given: {"node": name, **level.change(*given)},
+            )
+        )
         self._news = deque()
         self.sum_keys = 1000
         """How many keys it sums up at a time."""
@@ -238,7 +245,7 @@ class FakeDaemon:
             self.lost = own is None or own.directory_id != self.directory_id
         return "lost" if self.lost else "whole"
 
-    def _transfer(self, name):
+    def transfer(self, name):
         if self.shared["leader"] != self.name:
             return "this node does not lead"
         heir = name or next(each for each in self.membership.voters if each != self.name)

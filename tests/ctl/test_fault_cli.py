@@ -3,6 +3,7 @@
 import errno
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -237,9 +238,14 @@ for = "200ms"
 """
 
 
+def forbid_faults(daemon):
+    """As if it had been started without ``[faults] enabled``."""
+    daemon.admin._ports = replace(daemon.admin._ports, faults_enabled=False)
+
+
 class TestClear:
     def test_a_node_that_has_faults_off_has_none_and_counts_as_cleared(self, ctl, daemon, second):
-        second.admin._faults_enabled = False
+        forbid_faults(second)
         daemon.plan.add_args({"name": "x", "kind": "drop"}, 0)
         gone = daemon.members.pop("n3")
         assert gone
@@ -249,7 +255,8 @@ class TestClear:
         assert len(daemon.plan) == 0
 
     def test_where_no_node_allows_faults_it_is_refused(self, ctl, daemon, second):
-        daemon.admin._faults_enabled = second.admin._faults_enabled = False
+        forbid_faults(daemon)
+        forbid_faults(second)
         assert ctl("clear")[0] == 77
 
 

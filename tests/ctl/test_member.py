@@ -479,9 +479,7 @@ class TestRejoin:
         def status():
             return real() | ({"directory": 9} if changes(trio[0]) else {})
 
-        trio[2].admin._verbs["status"] = (
-            trio[2].admin._verbs["status"]._replace(run=lambda _: status())
-        )
+        trio[2].admin._handlers["status"] = lambda _: status()
         code, _, err = ctl("rejoin", "n3")
         assert code == 1
         assert "got a new identity meanwhile; again: paxosctl member rejoin n3" in err
@@ -614,7 +612,7 @@ class TestTransfer:
         assert trio[0].shared["leader"] == "n1"
 
     def test_the_leader_says_no(self, ctl, trio):
-        trio[0].admin.transfer = lambda name: f"{name} does not answer; these do: n3"
+        trio[0].transfer = lambda name: f"{name} does not answer; these do: n3"
         code, _, err = ctl("transfer-leader", "n2")
         assert code == 77
         assert "n2 does not answer; these do: n3" in err
@@ -627,7 +625,7 @@ class TestTransfer:
         assert f"the leader ({gone}) cannot be reached from here, and it alone can hand over" in err
 
     def test_nobody_takes_over(self, ctl, trio):
-        trio[0].admin.transfer = lambda name: ""
+        trio[0].transfer = lambda name: ""
         code, _, err = ctl("transfer-leader", "n2")
         assert code == 1
         assert "n2 did not take over: n1 leads" in err

@@ -6,6 +6,7 @@ import pytest
 
 from paxosctl.cli.render import as_cell, as_json
 from paxosctl.commands.node import log_words
+from paxosd.core.admin_verbs import ADMIN_VERBS
 from tests.ctl.test_cli import ctl, daemon  # noqa: F401 - fixtures
 
 
@@ -31,8 +32,10 @@ class TestLogLevel:
         assert code == 69
         assert nowhere in err
 
-    def test_a_node_of_a_version_before_refuses_in_words(self, ctl, daemon):  # noqa: F811
-        del daemon.admin._verbs["log_level"]
+    @pytest.mark.usefixtures("daemon")
+    def test_a_node_of_a_version_before_refuses_in_words(self, ctl, monkeypatch):  # noqa: F811
+        known = {name: verb for name, verb in ADMIN_VERBS.items() if name != "log_level"}
+        monkeypatch.setattr("paxosd.replica.admin.ADMIN_VERBS", known)
         code, _, err = ctl("node", "log-level", "debug")
         assert code == 77
         assert "log_level" in err

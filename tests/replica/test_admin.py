@@ -2,11 +2,12 @@
 
 import pytest
 
+from paxosd.core.admin_verbs import ADMIN_VERBS, Permission, is_repeatable
 from paxosd.core.effects import FORBIDDEN, INVALID
 from paxosd.core.requests import AdminAnswer, AdminRequest, RefusalAnswer
 from paxosd.faults.plan import FaultPlan
 from paxosd.net.probe import ProbeError
-from paxosd.replica.admin import Admin
+from paxosd.replica.admin import Admin, AdminPorts
 
 
 class MachineModel:
@@ -22,17 +23,20 @@ class MachineModel:
 
 
 class Node:
-    def __init__(self, enabled=True):
+    def __init__(self, enabled=True, **ports):
         self.now_ms = 1000.7
         self.crashes = 0
         self.plan = FaultPlan(nodes=("n1", "n2", "n3"))
         self.admin = Admin(
-            lambda: {"role": "leader"},
-            MachineModel(),
-            self.plan,
-            enabled,
-            lambda: self.now_ms,
-            self.crash,
+            AdminPorts(
+                status=lambda: {"role": "leader"},
+                machine=MachineModel(),
+                plan=self.plan,
+                faults_enabled=enabled,
+                now_ms=lambda: self.now_ms,
+                crash=self.crash,
+                **ports,
+            )
         )
 
     def crash(self):
@@ -59,17 +63,34 @@ RULE = {"name": "cut", "kind": "partition", "from": "n1", "to": "n2"}
 
 class TestLogLevel:
     def test_it_is_the_daemons(self):
-        node = Node()
-        assert "cannot be changed" in node.refusal("log_level").message
-        node.admin.log_level = lambda level, for_ms: {"level": level, "left_ms": for_ms}
+        assert "cannot be changed" in Node().refusal("log_level").message
+        node = Node(log_level=lambda level, for_ms: {"level": level, "left_ms": for_ms})
         assert node.body("log_level", level="debug", for_ms=5) == {"level": "debug", "left_ms": 5}
         assert node.body("log_level") == {"level": "", "left_ms": 0}
 
     @pytest.mark.parametrize("args", [{"level": 1}, {"for_ms": True}, {"for_ms": "1s"}])
     def test_arguments_of_another_type_are_refused(self, args):
-        node = Node()
-        node.admin.log_level = lambda level, for_ms: {}
+        node = Node(log_level=lambda level, for_ms: {})
         assert node.refusal("log_level", **args).code == INVALID
+
+
+class TestTable:
+    def test_every_verb_of_the_table_has_a_handler_and_no_other(self):
+        assert Node().admin._handlers.keys() == ADMIN_VERBS.keys()
+
+    def test_what_only_observes_may_be_repeated(self):
+        observing = {v for v in ADMIN_VERBS.values() if v.permission is Permission.OBSERVE}
+        assert all(verb.repeatable for verb in observing)
+
+    def test_which_verbs_may_not_be_sent_again(self):
+        """Each would act, or be refused, a second time: the client must not hide that."""
+        once = {"fault_add", "fault_rm", "fault_clear", "fault_crash", "transfer_leader"}
+        assert {name for name in ADMIN_VERBS if not is_repeatable(name)} == once
+        assert is_repeatable("verb_of_a_later_version")
+
+    def test_every_verb_says_what_it_does_in_a_sentence(self):
+        for verb in ADMIN_VERBS.values():
+            assert verb.help.endswith("."), verb.name
 
 
 class TestVerbs:
@@ -120,35 +141,33 @@ class Asked:
 
 class TestMembers:
     def test_leadership_is_handed_over(self):
-        node = Node()
         asked = []
-        node.admin.transfer = lambda name: asked.append(name) or ""
+        node = Node(transfer=lambda name: asked.append(name) or "")
         assert node.body("transfer_leader", name="n2") == {"transferring": "n2"}
         assert node.body("transfer_leader") == {"transferring": ""}
         assert asked == ["n2", ""]
 
     def test_why_not_is_said(self):
-        node = Node()
-        node.admin.transfer = lambda name: f"{name} has no vote, so it cannot lead"
+        node = Node(transfer=lambda name: f"{name} has no vote, so it cannot lead")
         refusal = node.refusal("transfer_leader", name="n4")
         assert refusal.code == INVALID
         assert refusal.message == "transfer_leader: n4 has no vote, so it cannot lead"
         assert node.refusal("transfer_leader", name=4).code == INVALID
 
     def test_a_probe_is_begun(self):
-        node = Node()
-        node.admin.probes = Asked()
+        probes = Asked()
+        node = Node(probes=probes)
         endpoints = ["tcp://a:1", "tcp://b:1"]
         assert node.body("probe", endpoints=endpoints) == {"pending": True, "results": {}}
-        assert node.admin.probes.asked == [endpoints]
+        assert probes.asked == [endpoints]
         assert "busy" in node.refusal("probe", endpoints=["tcp://busy:1"]).message
 
     @pytest.mark.parametrize("endpoints", [None, [], "tcp://a:1", [1], ["tcp://a:1"] * 33])
     def test_a_probe_of_nothing_is_refused(self, endpoints):
-        node = Node()
-        node.admin.probes = Asked()
+        probes = Asked()
+        node = Node(probes=probes)
         assert "a list of 1 to 32 texts" in node.refusal("probe", endpoints=endpoints).message
-        assert node.admin.probes.asked == []
+        assert probes.asked == []
 
     def test_a_node_that_cannot_says_so(self):
         assert "cannot hand over" in Node().refusal("transfer_leader").message

@@ -15,14 +15,15 @@ from paxosd.core.membership import Membership
 from paxosd.core.messages import Accepted, Genesis, Hello, Removed
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
+from paxosd.core.requests import AdminRequest
 from paxosd.core.roster import use_membership
 from paxosd.core.run_id import boot_count_of, make_run_id
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import Ballot
 from paxosd.faults.plan import FaultPlan
 from paxosd.replica import assembly
-from paxosd.replica.assembly import Equipment, Ports, assemble, make_replica
-from paxosd.replica.replica import ReplicaOptions
+from paxosd.replica.assembly import Equipment, assemble, make_replica
+from paxosd.replica.ports import Ports, ReplicaOptions
 from paxosd.snapshot.keeper import SnapshotOptions
 from paxosd.storage import identity
 from paxosd.storage.disk import StorageError
@@ -371,10 +372,14 @@ def test_a_lesson_may_do_without_the_question_who_it_was(site):
 
 class Bus:
     def __init__(self):
-        self.sent, self.peers = [], None
+        self.sent, self.peers, self.answers = [], None, []
 
     def send(self, to, message):
         self.sent.append((to, message))
+        return True
+
+    def answer(self, client, message):
+        self.answers.append(message)
         return True
 
     def publish(self, topic, payload): ...
@@ -391,7 +396,7 @@ class Bus:
         self.peers = peers
 
     has_subscriptions = False
-    relay = answer = None
+    relay = None
 
     def take_on(self, parts):
         self.inbox = Inbox("n1", FaultPlan(), parts.lives, answer=self.send, refused=print)
@@ -418,18 +423,25 @@ def replica_of(parts, bus, snapshots):
     return make_replica(parts, options, snapshots, ports)
 
 
+def refusal(replica, bus, verb, args):
+    """What the replica has against this admin request."""
+    replica.service.receive(b"c", AdminRequest(1, verb, args))
+    return bus.answers[-1].message
+
+
 @pytest.mark.parametrize("snapshots", [None, SnapshotOptions(cluster="c", members={})])
 def test_a_replica_of_it_says_hello_to_all(site, snapshots):
     parts = site.start()
     bus = Bus().take_on(parts)
-    replica, admin = replica_of(parts, bus, snapshots)
+    replica = replica_of(parts, bus, snapshots)
     replica.turn(5_000.0, 6_000)
     hello = Hello(parts.claim.directory_id)
     assert {("n2", hello), ("n3", hello)} <= set(bus.sent)
     assert bus.peers == CONTACTS
     assert replica.standing is parts.standing
-    assert (admin.snapshots is None) == (snapshots is None) == (replica.exchange is None)
-    assert admin.transfer("n2") != "", "it does not lead"
+    assert (snapshots is None) == (replica.exchange is None)
+    assert "no snapshots" in refusal(replica, bus, "snapshot_read", {}) or snapshots is not None
+    assert "does not lead" in refusal(replica, bus, "transfer_leader", {"name": "n2"})
 
 
 def test_there_is_one_way_from_a_directory_to_a_node():

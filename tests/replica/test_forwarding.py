@@ -47,7 +47,7 @@ class Bench:
 
     def turn(self, ms=0.0, leader=LEADER):
         self.now_ms += ms
-        self.forwarding.now_ms = self.now_ms
+        self.forwarding.begin_turn(self.now_ms)
         self.forwarding.turn(leader)
 
     def ask(self, client, request_id, entry=b"entry"):

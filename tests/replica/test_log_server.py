@@ -226,7 +226,7 @@ class TestBetweenPages:
         for number in range(40):
             ahead.do([PUT, b"k%d" % number, b""])
         slot, revision = ahead.machine.applied, ahead.machine.revision
-        ahead.machine.history = History(100, slot, revision)
+        ahead.machine.history = History(100, ahead.machine.disposal, slot, revision)
         log.machine.adopt(ahead.machine)
         refusal = log.ask(next_revision)
         assert (refusal.code, refusal.detail) == (COMPACTED, 41)

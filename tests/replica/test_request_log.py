@@ -25,9 +25,9 @@ def make():
 
 def test_a_write_and_its_answer():
     log, bus, lines = make()
-    log.now_ms = 10.0
+    log.begin_turn(10.0)
     log.received(b"c", WriteRequest(7, b""))
-    log.now_ms = 12.5
+    log.begin_turn(12.5)
     answer = WriteAnswer(7, 3, [1, 2])
     assert log.answer(b"c", answer) is True
     assert bus.answers == [(b"c", answer)]
@@ -51,7 +51,7 @@ def test_a_refusal_says_why():
 def test_two_clients_may_use_one_number():
     log, _, lines = make()
     log.received(b"a", WriteRequest(1, b""))
-    log.now_ms = 5.0
+    log.begin_turn(5.0)
     log.received(b"b", WriteRequest(1, b""))
     log.answer(b"a", WriteAnswer(1, 1, []))
     log.answer(b"gone", WriteAnswer(1, 1, []))

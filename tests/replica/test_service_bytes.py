@@ -44,11 +44,10 @@ class Desk:
             self.node,
             self.machine,
             self,
-            EntryLimits(),
-            1 << 20,
-            {},
-            lambda request: HistoryAnswer(request.request_id, [], 1, 1),
-            None,
+            limits=EntryLimits(),
+            read_bytes_max=1 << 20,
+            history=lambda request: HistoryAnswer(request.request_id, [], 1, 1),
+            admin=None,
         )
 
     def answer(self, client, message):

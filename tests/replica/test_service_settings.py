@@ -46,9 +46,15 @@ class Desk:
         self.machine, self.node, self.answers = Machine(), Node(), []
         self.machine.settings = settings
         self.service = Service(
-            self.node, self.machine, self, EntryLimits(64, 64, 4), 1 << 20, {}, None, None
+            self.node,
+            self.machine,
+            self,
+            limits=EntryLimits(64, 64, 4),
+            read_bytes_max=1 << 20,
+            history=None,
+            admin=None,
+            room=room,
         )
-        self.service.room = room
 
     def answer(self, client, message):
         self.answers.append(message)

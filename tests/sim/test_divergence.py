@@ -196,7 +196,7 @@ def test_nothing_is_taken_over_from_one_that_has_diverged_before_it_is_found_out
     assert cluster.run_until(lambda: len(set(cluster.applied())) == 1, 5000)
     common = away.node.applied
     # What it voted for is on its disk, and perhaps not yet that it was chosen.
-    assert cluster.run_until(lambda: not away.replica._syncing, 5000)
+    assert cluster.run_until(lambda: not away.replica.commits.is_running, 5000)
     cluster.crash(late)
     for _ in range(8):
         assert write(cluster, cluster.client).acknowledged

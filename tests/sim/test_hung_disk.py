@@ -2,7 +2,7 @@
 
 import pytest
 
-from paxosd.replica import replica
+from paxosd.replica import group_commit
 from tests.sim.simple import make_cluster, run_for
 from tests.sim.test_slow_link import Writer
 
@@ -13,7 +13,7 @@ HANG_MS = 10_000.0
 
 @pytest.mark.parametrize("of_leader", [False, True])
 def test_a_log_takes_no_more_than_this(of_leader, monkeypatch):
-    monkeypatch.setattr(replica, "LOG_WAITING_BYTES_MAX", LIMIT_BYTES)
+    monkeypatch.setattr(group_commit, "LOG_WAITING_BYTES_MAX", LIMIT_BYTES)
     print("seed=9")
     cluster = make_cluster(9, segment_bytes=8 << 20)
     leader = cluster.elect()

@@ -30,7 +30,7 @@ def test_writes_go_on_while_no_client_reaches_the_leader():
 def test_without_it_no_write_succeeds(monkeypatch):
     cluster, leader = led(1)
     for process in cluster.processes.values():
-        process.replica.service.forwarding = None
+        process.replica.service._forwarding = None
     client, _ = make_client(cluster)
     cluster.network.cut.add(leader)
     assert not write(cluster, client).acknowledged

@@ -17,7 +17,7 @@ from paxosd.core.requests import (
 )
 from paxosd.core.state import kv, machine
 from paxosd.core.work import TURN_UNITS_MAX
-from paxosd.replica import replica, service
+from paxosd.replica import background, replica, service
 from paxosd.replica import watch_publisher as events
 from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.cluster.watch_truth import WatchTruth
@@ -200,15 +200,15 @@ def background_of_busy_turns(monkeypatch):
     process = cluster.processes[client.node]
     busy, checksums = [], 0
     with monkeypatch.context() as patch:
-        background = replica.Replica._background
+        turn = background.BackgroundWork.turn
 
-        def look(self, now_ms, wall_ms):
-            before = self.machine.work.units
-            background(self, now_ms, wall_ms)
-            if self is process.replica and before >= PER_ENTRY:
-                busy.append(self.machine.work.units - before)
+        def look(self, now_ms, wall_ms, **turned):
+            before = self._machine.work.units
+            turn(self, now_ms, wall_ms, **turned)
+            if self is process.replica._background and before >= PER_ENTRY:
+                busy.append(self._machine.work.units - before)
 
-        patch.setattr(replica.Replica, "_background", look)
+        patch.setattr(background.BackgroundWork, "turn", look)
         for _ in range(2):
             client.write_at_once(*([PUT, b"%05d" % n, b""] for n in range(10 * PER_ENTRY)))
             process.machine.checksum_runs.start(process.machine.applied, process.machine._rest)
@@ -222,7 +222,7 @@ def background_of_busy_turns(monkeypatch):
 def test_a_turn_that_has_done_its_share_does_little_beside_it(monkeypatch):
     busy = background_of_busy_turns(monkeypatch)
     assert 0 < max(busy) <= 600
-    monkeypatch.setattr(replica, "KEYS_BUSY", replica.KEYS_PER_TURN)
+    monkeypatch.setattr(background, "KEYS_BUSY", background.KEYS_PER_TURN)
     assert max(background_of_busy_turns(monkeypatch)) > 600
 
 

@@ -16,8 +16,10 @@ from paxosd.core.state.machine import CHECKSUM_SLOTS
 from paxosd.core.types import NodeId
 from paxosd.faults.disk import FaultyDisk
 from paxosd.faults.plan import FaultPlan
-from paxosd.replica.assembly import Assembled, Equipment, Ports, assemble, make_replica
-from paxosd.replica.replica import Replica, ReplicaOptions
+from paxosd.replica.assembly import Equipment, assemble, make_replica
+from paxosd.replica.parts import Assembled
+from paxosd.replica.ports import Ports, ReplicaOptions
+from paxosd.replica.replica import Replica
 from paxosd.sim.cluster.invariants import Invariants, WatchedMachine, WatchedNode
 from paxosd.sim.world import frame_limits
 from paxosd.sim.world.bus import SimBus
@@ -158,7 +160,7 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
     committer = SimCommitter(
         around.rng, sync_ms, later=around.later, run=around.run_job, wake=around.wake
     )
-    replica, _ = make_replica(
+    replica = make_replica(
         parts,
         _replica_options(around, parts.claim.boot_count),
         _snapshot_options(around),

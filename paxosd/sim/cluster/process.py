@@ -636,7 +636,7 @@ class SimProcess:
             if slot < replica.wal.first_slot:
                 continue  # in a snapshot that is just being taken in
             try:
-                value = replica.read_log(slot)[1]
+                value = replica.log_source.read(slot)[1]
             except KeyError:
                 if self.damaged:
                     continue  # found where it was put, and it is being made good

@@ -25,7 +25,7 @@ Effect = Callable[[str], None]
 
 
 class SimBus:
-    """One life of one process on the network; has :class:`paxosd.replica.replica.ReplicaBus`.
+    """One life of one process on the network; has :class:`paxosd.replica.ports.ReplicaBus`.
 
     ``effect`` is called ahead of everything that leaves: there the process may be made to crash.
     """

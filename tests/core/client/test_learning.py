@@ -469,7 +469,7 @@ class TestOnTheNetwork:
 
     def test_a_client_outlives_the_replacement_of_every_node_that_it_was_given(self):
         with FakeDaemon("n1") as first, FakeDaemon("n2", follows=first) as second:
-            first.admin.transfer("n2")
+            first.transfer("n2")
             with Client([first.endpoint], timeout_s=30) as client:
                 client.put(b"k", b"1")
                 while second.endpoint not in client.endpoints:

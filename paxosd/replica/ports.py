@@ -1,0 +1,111 @@
+"""What a replica is given: the ports through which it reaches the world, and its options.
+
+The daemon gives it sockets, a thread for group commits and real clocks; the simulator gives it a
+network, a committer and a clock of its own. The replica sees no difference.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from paxosd.bus.inbox import Inbox
+from paxosd.bus.peers import PeerEndpoints
+from paxosd.core.message_room import MessageRoom
+from paxosd.core.messages import Accepted, Envelope, PeerMessage
+from paxosd.core.requests import ClientMessage, ServerMessage
+from paxosd.core.types import NodeId
+from paxosd.faults.plan import FaultPlan
+from paxosd.host.log import Log
+from paxosd.replica.admin import ProbeSource
+from paxosd.replica.forwarding import Link
+from paxosd.snapshot.jobs import Helper
+from paxosd.storage.wal import SyncJob
+from paxosd.wire import EntryLimits
+
+
+class ReplicaBus(Protocol):
+    """How a replica receives and sends; :class:`paxosd.bus.bus.Bus` implements it. Nothing here
+    blocks."""
+
+    inbox: Inbox
+
+    @property
+    def relay(self) -> Link: ...
+
+    def set_peers(self, peers: Mapping[NodeId, Any], pins: Mapping[NodeId, int]) -> None: ...
+
+    @property
+    def has_subscriptions(self) -> bool: ...
+
+    @property
+    def event_bytes_waiting(self) -> int: ...
+
+    def receive_peers(self, limit: int) -> list[Envelope]: ...
+
+    def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]: ...
+
+    def receive_subscriptions(self) -> list[tuple[bool, bytes]]: ...
+
+    def disconnected(self) -> list[NodeId]: ...
+
+    def send(self, to: NodeId, message: PeerMessage) -> bool: ...
+
+    def publish_accepted(self, message: Accepted) -> None: ...
+
+    def publish(self, topic: bytes, payload: bytes) -> None: ...
+
+    def answer(self, client: bytes, message: ServerMessage) -> bool: ...
+
+
+class Committer(Protocol):
+    """Runs group commits beside the loop, one at a time; :class:`paxosd.daemon.worker.Syncer`
+    implements it."""
+
+    def start(self, job: SyncJob) -> None: ...
+
+    def finished(self) -> list[SyncJob]:
+        """The jobs done since the last call. Raises the StorageError of one that failed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """What a replica reaches the world through.
+
+    ``helper``: runs snapshots' jobs. ``now_ms``: the clock of the turns. ``precise_now_ms``: the
+    same clock read anew in the middle of a turn; None: no time passes within a turn. The others:
+    see :class:`~paxosd.replica.admin.AdminPorts`."""
+
+    bus: ReplicaBus
+    committer: Committer
+    helper: Helper
+    log: Log
+    plan: FaultPlan
+    faults_enabled: bool
+    now_ms: Callable[[], float]
+    status: Callable[[], dict[str, Any]]
+    crash: Callable[[], None]
+    save_faults: Callable[[], None] = lambda: None
+    precise_now_ms: Callable[[], float] | None = None
+    probes: ProbeSource | None = None
+    log_level: Callable[[str, int], dict[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaOptions:
+    """Who the replica is and how much it does at a time; sizes in bytes.
+
+    ``contacts``: where the other members of the configuration are reached. ``debug``: whether the
+    log takes protocol events; if not, none is made.
+    """
+
+    cluster: str
+    node: NodeId
+    boot_count: int
+    entry_limits: EntryLimits
+    read_bytes_max: int
+    catch_up_bytes_max: int
+    subscriptions_max: int
+    contacts: Mapping[NodeId, PeerEndpoints]
+    room: MessageRoom | None = None
+    debug: bool = False
