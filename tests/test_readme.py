@@ -1,10 +1,13 @@
-"""tests/README.md says which test stands for which pitfall: each one that it names must exist."""
+"""docs/TESTING.md says which test stands for which pitfall: each one that it names must exist."""
 
 import ast
 import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
+PAGE = HERE.parent / "docs" / "TESTING.md"
+TABLES = "## Which test stands for which known pitfall"
+"""The heading above them."""
 TOKEN = re.compile(r"[\w/]+\.py|\bTest\w+\b(?:\.test_\w+\*?)?|\btest_\w+\*?")
 """A file, a class, a class and its test, or a test; with * at its end the start of a name."""
 TESTS_MIN = 100
@@ -58,8 +61,8 @@ def missing(text):
 
 
 def test_every_test_that_it_names_exists():
-    text = (HERE / "README.md").read_text()
-    assert missing(text) == []
+    text = PAGE.read_text(encoding="utf-8").partition(TABLES)[2]
+    assert missing(text) == [], "docs/TESTING.md names tests that are elsewhere, or gone"
     assert len([name for _, name in named(text) if name]) > TESTS_MIN
 
 

@@ -1,4 +1,4 @@
-"""Bugs that systems like this really had, against real processes; tests/README.md has the list."""
+"""Bugs that systems like this really had, against real processes; docs/TESTING.md has the list."""
 
 import random
 import signal

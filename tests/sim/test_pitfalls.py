@@ -1,6 +1,6 @@
 """Bugs that systems like this really had, each as a scene in the simulator.
 
-The numbers are those of the lines on Paxos in the project's list; tests/README.md says which
+The numbers are those of the lines on Paxos in the project's list; docs/TESTING.md says which
 test stands for which line.
 """
 
