@@ -12,7 +12,8 @@ from paxosd.daemon.startup import founding_settings
 from paxosd.storage import identity
 from paxosd.storage import peer_lives as lives
 from paxosd.storage.datadir import DataDir
-from paxosd.storage.wal import Wal, WalOptions
+from paxosd.storage.wal import WalOptions
+from paxosd.storage.wal_open import open_wal
 
 
 def init_alone(config: Config) -> str:
@@ -65,7 +66,7 @@ def _past(directory: DataDir, config: Config) -> str:
         return ""
     if any(name.startswith("snap-") for name in directory.disk.list()):
         return "it holds a snapshot"
-    wal, found = Wal.open(
+    wal, found = open_wal(
         directory.disk,
         cluster_id=config.cluster.id,
         node_id=config.node.name,

@@ -26,6 +26,7 @@ from paxosd.snapshot.restore import Kept, restore_state
 from paxosd.storage import identity
 from paxosd.storage.disk import CorruptionError, Disk
 from paxosd.storage.wal import Recovered, Wal, WalOptions
+from paxosd.storage.wal_open import open_wal
 from paxosd.wire import WireError, decode_batch, encode_batch, encode_entry
 
 REPLAY_SLOTS_PER_REPORT = 5000
@@ -125,7 +126,7 @@ def recover(
 
 def _remember(place: _Place, machine: Machine) -> Memory:
     """All of it, if nothing is damaged. Raises CorruptionError, and then the log is closed."""
-    wal, recovered = Wal.open(
+    wal, recovered = open_wal(
         place.log_disk,
         cluster_id=place.cluster,
         node_id=place.node,

@@ -50,7 +50,7 @@ class LogRepair:
 
     def bad_segment(self, number: int, offset: int, event: str, reason: str) -> None:
         """A segment is damaged. ``event``: what to call that."""
-        if number in self._segments or not self._wal.is_needed(number):
+        if number in self._segments or not self._wal.segments.is_needed(number):
             return
         self._segments.add(number)
         self._tell(event, segment_name(number), offset, reason)
@@ -72,10 +72,10 @@ class LogRepair:
         if self._segments:
             self._wal.collect_dropped()
             for number in sorted(self._segments):
-                if not self._wal.holds(number):
+                if not self._wal.segments.holds(number):
                     self._segments.remove(number)
                     self._repaired(segment_name(number))
-                elif self._wal.is_needed(number):
+                elif self._wal.segments.is_needed(number):
                     self._mend(number, now_ms)
         for slot, taken in list(self._bad_snapshots.items()):
             if self._snapshots.taken > taken:
@@ -84,11 +84,11 @@ class LogRepair:
 
     def _mend(self, number: int, now_ms: float) -> None:
         wal, newest = self._wal, self._snapshots.newest
-        if not wal.is_sealed(number):
+        if not wal.segments.is_sealed(number):
             wal.seal(number)
             self._flush()
             return
-        top = wal.top_through(number)
+        top = wal.segments.top_through(number)
         if newest is not None and newest.slot >= top:
             if wal.commit >= top:
                 self._snapshots.release_through(top)

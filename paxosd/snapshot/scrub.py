@@ -115,7 +115,7 @@ class Scrub:
         self._running = True
         cluster = self._options.cluster
         self._todo.extend(SnapshotCheck(info, cluster) for info in self._snapshots.kept)
-        self._todo.extend(SegmentCheck(segment) for segment in self._snapshots.wal.sealed)
+        self._todo.extend(SegmentCheck(segment) for segment in self._snapshots.wal.segments.sealed)
 
     def _end(self) -> None:
         self._running = False

@@ -178,7 +178,7 @@ def end_divergence(home: Disk) -> None:
 
 
 def log_created(home: Disk) -> bool:
-    """Whether a log was begun here: pass ``create=not log_created`` to ``Wal.open``."""
+    """Whether a log was begun here: pass ``create=not log_created`` to ``open_wal``."""
     return home.exists(_LOG_CREATED)
 
 

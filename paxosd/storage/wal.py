@@ -25,10 +25,8 @@ from statistics import median
 from typing import Any
 
 from paxosd.core.effects import AcceptRecord, CommitRecord, DecisionRecord, Record
-from paxosd.core.types import NULL_BALLOT, Ballot, Mark, NodeId, Slot
-from paxosd.host.descriptors import EXHAUSTED
-from paxosd.storage.disk import CorruptionError, Disk, DiskFile, StorageError
-from paxosd.storage.wal_check import Sealed
+from paxosd.core.types import Ballot, Mark, NodeId, Slot
+from paxosd.storage.disk import Disk, DiskFile, StorageError
 from paxosd.storage.wal_format import (
     ACCEPT,
     DECISION,
@@ -39,9 +37,6 @@ from paxosd.storage.wal_format import (
     GroupBuilder,
     Release,
     SegmentHeader,
-    check_record,
-    decode_value,
-    record_bytes,
     segment_name,
 )
 from paxosd.storage.wal_mark import TailMark
@@ -49,11 +44,7 @@ from paxosd.storage.wal_recovery import (
     OFFSET_BITS,
     OFFSET_MASK,
     Recovered,
-    SlotIndex,
-    check_tail,
-    close_all,
-    repair,
-    scan,
+    Scan,
 )
 from paxosd.storage.wal_segments import (
     SegmentDropper,
@@ -62,45 +53,51 @@ from paxosd.storage.wal_segments import (
     WalOptions,
     failure,
 )
+from paxosd.storage.wal_table import SegmentTable
 
 __all__ = ["Recovered", "SyncJob", "Wal", "WalOptions"]
 
 VALUE_BYTES_MAX = 1 << 30
-NO_MARK = "tail-mark cannot be written: a lost tail of the log would pass for a torn write"
-_READ_BYTES = 4096  # a first read that holds most records whole
-_READERS_MAX = 64  # open files kept for reading old slots
 _LATENCIES = 128
 
 
 class Wal:
-    """An open log; see the module. Made by :meth:`open`."""
+    """An open log; see the module."""
 
-    def __init__(self, disk: Disk, options: WalOptions, header: SegmentHeader) -> None:
-        """Use :meth:`open`."""
+    def __init__(
+        self,
+        disk: Disk,
+        options: WalOptions,
+        preparer: SegmentPreparer,
+        mark: TailMark,
+        found: Scan,
+    ) -> None:
+        """Use :func:`paxosd.storage.wal_open.open_wal`. ``found``: the log as it is on the disk,
+        repaired, with one segment at least. Its files are taken over."""
         self._disk = disk
         self._options = options
-        self._preparer = SegmentPreparer(disk, options.prepare_ahead)
-        self._dropper = SegmentDropper(disk, self._preparer, options.prepare_ahead)
-        self._mark = TailMark(disk, ahead=options.prepare_ahead)
-        self.durable_group = 0
-        """The last group of which a job was finished, or that recovery made durable."""
-        self._header = header  # of the segment that the next record goes to
-        self._headers: dict[int, SegmentHeader] = {header.number: header}
-        self._next_header = self._header_after(header)
-        self._tops: dict[int, Slot] = {header.number: 0}
-        self._ends: dict[int, int] = {header.number: HEADER_BYTES}
-        """Per segment: the offset behind its last finished group."""
-        self._readers: dict[int, DiskFile] = {}
-        self._file: DiskFile | None = None
+        self._preparer = preparer
+        self._dropper = SegmentDropper(disk, preparer, options.prepare_ahead)
+        self._mark = mark
+        current = found.segments[found.current]
+        self.segments = SegmentTable(disk, found.lowest_segment)
+        self._header = current.header  # of the segment that the next record goes to
+        self._ready_headers: dict[int, SegmentHeader] = {}
+        """Of the segments that the run before had made ready and did not begin."""
+        self._take_over(found)
+        self._next_header = self._header_after(self._header)
+        self._file: DiskFile | None = current.file
         """The segment of ``_header``; None from a roll until its first group is finished."""
-        self._end = HEADER_BYTES  # behind the last record handed to a job or being built
-        self._last_group = 0
-        self.mark = 0
-        """The number of the last durable group that holds a promise, a vote or a decision: who
-        heard of it knows how much of this log there must be for ever."""
+        self._end = current.end  # behind the last record handed to a job or being built
+        self._last_group = found.last_group
+        self.durable_group = found.last_group
+        """The last group of which a job was finished, or that recovery made durable."""
+        self.mark = found.last_group
+        """The number of the last durable group that holds a promise, a vote or a decision: a peer
+        that was sent this number knows how much of this log there must be for ever."""
         self._marks_open = self._marks_flying = False
         """Whether the open group, and the one in flight, hold such a record."""
-        self._heard: dict[NodeId, Mark] = {}
+        self._heard: dict[NodeId, Mark] = dict(found.heard)
         self._unwritten_heard: dict[NodeId, Mark] = {}
         self._open: GroupBuilder | None = None
         self._open_values: dict[Slot, AcceptRecord | DecisionRecord] = {}
@@ -108,125 +105,29 @@ class Wal:
         self._job: SyncJob | None = None
         self._failed: StorageError | None = None
         self._closed = False
-        self._index = SlotIndex()
-        self._promised = NULL_BALLOT
-        self._commit: Slot = 0
+        self._index = found.index
+        self._promised = found.promised
+        self._commit = found.commit
         self._pending_commit: Slot = 0
         self._roll_asked = False
         self._release_asked = 0  # the group of a release whose segments are still there
-        self._lowest = 1  # segments below this one are not needed
         self._syncs = 0
         self._written_bytes = 0
         self._latencies_us: deque[int] = deque(maxlen=_LATENCIES)
 
-    @classmethod
-    def open(
-        cls,
-        disk: Disk,
-        *,
-        cluster_id: str,
-        node_id: str,
-        options: WalOptions | None = None,
-        create: bool = True,
-    ) -> tuple["Wal", Recovered]:
-        """Recover the log on ``disk``, or begin one if there is none and ``create`` is set.
-
-        Raises CorruptionError (nothing is changed then) and StorageError (disk errors, another
-        node's log, no log though ``create`` is False).
-        """
-        options = options or WalOptions()
-        try:
-            return cls._open_checked(disk, cluster_id, node_id, options, create)
-        except OSError as problem:
-            raise failure("open the log", problem) from problem
-
-    @classmethod
-    def _open_checked(
-        cls, disk: Disk, cluster_id: str, node_id: str, options: WalOptions, create: bool
-    ) -> tuple["Wal", Recovered]:
-        found = scan(disk, cluster_id, node_id)
-        if not found.last_group and not create:
-            close_all(found)
-            raise CorruptionError(
-                f"the log of node {node_id!r} is gone: its directory holds no records though "
-                "there was a log before. This node must not vote without its memory: restore "
-                "nothing by hand; it catches up from the other members and asks to vote again"
-            )
-        check_tail(disk, found)
-        if not found.segments:
-            return cls._create(disk, cluster_id, node_id, options)
-        current = found.segments[found.current]
-        wal = cls(disk, options, current.header)
-        try:
-            repair(disk, found)
-        except OSError:
-            wal.close()
-            close_all(found)
-            raise
+    def _take_over(self, found: Scan) -> None:
         for position, segment in enumerate(found.segments):
             number = segment.header.number
-            if position <= found.current:
-                wal._headers[number] = segment.header
-                wal._tops[number] = segment.top
-                wal._ends[number] = segment.end
-                if position == found.current:
-                    wal._readers[number] = segment.file
-                else:
-                    segment.file.close()
+            if position > found.current:
+                self._preparer.ready[number] = segment.file
+                self._ready_headers[number] = segment.header
+                continue
+            self.segments.add(segment.header, top=segment.top, end=segment.end)
+            if position == found.current:
+                self.segments.keep_open(number, segment.file)
+                self.segments.written_from = number
             else:
-                wal._preparer.ready[number] = segment.file
-                wal._headers[number] = segment.header
-        wal._next_header = wal._header_after(current.header)
-        wal._file = current.file
-        wal._end = current.end
-        wal._last_group = wal.mark = wal.durable_group = found.last_group
-        wal._heard = dict(found.heard)
-        wal._index = found.index
-        wal._lowest = found.lowest_segment
-        wal._promised = found.promised
-        wal._commit = found.commit
-        if not found.last_group:
-            wal._write_first_group()
-        else:
-            wal._mark.note(found.last_group, current.header, current.end)
-        if not wal._mark.usable:
-            found.warnings.append(NO_MARK)
-        try:
-            accepted = {slot: (ballot, wal._value_at(slot, location)[1])
-                        for slot, (ballot, location) in sorted(found.ballots.items())}  # fmt: skip
-        except BaseException:
-            wal.close()
-            raise
-        return wal, Recovered(
-            promised=found.promised,
-            commit=found.commit,
-            accepted=accepted,
-            first_slot=found.index.first,
-            last_slot=found.index.last,
-            records=found.records,
-            groups=found.last_group,
-            segments=found.current + 1,
-            truncated_bytes=found.torn_bytes,
-            created=not found.last_group,
-            warnings=tuple(found.warnings),
-            heard=dict(found.heard),
-        )
-
-    @classmethod
-    def _create(
-        cls, disk: Disk, cluster_id: str, node_id: str, options: WalOptions
-    ) -> tuple["Wal", Recovered]:
-        nonce = options.random_bytes(NONCE_BYTES)
-        header = SegmentHeader(1, nonce, options.segment_bytes, cluster_id, node_id)
-        wal = cls(disk, options, header)
-        wal._file = wal._readers[1] = wal._preparer.take(header)
-        wal._write_first_group()
-        return wal, Recovered(created=True, segments=1)
-
-    def _write_first_group(self) -> None:
-        """A log that was begun always holds a group: an empty one is a lost one."""
-        self._start_group(0)
-        self.sync()
+                segment.file.close()
 
     # ---------------------------------------------------------------- writing
 
@@ -327,13 +228,13 @@ class Wal:
         self._job = None
         self._flying_values = {}
         self.durable_group = job.group
-        number = job.header.number
-        if number not in self._readers and job.file is not None:
-            self._readers[number] = job.file
+        number, segments = job.header.number, self.segments
+        segments.written_from = self._header.number
+        if not segments.is_open(number) and job.file is not None:
+            segments.keep_open(number, job.file)
             if number == self._header.number:
                 self._file = job.file
-        self._tops[number] = max(self._tops.get(number, 0), job.top)
-        self._ends[number] = job.end
+        segments.extend(number, job.top, job.end)
         if self._marks_flying:
             self.mark = job.group
         self._syncs += 1
@@ -345,6 +246,11 @@ class Wal:
         # With a roll waiting (no file yet) the segment to make next is the rolling job's.
         if self._file is not None and job.end > job.header.segment_bytes // 2:
             self._preparer.start(self._next_header)
+
+    def begin(self) -> None:
+        """Write the first group. A log that was begun always holds one: an empty one is lost."""
+        self._start_group(0)
+        self.sync()
 
     def sync(self) -> None:
         """Make everything appended so far durable, in this thread; commit records too."""
@@ -368,9 +274,9 @@ class Wal:
             self._roll_asked = False
             self._header = self._next_header
             self._next_header = self._header_after(self._header)
-            self._headers[self._header.number] = self._header
-            self._tops[self._header.number] = 0
-            self._ends[self._header.number] = HEADER_BYTES
+            self.segments.add(self._header)
+            if self._job is None:
+                self.segments.written_from = self._header.number
             self._file = None
             start = HEADER_BYTES
         group = GroupBuilder(self._header, self._last_group + 1, start)
@@ -386,7 +292,7 @@ class Wal:
         self._pending_commit = 0
 
     def _header_after(self, header: SegmentHeader) -> SegmentHeader:
-        prepared = self._headers.get(header.number + 1)
+        prepared = self._ready_headers.get(header.number + 1)
         if prepared is not None:
             return prepared
         nonce = self._options.random_bytes(NONCE_BYTES)
@@ -424,57 +330,12 @@ class Wal:
         if not location:
             raise KeyError(slot)
         try:
-            return self._value_at(slot, location)
+            return self.segments.read(slot, location)
         except OSError as problem:
             name = segment_name(location >> OFFSET_BITS)
             offset = location & OFFSET_MASK
             self._failed = failure(f"read slot {slot} from {name}", problem, name, offset)
             raise self._failed from problem
-
-    def _value_at(self, slot: Slot, location: int) -> tuple[Ballot, bytes]:
-        number, offset = location >> OFFSET_BITS, location & OFFSET_MASK
-        header = self._headers[number]
-        file = self._reader(number)
-        data = file.pread(_READ_BYTES, offset)
-        if len(data) >= RECORD_OVERHEAD_BYTES:
-            total = record_bytes(data)  # as a damaged record may claim, too
-            if len(data) < total and offset + total <= file.size():
-                data += file.pread(total - len(data), offset + len(data))
-        view = memoryview(data)
-        record = check_record(view, 0, header)
-        if record is not None and record.kind in (ACCEPT, DECISION):
-            found, ballot, value = decode_value(view, record)
-            if found == slot:
-                return ballot, bytes(value)
-        raise CorruptionError(
-            f"log corruption in {header.name} at offset {offset}: the record of slot {slot} was "
-            "good when it was written and is not now: check the disk of this node",
-            segment=header.name,
-            offset=offset,
-        )
-
-    def _reader(self, number: int) -> DiskFile:
-        file = self._readers.get(number)
-        if file is None:
-            if len(self._readers) >= _READERS_MAX:
-                keep = {self._header.number, self._job.header.number if self._job else 0}
-                old = next(n for n in self._readers if n not in keep)
-                self._readers.pop(old).close()
-            try:
-                file = self._disk.open(segment_name(number))
-            except OSError as problem:
-                if problem.errno not in EXHAUSTED:
-                    raise
-                self._close_readers()
-                file = self._disk.open(segment_name(number))
-            self._readers[number] = file
-        return file
-
-    def _close_readers(self) -> None:
-        """No descriptor is left: give back those of old segments."""
-        keep = {self._header.number, self._job.header.number if self._job else 0}
-        for number in self._readers.keys() - keep:
-            self._readers.pop(number).close()
 
     # ---------------------------------------------------------------- releasing
 
@@ -504,15 +365,12 @@ class Wal:
         # Not before: a COMMIT vouches for this log's own records, and it may lack the chosen ones.
         self._commit = max(self._commit, commit)
         self._index.release(first_slot)
-        # A segment is needed if it has a slot that is, or is still being written.
-        kept = self._job.header.number if self._job is not None else self._header.number
-        while self._lowest < kept and self._tops.get(self._lowest, 0) < first_slot:
-            self._lowest += 1
+        self.segments.release(first_slot)
         group.add_release(self._release_now())
         self._release_asked = group.group
 
     def _release_now(self) -> Release:
-        return Release(self._index.first, self._commit, self._lowest)
+        return Release(self._index.first, self._commit, self.segments.lowest)
 
     def bytes_after(self, slot: Slot) -> int:
         """About how many bytes of log follow the newest record of ``slot``; of the whole log if
@@ -520,7 +378,7 @@ class Wal:
         location = self._index.get(slot)
         number, offset = location >> OFFSET_BITS, location & OFFSET_MASK
         if not location:
-            number, offset = max(min(self._tops), self._lowest), HEADER_BYTES
+            number, offset = self.segments.oldest, HEADER_BYTES
         between = (self._header.number - number) * self._header.segment_bytes
         return max(0, between + self._end - offset)
 
@@ -529,53 +387,17 @@ class Wal:
         if not self._dropper.idle:
             return  # at a later sync then
         self._release_asked = 0
-        numbers = sorted(number for number in self._tops if number < self._lowest)
-        for number in numbers:
-            reader = self._readers.pop(number, None)
-            if reader is not None:
-                reader.close()
+        numbers = self.segments.take_released()
         if numbers:
             self._dropper.start(numbers)
 
     def collect_dropped(self) -> None:
         """Forget the segments that have become spare space meanwhile. Raises StorageError."""
         try:
-            dropped = self._dropper.collect()
+            self.segments.forget(self._dropper.collect())
         except OSError as problem:
             self._failed = failure("give log segments back", problem)
             raise self._failed from problem
-        for number in dropped:
-            del self._tops[number]
-            del self._ends[number]
-            del self._headers[number]
-
-    # ---------------------------------------------------------------- whole segments
-
-    @property
-    def sealed(self) -> list[Sealed]:
-        """The segments that are needed, and that nothing is written to any more."""
-        return [
-            Sealed(self._headers[number], self._ends[number])
-            for number in sorted(self._tops)
-            if self._lowest <= number and self.is_sealed(number)
-        ]
-
-    def is_sealed(self, number: int) -> bool:
-        """Whether nothing is written to this segment any more."""
-        return number < (self._job.header.number if self._job is not None else self._header.number)
-
-    def is_needed(self, number: int) -> bool:
-        """Whether this segment is not released."""
-        return number >= self._lowest
-
-    def holds(self, number: int) -> bool:
-        """Whether this segment is there still, needed or not."""
-        return number in self._tops
-
-    def top_through(self, number: int) -> Slot:
-        """The highest slot with a record in this segment or in one before it, all of them sealed:
-        once it is released, so are they."""
-        return max((top for each, top in self._tops.items() if each <= number), default=0)
 
     def seal(self, number: int) -> None:
         """Have nothing written to this segment behind the group that is open now, and what comes
@@ -616,8 +438,8 @@ class Wal:
         """
         latencies = self._latencies_us
         return {
-            "segments": len(self._tops),
-            "bytes": sum(self._headers[number].segment_bytes for number in self._tops),
+            "segments": len(self.segments),
+            "bytes": self.segments.total_bytes,
             "written_bytes": self._written_bytes,
             "syncs": self._syncs,
             "sync_us_last": latencies[-1] if latencies else 0,
@@ -638,7 +460,7 @@ class Wal:
         self._preparer.wait()
         self._dropper.wait()
         self._mark.close()
-        files = {id(f): f for f in (*self._readers.values(), *self._preparer.ready.values())}
+        files = {id(f): f for f in (*self.segments.files(), *self._preparer.ready.values())}
         if self._file is not None:
             files[id(self._file)] = self._file
         if self._job is not None and self._job.file is not None:

@@ -174,6 +174,23 @@ class Scan:
         """How many bytes a torn group left behind."""
         return sum(segment.torn_end - segment.end for segment in self.segments)
 
+    def recovered(self, accepted: dict[Slot, tuple[Ballot, bytes]]) -> Recovered:
+        """The report for the owner of the log. ``accepted``: the records of ``ballots``, read."""
+        return Recovered(
+            promised=self.promised,
+            commit=self.commit,
+            accepted=accepted,
+            first_slot=self.index.first,
+            last_slot=self.index.last,
+            records=self.records,
+            groups=self.last_group,
+            segments=self.current + 1,
+            truncated_bytes=self.torn_bytes,
+            created=not self.last_group,
+            warnings=tuple(self.warnings),
+            heard=dict(self.heard),
+        )
+
 
 def scan(disk: Disk, cluster_id: str, node_id: str) -> Scan:
     """Read all segments. Raises CorruptionError, StorageError for another node's log, OSError.

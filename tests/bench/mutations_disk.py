@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from paxosd.core.node import Node
-from paxosd.storage import wal, wal_format, wal_recovery
+from paxosd.replica import recovery
+from paxosd.storage import wal, wal_format, wal_open, wal_recovery, wal_table
 from paxosd.storage.peer_lives import PeerLives
 from paxosd.storage.wal_format import RECORD_OVERHEAD_BYTES, RawRecord
 from paxosd.storage.wal_segments import SegmentPreparer, SyncJob
@@ -92,8 +93,8 @@ def _keep_oldest_ballot(real, self, record):
     ballots.update({slot: before[slot] for slot in ballots if slot in before})
 
 
-def _open_or_create(real, cls, disk, **options):
-    return real(cls, disk, **(options | {"create": True}))
+def _open_or_create(real, disk, **options):
+    return real(disk, **(options | {"create": True}))
 
 
 def _start_without_question(real, self, *args):
@@ -125,18 +126,18 @@ DISK = group(
     row("crc-unchecked", "a record counts only if its checksum is right",
         "wal_format.check_record",
         *(instead(module, "check_record", _check_no_crc)
-          for module in (wal_format, wal_recovery, wal)),
+          for module in (wal_format, wal_recovery, wal_table)),
         seed=49),
     row("torn-group-taken", "a group without its end is not taken in", "_Reader._read_groups",
         around(wal_recovery._Reader, "_read_groups", _read_torn_group),
         profiles="bad-disks", seed=743),
     row("tail-not-synced", "recovery syncs the last group again before it relies on it",
-        "wal_recovery.repair", instead(wal, "repair", nothing), profiles="bad-disks", seed=6),
+        "wal_recovery.repair", instead(wal_open, "repair", nothing), profiles="bad-disks", seed=6),
     row("newest-record-wins", "of a slot's records that of the highest ballot counts",
         "_Reader._apply", around(wal_recovery._Reader, "_apply", _keep_oldest_ballot),
         profiles="losses", seed=176),
-    row("empty-log-votes", "a node whose log is gone does not vote", "Wal.open",
-        around(wal.Wal, "open", _open_or_create), profiles="lost-logs", seed=1, in_suite=True),
+    row("empty-log-votes", "a node whose log is gone does not vote", "open_wal",
+        around(recovery, "open_wal", _open_or_create), profiles="lost-logs", seed=1, in_suite=True),
     row("newcomer-votes", "a voter without a memory asks whether it ever had one",
         "Admission, Node", around(Node, "__init__", _start_without_question),
         instead(PeerLives, "admit", admit_any), profiles="wiped", seed=1),
@@ -144,6 +145,6 @@ DISK = group(
         "_Reader.__init__", around(wal_recovery._Reader, "__init__", _read_uncut),
         profiles="cut-tail", seed=1, in_suite=True),
     row("tail-mark-ignored", "a log that ends before the last group noted as synced is damage",
-        "wal_recovery.check_tail", instead(wal, "check_tail", nothing),
+        "wal_recovery.check_tail", instead(wal_open, "check_tail", nothing),
         profiles="tails", seed=2, in_suite=True),
 )  # fmt: skip

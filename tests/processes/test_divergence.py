@@ -6,7 +6,7 @@ from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.core.commands import OPEN, Entry
 from paxosd.core.effects import CommitRecord, DecisionRecord
 from paxosd.storage.disk import RealDisk
-from paxosd.storage.wal import Wal
+from paxosd.storage.wal_open import open_wal
 from paxosd.wire import encode_batch, encode_entry
 from tests.processes.growing import Growing
 from tests.processes.processes import wait_for
@@ -14,7 +14,7 @@ from tests.processes.processes import wait_for
 
 def spoil_log(path, name):
     """One slot's newest record holds another batch, under sums that are right. Returns the slot."""
-    wal, recovered = Wal.open(RealDisk(path), cluster_id="test", node_id=name, create=False)
+    wal, recovered = open_wal(RealDisk(path), cluster_id="test", node_id=name, create=False)
     slot = recovered.commit - 3
     ballot, _ = wal.read(slot)
     value = encode_batch(1, [encode_entry(Entry(0, 1, 0, [[OPEN]]))])

@@ -26,7 +26,7 @@ from paxosd.snapshot.file import (
     snapshot_name,
     snapshot_slot,
 )
-from paxosd.storage.wal import Wal
+from paxosd.storage.wal_open import open_wal
 from paxosd.wire import encode_batch, encode_entry
 from tests.sim.simple import make_client, make_cluster, run_for, write
 
@@ -168,7 +168,7 @@ def spoil_log(process, *slots):
     """The records of these slots hold another value, with sums that are right: a replay of the
     log applies it. Only while the process is down."""
     spoiled = encode_batch(1, [encode_entry(Entry(0, 1, 0, [[OPEN]]))])
-    wal, recovered = Wal.open(process.disk, cluster_id=CLUSTER, node_id=process.name)
+    wal, recovered = open_wal(process.disk, cluster_id=CLUSTER, node_id=process.name)
     records = [DecisionRecord(slot, wal.read(slot)[0], spoiled) for slot in slots]
     wal.append([*records, CommitRecord(recovered.commit)])
     wal.sync()

@@ -104,8 +104,10 @@ def bench():
 class TestPass:
     def test_over_all_that_is_not_written_to(self, bench):
         bench.snapshot()
-        sealed = [segment.end for segment in bench.wal.sealed]
-        assert [segment.header.number for segment in bench.wal.sealed] == bench.segments()[:-1]
+        sealed = [segment.end for segment in bench.wal.segments.sealed]
+        assert [segment.header.number for segment in bench.wal.segments.sealed] == bench.segments()[
+            :-1
+        ]
         assert bench.status == ScrubStatus(last_ms_ago=-1, running=False)
         bench.scrub()
         snapshot = bench.life.snapshots.newest.size_bytes
@@ -151,7 +153,7 @@ class TestPass:
             bench.wal.sync()
         bench.scrub()
         assert bench.status.found == 0
-        large = bench.wal.sealed[-1]
+        large = bench.wal.segments.sealed[-1]
         assert large.end > 3 * PIECE_BYTES
         bench.flip(large.header.name, large.end - 500)
         bench.scrub()
@@ -173,7 +175,7 @@ class TestPass:
 
 class TestSegments:
     def test_a_flipped_bit_anywhere(self, bench):
-        segments = [(s.header.name, s.end) for s in bench.wal.sealed]
+        segments = [(s.header.name, s.end) for s in bench.wal.segments.sealed]
         kept = bench.disk.copy()
         for name, end in segments:
             for at in [0, 80, 511, *range(512, end, 397), end - 1]:
@@ -190,7 +192,7 @@ class TestSegments:
                 again.check_restart()
 
     def test_what_lies_behind_the_last_group_is_no_part_of_it(self, bench):
-        segment = bench.wal.sealed[0]
+        segment = bench.wal.segments.sealed[0]
         assert segment.end < SMALL
         bench.flip(segment.header.name, segment.end + 1)
         bench.scrub()
@@ -203,7 +205,7 @@ class TestSegments:
 
     @pytest.mark.parametrize("how", ["cut", "removed", "unreadable"])
     def test_one_that_is(self, bench, how, monkeypatch):
-        segment = bench.wal.sealed[1]
+        segment = bench.wal.segments.sealed[1]
         name = segment.header.name
         if how == "cut":
             del bench.disk.files[name].data[segment.end - 30 :]
@@ -222,9 +224,9 @@ class TestSegments:
         bench.write_on(30)
         bench.snapshot()
         assert bench.wal.first_slot == 1
-        _, second, third = bench.wal.sealed[:3]
+        _, second, third = bench.wal.segments.sealed[:3]
         bench.flip(second.header.name, 1000)
-        top = bench.wal.top_through(second.header.number)
+        top = bench.wal.segments.top_through(second.header.number)
         taken = bench.life.snapshots.taken
         bench.scrub()
         assert bench.wal.first_slot == top + 1 == bench.life.machine.history.base + 1
@@ -239,7 +241,7 @@ class TestSegments:
         bench.wal.append([vote])
         bench.wal.sync()
         number = bench.segments()[-1]
-        while not bench.wal.is_sealed(number):
+        while not bench.wal.segments.is_sealed(number):
             bench.wal.append([PromiseRecord(Ballot(8, "n1"))])
             bench.wal.sync()
         bench.flip(segment_name(number), 600)
@@ -257,8 +259,8 @@ class TestSegments:
     def test_a_snapshot_of_less_is_not_enough(self, bench):
         bench.snapshot()
         bench.life.write(350, turns=0)
-        last = bench.wal.sealed[-1]
-        assert bench.wal.top_through(last.header.number) > bench.life.snapshots.newest.slot
+        last = bench.wal.segments.sealed[-1]
+        assert bench.wal.segments.top_through(last.header.number) > bench.life.snapshots.newest.slot
         bench.flip(last.header.name, last.end - 100)
         bench.scrub()
         assert bench.status.repaired == 1
@@ -274,10 +276,10 @@ class TestSegments:
             bench.wal.append([AcceptRecord(each, BALLOT, batch_of(each))])
             bench.wal.sync()
             number = bench.segments()[-1]
-            while not bench.wal.is_sealed(number):
+            while not bench.wal.segments.is_sealed(number):
                 bench.wal.append([PromiseRecord(Ballot(8, "n1"))])
                 bench.wal.sync()
-            tops.append(bench.wal.top_through(number))
+            tops.append(bench.wal.segments.top_through(number))
         assert tops == [slot + 2, slot + 2]
         bench.flip(segment_name(number), 600)
         bench.scrub()
@@ -293,7 +295,7 @@ class TestSegments:
         bench.wal.sync()
         number = bench.segments()[-1]
         bench.life.write(300, turns=0)
-        assert bench.wal.is_sealed(number)
+        assert bench.wal.segments.is_sealed(number)
         bench.flip(segment_name(number), 600)
         bench.scrub()
         assert bench.status.repaired == 1
@@ -302,7 +304,7 @@ class TestSegments:
 
     def test_a_crash_before_it_is_made_good_is_found_at_the_start(self, bench):
         bench.flushes = False
-        bench.flip(bench.wal.sealed[0].header.name, 700)
+        bench.flip(bench.wal.segments.sealed[0].header.name, 700)
         bench.scrub()
         assert bench.status.repaired == 0
         with pytest.raises(CorruptionError):
@@ -319,7 +321,7 @@ class TestCrash:
         bench.wal.append([PromiseRecord(Ballot(9, "n9")), CommitRecord(200)])
         bench.wal.append([AcceptRecord(205, Ballot(9, "n9"), b"a vote above")])
         bench.wal.sync()
-        name = bench.wal.sealed[1].header.name
+        name = bench.wal.segments.sealed[1].header.name
         kept = bench.disk.copy()
         outcomes = set()
         die_at = 0
@@ -380,7 +382,7 @@ class TestRead:
         name, offset = segment_name(location >> 32), location & 0xFFFF_FFFF
         bench.disk.files[name].data[offset + 11] ^= 0x3F
         file, asked = bench.disk.files[name], []
-        bench.wal._readers[location >> 32] = type("Counting", (), {
+        bench.wal.segments._readers[location >> 32] = type("Counting", (), {
             "pread": lambda self, n, at: asked.append(n) or file.pread(n, at),
             "size": lambda self: file.size(),
         })()  # fmt: skip

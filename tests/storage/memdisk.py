@@ -2,7 +2,8 @@
 
 import errno
 
-from paxosd.storage.wal import Wal, WalOptions
+from paxosd.storage import wal_open
+from paxosd.storage.wal import WalOptions
 
 SECTOR = 512
 SMALL = 8192
@@ -175,4 +176,4 @@ def open_wal(disk, seed=1, segment_bytes=SMALL, **more):
     options = WalOptions(
         segment_bytes=segment_bytes, prepare_ahead=False, random_bytes=nonces(seed)
     )
-    return Wal.open(disk, cluster_id="c", node_id="n1", options=options, **more)
+    return wal_open.open_wal(disk, cluster_id="c", node_id="n1", options=options, **more)

@@ -8,8 +8,9 @@ import pytest
 
 from paxosd.core.effects import AcceptRecord, CommitRecord, DecisionRecord, PromiseRecord
 from paxosd.core.types import Ballot
+from paxosd.storage import wal_open
 from paxosd.storage.disk import CorruptionError, RealDisk, StorageError
-from paxosd.storage.wal import Wal, WalOptions
+from paxosd.storage.wal import WalOptions
 from paxosd.storage.wal_mark import NAME
 from paxosd.storage.wal_segments import SegmentDropper, SegmentPreparer
 from tests.storage.memdisk import SMALL, MemDisk, open_wal
@@ -369,7 +370,7 @@ class TestRealDisk:
     def test_a_sync_thread_and_a_prepared_segment(self, tmp_path):
         options = WalOptions(segment_bytes=1 << 16)
         disk = RealDisk(tmp_path)
-        wal, _ = Wal.open(disk, cluster_id="c", node_id="n1", options=options)
+        wal, _ = wal_open.open_wal(disk, cluster_id="c", node_id="n1", options=options)
         for slot in range(1, 200):
             wal.append([accept(slot, bytes([slot]) * 1000), CommitRecord(slot - 1)])
             job = wal.begin_sync()
@@ -385,7 +386,9 @@ class TestRealDisk:
         assert stats["free_bytes"] > 0
         wal.close()
         assert all(name.startswith("wal-") or name == NAME for name in disk.list())
-        wal, found = Wal.open(disk, cluster_id="c", node_id="n1", options=options, create=False)
+        wal, found = wal_open.open_wal(
+            disk, cluster_id="c", node_id="n1", options=options, create=False
+        )
         assert (found.commit, found.last_slot) == (198, 199)
         assert found.accepted == {199: (B1, bytes([199]) * 1000)}
         assert not found.warnings
@@ -395,13 +398,13 @@ class TestRealDisk:
     def test_the_next_segment_is_there_before_it_is_needed(self, tmp_path):
         disk = RealDisk(tmp_path)
         options = WalOptions(segment_bytes=1 << 14)
-        wal, _ = Wal.open(disk, cluster_id="c", node_id="n1", options=options)
+        wal, _ = wal_open.open_wal(disk, cluster_id="c", node_id="n1", options=options)
         wal.append([accept(1, bytes(9000))])
         wal.sync()
         wal._preparer.wait()
         assert "wal-00000002.log" in disk.list()
         wal.close()
-        wal, _ = Wal.open(disk, cluster_id="c", node_id="n1", options=options)
+        wal, _ = wal_open.open_wal(disk, cluster_id="c", node_id="n1", options=options)
         wal.append([accept(2, bytes(9000))])
         wal.sync()
         assert wal.stats()["segments"] == 2
@@ -411,7 +414,7 @@ class TestRealDisk:
     def test_segments_are_made_in_order(self, tmp_path):
         disk = RealDisk(tmp_path)
         options = WalOptions(segment_bytes=1 << 14)
-        wal, _ = Wal.open(disk, cluster_id="c", node_id="n1", options=options)
+        wal, _ = wal_open.open_wal(disk, cluster_id="c", node_id="n1", options=options)
         wal.append([accept(1, bytes(15000))])
         job = wal.begin_sync()
         wal.append([accept(2, bytes(9000))])  # rolls over to segment 2, which does not exist yet

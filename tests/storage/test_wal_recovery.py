@@ -6,8 +6,8 @@ import pytest
 
 from paxosd.core.effects import AcceptRecord, CommitRecord, DecisionRecord, PromiseRecord
 from paxosd.core.types import NULL_BALLOT, Ballot
+from paxosd.storage import wal_open
 from paxosd.storage.disk import CorruptionError, StorageError
-from paxosd.storage.wal import Wal
 from paxosd.storage.wal_mark import NAME
 from tests.storage.memdisk import SMALL, MemDisk, open_wal
 
@@ -320,9 +320,9 @@ class TestCorruption:
     def test_another_nodes_log(self):
         disk, _ = written(GROUPS)
         with pytest.raises(StorageError, match=r"belongs to node 'n1' of cluster 'c'"):
-            Wal.open(disk, cluster_id="c", node_id="n2")
+            wal_open.open_wal(disk, cluster_id="c", node_id="n2")
         with pytest.raises(StorageError, match="data_dir"):
-            Wal.open(disk, cluster_id="d", node_id="n1")
+            wal_open.open_wal(disk, cluster_id="d", node_id="n1")
 
 
 class TestMeaning:

@@ -23,6 +23,7 @@ from paxosd.core.proposer import Proposer
 from paxosd.core.quorum import Quorums
 from paxosd.core.state.sessions import Session
 from paxosd.core.types import NOOP, Ballot
+from paxosd.replica import recovery
 from paxosd.sim.teach import narrator, narrator_2pc, narrator_paxos
 from paxosd.sim.teach.narrator import Step
 from paxosd.sim.teach.narrator_paxos import PaxosNarrator
@@ -30,7 +31,6 @@ from paxosd.sim.teach.rules import RULES
 from paxosd.sim.teach.teach import NAMES, Act, Check, LessonError, Remark, Table, Teller, play
 from paxosd.sim.teach.two_phase_commit import Coordinator, Participant
 from paxosd.sim.teach.two_phase_messages import Decision, Effects
-from paxosd.storage.wal import Wal
 
 
 @functools.cache
@@ -266,12 +266,12 @@ class TestWithoutTheSafeguard:
 
     def test_the_mark_of_a_log(self, monkeypatch):
         """A daemon that begins a new log wherever it finds none."""
-        real = Wal.open.__func__
+        real = recovery.open_wal
 
-        def trusting(cls, disk, *, cluster_id, node_id, options=None, create=True):
-            return real(cls, disk, cluster_id=cluster_id, node_id=node_id, create=True)
+        def trusting(disk, *, cluster_id, node_id, options=None, create=True):
+            return real(disk, cluster_id=cluster_id, node_id=node_id, create=True)
 
-        monkeypatch.setattr(Wal, "open", classmethod(trusting))
+        monkeypatch.setattr(recovery, "open_wal", trusting)
         assert "another identity" in failure_of("wiped-acceptor")
 
     def test_two_phase_commit_must_block(self, monkeypatch):
