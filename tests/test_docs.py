@@ -19,7 +19,9 @@ import pytest
 
 from paxosctl.cli.main import cli as paxosctl
 from paxosd.cli import cli as paxosd
+from paxosd.core.admin_verbs import ADMIN_VERBS
 from paxosd.core.commands import FENCE, Status
+from paxosd.core.effects import REFUSALS
 from tests.ctl.fake_daemon import FakeDaemon
 
 ROOT = Path(__file__).parents[1]
@@ -275,6 +277,18 @@ def test_each_kind_of_message_is_described(name):
             found = re.compile(rf"\b{field}\b").search(row, at)
             assert found or field in ENVELOPE, f"kind {vector['kind']}: {field} in {row}"
             at = found.end() if found else at
+
+
+def test_each_admin_verb_refusal_and_status_is_described():
+    text = (DOCS / "PROTOCOL.md").read_text(encoding="utf-8")
+    verbs = dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", text, re.M))
+    for verb in ADMIN_VERBS.values():
+        repeatable = "yes" if verb.repeatable else "no"
+        assert verbs[verb.name].endswith(f"| {verb.permission.value} | {repeatable}"), verb
+        assert all(f"`{name}`" in verbs[verb.name] for name in verb.arguments or ()), verb
+    assert set(REFUSALS) <= set(verbs)
+    for status in Status:
+        assert f"| {status.value} | {status.name} |" in text
 
 
 @pytest.fixture
