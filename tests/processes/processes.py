@@ -362,3 +362,16 @@ class Daemons:
                 process.kill()
             process.wait(timeout=30)
         self.processes.clear()
+
+
+def put_some(daemons, count=20, size=0):
+    """Write k0 … with one outstanding request after another, so each has a group of its own."""
+    with daemons.client(timeout_s=30.0) as client:
+        for number in range(count):
+            client.put(b"k%d" % number, b"%d" % number + b"." * size)
+
+
+def check_some(daemons, count=20):
+    with daemons.client(timeout_s=30.0) as client:
+        values = {row.key: row.value.rstrip(b".") for row in client.scan(b"k")}
+    assert values == {b"k%d" % number: b"%d" % number for number in range(count)}

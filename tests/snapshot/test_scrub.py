@@ -10,88 +10,13 @@ from paxosd.core.effects import AcceptRecord, CommitRecord, PromiseRecord
 from paxosd.core.messages import SnapshotOffer
 from paxosd.core.status import ScrubStatus
 from paxosd.core.types import Ballot
-from paxosd.snapshot.exchange import SnapshotExchange
-from paxosd.snapshot.file import snapshot_name, snapshot_slot
+from paxosd.snapshot.file import snapshot_name
 from paxosd.snapshot.scrub import PIECE_BYTES
 from paxosd.storage.disk import CorruptionError
 from paxosd.storage.wal_format import segment_name, segment_number
-from tests.snapshot.lives import BALLOT, OPTIONS, CrashDisk, Life, PowerLoss, batch_of
+from tests.snapshot.lives import BALLOT, CrashDisk, Life, PowerLoss, batch_of
+from tests.snapshot.scrub_bench import DAY_MS, MARGIN, Bench
 from tests.storage.memdisk import SMALL, MemDisk
-
-DAY_MS = 86_400_000
-MARGIN = replace(
-    OPTIONS, slots_max=10**6, margin_slots=10**6, scrub_bytes_per_s=10**9,
-    scrub_interval_ms=DAY_MS,
-)  # fmt: skip
-"""No snapshot but those that are asked for; nothing is released but for damage."""
-
-
-class Bench:
-    """A node that runs, without its roles; its log is synced when it asks for that."""
-
-    def __init__(self, disk=None, options=MARGIN, slots=200):
-        self.life = Life(disk or MemDisk(), options=options)
-        self.disk = self.life.disk
-        self.wal = self.life.wal
-        self.log = self.life.log
-        self.sent = []
-        self.flushes = True
-        self.exchange = SnapshotExchange(
-            self.life.snapshots, self.life.machine,
-            lambda to, message: self.sent.append(message) or True,
-            None, self.log, self.flush,
-        )  # fmt: skip
-        self.now_ms = 1000.0
-        self.exchange.turn(self.now_ms, 1)
-        self.life.write(slots, turns=0)
-
-    def flush(self):
-        if self.flushes:
-            self.wal.sync()
-
-    def turn(self, ms=1.0):
-        self.now_ms += ms
-        self.exchange.turn(self.now_ms, int(self.now_ms))
-
-    def snapshot(self):
-        self.life.snapshots.ask()
-        for _ in range(20):
-            self.turn(10)
-        assert self.life.snapshots.newest.slot == self.life.machine.applied
-
-    def scrub(self):
-        """A whole pass, and what follows from it."""
-        self.turn(DAY_MS)
-        for _ in range(300):
-            self.turn(10)
-        assert not self.status.running
-
-    def write_on(self, count=3):
-        self.life.write(self.life.machine.applied + count, turns=0)
-        for _ in range(30):
-            self.turn(10)
-
-    @property
-    def status(self):
-        return self.exchange.status(0).scrub
-
-    def segments(self):
-        return sorted(n for name in self.disk.files if (n := segment_number(name)) is not None)
-
-    def snapshots(self):
-        return sorted(s for name in self.disk.files if (s := snapshot_slot(name)) is not None)
-
-    def flip(self, name, at):
-        file = self.disk.files[name]
-        for data in (file.data, file.durable):
-            data[at] ^= 0x10
-
-    def check_restart(self):
-        """A power cut now: all that was durable is there, and sound."""
-        again = Life(self.disk.crash(), seed=2)
-        assert again.machine.applied >= self.life.machine.applied - 1
-        again.check()
-        return again
 
 
 @pytest.fixture
@@ -350,92 +275,6 @@ class TestCrash:
             assert again.recovered.accepted == {205: (Ballot(9, "n9"), b"a vote above")}
         assert outcomes == {"ended", "found", "repaired"}
         assert die_at > 8
-
-
-class TestRead:
-    """A damaged record that is asked for: not handed out, and told."""
-
-    def damage(self, bench, slot):
-        location = bench.wal._index.get(slot)
-        number, offset = location >> 32, location & 0xFFFF_FFFF
-        bench.flip(segment_name(number), offset + 45)
-        with pytest.raises(CorruptionError) as caught:
-            bench.wal.read(slot)
-        assert (caught.value.segment, caught.value.offset) == (segment_name(number), offset)
-        return caught.value
-
-    def test_every_byte_of_a_record(self, bench):
-        location = bench.wal._index.get(5)
-        name, offset = segment_name(location >> 32), location & 0xFFFF_FFFF
-        length = bench.wal._index.get(6) - location
-        value = bench.wal.read(5)
-        group_end = 25
-        for at in range(offset, offset + length - group_end - 40):
-            bench.flip(name, at)
-            with pytest.raises(CorruptionError):
-                bench.wal.read(5)
-            bench.flip(name, at)
-        assert bench.wal.read(5) == value
-
-    def test_a_length_that_is_damaged_reads_no_gigabyte(self, bench):
-        location = bench.wal._index.get(5)
-        name, offset = segment_name(location >> 32), location & 0xFFFF_FFFF
-        bench.disk.files[name].data[offset + 11] ^= 0x3F
-        file, asked = bench.disk.files[name], []
-        bench.wal.segments._readers[location >> 32] = type("Counting", (), {
-            "pread": lambda self, n, at: asked.append(n) or file.pread(n, at),
-            "size": lambda self: file.size(),
-        })()  # fmt: skip
-        with pytest.raises(CorruptionError):
-            bench.wal.read(5)
-        assert max(asked) <= SMALL
-
-    def test_in_a_sealed_segment(self, bench):
-        bench.exchange.damaged(self.damage(bench, 7))
-        for _ in range(50):
-            bench.turn(10)
-        assert bench.status.found == bench.status.repaired == 1
-        assert bench.log.named("storage.corrupt")[0]["segment"] == segment_name(1)
-        assert bench.wal.first_slot > 7
-        bench.check_restart()
-
-    def test_in_the_one_being_written(self, bench):
-        slot = bench.life.machine.applied
-        error = self.damage(bench, slot)
-        bench.exchange.damaged(error)
-        for _ in range(3):
-            bench.exchange.damaged(error)
-        for _ in range(20):
-            bench.turn(10)
-        assert bench.life.snapshots.newest.slot == slot
-        assert bench.status.repaired == 0, "the log does not know yet that it is chosen"
-        bench.wal.append([CommitRecord(slot)])  # as a node does at its next heartbeat
-        for _ in range(50):
-            bench.turn(10)
-        assert bench.status.found == bench.status.repaired == 1
-        assert segment_number(error.segment) not in bench.segments()
-        bench.write_on()
-        bench.check_restart()
-
-    def test_in_the_one_being_written_while_a_group_is_on_its_way(self, bench):
-        slot = bench.life.machine.applied
-        error = self.damage(bench, slot)
-        bench.flushes = False
-        bench.wal.append([CommitRecord(slot), AcceptRecord(slot + 1, BALLOT, batch_of(slot + 1))])
-        job = bench.wal.begin_sync()
-        bench.wal.append([PromiseRecord(Ballot(5, "n1"))])
-        bench.exchange.damaged(error)
-        for _ in range(5):
-            bench.turn(10)
-        job.run()
-        bench.wal.finish_sync(job)
-        bench.flushes = True
-        bench.life.write(slot + 3, turns=0)
-        for _ in range(100):
-            bench.turn(1000)
-        assert bench.status.repaired == 1
-        again = bench.check_restart()
-        assert again.recovered.promised == Ballot(5, "n1")
 
 
 class TestSnapshots:
