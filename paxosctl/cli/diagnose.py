@@ -8,16 +8,9 @@ TCP connection tells "refused" from "no such host" from "no answer".
 import socket
 import time
 from enum import Enum
-from typing import Any
 
-from paxosctl.cli.survey import (
-    Answer,
-    ask_all,
-    lost_for_good,
-    memory_words,
-    state_words,
-    voters_seen,
-)
+from paxosctl.cli.health import lost_for_good, memory_words, state_words, voters_seen
+from paxosctl.cli.survey import Answer, ask_all
 from paxosctl.client.client import Client
 from paxosctl.client.errors import (
     WORKS,
@@ -29,6 +22,7 @@ from paxosctl.client.errors import (
 from paxosctl.client.reach import open_tcp
 from paxosd.core.client.endpoints import EndpointState
 from paxosd.core.effects import BUSY
+from paxosd.core.status import NodeStatus
 from paxosd.host.wording import listed
 from paxosd.net.resolver import NO_HOST, UNRESOLVED, ResolveError
 
@@ -62,7 +56,7 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
         client.timeout_s = timeout_s
     # What has become of the names that were asked for by now.
     states |= {e.endpoint: e for e in client.troubles() if e.message.startswith(UNRESOLVED)}
-    final = lost_for_good(answer.body for answer in answers.values() if answer.error is None)
+    final = lost_for_good(each.status for each in answers.values() if each.status is not None)
     busy = {each.endpoint for each in error.troubles if each.code == BUSY}
     lines = []
     until_s = time.monotonic() + TCP_TOTAL_S
@@ -173,7 +167,7 @@ def _hangs_up(connection: socket.socket) -> bool:
 
 
 def _reachable(answer: Answer, busy: bool, final: tuple[str, str] | None) -> str:
-    """``final``: see :func:`paxosctl.cli.survey.lost_for_good`."""
+    """``final``: see :func:`paxosctl.cli.health.lost_for_good`."""
     if answer.error is not None:
         if isinstance(answer.error, RefusedError):
             return f"it refuses to talk: {answer.error}"
@@ -181,25 +175,26 @@ def _reachable(answer: Answer, busy: bool, final: tuple[str, str] | None) -> str
             "connected, but it does not answer: the daemon hangs, is stopped or overloaded, or "
             "this is not a client port"
         )
-    status = answer.body
+    status = answer.status
+    assert status is not None
     if busy:
-        return f"{status['node']} is busy, its queue is full: try again, send less at a time"
+        return f"{status.node} is busy, its queue is full: try again, send less at a time"
     if final is not None:
         best, words = final
-        return words if status["node"] == best else f"no quorum, and none to come: see {best}"
+        return words if status.node == best else f"no quorum, and none to come: see {best}"
     return _of_status(status)
 
 
-def _of_status(status: dict[str, Any]) -> str:
-    node = status["node"]
+def _of_status(status: NodeStatus) -> str:
+    node = status.node
     seen = voters_seen(status)
-    total, quorum = len(status["voters"]), status["quorum"]
-    if not status["voters"]:
+    total, quorum = len(status.voters), status.quorum
+    if not status.voters:
         return f"{node} is to join a cluster, and has not heard from a member of it yet"
-    if status["role"] in ("diverged", "disputed"):
+    if status.role in ("diverged", "disputed"):
         return "; ".join(state_words([status]))
-    waits_for = status.get("unconfirmed_by", [])
-    if waits_for and status["role"] == "newcomer" and not status["leader"]:
+    waits_for = status.unconfirmed_by
+    if waits_for and status.role == "newcomer" and not status.leader:
         return (
             f"{node} is new and votes once every member has been up: start or reconnect "
             f"{listed(waits_for)}"
@@ -214,18 +209,18 @@ def _of_status(status: dict[str, Any]) -> str:
         if node in seen.voteless:
             advice.append(memory_words(status) or f"{node} itself may not vote yet{_waits(status)}")
         return "; ".join(advice)
-    if status.get("memory") == "lost" and not status["leader"]:
+    if status.memory == "lost" and not status.leader:
         return memory_words(status)
-    if status["leader"] == node and status["role"] != "leader":
+    if status.leader == node and status.role != "leader":
         return f"{node} does not lead yet, or no more; try again"
-    if not status["leader"]:
+    if not status.leader:
         return f"no leader: {node} knows of none; an election takes a second or two, try again"
-    if status["leader"] == node:
+    if status.leader == node:
         return f"{node} leads, and {seen.voting} of {total} voters follow it{WORKS}"
-    return f"{node} follows {status['leader']}{WORKS}"
+    return f"{node} follows {status.leader}{WORKS}"
 
 
-def _waits(status: dict[str, Any]) -> str:
+def _waits(status: NodeStatus) -> str:
     """For whom a node waits until it may vote."""
-    waits_for = status.get("unconfirmed_by", [])
+    waits_for = status.unconfirmed_by
     return f": it waits for {listed(waits_for)}" if waits_for else ""

@@ -1,7 +1,8 @@
 """The names that programs see: from what a daemon answers to what ``-o json`` shows.
 
 Each thing has one name over all verbs and in the logs (docs/JSON.md lists the answer of every
-verb). A daemon's own answers keep the names of the wire protocol, for older programs read them:
+verb); the fields of :class:`paxosd.core.status.NodeStatus` have these names, too. A daemon's
+answers keep the names of the wire protocol, because older programs read them:
 
     the wire                          -o json
     [3000000012, "n1"]                "3:12.n1"           a ballot; null: none yet
@@ -19,23 +20,16 @@ verb). A daemon's own answers keep the names of the wire protocol, for older pro
 from collections.abc import Mapping
 from typing import Any
 
-from paxosctl.cli.survey import role_of, survives
+from paxosctl.cli.health import role_of, survives
 from paxosctl.client.errors import ClientError
+from paxosd.core.status import NodeStatus
 from paxosd.core.types import Ballot
+from paxosd.wire.status import as_table
 
-_RENAMED = {
-    "incarnation": "boot_count",
-    "leader_endpoint": "leader_client",
-    "client_endpoint": "client",
-    "fault_tolerance": "survives",
-    "level": "feature_level",
-    "level_lagging": "feature_level_lagging",
-    "faults": "fault_count",
-    "directory": "directory_id",
-}
+_RENAMED = {"directory": "directory_id", "level": "feature_level"}
 _BALLOTS = frozenset({"ballot", "promised"})
-_IDENTITIES = frozenset({"directory", "directory_id", "run_id"})
-_NULL_IF_EMPTY = frozenset({"leader", "leader_endpoint", "genesis", "fetching"})
+_IDENTITIES = frozenset({"directory_id", "run_id"})
+_NULL_IF_EMPTY = frozenset({"leader", "leader_client", "genesis", "fetching"})
 _NULL_IF_NEGATIVE = frozenset({"heard_ms_ago", "age_ms", "last_ms_ago"})
 _TABLES = frozenset({"membership", "settings", "founding", "snapshot", "scrub"})
 _MAPS_OF_NODES = frozenset({"members", "departed", "peers", "file_members"})
@@ -52,13 +46,14 @@ def identity_text(number: int) -> str | None:
     return f"{number:016x}" if number else None
 
 
-def node_status(status: Mapping[str, Any]) -> dict[str, Any]:
+def node_status(status: NodeStatus) -> dict[str, Any]:
     """What a node says of itself, under the names above."""
-    first = {name: status[name] for name in ("node", "cluster")}
-    told = _renamed({**first, "run_id": 0, **status, "role": role_of(status)})
-    if isinstance(status.get("log"), Mapping):
-        told["log"] = log_fields(status["log"])
-    return told | {"survives": survives(status)}
+    table = _renamed(as_table(status, {}))
+    if status.log is not None:
+        table["log"] = log_fields(as_table(status.log, {}))
+    table["survives"] = survives(status)
+    del table["fault_tolerance"]
+    return table | {"role": role_of(status)}
 
 
 def log_fields(log: Mapping[str, Any]) -> dict[str, Any]:
@@ -84,7 +79,8 @@ def trouble(error: ClientError | None) -> dict[str, Any]:
 
 
 def _renamed(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {_RENAMED.get(key, key): _value(key, value) for key, value in table.items()}
+    named = ((_RENAMED.get(key, key), value) for key, value in table.items())
+    return {key: _value(key, value) for key, value in named}
 
 
 def _value(key: str, value: Any) -> Any:

@@ -84,6 +84,7 @@ from paxosd.core.requests import (
     ReadRequest,
 )
 from paxosd.host.clock import clock_ms, clock_ns
+from paxosd.wire.status import decode_status
 
 __all__ = [
     "CasResult",
@@ -317,7 +318,7 @@ class Client:
         an earlier watch), or one that has not come as far as this watch; "cluster".
         """
         key = as_bytes(key)
-        info = ClusterInfo.of_status(self.status())
+        info = ClusterInfo.of_status(decode_status(self.status()))
         if words := info.limits.refusal([DELETE, key]):
             raise RefusedError(INVALID, words)
         nodes = WatchNodes(self.endpoints)

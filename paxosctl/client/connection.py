@@ -23,6 +23,7 @@ from paxosd.net.silence import ALIVE_ID, LOOK_MS
 from paxosd.wire import WireError, decode_answer, encode_client, encode_entry, unpack
 from paxosd.wire.client import MAP_MAX
 from paxosd.wire.fields import TEXT_BYTES_MAX
+from paxosd.wire.status import decode_status
 
 CLOSE_LINGER_MS = 100
 
@@ -38,7 +39,12 @@ class Connection:
         self.undecodable: dict[str, str] = {}
         """Endpoint → what was wrong with the last answer that could not be read."""
         self.protocol = ClientProtocol(
-            endpoints, encode_entry=encode_entry, rng=random.Random(), options=options, learns=True
+            endpoints,
+            encode_entry=encode_entry,
+            decode_status=decode_status,
+            rng=random.Random(),
+            options=options,
+            learns=True,
         )
         self._transport = transport
         self._links: dict[str, Link] = {}

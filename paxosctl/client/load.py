@@ -31,6 +31,7 @@ from paxosd.core.effects import INTERRUPTED, INVALID
 from paxosd.core.requests import RefusalAnswer, ServerMessage, WriteAnswer, WriteRequest
 from paxosd.host.clock import clock_ns
 from paxosd.wire import WireError, decode_answer, encode_client, encode_entry
+from paxosd.wire.status import decode_status
 
 TIMEOUT_MS = 30_000
 POLL_MS = 1000
@@ -117,7 +118,7 @@ class _Sent(NamedTuple):
 def find_leader(client: Client) -> str:
     """The leader's endpoint, once a write has shown that there is one. Raises ClientError."""
     client.put(b"bench/warm-up", b"")
-    leader = str(client.status()["leader_endpoint"])
+    leader = decode_status(client.status()).leader_client
     if not leader:
         raise NotSubmittedError("no_leader", "no leader is known; try again")
     return leader
@@ -126,7 +127,7 @@ def find_leader(client: Client) -> str:
 def limits_at(client: Client, leader: str) -> Limits:
     """What the leader takes. Raises ClientError."""
     with for_the_leader(leader, "a load goes straight to it"):
-        return ClusterInfo.of_status(client.status(leader)).limits
+        return ClusterInfo.of_status(decode_status(client.status(leader))).limits
 
 
 class LoadRun:

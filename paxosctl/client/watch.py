@@ -37,6 +37,7 @@ from paxosd.host.clock import clock_ms
 from paxosd.net.silence import LOOK_MS
 from paxosd.wire import WireError, decode_answer, encode_client
 from paxosd.wire.events import TOPIC_MEMBERS, decode_event
+from paxosd.wire.status import decode_status
 
 SUB_BYTES_MAX = 16 << 20
 """What may wait in the socket for a slow user, if each change were as large as the cluster allows;
@@ -300,7 +301,7 @@ class Watcher(Iterator[Change]):
             answer = decode_answer(frame)
             if isinstance(answer, AdminAnswer):
                 if answer.request_id == LEARN_ID and self._state.is_current(attempt):
-                    self._take_status(attempt, ClusterInfo.of_status(answer.body))
+                    self._take_status(attempt, ClusterInfo.of_status(decode_status(answer.body)))
             elif isinstance(answer, HistoryAnswer | RefusalAnswer):
                 answer = decode_answer(frame, self._state.cluster)
                 assert isinstance(answer, HistoryAnswer | RefusalAnswer)

@@ -5,32 +5,29 @@ from typing import Any
 import click
 
 from paxosctl.cli.app import Settings, negative, verb
-from paxosctl.cli.public_names import node_status, trouble
-from paxosctl.cli.render import View, human_bytes
-from paxosctl.cli.survey import (
-    NodeView,
-    ask_all,
-    leader_of,
+from paxosctl.cli.health import (
     limit_words,
     live_tolerance,
-    members_of,
     memory_lines,
     memory_words,
     no_quorum_words,
     role_of,
     scarce_words,
     state_words,
-    survey,
     survives,
     voters_seen,
 )
+from paxosctl.cli.public_names import node_status, trouble
+from paxosctl.cli.render import View, human_bytes
+from paxosctl.cli.survey import NodeView, ask_all, leader_of, members_of, survey
 from paxosctl.client.errors import EXIT_INCOMPLETE
 from paxosctl.commands.node import log_words
 from paxosd.config.file_members import words as differing_words
 from paxosd.core.skew import SKEW_MS_MAX
-from paxosd.core.types import Ballot
+from paxosd.core.status import NodeStatus, PeerStatus, SnapshotStatus
 from paxosd.host.clock import clock_ms
 from paxosd.host.wording import counted
+from paxosd.wire.status import as_table, decode_status
 
 HASH_POLL_MS = 20
 
@@ -63,7 +60,7 @@ def status_verb(settings: Settings, cluster: bool) -> None:
         if cluster:
             settings.show(_cluster(survey(client)))
         else:
-            settings.show(_node(client.status()))
+            settings.show(_node(decode_status(client.status())))
 
 
 @verb("health")
@@ -78,7 +75,7 @@ def health_verb(settings: Settings) -> None:
     with settings.client() as client:
         try:
             health = client.health()
-            status = client.status()
+            status = decode_status(client.status())
             differs, scarce = state_words([status]), scarce_words([status])
             limits = limit_words([status])
         except ClientError as error:
@@ -221,42 +218,38 @@ def _checksums(client: Any, views: list[NodeView], slot: int) -> dict[str, str]:
     return told
 
 
-def _ballot(value: Any) -> str:
-    return Ballot(*value).shown()
-
-
-def _cells(status: dict[str, Any]) -> list[Any]:
+def _cells(status: NodeStatus) -> list[Any]:
     return [
-        status["node"],
+        status.node,
         role_of(status),
-        _ballot(status["ballot"]),
-        status["leader"] or "-",
-        _ballot(status["promised"]),
-        status["commit"],
-        status["applied"],
-        status["lag_slots"],
+        status.ballot.shown(),
+        status.leader or "-",
+        status.promised.shown(),
+        status.commit,
+        status.applied,
+        status.lag_slots,
         str(voters_seen(status)),
         _survives(status),
-        human_bytes(status["disk"].get("free_bytes", -1)),
-        human_bytes(status["disk"].get("wal_bytes", -1)),
-        _snapshot(status.get("snapshot", {})),
+        human_bytes(status.disk.free_bytes),
+        human_bytes(status.disk.wal_bytes),
+        _snapshot(status.snapshot),
     ]
 
 
-def _snapshot(snapshot: dict[str, Any]) -> str:
-    """The newest one's slot and age, and what goes on."""
-    if snapshot.get("fetching"):
-        return f"{snapshot['fetching']} a peer's"
-    if not snapshot.get("slot"):
+def _snapshot(snapshot: SnapshotStatus | None) -> str:
+    """The newest one's slot and age, or what is done with a peer's."""
+    if snapshot is None or not (snapshot.fetching or snapshot.slot):
         return "-"
-    age_s = max(0, snapshot["age_ms"] // 1000)
+    if snapshot.fetching:
+        return f"{snapshot.fetching} a peer's"
+    age_s = max(0, snapshot.age_ms // 1000)
     for unit, seconds in (("d", 86_400), ("h", 3600), ("min", 60)):
         if age_s >= 2 * seconds:
-            return f"{snapshot['slot']}, {age_s // seconds} {unit} old"
-    return f"{snapshot['slot']}, {age_s} s old"
+            return f"{snapshot.slot}, {age_s // seconds} {unit} old"
+    return f"{snapshot.slot}, {age_s} s old"
 
 
-def _survives(status: dict[str, Any]) -> str:
+def _survives(status: NodeStatus) -> str:
     """How many more voters may fail, as this node sees it."""
     count = survives(status)
     return "no quorum" if count is None else str(count)
@@ -275,12 +268,12 @@ def _cluster(views: list[NodeView]) -> View:
     known = [view.status for view in views if view.status is not None]
     notes += memory_lines(known)
     notes += [
-        f"the file of {status['node']} has other members than the cluster's, which count: {line}"
+        f"the file of {status.node} has other members than the cluster's, which count: {line}"
         for status in known
-        for line in differing_words(status.get("members_differ", {}))
+        for line in differing_words(status.members_differ)
     ]
     notes += state_words(known) + scarce_words(known) + limit_words(known)
-    leading = next((status for status in known if status["node"] == leader), None)
+    leading = next((status for status in known if status.node == leader), None)
     if leading is not None:
         count = live_tolerance(leading, views)
         if count >= 0:
@@ -313,51 +306,51 @@ def _cluster(views: list[NodeView]) -> View:
     )
 
 
-def _without_leader(leader: str, known: list[dict[str, Any]], views: list[NodeView]) -> str:
+def _without_leader(leader: str, known: list[NodeStatus], views: list[NodeView]) -> str:
     """No leader has been asked: because there is none, or because it cannot be reached."""
     # Whoever has heard of the latest membership knows best who votes.
-    latest = max(known, key=lambda status: (status.get("epoch", 0), voters_seen(status).voting))
+    latest = max(known, key=lambda status: (status.epoch, voters_seen(status).voting))
     seen = voters_seen(latest, views)
     if leader:
         words = f"{leader} leads, say others; it could not be asked"
-    elif seen.voting < latest["quorum"]:
+    elif seen.voting < latest.quorum:
         return no_quorum_words(latest, seen)
     else:
         words = "there is no leader now"
     return "; ".join(filter(None, [words, seen.lacking()]))
 
 
-def _node(status: dict[str, Any]) -> View:
+def _node(status: NodeStatus) -> View:
     seen = voters_seen(status)
-    disk = status["disk"]
-    peers = [f"{name} ({_peer(peer)})" for name, peer in sorted(status["peers"].items())]
+    disk = status.disk
+    peers = [f"{name} ({_peer(peer)})" for name, peer in sorted(status.peers.items())]
     missing = f"; {seen.lacking()}" if seen.lacking() else ""
-    free, log = human_bytes(disk.get("free_bytes", -1)), human_bytes(disk.get("wal_bytes", -1))
+    free, log = human_bytes(disk.free_bytes), human_bytes(disk.wal_bytes)
     table = {
-        "node": f"{status['node']} of cluster {status['cluster']}, version {status['version']}",
+        "node": f"{status.node} of cluster {status.cluster}, version {status.version}",
         "role": memory_words(status) or role_of(status),
-        "state": "; ".join(state_words([status])) or f"{status.get('state', 'agreed')}",
+        "state": "; ".join(state_words([status])) or status.state,
         "member": _member(status),
         "founded": _founded(status),
-        "leader": f"{status['leader'] or 'none known'} {status['leader_endpoint']}".strip(),
-        "ballot": f"{_ballot(status['ballot'])}, promised {_ballot(status['promised'])}",
-        "commit": f"slot {status['commit']}",
-        "applied": f"slot {status['applied']}, lag {status['lag_slots']}",
-        "revision": str(status["revision"]),
-        "keys": str(status["keys"]),
-        "sessions": str(status["sessions"]),
+        "leader": f"{status.leader or 'none known'} {status.leader_client}".strip(),
+        "ballot": f"{status.ballot.shown()}, promised {status.promised.shown()}",
+        "commit": f"slot {status.commit}",
+        "applied": f"slot {status.applied}, lag {status.lag_slots}",
+        "revision": str(status.revision),
+        "keys": str(status.keys),
+        "sessions": str(status.sessions),
         "level": _level(status),
         "peers": ", ".join(peers) or "none",
-        "hears": f"{seen} voters, needs {status['quorum']}{missing}",
+        "hears": f"{seen} voters, needs {status.quorum}{missing}",
         "survives": _survives(status),
-        "disk": f"{free} free, log {log}, at {disk.get('path', '?')}",
+        "disk": f"{free} free, log {log}, at {disk.path or '?'}",
         "clients": _clients(status),
-        "faults": f"{status['faults']} active" if status["faults_enabled"] else "not enabled",
-        "logs": log_words(status["log"]) if "log" in status else "?",
-        "memory": human_bytes(status["rss_bytes"]),
-        "up": f"{status['uptime_ms'] / 1000:.0f} s, boot count {status['incarnation']}",
+        "faults": f"{status.fault_count} active" if status.faults_enabled else "not enabled",
+        "logs": log_words(as_table(status.log, {})) if status.log is not None else "?",
+        "memory": human_bytes(status.rss_bytes),
+        "up": f"{status.uptime_ms / 1000:.0f} s, boot count {status.boot_count}",
     }
-    differing = differing_words(status.get("members_differ", {}))
+    differing = differing_words(status.members_differ)
     if differing:
         table["file"] = f"other members than the cluster's, which count: {'; '.join(differing)}"
     rows = list(table.items())
@@ -369,47 +362,47 @@ def _node(status: dict[str, Any]) -> View:
     )
 
 
-def _member(status: dict[str, Any]) -> str:
+def _member(status: NodeStatus) -> str:
     """How it belongs, as far as it knows."""
-    members = status.get("membership", {}).get("members", {})
-    own = members.get(status["node"])
+    own = status.membership.members.get(status.node)
     if own is None:
         return "not yet, as far as it knows"
-    return f"{'voter' if own['voter'] else 'learner'}, epoch {status['epoch']}"
+    return f"{'voter' if own.voter else 'learner'}, epoch {status.epoch}"
 
 
-def _clients(status: dict[str, Any]) -> str:
+def _clients(status: NodeStatus) -> str:
     """Its connections of clients and watchers, and of how many at most."""
-    ports = [status.get("connections", {}).get(what) for what in ("client", "events")]
-    counts = [f"{port['open']} of at most {port['most']}" for port in ports if port]
+    ports = [status.connections.get(what) for what in ("client", "events")]
+    counts = [f"{port.open} of at most {port.most}" for port in ports if port]
     return ", watching ".join(counts) or "not counted"
 
 
-def _founded(status: dict[str, Any]) -> str:
+def _founded(status: NodeStatus) -> str:
     """By what the cluster is known, and who founded it."""
-    founding = status.get("founding", {})
-    if founding:
-        return f"by {', '.join(founding['members'])} (record {founding['genesis']})"
-    if status.get("genesis"):
-        return f"by others, or before there were records (known as {status['genesis']})"
-    return "not yet" if status["role"] == "newcomer" else "no record is known"
+    founding = status.founding
+    if founding is not None:
+        return f"by {', '.join(founding.members)} (record {founding.genesis})"
+    if status.genesis:
+        return f"by others, or before there were records (known as {status.genesis})"
+    return "not yet" if status.role == "newcomer" else "no record is known"
 
 
-def _level(status: dict[str, Any]) -> str:
+def _level(status: NodeStatus) -> str:
     """The feature level, and the version of the replicated settings."""
-    lagging = ", ".join(status.get("level_lagging", []))
-    if not status.get("level"):
+    lagging = ", ".join(status.feature_level_lagging)
+    if not status.feature_level:
         return f"0; the next waits for {lagging}" if lagging else "0"
-    return f"{status['level']}, settings of version {status['settings']['version']}"
+    version = status.settings.version if status.settings is not None else "?"
+    return f"{status.feature_level}, settings of version {version}"
 
 
-def _peer(peer: dict[str, Any]) -> str:
-    skew_ms = peer.get("skew_ms") or 0
+def _peer(peer: PeerStatus) -> str:
+    skew_ms = peer.skew_ms or 0
     off = ""
     if abs(skew_ms) > SKEW_MS_MAX:
         off = f", its clock {abs(skew_ms) / 1000:.1f} s {'ahead' if skew_ms > 0 else 'behind'}"
-    if peer["reachable"]:
-        voteless = peer.get("voter", True) and not peer.get("votes", True)
+    if peer.reachable:
+        voteless = peer.voter and not peer.votes
         return f"reachable, does not vote{off}" if voteless else f"reachable{off}"
-    ago_ms = peer["heard_ms_ago"]
+    ago_ms = peer.heard_ms_ago
     return "never heard" if ago_ms < 0 else f"silent for {ago_ms / 1000:.1f} s"

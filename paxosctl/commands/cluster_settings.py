@@ -8,13 +8,12 @@ import click
 from paxosctl.cli.app import Group, Settings, global_options, negative, verb
 from paxosctl.cli.public_names import settings_table
 from paxosctl.cli.render import View
-from paxosctl.cli.survey import NodeView, leader_of, survey
+from paxosctl.cli.survey import NodeView, leader_of, statuses_of, survey
 from paxosctl.client.client import Client
 from paxosctl.client.errors import OutcomeUnknownError, RefusedError
 from paxosd.config.settings import nearest
 from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError, UnknownLevelError
 from paxosd.core.commands import Status
-from paxosd.core.message_room import MessageRoom
 from paxosd.host.durations import parse_duration_ms
 from paxosd.host.numbers import parse_whole
 
@@ -99,22 +98,20 @@ cluster_verb.add_command(set_verb)
 
 
 def _latest(views: Sequence[NodeView]) -> tuple[ClusterSettings, int]:
-    """The settings of the latest version that a node told of, and the latest epoch."""
-    told = [view.status for view in views if view.status is not None]
-    tables = [status["settings"] for status in told if "settings" in status]
-    epoch = max((int(status.get("epoch", 0)) for status in told), default=0)
-    if not tables:
-        return ClusterSettings(), epoch  # all run a version of before
-    latest = max(tables, key=lambda table: table["version"])
-    return ClusterSettings(**{name: latest[name] for name in ClusterSettings._fields}), epoch
+    """The settings of the latest version that a node reports, and the latest epoch. The defaults,
+    if all nodes run a version that has no replicated settings."""
+    known = statuses_of(views)
+    epoch = max((status.epoch for status in known), default=0)
+    settings = [status.settings for status in known if status.settings is not None]
+    latest = max(settings, key=lambda each: each.version, default=ClusterSettings())
+    return latest, epoch
 
 
 def _lagging(views: Sequence[NodeView]) -> list[str]:
-    """The members that the leader, or whoever answers, waits for with the next level."""
+    """The members for which the next level waits: as the leader says, or else another node."""
     leader, _ = leader_of(views)
-    told = [view.status for view in views if view.status is not None]
-    told.sort(key=lambda status: status["node"] != leader)
-    return list(told[0].get("level_lagging", [])) if told else []
+    known = sorted(statuses_of(views), key=lambda status: status.node != leader)
+    return list(known[0].feature_level_lagging) if known else []
 
 
 def _differing(views: Sequence[NodeView]) -> dict[str, dict[str, int]]:
@@ -122,7 +119,7 @@ def _differing(views: Sequence[NodeView]) -> dict[str, dict[str, int]]:
     present, _ = _latest(views)
     found: dict[str, dict[str, int]] = {}
     for view in views:
-        own = (view.status or {}).get("file_settings", {})
+        own = view.status.file_settings if view.status is not None else {}
         differing = {k: v for k, v in own.items() if v != getattr(present, k, v)}
         if differing and present.level:
             found[view.name] = differing
@@ -162,7 +159,7 @@ def _check_room(after: ClusterSettings, views: Sequence[NodeView]) -> None:
     """Ends with "no" if a node could not take a message that these settings allow."""
     wrong = []
     for view in views:
-        room = MessageRoom.of_status(view.status) if view.status is not None else None
+        room = view.status.message_room if view.status is not None else None
         refusal = room.refusal(after) if room is not None else ""
         if refusal:
             wrong.append(f"{view.name}: {refusal}")

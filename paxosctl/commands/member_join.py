@@ -15,6 +15,7 @@ from paxosctl.member.session import Desk, How, change, since
 from paxosctl.member.session import desk as desk_of
 from paxosctl.member.view import configuration, plan_view, start_words
 from paxosd.core.membership import Membership
+from paxosd.core.status import NodeStatus
 
 
 def endpoints(
@@ -96,7 +97,7 @@ def _finish_add(
         "catches up",
         f"it is a learner (epoch {after.epoch}); to go on: paxosctl member promote {name}",
     )
-    directory = (desk.present.status(name) or {}).get("directory", 0)
+    directory = (desk.present.status(name) or NodeStatus()).directory_id
     votes = desk.judge(member_plan.promote(desk.membership, name, directory), joined_up=[name])
     if desk.allow(votes):
         last = desk.carry_out(votes)
@@ -131,7 +132,7 @@ def _ready_to_vote(present: Present, newcomer: Newcomer) -> Findings:
         behind = present.behind(status)
         how = f"{behind} slots behind the leader" if behind else "not yet at the present membership"
         findings.stops.append(
-            f"{newcomer.name} has not caught up: it is {how} (slot {status['applied']}), and as a "
+            f"{newcomer.name} has not caught up: it is {how} (slot {status.applied}), and as a "
             "voter it would be waited for"
         )
     if status is not None and not newcomer.directory_id:
@@ -260,7 +261,7 @@ def _finish_replace(desk: Desk, old: str, new: str) -> Membership:
         "catches up",
         f"{old} is not replaced yet; to go on: paxosctl member replace {old} {new}",
     )
-    directory = (desk.present.status(new) or {}).get("directory", 0)
+    directory = (desk.present.status(new) or NodeStatus()).directory_id
     after = member_plan.replace(desk.membership, old, new, directory)
     made = desk.judge(after, joined_up=[new])
     desk.allow(made)
@@ -300,14 +301,14 @@ def rejoin_verb(settings: Settings, how: How, name: str) -> None:
         desk.show(made, *words, probe=newcomer.data())
 
 
-def _is_back(status: dict[str, Any], directory: int, epoch: int) -> bool:
-    if status["memory"] == "lost" and status["directory"] != directory:
-        name = status["node"]
+def _is_back(status: NodeStatus, directory: int, epoch: int) -> bool:
+    if status.memory == "lost" and status.directory_id != directory:
+        name = status.node
         raise StepError(
             f"{name} does not vote yet, for its data directory got a new identity meanwhile; "
             f"again: paxosctl member rejoin {name}"
         )
-    return bool(status["memory"] == "whole" and status["epoch"] >= epoch)
+    return status.memory == "whole" and status.epoch >= epoch
 
 
 def _ready_to_rejoin(newcomer: Newcomer, present: Present) -> Findings:
@@ -318,22 +319,22 @@ def _ready_to_rejoin(newcomer: Newcomer, present: Present) -> Findings:
             f"{name} does not answer at {newcomer.member.client} ({newcomer.why}): start it, for "
             "only it knows the identity of its data directory"
         )
-    elif status["role"] == "diverged":
+    elif status.role == "diverged":
         findings.blockers.append(
             f"the state of {name} is not the one that was decided: restart it first, so that it "
             "sets its data aside and learns all anew; then let it rejoin"
         )
-    elif status["memory"] == "whole":
+    elif status.memory == "whole":
         findings.blockers.append(f"the memory of {name} is whole: it may vote as it is")
-    elif not member_plan.of_status(status).members:
+    elif not status.membership.members:
         present_ones = ", ".join(each for each in present.membership.members if each != name)
         findings.blockers.append(
             f"{name} has heard of no member yet. If it does not within seconds, those that its "
             f"configuration names have gone: let it name those of now ({present_ones}; `paxosctl "
             "member list -o json` has their endpoints), and start it again"
         )
-    elif status["memory"] == "new":
-        waits = ", ".join(status.get("unconfirmed_by", [])) or "nobody"
+    elif status.memory == "new":
+        waits = ", ".join(status.unconfirmed_by) or "nobody"
         findings.stops.append(
             f"{name} does not know of any loss: it is new, and votes by itself once all others "
             f"have confirmed it (it waits for {waits})"

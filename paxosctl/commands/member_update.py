@@ -1,7 +1,5 @@
 """member update: where a member is reached, changed by a command in the log."""
 
-from typing import Any
-
 import click
 
 from paxosctl.cli.app import Settings
@@ -59,23 +57,16 @@ def _moved(there: Newcomer, cluster: str) -> Findings:
             f"find it until it listens there. {_LISTEN.replace('NAME', there.name)}"
         )
         return findings
-    listens = _own_file(there.status, there.name)
-    for kind in KINDS:
-        text = getattr(there.member, kind)
-        if listens.get(kind, text) != text:
+    in_file = there.status.file_members.get(there.name, there.member)
+    for kind, held, text in zip(KINDS, in_file[:3], there.member[:3], strict=True):
+        if held != text:
             findings.warnings.append(
-                f"the file of {there.name} still has {kind} {listens[kind]}, and the node listens "
-                "as its file says"
+                f"the file of {there.name} still has {kind} {held}, and the node listens as its "
+                "file says"
             )
     if any(link.error and link.target == there.name for link in there.links):
         findings.stops.append(_LISTEN.replace("NAME", there.name))
     return findings
-
-
-def _own_file(status: dict[str, Any], name: str) -> dict[str, Any]:
-    """The endpoints of its own that a node's configuration file has."""
-    found: dict[str, Any] = status.get("file_members", {}).get(name, {})
-    return found
 
 
 _LISTEN = (

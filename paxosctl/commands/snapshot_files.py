@@ -26,6 +26,7 @@ from paxosd.snapshot.file import (
 from paxosd.storage import restored_from
 from paxosd.storage.datadir import DataDir, usable
 from paxosd.storage.disk import RealFile
+from paxosd.wire.status import decode_status
 
 POLL_MS = 50
 PIECE_BYTES = 1 << 20
@@ -179,10 +180,16 @@ def save_to(client: Any, endpoint: str, write: Callable[[bytes], object]) -> dic
     return found
 
 
+def _newest_slot(client: Any, endpoint: str) -> int:
+    """That of the node's newest snapshot; 0: it has none."""
+    snapshot = decode_status(client.status(endpoint)).snapshot
+    return snapshot.slot if snapshot is not None else 0
+
+
 def _fetch(client: Any, endpoint: str, file: Any) -> None:
     asked = client.admin("snapshot_take", {}, endpoint=endpoint)
     until_ms = clock_ms() + max(60_000, int(client.timeout_s * 1000))
-    while client.status(endpoint)["snapshot"]["slot"] < asked["applied"]:
+    while _newest_slot(client, endpoint) < asked["applied"]:
         if clock_ms() >= until_ms:
             raise SnapshotFileError(f"{endpoint} took no snapshot in time; its log says why")
         client.turn(POLL_MS)

@@ -116,7 +116,7 @@ def _look(client: Client, script: FaultScript) -> list[NodeView]:
     """The nodes, all of them up, with faults allowed and none in force."""
     views = survey(client)
     for view in views:
-        if view.status is not None and not view.status["faults_enabled"]:
+        if view.status is not None and not view.status.faults_enabled:
             words = f"{view.name}: faults are off; [faults] enabled = true turns them on"
             raise RefusedError(FORBIDDEN, words)
     down = [view.name for view in views if view.status is None]

@@ -11,17 +11,16 @@ goes on, and the same or the next command picks up from there.
 import math
 import sys
 from collections.abc import Callable
-from typing import Any
 
 from paxosctl.cli.streams import is_terminal, say
-from paxosctl.cli.survey import leader_of
+from paxosctl.cli.survey import leader_of, statuses_of
 from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError, OutcomeUnknownError, RefusedError
 from paxosctl.member.plan import differences
 from paxosctl.member.probe import Present, look
 from paxosd.core.commands import Status
 from paxosd.core.membership import Membership
-from paxosd.core.types import Ballot
+from paxosd.core.status import NodeStatus
 from paxosd.host.clock import clock_ms
 
 POLL_MS = 100
@@ -124,7 +123,7 @@ class Steps:
     def wait_for(
         self,
         name: str,
-        done: Callable[[Present, dict[str, Any]], bool],
+        done: Callable[[Present, NodeStatus], bool],
         doing: str,
         advice: str,
     ) -> Present:
@@ -141,9 +140,9 @@ class Steps:
                     return present
                 behind = present.behind(status)
                 self._progress.tell(
-                    f"{name} {doing}: slot {status['applied']} of {status['applied'] + behind}"
+                    f"{name} {doing}: slot {status.applied} of {status.applied + behind}"
                 )
-                fetching = str(status.get("snapshot", {}).get("fetching", ""))
+                fetching = status.snapshot.fetching if status.snapshot is not None else ""
                 if behind < best[0] or fetching != best[1]:
                     best, until_ms = (min(behind, best[0]), fetching), clock_ms() + STALL_MS
             else:
@@ -191,12 +190,8 @@ def _includes(now: Membership, before: Membership, after: Membership) -> bool:
 
 def _leading_epoch(present: Present) -> int:
     """The latest epoch of which a leader is known; -1: of none."""
-    ballots = [
-        view.status["ballot"]
-        for view in present.views
-        if view.status is not None and view.status["leader"]
-    ]
-    return max((Ballot(*ballot).epoch for ballot in ballots), default=-1)
+    known = statuses_of(present.views)
+    return max((status.ballot.epoch for status in known if status.leader), default=-1)
 
 
 def _in_force(after: Membership, epoch: int, slot: int) -> Membership:

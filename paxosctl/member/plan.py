@@ -9,10 +9,10 @@ cannot be at all, and above all a name that nobody has, raises PlanError.
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from paxosd.config.settings import nearest
-from paxosd.core.membership import UNKNOWN, Member, Membership, MembershipError, follows
+from paxosd.core.membership import Member, Membership, MembershipError, follows
 from paxosd.host.wording import counted
 from paxosd.net.endpoints import Endpoint, parse_contact
 
@@ -83,23 +83,6 @@ class Plan:
     @property
     def figures_after(self) -> Figures:
         return figures(self.after, (self.up | self.joined_up) - self.lost_up)
-
-
-def of_status(status: dict[str, Any]) -> Membership:
-    """The membership that a node's status tells; UNKNOWN of one that knows none."""
-    told = status.get("membership") or {}
-    if not told.get("members"):
-        return UNKNOWN
-    members = {name: Member.from_document(fields) for name, fields in told["members"].items()}
-    departed = {name: Member.from_document(fields) for name, fields in told["departed"].items()}
-    return Membership(
-        members,
-        epoch=told["epoch"],
-        slot=told["slot"],
-        phase1=told["phase1"],
-        phase2=told["phase2"],
-        departed=departed,
-    )
 
 
 def figures(membership: Membership, up: Collection[str]) -> Figures:

@@ -13,13 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from paxosctl.cli.health import may_vote
 from paxosctl.cli.public_names import identity_text
-from paxosctl.cli.survey import DOWN_MS, NodeView, leader_of, may_vote, survey
+from paxosctl.cli.survey import DOWN_MS, NodeView, leader_of, statuses_of, survey
 from paxosctl.client.client import Client, ClientOptions
 from paxosctl.client.errors import ClientError, RefusedError
-from paxosctl.member.plan import of_status
 from paxosd.core.membership import Member, Membership
+from paxosd.core.status import NodeStatus, PeerStatus
 from paxosd.host.clock import clock_ms
+from paxosd.wire.status import decode_status
 
 INTERVIEW_S = 1.5
 LINKS_S = 5.0
@@ -41,12 +43,12 @@ class Present:
     membership: Membership
     cluster: str
 
-    def status(self, name: str) -> dict[str, Any] | None:
+    def status(self, name: str) -> NodeStatus | None:
         """What a node said of itself; None if it did not."""
         return next((view.status for view in self.views if view.name == name), None)
 
     @property
-    def leader(self) -> dict[str, Any] | None:
+    def leader(self) -> NodeStatus | None:
         """The leader's own status."""
         name, _ = leader_of(self.views)
         return self.status(name)
@@ -56,41 +58,39 @@ class Present:
         """The members that are up, voters only if they may vote; also those that only the leader
         hears."""
         found = set()
-        heard = self.leader["peers"] if self.leader is not None else {}
+        heard = self.leader.peers if self.leader is not None else {}
         for name in self.membership.members:
-            status, peer = self.status(name), heard.get(name, {})
-            is_up = status is not None or peer.get("reachable", False)
-            votes = may_vote(status) if status is not None else peer.get("votes", True)
+            status, peer = self.status(name), heard.get(name, PeerStatus())
+            is_up = status is not None or peer.reachable
+            votes = may_vote(status) if status is not None else peer.votes
             if is_up and (votes or not self.membership.members[name].voter):
                 found.add(name)
         return found
 
-    def behind(self, status: dict[str, Any]) -> int:
+    def behind(self, status: NodeStatus) -> int:
         """How many slots a node lacks of what the leader has applied."""
-        applied = [view.status["applied"] for view in self.views if view.status is not None]
-        top: int = self.leader["applied"] if self.leader is not None else max(applied, default=0)
-        return max(0, top - int(status["applied"]))
+        applied = [each.applied for each in statuses_of(self.views)]
+        top = self.leader.applied if self.leader is not None else max(applied, default=0)
+        return max(0, top - status.applied)
 
-    def caught_up(self, status: dict[str, Any]) -> bool:
+    def caught_up(self, status: NodeStatus) -> bool:
         """Whether a node may get a vote without holding the others up. It must know of the
         present membership, too: it has applied all that came before."""
-        knows = status["epoch"] >= self.membership.epoch
+        knows = status.epoch >= self.membership.epoch
         return knows and self.behind(status) <= BEHIND_SLOTS_MAX
 
 
 def look(client: Client) -> Present:
     """Ask every node. Raises the error of the first endpoint if not one answers."""
     views = survey(client)
-    told = [view.status for view in views if view.status is not None]
-    # At epoch 0 each node tells the endpoints of its own file, which may lack some.
-    latest = max(told, key=lambda status: (status.get("epoch", 0), _places(status)))
-    return Present(views, of_status(latest), latest["cluster"])
+    # At epoch 0 each node reports the endpoints of its own file, which may lack some.
+    latest = max(statuses_of(views), key=lambda status: (status.epoch, _places(status)))
+    return Present(views, latest.membership, latest.cluster)
 
 
-def _places(status: dict[str, Any]) -> int:
+def _places(status: NodeStatus) -> int:
     """Of how many members a node knows where they are reached."""
-    members = (status.get("membership") or {}).get("members") or {}
-    return sum(bool(member["peer"]) for member in members.values())
+    return sum(bool(member.peer) for member in status.membership.members.values())
 
 
 class Link(NamedTuple):
@@ -119,7 +119,7 @@ class Newcomer:
 
     name: str
     member: Member
-    status: dict[str, Any] | None = None
+    status: NodeStatus | None = None
     why: str = ""
     skew_ms: float = 0.0
     links: list[Link] = field(default_factory=list)
@@ -131,17 +131,17 @@ class Newcomer:
     @property
     def directory_id(self) -> int:
         """The identity of its data directory; 0: it did not tell."""
-        return int(self.status.get("directory", 0)) if self.status is not None else 0
+        return self.status.directory_id if self.status is not None else 0
 
     def data(self) -> dict[str, Any]:
         """For programs."""
-        status = self.status or {}
+        status = self.status
         return {
             "running": self.running,
             "message": self.why,
             "directory_id": identity_text(self.directory_id),
-            "applied": status.get("applied"),
-            "memory": status.get("memory"),
+            "applied": status.applied if status is not None else None,
+            "memory": status.memory if status is not None else None,
             "skew_ms": round(self.skew_ms, 1),
             "links": [link._asdict() for link in self.links],
         }
@@ -156,18 +156,18 @@ class Newcomer:
                 "about it could be checked"
             )
             return found
-        if status["cluster"] != cluster:
+        if status.cluster != cluster:
             found.blockers.append(
-                f"the node at {self.member.client} belongs to cluster {status['cluster']}, not "
+                f"the node at {self.member.client} belongs to cluster {status.cluster}, not "
                 f"to {cluster} (cluster.id in its configuration)"
             )
-        if status["node"] != self.name:
+        if status.node != self.name:
             found.blockers.append(
-                f"the node at {self.member.client} is called {status['node']}, not {self.name}"
+                f"the node at {self.member.client} is called {status.node}, not {self.name}"
             )
-        if fresh and status["applied"] and not found.blockers:
+        if fresh and status.applied and not found.blockers:
             found.stops.append(
-                f"{self.name} is not empty: it has applied {status['applied']} slots. Was it a "
+                f"{self.name} is not empty: it has applied {status.applied} slots. Was it a "
                 "member once? Give it an empty data directory"
             )
         if abs(self.skew_ms) > SKEW_MS_MAX:
@@ -193,9 +193,9 @@ def interview(present: Present, name: str, member: Member, *, timeout_s: float) 
         found.why = str(error)
         return found
     leader = present.leader
-    if leader is not None and leader.get("leader_endpoint"):
+    if leader is not None and leader.leader_client:
         try:
-            _, leaders_ms = _ask(leader["leader_endpoint"], timeout_s)
+            _, leaders_ms = _ask(leader.leader_client, timeout_s)
         except ClientError:
             leaders_ms = 0.0  # then this machine's clock stands for it
         skew_ms -= leaders_ms
@@ -203,20 +203,20 @@ def interview(present: Present, name: str, member: Member, *, timeout_s: float) 
     return found
 
 
-def _ask(endpoint: str, timeout_s: float) -> tuple[dict[str, Any], float]:
+def _ask(endpoint: str, timeout_s: float) -> tuple[NodeStatus, float]:
     """A node's status, and how many ms its clock is ahead of this machine's."""
     options = ClientOptions(unreachable_ms=int(timeout_s * 500))
     with Client([endpoint], timeout_s=min(timeout_s, INTERVIEW_S), options=options) as client:
         client.status(endpoint)  # the connection stands: what follows takes one round trip
         before_ns = time.time_ns()
-        status = client.status(endpoint)
+        status = decode_status(client.status(endpoint))
         middle_ms = (before_ns + time.time_ns()) / 2e6
-    return status, status.get("wall_ms", middle_ms) - middle_ms
+    return status, 0.0 if status.wall_ms is None else status.wall_ms - middle_ms
 
 
 def try_links(client: Client, present: Present, newcomer: Newcomer) -> None:
     """Have the leader and the members that are up probe the newcomer, and it probe them."""
-    if newcomer.status is None or newcomer.status["cluster"] != present.cluster:
+    if newcomer.status is None or newcomer.status.cluster != present.cluster:
         return
     others = _probed(present, newcomer.name)
     asked: dict[str, tuple[str, Sequence[str]]] = {

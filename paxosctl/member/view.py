@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from typing import Any
 
-from paxosctl.cli.public_names import member_fields
-from paxosctl.cli.render import View
-from paxosctl.cli.survey import (
+from paxosctl.cli.health import (
     MEMORY_LOST,
     live_tolerance,
     memory_lines,
     no_quorum_words,
     voters_seen,
 )
+from paxosctl.cli.public_names import member_fields
+from paxosctl.cli.render import View
+from paxosctl.cli.survey import statuses_of
 from paxosctl.member.plan import Figures, Plan, figures, moves, quorum_words
 from paxosctl.member.probe import Present
 from paxosd.core.membership import Membership
+from paxosd.core.status import NodeStatus
 from paxosd.host import toml
 from paxosd.host.wording import counted
 
@@ -33,8 +35,8 @@ def list_view(present: Present) -> View:
             "node": name,
             "role": role_of(present, name),
             "reachable": status is not None,
-            "epoch": status["epoch"] if status is not None else None,
-            "applied": status["applied"] if status is not None else None,
+            "epoch": status.epoch if status is not None else None,
+            "applied": status.applied if status is not None else None,
             "lag_slots": present.behind(status) if status is not None else None,
             **member_fields(member._asdict()),
         }
@@ -47,7 +49,7 @@ def list_view(present: Present) -> View:
         data={
             "epoch": membership.epoch,
             "slot": membership.slot,
-            "leader": (present.leader or {}).get("node"),
+            "leader": present.leader.node if present.leader is not None else None,
             **_figures_data(found),
             "survives": _or_none(_survives_now(present, found)),
             "nodes": nodes,
@@ -64,13 +66,12 @@ def list_view(present: Present) -> View:
 def role_of(present: Present, name: str) -> str:
     """leader, voter, learner; memory-lost: a voter that must not vote; newcomer: one that may not
     yet; diverged: one whose state is not what was decided."""
-    status = present.status(name) or {}
-    if status.get("role") in ("leader", "diverged"):
-        return str(status["role"])
+    status = present.status(name) or NodeStatus()
+    if status.role in ("leader", "diverged"):
+        return status.role
     if not present.membership.members[name].voter:
         return "learner"
-    memory: str = status.get("memory", "whole")
-    return {"whole": "voter", "lost": MEMORY_LOST}.get(memory, "newcomer")
+    return {"whole": "voter", "lost": MEMORY_LOST}.get(status.memory, "newcomer")
 
 
 def _notes(present: Present, found: Figures) -> list[str]:
@@ -97,7 +98,7 @@ def _notes(present: Present, found: Figures) -> list[str]:
         for view in present.views
         if view.status is None and view.name in membership.members
     ]
-    return notes + memory_lines(view.status for view in present.views if view.status is not None)
+    return notes + memory_lines(statuses_of(present.views))
 
 
 def _survives_now(present: Present, found: Figures) -> int:

@@ -62,7 +62,7 @@ def _shown(member: Member | None) -> dict[str, Any] | None:
     return {k: v for k, v in member._asdict().items() if k != "directory_id" and v != ""}
 
 
-def words(differing: Differing) -> list[str]:
+def words(differing: Mapping[NodeId, Mapping[str, Any]]) -> list[str]:
     """The same for people, a line for each thing."""
     lines = []
     for name, (mine, theirs) in ((n, (d["file"], d["cluster"])) for n, d in differing.items()):

@@ -5,8 +5,7 @@ that is larger would never pass. So a change of the replicated limits is held ag
 room before it is proposed: by ``paxosctl cluster set`` for all of them, by the leader for itself.
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from paxosd.core.cluster_settings import ClusterSettings
 
@@ -32,9 +31,3 @@ class MessageRoom(NamedTuple):
             f"{settings.key_bytes_max} takes messages of {max(command, part)} bytes, and the file "
             f"of this node allows {self.message_bytes_max} (limits.message_bytes_max)"
         )
-
-    @classmethod
-    def of_status(cls, status: Mapping[str, Any]) -> "MessageRoom | None":
-        """As a node's status has it; None if it does not say."""
-        room = status.get("message_room")
-        return cls(*(room[name] for name in cls._fields)) if isinstance(room, Mapping) else None

@@ -14,6 +14,7 @@ import zmq
 from paxosd.core.commands import Batch
 from paxosd.core.effects import NOT_LEADER
 from paxosd.core.membership import Member, Membership
+from paxosd.core.message_room import MessageRoom
 from paxosd.core.requests import (
     AdminRequest,
     HistoryRequest,
@@ -24,7 +25,8 @@ from paxosd.core.requests import (
     WriteRequest,
 )
 from paxosd.core.state.machine import Machine
-from paxosd.core.types import EPOCH_ROUNDS
+from paxosd.core.status import DiskStatus, NodeStatus, PeerStatus, Reached
+from paxosd.core.types import EPOCH_ROUNDS, Ballot
 from paxosd.daemon.log_level import LogLevel
 from paxosd.daemon.logs import Logs
 from paxosd.faults.plan import FaultPlan
@@ -33,6 +35,7 @@ from paxosd.replica.admin import Admin, AdminPorts
 from paxosd.replica.log_server import serve_history
 from paxosd.replica.watch_publisher import EventPublisher
 from paxosd.wire import WireError, decode_entry, decode_request, encode_client
+from paxosd.wire.status import encode_status
 
 
 def peer_of(client):
@@ -89,29 +92,10 @@ class FakeDaemon:
         self.without = set()
         self.crashed = threading.Event()
         self.writes = []  # every entry that arrived
-        self.context = zmq.Context()
-        self.router = self.context.socket(zmq.ROUTER)
-        self.router.setsockopt(zmq.MAXMSGSIZE, message_bytes_max)
-        self.events = self.context.socket(zmq.XPUB)
-        self.events.setsockopt(zmq.XPUB_VERBOSE, 1)
-        host = "tcp://127.0.0.1"
-        self.endpoint = f"{host}:{self.router.bind_to_random_port(host)}"
-        self.events_endpoint = f"{host}:{self.events.bind_to_random_port(host)}"
         self.directory_id = zlib.crc32(name.encode())
         self.lost = False
-        own = {"client": self.endpoint, "events": self.events_endpoint}
-        if follows is None:
-            self.members = {name: own} | (members or {})
-            self.machine = Machine()
-            self.batches = {}
-            self.shared = {"leader": name, "endpoint": self.endpoint}
-        else:
-            self.machine, self.batches, self.shared = (
-                follows.machine, follows.batches, follows.shared,
-            )  # fmt: skip
-            self.members = follows.members
-            if member:
-                self.members[name] = own
+        self._bind(message_bytes_max)
+        self._join(follows, members or {}, member)
         self.plan = FaultPlan(node=name, nodes=list(self.members))
         self.publisher = EventPublisher(
             lambda topic, payload: self.events.send_multipart([topic, payload]),
@@ -121,9 +105,42 @@ class FakeDaemon:
             boot_count=1,
             subscriptions_max=10,
         )
-        logs = Logs(node=name, stream=io.StringIO())
+        self.admin = self._make_admin(faults)
+        self._news = deque()
+        self.sum_keys = 1000
+        """How many keys it sums up at a time."""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _bind(self, message_bytes_max):
+        self.context = zmq.Context()
+        self.router = self.context.socket(zmq.ROUTER)
+        self.router.setsockopt(zmq.MAXMSGSIZE, message_bytes_max)
+        self.events = self.context.socket(zmq.XPUB)
+        self.events.setsockopt(zmq.XPUB_VERBOSE, 1)
+        host = "tcp://127.0.0.1"
+        self.endpoint = f"{host}:{self.router.bind_to_random_port(host)}"
+        self.events_endpoint = f"{host}:{self.events.bind_to_random_port(host)}"
+
+    def _join(self, follows, members, member):
+        """The state of a cluster of its own, or that of ``follows``."""
+        own = {"client": self.endpoint, "events": self.events_endpoint}
+        if follows is None:
+            self.members = {self.name: own} | members
+            self.machine = Machine()
+            self.batches = {}
+            self.shared = {"leader": self.name, "endpoint": self.endpoint}
+            return
+        self.machine, self.batches = follows.machine, follows.batches
+        self.shared, self.members = follows.shared, follows.members
+        if member:
+            self.members[self.name] = own
+
+    def _make_admin(self, faults):
+        logs = Logs(node=self.name, stream=io.StringIO())
         level = LogLevel(logs, lambda _: None, self._now_ms)
-        self.admin = Admin(
+        return Admin(
             AdminPorts(
                 status=self._status,
                 machine=self.machine,
@@ -133,15 +150,9 @@ class FakeDaemon:
                 crash=self.crashed.set,
                 transfer=lambda name: self.transfer(name),  # noqa: PLW0108 - a test replaces it
                 probes=Probes(),
-                log_level=lambda *given: {"node": name, **level.change(*given)},
+                log_level=lambda *given: {"node": self.name, **level.change(*given)},
             )
         )
-        self._news = deque()
-        self.sum_keys = 1000
-        """How many keys it sums up at a time."""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
 
     def __enter__(self):
         return self
@@ -253,64 +264,32 @@ class FakeDaemon:
         return ""
 
     def _status(self):
-        membership = self.membership
+        table = encode_status(self._node_status()) | self.status
+        return {name: value for name, value in table.items() if name not in self.without}
+
+    def _node_status(self):
+        membership, machine = self.membership, self.machine
         leader = self.shared["leader"]
-        ballot = [membership.epoch * EPOCH_ROUNDS + 1, leader]
-        status = {
-            "node": self.name,
-            "cluster": "test",
-            "incarnation": 1,
-            "version": "0",
-            "role": "leader" if leader == self.name else "follower",
-            "ballot": ballot,
-            "promised": ballot,
-            "leader": leader,
-            "leader_endpoint": self.shared["endpoint"],
-            "commit": self.machine.applied,
-            "applied": self.machine.applied,
-            "proposed": self.machine.applied,
-            "revision": self.machine.revision,
-            "keys": len(self.machine.store),
-            "sessions": len(self.machine.sessions),
-            "level": self.machine.settings.level,
-            "level_lagging": [],
-            "settings": self.machine.settings._asdict(),
-            "file_settings": {"value_bytes_max": 1 << 20},
-            "message_room": {"message_bytes_max": 16 << 20, "part_bytes_max": 4 << 20},
-            "log_time_ms": 0,
-            "lag_slots": 0,
-            "peers": {
-                name: {
-                    "reachable": False,
-                    "heard_ms_ago": -1,
-                    "commit": 0,
-                    "voter": member.voter,
-                    "client_endpoint": member.client,
-                }
-                for name, member in membership.members.items()
-                if name != self.name
-            },
-            "voters": list(membership.voters),
-            "quorum": max(membership.quorums.phase1, membership.quorums.phase2),
-            "fault_tolerance": 0,
-            "epoch": membership.epoch,
-            "membership": {
-                "epoch": membership.epoch,
-                "slot": membership.slot,
-                **membership.document(),
-            },
-            "directory": self.directory_id,
-            "memory": self.memory,
-            "wall_ms": time.time_ns() // 1_000_000,
-            "disk": {"path": "nowhere", "free_bytes": 1, "wal_bytes": 1, "wal_segments": 1},
-            "uptime_ms": 1000,
-            "rss_bytes": 1,
-            "faults_enabled": True,
-            "faults": len(self.plan),
-            "members": {
-                name: {"client": member.client, "events": member.events}
-                for name, member in membership.members.items()
-            },
-            "counters": {},
-        } | self.status
-        return {name: value for name, value in status.items() if name not in self.without}
+        ballot = Ballot(membership.epoch * EPOCH_ROUNDS + 1, leader)
+        peers = {
+            name: PeerStatus(voter=member.voter, client=member.client)
+            for name, member in membership.members.items()
+            if name != self.name
+        }
+        members = {n: Reached(m.client, m.events) for n, m in membership.members.items()}
+        return NodeStatus(
+            node=self.name, cluster="test", version="0", boot_count=1,
+            directory_id=self.directory_id,
+            role="leader" if leader == self.name else "follower", memory=self.memory,
+            ballot=ballot, promised=ballot, leader=leader, leader_client=self.shared["endpoint"],
+            commit=machine.applied, applied=machine.applied, proposed=machine.applied,
+            revision=machine.revision, keys=len(machine.store), sessions=len(machine.sessions),
+            feature_level=machine.settings.level, settings=machine.settings,
+            file_settings={"value_bytes_max": 1 << 20},
+            message_room=MessageRoom(message_bytes_max=16 << 20, part_bytes_max=4 << 20),
+            voters=membership.voters, peers=peers, members=members, epoch=membership.epoch,
+            quorum=max(membership.quorums.phase1, membership.quorums.phase2),
+            membership=membership, wall_ms=time.time_ns() // 1_000_000, uptime_ms=1000,
+            disk=DiskStatus(path="nowhere", free_bytes=1, wal_bytes=1, wal_segments=1),
+            rss_bytes=1, faults_enabled=True, fault_count=len(self.plan),
+        )  # fmt: skip

@@ -6,26 +6,26 @@ from types import SimpleNamespace
 import pytest
 
 from paxosctl.cli.diagnose import _of_status, _reachable
-from paxosctl.cli.survey import (
-    NodeView,
-    leader_of,
+from paxosctl.cli.health import (
     live_tolerance,
     lost_for_good,
     memory_lines,
     scarce_words,
     voters_seen,
 )
+from paxosctl.cli.survey import NodeView, leader_of
 from paxosctl.commands.cluster import _clients, _cluster, _node, _survives
+from paxosd.wire.status import decode_status
 
 NAMES = ("n1", "n2", "n3")
 
 
 def status(node, *, leader="", role="follower", heard=NAMES, voting=NAMES, memory="whole",
-           ballot=1, quorum=2, names=NAMES, **more):  # fmt: skip
+           ballot=1, quorum=2, names=NAMES, without=(), **more):  # fmt: skip
     """Of a node of three that hears ``heard``, of whom ``voting`` may vote."""
     votes = node in voting and memory == "whole"
     count = sum(name in voting and name in heard for name in names if name != node) + votes
-    return {
+    table = {
         "node": node, "role": role, "leader": leader, "memory": memory, "votes": votes,
         "leader_endpoint": f"tcp://{leader}" if leader else "", "cluster": "test", "version": "0",
         "ballot": [ballot, leader], "promised": [ballot, leader], "commit": 5, "applied": 5,
@@ -39,12 +39,13 @@ def status(node, *, leader="", role="follower", heard=NAMES, voting=NAMES, memor
             for name in names if name != node
         },
     } | more  # fmt: skip
+    return decode_status({k: v for k, v in table.items() if k not in without})
 
 
 def views(*told):
     silent = [NodeView(name, f"tcp://{name}", None, None)
-              for name in NAMES if name not in [each["node"] for each in told]]  # fmt: skip
-    return [NodeView(each["node"], f"tcp://{each['node']}", each, None) for each in told] + silent
+              for name in NAMES if name not in [each.node for each in told]]  # fmt: skip
+    return [NodeView(each.node, f"tcp://{each.node}", each, None) for each in told] + silent
 
 
 def summary(*told):
@@ -113,13 +114,13 @@ class TestTwoOfThreeWiped:
     @pytest.mark.parametrize("told", TOLD[1:], ids=NAMES[1:])
     def test_one_of_them_alone_can_be_let_in(self, told):
         lines = memory_lines([status("n1", leader="n1", role="leader"), told])
-        assert [f"member rejoin {told['node']}" in line for line in lines] == [True]
+        assert [f"member rejoin {told.node}" in line for line in lines] == [True]
 
     def test_the_diagnosis_of_a_call_says_so_once(self):
         final = lost_for_good(self.TOLD)
         assert final is not None
         told = [
-            _reachable(SimpleNamespace(body=body, error=None), False, final) for body in self.TOLD
+            _reachable(SimpleNamespace(status=each, error=None), False, final) for each in self.TOLD
         ]
         assert sum("snapshot restore" in words for words in told) == 1
         assert all(words.startswith("no quorum") for words in told)
@@ -129,7 +130,7 @@ class TestTwoOfThreeWiped:
         assert voters_seen(told).voting == 1
         assert _survives(told) == "no quorum"
         words = _of_status(told)
-        assert words.startswith(f"no quorum: {told['node']} counts 1 of 3 voters and needs 2")
+        assert words.startswith(f"no quorum: {told.node} counts 1 of 3 voters and needs 2")
         assert "start or reconnect" not in words, "they are all up"
 
     def test_the_summary(self):
@@ -205,10 +206,8 @@ class TestEverything:
 
 
 def test_votes_of_an_older_daemon_are_taken_for_given():
-    told = status("n1", leader="n1", role="leader")
-    del told["votes"]
-    for peer in told["peers"].values():
-        del peer["votes"]
+    peers = {name: {"reachable": True, "voter": True} for name in ("n2", "n3")}
+    told = status("n1", leader="n1", role="leader", peers=peers, without={"votes"})
     assert voters_seen(told).voting == 3
 
 
@@ -246,13 +245,13 @@ class TestFile:
 def test_a_node_with_as_many_connections_as_it_may_have_is_named():
     full = {"open": 98, "most": 98, "refused": 3, "silent": 0}
     room = {"open": 2, "most": 49, "refused": 0, "silent": 0}
-    status = {
-        "node": "n1",
-        "connections": {"client": full, "events": room},
-        "descriptors": {"total": 256, "reserve": 64, "used": 150},
-    }
-    (line,) = scarce_words([status, {"node": "n2"}])
+    crowded = status(
+        "n1",
+        connections={"client": full, "events": room},
+        descriptors={"total": 256, "reserve": 64, "used": 150},
+    )
+    (line,) = scarce_words([crowded, status("n2")])
     assert line.startswith("n1 has as many client connections as it may have (98), and refuses")
     assert "file descriptors (256)" in line
-    assert _clients(status) == "98 of at most 98, watching 2 of at most 49"
-    assert _clients({}) == "not counted"
+    assert _clients(crowded) == "98 of at most 98, watching 2 of at most 49"
+    assert _clients(status("n2")) == "not counted"

@@ -10,6 +10,7 @@ from paxosctl.cli import diagnose
 from paxosctl.cli.diagnose import _hangs_up, _listener, _of_status
 from paxosctl.cli.main import run
 from paxosctl.client.client import Client, UnreachableError
+from paxosd.wire.status import decode_status
 from tests.ctl.test_cli import closed_port
 
 
@@ -161,10 +162,12 @@ def test_a_new_cluster_says_whom_it_waits_for():
         "unconfirmed_by": ["n3"],
         "peers": {"n2": {"reachable": True}, "n3": {"reachable": False}},
     }
-    assert _of_status(status) == (
+    assert _of_status(decode_status(status)) == (
         "n1 is new and votes once every member has been up: start or reconnect n3"
     )
-    assert "an election takes a second" in _of_status(status | {"unconfirmed_by": []})
+    assert "an election takes a second" in _of_status(
+        decode_status(status | {"unconfirmed_by": []})
+    )
 
 
 def test_endpoints_that_do_not_answer_are_not_waited_for_one_after_another(monkeypatch):

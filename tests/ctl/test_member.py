@@ -576,7 +576,8 @@ class TestUpdate:
 
     def test_another_file_is_a_warning(self, ctl, trio):
         there = peer_of(trio[1].endpoint)
-        trio[1].status = {"file_members": {"n2": {"client": trio[1].endpoint}}}
+        in_file = trio[1].membership.members["n2"]
+        trio[1].status = {"file_members": {"n2": in_file._asdict()}}
         code, _, err = ctl("update", "n2", "--client", there, "--peer", trio[1].endpoint)
         assert code == 0
         assert f"the file of n2 still has client {trio[1].endpoint}" in err

@@ -3,8 +3,8 @@
 import pytest
 
 from paxosctl.member import plan as member_plan
-from paxosctl.member.plan import Contact, Move, PlanError, differences, figures, of_status, plan
-from paxosd.core.membership import UNKNOWN, Member, Membership
+from paxosctl.member.plan import Contact, Move, PlanError, differences, figures, plan
+from paxosd.core.membership import Member, Membership
 
 
 def member(number, **more):
@@ -24,27 +24,6 @@ def cluster(voters=3, learners=0, **sizes):
 THREE = cluster()
 WITH_LEARNER = cluster(3, 1)
 ALL = frozenset({"n1", "n2", "n3", "n4", "n5"})
-
-
-def status_of(membership):
-    return {
-        "membership": {
-            "epoch": membership.epoch,
-            "slot": membership.slot,
-            **membership.document(),
-        }
-    }
-
-
-class TestOfStatus:
-    def test_whole(self):
-        assert of_status(status_of(WITH_LEARNER)) == WITH_LEARNER
-        gone = WITH_LEARNER.replaced({"n1": member(1)})
-        assert of_status(status_of(gone)).departed.keys() == {"n2", "n3", "n4"}
-
-    def test_of_one_that_knows_nobody(self):
-        assert of_status(status_of(UNKNOWN)) is UNKNOWN
-        assert of_status({}) is UNKNOWN
 
 
 class TestChanges:

@@ -8,7 +8,8 @@ from paxosctl.cli.main import run
 from paxosctl.client import watch as watch_module
 from paxosctl.client.client import Client, RefusedError
 from paxosctl.client.watch_nodes import WatchNodes
-from paxosd.core.client.cluster_info import ClusterInfo, Limits, Reached
+from paxosd.core.client.cluster_info import ClusterInfo, Limits
+from paxosd.core.status import Reached
 from tests.ctl.fake_daemon import FakeDaemon
 
 A, B, C, D = "tcp://a:1", "tcp://b:1", "tcp://c:1", "tcp://d:1"

@@ -22,6 +22,7 @@ from paxosd.core.requests import (
 )
 from paxosd.core.state.machine import Machine, MachineLimits
 from paxosd.core.state.sessions import SessionLimits
+from paxosd.wire.status import decode_status
 
 NODES = ("tcp://a:1", "tcp://b:1", "tcp://c:1")
 CONNECT_MS = 3
@@ -48,6 +49,7 @@ class UnsureCluster:
         self.protocol = ClientProtocol(
             NODES,
             encode_entry=lambda entry: entry,
+            decode_status=decode_status,
             rng=random.Random(seed),
             options=ClientOptions(
                 frame_commands_max=rng.choice([1, 3, 20]),

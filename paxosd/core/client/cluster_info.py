@@ -1,10 +1,10 @@
 """What a client learns of its cluster from the status of one of its nodes: who is a member, which
 limits are in force, and which history this is.
 
-    client ── AdminRequest("status") ──► any node ── AdminAnswer ──► ClusterInfo.of_status
+    client ── AdminRequest("status") ──► any node ── AdminAnswer ──► NodeStatus ──► ClusterInfo
 
-A status is written by another program, perhaps of another version, so each field is looked at, and
-what is missing or malformed is left out. A limit that is not known is not checked.
+A status may come from another version, which does not report everything (``core/status.py``). A
+limit that is not known is not checked.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from paxosd.core.commands import CAS_REVISION, CAS_VALUE, DELETE, DELETE_RANGE, PUT
 from paxosd.core.requests import GET
+from paxosd.core.status import NodeStatus, OriginStatus, Reached
 
 ITEM_BYTES = 9
 """What the encoding adds to a text, a number or a list, at most."""
@@ -75,23 +76,19 @@ class Limits(NamedTuple):
         )
 
     @classmethod
-    def of_status(cls, status: Mapping[str, Any]) -> "Limits":
+    def of_status(cls, status: NodeStatus) -> "Limits":
         """Those of the log, or, before the log has some, those of the node's own file."""
-        settings = _table(status.get("settings"))
-        from_file = {} if settings.get("level") else _table(status.get("file_settings"))
-        found = {**settings, **from_file, **_table(status.get("message_room"))}
-        least = status.get("message_bytes_least")  # of any member: it may lead one day
-        if type(least) is int and least > 0:
+        found: dict[str, Any] = {}
+        if status.settings is not None:
+            found |= status.settings._asdict()
+        if status.settings is None or not status.settings.level:
+            found |= status.file_settings
+        if status.message_room is not None:
+            found |= status.message_room._asdict()
+        least = status.message_bytes_least  # of any member, as each may lead one day
+        if least > 0:
             found["message_bytes_max"] = min(least, found.get("message_bytes_max") or least)
-        numbers = {name: found.get(name) for name in cls._fields}
-        return cls(**{k: n for k, n in numbers.items() if type(n) is int and n > 0})
-
-
-class Reached(NamedTuple):
-    """Where a member is reached: by requests, and for what it publishes."""
-
-    client: str
-    events: str
+        return cls(**{name: found[name] for name in cls._fields if found.get(name, 0) > 0})
 
 
 class ClusterInfo(NamedTuple):
@@ -110,23 +107,16 @@ class ClusterInfo(NamedTuple):
     limits: Limits
 
     @classmethod
-    def of_status(cls, status: Mapping[str, Any]) -> "ClusterInfo":
-        """Of the body of an answer; never raises for what it holds."""
-        node = _text(status.get("node"))
-        epoch = status.get("epoch")
-        members = {
-            name: Reached(_text(fields.get("client")), _text(fields.get("events")))
-            for name, fields in _table(status.get("members")).items()
-            if isinstance(fields, Mapping)
-        }
+    def of_status(cls, status: NodeStatus) -> "ClusterInfo":
+        """What the status of a node says about its cluster."""
         return cls(
-            _text(status.get("cluster")),
-            node,
-            bool(node) and status.get("leader") == node,
-            _text(status["genesis"]) if "genesis" in status else None,
-            _origin(_table(status.get("restored_from"))),
-            epoch if type(epoch) is int else 0,
-            {name: each for name, each in members.items() if each.client},
+            status.cluster,
+            status.node,
+            bool(status.node) and status.leader == status.node,
+            status.genesis,
+            _origin(status.restored_from),
+            status.epoch,
+            {name: each for name, each in status.members.items() if each.client},
             Limits.of_status(status),
         )
 
@@ -146,16 +136,10 @@ def weight(value: Any) -> int:
     return ITEM_BYTES
 
 
-def _origin(restored: Mapping[str, Any]) -> str:
-    cluster, revision = restored.get("cluster"), restored.get("revision")
-    if type(cluster) is not str or type(revision) is not int:
+def _origin(restored: OriginStatus | None) -> str:
+    if restored is None or not restored.cluster:
         return ""
-    return f"restored from a snapshot of cluster {cluster!r} as of revision {revision}"
-
-
-def _table(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _text(value: Any) -> str:
-    return value if type(value) is str else ""
+    return (
+        f"restored from a snapshot of cluster {restored.cluster!r} as of revision "
+        f"{restored.revision}"
+    )

@@ -27,7 +27,7 @@ are ms on any clock that never goes backward.
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from paxosd.core.client.calls import (
@@ -72,6 +72,7 @@ from paxosd.core.requests import (
     WriteAnswer,
     WriteRequest,
 )
+from paxosd.core.status import NodeStatus
 
 FENCED = "fenced"
 SESSIONS_FULL = "sessions_full"
@@ -108,6 +109,7 @@ class ClientProtocol:
         endpoints: Sequence[str],
         *,
         encode_entry: Callable[[Entry], bytes],
+        decode_status: Callable[[Mapping[str, Any]], NodeStatus],
         rng: random.Random,
         options: ClientOptions | None = None,
         learns: bool = False,
@@ -119,6 +121,7 @@ class ClientProtocol:
             count_max=options.endpoints_max,
         )
         self._encode_entry = encode_entry
+        self._decode_status = decode_status
         self._table = FrameTable(options, rng)
         self._queue = CommandQueue(options, self._table, learns=learns)
         self._learning = Learning(rng) if learns else None
@@ -595,7 +598,7 @@ class ClientProtocol:
         assert self._learning is not None
         assert isinstance(message, AdminAnswer)
         self._table.drop(frame)
-        info = ClusterInfo.of_status(message.body)
+        info = ClusterInfo.of_status(self._decode_status(message.body))
         for held, words in self._learning.take(info, now_ms):
             self._release(held, words, now_ms)
         assert self._learning.info is not None

@@ -35,6 +35,7 @@ from paxosd.sim.world.frame_limits import CLIENT_FRAME_BYTES, Sizes
 from paxosd.sim.world.network import Network
 from paxosd.sim.world.world import World
 from paxosd.wire import encode_entry
+from paxosd.wire.status import decode_status
 
 OUTSTANDING_MAX = 24
 """Operations of one open client that may be under way at a time."""
@@ -118,6 +119,7 @@ class SimClient:
         self._protocol = ClientProtocol(
             endpoints,
             encode_entry=self._encode,
+            decode_status=decode_status,
             rng=random.Random(self._rng.random()),
             options=self._client_options(),
             learns=self.options.sizes is not None,

@@ -6,6 +6,7 @@ from paxosd.core.client.calls import ClientOptions
 from paxosd.core.client.protocol import ClientProtocol
 from paxosd.core.commands import OPEN
 from paxosd.core.requests import RefusalAnswer, WriteAnswer, WriteRequest
+from paxosd.wire.status import decode_status
 
 A, B, C = "tcp://a:1", "tcp://b:1", "tcp://c:1"
 
@@ -20,6 +21,7 @@ class Desk:
         self.connects = []
         self.protocol = ClientProtocol(
             endpoints,
+            decode_status=decode_status,
             encode_entry=lambda entry: entry,  # stays an Entry, to be looked at
             rng=random.Random(seed),
             options=ClientOptions(**options),

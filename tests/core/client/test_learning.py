@@ -25,7 +25,9 @@ from paxosd.core.requests import (
     ReadRequest,
     WriteRequest,
 )
+from paxosd.core.status import NodeStatus
 from paxosd.wire import encode_client, encode_entry
+from paxosd.wire.status import decode_status
 from tests.core.client.protocol_desk import A, B, C, Desk
 from tests.ctl.fake_daemon import FakeDaemon
 
@@ -387,14 +389,14 @@ class TestLimits:
 class TestLimitsOfStatus:
     def test_before_the_log_has_settings_those_of_the_file_count(self):
         body = status(A, file_settings={"value_bytes_max": 7, "key_bytes_max": 8})
-        assert Limits.of_status(body).value_bytes_max == MIB
+        assert Limits.of_status(decode_status(body)).value_bytes_max == MIB
         body["settings"]["level"] = 0
-        assert Limits.of_status(body)[:2] == (8, 7)
+        assert Limits.of_status(decode_status(body))[:2] == (8, 7)
 
     def test_what_is_not_said_is_no_limit(self):
-        assert Limits.of_status({}) == Limits()
+        assert Limits.of_status(NodeStatus()) == Limits()
         assert Limits().message_bytes_max == NO_LIMIT
-        assert ClusterInfo.of_status({}).members == {}
+        assert ClusterInfo.of_status(NodeStatus()).members == {}
 
     @pytest.mark.parametrize(
         ("command", "what"),

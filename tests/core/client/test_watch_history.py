@@ -15,6 +15,7 @@ from paxosd.core.client.watch import (
 from paxosd.core.commands import Change
 from paxosd.core.events import ProgressEvent
 from paxosd.core.requests import HistoryAnswer
+from paxosd.wire.status import decode_status
 
 GRACE_MS = 2000
 
@@ -37,7 +38,7 @@ class Bench:
         status = {"cluster": cluster, "node": node, "genesis": history}
         if history is None:
             del status["genesis"]
-        info = ClusterInfo.of_status(status | {"restored_from": restored_from or {}})
+        info = ClusterInfo.of_status(decode_status(status | {"restored_from": restored_from or {}}))
         attempt = self.state.attempt if attempt is None else attempt
         return self.state.on_identity(attempt, info, self.now_ms)
 
