@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from paxosd.core.types import Ballot, Slot
 from paxosd.host.wording import listed
+from paxosd.sim.teach.happenings import Happening
 from paxosd.sim.teach.rules import RULES
 from paxosd.sim.teach.values import show_ballot
-from paxosd.sim.teach.wires import Happening
 
 QUIET = frozenset(
     ("Heartbeat", "HeartbeatAck", "Votes", "VotesRequest", "ReadIndex", "ReadIndexReply")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from paxosd.sim.teach.happenings import Happening
 from paxosd.sim.teach.narrator import Draft, Narrator, Sent
 from paxosd.sim.teach.two_phase_machines import Begin, Outcome
 from paxosd.sim.teach.two_phase_messages import (
@@ -15,7 +16,6 @@ from paxosd.sim.teach.two_phase_messages import (
     VoteRequest,
     Writes,
 )
-from paxosd.sim.teach.wires import Happening
 
 
 class TwoPhaseNarrator(Narrator):

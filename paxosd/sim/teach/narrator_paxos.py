@@ -28,10 +28,10 @@ from paxosd.core.messages import (
 from paxosd.core.run_id import RUN_BITS, boot_count_of
 from paxosd.core.types import NOOP, Ballot, Slot
 from paxosd.host.wording import listed
+from paxosd.sim.teach.happenings import Happening
+from paxosd.sim.teach.member_bus import Answer, Read, Write
 from paxosd.sim.teach.narrator import QUIET, Draft, Narrator, Sent
-from paxosd.sim.teach.stage_parts import Answer, Read, Write
 from paxosd.sim.teach.values import show_ballot, show_entry, show_result, show_value
-from paxosd.sim.teach.wires import Happening
 
 
 class PaxosNarrator(Narrator):

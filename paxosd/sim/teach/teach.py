@@ -15,13 +15,13 @@ from typing import Any
 from paxosd.core.commands import OPEN, PUT, Entry, Status
 from paxosd.core.effects import WriteReply
 from paxosd.core.types import NodeId, Slot
+from paxosd.sim.teach.happenings import Happening
 from paxosd.sim.teach.narrator import Narrator, Step
 from paxosd.sim.teach.narrator_2pc import TwoPhaseNarrator
 from paxosd.sim.teach.narrator_paxos import PaxosNarrator
 from paxosd.sim.teach.stage import Stage
 from paxosd.sim.teach.two_phase_machines import Machines
 from paxosd.sim.teach.values import show_ballot, show_value
-from paxosd.sim.teach.wires import Happening
 from paxosd.sim.world.world import World
 
 SESSION_LIMIT_MS = 5_000
@@ -207,9 +207,9 @@ class Teller:
         """What must hold at any time, in any lesson."""
         breach = self._narrator.breach
         if self._on is not None:
-            if self._on.conflicts and not self._disaster_expected:
-                breach = f"two values were chosen for slot {self._on.conflicts[0][0]}"
-            breach = self._on.breach or breach
+            if self._on.observer.conflicts and not self._disaster_expected:
+                breach = f"two values were chosen for slot {self._on.observer.conflicts[0][0]}"
+            breach = self._on.observer.breach or breach
         if breach:
             raise LessonError(breach)
 
@@ -252,17 +252,19 @@ class Teller:
         """What each node's disk holds of one slot, and what it has applied. ``learned``: as
         chosen, by those that it did not vote with."""
         stage = self._stage
+        observer = stage.observer
         rows = []
         for name in stage.names:
-            accepted, learned = (
-                f"{show_ballot(held[0])}: {show_value(held[1])}" if held else "-"
-                for held in (stage.accepted_at(name, slot), stage.learned_at(name, slot))
-            )
+            held = (observer.accepted_at(name, slot), observer.learned_at(name, slot))
             value = stage.value_at(name, slot)
-            state = "down" if name not in stage.up() else stage.node(name).role
-            applied = "-" if value is None else show_value(value)
-            rows.append((name, state, show_ballot(stage.promised_at(name)), accepted, learned,
-                         applied))  # fmt: skip
+            rows.append((
+                name,
+                stage.node(name).role if name in stage.up() else "down",
+                show_ballot(observer.promised_at(name)),
+                *(f"{show_ballot(each[0])}: {show_value(each[1])}" if each else "-"
+                  for each in held),
+                "-" if value is None else show_value(value),
+            ))  # fmt: skip
         self.table(
             title or f"What the nodes hold, at {self.world.now_ms:.1f} ms",
             ("node", "is", "promised", f"accepted in slot {slot}", "learned", "applied"),

@@ -3,7 +3,7 @@
     client ── Begin ──► Coordinator ─┐                      ┌─► disk, one fsync at a time
     others ── messages ──► Participant ┴── Effects, in order ┴─► Wires, once they are durable
 
-Network and disks are those of the Paxos stage (``wires.py``, ``stage.SYNC_MS``), so that the two
+Network and disks are those of the Paxos stage (``wires.py``, ``member.SYNC_MS``), so that the two
 can be compared.
 """
 
@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from paxosd.sim.teach.stage import SYNC_MS
+from paxosd.sim.teach.happenings import Happening, Recorder
+from paxosd.sim.teach.member import SYNC_MS
 from paxosd.sim.teach.two_phase_commit import Coordinator, LockSpan, Participant
 from paxosd.sim.teach.two_phase_messages import (
     Acknowledgement,
@@ -23,7 +24,7 @@ from paxosd.sim.teach.two_phase_messages import (
     Vote,
     Writes,
 )
-from paxosd.sim.teach.wires import Happening, Listener, Wires
+from paxosd.sim.teach.wires import Wires
 from paxosd.sim.world.world import World
 
 TICK_MS = 50.0
@@ -61,11 +62,14 @@ class Machine:
 class Machines:
     """``names``: all of them take part in every transaction."""
 
-    def __init__(self, world: World, names: tuple[str, ...], listener: Listener) -> None:
+    def __init__(
+        self, world: World, names: tuple[str, ...], listener: Callable[[Happening], None]
+    ) -> None:
         self.world = world
         self.names = names
         self.machines = {name: Machine(name) for name in names}
-        self.wires = Wires(world, listener, self._arrive)
+        self._recorder = Recorder(world, listener)
+        self.wires = Wires(world, self._recorder, self._arrive)
         self.outcomes: dict[int, bool] = {}
         self.on_outcome: Callable[[str, Outcome], None] = lambda client, outcome: None
         self.before_perform: Callable[[Machine, Effects], None] = lambda machine, effects: None
@@ -73,7 +77,6 @@ class Machines:
         self.locks_let_go: list[tuple[str, LockSpan]] = []
         """Every lock that was let go, and where, over all starts."""
         self.tokens: dict[int, TxId] = {}
-        self._listener = listener
         self._disk_rng = world.derive("disks")
         for name in names:
             self._boot(self.machines[name])
@@ -102,11 +105,11 @@ class Machines:
         machine.coordinator = machine.participant = None
         machine.queue.clear()
         machine.syncing = False
-        self._tell("crash", name)
+        self._recorder.note("crash", name)
 
     def restart(self, name: str) -> None:
         """It starts with what its disk holds."""
-        self._tell("start", name)
+        self._recorder.note("start", name)
         self._boot(self.machines[name])
 
     # -- a machine's life
@@ -130,14 +133,14 @@ class Machines:
 
     def _arrive(self, source: str, target: str, message: Any, _envelope: Any) -> bool:
         if isinstance(message, Outcome):
-            self._tell("deliver", source, target, message)
+            self._recorder.note("deliver", source, target, message)
             self.outcomes[message.token] = message.committed
             self.on_outcome(target, message)
             return True
         machine = self.machines[target]
         if machine.coordinator is None or machine.participant is None:
             return False
-        self._tell("deliver", source, target, message)
+        self._recorder.note("deliver", source, target, message)
         now_ms = self.world.now_ms
         if isinstance(message, Begin):
             token = (source, message.token)
@@ -183,7 +186,7 @@ class Machines:
                 return
             machine.disk.extend(records)
             machine.syncing = False
-            self._tell("sync", machine.name, body=records, duration_ms=duration_ms)
+            self._recorder.note("sync", machine.name, body=records, duration_ms=duration_ms)
             for _ in range(group):
                 self._speak(machine, machine.queue.popleft())
             self._drain(machine)
@@ -193,7 +196,7 @@ class Machines:
     def _speak(self, machine: Machine, effects: Effects) -> None:
         for record in effects.persist:
             if isinstance(record, Committed):
-                self._tell("decided", machine.name, body=record)
+                self._recorder.note("decided", machine.name, body=record)
         for to, message in effects.sends:
             self.wires.send(machine.name, to, message)
         for token, committed in effects.outcomes:
@@ -206,10 +209,3 @@ class Machines:
         released = machine.participant.released
         self.locks_let_go.extend((machine.name, span) for span in released)
         released.clear()
-
-    def _tell(self, kind: str, node: str, to: str = "", body: Any = None, **detail: Any) -> None:
-        self._listener(
-            Happening(
-                at_ms=self.world.now_ms, kind=kind, node=node, to=to, body=body, detail=detail
-            )
-        )

@@ -1,52 +1,35 @@
-"""What happens on a stage, and a network whose every message can be held, lost or let pass.
+"""The network of a lesson: every message can be held, lost or let pass.
 
-    sender ── Wires.send ──► rule? ── no ──► delivered after the latency, in order per link
-                               ├── lose ──► never
-                               └── hold ──► kept until ``release``
-
-Everything that happens is told to one listener as a :class:`Happening`: the narration of the
-lessons is made of these and of nothing else.
+sender ── Wires.send ──► rule? ── no ──► delivered after the latency, in order per link
+                           ├── lose ──► never
+                           └── hold ──► kept until ``release``
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from paxosd.core.messages import Envelope
+from paxosd.sim.teach.happenings import Recorder
 from paxosd.sim.world.world import World
 
 LATENCY_MS = (0.4, 0.6)
 """One way, between any two."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
-    """``kind``: send, deliver, lose, hold, cut, release, sync, crash, start, notice, applied,
-    chosen, conflict. ``node``: where, or who sends; ``to``: whom; ``body``: the message, the
-    records made durable, the notice, …"""
-
-    at_ms: float
-    kind: str
-    node: str
-    to: str = ""
-    body: Any = None
-    detail: dict[str, Any] = field(default_factory=dict)
-
-
-Listener = Callable[[Happening], None]
-
-
 @dataclass(slots=True)
 class Rule:
-    """Which messages are kept from their way; each list empty for "any"."""
+    """Which messages do not pass; an empty list stands for "any"."""
 
     action: str
+    """lose or hold."""
     kinds: tuple[str, ...]
     sources: tuple[str, ...]
     targets: tuple[str, ...]
     left: int
-    """How many more messages it strikes; negative: all."""
+    """To how many more messages it applies; negative: to all."""
     struck: int = 0
+    """To how many it has applied."""
 
     def hits(self, source: str, target: str, message: Any) -> bool:
         """Whether the message is one of those."""
@@ -75,12 +58,12 @@ class Wires:
     def __init__(
         self,
         world: World,
-        listener: Listener,
+        recorder: Recorder,
         deliver: Callable[[str, str, Any, Envelope | None], bool],
         latency_ms: tuple[float, float] = LATENCY_MS,
     ) -> None:
         self._world = world
-        self._listener = listener
+        self._recorder = recorder
         self._deliver = deliver
         self._latency_ms = latency_ms
         self._rng = world.derive("wires")
@@ -100,7 +83,7 @@ class Wires:
         return self._add("hold", kinds, source, to, times)
 
     def end(self, rule: Rule) -> None:
-        """The rule strikes no more."""
+        """The rule does not apply any more."""
         self._rules.remove(rule)
 
     def release(self, source: str = "") -> None:
@@ -109,7 +92,7 @@ class Wires:
         going = [each for each in self._held if source in ("", each.source)]
         self._held = [each for each in self._held if each not in going]
         for each in going:
-            self._tell("release", each.source, each.target, each.message)
+            self._recorder.note("release", each.source, each.target, each.message)
             self._depart(each)
 
     def cut(self, left: tuple[str, ...], right: tuple[str, ...]) -> None:
@@ -130,15 +113,15 @@ class Wires:
     ) -> None:
         """A message leaves its sender; one between nodes is in an envelope."""
         each = InHand(source, target, message, envelope)
-        self._tell("send", source, target, message)
+        self._recorder.note("send", source, target, message)
         if (source, target) in self._cut:
-            self._tell("cut", source, target, message)
+            self._recorder.note("cut", source, target, message)
             return
         for rule in self._rules:
             if rule.hits(source, target, message):
                 rule.left -= 1
                 rule.struck += 1
-                self._tell(rule.action, source, target, message)
+                self._recorder.note(rule.action, source, target, message)
                 if rule.action == "hold" and each not in self._held:  # a repeat joins the first
                     self._held.append(each)
                 return
@@ -150,22 +133,14 @@ class Wires:
         arrival_ms = max(arrival_ms, self._free_ms.get(link, 0.0) + 0.01)
         self._free_ms[link] = arrival_ms
 
-        def arrive() -> None:
-            if link in self._cut:
-                self._tell("cut", each.source, each.target, each.message)
-                return
-            taken = self._deliver(each.source, each.target, each.message, each.envelope)
-            if not taken:
-                self._tell("cut", each.source, each.target, each.message)
+        self._world.at(arrival_ms - self._world.now_ms, self._arrive, each)
 
-        self._world.at(arrival_ms - self._world.now_ms, arrive)
+    def _arrive(self, each: InHand) -> None:
+        whole = (each.source, each.target) not in self._cut
+        if not (whole and self._deliver(each.source, each.target, each.message, each.envelope)):
+            self._recorder.note("cut", each.source, each.target, each.message)
 
     def _add(self, action: str, kinds: tuple[str, ...], source: str, to: str, times: int) -> Rule:
         rule = Rule(action, kinds, tuple(source.split()), tuple(to.split()), times)
         self._rules.append(rule)
         return rule
-
-    def _tell(self, kind: str, source: str, target: str, message: Any) -> None:
-        self._listener(
-            Happening(at_ms=self._world.now_ms, kind=kind, node=source, to=target, body=message)
-        )

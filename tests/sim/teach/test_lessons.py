@@ -197,7 +197,7 @@ class TestWithoutTheSafeguard:
         """A promise to everybody, whatever was promised before. No lesson sends a late prepare,
         so here one is sent, with the check and without."""
         teller, stage = led()
-        stage.say(stage.actors["n3"], "n2", Prepare(Ballot(0, "n3"), 1))
+        stage.members["n3"].life.bus.send("n2", Prepare(Ballot(0, "n3"), 1))
         stage.run(50)
         teller.tell()
         assert teller.sent("Nack") == 1
@@ -209,7 +209,7 @@ class TestWithoutTheSafeguard:
 
         monkeypatch.setattr(Acceptor, "receive_prepare", lax)
         teller, stage = led()
-        stage.say(stage.actors["n3"], "n2", Prepare(Ballot(0, "n3"), 1))
+        stage.members["n3"].life.bus.send("n2", Prepare(Ballot(0, "n3"), 1))
         stage.run(50)
         with pytest.raises(LessonError, match="the promise of n2 went down"):
             teller.tell()
@@ -330,8 +330,8 @@ class TestTeller:
             ("n2", 2, b"b"),
             ("n3", 2, b"b"),
         ]:
-            stage._note_accepted(name, [AcceptRecord(5, Ballot(round_, "n1"), value)])
-        assert stage.conflicts == [(5, b"a", b"b")]
+            stage.observer.synced(name, [AcceptRecord(5, Ballot(round_, "n1"), value)])
+        assert stage.observer.conflicts == [(5, b"a", b"b")]
         with pytest.raises(LessonError, match="two values"):
             teller.tell()
 

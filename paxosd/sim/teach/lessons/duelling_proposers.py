@@ -34,7 +34,9 @@ def _play(tell: Teller) -> None:
     shown = ", ".join(show_ballot(ballot) for ballot in ballots)
     tell.claim(ballots == sorted(set(ballots)), f"ballots only rise: {shown}")
     tell.claim(tell.sent("Nack") >= len(ROUNDS), "n2 refused every accept that arrived")
-    tell.claim(SLOT not in stage.chosen, "no value is chosen: no progress, but no harm either")
+    tell.claim(
+        SLOT not in stage.observer.chosen, "no value is chosen: no progress, but no harm either"
+    )
 
     tell.act("What ends it")
     _end(tell, stage, troubles)
@@ -88,7 +90,7 @@ def _end(tell: Teller, stage: Stage, troubles: list[Rule]) -> None:
         f"{tell.sent('PreVote') - asked} times, and n2 said no, for it hears a leader",
     )
     tell.memory(SLOT)
-    value = stage.chosen[SLOT][1]
+    value = stage.observer.chosen[SLOT][1]
     tell.claim(
         {stage.value_at(name, SLOT) for name in stage.names} == {value},
         f"slot {SLOT} holds one value on all nodes: {show_value(value)}",
@@ -97,7 +99,7 @@ def _end(tell: Teller, stage: Stage, troubles: list[Rule]) -> None:
 
 def _repeat(tell: Teller, stage: Stage, sessions: dict[str, int]) -> None:
     """The client whose value lost sends it again."""
-    chosen = show_value(stage.chosen[SLOT][1])
+    chosen = show_value(stage.observer.chosen[SLOT][1])
     late = next(name for name, (_, colour) in CLIENTS.items() if colour not in chosen)
     tell.remark(
         f"{CLIENTS[late][0]} was told that the outcome of its write is unknown. It repeats the "

@@ -20,13 +20,13 @@ def _play(tell: Teller) -> None:
     stage.wires.lose("Accepted")
     request = put(session, 1, "x", "1")
     token = stage.write("client", "n1", request)
-    tell.require(stage.run_while(lambda: 2 not in stage.chosen, 100), "slot 2 was chosen")
+    tell.require(stage.run_while(lambda: 2 not in stage.observer.chosen, 100), "slot 2 was chosen")
     stage.crash("n1")
     stage.run(5)
     tell.memory(2)
     tell.claim(stage.value_at("n2", 2) is None, "no node that is up knows that slot 2 is chosen")
     tell.claim(token not in stage.answers, "the client has no answer: the outcome is unknown")
-    value = stage.chosen[2][1]
+    value = stage.observer.chosen[2][1]
 
     tell.act("A new leader finds the value and must keep it")
     tell.remark("The network works again. n1 stays down. n2 and n3 hear no leader any more.")
@@ -47,7 +47,7 @@ def _play(tell: Teller) -> None:
     reply = stage.answers[again].reply
     tell.claim(isinstance(reply, WriteReply) and reply.results == [1], "it is told revision 1")
     tell.claim(
-        stage.actors["n2"].memory.machine.revision == 1,
+        stage.members["n2"].life.machine.revision == 1,
         "the store is at revision 1: the write was applied once, though it was sent twice",
     )
     stage.restart("n1")

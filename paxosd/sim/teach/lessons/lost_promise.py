@@ -21,17 +21,19 @@ def _play(tell: Teller) -> None:
     stage.crash("n3")
     for rule in lost:
         stage.wires.end(rule)
-    value = stage.chosen[2][1]
+    value = stage.observer.chosen[2][1]
 
     tell.act("n1 asks for promises, and the answer is lost")
     lost = [stage.wires.lose("Promise", source="n2")]
     ballot = Ballot(2, "n1")
     stage.run_while(lambda: not lost[0].struck, 5000)
     tell.memory(2)
-    tell.claim(stage.promised_at("n2") == ballot, "n2 did promise 2.n1, and its disk remembers")
+    tell.claim(
+        stage.observer.promised_at("n2") == ballot, "n2 did promise 2.n1, and its disk remembers"
+    )
     tell.claim(not stage.node("n1").leading, "n1 does not lead: one promise, its own, of three")
     tell.claim(
-        stage.accepted_at("n1", 2) is None,
+        stage.observer.accepted_at("n1", 2) is None,
         "n1's own memory says nothing of slot 2: leading now, it would put another value there, "
         "over one that the client was told is done",
     )

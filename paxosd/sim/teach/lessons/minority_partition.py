@@ -30,7 +30,7 @@ def _play(tell: Teller) -> None:
         isinstance(reply, Refusal) and reply.code == INTERRUPTED,
         "A is told that the outcome of its write is unknown: neither yes nor no would be true",
     )
-    tell.claim(SLOT not in stage.chosen, "x=few is on two disks of five: not chosen")
+    tell.claim(SLOT not in stage.observer.chosen, "x=few is on two disks of five: not chosen")
     read = stage.read("A", "n1", b"x")
 
     tell.act("The larger side: three of five")
@@ -54,7 +54,7 @@ def _play(tell: Teller) -> None:
     tell.act("The network is whole again")
     tell.hush("PreVote", "PreVoteReply", "again", "Accepted", "Nack")
     stage.wires.mend()
-    value = stage.chosen[SLOT][1]
+    value = stage.observer.chosen[SLOT][1]
     stage.run_while(lambda: any(stage.node(name).applied < SLOT for name in stage.names), 5000)
     stage.run_while(lambda: any(stage.node(name).leader != "n3" for name in FEW), 5000)
     stage.run(5)

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 from paxosd.core.commands import PUT, Entry
 from paxosd.core.effects import WriteReply
+from paxosd.sim.teach.member_bus import Answer, Write
 from paxosd.sim.teach.narrator_2pc import TwoPhaseNarrator
 from paxosd.sim.teach.stage import Stage
-from paxosd.sim.teach.stage_parts import Actor, Answer, Write
 from paxosd.sim.teach.teach import Lesson, Teller
 from paxosd.sim.teach.two_phase_commit import TxState
 from paxosd.sim.teach.two_phase_machines import Machine, Machines
@@ -193,10 +193,10 @@ def _paxos(tell: Teller) -> Result:
     stage.run(CRASH_MS - 10.0)
     tell.pass_over()
 
-    def crash_once(actor: Actor) -> None:
-        ripe = workload.since_start_ms() >= CRASH_MS and actor.name == "n1"
-        if ripe and stage.node("n1").applied < max(stage.chosen):
-            stage.before_turn = lambda actor: None
+    def crash_once(name: str) -> None:
+        ripe = workload.since_start_ms() >= CRASH_MS and name == "n1"
+        if ripe and stage.node("n1").applied < max(stage.observer.chosen):
+            stage.before_turn = lambda name: None
             tell.pass_over()
             stage.crash("n1")
 
@@ -204,7 +204,7 @@ def _paxos(tell: Teller) -> Result:
     stage.run_while(lambda: "n1" in stage.up(), 1_000)
     tell.require("n1" not in stage.up(), "n1 was about to learn that a slot is chosen")
     result = Result(workload.measured, workload.since_start_ms())
-    slot = max(stage.chosen)
+    slot = max(stage.observer.chosen)
     tell.preface(
         f"The workload has run for a second: {len(result.measured.commits_ms)} transactions. n1, "
         f"the leader, dies before it learns that slot {slot} is chosen."
@@ -227,7 +227,7 @@ def _paxos(tell: Teller) -> Result:
     stage.run(300)
     tell.pass_over()
     tell.claim(
-        len({actor.memory.machine.revision for actor in stage.actors.values()}) == 1,
+        len({member.life.machine.revision for member in stage.members.values()}) == 1,
         "all three nodes have applied the same writes",
     )
     return result

@@ -18,7 +18,7 @@ def _disaster(tell: Teller) -> bytes:
     """All of n2's data directory is gone, and it is started as if it were new."""
     tell.act("A write is chosen by n1 and n2, and acknowledged")
     stage, session = _until_chosen(tell)
-    value = stage.chosen[SLOT][1]
+    value = stage.observer.chosen[SLOT][1]
 
     tell.act("If an acceptor that forgot votes: the disaster")
     tell.expect_disaster()
@@ -37,7 +37,7 @@ def _disaster(tell: Teller) -> bytes:
     tell.claim(
         isinstance(stage.answers[token].reply, WriteReply), "this client, too, is told: done"
     )
-    tell.claim(len(stage.conflicts) == 1, "two values were chosen for one slot")
+    tell.claim(len(stage.observer.conflicts) == 1, "two values were chosen for one slot")
     stage.wires.mend()
     stage.run(300)
     tell.pass_over()
@@ -54,7 +54,7 @@ def _log_lost(tell: Teller, value: bytes) -> None:
     tell.act("What paxosd does: a node without its log does not vote")
     tell.remark("Again from the start; but this time n2 loses its log alone.")
     stage, _ = _until_chosen(tell, quietly=True)
-    tell.require(stage.chosen[SLOT][1] == value, "the same happened as before")
+    tell.require(stage.observer.chosen[SLOT][1] == value, "the same happened as before")
     _lose(stage, whole=False)
     stage.restart("n2")
     tell.hush("PreVote", "PreVoteReply", "CatchUp", "Decisions", "Answer", "again")
@@ -77,7 +77,8 @@ def _log_lost(tell: Teller, value: bytes) -> None:
     stage.run(5)
     tell.memory(SLOT)
     tell.claim(
-        stage.value_at("n1", SLOT) == stage.value_at("n3", SLOT) == value and not stage.conflicts,
+        stage.value_at("n1", SLOT) == stage.value_at("n3", SLOT) == value
+        and not stage.observer.conflicts,
         f"slot {SLOT} holds {show_value(value)} on both: what was acknowledged was kept",
     )
     tell.hush("PreVote", "PreVoteReply", "again", "Accepted", "CatchUp", "Decisions", "Answer")
@@ -107,7 +108,7 @@ def _all_lost(tell: Teller, value: bytes) -> None:
     stage.run(3000)
     tell.pass_over()
     tell.claim(
-        not stage.conflicts and not stage.node("n3").leading,
+        not stage.observer.conflicts and not stage.node("n3").leading,
         "n3 finds no majority without it: three seconds later no second value is chosen",
     )
     tell.remark("The link to n1 is mended.")
