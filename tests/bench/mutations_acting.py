@@ -117,7 +117,7 @@ _RESTARTS = group(
         profiles="held-back", seed=2, in_suite=True),
     row("lost-memory-forgotten", "a restarted node knows that it lost its memory",
         "identity.claim", around(identity, "claim", _claim_unlost),
-        profiles="lost-logs wiped wiped-voter", seed=1, in_suite=True),
+        profiles="lost-logs", seed=246, in_suite=True),
 )  # fmt: skip
 
 ACTING = (*_FOUNDING, *_PAST, *_RESTARTS)

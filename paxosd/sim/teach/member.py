@@ -18,8 +18,10 @@ from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
-from paxosd.replica.assembly import Assembled, Equipment, Ports, assemble, make_replica
-from paxosd.replica.replica import Replica, ReplicaOptions
+from paxosd.replica.assembly import Equipment, assemble, make_replica
+from paxosd.replica.parts import Assembled
+from paxosd.replica.ports import Ports, ReplicaOptions
+from paxosd.replica.replica import Replica
 from paxosd.sim.teach.happenings import Recorder
 from paxosd.sim.teach.member_bus import MemberBus, Read, Write
 from paxosd.sim.teach.observer import Observer
@@ -78,7 +80,7 @@ class Surroundings:
 
 class Committer:
     """Group commits of one life, each of which takes a while: lost if the power goes before. Has
-    :class:`paxosd.replica.replica.Committer`."""
+    :class:`paxosd.replica.ports.Committer`."""
 
     def __init__(self, around: Surroundings, synced: Callable[[list[Record], float], None]) -> None:
         """``synced(records, duration_ms)`` is called when a group is on disk."""
@@ -267,7 +269,7 @@ class Life:
             status=lambda: encode_status(parts.node.status()),
             crash=lambda: None,
         )
-        return make_replica(parts, options, None, ports)[0]
+        return make_replica(parts, options, None, ports)
 
     def take(self, source: str, message: Any, envelope: Envelope | None) -> None:
         """Something has arrived: a client's request or, in an envelope, a peer's message."""

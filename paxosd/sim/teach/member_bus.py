@@ -56,7 +56,7 @@ class Answer(NamedTuple):
 
 
 class MemberBus:
-    """One life of one member on the wires; has :class:`paxosd.replica.replica.ReplicaBus`. The
+    """One life of one member on the wires; has :class:`paxosd.replica.ports.ReplicaBus`. The
     narrator subscribes to what the member learns."""
 
     def __init__(
