@@ -33,12 +33,14 @@ from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.campaign.run import SimRun
 from paxosd.sim.campaign.workers import Crashed, cores, run_seeds
 from paxosd.sim.cluster.cluster import ClusterOptions
-from paxosd.sim.cluster.process import ProcessOptions, SimProcess, SimulatedCrash
+from paxosd.sim.cluster.crash_point import CrashPoint, SimulatedCrash
+from paxosd.sim.cluster.life import ProcessOptions
 from paxosd.sim.nemesis.schedule import LEADER, Directive, Schedule
 from paxosd.sim.nemesis.shape import EAGER
 
 NODES = ("n1", "n2", "n3")
-WORDS = ("publish", "answer")
+PASSED_OVER = ("send", "forward")
+"""Effects that are no boundaries: a message to one peer, or to a client through a peer."""
 WAYS = ("one", "all", "kill", "twice")
 BACK_MS = 120.0
 AGAIN_MAX = 14
@@ -80,20 +82,15 @@ class Point:
     crashes: int
 
 
-class CutProcess(SimProcess):
-    """``watcher(process, operation, file)``: told of each boundary right before it."""
+class CutPoint(CrashPoint):
+    """``watcher(operation, file)``: called with each boundary right before it."""
 
     watcher = None
 
-    def _on_effect(self, what):
-        super()._on_effect(what)
-        if self.watcher is not None and what in WORDS:
-            self.watcher(self, what, "")
-
-    def _on_disk(self, operation, name):
-        super()._on_disk(operation, name)
-        if self.watcher is not None:
-            self.watcher(self, operation, name)
+    def reach(self, what, file=""):
+        super().reach(what, file)
+        if self.watcher is not None and what not in PASSED_OVER:
+            self.watcher(what, file)
 
 
 class CrashRun(SimRun):
@@ -102,7 +99,7 @@ class CrashRun(SimRun):
 
     def __init__(self, seed, strike=None):
         with (
-            patch("paxosd.sim.cluster.cluster.SimProcess", CutProcess),
+            patch("paxosd.sim.cluster.process.CrashPoint", CutPoint),
             patch("paxosd.sim.campaign.draw.draw_cluster", lambda rng: SHAPE),
         ):
             super().__init__(seed, OPTIONS, SCRIPT, None)
@@ -113,17 +110,17 @@ class CrashRun(SimRun):
         self._again = 0
         self._victim = ""
         for process in self.cluster.processes.values():
-            process.watcher = self._count
+            process.crash_point.watcher = partial(self._count, process)
             if strike is not None:
                 lots = random.Random(f"{seed}/{strike}")
-                process.home._rng = process.disk._rng = lots
+                process.disks.home._rng = process.disks.log._rng = lots
                 if strike.way == "twice":
                     self._again = lots.randint(1, AGAIN_MAX)
 
     def heal(self):
         """From now on whoever is started has to stay up."""
         for process in self.cluster.processes.values():
-            process.watcher = None
+            process.crash_point.watcher = None
         super().heal()
 
     def _count(self, process, operation, name):
@@ -150,7 +147,7 @@ class CrashRun(SimRun):
             world.at(BACK_MS, cluster.start)
         else:
             world.at(BACK_MS, cluster.start, process.name)
-        process._armed_power = way != "kill"
+        process.crash_point.power = way != "kill"
         raise SimulatedCrash
 
 

@@ -3,7 +3,7 @@
 from paxosd.check.history import History
 from paxosd.sim.cluster.clients import BALANCED, SimClient, WorkOptions
 from paxosd.sim.cluster.cluster import ClusterOptions, SimCluster, node_names
-from paxosd.sim.cluster.process import ProcessOptions
+from paxosd.sim.cluster.life import ProcessOptions
 from paxosd.sim.world.world import World
 
 KEYS = (b"k0", b"k1", b"k2", b"k3")

@@ -29,12 +29,12 @@ def cluster():
 
 
 def segments(process):
-    return sorted(n for name in process.disk.list() if (n := segment_number(name)) is not None)
+    return sorted(n for name in process.disks.log.list() if (n := segment_number(name)) is not None)
 
 
 def flip(process, name, at):
-    process.faults["bit-rot"] = process.faults.get("bit-rot", 0) + 1
-    file = process.disk.open(name)
+    process.tally.counts["bit-rot"] = process.tally.counts.get("bit-rot", 0) + 1
+    file = process.disks.log.open(name)
     for data in (file.data, file.durable):
         data[at] ^= 0x10
 
@@ -85,7 +85,7 @@ def test_a_bad_snapshot_is_replaced(cluster):
     slot = newest.newest.slot
     flip(process, snapshot_name(slot), 100)
     assert cluster.run_until(lambda: scrub(process).repaired == 1, 10_000)
-    assert f"{snapshot_name(slot)}.bad" in process.disk.list()
+    assert f"{snapshot_name(slot)}.bad" in process.disks.log.list()
     restart(cluster, "n2")
     assert cluster.run_until(lambda: process.node.applied >= slot, 10_000)
 
@@ -161,8 +161,8 @@ def test_a_damaged_log_is_set_aside_and_the_snapshot_saves_the_transfer(cluster)
     assert cluster.run_until(lambda: not process.node.forgetful, 20_000)
     assert process.replica.exchange.fetch.installed == 0
     assert process.node.membership.epoch == old.epoch + 1
-    assert [n for n in process.disk.list() if snapshot_slot(n) is not None]
-    assert json.loads(process.home.copy()["identity"])["lost"] is False
+    assert [n for n in process.disks.log.list() if snapshot_slot(n) is not None]
+    assert json.loads(process.disks.home.copy()["identity"])["lost"] is False
     # It votes: with another one down, writes go on.
     cluster.crash("n3")
     assert write(cluster, cluster.client, 20_000).acknowledged

@@ -67,7 +67,7 @@ def role(cluster, name):
 def rebuild(cluster, name):
     """As the advice says: a restart, then ``member rejoin``."""
     cluster.crash(name)
-    cluster.processes[name].faults["bit-rot"] = 1  # else its log counts as sound
+    cluster.processes[name].tally.counts["bit-rot"] = 1  # else its log counts as sound
     cluster.start(name)
     assert role(cluster, name) == "memory-lost"
     assert cluster.processes[name].machine.applied == 0
@@ -168,7 +168,7 @@ def spoil_log(process, *slots):
     """The records of these slots hold another value, with sums that are right: a replay of the
     log applies it. Only while the process is down."""
     spoiled = encode_batch(1, [encode_entry(Entry(0, 1, 0, [[OPEN]]))])
-    wal, recovered = open_wal(process.disk, cluster_id=CLUSTER, node_id=process.name)
+    wal, recovered = open_wal(process.disks.log, cluster_id=CLUSTER, node_id=process.name)
     records = [DecisionRecord(slot, wal.read(slot)[0], spoiled) for slot in slots]
     wal.append([*records, CommitRecord(recovered.commit)])
     wal.sync()
@@ -224,11 +224,11 @@ def test_in_a_snapshot(cluster, often):
     process = cluster.processes[name]
     write_until(cluster, lambda: process.replica.exchange.own.newest is not None)
     cluster.crash(name)
-    slot = max(s for n in process.disk.list() if (s := snapshot_slot(n)) is not None)
-    machine, reader = load(process.disk.open(snapshot_name(slot)))
+    slot = max(s for n in process.disks.log.list() if (s := snapshot_slot(n)) is not None)
+    machine, reader = load(process.disks.log.open(snapshot_name(slot)))
     spoil(machine.store)
-    process.disk.unlink(snapshot_name(slot))
-    save(process.disk, reader, machine)
+    process.disks.log.unlink(snapshot_name(slot))
+    save(process.disks.log, reader, machine)
     cluster.start(name)
     assert process.machine.store.data[STILL][0].endswith(b"!"), "it goes on from that snapshot"
     assert write_until(cluster, lambda: role(cluster, name) == "diverged")

@@ -144,7 +144,9 @@ def check_found_again(scene, third, value):
 
 def test_1_an_acceptor_whose_log_was_wiped_only_learns_until_it_is_let_back_in():
     scene = Scene()
-    value, follower, third = lost_memory(scene, 1, lambda name: scene.process(name).lose_log())
+    value, follower, third = lost_memory(
+        scene, 1, lambda name: scene.process(name).disks.lose_log()
+    )
     scene.do("restart", follower)
     run_for(scene.cluster, 10_000)
     assert scene.process(follower).node.role == "memory-lost"
@@ -205,7 +207,7 @@ def test_1_a_newcomer_waits_for_every_peer_before_it_votes():
     scene = Scene()
     _, follower, third = lost_memory(scene, 1, lambda name: scene.do("wipe", name))
     scene.process(third).crash(power=True)
-    scene.process(third).wipe()  # as if it had never met the follower
+    scene.process(third).disks.wipe()  # as if it had never met the follower
     scene.do("restart", third)
     scene.do("restart", follower)
     run_for(scene.cluster, 12_000)
@@ -334,7 +336,7 @@ def test_14_a_client_that_tries_again_with_a_new_leader_is_applied_once(effects)
     the choice and the answer."""
     scene = Scene(seed=effects)
     scene.write()
-    scene.process(scene.leader).arm(effects, power=effects % 2 == 0)
+    scene.process(scene.leader).crash_point.arm(effects, power=effects % 2 == 0)
     begun = [scene.put(KEYS[2], b"once %d" % n) for n in range(4)]
     key = KEYS[3]
     begun.append(scene.client._write(words.CAS, key, [CAS_VALUE, key, None, b"c"], expect=None))
@@ -381,7 +383,7 @@ def test_17_a_restart_with_a_full_disk():
         scene.write()
     victim = scene.others(scene.leader)[0]
     scene.do("crash", victim)
-    scene.process(victim).set_free_bytes(0)
+    scene.process(victim).disks.set_free_bytes(0)
     scene.cluster.start(victim)
     for _ in range(3):
         scene.write()  # with or without it
@@ -407,7 +409,7 @@ def test_18_a_partly_chosen_batch_across_a_leader_change(seed):
             words.DELETE_RANGE, KEYS[0], [DELETE_RANGE, KEYS[0], KEYS[1]], end=KEYS[1]
         )
     )
-    scene.process(scene.leader).arm(1 + seed * 2, power=True)
+    scene.process(scene.leader).crash_point.arm(1 + seed * 2, power=True)
     scene.wait(lambda: all(each.returned >= 0 for each in begun), 30_000)
     scene.wait(lambda: scene.process(scene.leader).crashes == 1)
     scene.settle()

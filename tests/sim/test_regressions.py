@@ -19,14 +19,14 @@ def kill_at_a_new_name_then_cut_the_power(seed):
     process = cluster.processes["n1"]
     cluster.elect()
     client.start()
-    on_disk = process.disk.before
+    on_disk = process.disks.log.before
 
     def strike(operation, name):
         on_disk(operation, name)
         if operation == "rename" and name == "wal-00000002.log":
-            process.arm(1, power=False)
+            process.crash_point.arm(1, power=False)
 
-    process.disk.before = strike
+    process.disks.log.before = strike
     assert cluster.run_until(lambda: not process.up, 10_000)
     cluster.start()
     seen = len(history)

@@ -57,7 +57,7 @@ def cluster():
 
 
 def snapshots_of(process):
-    return [name for name in process.disk.list() if snapshot_slot(name) is not None]
+    return [name for name in process.disks.log.list() if snapshot_slot(name) is not None]
 
 
 def test_a_wiped_member_has_no_snapshot_either_and_is_found_out(cluster):

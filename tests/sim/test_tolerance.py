@@ -18,7 +18,7 @@ def wiped(seed, count, wipe):
     run_for(cluster, 1500)
     for name in wipe:
         cluster.crash(name)
-        cluster.processes[name].wipe()
+        cluster.processes[name].disks.wipe()
     for name in wipe:
         cluster.start(name)
     run_for(cluster, 5000)
@@ -60,7 +60,7 @@ class TestNewcomers:
         cluster = make_cluster(1, 5)
         for name in cluster.names:
             cluster.crash(name)
-            cluster.processes[name].wipe()
+            cluster.processes[name].disks.wipe()
         for name in cluster.names[:4]:
             cluster.start(name)
         run_for(cluster, 3000)

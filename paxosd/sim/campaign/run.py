@@ -254,7 +254,7 @@ class SimRun:
         sources = [self.cluster.network.counters, self.cluster.network.events.counters]
         for process in self.cluster.processes.values():
             process.collect_hits()
-            sources.append(process.faults)
+            sources.append(process.tally.counts)
         for source in sources:
             for kind, count in source.items():
                 found[kind] = found.get(kind, 0) + count

@@ -7,7 +7,8 @@ from typing import Any
 from paxosd.core.types import NodeId
 from paxosd.sim.cluster.clock_checks import ClockChecks
 from paxosd.sim.cluster.invariants import Invariants
-from paxosd.sim.cluster.process import CLUSTER, ProcessOptions, SimProcess
+from paxosd.sim.cluster.life import CLUSTER, ProcessOptions
+from paxosd.sim.cluster.process import SimProcess
 from paxosd.sim.world.network import Network, NetworkOptions
 from paxosd.sim.world.trace import Trace
 from paxosd.sim.world.world import World

@@ -75,9 +75,9 @@ def start_double(cluster: "SimCluster", name: NodeId, number: int) -> SimProcess
         original.options,
         streams=f"{name}/double{number}",
     )
-    double.home.restore(original.home.copy())
-    double.disk.restore(original.disk.copy())
-    double.faults = dict(original.faults)  # what is damaged is so in the copy, too
+    double.disks.home.restore(original.disks.home.copy())
+    double.disks.log.restore(original.disks.log.copy())
+    double.tally.counts.update(original.tally.counts)  # the copy is damaged as well
     cluster.network.eavesdroppers[name] = double
     double.start()
     return double

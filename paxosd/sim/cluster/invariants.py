@@ -26,17 +26,16 @@ A breach raises :class:`Violation`. The watchers are subclasses of the product's
 change nothing: :class:`WatchedMachine`, :class:`WatchedNode`.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from paxosd.core.cluster_settings import ClusterSettings, SettingsError
-from paxosd.core.commands import Batch, Result, changes_members, changes_settings, each_change
+from paxosd.core.commands import changes_members, changes_settings
 from paxosd.core.effects import AcceptRecord, PromiseRecord, Ready
 from paxosd.core.genesis import Record
 from paxosd.core.membership import UNKNOWN, Membership
 from paxosd.core.messages import Accept, Accepted, Nack, PeerMessage, Prepare, Promise, Votes
 from paxosd.core.node import Node
-from paxosd.core.state.machine import CHECKSUM_SLOTS, Machine
+from paxosd.core.state.machine import Machine
 from paxosd.core.types import NOOP, NULL_BALLOT, Ballot, NodeId, Slot
 from paxosd.core.work import TURN_UNITS_MAX
 from paxosd.sim.cluster.ballot_box import BallotBox
@@ -384,77 +383,3 @@ class Invariants:
             raise Violation(
                 "quorum", f"{name} leads with {tuple(ballot)}, which no majority promised"
             )
-
-
-class WatchedMachine(Machine):
-    """A state machine whose every step is checked."""
-
-    __slots__ = ("_invariants", "_name")
-
-    def __init__(
-        self, invariants: Invariants, name: NodeId, checksum_slots: int = CHECKSUM_SLOTS
-    ) -> None:
-        super().__init__()
-        self.checksum_slots = checksum_slots
-        self._invariants = invariants
-        self._name = name
-
-    def apply(self, slot: Slot, batch: Batch | None, value: bytes = b"") -> list[list[Result]]:
-        before = self.applied
-        results = super().apply(slot, batch, value)
-        self._invariants.on_applied(self._name, slot, before, self)
-        truth = self._invariants.watch
-        if truth is not None and slot == truth.slot + 1:
-            truth.extend(slot, list(each_change(self.changes_of(slot, batch))))
-        return results
-
-    def adopt(self, other: Machine) -> None:
-        super().adopt(other)
-        self._invariants.on_state(self._name, self.applied, self)
-
-
-class WatchedNode(Node):
-    """A node whose every effect is checked. ``fresh``: slots applied since this was emptied."""
-
-    def __init__(self, *args: Any, **named: Any) -> None:
-        super().__init__(*args, **named)
-        self.invariants: Invariants | None = None
-        self.name: NodeId = ""
-        self.fresh: list[Slot] = []
-        self.on_age: Callable[[int, int], object] | None = None
-        """Called with each age that is told, and the revision of the state that it is told of."""
-        self._led = False
-        self.want_applied = True
-
-    @property
-    def want_applied(self) -> bool:
-        """Always: a slot is applied in any part of a turn, whoever subscribes or goes in it."""
-        return True
-
-    @want_applied.setter
-    def want_applied(self, value: bool) -> None:
-        self._execution.want_applied = True
-
-    def step(self, sender: NodeId, run_id: int, message: PeerMessage) -> None:
-        if run_id and self.invariants is not None and self.invariants.witnesses is not None:
-            self.invariants.heard(self.name, sender, message)
-        super().step(sender, run_id, message)
-
-    def age_ms(self, now_ms: float | None = None) -> int:
-        age_ms = super().age_ms(now_ms)
-        if self.on_age is not None:
-            self.on_age(age_ms, self._context.machine.revision)  # type: ignore[attr-defined]  # a Machine
-        return age_ms
-
-    def ready(self) -> Ready:
-        ready = super().ready()
-        invariants = self.invariants
-        if invariants is not None:
-            invariants.on_ready(self.name, self, ready)
-            if ready.applied:
-                self.fresh += [applied.slot for applied in ready.applied]
-            if self.leading is not self._led:
-                self._led = self.leading
-                if self._led:
-                    invariants.on_leader(self.name, self._context.proposer.ballot)
-        return ready

@@ -20,7 +20,8 @@ from paxosd.replica.assembly import Equipment, assemble, make_replica
 from paxosd.replica.parts import Assembled
 from paxosd.replica.ports import Ports, ReplicaOptions
 from paxosd.replica.replica import Replica
-from paxosd.sim.cluster.invariants import Invariants, WatchedMachine, WatchedNode
+from paxosd.sim.cluster.invariants import Invariants
+from paxosd.sim.cluster.watched import WatchedMachine, WatchedNode
 from paxosd.sim.world import frame_limits
 from paxosd.sim.world.bus import SimBus
 from paxosd.sim.world.clock import SimClock
@@ -90,6 +91,8 @@ class Surroundings:
     """Raises."""
     effect: Callable[[str], None]
     """About to be done: something that others can see."""
+    on_age: Callable[[int, int], object] = lambda age_ms, revision: None
+    """Called with each age in ms that its node states, and the revision that is meant."""
     later: Callable[[float, Callable[[], None]], None]
     lost: Callable[[], None]
     """Its log was found damaged, and set aside. Raises Violation if it was sound."""
@@ -220,7 +223,7 @@ def _watch(around: Surroundings, parts: Assembled) -> None:
         around.invariants.forgive(around.name, memory.directory_id or claim.directory_id)
     around.invariants.recovered(around.name, memory.recovered)
     assert isinstance(node, WatchedNode)
-    node.invariants, node.name = around.invariants, around.name
+    node.watch(around.invariants, around.name, around.on_age)
 
 
 def _apart(rng: random.Random) -> random.Random:

@@ -125,8 +125,8 @@ class Operator:
             return
         present = self._cluster.processes[leader].node.membership
         member = present.members.get(name)
-        if member is not None and member.voter and member.directory_id != process.directory_id:
-            pinned = member._replace(directory_id=process.directory_id)
+        if member is not None and member.voter and member.directory_id != process.node.directory_id:
+            pinned = member._replace(directory_id=process.node.directory_id)
             self._put(leader, present.epoch, present.replaced(present.members | {name: pinned}))
 
     def set_settings(self, lot: int) -> None:
@@ -223,7 +223,7 @@ class Operator:
         for name in present.voters:
             process = self._cluster.processes[name]
             if process.relic and process.up:
-                process.relic = present.members[name].directory_id != process.directory_id
+                process.relic = present.members[name].directory_id != process.node.directory_id
             if process.relic:
                 lost.append(name)
         return lost
@@ -259,7 +259,7 @@ class Operator:
         return asked < newest.epoch and self._may_join(process, present)
 
     def _voter(self, name: NodeId) -> Member:
-        directory_id = self._cluster.processes[name].directory_id
+        directory_id = self._cluster.processes[name].node.directory_id
         return Member(name, name, name, voter=True, directory_id=directory_id)
 
     def _ready(self, present: Membership, lot: int) -> NodeId:

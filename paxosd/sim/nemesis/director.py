@@ -45,10 +45,10 @@ class Director:
             "resume": lambda process, args: process.resume(),
             "starve": self._starve,
             "wipe": self._wipe,
-            "remember": lambda process, args: process.remember(),
+            "remember": lambda process, args: process.disks.remember(),
             "rollback": self._rollback,
             "tail": self._tail,
-            "bit_rot": lambda process, args: process.bit_rot(int(args.get("lot", 0))),
+            "bit_rot": lambda process, args: process.disks.bit_rot(int(args.get("lot", 0))),
             "configure": self._configure,
             "limits": self._limits,
             "double": self._double,
@@ -170,7 +170,7 @@ class Director:
 
     def _crash_at_effect(self, process: SimProcess, args: Mapping[str, Any]) -> None:
         self.count("crash-point")
-        process.arm(int(args.get("effects", 1)), power=bool(args.get("power", True)))
+        process.crash_point.arm(int(args.get("effects", 1)), power=bool(args.get("power", True)))
 
     def _pause(self, process: SimProcess, args: Mapping[str, Any]) -> None:
         if process.up:
@@ -184,7 +184,7 @@ class Director:
 
     def _pause_at_effect(self, process: SimProcess, args: Mapping[str, Any]) -> None:
         self.count("pause")
-        process.arm_pause(int(args.get("effects", 1)), float(args.get("ms", 1000)))
+        process.crash_point.arm_pause(int(args.get("effects", 1)), float(args.get("ms", 1000)))
 
     def _client_cut(self, process: SimProcess, args: Mapping[str, Any]) -> None:
         self.count("client-cut")
@@ -194,15 +194,15 @@ class Director:
         if process.up:
             process.crash(power=True)
         if args.get("log_only"):
-            process.lose_log()
+            process.disks.lose_log()
             return
-        process.wipe()
+        process.disks.wipe()
 
     def _tail(self, process: SimProcess, args: Mapping[str, Any]) -> None:
         if process.up:
             process.crash(power=False)
         how, lot = str(args.get("how", "zero")), int(args.get("lot", 0))
-        process.harm_tail(how, lot, witness=bool(args.get("witness", True)))
+        process.disks.harm_tail(how, lot, witness=bool(args.get("witness", True)))
 
     def _rollback(self, process: SimProcess, args: Mapping[str, Any]) -> None:
         if args.get("witnessed"):
@@ -210,7 +210,7 @@ class Director:
             return
         if process.up:
             process.crash(power=True)
-        if process.rollback(str(args.get("file", ""))):
+        if process.disks.rollback(str(args.get("file", ""))):
             self.count("rollback")
 
     def _go_back(self, process: SimProcess, *, power: bool) -> None:
@@ -220,9 +220,9 @@ class Director:
         fit = [n for n in self._whole - {process.name} if not self.cluster.processes[n].paused]
         if witnesses is None or not process.up:
             return
-        if witnesses.know(process.name, process.remembered_ms, fit):
+        if witnesses.know(process.name, process.disks.remembered_ms, fit):
             process.crash(power=power)
-            if process.go_back():
+            if process.disks.go_back():
                 self.count("roll-back")
 
     def _configure(self, process: SimProcess, args: Mapping[str, Any]) -> None:
@@ -284,7 +284,7 @@ class Director:
         if "free_bytes" in args:
             if int(args["free_bytes"]) >= 0:
                 self.count("disk-full")
-            process.set_free_bytes(int(args["free_bytes"]))
+            process.disks.set_free_bytes(int(args["free_bytes"]))
 
 
 def _with_leader(args: Mapping[str, Any], leader: NodeId) -> dict[str, Any]:

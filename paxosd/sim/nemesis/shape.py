@@ -11,7 +11,7 @@ from paxosd.core.state.machine import CHECKSUM_SLOTS
 from paxosd.core.types import NodeId
 from paxosd.sim.cluster.clients import BALANCED, Mix, SimClient, WorkOptions
 from paxosd.sim.cluster.cluster import ClusterOptions, SimCluster
-from paxosd.sim.cluster.process import ProcessOptions
+from paxosd.sim.cluster.life import ProcessOptions
 from paxosd.sim.world.frame_limits import LARGE, Sizes
 from paxosd.sim.world.network import NetworkOptions
 

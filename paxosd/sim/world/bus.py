@@ -19,7 +19,7 @@ from paxosd.sim.world.relay import SimRelay
 from paxosd.storage.peer_lives import PeerLives
 
 ARRIVED_MAX = 5_000
-"""Sockets are full then; what comes besides is dropped."""
+"""So many messages fill the sockets; what comes after them is dropped."""
 
 Effect = Callable[[str], None]
 
@@ -87,6 +87,23 @@ class SimBus:
     def receive_subscriptions(self) -> list[tuple[bool, bytes]]:
         wishes, self.subscriptions = self.subscriptions, []
         return wishes
+
+    # -- what comes to its sockets
+
+    def arrive(self, envelope: Envelope) -> bool:
+        """A peer's message; False if the sockets are full, and it is dropped."""
+        if len(self.arrived) >= ARRIVED_MAX:
+            self.dropped += 1
+            return False
+        self.arrived.append(envelope)
+        return True
+
+    def arrive_request(self, client: bytes, message: ClientMessage) -> bool:
+        """A client's request; False if the sockets are full, and it is dropped."""
+        if len(self.requests) >= ARRIVED_MAX:
+            return False
+        self.requests.append((client, message))
+        return True
 
     # -- receiving
 

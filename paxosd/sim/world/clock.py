@@ -1,6 +1,7 @@
 """One process's clocks: a steady one that may run fast or slow, and a wall clock that may be
 wrong and may jump."""
 
+import random
 from typing import Protocol
 
 EPOCH_MS = 1_700_000_000_000
@@ -64,3 +65,10 @@ class SimClock:
     def until_ms(self, due_ms: float) -> float:
         """How much true time is left until the steady clock shows ``due_ms``."""
         return (due_ms - self.monotonic_ms()) / self._rate
+
+
+def draw_clock(world: Time, rng: random.Random, drift_ppm: float) -> SimClock:
+    """A clock at a rate of its own, at most ``drift_ppm`` too fast or too slow."""
+    clock = SimClock(world, base_ms=rng.uniform(0, 1e7))
+    clock.drift(rng.uniform(-1.0, 1.0) * drift_ppm)
+    return clock

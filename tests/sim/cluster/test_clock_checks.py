@@ -9,8 +9,9 @@ from paxosd.core.state.machine import Machine
 from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.campaign.run import run_seed
 from paxosd.sim.cluster.clock_checks import ClockChecks
-from paxosd.sim.cluster.invariants import Invariants, WatchedMachine
+from paxosd.sim.cluster.invariants import Invariants
 from paxosd.sim.cluster.violation import Violation
+from paxosd.sim.cluster.watched import WatchedMachine
 from paxosd.sim.nemesis.schedule import Directive, Schedule
 
 FIRST = ClusterSettings(level=1, session_ttl_ms=5000)

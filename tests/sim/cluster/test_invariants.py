@@ -12,8 +12,9 @@ from paxosd.core.outbox import Outbox
 from paxosd.core.quorum import Quorums
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import EPOCH_ROUNDS, Ballot
-from paxosd.sim.cluster.invariants import Invariants, WatchedMachine
+from paxosd.sim.cluster.invariants import Invariants
 from paxosd.sim.cluster.violation import Violation
+from paxosd.sim.cluster.watched import WatchedMachine
 from paxosd.storage.wal import Wal
 from paxosd.storage.wal_recovery import Recovered
 from paxosd.wire import encode_batch, encode_entry

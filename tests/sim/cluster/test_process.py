@@ -93,7 +93,7 @@ class TestCrash:
         leader = cluster.elect()
         client, history = make_client(cluster, timeout_ms=8000)
         process = cluster.processes[leader]
-        process.arm(effects, power=power)
+        process.crash_point.arm(effects, power=power)
         client.start()
         assert cluster.run_until(lambda: not process.up, 5000)
         cluster.run_until(lambda: False, 300)
@@ -110,7 +110,7 @@ class TestCrash:
         write(cluster, client)
         process = cluster.processes[leader]
         cluster.crash(leader)
-        process.arm(effects, power=True)
+        process.crash_point.arm(effects, power=True)
         cluster.start(leader)
         cluster.run_until(lambda: not process.up, 200)
         cluster.start()
@@ -121,7 +121,7 @@ class TestCrash:
         trace = Trace("all")
         cluster = make_cluster(trace=trace)
         cluster.elect()
-        cluster.processes["n1"].arm(1, power=False)
+        cluster.processes["n1"].crash_point.arm(1, power=False)
         run_for(cluster, 1000)
         (crash,) = [event for event in trace.events() if event["event"] == "process.crash_point"]
         assert (crash["node"], crash["before"]) == ("n1", "send")
@@ -373,7 +373,7 @@ class TestDiskFaults:
         process = cluster.processes[leader]
         cluster.crash(leader, power=True)
         # Somewhere in the first part of what is written.
-        process.bit_rot(700)
+        process.disks.bit_rot(700)
         cluster.start(leader)
         assert process.damaged
         assert process.node.forgetful
@@ -396,7 +396,7 @@ class TestDiskFaults:
             write(cluster, client)
         for name in ("n1", "n2"):
             cluster.crash(name, power=True)
-            cluster.processes[name].lose_log()
+            cluster.processes[name].disks.lose_log()
         reigns = len(cluster.invariants.leaders)
         cluster.crash("n3")
         for name in ("n3", "n1", "n2"):
@@ -413,7 +413,7 @@ class TestDiskFaults:
         cluster.elect()
         run_for(cluster, 1000)
         cluster.crash("n1")
-        cluster.processes["n1"].disk.bit_rot(100)  # behind the process's back
+        cluster.processes["n1"].disks.log.bit_rot(100)  # behind the process's back
         with pytest.raises(Violation, match="takes its sound log for corrupt"):
             cluster.start("n1")
 
@@ -426,15 +426,15 @@ class TestOneFileRolledBack:
         process = cluster.processes[leader]
         write(cluster, client)
         do(cluster, "remember", leader)
-        last = max(name for name in process._remembered[1] if name.startswith("wal-"))
-        while max(n for n in process.disk.list() if n.startswith("wal-")) <= last:
+        last = max(name for name in process.disks._remembered.log if name.startswith("wal-"))
+        while max(n for n in process.disks.log.list() if n.startswith("wal-")) <= last:
             write(cluster, client, 20_000)
         run_for(cluster, 1000)
-        process.faults["bit-rot"] = 1  # so that its refusal is no finding
+        process.tally.counts["bit-rot"] = 1  # so that its refusal is no finding
         do(cluster, "rollback", leader, file="wal-")
         cluster.start(leader)
         assert process.node.forgetful
-        assert f"lost-1-{last}" in process.disk.list()
+        assert f"lost-1-{last}" in process.disks.log.list()
         assert write(cluster, client, 20_000).acknowledged
 
 
@@ -456,7 +456,7 @@ class TestLostMemory:
         cluster.elect()
         cluster.crash("n1")
         process = cluster.processes["n1"]
-        process.lose_log()
+        process.disks.lose_log()
         process.start()
         assert process.node.forgetful
         run_for(cluster, 5000)
@@ -471,14 +471,14 @@ class TestLostMemory:
             write(cluster, client)
         process = cluster.processes[leader]
         cluster.crash(leader)
-        assert process.rollback()
+        assert process.disks.rollback()
         with pytest.raises(Violation, match="memory"):
             process.start()
 
     def test_nothing_was_remembered(self):
         cluster = make_cluster()
         cluster.crash("n1")
-        assert not cluster.processes["n1"].rollback()
+        assert not cluster.processes["n1"].disks.rollback()
 
 
 class TestClocks:

@@ -180,7 +180,7 @@ class TestDone:
         cluster.elect()
         assert write(cluster, client).acknowledged
         cluster.crash("n1")
-        cluster.processes["n1"].wipe()
+        cluster.processes["n1"].disks.wipe()
         cluster.start("n1")
         run_for(cluster, 10_000)
         assert cluster.processes["n1"].node.role == "newcomer"

@@ -86,9 +86,9 @@ class TestFound:
     def test_whatever_is_harmed_is_set_aside_and_votes_again(self, cluster, how, lot):
         process = cluster.processes["n2"]
         cluster.crash("n2", power=False)
-        process.harm_tail(how, lot)
+        process.disks.harm_tail(how, lot)
         cluster.start("n2")
-        if not process.faults.get(f"tail-{how}"):
+        if not process.tally.counts.get(f"tail-{how}"):
             assert how == "zero"  # of the zeros that a group ends in
             return
         assert process.node.forgetful
@@ -101,13 +101,13 @@ class TestFound:
         run_for(cluster, 2500)
         for _ in range(3):
             write(cluster, cluster.client)
-        noted = read_note(process.disk).group
+        noted = read_note(process.disks.log).group
         cluster.crash("n2", power=False)
-        mark = process.disk.open(NAME)
+        mark = process.disks.log.open(NAME)
         mark.data = bytearray(mark.durable)
         mark.unsynced.clear()
-        assert read_note(process.disk).group < noted
-        process.harm_tail("zero", 4 * 300 + 1)
+        assert read_note(process.disks.log).group < noted
+        process.disks.harm_tail("zero", 4 * 300 + 1)
         cluster.start("n2")
         assert process.node.forgetful
 
@@ -116,7 +116,7 @@ class TestFound:
         process = cluster.processes["n2"]
         before = process.node.applied
         cluster.crash("n2", power=False)
-        process.harm_tail("zero", 4 * 900 + 1, witness=False)
+        process.disks.harm_tail("zero", 4 * 900 + 1, witness=False)
         cluster.start("n2")
         assert not process.node.forgetful
         assert process.node.applied < before
