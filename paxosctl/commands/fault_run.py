@@ -90,7 +90,7 @@ def _say(at_s: float, words: str) -> None:
 
 
 def _headline(report: Any) -> str:
-    for verdict in (report.linearizable, report.exactly_once):
+    for verdict in report.verdicts().values():
         if verdict is not None and not verdict.ok:
             return str(verdict.explanation.splitlines()[0])
     return str(report.problems[0]) if report.problems else "not everything could be checked"
@@ -98,7 +98,6 @@ def _headline(report: Any) -> str:
 
 def _view(report: Any, path: Path, seed: int) -> View:
     outcomes = report.outcomes()
-    verdicts = {"linearizable": report.linearizable, "exactly once": report.exactly_once}
     data = {
         "ok": report.ok,
         "seed": seed,
@@ -119,7 +118,7 @@ def _view(report: Any, path: Path, seed: int) -> View:
             name.replace(" ", "_"): None
             if verdict is None
             else {"status": verdict.status, "explanation": verdict.explanation}
-            for name, verdict in verdicts.items()
+            for name, verdict in report.verdicts().items()
         },
         "problems": report.problems,
         "history": str(path),
@@ -135,7 +134,7 @@ def _view(report: Any, path: Path, seed: int) -> View:
     if any(each.note for each in report.happened):
         columns.append("note")
         rows = [[*row, each.note] for row, each in zip(rows, report.happened, strict=True)]
-    text = "\n".join([*_operations(outcomes), "", *_verdict(report, verdicts, path)])
+    text = "\n".join([*_operations(outcomes), "", *_verdict(report, path)])
     return View(
         data=data,
         plain=plain.encode(),
@@ -156,9 +155,9 @@ def _operations(outcomes: dict[str, dict[str, int]]) -> list[str]:
     return lines
 
 
-def _verdict(report: Any, verdicts: dict[str, Any], path: Path) -> list[str]:
+def _verdict(report: Any, path: Path) -> list[str]:
     lines = []
-    for name, verdict in verdicts.items():
+    for name, verdict in report.verdicts().items():
         words = "not checked" if verdict is None else verdict.explanation
         lines.append(f"{_MARKS[verdict is not None and verdict.ok]}{name}: {words}")
     lines += [f"{_MARKS[False]}{problem}" for problem in report.problems]

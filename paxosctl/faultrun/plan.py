@@ -56,13 +56,13 @@ class PlanError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What the clients do meanwhile; times in ms, ``mix`` as weights by kind of operation."""
+    """What the clients do meanwhile. ``mix``: kind of operation → weight."""
 
     clients: int = 4
     keys: int = 8
     value_bytes: int = 24
-    pause: int = 5
-    timeout: int = 1500
+    pause_ms: int = 5
+    timeout_ms: int = 1500
     mix: Mapping[str, int] = field(default_factory=lambda: dict(MIX))
 
 
@@ -165,8 +165,8 @@ class _Reader:
             clients=table.whole("clients", 4, 1, 64),
             keys=table.whole("keys", 8, 1, 10_000),
             value_bytes=table.whole("value_bytes", 24, 1, 65_536),
-            pause=table.duration("pause", 5),
-            timeout=table.duration("timeout", 1500, minimum=10),
+            pause_ms=table.duration("pause", 5),
+            timeout_ms=table.duration("timeout", 1500, minimum=10),
             mix=mix,
         )
 

@@ -1,10 +1,10 @@
 """``paxosctl fault run``: a plan of faults against a live cluster, with clients and checkers.
 
     look at the cluster ─► clients begin ─► faults come and go ─► heal ─► a write succeeds
-    ─► clients end ─► unknown outcomes are asked for ─► the checkers judge ─► report
+    ─► clients end ─► unknown outcomes are asked for ─► the history is judged ─► report
 
 The cluster is healed whatever happens, also on Ctrl-C. The keys of a run have a prefix of their
-own and are removed at its end.
+own, and are removed at its end.
 """
 
 import secrets
@@ -23,9 +23,8 @@ from paxosctl.client.errors import ClientError, RefusedError
 from paxosctl.faultrun.clients import SETTLE_S, Workers
 from paxosctl.faultrun.plan import FaultScript
 from paxosctl.faultrun.timeline import Happened, Say, Timeline, rules_present
-from paxosd.check.exactly_once import check_exactly_once
 from paxosd.check.history import History
-from paxosd.check.linearizability import check_linearizable
+from paxosd.check.judge import Judgement, judge
 from paxosd.check.verdict import Verdict
 from paxosd.core.effects import FORBIDDEN
 
@@ -41,11 +40,11 @@ class NotReadyError(Exception):
 
 @dataclass(slots=True)
 class Report:
-    """What a run found. Times in ms or, where they are places in the run, in s since its start.
+    """What a run found. Times that end in ``_s`` are places in the run, since its start.
 
-    ``linearizable`` and ``exactly_once``: None if it did not come to that. ``problems``: what
-    else went wrong, a sentence each. ``waited_for``: what the healing took so long for, with how
-    long. ``gap_ms``: the longest time without an acknowledged write.
+    ``judgement``: None if the history was not judged. ``problems``: what else went wrong, a
+    sentence each. ``waited_for``: what the healing had to wait for, with how long. ``gap_ms``: the
+    longest time without an acknowledged write.
     """
 
     history: History
@@ -59,15 +58,22 @@ class Report:
     acked: int = 0
     settled: int = 0
     interrupted: bool = False
-    linearizable: Verdict | None = None
-    exactly_once: Verdict | None = None
+    judgement: Judgement | None = None
     problems: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
         """Whether everything was checked and nothing was wrong."""
-        verdicts = (self.linearizable, self.exactly_once)
+        verdicts = self.verdicts().values()
         return not self.problems and all(each is not None and each.ok for each in verdicts)
+
+    def verdicts(self) -> dict[str, Verdict | None]:
+        """What was checked → the verdict; None: it could not be checked."""
+        judgement = self.judgement
+        return {
+            "linearizable": judgement.linearizable if judgement is not None else None,
+            "exactly once": judgement.exactly_once if judgement is not None else None,
+        }
 
     def outcomes(self) -> dict[str, dict[str, int]]:
         """Kind of operation → outcome → how many."""
@@ -162,7 +168,7 @@ def _measure(report: Report, workers: Workers, began_s: float, end_s: float) -> 
 def _judge(
     client: Client, report: Report, workers: Workers, say: Say, now_s: Callable[[], float]
 ) -> None:
-    """Settle what is unknown, read the end, and have the checkers say what they think."""
+    """Ask for unknown outcomes, read the final state, and judge the history."""
     timeout_s, client.timeout_s = client.timeout_s, SETTLE_S
     final = None
     try:
@@ -175,9 +181,7 @@ def _judge(
         client.timeout_s = timeout_s
     report.settled = workers.settled
     say(now_s(), f"checking {len(report.history)} operations")
-    report.linearizable = check_linearizable(report.history)
-    if final is not None:
-        report.exactly_once = check_exactly_once(report.history, final)
+    report.judgement = judge(report.history, final)
     if not report.acked and not report.interrupted:
         report.problems.append("not one write was acknowledged: nothing was tested")
 

@@ -45,8 +45,8 @@ KINDS = {"one": 3, "leader": 3, "majority": 2, "all": 2, "young": 1, "stopped": 
 WORKLOAD = Workload(
     clients=6,
     keys=12,
-    pause=5,
-    timeout=800,  # shorter than some elections: those writes end unknown
+    pause_ms=5,
+    timeout_ms=800,  # shorter than some elections: those writes end unknown
     mix={"put": 6, "get": 6, "cas": 4, "delete": 1, "range": 1, "delete_range": 0.2},
 )
 

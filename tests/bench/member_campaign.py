@@ -184,8 +184,8 @@ def run_part(path, part, *, seed, faults=False, act=None, tell=lambda line: None
     the stage instead, with three nodes and two more."""
     found, size, more = PARTS[part] if act is None else (act, 3, 2)
     verdict = Verdict(part, seed, faults)
-    timeout = TIMEOUT_FAULTS_MS if faults else TIMEOUT_MS
-    workload = Workload(clients=6, keys=12, pause=5, timeout=timeout, mix=MIX)
+    timeout_ms = TIMEOUT_FAULTS_MS if faults else TIMEOUT_MS
+    workload = Workload(clients=6, keys=12, pause_ms=5, timeout_ms=timeout_ms, mix=MIX)
     with Growing(path, size=size, more=more) as daemons:
         daemons.start_founders()
         known = [daemons.endpoint(name) for name in daemons.founders]

@@ -57,8 +57,8 @@ class TestGood:
         assert late.args["message_kinds"] == ["accept", "accepted"]
         assert late.for_ms == 0
         assert (script.duration_ms, script.seed) == (10_000, 4)
-        assert (script.workload.clients, script.workload.pause) == (2, 0)
-        assert script.workload.timeout == 1500
+        assert (script.workload.clients, script.workload.pause_ms) == (2, 0)
+        assert script.workload.timeout_ms == 1500
         assert script.workload.mix == {"put": 1, "get": 2}
 
     def test_the_command_line_wins(self, load):

@@ -1,7 +1,8 @@
 """Small simulated clusters for the tests."""
 
 from paxosd.check.history import History
-from paxosd.sim.cluster.clients import BALANCED, SimClient, WorkOptions
+from paxosd.check.workload import BALANCED
+from paxosd.sim.cluster.clients import SimClient, WorkOptions
 from paxosd.sim.cluster.cluster import ClusterOptions, SimCluster, node_names
 from paxosd.sim.cluster.life import ProcessOptions
 from paxosd.sim.world.world import World

@@ -1,35 +1,25 @@
-"""Simulated clients: the real client code, a workload, and a history of what they were told.
+"""Simulated clients: the real client code does the work of ``check/workload.py``.
 
     workload ── submit, ask ──► ClientProtocol ── take ──► Network ──► SimBus of a process
                     history ◄── take_completed ◄── on_answer, on_disconnected, on_tick
 
 A *closed* client waits for the end of an operation before it begins the next; an *open* one
-begins a whole burst at once. Both keep a pace: what was missed while nothing worked is made up
-for. Now and then a client ends its session, or dies and begins anew without a word; what was
-under way then is unknown. Of an unknown command some clients ask the outcome, which settles it.
+begins a whole burst at once. Both keep a pace: what they missed while nothing worked they make up
+for later. Now and then a client ends its session; or it dies without notice and begins a new life,
+and the outcome of what was under way stays unknown. Some clients ask for the outcome of an unknown
+command, which settles it.
 """
 
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
-from paxosd.check import history as words
-from paxosd.check.history import History, Operation
+from paxosd.check.history import READS, History, Operation
+from paxosd.check.workload import Mix, Request, WorkloadClient
 from paxosd.core.client.calls import NO_DEADLINE_MS, Call, ClientOptions, OutcomeUnknown
 from paxosd.core.client.protocol import ClientProtocol
-from paxosd.core.commands import (
-    CAS_REVISION,
-    CAS_VALUE,
-    DELETE,
-    DELETE_RANGE,
-    FENCE,
-    PUT,
-    Command,
-    Entry,
-    Status,
-)
-from paxosd.core.requests import GET, LINEARIZABLE, RANGE, ReadAnswer, ReadRequest, ServerMessage
+from paxosd.core.commands import FENCE, Entry, Status
+from paxosd.core.requests import LINEARIZABLE, ReadAnswer, ReadRequest, ServerMessage
 from paxosd.core.types import NodeId
 from paxosd.sim.world.frame_limits import CLIENT_FRAME_BYTES, Sizes
 from paxosd.sim.world.network import Network
@@ -41,20 +31,13 @@ OUTSTANDING_MAX = 24
 """Operations of one open client that may be under way at a time."""
 FENCE_TIMEOUT_MS = 20_000
 
-Mix = dict[str, float]
-"""Kind of operation → weight."""
-
-BALANCED: Mix = {
-    "put": 4, "get": 4, "cas": 2, "cas_revision": 1, "delete": 1, "range": 0.5, "delete_range": 0.2,
-}  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkOptions:
-    """One client's work. ``operations`` within ``duration_ms``; ``timeout_ms`` of each.
+    """One client's work: ``operations`` within ``duration_ms``, each with ``timeout_ms``.
 
-    ``asks_outcome``, ``ends_session``, ``dies``: probabilities, of each unknown command and of
-    each burst.
+    ``asks_outcome``: probability for each unknown command; ``ends_session``, ``dies``: for each
+    burst.
     """
 
     operations: int
@@ -86,7 +69,7 @@ class SimClient:
         *,
         sent: Callable[[bytes], object],
     ) -> None:
-        """``endpoints``: names of nodes. ``sent(entry)`` is told of every encoded entry."""
+        """``endpoints``: names of nodes. ``sent(entry)`` is called with every encoded entry."""
         self.name = name
         self.options = options
         self.working = False
@@ -97,19 +80,27 @@ class SimClient:
         self._history = history
         self._sent = sent
         self._rng = world.derive(f"client/{name}")
-        self._sizes_rng = world.derive(f"client/{name}/sizes")
-        self._kinds = [kind for kind, weight in options.mix.items() if weight > 0]
-        self._weights = [options.mix[kind] for kind in self._kinds]
+        self._workload = WorkloadClient(
+            name,
+            history,
+            self._rng,
+            keys=options.keys,
+            mix=options.mix,
+            pad=self._padding(options.sizes),
+        )
         self._life = 0
-        self._number = 0
         self._burst_left = 0
         self._planned_ms = 0.0
         self._under_way: dict[Operation, None] = {}
         self._fences: dict[Call, Operation] = {}
-        self._seen: dict[bytes, tuple[bytes | None, int]] = {}
-        """Key → the value and the revision that this client saw last."""
         self._wake_ms = float("inf")
         self._begin_life()
+
+    def _padding(self, sizes: Sizes | None) -> Callable[[bytes], bytes] | None:
+        if sizes is None:
+            return None
+        rng = self._world.derive(f"client/{self.name}/sizes")
+        return lambda value: sizes.pad(value, rng)
 
     def _begin_life(self) -> None:
         self._life += 1
@@ -124,7 +115,7 @@ class SimClient:
             options=self._client_options(),
             learns=self.options.sizes is not None,
         )
-        self._network.add_client(self.id, _Ear(self, self._life))
+        self._network.add_client(self.id, _LifeEnd(self, self._life))
 
     def _client_options(self) -> ClientOptions:
         usual = ClientOptions(attempt_timeout_ms=self.options.attempt_timeout_ms)
@@ -155,15 +146,14 @@ class SimClient:
         return not self._under_way and not self._fences
 
     def probe(self, timeout_ms: int = 0) -> Operation:
-        """One more write, whatever else is going on; returns its operation. ``timeout_ms``: 0
-        for that of every operation."""
-        key = self._rng.choice(self.options.keys)
-        return self._write(words.PUT, key, [PUT, key, self._small_value()], timeout_ms=timeout_ms)
+        """Begin one more write, beside the other work, and return its operation. ``timeout_ms``:
+        0 for the usual one."""
+        return self._write(self._workload.draw_put(), timeout_ms)
 
     def read_all(self) -> None:
         """A read of every key."""
         for key in self.options.keys:
-            self._read(words.GET, key, [GET, key])
+            self._read(self._workload.get(key))
 
     def _next_burst(self) -> None:
         if not self.working or self.issued >= self.options.operations:
@@ -196,7 +186,7 @@ class SimClient:
         self._next_burst()
 
     def _went_on(self, life: int) -> None:
-        """An operation has ended: a closed client begins the next."""
+        """An operation has ended: a closed client begins the next one."""
         if life != self._life or self.options.open_loop or not self.working or self._under_way:
             return
         if self._burst_left > 0:
@@ -205,75 +195,29 @@ class SimClient:
             self._next_burst()
 
     def _begin(self) -> None:
-        """One operation, drawn by lot."""
+        """Begin one operation."""
         self.issued += 1
-        rng = self._rng
-        kind = rng.choices(self._kinds, self._weights)[0]
-        key = rng.choice(self.options.keys)
-        if kind == "get":
-            self._read(words.GET, key, [GET, key])
-        elif kind == "range":
-            end = self._end(key)
-            self._read(words.RANGE, key, [RANGE, key, end, 0, False, False], end=end)
-        elif kind == "put":
-            self._write(words.PUT, key, [PUT, key, self._value()])
-        elif kind == "delete":
-            self._write(words.DELETE, key, [DELETE, key])
-        elif kind == "delete_range":
-            end = self._end(key)
-            self._write(words.DELETE_RANGE, key, [DELETE_RANGE, key, end], end=end)
-        elif kind == "cas":
-            expect = self._seen.get(key, (None, 0))[0]
-            self._write(words.CAS, key, [CAS_VALUE, key, expect, self._value()], expect=expect)
+        request = self._workload.draw()
+        if request.is_read:
+            self._read(request)
         else:
-            revision = self._seen.get(key, (None, 0))[1]
-            self._write(
-                words.CAS, key, [CAS_REVISION, key, revision, self._value()], revision=revision
-            )
-
-    def _value(self) -> bytes:
-        """One that was never written before."""
-        sizes, value = self.options.sizes, self._small_value()
-        return value if sizes is None else sizes.pad(value, self._sizes_rng)
-
-    def _small_value(self) -> bytes:
-        self._number += 1
-        return b"%s-%d" % (self.name.encode(), self._number)
-
-    def _end(self, start: bytes) -> bytes:
-        """The end of a range of a few keys from ``start`` on."""
-        above = [key for key in sorted(self.options.keys) if key > start]
-        count = self._rng.randrange(3)
-        return above[count] if count < len(above) else b""
+            self._write(request)
 
     # -- operations
 
-    def _write(
-        self,
-        kind: Any,
-        key: bytes,
-        command: Command,
-        *,
-        end: bytes = b"",
-        expect: bytes | None = None,
-        revision: int = -1,
-        timeout_ms: int = 0,
-    ) -> Operation:
-        value = command[-1] if kind in (words.PUT, words.CAS) else None
-        operation = self._history.invoke(
-            self.name, kind, key, end=end, value=value, expect=expect, expect_revision=revision
-        )
+    def _write(self, request: Request, timeout_ms: int = 0) -> Operation:
+        operation = self._workload.begin(request)
         self._under_way[operation] = None
         timeout_ms = timeout_ms or self.options.timeout_ms
-        self._protocol.submit(command, self._now(), timeout_ms, operation)
+        self._protocol.submit(request.body, self._now(), timeout_ms, operation)
         self._turn()
         return operation
 
-    def _read(self, kind: Any, key: bytes, query: list[Any], *, end: bytes = b"") -> None:
-        operation = self._history.invoke(self.name, kind, key, end=end)
+    def _read(self, request: Request) -> None:
+        operation = self._workload.begin(request)
         self._under_way[operation] = None
-        request = ReadRequest(0, LINEARIZABLE, [query])
-        call = self._protocol.ask(request, self._now(), self.options.timeout_ms)
+        query = ReadRequest(0, LINEARIZABLE, [request.body])
+        call = self._protocol.ask(query, self._now(), self.options.timeout_ms)
         call.tag = operation
         self._turn()
 
@@ -288,8 +232,11 @@ class SimClient:
         self._world.at(0.0, self._went_on, self._life)
         failure = call.failure
         if failure is None:
-            # Not its slot: an answer to a repeat names the slot that holds the repeat.
-            self._record(operation, call.result, -1)
+            if isinstance(call.result, ReadAnswer):
+                self._workload.record_read(operation, call.result)
+            else:
+                # Without its slot: the answer to a repeated command names that of the repetition.
+                self._workload.record_result(operation, call.result)
         elif not isinstance(failure, OutcomeUnknown):
             self._history.failed(operation)
         else:
@@ -306,52 +253,9 @@ class SimClient:
             return
         if result[0] == Status.COMMITTED:
             slot, kept = result[2]
-            self._record(operation, kept, slot)
+            self._workload.record_result(operation, kept, slot)
         elif result[0] == Status.FENCED:
             self._history.failed(operation)
-
-    def _record(self, operation: Operation, result: Any, slot: int) -> None:
-        if isinstance(result, ReadAnswer):
-            self._record_read(operation, result)
-            return
-        history, kind = self._history, operation.kind
-        status, revision, detail = (Status.OK, result, None) if type(result) is int else result
-        done = status == Status.OK
-        if kind == words.PUT:
-            history.ok(operation, revision=revision, slot=slot)
-        elif kind == words.DELETE:
-            history.ok(operation, done, revision=revision if done else -1, slot=slot)
-        elif kind == words.DELETE_RANGE:
-            count = detail if done else 0
-            history.ok(operation, count, revision=revision if done else -1, slot=slot)
-        elif done:
-            history.ok(operation, True, revision=revision, slot=slot)
-        else:
-            history.ok(operation, False, slot=slot, modified=(revision,))
-        if done and kind in (words.PUT, words.CAS):
-            self._seen[operation.key] = (operation.value, revision)
-        elif kind in (words.DELETE, words.DELETE_RANGE):
-            self._seen.pop(operation.key, None)
-
-    def _record_read(self, operation: Operation, answer: ReadAnswer) -> None:
-        found = answer.results[0]
-        history = self._history
-        if operation.kind == words.GET:
-            value, modified = (found.value, found.modify_revision) if found else (None, 0)
-            self._seen[operation.key] = (value, modified)
-            history.ok(
-                operation, value, revision=answer.revision, slot=answer.applied,
-                modified=(modified,),
-            )  # fmt: skip
-            return
-        history.ok(
-            operation,
-            tuple((row.key, row.value) for row in found.rows),
-            revision=answer.revision,
-            slot=answer.applied,
-            modified=tuple(row.modify_revision for row in found.rows),
-            end=found.more,
-        )
 
     # -- lives and sessions
 
@@ -361,9 +265,9 @@ class SimClient:
             self._network.request(self.id, last.endpoint, last.message)
 
     def _die(self) -> None:
-        """The client's process dies: of what is under way nobody will ever know."""
+        """The client's process dies: the outcome of what is under way stays unknown."""
         for operation in self._under_way:
-            if operation.kind in words.READS:
+            if operation.kind in READS:
                 self._history.failed(operation)
             else:
                 self._history.unknown(operation)
@@ -407,7 +311,7 @@ class SimClient:
             self._wake_ms = float("inf")
             self._turn()
 
-    # -- what the network tells
+    # -- what the network reports
 
     def on_connected(self, node: NodeId) -> None:
         self._protocol.on_connected(node, self._now())
@@ -426,8 +330,8 @@ class SimClient:
         return life == self._life
 
 
-class _Ear:
-    """What of one life the network knows: news for a life that is over are news for nobody."""
+class _LifeEnd:
+    """The network's end of one life of a client: reports for a life that is over are dropped."""
 
     __slots__ = ("_client", "_life")
 

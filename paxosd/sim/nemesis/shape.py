@@ -5,11 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from paxosd.check.history import History
+from paxosd.check.workload import BALANCED, Mix
 from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.state.chain import MARK_SLOTS
 from paxosd.core.state.machine import CHECKSUM_SLOTS
 from paxosd.core.types import NodeId
-from paxosd.sim.cluster.clients import BALANCED, Mix, SimClient, WorkOptions
+from paxosd.sim.cluster.clients import SimClient, WorkOptions
 from paxosd.sim.cluster.cluster import ClusterOptions, SimCluster
 from paxosd.sim.cluster.life import ProcessOptions
 from paxosd.sim.world.frame_limits import LARGE, Sizes

@@ -6,7 +6,7 @@ import pytest
 
 from paxosd.check.exactly_once import check_exactly_once
 from paxosd.check.linearizability import check_linearizable
-from paxosd.sim.cluster.clients import BALANCED
+from paxosd.check.workload import BALANCED
 from tests.sim.simple import make_client, make_cluster, run_for
 
 
