@@ -1,4 +1,4 @@
-"""A workload: the same draws from the same seed, and each answer recorded as the checkers need it."""
+"""A workload: the same draws from the same seed, and answers recorded as the checkers need them."""
 
 import random
 

@@ -436,7 +436,9 @@ class SimProcess:
                 self._leave()
                 return
             if self.node.fresh:
-                self.node.check_log(replica.wal.first_slot, replica.log_source.read, lambda: self.damaged)
+                self.node.check_log(
+                    replica.wal.first_slot, replica.log_source.read, lambda: self.damaged
+                )
             if plan.active and self._suffer(plan, now_ms):
                 return
         except SimulatedCrash:
