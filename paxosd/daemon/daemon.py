@@ -15,12 +15,11 @@ from typing import Any
 
 from paxosd import __version__
 from paxosd.bus.bus import WAKEUP, Bus
-from paxosd.config import file_members
 from paxosd.config.schema import Config
-from paxosd.core.membership import Membership
 from paxosd.core.node import Node
 from paxosd.core.state.machine import Machine
 from paxosd.daemon import exits
+from paxosd.daemon.file_comparison import FileComparison
 from paxosd.daemon.log_level import LogLevel
 from paxosd.daemon.logs import Logs, ends_in_json
 from paxosd.daemon.notify import Notifier
@@ -47,8 +46,6 @@ from paxosd.wire.status import encode_status
 
 POLL_MS_MAX = 100.0
 SLOW_TURN_MS = 500.0
-NOTE_AGAIN_MS = 10_000.0
-"""A note that the disk did not take is tried again so much later."""
 HAND_OVER_MS = 1500.0
 """How long a stopping leader waits for its successor to be heard."""
 FAREWELL_MS = 1000.0
@@ -65,10 +62,8 @@ class Daemon:
         self.node: Node = assembled.node
         self.machine: Machine = assembled.memory.machine
         self.wal: Wal = assembled.memory.wal
-        self.boot_count = assembled.claim.boot_count
-        self.run_id = assembled.run_id
+        boot_count = assembled.claim.boot_count
         self.bus: Bus = parts.bus
-        self.limits = parts.limits
         self.context = parts.context
         self.faults: LiveFaults = parts.faults
         self.data_dir: DataDir = parts.data_dir
@@ -79,7 +74,7 @@ class Daemon:
         self.helper: Syncer[Job] = Syncer("paxosd-snapshot")
         self.replica = make_replica(
             assembled,
-            replica_options(config, self.boot_count, debug=logs.debug),
+            replica_options(config, boot_count, debug=logs.debug),
             snapshot_options(config),
             Ports(
                 bus=self.bus,
@@ -100,8 +95,8 @@ class Daemon:
         self.log_level = LogLevel(logs, self.replica.trace, precise_clock_ms)
         self.report = StatusReport(
             config,
-            boot_count=self.boot_count,
-            run_id=self.run_id,
+            boot_count=boot_count,
+            run_id=assembled.run_id,
             replica=self.replica,
             machine=self.machine,
             wal=self.wal,
@@ -117,18 +112,9 @@ class Daemon:
         self.stop_by_ms = 0.0
         self.farewell_by_ms = 0.0
         self._look_due_ms = 0.0
-        self._compared = False
-        """Whether it was said that the file differs from the replicated settings."""
-        self._noted: Membership | None = None
-        """The membership that was left in the data directory as a note."""
-        self._note_due_ms = 0.0
-        differing = self.report.members_differ()
-        if differing:
-            self.log.warning(
-                "config.members_differ",
-                differing=differing,
-                message="; ".join(file_members.words(differing)),
-            )
+        home = self.faults.home
+        self.comparison = FileComparison(self.report, self.node, self.machine, home, self.log)
+        self.comparison.report_members()
         self.turns = 0
 
     # -- the loop
@@ -166,8 +152,7 @@ class Daemon:
         self.turns += 1
         if now_ms >= self._look_due_ms:
             self._look_due_ms = now_ms + POLL_MS_MAX
-            self._compare_settings()
-            self._note_members(now_ms)
+            self.comparison.tick(now_ms)
             self.log_level.tick()
             self.bus.tell_connections()
             self.bus.end_stuck()
@@ -233,27 +218,6 @@ class Daemon:
 
     def _change_log_level(self, level: str, for_ms: int) -> dict[str, Any]:
         return {"node": self.config.node.name, **self.log_level.change(level, for_ms)}
-
-    def _compare_settings(self) -> None:
-        """Say once if the file has other settings than the log. Those of the log count."""
-        settings = self.machine.settings
-        if not settings.level or self._compared:
-            return
-        differing = {
-            name: {"file": value, "cluster": getattr(settings, name)}
-            for name, value in self.report.file_settings().items()
-            if value != getattr(settings, name)
-        }
-        if differing:
-            self._compared = True
-            self.log.warning("config.differs", differing=differing, version=settings.version)
-
-    def _note_members(self, now_ms: float) -> None:
-        membership = self.node.membership
-        if membership.epoch and membership is not self._noted and now_ms >= self._note_due_ms:
-            self._note_due_ms = now_ms + NOTE_AGAIN_MS
-            if file_members.leave_note(self.faults.home, membership):
-                self._noted = membership
 
     def _status(self) -> dict[str, Any]:
         return encode_status(self.report.make(self.turns))
@@ -338,8 +302,6 @@ def _tell_storage(logs: Logs, error: StorageError) -> None:
         logs.logger.error("datadir.refused", message=str(error))
         return
     event = "storage.corrupt" if isinstance(error, CorruptionError) else "storage.failed"
-    if isinstance(error, IdentityError):
-        event = "identity.refused"  # nothing is wrong with the disk
     logs.logger.error(
         event,
         segment=error.segment,

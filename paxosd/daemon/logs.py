@@ -111,7 +111,6 @@ VOCABULARY: dict[str, str] = {
     "state.differs": "a member's state is not that of this node and the majority: member, slot",
     "member.rejoining": "the leader lets a node vote again that set its damaged log aside: member",
     # storage
-    "identity.refused": "the data directory is another node's, or its identity is damaged",
     "storage.truncated": "a torn tail was cut off the log",
     "storage.corrupt": "the log is damaged: segment, offset, what to do",
     "storage.scrub_found": "log or snapshot is damaged, and was not needed yet: segment, offset",

@@ -12,9 +12,9 @@ from typing import Any
 
 from paxosd.faults.plan import FaultError, FaultPlan
 from paxosd.storage.disk import Disk
+from paxosd.storage.small_files import read_file, replace_file
 
 FILE = "faults.json"
-_TEMPORARY = f".{FILE}.tmp"
 FORMAT = 1
 
 
@@ -33,17 +33,11 @@ class FaultStore:
             rules.append(args | {"ends_wall_ms": wall_ms + left_ms if left_ms else 0})
         if rules:
             text = json.dumps({"format": FORMAT, "rules": rules}, indent=1) + "\n"
-            file = self._disk.open(_TEMPORARY, create=True)
-            try:
-                file.truncate(0)
-                file.pwritev([text.encode()], 0)
-                file.fdatasync()
-            finally:
-                file.close()
-            self._disk.rename(_TEMPORARY, FILE)
-        elif self._disk.exists(FILE):
-            self._disk.unlink(FILE)
-        self._disk.sync_dir()
+            replace_file(self._disk, FILE, text)
+        else:
+            if self._disk.exists(FILE):
+                self._disk.unlink(FILE)
+            self._disk.sync_dir()  # also if it was removed before, and only that sync failed
         plan.unsaved = False
 
     def restore(self, plan: FaultPlan, now_ms: float, wall_ms: int) -> list[str]:
@@ -51,13 +45,8 @@ class FaultStore:
         A rule whose time is over is left out. Raises OSError."""
         if not self._disk.exists(FILE):
             return []
-        file = self._disk.open(FILE)
         try:
-            text = file.pread(file.size(), 0)
-        finally:
-            file.close()
-        try:
-            found: Any = json.loads(text)
+            found: Any = json.loads(read_file(self._disk, FILE))
             rules = found["rules"] if found["format"] == FORMAT else None
         except (ValueError, KeyError, TypeError, RecursionError):
             rules = None

@@ -46,10 +46,16 @@ def write_file(home: Disk, name: str, text: str) -> None:
         _write_reserved(home, name, data)
 
 
+def replace_file(home: Disk, name: str, text: str) -> None:
+    """The same, but it leaves the reserve alone: for what may fail on a full disk. Raises
+    OSError."""
+    _write_new(home, name, text.encode())
+
+
 def note_file(home: Disk, name: str, text: str) -> bool:
-    """The same for what the node can do without: whether it was written. Leaves the reserve be."""
+    """The same for what the node can do without. Returns whether it was written."""
     try:
-        _write_new(home, name, text.encode())
+        replace_file(home, name, text)
     except OSError:
         return False
     return True
