@@ -41,6 +41,7 @@ ENDINGS = (".py", ".md", ".toml", ".service", ".target", ".conf", ".paxsnap")
 COMMAND = re.compile(r"^(?:\$ |> )?(paxosctl|paxosd) +(.*?)(?:  +#.*| &| \|.*| > .*)?$")
 BENCH = re.compile(r"python -m (tests\.bench\.\w+)")
 CLASS = re.compile(r"^([A-Z]+[a-z]\w*)(?:\.(\w+))?(?:\(.*\))?$", re.M)
+EVENT = re.compile(r"^(?!paxosd|paxosctl|tests|area)([a-z]+\.[a-z_]+)$", re.M)
 TEST = re.compile(r"(test_\w+\.py)::([\w.]+)")
 
 
@@ -135,6 +136,36 @@ def _assigned(node):
     return names
 
 
+def missing_events(text):
+    """``area.event`` in spans: an event that some code logs, or a setting of a section."""
+    known = _event_names() | {f"{section}.{key}" for section, key in _settings()}
+    return sorted(
+        name
+        for name in EVENT.findall("\n".join(SPAN.findall(FENCED.sub("", text))))
+        if name not in known and not name.endswith(ENDINGS)
+    )
+
+
+@cache
+def _event_names():
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for package in ("paxosd", "paxosctl")
+        for path in (ROOT / package).rglob("*.py")
+    )
+    return set(re.findall(r"[\"']([a-z]+\.[a-z_]+)[\"']", code))
+
+
+def _settings():
+    section = ""
+    for line in (ROOT / "conf" / "paxosd.toml").read_text(encoding="utf-8").splitlines():
+        found = re.match(r"\[(\w+)[\].]|(?:# )?(\w+) = ", line)
+        if found and found[1]:
+            section = found[1]
+        elif found:
+            yield section, found[2]
+
+
 def missing_tests(text):
     found = []
     for file, name in TEST.findall(text):
@@ -206,6 +237,7 @@ def test_all_that_a_page_names_exists(page):
         "files": missing_files(text),
         "modules": missing_names(text),
         "classes": missing_classes(text),
+        "events or settings": missing_events(text),
         "tests": missing_tests(text),
         "commands": missing_commands(text),
     }
@@ -219,6 +251,8 @@ def test_what_does_not_exist_is_found():
     assert missing_files(text) == ["core/gone.py", "tests/nowhere/"]
     assert missing_names(text) == ["paxosd.core.node.Gone", "paxosd.nothing", "tests.bench.gone"]
     assert missing_tests(text) == ["test_docs.py::test_gone"]
+    names = "`leader.gone`, `leader.lost`, `limits.none`, `limits.key_bytes_max`"
+    assert missing_events(names) == ["leader.gone", "limits.none"]
     assert missing_classes("`Gone`, `Node.fly`, `Node.step`") == ["Gone", "Node.fly"]
     bench, *commands = missing_commands(text)
     assert bench == "tests.bench.gone"
