@@ -11,6 +11,7 @@ import importlib
 import json
 import re
 import shlex
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -280,6 +281,19 @@ def test_each_page_is_linked():
     entrances = [ROOT / "README.md", DOCS / "ARCHITECTURE.md"]
     text = "".join(page.read_text(encoding="utf-8") for page in entrances)
     assert [page.name for page in DOCS.glob("*.md") if page.name not in text] == []
+
+
+def test_the_picture_of_the_layers_is_that_of_the_contract():
+    text = (DOCS / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("## Layers")[2]
+    picture = FENCED.search(text)[2]
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    layers = contracts["contracts"][0]["layers"][3:]  # below the command line
+    at = 0
+    for layer in layers:
+        words = re.compile(r"\b" + layer.replace(" | ", " │ ") + r"\b")
+        found = words.search(picture, at)
+        assert found, f"{layer} does not come next in the picture"
+        at = found.end()
 
 
 def test_no_page_names_a_machine():
