@@ -118,6 +118,8 @@ class Inbox:
         *,
         answer: Callable[[NodeId, PeerMessage], object],
         refused: Refused,
+        header: Header | None = None,
+        new_speakers: set[NodeId] | None = None,
         counters: Counter[str] | None = None,
         keep: Callable[[Source], tuple[int, Source]] = keep_as_is,
     ) -> None:
@@ -126,13 +128,13 @@ class Inbox:
         that may be kept. ``counters``: where to count (``fault.delayed``, ``refused.REASON``)."""
         self.lives = lives
         """Which life of each peer is heard."""
-        self.header = Header()
+        self.header = header if header is not None else Header()
         """What this node says of itself."""
         self.newest_epoch = 0
         """The highest epoch of the membership that any envelope of this cluster told of."""
         self.genesis_heard = 0
         """The founding record's hash that a peer told, while this node knows none."""
-        self.new_speakers: set[NodeId] = set()
+        self.new_speakers = new_speakers if new_speakers is not None else set()
         """Who has sent a frame of the present version, while those of the old one are heard too."""
         self.strangers: list[Envelope] = []
         """The last few messages of this cluster's id that are not from it: of no peer, or of one

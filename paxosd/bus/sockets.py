@@ -37,22 +37,22 @@ ZeroMQ is given numeric addresses only: its one I/O thread would resolve names, 
 server is silent no peer and no client would be served. ``net/routes.py`` says which address.
 """
 
-import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL, ENODEV
 
 import zmq
 
+from paxosd.bus.binding import bind
+from paxosd.bus.monitors import BROKE, CONNECTED, REFUSED, STANDS, read_events, report
 from paxosd.bus.peers import PeerEndpoints
 from paxosd.bus.unsent import BUSY_MARK_BYTES, Unsent
 from paxosd.core.cluster_settings import BOUNDS
 from paxosd.core.peer_limits import frame_bytes_max
 from paxosd.core.types import NodeId
 from paxosd.host.descriptors import reserved
-from paxosd.net.endpoints import EVERYWHERE, same_endpoint, zone_fault
+from paxosd.net.endpoints import same_endpoint
 from paxosd.net.keepalive import KERNEL_FINDS_DEAD_ENDS
-from paxosd.net.resolver import ResolveError, Resolver, resolve, unresolved_words
+from paxosd.net.resolver import Resolver
 from paxosd.net.routes import Route
 from paxosd.wire import ACCEPTED_TOPIC
 
@@ -65,8 +65,6 @@ CONNECT_TIMEOUT_MS = 2000
 RECONNECT_IVL_MS = 50
 RECONNECT_IVL_MAX_MS = 1000
 BACKLOG = 512
-BIND_NAME_S = 10.0
-"""How long the start waits for the addresses of a name that is to be bound."""
 TOPIC_OVERHEAD_BYTES = 64
 """What a subscription may be longer than a key: its topic's first part and framing."""
 
@@ -113,34 +111,6 @@ class BusConfig:
         """The largest frame between daemons."""
         return frame_bytes_max(self.message_bytes_max)
 
-
-class BindError(Exception):
-    """A socket cannot listen where it should. ``what``: peer, client or events."""
-
-    def __init__(self, what: str, endpoint: str, reason: str) -> None:
-        super().__init__(f"cannot bind the {what} socket to {endpoint}: {reason}")
-        self.what = what
-        self.endpoint = endpoint
-        self.reason = reason
-
-
-_BIND_REASONS = {
-    EADDRINUSE: "the port is in use; stop the process that has it, or configure another port",
-    EADDRNOTAVAIL: "this machine has no such address; set node.bind_host to one it has",
-    ENODEV: "this machine has no such address; set node.bind_host to one it has",
-    EACCES: "this user may not use that port; choose one above 1023",
-}
-
-_NOT_HERE = {EADDRNOTAVAIL, ENODEV}
-
-# Plain ints: an enum member costs more to combine than the question about the socket.
-_EVENTS = int(zmq.EVENTS)
-_POLLIN = int(zmq.POLLIN)
-_BROKE = int(zmq.EVENT_DISCONNECTED)
-_STANDS = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
-_REFUSED = int(zmq.EVENT_CONNECT_RETRIED)
-_CONNECTED = int(zmq.EVENT_CONNECTED)
-_EVENT = struct.Struct("=HI")
 
 Context = zmq.Context[zmq.Socket[bytes]]
 Socket = zmq.Socket[bytes]
@@ -192,17 +162,17 @@ class BusSockets:
         config = self._config
         peer_max, client_max = config.peer_bytes_max, config.message_bytes_max
         self.peer = self._make(zmq.ROUTER, peer_max, send_max=1, receive_max=PEER_RECEIVE_MAX)
-        self._bind("peer", self.peer, config.peer_bind)
+        self.bound["peer"] = bind("peer", self.peer, config.peer_bind)
 
         # From a subscriber come topics alone. A key may become as long as any cluster may set it.
         topic_max = BOUNDS["key_bytes_max"][1] + TOPIC_OVERHEAD_BYTES
         self.events = self._make(zmq.XPUB, topic_max, EVENTS_QUEUE_MAX, NOTICES_QUEUE_MAX)
         self.events.setsockopt(zmq.XPUB_VERBOSE, 1)
-        self._bind("events", self.events, config.events_bind)
+        self.bound["events"] = bind("events", self.events, config.events_bind)
 
         self.client = self._make(zmq.ROUTER, client_max, CLIENT_QUEUE_MAX, CLIENT_RECEIVE_MAX)
         self.client.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        self._bind("client", self.client, config.client_bind)
+        self.bound["client"] = bind("client", self.client, config.client_bind)
 
         self.votes = self._make(zmq.SUB, VOTE_BYTES_MAX, SUBSCRIBE_QUEUE_MAX, VOTES_QUEUE_MAX)
         self.votes.setsockopt(zmq.SUBSCRIBE, ACCEPTED_TOPIC)
@@ -228,7 +198,7 @@ class BusSockets:
             dealer = self._make(zmq.DEALER, NEVER_READ_BYTES, SWIFT_QUEUE_MAX, receive_max=1)
             dealer.setsockopt(zmq.IMMEDIATE, 1)
             bulk = self._make_bulk(name)
-            monitor = dealer.get_monitor_socket(_BROKE | _STANDS | _REFUSED if named else _BROKE)
+            monitor = dealer.get_monitor_socket(BROKE | STANDS | REFUSED if named else BROKE)
         self._all.append(monitor)
         self.peers[name] = endpoints
         self.monitors[name], self.dealers[name] = monitor, dealer
@@ -255,7 +225,7 @@ class BusSockets:
         with reserved():
             dealer = self._make(zmq.DEALER, self._config.message_bytes_max, 64, CLIENT_QUEUE_MAX)
             dealer.setsockopt(zmq.IMMEDIATE, 1)
-            monitor = dealer.get_monitor_socket(_CONNECTED | _BROKE | _STANDS | _REFUSED)
+            monitor = dealer.get_monitor_socket(CONNECTED | BROKE | STANDS | REFUSED)
         self._all.append(monitor)
         self._relay = _Relay(dealer, monitor, route)
         reason = self._relay.redial(self._connect)
@@ -269,12 +239,12 @@ class BusSockets:
         broke = False
         if self._relay is not None:
             route = self._relay.route
-            for event, value, where in _monitored(self._relay.monitor):
-                broke |= event == _BROKE
-                if event == _CONNECTED:
+            for event, value, where in read_events(self._relay.monitor):
+                broke |= event == BROKE
+                if event == CONNECTED:
                     self._relay.descriptor = value
                 elif same_endpoint(where, route.target):
-                    _report(route, event, now_ms)
+                    report(route, event, now_ms)
         return broke
 
     @property
@@ -320,7 +290,7 @@ class BusSockets:
     def bulk_ended(self, name: NodeId) -> bool:
         """Whether the connection for what is large ended since this was last asked. ZeroMQ makes
         it anew by itself."""
-        return _BROKE in {event for event, *_ in _monitored(self._bulk_monitors[name])}
+        return BROKE in {event for event, *_ in read_events(self._bulk_monitors[name])}
 
     def _close_bulk_monitor(self, name: NodeId, bulk: Socket) -> None:
         bulk.disable_monitor()
@@ -331,7 +301,7 @@ class BusSockets:
     def _make_bulk(self, name: NodeId) -> Socket:
         bulk = self._make(zmq.DEALER, NEVER_READ_BYTES, BULK_QUEUE_MAX, receive_max=1)
         bulk.setsockopt(zmq.IMMEDIATE, 1)
-        monitor = bulk.get_monitor_socket(_BROKE)
+        monitor = bulk.get_monitor_socket(BROKE)
         self._bulk_monitors[name] = monitor
         self._all.append(monitor)
         return bulk
@@ -350,7 +320,7 @@ class BusSockets:
             else:
                 self._vote_routes[endpoint] = route
         if self.votes_monitor is None and any(r.name for r in self._vote_routes.values()):
-            self.votes_monitor = self.votes.get_monitor_socket(_BROKE | _STANDS | _REFUSED)
+            self.votes_monitor = self.votes.get_monitor_socket(BROKE | STANDS | REFUSED)
             self._all.append(self.votes_monitor)
         return wrong | self._redial_votes()
 
@@ -432,19 +402,19 @@ class BusSockets:
         """What became of the connection to a peer; whether it broke."""
         broke = False
         route = self._routes.get(name)
-        for event, _, endpoint in _monitored(self.monitors[name]):
-            broke |= event == _BROKE
+        for event, _, endpoint in read_events(self.monitors[name]):
+            broke |= event == BROKE
             if route is not None and same_endpoint(endpoint, route.target):
-                _report(route, event, now_ms)
+                report(route, event, now_ms)
         return broke
 
     def read_votes_monitor(self, now_ms: int) -> None:
         """What became of the connections that votes come by."""
         if self.votes_monitor is not None:
-            for event, _, endpoint in _monitored(self.votes_monitor):
+            for event, _, endpoint in read_events(self.votes_monitor):
                 for route in self._vote_routes.values():
                     if same_endpoint(endpoint, route.target):
-                        _report(route, event, now_ms)
+                        report(route, event, now_ms)
 
     def _make(self, kind: int, bytes_max: int, send_max: int, receive_max: int) -> Socket:
         socket = self._context.socket(kind)
@@ -477,41 +447,6 @@ class BusSockets:
             return str(error)
         return ""
 
-    def _bind(self, what: str, socket: Socket, endpoint: str) -> None:
-        """``*``: every address of the machine, IPv4 and IPv6. A name: each of its addresses that
-        this machine has."""
-        host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
-        host = host.strip("[]")
-        reason, found = "", False
-        for address in self._to_bind(what, endpoint, host):
-            both = ":" in address or address == EVERYWHERE
-            socket.setsockopt(zmq.IPV6, int(both))
-            try:
-                socket.bind(f"tcp://{f'[{address}]' if ':' in address else address}:{port}")
-            except zmq.ZMQError as error:
-                reason = zone_fault(address) or _BIND_REASONS.get(error.errno or 0, str(error))
-                if error.errno not in _NOT_HERE:
-                    raise BindError(what, endpoint, reason) from None
-                continue
-            bound = socket.getsockopt_string(zmq.LAST_ENDPOINT)
-            port = bound.rpartition(":")[2]  # for the other addresses, if any was free to choose
-            if not found:
-                self.bound[what] = bound
-            found = True
-        if not found:
-            raise BindError(what, endpoint, reason)
-
-    @staticmethod
-    def _to_bind(what: str, endpoint: str, host: str) -> tuple[str, ...]:
-        if host == EVERYWHERE:
-            return (EVERYWHERE,)
-        try:
-            return resolve(host, BIND_NAME_S)
-        except ResolveError as error:
-            words = unresolved_words(host, str(error))
-            advice = "repair that, or set node.bind_host to an address of this machine"
-            raise BindError(what, endpoint, f"{words}; {advice}") from None
-
     def close(self, linger_ms: int | None = None) -> None:
         """Close all; what was sent has ``linger_ms`` (None: LINGER_MS) to leave."""
         for dealer in self.dealers.values():
@@ -523,18 +458,3 @@ class BusSockets:
         for socket in self._all:
             socket.close(linger_ms)
         self._all.clear()
-
-
-def _monitored(monitor: Socket) -> Iterator[tuple[int, int, str]]:
-    """The events that wait on a monitor: which, its value, and the endpoint that it is about."""
-    while int(monitor.get(_EVENTS)) & _POLLIN:
-        head, endpoint = monitor.recv_multipart(zmq.NOBLOCK)
-        event, value = _EVENT.unpack(head)
-        yield event, value, endpoint.decode("ascii", "replace")
-
-
-def _report(route: Route, event: int, now_ms: int) -> None:
-    if event == _STANDS:
-        route.on_up()
-    else:
-        route.on_down(now_ms, refused=event == _REFUSED)

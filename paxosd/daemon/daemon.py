@@ -14,7 +14,8 @@ import sys
 from typing import Any
 
 from paxosd import __version__
-from paxosd.bus.bus import WAKEUP, Bus
+from paxosd.bus.bus import Bus
+from paxosd.bus.readiness import WAKEUP
 from paxosd.config.schema import Config
 from paxosd.core.node import Node
 from paxosd.core.state.machine import Machine
@@ -154,8 +155,8 @@ class Daemon:
             self._look_due_ms = now_ms + POLL_MS_MAX
             self.comparison.tick(now_ms)
             self.log_level.tick()
-            self.bus.tell_connections()
-            self.bus.end_stuck()
+            self.bus.ports.log_refused()
+            self.bus.ports.end_stuck(self.bus.event_bytes_waiting)
             self.notifier.tick(now_ms)
             self.notifier.status(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
         took_ms = precise_clock_ms() - now_ms
@@ -163,10 +164,10 @@ class Daemon:
             self.log.warning("node.slow_loop", dur_ms=round(took_ms, 1))
         if self.signals:
             self._on_signals()
-        if self.bus.is_ending:
-            self.bus.flush_answers()
+        if self.bus.answers.is_ending:
+            self.bus.answers.flush()
             self.faults.die()
-        self.faults.tick(now_ms, self.signals, self.bus.flush_answers)
+        self.faults.tick(now_ms, self.signals, self.bus.answers.flush)
 
     def _on_signals(self) -> None:
         self.syncer.clear_wake()
@@ -212,7 +213,7 @@ class Daemon:
     def _crash(self) -> None:
         """A fault directive: die as in a power cut, once the answer has left."""
         self.log.warning("fault.crash")
-        self.bus.is_ending = True
+        self.bus.answers.expect_end()
 
     # -- what is told
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 
 import zmq
 
-from paxosd.bus.bus import Bus, BusConfig
+from paxosd.bus.bus import Bus
 from paxosd.bus.connections import shares
 from paxosd.bus.peers import PeerEndpoints
+from paxosd.bus.sockets import BusConfig
 from paxosd.config.schema import Config
 from paxosd.core.cluster_settings import LEVEL_LATEST, ClusterSettings
 from paxosd.core.membership import UNKNOWN, Member, Membership
@@ -103,11 +104,11 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
         _check_still_member(parts.node, logs)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         settings = bus_config(config, parts.run_id, parts.links.peers)
-        bus = Bus(settings, context, logs.logger, faults.plan, parts.lives)
-        bus.frames_max = parts.node.limits.frames_max
-        bus.on_cut = parts.node.limits.cut_off
+        bus = Bus(
+            settings, context, logs.logger, faults.plan, parts.lives, limits=parts.node.limits
+        )
         used = descriptors.used()
-        bus.limit_connections(shares(limits.shared - used, len(config.cluster.members)))
+        bus.ports.limit(shares(limits.shared - used, len(config.cluster.members)))
         opened.pop_all()
     return Parts(data_dir, faults, parts, context, bus, limits, used)
 

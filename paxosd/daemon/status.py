@@ -93,7 +93,7 @@ class StatusReport:
         status = self._with_members(self._node.status())
         config, machine = self._config, self._machine
         dropped = self._lines_dropped()
-        ports = self._bus.connections
+        ports = self._bus.ports.status
         used = self._descriptors + sum(port.open for port in ports.values())
         return replace(
             status,

@@ -6,7 +6,10 @@ from contextlib import suppress
 
 import zmq
 
-from paxosd.bus.bus import BindError, Bus, BusConfig, PeerEndpoints
+from paxosd.bus.binding import BindError
+from paxosd.bus.bus import Bus
+from paxosd.bus.peers import PeerEndpoints
+from paxosd.bus.sockets import BusConfig
 from paxosd.core.messages import Accepted, Heartbeat
 from paxosd.core.types import Ballot
 

@@ -10,7 +10,8 @@ import pytest
 import zmq
 
 from paxosd.bus import bus as bus_module
-from paxosd.bus.bus import CLIENTS, PEERS, SUBSCRIPTIONS, WAKEUP, BindError
+from paxosd.bus.binding import BindError
+from paxosd.bus.readiness import CLIENTS, PEERS, SUBSCRIPTIONS, WAKEUP
 from paxosd.core.messages import (
     Accept,
     Accepted,

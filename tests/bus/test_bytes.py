@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 from paxosd.bus import bus as bus_module
-from paxosd.bus import connections
+from paxosd.bus import client_answers, connections, peer_sender, port_watch
 from paxosd.bus.sockets import CLIENT_RECEIVE_MAX, PEER_RECEIVE_MAX, VOTE_BYTES_MAX
 from paxosd.bus.unsent import MARK_BYTES, Unsent
 from paxosd.core.commands import Change, KeyValue
@@ -80,7 +80,7 @@ class TestPeers:
             assert bus.counters["unsent.peer_full"] == 100 - taken
 
     def test_one_larger_message_goes_if_nothing_waits(self, monkeypatch):
-        monkeypatch.setattr(bus_module, "PEER_BYTES_MAX", 1000)
+        monkeypatch.setattr(peer_sender, "PEER_BYTES_MAX", 1000)
         with World() as world:
             bus = world.start("n1")
             peer = Peer(world)
@@ -152,7 +152,7 @@ class TestClients:
             lazy, client = client_of(world, bus, RCVHWM=1)
             taken = sum(bus.answer(client, large_read(number)) for number in range(100))
             assert 0 < taken < 100
-            assert bus._answers.held_bytes <= CLIENT_BYTES_MAX
+            assert bus.answers.unsent.held_bytes <= CLIENT_BYTES_MAX
             assert taken * MB <= CLIENT_BYTES_MAX + SOCKET_BYTES
             assert bus.counters["unsent.client_slow"] == 100 - taken
             assert world.logs["n1"].of("bus.client_slow")
@@ -160,13 +160,13 @@ class TestClients:
             refused = [each for each in answers if type(each) is RefusalAnswer]
             assert len(refused) == 100 - taken
             assert {each.code for each in refused} == {"busy"}
-            until(lambda: bus._answers.held_bytes < MARK_BYTES, "that all of it left")
+            until(lambda: bus.answers.unsent.held_bytes < MARK_BYTES, "that all of it left")
             assert bus.answer(client, large_read(101))
 
     @pytest.mark.parametrize("why", ["a directive", "a fault"])
     def test_a_process_that_is_to_crash_waits_for_its_last_answer(self, why, monkeypatch):
-        monkeypatch.setattr(bus_module, "ANSWERS_LEAVE_S", 60)
-        monkeypatch.setattr(bus_module, "ANSWER_WRITE_S", 0)
+        monkeypatch.setattr(client_answers, "ANSWERS_LEAVE_S", 60)
+        monkeypatch.setattr(client_answers, "ANSWER_WRITE_S", 0)
         plan = FaultPlan(node="n1", nodes=("n1",))
         with World(("n1",)) as world:
             bus = world.start("n1", faults=plan)
@@ -174,11 +174,11 @@ class TestClients:
             for _ in range(SOCKET_BYTES // MB + 2):
                 assert bus.answer(client, large_read(1))
             if why == "a directive":
-                bus.is_ending = True
+                bus.answers.expect_end()
             else:
                 plan.add_args({"name": "x", "kind": "crash", "on": "n1"}, 0)
             assert bus.answer(client, WriteAnswer(2, 1, [5]))
-            assert bus._answers.way(client).open_bytes == 0, "it is a mark, however small"
+            assert bus.answers.unsent.way(client).open_bytes == 0, "it is a mark, however small"
             ids = []
 
             def read():
@@ -187,23 +187,23 @@ class TestClients:
 
             reader = threading.Thread(target=read)
             reader.start()
-            bus.flush_answers()
-            assert not bus._answers.held_bytes
+            bus.answers.flush()
+            assert not bus.answers.unsent.held_bytes
             reader.join()
 
     def test_a_client_that_does_not_read_delays_the_end_for_a_moment_only(self, monkeypatch):
-        monkeypatch.setattr(bus_module, "ANSWERS_LEAVE_S", 0.05)
+        monkeypatch.setattr(client_answers, "ANSWERS_LEAVE_S", 0.05)
         with World(("n1",)) as world:
             bus = world.start("n1")
             _, client = client_of(world, bus, RCVHWM=1)
             for _ in range(SOCKET_BYTES // MB + 2):
                 assert bus.answer(client, large_read(1))
-            bus.flush_answers()
-            assert bus._answers.held_bytes
+            bus.answers.flush()
+            assert bus.answers.unsent.held_bytes
 
     def test_even_small_answers_end_some_time(self, monkeypatch):
-        monkeypatch.setattr(bus_module, "CLIENT_BYTES_MAX", 2 * MARK_BYTES)
-        monkeypatch.setattr(bus_module, "REFUSE_BYTES_MAX", 3 * MARK_BYTES)
+        monkeypatch.setattr(client_answers, "CLIENT_BYTES_MAX", 2 * MARK_BYTES)
+        monkeypatch.setattr(client_answers, "REFUSE_BYTES_MAX", 3 * MARK_BYTES)
         with World(("n1",)) as world:
             bus = world.start("n1")
             _, client = client_of(world, bus, RCVHWM=1)
@@ -211,23 +211,23 @@ class TestClients:
             for _ in range(1000):
                 for answer in answers:
                     bus.answer(client, answer)
-            assert bus._answers.way(client).held_bytes <= 4 * MARK_BYTES
+            assert bus.answers.unsent.way(client).held_bytes <= 4 * MARK_BYTES
 
     def test_all_together_hold_no_more_than_this(self, monkeypatch):
-        monkeypatch.setattr(bus_module, "ANSWER_BYTES_MAX", 20 * MB)
+        monkeypatch.setattr(client_answers, "ANSWER_BYTES_MAX", 20 * MB)
         with World(("n1",)) as world:
             bus = world.start("n1")
             clients = [client_of(world, bus, RCVHWM=1)[1] for _ in range(4)]
             for number in range(40):
                 for client in clients:
                     bus.answer(client, large_read(number))
-            assert bus._answers.held_bytes <= 20 * MB
+            assert bus.answers.unsent.held_bytes <= 20 * MB
             good, client = client_of(world, bus)
             assert bus.answer(client, WriteAnswer(1, 1, [])), "what is small is for everybody"
             assert good.poll(5000)
 
     def test_a_page_of_history_is_refused_likewise(self, monkeypatch):
-        monkeypatch.setattr(bus_module, "CLIENT_BYTES_MAX", MB)
+        monkeypatch.setattr(client_answers, "CLIENT_BYTES_MAX", MB)
         with World(("n1",)) as world:
             bus = world.start("n1")
             lazy, client = client_of(world, bus, RCVHWM=1)
@@ -243,7 +243,7 @@ class TestClients:
             assert bus.answer(client, WriteAnswer(1, 1, []))
             dealer.close(0)
             until(lambda: not bus.answer(client, WriteAnswer(1, 1, [])), "its end")
-            assert bus._answers._ways == {}
+            assert bus.answers.unsent._ways == {}
 
 
 class TestSubscribers:
@@ -278,17 +278,17 @@ class TestSubscribers:
             self.read_all(sub, bus)
 
     def test_one_that_does_not_read_is_ended_and_comes_again(self, monkeypatch):
-        monkeypatch.setattr(bus_module, "EVENT_BYTES_MAX", 4 * MB)
+        monkeypatch.setattr(port_watch, "EVENT_BYTES_MAX", 4 * MB)
         monkeypatch.setattr(connections, "STUCK_MS", 50)
         with World(("n1",)) as world:
             bus = world.start("n1")
-            bus.limit_connections({"peer": 10, "client": 10, "events": 10})
+            bus.ports.limit({"peer": 10, "client": 10, "events": 10})
             sub = self.subscriber(world, bus)
             self.fill(bus, SOCKET_BYTES + 4 * MB)
             until(
                 lambda: not bus.event_bytes_waiting,
                 "its end",
-                lambda: (bus.end_stuck(), bus.poll(10)),
+                lambda: (bus.ports.end_stuck(bus.event_bytes_waiting), bus.poll(10)),
             )
             [line] = world.logs["n1"].of("bus.subscribers_slow")
             assert line["ended"] == 1
@@ -304,17 +304,20 @@ class TestSubscribers:
             )
 
     def test_one_that_reads_is_not_ended(self, monkeypatch):
-        monkeypatch.setattr(bus_module, "EVENT_BYTES_MAX", 4 * MB)
+        monkeypatch.setattr(port_watch, "EVENT_BYTES_MAX", 4 * MB)
         monkeypatch.setattr(connections, "STUCK_MS", 50)
         with World(("n1",)) as world:
             bus = world.start("n1")
-            bus.limit_connections({"peer": 10, "client": 10, "events": 10})
+            bus.ports.limit({"peer": 10, "client": 10, "events": 10})
             sub = self.subscriber(world, bus)
             self.fill(bus, 3 * MB)
-            bus.end_stuck()
+            bus.ports.end_stuck(bus.event_bytes_waiting)
             self.read_all(sub, bus)
             deadline = time.monotonic() + 0.1
-            until(lambda: time.monotonic() > deadline, step=bus.end_stuck)
+            until(
+                lambda: time.monotonic() > deadline,
+                step=lambda: bus.ports.end_stuck(bus.event_bytes_waiting),
+            )
             assert not world.logs["n1"].of("bus.subscribers_slow")
 
 

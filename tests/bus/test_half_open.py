@@ -14,7 +14,7 @@ import paxosd
 from paxosctl.client.transport import Transport
 from paxosd.bus import bus, connections, link_doubts
 from paxosd.bus import sockets as bus_sockets
-from paxosd.bus.bus import BindError
+from paxosd.bus.binding import BindError
 from paxosd.core.messages import Accepted, Heartbeat, Hello, Welcome
 from paxosd.core.requests import AdminAnswer, AdminRequest, WriteAnswer, WriteRequest
 from paxosd.core.types import Ballot
@@ -34,7 +34,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(link_doubts, "SILENCE_MS", 400)
     monkeypatch.setattr(silence, "ASK_MS", 100)
     monkeypatch.setattr(silence, "SILENCE_MS", 400)
-    monkeypatch.setattr(bus, "TELL_MS", 50)
+    monkeypatch.setattr(bus, "SWEEP_MS", 50)
     monkeypatch.setattr(bus_sockets, "HANDSHAKE_IVL_MS", 400)
 
 

@@ -6,6 +6,7 @@ import pytest
 import zmq
 
 from paxosd.bus.large_frames import LEAST_BYTES, PASSED_MS, TIMES, LargeFrames
+from paxosd.bus.peer_sender import OwnFrameLimit
 from paxosd.core.messages import Accept
 from paxosd.core.types import Ballot
 from tests.bus.harness import World, heartbeat, until
@@ -19,17 +20,19 @@ FITS = Accept(BALLOT, 2, bytes(LEAST_BYTES - 200), 0)
 
 @contextmanager
 def old_peer(frame_bytes_max=LEAST_BYTES):
-    """A bus, and in the place of its peer a socket that takes frames of this size at most; and
-    whom the bus has told of."""
+    """A bus, and in the place of its peer a socket that takes frames of this size at most. The
+    bus reports in ``bus.told`` which peer ended the connection over frames of which size."""
     with World() as world:
         there = world.context.socket(zmq.ROUTER)
         there.setsockopt(zmq.LINGER, 0)
         there.setsockopt(zmq.MAXMSGSIZE, frame_bytes_max)
         there.bind(world.where["n2"]["peer"])
         world.sockets.append(there)
-        bus = world.start("n1")
-        bus.told = []
-        bus.on_cut = lambda name, size: bus.told.append((name, size))
+        told = []
+        limits = OwnFrameLimit()
+        limits.cut_off = lambda name, size: told.append((name, size))
+        bus = world.start("n1", limits=limits)
+        bus.told = told
         until(lambda: bus.send("n2", heartbeat()), "a connection")
         yield world, bus, there
 
@@ -76,7 +79,7 @@ class TestCut:
 
     def test_the_process_that_comes_after_it_is_counted_anew(self):
         with old_peer() as (_, bus, there):
-            frames = bus._large_frames
+            frames = bus._sender._large_frames
             for _ in range(TIMES - 1):
                 frames.sent("n2", 2 * MIB, 0)
                 assert not frames.ended("n2")

@@ -6,9 +6,9 @@ from contextlib import contextmanager, suppress
 import pytest
 import zmq
 
-from paxosd.bus import bus
-from paxosd.bus import sockets as bus_sockets
-from paxosd.bus.bus import BindError, PeerEndpoints
+from paxosd.bus import binding, bus
+from paxosd.bus.binding import BindError
+from paxosd.bus.peers import PeerEndpoints
 from paxosd.core.messages import Accepted
 from paxosd.core.requests import WriteRequest
 from paxosd.core.run_id import make_run_id
@@ -287,7 +287,7 @@ class TestBinding:
         ],
     )
     def test_a_name_that_cannot_be_bound(self, monkeypatch, addresses, words):
-        monkeypatch.setattr(bus_sockets, "BIND_NAME_S", 0.05 if addresses is None else 30.0)
+        monkeypatch.setattr(binding, "BIND_NAME_S", 0.05 if addresses is None else 30.0)
         with NameServer(one_example=addresses or []) as server, World(("n1",)) as world:
             monkeypatch.setattr(LOOKUPS, "look_up", server.look_up)
             if addresses is None:

@@ -1,0 +1,36 @@
+"""What ZeroMQ reports of a socket's connections, on the monitor of that socket."""
+
+import struct
+from collections.abc import Iterator
+
+import zmq
+
+from paxosd.net.routes import Route
+
+# Plain ints: an enum member costs more to combine than the question about the socket.
+_EVENTS = int(zmq.EVENTS)
+_POLLIN = int(zmq.POLLIN)
+BROKE = int(zmq.EVENT_DISCONNECTED)
+STANDS = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+"""The connection was made, and the other end speaks ZMTP."""
+REFUSED = int(zmq.EVENT_CONNECT_RETRIED)
+CONNECTED = int(zmq.EVENT_CONNECTED)
+_EVENT = struct.Struct("=HI")
+
+Socket = zmq.Socket[bytes]
+
+
+def read_events(monitor: Socket) -> Iterator[tuple[int, int, str]]:
+    """The events that wait on a monitor: the event, its value, and the endpoint of it."""
+    while int(monitor.get(_EVENTS)) & _POLLIN:
+        head, endpoint = monitor.recv_multipart(zmq.NOBLOCK)
+        event, value = _EVENT.unpack(head)
+        yield event, value, endpoint.decode("ascii", "replace")
+
+
+def report(route: Route, event: int, now_ms: int) -> None:
+    """Report an event of the connection to a route's target to that route."""
+    if event == STANDS:
+        route.on_up()
+    else:
+        route.on_down(now_ms, refused=event == REFUSED)
