@@ -5,62 +5,62 @@
     machine ── recent_changes ──► flush ──► kv/KEY      one message per change
                                   tick  ──► progress/P  at once, then every 200 ms or 1 s
 
-PUB drops what a slow subscriber has no room for, and says nothing. So:
+PUB drops what a slow subscriber has no room for, without a sign. So:
 
-1. Each distinct subscribed P has a *stream*. A change is sent once, and says for every stream
-   that it belongs to where it stands there: the revision of the change before it, and which of
-   how many changes of its own revision it is. So a watcher sees for itself whether it misses
-   anything, whatever came between: a loss, a broken connection, another node, another life.
+1. Each distinct subscribed P has a *stream*. A change is sent once. For every stream that it
+   belongs to, it carries its place there: the revision of the change before it, and which of how
+   many changes of its own revision it is. So a watcher sees for itself whether it misses anything,
+   whatever came between: a loss, a broken connection, another node, another run of the node.
 2. A progress message says: everything up to ``revision`` has been published, and no change of P
    lies in ``last_revision < … <= revision``. It goes out at once for each new subscriber, and
    again and again after, so a lost *last* message is seen.
 3. Watchers of version 0.1 go by the number ``seq`` in the progress messages. No number is used
-   twice for any P in one incarnation, not even after P's last subscriber left and P was
+   twice for any P while the process runs, not even after P's last subscriber left and P was
    forgotten: a new stream begins above every number ever given.
 4. ``revision`` and the changes are taken from the machine together, in :meth:`flush`. Nothing
    else may empty ``recent_changes``. While nobody subscribes the machine collects none.
-5. That the collected changes are *all* is not believed but seen: each effective command makes the
-   next revision, so the changes of all keys together have no revision left out, from the last one
-   published to the machine's own. Where one is (the machine took in a snapshot; whoever should
-   have said so did not, or too late), each stream goes on behind the gap: its next change names
-   the highest revision that can have been missed as the one before it.
+5. Whether the collected changes are *all* is checked: each effective command makes the next
+   revision, so the changes of all keys together have every revision from the last one published to
+   the machine's own. Where one is missing (the machine took in a snapshot, and the publisher was
+   informed too late or not at all), each stream goes on behind the gap: its next change names the
+   highest revision that can have been missed as the one before it.
 6. What a turn applied is published in pieces of :data:`CHANGES_PER_TURN`, and while more waits
-   (:attr:`EventPublisher.lags`) nothing more is applied. So is what a DELETE_RANGE removed
-   (:meth:`pump`), and all that came after it waits, in order. Nothing is listed for that: the
-   keys ascend, so those of each P are one stretch of them, and where a key stands in its stretch
-   is a subtraction. Where progress is said meanwhile, it is up to the last whole revision. If more
-   than :data:`BACKLOG_BYTES_MAX` wait, they are dropped, and the streams go on behind the gap as
-   under 5: watchers pull what they miss.
+   (:attr:`EventPublisher.lags`) nothing more is applied. What a DELETE_RANGE removed is published
+   in pieces as well (:meth:`pump`), and all that came after it waits, in order. No list is made
+   for that: the keys ascend, so those of each P are one stretch of them, and the position of a key
+   in its stretch is a difference of two positions. Progress messages that are sent meanwhile go up
+   to the last whole revision. If more than :data:`BACKLOG_BYTES_MAX` wait, they are dropped, and
+   the streams go on behind the gap as under 5: watchers pull what they miss.
 
 Streams are bounded by ``subscriptions_max``. A watcher over the bound gets no progress message,
-which it reports; it is never given a part of the changes and left to think it is the whole.
+which it reports to its user; it never gets a part of the changes as if it were all of them.
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
 from paxosd.core.cluster_settings import DEFAULTS
-from paxosd.core.commands import Change, RangeRemoved, prefix_end
-from paxosd.core.state.key_index import KeyRun
+from paxosd.core.commands import Change, RangeRemoved
 from paxosd.core.types import Ballot, NodeId, Slot
 from paxosd.core.work import Work
 from paxosd.host.byte_limits import EVENT_BYTES_MAX
 from paxosd.host.log import Log
+from paxosd.replica.watch_streams import Removal, Stream, StreamTable
 from paxosd.wire.events import TOPIC_KV, TOPIC_LEARNED, TOPIC_PROGRESS, EventEncoder
 
 PROGRESS_BUSY_MS = 200
 PROGRESS_IDLE_MS = 1000
 CHANGES_PER_TURN = 500
-"""So many keys of removed ranges, and changes that waited for them, go out in one turn, which
-takes some 8 ms."""
+"""So many keys of removed ranges, and changes that waited for them, are published in one turn,
+which takes some 8 ms."""
 BACKLOG_BYTES_MAX = 16 << 20
 """What waits behind a range that is being published; each change counts for key, value and 200."""
 PIECE_KEYS = 64
-"""So many go out at once with what was applied, and only what is left then waits for the turn."""
+"""So many are published at once with what was applied; only the rest waits for the turn's end."""
 _CHANGE_BYTES = 200
 _SPANS_MAX = 256
-"""With more streams than that all keys of a removed range are looked at, watched or not."""
+"""With more streams than that every key of a removed range is looked at, watched or not."""
 
 Publish = Callable[[bytes, bytes], object]
 """``publish(topic, payload)``: hands one message to the PUB socket and never blocks."""
@@ -68,7 +68,7 @@ Age = Callable[[], int]
 
 
 def _age_of_now() -> int:
-    """Of a source that is its own authority."""
+    """The age of a source that is always up to date."""
     return 0
 
 
@@ -78,7 +78,8 @@ def _key_bytes_max() -> int:
 
 
 class ChangeSource(Protocol):
-    """What of the state machine this needs; :class:`paxosd.core.state.machine.Machine` has it."""
+    """The part of the state machine that is needed here; for
+    :class:`paxosd.core.state.machine.Machine`."""
 
     collect_changes: bool
     recent_changes: list[Change | RangeRemoved]
@@ -87,70 +88,6 @@ class ChangeSource(Protocol):
     def revision(self) -> int:
         """The store's revision; every change up to it was collected, if collecting was on."""
         ...
-
-
-class _Stream:
-    """One subscribed P. Invariant: every change of P above ``last_revision`` is still to come,
-    and will name it as the revision before, and be numbered from ``seq + 1`` on."""
-
-    __slots__ = ("last_revision", "prefix", "sent_ms", "seq", "topics")
-
-    def __init__(self, prefix: bytes, seq: int, revision: int) -> None:
-        self.prefix = prefix
-        self.seq = seq
-        self.last_revision = revision
-        self.topics: set[bytes] = set()
-        self.sent_ms = 0
-
-
-class _Removal:
-    """A removed range that is being published, up to the position ``at``. ``spans``: where the
-    keys of each stream begin and end, as far as it was asked for."""
-
-    __slots__ = ("at", "keys", "revision", "slot", "spans", "stops")
-
-    def __init__(self, removed: RangeRemoved) -> None:
-        self.revision = removed.revision
-        self.slot = removed.slot
-        keys = removed.keys
-        self.keys = keys if isinstance(keys, KeyRun) else KeyRun([list(keys)])
-        self.spans: dict[_Stream, tuple[int, int]] = {}
-        self.at = 0
-        self.stops: list[tuple[int, int]] = [(0, len(self.keys))]
-        """The stretches that are left to publish, the last first."""
-
-    def span(self, stream: _Stream) -> tuple[int, int]:
-        """The positions of the stream's keys: the first, and the one after the last."""
-        found = self.spans.get(stream)
-        if found is None:
-            found = self.keys.span(stream.prefix, prefix_end(stream.prefix))
-            self.spans[stream] = found
-        return found
-
-    def skip_unwatched(self, streams: Iterable[_Stream]) -> None:
-        """Publish nothing but what these watch."""
-        merged: list[tuple[int, int]] = []
-        for first, stop in sorted(self.span(stream) for stream in streams):
-            if first == stop:
-                continue
-            if merged and first <= merged[-1][1]:
-                merged[-1] = merged[-1][0], max(stop, merged[-1][1])
-            else:
-                merged.append((first, stop))
-        self.stops = merged[::-1]
-        self.at = merged[0][0] if merged else len(self.keys)
-
-    def take(self, keys_max: int) -> tuple[int, list[bytes]]:
-        """The next keys, with the position of the first; none: all were taken."""
-        if not self.stops:
-            return self.at, []
-        at = self.at
-        keys = self.keys[at : min(self.stops[-1][1], at + keys_max)]
-        self.at += len(keys)
-        if self.at == self.stops[-1][1]:
-            self.stops.pop()
-            self.at = self.stops[-1][0] if self.stops else len(self.keys)
-        return at, keys
 
 
 class EventPublisher:
@@ -182,7 +119,7 @@ class EventPublisher:
         self.counters: Counter[str] = Counter()
         self._waiting_bytes = waiting_bytes
         self.wants_learned = False
-        """Whether anybody subscribes to ``learned/``: if not, spare yourself the work."""
+        """Whether anybody subscribes to ``learned/``; if not, nothing need be learned for it."""
         self.work = work if work is not None else Work()
         self._publish = publish
         self._source = source
@@ -195,12 +132,11 @@ class EventPublisher:
         self.backlog: deque[Change | RangeRemoved] = deque()
         """Collected, for :meth:`pump` to publish; first the range that ``_removal`` is of."""
         self._backlog_bytes = 0
-        self._removal: _Removal | None = None
+        self._removal: Removal | None = None
         self._seq_floor = 0  # above every number of every forgotten stream
-        self._by_length: dict[int, dict[bytes, _Stream]] = {}
-        self._lengths: list[tuple[int, dict[bytes, _Stream]]] = []  # the same, ascending
-        self._idle: dict[_Stream, None] = {}  # every stream, longest without progress first
-        self._dirty: dict[_Stream, None] = {}  # those with messages since their last progress
+        self._table = StreamTable()
+        self._idle: dict[Stream, None] = {}  # every stream, longest without progress first
+        self._dirty: dict[Stream, None] = {}  # those with messages since their last progress
         self._swept_ms = -PROGRESS_BUSY_MS  # when the dirty ones last had their progress
         self._learned_topics: set[bytes] = set()
 
@@ -214,7 +150,7 @@ class EventPublisher:
     def on_subscription(
         self, subscribe: bool, topic: bytes, now_ms: int, age_ms: Age = _age_of_now
     ) -> None:
-        """A notice of an XPUB socket with XPUB_VERBOSE: each subscription is told, and the
+        """A notice of an XPUB socket with XPUB_VERBOSE, which reports each subscription, and the
         unsubscription of a topic once nobody is left. ``age_ms`` as for :meth:`tick`."""
         if TOPIC_LEARNED.startswith(topic):  # learned/x matches nothing that is ever sent
             self._on_learned(subscribe, topic)
@@ -225,7 +161,7 @@ class EventPublisher:
             self._unsubscribe(prefix, topic)
             return
         self.flush()
-        stream = self._by_length.get(len(prefix), {}).get(prefix)
+        stream = self._table.get(prefix)
         if stream is None:
             stream = self._begin(prefix)
             if stream is None:
@@ -241,7 +177,7 @@ class EventPublisher:
             self._learned_topics.discard(topic)
         self.wants_learned = bool(self._learned_topics)
 
-    def _begin(self, prefix: bytes) -> _Stream | None:
+    def _begin(self, prefix: bytes) -> Stream | None:
         if len(prefix) > self._prefix_bytes_max() or len(self._idle) >= self._subscriptions_max:
             self.counters["refused"] += 1
             if not self._full and self._log is not None:
@@ -254,17 +190,13 @@ class EventPublisher:
             self._full = True
             return None
         # Of what waits to be published nothing is for it: it begins at the machine's revision.
-        stream = _Stream(prefix, self._seq_floor, self._source.revision)
+        stream = Stream(prefix, self._seq_floor, self._source.revision)
         self._idle[stream] = None
-        table = self._by_length.setdefault(len(prefix), {})
-        table[prefix] = stream
-        if len(table) == 1:
-            self._lengths = sorted(self._by_length.items(), key=lambda item: item[0])
+        self._table.add(stream)
         return stream
 
     def _unsubscribe(self, prefix: bytes, topic: bytes) -> None:
-        table = self._by_length.get(len(prefix), {})
-        stream = table.get(prefix)
+        stream = self._table.get(prefix)
         if stream is None:
             return
         stream.topics.discard(topic)
@@ -272,12 +204,9 @@ class EventPublisher:
             return
         self._seq_floor = max(self._seq_floor, stream.seq + 1)
         self._full = False
-        del table[prefix]
+        self._table.remove(stream)
         del self._idle[stream]
         self._dirty.pop(stream, None)
-        if not table:
-            del self._by_length[len(prefix)]
-            self._lengths = sorted(self._by_length.items(), key=lambda item: item[0])
         if not self._idle:
             self._source.collect_changes = False
             self._source.recent_changes = []
@@ -286,13 +215,12 @@ class EventPublisher:
     # -- changes ------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Publish nothing any more: what the machine has is wrong. Watchers miss their progress,
-        and turn to another node."""
+        """Publish nothing any more: the machine's state is wrong. Watchers miss their progress
+        messages, and go to another node."""
         self._source.collect_changes = False
         self._source.recent_changes = []
         self._drop_backlog()
-        self._by_length.clear()
-        self._lengths = []
+        self._table.clear()
         self._idle.clear()
         self._dirty.clear()
         self._learned_topics.clear()
@@ -313,7 +241,7 @@ class EventPublisher:
         if changes:
             source.recent_changes = []
             if self._waiting_bytes() > EVENT_BYTES_MAX:
-                # Somebody does not read. Everybody has it from the history, each at his own pace.
+                # Somebody does not read. All watchers get this from the history, at their own pace.
                 self.counters["withheld"] += len(changes)
                 self._drop_backlog()
                 self._skip_to(source.revision)
@@ -361,13 +289,14 @@ class EventPublisher:
         self._removal = None
 
     def jumped(self) -> None:
-        """The machine took a snapshot in: changes were made that nobody will ever publish. To be
-        called before more is applied; whoever forgets it is found out by the next flush."""
+        """The machine took in a snapshot: changes were made that are never published. To be called
+        before more is applied; if that was forgotten, the next flush detects the gap."""
         self.flush()
 
     def _skip_to(self, revision: int) -> None:
         """No change up to ``revision`` was collected since the last one. Each stream skips a
-        number and names a revision that its watchers may not have; they are told soon."""
+        number and names a revision that its watchers may not have; a progress message follows
+        soon."""
         self._revision = revision
         if not self._idle:
             return
@@ -376,12 +305,12 @@ class EventPublisher:
             stream.seq += 1
             stream.last_revision = max(stream.last_revision, revision)
             self._dirty[stream] = None
-        self._swept_ms = -PROGRESS_BUSY_MS  # tell them at the next tick
+        self._swept_ms = -PROGRESS_BUSY_MS  # at the next tick
 
     def _publish_changes(self, changes: list[Change]) -> None:
         """Invariant: everything up to ``self._revision`` was published, or skipped and said so.
         Each change is the only one of its revision."""
-        lengths = self._lengths
+        lengths = self._table.lengths
         encode = self._encoder.change
         publish = self._publish
         dirty = self._dirty
@@ -414,7 +343,7 @@ class EventPublisher:
         revision, slot, _ = removed
         removal = self._removal
         if removal is None:
-            self._removal = removal = _Removal(removed)
+            self._removal = removal = Removal(removed)
             if revision != self._revision + 1:
                 self._skip_to(revision - 1)
             if len(self._idle) <= _SPANS_MAX:
@@ -423,7 +352,7 @@ class EventPublisher:
         self.work.units += 2 * len(keys)
         for position, key in enumerate(keys, first):
             places: list[tuple[int, int, int, int]] = []
-            for stream in self._streams_of(key):
+            for stream in self._table.of_key(key):
                 if stream.last_revision < revision:
                     begin, stop = removal.span(stream)
                     place = position - begin, stop - begin
@@ -435,7 +364,7 @@ class EventPublisher:
             self._end_removal(removal)
         return max(1, len(keys))
 
-    def _end_removal(self, removal: _Removal) -> None:
+    def _end_removal(self, removal: Removal) -> None:
         self._removal = None
         self._revision = removal.revision
         for stream, (begin, stop) in removal.spans.items():
@@ -444,17 +373,6 @@ class EventPublisher:
                 stream.last_revision = removal.revision
                 if stream in self._idle:
                     self._dirty[stream] = None
-
-    def _streams_of(self, key: bytes) -> list[_Stream]:
-        """Those of the prefixes of ``key``, the shortest first."""
-        found = []
-        for length, table in self._lengths:
-            if length > len(key):
-                break
-            stream = table.get(key[:length])
-            if stream is not None:
-                found.append(stream)
-        return found
 
     def publish_learned(self, slot: Slot, ballot: Ballot, value: bytes) -> None:
         """Publish a chosen value, slots in order, if anybody wants it."""
@@ -492,7 +410,7 @@ class EventPublisher:
             due = min(due, self._swept_ms + PROGRESS_BUSY_MS)
         return due
 
-    def _send_progress(self, stream: _Stream, now_ms: int, age_ms: Age) -> None:
+    def _send_progress(self, stream: Stream, now_ms: int, age_ms: Age) -> None:
         self._dirty.pop(stream, None)
         del self._idle[stream]
         self._idle[stream] = None  # to the end: the order is that of sent_ms
@@ -510,7 +428,8 @@ class EventPublisher:
 
 
 def _backlog_bytes(change: Change | RangeRemoved) -> int:
-    """A removed range counts for little: its keys are the history's."""
+    """What a change counts while it waits. A removed range counts for little: its keys are held
+    for the history anyway."""
     if type(change) is RangeRemoved:
         return _CHANGE_BYTES
     return _CHANGE_BYTES + len(change.key) + len(change.value or b"")  # type: ignore[union-attr]

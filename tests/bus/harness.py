@@ -46,6 +46,16 @@ def heartbeat(number=1):
     return Heartbeat(Ballot(1, "n1"), "n1", number, 0, 0, 0)
 
 
+class Clock:
+    """A clock in the hands of the test."""
+
+    def __init__(self):
+        self.ms = 1000
+
+    def __call__(self):
+        return self.ms
+
+
 class World:
     """Some nodes' buses in one context; closes everything at its end."""
 

@@ -1,22 +1,14 @@
-"""The bus between good neighbours: delivery, incarnations, subscribers, faults, limits."""
+"""The bus between peers that keep the rules: delivery, runs, subscribers, clients, faults."""
 
 import os
-import socket
-from contextlib import suppress
-from ipaddress import IPv6Address
-from pathlib import Path
 
-import pytest
 import zmq
 
 from paxosd.bus import bus as bus_module
-from paxosd.bus.binding import BindError
 from paxosd.bus.readiness import CLIENTS, PEERS, SUBSCRIPTIONS, WAKEUP
 from paxosd.core.messages import (
     Accept,
     Accepted,
-    Envelope,
-    Genesis,
     Heartbeat,
     Hello,
     PreVote,
@@ -28,13 +20,11 @@ from paxosd.faults.plan import FaultPlan
 from paxosd.storage.peer_lives import PeerLives
 from paxosd.wire import decode_answer, encode_client, encode_peer
 from tests.bus.harness import (
-    MEETING_VOTE,
+    Clock,
     World,
-    free_ports,
     heartbeat,
     meet,
     next_clients,
-    next_envelopes,
     next_notices,
     next_peers,
     take_peers,
@@ -42,25 +32,6 @@ from tests.bus.harness import (
 )
 
 B = Ballot(1, "n1")
-
-
-def link_local():
-    """A link-local address of this machine, with its interface; "": it has none."""
-    with suppress(OSError):
-        for line in Path("/proc/net/if_inet6").read_text().splitlines():
-            digits, *_, interface = line.split()
-            address = IPv6Address(bytes.fromhex(digits))
-            if address.is_link_local:
-                return f"{address}%{interface}"
-    return ""
-
-
-class Clock:
-    def __init__(self):
-        self.ms = 1000
-
-    def __call__(self):
-        return self.ms
 
 
 class TestPeers:
@@ -166,103 +137,6 @@ class TestPeers:
                 assert len(part) <= 7
                 got += part
             assert [m[2].commit for m in got] == list(range(50))
-
-
-def heard(bus, count=1):
-    """The next envelopes, without what is left of a meeting."""
-    return next_envelopes(bus, count, but=[MEETING_VOTE])
-
-
-class TestVersions:
-    """Which version of the wire two of this program speak with each other."""
-
-    def test_without_a_founding_record_each_learns_that_the_other_speaks_the_new_one(self):
-        with World() as world:
-            one, two = world.start("n1"), world.start("n2")
-            meet(world, "n1", "n2")
-            assert one.inbox.new_speakers == two.inbox.new_speakers == set()
-            assert one.send("n2", heartbeat(1))
-            assert heard(two) == [Envelope("n1", 1, heartbeat(1), version=1)]
-            one.inbox.header.epoch, one.inbox.header.log_mark = 2, 5
-            # A hello goes out twice, once in each form.
-            before = one.counters["sent.peer"]
-            hello = Hello(77, 5, 6, 1, "tcp://h:1", "tcp://h:3")
-            assert one.send("n2", hello)
-            assert one.counters["sent.peer"] == before + 2
-            got = heard(two, 2)
-            assert sorted(got, key=lambda envelope: envelope.version) == [
-                Envelope("n1", 1, Hello(77), version=1),
-                Envelope("n1", 1, hello, 0, 2, 5, 2),
-            ]
-            assert two.inbox.new_speakers == {"n1"}
-            # Whoever knows it speaks the new form alone; the other learns by that.
-            before = two.counters["sent.peer"]
-            assert two.send("n1", heartbeat(2))
-            assert two.counters["sent.peer"] == before + 1
-            assert heard(one) == [Envelope("n2", 1, heartbeat(2))]
-            assert one.inbox.new_speakers == {"n2"}
-            assert one.send("n2", heartbeat(3))
-            one.publish_accepted(VOTE)
-            got = heard(two, 2)
-            assert sorted(got, key=lambda envelope: envelope.body == VOTE) == [
-                Envelope("n1", 1, heartbeat(3), 0, 2, 5, 2),
-                Envelope("n1", 1, VOTE, 0, 2, 5, 2),
-            ]
-
-    def test_a_kind_that_old_programs_do_not_know_goes_out_in_the_new_form(self):
-        with World() as world:
-            one, two = world.start("n1"), world.start("n2")
-            meet(world, "n1", "n2")
-            before = one.counters["sent.peer"]
-            assert one.send("n2", Genesis(b"{}"))
-            assert one.counters["sent.peer"] == before + 1
-            assert heard(two) == [Envelope("n1", 1, Genesis(b"{}"))]
-            assert two.inbox.new_speakers == {"n1"}
-
-    def test_votes_are_new_once_all_peers_are(self):
-        with World(("n1", "n2", "n3")) as world:
-            one, two, _ = (world.start(name) for name in world.nodes)
-            meet(world, "n1", "n2", "n3")
-            for speaker, version in (("n2", 1), ("n3", 2)):
-                assert until(lambda s=speaker: world.buses[s].send("n1", Hello(77)), "a send")
-                heard(one, 2)
-                one.publish_accepted(VOTE)
-                assert heard(two) == [Envelope("n1", 1, VOTE, version=version)]
-
-    def test_with_the_same_founding_record_they_speak_the_new_one_from_the_first_frame(self):
-        with World() as world:
-            one, two = (world.start(name, genesis=9) for name in world.nodes)
-            until(lambda: one.send("n2", Hello(77)), "a connection")
-            assert one.counters["sent.peer"] == 1
-            assert heard(two) == [Envelope("n1", 1, Hello(77), 9, 0, 0, 2)]
-            assert next_notices(one) == [(True, b"accepted/")]
-            one.publish_accepted(VOTE)
-            assert heard(two) == [Envelope("n1", 1, VOTE, 9, 0, 0, 2)]
-
-    def test_with_a_founding_record_the_old_one_is_refused(self):
-        with World() as world:
-            one, two = world.start("n1"), world.start("n2", genesis=9)
-            until(lambda: one.send("n2", heartbeat(1)), "a connection")
-            until(
-                lambda: two.counters["refused.version"],
-                "the refusal",
-                lambda: (two.poll(10), two.receive_peers(10)),
-            )
-            assert "n1" not in two.inbox.lives.heard_ms
-            # The one that has no record hears it, and is heard in the new form.
-            until(lambda: two.send("n1", heartbeat(2)), "a connection")
-            assert heard(one) == [Envelope("n2", 1, heartbeat(2), 9)]
-            assert one.send("n2", heartbeat(3))
-            assert heard(two) == [Envelope("n1", 1, heartbeat(3))]
-
-    def test_a_frame_says_what_is_so_when_it_leaves(self):
-        with World() as world:
-            one, two = (world.start(name, genesis=9) for name in world.nodes)
-            meet(world, "n1", "n2")
-            for log_mark in (5, 6):
-                one.inbox.header.log_mark = log_mark
-                assert one.send("n2", heartbeat(log_mark))
-            assert [envelope.log_mark for envelope in heard(two, 2)] == [5, 6]
 
 
 PRE_VOTE = PreVote(B, 1)
@@ -583,65 +457,3 @@ class TestFaults:
                 "three too many",
                 lambda: (two.poll(10), two.receive_peers(10)),
             )
-
-
-class TestBinding:
-    @pytest.mark.parametrize("what", ["peer", "events", "client"])
-    def test_a_port_in_use_is_named_and_nothing_stays_open(self, what):
-        with World(("n1",)) as world:
-            port = int(world.where["n1"][what].rsplit(":", 1)[1])
-            with (
-                socket.create_server(("127.0.0.1", port)),
-                pytest.raises(BindError, match=f"cannot bind the {what} socket .*{port}.* in use"),
-            ):
-                world.start("n1")
-
-            def start_again():
-                # ZeroMQ closes in the background, so that it may take a moment.
-                with suppress(BindError):
-                    return world.start("n1")
-
-            until(start_again, "a start: what was bound before the failure is free again")
-
-    def test_a_foreign_address_is_named(self):
-        with World(("n1",)) as world:
-            world.where["n1"]["client"] = f"tcp://192.0.2.1:{free_ports(1)[0]}"
-            with pytest.raises(BindError, match="no such address"):
-                world.start("n1")
-
-    def test_an_interface_that_there_is_not_is_named(self):
-        with World(("n1",)) as world:
-            world.where["n1"]["client"] = f"tcp://[fe80::1%nope0]:{free_ports(1)[0]}"
-            with pytest.raises(BindError, match=r'no interface "nope0"; it has .*lo'):
-                world.start("n1")
-
-    def test_nodes_on_link_local_addresses_meet(self):
-        host = link_local()
-        if not host:
-            pytest.skip("no interface of this machine has a link-local address")
-        with World() as world:
-            for kinds in world.where.values():
-                for kind, endpoint in kinds.items():
-                    kinds[kind] = endpoint.replace("127.0.0.1", f"[{host}]")
-            for name in world.nodes:
-                world.start(name)
-            meet(world, *world.nodes)
-
-    def test_ipv6(self):
-        with World(("n1",)) as world:
-            world.where["n1"]["client"] = "tcp://[::1]:*"
-            try:
-                bus = world.start("n1")
-            except BindError:
-                pytest.skip("this machine has no IPv6")
-            client = world.raw(zmq.DEALER, bus.endpoints["client"], IPV6=1)
-            client.send(encode_client(WriteRequest(1, b""), "dev"))
-            assert next_clients(bus)[0][1] == WriteRequest(1, b"")
-
-    def test_a_wildcard_port_tells_the_real_one(self):
-        with World(("n1",)) as world:
-            world.where["n1"]["client"] = "tcp://127.0.0.1:*"
-            bus = world.start("n1")
-            assert int(bus.endpoints["client"].rsplit(":", 1)[1]) > 0
-            bound = {line["socket"] for line in world.logs["n1"].of("bus.bound")}
-            assert bound == {"peer", "events", "client"}

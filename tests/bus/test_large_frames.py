@@ -9,8 +9,7 @@ from paxosd.bus.large_frames import LEAST_BYTES, PASSED_MS, TIMES, LargeFrames
 from paxosd.bus.peer_sender import OwnFrameLimit
 from paxosd.core.messages import Accept
 from paxosd.core.types import Ballot
-from tests.bus.harness import World, heartbeat, until
-from tests.bus.test_bus import Clock
+from tests.bus.harness import Clock, World, heartbeat, until
 
 MIB = 1 << 20
 BALLOT = Ballot(1, "n1")

@@ -15,8 +15,16 @@ from paxosd.core.run_id import make_run_id
 from paxosd.core.types import Ballot
 from paxosd.faults.plan import FaultPlan
 from paxosd.wire import encode_peer
-from tests.bus.harness import World, free_ports, heartbeat, meet, next_peers, take_peers, until
-from tests.bus.test_bus import Clock
+from tests.bus.harness import (
+    Clock,
+    World,
+    free_ports,
+    heartbeat,
+    meet,
+    next_peers,
+    take_peers,
+    until,
+)
 from tests.bus.test_intruders import drain, town
 
 B = Ballot(1, "n1")
