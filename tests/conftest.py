@@ -34,6 +34,11 @@ SLOW = (
 """Files and folders whose tests take seconds each: ``-m "not slow"`` leaves them out."""
 
 
+def pytest_addoption(parser):
+    """``--record``: tests that compare with recorded files write these anew instead."""
+    parser.addoption("--record", action="store_true", help="write the recorded files anew")
+
+
 def pytest_collection_modifyitems(items):
     """Tests of real processes and slow ones are marked by where they are. The longest come first,
     lest a worker begins one when the others are done."""

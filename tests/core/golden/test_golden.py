@@ -35,7 +35,7 @@ BROKEN_RULES = {
 
 
 def is_recording(request):
-    return request.config.getoption("--record", default=False)
+    return request.config.getoption("--record")
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
