@@ -1,6 +1,6 @@
 """Safeguards of watches: no change is skipped, and none is reported twice."""
 
-from paxosd.core.client.watch import WatchState
+from paxosd.core.client.delivery_order import DeliveryOrder
 from paxosd.core.events import ChangeEvent
 from paxosd.replica.replica import Replica
 from paxosd.replica.watch_publisher import EventPublisher
@@ -37,9 +37,9 @@ def _names_nothing_before(real, self, prefix):
     return None if place is None else place._replace(previous=0)
 
 
-def _any_place(real, self, event, ordinal, total, effects):
+def _any_place(real, self, event, ordinal, total, delivered):
     here = event.revision == self._partial_revision
-    return real(self, event, self._partial_index if here else 0, total, effects)
+    return real(self, event, self._partial_index if here else 0, total, delivered)
 
 
 def _blind_progress(real, self, event):
@@ -67,13 +67,13 @@ WATCHES = group(
         _UNCOMPARED, profiles="watched-laggards watched", seed=3),
     row("watch-continuity",
         "a watcher takes a change only if it has the one that it names before it",
-        "WatchState._take_change", around(ChangeEvent, "place_of", _names_nothing_before),
+        "DeliveryOrder._take_change", around(ChangeEvent, "place_of", _names_nothing_before),
         profiles="watched", seed=3, in_suite=True),
     row("watch-place", "a watcher minds which of its revision's changes one is",
-        "WatchState._take_next", around(WatchState, "_take_next", _any_place),
+        "DeliveryOrder._take_next", around(DeliveryOrder, "_take_next", _any_place),
         profiles="watched", seed=62, in_suite=True),
     row("watch-progress", "a lost last change is seen by the progress message after it",
-        "WatchState._take_progress", around(WatchState, "_take_progress", _blind_progress),
+        "DeliveryOrder._take_progress", around(DeliveryOrder, "_take_progress", _blind_progress),
         profiles="watched", seed=1, in_suite=True),
     row("watch-first-number", "a new stream begins at what the machine has applied",
         "EventPublisher.on_subscription", around(EventPublisher, "_begin", _begins_at_zero),

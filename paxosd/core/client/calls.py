@@ -1,4 +1,4 @@
-"""What a client keeps about its requests: calls, the frames that carry them, the session.
+"""What a client knows about its requests: calls, the frames that carry them, the session.
 
 A *call* is one command or question of the user and ends exactly once. A *frame* is what travels:
 a run of calls with consecutive sequence numbers of one session, or a single other call. A frame
@@ -12,23 +12,23 @@ from paxosd.core.commands import Command
 from paxosd.core.requests import AdminRequest, HistoryRequest, ReadRequest
 
 Question = ReadRequest | HistoryRequest | AdminRequest
-"""A request other than a write; its request_id is filled in when it is sent."""
+"""A request other than a write; its request_id is set when it is sent."""
 
 NO_DEADLINE_MS = 1 << 62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions:
-    """Bounds and times of a client; times in ms.
+    """Bounds and times of a client.
 
     ``window_max`` must not exceed the daemons' session window (8192).
-    ``unreachable_ms``: when every endpoint has been down for this long, what was not submitted
-    ends; None: it waits for its own deadline.
+    ``unreachable_ms``: once every endpoint has been down for so long, calls that were not submitted
+    end; None: they wait for their own deadlines.
     """
 
     frame_commands_max: int = 256
     frame_bytes_max: int = 1 << 20
-    """Counted with what the encoding adds."""
+    """Includes what the encoding adds."""
     frames_max: int = 8
     window_max: int = 4096
     attempt_timeout_ms: int = 1000
@@ -43,7 +43,7 @@ class ClientOptions:
 
 
 class NotSubmitted(NamedTuple):
-    """It did not happen and never will: safe to try again.
+    """It had no effect and never will: it is safe to try again.
 
     ``code``: UNREACHABLE, NO_ANSWER (a question, or one that was never sent in time), a refusal
     code, "fenced", or "sessions_full"."""
@@ -53,8 +53,8 @@ class NotSubmitted(NamedTuple):
 
 
 class OutcomeUnknown(NamedTuple):
-    """It may or may not have happened, or may still. The outcome of (session, seq) can be asked;
-    session 0: it was no command, so nobody can tell."""
+    """It may have had its effect, or may still have it. The outcome of (session, seq) can be
+    asked for; not with session 0, for then it was no command of a session."""
 
     session: int
     seq: int
@@ -62,7 +62,7 @@ class OutcomeUnknown(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """A daemon said no, and will say so again. ``code`` and ``detail`` as in RefusalAnswer;
+    """A daemon refused it, and would refuse it again. ``code`` and ``detail`` as in RefusalAnswer;
     "malformed": the state machine refused the command."""
 
     code: str
@@ -110,7 +110,7 @@ class Session:
 
     @property
     def acked(self) -> int:
-        """Every seq up to this has ended and will never be asked for again."""
+        """Every seq up to this has ended, and its reply will never be asked for again."""
         live = min([frame.first_seq for frame in self.frames], default=self.next_seq)
         return min(live - 1, self.acked_max)
 
@@ -124,9 +124,9 @@ class Frame:
     """Calls that travel together. Of a session if ``session`` is set; else one single call:
     a command of session 0 (its request is a list), or a question.
 
-    ``pinned``: the only endpoint that it may go to; "": any. ``patience_ms``: so long that one may
+    ``pinned``: the only endpoint that it may go to; "": any. ``patience_ms``: how long that one may
     be down, from ``began_ms`` on, before the frame ends; None: until the deadline.
-    ``open_ids``: sendings of which it is not known for sure that nothing came of them.
+    ``open_ids``: the sendings that may have had, or may yet have, an effect.
     ``doubtful``: a daemon said that it may have been submitted.
     """
 
@@ -154,7 +154,18 @@ class Frame:
         "trouble",
     )
 
-    def __init__(self, calls: list[Call], session: Session | None, first_seq: int) -> None:
+    def __init__(
+        self,
+        calls: list[Call],
+        session: Session | None,
+        first_seq: int,
+        *,
+        entry_session: int = 0,
+        pinned: str = "",
+        began_ms: int = 0,
+        patience_ms: int | None = None,
+        repeatable: bool = True,
+    ) -> None:
         self.calls = calls
         self.session = session
         self.first_seq = first_seq
@@ -163,18 +174,18 @@ class Frame:
         self.open_ids: set[int] = set()
         self.doubtful = False
         self.endpoint = ""
-        self.entry_session = 0  # named in the entry of a command that travels alone
-        self.pinned = ""
-        self.patience_ms: int | None = None
-        self.began_ms = 0
-        self.repeatable = True
+        self.entry_session = entry_session  # named in the entry of a command that travels alone
+        self.pinned = pinned
+        self.patience_ms = patience_ms
+        self.began_ms = began_ms
+        self.repeatable = repeatable
         self.request_id = 0  # of the sending that is waited for; 0: waiting to be sent
         self.retry_ms = 0
         self.sent_ms = 0
         self.refusals = 0
         self.refused_by: set[str] = set()
-        """Who said in this round that it does not lead: no hint leads back there, or two nodes of
-        the past that point at each other would keep it for ever."""
+        """The endpoints that said in this round that they do not lead. No hint leads back there:
+        otherwise two nodes that name each other as leader would be asked in turn for ever."""
         self.redirects = 0
         self.timeouts = 0
         self.trouble: NotSubmitted | None = None
@@ -186,7 +197,7 @@ class Frame:
 
     @property
     def asked_once(self) -> bool:
-        """Whether it must not be sent again where the first sending may have arrived."""
+        """Whether it must not be sent again once a sending may have arrived."""
         return not self.repeatable or (bool(self.pinned) and self.patience_ms == 0)
 
     def part(self, first: int, end: int) -> "Frame":

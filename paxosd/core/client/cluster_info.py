@@ -1,5 +1,5 @@
-"""What a client learns of its cluster from the status of one of its nodes: who is a member, which
-limits are in force, and which history this is.
+"""What a client learns about its cluster from the status of a node: the members, the limits in
+force, and which history it is.
 
     client ── AdminRequest("status") ──► any node ── AdminAnswer ──► NodeStatus ──► ClusterInfo
 
@@ -29,8 +29,9 @@ _PLACES: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {
 
 
 class Limits(NamedTuple):
-    """Of keys, values, requests, sessions and messages; NO_LIMIT: not known. The names are those of
-    the replicated settings, and of ``[limits]`` in a node's configuration."""
+    """The limits of keys, values, requests, sessions and messages; NO_LIMIT: not known.
+
+    The names are those of the replicated settings, and of ``[limits]`` in a node's file."""
 
     key_bytes_max: int = NO_LIMIT
     value_bytes_max: int = NO_LIMIT
@@ -39,8 +40,8 @@ class Limits(NamedTuple):
     message_bytes_max: int = NO_LIMIT
 
     def refusal(self, request: Any) -> str:
-        """Which of these a request (a command or a question) breaks, in the words that a node
-        would use; "" if none."""
+        """Which of these limits a request (a command or a question) breaks, in the words that a
+        node would use; "" if none."""
         if type(request) is list:
             keys, values = _PLACES.get(request[0], ((), ()))
             words = self._check("key", "key_bytes_max", [request[place] for place in keys])
@@ -54,7 +55,7 @@ class Limits(NamedTuple):
         return words or self._check_message(request)
 
     def is_too_large(self, request: Any) -> bool:
-        """Whether no connection would carry it."""
+        """Whether it is larger than a message may be."""
         return bool(self._check_message(request))
 
     def _check(self, what: str, name: str, parts: Sequence[bytes | None]) -> str:
@@ -77,7 +78,7 @@ class Limits(NamedTuple):
 
     @classmethod
     def of_status(cls, status: NodeStatus) -> "Limits":
-        """Those of the log, or, before the log has some, those of the node's own file."""
+        """The limits in the log; as long as the log has none, those in the node's own file."""
         found: dict[str, Any] = {}
         if status.settings is not None:
             found |= status.settings._asdict()
@@ -92,10 +93,12 @@ class Limits(NamedTuple):
 
 
 class ClusterInfo(NamedTuple):
-    """As ``node`` tells it. ``history``: the number of the cluster's founding in hex, which no
-    other history has; "" if the node does not know it, None if its program is of a time before
-    there was one. ``origin``: which snapshot it began with, in words; "": none. ``members``: as of
-    ``epoch``; {}: not known."""
+    """A cluster according to ``node``.
+
+    ``history``: the number of the cluster's founding in hex, which no other history has; "" if the
+    node does not know it, None if its program is older than this number. ``origin``: the snapshot
+    that the history began with, in words; "": none. ``members``: as of ``epoch``; {}: not known.
+    """
 
     cluster: str
     node: str
@@ -122,7 +125,7 @@ class ClusterInfo(NamedTuple):
 
 
 def weight(value: Any) -> int:
-    """The bytes that a request takes, at most: keys, values and what the encoding adds."""
+    """An upper bound of the bytes of a request: keys, values and what the encoding adds."""
     kind = type(value)
     if kind is bytes:
         return len(value) + ITEM_BYTES

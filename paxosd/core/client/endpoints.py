@@ -1,17 +1,17 @@
-"""Where a client sends: which endpoints it knows, in what state each is, which comes next.
+"""Where a client sends: the endpoints that it knows, their states, and which comes next.
 
     IDLE ── Connect ──► CONNECTING ──► UP ──► DOWN ──► UP …
                              └── refused, or no connection in time ──► DOWN
 
-One endpoint is the *target*: all that may go anywhere goes there, for it is believed to lead.
-It changes when an answer names another leader, or when the target fails. An endpoint that did
-not answer is *suspect* for a while: a node that still takes it for the leader is not believed.
+One endpoint is the *target*: it is believed to lead, and every request that is not pinned to an
+endpoint goes there. The target changes when an answer names another leader, or when it fails. An
+endpoint that did not answer is *suspect* for a while: a hint that it leads is not followed.
 
 Beside the endpoints that the user gave there are those that were learned: of a leader that an
-answer named, of the members. A learned one is forgotten once it is no member's; a given one never.
+answer named, and of the members. A learned one is forgotten once it is no member's, a given one
+never.
 
-What each endpoint last did wrong is remembered as its *trouble*, for a diagnosis: "time-out"
-alone helps nobody.
+What went wrong last with an endpoint is kept as its *trouble*, for a diagnosis.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -33,7 +33,7 @@ class EndpointState(Enum):
 UNREACHABLE = "unreachable"
 """Trouble: the connection was refused or lost, or did not come about in time."""
 TOO_SLOW = "no connection within"
-"""How the words of an UNREACHABLE begin if it was neither made nor refused in time."""
+"""How the message of an UNREACHABLE begins if a connection was neither made nor refused in time."""
 NO_ANSWER = "no_answer"
 """Trouble: connected, but a request was not answered in time."""
 
@@ -76,7 +76,7 @@ class Endpoint:
             self.since_ms = now_ms
 
     def trouble(self, code: str, message: str) -> None:
-        """Remember what went wrong last; ("", "") once it does well again."""
+        """Note what went wrong last; ("", "") once it works again."""
         self.code = code
         self.message = message
 
@@ -84,8 +84,8 @@ class Endpoint:
 class Endpoints:
     """The endpoints of one client, in the order in which they are tried.
 
-    ``connects``: endpoints that the shell has to connect to; it takes them and clears the list.
-    ``drops``: the same for those whose connections are of no use any more.
+    ``connects``: endpoints that the shell has to connect to; it clears the list.
+    ``drops``: the same for connections that are not needed any more.
     """
 
     def __init__(self, names: Iterable[str], *, connect_timeout_ms: int, count_max: int) -> None:
@@ -108,7 +108,7 @@ class Endpoints:
         return self._order[self._target].name
 
     def get(self, name: str, now_ms: int) -> Endpoint:
-        """The endpoint of this name, known or not, with a connection under way."""
+        """The endpoint of this name, known or new; if it has no connection, one is requested."""
         each = self._by_name.get(name)
         if each is None:
             each = self._add(Endpoint(name))
@@ -119,9 +119,9 @@ class Endpoints:
         return self._by_name.get(name)
 
     def choose(self, now_ms: int) -> Endpoint | None:
-        """The target, or, if that is down, the next that is not, which becomes the target.
+        """The target; if it is down, the next endpoint that is not, which becomes the target.
 
-        It may still be connecting: wait for it. None: all are down.
+        It may still be connecting; then wait for it. None: all are down.
         """
         order = self._order
         for step in range(len(order)):
@@ -133,7 +133,7 @@ class Endpoints:
         return None
 
     def follow(self, name: str, now_ms: int) -> bool:
-        """Make a hinted leader the target, unless there is a reason to doubt the hint."""
+        """Make the leader that a hint names the target, unless there is a reason to doubt it."""
         if not self.can_follow(name, now_ms):
             return False
         if name not in self._by_name:
@@ -142,15 +142,15 @@ class Endpoints:
         return True
 
     def can_follow(self, name: str, now_ms: int) -> bool:
-        """Whether a hint to this one can be followed: see :meth:`follow`."""
+        """Whether :meth:`follow` would accept this hint."""
         each = self._by_name.get(name)
         if each is None:
             return bool(name) and len(self._order) < self._count_max
         return each.state is not EndpointState.DOWN and now_ms >= each.suspect_until_ms
 
     def learn(self, names: Collection[str], in_use: Collection[str]) -> None:
-        """These are the members' now: try the new ones after all others, and forget what was
-        learned before and is no member's, unless it is ``in_use``."""
+        """These are the members' endpoints now: new ones are tried after all others. Forget
+        learned ones that are not among them, unless they are ``in_use``."""
         kept = {*names, *in_use, self.target}
         for each in list(self._order):
             if each.is_learned and each.name not in kept:
@@ -160,7 +160,7 @@ class Endpoints:
                 self._add(Endpoint(name, is_learned=True))
 
     def move_on(self, name: str) -> None:
-        """The target did not do: try the next, unless another is the target by now."""
+        """This endpoint failed: if it is still the target, the next one becomes the target."""
         if self._order[self._target].name == name:
             self._target = (self._target + 1) % len(self._order)
 
@@ -189,8 +189,7 @@ class Endpoints:
         return all(each.state is EndpointState.DOWN or each.name in names for each in self._order)
 
     def troubles(self) -> list[Trouble]:
-        """One line of diagnosis for each endpoint, but for those that the user did not name and
-        that were never needed."""
+        """The diagnosis of each endpoint, except learned ones that were never used."""
         return [
             Trouble(each.name, each.state, each.code, each.message)
             for each in self._order

@@ -1,10 +1,11 @@
-"""The frames of one client that have not ended: which wait to be sent, which for an answer.
+"""The frames of one client that have not ended: those to be sent, and those to be answered.
 
     add / alone ─► unsent ── sent() ─► under way ── drop() ─► ended
                      ▲                    │
                      └──── again() ───────┘      split(): some calls go on in frames of their own
 
-What to do with an answer or a failure is decided in ``protocol.py``; here is the bookkeeping.
+What to do after an answer or a failure is decided in ``answers.py`` and ``endings.py``; here is the
+bookkeeping.
 """
 
 import random
@@ -37,7 +38,7 @@ class FrameTable:
         self._next_id = 1
 
     def wake(self, at_ms: int) -> None:
-        """Something is due then."""
+        """Something is due at that time."""
         self.wake_ms = min(self.wake_ms, at_ms)
 
     def new_id(self) -> int:
@@ -58,16 +59,16 @@ class FrameTable:
         # What is to be sent later wakes when it is next tried to be sent, right after this.
         self.wake(frame.deadline_ms)
 
-    def alone(self, call: Call, now_ms: int) -> Frame:
-        """A new frame of no session for one call."""
+    def alone(self, call: Call, now_ms: int, entry_session: int = 0) -> Frame:
+        """A new frame of no session for one call; ``entry_session``: the one that it closes."""
         opens = isinstance(call.request, list) and call.request[0] == OPEN
         first_seq = self._rng.randrange(OPENED_BY_MIN, INT_MAX) if opens else 0
-        frame = Frame([call], None, first_seq)
+        frame = Frame([call], None, first_seq, entry_session=entry_session)
         self.add(frame, now_ms)
         return frame
 
     def sent(self, frame: Frame, endpoint: str, now_ms: int) -> int:
-        """It is handed to a connection now; returns the request id of this sending."""
+        """The frame is handed to a connection now; returns the request id of this sending."""
         frame.request_id = request_id = self.new_id()
         frame.endpoint = endpoint
         frame.sent_ms = now_ms
@@ -78,13 +79,13 @@ class FrameTable:
         return request_id
 
     def again(self, frame: Frame, retry_ms: int) -> None:
-        """Send it again then: the answer to the last sending is not waited for, but counts."""
+        """Send it again at that time. An answer to the last sending still counts."""
         frame.request_id = 0
         frame.retry_ms = retry_ms
         self.unsent.append(frame)
 
     def drop(self, frame: Frame) -> None:
-        """It ended; late answers to it mean nothing any more."""
+        """The frame ended: late answers to it are ignored."""
         self.live.pop(frame, None)
         if not frame.request_id and frame in self.unsent:
             self.unsent.remove(frame)
@@ -94,26 +95,26 @@ class FrameTable:
             self.by_id.pop(request_id, None)
 
     def split(self, frame: Frame, indexes: list[int], retry_ms: int, *, alone: bool) -> None:
-        """End a frame; those of its calls go on, with their numbers, in new frames: each in its
-        own, or as few as it takes."""
+        """End a frame. These of its calls go on, with their numbers, in new frames: each in its own
+        (``alone``), or in as few as possible."""
         runs: list[list[int]] = []
         for index in indexes:
             if alone or not runs or runs[-1][-1] != index - 1:
                 runs.append([index])
             else:
                 runs[-1].append(index)
-        # The parts before the whole ends, so that acknowledgements never pass them.
+        # The parts are added before the whole ends, so that no acknowledgement passes their seqs.
         for run in runs:
             self.add(frame.part(run[0], run[-1] + 1), retry_ms)
         self.drop(frame)
 
     def attempt_timeout_ms(self, frame: Frame) -> int:
-        """How long one sending of this frame is waited for: longer each time."""
+        """How long to wait for the answer to one sending of this frame: twice as long each time."""
         doubled_ms = self._options.attempt_timeout_ms << min(frame.timeouts, 16)
         return min(doubled_ms, self._options.attempt_timeout_max_ms)
 
     def backoff_ms(self, frame: Frame) -> int:
-        """A pause before a retry: doubling, its upper half drawn by lot."""
+        """A pause before a retry: it doubles each time, and its upper half is random."""
         options = self._options
         top_ms = min(options.backoff_min_ms << min(frame.refusals, 16), options.backoff_max_ms)
         frame.refusals += 1
@@ -129,13 +130,13 @@ class FrameTable:
         self.completed.append(call)
 
     def fail(self, call: Call, failure: Failure) -> None:
-        """The call ends without one."""
+        """The call ends without a result."""
         call.failure = failure
         call.done = True
         self.completed.append(call)
 
     def unknown(self, frame: Frame, index: int, message: str) -> None:
-        """Whether this command of a session took effect cannot be told."""
+        """It is not known whether this command of a session took effect."""
         session = frame.session
         assert session is not None
         seq = frame.first_seq + index
@@ -143,7 +144,7 @@ class FrameTable:
         self.fail(frame.calls[index], OutcomeUnknown(session.id, seq, message))
 
     def finish(self, frame: Frame, failure: Failure) -> None:
-        """End a frame and each of its calls that has not ended alike."""
+        """End a frame, and with this failure each of its calls that has not ended."""
         for call in frame.calls:
             if not call.done:
                 self.fail(call, failure)

@@ -3,8 +3,8 @@
     submit ─► waiting ─► pack: a run of them becomes a frame (session, first_seq …)
               no session: OPEN first        a retired or lost session: a new one
 
-At most ``frames_max`` frames of the session are on their way; what comes meanwhile waits and is
-packed together, so that frames fill up by themselves when the cluster is the slower side.
+At most ``frames_max`` frames of the session are under way. Commands that come meanwhile wait and
+are packed together, so that frames become larger when the cluster is slower than the client.
 """
 
 from collections import deque
@@ -22,9 +22,9 @@ from paxosd.core.client.learning import UNCHECKED_BYTES_MAX
 from paxosd.core.commands import CLOSE, OPEN, PUT, Entry
 
 FRAME_ROOM_BYTES = 512
-"""What a frame has besides its commands, and more."""
+"""An upper bound of what a frame has besides its commands."""
 COMMAND_ROOM_BYTES = 48
-"""What a command has besides keys and values, and more."""
+"""An upper bound of what a command has besides keys and values."""
 
 
 class CommandQueue:
@@ -44,18 +44,18 @@ class CommandQueue:
         self._table = table
 
     def add(self, call: Call) -> None:
-        """A command of a session, to be packed."""
+        """Add a command of a session, to be packed."""
         self.waiting.append(call)
         self._table.wake(call.deadline_ms)
 
     def limit(self, commands_max: int, window_max: int, message_bytes_max: int) -> None:
-        """What the cluster allows in one request, and of one session."""
+        """Apply what the cluster allows in one request and in one session."""
         self._bytes_max = min(self._options.frame_bytes_max, message_bytes_max - FRAME_ROOM_BYTES)
         self._commands_max = min(self._options.frame_commands_max, commands_max)
         self._window_max = min(self._options.window_max, window_max)
 
     def pack(self, now_ms: int) -> None:
-        """Make frames of what waits, as many as may be on their way."""
+        """Make frames of the waiting commands, as many as may be under way."""
         session = self.session
         if session.retired:
             session = self.session = Session()
@@ -97,19 +97,19 @@ class CommandQueue:
         self.session.id = session_id
 
     def not_opened(self, failure: Failure) -> None:
-        """No session can be had: without one there is no hope for what waits."""
+        """No session could be opened: the waiting commands end."""
         self.opening = None
         waiting, self.waiting = self.waiting, deque()
         for call in waiting:
             self._table.fail(call, failure)
 
     def lost(self, session: Session) -> None:
-        """This session is no more."""
+        """The session does not exist any more."""
         if session is self.session:
             self.session = Session()
 
     def requeue(self, frame: Frame, index: int) -> None:
-        """A command that surely was not applied: it gets a new session and a new seq."""
+        """Give a command that was certainly not applied a new session and a new seq."""
         call = frame.calls[index]
         self.waiting.append(call)
         self._table.wake(call.deadline_ms)
@@ -117,7 +117,7 @@ class CommandQueue:
         frame.calls[index].done = True
 
     def expire(self, now_ms: int, hopeless: bool, why: Failure) -> None:
-        """End what waited too long, or, if ``hopeless``, all."""
+        """End the commands whose deadline has passed, or all if ``hopeless``."""
         if not self.waiting:
             return
         left: deque[Call] = deque()
@@ -130,7 +130,7 @@ class CommandQueue:
         self.waiting = left
 
     def closing_entry(self) -> Entry | None:
-        """Ends the session, if there is one and nothing of it may be asked for any more."""
+        """An entry that closes the session; None if there is none, or it may yet be asked about."""
         session = self.session
         if session.id == 0 or session.retired or session.frames:
             return None

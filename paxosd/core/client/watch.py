@@ -6,9 +6,9 @@ For each :class:`Connect` it drops the old pair of sockets and makes a new one t
     SUB    ── subscribe kv/P, then progress/P (in this order) ──► events endpoint
     DEALER ── HistoryRequest ──► client endpoint ── HistoryAnswer | RefusalAnswer ──►
 
-and it feeds what comes in to :meth:`WatchState.on_event`, :meth:`~WatchState.on_answer` and
-:meth:`~WatchState.on_tick`; each returns the effects to carry out, in order. A shell that asks a
-node whose history it has says so with :meth:`~WatchState.on_identity` before it subscribes.
+and it calls :meth:`WatchState.on_event`, :meth:`~WatchState.on_answer` and
+:meth:`~WatchState.on_tick`, which return the effects to carry out, in order. A shell that asks the
+node which history it has calls :meth:`~WatchState.on_identity` before it subscribes.
 
 The rules:
 
@@ -17,25 +17,27 @@ The rules:
 2. A change says what comes before it (see ``wire/events.py``): the revision of the change of P
    before it, and how many of its own revision. It is delivered live only if that revision is at
    or below ``complete_to`` and exactly those of its own were delivered. Both are facts of the
-   log, so it does not matter from which node or life of one, how late, how often, or in which
-   order messages come: a wrong one shows, and is never taken for the next.
-3. Whatever does not fit (a change or a progress message that names a change which was not
-   delivered) starts a pull of the history from ``complete_to + 1``. Live messages wait in a
-   bounded buffer meanwhile; what falls out of it is a gap like any other. A pull that finds the
-   history compacted ends the watch.
-4. A revision that removes many keys makes many messages, in order of the keys. Those that came of
-   a revision that is not yet known to be whole are counted, and the last key is remembered, so
-   that a pull, or another node, gives the rest once. A page of history may end within such a
-   revision, too (SPLIT in ``core/requests.py``).
-5. A node that is silent, that lost touch with its leader, or that does not answer a pull, is
+   log, so it does not matter from which node or run of a node, how late, how often, or in which
+   order messages come: a message that is not the next one is never taken for it.
+3. A change or a progress message that names a change which was not delivered starts a pull of
+   the history from ``complete_to + 1``. Live messages wait in a bounded buffer meanwhile; what
+   the buffer loses is a gap like any other. A pull that finds the history compacted ends the
+   watch.
+4. A revision that removes many keys makes many messages, in order of the keys. As long as a
+   revision is not complete, its delivered changes are counted and the last key is kept, so that a
+   pull, or another node, gives the rest once. A page of history may end within such a revision,
+   too (SPLIT in ``core/requests.py``).
+5. A node that is silent, that is out of contact with its leader, or that does not answer a pull is
    left for another; the watch goes on from ``complete_to + 1``.
 6. Nodes of version 0.1 number the messages of P instead. ``anchor`` is the number of the last one
    known to be covered: a change is the next one only if its number is exactly ``anchor + 1``, and
-   messages of another node or incarnation have no anchor yet.
-7. A watch is of one cluster and of one history of it. Where a cluster was founded anew or restored
-   from an earlier snapshot, its revisions count again what this watch has seen already, and mean
-   something else: the watch ends. The number of the founding shows it; so do nodes whose state is
-   fresh, and whose newest revision stays below ``complete_to``.
+   messages of another node, or of another run of it, have no anchor yet.
+7. A watch is of one cluster and of one history of it. If a cluster was founded anew, or restored
+   from an earlier snapshot, the same revisions stand for other changes: the watch ends. The number
+   of the founding shows it; so do nodes whose state is fresh and whose newest revision stays below
+   ``complete_to``.
+
+Rules 1, 2, 4 and 6 are kept in ``delivery_order.py``, the others here.
 
 Changes of one watch come in order of revision, each exactly once. A watcher that itself dies
 resumes from :attr:`WatchState.resume_revision`.
@@ -46,9 +48,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from paxosd.core.client.cluster_info import ClusterInfo
-from paxosd.core.commands import Change, prefix_end
+from paxosd.core.client.delivery_order import DeliveryOrder, Event
+from paxosd.core.commands import Change
 from paxosd.core.effects import COMPACTED, FORBIDDEN, INVALID
-from paxosd.core.events import ChangeEvent, NumberedChangeEvent, ProgressEvent
+from paxosd.core.events import ProgressEvent
 from paxosd.core.requests import SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
 
 FAILED_CLUSTER = "cluster"
@@ -63,9 +66,8 @@ _FATAL = frozenset({COMPACTED, INVALID, FORBIDDEN})
 class Connect(NamedTuple):
     """Close the sockets of the last attempt, if any, and connect to the next node.
 
-    ``attempt`` counts from 1 and is handed back with every input, so that what a closed
-    socket still had is told apart. ``reason`` is for people: why the last node was left;
-    "" for the first.
+    ``attempt`` counts from 1 and comes back with every input, so that messages of a closed socket
+    are recognized. ``reason`` is for people: why the last node was left; "" for the first.
     """
 
     attempt: int
@@ -85,8 +87,8 @@ class Deliver(NamedTuple):
 
 
 class Fail(NamedTuple):
-    """The watch ends here. ``code`` is a refusal code, or :data:`FAILED_CLUSTER`; ``detail``
-    for COMPACTED is the first revision that can still be had."""
+    """The watch ends. ``code`` is a refusal code, :data:`FAILED_CLUSTER` or :data:`FAILED_HISTORY`;
+    ``detail`` for COMPACTED is the first revision that is still there."""
 
     code: str
     message: str
@@ -94,7 +96,6 @@ class Fail(NamedTuple):
 
 
 Effect = Connect | Pull | Deliver | Fail
-Event = ChangeEvent | NumberedChangeEvent | ProgressEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +108,12 @@ class WatchOptions:
     reconnect_min_ms: int = 100
     reconnect_max_ms: int = 3000
     stale_max_ms: int = 10_000
-    """A node whose state is older, or of unknown age, for ``stale_grace_ms`` on end is left: the
-    first watcher of a node meets one that has only begun to ask how old its state is."""
+    """A node whose state is older than this, or of unknown age, for ``stale_grace_ms`` without a
+    break is left. (A node begins to ask how old its state is only when a watcher is there.)"""
     stale_grace_ms: int = 2_500
     history_grace_ms: int | None = None
-    """For how long nodes whose state is fresh may lie behind what the watch has: a follower can
-    learn a revision before the leader does. None: for ever."""
+    """For how long nodes whose state is fresh may be behind the watch: a follower can learn a
+    revision before the leader does. None: for ever."""
     page_bytes: int = 1 << 20
     buffer_messages_max: int = 4096
     buffer_bytes_max: int = 16 << 20
@@ -136,26 +137,18 @@ class WatchState:
         options: WatchOptions | None = None,
     ) -> None:
         self.key = key
-        self.history = history
         self.prefix = prefix
+        self.history = history
         self.options = options or WatchOptions()
-        self.complete_to = -1 if from_revision is None else max(from_revision, 1) - 1
+        complete_to = -1 if from_revision is None else max(from_revision, 1) - 1
+        self._order = DeliveryOrder(key, prefix=prefix, complete_to=complete_to)
         self.attempt = 0
         self.live = False
         self.failed: Fail | None = None
         self.pulls = 0
         self.gaps = 0
-        self._range = (key, prefix_end(key) if prefix else key + b"\0")
         self._cluster = ""
         self._origin = ""  # of the cluster of the present node, in words
-        self._source: tuple[str, int] | None = None
-        self._anchor: int | None = None
-        self._numbered_revision = 0  # of the change at the anchor, if a change set it
-        self._numbered_index = 0
-        self._partial_revision = 0  # one that is not known to be whole; 0: there is none
-        self._partial_index = 0  # so many changes of P came of it, wanted or not
-        self._partial_delivered = 0  # so many of these were wanted
-        self._partial_key = b""  # the last of them
         self._buffer: deque[Event] = deque()
         self._buffer_bytes = 0
         self._request: HistoryRequest | None = None
@@ -174,14 +167,19 @@ class WatchState:
 
     @property
     def topics(self) -> tuple[bytes, bytes]:
-        """What to subscribe to, in this order: the changes must be on before the first
-        progress message says from where on they count."""
+        """What to subscribe to, in this order: the subscription to the changes must be in force
+        before the first progress message arrives."""
         return b"kv/" + self.key, b"progress/" + self.key
 
     @property
+    def complete_to(self) -> int:
+        """Every change with a revision up to this was delivered; -1: not known yet."""
+        return self._order.complete_to
+
+    @property
     def cluster(self) -> str:
-        """The cluster that the watch is of; "" before the first contact. A pull must be answered
-        by the same, which its sender is to make sure of."""
+        """The cluster of this watch; "" before the first contact. The shell must make sure that a
+        pull is answered by the same cluster."""
         return self._cluster
 
     @property
@@ -192,7 +190,7 @@ class WatchState:
 
     @property
     def failures(self) -> int:
-        """Attempts since the last good sign of a node, for a shell that gives up some time."""
+        """Failed attempts since a node was last in order, for a shell that gives up some time."""
         return self._failures
 
     def next_due_ms(self) -> int | None:
@@ -212,7 +210,7 @@ class WatchState:
         return self._connect(now_ms, "")
 
     def on_tick(self, now_ms: int) -> list[Effect]:
-        """Times out silence and unanswered pulls; connects again when the back-off is over."""
+        """Leaves a node after silence or an unanswered pull; connects again after the back-off."""
         if self.failed is not None:
             return []
         if self._connect_due_ms is not None:
@@ -229,14 +227,14 @@ class WatchState:
         return []
 
     def on_disconnect(self, attempt: int, reason: str, now_ms: int) -> list[Effect]:
-        """The shell saw the connection refused or broken."""
+        """The connection was refused or broke."""
         if not self.is_current(attempt):
             return []
         return self._leave(now_ms, reason)
 
     def on_identity(self, attempt: int, info: ClusterInfo, now_ms: int) -> list[Effect]:
-        """The node of this attempt says which cluster it is of, and which history. Fails the watch
-        if that is another one; leaves a node that may still become one of another."""
+        """The node of this attempt has said of which cluster and which history it is. Fails the
+        watch if that is another one; leaves a node that does not know its history yet."""
         cluster, node, history = info.cluster, info.node, info.history
         if not self.is_current(attempt):
             return []
@@ -272,7 +270,7 @@ class WatchState:
                 age = "of unknown age" if event.age_ms < 0 else f"{event.age_ms / 1000:g} s old"
                 return self._leave(now_ms, f"the state of node {event.node} is {age}")
             if self.complete_to < 0:
-                self.complete_to = event.revision
+                self._order.begin_after(event.revision)
             if self._is_ahead_of(event, now_ms):
                 return self._fail(
                     FAILED_HISTORY,
@@ -282,7 +280,7 @@ class WatchState:
                     event.revision + 1,
                 )
         elif self.complete_to < 0:
-            return []  # a watch "from now" that does not know yet where now is
+            return []  # a watch "from now" that does not know the present revision yet
         if self._pulling():
             self._hold(event)
             return []
@@ -300,7 +298,7 @@ class WatchState:
         return since_ms is not None and now_ms - since_ms >= self.options.stale_grace_ms
 
     def _is_ahead_of(self, event: ProgressEvent, now_ms: int) -> bool:
-        """Whether what this watch has is missing in states that are fresh, and stays so."""
+        """Whether a fresh state lacks what this watch has, for longer than the grace time."""
         grace_ms = self.options.history_grace_ms
         if grace_ms is None or event.revision >= self.complete_to:
             self._ahead = None
@@ -324,10 +322,10 @@ class WatchState:
             if answer.code in _FATAL:
                 return self._fail(answer.code, answer.message, answer.detail)
             return self._leave(now_ms, f"missed changes were refused: {answer.message}")
-        if not self._sound(request, answer):
+        if not self._order.is_sound(request, answer):
             return self._leave(now_ms, "a history answer that breaks the protocol")
         effects: list[Effect] = []
-        self._take_page(request, answer, effects)
+        _deliver(effects, self._order.take_page(request, answer))
         if self.complete_to < self._target:
             if answer.next_revision == request.from_revision and not answer.changes:
                 # The node restarted and has not yet applied again what it published before.
@@ -341,151 +339,24 @@ class WatchState:
             self._take_in_order(event, effects, now_ms)
         return effects
 
-    # -- rules 1 to 4 -------------------------------------------------------------------------
+    # -- live messages in order ---------------------------------------------------------------
 
     def _take_in_order(self, event: Event, effects: list[Effect], now_ms: int) -> None:
-        source = (event.node, event.boot_count)
-        if source != self._source:
-            self._source = source
-            self._lose_anchor()
-        if isinstance(event, ProgressEvent):
-            covered = self._take_progress(event)
-            needed = event.last_revision
-        else:
-            covered = self._take_change(event, effects)
-            needed = event.revision
+        changes: list[Change] = []
+        covered = self._order.take(event, changes)
+        _deliver(effects, changes)
         self.live = covered
         if covered:
             self._failures = 0
-        else:
-            self.gaps += 1
-            self._target = needed
-            self._buffer.appendleft(event)  # once the pull covers it, it sets the anchor
-            self._buffer_bytes += _weight(event)
-            effects.append(self._pull(now_ms))
-
-    def _take_progress(self, event: ProgressEvent) -> bool:
-        # The changes of a node of version 0.1 do not say when a revision is whole.
-        whole = event.seq == self._anchor and event.last_revision == self._numbered_revision
-        if event.last_revision > self.complete_to and not whole:
-            return False
-        self._anchor = event.seq
-        self._numbered_revision = 0
-        self._complete(event.revision)
-        return True
-
-    def _take_change(self, event: ChangeEvent | NumberedChangeEvent, effects: list[Effect]) -> bool:
-        """Deliver it if it is the next. Whether nothing before it is missing."""
-        if isinstance(event, NumberedChangeEvent):
-            return self._take_numbered(event, effects)
-        place = event.place_of(self.key)
-        if place is None:
-            return True  # sent for another watcher before the node knew of this one
-        if event.revision <= self.complete_to:
-            return True
-        if place.previous > self.complete_to:
-            return False
-        return self._take_next(event, place.ordinal, place.total, effects)
-
-    def _take_numbered(self, event: NumberedChangeEvent, effects: list[Effect]) -> bool:
-        """As :meth:`_take_change`, by the rules of version 0.1. The stream is in order of
-        revision: before the number that follows the anchor nothing can be missing."""
-        seq = event.seq_of(self.key)
-        if seq is None:
-            return True
-        again = event.revision == self._numbered_revision
-        index = self._numbered_index + 1 if again else 0
-        if event.revision > self.complete_to and seq - 1 != self._anchor:
-            return False
-        self._anchor = seq
-        self._numbered_revision, self._numbered_index = event.revision, index
-        if event.revision <= self.complete_to:
-            return True
-        return self._take_next(event, index, 0, effects)
-
-    def _take_next(
-        self,
-        event: ChangeEvent | NumberedChangeEvent,
-        ordinal: int,
-        total: int,
-        effects: list[Effect],
-    ) -> bool:
-        """A change of the first revision that is not whole. ``total`` 0: not known."""
-        revision = event.revision
-        expected = self._partial_index if revision == self._partial_revision else 0
-        if ordinal != expected:
-            return ordinal < expected  # it came once more, or one before it did not come
-        self._complete(revision - 1)
-        self._partial_revision = revision
-        self._partial_index = ordinal + 1
-        if self._wanted(event.key):
-            self._partial_delivered += 1
-            self._partial_key = event.key
-            _deliver(effects, [Change(revision, event.slot, event.key, event.value)])
-        if ordinal + 1 == total:
-            self._complete(revision)
-        return True
-
-    def _take_page(
-        self, request: HistoryRequest, answer: HistoryAnswer, effects: list[Effect]
-    ) -> None:
-        changes = answer.changes
-        if request.start != self._range[0]:  # the rest of a revision, and of no other all is here
-            revision = request.from_revision
-            changes = [change for change in changes if change.revision == revision]
-            _deliver(effects, changes)
-            if answer.next_revision > revision:
-                self._complete(revision)
-            else:
-                self._go_on_in(revision, self._partial_delivered + len(changes), changes)
             return
-        _deliver(effects, changes[self._partial_delivered :])
-        self._complete(answer.next_revision - 1)
-        if _ends_within(answer):
-            revision = answer.next_revision
-            count = sum(change.revision == revision for change in changes)
-            self._go_on_in(revision, count, changes)
-
-    def _go_on_in(self, revision: int, delivered: int, changes: list[Change]) -> None:
-        """Of ``revision`` this many changes were delivered, the last ones of ``changes`` now."""
-        self._partial_revision = revision
-        self._partial_index = self._partial_delivered = delivered
-        if changes:
-            self._partial_key = changes[-1].key
-
-    def _complete(self, revision: int) -> None:
-        self.complete_to = max(self.complete_to, revision)
-        if self._partial_revision <= self.complete_to:
-            self._partial_revision = self._partial_index = self._partial_delivered = 0
-
-    def _lose_anchor(self) -> None:
-        self._anchor = None
-        self._numbered_revision = self._numbered_index = 0
-
-    def _wanted(self, key: bytes) -> bool:
-        return self.prefix or key == self.key
-
-    def _sound(self, request: HistoryRequest, answer: HistoryAnswer) -> bool:
-        start, end = request.start, request.end
-        at = request.from_revision
-        if answer.next_revision < at:
-            return False
-        key = b""
-        for change in answer.changes:
-            if not at <= change.revision <= answer.next_revision:
-                return False
-            if change.key < start or (end and change.key >= end):
-                return False
-            if change.revision == at and key and change.key <= key:
-                return False
-            at, key = change.revision, change.key
-        if _ends_within(answer) and not self.prefix:
-            return False  # there is but one key
-        if answer.next_revision <= self._partial_revision or start != self._range[0]:
-            return True
-        # Of a revision that was delivered in part all is here: the same, and perhaps more.
-        revisions = [change.revision for change in answer.changes[: self._partial_delivered]]
-        return revisions == [self._partial_revision] * self._partial_delivered
+        self.gaps += 1
+        if isinstance(event, ProgressEvent):
+            self._target = event.last_revision
+        else:
+            self._target = event.revision
+        self._buffer.appendleft(event)  # once the pull covers it, it sets the anchor
+        self._buffer_bytes += _weight(event)
+        effects.append(self._pull(now_ms))
 
     # -- pulls and the buffer -----------------------------------------------------------------
 
@@ -493,9 +364,7 @@ class WatchState:
         return self._pull_due_ms is not None
 
     def _pull(self, now_ms: int) -> Pull:
-        start, end = self._range
-        if self.prefix and self._partial_delivered:
-            start = self._partial_key + b"\0"
+        start, end = self._order.missing_range()
         self.pulls += 1
         limit_bytes = self.options.page_bytes | SPLIT
         self._request = HistoryRequest(
@@ -529,11 +398,10 @@ class WatchState:
         return [Connect(self.attempt, reason)]
 
     def _leave(self, now_ms: int, reason: str) -> list[Effect]:
-        """Forget the node, never what was delivered; connect to the next at once, or, after
-        repeated failures, after a doubling pause."""
+        """Forget the node, but not what was delivered. Connect to the next one, at once or, after
+        repeated failures, after a pause that doubles."""
         self.live = False
-        self._source = None
-        self._lose_anchor()
+        self._order.leave_source()
         self._buffer.clear()
         self._buffer_bytes = 0
         self._request = None
@@ -561,7 +429,7 @@ class WatchState:
         )
 
     def _whence(self) -> str:
-        """How the cluster of the present node came to have another history."""
+        """Why the cluster of the present node has another history."""
         return f"it was {self._origin}" if self._origin else _ANEW
 
     def _fail(self, code: str, message: str, detail: int) -> list[Effect]:
@@ -578,11 +446,6 @@ def _deliver(effects: list[Effect], changes: list[Change]) -> None:
         effects[-1].changes.extend(changes)
     else:
         effects.append(Deliver(changes))
-
-
-def _ends_within(answer: HistoryAnswer) -> bool:
-    """Whether the revision of its last change is not whole."""
-    return bool(answer.changes) and answer.changes[-1].revision == answer.next_revision
 
 
 def _weight(event: Event) -> int:

@@ -1,4 +1,4 @@
-"""The history of changes: told from the log, with what the log alone does not say.
+"""The history of changes, derived from the log and from what the log alone does not say.
 
     batch of a slot + the revision before it + which of its commands changed nothing ──► changes
 
