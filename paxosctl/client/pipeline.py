@@ -10,27 +10,25 @@ deadline, which begins when it is queued.
 """
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
+from paxosctl.client.errors import ClientError
 from paxosctl.client.results import as_bytes, as_number, typed_result
+from paxosctl.client.runner import CallRunner
 from paxosd.core.client.calls import Call
 from paxosd.core.commands import CAS_REVISION, CAS_VALUE, DELETE, DELETE_RANGE, PUT, prefix_end
 
-if TYPE_CHECKING:
-    from paxosctl.client.client import Client
-    from paxosctl.client.errors import ClientError
-
 FLUSH_COMMANDS = 256
-"""So many queued commands are sent without being asked to."""
+"""Once so many commands are queued, they are sent."""
 
 
 class Future:
     """The result of one command, now or later."""
 
-    __slots__ = ("_client", "call")
+    __slots__ = ("_runner", "call")
 
-    def __init__(self, client: "Client", call: Call) -> None:
-        self._client = client
+    def __init__(self, runner: CallRunner, call: Call) -> None:
+        self._runner = runner
         self.call = call
 
     @property
@@ -41,24 +39,24 @@ class Future:
     def result(self) -> Any:
         """Wait for the result, as the method of the same name of Client would return it.
         Raises what that would raise."""
-        call = self._client.finish(self.call)
+        call = self._runner.finish(self.call)
         if call.failure is not None:
-            raise self._client.failure_of(call)
+            raise self._runner.failure_of(call)
         assert isinstance(call.request, list)
         return typed_result(call.request, call.result)
 
-    def error(self) -> "ClientError | None":
+    def error(self) -> ClientError | None:
         """Wait until it has ended; the exception that :meth:`result` raises, if any."""
-        call = self._client.finish(self.call)
-        return None if call.failure is None else self._client.failure_of(call)
+        call = self._runner.finish(self.call)
+        return None if call.failure is None else self._runner.failure_of(call)
 
 
 class Pipeline:
     """Made by :meth:`Client.pipeline`. Leaving the ``with`` block waits for every command, and
     raises for the first that failed."""
 
-    def __init__(self, client: "Client") -> None:
-        self._client = client
+    def __init__(self, runner: CallRunner) -> None:
+        self._runner = runner
         self._futures: list[Future] = []
         self._unsent = 0
 
@@ -101,7 +99,7 @@ class Pipeline:
     def flush(self) -> None:
         """Send what can be sent now, and take what has arrived; does not wait."""
         self._unsent = 0
-        self._client.turn()
+        self._runner.turn()
 
     def results(self) -> list[Any]:
         """Wait for every command; their results in order. Raises for the first that failed;
@@ -109,7 +107,7 @@ class Pipeline:
         return [future.result() for future in self._futures]
 
     def _queue(self, command: list[Any]) -> Future:
-        future = Future(self._client, self._client.submit(command))
+        future = Future(self._runner, self._runner.submit(command))
         self._futures.append(future)
         self._unsent += 1
         if self._unsent >= FLUSH_COMMANDS:
