@@ -22,7 +22,7 @@ def _found_alone_by_file(real, self):
     real(self)
     if self.alone and self.record is None:
         options = self._context.options
-        members = {options.node: Founder(True, self._directory)}
+        members = {options.node: Founder(True, self._directory_id)}
         self.record = Record(options.cluster, members, self._settings)
 
 
