@@ -14,7 +14,7 @@ then once for each boundary, way and lot: there the power goes, and 120 ms later
 
 ``--lots``: how often each boundary is tried with other sectors lost, torn and kept. After that
 the script goes on to its end, and everything is checked as in any simulated run: promises and
-votes that were told of are still there, one value per slot, nothing acknowledged is lost, nothing
+votes that were sent are still there, one value per slot, nothing acknowledged is lost, nothing
 doubled, the history is linearizable, the cluster goes on and all nodes end alike.
 
 Exit 1 if a point shows a violation; each is printed with what runs it again.
@@ -207,8 +207,8 @@ def main():
     for seed in range(1, options.scripts + 1):
         found = boundaries(seed)
         kinds = Counter(operation for _, operation, _ in found)
-        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        print(f"script {seed}: {len(found)} boundaries: {told}")
+        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        print(f"script {seed}: {len(found)} boundaries: {listed}")
         planned = all_strikes(len(found), options.ways.split(","), options.lots, options.stride)
         ways = Counter()
         unchecked = 0
@@ -227,8 +227,8 @@ def main():
                     f"VIOLATION --again {seed}:{what.way}:{what.boundary}:{what.lot} "
                     f"before {point.operation} on {point.node}: {point.violation}"
                 )
-        told = ", ".join(f"{count} {way}" for way, count in ways.items())
-        print(f"  {len(planned)} runs: {told}; {unchecked} histories not checked", flush=True)
+        listed = ", ".join(f"{count} {way}" for way, count in ways.items())
+        print(f"  {len(planned)} runs: {listed}; {unchecked} histories not checked", flush=True)
     print(
         f"{total} points, {failed} with a violation, {time.monotonic() - began_s:.0f} s "
         f"on {options.jobs} cores"

@@ -7,7 +7,7 @@ is killed; the time counts from just before the signal to the first acknowledged
 submitted after it. The node is started again, and the next round begins once all three agree.
 
 With ``--freeze`` it is stopped (SIGSTOP) instead: no connection breaks, so that only silence
-tells, as when its machine has lost its network.
+shows it, as when its machine has lost its network.
 
 Prints one line per round, then the median and the extremes. No assertion: this is a measurement.
 """

@@ -1,4 +1,4 @@
-"""Members of real clusters changed under load, and then the books are checked.
+"""Members of real clusters changed under load, and then an audit of what clients saw.
 
     python -m tests.bench.member_campaign [--rounds N] [--seed S] [--faults] [--parts A,B]
 
@@ -31,8 +31,7 @@ from pathlib import Path
 
 from paxosctl.faultrun.clients import Workers
 from paxosctl.faultrun.plan import Workload
-from paxosd.check.exactly_once import check_exactly_once
-from paxosd.check.linearizability import check_linearizable
+from tests.bench.audit import Audit, audit
 from tests.bench.member_stage import Disturber, Stage, drawn
 from tests.processes.growing import Growing
 
@@ -71,9 +70,9 @@ def sizes(stage):
         with stage.step(f"add {new}"):
             stage.add(new)
     for _ in range(4):
-        told = stage.told()
-        old = stage.rng.choice(told["voters"])
-        with stage.step(f"remove {old}{leads(old, told['leader'])}"):
+        members = stage.members()
+        old = stage.rng.choice(members["voters"])
+        with stage.step(f"remove {old}{leads(old, members['leader'])}"):
             stage.remove(old)
 
 
@@ -95,7 +94,7 @@ def transfers(stage, count):
     """The lead goes from one to another and back."""
     for number in range(count):
         leader = stage.leader()
-        name = stage.rng.choice([name for name in stage.told()["voters"] if name != leader])
+        name = stage.rng.choice([name for name in stage.members()["voters"] if name != leader])
         with stage.step(f"transfer-leader {name}, from {leader} ({number + 1})"):
             stage.transfer(name)
         stage.handover_gaps_s.append(stage.steps[-1].gap_s)
@@ -118,7 +117,7 @@ def two_stopped(stage):
     the other one, on a busy machine: then the two go on, and it is tried again."""
     for _ in range(STOPPED_TRIES):
         leader = stage.leader()
-        others = [name for name in stage.told()["voters"] if name != leader]
+        others = [name for name in stage.members()["voters"] if name != leader]
         stopped = stage.rng.sample(others, 2)
         for name in stopped:
             stage.daemons.signal(name, signal.SIGSTOP)
@@ -136,11 +135,11 @@ PARTS = {"rolling": (rolling, 3, 3), "sizes": (sizes, 1, 4), "lives": (lives, 3,
 """Name → what is done, how many nodes begin, how many more there may be."""
 
 
-# -- a part and its verdict
+# -- a part and its outcome
 
 
 @dataclass
-class Verdict:
+class PartOutcome:
     """What one part came to."""
 
     part: str
@@ -148,42 +147,33 @@ class Verdict:
     faults: bool
     steps: list = field(default_factory=list)
     handover_gaps_s: list = field(default_factory=list)
-    counts: dict = field(default_factory=dict)
-    settled: int = 0
     kills: int = 0
     stops: int = 0
-    linearizable: object = None
-    exactly_once: object = None
-    state: str = ""
+    audit: Audit | None = None
 
     @property
     def spotless(self):
         """No operation failed, and none ended without an answer."""
-        return not (self.settled or self.counts.get("failed") or self.counts.get("unknown"))
+        counts = self.audit.counts
+        return not (self.audit.settled or counts.get("failed") or counts.get("unknown"))
 
     @property
     def ok(self):
-        checked = self.linearizable.ok and self.exactly_once.ok and self.state
-        return bool(checked and (self.faults or self.spotless))
+        return bool(self.audit.ok and (self.faults or self.spotless))
 
     def lines(self):
         """For people."""
-        told = ", ".join(f"{count} {outcome}" for outcome, count in self.counts.items())
-        yield f"  operations: {told}; {self.settled} settled by asking the outcome"
         if self.faults:
             yield f"  faults: {self.kills} kill -9, {self.stops} SIGSTOP"
-        for name, verdict in (("linearizable", self.linearizable),
-                              ("exactly once", self.exactly_once)):  # fmt: skip
-            yield f"  {name}: {verdict.status}: {verdict.explanation}"
-        yield f"  state of all members: {self.state or 'NOT EQUAL'}"
+        yield from (f"  {line}" for line in self.audit.lines())
         yield f"  {'ok' if self.ok else 'VIOLATED'}"
 
 
-def run_part(path, part, *, seed, faults=False, act=None, tell=lambda line: None, history=None):
-    """One part on a cluster of its own in ``path``; returns its verdict. ``act``: what to do on
-    the stage instead, with three nodes and two more."""
+def run_part(path, part, *, seed, faults=False, act=None, report=lambda line: None, history=None):
+    """One part on a cluster of its own in ``path``; returns its outcome. ``act``: what to do on
+    the stage instead, with three nodes and two more. ``report(line)``: called after each step."""
     found, size, more = PARTS[part] if act is None else (act, 3, 2)
-    verdict = Verdict(part, seed, faults)
+    outcome = PartOutcome(part, seed, faults)
     timeout_ms = TIMEOUT_FAULTS_MS if faults else TIMEOUT_MS
     workload = Workload(clients=6, keys=12, pause_ms=5, timeout_ms=timeout_ms, mix=MIX)
     with Growing(path, size=size, more=more) as daemons:
@@ -191,7 +181,7 @@ def run_part(path, part, *, seed, faults=False, act=None, tell=lambda line: None
         known = [daemons.endpoint(name) for name in daemons.founders]
         workers = Workers(known, workload, seed, b"member/")
         disturber = Disturber(daemons, drawn(seed, "faults")) if faults else None
-        stage = Stage(daemons, workers, drawn(seed, part), disturber=disturber, tell=tell)
+        stage = Stage(daemons, workers, drawn(seed, part), disturber=disturber, report=report)
         workers.start()
         try:
             stage.progress()
@@ -201,30 +191,20 @@ def run_part(path, part, *, seed, faults=False, act=None, tell=lambda line: None
         finally:
             if disturber is not None:
                 disturber.stop()
-                verdict.kills, verdict.stops = disturber.kills, disturber.stops
+                outcome.kills, outcome.stops = disturber.kills, disturber.stops
             workers.stop()
         daemons.wait_leader()
-        with daemons.client(*daemons.processes, timeout_s=60.0) as client:
-            workers.settle(client)
-            final = workers.final(client)
-        daemons.wait_equal(60.0)
-        states = set(daemons.checksums(60.0).values())
-    verdict.state = states.pop() if len(states) == 1 else ""
-    verdict.steps, verdict.handover_gaps_s = stage.steps, stage.handover_gaps_s
-    verdict.counts, verdict.settled = workers.history.counts(), workers.settled
-    if history is not None:
-        workers.history.save(history)
-    verdict.exactly_once = check_exactly_once(workers.history, final)
-    verdict.linearizable = check_linearizable(workers.history, alone=True)
-    return verdict
+        outcome.audit = audit(daemons, workers, *daemons.processes, history=history)
+    outcome.steps, outcome.handover_gaps_s = stage.steps, stage.handover_gaps_s
+    return outcome
 
 
-def summary(verdicts):
+def summary(outcomes):
     """All parts in a few lines."""
-    steps = [step for verdict in verdicts for step in verdict.steps]
-    gaps = [gap * 1000 for verdict in verdicts for gap in verdict.handover_gaps_s]
+    steps = [step for outcome in outcomes for step in outcome.steps]
+    gaps = [gap * 1000 for outcome in outcomes for gap in outcome.handover_gaps_s]
     worst = max(steps, key=lambda step: step.gap_s)
-    operations = sum(sum(verdict.counts.values()) for verdict in verdicts)
+    operations = sum(sum(outcome.audit.counts.values()) for outcome in outcomes)
     yield f"{len(steps)} steps, {operations} operations; median gap of a step " + (
         f"{statistics.median(step.gap_s for step in steps) * 1000:.0f} ms, "
         f"longest {worst.gap_s * 1000:.0f} ms ({worst.what})"
@@ -234,7 +214,7 @@ def summary(verdicts):
             f"{len(gaps)} hand-overs: gap median {statistics.median(gaps):.0f} ms, "
             f"longest {max(gaps):.0f} ms"
         )
-    bad = [f"{verdict.part} (seed {verdict.seed})" for verdict in verdicts if not verdict.ok]
+    bad = [f"{outcome.part} (seed {outcome.seed})" for outcome in outcomes if not outcome.ok]
     yield f"violations: {', '.join(bad) or 'none'}"
 
 
@@ -246,24 +226,24 @@ def main():
     parser.add_argument("--parts", default=",".join(PARTS), help="which of them, with commas")
     options = parser.parse_args()
     first = random.randrange(1 << 30) if options.seed is None else options.seed
-    verdicts = []
+    outcomes = []
     for number in range(options.rounds):
         seed = first + number
         for part in options.parts.split(","):
             print(f"{part}, seed {seed}", flush=True)
             began_s = time.monotonic()
             with tempfile.TemporaryDirectory() as path:
-                verdict = run_part(
+                outcome = run_part(
                     Path(path), part, seed=seed, faults=options.faults,
-                    tell=lambda line: print(f"  {line}", flush=True),
+                    report=lambda line: print(f"  {line}", flush=True),
                 )  # fmt: skip
-            for line in verdict.lines():
+            for line in outcome.lines():
                 print(line)
             print(f"  {time.monotonic() - began_s:.0f} s", flush=True)
-            verdicts.append(verdict)
-    for line in summary(verdicts):
+            outcomes.append(outcome)
+    for line in summary(outcomes):
         print(line)
-    sys.exit(0 if all(verdict.ok for verdict in verdicts) else 1)
+    sys.exit(0 if all(outcome.ok for outcome in outcomes) else 1)
 
 
 if __name__ == "__main__":

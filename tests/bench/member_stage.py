@@ -122,13 +122,13 @@ class Disturber(threading.Thread):
 class Stage:
     """One cluster, its clients, and what was done to it so far."""
 
-    def __init__(self, daemons, workers, rng, *, disturber=None, tell=lambda line: None):
+    def __init__(self, daemons, workers, rng, *, disturber=None, report=lambda line: None):
         self.daemons, self.workers, self.rng = daemons, workers, rng
         self.disturber = disturber
         self.steps = []
         self.handover_gaps_s = []
         self._repeats = 0
-        self._tell = tell
+        self._report = report
 
     # -- watching
 
@@ -141,7 +141,7 @@ class Stage:
         ended_s = time.monotonic()
         gap_s = longest_gap(list(self.workers.acked_s), began_s, ended_s)
         self.steps.append(Step(what, ended_s - began_s, gap_s, self._repeats))
-        self._tell(str(self.steps[-1]))
+        self._report(str(self.steps[-1]))
 
     def progress(self, count=PROGRESS):
         """Wait until writes are acknowledged again. Raises AssertionError, and what broke a
@@ -173,7 +173,7 @@ class Stage:
         status = self.daemons.status(name)
         return status is None or status["role"] == "leader"
 
-    def told(self):
+    def members(self):
         """``member list``, asked again while nobody answers."""
 
         def ask():
@@ -183,24 +183,24 @@ class Stage:
         return wait_for(ask, CHANGE_LIMIT_S, "a list of members")
 
     def leader(self):
-        """Whoever leads now."""
-        return wait_for(lambda: self.told()["leader"], CHANGE_LIMIT_S, "a leader")
+        """The present leader."""
+        return wait_for(lambda: self.members()["leader"], CHANGE_LIMIT_S, "a leader")
 
     # -- changing
 
     def until(self, reached, arguments):
         """``paxosctl member`` with ``arguments(list of members)``, until ``reached`` of that."""
-        told = self.told()
+        listed = self.members()
         deadline = time.monotonic() + CHANGE_LIMIT_S
         while True:
-            code, out, err = self.daemons.try_ctl(*arguments(told))
+            code, out, err = self.daemons.try_ctl(*arguments(listed))
             if code == 0:
                 return
-            words = f"{arguments(told)}: exit code {code}: {out}{err}"
+            words = f"{arguments(listed)}: exit code {code}: {out}{err}"
             assert self.disturber is not None, words
             assert time.monotonic() < deadline, words
-            told = self.told()
-            if reached(told):
+            listed = self.members()
+            if reached(listed):
                 return
             self._repeats += 1
 
@@ -208,12 +208,12 @@ class Stage:
         """Start a newcomer with what ``member add --dry-run`` says that it needs."""
         options = self.daemons.where(name)
 
-        def told():
+        def needs():
             code, out, err = self.daemons.try_ctl("add", name, *options, "--dry-run", "-o", "json")
             assert code == 0 or self.disturber is not None, (out, err)
             return out if code == 0 else None
 
-        self.daemons.write_joining(name, wait_for(told, CHANGE_LIMIT_S, f"a place for {name}"))
+        self.daemons.write_joining(name, wait_for(needs, CHANGE_LIMIT_S, f"a place for {name}"))
         with self.quiet():
             self.daemons.start(name)
             self.daemons.wait_up(name)
@@ -222,27 +222,29 @@ class Stage:
         """A new voter, with a new, empty directory."""
         self.join(name)
 
-        def arguments(told):
-            is_member = name in (each["node"] for each in told["nodes"])
+        def arguments(listed):
+            is_member = name in (each["node"] for each in listed["nodes"])
             return ["promote", name] if is_member else ["add", name, *self.daemons.where(name)]
 
-        self.until(lambda told: name in told["voters"], arguments)
+        self.until(lambda listed: name in listed["voters"], arguments)
 
     def replace(self, old, new):
         """A new voter in the place of one that ends by itself."""
         self.join(new)
 
-        def arguments(told):
-            is_member = new in (each["node"] for each in told["nodes"])
+        def arguments(listed):
+            is_member = new in (each["node"] for each in listed["nodes"])
             return ["replace", old, new, *([] if is_member else self.daemons.where(new))]
 
-        self.until(lambda told: old not in told["voters"] and new in told["voters"], arguments)
+        self.until(
+            lambda listed: old not in listed["voters"] and new in listed["voters"], arguments
+        )
         self.wait_gone(old)
 
     def remove(self, name):
         """A member less, which ends by itself."""
         self.until(
-            lambda told: name not in (each["node"] for each in told["nodes"]),
+            lambda listed: name not in (each["node"] for each in listed["nodes"]),
             lambda _: ["remove", name],
         )
         self.wait_gone(name)
@@ -260,15 +262,16 @@ class Stage:
 
     def transfer(self, name):
         """``name`` leads."""
-        self.until(lambda told: told["leader"] == name, lambda _: ["transfer-leader", name])
+        self.until(lambda listed: listed["leader"] == name, lambda _: ["transfer-leader", name])
 
     def quorum(self, phase1, phase2):
         """Sizes of the quorums; 0, 0 for majorities."""
         sizes = ["--phase1", str(phase1), "--phase2", str(phase2)] if phase1 else ["--majority"]
-        half = len(self.told()["voters"]) // 2 + 1
+        half = len(self.members()["voters"]) // 2 + 1
         wanted = (phase1 or half, phase2 or half)
         self.until(
-            lambda told: (told["phase1"], told["phase2"]) == wanted, lambda _: ["quorum", *sizes]
+            lambda listed: (listed["phase1"], listed["phase2"]) == wanted,
+            lambda _: ["quorum", *sizes],
         )
 
     def rejoin(self, name):
@@ -280,7 +283,7 @@ class Stage:
         roles = ("voter", "leader")
 
         def role():
-            return next(each["role"] for each in self.told()["nodes"] if each["node"] == name)
+            return next(each["role"] for each in self.members()["nodes"] if each["node"] == name)
 
         wait_for(lambda: role() == "memory-lost", CHANGE_LIMIT_S, f"that {name} knows of its loss")
         self.until(lambda _: role() in roles, lambda _: ["rejoin", name])

@@ -50,7 +50,7 @@ def quantile(latencies, share):
     return latencies[min(len(latencies) - 1, int(len(latencies) * share))] / 1e6
 
 
-def tell(name, latencies, rates):
+def print_row(name, latencies, rates):
     latencies.sort()
     shares = "  ".join(
         f"p{s * 100:g} {quantile(latencies, s):6.2f} ms" for s in (0.5, 0.9, 0.99, 0.999)
@@ -93,8 +93,8 @@ def main():
                 if kind is during:
                     thread.join()
                     time.sleep(3)  # the last one ends
-        base = tell("without snapshots", *without)
-        more = tell("during snapshots", *during)
+        base = print_row("without snapshots", *without)
+        more = print_row("during snapshots", *during)
         print(f"snapshots taken: {taken}; p99 ratio {more / base:.2f}")
         for line in daemons.events(leader, "snapshot.finished")[-3:]:
             print(f"slot {line['slot']}: {line['bytes']} B in {line['dur_ms']} ms")

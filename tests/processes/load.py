@@ -1,9 +1,9 @@
-"""Clients that write and read in threads of their own, and keep a history that can be checked.
+"""Load for tests of real processes: clients in threads of their own, and a history that is judged.
 
-Every writer has keys of its own. The n-th write of writer w sets ``w/n`` (written once, so a
-second application shows as version 2 and another revision) and its counter ``w/hot`` (whose
-version counts applications). A write that ended without an answer is settled with ``outcome``:
-committed or never, so the expected state is exact.
+Every writer has keys of its own. The n-th write of writer w sets ``w/n`` (written once, so a second
+application shows as version 2 and another revision) and its counter ``w/hot`` (whose version counts
+applications). Readers read the counter of the first writer. The outcome of a write that ended
+without an answer is asked for at the end, so that the judgement leaves nothing open.
 """
 
 import contextlib
@@ -11,40 +11,35 @@ import itertools
 import random
 import threading
 import time
-from typing import NamedTuple
 
 from paxosctl.client.client import ClientError, NotSubmittedError, OutcomeUnknownError
+from paxosd.check.exactly_once import FinalRow
+from paxosd.check.history import GET, PUT, History
+from paxosd.check.judge import judge
+from paxosd.check.workload import record_read, record_result
+from paxosd.core import requests
 
 _numbers = itertools.count()
 
 
-class Write(NamedTuple):
-    """One acknowledged write."""
-
-    key: bytes
-    value: bytes
-    revision: int
-
-
 class Writer(threading.Thread):
-    """Writes until stopped, ``batch`` numbers at a time; then settles what is unknown."""
+    """Writes until stopped, ``batch`` numbers at a time."""
 
-    def __init__(self, daemons, name, *, batch=5, timeout_s=20.0, pause_s=0.0):
+    def __init__(self, daemons, name, history, *, batch=5, timeout_s=20.0, pause_s=0.0):
         super().__init__(name=name, daemon=True)
-        self.key = name.encode()
-        self.acked: list[Write] = []
-        self.unknown: list[tuple[bytes, bytes, int, int]] = []
+        self.prefix = name.encode() + b"/"
+        self.hot = self.prefix + b"hot"
+        self.acked = 0
+        self.unknown = []
+        """Writes without an answer: the operation, its session and seq."""
         self.refused = 0
         self.error: BaseException | None = None
         self._daemons = daemons
+        self._history = history
         self._batch = batch
         self._timeout_s = timeout_s
         self._pause_s = pause_s
         self._over = threading.Event()
-
-    @property
-    def hot(self):
-        return self.key + b"/hot"
 
     def stop(self):
         self._over.set()
@@ -64,46 +59,46 @@ class Writer(threading.Thread):
         pipe = client.pipeline()
         queued = []
         for n in range(number, number + self._batch):
-            value = b"%s %d" % (self.key, n)
-            for key in (b"%s/%d" % (self.key, n), self.hot):
-                queued.append((key, value, pipe.put(key, value)))
-        for key, value, future in queued:
+            value = b"%s%d" % (self.prefix, n)
+            for key in (b"%s%d" % (self.prefix, n), self.hot):
+                operation = self._history.invoke(self.name, PUT, key, value=value)
+                queued.append((operation, pipe.put(key, value)))
+        for operation, future in queued:
             try:
-                self.acked.append(Write(key, value, future.result()))
+                record_result(self._history, operation, future.result())
+                self.acked += 1
             except NotSubmittedError:
+                self._history.failed(operation)
                 self.refused += 1
             except OutcomeUnknownError as error:
-                self.unknown.append((key, value, error.session, error.seq))
+                self._history.unknown(operation)
+                self.unknown.append((operation, error.session, error.seq))
 
     def settle(self):
-        """Turn unknown writes into acknowledged ones or into nothing."""
+        """Ask for the outcomes of unknown writes; returns how many there were."""
         unknown, self.unknown = self.unknown, []
         with self._daemons.client(timeout_s=60.0) as client:
-            for key, value, session, seq in unknown:
+            for operation, session, seq in unknown:
                 outcome = client.outcome(session, seq)
                 assert outcome.state in ("committed", "fenced"), outcome
                 if outcome.state == "committed":
-                    self.acked.append(Write(key, value, outcome.result))
-
-    def expected(self):
-        """key → (value, revision of the last write, version)."""
-        state = {}
-        for key, value, revision in sorted(self.acked, key=lambda write: write.revision):
-            state[key] = (value, revision, state.get(key, (b"", 0, 0))[2] + 1)
-        return state
+                    record_result(self._history, operation, outcome.result, outcome.slot)
+                else:
+                    self._history.failed(operation)
+        return len(unknown)
 
 
 class Reader(threading.Thread):
-    """Linearizable reads of a writer's counter at one random node after another: none may miss
-    a write that was acknowledged before it began."""
+    """Linearizable reads of a writer's counter, each at a random node."""
 
-    def __init__(self, daemons, writer, seed):
-        super().__init__(daemon=True)
+    def __init__(self, daemons, writer, history, number, seed):
+        super().__init__(name=f"{writer.name}r{number}", daemon=True)
         self.done = 0
         self.failed = 0
         self.error: BaseException | None = None
         self._daemons = daemons
-        self._writer = writer
+        self._key = writer.hot
+        self._history = history
         self._rng = random.Random(seed)
         self._over = threading.Event()
 
@@ -111,45 +106,50 @@ class Reader(threading.Thread):
         self._over.set()
 
     def run(self):
-        with contextlib.ExitStack() as stack:
-            clients = {
-                name: stack.enter_context(self._daemons.client(name, timeout_s=2.0))
-                for name in self._daemons.names
-            }
-            while not self._over.is_set() and self.error is None:
-                self._read(clients[self._rng.choice(self._daemons.names)])
+        try:
+            with contextlib.ExitStack() as stack:
+                clients = {
+                    name: stack.enter_context(self._daemons.client(name, timeout_s=2.0))
+                    for name in self._daemons.names
+                }
+                while not self._over.is_set():
+                    self._read(clients[self._rng.choice(self._daemons.names)])
+        except BaseException as error:  # noqa: BLE001 - raised again by Load.__exit__
+            self.error = error
 
     def _read(self, client):
-        floor = max((w.revision for w in self._writer.acked[-20:]), default=0)
+        operation = self._history.invoke(self.name, GET, self._key)
         try:
-            found = client.get(self._writer.hot)
+            answer = client.read([[requests.GET, self._key]])
         except ClientError:
+            self._history.failed(operation)
             self.failed += 1
             return
-        revision = found.modify_revision if found is not None else 0
-        if revision < floor:
-            self.error = AssertionError(f"stale read: revision {revision}, acknowledged {floor}")
+        record_read(self._history, operation, answer)
         self.done += 1
 
 
 class Load:
-    """Writers and readers around a test's body; leaving stops them, settles what is unknown and
-    raises what went wrong in a thread."""
+    """Writers and readers around a test's body. Leaving stops them, settles what is unknown, raises
+    what went wrong in a thread, and judges whether what they saw is linearizable."""
 
     def __init__(self, daemons, *, timeouts_s=(20.0, 20.0, 1.0), readers=1, seed=0, **how):
         """A writer per timeout; a short one leaves writes unknown when a leader dies."""
         self.daemons = daemons
+        self.history = History(lambda: time.monotonic_ns() // 1000)
+        self.settled = 0
         name = f"load{next(_numbers)}"  # loads on one cluster keep out of each other's keys
         self.writers = [
-            Writer(daemons, f"{name}w{i}", timeout_s=timeout_s, **how)
+            Writer(daemons, f"{name}w{i}", self.history, timeout_s=timeout_s, **how)
             for i, timeout_s in enumerate(timeouts_s)
         ]
-        self.settled = 0
-        self.readers = [Reader(daemons, self.writers[0], seed + i) for i in range(readers)]
+        self.readers = [
+            Reader(daemons, self.writers[0], self.history, i, seed + i) for i in range(readers)
+        ]
 
     @property
     def acked(self):
-        return sum(len(writer.acked) for writer in self.writers)
+        return sum(writer.acked for writer in self.writers)
 
     def wait_more(self, count, timeout_s=60.0):
         """Wait until so many more writes were acknowledged."""
@@ -166,17 +166,20 @@ class Load:
                 raise thread.error
 
     def check(self):
-        """Everything acknowledged is there, each write applied once, and nothing else is."""
+        """Everything acknowledged is there, each write applied once, and nothing else is. To be
+        called when all writers have ended."""
+        final = {operation.key: None for operation in self.history}
         with self.daemons.client(timeout_s=60.0) as client:
             for writer in self.writers:
-                found = {
-                    row.key: (row.value, row.modify_revision, row.version)
-                    for row in client.scan(writer.key + b"/")
-                }
-                expected = writer.expected()
-                assert found.keys() == expected.keys()
-                wrong = {k: (found[k], expected[k]) for k in found if found[k] != expected[k]}
-                assert not wrong
+                for row in client.scan(writer.prefix):
+                    numbers = (row.create_revision, row.modify_revision, row.version)
+                    assert row.key in final, f"{row.key} was never written"
+                    final[row.key] = FinalRow(row.value, *numbers)
+        self._judge(final)
+
+    def _judge(self, final):
+        verdict = judge(self.history, final).verdict
+        assert verdict.ok, verdict.explanation
 
     def __enter__(self):
         for thread in (*self.writers, *self.readers):
@@ -191,6 +194,5 @@ class Load:
         if kind is None:
             assert not any(thread.is_alive() for thread in (*self.writers, *self.readers))
             self.raise_errors()
-            self.settled = sum(len(writer.unknown) for writer in self.writers)
-            for writer in self.writers:
-                writer.settle()
+            self.settled = sum(writer.settle() for writer in self.writers)
+            self._judge(None)

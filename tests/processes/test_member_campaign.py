@@ -15,7 +15,7 @@ def slice_of_all(stage):
     leader = stage.leader()
     with stage.step(f"replace {leader} by n5"):
         stage.replace(leader, "n5")
-    other = stage.rng.choice([name for name in stage.told()["voters"] if name != "n5"])
+    other = stage.rng.choice([name for name in stage.members()["voters"] if name != "n5"])
     with stage.step(f"remove {other}"):
         stage.remove(other)
 
@@ -25,6 +25,6 @@ def slice_of_all(stage):
 def test_clients_see_one_store_while_its_members_change(tmp_path, faults):
     seed = random.randrange(1 << 30)
     print(f"seed {seed}")
-    verdict = run_part(tmp_path, "slice", seed=seed, faults=faults, act=slice_of_all, tell=print)
-    print("\n".join(verdict.lines()))
-    assert verdict.ok
+    outcome = run_part(tmp_path, "slice", seed=seed, faults=faults, act=slice_of_all, report=print)
+    print("\n".join(outcome.lines()))
+    assert outcome.ok
