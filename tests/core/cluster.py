@@ -13,11 +13,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from paxosd.core.commands import OPEN, PUT, Batch, Entry
+from paxosd.core.commands import OPEN, PUT, Entry
 from paxosd.core.effects import (
-    AcceptRecord,
-    CommitRecord,
-    DecisionRecord,
     PromiseRecord,
     ReadReady,
     Refusal,
@@ -28,79 +25,9 @@ from paxosd.core.messages import Decisions
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import NOBODY, Quorums
-from paxosd.core.restart import Restart
 from paxosd.core.run_id import RUN_BITS
-from paxosd.core.state.machine import Machine
-from paxosd.core.state.snapshot import Restore, SnapshotWalk
-from paxosd.core.types import NOOP, NULL_BALLOT
-
-
-class PickleCodec:
-    """Any encoding will do for the core; entries are kept by their pickled form."""
-
-    def encode_batch(self, stamp_ms, entries, reign=None):
-        return pickle.dumps((stamp_ms, entries, reign))
-
-    def encode_entry(self, entry):
-        return pickle.dumps(tuple(entry))
-
-    def decode_batch(self, value):
-        try:
-            stamp_ms, entries, reign = pickle.loads(value)
-        except pickle.UnpicklingError as error:
-            raise ValueError(str(error)) from error
-        return Batch(stamp_ms, [Entry(*pickle.loads(blob)) for blob in entries], reign)
-
-
-def take(machine):
-    """A snapshot: (head, sessions, rows)."""
-    walk = SnapshotWalk(machine, {})
-    sessions, rows = [], []
-    while some := walk.sessions():
-        sessions.append(pickle.dumps(some))
-    while not walk.done:
-        rows.append(walk.rows(3, 1 << 20))
-    walk.close()
-    return walk.head, sessions, rows
-
-
-def make(snapshot):
-    """The machine of a snapshot."""
-    head, sessions, rows = snapshot
-    restore = Restore(head)
-    for some in sessions:
-        restore.sessions(pickle.loads(some))
-    for some in rows:
-        restore.rows(some)
-    return restore.finish()
-
-
-def _is_value(record, floor=0):
-    """Whether it is of a slot, from ``floor`` on."""
-    return isinstance(record, AcceptRecord | DecisionRecord) and record.slot >= floor
-
-
-class Member:
-    """A node with its disk; ``node`` is None while it is down."""
-
-    def __init__(self, name):
-        self.name = name
-        self.run_id = 0
-        self.durable = []
-        self.unsynced = []
-        self.group = []
-        self.syncing = False
-        self.node = None
-        self.machine = None
-        self.turn_at = None
-        self.log = {}
-        self.snapshot = None  # a durable one, as ``take`` makes it; and
-        self.floor = 1  # the first slot that the log still has
-        self.paused = False
-        self.inbox = []
-        self.joins = False  # it does not know who votes before it has learned it
-        self.directory_id = 0
-        self.departed = False  # it was told that it is no member any more, and has ended for good
+from paxosd.core.types import NULL_BALLOT
+from tests.core.member import Member, PickleCodec, is_value, make, take
 
 
 class Cluster:
@@ -175,26 +102,8 @@ class Cluster:
         assert member.node is None
         if member.departed:
             return
-        member.run_id += 1 << RUN_BITS  # a life, without lots
-        promised, accepted, commit, log = NULL_BALLOT, {}, 0, {}
-        for record in member.durable:
-            if isinstance(record, PromiseRecord):
-                promised = record.ballot
-            elif isinstance(record, AcceptRecord | DecisionRecord):
-                log[record.slot] = (record.ballot, record.value)
-            elif isinstance(record, CommitRecord):
-                commit = record.slot
-        member.machine = Machine() if member.snapshot is None else make(member.snapshot)
-        commit = max(commit, member.machine.applied)
-        accepted = {slot: held for slot, held in log.items() if slot > commit}
-        codec = PickleCodec()
-        for slot in range(member.machine.applied + 1, commit + 1):
-            value = log[slot][1]
-            self.check_chosen(slot, value)
-            member.machine.apply(slot, None if value == NOOP else codec.decode_batch(value), value)
-        member.log = log
-        member.unsynced, member.syncing, member.turn_at = [], False, None
-        member.paused, member.inbox = False, []
+        member.run_id += 1 << RUN_BITS  # a run_id without random bits
+        restart = member.recover(self.check_chosen, now_ms=self.now)
         member.node = Node(
             NodeOptions(
                 node=name, quorums=NOBODY if member.joins else self.quorums,
@@ -202,12 +111,7 @@ class Cluster:
             ),
             [o for o in (self.members if member.joins or member.machine.membership.epoch
                          else self.first) if o != name],
-            codec, random.Random(self.rng.random()),
-            Restart(
-                machine=member.machine, run_id=member.run_id, promised=promised,
-                accepted=accepted, commit=commit, directory_id=member.directory_id,
-                now_ms=self.now, wall_ms=int(self.now),
-            ),
+            PickleCodec(), random.Random(self.rng.random()), restart,
         )  # fmt: skip
         member.node.want_applied = True
         self.turn(name)
@@ -300,7 +204,7 @@ class Cluster:
         if ready.persist:
             member.unsynced.append((ready.ticket, ready.persist))
             for record in ready.persist:
-                if _is_value(record, member.floor):
+                if is_value(record, member.floor):
                     member.log[record.slot] = (record.ballot, record.value)
             self._sync(member)
         for to, message in ready.sends:
@@ -374,10 +278,7 @@ class Cluster:
         self.at(self.rng.uniform(*self.sync_ms), done)
 
     def _durable(self, member, records):
-        member.durable.extend(
-            record for record in records
-            if _is_value(record, member.floor) or not _is_value(record)
-        )  # fmt: skip
+        member.append(records)
         for record in records:
             if isinstance(record, PromiseRecord):
                 assert record.ballot >= self.promised[member.name]
@@ -393,16 +294,7 @@ class Cluster:
             held = member.snapshot
             if held is None or held[0].slot < member.machine.applied:
                 member.snapshot = take(member.machine)
-            self._give_back(member, member.machine.applied + 1 - margin)
-
-    def _give_back(self, member, floor):
-        member.floor = max(member.floor, floor)
-        for slot in [slot for slot in member.log if slot < member.floor]:
-            del member.log[slot]
-        member.durable = [
-            record for record in member.durable
-            if _is_value(record, member.floor) or not _is_value(record)
-        ]  # fmt: skip
+            member.give_back(member.machine.applied + 1 - margin)
 
     def _offer(self, src, dst, first):
         """Instead of slots that are gone the donor's snapshot travels, as a whole."""
@@ -420,7 +312,7 @@ class Cluster:
         if member.snapshot is not None and member.snapshot[0].slot >= slot:
             return
         member.snapshot = snapshot
-        self._give_back(member, slot + 1)
+        member.give_back(slot + 1)
         self.at(self.rng.uniform(*self.sync_ms), lambda: self._jump(member, node, snapshot))
 
     def _jump(self, member, node, snapshot):

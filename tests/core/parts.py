@@ -16,7 +16,7 @@ from paxosd.core.quorum import Quorums
 from paxosd.core.reads import LeaderReads
 from paxosd.core.restart import Restart
 from paxosd.core.types import NULL_BALLOT
-from tests.core.cluster import PickleCodec
+from tests.core.member import PickleCodec
 
 
 class ListMachine:

@@ -10,7 +10,7 @@ from paxosd.core.messages import Accept, Accepted, CatchUp, Decisions
 from paxosd.core.proposer import Waiting
 from paxosd.core.quorum import Quorums
 from paxosd.core.types import Ballot
-from tests.core.test_replication import B9, Bench
+from tests.core.replication_bench import B9, Bench
 
 KB = 1 << 10
 

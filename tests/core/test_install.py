@@ -11,7 +11,8 @@ from paxosd.core.effects import INTERRUPTED, AcceptRecord, PromiseRecord, ReadRe
 from paxosd.core.messages import Accept, Accepted, CatchUp, Decisions, Nack, Prepare, Promise
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import NOOP, Ballot
-from tests.core.cluster import Cluster, take
+from tests.core.cluster import Cluster
+from tests.core.member import take
 from tests.core.parts import Lone
 from tests.core.scenes import (
     all_equal,

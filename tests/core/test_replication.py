@@ -1,102 +1,25 @@
-"""Phase 2 and learning of one node alone: accepts, votes, applying, pulling, retransmission."""
+"""Phase 2 of one node: proposals, retransmission, accepting, missed votes."""
 
 import pickle
 
-import pytest
-
-from paxosd.core.commands import PUT, Batch, Entry
 from paxosd.core.effects import (
     INTERRUPTED,
     NOT_LEADER,
     AcceptRecord,
-    CommitRecord,
     DecisionRecord,
     Refusal,
     WriteReply,
 )
-from paxosd.core.execution import Execution
-from paxosd.core.log_exchange import LogExchange
 from paxosd.core.messages import (
     Accept,
-    Accepted,
-    CatchUp,
     Decisions,
     Nack,
-    Promise,
     Votes,
     VotesRequest,
 )
-from paxosd.core.proposer import Waiting
-from paxosd.core.replication import Replication
-from paxosd.core.types import NOOP, Ballot
-from tests.core.parts import make_context
+from paxosd.core.types import Ballot
+from tests.core.replication_bench import B1, B2, B9, Bench, of, value
 from tests.core.test_proposer import promise
-
-B1, B2, B3, B9 = Ballot(1, "n1"), Ballot(2, "n2"), Ballot(3, "n3"), Ballot(9, "n1")
-ENTRY = Entry(1, 1, 0, [[PUT, b"k", b"v"]])
-
-
-def value(name):
-    return pickle.dumps((1, [pickle.dumps((1, 1, 0, [[PUT, b"k", name]]))]))
-
-
-class Bench:
-    """A Replication with its context; effects are taken by ``take``."""
-
-    def __init__(self, name="n1", size=3, **options):
-        self.context = make_context(name, size, **options)
-        self.execution = Execution(self.context, lambda changed: None)
-        self.exchange = LogExchange(self.context, self.execution)
-        self.replication = Replication(self.context, self.execution, self.exchange)
-        self.execution.want_applied = True
-
-    def take(self, *, sync=True):
-        """Effects since the last take; the node's own votes are counted."""
-        outbox = self.context.outbox
-        ready = self._drain()
-        if sync and ready.ticket:
-            outbox.synced(ready.ticket)
-            more = self._drain()
-            for kind in ("persist", "sends", "publishes", "serves", "replies", "applied"):
-                getattr(ready, kind).extend(getattr(more, kind))
-        return ready
-
-    def _drain(self):
-        outbox = self.context.outbox
-        outbox.settle()
-        while (message := outbox.self_message()) is not None:
-            if isinstance(message, Accepted):
-                self.replication.receive_accepted(self.context.node, 1, message)
-        return outbox.take()
-
-    def lead(self, *promises):
-        proposer = self.context.proposer
-        self.context.acceptor.promised = B9
-        proposer.start(B9, self.context.learner.commit + 1, 0.0)
-        for sender, message in promises or (("n1", promise(B9)), ("n2", promise(B9))):
-            proposer.receive_promise(sender, message)
-        commit = self.context.learner.commit
-        self.replication.lead(proposer.take_lead(commit, self.context.now_ms, lambda v: False))
-
-    def submit(self, token):
-        waiting = Waiting(token, ENTRY, pickle.dumps(tuple(ENTRY)))
-        assert self.context.proposer.enqueue(waiting)
-        self.replication.propose_waiting()
-
-    def accept(self, ballot, slot, held, commit=0, sender=None):
-        message = Accept(ballot, slot, held, commit)
-        return self.replication.receive_accept(sender or ballot.node, message)
-
-    def votes(self, voter, ballot, first, last, seq=1):
-        message = Accepted(ballot, ((first, last),), seq)
-        self.replication.receive_accepted(voter, 1, message)
-
-    def later(self, ms):
-        self.context.now_ms += ms
-
-
-def of(kind, sends, to=None):
-    return [m for dst, m in sends if isinstance(m, kind) and to in (None, dst)]
 
 
 class TestProposing:
@@ -244,60 +167,6 @@ class TestAccepting:
         assert [m.ranges for m in bench.take().publishes] == [((2, 2),)], "the chosen one it may"
 
 
-class TestApplying:
-    def test_in_order_whatever_order_the_votes_come_in(self):
-        bench = Bench("n3")
-        for slot in (3, 1, 2):
-            bench.accept(B2, slot, value(b"%d" % slot))
-            for voter in ("n1", "n2"):
-                bench.votes(voter, B2, slot, slot)
-        assert [slot for slot, _ in bench.context.machine.applied] == [1, 2, 3]
-        assert bench.context.acceptor.accepted == {}
-        assert bench.execution.applied == 3
-
-    def test_the_leaders_commit_index_does_without_votes(self):
-        bench = Bench("n3")
-        bench.accept(B2, 1, value(b"v"))
-        bench.accept(B2, 2, value(b"w"), commit=1)
-        assert bench.execution.applied == 1
-
-    def test_a_noop_and_garbage_apply_as_nothing(self):
-        bench = Bench("n3")
-        bench.context.codec.decode_batch = self.refuse
-        for slot, held in [(1, NOOP), (2, b"garbage")]:
-            bench.accept(B2, slot, held, commit=slot - 1)
-        bench.accept(B2, 3, NOOP, commit=2)
-        assert bench.context.machine.applied == [(1, None), (2, None)]
-        assert [n.event for n in bench.take().notices] == ["storage.bad_value"]
-
-    @staticmethod
-    def refuse(_):
-        raise ValueError("no batch")
-
-    def test_own_batches_are_not_decoded_again(self):
-        bench = Bench()
-        bench.context.codec.decode_batch = self.refuse
-        bench.lead()
-        bench.submit("t")
-        bench.take()
-        bench.votes("n2", B9, 1, 1)
-        assert bench.context.machine.applied == [(1, Batch(0, [ENTRY]))]
-
-    def test_the_commit_index_rides_along_or_goes_alone(self):
-        bench = Bench("n3")
-        bench.accept(B2, 1, value(b"v"))
-        bench.take()
-        bench.accept(B2, 2, value(b"w"), commit=1)
-        bench.execution.record_commit(alone=False)
-        assert bench.take().persist[-1] == CommitRecord(1)
-        for voter in ("n1", "n2"):
-            bench.votes(voter, B2, 2, 2)
-        bench.execution.record_commit(alone=False)
-        assert bench.take().persist == []
-        bench.execution.record_commit(alone=True)
-        assert bench.take().persist == [CommitRecord(2)]
-
-
 class TestMissedVotes:
     def test_a_gap_is_asked_for_at_its_voter(self):
         bench = Bench("n3")
@@ -336,188 +205,3 @@ class TestMissedVotes:
         assert of(Votes, ready.sends) == []
         bench.context.outbox.synced(ready.ticket)
         assert of(Votes, bench.take().sends)[0].votes == ((B2, 1, 1),)
-
-
-class TestTwoValuesAtOneBallot:
-    """A log or a memory is damaged, or a node runs twice: nothing of it is taken over."""
-
-    def told(self, bench):
-        events = [n.event for n in bench.take().notices]
-        return events.count("ballot.contradiction")
-
-    def test_a_decision_that_differs_from_what_was_accepted(self):
-        bench = Bench("n3")
-        bench.accept(B1, 1, value(b"v"))
-        bench.take()
-        bench.exchange.receive_decisions("n2", Decisions(1, ((B1, value(b"w")),), 1))
-        assert bench.execution.applied == 0
-        assert bench.context.contradiction.slot == 1
-        bench.exchange.receive_decisions("n2", Decisions(1, ((B1, value(b"w")),), 1))
-        assert self.told(bench) == 1, "it is told once"
-        bench.context.learner.receive_commit(B1, 1)
-        bench.execution.advance()
-        assert bench.execution.applied == 0, "its own may be the wrong one"
-
-    @pytest.mark.parametrize("chosen", [b"v", b"w"])
-    def test_what_a_majority_says_was_chosen_is_taken(self, chosen):
-        """Whoever was damaged, this node or the one that it heard first."""
-        bench = Bench("n3")
-        bench.accept(B1, 1, value(b"v"))
-        bench.exchange.receive_decisions("n2", Decisions(1, ((B1, value(b"w")),), 1))
-        bench.take()
-        bench.exchange.receive_decisions("n1", Decisions(1, ((B1, value(chosen)),), 1))
-        assert bench.execution.applied == 1
-        records = [r for r in bench.take().persist if isinstance(r, DecisionRecord)]
-        assert [r.value for r in records] == ([value(b"w")] if chosen == b"w" else [])
-
-    def test_a_decision_of_another_ballot_may_differ(self):
-        bench = Bench("n3")
-        bench.accept(B1, 1, value(b"v"))
-        bench.exchange.receive_decisions("n2", Decisions(1, ((B2, value(b"w")),), 1))
-        assert bench.execution.applied == 1
-        assert bench.context.contradiction is None
-
-    def test_an_accept_request_gets_no_vote(self):
-        bench = Bench("n3")
-        bench.accept(B1, 1, value(b"v"))
-        ready = bench.take()
-        bench.context.outbox.synced(ready.ticket)
-        bench.take()
-        bench.accept(B1, 1, value(b"w"))
-        ready = bench.take()
-        assert not ready.publishes
-        assert not ready.persist
-        assert [n.event for n in ready.notices] == ["ballot.contradiction"]
-
-
-class TestCatchingUp:
-    def test_a_missing_value_is_pulled_after_a_while(self):
-        bench = Bench("n3")
-        bench.context.peers["n1"].commit = 1
-        for voter in ("n1", "n2"):
-            bench.votes(voter, B2, 1, 1)
-        bench.exchange.check_missing()
-        assert of(CatchUp, bench.take().sends) == []
-        bench.later(31)
-        bench.exchange.check_missing()
-        assert bench.take().sends[-1] == ("n1", CatchUp(1, 1))
-        bench.exchange.receive_decisions("n1", Decisions(1, ((B2, value(b"v")),), 1))
-        assert bench.execution.applied == 1
-
-    def test_far_behind_it_pulls_at_once_in_bounded_steps(self):
-        bench = Bench("n3", catch_up_slots_max=10)
-        bench.context.peers["n2"].commit = 500
-        bench.context.learner.receive_commit(B2, 500)
-        bench.exchange.check_missing()
-        assert bench.take().sends == [("n2", CatchUp(1, 10))]
-        values = tuple((B2, value(b"v")) for _ in range(10))
-        bench.exchange.receive_decisions("n2", Decisions(1, values, 500))
-        assert bench.take().sends == [("n2", CatchUp(11, 20))], "the next step at once"
-
-    def test_what_it_got_is_applied_in_pieces_and_only_then_it_asks_for_more(self):
-        bench = Bench("n3", catch_up_slots_max=10, apply_commands_max=3)
-        execution, exchange = bench.execution, bench.exchange
-        bench.context.peers["n2"].commit = 500
-        values = tuple((B2, value(b"v")) for _ in range(10))
-        exchange.receive_decisions("n2", Decisions(1, values, 500))
-        for applied in (3, 6, 9):
-            assert (execution.applied, execution.held) == (applied, True)
-            assert bench.context.learner.commit == applied
-            exchange.resume()
-            assert execution.applied == applied, "the turn is not over"
-            bench.later(300)
-            for _ in range(2):
-                exchange.check_missing()
-                exchange.check_behind()
-            assert of(CatchUp, bench.take().sends) == [], "nothing is missing"
-            execution.end_turn()
-            exchange.resume()
-        assert (execution.applied, execution.held) == (10, False)
-        assert bench.take().sends == [("n2", CatchUp(11, 20))]
-
-    def test_a_slot_is_applied_whole_however_large_it_is(self):
-        bench = Bench("n3", apply_commands_max=1)
-        values = tuple((B2, value(b"v")) for _ in range(3))
-        bench.exchange.receive_decisions("n2", Decisions(1, values, 3))
-        for applied in (1, 2, 3):
-            assert bench.execution.applied == applied
-            bench.execution.end_turn()
-            bench.exchange.resume()
-        assert not bench.execution.held
-
-    def test_while_the_shell_has_enough_to_do_nothing_is_applied(self):
-        bench = Bench("n3")
-        bench.execution.pausing = True
-        values = tuple((B2, value(b"v")) for _ in range(3))
-        bench.exchange.receive_decisions("n2", Decisions(1, values, 3))
-        assert (bench.execution.applied, bench.execution.held) == (0, True)
-        bench.execution.pausing = False
-        bench.exchange.resume()
-        assert (bench.execution.applied, bench.execution.held) == (3, False)
-
-    def test_a_repeated_answer_asks_for_nothing(self):
-        bench = Bench("n3", catch_up_slots_max=1)
-        message = Decisions(1, ((B2, value(b"v")),), 500)
-        bench.exchange.receive_decisions("n2", message)
-        assert len(of(CatchUp, bench.take().sends)) == 1
-        for _ in range(3):
-            bench.exchange.receive_decisions("n2", message)
-        assert bench.take().sends == []
-
-    def test_an_empty_answer_asks_for_nothing(self):
-        bench = Bench("n3")
-        bench.exchange.receive_decisions("n2", Decisions(1, (), 500))
-        assert bench.take().sends == []
-
-    def test_only_who_has_it_is_asked(self):
-        bench = Bench("n3")
-        bench.context.peers["n2"].commit = 4
-        bench.context.learner.receive_commit(B2, 9)
-        for _ in range(20):
-            bench.later(300)
-            bench.exchange.check_missing()
-        assert {to for to, _ in bench.take().sends} == {"n2"}
-
-    def test_standing_still_behind_a_peer_it_pulls(self):
-        bench = Bench("n3")
-        bench.context.peers["n2"].commit = 3
-        bench.exchange.check_behind()
-        assert bench.take().sends == []
-        bench.exchange.check_behind()
-        assert bench.take().sends == [("n2", CatchUp(1, 3))]
-
-    def test_pulled_values_are_recorded(self):
-        bench = Bench("n3")
-        v = value(b"v")
-        bench.exchange.receive_decisions("n2", Decisions(1, ((B2, v),), 1))
-        assert bench.take().persist == [DecisionRecord(1, B2, v)]
-
-    def test_a_value_held_alike_is_recorded_again_only_under_a_higher_ballot(self):
-        """A deposed leader that is served this slot must see a ballot above its own."""
-        for held, decided, records in [(B2, B2, 0), (B3, B2, 0), (B2, B9, 1)]:
-            bench = Bench("n3")
-            bench.accept(held, 1, value(b"v"))
-            bench.take()
-            message = Decisions(1, ((decided, value(b"v")),), 1)
-            bench.exchange.receive_decisions("n2", message)
-            assert len(bench.take().persist) == records
-
-    def test_serving_is_bounded_by_commit_and_count(self):
-        bench = Bench("n3", commit=50, catch_up_slots_max=10)
-        for ask in (CatchUp(1, 1000), CatchUp(45, 1000), CatchUp(51, 60)):
-            bench.exchange.receive_catch_up("n2", ask)
-        served = [(s.first, s.last) for s in bench.take().serves]
-        assert served == [(1, 10), (45, 50)]
-
-    def test_a_new_leader_trusts_no_value_of_its_own_below_the_floor(self):
-        """Another ballot may have chosen it: a promise can be much older than its arrival."""
-        accepted = {1: (B1, value(b"other"))}
-        bench = Bench(accepted=accepted)
-        bench.lead(("n1", Promise(B9, 1, 0, 0, ())), ("n2", promise(B9, commit=1)))
-        bench.execution.advance()
-        assert bench.execution.applied == 0
-        bench.context.acceptor.accepted[1] = (Ballot(10, "n3"), value(b"another"))
-        bench.execution.advance()
-        assert bench.execution.applied == 0
-        bench.exchange.receive_decisions("n2", Decisions(1, ((B3, value(b"v")),), 1))
-        assert [a.value for a in bench.take().applied] == [value(b"v")]

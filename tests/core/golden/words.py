@@ -28,7 +28,7 @@ from paxosd.core.messages import (
     VotesRequest,
 )
 from paxosd.core.types import NOOP, Ballot, Slot
-from tests.core.cluster import PickleCodec
+from tests.core.member import PickleCodec
 
 _SIMPLE = {OPEN: "open a session", CLOSE: "close", CHECKSUM: "checksum"}
 

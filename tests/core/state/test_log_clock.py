@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from paxosd.core.commands import OPEN, PUT, Batch, Entry, Reign
 from paxosd.core.messages import Accept
 from paxosd.core.state.log_clock import NUMBER_MAX, LogClock
-from tests.core.cluster import Cluster, PickleCodec
+from tests.core.cluster import Cluster
+from tests.core.member import PickleCodec
 from tests.core.test_cluster_settings import RAISING, levels, raised
 
 YEAR_2099_MS = 4_070_908_800_000
