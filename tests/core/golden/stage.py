@@ -154,7 +154,7 @@ class Stage(Cluster):
         if isinstance(message, Snapshot):
             self._use_clock(dst)
             member.snapshot = message.content
-            self._give_back(member, message.slot + 1)
+            member.give_back(message.slot + 1)
             self.say(f"{dst} installs the snapshot as of slot {message.slot}")
             self._jump(member, member.node, message.content)
             return
