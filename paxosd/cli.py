@@ -1,12 +1,12 @@
 """The command line of ``paxosd``: one node in the foreground, or a whole cluster with ``dev``.
 
-Signals are the business of who runs: :mod:`paxosd.daemon.daemon`, :mod:`paxosd.dev.supervisor`.
+Signals are handled by what runs: :mod:`paxosd.daemon.daemon`, :mod:`paxosd.dev.supervisor`.
 Exit codes: :mod:`paxosd.daemon.exits`. An error that was foreseen is one line on standard error;
 one that was not keeps its traceback. Where a node's log is JSON, so is that line.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,13 +26,12 @@ if TYPE_CHECKING:
     from paxosd.daemon.logs import Logs
 
 _EPILOG = "Start with: paxosd dev"
-
-
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 _HELP = {"help_option_names": ["-h", "--help"]}
 
 
 class _Command(click.Command):
-    """A command whose help and version are answers, too."""
+    """A command whose help and version reach their reader, or end with an error."""
 
     def make_context(self, *args: Any, **named: Any) -> click.Context:
         """Raises OutputError where standard output cannot be written."""
@@ -67,22 +66,29 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _explain(error)
 
 
+def _config_option(words: str, *, required: bool = False) -> _Decorator:
+    """``--config``, which names the file of the node."""
+    return click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path, readable=False),
+        envvar="PAXOSD_CONFIG",
+        metavar="FILE",
+        required=required,
+        help=words,
+    )
+
+
+def _set_option(words: str) -> _Decorator:
+    """``--set``, which overrides settings of the file."""
+    return click.option(
+        "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help=words
+    )
+
+
 @click.group(cls=_Group, invoke_without_command=True, epilog=_EPILOG, context_settings=_HELP)
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path, readable=False),
-    envvar="PAXOSD_CONFIG",
-    metavar="FILE",
-    help="Run one node with this TOML file. Also: PAXOSD_CONFIG.",
-)
-@click.option(
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="SECTION.KEY=VALUE",
-    help="Override a setting, for example --set log.level=debug. May be repeated.",
-)
+@_config_option("Run one node with this TOML file. Also: PAXOSD_CONFIG.")
+@_set_option("Override a setting, for example --set log.level=debug. May be repeated.")
 @click.option("--check-config", is_flag=True, help="Check, print what is in effect, and exit.")
 @click.version_option(__version__, "--version", message="paxosd %(version)s")
 @click.pass_context
@@ -101,24 +107,30 @@ def cli(
         raise click.UsageError("give --config FILE to run a node, or try: paxosd dev")
     if check_config:
         SIGNALS.release()
-        code = _check(config_path, overrides)
+        code = _explained(lambda: _check(config_path, overrides))
     else:
         code = _run_node(config_path, overrides)
     context.exit(code)
+
+
+def _explained(work: Callable[[], int]) -> int:
+    """The exit code of ``work``. An error that was foreseen is explained; any other one is
+    raised."""
+    try:
+        return work()
+    except Exception as error:
+        code = _explain(error)
+        if code == exits.FAILED:
+            raise
+        return code
 
 
 def _check(path: Path | None, overrides: tuple[str, ...]) -> int:
     from paxosd.config.file_members import side_by_side  # noqa: PLC0415 - only here
     from paxosd.config.show import show  # noqa: PLC0415 - only here
 
-    try:
-        config = load(path, overrides)
-        write("\n".join(filter(None, [show(config), side_by_side(config)])))
-    except Exception as error:
-        code = _explain(error)
-        if code == exits.FAILED:
-            raise
-        return code
+    config = load(path, overrides)
+    write("\n".join(filter(None, [show(config), side_by_side(config)])))
     return exits.OK
 
 
@@ -200,18 +212,10 @@ def _restart_after(_context: click.Context, _option: click.Parameter, text: str)
 
 
 @cli.command(short_help="Found a new cluster of this one node, once; then start it as usual.")
-@click.option(
-    "--config",
-    "config_path",
-    type=click.Path(path_type=Path, readable=False),
-    envvar="PAXOSD_CONFIG",
-    metavar="FILE",
-    required=True,
-    help="The configuration of the node; its cluster.members name this node alone.",
+@_config_option(
+    "The configuration of the node; its cluster.members name this node alone.", required=True
 )
-@click.option(
-    "--set", "overrides", multiple=True, metavar="SECTION.KEY=VALUE", help="Override a setting."
-)
+@_set_option("Override a setting.")
 @click.pass_context
 def init(context: click.Context, config_path: Path, overrides: tuple[str, ...]) -> None:
     """Found a new cluster of this one node, once; then start it as usual.
@@ -220,17 +224,13 @@ def init(context: click.Context, config_path: Path, overrides: tuple[str, ...]) 
     an empty data directory. An empty directory never founds a cluster by its file alone, for it
     may be one that lost its data.
     """
-    try:
-        from paxosd.daemon.init import init_alone  # noqa: PLC0415 - a node does not need it
+    from paxosd.daemon.init import init_alone  # noqa: PLC0415 - a node does not need it
 
-        config = load(config_path, overrides)
-        write(init_alone(config))
-        code = 0
-    except Exception as error:
-        code = _explain(error)
-        if code == exits.FAILED:
-            raise
-    context.exit(code)
+    def found() -> int:
+        write(init_alone(load(config_path, overrides)))
+        return exits.OK
+
+    context.exit(_explained(found))
 
 
 @cli.command(short_help="Run a whole cluster in this terminal; one Ctrl-C ends it.")
@@ -270,10 +270,4 @@ def dev(
     """
     from paxosd.dev.dev import run_dev  # noqa: PLC0415 - a node does not need it
 
-    try:
-        code = run_dev(data_dir, nodes, base_port, restart_after)
-    except Exception as error:
-        code = _explain(error)
-        if code == exits.FAILED:
-            raise
-    context.exit(code)
+    context.exit(_explained(lambda: run_dev(data_dir, nodes, base_port, restart_after)))
