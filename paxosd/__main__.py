@@ -6,9 +6,8 @@ import sys
 
 
 def main() -> None:
-    """Runs the command line and exits with its code (see :mod:`paxosd.daemon.exits`). What stops
-    it where nobody else takes care of signals ends it without a traceback, during the imports
-    too."""
+    """Runs the command line and exits with its code (see :mod:`paxosd.daemon.exits`). A stop signal
+    that no other part handles ends it without a traceback, also during the imports."""
     try:
         from paxosd.host.stop_signals import SIGNALS, StopRequested, end_by  # noqa: PLC0415
 

@@ -1,10 +1,11 @@
 """The members that a configuration file names, beside those of the founding and those of now.
 
 Once a cluster is founded its file decides nothing about who belongs to it: the founding record and
-the log do. The file's members are where a node looks for the others at first; a difference is told,
-in the log (``config.members_differ``), in the status, and by ``paxosd --check-config``. The last
-reads two files of the data directory only, and changes nothing there: ``genesis`` and ``members``,
-a note of the present membership that the daemon leaves there for it, and that nothing else reads.
+the log do. The file's members are where a node looks for the others at first; a difference is
+reported, in the log (``config.members_differ``), in the status, and by ``paxosd --check-config``.
+The last reads two files of the data directory only, and changes nothing there: ``genesis`` and
+``members``, a note of the present membership that the daemon leaves there for it, and that nothing
+else reads.
 """
 
 from collections.abc import Iterator, Mapping
@@ -37,7 +38,7 @@ def differences(
     file: Mapping[NodeId, Member], membership: Membership, *, joins: bool = False
 ) -> Differing:
     """What the file says otherwise than the membership. ``joins``: the file is of a node that
-    joined later, and was not meant to tell who votes."""
+    joined later, and was not meant to say who votes."""
     found: Differing = {}
     cluster = membership.members
     for name in sorted(file.keys() | cluster.keys()):
@@ -98,7 +99,7 @@ def side_by_side(config: Config) -> str:
     try:
         record, present = _read(config.node.data_dir)
     except (GenesisError, MembershipError, OSError) as problem:
-        return f"# The data directory does not tell who is a member: {problem}\n"
+        return f"# The data directory does not say who is a member: {problem}\n"
     if record is None and not present.members:
         return ""
     return "".join(f"# {line}".rstrip() + "\n" for line in _table(config, record, present))

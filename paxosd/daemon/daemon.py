@@ -121,8 +121,8 @@ class Daemon:
     # -- the loop
 
     def run(self) -> None:
-        """Until a signal says otherwise. Raises StorageError, and then nothing was said that
-        is not durable."""
+        """Run until a signal ends it. Raises StorageError; no message was sent then that relies on
+        what is not durable."""
         self.bus.register_wakeup(self.syncer.wake_fd)
         self.bus.register_wakeup(self.helper.wake_fd)
         while not self._stopped():
@@ -200,7 +200,7 @@ class Daemon:
         return handed_over or precise_clock_ms() >= self.stop_by_ms
 
     def close(self) -> None:
-        """Finish the group commit under way, write the rest, let go of everything."""
+        """Finish the group commit under way, write the rest, close everything."""
         self.helper.close()
         self.syncer.close()
         self.replica.commits.finish(precise_clock_ms())
@@ -215,7 +215,7 @@ class Daemon:
         self.log.warning("fault.crash")
         self.bus.answers.expect_end()
 
-    # -- what is told
+    # -- requests of operators
 
     def _change_log_level(self, level: str, for_ms: int) -> dict[str, Any]:
         return {"node": self.config.node.name, **self.log_level.change(level, for_ms)}
@@ -274,7 +274,7 @@ def _run(config: Config) -> int:
             daemon.faults.plan.flush()  # the hit that this may be the doing of, first
         notifier.stopping(str(error))
         in_json = ends_in_json(config.log.format, config.log.file, sys.stderr)
-        code = _tell_failure(logs, error, in_json=in_json)
+        code = _log_failure(logs, error, in_json=in_json)
         if in_json and not config.log.file:
             return code
         raise
@@ -283,10 +283,10 @@ def _run(config: Config) -> int:
         logs.close()
 
 
-def _tell_failure(logs: Logs, error: Exception, *, in_json: bool) -> int:
+def _log_failure(logs: Logs, error: Exception, *, in_json: bool) -> int:
     """Why the node ends, in its log; the exit code."""
     if isinstance(error, StorageError):
-        _tell_storage(logs, error)
+        _log_storage_error(logs, error)
     code = exits.code_of(error)
     logs.logger.error(
         "node.failed",
@@ -298,7 +298,7 @@ def _tell_failure(logs: Logs, error: Exception, *, in_json: bool) -> int:
     return code
 
 
-def _tell_storage(logs: Logs, error: StorageError) -> None:
+def _log_storage_error(logs: Logs, error: StorageError) -> None:
     if isinstance(error, IdentityError | DataDirLocked):
         logs.logger.error("datadir.refused", message=str(error))
         return

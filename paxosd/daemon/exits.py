@@ -37,7 +37,7 @@ _BY_NAME = {
 
 
 def code_of(error: BaseException) -> int:
-    """The exit code for an error that ends the daemon; FAILED for one that nobody foresaw.
+    """The exit code for an error that ends the daemon; FAILED for one that was not foreseen.
 
     Goes by the names of the error's class and its bases, the nearest first, so that no
     module is imported just to ask.

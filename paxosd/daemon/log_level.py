@@ -26,8 +26,8 @@ class LogLevel:
         self._until_ms: float | None = None
 
     def change(self, level: str, for_ms: int) -> dict[str, Any]:
-        """Log at this level for so long ("": only tell); what is in force then, as :meth:`status`
-        has it. Raises ValueError, in words."""
+        """Log at this level for ``for_ms`` ("": change nothing). Returns :meth:`status` after that.
+        Raises ValueError with words for people."""
         if level:
             self._check(level, for_ms)
             self._until_ms = None
@@ -43,8 +43,8 @@ class LogLevel:
             self._use(self._configured, 0)
 
     def status(self) -> dict[str, Any]:
-        """``level``; ``configured``: that of the configuration; ``left_ms``: how long it is another
-        yet, 0 if it is not."""
+        """``level``; ``configured``: that of the configuration; ``left_ms``: how long another level
+        is still in force, 0 if none is."""
         left_ms = 0.0 if self._until_ms is None else max(0.0, self._until_ms - self._now_ms())
         return {
             "level": self._logs.level,
@@ -65,7 +65,7 @@ class LogLevel:
             return
         wordier = min(level, before, key=LEVELS.index)
         self._logs.level = wordier
-        tell = getattr(self._logs.logger, max(wordier, "info", key=LEVELS.index))
-        tell("log.level", **{"from": before, "to": level, "for_ms": for_ms})
+        log = getattr(self._logs.logger, max(wordier, "info", key=LEVELS.index))
+        log("log.level", **{"from": before, "to": level, "for_ms": for_ms})
         self._logs.level = level
         self._trace(self._logs.debug)

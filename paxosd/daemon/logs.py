@@ -39,7 +39,7 @@ VOCABULARY: dict[str, str] = {
     # the daemon's life
     "node.starting": "the process begins: version, configuration",
     "node.recovered": "the log was read back: slots, commit, torn bytes",
-    "node.waiting": "a node waits for those without whom it does not act: members, advice",
+    "node.waiting": "a node waits for members without which it does not act: members, advice",
     "node.confirmed": "the others have compared this start: it votes from now on",
     "node.catching_up": "there is a later membership, and this node acts no more before it has it",
     "cluster.founded": "the founding record is in the data directory: members, genesis",
@@ -72,7 +72,7 @@ VOCABULARY: dict[str, str] = {
     "leader.elected": "this node leads, or learnt who does",
     "leader.lost": "no leader is known any more",
     "leader.stepped_down": "this node stops leading: reason",
-    "leader.slots_missing": "slots known to be chosen that no promise tells of are pulled: slots",
+    "leader.slots_missing": "slots known to be chosen that no promise has are pulled: slots",
     "leader.handing_over": "a leader asks another node to campaign: to, reason",
     "leader.kept": "a leader goes on, for the other did not take over: to",
     "election.started": "this node campaigns",
@@ -150,7 +150,7 @@ VOCABULARY: dict[str, str] = {
     "fault.added": "a fault rule begins",
     "fault.hit": "a fault rule acted: for the first time, or each time if that is seldom",
     "fault.healed": "a fault rule ended: hits",
-    "fault.crash": "this node was told to crash, and does",
+    "fault.crash": "this node was asked to crash, and does",
     "fault.not_restored": "rules kept from before are not in force: why",
     "fault.not_saved": "rules that were to survive a restart could not be written",
 }

@@ -1,8 +1,8 @@
 """From a configuration to the parts of a running node, in the order that safety wants.
 
-data directory: lock                          (nobody else may use this memory)
+data directory: lock                          (no other process may use this memory)
 node: see assembly.py                         (whose memory it is, and what is in it)
-bus: bind                                     (only now can anybody hear this node)
+bus: bind                                     (only now can others hear this node)
 """
 
 import random
@@ -65,12 +65,12 @@ class Parts:
     bus: Bus
     limits: Limits
     descriptors: int
-    """So many were open before anybody could connect."""
+    """How many were open before others could connect."""
 
 
 def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random) -> Parts:
     """Open, recover, replay and bind. Raises DescriptorsError, DataDirLocked, IdentityError,
-    PermissionError, StorageError, BindError; what was opened before is let go of."""
+    PermissionError, StorageError, BindError; what was opened before is closed."""
     limits = descriptors.set_up(
         DESCRIPTORS_LEAST + DESCRIPTORS_A_MEMBER * len(config.cluster.members)
     )
@@ -101,7 +101,7 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
                 ),
             )
         opened.callback(parts.memory.wal.close)
-        _check_still_member(parts.node, logs)
+        _log_membership(parts.node, logs)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         settings = bus_config(config, parts.run_id, parts.links.peers)
         bus = Bus(
@@ -139,9 +139,10 @@ def contacts(config: Config) -> dict[NodeId, PeerEndpoints]:
     return {name: PeerEndpoints(m.peer, m.events) for name, m in config.peers.items()}
 
 
-def _check_still_member(node: Node, logs: Logs) -> None:
-    """Tell of a configuration that the log has left behind. It is no error: a membership that
-    changed is in the log, and the files of the other nodes need no edit."""
+def _log_membership(node: Node, logs: Logs) -> None:
+    """Log the membership, if the log has one that is newer than the configuration's. It is no
+    error: a membership that changed is in the log, and the files of the other nodes need no
+    edit."""
     membership = node.membership
     if membership.epoch:
         logs.logger.info(

@@ -71,7 +71,7 @@ class Syncer(Generic[JobT]):
             return
 
     def close(self) -> None:
-        """Wait for the job under way and end the thread; ``finished`` still tells of that job."""
+        """Wait for the job under way and end the thread; ``finished`` still returns that job."""
         if self._thread.is_alive():
             self._jobs.put(None)
             self._thread.join()

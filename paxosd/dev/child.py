@@ -3,7 +3,7 @@
 A child gets its own session, so that a Ctrl-C in the terminal reaches the supervisor alone.
 It dies with the supervisor, even if that is killed with -9: the kernel sends it SIGTERM then
 (PR_SET_PDEATHSIG, set between fork and exec; Linux only, elsewhere it is left out). It reports
-READY and STATUS to a socket of its own (NOTIFY_SOCKET), so that nobody can speak for another.
+READY and STATUS to a socket of its own (NOTIFY_SOCKET), so that no child can speak for another.
 """
 
 import ctypes

@@ -45,7 +45,7 @@ def run_dev(
     """
     cluster = prepare(directory, nodes, base_port)
     check_ports(cluster.nodes)
-    # Through a thread: if nobody reads, as with a terminal that is held, Ctrl-C still ends it.
+    # Through a thread: if the terminal is held and takes no output, Ctrl-C still ends it.
     screen = sink_of(sys.stdout, lambda *_, count, **__: f"({count} lines left out)\n".encode())
 
     def say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Keeps the children of ``paxosd dev`` running and tells what happens to them.
+"""Keeps the children of ``paxosd dev`` running and prints what happens to them.
 
     start ──► starting ──READY=1──► ready ──┐
       ▲          └────────────┬─────────────┘ ends
@@ -6,7 +6,7 @@
       └── restart_after ── reported ── never, or a code that will not change ──► left down
 
 One thread waits on everything at once: each child's notify socket, each child's pidfd, and
-the signals' wake-up socket; no polling. It ends when it is told to stop, or when no child runs
+the signals' wake-up socket; no polling. It ends on a signal to stop, or when no child runs
 and none will be started again.
 
 Stopping: SIGTERM to all (then SIGCONT, in case one is stopped), a second one to each that begins to
@@ -124,7 +124,7 @@ class Supervisor:
         try:
             child = Child(spec, self._sockets / f"{self._lives}.sock")
         except OSError as error:
-            self._tell(name, f"cannot be started: {error}")
+            self._report(name, f"cannot be started: {error}")
             self._code = exits.FAILED
             self._plan_restart(name, exits.FAILED)
             return
@@ -145,11 +145,11 @@ class Supervisor:
                 child.ready = True
                 took_ms = (time.monotonic() - self._began[name]) * 1000
                 words = f"ready in {took_ms:.0f} ms, pid {child.pid}"
-                self._tell(name, f"{words}: {status}" if status else words)
+                self._report(name, f"{words}: {status}" if status else words)
                 self._check_all_ready()
             elif status:
                 child.status = status
-                self._tell(name, status)
+                self._report(name, status)
 
     def _check_all_ready(self) -> None:
         if self._all_ready or len(self._running) < len(self._specs):
@@ -167,26 +167,28 @@ class Supervisor:
         self._selector.unregister(child.pid_fd)
         code = child.reap()
         if self._stopping:
-            self._tell(name, "stopped" if code == exits.OK else f"ended: {why_ended(code)}")
+            self._report(name, "stopped" if code == exits.OK else f"ended: {why_ended(code)}")
             return
         self._code = code if code > 0 else exits.FAILED
-        self._tell(name, f"ended: {why_ended(code)}")
+        self._report(name, f"ended: {why_ended(code)}")
         for line in child.last_words() if code > 0 else ():
-            self._tell(name, f"  {line}")
+            self._report(name, f"  {line}")
         if code == exits.OK and child.status.startswith("removed"):
-            self._tell(name, "left down, for it was removed from the cluster")
+            self._report(name, "left down, for it was removed from the cluster")
         else:
             self._plan_restart(name, code)
 
     def _plan_restart(self, name: str, code: int) -> None:
         by_hand = self._specs[name].by_hand
         if code in exits.LASTING:
-            self._tell(name, f"left down, for starting it again would fail again; then: {by_hand}")
+            self._report(
+                name, f"left down, for starting it again would fail again; then: {by_hand}"
+            )
         elif self._restart_after_ms is None:
-            self._tell(name, f"left down; to start it: {by_hand}")
+            self._report(name, f"left down; to start it: {by_hand}")
         else:
             self._restart_at[name] = time.monotonic() + self._restart_after_ms / 1000
-            self._tell(name, f"starts again in {self._restart_after_ms / 1000:g} s")
+            self._report(name, f"starts again in {self._restart_after_ms / 1000:g} s")
 
     def _on_signal(self) -> None:
         self._wake_up.recv(64)
@@ -218,10 +220,10 @@ class Supervisor:
             child.signal(signal.SIGKILL)
 
     def _say(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # nobody reads any more: the cluster goes on
+        with contextlib.suppress(OSError):  # the reader has gone: the cluster goes on
             self._print(line)
 
-    def _tell(self, name: str, words: str) -> None:
+    def _report(self, name: str, words: str) -> None:
         clock = datetime.now().strftime("%H:%M:%S.%f")[:-3]
         self._say(f"{clock}  {name:<{self._width}}  {words}")
 

@@ -89,7 +89,7 @@ class FaultyDisk:
         return self._inner.free_files()
 
     def tick(self) -> None:
-        """To be called now and then: a bit rots also while nobody writes. Raises OSError."""
+        """Call it now and then: a bit rots also while nothing is written. Raises OSError."""
         if self.plan.disk_active:
             self._before(IDLE)
 

@@ -1,9 +1,9 @@
 """The fault plan: what goes wrong on purpose, in one node, for drills and tests.
 
 A rule has a name, a kind, a scope (from, to, message kinds; or the nodes it acts on), a
-probability with its own seeded random numbers, and an end. The plan decides; whoever does the
-work (bus, disk, loop, the simulator) asks it. Sans-IO: the time is handed in, and what happens
-is told through a callback: ``fault.added``, ``fault.hit`` (a rule's first; each of the kinds
+probability with its own seeded random numbers, and an end. The plan decides; the parts that do
+the work (bus, disk, loop, the simulator) ask it. Sans-IO: the time is an argument, and events are
+reported through a callback: ``fault.added``, ``fault.hit`` (a rule's first; each of the kinds
 that hit seldom), ``fault.healed`` (removed or expired, with hits). The kinds and their
 arguments: ``rules.py``.
 
@@ -13,7 +13,7 @@ arguments: ``rules.py``.
     clock_skew_ms, pause_due_ms, crash_due      once a turn of the loop
 
 A plan belongs to one node and one thread, the loop's; ``on_disk`` alone may be called from
-others. A hit that it counts is told by the loop's thread, at its next call (``expire``).
+others. A hit that it counts is reported by the loop's thread, at its next call (``expire``).
 """
 
 import errno as os_errors
@@ -159,7 +159,7 @@ class FaultPlan:
 
     def add(self, rule: FaultRule, now_ms: float, *, restored: bool = False) -> None:
         """The rule acts from now on, for ``rule.for_ms``. ``restored``: it was kept from an
-        earlier life of the node, which is told. Raises FaultError."""
+        earlier life of the node, and the event says so. Raises FaultError."""
         self.expire(now_ms)
         if rule.name in self._rules:
             raise FaultError(
@@ -177,7 +177,7 @@ class FaultPlan:
         self._rules[rule.name] = rule
         self.unsaved = self.unsaved or rule.persist
         self._sort()
-        self._tell("fault.added", rule, now_ms, **({"restored": True} if restored else {}))
+        self._report_rule("fault.added", rule, now_ms, **({"restored": True} if restored else {}))
 
     def remove(self, name: str, now_ms: float) -> int:
         """Returns the rule's hits. Raises FaultError if there is no such rule."""
@@ -218,7 +218,7 @@ class FaultPlan:
             self._heal(name, "expired", now_ms)
 
     def flush(self) -> None:
-        """Tell the hits that other threads counted."""
+        """Report the hits that other threads counted."""
         while self._noted:
             try:
                 event, fields = self._noted.popleft()
@@ -244,7 +244,7 @@ class FaultPlan:
                 continue
             if rule.kind == "flap" and int(now_ms - rule.created_ms) // rule.ms % 2:
                 continue
-            if not _by_lot(rule):
+            if not _by_chance(rule):
                 continue
             self._hit(rule, now_ms)
             if rule.kind == "delay":
@@ -280,7 +280,7 @@ class FaultPlan:
                     at_home = operation in (HOME_WRITE, HOME_SYNC)
                     if at_home or not _is_due(rule, now_ms):
                         continue
-                elif operation not in _ON_OPERATION[rule.kind] or not _by_lot(rule):
+                elif operation not in _ON_OPERATION[rule.kind] or not _by_chance(rule):
                     continue
                 rule.hits += 1
                 if rule.hits == 1 or rule.kind in _EACH_HIT_TOLD:
@@ -318,7 +318,7 @@ class FaultPlan:
 
     def pause_due_ms(self, now_ms: float) -> int:
         """For how long this node must stop now, and do nothing at all; 0: it need not. A pause
-        is told once: whoever asks has to carry it out."""
+        is returned once: the caller has to carry it out."""
         if not self.timed_active:
             return 0
         return max([rule.ms for rule in self._due("pause", now_ms)], default=0)
@@ -343,8 +343,8 @@ class FaultPlan:
     # ---- the rest
 
     def _sort(self) -> None:
-        """Keep at hand which rules concern whom. Tuples, never changed in place: the other
-        threads' loops go over the old ones to the end."""
+        """Keep at hand which rules concern which operation. Tuples, never changed in place: the
+        other threads' loops go over the old ones to the end."""
         rules = list(self._rules.values())
         here = [rule for rule in rules if rule.acts_on(self.node)]
         self._message_rules = tuple(
@@ -365,24 +365,24 @@ class FaultPlan:
         self._skewed -= {name}
         self._sort()
         self.flush()  # its first hit before its end
-        self._tell("fault.healed", rule, now_ms, reason=reason)
+        self._report_rule("fault.healed", rule, now_ms, reason=reason)
 
     def _hit(self, rule: FaultRule, now_ms: float) -> None:
         rule.hits += 1
         if rule.hits == 1 or rule.kind in _EACH_HIT_TOLD:
-            self._tell("fault.hit", rule, now_ms)
+            self._report_rule("fault.hit", rule, now_ms)
 
-    def _tell(self, event: str, rule: FaultRule, now_ms: float, **more: Any) -> None:
+    def _report_rule(self, event: str, rule: FaultRule, now_ms: float, **more: Any) -> None:
         self._report(event, _fields(rule, now_ms) | more)
 
 
-def _by_lot(rule: FaultRule) -> bool:
+def _by_chance(rule: FaultRule) -> bool:
     return rule.probability >= 1.0 or rule.rng.random() < rule.probability
 
 
 def _is_due(rule: FaultRule, now_ms: float) -> bool:
-    """Whether a rule that acts by time does so now: once, or each ``every_ms``, by lot. What
-    was missed while nobody asked is not made up for."""
+    """Whether a rule that acts by time does so now: once, or each ``every_ms``, by chance.
+    Times that passed without a call are not made up for."""
     if now_ms < rule.next_ms:
         return False
     if rule.every_ms:
@@ -390,11 +390,11 @@ def _is_due(rule: FaultRule, now_ms: float) -> bool:
         rule.next_ms += periods * rule.every_ms
     else:
         rule.next_ms = math.inf
-    return _by_lot(rule)
+    return _by_chance(rule)
 
 
 def _fields(rule: FaultRule, now_ms: float) -> dict[str, Any]:
     """For the log: only what the rule's kind takes and what was given."""
-    told = {key: value for key, value in rule.describe(now_ms).items() if value not in (0, [], "")}
-    told["fault"] = told.pop("name")
-    return {"hits": rule.hits} | {key: v for key, v in told.items() if v is not False}
+    given = {key: value for key, value in rule.describe(now_ms).items() if value not in (0, [], "")}
+    given["fault"] = given.pop("name")
+    return {"hits": rule.hits} | {key: v for key, v in given.items() if v is not False}

@@ -59,7 +59,7 @@ KINDS: dict[str, KindSpec] = {
         "messages come twice, the second up to ms later", paths=True, messages=True, ms=MAY
     ),
     "reorder": KindSpec(
-        "messages come up to ms later, by lot: others overtake them",
+        "messages come up to ms later, by chance: others overtake them",
         paths=True,
         messages=True,
         ms=MUST,
@@ -329,7 +329,7 @@ def _check_combination(rule: FaultRule) -> None:
     if rule.probability < 1.0 and not spec.probability:
         raise FaultError(f"{kind} takes no probability; drop does")
     if rule.probability < 1.0 and spec.every and not rule.every_ms:
-        raise FaultError(f"{kind} with a probability needs every: how often the lot is drawn")
+        raise FaultError(f"{kind} with a probability needs every: how often chance decides")
 
 
 def _which(argument: str) -> str:

@@ -1,14 +1,16 @@
-"""How many bytes may wait for somebody who may not read, or not keep up; see docs/MEMORY.md.
+"""How many bytes may wait for a receiver that is slow, or does not read; see docs/MEMORY.md.
 
-What is made to wait elsewhere has its limit where it waits; here are those that several modules go
-by.
+These are the limits that several modules use. Every other limit stands beside the queue that it
+bounds.
 """
 
 EVENT_BYTES_MAX = 32 << 20
-"""Of events in the sockets, for all subscribers together: then changes are left to the history."""
+"""Events in the sockets, for all subscribers together. Changes beyond that are not sent:
+subscribers read them from the history."""
 CLIENT_BYTES_MAX = 16 << 20
-"""Of answers, for one client …"""
+"""Answers that wait for one client."""
 ANSWER_BYTES_MAX = 128 << 20
-"""… and for all of them, besides less than ``unsent.MARK_BYTES`` for each."""
+"""Answers that wait for all clients together, besides less than ``unsent.MARK_BYTES`` for each."""
 PEER_BYTES_MAX = 16 << 20
-"""Of proposals and parts of the log and of snapshots, for one peer; or one larger message."""
+"""Proposals and pieces of the log and of snapshots that wait for one peer; or a single larger
+message."""

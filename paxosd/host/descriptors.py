@@ -1,9 +1,9 @@
 """File descriptors: as many as this process may have, and some that no connection can take.
 
-At start the soft limit is raised to the hard one, less a reserve. Whatever else opens descriptors
-(libzmq accepts connections in a thread of its own) stops there; the node's own files, and the
-sockets to its peers, are opened inside :func:`reserved`, for which the limit is the hard one.
-The limit is the process's, so is the state of this module.
+At start the soft limit is raised to the hard one, less a reserve. Other code that opens
+descriptors (libzmq accepts connections in a thread of its own) stops at the soft limit. The node's
+own files, and the sockets to its peers, are opened inside :func:`reserved`, for which the limit is
+the hard one. The limit belongs to the whole process, and so does the state of this module.
 """
 
 import errno
@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE})
 RESERVE = 96
-"""For old segments of the log that are read, snapshots, small files, sockets to peers. Of a low
-limit it is one part in …"""
+"""For old segments of the log that are read, snapshots, small files and sockets to peers. If the
+limit is low, the reserve is one part in RESERVE_SHARE of it."""
 RESERVE_SHARE = 4
 LIMIT_MAX = 1 << 20
 """No more are asked for: it is what the kernel allows by default."""
@@ -25,7 +25,8 @@ ADVICE = "raise it: ulimit -n, LimitNOFILE= of the service, ulimits of the conta
 
 
 class Limits(NamedTuple):
-    """``total``: so many descriptors this process may have; ``reserve``: of those, for itself."""
+    """``total``: how many descriptors this process may have; ``reserve``: how many of them are kept
+    for its own files and its sockets to peers."""
 
     total: int
     reserve: int
@@ -82,7 +83,7 @@ def reserved() -> Iterator[None]:
 
 
 def used() -> int:
-    """How many are open; -1 if it cannot be told."""
+    """How many are open; -1 if that is not known."""
     try:
         with reserved():
             return len(os.listdir("/proc/self/fd")) - 1

@@ -1,4 +1,4 @@
-"""Whole numbers as people write them: digits of ASCII, and nothing that only Python knows."""
+"""Whole numbers as people write them: ASCII digits, without the forms that only Python reads."""
 
 import re
 
@@ -13,7 +13,7 @@ def parse_whole(text: str, minimum: int | None = None, maximum: int | None = WHO
     text = text.strip()
     if not _FORM.fullmatch(text):
         raise ValueError(f'"{text}" is not a whole number')
-    # Python refuses to read thousands of digits, and would take long.
+    # Python refuses to read thousands of digits, and reading some hundreds would take long.
     value = int(text) if len(text) <= len(str(WHOLE_MAX)) + 1 else None
     if value is None or (maximum is not None and value > maximum):
         above = maximum if maximum is not None else WHOLE_MAX

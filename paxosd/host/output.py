@@ -1,4 +1,4 @@
-"""Standard output of ``paxosd``'s commands that answer: what they say there must not get lost."""
+"""Standard output of those ``paxosd`` commands that print an answer: it must not get lost."""
 
 import os
 import sys
@@ -15,8 +15,8 @@ class OutputError(Exception):
 
 
 def write(text: str) -> None:
-    """A line to standard output, at once. Raises OutputError; a reader that has gone wants no
-    more."""
+    """Print a line to standard output, at once. Raises OutputError. It is no error if the reader
+    has gone."""
     if standard_files.was_closed(1):
         raise OutputError("standard output is closed, and the answer was to go there")
     try:
@@ -34,6 +34,7 @@ def failed(error: OSError) -> OutputError:
 
 
 def silence(stream: Any) -> None:
-    """A standard stream failed. Python flushes it once more at its end, and would complain."""
+    """Point a standard stream that failed to /dev/null: Python flushes it once more when it ends,
+    and would report the error again."""
     with suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,4 +1,5 @@
-"""Text from others on its way to a terminal: nothing in it may move the cursor or set colours."""
+"""Makes text from elsewhere safe to print: it must not move the cursor of a terminal or set
+colours."""
 
 import re
 
@@ -8,7 +9,7 @@ _UNPRINTABLE_JSON = re.compile(
 
 
 def escape_controls(text: str, keep: str = "\n\t") -> str:
-    r"""The text with every character that does not print as an escape (``\r``, ``\x1b``), but for
+    r"""The text with every character that does not print as an escape (``\r``, ``\x1b``), except
     those in ``keep``."""
     if text.isprintable():
         return text
@@ -18,8 +19,8 @@ def escape_controls(text: str, keep: str = "\n\t") -> str:
 
 
 def escape_json_controls(line: str) -> str:
-    r"""The same JSON document with control characters that JSON lets stand (DEL, C1, bidirectional
-    ones) as ``\u`` escapes."""
+    r"""The same JSON document, with those control characters that JSON allows (DEL, C1,
+    bidirectional ones) as ``\u`` escapes."""
     if line.isprintable():
         return line
     return _UNPRINTABLE_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", line)

@@ -1,7 +1,7 @@
-"""Standard input, output and error are open, come what may.
+"""Makes sure that standard input, output and error are open.
 
-A process that was started without one of them gives its number to the next file that it opens: the
-log of the acceptor, say, which a stray message on standard error would then write into.
+A process that was started without one of them gives its number to the next file that it opens. If
+that were the log of the acceptor, a message to standard error would be written into the log.
 """
 
 import os

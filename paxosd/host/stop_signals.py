@@ -4,8 +4,8 @@
     the parts are there ── note ──► signals wait in ``noted``; the loop takes them, in order
 
 A reload (SIGHUP) never interrupts anything: it waits for the loop. Without a handler it would end
-the process, and as process 1 of a container SIGTERM would do nothing. What is interrupted is left
-as a crash would leave it, which every start must cope with anyway.
+the process; and in process 1 of a container SIGTERM would do nothing. An interrupted start leaves
+the same as a crash would, and every start can continue from that.
 """
 
 import os
@@ -20,7 +20,7 @@ CAUGHT = (*STOPS, signal.SIGHUP)
 
 
 class StopRequested(BaseException):
-    """The process is to end. ``number``: the signal that says so."""
+    """The process must end. ``number``: the signal that asked for it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -32,7 +32,7 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.noted: list[int] = []
-        """Those that nobody has acted on yet."""
+        """The signals that wait for the loop, in the order of their arrival."""
         self._wake: Callable[[], None] | None = None
 
     def catch(self) -> None:
@@ -72,11 +72,12 @@ class StopSignals:
 
 
 SIGNALS = StopSignals()
-"""Those of this process."""
+"""The signals of this process."""
 
 
 def end_by(number: int) -> NoReturn:
-    """End as by a signal that nobody caught; process 1, which the kernel spares, with 128 + it."""
+    """End as if the signal had not been caught. The kernel does not end process 1 by a signal: it
+    exits with 128 + ``number``."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
     sys.exit(128 + number)

@@ -1,4 +1,4 @@
-"""Text files that people give to a program: read as far as any of them could reasonably go."""
+"""Reading the text files that people give to a program, with a limit on their size."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ TEXT_BYTES_MAX = 1 << 20
 
 
 def read_text(path: Path) -> str:
-    """Of at most ``TEXT_BYTES_MAX`` bytes of UTF-8. Raises ValueError with words for people, and
-    OSError."""
+    """A file of at most ``TEXT_BYTES_MAX`` bytes of UTF-8. Raises ValueError with words for people,
+    and OSError."""
     with path.open("rb") as file:
         content = file.read(TEXT_BYTES_MAX + 1)  # a device may have no end
     if len(content) > TEXT_BYTES_MAX:

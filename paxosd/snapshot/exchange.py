@@ -1,7 +1,7 @@
-"""A node's snapshots with everything that they have to do: its own, those sent, those fetched, and
-what keeps them and the log sound.
+"""All work with the snapshots of a node: those it takes, sends and fetches, and the search for
+damage in them and in the log.
 
-The replica's side of it: what comes from peers, when a turn is due, and how the node jumps.
+The replica calls this: with messages of peers, and when a turn is due.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ class SnapshotExchange:
         objection: Objection = lambda slot, total: "",
         flow_to: Callable[[NodeId], Flow | None] = lambda name: None,
     ) -> None:
-        """``flush``: have what is open in the log written, though nobody waits for it.
+        """``flush``: have the open group of the log written, though nothing waits for it.
         ``flow_to``: what is on its way to a peer."""
         self.own = snapshots
         self.repair = LogRepair(snapshots, machine, flush, log)
@@ -57,7 +57,7 @@ class SnapshotExchange:
         self.fetch = Fetch(snapshots, machine, send, install, log, objection)
         self._look_due_ms = float("-inf")
         self._scrub_due_ms = float("-inf")
-        """While it rests: that changes nothing."""
+        """When the next turn is due while it is idle; a turn before that changes nothing."""
         self._rests = False
         """Whether nothing was under way at the last turn: looking now and then is enough."""
 
@@ -84,7 +84,7 @@ class SnapshotExchange:
         self.repair.bad_segment(number, error.offset, "storage.corrupt", str(error))
 
     def turn(self, now_ms: float, wall_ms: int) -> None:
-        """Do a little of whatever there is to do."""
+        """Do a little of the work that there is."""
         if self._rests and now_ms < self._look_due_ms:
             return
         self.own.turn(now_ms, wall_ms)

@@ -1,4 +1,4 @@
-"""What is done to snapshot files beside the loop, one job at a time, in order.
+"""Work on snapshot files outside the loop, one job at a time, in order.
 
 A job holds all that it needs and touches nothing else. Unlike a group commit of the log, a job
 may fail and the node goes on: ``error`` says so.
@@ -79,7 +79,7 @@ class Jobs:
 
 
 def no_matter(job: Job) -> None:
-    """For a job whose end is of no interest."""
+    """For a job whose end needs no reaction."""
 
 
 def finish(writer: SnapshotWriter, total: str, disk: Disk, surplus: Sequence[Slot]) -> Any:

@@ -1,4 +1,4 @@
-"""When a node takes a snapshot, and what it gives back after that.
+"""When a node takes a snapshot, and which part of the log it gives back after that.
 
     the log grew enough ──► walk the state, a little each turn ──► write, sync, rename (helper)
                                                                             │
@@ -48,7 +48,7 @@ from paxosd.storage.wal import Wal
 KEYS_PER_STEP = 500
 """How many keys of the walk one step takes: about 0.2 ms."""
 STEP_MS = 2.0
-"""A step comes at most so often: an idle loop would spin, and take the processor from others."""
+"""The shortest time between two steps: without it an idle loop would use the whole processor."""
 UNWRITTEN_BYTES_MAX = 4 << 20
 """The walk waits while more than this waits to be written."""
 WRITE_BYTES = 1 << 20
@@ -342,7 +342,7 @@ class Snapshots:
         self.jobs.run(taking.writer.abandon, no_matter)
 
     def adopt(self, info: SnapshotInfo) -> None:
-        """Another snapshot is durable: give back the log that nobody needs any more."""
+        """Another snapshot is durable: give back the log that is not needed any more."""
         self._machine.at_sum = None  # none is due now
         newest = self.newest
         if newest is not None and newest.slot > info.slot:
@@ -365,7 +365,8 @@ class Snapshots:
 
     def release_through(self, slot: Slot) -> None:
         """Give back the log up to ``slot``, which the newest snapshot holds, for it is damaged:
-        whoever lags behind there gets that snapshot, and the older one is of use no more."""
+        a node that lags behind there gets that snapshot, and the older one is not of use any
+        more."""
         assert self.newest is not None
         assert slot <= min(self.newest.slot, self.wal.commit)
         first = max(slot + 1, self.wal.first_slot)

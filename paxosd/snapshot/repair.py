@@ -1,4 +1,4 @@
-"""Damage in the log or a snapshot of a running node is made good out of its memory.
+"""Damage in the log or a snapshot of a running node is repaired from its memory.
 
 All that a log records is in memory while the node runs: the promise, the votes above the commit
 index, the state. So no peer is needed:
@@ -25,12 +25,12 @@ from paxosd.storage.wal_format import segment_name
 
 
 class LogRepair:
-    """Tell it of damage; call :meth:`turn` once a turn. ``found`` and ``repaired`` count."""
+    """Report damage to it, and call :meth:`turn` once a turn. ``found`` and ``repaired`` count."""
 
     def __init__(
         self, snapshots: Snapshots, machine: Machine, flush: Callable[[], None], log: Log
     ) -> None:
-        """``flush``: have what is open in the log written, though nobody waits for it."""
+        """``flush``: have the open group of the log written, though nothing waits for it."""
         self.found = 0
         self.repaired = 0
         self._snapshots = snapshots
@@ -45,7 +45,7 @@ class LogRepair:
 
     @property
     def pending(self) -> bool:
-        """Whether there is damage that is not made good."""
+        """Whether there is damage that is not repaired."""
         return bool(self._segments or self._bad_snapshots)
 
     def bad_segment(self, number: int, offset: int, event: str, reason: str) -> None:
@@ -53,17 +53,17 @@ class LogRepair:
         if number in self._segments or not self._wal.segments.is_needed(number):
             return
         self._segments.add(number)
-        self._tell(event, segment_name(number), offset, reason)
+        self._report(event, segment_name(number), offset, reason)
 
     def bad_snapshot(self, slot: Slot, event: str, reason: str) -> None:
         """The snapshot of this slot is damaged."""
         if self._snapshots.find(slot) is None:
             return
         self._bad_snapshots[slot] = self._snapshots.taken
-        self._tell(event, snapshot_name(slot), -1, reason)
+        self._report(event, snapshot_name(slot), -1, reason)
         self._snapshots.discard(slot)
 
-    def _tell(self, event: str, name: str, offset: int, reason: str) -> None:
+    def _report(self, event: str, name: str, offset: int, reason: str) -> None:
         self.found += 1
         self._log.error(event, segment=name, offset=offset, message=reason)
 

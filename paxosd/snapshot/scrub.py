@@ -1,10 +1,10 @@
-"""Reads log and snapshots again, slowly, in search of damage that nobody has met yet.
+"""Reads log and snapshots again, slowly, to find damage before the data is needed.
 
     pass:   every kept snapshot, every segment that is not written to any more
     piece:  some records or blocks, beside the loop; then a pause that keeps the rate
 
-What is found is made good while the memory is whole (``repair.py``): found at the next start
-it would cost this node its vote for a while, and found at once on a majority the cluster its life.
+Damage is repaired while the memory is whole (``repair.py``). If it were found at the next start, it
+would cost this node its vote for a while; and the cluster its life, if a majority had damage then.
 The first pass comes one interval after the start, which has read the log itself.
 """
 

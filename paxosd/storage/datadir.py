@@ -4,8 +4,8 @@ DIR/LOCK          flock(2) by the daemon that runs; holds its process id
 DIR/wal/          the log, see ``wal_format.py``
 DIR/identity, DIR/incarnation, DIR/log-created: see ``identity.py``
 
-Whose it is, and how often it was started, is found out by :meth:`NodeDirectory.claim`, after it was
-locked (``replica/assembly.py``).
+Which node it belongs to, and how often it was started, is checked by :meth:`NodeDirectory.claim`
+once it is locked (``replica/assembly.py``).
 """
 
 import fcntl
@@ -20,7 +20,7 @@ from paxosd.storage.disk import RealDisk, StorageError
 from paxosd.storage.node_directory import NodeDirectory
 
 _PID_BYTES = 16
-"""Always as long: it is written in place."""
+"""The number is padded to this length, because it is written in place."""
 
 
 class DataDirLocked(StorageError):  # noqa: N818 - the name the other modules agreed on
@@ -38,11 +38,11 @@ class DataDir:
         """Use :meth:`open`."""
         self.path = path
         self.home: RealDisk
-        """The directory itself …"""
+        """The directory itself."""
         self.disk: RealDisk
-        """… and the log's."""
+        """The directory of the log and the snapshots in it."""
         self.node_directory: NodeDirectory
-        """The same, with whose it is to be."""
+        """The same directories, with the cluster and the node that they belong to."""
         self._lock_fd = lock_fd
 
     @classmethod
@@ -88,7 +88,7 @@ class DataDir:
 
 @contextmanager
 def usable(path: Path) -> Iterator[None]:
-    """What fails in here is told as a failure of the data directory ``path``, and what to do.
+    """An error in here is reported as one of the data directory ``path``, with what to do.
     Raises PermissionError, and StorageError for any other failure of the disk."""
     try:
         yield

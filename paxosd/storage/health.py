@@ -1,4 +1,4 @@
-"""Tells the log what an operator should know of the disk: slow, nearly full, a new segment.
+"""Logs what an operator should know about the disk: slow, nearly full, a new segment.
 
 Nothing is decided here. A failed write or fsync ends the daemon elsewhere.
 """
@@ -30,7 +30,7 @@ LOW_FILES = 32
 
 
 class StorageWatch:
-    """One log's observer. ``debug``: whether every group commit is told; may be set."""
+    """Observes one log. ``debug``: whether every group commit is logged; it may be changed."""
 
     def __init__(self, wal: Wal, log: Log, *, debug: bool) -> None:
         self._wal = wal
@@ -89,8 +89,8 @@ class StorageWatch:
         )
 
     def look(self, now_ms: float, elsewhere_us: Callable[[], float] = lambda: 0.0) -> None:
-        """Look at the disk's speed and room now and then; tell of little room once, and of a disk
-        that is slow now and then. ``elsewhere_us``: of a leader, the median of its voters' group
+        """Look at the disk's speed and room now and then; log a lack of room once, and a slow disk
+        repeatedly. ``elsewhere_us``: of a leader, the median of its voters' group
         commits, 0 if that is not known."""
         if now_ms >= self._health_due_ms and self._fresh:
             self._fresh = False

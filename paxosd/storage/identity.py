@@ -201,7 +201,7 @@ def write_genesis(home: Disk, record: Record) -> None:
 
 def write_number(home: Disk, genesis: int) -> None:
     """The cluster that this directory has become a member of was founded under this number (the
-    hash of the record): it is known after a start, though nobody may have the record any more.
+    hash of the record): it is known after a start even if no member has the record any more.
     Durable. Raises IdentityError, OSError."""
     _write_identity(home, _read_identity(home) | {"genesis": f"{genesis:016x}"})
 
@@ -220,7 +220,7 @@ def read_genesis(home: Disk) -> Record | None:
 
 
 def uncount(home: Disk, claimed: Claim) -> None:
-    """That claim was no start: nobody has heard a node out of it. Raises OSError."""
+    """That claim was no start: no node ran with it. Raises OSError."""
     write_file(home, _BOOT_COUNT, f"{claimed.boot_count - 1}\n")
 
 
@@ -258,7 +258,7 @@ def _check(place: str, found: dict[str, Any], cluster_id: str, node_id: str) -> 
 
 
 def _draw(random_bits: Callable[[int], int]) -> int:
-    return random_bits(DIRECTORY_BITS) or 1  # 0 stands for none
+    return random_bits(DIRECTORY_BITS) or 1  # 0 means that no directory is known
 
 
 def _write_identity(home: Disk, fields: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A data directory and whose it is to be: what a start of a node begins with, on any disk."""
+"""A data directory and the node that it belongs to: a node starts with this, on any disk."""
 
 import secrets
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from paxosd.storage.disk import Disk
 from paxosd.storage.identity import Claim
 
 RandomBits = Callable[[int], int]
-"""So many random bits."""
+"""A source of random numbers: called with how many bits it is to draw."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

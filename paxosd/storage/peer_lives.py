@@ -1,12 +1,12 @@
 """Which life of each peer this node has heard, remembered for good, and which it may hear next.
 
-A *life* is one start of one data directory: its number of starts, and lots drawn anew each time.
-A Hello tells the identity of that directory: it *introduces* the life.
+A *life* is one start of one data directory: its boot count, and random bits drawn at each start.
+A Hello carries the identity of that directory: it *introduces* the life.
 
     the known life            → heard
     more starts than known    → a new life: written down durably, then heard
     fewer starts              → a replay of old frames, or a disk that was wiped or rolled back
-    as many, other lots       → a directory that was wiped or rolled back: two lives of one
+    as many, other bits       → a directory that was wiped or rolled back: two lives of one
                                 memory, and what the first one promised the second does not know
 
 Once a peer's directory is known, a new life is heard only after a Hello out of the same one: a
@@ -15,8 +15,8 @@ Hello to all, again and again until it is answered, so that this costs nothing.)
 introduces its life only if
 
 - its log, when it started, was no shorter than the highest *log mark* heard from that directory:
-  every envelope tells the number of the last durable group of its sender's log, so whoever was
-  put back to an earlier state, in this life or before, gives itself away here;
+  every envelope carries the number of the last durable group of its sender's log. A directory
+  that was put back to an earlier state, in this life or before, is found by that;
 - it repeats the *challenge* that this node sent to the peer's address: a second copy of a running
   member elsewhere never gets to see it, and what was recorded before this start does not hold it;
 - the known life has fallen silent for ``silence_ms``, or its connection has closed, or it did not
@@ -31,14 +31,14 @@ The membership *pins* each peer to what may speak for it:
     -1   it has no vote, so any directory may: the one that said Hello last
 
 What is not heard is not counted: a node that forgot its promises must not vote (Chandra,
-Griesemer, Redstone, "Paxos Made Live", section 5.1). It may ask for what it lacks, though, and tell
-of what is decided, which stays true whoever says it (this node's pins may be the older ones): such
-messages are taken as of life 0. The memory is durable because the peer that remembers may itself
-be restarted before the one that forgot comes back: a life before it is heard, here; marks soon
-after, in the log (``wal.py``), with which they cost no sync of their own (docs/DATA.md says what
-that leaves open). A life that the disk does not take (it is full, say) is not heard yet: that costs
-the vote of the peer that has started anew, and neither this node nor any other peer. It is tried
-again with a later Hello.
+Griesemer, Redstone, "Paxos Made Live", section 5.1). It may ask for what it lacks, though, and
+report decisions, which are true whichever node reports them (this node's pins may be the older
+ones): such messages are taken as of life 0. The memory is durable because the peer that remembers
+may itself be restarted before the one that forgot comes back: a life before it is heard, here;
+marks soon after, in the log (``wal.py``), with which they cost no sync of their own (docs/DATA.md
+says what that leaves open). A life that the disk does not take (it is full, say) is not heard yet:
+that costs the vote of the peer that has started anew, and neither this node nor any other peer. It
+is tried again with a later Hello.
 """
 
 import json
@@ -208,11 +208,12 @@ class PeerLives:
         self._contests.pop(name, None)
 
     def answer(self, sender: NodeId, run_id: int, message: PeerMessage) -> Welcome | None:
-        """What to tell a peer that is not heard, or may only learn. One that says Hello: how it is
-        known here, so that it learns what it has lost, and the challenge. One that may be heard
-        once it says Hello, and may think that it has: to say it again. (This node's memory of it
-        may be new or put back to an earlier state, so that it knows an earlier life of a peer that
-        takes itself for known here; or an old Hello of another directory came after its own.)"""
+        """The answer to a peer that is not heard, or may only learn. One that says Hello gets how
+        it is known here, so that it learns what it has lost, and the challenge. One that may be
+        heard once it says Hello, and may believe that it has, is asked to say it again. (This
+        node's memory of it may be new or put back to an earlier state, so that it knows an earlier
+        life of a peer that takes itself for known here; or an old Hello of another directory came
+        after its own.)"""
         pin = self._pins.get(sender)
         if pin is None:
             return None

@@ -1,8 +1,8 @@
 """A note in a data directory: which snapshot this cluster began with.
 
-``snapshot restore`` writes it, the node shows it in its status, and a watch of the cluster before
-says it when it ends. It decides nothing: without it a cluster is told from another by its id and by
-the number of its founding.
+``snapshot restore`` writes it, and the node shows it in its status. A watch of the cluster that the
+snapshot came from names it when it ends. It decides nothing: clusters are distinguished by their
+ids and by the numbers of their foundings.
 """
 
 import json
@@ -16,7 +16,7 @@ NOTE = "restored-from"
 
 
 def write(home: Disk, cluster: str, slot: int, revision: int) -> None:
-    """Of a snapshot of ``cluster``, as of ``slot``. Raises OSError."""
+    """Note the snapshot: of ``cluster``, as of ``slot``. Raises OSError."""
     fields = {"cluster": cluster, "slot": slot, "revision": revision}
     write_file(home, NOTE, json.dumps(fields) + "\n")
 

@@ -1,9 +1,9 @@
 """How a node stands with its cluster, written down in its data directory as it changes.
 
 all founders have agreed         → the founding record is written, and from now on it counts
-a change made it a member        → the number of the founding that its peers told is written: not
-                                   all of them have the record, and once those that have it were
-                                   emptied whoever leads would draw another number
+a change made it a member        → the number of the founding, which its peers sent, is written: not
+                                   all members have the record, and once the directories of those
+                                   that do are empty, the leader would draw another number
 peers know another life of it   → its memory is lost: the directory gets a new identity, for it is
                                   an old copy or an empty one, and the node only learns
 a change names that identity    → it votes again (``member rejoin``)
@@ -12,8 +12,9 @@ a member says it was removed    → it will not start here again, and ends
 
 Each of these waits if the disk does not take it (it is full, say), and is tried again; until then
 the node is what it was before. Without the record it founds nothing. With lost memory or a diverged
-state it does not vote, and a start in between comes to the same by what its peers tell it, as with
-the number. Only one that was removed ends all the same: its peers tell it so at each start.
+state it does not vote, and a start in between leads to the same, because its peers report it again,
+as they do with the number. Only a removed node ends in any case: its peers report that at each
+start.
 """
 
 from collections.abc import Callable

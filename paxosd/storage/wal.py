@@ -5,7 +5,7 @@ The main thread owns all state. One group commit goes
     append(records) …           encode into the open group; no I/O
     job = begin_sync()          the open group becomes a job; a new group may be opened meanwhile
     job.run()                   in the sync thread: pwritev, fdatasync (and a new segment)
-    finish_sync(job)            now, and not before, what the group records may be spoken of
+    finish_sync(job)            only from now on may messages rely on what the group records
     tick(now_ms)                now and then: the note of what was synced (``wal_mark.py``)
 
 Rules: at most one job is in flight, so a crash tears the last group only. A group of commit
@@ -169,8 +169,8 @@ class Wal:
         return 0 if self._open is None else self._open.offset - self._open.start
 
     def note_heard(self, marks: Mapping[NodeId, Mark]) -> bool:
-        """Log marks that peers told of: they ride on the next group, or on a flush. Returns
-        whether any waits for that."""
+        """The log marks of peers, to be written down: they ride on the next group, or on a flush.
+        Returns whether any waits for that."""
         for name, mark in marks.items():
             if self._heard.get(name) != mark:
                 self._heard[name] = self._unwritten_heard[name] = mark
@@ -416,14 +416,14 @@ class Wal:
         return self._options.segment_bytes
 
     def free_bytes(self) -> int:
-        """The space left on the disk; -1 if it cannot be told."""
+        """The space left on the disk, in bytes; -1 if that is not known."""
         try:
             return self._disk.free_bytes()
         except OSError:
             return -1
 
     def free_files(self) -> int:
-        """How many more files the disk takes; -1 if that is not limited, or cannot be told."""
+        """How many more files the disk takes; -1 if that is not limited, or not known."""
         try:
             return self._disk.free_files()
         except OSError:

@@ -78,8 +78,8 @@ def read_note(disk: Disk) -> Note | None:
 
 def settle(disk: Disk) -> None:
     """Make durable what :func:`read_note` has read, if the disk does it: a process that was killed
-    left it in the kernel's cache. To be called before anything follows from a note, for a power cut
-    in the middle of that would take the witness, and leave what it told of half done."""
+    left it in the kernel's cache. Call it before anything is changed because of a note: a power
+    cut in the middle of that could take the note away, and leave the change half done."""
     with suppress(OSError):
         file = disk.open(NAME)
         try:

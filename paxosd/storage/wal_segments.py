@@ -1,6 +1,4 @@
-"""One group's way to the disk, the making of segment files, and the options.
-
-This is what leaves the main thread.
+"""What the log does outside the main thread: writing a group, making and dropping segment files.
 
 Nothing here touches :class:`paxosd.storage.wal.Wal`. A :class:`SyncJob` runs in the sync thread,
 one at a time; a :class:`SegmentPreparer` works in a helper thread of its own. They meet only in
@@ -84,7 +82,7 @@ class SegmentPreparer:
         """Held while spare files are chosen or made: one whose rename is not durable must not
         be used, for a crash would bring it back under its old name, with other contents."""
         self.whole: set[str] = set()
-        """The spare files that were segments of this run. Of any other nobody knows whether a
+        """The spare files that were segments of this run. Of any other it is not known whether a
         sync of it failed: its pages count as clean then, though they are not durable, no later
         sync writes them, and a power cut would shorten the segment made of it."""
         self.ready: dict[int, DiskFile] = {}
@@ -173,7 +171,7 @@ class SegmentDropper:
         return self._thread is None
 
     def start(self, numbers: list[int]) -> None:
-        """Begin with these, which nobody has open."""
+        """Begin with these. Their files must be closed."""
         if not self._ahead:
             self._drop(numbers)
             return

@@ -104,7 +104,7 @@ class TestCheckConfig:
         home = tmp_path / "data"
         home.mkdir()
         (home / name).write_bytes(b"{")
-        assert "# The data directory does not tell who is a member: " in self.check(file)
+        assert "# The data directory does not say who is a member: " in self.check(file)
 
     def test_it_is_a_configuration_still(self, file, tmp_path):  # noqa: F811
         home = tmp_path / "data"
