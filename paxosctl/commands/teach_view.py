@@ -15,7 +15,8 @@ from paxosctl.cli.streams import is_terminal
 from paxosctl.cli.tables import layout
 from paxosd.sim.teach.narrator import Step
 from paxosd.sim.teach.rules import SOURCES
-from paxosd.sim.teach.teach import Act, Check, Part, Remark, Story, Table
+from paxosd.sim.teach.story import Act, Check, Part, Remark, Table
+from paxosd.sim.teach.teach import Story
 
 WIDTH_MAX = 100
 WIDTH = 80

@@ -70,15 +70,15 @@ class Draft:
 class Narrator:
     """Remembers what has been seen of a run, told or not, and so may speak of it.
 
-    ``told``: the rules whose reason was given already; ``hushed``: kinds of messages and
+    ``explained``: the rules whose reason was given already; ``hushed``: kinds of messages and
     happenings that are not told for now. Both are the caller's.
     """
 
     remembers = "stable"
     """The rule by which a node knows after its start what it must not forget."""
 
-    def __init__(self, told: set[str], hushed: set[str]) -> None:
-        self._told = told
+    def __init__(self, explained: set[str], hushed: set[str]) -> None:
+        self._explained = explained
         self._hushed = hushed
         self._down: set[str] = set()
         self._emptied: set[str] = set()
@@ -86,12 +86,12 @@ class Narrator:
         self.breach = ""
         """What no node may ever do, and one did: the lesson must fail."""
 
-    def recount(self, happenings: Iterable[Happening], *, tell: bool) -> list[Step]:
+    def recount(self, happenings: Iterable[Happening], *, shown: bool) -> list[Step]:
         """The steps of what happened; none if it need not be told."""
         steps = []
         for each in _merge(happenings):
             draft = self._sent(each) if isinstance(each, Sent) else self._event(each)
-            if draft is None or not tell:
+            if draft is None or not shown:
                 continue
             first = each.first if isinstance(each, Sent) else each
             to = tuple(each.to) if isinstance(each, Sent) else ()
@@ -119,9 +119,9 @@ class Narrator:
         if not rule:
             return "", ""
         why, source = RULES[rule]
-        if rule in self._told:
+        if rule in self._explained:
             return "", source
-        self._told.add(rule)
+        self._explained.add(rule)
         return why, source
 
     def _sent(self, sent: Sent) -> Draft | None:

@@ -23,17 +23,17 @@ class TwoPhaseNarrator(Narrator):
 
     remembers = "2pc-log"
 
-    def __init__(self, told: set[str], hushed: set[str]) -> None:
-        super().__init__(told, hushed)
+    def __init__(self, explained: set[str], hushed: set[str]) -> None:
+        super().__init__(explained, hushed)
         self.only: set[TxId] = set()
 
-    def _is_told(self, body: Any) -> bool:
+    def _is_explained(self, body: Any) -> bool:
         tx = getattr(body, "tx", None)
         return not self.only or tx is None or tx in self.only
 
     def _message(self, sent: Sent) -> Draft | None:
         message = sent.first.body
-        if not self._is_told(message):
+        if not self._is_explained(message):
             return None
         if isinstance(message, Begin):
             return Draft(
@@ -66,7 +66,7 @@ class TwoPhaseNarrator(Narrator):
 
     def _other(self, happening: Happening) -> Draft | None:
         body = happening.body
-        if happening.kind == "decided" and self._is_told(body):
+        if happening.kind == "decided" and self._is_explained(body):
             assert isinstance(body, Committed)
             return Draft("disk", f"Transaction {body.tx} IS COMMITTED: the decision is on disk.",
                          "2pc-decided")  # fmt: skip

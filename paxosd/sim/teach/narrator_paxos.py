@@ -37,8 +37,8 @@ from paxosd.sim.teach.values import show_ballot, show_entry, show_result, show_v
 class PaxosNarrator(Narrator):
     """``quorum``: how many votes choose."""
 
-    def __init__(self, quorum: int, told: set[str], hushed: set[str]) -> None:
-        super().__init__(told, hushed)
+    def __init__(self, quorum: int, explained: set[str], hushed: set[str]) -> None:
+        super().__init__(explained, hushed)
         self._quorum = quorum
         self._votes: dict[tuple[str, Slot, Ballot], list[str]] = {}
         """Votes that a node has got for a slot and ballot."""

@@ -25,10 +25,12 @@ from paxosd.core.state.sessions import Session
 from paxosd.core.types import NOOP, Ballot
 from paxosd.replica import recovery
 from paxosd.sim.teach import narrator, narrator_2pc, narrator_paxos
+from paxosd.sim.teach.guide import Guide, LessonError
 from paxosd.sim.teach.narrator import Step
 from paxosd.sim.teach.narrator_paxos import PaxosNarrator
 from paxosd.sim.teach.rules import RULES
-from paxosd.sim.teach.teach import NAMES, Act, Check, LessonError, Remark, Table, Teller, play
+from paxosd.sim.teach.story import Act, Check, Remark, Table
+from paxosd.sim.teach.teach import NAMES, play
 from paxosd.sim.teach.two_phase_commit import Coordinator, Participant
 from paxosd.sim.teach.two_phase_messages import Decision, Effects
 
@@ -196,11 +198,11 @@ class TestWithoutTheSafeguard:
     def test_the_ballot_check_in_prepare(self, monkeypatch):
         """A promise to everybody, whatever was promised before. No lesson sends a late prepare,
         so here one is sent, with the check and without."""
-        teller, stage = led()
+        guide, stage = led()
         stage.members["n3"].life.bus.send("n2", Prepare(Ballot(0, "n3"), 1))
         stage.run(50)
-        teller.tell()
-        assert teller.sent("Nack") == 1
+        guide.show()
+        assert guide.sent("Nack") == 1
         real = Acceptor.receive_prepare
 
         def lax(self, message, commit, bytes_max, persist):
@@ -208,11 +210,11 @@ class TestWithoutTheSafeguard:
             return real(self, message, commit, bytes_max, persist)
 
         monkeypatch.setattr(Acceptor, "receive_prepare", lax)
-        teller, stage = led()
+        guide, stage = led()
         stage.members["n3"].life.bus.send("n2", Prepare(Ballot(0, "n3"), 1))
         stage.run(50)
         with pytest.raises(LessonError, match="the promise of n2 went down"):
-            teller.tell()
+            guide.show()
 
     @pytest.mark.parametrize("name", ["leader-crash", "lost-promise"])
     def test_adopting_what_the_promises_report(self, monkeypatch, name):
@@ -302,28 +304,28 @@ def _accept_without_check(self, sender, message):
 
 def led():
     """A stage on which n1 leads."""
-    teller = Teller(1)
-    stage = teller.stage("n1", "n2", "n3")
-    teller.elect("n1")
-    return teller, stage
+    guide = Guide(1)
+    stage = guide.stage("n1", "n2", "n3")
+    guide.elect("n1")
+    return guide, stage
 
 
-class TestTeller:
+class TestGuide:
     def test_a_claim_that_does_not_hold_ends_the_lesson(self):
-        teller = Teller(1)
+        guide = Guide(1)
         with pytest.raises(LessonError, match="pigs fly"):
-            teller.claim(False, "pigs fly")
-        assert teller.parts == []
+            guide.claim(False, "pigs fly")
+        assert guide.parts == []
 
     def test_a_claim_that_holds_is_shown(self):
-        teller = Teller(1)
-        teller.claim(True, "it is so")
-        assert teller.parts == [Check("it is so")]
+        guide = Guide(1)
+        guide.claim(True, "it is so")
+        assert guide.parts == [Check("it is so")]
 
     def test_the_observer_sees_a_conflict(self):
         """Two values on majorities of disks, whatever the nodes think of it."""
-        teller = Teller(1)
-        stage = teller.stage("n1", "n2", "n3")
+        guide = Guide(1)
+        stage = guide.stage("n1", "n2", "n3")
         for name, round_, value in [
             ("n1", 1, b"a"),
             ("n2", 1, b"a"),
@@ -333,7 +335,7 @@ class TestTeller:
             stage.observer.synced(name, [AcceptRecord(5, Ballot(round_, "n1"), value)])
         assert stage.observer.conflicts == [(5, b"a", b"b")]
         with pytest.raises(LessonError, match="two values"):
-            teller.tell()
+            guide.show()
 
 
 def test_a_story_as_data():
@@ -459,13 +461,13 @@ def test_every_rule_that_can_be_cited_is_written_down():
 
 def test_a_promise_says_that_its_sender_knows_what_was_chosen():
     """Up to its commit index a promise reports no votes: it knows more than that."""
-    teller = PaxosNarrator(2, set(), set())
+    guide = PaxosNarrator(2, set(), set())
     ballot = Ballot(2, "n3")
-    teller._durable.add(("n1", ("promise", ballot)))
-    told = teller._promise("n1", Promise(ballot, 2, 0, 2, ()))
+    guide._durable.add(("n1", ("promise", ballot)))
+    told = guide._promise("n1", Promise(ballot, 2, 0, 2, ()))
     assert "I know what was chosen in slot 2; ask me for it." in told.text
     assert "I have accepted nothing above that." in told.text
-    told = teller._promise("n1", Promise(ballot, 2, 0, 1, ()))
+    told = guide._promise("n1", Promise(ballot, 2, 0, 1, ()))
     assert "I have accepted nothing there." in told.text
 
 

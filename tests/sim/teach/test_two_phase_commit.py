@@ -247,7 +247,7 @@ class TestBlocking:
             assert run.machines.participant(name).data == {b"x": b"1"}
         run.check_atomic()
 
-    def test_one_fellow_that_was_told_unblocks_the_others(self):
+    def test_one_fellow_that_was_explained_unblocks_the_others(self):
         run = Run(3)
         rule = run.machines.wires.lose("Decision", to="n2")
         run.begin("n1")

@@ -3,8 +3,8 @@
 from paxosd.core.effects import WriteReply
 from paxosd.core.node import Node
 from paxosd.core.types import Ballot
+from paxosd.sim.teach.guide import Guide, Lesson, put
 from paxosd.sim.teach.stage import Stage
-from paxosd.sim.teach.teach import Lesson, Teller, put
 from paxosd.sim.teach.values import show_ballot, show_value
 from paxosd.sim.teach.wires import Rule
 
@@ -14,46 +14,46 @@ CLIENTS = {"n1": ("A", "blue"), "n3": ("B", "red")}
 SLOT = 3
 
 
-def _play(tell: Teller) -> None:
-    stage = tell.stage("n1", "n2", "n3", order="n1 n3 n2")
-    tell.elect("n1")
-    sessions = {"n1": tell.open_session("A", "n1"), "n3": tell.open_session("B", "n1")}
-    tell.pass_over()
+def _play(guide: Guide) -> None:
+    stage = guide.stage("n1", "n2", "n3", order="n1 n3 n2")
+    guide.elect("n1")
+    sessions = {"n1": guide.open_session("A", "n1"), "n3": guide.open_session("B", "n1")}
+    guide.pass_over()
 
-    tell.act("The duel")
-    tell.remark(
+    guide.act("The duel")
+    guide.remark(
         "n1 leads with 1.n1. From now on n1 and n3 do not hear each other; n2 hears both. Worse, "
         "all heartbeats are lost, so that n2 never knows that anybody leads; and an accept takes "
         "so long that the other proposer has lost patience when it arrives."
     )
     stage.wires.cut(("n1",), ("n3",))
     troubles = [stage.wires.lose("Heartbeat", "HeartbeatAck"), stage.wires.hold("Accept")]
-    tell.hush("PreVote", "PreVoteReply", "Answer", "again")
-    ballots = _duel(tell, stage, sessions)
-    tell.memory(SLOT)
+    guide.hush("PreVote", "PreVoteReply", "Answer", "again")
+    ballots = _duel(guide, stage, sessions)
+    guide.memory(SLOT)
     shown = ", ".join(show_ballot(ballot) for ballot in ballots)
-    tell.claim(ballots == sorted(set(ballots)), f"ballots only rise: {shown}")
-    tell.claim(tell.sent("Nack") >= len(ROUNDS), "n2 refused every accept that arrived")
-    tell.claim(
+    guide.claim(ballots == sorted(set(ballots)), f"ballots only rise: {shown}")
+    guide.claim(guide.sent("Nack") >= len(ROUNDS), "n2 refused every accept that arrived")
+    guide.claim(
         SLOT not in stage.observer.chosen, "no value is chosen: no progress, but no harm either"
     )
 
-    tell.act("What ends it")
-    _end(tell, stage, troubles)
-    _repeat(tell, stage, sessions)
+    guide.act("What ends it")
+    _end(guide, stage, troubles)
+    _repeat(guide, stage, sessions)
 
 
-def _duel(tell: Teller, stage: Stage, sessions: dict[str, int]) -> list[Ballot]:
+def _duel(guide: Guide, stage: Stage, sessions: dict[str, int]) -> list[Ballot]:
     """Each proposer in turn leads, proposes, and is stopped by the other's next ballot."""
     ballots = [stage.node("n1").promised]
     _write(stage, "n1", sessions)
     for turn, name in enumerate(ROUNDS):
         node = stage.node(name)
-        tell.require(_until_leads(stage, node), f"{name} leads")
+        guide.require(_until_leads(stage, node), f"{name} leads")
         ballots.append(node.promised)
         stage.wires.release(OTHER[name])  # its accepts arrive at last, and are refused
         stage.run(5)
-        tell.require(not stage.node(OTHER[name]).leading, f"{OTHER[name]} gave up")
+        guide.require(not stage.node(OTHER[name]).leading, f"{OTHER[name]} gave up")
         if turn == 0:
             _write(stage, name, sessions)
             stage.run(5)
@@ -64,12 +64,12 @@ def _until_leads(stage: Stage, node: Node) -> bool:
     return stage.run_while(lambda: not node.leading, 5000)
 
 
-def _end(tell: Teller, stage: Stage, troubles: list[Rule]) -> None:
+def _end(guide: Guide, stage: Stage, troubles: list[Rule]) -> None:
     """Heartbeats and accepts are in time again: one of the two is the leader, and stays it."""
     winner = stage.leader()
     loser = OTHER[winner]
     ballot = stage.node(winner).promised
-    tell.remark(
+    guide.remark(
         "Heartbeats and accepts arrive in time again, though n1 and n3 still do not hear each "
         f"other. It so happens that {winner} leads."
     )
@@ -77,39 +77,39 @@ def _end(tell: Teller, stage: Stage, troubles: list[Rule]) -> None:
         stage.wires.end(rule)
     stage.wires.release()
     stage.run_while(lambda: stage.node(loser).applied < SLOT, 5000)
-    tell.hush("Answer")
-    asked = tell.sent("PreVote")
-    stage.run_while(lambda: tell.sent("PreVote") == asked, 5000)
+    guide.hush("Answer")
+    asked = guide.sent("PreVote")
+    stage.run_while(lambda: guide.sent("PreVote") == asked, 5000)
     stage.run(5)
-    tell.tell()
+    guide.show()
     stage.run(3000)
-    tell.pass_over()
-    tell.claim(
+    guide.pass_over()
+    guide.claim(
         stage.leader() == winner and stage.node(winner).promised == ballot,
         f"three seconds later {winner} still leads with {show_ballot(ballot)}: {loser} asked n2 "
-        f"{tell.sent('PreVote') - asked} times, and n2 said no, for it hears a leader",
+        f"{guide.sent('PreVote') - asked} times, and n2 said no, for it hears a leader",
     )
-    tell.memory(SLOT)
+    guide.memory(SLOT)
     value = stage.observer.chosen[SLOT][1]
-    tell.claim(
+    guide.claim(
         {stage.value_at(name, SLOT) for name in stage.names} == {value},
         f"slot {SLOT} holds one value on all nodes: {show_value(value)}",
     )
 
 
-def _repeat(tell: Teller, stage: Stage, sessions: dict[str, int]) -> None:
+def _repeat(guide: Guide, stage: Stage, sessions: dict[str, int]) -> None:
     """The client whose value lost sends it again."""
     chosen = show_value(stage.observer.chosen[SLOT][1])
     late = next(name for name, (_, colour) in CLIENTS.items() if colour not in chosen)
-    tell.remark(
+    guide.remark(
         f"{CLIENTS[late][0]} was told that the outcome of its write is unknown. It repeats the "
         "same request, now to the leader."
     )
-    tell.hush("Accept", "Accepted", "applied")
+    guide.hush("Accept", "Accepted", "applied")
     token = _write(stage, late, sessions, stage.leader())
     stage.run_while(lambda: token not in stage.answers)
     reply = stage.answers[token].reply
-    tell.claim(isinstance(reply, WriteReply) and reply.slot == SLOT + 1, "its value has slot 4")
+    guide.claim(isinstance(reply, WriteReply) and reply.slot == SLOT + 1, "its value has slot 4")
 
 
 def _write(stage: Stage, name: str, sessions: dict[str, int], to: str = "") -> int:

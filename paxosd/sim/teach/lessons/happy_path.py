@@ -2,35 +2,37 @@
 
 from paxosd.core.effects import WriteReply
 from paxosd.core.types import Ballot
-from paxosd.sim.teach.teach import Lesson, Teller, put
+from paxosd.sim.teach.guide import Guide, Lesson, put
 
 
-def _play(tell: Teller) -> None:
-    stage = tell.stage("n1", "n2", "n3")
-    tell.act("Phase 1: a leader, once for all slots")
-    tell.remark(
+def _play(guide: Guide) -> None:
+    stage = guide.stage("n1", "n2", "n3")
+    guide.act("Phase 1: a leader, once for all slots")
+    guide.remark(
         "Three nodes have started. Nobody has promised or accepted anything. Each waits a random "
         "time for a leader to speak up; n1's time is the shortest."
     )
-    tell.elect("n1")
-    tell.claim(stage.node("n1").promised == Ballot(1, "n1"), "n1 leads with ballot 1.n1")
-    tell.remark("The client opens a session: slot 1, in the same way as the write that follows.")
-    session = tell.open_session("client", "n1")
-    tell.pass_over()
+    guide.elect("n1")
+    guide.claim(stage.node("n1").promised == Ballot(1, "n1"), "n1 leads with ballot 1.n1")
+    guide.remark("The client opens a session: slot 1, in the same way as the write that follows.")
+    session = guide.open_session("client", "n1")
+    guide.pass_over()
 
-    tell.act("Phase 2: a write, one round trip")
-    asked = tell.sent("Prepare")
+    guide.act("Phase 2: a write, one round trip")
+    asked = guide.sent("Prepare")
     token = stage.write("client", "n1", put(session, 1, "x", "1"))
     stage.run_while(lambda: any(stage.node(n).applied < 2 for n in stage.names))
     stage.run_while(lambda: token not in stage.answers)
-    tell.memory(2)
+    guide.memory(2)
     reply = stage.answers[token].reply
     values = {stage.value_at(name, 2) for name in stage.names}
-    tell.claim(isinstance(reply, WriteReply) and reply.slot == 2, "the client has its answer")
-    tell.claim(
+    guide.claim(isinstance(reply, WriteReply) and reply.slot == 2, "the client has its answer")
+    guide.claim(
         len(values) == 1 and None not in values, "all three nodes applied the same value in slot 2"
     )
-    tell.claim(tell.sent("Prepare") == asked, "the write needed no prepare: phase 1 was done once")
+    guide.claim(
+        guide.sent("Prepare") == asked, "the write needed no prepare: phase 1 was done once"
+    )
 
 
 LESSON = Lesson(

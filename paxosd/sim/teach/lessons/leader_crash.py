@@ -2,17 +2,17 @@
 
 from paxosd.core.effects import WriteReply
 from paxosd.core.types import Ballot
-from paxosd.sim.teach.teach import Lesson, Teller, put
+from paxosd.sim.teach.guide import Guide, Lesson, put
 
 
-def _play(tell: Teller) -> None:
-    stage = tell.stage("n1", "n2", "n3")
-    tell.elect("n1")
-    session = tell.open_session("client", "n1")
-    tell.pass_over()
+def _play(guide: Guide) -> None:
+    stage = guide.stage("n1", "n2", "n3")
+    guide.elect("n1")
+    session = guide.open_session("client", "n1")
+    guide.pass_over()
 
-    tell.act("Accepted by a majority, learned by nobody")
-    tell.remark(
+    guide.act("Accepted by a majority, learned by nobody")
+    guide.remark(
         "n1 leads with ballot 1.n1. The network now loses the accept for n3, and every vote on "
         "its way."
     )
@@ -20,42 +20,42 @@ def _play(tell: Teller) -> None:
     stage.wires.lose("Accepted")
     request = put(session, 1, "x", "1")
     token = stage.write("client", "n1", request)
-    tell.require(stage.run_while(lambda: 2 not in stage.observer.chosen, 100), "slot 2 was chosen")
+    guide.require(stage.run_while(lambda: 2 not in stage.observer.chosen, 100), "slot 2 was chosen")
     stage.crash("n1")
     stage.run(5)
-    tell.memory(2)
-    tell.claim(stage.value_at("n2", 2) is None, "no node that is up knows that slot 2 is chosen")
-    tell.claim(token not in stage.answers, "the client has no answer: the outcome is unknown")
+    guide.memory(2)
+    guide.claim(stage.value_at("n2", 2) is None, "no node that is up knows that slot 2 is chosen")
+    guide.claim(token not in stage.answers, "the client has no answer: the outcome is unknown")
     value = stage.observer.chosen[2][1]
 
-    tell.act("A new leader finds the value and must keep it")
-    tell.remark("The network works again. n1 stays down. n2 and n3 hear no leader any more.")
+    guide.act("A new leader finds the value and must keep it")
+    guide.remark("The network works again. n1 stays down. n2 and n3 hear no leader any more.")
     stage.wires.mend()
-    tell.hush("PreVote", "PreVoteReply")
+    guide.hush("PreVote", "PreVoteReply")
     stage.run_while(lambda: any(stage.node(name).applied < 2 for name in ("n2", "n3")))
-    tell.hush()
-    tell.claim(stage.node("n2").promised == Ballot(2, "n2"), "n2 leads with ballot 2.n2")
-    tell.claim(
+    guide.hush()
+    guide.claim(stage.node("n2").promised == Ballot(2, "n2"), "n2 leads with ballot 2.n2")
+    guide.claim(
         stage.value_at("n2", 2) == stage.value_at("n3", 2) == value,
         "slot 2 holds what the dead leader had got chosen, and nothing else",
     )
 
-    tell.act("The client asks again, the old leader comes back")
-    tell.remark("The client never got an answer. It sends the same request, same number, to n2.")
+    guide.act("The client asks again, the old leader comes back")
+    guide.remark("The client never got an answer. It sends the same request, same number, to n2.")
     again = stage.write("client", "n2", request)
     stage.run_while(lambda: again not in stage.answers)
     reply = stage.answers[again].reply
-    tell.claim(isinstance(reply, WriteReply) and reply.results == [1], "it is told revision 1")
-    tell.claim(
+    guide.claim(isinstance(reply, WriteReply) and reply.results == [1], "it is told revision 1")
+    guide.claim(
         stage.members["n2"].life.machine.revision == 1,
         "the store is at revision 1: the write was applied once, though it was sent twice",
     )
     stage.restart("n1")
-    tell.hush("Accepted", "Accept")
+    guide.hush("Accepted", "Accept")
     stage.run_while(lambda: len({stage.node(name).applied for name in stage.names}) > 1)
     stage.run(5)
-    tell.memory(2)
-    tell.claim(
+    guide.memory(2)
+    guide.claim(
         {stage.value_at(name, 2) for name in stage.names} == {value}, "all three nodes agree again"
     )
 

@@ -2,56 +2,58 @@
 
 from paxosd.core.effects import WriteReply
 from paxosd.core.types import Ballot
-from paxosd.sim.teach.teach import Lesson, Teller, put
+from paxosd.sim.teach.guide import Guide, Lesson, put
 
 
-def _play(tell: Teller) -> None:
-    stage = tell.stage("n1", "n2", "n3", order="n3 n1 n2")
-    tell.elect("n3")
-    session = tell.open_session("client", "n3")
-    tell.pass_over()
+def _play(guide: Guide) -> None:
+    stage = guide.stage("n1", "n2", "n3", order="n3 n1 n2")
+    guide.elect("n3")
+    session = guide.open_session("client", "n3")
+    guide.pass_over()
 
-    tell.act("A write is chosen and acknowledged; n1 knows nothing of it")
-    tell.remark("n3 leads with ballot 1.n3. The link from n3 to n1 fails, and n3's votes are lost.")
+    guide.act("A write is chosen and acknowledged; n1 knows nothing of it")
+    guide.remark(
+        "n3 leads with ballot 1.n3. The link from n3 to n1 fails, and n3's votes are lost."
+    )
     lost = [stage.wires.lose("Accept", to="n1"), stage.wires.lose("Accepted", source="n3")]
     token = stage.write("client", "n3", put(session, 1, "x", "1"))
     stage.run_while(lambda: token not in stage.answers, 100)
     reply = stage.answers[token].reply if token in stage.answers else None
-    tell.claim(isinstance(reply, WriteReply), "the client was told that x=1 is done")
+    guide.claim(isinstance(reply, WriteReply), "the client was told that x=1 is done")
     stage.crash("n3")
     for rule in lost:
         stage.wires.end(rule)
     value = stage.observer.chosen[2][1]
 
-    tell.act("n1 asks for promises, and the answer is lost")
+    guide.act("n1 asks for promises, and the answer is lost")
     lost = [stage.wires.lose("Promise", source="n2")]
     ballot = Ballot(2, "n1")
     stage.run_while(lambda: not lost[0].struck, 5000)
-    tell.memory(2)
-    tell.claim(
+    guide.memory(2)
+    guide.claim(
         stage.observer.promised_at("n2") == ballot, "n2 did promise 2.n1, and its disk remembers"
     )
-    tell.claim(not stage.node("n1").leading, "n1 does not lead: one promise, its own, of three")
-    tell.claim(
+    guide.claim(not stage.node("n1").leading, "n1 does not lead: one promise, its own, of three")
+    guide.claim(
         stage.observer.accepted_at("n1", 2) is None,
         "n1's own memory says nothing of slot 2: leading now, it would put another value there, "
         "over one that the client was told is done",
     )
-    tell.remark("n2 loses power, too, and comes back. The network is whole from here on.")
+    guide.remark("n2 loses power, too, and comes back. The network is whole from here on.")
     stage.crash("n2")
     stage.wires.mend()
     stage.run(2)
     stage.restart("n2")
 
-    tell.act("n1 asks again")
+    guide.act("n1 asks again")
     stage.run_while(lambda: any(stage.node(name).applied < 2 for name in ("n1", "n2")), 5000)
     stage.run(2)
-    tell.memory(2)
-    tell.claim(
+    guide.memory(2)
+    guide.claim(
         stage.node("n1").leading and stage.node("n1").promised == ballot,
         "n1 leads with the same ballot 2.n1: to ask again costs nothing",
     )
-    tell.claim(
+    guide.claim(
         stage.value_at("n1", 2) == stage.value_at("n2", 2) == value,
         "slot 2 still holds what the client was told is done",
     )

@@ -1,7 +1,7 @@
 """The network falls apart; the leader is on the smaller side."""
 
 from paxosd.core.effects import INTERRUPTED, NO_LEADER, Refusal, WriteReply
-from paxosd.sim.teach.teach import Lesson, Teller, put
+from paxosd.sim.teach.guide import Guide, Lesson, put
 from paxosd.sim.teach.values import show_value
 
 FEW = ("n1", "n2")
@@ -9,68 +9,68 @@ MANY = ("n3", "n4", "n5")
 SLOT = 3
 
 
-def _play(tell: Teller) -> None:
-    stage = tell.stage(*FEW, *MANY)
-    tell.elect("n1")
-    sessions = {"A": tell.open_session("A", "n1"), "B": tell.open_session("B", "n1")}
-    tell.pass_over()
+def _play(guide: Guide) -> None:
+    stage = guide.stage(*FEW, *MANY)
+    guide.elect("n1")
+    sessions = {"A": guide.open_session("A", "n1"), "B": guide.open_session("B", "n1")}
+    guide.pass_over()
 
-    tell.act("The smaller side: two of five")
-    tell.remark(
+    guide.act("The smaller side: two of five")
+    guide.remark(
         "n1 leads five nodes with ballot 1.n1. The network breaks in two: n1, n2 and client A "
         "here; n3, n4, n5 and client B there. n1 does not know it yet."
     )
     stage.wires.cut(FEW, MANY)
-    tell.hush("PreVote", "PreVoteReply", "again")
+    guide.hush("PreVote", "PreVoteReply", "again")
     write = put(sessions["A"], 1, "x", "few")
     token = stage.write("A", "n1", write)
     stage.run_while(lambda: token not in stage.answers, 5000)
     reply = stage.answers[token].reply if token in stage.answers else None
-    tell.claim(
+    guide.claim(
         isinstance(reply, Refusal) and reply.code == INTERRUPTED,
         "A is told that the outcome of its write is unknown: neither yes nor no would be true",
     )
-    tell.claim(SLOT not in stage.observer.chosen, "x=few is on two disks of five: not chosen")
+    guide.claim(SLOT not in stage.observer.chosen, "x=few is on two disks of five: not chosen")
     read = stage.read("A", "n1", b"x")
 
-    tell.act("The larger side: three of five")
-    tell.hush("PreVote", "PreVoteReply", "again", "Promise", "Accepted")
+    guide.act("The larger side: three of five")
+    guide.hush("PreVote", "PreVoteReply", "again", "Promise", "Accepted")
     stage.run_while(lambda: stage.leader() not in MANY, 5000)
-    tell.claim(stage.leader() == "n3", "n3 leads: three promises of five are a majority")
+    guide.claim(stage.leader() == "n3", "n3 leads: three promises of five are a majority")
     done = stage.write("B", "n3", put(sessions["B"], 1, "x", "many"))
     stage.run_while(lambda: done not in stage.answers, 5000)
-    tell.claim(
+    guide.claim(
         isinstance(stage.answers[done].reply, WriteReply), "B's write is done while the cut lasts"
     )
     stage.run_while(lambda: read not in stage.answers, 5000)
     reply = stage.answers[read].reply
-    tell.claim(
+    guide.claim(
         isinstance(reply, Refusal) and reply.code == NO_LEADER,
         "A's read on the smaller side is refused: an old value would be a lie, for B was told "
         "that x=many is done",
     )
-    tell.memory(SLOT)
+    guide.memory(SLOT)
 
-    tell.act("The network is whole again")
-    tell.hush("PreVote", "PreVoteReply", "again", "Accepted", "Nack")
+    guide.act("The network is whole again")
+    guide.hush("PreVote", "PreVoteReply", "again", "Accepted", "Nack")
     stage.wires.mend()
     value = stage.observer.chosen[SLOT][1]
     stage.run_while(lambda: any(stage.node(name).applied < SLOT for name in stage.names), 5000)
     stage.run_while(lambda: any(stage.node(name).leader != "n3" for name in FEW), 5000)
     stage.run(5)
-    tell.memory(SLOT)
-    tell.claim(
+    guide.memory(SLOT)
+    guide.claim(
         {stage.value_at(name, SLOT) for name in stage.names} == {value},
         f"all five hold {show_value(value)} in slot {SLOT}; x=few was never chosen there, and "
         "nobody ever read it",
     )
-    tell.claim(stage.leader() == "n3", "n3 still leads: those who came back deposed nobody")
-    tell.remark("A repeats its request, to the leader.")
-    tell.hush("Accept", "Accepted", "applied")
+    guide.claim(stage.leader() == "n3", "n3 still leads: those who came back deposed nobody")
+    guide.remark("A repeats its request, to the leader.")
+    guide.hush("Accept", "Accepted", "applied")
     again = stage.write("A", "n3", write)
     stage.run_while(lambda: again not in stage.answers, 5000)
     reply = stage.answers[again].reply
-    tell.claim(isinstance(reply, WriteReply) and reply.slot > SLOT, "now it is done, after B's")
+    guide.claim(isinstance(reply, WriteReply) and reply.slot > SLOT, "now it is done, after B's")
 
 
 LESSON = Lesson(

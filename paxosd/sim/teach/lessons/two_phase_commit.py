@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 from paxosd.core.commands import PUT, Entry
 from paxosd.core.effects import WriteReply
+from paxosd.sim.teach.guide import Guide, Lesson
 from paxosd.sim.teach.member_bus import Answer, Write
 from paxosd.sim.teach.narrator_2pc import TwoPhaseNarrator
 from paxosd.sim.teach.stage import Stage
-from paxosd.sim.teach.teach import Lesson, Teller
 from paxosd.sim.teach.two_phase_commit import TxState
 from paxosd.sim.teach.two_phase_machines import Machine, Machines
 from paxosd.sim.teach.two_phase_messages import Committed, Effects, TxId
@@ -23,18 +23,18 @@ ASKED_MS = 310.0
 """By then the first round of questions has been put and answered."""
 
 
-def _play(tell: Teller) -> None:
-    tell.remark(
+def _play(guide: Guide) -> None:
+    guide.remark(
         f"Three machines, each with a full copy of the data. {CLIENTS} clients, each with a "
         "transaction of two writes at a time, one after the other. After a second n1, who "
         "coordinates, loses power at the worst moment; five seconds later it is back."
     )
-    two_phase, locks, locked_ms = _two_phase(tell)
-    paxos = _paxos(tell)
+    two_phase, locks, locked_ms = _two_phase(guide)
+    paxos = _paxos(guide)
 
-    tell.act("Side by side: same network, disks, clients, crash")
+    guide.act("Side by side: same network, disks, clients, crash")
     both = (two_phase, paxos)
-    tell.table(
+    guide.table(
         "",
         ("", "Two-Phase Commit", "Paxos"),
         (
@@ -47,10 +47,10 @@ def _play(tell: Teller) -> None:
             ("longest time a lock was held", _ms(locked_ms), "0 ms"),
         ),
     )
-    tell.claim(two_phase.while_down() == 0, "while n1 was down, 2PC committed nothing")
-    tell.claim(two_phase.longest_gap_ms() >= DOWN_MS, "it stood still for as long as n1 was away")
-    tell.claim(locked_ms >= DOWN_MS, "its locks were held for as long")
-    tell.claim(
+    guide.claim(two_phase.while_down() == 0, "while n1 was down, 2PC committed nothing")
+    guide.claim(two_phase.longest_gap_ms() >= DOWN_MS, "it stood still for as long as n1 was away")
+    guide.claim(locked_ms >= DOWN_MS, "its locks were held for as long")
+    guide.claim(
         paxos.longest_gap_ms() < DOWN_MS / 2 and paxos.while_down() > 100,
         "Paxos went on after an election, without n1",
     )
@@ -75,49 +75,49 @@ class Result(NamedTuple):
 # -- Two-Phase Commit
 
 
-def _two_phase(tell: Teller) -> tuple[Result, int, float]:
-    tell.act("Two-Phase Commit: one transaction")
-    machines, narrator = tell.machines(*NAMES)
+def _two_phase(guide: Guide) -> tuple[Result, int, float]:
+    guide.act("Two-Phase Commit: one transaction")
+    machines, narrator = guide.machines(*NAMES)
     machines.begin("client", "n1", 0, {b"a": b"1", b"b": b"1"})
     machines.world.run_until(20.0)
-    tell.claim(
+    guide.claim(
         all(machines.participant(n).data == {b"a": b"1", b"b": b"1"} for n in NAMES),
         "all three machines hold both writes",
     )
 
-    tell.act("Two-Phase Commit: the coordinator dies with every yes in its hands")
+    guide.act("Two-Phase Commit: the coordinator dies with every yes in its hands")
     workload = _start_two_phase(machines)
-    tx = _crash_coordinator(tell, machines, narrator, workload)
+    tx = _crash_coordinator(guide, machines, narrator, workload)
     crashed_ms = machines.world.now_ms
     result = Result(workload.measured, workload.since_start_ms())
     machines.world.run_until(crashed_ms + ASKED_MS)
-    tell.remark(
+    guide.remark(
         "So it goes on, four times a second. Clients that get no answer turn to n2 and n3, who "
         "coordinate as well; but n1's yes is missing there, too."
     )
     machines.world.run_until(crashed_ms + DOWN_MS - 50.0)
-    tell.pass_over()
-    locks = _show_locks(tell, machines)
-    tell.claim(
+    guide.pass_over()
+    locks = _show_locks(guide, machines)
+    guide.claim(
         all(tx in machines.participant(name).uncertain for name in ("n2", "n3")),
         f"n2 and n3 are up, in touch with each other, and still do not know what became of {tx}",
     )
 
-    tell.act("Two-Phase Commit: the coordinator comes back")
+    guide.act("Two-Phase Commit: the coordinator comes back")
     machines.world.run_until(crashed_ms + DOWN_MS)
-    tell.pass_over()
+    guide.pass_over()
     machines.restart("n1")
     machines.world.run_while(
         lambda: any(tx in machines.participant(name).uncertain for name in NAMES), 1_000
     )
-    tell.claim(
+    guide.claim(
         all(machines.participant(name).states[tx] is TxState.ABORTED for name in NAMES),
         f"{tx} is aborted everywhere, and its keys are free",
     )
     machines.world.run_until(crashed_ms + DOWN_MS + AFTER_MS)
-    tell.pass_over()
+    guide.pass_over()
     held = [span.to_ms - span.from_ms for name, span in machines.locks_let_go if name != "n1"]
-    tell.hush()
+    guide.hush()
     return result, locks, max(held)
 
 
@@ -134,7 +134,7 @@ def _start_two_phase(machines: Machines) -> Workload:
 
 
 def _crash_coordinator(
-    tell: Teller, machines: Machines, narrator: TwoPhaseNarrator, workload: Workload
+    guide: Guide, machines: Machines, narrator: TwoPhaseNarrator, workload: Workload
 ) -> TxId:
     """n1 dies when the last yes has come and the decision is not yet on its disk."""
     doomed: list[TxId] = []
@@ -147,20 +147,20 @@ def _crash_coordinator(
             machines.crash("n1")
 
     machines.world.run_until(machines.world.now_ms + CRASH_MS - 10.0)
-    tell.pass_over()
-    tell.hush("Begin", "Outcome")
+    guide.pass_over()
+    guide.hush("Begin", "Outcome")
     machines.before_perform = before
     machines.world.run_while(lambda: not doomed, 1_000)
-    tell.require(bool(doomed), "n1 was about to decide")
+    guide.require(bool(doomed), "n1 was about to decide")
     narrator.only = set(doomed)
-    tell.preface(
+    guide.preface(
         f"The workload has run for a second: {len(workload.measured.commits_ms)} transactions. "
         f"Now follow one of them, {doomed[0]}."
     )
     return doomed[0]
 
 
-def _show_locks(tell: Teller, machines: Machines) -> int:
+def _show_locks(guide: Guide, machines: Machines) -> int:
     """Who is uncertain about what; how many locks there are on n2 and n3."""
     rows = []
     count = 0
@@ -173,7 +173,7 @@ def _show_locks(tell: Teller, machines: Machines) -> int:
             held_ms = machines.world.now_ms - participant.locked_since_ms(tx)
             count += len(keys)
             rows.append((name, str(tx), "uncertain", " ".join(keys), f"{held_ms:.0f} ms"))
-    tell.table(
+    guide.table(
         "After almost five seconds without n1", ("node", "transaction", "is", "locked", "for"), rows
     )
     return count
@@ -182,51 +182,51 @@ def _show_locks(tell: Teller, machines: Machines) -> int:
 # -- Paxos
 
 
-def _paxos(tell: Teller) -> Result:
-    tell.act("Paxos: the leader dies at the same moment")
-    tell.start_over()
-    stage = tell.stage(*NAMES)
-    tell.elect("n1")
-    sessions = {f"c{i + 1}": tell.open_session(f"c{i + 1}", "n1") for i in range(CLIENTS)}
-    tell.pass_over()
+def _paxos(guide: Guide) -> Result:
+    guide.act("Paxos: the leader dies at the same moment")
+    guide.start_over()
+    stage = guide.stage(*NAMES)
+    guide.elect("n1")
+    sessions = {f"c{i + 1}": guide.open_session(f"c{i + 1}", "n1") for i in range(CLIENTS)}
+    guide.pass_over()
     workload = _start_paxos(stage, sessions)
     stage.run(CRASH_MS - 10.0)
-    tell.pass_over()
+    guide.pass_over()
 
     def crash_once(name: str) -> None:
         ripe = workload.since_start_ms() >= CRASH_MS and name == "n1"
         if ripe and stage.node("n1").applied < max(stage.observer.chosen):
             stage.before_turn = lambda name: None
-            tell.pass_over()
+            guide.pass_over()
             stage.crash("n1")
 
     stage.before_turn = crash_once
     stage.run_while(lambda: "n1" in stage.up(), 1_000)
-    tell.require("n1" not in stage.up(), "n1 was about to learn that a slot is chosen")
+    guide.require("n1" not in stage.up(), "n1 was about to learn that a slot is chosen")
     result = Result(workload.measured, workload.since_start_ms())
     slot = max(stage.observer.chosen)
-    tell.preface(
+    guide.preface(
         f"The workload has run for a second: {len(result.measured.commits_ms)} transactions. n1, "
         f"the leader, dies before it learns that slot {slot} is chosen."
     )
     crashed_ms = stage.world.now_ms
-    tell.hush("Write", "Answer", "PreVote", "PreVoteReply", "Accepted", "applied", "Accept")
+    guide.hush("Write", "Answer", "PreVote", "PreVoteReply", "Accepted", "applied", "Accept")
     stage.run_while(lambda: stage.leader() == "", 5_000)
-    tell.claim(
+    guide.claim(
         stage.leader() == "n2",
         f"{stage.world.now_ms - crashed_ms:.0f} ms after the crash n2 leads: two of three are a "
         "majority",
     )
     stage.run(DOWN_MS - (stage.world.now_ms - crashed_ms))
-    tell.pass_over()
-    tell.remark("n1 comes back, five seconds after it went: it follows n2 and catches up.")
+    guide.pass_over()
+    guide.remark("n1 comes back, five seconds after it went: it follows n2 and catches up.")
     stage.restart("n1")
     stage.run(AFTER_MS)
-    tell.pass_over()
+    guide.pass_over()
     workload.stop()
     stage.run(300)
-    tell.pass_over()
-    tell.claim(
+    guide.pass_over()
+    guide.claim(
         len({member.life.machine.revision for member in stage.members.values()}) == 1,
         "all three nodes have applied the same writes",
     )

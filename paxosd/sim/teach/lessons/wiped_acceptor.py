@@ -1,121 +1,121 @@
 """An acceptor that lost its memory: what happens if it votes, and what paxosd does."""
 
 from paxosd.core.effects import WriteReply
+from paxosd.sim.teach.guide import Guide, Lesson, put
 from paxosd.sim.teach.stage import Stage
-from paxosd.sim.teach.teach import Lesson, Teller, put
 from paxosd.sim.teach.values import show_value
 
 SLOT = 2
 
 
-def _play(tell: Teller) -> None:
-    value = _disaster(tell)
-    _log_lost(tell, value)
-    _all_lost(tell, value)
+def _play(guide: Guide) -> None:
+    value = _disaster(guide)
+    _log_lost(guide, value)
+    _all_lost(guide, value)
 
 
-def _disaster(tell: Teller) -> bytes:
+def _disaster(guide: Guide) -> bytes:
     """All of n2's data directory is gone, and it is started as if it were new."""
-    tell.act("A write is chosen by n1 and n2, and acknowledged")
-    stage, session = _until_chosen(tell)
+    guide.act("A write is chosen by n1 and n2, and acknowledged")
+    stage, session = _until_chosen(guide)
     value = stage.observer.chosen[SLOT][1]
 
-    tell.act("If an acceptor that forgot votes: the disaster")
-    tell.expect_disaster()
-    tell.remark(
+    guide.act("If an acceptor that forgot votes: the disaster")
+    guide.expect_disaster()
+    guide.remark(
         "Now n1 is cut off, and n3 is back. n2 loses power and its disk. Somebody starts it on a "
         "new, empty data directory: it cannot know that it ever promised or accepted anything. In "
         "this act nobody asks, and everybody believes it: so paxosd does not behave."
     )
     _lose(stage, whole=True)
     stage.restart("n2", naive=True)
-    tell.hush("PreVote", "PreVoteReply", "CatchUp", "Decisions")
+    guide.hush("PreVote", "PreVoteReply", "CatchUp", "Decisions")
     stage.run_while(lambda: not stage.node("n3").leading, 5000)
-    tell.require(stage.node("n3").leading, "n3 leads")
+    guide.require(stage.node("n3").leading, "n3 leads")
     token = stage.write("other", "n3", put(session, 2, "x", "2"))
     stage.run_while(lambda: token not in stage.answers, 5000)
-    tell.claim(
+    guide.claim(
         isinstance(stage.answers[token].reply, WriteReply), "this client, too, is told: done"
     )
-    tell.claim(len(stage.observer.conflicts) == 1, "two values were chosen for one slot")
+    guide.claim(len(stage.observer.conflicts) == 1, "two values were chosen for one slot")
     stage.wires.mend()
     stage.run(300)
-    tell.pass_over()
-    tell.memory(SLOT)
-    tell.claim(
+    guide.pass_over()
+    guide.memory(SLOT)
+    guide.claim(
         stage.value_at("n1", SLOT) == value != stage.value_at("n3", SLOT),
         "the network is whole again, and n1 and n3 have applied different values, for ever",
     )
     return value
 
 
-def _log_lost(tell: Teller, value: bytes) -> None:
+def _log_lost(guide: Guide, value: bytes) -> None:
     """The log is gone, its mark in the data directory is not."""
-    tell.act("What paxosd does: a node without its log does not vote")
-    tell.remark("Again from the start; but this time n2 loses its log alone.")
-    stage, _ = _until_chosen(tell, quietly=True)
-    tell.require(stage.observer.chosen[SLOT][1] == value, "the same happened as before")
+    guide.act("What paxosd does: a node without its log does not vote")
+    guide.remark("Again from the start; but this time n2 loses its log alone.")
+    stage, _ = _until_chosen(guide, quietly=True)
+    guide.require(stage.observer.chosen[SLOT][1] == value, "the same happened as before")
     _lose(stage, whole=False)
     stage.restart("n2")
-    tell.hush("PreVote", "PreVoteReply", "CatchUp", "Decisions", "Answer", "again")
-    tell.claim(
+    guide.hush("PreVote", "PreVoteReply", "CatchUp", "Decisions", "Answer", "again")
+    guide.claim(
         stage.node("n2").role == "memory-lost",
         "n2 sees that there was a log: its directory takes another identity, and it only learns",
     )
     stage.run(3000)
-    tell.pass_over()
-    tell.claim(
+    guide.pass_over()
+    guide.claim(
         not stage.node("n3").leading and SLOT not in _applied(stage, "n3"),
         "n3 alone is no majority: three seconds later nothing is written. The cluster waits, and "
         "is right to",
     )
-    tell.remark("The link to n1 is mended. n1 still has its disk: it is one of those that voted.")
-    tell.hush("PreVote", "PreVoteReply", "again", "Accepted")
+    guide.remark("The link to n1 is mended. n1 still has its disk: it is one of those that voted.")
+    guide.hush("PreVote", "PreVoteReply", "again", "Accepted")
     stage.wires.mend()
     stage.run_while(lambda: any(stage.node(name).applied < SLOT for name in ("n1", "n3")), 9000)
     stage.run_while(lambda: stage.leader() == "", 9000)
     stage.run(5)
-    tell.memory(SLOT)
-    tell.claim(
+    guide.memory(SLOT)
+    guide.claim(
         stage.value_at("n1", SLOT) == stage.value_at("n3", SLOT) == value
         and not stage.observer.conflicts,
         f"slot {SLOT} holds {show_value(value)} on both: what was acknowledged was kept",
     )
-    tell.hush("PreVote", "PreVoteReply", "again", "Accepted", "CatchUp", "Decisions", "Answer")
+    guide.hush("PreVote", "PreVoteReply", "again", "Accepted", "CatchUp", "Decisions", "Answer")
     stage.run_while(lambda: stage.node("n2").role == "memory-lost", 9000)
-    tell.pass_over()
-    tell.claim(
+    guide.pass_over()
+    guide.claim(
         stage.node("n2").membership.epoch == 1,
         "n2 knows what it lost and may ask: a change of the membership, decided by n1 and n3, "
         "names its new identity. Ballots of that epoch are above all that it forgot",
     )
 
 
-def _all_lost(tell: Teller, value: bytes) -> None:
+def _all_lost(guide: Guide, value: bytes) -> None:
     """The whole directory is gone, and it is started anew: as in the disaster."""
-    tell.act("And if its whole data directory is gone?")
-    tell.remark(
+    guide.act("And if its whole data directory is gone?")
+    guide.remark(
         "The disaster again, step by step: n2 loses all, and nothing in its new directory says "
         "that it was ever here. But paxosd asks before it votes."
     )
-    stage, _ = _until_chosen(tell, quietly=True)
+    stage, _ = _until_chosen(guide, quietly=True)
     _lose(stage, whole=True)
     stage.restart("n2")
-    tell.hush("PreVote", "PreVoteReply", "CatchUp", "Decisions", "Answer", greetings=False)
+    guide.hush("PreVote", "PreVoteReply", "CatchUp", "Decisions", "Answer", greetings=False)
     told = stage.run_while(lambda: stage.node("n2").role != "memory-lost", 3000)
-    tell.claim(told, "n3 knew n2's life before, and says so: n2 knows that it has lost its memory")
-    tell.hush("PreVote", "PreVoteReply", "CatchUp", "Decisions", "Answer")
+    guide.claim(told, "n3 knew n2's life before, and says so: n2 knows that it has lost its memory")
+    guide.hush("PreVote", "PreVoteReply", "CatchUp", "Decisions", "Answer")
     stage.run(3000)
-    tell.pass_over()
-    tell.claim(
+    guide.pass_over()
+    guide.claim(
         not stage.observer.conflicts and not stage.node("n3").leading,
         "n3 finds no majority without it: three seconds later no second value is chosen",
     )
-    tell.remark("The link to n1 is mended.")
+    guide.remark("The link to n1 is mended.")
     stage.wires.mend()
     stage.run_while(lambda: any(stage.node(name).applied < SLOT for name in ("n1", "n3")), 9000)
-    tell.pass_over()
-    tell.claim(
+    guide.pass_over()
+    guide.claim(
         stage.value_at("n1", SLOT) == stage.value_at("n3", SLOT) == value,
         "n1 and n3 go on with what was acknowledged; to n2 nobody listens any more",
     )
@@ -133,23 +133,23 @@ def _lose(stage: Stage, *, whole: bool) -> None:
     stage.wipe("n2", whole=whole)
 
 
-def _until_chosen(tell: Teller, *, quietly: bool = False) -> tuple[Stage, int]:
+def _until_chosen(guide: Guide, *, quietly: bool = False) -> tuple[Stage, int]:
     """n1 and n2 choose x=1 and the client is told; n3 hears nothing of it."""
-    tell.start_over()
-    stage = tell.stage("n1", "n2", "n3", order="n1 n3 n2")
-    tell.elect("n1")
-    session = tell.open_session("client", "n1")
-    tell.pass_over()
+    guide.start_over()
+    stage = guide.stage("n1", "n2", "n3", order="n1 n3 n2")
+    guide.elect("n1")
+    session = guide.open_session("client", "n1")
+    guide.pass_over()
     if not quietly:
-        tell.remark("n1 leads with ballot 1.n1. n3 is cut off for a moment.")
+        guide.remark("n1 leads with ballot 1.n1. n3 is cut off for a moment.")
     stage.wires.cut(("n3",), ("n1", "n2"))
     token = stage.write("client", "n1", put(session, 1, "x", "1"))
     stage.run_while(lambda: token not in stage.answers, 500)
     stage.run(2)
     if quietly:
-        tell.pass_over()
+        guide.pass_over()
     reply = stage.answers[token].reply if token in stage.answers else None
-    tell.require(isinstance(reply, WriteReply), "the client was told that x=1 is done")
+    guide.require(isinstance(reply, WriteReply), "the client was told that x=1 is done")
     return stage, session
 
 
