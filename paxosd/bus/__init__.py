@@ -1,7 +1,13 @@
 """The message bus of one daemon: ZeroMQ sockets to messages and messages to sockets.
 
-``bus.py`` is what the loop talks to; ``sockets.py`` makes and configures ROUTER, DEALER, PUB and
-SUB; ``inbox.py`` is the one way in for peers' messages, and the simulator's, too: faults first,
-then admission of the sender's run. One thread uses the sockets. Only this package and
-``paxosctl.client`` import zmq.
+    bus.py          what the loop uses: receives, and puts the parts below together
+    sockets.py      makes and configures ROUTER, DEALER, PUB and SUB; binding.py, monitors.py
+    readiness.py    waits, and knows which sockets can be read
+    inbox.py        the one way in for peers' messages, the simulator's too: faults first, then
+                    admission of the sender's run
+    peer_sender.py, client_answers.py, relay_link.py, unsent.py      what goes out
+    port_watch.py, connections.py, link_doubts.py, large_frames.py   connections that are too many,
+                    dead, or cut
+
+One thread uses the sockets. Only this package and ``paxosctl.client`` import zmq.
 """

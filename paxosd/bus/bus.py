@@ -1,6 +1,6 @@
 """The bus: sockets to messages and messages to sockets, for one daemon, from one thread.
 
-    poll() ─► flags ─► receive_peers()          envelopes: sender, life, message
+    poll() ─► flags ─► receive_peers()          envelopes: sender, run id, message
                        receive_subscriptions()  (subscribe, topic)
                        receive_clients()        (client, message)
     send() publish_accepted() publish() answer()   never block; False: not sent
@@ -8,15 +8,17 @@
 What cannot be a message of this cluster is refused: counted by reason in ``counters``, logged
 once per source, reason and interval, dropped. That holds for bytes that do not decode, another
 version or cluster, frames too many or too few, a sender that is no peer or claims to be this
-node, a vote under another's topic, and a *stale incarnation*: a replay, or a peer whose disk was
+node, a vote under another node's topic, and a *stale run*: a replay, or a peer whose disk was
 wiped or rolled back (``storage/peer_lives.py``).
-A refused client request whose number could be read is answered; nothing else is.
+A refused client request gets an answer if its number could be read; nothing else does.
 
-What a peer said passes the inbox (``inbox.py``), as it does in the simulator: there faults act on
-it, and its sender's life is judged. Delayed messages come out of ``receive_peers`` when due.
+What a peer sends passes the inbox (``inbox.py``), as it does in the simulator: there faults act on
+it, and the run of its sender is admitted or refused. Delayed messages come out of
+``receive_peers`` when they are due.
 
-Nobody is known by a routing id: the sender stands in the frame. Who may claim which name is for
-CURVE to decide (a later issue); until then the ports must be reachable by the cluster alone.
+The routing id of ZeroMQ identifies nobody: the sender's name stands in the frame. Nothing yet
+proves that a sender may use its name (CURVE could, in a later version), so the ports must be
+reachable for the cluster alone.
 """
 
 import math
@@ -63,8 +65,8 @@ NAMES_MS = 200
 """How often the connections to peers that have names are looked at."""
 
 PEER_BYTES_AT_ONCE = 8 << 20
-"""No more is taken in at once than so much and one frame: to decode it, check it and hand it to the
-log takes some 2 ms a MiB. A leader's window may hold four times that."""
+"""At most so much, and one more frame, is received at once: to decode it, check it and add it to
+the log takes some 2 ms a MiB. A leader's window may hold four times that."""
 
 SWEEP_MS = 1000
 """How often what was refused, or could not be sent, is logged, and silent connections are found."""
@@ -184,9 +186,9 @@ class Bus:
     # ---- who the peers are
 
     def set_peers(self, peers: Mapping[NodeId, PeerEndpoints], pins: Mapping[NodeId, int]) -> None:
-        """Who the peers are from now on, without this node, where each is reached, and which data
-        directory may vote in its name (see :meth:`PeerLives.set_peers`; none: not pinned). What
-        was sent to one that is none any more has a moment to leave."""
+        """Set who the peers are from now on, without this node, where each is reached, and which
+        data directory may vote in its name (see :meth:`PeerLives.set_peers`; missing: not pinned).
+        What was sent to a former peer has a moment to leave."""
         self.inbox.set_peers(peers, pins)
         self._doubts.keep(set(peers))
         if peers != self._sockets.peers:
@@ -229,7 +231,7 @@ class Bus:
     # ---- where the peers are
 
     def _mind_names(self, now_ms: int) -> None:
-        """Take in what was found out about names, and connect to where they lead now."""
+        """Take in the results of name look-ups, and connect to the addresses of now."""
         for news in self._resolver.poll():
             self._log_name(news)
         moved, wrong = self._sockets.mind_routes(now_ms)
@@ -285,8 +287,8 @@ class Bus:
     # ---- receiving
 
     def receive_peers(self, limit: int) -> list[Envelope]:
-        """What has come from peers, at most about ``limit`` a socket and PEER_BYTES_AT_ONCE, in
-        order of arrival."""
+        """The messages that have come from peers, in order of arrival; at most about ``limit`` for
+        each socket, and about PEER_BYTES_AT_ONCE."""
         now_ms = self._now_ms()
         if now_ms >= self._sweep_due_ms:
             self._sweep_due_ms = now_ms + SWEEP_MS
@@ -308,7 +310,7 @@ class Bus:
         return received
 
     def _doubt_links(self, now_ms: int) -> None:
-        """Make the connections anew that lead nowhere."""
+        """Make the connections anew on which nothing comes through."""
         sockets, doubts = self._sockets, self._doubts
         silent = doubts.take_silent(now_ms)
         self._given_up += silent
@@ -327,7 +329,7 @@ class Bus:
             # Asking first costs less than the exception that a try in vain ends with.
             if not int(get(_EVENTS)) & _POLLIN:
                 return
-            recv(_NOBLOCK)  # the routing id, which says nothing
+            recv(_NOBLOCK)  # the routing id, which identifies nobody
             frame = recv(_NOBLOCK, False)
             if frame.more:
                 self._refuse_rest(self._sockets.peer, frame, "frames", now_ms)
@@ -399,7 +401,8 @@ class Bus:
         return names
 
     def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
-        """Requests, at most ``limit``: ``(client, message)``; ``answer`` takes the client."""
+        """Requests, at most ``limit``: ``(client, message)``; ``answer`` takes the client as its
+        address."""
         requests: list[tuple[bytes, ClientMessage]] = []
         if not self._readiness.readable & CLIENTS:
             return requests
@@ -450,7 +453,7 @@ class Bus:
     # ---- publishing
 
     def publish(self, topic: bytes, payload: bytes) -> None:
-        """Two frames to whoever subscribes; a subscriber whose queue is full misses it."""
+        """Publish two frames to all subscribers; one whose queue is full misses them."""
         events = self._sockets.events
         events.send(topic, _SNDMORE)
         self._events_unsent.send(events, payload)

@@ -1,19 +1,20 @@
 """How many connections each listening socket may have, so that none takes the others' descriptors.
 
-libzmq accepts whatever comes, has no limit, and goes round in circles once there is no descriptor
-left. It tells of each connection on a monitor, though, with its descriptor; a thread of its own
-listens there, and ends what is too much:
+libzmq accepts every connection, has no limit, and loops without end once there is no descriptor
+left. But it reports each connection on a monitor, with its descriptor; a thread of its own reads
+these reports, and ends the connections that are too many:
 
     accepted, and there is room      → counted
-    accepted, and there is none      → one that has said nothing for ``SILENT_MS`` is ended
+    accepted, and there is no room   → one that has sent nothing for ``SILENT_MS`` is ended
                                        instead; if there is none, this one
     disconnected                     → counted
 
-So a flood of connections that say nothing keeps nobody out for long, and one of real clients ends
-with the clients that are too many. To end one its socket is shut down: libzmq sees that as the
-other side's doing and closes it. (Before that it may have been closed and its number given to
-another file: only a connection of the same port is touched.) What never finishes its handshake is
-closed by libzmq itself (``HANDSHAKE_IVL``), what vanishes by the kernel (keepalive).
+So a flood of connections that send nothing keeps nobody out for long, and of too many real clients
+those above the limit are disconnected. To end a connection its socket is shut down: for libzmq that
+looks as if the other side had closed it. (It may have been closed before, and its descriptor number
+given to another file: so only a connection of the same port is touched.) A connection that never
+finishes its handshake is closed by libzmq itself (``HANDSHAKE_IVL``), one whose other end vanished
+by the kernel (keepalive).
 """
 
 import array
@@ -32,19 +33,20 @@ from paxosd.core.status import PortStatus
 
 SILENT_MS = 300.0
 HANDSHAKE_BYTES = 80
-"""Who has said less has not finished the handshake: its two parts are 64 and at least 27."""
+"""A client that sent fewer bytes has not finished the handshake: its two parts are 64 bytes and at
+least 27."""
 MEMBER_CONNECTIONS = 4
-"""So many connections a member may have to the peers' port: it has two, and the old ones may still
-be there."""
+"""So many connections to the peers' port are planned for each member: it has two, and two old ones
+may still be there."""
 PEERS_SPARE = 8
 PEERS_SHARE = 8
 CLIENTS_SHARE = 2 / 3
-"""The rest is for those who watch."""
+"""The rest is for watchers."""
 LEAST = 8
 STUCK_MS = 2000.0
-"""Who has not read for so long, while much waits, is ended."""
+"""A watcher that has not read for so long, while much waits, is disconnected."""
 UNREAD_BYTES = 64 << 10
-"""Who has so much waiting in the kernel is no subscriber that merely had a slow moment."""
+"""With so much waiting in the kernel, a subscriber has not merely had a slow moment."""
 
 _TCP_INFO_BYTES = 256
 _RECEIVED_AT = 128  # tcpi_bytes_received, since Linux 4.1
@@ -132,7 +134,7 @@ class _Port:
             finally:
                 connection.detach()
             return bool(struct.unpack_from("=Q", info, _RECEIVED_AT)[0] >= HANDSHAKE_BYTES)
-        return True  # it cannot be told: let it be
+        return True  # not known: leave the connection alone
 
     def _end(self, descriptor: int) -> None:
         self.ending.add(descriptor)

@@ -1,17 +1,18 @@
-"""What peers say, from its arrival to the node: the one way in, for sockets and simulator alike.
+"""Messages of peers, from their arrival to the node: the one way in, for sockets and simulator
+alike.
 
     take() ──► fault verdict ──┬── dropped
                                ├── held back ── release(), once it is due ──┐
                                └── now, perhaps several times ──────────────┤
                                                                             ▼
-               answer() to one that is not heard ◄── admission of the sender's life
+               answer() to one that is not heard ◄── admission of the sender's run
                (``storage/peer_lives.py``) refused(), with the reason        ◄──┤
-                                                    └──► handed on, under the life that it is
+                                                    └──► handed on, under the run id that it is
                                                          to be heard as (0: it may only learn)
 
-No sockets and no clock here: a bus decodes, says what time it is, and sends what is to be answered.
-Faults are asked ahead of the admission, and what they held back is judged when it is due: by then
-its sender may be another life, or no peer any more.
+No sockets and no clock here: a bus decodes, gives the time, and sends the answers. Faults act
+before the admission, and what they held back is admitted or refused when it is due: by then its
+sender may have started again, or may not be a peer any more.
 """
 
 from collections import Counter
@@ -38,9 +39,10 @@ OLD_VERSION = "version"
 GENESIS = "genesis"
 DOUBLED = "doubled"
 UNWRITTEN = "unwritten"
-"""A new start that would be heard, if this node's disk took that it was."""
+"""A new start that would be heard, if this node could write that down on its disk."""
 WAITS = "waits"
-"""A new start says Hello: it is heard once it repeats the challenge, if no other is there."""
+"""A new start says Hello: it is heard once it repeats the challenge, unless another process with
+its name is there."""
 
 Source = Any
 """Where a message came from, in whatever form the bus has it."""
@@ -51,11 +53,11 @@ _BY_SENDER = {
     DOUBLED: "bus.doubled",
     UNWRITTEN: "storage.life_unwritten",
 }
-"""The event that tells of it."""
+"""Reason → the event that reports it, by the name of the sender."""
 
 
 class Refusal(NamedTuple):
-    """A message that is not handed on, and why not. ``known``: the life known of its sender."""
+    """A message that is not handed on, and why not. ``known``: the run id known of its sender."""
 
     message: Envelope
     reason: str
@@ -67,12 +69,12 @@ Refused = Callable[[Refusal, Source, float], object]
 
 
 def keep_as_is(source: Source) -> tuple[int, Source]:
-    """Messages weigh nothing, and where they came from may be kept for as long as they are."""
+    """For a bus whose messages need no room, and whose sources may be kept as they are."""
     return 0, source
 
 
 class Header:
-    """What a node's envelopes say of it, besides its name and life; see Envelope."""
+    """What a node's envelopes say of it, besides its name and run id; see Envelope."""
 
     __slots__ = ("epoch", "genesis", "log_mark")
 
@@ -83,13 +85,13 @@ class Header:
 
     @property
     def speaks_old(self) -> bool:
-        """Whether frames of programs before founding records are heard, and sent to whoever has
-        shown no more: as long as this node's cluster has no such record."""
+        """Whether frames in the form from before the founding records are heard, and sent to peers
+        that have not shown the new form: as long as this node's cluster has no such record."""
         return not self.genesis
 
 
 class Inbox:
-    """The messages of all peers of one node, in one of its lives."""
+    """The messages of all peers of one node, during one run of it."""
 
     __slots__ = (
         "_answer",
@@ -124,23 +126,24 @@ class Inbox:
         keep: Callable[[Source], tuple[int, Source]] = keep_as_is,
     ) -> None:
         """``answer(peer, message)`` is called to send; ``refused(refusal, source, now_ms)`` to
-        tell. ``keep``: the bytes of a message that is to be held back, and its source in a form
-        that may be kept. ``counters``: where to count (``fault.delayed``, ``refused.REASON``)."""
+        report. ``keep``: the bytes of a message that is to be held back, and its source in a form
+        that may be kept. ``header`` and ``new_speakers``: shared with the sender of messages, which
+        reads them. ``counters``: where to count (``fault.delayed``, ``refused.REASON``)."""
         self.lives = lives
-        """Which life of each peer is heard."""
+        """Which run of each peer is heard."""
         self.header = header if header is not None else Header()
         """What this node says of itself."""
         self.newest_epoch = 0
-        """The highest epoch of the membership that any envelope of this cluster told of."""
+        """The highest epoch of the membership in any envelope of this cluster."""
         self.genesis_heard = 0
-        """The founding record's hash that a peer told, while this node knows none."""
+        """The founding record's hash in a peer's envelope, while this node knows none."""
         self.new_speakers = new_speakers if new_speakers is not None else set()
         """Who has sent a frame of the present version, while those of the old one are heard too."""
         self.strangers: list[Envelope] = []
-        """The last few messages of this cluster's id that are not from it: of no peer, or of one
-        with another founding record. Whoever looks empties it."""
+        """The last few messages with this cluster's id whose senders are no peers, or have another
+        founding record. The reader empties it."""
         self._sources: dict[NodeId, Source] = {}
-        """Where each peer's present life said Hello from."""
+        """Where each peer's present run said Hello from."""
         self.counters: Counter[str] = counters if counters is not None else Counter()
         self._node = node
         self._plan = plan
@@ -155,8 +158,8 @@ class Inbox:
     # -- who the peers are
 
     def set_peers(self, names: Mapping[NodeId, object], pins: Mapping[NodeId, int]) -> None:
-        """Who the peers are from now on, without this node, and which data directory may vote in
-        each one's name (see :meth:`PeerLives.set_peers`; none: not pinned)."""
+        """Set who the peers are from now on, without this node, and which data directory may vote
+        in each one's name (see :meth:`PeerLives.set_peers`; missing: not pinned)."""
         self.lives.set_peers({name: pins.get(name, 0) for name in names})
 
     # -- what comes
@@ -165,7 +168,7 @@ class Inbox:
         """A message has come: what may be heard now goes to the end of ``taken``."""
         genesis = self.header.genesis
         if message.genesis == genesis and genesis and not self._plan.messages_active:
-            # Nearly every message: of the life that is heard, and nothing is to be said of it.
+            # Nearly every message: of the run that is heard, with nothing to answer or report.
             run_id = message.run_id
             if self.lives.goes_on(message.sender, run_id, message.body, message.log_mark, now_ms):
                 self.newest_epoch = max(self.newest_epoch, message.epoch)
@@ -179,7 +182,7 @@ class Inbox:
 
     def _fits(self, message: Envelope, source: Source, now_ms: float) -> bool:
         """Whether a message without this node's founding record, or of the old version of the
-        wire, may be looked at."""
+        wire, may go on to admission."""
         header = self.header
         if message.version == 1:
             if header.speaks_old:
@@ -222,8 +225,8 @@ class Inbox:
     # -- one after the other
 
     def _through_faults(self, message: Envelope, source: Source, now_ms: float) -> int:
-        """How many of this message arrive now, as the fault rules have it: none if it is
-        dropped or held back, more than one if it is duplicated."""
+        """How many copies of this message arrive now, by the fault rules: none if it is dropped or
+        held back, more than one if it is duplicated."""
         drop, delay_ms, copies, copies_delay_ms = self._plan.on_message(
             message.sender, self._node, PEER_KIND_NAMES[type(message.body)], now_ms
         )
@@ -263,9 +266,9 @@ class Inbox:
         now_ms: float,
         held: bool = False,
     ) -> None:
-        """Hand a message on under the life that it is to be heard as, unless that is none.
-        ``held``: its source is in the form that may be kept. Whatever a frame tells is judged here
-        alone, behind the faults and when it is due."""
+        """Hand a message on under the run id that it is to be heard as, unless it is refused.
+        ``held``: its source is in the form that may be kept. What a frame says is judged only
+        here, after the faults and when the message is due."""
         sender, run_id, body = message.sender, message.run_id, message.body
         header = self.header
         if message.genesis != header.genesis or not header.genesis:
@@ -304,7 +307,7 @@ class Inbox:
         self._refused(refusal, source, now_ms)
 
     def closed(self, name: NodeId) -> None:
-        """The connection to a peer broke: it may come back as another life, or as another program
+        """The connection to a peer broke: it may come back as another run, or as another program
         that speaks an older version."""
         self.lives.closed(name)
         self.new_speakers.discard(name)
@@ -344,7 +347,7 @@ class Inbox:
 
 
 def log_refusal(log: RefusalLog, refusal: Refusal, address: str, now_ms: float) -> None:
-    """Tell of it in a log. ``address``: where the message came from."""
+    """Report a refusal in a log. ``address``: where the message came from."""
     message, reason, detail, known = refusal
     if reason == WAITS:
         return

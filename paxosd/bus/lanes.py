@@ -3,8 +3,8 @@
     swift   heartbeats, phase 1, votes, questions    small, and the cluster stands or falls by them
     bulk    proposals, parts of the log and of snapshots, and whatever else is large
 
-What overtakes other messages so does no harm: the protocol expects messages in any order. The
-receiver has one socket for both; it tells nobody by the connection.
+That messages overtake others so does no harm: the protocol expects them in any order. The receiver
+has one socket for both, and does not identify a sender by the connection.
 """
 
 from paxosd.core.messages import Accept, Decisions, PeerMessage, SnapshotChunk

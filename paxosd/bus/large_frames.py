@@ -1,10 +1,10 @@
 """Which peer ends the connection over large frames, again and again, without saying why.
 
-    a frame that not every node need take ─► sent ─► the connection ends ─► … TIMES in a row: told
+    a frame that some nodes refuse ─► sent ─► the connection ends ─► … TIMES in a row: reported
 
-A node of a version that says nothing of its limits, and has a smaller one than this node, closes a
-connection as soon as it reads how large the next frame is. Here that looks like any connection that
-broke; but one that breaks after every large frame, and only the one for bulk, is no accident.
+A node of a version that does not announce its limits, and has a smaller one than this node, closes
+a connection as soon as it reads how large the next frame is. Here that looks like any broken
+connection. But if it breaks after every large frame, and only the one for bulk, it is no accident.
 """
 
 from paxosd.core.options import MESSAGE_BYTES_MIN
@@ -15,7 +15,7 @@ LEAST_BYTES = frame_bytes_max(MESSAGE_BYTES_MIN)
 """Every node takes a frame of this size, whatever its file says."""
 TIMES = 3
 PASSED_MS = 5000
-"""A frame over which nothing ended for so long was taken: its size is what is looked at first."""
+"""If the connection still stands so long after a frame, the peer took that frame."""
 
 
 class LargeFrames:

@@ -1,4 +1,4 @@
-"""Which connections to peers lead nowhere, though both ends take them for good ones.
+"""Which connections to peers are dead although both ends take them for alive.
 
 A proxy that swallows what it takes, or a stranger on a peer's port, deceives the kernel; only
 peers' messages show it. Every node sends heartbeats to every other, and says Hello, again and again
@@ -6,12 +6,12 @@ until it is answered, to one that it does not hear any more (``core/admission.py
 
     this node said Hello to P, and nothing comes from P     → its connection to P is dead
     P says Hello again and again, though it is answered     → the same: P does not hear the answers
-    P's heartbeats tell of new votes, and none come         → the connection that votes come by is
+    P's heartbeats count new votes, and none come           → the connection for P's votes is dead
 
-Such a connection is made anew: after SILENCE_MS, and if that did not help after a longer time each.
-To have done so in vain costs what was on its way, which the protocol sends again.
+Such a connection is made anew: after SILENCE_MS, and if that did not help, after a longer time
+each. If it was alive after all, that loses what was on its way, which the protocol sends again.
 
-Pure. What the faults of this node's plan take away (``inbox.py``) has come, here.
+Pure. A message that this node's fault rules drop (``inbox.py``) counts here as one that came.
 """
 
 from paxosd.core.messages import Accepted, Envelope, Heartbeat, Hello
@@ -67,17 +67,18 @@ class _Peer:
         """It has published a vote that has not come."""
         self.run_id = 0
         self.newest = 0
-        """The last vote of this life of it that has come, or that a heartbeat told of."""
+        """The last vote of this run of it that has come, or that a heartbeat counted."""
 
     def turn_to(self, run_id: int, newest: int) -> None:
-        """Of another life of it nothing is known."""
+        """It is another run now, of which nothing is known."""
         if run_id != self.run_id:
             self.run_id, self.newest = run_id, newest
             self.voteless.clear()
 
 
 class LinkDoubts:
-    """Of one node's connections to all peers. Times in ms, on a clock that never goes backward."""
+    """The doubts about one node's connections to its peers. Times in ms, on a clock that never goes
+    backward."""
 
     def __init__(self) -> None:
         self._peers: dict[NodeId, _Peer] = {}
@@ -98,8 +99,8 @@ class LinkDoubts:
         self._peer(name).silent.begin(now_ms)
 
     def took(self, message: Envelope, now_ms: int, *, is_known: bool) -> None:
-        """A message of a peer came on its connection to this node. ``is_known``: of the life of it
-        that is heard; of another one nothing is concluded but that it is there."""
+        """A message of a peer came on its connection to this node. ``is_known``: it is of the run
+        that is heard; from another one it only follows that the peer is there."""
         peer = self._peer(message.sender)
         peer.silent.clear()
         body = message.body
@@ -119,7 +120,7 @@ class LinkDoubts:
                 peer.voteless.begin(now_ms)
 
     def took_vote(self, message: Envelope) -> None:
-        """A vote of the known life of a peer came on the connection that votes come by."""
+        """A vote of the known run of a peer came on the connection for its votes."""
         body = message.body
         assert type(body) is Accepted
         peer = self._peer(message.sender)

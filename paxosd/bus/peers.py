@@ -1,4 +1,4 @@
-"""Whom a node is in touch with, as the membership has it."""
+"""The peers that a node connects to, by the membership."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -19,15 +19,17 @@ class PeerEndpoints(NamedTuple):
 
 class Links(NamedTuple):
     """``peers``: where each is reached; ``pins``: the data directory that votes in its name (0: not
-    said, see ``storage/peer_lives.py``). Both also of members that departed, until they know it."""
+    known, see ``storage/peer_lives.py``). Both also have departed members, until these know that
+    they departed."""
 
     peers: dict[NodeId, PeerEndpoints]
     pins: dict[NodeId, int]
 
 
 def links(membership: Membership, own: NodeId, contacts: Mapping[NodeId, PeerEndpoints]) -> Links:
-    """Of the node ``own``. ``contacts``: those of the configuration; at epoch 0 they tell where the
-    members are, and later they may be the only ones that a node still finds which was away."""
+    """The links of the node ``own``. ``contacts``: the peers of the configuration. At epoch 0 their
+    endpoints are where the members are; later they may be the only ones that a node which was away
+    can still reach."""
     members = membership.members
     known = {n: PeerEndpoints(m.peer, m.events) for n, m in (membership.departed | members).items()}
     if membership.epoch:

@@ -1,7 +1,7 @@
 """A log that strangers cannot flood: one line per (source, reason) and interval.
 
 The first refusal is logged at once with count 1. Further ones of the same source and reason are
-counted, and told in one line when the interval is over. At most ``sources_max`` pairs are kept;
+counted, and logged in one line when the interval is over. At most ``sources_max`` pairs are kept;
 beyond that all sources share one line per reason.
 """
 
@@ -44,7 +44,7 @@ class RefusalLog:
             row[0], row[1] = now_ms, 0
 
     def tick(self, now_ms: int) -> None:
-        """Tell what was only counted, once its interval is over; forget quiet sources."""
+        """Log what was only counted, once its interval is over; forget quiet sources."""
         if now_ms < self._due_ms:
             return
         self._due_ms = now_ms + self._interval_ms // 4

@@ -22,8 +22,8 @@ _EVENTS = int(zmq.EVENTS)
 
 
 class RelayLink:
-    """Has :class:`paxosd.replica.forwarding.Link`. ``opened`` and ``closed`` are told of each
-    socket that is to be polled for reading, and no more."""
+    """Implements :class:`paxosd.replica.forwarding.Link`. ``opened`` is called with each socket
+    that is to be polled for reading from now on, ``closed`` when it is not any more."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class RelayLink:
         return True
 
     def receive(self, limit: int) -> list[ServerMessage]:
-        """The leader's answers, at most ``limit``. What is none is left out: the client asks
+        """The leader's answers, at most ``limit``. What is no answer is dropped: the client asks
         again."""
         answers: list[ServerMessage] = []
         if self._sockets is None:
@@ -86,8 +86,8 @@ class RelayLink:
         return answers
 
     def take_lost(self) -> bool:
-        """Whether the connection broke since the last call, or is dead. When all that came was
-        received: what comes late is no silence."""
+        """Whether the connection broke since the last call, or is dead. To be called when all that
+        came was received: an answer that was not yet read is no silence."""
         now_ms = self._now_ms()
         return self._sockets_of_bus.read_relay_monitor(now_ms) or self._is_dead(now_ms)
 

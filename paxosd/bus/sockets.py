@@ -12,29 +12,30 @@ High-water marks: every queue is finite, in messages here and in bytes by what t
 (``unsent.py``; docs/MEMORY.md lists them all), and nothing ever waits for one.
 
 - A full or dead peer loses messages (EAGAIN, counted): the protocol sends again. ``IMMEDIATE``
-  keeps nothing for a peer without a connection, for what is stale would only mislead it.
+  keeps nothing for a peer without a connection, for stale messages would only mislead it.
 - A slow subscriber loses messages: streams are numbered, gaps are seen and filled.
 - A client that doesn't read loses answers: it asks again with the same sequence number.
 - A client or peer that writes faster than the daemon reads is held back by TCP.
 
 A dead connection is found by the kernel (``net/keepalive.py``), which counts bytes and not
-messages, so that a large one on a slow link is no silence. Where the kernel is deceived (a black
-hole that takes what it is given, a stranger on a peer's port) what the protocol says shows it:
-``link_doubts.py`` for those to peers, ``net/silence.py`` for the relay. When the dealer of a peer
-loses its connection, the bulk dealer connects anew as well. One that never finishes its handshake
-is closed; how many there may be ``connections.py`` says. A frame above the limit closes the
-connection that it came on. Routing ids are the other side's own choice, so nothing is concluded
-from them.
+messages, so that a large one on a slow link is no silence. Where the kernel is deceived (a proxy
+that swallows what it is given, a stranger on a peer's port) the messages of the protocol show it:
+``link_doubts.py`` for connections to peers, ``net/silence.py`` for the relay. When the dealer of a
+peer loses its connection, the bulk dealer connects anew as well. A connection that never finishes
+its handshake is closed; ``connections.py`` limits how many there are. A frame above the limit
+closes the connection that it came on. Routing ids are the other side's own choice, so nothing is
+concluded from them.
 
-No socket, of a node or of a client, sends ZMTP heartbeats. libzmq 4.3.5 aborts the whole process
-when it has one to send, or to answer, on a connection that has ended while its queue was full
-(libzmq issue 4841): any node that publishes faster than a watcher reads, and is killed, would end
-the watcher; any client that sends faster than the loop reads, and goes, the node. Nor is the other
-end made to answer any. (A program of others that sends heartbeats can still end a node in this way;
-no option of libzmq keeps it from answering. Clients of 0.x versions before this one do send them.)
+No socket, of a node or of a client, sends ZMTP heartbeats, or makes the other end answer any.
+libzmq 4.3.5 aborts the whole process when it has to send or to answer one on a connection that has
+ended while its queue was full (libzmq issue 4841). So a node that publishes faster than a watcher
+reads, and is killed, would end the watcher's process; a client that sends faster than the loop
+reads, and goes away, would end the node. (A foreign program that sends heartbeats can still end a
+node in this way: no option of libzmq keeps it from answering. Clients of 0.x versions before this
+one do send them.)
 
 ZeroMQ is given numeric addresses only: its one I/O thread would resolve names, and while a name
-server is silent no peer and no client would be served. ``net/routes.py`` says which address.
+server is silent no peer and no client would be served. ``net/routes.py`` chooses the address.
 """
 
 from collections.abc import Callable, Mapping
@@ -92,7 +93,7 @@ CLIENT_RECEIVE_MAX = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BusConfig:
-    """Who this node is, what it binds, whom it connects to; limits in bytes.
+    """Who this node is, what it binds, which peers it connects to; limits in bytes.
 
     Endpoints read ``tcp://HOST:PORT``; the ones to bind may have host and port ``*``.
     """
@@ -432,7 +433,9 @@ class BusSockets:
         } | KERNEL_FINDS_DEAD_ENDS
         for option, value in options.items():
             socket.setsockopt(option, value)
-        socket.copy_threshold = 0  # for what is sent without a copy, to be told of: unsent.py
+        socket.copy_threshold = (
+            0  # what is sent without a copy must be reported, however small: unsent.py
+        )
         return socket
 
     @staticmethod

@@ -2,9 +2,10 @@
 
     hand over ──► open ──► (mark_bytes are open: this message is a mark) ──► marks ──► sent: done
 
-libzmq tells when it is done with a message that was handed over without a copy. What goes one way
-goes in order, so one such message, a *mark*, tells of all before it: every large message is one,
-and of small ones each that fills ``mark_bytes``. What is open behind the last mark counts as held.
+libzmq reports when it has finished with a message that was handed over without a copy. Messages of
+one connection leave in order, so one such message, a *mark*, stands for all before it: every large
+message is a mark, and of small ones each that fills ``mark_bytes``. What was handed over after the
+last mark counts as held.
 
 A connection that breaks drops what it holds, and its marks are done.
 """
@@ -16,8 +17,8 @@ import zmq
 MARK_BYTES = 32 << 10
 """For a way to one of many clients."""
 BUSY_MARK_BYTES = 256 << 10
-"""For one of the few ways that carry everything: a mark costs some 0.1 ms, of the sender's thread
-and of another one that ZeroMQ tells."""
+"""For one of the few connections that carry everything: a mark costs some 0.1 ms, of the sender's
+thread and of the one of ZeroMQ that reports it."""
 MESSAGE_OVERHEAD_BYTES = 100
 """What a message takes beside its frame."""
 WAYS_MAX = 4096

@@ -2,10 +2,10 @@
 
     ask(endpoints) ── starts a thread ──► {pending}   ask(the same) ──► {results}, once
 
-A TCP connection is made to each and closed again: that tells "refused" from "no such host" from
-"no answer", and says nothing about who listens there. The thread touches nothing but sockets of
-its own, so that no firewall can hold up the loop; names are resolved in threads of their own, with
-a deadline. One probe runs at a time.
+A TCP connection is made to each and closed again: that distinguishes "refused", "no such host" and
+"no answer", and says nothing about which process listens there. The thread touches nothing but
+sockets of its own, so that no firewall can hold up the loop; names are resolved in threads of their
+own, with a deadline. One probe runs at a time.
 """
 
 import selectors
@@ -25,7 +25,7 @@ CONNECT_S = 1.0
 PROBE_S = 3.0
 """And how long all of it may take, names looked up included."""
 KEPT_S = 10.0
-"""Results that nobody has asked for by then are too old to be told."""
+"""Results that nobody has asked for by then are too old to be returned."""
 
 NAMES_S = 1.5
 """And how long the name server has for all names."""
@@ -45,8 +45,8 @@ class _Probe:
 
     def __init__(self, endpoints: Sequence[str], now_s: float) -> None:
         self.endpoints = tuple(endpoints)
-        self.told = False
-        """Whether the answers were given, or are too old: nobody is to have them again."""
+        self.is_returned = False
+        """Whether the answers were returned, or are too old: they are not returned again."""
         self.begun_s = now_s
         self.results: Results = {}
         """Filled by the thread, each entry once and whole."""
@@ -65,8 +65,8 @@ class Probes:
         self._probe: _Probe | None = None
 
     def ask(self, endpoints: Sequence[str]) -> dict[str, Any]:
-        """Begin, or tell how far it is: ``{pending, results}``. What is told as finished is
-        forgotten, so that the next question is answered anew. Raises ProbeError."""
+        """Begin a probe, or say how far it is: ``{pending, results}``. What is returned as finished
+        is forgotten, so that the next question is answered anew. Raises ProbeError."""
         for text in endpoints:
             try:
                 Endpoint.parse(text)
@@ -74,11 +74,11 @@ class Probes:
                 raise ProbeError(str(error)) from None
         now_s = self._clock_s()
         probe = self._probe
-        if probe is not None and not probe.told and probe.endpoints == tuple(endpoints):
+        if probe is not None and not probe.is_returned and probe.endpoints == tuple(endpoints):
             age_s = now_s - probe.begun_s
             if probe.thread.is_alive() and age_s < PROBE_S:
                 return {"pending": True, "results": {}}
-            probe.told = True
+            probe.is_returned = True
             if age_s < KEPT_S:
                 return {"pending": False, "results": _results(probe)}
         if probe is not None and probe.thread.is_alive():

@@ -1,4 +1,4 @@
-"""Host names to addresses, on no path that anybody waits for.
+"""Host names to addresses, without making any loop wait.
 
     loop ── name(host), refresh(host) ──► Lookups: a thread for each name that is looked up
     loop ◄── wake_fd, poll() ◄── addresses, or why there are none
@@ -13,8 +13,8 @@ seconds. So the rules are:
    keeps the process from its end. An address needs no thread.
 3. The last good addresses of a name stay in use when a later lookup fails or hangs. An answer that
    comes after its deadline still counts.
-4. Whoever lost a connection asks for a *refresh*. Refreshes of one name are spread out, from
-   RETRY_MS up to RETRY_MS_MAX while nothing changes.
+4. The owner of a connection that broke asks for a *refresh*. Refreshes of one name are spread out,
+   from RETRY_MS up to RETRY_MS_MAX while nothing changes.
 """
 
 import os
@@ -35,7 +35,7 @@ RETRY_MS_MAX = 10_000
 LOOKUPS_MAX = 64
 """Lookups under way in one process; more of them wait their turn."""
 ADDRESSES_MAX = 16
-"""Of one name; what more a name server says is not used."""
+"""Of one name; more addresses than that are not used."""
 
 NO_HOST = "there is no such host"
 UNRESOLVED = "the name"
@@ -51,7 +51,7 @@ class ResolveError(OSError):
 
 LookUp = Callable[[str], tuple[str, ...]]
 """The addresses of a host, the best first; raises ResolveError. It may take as long as it likes."""
-Tell = Callable[[str, "tuple[str, ...] | ResolveError"], None]
+OnAnswer = Callable[[str, "tuple[str, ...] | ResolveError"], None]
 
 
 def system_addresses(host: str) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ class Lookups:
     def __init__(self, look_up: LookUp = system_addresses) -> None:
         self.look_up = look_up
         self._lock = threading.Lock()
-        self._running: dict[str, list[Tell]] = {}
+        self._running: dict[str, list[OnAnswer]] = {}
         self._waiting: deque[str] = deque()
         """Those of ``_running`` that have no thread yet."""
 
@@ -91,21 +91,21 @@ class Lookups:
         with self._lock:
             return len(self._running)
 
-    def ask(self, host: str, tell: Tell) -> None:
-        """Look the name up, or share the lookup under way. ``tell`` is called once, in another
-        thread, some time."""
+    def ask(self, host: str, on_answer: OnAnswer) -> None:
+        """Look the name up, or share the lookup under way. ``on_answer`` is called once, in
+        another thread, at some later time."""
         with self._lock:
             if (listeners := self._running.get(host)) is not None:
-                listeners.append(tell)
+                listeners.append(on_answer)
                 return
-            self._running[host] = [tell]
+            self._running[host] = [on_answer]
             if len(self._running) - len(self._waiting) > LOOKUPS_MAX:
                 self._waiting.append(host)
                 return
         self._start(host)
 
     def forget(self) -> None:
-        """Of a child after ``fork``: the threads are the parent's."""
+        """To be called in a child after ``fork``: the threads are the parent's."""
         self.__init__(self.look_up)  # type: ignore[misc] # the state of a new one, lock included
 
     def _start(self, host: str) -> None:
@@ -127,17 +127,17 @@ class Lookups:
                 answer: tuple[str, ...] | ResolveError = self.look_up(host)
             except ResolveError as error:
                 answer = error
-            except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
+            except BaseException as error:  # noqa: BLE001 - those who wait must get an answer
                 answer = ResolveError(f"{type(error).__name__}: {error}")
             following = self._end(host, answer)
 
     def _end(self, host: str, answer: "tuple[str, ...] | ResolveError") -> str | None:
-        """Tell whoever asked; returns the name that is next."""
+        """Give the answer to all who asked; returns the name that is next."""
         with self._lock:
             listeners = self._running.pop(host)
             following = self._waiting.popleft() if self._waiting else None
-        for tell in listeners:
-            tell(host, answer)
+        for on_answer in listeners:
+            on_answer(host, answer)
         return following
 
 

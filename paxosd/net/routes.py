@@ -8,8 +8,8 @@ Rules: while the connection stands, its name is looked up every CHECK_MS, and th
 up only if the name does not have it any more. While it does not stand, the name is looked up again
 and again, and each of its addresses is tried in turn: the next one at once if this one refused,
 after PATIENCE_MS if it is silent, and then after twice as long, for the way may be long. A lookup
-that fails changes nothing. No sockets here: whoever owns one reports what becomes of it, and
-connects to :attr:`Route.target`.
+that fails changes nothing. No sockets here: the owner of a socket reports what becomes of it, and
+connects it to :attr:`Route.target`.
 """
 
 from collections.abc import Callable

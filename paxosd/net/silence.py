@@ -1,4 +1,4 @@
-"""Whether the other end of a connection is still there, where the kernel cannot tell.
+"""Whether the other end of a connection is still there, where the kernel cannot know.
 
     something was sent, and nothing came back for ASK_MS  → ask something that is answered at once
     nothing came back for SILENCE_MS more                 → dead: make another connection
@@ -94,7 +94,7 @@ class Silence:
         return self._since_ms is not None
 
     def sent(self, now_ms: int) -> None:
-        """Something was handed to the connection that will be answered. It need not be told while
+        """Something was handed to the connection that will be answered. It need not be called while
         :attr:`is_watching`. What was carried before the next look is no sign of life: to ask the
         kernel for it with each request would cost more than that look's delay."""
         if self._since_ms is None:

@@ -1,7 +1,14 @@
 """A node at work on whatever bus, disk and clock it is given.
 
-``assembly.py`` takes a data directory to a node and a node to a replica; ``replica.py`` is its
-turn: receive, step, persist, send, apply, answer. ``service.py`` and ``admin.py`` serve clients,
-``watch_publisher.py`` and ``log_server.py`` those who follow. The daemon and the simulator run
-this very code, so nothing here touches sockets, threads or the wall clock.
+    assembly.py   from a data directory to a node (parts.py), from a node to a replica
+    ports.py      what a replica is given: bus, committer, clocks, options
+    replica.py    the turn: receive, step, persist, send, apply, answer
+    group_commit.py, background.py, log_source.py   the parts of a turn that have state of their own
+    service.py, admin.py, forwarding.py             requests of clients
+    watch_publisher.py, watch_streams.py            changes for watchers
+    log_server.py                                   old changes and slots, for those that lack them
+    recovery.py, quarantine.py                      what a start reads, and what it sets aside
+
+The daemon and the simulator run this very code, so nothing here touches sockets, threads or the
+wall clock.
 """

@@ -8,7 +8,7 @@ for the daemon, for a simulated member and for a member in a lesson.
     ── the caller makes the bus: only then can anybody hear this node ──
     make_replica()   snapshots, admin, and the loop's turn over all of it
 
-No sockets, clocks, real disks or threads here: whoever assembles brings them.
+No sockets, clocks, real disks or threads here: the caller provides them.
 """
 
 import random

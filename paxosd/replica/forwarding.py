@@ -6,7 +6,7 @@
 - One hop: what is passed on is an ordinary write, which a node that does not lead refuses.
 - Once is once: the entry travels as it is, with the client's session and sequence numbers.
 - What was handed to the connection and not answered may have been submitted: if the connection
-  breaks, or another node leads, its client is told INTERRUPTED, never that nothing was submitted.
+  breaks, or another node leads, its client gets INTERRUPTED, never that nothing was submitted.
 - What could not be handed over within CONNECT_WAIT_MS is refused, with certainty.
 - Bounded: so many bytes at a time; more is refused as BUSY. The connection is one of its own, so
   that bulk does not stand in the way of consensus.
@@ -66,7 +66,7 @@ class _Held(NamedTuple):
 
 
 class _Waiting(NamedTuple):
-    """Whom to answer. ``size``: of the entry, in bytes."""
+    """A write that was passed on: the request to answer. ``size``: of the entry, in bytes."""
 
     client: bytes
     request_id: int
@@ -126,7 +126,8 @@ class Forwarding:
             self._refuse_held()
 
     def _refuse_held(self) -> None:
-        """The first that waits for the connection. Without an offer: it would not do."""
+        """Refuse the first that waits for the connection; without an offer to pass it on, which
+        would fail again."""
         first = self._held.popleft()
         self.waiting_bytes -= len(first.entry)
         words = f"another node leads, and this one has no connection to it ({self.endpoint})"
@@ -167,9 +168,9 @@ class Forwarding:
         if waiting is not None:
             self.waiting_bytes -= waiting.size
             if type(message) is RefusalAnswer and message.code == NOT_LEADER:
-                # It leads no more, and offers to pass on itself: that is no offer of this node's,
-                # whose client would ask it again at once, as long as it takes that one for the
-                # leader.
+                # The other node does not lead any more, and offers to pass writes on itself. That
+                # is not an offer of this node: its client would ask it again at once, as long as
+                # this node takes the other one for the leader.
                 message = message._replace(detail=0)
             self._answer(waiting.client, message._replace(request_id=waiting.request_id))
 

@@ -1,12 +1,12 @@
-"""Serves what is no longer in memory: old changes to watchers, old slots to peers.
+"""Pages of what is no longer in memory: old changes for watchers, old slots for peers.
 
-Both are read back from the log, slot by slot, in bounded pieces, so that one who is far behind
-costs the daemon's loop a few ms a request and never more.
+Both are read back from the log, slot by slot, in bounded pieces, so that a watcher or peer that is
+far behind costs the daemon's loop a few ms a request and never more.
 
 A page of history is complete: it holds every change of the asked range from ``from_revision``
 up to ``next_revision`` (exclusive). A removal of very many keys is one revision of several pages:
-whoever asks with SPLIT (``core/requests.py``) gets the first keys of it, and asks for the rest.
-For a watcher of a version before, no revision is split. So one revision alone may exceed its
+a watcher that asks with SPLIT (``core/requests.py``) gets the first keys of it, and asks for the
+rest. For a watcher of an earlier version no revision is split. So one revision alone may exceed its
 ``limit_bytes``; and one that does not even fit a frame is refused as compacted, naming the revision
 after it: that watcher must read the present state, as with history that is gone.
 """
@@ -37,7 +37,8 @@ _VALUE_OVERHEAD_BYTES = 96
 
 
 class HistorySource(Protocol):
-    """What of the state machine this needs; :class:`paxosd.core.state.machine.Machine` has it."""
+    """The part of the state machine that is needed here; for
+    :class:`paxosd.core.state.machine.Machine`."""
 
     applied: Slot
 
@@ -48,7 +49,7 @@ class HistorySource(Protocol):
 
     @property
     def history_floor_revision(self) -> int:
-        """The oldest revision whose changes can be told."""
+        """The oldest revision whose changes are still known."""
         ...
 
     def slot_of_revision(self, revision: int) -> Slot:

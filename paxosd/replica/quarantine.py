@@ -1,17 +1,17 @@
-"""A log that was damaged, or lost its end, is set aside: what it promised is not known any more.
-So is one whose state has diverged (``core/agreement.py``), and its snapshots with it.
+"""Setting a log aside that was damaged, or lost its end: what the node promised is not known any
+more. A log whose state has diverged (``core/agreement.py``) is set aside, too, with its snapshots.
 
-A node with such a log must not vote in its old identity. It goes on as a new one, which has
-promised nothing yet, and asks to vote again (``core/admission.py``); what its snapshots hold was
+A node with such a log must not vote with its old identity. It goes on with a new one, which has
+promised nothing yet, and asks to vote again (``core/admission.py``). What its snapshots hold was
 decided, and may be used.
 
-    mark    DIR/quarantine, durable: from now on every start ends up here, whatever a crash leaves
-    renew   the directory's identity, durable: nobody takes what follows for the old node
-    move    wal-N.log → lost-G-wal-N.log, which nobody reads but a person; tail-mark is removed
+    mark    DIR/quarantine, durable: from now on every start goes on here, whatever a crash leaves
+    renew   the directory's identity, durable: what follows is not of the old node
+    move    wal-N.log → lost-G-wal-N.log, which no program reads; tail-mark is removed
     forget  DIR/log-created, then the mark: the log that is begun next is this identity's first
 
-A node whose state has diverged does not ask by itself: what made it diverge may be there still (a
-bad memory module, say), so a person decides.
+A node whose state has diverged does not ask to vote by itself: the cause may still be there (a bad
+memory module, for instance), so an operator decides.
 
 A cut log can look whole: without the mark, a crash between two of the moves could leave one. One
 generation G of lost files is kept, so that they take no more room than one log.
@@ -45,7 +45,7 @@ _LOST = re.compile(r"lost-(\d+)-(wal-\d{8,}\.log|snap-\d{16,}\.paxsnap)")
 
 
 def begun(home: Disk) -> bool:
-    """Whether a start before this one was at it, and did not come to its end."""
+    """Whether an earlier start began to set the log aside, and did not finish."""
     return home.exists(MARK)
 
 
@@ -62,7 +62,7 @@ def set_aside(
     home.unlink(MARK)
     home.sync_dir()
     if diverged:
-        identity.end_divergence(home)  # last: whoever crashes before begins again
+        identity.end_divergence(home)  # last: a crash before this begins again
     return directory
 
 

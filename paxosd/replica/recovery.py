@@ -59,8 +59,8 @@ class Memory:
     from the snapshots that it kept.
 
     ``lost``: the log was found damaged now, or an earlier start could not end setting it aside.
-    Then ``directory`` is the identity that the data directory has from now on; whatever it said
-    of itself before does not count (:func:`make_restart` sees to that)."""
+    Then ``directory_id`` is the identity that the data directory has from now on; its earlier one
+    does not count any more (see :func:`make_restart`)."""
 
     wal: Wal
     recovered: Recovered
@@ -70,12 +70,12 @@ class Memory:
     lost: bool = False
     directory_id: int = 0
     repaired: bool = True
-    """Of a lost one: whether the node may ask by itself to vote again."""
+    """Of a lost memory: whether the node may ask by itself to vote again."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """What a memory is brought back from, and with."""
+    """The disks that a memory is recovered from, and what is needed for that."""
 
     home: Disk
     log_disk: Disk
@@ -125,7 +125,7 @@ def recover(
 
 
 def _remember(place: _Place, machine: Machine) -> Memory:
-    """All of it, if nothing is damaged. Raises CorruptionError, and then the log is closed."""
+    """The whole memory, if nothing is damaged. Raises CorruptionError; the log is closed then."""
     wal, recovered = open_wal(
         place.log_disk,
         cluster_id=place.cluster,

@@ -2,7 +2,7 @@
 
     receive ──► started[(client, request_id)]      answer ──► client.request | client.refused
 
-Stands between the service and the bus while debug events are logged, and only then.
+It stands between the service and the bus while debug events are logged, and only then.
 """
 
 from typing import Any, Protocol

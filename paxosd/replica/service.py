@@ -5,8 +5,8 @@
             ReadRequest    → node.read (or at once, if stale) ──► ReadReady → machine.query
             HistoryRequest → history            AdminRequest → admin
 
-Nothing is proposed before every limit was checked; whatever is wrong with a request is said to
-its sender alone, in words.
+Nothing is proposed before every limit was checked. An error in a request is reported to its sender
+only, in words.
 """
 
 from collections import deque
@@ -57,14 +57,14 @@ TOO_LOW = (
 
 
 READS_BYTES_MAX = 64 << 20
-"""Of requests to read that wait, for the leader's word or for a turn with time."""
+"""Of read requests that wait, for the leader's confirmation or for a turn with time."""
 REQUEST_BYTES = 200
 QUERY_BYTES = 100
-"""What they take beside their keys."""
+"""What requests and queries count besides their keys."""
 
 
 class WriteToken(NamedTuple):
-    """Whom to answer when an entry was applied or refused."""
+    """Which request to answer when an entry was applied or refused."""
 
     client: bytes
     request_id: int
@@ -77,7 +77,7 @@ class ReadToken(NamedTuple):
     request_id: int
     queries: list[list[Any]]
     size: int = 0
-    """About, in bytes."""
+    """Of the request, in bytes, about."""
 
 
 class Answers(Protocol):
@@ -201,9 +201,9 @@ class Service:
             self._refuse(token.client, token.request_id, answer)
 
     def answer_waiting(self) -> None:
-        """Answer what an earlier turn had no time for, and history requests, as far as this turn
-        has time for them. Call it once a turn, when the records of all that the core has applied
-        were handed to the log: before, a slot's newest value is not there."""
+        """Answer the reads that an earlier turn had no time for, and history requests, as far as
+        this turn has time for them. Call it once a turn, when the records of all that the core has
+        applied were handed to the log: before that, the log lacks the newest slots."""
         work = self._machine.work
         while self.reads_waiting and work.units < CLIENT_UNITS:
             token, stale = self.reads_waiting.popleft()
@@ -266,15 +266,15 @@ class Service:
         self._node.submit(WriteToken(client, message.request_id), entry, message.entry)
 
     def _is_too_large(self, client: bytes, message: WriteRequest | ForwardRequest) -> bool:
-        """Whether not every member can take it; then that was said."""
+        """Whether it is larger than what some member takes; then it was refused."""
         words = self._node.limits.refusal(len(message.entry))
         if words:
             self._invalid(client, message.request_id, words)
         return bool(words)
 
     def _check_change(self, entry: Entry) -> str:
-        """Why this change of the membership is not to be proposed; "" if it may be. The log decides
-        by the epoch alone: what a person should not do is said here."""
+        """Why this change of the membership is not to be proposed; "" if it may be. When the change
+        is applied only the epoch counts: mistakes of an operator are refused here."""
         membership = self._node.membership
         if len(entry.commands) != 1:
             return "a change of the membership comes alone"
@@ -288,8 +288,8 @@ class Service:
         return ""
 
     def _check_settings(self, entry: Entry) -> str:
-        """Why this change of the settings is not to be proposed; "" if it may be. The level and
-        the record of the founding are not for clients to change."""
+        """Why this change of the settings is not to be proposed; "" if it may be. Clients may not
+        change the level and the founding record."""
         before = self._machine.settings
         if not before.level:
             return TOO_LOW
@@ -331,7 +331,7 @@ class Service:
             self._serve_in_turn(token, stale=True)
 
     def _serve_in_turn(self, token: ReadToken, *, stale: bool) -> None:
-        """Answer now, or else behind those that wait: what is applied then is not less."""
+        """Answer now, or else behind those that wait: no less is applied then."""
         if self.reads_waiting or self._machine.work.units >= CLIENT_UNITS:
             self.reads_waiting.append((token, stale))
         else:
@@ -341,8 +341,9 @@ class Service:
         self.waiting_bytes -= token.size
         age_ms = 0
         if stale:
-            # The time after the request came in: a turn may be long, or stopped in its middle, and
-            # what was acknowledged meanwhile, before the client asked, is not to be denied.
+            # By the clock of now, after the request came in: a turn may be long, or the process may
+            # have been stopped within it. A write that was acknowledged meanwhile, before the
+            # client asked, must not be younger than the age says.
             age_ms = self._node.age_ms(self._now_ms() if self._now_ms else None)
         self._machine.work.units += len(token.queries)
         try:

@@ -1,12 +1,14 @@
 """The wire format, in one place to import from.
 
-    wire_base.py    envelope, limits, checks of single fields      WireError, LimitError
-    wire_peer.py    frames between daemons                         encode_peer, decode_peer
-    wire_client.py  frames between clients and daemons             encode_client, decode_request, …
-    wire_entry.py   the bytes inside a write request and a slot    encode_entry, decode_batch, …
-    wire_events.py  what watchers get on PUB (imported by itself)
+    fields.py   envelope, limits, checks of single fields      WireError, LimitError
+    peer.py     frames between daemons                         encode_peer, decode_peer
+    client.py   frames between clients and daemons             encode_client, decode_request, …
+    entry.py    the bytes inside a write request and a slot    encode_entry, decode_batch, …
+    events.py   what watchers get on PUB (imported directly)
+    status.py   the status of a node (imported directly)
 
-Whatever the bytes, decoding ends in a typed message or in WireError.
+For any bytes, decoding ends in a typed message or in WireError. docs/PROTOCOL.md describes all of
+it for clients in other languages; tests/wire/vectors/ has an example of each message.
 """
 
 from paxosd.wire.client import decode_answer, decode_request, encode_client

@@ -4,8 +4,8 @@
 
 In a request cluster_id "" stands for "whichever cluster this is"; an answer always names the
 daemon's. ``fields`` are those of the message class in order. A read's result is nil (no key),
-``[key, value, create, modify, version]`` (a GET) or ``[rows, more]`` (a RANGE): told apart by
-length. A command's result is a number or ``[status, revision, detail]``.
+``[key, value, create, modify, version]`` (a GET) or ``[rows, more]`` (a RANGE): the length
+distinguishes them. A command's result is a number or ``[status, revision, detail]``.
 """
 
 from typing import Any
@@ -119,7 +119,7 @@ def _body(value: Any) -> dict[str, Any]:
 
 
 def _write_request(frame: tuple[Any, ...]) -> WriteRequest:
-    # Written out, like _write_answer: these two are the traffic of the steady state.
+    # Without the general checks, as _write_answer is: these two are nearly all of the traffic.
     if len(frame) != 5:
         raise WireError("arity", f"write: {len(frame) - _FIRST} fields, expected 2")
     request_id, entry = frame[3:]
@@ -143,7 +143,7 @@ def _result(value: Any, nested: bool = False) -> Result:
             if type(detail) is int:
                 number(detail)
                 return value
-            # FENCE alone: what became of the other command, which is never a FENCE itself.
+            # Only of a FENCE: what became of the other command, which is never a FENCE itself.
             if type(detail) is tuple and len(detail) == 2 and not nested:
                 return status, revision, (number(detail[0]), _result(detail[1], True))
     raise bad_field("a result", value)

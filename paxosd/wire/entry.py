@@ -6,8 +6,8 @@
 
 An entry stays bytes from the client to the moment of its execution. The leader decodes it once
 for *admission*, with every limit, and answers with words for people if it breaks one. When its
-slot is applied, every node decodes it again, only as far as safety needs: what a single command
-holds is then judged by the state machine, alike on all nodes.
+slot is applied, every node decodes it again, but only as far as safety needs: the single commands
+are then checked by the state machine, in the same way on all nodes.
 
 ``decode_batch`` depends on nothing but the bytes: no configuration, so that it says the same
 on every node.
@@ -74,14 +74,14 @@ _SESSIONLESS = frozenset((FENCE, OPEN, CHECKSUM, MEMBERS, CLUSTER))
 
 
 def encode_entry(entry: Entry) -> bytes:
-    """An entry as bytes. The caller's own: nothing is checked."""
+    """An entry as bytes. It comes from this program: nothing is checked."""
     return pack(entry)
 
 
 def decode_entry(data: bytes, limits: EntryLimits = DEFAULT_LIMITS) -> Entry:
     """Admission of an entry: every type, form and limit is checked.
 
-    Raises WireError (it is no entry), or LimitError with words for whoever sent it.
+    Raises WireError (it is no entry), or LimitError with words for the sender.
     """
     entry = _open(data)
     session, first_seq, _, commands = entry
@@ -128,7 +128,7 @@ def decode_batch(value: bytes) -> Batch:
     """The batch in a slot's value (not for b"", the NOOP).
 
     The single commands are lists of anything: the state machine judges them. Raises WireError
-    if the value is none of ours; every node does so for the same value.
+    if the value is no batch; every node does so for the same value.
     """
     fields = unpack(value, text_bytes_max=NAME_BYTES_MAX)
     if type(fields) is not tuple or len(fields) not in (2, 2 + len(Reign._fields)):
@@ -230,7 +230,8 @@ def _membership(value: Any, _limits: EntryLimits) -> None:
 
 
 def _settings(value: Any, _limits: EntryLimits) -> None:
-    """Whether any settings can be brought about so; which follow now the service says."""
+    """Whether this document can be a change of settings at all. Whether it may follow the present
+    settings is checked by the service."""
     try:
         ClusterSettings().follow(value)
     except (SettingsError, UnknownLevelError) as error:

@@ -3,13 +3,13 @@
 Two frames per message, ``[topic, payload]``. The topic is what a ZeroMQ subscription matches by
 prefix, so that a subscription is a key prefix; the payload is one msgpack array:
 
-    kv/KEY         [VERSION, cluster, 67, node, incarnation, revision, slot, key, value|nil, places]
-    progress/P     [VERSION, cluster, 65, node, incarnation, revision, seq, last_revision, age_ms]
+    kv/KEY         [VERSION, cluster, 67, node, boot_count, revision, slot, key, value|nil, places]
+    progress/P     [VERSION, cluster, 65, node, boot_count, revision, seq, last_revision, age_ms]
     learned/       [VERSION, cluster, 66, slot, [round, node], value]
     members/       [VERSION, cluster, 68, epoch]
 
-The last one says that from now on another membership is in force: whoever goes on for long asks
-the node who its members are, and need not ask again and again. Version 0.1 publishes none.
+The last one says that from now on another membership is in force: a watcher that goes on for long
+asks the node for its members then, and need not ask again and again. Version 0.1 publishes none.
 
 ``places`` is ``[[length, previous, ordinal, total], …]``: for each watched prefix P of the key, of
 which only the length is sent, where this change stands among the changes of P. No change of P
@@ -17,21 +17,21 @@ lies between the revisions ``previous`` and ``revision``; and of the ``total`` c
 ``revision`` made this is the one with the number ``ordinal``, from 0. ``previous`` is the revision
 of the change of P before this one. Where the node does not know that one (it took in a snapshot,
 or nobody watched P before), it is the highest that it can be. All of it follows from the log
-alone, and so it means the same on every node and in every life of one.
+alone, and so it means the same on every node and in every run of one.
 
-    kv/KEY         [VERSION, cluster, 64, node, incarnation, revision, slot, key, value|nil, chain]
+    kv/KEY         [VERSION, cluster, 64, node, boot_count, revision, slot, key, value|nil, chain]
 
 is how nodes of version 0.1 publish a change: ``chain`` is ``[[length, seq], …]``, the number of
-the message among those that this node published for P; numbers of one P only grow in an
-incarnation and none is used twice. It is decoded still, and written no more. A watcher of version
-0.1 does not know kind 67 and drops it; by the ``seq`` of the progress messages, which are as they
-were, it sees at most 200 ms later that it missed changes, and pulls them: late, but all of them.
+the message among those that this node published for P; numbers of one P only grow during one run of
+a node, and none is used twice. It is still decoded, but not written any more. A watcher of version
+0.1 does not know kind 67 and drops it. By the ``seq`` of the progress messages, which have not
+changed, it sees at most 200 ms later that it missed changes, and pulls them: late, but all of them.
 
 See ``replica/watch_publisher.py`` for what the fields promise and ``core/client/watch.py`` for
 what a watcher makes of them.
 
-Decoding takes nothing on trust: sizes, types and ranges are checked, and whatever is wrong
-raises :class:`~paxosd.wire.fields.WireError`, nothing else.
+Decoding checks sizes, types and ranges, and raises :class:`~paxosd.wire.fields.WireError` and
+nothing else.
 """
 
 from typing import Any
@@ -119,7 +119,7 @@ class EventEncoder:
         return TOPIC_LEARNED, self._learned + pack(slot) + pack(ballot) + pack(value)
 
     def members(self, epoch: int) -> tuple[bytes, bytes]:
-        """``(topic, payload)`` of the news that another membership is in force."""
+        """``(topic, payload)`` of the message that another membership is in force."""
         return TOPIC_MEMBERS, self._members + self._packer.pack(epoch)
 
 

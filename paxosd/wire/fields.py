@@ -2,13 +2,13 @@
 
 A frame is one msgpack array that starts with ``[VERSION, cluster_id, kind, …]``. Decoding is
 strict: whatever is not exactly what this version writes is refused with a :class:`WireError`
-and nothing else; the decoder never builds more than it was told to expect.
+and nothing else; the decoder never builds more than its caller expects.
 
 - arrays, maps, strings and bytes have explicit limits; extension types, and so Timestamps,
   are refused; so are trailing bytes and map keys that are not text;
 - numbers are ints (a bool is none) in ``0 ..= INT_MAX``, unless a check says otherwise;
-- a number of bytes on the wire cannot ask for more than about 30 times as many in memory
-  (arrays of tiny arrays), and the socket's own limit bounds the frame.
+- a frame takes at most about 30 times as many bytes in memory as on the wire (arrays of tiny
+  arrays), and the socket's own limit bounds the frame.
 
 Kinds: 1-31 between daemons, 32-47 requests, 48-63 answers, 64-79 events (PUB payloads).
 """
@@ -102,7 +102,7 @@ def unpack(
 
 
 def pack(fields: tuple[Any, ...]) -> bytes:
-    """The frame of ``fields``. They are our own: nothing is checked."""
+    """The frame of ``fields``. They come from this program: nothing is checked."""
     packed: bytes = packb(fields)
     return packed
 
@@ -135,7 +135,7 @@ def shorten(value: Any) -> str:
 
 
 def bad_field(what: str, value: Any) -> WireError:
-    """``what`` was expected, ``value`` came."""
+    """The error for a field: ``what`` was expected, ``value`` came."""
     return WireError("field", f"expected {what}, got {type(value).__name__} {shorten(value)}")
 
 

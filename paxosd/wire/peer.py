@@ -1,10 +1,11 @@
 """Frames between daemons.
 
-    [2, cluster_id: str, kind: int, sender: str, life: int,
+    [2, cluster_id: str, kind: int, sender: str, run_id: int,
      genesis: int, epoch: int, log_mark: int, *fields]                     see Envelope
-    [1, cluster_id, kind, sender, life, *fields]                           before feature level 1
+    [1, cluster_id, kind, sender, run_id, *fields]                         before feature level 1
 
-A frame of version 1 has the fields that there were then: each message's later ones have defaults.
+A frame of version 1 has only the fields of that time: the later ones of each message have
+defaults.
 ``fields`` are those of the message class, in order; a ballot is ``[round, node]``. An
 ``Accepted`` travels on PUB behind the topic ``accepted/NODE``, everything else on DEALER →
 ROUTER; the payload has the same form on both.
@@ -121,7 +122,7 @@ def _votes(runs: Any, stream_seq: int, commit: Slot) -> Votes:
 
 
 def _accept(first: int) -> Check:
-    # Written out, like _accepted: these two are the traffic of the steady state.
+    # Without the general checks, as _accepted is: these two are nearly all of the traffic.
     def accept(frame: tuple[Any, ...]) -> Accept:
         if len(frame) != first + 4:
             raise WireError("arity", f"accept: {len(frame) - first} fields, expected 4")
@@ -251,7 +252,7 @@ def encode_peer(
     epoch: int = 0,
     log_mark: int = 0,
 ) -> bytes:
-    """The frame that carries ``message`` from ``sender`` in its ``life``."""
+    """The frame that carries ``message`` from this run of ``sender``; for the rest see Envelope."""
     kind = _KIND_OF[type(message)]
     head = (PEER_VERSION, cluster, kind, sender, run_id, genesis, epoch, log_mark)
     return pack((*head, *message))
