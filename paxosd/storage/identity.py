@@ -1,21 +1,22 @@
-"""Who a data directory belongs to and how often it was used, on any
+"""Whose data directory it is, and how often it was started, on any
 :class:`~paxosd.storage.disk.Disk`.
 
-    identity      JSON: format version, cluster id, node id, time of creation; the identity of
-                  the directory itself, and whether its memory is whole, lost, or removed; the
-                  number of the founding, where only others have the record of it
-    incarnation   a decimal number, one more at each start
-    log-created   exists once the log was begun: a node whose log is gone later must not vote
-    genesis       JSON: the record of the cluster's founding; a directory without it never votes,
-                  unless it is of a time before there were such records
+    identity      JSON: format version, cluster id, node id, time of creation; the identity of the
+                  directory; whether its memory is whole or lost, and whether its node was removed;
+                  the hash of the founding record, if only others hold the record
+    incarnation   the boot count: a decimal number, one more at each start
+    log-created   exists once the log was begun: a node whose log is missing later must not vote
+    genesis       JSON: the founding record; a directory without it never votes, unless it is older
+                  than founding records
 
-Each file is there as a whole or not at all, and can be replaced on a full disk
-(``small_files.py``). ``boot_count`` is written before ``identity``, so an identity without it is
-damage.
+Each file is complete or missing, and can be replaced on a full disk (``small_files.py``). The boot
+count is written before ``identity``, so an identity without a boot count is damage.
 
-    claim ──► whole ── renew ──► lost ── confirm ──► whole      renew: another ``directory``
+    claim ──► whole ── renew ──► lost ── confirm ──► whole      renew: a new directory_id
                  ├────────── mark_removed ──► removed           claim refuses it from then on
                  └────────── mark_diverged ─► diverged          the next start sets its data aside
+
+All words are in docs/ACTING.md.
 """
 
 import json
@@ -43,7 +44,7 @@ _ABSENT: dict[str, Any] = {
     "diverged": 0,
     "genesis": "0",
 }
-"""What stands for a field that an older program did not write."""
+"""The values of fields that an older program did not write."""
 
 
 class IdentityError(StorageError):
@@ -57,12 +58,11 @@ class RemovedError(IdentityError):
 class Claim(NamedTuple):
     """What one start found in its data directory.
 
-    ``by_record``: it was made by a program with which a directory acts only by a founding record.
-
-    ``boot_count``: how often it was started, this time included. ``directory``: its identity,
+    ``boot_count``: how often it was started, this start included. ``directory_id``: its identity,
     1 ..= 2^48 - 1. ``lost``: it has lost its memory, and must not vote before ``member rejoin``.
-    ``repaired``: the loss was damage that the node found itself, so that it may ask for that.
-    ``genesis``: the number given to :func:`write_number`, 0 if none was.
+    ``repaired``: the loss was damage that the node itself found, so that it may ask to rejoin.
+    ``by_record``: the program that made the directory acts only with a founding record.
+    ``genesis``: the hash given to :func:`write_number`; 0: none was.
     """
 
     boot_count: int
@@ -133,9 +133,9 @@ def claim(
 def renew(
     home: Disk, *, repaired: bool, random_bits: Callable[[int], int] = secrets.randbits
 ) -> int:
-    """Some of the memory is lost: what is left is another directory, which must not vote in the
-    node's name; durable, also over restarts, until :func:`confirm`. ``repaired``: see
-    :class:`Claim`. Returns the new identity. Raises IdentityError, OSError."""
+    """The memory is lost: the directory gets a new identity, and must not vote in the node's name
+    until :func:`confirm`. Durable. ``repaired``: see :class:`Claim`. Returns the new identity.
+    Raises IdentityError, OSError."""
     directory_id = _draw(random_bits)
     found = _read_identity(home)
     _write_identity(home, found | {"directory": directory_id, "lost": True, "repaired": repaired})
@@ -143,24 +143,24 @@ def renew(
 
 
 def confirm(home: Disk) -> None:
-    """The cluster has made this directory the one that votes in the node's name: nothing is lost
-    any more. Durable; does nothing the second time. Raises IdentityError, OSError."""
+    """A membership has named this directory as the one that votes in the node's name: the loss no
+    longer matters. Durable; does nothing the second time. Raises IdentityError, OSError."""
     found = _read_identity(home)
     if found["lost"] or found["repaired"]:
         _write_identity(home, found | {"lost": False, "repaired": False})
 
 
 def mark_removed(home: Disk, epoch: int, slot: int) -> None:
-    """The node is no member since ``slot``, under the membership of ``epoch``: no start is to use
-    this directory again. Durable; a second call changes nothing. Raises IdentityError, OSError."""
+    """The node is no member since ``slot``, by the membership of ``epoch``: this directory must not
+    be started again. Durable; a second call changes nothing. Raises IdentityError, OSError."""
     found = _read_identity(home)
     if "removed" not in found:
         _write_identity(home, found | {"removed": {"epoch": epoch, "slot": slot}})
 
 
 def mark_diverged(home: Disk, slot: Slot) -> None:
-    """What this directory holds is not what was decided, from ``slot`` on at the latest: no start
-    is to use it. Durable; a second call changes nothing. Raises IdentityError, OSError."""
+    """The state in this directory differs from the decided one, at ``slot`` or before: the next
+    start must not use it. Durable; a second call changes nothing. Raises IdentityError, OSError."""
     found = _read_identity(home)
     if not found["diverged"]:
         _write_identity(home, found | {"diverged": slot})
@@ -173,7 +173,7 @@ def diverged(home: Disk) -> Slot:
 
 
 def end_divergence(home: Disk) -> None:
-    """What had diverged is set aside. Durable. Raises IdentityError, OSError."""
+    """The diverged data is set aside. Durable. Raises IdentityError, OSError."""
     _write_identity(home, _read_identity(home) | {"diverged": 0})
 
 
@@ -189,7 +189,7 @@ def mark_log_created(home: Disk) -> None:
 
 
 def forget_log(home: Disk) -> None:
-    """There is no log any more, and that is meant. Durable once ``home`` is synced."""
+    """The log is gone on purpose. Durable once ``home`` is synced."""
     if log_created(home):
         home.unlink(_LOG_CREATED)
 
@@ -207,7 +207,7 @@ def write_number(home: Disk, genesis: int) -> None:
 
 
 def read_genesis(home: Disk) -> Record | None:
-    """The record of the founding; None if there is none. Raises IdentityError, OSError."""
+    """The founding record; None: there is none. Raises IdentityError, OSError."""
     if not home.exists(_GENESIS):
         return None
     try:

@@ -1,44 +1,46 @@
-"""Which life of each peer this node has heard, remembered for good, and which it may hear next.
+"""Which run of each peer this node has heard, remembered durably, and which it may hear next.
 
-A *life* is one start of one data directory: its boot count, and random bits drawn at each start.
-A Hello carries the identity of that directory: it *introduces* the life.
+A *run* is one start of one data directory: its run_id holds the directory's boot count and random
+bits that are drawn at each start. (Class and file name say *life* for it.) A Hello names the
+identity of the directory: it *introduces* the run. All words are in docs/ACTING.md.
 
-    the known life            → heard
-    more starts than known    → a new life: written down durably, then heard
-    fewer starts              → a replay of old frames, or a disk that was wiped or rolled back
-    as many, other bits       → a directory that was wiped or rolled back: two lives of one
-                                memory, and what the first one promised the second does not know
+    the known run                → heard
+    a higher boot count          → a new run: written down durably, then heard
+    a lower boot count           → a replay of old frames, or a disk that was wiped or rolled back
+    the same, other random bits  → a directory that was wiped or rolled back: two runs of one
+                                   memory, and the second does not know what the first promised
 
-Once a peer's directory is known, a new life is heard only after a Hello out of the same one: a
-wiped directory that is started often enough has more starts, too. (A node that has started says
-Hello to all, again and again until it is answered, so that this costs nothing.) Such a Hello
-introduces its life only if
+Once a peer's directory is known, a new run is heard only after a Hello from the same directory: a
+wiped directory that is started often enough has a higher boot count, too. (A node says Hello to all
+peers after its start until they answer, so this costs nothing.) Such a Hello introduces its run
+only if
 
-- its log, when it started, was no shorter than the highest *log mark* heard from that directory:
-  every envelope carries the number of the last durable group of its sender's log. A directory
-  that was put back to an earlier state, in this life or before, is found by that;
-- it repeats the *challenge* that this node sent to the peer's address: a second copy of a running
-  member elsewhere never gets to see it, and what was recorded before this start does not hold it;
-- the known life has fallen silent for ``silence_ms``, or its connection has closed, or it did not
-  repeat a new challenge for so long (frames of it that come late, or again, are no sign of life):
-  of two that live under one name the one that is there goes on.
+- its log was, at the start, no shorter than the highest *log mark* heard from that directory. Every
+  envelope holds the number of the last durable group of its sender's log, so a directory that was
+  put back to an earlier state is noticed here;
+- it repeats the *challenge* that this node sent to the peer's address. A second copy of a running
+  member elsewhere never receives it, and a Hello that was recorded before this start does not
+  hold it;
+- the known run has been silent for ``silence_ms``, or its connection has closed, or it did not
+  repeat a new challenge for that long. (Its frames that arrive late, or twice, do not count.) Of
+  two processes under one name the one that is heard goes on.
 
-The membership *pins* each peer to what may speak for it:
+The membership *pins* each peer to the directory that may speak for it:
 
-    0    nothing but the rules above: a member of the configuration files
-    D    directory D alone. Its first Hello is heard whatever life was known of another one: that
-         other's promises were made under an earlier epoch (``core/admission.py``)
-    -1   it has no vote, so any directory may: the one that said Hello last
+    0    no pin, only the rules above: a member of the configuration files
+    D    only directory D. Its first Hello is heard whatever run of another directory is known: the
+         other one's promises were made under an earlier epoch (``core/admission.py``)
+    -1   the peer has no vote, so any directory may: the one that said Hello last
 
-What is not heard is not counted: a node that forgot its promises must not vote (Chandra,
-Griesemer, Redstone, "Paxos Made Live", section 5.1). It may ask for what it lacks, though, and
-report decisions, which are true whichever node reports them (this node's pins may be the older
-ones): such messages are taken as of life 0. The memory is durable because the peer that remembers
-may itself be restarted before the one that forgot comes back: a life before it is heard, here;
-marks soon after, in the log (``wal.py``), with which they cost no sync of their own (docs/DATA.md
-says what that leaves open). A life that the disk does not take (it is full, say) is not heard yet:
-that costs the vote of the peer that has started anew, and neither this node nor any other peer. It
-is tried again with a later Hello.
+What is not heard does not count: a node that forgot its promises must not vote (Chandra,
+Griesemer, Redstone, "Paxos Made Live", section 5.1). Such a sender may still ask for what it
+misses, and say what is decided, which is true whoever says it. Its messages get run_id 0.
+
+The memory of runs is durable because this node may restart before the peer that forgot comes back.
+A run is written down before it is heard; marks are written soon after, in the log (``wal.py``),
+where they need no sync of their own (docs/DATA.md says what that leaves open). If the disk does not
+take a run (it is full, for example), the run is not heard yet. That costs the vote of the peer that
+has restarted, and nothing else. A later Hello tries again.
 """
 
 import json
@@ -62,20 +64,21 @@ from paxosd.storage.small_files import read_file, write_file
 FILE = "peers"
 
 _HEARD_OF_ANYBODY = LEARNING_KINDS | {Heartbeat, Welcome}
-"""Of a heartbeat the node takes the commit index alone then; of a Welcome the challenge, without
-which two that have both just started would wait for each other, and that something was lost."""
+"""Kinds that are handed on from a run that is not heard. Of a Heartbeat the node uses only the
+commit index then. Of a Welcome it uses the challenge (without it, two nodes that have both just
+started would wait for each other) and the fact that memory was lost."""
 
 
 class _Heard(NamedTuple):
-    """The last life heard of a peer, and the directory that it was introduced with; 0: none."""
+    """The last run heard of a peer, and the directory that it was introduced with; 0: none."""
 
     run_id: int
     directory_id: int
 
 
 class _Contest(NamedTuple):
-    """Two lives out of one directory: which one repeats ``challenge``, asked at ``since_ms``?
-    ``answered``: the known one did."""
+    """Two runs of one directory: which one repeats ``challenge``, sent at ``since_ms``?
+    ``answered``: the known run did."""
 
     challenge: int
     since_ms: float
@@ -83,14 +86,14 @@ class _Contest(NamedTuple):
 
 
 CONTEST_SILENCES = 8
-"""A contest counts for so many times ``silence_ms``; then the known life has to answer anew."""
+"""A contest counts for so many times ``silence_ms``; then the known run must answer again."""
 WRITE_AGAIN_MS = 1000.0
-"""So long after a write that failed a peer's life is not written down: the loop waits for it."""
+"""After a failed write no run is written down for this long, because the loop waits for a write."""
 _NOBODY = _Heard(0, 0)
 
 
 class PeerLives:
-    """The last life heard of each peer, kept in ``DIR/peers`` (JSON: name → [life, directory]).
+    """The last run heard of each peer, kept in ``DIR/peers`` (JSON: name → [run_id, directory_id]).
 
     ``home`` None: kept in memory only. Raises IdentityError for a damaged file, OSError.
     """
@@ -105,39 +108,39 @@ class PeerLives:
         challenge: int = 0,
         silence_ms: float = 0.0,
     ) -> None:
-        """``pins``: see :meth:`set_peers`; a peer that it lacks is not pinned. ``marks``: as the
-        own log remembers them. ``challenge``: of this start, 0: none is asked for."""
+        """``pins``: see :meth:`set_peers`; a peer that is not in it has no pin. ``marks``: as this
+        node's log remembers them. ``challenge``: the number of this run; 0: none is required."""
         self._home = home
         self._heard: dict[NodeId, _Heard] = _read(home) if home is not None else {}
-        """Also of those who are no peers now: they may be again."""
+        """Also of nodes that are no peers now: they may be peers again."""
         self.marks: dict[NodeId, Mark] = dict(marks or {})
         """The highest log mark heard from each peer, with its directory."""
         self.marks_news = True
-        """Whether they have changed. Whoever keeps them sets it."""
+        """Whether the marks have changed. The caller that writes them down sets it back."""
         self._top: dict[NodeId, int] = {}
-        """The same numbers, of the present directory of each peer alone."""
+        """The same numbers, only of the present directory of each peer."""
         self._challenge = challenge
         self._challenge_count = 0
         self._contests: dict[NodeId, _Contest] = {}
         self.unwritten: dict[NodeId, str] = {}
-        """The peers whose new life could not be written down, and why not."""
+        """The peers whose new run could not be written down, and why not."""
         self._write_due_ms = float("-inf")
         self.may_replace = False
-        """Whether a peer that is not pinned may come out of another directory than the known one:
-        before anything can have been founded (``core/founding.py``)."""
+        """Whether a peer without a pin may use another directory than the known one: only while
+        nothing can have been founded (``core/founding.py``)."""
         self.silence_ms = silence_ms
-        """So long after it was last heard a life may be followed by another."""
+        """A run that was silent for this long may be followed by another one."""
         self.heard_ms: dict[NodeId, float] = {}
         """When each peer was last heard, in the time that :meth:`admit` is given."""
         self._pins: dict[NodeId, int] = {}
         self._current: dict[NodeId, int] = {}
-        """The life of each peer that is heard without a question; 0: none."""
+        """The run of each peer whose messages are heard without further checks; 0: none."""
         pins = pins or {}
         self.set_peers({name: pins.get(name, 0) for name in peers})
 
     def set_peers(self, pins: Mapping[NodeId, int]) -> None:
-        """Who the peers are from now on, and each one's pin: the directory that may vote in its
-        name, 0: not pinned, -1: it has no vote."""
+        """The peers from now on, each with its pin: the directory that may vote in its name; 0: no
+        pin; -1: it has no vote."""
         if pins != self._pins:
             self._pins = dict(pins)
             self._current = {name: self._current_of(name) for name in pins}
@@ -151,13 +154,13 @@ class PeerLives:
         return name in self._pins
 
     def known(self, name: NodeId) -> int:
-        """The last life heard of a peer; 0: none."""
+        """The last run heard of a peer; 0: none."""
         return self._heard.get(name, _NOBODY).run_id
 
     def goes_on(
         self, sender: NodeId, run_id: int, message: PeerMessage, log_mark: int, now_ms: float
     ) -> bool:
-        """Whether a message is of the life that is heard and no introduction: then it is admitted,
+        """Whether a message comes from the run that is heard, and is no Hello. Then it is admitted,
         as by :meth:`admit`."""
         if not run_id or run_id != self._current.get(sender) or type(message) is Hello:
             return False
@@ -175,9 +178,9 @@ class PeerLives:
         now_ms: float = 0.0,
         old: bool = False,
     ) -> int:
-        """The life to hand on with a message; 0: its sender may only learn; -1: it is refused.
-        A new life is durable before this returns. ``old``: it is of a program that knows neither
-        marks nor challenges."""
+        """The run_id to hand on with a message; 0: its sender may only learn; -1: it is refused.
+        A new run is durable before this returns. ``old``: the sender's program knows neither marks
+        nor challenges."""
         if self.goes_on(sender, run_id, message, log_mark, now_ms):
             return run_id
         kind = type(message)
@@ -203,17 +206,16 @@ class PeerLives:
         return 0 if kind in _HEARD_OF_ANYBODY else -1
 
     def closed(self, name: NodeId) -> None:
-        """The connection to a peer broke: another life may take the place of the known one."""
+        """The connection to a peer broke: another run may take the place of the known one."""
         self.heard_ms.pop(name, None)
         self._contests.pop(name, None)
 
     def answer(self, sender: NodeId, run_id: int, message: PeerMessage) -> Welcome | None:
-        """The answer to a peer that is not heard, or may only learn. One that says Hello gets how
-        it is known here, so that it learns what it has lost, and the challenge. One that may be
-        heard once it says Hello, and may believe that it has, is asked to say it again. (This
-        node's memory of it may be new or put back to an earlier state, so that it knows an earlier
-        life of a peer that takes itself for known here; or an old Hello of another directory came
-        after its own.)"""
+        """The answer to a peer that is not heard, or may only learn; None: no answer. A Hello is
+        answered with the known run, so that the peer finds out what it has lost, and with the
+        challenge. A peer that would be heard after a Hello is asked for one. (It may believe that
+        it is known: this node's memory of it may be new or put back to an earlier state, or an old
+        Hello of another directory arrived after its own.)"""
         pin = self._pins.get(sender)
         if pin is None:
             return None
@@ -228,8 +230,8 @@ class PeerLives:
         return None
 
     def is_second(self, message: Envelope) -> bool:
-        """Whether this Hello is of another process out of a copy of the data directory of one that
-        has just shown that it is alive."""
+        """Whether this Hello comes from a second process that uses a copy of the data directory of
+        a run that has just shown that it is up."""
         hello = message.body
         heard = self._heard.get(message.sender, _NOBODY)
         contest = self._contests.get(message.sender)
@@ -242,8 +244,8 @@ class PeerLives:
         )
 
     def is_waiting(self, message: Envelope) -> bool:
-        """Whether this Hello is of a later start of the known directory that has forgotten nothing:
-        only the challenge, or another life, is between it and its being heard."""
+        """Whether this Hello comes from a later run of the known directory that has forgotten
+        nothing: it will be heard once it repeats the challenge and no other run is up."""
         hello = message.body
         heard = self._heard.get(message.sender, _NOBODY)
         return (
@@ -253,13 +255,13 @@ class PeerLives:
         )
 
     def is_alive(self, name: NodeId, now_ms: float) -> bool:
-        """Whether a frame of the known life of a peer came a moment ago."""
+        """Whether a frame of a peer's known run arrived within ``silence_ms``."""
         heard_ms = self.heard_ms.get(name)
         return heard_ms is not None and now_ms - heard_ms < self.silence_ms
 
     def _gives_way(self, name: NodeId, now_ms: float) -> bool:
-        """Whether the known life of a peer has ended, as far as can be known: another one has said
-        Hello. If frames of it came a moment ago it is asked to repeat a new challenge."""
+        """Another run has said Hello: whether the known run has ended, as far as can be known. If
+        its frames still arrive, it must repeat a new challenge."""
         contest = self._contests.get(name)
         if contest is None or now_ms - contest.since_ms >= CONTEST_SILENCES * self.silence_ms:
             if not self.is_alive(name, now_ms):
@@ -277,7 +279,7 @@ class PeerLives:
     # -- marks
 
     def _mark_of(self, name: NodeId) -> int:
-        """The highest log mark heard out of the present directory of a peer."""
+        """The highest log mark heard from the present directory of a peer."""
         mark = self.marks.get(name)
         if mark is None or mark.directory_id != self._heard.get(name, _NOBODY).directory_id:
             return 0
@@ -295,7 +297,7 @@ class PeerLives:
     def _hear_hello(
         self, sender: NodeId, run_id: int, hello: Hello, now_ms: float, old: bool
     ) -> bool:
-        """Take a Hello in, if it may be heard."""
+        """Whether a Hello is heard; then its run is written down."""
         self.unwritten.pop(sender, None)
         heard = self._heard.get(sender, _NOBODY)
         pin = self._pins[sender]
@@ -311,14 +313,14 @@ class PeerLives:
             if same and ((forgot and pin >= 0) or not self._gives_way(sender, now_ms)):
                 return False
             if same and forgot:
-                # It has no vote, and what it voted for before decides nothing any more.
+                # The peer has no vote, and its earlier votes decide nothing any more.
                 self.marks[sender] = Mark(directory_id, hello.start_mark)
                 self.marks_news = True
         elif sender in self._contests and hello.challenge == self._contests[sender].challenge:
             self._contests[sender] = self._contests[sender]._replace(answered=True)
         if run_id == heard.run_id and heard.directory_id and not (pin and directory_id):
-            # A directory that finds its memory lost takes another identity while it runs: this
-            # life goes on, and later ones wait for a pin.
+            # A node that finds its memory lost renews its directory's identity while it runs. The
+            # run goes on to be heard; later runs wait for a pin.
             directory_id = heard.directory_id
         new = _Heard(run_id, directory_id)
         return new == heard or self._write(sender, new, now_ms)
@@ -330,7 +332,7 @@ class PeerLives:
         )
 
     def _write(self, name: NodeId, heard: _Heard, now_ms: float) -> bool:
-        """Remember it: durably first. Whether that was done."""
+        """Remember a run, durably first. Whether that was done."""
         changed = self._heard | {name: heard}
         if self._home is not None:
             if now_ms < self._write_due_ms:
@@ -351,7 +353,7 @@ class PeerLives:
 
 
 def _introduces(heard: _Heard, pin: int, run_id: int, directory_id: int) -> bool:
-    """Whether a Hello of ``life``, out of ``directory``, may be heard after ``heard``."""
+    """Whether a Hello of this run, from this directory, may be heard after ``heard``."""
     if pin > 0 and directory_id != pin:
         return False
     if pin and directory_id and directory_id != heard.directory_id:

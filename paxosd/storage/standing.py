@@ -1,20 +1,21 @@
-"""How a node stands with its cluster, written down in its data directory as it changes.
+"""What a data directory must remember of its node's readiness, written down as it changes.
 
-all founders have agreed         → the founding record is written, and from now on it counts
-a change made it a member        → the number of the founding, which its peers sent, is written: not
-                                   all members have the record, and once the directories of those
-                                   that do are empty, the leader would draw another number
-peers know another life of it   → its memory is lost: the directory gets a new identity, for it is
-                                  an old copy or an empty one, and the node only learns
-a change names that identity    → it votes again (``member rejoin``)
-its state has diverged           → the next start sets the directory's data aside, and learns anew
-a member says it was removed    → it will not start here again, and ends
+    all founders have agreed        → write the founding record; from then on it counts
+    a change made the node a member → write the hash of the record, which its peers named. Not all
+                                      members hold the record; if all that do were emptied, a leader
+                                      would otherwise draw another number
+    peers remember another run      → its memory is lost (an old copy, or an empty directory): renew
+                                      the directory's identity; the node only learns
+    a membership names the identity → confirm it: the node votes again (``member rejoin``)
+    its state has diverged          → the next start sets the data aside and learns everything anew
+    it is removed                   → the directory is never started again; the node ends
 
-Each of these waits if the disk does not take it (it is full, say), and is tried again; until then
-the node is what it was before. Without the record it founds nothing. With lost memory or a diverged
-state it does not vote, and a start in between leads to the same, because its peers report it again,
-as they do with the number. Only a removed node ends in any case: its peers report that at each
-start.
+If the disk does not take one of these (it is full, for example), it is tried again later, and until
+then nothing has changed. Without the record the node founds nothing. With a lost memory or a
+diverged state it does not vote, and if it restarts before the write its peers say the same again;
+so it is with the hash. Only a removed node ends all the same: its peers say so at each start.
+
+All words are in docs/ACTING.md.
 """
 
 from collections.abc import Callable
@@ -27,7 +28,7 @@ from paxosd.storage import identity
 from paxosd.storage.disk import Disk
 
 WRITE_AGAIN_MS = 2000.0
-"""So long after a write that failed: the loop waits for each."""
+"""After a failed write the next one waits for this long, because the loop waits for a write."""
 
 
 class Standing:
@@ -43,7 +44,7 @@ class Standing:
         genesis: int = 0,
         random_bits: Any = None,
     ) -> None:
-        """``lost``, ``genesis``: as the directory says."""
+        """``lost``, ``genesis``: as the data directory says."""
         self.removed = False
         self._home = home
         self._node = node
@@ -58,13 +59,13 @@ class Standing:
         self._now_ms = 0.0
         self._due_ms = float("-inf")
         self._seen: tuple[object, ...] = ()
-        """How the node stood when there was nothing to write."""
+        """``Node.standing`` when there was nothing left to write."""
         self._unwritten: set[str] = set()
-        """What the disk did not take, and what was said of."""
+        """What the disk did not take, and what was logged."""
 
     def look(self, now_ms: float = 0.0) -> None:
-        """Write down what is new; what the disk does not take now, at a later call. Raises
-        IdentityError."""
+        """Write down what is new. What the disk does not take now is written at a later call.
+        Raises IdentityError."""
         if now_ms < self._due_ms:
             return
         node, home = self._node, self._home
@@ -100,7 +101,7 @@ class Standing:
         self._log.info("cluster.founded", members=members, genesis=f"{record.hash:016x}")
 
     def _end_if_so(self) -> None:
-        """It has diverged, or was removed."""
+        """Write down that the state has diverged, or that the node was removed."""
         node, home = self._node, self._home
         difference = node.difference
         if difference is not None and not self._diverged:
@@ -117,7 +118,7 @@ class Standing:
         self._directory_id = identity.renew(self._home, repaired=False, **self._draw)
 
     def _write(self, what: str, action: Callable[[], None]) -> bool:
-        """Whether it was done; in either case there may be more to do. ``what``: for people."""
+        """Whether the write was done. More may be left to write. ``what``: for the log."""
         self._seen = ()
         try:
             action()
