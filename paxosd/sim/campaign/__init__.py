@@ -1,5 +1,6 @@
-"""Runs: one from one seed, many on all cores, a failing one made small and told as a story.
+"""Runs: one from one seed, many on all cores, a failing one made small and explained as a story.
 
-``run.py`` is a run from its first draw to its verdict; ``campaign.py`` and ``workers.py`` make
-many; ``shrink.py`` finds which faults are needed; ``story.py`` says it to a person.
+``draw.py`` draws a run, ``run.py`` carries it out to its verdict; ``campaign.py`` and
+``workers.py`` make many; ``shrink.py`` finds which faults are needed; ``story.py`` explains a
+violation to a person.
 """

@@ -129,8 +129,8 @@ def run_campaign(
     """Run every seed. ``on_done`` is called after each, for a progress bar."""
     summary = Summary(jobs=jobs)
     started = perf_counter()
-    told = None if on_done is None else lambda _: on_done()
-    for result in run_seeds(partial(_work, options=options), seeds, jobs=jobs, on_done=told):
+    report_done = None if on_done is None else lambda _: on_done()
+    for result in run_seeds(partial(_work, options=options), seeds, jobs=jobs, on_done=report_done):
         summary.add(result)
     summary.elapsed_s = perf_counter() - started
     return summary

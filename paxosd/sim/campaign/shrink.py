@@ -4,8 +4,9 @@
                              ── simplify: each item by simpler ones, the boldest first
                              ──► a short list that still fails
 
-It knows nothing of schedules: ``fails`` runs a list and tells, ``simpler`` offers replacements.
-The same items and the same answers give the same result, in at most ``runs_max`` runs.
+It knows nothing of schedules: ``fails`` runs a list and returns whether it fails, ``simpler``
+offers replacements. The same items and the same answers give the same result, in at most
+``runs_max`` runs.
 
 Source: Zeller, Hildebrandt, "Simplifying and Isolating Failure-Inducing Input" (2002), section 3.
 """

@@ -4,7 +4,7 @@
               EOF  ──► the worker ends
 
 Processes are spawned, so nothing of the parent (threads, locks, open files) comes along; ``work``
-and its results must be picklable. A worker that dies takes one seed with it, which is told as
+and its results must be picklable. A worker that dies takes one seed with it, which is reported as
 :class:`Crashed`; another worker takes its place. Ctrl-C reaches the parent alone: it ends the
 workers and goes on as KeyboardInterrupt.
 """
@@ -129,7 +129,7 @@ class _Pool(Generic[Result]):
     def _hand_out(self, worker: _Worker) -> None:
         if self._todo:
             worker.place, worker.seed = self._todo.popleft()
-            with suppress(OSError):  # it is dead: the next look at its pipe tells
+            with suppress(OSError):  # it is dead, as the next look at its pipe will show
                 worker.pipe.send(worker.seed)
 
     def _collect(self) -> None:

@@ -1,14 +1,13 @@
-"""Who promised and who voted for what: the truth about what is chosen, whatever the nodes think.
+"""Which node promised and voted for what, and what is chosen by that.
 
-    promise ──► who may lead with a ballot              vote ──► what a majority has voted for
-    a reign without a majority of promises              = chosen, for ever; a proposal of another
-    was not won                                           value for that slot at a higher ballot,
-                                                          or another choice, breaks Paxos
+    promises of a majority ──► a node may lead with that ballot
+    votes of a majority    ──► the value is chosen, for ever: to propose another value for that slot
+                               at a higher ballot, or to choose another one, breaks Paxos
 
-Only what a node has told others counts: that is durable, or it would have broken another rule.
-Majorities are counted here anew, not with the product's own quorums. Each membership counts for the
-ballots of its epoch, from its slot on: a vote behind a change of the membership under a ballot of
-the epoch before it chooses nothing.
+Only what a node has sent counts: that is durable, or the node would have broken another rule.
+Majorities are counted independently of the product's own quorums. Each membership counts for the
+ballots of its epoch, from its slot on: a vote for a slot after a change of the membership chooses
+nothing if its ballot is of the epoch before the change.
 """
 
 from collections.abc import Iterable
@@ -28,8 +27,8 @@ class _Voters(NamedTuple):
 
 
 class BallotBox:
-    """Counts for the voters ``names`` of epoch 0; without names nothing is counted and all is
-    granted.
+    """Counts for the voters ``names`` of epoch 0. Without names nothing is counted, and everything
+    is taken for won and chosen.
 
     ``chosen``: slot → the lowest ballot known to have won it, and the value.
     """
@@ -53,7 +52,7 @@ class BallotBox:
         return mask
 
     def change(self, membership: Membership) -> None:
-        """A node has applied what brought this membership about."""
+        """A node has applied the change that this membership comes from."""
         epoch = membership.epoch
         if not self._epochs or epoch in self._epochs:
             return
@@ -70,7 +69,7 @@ class BallotBox:
                 del self.chosen[slot]
 
     def propose(self, slot: Slot, ballot: Ballot, value: bytes) -> str:
-        """A node accepts a proposal; what is wrong with it, "" if nothing is."""
+        """A node accepts a proposal. Returns what is wrong with it, "" if nothing is."""
         if self._values.setdefault((slot, ballot), value) != value:
             return f"two values for slot {slot} under ballot {tuple(ballot)}"
         won = self.chosen.get(slot)
@@ -82,7 +81,7 @@ class BallotBox:
         return ""
 
     def promise(self, name: NodeId, ballot: Ballot) -> None:
-        """A node has told of its promise."""
+        """A node has sent a promise."""
         self._promises[ballot] = self._promises.get(ballot, 0) | self._mask([name])
 
     def is_won(self, ballot: Ballot) -> bool:
@@ -94,7 +93,7 @@ class BallotBox:
         return voters is not None and (promised & voters.mask).bit_count() >= voters.phase1
 
     def vote(self, name: NodeId, ballot: Ballot, slot: Slot) -> str:
-        """A node has told of its vote; what is wrong with what is chosen now, "" if nothing."""
+        """A node has sent a vote. Returns what is wrong with what is chosen now, or ""."""
         key = (slot, ballot)
         before = self._votes.get(key, 0)
         now = before | self._mask([name])
@@ -103,7 +102,7 @@ class BallotBox:
         self._votes[key] = now
         voters = self._epochs.get(ballot.epoch)
         if voters is None:
-            return f"{name} votes for {tuple(ballot)}, of an epoch that nobody has come to"
+            return f"{name} votes for {tuple(ballot)}, of an epoch that no node has reached"
         if (now & voters.mask).bit_count() != voters.phase2 or not now & ~before & voters.mask:
             return ""
         after = self._epochs.get(ballot.epoch + 1)

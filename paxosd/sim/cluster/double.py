@@ -1,8 +1,8 @@
 """A second process out of a copy of a running member's disks, as a cloned machine is.
 
-It speaks to everybody under the member's name; what is sent to that name goes to the original's
-address, so that it hears published votes alone. It must never act, and its words must not count:
-those of the original, which goes on as if nothing were, are judged as ever.
+It sends to all nodes under the member's name. What is sent to that name goes to the original, so
+that the double receives published votes only. It must never act, and what it sends must not count.
+The original goes on, and is checked as usual.
 """
 
 from typing import TYPE_CHECKING, Any, cast
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from paxosd.storage.wal import Recovered
 
 
-class _Aside:
-    """The network for one whom nothing reaches."""
+class _OneWayNetwork:
+    """The network as a double sees it: it can send, and nothing reaches it."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -37,13 +37,13 @@ class _Aside:
         return False
 
     def publish(self, *_: object, **__: object) -> None:
-        """Nobody watches here."""
+        """A double has no watchers."""
 
     add = started = broke = publish
 
 
-class _ActsNever(Invariants):
-    """What a copy does is nobody's truth; that it acts is against the rules."""
+class _NeverActs(Invariants):
+    """The checks of a double: it must not act, and nothing else that it does is checked."""
 
     def on_ready(self, name: NodeId, node: Node, ready: Ready) -> None:
         for record in ready.persist:
@@ -63,9 +63,9 @@ def start_double(cluster: "SimCluster", name: NodeId, number: int) -> SimProcess
     it, and :func:`end_double`."""
     original = cluster.processes[name]
     original.collect_hits()
-    unjudged = _ActsNever()
+    unjudged = _NeverActs()
     unjudged.understood = cluster.invariants.understood
-    aside: Any = _Aside(cluster.network)
+    aside: Any = _OneWayNetwork(cluster.network)
     double = SimProcess(
         cluster.world,
         name,
@@ -84,7 +84,7 @@ def start_double(cluster: "SimCluster", name: NodeId, number: int) -> SimProcess
 
 
 def end_double(cluster: "SimCluster", name: NodeId, double: SimProcess) -> None:
-    """It is gone."""
+    """End the double."""
     double.crash(power=False)
     if cluster.network.eavesdroppers.get(name) is double:
         del cluster.network.eavesdroppers[name]

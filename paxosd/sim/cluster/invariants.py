@@ -1,29 +1,28 @@
-"""What must never happen, watched all the time and on all nodes at once.
+"""The rules that every simulated run must keep, checked at every step on all nodes at once.
 
     one-value        one slot has one chosen value, on every node and for ever
     one-proposal     under one ballot a slot is proposed with one value, and once a majority has
                      voted for a value, no other is proposed at a higher ballot
-    quorum           who leads was promised its ballot by a majority; what is applied was voted
-                     for by one, under one ballot
-    promise          a node's promised ballot never goes down, also across restarts; it never
-                     accepts a lower one
-    memory           after a restart a node still has every promise and every vote that it told of
-    proposed         every applied value is a NOOP, or holds what clients have sent and no more
+    quorum           a majority has promised its ballot to a leader; a majority has voted, under
+                     one ballot, for what is applied
+    promise          a node's promised ballot never goes down, not across restarts either; a node
+                     never accepts a lower ballot
+    memory           after a restart a node still has every promise and every vote that it sent
+    proposed         every applied value is a NOOP, or holds only what clients have sent
     order            each life of a node applies slots 1, 2, 3 … without gaps or repeats
     equal-states     after the same slot all nodes have the same state (chain, revision)
     log              a node's log gives back for a slot what the node applied
-    watch            whoever watches is told every change once and in order (``watch_truth.py``)
-    epoch            one epoch has one membership; nobody promises or accepts a ballot of an epoch
-                     that it has not come to, nor of one that is over for it
-    founding         all that act do so in one cluster, which was founded once
-    named            who promises, votes or leads does it out of the data directory that votes in
-                     its name in that epoch
+    watch            each watcher gets every change once and in order (``watch_truth.py``)
+    epoch            one epoch has one membership; a node promises and accepts only ballots of
+                     epochs that it has reached
+    founding         all nodes that act do so in one cluster, which was founded once
+    named            a node promises, votes or leads only with the data directory that votes in its
+                     name in that epoch
     level            the feature level is raised only to what every member's program understands
     turn             no turn of a node's loop does more than TURN_UNITS_MAX (``core/work.py``)
     log-time, session    see ``clock_checks.py``
 
-A breach raises :class:`Violation`. The watchers are subclasses of the product's own classes that
-change nothing: :class:`WatchedMachine`, :class:`WatchedNode`.
+A breach raises :class:`Violation`. The steps are reported by ``watched.py``.
 """
 
 from collections.abc import Sequence
@@ -47,12 +46,12 @@ from paxosd.storage.wal import Recovered
 from paxosd.wire import WireError, decode_entry, unpack
 
 _OF_AN_EPOCH = frozenset({AcceptRecord, PromiseRecord})
-_TELL_A_PROMISE = frozenset({Promise, Prepare, Nack})
+_PROMISING = frozenset({Promise, Prepare, Nack})
 """Messages that leave only once the sender's promise is durable."""
 
 
-class _Told:
-    """What one node has let others know of its memory: it must never go back behind that."""
+class _SentMemory:
+    """The promises and votes that one node has sent: its memory must never fall behind them."""
 
     __slots__ = ("promised", "votes")
 
@@ -61,7 +60,7 @@ class _Told:
         self.votes: dict[Slot, Ballot] = {}
 
     def vote(self, ballot: Ballot, first: Slot, last: Slot) -> None:
-        """It told of votes for these slots."""
+        """It sent votes for these slots."""
         for slot in range(first, last + 1):
             if ballot > self.votes.get(slot, NULL_BALLOT):
                 self.votes[slot] = ballot
@@ -69,60 +68,60 @@ class _Told:
 
 class Invariants:
     """The checks of one run. ``chosen``: slot → value as the nodes have it; ``proposed``: every
-    entry ever sent; ``box``: what is promised and voted for in truth."""
+    entry ever sent; ``box``: the promises and votes as they were really made."""
 
     def __init__(self, names: Sequence[NodeId] = ()) -> None:
         self.box = BallotBox(names)
         self._first = list(names)
         self.understood: dict[NodeId, int] = {}
-        """Node → the highest feature level that the program which it runs now understands; 0 if it
-        is not there. Nodes learn it from here: in place of the handshake."""
+        """Node → the highest feature level that its present program understands; 0 if it is not
+        there. Nodes learn it from here, in place of the handshake."""
         self.level = 0
         """The feature level that the log has raised the cluster to."""
         self.clock: ClockChecks | None = None
         self.chosen: dict[Slot, bytes] = {}
         self.proposed: set[bytes] = set()
-        """As encoded. Asked for membership only: its order is that of hashes."""
+        """As encoded. Only used for lookups, never iterated: its order is that of hashes."""
         self.leaders: dict[Ballot, NodeId] = {}
         """Every reign that began, in order."""
         self.memberships: dict[int, bytes] = {}
         """Epoch → the membership, as JSON."""
         self.witnesses: Witnesses | None = None
-        """Who heard which vote; None if nobody asks."""
+        """Which node heard which vote; None if the run needs no witnesses."""
         self.watch: WatchTruth | None = None
-        """What watchers must be told; None if nobody watches."""
+        """The changes that watchers must get; None if there are no watchers."""
         self.turn_units_max = 0
-        """What the turn did that did most; see ``core/work.py``."""
+        """The work of the longest turn so far, in units of ``core/work.py``."""
         self._members: dict[int, Membership] = {}
         self._founding: Record | None = None
-        """As the first that acted had it."""
+        """The founding record of the first node that acted."""
         self._named: set[tuple[NodeId, int, int]] = set()
-        """Name, directory and epoch of those known to be named. Asked for membership only."""
+        """(name, directory_id, epoch) of those known to be named. Only used for lookups."""
         self._settings: dict[int, bytes] = {}
         """Version → the replicated settings, as JSON."""
         self._states: dict[Slot, tuple[int, int]] = {}
-        self._told: dict[NodeId, _Told] = {}
+        self._sent: dict[NodeId, _SentMemory] = {}
         self._set_aside: set[tuple[NodeId, int]] = set()
-        """The identities of those whose logs were damaged. Asked for membership only."""
+        """(name, directory_id) of nodes whose logs were damaged. Only used for lookups."""
 
     # -- a node's life
 
     def recovered(self, name: NodeId, recovered: Recovered) -> None:
         """A node has read its log."""
         for slot, (ballot, value) in recovered.accepted.items():
-            # Durable, though perhaps it could not be told before: from now on it counts.
+            # It is durable, though perhaps it was never sent: from now on it counts.
             self._raise("one-proposal", self.box.propose(slot, ballot, value))
             self._raise("one-value", self.box.vote(name, ballot, slot))
-        told = self._told.get(name)
-        if told is None:
+        sent = self._sent.get(name)
+        if sent is None:
             return
-        if recovered.promised < told.promised:
+        if recovered.promised < sent.promised:
             raise Violation(
                 "promise",
-                f"{name} promised {tuple(told.promised)}, but after a restart knows only of "
+                f"{name} promised {tuple(sent.promised)}, but after a restart knows only of "
                 f"{tuple(recovered.promised)}",
             )
-        for slot, ballot in told.votes.items():
+        for slot, ballot in sent.votes.items():
             if slot <= recovered.commit:
                 continue
             held = recovered.accepted.get(slot)
@@ -132,12 +131,13 @@ class Invariants:
                     f"{name} voted for {tuple(ballot)} in slot {slot}, but after a restart its "
                     f"log has {tuple(held[0]) if held is not None else 'nothing'} there",
                 )
-        told.votes = {slot: b for slot, b in told.votes.items() if slot > recovered.commit}
+        sent.votes = {slot: b for slot, b in sent.votes.items() if slot > recovered.commit}
 
     def forgive(self, name: NodeId, directory_id: int = 0) -> None:
-        """The node's disk was replaced on purpose: what it told is not held against it. So it is
-        with one that has set its log aside, and goes on as another ``directory``."""
-        self._told.pop(name, None)
+        """The node has lost its memory in a way that the product is allowed to: what it has sent
+        before no longer counts. ``directory_id``: the identity under which a node goes on that has
+        set its damaged log aside; 0: its disk was replaced."""
+        self._sent.pop(name, None)
         if directory_id:
             self._set_aside.add((name, directory_id))
 
@@ -145,9 +145,9 @@ class Invariants:
 
     def on_ready(self, name: NodeId, node: Node, ready: Ready) -> None:
         """One batch of effects, before it is performed."""
-        told = self._told.get(name)
-        if told is None:
-            told = self._told[name] = _Told()
+        sent = self._sent.get(name)
+        if sent is None:
+            sent = self._sent[name] = _SentMemory()
         epoch = node.membership.epoch
         for record in ready.persist:
             kind = type(record)
@@ -160,30 +160,30 @@ class Invariants:
                 self._check_named(name, node, record.ballot.epoch)  # type: ignore[union-attr]  # the same
             if kind is AcceptRecord:
                 slot, ballot, value = record  # type: ignore[misc]  # by its type
-                if ballot < told.promised:
+                if ballot < sent.promised:
                     raise Violation(
                         "promise",
                         f"{name} accepts {tuple(ballot)} in slot {slot}, though it promised "
-                        f"{tuple(told.promised)}",
+                        f"{tuple(sent.promised)}",
                     )
                 self._raise("one-proposal", self.box.propose(slot, ballot, value))
                 if self.witnesses is not None:
                     self.witnesses.cast(name, slot, ballot)
                 if self.clock is not None:
                     self.clock.on_proposed(slot, value)
-            elif kind is PromiseRecord and record.ballot < told.promised:  # type: ignore[union-attr]  # by its type
-                raise Violation("promise", f"{name} promises {record} after {tuple(told.promised)}")
+            elif kind is PromiseRecord and record.ballot < sent.promised:  # type: ignore[union-attr]  # by its type
+                raise Violation("promise", f"{name} promises {record} after {tuple(sent.promised)}")
         promised = node.promised
-        if promised < told.promised:
+        if promised < sent.promised:
             raise Violation(
-                "promise", f"{name} went from {tuple(told.promised)} down to {tuple(promised)}"
+                "promise", f"{name} went from {tuple(sent.promised)} down to {tuple(promised)}"
             )
         for _, message in ready.sends:
-            if type(message) in _TELL_A_PROMISE:
+            if type(message) in _PROMISING:
                 ballot = message.promised if type(message) is Nack else message.ballot  # type: ignore[union-attr]  # by its type
                 if ballot > promised:
-                    raise Violation("promise", f"{name} tells of {ballot}, promised {promised}")
-                told.promised = max(told.promised, ballot)
+                    raise Violation("promise", f"{name} sends {ballot}, promised {promised}")
+                sent.promised = max(sent.promised, ballot)
                 if type(message) is not Nack:
                     self.box.promise(name, ballot)
             elif type(message) is Accept:
@@ -191,19 +191,21 @@ class Invariants:
                     self.clock.on_proposed(message.slot, message.value)
             elif type(message) is Votes:
                 for ballot, first, last in message.votes:
-                    self._voted(name, told, ballot, first, last)
+                    self._voted(name, sent, ballot, first, last)
         for ballot, ranges, _ in ready.publishes:
-            told.promised = max(told.promised, ballot)
+            sent.promised = max(sent.promised, ballot)
             for first, last in ranges:
-                self._voted(name, told, ballot, first, last)
+                self._voted(name, sent, ballot, first, last)
         for slot, _, value, batch in ready.applied:
             if slot not in self.chosen and self.clock is not None:
                 wrong = self.clock.on_chosen(slot, value, batch)
                 self._raise("session" if wrong.startswith("session") else "log-time", wrong)
             self.on_chosen(name, slot, value)
 
-    def _voted(self, name: NodeId, told: _Told, ballot: Ballot, first: Slot, last: Slot) -> None:
-        told.vote(ballot, first, last)
+    def _voted(
+        self, name: NodeId, sent: _SentMemory, ballot: Ballot, first: Slot, last: Slot
+    ) -> None:
+        sent.vote(ballot, first, last)
         for slot in range(first, last + 1):
             wrong = self.box.vote(name, ballot, slot)
             if wrong:
@@ -211,8 +213,8 @@ class Invariants:
 
     def _check_named(self, name: NodeId, node: Node, epoch: int) -> None:
         """A node acts under a ballot of this epoch: its directory must be the one that votes in
-        its name then, and the cluster the one that was founded. Told from what was founded and
-        chosen, not from what the node thinks of itself."""
+        its name then, and the cluster the one that was founded. This is decided from what was
+        founded and chosen, not from what the node believes."""
         key = (name, node.directory_id, epoch)
         if key in self._named:
             return
@@ -240,21 +242,21 @@ class Invariants:
             raise Violation(kind, wrong)
 
     def heard(self, by: NodeId, name: NodeId, message: PeerMessage) -> None:
-        """A node is handed this by another: votes are noted."""
+        """A node receives a message of another: note the votes in it."""
         witnesses = self.witnesses
         assert witnesses is not None
         if isinstance(message, Accepted):
-            told = [(message.ballot, first, last) for first, last in message.ranges]
+            votes = [(message.ballot, first, last) for first, last in message.ranges]
         elif isinstance(message, Votes):
-            told = list(message.votes)
+            votes = list(message.votes)
         else:
             return
-        for ballot, first, last in told:
+        for ballot, first, last in votes:
             for slot in range(first, last + 1):
                 witnesses.heard(by, name, slot, ballot)
 
     def on_chosen(self, name: NodeId, slot: Slot, value: bytes) -> None:
-        """A node takes this value for the chosen one."""
+        """A node learns that this value is chosen."""
         known = self.chosen.get(slot)
         if known is None:
             if not self.box.has_chosen(slot, value):
@@ -275,8 +277,8 @@ class Invariants:
                 raise Violation("proposed", f"slot {slot} holds an entry that no client sent")
 
     def _is_leaders_own(self, blob: bytes) -> bool:
-        """Whether a leader may have proposed this by itself: it lets a node vote again that has
-        set its log aside, or raises the feature level."""
+        """Whether a leader may have proposed this by itself: a leader lets a node that has set its
+        log aside vote again, and it raises the feature level."""
         try:
             entry = decode_entry(blob)
         except WireError:
@@ -306,11 +308,12 @@ class Invariants:
 
     @property
     def newest_membership(self) -> Membership:
-        """The latest that anybody has applied, dead or alive; without members at epoch 0."""
+        """The latest one that any node has applied, also one that is down by now; without members
+        at epoch 0."""
         return self._members[max(self._members)] if self._members else UNKNOWN
 
     def on_turn(self, name: NodeId, units: int) -> None:
-        """A node's turn is over, and did so much."""
+        """A node's turn is over, and did so many units of work."""
         self.turn_units_max = max(self.turn_units_max, units)
         if units > TURN_UNITS_MAX:
             raise Violation("turn", f"a turn of {name} did {units} units of work")
@@ -324,7 +327,7 @@ class Invariants:
         self.on_state(name, slot, machine)
 
     def on_state(self, name: NodeId, slot: Slot, machine: Machine) -> None:
-        """A node has this state after a slot: applied, or from a snapshot."""
+        """A node has this state after a slot, by applying it or from a snapshot."""
         membership = machine.membership
         if membership.epoch and membership.epoch not in self.memberships:
             self.memberships[membership.epoch] = membership.to_json()
@@ -360,7 +363,7 @@ class Invariants:
             self.level = settings.level
 
     def _check_genesis(self, name: NodeId, genesis: str) -> None:
-        """The number that the log gives the cluster is that of its founding."""
+        """The cluster's number in the log is that of its founding."""
         founded = "" if self._founding is None else f"{self._founding.hash:016x}"
         if genesis and founded and genesis != founded:
             raise Violation(
@@ -375,10 +378,10 @@ class Invariants:
             raise Violation("log", f"the log of {name} has another value for slot {slot}")
 
     def on_leader(self, name: NodeId, ballot: Ballot) -> None:
-        """A reign begins: one ballot has one leader. Its own promise was looked at."""
+        """A reign begins: one ballot has one leader. Its own promise was checked before."""
         if self.leaders.setdefault(ballot, name) != name:
             raise Violation("one-leader", f"{name} leads with {tuple(ballot)} of another node")
-        self.box.promise(name, ballot)  # its own, which it tells nobody if it is alone
+        self.box.promise(name, ballot)  # its own, which it sends to no one if it is alone
         if not self.box.is_won(ballot):
             raise Violation(
                 "quorum", f"{name} leads with {tuple(ballot)}, which no majority promised"

@@ -44,11 +44,12 @@ CRASH_AFTER_MS = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessOptions:
-    """What every process of a cluster is made with; times in ms, of true time.
+    """The options of every process of a cluster; times are true times in ms.
 
-    ``node``: settings of the core besides its name and quorums; see NodeOptions. ``turn_ms``:
-    how long a turn of the loop takes. ``sync_ms``: low, high of a group commit. ``drift_ppm``:
-    clocks run so much too fast or too slow, at most; each process at a rate of its own.
+    ``node``: settings of the core, apart from its name and quorums; see NodeOptions. ``turn_ms``:
+    how long a turn of the loop takes. ``sync_ms``: low and high of a group commit. ``boot_ms``: low
+    and high of a start. ``drift_ppm``: how much clocks run too fast or too slow at most; each
+    process has a rate of its own.
     """
 
     node: Mapping[str, Any]
@@ -60,21 +61,22 @@ class ProcessOptions:
     snapshots: Mapping[str, Any] | None = None
     """When snapshots are taken; see SnapshotOptions. None: never."""
     checksum_slots: int = CHECKSUM_SLOTS
-    """How often states are summed up; the same on all nodes, and a power of two."""
+    """After so many slots each a checksum of the state is made; the same on all nodes, and a power
+    of two."""
     message_bytes_max: int = 0
-    """``limits.message_bytes_max`` of each node's first file; 0: any message is taken."""
+    """``limits.message_bytes_max`` in the first file of each node; 0: no limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What a life is put into: the member's own things, and what it can do to its process."""
+    """What a life runs in: disks, clock and network of the member, and the hooks of its process."""
 
     name: NodeId
     names: list[NodeId]
     first: list[NodeId]
     """The members of epoch 0."""
     joins: bool
-    """Whether this one is none of them."""
+    """Whether this node joins later, and is none of them."""
     options: ProcessOptions
     home: SimDisk
     disk: SimDisk
@@ -86,11 +88,11 @@ class Surroundings:
     debug: bool
     clock_ns: Callable[[], int]
     sleep: Callable[[float], object]
-    """The disk is slow by so many ms."""
+    """Called when the disk is slow, with the delay in ms."""
     die: Callable[[], None]
     """Raises."""
     effect: Callable[[str], None]
-    """About to be done: something that others can see."""
+    """Called right before an effect; see ``crash_point.py``."""
     on_age: Callable[[int, int], object] = lambda age_ms, revision: None
     """Called with each age in ms that its node states, and the revision that is meant."""
     later: Callable[[float, Callable[[], None]], None]
@@ -115,8 +117,8 @@ class Life:
 
 
 def found_alone(around: Surroundings) -> None:
-    """``paxosd init``: what an operator does once, ahead of the first start, for a cluster that
-    begins with this one node."""
+    """As ``paxosd init``: an operator does it once, before the first start, for a cluster that
+    begins with this node alone."""
     bits = _apart(around.rng).getrandbits
     claim = node_directory(around).claim(bits)
     settings = around.options.node.get("founding_settings", DEFAULTS)
@@ -216,7 +218,7 @@ def _equipment(around: Surroundings, disk: FaultyDisk) -> Equipment:
 
 
 def _watch(around: Surroundings, parts: Assembled) -> None:
-    """From here on the invariants see what the node does."""
+    """From now on the invariants check what the node does."""
     claim, memory, node = parts.claim, parts.memory, parts.node
     if memory.lost or claim.repaired:  # now, or by a start that crashed when that was done
         around.lost()
@@ -227,15 +229,15 @@ def _watch(around: Surroundings, parts: Assembled) -> None:
 
 
 def _apart(rng: random.Random) -> random.Random:
-    """One that goes on like ``rng``, which it leaves as it is: what a seed leads to does not
-    depend on whether a data directory is new."""
+    """A copy of ``rng``, which stays as it is: a run does not depend on whether a data directory
+    is new."""
     apart = random.Random()
     apart.setstate(rng.getstate())
     return apart
 
 
 def _contacts(around: Surroundings) -> dict[NodeId, PeerEndpoints]:
-    """A node that joins knows all; the others know the members of epoch 0."""
+    """A node that joins knows all nodes; the others know the members of epoch 0."""
     known = around.names if around.joins else around.first
     return {name: PeerEndpoints(name, name) for name in known if name != around.name}
 
@@ -244,7 +246,7 @@ def _node_options(around: Surroundings) -> NodeOptions:
     return NodeOptions(
         node=around.name,
         quorums=NOBODY if around.joins else Quorums(around.first),
-        # With its endpoints: else nobody could tell a client where the leader is.
+        # With the endpoints, so that a node can inform a client where the leader is.
         bootstrap=UNKNOWN if around.joins else _of_file(around.first),
         cluster=CLUSTER,
         peer_endpoint=around.name,

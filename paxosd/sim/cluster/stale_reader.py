@@ -1,8 +1,8 @@
-"""A simulated client that reads stale, now from this node and now from that, and keeps the ages.
+"""A simulated client that does stale reads at random nodes, and keeps the ages that it gets.
 
-It draws from a generator of its own and appears in no history: what it got is judged by
-``check/ages.py``. It asks in bursts with pauses, some so long that the nodes forget that anybody
-wants to know, and of nodes that are down, cut off or behind as well.
+It draws from a stream of its own, and its reads are in no history: what it got is judged by
+``check/ages.py``. It asks in bursts. Some pauses between them are so long that the nodes no longer
+keep track of ages; and it also asks nodes that are down, cut off or behind.
 """
 
 from typing import Any
@@ -23,7 +23,7 @@ TIMEOUT_MS = 1500
 
 
 class StaleReader(SimClient):
-    """``stated``: the ages that it got, each as of the moment at which it asked."""
+    """``stated``: the ages that it got, each as of the time at which it asked."""
 
     def __init__(self, cluster: SimCluster, name: str, keys: tuple[bytes, ...]) -> None:
         options = WorkOptions(operations=1, duration_ms=1.0, keys=keys, mix={"get": 1})
@@ -38,7 +38,7 @@ class StaleReader(SimClient):
         )
         self.stated: list[StatedAge] = []
         self._processes = cluster.processes
-        self._lots = cluster.world.derive(f"stale-reader/{name}")
+        self._choices = cluster.world.derive(f"stale-reader/{name}")
         self._asked: dict[Call, tuple[str, float, float]] = {}
         self._left = 0
         self._pause_ms = 0.0
@@ -49,21 +49,21 @@ class StaleReader(SimClient):
         self._next()
 
     def _next(self) -> None:
-        lots = self._lots
+        rng = self._choices
         pause_ms = self._pause_ms
         if self._left <= 0:
-            self._left = lots.randint(1, BURST_MAX)
-            self._pause_ms = lots.choice(PAUSES_MS)
-            pause_ms = lots.choice(RESTS_MS)
+            self._left = rng.randint(1, BURST_MAX)
+            self._pause_ms = rng.choice(PAUSES_MS)
+            pause_ms = rng.choice(RESTS_MS)
         self._left -= 1
-        self._world.at(lots.expovariate(1.0) * pause_ms, self._ask)
+        self._world.at(rng.expovariate(1.0) * pause_ms, self._ask)
 
     def _ask(self) -> None:
         if not self.working:
             return
-        lots = self._lots
-        process = self._processes[lots.choice(sorted(self._processes))]
-        query: list[Any] = [GET, lots.choice(self.options.keys)]
+        rng = self._choices
+        process = self._processes[rng.choice(sorted(self._processes))]
+        query: list[Any] = [GET, rng.choice(self.options.keys)]
         request = ReadRequest(0, STALE, [query])
         call = self._protocol.ask(
             request, self._now(), TIMEOUT_MS, endpoint=process.name, patience_ms=0

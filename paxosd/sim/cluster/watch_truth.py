@@ -1,4 +1,4 @@
-"""What watchers must be told: every change of the chosen log, once and in order.
+"""What watchers must get: every change of the chosen log, once and in order.
 
     node applies a slot for the first time ──► WatchTruth ── follow ──► WatchJudge
                                        a watcher is handed changes ──────┘
@@ -83,7 +83,7 @@ class WatchJudge:
             if wanted != change:
                 raise Violation(
                     "watch",
-                    f"{self._name} is told of {_words(change)} where {_words(wanted)} is due",
+                    f"{self._name} gets {_words(change)} where {_words(wanted)} is due",
                 )
             self._place += 1
             self.delivered += 1

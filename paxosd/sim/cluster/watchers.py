@@ -31,16 +31,16 @@ from paxosd.sim.cluster.watch_truth import WatchJudge, WatchTruth
 from paxosd.sim.world.event_links import EventTrouble
 
 WATCHED = 0.5
-"""The share of runs that are watched, if it is not said."""
+"""The share of runs with watchers, where the options do not say how many there are."""
 WATCHERS_MAX = 3
 DIES = 0.002
-"""Probability of a watcher to die, at each change that it is handed."""
+"""The probability that a watcher dies, at each change that is delivered to it."""
 READ_AGAIN_MS = 300.0
 _TROUBLES = (
     EventTrouble(),
-    EventTrouble(lost=0.02, told=0.5),
-    EventTrouble(lost=0.2, twice=0.1, late=0.1, flap=0.005, told=0.5),
-    EventTrouble(twice=0.3, late=0.3, flap=0.02, told=0.2),
+    EventTrouble(lost=0.02, noticed=0.5),
+    EventTrouble(lost=0.2, twice=0.1, late=0.1, flap=0.005, noticed=0.5),
+    EventTrouble(twice=0.3, late=0.3, flap=0.02, noticed=0.2),
 )
 _OPTIONS = (
     WatchOptions(),
@@ -51,7 +51,7 @@ _OPTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WatchPlan:
-    """Of one watcher; as for :class:`~paxosd.core.client.watch.WatchState`."""
+    """The options of one watcher; as for :class:`~paxosd.core.client.watch.WatchState`."""
 
     key: bytes
     prefix: bool
@@ -78,7 +78,7 @@ class SimWatcher:
         self._state: WatchState | None = None
         """None while the user reads."""
         self._judge: WatchJudge | None = None
-        """None before a watch "from now" knows where now is."""
+        """None until a watch "from now" has learned the present revision."""
         self._link = b""
         self._links_made = 0
         self._wake_ms = float("inf")
@@ -86,7 +86,7 @@ class SimWatcher:
 
     @property
     def caught_up(self) -> bool:
-        """Whether it has everything that there is, and knows it."""
+        """Whether it has every change up to the newest revision, and knows that it has."""
         state = self._state
         return state is not None and state.live and state.complete_to == self._truth.revision
 
@@ -110,7 +110,7 @@ class SimWatcher:
         self._perform(state, state.start(self._now()))
 
     def _perform(self, state: WatchState, effects: list[Effect]) -> None:
-        """Carry out what the state asks; then it has to be true."""
+        """Carry out what the state asks for; then check what it says about itself."""
         if self._judge is None and state.complete_to >= 0:
             self._judge = self._judge_from(state.complete_to + 1)
         for effect in effects:
@@ -138,7 +138,7 @@ class SimWatcher:
         return WatchJudge(self._truth, self.name, *self._range, revision)
 
     def _die(self, state: WatchState) -> None:
-        """Its user's process ends in the middle of what it was handed, and begins anew."""
+        """Its user's process ends in the middle of a delivery, and begins anew."""
         self._cluster.note("watch.dies", watcher=self.name)
         self._begin(state.resume_revision)
 
@@ -159,7 +159,7 @@ class SimWatcher:
     # -- the read after a watch that ended
 
     def _read(self, number: int) -> None:
-        """Ask some node for the state, and the next one if it does not answer."""
+        """Ask a node for the state, and another one if it does not answer."""
         if self._state is not None or number != self._reads:
             return
         self._reads += 1
@@ -180,13 +180,13 @@ class SimWatcher:
             )
         self._begin(answer.revision + 1)
 
-    # -- what comes
+    # -- what arrives
 
     def arrive_event(self, link: bytes, cluster: str, event: Event) -> None:
         """See :class:`~paxosd.sim.world.event_links.WatcherEnd`."""
         state = self._state
         if isinstance(event, LearnedEvent | MembersEvent):
-            return  # nobody here subscribes to these
+            return  # no watcher subscribes to these
         if state is not None and link == self._link:
             self._perform(state, state.on_event(state.attempt, cluster, event, self._now()))
 
@@ -213,7 +213,7 @@ class SimWatcher:
         return int(self._world.now_ms)
 
     def _plan_wake(self, due_ms: int | None) -> None:
-        """Wake up then; once awake it looks how long it may sleep on."""
+        """Wake up at that time."""
         if due_ms is not None and due_ms < self._wake_ms:
             self._wake_ms = due_ms
             self._world.at(max(due_ms - self._world.now_ms, 0.0), self._on_wake, due_ms)
@@ -230,8 +230,8 @@ class SimWatcher:
 def make_watchers(
     cluster: SimCluster, rng: random.Random, count: int | None, keys: int
 ) -> list[SimWatcher]:
-    """The watchers of a run; ``count`` None: as the lot has it. Without any nothing is drawn that
-    others could notice."""
+    """The watchers of a run. ``count`` None: as drawn from ``rng``. A run without watchers is not
+    changed by this draw."""
     watched = rng.random() < WATCHED
     if count is None:
         count = rng.randint(1, WATCHERS_MAX) if watched else 0

@@ -1,9 +1,9 @@
-"""Who heard which vote, and knows it for good: told apart from what the product remembers of it.
+"""Which node heard which vote and will remember it, independent of what the product remembers.
 
-A roll-back of a running member is a fair test where somebody else heard a vote that is lost by it,
-and has had the time to write that down (``docs/ACTING.md``: within about a second, with whatever is
-written anyway). This counts from what nodes are handed, not from their memories: a product that
-forgets what it heard is not let off.
+A roll-back of a running member is a fair test only if another node heard a vote that is lost by it,
+and had the time to write that down (``docs/ACTING.md``: within about a second, together with the
+next write). This is counted from the messages that nodes receive, not from their memories, so that
+a product that forgets what it heard is found out.
 """
 
 from collections.abc import Callable, Collection
@@ -12,10 +12,10 @@ from typing import NamedTuple
 from paxosd.core.types import Ballot, NodeId, Slot
 
 DURABLE_MS = 3000.0
-"""So long after it was heard a vote is remembered over a crash, whatever the clocks and disks."""
+"""A vote that was heard so long ago is remembered over a crash, with any clock and any disk."""
 KNOWN_MS = 5000.0
-"""So long before a roll-back it must have been heard: whoever crashes with it, or a little before
-it, remembers."""
+"""A vote must have been heard so long before a roll-back: then a node that crashes at the roll-back
+or shortly before remembers it."""
 
 
 class _Heard(NamedTuple):
@@ -44,15 +44,16 @@ class Witnesses:
             self._heard.setdefault((by, name), []).append(_Heard(self._now_ms(), cast_ms))
 
     def died(self, name: NodeId, *, paused: bool) -> None:
-        """A process has ended: what it heard last it may have forgotten, and if it was stopped
-        nobody knows how much."""
+        """A process has ended: it may have forgotten what it heard last; if it was paused, all of
+        it may be forgotten."""
         until_ms = float("-inf") if paused else self._now_ms() - DURABLE_MS
         for pair, heard in self._heard.items():
             if pair[0] == name:
                 self._heard[pair] = [each for each in heard if each.at_ms <= until_ms]
 
     def know(self, name: NodeId, since_ms: float, fit: Collection[NodeId]) -> bool:
-        """Whether any of ``fit`` knows for good of a vote that ``name`` made after ``since_ms``."""
+        """Whether any of ``fit`` will surely remember a vote that ``name`` made after
+        ``since_ms``."""
         until_ms = self._now_ms() - KNOWN_MS
         return any(
             each.at_ms <= until_ms and each.cast_ms > since_ms

@@ -1,18 +1,20 @@
-"""What an operator changes in a simulated run: drawn from the seed, decided by what is there then.
+"""What an operator changes in a simulated run: drawn from the seed, and adapted to the situation.
 
-    draw_changes(rng, duration)   → "member" directives, each with a wish and a lot
+    draw_changes(rng, duration)   → "member" directives, each with a wish and a "lot"
     draw_relics(rng, duration)    → "member" directives with the wish "relic": one comes back,
                                     emptied, under its old name and with its old file
-    draw_settings(rng, duration)  → "settings" directives, each with a lot
+    draw_settings(rng, duration)  → "settings" directives, each with a "lot"
     Operator.carry_out(args)      → the change that the wish comes to now, sent to the leader
 
-A wish that makes no sense as things are is dropped: nobody has left who could be added, say. As a
-careful operator would, nobody is promoted who lags; whoever comes back comes with an empty disk.
+A *lot* is a random number by which the operator chooses a node or a value when the time has come.
+A wish that is not possible then is dropped: there may be no node left that could be added. As a
+careful operator would do, it promotes no node that lags, and a node that comes back has empty
+disks.
 
-A *relic* is somebody's old machine: its directory is emptied, and it is started with the file that
-it once had, which names the members of the beginning; mostly one that was removed or swapped out.
-It must never act. A voter is treated so only where the cluster survives it, whatever change is
-under way (:meth:`Operator._may_lose`), and until it is let back in the operator changes nothing
+A *relic* is an old machine of the cluster: its directory is emptied, and it is started with the
+file that it had in the beginning, which names the first members. Mostly it was removed or replaced
+before. It must never act. A voter becomes a relic only if the cluster survives that with any change
+that is under way (:meth:`Operator._may_lose`); until it votes again the operator changes nothing
 else.
 """
 
@@ -30,7 +32,7 @@ from paxosd.sim.nemesis.schedule import Directive
 from paxosd.wire import encode_entry
 
 NEAR_SLOTS = 50
-"""Who lags no further has caught up."""
+"""A learner that lags by fewer slots has caught up."""
 VOTERS_MAX = 5
 CLIENT = b"operator"
 
@@ -41,7 +43,7 @@ _SETTINGS: tuple[tuple[str, tuple[int, ...]], ...] = (
     ("sessions_max", (40, 10_000)),
     ("value_bytes_max", (4096, 1 << 20)),
 )
-"""Which settings change, and to what: none so small that clients could not go on."""
+"""Setting → its possible values; none is so small that clients could not go on."""
 
 _WISHES = ("add", "add", "promote", "promote", "swap", "swap", "remove", "demote", "quorum")
 
@@ -89,16 +91,16 @@ class Operator:
         self._cluster = cluster
         self._requests = 0
         self.sent = 0
-        """How many changes were put to a leader."""
+        """How many changes were sent to a leader."""
         self.relics = 0
-        """How many were started emptied under an old name."""
+        """How many relics were started."""
         self._tried: set[int] = set()
-        """The epochs that a change was put to a leader to follow. Asked for membership only."""
+        """The epochs after which a change was sent to a leader. Only used for lookups."""
         self._asked: dict[NodeId, int] = {}
-        """Who was to become a member → the epoch that this was to follow, the last time."""
+        """Node that was to become a member → the epoch after which that was last asked for."""
 
     def carry_out(self, args: Mapping[str, Any]) -> None:
-        """One wish, with its lot to choose by."""
+        """Carry out one wish, if it is possible now."""
         leader = self._cluster.leader()
         if not leader or self._cluster.processes[leader].paused:
             return
@@ -106,7 +108,7 @@ class Operator:
         wish, lot = str(args["wish"]), int(args.get("lot", 0))
         lost = self._lost(present)
         if lost:
-            for name in lost:  # first things first
+            for name in lost:  # before anything else
                 self.rejoin(name)
             return
         make: Callable[[Membership, int], Membership | None] = getattr(self, f"_{wish}")
@@ -115,10 +117,10 @@ class Operator:
         except MembershipError:
             return
         if new is not None:
-            self._put(leader, present.epoch, new)
+            self._propose(leader, present.epoch, new)
 
     def rejoin(self, name: NodeId) -> None:
-        """``member rejoin``: the directory that a node has now is to vote in its name."""
+        """As ``member rejoin``: the directory that a node has now is to vote in its name."""
         leader = self._cluster.leader()
         process = self._cluster.processes[name]
         if not leader or not process.up or not process.node.forgetful:
@@ -127,10 +129,10 @@ class Operator:
         member = present.members.get(name)
         if member is not None and member.voter and member.directory_id != process.node.directory_id:
             pinned = member._replace(directory_id=process.node.directory_id)
-            self._put(leader, present.epoch, present.replaced(present.members | {name: pinned}))
+            self._propose(leader, present.epoch, present.replaced(present.members | {name: pinned}))
 
     def set_settings(self, lot: int) -> None:
-        """``cluster set``, of what the lot says, if the feature level allows it."""
+        """As ``cluster set``, if the feature level allows it; the lot selects setting and value."""
         leader = self._cluster.leader()
         if not leader or self._cluster.processes[leader].paused:
             return
@@ -142,7 +144,7 @@ class Operator:
             after = before._replace(**{name: value})  # type: ignore[arg-type]  # a number
             self._send(leader, after.to_entry(before, process.node.membership.epoch))
 
-    def _put(self, leader: NodeId, epoch: int, new: Membership) -> None:
+    def _propose(self, leader: NodeId, epoch: int, new: Membership) -> None:
         self._tried.add(epoch)
         self._send(leader, Entry(0, 1, 0, [[MEMBERS, epoch, new.to_command()]]))
 
@@ -198,27 +200,26 @@ class Operator:
         return present.replaced(present.members, phase1=count + 1 - phase2, phase2=phase2)
 
     def _relic(self, present: Membership, lot: int) -> None:
-        """Nothing is changed: somebody's old machine is started."""
+        """The membership stays as it is; an old machine is started."""
         processes = self._cluster.processes.values()
-        gone = [p for p in processes if self._is_nobodys(p, present) and self._leaves_one(p)]
+        gone = [p for p in processes if self._is_free(p, present) and self._leaves_one(p)]
         lost = [p for p in processes if self._may_lose(p, present)]
         fit = lost if lost and (not gone or lot % 4 == 0) else gone
         if fit:
             self.relics += 1
             fit[lot // 4 % len(fit)].come_back_emptied()
 
-    # -- who is fit
+    # -- which nodes are fit
 
     def _leaves_one(self, process: SimProcess) -> bool:
-        """Whether one of the other machines of the beginning was not emptied: all of them together
-        would found another cluster, and where nobody of the present one knows their addresses
-        nothing can tell them."""
+        """Whether one of the other first members was not emptied. All of them together would found
+        another cluster, and if no present member knows their addresses nothing can stop them."""
         first = [p for p in self._cluster.processes.values() if p.name in self._cluster.first]
         rest = [p for p in first if p is not process]
         return not process.idle and (not rest or any(not p.relic for p in rest))
 
     def _lost(self, present: Membership) -> list[NodeId]:
-        """The voters that have lost their memory, and are not let back in yet."""
+        """The voters that have lost their memory and do not vote again yet."""
         lost = []
         for name in present.voters:
             process = self._cluster.processes[name]
@@ -229,8 +230,9 @@ class Operator:
         return lost
 
     def _may_lose(self, process: SimProcess, present: Membership) -> bool:
-        """Whether the others are enough for both phases without this voter, and no change that was
-        put to a leader can take one of them away: all from this epoch on are yet to come."""
+        """Whether the other voters are enough for both phases, and no change that was sent to a
+        leader can still take one of them away: every change from this epoch on is yet to be
+        made."""
         others = len(present.voters) - 1
         quorums = present.quorums
         return (
@@ -242,18 +244,18 @@ class Operator:
         )
 
     def _may_join(self, process: SimProcess, present: Membership) -> bool:
-        """Whoever never was a member, or knows that it is none any more, or waits to become one: a
-        careful operator takes no other node's disk away. ``present`` may be of the past, of a
-        leader that does not know yet what was decided after it."""
+        """Whether it never was a member, or knows that it is none any more, or waits to become one:
+        a careful operator empties no other node's disk. ``present`` may be out of date, if the
+        leader does not know the latest decisions yet."""
         newest = self._cluster.invariants.newest_membership
         if process.name in present.members or process.name in newest.members:
             return False
         waits = process.up and not process.node.membership.members
         return process.idle or process.removed or process.relic or waits
 
-    def _is_nobodys(self, process: SimProcess, present: Membership) -> bool:
-        """Whether it may join, and no change that makes it a member can be on its way: what was put
-        to a leader in an epoch can be decided as long as no later one has begun."""
+    def _is_free(self, process: SimProcess, present: Membership) -> bool:
+        """Whether it may join, and no change that makes it a member can be under way: what was sent
+        to a leader in an epoch can still be chosen while no later epoch has begun."""
         newest = self._cluster.invariants.newest_membership
         asked = self._asked.get(process.name, -1)
         return asked < newest.epoch and self._may_join(process, present)

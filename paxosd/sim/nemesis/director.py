@@ -19,7 +19,7 @@ _SCOPES = ("from", "to", "on")
 
 
 class Director:
-    """Does what a schedule says, and undoes all of it in the end.
+    """Carries out a schedule, and ends all of its faults at the heal.
 
     ``counts``: kind of fault (as in ``nemesis/kinds.py``) → how often it was done to a process.
     """
@@ -29,7 +29,7 @@ class Director:
         self.counts: dict[str, int] = {}
         self.operator = Operator(cluster)
         self._whole: set[NodeId] = set()
-        """Who loses no memory in this schedule."""
+        """The nodes that lose no memory in this schedule."""
         self._doubles: dict[NodeId, SimProcess] = {}
         self._rules: dict[tuple[NodeId, str], tuple[float, Mapping[str, Any]]] = {}
         """Persistent fault rules: (node, name) → when it ends (0: never) and its arguments."""
@@ -74,7 +74,7 @@ class Director:
             self.cluster.world.at(delay_ms, self.carry_out, directive)
 
     def carry_out(self, directive: Directive) -> None:
-        """Now. What cannot be done as things are is left undone."""
+        """Carry it out now. What is not possible now is left out."""
         cluster = self.cluster
         leader = cluster.leader() or cluster.names[0]
         node = leader if directive.node == LEADER else directive.node
@@ -103,7 +103,7 @@ class Director:
                 verb(cluster.processes[name], args)
 
     def heal(self) -> None:
-        """Every fault ends; whoever is down or stopped goes on."""
+        """Every fault ends; processes that are down are started, stopped ones go on."""
         cluster = self.cluster
         self._rules.clear()
         cluster.network.heal()
@@ -214,8 +214,8 @@ class Director:
             self.count("rollback")
 
     def _go_back(self, process: SimProcess, *, power: bool) -> None:
-        """Only a running member, and only if somebody knows for good of what it loses. Without
-        ``power`` the others notice at once that it is gone."""
+        """Roll back a running member, if another node surely remembers a vote that is lost by it.
+        Without ``power`` the others notice at once that it is gone."""
         witnesses = self.cluster.invariants.witnesses
         fit = [n for n in self._whole - {process.name} if not self.cluster.processes[n].paused]
         if witnesses is None or not process.up:
@@ -226,7 +226,7 @@ class Director:
                 self.count("roll-back")
 
     def _configure(self, process: SimProcess, args: Mapping[str, Any]) -> None:
-        """Started again with this file, or with its own."""
+        """Start it again with this file, or with its own."""
         members = args.get("members")
         if process.idle or process.removed or (members is None and not process.misconfigured):
             return
@@ -236,7 +236,7 @@ class Director:
         self._start(process)
 
     def _limits(self, process: SimProcess, args: Mapping[str, Any]) -> None:
-        """Started again with another limit in its file."""
+        """Start it again with another limit in its file."""
         self.count("limits")
         process.limit_messages(int(args["message_bytes_max"]))
         if process.up:

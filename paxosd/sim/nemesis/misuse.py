@@ -1,7 +1,7 @@
-"""Draws, from the seed, what operators and disks do to a node that looks like no error to it.
+"""Draws, from the seed, misuse that a node cannot notice as an error by itself.
 
-Passes of their own, after ``nemesis.py`` and ``tails.py``: what a seed drew before is not moved.
-Each comes in a part of the runs that may have everything, or in every run that asks for it by name.
+These passes come after ``nemesis.py`` and ``tails.py`` and do not change what those draw. Each kind
+comes in a part of the runs that may have everything, or in every run that asks for it by name.
 
     roll-back    a running member's directory, log and all, is put back to an earlier point of its
                  life; any of the others are down then, and come back soon
@@ -9,9 +9,10 @@ Each comes in a part of the runs that may have everything, or in every run that 
                  the very first time, when nothing is founded yet; later its own file is back
     doubled      a second process runs out of a copy of a running member's directory
 
-A roll-back strikes one of the minority whose memory may be lost, and only if somebody else heard,
-for long enough to know it for good, a vote that is lost by it (``sim/cluster/witnesses.py``): what
-happens where nobody knows is a promise that the product does not give (docs/ACTING.md).
+A roll-back strikes one of the minority whose memory may be lost, and only if another node heard a
+vote that is lost by it, long enough before to surely remember it (``sim/cluster/witnesses.py``).
+The product does not promise to survive a roll-back that no other node can know of
+(docs/ACTING.md).
 """
 
 import random
@@ -30,7 +31,7 @@ MISUSE_KINDS: dict[str, str] = {
 SHARE_OF_RUNS = {"roll-back": 0.25, "wrong-file": 0.2, "doubled": 0.15}
 """How many of the runs that may have everything have each of them."""
 BACK_MS = (50.0, 2000.0)
-"""How long whoever was rolled back, or is away meanwhile, stays down."""
+"""How long nodes stay down that are rolled back, or are away at the same time."""
 UNFOUNDED_SHARE = 0.4
 """How many of the runs with wrong files begin with one."""
 
@@ -43,7 +44,7 @@ def draw_misuse(
     before: Schedule,
 ) -> Schedule:
     """The episodes. ``kinds``: which may be drawn; None: all, each in some of the runs. ``before``:
-    what is drawn already: whose memory is lost by it is lost first."""
+    what is drawn already: a node that loses its memory by it is chosen first."""
     known = set(MISUSE_KINDS) if kinds is None else set(kinds)
     directives: list[Directive] = []
     for kind in MISUSE_KINDS:

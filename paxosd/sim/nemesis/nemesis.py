@@ -1,19 +1,19 @@
 """Draws, from the seed, which faults a run has, and when (swarm testing).
 
-Each run has some of the kinds only: a run with everything at once finds less, for one fault hides
-what another would show. Of the kinds it has it makes *episodes*: a fault begins, lasts a while,
-ends, and there is some peace before the next. What would stop a whole majority is kept short, so
-that most operations still succeed. Whatever does not end by itself is ended by the heal that
-follows every safety phase.
+Each run has only some of the kinds: a run with everything at once finds less, because one fault
+hides what another would show. From its kinds a run makes *episodes*: a fault begins, lasts a
+while and ends, and some peace follows before the next one. What would stop a whole majority is
+kept short, so that most operations still succeed. Every fault that does not end by itself is
+ended by the heal that follows the safety phase.
 
-What the product does not promise to survive is not drawn unless it is asked for by name
-(``rollback``), and memory is lost on a minority of the nodes alone, all passes together
+What the product does not promise to survive is drawn only if it is asked for by name
+(``rollback``). Memory is lost on a minority of the nodes only, counted over all passes
 (``tails.doomed_names``).
 
-Three passes draw what is apart from this, each from a stream of its own: lost tails of logs
-(``tails.py``); roll-backs of running members, wrong configuration files and doubled members
-(``misuse.py``); and where the membership changes, members that come back emptied under their old
-names with their old files (``changes.py``).
+Other passes draw from streams of their own: lost tails of logs (``tails.py``); roll-backs of
+running members, wrong configuration files and doubled members (``misuse.py``); wall clocks
+(``clocks.py``); limits (``limits.py``); and, where the membership changes, members that come back
+emptied under their old names with their old files (``changes.py``).
 """
 
 import random
@@ -89,7 +89,7 @@ class Nemesis:
             if rng.random() < 0.4:
                 lasts_ms = rng.uniform(0.0, lasts_ms)  # the next begins before this one ends
             now_ms += lasts_ms + rng.expovariate(1.0 / peace_ms)
-        # Whoever is down by itself (its disk failed) is started again now and then.
+        # A process that has ended by itself (its disk failed) is started again now and then.
         at_ms = 0.0
         while (at_ms := at_ms + rng.uniform(2000.0, 8000.0)) < self._duration_ms:
             self._do(at_ms, "restart")
@@ -116,7 +116,7 @@ class Nemesis:
         )
 
     def _one(self) -> NodeId:
-        """Some node; rather often the leader."""
+        """A node; rather often the leader."""
         return LEADER if self._rng.random() < 0.4 else self._rng.choice(self._names)
 
     def _some(self, count: int) -> list[NodeId]:
@@ -173,7 +173,7 @@ class Nemesis:
         lasts_ms = self._lasts_ms(4000.0)
         kind = rng.choice(("delay", "reorder"))
         more: dict[str, Any] = {}
-        if rng.random() < 0.5:  # of some kinds only: the rest overtakes them
+        if rng.random() < 0.5:  # some kinds only: the others overtake them
             kinds = sorted(PEER_KIND_NAMES.values())
             more["message_kinds"] = sorted(rng.sample(kinds, rng.choice((1, 2, 4))))
             if rng.random() < 0.5:
@@ -215,7 +215,7 @@ class Nemesis:
         lasts_ms = self._lasts_ms(4000.0, 20_000.0)
         name = LEADER if self._rng.random() < 0.7 else self._one()
         if "clock-drift" in self.kinds and self._rng.random() < 0.7:
-            # Its patience lasts longer than that of the others: it leads on while they elect.
+            # Its timeouts become longer than those of the others: it leads on while they elect.
             self._do(at_ms, "clock_drift", name, ppm=-300_000)
             self._do(at_ms + lasts_ms, "clock_drift", ppm=0)
         self._rule(at_ms, lasts_ms, "", "isolate", on=[name])
@@ -327,7 +327,7 @@ class Nemesis:
             self._do(at_ms, "pause_at_effect", name, effects=rng.randint(1, 40), ms=int(lasts_ms))
             return min(lasts_ms, 4000.0)
         self._do(at_ms, "pause", name)
-        # Who was leader may not be it any more: all go on.
+        # The leader may be another one by now, so all go on.
         self._do(at_ms + lasts_ms, "resume", "" if name == LEADER else name)
         return min(lasts_ms, 4000.0)
 
@@ -372,7 +372,7 @@ class Nemesis:
                    probability=rng.choice((0.1, 1.0)))  # fmt: skip
         lasts_ms += 50.0
         self._do(at_ms + lasts_ms, "restart")
-        if power_fails:  # and with it what the kernel took for written
+        if power_fails:  # which loses what the kernel took for written
             lasts_ms += rng.uniform(200.0, 2500.0)
             self._do(at_ms + lasts_ms, "crash", name, power=True)
             lasts_ms += 200.0

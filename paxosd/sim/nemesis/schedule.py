@@ -6,7 +6,7 @@
     node = "n1"
     args = { power = true }
 
-Verbs (``node`` "" means every node; "@leader" whoever leads then, n1 if nobody does; it can
+Verbs (``node`` "" means every node; "@leader" the leader at that time, n1 if there is none; it can
 stand in the from, to and on of fault_add, too):
 
     fault_add        args as in faults.parse_rule (persist: over restarts)   fault_rm   name
@@ -35,7 +35,7 @@ stand in the from, to and on of fault_add, too):
     member           wish (add, promote, swap, remove, demote, quorum, relic), lot: changes.py
     settings         lot: what of the replicated settings an operator changes; see changes.py
     rejoin           let a node that lost its memory vote again
-    heal             everything of the above ends, and whoever is down or paused goes on
+    heal             everything of the above ends, and nodes that are down or paused go on
 """
 
 import json

@@ -1,7 +1,7 @@
 """Group commits of one simulated process: each takes a while, and a crash may come in between.
 
 The :class:`~paxosd.replica.ports.Committer` of the simulator. A job is carried out at the end of
-its time, in one go; a crash while it is under way decides by lot how far it had come.
+its time, in one go; a crash while it is under way draws how far it had come.
 """
 
 import random

@@ -1,7 +1,7 @@
 """A disk in memory that forgets at a power cut what was not synced, in whatever pieces.
 
     write ──► cache (what reads see) ── fdatasync ──► durable
-    power cut: each unsynced sector is, by lot, as durable or as any write since then left it;
+    power cut: each unsynced sector is, at random, as it was durable or as any write since left it;
                of the unsynced directory changes the first few survive
     kill:      the cache stays, and stays unsynced
 
@@ -88,7 +88,7 @@ class SimFile:
 
     def truncate(self, size: int) -> None:
         self._disk.before("truncate", self.name)
-        # Only whole files, before they get their name, are cut: at once durable is simple.
+        # Only whole files are cut, before they get their name, so durable at once is close enough.
         for data in (self.data, self.durable):
             del data[size:]
         if len(self.data) < size:
@@ -98,10 +98,10 @@ class SimFile:
         ]
 
     def drop_cache(self, n: int, offset: int) -> None:
-        """Rot strikes what reads see, too."""
+        """There is no cache that would hide bit rot from reads."""
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """There is nothing to release."""
 
     def power_cut(self, rng: random.Random, keep: float) -> None:
         """Each unsynced sector gets, with probability ``keep``, one of its unsynced contents."""
@@ -119,7 +119,7 @@ class SimFile:
 
 
 class _Room:
-    """What is left of a file system."""
+    """The room that is left on a file system."""
 
     __slots__ = ("left_bytes",)
 
@@ -170,7 +170,7 @@ class SimDisk:
         self.before("rename", new)
         replaced = self._files.get(new)
         if replaced is self._files[old]:
-            return  # so POSIX has it: two names of one file stay two
+            return  # as POSIX says: two names of one file stay two
         file = self._files[new] = self._files.pop(old)
         file.name = new
         if replaced is not None:
@@ -230,10 +230,10 @@ class SimDisk:
             raise OSError(errno.ENOSPC, "simulated full disk")
         self.free -= count_bytes
 
-    # ---- what befalls it
+    # ---- faults
 
     def power_cut(self) -> None:
-        """Forget what was not synced: all of it, nothing of it, or some of it, by lot."""
+        """Forget what was not synced: all of it, nothing of it, or a random part."""
         rng = self._rng
         keep = rng.choice((0.0, 1.0, rng.random()))
         states = [self._durable_names, *self._name_states]
@@ -270,7 +270,8 @@ class SimDisk:
         self._durable_names = dict(self._files)
 
     def bit_rot(self, lot: int) -> str:
-        """Flip one bit of what is durable, in the used part of a file; returns where."""
+        """Flip one bit of what is durable, in the used part of a file; returns where. ``lot``: a
+        random number that selects the bit."""
         used = {name: len(file.durable.rstrip(b"\0"))
                 for name, file in sorted(self._durable_names.items())
                 if name != wal_mark.NAME}  # fmt: skip
@@ -290,14 +291,16 @@ class SimDisk:
         raise AssertionError("unreachable: the place is below the total")
 
     def harm_tail(self, how: str, lot: int, *, witness: bool = True) -> str:
-        """Harm the log from some byte on, and say where; "" if there is nothing to harm. ``how``:
-        "cut", "zero" (all that follows) or "flip" (one bit). ``lot``: which byte, mostly one near
-        the end. ``witness``: whether the note of what was synced is left.
+        """Damage the log from some byte on; returns where, "" if there is nothing to damage.
 
-        No byte behind the last group noted is touched: what a power cut left without a note is
-        the window that ``docs/DATA.md`` tells of. And the note is written back by now, as a kernel
-        does with what lies there for a while, for else a power cut could still take it. Zeroing
-        the zeros that a group ends in harms nothing.
+        ``how``: "cut", "zero" (all that follows) or "flip" (one bit). ``lot``: a random number
+        that selects the byte, mostly one near the end. ``witness``: whether the note of what was
+        synced is kept.
+
+        No byte after the last noted group is touched: what a power cut left without a note is the
+        window that ``docs/DATA.md`` describes. The note is made durable here, as the kernel writes
+        it back after a while; otherwise a power cut could still lose it. Zeroing the zeros at the
+        end of a group damages nothing.
         """
         note = read_note(self)
         file = self._files.get(segment_name(note.segment)) if note is not None else None

@@ -6,8 +6,9 @@
 
 What PUB and SUB sockets do, and worse: a real connection loses events (a slow subscriber, a
 connection that broke and was made again by the library without a word), but it neither doubles
-nor reorders them. A node that dies takes its connections along; some watchers are told, others
-find themselves on the next life of the node. All lots come from a stream of their own.
+nor reorders them. The connections of a node that dies end; some watchers notice it, others are
+connected to the node's next life without knowing. All random numbers come from a stream of their
+own.
 """
 
 from collections import Counter
@@ -32,13 +33,13 @@ REJOIN_MS = (1.0, 200.0)
 class EventTrouble:
     """Probabilities: of an event to be ``lost``, to come ``twice`` or ``late``; of a connection
     to break in silence (``flap``), at each event; of the watchers of a node that dies to be
-    ``told`` of it."""
+    ``noticed`` of it."""
 
     lost: float = 0.0
     twice: float = 0.0
     late: float = 0.0
     flap: float = 0.0
-    told: float = 1.0
+    noticed: float = 1.0
 
 
 class Publisher(Protocol):
@@ -208,7 +209,7 @@ class EventLinks:
         for link in gone:
             link.joined = False
             link.way += 1
-            if self._rng.random() < self.trouble.told:
+            if self._rng.random() < self.trouble.noticed:
                 delay_ms = self._rng.uniform(0.1, 500.0)
                 self._world.at(delay_ms, self._tell, link, link.way)
 
@@ -224,7 +225,7 @@ class EventLinks:
                 link.way += 1
                 self._world.at(self._rng.uniform(*REJOIN_MS), self._join, link, link.way)
 
-    # -- lots
+    # -- random choices
 
     def _is_lost(self, link: _Link) -> bool:
         lost = self.trouble.lost

@@ -1,6 +1,6 @@
 """Between processes and between clients and processes: delay, loss, repeats, old frames.
 
-    send(envelope, to) ──► lots are drawn ──► after a while, or never, to.arrive(envelope)
+    send(envelope, to) ──► its fate is drawn ──► later, or never, to.arrive(envelope)
 
 Messages travel as objects, for speed; with ``wire`` each is encoded and decoded on its way, as
 the daemon's sockets have it. A pair of processes normally keeps its order, as a connection
@@ -210,7 +210,7 @@ class Network:
         if self.frames.message_bytes_max and not self._fits(to, payload):
             return
         receiver = self._receivers.get(to)
-        if receiver is not None:  # else a file names somebody whom there is not
+        if receiver is not None:  # else a file names a node that does not exist
             receiver.arrive(payload)
         if self.eavesdroppers and type(payload.body) is Accepted:
             ear = self.eavesdroppers.get(to)
@@ -252,7 +252,7 @@ class Network:
     # -- clients
 
     def connect(self, client: bytes, to: NodeId) -> None:
-        """A client wants a connection; it is told how that went, and tries again by itself."""
+        """A client wants a connection. It learns whether that succeeded; it tries again itself."""
         if client not in self._clients:
             return
         receiver = self._receivers.get(to)

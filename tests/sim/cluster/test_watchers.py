@@ -204,15 +204,15 @@ class TestLinks:
         bench.connect()
         assert bench.ear.reasons == ["connection refused"]
 
-    def test_a_node_that_dies_is_told_of(self):
-        bench = Links(told=1.0)
+    def test_that_a_node_died_is_noticed(self):
+        bench = Links(noticed=1.0)
         bench.connect()
         bench.links.broke("n1")
         bench.wait()
         assert bench.ear.reasons == ["connection lost"]
 
     def test_or_the_connection_goes_on_with_its_next_life(self):
-        bench = Links(told=0.0)
+        bench = Links(noticed=0.0)
         bench.connect()
         bench.publish(1)
         bench.links.broke("n1")
