@@ -2,6 +2,7 @@
 without Paxos, log or disk. What it should do wrong is set on it."""
 
 import io
+import socket
 import sys
 import threading
 import time
@@ -60,6 +61,12 @@ def end_context(context):
         for task in sorted(Path("/proc/self/task").iterdir()):
             waits = [(task / name).read_text().strip() for name in ("comm", "wchan")]
             print(f"zmq_ctx_term does not return: thread {task.name} {waits}", file=sys.stderr)
+
+
+def closed_port():
+    """An endpoint on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"tcp://127.0.0.1:{server.getsockname()[1]}"
 
 
 class FakeDaemon:

@@ -7,7 +7,7 @@ from contextlib import closing
 import pytest
 
 from paxosd.net.probe import CONNECT_S, KEPT_S, PROBE_S, ProbeError, Probes
-from tests.ctl.test_cli import closed_port
+from tests.ctl.fake_daemon import closed_port
 from tests.processes.processes import wait_for
 
 

@@ -29,7 +29,7 @@ from paxosd.core.effects import (
 from paxosd.core.membership import Member, Membership
 from paxosd.core.requests import STALE, AdminRequest, ReadRequest, RefusalAnswer
 from tests.core.client.protocol_desk import A, Desk
-from tests.ctl.test_cluster_view import status
+from tests.ctl.cli.test_health import status
 
 ONE = [PUT, b"k", b"v"]
 CLAIMS = re.compile(r"nothing was|not submitted|not sent|safe to try|was not done")

@@ -6,7 +6,7 @@ import pytest
 
 from paxosctl.faultrun.plan import MIX, PlanError, load_script
 
-PLANS = sorted((Path(__file__).parents[2] / "conf" / "faults").glob("*.toml"))
+PLANS = sorted((Path(__file__).parents[3] / "conf" / "faults").glob("*.toml"))
 
 GOOD = """\
 duration = "10s"

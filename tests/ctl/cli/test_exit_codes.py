@@ -6,7 +6,7 @@ import click
 import pytest
 
 from paxosctl.cli.main import cli
-from tests.ctl.test_cli import closed_port, ctl, daemon  # noqa: F401 - fixtures
+from tests.ctl.fake_daemon import closed_port
 
 BAD_PLAN = "/nonexistent/plan.toml"
 NEW_MEMBER = [
@@ -69,7 +69,7 @@ FAILING = {"watch": ["k"], "outcome": ["1", "1"]}
         ["member", "no-such-verb", "--output", "json"],
     ],
 )
-def test_a_mistake_is_told_in_json_wherever_that_is_asked_for(ctl, arguments):  # noqa: F811
+def test_a_mistake_is_told_in_json_wherever_that_is_asked_for(ctl, arguments):
     code, out, err = ctl(*arguments)
     assert (code, out) == (2, "")
     assert json.loads(err)["error"] == "usage"
@@ -83,13 +83,13 @@ def test_a_mistake_is_told_in_json_wherever_that_is_asked_for(ctl, arguments):  
         ["put", "--timeout", "x", "--", "-ojson"],
     ],
 )
-def test_and_in_words_where_it_is_not(ctl, arguments):  # noqa: F811 - the fixture
+def test_and_in_words_where_it_is_not(ctl, arguments):
     code, _, err = ctl(*arguments)
     assert code == 2
     assert not err.startswith("{")
 
 
-def test_one_endpoint_that_cannot_be_reached_is_not_all_of_them(ctl, tmp_path):  # noqa: F811
+def test_one_endpoint_that_cannot_be_reached_is_not_all_of_them(ctl, tmp_path):
     asked = ["snapshot", "save", str(tmp_path / "s"), "--endpoint", "tcp://127.0.0.1:1"]
     code, _, err = ctl(*asked)
     assert code == 69
@@ -115,7 +115,7 @@ def test_every_verb_is_here():
 
 
 @pytest.mark.parametrize("verb", LEAVES)
-def test_done_is_0_and_no_is_not(verb, ctl):  # noqa: F811 - the fixture
+def test_done_is_0_and_no_is_not(verb, ctl):
     works, negative, code = LEAVES[verb]
     for arguments in (["put", "k", "v"], ["fault", "add", "f", "--kind", "drop"]):
         if verb != "fault add":
@@ -130,7 +130,7 @@ def test_done_is_0_and_no_is_not(verb, ctl):  # noqa: F811 - the fixture
 
 
 @pytest.mark.parametrize("verb", sorted(set(LEAVES) - NEEDS_NO_CLUSTER))
-def test_nobody_there_is_69_or_usage_before_it(verb, ctl):  # noqa: F811 - the fixture
+def test_nobody_there_is_69_or_usage_before_it(verb, ctl):
     works, negative, _ = LEAVES[verb]
     arguments = works if works is not None else FAILING.get(verb, negative)
     code, out, err = ctl(*verb.split(), *arguments, endpoints=closed_port())
@@ -140,5 +140,5 @@ def test_nobody_there_is_69_or_usage_before_it(verb, ctl):  # noqa: F811 - the f
 
 
 @pytest.mark.parametrize("verb", sorted(set(LEAVES) - NEEDS_NO_CLUSTER))
-def test_a_wrong_option_is_2(verb, ctl):  # noqa: F811 - the fixture
+def test_a_wrong_option_is_2(verb, ctl):
     assert ctl(*verb.split(), "--no-such-option")[0] == 2

@@ -7,11 +7,10 @@ import pytest
 from paxosctl.cli.render import as_cell, as_json
 from paxosctl.commands.node import log_words
 from paxosd.core.admin_verbs import ADMIN_VERBS
-from tests.ctl.test_cli import ctl, daemon  # noqa: F401 - fixtures
 
 
 class TestLogLevel:
-    def test_it_says_whose_level_it_is_and_for_how_long(self, ctl):  # noqa: F811 - the fixture
+    def test_it_says_whose_level_it_is_and_for_how_long(self, ctl):
         code, out, _ = ctl("node", "log-level", "debug", "--for", "60s")
         assert code == 0
         assert out == "n1 logs at level debug for 60 s more, then info\n"
@@ -24,7 +23,7 @@ class TestLogLevel:
         )
         assert ctl("node", "log-level", "info")[1] == "n1 logs at level info\n"
 
-    def test_of_the_node_that_is_named(self, ctl, daemon):  # noqa: F811 - the fixtures
+    def test_of_the_node_that_is_named(self, ctl, daemon):
         endpoint = daemon.endpoint
         nowhere = "tcp://127.0.0.1:1"
         assert ctl("node", "log-level", "debug", "--endpoint", endpoint, endpoints=nowhere)[0] == 0
@@ -33,7 +32,7 @@ class TestLogLevel:
         assert nowhere in err
 
     @pytest.mark.usefixtures("daemon")
-    def test_a_node_of_a_version_before_refuses_in_words(self, ctl, monkeypatch):  # noqa: F811
+    def test_a_node_of_a_version_before_refuses_in_words(self, ctl, monkeypatch):
         known = {name: verb for name, verb in ADMIN_VERBS.items() if name != "log_level"}
         monkeypatch.setattr("paxosd.replica.admin.ADMIN_VERBS", known)
         code, _, err = ctl("node", "log-level", "debug")

@@ -10,8 +10,8 @@ from paxosctl.cli.main import run
 from paxosctl.client.client import Client, NotSubmittedError, UnreachableError
 from paxosctl.client.load import Load, LoadRun
 from paxosd.net.resolver import LOOKUPS
+from tests.ctl.client.test_deadlines import LATE_S
 from tests.ctl.fake_daemon import FakeDaemon
-from tests.ctl.test_client_deadlines import LATE_S
 from tests.net.name_server import NameServer
 
 TIMEOUT_S = 0.8

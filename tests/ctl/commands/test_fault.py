@@ -12,8 +12,7 @@ from paxosctl.faultrun.view import short_ms
 from paxosd.check.history import History
 from paxosd.core.requests import AdminRequest, ReadAnswer, ReadRequest
 from paxosd.faults.rules import KINDS, MUST, FaultError
-from tests.ctl.fake_daemon import FakeDaemon
-from tests.ctl.test_cli import closed_port
+from tests.ctl.fake_daemon import FakeDaemon, closed_port
 
 
 @pytest.fixture

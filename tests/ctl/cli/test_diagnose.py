@@ -11,7 +11,7 @@ from paxosctl.cli.diagnose import _hangs_up, _listener, _of_status
 from paxosctl.cli.main import run
 from paxosctl.client.client import Client, UnreachableError
 from paxosd.wire.status import decode_status
-from tests.ctl.test_cli import closed_port
+from tests.ctl.fake_daemon import closed_port
 
 
 @pytest.fixture
