@@ -12,6 +12,7 @@ import json
 import re
 import shlex
 import tomllib
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from paxosd.core.admin_verbs import ADMIN_VERBS
 from paxosd.core.commands import FENCE, Status
 from paxosd.core.effects import REFUSALS
 from tests.ctl.fake_daemon import FakeDaemon
+from tests.minimal_client import minimal_client
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -341,20 +343,9 @@ def test_each_admin_verb_refusal_and_status_is_described():
 
 @pytest.fixture
 def make_client():
-    """Makes clients by the code of the page, as it stands there."""
-    blocks = FENCED.findall((DOCS / "PROTOCOL.md").read_text(encoding="utf-8"))
-    (code,) = [body for language, body in blocks if language == "python"]
-    names = {}
-    exec(code, names)
-    made = []
-
-    def make(*endpoints):
-        made.append(names["MiniClient"](*endpoints))
-        return made[-1]
-
-    yield make
-    for client in made:
-        client.close()
+    """Makes clients by the code of the page."""
+    with ExitStack() as stack:
+        yield lambda *endpoints: stack.enter_context(minimal_client(*endpoints))
 
 
 class TestMinimalClient:
