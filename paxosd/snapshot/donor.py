@@ -2,15 +2,15 @@
 
     laggard ── CatchUp(slots given back) ──► donor
     laggard ◄── SnapshotOffer(slot, size, digest) ── donor
-    laggard ── SnapshotRequest(slot, offset, digest) ──► donor      one piece at a time …
-    laggard ◄── SnapshotChunk(slot, offset, digest, data) ── donor  … at most so many bytes/s
+    laggard ── SnapshotRequest(slot, offset, digest) ──► donor      one piece at a time
+    laggard ◄── SnapshotChunk(slot, offset, digest, data) ── donor  at a limited rate
 
 A piece is as large as the link carries in a moment (``core/flow.py``), so that over a slow one each
 is there before it is asked for again; one that is on its way is not sent once more.
 
-The donor remembers nothing that matters: each request says all. While a laggard fetches, the
-snapshot is kept, and with it the log above, so that what it gets in the end is of use; a laggard
-that is silent for IN_USE_MS is forgotten. Pieces are read beside the loop.
+The donor needs no memory of a transfer: each request says all. While a laggard fetches, the
+snapshot is kept, and with it the log above, so that the laggard can continue from it; a laggard
+that is silent for IN_USE_MS is forgotten. Pieces are read outside the loop.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ BURST_MS = 50.0
 
 
 class Donor:
-    """One node's sending side."""
+    """The sending side of one node. Call :meth:`turn` once a turn."""
 
     def __init__(
         self,
@@ -43,10 +43,9 @@ class Donor:
         self._log = log
         self._requests: dict[NodeId, SnapshotRequest] = {}
         self._reading = False
-        self._fetching: dict[NodeId, tuple[Slot, float]] = {}  # since when they are silent
+        self._fetching = snapshots.fetches
         self._now_ms = 0.0
         self._allowance_bytes = 0.0
-        snapshots.in_use = self._in_use
 
     def offer(self, to: NodeId, first: Slot) -> None:
         """``to`` asked for slots from ``first`` on, which the log does not have any more."""
@@ -73,7 +72,7 @@ class Donor:
 
     @property
     def active(self) -> bool:
-        """Whether anybody fetches, or did a while ago."""
+        """Whether a peer fetches a snapshot, or did a while ago."""
         return bool(self._fetching or self._requests)
 
     def turn(self, now_ms: float) -> None:
@@ -123,6 +122,3 @@ class Donor:
         info = self._snapshots.find(slot)
         if info is not None and offset + len(data) >= info.size_bytes:
             self._log.info("snapshot.sent", slot=slot, bytes=info.size_bytes, to=to)
-
-    def _in_use(self) -> set[Slot]:
-        return {slot for slot, _ in self._fetching.values()}

@@ -18,14 +18,13 @@
 """
 
 from bisect import bisect_left
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.snapshot import Members, SnapshotWalk, head_has_sum
 from paxosd.core.status import SnapshotStatus
-from paxosd.core.types import Slot
+from paxosd.core.types import NodeId, Slot
 from paxosd.host.log import Log
 from paxosd.snapshot.file import (
     BLOCK_BYTES,
@@ -118,8 +117,9 @@ class Snapshots:
         self.options = options
         self.newest: SnapshotInfo | None = kept.newest
         self.taken = 0
-        self.in_use: Callable[[], set[Slot]] = set
-        """The slots of snapshots that peers are fetching: they are kept, and the log above."""
+        self.fetches: dict[NodeId, tuple[Slot, float]] = {}
+        """Per peer that fetches a snapshot: its slot, and when the peer asked last (ms). Maintained
+        by :class:`paxosd.snapshot.donor.Donor`. They are kept, and the log above them."""
         self._machine = machine
         self.wal = wal
         self.disk = disk
@@ -290,7 +290,7 @@ class Snapshots:
             if head_has_sum(taking.walk.head):
                 total = self._machine.checksums.get(taking.walk.head.slot, "")
             taking.writing = taking.finishing = True
-            kept = self.in_use()
+            kept = self._in_use()
             if self.newest is None and self._older:
                 kept |= {self._older[-1].slot}  # a bad one was set aside: there are no two yet
             surplus = tuple(info.slot for info in self._older if info.slot not in kept)
@@ -353,11 +353,14 @@ class Snapshots:
         self.newest = info
         self.release()
 
+    def _in_use(self) -> set[Slot]:
+        return {slot for slot, _ in self.fetches.values()}
+
     def release(self) -> None:
         """Give back the log up to the older snapshot, less the margin."""
         if not self._older:
             return
-        needed = min(self._older[-1].slot, self.wal.commit, *self.in_use()) + 1
+        needed = min(self._older[-1].slot, self.wal.commit, *self._in_use()) + 1
         first = min(needed, max(self._margin_slot(), self._fitting_slot(needed)))
         if first > self.wal.first_slot:
             self.wal.release(first)

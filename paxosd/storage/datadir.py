@@ -12,7 +12,7 @@ import fcntl
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from paxosd.host.descriptors import EXHAUSTED, words
@@ -32,52 +32,52 @@ class DataDirLocked(StorageError):  # noqa: N818 - the name the other modules ag
 
 
 class DataDir:
-    """A locked data directory; made by :meth:`open`, usable as a context manager."""
+    """A locked data directory; made by :meth:`open`, usable as a context manager. ``home``: the
+    directory itself; ``disk``: that of the log and the snapshots in it; ``node_directory``: both,
+    with the cluster and the node that they belong to."""
 
-    def __init__(self, path: Path, lock_fd: int) -> None:
-        """Use :meth:`open`."""
+    def __init__(
+        self,
+        path: Path,
+        home: RealDisk,
+        disk: RealDisk,
+        node_directory: NodeDirectory,
+        opened: ExitStack,
+    ) -> None:
+        """Use :meth:`open`. ``opened``: closes both directories, then releases the lock."""
         self.path = path
-        self.home: RealDisk
-        """The directory itself."""
-        self.disk: RealDisk
-        """The directory of the log and the snapshots in it."""
-        self.node_directory: NodeDirectory
-        """The same directories, with the cluster and the node that they belong to."""
-        self._lock_fd = lock_fd
+        self.home = home
+        self.disk = disk
+        self.node_directory = node_directory
+        self._opened = opened
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], cluster_id: str, node_id: str) -> "DataDir":
         """Create (mode 0700) the directory if it is not there, and lock it. Raises what
         :func:`usable` does, and DataDirLocked."""
         path = Path(path)
-        with usable(path):
-            opened = cls(path, _lock(path))
-            try:
-                opened.home = RealDisk(path)
-                (path / "wal").mkdir(mode=0o700, exist_ok=True)
-                _sync_dir(path)
-                opened.disk = RealDisk(path / "wal")
-            except BaseException:
-                opened.close()
-                raise
-        opened.node_directory = NodeDirectory(
+        with usable(path), ExitStack() as opened:
+            opened.callback(os.close, _lock(path))
+            home = RealDisk(path)
+            opened.callback(home.close)
+            (path / "wal").mkdir(mode=0o700, exist_ok=True)
+            _sync_dir(path)
+            disk = RealDisk(path / "wal")
+            opened.callback(disk.close)
+            kept = opened.pop_all()
+        node_directory = NodeDirectory(
             cluster=cluster_id,
             node=node_id,
-            home=opened.home,
-            log_disk=opened.disk,
+            home=home,
+            log_disk=disk,
             place=str(path),
             created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         )
-        return opened
+        return cls(path, home, disk, node_directory, kept)
 
     def close(self) -> None:
         """Release the lock; a second call does nothing."""
-        if self._lock_fd >= 0:
-            for disk in ("disk", "home"):
-                if hasattr(self, disk):
-                    getattr(self, disk).close()
-            os.close(self._lock_fd)
-            self._lock_fd = -1
+        self._opened.close()
 
     def __enter__(self) -> "DataDir":
         return self
