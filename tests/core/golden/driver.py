@@ -48,6 +48,7 @@ from tests.core.changes import change_entry, changed
 from tests.core.golden.stage import Stage, StageError
 
 NODE = r"(n\d)"
+LINES_BEFORE_ERROR = 25
 COMMANDS: list[tuple[re.Pattern[str], Callable[..., None]]] = []
 
 
@@ -89,7 +90,11 @@ class Transcript:
         for remarks, line, _ in self.steps:
             parts += ["", *remarks] if remarks else []
             parts.append(f"> {line}")
-            parts += [f"    {each}" for each in world.play(line)]
+            try:
+                parts += [f"    {each}" for each in world.play(line)]
+            except StageError as error:
+                before = "\n".join(parts[-LINES_BEFORE_ERROR:])
+                raise StageError(f"{error}. What happened before:\n{before}") from None
         return "\n".join(parts) + "\n"
 
 

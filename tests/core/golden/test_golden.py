@@ -45,10 +45,11 @@ def test_the_core_does_what_the_transcript_says(path, request):
     if is_recording(request):
         path.write_text(got)
         return
-    diff = "\n".join(
-        difflib.unified_diff(want.split("\n"), got.split("\n"), path.name, "the core", lineterm="")
-    )
-    assert got == want, f"{HINT}\n{diff}"
+    if got != want:
+        diff = difflib.unified_diff(
+            want.split("\n"), got.split("\n"), path.name, "the core now", lineterm=""
+        )
+        pytest.fail("\n".join([HINT, *diff]), pytrace=False)
 
 
 def test_each_transcript_names_the_rules_it_stands_for():
