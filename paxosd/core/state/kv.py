@@ -78,14 +78,14 @@ class Store:
     __slots__ = ("_hidden", "_index", "added", "data", "disposal", "hidden_keys", "removals",
                  "removed", "revision", "walks", "work")  # fmt: skip
 
-    def __init__(self, work: Work, disposal: Disposal) -> None:
+    def __init__(self, work: Work, disposal: Disposal, revision: int = 0) -> None:
         """``work`` counts what is done here; ``disposal`` takes what is large and not needed any
         more."""
         self.work = work
         self.disposal = disposal
         self.data = Entries()
         """The entries of all keys that live, and the hidden entries."""
-        self.revision = 0
+        self.revision = revision
         self._index = KeyIndex()
         self.added: list[bytes] = []
         """Keys that are not in the index yet."""

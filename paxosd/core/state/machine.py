@@ -45,7 +45,6 @@ from paxosd.core.commands import (
     Status,
 )
 from paxosd.core.disposal import Disposal
-from paxosd.core.membership import UNKNOWN
 from paxosd.core.requests import GET, RANGE, RangePage
 from paxosd.core.state.chain import MARK_SLOTS, Trail
 from paxosd.core.state.checksum import Checksums, RestSum
@@ -60,6 +59,7 @@ from paxosd.core.state.kv import MALFORMED_RESULT, PAGE_ROWS_MAX, ROW_OVERHEAD_B
 from paxosd.core.state.log_clock import LogClock
 from paxosd.core.state.session_walk import fingerprint_pieces
 from paxosd.core.state.sessions import SESSION_UNKNOWN_RESULT, Session, SessionLimits, Sessions
+from paxosd.core.state.start import EMPTY, Start
 from paxosd.core.state.walk import preserve
 from paxosd.core.types import Slot
 from paxosd.core.work import Work
@@ -106,23 +106,27 @@ class Machine:
                  "history", "limits", "membership", "recent_changes", "sessions", "settings",
                  "store", "work")  # fmt: skip
 
-    def __init__(self, limits: MachineLimits = DEFAULT_LIMITS) -> None:
+    def __init__(self, limits: MachineLimits = DEFAULT_LIMITS, start: Start = EMPTY) -> None:
         self.limits = limits
-        self.applied: Slot = 0
-        self.clock = LogClock()
-        self.chain = 0
+        self.applied: Slot = start.slot
+        self.clock = LogClock(start.log_time_ms, start.reign)
+        self.chain = start.chain
         self._trail = Trail()
         self.work = Work()
         """What was done here; see ``core/work.py``."""
         self.disposal = Disposal()
         """What was replaced or forgotten, and is to be freed little by little."""
-        self.store = Store(self.work, self.disposal)
-        self.sessions = Sessions(limits.sessions, self.disposal)
-        self.membership = UNKNOWN
+        self.store = Store(self.work, self.disposal, start.revision)
+        self.membership = start.membership
         """As the log has it; UNKNOWN at epoch 0, when the configuration says who is a member."""
-        self.settings = ClusterSettings()._replace(**limits.sessions._asdict())
+        own_settings = ClusterSettings()._replace(**limits.sessions._asdict())
+        self.settings = start.settings or own_settings
         """As the log has them after ``applied``; of version 0 if it holds none."""
-        self.history = History(limits.history_exceptions_max, self.disposal)
+        session_limits = SessionLimits.of(self.settings)
+        self.sessions = Sessions(session_limits, self.disposal, start.next_session)
+        self.history = History(
+            limits.history_exceptions_max, self.disposal, start.slot, start.revision
+        )
         self.checksum_runs = Checksums(self.store)
         self.checksums_enabled = True
         self.checksum_slots = CHECKSUM_SLOTS
@@ -372,9 +376,8 @@ class Machine:
         self.settings = other.settings
         self.history = other.history
         self.history.join(self.disposal)
-        finished = self.checksum_runs.finished
+        other.checksum_runs.take_results(self.checksum_runs)
         self.checksum_runs = other.checksum_runs
-        self.checksum_runs.finished = finished
 
     def reset(self) -> None:
         """Become empty again."""

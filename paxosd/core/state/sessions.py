@@ -32,6 +32,7 @@ The last holds also when a higher seq came first: frames of one client may overt
 
 from bisect import bisect_left
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from paxosd.core.cluster_settings import DEFAULTS, ClusterSettings
@@ -70,14 +71,22 @@ class Session:
 
     __slots__ = ("acked", "chunks", "last_ms", "max_seq", "opened_by")
 
-    def __init__(self, now_ms: int, opened_by: int = 0) -> None:
-        self.last_ms = now_ms
+    def __init__(
+        self,
+        last_ms: int,
+        opened_by: int = 0,
+        *,
+        acked: int = 0,
+        max_seq: int = 0,
+        chunks: Sequence[tuple[int, Slot, list[Result]]] = (),
+    ) -> None:
+        self.last_ms = last_ms
         self.opened_by = opened_by
         """The number that its OPEN named; 0: none."""
-        self.acked = 0
-        self.max_seq = 0
+        self.acked = acked
+        self.max_seq = max_seq
         """Every seq above it is new: nothing is kept for it, and nothing forgotten. >= acked."""
-        self.chunks: list[tuple[int, Slot, list[Result]]] = []
+        self.chunks = list(chunks)
         """``(first_seq, slot, results)``: replies to consecutive seqs. Sorted, no overlaps."""
 
     def acknowledge(self, acked: int) -> None:
@@ -128,9 +137,9 @@ class Sessions:
     __slots__ = ("_disposal", "_expiry_due_ms", "_opened_by", "expired", "limits", "next_id",
                  "table", "walks")  # fmt: skip
 
-    def __init__(self, limits: SessionLimits, disposal: Disposal) -> None:
+    def __init__(self, limits: SessionLimits, disposal: Disposal, next_id: int = 1) -> None:
         self.limits = limits
-        self.next_id = 1
+        self.next_id = next_id
         self.table: OrderedDict[int, Session] = OrderedDict()
         self.walks: list[OpenWalk] = []
         """The visits under way, which see each session as it was when they began."""

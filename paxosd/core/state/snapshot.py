@@ -22,11 +22,11 @@ from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError
 from paxosd.core.commands import Reign
 from paxosd.core.membership import Membership, MembershipError
 from paxosd.core.state.checksum import RestSum, sum_of, total_with
-from paxosd.core.state.history import History
-from paxosd.core.state.log_clock import NO_REIGN, NUMBER_MAX, LogClock
+from paxosd.core.state.log_clock import NO_REIGN, NUMBER_MAX
 from paxosd.core.state.machine import DEFAULT_LIMITS, Machine, MachineLimits
 from paxosd.core.state.session_walk import SessionRow, SessionWalk
-from paxosd.core.state.sessions import Session, SessionLimits
+from paxosd.core.state.sessions import Session
+from paxosd.core.state.start import Start
 from paxosd.core.state.walk import Walk
 from paxosd.core.types import NodeId, Slot
 
@@ -116,18 +116,18 @@ class Restore:
         _check_head(head, BOUNDS["sessions_max"][1] if settings.version else limits.sessions[0])
         self.head = head
         self._limits = limits
-        self._machine = machine = Machine(limits)
-        machine.applied = head.slot
-        machine.chain = head.chain
-        machine.clock = LogClock(head.log_time_ms, _reign(head))
-        machine.store.revision = head.revision
-        machine.membership = _membership(head)
-        if settings.version:
-            machine.settings = settings
-            machine.sessions.limit(SessionLimits.of(settings))
-        machine.sessions.next_id = head.next_session
-        machine.history = History(
-            limits.history_exceptions_max, machine.disposal, head.slot, head.revision
+        self._machine = Machine(
+            limits,
+            Start(
+                slot=head.slot,
+                revision=head.revision,
+                chain=head.chain,
+                log_time_ms=head.log_time_ms,
+                reign=_reign(head),
+                next_session=head.next_session,
+                membership=_membership(head),
+                settings=settings if settings.version else None,
+            ),
         )
         self._last_ms = 0
         self._rows_sum = 0
@@ -141,9 +141,13 @@ class Restore:
             if row.session in sessions.table:
                 raise SnapshotError(f"session {row.session} is there twice")
             self._last_ms = row.last_ms
-            session = Session(row.last_ms, row.opened_by)
-            session.acked, session.max_seq = row.acked, row.max_seq
-            session.chunks = row.replies
+            session = Session(
+                row.last_ms,
+                row.opened_by,
+                acked=row.acked,
+                max_seq=row.max_seq,
+                chunks=row.replies,
+            )
             sessions.put(row.session, session)
         if len(sessions.table) > self.head.sessions:
             raise SnapshotError(f"there are more than {self.head.sessions} sessions")
