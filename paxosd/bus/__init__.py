@@ -5,7 +5,7 @@
     readiness.py    waits, and knows which sockets can be read
     inbox.py        the one way in for peers' messages, the simulator's too: faults first, then
                     admission of the sender's run
-    peer_sender.py, client_answers.py, relay_link.py, unsent.py      what goes out
+    peer_sender.py, client_answers.py, relay_link.py, send_tracker.py   what goes out
     port_watch.py, connections.py, link_doubts.py, large_frames.py   connections that are too many,
                     dead, or cut
 

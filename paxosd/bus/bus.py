@@ -47,8 +47,8 @@ from paxosd.bus.readiness import (
 )
 from paxosd.bus.refusal_log import RefusalLog
 from paxosd.bus.relay_link import RelayLink
+from paxosd.bus.send_tracker import BUSY_MARK_BYTES, SendTracker
 from paxosd.bus.sockets import BusConfig, BusSockets, Context, Socket
-from paxosd.bus.unsent import BUSY_MARK_BYTES, Unsent
 from paxosd.core.effects import INVALID
 from paxosd.core.messages import Accept, Accepted, Envelope
 from paxosd.core.requests import ClientMessage, RefusalAnswer
@@ -109,7 +109,7 @@ class Bus:
         self._doubts = LinkDoubts()
         self._given_up: list[NodeId] = []
         """The peers that did not answer, for :meth:`disconnected`."""
-        self._events_unsent = Unsent(BUSY_MARK_BYTES)
+        self._events_tracker = SendTracker(BUSY_MARK_BYTES)
         self._sweep_due_ms = 0
         self._names_due_ms: float = math.inf
         """When to look at names again; never, if there are none."""
@@ -456,13 +456,13 @@ class Bus:
         """Publish two frames to all subscribers; one whose queue is full misses them."""
         events = self._sockets.events
         events.send(topic, _SNDMORE)
-        self._events_unsent.send(events, payload)
+        self._events_tracker.send(events, payload)
         self.counters["sent.events"] += 1
 
     @property
     def event_bytes_waiting(self) -> int:
         """What is held for subscribers that are slow."""
-        return self._events_unsent.held_bytes
+        return self._events_tracker.held_bytes
 
     # ---- refusing
 

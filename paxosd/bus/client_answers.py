@@ -11,8 +11,8 @@ from collections.abc import Callable
 import zmq
 
 from paxosd.bus.refusal_log import RefusalLog
+from paxosd.bus.send_tracker import AnswerTrackers, SendTracker
 from paxosd.bus.sockets import MIB, Socket
-from paxosd.bus.unsent import Unsent, UnsentAnswers
 from paxosd.core.effects import BUSY
 from paxosd.core.requests import HistoryAnswer, ReadAnswer, RefusalAnswer, ServerMessage
 from paxosd.faults.plan import FaultPlan
@@ -51,7 +51,7 @@ class ClientAnswers:
         self.counters = counters
         self._faults = faults
         self._now_ms = now_ms
-        self.unsent = UnsentAnswers(CLIENT_BYTES_MAX, ANSWER_BYTES_MAX)
+        self.trackers = AnswerTrackers(CLIENT_BYTES_MAX, ANSWER_BYTES_MAX)
         """What is held for clients that are slow."""
         self.is_ending = False
         """Whether this process is about to crash: each answer is followed until it has left."""
@@ -65,7 +65,7 @@ class ClientAnswers:
         """Wait until the answers given since :meth:`expect_end`, or since a fault was added that
         may end this process at once, have left; at most ANSWERS_LEAVE_S."""
         end_s = time.monotonic() + ANSWERS_LEAVE_S
-        while self.unsent.held_bytes and time.monotonic() < end_s:
+        while self.trackers.held_bytes and time.monotonic() < end_s:
             time.sleep(0.001)
         time.sleep(ANSWER_WRITE_S)
 
@@ -74,21 +74,21 @@ class ClientAnswers:
         refused as BUSY, as long as the client takes small answers; for what became of a write it
         may ask again."""
         frame = encode_client(message, self._cluster)
-        way = self.unsent.way(client)
-        if self.unsent.has_room(way, len(frame)):
-            return self._send_answer(client, way, frame)
-        self._note_slow_client(client, way.held_bytes)
-        if type(message) in (ReadAnswer, HistoryAnswer) and way.held_bytes < REFUSE_BYTES_MAX:
+        tracker = self.trackers.of(client)
+        if self.trackers.has_room(tracker, len(frame)):
+            return self._send_answer(client, tracker, frame)
+        self._note_slow_client(client, tracker.held_bytes)
+        if type(message) in (ReadAnswer, HistoryAnswer) and tracker.held_bytes < REFUSE_BYTES_MAX:
             refusal = (message.request_id, BUSY, _SLOW, "", "", 0)
             frame = encode_client(RefusalAnswer(*refusal), self._cluster)
-            self._send_answer(client, way, frame)
+            self._send_answer(client, tracker, frame)
         return False
 
-    def _send_answer(self, client: bytes, way: Unsent, frame: bytes) -> bool:
+    def _send_answer(self, client: bytes, tracker: SendTracker, frame: bytes) -> bool:
         socket = self._socket
         try:
             socket.send(client, _SNDMORE)
-            way.send(socket, frame, mark=self.is_ending or self._faults.timed_active)
+            tracker.send(socket, frame, mark=self.is_ending or self._faults.timed_active)
         except zmq.Again:
             self.counters["unsent.client_full"] += 1
             return False
@@ -96,7 +96,7 @@ class ClientAnswers:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
             self.counters["unsent.client_gone"] += 1
-            self.unsent.forget(client)
+            self.trackers.forget(client)
             return False
         self.counters["sent.client"] += 1
         return True
@@ -109,5 +109,5 @@ class ClientAnswers:
             "slow",
             self._now_ms(),
             waiting_bytes=held_bytes,
-            waiting_bytes_of_all=self.unsent.held_bytes,
+            waiting_bytes_of_all=self.trackers.held_bytes,
         )

@@ -9,7 +9,7 @@
     relay    DEALER  connect  to the leader's client socket, while writes are passed on to it
 
 High-water marks: every queue is finite, in messages here and in bytes by what the bus hands over
-(``unsent.py``; docs/MEMORY.md lists them all), and nothing ever waits for one.
+(``send_tracker.py``; docs/MEMORY.md lists them all), and nothing ever waits for one.
 
 - A full or dead peer loses messages (EAGAIN, counted): the protocol sends again. ``IMMEDIATE``
   keeps nothing for a peer without a connection, for stale messages would only mislead it.
@@ -46,7 +46,7 @@ import zmq
 from paxosd.bus.binding import bind
 from paxosd.bus.monitors import BROKE, CONNECTED, REFUSED, STANDS, read_events, report
 from paxosd.bus.peers import PeerEndpoints
-from paxosd.bus.unsent import BUSY_MARK_BYTES, Unsent
+from paxosd.bus.send_tracker import BUSY_MARK_BYTES, SendTracker
 from paxosd.core.cluster_settings import BOUNDS
 from paxosd.core.peer_limits import frame_bytes_max
 from paxosd.core.types import NodeId
@@ -147,7 +147,7 @@ class BusSockets:
         self._resolver = resolver
         self._all: list[Socket] = []
         self.dealers: dict[NodeId, Socket] = {}
-        self.bulk: dict[NodeId, tuple[Socket, Unsent]] = {}
+        self.bulk: dict[NodeId, tuple[Socket, SendTracker]] = {}
         """Each with what it holds."""
         self.bound: dict[str, str] = {}
         """What is bound → its endpoint, with the real port."""
@@ -203,7 +203,7 @@ class BusSockets:
         self._all.append(monitor)
         self.peers[name] = endpoints
         self.monitors[name], self.dealers[name] = monitor, dealer
-        self.bulk[name] = bulk, Unsent(BUSY_MARK_BYTES)
+        self.bulk[name] = bulk, SendTracker(BUSY_MARK_BYTES)
         if route is None:
             return reason
         self._routes[name] = route
@@ -283,7 +283,7 @@ class BusSockets:
         old.close(0)
         with reserved():
             bulk = self._make_bulk(name)
-        self.bulk[name] = bulk, Unsent(BUSY_MARK_BYTES)
+        self.bulk[name] = bulk, SendTracker(BUSY_MARK_BYTES)
         target = self._dialled.get(name, "")
         if target:
             self._connect(bulk, target)
@@ -433,9 +433,8 @@ class BusSockets:
         } | KERNEL_FINDS_DEAD_ENDS
         for option, value in options.items():
             socket.setsockopt(option, value)
-        socket.copy_threshold = (
-            0  # what is sent without a copy must be reported, however small: unsent.py
-        )
+        # What is sent without a copy is reported then, however small it is (send_tracker.py).
+        socket.copy_threshold = 0
         return socket
 
     @staticmethod

@@ -55,7 +55,7 @@ class Link(Protocol):
         ...
 
 
-class _Held(NamedTuple):
+class _HeldWrite(NamedTuple):
     """A write that waits for the connection."""
 
     client: bytes
@@ -65,7 +65,7 @@ class _Held(NamedTuple):
     since_ms: float
 
 
-class _Waiting(NamedTuple):
+class _PassedWrite(NamedTuple):
     """A write that was passed on: the request to answer. ``size``: of the entry, in bytes."""
 
     client: bytes
@@ -85,8 +85,8 @@ class Forwarding:
         self._used_ms = 0.0
         self._now_ms = 0.0
         self._last_id = 0
-        self._held: deque[_Held] = deque()
-        self._waiting: dict[int, _Waiting] = {}
+        self._held: deque[_HeldWrite] = deque()
+        self._waiting: dict[int, _PassedWrite] = {}
         self.waiting_bytes = 0
         self.passed_on = 0
         """How many so far."""
@@ -107,7 +107,7 @@ class Forwarding:
             self._answer(client, RefusalAnswer(request_id, BUSY, words, leader, "", 0))
             return
         self.waiting_bytes += size
-        self._held.append(_Held(client, request_id, entry, leader, self._now_ms))
+        self._held.append(_HeldWrite(client, request_id, entry, leader, self._now_ms))
         self._hand_over()
 
     def _hand_over(self) -> None:
@@ -119,7 +119,7 @@ class Forwarding:
                 break
             held.popleft()
             self._last_id += 1
-            waiting = _Waiting(first.client, first.request_id, len(first.entry), self._now_ms)
+            waiting = _PassedWrite(first.client, first.request_id, len(first.entry), self._now_ms)
             self._waiting[self._last_id] = waiting
             self.passed_on += 1
         while held and self._now_ms - held[0].since_ms >= CONNECT_WAIT_MS:

@@ -23,7 +23,13 @@ from paxosd.storage.wal import SyncJob
 from paxosd.wire import EntryLimits
 
 
-class ReplicaBus(Protocol):
+class Answers(Protocol):
+    """Where answers go: the bus, or the debug log of requests before it."""
+
+    def answer(self, client: bytes, message: ServerMessage) -> bool: ...
+
+
+class ReplicaBus(Answers, Protocol):
     """How a replica receives and sends; :class:`paxosd.bus.bus.Bus` implements it. Nothing here
     blocks."""
 
@@ -53,8 +59,6 @@ class ReplicaBus(Protocol):
     def publish_accepted(self, message: Accepted) -> None: ...
 
     def publish(self, topic: bytes, payload: bytes) -> None: ...
-
-    def answer(self, client: bytes, message: ServerMessage) -> bool: ...
 
 
 class Committer(Protocol):

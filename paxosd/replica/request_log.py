@@ -5,21 +5,16 @@
 It stands between the service and the bus while debug events are logged, and only then.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
 from paxosd.core.requests import RefusalAnswer, ServerMessage, WriteAnswer
 from paxosd.host.log import Log
+from paxosd.replica.ports import Answers
 
 STARTED_MAX = 100_000
 """At most so many requests are remembered until their answers are logged: a bound on memory."""
 
 _SUFFIX = "Request"
-
-
-class Answers(Protocol):
-    """Where answers go: the bus."""
-
-    def answer(self, client: bytes, message: ServerMessage) -> bool: ...
 
 
 class RequestLog:

@@ -11,7 +11,7 @@ only, in words.
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from paxosd.core.cluster_settings import SettingsError
 from paxosd.core.commands import Entry, changes_members, changes_settings
@@ -47,6 +47,7 @@ from paxosd.core.state.machine import Machine
 from paxosd.core.types import NodeId
 from paxosd.core.work import CLIENT_UNITS, UNIT_BYTES
 from paxosd.replica.forwarding import Forwarding
+from paxosd.replica.ports import Answers
 from paxosd.wire import EntryLimits, WireError, decode_entry
 
 TOO_LOW = (
@@ -78,12 +79,6 @@ class ReadToken(NamedTuple):
     queries: list[list[Any]]
     size: int = 0
     """Of the request, in bytes, about."""
-
-
-class Answers(Protocol):
-    """Where answers go: the bus."""
-
-    def answer(self, client: bytes, message: ServerMessage) -> bool: ...
 
 
 _DIVERGED = Refusal(DIVERGED, REFUSALS[DIVERGED], "")

@@ -288,7 +288,7 @@ def decode_peer(frame: bytes | memoryview, cluster: str) -> Envelope:
     if type(sender) is not str or not 1 <= len(sender) <= NAME_CHARS_MAX:
         raise WireError("envelope", f"the sender is not a node name: {shorten(sender)}")
     if type(run_id) is not int or not 0 <= run_id <= INT_MAX:
-        raise WireError("envelope", f"the incarnation is not a number: {shorten(run_id)}")
+        raise WireError("envelope", f"the run id is not a number: {shorten(run_id)}")
     decode = _DECODERS[version].get(kind)
     if decode is None:
         raise WireError("kind", f"no message between daemons has kind {shorten(kind)}")

@@ -8,8 +8,8 @@ import zmq
 
 from paxosd.bus import bus as bus_module
 from paxosd.bus import client_answers, connections, peer_sender, port_watch
+from paxosd.bus.send_tracker import MARK_BYTES, SendTracker
 from paxosd.bus.sockets import CLIENT_RECEIVE_MAX, PEER_RECEIVE_MAX, VOTE_BYTES_MAX
-from paxosd.bus.unsent import MARK_BYTES, Unsent
 from paxosd.core.commands import Change, KeyValue
 from paxosd.core.messages import Accept
 from paxosd.core.requests import (
@@ -152,7 +152,7 @@ class TestClients:
             lazy, client = client_of(world, bus, RCVHWM=1)
             taken = sum(bus.answer(client, large_read(number)) for number in range(100))
             assert 0 < taken < 100
-            assert bus.answers.unsent.held_bytes <= CLIENT_BYTES_MAX
+            assert bus.answers.trackers.held_bytes <= CLIENT_BYTES_MAX
             assert taken * MB <= CLIENT_BYTES_MAX + SOCKET_BYTES
             assert bus.counters["unsent.client_slow"] == 100 - taken
             assert world.logs["n1"].of("bus.client_slow")
@@ -160,7 +160,7 @@ class TestClients:
             refused = [each for each in answers if type(each) is RefusalAnswer]
             assert len(refused) == 100 - taken
             assert {each.code for each in refused} == {"busy"}
-            until(lambda: bus.answers.unsent.held_bytes < MARK_BYTES, "that all of it left")
+            until(lambda: bus.answers.trackers.held_bytes < MARK_BYTES, "that all of it left")
             assert bus.answer(client, large_read(101))
 
     @pytest.mark.parametrize("why", ["a directive", "a fault"])
@@ -178,7 +178,7 @@ class TestClients:
             else:
                 plan.add_args({"name": "x", "kind": "crash", "on": "n1"}, 0)
             assert bus.answer(client, WriteAnswer(2, 1, [5]))
-            assert bus.answers.unsent.way(client).open_bytes == 0, "it is a mark, however small"
+            assert bus.answers.trackers.of(client).open_bytes == 0, "it is a mark, however small"
             ids = []
 
             def read():
@@ -188,7 +188,7 @@ class TestClients:
             reader = threading.Thread(target=read)
             reader.start()
             bus.answers.flush()
-            assert not bus.answers.unsent.held_bytes
+            assert not bus.answers.trackers.held_bytes
             reader.join()
 
     def test_a_client_that_does_not_read_delays_the_end_for_a_moment_only(self, monkeypatch):
@@ -199,7 +199,7 @@ class TestClients:
             for _ in range(SOCKET_BYTES // MB + 2):
                 assert bus.answer(client, large_read(1))
             bus.answers.flush()
-            assert bus.answers.unsent.held_bytes
+            assert bus.answers.trackers.held_bytes
 
     def test_even_small_answers_end_some_time(self, monkeypatch):
         monkeypatch.setattr(client_answers, "CLIENT_BYTES_MAX", 2 * MARK_BYTES)
@@ -211,7 +211,7 @@ class TestClients:
             for _ in range(1000):
                 for answer in answers:
                     bus.answer(client, answer)
-            assert bus.answers.unsent.way(client).held_bytes <= 4 * MARK_BYTES
+            assert bus.answers.trackers.of(client).held_bytes <= 4 * MARK_BYTES
 
     def test_all_together_hold_no_more_than_this(self, monkeypatch):
         monkeypatch.setattr(client_answers, "ANSWER_BYTES_MAX", 20 * MB)
@@ -221,7 +221,7 @@ class TestClients:
             for number in range(40):
                 for client in clients:
                     bus.answer(client, large_read(number))
-            assert bus.answers.unsent.held_bytes <= 20 * MB
+            assert bus.answers.trackers.held_bytes <= 20 * MB
             good, client = client_of(world, bus)
             assert bus.answer(client, WriteAnswer(1, 1, [])), "what is small is for everybody"
             assert good.poll(5000)
@@ -243,7 +243,7 @@ class TestClients:
             assert bus.answer(client, WriteAnswer(1, 1, []))
             dealer.close(0)
             until(lambda: not bus.answer(client, WriteAnswer(1, 1, [])), "its end")
-            assert bus.answers.unsent._ways == {}
+            assert bus.answers.trackers._trackers == {}
 
 
 class TestSubscribers:
@@ -321,7 +321,7 @@ class TestSubscribers:
             assert not world.logs["n1"].of("bus.subscribers_slow")
 
 
-class TestUnsent:
+class TestSendTracker:
     @pytest.mark.parametrize("size", [100, 5000, MARK_BYTES, MB])
     def test_nothing_is_held_once_all_was_read(self, size):
         with zmq.Context() as context:
@@ -329,7 +329,7 @@ class TestUnsent:
             one.copy_threshold = 0
             one.bind("inproc://unsent")
             two.connect("inproc://unsent")
-            unsent = Unsent()
+            unsent = SendTracker()
             count = 3 + 10 * MARK_BYTES // (size + 100)
             count = min(count, 900)
             for _ in range(count):

@@ -1,4 +1,4 @@
-"""How many bytes a ZeroMQ socket still holds for a connection: it counts messages alone.
+"""How many bytes a ZeroMQ socket still holds for a connection, for it counts only messages.
 
     hand over ──► open ──► (mark_bytes are open: this message is a mark) ──► marks ──► sent: done
 
@@ -15,13 +15,13 @@ from collections import deque
 import zmq
 
 MARK_BYTES = 32 << 10
-"""For a way to one of many clients."""
+"""For the connection to one of many clients."""
 BUSY_MARK_BYTES = 256 << 10
 """For one of the few connections that carry everything: a mark costs some 0.1 ms, of the sender's
 thread and of the one of ZeroMQ that reports it."""
 MESSAGE_OVERHEAD_BYTES = 100
 """What a message takes beside its frame."""
-WAYS_MAX = 4096
+TRACKERS_MAX = 4096
 """Of more clients than this those that hold nothing are forgotten."""
 
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -29,8 +29,8 @@ _NOBLOCK = int(zmq.NOBLOCK)
 Socket = zmq.Socket[bytes]
 
 
-class Unsent:
-    """One way out."""
+class SendTracker:
+    """What is held for one connection, or for all subscribers of a socket together."""
 
     __slots__ = ("_mark_bytes", "_marked_bytes", "_marks", "open_bytes")
 
@@ -43,7 +43,7 @@ class Unsent:
 
     @property
     def held_bytes(self) -> int:
-        """At most so much is held; ``mark_bytes`` of it may have left."""
+        """At most so many bytes are held; ``mark_bytes`` of them may have left."""
         marks = self._marks
         while marks and marks[0][0].done:
             self._marked_bytes -= marks.popleft()[1]
@@ -55,8 +55,8 @@ class Unsent:
         return not self._marks or self.held_bytes == self.open_bytes
 
     def send(self, socket: Socket, frame: bytes, *, mark: bool = False) -> None:
-        """The last part of a message. ``mark``: it is one, however small. Raises zmq.ZMQError, and
-        then nothing was counted."""
+        """Send the last part of a message. ``mark``: make it a mark, however small it is. Raises
+        zmq.ZMQError; nothing was counted then."""
         size = len(frame) + MESSAGE_OVERHEAD_BYTES
         if self.open_bytes + size < self._mark_bytes and not mark:
             socket.send(frame, _NOBLOCK)
@@ -69,36 +69,37 @@ class Unsent:
         self.open_bytes = 0
 
 
-class UnsentAnswers:
-    """Of each client, and of all of them together."""
+class AnswerTrackers:
+    """What is held for each client, and for all of them together."""
 
     def __init__(self, client_bytes_max: int, bytes_max: int) -> None:
         self._client_bytes_max = client_bytes_max
         self._bytes_max = bytes_max
-        self._ways: dict[bytes, Unsent] = {}
+        self._trackers: dict[bytes, SendTracker] = {}
         self._at_most = 0
         """No less than :attr:`held_bytes`, which costs a look at each client."""
 
     @property
     def held_bytes(self) -> int:
         """For all clients, but for less than MARK_BYTES each."""
-        return sum([way.held_bytes - way.open_bytes for way in self._ways.values()])
+        return sum([tracker.held_bytes - tracker.open_bytes for tracker in self._trackers.values()])
 
-    def way(self, client: bytes) -> Unsent:
-        """The way to this client."""
-        way = self._ways.get(client)
-        if way is None:
-            if len(self._ways) >= WAYS_MAX:
-                self._ways = {each: way for each, way in self._ways.items() if not way.idle}
-            way = self._ways[client] = Unsent()
-        return way
+    def of(self, client: bytes) -> SendTracker:
+        """The tracker of this client; a new one, if none is known."""
+        tracker = self._trackers.get(client)
+        if tracker is None:
+            if len(self._trackers) >= TRACKERS_MAX:
+                known = self._trackers.items()
+                self._trackers = {each: found for each, found in known if not found.idle}
+            tracker = self._trackers[client] = SendTracker()
+        return tracker
 
-    def has_room(self, way: Unsent, size: int) -> bool:
+    def has_room(self, tracker: SendTracker, size: int) -> bool:
         """Whether an answer of so many bytes may be handed over. To a client that holds nothing a
         small one always may; a large one unless all of them hold too much together."""
-        if way.open_bytes + size < MARK_BYTES and way.idle:
+        if tracker.open_bytes + size < MARK_BYTES and tracker.idle:
             return True
-        if not way.idle and way.held_bytes + size > self._client_bytes_max:
+        if not tracker.idle and tracker.held_bytes + size > self._client_bytes_max:
             return False
         if self._at_most + size > self._bytes_max:
             self._at_most = self.held_bytes
@@ -106,5 +107,5 @@ class UnsentAnswers:
         return self._at_most <= self._bytes_max
 
     def forget(self, client: bytes) -> None:
-        """It has gone."""
-        self._ways.pop(client, None)
+        """This client has gone."""
+        self._trackers.pop(client, None)
