@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,8 @@ class Child:
         self.spec = spec
         self.ready = False
         self.status = ""
-        """What it said last of how it is."""
+        """The last STATUS that it sent."""
+        self._began_s = time.monotonic()
         self.receiver = NotifyReceiver(socket_path)
         try:
             errors = os.open(
@@ -70,13 +72,9 @@ class Child:
             raise
 
     @property
-    def pid(self) -> int:
-        """The process id."""
-        return self.process.pid
-
-    def signal(self, number: int) -> None:
-        """Send a signal; nothing happens if it has ended."""
-        self.process.send_signal(number)
+    def age_s(self) -> float:
+        """How long ago it was started, in seconds."""
+        return time.monotonic() - self._began_s
 
     def reap(self) -> int:
         """Its exit code, after ``pid_fd`` became readable; negative: killed by that signal."""

@@ -63,7 +63,6 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._running: dict[str, Child] = {}
         self._restart_at: dict[str, float] = {}
-        self._began: dict[str, float] = {}
         self._lives = 0
         self._stopping = False
         self._all_ready = False
@@ -99,10 +98,10 @@ class Supervisor:
         for key, _ in self._selector.select(self._timeout_s()):
             key.data()
         now = time.monotonic()
-        for name in [name for name, at in self._restart_at.items() if at <= now]:
-            if not self._stopping:
-                del self._restart_at[name]
-                self._start(name)
+        due = [] if self._stopping else [n for n, at in self._restart_at.items() if at <= now]
+        for name in due:
+            del self._restart_at[name]
+            self._start(name)
         if self._awaits_start() and now - self._began_all >= SLOW_START_S:
             self._slow_start_said = True
             waiting = [name for name, child in self._running.items() if not child.ready]
@@ -119,10 +118,8 @@ class Supervisor:
 
     def _start(self, name: str) -> None:
         self._lives += 1
-        spec = self._specs[name]
-        self._began[name] = time.monotonic()
         try:
-            child = Child(spec, self._sockets / f"{self._lives}.sock")
+            child = Child(self._specs[name], self._sockets / f"{self._lives}.sock")
         except OSError as error:
             self._report(name, f"cannot be started: {error}")
             self._code = exits.FAILED
@@ -140,11 +137,10 @@ class Supervisor:
         for message in child.receiver.receive():
             status = message.get("STATUS", "")
             if self._stopping and message.get("STOPPING") == "1":
-                child.signal(signal.SIGTERM)
+                child.process.send_signal(signal.SIGTERM)
             if message.get("READY") == "1" and not child.ready:
                 child.ready = True
-                took_ms = (time.monotonic() - self._began[name]) * 1000
-                words = f"ready in {took_ms:.0f} ms, pid {child.pid}"
+                words = f"ready in {child.age_s * 1000:.0f} ms, pid {child.process.pid}"
                 self._report(name, f"{words}: {status}" if status else words)
                 self._check_all_ready()
             elif status:
@@ -202,8 +198,8 @@ class Supervisor:
         """Also the way out after an error: whatever happens, no child is left behind."""
         self._stopping = True if self._running else self._stopping
         for child in self._running.values():
-            child.signal(signal.SIGTERM)
-            child.signal(signal.SIGCONT)
+            child.process.send_signal(signal.SIGTERM)
+            child.process.send_signal(signal.SIGCONT)
         give_up_at = time.monotonic() + self._stop_timeout_s
         while self._running:
             left_s = give_up_at - time.monotonic()
@@ -217,7 +213,7 @@ class Supervisor:
 
     def _kill(self) -> None:
         for child in self._running.values():
-            child.signal(signal.SIGKILL)
+            child.process.send_signal(signal.SIGKILL)
 
     def _say(self, line: str) -> None:
         with contextlib.suppress(OSError):  # the reader has gone: the cluster goes on

@@ -176,7 +176,7 @@ class TestNode:
             ("storage.identity", "IdentityError", 78),
             ("storage.disk", "StorageError", 74),
             ("storage.disk", "CorruptionError", 74),
-            ("dev.dev", "PortsTakenError", 69),
+            ("dev.ports", "PortsTakenError", 69),
         ],
     )
     def test_the_names_that_codes_go_by_are_the_real_ones(self, module, name, code):

@@ -6,8 +6,9 @@ import pytest
 from paxosd.config.schema import MemberConfig
 from paxosd.config.settings import ConfigError
 from paxosd.config.sources import load
-from paxosd.dev.dev import PortsTakenError, check_ports, child_spec, describe, next_commands
+from paxosd.dev.dev import child_spec, describe, next_commands
 from paxosd.dev.layout import members_at, prepare
+from paxosd.dev.ports import PortsTakenError, check_ports
 
 
 class TestPorts:
