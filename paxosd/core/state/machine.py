@@ -163,13 +163,13 @@ class Machine:
         skipped: list[Skipped] = []
         answers: list[list[Result]] = []
         base = 0
-        odd = False
+        has_control = False
         for entry in batch.entries:
             session_id, first_seq, acked, commands = entry
             if not _is_entry_formed(entry):
                 results = _refuse_all(MALFORMED_RESULT, entry, base, skipped)
             elif session_id == 0:
-                odd = True
+                has_control = True
                 results = [
                     self._apply_sessionless(slot, command, first_seq + index)
                     for index, command in enumerate(commands)
@@ -192,7 +192,7 @@ class Machine:
                     results = self._apply_mixed(slot, session, entry, skipped, base)
             answers.append(results)
             base += len(results)
-        self._finish_slot(slot, batch, before, answers, skipped, odd)
+        self._finish_slot(slot, batch, before, answers, skipped, has_control)
         if self.settings.level:
             self._chain_value(slot, value)
         if self._checksum_asked:
@@ -231,7 +231,7 @@ class Machine:
         before: int,
         answers: list[list[Result]],
         skipped: list[Skipped],
-        odd: bool,
+        has_control: bool,
     ) -> None:
         commands = sum(map(len, answers))
         self.work.units += commands
@@ -240,12 +240,12 @@ class Machine:
         revision = self.store.revision
         summary = _SUMMARY.pack(slot, revision, self.log_time_ms, len(self.sessions.table))
         self.chain = crc32(summary, self.chain)
-        if odd:
+        if has_control:
             limits = SessionLimits.of(settings)
             if limits != self.sessions.limits:
                 self.sessions.limit(limits)
             self.chain = crc32(self.membership.to_json() + settings.to_json(), self.chain)
-        if skipped or odd:
+        if skipped or has_control:
             others = [each for results in answers for each in results if type(each) is not int]
             self.chain = crc32(repr(others).encode(), self.chain)
         self.history.record(slot, revision, skipped)

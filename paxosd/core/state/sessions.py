@@ -169,7 +169,7 @@ class Sessions:
     def limit(self, limits: SessionLimits) -> None:
         """From now on these limits are in force."""
         self.limits = limits
-        self._expiry_due_ms = 0  # a shorter life may be over already
+        self._expiry_due_ms = 0  # a shorter time to live may be over already
 
     def expire(self, now_ms: int) -> None:
         """Drop every session last used more than ``session_ttl_ms`` ago."""

@@ -42,8 +42,8 @@ class LearningDesk(Desk):
         super().__init__(*args, learns=True, **options)
         self.losses = 0
 
-    def tell(self, body):
-        """Answer the oldest question for a status; returns whom it was sent to."""
+    def report(self, body):
+        """Answer the oldest question for a status; returns the endpoint that it was sent to."""
         where, message = self.next()
         assert isinstance(message, AdminRequest), message
         self.protocol.on_answer(AdminAnswer(message.request_id, body), self.now)
@@ -57,7 +57,7 @@ class LearningDesk(Desk):
         self.answer(self.next()[1], [1])
         assert call.result == 1
         self.wait_question(FIRST_MS, FIRST_MS + SPREAD_MS)
-        self.tell(body)
+        self.report(body)
 
     @property
     def asks(self):

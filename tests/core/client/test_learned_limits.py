@@ -35,7 +35,7 @@ class TestLimits:
     def test_a_value_above_the_limit_is_refused_before_anything_of_it_is_sent(self):
         desk = LearningDesk()
         (call,) = desk.put(HUGE)
-        assert desk.tell(status(A, B, C)) == A
+        assert desk.report(status(A, B, C)) == A
         assert call.failure == Refused(INVALID, WORDS, 0)
         assert not desk.sent
         assert desk.protocol.take_completed() == [call]
@@ -49,7 +49,7 @@ class TestLimits:
     def test_a_large_one_that_fits_is_sent_once_the_limits_are_known(self):
         desk = LearningDesk()
         (call,) = desk.put(LARGE)
-        desk.tell(status(A, B, C, value_bytes_max=4 * MIB))
+        desk.report(status(A, B, C, value_bytes_max=4 * MIB))
         desk.open()
         assert desk.next()[1].entry.commands == [LARGE]
         assert not call.done
@@ -58,7 +58,7 @@ class TestLimits:
         desk = LearningDesk()
         desk.begin(status(A, B, C))
         (call,) = desk.put(LARGE)
-        desk.tell(status(A, B, C, value_bytes_max=4 * MIB))
+        desk.report(status(A, B, C, value_bytes_max=4 * MIB))
         assert desk.next()[1].entry.commands == [LARGE]
         assert not call.done
 
@@ -67,16 +67,16 @@ class TestLimits:
         desk.begin(status(A, B, C))
         desk.wait_question(0, LEARN_MS * 1.5)
         (call,) = desk.put(LARGE)
-        desk.tell(status(A, B, C))
+        desk.report(status(A, B, C))
         assert not call.done
-        desk.tell(status(A, B, C))
+        desk.report(status(A, B, C))
         assert call.failure.code == INVALID
 
     def test_a_node_that_does_not_lead_judges_only_what_no_connection_carries(self):
         desk = LearningDesk()
         desk.begin(status(A, B, C, node="n2"))
         large, huge = desk.put(LARGE, HUGE)
-        desk.tell(status(A, B, C, node="n2"))
+        desk.report(status(A, B, C, node="n2"))
         assert huge.failure == Refused(INVALID, WORDS, 0)
         assert not large.done
         assert desk.next()[1].entry.commands == [LARGE]  # for the leader to judge
@@ -84,7 +84,7 @@ class TestLimits:
     def test_others_of_the_same_pipeline_are_not_touched(self):
         desk = LearningDesk()
         first, huge, last = desk.put(ONE, HUGE, ONE)
-        desk.tell(status(A, B, C))
+        desk.report(status(A, B, C))
         desk.open()
         _, message = desk.next()
         assert message.entry.commands == [ONE, ONE]
@@ -112,7 +112,7 @@ class TestLimits:
         (call,) = desk.put(HUGE)
         assert desk.next()[0] == A
         desk.wait(1000)
-        assert desk.tell(status(A, B, C)) == B
+        assert desk.report(status(A, B, C)) == B
         assert call.failure == Refused(INVALID, WORDS, 0)
 
     def test_a_question_larger_than_a_message_is_refused(self):
@@ -126,7 +126,7 @@ class TestLimits:
             )
         ]
         desk.turn()
-        desk.tell(status(A, B, C))
+        desk.report(status(A, B, C))
         words = [call.failure.message for call in calls]
         assert words[0].endswith("the limit is 4096 (limits.key_bytes_max)")
         assert words[1].endswith(f"the limit is {16 * MIB} (limits.message_bytes_max)")

@@ -29,10 +29,10 @@ class TestMembers:
         desk.answer(desk.next()[1], [1])
         desk.wait_question(FIRST_MS, FIRST_MS + SPREAD_MS)
         assert not desk.protocol.busy  # what it asks for itself is no call of the user
-        assert desk.tell(status(A, B, C)) == A
+        assert desk.report(status(A, B, C)) == A
         for _ in range(5):
             desk.wait_question(LEARN_MS / 2, LEARN_MS * 1.5)
-            assert desk.tell(status(A, B, C)) == A
+            assert desk.report(status(A, B, C)) == A
         assert desk.protocol.take_completed()[-1].request == ONE
 
     def test_clients_that_have_the_same_reason_ask_at_different_times(self):
@@ -84,7 +84,7 @@ class TestMembers:
         desk.begin(status(A, B, C))
         for gone, members in ((A, (B, C, D)), (B, (C, D, E)), (C, (D, E, F))):
             desk.wait_question(0, PAUSE_MS + SPREAD_MS if desk.losses else LEARN_MS * 1.5)
-            desk.tell(status(*members, epoch=len(desk.known)))
+            desk.report(status(*members, epoch=len(desk.known)))
             desk.lose(gone)
             desk.losses += 1
             (call,) = desk.put(ONE)
@@ -113,7 +113,7 @@ class TestMembers:
         assert call.result == 2
         assert desk.known == [A, B, C, D]
         desk.wait_question(0, PAUSE_MS + SPREAD_MS)
-        desk.tell(status(A, B, E, epoch=2))
+        desk.report(status(A, B, E, epoch=2))
         assert desk.known == [A, B, C, E]
         assert desk.protocol.endpoints.drops == [D]
 
@@ -126,7 +126,7 @@ class TestMembers:
         where, message = desk.next()
         assert where == D
         desk.wait_question(0, SPREAD_MS)
-        desk.tell(status(A, B, epoch=2))
+        desk.report(status(A, B, epoch=2))
         assert D in desk.known
         desk.sent.clear()
         desk.answer(message, [5])
@@ -135,7 +135,7 @@ class TestMembers:
         desk = LearningDesk()
         desk.begin(status(A, B, D, epoch=7))
         desk.wait_question(0, LEARN_MS * 1.5)
-        desk.tell(status(A, B, E, epoch=6))
+        desk.report(status(A, B, E, epoch=6))
         assert desk.known == [A, B, C, D]
 
     def test_a_lost_connection_is_a_reason_to_ask_soon(self):

@@ -94,7 +94,7 @@ class TestLive:
         assert isinstance(pull, Pull)
 
     def test_a_lost_last_message_is_found_though_the_numbers_agree(self):
-        """Another life of the node, in a directory that was wiped: its counts begin anew."""
+        """Another run of the node, in a directory that was wiped: its counts begin anew."""
         d = Driver()
         d.event(progress(1, 10))
         d.event(change(10, 11))

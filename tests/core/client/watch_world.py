@@ -94,7 +94,7 @@ class NodeModel:
         self.notices.extend((True, topic) for topic in link.topics)
 
     def detach(self, link):
-        """XPUB tells of an unsubscription only when the topic's last subscriber leaves."""
+        """XPUB reports an unsubscription only when the topic's last subscriber leaves."""
         self.links.remove(link)
         for topic in link.topics:
             if not any(topic in other.topics for other in self.links):
@@ -185,7 +185,7 @@ class World:
                 pytest.fail(f"the watch failed: {effect}")
 
     def flap(self):
-        """The TCP connection breaks and libzmq makes it again; the watcher is not told."""
+        """The TCP connection breaks and libzmq makes it again; the watcher is not informed."""
         link = self.link
         link.node.detach(link)
         link.events.clear()

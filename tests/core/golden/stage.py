@@ -8,8 +8,8 @@ show, and a transcript does not depend on chance. A disk writes at once, unless 
 from collections import deque
 from typing import NamedTuple
 
-from paxosd.core.effects import Refusal
 from paxosd.core.messages import Heartbeat, HeartbeatAck, NodeLimits, Prepare, PreVote
+from paxosd.core.requests import GET
 from paxosd.core.types import NULL_BALLOT
 from tests.core.cluster import Cluster
 from tests.core.golden.words import answer_words, value_words, words
@@ -103,12 +103,15 @@ class Stage(Cluster):
         self.say(f"{self.actor} applies slot {slot}: {value_words(value)}")
 
     def _log_reply(self, token, reply):
-        if isinstance(reply, Refusal) or not isinstance(reply, tuple) or hasattr(reply, "results"):
+        if type(reply) is tuple:  # a read that may be served now, as of a slot
+            _, slot = reply
+            self.say(f"{self.actor}→client read at slot {slot}: {self._value(self.actor)}")
+        else:
             self.say(f"{self.actor}→client {answer_words(reply)}")
-        else:  # a read that may be served now
-            found = self.members[self.actor].machine.query([[1, b"k"]], 1 << 20)[0]
-            value = "nothing" if found is None else f"k={found.value.decode()}"
-            self.say(f"{self.actor}→client read at slot {reply[1]}: {value}")
+
+    def _value(self, name):
+        found = self.members[name].machine.query([[GET, b"k"]], 1 << 20)[0]
+        return "no k" if found is None else f"k={found.value.decode()}"
 
     def _log_role(self, name):
         node = self.members[name].node
@@ -127,6 +130,7 @@ class Stage(Cluster):
     # -- time
 
     def wait(self, name, ms):
+        """Let the clock of one node go on, in small steps."""
         node = self.node(name)
         for _ in range(0, ms, TICK_MS):
             self.clocks[name] = self.clocks.get(name, 0.0) + TICK_MS
@@ -162,6 +166,7 @@ class Stage(Cluster):
         self.receive(src, self.members[src].run_id, dst, message)
 
     def take(self, src, dst, kind=""):
+        """Remove the oldest message of a link, or its oldest of one kind, and return it."""
         link = self.links.get((src, dst), deque())
         for message in link:
             if not kind or type(message).__name__ == kind:
@@ -203,31 +208,33 @@ class Stage(Cluster):
         self._log_role(name)
 
     def begin(self, name):
+        """Start a node with what its disk has."""
         self.clocks[name] = self.clocks.get(name, 0.0) + 1
         self._use_clock(name)
         self.start(name)
 
     def wipe(self, name, directory_id):
+        """Replace the disk of a node that is down by an empty one."""
         member = self.members[name]
         member.durable, member.snapshot, member.floor = [], None, 1
         member.directory_id = directory_id
         self.promised[name] = NULL_BALLOT
 
     def write_stalled(self, name):
+        """A disk that stalled works again, and writes what waited."""
         self.stalled.discard(name)
         self.turn(name)
 
     # -- the state
 
     def summary(self):
+        """One line for each node."""
         for name, member in self.members.items():
             node = member.node
             if node is None:
                 yield f"{name}: down"
                 continue
-            found = member.machine.query([[1, b"k"]], 1 << 20)[0]
-            value = "no k" if found is None else f"k={found.value.decode()}"
             yield (
                 f"{name}: {node.role}, promised {node.promised.shown()}, "
-                f"applied {node.applied}, {value}"
+                f"applied {node.applied}, {self._value(name)}"
             )

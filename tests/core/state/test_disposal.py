@@ -103,7 +103,7 @@ def test_a_state_that_a_snapshot_replaces_goes_in_pieces():
     old = machine.store.data.shards[:]
     machine.adopt(newer)
     assert steps_of(machine.disposal) > 10
-    assert sum(map(len, old)) == 20_000, "whoever still needs a part of it has it"
+    assert sum(map(len, old)) == 20_000, "a holder of a part of it keeps it"
 
 
 def test_a_forgotten_removal_goes_in_pieces():

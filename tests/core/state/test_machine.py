@@ -209,8 +209,8 @@ class TestAgainstTheModel:
         assert machine.revision == model.revision
         assert list(machine.sessions.table) == model.order
         assert list(each_change(machine.recent_changes)) == model.changes
-        told = [change for slot, b in enumerate(log, 1) for change in changes(machine, slot, b)]
-        assert told == model.changes
+        derived = [change for slot, b in enumerate(log, 1) for change in changes(machine, slot, b)]
+        assert derived == model.changes
         for change in model.changes:
             assert machine.slot_of_revision(change.revision) == change.slot
 

@@ -294,7 +294,7 @@ class TestHistory:
         return log
 
     def test_one_removal_larger_than_the_bound_is_kept(self):
-        """It was dropped at once: whoever watched ended "compacted" half-way."""
+        """It was dropped at once before: watchers ended with "compacted" half-way."""
         machine = Machine(MachineLimits(history_exceptions_max=100))
         log = self.removed(machine, 1000)
         (removed,) = machine.changes_of(3, log[2])
