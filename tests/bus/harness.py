@@ -157,7 +157,7 @@ def until(condition, what="the condition", step=None):
 
 
 def take_peers(bus, limit=1000):
-    """What has come from peers: ``(sender, life, message)`` of each envelope."""
+    """What has come from peers: ``(sender, run id, message)`` of each envelope."""
     return [envelope[:3] for envelope in bus.receive_peers(limit)]
 
 

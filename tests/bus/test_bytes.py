@@ -40,7 +40,7 @@ def large_read(number, size=MB):
 
 
 class Peer:
-    """Stands for n2, and reads when it is told to."""
+    """Stands for n2, and reads only when :meth:`read` is called."""
 
     def __init__(self, world):
         self.socket = world.context.socket(zmq.ROUTER)

@@ -154,11 +154,11 @@ class TestLife:
             "oneway": False,
         }
         plan.add_args(args, 100)
-        told = plan.list(100)[0]
-        assert {key: told[key] for key in args} == args
-        del told["left_ms"], told["hits"]
-        assert "on" not in told
-        assert parse_rule(told).from_ == ("n1", "n2")
+        shown = plan.list(100)[0]
+        assert {key: shown[key] for key in args} == args
+        del shown["left_ms"], shown["hits"]
+        assert "on" not in shown
+        assert parse_rule(shown).from_ == ("n1", "n2")
 
 
 class TestChance:

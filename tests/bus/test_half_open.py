@@ -39,8 +39,8 @@ def impatient(monkeypatch):
 
 
 def talk(bus, heard, seq):
-    """As a node does that hears of nobody else: heartbeats and votes to all, and Hello to whoever
-    does not answer; ``heard``: from whom a Welcome has come."""
+    """What a node sends that hears nobody: heartbeats and votes to all, and a Hello to each peer
+    that does not answer; ``heard``: the peers from which a Welcome has come."""
     others = list(bus._sockets.peers)
     for other in others:
         bus.send(other, Heartbeat(B, "n1", 0, seq, 0, 0))
@@ -128,7 +128,7 @@ class TestBlackHole:
             heard[one].clear()  # n1 does not hear n2 any more, if it is the peers' connection …
             step()
 
-        # … and until n2's end is given up nothing but the protocol tells it that it is dead.
+        # … and until n2's end is given up only the protocol shows it that the other end is dead.
         until(lambda: hole.dead > connections, "a new connection", step_unheard)
         hole.heal()
         until(lambda: hole.live, "a connection that works", step)

@@ -69,7 +69,7 @@ class Desk:
     def reasons(self):
         return [refusal.reason for refusal, _, _ in self.refusals]
 
-    def told(self):
+    def reported(self):
         """The log's lines about what was refused."""
         lines = MemoryLog()
         log = RefusalLog(lines)
@@ -290,7 +290,7 @@ class TestFounding:
         for source in ("10.0.0.2", "10.0.0.3"):
             desk.hear(*[vote()._replace(genesis=8)] * 3, source=source)
         desk.hear(vote("n3")._replace(genesis=8))
-        lines = desk.told()
+        lines = desk.reported()
         assert [line[1] for line in lines.lines] == ["bus.other_genesis"] * 2
         first, second = lines.of("bus.other_genesis")
         assert (first["source"], second["source"]) == ("n2", "n3")
@@ -330,7 +330,7 @@ class TestFounding:
         assert desk.inbox.counters == {"refused.version": 2}
         assert desk.inbox.strangers == []
         assert desk.answers == []
-        [line] = desk.told().of("bus.refused")
+        [line] = desk.reported().of("bus.refused")
         assert line["source"] == "10.0.0.2"
         assert "upgrade" in line["detail"]
 
@@ -394,7 +394,7 @@ class TestDoubled:
         """Its last run was heard a moment ago, and its end is not noticed yet."""
         assert desk.hear(*[Envelope("n2", self.TWINS[1], Hello(5))] * 2) == []
         assert desk.reasons() == ["waits"] * 2
-        assert desk.told().lines == []
+        assert desk.reported().lines == []
         desk.now_ms += 100
         assert len(desk.hear(Envelope("n2", self.TWINS[1], Hello(5)))) == 1
 
@@ -407,7 +407,7 @@ class TestDoubled:
         assert desk.inbox.counters == {"refused.doubled": 4}
         assert desk.refusals[0][0].known == self.FIRST.run_id
         assert desk.answers == [("n2", Welcome(self.FIRST.run_id, 5))] * 4
-        lines = desk.told()
+        lines = desk.reported()
         assert [line[1] for line in lines.lines] == ["bus.doubled"], "once, by the name"
         [line] = lines.of("bus.doubled")
         assert (line["source"], line["address"]) == ("n2", "10.0.0.7")
@@ -462,7 +462,7 @@ class TestTelling:
     def test_a_stranger_by_the_address_and_a_stale_life_by_its_name(self, desk):
         desk.hear(Envelope("n2", make_run_id(3, 1), Hello(5)), vote("n9"))
         desk.hear(*[vote(run_id=make_run_id(2, 1))] * 3)
-        lines = desk.told()
+        lines = desk.reported()
         assert [line["source"] for line in lines.of("bus.refused")] == ["10.0.0.2"]
         (stale,) = lines.of("bus.stale_run")
         assert stale["source"] == "n2"

@@ -20,18 +20,18 @@ FITS = Accept(BALLOT, 2, bytes(LEAST_BYTES - 200), 0)
 @contextmanager
 def old_peer(frame_bytes_max=LEAST_BYTES):
     """A bus, and in the place of its peer a socket that takes frames of this size at most. The
-    bus reports in ``bus.told`` which peer ended the connection over frames of which size."""
+    bus reports in ``bus.reported`` which peer ended the connection over frames of which size."""
     with World() as world:
         there = world.context.socket(zmq.ROUTER)
         there.setsockopt(zmq.LINGER, 0)
         there.setsockopt(zmq.MAXMSGSIZE, frame_bytes_max)
         there.bind(world.where["n2"]["peer"])
         world.sockets.append(there)
-        told = []
+        reported = []
         limits = OwnFrameLimit()
-        limits.cut_off = lambda name, size: told.append((name, size))
+        limits.cut_off = lambda name, size: reported.append((name, size))
         bus = world.start("n1", limits=limits)
-        bus.told = told
+        bus.reported = reported
         until(lambda: bus.send("n2", heartbeat()), "a connection")
         yield world, bus, there
 
@@ -47,8 +47,8 @@ def taken(there):
 class TestCut:
     def test_a_peer_that_ends_the_connection_over_large_frames_is_named(self):
         with old_peer() as (world, bus, there):
-            until(lambda: bus.told, "its being noticed", lambda: bus.send("n2", LARGE))
-            ((name, size),) = bus.told
+            until(lambda: bus.reported, "its being noticed", lambda: bus.send("n2", LARGE))
+            ((name, size),) = bus.reported
             assert name == "n2"
             assert size > 2 * MIB
             (line,) = world.logs["n1"].of("bus.frames_cut")
@@ -73,7 +73,7 @@ class TestCut:
                 "large frames",
                 lambda: (bus.send("n2", LARGE), got.extend(taken(there))),
             )
-            assert bus.told == []
+            assert bus.reported == []
             assert world.logs["n1"].of("bus.frames_cut") == []
 
     def test_the_process_that_comes_after_it_is_counted_anew(self):
@@ -92,7 +92,7 @@ class TestCut:
             for _ in range(20):
                 bus.send("n2", FITS)
                 until(lambda: bus.send("n2", heartbeat()), "the swift connection")
-            assert bus.told == []
+            assert bus.reported == []
 
 
 class TestCounting:

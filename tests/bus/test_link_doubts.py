@@ -53,7 +53,7 @@ class TestSilent:
         doubts = LinkDoubts()
         for now_ms in range(0, 10 * SILENCE_MS, 1000):
             doubts.said_hello("n2", now_ms)
-            # Of another life, too: it is there.
+            # Also of another run: the peer is there.
             doubts.took(Envelope("n2", 9, Welcome(0)), now_ms, is_known=False)
             assert doubts.take_silent(now_ms + 999) == []
 

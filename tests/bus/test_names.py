@@ -184,8 +184,8 @@ class TestNames:
                     lambda: heard(world, "n1", "n2"),
                 )
                 old.poll(100)
-                told = [m for _, _, m in take_peers(old) if not isinstance(m, Accepted)]
-                assert told == [], "votes it hears, for it has subscribed to them"
+                others = [m for _, _, m in take_peers(old) if not isinstance(m, Accepted)]
+                assert others == [], "only votes come, for it has subscribed to them"
                 assert old.receive_subscriptions() == []
             finally:
                 old.close()

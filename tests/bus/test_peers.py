@@ -63,7 +63,7 @@ def say_until(speak, bus, counter):
 
 
 def started(world, name):
-    """Its bus in its second life, as soon as its ports are free."""
+    """Its bus in its second run, as soon as its ports are free."""
     with suppress(BindError):
         return world.start(name, run_id=make_run_id(2, 0))
 

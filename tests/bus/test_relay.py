@@ -41,7 +41,7 @@ def test_the_loop_wakes_for_an_answer_and_for_the_end_of_the_connection():
         assert not one.relay.take_lost(), "it was made, not lost"
         world.buses.pop("n2").close()
         until(lambda: (one.poll(5000), one.relay.take_lost())[1], "the end of the connection")
-        assert not one.relay.take_lost(), "told once"
+        assert not one.relay.take_lost(), "reported once"
         one.relay.aim(world.where["n2"]["client"])
         assert not one.relay.send(WriteRequest(8, ENTRY)), "nothing is kept for later"
 

@@ -48,7 +48,7 @@ class TestVersions:
                 Envelope("n1", 1, hello, 0, 2, 5, 2),
             ]
             assert two.inbox.new_speakers == {"n1"}
-            # Whoever knows it speaks the new form alone; the other learns by that.
+            # A node that knows this sends only the new form, and the other learns from it.
             before = two.counters["sent.peer"]
             assert two.send("n1", heartbeat(2))
             assert two.counters["sent.peer"] == before + 1

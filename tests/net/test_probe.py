@@ -19,12 +19,14 @@ def listener():
 
 def finished(probes, endpoints):
     """The results, once there are some."""
-    told = wait_for(lambda: (a := probes.ask(endpoints)) and not a["pending"] and a, what="results")
-    return told["results"]
+    answer = wait_for(
+        lambda: (a := probes.ask(endpoints)) and not a["pending"] and a, what="results"
+    )
+    return answer["results"]
 
 
 class Name:
-    """A name server that does not answer before it is told to."""
+    """A name server that answers only when the test lets it."""
 
     def __init__(self, monkeypatch):
         self.answer = threading.Event()

@@ -107,7 +107,9 @@ def test_each_start_is_another_life_of_the_same_directory(site):
         parts.memory.wal.close()
         site.power_cut()
     assert [boot_count_of(run_id) for run_id in lives] == [1, 2, 3]
-    assert len({run_id - make_run_id(boot_count_of(run_id), 0) for run_id in lives}) == 3, "lots"
+    assert len({run_id - make_run_id(boot_count_of(run_id), 0) for run_id in lives}) == 3, (
+        "their random bits"
+    )
 
 
 def test_promises_and_heard_lives_are_those_of_the_start_before(site):

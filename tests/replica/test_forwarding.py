@@ -71,7 +71,7 @@ def test_the_answer_goes_to_who_asked_under_the_number_that_it_gave(bench):
     bench.ask(b"b", 7, b"another")
     first, second = bench.wire.sent
     assert (first.entry, second.entry) == (b"entry", b"another")
-    assert type(first) is WriteRequest, "whoever gets it passes nothing on"
+    assert type(first) is WriteRequest, "a node that gets it does not pass it on"
     assert first.request_id != second.request_id
     bench.wire.answers = [
         WriteAnswer(second.request_id, 9, [2]),

@@ -359,8 +359,8 @@ class TestDiverged:
         assert memory.kept.newest is None
         assert node.lost() == {f"lost-1-{name}": data for name, data in old.items()}
         assert identity.diverged(node.home) == 0
-        (told,) = node.log.named("node.memory_lost")
-        assert "member rejoin n1" in told["advice"]
+        (line,) = node.log.named("node.memory_lost")
+        assert "member rejoin n1" in line["advice"]
         again = Machine(node.home.copy(), node.disk.copy())
         claim, memory = again.start(seed=3)
         assert (claim.lost, claim.repaired, memory.lost) == (True, False, False)

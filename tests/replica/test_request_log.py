@@ -1,4 +1,4 @@
-"""Debug log of requests: each answer is told once, with what it answers and how long it took."""
+"""Debug log of requests: each answer is logged once, with its request and how long it took."""
 
 from paxosd.core.requests import AdminRequest, RefusalAnswer, WriteAnswer, WriteRequest
 from paxosd.replica.request_log import STARTED_MAX, RequestLog

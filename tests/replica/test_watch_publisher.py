@@ -204,8 +204,8 @@ class TestLearned:
 
 
 class TestJump:
-    """Changes that were made and never collected: nobody has to be told of that for the
-    publisher to see it."""
+    """Changes that were made and never collected: the publisher sees the gap, also without a
+    call of ``jumped``."""
 
     def test_watchers_see_that_they_missed_something(self):
         """After a snapshot was taken in the progress message that comes at once names a revision

@@ -111,8 +111,8 @@ class PeerFrames:
         cluster, sender, run_id = (envelope[name] for name in ("cluster", "sender", "run_id"))
         if envelope["version"] == 1:
             return encode_old(message, cluster, sender, run_id)
-        told = (envelope[name] for name in ("genesis", "epoch", "log_mark"))
-        return encode_peer(message, cluster, sender, run_id, *told)
+        header = (envelope[name] for name in ("genesis", "epoch", "log_mark"))
+        return encode_peer(message, cluster, sender, run_id, *header)
 
 
 class ClientFrames:
