@@ -36,8 +36,8 @@ sim_verb = global_options(_sim)
 def teach_verb(settings: Settings, name: str | None, seed: int, step: bool) -> None:
     """Show a scenario of the protocol step by step: who sends what, and why.
 
-    Without NAME: the list of scenarios. They are run, not told: real nodes in the simulator, and
-    each claim is checked. Exit code 1 if one does not hold.
+    Without NAME: the list of scenarios. Each is a run of real nodes in the simulator,
+    and each claim in its text is checked. Exit code 1 if one does not hold.
     """
     from paxosd.config.settings import nearest  # noqa: PLC0415
     from paxosd.sim.teach.teach import NAMES, play  # noqa: PLC0415 -- not for --help

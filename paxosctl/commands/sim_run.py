@@ -1,4 +1,4 @@
-"""sim run: simulated clusters under faults, many at a time; a violation is made small and told."""
+"""sim run: simulated clusters under faults, many at a time; a violation is explained."""
 
 import random
 import sys
@@ -25,8 +25,8 @@ from paxosd.sim.nemesis.schedule import Schedule, ScheduleError
 from paxosd.sim.world.trace import Trace
 
 SEEDS_MAX = 10_000_000
-TOLD_MAX = 3
-"""Of several violations so many are made small and told."""
+STORIES_MAX = 3
+"""Of several violations this many are made small and explained."""
 
 
 class SeedRange(click.ParamType[range]):
@@ -137,8 +137,8 @@ def run_verb(
     """Run whole clusters under faults in virtual time, each decided by its seed alone.
 
     What clients saw is checked: linearizable, applied exactly once, nothing acknowledged is
-    lost, every change told to watchers once, and after the faults all goes on. Exit code 1 if a
-    run breaks a promise: then the faults are made as few as can be, and the story is told. The
+    lost, every change sent to watchers once, and after the faults all goes on. Exit code 1 if a
+    run breaks a promise: then the faults are made as few as can be, and the story is printed. The
     same if a history was too hard to judge.
     """
     if seed is not None and seeds is not None:
@@ -165,7 +165,7 @@ def run_verb(
         summary = _run_all(seeds, options, jobs or cores())
     stories = [
         _small_story(report, options, save if report is summary.violations[0] else None)
-        for report in summary.violations[:TOLD_MAX]
+        for report in summary.violations[:STORIES_MAX]
     ]
     settings.show(_view(seeds, summary, stories, options))
     if summary.failed:

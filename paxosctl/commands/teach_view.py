@@ -177,10 +177,10 @@ def wants_width() -> int:
 def _route(step: Step) -> str:
     if not step.to:
         return step.actor
-    whom = " ".join(step.to)
+    receivers = " ".join(step.to)
     if len(step.to) > ROUTE_NAMES_MAX:
-        whom = f"all {len(step.to)}" if step.actor in step.to else f"{len(step.to)} others"
-    return f"{step.actor} → {whom}"
+        receivers = f"all {len(step.to)}" if step.actor in step.to else f"{len(step.to)} others"
+    return f"{step.actor} → {receivers}"
 
 
 def _headline(step: Step) -> str:

@@ -58,7 +58,8 @@ class Guide:
     # -- the stage
 
     def stage(self, *names: str, order: str = "") -> Stage:
-        """Real nodes; ``order``: who loses patience first (names with blanks)."""
+        """Real nodes; ``order``: whose election timer runs out first (names separated by
+        blanks)."""
         self._on = stage = Stage(self.world, names, self.hear, tuple(order.split()))
         self._narrator = PaxosNarrator(stage.quorums.phase2, self._explained, self._hushed)
         self._disaster_expected = False
@@ -102,7 +103,7 @@ class Guide:
         stage.run_while(lambda: any(stage.node(n).applied < reply.slot for n in stage.up()))
         return int(result[2])
 
-    # -- the telling
+    # -- the story
 
     def hear(self, happening: Happening) -> None:
         """Take note of something that happened."""
@@ -112,7 +113,7 @@ class Guide:
         self._heard.append(happening)
 
     def refused(self, message: str) -> bool:
-        """Whether, since the last telling, a message of this kind was refused as too old."""
+        """Whether, since the last step shown, a message of this kind was refused as too old."""
         return any(
             each.kind == "stale" and type(each.body).__name__ == message for each in self._heard
         )
@@ -122,19 +123,19 @@ class Guide:
         return self._sent.get(kind, 0)
 
     def act(self, title: str) -> None:
-        """What happened so far is told; a new act begins."""
+        """What happened so far is shown; a new act begins."""
         self.show()
         self.parts.append(Act(title))
 
     def show(self) -> None:
-        """Tell what happened since the last time."""
+        """Show what happened since the last time."""
         if self._heard:
             heard, self._heard = self._heard, []
             self.parts.extend(self._narrator.recount(heard, shown=True))
             self._check_rules()
 
     def pass_over(self) -> None:
-        """What happened since the last time is known to the narrator, but not told."""
+        """What happened since the last time goes to the narrator, but is not shown."""
         if self._heard:
             heard, self._heard = self._heard, []
             self._narrator.recount(heard, shown=False)
@@ -155,8 +156,8 @@ class Guide:
             raise LessonError(breach)
 
     def hush(self, *kinds: str, greetings: bool = True) -> None:
-        """From here on these messages and happenings are not told, for there are too many; nor
-        how nodes greet each other at each start, unless ``greetings`` is cleared."""
+        """From here on these messages and happenings are not shown, as there are too many; nor
+        are the greetings at each start of a node, unless ``greetings`` is cleared."""
         self.show()
         self._hushed.clear()
         self._hushed.update(kinds, _GREETINGS if greetings else ())
@@ -167,7 +168,7 @@ class Guide:
         self.parts.append(Remark(text))
 
     def preface(self, text: str) -> None:
-        """The same, ahead of what has happened and is not told yet."""
+        """A remark ahead of what has happened and is not shown yet."""
         self.parts.append(Remark(text))
         self.show()
 
@@ -178,7 +179,7 @@ class Guide:
         self.parts.append(Check(text))
 
     def require(self, holds: bool, text: str) -> None:
-        """The same, without a word if it holds."""
+        """A claim that is not shown if it holds."""
         if not holds:
             self.show()  # a rule that was broken says more than a claim that failed
             raise LessonError(f"this did not hold: {text}")

@@ -1,11 +1,11 @@
-"""From what happened on a stage to sentences: who sends what, and by which rule.
+"""Turns what happened on a stage into sentences: which node sends what, and by which rule.
 
     Happenings ──► merge (one message to many is one step) ──► Step(text, why, source)
 
 Each sentence is made from a message, a record or a notice that was really there. The reason
 (``why``) stands at the first step of its kind in a lesson; later ones name the source alone.
-Nothing is told about heartbeats and repairs of the vote stream: they are too many. The words for
-each protocol are in ``narrator_paxos.py`` and ``narrator_2pc.py``.
+Heartbeats and repairs of the vote stream are left out: there are too many. The words for each
+protocol are in ``narrator_paxos.py`` and ``narrator_2pc.py``.
 """
 
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ class Step:
     actor: str
     role: str
     text: str
-    """What the sender says if ``message`` is set, else what happens."""
+    """The words of the sender if ``message`` is set, else what happens."""
     note: str = ""
     """What became of the message, and what the observer adds."""
     to: tuple[str, ...] = ()
@@ -45,13 +45,13 @@ class Step:
 
 
 @dataclass(slots=True)
-class Sent:
+class Sending:
     """A message to one or more, and what became of it for each."""
 
     first: Happening
     to: list[str] = field(default_factory=list)
     fates: dict[str, str] = field(default_factory=dict)
-    """Who does not get it, and why not."""
+    """The receivers that do not get it, and why not."""
 
 
 @dataclass(slots=True)
@@ -68,10 +68,10 @@ class Draft:
 
 
 class Narrator:
-    """Remembers what has been seen of a run, told or not, and so may speak of it.
+    """Remembers all that happened in a run, shown or not, so that it can refer to it.
 
     ``explained``: the rules whose reason was given already; ``hushed``: kinds of messages and
-    happenings that are not told for now. Both are the caller's.
+    happenings that are not shown for now. Both belong to the caller, who changes them.
     """
 
     remembers = "stable"
@@ -84,17 +84,17 @@ class Narrator:
         self._emptied: set[str] = set()
         self._logless: set[str] = set()
         self.breach = ""
-        """What no node may ever do, and one did: the lesson must fail."""
+        """What no node may ever do, if one did it: then the lesson must fail."""
 
     def recount(self, happenings: Iterable[Happening], *, shown: bool) -> list[Step]:
-        """The steps of what happened; none if it need not be told."""
+        """The steps of what happened; none if it is not to be shown."""
         steps = []
         for each in _merge(happenings):
-            draft = self._sent(each) if isinstance(each, Sent) else self._event(each)
+            draft = self._sent(each) if isinstance(each, Sending) else self._event(each)
             if draft is None or not shown:
                 continue
-            first = each.first if isinstance(each, Sent) else each
-            to = tuple(each.to) if isinstance(each, Sent) else ()
+            first = each.first if isinstance(each, Sending) else each
+            to = tuple(each.to) if isinstance(each, Sending) else ()
             if first.kind == "release":
                 to = (first.to,)
             why, source = self._reason(draft.rule)
@@ -124,7 +124,7 @@ class Narrator:
         self._explained.add(rule)
         return why, source
 
-    def _sent(self, sent: Sent) -> Draft | None:
+    def _sent(self, sent: Sending) -> Draft | None:
         kind = type(sent.first.body).__name__
         for name in sent.to:
             if name in self._down and name not in sent.fates:
@@ -148,7 +148,7 @@ class Narrator:
         if kind == "crash":
             self._down.add(node)
             self._forget(node, disk=False)
-            return Draft("disk", "CRASHES. What its disk holds is all that remains of it.")
+            return Draft("disk", "CRASHES. Only what its disk holds remains.")
         if kind == "wipe":
             self._forget(node, disk=True)
             what = "log"
@@ -175,42 +175,46 @@ class Narrator:
 
     # -- the words of one protocol
 
-    def _message(self, sent: Sent) -> Draft | None:
-        """What a message says; None: not to be told."""
+    def _message(self, sent: Sending) -> Draft | None:
+        """What a message says; None: it is not shown."""
         raise NotImplementedError
 
     def _other(self, happening: Happening) -> Draft | None:
-        """What else happened, arrivals included; None: not to be told."""
+        """What else happened, arrivals included; None: it is not shown."""
         raise NotImplementedError
 
     def _forget(self, node: str, *, disk: bool) -> None:
         """A node lost its memory, and its disk as well if ``disk``."""
 
 
-def _merge(happenings: Iterable[Happening]) -> list[Happening | Sent]:
+def _merge(happenings: Iterable[Happening]) -> list[Happening | Sending]:
     """One message to many becomes one; what the network does to it at once, too."""
-    merged: list[Happening | Sent] = []
+    merged: list[Happening | Sending] = []
     for each in happenings:
         last = merged[-1] if merged else None
         if each.kind == "send":
             if (
-                isinstance(last, Sent)
+                isinstance(last, Sending)
                 and last.first.node == each.node
                 and last.first.at_ms == each.at_ms
                 and last.first.body == each.body
             ):
                 last.to.append(each.to)
             else:
-                merged.append(Sent(each, [each.to]))
+                merged.append(Sending(each, [each.to]))
         elif each.kind in FATES:
-            if isinstance(last, Sent) and last.to[-1] == each.to and last.first.body == each.body:
+            if (
+                isinstance(last, Sending)
+                and last.to[-1] == each.to
+                and last.first.body == each.body
+            ):
                 last.fates[each.to] = FATES[each.kind]
         else:
             merged.append(each)
     return merged
 
 
-def _fates(sent: Sent) -> str:
+def _fates(sent: Sending) -> str:
     by_fate: dict[str, list[str]] = {}
     for name, fate in sent.fates.items():
         by_fate.setdefault(fate, []).append(name)

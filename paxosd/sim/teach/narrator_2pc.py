@@ -3,11 +3,11 @@
 from typing import Any
 
 from paxosd.sim.teach.happenings import Happening
-from paxosd.sim.teach.narrator import Draft, Narrator, Sent
+from paxosd.sim.teach.narrator import Draft, Narrator, Sending
 from paxosd.sim.teach.two_phase_machines import Begin, Outcome
 from paxosd.sim.teach.two_phase_messages import (
     Acknowledgement,
-    Committed,
+    CommittedRecord,
     Decision,
     Inquiry,
     TxId,
@@ -19,7 +19,7 @@ from paxosd.sim.teach.two_phase_messages import (
 
 
 class TwoPhaseNarrator(Narrator):
-    """Tells of the transactions in ``only``, of all if it is empty."""
+    """Narrates the transactions in ``only``; all of them if it is empty."""
 
     remembers = "2pc-log"
 
@@ -31,7 +31,7 @@ class TwoPhaseNarrator(Narrator):
         tx = getattr(body, "tx", None)
         return not self.only or tx is None or tx in self.only
 
-    def _message(self, sent: Sent) -> Draft | None:
+    def _message(self, sent: Sending) -> Draft | None:
         message = sent.first.body
         if not self._is_explained(message):
             return None
@@ -67,7 +67,7 @@ class TwoPhaseNarrator(Narrator):
     def _other(self, happening: Happening) -> Draft | None:
         body = happening.body
         if happening.kind == "decided" and self._is_explained(body):
-            assert isinstance(body, Committed)
+            assert isinstance(body, CommittedRecord)
             return Draft("disk", f"Transaction {body.tx} IS COMMITTED: the decision is on disk.",
                          "2pc-decided")  # fmt: skip
         return None

@@ -30,7 +30,7 @@ from paxosd.core.types import NOOP, Ballot, Slot
 from paxosd.host.wording import listed
 from paxosd.sim.teach.happenings import Happening
 from paxosd.sim.teach.member_bus import Answer, Read, Write
-from paxosd.sim.teach.narrator import QUIET, Draft, Narrator, Sent
+from paxosd.sim.teach.narrator import QUIET, Draft, Narrator, Sending
 from paxosd.sim.teach.values import show_ballot, show_entry, show_result, show_value
 
 
@@ -51,7 +51,7 @@ class PaxosNarrator(Narrator):
 
     # -- messages
 
-    def _message(self, sent: Sent) -> Draft | None:
+    def _message(self, sent: Sending) -> Draft | None:
         node, message = sent.first.node, sent.first.body
         draft = self._words(node, message)
         if isinstance(message, Prepare | Accept):
@@ -61,7 +61,7 @@ class PaxosNarrator(Narrator):
             if all(known):
                 if "again" in self._hushed:
                     return None
-                draft.text = "Again, for want of an answer: " + draft.text
+                draft.text = "Again, as no answer came: " + draft.text
         return draft
 
     def _words(self, node: str, message: Any) -> Draft:
@@ -76,7 +76,7 @@ class PaxosNarrator(Narrator):
             return Draft(
                 "proposer",
                 f"Promise to accept nothing below {show_ballot(message.ballot)} from now on, and "
-                f"tell me what you have accepted in slot {message.from_slot} or above.",
+                f"report what you have accepted in slot {message.from_slot} or above.",
                 "prepare",
                 ballot=message.ballot,
             )
@@ -114,8 +114,8 @@ class PaxosNarrator(Narrator):
             text = "I have no memory of the past. Do you know me as I am now?"
             return Draft("acceptor", text, "hello")
         if isinstance(message, Welcome):
-            boot_count, lots = boot_count_of(message.run_id), _lots(message.run_id)
-            return Draft("acceptor", f"I know your start number {boot_count}, lots {lots}.")
+            run = f"{boot_count_of(message.run_id)}-{_random_part(message.run_id)}"
+            return Draft("acceptor", f"The last run of you that I know is {run}.")
         if isinstance(message, Rejoin):
             return Draft("acceptor", "Let my new identity vote in my name.", "rejoin")
         return Draft("proposer", f"{type(message).__name__}.")
@@ -124,11 +124,11 @@ class PaxosNarrator(Narrator):
         again = (node, "", ("promise", message.ballot)) in self._repeats
         self._repeats.add((node, "", ("promise", message.ballot)))
         head = "As I said: " if again else ""
-        told = _report(message)
+        report = _report(message)
         self._must_be_durable(node, ("promise", message.ballot), "promised")
         return Draft(
             "acceptor",
-            f"{head}I promise {_b(message.ballot)}; it is on my disk. {told}",
+            f"{head}I promise {_b(message.ballot)}; it is on my disk. {report}",
             "promise-again" if again else "promise",
             ballot=message.ballot,
         )
@@ -192,7 +192,7 @@ class PaxosNarrator(Narrator):
         if not other_life or name in QUIET or name in self._hushed:
             return None
         node, knower = happening.node, happening.to
-        text = f"Its {name} is refused by {knower}, which knows another life of {node}."
+        text = f"Its {name} is refused by {knower}, which knows another run of {node}."
         return Draft("network", text, "stale")
 
     def _observed(self, happening: Happening) -> Draft:
@@ -268,7 +268,7 @@ class PaxosNarrator(Narrator):
         if len(voters) >= self._quorum:
             how = f"Counts votes of {listed(voters)} for slot {slot} under {_b(ballot)}: chosen."
         else:
-            how = f"Is told that slot {slot} is chosen."
+            how = f"Learns that slot {slot} is chosen."
         text = f"{how} It applies: {show_value(applied.value)}."
         return Draft("learner", text, "learn", ballot=ballot, slot=slot)
 
@@ -287,8 +287,8 @@ def _answer(answer: Answer) -> Draft:
 
 
 def _report(message: Promise) -> str:
-    """What a promise says of the past. Up to its commit index it reports no votes: there it
-    knows more, namely what was chosen."""
+    """What a promise reports. Up to its commit index it reports no votes, for there it knows more:
+    what was chosen."""
     words = []
     if message.commit >= message.from_slot:
         known = _slots(message.from_slot, message.commit)
@@ -308,7 +308,7 @@ def _b(ballot: Ballot) -> str:
     return show_ballot(ballot)
 
 
-def _lots(run_id: int) -> str:
+def _random_part(run_id: int) -> str:
     return f"{run_id & (1 << RUN_BITS) - 1:05x}"
 
 

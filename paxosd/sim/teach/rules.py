@@ -22,12 +22,12 @@ RULES = {
         "Ongaro 2014, 6.4",
     ),
     "prevote": (
-        "A question that changes nobody's memory: a node that was away, or that one bad link "
-        "cuts off, deposes nobody.",
+        "This question changes nobody's memory. So a node that was away, or that one bad link "
+        "cuts off, deposes no leader.",
         "Ongaro 2014, 9.6",
     ),
     "prevote-no": (
-        "Who hears a leader, or has promised more, sends the candidate away.",
+        "A node that hears a leader, or has promised a higher ballot, refuses.",
         "Ongaro 2014, 9.6",
     ),
     "prepare": (
@@ -36,16 +36,16 @@ RULES = {
         "PMS 2.2, phase 1(a); 3",
     ),
     "own-promise": (
-        "It asks others only now: no restart can ever use this ballot again.",
+        "Only now does it ask others: so it can never use this ballot again after a restart.",
         "PMS 2.5",
     ),
     "promise": (
         "An acceptor promises any ballot above those it promised before, and it remembers: the "
-        "promise is on disk before it is spoken.",
+        "promise is on disk before it is sent.",
         "PMS 2.2, phase 1(b); 2.5",
     ),
     "promise-again": (
-        "A promise of the same ballot may be repeated: it binds no more than before.",
+        "A promise of the same ballot may be repeated: it promises nothing new.",
         "PMS 2.2",
     ),
     "nack": (
@@ -75,11 +75,11 @@ RULES = {
     ),
     "accepted": (
         "The vote is published to all, and each learner counts for itself. It was on disk first: "
-        "what has been said must not be forgotten.",
+        "an acceptor must not forget a vote that others may have counted.",
         "PMS 2.2, phase 2(b); 2.3; 2.5",
     ),
     "chosen": (
-        "That is a fact from this moment on, whether anybody knows it or not.",
+        "From this moment on that is a fact, whether any node knows it or not.",
         "PMS 2.2; 2.3",
     ),
     "conflict": (
@@ -101,9 +101,9 @@ RULES = {
         "PMS 2.5",
     ),
     "hello": (
-        "A node without a memory cannot tell whether it is new or was wiped. The others can: "
-        "each has written down, before it listened, which life of each node it hears.",
-        "paxosd: core/arrival.py",
+        "A node without a memory cannot know whether it is new or was wiped. The others know: "
+        "before a node listens to another one, it writes down which run of that one it hears.",
+        "paxosd: core/admission.py",
     ),
     "rejoin": (
         "A change of the membership, decided by the others, names the directory that votes from "
@@ -111,12 +111,12 @@ RULES = {
         "paxosd: docs/ACTING.md",
     ),
     "stale": (
-        "Each start of a node has a higher number than the one before, and lots of its own. "
-        "Another life that is not later is a replay of old messages, or the node lost its memory.",
+        "Each start of a node has a higher number than the one before, and random bits of its "
+        "own. Another run with no higher number is a replay, or the node lost its memory.",
         "paxosd: bus.stale_run",
     ),
     "2pc-begin": (
-        "Whoever gets the request coordinates the transaction.",
+        "The machine that gets the request coordinates the transaction.",
         "BHG 7.4",
     ),
     "2pc-ask": (
@@ -125,7 +125,7 @@ RULES = {
     ),
     "2pc-yes": (
         "From here on it is uncertain: it has given away the right to abort, may not commit, and "
-        "must keep its locks until it is told.",
+        "must keep its locks until it learns the decision.",
         "BHG 7.4",
     ),
     "2pc-no": (
@@ -148,12 +148,12 @@ RULES = {
         "BHG 7.4",
     ),
     "2pc-inquire": (
-        "It asks the coordinator, and its fellow participants as well: one that knows can tell, "
-        "one that has not voted can abort.",
+        "It asks the coordinator, and its fellow participants as well: one that knows can "
+        "answer, and one that has not voted can abort.",
         "BHG 7.4, cooperative termination",
     ),
     "2pc-uncertain": (
-        "All who are alive are uncertain. The coordinator alone may know: they block.",
+        "All that are up are uncertain, and only the coordinator may know: they block.",
         "BHG 7.4; Gray, Lamport 2006, 3.3",
     ),
 }

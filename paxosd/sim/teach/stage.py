@@ -12,6 +12,7 @@ from typing import Any
 
 from paxosd.core import genesis
 from paxosd.core.commands import Entry
+from paxosd.core.effects import Refusal, WriteReply
 from paxosd.core.messages import Envelope, Hello
 from paxosd.core.node import Node
 from paxosd.core.quorum import Quorums
@@ -107,6 +108,21 @@ class Stage:
         self._token += 1
         self.wires.send(client, to, Read(self._token, key))
         return self._token
+
+    def reply(self, token: int, limit_ms: float = 5_000) -> WriteReply | Refusal | bytes | None:
+        """Let time pass until a request is answered, and return the reply; None if no answer came
+        in time, and for the read of a key that is not set."""
+        self.run_while(lambda: token not in self.answers, limit_ms)
+        return self.answers[token].reply if token in self.answers else None
+
+    def run_until_applied(self, slot: Slot, *names: NodeId, limit_ms: float = 10_000) -> None:
+        """Let time pass until these members have applied a slot; all members if none is named."""
+        waiting = names or self.names
+        self.run_while(lambda: any(self.node(n).applied < slot for n in waiting), limit_ms)
+
+    def values_at(self, slot: Slot) -> set[bytes | None]:
+        """What all members have applied in a slot."""
+        return {self.value_at(name, slot) for name in self.names}
 
     def crash(self, name: NodeId) -> None:
         """Power off: what was not synced is gone."""

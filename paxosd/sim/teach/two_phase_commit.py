@@ -1,23 +1,24 @@
 """Two-Phase Commit, to compare Paxos with: correct, sans-IO, and blocking, as it must be.
 
     client ── begin ──► coordinator ── VoteRequest(tx, writes) ──► every participant
-                        participant: locks the keys, writes Prepared to its log, then
+                        participant: locks the keys, writes PreparedRecord to its log, then
                         coordinator ◄── Vote(yes) ── participant             … or Vote(no)
-                        all yes: writes Committed to its log, then
+                        all yes: writes CommittedRecord to its log, then
     client ◄── reply ── coordinator ── Decision(commit) ──► every participant
-                        participant: writes Finished to its log, applies, unlocks, then
+                        participant: writes FinishedRecord to its log, applies, unlocks, then
                         coordinator ◄── Acknowledgement ── participant
 
 Rules:
 
 - A participant that voted yes is *uncertain*: it may neither commit nor abort by itself, and it
-  keeps its locks until it is told, across restarts too. It asks (Inquiry) the coordinator and,
-  as the cooperative termination protocol has it, the other participants. One of them that is
-  uncertain as well cannot help (Uncertain); one that never voted aborts, and says so.
-- Presumed abort: of a transaction that its log does not know, a coordinator says "aborted".
-  So only the decision to commit is written, before anybody is told of it.
-- Locks are exclusive, per key, and never waited for: who meets one votes no. No deadlocks.
-- The one who runs this performs :class:`Effects` in order: before the messages and replies of
+  keeps its locks until it learns the decision, across restarts, too. It asks (Inquiry) the
+  coordinator and, as the cooperative termination protocol has it, the other participants. One that
+  is uncertain as well cannot help (Uncertain); one that never voted aborts, and says so.
+- Presumed abort: of a transaction that its log does not know, a coordinator says "aborted". So
+  only the decision to commit is written, before anybody learns of it.
+- Locks are exclusive, per key, and never waited for: a participant that meets one votes no.
+  So there are no deadlocks.
+- The caller performs :class:`Effects` in order: before the messages and replies of
   one leave, its records and those of all before it are durable.
 
 Sources: Bernstein, Hadzilacos, Goodman, "Concurrency Control and Recovery in Database Systems"
@@ -33,14 +34,14 @@ from typing import NamedTuple
 
 from paxosd.sim.teach.two_phase_messages import (
     Acknowledgement,
-    Committed,
+    CommittedRecord,
     Decision,
     Effects,
-    Ended,
-    Finished,
+    EndedRecord,
+    FinishedRecord,
     Inquiry,
     Message,
-    Prepared,
+    PreparedRecord,
     Record,
     TxId,
     Uncertain,
@@ -52,7 +53,7 @@ from paxosd.sim.teach.two_phase_messages import (
 # -- the coordinator
 
 
-class _Voting:
+class _OpenVote:
     """A transaction in phase 1 at its coordinator: all in memory, lost at a crash."""
 
     __slots__ = ("began_ms", "missing", "participants", "token")
@@ -65,7 +66,7 @@ class _Voting:
 
 
 class Coordinator:
-    """Begins transactions, collects votes, decides, and tells until all have acknowledged.
+    """Begins transactions, collects votes, decides, and sends the decision until all acknowledged.
 
     ``log``: the coordinator records that its disk held at this start.
     """
@@ -79,15 +80,16 @@ class Coordinator:
         self._vote_timeout_ms = vote_timeout_ms
         self._resend_ms = resend_ms
         self._count = 0
-        self._voting: dict[TxId, _Voting] = {}
-        self._telling: dict[TxId, list[str]] = {}
-        """Committed transactions and who has not acknowledged; an abort is told once."""
+        self._voting: dict[TxId, _OpenVote] = {}
+        self._announcing: dict[TxId, list[str]] = {}
+        """Committed transactions, and the participants that have not acknowledged them. An abort is
+        announced once."""
         self._resend_at_ms = float("-inf")
         for record in log:
-            if isinstance(record, Committed):
-                self._telling[record.tx] = list(record.participants)
-            elif isinstance(record, Ended):
-                self._telling.pop(record.tx, None)
+            if isinstance(record, CommittedRecord):
+                self._announcing[record.tx] = list(record.participants)
+            elif isinstance(record, EndedRecord):
+                self._announcing.pop(record.tx, None)
 
     @property
     def undecided(self) -> tuple[TxId, ...]:
@@ -100,7 +102,7 @@ class Coordinator:
         """Phase 1 of a new transaction; its outcome comes with ``token``."""
         self._count += 1
         tx = TxId(self.name, self._boot_count, self._count)
-        self._voting[tx] = _Voting(participants, token, now_ms)
+        self._voting[tx] = _OpenVote(participants, token, now_ms)
         request = VoteRequest(tx, writes, participants)
         return tx, Effects(sends=[(name, request) for name in participants])
 
@@ -123,9 +125,9 @@ class Coordinator:
         ]  # fmt: skip
         for tx in late:
             self._abort(tx, effects)
-        if self._telling and now_ms >= self._resend_at_ms:
+        if self._announcing and now_ms >= self._resend_at_ms:
             self._resend_at_ms = now_ms + self._resend_ms
-            for tx, names in self._telling.items():
+            for tx, names in self._announcing.items():
                 effects.sends.extend((name, Decision(tx, True)) for name in names)
         return effects
 
@@ -133,7 +135,7 @@ class Coordinator:
         effects = Effects()
         voting = self._voting.get(message.tx)
         if voting is None:
-            return effects  # decided meanwhile; whoever is uncertain will ask
+            return effects  # decided meanwhile; a participant that is uncertain will ask
         if not message.yes:
             self._abort(message.tx, effects)
             return effects
@@ -141,9 +143,9 @@ class Coordinator:
         if voting.missing:
             return effects
         del self._voting[message.tx]
-        self._telling[message.tx] = list(voting.participants)
+        self._announcing[message.tx] = list(voting.participants)
         self._resend_at_ms = max(self._resend_at_ms, now_ms + self._resend_ms)
-        effects.persist.append(Committed(message.tx, voting.participants))
+        effects.persist.append(CommittedRecord(message.tx, voting.participants))
         effects.sends.extend((name, Decision(message.tx, True)) for name in voting.participants)
         effects.outcomes.append((voting.token, True))
         return effects
@@ -155,12 +157,12 @@ class Coordinator:
 
     def _on_acknowledgement(self, sender: str, message: Acknowledgement) -> Effects:
         effects = Effects()
-        names = self._telling.get(message.tx)
+        names = self._announcing.get(message.tx)
         if names is not None and sender in names:
             names.remove(sender)
             if not names:
-                del self._telling[message.tx]
-                effects.persist.append(Ended(message.tx))
+                del self._announcing[message.tx]
+                effects.persist.append(EndedRecord(message.tx))
         return effects
 
     def _on_inquiry(self, sender: str, message: Inquiry) -> Effects:
@@ -169,7 +171,7 @@ class Coordinator:
             return Effects()
         if tx in self._voting:
             return Effects(sends=[(sender, Uncertain(tx))])
-        return Effects(sends=[(sender, Decision(tx, tx in self._telling))])
+        return Effects(sends=[(sender, Decision(tx, tx in self._announcing))])
 
 
 # -- the participant
@@ -208,21 +210,21 @@ class Participant:
         self.locks: dict[bytes, TxId] = {}
         self.released: list[LockSpan] = []
         """Every lock let go since this start, in order."""
-        self._prepared: dict[TxId, Prepared] = {}
+        self._prepared: dict[TxId, PreparedRecord] = {}
         """The uncertain ones."""
         self._locked_ms: dict[TxId, float] = {}
         self._inquire_at_ms: dict[TxId, float] = {}
         for record in log:
-            if isinstance(record, Prepared):
+            if isinstance(record, PreparedRecord):
                 self._hold(record, now_ms)
                 self._inquire_at_ms[record.tx] = now_ms
-            elif isinstance(record, Finished):
+            elif isinstance(record, FinishedRecord):
                 self._finish(record.tx, record.commit, now_ms)
         self.released.clear()
 
     @property
     def uncertain(self) -> tuple[TxId, ...]:
-        """Transactions voted yes for and not yet told of."""
+        """Transactions that it voted yes for, and whose decision it does not know."""
         return tuple(self._prepared)
 
     def locked_since_ms(self, tx: TxId) -> float:
@@ -247,8 +249,8 @@ class Participant:
                 continue
             self._inquire_at_ms[tx] = now_ms + self._inquire_ms
             fellows = [name for name in prepared.participants if name != self.name]
-            whom = dict.fromkeys((tx.coordinator, *fellows))
-            effects.sends.extend((name, Inquiry(tx)) for name in whom)
+            asked = dict.fromkeys((tx.coordinator, *fellows))
+            effects.sends.extend((name, Inquiry(tx)) for name in asked)
         return effects
 
     def _on_vote_request(self, sender: str, message: VoteRequest, now_ms: float) -> Effects:
@@ -259,9 +261,9 @@ class Participant:
         if any(key in self.locks for key in message.writes):
             self.states[tx] = TxState.ABORTED
             # Durable: else a repeat of the request could be voted yes for after a restart, when
-            # a fellow participant was already told that this one aborted.
-            return Effects(persist=[Finished(tx, False)], sends=[(sender, Vote(tx, False))])
-        record = Prepared(*message)
+            # a fellow participant already knows that this one aborted.
+            return Effects(persist=[FinishedRecord(tx, False)], sends=[(sender, Vote(tx, False))])
+        record = PreparedRecord(*message)
         self._hold(record, now_ms)
         self._inquire_at_ms[tx] = now_ms + self._inquire_ms
         return Effects(persist=[record], sends=[(sender, Vote(tx, True))])
@@ -273,7 +275,7 @@ class Participant:
         effects = Effects()
         if state is TxState.UNCERTAIN:
             self._finish(tx, commit, now_ms)
-            effects.persist.append(Finished(tx, commit))
+            effects.persist.append(FinishedRecord(tx, commit))
         elif state is None:
             assert not commit, "a commit needs this participant's yes"
             self.states[tx] = TxState.ABORTED
@@ -294,10 +296,12 @@ class Participant:
         if state is None:
             self.states[tx] = TxState.ABORTED  # never voted, and from now on it votes no
             # Durable: it promises the asker that its yes will never come.
-            return Effects(persist=[Finished(tx, False)], sends=[(sender, Decision(tx, False))])
+            return Effects(
+                persist=[FinishedRecord(tx, False)], sends=[(sender, Decision(tx, False))]
+            )
         return Effects(sends=[(sender, Decision(tx, state is TxState.COMMITTED))])
 
-    def _hold(self, record: Prepared, now_ms: float) -> None:
+    def _hold(self, record: PreparedRecord, now_ms: float) -> None:
         tx = record.tx
         self.states[tx] = TxState.UNCERTAIN
         self._prepared[tx] = record

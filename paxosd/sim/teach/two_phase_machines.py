@@ -16,7 +16,7 @@ from paxosd.sim.teach.member import SYNC_MS
 from paxosd.sim.teach.two_phase_commit import Coordinator, LockSpan, Participant
 from paxosd.sim.teach.two_phase_messages import (
     Acknowledgement,
-    Committed,
+    CommittedRecord,
     Effects,
     Inquiry,
     Record,
@@ -195,7 +195,7 @@ class Machines:
 
     def _speak(self, machine: Machine, effects: Effects) -> None:
         for record in effects.persist:
-            if isinstance(record, Committed):
+            if isinstance(record, CommittedRecord):
                 self._recorder.note("decided", machine.name, body=record)
         for to, message in effects.sends:
             self.wires.send(machine.name, to, message)

@@ -21,7 +21,7 @@ class TxId(NamedTuple):
 
 
 class VoteRequest(NamedTuple):
-    """Phase 1: can you commit these writes? ``participants``: whom to ask when in doubt."""
+    """Phase 1: can you commit these writes? ``participants``: the machines to ask when in doubt."""
 
     tx: TxId
     writes: Writes
@@ -29,7 +29,7 @@ class VoteRequest(NamedTuple):
 
 
 class Vote(NamedTuple):
-    """The answer; a yes binds the participant until it is told the decision."""
+    """The answer; a yes binds the participant until it learns the decision."""
 
     tx: TxId
     yes: bool
@@ -66,7 +66,7 @@ Message = VoteRequest | Vote | Decision | Acknowledgement | Inquiry | Uncertain
 # -- log records
 
 
-class Prepared(NamedTuple):
+class PreparedRecord(NamedTuple):
     """A participant's yes."""
 
     tx: TxId
@@ -74,27 +74,27 @@ class Prepared(NamedTuple):
     participants: tuple[str, ...]
 
 
-class Finished(NamedTuple):
+class FinishedRecord(NamedTuple):
     """A participant knows the decision."""
 
     tx: TxId
     commit: bool
 
 
-class Committed(NamedTuple):
+class CommittedRecord(NamedTuple):
     """The coordinator's decision: from here on the transaction is committed."""
 
     tx: TxId
     participants: tuple[str, ...]
 
 
-class Ended(NamedTuple):
+class EndedRecord(NamedTuple):
     """Every participant acknowledged: the coordinator may forget. A hint, like an abort."""
 
     tx: TxId
 
 
-Record = Prepared | Finished | Committed | Ended
+Record = PreparedRecord | FinishedRecord | CommittedRecord | EndedRecord
 
 
 @dataclass(slots=True)

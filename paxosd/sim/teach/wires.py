@@ -42,7 +42,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class InHand:
+class Parcel:
     """A message that a rule holds."""
 
     source: str
@@ -70,7 +70,7 @@ class Wires:
         self._free_ms: dict[tuple[str, str], float] = {}
         self._rules: list[Rule] = []
         self._cut: set[tuple[str, str]] = set()
-        self._held: list[InHand] = []
+        self._held: list[Parcel] = []
 
     # -- control
 
@@ -112,7 +112,7 @@ class Wires:
         self, source: str, target: str, message: Any, envelope: Envelope | None = None
     ) -> None:
         """A message leaves its sender; one between nodes is in an envelope."""
-        each = InHand(source, target, message, envelope)
+        each = Parcel(source, target, message, envelope)
         self._recorder.note("send", source, target, message)
         if (source, target) in self._cut:
             self._recorder.note("cut", source, target, message)
@@ -127,7 +127,7 @@ class Wires:
                 return
         self._depart(each)
 
-    def _depart(self, each: InHand) -> None:
+    def _depart(self, each: Parcel) -> None:
         link = (each.source, each.target)
         arrival_ms = self._world.now_ms + self._rng.uniform(*self._latency_ms)
         arrival_ms = max(arrival_ms, self._free_ms.get(link, 0.0) + 0.01)
@@ -135,7 +135,7 @@ class Wires:
 
         self._world.at(arrival_ms - self._world.now_ms, self._arrive, each)
 
-    def _arrive(self, each: InHand) -> None:
+    def _arrive(self, each: Parcel) -> None:
         whole = (each.source, each.target) not in self._cut
         if not (whole and self._deliver(each.source, each.target, each.message, each.envelope)):
             self._recorder.note("cut", each.source, each.target, each.message)

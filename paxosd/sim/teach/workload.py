@@ -1,7 +1,7 @@
 """One workload for two systems: clients that each run one transaction after another.
 
     client: begin ──► answer yes: pause, the next one      (a commit: counted)
-                  └─► answer no, or none in time: the same again, at the next machine
+                  └─► answer no, or no answer in time: the same again, at the next machine
 
 What is measured is what the clients see, in simulated time.
 """
@@ -30,7 +30,7 @@ class Request(NamedTuple):
 
 
 @dataclass(slots=True)
-class Measured:
+class Measurements:
     """Of one run. Times in ms since the workload began."""
 
     commits_ms: list[float] = field(default_factory=list)
@@ -66,7 +66,7 @@ class Workload:
         self, world: World, clients: int, machines: tuple[str, ...], send: Callable[[Request], None]
     ) -> None:
         self.world = world
-        self.measured = Measured()
+        self.measured = Measurements()
         self._machines = machines
         self._send = send
         self._clients = {f"c{i + 1}": _Client(f"c{i + 1}") for i in range(clients)}

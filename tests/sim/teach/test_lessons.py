@@ -264,7 +264,7 @@ class TestWithoutTheSafeguard:
     def test_a_repeat_is_applied_once(self, monkeypatch):
         """The session forgets what it has applied."""
         monkeypatch.setattr(Session, "keep", lambda self, first_seq, slot, results: None)
-        assert "it is told revision 1" in failure_of("leader-crash")
+        assert "the answer says revision 1" in failure_of("leader-crash")
 
     def test_the_mark_of_a_log(self, monkeypatch):
         """A daemon that begins a new log wherever it finds none."""

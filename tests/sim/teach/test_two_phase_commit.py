@@ -8,12 +8,12 @@ from paxosd.sim.teach.two_phase_commit import Coordinator, Participant, TxState
 from paxosd.sim.teach.two_phase_machines import Machines
 from paxosd.sim.teach.two_phase_messages import (
     Acknowledgement,
-    Committed,
+    CommittedRecord,
     Decision,
-    Ended,
-    Finished,
+    EndedRecord,
+    FinishedRecord,
     Inquiry,
-    Prepared,
+    PreparedRecord,
     TxId,
     Uncertain,
     Vote,
@@ -41,7 +41,7 @@ class TestCoordinator:
         assert effects.sends == [(name, REQUEST) for name in NAMES]
         assert not coordinator.receive("p", Vote(TX, True), 1.0)
         effects = coordinator.receive("q", Vote(TX, True), 1.0)
-        assert effects.persist == [Committed(TX, NAMES)]
+        assert effects.persist == [CommittedRecord(TX, NAMES)]
         assert effects.sends == [(name, Decision(TX, True)) for name in NAMES]
         assert effects.outcomes == [("t", True)]
 
@@ -68,18 +68,18 @@ class TestCoordinator:
         assert not coordinator.receive("p", Vote(TX, True), 101), "too late"
 
     def test_a_commit_is_repeated_until_all_have_acknowledged(self):
-        coordinator = Coordinator("c", 2, [Committed(TX, NAMES)])
+        coordinator = Coordinator("c", 2, [CommittedRecord(TX, NAMES)])
         assert [to for to, _ in coordinator.tick(0).sends] == ["p", "q"]
         assert not coordinator.receive("p", Acknowledgement(TX), 1)
         assert coordinator.tick(1000).sends == [("q", Decision(TX, True))]
-        assert coordinator.receive("q", Acknowledgement(TX), 1).persist == [Ended(TX)]
+        assert coordinator.receive("q", Acknowledgement(TX), 1).persist == [EndedRecord(TX)]
         assert not coordinator.tick(2000)
 
     def test_presumed_abort(self):
         """What its log does not know was not committed."""
         coordinator = Coordinator("c", 2, [])
         assert coordinator.receive("p", Inquiry(TX), 0).sends == [("p", Decision(TX, False))]
-        coordinator = Coordinator("c", 2, [Committed(TX, NAMES)])
+        coordinator = Coordinator("c", 2, [CommittedRecord(TX, NAMES)])
         assert coordinator.receive("p", Inquiry(TX), 0).sends == [("p", Decision(TX, True))]
 
     def test_asked_before_it_decided_it_does_not_know(self):
@@ -97,7 +97,7 @@ class TestParticipant:
     def test_its_yes_is_durable_and_locks(self):
         participant = Participant("p")
         effects = participant.receive("c", REQUEST, 0.0)
-        assert effects.persist == [Prepared(*REQUEST)]
+        assert effects.persist == [PreparedRecord(*REQUEST)]
         assert effects.sends == [("c", Vote(TX, True))]
         assert participant.locks == {b"x": TX}
         assert participant.uncertain == (TX,)
@@ -106,7 +106,7 @@ class TestParticipant:
     def test_commit_applies_and_unlocks(self):
         participant = voted()
         effects = participant.receive("c", Decision(TX, True), 7.0)
-        assert effects.persist == [Finished(TX, True)]
+        assert effects.persist == [FinishedRecord(TX, True)]
         assert effects.sends == [("c", Acknowledgement(TX))]
         assert (participant.data, participant.locks) == (WRITES, {})
         assert [(s.key, s.from_ms, s.to_ms) for s in participant.released] == [(b"x", 0.0, 7.0)]
@@ -121,7 +121,7 @@ class TestParticipant:
         other = TxId("d", 1, 1)
         effects = participant.receive("d", VoteRequest(other, {b"x": b"2"}, NAMES), 1.0)
         assert effects.sends == [("d", Vote(other, False))]
-        assert effects.persist == [Finished(other, False)]
+        assert effects.persist == [FinishedRecord(other, False)]
         assert participant.locks == {b"x": TX}
 
     def test_uncertain_it_asks_and_waits_and_decides_nothing(self):
@@ -136,10 +136,10 @@ class TestParticipant:
         assert participant.states[TX] is TxState.UNCERTAIN
 
     def test_a_restart_keeps_the_locks_and_the_doubt(self):
-        participant = Participant("p", [Prepared(*REQUEST)], now_ms=50.0)
+        participant = Participant("p", [PreparedRecord(*REQUEST)], now_ms=50.0)
         assert participant.locks == {b"x": TX}
         assert participant.tick(50.0).sends == [("c", Inquiry(TX)), ("q", Inquiry(TX))]
-        again = Participant("p", [Prepared(*REQUEST), Finished(TX, True)])
+        again = Participant("p", [PreparedRecord(*REQUEST), FinishedRecord(TX, True)])
         assert (again.data, again.locks, again.uncertain) == (WRITES, {}, ())
 
     def test_cooperative_termination(self):
@@ -151,7 +151,7 @@ class TestParticipant:
         fresh = Participant("p")
         effects = fresh.receive("q", Inquiry(TX), 1.0)
         assert effects.sends == [("q", Decision(TX, False))]
-        assert effects.persist == [Finished(TX, False)]
+        assert effects.persist == [FinishedRecord(TX, False)]
         restarted = Participant("p", effects.persist)
         assert restarted.receive("c", REQUEST, 2.0).sends == [("c", Vote(TX, False))]
 
@@ -186,8 +186,8 @@ class Run:
         decided = {}
         for machine in self.machines.machines.values():
             for record in machine.disk:
-                if isinstance(record, Finished | Committed):
-                    commit = isinstance(record, Committed) or record.commit
+                if isinstance(record, FinishedRecord | CommittedRecord):
+                    commit = isinstance(record, CommittedRecord) or record.commit
                     assert decided.setdefault(record.tx, commit) == commit, record.tx
         for token, committed in self.machines.outcomes.items():
             tx = self.machines.tokens[token]
@@ -201,7 +201,7 @@ def crash_with_all_votes(run, name="n1"):
     """The coordinator dies with the last yes in hand, before its decision is on disk."""
 
     def before(machine, effects):
-        if machine.name == name and any(isinstance(r, Committed) for r in effects.persist):
+        if machine.name == name and any(isinstance(r, CommittedRecord) for r in effects.persist):
             run.machines.before_perform = lambda machine, effects: None
             run.machines.crash(name)
 

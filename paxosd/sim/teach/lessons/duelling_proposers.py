@@ -71,12 +71,12 @@ def _end(guide: Guide, stage: Stage, troubles: list[Rule]) -> None:
     ballot = stage.node(winner).promised
     guide.remark(
         "Heartbeats and accepts arrive in time again, though n1 and n3 still do not hear each "
-        f"other. It so happens that {winner} leads."
+        f"other. At this moment {winner} leads."
     )
     for rule in troubles:
         stage.wires.end(rule)
     stage.wires.release()
-    stage.run_while(lambda: stage.node(loser).applied < SLOT, 5000)
+    stage.run_until_applied(SLOT, loser, limit_ms=5000)
     guide.hush("Answer")
     asked = guide.sent("PreVote")
     stage.run_while(lambda: guide.sent("PreVote") == asked, 5000)
@@ -92,7 +92,7 @@ def _end(guide: Guide, stage: Stage, troubles: list[Rule]) -> None:
     guide.memory(SLOT)
     value = stage.observer.chosen[SLOT][1]
     guide.claim(
-        {stage.value_at(name, SLOT) for name in stage.names} == {value},
+        stage.values_at(SLOT) == {value},
         f"slot {SLOT} holds one value on all nodes: {show_value(value)}",
     )
 
@@ -102,13 +102,12 @@ def _repeat(guide: Guide, stage: Stage, sessions: dict[str, int]) -> None:
     chosen = show_value(stage.observer.chosen[SLOT][1])
     late = next(name for name, (_, colour) in CLIENTS.items() if colour not in chosen)
     guide.remark(
-        f"{CLIENTS[late][0]} was told that the outcome of its write is unknown. It repeats the "
+        f"{CLIENTS[late][0]} has the answer that the outcome is unknown. It repeats the "
         "same request, now to the leader."
     )
     guide.hush("Accept", "Accepted", "applied")
     token = _write(stage, late, sessions, stage.leader())
-    stage.run_while(lambda: token not in stage.answers)
-    reply = stage.answers[token].reply
+    reply = stage.reply(token)
     guide.claim(isinstance(reply, WriteReply) and reply.slot == SLOT + 1, "its value has slot 4")
 
 
@@ -123,8 +122,8 @@ LESSON = Lesson(
     "done, and what keeps real clusters from doing this for ever.",
     moral="Paxos is safe with any number of proposers, but it moves only with one: that is what "
     "a leader is for. No algorithm without timing can promise to find one (Fischer, Lynch, "
-    "Paterson), so paxosd draws random pauses, and who hears a leader refuses the pre-vote of "
-    "anybody else.",
+    "Paterson), so paxosd draws random pauses, and a node that hears a leader refuses every "
+    "pre-vote.",
     source="Lamport, “Paxos Made Simple”, section 2.4",
     play=_play,
 )

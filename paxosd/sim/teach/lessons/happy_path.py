@@ -21,11 +21,10 @@ def _play(guide: Guide) -> None:
     guide.act("Phase 2: a write, one round trip")
     asked = guide.sent("Prepare")
     token = stage.write("client", "n1", put(session, 1, "x", "1"))
-    stage.run_while(lambda: any(stage.node(n).applied < 2 for n in stage.names))
-    stage.run_while(lambda: token not in stage.answers)
+    stage.run_until_applied(2)
+    reply = stage.reply(token)
     guide.memory(2)
-    reply = stage.answers[token].reply
-    values = {stage.value_at(name, 2) for name in stage.names}
+    values = stage.values_at(2)
     guide.claim(isinstance(reply, WriteReply) and reply.slot == 2, "the client has its answer")
     guide.claim(
         len(values) == 1 and None not in values, "all three nodes applied the same value in slot 2"
@@ -38,7 +37,7 @@ def _play(guide: Guide) -> None:
 LESSON = Lesson(
     title="One leader, one write",
     shows="how three nodes find a leader, how a value becomes chosen, and that each promise and "
-    "each vote is on disk before it is spoken.",
+    "each vote is on disk before it is sent.",
     moral="A value is chosen when a majority of acceptors has accepted it under one ballot. The "
     "leader needs phase 1 once; then each write costs one message out, one fsync, one vote back.",
     source="Lamport, “Paxos Made Simple”, sections 2.2 to 3",

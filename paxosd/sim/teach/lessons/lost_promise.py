@@ -17,9 +17,8 @@ def _play(guide: Guide) -> None:
     )
     lost = [stage.wires.lose("Accept", to="n1"), stage.wires.lose("Accepted", source="n3")]
     token = stage.write("client", "n3", put(session, 1, "x", "1"))
-    stage.run_while(lambda: token not in stage.answers, 100)
-    reply = stage.answers[token].reply if token in stage.answers else None
-    guide.claim(isinstance(reply, WriteReply), "the client was told that x=1 is done")
+    reply = stage.reply(token, 100)
+    guide.claim(isinstance(reply, WriteReply), "the client has the answer that x=1 is done")
     stage.crash("n3")
     for rule in lost:
         stage.wires.end(rule)
@@ -37,7 +36,7 @@ def _play(guide: Guide) -> None:
     guide.claim(
         stage.observer.accepted_at("n1", 2) is None,
         "n1's own memory says nothing of slot 2: leading now, it would put another value there, "
-        "over one that the client was told is done",
+        "over one that was acknowledged to the client",
     )
     guide.remark("n2 loses power, too, and comes back. The network is whole from here on.")
     stage.crash("n2")
@@ -46,7 +45,7 @@ def _play(guide: Guide) -> None:
     stage.restart("n2")
 
     guide.act("n1 asks again")
-    stage.run_while(lambda: any(stage.node(name).applied < 2 for name in ("n1", "n2")), 5000)
+    stage.run_until_applied(2, "n1", "n2", limit_ms=5000)
     stage.run(2)
     guide.memory(2)
     guide.claim(
@@ -55,7 +54,7 @@ def _play(guide: Guide) -> None:
     )
     guide.claim(
         stage.value_at("n1", 2) == stage.value_at("n2", 2) == value,
-        "slot 2 still holds what the client was told is done",
+        "slot 2 still holds what was acknowledged to the client",
     )
 
 
@@ -65,7 +64,7 @@ LESSON = Lesson(
     "harmless, even if the acceptor lost power in between.",
     moral="A promise is two things: it stops older ballots, and it reports what may be chosen. "
     "Only the promises of a majority report everything. A message lost costs time, never "
-    "safety; a promise repeated is the same promise, for it was on disk before it was spoken.",
+    "safety; a promise repeated is the same promise, for it was on disk before it was sent.",
     source="Lamport, “Paxos Made Simple”, sections 2.2 (P2c, phase 1) and 2.5",
     play=_play,
 )

@@ -10,9 +10,9 @@ from paxosd.sim.teach.narrator_2pc import TwoPhaseNarrator
 from paxosd.sim.teach.stage import Stage
 from paxosd.sim.teach.two_phase_commit import TxState
 from paxosd.sim.teach.two_phase_machines import Machine, Machines
-from paxosd.sim.teach.two_phase_messages import Committed, Effects, TxId
+from paxosd.sim.teach.two_phase_messages import CommittedRecord, Effects, TxId
 from paxosd.sim.teach.wires import LATENCY_MS
-from paxosd.sim.teach.workload import Measured, Request, Workload
+from paxosd.sim.teach.workload import Measurements, Request, Workload
 
 NAMES = ("n1", "n2", "n3")
 CLIENTS = 6
@@ -59,7 +59,7 @@ def _play(guide: Guide) -> None:
 class Result(NamedTuple):
     """One run; times since the workload began."""
 
-    measured: Measured
+    measured: Measurements
     crashed_ms: float
 
     def while_down(self) -> int:
@@ -140,7 +140,7 @@ def _crash_coordinator(
     doomed: list[TxId] = []
 
     def before(machine: Machine, effects: Effects) -> None:
-        decided = [record.tx for record in effects.persist if isinstance(record, Committed)]
+        decided = [record.tx for record in effects.persist if isinstance(record, CommittedRecord)]
         if decided and machine.name == "n1" and workload.since_start_ms() >= CRASH_MS:
             machines.before_perform = lambda machine, effects: None
             doomed.extend(decided)

@@ -25,7 +25,7 @@ def _disaster(guide: Guide) -> bytes:
     guide.remark(
         "Now n1 is cut off, and n3 is back. n2 loses power and its disk. Somebody starts it on a "
         "new, empty data directory: it cannot know that it ever promised or accepted anything. In "
-        "this act nobody asks, and everybody believes it: so paxosd does not behave."
+        "this act it asks nobody, and all believe it. paxosd does not behave like that."
     )
     _lose(stage, whole=True)
     stage.restart("n2", naive=True)
@@ -35,7 +35,8 @@ def _disaster(guide: Guide) -> bytes:
     token = stage.write("other", "n3", put(session, 2, "x", "2"))
     stage.run_while(lambda: token not in stage.answers, 5000)
     guide.claim(
-        isinstance(stage.answers[token].reply, WriteReply), "this client, too, is told: done"
+        isinstance(stage.answers[token].reply, WriteReply),
+        "this client, too, gets the answer: done",
     )
     guide.claim(len(stage.observer.conflicts) == 1, "two values were chosen for one slot")
     stage.wires.mend()
@@ -72,7 +73,7 @@ def _log_lost(guide: Guide, value: bytes) -> None:
     guide.remark("The link to n1 is mended. n1 still has its disk: it is one of those that voted.")
     guide.hush("PreVote", "PreVoteReply", "again", "Accepted")
     stage.wires.mend()
-    stage.run_while(lambda: any(stage.node(name).applied < SLOT for name in ("n1", "n3")), 9000)
+    stage.run_until_applied(SLOT, "n1", "n3", limit_ms=9000)
     stage.run_while(lambda: stage.leader() == "", 9000)
     stage.run(5)
     guide.memory(SLOT)
@@ -102,8 +103,8 @@ def _all_lost(guide: Guide, value: bytes) -> None:
     _lose(stage, whole=True)
     stage.restart("n2")
     guide.hush("PreVote", "PreVoteReply", "CatchUp", "Decisions", "Answer", greetings=False)
-    told = stage.run_while(lambda: stage.node("n2").role != "memory-lost", 3000)
-    guide.claim(told, "n3 knew n2's life before, and says so: n2 knows that it has lost its memory")
+    knows = stage.run_while(lambda: stage.node("n2").role != "memory-lost", 3000)
+    guide.claim(knows, "n3 knew n2's earlier run, and says so: n2 knows that it lost its memory")
     guide.hush("PreVote", "PreVoteReply", "CatchUp", "Decisions", "Answer")
     stage.run(3000)
     guide.pass_over()
@@ -113,7 +114,7 @@ def _all_lost(guide: Guide, value: bytes) -> None:
     )
     guide.remark("The link to n1 is mended.")
     stage.wires.mend()
-    stage.run_while(lambda: any(stage.node(name).applied < SLOT for name in ("n1", "n3")), 9000)
+    stage.run_until_applied(SLOT, "n1", "n3", limit_ms=9000)
     guide.pass_over()
     guide.claim(
         stage.value_at("n1", SLOT) == stage.value_at("n3", SLOT) == value,
@@ -134,7 +135,7 @@ def _lose(stage: Stage, *, whole: bool) -> None:
 
 
 def _until_chosen(guide: Guide, *, quietly: bool = False) -> tuple[Stage, int]:
-    """n1 and n2 choose x=1 and the client is told; n3 hears nothing of it."""
+    """n1 and n2 choose x=1 and the client gets its answer; n3 hears nothing of it."""
     guide.start_over()
     stage = guide.stage("n1", "n2", "n3", order="n1 n3 n2")
     guide.elect("n1")
@@ -144,12 +145,11 @@ def _until_chosen(guide: Guide, *, quietly: bool = False) -> tuple[Stage, int]:
         guide.remark("n1 leads with ballot 1.n1. n3 is cut off for a moment.")
     stage.wires.cut(("n3",), ("n1", "n2"))
     token = stage.write("client", "n1", put(session, 1, "x", "1"))
-    stage.run_while(lambda: token not in stage.answers, 500)
+    reply = stage.reply(token, 500)
     stage.run(2)
     if quietly:
         guide.pass_over()
-    reply = stage.answers[token].reply if token in stage.answers else None
-    guide.require(isinstance(reply, WriteReply), "the client was told that x=1 is done")
+    guide.require(isinstance(reply, WriteReply), "the client has the answer that x=1 is done")
     return stage, session
 
 
@@ -159,7 +159,7 @@ LESSON = Lesson(
     "did, then what paxosd does instead.",
     moral="Any two majorities share a node, and all of Paxos hangs on what that node remembers. A "
     "node that forgot is worse than a node that is down: with one of three down the others go "
-    "on; with one that forgot they can be led to contradict what a client was told. paxosd notes "
+    "on; with one that forgot they can contradict an answer that a client has got. paxosd notes "
     "in its data directory that a log was begun and does not vote without it; one without any "
     "memory asks every peer whether it was ever here, before it votes. Only a change of the "
     "membership, which a majority of the others decides, lets it vote again.",
