@@ -1,4 +1,4 @@
-"""The Acceptor: it promises and it accepts, and it forgets neither.
+"""The Acceptor: it promises and accepts, and remembers both.
 
     Prepare(b)  b <  promised → Nack(promised)
                 b >= promised → promised = b; Promise with what was accepted
@@ -9,8 +9,8 @@ Source: Lamport, "Paxos Made Simple", section 2.2, P1a: "an acceptor can accept 
 numbered n iff it has not responded to a prepare request having a number greater than n".
 One promise covers all slots (section 3).
 
-A handler returns the answer and appends the records that must be durable before the answer
-leaves; the node holds it back until then.
+A handler returns the answer and appends the records that must be durable before the answer leaves.
+The node holds the answer back until then.
 """
 
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ class Acceptor:
         self.ahead_slots_max = ahead_slots_max
         self.ahead_bytes_max = ahead_bytes_max
         self.bytes = 0
-        """Of all values in ``accepted``."""
+        """The size of all values in ``accepted``."""
         for ballot, value in self.accepted.values():
             self.promised = max(self.promised, ballot)
             self.bytes += len(value)
@@ -66,7 +66,7 @@ class Acceptor:
     def receive_prepare(
         self, message: Prepare, commit: Slot, bytes_max: int, persist: list[Record]
     ) -> Promise | Nack:
-        """Promise not to accept below ``message.ballot``, and tell what was accepted.
+        """Promise not to accept below ``message.ballot``, and report what was accepted.
 
         ``commit``: this node's commit index; slots up to it are not reported, for they are
         chosen and the candidate learns them as decisions. Appends a record to ``persist`` if
@@ -107,7 +107,7 @@ class Acceptor:
         if held is None or held[0] != ballot:
             size = self.bytes + len(value) - (len(held[1]) if held is not None else 0)
             if size > self.ahead_bytes_max and slot != self.released + 1:
-                return AcceptOutcome.TOO_FAR  # the next slot always fits, or nothing would move
+                return AcceptOutcome.TOO_FAR  # the next slot always fits, else nothing could go on
             self.bytes = size
             self.accepted[slot] = (ballot, value)
             persist.append(AcceptRecord(slot, ballot, value))
@@ -116,9 +116,9 @@ class Acceptor:
         return AcceptOutcome.VOTED
 
     def contradicts(self, slot: Slot, ballot: Ballot, value: bytes) -> bool:
-        """Whether this node holds another value of that slot at that very ballot. A ballot has one
-        value for a slot (Lamport, "Paxos Made Simple", section 2.2: a number is one proposal's), so
-        one of the two memories is damaged, or the proposer exists twice."""
+        """Whether this node holds another value of the slot at the same ballot. A ballot has only
+        one value for a slot (Lamport, "Paxos Made Simple", section 2.2: different proposals have
+        different numbers), so a memory is damaged, or the proposer runs twice."""
         held = self.accepted.get(slot)
         return held is not None and held[0] == ballot and held[1] != value
 
@@ -130,8 +130,8 @@ class Acceptor:
         self.released = slot
 
     def install(self, slot: Slot) -> None:
-        """A snapshot holds every slot up to ``slot``: all of them are chosen. What was promised
-        stays, and so does every vote above."""
+        """A snapshot holds every slot up to ``slot``: all of them are chosen. The promise and all
+        votes above the slot stay."""
         for each in [each for each in self.accepted if each <= slot]:
             self.release(each)
         self.released = slot

@@ -1,4 +1,4 @@
-"""Do the states of the nodes agree? What was said of them, and what follows.
+"""Do the states of the nodes agree? Their samples, and the verdict.
 
     own samples ──────────┐
                           ├── judge(voters) ──► AGREED, DIVERGED or DISPUTED
@@ -8,16 +8,16 @@ A *sample* is a sum over what a node had after one slot: its chain (``core/state
 a checksum of its whole state (``core/state/checksum.py``). Samples are compared if kind, version
 and slot are equal.
 
-- DIVERGED: a majority of the voters says the same of a slot, and this node says otherwise. It has
-  not what was decided, and cannot find out by itself what else is wrong. That is for good.
-- DISPUTED: the words of voters differ, and no majority is known for either. Whoever is right, what
-  is acknowledged now may turn out wrong. That ends once a majority is known.
+- DIVERGED: a majority of the voters has the same sum after a slot, and this node has another. Its
+  state is not the decided one, and it cannot find out by itself what else is wrong. This is final.
+- DISPUTED: the sums of voters differ, and no majority is known for any of them. What is
+  acknowledged now may turn out to be wrong. This ends once a majority is known.
 
 A majority that agrees with this node's chain after one slot settles all slots before it. A
-difference is disputed only after a while: the word that decides it may be on its way.
+difference is disputed only after some time: the sample that decides it may be on its way.
 
-The word of a node that has no vote, has lost its memory or has diverged is compared, and counts
-for no majority. Pure: no time, no messages; ``comparison.py`` has the node's side.
+Samples of a node that has no vote, has lost its memory or has diverged are compared, but count for
+no majority. Pure: no time, no messages; ``comparison.py`` has the node's side.
 """
 
 from collections.abc import Collection, Iterable
@@ -32,7 +32,7 @@ CHAIN = 1
 STATE = 2
 """A sample of this kind is the checksum of the whole state after its slot."""
 VALUE = 3
-"""No sample: the value of one slot itself, where two nodes hold different ones of one ballot."""
+"""No sample: the value of one slot itself, if two nodes hold different ones at one ballot."""
 OWN_MAX = 512
 """How many samples of its own a node keeps …"""
 HEARD_MAX = SAMPLES_MAX
@@ -53,20 +53,21 @@ class Verdict(Enum):
 
 
 class Difference(NamedTuple):
-    """The first slot known after which a node's sum is another, and who says what."""
+    """The first known slot after which a node's sum differs from other nodes' sum."""
 
     kind: int
     slot: Slot
     own: int
     others: int
     members: tuple[NodeId, ...]
-    """Who says ``others``."""
+    """The nodes with the sum ``others``."""
 
 
 class Agreement:
-    """The comparison at one node. ``difference``: how this node has diverged, None if it has not;
-    ``disputes``: the differences among the voters that no majority has decided yet, with the time
-    since which; ``odd``: the peers that differ from a majority with this node."""
+    """The comparison at one node. ``difference``: how this node has diverged; None: it has not.
+    ``disputes``: the differences among the voters that no majority has decided yet, each with the
+    time when it was found. ``odd``: the peers that differ from a majority that includes this
+    node."""
 
     __slots__ = ("_heard", "_own", "_sound", "_touched", "agreed", "difference", "disputes", "odd")
 
@@ -102,14 +103,14 @@ class Agreement:
         return [Sample(*key, total) for key, total in self._own.items()]
 
     def hear(self, member: NodeId, samples: Iterable[Sample], *, sound: bool) -> None:
-        """``member`` said so. ``sound``: whether its word counts, as it says itself."""
+        """Samples of ``member``. ``sound``: whether they count, as ``member`` itself says."""
         if self._sound.get(member) is not sound:
             self._sound[member] = sound
             self.review()
         self.hear_more(member, samples)
 
     def hear_more(self, member: NodeId, samples: Iterable[Sample]) -> None:
-        """``member`` said so, of whose word is known whether it counts."""
+        """Samples of ``member``; whether they count is known from before."""
         heard = self._heard.setdefault(member, {})
         for sample in samples:
             key = sample[:3]
@@ -120,15 +121,15 @@ class Agreement:
             del heard[next(iter(heard))]
 
     def forget(self, member: NodeId) -> None:
-        """``member`` begins anew, with another memory: what it said does not count."""
+        """``member`` has another memory now: drop its samples."""
         self._heard.pop(member, None)
         self._sound.pop(member, None)
         self.odd.pop(member, None)
         self.review()
 
     def believe_others(self) -> None:
-        """Where others say one thing of a slot and this node alone another, it has diverged: its
-        own voters are not those who decide any more."""
+        """If all other nodes differ from this node after a slot, it has diverged: the voters that
+        it knows of are not the ones that decide any more."""
         for key in sorted(self._own):
             own, words = self._own[key], self._others(key)
             if words and own not in words.values():
@@ -140,12 +141,12 @@ class Agreement:
         return {name: heard[key] for name, heard in self._heard.items() if key in heard}
 
     def review(self) -> None:
-        """Others vote, or another's word counts: all is to be judged again."""
+        """The voters, or the nodes that count, have changed: judge everything again."""
         self._touched.update(self._own)
 
     def objectors(self, sample: Sample, voters: Collection[NodeId]) -> list[NodeId]:
-        """The voters whose word counts that say otherwise than ``sample``, which is of a state that
-        this node may take over; none if a majority of the voters says the same."""
+        """The voters that count and have another sum than ``sample``, a sample of a state that this
+        node may take over; none if a majority of the voters has the same sum."""
         key = sample[:3]
         said = {
             name: self._heard[name][key]
@@ -162,8 +163,8 @@ class Agreement:
     def judge(
         self, voters: Collection[NodeId], me: NodeId, now_ms: float, grace_ms: float, *, sound: bool
     ) -> Verdict:
-        """By the words of ``voters``, this node ``me`` among them or not. ``sound``: whether its
-        own word counts. A difference is disputed after ``grace_ms``."""
+        """The verdict by the samples of ``voters`` (with or without this node, ``me``). ``sound``:
+        whether this node's samples count. A difference is disputed after ``grace_ms``."""
         if self._touched:
             touched, self._touched = self._touched, set()
             for key in sorted(touched & self._own.keys()):
@@ -202,13 +203,13 @@ class Agreement:
         self.disputes[key] = difference, since_ms
 
     def _note_own(self, first: Difference) -> None:
-        """This node has diverged. A word that comes later may show that it did so earlier."""
+        """This node has diverged. A later sample may show that it diverged at an earlier slot."""
         known = self.difference
         if known is None or (known.kind == first.kind and first.slot < known.slot):
             self.difference = first
 
     def _words(self, key: Key, voters: Collection[NodeId], me: NodeId) -> dict[int, list[NodeId]]:
-        """Sum → the voters whose word counts that say so, in order of their names."""
+        """Sum → the voters that have it, of those that count, sorted by name."""
         words: dict[int, list[NodeId]] = {}
         for name in sorted(voters):
             if name == me:
@@ -232,7 +233,7 @@ class Agreement:
         return first
 
     def _note_odd(self, key: Key, own: int) -> None:
-        """A majority agrees with this node: who says otherwise?"""
+        """A majority agrees with this node: remember the nodes that do not."""
         kind, _, slot = key
         for name, heard in self._heard.items():
             total = heard.get(key)
@@ -245,6 +246,6 @@ class Agreement:
                 del self.odd[name]  # it was made good
 
     def _settle(self, voters: Collection[NodeId]) -> None:
-        """What a majority agrees on later settles what was disputed before."""
+        """Agreement of a majority at a slot settles the disputes of earlier slots."""
         for key in [k for k in self.disputes if k[2] <= self.agreed.get(k[0], 0)]:
             del self.disputes[key]

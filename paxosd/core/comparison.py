@@ -1,13 +1,13 @@
-"""One node's part in the comparison of states (``agreement.py``): what it says and concludes.
+"""One node's part in the comparison of states (``agreement.py``): what it sends and concludes.
 
     machine: chain at agreed slots, checksums ──► own samples ──► with the next heartbeats, to all
     heartbeats of others ──► their samples ──► once a heartbeat: judge ──► ``context.standing``
 
 At feature level 1 and above. What rides on heartbeats may be lost with them, so the last few
-samples are repeated, and a peer that says hello gets all that there are. While nothing happens the
-chain at the last slot is compared, too: so are the last slots of an idle cluster, the state of a
-node that has just started, and a snapshot that was just taken over. Whoever hears of a chain says
-its own at that slot.
+samples are repeated, and a peer that says Hello gets all of them. While nothing happens, the chain
+at the last slot is compared, too. That covers the last slots of an idle cluster, the state of a
+node that has just started, and a snapshot that was just taken over. A node that hears a chain sends
+its own chain at that slot.
 """
 
 from collections import deque
@@ -22,11 +22,11 @@ from paxosd.core.status import ComparisonStatus, StateDifference, SumMismatch
 from paxosd.core.types import NodeId, Slot
 
 REPEATED = 8
-"""How many of the last samples go with each word, in case that the word before was lost."""
+"""So many of the last samples are sent again with the next ones: a heartbeat may be lost."""
 REPEAT_HEARTBEATS = 10
-"""After so many heartbeats without news they are said again."""
+"""After so many heartbeats without a new sample the last ones are sent again."""
 _SUM_MAX = (1 << 63) - 1
-"""What a number on the wire may be."""
+"""The largest number on the wire."""
 NAMES = {CHAIN: "chain", STATE: "checksum", VALUE: "value"}
 DIVERGED_ADVICE = (
     "this node's state is not the one that was decided: it serves nothing and does not vote. Look "
@@ -58,10 +58,10 @@ class Comparison:
         "_membership",
         "_noted",
         "_recent",
+        "_reported",
+        "_reported_odd",
         "_sound",
         "_states",
-        "_told",
-        "_told_odd",
     )
 
     def __init__(self, context: Context) -> None:
@@ -82,8 +82,8 @@ class Comparison:
         }
         self._beats = 0
         self._greeted = False
-        self._told = Verdict.AGREED
-        self._told_odd: dict[NodeId, Difference] = {}
+        self._reported = Verdict.AGREED
+        self._reported_odd: dict[NodeId, Difference] = {}
 
     # -- what is said
 
@@ -146,13 +146,13 @@ class Comparison:
             context.options.election_timeout_ms,
             sound=sound,
         )
-        self._tell_odd()
+        self._report_odd()
         if context.open_contradiction is not None and verdict is Verdict.AGREED:
             verdict = Verdict.DISPUTED
-        if verdict is self._told:
+        if verdict is self._reported:
             return False
-        self._told = verdict
-        self._tell(verdict)
+        self._reported = verdict
+        self._report(verdict)
         context.diverged = verdict is Verdict.DIVERGED
         context.disputed = verdict is Verdict.DISPUTED
         return True
@@ -212,7 +212,7 @@ class Comparison:
         """Whether anything speaks against this node's state, decided or not."""
         return self._agreement.difference is not None or bool(self._agreement.disputes)
 
-    def _tell(self, verdict: Verdict) -> None:
+    def _report(self, verdict: Verdict) -> None:
         context = self._context
         if verdict is Verdict.AGREED:
             context.outbox.notice("state.agreed", slot=self._agreement.agreed.get(CHAIN, 0))
@@ -229,12 +229,12 @@ class Comparison:
         disputes = self._agreement.disputes
         return disputes[min(disputes)][0] if disputes else self._context.open_contradiction
 
-    def _tell_odd(self) -> None:
+    def _report_odd(self) -> None:
         """Which peers differ from this node and the majority: they may be unable to say so."""
         odd = self._agreement.odd
-        for name in odd.keys() - self._told_odd.keys():
+        for name in odd.keys() - self._reported_odd.keys():
             self._context.outbox.notice("state.differs", "error", member=name, **_brief(odd[name]))
-        self._told_odd = dict(odd)
+        self._reported_odd = dict(odd)
 
     def status(self) -> ComparisonStatus:
         """The state, the difference that it was decided by, the peers that differ."""
@@ -245,7 +245,7 @@ class Comparison:
         if difference is not None:
             shown = StateDifference(**_brief(difference), members=difference.members)
         return ComparisonStatus(
-            state=self._told.value,
+            state=self._reported.value,
             state_difference=shown,
             state_agreed_slot=self._agreement.agreed.get(CHAIN, 0),
             state_odd={

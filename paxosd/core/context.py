@@ -83,12 +83,12 @@ class Peer:
 
     heard_ms: float = float("-inf")
     seen_ms: float = float("-inf")
-    """When anything came from it at all, also as one whose word does not count. Both begin anew
-    when its connection breaks, for until it is heard again it does not count as reachable."""
+    """When anything came from it, even if its word did not count. Both times are forgotten when its
+    connection breaks: until it is heard again it does not count as reachable."""
     contact_ms: float = float("-inf")
-    """When anything came from it, whatever has broken since: for people."""
+    """When anything last came from it, in spite of broken connections: for people."""
     votes: bool = False
-    """Whether it may vote, by its own last word."""
+    """Whether it may vote, as its last heartbeat said."""
     commit: Slot = 0
     acked_ms: float = float("-inf")
     """When it last acknowledged this node's leadership."""
@@ -101,20 +101,19 @@ class Peer:
     level: int = 0
     """The highest feature level that it understands, as it last said."""
     message_bytes_max: int = 0
-    """The largest message of a client that it takes, as it last said, and of a peer twice that and
-    a little (``peer_limits.py``); 0: unknown."""
+    """The largest client message that it takes, as it last said (from a peer it takes a little more
+    than twice that, see ``peer_limits.py``); 0: unknown."""
     skew_ms: int | None = None
     """How far its wall clock is ahead of this node's, as far as is known."""
     up: bool = False
-    """As the log last told it: heard, and not lost again since."""
+    """Whether the last event logged of it was member.up, and not member.down."""
     flow: Flow = field(default_factory=Flow)
     """What is on its way there."""
 
 
 class Early:
-    """Messages under ballots of a later epoch than this node's: it cannot act on them before it has
-    applied what brought that epoch about, which is on its way. Bounded; what is lost is sent again.
-    """
+    """Messages under ballots of a later epoch. This node cannot handle them before it has applied
+    the change that made the epoch, which is on its way. Bounded: what is dropped is sent again."""
 
     __slots__ = ("_bytes", "_messages")
 
@@ -126,24 +125,25 @@ class Early:
         self._bytes = 0
 
     def keep(self, sender: NodeId, run_id: int, message: PeerMessage) -> None:
+        """Keep a message, or drop it if there are too many."""
         size = len(message.value) if isinstance(message, Accept) else 0
         if len(self._messages) < self.MESSAGES_MAX and self._bytes + size <= self.BYTES_MAX:
             self._messages.append((sender, run_id, message))
             self._bytes += size
 
     def take(self) -> list[tuple[NodeId, int, PeerMessage]]:
-        """All of them, in order of arrival; they may be too early still."""
+        """Take out all messages, in order of arrival. Some may still be too early."""
         taken, self._messages, self._bytes = self._messages, [], 0
         return taken
 
 
 @dataclass(slots=True)
 class Context:
-    """One node's shared parts. ``now_ms`` is a monotonic time, ``wall_ms`` the wall clock."""
+    """What all roles of one node share. ``now_ms``: monotonic time; ``wall_ms``: wall clock."""
 
     options: NodeOptions
     membership: Membership
-    """The one in force at the next slot to be applied."""
+    """The membership in force at the next slot to be applied."""
     rng: random.Random
     acceptor: Acceptor
     learner: Learner
@@ -156,36 +156,37 @@ class Context:
     now_ms: float = 0.0
     wall_ms: int = 0
     peers: dict[NodeId, Peer] = field(default_factory=dict)
-    """Who is listened to: the other members, and those of the configuration, for a node that was
-    away for long may know nobody else who is still there."""
+    """The nodes whose messages are handled: the other members and the contacts. (For a node that
+    was away for long, the contacts may be the only nodes that are still there.)"""
     commit_heard: Slot = 0
-    """The highest commit index that any of them told of."""
+    """The highest commit index in any peer's message."""
     audience: list[NodeId] = field(default_factory=list)
-    """Who is spoken to: the other members."""
+    """The nodes that messages go to: the other members."""
     unconfirmed: bool = False
-    """Whether this voter must not act now, for one of the reasons in ``admission.py``: it learns,
-    but neither campaigns, promises, votes nor acknowledges a leader."""
+    """Whether this voter must not act now, for one of the reasons in ``admission.py``."""
     diverged: bool = False
-    """Whether this node's state is not the one that was decided (``agreement.py``): it stands
-    still, and serves nobody."""
+    """Whether this node's state is not the decided one (``agreement.py``): then it applies nothing
+    and serves nobody."""
     disputed: bool = False
     """Whether the voters' states differ, and no majority says which is right."""
     sums: tuple[Sample, ...] = ()
-    """What the next heartbeats tell of this node's state …"""
+    """The samples of this node's state that the next heartbeats carry …"""
     sound: bool = True
-    """… and whether that counts."""
+    """… and whether they count."""
     contacts: list[NodeId] = field(default_factory=list)
-    """Those of the configuration, and who made itself known to a node that knew nobody."""
+    """The nodes of the configuration, and strangers that were taken as contacts (see
+    ``cluster_origin.py``)."""
     genesis: str = ""
     """The hash of the founding record, in hex; "": none is known."""
     newest_epoch: int = 0
-    """The highest epoch of the membership that this node has reason to know of."""
+    """The highest epoch of a membership that this node has met in any envelope or ballot."""
     foreign_record: Record | None = None
-    """The founding record of the cluster, which does not name this node's data directory."""
-    contradiction_told: Slot = 0
+    """A founding record of the cluster that does not name this node's data directory."""
+    contradiction_reported: Slot = 0
+    """The highest slot whose contradiction was logged."""
     early: Early = field(default_factory=Early)
     contradiction: Difference | None = None
-    """Two values of one slot at one ballot, the lowest that was met: see
+    """Two values of one slot at one ballot, in the lowest slot where they were met: see
     :attr:`open_contradiction`."""
     sync_us: int = 0
     """What a group commit takes here; 0: unknown."""
@@ -196,7 +197,7 @@ class Context:
         self.node = self.options.node
 
     def note_commit(self, name: NodeId, commit: Slot) -> None:
-        """A peer told that every slot up to ``commit`` is chosen."""
+        """A peer said that every slot up to ``commit`` is chosen."""
         peer = self.peers[name]
         if commit > peer.commit:
             peer.commit = commit
@@ -205,26 +206,26 @@ class Context:
 
     @property
     def open_contradiction(self) -> Difference | None:
-        """The contradiction that was met, as long as what was chosen in its slot is not known here:
-        until then this node does not act. (Then it is applied, and the chain holds it.)"""
-        told = self.contradiction
-        return told if told is not None and told.slot > self.learner.commit else None
+        """The contradiction that was met, until this node has applied its slot. Until then it does
+        not act; after that the chain includes the slot and is compared."""
+        dispute = self.contradiction
+        return dispute if dispute is not None and dispute.slot > self.learner.commit else None
 
     def contradict(
         self, slot: Slot, ballot: Ballot, member: NodeId, own: bytes, other: bytes
     ) -> None:
-        """``member`` has another value of a slot than this node, or a third one, at one ballot."""
-        told = self.open_contradiction
-        if told is not None and told.slot <= slot:
+        """``member`` has another value of a slot than this node, at the same ballot."""
+        dispute = self.open_contradiction
+        if dispute is not None and dispute.slot <= slot:
             return
         self.contradiction = Difference(VALUE, slot, crc32(own), crc32(other), (member,))
-        self.tell_contradiction(slot, ballot, member)
+        self.report_contradiction(slot, ballot, member)
 
-    def tell_contradiction(self, slot: Slot, ballot: Ballot, member: NodeId) -> None:
-        """Tell of it, once for each slot, the lower ones first."""
-        if slot <= self.contradiction_told:
+    def report_contradiction(self, slot: Slot, ballot: Ballot, member: NodeId) -> None:
+        """Log a contradiction, unless one of this slot or of a higher one was logged."""
+        if slot <= self.contradiction_reported:
             return
-        self.contradiction_told = slot
+        self.contradiction_reported = slot
         self.outbox.notice(
             "ballot.contradiction",
             "error",

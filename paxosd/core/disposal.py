@@ -5,8 +5,8 @@ from typing import Any
 
 
 class Disposal:
-    """Lists and dicts that nobody needs any more, none of them large. Whoever gives them here
-    keeps no reference: then each is freed when its turn comes."""
+    """Lists and dicts that are not needed any more, none of them large. The caller keeps no
+    reference, so that each is freed when its turn comes."""
 
     __slots__ = ("rest",)
 

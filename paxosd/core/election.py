@@ -5,14 +5,14 @@
              ── promises of a quorum ──► LEADER: heartbeats; steps down without a quorum's acks
 
 Rules:
-- A node that hears a live leader refuses a pre-vote, and a leader in touch with a quorum does
-  too: a node that comes back, or one bad link, deposes nobody.
+- A node that hears a live leader refuses a pre-vote, and so does a leader that a quorum
+  acknowledges: a node that comes back, or one bad link, deposes nobody.
 - A node's new round is above every round that it has seen, and its own promise of the ballot
   is durable before the first Prepare leaves: no restart reuses a ballot.
 - Two candidates that collide wait for random times drawn anew from the injected source.
-- A ballot is of the membership's present epoch; who has not applied what brought that epoch about
-  grants nothing. A leader under whom the membership changes goes on at a new ballot, or hands over
-  if it votes no more.
+- A ballot belongs to the present epoch of the membership. A node that has not applied the change
+  that made this epoch grants nothing. When a leader's membership changes, the leader goes on at a
+  new ballot, or hands over if it has no vote any more.
 
 Sources: Lamport, "Paxos Made Simple", section 2.4 (a distinguished proposer, randomness or real
 time for liveness); Ongaro's thesis, sections 6.2 (a leader without a quorum steps down) and
@@ -55,13 +55,13 @@ class Election:
     ) -> None:
         self._context = context
         self._on_pause = on_pause
-        """Called when a reign ends that another of this node is to go on from."""
+        """Called when a reign ends that another reign of this node will continue."""
         self._on_lead = on_lead
         """Called once phase 1 is won, with the proposals to finish."""
         self._on_stop = on_stop
         """Called with the reason when a reign or campaign ends: answers the clients."""
         self.leader: NodeId = ""
-        """Whom this node follows, itself included; "" if it knows none."""
+        """The leader that this node follows, perhaps itself; "": it knows none."""
         self.leader_ballot = NULL_BALLOT
         self.leader_heard_ms = float("-inf")
         self.round_seen = context.acceptor.promised.round
@@ -69,9 +69,9 @@ class Election:
         self.stopping = False
         self.transfer = Transfer(context, self.live_voters)
         self._inherit: tuple[Ballot, Slot] | None = None
-        """The leader of this ballot asked this node to follow it, once it has applied the slot."""
+        """The leader of this ballot asked this node to take over, once it has applied the slot."""
         self._lost_ballot = NULL_BALLOT
-        """The last leader whose loss was told: hearsay may name it again for a while."""
+        """The ballot of the last leader that was logged as lost; others may still name it."""
         self._prevote = NULL_BALLOT
         """The ballot asked about, NULL_BALLOT when no pre-vote is under way."""
         self._grants = 0
@@ -192,7 +192,7 @@ class Election:
                     ),
                 )
             return True
-        # Hearsay: good enough to direct clients, not to count as hearing the leader.
+        # Hearsay: enough to direct clients; it does not count as hearing the leader.
         newer = message.ballot > self.leader_ballot
         known_again = not self.leader and message.ballot == self.leader_ballot
         if message.leader not in ("", context.node) and (newer or known_again):
@@ -226,7 +226,7 @@ class Election:
         self._postpone()
 
     def saw(self, ballot: Ballot) -> None:
-        """Rounds only grow: whatever ballot of its epoch this node meets, its next is above."""
+        """Remember the round: this node's next ballot is above every ballot that it has met."""
         if ballot.epoch == self._context.epoch:
             self.round_seen = max(self.round_seen, ballot.round)
 
@@ -300,13 +300,13 @@ class Election:
     # -- phase 1
 
     def campaign(self) -> None:
-        """Take a new ballot and ask for promises; the own promise is made durable first."""
+        """Take a new ballot and ask for promises. First, the own promise is made durable."""
         context = self._context
         if context.proposer.state is not ProposerState.IDLE:
             self.stop("a new campaign")
         ballot = self._next_ballot()
         if not context.own_bit or ballot.epoch != context.epoch:
-            return  # it has no vote, or promised under a membership that it has forgotten since
+            return  # no vote, or it promised under a later membership that it does not remember
         self.elections += 1
         self.leader = ""
         self._inherit = None
@@ -324,7 +324,7 @@ class Election:
             self.receive_prepare(context.node, message)
         for name in context.peers:
             if context.quorums.is_voter(name) and not proposer.promised_by(name):
-                # Held until the own promise of this ballot is durable: ballots are never reused.
+                # Held until this node's own promise is durable, so that no restart reuses the ballot.
                 context.outbox.send_synced(name, message)
                 if context.outbox.tracing:
                     context.outbox.trace("prepare.sent", ballot=message.ballot.shown(), to=name)
@@ -357,7 +357,7 @@ class Election:
         proposer = context.proposer
         next_slot = proposer.receive_promise(sender, message)
         for slot, ballot in proposer.contradicted():
-            context.tell_contradiction(slot, ballot, sender)
+            context.report_contradiction(slot, ballot, sender)
         if next_slot:
             page = Prepare(proposer.ballot, next_slot)
             if sender == context.node:
@@ -383,7 +383,7 @@ class Election:
             from_slot=proposer.floor + 1,
         )
         if proposer.reported < known < proposer.next_slot:
-            # Nothing is proposed there, and nobody reads before it is there: it is pulled.
+            # Nothing is proposed in these slots; they are pulled, and reads wait for them.
             learner.receive_commit(UNKNOWN_BALLOT, known)
             context.outbox.notice(
                 "leader.slots_missing",
@@ -406,7 +406,7 @@ class Election:
     # -- the end
 
     def stop(self, reason: str) -> None:
-        """Lead or campaign no more; clients that wait are told."""
+        """Stop leading or campaigning; the clients that wait are answered."""
         context = self._context
         if context.proposer.leading:
             context.outbox.notice(
@@ -419,7 +419,7 @@ class Election:
         self._postpone()
 
     def give_up(self, reason: str) -> None:
-        """As :meth:`stop`, and let the others try first."""
+        """As :meth:`stop`, but other nodes may campaign first."""
         self.stop(reason)
         self._postpone(2.0, 4.0)
 
@@ -435,13 +435,13 @@ class Election:
         return [name for _, name in sorted(live)]
 
     def hand_over(self) -> bool:
-        """A stopping leader asks its most caught-up live follower to campaign; false if none."""
+        """A stopping leader asks its most caught-up follower to campaign; False: none is live."""
         self.stopping = True
         if not self._context.proposer.leading:
             return False
-        return self._bequeath()
+        return self._hand_over_to_best()
 
-    def _bequeath(self) -> bool:
+    def _hand_over_to_best(self) -> bool:
         live = self.live_voters()
         if live:
             self.transfer.begin(live[-1])
@@ -472,14 +472,14 @@ class Election:
         return any(changes_members(entry) for entry in batch.entries)
 
     def on_members_changed(self, was_leading: bool) -> None:
-        """Another membership is in force. Its leader goes on if it votes still; or else it has
-        handed over to the most caught-up of the new voters before it stops."""
+        """Another membership is in force. A leader that still has a vote goes on; another one hands
+        over to the most caught-up of the new voters and stops."""
         context = self._context
         self._prevote = NULL_BALLOT
         self._grants = 0
         self.round_seen = context.epoch * EPOCH_ROUNDS
         if was_leading and not context.own_bit:
-            self._bequeath()
+            self._hand_over_to_best()
             self.stop("it votes no more")
         elif was_leading:
             self.renew()
@@ -489,7 +489,7 @@ class Election:
             self._deadline_ms = context.now_ms
 
     def renew(self) -> None:
-        """Lead on at a new ballot: what clients have queued waits for it."""
+        """Go on leading at a new ballot; queued requests of clients wait for it."""
         self._on_pause()
         self._context.proposer.renewing = True
         self.campaign()

@@ -45,7 +45,7 @@ SMALL_BYTES = 4 << 10
 
 class _Piece:
     """One message on its way. ``first``: its lowest slot. ``late``: it counts as lost, but may
-    arrive still, and tell how long it took."""
+    still arrive and show how long it took."""
 
     __slots__ = ("first", "late", "sent_ms", "size")
 

@@ -1,8 +1,8 @@
-"""The record of a cluster's founding: who founded it, out of which data directories, with what.
+"""The founding record of a cluster: its founders, their data directories, its settings.
 
 A cluster is founded once. The record is durable in the data directory of each founder; its hash
-travels in every envelope, so that two clusters of one name, or one cluster and a directory that
-was emptied, are told apart at once. After the founding no configuration file decides who votes:
+travels in every envelope, so that two clusters of one name, or a cluster and an emptied directory,
+are distinguished at once. After the founding no configuration file decides who votes:
 epoch 0 of the membership is what this record says, and later epochs are in the log.
 """
 

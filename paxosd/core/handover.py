@@ -64,8 +64,8 @@ class Transfer:
         self.to = to or self._live_voters()[-1]
         context.proposer.held = True
         self._until_ms = context.now_ms + context.options.election_timeout_ms
-        told = {"reason": reason} if reason else {}
-        context.outbox.notice("leader.handing_over", to=self.to, **told)
+        because = {"reason": reason} if reason else {}
+        context.outbox.notice("leader.handing_over", to=self.to, **because)
         self._ask()
 
     def _ask(self) -> None:

@@ -1,4 +1,4 @@
-"""The Learner: it counts the acceptors' votes for itself and finds what it has missed.
+"""The Learner: it counts the acceptors' votes itself and finds what it has missed.
 
     Accepted(b, s) from a phase-2 quorum            → (s, b) is chosen
     a leader of b says "chosen up to c"             → every s <= c is chosen, at or below b
@@ -8,8 +8,8 @@ A slot known to be chosen at ballot b has its value at hand if this node accepte
 for it at b *or above*: by P2b of "Paxos Made Simple" (section 2.2) every proposal above the
 chosen one carries the chosen value. Below b it may be another value, so it must be pulled.
 
-Votes count under ballots of the epoch in force at the next slot alone (``membership.py``): whether
-a slot behind a change of the membership is chosen is for the new voters to say.
+Only votes under ballots of the epoch in force at the next slot count (``membership.py``). Whether a
+slot behind a change of the membership is chosen, the new voters decide.
 
 ``commit`` is the top of the contiguous chosen prefix whose values are known; slots are handed
 out in order, once each. Source of the learner's job: "Paxos Made Simple", section 2.3.
@@ -21,7 +21,7 @@ from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
 
 
 class Stream:
-    """What was heard of one publisher's votes: a number a message shows what was missed."""
+    """What was received of one publisher's votes. A gap in the numbers shows a lost message."""
 
     __slots__ = ("announced", "run_id", "seen")
 
@@ -63,17 +63,17 @@ class Learner:
         """How many votes and chosen values were new; only grows."""
         self._streams: dict[NodeId, Stream] = {}
         self.proposed: dict[Slot, tuple[Ballot, bytes]] = {}
-        """Of a node without a vote: the highest-ballot proposal heard for each slot above commit.
-        It is as good as one accepted here, as far as learning goes."""
+        """In a node without a vote: the highest-ballot proposal heard for each slot above commit.
+        For learning it is as good as a proposal accepted here."""
         self.proposed_bytes = 0
         self.unlogged = False
-        """Whether the value handed out last is in no record of this node's log yet."""
+        """Whether this node's log has no record yet of the value that was handed out last."""
 
     # -- a change of the membership
 
     def reconfigure(self, quorums: Quorums, epoch: int) -> None:
-        """Other voters decide from the next slot on: what was counted so far is of no use. What
-        others told to be chosen still is."""
+        """Other voters decide from the next slot on: drop the votes that were counted so far. What
+        other nodes reported as chosen still is."""
         self._quorums = quorums
         self.epoch = epoch
         self._votes.clear()
@@ -127,7 +127,7 @@ class Learner:
                 if slot not in self.decided:
                     size = self.decided_bytes + len(value)
                     if size > self.ahead_bytes_max and slot != self.commit + 1:
-                        break  # the next one always fits, or nothing would move
+                        break  # the next slot always fits, else nothing could go on
                     self.decided_bytes = size
                     self.decided[slot] = (ballot, value)
                     fresh.append((slot, ballot, value))
@@ -160,7 +160,7 @@ class Learner:
     def next_chosen(
         self, accepted: dict[Slot, tuple[Ballot, bytes]]
     ) -> tuple[Slot, Ballot, bytes] | None:
-        """The next slot of the prefix with its value, or None if it isn't known yet.
+        """The next slot of the prefix with its value; None: it is not known yet.
 
         ``accepted``: what this node's own acceptor holds. Advances ``commit``.
         """
@@ -202,8 +202,8 @@ class Learner:
         return held if held is not None and held[0] >= ballot else None
 
     def install(self, slot: Slot) -> None:
-        """Every slot up to ``slot`` was chosen and is in a snapshot: nothing more is to be
-        learned of them."""
+        """Every slot up to ``slot`` is chosen and in a snapshot: nothing is left to learn of
+        them."""
         self.commit = slot
         self.top_chosen = max(self.top_chosen, slot)
         for each in [each for each in self.proposed if each <= slot]:
@@ -214,7 +214,7 @@ class Learner:
         self.decided_bytes = sum([len(value) for _, value in self.decided.values()])
 
     def missing(self) -> tuple[Slot, Slot] | None:
-        """The run of slots just above commit that is chosen as far as is known, yet stuck."""
+        """The slots above commit up to the highest one known to be chosen; None: there are none."""
         top = self.top_chosen
         return (self.commit + 1, top) if top > self.commit else None
 
@@ -232,7 +232,7 @@ class Learner:
             if run_id < stream.run_id:
                 return None
             stream.run_id = run_id
-            # What was published before we listened: treated as missed, so it is asked for once.
+            # What was published before counts as missed, so that it is asked for once.
             stream.seen = 0
             stream.announced = 0
         return stream

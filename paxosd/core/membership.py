@@ -5,7 +5,7 @@
 Rules:
 
 - Memberships are numbered by *epochs* from 0, that of the configuration files. A change names the
-  epoch that it follows: of two under way at once, the second finds another and does nothing.
+  epoch that it follows: of two changes at once the second finds another epoch, and does nothing.
 - A leader that has a change in flight proposes nothing behind it: which quorum slot s + 1 needs is
   known only once slot s is applied. (Lamport, "Paxos Made Simple", section 3, lets the state after
   slot i govern slot i + alpha; here alpha is 1 behind a change, and the window drains there.)
@@ -15,11 +15,11 @@ Rules:
   durably, all that came before it. So whatever was accepted under an older membership is
   outranked, phase 1 within the epoch finds all that was chosen within it, and the two memberships
   need not overlap.
-- What a phase-1 quorum of the new membership promised has all that was decided before on its disks:
-  a removed node may go once it hears of a leader of the new epoch.
+- Nodes that promise under the new membership have applied all earlier decisions, durably. So a
+  removed node may be stopped once it hears of a leader of the new epoch.
 
-What a command says is complete: a node that joins need not know the membership before. It is JSON,
-so that a person can read it in the log.
+A command holds the whole membership: a node that joins need not know the one before. It is JSON, so
+that a person can read it in the log.
 """
 
 import json
@@ -71,7 +71,7 @@ class Membership:
     """One configuration; immutable. ``slot``: from which one on it is in force.
 
     ``phase1``, ``phase2``: the quorum sizes, 0: majorities. ``departed``: the last few members that
-    were removed, so that they can be told. Raises MembershipError.
+    were removed; they get Removed. Raises MembershipError.
     """
 
     __slots__ = ("departed", "epoch", "members", "phase1", "phase2", "quorums", "slot")
@@ -122,8 +122,8 @@ class Membership:
         return f"Membership({self.to_json().decode()})"
 
     def replaced(self, members: Mapping[NodeId, Member], **sizes: int) -> "Membership":
-        """The same with other members (and ``phase1``, ``phase2``), as the next one; whoever is
-        gone has departed. Raises MembershipError."""
+        """The next membership: the same with other members (and ``phase1``, ``phase2``). Members
+        that are not in it any more have departed. Raises MembershipError."""
         gone = {n: m for n, m in self.members.items() if n not in members}
         departed = {n: m for n, m in (self.departed | gone).items() if n not in members}
         last = dict(list(departed.items())[-DEPARTED_MAX:])
@@ -177,8 +177,8 @@ class Membership:
 
 
 UNKNOWN = Membership.of_quorums(NOBODY)
-"""Of a node that has not heard of any change: at epoch 0 the configuration tells who the members
-are, and one that joins does not know."""
+"""The membership of a joining node before it has learned any: at epoch 0 the members are those of
+the founders' configuration, which it does not have."""
 
 
 def follows(new: Membership, old: Membership) -> None:

@@ -21,7 +21,7 @@ and of a change of leader:
 Source: Lamport, "Paxos Made Simple", section 2.2 (phases 1a, 1b, 2a, 2b) and section 3 (phase 1
 once over all instances). Ongaro's thesis, section 6.4 (read-index) and 9.6 (pre-vote).
 
-The sender's name and life travel in the envelope (:class:`Envelope`), not in the message.
+The sender's name and run_id travel in the envelope (:class:`Envelope`), not in the message.
 """
 
 from typing import NamedTuple
@@ -95,7 +95,7 @@ class Accepted(NamedTuple):
     """Phase 2b, published after fsync: the sender accepted ``ballot`` in each slot of ``ranges``.
 
     ``ranges`` are inclusive ``(first, last)`` pairs. ``stream_seq`` counts this publisher's
-    Accepted messages from 1 in this incarnation, so that a subscriber sees a gap.
+    Accepted messages from 1 in this run, so that a subscriber notices a gap.
     """
 
     ballot: Ballot
@@ -150,11 +150,11 @@ class Heartbeat(NamedTuple):
     proposed: Slot
     votes: bool = True
     wall_ms: int = 0
-    """The sender's wall clock, 0: not told. It decides nothing: clocks that differ are reported."""
+    """The sender's wall clock; 0: unknown. It decides nothing: clocks that differ are reported."""
     sums: tuple[Sample, ...] = ()
     """Of the sender's state, to be compared with those of others."""
     sound: bool = True
-    """Whether they count: not those of one that has lost its memory, or has diverged."""
+    """Whether they count: not if the sender has lost its memory or has diverged."""
 
 
 class HeartbeatAck(NamedTuple):
@@ -216,8 +216,8 @@ class TransferLeadership(NamedTuple):
 
 
 class SnapshotOffer(NamedTuple):
-    """You asked for slots that I gave back: take this snapshot instead. ``digest`` names the
-    file's contents: two donors that name the same one have the same bytes."""
+    """You asked for slots that are no longer in my log: take this snapshot instead. ``digest``: of
+    the file's contents; two donors with the same digest have the same bytes."""
 
     slot: Slot
     size_bytes: int
@@ -242,17 +242,17 @@ class SnapshotChunk(NamedTuple):
 
 
 SnapshotMessage = SnapshotOffer | SnapshotRequest | SnapshotChunk
-"""What the shell takes for itself: the core has no part in moving snapshots."""
+"""The shell handles these: the core has no part in moving snapshots."""
 
 
 class Hello(NamedTuple):
-    """From a node that has started to every other: compare what you know of me with what I am now.
+    """From a node that has started to every other node: compare me with what you remember of me.
 
-    ``directory``: the identity of its data directory (0: unknown). ``start_mark``: the last group
-    of its log when it started: whoever heard a higher one from that directory knows that memory
-    was lost. ``challenge``: as the receiver's last Welcome gave it: proof that what the receiver
-    sends to this name's address arrives here. ``level``: the highest feature level that the sender
-    understands. ``peer``, ``events``: where it is reached, for one that does not know.
+    ``directory_id``: the identity of its data directory (0: unknown). ``start_mark``: the last
+    group of its log at the start; a peer that heard a higher one from that directory knows that
+    memory was lost. ``challenge``: as the receiver's last Welcome gave it, which proves that messages of
+    the receiver to this node's address arrive here. ``level``: the highest feature level that the
+    sender understands. ``peer``, ``events``: its endpoints, for a receiver that does not know them.
     """
 
     directory_id: int = 0
@@ -271,12 +271,13 @@ class Rejoin(NamedTuple):
 
 
 class Welcome(NamedTuple):
-    """The answer: ``life`` is the receiver's last one that the sender knows, ``directory`` the data
-    directory that it was started from (0: unknown). Life 0, also unasked: say hello to me again.
+    """The answer to Hello. ``run_id``: the receiver's last run that the sender knows;
+    ``directory_id``: its data directory (0: unknown). With run_id 0 (also without a Hello before):
+    say Hello to me again.
 
-    ``mark``: the highest log mark that the sender heard out of that directory. ``challenge``: to be
-    repeated in the next Hello (0: none is asked for). ``witness``: whether the sender has the
-    memory to compare with; ``level``: as in Hello.
+    ``mark``: the highest log mark that the sender heard from that directory. ``challenge``: to be
+    repeated in the next Hello (0: none is required). ``witness``: whether the sender has a memory
+    to compare with. ``level``: as in Hello.
     """
 
     run_id: int
@@ -307,7 +308,7 @@ class NodeLimits(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """To one that is no member any more, since ``slot``, under the membership of ``epoch``."""
+    """To a node that is no member any more, since ``slot``, by the membership of ``epoch``."""
 
     epoch: int
     slot: Slot
@@ -343,8 +344,8 @@ PeerMessage = (
 
 
 class Envelope(NamedTuple):
-    """A message as it comes from a peer, with what the peer says of itself. ``life``: which start
-    of which data directory sent it (``core/admission.py``); once admitted, as which it is heard."""
+    """A message of a peer, with what the peer says of itself. ``run_id``: the sender's run; once
+    the message is admitted, the run_id that it is handed on with (``storage/peer_lives.py``)."""
 
     sender: NodeId
     run_id: int
@@ -375,4 +376,4 @@ LEARNING_KINDS: frozenset[type] = frozenset(
         VotesRequest,
     }
 )
-"""What harms nobody, whoever says it: questions of one that wants to learn, and what is decided."""
+"""Kinds that do no harm, whoever the sender is: questions of a node that learns, and decisions."""

@@ -34,8 +34,8 @@ class NodeOptions:
     election_timeout_ms: float = 600
     """A follower that hears no leader for this long, up to twice this (random), campaigns."""
     stuck_timeouts: int = 10
-    """A leader for whom nothing at all moves for so many election timeouts, though something waits
-    and a quorum answers, gives up its ballot; each time in vain after twice as long."""
+    """A leader that makes no progress for so many election timeouts, though something waits and a
+    quorum answers, gives up its ballot; the next time after twice as long (``watchdog.py``)."""
     retransmit_ms: float = 250
     """An unanswered accept, vote request or catch-up is sent again after this."""
     pull_after_ms: float = 30
@@ -61,7 +61,7 @@ class NodeOptions:
     catch_up_slots_max: int = 1024
     promise_bytes_max: int = 4 << 20
     message_bytes_max: int = 0
-    """The largest message of a client that this node takes, told to the others; 0: not told."""
+    """The largest client message that this node takes, which it sends to its peers; 0: not sent."""
     message_bytes_min: int = MESSAGE_BYTES_MIN
     frame_extra_bytes: int = FRAME_EXTRA_BYTES
     """The same on all nodes; the simulator has less of both, to meet them more often."""

@@ -4,7 +4,7 @@
                                                 ▲                                             │
                                                 └────────────── synced(ticket) ◄── fsync ─────┘
 
-Whatever tells of the acceptor's memory goes through :meth:`send_synced` or :meth:`vote` and is
+Every message about the acceptor's memory goes through :meth:`send_synced` or :meth:`vote`, and is
 held until every record handed out before it is durable. Source: Lamport, "Paxos Made Simple",
 section 2.5 (stable storage before the response).
 """
@@ -30,7 +30,7 @@ class Outbox:
         self.ready = Ready()
         self.tracing = False
         self.stream_seq = 0
-        """The number of the last published Accepted of this incarnation."""
+        """The number of the last published Accepted of this run."""
         self._ticket = 0
         """The last ticket handed out …"""
         self._synced = 0

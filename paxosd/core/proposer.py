@@ -10,11 +10,11 @@ Rules it keeps:
   NOOP (section 3). Slots that a promiser calls chosen are learned, not proposed; nor does a hole
   get a NOOP that is known to be chosen: a quorum that reports nothing for it has lost votes.
 - It proposes in slots above all that were known to be chosen when the reign began. A leader that
-  learns of a chosen slot at or above ``next_slot`` leads no more (``Node.tick``): no acceptor that
-  has applied the slot votes in it, so what it proposes there would stay open for ever.
+  learns of a chosen slot at or above ``next_slot`` steps down (``Node.tick``): no acceptor that has
+  applied the slot votes in it, so its own proposal there would stay open for ever.
 - At one ballot it proposes one value per slot, ever.
-- Behind an entry that may change the membership it proposes nothing until that is applied: which
-  quorum the next slot needs is not known before (``membership.py``).
+- Behind an entry that may change the membership it proposes nothing until that entry is applied:
+  before that, the quorum of the next slot is not known (``membership.py``).
 - Client entries wait in a queue bounded in commands and bytes. All that wait when a slot is
   free make one batch, up to the batch limits.
 """
@@ -57,7 +57,7 @@ class Proposal:
         self.batch = batch
         """The decoded value where this node made it; None for an adopted value or a NOOP."""
         self.tokens = tokens
-        """Whom to answer, one token per entry of the batch."""
+        """The clients to answer: one token per entry of the batch."""
         self.sent_ms = sent_ms
 
 
@@ -102,7 +102,7 @@ class Proposer:
         self.cut = False
         """Whether reported proposals behind the barrier wait for another phase 1."""
         self.held = False
-        """Whether another node is about to lead: what is queued waits to see."""
+        """Whether leadership is being handed over: queued entries wait for the outcome."""
         self.renewing = False
         """Whether this campaign goes on from a reign that a change of the membership ended."""
         self._enter(ProposerState.IDLE)
@@ -113,12 +113,12 @@ class Proposer:
         self._reporters: dict[Slot, dict[NodeId, bytes]] = {}
         """Which voter reported which value at the ballot that is adopted."""
         self._contested: set[Slot] = set()
-        """The slots of which they report different ones."""
+        """The slots of which voters reported different values."""
         self._complete = 0
         self.floor: Slot = 0
-        """Slots up to this are chosen, as the promises of a quorum told."""
+        """Slots up to this one are chosen, as the promises of a quorum reported."""
         self.reported: Slot = 0
-        """The highest slot that the promises of a quorum told of, as chosen or as accepted."""
+        """The highest slot that the promises of a quorum reported as chosen or accepted."""
         self.next_slot: Slot = 1
         self.reign_start: Slot = 0
         """The highest slot that an earlier leader may have had chosen: reads wait for it."""
@@ -131,7 +131,7 @@ class Proposer:
     def _enter(self, state: ProposerState) -> None:
         self.state = state
         self.leading = state is ProposerState.LEADING
-        """Asked several times a turn."""
+        """The same as ``state``, for a fast look several times a turn."""
 
     # -- phase 1
 

@@ -12,8 +12,8 @@ whatever was chosen below it is at or under ``reign_start``. Whatever is chosen 
 ballot needs a phase-1 quorum, one of whose members would have refused the acknowledgement.
 
 All reads that wait when a round starts share it; those that come later share the next. A question
-is also put without a read: its index tells how old the applied state is (``freshness.py``). Such
-a one costs no round of its own: it waits for the heartbeats that are sent anyway.
+is also put without a read: its index shows how old the applied state is (``freshness.py``). Such
+a question costs no round of its own: it waits for the heartbeats that are sent anyway.
 Source: Ongaro, "Consensus: Bridging Theory and Practice" (2014), section 6.4.
 """
 

@@ -38,9 +38,9 @@ class WriteRequest(NamedTuple):
 
 
 class ForwardRequest(NamedTuple):
-    """A write for the leader, of a client that cannot reach it: whoever gets this and does not
-    lead passes it on, once, as a :class:`WriteRequest`. For nodes that offered it (NOT_LEADER with
-    detail PASSES_ON) alone: an earlier version does not know this."""
+    """A write for the leader, of a client that cannot reach the leader. A node that does not lead
+    passes it on, once, as a :class:`WriteRequest`. Send it only to a node that offered this
+    (NOT_LEADER with detail PASSES_ON): an earlier version does not know it."""
 
     request_id: int
     entry: bytes

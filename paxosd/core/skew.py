@@ -4,9 +4,9 @@
 
 Wall clocks decide nothing (``core/state/log_clock.py``); people read them side by side in logs.
 What a peer's clock shows is known only up to the time that its word was on the way: of that only
-half counts, and the other half is doubt. Whoever is off by no more than the limit and the doubt
-together is well; and one that was off is well again only below half the limit, so that one at the
-limit is not said to come and go all the time.
+half counts, and the other half is doubt. A clock is right if it is off by at most the limit and the
+doubt together. A clock that was off is right again only below half the limit, so that a clock near
+the limit is not reported again and again.
 """
 
 from typing import NamedTuple

@@ -1,9 +1,8 @@
 """How much a turn of the loop does, counted and not timed: the same on every machine.
 
 A unit is a command that is decoded or applied, a row or a change that is read, a key that is
-visited, moved or taken out, and UNIT_BYTES of a request: some 2 to 10 us each. Whoever does such
-work adds it here, where it is done and not where it is asked for; whoever begins work that can be
-put off looks first.
+visited, moved or taken out, and UNIT_BYTES of a request: some 2 to 10 us each. The code that does
+such work adds it here (not the code that asks for it). Before work that can wait, look here first.
 """
 
 CLIENT_UNITS = 3000
