@@ -324,7 +324,7 @@ class Election:
             self.receive_prepare(context.node, message)
         for name in context.peers:
             if context.quorums.is_voter(name) and not proposer.promised_by(name):
-                # Held until this node's own promise is durable, so that no restart reuses the ballot.
+                # Held until the own promise is durable, so that no restart reuses the ballot.
                 context.outbox.send_synced(name, message)
                 if context.outbox.tracing:
                     context.outbox.trace("prepare.sent", ballot=message.ballot.shown(), to=name)

@@ -250,9 +250,10 @@ class Hello(NamedTuple):
 
     ``directory_id``: the identity of its data directory (0: unknown). ``start_mark``: the last
     group of its log at the start; a peer that heard a higher one from that directory knows that
-    memory was lost. ``challenge``: as the receiver's last Welcome gave it, which proves that messages of
-    the receiver to this node's address arrive here. ``level``: the highest feature level that the
-    sender understands. ``peer``, ``events``: its endpoints, for a receiver that does not know them.
+    memory was lost. ``challenge``: as the receiver's last Welcome gave it, which proves that
+    messages of the receiver to this node's address arrive here. ``level``: the highest feature
+    level that the sender understands. ``peer``, ``events``: its endpoints, for a receiver that does
+    not know them.
     """
 
     directory_id: int = 0
