@@ -138,7 +138,7 @@ class Bus:
             raise
 
     def _make_senders(self, limits: FrameLimits, lives: PeerLives | None) -> None:
-        """What goes out to peers and clients, and the inbox, which answers peers."""
+        """Make the senders to peers and clients, and the inbox, which answers peers."""
         config, header, new_speakers = self._config, Header(), set[NodeId]()
         self._sender = PeerSender(
             config,
@@ -484,7 +484,7 @@ class Bus:
 
 
 def _keep(frame: zmq.Frame) -> tuple[int, str]:
-    """Of a frame whose message is held back: its bytes, and what is known of its origin."""
+    """The size in bytes of a frame whose message is held back, and the address it came from."""
     return len(frame), _address(frame)
 
 

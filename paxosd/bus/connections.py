@@ -75,10 +75,11 @@ class _Port:
         self.most = most
         self.refused = self.silent = 0
         self.waiting: dict[int, float] = {}
-        """Those that may not have finished their handshake: when each was accepted, in order."""
+        """The connections that may not have finished their handshake: when each was accepted, in
+        order."""
         self.settled: set[int] = set()
         self.ending: set[int] = set()
-        """Those that were shut down: their descriptors are free in a moment."""
+        """The connections that were shut down: their descriptors are free in a moment."""
 
     @property
     def status(self) -> PortStatus:
@@ -148,7 +149,7 @@ class _Port:
 
 
 def _queued_bytes(descriptor: int) -> int:
-    """What the kernel has for the other end."""
+    """How many bytes the kernel still holds for the other end."""
     left = array.array("i", [0])
     with suppress(OSError):
         fcntl.ioctl(descriptor, termios.TIOCOUTQ, left)
@@ -184,7 +185,7 @@ class ConnectionGuard:
 
     @property
     def status(self) -> dict[str, PortStatus]:
-        """What → its figures."""
+        """peer, client or events → the figures of that socket's connections."""
         return {port.what: port.status for port in self._ports.values()}
 
     def unread(self, what: str) -> frozenset[int]:
@@ -219,7 +220,7 @@ class ConnectionGuard:
             monitor.close(0)
 
     def _take(self, monitor: Socket) -> bool:
-        """One event; whether more may come."""
+        """Take in one event; returns whether more may come."""
         event, value = _EVENT.unpack(monitor.recv_multipart()[0])
         port = self._ports[monitor]
         if event == _ACCEPTED:
@@ -237,10 +238,10 @@ class StuckReaders:
         self._what = what
         self._since_ms: float | None = None
         self._stuck: frozenset[int] = frozenset()
-        """Those that did not read at any look since then."""
+        """The connections that did not read at any look since then."""
 
     def look(self, much_waits: bool, now_ms: float) -> int:
-        """To be called every now and then; returns how many were ended."""
+        """To be called every now and then; returns the number of connections that were ended."""
         if not much_waits:
             self._since_ms = None
             return 0

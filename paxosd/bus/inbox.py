@@ -138,7 +138,7 @@ class Inbox:
         self.genesis_heard = 0
         """The founding record's hash in a peer's envelope, while this node knows none."""
         self.new_speakers = new_speakers if new_speakers is not None else set()
-        """Who has sent a frame of the present version, while those of the old one are heard too."""
+        """The peers that sent a frame of the present version, while the old one is heard, too."""
         self.strangers: list[Envelope] = []
         """The last few messages with this cluster's id whose senders are no peers, or have another
         founding record. The reader empties it."""

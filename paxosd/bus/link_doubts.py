@@ -84,7 +84,7 @@ class LinkDoubts:
         self._peers: dict[NodeId, _Peer] = {}
 
     def keep(self, names: set[NodeId]) -> None:
-        """Who the peers are: of all others nothing is known any more."""
+        """Set who the peers are; forget all others."""
         for name in self._peers.keys() - names:
             del self._peers[name]
 

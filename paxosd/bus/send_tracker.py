@@ -20,9 +20,9 @@ BUSY_MARK_BYTES = 256 << 10
 """For one of the few connections that carry everything: a mark costs some 0.1 ms, of the sender's
 thread and of the one of ZeroMQ that reports it."""
 MESSAGE_OVERHEAD_BYTES = 100
-"""What a message takes beside its frame."""
+"""What a message takes besides its frame."""
 TRACKERS_MAX = 4096
-"""Of more clients than this those that hold nothing are forgotten."""
+"""With more clients than that, those for which nothing is held are forgotten."""
 
 _NOBLOCK = int(zmq.NOBLOCK)
 
@@ -81,7 +81,7 @@ class AnswerTrackers:
 
     @property
     def held_bytes(self) -> int:
-        """For all clients, but for less than MARK_BYTES each."""
+        """The bytes held for all clients; up to MARK_BYTES of each client are not counted."""
         return sum([tracker.held_bytes - tracker.open_bytes for tracker in self._trackers.values()])
 
     def of(self, client: bytes) -> SendTracker:

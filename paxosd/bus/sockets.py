@@ -67,7 +67,7 @@ RECONNECT_IVL_MS = 50
 RECONNECT_IVL_MAX_MS = 1000
 BACKLOG = 512
 TOPIC_OVERHEAD_BYTES = 64
-"""What a subscription may be longer than a key: its topic's first part and framing."""
+"""By so much a subscription may be longer than a key: the first part of the topic, and framing."""
 
 NEVER_READ_BYTES = 4096
 """The frame limit of a socket that only sends; the handshake has to pass."""
@@ -79,7 +79,7 @@ SWIFT_QUEUE_MAX = 1024
 BULK_QUEUE_MAX = 4096
 """Bounded in bytes, by the bus: these are small ones."""
 PEER_RECEIVE_MAX = 256
-"""Of one connection; a peer has no more on its way than ``core/flow.py`` allows."""
+"""Messages of one connection; a peer has no more on its way than ``core/flow.py`` allows."""
 VOTES_QUEUE_MAX = 4096
 """Losing votes costs a round trip."""
 VOTE_BYTES_MAX = 64 << 10
@@ -88,7 +88,7 @@ EVENTS_QUEUE_MAX = 4096
 NOTICES_QUEUE_MAX = 1024
 CLIENT_QUEUE_MAX = 1024
 CLIENT_RECEIVE_MAX = 16
-"""Of one connection; the rest waits at the client's."""
+"""Messages of one connection; the rest waits in the client."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,8 +210,8 @@ class BusSockets:
         return self._redial(name)
 
     def _make_route(self, endpoint: str) -> tuple[Route | None, str]:
-        """The route to an endpoint, or what is wrong with it: it may have come by the log, and
-        must not stop every member that reads it."""
+        """The route to an endpoint, or what is wrong with it. A wrong endpoint may have come from
+        the replicated log, so it must not stop the process."""
         try:
             return Route(endpoint, lambda: self._resolver), ""
         except ValueError as error:
@@ -236,7 +236,7 @@ class BusSockets:
         return dealer, monitor
 
     def read_relay_monitor(self, now_ms: int) -> bool:
-        """What became of the connection of the relay; whether it broke."""
+        """Take in what became of the relay's connection; returns whether it broke."""
         broke = False
         if self._relay is not None:
             route = self._relay.route
@@ -250,7 +250,7 @@ class BusSockets:
 
     @property
     def relay_descriptor(self) -> int:
-        """Of the relay's connection, which is ZeroMQ's; -1: there was none yet."""
+        """The descriptor of the relay's connection, which ZeroMQ owns; -1: there was none yet."""
         return -1 if self._relay is None else self._relay.descriptor
 
     def close_relay(self) -> None:
@@ -400,7 +400,7 @@ class BusSockets:
         return moved, wrong
 
     def read_monitor(self, name: NodeId, now_ms: int) -> bool:
-        """What became of the connection to a peer; whether it broke."""
+        """Take in what became of the connection to a peer; returns whether it broke."""
         broke = False
         route = self._routes.get(name)
         for event, _, endpoint in read_events(self.monitors[name]):
@@ -410,7 +410,7 @@ class BusSockets:
         return broke
 
     def read_votes_monitor(self, now_ms: int) -> None:
-        """What became of the connections that votes come by."""
+        """Take in what became of the connections for votes."""
         if self.votes_monitor is not None:
             for event, _, endpoint in read_events(self.votes_monitor):
                 for route in self._vote_routes.values():
@@ -439,8 +439,8 @@ class BusSockets:
 
     @staticmethod
     def _connect(socket: Socket, endpoint: str) -> str:
-        """What is wrong with the endpoint, or "": it may have come by the log, and must not stop
-        every member that reads it."""
+        """Connect; returns what is wrong with the endpoint, or "". A wrong endpoint may have come
+        from the replicated log, so it must not stop the process."""
         # Not always on: a kernel without IPv6 reaches no IPv4 address then.
         socket.setsockopt(zmq.IPV6, int("[" in endpoint))
         try:

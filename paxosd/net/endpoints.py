@@ -114,7 +114,7 @@ def zone_is_missing(host: str) -> bool:
 
 
 def zone_words(host: str) -> str:
-    """What is wrong with it, and what to do."""
+    """Words for a link-local address without a zone: what is wrong, and what to do."""
     bare = host.strip("[]")
     return (
         f"{bare} is a link-local address, which every interface may have: add the name of its "
@@ -123,7 +123,7 @@ def zone_words(host: str) -> str:
 
 
 def zone_fault(host: str) -> str:
-    """Why an address with a zone is none of this machine; "": it may be."""
+    """Why an address with a zone cannot be of this machine; "": it may be."""
     _, _, zone = host.strip("[]").partition("%")
     names = {name for _, name in socket.if_nameindex()}
     numbers = {str(number) for number, _ in socket.if_nameindex()}
@@ -168,7 +168,7 @@ def _plain(text: str) -> str:
 
 
 def _hint(text: str) -> str:
-    """What is wrong with it, where that is often the same mistake."""
+    """A hint at the usual mistakes in a text that is no endpoint; "": none of them."""
     if bare := _BARE_IPV6.fullmatch(text):
         host, _, port = bare[1].rpartition(":")
         if not (port.isdecimal() and is_address(host)):

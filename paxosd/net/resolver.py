@@ -35,7 +35,7 @@ RETRY_MS_MAX = 10_000
 LOOKUPS_MAX = 64
 """Lookups under way in one process; more of them wait their turn."""
 ADDRESSES_MAX = 16
-"""Of one name; more addresses than that are not used."""
+"""So many addresses of one name are used."""
 
 NO_HOST = "there is no such host"
 UNRESOLVED = "the name"
@@ -83,7 +83,7 @@ class Lookups:
         self._lock = threading.Lock()
         self._running: dict[str, list[OnAnswer]] = {}
         self._waiting: deque[str] = deque()
-        """Those of ``_running`` that have no thread yet."""
+        """The names of ``_running`` that have no thread yet."""
 
     @property
     def under_way(self) -> int:
@@ -142,7 +142,7 @@ class Lookups:
 
 
 LOOKUPS = Lookups()
-"""Those of this process."""
+"""The lookups of this process."""
 os.register_at_fork(after_in_child=LOOKUPS.forget)
 
 
@@ -286,7 +286,7 @@ class _Mailbox:
 
 
 def resolve(host: str, timeout_s: float, lookups: Lookups | None = None) -> tuple[str, ...]:
-    """For those who may wait: the addresses of a host, within ``timeout_s``. An address is its own.
+    """The addresses of a host, for callers that may wait ``timeout_s``. An address has itself.
     Raises ResolveError."""
     if is_address(host):
         return (host,)
@@ -302,5 +302,5 @@ def resolve(host: str, timeout_s: float, lookups: Lookups | None = None) -> tupl
 
 
 def unresolved_words(host: str, error: str) -> str:
-    """For people: a name has no address."""
+    """Words for an operator: a name has no address."""
     return f"{UNRESOLVED} {host} cannot be resolved: {error}"

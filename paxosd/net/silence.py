@@ -31,7 +31,7 @@ LOOK_MS = 250
 """How often to look at a connection from which something is expected."""
 
 ALIVE_ID = (1 << 62) + 1
-"""Of the requests that ask whether a node is there, and of no others."""
+"""The request id of the requests that ask whether a node is there, and of no others."""
 ALIVE = AdminRequest(ALIVE_ID, "alive", {})
 
 _TCP_INFO_BYTES = 256
@@ -52,7 +52,7 @@ UNKNOWN = Traffic()
 
 
 def traffic_of(descriptor: int) -> Traffic:
-    """Of the TCP connection with this descriptor, which is its owner's and may be closed by now."""
+    """The traffic of the TCP connection with this descriptor, which may be closed by now."""
     if descriptor < 0:
         return UNKNOWN
     left = array.array("i", [0])
@@ -69,7 +69,7 @@ def traffic_of(descriptor: int) -> Traffic:
 
 
 class Verdict(Enum):
-    """What :meth:`Silence.look` found."""
+    """The result of :meth:`Silence.look`."""
 
     FINE = "nothing to do"
     ASK = "send something that is answered at once"
@@ -77,7 +77,7 @@ class Verdict(Enum):
 
 
 class Silence:
-    """Of one connection. Times in ms, on any clock that never goes backward."""
+    """The silence of one connection. Times in ms, on any clock that never goes backward."""
 
     __slots__ = ("_asked_ms", "_since_ms", "_traffic")
 

@@ -74,7 +74,7 @@ class ChecksumSource(Protocol):
 
 
 class SnapshotSource(Protocol):
-    """The node's snapshots; :class:`paxosd.snapshot.keeper.Snapshots` has it."""
+    """The node's snapshots; for :class:`paxosd.snapshot.keeper.Snapshots`."""
 
     def ask(self) -> dict[str, Any]:
         """Take one soon: ``{applied, slot, running}``."""
@@ -86,7 +86,7 @@ class SnapshotSource(Protocol):
 
 
 class ProbeSource(Protocol):
-    """What this machine reaches; :class:`paxosd.net.probe.Probes` has it."""
+    """What this machine reaches; for :class:`paxosd.net.probe.Probes`."""
 
     def ask(self, endpoints: Sequence[str]) -> dict[str, Any]:
         """``{pending, results}``, at once. Raises ValueError, in words."""

@@ -22,9 +22,9 @@ from paxosd.core.effects import BUSY, INTERRUPTED, NOT_LEADER, REFUSALS
 from paxosd.core.requests import RefusalAnswer, ServerMessage, WriteRequest
 
 WAITING_BYTES_MAX = 64 << 20
-"""Of entries that were passed on and are not answered."""
+"""The bytes of entries that were passed on and are not answered."""
 WAITING_MAX = 4096
-"""How many of them."""
+"""The number of those entries."""
 CONNECT_WAIT_MS = 1_500.0
 WAIT_MAX_MS = 60_000.0
 """A leader answers, or its connection breaks: only a fault can keep one waiting longer."""
@@ -47,7 +47,7 @@ class Link(Protocol):
         ...
 
     def receive(self, limit: int) -> list[ServerMessage]:
-        """What has come, at most so many."""
+        """The answers that have come, at most so many."""
         ...
 
     def take_lost(self) -> bool:
@@ -75,7 +75,7 @@ class _PassedWrite(NamedTuple):
 
 
 class Forwarding:
-    """One node's part in it. ``answer`` reaches this node's own clients."""
+    """The writes that one node passes on. ``answer`` reaches this node's own clients."""
 
     def __init__(self, link: Link, answer: Callable[[bytes, ServerMessage], bool]) -> None:
         self._link = link
@@ -111,7 +111,7 @@ class Forwarding:
         self._hand_over()
 
     def _hand_over(self) -> None:
-        """What waits for the connection, in order."""
+        """Hand over the writes that wait for the connection, in order."""
         held = self._held
         while held:
             first = held[0]

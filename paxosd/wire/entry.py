@@ -65,7 +65,7 @@ class EntryLimits(NamedTuple):
 
     @classmethod
     def of(cls, settings: ClusterSettings) -> "EntryLimits":
-        """What these settings say."""
+        """The limits in these settings."""
         return cls(*(getattr(settings, name) for name in cls._fields))
 
 

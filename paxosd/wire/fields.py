@@ -31,7 +31,7 @@ BIN_BYTES_MAX = 1 << 28
 ARRAY_MAX = 1 << 20
 
 DIGEST_BYTES = 16
-"""Of the digest that names a snapshot's contents."""
+"""The size of the digest that names a snapshot's contents."""
 
 UNPACK_ERRORS = (ValueError, TypeError, OverflowError, UnpackException)
 """What msgpack raises for bad bytes; also UnicodeDecodeError and StackError, its ValueErrors."""
@@ -71,7 +71,7 @@ def refuse_ext(code: int, _data: bytes) -> NoReturn:
 
 
 def not_msgpack(error: Exception) -> WireError:
-    """What one of UNPACK_ERRORS becomes."""
+    """The WireError for one of UNPACK_ERRORS."""
     words = str(error) or type(error).__name__
     return WireError("not_msgpack", f"not what this version writes: {words}")
 

@@ -84,7 +84,7 @@ SPAN_SLOTS_MAX = 1 << 16
 must not be able to keep it busy. Far above any window."""
 
 _TEXT_BYTES_MAX = 4 * TEXT_CHARS_MAX
-"""Of names and endpoints, in UTF-8; each check has its own limit in characters."""
+"""The limit of names and endpoints, in UTF-8; each check has its own limit in characters."""
 
 PEER_VERSION = 2
 _FIRST = {1: 5, 2: 8}

@@ -158,10 +158,10 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
         effect=around.effect,
         wake=around.wake,
         log=around.log,
+        frames_max=parts.node.limits.frames_max if around.message_bytes_max else None,
     )
     if around.message_bytes_max:
         around.network.frames.message_bytes_max[around.name] = around.message_bytes_max
-        bus.frames_max = parts.node.limits.frames_max
     committer = SimCommitter(
         around.rng, sync_ms, later=around.later, run=around.run_job, wake=around.wake
     )

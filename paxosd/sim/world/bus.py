@@ -43,6 +43,7 @@ class SimBus:
         effect: Effect,
         wake: Callable[[], None],
         log: Log,
+        frames_max: Mapping[NodeId, int] | None = None,
     ) -> None:
         self.arrived: list[Envelope] = []
         """What lies in the sockets."""
@@ -51,8 +52,8 @@ class SimBus:
         self.lost: list[NodeId] = []
         """Peers whose connection broke."""
         self.dropped = 0
-        self.frames_max: Mapping[NodeId, int] | None = None
-        """As the real one has it; None: nobody takes less than this node may send."""
+        self._frames_max = frames_max
+        """Peer → the largest frame that it takes; None: nobody takes less than this node sends."""
         self._name = name
         self._run_id = run_id
         self._peers = list(peers)
@@ -148,16 +149,16 @@ class SimBus:
         if to not in self._peers:
             return False
         envelope = self._envelope(message)
-        if self.frames_max is not None and self._is_too_large(envelope, to):
+        if self._frames_max is not None and self._is_too_large(envelope, to):
             return False
         self._effect("send")
         self._leave(self._network.send, envelope, to)
         return True
 
     def _is_too_large(self, envelope: Envelope, to: NodeId) -> bool:
-        assert self.frames_max is not None
+        assert self._frames_max is not None
         frames = self._network.frames
-        most = self.frames_max.get(to) or frames.frame_bytes_max(self._name)
+        most = self._frames_max.get(to) or frames.frame_bytes_max(self._name)
         return frames.size_of(envelope) > most
 
     def publish_accepted(self, message: Accepted) -> None:
