@@ -1,4 +1,4 @@
-"""Which nodes a fault directive goes to, and the names that stand for whoever has a role.
+"""Which nodes a fault directive goes to, and the names that stand for the nodes with a role.
 
 ``@leader``, ``@follower`` (one of them: the last by name) and ``@followers`` may stand wherever
 a node's name may; they mean the nodes that have the role when the fault is added.
@@ -53,8 +53,8 @@ def _named(name: str, views: Sequence[NodeView]) -> list[str]:
 
 
 def holders(args: dict[str, Any], views: Sequence[NodeView]) -> list[NodeView]:
-    """The nodes that a rule has to be added at: those that it acts on, or else, for messages
-    are dealt with where they arrive, all."""
+    """The nodes at which a rule has to be added: those that it acts on, or else all, because a
+    rule on messages works where they arrive."""
     kind = args.get("kind")
     spec = KINDS.get(str(kind))
     if spec is None or not spec.nodes or kind in CUTTING_KINDS or not args.get("on"):

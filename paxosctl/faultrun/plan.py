@@ -27,8 +27,8 @@ A plan is a TOML file:
     on = "@leader"
     repeat = "5s"
 
-Durations are texts such as "500ms", "2s", "1m"; ``ms`` is a number. Everything that is wrong is
-found before anything is done, and is told with its line.
+Durations are texts such as "500ms", "2s", "1m"; ``ms`` is a number. Every mistake is
+found before anything is done, and is reported with its line.
 """
 
 import re

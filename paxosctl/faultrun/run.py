@@ -22,7 +22,7 @@ from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError, RefusedError
 from paxosctl.faultrun.clients import SETTLE_S, Workers
 from paxosctl.faultrun.plan import FaultScript
-from paxosctl.faultrun.timeline import Happened, Say, Timeline, rules_present
+from paxosctl.faultrun.timeline import Incident, Say, Timeline, rules_present
 from paxosd.check.history import History
 from paxosd.check.judge import Judgement, judge
 from paxosd.check.verdict import Verdict
@@ -48,7 +48,7 @@ class Report:
     """
 
     history: History
-    happened: list[Happened]
+    happened: list[Incident]
     nodes: list[str]
     ran_ms: int = 0
     heal_ms: int = 0

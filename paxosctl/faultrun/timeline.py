@@ -31,8 +31,8 @@ Say = Callable[[float, str], None]
 
 
 @dataclass(slots=True)
-class Happened:
-    """One fault as it was: ``hits`` as far as nodes could tell of them; ``note``: what else."""
+class Incident:
+    """One fault as it was: ``hits`` as far as nodes could report them; ``note``: anything else."""
 
     at_s: float
     name: str
@@ -49,7 +49,7 @@ class Timeline:
     """Carries out the steps of a plan. Use it from one thread; :meth:`heal` always."""
 
     def __init__(self, client: Client, script: FaultScript, say: Say) -> None:
-        self.happened: list[Happened] = []
+        self.happened: list[Incident] = []
         self.waited_for: list[str] = []
         """Nodes that the healing had to wait for, with how long."""
         self._client = client
@@ -58,7 +58,7 @@ class Timeline:
         self._order = itertools.count()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._names: dict[str, int] = {}
-        self._live: dict[str, Happened] = {}
+        self._live: dict[str, Incident] = {}
         self._began_s = time.monotonic()
         self._endpoints: dict[str, str] = {}
         for step in script.steps:
@@ -123,7 +123,7 @@ class Timeline:
                     self._add(step, step.args, views)
         except (ClientError, NoSuchNodeError) as error:
             self._say(self.now_s, f"{step.name}: not done: {error}")
-            self.happened.append(Happened(self.now_s, step.name, "", "", note=f"not done: {error}"))
+            self.happened.append(Incident(self.now_s, step.name, "", "", note=f"not done: {error}"))
 
     def _add(self, step: Step, planned: dict[str, Any], views: list[NodeView]) -> None:
         args = dict(planned)
@@ -135,7 +135,7 @@ class Timeline:
         args["for_ms"] = lasts_ms + GRACE_MS
         at = holders(args, views)
         answers = add_everywhere(self._client, at, args)
-        happened = Happened(self.now_s, args["name"], args["kind"], where(args), how(args))
+        happened = Incident(self.now_s, args["name"], args["kind"], where(args), how(args))
         happened.at = [name for name, answer in answers.items() if took(answer)]
         missed = [view.name for view in at if view.name not in happened.at]
         if missed:
@@ -155,7 +155,7 @@ class Timeline:
         seen = ask(self._client, [view], "fault_list", {})[name]
         self._client.admin("fault_crash", endpoint=view.endpoint)
         self._keep_hits(seen.body.get("rules", ()) if took(seen) else ())
-        self.happened.append(Happened(self.now_s, self._fresh("crash"), "crash", name, hits=1))
+        self.happened.append(Incident(self.now_s, self._fresh("crash"), "crash", name, hits=1))
         self._say(self.now_s, f"crash: {name}")
 
     def _keep_hits(self, rules: Iterable[dict[str, Any]]) -> None:
@@ -179,7 +179,7 @@ class Timeline:
         with self._briefly():
             answers = ask_all(self._client, endpoints, "fault_rm", {"name": name})
         happened.hits += sum(answer.body.get("hits", 0) for answer in answers.values())
-        # A node that died took its count with it, but for what was asked for before a crash.
+        # The count of a node that died is lost, except for what was asked for before a crash.
         died = {at for at, answer in answers.items() if isinstance(answer.error, RefusedError)}
         silent = {at for at, answer in answers.items() if answer.error is not None} - died
         notes = [happened.note] if happened.note else []
@@ -221,7 +221,7 @@ class Timeline:
 
 
 _SILENCING = frozenset({"crash", "pause", "torn-write", "fsync-error", "disk-full"})
-"""After a hit of these the node cannot tell of it: that it is silent is the hit."""
+"""After a hit of one of these the node cannot report it: its silence is the hit."""
 
 
 def rules_present(client: Client, views: list[NodeView]) -> dict[str, list[str]]:

@@ -32,9 +32,9 @@ def plain_cells(node: str, rule: Mapping[str, Any]) -> list[str]:
 
 def public_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
     """For ``-o json``: a fault is called ``fault``, as in the logs; no end is null."""
-    told = {"fault" if key == "name" else key: value for key, value in rule.items()}
-    told["left_ms"] = None if rule["left_ms"] < 0 else rule["left_ms"]
-    return told
+    public = {"fault" if key == "name" else key: value for key, value in rule.items()}
+    public["left_ms"] = None if rule["left_ms"] < 0 else rule["left_ms"]
+    return public
 
 
 def where(rule: Mapping[str, Any]) -> str:

@@ -1,24 +1,24 @@
 """Nothing acknowledged is lost, nothing is applied twice: a history against the final state.
 
-Every write of a history has a value of its own, so a value names its writer. A key's *version*
-counts the writes since it was created, which makes a second application show even where it wrote
-the same value again. For each key, with its final row (value, create and modify revision,
+Every write of a history has a value of its own, so that a value names its writer. A key's
+*version* counts the writes since it was created, which shows a second application even where it
+wrote the same value again. For each key, with its final row (value, create and modify revision,
 version):
 
-- The value is that of a write to this key which did not fail, at the revision it was told.
+- The value is that of a write to this key which did not fail, at the revision of its answer.
 - No write that was acknowledged is above the final revision: it would be lost.
 - The version is at least the number of acknowledged writes since the creation, and at most that
   number plus the writes of unknown outcome that may fall into that time.
 - A key that is gone has a removal to explain it: an acknowledged one above every acknowledged
   write, or one of unknown outcome.
 
-And in every read along the way that told revisions: a value is always of one revision, and a
-revision of one value.
+And in all reads that were answered with revisions: a value has always one revision, and a revision
+one value.
 
-What unknown outcomes leave open: an unknown write that was applied twice cannot be told from two
-unknown writes where the version alone counts them; it can where a read showed its value under
-two revisions, or where the store's revision (``alone``, see :mod:`paxosd.check.total_order`) counts
-one too many. Without told revisions only the versions of keys that nothing removed are counted.
+What unknown outcomes leave open: where only the version counts them, an unknown write that was
+applied twice looks like two unknown writes. It is found where a read showed its value under two
+revisions, or where the store's revision (``alone``, see :mod:`paxosd.check.total_order`) is one too
+high. Where answers have no revisions, only the versions of keys that nothing removed are counted.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ from paxosd.check.verdict import CHECKED_OK, Verdict, violation
 
 
 class FinalRow(NamedTuple):
-    """A key at the end, read after every operation had ended. Revisions and version 0: not told."""
+    """A key at the end, read after every operation had ended. Numbers are 0 if not known."""
 
     value: bytes
     create_revision: int = 0
@@ -43,7 +43,7 @@ class FinalRow(NamedTuple):
 def check_exactly_once(
     operations: Iterable[Operation], final: Mapping[bytes, FinalRow | None]
 ) -> Verdict:
-    """Judge each key of ``final`` (None: there is no such key), and the reads on the way."""
+    """Judge each key of ``final`` (None: there is no such key), and all reads."""
     held = sorted(operations, key=lambda each: each.invoked)
     writers = unique_writers(held)
     breach = _check_reads(held, writers)
@@ -126,8 +126,8 @@ class _KeyJudge:
             return self._breach(f"holds {text(row.value)}, which nobody wrote")
         if writer.outcome == FAILED or (writer.outcome == OK and not effective(writer)):
             return self._breach(f"holds {text(row.value)}, of a write that was refused", writer)
-        told = writer.revision if writer.outcome == OK else -1
-        if told >= 0 and row.modify_revision not in (0, told):
+        answered = writer.revision if writer.outcome == OK else -1
+        if answered >= 0 and row.modify_revision not in (0, answered):
             words = f"holds {text(row.value)} at revision {row.modify_revision}: applied twice"
             return self._breach(words, writer)
         return None
@@ -156,8 +156,8 @@ class _KeyJudge:
             return None
         writes = self._writes
         since = row.create_revision
-        told = all(each.revision >= 0 for each in writes.acknowledged)
-        if not since or not told:
+        known = all(each.revision >= 0 for each in writes.acknowledged)
+        if not since or not known:
             if writes.removals or writes.unknown_removals:
                 return None
             since = 0
@@ -204,8 +204,8 @@ def _check_reads(
             writer = writers.get((key, value))
             if writer is None:
                 continue
-            told = writer.revision if writer.outcome == OK else -1
-            begin = (told, writer) if told >= 0 else (modified, read)
+            answered = writer.revision if writer.outcome == OK else -1
+            begin = (answered, writer) if answered >= 0 else (modified, read)
             known, first = revision_of.setdefault((key, value), begin)
             if known != modified:
                 words = (

@@ -1,9 +1,9 @@
-"""What clients asked and what they were told: the history that the checkers judge.
+"""What clients asked and what they were answered: the history that the checkers judge.
 
     operation = history.invoke("c1", PUT, b"k", value=b"v")      before it is sent
     history.ok(operation, revision=7, slot=5)                    when its answer has come
-    history.failed(operation)                                    it never takes effect, surely
-    history.unknown(operation)                                   it may yet, at any time, or never
+    history.failed(operation)                                    it certainly never takes effect
+    history.unknown(operation)                                   it may take effect later, or never
 
 An operation that never got an end counts as unknown. One that is unknown may be settled later by
 :meth:`History.ok` or :meth:`History.failed` (an outcome query): its end is then that moment.
@@ -12,7 +12,7 @@ Every stamp is unique and stamps grow in the order of the calls. As ``invoke`` c
 sending and ``ok`` after the receipt, the recorded interval holds the real one: the checkers
 never see an order that was not there. Calls may come from several threads.
 
-What ``ok`` records, by kind (-1: not told):
+What ``ok`` records, by kind (-1: not known):
 
     PUT           result None                               revision: of this write
     DELETE        result bool: whether there was the key    revision: of the removal, or of the
@@ -123,7 +123,7 @@ class Operation:
 
     @property
     def acknowledged(self) -> bool:
-        """Whether the client was told that it was done."""
+        """Whether the client got an answer that says that it was done."""
         return self.outcome == OK
 
     @property
@@ -132,7 +132,7 @@ class Operation:
         return self.result if isinstance(self.result, tuple) else ()
 
     def covers(self, key: bytes) -> bool:
-        """Whether it reads or writes this key, as far as its arguments tell."""
+        """Whether it reads or writes this key, judging by its arguments."""
         if self.kind in (RANGE, DELETE_RANGE):
             return self.key <= key and (not self.end or key < self.end)
         return key == self.key
@@ -144,8 +144,8 @@ class Operation:
 
     def __repr__(self) -> str:
         where = f"#{self.number} {self.invoked}..{self.returned}"
-        told = f"{self.outcome} {self.result!r} r{self.revision}"
-        return f"<{where} {self.process} {self.kind} {self.key!r} {self.value!r} {told}>"
+        answer = f"{self.outcome} {self.result!r} r{self.revision}"
+        return f"<{where} {self.process} {self.kind} {self.key!r} {self.value!r} {answer}>"
 
 
 class History:

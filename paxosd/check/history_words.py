@@ -15,7 +15,7 @@ def text(value: bytes | None) -> str:
 
 
 def describe(operation: Operation) -> str:
-    """One operation in one line, without its times: who asked what, and was told what."""
+    """One operation in one line, without its times: which client asked what, and the answer."""
     key = text(operation.key)
     asked = {
         PUT: f"put {key} = {text(operation.value)}",
@@ -25,7 +25,7 @@ def describe(operation: Operation) -> str:
         RANGE: f"range {key} … {text(operation.end) if operation.end else 'end'}",
         DELETE_RANGE: f"delete {key} … {text(operation.end) if operation.end else 'end'}",
     }[operation.kind]
-    return f"{operation.process}: {asked}: {_told(operation)}"
+    return f"{operation.process}: {asked}: {_answer(operation)}"
 
 
 def _expectation(operation: Operation) -> str:
@@ -34,7 +34,7 @@ def _expectation(operation: Operation) -> str:
     return text(operation.expect)
 
 
-def _told(operation: Operation) -> str:
+def _answer(operation: Operation) -> str:
     if operation.outcome != OK:
         return operation.outcome
     result = operation.result

@@ -7,7 +7,7 @@ by invocation; one is taken out when it is linearised, put back when the search 
 (Herlihy and Wing, locality), keys are searched one by one. What keeps it near linear here:
 
 - A read that the present state allows is taken at once: it can only come earlier, never matter.
-- Writes that told their revision can only come in its order.
+- Writes whose revision is known can only come in its order.
 - A write of unknown outcome whose value, written by no other, was seen took effect, and at the
   latest by then.
 - Any other one is taken only as the reason for another one: just before one
@@ -17,7 +17,7 @@ by invocation; one is taken out when it is linearised, put back when the search 
 What the search alone does not see: anomalies across keys. A range that saw key a as of now and
 key b as of yesterday passes it, if each alone could be so within the range's time; so does a
 DELETE_RANGE that removed one key earlier than another. :mod:`paxosd.check.total_order` sees these
-wherever revisions were told, and :func:`check_linearizable` asks both.
+wherever revisions are known, and :func:`check_linearizable` asks both.
 
 The search is bounded in steps, not in time, so that a verdict is the same on any machine. Where
 the bound is exceeded the verdict is NOT_CHECKED.
@@ -172,7 +172,7 @@ class Search:
 
     def _candidates(self) -> tuple[list[int], int]:
         """Accesses that began before any other one left ended, and when that was. Of those
-        whose revision was told only the one that has to come first."""
+        whose revision is known only the one that has to come first."""
         places = []
         first_place, first = NO_RETURN, -1
         until = NO_RETURN
@@ -215,7 +215,7 @@ class Search:
             if by_value and not chains and (None if removes else access.value) != needed:
                 continue
             if removes or (access.kind == WRITE and access.value not in self._observed):
-                # One removal is as good as another, as is one write that nobody asks for.
+                # One removal is as good as another, as is one write whose value is never asked for.
                 if access.kind in alike:
                     continue
                 alike.add(access.kind)

@@ -1,8 +1,9 @@
 """One key as a sequential object: what each operation does to it, and may see there.
 
-The state is ``(value, modified, low)``: the value (None: no such key), its modify revision (0:
-no such key, -1: not known, for an unknown write made it), and the highest revision known to have
-been reached. Every later write has a revision above ``low``; revisions nobody told cost nothing.
+The state is ``(value, modified, low)``: the value (None: no such key), its modify revision (0: no
+such key, -1: not known, for an unknown write made it), and the highest revision known to have
+been reached. Every later write has a revision above ``low``; revisions that are not known cost
+nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,7 +24,7 @@ from paxosd.check.history import (
 
 
 class Anything(Enum):
-    """The value of a key that nothing is known of."""
+    """The value of a key of which nothing is known."""
 
     ANYTHING = 0
 
@@ -47,7 +48,7 @@ class Access:
     """What one operation is to one key. ``definite``: it took effect; else it may, or never.
 
     ``revision``: of a write, or of the store as a SEE reflects it; ``modified``: of the key, as
-    a SEE or a MISS was told; -1: not told.
+    a SEE or a MISS was answered; -1: not known.
     """
 
     __slots__ = (
@@ -164,20 +165,20 @@ def accesses_by_key(operations: Sequence[Operation]) -> dict[bytes, list[Access]
 
 def _single(operation: Operation) -> Access:
     kind, result = operation.kind, operation.result
-    told = operation.modified[0] if operation.modified else -1
+    modified = operation.modified[0] if operation.modified else -1
     definite = operation.outcome == OK
     if kind == PUT:
         return Access(operation, WRITE, operation.value)
     if kind == GET:
         assert result is None or isinstance(result, bytes)
-        return Access(operation, SEE, result, told)
+        return Access(operation, SEE, result, modified)
     if kind == DELETE:
         if definite and not result:
             return _absent(operation)
         return Access(operation, REMOVE)
     assert kind == CAS
     if definite and not result:
-        return Access(operation, MISS, operation.value, told)
+        return Access(operation, MISS, operation.value, modified)
     return Access(operation, SWAP, operation.value)
 
 
@@ -192,14 +193,14 @@ def _spread(operation: Operation, by_key: dict[bytes, list[Access]]) -> None:
     seen = dict(operation.rows)
     modified = dict(zip(seen, operation.modified, strict=False))
     for key, accesses in by_key.items():
-        # A row outside of what was asked is held against the key all the same.
+        # A row outside of the range that was asked for is judged all the same.
         if key in seen or operation.covers(key):
             accesses.append(Access(operation, SEE, seen.get(key), modified.get(key, -1)))
 
 
 def _absent(operation: Operation) -> Access:
-    """A removal that found nothing is a read of nothing. The revision it was told is the
-    store's at that moment, if any."""
+    """A removal that found nothing is a read of nothing. The revision of its answer, if any, is
+    that of the store at that moment."""
     return Access(operation, SEE, None)
 
 
@@ -207,8 +208,8 @@ def _absent(operation: Operation) -> Access:
 
 
 def settle_seen(accesses: Sequence[Access]) -> list[Access]:
-    """Writes of unknown outcome that somebody saw the value of, and nobody else wrote it, took
-    effect: they become definite, ended by then at the latest."""
+    """A write of unknown outcome took effect if its value was seen, and no other write has that
+    value: it becomes definite, and has ended by then at the latest."""
     writers: dict[bytes | None, list[Access]] = {}
     for access in accesses:
         if access.kind in (WRITE, SWAP):

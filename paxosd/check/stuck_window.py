@@ -28,7 +28,7 @@ def smallest_window(accesses: Sequence[Access], breached: Breached) -> tuple[lis
 
     First the earliest end: what is still open then may or may not take effect. Then the latest
     beginning: the key may hold anything, and what was open may have taken effect or not. Then
-    observers go one by one, and writes whose value nobody asks for.
+    observers go one by one, and writes whose value is never asked for.
     """
     window = _earliest_end(accesses, breached)
     window, initial = _latest_beginning(window, breached)
@@ -107,7 +107,7 @@ def _doubtful(access: Access) -> Access:
 
 
 def _undemanding(access: Access) -> Access:
-    """The same access without demands that a write nobody saw could have met."""
+    """The same access without demands that an unseen write could have met."""
     kind, demanding = access.kind, access.modified >= 0
     if kind == REMOVE:
         kind, demanding = WIPE, True

@@ -1,4 +1,4 @@
-"""A model of the store at every revision, from what a history tells."""
+"""A model of the store at every revision, as far as a history shows it."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
@@ -32,7 +32,7 @@ Held = bytes | None | _Uncertain
 
 
 class Placed(NamedTuple):
-    """A write and its revision: told to its client, or seen by a reader."""
+    """A write and its revision: from the answer to its client, or seen by a reader."""
 
     key: bytes
     revision: int
@@ -40,15 +40,15 @@ class Placed(NamedTuple):
 
 
 class Loose(NamedTuple):
-    """A write that nobody told the revision of, and its place in the history."""
+    """A write whose revision is not known, and its place in the history."""
 
     operation: Operation
     number_in_list: int
 
 
 class Version(NamedTuple):
-    """What a key held from a revision on, and who made it so. ``made_at``: its modify revision,
-    0 for no such key, -1 if uncertain."""
+    """What a key held from a revision on, and the operation that made it so. ``made_at``: its
+    modify revision, 0 for no such key, -1 if uncertain."""
 
     revision: int
     value: Held
@@ -67,8 +67,8 @@ class Timeline:
     """The versions of every key.
 
     ``contradictions``: pairs of places of one and the same write. ``gaps``: revisions up to the
-    highest told that no known write made; from the very first one if ``alone``. ``loose``: writes
-    that took or may have taken effect, and have no place.
+    highest known one that no known write made; from the very first one if ``alone``. ``loose``:
+    writes that took or may have taken effect, and have no place.
     """
 
     def __init__(
@@ -93,9 +93,9 @@ class Timeline:
             if _may_have_written(each) and id(each) not in placed
         ]
         self._revisions = sorted(self._by_revision)
-        told = [*self._revisions, *(op.revision for op in held if _tells_store_revision(op))]
-        self._top = max(told, default=0)
-        first = 1 if alone else max(min(told, default=1) - 1, 1)
+        known = [*self._revisions, *(op.revision for op in held if _shows_store_revision(op))]
+        self._top = max(known, default=0)
+        first = 1 if alone else max(min(known, default=1) - 1, 1)
         self.gaps = [n for n in range(first, self._top + 1) if n not in self._by_revision]
         self._ceilings = self._make_ceilings()
         self._versions: dict[bytes, list[Version]] = {
@@ -185,7 +185,7 @@ class Timeline:
     def _make_ceilings(self) -> list[int]:
         """For each place in the history, the highest revision below all writes from there on."""
         revision_of = {id(each.operation): each.revision for each in self._by_revision.values()}
-        lowest = self._top + 2  # one that nobody was told of may follow the last
+        lowest = self._top + 2  # a revision that is not known may follow the last one
         ceilings = [lowest - 1]
         for operation in reversed(self._held):
             lowest = min(lowest, revision_of.get(id(operation), lowest))
@@ -232,7 +232,7 @@ def _may_have_written(operation: Operation) -> bool:
     return operation.outcome == UNKNOWN and operation.kind not in READS
 
 
-def _tells_store_revision(operation: Operation) -> bool:
+def _shows_store_revision(operation: Operation) -> bool:
     return operation.outcome == OK and operation.kind in READS and operation.revision >= 0
 
 
@@ -252,7 +252,7 @@ def unique_writers(held: Sequence[Operation]) -> dict[tuple[bytes, bytes], Opera
 
 
 def seen_with_revision(read: Operation) -> Iterator[tuple[bytes, bytes, int]]:
-    """``(key, value, modify revision)`` of every row that a read told them of."""
+    """``(key, value, modify revision)`` of every row that a read was answered with."""
     if read.outcome != OK:
         return
     if read.kind == GET:

@@ -1,6 +1,6 @@
-"""The whole store at once: the revisions that were told are one order, and it explains all.
+"""The whole store at once: the known revisions are one order, and it explains all answers.
 
-Checked wherever revisions (or slots) were told, on all keys together:
+Checked wherever revisions (or slots) are known, on all keys together:
 
 - No two writes have one revision, and a greater revision is in no lower slot.
 - The order agrees with real time: what began after another one had ended has the higher
@@ -13,9 +13,9 @@ Checked wherever revisions (or slots) were told, on all keys together:
   too many is a command that was applied twice.
 
 An unknown write has no revision of its own until a read shows its value with one. Until then it
-makes the keys that it may have touched uncertain, from the first revision that nobody told and
-that it may have on, up to the next write of the key that was told; what is uncertain is not
-judged. See :class:`paxosd.check.timeline.Timeline`.
+makes the keys that it may have touched uncertain, from the first unknown
+revision that it may have on, up to the next write of the key with a known revision; what is
+uncertain is not judged. See :class:`paxosd.check.timeline.Timeline`.
 """
 
 from bisect import bisect_right
@@ -40,7 +40,7 @@ class Breach(Exception):  # noqa: N818 - it is a finding, not an error of the ch
 
 
 def check_total_order(operations: Iterable[Operation], *, alone: bool = False) -> Verdict:
-    """Judge what was told of revisions and slots; a history without any is ok here.
+    """Judge the revisions and slots of the answers; a history without any is ok here.
 
     ``alone``: the history holds every write that the store ever had, from an empty one on.
     """
@@ -86,7 +86,7 @@ def _writes_in_order(held: Sequence[Operation]) -> list[Operation]:
 
 
 class _Floor:
-    """The highest number told by an operation that has ended, and which one that was."""
+    """The highest number in the answer to an operation that has ended, and that operation."""
 
     __slots__ = ("holder", "number")
 
@@ -101,7 +101,7 @@ class _Floor:
 
 def _check_real_time(held: Sequence[Operation]) -> list[int]:
     """Sweep over beginnings and ends; for each operation the revision that had been reached
-    when it began (-1: none told)."""
+    when it began (-1: none is known)."""
     ends = sorted((each for each in held if each.outcome == OK), key=lambda each: each.returned)
     revisions, slots = _Floor(), _Floor()
     floors = []
@@ -109,14 +109,14 @@ def _check_real_time(held: Sequence[Operation]) -> list[int]:
     for operation in held:
         while ended < len(ends) and ends[ended].returned < operation.invoked:
             earlier = ends[ended]
-            if _tells_revision(earlier):
+            if _shows_revision(earlier):
                 revisions.raise_to(earlier.revision, earlier)
             slots.raise_to(earlier.slot, earlier)
             ended += 1
         floors.append(revisions.number)
         if operation.outcome != OK:
             continue
-        if _tells_revision(operation):
+        if _shows_revision(operation):
             _check_above(operation, operation.revision, revisions, "revision")
         if operation.slot >= 0:
             _check_above(operation, operation.slot, slots, "slot")
@@ -136,7 +136,7 @@ def _check_above(operation: Operation, number: int, floor: _Floor, unit: str) ->
     raise Breach(operation.key, words, floor.holder, operation)
 
 
-def _tells_revision(operation: Operation) -> bool:
+def _shows_revision(operation: Operation) -> bool:
     return operation.revision >= 0 and (operation.kind != CAS or bool(operation.result))
 
 
@@ -144,7 +144,7 @@ def _tells_revision(operation: Operation) -> bool:
 
 
 def _check_gaps(timeline: Timeline, floors: Sequence[int]) -> None:
-    """Each revision that nobody was told needs an unknown write of its own."""
+    """Each revision that is in no answer needs an unknown write of its own."""
     possible = sorted(floors[each.number_in_list] for each in timeline.loose)
     for count, gap in enumerate(timeline.gaps, 1):
         if count > bisect_right(possible, gap - 1):

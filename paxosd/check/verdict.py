@@ -1,4 +1,4 @@
-"""What a checker of histories says."""
+"""The verdict of a checker of histories."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

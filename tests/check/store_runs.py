@@ -88,9 +88,9 @@ MIX = (PUT,) * 4 + (GET,) * 4 + (CAS,) * 2 + (DELETE, RANGE, DELETE_RANGE)
 class Client:
     """One operation at a time against a true store: begin, take effect, end."""
 
-    def __init__(self, name, rng, history, store, *, keys, mix, unknown, told, fresh):
+    def __init__(self, name, rng, history, store, *, keys, mix, unknown, revisions, fresh):
         self.name, self.rng, self.history, self.store = name, rng, history, store
-        self.keys, self.mix, self.unknown, self.told = keys, mix, unknown, told
+        self.keys, self.mix, self.unknown, self.revisions = keys, mix, unknown, revisions
         self.fresh = fresh
         self.operation = None
         self.late = []
@@ -136,7 +136,7 @@ class Client:
             self.history.failed(operation)
         else:
             answer = dict(self.answer)
-            if not self.told:
+            if not self.revisions:
                 answer = {"result": answer.get("result")}
             self.history.ok(operation, **answer)
         if self.late and self.rng.random() < 0.3:
@@ -144,15 +144,17 @@ class Client:
         return True
 
 
-def true_run(rng, operations, *, keys=3, clients=3, mix=MIX, unknown=0.0, told=True, fresh=True):
+def true_run(
+    rng, operations, *, keys=3, clients=3, mix=MIX, unknown=0.0, revisions=True, fresh=True
+):
     """A linearizable history, and the store at its end.
 
     ``unknown``: the part of operations that end unknown, applied before, later or never.
-    ``told``: whether revisions are recorded; ``fresh``: whether each value is written once.
+    ``revisions``: whether revisions are recorded; ``fresh``: whether each value is written once.
     """
     history, store = History(), TrueStore()
     names = [b"k%d" % n for n in range(keys)]
-    how = {"keys": names, "mix": mix, "unknown": unknown, "told": told, "fresh": fresh}
+    how = {"keys": names, "mix": mix, "unknown": unknown, "revisions": revisions, "fresh": fresh}
     actors = [Client(f"c{n}", rng, history, store, **how) for n in range(clients)]
     ended = 0
     while ended < operations:

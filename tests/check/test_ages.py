@@ -26,7 +26,7 @@ def history_of(*ends):
     return history
 
 
-def told(at_ms, age_ms, revision):
+def stated(at_ms, age_ms, revision):
     return StatedAge("n1", at_ms, age_ms, at_ms - age_ms, revision)
 
 
@@ -38,31 +38,31 @@ class TestCheck:
         [(25.0, 0, 2), (25.0, 6, 1), (25.0, 16, 0), (1000.0, 0, 3), (40.0, 11, 2), (5.0, 0, 0)],
     )
     def test_what_is_true(self, at_ms, age_ms, revision):
-        assert check_ages(self.HISTORY, [told(at_ms, age_ms, revision)]).ok
+        assert check_ages(self.HISTORY, [stated(at_ms, age_ms, revision)]).ok
 
     @pytest.mark.parametrize(
         ("at_ms", "age_ms", "revision"),
         [(25.0, 0, 1), (25.0, 4, 1), (25.0, 14, 0), (1000.0, 900, 2)],
     )
     def test_what_is_not(self, at_ms, age_ms, revision):
-        true = told(1000.0, 0, 3)
-        verdict = check_ages(self.HISTORY, [true, told(at_ms, age_ms, revision)])
+        true = stated(1000.0, 0, 3)
+        verdict = check_ages(self.HISTORY, [true, stated(at_ms, age_ms, revision)])
         assert not verdict.ok
         assert f"revision {revision} is {age_ms} ms old" in verdict.explanation
 
     def test_unknown_is_always_true(self):
-        assert check_ages(self.HISTORY, [told(1000.0, -1, 0)]).ok
+        assert check_ages(self.HISTORY, [stated(1000.0, -1, 0)]).ok
 
     def test_what_a_linearizable_read_saw_counts_too(self):
         history = history_of((10.0, 1))
         read = history.invoke("c1", GET, b"k")
         history.ok(read, b"v", revision=7)
-        assert not check_ages(history, [told(1000.0, 1, 6)]).ok
+        assert not check_ages(history, [stated(1000.0, 1, 6)]).ok
 
-    def test_a_write_nobody_was_told_of_does_not(self):
+    def test_a_write_without_an_answer_does_not(self):
         history = history_of((10.0, 1))
         history.unknown(history.invoke("c1", PUT, b"k", value=b"w"))
-        assert check_ages(history, [told(1000.0, 1, 1)]).ok
+        assert check_ages(history, [stated(1000.0, 1, 1)]).ok
 
 
 class TestClock:

@@ -53,7 +53,7 @@ def test_a_write_below_an_unknown_one_is_fine_but_not_above():
     bad([ONE, MAYBE, later], final(b"3", 1, 2, 2), "still of revision 2")
 
 
-def test_nothing_is_asked_of_what_was_not_told():
+def test_what_is_not_known_is_not_judged():
     good([ONE], final(b"1"))
 
 

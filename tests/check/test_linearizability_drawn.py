@@ -15,7 +15,7 @@ from tests.check.store_runs import MIX, brute_force, brute_force_key, op, true_r
 
 
 def test_a_bound_exceeded_is_not_checked_and_never_ok():
-    history, _ = true_run(random.Random(3), 200, keys=1, clients=6, told=False, unknown=0.2)
+    history, _ = true_run(random.Random(3), 200, keys=1, clients=6, revisions=False, unknown=0.2)
     verdict = check_keys(history.operations, steps_max=50)
     assert verdict.status == "not_checked"
     assert not verdict.ok
@@ -25,7 +25,7 @@ def test_a_bound_exceeded_is_not_checked_and_never_ok():
 
 
 def test_a_violation_elsewhere_outweighs_a_key_that_was_not_checked():
-    history, _ = true_run(random.Random(3), 200, keys=1, clients=6, told=False, unknown=0.2)
+    history, _ = true_run(random.Random(3), 200, keys=1, clients=6, revisions=False, unknown=0.2)
     stale = op("z", GET, "zz", 1, 2, result=b"never written")
     verdict = check_linearizable([*history, stale], steps_max=50)
     assert verdict.status == "violation"
@@ -51,7 +51,7 @@ def test_the_window_of_a_violation_is_a_violation_by_itself():
     rng = random.Random(11)
     found = 0
     for _ in range(150):
-        history, _ = true_run(rng, 40, unknown=0.1, told=False)
+        history, _ = true_run(rng, 40, unknown=0.1, revisions=False)
         spoil(rng, history)
         verdict = check_keys(history.operations)
         if verdict.status == "violation":
@@ -118,7 +118,7 @@ def test_same_verdict_as_trying_everything():
 
 
 def with_revisions(rng, operations):
-    """The same with some revisions told, and some CAS by revision."""
+    """The same with some revisions known, and some CAS by revision."""
     for each in operations:
         if each.kind == CAS and rng.random() < 0.5:
             each.expect_revision = rng.randrange(4)
@@ -158,14 +158,14 @@ def test_never_a_violation_where_trying_everything_finds_an_order():
     assert min(verdicts.values()) > 100
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("revisions", [True, False])
 @pytest.mark.parametrize("fresh", [True, False])
-def test_what_a_true_store_answers_is_linearizable(told, fresh):
-    rng = random.Random(f"{told}{fresh}")
+def test_what_a_true_store_answers_is_linearizable(revisions, fresh):
+    rng = random.Random(f"{revisions}{fresh}")
     for number in range(60):
         unknown = rng.choice([0, 0.05, 0.3])
         how = {"keys": rng.randint(1, 5), "clients": rng.randint(1, 6)}
-        history, _ = true_run(rng, 150, unknown=unknown, told=told, fresh=fresh, **how)
+        history, _ = true_run(rng, 150, unknown=unknown, revisions=revisions, fresh=fresh, **how)
         verdict = check_linearizable(history, alone=True)
         assert verdict.ok, f"run {number}: {verdict.explanation}"
 
@@ -213,10 +213,10 @@ def test_a_thousand_operations_are_checked_in_a_moment():
     assert verdict.ok
 
 
-@pytest.mark.parametrize("told", [True, False])
-def test_many_unknown_writes_stay_within_the_bound(told):
+@pytest.mark.parametrize("revisions", [True, False])
+def test_many_unknown_writes_stay_within_the_bound(revisions):
     rng = random.Random(23)
-    how = {"keys": 1, "clients": 8, "unknown": 0.3, "told": told}
+    how = {"keys": 1, "clients": 8, "unknown": 0.3, "revisions": revisions}
     history, _ = true_run(rng, 600, **how)
     assert check_linearizable(history).ok
     spoil(rng, history)

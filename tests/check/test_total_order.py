@@ -211,7 +211,7 @@ def test_a_read_with_the_wrong_modify_revision():
     good(x1, x2, op("b", GET, "x", 5, 6, modified=(2,), **read))
 
 
-def test_acknowledged_writes_that_told_no_revision():
+def test_acknowledged_writes_without_a_revision():
     """A store without revisions, or a client that drops them: uncertain, not wrong."""
     x1 = op("a", PUT, "x", 1, 2, value=b"1", revision=1)
     x2 = op("a", PUT, "x", 3, 4, value=b"2")

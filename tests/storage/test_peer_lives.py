@@ -254,7 +254,7 @@ class TestPeers:
         assert memory.known("n9") == 0
         assert memory.admit("n9", run_id(1), VOTE) == -1
 
-    def test_who_says_hello_in_vain_is_told_how_it_is_known(self):
+    def test_a_hello_in_vain_is_answered_with_what_is_known(self):
         memory = lives()
         assert memory.answer("n2", run_id(1), Hello(NEW)) == Welcome(0, 0)
         memory.admit("n2", run_id(3), Hello(OLD))

@@ -1,4 +1,4 @@
-"""Campaigns add up what runs report; a failing run is made small, and is told as a story."""
+"""Campaigns add up what runs report; a failing run is made small, and is explained as a story."""
 
 import pytest
 
@@ -31,13 +31,17 @@ class TestSummary:
         summary.add(report(2, operations=5, acknowledged=5, simulated_ms=30_000.0, wall_s=1.0,
                            faults={"drop": 4}))  # fmt: skip
         summary.elapsed_s = 0.9
-        told = summary.describe()
-        assert (told["runs"], told["failed"]) == (2, 0)
-        assert (told["operations"], told["acknowledged"], told["unknown"]) == (15, 13, 1)
-        assert told["faults"] == {"crash": 1, "drop": 7}
-        assert told["simulated_s"] == 90.0
-        assert told["speed_up"] == 100.0
-        assert told["runs_per_minute_per_core"] == 80.0
+        described = summary.describe()
+        assert (described["runs"], described["failed"]) == (2, 0)
+        assert (described["operations"], described["acknowledged"], described["unknown"]) == (
+            15,
+            13,
+            1,
+        )
+        assert described["faults"] == {"crash": 1, "drop": 7}
+        assert described["simulated_s"] == 90.0
+        assert described["speed_up"] == 100.0
+        assert described["runs_per_minute_per_core"] == 80.0
 
     def test_a_crash_of_the_simulator_is_a_failure_too(self):
         summary = Summary()

@@ -108,7 +108,7 @@ class TestFailingRuns:
         report = run_seed(1, RunOptions(duration_ms=3000, operations=20, faults=frozenset()))
         assert report.violation.startswith("liveness: ")
 
-    def test_reads_without_confirmation_are_found_and_told(self, monkeypatch):
+    def test_reads_without_confirmation_are_found(self, monkeypatch):
         def at_once(self, token):
             self._context.outbox.reply(token, ReadReady(self.applied))
 

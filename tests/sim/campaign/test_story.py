@@ -1,4 +1,4 @@
-"""A violation's story: how things stood, which events are told, the way to see it again."""
+"""A violation's story: how things stood, which events it has, the way to see it again."""
 
 import shlex
 
@@ -27,7 +27,7 @@ class TestStanding:
         assert "partition n2 → n3" in lines[2]
         assert len(lines) == 3
 
-    def test_what_ended_is_not_told(self):
+    def test_what_ended_is_left_out(self):
         schedule = Schedule(
             [
                 Directive(1000, "crash", "n1"),
@@ -70,7 +70,7 @@ class TestSelection:
         kept = select(EVENTS, "liveness: an operation did not end")
         assert [each["at"] for each in kept] == [1.0, 2.0, 3.0, 4.0, 6.0]
 
-    def test_talk_is_told_once_and_gives_way_to_what_was_done(self):
+    def test_talk_appears_once_and_gives_way_to_what_was_done(self):
         events = [
             {"at": 1.0, "node": "n2", "event": "chosen", "slot": 5, "ballot": "1.n1"},
             *(prepare(2.0 + n, n) for n in range(9)),
@@ -90,7 +90,7 @@ class TestWords:
             assert text.startswith("at 1.500 s ")
             assert f": {verb}" not in text, "the fallback was used"
 
-    def test_a_fault_is_told_with_its_scope(self):
+    def test_a_fault_is_named_with_its_scope(self):
         text = instructed(rule(1000, kind="drop", **{"from": "n1", "to": ["n2", "n3"]},
                                probability=0.25, message_kinds=["promise"],
                                for_ms=2000))  # fmt: skip
@@ -99,7 +99,7 @@ class TestWords:
             "with probability 0.25 for 2.000 s"
         )
 
-    def test_unknown_events_are_told_as_they_are(self):
+    def test_unknown_events_appear_as_they_are(self):
         assert happened({"at": 1, "node": "n1", "event": "x.y", "a": 1}) == "x.y a=1"
 
 

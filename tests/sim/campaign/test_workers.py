@@ -48,10 +48,10 @@ class TestOrder:
         assert found == [0, 1]
 
     @pytest.mark.parametrize("jobs", [1, 2])
-    def test_the_end_of_each_run_is_told_at_once(self, jobs):
-        told = []
-        list(run_seeds(square, range(6), jobs=jobs, on_done=told.append))
-        assert sorted(told) == [0, 1, 4, 9, 16, 25]
+    def test_the_end_of_each_run_is_reported_at_once(self, jobs):
+        ended = []
+        list(run_seeds(square, range(6), jobs=jobs, on_done=ended.append))
+        assert sorted(ended) == [0, 1, 4, 9, 16, 25]
 
     def test_there_is_a_core_at_least(self):
         assert cores() >= 1
@@ -67,7 +67,7 @@ class TestTrouble:
         assert found[1].seed == 3
         assert "ValueError: seed three" in found[1].reason
 
-    def test_a_worker_that_dies_is_told_with_its_seed_and_replaced(self):
+    def test_a_worker_that_dies_is_reported_with_its_seed_and_replaced(self):
         found = list(run_seeds(sick, range(4, 12), jobs=2))
         dead = {result.seed: result.reason for result in found if isinstance(result, Crashed)}
         assert list(dead) == [5, 6]

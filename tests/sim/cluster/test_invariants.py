@@ -89,21 +89,21 @@ class TestRules:
             invariants.on_ready("n3", FakeNode(), ready_of(persist=[AcceptRecord(1, LOW, b"b")]))
 
     def test_a_promise_that_goes_down(self, invariants):
-        told = ready_of(sends=[("n2", Promise(HIGH, 1, 0, 0, ()))])
-        invariants.on_ready("n1", FakeNode(), told)
+        sent = ready_of(sends=[("n2", Promise(HIGH, 1, 0, 0, ()))])
+        invariants.on_ready("n1", FakeNode(), sent)
         with pytest.raises(Violation, match="promise: n1 went"):
             invariants.on_ready("n1", FakeNode(LOW), Ready())
         with pytest.raises(Violation, match="promise: n1 promises"):
             invariants.on_ready("n1", FakeNode(), ready_of(persist=[PromiseRecord(LOW)]))
 
     def test_a_promise_that_was_never_made(self, invariants):
-        told = ready_of(sends=[("n2", Promise(HIGH, 1, 0, 0, ()))])
-        with pytest.raises(Violation, match="promise: n1 tells"):
-            invariants.on_ready("n1", FakeNode(LOW), told)
+        sent = ready_of(sends=[("n2", Promise(HIGH, 1, 0, 0, ()))])
+        with pytest.raises(Violation, match="promise: n1 sends"):
+            invariants.on_ready("n1", FakeNode(LOW), sent)
 
     def test_a_promise_that_a_restart_forgot(self, invariants):
-        told = ready_of(sends=[("n2", Promise(HIGH, 1, 0, 0, ()))])
-        invariants.on_ready("n1", FakeNode(), told)
+        sent = ready_of(sends=[("n2", Promise(HIGH, 1, 0, 0, ()))])
+        invariants.on_ready("n1", FakeNode(), sent)
         invariants.recovered("n1", Recovered(promised=HIGH))
         with pytest.raises(Violation, match="promise: n1 promised"):
             invariants.recovered("n1", Recovered(promised=LOW))

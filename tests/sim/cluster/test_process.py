@@ -117,7 +117,7 @@ class TestCrash:
         settle(cluster)
         assert write(cluster, client).acknowledged
 
-    def test_an_armed_crash_is_told_in_the_trace(self):
+    def test_an_armed_crash_is_in_the_trace(self):
         trace = Trace("all")
         cluster = make_cluster(trace=trace)
         cluster.elect()
@@ -387,7 +387,7 @@ class TestDiskFaults:
         cluster.start(leader)
         assert not process.node.forgetful, "it is the one that votes now"
 
-    def test_rot_in_a_majority_elects_nobody_until_it_is_told(self):
+    def test_rot_in_a_majority_elects_no_leader_until_an_operator_acts(self):
         """Nobody may decide any more who votes: not those who forgot, nor those who did not."""
         cluster = make_cluster()
         cluster.elect()

@@ -1,4 +1,4 @@
-"""Watchers in the simulator: what they are told is held against the chosen log."""
+"""Watchers in the simulator: what they get is compared with the chosen log."""
 
 import pytest
 
@@ -73,7 +73,7 @@ class TestJudge:
         judge_of(truth, from_revision=3).deliver(CHANGES[2:])
 
     @pytest.mark.parametrize(
-        "told",
+        "delivered",
         [
             CHANGES[1:],
             CHANGES[:2] + CHANGES[1:],
@@ -83,9 +83,9 @@ class TestJudge:
         ],
         ids=["skipped", "twice", "one of a revision skipped", "another value", "invented"],
     )
-    def test_anything_else_is_a_violation(self, truth, told):
-        with pytest.raises(Violation, match="w1 is told"):
-            judge_of(truth).deliver(told)
+    def test_anything_else_is_a_violation(self, truth, delivered):
+        with pytest.raises(Violation, match="w1 gets"):
+            judge_of(truth).deliver(delivered)
 
     def test_a_watch_that_believes_itself_complete_and_is_not(self, truth):
         judge = judge_of(truth)
@@ -179,7 +179,7 @@ class TestLinks:
         bench.wait()
         assert bench.ear.revisions == list(range(50))
 
-    def test_an_end_is_told_of_only_when_the_last_one_leaves(self):
+    def test_an_end_is_noticed_only_when_the_last_one_leaves(self):
         bench = Links()
         bench.connect(b"w1")
         bench.connect(b"w2")
@@ -250,10 +250,10 @@ class TestLinks:
         bench.connect()
         bench.publish(*range(300))
         bench.wait()
-        told = bench.ear.revisions
-        assert set(told) < set(range(300))
-        assert len(told) > len(set(told))
-        assert told != sorted(told)
+        delivered = bench.ear.revisions
+        assert set(delivered) < set(range(300))
+        assert len(delivered) > len(set(delivered))
+        assert delivered != sorted(delivered)
         assert bench.links.counters.keys() == {"watch-drop", "watch-twice", "watch-late"}
 
     def test_a_connection_that_breaks_and_comes_again_in_silence(self):

@@ -62,7 +62,7 @@ def test_an_envelope_says_what_is_so_of_its_node_when_it_leaves(bench):
     assert [envelope.log_mark for envelope in bench.wires.envelopes] == [0] * 3 + [5] * 3
 
 
-def test_another_founding_record_is_no_peer_and_is_told(bench):
+def test_another_founding_record_is_no_peer_and_is_logged(bench):
     bench.bus.inbox.header.genesis = 9
     strange, good = Envelope("n2", 1, VOTE, 8), Envelope("n2", 1, VOTE, 9)
     assert bench.hear(strange, good) == [good]
@@ -95,7 +95,7 @@ def test_one_that_is_pinned_to_another_directory_may_ask(bench):
     ]  # fmt: skip
 
 
-def test_who_says_hello_in_vain_is_told_how_it_is_known(bench):
+def test_a_hello_in_vain_is_answered_with_what_is_known(bench):
     known = make_run_id(3, 1)
     bench.hear(Envelope("n2", known, Hello(5)))
     assert bench.hear(Envelope("n2", make_run_id(1, 1), Hello(6))) == []
