@@ -70,7 +70,7 @@ class CallRunner:
     def close(self) -> None:
         """Ends the session, without waiting for the answer, and closes all sockets."""
         if self._transport.owner.is_forked:
-            return  # the session and the connections are the parent's, who goes on with them
+            return  # the session and the connections are the parent's, which goes on with them
         self._transport.owner.check()
         if not self._closed:
             self._closed = True
@@ -90,8 +90,14 @@ class CallRunner:
         due_ms = self._connection.turn()
         timeout_ms = min(due_ms - clock_ms(), wait_ms)
         self._transport.poll(max(0, timeout_ms))
-        # Everyone who waits looks at its own call.
+        # Each waiting caller looks at its own call, so that this list is not needed.
         self._protocol.take_completed()
+
+    def pause(self, ms: int) -> None:
+        """Wait for so long, and work on the network meanwhile."""
+        until_ms = clock_ms() + ms
+        while (left_ms := until_ms - clock_ms()) > 0:
+            self.turn(left_ms)
 
     def finish(self, call: Call) -> Call:
         """Wait until a call has ended, well or badly. What has ended is known after the client was

@@ -16,18 +16,17 @@ from paxosctl.commands.member_update import update_verb
 from paxosctl.member import plan as member_plan
 from paxosctl.member.plan import PlanError, known
 from paxosctl.member.probe import look
-from paxosctl.member.session import How, change, since
-from paxosctl.member.session import desk as desk_of
+from paxosctl.member.session import ChangeOptions, change, open_session, since
 from paxosctl.member.view import list_view
 
 
 @click.group("member", cls=Group)
 def _member() -> None:
-    """The members of the cluster: voters, and learners that follow without a vote.
+    """The members of the cluster: voters, and learners, which follow without a vote.
 
-    A change is a command in the log: no configuration file needs an edit, and the cluster goes on
-    meanwhile. Each is looked at first: it is stopped, with exit code 1, if it would leave a quorum
-    that is not up. --dry-run looks only.
+    A change is a command in the replicated log: no configuration file needs an edit, and the
+    cluster goes on meanwhile. Each change is checked first, and stopped with exit code 1 if it
+    would leave too few voters that are up. --dry-run only checks.
     """
 
 
@@ -36,7 +35,7 @@ member_verb = global_options(_member)
 
 @verb("list")
 def list_verb(settings: Settings) -> None:
-    """Every member and how it is. Works without a quorum, from one node."""
+    """Every member and its state. Works without a quorum, from one node."""
     with settings.client() as client:
         present = look(client)
     settings.show(list_view(present))
@@ -44,69 +43,75 @@ def list_verb(settings: Settings) -> None:
 
 @change("demote")
 @click.argument("name")
-def demote_verb(settings: Settings, how: How, name: str) -> None:
-    """Take the vote of NAME, which goes on as a learner."""
-    with desk_of(settings, how) as desk:
-        made = desk.judge(member_plan.demote(desk.membership, name))
-        if desk.allow(made):
-            desk.show(made, f"{name} is a learner: {since(desk.carry_out(made))}")
+def demote_verb(settings: Settings, options: ChangeOptions, name: str) -> None:
+    """Take the vote from NAME, which goes on as a learner."""
+    with open_session(settings, options) as session:
+        made = session.judge(member_plan.demote(session.membership, name))
+        if session.allow(made):
+            session.show(made, f"{name} is a learner: {since(session.carry_out(made))}")
 
 
 @change("remove")
 @click.argument("name")
-def remove_verb(settings: Settings, how: How, name: str) -> None:
-    """Let NAME be a member no more; running or not, leader or not.
+def remove_verb(settings: Settings, options: ChangeOptions, name: str) -> None:
+    """Remove NAME from the cluster, whether it runs or not, and even if it leads.
 
-    A leader hands over first. A node that is removed ends, and does not start again with its data
-    directory.
+    A leader hands over first. The process of a removed node ends, and does not start again with its
+    data directory.
     """
-    with desk_of(settings, how) as desk:
-        made = desk.judge(member_plan.remove(desk.membership, name))
-        if desk.allow(made):
-            desk.show(made, f"{name} is no member any more: {since(desk.carry_out(made))}")
+    with open_session(settings, options) as session:
+        made = session.judge(member_plan.remove(session.membership, name))
+        if session.allow(made):
+            session.show(made, f"{name} is no member any more: {since(session.carry_out(made))}")
 
 
 @change("quorum")
-@click.option("--phase1", type=Whole(1), help="Voters that it takes to take over.")
-@click.option("--phase2", type=Whole(1), help="Voters that it takes to write.")
-@click.option("--majority", is_flag=True, help="A majority for both, also when voters change.")
+@click.option("--phase1", type=Whole(1), help="How many voters a new leader needs.")
+@click.option("--phase2", type=Whole(1), help="How many voters a write needs.")
+@click.option(
+    "--majority", is_flag=True, help="A majority for both, whatever the number of voters."
+)
 def quorum_verb(
-    settings: Settings, how: How, phase1: int | None, phase2: int | None, majority: bool
+    settings: Settings,
+    options: ChangeOptions,
+    phase1: int | None,
+    phase2: int | None,
+    majority: bool,
 ) -> None:
-    """Set the quorum sizes. Any two quorums of different phases have to share a voter:
-    PHASE1 + PHASE2 is more than the number of voters."""
+    """Set the quorum sizes. Any quorum of phase 1 must share a voter with any of phase 2:
+    PHASE1 + PHASE2 has to be more than the number of voters."""
     both = phase1 is not None and phase2 is not None
     if majority == both or (phase1 is None) != (phase2 is None):
         raise click.UsageError("give either --phase1 and --phase2, or --majority")
-    with desk_of(settings, how) as desk:
-        after = member_plan.set_quorum(desk.membership, phase1 or 0, phase2 or 0)
-        made = desk.judge(after)
+    with open_session(settings, options) as session:
+        after = member_plan.set_quorum(session.membership, phase1 or 0, phase2 or 0)
+        made = session.judge(after)
         if not member_plan.differences(made.before, made.after):
-            desk.show(made, "it is so already; nothing was changed")
-        elif desk.allow(made):
-            desk.show(made, f"{made.what}: {since(desk.carry_out(made))}")
+            session.show(made, "it is so already; nothing was changed")
+        elif session.allow(made):
+            session.show(made, f"{made.what}: {since(session.carry_out(made))}")
 
 
 @change("transfer-leader", force=False)
 @click.argument("name", default="")
-def transfer_verb(settings: Settings, how: How, name: str) -> None:
-    """Have the leader hand over to the voter NAME, or to the one that is furthest."""
-    with desk_of(settings, how) as desk:
-        leader, endpoint = leader_of(desk.present.views)
-        if name and not known(desk.membership, name).voter:
+def transfer_verb(settings: Settings, options: ChangeOptions, name: str) -> None:
+    """Have the leader hand over to the voter NAME, or to the one that has most of the log."""
+    with open_session(settings, options) as session:
+        leader, endpoint = leader_of(session.present.views)
+        if name and not known(session.membership, name).voter:
             raise PlanError(f"{name} has no vote, so it cannot lead")
         if not leader:
             negative("no leader is known; `paxosctl status --cluster` shows who is missing")
         done = f"{leader} leads already"
         if name != leader:
             done = f"{leader} hands over to {name or 'the best of the other voters'}"
-            if how.dry_run:
+            if options.dry_run:
                 done += "; nothing was changed (--dry-run)"
             else:
-                desk.transfer(name, endpoint)
-                if how.wait:
-                    done = f"{desk.steps.wait_leader(leader, name)} leads"
-    data = {"leader_before": leader, "leader_wanted": name or None, "dry_run": how.dry_run}
+                session.transfer(name, endpoint)
+                if options.wait:
+                    done = f"{session.steps.wait_leader(leader, name)} leads"
+    data = {"leader_before": leader, "leader_wanted": name or None, "dry_run": options.dry_run}
     settings.show(View(data=data, plain=f"{done}\n".encode(), text=done))
 
 

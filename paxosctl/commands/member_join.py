@@ -1,19 +1,18 @@
-"""member add, promote, replace, rejoin: whatever brings a node its vote."""
+"""member add, promote, replace, rejoin: the verbs that give a node its vote."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import click
 
-from paxosctl.cli.app import Settings, negative, verb
+from paxosctl.cli.app import Settings, verb
 from paxosctl.cli.render import View
 from paxosctl.member import plan as member_plan
 from paxosctl.member.change import StepError
-from paxosctl.member.plan import Contact, Plan, PlanError, known
-from paxosctl.member.probe import Findings, Newcomer, Present, look
-from paxosctl.member.session import Desk, How, change, since
-from paxosctl.member.session import desk as desk_of
-from paxosctl.member.view import configuration, plan_view, start_words
+from paxosctl.member.plan import Contact, Findings, Plan, PlanError, known
+from paxosctl.member.probe import Newcomer, Present, look
+from paxosctl.member.session import ChangeOptions, ChangeSession, change, open_session, since
+from paxosctl.member.view import configuration, start_words
 from paxosd.core.membership import Membership
 from paxosd.core.status import NodeStatus
 
@@ -41,84 +40,79 @@ def endpoints(
 @change("add")
 @click.argument("name")
 @endpoints(required=True)
-@click.option("--learner", is_flag=True, help="It is to learn and serve reads, and never vote.")
+@click.option(
+    "--learner", is_flag=True, help="Keep NAME a learner, which serves reads and has no vote."
+)
 def add_verb(
-    settings: Settings, how: How, name: str, peer: str, client: str, events: str, learner: bool
+    settings: Settings,
+    options: ChangeOptions,
+    name: str,
+    peer: str,
+    client: str,
+    events: str,
+    learner: bool,
 ) -> None:
     """Make NAME a member: a learner first, and a voter once it has caught up.
 
-    If it does not run yet, it becomes a learner, and what its configuration has to say is printed;
-    start it, and the same command goes on from there, or `member promote NAME` gives it its vote.
-    With `-o plain` the configuration is all that is printed, each time: `> NAME.toml`. `member
-    config NAME` prints it, too.
+    If it does not run yet, it becomes a learner, and the configuration that it needs is printed.
+    Start it, and give the same command again to continue; or give it its vote with `member promote
+    NAME`. With `-o plain` the configuration is all that is printed, each time: `> NAME.toml`.
+    `member config NAME` prints it, too.
     """
-    with desk_of(settings, how) as desk:
+    with open_session(settings, options) as session:
         contact = Contact(peer, client, events)
-        fresh = desk.membership.members.get(name, (None,))[:3] != contact
-        joins = member_plan.add(desk.membership, name, contact) if fresh else desk.membership
-        newcomer = desk.meet(name, contact)
-        findings = newcomer.findings(desk.present.cluster, fresh=fresh)
-        if fresh and name in desk.membership.departed:
+        fresh = session.membership.members.get(name, (None,))[:3] != contact
+        joins = member_plan.add(session.membership, name, contact) if fresh else session.membership
+        newcomer = session.meet(name, contact)
+        findings = newcomer.findings(session.present.cluster, fresh=fresh)
+        if fresh and name in session.membership.departed:
             findings.warnings.append(
                 f"{name} was a member before: a data directory that knows of its removal does not "
                 "start again, so give it an empty one"
             )
         is_voter = not fresh and joins.members[name].voter
-        votes = not learner and how.wait and newcomer.running and not is_voter
+        votes = not learner and options.wait and newcomer.running and not is_voter
         last = member_plan.promote(joins, name, newcomer.directory_id) if votes else joins
-        made = desk.judge(last, findings, joined_up=[name] if newcomer.running else [])
-        snippet = configuration(desk.present.cluster, joins, name)
-        told: dict[str, Any] = {"probe": newcomer.data(), "configuration": snippet}
+        made = session.judge(last, findings, joined_up=[name] if newcomer.running else [])
+        snippet = configuration(session.present.cluster, joins, name)
+        extra: dict[str, Any] = {"probe": newcomer.data(), "configuration": snippet}
         needs = [] if newcomer.running else start_words(name, snippet)
-        if not desk.allow(made, *needs, **told):
+        if not session.allow(made, *needs, **extra):
             return
-        after = desk.carry_out(desk.judge(joins, findings)) if fresh else joins
+        after = session.carry_out(session.judge(joins, findings)) if fresh else joins
         if votes:
-            _finish_add(desk, newcomer, after, made, told)
+            advice = (
+                f"it is a learner (epoch {after.epoch}); to go on: paxosctl member promote {name}"
+            )
+            last = session.give_vote(name, member_plan.promote, advice)
+            session.show(made, f"{name} is a voter: {since(last)}", **extra)
             return
         if is_voter:
-            desk.show(made, f"{name} is a voter already; nothing was changed", *needs, **told)
+            session.show(made, f"{name} is a voter already; nothing was changed", *needs, **extra)
             return
         since_when = since(after) if fresh else "it was one already"
         words = [f"{name} is a learner: {since_when}", *needs]
         if not learner:
             then = "and then, " if needs else ""
             words.append(f"{then}to give it a vote: paxosctl member promote {name}")
-        desk.show(made, *words, **told)
-
-
-def _finish_add(
-    desk: Desk, newcomer: Newcomer, after: Membership, whole: Plan, told: dict[str, Any]
-) -> None:
-    name = newcomer.name
-    desk.present = desk.steps.wait_for(
-        name,
-        lambda present, status: present.caught_up(status),
-        "catches up",
-        f"it is a learner (epoch {after.epoch}); to go on: paxosctl member promote {name}",
-    )
-    directory = (desk.present.status(name) or NodeStatus()).directory_id
-    votes = desk.judge(member_plan.promote(desk.membership, name, directory), joined_up=[name])
-    if desk.allow(votes):
-        last = desk.carry_out(votes)
-        desk.show(whole, f"{name} is a voter: {since(last)}", **told)
+        session.show(made, *words, **extra)
 
 
 @change("promote")
 @click.argument("name")
-def promote_verb(settings: Settings, how: How, name: str) -> None:
+def promote_verb(settings: Settings, options: ChangeOptions, name: str) -> None:
     """Give the learner NAME a vote. Stopped unless it has caught up.
 
-    From then on the data directory that it has now votes, and no other in its name.
+    From then on only the data directory that it has now may vote in its name.
     """
-    with desk_of(settings, how) as desk:
-        newcomer = desk.meet(name)
-        after = member_plan.promote(desk.membership, name, newcomer.directory_id)
-        findings = _ready_to_vote(desk.present, newcomer)
-        made = desk.judge(after, findings, joined_up=[name] if newcomer.running else [])
-        if desk.allow(made, probe=newcomer.data()):
-            after = desk.carry_out(made)
-            desk.show(made, f"{name} is a voter: {since(after)}", probe=newcomer.data())
+    with open_session(settings, options) as session:
+        newcomer = session.meet(name)
+        after = member_plan.promote(session.membership, name, newcomer.directory_id)
+        findings = _ready_to_vote(session.present, newcomer)
+        made = session.judge(after, findings, joined_up=[name] if newcomer.running else [])
+        if session.allow(made, probe=newcomer.data()):
+            after = session.carry_out(made)
+            session.show(made, f"{name} is a voter: {since(after)}", probe=newcomer.data())
 
 
 def _ready_to_vote(present: Present, newcomer: Newcomer) -> Findings:
@@ -130,13 +124,15 @@ def _ready_to_vote(present: Present, newcomer: Newcomer) -> Findings:
         findings.warnings = []
     elif not present.caught_up(status):
         behind = present.behind(status)
-        how = f"{behind} slots behind the leader" if behind else "not yet at the present membership"
+        options = (
+            f"{behind} slots behind the leader" if behind else "not yet at the present membership"
+        )
         findings.stops.append(
-            f"{newcomer.name} has not caught up: it is {how} (slot {status.applied}), and as a "
+            f"{newcomer.name} has not caught up: it is {options} (slot {status.applied}), and as a "
             "voter it would be waited for"
         )
     if status is not None and not newcomer.directory_id:
-        findings.stops.append(f"{newcomer.name} does not tell the identity of its data directory")
+        findings.stops.append(f"{newcomer.name} does not report the identity of its data directory")
     return findings
 
 
@@ -146,7 +142,7 @@ def _ready_to_vote(present: Present, newcomer: Newcomer) -> Findings:
 @endpoints("NEW", required=False)
 def replace_verb(
     settings: Settings,
-    how: How,
+    options: ChangeOptions,
     old: str,
     new: str,
     peer: str | None,
@@ -155,57 +151,67 @@ def replace_verb(
 ) -> None:
     """Put NEW in the place of the voter OLD, which may be dead.
 
-    NEW becomes a learner, if it is no member yet, and catches up; then one change gives it the vote
-    and removes OLD, so that there is never a voter more or less. If NEW does not run yet, the
-    configuration that it needs is printed; start it, and the same command goes on from there. With
-    `-o plain` the configuration is all that is printed, each time: `> NEW.toml`.
+    NEW becomes a learner, if it is no member yet, and catches up. Then one change gives it the vote
+    and removes OLD, so that the number of voters stays the same. If NEW does not run yet, the
+    configuration that it needs is printed: start it, and give the same command again to continue.
+    With `-o plain` the configuration is all that is printed, each time: `> NEW.toml`.
     """
-    with desk_of(settings, how) as desk:
-        if _is_replaced(desk.membership, old, new, (peer, client, events)):
-            made = desk.judge(desk.membership)
-            snippet = configuration(desk.present.cluster, desk.membership, new)
+    with open_session(settings, options) as session:
+        if _is_replaced(session.membership, old, new, (peer, client, events)):
+            made = session.judge(session.membership)
+            snippet = configuration(session.present.cluster, session.membership, new)
             words = f"{new} votes in the place of {old} already; nothing was changed"
-            desk.show(made, words, configuration=snippet)
+            session.show(made, words, configuration=snippet)
             return
-        joins = _joining(desk, old, new, (peer, client, events))
-        newcomer = desk.meet(new, Contact(*joins.members[new][:3]))
-        fresh = joins is not desk.membership
-        findings = newcomer.findings(desk.present.cluster, fresh=fresh)
+        joins = _joining(session, old, new, (peer, client, events))
+        newcomer = session.meet(new, Contact(*joins.members[new][:3]))
+        fresh = joins is not session.membership
+        findings = newcomer.findings(session.present.cluster, fresh=fresh)
         last = member_plan.replace(joins, old, new, newcomer.directory_id)
-        made = desk.judge(last, findings, joined_up=[new])
-        snippet = configuration(desk.present.cluster, joins, new)
-        told: dict[str, Any] = {"probe": newcomer.data(), "configuration": snippet}
+        made = session.judge(last, findings, joined_up=[new])
+        snippet = configuration(session.present.cluster, joins, new)
+        extra: dict[str, Any] = {"probe": newcomer.data(), "configuration": snippet}
         needs = [] if newcomer.running else start_words(new, snippet)
-        if not desk.allow(made, *needs, **told):
+        if not session.allow(made, *needs, **extra):
             return
         if fresh:
-            desk.carry_out(desk.judge(joins, findings))
+            session.carry_out(session.judge(joins, findings))
         status = newcomer.status
-        ready = status is not None and (how.wait or (not fresh and desk.present.caught_up(status)))
+        ready = status is not None and (
+            options.wait or (not fresh and session.present.caught_up(status))
+        )
         if not ready:
-            _not_replaced_yet(desk, made, old, newcomer, told)
-        after = _finish_replace(desk, old, new)
-        desk.show(made, f"{new} votes in the place of {old}: {since(after)}", **told)
+            _not_replaced_yet(session, made, old, newcomer, extra)
+        after = session.give_vote(
+            new,
+            lambda membership, name, directory_id: member_plan.replace(
+                membership, old, name, directory_id
+            ),
+            f"{old} is not replaced yet; to go on: paxosctl member replace {old} {new}",
+        )
+        session.show(made, f"{new} votes in the place of {old}: {since(after)}", **extra)
 
 
 def _is_replaced(
     membership: Membership, old: str, new: str, endpoints: Sequence[str | None]
 ) -> bool:
-    """Whether it was done before, by the same command."""
+    """Whether the same command has done it before."""
     gone = old not in membership.members and old in membership.departed
     member = membership.members.get(new)
     return gone and member is not None and member.voter and _same(member, endpoints)
 
 
 def _same(member: Sequence[Any], endpoints: Sequence[str | None]) -> bool:
-    """Whether what was given, if anything, is what the membership has."""
+    """Whether the endpoints that were given are those that the membership has."""
     pairs = zip(endpoints, member, strict=False)
     return all(given is None or given == held for given, held in pairs)
 
 
-def _joining(desk: Desk, old: str, new: str, endpoints: Sequence[str | None]) -> Membership:
+def _joining(
+    session: ChangeSession, old: str, new: str, endpoints: Sequence[str | None]
+) -> Membership:
     """The membership with NEW in it: the present one, if it is a member."""
-    before = desk.membership
+    before = session.membership
     known(before, old)
     given = [each for each in endpoints if each is not None]
     if new in before.members:
@@ -224,24 +230,24 @@ def _joining(desk: Desk, old: str, new: str, endpoints: Sequence[str | None]) ->
 
 
 def _not_replaced_yet(
-    desk: Desk, made: Plan, old: str, newcomer: Newcomer, told: dict[str, Any]
+    session: ChangeSession, made: Plan, old: str, newcomer: Newcomer, extra: dict[str, Any]
 ) -> NoReturn:
     new = newcomer.name
     go_on = f"paxosctl member replace {old} {new}"
-    words = f"{old} is not replaced yet: {new} is a learner and has to catch up; then: {go_on}"
-    if not newcomer.running:
-        words = f"{old} is not replaced yet: {new} does not run. Start it, and then: {go_on}"
-        desk.show_table(made, *start_words(new, told["configuration"]))
-    negative(words, plan_view(made, [], **told))
+    if newcomer.running:
+        words = f"{old} is not replaced yet: {new} is a learner and has to catch up; then: {go_on}"
+        session.refuse_later(made, words, **extra)
+    words = f"{old} is not replaced yet: {new} does not run. Start it, and then: {go_on}"
+    session.refuse_later(made, words, *start_words(new, extra["configuration"]), **extra)
 
 
 @verb("config")
 @click.argument("name")
 def config_verb(settings: Settings, name: str) -> None:
-    """Print the configuration that the member NAME needs to join the cluster of now.
+    """Print the configuration that the member NAME needs to join the present cluster.
 
-    The text is TOML and ready for a file; what a node may choose for itself ([node], [wal], [log]
-    and so on) is added to it. A node that runs goes on without it: the log says who is a member.
+    The text is TOML, ready for a file. Add what a node chooses for itself ([node], [wal], [log] and
+    so on). A node that runs needs no new file: the replicated log says who is a member.
     """
     with settings.client() as client:
         present = look(client)
@@ -254,51 +260,38 @@ def config_verb(settings: Settings, name: str) -> None:
     settings.show(View(data=data, plain=snippet.encode(), text=snippet.rstrip()))
 
 
-def _finish_replace(desk: Desk, old: str, new: str) -> Membership:
-    desk.present = desk.steps.wait_for(
-        new,
-        lambda present, status: present.caught_up(status),
-        "catches up",
-        f"{old} is not replaced yet; to go on: paxosctl member replace {old} {new}",
-    )
-    directory = (desk.present.status(new) or NodeStatus()).directory_id
-    after = member_plan.replace(desk.membership, old, new, directory)
-    made = desk.judge(after, joined_up=[new])
-    desk.allow(made)
-    return desk.carry_out(made)
-
-
 @change("rejoin")
 @click.argument("name")
-def rejoin_verb(settings: Settings, how: How, name: str) -> None:
+def rejoin_verb(settings: Settings, options: ChangeOptions, name: str) -> None:
     """Let NAME vote again after its data was lost.
 
-    It has to run, empty or with an old copy of its data. Its data directory of now votes in its
-    name from a slot on; it catches up first. What it promised and then forgot cannot hurt: that
-    was under ballots of earlier epochs, which decide nothing from that slot on.
+    It has to run, with an empty data directory or with an old copy of its data. It catches up
+    first; from a slot on, the data directory that it has now votes in its name. The promises that
+    it forgot can do no harm: they were made under ballots of earlier epochs, which decide nothing
+    from that slot on.
     """
-    with desk_of(settings, how) as desk:
-        newcomer = desk.meet(name)
-        after = member_plan.rejoin(desk.membership, name, newcomer.directory_id)
-        findings = _ready_to_rejoin(newcomer, desk.present)
-        made = desk.judge(after, findings, joined_up=[name])
-        if not desk.allow(made, probe=newcomer.data()):
+    with open_session(settings, options) as session:
+        newcomer = session.meet(name)
+        after = member_plan.rejoin(session.membership, name, newcomer.directory_id)
+        findings = _ready_to_rejoin(newcomer, session.present)
+        made = session.judge(after, findings, joined_up=[name])
+        if not session.allow(made, probe=newcomer.data()):
             return
-        after = desk.carry_out(made)
+        after = session.carry_out(made)
         words = [
             f"the data directory that {name} has now votes in its name: {since(after)}",
             f"what it forgot was promised under epochs before {after.epoch}, whose ballots decide "
             "nothing any more",
         ]
-        if how.wait:
-            desk.steps.wait_for(
+        if options.wait:
+            session.steps.wait_for(
                 name,
                 lambda _, status: _is_back(status, newcomer.directory_id, after.epoch),
                 "catches up",
                 "it votes once it has caught up",
             )
             words.append(f"{name} has caught up, and votes")
-        desk.show(made, *words, probe=newcomer.data())
+        session.show(made, *words, probe=newcomer.data())
 
 
 def _is_back(status: NodeStatus, directory: int, epoch: int) -> bool:
@@ -340,5 +333,5 @@ def _ready_to_rejoin(newcomer: Newcomer, present: Present) -> Findings:
             f"have confirmed it (it waits for {waits})"
         )
     elif not newcomer.directory_id:
-        findings.blockers.append(f"{name} does not tell the identity of its data directory")
+        findings.blockers.append(f"{name} does not report the identity of its data directory")
     return findings

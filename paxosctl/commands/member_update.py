@@ -5,10 +5,9 @@ import click
 from paxosctl.cli.app import Settings
 from paxosctl.commands.member_join import endpoints
 from paxosctl.member import plan as member_plan
-from paxosctl.member.plan import KINDS, Contact, Move
-from paxosctl.member.probe import Findings, Newcomer
-from paxosctl.member.session import How, change, since
-from paxosctl.member.session import desk as desk_of
+from paxosctl.member.plan import KINDS, Contact, Findings, Move
+from paxosctl.member.probe import Newcomer
+from paxosctl.member.session import ChangeOptions, change, open_session, since
 
 
 @change("update")
@@ -16,39 +15,39 @@ from paxosctl.member.session import desk as desk_of
 @endpoints(required=False)
 def update_verb(
     settings: Settings,
-    how: How,
+    options: ChangeOptions,
     name: str,
     peer: str | None,
     client: str | None,
     events: str | None,
 ) -> None:
-    """Say where the member NAME is reached from now on; what is not given stays as it is.
+    """Change where the member NAME is reached. Endpoints that are not given stay as they are.
 
     The other daemons connect to the new endpoints as soon as the change is in force; their files
-    need no edit. Where NAME itself listens stands in its own file: let it listen at the new
-    endpoints first (cluster.members.NAME or node.bind_host there, and a restart), then say so here.
+    need no edit. Where NAME listens is set in its own file: change it there first
+    (cluster.members.NAME or node.bind_host) and restart NAME, then use this command.
     """
     move = Move(peer, client, events)
     if not any(move):
         raise click.UsageError("give at least one of --peer, --client and --events")
-    with desk_of(settings, how) as desk:
-        after = member_plan.update(desk.membership, name, move)
-        if not member_plan.differences(desk.membership, after):
-            made = desk.judge(after)
-            desk.show(made, "it is so already; nothing was changed")
+    with open_session(settings, options) as session:
+        after = member_plan.update(session.membership, name, move)
+        if not member_plan.differences(session.membership, after):
+            made = session.judge(after)
+            session.show(made, "it is so already; nothing was changed")
             return
-        there = desk.meet(name, Contact(*after.members[name][:3]))
-        findings = _moved(there, desk.present.cluster)
+        there = session.meet(name, Contact(*after.members[name][:3]))
+        findings = _moved(there, session.present.cluster)
         reached = there.running and not findings.blockers and not findings.stops
         known_up = [name] if reached else []
-        made = desk.judge(after, findings, joined_up=known_up, lost_up=[] if reached else [name])
-        if desk.allow(made, probe=there.data()):
-            done = f"{made.what}: {since(desk.carry_out(made))}"
-            desk.show(made, done, probe=there.data())
+        made = session.judge(after, findings, joined_up=known_up, lost_up=[] if reached else [name])
+        if session.allow(made, probe=there.data()):
+            done = f"{made.what}: {since(session.carry_out(made))}"
+            session.show(made, done, probe=there.data())
 
 
 def _moved(there: Newcomer, cluster: str) -> Findings:
-    """What speaks against the new endpoints: that the node is not found there, above all."""
+    """What speaks against the new endpoints: above all, that the node does not answer there."""
     findings = there.findings(cluster, fresh=False)
     if there.status is None:
         findings.warnings = []

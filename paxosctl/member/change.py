@@ -1,11 +1,11 @@
-"""A change of the membership carried out: submitted, waited for, followed until all is well.
+"""A change of the membership carried out: submitted, and waited for until it has taken effect.
 
     submit ──► decided in a slot ──► wait_in_force: a leader of the new epoch
-      └─ another was faster: said, with what it changed
-    wait_for ──► a node's status says so: caught up, whole again
+      └─ another was faster: reported, with what it changed
+    wait_for ──► a node's status shows it: caught up, memory whole
 
-Each wait ends by itself once nothing moves any more. Interrupting one undoes nothing: the cluster
-goes on, and the same or the next command picks up from there.
+Each wait ends by itself once there is no more progress. An interrupted wait undoes nothing: the
+cluster goes on, and the same command, given again, continues from there.
 """
 
 import math
@@ -31,31 +31,31 @@ STALL_MS = 30_000
 
 
 class StepError(Exception):
-    """It did not come about, or not as far as was wanted; the text says how it stands."""
+    """The change was not made, or not all of it; the text says how far it got."""
 
 
 class Progress:
-    """One line on a terminal that is written over; elsewhere nothing."""
+    """One line on a terminal, written anew each time; nothing where there is no terminal."""
 
     def __init__(self, shown: bool) -> None:
         self._shown = shown and is_terminal(sys.stderr)
         self._width = 0
 
-    def tell(self, text: str) -> None:
-        """The line from now on."""
+    def show(self, text: str) -> None:
+        """Write the line, in the place of the one before."""
         if self._shown:
             say(f"\r{text.ljust(self._width)}", newline=False, keep="\r")
             self._width = len(text)
 
     def clear(self) -> None:
-        """No line any more."""
+        """Remove the line."""
         if self._shown and self._width:
             say(f"\r{' ' * self._width}\r", newline=False, keep="\r")
             self._width = 0
 
 
 class Steps:
-    """What is done to one cluster. ``progress``: where waiting shows."""
+    """The steps of a change of one cluster. ``progress``: where waiting is shown."""
 
     def __init__(self, client: Client, progress: Progress) -> None:
         self._client = client
@@ -77,7 +77,7 @@ class Steps:
     def _settle(
         self, before: Membership, after: Membership, error: OutcomeUnknownError | None
     ) -> Membership:
-        """The answer was lost on the way, or somebody was faster: which was it?"""
+        """Find out whether the answer was lost on the way, or another change was faster."""
         now = look(self._client).membership
         if now.epoch == after.epoch and now.document() == after.document():
             return now
@@ -105,20 +105,19 @@ class Steps:
     def wait_in_force(self, membership: Membership) -> Present:
         """Until a leader of its epoch is there. Raises StepError."""
         until_ms = clock_ms() + SETTLE_MS
-        while True:
+        while clock_ms() < until_ms:
             present = self._look()
             if present is not None and _leading_epoch(present) >= membership.epoch:
                 self._progress.clear()
                 return present
-            if clock_ms() >= until_ms:
-                self._progress.clear()
-                raise StepError(
-                    f"the change is made (epoch {membership.epoch}, from slot {membership.slot} "
-                    f"on), but no leader under it was seen within {SETTLE_MS // 1000} s; "
-                    "`paxosctl status --cluster` shows who is missing"
-                )
-            self._progress.tell("waiting for a leader under the new membership")
-            self._pause()
+            self._progress.show("waiting for a leader under the new membership")
+            self._client.pause(POLL_MS)
+        self._progress.clear()
+        raise StepError(
+            f"the change is made (epoch {membership.epoch}, from slot {membership.slot} on), but "
+            f"no leader under it was seen within {SETTLE_MS // 1000} s; `paxosctl status "
+            "--cluster` shows which nodes are missing"
+        )
 
     def wait_for(
         self,
@@ -127,34 +126,35 @@ class Steps:
         doing: str,
         advice: str,
     ) -> Present:
-        """Until ``done(present, status of the node)``. Raises StepError with ``advice`` when it
-        comes no closer for a while: under load it may well move on, and as fast as the leader."""
+        """Until ``done(present, status of the node)``. Raises StepError with ``advice`` when the
+        node comes no closer for STALL_MS. Its slot alone would not show that: under load the leader
+        may move on as fast as the node does."""
         best: tuple[float, str] = (math.inf, "")
         until_ms = clock_ms() + STALL_MS
-        while True:
+        status = None
+        while clock_ms() < until_ms:
             present = self._look()
             status = present.status(name) if present is not None else None
-            if present is not None and status is not None:
-                if done(present, status):
-                    self._progress.clear()
-                    return present
+            if present is None or status is None:
+                self._progress.show(f"{name} {doing}: it does not answer")
+            elif done(present, status):
+                self._progress.clear()
+                return present
+            else:
                 behind = present.behind(status)
-                self._progress.tell(
-                    f"{name} {doing}: slot {status.applied} of {status.applied + behind}"
-                )
+                top = status.applied + behind
+                self._progress.show(f"{name} {doing}: slot {status.applied} of {top}")
                 fetching = status.snapshot.fetching if status.snapshot is not None else ""
                 if behind < best[0] or fetching != best[1]:
                     best, until_ms = (min(behind, best[0]), fetching), clock_ms() + STALL_MS
-            else:
-                self._progress.tell(f"{name} {doing}: it does not answer")
-            if clock_ms() >= until_ms:
-                self._progress.clear()
-                how = "does not answer" if status is None else "comes no closer"
-                raise StepError(f"{name} {how}, and was not waited for any longer; {advice}")
-            self._pause()
+            self._client.pause(POLL_MS)
+        self._progress.clear()
+        how = "does not answer" if status is None else "comes no closer"
+        raise StepError(f"{name} {how}, and was not waited for any longer; {advice}")
 
     def wait_leader(self, old: str, name: str) -> str:
-        """Until another than ``old`` leads, ``name`` if given; who does. Raises StepError."""
+        """Until another node than ``old`` leads, and it is ``name`` unless that is ""; the name of
+        the leader. Raises StepError."""
         until_ms = clock_ms() + SETTLE_MS
         leader = ""
         while clock_ms() < until_ms:
@@ -162,7 +162,7 @@ class Steps:
             leader, _ = leader_of(present.views) if present is not None else ("", "")
             if leader and (leader == name if name else leader != old):
                 return leader
-            self._pause()
+            self._client.pause(POLL_MS)
         who = f"{leader} leads" if leader else "nobody leads"
         raise StepError(f"{name or 'another node'} did not take over: {who}")
 
@@ -172,14 +172,9 @@ class Steps:
         except ClientError:
             return None
 
-    def _pause(self) -> None:
-        until_ms = clock_ms() + POLL_MS
-        while (left_ms := until_ms - clock_ms()) > 0:
-            self._client.turn(left_ms)
-
 
 def _includes(now: Membership, before: Membership, after: Membership) -> bool:
-    """Whether all that was wanted of ``after`` is so, whatever else has changed since."""
+    """Whether all that ``after`` changes in ``before`` is so now, whatever else has changed."""
     sizes = (now.phase1, now.phase2) == (after.phase1, after.phase2)
     return sizes and all(
         now.members.get(name) == after.members.get(name)

@@ -1,14 +1,14 @@
-"""What a change of the membership would do, before anybody is asked to do it. Pure.
+"""What a change of the membership would do, before the cluster is asked to make it. Pure.
 
     present membership ── add, promote, … ──► the next one ── plan ──► Plan(before, after,
     who is up ──────────────────────────────────────────────────────►       warnings, stops)
 
-A *warning* is told and the change goes on; a *stop* is a warning that ends it, unless forced; what
-cannot be at all, and above all a name that nobody has, raises PlanError.
+A *warning* is printed and the change goes on; a *stop* ends it, unless it is forced; what no
+cluster can do, above all a change of a member that does not exist, raises PlanError.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from paxosd.config.settings import nearest
@@ -20,7 +20,7 @@ KINDS = ("peer", "client", "events")
 
 
 class PlanError(Exception):
-    """No cluster can be changed so; the text says why, and what could be meant."""
+    """No cluster can be changed in this way; the text says why, and names what was meant."""
 
 
 class Contact(NamedTuple):
@@ -32,7 +32,7 @@ class Contact(NamedTuple):
 
 
 class Move(NamedTuple):
-    """Where a member is reached from now on; None: as before."""
+    """Where a member will be reached; None: as before."""
 
     peer: str | None = None
     client: str | None = None
@@ -40,7 +40,7 @@ class Move(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What a membership takes and bears. ``up``: the voters that are up and may vote."""
+    """The quorums of a membership, and which voters are ``up`` and may vote."""
 
     voters: tuple[str, ...]
     phase1: int
@@ -49,7 +49,7 @@ class Figures(NamedTuple):
 
     @property
     def need(self) -> int:
-        """How many voters have to be up for everything to go on."""
+        """How many voters have to be up for reading, writing and taking over."""
         return max(self.phase1, self.phase2)
 
     @property
@@ -58,10 +58,20 @@ class Figures(NamedTuple):
         return len(self.voters) - self.need
 
 
+@dataclass(slots=True)
+class Findings:
+    """What was noticed about a change: ``blockers`` make it impossible, ``stops`` end it unless it
+    is forced, ``warnings`` are only printed."""
+
+    blockers: list[str] = field(default_factory=list)
+    stops: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One change, looked at from all sides. ``up``: the members that are up, then too, but for
-    ``lost_up``."""
+    """One change and what it would lead to. ``up``: the members that are up now. Afterwards
+    ``joined_up`` are up as well, and ``lost_up`` are not."""
 
     before: Membership
     after: Membership
@@ -96,7 +106,7 @@ def figures(membership: Membership, up: Collection[str]) -> Figures:
 
 
 def add(before: Membership, name: str, contact: Contact) -> Membership:
-    """With a new member, that learns."""
+    """With a new member, a learner."""
     if name in before.members:
         is_voter = before.members[name].voter
         hint = "" if is_voter else f"; to give it a vote: paxosctl member promote {name}"
@@ -106,7 +116,7 @@ def add(before: Membership, name: str, contact: Contact) -> Membership:
 
 
 def promote(before: Membership, name: str, directory: int) -> Membership:
-    """With a vote for a learner: it is that data directory which votes."""
+    """With a vote for a learner, which only this data directory may use."""
     member = known(before, name)
     if member.voter:
         raise PlanError(f"{name} is a voter already")
@@ -116,7 +126,7 @@ def promote(before: Membership, name: str, directory: int) -> Membership:
 
 
 def demote(before: Membership, name: str) -> Membership:
-    """Without the vote of a member, which goes on learning."""
+    """Without the vote of a member, which becomes a learner."""
     member = known(before, name)
     if not member.voter:
         raise PlanError(f"{name} has no vote")
@@ -130,7 +140,7 @@ def remove(before: Membership, name: str) -> Membership:
 
 
 def replace(before: Membership, old: str, new: str, directory: int) -> Membership:
-    """A voter out and a learner in its place, at once."""
+    """With a learner as a voter in the place of another, in one change."""
     if old == new:
         raise PlanError(
             f"{old} cannot replace itself; to let it vote again after a loss of its data: "
@@ -140,16 +150,16 @@ def replace(before: Membership, old: str, new: str, directory: int) -> Membershi
         raise PlanError(f"{old} has no vote to hand on: remove it, and add {new} with --learner")
     member = known(before, new)
     if member.voter:
-        raise PlanError(f"{new} is a voter already; to be rid of {old}: member remove {old}")
+        raise PlanError(f"{new} is a voter already; to remove {old}: member remove {old}")
     members = before.members | {new: member._replace(voter=True, directory_id=directory)}
     return _next(before, {n: m for n, m in members.items() if n != old})
 
 
 def rejoin(before: Membership, name: str, directory: int) -> Membership:
-    """With another data directory that votes in a voter's name."""
+    """With another data directory that may use a voter's vote."""
     member = known(before, name)
     if not member.voter:
-        raise PlanError(f"{name} has no vote, so it needs no leave to learn: just start it")
+        raise PlanError(f"{name} is a learner: it may use any data directory; just start it")
     return _next(before, before.members | {name: member._replace(directory_id=directory)})
 
 
@@ -163,8 +173,8 @@ def update(before: Membership, name: str, move: Move) -> Membership:
 
 
 def set_quorum(before: Membership, phase1: int, phase2: int) -> Membership:
-    """With other quorum sizes; 0: majorities. Sizes that are majorities are called so, for then
-    they go with the number of voters."""
+    """With other quorum sizes; 0: majorities. Sizes that are majorities are stored as 0, so that
+    they follow the number of voters."""
     majority = len(before.voters) // 2 + 1
     if (phase1 or majority, phase2 or majority) == (majority, majority):
         phase1 = phase2 = 0
@@ -172,14 +182,14 @@ def set_quorum(before: Membership, phase1: int, phase2: int) -> Membership:
 
 
 def known(before: Membership, name: str) -> Member:
-    """The member of that name. Raises PlanError with the nearest one."""
+    """The member of that name. Raises PlanError, which names the most similar one."""
     if name not in before.members:
         raise PlanError(f'there is no member "{name}"; {nearest(name, before.members)}')
     return before.members[name]
 
 
 def _next(before: Membership, members: dict[str, Member], **sizes: int) -> Membership:
-    """Raises PlanError for what the daemons would refuse."""
+    """The next membership. Raises PlanError if the daemons would refuse it."""
     nowhere = [name for name, member in members.items() if not all(member[:3])]
     if nowhere:
         raise PlanError(
@@ -234,31 +244,31 @@ def plan(
     *,
     joined_up: Iterable[str] = (),
     lost_up: Iterable[str] = (),
-    warnings: Iterable[str] = (),
-    stops: Iterable[str] = (),
+    findings: Findings | None = None,
 ) -> Plan:
-    """``up``: the members that are up, of the voters those that may vote; ``joined_up``,
-    ``lost_up``: those that will count as such when this is done, and those that will not any
-    more. ``warnings``, ``stops``: what was noticed otherwise."""
+    """``up``: the members that are up; a voter counts only if it may vote. ``joined_up``,
+    ``lost_up``: those that will begin, and cease, to count as up with this change. ``findings``:
+    what was noticed otherwise."""
+    findings = findings or Findings()
     bare = Plan(before, after, frozenset(up), frozenset(joined_up), frozenset(lost_up))
     was, will = bare.figures_before, bare.figures_after
-    told, halts = list(warnings), list(stops)
+    warnings, stops = [*findings.warnings], [*findings.stops]
     if len(was.up) < was.need:
-        told.append(f"{_short(was)} now, and a change needs them as any write does")
+        warnings.append(f"{_short(was)} now, and a change needs them as any write does")
     if len(will.up) < will.need:
-        halts.append(f"{_short(will)} afterwards: nothing could be written")
+        stops.append(f"{_short(will)} afterwards: nothing could be written")
     if len(will.voters) % 2 == 0 and len(will.voters) != len(was.voters):
         count = len(will.voters)
-        told.append(f"{count} voters survive no more failures than {count - 1}")
+        warnings.append(f"{count} voters survive no more failures than {count - 1}")
     if will.tolerates < was.tolerates:
-        told.append(
+        warnings.append(
             f"it will survive {counted(will.tolerates, 'failure')}, not {was.tolerates} as now"
         )
-    return Plan(before, after, bare.up, bare.joined_up, bare.lost_up, tuple(told), tuple(halts))
+    return Plan(before, after, bare.up, bare.joined_up, bare.lost_up, tuple(warnings), tuple(stops))
 
 
 def differences(before: Membership, after: Membership) -> list[str]:
-    """What sets two memberships apart, in words."""
+    """In which ways two memberships differ, in words."""
     found = []
     for name in sorted(before.members.keys() | after.members.keys()):
         old, new = before.members.get(name), after.members.get(name)

@@ -1,11 +1,12 @@
-"""What a change of the membership stands on: who is up, how the newcomer is, who reaches whom.
+"""What is known before a change of the membership: who is up, the state of the newcomer, and which
+nodes reach each other.
 
     look       every member's status            → Present
     interview  the newcomer's status and clock  → Newcomer
     try_links  leader and members → newcomer's peer and events endpoints, and back
 
-Everything here only asks. A newcomer may belong to another cluster, so it is spoken to by a client
-of its own.
+Everything here only asks. A newcomer may belong to another cluster, so that a client of its own
+asks it.
 """
 
 import time
@@ -18,6 +19,7 @@ from paxosctl.cli.public_names import identity_text
 from paxosctl.cli.survey import DOWN_MS, NodeView, leader_of, statuses_of, survey
 from paxosctl.client.client import Client, ClientOptions
 from paxosctl.client.errors import ClientError, RefusedError
+from paxosctl.member.plan import Findings
 from paxosd.core.membership import Member, Membership
 from paxosd.core.status import NodeStatus, PeerStatus
 from paxosd.host.clock import clock_ms
@@ -28,23 +30,23 @@ LINKS_S = 5.0
 """How long all the probing may take."""
 POLL_MS = 50
 SKEW_MS_MAX = 1000.0
-"""A clock that differs more from the leader's is worth a word: the nodes' logs could not be read
-side by side, and at feature level 0 log time follows the clock of whoever leads."""
+"""A clock that differs more from the leader's is reported: the nodes' logs could not be compared by
+their times, and at feature level 0 log time follows the clock of the leader."""
 BEHIND_SLOTS_MAX = 1000
-"""Whoever is no further behind the leader counts as caught up."""
+"""A node that is no further behind the leader counts as caught up."""
 PROBED_MEMBERS_MAX = 16
 
 
 @dataclass(slots=True)
 class Present:
-    """The cluster as it is now. ``membership``: the latest that anybody told."""
+    """The cluster as it is now. ``membership``: the latest that a node reports."""
 
     views: list[NodeView]
     membership: Membership
     cluster: str
 
     def status(self, name: str) -> NodeStatus | None:
-        """What a node said of itself; None if it did not."""
+        """What a node reports about itself; None if it did not answer."""
         return next((view.status for view in self.views if view.name == name), None)
 
     @property
@@ -104,18 +106,10 @@ class Link(NamedTuple):
 
 
 @dataclass(slots=True)
-class Findings:
-    """``blockers``: it cannot be. ``stops``: only if forced. ``warnings``: told."""
-
-    blockers: list[str] = field(default_factory=list)
-    stops: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-
-@dataclass(slots=True)
 class Newcomer:
-    """A node that is to become a member, as it and others tell. ``skew_ms``: how far its clock is
-    ahead of the leader's. ``links``: those that were tried."""
+    """A node that is to become a member, by its own report and that of others. ``why``: why it did
+    not answer. ``skew_ms``: how many milliseconds its clock is ahead of the leader's. ``links``:
+    the connections that were tried."""
 
     name: str
     member: Member
@@ -130,7 +124,7 @@ class Newcomer:
 
     @property
     def directory_id(self) -> int:
-        """The identity of its data directory; 0: it did not tell."""
+        """The identity of its data directory; 0: not known."""
         return self.status.directory_id if self.status is not None else 0
 
     def data(self) -> dict[str, Any]:
@@ -147,7 +141,7 @@ class Newcomer:
         }
 
     def findings(self, cluster: str, *, fresh: bool) -> Findings:
-        """What speaks against it. ``fresh``: it is to be empty, for it was no member yet."""
+        """What speaks against it. ``fresh``: it was no member yet, so it should be empty."""
         found = Findings()
         status = self.status
         if status is None:
@@ -185,7 +179,7 @@ class Newcomer:
 
 
 def interview(present: Present, name: str, member: Member, *, timeout_s: float) -> Newcomer:
-    """Ask the newcomer how it is, and how late it is there and at the leader's."""
+    """Ask the newcomer for its status, and compare its clock with the leader's."""
     found = Newcomer(name, member)
     try:
         found.status, skew_ms = _ask(member.client, timeout_s)
@@ -197,7 +191,7 @@ def interview(present: Present, name: str, member: Member, *, timeout_s: float) 
         try:
             _, leaders_ms = _ask(leader.leader_client, timeout_s)
         except ClientError:
-            leaders_ms = 0.0  # then this machine's clock stands for it
+            leaders_ms = 0.0  # then this machine's clock takes its place
         skew_ms -= leaders_ms
     found.skew_ms = skew_ms
     return found
@@ -207,7 +201,7 @@ def _ask(endpoint: str, timeout_s: float) -> tuple[NodeStatus, float]:
     """A node's status, and how many ms its clock is ahead of this machine's."""
     options = ClientOptions(unreachable_ms=int(timeout_s * 500))
     with Client([endpoint], timeout_s=min(timeout_s, INTERVIEW_S), options=options) as client:
-        client.status(endpoint)  # the connection stands: what follows takes one round trip
+        client.status(endpoint)  # now it is connected: the next answer takes one round trip
         before_ns = time.time_ns()
         status = decode_status(client.status(endpoint))
         middle_ms = (before_ns + time.time_ns()) / 2e6
@@ -238,7 +232,7 @@ def try_links(client: Client, present: Present, newcomer: Newcomer) -> None:
 
 
 def _probed(present: Present, newcomer: str) -> dict[str, Member]:
-    """The members that take part: up, voters first."""
+    """The members that take part: those that are up, voters first."""
     up = [
         (name, member)
         for name, member in present.membership.members.items()
@@ -251,7 +245,8 @@ def _probed(present: Present, newcomer: str) -> dict[str, Member]:
 def _probe_all(
     client: Client, asked: dict[str, tuple[str, Sequence[str]]]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Node → endpoint → result. All are asked at the same time, again until each has it."""
+    """Node → endpoint → result. All nodes are asked at the same time, and again until each has its
+    results."""
     results: dict[str, dict[str, dict[str, Any]]] = {}
     until_ms = clock_ms() + int(LINKS_S * 1000)
     left = dict(asked)
@@ -267,7 +262,9 @@ def _probe_all(
                 body = client.admin_result(call)
             except RefusedError as error:
                 if "busy" not in str(error):
-                    del left[name]  # it cannot probe: nothing is known, which is no reason to stop
+                    del left[
+                        name
+                    ]  # it cannot probe: then nothing is known, which does not stop the change
                 continue
             except ClientError:
                 del left[name]
@@ -275,11 +272,5 @@ def _probe_all(
             if not body["pending"]:
                 results[name] = body["results"]
                 del left[name]
-        _pause(client)
+        client.pause(POLL_MS)
     return results
-
-
-def _pause(client: Client) -> None:
-    until_ms = clock_ms() + POLL_MS
-    while (left_ms := until_ms - clock_ms()) > 0:
-        client.turn(left_ms)

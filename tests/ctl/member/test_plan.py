@@ -3,7 +3,7 @@
 import pytest
 
 from paxosctl.member import plan as member_plan
-from paxosctl.member.plan import Contact, Move, PlanError, differences, figures, plan
+from paxosctl.member.plan import Contact, Findings, Move, PlanError, differences, figures, plan
 from paxosd.core.membership import Member, Membership
 
 
@@ -236,7 +236,7 @@ class TestJudgement:
         assert found.figures_after.up == ("n1", "n2", "n3")
 
     def test_what_was_noticed_otherwise_is_kept(self):
-        found = plan(THREE, THREE, ALL, warnings=["w"], stops=["s"])
+        found = plan(THREE, THREE, ALL, findings=Findings(warnings=["w"], stops=["s"]))
         assert (found.warnings, found.stops, found.what) == (("w",), ("s",), "nothing changes")
 
     def test_flexible_quorums(self):
