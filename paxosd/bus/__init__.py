@@ -2,7 +2,7 @@
 
     bus.py          what the loop uses: receives, and puts the parts below together
     sockets.py      makes and configures ROUTER, DEALER, PUB and SUB; binding.py, monitors.py
-    readiness.py    waits, and knows which sockets can be read
+    pollers.py      waits, and knows which sockets can be read
     inbox.py        the one way in for peers' messages, the simulator's too: faults first, then
                     admission of the sender's run
     peer_sender.py, client_answers.py, relay_link.py, send_tracker.py   what goes out

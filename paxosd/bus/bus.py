@@ -33,8 +33,7 @@ from paxosd.bus.inbox import Header, Inbox, Refusal, log_refusal
 from paxosd.bus.link_doubts import LinkDoubts
 from paxosd.bus.peer_sender import FrameLimits, OwnFrameLimit, PeerSender
 from paxosd.bus.peers import PeerEndpoints
-from paxosd.bus.port_watch import PortWatch
-from paxosd.bus.readiness import (
+from paxosd.bus.pollers import (
     CLIENTS,
     LOST,
     NAMES,
@@ -43,8 +42,9 @@ from paxosd.bus.readiness import (
     SUBSCRIPTIONS,
     VOTES,
     WAKEUP,
-    Readiness,
+    Pollers,
 )
+from paxosd.bus.port_watch import PortWatch
 from paxosd.bus.refusal_log import RefusalLog
 from paxosd.bus.relay_link import RelayLink
 from paxosd.bus.send_tracker import BUSY_MARK_BYTES, SendTracker
@@ -123,12 +123,12 @@ class Bus:
         """peer, client, events → the endpoint that is bound."""
         for what, endpoint in self.endpoints.items():
             log.info("bus.bound", socket=what, endpoint=endpoint)
-        self._readiness = Readiness(self._sockets, self._resolver.wake_fd)
+        self._pollers = Pollers(self._sockets, self._resolver.wake_fd)
         self.ports = PortWatch(context, self._sockets, self._refusals, now_ms)
         """The connections to the sockets that listen."""
         self._make_senders(limits if limits is not None else OwnFrameLimit(), lives)
         self.relay = RelayLink(
-            config.cluster, self._sockets, now_ms, self._poll_relay, self._readiness.remove
+            config.cluster, self._sockets, now_ms, self._poll_relay, self._pollers.remove
         )
         """The connection on which writes are passed on to the leader."""
         try:
@@ -206,11 +206,11 @@ class Bus:
                 if reason:
                     wrong[endpoints.peer] = reason
                 lost = sockets.monitors[name]
-                self._readiness.add(lost, LOST)
+                self._pollers.add(lost, LOST)
         self._log_wrong(wrong | sockets.hear_votes())
         monitor = sockets.votes_monitor
-        if monitor is not None and monitor not in self._readiness.flags:
-            self._readiness.add(monitor, LOST)
+        if monitor is not None and monitor not in self._pollers.flags:
+            self._pollers.add(monitor, LOST)
         self._names_due_ms = self._now_ms() if sockets.named else math.inf
 
     def _log_wrong(self, wrong: Mapping[str, str]) -> None:
@@ -218,13 +218,13 @@ class Bus:
             self._log.warning("bus.bad_endpoint", endpoint=endpoint, reason=reason)
 
     def _disconnect(self, name: NodeId) -> None:
-        self._readiness.remove(self._sockets.monitors[name])
+        self._pollers.remove(self._sockets.monitors[name])
         self.inbox.closed(name)
         self._sockets.remove_peer(name)
         self._sender.on_disconnected(name)
 
     def _poll_relay(self, socket: Socket) -> None:
-        self._readiness.add_busy(socket, RELAYED)
+        self._pollers.add_busy(socket, RELAYED)
         if self._sockets.named:
             self._names_due_ms = self._now_ms()
 
@@ -260,7 +260,7 @@ class Bus:
 
     def register_wakeup(self, fd: int) -> None:
         """Let ``poll`` return WAKEUP when ``fd`` is readable. Its owner reads it empty."""
-        self._readiness.add_busy(fd, WAKEUP)
+        self._pollers.add_busy(fd, WAKEUP)
 
     def poll(self, timeout_ms: int, *, lazy_votes: bool = False) -> int:
         """Wait for something to come, at most ``timeout_ms``.
@@ -277,12 +277,12 @@ class Bus:
             if wait_ms <= 0:
                 flags, wait_ms = PEERS, 0
             timeout_ms = min(timeout_ms, wait_ms)
-        return self._readiness.poll(timeout_ms, now_ms, lazy_votes=lazy_votes, flags=flags)
+        return self._pollers.poll(timeout_ms, now_ms, lazy_votes=lazy_votes, flags=flags)
 
     @property
     def has_subscriptions(self) -> bool:
         """Whether the last poll found, or did not rule out, notices of subscribers."""
-        return bool(self._readiness.readable & SUBSCRIPTIONS)
+        return bool(self._pollers.readable & SUBSCRIPTIONS)
 
     # ---- receiving
 
@@ -295,16 +295,16 @@ class Bus:
             self._refusals.tick(now_ms)
             self._sender.tick(now_ms)
             self._doubt_links(now_ms)
-        if now_ms >= self._names_due_ms or self._readiness.readable & NAMES:
+        if now_ms >= self._names_due_ms or self._pollers.readable & NAMES:
             self._mind_names(now_ms)
         if self._faults.active:
             self._faults.expire(now_ms)
         received: list[Envelope] = []
         if self.inbox.held:
             self.inbox.release(received, now_ms)
-        if self._readiness.readable & PEERS:
+        if self._pollers.readable & PEERS:
             self._drain_peers(received, limit, now_ms)
-        if self._readiness.readable & VOTES:
+        if self._pollers.readable & VOTES:
             self._drain_votes(received, limit, now_ms)
         self.counters["received.peer"] += len(received)
         return received
@@ -383,7 +383,7 @@ class Bus:
         """The peers whose connection broke since the last call: a hint that one is gone, long
         before its silence would show it."""
         names: list[NodeId] = []
-        if self._readiness.readable & LOST:
+        if self._pollers.readable & LOST:
             now_ms = self._now_ms()
             for name in self._sockets.monitors:
                 if self._sockets.read_monitor(name, now_ms):
@@ -404,7 +404,7 @@ class Bus:
         """Requests, at most ``limit``: ``(client, message)``; ``answer`` takes the client as its
         address."""
         requests: list[tuple[bytes, ClientMessage]] = []
-        if not self._readiness.readable & CLIENTS:
+        if not self._pollers.readable & CLIENTS:
             return requests
         now_ms = self._now_ms()
         cluster = self._config.cluster
@@ -432,7 +432,7 @@ class Bus:
         reported, also a second one of the same topic; an end only when the last subscriber of the
         topic has gone."""
         notices: list[tuple[bool, bytes]] = []
-        if not self._readiness.readable & SUBSCRIPTIONS:
+        if not self._pollers.readable & SUBSCRIPTIONS:
             return notices
         recv, get = self._sockets.events.recv, self._sockets.events.get
         for _ in range(limit):

@@ -15,7 +15,7 @@ from typing import Any
 
 from paxosd import __version__
 from paxosd.bus.bus import Bus
-from paxosd.bus.readiness import WAKEUP
+from paxosd.bus.pollers import WAKEUP
 from paxosd.config.schema import Config
 from paxosd.core.node import Node
 from paxosd.core.state.machine import Machine

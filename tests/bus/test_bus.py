@@ -5,7 +5,7 @@ import os
 import zmq
 
 from paxosd.bus import bus as bus_module
-from paxosd.bus.readiness import CLIENTS, PEERS, SUBSCRIPTIONS, WAKEUP
+from paxosd.bus.pollers import CLIENTS, PEERS, SUBSCRIPTIONS, WAKEUP
 from paxosd.core.messages import (
     Accept,
     Accepted,

@@ -9,7 +9,7 @@ import zmq
 from paxosd.bus import sockets as bus_sockets
 from paxosd.bus.binding import BindError
 from paxosd.bus.peers import PeerEndpoints
-from paxosd.bus.readiness import PEERS
+from paxosd.bus.pollers import PEERS
 from paxosd.core.messages import Accepted, CatchUp, Hello, PreVote, Rejoin, Welcome
 from paxosd.core.run_id import make_run_id
 from paxosd.core.types import Ballot
@@ -179,7 +179,7 @@ class TestGoing:
         monkeypatch.setattr(bus_sockets, "HANDSHAKE_IVL_MS", 100)
         with World(("n1",)) as world, ear() as peer, ear() as events:
             one = world.start("n1")
-            sockets, watched = list(one._sockets._all), dict(one._readiness.flags)
+            sockets, watched = list(one._sockets._all), dict(one._pollers.flags)
             for _ in range(3):
                 one.set_peers({"n9": PeerEndpoints(peer[0], events[0])}, {})
                 connections = peer[1](), peer[1](), events[1]()
@@ -188,7 +188,7 @@ class TestGoing:
                 one.set_peers({}, {})
                 assert dealer.closed
                 assert one._sockets._all == sockets
-                assert one._readiness.flags == watched
+                assert one._pollers.flags == watched
                 for connection in connections:
                     read_to_the_end(connection)
             one.poll(0)

@@ -2,7 +2,7 @@
 
 import zmq
 
-from paxosd.bus.readiness import CLIENTS
+from paxosd.bus.pollers import CLIENTS
 from paxosd.core.requests import ForwardRequest, WriteAnswer, WriteRequest
 from paxosd.wire import encode_client
 from tests.bus.harness import World, until

@@ -37,7 +37,7 @@ from paxosd.wire import PEER_KIND_NAMES
 
 LAZY_VOTES_MS = 10.0
 """How long votes may wait that nobody waits for; as in the daemon
-(``paxosd.bus.readiness.HOT_MS``)."""
+(``paxosd.bus.pollers.HOT_MS``)."""
 LOOK_MS = 20.0
 """How often the loop looks at fault rules that depend on time (``paxosd.faults.live.LOOK_MS``)."""
 

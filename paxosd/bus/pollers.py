@@ -29,7 +29,7 @@ subscribers, broken connections and votes that nobody waits for may lie for this
 they are taken in with whatever comes next, at this interval at the latest."""
 
 
-class Readiness:
+class Pollers:
     """The pollers of one bus. ``wake_fd``: of the resolver."""
 
     def __init__(self, sockets: BusSockets, wake_fd: int) -> None:
