@@ -55,7 +55,7 @@ _TRACED: dict[type, str] = {
 _OF_AN_EPOCH = frozenset({Prepare, Accept, Accepted})
 """Kinds that a node can handle only once it knows the membership of their ballot's epoch."""
 _FROM_ANYBODY = LEARNING_KINDS | {TransferLeadership}
-"""Kinds that are handled whoever the sender is. TransferLeadership: a leader that a change removes
+"""Kinds that are handled from any sender. TransferLeadership: a leader that a change removes
 from the membership hands over last of all."""
 
 
@@ -137,7 +137,7 @@ class Dispatcher:
 
     def _step_outsider(self, sender: NodeId, run_id: int, message: PeerMessage) -> None:
         """The sender is no member, or has lost its memory. It may learn here, and say what is
-        decided: that is true whoever says it."""
+        decided, which is true from any sender."""
         kind = type(message)
         if kind is Heartbeat:
             self._roles.comparison.hear(sender, message, counts=False)  # type: ignore[arg-type]  # by kind

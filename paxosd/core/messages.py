@@ -377,4 +377,4 @@ LEARNING_KINDS: frozenset[type] = frozenset(
         VotesRequest,
     }
 )
-"""Kinds that do no harm, whoever the sender is: questions of a node that learns, and decisions."""
+"""Kinds that do no harm from any sender: questions of a node that learns, and decisions."""

@@ -141,7 +141,7 @@ class Node:
         self.set_time(now_ms, wall_ms)
         if self._early_epoch != context.membership.epoch:
             self._step_early()
-        self._replication.turn_bytes = 0
+        self._replication.begin_turn()
         if self._execution.held or self._exchange.pull_next is not None:
             self._exchange.resume()
         self._election.tick()

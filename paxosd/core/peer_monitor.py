@@ -1,4 +1,4 @@
-"""What a node observes of its peers: who is up, whose clock is off, what is on the way to whom.
+"""What a node observes of its peers: which are up, which clocks are off, what is on its way.
 
     any message of a peer        ──► hear: it is up ──► member.up
     silence, a broken connection ──► it is down     ──► member.down, and Hello again

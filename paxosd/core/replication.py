@@ -94,6 +94,10 @@ class Replication:
             self.turn_bytes += len(value)
             self._send_accept(proposal)
 
+    def begin_turn(self) -> None:
+        """A turn begins: it may propose ``PROPOSED_BYTES_MAX`` again."""
+        self.turn_bytes = 0
+
     def may_go_on(self) -> bool:
         """Whether the next turn can propose more at once."""
         return self.turn_bytes > 0 and self._context.proposer.may_propose() and not self.log_full

@@ -265,7 +265,7 @@ def run_chaos(seed, *, size=3, duration_ms=15_000, options=None, changing=False)
 
 
 def let_strangers_go(cluster):
-    """All is healed: whoever is no member hears of it and ends."""
+    """All is healed: a node that is no member hears of it and ends."""
 
     def done():
         leader = cluster.leader()
@@ -279,7 +279,7 @@ def let_strangers_go(cluster):
             # It was never added. (Who asks is served here, also a stranger: refusing those is the
             # inbox's, which these runs do without.)
             was_never_added = not known.epoch or member.name not in present.departed
-            # It missed so much that all whom it could ask have gone, too.
+            # It missed so much that all nodes that it could ask have gone, too.
             is_alone = member.name not in known.members and not up & set(known.members)
             if was_never_added or is_alone:
                 cluster.crash(member.name)

@@ -370,7 +370,7 @@ class Cluster:
         self.turn(name)
 
     def call(self, entry, limit_ms=60_000):
-        """Submit to whoever leads, again after refusals, until there is a write reply."""
+        """Submit to the leader, again after refusals, until there is a write reply."""
         end = self.now + limit_ms
         while self.now < end:
             name = self.leader()

@@ -75,7 +75,7 @@ class Member:
         self.inbox = []
         self.joins = False  # it does not know who votes before it has learned it
         self.directory_id = 0
-        self.departed = False  # it was told that it is no member any more, and has ended for good
+        self.departed = False  # it got Removed, and has ended for good
 
     def recover(self, check_chosen, *, now_ms):
         """What a start finds on the disk. ``check_chosen(slot, value)`` is called with what was

@@ -26,13 +26,13 @@ from paxosd.core.types import NULL_BALLOT, Ballot
 from tests.core.member import PickleCodec
 from tests.core.parts import make_options
 
-LIFE = make_run_id(1, 77)
+RUN_ID = make_run_id(1, 77)
 
 
 B = Ballot(3, "n2")
 
 
-PEERS_LIFE = make_run_id(1, 5)
+PEERS_RUN_ID = make_run_id(1, 5)
 
 
 WAIT_MS = 15_000
@@ -53,7 +53,7 @@ def record(**directories):
 class Newcomer:
     """n1 of three, which has just started."""
 
-    def __init__(self, size=3, promised=NULL_BALLOT, run_id=LIFE, machine=None, **standing):
+    def __init__(self, size=3, promised=NULL_BALLOT, run_id=RUN_ID, machine=None, **standing):
         names = [f"n{i + 1}" for i in range(size)]
         self.node = Node(
             make_options("n1", size, cluster="c"), names[1:], PickleCodec(), random.Random(1),
@@ -83,7 +83,7 @@ class Newcomer:
                 return sent
             self.now = min(end, self.now + 50)
 
-    def hear(self, sender, message, run_id=PEERS_LIFE):
+    def hear(self, sender, message, run_id=PEERS_RUN_ID):
         self.node.set_time(self.now, int(self.now))
         self.node.step(sender, run_id, message)
 
@@ -92,7 +92,7 @@ class Newcomer:
             self.hear(name, Welcome(self.node.run_id))
         return self
 
-    def told(self):
+    def logged(self):
         return [notice.event for notice in self.notices]
 
 

@@ -17,9 +17,9 @@ from paxosd.core.state.machine import Machine
 from paxosd.core.types import NULL_BALLOT, Ballot
 from tests.core.newcomer import (
     ANSWERS,
-    LIFE,
-    PEERS_LIFE,
+    PEERS_RUN_ID,
     REQUESTS,
+    RUN_ID,
     WAIT_MS,
     B,
     Newcomer,
@@ -77,7 +77,7 @@ class TestComparison:
         node.run(4 * WAIT_MS)
         assert node.node.role == "returning"
 
-    @pytest.mark.parametrize("run_id", [PEERS_LIFE, 0], ids=["heard", "not-heard"])
+    @pytest.mark.parametrize("run_id", [PEERS_RUN_ID, 0], ids=["heard", "not-heard"])
     def test_but_nobody_waits_for_it(self, run_id):
         node = restarted()
         node.hear("n2", Welcome(make_run_id(2, 1), witness=False), run_id)
@@ -143,7 +143,7 @@ class TestAPastThatActs:
         assert not kinds(sent) & ANSWERS
         assert PreVote not in kinds(sent)
         assert node.node.role == "catching-up"
-        assert "node.catching_up" in node.told()
+        assert "node.catching_up" in node.logged()
 
     def test_an_only_voter_of_the_past_is_told_by_a_stranger(self):
         alone = Record("c", {"n1": Founder(True, 7)}, "")
@@ -164,7 +164,7 @@ class TestAPastThatActs:
         node.run(100)
         assert node.node.role == "conflict"
         assert not node.node.leading
-        assert "founding.conflict" in node.told()
+        assert "founding.conflict" in node.logged()
 
     @pytest.mark.parametrize(
         ("epoch", "directory_id", "role"),
@@ -194,12 +194,12 @@ def test_a_peer_that_does_not_hear_it_is_told_again(promised):
     newcomer = Newcomer(promised=promised)
     newcomer.run()
     for name in ("n2", "n3"):
-        newcomer.hear(name, Welcome(LIFE))
+        newcomer.hear(name, Welcome(RUN_ID))
     assert Hello not in kinds(newcomer.run(500))
     newcomer.hear("n2", Welcome(0))
     assert not newcomer.node.forgetful
     assert [to for to, message in newcomer.run(100) if type(message) is Hello][:1] == ["n2"]
-    newcomer.hear("n2", Welcome(LIFE))
+    newcomer.hear("n2", Welcome(RUN_ID))
     assert Hello not in kinds(newcomer.run(500))
 
 

@@ -42,7 +42,7 @@ class TestATurn:
         bench.replication.propose_waiting()
         assert len(bench.context.proposer.open) == 4
         assert bench.replication.may_go_on()
-        bench.replication.turn_bytes = 0
+        bench.replication.begin_turn()
         bench.replication.propose_waiting()
         assert len(bench.context.proposer.open) == 8
 

@@ -375,9 +375,9 @@ class TestFaultToleranceIsTheRealOne:
         cluster.run(20 * 60_000)
         node = cluster.members["n1"].node
         node.peer_disconnected("n2")
-        told = node.status().peers["n2"]
-        assert not told.reachable
-        assert 0 <= told.heard_ms_ago < 1000
+        peer = node.status().peers["n2"]
+        assert not peer.reachable
+        assert 0 <= peer.heard_ms_ago < 1000
 
     def test_a_leader_counts_who_acknowledges_it(self):
         """It hears the other, which does not hear it: one link is bad in one direction."""
@@ -460,7 +460,7 @@ class TestTraces:
 
 
 class TestPeersComeAndGo:
-    def told(self, cluster, name):
+    def logged(self, cluster, name):
         return [n.event for _, where, n in cluster.notices
                 if where == name and n.event.startswith("member.")]  # fmt: skip
 
@@ -468,13 +468,13 @@ class TestPeersComeAndGo:
         cluster = Cluster(3, 1)
         cluster.elect()
         cluster.run(2000)
-        assert self.told(cluster, "n1") == ["member.up", "member.up"]
+        assert self.logged(cluster, "n1") == ["member.up", "member.up"]
         cluster.block(("n2", "n1"))
         cluster.run(5000)
-        assert self.told(cluster, "n1")[2:] == ["member.down"]
+        assert self.logged(cluster, "n1")[2:] == ["member.down"]
         cluster.heal()
         cluster.run(2000)
-        assert self.told(cluster, "n1")[3:] == ["member.up"]
+        assert self.logged(cluster, "n1")[3:] == ["member.up"]
 
     def test_a_broken_connection_is_told_at_once_and_not_twice(self):
         cluster = Cluster(3, 1)
@@ -485,4 +485,4 @@ class TestPeersComeAndGo:
         node.peer_disconnected("n2")
         node.peer_disconnected("n2")
         cluster.run(5000)
-        assert self.told(cluster, "n1")[2:].count("member.down") == 1
+        assert self.logged(cluster, "n1")[2:].count("member.down") == 1

@@ -289,8 +289,8 @@ class TestRaising:
         settings = cluster.members[leader].machine.settings
         assert settings == ClusterSettings(1, 1, value_bytes_max=999)
         assert cluster.members[leader].node.status().feature_level == 1
-        told = [notice.event for _, _, notice in cluster.notices]
-        assert told.count("cluster.settings") == 3
+        logged = [notice.event for _, _, notice in cluster.notices]
+        assert logged.count("cluster.settings") == 3
         cluster.check_equal()
 
     def test_not_while_one_does_not_understand_it(self):

@@ -47,7 +47,7 @@ class Scene:
     def state(self):
         return self.comparison.status().state
 
-    def told(self):
+    def logged(self):
         return [notice.event for notice in self.context.outbox.take().notices]
 
 
@@ -98,13 +98,13 @@ class TestAContradiction:
         scene.beat()
         assert scene.changed
         assert scene.context.disputed
-        assert scene.told() == ["ballot.contradiction", "state.disputed"]
-        told = scene.comparison.status().state_difference
-        assert (told.sum, told.slot, told.members) == ("value", 41, ("n2",))
+        assert scene.logged() == ["ballot.contradiction", "state.disputed"]
+        difference = scene.comparison.status().state_difference
+        assert (difference.sum, difference.slot, difference.members) == ("value", 41, ("n2",))
         scene.machine.applied = scene.context.learner.commit = 41
         scene.beat()
         assert not scene.context.disputed
-        assert scene.told() == ["state.agreed"]
+        assert scene.logged() == ["state.agreed"]
 
 
 class TestSaid:
@@ -174,7 +174,7 @@ class TestCounted:
         assert (scene.context.diverged, scene.state) == (True, "diverged")
         scene.beat()
         assert not scene.changed
-        assert scene.told() == ["state.diverged"]
+        assert scene.logged() == ["state.diverged"]
 
     @pytest.mark.parametrize("how", ["counts", "sound"])
     def test_not_from_one_that_has_lost_its_memory(self, how):

@@ -30,7 +30,7 @@ def others(cluster, *names):
     return [m for m in cluster.up() if m.name not in names]
 
 
-def told(cluster, name, event):
+def logged(cluster, name, event):
     return [n.fields for _, who, n in cluster.notices if who == name and n.event == event]
 
 
@@ -48,7 +48,7 @@ class Writer:
         return reply.slot
 
     def attempt(self):
-        """Asks whoever is up, once; the answers after a while."""
+        """Ask each node that is up, once; the answers after a while."""
         tokens = [
             self.cluster.submit(
                 m.name, Entry(self.session, self.seq + 1, self.seq, [[PUT, b"k", b"v"]])
@@ -82,7 +82,7 @@ def test_one_of_three_stops_and_the_others_go_on(role, busy):
     else:
         writer.write(1)
     cluster.run_until(lambda: odd.node.role == "diverged")
-    (fields,) = told(cluster, name, "state.diverged")
+    (fields,) = logged(cluster, name, "state.diverged")
     assert agreed < fields["slot"] <= odd.machine.applied
     assert fields["members"] == [m.name for m in others(cluster, name)]
     assert f"member rejoin {name}" in fields["advice"]
@@ -94,9 +94,9 @@ def test_one_of_three_stops_and_the_others_go_on(role, busy):
     assert odd.node.difference.kind == CHAIN
     for member in others(cluster, name):
         assert member.node.role in ("leader", "follower")
-        cluster.run_until(lambda m=member: told(cluster, m.name, "state.differs"))
+        cluster.run_until(lambda m=member: logged(cluster, m.name, "state.differs"))
         assert member.node.status().state_odd[name].slot == fields["slot"]
-        assert not told(cluster, member.name, "state.disputed"), "a majority was known in time"
+        assert not logged(cluster, member.name, "state.disputed"), "a majority was known in time"
 
 
 def test_a_diverged_node_answers_no_read_and_serves_no_log():
@@ -142,15 +142,15 @@ def test_one_against_one_nobody_acknowledges_until_the_third_is_back():
     writer.write(1)
     cluster.run_until(lambda: all(m.node.role == "disputed" for m in cluster.up()))
     for member in cluster.up():
-        (fields,) = told(cluster, member.name, "state.disputed")
+        (fields,) = logged(cluster, member.name, "state.disputed")
         assert "Start the voters that are down" in fields["advice"]
         assert not member.node.status().votes
         assert member.node.in_doubt
     assert all(isinstance(reply, Refusal) for reply in writer.attempt())
     cluster.start(third)
     cluster.run_until(lambda: cluster.members[second].node.role == "diverged")
-    assert told(cluster, second, "state.diverged")
-    cluster.run_until(lambda: told(cluster, first, "state.agreed"))
+    assert logged(cluster, second, "state.diverged")
+    cluster.run_until(lambda: logged(cluster, first, "state.agreed"))
     writer.write(3)
     assert cluster.members[first].node.role in ("leader", "follower")
 
@@ -261,7 +261,7 @@ class TestAloneInThePast:
                 cluster.submit(name, Entry(0, 1, 0, [[OPEN]]))  # refused unless it leads
             cluster.run(100)
         cluster.run_until(lambda: one.node.role == "diverged")
-        (fields,) = told(cluster, "n1", "state.diverged")
+        (fields,) = logged(cluster, "n1", "state.diverged")
         assert fields["members"] in (["n8"], ["n9"])
         assert "member rejoin n1" in fields["advice"]
         assert one.node.status().state == "diverged"

@@ -201,9 +201,9 @@ class TestLeading:
             report = (AcceptedValue(1, old, value),)
             bench.election.receive_promise(name, Promise(ballot, 1, 0, 0, report))
             assert bench.led == [], "nobody can tell yet"
-        told = [n.fields for n in bench.context.outbox.ready.notices
+        logged = [n.fields for n in bench.context.outbox.ready.notices
                 if n.event == "ballot.contradiction"]  # fmt: skip
-        assert [(each["slot"], each["ballot"]) for each in told] == [(1, old.shown())]
+        assert [(each["slot"], each["ballot"]) for each in logged] == [(1, old.shown())]
         report = (AcceptedValue(1, old, b"v"),)
         bench.election.receive_promise("n5", Promise(ballot, 1, 0, 0, report))
         ((proposal,),) = bench.led

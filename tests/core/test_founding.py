@@ -20,8 +20,8 @@ from paxosd.core.types import NULL_BALLOT
 from tests.core.newcomer import (
     ANSWERS,
     DIRECTORIES,
-    LIFE,
     REQUESTS,
+    RUN_ID,
     WAIT_MS,
     B,
     Newcomer,
@@ -40,7 +40,7 @@ class TestANewcomer:
         assert new.node.leader == "n2"
         new.run(3 * new.node._context.options.election_timeout_ms)
         assert new.node.leader == ""
-        assert new.told().count("leader.lost") == 1
+        assert new.logged().count("leader.lost") == 1
 
     @pytest.mark.parametrize("request_", REQUESTS, ids=lambda m: type(m).__name__)
     def test_says_nothing_that_a_memory_would_be_needed_for(self, request_):
@@ -56,7 +56,7 @@ class TestANewcomer:
     def test_asks_all_until_each_has_answered(self):
         new = Newcomer()
         assert {to for to, m in new.run() if type(m) is Hello} == {"n2", "n3"}
-        new.hear("n2", Welcome(LIFE))
+        new.hear("n2", Welcome(RUN_ID))
         assert {to for to, m in new.run(1000) if type(m) is Hello} == {"n3"}
 
     def test_that_it_is_known_as_it_is_founds_nothing(self):
@@ -67,7 +67,7 @@ class TestANewcomer:
 
     def test_tells_whom_it_waits_for_now_and_then(self):
         new = Newcomer()
-        new.hear("n2", Welcome(LIFE))
+        new.hear("n2", Welcome(RUN_ID))
         new.run(4 * REPORT_AFTER_MS)
         waiting = [n for n in new.notices if n.event == "node.waiting"]
         assert [n.fields["members"] for n in waiting] == [["n2", "n3"]]
@@ -150,13 +150,13 @@ class TestFounding:
     def test_nor_does_it_with_those_that_have_a_past(self):
         """A cluster of a time before records, and a member of it that lost its directory."""
         old = Newcomer(directory_id=7, promised=B)
-        told = [m for _, m in old.run(1000) if type(m) is FoundingMessage]
-        assert told, "for its configuration is compared"
-        directories = Proposal.from_json(told[0].document).directories
+        proposals = [m for _, m in old.run(1000) if type(m) is FoundingMessage]
+        assert proposals, "for its configuration is compared"
+        directories = Proposal.from_json(proposals[0].document).directories
         assert directories == dict.fromkeys(DIRECTORIES, 0)
         wiped = Newcomer(directory_id=7)
         for name in ("n2", "n3"):
-            wiped.hear(name, told[0])
+            wiped.hear(name, proposals[0])
         wiped.run(2 * WAIT_MS)
         assert wiped.written == []
         assert wiped.node.role == "newcomer"

@@ -66,8 +66,8 @@ class TestTransfer:
             else:
                 member.node.set_health(1_000, low_space=name == leader)
         cluster.run_until(lambda: cluster.leader() not in ("", leader), 8_000)
-        told = [n.fields for _, _, n in cluster.notices if n.event == "leader.handing_over"]
-        assert "disk" in told[0]["reason"] or "commit takes" in told[0]["reason"]
+        logged = [n.fields for _, _, n in cluster.notices if n.event == "leader.handing_over"]
+        assert "disk" in logged[0]["reason"] or "commit takes" in logged[0]["reason"]
         cluster.put(session, 1, b"k", b"v")
 
     def test_if_all_disks_are_slow_nobody_yields(self):

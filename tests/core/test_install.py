@@ -134,7 +134,7 @@ class TestLeader:
         assert {lone.replies[token].code for token in (1, 2)} == {INTERRUPTED}
 
     def test_a_leader_jumps_and_goes_on_leading(self):
-        """Elected far behind: the promises told it so, and it may get a snapshot while it leads."""
+        """Elected far behind, as the promises show; it may get a snapshot while it leads."""
         cluster, leader, session = started(3)
         behind, third = others(cluster, leader)
         cluster.isolate(behind)
@@ -233,7 +233,7 @@ class TestCluster:
             assert value_on(cluster, keeper) == b"41"
 
     def test_13_state_and_applied_index_move_together(self):
-        """[13] Whoever reads on the node that jumps sees all up to the slot that it names."""
+        """[13] A read on the node that jumps sees all up to the slot that it names."""
         cluster, lost, _ = self.behind()
         cluster.heal()
         token = cluster.read(lost)
@@ -247,7 +247,7 @@ class TestCluster:
         assert cluster.members[lost].machine.applied == cluster.members[lost].node.applied
 
     def test_14_a_retry_after_timeout_leader_change_and_snapshot(self):
-        """[14] It is applied once, by whoever leads, out of whatever memory."""
+        """[14] It is applied once, by any leader, from any memory."""
         cluster, lost, session = self.behind()
         cluster.heal()
         all_equal(cluster)

@@ -18,7 +18,7 @@ from tests.core.test_proposer import promise
 class TestTwoValuesAtOneBallot:
     """A log or a memory is damaged, or a node runs twice: nothing of it is taken over."""
 
-    def told(self, bench):
+    def logged(self, bench):
         events = [n.event for n in bench.take().notices]
         return events.count("ballot.contradiction")
 
@@ -30,14 +30,14 @@ class TestTwoValuesAtOneBallot:
         assert bench.execution.applied == 0
         assert bench.context.contradiction.slot == 1
         bench.exchange.receive_decisions("n2", Decisions(1, ((B1, value(b"w")),), 1))
-        assert self.told(bench) == 1, "it is told once"
+        assert self.logged(bench) == 1, "it is logged once"
         bench.context.learner.receive_commit(B1, 1)
         bench.execution.advance()
         assert bench.execution.applied == 0, "its own may be the wrong one"
 
     @pytest.mark.parametrize("chosen", [b"v", b"w"])
     def test_what_a_majority_says_was_chosen_is_taken(self, chosen):
-        """Whoever was damaged, this node or the one that it heard first."""
+        """It does not matter which node was damaged, this one or the one that it heard first."""
         bench = Bench("n3")
         bench.accept(B1, 1, value(b"v"))
         bench.exchange.receive_decisions("n2", Decisions(1, ((B1, value(b"w")),), 1))

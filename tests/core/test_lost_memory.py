@@ -18,7 +18,7 @@ from paxosd.core.roster import use_membership
 from paxosd.core.run_id import make_run_id
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import Ballot
-from tests.core.newcomer import ANSWERS, DIRECTORIES, LIFE, B, Newcomer, kinds, record, restarted
+from tests.core.newcomer import ANSWERS, DIRECTORIES, RUN_ID, B, Newcomer, kinds, record, restarted
 
 
 class TestASetAsideLog:
@@ -31,7 +31,7 @@ class TestASetAsideLog:
         assert Rejoin not in kinds(new.run(1000))
         new.hear("n2", Heartbeat(B, "n2", 0, 0, 1, 0))
         assert {to for to, m in new.run(200) if type(m) is Rejoin} == {"n2"}
-        assert "node.waiting" not in new.told()
+        assert "node.waiting" not in new.logged()
 
     @pytest.mark.parametrize("size", [1, 3])
     def test_it_tells_now_and_then_that_nobody_can_let_it(self, size):
@@ -48,7 +48,7 @@ class TestASetAsideLog:
 
 
 class TestNobodyCanLetItIn:
-    """Wiped or put back, so that its peers have to tell it: it must not wait in silence either."""
+    """Wiped or put back, and only its peers know it: it must not wait in silence either."""
 
     def lost(self, **more):
         new = Newcomer(**more)
@@ -57,8 +57,8 @@ class TestNobodyCanLetItIn:
         return new
 
     def waiting(self, new):
-        told = [n.fields["advice"] for n in new.notices if n.event == "node.waiting"]
-        return [advice for advice in told if "let it vote again" in advice]
+        logged = [n.fields["advice"] for n in new.notices if n.event == "node.waiting"]
+        return [advice for advice in logged if "let it vote again" in advice]
 
     def test_it_says_so_and_what_is_left_to_do(self):
         new = self.lost()
@@ -90,12 +90,12 @@ class TestLostMemory:
     @pytest.mark.parametrize("known", [make_run_id(1, 78), make_run_id(1, 76), make_run_id(9, 0)])
     def test_one_peer_that_knows_another_life_is_enough(self, known):
         new = Newcomer()
-        new.hear("n2", Welcome(LIFE))
+        new.hear("n2", Welcome(RUN_ID))
         new.hear("n3", Welcome(known))
-        new.hear("n3", Welcome(LIFE))
+        new.hear("n3", Welcome(RUN_ID))
         new.run()
         assert new.node.forgot == ["n3"]
-        assert new.told().count("node.memory_lost") == 1
+        assert new.logged().count("node.memory_lost") == 1
         assert new.node.role == "memory-lost"
 
     def test_a_late_answer_to_an_earlier_start_means_nothing(self):
@@ -119,13 +119,13 @@ class TestLostMemory:
         assert node.node.forgetful
 
     def test_its_new_identity_is_told_to_those_who_had_compared_the_old_one(self):
-        """Whoever leads names the directory that it knows, if it lets this node vote again."""
+        """The leader names the directory that it knows, if it lets this node vote again."""
         node = restarted().welcomed()
         node.run(1000)
         node.node.use_directory(99)
         sent = node.run(100)  # before their silence makes it say hello again
-        told = {to for to, m in sent if isinstance(m, Hello) and m.directory_id == 99}
-        assert told == {"n2", "n3"}
+        greeted = {to for to, m in sent if isinstance(m, Hello) and m.directory_id == 99}
+        assert greeted == {"n2", "n3"}
         node.welcomed()
         assert Hello not in kinds(node.run(1000))
 
@@ -170,7 +170,7 @@ class TestAPinnedDirectory:
         newcomer.hear("n2", Welcome(make_run_id(9, 1), known))
         assert not newcomer.node.forgetful
         assert ("n2", Hello(7)) in newcomer.run(100), "it asks on"
-        newcomer.hear("n2", Welcome(LIFE, 7))
+        newcomer.hear("n2", Welcome(RUN_ID, 7))
         assert ("n2", Hello(7)) not in newcomer.run(90)
 
     def test_but_an_old_copy_of_it_is_one(self):

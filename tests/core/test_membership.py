@@ -217,7 +217,7 @@ class TestChanging:
 
 
 class TestAheadOfTheLeader:
-    """Others may count the votes for a change before its leader does, and tell of the epoch."""
+    """Others may count the votes for a change before its leader does, and name the epoch."""
 
     def test_the_leader_of_the_change_goes_on(self):
         cluster, leader, _ = started(3, seed=11)

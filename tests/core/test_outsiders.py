@@ -46,13 +46,13 @@ class TestStrangers:
         gone = next(n for n in ("n1", "n2", "n3") if n != leader)
         cluster.isolate(gone)
         change(cluster, voters=["n9"], gone=[gone])
-        told = Removed(membership(cluster).epoch, membership(cluster).slot)
-        cluster.members[gone].node.step(leader, 1, told)
+        removal = Removed(membership(cluster).epoch, membership(cluster).slot)
+        cluster.members[gone].node.step(leader, 1, removal)
         cluster.run(2_500)
         read = cluster.read(gone)
         cluster.turn(gone)
         assert read not in cluster.replies
-        cluster.members[gone].node.step(leader, 1, told)
+        cluster.members[gone].node.step(leader, 1, removal)
         cluster.turn(gone)
         assert isinstance(cluster.replies[read], Refusal)
 

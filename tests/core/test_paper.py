@@ -26,7 +26,7 @@ B1, B2, B3 = Ballot(1, "n1"), Ballot(2, "n2"), Ballot(3, "n3")
 
 
 class Synod:
-    """One instance, by hand: acceptors, and proposers that reach whom the test says."""
+    """One instance, by hand: acceptors, and proposers that reach the nodes that the test names."""
 
     def __init__(self, size=3):
         self.names = [f"n{i + 1}" for i in range(size)]

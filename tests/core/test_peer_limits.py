@@ -1,4 +1,4 @@
-"""What other nodes' files allow: told, kept to, and reported where it does not fit."""
+"""The limits in other nodes' files: sent, kept, and reported if they do not fit."""
 
 import json
 
@@ -61,8 +61,8 @@ class TestTelling:
         scene.wait(200)
         scene.wait(1000)
         assert [to for to, m in scene.sends if isinstance(m, NodeLimits)] == ["n2"]
-        (told,) = scene.sent(NodeLimits)
-        assert json.loads(told.document) == {MESSAGE: OWN, HEARTBEAT: 100, TIMEOUT: 600}
+        (sent,) = scene.sent(NodeLimits)
+        assert json.loads(sent.document) == {MESSAGE: OWN, HEARTBEAT: 100, TIMEOUT: 600}
 
     def test_again_once_its_connection_broke_for_it_may_be_another_process(self):
         scene = Scene()
@@ -173,7 +173,7 @@ class TestKeepingWithin:
 
 
 class TestSayingNothing:
-    """A peer of a version that does not tell its limits."""
+    """A peer of a version that does not send its limits."""
 
     def test_after_it_was_cut_off_what_goes_to_it_is_what_every_node_takes(self):
         scene = Scene()

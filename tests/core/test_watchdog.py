@@ -1,4 +1,4 @@
-"""A leader for whom nothing moves gives up its ballot; one that is only slow keeps it."""
+"""A leader that makes no progress gives up its ballot; one that is only slow keeps it."""
 
 import pytest
 
