@@ -112,12 +112,6 @@ class Guide:
             self._sent[kind] = self._sent.get(kind, 0) + 1
         self._heard.append(happening)
 
-    def refused(self, message: str) -> bool:
-        """Whether, since the last step shown, a message of this kind was refused as too old."""
-        return any(
-            each.kind == "stale" and type(each.body).__name__ == message for each in self._heard
-        )
-
     def sent(self, kind: str) -> int:
         """How many messages of a kind have been sent so far."""
         return self._sent.get(kind, 0)
@@ -190,7 +184,7 @@ class Guide:
         cells = tuple(tuple(str(cell) for cell in row) for row in rows)
         self.parts.append(Table(title, tuple(columns), cells))
 
-    def memory(self, slot: Slot, title: str = "") -> None:
+    def memory(self, slot: Slot) -> None:
         """What each node's disk holds of one slot, and what it has applied. ``learned``: as
         chosen, by those that it did not vote with."""
         stage = self._stage
@@ -208,7 +202,7 @@ class Guide:
                 "-" if value is None else show_value(value),
             ))  # fmt: skip
         self.table(
-            title or f"What the nodes hold, at {self.world.now_ms:.1f} ms",
+            f"What the nodes hold, at {self.world.now_ms:.1f} ms",
             ("node", "is", "promised", f"accepted in slot {slot}", "learned", "applied"),
             rows,
         )

@@ -1,5 +1,6 @@
 """The narrator's words for Two-Phase Commit."""
 
+from collections.abc import Callable
 from typing import Any
 
 from paxosd.sim.teach.happenings import Happening
@@ -27,46 +28,17 @@ class TwoPhaseNarrator(Narrator):
         super().__init__(explained, hushed)
         self.only: set[TxId] = set()
 
-    def _is_explained(self, body: Any) -> bool:
+    def _is_shown(self, body: Any) -> bool:
         tx = getattr(body, "tx", None)
         return not self.only or tx is None or tx in self.only
 
-    def _message(self, sent: Sending) -> Draft | None:
-        message = sent.first.body
-        if not self._is_explained(message):
-            return None
-        if isinstance(message, Begin):
-            return Draft(
-                "client", f"Please, all or nothing: {_writes(message.writes)}.", "2pc-begin"
-            )
-        if isinstance(message, Outcome):
-            return Draft("proposer", "Committed." if message.committed else "Aborted.")
-        if isinstance(message, VoteRequest):
-            text = f"Transaction {message.tx}: can you commit {_writes(message.writes)}?"
-            return Draft("proposer", text, "2pc-ask")
-        if isinstance(message, Vote):
-            if message.yes:
-                return Draft(
-                    "acceptor", "Yes. It is on my disk, and the keys are locked.", "2pc-yes"
-                )
-            return Draft("acceptor", "No.", "2pc-no")
-        return self._phase_2(message)
-
-    def _phase_2(self, message: Any) -> Draft:
-        if isinstance(message, Decision):
-            word = "commit" if message.commit else "abort"
-            return Draft("proposer", f"Transaction {message.tx}: {word}.", "2pc-decide")
-        if isinstance(message, Acknowledgement):
-            return Draft("acceptor", "The commit is on my disk.")
-        if isinstance(message, Inquiry):
-            text = f"I voted yes for {message.tx} and hear nothing. What became of it?"
-            return Draft("acceptor", text, "2pc-inquire")
-        assert isinstance(message, Uncertain)
-        return Draft("acceptor", "I voted yes, too. I do not know either.", "2pc-uncertain")
+    def _message(self, sending: Sending) -> Draft | None:
+        message = sending.first.body
+        return _WORDS[type(message)](message) if self._is_shown(message) else None
 
     def _other(self, happening: Happening) -> Draft | None:
         body = happening.body
-        if happening.kind == "decided" and self._is_explained(body):
+        if happening.kind == "decided" and self._is_shown(body):
             assert isinstance(body, CommittedRecord)
             return Draft("disk", f"Transaction {body.tx} IS COMMITTED: the decision is on disk.",
                          "2pc-decided")  # fmt: skip
@@ -75,3 +47,28 @@ class TwoPhaseNarrator(Narrator):
 
 def _writes(writes: Writes) -> str:
     return ", ".join(f"put {key.decode()}={value.decode()}" for key, value in writes.items())
+
+
+_WORDS: dict[type, Callable[[Any], Draft]] = {
+    Begin: lambda m: Draft("client", f"Please, all or nothing: {_writes(m.writes)}.", "2pc-begin"),
+    Outcome: lambda m: Draft("proposer", "Committed." if m.committed else "Aborted."),
+    VoteRequest: lambda m: Draft(
+        "proposer", f"Transaction {m.tx}: can you commit {_writes(m.writes)}?", "2pc-ask"
+    ),
+    Vote: lambda m: (
+        Draft("acceptor", "Yes. It is on my disk, and the keys are locked.", "2pc-yes")
+        if m.yes
+        else Draft("acceptor", "No.", "2pc-no")
+    ),
+    Decision: lambda m: Draft(
+        "proposer", f"Transaction {m.tx}: {'commit' if m.commit else 'abort'}.", "2pc-decide"
+    ),
+    Acknowledgement: lambda m: Draft("acceptor", "The commit is on my disk."),
+    Inquiry: lambda m: Draft(
+        "acceptor", f"I voted yes for {m.tx} and hear nothing. What became of it?", "2pc-inquire"
+    ),
+    Uncertain: lambda m: Draft(
+        "acceptor", "I voted yes, too. I do not know either.", "2pc-uncertain"
+    ),
+}
+"""Message → what its sender says."""

@@ -1,5 +1,6 @@
 """The narrator's words for Paxos."""
 
+from collections.abc import Callable
 from typing import Any
 
 from paxosd.bus.inbox import STALE
@@ -65,60 +66,14 @@ class PaxosNarrator(Narrator):
         return draft
 
     def _words(self, node: str, message: Any) -> Draft:
-        if isinstance(message, Write):
-            return Draft("client", f"Please: {show_entry(message.entry)}.", "request")
-        if isinstance(message, Read):
-            text = f'Please read "{message.key.decode()}", linearizably.'
-            return Draft("client", text, "read")
-        if isinstance(message, Answer):
-            return _answer(message)
-        if isinstance(message, Prepare):
-            return Draft(
-                "proposer",
-                f"Promise to accept nothing below {show_ballot(message.ballot)} from now on, and "
-                f"report what you have accepted in slot {message.from_slot} or above.",
-                "prepare",
-                ballot=message.ballot,
-            )
+        if isinstance(message, Promise):
+            return self._promise(node, message)
         if isinstance(message, Accept):
             return self._accept(message)
         if isinstance(message, Accepted):
             return self._accepted(node, message)
-        return self._reply(node, message)
-
-    def _reply(self, node: str, message: Any) -> Draft:
-        if isinstance(message, PreVote):
-            ballot = show_ballot(message.ballot)
-            text = f"I hear no leader. Would you promise me ballot {ballot}?"
-            return Draft("proposer", text, "prevote", ballot=message.ballot)
-        if isinstance(message, PreVoteReply):
-            if message.granted:
-                return Draft("acceptor", "I would: I hear no leader either.",
-                              ballot=message.ballot)  # fmt: skip
-            above = message.ballot > message.promised
-            reason = "I hear a live leader" if above else f"I promised {_b(message.promised)}"
-            return Draft("acceptor", f"No: {reason}.", "prevote-no", ballot=message.ballot)
-        if isinstance(message, Promise):
-            return self._promise(node, message)
-        if isinstance(message, Nack):
-            text = f"I refuse {_b(message.ballot)}: I have promised {_b(message.promised)}."
-            return Draft("acceptor", text, "nack", ballot=message.ballot)
-        if isinstance(message, CatchUp):
-            text = f"Which values were chosen in {_slots(message.from_slot, message.to_slot)}?"
-            return Draft("learner", text, "catch-up")
-        if isinstance(message, Decisions):
-            last = message.first_slot + len(message.values) - 1
-            values = "; ".join(show_value(value) for _, value in message.values)
-            return Draft("learner", f"Chosen in {_slots(message.first_slot, last)}: {values}.")
-        if isinstance(message, Hello):
-            text = "I have no memory of the past. Do you know me as I am now?"
-            return Draft("acceptor", text, "hello")
-        if isinstance(message, Welcome):
-            run = f"{boot_count_of(message.run_id)}-{_random_part(message.run_id)}"
-            return Draft("acceptor", f"The last run of you that I know is {run}.")
-        if isinstance(message, Rejoin):
-            return Draft("acceptor", "Let my new identity vote in my name.", "rejoin")
-        return Draft("proposer", f"{type(message).__name__}.")
+        words = _WORDS.get(type(message))
+        return words(message) if words else Draft("proposer", f"{type(message).__name__}.")
 
     def _promise(self, node: str, message: Promise) -> Draft:
         again = (node, "", ("promise", message.ballot)) in self._repeats
@@ -286,6 +241,21 @@ def _answer(answer: Answer) -> Draft:
     return Draft("proposer", f"The value is {reply.decode() if reply is not None else 'not set'}.")
 
 
+def _prevote_reply(message: PreVoteReply) -> Draft:
+    ballot = message.ballot
+    if message.granted:
+        return Draft("acceptor", "I would: I hear no leader either.", ballot=ballot)
+    above = ballot > message.promised
+    reason = "I hear a live leader" if above else f"I promised {_b(message.promised)}"
+    return Draft("acceptor", f"No: {reason}.", "prevote-no", ballot=ballot)
+
+
+def _decisions(message: Decisions) -> Draft:
+    last = message.first_slot + len(message.values) - 1
+    values = "; ".join(show_value(value) for _, value in message.values)
+    return Draft("learner", f"Chosen in {_slots(message.first_slot, last)}: {values}.")
+
+
 def _report(message: Promise) -> str:
     """What a promise reports. Up to its commit index it reports no votes, for there it knows more:
     what was chosen."""
@@ -319,3 +289,43 @@ def _reason(text: str) -> str:
 
 def _slots(first: Slot, last: Slot) -> str:
     return f"slot {first}" if first == last else f"slots {first} to {last}"
+
+
+_WORDS: dict[type, Callable[[Any], Draft]] = {
+    Write: lambda m: Draft("client", f"Please: {show_entry(m.entry)}.", "request"),
+    Read: lambda m: Draft("client", f'Please read "{m.key.decode()}", linearizably.', "read"),
+    Answer: _answer,
+    PreVote: lambda m: Draft(
+        "proposer",
+        f"I hear no leader. Would you promise me ballot {_b(m.ballot)}?",
+        "prevote",
+        ballot=m.ballot,
+    ),
+    PreVoteReply: _prevote_reply,
+    Prepare: lambda m: Draft(
+        "proposer",
+        f"Promise to accept nothing below {_b(m.ballot)} from now on, and report what you have "
+        f"accepted in slot {m.from_slot} or above.",
+        "prepare",
+        ballot=m.ballot,
+    ),
+    Nack: lambda m: Draft(
+        "acceptor",
+        f"I refuse {_b(m.ballot)}: I have promised {_b(m.promised)}.",
+        "nack",
+        ballot=m.ballot,
+    ),
+    CatchUp: lambda m: Draft(
+        "learner", f"Which values were chosen in {_slots(m.from_slot, m.to_slot)}?", "catch-up"
+    ),
+    Decisions: _decisions,
+    Hello: lambda m: Draft(
+        "acceptor", "I have no memory of the past. Do you know me as I am now?", "hello"
+    ),
+    Welcome: lambda m: Draft(
+        "acceptor",
+        f"The last run of you that I know is {boot_count_of(m.run_id)}-{_random_part(m.run_id)}.",
+    ),
+    Rejoin: lambda m: Draft("acceptor", "Let my new identity vote in my name.", "rejoin"),
+}
+"""Message → what its sender says; those whose words depend on the past are methods above."""

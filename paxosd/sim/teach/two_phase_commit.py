@@ -91,11 +91,6 @@ class Coordinator:
             elif isinstance(record, EndedRecord):
                 self._announcing.pop(record.tx, None)
 
-    @property
-    def undecided(self) -> tuple[TxId, ...]:
-        """Those in phase 1."""
-        return tuple(self._voting)
-
     def begin(
         self, writes: Writes, participants: tuple[str, ...], token: object, now_ms: float
     ) -> tuple[TxId, Effects]:

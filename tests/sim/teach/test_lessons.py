@@ -1,11 +1,8 @@
-"""The guided scenarios: they run, they are the same for the same seed, and they tell the truth.
+"""The guided scenarios: they run, they are the same for the same seed, and what they say is true.
 
 Each safeguard that a lesson is about is taken away in turn: the lesson must then fail.
 """
 
-import ast
-import functools
-import inspect
 import json
 import os
 import subprocess
@@ -17,36 +14,20 @@ from paxosctl.commands.teach_view import story_data
 from paxosd.core.acceptor import Acceptor
 from paxosd.core.effects import AcceptRecord
 from paxosd.core.election import Election
-from paxosd.core.messages import Prepare, Promise
+from paxosd.core.messages import Prepare
 from paxosd.core.outbox import Outbox
 from paxosd.core.proposer import Proposer
 from paxosd.core.quorum import Quorums
 from paxosd.core.state.sessions import Session
 from paxosd.core.types import NOOP, Ballot
 from paxosd.replica import recovery
-from paxosd.sim.teach import narrator, narrator_2pc, narrator_paxos
 from paxosd.sim.teach.guide import Guide, LessonError
 from paxosd.sim.teach.narrator import Step
-from paxosd.sim.teach.narrator_paxos import PaxosNarrator
-from paxosd.sim.teach.rules import RULES
 from paxosd.sim.teach.story import Act, Check, Remark, Table
 from paxosd.sim.teach.teach import NAMES, play
 from paxosd.sim.teach.two_phase_commit import Coordinator, Participant
 from paxosd.sim.teach.two_phase_messages import Decision, Effects
-
-
-@functools.cache
-def played(name, seed=1):
-    """A lesson with nothing broken."""
-    return play(name, seed)
-
-
-def steps(story):
-    return [part for part in story.parts if isinstance(part, Step)]
-
-
-def messages(story, kind):
-    return [step for step in steps(story) if step.message == kind]
+from tests.sim.teach.plays import messages, played, steps
 
 
 class TestEveryLesson:
@@ -345,157 +326,3 @@ def test_a_story_as_data():
     assert step["message"] == "PreVote"
     assert step["source"]
     assert data["failure"] == ""
-
-
-# -- what the tables say is possible in Paxos
-
-ALL_LESSONS = [(name, seed) for name in NAMES for seed in (1, 2)]
-
-
-def tables_of(story):
-    return [part for part in story.parts if isinstance(part, Table) and "promised" in part.columns]
-
-
-def cell(row, columns, name):
-    (at,) = [at for at, column in enumerate(columns) if column.startswith(name)]
-    return row[at]
-
-
-def voted(text):
-    """ "2.n2: put x=1" → (ballot, value); None for "-"."""
-    if text == "-":
-        return None
-    ballot, _, value = text.partition(": ")
-    return Ballot.of_text(ballot), value
-
-
-def check_table(table, *, disaster):
-    """The invariants of "Paxos Made Simple" that one look at all nodes can check."""
-    votes, learned, applied = {}, [], set()
-    for row in table.rows:
-        promised = Ballot.of_text(cell(row, table.columns, "promised"))
-        accepted = voted(cell(row, table.columns, "accepted"))
-        told = voted(cell(row, table.columns, "learned"))
-        value = cell(row, table.columns, "applied")
-        if accepted is not None:
-            assert accepted[0] <= promised, "P1a: nothing is accepted below or beyond a promise"
-            votes.setdefault(accepted[0], []).append(accepted[1])
-        if told is not None:
-            learned.append(told)
-        if value != "-":
-            applied.add(value)
-            assert told is not None or accepted is not None, "who applies has it from somewhere"
-            assert value in {each[1] for each in (told, accepted) if each is not None}
-    for values in votes.values():
-        assert len(set(values)) == 1, "a ballot has one value"
-    majority = len(table.rows) // 2 + 1
-    chosen = {(ballot, values[0]) for ballot, values in votes.items() if len(values) >= majority}
-    for ballot, value in chosen:
-        later = {values[0] for other, values in votes.items() if other > ballot}
-        assert later <= {value}, "P2: what was chosen is proposed for ever"
-        assert disaster or applied <= {value}
-        assert all(each == value for _, each in learned), "only what was chosen is learned"
-    assert disaster or len(applied | {value for _, value in learned}) <= 1, "one value a slot"
-
-
-@pytest.mark.parametrize(("name", "seed"), ALL_LESSONS)
-def test_every_table_is_possible_in_paxos(name, seed):
-    story = played(name, seed)
-    assert story.failure == ""
-    disaster = False
-    for part in story.parts:
-        if isinstance(part, Act):
-            disaster = False
-        elif isinstance(part, Step):
-            disaster = disaster or part.text.startswith("DISASTER")
-        elif isinstance(part, Table) and "promised" in part.columns:
-            check_table(part, disaster=disaster)
-
-
-def test_there_are_tables_to_check_and_the_check_bites():
-    assert sum(len(tables_of(played(name))) for name in NAMES) >= 6
-    columns = ("node", "is", "promised", "accepted in slot 2", "learned", "applied")
-    for rows in (
-        [("n1", "follower", "1.n1", "2.n2: put x=1", "-", "-")],  # what issue 10 saw
-        [("n1", "follower", "2.n2", "2.n2: put x=1", "-", "-"),
-         ("n2", "leader", "2.n2", "2.n2: put x=2", "-", "-")],
-        [("n1", "follower", "2.n2", "-", "-", "put x=1")],
-        [("n1", "follower", "1.n1", "1.n1: put x=1", "-", "-"),
-         ("n2", "follower", "1.n1", "1.n1: put x=1", "-", "-"),
-         ("n3", "leader", "2.n3", "2.n3: put x=2", "-", "-")],
-    ):  # fmt: skip
-        with pytest.raises(AssertionError):
-            check_table(Table("", columns, tuple(rows)), disaster=False)
-
-
-def rules_named(module):
-    """Every rule that a narrator may cite: by Draft(role, text, rule), rule=… and class bodies."""
-    for node in ast.walk(ast.parse(inspect.getsource(module))):
-        found = []
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Draft":
-            found = [*node.args[2:3], *[k.value for k in node.keywords if k.arg == "rule"]]
-        elif isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in (
-            "rule",
-            "remembers",
-        ):
-            found = [node.value]
-        for value in found:
-            yield from (
-                each.value
-                for each in ast.walk(value)
-                if isinstance(each, ast.Constant) and isinstance(each.value, str)
-            )
-
-
-def test_every_rule_that_can_be_cited_is_written_down():
-    """One that is missing ends a lesson with a traceback, at a seed where it is due."""
-    cited = {
-        rule
-        for module in (narrator, narrator_paxos, narrator_2pc)
-        for rule in rules_named(module)
-        if rule
-    }
-    assert {"stable", "rejoin", "noop", "2pc-log"} <= cited
-    assert cited <= set(RULES)
-
-
-def test_a_promise_says_that_its_sender_knows_what_was_chosen():
-    """Up to its commit index a promise reports no votes: it knows more than that."""
-    guide = PaxosNarrator(2, set(), set())
-    ballot = Ballot(2, "n3")
-    guide._durable.add(("n1", ("promise", ballot)))
-    told = guide._promise("n1", Promise(ballot, 2, 0, 2, ()))
-    assert "I know what was chosen in slot 2; ask me for it." in told.text
-    assert "I have accepted nothing above that." in told.text
-    told = guide._promise("n1", Promise(ballot, 2, 0, 1, ()))
-    assert "I have accepted nothing there." in told.text
-
-
-@pytest.mark.parametrize("seed", [13, 14, 15])
-def test_nobody_who_knows_the_value_says_that_it_accepted_nothing(seed):
-    """Here n3 takes over, and asks n1 for slot 2 or above. n1 knows what was chosen there: n3 gets
-    it from n1 soon after."""
-    story = play("wiped-acceptor", seed)
-    assert story.failure == ""
-    asked = {part.ballot: part.text for part in messages(story, "Prepare")}
-    told = [part for part in messages(story, "Promise") if part.actor == "n1"]
-    told = [part for part in told if "in slot 2 or above" in asked[part.ballot]]
-    assert told
-    assert any(part.actor == "n1" for part in messages(story, "Decisions"))
-    for part in told:
-        assert "I know what was chosen in slot 2; ask me for it." in part.text
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_stable_storage_is_not_praised_where_it_is_gone_or_another_protocol_is_at_work(name):
-    emptied, act = set(), ""
-    for part in played(name).parts:
-        if isinstance(part, Act):
-            emptied, act = set(), part.title
-        if not isinstance(part, Step):
-            continue
-        if "IS EMPTY" in part.text:
-            emptied.add(part.actor)
-        if part.text.startswith("Starts"):
-            assert not (part.actor in emptied and "PMS" in part.source)
-            assert not (act.startswith("Two-Phase Commit") and "PMS" in part.source)
