@@ -339,10 +339,6 @@ class Store:
         self.work.units += len(rows)
         return RangePage(rows, None)
 
-    def keys_between(self, start: bytes, end: bytes) -> list[bytes]:
-        """The keys in ``start <= key < end`` (end b"": no end), in order."""
-        return list(self._scan(start, end, reverse=False))
-
     def _scan(self, start: bytes, end: bytes, reverse: bool) -> Iterator[bytes]:
         self.fold_in()
         return self._index.scan(start, end, reverse)

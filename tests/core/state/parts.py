@@ -24,3 +24,13 @@ def fingerprint(sessions):
 def changes(machine, slot, batch):
     """The changes of an applied slot, one for each key."""
     return list(each_change(machine.changes_of(slot, batch)))
+
+
+def keys_between(store, start, end):
+    """The keys in ``start <= key < end`` (end b"": no end), in order."""
+    keys = []
+    while start is not None:
+        page = store.range(start, end, 0, False, True, 1 << 30)
+        keys += [row.key for row in page.rows]
+        start = page.more
+    return keys
