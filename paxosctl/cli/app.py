@@ -42,8 +42,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class NegativeError(Exception):
-    """The answer is no: exit code 1, or another ``exit_code`` with its ``code`` for programs.
-    ``view``: shown all the same, on standard output."""
+    """The answer is negative: exit code 1, or another ``exit_code`` with its ``code`` for programs.
+    ``view``: printed on standard output nevertheless."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
 """From "it did not work" to "this is wrong with that node, and this is what to do".
 
-Each endpoint is looked at once more, shortly, when a call has failed: those that are connected
-are asked for their status, to tell "no leader" from "no quorum" from "silent"; for the others a
-TCP connection tells "refused" from "no such host" from "no answer".
+When a call has failed, each endpoint is looked at once more, for a short time. Those that are
+connected are asked for their status, which distinguishes "no leader", "no quorum" and "silent". For
+the others a TCP connection distinguishes "refused", "no such host" and "no answer".
 """
 
 import socket
@@ -34,7 +34,7 @@ ZEROMQ_SIGNATURE = b"\xff" + bytes(8) + b"\x7f"
 """The first ten bytes of every connection, from either side."""
 GREETING_BYTES_MAX = 64
 GREETING_S = 0.1
-"""So long it is waited whether one that has said what it is hangs up, for it has no room."""
+"""How long to wait after a greeting: a node without room for a connection ends it then."""
 
 
 def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
@@ -221,6 +221,6 @@ def _of_status(status: NodeStatus) -> str:
 
 
 def _waits(status: NodeStatus) -> str:
-    """For whom a node waits until it may vote."""
+    """Which members a node waits for until it may vote."""
     waits_for = status.unconfirmed_by
     return f": it waits for {listed(waits_for)}" if waits_for else ""

@@ -1,6 +1,6 @@
 """The command line of ``paxosctl``: the verbs, and the exit codes.
 
-A verb's module is imported when the verb is used, for a short command should start fast.
+A verb's module is imported when the verb is used, so that a short command starts fast.
 """
 
 import importlib
@@ -127,7 +127,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except (BrokenOutputError, SystemExit):
-        # Whoever read our output has enough. (Click ends so where that was its own help text.)
+        # The reader of our output has closed it. (Click ends so where that was its own help text.)
         return EXIT_OK
     except StreamError as error:
         return _not_read_or_written(settings, str(error))

@@ -26,7 +26,7 @@ class StreamError(Exception):
 
 
 class BrokenOutputError(Exception):
-    """Whoever reads standard output has gone, and wants no more."""
+    """The reader of standard output has closed it."""
 
 
 def prepare() -> None:

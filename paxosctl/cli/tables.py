@@ -93,8 +93,8 @@ def filled(notes: Sequence[str]) -> list[str]:
 
 
 def explain(text: str) -> None:
-    """To standard error, for people: there, too, no word is broken. Whoever writes what is to be
-    copied, or read by programs, uses :func:`paxosctl.cli.streams.say`."""
+    """To standard error, for people: no word is broken there, either. For text to be copied or read
+    by programs, use :func:`paxosctl.cli.streams.say`."""
     width = terminal_width(sys.stderr)
     say(text if width is None else "\n".join(indented(text, width)))
 

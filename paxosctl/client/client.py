@@ -160,7 +160,7 @@ class Client(CallRunner):
 
     def get_stale(self, key: bytes) -> StaleRead:
         """What one node has, without asking others; works without a quorum. See
-        :class:`~paxosctl.client.results.StaleRead` for the age that it tells."""
+        :class:`~paxosctl.client.results.StaleRead` for the age that it gives."""
         answer = self._read(STALE, [[GET, as_bytes(key)]])
         return StaleRead(answer.results[0], answer.applied, answer.revision, answer.age_ms)
 
@@ -253,7 +253,7 @@ class Client(CallRunner):
         """Iterate over the changes of a key, or of all keys with a prefix, none left out.
 
         ``from_revision``: the first one wanted, None: from now on. Goes on over restarts, changes
-        of the leader and the replacement of every node, for ever; ``on_trouble(reason)`` is told
+        of the leader and the replacement of every node, for ever; ``on_trouble(reason)`` is called
         each time that a node had to be left. Raises RefusedError: "compacted" if that history is
         gone; "history" if it is another one than that of ``history`` (:attr:`Watcher.history` of
         an earlier watch), or one that has not come as far as this watch; "cluster".

@@ -33,8 +33,8 @@ class StaleRead(NamedTuple):
     that was acknowledged, by any node, more than ``age_ms`` before the question (by that node's own
     clock; -1: it never knew since its start).
 
-    A node learns its age from the leader, with a quorum behind it, while somebody asks for it: the
-    first answer after a while of quiet tells an old age, or -1, those soon after the true one."""
+    A node learns its age from a leader with a quorum, and only while clients ask for it: after a
+    quiet time the first answer has an old age, or -1, and those soon after it have the true age."""
 
     value: KeyValue | None
     applied: int

@@ -1,7 +1,7 @@
-"""The sockets of a client: one DEALER per endpoint, each with a monitor that tells how it fares.
+"""The sockets of a client: one DEALER per endpoint, each with a monitor of its state.
 
 A link never queues for a daemon that is not there: a request is handed to a connection that
-stands, or not at all, so that "never sent" can be told from "sent, and no answer".
+stands, or not at all, so that "never sent" and "sent, and no answer" can be distinguished.
 
 ZeroMQ's sockets end the whole process when two threads use them, and hang in a process that was
 forked with them. So a :class:`Transport` belongs to the thread and the process that made it: every
@@ -78,7 +78,7 @@ class Owner:
         return os.getpid() != self._pid
 
     def check(self) -> None:
-        """Raises RuntimeError for whoever is not the owner."""
+        """Raises RuntimeError in any other thread or process than the owner's."""
         if self.is_forked:
             raise RuntimeError(
                 f"this client belongs to process {self._pid}, and cannot be used in process "

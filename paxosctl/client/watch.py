@@ -76,7 +76,7 @@ class Watcher(Iterator[Change]):
         history: str = "",
         on_trouble: Callable[[str], None] | None = None,
     ) -> None:
-        """``nodes``: whom to try, and in which order."""
+        """``nodes``: which nodes to try, and in which order."""
         self._transport = transport
         self._nodes = nodes
         self._on_trouble = on_trouble

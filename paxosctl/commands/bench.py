@@ -18,15 +18,17 @@ bench_verb = global_options(_bench)
 
 @verb("put")
 @click.option("--outstanding", type=Whole(1, 1_000_000), default=100, show_default=True,
-              help="Puts under way at a time, over all connections.")  # fmt: skip
+              help="How many puts are under way at a time, on all connections.")  # fmt: skip
 @click.option("--connections", type=Whole(1, 900), default=1, show_default=True)
 @click.option("--size", type=Whole(0, 1 << 30), default=100, show_default=True,
-              help="Bytes of each value.")  # fmt: skip
+              help="The size of each value in bytes.")  # fmt: skip
 @click.option("--count", type=Whole(1), default=10_000, show_default=True,
-              help="Puts in all.")  # fmt: skip
+              help="How many puts in total.")  # fmt: skip
 @click.option("--keys", type=Whole(1, 1_000_000_000), default=10_000, show_default=True,
-              help="Different keys, drawn at random.")  # fmt: skip
-@click.option("--seed", type=Whole(), default=0, show_default=True, help="Of the random keys.")
+              help="How many different keys; each put draws one at random.")  # fmt: skip
+@click.option(
+    "--seed", type=Whole(), default=0, show_default=True, help="The seed of the random keys."
+)
 def put_verb(
     settings: Settings,
     outstanding: int,
@@ -36,7 +38,7 @@ def put_verb(
     keys: int,
     seed: int,
 ) -> None:
-    """Puts per second, and how long they took. Exit code 1 if some were not acknowledged."""
+    """Measure puts per second, and their latencies. Exit code 1 if some were not acknowledged."""
     if connections > outstanding:
         raise click.UsageError("--connections cannot exceed --outstanding")
     load = Load(

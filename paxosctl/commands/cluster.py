@@ -49,13 +49,13 @@ COLUMNS = (
 
 
 OPTIONAL = ("promised", "log", "snapshot", "disk free", "leader", "commit", "ballot", "survives")
-"""What a narrow terminal can do without, the first to go first."""
+"""The columns that a narrow terminal leaves out, in this order."""
 
 
 @verb("status")
 @click.option("--cluster", is_flag=True, help="Ask every node, not only the first that answers.")
 def status_verb(settings: Settings, cluster: bool) -> None:
-    """What a node knows of itself and its peers. Works without a quorum."""
+    """Show what a node knows about itself and its peers. Works without a quorum."""
     with settings.client() as client:
         if cluster:
             settings.show(_cluster(survey(client)))
@@ -65,9 +65,9 @@ def status_verb(settings: Settings, cluster: bool) -> None:
 
 @verb("health")
 def health_verb(settings: Settings) -> None:
-    """Make a write that leaves nothing behind: exit code 0 only if it commits.
+    """Make a write that leaves no data: exit code 0 only if it commits.
 
-    Otherwise the exit code is 1, and each endpoint's trouble is named.
+    Otherwise the exit code is 1, and what is wrong with each endpoint is printed.
     """
     from paxosctl.cli.diagnose import diagnose  # noqa: PLC0415 -- only this verb and errors need it
     from paxosctl.client.errors import ClientError  # noqa: PLC0415 -- stands beside its only use
@@ -122,7 +122,7 @@ def health_verb(settings: Settings) -> None:
 
 @verb("leader")
 def leader_verb(settings: Settings) -> None:
-    """The name and client endpoint of the leader. Exit code 1 if there is none."""
+    """Print the name and client endpoint of the leader. Exit code 1 if there is none."""
     with settings.client() as client:
         views = survey(client)
     name, endpoint = leader_of(views)
@@ -161,7 +161,7 @@ def hash_verb(settings: Settings) -> None:
     if len(sums) > 1:
         verdict = "THE STATES DIFFER: keep the data directories, report it"
     elif missing:
-        verdict = f"not complete: {', '.join(missing)} did not tell; all others agree"
+        verdict = f"not complete: {', '.join(missing)} did not answer; all others agree"
     else:
         verdict = "all nodes agree"
     verdict = "\n".join([verdict, *known])
@@ -307,8 +307,8 @@ def _cluster(views: list[NodeView]) -> View:
 
 
 def _without_leader(leader: str, known: list[NodeStatus], views: list[NodeView]) -> str:
-    """No leader has been asked: because there is none, or because it cannot be reached."""
-    # Whoever has heard of the latest membership knows best who votes.
+    """Why no leader has answered: there is none, or it cannot be reached."""
+    # A node that knows the latest membership knows best which nodes vote.
     latest = max(known, key=lambda status: (status.epoch, voters_seen(status).voting))
     seen = voters_seen(latest, views)
     if leader:
@@ -363,7 +363,7 @@ def _node(status: NodeStatus) -> View:
 
 
 def _member(status: NodeStatus) -> str:
-    """How it belongs, as far as it knows."""
+    """Its part in the membership, as far as it knows."""
     own = status.membership.members.get(status.node)
     if own is None:
         return "not yet, as far as it knows"
@@ -371,14 +371,14 @@ def _member(status: NodeStatus) -> str:
 
 
 def _clients(status: NodeStatus) -> str:
-    """Its connections of clients and watchers, and of how many at most."""
+    """How many connections of clients and watchers it has, and may have."""
     ports = [status.connections.get(what) for what in ("client", "events")]
     counts = [f"{port.open} of at most {port.most}" for port in ports if port]
     return ", watching ".join(counts) or "not counted"
 
 
 def _founded(status: NodeStatus) -> str:
-    """By what the cluster is known, and who founded it."""
+    """Which nodes founded the cluster, and the number of its founding."""
     founding = status.founding
     if founding is not None:
         return f"by {', '.join(founding.members)} (record {founding.genesis})"

@@ -1,4 +1,4 @@
-"""cluster: what all nodes go by: the replicated settings and the feature level."""
+"""cluster: what is equal on all nodes: the replicated settings and the feature level."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,10 +20,10 @@ from paxosd.host.numbers import parse_whole
 
 @click.group("cluster", cls=Group)
 def _cluster() -> None:
-    """The settings that are equal on all nodes, for the log holds them.
+    """The settings that are equal on all nodes, because the replicated log holds them.
 
-    A change is a command in the log, in force from a stated slot on; it costs no outage. The
-    configuration files give the first values only, and need no edit later.
+    A change is a command in the log, in force from a slot on that is printed; no node stops for it.
+    The configuration files only give the first values, and need no edit later.
     """
 
 
@@ -31,7 +31,7 @@ cluster_verb = global_options(_cluster)
 
 
 class Assignment(click.ParamType[tuple[str, int]]):
-    """``KEY=VALUE``, of a setting that a person may set."""
+    """``KEY=VALUE``, for a setting that a person may change."""
 
     name = "KEY=VALUE"
 
@@ -53,7 +53,8 @@ class Assignment(click.ParamType[tuple[str, int]]):
 
 @verb("show")
 def show_verb(settings: Settings) -> None:
-    """The replicated settings, the feature level, and who or what it waits for. Needs no quorum."""
+    """Show the replicated settings, the feature level, and which nodes the next level waits for.
+    Works without a quorum."""
     with settings.client() as client:
         views = survey(client)
     present, _ = _latest(views)
@@ -64,10 +65,10 @@ def show_verb(settings: Settings) -> None:
 
 
 @verb("set")
-@click.option("--dry-run", is_flag=True, help="Look and tell; change nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would change; change nothing.")
 @click.argument("assignments", type=Assignment(), nargs=-1, required=True)
 def set_verb(settings: Settings, dry_run: bool, assignments: Sequence[tuple[str, int]]) -> None:
-    """Set KEY=VALUE …, all at once. A time may have a unit, such as session_ttl_ms=2h."""
+    """Set KEY=VALUE …, all in one change. A time may have a unit, such as session_ttl_ms=2h."""
     with settings.client() as client:
         views = survey(client)
         before, epoch = _latest(views)
@@ -115,7 +116,7 @@ def _lagging(views: Sequence[NodeView]) -> list[str]:
 
 
 def _differing(views: Sequence[NodeView]) -> dict[str, dict[str, int]]:
-    """Node → what its own file has otherwise than the log."""
+    """Node → the settings in its own file that differ from the log."""
     present, _ = _latest(views)
     found: dict[str, dict[str, int]] = {}
     for view in views:
@@ -156,7 +157,8 @@ def _follow(before: ClusterSettings, changes: dict[str, int]) -> ClusterSettings
 
 
 def _check_room(after: ClusterSettings, views: Sequence[NodeView]) -> None:
-    """Ends with "no" if a node could not take a message that these settings allow."""
+    """Ends the command with exit code 1 if a node could not take a message that these settings
+    allow."""
     wrong = []
     for view in views:
         room = view.status.message_room if view.status is not None else None
@@ -176,7 +178,7 @@ def _differences(before: ClusterSettings, after: ClusterSettings) -> list[str]:
 
 
 def _submit(client: Client, before: ClusterSettings, after: ClusterSettings, epoch: int) -> int:
-    """The slot from which on it is in force; 0: that is not known, but it is."""
+    """The slot from which on the change is in force; 0: it is in force, from an unknown slot on."""
     try:
         found = client.change_settings(before.version, epoch, after.to_command())
     except OutcomeUnknownError as error:

@@ -1,4 +1,4 @@
-"""fault: failures on purpose, in the nodes of a cluster; refused unless they allow them."""
+"""fault: failures on purpose, in the nodes of a cluster; refused unless the nodes allow them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,8 +33,8 @@ from paxosd.host.wording import counted
 def _fault() -> None:
     """Failures on purpose: of messages, links, disks, clocks and whole nodes.
 
-    Refused with exit code 77 unless the nodes run with [faults] enabled = true. Faults end with
-    the node that has them, unless they were added with --persist.
+    Refused with exit code 77 unless the nodes run with [faults] enabled = true. A fault ends when
+    its node restarts, unless it was added with --persist.
     """
 
 
@@ -56,21 +56,30 @@ def _kinds() -> str:
 @verb("add")
 @click.argument("name")
 @click.option("--kind", required=True, help="What goes wrong; see below.")
-@click.option("--from", "from_", help="Sending nodes, with commas.  [default: any]")
-@click.option("--to", help="Receiving nodes, with commas.  [default: any]")
-@click.option("--on", help="The nodes it happens to, with commas; * is every one.")
+@click.option("--from", "from_", help="Sending nodes, separated by commas.  [default: any]")
+@click.option("--to", help="Receiving nodes, separated by commas.  [default: any]")
+@click.option("--on", help="The nodes that it happens to, separated by commas; * is every node.")
 @click.option(
     "--message",
     "--message-kind",
     "messages",
     multiple=True,
-    help="Only messages of this kind, such as accept; repeatable, or with commas.",
+    help="Only messages of this kind, such as accept; several separated by commas, or repeated.",
 )
-@click.option("--probability", type=float, default=1.0, help="Of a hit, above 0, at most 1.")
-@click.option("--ms", type=Whole(-WHOLE_MAX), default=0, help="How long, or how far; see the kind.")
-@click.option("--every", type=Duration(), help="Again and again, such as 5s, not once.")
-@click.option("--for", "for_", type=Duration(), help="Heal by itself after this, such as 30s.")
-@click.option("--seed", type=Whole(-WHOLE_MAX), default=0, help="Of what is left to chance.")
+@click.option(
+    "--probability", type=float, default=1.0, help="How likely a hit is: above 0, at most 1."
+)
+@click.option(
+    "--ms",
+    type=Whole(-WHOLE_MAX),
+    default=0,
+    help="How long or how far, in milliseconds; see the kind.",
+)
+@click.option("--every", type=Duration(), help="Repeat it after each such time, for example 5s.")
+@click.option(
+    "--for", "for_", type=Duration(), help="Remove it by itself after this time, for example 30s."
+)
+@click.option("--seed", type=Whole(-WHOLE_MAX), default=0, help="The seed of its random choices.")
 @click.option("--oneway", is_flag=True, help="Cut FROM → TO only: partition, flap.")
 @click.option("--persist", is_flag=True, help="Keep it when the node restarts.")
 def add_verb(
@@ -89,8 +98,8 @@ def add_verb(
     oneway: bool,
     persist: bool,
 ) -> None:
-    """Add the fault NAME where it belongs: at the nodes it happens to, or, if it concerns
-    messages, at every node. If one refuses it, it is taken back everywhere.
+    """Add the fault NAME: to the nodes that it happens to, or, if it concerns messages, to every
+    node. If a node refuses it, it is removed from all.
 
     In --from, --to and --on, @leader, @follower and @followers stand for the nodes that have
     the role now.
@@ -133,7 +142,7 @@ add_verb.epilog = _kinds()
 
 @verb("list")
 def list_verb(settings: Settings) -> None:
-    """The faults of every node, with their hits."""
+    """List the faults of every node, and how often each was hit."""
     with settings.client() as client:
         views = survey(client)
         answers = ask(client, views, "fault_list", {})

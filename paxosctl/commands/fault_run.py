@@ -20,8 +20,12 @@ _MARKS = {True: "ok  ", False: "BAD "}
 @click.argument(
     "plan", type=click.Path(exists=True, dir_okay=False, readable=False, path_type=Path)
 )
-@click.option("--duration", type=Duration(), help="In place of the plan's own, such as 1m.")
-@click.option("--seed", type=Whole(0), help="In place of the plan's own.")
+@click.option(
+    "--duration",
+    type=Duration(),
+    help="How long, for example 1m, instead of the plan's own duration.",
+)
+@click.option("--seed", type=Whole(0), help="Instead of the plan's own seed.")
 @click.option(
     "--history-dir",
     type=click.Path(file_okay=False, path_type=Path),
@@ -33,7 +37,8 @@ def run_verb(
     settings: Settings, plan: Path, duration: int | None, seed: int | None, history_dir: Path
 ) -> None:
     """Run the faults of PLAN against the cluster while clients read and write, then heal it and
-    check what the clients saw: linearizable? anything lost, or applied twice?
+    check what the clients saw: whether it is linearizable, and whether anything was lost or applied
+    twice.
 
     PLAN is a TOML file; conf/faults/ has three that are ready and explain themselves. The
     cluster is healed at the end, also after Ctrl-C. Exit code 1 if anything was wrong.

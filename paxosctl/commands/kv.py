@@ -34,10 +34,16 @@ def put_verb(settings: Settings, key: str, value: str) -> None:
 @verb("get")
 @click.argument("key")
 @click.option("--prefix", is_flag=True, help="Every key that starts with KEY.")
-@click.option("--limit", type=Whole(1), help="With --prefix: so many keys at most.")
-@click.option("--stale", is_flag=True, help="What one node has; says how old that may be.")
-@click.option("--meta", is_flag=True, help="Also the revisions and the version.")
-@click.option("--null", is_flag=True, help="With --prefix -o plain: zero bytes as ends.")
+@click.option("--limit", type=Whole(1), help="With --prefix: at most this number of keys.")
+@click.option(
+    "--stale",
+    is_flag=True,
+    help="Read from one node without a quorum; says how old the answer may be.",
+)
+@click.option("--meta", is_flag=True, help="Show the revisions and the version, too.")
+@click.option(
+    "--null", is_flag=True, help="With --prefix -o plain: end each key and value with a zero byte."
+)
 def get_verb(
     settings: Settings,
     key: str,
@@ -50,10 +56,10 @@ def get_verb(
     """Show the value of KEY. Exit code 1 if there is no such key.
 
     Linearizable: it sees every write that was acknowledged before. In the format plain the value
-    is written byte for byte; with --prefix a line KEY, tab, VALUE for each key, or with --null
-    each key and value with a zero byte behind it, which tells keys and values with tabs and
-    newlines in them apart (those with zero bytes: -o json). No match of --prefix is an empty
-    answer, not an error: exit code 0.
+    is written byte for byte. With --prefix it is a line KEY, tab, VALUE for each key; with --null a
+    zero byte ends each key and each value, for keys and values that contain tabs or newlines (for
+    those that contain zero bytes: -o json). If no key matches --prefix, the answer is empty and
+    the exit code 0.
 
     With --stale the answer may be old, but works without a quorum: everything is in it that was
     acknowledged more than age_ms before. A node that was not asked for long finds its age out
@@ -93,7 +99,7 @@ def _age_words(age_ms: int) -> str:
 
 
 def _told(as_of: dict[str, int]) -> dict[str, int | None]:
-    """For programs: an age that nobody knows is null."""
+    """For programs: an age that is not known is null."""
     return {name: None if value < 0 else value for name, value in as_of.items()}
 
 
@@ -109,8 +115,8 @@ def _stale(client: Any, key: bytes) -> Any:
 
 @verb("delete")
 @click.argument("key")
-@click.option("--prefix", is_flag=True, help="Every key that starts with KEY, at once.")
-@click.option("--all", "everything", is_flag=True, help='With --prefix "": every key there is.')
+@click.option("--prefix", is_flag=True, help="Remove every key that starts with KEY, in one step.")
+@click.option("--all", "everything", is_flag=True, help='With --prefix "": remove every key.')
 def delete_verb(settings: Settings, key: str, prefix: bool, everything: bool) -> None:
     """Remove KEY. Exit code 1 if there is no such key; with --prefix no match is no error, as
     with `get --prefix`: exit code 0, and 0 keys deleted."""
@@ -135,11 +141,11 @@ def delete_verb(settings: Settings, key: str, prefix: bool, everything: bool) ->
 
 @verb("cas")
 @click.argument("key")
-@click.option("--expect-value", help='Set it only if this is its value; "-": standard input.')
+@click.option("--expect-value", help='Set KEY only if it has this value; "-": standard input.')
 @click.option(
     "--expect-revision",
     type=Whole(0),
-    help="Set it only if this is its modify revision; 0: only if there is no such key.",
+    help="Set KEY only if it has this modify revision; 0: only if there is no such key.",
 )
 @click.argument("new")
 def cas_verb(
@@ -177,9 +183,9 @@ def cas_verb(
 @click.argument("session", type=Whole(1))
 @click.argument("seq", type=Whole(1))
 def outcome_verb(settings: Settings, session: int, seq: int) -> None:
-    """What became of command SEQ of SESSION, as a timed-out call names them.
+    """Show what became of command SEQ of SESSION; a call that timed out prints both numbers.
 
-    If it was not applied, it is ruled out for ever. Exit code 0: it was committed.
+    If it was not applied, it never will be from now on. Exit code 0: it was committed.
     """
     with settings.client() as client:
         outcome = client.outcome(session, seq)

@@ -13,22 +13,22 @@ from paxosd.host.wording import counted
 
 @click.group("node")
 def node_verb() -> None:
-    """Change what concerns one node alone: how much it logs."""
+    """Change a single node: how much it logs."""
 
 
 @verb("log-level")
 @click.argument("level", required=False, type=click.Choice(LEVELS))
 @click.option("--for", "for_ms", type=Duration(), default="10m", show_default=True,
-              help="How long, at most a day; then the level is as configured again.")  # fmt: skip
+              help="For how long, at most a day; then as configured again.")  # fmt: skip
 @click.option("--endpoint", type=EndpointList(), default=None,
-              help="Of the node to change.  [default: the first that answers]")  # fmt: skip
+              help="The node's client endpoint.  [default: the first that answers]")  # fmt: skip
 def log_level_verb(
     settings: Settings, level: str | None, for_ms: int, endpoint: str | None
 ) -> None:
-    """Change how much a node logs for a while. Without LEVEL, show how much that is.
+    """Change how much a node logs for a while. Without LEVEL, show the present level.
 
-    The node goes back to the level of its configuration by itself; that level, given here, ends the
-    while at once, and so does a restart.
+    After that time the node uses the level of its configuration again. To use it at once, give that
+    level here, or restart the node.
     """
     if endpoint is not None:
         settings.endpoints = endpoint

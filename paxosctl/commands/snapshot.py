@@ -41,15 +41,15 @@ snapshot_verb = global_options(_snapshot)
 @verb("save")
 @click.argument("file", type=_File(streams=True))
 @click.option("--endpoint", type=EndpointList(), default=None,
-              help="Of the node to take it from.  [default: the leader]")  # fmt: skip
+              help="The client endpoint of the node to ask.  [default: the leader]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace FILE if it exists and is a regular file.")
 def save_verb(settings: Settings, file: Path, endpoint: str | None, force: bool) -> None:
     """Save the state to FILE, or to standard output if FILE is "-".
 
-    That is all that the node has applied, and with the leader it is all that was acknowledged
-    before. Nothing is seen of FILE before it is whole and verified; its mode is 0600, for it holds
-    all data. Without a quorum there is no leader: exit code 75, and --endpoint takes the snapshot
-    of one node that is up.
+    The file holds all that the node has applied; from the leader, this is all that was acknowledged
+    before. FILE appears once it is complete and verified. Its mode is 0600, because it holds all
+    data. Without a quorum there is no leader: exit code 75. Then take the snapshot of a node that
+    is up with --endpoint.
     """
     from paxosctl.commands.snapshot_files import (  # noqa: PLC0415 -- not for --help
         SnapshotFileError,
@@ -101,7 +101,7 @@ _NO_LEADER = (
 @verb("status")
 @click.argument("file", type=_File())
 def status_verb(settings: Settings, file: Path) -> None:
-    """Verify FILE, all of it, and tell what it holds. Exit code 1 if it is not good."""
+    """Verify all of FILE, and show what it holds. Exit code 1 if it is damaged."""
     from paxosctl.commands.snapshot_files import (  # noqa: PLC0415 -- not for --help
         SnapshotFileError,
         described,
@@ -124,8 +124,12 @@ def status_verb(settings: Settings, file: Path) -> None:
 @click.argument("file", type=_File())
 @click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False, readable=False),
               required=True,
-              help="To be made; the node's node.data_dir.")  # fmt: skip
-@click.option("--cluster-id", required=True, help="Of the new cluster: another than the old one.")
+              help="The data directory to make: node.data_dir of the node.")  # fmt: skip
+@click.option(
+    "--cluster-id",
+    required=True,
+    help="The id of the new cluster; it must differ from the old one.",
+)
 @click.option("--node", required=True, help="The node's name in the new cluster.")
 def restore_verb(
     settings: Settings, file: Path, data_dir: Path, cluster_id: str, node: str

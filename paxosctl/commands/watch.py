@@ -15,14 +15,14 @@ from paxosd.core.commands import Change
 @click.option(
     "--from-revision",
     type=Whole(1),
-    help="Begin with the changes of this revision; by default with what changes from now on.",
+    help="Begin with the changes of this revision.  [default: what changes from now on]",
 )
 @click.option(
     "--history",
     default="",
     help="With --from-revision: of which history of the cluster, as an interrupted watch says.",
 )
-@click.option("--count", type=Whole(1), help="Stop after so many changes.")
+@click.option("--count", type=Whole(1), help="Stop after this number of changes.")
 def watch_verb(
     settings: Settings,
     key: str,
@@ -33,9 +33,10 @@ def watch_verb(
 ) -> None:
     """Show each change of KEY as it happens, until Ctrl-C.
 
-    Goes on over restarts, changes of the leader and the replacement of nodes. In the format json
-    a line per change; in plain a line "put", tab, KEY, tab, VALUE or "delete", tab, KEY. Ends with
-    exit code 77 where going on would hide changes: the history is gone, or it is another one.
+    Continues over restarts, changes of the leader and the replacement of nodes. The formats json
+    and plain have a line for each change; in plain it is "put", tab, KEY, tab, VALUE or "delete",
+    tab, KEY. Ends with exit code 77 where continuing would hide changes: the history was discarded,
+    or the cluster has another history.
     """
     check_key(key, prefix)
     if history and from_revision is None:

@@ -23,7 +23,7 @@ from paxosd.host.wording import counted
 COLUMNS = ("node", "role", "up", "epoch", "applied", "lag", "peer", "client", "events")
 
 OPTIONAL = ("events", "peer", "epoch", "client", "lag")
-"""What a narrow terminal can do without, the first to go first."""
+"""The columns that a narrow terminal leaves out, in this order."""
 
 
 def list_view(present: Present) -> View:
@@ -182,7 +182,7 @@ def configuration(cluster: str, membership: Membership, name: str) -> str:
 
 
 def start_words(name: str, snippet: str) -> list[str]:
-    """How to bring a new member to life."""
+    """How to start a new member."""
     return [
         f"to start it, write this to its configuration file, say {name}.toml, with the sections "
         "that the other nodes' files have beside [cluster] and [node]:",
