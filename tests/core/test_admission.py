@@ -1,7 +1,10 @@
 """When a node may act: it is compared with its peers, and is not of the past."""
 
+from pathlib import Path
+
 import pytest
 
+from paxosd.core.admission import Readiness
 from paxosd.core.genesis import Founder, Record
 from paxosd.core.membership import Member, Membership
 from paxosd.core.messages import (
@@ -207,3 +210,9 @@ def test_a_hello_is_answered_with_the_life_that_was_heard():
     node = Newcomer(promised=B)
     node.hear("n3", Hello())
     assert ("n3", Welcome(make_run_id(1, 5))) in node.run()
+
+
+def test_the_page_of_who_may_act_names_each_role():
+    page = (Path(__file__).parents[2] / "docs" / "ACTING.md").read_text(encoding="utf-8")
+    roles = {each.role for each in Readiness if each is not Readiness.ACTS}
+    assert {role for role in roles if f"`{role}`" not in page} == set()
