@@ -18,7 +18,7 @@ from paxosd.host.numbers import parse_whole
 from paxosd.sim.campaign.campaign import Summary, minimise, run_campaign
 from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.campaign.run import RunReport, run_seed
-from paxosd.sim.campaign.story import FILE, Story, replay_command, tell
+from paxosd.sim.campaign.story import FILE, Story, explain, replay_command
 from paxosd.sim.campaign.workers import cores
 from paxosd.sim.nemesis.kinds import KINDS
 from paxosd.sim.nemesis.schedule import Schedule, ScheduleError
@@ -208,7 +208,7 @@ def _small_story(
 ) -> tuple[Story, Schedule]:
     with _progress(f"making seed {report.seed} small", None) as step:
         small = minimise(report, options, on_run=step)
-    story = tell(small)
+    story = explain(small)
     schedule = small.report.schedule
     if save is not None:
         save.write_text(schedule.to_toml(), encoding="utf-8")

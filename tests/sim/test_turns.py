@@ -20,7 +20,6 @@ from paxosd.core.work import TURN_UNITS_MAX
 from paxosd.replica import background, replica, service
 from paxosd.replica import watch_publisher as events
 from paxosd.sim.cluster.violation import Violation
-from paxosd.sim.cluster.watch_truth import WatchTruth
 from paxosd.sim.cluster.watchers import SimWatcher, WatchPlan
 from paxosd.sim.nemesis.director import Director
 from paxosd.sim.nemesis.schedule import Directive
@@ -94,7 +93,7 @@ def scene():
     """Much is written, snapshots are taken, all of it is read ten times at once and removed in
     one revision, under watch. Returns the invariants and what the watcher got."""
     cluster = make_cluster(7, snapshots={"slots_max": 12, "margin_slots": 0})
-    truth = cluster.invariants.watch = WatchTruth()
+    truth = cluster.invariants.watch_changes()
     client = Greedy(cluster, cluster.elect())
     for first in range(0, KEYS, PER_ENTRY):
         client.write(*([PUT, b"%05d" % n, b""] for n in range(first, first + PER_ENTRY)))
@@ -166,7 +165,7 @@ def most_waiting_for_watchers():
     """8000 keys are written at once, under watch: the most that waited to be published."""
     waiting = [0]
     cluster = make_cluster(7)
-    truth = cluster.invariants.watch = WatchTruth()
+    truth = cluster.invariants.watch_changes()
     client = Greedy(cluster, cluster.elect())
     watcher = SimWatcher(cluster, truth, "w1", WatchPlan(key=b"", prefix=True, from_revision=None))
     watcher.start()

@@ -1,4 +1,5 @@
-"""A violation told so that a person can follow it: what was done, who was down, what was said.
+"""A violation explained so that a person can follow it: what was done, which nodes were down, what
+was sent.
 
     the seed and what was seen        seed 7 breaks it: stale-read: …
     the faults that it takes          1. at 12.0 s n1 loses its power …
@@ -7,7 +8,7 @@
     how to see it again               paxosctl sim run --seed 7 …
 
 Events about other slots and other keys than those the violation names are left out, and so is
-what goes on all the time (heartbeats, fsyncs).
+what happens all the time (heartbeats, fsyncs).
 """
 
 import re
@@ -34,7 +35,7 @@ _NEVER = ("heartbeat", "fsync", "prevote", "member.", "storage.segment", "violat
 _NEMESIS = "nemesis."
 _HEALED = "run.heals"
 _TALK = ("prepare", "promise", "nack", "election", "catchup")
-"""Said again and again: the first time is enough, and others go first where room is short."""
+"""Events that are repeated often: a story has each once, and leaves them out first."""
 _SLOT = re.compile(r"slots? (\d+)")
 _KEY = re.compile(r"key ([^\s,:;]+)")
 
@@ -82,8 +83,8 @@ class Story:
         return f"{words}, {before}:"
 
 
-def tell(small: Minimised, command: str = "paxosctl sim run") -> Story:
-    """Run it once more, with a trace, and tell what is seen. ``command``: that runs seeds."""
+def explain(small: Minimised, command: str = "paxosctl sim run") -> Story:
+    """Run it once more, with a trace, and explain what is seen. ``command``: what runs seeds."""
     report, options = small.report, small.options
     trace = Trace(keep="all")
     again = run_seed(report.seed, options, schedule=report.schedule, trace=trace)
@@ -176,10 +177,10 @@ def _slots_of(event: dict[str, Any]) -> Iterable[int]:
 def chronicle(
     events: Sequence[dict[str, Any]], violation: str, lines_max: int = LINES_MAX
 ) -> tuple[list[str], int]:
-    """At most so many lines of those that matter, in order of time, and how many events they
-    tell. The last ones; but mere talk is left out before what was done."""
-    said: list[_Said] = []
-    known: dict[str, _Said] = {}
+    """The lines of the events that matter, in order of time, and how many events they stand for. If
+    there are more than ``lines_max``, the earliest are left out, messages before all others."""
+    said: list[_Line] = []
+    known: dict[str, _Line] = {}
     for event in select(events, violation):
         text = f"{event['node'] or '-':<4} {happened(event)}"
         talk = event["event"].startswith(_TALK)
@@ -187,7 +188,7 @@ def chronicle(
         if before is not None and (talk or said[-1] is before):
             before.count += 1
         else:
-            known[text] = _Said(event["at"], text, talk)
+            known[text] = _Line(event["at"], text, talk)
             said.append(known[text])
     for talk in (True, False):
         for entry in [each for each in said if each.talk is talk]:
@@ -197,7 +198,7 @@ def chronicle(
 
 
 @dataclass(slots=True, eq=False)
-class _Said:
+class _Line:
     """One line of the story."""
 
     at_ms: float
@@ -230,7 +231,7 @@ def carried_out(events: Sequence[dict[str, Any]], schedule: Schedule) -> list[Di
 
 
 def standing(schedule: Iterable[Directive], at_ms: float) -> list[str]:
-    """What the directives up to then have left: who is down or paused, which faults are in."""
+    """What the directives up to then amount to: nodes that are down or paused, faults in force."""
     state = _Standing()
     for each in schedule:
         if each.at_ms <= at_ms:
@@ -239,7 +240,7 @@ def standing(schedule: Iterable[Directive], at_ms: float) -> list[str]:
 
 
 class _Standing:
-    """The schedule, followed without a run."""
+    """The effect of a schedule, followed without a run."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, str] = {}

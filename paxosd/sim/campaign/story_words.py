@@ -27,7 +27,7 @@ def instructed(directive: Directive) -> str:
 
 
 def _who(node: str) -> str:
-    return "whoever leads" if node == LEADER else node or "every node"
+    return "the leader" if node == LEADER else node or "every node"
 
 
 def _crash(who: str, args: Mapping[str, Any]) -> str:

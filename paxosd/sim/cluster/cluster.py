@@ -47,8 +47,7 @@ class SimCluster:
         self.trace = trace
         if trace is not None:
             trace.clock = world
-        self.invariants = Invariants(self.first)
-        self.invariants.clock = ClockChecks(lambda: world.now_ms)
+        self.invariants = Invariants(self.first, ClockChecks(lambda: world.now_ms))
         self.network = Network(world, CLUSTER, options.network)
         self.processes: dict[NodeId, SimProcess] = {
             name: SimProcess(

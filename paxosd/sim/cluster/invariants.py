@@ -25,7 +25,7 @@
 A breach raises :class:`Violation`. The steps are reported by ``watched.py``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from paxosd.core.cluster_settings import ClusterSettings, SettingsError
 from paxosd.core.commands import changes_members, changes_settings
@@ -70,7 +70,8 @@ class Invariants:
     """The checks of one run. ``chosen``: slot → value as the nodes have it; ``proposed``: every
     entry ever sent; ``box``: the promises and votes as they were really made."""
 
-    def __init__(self, names: Sequence[NodeId] = ()) -> None:
+    def __init__(self, names: Sequence[NodeId] = (), clock: ClockChecks | None = None) -> None:
+        """``names``: the voters of epoch 0. ``clock``: None if log time is not checked."""
         self.box = BallotBox(names)
         self._first = list(names)
         self.understood: dict[NodeId, int] = {}
@@ -78,7 +79,7 @@ class Invariants:
         there. Nodes learn it from here, in place of the handshake."""
         self.level = 0
         """The feature level that the log has raised the cluster to."""
-        self.clock: ClockChecks | None = None
+        self.clock = clock
         self.chosen: dict[Slot, bytes] = {}
         self.proposed: set[bytes] = set()
         """As encoded. Only used for lookups, never iterated: its order is that of hashes."""
@@ -103,6 +104,15 @@ class Invariants:
         self._sent: dict[NodeId, _SentMemory] = {}
         self._set_aside: set[tuple[NodeId, int]] = set()
         """(name, directory_id) of nodes whose logs were damaged. Only used for lookups."""
+
+    def watch_changes(self) -> WatchTruth:
+        """Collect, from now on, the changes that watchers must get."""
+        self.watch = WatchTruth()
+        return self.watch
+
+    def call_witnesses(self, now_ms: Callable[[], float]) -> None:
+        """Note, from now on, which node heard which vote. ``now_ms()``: true time."""
+        self.witnesses = Witnesses(now_ms)
 
     # -- a node's life
 

@@ -25,7 +25,7 @@ from paxosd.sim.cluster.invariants import Invariants
 from paxosd.sim.cluster.life import ProcessOptions, Surroundings, begin_life, found_alone
 from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.cluster.watched import WatchedMachine, WatchedNode
-from paxosd.sim.world.alarm import Alarm
+from paxosd.sim.world.alarm import NEVER_MS, Alarm
 from paxosd.sim.world.clock import draw_clock
 from paxosd.sim.world.network import Network
 from paxosd.sim.world.trace import Trace, TraceLog
@@ -115,12 +115,11 @@ class SimProcess:
         network.add(name, self)
 
     def _surroundings(self, names: Names, message_bytes_max: int, *, debug: bool) -> Surroundings:
-        first, joins = self._file
         return Surroundings(
             name=self.name,
             names=names.names,
-            first=first,
-            joins=joins,
+            first=self._file[0],
+            joins=self._file[1],
             options=self.options,
             home=self.disks.home,
             disk=self.disks.log,
@@ -203,8 +202,7 @@ class SimProcess:
         except OSError as error:
             self._fail(StorageError(f"could not start: {error}", errno=error.errno or 0))
         else:
-            low_ms, high_ms = self.options.boot_ms
-            self._ready_ms = self.world.now_ms + self._rng.uniform(low_ms, high_ms)
+            self._ready_ms = self.world.now_ms + self._rng.uniform(*self.options.boot_ms)
             self._wake_at(self._ready_ms)
             self._network.started(self.name)
 
@@ -458,9 +456,8 @@ class SimProcess:
         if bus.arrived or bus.requests:
             self._wake()
             return
-        due_ms = replica.next_due_ms(now_ms)
         held_due_ms = bus.next_due_ms()
-        due_ms = due_ms if held_due_ms is None else min(due_ms, held_due_ms)
+        due_ms = min(replica.next_due_ms(now_ms), NEVER_MS if held_due_ms is None else held_due_ms)
         if plan.timed_active:
             due_ms = min(due_ms, max(plan.next_due_ms(), self._look_due_ms))
         self._wake_at(world_ms + self.clock.until_ms(due_ms))

@@ -238,7 +238,7 @@ def make_watchers(
     if not count:
         return []
     cluster.network.events.trouble = rng.choice(_TROUBLES)
-    truth = cluster.invariants.watch = WatchTruth()
+    truth = cluster.invariants.watch_changes()
     watchers: list[SimWatcher] = []
     for number in range(1, count + 1):
         key, prefix = rng.choice(

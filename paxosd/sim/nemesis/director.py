@@ -8,7 +8,6 @@ from paxosd.faults.plan import FaultError, parse_rule
 from paxosd.sim.cluster.cluster import SimCluster
 from paxosd.sim.cluster.double import end_double, start_double
 from paxosd.sim.cluster.process import SimProcess
-from paxosd.sim.cluster.witnesses import Witnesses
 from paxosd.sim.nemesis.changes import Operator
 from paxosd.sim.nemesis.misuse import is_rolled_back
 from paxosd.sim.nemesis.schedule import LEADER, Directive, Schedule, ScheduleError
@@ -66,7 +65,7 @@ class Director:
         known = (*self.cluster.names, "", LEADER)
         if any(is_rolled_back(each) for each in schedule):
             self._whole = set(self.cluster.names) - {each.node for each in schedule if harms(each)}
-            self.cluster.invariants.witnesses = Witnesses(lambda: self.cluster.world.now_ms)
+            self.cluster.invariants.call_witnesses(lambda: self.cluster.world.now_ms)
         for directive in schedule:
             if directive.node not in known:
                 raise ScheduleError(f'{directive}: there is no node "{directive.node}"')

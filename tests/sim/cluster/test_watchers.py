@@ -330,7 +330,7 @@ def watch_a_node_that_takes_in_a_snapshot(seed):
     """It misses so much that the log of the others does not reach back to it, and while it takes
     a snapshot in it hears of values chosen above. Returns how often it did that while watched."""
     cluster = make_cluster(seed, snapshots=shape.MANY, segment_bytes=4096)
-    truth = cluster.invariants.watch = WatchTruth()
+    truth = cluster.invariants.watch_changes()
     cluster.elect()
     client, _ = make_client(cluster, operations=1400, duration_ms=6_000.0, burst_mean=10.0,
                             open_loop=True, mix={"put": 4, "delete_range": 0.3})  # fmt: skip
