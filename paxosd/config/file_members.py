@@ -29,7 +29,7 @@ where it is no member."""
 
 
 def of_file(config: Config) -> dict[NodeId, Member]:
-    """As the file has them."""
+    """The members as the file has them."""
     members = config.cluster.members.items()
     return {name: Member(m.peer, m.client, m.events, m.voter) for name, m in members}
 
@@ -64,7 +64,7 @@ def _shown(member: Member | None) -> dict[str, Any] | None:
 
 
 def words(differing: Mapping[NodeId, Mapping[str, Any]]) -> list[str]:
-    """The same for people, a line for each thing."""
+    """The same for people, a line for each difference."""
     lines = []
     for name, (mine, theirs) in ((n, (d["file"], d["cluster"])) for n, d in differing.items()):
         if mine is None:
@@ -88,8 +88,8 @@ def _difference(kind: str, mine: Any, theirs: Any) -> str:
 
 
 def leave_note(home: Disk, membership: Membership) -> bool:
-    """Write the membership down for ``--check-config``; whether the disk took it. It is no memory
-    of the node's."""
+    """Write the membership down for ``--check-config``; returns whether the disk took it. The node
+    itself never reads it."""
     return note_file(home, NOTE, membership.to_json().decode() + "\n")
 
 

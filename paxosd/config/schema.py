@@ -33,7 +33,7 @@ class MemberConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterConfig:
-    """Equal on every node."""
+    """What is the same on every node."""
 
     id: str = setting(pattern=NAME_PATTERN, allowed=NAME_ALLOWED)
     members: Mapping[str, MemberConfig] = field(default_factory=dict)
@@ -41,14 +41,14 @@ class ClusterConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeConfig:
-    """This node alone."""
+    """What concerns this node alone."""
 
     name: str = setting(pattern=NAME_PATTERN, allowed=NAME_ALLOWED)
     data_dir: Path = setting()  # noqa: RUF009 - makes a field, no shared default
     bind_host: str = setting("")
     """Bind to this address instead of the host in the node's own endpoints; "" = as written."""
     join: bool = setting(False)
-    """It joins a cluster that runs: who votes there it learns from the other members."""
+    """The node joins a cluster that runs: it learns from the other members which of them vote."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
-"""``paxosd init``: found a cluster of one node, by an explicit act that leaves no trace in a file.
+"""``paxosd init``: found a cluster of one node, by a command that leaves nothing in the
+configuration.
 
-Only the data directory knows of it. Whoever starts the same configuration with an empty directory
-later starts a node that waits, and says why: its data was lost, perhaps, and others go on. A node
-that has waited so for a while may be founded, too, as long as it has learned nothing from others.
+Only the data directory records it. If the same configuration is started later with an empty
+directory, the node waits and says why: perhaps its data was lost, and other members go on. A node
+that has waited like this may be founded, too, as long as it has learned nothing from others.
 """
 
 from paxosd.config.schema import Config
@@ -58,7 +59,8 @@ def init_alone(config: Config) -> str:
 
 
 def _past(directory: DataDir, config: Config) -> str:
-    """What the directory holds of a past; "" if nothing: an empty log is of a node that waits."""
+    """What shows that the directory was used before; "" if nothing does: a node that waits has an
+    empty log."""
     home = directory.home
     if home.exists(lives.FILE):
         return "it has heard from other members"

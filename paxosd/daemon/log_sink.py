@@ -52,8 +52,8 @@ class _Reopen:
 
 
 class _Mark:
-    """Stands in the queue for one who waits until everything before it is written. A plain lock,
-    for a signal handler may raise an exception in the thread that waits."""
+    """Stands in the queue for a thread that waits until everything before it is written. A plain
+    lock, because a signal handler may raise an exception in the thread that waits."""
 
     __slots__ = ("_reached",)
 
@@ -76,7 +76,7 @@ class _Nothing:
 
 _NOTHING = _Nothing()
 _Item = bytes | _Gap | _Reopen | _Mark | _Nothing | None
-"""None: the end."""
+"""An item of the queue; None is its end."""
 
 
 class LogSink:
@@ -282,7 +282,7 @@ class StreamSink:
         return True
 
     def close(self, timeout_s: float = CLOSE_S) -> None:
-        """Nothing to do: the stream belongs to somebody else."""
+        """Nothing to do: the caller owns the stream."""
 
 
 Sink = LogSink | StreamSink

@@ -299,8 +299,8 @@ class _Writer:
 
 
 def ends_in_json(format: str, file: str | Path, stream: TextIO | None) -> bool:
-    """Whether the last line of a start that failed is JSON: where the log is, but for a person who
-    looks at a terminal while the log goes to a file. ``stream``: standard error."""
+    """Whether the last line of a start that failed is JSON: if the log is, except on a terminal
+    while the log goes to a file. ``stream``: standard error."""
     return not _is_console(format, file, stream) and not (file and _is_terminal(stream))
 
 
@@ -347,7 +347,7 @@ def _renderer(console: bool) -> Any:
     return line
 
 
-class _Quoted:
+class _QuotedText:
     """A text with control characters, which the console shows in quotes and escaped."""
 
     def __init__(self, text: str) -> None:
@@ -358,14 +358,14 @@ class _Quoted:
 
 
 def _shown(key: str, value: Any) -> Any:
-    """What the console may show of a value: nothing in it acts on the terminal."""
+    """A value as the console may show it: without characters that control the terminal."""
     if not isinstance(value, str) or value.isprintable():
         return value
-    return escape_controls(value) if key == "exception" else _Quoted(value)
+    return escape_controls(value) if key == "exception" else _QuotedText(value)
 
 
 _QUIET = {"seq", "mono_ns", "boot_count"}
-"""Fields that machines want and people don't."""
+"""Fields for programs, which the console leaves out."""
 
 
 def _json_line(_logger: Any, _method: str, event: Event) -> str:

@@ -19,7 +19,7 @@ MESSAGE_BYTES_MAX = 4096
 
 
 class Notifier:
-    """Tells the service manager how the daemon is.
+    """Reports the state of the daemon to the service manager.
 
     ``watchdog_interval_ms``: how often :meth:`tick` must be called at least; 0: no watchdog
     was asked for.
@@ -53,7 +53,7 @@ class Notifier:
 
     @property
     def enabled(self) -> bool:
-        """Whether anybody listens."""
+        """Whether there is a service manager that listens."""
         return self._socket is not None
 
     def ready(self, status: str = "") -> None:

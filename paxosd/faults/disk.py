@@ -5,11 +5,11 @@
     home-full    the same in the data directory itself, beside the log
     fsync-error  fdatasync fails, and is not done: EIO
     torn-write   a part of the group is written, then the process dies
-    bit-rot      one bit of what is stored flips, behind everybody's back; a checksum finds it
+    bit-rot      one bit of what is stored flips without a notice; a checksum finds it
 
 Rot strikes what is durable and followed by a later durable write, so that it is always *found*
 as corruption: damage in a log's very last group can pass for a torn write. ``tail-mark`` is spared
-by rot and by torn writes: it only bears witness, and a bad one is as good as none. The directory
+by rot and by torn writes: a bad one counts as absent. The directory
 itself (``home``) is spared by rot: nothing there is read again before the next start.
 
 While no rule concerns the disk, each operation costs one look at ``plan.disk_active`` more.
@@ -94,7 +94,7 @@ class FaultyDisk:
             self._before(IDLE)
 
     def _before(self, operation: str) -> float:
-        """Let happen what befalls an operation that begins now; what share of it is written
+        """Apply the rules to an operation that begins now. Returns the share of it that is written
         before the process dies, negative if it lives on. Raises OSError."""
         verdict = self.plan.on_disk(operation, self._now_ms())
         if verdict.rot >= 0.0:

@@ -1,4 +1,4 @@
-"""Faults in a running daemon: the plan, and what of it concerns this process as such.
+"""Faults in a running daemon: the plan, and those of its rules that concern the process itself.
 
 The bus asks the plan about messages by itself, the log's disk is wrapped in a
 :class:`FaultyDisk`; here are the rest: pauses, crashes, the clock, rot on an idle disk, and the
@@ -99,8 +99,8 @@ class LiveFaults:
         flush_answers: Callable[[], object] = lambda: None,
     ) -> None:
         """Once a turn: die, pause (until a signal comes), let a bit rot, keep what is to be
-        kept, each if it is time. ``flush_answers``: called before a crash, for the one who asked
-        for it is to be answered."""
+        saved, each if it is time. ``flush_answers``: called before a crash, so that the request
+        for it is answered."""
         plan = self.plan
         if not plan.active and not plan.unsaved:
             return
@@ -129,8 +129,8 @@ class LiveFaults:
             self._store.save(self.plan, self._now_ms(), _wall_ms())
 
     def save_quietly(self) -> None:
-        """The same; a failure is logged, and not tried again: a rule that heals twice harms
-        nobody."""
+        """The same; a failure is logged, and not tried again: it does no harm if a rule heals
+        twice."""
         try:
             self.save()
         except OSError as error:

@@ -80,8 +80,8 @@ Rules = list[FaultRule]
 
 
 class Verdict(NamedTuple):
-    """What becomes of one message. It comes ``delay_ms`` later (0: now); ``copies`` more of it
-    come, each ``copies_delay_ms`` after that."""
+    """What happens to one message. It arrives ``delay_ms`` later (0: now), and ``copies`` more of
+    it arrive, each ``copies_delay_ms`` after the one before."""
 
     drop: bool
     delay_ms: int
@@ -90,7 +90,7 @@ class Verdict(NamedTuple):
 
 
 class DiskVerdict(NamedTuple):
-    """What becomes of one operation on the disk.
+    """What happens to one operation on the disk.
 
     It begins ``delay_ms`` later; fails with ``errno`` unless that is 0. ``tear``: this share
     (0 to below 1) of a write is written, then the process dies; negative: none of that.
@@ -110,7 +110,7 @@ DISK_FINE = DiskVerdict(0, 0, -1.0, -1.0)
 
 
 class FaultPlan:
-    """The rules of one node. Times are ms on whatever clock the caller uses throughout."""
+    """The rules of one node. Times are milliseconds on one clock, which the caller chooses."""
 
     def __init__(
         self,
@@ -123,15 +123,16 @@ class FaultPlan:
         """``node``: the one that this plan is for. ``nodes``, ``message_kinds``: the known
         names, to refuse misspelt ones (and ``nodes`` for bridges)."""
         self.active = False
-        """Whether there is any rule …"""
+        """Whether there is any rule."""
         self.messages_active = False
-        """… on messages: all that the bus looks at for each of them …"""
+        """Whether there is a rule on messages. The bus looks at nothing else for each of them."""
         self.disk_active = False
-        """… on this node's disk …"""
+        """Whether there is a rule on this node's disk."""
         self.timed_active = False
-        """… on its clock, or one that stops or kills it."""
+        """Whether there is a rule on this node's clock, or one that stops or kills it."""
         self.unsaved = False
-        """Whether what is to survive a restart has changed; its owner sets it back."""
+        """Whether the rules that survive a restart have changed; the owner of the plan resets
+        it."""
         self.node = node
         self._rules: dict[str, FaultRule] = {}
         self._message_rules: tuple[FaultRule, ...] = ()
@@ -231,7 +232,7 @@ class FaultPlan:
     def on_message(
         self, sender: NodeId, receiver: NodeId, kind_name: str, now_ms: float
     ) -> Verdict:
-        """What becomes of a message that arrives now.
+        """What happens to a message that arrives now.
 
         Every rule in scope draws its own chance, also if another has dropped the message, so
         that what one rule does depends on its own seed and traffic alone.
@@ -266,7 +267,7 @@ class FaultPlan:
     # ---- this node's disk
 
     def on_disk(self, operation: str, now_ms: float) -> DiskVerdict:
-        """What becomes of a read, write, sync or allocate that begins now; ``idle``: none does,
+        """What happens to a read, write, sync or allocate that begins now; ``idle``: none does,
         but a bit may rot. May be called from any thread."""
         if not self.disk_active:
             return DISK_FINE

@@ -26,7 +26,7 @@ class FaultStore:
         self._disk = disk
 
     def save(self, plan: FaultPlan, now_ms: float, wall_ms: int) -> None:
-        """Make the file say what the plan has, durably. Raises OSError."""
+        """Write the persistent rules of the plan durably. Raises OSError."""
         rules = []
         for args in plan.persistent(now_ms):
             left_ms = args.pop("for_ms")
@@ -41,7 +41,7 @@ class FaultStore:
         plan.unsaved = False
 
     def restore(self, plan: FaultPlan, now_ms: float, wall_ms: int) -> list[str]:
-        """Add what the file has to the plan; what could not be added, and why, in sentences.
+        """Add the rules of the file to the plan. Returns what could not be added, and why.
         A rule whose time is over is left out. Raises OSError."""
         if not self._disk.exists(FILE):
             return []
@@ -62,7 +62,7 @@ class FaultStore:
 
 
 def _add(plan: FaultPlan, stored: Any, now_ms: float, wall_ms: int) -> str:
-    """Add one stored rule; why not, or "" ."""
+    """Add one stored rule. Returns why it cannot be added; "" if it was."""
     if not isinstance(stored, dict):
         return f"{FILE}: {stored!r:.60} is no rule"
     args = dict(stored)

@@ -22,7 +22,7 @@ from paxosd.core.state.machine import Machine
 from paxosd.core.types import NOOP, NodeId, Slot
 from paxosd.host.log import Log
 from paxosd.replica import quarantine
-from paxosd.snapshot.restore import Kept, restore_state
+from paxosd.snapshot.restore import KeptSnapshots, restore_state
 from paxosd.storage import identity
 from paxosd.storage.disk import CorruptionError, Disk
 from paxosd.storage.wal import Recovered, Wal, WalOptions
@@ -66,7 +66,7 @@ class Memory:
     recovered: Recovered
     machine: Machine
     codec: WireCodec
-    kept: Kept
+    kept: KeptSnapshots
     lost: bool = False
     directory_id: int = 0
     repaired: bool = True

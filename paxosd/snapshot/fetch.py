@@ -26,15 +26,15 @@ from paxosd.core.state.snapshot import Restore, SnapshotError
 from paxosd.core.types import NodeId, Slot
 from paxosd.host.log import Log
 from paxosd.snapshot.file import SnapshotInfo, SnapshotReader, restore_block
-from paxosd.snapshot.jobs import Gathered, Job, no_matter
+from paxosd.snapshot.jobs import FetchedFile, Job, no_matter
 from paxosd.snapshot.keeper import Snapshots
 
 ASK_AGAIN_MS = 1000.0
 SILENT_MS = 5000.0
 AVOID_MS = 60_000.0
-"""A donor whose snapshot was bad is not asked for it again for so long."""
+"""A donor whose snapshot was bad is not asked for it again for this long."""
 RETRY_MS = 10_000.0
-"""So long after a failure of the own disk."""
+"""The pause after a failure of this node's own disk."""
 WRITE_BYTES = 1 << 20
 UNWRITTEN_BYTES_MAX = 4 << 20
 READ_BYTES = 1 << 20
@@ -58,12 +58,12 @@ Objection = Callable[[Slot, str], str]
 
 
 @dataclass(slots=True)
-class _Coming:
+class _IncomingSnapshot:
     """A snapshot on its way. ``offset``: so much has arrived; ``pieces``: is not written yet."""
 
     donor: NodeId
     offer: SnapshotOffer
-    file: Gathered
+    file: FetchedFile
     started_ms: float
     heard_ms: float
     asked_ms: float = 0.0
@@ -82,7 +82,7 @@ class _Coming:
 
 
 class Fetch:
-    """One node's receiving side."""
+    """The receiving side of one node. Call :meth:`turn` once a turn."""
 
     def __init__(
         self,
@@ -102,14 +102,14 @@ class Fetch:
         self._send = send
         self._install = install
         self._log = log
-        self._coming: _Coming | None = None
+        self._coming: _IncomingSnapshot | None = None
         self._avoid: dict[tuple[NodeId, bytes], float] = {}
         self._not_before_ms = 0.0
         self._now_ms = 0.0
 
     @property
     def stage(self) -> str:
-        """What is going on, "" for nothing."""
+        """The stage of the fetch; "" if there is none."""
         return self._coming.stage.value if self._coming is not None else ""
 
     # -- messages
@@ -143,11 +143,11 @@ class Fetch:
         if offer.size_bytes * FREE_SHARE > free_bytes:
             self._fail(f"{free_bytes} bytes are free, and it has {offer.size_bytes}", offer.slot)
             return
-        file = Gathered(self._disk)
-        self._coming = coming = _Coming(donor, offer, file, self._now_ms, self._now_ms)
+        file = FetchedFile(self._disk)
+        self._coming = coming = _IncomingSnapshot(donor, offer, file, self._now_ms, self._now_ms)
         self._ask(coming)
 
-    def _ask(self, coming: _Coming) -> None:
+    def _ask(self, coming: _IncomingSnapshot) -> None:
         coming.asked_ms = self._now_ms
         offer = coming.offer
         self._send(coming.donor, SnapshotRequest(offer.slot, coming.offset, offer.digest))
@@ -210,7 +210,7 @@ class Fetch:
         return coming.asked_ms + ASK_AGAIN_MS if self._wanting(coming) else float("inf")
 
     @staticmethod
-    def _wanting(coming: _Coming) -> bool:
+    def _wanting(coming: _IncomingSnapshot) -> bool:
         """Whether the next piece may be asked for."""
         return (
             coming.stage is Stage.FETCH
@@ -220,7 +220,7 @@ class Fetch:
 
     # -- FETCH
 
-    def _write(self, coming: _Coming) -> None:
+    def _write(self, coming: _IncomingSnapshot) -> None:
         done = coming.offset == coming.offer.size_bytes
         if coming.writing:
             return
@@ -244,7 +244,7 @@ class Fetch:
                 lambda job: self._on_head(coming, job.result),
             )
 
-    def _wrote(self, coming: _Coming, count: int) -> None:
+    def _wrote(self, coming: _IncomingSnapshot, count: int) -> None:
         coming.writing = False
         held_back = coming.unwritten_bytes >= UNWRITTEN_BYTES_MAX
         coming.unwritten_bytes -= count
@@ -254,7 +254,7 @@ class Fetch:
 
     # -- CHECK
 
-    def _on_head(self, coming: _Coming, reader: SnapshotReader) -> None:
+    def _on_head(self, coming: _IncomingSnapshot, reader: SnapshotReader) -> None:
         coming.reading = False
         coming.reader = reader
         if reader.head.slot != coming.offer.slot:
@@ -265,7 +265,7 @@ class Fetch:
         except SnapshotError as error:
             self._bad(coming, str(error))
 
-    def _check(self, coming: _Coming) -> None:
+    def _check(self, coming: _IncomingSnapshot) -> None:
         restore = coming.restore
         if coming.reading or restore is None:
             return
@@ -287,12 +287,12 @@ class Fetch:
                 lambda job: self._on_blocks(coming, job.result),
             )
 
-    def _on_blocks(self, coming: _Coming, blocks: list[tuple[int, bytes]]) -> None:
+    def _on_blocks(self, coming: _IncomingSnapshot, blocks: list[tuple[int, bytes]]) -> None:
         coming.reading = False
         coming.blocks.extend(blocks)
         coming.read = not blocks
 
-    def _checked(self, coming: _Coming, restore: Restore) -> None:
+    def _checked(self, coming: _IncomingSnapshot, restore: Restore) -> None:
         offer = coming.offer
         info = coming.reader.info if coming.reader is not None else None
         if info is None or info.digest != offer.digest:
@@ -308,13 +308,13 @@ class Fetch:
 
     # -- KEEP and INSTALL
 
-    def _kept(self, coming: _Coming, info: SnapshotInfo) -> None:
+    def _kept(self, coming: _IncomingSnapshot, info: SnapshotInfo) -> None:
         coming.stage = Stage.INSTALL
         machine = coming.machine
         assert machine is not None
         self._install(info.slot, machine, lambda behind: self._on_installed(coming, info, behind))
 
-    def _on_installed(self, coming: _Coming, info: SnapshotInfo, behind: bool) -> None:
+    def _on_installed(self, coming: _IncomingSnapshot, info: SnapshotInfo, behind: bool) -> None:
         self._coming = None
         self._snapshots.adopt(info)
         if not behind:
@@ -332,7 +332,9 @@ class Fetch:
 
     # -- failures
 
-    def _run(self, coming: _Coming, work: Callable[[], Any], done: Callable[[Job], None]) -> None:
+    def _run(
+        self, coming: _IncomingSnapshot, work: Callable[[], Any], done: Callable[[Job], None]
+    ) -> None:
         """A job for this one: ``done`` is called if it succeeds and is still wanted."""
 
         def ended(job: Job) -> None:
@@ -348,7 +350,7 @@ class Fetch:
 
         self._jobs.run(work, ended)
 
-    def _bad(self, coming: _Coming, reason: str) -> None:
+    def _bad(self, coming: _IncomingSnapshot, reason: str) -> None:
         self._avoid = {key: at for key, at in self._avoid.items() if at > self._now_ms}
         self._avoid[coming.donor, coming.offer.digest] = self._now_ms + AVOID_MS
         self._log.error("snapshot.bad", slot=coming.offer.slot, reason=reason,
@@ -359,6 +361,6 @@ class Fetch:
         self._not_before_ms = self._now_ms + RETRY_MS
         self._log.warning("snapshot.failed", slot=slot, reason=reason)
 
-    def _drop(self, coming: _Coming) -> None:
+    def _drop(self, coming: _IncomingSnapshot) -> None:
         self._coming = None
         self._jobs.run(coming.file.drop, no_matter)

@@ -105,7 +105,7 @@ def read_piece(disk: Disk, slot: Slot, offset: int, count: int) -> bytes:
         file.close()
 
 
-class Gathered:
+class FetchedFile:
     """The file that a peer's snapshot is gathered in. Its methods are jobs."""
 
     def __init__(self, disk: Disk) -> None:

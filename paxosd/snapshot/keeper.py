@@ -40,7 +40,7 @@ from paxosd.snapshot.file import (
     snapshot_name,
 )
 from paxosd.snapshot.jobs import Job, Jobs, finish, no_matter
-from paxosd.snapshot.restore import Kept
+from paxosd.snapshot.restore import KeptSnapshots
 from paxosd.storage.disk import Disk
 from paxosd.storage.wal import Wal
 
@@ -83,7 +83,7 @@ class SnapshotOptions:
 
 
 @dataclass(slots=True)
-class _Taking:
+class _SnapshotInProgress:
     """A snapshot that is being taken. ``blocks`` wait to be written."""
 
     walk: SnapshotWalk
@@ -111,7 +111,7 @@ class Snapshots:
         wal: Wal,
         disk: Disk,
         jobs: Jobs,
-        kept: Kept,
+        kept: KeptSnapshots,
         log: Log,
     ) -> None:
         self.options = options
@@ -127,9 +127,9 @@ class Snapshots:
         self._log = log
         # Without a digest: known by its name alone, since an earlier start.
         self._older = [SnapshotInfo(slot, 0, b"", 0) for slot in kept.older]
-        self._taking: _Taking | None = None
+        self._taking: _SnapshotInProgress | None = None
         self._begun: SnapshotWalk | None = None
-        """Of a slot that has just been applied, for the snapshot to be taken next."""
+        """The walk of a slot that has just been applied, for the snapshot that is taken next."""
         self._now_ms = 0.0
         self._not_before_ms = 0.0
         self._asked = False
@@ -196,7 +196,7 @@ class Snapshots:
     # -- the turn
 
     def turn(self, now_ms: float, wall_ms: int) -> None:
-        """Do a little. Raises StorageError of the log alone."""
+        """Do a little of the work. Raises StorageError, of the log alone."""
         self._now_ms = now_ms
         self.jobs.turn()
         taking = self._taking
@@ -261,11 +261,11 @@ class Snapshots:
             if head_has_sum(walk.head):
                 self._machine.sum_up()
         writer = SnapshotWriter(self.disk, walk.head.slot, wall_ms)
-        self._taking = _Taking(walk, writer, now_ms, [])
+        self._taking = _SnapshotInProgress(walk, writer, now_ms, [])
         self._taking.add(HEAD, encode_head(options.cluster, wall_ms, walk.head))
         self._log.info("snapshot.started", slot=walk.head.slot, keys=walk.head.keys)
 
-    def _step(self, taking: _Taking) -> None:
+    def _step(self, taking: _SnapshotInProgress) -> None:
         sessions = taking.walk.sessions()
         if sessions:
             taking.add(SESSIONS, encode_sessions(sessions))
@@ -274,8 +274,8 @@ class Snapshots:
         if rows:
             taking.add(ROWS, encode_rows(rows))
 
-    def _hand_over(self, taking: _Taking) -> None:
-        """Have what is ready written."""
+    def _hand_over(self, taking: _SnapshotInProgress) -> None:
+        """Have the blocks that are ready written."""
         if taking.writing:
             return
         done = taking.walk.done
@@ -299,12 +299,12 @@ class Snapshots:
                 lambda job: self._finished(taking, surplus, job),
             )
 
-    def _wrote(self, taking: _Taking, job: Job) -> None:
+    def _wrote(self, taking: _SnapshotInProgress, job: Job) -> None:
         taking.writing = False
         if job.error is not None:
             self._fail(taking, job.error)
 
-    def _finished(self, taking: _Taking, surplus: tuple[Slot, ...], job: Job) -> None:
+    def _finished(self, taking: _SnapshotInProgress, surplus: tuple[Slot, ...], job: Job) -> None:
         if job.error is not None:
             self._fail(taking, job.error)
             return
@@ -320,7 +320,7 @@ class Snapshots:
         self._older = [old for old in self._older if old.slot not in surplus]
         self.adopt(info)
 
-    def _fail(self, taking: _Taking, error: Exception) -> None:
+    def _fail(self, taking: _SnapshotInProgress, error: Exception) -> None:
         if self._taking is not taking:
             return
         self._not_before_ms = self._now_ms + RETRY_MS
@@ -336,7 +336,7 @@ class Snapshots:
         if self._taking is not None and not self._taking.finishing:
             self._drop(self._taking)
 
-    def _drop(self, taking: _Taking) -> None:
+    def _drop(self, taking: _SnapshotInProgress) -> None:
         taking.walk.close()
         self._taking = None
         self.jobs.run(taking.writer.abandon, no_matter)
@@ -396,6 +396,6 @@ class Snapshots:
         )
 
     def _enough_bytes(self) -> int:
-        """So much log brings a snapshot about."""
+        """How many bytes of log are the reason for a snapshot."""
         size_bytes = self.newest.size_bytes if self.newest else 0
         return max(self.options.log_bytes_max, size_bytes)

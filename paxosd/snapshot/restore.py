@@ -33,7 +33,7 @@ from paxosd.storage.wal import Recovered, Wal
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptSnapshots:
     """The snapshots that are there: the newest, which is good, and the slots of older ones."""
 
     newest: SnapshotInfo | None = None
@@ -49,7 +49,7 @@ def restore_state(
     cluster: str,
     log: Log,
     progress: Callable[[], object] = lambda: None,
-) -> tuple[Recovered, Kept]:
+) -> tuple[Recovered, KeptSnapshots]:
     """Bring the empty ``machine`` to the newest good snapshot, and ``wal`` to at least there.
 
     Returns what was recovered, seen from there. Raises CorruptionError if slots are missing
@@ -86,7 +86,7 @@ def restore_state(
             recovered, commit=base, accepted=accepted, first_slot=wal.first_slot,
             last_slot=wal.last_slot,
         )  # fmt: skip
-    return recovered, Kept(newest, tuple(slots))
+    return recovered, KeptSnapshots(newest, tuple(slots))
 
 
 def _load(disk: Disk, slot: Slot, cluster: str, machine: Machine) -> SnapshotInfo:

@@ -62,7 +62,7 @@ class SnapshotCheck:
 
 
 class Scrub:
-    """Call :meth:`turn` once a turn."""
+    """Reads everything again, in passes. Call :meth:`turn` once a turn."""
 
     def __init__(self, snapshots: Snapshots, repair: LogRepair) -> None:
         self._options = snapshots.options

@@ -21,7 +21,7 @@ from paxosd.storage.wal_format import (
 )
 
 
-class Sealed(NamedTuple):
+class SealedSegment(NamedTuple):
     """A segment that is not written to any more; its last group ends at ``end``."""
 
     header: SegmentHeader
@@ -31,7 +31,7 @@ class Sealed(NamedTuple):
 class SegmentCheck:
     """One reading of one segment. ``bad_at``: the offset of the first bad record; -1: none."""
 
-    def __init__(self, segment: Sealed) -> None:
+    def __init__(self, segment: SealedSegment) -> None:
         self.header = segment.header
         self.name = segment.header.name
         self.done = False

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from paxosd.core.types import Ballot, Slot
 from paxosd.host.descriptors import EXHAUSTED
 from paxosd.storage.disk import CorruptionError, Disk, DiskFile
-from paxosd.storage.wal_check import Sealed
+from paxosd.storage.wal_check import SealedSegment
 from paxosd.storage.wal_format import (
     ACCEPT,
     DECISION,
@@ -84,10 +84,10 @@ class SegmentTable:
         return max(min(self._tops), self.lowest)
 
     @property
-    def sealed(self) -> list[Sealed]:
+    def sealed(self) -> list[SealedSegment]:
         """The segments that are needed, and that nothing is written to any more."""
         return [
-            Sealed(self._headers[number], self._ends[number])
+            SealedSegment(self._headers[number], self._ends[number])
             for number in sorted(self._tops)
             if self.is_needed(number) and self.is_sealed(number)
         ]

@@ -171,7 +171,7 @@ class TestNode:
     @pytest.mark.parametrize(
         ("module", "name", "code"),
         [
-            ("bus.sockets", "BindError", 69),
+            ("bus.binding", "BindError", 69),
             ("storage.datadir", "DataDirLocked", 69),
             ("storage.identity", "IdentityError", 78),
             ("storage.disk", "StorageError", 74),
