@@ -80,12 +80,12 @@ class FaultKinds(click.ParamType[frozenset[str] | None]):
 
 
 @verb("run")
-@click.option("--seed", type=Whole(0), help="Run this one.  [default: a fresh one]")
-@click.option("--seeds", type=SeedRange(), help="Run all of these.")
+@click.option("--seed", type=Whole(0), help="Run this seed.  [default: a fresh one]")
+@click.option("--seeds", type=SeedRange(), help="Run all of these seeds.")
 @click.option("--nodes", type=Whole(1, 7), default=3, show_default=True)
 @click.option("--faults", type=FaultKinds(), default="all", show_default=True,
               help=f"Which kinds the seed may draw from, with commas: {', '.join(KINDS)}; "
-              "or all, or none.")  # fmt: skip
+              "or: all, none.")  # fmt: skip
 @click.option("--clients", type=Whole(1, 1000), default=RunOptions().clients,
               show_default=True)  # fmt: skip
 @click.option("--operations", type=Whole(1, 1_000_000), default=RunOptions().operations,
@@ -137,9 +137,9 @@ def run_verb(
     """Run whole clusters under faults in virtual time, each decided by its seed alone.
 
     What clients saw is checked: linearizable, applied exactly once, nothing acknowledged is
-    lost, every change sent to watchers once, and after the faults all goes on. Exit code 1 if a
-    run breaks a promise: then the faults are made as few as can be, and the story is printed. The
-    same if a history was too hard to judge.
+    lost, every change sent to watchers once, and after the faults the cluster goes on. Exit code 1
+    if a run breaks a promise: then the story is printed, with as few faults as still break it.
+    Exit code 1, too, if a history was too hard to judge.
     """
     if seed is not None and seeds is not None:
         raise click.UsageError("give --seed or --seeds, not both")
@@ -171,7 +171,7 @@ def run_verb(
     if summary.failed:
         negative(f"{summary.failed} of {summary.runs} runs failed")
     if summary.not_checked:
-        # What could not be judged must not look like what was judged and found good.
+        # A run that could not be judged must not look like one that was judged and found good.
         negative(f"{summary.not_checked} of {summary.runs} runs could not be judged")
 
 
@@ -238,8 +238,10 @@ def _progress(words: str, total: int | None) -> Iterator[Callable[[], None]]:
 def _view(
     seeds: range, summary: Summary, stories: list[tuple[Story, Schedule]], options: RunOptions
 ) -> View:
-    told = {story.seed: (story, schedule) for story, schedule in stories}
-    failures = [_failure(report, told.get(report.seed), options) for report in summary.violations]
+    explained = {story.seed: (story, schedule) for story, schedule in stories}
+    failures = [
+        _failure(report, explained.get(report.seed), options) for report in summary.violations
+    ]
     failures += [{"seed": each.seed, "violation": f"crashed: {each.reason}",
                   "replay": replay_command(each.seed, options)}
                  for each in summary.crashed]  # fmt: skip
@@ -249,7 +251,7 @@ def _view(
     plain += "".join([f"failure\t{each['seed']}\t{each['violation']}\n" for each in failures])
     texts = [f"\n{story.text}" for story, _ in stories]
     texts += [f"\nseed {each['seed']}: {each['violation']}\n  {each['replay']}"
-              for each in failures if each["seed"] not in told]  # fmt: skip
+              for each in failures if each["seed"] not in explained]  # fmt: skip
     return View(
         data={**data, "failures": failures},
         plain=plain.encode(),
@@ -260,15 +262,15 @@ def _view(
 
 
 def _failure(
-    report: RunReport, told: tuple[Story, Schedule] | None, options: RunOptions
+    report: RunReport, explained: tuple[Story, Schedule] | None, options: RunOptions
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
         "seed": report.seed,
         "violation": report.violation,
         "replay": replay_command(report.seed, options),
     }
-    if told is not None:
-        story, schedule = told
+    if explained is not None:
+        story, schedule = explained
         found |= {
             "replay_small": story.replay_small,
             "schedule": [each.describe() for each in schedule],

@@ -1,11 +1,11 @@
-"""Proof that the checks bite: each safeguard is removed in turn, and must be missed.
+"""Proof that the checks work: each safeguard is removed in turn, and a check must notice it.
 
     python -m tests.bench.mutation_campaign                      all of it, a table at the end
     python -m tests.bench.mutation_campaign --only adoption      one mutation
-    python -m tests.bench.mutation_campaign --only adoption --seed 12   that run, told as a story
+    python -m tests.bench.mutation_campaign --only adoption --seed 12   that run, as a story
 
-A mutation patches the real code at run time (``mutations_*.py``); then seed after seed is run
-until a checker sees a violation. The code as it is has to pass all the same seeds, and more.
+A mutation patches the real code at run time (``mutation_tables.py``). Then seed after seed is run
+until a checker sees a violation. The unchanged code has to pass the same seeds, and more.
 Exit code 1 if a mutation was not caught, or if the code as it is fails.
 """
 
@@ -50,8 +50,8 @@ def mutant_run(seed: int, name: str, profile: str) -> RunReport:
 
 
 def is_seen(report: RunReport) -> bool:
-    """Whether a checker saw a violation. An error of the program says nothing of the checks: the
-    mutation itself may have made it."""
+    """Whether a checker saw a violation. An error of the program proves nothing about the checks:
+    the mutation itself may have caused it."""
     return not report.ok and not report.violation.startswith(_PROGRAM_ERRORS)
 
 
@@ -71,7 +71,7 @@ def hunt(place: int, names: list[str], seeds_max: int) -> Caught:
         for seed in range(1, seeds_max + 1):
             seeds += 1
             report = mutant_run(seed, mutation.name, profile)
-            # What the code as it is does not pass either would prove nothing.
+            # A seed that the unchanged code does not pass either would prove nothing.
             if is_seen(report) and baseline_run(seed, profile).ok:
                 wall_s = time.perf_counter() - started
                 return Caught(mutation.name, profile, seeds, seed, report.violation, wall_s)
@@ -80,7 +80,7 @@ def hunt(place: int, names: list[str], seeds_max: int) -> Caught:
 
 
 def hunt_all(names: list[str], seeds_max: int, jobs: int) -> list[Caught]:
-    """Every mutation, several at a time; said as each is done."""
+    """Every mutation, several at a time; each result is printed when it is there."""
 
     def said(result: Caught | Crashed) -> None:
         if isinstance(result, Crashed):
@@ -153,7 +153,7 @@ def markdown(found: list[Caught], baseline_runs: int, failures: list[str]) -> st
 
 
 def story(mutation: Mutation, seed: int) -> str:
-    """One run of a mutation, made small and told."""
+    """One run of a mutation, made small, as a story."""
     with mutation.applied():
         for name in mutation.profiles:
             profile = PROFILES[name]
@@ -163,11 +163,11 @@ def story(mutation: Mutation, seed: int) -> str:
             if run_seed(seed, profile.options, schedule=report.schedule).ok:
                 return f"seed {seed} ({name}): {report.violation}"  # seen by the scenario alone
             small = minimise(report, profile.options)
-            told = tell(small)
-            told.replay = f"python -m tests.bench.mutation_campaign --only {mutation.name} "
-            told.replay += f"--seed {seed}"
-            told.replay_small = ""
-            return told.text
+            shown = tell(small)
+            shown.replay = f"python -m tests.bench.mutation_campaign --only {mutation.name} "
+            shown.replay += f"--seed {seed}"
+            shown.replay_small = ""
+            return shown.text
     return f"seed {seed} does not catch it"
 
 

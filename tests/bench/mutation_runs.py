@@ -1,4 +1,4 @@
-"""The kinds of runs that press on safeguards: random trouble, and a few directed scenarios.
+"""The kinds of runs that put safeguards under pressure: random trouble, some directed scenarios.
 
 A directed scenario holds one fault for most of the run, and asks for more than the checkers do:
 that writes go on meanwhile, or that the leader stays. The unmutated code passes all of them.
@@ -64,9 +64,10 @@ def _wall_limit(limit_s: float) -> Iterator[None]:
 
 # -- directed scenarios
 
-# At feature level 0 if nothing else is said: as when the seeds were found.
+# At feature level 0 unless a profile names another one, as when the seeds were found.
 NAMES = ("n1", "n2", "n3")
-# Nobody watches or reads stale where that is not what is pressed on: the seeds stay what they are.
+# Watchers and stale reads are in the runs of their own safeguards alone, so that the other seeds
+# go on drawing the same.
 _PLAIN = RunOptions(level=0, nodes=3, watchers=0, stale_readers=0)
 _LONG = replace(_PLAIN, duration_ms=20_000, faults=frozenset(), clients=4, operations=400)
 _BUSY = replace(_PLAIN, duration_ms=12_000, faults=frozenset(), clients=8, operations=600, keys=2)
@@ -82,7 +83,7 @@ _WATCHED = replace(_STORMY, keys=8, watchers=3)
 
 
 def _kinds(*names: str) -> RunOptions:
-    """Trouble of these kinds alone; three kinds or fewer are in every run."""
+    """Trouble of these kinds alone; up to three kinds are in every run."""
     return replace(
         _PLAIN, duration_ms=8_000, faults=frozenset(names), clients=6, operations=300, keys=3
     )
@@ -100,7 +101,7 @@ def _no_votes_heard(rng: random.Random) -> Schedule:
 
 
 def _held_back(rng: random.Random) -> Schedule:
-    """Every message between nodes arrives late, and all the same it arrives."""
+    """Every message between nodes arrives late, but it does arrive."""
     return Schedule([_rule(2000, "delay", 15_000, ms=rng.choice((10, 20, 30)))])
 
 
@@ -116,7 +117,7 @@ def _chain(rng: random.Random) -> Schedule:
 
 
 def _late_acks(rng: random.Random) -> Schedule:
-    """The leader is cut off, while acknowledgements of old go on to reach it."""
+    """The leader is cut off, while old acknowledgements go on reaching it."""
     directives = []
     for start_ms in (1000, 6500):
         at_ms = start_ms + rng.uniform(0, 500)
@@ -197,7 +198,7 @@ def _echoes(rng: random.Random) -> Schedule:
 
 
 def _wrong_clocks(rng: random.Random) -> Schedule:
-    """The wall clock of whoever leads shows anything."""
+    """The wall clock of the leader shows any time."""
     return Schedule([
         Directive(at_ms, "clock_set", LEADER, {"wall_ms": rng.randrange(1 << 42)})
         for at_ms in range(2000, 11_000, 1500)
@@ -205,8 +206,8 @@ def _wrong_clocks(rng: random.Random) -> Schedule:
 
 
 def _old_batches(rng: random.Random) -> Schedule:
-    """A leader of many seconds proposes what nobody else gets; the next one has something chosen
-    before it, and dies soon; a third adopts the old batches behind that."""
+    """A leader that has led for many seconds proposes what nobody else gets; the next leader has
+    something chosen before that, and dies soon; a third one adopts the old batches behind it."""
     at_ms = rng.uniform(7500, 9000)
     cut_ms = rng.uniform(600, 1500)
     return Schedule([
@@ -218,8 +219,8 @@ def _old_batches(rng: random.Random) -> Schedule:
 
 
 def _lost_ballots(rng: random.Random) -> Schedule:
-    """One with a slow disk stands for election, with the help of one that goes down with it, just
-    when it loses its power; the third has heard nothing of that."""
+    """A node with a slow disk stands for election just before it loses its power. The node that
+    promised goes down with it; the third has heard nothing of that."""
     lost, other, third = rng.sample(NAMES, 3)
     at_ms = int(4000 + rng.uniform(0, 500))
     cut_ms = int(rng.uniform(700, 3000))
@@ -234,8 +235,8 @@ def _lost_ballots(rng: random.Random) -> Schedule:
 
 
 def _wiped(rng: random.Random) -> Schedule:
-    """Two choose values that the third has not got; one of them loses its memory and comes back
-    to the third, while the other is down."""
+    """Two nodes choose values that the third does not have. One of them loses its memory and comes
+    back to the third while the other is down."""
     wiped, other, third = rng.sample(NAMES, 3)
     at_ms = int(4500 + rng.uniform(0, 500))
     return Schedule([
@@ -264,8 +265,8 @@ def _wiped_voter(rng: random.Random) -> Schedule:
 
 
 def _swapped_unseen(rng: random.Random) -> Schedule:
-    """One voter for another, of which only one of those that stay and the one that goes know; then
-    the former is down for long. The others need whom they do not know to be removed."""
+    """One voter replaces another. Only one node that stays, and the one that goes, know of it; then
+    the former is down for long. The others need the vote of the node that was removed."""
     knows, away, gone = rng.sample(NAMES, 3)
     at_ms = int(4000 + rng.uniform(0, 500))
     lot = 7 * NAMES.index(gone) + rng.randrange(7)
@@ -278,8 +279,8 @@ def _swapped_unseen(rng: random.Random) -> Schedule:
 
 
 def _laggards(rng: random.Random) -> Schedule:
-    """One after the other misses much; with little log to spare it needs a snapshot, and hears of
-    what is chosen above it before it is there."""
+    """One node after another misses much. As the others keep little log, it needs a snapshot, and
+    hears what is chosen above the snapshot before the snapshot is there."""
     directives = []
     for start_ms in range(1000, 10_000, 2400):
         cut_ms = rng.uniform(1000, 1900)
@@ -288,8 +289,8 @@ def _laggards(rng: random.Random) -> Schedule:
 
 
 def _lost_tail(rng: random.Random) -> Schedule:
-    """One lost slots that were chosen, and nothing can tell it so; it or one that never had them
-    leads, while no client is heard, until the third is heard. Then nothing may be stuck."""
+    """A node lost slots that were chosen, and nothing shows it that. It leads, or a node that never
+    had them, while no client is heard, until the third is heard. Then nothing may be stuck."""
     lost, behind, knows = rng.sample(NAMES, 3)
     down_ms = int(6000 + rng.uniform(0, 1000))
     return Schedule([
@@ -322,8 +323,8 @@ _BACK_AT_MS = 9000
 
 
 def _rolled_back(rng: random.Random, *down: str) -> tuple[list[Directive], tuple[str, str, str]]:
-    """Two choose values that the third has not got; one of them is put back to a state before that.
-    What happens, and who they are: it, the other, the third."""
+    """Two nodes choose values that the third does not have; one of them is put back to a state
+    before that. Returns what happens, and their names: it, the other, the third."""
     lost, other, third = rng.sample(NAMES, 3)
     at_ms = int(_BACK_AT_MS + rng.uniform(0, 500))
     return [
@@ -403,7 +404,7 @@ def _first_image(rng: random.Random) -> Schedule:
         *changes,
         Directive(_BACK_AT_MS + 3000, "rollback", "n1", {"witnessed": True, "power": False}),
         Directive(_BACK_AT_MS + 3300, "restart", "n1"),
-        # It hears where the others are before it hears how they came there.
+        # It hears how far the others are before it hears how they got there.
         _rule(_BACK_AT_MS + 3301, "delay", 4000, "n1", ms=100),
         _rule(_BACK_AT_MS + 3301, "drop", 4000, "n1", message_kinds=_LESSONS),
     ])  # fmt: skip

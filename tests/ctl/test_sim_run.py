@@ -176,7 +176,7 @@ class TestViolations:
 
     def test_only_the_first_few_are_made_small_the_others_are_named(self, ctl):
         _, out, _ = ctl("--seeds", "1..5")
-        assert out.count("breaks it") == sim_run.TOLD_MAX
+        assert out.count("breaks it") == sim_run.STORIES_MAX
         assert "seed 5: one-value" in out
 
     def test_the_small_schedule_can_be_kept(self, ctl, tmp_path):
