@@ -50,7 +50,7 @@ def test_an_error_of_a_job_comes_out_of_finished():
 
 
 def test_the_end_waits_for_the_job_under_way_and_still_tells_of_it():
-    """A daemon that is told to stop during an fsync ends with exit code 0."""
+    """A daemon that gets a stop signal during an fsync ends with exit code 0."""
     syncer = Syncer()
     job = FakeJob()
     syncer.start(job)

@@ -16,7 +16,7 @@ B1 = Ballot(1, "n1")
 
 
 class Died(BaseException):
-    """What the process does when its disk tells it to."""
+    """What the process does when its disk asks for it."""
 
 
 class Bench:
@@ -172,8 +172,8 @@ class TestBitRot:
         assert len({name for name, _ in places}) >= min(groups // 20, 2)
 
     def test_rot_comes_with_a_write_as_well_and_never_in_the_last_group(self):
-        """Nobody can tell a damaged last group from a torn one: it would be cut off, and with
-        it what was acknowledged."""
+        """A damaged last group cannot be distinguished from a torn one: it would be cut off, and
+        with it what was acknowledged."""
         for seed in range(100):
             bench = Bench()
             bench.write(2)

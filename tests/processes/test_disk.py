@@ -112,7 +112,7 @@ class TestTheLogOnDisk:
         trio.check_equal()
 
     def test_a_torn_tail_is_cut_off(self, single):
-        """Half of a group that nobody was told about."""
+        """Half of a group that was never acknowledged."""
         single.start()
         put_some(single)
         single.kill()

@@ -303,7 +303,7 @@ class TestReplay:
                 wait_refused(daemons, name, before + 3, "stale_run")
             assert daemons.status(name)["promised"] == promised
             lives = {"sender_boot_count": now, "highest_boot_count": now + 1}
-            # A line tells the latest of what was refused meanwhile, and others are refused, too: a
+            # A line has the latest of what was refused meanwhile, and others are refused, too: a
             # message may come before its sender's Hello, on the other connection.
             with daemons.raw(name, "peer") as raw:
                 frame = encode_peer(Prepare(HIGH, 1), "test", old, make_run_id(now, 7))

@@ -56,7 +56,7 @@ class CrashDisk(MemDisk):
 
 
 class Inline:
-    """Runs each job at once, or, with ``slow``, when told."""
+    """Runs each job at once, or, with ``slow``, when the test asks for it."""
 
     def __init__(self, slow=False):
         self.slow = slow

@@ -19,7 +19,7 @@ def bench():
 
 
 class TestRead:
-    """A damaged record that is asked for: not handed out, and told."""
+    """A damaged record that is asked for: not handed out, and reported."""
 
     def damage(self, bench, slot):
         location = bench.wal._index.get(slot)

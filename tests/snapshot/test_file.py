@@ -167,7 +167,7 @@ class TestDamaged:
             self.refuse(disk)
 
     def test_whole_blocks_of_another_snapshot(self, machine):
-        """Each block is good, and so are the counts; the digest tells."""
+        """Each block is good, and so are the counts; the digest shows the difference."""
         disk, _ = written(machine)
         file = disk.files[snapshot_name(12)]
         starts, whole = blocks(file.data), bytes(file.data)

@@ -340,7 +340,7 @@ class TestSnapshots:
 
 
 def test_an_idle_exchange_is_not_due_before_it_does_something():
-    """It looks seldom while it rests; in between the loop must not be told that it is due."""
+    """It looks seldom while it rests; in between it must not report that it is due."""
     bench = Bench()
     bench.turn(DAY_MS)
     spun = 0

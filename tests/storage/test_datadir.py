@@ -139,7 +139,7 @@ class TestDataDir:
             DataDir.open(path, "c", "n1")
 
     def test_a_file_that_may_not_be_read_in_words(self, path):
-        """What a start finds later is told in the same words as what it finds at once."""
+        """What a start finds later is reported in the same words as what it finds at once."""
         start(path)
         with (
             DataDir.open(path, "c", "n1") as opened,

@@ -1,4 +1,4 @@
-"""What the log tells of the disk: once, in numbers, and again only when it is news."""
+"""What the log reports about the disk: once, in numbers, and again only when it is news."""
 
 from types import SimpleNamespace
 

@@ -280,7 +280,7 @@ class TestPeers:
         memory = lives(pin=-1)
         memory.admit("n2", run_id(7), Hello(OLD))
         memory.admit("n2", run_id(1), Hello(NEW))
-        memory.admit("n2", run_id(7), Hello(OLD))  # a replay, but who could tell
+        memory.admit("n2", run_id(7), Hello(OLD))  # a replay, but nothing shows that
         assert memory.admit("n2", run_id(1), VOTE) == -1
         assert memory.answer("n2", run_id(1), BEAT) == Welcome(0)
         assert memory.admit("n2", run_id(1), Hello(NEW)) == run_id(1)

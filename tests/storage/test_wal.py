@@ -101,7 +101,7 @@ class TestRead:
         assert wal.read(2) == (B1, b"flying")
 
     def test_a_newer_record_hides_the_older_one_at_once(self, wal):
-        """Else a peer could be told the older, not chosen value of a committed slot."""
+        """Otherwise a peer could be sent the older, not chosen value of a committed slot."""
         wal.append([accept(1, b"old")])
         wal.sync()
         wal.append([accept(1, b"new", Ballot(2, "n2"))])

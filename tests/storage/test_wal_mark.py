@@ -128,7 +128,7 @@ class TestLostTail:
             open_wal(bad, seed=2)
 
     def test_a_group_that_runs_over_the_segments_size_and_is_cut_to_that_size(self):
-        """Its file is as long as it was made: only the note tells."""
+        """Its file is as long as it was made: only the note shows what is missing."""
         disk, _, ends = log_of([[accept(1)], [accept(2, bytes(SMALL))]])
         bad = killed(disk)
         del bad.files[ends[-1][0]].data[SMALL:]
