@@ -9,7 +9,7 @@ from paxosctl.client import watch
 from paxosd.bus import bus, inbox
 from paxosd.core import flow, work
 from paxosd.core.acceptor import Acceptor
-from paxosd.core.context import Early
+from paxosd.core.context import EarlyMessages
 from paxosd.daemon import log_sink
 from paxosd.host import byte_limits
 from paxosd.replica import forwarding, group_commit, service
@@ -34,7 +34,7 @@ def test_the_numbers():
         bus.PEER_BYTES_AT_ONCE: "8 MiB from peers",
         work.PROPOSED_BYTES_MAX: "proposes 4 MiB",
         Acceptor().ahead_bytes_max: "256 MiB each",
-        Early.BYTES_MAX: "16 MiB (`context.Early`)",
+        EarlyMessages.BYTES_MAX: "16 MiB (`EarlyMessages`)",
         inbox.HELD_BYTES_MAX: "64 MiB (`inbox.HELD_BYTES_MAX`)",
         log_sink.QUEUE_BYTES_MAX: "4 MiB (`log_sink.QUEUE_BYTES_MAX`)",
         watch.SUB_BYTES_MAX: "16 MiB if each were of the largest size",

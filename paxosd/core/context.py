@@ -111,7 +111,7 @@ class Peer:
     """What is on its way there."""
 
 
-class Early:
+class EarlyMessages:
     """Messages under ballots of a later epoch. This node cannot handle them before it has applied
     the change that made the epoch, which is on its way. Bounded: what is dropped is sent again."""
 
@@ -184,7 +184,7 @@ class Context:
     """A founding record of the cluster that does not name this node's data directory."""
     contradiction_reported: Slot = 0
     """The highest slot whose contradiction was logged."""
-    early: Early = field(default_factory=Early)
+    early: EarlyMessages = field(default_factory=EarlyMessages)
     contradiction: Difference | None = None
     """Two values of one slot at one ballot, in the lowest slot where they were met: see
     :attr:`open_contradiction`."""
