@@ -33,7 +33,7 @@ from paxosd.net.endpoints import Endpoint, zone_is_missing, zone_words
 DEFAULT_ENDPOINTS = "tcp://127.0.0.1:7410,tcp://127.0.0.1:7420,tcp://127.0.0.1:7430"
 TIMEOUT_MS = 5000
 UNREACHABLE_MS = 1000
-"""Without --timeout a cluster of which every endpoint refuses is not waited for any longer."""
+"""Without --timeout, how long to wait for a cluster whose endpoints all refuse connections."""
 
 SUMMARY_MAX = 1000
 """Characters: longer than any first sentence of a verb's help."""
@@ -151,7 +151,7 @@ class Settings:
 
 
 class DiagnosedError(Exception):
-    """A ClientError and what is wrong with each endpoint."""
+    """A ClientError, and what is wrong with each endpoint."""
 
     def __init__(self, error: ClientError, lines: list[tuple[str, str]]) -> None:
         super().__init__(str(error))
@@ -249,7 +249,7 @@ def headline(error: ClientError, lines: list[tuple[str, str]]) -> str:
     """One line, with the cause that the diagnosis found."""
     if isinstance(error, OutcomeUnknownError):
         return str(error)
-    # One that is cut off sees no quorum where the others have one.
+    # A node that is cut off sees no quorum although the others have one.
     works = any(words.endswith(WORKS) for _, words in lines)
     no_quorum = not works and any(words.startswith("no quorum") for _, words in lines)
     causes = {
@@ -280,12 +280,12 @@ def negative(
     exit_code: int = EXIT_NEGATIVE,
     code: str = "negative",
 ) -> NoReturn:
-    """End with exit code 1, or another that says no in a way of its own."""
+    """End with exit code 1, or with another one for a special kind of negative answer."""
     raise NegativeError(message, view, exit_code=exit_code, code=code)
 
 
 def check_key(text: str, prefix: bool = False) -> None:
-    """An empty key is refused by every verb alike; an empty prefix is every key.
+    """Every verb refuses an empty key; an empty prefix stands for every key.
     Raises RefusedError."""
     if not text and not prefix:
         raise RefusedError("invalid", "the key is empty: it needs at least one byte")

@@ -43,7 +43,7 @@ def prepare() -> None:
 
 
 def finish(code: int) -> int:
-    """Flush what is left; the exit code of the process."""
+    """Flush what is left; returns the exit code of the process."""
     _unwrap()
     # click may have put others in their place: Python flushes those that stand there at its end.
     for stream in (sys.__stdout__, sys.stdout):

@@ -82,9 +82,9 @@ class Connection:
         return self._look_due_ms
 
     def run(self, call: Call) -> Call:
-        """Until the call has ended; its own deadline sees to that. Returns it."""
-        # News from before the call comes first: a connection that broke and came back while
-        # nobody looked must not pass for one that breaks under this call.
+        """Work until the call has ended, at its deadline at the latest; returns it."""
+        # What happened before the call is read first: a connection that broke and came back since
+        # the last call must not count as one that breaks during this call.
         self._transport.poll(0)
         while not call.done:
             due_ms = self.turn()

@@ -30,7 +30,7 @@ class Network(Protocol):
         ...
 
     def mind(self, dial: "Dial", *, on: bool) -> None:
-        """Call the dial's ``tick`` often, or no more."""
+        """Begin, or cease, to call the dial's ``tick`` often."""
         ...
 
 
@@ -102,7 +102,7 @@ class Dial:
         return not refused or self._route.exhausted
 
     def close(self) -> None:
-        """Follow the name no more; the socket is its owner's to close."""
+        """Cease to follow the name; the owner of the socket closes it."""
         self._network.mind(self, on=False)
 
     def _mind(self) -> None:

@@ -21,11 +21,11 @@ from paxosd.net.resolver import UNRESOLVED
 FENCED = "fenced"
 """The code of a command that an outcome query ruled out."""
 NO_SNAPSHOT = "no_snapshot"
-"""The code where no leader can be asked for a snapshot; the message says what can be."""
+"""The code where no leader can be asked for a snapshot; the message says which nodes can be."""
 LEADER_UNREACHABLE = "leader_unreachable"
-"""The code where only the leader will do, and others can be reached, but not the leader."""
+"""The code where the leader is needed and cannot be reached, although other nodes can."""
 WORKS = ": try again"
-"""So ends a diagnosis that finds a node in touch with a leader and a quorum."""
+"""The end of a diagnosis that finds a node connected to a leader and a quorum."""
 
 EXIT_OK = 0
 EXIT_NEGATIVE = 1
@@ -52,7 +52,7 @@ class ClientError(Exception):
 
 
 class NotSubmittedError(ClientError):
-    """Nothing happened, and nothing will: safe to try again."""
+    """The command was not carried out, and will not be: it is safe to try again."""
 
 
 class UnreachableError(NotSubmittedError):
@@ -62,8 +62,8 @@ class UnreachableError(NotSubmittedError):
 
 
 class RefusedError(ClientError):
-    """A daemon said no, and would again. ``detail``: a number where the code has one
-    (compacted: the first revision that is still there)."""
+    """A daemon refused the request, and would refuse it again. ``detail``: a number where the code
+    has one (compacted: the first revision that is still there)."""
 
     exit_code = EXIT_REFUSED
 
@@ -76,7 +76,7 @@ class RefusedError(ClientError):
 
 class OutcomeUnknownError(ClientError):
     """It may or may not have happened. Ask ``Client.outcome(session, seq)``, which answers for
-    good; session 0: it was no command of a session, look at its effect."""
+    certain; session 0: it was no command of a session, look at its effect."""
 
     exit_code = EXIT_UNKNOWN
 

@@ -36,7 +36,7 @@ from paxosd.wire.status import decode_status
 TIMEOUT_MS = 30_000
 POLL_MS = 1000
 CLOSE_MS = 1000
-"""So long the answers to the sessions' closing are waited for."""
+"""How long to wait for the answers to the closing of the sessions."""
 FRAME_BYTES_MAX = 1 << 20
 """Of one request with several puts, as that of a Client: members pass it on in larger messages."""
 COMMAND_OVERHEAD_BYTES = 64
@@ -98,7 +98,7 @@ class _Session:
         """First seq of each frame that is not answered."""
         self.under_way = 0
         self.is_broken = False
-        """It sends no more."""
+        """Whether it sends nothing more."""
 
     @property
     def acked(self) -> int:
@@ -125,7 +125,7 @@ def find_leader(client: Client) -> str:
 
 
 def limits_at(client: Client, leader: str) -> Limits:
-    """What the leader takes. Raises ClientError."""
+    """The limits of the leader. Raises ClientError."""
     with for_the_leader(leader, "a load goes straight to it"):
         return ClusterInfo.of_status(decode_status(client.status(leader))).limits
 
@@ -326,12 +326,12 @@ class LoadRun:
             self._fail(sent, NotSubmittedError(answer.code, answer.message))
 
     def _take_back(self, socket: Socket) -> list[_Sent]:
-        """What was sent on a connection and will not be waited for any more."""
+        """Count what was sent on a connection as failed: it is not waited for any longer."""
         found = [i for i, sent in self._sent.items() if sent.session.socket is socket]
         return [self._sent.pop(request_id) for request_id in found]
 
     def _lost(self) -> None:
-        """The leader is gone: whatever is under way will not be answered."""
+        """The leader is gone: nothing that is under way will be answered."""
         with contextlib.suppress(zmq.Again):
             while True:
                 self._monitor.recv_multipart(zmq.NOBLOCK)

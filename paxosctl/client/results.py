@@ -22,7 +22,7 @@ class CasResult(NamedTuple):
 
 
 class Removed(NamedTuple):
-    """So many ``keys`` went, all at ``revision``; 0: none did, and that is the present one."""
+    """``keys`` were removed, all at ``revision``; if none was, this is the present revision."""
 
     keys: int
     revision: int

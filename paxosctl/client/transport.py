@@ -29,10 +29,10 @@ from paxosd.wire import encode_client
 
 MIB = 1 << 20
 MESSAGE_BYTES_MAX = 256 * MIB
-"""Above every answer; keeps a stranger on the port from filling the memory."""
+"""Larger than any answer; another program on the port cannot fill the memory with a larger one."""
 HANDSHAKE_IVL_MS = 3000
 """A connection that was accepted and then is silent (a black hole, a stopped daemon) is given up
-after this; what is silent later :meth:`Link.look` finds."""
+after this; :meth:`Link.look` finds a connection that becomes silent later."""
 RECONNECT_IVL_MS = 50
 RECONNECT_IVL_MAX_MS = 500
 CONNECT_TIMEOUT_MS = 2000
@@ -63,13 +63,13 @@ _EVENT = struct.Struct("=HI")
 
 
 class Owner:
-    """The thread and the process that made something which nobody else may use."""
+    """The thread and the process that made an object, and that alone may use it."""
 
     __slots__ = ("_pid", "_thread")
 
     def __init__(self) -> None:
         self._pid = os.getpid()
-        # The object, not its number: numbers are given again to threads that come later.
+        # The object, not its number: later threads get the numbers of ended ones.
         self._thread = threading.current_thread()
 
     @property
@@ -92,8 +92,8 @@ class Owner:
 
 
 class Transport:
-    """Sockets and who wants to know when they can be read. Only its maker may use it: everybody
-    else gets a RuntimeError (see :class:`Owner`)."""
+    """Sockets, each with a handler that is called when it can be read. Only the thread that made it
+    may use it; any other gets a RuntimeError (see :class:`Owner`)."""
 
     def __init__(self) -> None:
         self.owner = Owner()
@@ -119,7 +119,7 @@ class Transport:
         return self._resolver
 
     def mind(self, dial: Dial, *, on: bool) -> None:
-        """Let a dial follow its name, or no more."""
+        """Begin, or cease, to call a dial that follows its name."""
         if on:
             self._dials[dial] = None
         else:

@@ -1,4 +1,4 @@
-"""Sockets for the watch protocol; what to make of what they bring is ``core/client/watch.py``'s.
+"""Sockets for the watch protocol, which itself is in ``core/client/watch.py``.
 
 DEALER ── AdminRequest("status") ──► client endpoint of one node: its cluster, history, members
 SUB    ── kv/P, progress/P ──► events endpoint of the same node, once these are known
@@ -6,9 +6,9 @@ DEALER ── HistoryRequest  ──► its client endpoint
 
 SUB ── members/ ──► the same: the status is asked for again once another membership is in force
 
-Members come and go while a watch goes on, and one day all that it began with are gone. News of that
-can be lost, and nodes of version 0.1 publish none, so the status is asked for now and then as well.
-All watches of a node hear the news at once: each asks after a while of its own.
+During a long watch every member may be replaced by another. The event about that can be lost, and
+nodes of version 0.1 publish none, so that the status is also asked for now and then. All watches of
+a node get the event at the same time: each waits for a random time before it asks.
 """
 
 import contextlib
@@ -40,22 +40,22 @@ from paxosd.wire.events import TOPIC_MEMBERS, decode_event
 from paxosd.wire.status import decode_status
 
 SUB_BYTES_MAX = 16 << 20
-"""What may wait in the socket for a slow user, if each change were as large as the cluster allows;
-what is more waits at the node, which leaves it to the history in the end."""
+"""How many bytes may wait in the socket for a slow user, if each change were as large as the
+cluster allows. More waits at the node, which finally drops it; then the history has it."""
 SUB_QUEUE_MIN = 16
 SUB_QUEUE_MAX = 4096
 CHANGES_BYTES_MAX = 4 << 20
-"""No more is read before the user has taken what there is, but for one answer from the history."""
+"""Above this nothing is read until the user takes changes, except one answer of the history."""
 CHANGE_OVERHEAD_BYTES = 200
 LEARN_MS = 60_000
 """How often a node that is listened to is asked who the members are, without a reason: 0.5 to 1.5
 times this, drawn anew each time."""
 NEWS_SPREAD_MS = 1000
-"""When it is asked after news: within this time."""
+"""After an event about the members the status is asked for within this time."""
 RETRY_MS = 50
 HISTORY_GRACE_MS = 2000
 LEARN_ID = 1 << 62
-"""Of the requests for a status; those for missed changes count from 1."""
+"""The id of requests for a status; requests for missed changes count from 1."""
 
 SUB_PATIENCE_MS = 1500
 """How long an address of a name that has several may bring nothing before the next is tried: more
@@ -147,7 +147,7 @@ class Watcher(Iterator[Change]):
 
     @property
     def waiting_bytes(self) -> int:
-        """Of changes that have been received and not been asked for."""
+        """How many bytes of changes have been received and not yet been taken."""
         return self._changes_bytes
 
     @property
@@ -252,7 +252,7 @@ class Watcher(Iterator[Change]):
         self._send_pull()
 
     def _look(self) -> None:
-        """Leave the node if it does not answer, though its events come perhaps."""
+        """Leave the node if it does not answer, even if its events still come."""
         if self._link is not None and self._link.is_watched and clock_ms() >= self._look_due_ms:
             self._look_due_ms = clock_ms() + LOOK_MS
             if self._link.look():

@@ -11,7 +11,7 @@ from paxosd.core.client.cluster_info import ClusterInfo
 
 
 class WatchNodes:
-    """Client endpoints, one after the other, for ever."""
+    """Client endpoints, one after the other, again and again."""
 
     def __init__(self, given: Iterable[str]) -> None:
         self._given = list(dict.fromkeys(given))

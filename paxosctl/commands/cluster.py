@@ -201,11 +201,11 @@ def _checksums(client: Any, views: list[NodeView], slot: int) -> dict[str, str]:
     waiting = {view.endpoint: view.name for view in views}
     until_ms = dict.fromkeys(waiting, clock_ms() + patience_ms)
     far: dict[str, Any] = {}
-    told: dict[str, str] = {}
+    sums: dict[str, str] = {}
     while waiting:
         for endpoint, answer in ask_all(client, waiting, "checksum", {"slot": slot}).items():
             if answer.error is not None or not answer.body["pending"]:
-                told[waiting.pop(endpoint)] = answer.body.get("checksum", "")
+                sums[waiting.pop(endpoint)] = answer.body.get("checksum", "")
                 continue
             progress = answer.body.get("progress")
             if progress != far.get(endpoint):
@@ -215,7 +215,7 @@ def _checksums(client: Any, views: list[NodeView], slot: int) -> dict[str, str]:
                 del waiting[endpoint]
         if waiting:
             client.turn(HASH_POLL_MS)
-    return told
+    return sums
 
 
 def _cells(status: NodeStatus) -> list[Any]:

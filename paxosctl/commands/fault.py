@@ -259,15 +259,15 @@ def _report(
     for view in views:
         answer = answers.get(view.name)
         error = view.error if answer is None else answer.error
-        told = {"node": view.name, **trouble(error)}
-        nodes.append(told)
+        table = {"node": view.name, **trouble(error)}
+        nodes.append(table)
         if answer is None or not took(answer):
-            missed.append(f"{view.name} ({told['message']})")
+            missed.append(f"{view.name} ({table['message']})")
             continue
         done_on.append(view.name)
         if "not_saved" in answer.body:
             why = f"after a restart it is back: it could not write: {answer.body['not_saved']}"
-            told |= {"error": "not_saved", "message": why}
+            table |= {"error": "not_saved", "message": why}
             missed.append(f"{view.name} ({why})")
     text = f"{done} on {', '.join(done_on) or 'no node'}"
     shown = View(data={"nodes": nodes}, plain=f"{text}\n".encode(), text=text)

@@ -27,7 +27,7 @@ OPTIONAL = ("events", "peer", "epoch", "client", "lag")
 
 
 def list_view(present: Present) -> View:
-    """Every member, and how the cluster stands."""
+    """Every member, and the state of the cluster."""
     rows, nodes = [], []
     for name, member in present.membership.members.items():
         status = present.status(name)
@@ -159,12 +159,12 @@ def _figures_data(found: Figures) -> dict[str, Any]:
 
 
 def _or_none(count: int) -> int | None:
-    """For programs: nothing instead of -1."""
+    """For programs: None instead of -1."""
     return count if count >= 0 else None
 
 
 def configuration(cluster: str, membership: Membership, name: str) -> str:
-    """What the configuration file of a new member has to say, as TOML."""
+    """What the configuration file of a new member must contain, as TOML."""
     tables = [toml.table("cluster", values={"id": cluster})]
     for each, member in membership.members.items():
         values = {kind: getattr(member, kind) for kind in ("peer", "client", "events")}
