@@ -55,6 +55,8 @@ def pytest_configure(config):
     """The package is compiled once. Hundreds of daemons and clients are started, each of them two
     and a half times as long if it must compile what it imports: so it is in a clean checkout where
     PYTHONDONTWRITEBYTECODE is set."""
+    if config.args_source is not config.ArgsSource.ARGS and not config.option.markexpr:
+        config.option.markexpr = "not processes"  # pytest alone; they are a command of their own
     if not hasattr(config, "workerinput"):
         for package in ("paxosd", "paxosctl"):
             compileall.compile_dir(ROOT / package, quiet=2)

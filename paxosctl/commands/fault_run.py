@@ -44,7 +44,7 @@ def run_verb(
     cluster is healed at the end, also after Ctrl-C. Exit code 1 if anything was wrong.
     """
     from paxosctl.faultrun.plan import PlanError, load_script  # noqa: PLC0415 -- not for --help
-    from paxosctl.faultrun.run import NotReadyError, execute  # noqa: PLC0415
+    from paxosctl.faultrun.run import NotReadyError, execute  # noqa: PLC0415 -- likewise
 
     try:
         script = load_script(plan, duration, seed)

@@ -39,7 +39,7 @@ def teach_verb(settings: Settings, name: str | None, seed: int, step: bool) -> N
     Without NAME: the list of scenarios. Each is a run of real nodes in the simulator,
     and each claim in its text is checked. Exit code 1 if one does not hold.
     """
-    from paxosd.config.settings import nearest  # noqa: PLC0415
+    from paxosd.config.settings import nearest  # noqa: PLC0415 -- not for --help
     from paxosd.sim.teach.teach import NAMES, play  # noqa: PLC0415 -- not for --help
 
     if name is None:

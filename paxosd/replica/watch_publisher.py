@@ -432,7 +432,8 @@ def _backlog_bytes(change: Change | RangeRemoved) -> int:
     for the history anyway."""
     if type(change) is RangeRemoved:
         return _CHANGE_BYTES
-    return _CHANGE_BYTES + len(change.key) + len(change.value or b"")  # type: ignore[union-attr]
+    assert isinstance(change, Change)
+    return _CHANGE_BYTES + len(change.key) + len(change.value or b"")
 
 
 def _watched(topic: bytes) -> bytes | None:

@@ -158,8 +158,13 @@ def votes(context):
         return (b"accepted/n2",)
 
     bus, server, _ = in_a_daemon(context, zmq.XPUB, "events", begin)
-    step = lambda: (bus.poll(10), bus.receive_peers(10_000), server.poll(0))[2]  # noqa: E731
-    until(step, "a new subscription")
+
+    def turn():
+        bus.poll(10)
+        bus.receive_peers(10_000)
+        return server.poll(0)
+
+    until(turn, "a new subscription")
 
 
 def relay(context):

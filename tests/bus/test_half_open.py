@@ -204,12 +204,14 @@ class TestBlackHole:
                 until(lambda: (one.poll(5), one.relay.send(request))[1], "a connection")
                 [(client, _)] = next_clients(two)
                 two.answer(client, WriteAnswer(1, 1, [1]))
-                step = lambda: (one.poll(5), one.relay.receive(100))[1]  # noqa: E731
-                assert until(step, "an answer") == [WriteAnswer(1, 1, [1])]
+                answers = until(lambda: (one.poll(5), one.relay.receive(100))[1], "an answer")
+                assert answers == [WriteAnswer(1, 1, [1])]
                 hole.swallow()
                 assert one.relay.send(request)
-                lost = lambda: (one.poll(5), one.relay.receive(100), one.relay.take_lost())  # noqa: E731
-                until(lambda: lost()[2], "the end of the connection")
+                until(
+                    lambda: (one.poll(5), one.relay.receive(100), one.relay.take_lost())[2],
+                    "the end of the connection",
+                )
 
     def test_the_relay_waits_for_a_leader_that_is_there(self, impatient):
         """A write may take its time: the leader answers that it is alive, though."""

@@ -65,16 +65,16 @@ class TestCheckConfig:
     def content(self, path):
         return {each.name: each.read_bytes() for each in path.iterdir()}
 
-    def check(self, file):  # noqa: F811 - the fixture
+    def check(self, file):  # noqa: F811 -- a fixture - the fixture
         result = call("--config", file, "--check-config")
         assert result.exit_code == 0
         return result.stdout
 
-    def test_an_empty_directory_tells_nothing_and_stays_so(self, file, tmp_path):  # noqa: F811
+    def test_an_empty_directory_tells_nothing_and_stays_so(self, file, tmp_path):  # noqa: F811 -- a fixture
         assert "founding" not in self.check(file)
         assert not (tmp_path / "data").exists()
 
-    def test_three_side_by_side_and_nothing_is_touched(self, file, tmp_path):  # noqa: F811
+    def test_three_side_by_side_and_nothing_is_touched(self, file, tmp_path):  # noqa: F811 -- a fixture
         home = tmp_path / "data"
         home.mkdir()
         (home / "genesis").write_bytes(RECORD.to_json() + b"\n")
@@ -91,7 +91,7 @@ class TestCheckConfig:
         assert "n2 is a member, and the file does not name it" in out
         assert "n1: peer is tcp://10.0.0.1:7411, and the file has tcp://127.0.0.1:7411" in out
 
-    def test_before_any_change_the_founding_is_the_present(self, file, tmp_path):  # noqa: F811
+    def test_before_any_change_the_founding_is_the_present(self, file, tmp_path):  # noqa: F811 -- a fixture
         home = tmp_path / "data"
         home.mkdir()
         (home / "genesis").write_bytes(RECORD.to_json())
@@ -100,13 +100,13 @@ class TestCheckConfig:
         assert "n3 is a member, and the file does not name it" in out
 
     @pytest.mark.parametrize("name", ["genesis", "members"])
-    def test_what_cannot_be_read_is_said(self, file, tmp_path, name):  # noqa: F811
+    def test_what_cannot_be_read_is_said(self, file, tmp_path, name):  # noqa: F811 -- a fixture
         home = tmp_path / "data"
         home.mkdir()
         (home / name).write_bytes(b"{")
         assert "# The data directory does not say who is a member: " in self.check(file)
 
-    def test_it_is_a_configuration_still(self, file, tmp_path):  # noqa: F811
+    def test_it_is_a_configuration_still(self, file, tmp_path):  # noqa: F811 -- a fixture
         home = tmp_path / "data"
         home.mkdir()
         (home / "genesis").write_bytes(RECORD.to_json())
@@ -114,7 +114,7 @@ class TestCheckConfig:
         again.write_text(self.check(file))
         assert call("--config", str(again), "--check-config").exit_code == 0
 
-    def test_a_note_of_nobody(self, file, tmp_path):  # noqa: F811
+    def test_a_note_of_nobody(self, file, tmp_path):  # noqa: F811 -- a fixture
         (tmp_path / "data").mkdir()
         leave_note(RealDisk(tmp_path / "data"), UNKNOWN)
         assert "member  " not in self.check(file)

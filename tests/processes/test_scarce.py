@@ -154,7 +154,6 @@ class TestFewDescriptors:
 
     def test_the_soft_limit_is_raised(self, few):
         few.kill("n1")
-        low = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 1000))  # noqa: E731
-        few.start("n1", preexec=low)
+        few.start("n1", preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 1000)))
         few.wait_up("n1")
         assert few.status("n1")["descriptors"]["total"] == 1000
