@@ -18,7 +18,7 @@ from pathlib import Path
 
 from paxosd.sim.campaign.campaign import minimise, violation_kind
 from paxosd.sim.campaign.run import RunReport, run_seed
-from paxosd.sim.campaign.story import tell
+from paxosd.sim.campaign.story import explain
 from paxosd.sim.campaign.workers import Crashed, cores, run_seeds
 from tests.bench.mutation import Mutation
 from tests.bench.mutation_runs import PROFILES
@@ -163,7 +163,7 @@ def story(mutation: Mutation, seed: int) -> str:
             if run_seed(seed, profile.options, schedule=report.schedule).ok:
                 return f"seed {seed} ({name}): {report.violation}"  # seen by the scenario alone
             small = minimise(report, profile.options)
-            shown = tell(small)
+            shown = explain(small)
             shown.replay = f"python -m tests.bench.mutation_campaign --only {mutation.name} "
             shown.replay += f"--seed {seed}"
             shown.replay_small = ""
