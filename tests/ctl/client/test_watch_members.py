@@ -193,7 +193,7 @@ class TestHistory:
                 assert "n1 has not heard yet" in troubles[0]
                 client.put(b"k", b"v")
                 assert watcher.poll(WAIT_MS).value == b"v"  # of n2
-                assert watcher._state._source[0] == "n2"
+                assert watcher._state._order._source[0] == "n2"
 
     def test_a_watch_that_goes_on_elsewhere_brings_its_history(self, ctl):
         with FakeDaemon() as daemon:
