@@ -31,11 +31,11 @@ def _see_no_difference(self, name, own, *, said=False):
 
 
 def _judge_as_founded(real, self):
-    active, self.founding.active = self.founding.active, False
+    active, self._founding.active = self._founding.active, False
     try:
         return real(self)
     finally:
-        self.founding.active = active
+        self._founding.active = active
 
 
 _FOUNDING = group(
