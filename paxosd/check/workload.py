@@ -123,7 +123,7 @@ class WorkloadClient:
 
     def draw_put(self) -> Request:
         """A put of a small value to one of the keys."""
-        return self._put(self._rng.choice(self.keys), self._new_value())
+        return self._put(self._rng.choice(self.keys), self.new_value())
 
     def get(self, key: bytes) -> Request:
         """A read of one key."""
@@ -132,13 +132,13 @@ class WorkloadClient:
     def _put(self, key: bytes, value: bytes) -> Request:
         return Request(PUT, key, [commands.PUT, key, value], value=value)
 
-    def _new_value(self) -> bytes:
+    def new_value(self) -> bytes:
         """One that was never written before."""
         self._written += 1
         return b"%s-%d" % (self.process.encode(), self._written)
 
     def _padded_value(self) -> bytes:
-        value = self._new_value()
+        value = self.new_value()
         return value if self._pad is None else self._pad(value)
 
     def _draw_end(self, start: bytes) -> bytes:

@@ -9,6 +9,7 @@ import pytest
 from paxosd.check import history as words
 from paxosd.check.exactly_once import FinalRow, check_exactly_once
 from paxosd.check.linearizability import check_linearizable
+from paxosd.check.workload import Request
 from paxosd.core.commands import CAS_VALUE, DELETE_RANGE
 from paxosd.core.run_id import boot_count_of
 from paxosd.sim.nemesis.director import Director
@@ -54,7 +55,7 @@ class Scene:
 
     def write(self, key=KEYS[0], value=None):
         """One put, to its end; returns its operation, which was acknowledged."""
-        value = self.client._value() if value is None else value
+        value = self.client.workload.new_value() if value is None else value
         operation = self.put(key, value)
         self.wait(lambda: operation.returned >= 0)
         assert operation.acknowledged, operation
@@ -63,14 +64,14 @@ class Scene:
     def write_at_last(self, tries=10):
         """As :meth:`write`, where a client may have to try for longer than one put takes."""
         for _ in range(tries):
-            operation = self.put(KEYS[0], self.client._value())
+            operation = self.put(KEYS[0], self.client.workload.new_value())
             self.wait(lambda operation=operation: operation.returned >= 0)
             if operation.acknowledged:
                 return
         raise AssertionError("no write ends")
 
     def put(self, key, value):
-        return self.client._write(words.PUT, key, [1, key, value])
+        return self.client.write(Request(words.PUT, key, [1, key, value], value=value))
 
     def wait(self, condition, limit_ms=20_000, what="it"):
         assert self.cluster.run_until(condition, limit_ms), f"{what} did not come in time"
@@ -339,7 +340,9 @@ def test_14_a_client_that_tries_again_with_a_new_leader_is_applied_once(effects)
     scene.process(scene.leader).crash_point.arm(effects, power=effects % 2 == 0)
     begun = [scene.put(KEYS[2], b"once %d" % n) for n in range(4)]
     key = KEYS[3]
-    begun.append(scene.client._write(words.CAS, key, [CAS_VALUE, key, None, b"c"], expect=None))
+    begun.append(
+        scene.client.write(Request(words.CAS, key, [CAS_VALUE, key, None, b"c"], value=b"c"))
+    )
     scene.wait(lambda: all(each.returned >= 0 for each in begun))
     scene.wait(lambda: scene.process(scene.leader).crashes == 1)
     assert all(each.acknowledged for each in begun), begun
@@ -405,8 +408,8 @@ def test_18_a_partly_chosen_batch_across_a_leader_change(seed):
              **{"from": [scene.leader], "to": [second]})  # fmt: skip
     begun = [scene.put(KEYS[n % 3], b"part %d" % n) for n in range(30)]
     begun.append(
-        scene.client._write(
-            words.DELETE_RANGE, KEYS[0], [DELETE_RANGE, KEYS[0], KEYS[1]], end=KEYS[1]
+        scene.client.write(
+            Request(words.DELETE_RANGE, KEYS[0], [DELETE_RANGE, KEYS[0], KEYS[1]], end=KEYS[1])
         )
     )
     scene.process(scene.leader).crash_point.arm(1 + seed * 2, power=True)

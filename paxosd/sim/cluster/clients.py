@@ -80,7 +80,7 @@ class SimClient:
         self._history = history
         self._sent = sent
         self._rng = world.derive(f"client/{name}")
-        self._workload = WorkloadClient(
+        self.workload = WorkloadClient(
             name,
             history,
             self._rng,
@@ -148,12 +148,12 @@ class SimClient:
     def probe(self, timeout_ms: int = 0) -> Operation:
         """Begin one more write, beside the other work, and return its operation. ``timeout_ms``:
         0 for the usual one."""
-        return self._write(self._workload.draw_put(), timeout_ms)
+        return self.write(self.workload.draw_put(), timeout_ms)
 
     def read_all(self) -> None:
         """A read of every key."""
         for key in self.options.keys:
-            self._read(self._workload.get(key))
+            self._read(self.workload.get(key))
 
     def _next_burst(self) -> None:
         if not self.working or self.issued >= self.options.operations:
@@ -197,16 +197,17 @@ class SimClient:
     def _begin(self) -> None:
         """Begin one operation."""
         self.issued += 1
-        request = self._workload.draw()
+        request = self.workload.draw()
         if request.is_read:
             self._read(request)
         else:
-            self._write(request)
+            self.write(request)
 
     # -- operations
 
-    def _write(self, request: Request, timeout_ms: int = 0) -> Operation:
-        operation = self._workload.begin(request)
+    def write(self, request: Request, timeout_ms: int = 0) -> Operation:
+        """Begin a write, and return its operation. ``timeout_ms``: 0 for the usual one."""
+        operation = self.workload.begin(request)
         self._under_way[operation] = None
         timeout_ms = timeout_ms or self.options.timeout_ms
         self._protocol.submit(request.body, self._now(), timeout_ms, operation)
@@ -214,7 +215,7 @@ class SimClient:
         return operation
 
     def _read(self, request: Request) -> None:
-        operation = self._workload.begin(request)
+        operation = self.workload.begin(request)
         self._under_way[operation] = None
         query = ReadRequest(0, LINEARIZABLE, [request.body])
         call = self._protocol.ask(query, self._now(), self.options.timeout_ms)
@@ -233,10 +234,10 @@ class SimClient:
         failure = call.failure
         if failure is None:
             if isinstance(call.result, ReadAnswer):
-                self._workload.record_read(operation, call.result)
+                self.workload.record_read(operation, call.result)
             else:
                 # Without its slot: the answer to a repeated command names that of the repetition.
-                self._workload.record_result(operation, call.result)
+                self.workload.record_result(operation, call.result)
         elif not isinstance(failure, OutcomeUnknown):
             self._history.failed(operation)
         else:
@@ -253,7 +254,7 @@ class SimClient:
             return
         if result[0] == Status.COMMITTED:
             slot, kept = result[2]
-            self._workload.record_result(operation, kept, slot)
+            self.workload.record_result(operation, kept, slot)
         elif result[0] == Status.FENCED:
             self._history.failed(operation)
 
