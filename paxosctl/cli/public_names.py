@@ -6,7 +6,7 @@ answers keep the names of the wire protocol, because older programs read them:
 
     the wire                          -o json
     [3000000012, "n1"]                "3:12.n1"           a ballot; null: none yet
-    incarnation                       boot_count          how often the directory was started
+    "incarnation"                     boot_count          how often the directory was started
     run_id, a number                  run_id, in hex      this process: boot count and random bits
     directory, a number               directory_id, hex   null: not known
     leader, leader_endpoint: ""       leader, leader_client: null

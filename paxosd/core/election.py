@@ -389,7 +389,7 @@ class Election:
                 "leader.slots_missing",
                 "warning",
                 slots=[proposer.reported + 1, known],
-                reason="they are known to be chosen, but no promise of a quorum tells of them: a "
+                reason="they are known to be chosen, but no promise of a quorum mentions them: a "
                 "later leader had them chosen, or a voter has lost votes",
             )
         self._on_lead(proposals)

@@ -219,7 +219,7 @@ class Node:
         proposer = self._context.proposer
         if proposer.leading and proposer.next_slot <= slot:
             # Slots that this reign never proposed are chosen. A new reign needs a higher ballot.
-            self._election.stop("a snapshot tells of a later reign")
+            self._election.stop("a snapshot holds slots of a later reign")
 
     def set_health(self, sync_us: int, *, low_space: bool) -> None:
         """How long a group commit takes here, in microseconds, and whether the disk is nearly

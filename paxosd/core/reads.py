@@ -42,7 +42,7 @@ class LeaderReads:
     def __init__(self, quorums: Quorums) -> None:
         self.quorums = quorums
         self.round = 0
-        """Rounds are numbered for the life of the process; an ack of an old one counts not."""
+        """Rounds are numbered for the life of the process; an ack of an old one does not count."""
         self._acks = 0
         self.in_round: list[Asked] = []
         """What waits for the round that was started."""

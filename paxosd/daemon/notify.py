@@ -4,7 +4,7 @@ The daemon's end is :class:`Notifier`: datagrams of ``KEY=value`` lines to the s
 NOTIFY_SOCKET names, a path or, with a leading ``@``, an abstract address. Without that
 variable every call does nothing. The other end is :class:`NotifyReceiver`, for ``paxosd dev``.
 
-Telling the service manager must never stop the daemon: sends don't block, and a failed one
+A notice to the service manager must never stop the daemon: sends don't block, and a failed one
 is counted in :attr:`Notifier.failures` and forgotten.
 """
 

@@ -4,7 +4,7 @@
     identity      JSON: format version, cluster id, node id, time of creation; the identity of the
                   directory; whether its memory is whole or lost, and whether its node was removed;
                   the hash of the founding record, if only others hold the record
-    incarnation   the boot count: a decimal number, one more at each start
+    "incarnation" the boot count: a decimal number, one more at each start
     log-created   exists once the log was begun: a node whose log is missing later must not vote
     genesis       JSON: the founding record; a directory without it never votes, unless it is older
                   than founding records

@@ -12,7 +12,7 @@ stand in the from, to and on of fault_add, too):
     fault_add        args as in faults.parse_rule (persist: over restarts)   fault_rm   name
     fault_clear      -
     crash            power (true: what was not synced may be lost; false: as kill -9)
-    crash_at_effect  effects (the how-manieth from now on), power
+    crash_at_effect  effects (at which one from now on), power
     pause_at_effect  effects, ms (stopped for so long in the middle of a turn)
     restart          start if it is down                          pause, resume -
     starve           turn_ms (how long each turn takes; 0: ends)
