@@ -295,13 +295,13 @@ def test_7_an_old_leader_that_is_cut_off_answers_no_read():
     for name in scene.others(old):
         scene.do("client_cut", name)
     scene.cut(old)
-    reader._read(words.GET, KEYS[0], [1, KEYS[0]])  # begun while it still believes
+    reader.read(reader.workload.get(KEYS[0]))  # begun while it still believes
     scene.cluster.network.cut.clear()
     scene.do("client_cut", old)
     scene.wait(lambda: scene.cluster.leader() not in ("", old))
     fresh = scene.write()
     scene.cluster.network.cut.clear()
-    reader._read(words.GET, KEYS[0], [1, KEYS[0]])
+    reader.read(reader.workload.get(KEYS[0]))
     scene.wait(lambda: reader.idle)
     late = history.operations[-1]
     assert not late.acknowledged or late.result == fresh.value

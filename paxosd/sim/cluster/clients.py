@@ -153,7 +153,7 @@ class SimClient:
     def read_all(self) -> None:
         """A read of every key."""
         for key in self.options.keys:
-            self._read(self.workload.get(key))
+            self.read(self.workload.get(key))
 
     def _next_burst(self) -> None:
         if not self.working or self.issued >= self.options.operations:
@@ -199,7 +199,7 @@ class SimClient:
         self.issued += 1
         request = self.workload.draw()
         if request.is_read:
-            self._read(request)
+            self.read(request)
         else:
             self.write(request)
 
@@ -214,7 +214,8 @@ class SimClient:
         self._turn()
         return operation
 
-    def _read(self, request: Request) -> None:
+    def read(self, request: Request) -> None:
+        """Begin a linearizable read."""
         operation = self.workload.begin(request)
         self._under_way[operation] = None
         query = ReadRequest(0, LINEARIZABLE, [request.body])
