@@ -146,6 +146,8 @@ class Replica:
         node, bus = self.node, self._bus
         self.machine.work.units = 0
         node.set_time(now_ms, wall_ms)
+        if self._requests is not None:
+            self._requests.begin_turn(now_ms)
         if self.commits.is_running:
             self.commits.collect(now_ms)
         self._hear_peers()
@@ -153,7 +155,7 @@ class Replica:
         forwarding.begin_turn(now_ms)
         if forwarding.endpoint:
             forwarding.turn(self.service.leader_endpoint)
-        requests = self._hear_clients(now_ms)
+        requests = self._hear_clients()
         if bus.has_subscriptions:
             self._take_subscriptions(now_ms)
         node.tick(now_ms, wall_ms)
@@ -218,7 +220,7 @@ class Replica:
         for name in bus.disconnected():
             node.peer_disconnected(name)
 
-    def _hear_clients(self, now_ms: float) -> int:
+    def _hear_clients(self) -> int:
         """Take in what clients ask, a few requests at a time, until this turn has done its share;
         what is left waits in the sockets. Returns the number of requests."""
         work, service = self.machine.work, self.service
@@ -230,7 +232,6 @@ class Replica:
             count += len(requests)
             for client, request in requests:
                 if self._requests is not None:
-                    self._requests.begin_turn(now_ms)
                     self._requests.received(client, request)
                 service.receive(client, request)
             if len(requests) < CLIENTS_AT_ONCE:

@@ -2,6 +2,8 @@
 
 from paxosd.core.requests import AdminRequest, RefusalAnswer, WriteAnswer, WriteRequest
 from paxosd.replica.request_log import STARTED_MAX, RequestLog
+from paxosd.sim.world.trace import Trace
+from tests.sim.simple import make_client, make_cluster, write
 
 
 class Bus:
@@ -63,3 +65,15 @@ def test_memory_is_bounded_where_answers_never_come():
     for number in range(STARTED_MAX + 10):
         log.received(b"c", WriteRequest(number, b""))
     assert len(log._started) == STARTED_MAX
+
+
+def test_a_request_that_is_alone_took_as_long_as_it_took():
+    """Its answer leaves in a turn that takes in no other request."""
+    trace = Trace("all")
+    cluster = make_cluster(trace=trace)
+    client, _ = make_client(cluster)
+    assert write(cluster, client).returned >= 0
+    answered = [each for each in trace.events() if each["event"] == "client.request"]
+    writes = [each for each in answered if each["what"] == "write" and each.get("slot")]
+    assert writes
+    assert all(each["dur_ms"] > 0 for each in writes), "at least one message and one sync"
