@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items):
         place = item.path.relative_to(ROOT / "tests").as_posix()
         if place.startswith("processes/"):
             item.add_marker(pytest.mark.processes)
-        elif place.startswith(SLOW):
+        if place.startswith(("processes/", *SLOW)):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 

@@ -22,7 +22,7 @@ CORE_MAY_IMPORT = frozenset(
     {
         "__future__", "abc", "array", "bisect", "collections", "contextlib", "dataclasses", "enum",
         "functools", "hashlib", "heapq", "itertools", "json", "math", "operator", "random", "re",
-        "sortedcontainers", "statistics", "struct", "types", "typing", "weakref", "zlib",
+        "statistics", "struct", "types", "typing", "weakref", "zlib",
     }
 )  # fmt: skip
 """Pure parts of the standard library: no files, sockets, threads, clocks or processes.

@@ -9,7 +9,7 @@ What cannot be a message of this cluster is refused: counted by reason in ``coun
 once per source, reason and interval, dropped. That holds for bytes that do not decode, another
 version or cluster, frames too many or too few, a sender that is no peer or claims to be this
 node, a vote under another node's topic, and a *stale run*: a replay, or a peer whose disk was
-wiped or rolled back (``storage/peer_lives.py``).
+wiped or rolled back (``storage/peer_runs.py``).
 A refused client request gets an answer if its number could be read; nothing else does.
 
 What a peer sends passes the inbox (``inbox.py``), as it does in the simulator: there faults act on
@@ -58,7 +58,7 @@ from paxosd.host.clock import clock_ms
 from paxosd.host.log import Log
 from paxosd.net.endpoints import plain_address
 from paxosd.net.resolver import News, Resolver
-from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.peer_runs import PeerRuns
 from paxosd.wire import ACCEPTED_TOPIC, WireError, decode_peer, decode_request
 
 NAMES_MS = 200
@@ -89,7 +89,7 @@ class Bus:
         context: Context,
         log: Log,
         faults: FaultPlan | None = None,
-        lives: PeerLives | None = None,
+        peer_runs: PeerRuns | None = None,
         now_ms: Callable[[], int] = clock_ms,
         resolver: Resolver | None = None,
         limits: FrameLimits | None = None,
@@ -126,7 +126,7 @@ class Bus:
         self._pollers = Pollers(self._sockets, self._resolver.wake_fd)
         self.ports = PortWatch(context, self._sockets, self._refusals, now_ms)
         """The connections to the sockets that listen."""
-        self._make_senders(limits if limits is not None else OwnFrameLimit(), lives)
+        self._make_senders(limits if limits is not None else OwnFrameLimit(), peer_runs)
         self.relay = RelayLink(
             config.cluster, self._sockets, now_ms, self._poll_relay, self._pollers.remove
         )
@@ -137,7 +137,7 @@ class Bus:
             self.close()
             raise
 
-    def _make_senders(self, limits: FrameLimits, lives: PeerLives | None) -> None:
+    def _make_senders(self, limits: FrameLimits, peer_runs: PeerRuns | None) -> None:
         """Make the senders to peers and clients, and the inbox, which answers peers."""
         config, header, new_speakers = self._config, Header(), set[NodeId]()
         self._sender = PeerSender(
@@ -166,7 +166,7 @@ class Bus:
         self.inbox = Inbox(
             config.node,
             self._faults,
-            lives if lives is not None else PeerLives(None, config.peers),
+            peer_runs if peer_runs is not None else PeerRuns(None, config.peers),
             answer=self.send,
             refused=self._on_refused,
             header=header,
@@ -187,7 +187,7 @@ class Bus:
 
     def set_peers(self, peers: Mapping[NodeId, PeerEndpoints], pins: Mapping[NodeId, int]) -> None:
         """Set who the peers are from now on, without this node, where each is reached, and which
-        data directory may vote in its name (see :meth:`PeerLives.set_peers`; missing: not pinned).
+        data directory may vote in its name (see :meth:`PeerRuns.set_peers`; missing: not pinned).
         What was sent to a former peer has a moment to leave."""
         self.inbox.set_peers(peers, pins)
         self._doubts.keep(set(peers))
@@ -372,7 +372,7 @@ class Bus:
         inbox = self.inbox
         # An Accept is what comes most, and it shows nothing about a connection.
         if type(message.body) is not Accept and message.sender in self._sockets.peers:
-            is_known = message.run_id == inbox.lives.known(message.sender)
+            is_known = message.run_id == inbox.peer_runs.known(message.sender)
             if topic is None:
                 self._doubts.took(message, now_ms, is_known=is_known)
             elif is_known:

@@ -6,7 +6,7 @@ alike.
                                └── now, perhaps several times ──────────────┤
                                                                             ▼
                answer() to one that is not heard ◄── admission of the sender's run
-               (``storage/peer_lives.py``) refused(), with the reason        ◄──┤
+               (``storage/peer_runs.py``) refused(), with the reason        ◄──┤
                                                     └──► handed on, under the run id that it is
                                                          to be heard as (0: it may only learn)
 
@@ -25,7 +25,7 @@ from paxosd.core.messages import Envelope, Hello, PeerMessage
 from paxosd.core.run_id import boot_count_of
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
-from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.peer_runs import PeerRuns
 from paxosd.wire import PEER_KIND_NAMES
 
 STRANGERS_MAX = 16
@@ -106,9 +106,9 @@ class Inbox:
         "genesis_heard",
         "header",
         "held",
-        "lives",
         "new_speakers",
         "newest_epoch",
+        "peer_runs",
         "strangers",
     )  # fmt: skip
 
@@ -116,7 +116,7 @@ class Inbox:
         self,
         node: NodeId,
         plan: FaultPlan,
-        lives: PeerLives,
+        peer_runs: PeerRuns,
         *,
         answer: Callable[[NodeId, PeerMessage], object],
         refused: Refused,
@@ -129,7 +129,7 @@ class Inbox:
         report. ``keep``: the bytes of a message that is to be held back, and its source in a form
         that may be kept. ``header`` and ``new_speakers``: shared with the sender of messages, which
         reads them. ``counters``: where to count (``fault.delayed``, ``refused.REASON``)."""
-        self.lives = lives
+        self.peer_runs = peer_runs
         """Which run of each peer is heard."""
         self.header = header if header is not None else Header()
         """What this node says of itself."""
@@ -159,8 +159,8 @@ class Inbox:
 
     def set_peers(self, names: Mapping[NodeId, object], pins: Mapping[NodeId, int]) -> None:
         """Set who the peers are from now on, without this node, and which data directory may vote
-        in each one's name (see :meth:`PeerLives.set_peers`; missing: not pinned)."""
-        self.lives.set_peers({name: pins.get(name, 0) for name in names})
+        in each one's name (see :meth:`PeerRuns.set_peers`; missing: not pinned)."""
+        self.peer_runs.set_peers({name: pins.get(name, 0) for name in names})
 
     # -- what comes
 
@@ -170,12 +170,14 @@ class Inbox:
         if message.genesis == genesis and genesis and not self._plan.messages_active:
             # Nearly every message: of the run that is heard, with nothing to answer or report.
             run_id = message.run_id
-            if self.lives.goes_on(message.sender, run_id, message.body, message.log_mark, now_ms):
+            if self.peer_runs.goes_on(
+                message.sender, run_id, message.body, message.log_mark, now_ms
+            ):
                 self.newest_epoch = max(self.newest_epoch, message.epoch)
                 taken.append(message)
                 return
         copies = 1
-        if self._plan.messages_active and message.sender in self.lives:
+        if self._plan.messages_active and message.sender in self.peer_runs:
             copies = self._through_faults(message, source, now_ms)  # the rules are about peers
         if copies:
             self._admit(message, copies, source, taken, now_ms)
@@ -274,10 +276,10 @@ class Inbox:
         if message.genesis != header.genesis or not header.genesis:
             if not self._fits(message, source, now_ms):
                 return
-            if message.version > 1 and sender in self.lives:
+            if message.version > 1 and sender in self.peer_runs:
                 self.new_speakers.add(sender)
         self.newest_epoch = max(self.newest_epoch, message.epoch)
-        heard = self.lives.admit(
+        heard = self.peer_runs.admit(
             sender, run_id, body, message.log_mark, now_ms, old=message.version == 1
         )
         if heard > 0:
@@ -286,7 +288,7 @@ class Inbox:
         else:
             if heard < 0:
                 self._refuse(message, source, now_ms)
-            answer = self.lives.answer(sender, run_id, body)
+            answer = self.peer_runs.answer(sender, run_id, body)
             if answer is not None:
                 self._answer(sender, answer)
             if heard < 0:
@@ -309,16 +311,16 @@ class Inbox:
     def closed(self, name: NodeId) -> None:
         """The connection to a peer broke: it may come back as another run, or as another program
         that speaks an older version."""
-        self.lives.closed(name)
+        self.peer_runs.closed(name)
         self.new_speakers.discard(name)
 
     def _refusal(self, message: Envelope) -> Refusal:
         sender = message.sender
-        if sender not in self.lives:  # it may have been one when a fault held this back
+        if sender not in self.peer_runs:  # it may have been one when a fault held this back
             reason = OWN_NAME if sender == self._node else UNKNOWN_SENDER
             return Refusal(message, reason, f'the sender calls itself "{sender}": it is no peer')
-        known = self.lives.known(sender)
-        if self.lives.is_second(message):
+        known = self.peer_runs.known(sender)
+        if self.peer_runs.is_second(message):
             return Refusal(
                 message,
                 DOUBLED,
@@ -327,16 +329,16 @@ class Inbox:
                 "on: stop the other and empty its data directory",
                 known,
             )
-        if sender in self.lives.unwritten and message.run_id != known:
+        if sender in self.peer_runs.unwritten and message.run_id != known:
             return Refusal(
                 message,
                 UNWRITTEN,
                 f"{sender} has started anew, and this node cannot write that down in its data "
-                f"directory: {self.lives.unwritten[sender]}. {sender} is not heard here before "
+                f"directory: {self.peer_runs.unwritten[sender]}. {sender} is not heard here before "
                 "that is done: free some space, or check this node's disk",
                 known,
             )
-        if self.lives.is_waiting(message):
+        if self.peer_runs.is_waiting(message):
             return Refusal(message, WAITS, f"{sender} has started anew", known)
         detail = f"{sender} was wiped or rolled back, or this is a replay"
         if known in (0, message.run_id):

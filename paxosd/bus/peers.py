@@ -19,7 +19,7 @@ class PeerEndpoints(NamedTuple):
 
 class Links(NamedTuple):
     """``peers``: where each is reached; ``pins``: the data directory that votes in its name (0: not
-    known, see ``storage/peer_lives.py``). Both also have departed members, until these know that
+    known, see ``storage/peer_runs.py``). Both also have departed members, until these know that
     they departed."""
 
     peers: dict[NodeId, PeerEndpoints]

@@ -4,6 +4,6 @@
     admission.py, founding.py, handover.py, roster.py: who may act, vote, lead and belong
     state/ the replicated state machine     client/ the client's half of the protocol
 
-No sockets, disk, clock, threads or global randomness here: the standard library's pure parts and
-sortedcontainers alone. Everybody may import it; it imports nothing else of paxosd.
+No sockets, disk, clock, threads or global randomness here: pure parts of the standard library
+alone. Everybody may import it; it imports nothing else of paxosd.
 """

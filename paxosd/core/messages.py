@@ -346,7 +346,7 @@ PeerMessage = (
 
 class Envelope(NamedTuple):
     """A message of a peer, with what the peer says of itself. ``run_id``: the sender's run; once
-    the message is admitted, the run_id that it is handed on with (``storage/peer_lives.py``)."""
+    the message is admitted, the run_id that it is handed on with (``storage/peer_runs.py``)."""
 
     sender: NodeId
     run_id: int

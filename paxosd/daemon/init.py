@@ -10,8 +10,7 @@ from paxosd.config.schema import Config
 from paxosd.config.settings import ConfigError
 from paxosd.core.types import NULL_BALLOT
 from paxosd.daemon.startup import founding_settings
-from paxosd.storage import identity
-from paxosd.storage import peer_lives as lives
+from paxosd.storage import identity, peer_runs
 from paxosd.storage.datadir import DataDir
 from paxosd.storage.wal import WalOptions
 from paxosd.storage.wal_open import open_wal
@@ -62,7 +61,7 @@ def _past(directory: DataDir, config: Config) -> str:
     """What shows that the directory was used before; "" if nothing does: a node that waits has an
     empty log."""
     home = directory.home
-    if home.exists(lives.FILE):
+    if home.exists(peer_runs.FILE):
         return "it has heard from other members"
     if not identity.log_created(home):
         return ""

@@ -133,7 +133,7 @@ VOCABULARY: dict[str, str] = {
     # the bus
     "bus.bound": "a socket listens",
     "bus.refused": "frames were dropped: reason, source, count",
-    "bus.stale_run": "a peer's frame is of an earlier life of it",
+    "bus.stale_run": "a peer's frame is of an earlier run of it",
     "bus.send_failed": "messages could not be sent: to, reason, count",
     "bus.bad_endpoint": "a member's endpoint is none: endpoint, reason",
     "name.resolved": "the addresses of a peer's host name were found: host, addresses",

@@ -105,7 +105,7 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         settings = bus_config(config, parts.run_id, parts.links.peers)
         bus = Bus(
-            settings, context, logs.logger, faults.plan, parts.lives, limits=parts.node.limits
+            settings, context, logs.logger, faults.plan, parts.peer_runs, limits=parts.node.limits
         )
         used = descriptors.used()
         bus.ports.limit(shares(limits.shared - used, len(config.cluster.members)))

@@ -160,7 +160,7 @@ class FaultPlan:
 
     def add(self, rule: FaultRule, now_ms: float, *, restored: bool = False) -> None:
         """The rule acts from now on, for ``rule.for_ms``. ``restored``: it was kept from an
-        earlier life of the node, and the event says so. Raises FaultError."""
+        earlier run of the node, and the event says so. Raises FaultError."""
         self.expire(now_ms)
         if rule.name in self._rules:
             raise FaultError(

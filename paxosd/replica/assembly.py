@@ -34,7 +34,7 @@ from paxosd.storage import identity
 from paxosd.storage.disk import Disk
 from paxosd.storage.identity import Claim
 from paxosd.storage.node_directory import NodeDirectory, RandomBits
-from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.peer_runs import PeerRuns
 from paxosd.storage.standing import Standing
 from paxosd.storage.wal import WalOptions
 
@@ -62,7 +62,7 @@ class Equipment:
     machine: Machine | None = None
     """An empty one to use."""
     node_kind: type[Node] = Node
-    lives_kind: type[PeerLives] = PeerLives
+    peer_runs_kind: type[PeerRuns] = PeerRuns
 
 
 def assemble(
@@ -100,7 +100,7 @@ def assemble(
         )
         node = equipment.node_kind(options, list(contacts), memory.codec, equipment.rng, restart)
         connections = links(node.membership, directory.node, contacts)
-        lives = equipment.lives_kind(
+        peer_runs = equipment.peer_runs_kind(
             directory.home,
             connections.peers,
             connections.pins,
@@ -119,7 +119,7 @@ def assemble(
         genesis=claim.genesis,
         random_bits=equipment.identity_bits(),
     )
-    return Assembled(claim, run_id, disk, memory, node, connections, lives, standing)
+    return Assembled(claim, run_id, disk, memory, node, connections, peer_runs, standing)
 
 
 def _recover(directory: NodeDirectory, disk: Disk, equipment: Equipment) -> Memory:

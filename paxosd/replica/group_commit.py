@@ -13,7 +13,7 @@ from paxosd.core.effects import Record
 from paxosd.core.node import Node
 from paxosd.replica.ports import Committer
 from paxosd.storage.health import StorageWatch
-from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.peer_runs import PeerRuns
 from paxosd.storage.wal import Wal
 
 LOG_WAITING_BYTES_MAX = 64 << 20
@@ -31,13 +31,13 @@ class GroupCommit:
         self,
         wal: Wal,
         node: Node,
-        lives: PeerLives,
+        peer_runs: PeerRuns,
         committer: Committer,
         storage: StorageWatch,
     ) -> None:
         self._wal = wal
         self._node = node
-        self._lives = lives
+        self._peer_runs = peer_runs
         self._committer = committer
         self._storage = storage
         self.is_running = False
@@ -75,9 +75,9 @@ class GroupCommit:
         if self.is_running:
             return
         flush = False
-        lives = self._lives
-        if lives.marks_news and now_ms >= self._marks_due_ms and self._node.genesis:
-            lives.marks_news = waiting = self._wal.note_heard(lives.marks)
+        peer_runs = self._peer_runs
+        if peer_runs.marks_news and now_ms >= self._marks_due_ms and self._node.genesis:
+            peer_runs.marks_news = waiting = self._wal.note_heard(peer_runs.marks)
             flush = waiting and now_ms >= self._marks_due_ms + MARKS_IDLE_MS
             if self._tickets or flush:
                 self._marks_due_ms = now_ms + MARKS_MS

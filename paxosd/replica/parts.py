@@ -7,7 +7,7 @@ from paxosd.core.node import Node
 from paxosd.replica.recovery import Memory
 from paxosd.storage.disk import Disk
 from paxosd.storage.identity import Claim
-from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.peer_runs import PeerRuns
 from paxosd.storage.standing import Standing
 
 
@@ -16,7 +16,7 @@ class Assembled:
     """A node that nobody hears yet, and what it is made of.
 
     ``run_id``: this start, as the peers know it. ``disk``: of the log, with its faults. ``links``:
-    the peers that the node connects to. ``lives``: which runs of them it has heard."""
+    the peers that the node connects to. ``peer_runs``: which runs of them it has heard."""
 
     claim: Claim
     run_id: int
@@ -24,5 +24,5 @@ class Assembled:
     memory: Memory
     node: Node
     links: Links
-    lives: PeerLives
+    peer_runs: PeerRuns
     standing: Standing

@@ -70,7 +70,7 @@ class Replica:
         self._storage = StorageWatch(memory.wal, log, debug=options.debug)
         self._requests = RequestLog(bus, log) if options.debug else None
         self.commits = GroupCommit(
-            memory.wal, node, bus.inbox.lives, ports.committer, self._storage
+            memory.wal, node, bus.inbox.peer_runs, ports.committer, self._storage
         )
         self.exchange = None
         if snapshots is not None:
@@ -284,7 +284,7 @@ class Replica:
         header.genesis = node.genesis
         header.epoch = node.membership.epoch
         if not node.genesis:
-            self._bus.inbox.lives.may_replace = node.may_replace_directories
+            self._bus.inbox.peer_runs.may_replace = node.may_replace_directories
 
     def _hear_strangers(self) -> None:
         """Take in what nodes that are no peers, or that have another founding record, say about

@@ -20,7 +20,7 @@ from paxosd.storage.disk import Disk
 
 RESERVE = ".reserve"
 RESERVE_BYTES = 16 << 10
-"""Room for the lives of some 300 peers; more than any other of these files has."""
+"""Room for the runs of some 300 peers; more than any other of these files has."""
 _OLD = ".reserve-old"
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 

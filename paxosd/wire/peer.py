@@ -159,6 +159,7 @@ def _accepted(first: int) -> Check:
 
 
 _ACCEPTED_VALUE = record_of(AcceptedValue, number, ballot, data)
+_SLOT_RANGE = record_of(_pair, number, number)
 _VOTE_RUN = record_of(_run, ballot, number, number)
 _SAMPLE = record_of(Sample, number, number, number, number)
 _DECIDED = record_of(_pair, ballot, data)
@@ -185,7 +186,7 @@ _ROWS: dict[int, _Row] = {
     4: _row("promise", Promise, ballot, number, number, number, tuple_of(_ACCEPTED_VALUE)),
     5: _row("accept", Accept, ballot, number, data, number),
     6: _row("nack", Nack, ballot, ballot),
-    7: _row("accepted", Accepted, ballot, tuple_of(data), number),
+    7: _row("accepted", Accepted, ballot, tuple_of(_SLOT_RANGE), number),
     8: _row("votes_request", VotesRequest, number),
     9: _row("votes", Votes, tuple_of(_VOTE_RUN), number, number),
     10: _row(

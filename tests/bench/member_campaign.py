@@ -76,7 +76,7 @@ def sizes(stage):
             stage.remove(old)
 
 
-def lives(stage):
+def peer_runs(stage):
     """What a cluster goes through in its years."""
     leader = stage.leader()
     wiped = stage.rng.choice([name for name in stage.daemons.founders if name != leader])
@@ -130,7 +130,7 @@ def two_stopped(stage):
     raise AssertionError(f"no writes by two of four voters in {STOPPED_TRIES} tries")
 
 
-PARTS = {"rolling": (rolling, 3, 3), "sizes": (sizes, 1, 4), "lives": (lives, 3, 1),
+PARTS = {"rolling": (rolling, 3, 3), "sizes": (sizes, 1, 4), "lives": (peer_runs, 3, 1),
          "quorums": (quorums, 3, 1)}  # fmt: skip
 """Name → what is done, how many nodes begin, how many more there may be."""
 

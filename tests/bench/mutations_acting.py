@@ -10,8 +10,8 @@ from paxosd.core.admission import Admission
 from paxosd.core.founding import Founding
 from paxosd.core.genesis import Founder, Record
 from paxosd.core.messages import Hello
-from paxosd.storage import identity, peer_lives
-from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage import identity, peer_runs
+from paxosd.storage.peer_runs import PeerRuns
 from paxosd.storage.wal import Wal
 from tests.bench.mutation import around, group, instead, row
 
@@ -60,7 +60,7 @@ def _take_any_challenge(real, self, sender, run_id, hello, now_ms, old):
     return real(self, sender, run_id, hello, now_ms, old)
 
 
-_ANY_CHALLENGE = around(PeerLives, "_hear_hello", _take_any_challenge)
+_ANY_CHALLENGE = around(PeerRuns, "_hear_hello", _take_any_challenge)
 
 _PAST = group(
     "a past that acts",
@@ -70,8 +70,8 @@ _PAST = group(
         instead(Admission, "_is_foreign", property(lambda self: False)),
         instead(Admission, "_knows_more", lambda self, *_: False), profiles="relics", seed=1),
     row("marks-not-compared", "a log that ends below what was heard of it has lost its memory",
-        "PeerLives, Admission._knows_more",
-        instead(PeerLives, "_mark_of", lambda self, name: 0),
+        "PeerRuns, Admission._knows_more",
+        instead(PeerRuns, "_mark_of", lambda self, name: 0),
         profiles="rolled-back-greeted", seed=1, in_suite=True),
     row("marks-not-written", "what was heard of peers' logs outlasts a crash", "Wal.note_heard",
         instead(Wal, "note_heard", lambda self, marks: False),
@@ -80,12 +80,12 @@ _PAST = group(
         "Admission._is_compared", instead(Admission, "_is_compared", lambda self: True),
         profiles="rolled-back-alone", seed=2, in_suite=True),
     row("challenge-ignored", "a new life repeats what was sent to the member's address",
-        "PeerLives._hear_hello", _ANY_CHALLENGE,
+        "PeerRuns._hear_hello", _ANY_CHALLENGE,
         profiles="doubled-stopped", seed=2, in_suite=True),
     # The challenge alone holds this line while the second process hears nothing: both are removed.
     row("silence-ignored", "a new life waits until the one that is heard falls silent",
-        "PeerLives.is_alive", _ANY_CHALLENGE,
-        instead(PeerLives, "is_alive", lambda self, name, now_ms: False),
+        "PeerRuns.is_alive", _ANY_CHALLENGE,
+        instead(PeerRuns, "is_alive", lambda self, name, now_ms: False),
         profiles="doubled", seed=6, in_suite=True),
 )  # fmt: skip
 
@@ -108,9 +108,9 @@ def _claim_unlost(real, *given, **named):
 _RESTARTS = group(
     "restarts, held-back messages",
     row("hello-unanswered", "a Hello that is not heard is answered, with what is known and asked",
-        "PeerLives.answer", around(PeerLives, "answer", _answer_no_hello), seed=1, in_suite=True),
+        "PeerRuns.answer", around(PeerRuns, "answer", _answer_no_hello), seed=1, in_suite=True),
     row("known-runs-forgotten", "a restarted node knows which run of each peer it has heard",
-        "peer_lives._read", instead(peer_lives, "_read", lambda home: {}),
+        "peer_runs._read", instead(peer_runs, "_read", lambda home: {}),
         profiles="rolled-back-together", seed=1, in_suite=True),
     row("held-back-dropped", "a message that was held back is admitted when it is due",
         "Inbox.release", instead(Inbox, "release", _drop_what_is_due),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from paxosd.core.node import Node
 from paxosd.replica import recovery
 from paxosd.storage import wal, wal_format, wal_open, wal_recovery, wal_table
-from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.peer_runs import PeerRuns
 from paxosd.storage.wal_format import RECORD_OVERHEAD_BYTES, RawRecord
 from paxosd.storage.wal_segments import SegmentPreparer, SyncJob
 from tests.bench.mutation import around, group, instead, nothing, row
@@ -102,7 +102,7 @@ def _start_without_question(real, self, *args):
 
 
 def admit_any(self, sender, run_id, *_, **__):
-    """Every life of a peer is heard (in place of ``PeerLives.admit``)."""
+    """Every life of a peer is heard (in place of ``PeerRuns.admit``)."""
     return run_id
 
 
@@ -140,7 +140,7 @@ DISK = group(
         around(recovery, "open_wal", _open_or_create), profiles="lost-logs", seed=1, in_suite=True),
     row("newcomer-votes", "a voter without a memory asks whether it ever had one",
         "Admission, Node", around(Node, "__init__", _start_without_question),
-        instead(PeerLives, "admit", admit_any), profiles="wiped", seed=1),
+        instead(PeerRuns, "admit", admit_any), profiles="wiped", seed=1),
     row("short-log-taken", "a log file that is shorter than it was made is damage",
         "_Reader.__init__", around(wal_recovery._Reader, "__init__", _read_uncut),
         profiles="cut-tail", seed=1, in_suite=True),

@@ -7,7 +7,7 @@ from paxosd.core.learner import Learner
 from paxosd.core.proposer import Proposer
 from paxosd.core.state.snapshot import SnapshotWalk
 from paxosd.core.types import Ballot
-from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.peer_runs import PeerRuns
 from tests.bench.mutation import around, group, instead, nothing, row
 from tests.bench.mutations_disk import admit_any
 
@@ -85,7 +85,7 @@ MEMBERS = group(
         around(SnapshotWalk, "__init__", _walk_without_members), profiles=_CHANGING, seed=8),
     row("wiped-and-pinned", "a directory that was not named does not vote", "Admission.review",
         around(Admission, "review", _review_confirms), instead(Admission, "_lose", nothing),
-        instead(PeerLives, "admit", admit_any), profiles="wiped-voter", seed=1),
+        instead(PeerRuns, "admit", admit_any), profiles="wiped-voter", seed=1),
     row("removed-too-early", "a removed node goes once the new voters have a leader",
         "Election.is_settled", instead(Election, "is_settled", lambda self: True),
         profiles="swapped-unseen", seed=2, in_suite=True),

@@ -17,7 +17,7 @@ from paxosd.core.requests import ReadRequest, RefusalAnswer, WriteAnswer, WriteR
 from paxosd.core.run_id import make_run_id
 from paxosd.core.types import Ballot
 from paxosd.faults.plan import FaultPlan
-from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.peer_runs import PeerRuns
 from paxosd.wire import decode_answer, encode_client, encode_peer
 from tests.bus.harness import (
     Clock,
@@ -44,7 +44,7 @@ class TestPeers:
                 assert one.send("n2", message)
             got = [m for m in next_peers(two, len(sent)) if isinstance(m[2], Accept)]
             assert got == [("n1", 7, message) for message in sent]
-            assert "n1" in two.inbox.lives.heard_ms
+            assert "n1" in two.inbox.peer_runs.heard_ms
 
     def test_a_large_frame_passes(self):
         with World() as world:
@@ -78,7 +78,7 @@ class TestPeers:
             assert not one.send("n2", heartbeat(1))
             assert one.counters["unsent.n2"] == 1
             assert world.logs["n1"].of("bus.send_failed")[0]["to"] == "n2"
-            assert "n2" not in one.inbox.lives.heard_ms
+            assert "n2" not in one.inbox.peer_runs.heard_ms
             two = world.start("n2")
             until(lambda: one.send("n2", heartbeat(2)), "a connection")
             assert next_peers(two) == [("n1", 1, heartbeat(2))]
@@ -341,7 +341,7 @@ class TestFaults:
                 "the drop",
                 lambda: (two.poll(10), two.receive_peers(10)),
             )
-            assert clock.ms - two.inbox.lives.heard_ms["n1"] == 700
+            assert clock.ms - two.inbox.peer_runs.heard_ms["n1"] == 700
 
     def received(self, two, count):
         """The sequence numbers of the heartbeats that arrive, ``count`` of them."""
@@ -413,7 +413,7 @@ class TestFaults:
         clock = Clock()
         with World() as world:
             one, two, plan = self.world_with_plan(world, clock)
-            two.inbox.lives = PeerLives(None, ["n1"], silence_ms=1000)
+            two.inbox.peer_runs = PeerRuns(None, ["n1"], silence_ms=1000)
             args = {"name": "d", "kind": "delay", "ms": 500, "message_kinds": ["hello"]}
             plan.add_args(args, clock.ms)
             one.send("n2", Hello(77))

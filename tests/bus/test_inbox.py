@@ -9,7 +9,7 @@ from paxosd.core.messages import Accepted, CatchUp, Envelope, Heartbeat, Hello, 
 from paxosd.core.run_id import make_run_id
 from paxosd.core.types import Ballot
 from paxosd.faults.plan import FaultPlan
-from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.peer_runs import PeerRuns
 from tests.bus.harness import MemoryLog
 
 VOTE = Accepted(Ballot(1, "n1"), ((1, 1),), 1)
@@ -31,7 +31,7 @@ class Desk:
         self.inbox = Inbox(
             "n1",
             self.plan,
-            PeerLives(None, peers, pins, **options),
+            PeerRuns(None, peers, pins, **options),
             answer=self.answer,
             refused=self.refused,
             keep=self.keep,
@@ -121,7 +121,7 @@ class TestWithoutFaults:
         desk.now_ms = 9.0
         # Neither a replay, nor a peer that may only learn, nor a stranger is a sign of life.
         desk.hear(vote("n3", make_run_id(1, 1)), Envelope("n3", make_run_id(2, 1), ASK), vote("n9"))
-        assert desk.inbox.lives.heard_ms == {"n2": 7.0, "n3": 7.0}
+        assert desk.inbox.peer_runs.heard_ms == {"n2": 7.0, "n3": 7.0}
 
     @pytest.mark.parametrize(
         ("sender", "reason"), [("n9", "unknown_sender"), ("n1", "own_name"), ("", "unknown_sender")]
@@ -167,7 +167,7 @@ class TestFaults:
     def test_what_is_dropped_is_not_even_judged(self, desk):
         desk.fault("drop", **{"from": "n2"})
         assert desk.hear(vote(), Envelope("n2", 1, Hello(5)), vote("n3")) == [vote("n3")]
-        assert desk.inbox.lives.known("n2") == 0
+        assert desk.inbox.peer_runs.known("n2") == 0
         assert desk.answers == []
         assert desk.inbox.counters == {"fault.dropped": 2}
 
@@ -280,8 +280,8 @@ class TestFounding:
         assert desk.answers == []
         assert desk.inbox.strangers == strange, "the node is to know"
         assert desk.inbox.newest_epoch == 0, "of another cluster"
-        assert desk.inbox.lives.known("n2") == 0
-        assert desk.inbox.lives.heard_ms == {}
+        assert desk.inbox.peer_runs.known("n2") == 0
+        assert desk.inbox.peer_runs.heard_ms == {}
         good = vote()._replace(genesis=9)
         assert desk.hear(good) == [good]
 

@@ -147,7 +147,7 @@ class TestGarbage:
                 reason,
                 lambda: (rogue.send_multipart(parts), drain(two)),
             )
-            assert "n1" not in two.inbox.lives.heard_ms
+            assert "n1" not in two.inbox.peer_runs.heard_ms
 
 
 class TestOversize:

@@ -100,7 +100,7 @@ class TestComing:
             introduce(world, "n1", "n2")
             meet(world, "n1", "n2")
             say_until(lambda: three.send("n1", heartbeat(5)), one, "refused.unknown_sender")
-            assert "n3" not in one.inbox.lives.heard_ms
+            assert "n3" not in one.inbox.peer_runs.heard_ms
             introduce(world, "n1", "n2", "n3")
             meet(world, "n1", "n2", "n3")  # frames and votes, all ways
             for bus in (one, two):
@@ -150,7 +150,7 @@ class TestGoing:
             meet(world, "n1", "n2", "n3")
             one.set_peers(at(world, "n2"), {})
             say_until(lambda: three.send("n1", heartbeat(5)), one, "refused.unknown_sender")
-            assert "n3" not in one.inbox.lives.heard_ms
+            assert "n3" not in one.inbox.peer_runs.heard_ms
             assert one.counters["refused.stale_run"] == 0
             meet(world, "n1", "n2")
             assert two.send("n3", heartbeat(6))
@@ -261,7 +261,7 @@ class TestMoving:
 
 
 class TestPins:
-    """Who is heard as what is for ``tests/storage/test_peer_lives.py``; here, that the bus goes by
+    """Who is heard as what is for ``tests/storage/test_peer_runs.py``; here, that the bus goes by
     it."""
 
     def frames(self, world, two):
@@ -290,7 +290,7 @@ class TestPins:
             two.set_peers(at(world, "n1"), {"n1": 77})
             self.frames(world, two)(1, CatchUp(1, 2))
             assert next_peers(two) == [("n1", 0, CatchUp(1, 2))]
-            assert "n1" not in two.inbox.lives.heard_ms
+            assert "n1" not in two.inbox.peer_runs.heard_ms
 
     def test_who_says_hello_out_of_another_directory_is_told(self):
         with World() as world:

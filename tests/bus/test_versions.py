@@ -101,7 +101,7 @@ class TestVersions:
                 "the refusal",
                 lambda: (two.poll(10), two.receive_peers(10)),
             )
-            assert "n1" not in two.inbox.lives.heard_ms
+            assert "n1" not in two.inbox.peer_runs.heard_ms
             # The one that has no record hears it, and is heard in the new form.
             until(lambda: two.send("n1", heartbeat(2)), "a connection")
             assert heard(one) == [Envelope("n2", 1, heartbeat(2), 9)]

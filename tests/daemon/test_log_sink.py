@@ -214,7 +214,7 @@ class TestFullDisk:
 
 
 class TestTornBefore:
-    """The end of a line was lost in an earlier life, or by whoever else wrote to the file."""
+    """The end of a line was lost in an earlier run, or by whoever else wrote to the file."""
 
     def test_a_file_that_ends_within_a_line(self, tmp_path):
         path = tmp_path / "log"

@@ -275,7 +275,7 @@ class TestWrongOrigin:
 
 class TestReplay:
     def test_frames_of_an_old_incarnation_change_nothing(self, daemons):
-        """PITFALLS, ZeroMQ 13: n1's frames of an earlier life, with a ballot above all."""
+        """PITFALLS, ZeroMQ 13: n1's frames of an earlier run, with a ballot above all."""
         leader = daemons.wait_leader()
         old = daemons.followers(leader)[0]
         others = [name for name in daemons.names if name != old]
@@ -302,16 +302,16 @@ class TestReplay:
                     raw.socket.send(encode_peer(message, "test", old, make_run_id(now, 7)))
                 wait_refused(daemons, name, before + 3, "stale_run")
             assert daemons.status(name)["promised"] == promised
-            lives = {"sender_boot_count": now, "highest_boot_count": now + 1}
+            peer_runs = {"sender_boot_count": now, "highest_boot_count": now + 1}
             # A line has the latest of what was refused meanwhile, and others are refused, too: a
             # message may come before its sender's Hello, on the other connection.
             with daemons.raw(name, "peer") as raw:
                 frame = encode_peer(Prepare(HIGH, 1), "test", old, make_run_id(now, 7))
 
-                def is_logged(name=name, raw=raw, frame=frame, lives=lives):
+                def is_logged(name=name, raw=raw, frame=frame, peer_runs=peer_runs):
                     raw.socket.send(frame)
                     events = daemons.events(name, "bus.stale_run")
-                    return any(lives.items() <= event.items() for event in events)
+                    return any(peer_runs.items() <= event.items() for event in events)
 
                 wait_for(is_logged, what=f"the refusal in the log of {name}")
         with daemons.raw(leader) as raw:

@@ -95,19 +95,19 @@ def test_a_first_start(site):
     assert parts.node.directory_id == parts.claim.directory_id > 0
     assert parts.node.role == "newcomer"
     assert parts.links.peers == CONTACTS
-    assert all(name in parts.lives for name in CONTACTS)
+    assert all(name in parts.peer_runs for name in CONTACTS)
 
 
 def test_each_start_is_another_life_of_the_same_directory(site):
-    lives = []
+    peer_runs = []
     for starts in (1, 2, 3):
         parts = site.start()
         assert (parts.claim.boot_count, parts.claim.directory_id) == (starts, site.claims[0][1])
-        lives.append(parts.run_id)
+        peer_runs.append(parts.run_id)
         parts.memory.wal.close()
         site.power_cut()
-    assert [boot_count_of(run_id) for run_id in lives] == [1, 2, 3]
-    assert len({run_id - make_run_id(boot_count_of(run_id), 0) for run_id in lives}) == 3, (
+    assert [boot_count_of(run_id) for run_id in peer_runs] == [1, 2, 3]
+    assert len({run_id - make_run_id(boot_count_of(run_id), 0) for run_id in peer_runs}) == 3, (
         "their random bits"
     )
 
@@ -117,13 +117,13 @@ def test_promises_and_heard_lives_are_those_of_the_start_before(site):
     parts.memory.wal.append([PromiseRecord(PROMISED)])
     parts.memory.wal.sync()
     hello = Hello(77, challenge=parts.run_id)
-    assert parts.lives.admit("n2", make_run_id(2, 9), hello) == make_run_id(2, 9)
+    assert parts.peer_runs.admit("n2", make_run_id(2, 9), hello) == make_run_id(2, 9)
     parts.memory.wal.close()
     site.power_cut()
     parts = site.start()
     assert parts.node.promised == PROMISED
-    assert parts.lives.known("n2") == make_run_id(2, 9)
-    assert parts.lives.admit("n2", make_run_id(1, 9), VOTE) < 0
+    assert parts.peer_runs.known("n2") == make_run_id(2, 9)
+    assert parts.peer_runs.admit("n2", make_run_id(1, 9), VOTE) < 0
 
 
 @pytest.mark.parametrize(("cluster", "node"), [("other", "n1"), ("c", "n2")])
@@ -401,7 +401,7 @@ class Bus:
     relay = None
 
     def take_on(self, parts):
-        self.inbox = Inbox("n1", FaultPlan(), parts.lives, answer=self.send, refused=print)
+        self.inbox = Inbox("n1", FaultPlan(), parts.peer_runs, answer=self.send, refused=print)
         return self
 
 

@@ -102,7 +102,7 @@ class Scene:
 # -- 1, 3: memory that was lost
 
 
-def lost_memory(scene, lives, lose):
+def lost_memory(scene, peer_runs, lose):
     """The leader and one follower choose a value that the third node has not; then the follower
     loses memory, and the leader its power: (value, follower, third).
 
@@ -112,12 +112,14 @@ def lost_memory(scene, lives, lose):
     follower, third = scene.others(scene.leader)
     scene.write()
     scene.do("remember", follower)
-    for run_id in range(2, lives + 1):
+    for run_id in range(2, peer_runs + 1):
         scene.process(follower).crash(power=True)
         scene.do("restart", follower)
-        lives = scene.process(third).bus.inbox.lives
+        peer_runs = scene.process(third).bus.inbox.peer_runs
         scene.wait(
-            lambda run_id=run_id, lives=lives: boot_count_of(lives.known(follower)) == run_id
+            lambda run_id=run_id, peer_runs=peer_runs: (
+                boot_count_of(peer_runs.known(follower)) == run_id
+            )
         )
         scene.write()
     run_for(scene.cluster, 2000)
@@ -180,8 +182,8 @@ def test_3_a_disk_rolled_back_by_two_lives_is_not_heard():
 def test_1_and_3_memory_lost_within_one_life_is_noticed(how):
     """The node is back with the very number of starts that its peers know; its lots differ."""
     scene = Scene()
-    lives = 1 if how == "wipe" else 2
-    value, follower, third = lost_memory(scene, lives, lambda name: scene.do(how, name))
+    peer_runs = 1 if how == "wipe" else 2
+    value, follower, third = lost_memory(scene, peer_runs, lambda name: scene.do(how, name))
     scene.do("restart", follower)
     run_for(scene.cluster, 12_000)
     assert scene.cluster.leader() == ""
@@ -193,8 +195,8 @@ def test_1_and_3_memory_lost_within_one_life_is_noticed(how):
 def test_1_and_3_it_is_noticed_though_the_peer_was_restarted_meanwhile(how):
     """What a peer has heard is on its disk: its own restart forgets nothing."""
     scene = Scene()
-    lives = 1 if how == "wipe" else 2
-    value, follower, third = lost_memory(scene, lives, lambda name: scene.do(how, name))
+    peer_runs = 1 if how == "wipe" else 2
+    value, follower, third = lost_memory(scene, peer_runs, lambda name: scene.do(how, name))
     scene.process(third).crash(power=True)
     scene.do("restart", third)
     scene.do("restart", follower)

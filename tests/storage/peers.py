@@ -11,7 +11,7 @@ from paxosd.core.messages import (
 )
 from paxosd.core.run_id import make_run_id
 from paxosd.core.types import Ballot
-from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.peer_runs import PeerRuns
 
 VOTE = Accepted(Ballot(1, "n2"), ((1, 1),), 1)
 
@@ -28,8 +28,8 @@ OLD, NEW, OTHER = 11, 22, 33
 """Data directories."""
 
 
-def lives(disk=None, pin=0, **options):
-    return PeerLives(disk, ["n2", "n3"], {"n2": pin}, **options)
+def peer_runs(disk=None, pin=0, **options):
+    return PeerRuns(disk, ["n2", "n3"], {"n2": pin}, **options)
 
 
 def run_id(starts, lot=0):

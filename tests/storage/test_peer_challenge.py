@@ -9,7 +9,7 @@ from paxosd.core.messages import (
     Welcome,
 )
 from tests.storage.memdisk import MemDisk
-from tests.storage.peers import BEAT, NEW, OLD, VOTE, lives, pinned, run_id
+from tests.storage.peers import BEAT, NEW, OLD, VOTE, peer_runs, pinned, run_id
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ class TestChallenge:
 
     @pytest.mark.parametrize("pin", [0, -1, OLD])
     def test_a_new_life_has_to_repeat_it(self, disk, pin):
-        memory = lives(disk, pin, challenge=7)
+        memory = peer_runs(disk, pin, challenge=7)
         for challenge in (0, 8):
             hello = Hello(OLD, challenge=challenge)
             assert memory.admit("n2", run_id(3), hello) == -1
@@ -35,22 +35,22 @@ class TestChallenge:
         assert memory.admit("n2", run_id(4), Hello(OLD, challenge=7)) == run_id(4)
 
     def test_the_known_life_need_not(self, disk):
-        memory = lives(disk, challenge=7)
+        memory = peer_runs(disk, challenge=7)
         memory.admit("n2", run_id(3), Hello(OLD, challenge=7))
         assert memory.admit("n2", run_id(3), Hello(OLD)) == run_id(3)
-        memory = lives(disk.crash(), challenge=9)
+        memory = peer_runs(disk.crash(), challenge=9)
         for challenge in (0, 7, 9):
             assert memory.admit("n2", run_id(3), Hello(OLD, challenge=challenge)) == run_id(3)
         assert memory.admit("n2", run_id(3), VOTE) == run_id(3)
 
     def test_what_was_recorded_before_the_start_does_not_hold_it(self, disk):
-        lives(disk, challenge=7).admit("n2", run_id(3), Hello(OLD, challenge=7))
-        memory = lives(disk.crash(), challenge=9)
+        peer_runs(disk, challenge=7).admit("n2", run_id(3), Hello(OLD, challenge=7))
+        memory = peer_runs(disk.crash(), challenge=9)
         assert memory.admit("n2", run_id(4), Hello(OLD, challenge=7)) == -1
         assert memory.admit("n2", run_id(4), Hello(OLD, challenge=9)) == run_id(4)
 
     def test_it_takes_more_than_that(self):
-        memory = lives(challenge=7)
+        memory = peer_runs(challenge=7)
         memory.admit("n2", run_id(3), Hello(OLD, challenge=7))
         memory.admit("n2", run_id(3), VOTE, 10)
         for starts, directory, mark in ((2, OLD, 10), (4, NEW, 10), (4, OLD, 9)):
@@ -58,7 +58,7 @@ class TestChallenge:
 
     @pytest.mark.parametrize("pin", [NEW, -1])
     def test_another_directory_that_may_speak_needs_it_too(self, pin):
-        memory = lives(challenge=7)
+        memory = peer_runs(challenge=7)
         memory.admit("n2", run_id(3), Hello(OLD, challenge=7))
         pinned(memory, pin)
         assert memory.admit("n2", run_id(1), Hello(NEW)) == -1
@@ -66,14 +66,14 @@ class TestChallenge:
 
     @pytest.mark.parametrize("pin", [0, -1, NEW])
     def test_two_that_do_not_hear_each_other_yet_exchange_theirs(self, pin):
-        memory = lives(pin=-1, challenge=7)
+        memory = peer_runs(pin=-1, challenge=7)
         memory.admit("n2", run_id(3), Hello(OLD, challenge=7))
         pinned(memory, pin)
         assert memory.admit("n2", run_id(4), Welcome(0, challenge=9)) == 0
         assert memory.known("n2") == run_id(3)
 
     def test_who_is_asked_to_say_hello_gets_it(self):
-        memory = lives(pin=NEW, challenge=7)
+        memory = peer_runs(pin=NEW, challenge=7)
         assert memory.admit("n2", run_id(1), BEAT) == 0
         assert memory.answer("n2", run_id(1), BEAT) == Welcome(0, challenge=7)
 
@@ -85,7 +85,7 @@ class TestSilence:
 
     @pytest.fixture
     def memory(self):
-        memory = lives(silence_ms=self.SILENCE_MS, challenge=70)
+        memory = peer_runs(silence_ms=self.SILENCE_MS, challenge=70)
         assert memory.admit("n2", run_id(3), Hello(OLD, 0, 70), now_ms=1000.0) == run_id(3)
         return memory
 
@@ -148,8 +148,8 @@ class TestSilence:
         assert memory.admit("n2", run_id(2), Hello(NEW, 0, 70), now_ms=1002.0) == -1
 
     def test_a_node_that_has_started_has_heard_nobody(self, disk):
-        lives(disk).admit("n2", run_id(3), Hello(OLD), now_ms=1000.0)
-        memory = lives(disk.crash(), silence_ms=self.SILENCE_MS)
+        peer_runs(disk).admit("n2", run_id(3), Hello(OLD), now_ms=1000.0)
+        memory = peer_runs(disk.crash(), silence_ms=self.SILENCE_MS)
         assert memory.admit("n2", run_id(4), Hello(OLD), now_ms=1001.0) == run_id(4)
 
     def test_one_that_was_no_peer_for_a_while_is_not_alive(self, memory):

@@ -9,7 +9,7 @@ from paxosd.core.messages import (
 )
 from paxosd.core.types import Mark
 from tests.storage.memdisk import MemDisk
-from tests.storage.peers import BEAT, NEW, OLD, OTHER, VOTE, lives, pinned, run_id
+from tests.storage.peers import BEAT, NEW, OLD, OTHER, VOTE, peer_runs, pinned, run_id
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def later_with_marks(request, disk):
 
     def restart(memory, pin):
         disks.append(disks[-1].crash())
-        return lives(disks[-1], pin, marks=dict(memory.marks))
+        return peer_runs(disks[-1], pin, marks=dict(memory.marks))
 
     return restart
 
@@ -37,7 +37,7 @@ class TestMarks:
     def test_a_life_that_lacks_what_was_heard_of_its_directory_is_not_heard(
         self, disk, later_with_marks
     ):
-        memory = lives(disk)
+        memory = peer_runs(disk)
         memory.admit("n2", run_id(3), Hello(OLD))
         memory.admit("n2", run_id(3), VOTE, 10)
         memory.admit("n2", run_id(3), BEAT, 4)
@@ -56,15 +56,15 @@ class TestMarks:
 
     def test_a_restart_that_is_not_told_forgets_them(self, disk):
         """Which is why the log remembers them: here, that ``marks=`` is what counts."""
-        memory = lives(disk)
+        memory = peer_runs(disk)
         memory.admit("n2", run_id(3), Hello(OLD))
         memory.admit("n2", run_id(3), VOTE, 10)
-        memory = lives(disk.crash())
+        memory = peer_runs(disk.crash())
         assert memory.marks == {}
         assert memory.admit("n2", run_id(4), Hello(OLD, start_mark=9)) == run_id(4)
 
     def test_what_is_not_heard_leaves_none(self):
-        memory = lives()
+        memory = peer_runs()
         memory.admit("n2", run_id(3), Hello(OLD), 50)
         memory.admit("n2", run_id(2), VOTE, 50)
         memory.admit("n2", run_id(4), VOTE, 50)
@@ -74,7 +74,7 @@ class TestMarks:
         assert memory.admit("n2", run_id(4), Hello(OLD, start_mark=1)) == run_id(4)
 
     def test_each_peer_has_its_own(self):
-        memory = lives()
+        memory = peer_runs()
         for name in ("n2", "n3"):
             memory.admit(name, run_id(3), Hello(OLD))
         memory.admit("n2", run_id(3), VOTE, 10)
@@ -82,16 +82,16 @@ class TestMarks:
 
     def test_a_life_that_goes_on_is_not_compared_with_itself(self, disk, later_with_marks):
         """It says again how long its log was when it started, which has grown since."""
-        memory = lives(disk)
+        memory = peer_runs(disk)
         memory.admit("n2", run_id(3), Hello(OLD, start_mark=2))
         memory.admit("n2", run_id(3), VOTE, 10)
         memory = later_with_marks(memory, 0)
         assert memory.admit("n2", run_id(3), Hello(OLD, start_mark=2)) == run_id(3)
 
     def test_those_of_another_directory_do_not_matter(self, disk):
-        memory = lives(disk)
+        memory = peer_runs(disk)
         memory.admit("n2", run_id(3), Hello(OLD))
-        memory = lives(disk.crash(), marks={"n2": Mark(OTHER, 50)})
+        memory = peer_runs(disk.crash(), marks={"n2": Mark(OTHER, 50)})
         back = Hello(OLD, start_mark=1)
         assert memory.answer("n2", run_id(4), back) == Welcome(run_id(3), OLD, mark=0)
         assert memory.admit("n2", run_id(4), back) == run_id(4)
@@ -100,7 +100,7 @@ class TestMarks:
         assert memory.admit("n2", run_id(5), Hello(OLD, start_mark=2)) == -1
 
     def test_a_new_directory_that_is_pinned_starts_anew(self, disk, later_with_marks):
-        memory = lives(disk)
+        memory = peer_runs(disk)
         memory.admit("n2", run_id(9), Hello(OLD))
         memory.admit("n2", run_id(9), VOTE, 50)
         memory = later_with_marks(memory, NEW)
@@ -113,7 +113,7 @@ class TestMarks:
         assert memory.admit("n2", run_id(2), Hello(NEW, start_mark=3)) == run_id(2)
 
     def test_none_is_known_of_a_directory_that_is_not(self):
-        memory = lives()
+        memory = peer_runs()
         for _ in range(2):
             assert memory.admit("n2", run_id(3), VOTE, 10) == run_id(3)
         assert memory.marks == {}
@@ -122,7 +122,7 @@ class TestMarks:
         assert memory.marks == {"n2": Mark(OLD, 4)}
 
     def test_they_cost_no_write_here(self, disk):
-        memory = lives(disk)
+        memory = peer_runs(disk)
         memory.admit("n2", run_id(3), Hello(OLD))
         syncs = disk.syncs
         memory.admit("n2", run_id(3), VOTE, 10)

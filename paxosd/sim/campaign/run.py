@@ -245,7 +245,7 @@ class SimRun:
             self._checked = "not checked"
 
     def _ages(self) -> list[StatedAge]:
-        """What nodes stated about the age of their states, in all their lives, to all readers."""
+        """What nodes stated about the age of their states, in all their runs, to all readers."""
         stated = [each for process in self.cluster.processes.values() for each in process.ages]
         return stated + [each for reader in self.readers for each in reader.stated]
 

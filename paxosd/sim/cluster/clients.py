@@ -259,7 +259,7 @@ class SimClient:
         elif result[0] == Status.FENCED:
             self._history.failed(operation)
 
-    # -- lives and sessions
+    # -- runs and sessions
 
     def _end_session(self) -> None:
         last = self._protocol.close()

@@ -1,4 +1,4 @@
-"""How often faults struck one member, over all its lives."""
+"""How often faults struck one member, over all its runs."""
 
 from collections.abc import Mapping
 from typing import Any

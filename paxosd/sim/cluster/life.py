@@ -153,7 +153,7 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
         parts.links.peers,
         around.network,
         plan,
-        lives=parts.lives,
+        peer_runs=parts.peer_runs,
         now_ms=clock.monotonic_ms,
         effect=around.effect,
         wake=around.wake,

@@ -1,4 +1,4 @@
-"""One simulated member: its lives, and the turns of its loop.
+"""One simulated member: its runs, and the turns of its loop.
 
     start ─► recovery, parts (life.py)                     DOWN ──► UP ──► PAUSED ──► UP
     something arrives, or is due ─► turn of the Replica     ▲── crash, storage error ──┘
@@ -53,7 +53,7 @@ class Names(Protocol):
 
 
 class SimProcess:
-    """A member with all its lives: it starts, crashes, pauses, leaves, and starts again."""
+    """A member with all its runs: it starts, crashes, pauses, leaves, and starts again."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class SimProcess:
         self.crashes = 0
         self.failed_syncs = 0
         self.ages: list[StatedAge] = []
-        """What it stated about the age of its state, over all lives."""
+        """What it stated about the age of its state, over all runs."""
         self.plan: FaultPlan | None = None
         """The faults of the present life, or of the last one."""
         self.relic = False

@@ -8,7 +8,7 @@ KINDS: dict[str, str] = {
     "delay": "messages come late, on some ways",
     "duplicate": "messages come twice",
     "reorder": "messages overtake each other",
-    "replay": "old messages come again, also those of earlier lives",
+    "replay": "old messages come again, also those of earlier runs",
     "slow-net": "all messages take long",
     "partition": "the nodes fall into two parts, or one way only works",
     "isolate": "one node, mostly the leader, is cut off",

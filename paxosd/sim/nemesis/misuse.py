@@ -4,7 +4,7 @@ These passes come after ``nemesis.py`` and ``tails.py`` and do not change what t
 comes in a part of the runs that may have everything, or in every run that asks for it by name.
 
     roll-back    a running member's directory, log and all, is put back to an earlier point of its
-                 life; any of the others are down then, and come back soon
+                 run; any of the others are down then, and come back soon
     wrong-file   a member is started with a configuration file that names too few or too many, also
                  the very first time, when nothing is founded yet; later its own file is back
     doubled      a second process runs out of a copy of a running member's directory
@@ -24,7 +24,7 @@ from paxosd.sim.nemesis.schedule import Directive, Schedule
 from paxosd.sim.nemesis.tails import doomed_names
 
 MISUSE_KINDS: dict[str, str] = {
-    "roll-back": "a running member's directory goes back to an earlier point of its life",
+    "roll-back": "a running member's directory goes back to an earlier point of its run",
     "wrong-file": "a member is started with a file that names too few or too many",
     "doubled": "a second process runs out of a copy of a running member's directory",
 }
@@ -74,7 +74,7 @@ def _roll_backs(
 def _roll_back(
     rng: random.Random, names: list[NodeId], name: NodeId, at_ms: float
 ) -> list[Directive]:
-    """The copy is taken, life goes on, the copy is put back; any of the others may be away then."""
+    """A copy is taken, the run goes on, the copy is put back; others may be away at that time."""
     reach_ms = rng.uniform(KNOWN_MS + 500.0, rng.choice((8000.0, 15_000.0, max(at_ms, 8000.0))))
     copied_ms = max(0.0, at_ms - reach_ms)
     back_ms = at_ms + rng.uniform(*BACK_MS)

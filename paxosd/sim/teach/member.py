@@ -1,4 +1,4 @@
-"""One member of a lesson: its disks, and its lives, each the daemon's own assembly and turn.
+"""One member of a lesson: its disks, and its runs, each the daemon's own assembly and turn.
 
 The same :class:`paxosd.replica.replica.Replica` as in the daemon runs here, on a bus whose every
 message can be held or lost (``wires.py``) and with a committer that can be held. The script decides
@@ -32,7 +32,7 @@ from paxosd.sim.world.helper import SimHelper
 from paxosd.sim.world.trace import TraceLog
 from paxosd.sim.world.world import World
 from paxosd.storage.node_directory import NodeDirectory
-from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.peer_runs import PeerRuns
 from paxosd.storage.wal import SyncJob, WalOptions
 from paxosd.wire import EntryLimits
 from paxosd.wire.status import encode_status
@@ -215,7 +215,7 @@ class Member:
             random_bits=rng.getrandbits,
             identity_bits=lambda: rng.getrandbits,
             node_kind=_observed(self._see),
-            lives_kind=_trusting(around.is_naive),
+            peer_runs_kind=_trusting(around.is_naive),
         )
 
     def _see(self, node: Node, ready: Ready) -> None:
@@ -239,7 +239,7 @@ class Life:
         self.node = parts.node
         self.machine = parts.memory.machine
         self.wal = parts.memory.wal
-        self.bus = MemberBus(name, parts.run_id, parts.lives, around.wires, around.recorder)
+        self.bus = MemberBus(name, parts.run_id, parts.peer_runs, around.wires, around.recorder)
         self.committer = Committer(around, self._synced)
         self._name = name
         self._around = around
@@ -309,11 +309,11 @@ def _observed(see: Callable[[Node, Ready], None]) -> type[Node]:
     return ObservedNode
 
 
-def _trusting(is_naive: Callable[[NodeId], bool]) -> type[PeerLives]:
+def _trusting(is_naive: Callable[[NodeId], bool]) -> type[PeerRuns]:
     """Believes naive members whatever they say of themselves: as if nobody had written down which
-    lives it heard."""
+    runs it heard."""
 
-    class TrustingLives(PeerLives):
+    class TrustingLives(PeerRuns):
         def admit(
             self,
             sender: NodeId,

@@ -28,7 +28,7 @@ from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
 from paxosd.sim.teach.happenings import Recorder
 from paxosd.sim.teach.wires import Wires
-from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.peer_runs import PeerRuns
 from paxosd.wire import encode_entry
 from paxosd.wire.events import TOPIC_LEARNED, decode_event
 
@@ -60,9 +60,9 @@ class MemberBus:
     narrator subscribes to what the member learns."""
 
     def __init__(
-        self, name: NodeId, run_id: int, lives: PeerLives, wires: Wires, recorder: Recorder
+        self, name: NodeId, run_id: int, peer_runs: PeerRuns, wires: Wires, recorder: Recorder
     ) -> None:
-        self.inbox = Inbox(name, FaultPlan(), lives, answer=self.send, refused=self._on_refused)
+        self.inbox = Inbox(name, FaultPlan(), peer_runs, answer=self.send, refused=self._on_refused)
         self.relay = NoLink()
         self._name = name
         self._run_id = run_id

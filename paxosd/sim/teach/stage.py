@@ -70,7 +70,7 @@ class Stage:
             identity.write_genesis(self.members[name].home, record)
             each.node.use_genesis(record)
             for peer in parts.keys() - {name}:
-                each.lives.admit(peer, parts[peer].run_id, Hello(directories[peer]))
+                each.peer_runs.admit(peer, parts[peer].run_id, Hello(directories[peer]))
         for name, member in self.members.items():
             member.begin(parts[name])
 

@@ -1,7 +1,7 @@
 """The bus of a simulated process: what :class:`paxosd.bus.bus.Bus` is to the daemon, on a Network.
 
 What the sockets hold waits in ``arrived`` until a turn takes it; then it passes the daemon's own
-inbox (``paxosd/bus/inbox.py``): faults, and whether its sender's life is heard.
+inbox (``paxosd/bus/inbox.py``): faults, and whether its sender's run is heard.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +16,7 @@ from paxosd.faults.plan import FaultPlan
 from paxosd.host.log import Log
 from paxosd.sim.world.network import Network
 from paxosd.sim.world.relay import SimRelay
-from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.peer_runs import PeerRuns
 
 ARRIVED_MAX = 5_000
 """So many messages fill the sockets; what comes after them is dropped."""
@@ -25,7 +25,7 @@ Effect = Callable[[str], None]
 
 
 class SimBus:
-    """One life of one process on the network; has :class:`paxosd.replica.ports.ReplicaBus`.
+    """One run of one process on the network; has :class:`paxosd.replica.ports.ReplicaBus`.
 
     ``effect`` is called ahead of everything that leaves: there the process may be made to crash.
     """
@@ -38,7 +38,7 @@ class SimBus:
         network: Network,
         plan: FaultPlan,
         *,
-        lives: PeerLives,
+        peer_runs: PeerRuns,
         now_ms: Callable[[], float],
         effect: Effect,
         wake: Callable[[], None],
@@ -61,7 +61,7 @@ class SimBus:
         self._now_ms = now_ms
         self._effect = effect
         self._refusals = RefusalLog(log)
-        self.inbox = Inbox(name, plan, lives, answer=self.send, refused=self._on_refused)
+        self.inbox = Inbox(name, plan, peer_runs, answer=self.send, refused=self._on_refused)
         self._stalled: list[Callable[[], object]] | None = None
         self.relay = SimRelay(
             name, run_id, network, effect=effect, stopped=self._is_stalled, wake=wake

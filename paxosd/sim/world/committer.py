@@ -15,7 +15,7 @@ SPIKE_FACTOR = 20.0
 
 
 class SimCommitter:
-    """One life's committer. ``later(delay_ms, action)`` does something unless the process has
+    """The committer of one run. ``later(delay_ms, action)`` does something unless the process has
     died meanwhile; ``wake()`` lets it take a turn."""
 
     __slots__ = ("_done", "_error", "_later", "_rng", "_run", "_wake", "job", "sync_ms")

@@ -7,7 +7,7 @@
 What PUB and SUB sockets do, and worse: a real connection loses events (a slow subscriber, a
 connection that broke and was made again by the library without a word), but it neither doubles
 nor reorders them. The connections of a node that dies end; some watchers notice it, others are
-connected to the node's next life without knowing. All random numbers come from a stream of their
+connected to the node's next run without knowing. All random numbers come from a stream of their
 own.
 """
 
@@ -218,7 +218,7 @@ class EventLinks:
             link.end.disconnected(link.name, "connection lost")
 
     def started(self, node: NodeId) -> None:
-        """The process has a new life: who still holds a connection to the last one has one to
+        """The process has a new run: who still holds a connection to the last one has one to
         this."""
         for link in self.links.values():
             if link.node == node and not link.joined:

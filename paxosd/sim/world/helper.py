@@ -14,7 +14,7 @@ JOB_MS = (0.2, 30.0)
 
 
 class SimHelper:
-    """One life's helper. ``later`` and ``wake`` as the committer has them."""
+    """The helper of one run. ``later`` and ``wake`` as the committer has them."""
 
     __slots__ = ("_done", "_job", "_later", "_rng", "_wake")
 

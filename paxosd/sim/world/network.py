@@ -7,7 +7,7 @@ the daemon's sockets have it. A pair of processes normally keeps its order, as a
 does; ``reorder`` is the probability that a message takes a way of its own.
 
 A few old frames are remembered. When a process starts anew some of them come once more: what was
-on its way to, or from, an earlier life. Partitions are no concern of this module: as on live
+on its way to, or from, an earlier run. Partitions are no concern of this module: as on live
 nodes the fault plan of the receiver does them (``SimBus``); only clients are cut off here.
 """
 
@@ -236,7 +236,7 @@ class Network:
                 self._old[place] = frame
 
     def started(self, name: NodeId) -> None:
-        """A process has a new life: frames of its last ones are still on their way, and who
+        """A process has a new run: frames of its last ones are still on their way, and who
         held a connection to the last one finds out."""
         for pair in [pair for pair in self._connections if pair[1] == name]:
             self._break(pair, self._connections[pair])

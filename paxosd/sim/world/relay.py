@@ -9,7 +9,7 @@ from paxosd.sim.world.network import RELAY, Network
 
 
 class SimRelay:
-    """Of one life of a process; has :class:`paxosd.replica.forwarding.Link`. Endpoints are nodes'
+    """Of one run of a process; has :class:`paxosd.replica.forwarding.Link`. Endpoints are nodes'
     names.
 
     ``effect`` is called ahead of what leaves; ``stopped()``: whether the process is stopped, in the

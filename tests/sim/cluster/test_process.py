@@ -253,9 +253,9 @@ class TestNetworkFaults:
         cluster.elect()
         process = cluster.processes["n1"]
         cluster.crash("n2")
-        lives = process.bus.inbox.lives
-        cluster.run_until(lambda: False, 2 * lives.silence_ms)
-        hello = Hello(lives._heard["n2"].directory_id, 1 << 30, lives._challenge)
+        peer_runs = process.bus.inbox.peer_runs
+        cluster.run_until(lambda: False, 2 * peer_runs.silence_ms)
+        hello = Hello(peer_runs._heard["n2"].directory_id, 1 << 30, peer_runs._challenge)
         process.arrive(Envelope("n2", make_run_id(5, 1), hello))
         process.bus.receive_peers(100)
         message = Nack(Ballot(1, "n1"), Ballot(2, "n2"))
@@ -304,8 +304,8 @@ class TestDiskFaults:
     def known(self, cluster):
         """Which life of n3 the others have heard."""
         n3 = cluster.processes["n3"]
-        lives = [cluster.processes[name].bus.inbox.lives for name in ("n1", "n2")]
-        return [boot_count_of(each.known("n3")) == n3.boot_count for each in lives]
+        peer_runs = [cluster.processes[name].bus.inbox.peer_runs for name in ("n1", "n2")]
+        return [boot_count_of(each.known("n3")) == n3.boot_count for each in peer_runs]
 
     def test_two_full_disks_hear_a_third_node_that_starts_anew(self):
         """Log and directory share the room: only the reserve takes what must be written down."""
@@ -335,7 +335,7 @@ class TestDiskFaults:
         cluster.crash("n3")
         rule(cluster, "n1", "home-full", on=["n1"])
         cluster.start("n3")
-        unwritten = cluster.processes["n1"].bus.inbox.lives.unwritten
+        unwritten = cluster.processes["n1"].bus.inbox.peer_runs.unwritten
         assert cluster.run_until(lambda: "n3" in unwritten, 10_000)
         assert write(cluster, client, 20_000).acknowledged
         assert self.known(cluster) == [False, True]

@@ -7,7 +7,7 @@ from paxosd.core.run_id import make_run_id
 from paxosd.core.types import Ballot
 from paxosd.faults.plan import FaultPlan
 from paxosd.sim.world.bus import SimBus
-from paxosd.storage.peer_lives import PeerLives
+from paxosd.storage.peer_runs import PeerRuns
 from tests.bus.harness import MemoryLog
 
 VOTE = Accepted(Ballot(1, "n1"), ((1, 1),), 1)
@@ -31,7 +31,7 @@ class Bench:
         self.wires, self.effects, self.now_ms, self.log = Wires(), [], 0.0, MemoryLog()
         self.plan = FaultPlan()
         self.bus = SimBus(
-            "n1", 7, list(peers), self.wires, self.plan, lives=PeerLives(None, peers),
+            "n1", 7, list(peers), self.wires, self.plan, peer_runs=PeerRuns(None, peers),
             now_ms=lambda: self.now_ms, effect=self.effects.append, wake=print, log=self.log,
         )  # fmt: skip
 

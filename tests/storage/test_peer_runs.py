@@ -12,9 +12,9 @@ from paxosd.core.messages import (
 )
 from paxosd.core.run_id import boot_count_of, make_run_id
 from paxosd.storage.identity import IdentityError
-from paxosd.storage.peer_lives import FILE, WRITE_AGAIN_MS, PeerLives
+from paxosd.storage.peer_runs import FILE, WRITE_AGAIN_MS, PeerRuns
 from tests.storage.memdisk import MemDisk
-from tests.storage.peers import BEAT, NEW, OLD, OTHER, QUESTIONS, VOTE, lives, pinned, run_id
+from tests.storage.peers import BEAT, NEW, OLD, OTHER, QUESTIONS, VOTE, peer_runs, pinned, run_id
 
 FAILURES = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.EIO]
 
@@ -38,7 +38,7 @@ def later(request, disk):
 
     def restart(memory, pin):
         disks.append(disks[-1].crash())
-        return lives(disks[-1], pin)
+        return peer_runs(disks[-1], pin)
 
     return restart
 
@@ -52,7 +52,7 @@ def test_a_number_of_starts_and_lots_in_one():
 class TestUnpinned:
     @pytest.mark.parametrize("where", ["memory", "disk"])
     def test_only_a_later_start_takes_the_place_of_a_known_life(self, where, disk):
-        memory = lives(disk if where == "disk" else None)
+        memory = peer_runs(disk if where == "disk" else None)
         first, twin = run_id(2, 5), run_id(2, 6)
         assert memory.known("n2") == 0
         assert memory.admit("n2", first, VOTE) == first
@@ -69,21 +69,21 @@ class TestUnpinned:
 
     @pytest.mark.parametrize("question", QUESTIONS, ids=lambda m: type(m).__name__)
     def test_one_that_is_not_heard_may_learn(self, question):
-        memory = lives()
+        memory = peer_runs()
         memory.admit("n2", run_id(3), Hello(OLD))
         assert memory.admit("n2", run_id(1), question) == 0
         assert memory.admit("n2", run_id(3), question) == run_id(3)
         assert memory.known("n2") == run_id(3)
 
     def test_no_life_at_all_is_none(self):
-        memory = lives()
+        memory = peer_runs()
         assert memory.admit("n2", 0, VOTE) == -1
         assert memory.admit("n2", 0, Hello(OLD)) == -1
         assert memory.admit("n2", 0, CatchUp(1, 2)) == 0
         assert memory.known("n2") == 0
 
     def test_a_stale_hello_changes_nothing(self, disk):
-        memory = lives(disk)
+        memory = peer_runs(disk)
         memory.admit("n2", run_id(3), Hello(OLD))
         syncs = disk.syncs
         assert memory.admit("n2", run_id(2), Hello(OLD)) == -1
@@ -93,7 +93,7 @@ class TestUnpinned:
         assert json.loads(disk.contents()[FILE]) == {"n2": [run_id(3), OLD]}
 
     def test_a_wiped_directory_does_not_pass_by_being_started_often(self, disk, later):
-        memory = lives(disk)
+        memory = peer_runs(disk)
         memory.admit("n2", run_id(3), Hello(OLD))
         memory = later(memory, 0)
         assert memory.admit("n2", run_id(4), Hello(NEW)) == -1
@@ -104,7 +104,7 @@ class TestUnpinned:
         assert memory.admit("n2", run_id(4), VOTE) == run_id(4)
 
     def test_a_directory_that_was_not_known_is_learned_from_the_first_hello(self, disk, later):
-        memory = lives(disk)
+        memory = peer_runs(disk)
         memory.admit("n2", run_id(3), VOTE)
         assert memory.admit("n2", run_id(3), Hello(OLD)) == run_id(3)
         assert memory.admit("n2", run_id(3), Hello(0)) == run_id(3), "which unlearns nothing"
@@ -114,7 +114,7 @@ class TestUnpinned:
 
     def test_a_directory_renewed_while_it_runs_is_not_the_one_known(self, disk, later):
         """It found that its memory is lost. Its next start waits for a pin."""
-        memory = lives(disk)
+        memory = peer_runs(disk)
         memory.admit("n2", run_id(3), Hello(OLD))
         assert memory.admit("n2", run_id(3), Hello(NEW)) == run_id(3)
         memory = later(memory, 0)
@@ -124,7 +124,7 @@ class TestUnpinned:
 
 class TestPinned:
     def test_the_pinned_directory_is_heard_however_few_its_starts(self, disk, later):
-        memory = lives(disk)
+        memory = peer_runs(disk)
         memory.admit("n2", run_id(9), Hello(OLD))
         memory = later(memory, NEW)
         assert memory.admit("n2", run_id(9), VOTE) == -1, "the other directory's time is over"
@@ -136,7 +136,7 @@ class TestPinned:
         assert memory.known("n2") == run_id(1)
 
     def test_no_other_directory_is_heard(self, disk, later):
-        memory = later(lives(disk), NEW)
+        memory = later(peer_runs(disk), NEW)
         for starts in (1, 9):
             assert memory.admit("n2", run_id(starts), Hello(OLD)) == -1
             assert memory.admit("n2", run_id(starts), Hello(0)) == -1
@@ -149,7 +149,7 @@ class TestPinned:
         assert memory.admit("n2", run_id(2), VOTE) == run_id(2)
 
     def test_a_life_without_a_known_directory_has_to_say_hello(self, disk, later):
-        memory = lives(disk)
+        memory = peer_runs(disk)
         memory.admit("n2", run_id(3), VOTE)
         memory = later(memory, OLD)
         assert memory.admit("n2", run_id(3), VOTE) == -1
@@ -158,7 +158,7 @@ class TestPinned:
         assert memory.admit("n2", run_id(3), VOTE) == run_id(3)
 
     def test_a_new_life_has_to_say_hello(self, disk, later):
-        memory = lives(disk, NEW)
+        memory = peer_runs(disk, NEW)
         memory.admit("n2", run_id(1), Hello(NEW))
         memory = later(memory, NEW)
         assert memory.admit("n2", run_id(2), VOTE) == -1
@@ -170,7 +170,7 @@ class TestPinned:
         assert memory.admit("n2", run_id(1), VOTE) == -1
 
     def test_a_rolled_back_copy_of_the_pinned_directory_is_not_heard(self, disk, later):
-        memory = lives(disk, NEW)
+        memory = peer_runs(disk, NEW)
         memory.admit("n2", run_id(3, 1), Hello(NEW))
         memory = later(memory, NEW)
         assert memory.admit("n2", run_id(2), Hello(NEW)) == -1
@@ -178,19 +178,19 @@ class TestPinned:
         assert memory.admit("n2", run_id(3, 1), VOTE) == run_id(3, 1)
 
     def test_a_learner_that_is_promoted_goes_on_being_heard(self, disk, later):
-        memory = lives(disk, -1)
+        memory = peer_runs(disk, -1)
         memory.admit("n2", run_id(1), Hello(NEW))
         memory = later(memory, NEW)
         assert memory.admit("n2", run_id(1), VOTE) == run_id(1)
 
     def test_as_does_a_member_of_the_configuration(self, disk, later):
-        memory = lives(disk)
+        memory = peer_runs(disk)
         memory.admit("n2", run_id(4), Hello(OLD))
         memory = later(memory, OLD)
         assert memory.admit("n2", run_id(4), VOTE) == run_id(4)
 
     def test_and_one_voter_that_becomes_a_learner(self, disk, later):
-        memory = lives(disk, NEW)
+        memory = peer_runs(disk, NEW)
         memory.admit("n2", run_id(1), Hello(NEW))
         memory = later(memory, -1)
         assert memory.admit("n2", run_id(1), VOTE) == run_id(1)
@@ -198,7 +198,7 @@ class TestPinned:
 
 class TestWithoutAVote:
     def test_any_directory_is_heard_once_it_says_hello(self, disk, later):
-        memory = lives(disk, -1)
+        memory = peer_runs(disk, -1)
         assert memory.admit("n2", run_id(7), VOTE) == run_id(7), "nothing is known of it yet"
         assert memory.admit("n2", run_id(7), Hello(OLD)) == run_id(7)
         memory = later(memory, -1)
@@ -210,7 +210,7 @@ class TestWithoutAVote:
         assert memory.admit("n2", run_id(7), VOTE) == -1
 
     def test_replays_of_the_same_directory_are_refused(self, disk, later):
-        memory = lives(disk, -1)
+        memory = peer_runs(disk, -1)
         memory.admit("n2", run_id(7), Hello(OLD))
         memory = later(memory, -1)
         assert memory.admit("n2", run_id(6), Hello(OLD)) == -1
@@ -219,14 +219,14 @@ class TestWithoutAVote:
         assert memory.admit("n2", run_id(8), Hello(OLD)) == run_id(8)
 
     def test_a_directory_renewed_while_it_runs_is_known_by_its_new_name(self, disk, later):
-        memory = lives(disk, -1)
+        memory = peer_runs(disk, -1)
         memory.admit("n2", run_id(7), Hello(OLD))
         assert memory.admit("n2", run_id(7), Hello(NEW)) == run_id(7)
         memory = later(memory, NEW)
         assert memory.admit("n2", run_id(7), VOTE) == run_id(7)
 
     def test_no_directory_is_taken_for_another_when_it_is_promoted(self, disk, later):
-        memory = lives(disk, -1)
+        memory = peer_runs(disk, -1)
         memory.admit("n2", run_id(7), Hello(OLD))
         memory = later(memory, NEW)
         assert memory.admit("n2", run_id(7), VOTE) == -1
@@ -236,7 +236,7 @@ class TestWithoutAVote:
 
 class TestPeers:
     def test_one_that_is_none_is_not_heard_but_not_forgotten(self, disk, later):
-        memory = lives(disk)
+        memory = peer_runs(disk)
         memory.admit("n2", run_id(4), Hello(OLD))
         memory.set_peers({"n3": 0})
         assert "n2" not in memory
@@ -250,12 +250,12 @@ class TestPeers:
         assert memory.admit("n2", run_id(4), VOTE) == run_id(4)
 
     def test_one_that_was_never_heard_of(self):
-        memory = lives()
+        memory = peer_runs()
         assert memory.known("n9") == 0
         assert memory.admit("n9", run_id(1), VOTE) == -1
 
     def test_a_hello_in_vain_is_answered_with_what_is_known(self):
-        memory = lives()
+        memory = peer_runs()
         assert memory.answer("n2", run_id(1), Hello(NEW)) == Welcome(0, 0)
         memory.admit("n2", run_id(3), Hello(OLD))
         assert memory.answer("n2", run_id(1), Hello(NEW)) == Welcome(run_id(3), OLD)
@@ -268,8 +268,8 @@ class TestPeers:
     def test_who_would_be_heard_after_a_hello_is_asked_for_one(self, pin, starts, asked):
         """Not for every refused message, and no life that is over. One that has just started says
         it anyway; but one that was greeted, and was then put back to a state before that, knows
-        an earlier life of a peer that takes itself for known here (simulator, roll-back)."""
-        memory = lives()
+        an earlier run of a peer that takes itself for known here (simulator, roll-back)."""
+        memory = peer_runs()
         memory.admit("n2", run_id(3), Hello(OLD))
         pinned(memory, pin)
         assert memory.admit("n2", run_id(starts), BEAT) <= 0
@@ -277,7 +277,7 @@ class TestPeers:
         assert memory.answer("n2", run_id(starts), VOTE) is None
 
     def test_one_misled_by_an_old_hello_hears_the_right_directory_again(self):
-        memory = lives(pin=-1)
+        memory = peer_runs(pin=-1)
         memory.admit("n2", run_id(7), Hello(OLD))
         memory.admit("n2", run_id(1), Hello(NEW))
         memory.admit("n2", run_id(7), Hello(OLD))  # a replay, but nothing shows that
@@ -287,20 +287,20 @@ class TestPeers:
         assert memory.admit("n2", run_id(1), VOTE) == run_id(1)
 
     def test_who_is_no_peer_at_the_start_is_not_forgotten(self, disk):
-        PeerLives(disk, ["n9"]).admit("n9", run_id(4, 4), VOTE)
-        lives(disk).admit("n2", run_id(1, 1), VOTE)
-        assert PeerLives(disk, ["n9"]).known("n9") == run_id(4, 4)
+        PeerRuns(disk, ["n9"]).admit("n9", run_id(4, 4), VOTE)
+        peer_runs(disk).admit("n2", run_id(1, 1), VOTE)
+        assert PeerRuns(disk, ["n9"]).known("n9") == run_id(4, 4)
 
 
 class TestDisk:
     def test_a_life_is_durable_before_it_is_believed(self, disk):
-        lives(disk).admit("n2", run_id(3, 1), VOTE)
-        after = lives(disk.crash())
+        peer_runs(disk).admit("n2", run_id(3, 1), VOTE)
+        after = peer_runs(disk.crash())
         assert after.known("n2") == run_id(3, 1)
         assert after.admit("n2", run_id(3, 2), VOTE) == -1
 
     def test_what_is_known_costs_no_write(self, disk):
-        memory = lives(disk)
+        memory = peer_runs(disk)
         memory.admit("n2", run_id(1, 1), Hello(OLD))
         syncs = disk.syncs
         for pin in (0, OLD, -1, 0):
@@ -315,7 +315,7 @@ class TestDisk:
     @pytest.mark.parametrize("operation", ["open", "pwritev", "fdatasync", "rename", "sync_dir"])
     def test_if_it_cannot_be_written_it_is_not_heard(self, disk, operation, number, message):
         """It costs this peer's vote, and neither the process nor what others say."""
-        memory = lives(disk)
+        memory = peer_runs(disk)
         assert memory.admit("n3", run_id(1, 1), message) == run_id(1, 1)
         disk.fail[operation] = number
         assert memory.admit("n2", run_id(1, 1), message) == -1
@@ -326,25 +326,25 @@ class TestDisk:
         assert memory.admit("n2", run_id(1, 2), message, now_ms=WRITE_AGAIN_MS - 1) == -1
         assert memory.admit("n2", run_id(1, 2), message, now_ms=WRITE_AGAIN_MS) == run_id(1, 2)
         assert memory.unwritten == {}
-        assert lives(disk).known("n2") == run_id(1, 2)
+        assert peer_runs(disk).known("n2") == run_id(1, 2)
 
     def test_a_later_life_that_cannot_be_written_leaves_the_earlier_one(self, disk):
-        memory = lives(disk)
+        memory = peer_runs(disk)
         memory.admit("n2", run_id(1), Hello(OLD))
         disk.fail["pwritev"] = errno.ENOSPC
         assert memory.admit("n2", run_id(2), Hello(OLD)) == -1
         assert memory.admit("n2", run_id(2), VOTE) == -1
-        assert memory.known("n2") == lives(disk).known("n2") == run_id(1)
+        assert memory.known("n2") == peer_runs(disk).known("n2") == run_id(1)
 
     def test_who_is_no_peer_any_more_is_not_waited_for(self, disk):
-        memory = lives(disk)
+        memory = peer_runs(disk)
         disk.fail["pwritev"] = errno.ENOSPC
         memory.admit("n2", run_id(1), Hello(OLD))
         memory.set_peers({"n3": 0})
         assert memory.unwritten == {}
 
     def test_the_file_of_an_older_program(self, disk, later):
-        memory = lives(written(disk, b'{"n2": %d, "n9": 5}' % run_id(3)))
+        memory = peer_runs(written(disk, b'{"n2": %d, "n9": 5}' % run_id(3)))
         assert memory.known("n2") == run_id(3)
         assert memory.admit("n2", run_id(2), VOTE) == -1
         assert memory.admit("n2", run_id(4), VOTE) == run_id(4)
@@ -359,4 +359,4 @@ class TestDisk:
     )  # fmt: skip
     def test_a_damaged_one_is_refused(self, disk, text):
         with pytest.raises(IdentityError, match="damaged"):
-            lives(written(disk, text))
+            peer_runs(written(disk, text))

@@ -1,8 +1,8 @@
 """Which run of each peer this node has heard, remembered durably, and which it may hear next.
 
 A *run* is one start of one data directory: its run_id holds the directory's boot count and random
-bits that are drawn at each start. (Class and file name say *life* for it.) A Hello names the
-identity of the directory: it *introduces* the run. All words are in docs/ACTING.md.
+bits that are drawn at each start. A Hello names the directory_id: it *introduces* the run. All
+words are in docs/ACTING.md.
 
     the known run                → heard
     a higher boot count          → a new run: written down durably, then heard
@@ -92,7 +92,7 @@ WRITE_AGAIN_MS = 1000.0
 _NOBODY = _Heard(0, 0)
 
 
-class PeerLives:
+class PeerRuns:
     """The last run heard of each peer, kept in ``DIR/peers`` (JSON: name → [run_id, directory_id]).
 
     ``home`` None: kept in memory only. Raises IdentityError for a damaged file, OSError.
@@ -383,9 +383,9 @@ def _heard_of(name: NodeId, entry: Any) -> _Heard:
     if type(entry) is int:
         entry = [entry, 0]  # as an older program wrote it
     if not isinstance(entry, list) or len(entry) != len(_Heard._fields):
-        raise _damaged(f"no life of {name}")
+        raise _damaged(f"no run of {name}")
     if not all(type(number) is int and number >= 0 for number in entry):
-        raise _damaged(f"no life of {name}")
+        raise _damaged(f"no run of {name}")
     return _Heard(*entry)
 
 
