@@ -21,17 +21,25 @@ settings.register_profile("any load", deadline=None, suppress_health_check=[Heal
 settings.load_profile("any load")
 
 
-SLOW = (
-    "bench/",
-    "sim/campaign/",
+CAMPAIGNS = (
+    "core/test_chaos.py",
+    "core/test_membership_chaos.py",
+    "sim/campaign/test_run.py",
     "sim/cluster/test_watchers.py",
     "sim/test_crash_points.py",
     "sim/test_regressions.py",
-    "sim/test_mutations.py",
-    "core/test_membership_chaos.py",
-    "core/test_chaos.py",
 )
-"""Files and folders whose tests take seconds each: ``-m "not slow"`` leaves them out."""
+"""Files of many whole simulated runs, most of them from fresh seeds."""
+SLOW = (
+    "bench/",
+    "sim/campaign/",
+    "sim/nemesis/test_misuse.py",
+    "sim/test_members.py",
+    "sim/test_mutations.py",
+    "sim/test_snapshots.py",
+)
+"""Files and folders whose tests take seconds each: ``-m "not slow"`` leaves them out, with all
+campaigns and real processes."""
 
 
 def pytest_addoption(parser):
@@ -40,15 +48,20 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(items):
-    """Tests of real processes and slow ones are marked by where they are. The longest come first,
-    lest a worker begins one when the others are done."""
+    """Where a test is says what it costs. The longest come first, lest a worker begins one when
+    the others are done."""
+    order = {}
     for item in items:
         place = item.path.relative_to(ROOT / "tests").as_posix()
-        if place.startswith("processes/"):
-            item.add_marker(pytest.mark.processes)
-        if place.startswith(("processes/", *SLOW)):
-            item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+        marks = {
+            "processes": place.startswith("processes/"),
+            "campaign": place.startswith(CAMPAIGNS),
+            "slow": place.startswith(("processes/", *CAMPAIGNS, *SLOW)),
+        }
+        for name in (name for name, given in marks.items() if given):
+            item.add_marker(getattr(pytest.mark, name))
+        order[item] = [not marks["campaign"], not marks["slow"]]
+    items.sort(key=order.__getitem__)
 
 
 def pytest_configure(config):
@@ -56,7 +69,8 @@ def pytest_configure(config):
     and a half times as long if it must compile what it imports: so it is in a clean checkout where
     PYTHONDONTWRITEBYTECODE is set."""
     if config.args_source is not config.ArgsSource.ARGS and not config.option.markexpr:
-        config.option.markexpr = "not processes"  # pytest alone; they are a command of their own
+        # pytest alone: the others are a command of their own
+        config.option.markexpr = "not processes and not campaign"
     if not hasattr(config, "workerinput"):
         for package in ("paxosd", "paxosctl"):
             compileall.compile_dir(ROOT / package, quiet=2)
