@@ -53,7 +53,7 @@ class TestUnsyncedNameOfASegment:
 
             repair(NoNames(), found)
 
-        monkeypatch.setattr("paxosd.storage.wal.repair", repair_without_names)
+        monkeypatch.setattr("paxosd.storage.wal_open.repair", repair_without_names)
         caught = 0
         for seed in range(12):
             try:
