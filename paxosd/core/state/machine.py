@@ -166,7 +166,7 @@ class Machine:
         has_control = False
         for entry in batch.entries:
             session_id, first_seq, acked, commands = entry
-            if not _is_entry_formed(entry):
+            if not _is_formed_entry(session_id, first_seq, acked, commands):
                 results = _refuse_all(MALFORMED_RESULT, entry, base, skipped)
             elif session_id == 0:
                 has_control = True
@@ -476,13 +476,15 @@ class Machine:
         return self.checksum_runs.advance(keys_max)
 
 
-def _is_entry_formed(entry: Entry) -> bool:
+def _is_formed_entry(session_id: Any, first_seq: Any, acked: Any, commands: Any) -> bool:
+    """Takes the fields one by one: to read each of them from the entry again costs more than all
+    the checks, and this is done for every entry."""
     return (
-        type(entry.commands) is list
-        and type(entry.first_seq) is int
-        and type(entry.acked) is int
-        and type(entry.session) is int
-        and entry.first_seq > 0
+        type(commands) is list
+        and type(first_seq) is int
+        and type(acked) is int
+        and type(session_id) is int
+        and first_seq > 0
     )
 
 
