@@ -6,7 +6,7 @@ alike.
                                └── now, perhaps several times ──────────────┤
                                                                             ▼
                answer() to one that is not heard ◄── admission of the sender's run
-               (``storage/peer_runs.py``) refused(), with the reason        ◄──┤
+               refused(), with the reason        ◄──┤   (``storage/peer_runs.py``)
                                                     └──► handed on, under the run id that it is
                                                          to be heard as (0: it may only learn)
 
