@@ -124,11 +124,9 @@ def _ready_to_vote(present: Present, newcomer: Newcomer) -> Findings:
         findings.warnings = []
     elif not present.caught_up(status):
         behind = present.behind(status)
-        options = (
-            f"{behind} slots behind the leader" if behind else "not yet at the present membership"
-        )
+        lag = f"{behind} slots behind the leader" if behind else "not yet at the present membership"
         findings.stops.append(
-            f"{newcomer.name} has not caught up: it is {options} (slot {status.applied}), and as a "
+            f"{newcomer.name} has not caught up: it is {lag} (slot {status.applied}), and as a "
             "voter it would be waited for"
         )
     if status is not None and not newcomer.directory_id:
