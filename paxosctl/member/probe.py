@@ -262,9 +262,8 @@ def _probe_all(
                 body = client.admin_result(call)
             except RefusedError as error:
                 if "busy" not in str(error):
-                    del left[
-                        name
-                    ]  # it cannot probe: then nothing is known, which does not stop the change
+                    # It cannot probe: then nothing is known, which does not stop the change.
+                    del left[name]
                 continue
             except ClientError:
                 del left[name]

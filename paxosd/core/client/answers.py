@@ -137,9 +137,8 @@ class Answers:
                 endpoint.passes_on_to = ""
             frame.refused_by.add(frame.endpoint)
             if self._endpoints.all_in(frame.refused_by):
-                frame.refused_by = {
-                    frame.endpoint
-                }  # a new round: a node that did not lead may lead now
+                # A new round: a node that did not lead may lead now.
+                frame.refused_by = {frame.endpoint}
             if (
                 hint
                 and hint not in frame.refused_by
