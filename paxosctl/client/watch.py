@@ -209,8 +209,8 @@ class Watcher(Iterator[Change]):
         )
 
     def _subscribe(self, attempt: int, events: str) -> None:
-        """Listen to the node, which is what it is taken for. Its link was made before: news that
-        the node went are read before whatever another life of it has published since."""
+        """Listen to the node, whose cluster and history are right. Its link was made before: that
+        the node went is read before anything that another run of it has published since."""
         sub = self._sub = self._transport.socket(zmq.SUB)
         sub.setsockopt(zmq.RCVHWM, self._sub_queue_max)
         for topic in (*self._state.topics, TOPIC_MEMBERS):

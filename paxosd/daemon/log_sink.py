@@ -107,7 +107,7 @@ class LogSink:
         self._closed = False
         # From here on the thread's alone.
         self._torn = path is not None and ends_torn(path)
-        """Whether the last thing written, in this life or before it, was a part of a line."""
+        """Whether the last thing written, in this run or before it, was a part of a line."""
         self._unsaid = 0
         """Lines dropped before the next one to be written."""
         self._thread = threading.Thread(target=self._work, name="paxosd-log", daemon=True)

@@ -39,7 +39,7 @@ class ChildSpec:
 
 
 class Child:
-    """One life of a child: made running, ends once."""
+    """One run of a child: it runs once this is made, and ends once."""
 
     def __init__(self, spec: ChildSpec, socket_path: Path) -> None:
         """Starts it. Raises OSError if it cannot be started."""
@@ -84,7 +84,7 @@ class Child:
         return code
 
     def last_words(self) -> list[str]:
-        """The last lines that this life of it wrote to standard output or error."""
+        """The last lines that this run of it wrote to standard output or error."""
         try:
             with self.spec.error_path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)

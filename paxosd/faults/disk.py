@@ -141,7 +141,7 @@ class FaultyFile:
         self._disk = disk
         self._inner = inner
         self._last_write: int = before._last_write if before is not None else -1
-        """Where the last write began; -1: nothing was written in this life."""
+        """Where the last write began; -1: nothing was written in this run."""
         self._stored_bytes: int = before._stored_bytes if before is not None else -1
         """What is durable, with a durable write behind it; -1: all that the file holds."""
 

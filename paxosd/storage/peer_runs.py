@@ -375,7 +375,7 @@ def _read(home: Disk) -> dict[NodeId, _Heard]:
     except (ValueError, RecursionError) as problem:
         raise _damaged(str(problem)) from None
     if not isinstance(found, dict):
-        raise _damaged("no lives in it")
+        raise _damaged("no runs in it")
     return {name: _heard_of(name, entry) for name, entry in found.items()}
 
 
