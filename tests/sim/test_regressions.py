@@ -170,6 +170,7 @@ def test_a_leader_far_behind_asks_soon_again_after_an_outage():
             "four of five nodes were of the past, and a watch came to the fifth after them",
         ),
         (5200025, "a careful operator emptied a voter that a stale leader did not know to be one"),
+        (825276711, "a voter was emptied after all other founders: they founded anew together"),
     ],
 )
 def test_a_past_does_not_act_in_the_present(seed, what):

@@ -203,7 +203,7 @@ class Operator:
         """The membership stays as it is; an old machine is started."""
         processes = self._cluster.processes.values()
         gone = [p for p in processes if self._is_free(p, present) and self._leaves_one(p)]
-        lost = [p for p in processes if self._may_lose(p, present)]
+        lost = [p for p in processes if self._may_lose(p, present) and self._leaves_one(p)]
         fit = lost if lost and (not gone or lot % 4 == 0) else gone
         if fit:
             self.relics += 1
