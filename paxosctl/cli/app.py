@@ -133,7 +133,8 @@ class Settings:
     def client(self) -> Iterator[Any]:
         """A :class:`paxosctl.client.client.Client`; an error of a call leaves with its
         diagnosis."""
-        from paxosctl.client.client import Client, ClientOptions  # noqa: PLC0415 -- not for --help
+        from paxosctl.client.client import Client  # noqa: PLC0415 -- not for --help
+        from paxosd.core.client.calls import ClientOptions  # noqa: PLC0415 -- not for --help
 
         patience_ms = UNREACHABLE_MS if self.timeout is None else None
         options = ClientOptions(unreachable_ms=patience_ms)

@@ -6,26 +6,26 @@ changes of a key or prefix; ``errors.py`` how a call can fail. ``connection.py``
 Nothing here prints or exits.
 """
 
-from paxosctl.client.client import (
-    CasResult,
-    Change,
-    Client,
+from paxosctl.client.client import Client
+from paxosctl.client.errors import (
     ClientError,
-    ClientOptions,
-    Future,
-    Health,
-    KeyValue,
-    MembersResult,
     NotSubmittedError,
-    Outcome,
     OutcomeUnknownError,
-    Pipeline,
     RefusedError,
+    UnreachableError,
+)
+from paxosctl.client.pipeline import Future, Pipeline
+from paxosctl.client.results import (
+    CasResult,
+    Health,
+    MembersResult,
+    Outcome,
     Removed,
     StaleRead,
-    UnreachableError,
-    Watcher,
 )
+from paxosctl.client.watch import Watcher
+from paxosd.core.client.calls import ClientOptions
+from paxosd.core.commands import Change, KeyValue
 
 __all__ = [
     "CasResult",

@@ -22,13 +22,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from paxosctl.client.errors import (
-    ClientError,
-    NotSubmittedError,
-    OutcomeUnknownError,
     RefusedError,
-    UnreachableError,
 )
-from paxosctl.client.pipeline import Future, Pipeline
+from paxosctl.client.pipeline import Pipeline
 from paxosctl.client.results import (
     CasResult,
     Health,
@@ -47,7 +43,7 @@ from paxosctl.client.runner import CallRunner
 from paxosctl.client.watch import Watcher
 from paxosctl.client.watch_nodes import WatchNodes
 from paxosd.core.admin_verbs import is_repeatable
-from paxosd.core.client.calls import Call, ClientOptions
+from paxosd.core.client.calls import Call
 from paxosd.core.client.cluster_info import ClusterInfo
 from paxosd.core.commands import (
     CAS_REVISION,
@@ -61,7 +57,6 @@ from paxosd.core.commands import (
     MEMBERS,
     OPEN,
     PUT,
-    Change,
     Command,
     KeyValue,
     Status,
@@ -80,27 +75,6 @@ from paxosd.core.requests import (
 )
 from paxosd.host.clock import clock_ms, clock_ns
 from paxosd.wire.status import decode_status
-
-__all__ = [
-    "CasResult",
-    "Change",
-    "Client",
-    "ClientError",
-    "ClientOptions",
-    "Future",
-    "Health",
-    "KeyValue",
-    "MembersResult",
-    "NotSubmittedError",
-    "Outcome",
-    "OutcomeUnknownError",
-    "Pipeline",
-    "RefusedError",
-    "Removed",
-    "StaleRead",
-    "UnreachableError",
-    "Watcher",
-]
 
 
 class Client(CallRunner):

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 from paxosctl.cli.health import may_vote
 from paxosctl.cli.public_names import identity_text
 from paxosctl.cli.survey import DOWN_MS, NodeView, leader_of, statuses_of, survey
-from paxosctl.client.client import Client, ClientOptions
+from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError, RefusedError
 from paxosctl.member.plan import Findings
+from paxosd.core.client.calls import ClientOptions
 from paxosd.core.membership import Member, Membership
 from paxosd.core.status import NodeStatus, PeerStatus
 from paxosd.host.clock import clock_ms

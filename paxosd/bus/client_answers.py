@@ -66,8 +66,8 @@ class ClientAnswers:
         may end this process at once, have left; at most ANSWERS_LEAVE_S."""
         end_s = time.monotonic() + ANSWERS_LEAVE_S
         while self.trackers.held_bytes and time.monotonic() < end_s:
-            time.sleep(0.001)
-        time.sleep(ANSWER_WRITE_S)
+            time.sleep(0.001)  # ZeroMQ's thread sends them, and offers nothing to wait for
+        time.sleep(ANSWER_WRITE_S)  # nor does it say when the kernel has the last one
 
     def answer(self, client: bytes, message: ServerMessage) -> bool:
         """Send to one client; False if it has gone or does not read its answers. Then a read is

@@ -12,7 +12,7 @@ import random
 import threading
 import time
 
-from paxosctl.client.client import ClientError, NotSubmittedError, OutcomeUnknownError
+from paxosctl.client.errors import ClientError, NotSubmittedError, OutcomeUnknownError
 from paxosd.check.exactly_once import FinalRow
 from paxosd.check.history import GET, PUT, History
 from paxosd.check.judge import judge

@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from paxosctl.client.client import Client, ClientError
+from paxosctl.client.client import Client
+from paxosctl.client.errors import ClientError
 from tests.processes.processes import clean_environ, free_ports, full_pipe, wait_for
 
 

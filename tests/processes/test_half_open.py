@@ -2,7 +2,8 @@
 
 import pytest
 
-from paxosctl.client.client import Client, ClientError
+from paxosctl.client.client import Client
+from paxosctl.client.errors import ClientError
 from tests.bus.black_hole import BlackHole
 from tests.processes.processes import Daemons, wait_for
 

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from paxosctl.client.client import ClientError
+from paxosctl.client.errors import ClientError
 from paxosd.core.requests import GET, LINEARIZABLE, ReadAnswer, ReadRequest
 from paxosd.daemon.notify import NotifyReceiver
 from tests.processes.load import Load

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from paxosctl.client.client import ClientError, OutcomeUnknownError
+from paxosctl.client.errors import ClientError, OutcomeUnknownError
 from paxosd.check.history import History
 from paxosd.daemon import exits
 from paxosd.faults.store import FILE

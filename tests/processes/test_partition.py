@@ -5,7 +5,9 @@ import time
 
 import pytest
 
-from paxosctl.client.client import Client, ClientError, ClientOptions, OutcomeUnknownError
+from paxosctl.client.client import Client
+from paxosctl.client.errors import ClientError, OutcomeUnknownError
+from paxosd.core.client.calls import ClientOptions
 from paxosd.core.requests import GET, LINEARIZABLE, STALE, ReadAnswer, ReadRequest
 from tests.processes.load import Load
 from tests.processes.processes import Daemons, wait_for

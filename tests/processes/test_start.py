@@ -11,7 +11,7 @@ from contextlib import closing
 
 import pytest
 
-from paxosctl.client.client import RefusedError
+from paxosctl.client.errors import RefusedError
 from paxosd.core.requests import GET, STALE, ReadRequest
 from tests.processes.processes import Daemons, clean_environ, full_pipe, wait_for
 

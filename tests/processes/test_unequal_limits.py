@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from paxosctl.client.client import RefusedError
+from paxosctl.client.errors import RefusedError
 from paxosd.core.cluster_settings import LEVEL_LATEST
 from tests.processes.processes import Daemons, clean_environ, wait_for
 

@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from paxosctl.client.client import Client, ClientError
+from paxosctl.client.client import Client
+from paxosctl.client.errors import ClientError
 from tests.processes.processes import Daemons, wait_for
 
 

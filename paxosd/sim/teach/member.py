@@ -313,7 +313,7 @@ def _trusting(is_naive: Callable[[NodeId], bool]) -> type[PeerRuns]:
     """Believes naive members whatever they say of themselves: as if nobody had written down which
     runs it heard."""
 
-    class TrustingLives(PeerRuns):
+    class TrustingRuns(PeerRuns):
         def admit(
             self,
             sender: NodeId,
@@ -327,4 +327,4 @@ def _trusting(is_naive: Callable[[NodeId], bool]) -> type[PeerRuns]:
                 return run_id
             return super().admit(sender, run_id, message, log_mark, now_ms, old)
 
-    return TrustingLives
+    return TrustingRuns

@@ -2,7 +2,8 @@
 
 import pytest
 
-from paxosctl.client.client import Client, NotSubmittedError, RefusedError
+from paxosctl.client.client import Client
+from paxosctl.client.errors import NotSubmittedError, RefusedError
 from paxosd.core.client.calls import Refused
 from paxosd.core.client.cluster_info import NO_LIMIT, ClusterInfo, Limits, weight
 from paxosd.core.client.learning import (

@@ -9,7 +9,8 @@ import pytest
 from paxosctl.cli import diagnose
 from paxosctl.cli.diagnose import _hangs_up, _listener, _of_status
 from paxosctl.cli.main import run
-from paxosctl.client.client import Client, UnreachableError
+from paxosctl.client.client import Client
+from paxosctl.client.errors import UnreachableError
 from paxosd.wire.status import decode_status
 from tests.ctl.fake_daemon import closed_port
 

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from paxosctl.client.client import Client, NotSubmittedError, OutcomeUnknownError
+from paxosctl.client.client import Client
+from paxosctl.client.errors import NotSubmittedError, OutcomeUnknownError
 from tests.ctl.fake_daemon import FakeDaemon
 
 TIMEOUT_S = 0.3

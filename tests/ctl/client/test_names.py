@@ -7,7 +7,8 @@ import time
 import pytest
 
 from paxosctl.cli.main import run
-from paxosctl.client.client import Client, NotSubmittedError, UnreachableError
+from paxosctl.client.client import Client
+from paxosctl.client.errors import NotSubmittedError, UnreachableError
 from paxosctl.client.load import Load, LoadRun
 from paxosd.net.resolver import LOOKUPS
 from tests.ctl.client.test_deadlines import LATE_S

@@ -8,7 +8,8 @@ from contextlib import suppress
 import pytest
 
 from paxosctl.client import transport
-from paxosctl.client.client import Client, ClientError
+from paxosctl.client.client import Client
+from paxosctl.client.errors import ClientError
 from paxosctl.client.transport import SILENT, Link, Transport
 from paxosd.net import silence
 from tests.bus.black_hole import BlackHole

@@ -6,7 +6,8 @@ import pytest
 
 from paxosctl.cli.main import run
 from paxosctl.client import watch as watch_module
-from paxosctl.client.client import Client, RefusedError
+from paxosctl.client.client import Client
+from paxosctl.client.errors import RefusedError
 from paxosctl.client.watch_nodes import WatchNodes
 from paxosd.core.client.cluster_info import ClusterInfo, Limits
 from paxosd.core.status import Reached
