@@ -25,6 +25,11 @@ class Patch:
     name: str
     make: Callable[[Any], Any]
 
+    @property
+    def where(self) -> str:
+        """What it replaces, in short: ``Class.method``."""
+        return f"{self.owner.__name__.rpartition('.')[2]}.{self.name}"
+
     def made(self) -> Any:
         """What is put in place of the original. Raises AttributeError if there is no such name, so
         that a mutation of code that was moved is noticed; TypeError if the replacement cannot be
@@ -125,11 +130,13 @@ def group(name: str, *rows: Mutation) -> tuple[Mutation, ...]:
 def row(
     name: str,
     removes: str,
-    where: str,
     *patches: Patch,
+    where: str = "",
     profiles: str = "storm",
     seed: int = 1,
     in_suite: bool = False,
 ) -> Mutation:
-    """One row of a table; ``profiles``: their names, separated by blanks."""
+    """One row of a table; ``profiles``: their names, separated by blanks; ``where``: if that is not
+    what the first patch replaces."""
+    where = where or patches[0].where
     return Mutation(name, removes, where, patches, tuple(profiles.split()), seed, in_suite)

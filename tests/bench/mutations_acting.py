@@ -41,14 +41,14 @@ def _judge_as_founded(real, self):
 _FOUNDING = group(
     "founding",
     row("founds-by-file", "no file alone founds a cluster: its only node needs an explicit act",
-        "Founding.tick", around(Founding, "tick", _found_alone_by_file),
-        profiles="relics-grown", seed=6, in_suite=True),
+        around(Founding, "tick", _found_alone_by_file), profiles="relics-grown", seed=6,
+        in_suite=True),
     row("founds-though-files-differ", "a cluster is founded only if all proposals agree",
-        "Founding._difference", instead(Founding, "_difference", _see_no_difference),
-        profiles="first-files", seed=3, in_suite=True),
-    row("newcomers-act", "a node that is not founded does not act", "Admission._judge",
-        around(Admission, "_judge", _judge_as_founded),
-        profiles="first-files relics relics-grown", seed=1, in_suite=True),
+        instead(Founding, "_difference", _see_no_difference), profiles="first-files", seed=3,
+        in_suite=True),
+    row("newcomers-act", "a node that is not founded does not act",
+        around(Admission, "_judge", _judge_as_founded), profiles="first-files relics relics-grown",
+        seed=1, in_suite=True),
 )  # fmt: skip
 
 
@@ -66,27 +66,25 @@ _PAST = group(
     "a past that acts",
     # Peers that know another life of it say so, too: both are removed.
     row("foreign-directory-acts", "only the directory that the membership names acts",
-        "Admission._is_foreign, _knows_more",
         instead(Admission, "_is_foreign", property(lambda self: False)),
-        instead(Admission, "_knows_more", lambda self, *_: False), profiles="relics", seed=1),
+        instead(Admission, "_knows_more", lambda self, *_: False),
+        where="Admission._is_foreign, _knows_more", profiles="relics", seed=1),
     row("marks-not-compared", "a log that ends below what was heard of it has lost its memory",
-        "PeerRuns, Admission._knows_more",
         instead(PeerRuns, "_mark_of", lambda self, name: 0),
-        profiles="rolled-back-greeted", seed=1, in_suite=True),
-    row("marks-not-written", "what was heard of peers' logs outlasts a crash", "Wal.note_heard",
-        instead(Wal, "note_heard", lambda self, marks: False),
-        profiles="rolled-back-together", seed=4, in_suite=True),
+        where="PeerRuns, Admission._knows_more", profiles="rolled-back-greeted", seed=1,
+        in_suite=True),
+    row("marks-not-written", "what was heard of peers' logs outlasts a crash",
+        instead(Wal, "note_heard", lambda self, marks: False), profiles="rolled-back-together",
+        seed=4, in_suite=True),
     row("acts-uncompared", "nobody acts after a start before the others have compared it",
-        "Admission._is_compared", instead(Admission, "_is_compared", lambda self: True),
-        profiles="rolled-back-alone", seed=2, in_suite=True),
+        instead(Admission, "_is_compared", lambda self: True), profiles="rolled-back-alone", seed=2,
+        in_suite=True),
     row("challenge-ignored", "a new life repeats what was sent to the member's address",
-        "PeerRuns._hear_hello", _ANY_CHALLENGE,
-        profiles="doubled-stopped", seed=2, in_suite=True),
+        _ANY_CHALLENGE, profiles="doubled-stopped", seed=2, in_suite=True),
     # The challenge alone holds this line while the second process hears nothing: both are removed.
     row("silence-ignored", "a new life waits until the one that is heard falls silent",
-        "PeerRuns.is_alive", _ANY_CHALLENGE,
-        instead(PeerRuns, "is_alive", lambda self, name, now_ms: False),
-        profiles="doubled", seed=6, in_suite=True),
+        _ANY_CHALLENGE, instead(PeerRuns, "is_alive", lambda self, name, now_ms: False),
+        where="PeerRuns.is_alive", profiles="doubled", seed=6, in_suite=True),
 )  # fmt: skip
 
 # -- what the simulator runs since it shares the daemon's inbox and assembly
@@ -108,16 +106,14 @@ def _claim_unlost(real, *given, **named):
 _RESTARTS = group(
     "restarts, held-back messages",
     row("hello-unanswered", "a Hello that is not heard is answered, with what is known and asked",
-        "PeerRuns.answer", around(PeerRuns, "answer", _answer_no_hello), seed=1, in_suite=True),
+        around(PeerRuns, "answer", _answer_no_hello), seed=1, in_suite=True),
     row("known-runs-forgotten", "a restarted node knows which run of each peer it has heard",
-        "peer_runs._read", instead(peer_runs, "_read", lambda home: {}),
-        profiles="rolled-back-together", seed=1, in_suite=True),
+        instead(peer_runs, "_read", lambda home: {}), profiles="rolled-back-together", seed=1,
+        in_suite=True),
     row("held-back-dropped", "a message that was held back is admitted when it is due",
-        "Inbox.release", instead(Inbox, "release", _drop_what_is_due),
-        profiles="held-back", seed=2, in_suite=True),
+        instead(Inbox, "release", _drop_what_is_due), profiles="held-back", seed=2, in_suite=True),
     row("lost-memory-forgotten", "a restarted node knows that it lost its memory",
-        "identity.claim", around(identity, "claim", _claim_unlost),
-        profiles="lost-logs", seed=246, in_suite=True),
+        around(identity, "claim", _claim_unlost), profiles="lost-logs", seed=246, in_suite=True),
 )  # fmt: skip
 
 ACTING = (*_FOUNDING, *_PAST, *_RESTARTS)

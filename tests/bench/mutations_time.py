@@ -17,12 +17,12 @@ def _count_across_reigns(self, reign):
 TIME = group(
     "time, levels",
     row("log-time-wall-clock", "log time is a stopwatch, and no wall clock decides it",
-        "LogClock.advance", instead(LogClock, "advance", _advance_by_wall_clock),
-        profiles="wrong-clocks", seed=1, in_suite=True),
+        instead(LogClock, "advance", _advance_by_wall_clock), profiles="wrong-clocks", seed=1,
+        in_suite=True),
     row("log-time-across-reigns", "what passed is counted within one reign alone",
-        "LogClock._count", instead(LogClock, "_count", _count_across_reigns),
-        profiles="old-batches", seed=10, in_suite=True),
+        instead(LogClock, "_count", _count_across_reigns), profiles="old-batches", seed=10,
+        in_suite=True),
     row("level-unasked", "the feature level is raised only once every member understands it",
-        "LevelRaise.lagging", instead(LevelRaise, "lagging", lambda self: []),
-        profiles="upgrades", seed=2, in_suite=True),
+        instead(LevelRaise, "lagging", lambda self: []), profiles="upgrades", seed=2,
+        in_suite=True),
 )  # fmt: skip
