@@ -16,7 +16,7 @@ from paxosctl.commands.member_update import update_verb
 from paxosctl.member import plan as member_plan
 from paxosctl.member.plan import PlanError, known
 from paxosctl.member.probe import look
-from paxosctl.member.session import ChangeOptions, change, open_session, since
+from paxosctl.member.session import ChangeOptions, change, open_session
 from paxosctl.member.view import list_view
 
 
@@ -47,8 +47,7 @@ def demote_verb(settings: Settings, options: ChangeOptions, name: str) -> None:
     """Take the vote from NAME, which goes on as a learner."""
     with open_session(settings, options) as session:
         made = session.judge(member_plan.demote(session.membership, name))
-        if session.allow(made):
-            session.show(made, f"{name} is a learner: {since(session.carry_out(made))}")
+        session.finish(made, f"{name} is a learner")
 
 
 @change("remove")
@@ -61,8 +60,7 @@ def remove_verb(settings: Settings, options: ChangeOptions, name: str) -> None:
     """
     with open_session(settings, options) as session:
         made = session.judge(member_plan.remove(session.membership, name))
-        if session.allow(made):
-            session.show(made, f"{name} is no member any more: {since(session.carry_out(made))}")
+        session.finish(made, f"{name} is no member any more")
 
 
 @change("quorum")
@@ -85,11 +83,7 @@ def quorum_verb(
         raise click.UsageError("give either --phase1 and --phase2, or --majority")
     with open_session(settings, options) as session:
         after = member_plan.set_quorum(session.membership, phase1 or 0, phase2 or 0)
-        made = session.judge(after)
-        if not member_plan.differences(made.before, made.after):
-            session.show(made, "it is so already; nothing was changed")
-        elif session.allow(made):
-            session.show(made, f"{made.what}: {since(session.carry_out(made))}")
+        session.finish(session.judge(after))
 
 
 @change("transfer-leader", force=False)

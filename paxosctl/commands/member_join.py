@@ -110,9 +110,7 @@ def promote_verb(settings: Settings, options: ChangeOptions, name: str) -> None:
         after = member_plan.promote(session.membership, name, newcomer.directory_id)
         findings = _ready_to_vote(session.present, newcomer)
         made = session.judge(after, findings, joined_up=[name] if newcomer.running else [])
-        if session.allow(made, probe=newcomer.data()):
-            after = session.carry_out(made)
-            session.show(made, f"{name} is a voter: {since(after)}", probe=newcomer.data())
+        session.finish(made, f"{name} is a voter", probe=newcomer.data())
 
 
 def _ready_to_vote(present: Present, newcomer: Newcomer) -> Findings:

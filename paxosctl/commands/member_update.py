@@ -7,7 +7,7 @@ from paxosctl.commands.member_join import endpoints
 from paxosctl.member import plan as member_plan
 from paxosctl.member.plan import KINDS, Contact, Findings, Move
 from paxosctl.member.probe import Newcomer
-from paxosctl.member.session import ChangeOptions, change, open_session, since
+from paxosctl.member.session import ChangeOptions, change, open_session
 
 
 @change("update")
@@ -33,17 +33,14 @@ def update_verb(
     with open_session(settings, options) as session:
         after = member_plan.update(session.membership, name, move)
         if not member_plan.differences(session.membership, after):
-            made = session.judge(after)
-            session.show(made, "it is so already; nothing was changed")
+            session.finish(session.judge(after))
             return
         there = session.meet(name, Contact(*after.members[name][:3]))
         findings = _moved(there, session.present.cluster)
         reached = there.running and not findings.blockers and not findings.stops
-        known_up = [name] if reached else []
-        made = session.judge(after, findings, joined_up=known_up, lost_up=[] if reached else [name])
-        if session.allow(made, probe=there.data()):
-            done = f"{made.what}: {since(session.carry_out(made))}"
-            session.show(made, done, probe=there.data())
+        up, down = ([name], []) if reached else ([], [name])
+        made = session.judge(after, findings, joined_up=up, lost_up=down)
+        session.finish(made, probe=there.data())
 
 
 def _moved(there: Newcomer, cluster: str) -> Findings:

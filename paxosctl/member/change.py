@@ -10,7 +10,7 @@ cluster goes on, and the same command, given again, continues from there.
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from paxosctl.cli.streams import is_terminal, say
 from paxosctl.cli.survey import leader_of, statuses_of
@@ -69,7 +69,7 @@ class Steps:
         except OutcomeUnknownError as error:
             return self._settle(before, after, error)
         if found.status == Status.OK:
-            return _in_force(after, found.epoch, found.slot)
+            return Membership.from_command(after.to_command(), found.epoch, found.slot)
         if found.status == Status.CAS_MISS:
             return self._settle(before, after, None)
         raise RefusedError("malformed", "the cluster says that this is no membership")
@@ -104,14 +104,11 @@ class Steps:
 
     def wait_in_force(self, membership: Membership) -> Present:
         """Until a leader of its epoch is there. Raises StepError."""
-        until_ms = clock_ms() + SETTLE_MS
-        while clock_ms() < until_ms:
-            present = self._look()
+        for present in self._looks():
             if present is not None and _leading_epoch(present) >= membership.epoch:
                 self._progress.clear()
                 return present
             self._progress.show("waiting for a leader under the new membership")
-            self._client.pause(POLL_MS)
         self._progress.clear()
         raise StepError(
             f"the change is made (epoch {membership.epoch}, from slot {membership.slot} on), but "
@@ -155,16 +152,20 @@ class Steps:
     def wait_leader(self, old: str, name: str) -> str:
         """Until another node than ``old`` leads, and it is ``name`` unless that is ""; the name of
         the leader. Raises StepError."""
-        until_ms = clock_ms() + SETTLE_MS
         leader = ""
-        while clock_ms() < until_ms:
-            present = self._look()
+        for present in self._looks():
             leader, _ = leader_of(present.views) if present is not None else ("", "")
             if leader and (leader == name if name else leader != old):
                 return leader
-            self._client.pause(POLL_MS)
         who = f"{leader} leads" if leader else "nobody leads"
         raise StepError(f"{name or 'another node'} did not take over: {who}")
+
+    def _looks(self) -> Iterator[Present | None]:
+        """One look after another, for SETTLE_MS."""
+        until_ms = clock_ms() + SETTLE_MS
+        while clock_ms() < until_ms:
+            yield self._look()
+            self._client.pause(POLL_MS)
 
     def _look(self) -> Present | None:
         try:
@@ -187,7 +188,3 @@ def _leading_epoch(present: Present) -> int:
     """The latest epoch of which a leader is known; -1: of none."""
     known = statuses_of(present.views)
     return max((status.ballot.epoch for status in known if status.leader), default=-1)
-
-
-def _in_force(after: Membership, epoch: int, slot: int) -> Membership:
-    return Membership.from_command(after.to_command(), epoch, slot)

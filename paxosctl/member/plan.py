@@ -9,7 +9,7 @@ cluster can do, above all a change of a member that does not exist, raises PlanE
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from paxosd.config.settings import nearest
 from paxosd.core.membership import Member, Membership, MembershipError, follows
@@ -117,20 +117,16 @@ def add(before: Membership, name: str, contact: Contact) -> Membership:
 
 def promote(before: Membership, name: str, directory: int) -> Membership:
     """With a vote for a learner, which only this data directory may use."""
-    member = known(before, name)
-    if member.voter:
+    if known(before, name).voter:
         raise PlanError(f"{name} is a voter already")
-    return _next(
-        before, before.members | {name: member._replace(voter=True, directory_id=directory)}
-    )
+    return _with(before, name, voter=True, directory_id=directory)
 
 
 def demote(before: Membership, name: str) -> Membership:
     """Without the vote of a member, which becomes a learner."""
-    member = known(before, name)
-    if not member.voter:
+    if not known(before, name).voter:
         raise PlanError(f"{name} has no vote")
-    return _next(before, before.members | {name: member._replace(voter=False, directory_id=0)})
+    return _with(before, name, voter=False, directory_id=0)
 
 
 def remove(before: Membership, name: str) -> Membership:
@@ -157,10 +153,9 @@ def replace(before: Membership, old: str, new: str, directory: int) -> Membershi
 
 def rejoin(before: Membership, name: str, directory: int) -> Membership:
     """With another data directory that may use a voter's vote."""
-    member = known(before, name)
-    if not member.voter:
+    if not known(before, name).voter:
         raise PlanError(f"{name} is a learner: it may use any data directory; just start it")
-    return _next(before, before.members | {name: member._replace(directory_id=directory)})
+    return _with(before, name, directory_id=directory)
 
 
 def update(before: Membership, name: str, move: Move) -> Membership:
@@ -186,6 +181,11 @@ def known(before: Membership, name: str) -> Member:
     if name not in before.members:
         raise PlanError(f'there is no member "{name}"; {nearest(name, before.members)}')
     return before.members[name]
+
+
+def _with(before: Membership, name: str, **fields: Any) -> Membership:
+    """With one member otherwise."""
+    return _next(before, before.members | {name: before.members[name]._replace(**fields)})
 
 
 def _next(before: Membership, members: dict[str, Member], **sizes: int) -> Membership:

@@ -19,7 +19,7 @@ from paxosctl.cli.tables import explain
 from paxosctl.client.client import Client
 from paxosctl.client.errors import for_the_leader
 from paxosctl.member.change import Progress, StepError, Steps
-from paxosctl.member.plan import Contact, Findings, Plan, PlanError, known, plan
+from paxosctl.member.plan import Contact, Findings, Plan, PlanError, differences, known, plan
 from paxosctl.member.probe import Newcomer, interview, look, try_links
 from paxosctl.member.view import plan_view
 from paxosd.core.membership import Member, Membership
@@ -130,6 +130,14 @@ class ChangeSession:
         if self.options.wait:
             self.present = self.steps.wait_in_force(after)
         return after
+
+    def finish(self, made: Plan, words: str = "", **extra: Any) -> None:
+        """Carry it out unless something speaks against it, and show it with ``words`` for what is
+        so then ("": what was changed)."""
+        if not differences(made.before, made.after):
+            self.show(made, "it is so already; nothing was changed")
+        elif self.allow(made, **extra):
+            self.show(made, f"{words or made.what}: {since(self.carry_out(made))}", **extra)
 
     def give_vote(
         self, name: str, vote: Callable[[Membership, str, int], Membership], advice: str
