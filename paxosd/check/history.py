@@ -32,6 +32,7 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, Literal
@@ -60,6 +61,7 @@ class HistoryError(Exception):
     """A history file that cannot be read; the message names the line."""
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Operation:
     """One call of one client. ``invoked`` and ``returned`` (-1: open) are in µs.
 
@@ -68,58 +70,22 @@ class Operation:
     is by value. ``number``: its place in the history.
     """
 
-    __slots__ = (
-        "end",
-        "expect",
-        "expect_revision",
-        "invoked",
-        "key",
-        "kind",
-        "modified",
-        "number",
-        "outcome",
-        "process",
-        "result",
-        "returned",
-        "revision",
-        "slot",
-        "value",
-    )
-
-    def __init__(
-        self,
-        process: str,
-        kind: Kind,
-        key: bytes,
-        *,
-        end: bytes = b"",
-        value: bytes | None = None,
-        expect: bytes | None = None,
-        expect_revision: int = -1,
-        invoked: int = 0,
-        returned: int = -1,
-        outcome: str = UNKNOWN,
-        result: Result = None,
-        revision: int = -1,
-        slot: int = -1,
-        modified: tuple[int, ...] = (),
-        number: int = 0,
-    ) -> None:
-        self.process = process
-        self.kind: Kind = kind
-        self.key = key
-        self.end = end
-        self.value = value
-        self.expect = expect
-        self.expect_revision = expect_revision
-        self.invoked = invoked
-        self.returned = returned
-        self.outcome = outcome
-        self.result: Result = result
-        self.revision = revision
-        self.slot = slot
-        self.modified = modified
-        self.number = number
+    process: str
+    kind: Kind
+    key: bytes
+    _: KW_ONLY
+    end: bytes = b""
+    value: bytes | None = None
+    expect: bytes | None = None
+    expect_revision: int = -1
+    invoked: int = 0
+    returned: int = -1
+    outcome: str = UNKNOWN
+    result: Result = None
+    revision: int = -1
+    slot: int = -1
+    modified: tuple[int, ...] = ()
+    number: int = 0
 
     @property
     def acknowledged(self) -> bool:
@@ -139,8 +105,7 @@ class Operation:
 
     def replace(self, **fields: Any) -> "Operation":
         """A copy with some fields changed."""
-        values = {name: getattr(self, name) for name in self.__slots__} | fields
-        return Operation(values.pop("process"), values.pop("kind"), values.pop("key"), **values)
+        return replace(self, **fields)
 
     def __repr__(self) -> str:
         where = f"#{self.number} {self.invoked}..{self.returned}"
@@ -306,7 +271,8 @@ _DEFAULTS: dict[str, Any] = {
 
 def to_fields(operation: Operation) -> dict[str, Any]:
     """Plain JSON values of one operation; what has its default is left out."""
-    fields = {name: getattr(operation, name) for name in operation.__slots__ if name != "number"}
+    names = sorted(operation.__slots__)  # as in the files of earlier versions
+    fields = {name: getattr(operation, name) for name in names if name != "number"}
     return {
         name: _to_json(value)
         for name, value in fields.items()

@@ -133,26 +133,19 @@ def _write_missing(directory: Path, members: Mapping[str, MemberConfig], cluster
 def _check_flags(
     path: Path, members: Mapping[str, MemberConfig], nodes: int | None, base_port: int | None
 ) -> None:
-    problems = []
     if nodes is not None and nodes != len(members):
-        problems.append(
+        why = (
             f"--nodes {nodes}: {path} already names {len(members)} members, and who is a member "
-            f"cannot be changed by a flag; leave --nodes out, or take another --data-dir"
+            "cannot be changed by a flag; leave --nodes out"
         )
     elif base_port is not None and members != members_at(base_port, len(members)):
-        problems.append(
-            f"--base-port {base_port}: {path} already names other ports; "
-            f"leave --base-port out, or take another --data-dir"
-        )
-    if problems:
-        raise ConfigError(problems)
+        why = f"--base-port {base_port}: {path} already names other ports; leave --base-port out"
+    else:
+        return
+    raise ConfigError([f"{why}, or take another --data-dir"])
 
 
 def _check_same(first: DevNode, node: DevNode) -> None:
     if node.config.cluster != first.config.cluster:
-        raise ConfigError(
-            [
-                f"{node.config_path}: [cluster] differs from that in {first.config_path}; "
-                f"it must be the same in every node's file"
-            ]
-        )
+        words = f"{node.config_path}: [cluster] differs from that in {first.config_path}; "
+        raise ConfigError([words + "it must be the same in every node's file"])

@@ -28,8 +28,6 @@ from pathlib import Path
 from paxosd.daemon import exits
 from paxosd.dev.child import Child, ChildSpec, why_ended
 
-__all__ = ["ChildSpec", "Supervisor"]
-
 STOP_TIMEOUT_S = 0.8
 """A Ctrl-C is to end all within a second."""
 SOCKET_PATH_BYTES_MAX = 107
@@ -66,7 +64,8 @@ class Supervisor:
         self._lives = 0
         self._stopping = False
         self._all_ready = False
-        self._slow_start_said = False
+        self._slow_at: float | None = None
+        """When it is to be said which children are not ready yet."""
         self._code = exits.OK
         self._width = max(len(name) for name in self._specs)
 
@@ -83,6 +82,7 @@ class Supervisor:
             self._selector.register(wake_up, selectors.EVENT_READ, self._on_signal)
             self._wake_up = wake_up
             self._began_all = time.monotonic()
+            self._slow_at = self._began_all + SLOW_START_S
             try:
                 for name in self._specs:
                     self._start(name)
@@ -102,19 +102,14 @@ class Supervisor:
         for name in due:
             del self._restart_at[name]
             self._start(name)
-        if self._awaits_start() and now - self._began_all >= SLOW_START_S:
-            self._slow_start_said = True
+        if self._slow_at is not None and now >= self._slow_at:
+            self._slow_at = None
             waiting = [name for name, child in self._running.items() if not child.ready]
             self._say(f"not ready after {SLOW_START_S:g} s: {', '.join(waiting) or 'none left'}")
 
     def _timeout_s(self) -> float | None:
-        due = list(self._restart_at.values())
-        if self._awaits_start():
-            due.append(self._began_all + SLOW_START_S)
+        due = [at for at in (*self._restart_at.values(), self._slow_at) if at is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
-
-    def _awaits_start(self) -> bool:
-        return not self._all_ready and not self._slow_start_said
 
     def _start(self, name: str) -> None:
         self._lives += 1
@@ -152,6 +147,7 @@ class Supervisor:
             return
         if all(child.ready for child in self._running.values()):
             self._all_ready = True
+            self._slow_at = None
             self._say(f"ready in {time.monotonic() - self._began_all:.1f} s")
             for line in self._when_ready:
                 self._say(line)
