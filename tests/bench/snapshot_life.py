@@ -20,9 +20,12 @@ import threading
 import time
 from pathlib import Path
 
-from paxosctl.client.load import Load, LoadRun
+from paxosctl.load.generator import Target
+from paxosctl.load.latencies import Latencies
+from paxosctl.load.load import Load
+from paxosctl.load.processes import run_load
 from tests.bench.fill import fill
-from tests.bench.snapshot_stall import WIDE, quantile
+from tests.bench.snapshot_stall import WIDE
 from tests.processes.processes import Daemons, wait_for
 
 MIB = 1 << 20
@@ -97,7 +100,7 @@ def measure_restart(options):
 def load_beside(daemons, leader, over, found):
     while not over.is_set():
         load = Load(count=4000, outstanding=32, connections=4, size=100, keys=100_000)
-        found += LoadRun(daemons.endpoint(leader), load, 60_000).run().latencies_ns
+        found.add(run_load(Target.of(daemons.endpoint(leader)), load, 60_000).total.pack())
 
 
 def measure_catchup(options):
@@ -113,7 +116,7 @@ def measure_catchup(options):
             take_all(daemons, [leader, other])
         fill(daemons.endpoint(leader), 1, 100)
         for kind in ("before", "while it catches up"):
-            over, latencies = threading.Event(), []
+            over, latencies = threading.Event(), Latencies()
             thread = threading.Thread(target=load_beside, args=(daemons, leader, over, latencies))
             thread.start()
             if kind == "before":
@@ -132,9 +135,8 @@ def measure_catchup(options):
                 caught_up = time.monotonic() - began
             over.set()
             thread.join()
-            latencies.sort()
-            print(f"load {kind}: p50 {quantile(latencies, 0.5):.2f} ms, "
-                  f"p99 {quantile(latencies, 0.99):.2f} ms, {len(latencies)} puts")  # fmt: skip
+            print(f"load {kind}: p50 {latencies.quantile_ms(0.5):.2f} ms, "
+                  f"p99 {latencies.quantile_ms(0.99):.2f} ms, {latencies.count} puts")  # fmt: skip
         line = daemons.events(away, "snapshot.installed")[-1]
         size = f"{line['bytes'] / MIB:.0f} MiB in {line['dur_ms']} ms"
         print(f"missed {options.puts} puts: jumped after {jumped:.1f} s, caught up after "

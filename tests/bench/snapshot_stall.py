@@ -14,7 +14,10 @@ import threading
 import time
 from pathlib import Path
 
-from paxosctl.client.load import Load, LoadRun
+from paxosctl.load.generator import Target
+from paxosctl.load.latencies import Latencies
+from paxosctl.load.load import Load
+from paxosctl.load.processes import run_load
 from tests.bench.fill import fill
 from tests.processes.processes import Daemons
 
@@ -41,23 +44,18 @@ def keep_taking(daemons, names, stop, taken):
 def one_slice(daemons, leader, options, seed):
     load = Load(count=options.count, outstanding=options.outstanding, connections=4,
                 size=options.size, keys=options.keys, seed=seed)  # fmt: skip
-    report = LoadRun(daemons.endpoint(leader), load, 60_000).run()
+    report = run_load(Target.of(daemons.endpoint(leader)), load, 60_000)
     assert not report.failed, report.failed
-    return report.latencies_ns, report.puts_per_s
-
-
-def quantile(latencies, share):
-    return latencies[min(len(latencies) - 1, int(len(latencies) * share))] / 1e6
+    return report
 
 
 def print_row(name, latencies, rates):
-    latencies.sort()
     shares = "  ".join(
-        f"p{s * 100:g} {quantile(latencies, s):6.2f} ms" for s in (0.5, 0.9, 0.99, 0.999)
+        f"p{s * 100:g} {latencies.quantile_ms(s):6.2f} ms" for s in (0.5, 0.9, 0.99, 0.999)
     )
-    print(f"{name:18s} {shares}  max {latencies[-1] / 1e6:6.1f} ms  "
-          f"{sum(rates) / len(rates):7.0f} puts/s  n={len(latencies)}")  # fmt: skip
-    return quantile(latencies, 0.99)
+    print(f"{name:18s} {shares}  max {latencies.quantile_ms(1):6.1f} ms  "
+          f"{sum(rates) / len(rates):7.0f} puts/s  n={latencies.count}")  # fmt: skip
+    return latencies.quantile_ms(0.99)
 
 
 def main():
@@ -77,7 +75,7 @@ def main():
         print(f"{options.keys} keys of {options.size} B in {time.monotonic() - began:.1f} s")
         daemons.wait_equal(120)
         names = daemons.names if options.all else [leader]
-        without, during = ([], []), ([], [])
+        without, during = (Latencies(), []), (Latencies(), [])
         taken = {}
         for number in range(options.rounds):
             for kind in (without, during):
@@ -86,9 +84,9 @@ def main():
                 if kind is during:
                     thread.start()
                     time.sleep(0.3)
-                latencies, rate = one_slice(daemons, leader, options, number)
-                kind[0].extend(latencies)
-                kind[1].append(rate)
+                report = one_slice(daemons, leader, options, number)
+                kind[0].add(report.total.pack())
+                kind[1].append(report.per_s)
                 stop.set()
                 if kind is during:
                     thread.join()

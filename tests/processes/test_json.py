@@ -192,6 +192,8 @@ def _cluster(ctl, daemons):
     ctl("node log-level")
     ctl("cluster set", "sessions_max=9000")
     ctl("bench put", "--count", 20)
+    ctl("bench get", "--count", 20, "--keys", 10)
+    ctl("bench mixed", "--count", 20, "--keys", 10)
     ctl("sim run", "--seed", 1, "--duration", "1s", "--operations", 10)
     ctl("sim teach")
     ctl("sim teach", "happy-path", schema="sim teach NAME")

@@ -50,6 +50,8 @@ LEAVES = {
     "snapshot status": (None, ["/dev/null"], 1),
     "snapshot restore": (None, ["/dev/null", *NEW_NODE], 1),
     "bench put": (["--count", "3"], ["--count", "none"], 2),
+    "bench get": (["--count", "3", "--keys", "5"], ["--count", "none"], 2),
+    "bench mixed": (["--count", "3", "--keys", "5"], ["--read-ratio", "2"], 2),
     "sim run": (["--seed", "1", "--duration", "2s"], ["--seed", "x"], 2),
     "sim teach": (["happy-path"], ["no such lesson"], 2),
 }

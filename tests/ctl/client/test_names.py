@@ -9,7 +9,9 @@ import pytest
 from paxosctl.cli.main import run
 from paxosctl.client.client import Client
 from paxosctl.client.errors import NotSubmittedError, UnreachableError
-from paxosctl.client.load import Load, LoadRun
+from paxosctl.load.generator import Target
+from paxosctl.load.load import Load
+from paxosctl.load.processes import run_load
 from paxosd.net.resolver import LOOKUPS
 from tests.ctl.client.test_deadlines import LATE_S
 from tests.ctl.fake_daemon import FakeDaemon
@@ -177,14 +179,12 @@ class TestNames:
     @pytest.mark.parametrize("addresses", [["127.0.0.1"], ["::1", "127.0.0.1"]])
     def test_a_load(self, server, daemon, addresses):
         server.addresses["db.example"] = addresses
-        report = LoadRun(
-            named(daemon.endpoint),
-            Load(count=20, outstanding=4, connections=2, size=10, keys=5),
-            20_000,
-        ).run()
-        assert len(report.latencies_ns) == 20
+        endpoint = named(daemon.endpoint)
+        load = Load(count=20, outstanding=4, connections=2, size=10, keys=5)
+        report = run_load(Target.of(endpoint), load, 20_000)
+        assert report.operations == 20
 
     def test_a_load_on_a_silent_name(self, server):
         some = Load(count=20, outstanding=4, connections=2, size=10, keys=5)
         with pytest.raises(NotSubmittedError, match=r"hangs\.example cannot be resolved"):
-            LoadRun(HANGS, some, 100).run()
+            run_load(Target.of(HANGS), some, 100)

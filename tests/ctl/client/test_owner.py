@@ -15,7 +15,8 @@ import warnings
 import pytest
 
 from paxosctl.client.client import Client
-from paxosctl.client.load import Load, LoadRun
+from paxosctl.load.generator import Generator, Target
+from paxosctl.load.load import Load
 from tests.ctl.fake_daemon import FakeDaemon
 
 CHILD_S = 20.0
@@ -209,9 +210,10 @@ class TestThreads:
 
     def test_a_load_belongs_to_its_maker_too(self, daemon):
         load = Load(count=1, outstanding=1, connections=1, size=1, keys=1)
-        run = LoadRun(daemon.endpoint, load, 10_000)
-        assert isinstance(in_thread(run.run), RuntimeError)
-        assert run.run().failed == {}
+        run = Generator(Target.of(daemon.endpoint), load, 10_000)
+        assert isinstance(in_thread(run.open), RuntimeError)
+        run.open()
+        assert run.run(0, lambda _: None).failed == {}
 
 
 class TestFork:

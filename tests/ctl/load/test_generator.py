@@ -11,7 +11,10 @@ import pytest
 from paxosctl.cli.main import run as main
 from paxosctl.client.client import Client
 from paxosctl.client.errors import NotSubmittedError, UnreachableError
-from paxosctl.client.load import Load, LoadRun, find_leader, limits_at
+from paxosctl.load.generator import Generator, Target
+from paxosctl.load.load import Load
+from paxosctl.load.pace import Pace
+from paxosctl.load.processes import find_leader, limits_at, run_load
 from paxosd.core.client.cluster_info import Limits
 from paxosd.core.commands import PUT
 from paxosd.core.effects import BUSY, INTERRUPTED
@@ -40,8 +43,12 @@ def _after_some_writes(daemon, act):
     return thread
 
 
+def target_at(daemon, limits=None):
+    return Target.of(daemon.endpoint, limits)
+
+
 def _run(daemon, load=ENDLESS, timeout_ms=20_000):
-    return LoadRun(daemon.endpoint, load, timeout_ms).run()
+    return run_load(target_at(daemon), load, timeout_ms)
 
 
 class TestCounting:
@@ -50,9 +57,9 @@ class TestCounting:
         puts = [entry for entry in daemon.writes if len(entry.commands[0]) == 3]
         assert sum(len(entry.commands) for entry in puts) == 101
         assert max(len(entry.commands) for entry in puts) == 3  # 7 on 3 connections: 3 + 2 + 2
-        assert len(report.latencies_ns) == 101
-        assert report.latencies_ns == sorted(report.latencies_ns)
-        assert 0 < report.quantile_ms(0.5) <= report.quantile_ms(0.99) <= report.quantile_ms(1.0)
+        assert report.operations == 101
+        total = report.total
+        assert 0 < total.quantile_ms(0.5) <= total.quantile_ms(0.99) <= total.quantile_ms(1.0)
         assert report.failed == {}
 
     def test_no_session_is_left_behind(self, daemon):
@@ -62,7 +69,7 @@ class TestCounting:
 
     def test_fewer_puts_than_connections(self, daemon):
         report = _run(daemon, Load(count=2, outstanding=5, connections=5, size=1, keys=5))
-        assert len(report.latencies_ns) == 2
+        assert report.operations == 2
 
     def test_the_same_seed_writes_the_same_keys(self, daemon):
         load = Load(count=20, outstanding=5, connections=1, size=4, keys=1000, seed=3)
@@ -88,9 +95,9 @@ class TestSplitting:
 
     def run(self, daemon, limits, **how):
         load = Load(**{"connections": 1, "size": 1, "keys": 50} | how)
-        report = LoadRun(daemon.endpoint, load, 20_000, limits).run()
+        report = run_load(target_at(daemon, limits), load, 20_000)
         assert report.failed == {}
-        assert len(report.latencies_ns) == load.count
+        assert report.operations == load.count
         assert len(daemon.machine.sessions) == 0
         return puts_of(daemon)
 
@@ -122,22 +129,25 @@ class TestSplitting:
         assert daemon.machine.sessions.next_id == 4
 
     def test_answers_in_any_order_never_lead_out_of_the_window(self, daemon):
-        run = LoadRun(daemon.endpoint, Load(count=30, outstanding=8, connections=1, size=1, keys=5),
-                      20_000, Limits(commands_per_request_max=2, session_window_max=8))  # fmt: skip
-        (session,) = run._sessions
-        session.id = 1
-        run._fill(session)
+        limits = Limits(commands_per_request_max=2, session_window_max=8)
+        load = Load(count=30, outstanding=8, connections=1, size=1, keys=5)
+        run = Generator(target_at(daemon, limits), load, 20_000)
+        (client,) = run._clients
+        client.id = 1
+        run._idle[client] = None
+        run._pace = Pace(load, 0)
+        run._issue()
         sent = dict(run._sent)
-        assert [frame.puts for frame in sent.values()] == [2, 2, 2, 2]
+        assert [frame.commands for frame in sent.values()] == [2, 2, 2, 2]
         first, *others = sent
         for request_id in others:
             run._take(WriteAnswer(request_id, 1, [1, 1]))
-        assert session.acked == 0
+        assert client.acked == 0
         assert list(run._sent) == [first]  # no seq above 8 before the first two are answered
         run._take(WriteAnswer(first, 1, [1, 1]))
-        assert session.acked == 8
+        assert client.acked == 8
         assert [frame.first_seq for frame in run._sent.values()] == [9, 11, 13, 15]
-        run._transport.close()
+        run._pool.close()
 
     def test_a_value_that_no_request_may_hold_is_refused_by_name(self, daemon, capsys):
         how = ["--endpoints", daemon.endpoint, "bench", "put", "--size", "17000000"]
@@ -158,7 +168,7 @@ class TestTrouble:
         thread.join()
         assert report.failed == {counted: 6}
         assert report.first_error.code == counted
-        assert report.latencies_ns
+        assert report.operations
 
     def test_silence_ends_it_at_the_time_out(self, daemon):
         thread = _after_some_writes(daemon, lambda: setattr(daemon, "silent", True))
@@ -216,7 +226,6 @@ class TestTrouble:
         assert "no endpoint can be reached" not in err
 
     def test_more_connections_than_files_is_said_in_words(self, daemon):
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         done = subprocess.run(
             [sys.executable, "-m", "paxosctl", "--endpoints", daemon.endpoint, "bench", "put",
              "--connections", "200", "--outstanding", "200", "--count", "200"],
@@ -224,7 +233,7 @@ class TestTrouble:
             text=True,
             timeout=20,
             check=False,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard)),
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100)),
         )  # fmt: skip
         assert (done.returncode, done.stdout) == (75, "")
         assert "ulimit -n" in done.stderr
