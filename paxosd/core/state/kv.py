@@ -4,8 +4,9 @@ Rules:
 
 - A command that takes effect moves ``revision`` by exactly one; one that does not, leaves it. A
   DELETE_RANGE is one revision for all of its keys.
-- An entry is an immutable tuple ``(value, create_revision, modify_revision, version)``: a write
-  replaces it. So to keep an old entry is to keep the old state (see ``walk.py``).
+- An entry (value, create revision, modify revision, version) is one immutable bytes object
+  (``entries.py``): a write replaces it. So to keep an old entry is to keep the old state (see
+  ``walk.py``).
 - Everything is a function of the commands: no clock, no iteration over unordered sets.
 - The ordered index is lazy, for most writes are never followed by a scan. Every key that lives
   is in exactly one of ``_index`` (sorted) and ``added`` (in order of arrival); ``removed`` is
@@ -39,7 +40,14 @@ from paxosd.core.commands import (
 )
 from paxosd.core.disposal import Disposal
 from paxosd.core.requests import RangePage
-from paxosd.core.state.entries import Entries, StoredValue
+from paxosd.core.state.entries import (
+    HEAD_BYTES,
+    Entries,
+    StoredValue,
+    numbers_of,
+    pack_numbers,
+    unpacked,
+)
 from paxosd.core.state.key_index import KeyIndex
 from paxosd.core.state.removal import OpenWalk, Removal
 from paxosd.core.state.tombstones import Tombstones
@@ -121,6 +129,7 @@ class Store:
         removed = self.removed
         hidden = self._hidden.bounds
         append = results.append
+        pack, unpack = pack_numbers, numbers_of
         revision = self.revision
         for command in islice(commands, len(results), None) if results else commands:
             if type(command) is list and len(command) == 3:
@@ -134,14 +143,14 @@ class Store:
                         self.hidden_keys -= 1
                         old = None
                     if old is None:
-                        shard[key] = (value, revision, revision, 1)
+                        shard[key] = pack(revision, revision, 1) + value
                         if removed and key in removed:
                             removed.discard(key)
                         else:
                             note_new(key)
                     else:
-                        _, created, _, version = old
-                        shard[key] = (value, created, revision, version + 1)
+                        create, _, version = unpack(old)
+                        shard[key] = pack(create, revision, version + 1) + value
                     append(revision)
                     continue
             self.revision = revision
@@ -185,23 +194,24 @@ class Store:
     def put(self, key: bytes, value: bytes) -> int:
         """Set ``key``; returns the new revision. The same as PUT in :meth:`run`."""
         self.revision = revision = self.revision + 1
-        old = self.data.get(key)
+        old = self.data.packed(key)
         if old is not None and self._is_hidden(key, old):
             self.hidden_keys -= 1
             old = None
         if old is None:
-            self.data[key] = (value, revision, revision, 1)
+            self.data.put_packed(key, pack_numbers(revision, revision, 1) + value)
             if key in self.removed:
                 self.removed.discard(key)
             else:
                 self.added.append(key)
         else:
-            self.data[key] = (value, old[1], revision, old[3] + 1)
+            create, _, version = numbers_of(old)
+            self.data.put_packed(key, pack_numbers(create, revision, version + 1) + value)
         return revision
 
     def delete(self, key: bytes) -> Result:
         """Remove ``key``: the new revision, or ``(NOT_FOUND, current revision, None)``."""
-        if self._entry(key) is None:
+        if self._packed(key) is None:
             return (_NOT_FOUND, self.revision, None)
         del self.data[key]
         self.removed.add(key)
@@ -236,18 +246,18 @@ class Store:
         op, key, expect, value = command
         if type(key) is not bytes or type(value) is not bytes:
             return MALFORMED_RESULT
-        old = self._entry(key)
+        old = self._packed(key)
         if op == CAS_VALUE:
             if expect is not None and type(expect) is not bytes:
                 return MALFORMED_RESULT
-            holds = (old[0] if old is not None else None) == expect
+            holds = (old[HEAD_BYTES:] if old is not None else None) == expect
         else:
             if type(expect) is not int or expect < 0:
                 return MALFORMED_RESULT
-            holds = (old[2] if old is not None else 0) == expect
+            holds = (numbers_of(old)[1] if old is not None else 0) == expect
         if holds:
             return self.put(key, value)
-        return (_CAS_MISS, old[2] if old is not None else 0, None)
+        return (_CAS_MISS, numbers_of(old)[1] if old is not None else 0, None)
 
     # ---- what is hidden
 
@@ -277,25 +287,26 @@ class Store:
         self.work.units += len(keys)
         walks = [(walk, first) for walk, first in removal.walks if walk in self.walks]
         for position, key in enumerate(keys, at):
-            entry = data.get(key)
-            if entry is None or entry[2] >= removal.revision:
+            packed = data.packed(key)
+            if packed is None or numbers_of(packed)[1] >= removal.revision:
                 continue  # it was written again, and perhaps removed again
             for walk, first in walks:
                 if position >= first:
-                    walk.keep(key, entry)
+                    walk.keep(key, packed)
             del data[key]
             self.hidden_keys -= 1
         return len(keys)
 
-    def _is_hidden(self, key: bytes, entry: StoredValue) -> bool:
-        return entry[2] < self._hidden.revision_at(key)
+    def _is_hidden(self, key: bytes, packed: bytes) -> bool:
+        modify: int = numbers_of(packed)[1]
+        return modify < self._hidden.revision_at(key)
 
-    def _entry(self, key: bytes) -> StoredValue | None:
+    def _packed(self, key: bytes) -> bytes | None:
         """The entry of ``key`` if it lives."""
-        entry = self.data.get(key)
-        if entry is not None and self._hidden.bounds and self._is_hidden(key, entry):
+        packed = self.data.packed(key)
+        if packed is not None and self._hidden.bounds and self._is_hidden(key, packed):
             return None
-        return entry
+        return packed
 
     def hidden(self) -> Tombstones | None:
         """What is hidden now, if anything is."""
@@ -305,8 +316,8 @@ class Store:
 
     def get(self, key: bytes) -> KeyValue | None:
         """The key as it is now, or None."""
-        entry = self._entry(key)
-        return None if entry is None else KeyValue(key, *entry)
+        packed = self._packed(key)
+        return None if packed is None else KeyValue(key, *unpacked(packed))
 
     def range(
         self,

@@ -6,7 +6,6 @@ removal remembers, for each walk, where in the range that walk had come to.
 
 from typing import Protocol
 
-from paxosd.core.state.entries import StoredValue
 from paxosd.core.state.key_index import KeyRun
 
 
@@ -18,7 +17,7 @@ class OpenWalk(Protocol):
         """Whether it keeps so many old entries that no more should be taken out."""
         ...
 
-    def keep(self, key: bytes, entry: StoredValue) -> None:
+    def keep(self, key: bytes, packed: bytes) -> None:
         """The present entry of ``key`` is about to be replaced or taken out."""
         ...
 

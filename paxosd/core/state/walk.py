@@ -25,7 +25,7 @@ from collections import deque
 from typing import Any
 
 from paxosd.core.commands import Entry
-from paxosd.core.state.entries import Entries, StoredValue
+from paxosd.core.state.entries import Entries, numbers_of, unpacked
 from paxosd.core.state.key_index import KeyRun
 from paxosd.core.state.kv import Store
 
@@ -70,17 +70,18 @@ class Walk:
         """Whether it keeps so many entries that no more should be taken out."""
         return len(self._kept) > KEPT_KEYS_MAX and not self.done
 
-    def keep(self, key: bytes, entry: StoredValue) -> None:
+    def keep(self, key: bytes, packed: bytes) -> None:
         """The present entry of ``key`` may be about to go: keep it if it belongs to this walk and
         was not visited. (Once a range was cut off, it is kept in any case: whether it was visited
         would be costly to find out.)"""
         passed = not self._in_index or (self._last is not None and key <= self._last)
         if passed and not self._runs:
             return
-        if entry[2] <= self.revision and not (
-            self._hidden is not None and entry[2] < self._hidden.revision_at(key)
+        modify: int = numbers_of(packed)[1]
+        if modify <= self.revision and not (
+            self._hidden is not None and modify < self._hidden.revision_at(key)
         ):
-            self._kept[key] = entry
+            self._kept.put_packed(key, packed)
 
     def lose(self, key: bytes) -> None:
         """``key`` was deleted, and leaves the index."""
@@ -108,9 +109,12 @@ class Walk:
         while self._left and keys_max > 0 and size < bytes_max:
             key = self._next()
             keys_max -= 1
-            entry = kept.pop(key, None) or data.get(key)
-            if entry is None or entry[2] > revision:
-                continue  # the key was created after the walk began, or removed before
+            packed = kept.pop_packed(key) or data.packed(key)
+            if packed is None:
+                continue  # the key was removed before the walk began
+            entry = unpacked(packed)
+            if entry[2] > revision:
+                continue  # the key was created after the walk began
             size += len(key) + len(entry[0])
             rows.append(key)
             rows.append(entry)
@@ -159,6 +163,6 @@ def preserve(store: Store, entries: list[Entry]) -> None:
             if type(command) not in (list, tuple) or len(command) < 2:
                 continue
             key = command[1]
-            if type(key) is bytes and (held := data.get(key)) is not None:
+            if type(key) is bytes and (held := data.packed(key)) is not None:
                 for walk in store.walks:
                     walk.keep(key, held)
