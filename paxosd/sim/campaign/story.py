@@ -16,7 +16,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.sim.campaign.campaign import Minimised
 from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.campaign.run import run_seed
@@ -83,8 +82,8 @@ class Story:
         return f"{words}, {before}:"
 
 
-def explain(small: Minimised, command: str = "paxosctl sim run") -> Story:
-    """Run it once more, with a trace, and explain what is seen. ``command``: what runs seeds."""
+def explain(small: Minimised) -> Story:
+    """Run it once more, with a trace, and explain what is seen."""
     report, options = small.report, small.options
     trace = Trace(keep="all")
     again = run_seed(report.seed, options, schedule=report.schedule, trace=trace)
@@ -97,8 +96,8 @@ def explain(small: Minimised, command: str = "paxosctl sim run") -> Story:
     return Story(
         seed=report.seed,
         violation=violation,
-        replay=replay_command(report.seed, small.options_before, command),
-        replay_small=_small_command(small, command),
+        replay=replay_command(report.seed, small.options_before),
+        replay_small=_small_command(small),
         directives=[instructed(each) for each in done],
         standing=standing(Schedule([*done, *healed]), end_ms),
         events=lines,
@@ -108,34 +107,26 @@ def explain(small: Minimised, command: str = "paxosctl sim run") -> Story:
     )
 
 
-def _small_command(small: Minimised, command: str) -> str:
+def _small_command(small: Minimised) -> str:
     options = small.options
     if not small.report.schedule:
         options = replace(options, faults=frozenset())  # nothing drawn: the same as an empty one
-        return replay_command(small.report.seed, options, command)
-    return f"{replay_command(small.report.seed, options, command)} --schedule {FILE}"
+        return replay_command(small.report.seed, options)
+    return f"{replay_command(small.report.seed, options)} --schedule {FILE}"
 
 
-def replay_command(seed: int, options: RunOptions, command: str = "paxosctl sim run") -> str:
+def replay_command(seed: int, options: RunOptions) -> str:
     """The command line that runs this seed with these options; defaults are left out."""
-    words = [command, f"--seed {seed}"]
+    words = [f"paxosctl sim run --seed {seed}"]
     usual = RunOptions()
-    if options.nodes != usual.nodes:
-        words.append(f"--nodes {options.nodes}")
-    if options.faults is not None:
-        words.append(f"--faults {','.join(sorted(options.faults)) or 'none'}")
-    if options.clients != usual.clients:
-        words.append(f"--clients {options.clients}")
-    if options.operations != usual.operations:
-        words.append(f"--operations {options.operations}")
-    if options.keys != usual.keys:
-        words.append(f"--keys {options.keys}")
-    if options.members:
-        words.append("--members")
-    if options.watchers is not None:
-        words.append(f"--watchers {options.watchers}")
-    if options.level != LEVEL_LATEST:
-        words.append(f"--level {options.level}")
+    shown = ("nodes", "faults", "clients", "operations", "keys", "members", "watchers", "level")
+    for name in shown:
+        value = getattr(options, name)
+        if value == getattr(usual, name):
+            continue
+        if name == "faults":
+            value = ",".join(sorted(value)) or "none"
+        words.append("--members" if name == "members" else f"--{name} {value}")
     if options.duration_ms != usual.duration_ms:
         words.append(f"--duration {options.duration_ms}ms")
     return " ".join(words)
