@@ -18,10 +18,9 @@ from paxosd.sim.teach.narrator_paxos import PaxosNarrator
 from paxosd.sim.teach.stage import Stage
 from paxosd.sim.teach.story import Act, Check, Part, Remark, Table
 from paxosd.sim.teach.two_phase_machines import Machines
-from paxosd.sim.teach.values import show_ballot, show_value
+from paxosd.sim.teach.values import show_value
 from paxosd.sim.world.world import World
 
-SESSION_LIMIT_MS = 5_000
 _GREETINGS = ("Hello", "Welcome")
 
 
@@ -91,17 +90,13 @@ class Guide:
     def open_session(self, client: str, to: NodeId) -> int:
         """The client's session; every node has applied that when this returns."""
         stage = self._stage
-        token = stage.write(client, to, Entry(0, 1, 0, [[OPEN]]))
-        done = stage.run_while(lambda: token not in stage.answers, SESSION_LIMIT_MS)
-        reply = stage.answers[token].reply if done else None
-        ok = isinstance(reply, WriteReply) and isinstance(reply.results[0], tuple)
-        self.require(ok, "the session was opened")
+        reply = stage.reply(stage.write(client, to, Entry(0, 1, 0, [[OPEN]])))
+        opened = reply.results[0] if isinstance(reply, WriteReply) else 0
+        self.require(isinstance(opened, tuple) and opened[0] == Status.OK, "the session was opened")
         assert isinstance(reply, WriteReply)
-        result = reply.results[0]
-        assert isinstance(result, tuple)
-        assert result[0] == Status.OK
-        stage.run_while(lambda: any(stage.node(n).applied < reply.slot for n in stage.up()))
-        return int(result[2])
+        assert isinstance(opened, tuple)
+        stage.run_until_applied(reply.slot, *stage.up())
+        return int(opened[2])
 
     # -- the story
 
@@ -121,19 +116,16 @@ class Guide:
         self.show()
         self.parts.append(Act(title))
 
-    def show(self) -> None:
-        """Show what happened since the last time."""
+    def show(self, *, shown: bool = True) -> None:
+        """Show what happened since the last time; if not ``shown`` the narrator alone hears it."""
         if self._heard:
             heard, self._heard = self._heard, []
-            self.parts.extend(self._narrator.recount(heard, shown=True))
+            self.parts.extend(self._narrator.recount(heard, shown=shown))
             self._check_rules()
 
     def pass_over(self) -> None:
-        """What happened since the last time goes to the narrator, but is not shown."""
-        if self._heard:
-            heard, self._heard = self._heard, []
-            self._narrator.recount(heard, shown=False)
-            self._check_rules()
+        """What happened since the last time is not shown."""
+        self.show(shown=False)
 
     def expect_disaster(self) -> None:
         """This lesson means to show two values chosen for one slot."""
@@ -196,8 +188,8 @@ class Guide:
             rows.append((
                 name,
                 stage.node(name).role if name in stage.up() else "down",
-                show_ballot(observer.promised_at(name)),
-                *(f"{show_ballot(each[0])}: {show_value(each[1])}" if each else "-"
+                observer.promised_at(name).shown(),
+                *(f"{each[0].shown()}: {show_value(each[1])}" if each else "-"
                   for each in held),
                 "-" if value is None else show_value(value),
             ))  # fmt: skip

@@ -7,12 +7,12 @@ what goes wrong; the replica alone decides what follows from it.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from paxosd.bus.peers import PeerEndpoints
 from paxosd.core.effects import Ready, Record
-from paxosd.core.messages import Envelope, PeerMessage
+from paxosd.core.messages import Envelope
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.quorum import Quorums
@@ -27,6 +27,7 @@ from paxosd.sim.teach.member_bus import MemberBus, Read, Write
 from paxosd.sim.teach.observer import Observer
 from paxosd.sim.teach.wires import Wires
 from paxosd.sim.world.alarm import Alarm
+from paxosd.sim.world.committer import SimCommitter
 from paxosd.sim.world.disk import SimDisk
 from paxosd.sim.world.helper import SimHelper
 from paxosd.sim.world.trace import TraceLog
@@ -63,8 +64,8 @@ class BandedRandom(random.Random):
 class Surroundings:
     """What all members of a stage share.
 
-    ``order``: the names in the order in which their election timers run out. ``is_naive``: whether
-    a member is believed whatever it says of itself.
+    ``order``: the names in the order in which their election timers run out. ``naive``: those that
+    ask nobody whether they were here before, and are believed whatever they say of themselves.
     """
 
     world: World
@@ -75,58 +76,39 @@ class Surroundings:
     recorder: Recorder
     observer: Observer
     sync_rng: random.Random
-    is_naive: Callable[[NodeId], bool]
+    naive: set[NodeId] = field(default_factory=set)
 
 
-class Committer:
-    """Group commits of one life, each of which takes a while: lost if the power goes before. Has
-    :class:`paxosd.replica.ports.Committer`."""
+class NotedCommitter(SimCommitter):
+    """Group commits of one run, each of which takes a while; says what is on disk when it is."""
 
-    def __init__(self, around: Surroundings, synced: Callable[[list[Record], float], None]) -> None:
+    def __init__(
+        self,
+        around: Surroundings,
+        later: Callable[[float, Callable[[], None]], None],
+        wake: Callable[[], None],
+        synced: Callable[[list[Record], float], None],
+    ) -> None:
         """``synced(records, duration_ms)`` is called when a group is on disk."""
+        super().__init__(
+            around.sync_rng, SYNC_MS, later=later, run=self._run_noted, wake=wake, spikes=False
+        )
         self.waiting: list[Record] = []
         """Records that were appended to the log since the last group began."""
-        self._around = around
+        self._world = around.world
         self._synced = synced
-        self._job: SyncJob | None = None
         self._records: list[Record] = []
-        self._done: list[SyncJob] = []
-        self._duration_ms = 0.0
-        self._due = False
-        self._held = False
+        self._began_ms = 0.0
 
     def start(self, job: SyncJob) -> None:
-        self._job = job
         self._records, self.waiting = self.waiting, []
-        self._duration_ms = self._around.sync_rng.uniform(*SYNC_MS)
-        self._around.world.at(self._duration_ms, self._finish)
+        self._began_ms = self._world.now_ms
+        super().start(job)
 
-    def finished(self) -> list[SyncJob]:
-        done, self._done = self._done, []
-        return done
-
-    def hold(self) -> None:
-        """No fsync ends before :meth:`release`."""
-        self._held = True
-
-    def release(self) -> None:
-        """The fsync that is under way ends, and later ones take their usual time."""
-        self._held = False
-        if self._due:
-            self._finish()
-
-    def cut_power(self) -> None:
-        """What is under way never ends."""
-        self._job = None
-
-    def _finish(self) -> None:
-        self._due = self._held
-        if self._held or self._job is None:
-            return
-        job, self._job = self._job, None
+    def _run_noted(self, job: SyncJob) -> float:
         job.run()
-        self._done.append(job)
-        self._synced(self._records, self._duration_ms)
+        self._synced(self._records, self._world.now_ms - self._began_ms)
+        return 0.0
 
 
 class Member:
@@ -135,8 +117,6 @@ class Member:
     def __init__(self, name: NodeId, around: Surroundings) -> None:
         rng = around.world.derive(f"{name}/disk")
         self.name = name
-        self.naive = False
-        """Whether it starts without asking anybody whether it was here before."""
         self.home = SimDisk(rng)
         """The data directory: identity, count of starts, the note that there is a log."""
         self._disk = SimDisk(rng)
@@ -157,7 +137,7 @@ class Member:
 
     def start(self) -> None:
         """A new life, with what the disks hold. Raises StorageError if it must not start."""
-        self.begin(self.assemble(arriving=not self.naive))
+        self.begin(self.assemble(arriving=self.name not in self._around.naive))
 
     def assemble(self, *, arriving: bool) -> Assembled:
         """The daemon's own start: identity, log, replay, node. ``arriving``: whether it asks its
@@ -215,7 +195,7 @@ class Member:
             random_bits=rng.getrandbits,
             identity_bits=lambda: rng.getrandbits,
             node_kind=_observed(self._see),
-            peer_runs_kind=_trusting(around.is_naive),
+            peer_runs_kind=_trusting(around.naive),
         )
 
     def _see(self, node: Node, ready: Ready) -> None:
@@ -240,7 +220,8 @@ class Life:
         self.machine = parts.memory.machine
         self.wal = parts.memory.wal
         self.bus = MemberBus(name, parts.run_id, parts.peer_runs, around.wires, around.recorder)
-        self.committer = Committer(around, self._synced)
+        self.committer = NotedCommitter(around, self._later, self.turn, self._synced)
+        self._ended = False
         self._name = name
         self._around = around
         self._alarm = Alarm(around.world, self.turn)
@@ -261,7 +242,7 @@ class Life:
         ports = Ports(
             bus=self.bus,
             committer=self.committer,
-            helper=SimHelper(self._around.sync_rng, later=world.at, wake=self.turn),
+            helper=SimHelper(self._around.sync_rng, later=self._later, wake=self.turn),
             log=_LOG,
             plan=FaultPlan(),
             faults_enabled=False,
@@ -271,13 +252,12 @@ class Life:
         )
         return make_replica(parts, options, None, ports)
 
-    def take(self, source: str, message: Any, envelope: Envelope | None) -> None:
-        """Something has arrived: a client's request or, in an envelope, a peer's message."""
-        if envelope is not None:
-            self.bus.arrive(envelope)
+    def take(self, source: str, message: Envelope | Write | Read) -> None:
+        """Something has arrived: a peer's message or a client's request."""
+        if isinstance(message, Envelope):
+            self.bus.arrive(message)
         else:
-            assert isinstance(message, Write | Read)
-            self.bus.arrive_request(source, message)
+            self.bus.take_request(source, message)
         self.turn()
 
     def turn(self) -> None:
@@ -289,12 +269,20 @@ class Life:
     def end(self) -> None:
         """The power is off."""
         self._alarm.reset()
-        self.committer.cut_power()
+        self._ended = True
+
+    def _later(self, delay_ms: float, action: Callable[[], None]) -> None:
+        """Do it then, unless the power is off by then."""
+
+        def act() -> None:
+            if not self._ended:
+                action()
+
+        self._around.world.at(delay_ms, act)
 
     def _synced(self, records: list[Record], duration_ms: float) -> None:
         self._around.recorder.note("sync", self._name, body=records, duration_ms=duration_ms)
         self._around.observer.synced(self._name, records)
-        self.turn()
 
 
 def _observed(see: Callable[[Node, Ready], None]) -> type[Node]:
@@ -309,22 +297,14 @@ def _observed(see: Callable[[Node, Ready], None]) -> type[Node]:
     return ObservedNode
 
 
-def _trusting(is_naive: Callable[[NodeId], bool]) -> type[PeerRuns]:
+def _trusting(naive: set[NodeId]) -> type[PeerRuns]:
     """Believes naive members whatever they say of themselves: as if nobody had written down which
     runs it heard."""
 
     class TrustingRuns(PeerRuns):
-        def admit(
-            self,
-            sender: NodeId,
-            run_id: int,
-            message: PeerMessage,
-            log_mark: int = 0,
-            now_ms: float = 0.0,
-            old: bool = False,
-        ) -> int:
-            if is_naive(sender):
+        def admit(self, sender: NodeId, run_id: int, *given: Any, **named: Any) -> int:
+            if sender in naive:
                 return run_id
-            return super().admit(sender, run_id, message, log_mark, now_ms, old)
+            return super().admit(sender, run_id, *given, **named)
 
     return TrustingRuns

@@ -4,15 +4,14 @@ client ── Write, Read ──► requests ─┐             ┌─► Answer
 peers ── envelopes ──► the inbox ───┴─► Replica ──┴─► envelopes ──► peers
 """
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple, cast
 
-from paxosd.bus import inbox
-from paxosd.bus.inbox import Inbox
+from paxosd.bus.inbox import Refusal as Stale
+from paxosd.bus.inbox import Source
 from paxosd.core.commands import Entry
 from paxosd.core.effects import Applied, Refusal, WriteReply
 from paxosd.core.events import LearnedEvent
-from paxosd.core.messages import Accepted, Envelope, PeerMessage
+from paxosd.core.messages import Accepted, Envelope
 from paxosd.core.requests import (
     GET,
     LINEARIZABLE,
@@ -28,6 +27,9 @@ from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
 from paxosd.sim.teach.happenings import Recorder
 from paxosd.sim.teach.wires import Wires
+from paxosd.sim.world.bus import SimBus
+from paxosd.sim.world.network import Network
+from paxosd.sim.world.trace import TraceLog
 from paxosd.storage.peer_runs import PeerRuns
 from paxosd.wire import encode_entry
 from paxosd.wire.events import TOPIC_LEARNED, decode_event
@@ -55,32 +57,40 @@ class Answer(NamedTuple):
     reply: WriteReply | Refusal | bytes | None
 
 
-class MemberBus:
-    """One life of one member on the wires; has :class:`paxosd.replica.ports.ReplicaBus`. The
-    narrator subscribes to what the member learns."""
+class WiredNetwork:
+    """The wires in the place of the simulator's network: what a bus sends to peers goes there."""
+
+    def __init__(self, wires: Wires) -> None:
+        self._wires = wires
+
+    def send(self, envelope: Envelope, to: NodeId) -> None:
+        self._wires.send(envelope.sender, to, envelope)
+
+
+class MemberBus(SimBus):
+    """The bus of one run of a member. The narrator subscribes to what the member learns."""
 
     def __init__(
         self, name: NodeId, run_id: int, peer_runs: PeerRuns, wires: Wires, recorder: Recorder
     ) -> None:
-        self.inbox = Inbox(name, FaultPlan(), peer_runs, answer=self.send, refused=self._on_refused)
-        self.relay = NoLink()
-        self._name = name
-        self._run_id = run_id
+        super().__init__(
+            name,
+            run_id,
+            (),
+            cast(Network, WiredNetwork(wires)),  # no more of it is used
+            FaultPlan(),
+            peer_runs=peer_runs,
+            now_ms=lambda: recorder.now_ms,
+            effect=lambda what: None,
+            wake=lambda: None,
+            log=TraceLog(None, ""),
+        )
+        self.subscriptions.append((True, TOPIC_LEARNED))
         self._wires = wires
         self._recorder = recorder
-        self._peers: list[NodeId] = []
-        self._arrived: list[Envelope] = []
-        self._requests: list[tuple[bytes, ClientMessage]] = []
         self._asked: dict[int, Write | Read] = {}
-        self._subscriptions = [(True, TOPIC_LEARNED)]
 
-    # -- from the wires
-
-    def arrive(self, envelope: Envelope) -> None:
-        """A peer's message has come."""
-        self._arrived.append(envelope)
-
-    def arrive_request(self, client: str, request: Write | Read) -> None:
+    def take_request(self, client: str, request: Write | Read) -> None:
         """A client's request has come."""
         self._asked[request.token] = request
         message: ClientMessage
@@ -88,58 +98,16 @@ class MemberBus:
             message = WriteRequest(request.token, encode_entry(request.entry))
         else:
             message = ReadRequest(request.token, LINEARIZABLE, [[GET, request.key]])
-        self._requests.append((client.encode(), message))
-
-    # -- what the replica hears
+        self.arrive_request(client.encode(), message)
 
     def receive_peers(self, limit: int) -> list[Envelope]:
-        heard: list[Envelope] = []
-        arrived, self._arrived = self._arrived, []
-        for envelope in arrived:
-            before = len(heard)
-            self.inbox.take(envelope, envelope.sender, heard, self._recorder.now_ms)
-            if len(heard) > before:
-                self._recorder.note("deliver", envelope.sender, self._name, envelope.body)
+        heard = super().receive_peers(limit)
+        for envelope in heard:
+            self._recorder.note("deliver", envelope.sender, self._name, envelope.body)
         return heard
 
-    def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
-        requests, self._requests = self._requests, []
-        return requests
-
-    @property
-    def has_subscriptions(self) -> bool:
-        return bool(self._subscriptions)
-
-    def receive_subscriptions(self) -> list[tuple[bool, bytes]]:
-        wishes, self._subscriptions = self._subscriptions, []
-        return wishes
-
-    def disconnected(self) -> list[NodeId]:
-        """Connections of a lesson do not break."""
-        return []
-
-    @property
-    def event_bytes_waiting(self) -> int:
-        """The narrator reads everything at once."""
-        return 0
-
-    def set_peers(self, peers: Mapping[NodeId, Any], pins: Mapping[NodeId, int]) -> None:
-        self._peers = list(peers)
-        self.inbox.set_peers(peers, pins)
-
-    # -- what it says
-
-    def send(self, to: NodeId, message: PeerMessage) -> bool:
-        header = self.inbox.header
-        envelope = Envelope(
-            self._name, self._run_id, message, header.genesis, header.epoch, header.log_mark
-        )
-        self._wires.send(self._name, to, message, envelope)
-        return True
-
     def publish_accepted(self, message: Accepted) -> None:
-        for peer in self._peers:
-            self.send(peer, message)
+        super().publish_accepted(message)
         self._recorder.note("published", self._name, body=message)
 
     def publish(self, topic: bytes, payload: bytes) -> None:
@@ -162,24 +130,8 @@ class MemberBus:
         self._wires.send(self._name, client.decode(), Answer(message.request_id, request, reply))
         return True
 
-    def _on_refused(self, refusal: inbox.Refusal, source: NodeId, now_ms: float) -> None:
+    def _on_refused(self, refusal: Stale, source: Source, now_ms: float) -> None:
         message = refusal.message
         self._recorder.note(
             "stale", message.sender, self._name, message.body, reason=refusal.reason
         )
-
-
-class NoLink:
-    """In place of the connection on which writes are passed on: a lesson's clients ask the leader
-    themselves. Has :class:`paxosd.replica.forwarding.Link`."""
-
-    def aim(self, endpoint: str) -> None: ...
-
-    def send(self, message: WriteRequest) -> bool:
-        return False
-
-    def receive(self, limit: int) -> list[ServerMessage]:
-        return []
-
-    def take_lost(self) -> bool:
-        return False

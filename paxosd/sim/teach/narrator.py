@@ -15,13 +15,17 @@ from paxosd.core.types import Ballot, Slot
 from paxosd.host.wording import listed
 from paxosd.sim.teach.happenings import Happening
 from paxosd.sim.teach.rules import RULES
-from paxosd.sim.teach.values import show_ballot
 
 QUIET = frozenset(
     ("Heartbeat", "HeartbeatAck", "Votes", "VotesRequest", "ReadIndex", "ReadIndexReply")
 )
 FATES = {"lose": "lost", "hold": "held", "cut": "cut"}
 DOWN = "down"
+_WIPED = {
+    False: ("log", "Starts again, without the log that it had."),
+    True: ("data directory", "Starts on an empty data directory, as if it were new."),
+}
+"""Whether all was wiped → what is gone, and the words for the next start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +85,8 @@ class Narrator:
         self._explained = explained
         self._hushed = hushed
         self._down: set[str] = set()
-        self._emptied: set[str] = set()
-        self._logless: set[str] = set()
+        self._wiped: dict[str, str] = {}
+        """Nodes whose disk was wiped, and the words for their next start."""
         self.breach = ""
         """What no node may ever do, if one did it: then the lesson must fail."""
 
@@ -90,13 +94,13 @@ class Narrator:
         """The steps of what happened; none if it is not to be shown."""
         steps = []
         for each in _merge(happenings):
-            draft = self._sent(each) if isinstance(each, Sending) else self._event(each)
+            if isinstance(each, Sending):
+                draft, first, to = self._sent(each), each.first, tuple(each.to)
+            else:
+                draft, first = self._event(each), each
+                to = (each.to,) if each.kind == "release" else ()
             if draft is None or not shown:
                 continue
-            first = each.first if isinstance(each, Sending) else each
-            to = tuple(each.to) if isinstance(each, Sending) else ()
-            if first.kind == "release":
-                to = (first.to,)
             why, source = self._reason(draft.rule)
             steps.append(
                 Step(
@@ -107,7 +111,7 @@ class Narrator:
                     note=draft.note.strip(),
                     to=to,
                     message=draft.message,
-                    ballot=show_ballot(draft.ballot) if draft.ballot else "",
+                    ballot=draft.ballot.shown() if draft.ballot else "",
                     slot=draft.slot,
                     why=why,
                     source=source,
@@ -133,6 +137,7 @@ class Narrator:
         if draft is None or kind in self._hushed:
             return None
         draft.message = kind
+        draft.ballot = getattr(sent.first.body, "ballot", None)
         draft.note += _fates(sent)
         return draft
 
@@ -143,7 +148,7 @@ class Narrator:
             if name in QUIET:
                 return None
             ballot = getattr(body, "ballot", None)
-            which = f"{name} {show_ballot(ballot)}" if ballot else name
+            which = f"{name} {ballot.shown()}" if ballot else name
             return Draft("network", f"The {which} that was held up goes on its way now.")
         if kind == "crash":
             self._down.add(node)
@@ -151,27 +156,15 @@ class Narrator:
             return Draft("disk", "CRASHES. Only what its disk holds remains.")
         if kind == "wipe":
             self._forget(node, disk=True)
-            what = "log"
-            self._logless.add(node)
-            if happening.detail["whole"]:
-                what = "data directory"
-                self._emptied.add(node)
+            what, self._wiped[node] = _WIPED[happening.detail["whole"]]
             return Draft("disk", f"ITS {what.upper()} IS EMPTY: promises and votes are gone.")
         if kind == "start":
-            return self._start(node)
+            self._down.discard(node)
+            if node in self._wiped:
+                return Draft("disk", self._wiped.pop(node))
+            return Draft("disk", "Starts again, with what its disk holds.", self.remembers)
         draft = self._other(happening)
         return None if kind in self._hushed else draft
-
-    def _start(self, node: str) -> Draft:
-        self._down.discard(node)
-        logless, emptied = node in self._logless, node in self._emptied
-        self._logless.discard(node)
-        self._emptied.discard(node)
-        if emptied:
-            return Draft("disk", "Starts on an empty data directory, as if it were new.")
-        if logless:
-            return Draft("disk", "Starts again, without the log that it had.")
-        return Draft("disk", "Starts again, with what its disk holds.", self.remembers)
 
     # -- the words of one protocol
 

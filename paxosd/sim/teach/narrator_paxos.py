@@ -32,7 +32,7 @@ from paxosd.host.wording import listed
 from paxosd.sim.teach.happenings import Happening
 from paxosd.sim.teach.member_bus import Answer, Read, Write
 from paxosd.sim.teach.narrator import QUIET, Draft, Narrator, Sending
-from paxosd.sim.teach.values import show_ballot, show_entry, show_result, show_value
+from paxosd.sim.teach.values import show_entry, show_result, show_value
 
 
 class PaxosNarrator(Narrator):
@@ -83,33 +83,32 @@ class PaxosNarrator(Narrator):
         self._must_be_durable(node, ("promise", message.ballot), "promised")
         return Draft(
             "acceptor",
-            f"{head}I promise {_b(message.ballot)}; it is on my disk. {report}",
+            f"{head}I promise {message.ballot.shown()}; it is on my disk. {report}",
             "promise-again" if again else "promise",
-            ballot=message.ballot,
         )
 
     def _accept(self, message: Accept) -> Draft:
         slot, ballot, value = message.slot, message.ballot, message.value
         proposed = self._proposed.setdefault(slot, {})
         first = proposed.setdefault(value, ballot)
-        text = f"Accept in slot {slot} under {_b(ballot)}: {show_value(value)}."
+        text = f"Accept in slot {slot} under {ballot.shown()}: {show_value(value)}."
         note = ""
         if value == NOOP:
             rule = "noop"
         elif first < ballot:
             rule = "adopt"
-            note = f" (Proposed first under {_b(first)}.)"
+            note = f" (Proposed first under {first.shown()}.)"
         else:
             rule = "free"
-        return Draft("proposer", text, rule, note, ballot=ballot, slot=slot)
+        return Draft("proposer", text, rule, note, slot=slot)
 
     def _accepted(self, node: str, message: Accepted) -> Draft:
-        slots = [slot for a, b in message.ranges for slot in range(a, b + 1)]
+        slots = _slots_of(message)
         for slot in slots:
             self._must_be_durable(node, ("accept", slot, message.ballot), "voted")
         where = _slots(slots[0], slots[-1])
-        text = f"I have accepted {where} under {_b(message.ballot)}, and it is on my disk."
-        return Draft("acceptor", text, "accepted", ballot=message.ballot, slot=slots[0])
+        text = f"I have accepted {where} under {message.ballot.shown()}, and it is on my disk."
+        return Draft("acceptor", text, "accepted", slot=slots[0])
 
     def _must_be_durable(self, node: str, record: Any, did: str) -> None:
         """The narrator says "it is on my disk" only because it is."""
@@ -153,7 +152,7 @@ class PaxosNarrator(Narrator):
     def _observed(self, happening: Happening) -> Draft:
         record: AcceptRecord = happening.body
         names = listed(sorted(happening.detail["names"]))
-        fact = f"{names} have it on disk under {_b(record.ballot)}, a majority"
+        fact = f"{names} have it on disk under {record.ballot.shown()}, a majority"
         if happening.kind == "chosen":
             text = f"Slot {record.slot} IS CHOSEN: {show_value(record.value)}. {fact}."
             return Draft("observer", text, "chosen", ballot=record.ballot, slot=record.slot)
@@ -174,11 +173,10 @@ class PaxosNarrator(Narrator):
                 who.append(happening.node)
 
     def _note_votes(self, at: str, voter: str, message: Accepted) -> None:
-        for first, last in message.ranges:
-            for slot in range(first, last + 1):
-                voters = self._votes.setdefault((at, slot, message.ballot), [])
-                if voter not in voters:
-                    voters.append(voter)
+        for slot in _slots_of(message):
+            voters = self._votes.setdefault((at, slot, message.ballot), [])
+            if voter not in voters:
+                voters.append(voter)
 
     def _sync(self, node: str, records: list[Any], duration_ms: float) -> Draft | None:
         draft = None
@@ -187,7 +185,7 @@ class PaxosNarrator(Narrator):
                 self._durable.add((node, ("promise", record.ballot)))
                 if record.ballot.node == node:
                     text = (
-                        f"Its own promise of {_b(record.ballot)} is on disk "
+                        f"Its own promise of {record.ballot.shown()} is on disk "
                         f"(fsync {duration_ms:.1f} ms)."
                     )
                     draft = Draft("disk", text, "own-promise", ballot=record.ballot)
@@ -202,7 +200,7 @@ class PaxosNarrator(Narrator):
             ballot = Ballot.of_text(fields["ballot"])
             who = listed(sorted(self._promises.get((node, ballot), [node])))
             adopted = fields.get("adopted", 0)
-            text = f"LEADS with {_b(ballot)}: {who} promised, a majority."
+            text = f"LEADS with {ballot.shown()}: {who} promised, a majority."
             if adopted:
                 text += f" It must finish {adopted} slot{'s' * (adopted > 1)} that they reported."
             return Draft("proposer", text, "leads", ballot=ballot)
@@ -221,7 +219,9 @@ class PaxosNarrator(Narrator):
         slot, ballot = applied.slot, applied.ballot
         voters = sorted(self._votes.get((node, slot, ballot), []))
         if len(voters) >= self._quorum:
-            how = f"Counts votes of {listed(voters)} for slot {slot} under {_b(ballot)}: chosen."
+            how = (
+                f"Counts votes of {listed(voters)} for slot {slot} under {ballot.shown()}: chosen."
+            )
         else:
             how = f"Learns that slot {slot} is chosen."
         text = f"{how} It applies: {show_value(applied.value)}."
@@ -242,12 +242,11 @@ def _answer(answer: Answer) -> Draft:
 
 
 def _prevote_reply(message: PreVoteReply) -> Draft:
-    ballot = message.ballot
     if message.granted:
-        return Draft("acceptor", "I would: I hear no leader either.", ballot=ballot)
-    above = ballot > message.promised
-    reason = "I hear a live leader" if above else f"I promised {_b(message.promised)}"
-    return Draft("acceptor", f"No: {reason}.", "prevote-no", ballot=ballot)
+        return Draft("acceptor", "I would: I hear no leader either.")
+    above = message.ballot > message.promised
+    reason = "I hear a live leader" if above else f"I promised {message.promised.shown()}"
+    return Draft("acceptor", f"No: {reason}.", "prevote-no")
 
 
 def _decisions(message: Decisions) -> Draft:
@@ -264,7 +263,7 @@ def _report(message: Promise) -> str:
         known = _slots(message.from_slot, message.commit)
         words.append(f"I know what was chosen in {known}; ask me for it.")
     accepted = "; ".join(
-        f"in slot {each.slot}, under {_b(each.ballot)}: {show_value(each.value)}"
+        f"in slot {each.slot}, under {each.ballot.shown()}: {show_value(each.value)}"
         for each in message.accepted
     )
     if accepted:
@@ -274,8 +273,8 @@ def _report(message: Promise) -> str:
     return " ".join(words)
 
 
-def _b(ballot: Ballot) -> str:
-    return show_ballot(ballot)
+def _slots_of(message: Accepted) -> list[Slot]:
+    return [slot for first, last in message.ranges for slot in range(first, last + 1)]
 
 
 def _random_part(run_id: int) -> str:
@@ -296,24 +295,17 @@ _WORDS: dict[type, Callable[[Any], Draft]] = {
     Read: lambda m: Draft("client", f'Please read "{m.key.decode()}", linearizably.', "read"),
     Answer: _answer,
     PreVote: lambda m: Draft(
-        "proposer",
-        f"I hear no leader. Would you promise me ballot {_b(m.ballot)}?",
-        "prevote",
-        ballot=m.ballot,
+        "proposer", f"I hear no leader. Would you promise me ballot {m.ballot.shown()}?", "prevote"
     ),
     PreVoteReply: _prevote_reply,
     Prepare: lambda m: Draft(
         "proposer",
-        f"Promise to accept nothing below {_b(m.ballot)} from now on, and report what you have "
+        f"Promise to accept nothing below {m.ballot.shown()} from now on, and report what you have "
         f"accepted in slot {m.from_slot} or above.",
         "prepare",
-        ballot=m.ballot,
     ),
     Nack: lambda m: Draft(
-        "acceptor",
-        f"I refuse {_b(m.ballot)}: I have promised {_b(m.promised)}.",
-        "nack",
-        ballot=m.ballot,
+        "acceptor", f"I refuse {m.ballot.shown()}: I have promised {m.promised.shown()}.", "nack"
     ),
     CatchUp: lambda m: Draft(
         "learner", f"Which values were chosen in {_slots(m.from_slot, m.to_slot)}?", "catch-up"

@@ -45,7 +45,7 @@ class Stage:
         self.on_answer: Callable[[str, Answer], None] = lambda client, answer: None
         """Called when a client gets an answer."""
         self._token = 0
-        around = Surroundings(
+        self._around = Surroundings(
             world=world,
             names=names,
             order=order or names,
@@ -54,9 +54,8 @@ class Stage:
             recorder=self._recorder,
             observer=self.observer,
             sync_rng=world.derive("disks"),
-            is_naive=lambda name: self.members[name].naive,
         )
-        self.members = {name: Member(name, around) for name in names}
+        self.members = {name: Member(name, self._around) for name in names}
         self._found()
 
     def _found(self) -> None:
@@ -133,10 +132,9 @@ class Stage:
     def restart(self, name: NodeId, *, naive: bool = False) -> None:
         """It starts with what its disk holds. Raises StorageError if it must not. ``naive``: it
         asks nobody whether it was here before, and all believe that it is what it says."""
-        member = self.members[name]
-        member.naive = naive
+        (self._around.naive.add if naive else self._around.naive.discard)(name)
         self._recorder.note("start", name)
-        member.start()
+        self.members[name].start()
 
     def wipe(self, name: NodeId, *, whole: bool = False) -> None:
         """A member that is down loses its log; if ``whole``, all of its data directory."""
@@ -150,7 +148,7 @@ class Stage:
             return None
         return self.members[name].life.wal.read(slot)[1]
 
-    def _arrive(self, source: str, target: str, message: Any, envelope: Envelope | None) -> bool:
+    def _arrive(self, source: str, target: str, message: Any) -> bool:
         if isinstance(message, Answer):
             self._recorder.note("deliver", source, target, message)
             self.answers[message.token] = message
@@ -161,7 +159,7 @@ class Stage:
             return False
         self.before_turn(target)
         if member.up:
-            if envelope is None:
+            if not isinstance(message, Envelope):
                 self._recorder.note("deliver", source, target, message)
-            member.life.take(source, message, envelope)
+            member.life.take(source, message)
         return True

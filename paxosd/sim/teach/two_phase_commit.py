@@ -29,8 +29,9 @@ Mohan, Lindsay, Obermarck (1986) for presumed abort.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from paxosd.sim.teach.two_phase_messages import (
     Acknowledgement,
@@ -52,17 +53,19 @@ from paxosd.sim.teach.two_phase_messages import (
 
 # -- the coordinator
 
+RESEND_MS = 250.0
+"""How often a commit is repeated to those that have not acknowledged it."""
 
+
+@dataclass(slots=True)
 class _OpenVote:
-    """A transaction in phase 1 at its coordinator: all in memory, lost at a crash."""
+    """A transaction in phase 1 at its coordinator: all in memory, lost at a crash. ``missing``:
+    the participants whose vote has not come."""
 
-    __slots__ = ("began_ms", "missing", "participants", "token")
-
-    def __init__(self, participants: tuple[str, ...], token: object, began_ms: float) -> None:
-        self.participants = participants
-        self.missing = set(participants)
-        self.token = token
-        self.began_ms = began_ms
+    participants: tuple[str, ...]
+    token: Any
+    began_ms: float
+    missing: set[str]
 
 
 class Coordinator:
@@ -72,13 +75,16 @@ class Coordinator:
     """
 
     def __init__(
-        self, name: str, boot_count: int, log: Iterable[Record] = (), *,
-        vote_timeout_ms: float = 500, resend_ms: float = 250,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        boot_count: int,
+        log: Iterable[Record] = (),
+        *,
+        vote_timeout_ms: float = 500,
+    ) -> None:
         self.name = name
         self._boot_count = boot_count
         self._vote_timeout_ms = vote_timeout_ms
-        self._resend_ms = resend_ms
         self._count = 0
         self._voting: dict[TxId, _OpenVote] = {}
         self._announcing: dict[TxId, list[str]] = {}
@@ -92,12 +98,12 @@ class Coordinator:
                 self._announcing.pop(record.tx, None)
 
     def begin(
-        self, writes: Writes, participants: tuple[str, ...], token: object, now_ms: float
+        self, writes: Writes, participants: tuple[str, ...], token: Any, now_ms: float
     ) -> tuple[TxId, Effects]:
         """Phase 1 of a new transaction; its outcome comes with ``token``."""
         self._count += 1
         tx = TxId(self.name, self._boot_count, self._count)
-        self._voting[tx] = _OpenVote(participants, token, now_ms)
+        self._voting[tx] = _OpenVote(participants, token, now_ms, set(participants))
         request = VoteRequest(tx, writes, participants)
         return tx, Effects(sends=[(name, request) for name in participants])
 
@@ -114,14 +120,11 @@ class Coordinator:
     def tick(self, now_ms: float) -> Effects:
         """Abort what got no votes in time; repeat commits that were not acknowledged."""
         effects = Effects()
-        late = [
-            tx for tx, voting in self._voting.items()
-            if now_ms - voting.began_ms >= self._vote_timeout_ms
-        ]  # fmt: skip
-        for tx in late:
-            self._abort(tx, effects)
+        for tx, voting in list(self._voting.items()):
+            if now_ms - voting.began_ms >= self._vote_timeout_ms:
+                self._decide(tx, False, effects)
         if self._announcing and now_ms >= self._resend_at_ms:
-            self._resend_at_ms = now_ms + self._resend_ms
+            self._resend_at_ms = now_ms + RESEND_MS
             for tx, names in self._announcing.items():
                 effects.sends.extend((name, Decision(tx, True)) for name in names)
         return effects
@@ -132,23 +135,20 @@ class Coordinator:
         if voting is None:
             return effects  # decided meanwhile; a participant that is uncertain will ask
         if not message.yes:
-            self._abort(message.tx, effects)
+            self._decide(message.tx, False, effects)
             return effects
         voting.missing.discard(sender)
-        if voting.missing:
-            return effects
-        del self._voting[message.tx]
-        self._announcing[message.tx] = list(voting.participants)
-        self._resend_at_ms = max(self._resend_at_ms, now_ms + self._resend_ms)
-        effects.persist.append(CommittedRecord(message.tx, voting.participants))
-        effects.sends.extend((name, Decision(message.tx, True)) for name in voting.participants)
-        effects.outcomes.append((voting.token, True))
+        if not voting.missing:
+            self._announcing[message.tx] = list(voting.participants)
+            self._resend_at_ms = max(self._resend_at_ms, now_ms + RESEND_MS)
+            effects.persist.append(CommittedRecord(message.tx, voting.participants))
+            self._decide(message.tx, True, effects)
         return effects
 
-    def _abort(self, tx: TxId, effects: Effects) -> None:
+    def _decide(self, tx: TxId, commit: bool, effects: Effects) -> None:
         voting = self._voting.pop(tx)
-        effects.sends.extend((name, Decision(tx, False)) for name in voting.participants)
-        effects.outcomes.append((voting.token, False))
+        effects.sends.extend((name, Decision(tx, commit)) for name in voting.participants)
+        effects.outcomes.append((voting.token, commit))
 
     def _on_acknowledgement(self, sender: str, message: Acknowledgement) -> Effects:
         effects = Effects()
@@ -181,50 +181,57 @@ class TxState(Enum):
 
 
 class LockSpan(NamedTuple):
-    """A lock that was let go: how long it was held, in simulated time."""
+    """A lock that was let go: where, and how long it was held, in simulated time."""
 
+    machine: str
     tx: TxId
     key: bytes
     from_ms: float
     to_ms: float
 
 
+@dataclass(slots=True)
+class _Doubt:
+    """A transaction that a participant voted yes for, and whose decision it does not know."""
+
+    prepared: PreparedRecord
+    locked_ms: float
+    inquire_at_ms: float
+
+
 class Participant:
     """Holds a copy of the data; votes, keeps its locks while uncertain, obeys the decision.
 
-    ``log``: the participant records that its disk held at this start.
+    ``log``: the participant records that its disk held at this start. ``released``: where each lock
+    is noted that it lets go from then on.
     """
 
     def __init__(
-        self, name: str, log: Iterable[Record] = (), *, now_ms: float = 0.0, inquire_ms: float = 250
-    ) -> None:
+        self, name: str, log: Iterable[Record] = (), *, now_ms: float = 0.0,
+        inquire_ms: float = 250, released: list[LockSpan] | None = None,
+    ) -> None:  # fmt: skip
         self.name = name
+        self.released: list[LockSpan] = []
         self._inquire_ms = inquire_ms
         self.data: Writes = {}
         self.states: dict[TxId, TxState] = {}
         self.locks: dict[bytes, TxId] = {}
-        self.released: list[LockSpan] = []
-        """Every lock let go since this start, in order."""
-        self._prepared: dict[TxId, PreparedRecord] = {}
-        """The uncertain ones."""
-        self._locked_ms: dict[TxId, float] = {}
-        self._inquire_at_ms: dict[TxId, float] = {}
+        self._doubts: dict[TxId, _Doubt] = {}
         for record in log:
             if isinstance(record, PreparedRecord):
-                self._hold(record, now_ms)
-                self._inquire_at_ms[record.tx] = now_ms
+                self._hold(_Doubt(record, now_ms, inquire_at_ms=now_ms))
             elif isinstance(record, FinishedRecord):
                 self._finish(record.tx, record.commit, now_ms)
-        self.released.clear()
+        self.released = [] if released is None else released
 
     @property
     def uncertain(self) -> tuple[TxId, ...]:
         """Transactions that it voted yes for, and whose decision it does not know."""
-        return tuple(self._prepared)
+        return tuple(self._doubts)
 
     def locked_since_ms(self, tx: TxId) -> float:
         """Since when, in this start, an uncertain transaction has held its locks."""
-        return self._locked_ms[tx]
+        return self._doubts[tx].locked_ms
 
     def receive(self, sender: str, message: Message, now_ms: float) -> Effects:
         """A coordinator's request or decision, or another participant's question or answer."""
@@ -239,13 +246,12 @@ class Participant:
     def tick(self, now_ms: float) -> Effects:
         """Ask about what has been uncertain for too long: its coordinator and its fellows."""
         effects = Effects()
-        for tx, prepared in self._prepared.items():
-            if now_ms < self._inquire_at_ms[tx]:
-                continue
-            self._inquire_at_ms[tx] = now_ms + self._inquire_ms
-            fellows = [name for name in prepared.participants if name != self.name]
-            asked = dict.fromkeys((tx.coordinator, *fellows))
-            effects.sends.extend((name, Inquiry(tx)) for name in asked)
+        for tx, doubt in self._doubts.items():
+            if now_ms >= doubt.inquire_at_ms:
+                doubt.inquire_at_ms = now_ms + self._inquire_ms
+                fellows = [name for name in doubt.prepared.participants if name != self.name]
+                asked = dict.fromkeys((tx.coordinator, *fellows))
+                effects.sends.extend((name, Inquiry(tx)) for name in asked)
         return effects
 
     def _on_vote_request(self, sender: str, message: VoteRequest, now_ms: float) -> Effects:
@@ -259,8 +265,7 @@ class Participant:
             # a fellow participant already knows that this one aborted.
             return Effects(persist=[FinishedRecord(tx, False)], sends=[(sender, Vote(tx, False))])
         record = PreparedRecord(*message)
-        self._hold(record, now_ms)
-        self._inquire_at_ms[tx] = now_ms + self._inquire_ms
+        self._hold(_Doubt(record, now_ms, now_ms + self._inquire_ms))
         return Effects(persist=[record], sends=[(sender, Vote(tx, True))])
 
     def _on_decision(self, message: Decision, now_ms: float) -> Effects:
@@ -296,24 +301,21 @@ class Participant:
             )
         return Effects(sends=[(sender, Decision(tx, state is TxState.COMMITTED))])
 
-    def _hold(self, record: PreparedRecord, now_ms: float) -> None:
-        tx = record.tx
+    def _hold(self, doubt: _Doubt) -> None:
+        tx = doubt.prepared.tx
         self.states[tx] = TxState.UNCERTAIN
-        self._prepared[tx] = record
-        self._locked_ms[tx] = now_ms
-        for key in record.writes:
+        self._doubts[tx] = doubt
+        for key in doubt.prepared.writes:
             assert key not in self.locks
             self.locks[key] = tx
 
     def _finish(self, tx: TxId, commit: bool, now_ms: float) -> None:
         self.states[tx] = TxState.COMMITTED if commit else TxState.ABORTED
-        prepared = self._prepared.pop(tx, None)
-        if prepared is None:
+        doubt = self._doubts.pop(tx, None)
+        if doubt is None:
             return
-        since_ms = self._locked_ms.pop(tx)
-        self._inquire_at_ms.pop(tx, None)
         if commit:
-            self.data.update(prepared.writes)
-        for key in prepared.writes:
+            self.data.update(doubt.prepared.writes)
+        for key in doubt.prepared.writes:
             del self.locks[key]
-            self.released.append(LockSpan(tx, key, since_ms, now_ms))
+            self.released.append(LockSpan(self.name, tx, key, doubt.locked_ms, now_ms))

@@ -9,6 +9,7 @@ can be compared.
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from paxosd.sim.teach.happenings import Happening, Recorder
@@ -44,19 +45,24 @@ class Outcome(NamedTuple):
     committed: bool
 
 
+@dataclass(slots=True, eq=False)
+class Run:
+    """One run of a machine: its two roles, and the effects that wait for the disk."""
+
+    coordinator: Coordinator
+    participant: Participant
+    queue: deque[Effects] = field(default_factory=deque)
+    syncing: bool = False
+
+
+@dataclass(slots=True, eq=False)
 class Machine:
-    """One machine: what its disk holds, and its two roles while it is up."""
+    """One machine: what its disk holds, and its present run; None: it is down."""
 
-    __slots__ = ("boot_count", "coordinator", "disk", "name", "participant", "queue", "syncing")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.boot_count = 0
-        self.disk: list[Record] = []
-        self.coordinator: Coordinator | None = None
-        self.participant: Participant | None = None
-        self.queue: deque[Effects] = deque()
-        self.syncing = False
+    name: str
+    boot_count: int = 0
+    disk: list[Record] = field(default_factory=list)
+    run: Run | None = None
 
 
 class Machines:
@@ -74,8 +80,8 @@ class Machines:
         self.on_outcome: Callable[[str, Outcome], None] = lambda client, outcome: None
         self.before_perform: Callable[[Machine, Effects], None] = lambda machine, effects: None
         """Called before effects are performed: a place to crash."""
-        self.locks_let_go: list[tuple[str, LockSpan]] = []
-        """Every lock that was let go, and where, over all starts."""
+        self.locks_let_go: list[LockSpan] = []
+        """Every lock that was let go, on all machines and over all starts."""
         self.tokens: dict[int, TxId] = {}
         self._disk_rng = world.derive("disks")
         for name in names:
@@ -89,22 +95,17 @@ class Machines:
 
     def up(self) -> list[str]:
         """Machines that run."""
-        return [name for name, each in self.machines.items() if each.participant is not None]
+        return [name for name, each in self.machines.items() if each.run is not None]
 
     def participant(self, name: str) -> Participant:
         """The participant of a machine that is up."""
-        found = self.machines[name].participant
-        assert found is not None, f"{name} is down"
-        return found
+        run = self.machines[name].run
+        assert run is not None, f"{name} is down"
+        return run.participant
 
     def crash(self, name: str) -> None:
         """Power off: what was not synced is gone."""
-        machine = self.machines[name]
-        assert machine.participant is not None
-        self._collect_locks(machine)
-        machine.coordinator = machine.participant = None
-        machine.queue.clear()
-        machine.syncing = False
+        self.machines[name].run = None
         self._recorder.note("crash", name)
 
     def restart(self, name: str) -> None:
@@ -116,42 +117,41 @@ class Machines:
 
     def _boot(self, machine: Machine) -> None:
         machine.boot_count += 1
-        machine.coordinator = Coordinator(machine.name, machine.boot_count, machine.disk)
-        machine.participant = Participant(machine.name, machine.disk, now_ms=self.world.now_ms)
-        self._tick(machine, machine.boot_count)
+        name, now_ms = machine.name, self.world.now_ms
+        run = machine.run = Run(
+            Coordinator(name, machine.boot_count, machine.disk),
+            Participant(name, machine.disk, now_ms=now_ms, released=self.locks_let_go),
+        )
+        self._tick(machine, run)
 
-    def _tick(self, machine: Machine, boot_count: int) -> None:
-        if machine.coordinator is None or machine.boot_count != boot_count:
-            return
-        assert machine.participant is not None
-        now_ms = self.world.now_ms
-        for effects in (machine.coordinator.tick(now_ms), machine.participant.tick(now_ms)):
-            self._perform(machine, effects)
-            if machine.participant is None:
-                return
-        self.world.at(TICK_MS, lambda: self._tick(machine, boot_count))
+    def _tick(self, machine: Machine, run: Run) -> None:
+        for role in (run.coordinator, run.participant):
+            if machine.run is run:
+                self._perform(machine, role.tick(self.world.now_ms))
+        if machine.run is run:
+            self.world.at(TICK_MS, self._tick, machine, run)
 
-    def _arrive(self, source: str, target: str, message: Any, _envelope: Any) -> bool:
+    def _arrive(self, source: str, target: str, message: Any) -> bool:
         if isinstance(message, Outcome):
             self._recorder.note("deliver", source, target, message)
             self.outcomes[message.token] = message.committed
             self.on_outcome(target, message)
             return True
         machine = self.machines[target]
-        if machine.coordinator is None or machine.participant is None:
+        run = machine.run
+        if run is None:
             return False
         self._recorder.note("deliver", source, target, message)
         now_ms = self.world.now_ms
         if isinstance(message, Begin):
             token = (source, message.token)
-            tx, effects = machine.coordinator.begin(message.writes, self.names, token, now_ms)
+            tx, effects = run.coordinator.begin(message.writes, self.names, token, now_ms)
             self.tokens[message.token] = tx
-        elif isinstance(message, Vote | Acknowledgement) or (
-            isinstance(message, Inquiry) and message.tx.coordinator == target
-        ):
-            effects = machine.coordinator.receive(source, message, now_ms)
         else:
-            effects = machine.participant.receive(source, message, now_ms)
+            own = isinstance(message, Inquiry) and message.tx.coordinator == target
+            coordinates = own or isinstance(message, Vote | Acknowledgement)
+            role = run.coordinator if coordinates else run.participant
+            effects = role.receive(source, message, now_ms)
         self._perform(machine, effects)
         return True
 
@@ -160,36 +160,33 @@ class Machines:
         if not effects:
             return
         self.before_perform(machine, effects)
-        if machine.participant is None:
-            return
-        self._collect_locks(machine)
-        machine.queue.append(effects)
-        self._drain(machine)
+        if machine.run is not None:
+            machine.run.queue.append(effects)
+            self._drain(machine, machine.run)
 
-    def _drain(self, machine: Machine) -> None:
-        while machine.queue and not machine.syncing:
-            if any(effects.persist for effects in machine.queue):
-                self._sync(machine)
+    def _drain(self, machine: Machine, run: Run) -> None:
+        while run.queue and not run.syncing:
+            if any(effects.persist for effects in run.queue):
+                self._sync(machine, run)
                 return
-            self._speak(machine, machine.queue.popleft())
+            self._speak(machine, run.queue.popleft())
 
-    def _sync(self, machine: Machine) -> None:
+    def _sync(self, machine: Machine, run: Run) -> None:
         """One fsync for all that waits: group commit."""
-        machine.syncing = True
-        group = len(machine.queue)
-        boot_count = machine.boot_count
-        records = [record for effects in machine.queue for record in effects.persist]
+        run.syncing = True
+        group = len(run.queue)
+        records = [record for effects in run.queue for record in effects.persist]
         duration_ms = self._disk_rng.uniform(*SYNC_MS)
 
         def done() -> None:
-            if machine.participant is None or machine.boot_count != boot_count:
+            if machine.run is not run:
                 return
             machine.disk.extend(records)
-            machine.syncing = False
+            run.syncing = False
             self._recorder.note("sync", machine.name, body=records, duration_ms=duration_ms)
             for _ in range(group):
-                self._speak(machine, machine.queue.popleft())
-            self._drain(machine)
+                self._speak(machine, run.queue.popleft())
+            self._drain(machine, run)
 
         self.world.at(duration_ms, done)
 
@@ -199,13 +196,5 @@ class Machines:
                 self._recorder.note("decided", machine.name, body=record)
         for to, message in effects.sends:
             self.wires.send(machine.name, to, message)
-        for token, committed in effects.outcomes:
-            assert isinstance(token, tuple)
-            client, number = token[0], token[1]
+        for (client, number), committed in effects.outcomes:
             self.wires.send(machine.name, client, Outcome(number, committed))
-
-    def _collect_locks(self, machine: Machine) -> None:
-        assert machine.participant is not None
-        released = machine.participant.released
-        self.locks_let_go.extend((machine.name, span) for span in released)
-        released.clear()

@@ -1,7 +1,7 @@
 """Two-Phase Commit: names, messages, log records, effects; the rules are in two_phase_commit.py."""
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 Writes = dict[bytes, bytes]
 
@@ -103,7 +103,7 @@ class Effects:
 
     persist: list[Record] = field(default_factory=list)
     sends: list[tuple[str, Message]] = field(default_factory=list)
-    outcomes: list[tuple[object, bool]] = field(default_factory=list)
+    outcomes: list[tuple[Any, bool]] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self.persist or self.sends or self.outcomes)

@@ -1,4 +1,4 @@
-"""Ballots, slot values and results in words."""
+"""Slot values and results in words."""
 
 from typing import Any
 
@@ -13,13 +13,8 @@ from paxosd.core.commands import (
     Result,
     Status,
 )
-from paxosd.core.types import NOOP, Ballot
+from paxosd.core.types import NOOP
 from paxosd.wire import WireError, decode_batch
-
-
-def show_ballot(ballot: Ballot) -> str:
-    """As everywhere in paxosctl."""
-    return ballot.shown()
 
 
 def show_command(command: Command) -> str:

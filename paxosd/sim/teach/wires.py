@@ -7,7 +7,7 @@ sender ── Wires.send ──► rule? ── no ──► delivered after the
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from paxosd.core.messages import Envelope
 from paxosd.sim.teach.happenings import Recorder
@@ -15,6 +15,19 @@ from paxosd.sim.world.world import World
 
 LATENCY_MS = (0.4, 0.6)
 """One way, between any two."""
+
+
+class Parcel(NamedTuple):
+    """A message under way. ``message``: as it leaves; between nodes it is in an envelope."""
+
+    source: str
+    target: str
+    message: Any
+
+    @property
+    def body(self) -> Any:
+        """The message itself."""
+        return self.message.body if isinstance(self.message, Envelope) else self.message
 
 
 @dataclass(slots=True)
@@ -31,41 +44,26 @@ class Rule:
     struck: int = 0
     """To how many it has applied."""
 
-    def hits(self, source: str, target: str, message: Any) -> bool:
+    def hits(self, each: Parcel) -> bool:
         """Whether the message is one of those."""
         return (
             self.left != 0
-            and (not self.kinds or type(message).__name__ in self.kinds)
-            and (not self.sources or source in self.sources)
-            and (not self.targets or target in self.targets)
+            and (not self.kinds or type(each.body).__name__ in self.kinds)
+            and (not self.sources or each.source in self.sources)
+            and (not self.targets or each.target in self.targets)
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """A message that a rule holds."""
-
-    source: str
-    target: str
-    message: Any
-    envelope: Envelope | None
-
-
 class Wires:
-    """The links between all; ``deliver(source, target, message, envelope)`` is called when a
-    message arrives, and says whether somebody was there to take it."""
+    """The links between all; ``deliver(source, target, message)`` is called when a message
+    arrives, and says whether somebody was there to take it."""
 
     def __init__(
-        self,
-        world: World,
-        recorder: Recorder,
-        deliver: Callable[[str, str, Any, Envelope | None], bool],
-        latency_ms: tuple[float, float] = LATENCY_MS,
+        self, world: World, recorder: Recorder, deliver: Callable[[str, str, Any], bool]
     ) -> None:
         self._world = world
         self._recorder = recorder
         self._deliver = deliver
-        self._latency_ms = latency_ms
         self._rng = world.derive("wires")
         self._free_ms: dict[tuple[str, str], float] = {}
         self._rules: list[Rule] = []
@@ -92,7 +90,7 @@ class Wires:
         going = [each for each in self._held if source in ("", each.source)]
         self._held = [each for each in self._held if each not in going]
         for each in going:
-            self._recorder.note("release", each.source, each.target, each.message)
+            self._note("release", each)
             self._depart(each)
 
     def cut(self, left: tuple[str, ...], right: tuple[str, ...]) -> None:
@@ -108,20 +106,18 @@ class Wires:
 
     # -- traffic
 
-    def send(
-        self, source: str, target: str, message: Any, envelope: Envelope | None = None
-    ) -> None:
-        """A message leaves its sender; one between nodes is in an envelope."""
-        each = Parcel(source, target, message, envelope)
-        self._recorder.note("send", source, target, message)
+    def send(self, source: str, target: str, message: Any) -> None:
+        """A message leaves its sender."""
+        each = Parcel(source, target, message)
+        self._note("send", each)
         if (source, target) in self._cut:
-            self._recorder.note("cut", source, target, message)
+            self._note("cut", each)
             return
         for rule in self._rules:
-            if rule.hits(source, target, message):
+            if rule.hits(each):
                 rule.left -= 1
                 rule.struck += 1
-                self._recorder.note(rule.action, source, target, message)
+                self._note(rule.action, each)
                 if rule.action == "hold" and each not in self._held:  # a repeat joins the first
                     self._held.append(each)
                 return
@@ -129,16 +125,18 @@ class Wires:
 
     def _depart(self, each: Parcel) -> None:
         link = (each.source, each.target)
-        arrival_ms = self._world.now_ms + self._rng.uniform(*self._latency_ms)
+        arrival_ms = self._world.now_ms + self._rng.uniform(*LATENCY_MS)
         arrival_ms = max(arrival_ms, self._free_ms.get(link, 0.0) + 0.01)
         self._free_ms[link] = arrival_ms
-
         self._world.at(arrival_ms - self._world.now_ms, self._arrive, each)
 
     def _arrive(self, each: Parcel) -> None:
         whole = (each.source, each.target) not in self._cut
-        if not (whole and self._deliver(each.source, each.target, each.message, each.envelope)):
-            self._recorder.note("cut", each.source, each.target, each.message)
+        if not (whole and self._deliver(*each)):
+            self._note("cut", each)
+
+    def _note(self, kind: str, each: Parcel) -> None:
+        self._recorder.note(kind, each.source, each.target, each.body)
 
     def _add(self, action: str, kinds: tuple[str, ...], source: str, to: str, times: int) -> Rule:
         rule = Rule(action, kinds, tuple(source.split()), tuple(to.split()), times)

@@ -49,14 +49,12 @@ class Measurements:
         return sum(from_ms <= at < to_ms for at in self.commits_ms)
 
 
+@dataclass(slots=True)
 class _Client:
-    __slots__ = ("name", "number", "place", "token")
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.number = 0
-        self.place = 0
-        self.token = 0
+    name: str
+    number: int = 0
+    place: int = 0
+    token: int = 0
 
 
 class Workload:

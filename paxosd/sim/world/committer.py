@@ -18,7 +18,7 @@ class SimCommitter:
     """The committer of one run. ``later(delay_ms, action)`` does something unless the process has
     died meanwhile; ``wake()`` lets it take a turn."""
 
-    __slots__ = ("_done", "_error", "_later", "_rng", "_run", "_wake", "job", "sync_ms")
+    __slots__ = ("_done", "_error", "_later", "_rng", "_run", "_spikes", "_wake", "job", "sync_ms")
 
     def __init__(
         self,
@@ -28,13 +28,16 @@ class SimCommitter:
         later: Callable[[float, Callable[[], None]], None],
         run: Callable[[SyncJob], float],
         wake: Callable[[], None],
+        spikes: bool = True,
     ) -> None:
-        """``run``: carries a job out; returns for how many ms more it is to seem under way."""
+        """``run``: carries a job out; returns for how many ms more it is to seem under way.
+        ``spikes``: whether one in a hundred takes much longer."""
         self._rng = rng
         self.sync_ms = sync_ms
         self._later = later
         self._run = run
         self._wake = wake
+        self._spikes = spikes
         self.job: SyncJob | None = None
         """The one under way."""
         self._done: list[SyncJob] = []
@@ -45,7 +48,7 @@ class SimCommitter:
         self.job = job
         low_ms, high_ms = self.sync_ms
         delay_ms = low_ms + self._rng.random() * (high_ms - low_ms)
-        if self._rng.random() < SPIKE_PROBABILITY:
+        if self._spikes and self._rng.random() < SPIKE_PROBABILITY:
             delay_ms *= SPIKE_FACTOR
         self._later(delay_ms, self._finish)
 

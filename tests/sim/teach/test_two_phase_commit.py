@@ -228,7 +228,7 @@ class TestBlocking:
             assert run.machines.participant(name).locks == {}, "unblocked"
             assert run.machines.participant(name).data == {}, "presumed abort"
         held = [span.to_ms - span.from_ms
-                for name, span in run.machines.locks_let_go if name != "n1"]  # fmt: skip
+                for span in run.machines.locks_let_go if span.machine != "n1"]  # fmt: skip
         assert len(held) == 2
         assert all(down_ms <= ms <= down_ms + 500 + began for ms in held)
 

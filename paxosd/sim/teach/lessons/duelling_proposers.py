@@ -5,7 +5,7 @@ from paxosd.core.node import Node
 from paxosd.core.types import Ballot
 from paxosd.sim.teach.guide import Guide, Lesson, put
 from paxosd.sim.teach.stage import Stage
-from paxosd.sim.teach.values import show_ballot, show_value
+from paxosd.sim.teach.values import show_value
 from paxosd.sim.teach.wires import Rule
 
 ROUNDS = ("n3", "n1", "n3", "n1")
@@ -31,7 +31,7 @@ def _play(guide: Guide) -> None:
     guide.hush("PreVote", "PreVoteReply", "Answer", "again")
     ballots = _duel(guide, stage, sessions)
     guide.memory(SLOT)
-    shown = ", ".join(show_ballot(ballot) for ballot in ballots)
+    shown = ", ".join(ballot.shown() for ballot in ballots)
     guide.claim(ballots == sorted(set(ballots)), f"ballots only rise: {shown}")
     guide.claim(guide.sent("Nack") >= len(ROUNDS), "n2 refused every accept that arrived")
     guide.claim(
@@ -86,7 +86,7 @@ def _end(guide: Guide, stage: Stage, troubles: list[Rule]) -> None:
     guide.pass_over()
     guide.claim(
         stage.leader() == winner and stage.node(winner).promised == ballot,
-        f"three seconds later {winner} still leads with {show_ballot(ballot)}: {loser} asked n2 "
+        f"three seconds later {winner} still leads with {ballot.shown()}: {loser} asked n2 "
         f"{guide.sent('PreVote') - asked} times, and n2 said no, for it hears a leader",
     )
     guide.memory(SLOT)

@@ -116,7 +116,7 @@ def _two_phase(guide: Guide) -> tuple[Result, int, float]:
     )
     machines.world.run_until(crashed_ms + DOWN_MS + AFTER_MS)
     guide.pass_over()
-    held = [span.to_ms - span.from_ms for name, span in machines.locks_let_go if name != "n1"]
+    held = [span.to_ms - span.from_ms for span in machines.locks_let_go if span.machine != "n1"]
     guide.hush()
     return result, locks, max(held)
 
