@@ -48,6 +48,7 @@ VERBS = {
     "fault": "fault",
     "snapshot": "snapshot",
     "bench": "bench",
+    "check": "check",
     "sim": "sim",
 }
 """Verb → the module of paxosctl.commands that has it, under its own name."""

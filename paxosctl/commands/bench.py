@@ -1,25 +1,21 @@
 """bench: how fast a cluster takes writes, and answers reads."""
 
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 
 from paxosctl.cli.app import Group, Settings, global_options, negative, verb
-from paxosctl.cli.streams import is_terminal
 from paxosctl.client.errors import EXIT_UNKNOWN
 from paxosctl.commands.bench_options import load_of, load_options
+from paxosctl.commands.bench_progress import progress
 from paxosctl.commands.bench_view import view_of
 from paxosctl.load.load import Load
+from paxosctl.load.plot import page
 from paxosctl.load.processes import TIMEOUT_MS, default_processes, find_target, run_load
 from paxosctl.load.report import LoadReport
 
 PRELOAD_OUTSTANDING = 1000
-QUIET_S = 2.0
-"""What takes no longer shows no progress."""
 
 
 @click.group("bench", cls=Group)
@@ -72,6 +68,7 @@ bench_verb.add_command(mixed_verb)
 
 def _run(settings: Settings, load: Load, options: dict[str, Any]) -> None:
     timeout_ms = TIMEOUT_MS if settings.timeout is None else settings.timeout
+    plot = _plot_file(options["plot"])
     processes = options["processes"] or default_processes(load)
     if processes > load.connections:
         raise click.UsageError("--processes cannot exceed --connections")
@@ -86,12 +83,27 @@ def _run(settings: Settings, load: Load, options: dict[str, Any]) -> None:
                 distribution="sequential",
                 count=load.keys,
             )
-            with _progress(f"writing {load.keys:,} keys") as step:
+            with progress(f"writing {load.keys:,} keys") as step:
                 _end(run_load(target, filling, timeout_ms, on_progress=step))
-        with _progress(f"bench {load.verb}") as step:
+        with progress(f"bench {load.verb}") as step:
             report = run_load(target, load, timeout_ms, processes=processes, on_progress=step)
-    settings.show(view_of(report))
+    view = view_of(report)
+    if plot is not None:
+        plot.write_text(page(f"bench {load.verb}", view.notes, report), encoding="utf-8")
+    settings.show(view)
     _end(report)
+
+
+def _plot_file(path: Path | None) -> Path | None:
+    """Refuses, before the load runs, what could not be drawn after it."""
+    if path is not None and path.suffix.lower() not in (".html", ".htm"):
+        raise click.UsageError(
+            f"--plot {path}: only HTML is drawn, to a file such as bench.html; a browser shows it "
+            "and can print it into an image"
+        )
+    if path is not None and not path.absolute().parent.is_dir():
+        raise click.UsageError(f"--plot {path}: there is no such directory")
+    return path
 
 
 def _end(report: LoadReport) -> None:
@@ -102,34 +114,3 @@ def _end(report: LoadReport) -> None:
     if report.unknown:
         negative(words, exit_code=EXIT_UNKNOWN, code="unknown")
     negative(words)
-
-
-@contextmanager
-def _progress(words: str) -> Iterator[Callable[[int], None]]:
-    """A line on standard error, if that is a terminal; gives what to call with how many more
-    commands were acknowledged."""
-    if not is_terminal(sys.stderr):
-        yield lambda _: None
-        return
-    from rich.console import Console  # noqa: PLC0415 -- slow to start
-    from rich.status import Status  # noqa: PLC0415 -- the same
-
-    status: Status | None = None
-    began_s, done = time.monotonic(), 0
-
-    def step(more: int) -> None:
-        nonlocal done, status
-        done += more
-        passed_s = time.monotonic() - began_s
-        if passed_s < QUIET_S:
-            return
-        if status is None:
-            status = Console(stderr=True).status(words)
-            status.start()
-        status.update(f"{words}: {done:,} in {passed_s:.0f} s, {done / passed_s:,.0f} a second")
-
-    try:
-        yield step
-    finally:
-        if status is not None:
-            status.stop()

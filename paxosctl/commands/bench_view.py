@@ -89,12 +89,13 @@ def generator_words(report: LoadReport) -> list[str]:
     """A warning, if the generator was the bottleneck."""
     if not report.generator_bound:
         return []
-    cpu = max(report.cpu_shares)
-    words = f"The generator was the bottleneck: its busiest thread ran for {cpu:.0%} of the time"
-    delay = max(report.delay_shares)
-    if delay >= 0.05:
-        words += f", and waited for a processor for {delay:.0%}"
-    return [f"{words}. The cluster may be faster: use more --processes, or another machine."]
+    cpu, delay = report.busiest
+    words = (
+        f"The generator was the bottleneck: its busiest thread ran for {cpu:.0%} of the time, and "
+        f"waited for a free core for {delay:.0%}. The cluster may be faster: use "
+    )
+    advice = "another machine for the load" if delay > cpu else "more --processes"
+    return [f"{words}{advice}."]
 
 
 def _notes(report: LoadReport, noun: str) -> list[str]:

@@ -274,7 +274,7 @@ class Generator:
 
     def _send_puts(self, client: _Client, count: int, size: int, due_ns: int, now_ns: int) -> None:
         next_key, value = self._next_key, self._value
-        commands = [[PUT, b"bench/%d" % next_key(), value] for _ in range(count)]
+        commands = [[PUT, key_of(next_key()), value] for _ in range(count)]
         first_seq = client.next_seq
         entry = Entry(client.id, first_seq, client.acked, commands)
         client.next_seq += count
@@ -369,12 +369,20 @@ class Generator:
         return [self._sent.pop(request_id) for request_id in found]
 
     def _lost(self, endpoint: str) -> None:
-        """A node is gone: nothing that is under way to it will be answered."""
+        """A node is gone: nothing that is under way to it will be answered, and what is sent later
+        would wait for its return."""
         self._pool.lost.discard(endpoint)
+        for client in self._clients:
+            used = [client.connection] * self._load.writes + [client.reader] * self._load.reads
+            client.is_broken |= any(each.endpoint == endpoint for each in used)
         found = [i for i, sent in self._sent.items() if sent.connection.endpoint == endpoint]
         who = "the leader" if endpoint == self._target.leader else endpoint
+        words = f"the connection to {who} was lost"
         for request_id in found:
-            self._fail_unknown(self._sent.pop(request_id), f"the connection to {who} was lost")
+            self._fail_unknown(self._sent.pop(request_id), words)
+        if not found and not self._pace.is_over:
+            # Nothing is lost with it; but the load ends, or goes on with fewer clients.
+            self._recorder.fail("unreachable", words, 0, is_unknown=False)
 
     def _fail_unknown(self, sent: _Sent, words: str) -> None:
         """Of a get it is known that it did nothing."""

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 
 DISTRIBUTIONS = ("uniform", "zipf", "sequential")
+KEY_PREFIX = b"bench/"
 ZIPF_EXPONENT = 0.99
 ZETA_TERMS = 10_000
 """So many terms of a zeta sum are added up; the rest of it is its integral, which then differs by
@@ -31,7 +32,7 @@ def key_draw(
 
 def key_of(number: int) -> bytes:
     """The key with this number."""
-    return b"bench/%d" % number
+    return b"%s%d" % (KEY_PREFIX, number)
 
 
 def zeta(terms: int, exponent: float = ZIPF_EXPONENT) -> float:

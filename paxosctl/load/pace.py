@@ -6,10 +6,13 @@ slower they come, and so leaves the worst of them out of its record: "coordinate
 Tene, "How NOT to Measure Latency", 2013).
 """
 
+import math
+
 from paxosctl.load.load import Load
 
 SECOND_NS = 1_000_000_000
 NEVER_NS = 1 << 62
+ROUNDING = 1e-6
 GRACE_NS = 50_000_000
 """So long after the end what was due before it is still sent. What is later is not sent at all."""
 
@@ -63,4 +66,5 @@ class Pace:
         until_ns = min(now_ns, self.ends_ns)
         if not self.is_open or self._due_ns >= until_ns:
             return 0
-        return min(self._left, int((until_ns - self._due_ns) / self._a_command_ns) + 1)
+        late = (until_ns - self._due_ns) / self._a_command_ns
+        return min(self._left, math.ceil(late - ROUNDING))

@@ -10,6 +10,7 @@ Processes are spawned, so that nothing of the parent's sockets comes along. A ch
 begin sends the error instead of "ready"; the parent then ends the others.
 """
 
+import math
 import multiprocessing
 import os
 import signal
@@ -40,6 +41,8 @@ BEGIN_S = 0.05
 END_S = 10.0
 """How long an ended child may take to be gone."""
 CONNECTIONS_A_PROCESS = 500
+RATE_A_PROCESS = 8000
+"""Commands a second in requests of their own that one generator sends without being late."""
 CORES_BESIDE = 4
 """Where the cluster may be on this machine, one generator for so many cores: the rest are its."""
 
@@ -78,10 +81,14 @@ def find_leader(client: Client) -> str:
 
 
 def default_processes(load: Load) -> int:
-    """How many generators a load gets: one for every CONNECTIONS_A_PROCESS connections, and no more
-    than leave the cluster its cores if it is on this machine, too."""
+    """How many generators a load gets: one for every CONNECTIONS_A_PROCESS connections or
+    RATE_A_PROCESS commands a second, and no more than leave the cluster its cores if it is on this
+    machine, too."""
     cores = len(os.sched_getaffinity(0))
-    wanted = -(-load.connections // CONNECTIONS_A_PROCESS)
+    wanted = max(
+        math.ceil(load.connections / CONNECTIONS_A_PROCESS),
+        math.ceil(load.rate / max(1, load.per_frame) / RATE_A_PROCESS),
+    )
     return max(1, min(wanted, cores // CORES_BESIDE, load.connections))
 
 

@@ -68,15 +68,13 @@ class LoadReport:
     @property
     def generator_bound(self) -> bool:
         """Whether a generator had no time left, so that this measures it and not the cluster."""
-        return self.busiest_share > BUSY_SHARE
+        return sum(self.busiest) > BUSY_SHARE
 
     @property
-    def busiest_share(self) -> float:
-        """Of the busiest process: the share of the time that it ran or had to wait to run."""
-        return max(
-            (cpu + delay for cpu, delay in zip(self.cpu_shares, self.delay_shares, strict=True)),
-            default=0.0,
-        )
+    def busiest(self) -> tuple[float, float]:
+        """Of the busiest process: for which share of the time it ran, and had to wait to run."""
+        shares = zip(self.cpu_shares, self.delay_shares, strict=True)
+        return max(shares, key=sum, default=(0.0, 0.0))
 
     @property
     def failed_count(self) -> int:

@@ -238,3 +238,49 @@ class TestTrouble:
         assert (done.returncode, done.stdout) == (75, "")
         assert "ulimit -n" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+class TestReading:
+    def test_stale_reads_go_to_all_members_in_turn(self, daemon):
+        with FakeDaemon("n2", follows=daemon) as other:
+            asked = {daemon: 0, other: 0}
+            for each in asked:
+                each._answer = counting(each, asked)
+            target = Target(daemon.endpoint, (daemon.endpoint, other.endpoint), Limits())
+            load = Load(verb="get", stale=True, count=20, outstanding=2, connections=2, size=1,
+                        keys=5)  # fmt: skip
+            assert run_load(target, load, 20_000).operations == 20
+        assert min(asked.values()) > 0
+        assert sum(asked.values()) == 20
+        assert len(daemon.machine.sessions) == 0
+
+    def test_a_node_that_dies_ends_the_reads_of_it_alone(self, daemon):
+        other = FakeDaemon("n2", follows=daemon)
+        target = Target(daemon.endpoint, (daemon.endpoint, other.endpoint), Limits())
+        load = Load(verb="get", stale=True, count=2000, outstanding=2, connections=2, size=1,
+                    keys=5, per_frame=1)  # fmt: skip
+        asked = {other: 0}
+        other._answer = counting(other, asked)
+
+        def wait():
+            while asked[other] < 20:
+                time.sleep(0.005)
+            other.stop()
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        report = run_load(target, load, 600_000)
+        thread.join()
+        assert report.failed in ({"no_answer": 1}, {})  # it may die with nothing under way
+        assert not report.unknown
+        assert report.operations + report.failed_count == 2000
+
+
+def counting(daemon, asked):
+    answer = daemon._answer
+
+    def count(request):
+        asked[daemon] += 1
+        return answer(request)
+
+    return count
