@@ -6,8 +6,8 @@ switch off its own safeguards, not even by mistake.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from inspect import Parameter, Signature, getattr_static, signature
 from types import ModuleType
 from typing import Any
@@ -94,7 +94,7 @@ class Mutation:
     ``removes``: the safeguard, in words. ``where``: the code that keeps it. ``profiles``: the kinds
     of runs that put pressure on it (``mutation_runs.py``), tried in this order. ``first_seed``:
     known to catch it under the first of these. ``in_suite``: whether the test suite tries it, too,
-    and not the campaign alone. ``group``: the kind of safeguard.
+    and not the campaign alone.
     """
 
     name: str
@@ -104,13 +104,10 @@ class Mutation:
     profiles: tuple[str, ...] = ("storm",)
     first_seed: int = 1
     in_suite: bool = False
-    group: str = ""
 
-    @contextmanager
-    def applied(self) -> Iterator[None]:
+    def applied(self) -> AbstractContextManager[None]:
         """The safeguard is gone, in this process, until the end of the block."""
-        with applied(*self.patches):
-            yield
+        return applied(*self.patches)
 
 
 @contextmanager
@@ -120,11 +117,6 @@ def applied(*patches: Patch) -> Iterator[None]:
         for each in patches:
             stack.enter_context(patch.object(each.owner, each.name, each.made()))
         yield
-
-
-def group(name: str, *rows: Mutation) -> tuple[Mutation, ...]:
-    """The rows, as members of a group."""
-    return tuple(replace(row, group=name) for row in rows)
 
 
 def row(

@@ -4,6 +4,7 @@ See docs/ACTING.md. Some of these hold the same line twice; then both are remove
 so."""
 
 from heapq import heappop
+from unittest.mock import patch
 
 from paxosd.bus.inbox import Inbox
 from paxosd.core.admission import Admission
@@ -13,7 +14,7 @@ from paxosd.core.messages import Hello
 from paxosd.storage import identity, peer_runs
 from paxosd.storage.peer_runs import PeerRuns
 from paxosd.storage.wal import Wal
-from tests.bench.mutation import around, group, instead, row
+from tests.bench.mutation import around, instead, row
 
 # -- founding
 
@@ -31,15 +32,11 @@ def _see_no_difference(self, name, own, *, said=False):
 
 
 def _judge_as_founded(real, self):
-    active, self._founding.active = self._founding.active, False
-    try:
+    with patch.object(self._founding, "active", False):
         return real(self)
-    finally:
-        self._founding.active = active
 
 
-_FOUNDING = group(
-    "founding",
+_FOUNDING = (
     row("founds-by-file", "no file alone founds a cluster: its only node needs an explicit act",
         around(Founding, "tick", _found_alone_by_file), profiles="relics-grown", seed=6,
         in_suite=True),
@@ -62,8 +59,7 @@ def _take_any_challenge(real, self, sender, run_id, hello, now_ms, old):
 
 _ANY_CHALLENGE = around(PeerRuns, "_hear_hello", _take_any_challenge)
 
-_PAST = group(
-    "a past that acts",
+_PAST = (
     # Peers that know another life of it say so, too: both are removed.
     row("foreign-directory-acts", "only the directory that the membership names acts",
         instead(Admission, "_is_foreign", property(lambda self: False)),
@@ -103,8 +99,7 @@ def _claim_unlost(real, *given, **named):
     return real(*given, **named)._replace(lost=False, repaired=False)
 
 
-_RESTARTS = group(
-    "restarts, held-back messages",
+_RESTARTS = (
     row("hello-unanswered", "a Hello that is not heard is answered, with what is known and asked",
         around(PeerRuns, "answer", _answer_no_hello), seed=1, in_suite=True),
     row("known-runs-forgotten", "a restarted node knows which run of each peer it has heard",

@@ -1,6 +1,7 @@
 """Safeguards of the log on the disk: what is synced, what recovery believes."""
 
 from dataclasses import replace
+from unittest.mock import patch
 
 from paxosd.core.node import Node
 from paxosd.replica import recovery
@@ -8,7 +9,7 @@ from paxosd.storage import wal, wal_format, wal_open, wal_recovery, wal_table
 from paxosd.storage.peer_runs import PeerRuns
 from paxosd.storage.wal_format import RECORD_OVERHEAD_BYTES, RawRecord
 from paxosd.storage.wal_segments import SegmentPreparer, SyncJob
-from tests.bench.mutation import around, group, instead, nothing, row
+from tests.bench.mutation import around, instead, nothing, row
 
 
 class _Unsynced:
@@ -37,11 +38,8 @@ class _Uncut:
 def _run_unsynced(real, self):
     if self.file is None:
         self.file = self.preparer.take(self.header)
-    file, self.file = self.file, _Unsynced(self.file)
-    try:
+    with patch.object(self, "file", _Unsynced(self.file)):
         real(self)
-    finally:
-        self.file = file
 
 
 def _run_on_failure(real, self):
@@ -55,11 +53,8 @@ def _run_on_failure(real, self):
 
 
 def _prepare_unsynced(real, self, header):
-    disk, self._disk = self._disk, _Unsynced(self._disk)
-    try:
+    with patch.object(self, "_disk", _Unsynced(self._disk)):
         real(self, header)
-    finally:
-        self._disk = disk
 
 
 def _check_no_crc(data, offset, header):
@@ -107,15 +102,11 @@ def admit_any(self, sender, run_id, *_, **__):
 
 
 def _read_uncut(real, self, result, segment):
-    file, segment.file = segment.file, _Uncut(segment.file, segment.header.segment_bytes)
-    try:
+    with patch.object(segment, "file", _Uncut(segment.file, segment.header.segment_bytes)):
         real(self, result, segment)
-    finally:
-        segment.file = file
 
 
-DISK = group(
-    "the log on disk",
+DISK = (
     row("no-fsync", "a group is synced before it counts", around(SyncJob, "run", _run_unsynced),
         seed=2, in_suite=True),
     row("failed-fsync-ignored", "after a failed fsync the node stops",

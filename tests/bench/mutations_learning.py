@@ -13,7 +13,7 @@ from paxosd.core.reads import LeaderReads, WaitingReads
 from paxosd.core.replication import Replication
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.sessions import FENCED_RESULT, Session, Sessions
-from tests.bench.mutation import Patch, around, group, instead, nothing, row
+from tests.bench.mutation import Patch, around, instead, nothing, row
 
 # -- learning
 
@@ -35,8 +35,7 @@ def _skip_gap(real, self, accepted):
     return found
 
 
-_LEARNING = group(
-    "learning",
+_LEARNING = (
     row("value-below-chosen",
         "a value held under a lower ballot than the chosen one is not taken for it",
         around(Learner, "next_chosen", _take_held_value), seed=60),
@@ -96,8 +95,7 @@ def _message_with_new_seq(real, self, frame, request_id):
     return real(self, frame, request_id)
 
 
-_SESSIONS = group(
-    "sessions, clients",
+_SESSIONS = (
     row("session-dedup", "a command that was applied is not applied again",
         instead(Session, "find", lambda self, seq: None), seed=2, in_suite=True),
     row("forgotten-dedup", "a command whose reply was acknowledged is not applied again",
@@ -128,8 +126,7 @@ def _read_at_once(self, token):
     self._waiting._indexed.append((0, token, self._context.now_ms))
 
 
-_READS = group(
-    "reads",
+_READS = (
     row("read-unconfirmed", "a read waits until a quorum confirms the leader",
         instead(LeaderReads, "confirmed", _confirm_unasked), profiles="late-acks", seed=18,
         in_suite=True),
@@ -165,8 +162,7 @@ def _take_index_by_answer(self, read_id, slot):
         self._freshness.confirmed(self._context.now_ms, slot)
 
 
-_AGES = group(
-    "the age of reads",
+_AGES = (
     row("age-since-leader-heard", "a state's age is not the time since a leader was heard",
         instead(Node, "age_ms", _age_since_heard), profiles="stale-reads", seed=2, in_suite=True),
     row("age-since-answer", "a state's age counts from the question, not from its answer",
@@ -185,8 +181,7 @@ _AGES = group(
 
 # -- unequal limits
 
-_LIMITS = group(
-    "unequal limits",
+_LIMITS = (
     row("limits-unheard", "what goes to a peer keeps within the limits that it announced",
         instead(PeerLimits, "receive", nothing), profiles="unequal-limits", seed=1, in_suite=True),
     row("parts-too-large", "a part of the log is no larger than a node that catches up takes",

@@ -1,5 +1,7 @@
 """Safeguards of a membership that changes: epochs, the barrier behind a change, who may vote."""
 
+from unittest.mock import patch
+
 from paxosd.core import dispatcher
 from paxosd.core.admission import Admission
 from paxosd.core.election import Election
@@ -8,26 +10,20 @@ from paxosd.core.proposer import Proposer
 from paxosd.core.state.snapshot import SnapshotWalk
 from paxosd.core.types import Ballot
 from paxosd.storage.peer_runs import PeerRuns
-from tests.bench.mutation import around, group, instead, nothing, row
+from tests.bench.mutation import around, instead, nothing, row
 from tests.bench.mutations_disk import admit_any
 
 _CHANGING = "members members-tight"
 
 
 def _propose_behind_barrier(real, self):
-    barrier, self.barrier = self.barrier, 0
-    try:
+    with patch.object(self, "barrier", 0):
         return real(self)
-    finally:
-        self.barrier = barrier
 
 
 def _count_any_epoch(real, self, voter, ballot, first, last):
-    epoch, self.epoch = self.epoch, ballot.epoch
-    try:
+    with patch.object(self, "epoch", ballot.epoch):
         return real(self, voter, ballot, first, last)
-    finally:
-        self.epoch = epoch
 
 
 def _keep_counted_votes(self, quorums, epoch):
@@ -64,8 +60,7 @@ def _review_confirms(real, self):
     self._context.unconfirmed = False
 
 
-MEMBERS = group(
-    "members that change",
+MEMBERS = (
     # Three lines of defence at once, for each of them holds alone: the leader waits, votes count
     # under their epoch's ballots, and what was counted is dropped at the change.
     row("old-voters-decide", "behind a change the old voters decide nothing",

@@ -15,7 +15,7 @@ from paxosd.core.replication import Replication
 from paxosd.core.types import NOOP, NULL_BALLOT
 from paxosd.core.watchdog import Watchdog
 from paxosd.storage.wal import Wal
-from tests.bench.mutation import around, group, instead, nothing, row
+from tests.bench.mutation import around, instead, nothing, row
 
 _NO_WATCHDOG = instead(Watchdog, "look", lambda self: "")
 """A leader that gets nowhere leads on. Else the watchdog repairs in time what the mutation does,
@@ -71,8 +71,7 @@ def _start_without_votes(real, self, *args):
     real(self, *args[:-1], replace(args[-1], accepted={}))
 
 
-_DURABILITY = group(
-    "persist before you speak",
+_DURABILITY = (
     row("vote-before-fsync", "a vote waits for the fsync of its accept record",
         instead(Outbox, "vote", lambda self, slot, ballot: self._publish([(slot, ballot)])), seed=4,
         in_suite=True),
@@ -129,8 +128,7 @@ def _count_all_ballots(real, self, voter, ballot, first, last):
     return real(self, voter, ballot, first, last)
 
 
-_BALLOTS = group(
-    "ballots and quorums",
+_BALLOTS = (
     row("prepare-ballot-check", "no promise below an earlier one",
         around(Acceptor, "receive_prepare", _promise_below), seed=5, in_suite=True),
     row("accept-ballot-check", "no vote below a promise",
@@ -191,8 +189,7 @@ def _leave_holes(real, self, *given):
     return kept
 
 
-_TAKING_OVER = group(
-    "taking over",
+_TAKING_OVER = (
     row("adoption", "a new leader adopts what the promises report",
         around(Proposer, "receive_promise", _hear_no_report), seed=8, in_suite=True),
     row("highest-adopted", "of the values reported for a slot the one of the highest ballot is "
@@ -219,8 +216,7 @@ LEADS_IN_WHAT_IS_CHOSEN = (
 """A reign begins where the promises say, and goes on whatever else is chosen above."""
 
 
-_LEADERSHIP = group(
-    "leadership",
+_LEADERSHIP = (
     row("stays-without-quorum", "a leader that no quorum answers steps down",
         instead(Election, "in_contact", lambda self: True), _NO_WATCHDOG, profiles="deaf", seed=7,
         in_suite=True),

@@ -2,7 +2,7 @@
 
 from paxosd.core.level_raise import LevelRaise
 from paxosd.core.state.log_clock import LogClock
-from tests.bench.mutation import group, instead, row
+from tests.bench.mutation import instead, row
 
 
 def _advance_by_wall_clock(self, batch, level):
@@ -14,8 +14,7 @@ def _count_across_reigns(self, reign):
     self.reign = reign
 
 
-TIME = group(
-    "time, levels",
+TIME = (
     row("log-time-wall-clock", "log time is a stopwatch, and no wall clock decides it",
         instead(LogClock, "advance", _advance_by_wall_clock), profiles="wrong-clocks", seed=1,
         in_suite=True),

@@ -4,7 +4,7 @@ from paxosd.core.client.delivery_order import DeliveryOrder
 from paxosd.core.events import ChangeEvent
 from paxosd.replica.replica import Replica
 from paxosd.replica.watch_publisher import EventPublisher
-from tests.bench.mutation import around, group, instead, row
+from tests.bench.mutation import around, instead, row
 
 _SKIP_TO = EventPublisher._skip_to
 
@@ -53,8 +53,7 @@ def _begins_at_zero(real, self, prefix):
     return stream
 
 
-WATCHES = group(
-    "watches",
+WATCHES = (
     row("watch-jump-order",
         "a node that takes in a snapshot says so before it applies what is above, or it is seen",
         instead(Replica, "_jump", _jump_after_install),
