@@ -13,7 +13,7 @@ from paxosctl.cli.health import (
 from paxosctl.cli.public_names import member_fields
 from paxosctl.cli.render import View
 from paxosctl.cli.survey import statuses_of
-from paxosctl.member.plan import Figures, Plan, figures, moves, quorum_words
+from paxosctl.member.plan import KINDS, Figures, Plan, figures, moves, quorum_words
 from paxosctl.member.probe import Present
 from paxosd.core.membership import Membership
 from paxosd.core.status import NodeStatus
@@ -167,7 +167,7 @@ def configuration(cluster: str, membership: Membership, name: str) -> str:
     """What the configuration file of a new member must contain, as TOML."""
     tables = [toml.table("cluster", values={"id": cluster})]
     for each, member in membership.members.items():
-        values = {kind: getattr(member, kind) for kind in ("peer", "client", "events")}
+        values = {kind: getattr(member, kind) for kind in KINDS}
         if not member.voter or each == name:
             values["voter"] = False
         tables.append(toml.table("cluster", "members", each, values=values))

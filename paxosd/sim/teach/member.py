@@ -149,14 +149,14 @@ class Member:
                 cluster=CLUSTER, node=name, home=self.home, log_disk=self._disk, place=name
             ),
             NodeOptions(node=name, quorums=around.quorums, cluster=CLUSTER, compare_wait_ms=0),
-            self._contacts(),
+            {peer: PeerEndpoints(peer, peer) for peer in around.names if peer != name},
             self._equipment(around.world.derive(f"{name}/{around.world.now_ms}")),
             arriving=arriving,
         )
 
     def begin(self, parts: Assembled) -> None:
         """Be up, made of these parts, and take a first turn."""
-        self._life = Life(self.name, parts, self._around, self._contacts())
+        self._life = Life(self.name, parts, self._around)
         self._life.turn()
 
     def crash(self) -> None:
@@ -172,9 +172,6 @@ class Member:
         self._disk.wipe()
         if whole:
             self.home.wipe()
-
-    def _contacts(self) -> dict[NodeId, PeerEndpoints]:
-        return {peer: PeerEndpoints(peer, peer) for peer in self._around.names if peer != self.name}
 
     def _equipment(self, rng: random.Random) -> Equipment:
         around = self._around
@@ -209,13 +206,7 @@ class Member:
 class Life:
     """One life of a member: a replica with its bus and committer, and its turns."""
 
-    def __init__(
-        self,
-        name: NodeId,
-        parts: Assembled,
-        around: Surroundings,
-        contacts: dict[NodeId, PeerEndpoints],
-    ) -> None:
+    def __init__(self, name: NodeId, parts: Assembled, around: Surroundings) -> None:
         self.node = parts.node
         self.machine = parts.memory.machine
         self.wal = parts.memory.wal
@@ -225,15 +216,15 @@ class Life:
         self._name = name
         self._around = around
         self._alarm = Alarm(around.world, self.turn)
-        self._replica = self._make_replica(parts, contacts)
+        self._replica = self._make_replica(parts)
 
-    def _make_replica(self, parts: Assembled, contacts: dict[NodeId, PeerEndpoints]) -> Replica:
+    def _make_replica(self, parts: Assembled) -> Replica:
         world = self._around.world
         options = ReplicaOptions(
             cluster=CLUSTER,
             node=self._name,
             boot_count=parts.claim.boot_count,
-            contacts=contacts,
+            contacts=parts.links.peers,
             entry_limits=EntryLimits(),
             read_bytes_max=1 << 20,
             catch_up_bytes_max=1 << 20,
