@@ -50,7 +50,8 @@ class Acceptor:
         ahead_bytes_max: int = 256 << 20,
     ) -> None:
         self.promised = promised
-        """Never goes down, not even across restarts."""
+        """Never goes down, not even across restarts: it is what was made durable, no more and no
+        less."""
         self.accepted = dict(accepted or {})
         """The highest-ballot proposal accepted in each slot above ``released``."""
         self.released = released
@@ -60,7 +61,7 @@ class Acceptor:
         self.bytes = 0
         """The size of all values in ``accepted``."""
         for ballot, value in self.accepted.values():
-            self.promised = max(self.promised, ballot)
+            assert ballot <= promised, "an acceptor votes under no ballot that it has not promised"
             self.bytes += len(value)
 
     def receive_prepare(

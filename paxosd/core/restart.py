@@ -19,9 +19,10 @@ class Restart:
     commit: Slot = 0
     """All slots up to this one are known to be chosen, and are applied."""
     promised: Ballot = NULL_BALLOT
-    """The highest ballot that the acceptor promised."""
+    """The highest ballot that the acceptor promised, or voted under."""
     accepted: Mapping[Slot, tuple[Ballot, bytes]] = field(default_factory=dict)
-    """Per slot above ``commit``: the last ballot at which a value was accepted, and the value."""
+    """Per slot above ``commit``: the last ballot under which this node voted, and the value. What
+    it merely learned to be chosen is not among them."""
     start_mark: int = 0
     """The log mark at the start: the number of the last durable group of the log."""
     run_id: int = 1

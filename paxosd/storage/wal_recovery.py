@@ -14,6 +14,11 @@ So is a log that ends before the last group of which ``tail-mark`` has it that i
 A segment's header and its whole length are durable before the file gets its name, so a bad
 header is corruption too, and so are a file shorter than it was made and a number missing in
 the sequence. :func:`scan` and :func:`check_tail` modify nothing; :func:`repair` does.
+
+An ACCEPT is a vote of this node, and a promise of its ballot ("Paxos Made Simple", 2.2 and 2.5).
+A DECISION is what this node learned (2.3): its slot is chosen, but this node neither voted nor
+promised there. Were it taken for a vote, the node would promise more after a start than before
+it, and forget that promise at a later start, once the slot is committed.
 """
 
 from array import array
@@ -113,7 +118,7 @@ class Recovered:
 
     ``promised``: the highest ballot promised or accepted under. ``commit``: slots up to it are
     chosen, and present unless released; read them with ``Wal.read``. ``accepted``: per slot
-    above ``commit``, the record of the highest ballot. ``last_slot``: the highest slot with a
+    above ``commit``, this node's vote of the highest ballot. ``last_slot``: the highest slot with a
     record. ``truncated_bytes``: what a torn group had left. ``created``: there was no log.
     ``warnings``: oddities for the operator, one sentence each.
     """
@@ -157,7 +162,10 @@ class Scan:
     promised: Ballot = NULL_BALLOT
     commit: Slot = 0
     ballots: dict[Slot, tuple[Ballot, int]] = field(default_factory=dict)
-    """Per slot above commit: the record of the highest ballot, and its location."""
+    """Per slot above commit: this node's vote of the highest ballot, and where its record is."""
+    decided: set[Slot] = field(default_factory=set)
+    """Slots above commit whose newest record is a decision. A vote that came later may be for
+    another value: after a start the acceptor does not know of a decision behind a gap."""
     last_group: int = 0
     last_group_start: int = HEADER_BYTES
     last_group_bytes: bytes = b""
@@ -397,8 +405,14 @@ class _Reader:
             location = self.segment.header.number << OFFSET_BITS | offset
             result.index.set(slot, location)
             self.segment.top = max(self.segment.top, slot)
-            if slot > result.commit and ballot >= result.ballots.get(slot, _NONE)[0]:
-                result.ballots[slot] = (ballot, location)
+            if slot > result.commit:
+                if kind == ACCEPT:
+                    result.decided.discard(slot)
+                    if ballot >= result.ballots.get(slot, _NONE)[0]:
+                        result.ballots[slot] = (ballot, location)
+                else:
+                    result.decided.add(slot)
+                    self._commit(0)
             if kind == ACCEPT and ballot > result.promised:
                 result.promised = ballot
         elif kind == COMMIT:
@@ -425,13 +439,17 @@ class _Reader:
         self._commit(max(release.commit, result.index.first - 1))
 
     def _commit(self, hint: Slot) -> None:
-        """Slots up to ``hint`` are chosen; the commit index goes as far as they are present."""
+        """Slots up to ``hint`` are chosen, and so are those with a decision: the commit index
+        goes as far as such slots follow one another and are present."""
         result = self.result
         while result.index.get(result.contiguous + 1):
             result.contiguous += 1
-        for slot in range(result.commit + 1, min(hint, result.contiguous) + 1):
+        slot = result.commit + 1
+        while slot <= result.contiguous and (slot <= hint or slot in result.decided):
             result.commit = slot
             result.ballots.pop(slot, None)
+            result.decided.discard(slot)
+            slot += 1
 
     def _judge(self, bad: int) -> None:
         """Decide what the bytes from ``bad`` on are: nothing, a torn group, or corruption."""

@@ -88,6 +88,11 @@ def _keep_oldest_ballot(real, self, record):
     ballots.update({slot: before[slot] for slot in ballots if slot in before})
 
 
+def _take_decision_for_vote(real, self, record):
+    is_decision = record.kind == wal_format.DECISION
+    real(self, record._replace(kind=wal_format.ACCEPT) if is_decision else record)
+
+
 def _open_or_create(real, disk, **options):
     return real(disk, **(options | {"create": True}))
 
@@ -124,6 +129,8 @@ DISK = (
         seed=6),
     row("newest-record-wins", "of a slot's records that of the highest ballot counts",
         around(wal_recovery._Reader, "_apply", _keep_oldest_ballot), profiles="losses", seed=176),
+    row("decision-for-vote", "what a node learned is neither its vote nor its promise",
+        around(wal_recovery._Reader, "_apply", _take_decision_for_vote), seed=18, in_suite=True),
     row("empty-log-votes", "a node whose log is gone does not vote",
         around(recovery, "open_wal", _open_or_create), where="open_wal", profiles="lost-logs",
         seed=1, in_suite=True),

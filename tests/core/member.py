@@ -80,14 +80,20 @@ class Member:
     def recover(self, check_chosen, *, now_ms):
         """What a start finds on the disk. ``check_chosen(slot, value)`` is called with what was
         applied before."""
-        promised, commit, log = NULL_BALLOT, 0, {}
+        promised, commit, log, votes, decided = NULL_BALLOT, 0, {}, {}, set()
         for record in self.durable:
             if isinstance(record, PromiseRecord):
                 promised = record.ballot
-            elif isinstance(record, AcceptRecord | DecisionRecord):
+            elif isinstance(record, AcceptRecord):
+                log[record.slot] = votes[record.slot] = (record.ballot, record.value)
+                decided.discard(record.slot)
+            elif isinstance(record, DecisionRecord):
                 log[record.slot] = (record.ballot, record.value)
+                decided.add(record.slot)
             elif isinstance(record, CommitRecord):
                 commit = record.slot
+            while commit + 1 in decided:
+                commit += 1
         machine = Machine() if self.snapshot is None else make(self.snapshot)
         commit = max(commit, machine.applied)
         codec = PickleCodec()
@@ -102,7 +108,7 @@ class Member:
             machine=machine,
             commit=commit,
             promised=promised,
-            accepted={slot: held for slot, held in log.items() if slot > commit},
+            accepted={slot: held for slot, held in votes.items() if slot > commit},
             run_id=self.run_id,
             directory_id=self.directory_id,
             now_ms=now_ms,

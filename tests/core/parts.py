@@ -47,8 +47,9 @@ def make_options(name="n1", size=3, **options):
 def make_context(name="n1", size=3, *, promised=None, accepted=None, commit=0, **options):
     settings = make_options(name, size, **options)
     ahead = settings.accept_ahead_slots_max
-    acceptor = Acceptor(accepted=accepted, released=commit, ahead_slots_max=ahead)
-    acceptor.promised = max(acceptor.promised, promised or acceptor.promised)
+    ballots = [ballot for ballot, _ in (accepted or {}).values()]
+    promised = max([promised or NULL_BALLOT, *ballots])
+    acceptor = Acceptor(promised, accepted, commit, ahead)
     return Context(
         options=settings,
         membership=Membership.of_quorums(settings.quorums),

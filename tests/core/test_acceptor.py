@@ -1,5 +1,7 @@
 """The Acceptor alone: what it promises, accepts, reports, and has made durable first."""
 
+import pytest
+
 from paxosd.core.acceptor import Acceptor, AcceptOutcome
 from paxosd.core.effects import AcceptRecord, PromiseRecord
 from paxosd.core.messages import AcceptedValue, Nack, Prepare, Promise
@@ -160,13 +162,16 @@ class TestMemory:
         assert isinstance(prepare(again, B1)[0], Nack)
         assert prepare(again, B3)[0].accepted == (AcceptedValue(1, B2, b"v"),)
 
-    def test_recovered_acceptances_imply_the_promise(self):
-        assert Acceptor(B1, {1: (B3, b"v"), 2: (B2, b"w")}).promised == B3
+    def test_it_starts_with_the_promise_that_is_durable(self):
+        """Never with a higher one: the next start would not know of it."""
+        assert Acceptor(B3, {1: (B2, b"v")}).promised == B3
         assert Acceptor().promised == NULL_BALLOT
+        with pytest.raises(AssertionError, match="has not promised"):
+            Acceptor(B1, {1: (B3, b"v"), 2: (B2, b"w")})
 
     def test_votes_are_told_as_runs(self):
         held = {1: B1, 2: B1, 3: B2, 5: B2, 6: B2}
-        acceptor = Acceptor(accepted={s: (b, b"v") for s, b in held.items()})
+        acceptor = Acceptor(B2, {s: (b, b"v") for s, b in held.items()})
         assert acceptor.votes(1) == ((B1, 1, 2), (B2, 3, 3), (B2, 5, 6))
         assert acceptor.votes(2) == ((B1, 2, 2), (B2, 3, 3), (B2, 5, 6))
         assert acceptor.votes(7) == ()

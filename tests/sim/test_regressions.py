@@ -179,6 +179,13 @@ def test_a_past_does_not_act_in_the_present(seed, what):
     assert report.ok, f"{what}: {report.violation}"
 
 
+def test_a_decision_in_the_log_is_no_promise():
+    """Found by fresh seeds: after a start, decisions that were not committed yet counted as votes
+    and as promises of their ballots, until a commit record took both away at a later start."""
+    report = run_seed(816028363, RunOptions(members=True))
+    assert report.ok, report.violation
+
+
 @pytest.mark.parametrize(
     ("seed", "what"),
     [

@@ -29,6 +29,7 @@ class Model:
         self.promised = NULL_BALLOT
         self.newest = {}
         self.best = {}
+        self.decided = set()
         self.commit = first - 1
         for record in records:
             if isinstance(record, PromiseRecord):
@@ -36,13 +37,18 @@ class Model:
             elif isinstance(record, CommitRecord):
                 while self.commit < record.slot and self.commit + 1 in self.newest:
                     self.commit += 1
+            elif isinstance(record, DecisionRecord):
+                self.newest[record.slot] = (record.ballot, record.value)
+                self.decided.add(record.slot)
             else:
                 self.newest[record.slot] = (record.ballot, record.value)
+                self.decided.discard(record.slot)
                 held = self.best.get(record.slot)
                 if held is None or record.ballot >= held[0]:
                     self.best[record.slot] = (record.ballot, record.value)
-                if isinstance(record, AcceptRecord):
-                    self.promised = max(self.promised, record.ballot)
+                self.promised = max(self.promised, record.ballot)
+            while self.commit + 1 in self.decided:
+                self.commit += 1
 
 
 class LogMachine(RuleBasedStateMachine):

@@ -339,15 +339,45 @@ class TestMeaning:
         assert set(found.accepted) == {2}
 
     def test_accepted_keeps_the_highest_ballot_and_read_gives_the_newest(self):
-        decision = DecisionRecord(1, B1, b"x")
-        disk, _ = written([[accept(1, b"x", B2)], [decision]])
+        decision = DecisionRecord(2, B1, b"x")
+        disk, _ = written([[accept(2, b"x", B2)], [decision]])
         wal, found = open_wal(disk)
-        assert found.accepted == {1: (B2, b"x")}
-        assert wal.read(1) == (B1, b"x")
+        assert found.accepted == {2: (B2, b"x")}
+        assert wal.read(2) == (B1, b"x")
 
     def test_an_accept_is_a_promise_and_a_decision_is_not(self):
         disk, _ = written([[accept(1, b"x", B1), DecisionRecord(2, B2, b"y")]])
         assert open_wal(disk)[1].promised == B1
+
+    @pytest.mark.parametrize("committed", [False, True])
+    def test_what_is_promised_and_accepted_does_not_depend_on_a_commit_record(self, committed):
+        """A decision is chosen with or without it, and never a vote or a promise of this node:
+        those would be gone once the commit record is there."""
+        commit = [CommitRecord(2)] if committed else []
+        decisions = [DecisionRecord(1, B2, b"x"), DecisionRecord(2, B2, b"y"), *commit]
+        disk, _ = written([[accept(1, b"old", B1), accept(4, b"z", B1)], decisions])
+        wal, found = open_wal(disk)
+        assert (found.promised, found.commit) == (B1, 2)
+        assert found.accepted == {4: (B1, b"z")}
+        assert wal.read(1) == (B2, b"x")
+
+    def test_a_decision_behind_a_gap_waits_for_the_gap(self):
+        disk, _ = written([[accept(1), DecisionRecord(3, B2, b"y"), DecisionRecord(2, B2, b"x")]])
+        wal, found = open_wal(disk)
+        assert (found.promised, found.commit, set(found.accepted)) == (B1, 0, {1})
+        wal.append([CommitRecord(1)])
+        wal.sync()
+        assert open_wal(disk)[1].commit == 3
+
+    def test_a_vote_after_a_decision_behind_a_gap_is_not_taken_for_the_choice(self):
+        """The decision was forgotten at a start between the two: the vote may be another value."""
+        disk, _ = written([[DecisionRecord(2, B2, b"chosen"), accept(2, b"other", B1)]])
+        wal, found = open_wal(disk)
+        assert found.accepted == {2: (B1, b"other")}
+        wal.append([DecisionRecord(1, B2, b"x")])
+        wal.sync()
+        _, found = open_wal(disk)
+        assert (found.commit, found.accepted) == (1, {2: (B1, b"other")})
 
     def test_an_empty_log(self):
         disk, _ = written([])

@@ -6,8 +6,9 @@
     quorum           a majority has promised its ballot to a leader; a majority has voted, under
                      one ballot, for what is applied
     promise          a node's promised ballot never goes down, not across restarts either; a node
-                     never accepts a lower ballot
-    memory           after a restart a node still has every promise and every vote that it sent
+                     never accepts a lower ballot; it starts with the promise that its log holds
+    memory           after a restart a node still has every promise and every vote that it sent,
+                     and no vote that it never cast
     proposed         every applied value is a NOOP, or holds only what clients have sent
     order            each life of a node applies slots 1, 2, 3 … without gaps or repeats
     equal-states     after the same slot all nodes have the same state (chain, revision)
@@ -102,6 +103,8 @@ class Invariants:
         """Version → the replicated settings, as JSON."""
         self._states: dict[Slot, tuple[int, int]] = {}
         self._sent: dict[NodeId, _SentMemory] = {}
+        self._cast: set[tuple[NodeId, Slot, Ballot]] = set()
+        """Every vote that a node was about to make durable. Only used for lookups."""
         self._set_aside: set[tuple[NodeId, int]] = set()
         """(name, directory_id) of nodes whose logs were damaged. Only used for lookups."""
 
@@ -119,6 +122,12 @@ class Invariants:
     def recovered(self, name: NodeId, recovered: Recovered) -> None:
         """A node has read its log."""
         for slot, (ballot, value) in recovered.accepted.items():
+            if (name, slot, ballot) not in self._cast:
+                raise Violation(
+                    "memory",
+                    f"{name} takes for its own a vote for {tuple(ballot)} in slot {slot}, which it "
+                    "never cast",
+                )
             # It is durable, though perhaps it was never sent: from now on it counts.
             self._raise("one-proposal", self.box.propose(slot, ballot, value))
             self._raise("one-value", self.box.vote(name, ballot, slot))
@@ -142,6 +151,16 @@ class Invariants:
                     f"log has {tuple(held[0]) if held is not None else 'nothing'} there",
                 )
         sent.votes = {slot: b for slot, b in sent.votes.items() if slot > recovered.commit}
+
+    def started(self, name: NodeId, promised: Ballot, recovered: Recovered) -> None:
+        """A node has what it read. What it promised beyond that, from memory alone, the next start
+        would not know of."""
+        if promised != recovered.promised:
+            raise Violation(
+                "promise",
+                f"{name} starts with a promise of {tuple(promised)}, but its log holds one of "
+                f"{tuple(recovered.promised)}",
+            )
 
     def forgive(self, name: NodeId, directory_id: int = 0) -> None:
         """The node has lost its memory in a way that the product is allowed to: what it has sent
@@ -177,6 +196,7 @@ class Invariants:
                         f"{tuple(sent.promised)}",
                     )
                 self._raise("one-proposal", self.box.propose(slot, ballot, value))
+                self._cast.add((name, slot, ballot))
                 if self.witnesses is not None:
                     self.witnesses.cast(name, slot, ballot)
                 if self.clock is not None:

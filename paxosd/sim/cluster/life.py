@@ -224,6 +224,7 @@ def _watch(around: Surroundings, parts: Assembled) -> None:
         around.lost()
         around.invariants.forgive(around.name, memory.directory_id or claim.directory_id)
     around.invariants.recovered(around.name, memory.recovered)
+    around.invariants.started(around.name, node.promised, memory.recovered)
     assert isinstance(node, WatchedNode)
     node.watch(around.invariants, around.name, around.on_age)
 

@@ -112,11 +112,29 @@ class TestRules:
         vote = ready_of(publishes=[Accepted(LOW, ((1, 2),), 1)])
         invariants.on_ready("n1", FakeNode(), vote)
         held = {1: (LOW, b"a"), 2: (HIGH, b"b")}
+        invariants.on_ready("n1", FakeNode(), ready_of(persist=[AcceptRecord(1, LOW, b"a")]))
+        invariants.on_ready("n1", FakeNode(), ready_of(persist=[AcceptRecord(2, HIGH, b"b")]))
         invariants.recovered("n1", Recovered(promised=HIGH, accepted=held))
         invariants.recovered("n1", Recovered(promised=HIGH, commit=1, accepted={2: held[2]}))
         invariants.on_ready("n1", FakeNode(), ready_of(publishes=[Accepted(HIGH, ((2, 3),), 1)]))
         with pytest.raises(Violation, match=r"memory: n1 voted for .* in slot 3"):
             invariants.recovered("n1", Recovered(promised=HIGH, commit=1, accepted={2: held[2]}))
+
+    def test_a_vote_that_was_never_cast(self, invariants):
+        ready = ready_of(persist=[AcceptRecord(1, LOW, b"a")])
+        invariants.on_ready("n1", FakeNode(), ready)
+        invariants.on_ready("n2", FakeNode(), ready)
+        invariants.recovered("n1", Recovered(promised=LOW, accepted={1: (LOW, b"a")}))
+        for name, held in (("n1", {2: (LOW, b"b")}), ("n3", {1: (LOW, b"a")})):
+            with pytest.raises(Violation, match=f"memory: {name} takes for its own"):
+                invariants.recovered(name, Recovered(promised=LOW, accepted=held))
+
+    def test_a_start_with_a_promise_that_is_not_durable(self, invariants):
+        invariants.started("n1", HIGH, Recovered(promised=HIGH))
+        for promised in (LOW, HIGH):
+            other = HIGH if promised == LOW else LOW
+            with pytest.raises(Violation, match="promise: n1 starts with a promise"):
+                invariants.started("n1", promised, Recovered(promised=other))
 
     def test_a_node_with_a_new_disk_is_forgiven(self, invariants):
         invariants.on_ready("n1", FakeNode(), ready_of(publishes=[Accepted(LOW, ((1, 2),), 1)]))
