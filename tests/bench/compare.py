@@ -3,7 +3,7 @@
     python -m tests.bench.compare [--rows put-1,get-1|all] [--peers etcd,zookeeper] [--pairs 5]
         [--seconds 5] [--rtt-ms 1] [--syscalls] [--markdown FILE] [--svg FILE] [-o json]
 
-Systems take turns, row by row; while one is measured, the processes of the others are stopped
+Systems take turns; while one is measured, the processes of the others are stopped
 (SIGSTOP). What is compared is the median of the runs. A system that is not installed is skipped
 with a word. docs/BENCHMARKS.md says how to read it, and what cannot be compared.
 """
@@ -96,26 +96,17 @@ def start_all(kinds, folder, results, stack):
 
 
 def run_once(cluster, row, results):
-    """One run of one row on one system, which runs only for this; nothing if it cannot be."""
-    if (row.name, cluster.name) in results.impossible:
-        return
+    """One run of one row on one system that runs already. What fails is noted, and is no reason
+    to end the comparison."""
     try:
-        # Asked first, so that no system is woken for nothing.
-        cluster.check(row)
-        cluster.thaw()
         if row.is_failover:
             figures = run_failover(cluster, row, WARMUP_S)
         else:
             figures = cluster.run(row, results.seconds, WARMUP_S)
-    except ImpossibleError as impossible:
-        results.impossible[row.name, cluster.name] = str(impossible)
+    except (LoadFailedError, AssertionError) as failed:
+        results.failures.append(f"{row.name}: {cluster.title}: {failed}")
+        note(f"failed: {results.failures[-1]}")
         return
-    except LoadFailedError as failed:
-        results.failures.append(f"{row.name}: {failed}")
-        note(f"failed: {failed}")
-        return
-    finally:
-        cluster.freeze()
     results.add(row, cluster.name, figures)
     note(
         f"{row.name:10s} {cluster.name:10s} {figures.per_s:10,.0f}/s   p50 {figures.p50_ms:8.2f} ms"
@@ -123,17 +114,41 @@ def run_once(cluster, row, results):
     )
 
 
+def take_turn(cluster, rows, results):
+    """All rows on one system, which runs only for this; those are left out that it cannot do."""
+    possible = []
+    for row in rows:
+        try:
+            cluster.check(row)
+            possible.append(row)
+        except ImpossibleError as impossible:
+            results.impossible[row.name, cluster.name] = str(impossible)
+    if not possible:
+        return
+    try:
+        cluster.thaw()
+        for row in possible:
+            run_once(cluster, row, results)
+    except AssertionError as failed:
+        results.failures.append(f"{cluster.title}: {failed}")
+        note(f"failed: {results.failures[-1]}")
+    finally:
+        cluster.freeze()
+
+
 def compare(options, folder, results):
-    """Run everything; fills ``results``."""
+    """Run everything; fills ``results``. Ctrl-C ends it early."""
     with ExitStack() as stack:
         clusters = start_all([Ours, *options.peers], folder, results, stack)
-        for row in options.rows:
+        try:
             for pair in range(options.pairs):
                 # The order is turned round each time, so that neither always comes first.
                 for cluster in clusters if pair % 2 == 0 else reversed(clusters):
-                    run_once(cluster, row, results)
-        if options.syscalls:
-            trace_all(clusters, results)
+                    take_turn(cluster, options.rows, results)
+            if options.syscalls:
+                trace_all(clusters, results)
+        except KeyboardInterrupt:
+            results.failures.append("interrupted: some runs were not made")
 
 
 def trace_all(clusters, results):

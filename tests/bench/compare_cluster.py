@@ -17,6 +17,7 @@ from tests.processes.processes import clean_environ, free_ports, wait_for
 
 NAMES = ("n1", "n2", "n3")
 READY_LIMIT_S = 90.0
+STABLE_S = 2.0
 RUN_SLACK_S = 120.0
 """How much longer than its load a load generator may take: connections, keys, the last answers."""
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -49,6 +50,11 @@ def rss_bytes(pid):
     """Resident memory of a process."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def tail_of(path):
+    """The end of what a process wrote to a file, on one line."""
+    return " ".join(path.read_text().split())[-500:] or "nothing"
 
 
 class Cluster:
@@ -158,9 +164,19 @@ class Cluster:
         self.signal(signal.SIGSTOP)
 
     def thaw(self):
-        """Continue all nodes; the leader's name once they agree on one."""
+        """Continue all nodes, and wait until they have agreed on one leader for STABLE_S: what
+        they say at first is from before they were stopped."""
         self.signal(signal.SIGCONT)
-        return self.wait_ready()
+        held, since_s = "", 0.0
+
+        def is_stable():
+            nonlocal held, since_s
+            leader, now_s = self.leader(), time.monotonic()
+            if not leader or leader != held:
+                held, since_s = leader, now_s
+            return leader and now_s - since_s >= STABLE_S
+
+        wait_for(is_stable, READY_LIMIT_S, f"a leader of {self.name} that stays")
 
     def run(self, row, seconds, warmup_s, meanwhile=time.sleep):
         """One load on the cluster; its Figures. ``meanwhile``: called with the length of the
@@ -177,12 +193,14 @@ class Cluster:
             wait_for(is_ready, RUN_SLACK_S, f"the load generator of {self.name}")
             cpu = self.measured_cpu(seconds, warmup_s, meanwhile)
             output, _ = process.communicate(timeout=RUN_SLACK_S)
+        except (AssertionError, subprocess.TimeoutExpired) as late:
+            raise LoadFailedError(f"{late}; it wrote: {tail_of(errors)}") from None
         finally:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             process.wait()
         if process.returncode != 0:
-            raise LoadFailedError(f"{self.title}: {errors.read_text().strip()[-500:]}")
+            raise LoadFailedError(f"exit code {process.returncode}: {tail_of(errors)}")
         return self.figures_of(output).with_nodes(cpu, leader, self.rss())
 
     def measured_cpu(self, seconds, warmup_s, meanwhile=time.sleep):

@@ -242,11 +242,34 @@ class TestRun:
 
     def test_a_system_runs_only_while_it_is_measured(self, tmp_path):
         cluster, results = Present(tmp_path), results_of()
-        cluster.error = LoadFailedError("no answer")
-        compare.run_once(cluster, LATENCY_ROW, results)
+        compare.take_turn(cluster, results.rows, results)
         assert cluster.done == ["thaw", "freeze"]
-        assert results.failures == ["put-1: no answer"]
+        assert [len(results.of(row, "paxosd")) for row in results.rows] == [1, 1]
+
+    def test_a_system_that_can_do_none_of_the_rows_is_not_woken(self, tmp_path):
+        cluster, results = Present(tmp_path), results_of(rows_of(["get-1"]))
+        compare.take_turn(cluster, results.rows, results)
+        assert not cluster.done
+
+    @pytest.mark.parametrize("error", [LoadFailedError("no answer"), AssertionError("no answer")])
+    def test_a_run_that_fails_is_noted_and_the_others_go_on(self, tmp_path, error):
+        cluster, results = Present(tmp_path), results_of()
+        cluster.error = error
+        compare.take_turn(cluster, results.rows, results)
+        assert cluster.done == ["thaw", "freeze"]
+        assert results.failures == ["put-1: paxosd: no answer", "put-1000: paxosd: no answer"]
         assert not results.of(LATENCY_ROW, "paxosd")
+
+    def test_a_system_that_does_not_wake_is_noted_and_stopped_again(self, tmp_path, monkeypatch):
+        cluster, results = Present(tmp_path), results_of()
+
+        def thaw():
+            raise AssertionError("no leader")
+
+        monkeypatch.setattr(cluster, "thaw", thaw)
+        compare.take_turn(cluster, results.rows, results)
+        assert cluster.done == ["freeze"]
+        assert results.failures == ["paxosd: no leader"]
 
     def test_a_system_without_relays_is_skipped_with_a_round_trip(self, tmp_path):
         with pytest.raises(MissingError, match="round trip"):
