@@ -11,13 +11,13 @@ of visits, and with it the timing, does not matter: all nodes get the same.
 There are at most ``RUNS_MAX`` runs at a time; a CHECKSUM beyond that is not computed on this node.
 """
 
-import struct
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from hashlib import blake2b
 from itertools import islice
-from typing import Any
+from struct import Struct, unpack
 
-from paxosd.core.state.entries import StoredValue
+from paxosd.core.state.entries import head_of, value_of
 from paxosd.core.state.kv import Store
 from paxosd.core.state.walk import Walk
 from paxosd.core.types import Slot
@@ -28,17 +28,27 @@ RUNS_MAX = 4
 PIECES_PER_STEP = 10
 """Pieces of the state besides the keys that one step hashes; each takes 0.5 ms at most."""
 FINISHED_MAX = 16
-_ROW = struct.Struct("<QQQQQ")
+_pack_lengths = Struct("<QQ").pack
+_hash = partial(blake2b, digest_size=8)
 _MASK = (1 << 64) - 1
 _BYTES_PER_KEY_STEP = 1024
 """Hashing this many value bytes takes about as long as the fixed work for one key."""
 
 
-def sum_of(total: int, rows: Sequence[Any]) -> int:
-    """``total`` with these rows (key, entry, key, …) added to it."""
-    for key, entry in zip(rows[::2], rows[1::2], strict=True):
-        total += hash_row(key, entry)
-    return total & _MASK
+def sum_of(total: int, keys: Sequence[bytes], packed: Sequence[bytes]) -> int:
+    """``total`` with these rows added to it: the 64-bit blake2b digest of each, a little-endian
+    number, of
+
+        length of the key | length of the value | create | modify | version | key | value
+
+    the first five as u64, little-endian. ``packed``: the entry of each key. The rows are taken
+    column by column, for the loops in Python took more time than the digests."""
+    values = list(map(value_of, packed))
+    lengths = map(_pack_lengths, map(len, keys), map(len, values))
+    rows = zip(lengths, map(head_of, packed), keys, values, strict=True)
+    digests = b"".join([each.digest() for each in map(_hash, map(b"".join, rows))])
+    added: int = sum(unpack(f"<{len(keys)}Q", digests))
+    return (total + added) & _MASK
 
 
 class RestSum:
@@ -68,19 +78,12 @@ def total_with(rest: RestSum, rows_sum: int) -> str:
     while not rest.step():
         pass
     assert rest.value is not None
-    return shown(sum_of(rest.value + rows_sum, ()))
+    return shown(sum_of(rest.value + rows_sum, (), ()))
 
 
 def shown(total: int) -> str:
     """A sum as it is shown, compared and kept: 16 hex digits."""
     return f"{total:016x}"
-
-
-def hash_row(key: bytes, entry: StoredValue) -> int:
-    """64 bits over key, value, create and modify revision and version, with lengths."""
-    value, create, modify, version = entry
-    head = _ROW.pack(len(key), len(value), create, modify, version)
-    return int.from_bytes(blake2b(head + key + value, digest_size=8).digest(), "little")
 
 
 class StateChecksum:
@@ -103,8 +106,8 @@ class StateChecksum:
                 return False
             assert self._rest.value is not None
             self._sum, self._rest = self._rest.value, None
-        rows = self._walk.take(keys_max, keys_max * _BYTES_PER_KEY_STEP)
-        self._sum = sum_of(self._sum, rows)
+        keys, packed = self._walk.take_packed(keys_max, keys_max * _BYTES_PER_KEY_STEP)
+        self._sum = sum_of(self._sum, keys, packed)
         if self._walk.done:
             self._walk.close()
         return self._walk.done

@@ -15,8 +15,9 @@ each is an object that the garbage collector walks. The callers that are not in 
 the tuple; the others use :data:`pack_numbers` and :data:`numbers_of`.
 """
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from itertools import chain
+from operator import itemgetter
 from struct import Struct
 
 StoredValue = tuple[bytes, int, int, int]
@@ -29,6 +30,10 @@ numbers_of = _NUMBERS.unpack_from
 """Create and modify revision and version of a packed entry."""
 HEAD_BYTES = _NUMBERS.size
 """The value of a packed entry begins here."""
+head_of = itemgetter(slice(HEAD_BYTES))
+"""The three numbers of a packed entry, as bytes."""
+value_of = itemgetter(slice(HEAD_BYTES, None))
+"""The value of a packed entry."""
 
 SHARDS = 1024
 WHOLE_MAX = 16_384
@@ -67,6 +72,17 @@ class Entries(MutableMapping[bytes, StoredValue]):
         if not self.mask:
             self.spread_if_large()
 
+    def add_all(self, keys: Sequence[bytes], packed: Sequence[bytes]) -> bool:
+        """Add entries that are packed, in bulk. False if one of the keys was there before or
+        is there twice: those behind it are not added then."""
+        if not self.mask and len(self.shards[0]) + len(keys) > WHOLE_MAX:
+            self._spread()
+        shards, mask = self.shards, self.mask
+        for key, entry in zip(keys, packed, strict=True):
+            if shards[hash(key) & mask].setdefault(key, entry) is not entry:
+                return False
+        return True
+
     def pop_packed(self, key: bytes) -> bytes | None:
         """Take the entry of ``key`` out, if there is one."""
         return self.shards[hash(key) & self.mask].pop(key, None)
@@ -92,8 +108,10 @@ class Entries(MutableMapping[bytes, StoredValue]):
 
     def spread_if_large(self) -> None:
         """Change over to SHARDS dicts if a single one would soon stall. It never changes back."""
-        if self.mask or len(self.shards[0]) <= WHOLE_MAX:
-            return
+        if not self.mask and len(self.shards[0]) > WHOLE_MAX:
+            self._spread()
+
+    def _spread(self) -> None:
         mask = SHARDS - 1
         shards: list[dict[bytes, bytes]] = [{} for _ in range(SHARDS)]
         for key, entry in self.shards[0].items():

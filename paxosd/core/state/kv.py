@@ -43,7 +43,6 @@ from paxosd.core.requests import RangePage
 from paxosd.core.state.entries import (
     HEAD_BYTES,
     Entries,
-    StoredValue,
     numbers_of,
     pack_numbers,
     unpacked,
@@ -417,13 +416,11 @@ class Store:
         self.work = work
         self.disposal = disposal
 
-    def load(self, keys: Sequence[bytes], entries: Sequence[StoredValue]) -> bool:
-        """Add rows of a snapshot. False if one of the keys was there before."""
-        data = self.data
-        for key, entry in zip(keys, entries, strict=True):
-            if key in data:
-                return False
-            data[key] = entry
+    def load(self, keys: Sequence[bytes], packed: Sequence[bytes]) -> bool:
+        """Add rows of a snapshot, packed. False if one of the keys was there before: the store is
+        of no use then."""
+        if not self.data.add_all(keys, packed):
+            return False
         self._index.merge(sorted(keys))
         return True
 

@@ -25,7 +25,7 @@ from collections import deque
 from typing import Any
 
 from paxosd.core.commands import Entry
-from paxosd.core.state.entries import Entries, numbers_of, unpacked
+from paxosd.core.state.entries import HEAD_BYTES, Entries, numbers_of
 from paxosd.core.state.key_index import KeyRun
 from paxosd.core.state.kv import Store
 
@@ -99,28 +99,45 @@ class Walk:
         return at
 
     def take(self, keys_max: int, bytes_max: int) -> list[Any]:
+        """As :meth:`take_packed`, unpacked: ``[key, (value, create, modify, version), key, …]``."""
+        keys, packed = self.take_packed(keys_max, bytes_max)
+        rows: list[Any] = [None] * (2 * len(keys))
+        rows[::2] = keys
+        rows[1::2] = [(entry[HEAD_BYTES:], *numbers_of(entry)) for entry in packed]
+        return rows
+
+    def take_packed(self, keys_max: int, bytes_max: int) -> tuple[list[bytes], list[bytes]]:
         """Go on by about ``keys_max`` keys, fewer if keys and values exceed ``bytes_max``, at
-        least one if any is left: ``[key, (value, create, modify, version), key, …]``."""
-        rows: list[Any] = []
-        size = 0
-        visits = keys_max
-        kept, data = self._kept, self._store.data
+        least one if any is left. Returns the keys, and the packed entry of each."""
+        keys: list[bytes] = []
+        entries: list[bytes] = []
+        store, kept = self._store, self._kept
+        shards, mask = store.data.shards, store.data.mask
         revision = self.revision
-        while self._left and keys_max > 0 and size < bytes_max:
-            key = self._next()
-            keys_max -= 1
-            packed = kept.pop_packed(key) or data.packed(key)
+        # What holds for the whole of this step, and spares each key two look-ups.
+        has_kept = bool(kept.mask or kept.shards[0])
+        is_written = store.revision != revision
+        listed = self._listed
+        left, visits, size = self._left, 0, 0
+        while left and visits < keys_max and size < bytes_max:
+            if listed:  # the usual case of _next
+                self._last = key = listed.pop()
+            else:
+                key = self._next()
+                listed = self._listed
+            visits += 1
+            packed = (has_kept and kept.pop_packed(key)) or shards[hash(key) & mask].get(key)
             if packed is None:
                 continue  # the key was removed before the walk began
-            entry = unpacked(packed)
-            if entry[2] > revision:
+            if is_written and numbers_of(packed)[1] > revision:
                 continue  # the key was created after the walk began
-            size += len(key) + len(entry[0])
-            rows.append(key)
-            rows.append(entry)
-            self._left -= 1
-        self._store.work.units += visits - keys_max
-        return rows
+            size += len(key) + len(packed) - HEAD_BYTES
+            keys.append(key)
+            entries.append(packed)
+            left -= 1
+        self._left = left
+        store.work.units += visits
+        return keys, entries
 
     def _next(self) -> bytes:
         """The next key to visit."""

@@ -1,5 +1,8 @@
 """A checksum computed in steps beside writes equals the one computed at once."""
 
+import struct
+from hashlib import blake2b
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +19,8 @@ from paxosd.core.commands import (
     Status,
 )
 from paxosd.core.state import machine
-from paxosd.core.state.checksum import FINISHED_MAX, RUNS_MAX, hash_row
+from paxosd.core.state.checksum import FINISHED_MAX, RUNS_MAX, sum_of
+from paxosd.core.state.entries import pack_numbers
 from paxosd.core.state.machine import Machine
 
 KEYS = st.sampled_from([b"%d" % n for n in range(8)])
@@ -83,7 +87,27 @@ class TestSteps:
         assert steps == 4
 
 
+def hash_row(key, entry):
+    """What all versions of the program agree on for one row."""
+    value, create, modify, version = entry
+    head = struct.pack("<QQQQQ", len(key), len(value), create, modify, version)
+    return int.from_bytes(blake2b(head + key + value, digest_size=8).digest(), "little")
+
+
+NUMBERS = st.integers(1, (1 << 63) - 1)
+
+
 class TestContent:
+    @given(
+        st.integers(0, (1 << 64) - 1),
+        st.lists(st.tuples(st.binary(), st.tuples(st.binary(), NUMBERS, NUMBERS, NUMBERS))),
+    )
+    def test_rows_are_summed_up(self, total, rows):
+        keys = [key for key, _ in rows]
+        packed = [pack_numbers(*numbers) + value for _, (value, *numbers) in rows]
+        want = (total + sum(hash_row(key, entry) for key, entry in rows)) % (1 << 64)
+        assert sum_of(total, keys, packed) == want
+
     def test_every_field_counts(self):
         base = hash_row(b"k", (b"v", 1, 2, 3))
         others = [

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from paxosd.core.commands import CAS_REVISION, DELETE_RANGE, OPEN, PUT, Batch, Entry
 from paxosd.core.disposal import Disposal
 from paxosd.core.state import entries as entries_module
-from paxosd.core.state.entries import Entries
+from paxosd.core.state.entries import Entries, pack_numbers
 from paxosd.core.state.machine import Machine
 from tests.core.state.parts import new_store
 
@@ -62,7 +62,7 @@ def test_no_dict_of_a_large_store_is_large():
 def test_nor_one_that_was_loaded():
     keys = [b"%05d" % n for n in range(20_000)]
     store = new_store()
-    assert store.load(keys, [ROW] * len(keys))
+    assert store.load(keys, [pack_numbers(1, 1, 1) + b"v"] * len(keys))
     assert max(map(len, store.data.shards)) < 100
 
 
