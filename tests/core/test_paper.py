@@ -330,7 +330,7 @@ class TestStateMachine:
     def test_an_acceptor_answers_for_all_instances_in_one_message(self):
         """Section 3: it responds with more than a simple OK only if it has already received a
         phase 2 message from some proposer."""
-        acceptor = Acceptor(accepted=dict.fromkeys((135, 140), (B1, b"v")))
+        acceptor = Acceptor(B1, dict.fromkeys((135, 140), (B1, b"v")))
         answer, persist = prepare(acceptor, B2, 100)
         assert [a.slot for a in answer.accepted] == [135, 140]
         assert answer.until_slot == 0
