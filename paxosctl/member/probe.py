@@ -234,13 +234,10 @@ def try_links(client: Client, present: Present, newcomer: Newcomer) -> None:
 
 def _probed(present: Present, newcomer: str) -> dict[str, Member]:
     """The members that take part: those that are up, voters first."""
-    up = [
-        (name, member)
-        for name, member in present.membership.members.items()
-        if name != newcomer and present.status(name) is not None
-    ]
-    up.sort(key=lambda each: not each[1].voter)
-    return dict(up[:PROBED_MEMBERS_MAX])
+    members = present.membership.members
+    up = [name for name in members if name != newcomer and present.status(name) is not None]
+    up.sort(key=lambda name: not members[name].voter)
+    return {name: members[name] for name in up[:PROBED_MEMBERS_MAX]}
 
 
 def _probe_all(
@@ -261,13 +258,10 @@ def _probe_all(
         for name, call in calls.items():
             try:
                 body = client.admin_result(call)
-            except RefusedError as error:
-                if "busy" not in str(error):
+            except ClientError as error:
+                if not (isinstance(error, RefusedError) and "busy" in str(error)):
                     # It cannot probe: then nothing is known, which does not stop the change.
                     del left[name]
-                continue
-            except ClientError:
-                del left[name]
                 continue
             if not body["pending"]:
                 results[name] = body["results"]

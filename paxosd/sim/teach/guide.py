@@ -98,6 +98,14 @@ class Guide:
         stage.run_until_applied(reply.slot, *stage.up())
         return int(opened[2])
 
+    def settle(self, leader: NodeId, *clients: str) -> dict[str, int]:
+        """Let the nodes find this leader, and each client open a session; nothing of it is shown.
+        Returns the sessions by client."""
+        self.elect(leader)
+        sessions = {client: self.open_session(client, leader) for client in clients}
+        self.pass_over()
+        return sessions
+
     # -- the story
 
     def hear(self, happening: Happening) -> None:

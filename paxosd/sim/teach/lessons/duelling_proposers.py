@@ -16,9 +16,7 @@ SLOT = 3
 
 def _play(guide: Guide) -> None:
     stage = guide.stage("n1", "n2", "n3", order="n1 n3 n2")
-    guide.elect("n1")
-    sessions = {"n1": guide.open_session("A", "n1"), "n3": guide.open_session("B", "n1")}
-    guide.pass_over()
+    sessions = guide.settle("n1", "A", "B")
 
     guide.act("The duel")
     guide.remark(
@@ -113,7 +111,7 @@ def _repeat(guide: Guide, stage: Stage, sessions: dict[str, int]) -> None:
 
 def _write(stage: Stage, name: str, sessions: dict[str, int], to: str = "") -> int:
     client, colour = CLIENTS[name]
-    return stage.write(client, to or name, put(sessions[name], 1, "x", colour))
+    return stage.write(client, to or name, put(sessions[client], 1, "x", colour))
 
 
 LESSON = Lesson(

@@ -7,9 +7,7 @@ from paxosd.sim.teach.guide import Guide, Lesson, put
 
 def _play(guide: Guide) -> None:
     stage = guide.stage("n1", "n2", "n3")
-    guide.elect("n1")
-    session = guide.open_session("client", "n1")
-    guide.pass_over()
+    session = guide.settle("n1", "client")["client"]
 
     guide.act("Accepted by a majority, learned by nobody")
     guide.remark(

@@ -7,9 +7,7 @@ from paxosd.sim.teach.guide import Guide, Lesson, put
 
 def _play(guide: Guide) -> None:
     stage = guide.stage("n1", "n2", "n3", order="n3 n1 n2")
-    guide.elect("n3")
-    session = guide.open_session("client", "n3")
-    guide.pass_over()
+    session = guide.settle("n3", "client")["client"]
 
     guide.act("A write is chosen and acknowledged; n1 knows nothing of it")
     guide.remark(

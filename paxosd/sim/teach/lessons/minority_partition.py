@@ -13,9 +13,7 @@ SLOT = 3
 
 def _play(guide: Guide) -> None:
     stage = guide.stage(*FEW, *MANY)
-    guide.elect("n1")
-    sessions = {"A": guide.open_session("A", "n1"), "B": guide.open_session("B", "n1")}
-    guide.pass_over()
+    sessions = guide.settle("n1", "A", "B")
     write = put(sessions["A"], 1, "x", "few")
     read = _smaller_side(guide, stage, write)
     _larger_side(guide, stage, sessions["B"], read)

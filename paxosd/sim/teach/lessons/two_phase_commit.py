@@ -186,9 +186,7 @@ def _paxos(guide: Guide) -> Result:
     guide.act("Paxos: the leader dies at the same moment")
     guide.start_over()
     stage = guide.stage(*NAMES)
-    guide.elect("n1")
-    sessions = {f"c{i + 1}": guide.open_session(f"c{i + 1}", "n1") for i in range(CLIENTS)}
-    guide.pass_over()
+    sessions = guide.settle("n1", *(f"c{i + 1}" for i in range(CLIENTS)))
     workload = _start_paxos(stage, sessions)
     stage.run(CRASH_MS - 10.0)
     guide.pass_over()

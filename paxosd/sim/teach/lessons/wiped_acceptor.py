@@ -138,9 +138,7 @@ def _until_chosen(guide: Guide, *, quietly: bool = False) -> tuple[Stage, int]:
     """n1 and n2 choose x=1 and the client gets its answer; n3 hears nothing of it."""
     guide.start_over()
     stage = guide.stage("n1", "n2", "n3", order="n1 n3 n2")
-    guide.elect("n1")
-    session = guide.open_session("client", "n1")
-    guide.pass_over()
+    session = guide.settle("n1", "client")["client"]
     if not quietly:
         guide.remark("n1 leads with ballot 1.n1. n3 is cut off for a moment.")
     stage.wires.cut(("n3",), ("n1", "n2"))
