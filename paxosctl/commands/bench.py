@@ -11,6 +11,7 @@ from paxosctl.commands.bench_options import load_of, load_options
 from paxosctl.commands.bench_progress import progress
 from paxosctl.commands.bench_view import view_of
 from paxosctl.load.load import Load
+from paxosctl.load.nodes import costs, sample
 from paxosctl.load.plot import page
 from paxosctl.load.processes import TIMEOUT_MS, default_processes, find_target, run_load
 from paxosctl.load.report import LoadReport
@@ -85,9 +86,11 @@ def _run(settings: Settings, load: Load, options: dict[str, Any]) -> None:
             )
             with progress(f"writing {load.keys:,} keys") as step:
                 _end(run_load(target, filling, timeout_ms, on_progress=step))
+        before = sample(target.members)
         with progress(f"bench {load.verb}") as step:
             report = run_load(target, load, timeout_ms, processes=processes, on_progress=step)
-    view = view_of(report)
+        nodes = costs(before, sample(target.members))
+    view = view_of(report, nodes)
     if plot is not None:
         plot.write_text(page(f"bench {load.verb}", view.notes, report), encoding="utf-8")
     settings.show(view)

@@ -1,10 +1,12 @@
 """How the verbs of bench show what they measured."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from paxosctl.cli.render import View
 from paxosctl.load.latencies import Latencies
 from paxosctl.load.load import VERB_MIXED, Load
+from paxosctl.load.nodes import NodeCost, cost_rows
 from paxosctl.load.report import LoadReport
 
 SHARES = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99, "p999_ms": 0.999, "max_ms": 1.0}
@@ -13,7 +15,7 @@ NESTED = frozenset({"errors", "windows", "nodes", "generator", "by_verb", "histo
 """What the format plain leaves out."""
 
 
-def view_of(report: LoadReport) -> View:
+def view_of(report: LoadReport, nodes: Sequence[NodeCost]) -> View:
     """The answer of ``bench put``, ``get`` and ``mixed``."""
     load = report.load
     noun = "operations" if load.verb == VERB_MIXED else f"{load.verb}s"
@@ -31,6 +33,7 @@ def view_of(report: LoadReport) -> View:
              **quantiles(each.latencies, WINDOW_SHARES)}
             for each in report.windows
         ],
+        "nodes": [each._asdict() for each in nodes],
         "generator": generator(report),
         "histogram": report.total.pack().histogram.decode(),
     }  # fmt: skip
@@ -41,7 +44,7 @@ def view_of(report: LoadReport) -> View:
             for verb, each in sorted(report.latencies.items())
         }
     lines = [f"{name}\t{value}\n" for name, value in data.items() if name not in NESTED]
-    return View(data=data, plain="".join(lines).encode(), notes=_notes(report, noun))
+    return View(data=data, plain="".join(lines).encode(), notes=_notes(report, noun, nodes))
 
 
 def figures(latencies: Latencies) -> dict[str, float]:
@@ -98,7 +101,7 @@ def generator_words(report: LoadReport) -> list[str]:
     return [f"{words}{advice}."]
 
 
-def _notes(report: LoadReport, noun: str) -> list[str]:
+def _notes(report: LoadReport, noun: str, nodes: Sequence[NodeCost]) -> list[str]:
     load, total = report.load, report.total
     how = f"{load.outstanding} outstanding on {load.connections} connections"
     if load.per_frame:
@@ -122,4 +125,4 @@ def _notes(report: LoadReport, noun: str) -> list[str]:
             f"{report.unsent} commands were due and not sent, for no client was free: the rate was "
             "not reached, and the latencies above leave them out."
         )
-    return notes + generator_words(report)
+    return notes + cost_rows(nodes) + generator_words(report)

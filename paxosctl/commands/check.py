@@ -1,5 +1,6 @@
 """check: whether a cluster is up to a task."""
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ from paxosctl.commands.bench_progress import progress
 from paxosctl.commands.bench_view import figures, generator, generator_words
 from paxosctl.load.criteria import DURATION_MS, SIZES, Check, judge, load_of_size
 from paxosctl.load.keys import KEY_PREFIX
+from paxosctl.load.nodes import NodeCost, cost_rows, costs, sample
 from paxosctl.load.processes import TIMEOUT_MS, default_processes, find_target, run_load
 from paxosctl.load.report import LoadReport
 
@@ -46,6 +48,7 @@ def perf_verb(settings: Settings, size: str, duration: int, processes: int | Non
     timeout_ms = TIMEOUT_MS if settings.timeout is None else settings.timeout
     with settings.client() as client:
         target = find_target(client)
+        before = sample(target.members)
         with progress(f"check perf {size}") as step:
             report = run_load(
                 target,
@@ -54,9 +57,11 @@ def perf_verb(settings: Settings, size: str, duration: int, processes: int | Non
                 processes=processes or default_processes(load),
                 on_progress=step,
             )
+        nodes = costs(before, sample(target.members))
         left = _clean_up(client)
     checks = judge(report)
-    view = _view(size, report, checks, left)
+    view = _view(size, report, checks, nodes)
+    view = replace(view, notes=[*view.notes, *left])
     if all(each.ok for each in checks):
         settings.show(view)
         return
@@ -77,7 +82,7 @@ def _clean_up(client: Client) -> list[str]:
     return []
 
 
-def _view(size: str, report: LoadReport, checks: list[Check], left: list[str]) -> View:
+def _view(size: str, report: LoadReport, checks: list[Check], nodes: list[NodeCost]) -> View:
     ok = all(each.ok for each in checks)
     data: dict[str, Any] = {
         "ok": ok,
@@ -91,13 +96,14 @@ def _view(size: str, report: LoadReport, checks: list[Check], left: list[str]) -
         "unsent": report.unsent,
         "errors": dict(report.failed),
         "checks": [each._asdict() for each in checks],
+        "nodes": [each._asdict() for each in nodes],
         "generator": generator(report),
     }
     lines = [f"{_word(each.ok)}: {each.message}" for each in checks] + [_word(ok)]
     return View(
         data=data,
         plain="".join(f"{line}\n" for line in lines).encode(),
-        notes=[*lines, *generator_words(report), *left],
+        notes=[*lines, *cost_rows(nodes), *generator_words(report)],
     )
 
 

@@ -50,11 +50,12 @@ _INT_ONLY = {int}
 
 class Target(NamedTuple):
     """Where a load goes: puts to the leader, gets to ``readers`` in turn. ``limits``: those of the
-    leader."""
+    leader. ``members``: the client endpoints of those that the leader hears, by name."""
 
     leader: str
     readers: tuple[str, ...]
     limits: Limits
+    members: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, leader: str, limits: Limits | None = None) -> "Target":

@@ -55,10 +55,11 @@ def find_target(client: Client, *, stale: bool = False) -> Target:
     members that the leader hears. Raises ClientError."""
     leader = find_leader(client)
     status = _status_of(client, leader)
-    readers = [leader]
-    if stale:
-        readers += [each.client for each in status.peers.values() if each.reachable]
-    return Target(leader, tuple(readers), ClusterInfo.of_status(status).limits)
+    members = {status.node: leader}
+    members |= {name: each.client for name, each in status.peers.items() if each.reachable}
+    readers = list(members.values()) if stale else [leader]
+    limits = ClusterInfo.of_status(status).limits
+    return Target(leader, tuple(readers), limits, tuple(sorted(members.items())))
 
 
 def limits_at(client: Client, leader: str) -> Limits:

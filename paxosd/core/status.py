@@ -161,6 +161,9 @@ class DiskStatus:
     sync_us_last: int = 0
     sync_us_median: int = 0
     """Of the last 128 syncs, in microseconds."""
+    sync_us_counts: Mapping[str, int] = field(default_factory=dict)
+    """How many syncs since the start took how long: by the upper bound of a bucket in microseconds,
+    exclusive, as text."""
     first_slot: Slot = 0
     last_slot: Slot = 0
     free_bytes: int = -1
@@ -344,7 +347,9 @@ class NodeStatus:
     uptime_ms: int = 0
     rss_bytes: int = 0
     """Resident memory."""
-    disk: DiskStatus = DiskStatus()
+    cpu_ms: int = 0
+    """Processor time of the process since its start, all threads; 0: not known."""
+    disk: DiskStatus = field(default_factory=DiskStatus)
     snapshot: SnapshotStatus | None = None
     """None: this node keeps no snapshots."""
     log: LogLevelStatus | None = None

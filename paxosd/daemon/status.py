@@ -115,6 +115,7 @@ class StatusReport:
             wall_ms=self._faults.wall_ms(self._now_ms()),
             uptime_ms=int(self._now_ms() - self._started_ms),
             rss_bytes=rss_bytes(),
+            cpu_ms=time.process_time_ns() // 1_000_000,
             disk=self._disk(),
             snapshot=self._replica.snapshot_status(time.time_ns() // 1_000_000),
             log=LogLevelStatus(**self._log_level.status(), dropped=dropped),

@@ -27,6 +27,7 @@ from typing import Any
 from paxosd.core.effects import AcceptRecord, CommitRecord, DecisionRecord, Record
 from paxosd.core.types import Ballot, Mark, NodeId, Slot
 from paxosd.storage.disk import Disk, DiskFile, StorageError
+from paxosd.storage.sync_times import SyncTimes
 from paxosd.storage.wal_format import (
     ACCEPT,
     DECISION,
@@ -114,6 +115,7 @@ class Wal:
         self._syncs = 0
         self._written_bytes = 0
         self._latencies_us: deque[int] = deque(maxlen=_LATENCIES)
+        self._sync_times = SyncTimes()
 
     def _take_over(self, found: Scan) -> None:
         for position, segment in enumerate(found.segments):
@@ -240,6 +242,7 @@ class Wal:
         self._syncs += 1
         self._written_bytes += job.end - job.offset
         self._latencies_us.append(job.duration_us)
+        self._sync_times.note(job.duration_us)
         if self._release_asked and self._last_group >= self._release_asked:
             self._drop_segments()
         self.collect_dropped()
@@ -434,7 +437,8 @@ class Wal:
 
         ``segments``; ``bytes`` (size of all segments in use); ``written_bytes`` and ``syncs``
         since the start; ``sync_us_last`` and ``sync_us_median`` (of the last 128 syncs);
-        ``first_slot``; ``last_slot``; ``free_bytes``, ``free_files`` (-1: not known); ``poisoned``.
+        ``sync_us_counts`` (see :class:`~paxosd.storage.sync_times.SyncTimes`); ``first_slot``;
+        ``last_slot``; ``free_bytes``, ``free_files`` (-1: not known); ``poisoned``.
         """
         latencies = self._latencies_us
         return {
@@ -444,6 +448,7 @@ class Wal:
             "syncs": self._syncs,
             "sync_us_last": latencies[-1] if latencies else 0,
             "sync_us_median": int(median(latencies)) if latencies else 0,
+            "sync_us_counts": self._sync_times.counts(),
             "first_slot": self.first_slot,
             "last_slot": self.last_slot,
             "free_bytes": self.free_bytes(),

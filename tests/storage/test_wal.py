@@ -383,6 +383,7 @@ class TestRealDisk:
         assert stats["segments"] > 3
         assert stats["sync_us_last"] > 0
         assert stats["sync_us_median"] > 0
+        assert sum(stats["sync_us_counts"].values()) == stats["syncs"]
         assert stats["free_bytes"] > 0
         wal.close()
         assert all(name.startswith("wal-") or name == NAME for name in disk.list())
