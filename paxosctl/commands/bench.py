@@ -5,16 +5,18 @@ from typing import Any
 
 import click
 
-from paxosctl.cli.app import Group, Settings, global_options, negative, verb
+from paxosctl.cli.app import Duration, Group, Settings, Whole, global_options, negative, verb
 from paxosctl.client.errors import EXIT_UNKNOWN
 from paxosctl.commands.bench_options import load_of, load_options
 from paxosctl.commands.bench_progress import progress
-from paxosctl.commands.bench_view import view_of
+from paxosctl.commands.bench_view import fan_out_view, view_of
+from paxosctl.load.fanout import DUE, KEYS, VERB_WATCH, run_fan_out
 from paxosctl.load.load import Load
 from paxosctl.load.nodes import costs, sample
 from paxosctl.load.plot import page
 from paxosctl.load.processes import TIMEOUT_MS, default_processes, find_target, run_load
 from paxosctl.load.report import LoadReport
+from paxosd.wire.status import decode_status
 
 PRELOAD_OUTSTANDING = 1000
 
@@ -62,6 +64,37 @@ def mixed_verb(settings: Settings, **options: Any) -> None:
     _run(settings, load_of("mixed", options), options)
 
 
+@verb("watch")
+@click.option("--watchers", type=Whole(1, 4000), default=100, show_default=True,
+              help="Subscribers, on all members in turn.")  # fmt: skip
+@click.option("--rate", type=Whole(1, 100_000), default=100, show_default=True,
+              help="Puts a second, by one writer; each watcher gets each of them.")  # fmt: skip
+@click.option("--size", "--value-bytes", "size", type=Whole(DUE.size, 1 << 20), default=100,
+              show_default=True, help="The size of each value in bytes.")  # fmt: skip
+@click.option("--duration", type=Duration(), default="10s", show_default=True)
+def watch_verb(settings: Settings, watchers: int, rate: int, size: int, duration: int) -> None:
+    """Measure the time from a put to its event at each of many watchers. Exit code 1 if an event
+    was missed."""
+    load = Load(verb=VERB_WATCH, outstanding=watchers, connections=watchers, size=size, keys=KEYS,
+                rate=float(rate), duration_ms=duration)  # fmt: skip
+    timeout_ms = TIMEOUT_MS if settings.timeout is None else settings.timeout
+    with settings.client() as client:
+        target = find_target(client)
+        members = decode_status(client.status()).members
+        events = [members[name].events for name, _ in target.members if name in members]
+        before = sample(target.members)
+        endpoints = settings.endpoints.split(",")
+        with progress("bench watch") as step:
+            found = run_fan_out(endpoints, events, load, timeout_ms / 1000, step)
+        nodes = costs(before, sample(target.members))
+    settings.show(fan_out_view(found, nodes))
+    if found.report.failed:
+        negative(f"some puts failed; the first: {found.report.first_error}")
+    if found.missed:
+        negative(f"{found.missed} events were missed")
+
+
+bench_verb.add_command(watch_verb)
 bench_verb.add_command(put_verb)
 bench_verb.add_command(get_verb)
 bench_verb.add_command(mixed_verb)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from paxosctl.cli.render import View
+from paxosctl.load.fanout import FanOut
 from paxosctl.load.latencies import Latencies
 from paxosctl.load.load import VERB_MIXED, Load
 from paxosctl.load.nodes import NodeCost, cost_rows
@@ -28,11 +29,7 @@ def view_of(report: LoadReport, nodes: Sequence[NodeCost]) -> View:
         **({"stale": load.stale} if load.reads else {}),
         "unsent": report.unsent,
         "errors": dict(report.failed),
-        "windows": [
-            {"at_s": each.at_s, "operations": each.operations, "failed": each.failed,
-             **quantiles(each.latencies, WINDOW_SHARES)}
-            for each in report.windows
-        ],
+        "windows": windows(report),
         "nodes": [each._asdict() for each in nodes],
         "generator": generator(report),
         "histogram": report.total.pack().histogram.decode(),
@@ -45,6 +42,47 @@ def view_of(report: LoadReport, nodes: Sequence[NodeCost]) -> View:
         }
     lines = [f"{name}\t{value}\n" for name, value in data.items() if name not in NESTED]
     return View(data=data, plain="".join(lines).encode(), notes=_notes(report, noun, nodes))
+
+
+def fan_out_view(found: FanOut, nodes: Sequence[NodeCost]) -> View:
+    """The answer of ``bench watch``."""
+    report, load = found.report, found.report.load
+    data = {
+        "events": report.operations,
+        "events_per_s": round(report.per_s, 1),
+        "elapsed_s": round(report.elapsed_ns / 1e9, 3),
+        **figures(report.total),
+        "watchers": load.connections,
+        "puts": found.puts,
+        "rate": load.rate,
+        "size": load.size,
+        "missed": found.missed,
+        "errors": dict(report.failed),
+        "windows": windows(report),
+        "nodes": [each._asdict() for each in nodes],
+        "generator": generator(report),
+        "histogram": report.total.pack().histogram.decode(),
+    }
+    lines = [f"{name}\t{value}\n" for name, value in data.items() if name not in NESTED]
+    notes = [
+        f"{found.puts} puts, {report.operations} events at {load.connections} watchers in "
+        f"{data['elapsed_s']} s, {found.missed} missed",
+        f"{report.per_s:,.0f} events/s   from put to event: p50 {data['p50_ms']} ms   "
+        f"p90 {data['p90_ms']} ms   p99 {data['p99_ms']} ms   p99.9 {data['p999_ms']} ms   "
+        f"max {data['max_ms']} ms",
+        *cost_rows(nodes),
+        *generator_words(report),
+    ]
+    return View(data=data, plain="".join(lines).encode(), notes=notes)
+
+
+def windows(report: LoadReport) -> list[dict[str, Any]]:
+    """A row for each second."""
+    return [
+        {"at_s": each.at_s, "operations": each.operations, "failed": each.failed,
+         **quantiles(each.latencies, WINDOW_SHARES)}
+        for each in report.windows
+    ]  # fmt: skip
 
 
 def figures(latencies: Latencies) -> dict[str, float]:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import resource
 import select
+from collections.abc import Iterable
 
 import zmq
 
@@ -28,7 +29,7 @@ FINE_S = 0.02
 
 
 class Connection:
-    """A DEALER to one node."""
+    """A socket to one node: a DEALER, or a SUB."""
 
     __slots__ = ("_pool", "endpoint", "socket")
 
@@ -47,6 +48,13 @@ class Connection:
         says None."""
         try:
             return self.socket.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+
+    def receive_parts(self) -> list[bytes] | None:
+        """The same, of a SUB socket: topic and payload."""
+        try:
+            return self.socket.recv_multipart(zmq.NOBLOCK)
         except zmq.Again:
             return None
 
@@ -70,14 +78,21 @@ class ConnectionPool:
     def open(self, endpoint: str) -> Connection:
         """A connection of its own; it is being made when this returns. Raises NotSubmittedError if
         the name has no address, or this process may have no more files open."""
+        return self._guarded(endpoint, zmq.DEALER, ())
+
+    def subscribe(self, endpoint: str, topics: Iterable[bytes]) -> Connection:
+        """The same with a SUB socket, to an endpoint for events."""
+        return self._guarded(endpoint, zmq.SUB, topics)
+
+    def _guarded(self, endpoint: str, kind: int, topics: Iterable[bytes]) -> Connection:
         try:
-            return self._open(endpoint)
+            return self._open(endpoint, kind, topics)
         except zmq.ZMQError as error:
             if error.errno != errno.EMFILE:
                 raise
             raise NotSubmittedError("too_many_files", _few_files_words()) from None
 
-    def _open(self, endpoint: str) -> Connection:
+    def _open(self, endpoint: str, kind: int, topics: Iterable[bytes]) -> Connection:
         address = self._addresses.get(endpoint)
         is_first = address is None
         if address is None:
@@ -85,7 +100,7 @@ class ConnectionPool:
                 address = self._addresses[endpoint] = numeric(endpoint, self._timeout_s)
             except OSError as error:
                 raise NotSubmittedError("unreachable", f"{endpoint}: {error}") from None
-        socket = self._transport.socket(zmq.DEALER)
+        socket = self._transport.socket(kind)
         # What is under way is bounded by the load. A full queue would stop the whole thread.
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
@@ -98,6 +113,8 @@ class ConnectionPool:
             self._epoll.register(monitor_fd, select.EPOLLIN)
             # A socket that was never read does not wake anybody.
             self._read_monitor(monitor, endpoint)
+        for topic in topics:
+            socket.setsockopt(zmq.SUBSCRIBE, topic)
         socket.connect(address)
         made = Connection(self, socket, endpoint)
         fd = int(socket.getsockopt(zmq.FD))

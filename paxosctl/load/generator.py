@@ -17,6 +17,7 @@ from paxosctl.load.keys import key_draw, key_of
 from paxosctl.load.load import VERB_GET, VERB_MIXED, VERB_PUT, Load, frames_of, portion
 from paxosctl.load.pace import Pace
 from paxosctl.load.recorder import ProcessReport, Recorder, Window
+from paxosctl.load.usage import Usage
 from paxosd.core.client.cluster_info import Limits
 from paxosd.core.commands import CLOSE, OPEN, PUT, Entry, Status
 from paxosd.core.effects import INTERRUPTED, INVALID
@@ -193,7 +194,7 @@ class Generator:
         self._last_ns = pace.measured_ns
         self._idle = dict.fromkeys(self._clients)
         unsent = 0
-        used = _Usage()
+        used = Usage()
         try:
             time.sleep(max(0, begin_ns - clock_ns()) / 1e9)
             while self._issue() or self._sent:
@@ -445,29 +446,3 @@ class Generator:
                         waiting.discard(decode_answer(frame).request_id)
                     except WireError:
                         return
-
-
-class _Usage:
-    """Processor time of this thread since the mark."""
-
-    def __init__(self) -> None:
-        self.is_marked = False
-        self._cpu_ns = self._delayed_ns = 0
-
-    def mark(self) -> None:
-        """Count from here on."""
-        self.is_marked = True
-        self._cpu_ns, self._delayed_ns = time.thread_time_ns(), _delayed_ns()
-
-    def since_mark(self) -> tuple[int, int]:
-        """Nanoseconds that it ran, and that it was ready and had to wait."""
-        return time.thread_time_ns() - self._cpu_ns, _delayed_ns() - self._delayed_ns
-
-
-def _delayed_ns() -> int:
-    """How long this thread waited for a processor since its start; 0 where Linux does not say."""
-    try:
-        with open("/proc/thread-self/schedstat", encoding="ascii") as file:
-            return int(file.read().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0

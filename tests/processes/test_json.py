@@ -194,6 +194,7 @@ def _cluster(ctl, daemons):
     ctl("bench put", "--count", 20)
     ctl("bench get", "--count", 20, "--keys", 10)
     ctl("bench mixed", "--count", 20, "--keys", 10)
+    ctl("bench watch", "--watchers", 6, "--duration", "500ms", exits=None)
     ctl("check perf", "--duration", "1s", exits=None)  # as fast as this machine is
     ctl("sim run", "--seed", 1, "--duration", "1s", "--operations", 10)
     ctl("sim teach")

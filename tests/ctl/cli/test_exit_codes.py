@@ -52,6 +52,11 @@ LEAVES = {
     "bench put": (["--count", "3"], ["--count", "none"], 2),
     "bench get": (["--count", "3", "--keys", "5"], ["--count", "none"], 2),
     "bench mixed": (["--count", "3", "--keys", "5"], ["--read-ratio", "2"], 2),
+    "bench watch": (
+        ["--watchers", "2", "--duration", "100ms"],
+        ["--watchers", "none"],
+        2,
+    ),
     "check perf": (None, ["--load", "huge"], 2),  # what it finds depends on the machine
     "sim run": (["--seed", "1", "--duration", "2s"], ["--seed", "x"], 2),
     "sim teach": (["happy-path"], ["no such lesson"], 2),

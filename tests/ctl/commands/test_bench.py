@@ -197,3 +197,32 @@ class TestLoss:
         thread.join()
         assert code in (1, 124)
         assert "the connection to the leader was lost" in err
+
+
+class TestWatch:
+    def test_every_watcher_gets_every_put(self, bench):
+        body = bench("watch", "--watchers", "5", "--rate", "50", "--duration", "400ms", "--size",
+                     "20")  # fmt: skip
+        assert (body["puts"], body["events"], body["missed"]) == (20, 100, 0)
+        assert sum(each["operations"] for each in body["windows"]) == 100
+        assert 0 < body["p50_ms"] <= body["max_ms"]
+
+    def test_what_was_not_published_is_missed(self, ctl, daemon):
+        """Of the changes every second one gets lost on its way."""
+        publish, published = daemon.publisher._publish, []
+
+        def lose(topic, payload):
+            published.append(topic)
+            if not topic.startswith(b"kv/") or len(published) % 2:
+                publish(topic, payload)
+
+        daemon.publisher._publish = lose
+        code, out, err = ctl("bench", "watch", "--watchers", "1", "--rate", "50", "--duration",
+                             "400ms", "-o", "json")  # fmt: skip
+        body = json.loads(out)
+        assert code == 1
+        assert body["missed"] == 20 - body["events"] > 0
+        assert "events were missed" in err
+
+    def test_a_value_has_room_for_its_time(self, ctl):
+        assert ctl("bench", "watch", "--size", "7")[0] == 2
