@@ -12,7 +12,7 @@ import sys
 from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError
 from paxosd import __version__
-from tests.bench.compare_cluster import LISTEN_HOST, NAMES, Cluster, ImpossibleError
+from tests.bench.compare_cluster import LISTEN_HOST, NAMES, Cluster
 from tests.bench.compare_rows import GET, KEYS, PUT, STALE_GET, WATCH
 
 ASK_LIMIT_S = 1.0
@@ -84,16 +84,16 @@ class Ours(Cluster):
         leaders = {view["leader"] for view in views}
         return leaders.pop() if len(leaders) == 1 else ""
 
-    def check(self, row):
-        if row.operation == WATCH:
-            raise ImpossibleError("not measured yet")
-
     def load_command(self, row, leader, seconds, warmup_s):
         endpoints = ",".join(self._endpoint(name) for name in NAMES)
         if row.is_failover:
             numbers = (row.clients, seconds, warmup_s, row.value_bytes)
             return [sys.executable, "-m", "tests.bench.compare_writers", endpoints,
                     *map(str, numbers)]  # fmt: skip
+        if row.operation == WATCH:
+            numbers = (row.clients, seconds, warmup_s)
+            return [sys.executable, "-m", "tests.bench.compare_watch", endpoints,
+                    self._endpoint(leader, "events"), *map(str, numbers)]  # fmt: skip
         clients = row.clients // row.per_frame
         load = {
             "verb": PUT if row.operation == PUT else GET,
