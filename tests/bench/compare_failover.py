@@ -25,7 +25,7 @@ class Failover:
     def __call__(self, seconds):
         """Take the place of the mere waiting for the measured part to end."""
         time.sleep(BEFORE_S)  # so that the gap has a beginning
-        self._victim = self._cluster.leader() or self._cluster.names[0]
+        self._victim = self._cluster.wait_ready()
         process = self._cluster.processes[self._victim]
         if self._row.operation == KILL:
             process.kill()
