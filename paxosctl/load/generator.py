@@ -428,7 +428,11 @@ class Generator:
                 words = f"the connection to {leader} was lost"
                 raise NotSubmittedError("unreachable", words)
             if waiting and clock_ns() > deadline_ns:
-                words = f"{leader}: no answer in time to the opening of {len(waiting)} sessions"
+                words = (
+                    f"{leader}: no answer in time to the opening of {len(waiting)} of "
+                    f"{len(self._clients)} sessions; does it take so many connections? "
+                    "paxosctl status shows how many (clients)"
+                )
                 raise NotSubmittedError("no_answer", words)
 
     def _close_sessions(self) -> None:

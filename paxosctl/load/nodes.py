@@ -105,7 +105,7 @@ def cost_rows(nodes: Sequence[NodeCost]) -> list[str]:
         if each.rss_bytes is not None:
             parts.append(f"{each.rss_bytes / (1 << 20):.0f} MiB")
         if each.syncs is not None:
-            parts.append(f"{each.syncs} syncs")
+            parts.append(f"{each.syncs} syncs of the log")
         if each.sync_p50_ms is not None:
             parts.append(f"p50 {each.sync_p50_ms:.2f} ms, p99 {each.sync_p99_ms:.2f} ms, "
                          f"max {each.sync_max_ms:.2f} ms")  # fmt: skip

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from paxosctl.load.report import LoadReport
 
 WIDTH, HEIGHT = 880, 260
-LEFT, RIGHT, TOP, BOTTOM = 70, 20, 16, 40
+LEFT, RIGHT, TOP, BOTTOM = 70, 36, 16, 40
 TICKS = 5
 SHARES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999)
 COLOURS = ("#2563eb", "#16a34a", "#dc2626", "#9333ea")

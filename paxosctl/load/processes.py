@@ -41,7 +41,7 @@ BEGIN_S = 0.05
 END_S = 10.0
 """How long an ended child may take to be gone."""
 CONNECTIONS_A_PROCESS = 500
-RATE_A_PROCESS = 8000
+RATE_A_PROCESS = 5000
 """Commands a second in requests of their own that one generator sends without being late."""
 CORES_BESIDE = 4
 """Where the cluster may be on this machine, one generator for so many cores: the rest are its."""
