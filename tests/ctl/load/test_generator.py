@@ -289,3 +289,23 @@ def counting(daemon, asked):
         return answer(request)
 
     return count
+
+
+class TestOpenLoop:
+    def test_a_stall_meets_every_put_that_was_due_in_it(self, daemon):
+        """Coordinated omission: a generator that waits would record one slow put."""
+        answer = daemon._answer
+
+        def stall_once(request):
+            if len(daemon.writes) == 10:
+                daemon._answer = answer
+                time.sleep(0.4)
+            return answer(request)
+
+        daemon._answer = stall_once
+        load = Load(rate=100.0, count=100, outstanding=1, connections=1, per_frame=1, size=1,
+                    keys=5)  # fmt: skip
+        report = _run(daemon, load)
+        assert report.operations == 100
+        # 30 are due in the first 300 ms of the stall, and end 100 ms later or more.
+        assert report.total.quantile_ms(0.75) >= 100
