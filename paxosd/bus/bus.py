@@ -128,7 +128,7 @@ class Bus:
         """The connections to the sockets that listen."""
         self._make_senders(limits if limits is not None else OwnFrameLimit(), peer_runs)
         self.relay = RelayLink(
-            config.cluster, self._sockets, now_ms, self._poll_relay, self._pollers.remove
+            config.cluster, self._sockets, now_ms, self._pollers, self._mind_names_soon
         )
         """The connection on which writes are passed on to the leader."""
         try:
@@ -157,6 +157,7 @@ class Bus:
         self.answers = ClientAnswers(
             config.cluster,
             self._sockets.client,
+            self._pollers,
             self._refusals,
             self.counters,
             self._faults,
@@ -180,6 +181,7 @@ class Bus:
         self.inbox.clear()
         self.relay.close()
         self.ports.close()
+        self._pollers.close()
         self._sockets.close()
         self._resolver.close()
 
@@ -208,8 +210,9 @@ class Bus:
                 lost = sockets.monitors[name]
                 self._pollers.add(lost, LOST)
         self._log_wrong(wrong | sockets.hear_votes())
+        self._pollers.touched |= VOTES
         monitor = sockets.votes_monitor
-        if monitor is not None and monitor not in self._pollers.flags:
+        if monitor is not None and monitor not in self._pollers:
             self._pollers.add(monitor, LOST)
         self._names_due_ms = self._now_ms() if sockets.named else math.inf
 
@@ -223,8 +226,7 @@ class Bus:
         self._sockets.remove_peer(name)
         self._sender.on_disconnected(name)
 
-    def _poll_relay(self, socket: Socket) -> None:
-        self._pollers.add_busy(socket, RELAYED)
+    def _mind_names_soon(self) -> None:
         if self._sockets.named:
             self._names_due_ms = self._now_ms()
 
@@ -235,6 +237,7 @@ class Bus:
         for news in self._resolver.poll():
             self._log_name(news)
         moved, wrong = self._sockets.mind_routes(now_ms)
+        self._pollers.touched |= VOTES | RELAYED
         for name in moved:
             self.inbox.closed(name)
         self._log_wrong(wrong)
@@ -277,11 +280,11 @@ class Bus:
             if wait_ms <= 0:
                 flags, wait_ms = PEERS, 0
             timeout_ms = min(timeout_ms, wait_ms)
-        return self._pollers.poll(timeout_ms, now_ms, lazy_votes=lazy_votes, flags=flags)
+        return self._pollers.poll(timeout_ms, lazy_votes=lazy_votes, flags=flags)
 
     @property
     def has_subscriptions(self) -> bool:
-        """Whether the last poll found, or did not rule out, notices of subscribers."""
+        """Whether notices of subscribers wait."""
         return bool(self._pollers.readable & SUBSCRIPTIONS)
 
     # ---- receiving
@@ -321,14 +324,12 @@ class Bus:
             if name in sockets.peers:
                 self.counters[f"redialled_votes.{name}"] += 1
                 sockets.redial_votes(name)
+                self._pollers.touched |= VOTES
 
     def _drain_peers(self, received: list[Envelope], limit: int, now_ms: int) -> None:
         recv, get = self._sockets.peer.recv, self._sockets.peer.get
         left_bytes = PEER_BYTES_AT_ONCE
         for _ in range(limit):
-            # Asking first costs less than the exception that a try in vain ends with.
-            if not int(get(_EVENTS)) & _POLLIN:
-                return
             recv(_NOBLOCK)  # the routing id, which identifies nobody
             frame = recv(_NOBLOCK, False)
             if frame.more:
@@ -336,23 +337,28 @@ class Bus:
             else:
                 self._take(frame, None, received, now_ms)
                 left_bytes -= len(frame)
-                if left_bytes <= 0:
-                    return
+            # To ask costs less than the exception that a try in vain ends with.
+            if not int(get(_EVENTS)) & _POLLIN:
+                self._pollers.readable &= ~PEERS
+                return
+            if left_bytes <= 0:
+                return
 
     def _drain_votes(self, received: list[Envelope], limit: int, now_ms: int) -> None:
         recv, get = self._sockets.votes.recv, self._sockets.votes.get
         for _ in range(limit):
-            if not int(get(_EVENTS)) & _POLLIN:
-                return
             topic = recv(_NOBLOCK, False)
             if not topic.more:
                 self._refuse(_address(topic), "frames", "one frame, expected two", now_ms)
-                continue
-            frame = recv(_NOBLOCK, False)
-            if frame.more:
-                self._refuse_rest(self._sockets.votes, frame, "frames", now_ms)
             else:
-                self._take(frame, topic.bytes, received, now_ms)
+                frame = recv(_NOBLOCK, False)
+                if frame.more:
+                    self._refuse_rest(self._sockets.votes, frame, "frames", now_ms)
+                else:
+                    self._take(frame, topic.bytes, received, now_ms)
+            if not int(get(_EVENTS)) & _POLLIN:
+                self._pollers.readable &= ~VOTES
+                return
 
     def _take(
         self, frame: zmq.Frame, topic: bytes | None, received: list[Envelope], now_ms: int
@@ -410,20 +416,21 @@ class Bus:
         cluster = self._config.cluster
         recv, get = self._sockets.client.recv, self._sockets.client.get
         for _ in range(limit):
-            if not int(get(_EVENTS)) & _POLLIN:
-                break
             client = recv(_NOBLOCK)
             frame = recv(_NOBLOCK, False)
             if frame.more:
                 self._refuse_rest(self._sockets.client, frame, "frames", now_ms)
-                continue
-            try:
-                requests.append((client, decode_request(frame.buffer, cluster)))
-            except WireError as error:
-                self._refuse(_address(frame), error.reason, error.detail, now_ms)
-                if error.request_id >= 0:
-                    refusal = (error.request_id, INVALID, error.detail, "", "", 0)
-                    self.answers.answer(client, RefusalAnswer(*refusal))
+            else:
+                try:
+                    requests.append((client, decode_request(frame.buffer, cluster)))
+                except WireError as error:
+                    self._refuse(_address(frame), error.reason, error.detail, now_ms)
+                    if error.request_id >= 0:
+                        refusal = (error.request_id, INVALID, error.detail, "", "", 0)
+                        self.answers.answer(client, RefusalAnswer(*refusal))
+            if not int(get(_EVENTS)) & _POLLIN:
+                self._pollers.readable &= ~CLIENTS
+                break
         self.counters["received.client"] += len(requests)
         return requests
 
@@ -436,18 +443,18 @@ class Bus:
             return notices
         recv, get = self._sockets.events.recv, self._sockets.events.get
         for _ in range(limit):
-            if not int(get(_EVENTS)) & _POLLIN:
-                break
             frame = recv(_NOBLOCK, False)
+            wish = frame.bytes
             if frame.more:
                 self._refuse_rest(self._sockets.events, frame, "frames", self._now_ms())
-                continue
-            wish = frame.bytes
-            if wish[:1] not in (b"\x00", b"\x01"):
+            elif wish[:1] not in (b"\x00", b"\x01"):
                 detail = "a subscriber sent something else than a subscription"
                 self._refuse(_address(frame), "subscription", detail, self._now_ms())
-                continue
-            notices.append((wish[0] == 1, wish[1:]))
+            else:
+                notices.append((wish[0] == 1, wish[1:]))
+            if not int(get(_EVENTS)) & _POLLIN:
+                self._pollers.readable &= ~SUBSCRIPTIONS
+                break
         return notices
 
     # ---- publishing
@@ -457,6 +464,7 @@ class Bus:
         events = self._sockets.events
         events.send(topic, _SNDMORE)
         self._events_tracker.send(events, payload)
+        self._pollers.touched |= SUBSCRIPTIONS
         self.counters["sent.events"] += 1
 
     @property

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import zmq
 
+from paxosd.bus.pollers import CLIENTS, Pollers
 from paxosd.bus.refusal_log import RefusalLog
 from paxosd.bus.send_tracker import AnswerTrackers, SendTracker
 from paxosd.bus.sockets import MIB, Socket
@@ -39,6 +40,7 @@ class ClientAnswers:
         self,
         cluster: str,
         socket: Socket,
+        pollers: Pollers,
         refusals: RefusalLog,
         counters: Counter[str],
         faults: FaultPlan,
@@ -47,6 +49,7 @@ class ClientAnswers:
         """``counters``: where to count (``sent.client``, ``unsent.client_full``, …)."""
         self._cluster = cluster
         self._socket = socket
+        self._pollers = pollers
         self._refusals = refusals
         self.counters = counters
         self._faults = faults
@@ -86,6 +89,7 @@ class ClientAnswers:
 
     def _send_answer(self, client: bytes, tracker: SendTracker, frame: bytes) -> bool:
         socket = self._socket
+        self._pollers.touched |= CLIENTS
         try:
             socket.send(client, _SNDMORE)
             tracker.send(socket, frame, mark=self.is_ending or self._faults.timed_active)

@@ -1,10 +1,18 @@
 """Which of a daemon's sockets have something to read, and how long to wait for that.
 
-Three pollers, for each source that is polled costs: the busy sockets, the busy ones with the votes,
-and all of them. A wait looks at the busy ones alone for :data:`HOT_MS`.
+A ZeroMQ socket has a descriptor (ZMQ_FD) that becomes readable when its state *may* have changed;
+what the state is, only the socket itself can be asked, which costs two system calls. So the
+descriptors lie in epoll sets, and a socket is asked only
+
+* when its descriptor is readable, which a question ends;
+* after something else than a question may have taken that signal away: a message sent on it, or
+  its connections changed (:attr:`Pollers.touched`);
+* after each message taken from it, by whoever takes them. A limit may leave some unread, of which
+  the descriptor says nothing: a socket counts as readable until it was found empty.
 """
 
-from typing import Any
+from select import EPOLLIN, epoll
+from time import monotonic
 
 import zmq
 
@@ -20,67 +28,112 @@ LOST = 32
 RELAYED = 64
 NAMES = 128
 """The resolver has news."""
-_ALL = PEERS | SUBSCRIPTIONS | CLIENTS | VOTES | LOST | NAMES
 _INTERNAL = VOTES | LOST | RELAYED | NAMES
 
 HOT_MS = 10
-"""For so long a wait looks at the busy sockets alone: each one that is polled costs. So new
-subscribers, broken connections and votes that nobody waits for may lie for this long; under load
-they are taken in with whatever comes next, at this interval at the latest."""
+"""For so long votes that nobody waits for, new subscribers and broken connections do not end a
+wait. They are taken in with whatever comes first."""
+
+_BUSY = PEERS | CLIENTS | RELAYED | WAKEUP
+_EVENTS_MAX = 64
+"""How many descriptors one wait reports; the others are reported by the next."""
+_EVENTS = int(zmq.EVENTS)
+_POLLIN = int(zmq.POLLIN)
 
 
 class Pollers:
-    """The pollers of one bus. ``wake_fd``: of the resolver."""
+    """The epoll sets of one bus: the busy sources, and all of them. ``wake_fd``: of the
+    resolver."""
 
     def __init__(self, sockets: BusSockets, wake_fd: int) -> None:
-        self.readable = _ALL
-        """What the last poll found readable: nothing else is tried, for a try in vain costs."""
-        self.flags: dict[Any, int] = {}
-        """Each source that is polled → what it is readable for."""
-        self._all = zmq.Poller()
-        self._hot = zmq.Poller()
-        self._hot_with_votes = zmq.Poller()
-        self._all_due_ms = 0
+        self.readable = 0
+        """What has something to read, or may have. Whoever finds it empty takes its flag out."""
+        self._all = epoll()
+        self._hot = epoll()
+        self._sources: dict[int, tuple[Socket | None, int]] = {}
+        """Each descriptor → its socket, None if it has none, and what it is readable for."""
+        self._descriptors: dict[Socket | int, int] = {}
+        self.touched = 0
+        """The flags of the sockets on which something was sent, or whose connections changed."""
         self.add_busy(sockets.peer, PEERS)
         self.add_busy(sockets.client, CLIENTS)
-        self.add(sockets.votes, PEERS | VOTES)
-        self._hot_with_votes.register(sockets.votes, zmq.POLLIN)
+        self.add(sockets.votes, VOTES)
         self.add(sockets.events, SUBSCRIPTIONS)
         self.add(wake_fd, NAMES)
 
+    def __contains__(self, source: Socket | int) -> bool:
+        return source in self._descriptors
+
     def add(self, source: Socket | int, flag: int) -> None:
-        """Poll this one, too, when nothing busy has something to read."""
-        self._all.register(source, zmq.POLLIN)
-        self.flags[source] = flag
+        """Wait for this one, too; at first it counts as touched."""
+        if isinstance(source, int):
+            descriptor, socket = source, None
+        else:
+            descriptor, socket = int(source.get(zmq.FD)), source
+        self._sources[descriptor] = socket, flag
+        self._descriptors[source] = descriptor
+        self._all.register(descriptor, EPOLLIN)
+        self.touched |= flag
 
     def add_busy(self, source: Socket | int, flag: int) -> None:
-        """Poll this one, too, at every wait."""
+        """Wait for this one, too, at every wait."""
         self.add(source, flag)
-        self._hot.register(source, zmq.POLLIN)
-        self._hot_with_votes.register(source, zmq.POLLIN)
+        self._hot.register(self._descriptors[source], EPOLLIN)
 
     def remove(self, source: Socket) -> None:
-        """Poll it no more."""
-        self._all.unregister(source)
-        for poller in (self._hot, self._hot_with_votes):
-            if source in poller:
-                poller.unregister(source)
-        del self.flags[source]
+        """Wait for it no more. It must not be closed yet."""
+        descriptor = self._descriptors.pop(source)
+        _, flag = self._sources.pop(descriptor)
+        self._all.unregister(descriptor)
+        if flag == RELAYED:
+            self._hot.unregister(descriptor)
 
-    def poll(self, timeout_ms: int, now_ms: int, *, lazy_votes: bool, flags: int = 0) -> int:
+    def close(self) -> None:
+        """Give the descriptors of the sets back."""
+        self._all.close()
+        self._hot.close()
+
+    def poll(self, timeout_ms: int, *, lazy_votes: bool, flags: int = 0) -> int:
         """Wait at most ``timeout_ms``; the flags of what can be read, and ``flags`` as well.
-        ``lazy_votes``: a vote alone does not end the wait before HOT_MS."""
-        hot_ms = min(timeout_ms, HOT_MS)
-        found = (self._hot if lazy_votes else self._hot_with_votes).poll(hot_ms)
-        perhaps = 0
-        if not found:
-            found = self._all.poll(timeout_ms - hot_ms)
-        elif now_ms >= self._all_due_ms:
-            self._all_due_ms = now_ms + HOT_MS
-            perhaps = SUBSCRIPTIONS | VOTES | LOST
-        elif lazy_votes:
-            perhaps = VOTES
-        for source, _ in found:
-            flags |= self.flags[source]
-        self.readable = flags | perhaps
-        return flags & ~_INTERNAL
+        ``lazy_votes``: what is not busy does not end the wait before HOT_MS."""
+        suspects = self.touched | self.readable
+        self.touched = self.readable = 0
+        if suspects:
+            for socket, flag in self._sources.values():
+                if flag & suspects and socket is not None:
+                    self._ask(socket, flag)
+        end_s = 0.0
+        while True:
+            flags |= self._wait(timeout_ms, flags | self.readable, lazy=lazy_votes)
+            found = flags | self.readable
+            if found or not timeout_ms:
+                return (found | PEERS if found & VOTES else found) & ~_INTERNAL
+            now_s = monotonic()  # a descriptor was readable for nothing, or the time is over
+            end_s = end_s or now_s + timeout_ms / 1000
+            timeout_ms = max(0, round((end_s - now_s) * 1000))
+
+    def _wait(self, timeout_ms: int, found: int, *, lazy: bool) -> int:
+        """Wait once, unless what was found already forbids it; then ``readable`` says what is.
+        Returns WAKEUP if it applies. A descriptor may be readable for nothing."""
+        if found & _BUSY or (found and not lazy):
+            timeout_ms = 0
+        elif lazy and timeout_ms:
+            hot_ms = min(timeout_ms, HOT_MS)
+            if self._hot.poll(hot_ms / 1000, _EVENTS_MAX) or found:
+                timeout_ms = 0
+            else:
+                timeout_ms -= hot_ms
+        wakeup = 0
+        for descriptor, _ in self._all.poll(timeout_ms / 1000, _EVENTS_MAX):
+            socket, flag = self._sources[descriptor]
+            if socket is not None:
+                self._ask(socket, flag)
+            elif flag == WAKEUP:
+                wakeup = WAKEUP
+            else:
+                self.readable |= flag
+        return wakeup
+
+    def _ask(self, socket: Socket, flag: int) -> None:
+        if int(socket.get(_EVENTS)) & _POLLIN:
+            self.readable |= flag

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import zmq
 
+from paxosd.bus.pollers import RELAYED, Pollers
 from paxosd.bus.sockets import BusSockets, Socket
 from paxosd.core.requests import ServerMessage, WriteRequest
 from paxosd.net.silence import ALIVE, ALIVE_ID, LOOK_MS, Silence, Verdict, traffic_of
@@ -22,22 +23,22 @@ _EVENTS = int(zmq.EVENTS)
 
 
 class RelayLink:
-    """Implements :class:`paxosd.replica.forwarding.Link`. ``opened`` is called with each socket
-    that is to be polled for reading from now on, ``closed`` when it is not any more."""
+    """Implements :class:`paxosd.replica.forwarding.Link`. ``opened`` is called when a connection
+    begins."""
 
     def __init__(
         self,
         cluster: str,
         sockets: BusSockets,
         now_ms: Callable[[], int],
-        opened: Callable[[Socket], None],
-        closed: Callable[[Socket], None],
+        pollers: Pollers,
+        opened: Callable[[], None],
     ) -> None:
         self._cluster = cluster
         self._sockets_of_bus = sockets
         self._now_ms = now_ms
+        self._pollers = pollers
         self._opened = opened
-        self._closed = closed
         self._sockets: tuple[Socket, Socket] | None = None
         self._silence = Silence()
         self._look_due_ms = 0
@@ -51,12 +52,14 @@ class RelayLink:
             self._sockets = made
             self._silence, self._unanswered = Silence(), 0
             for socket in made:
-                self._opened(socket)
+                self._pollers.add_busy(socket, RELAYED)
+            self._opened()
 
     def send(self, message: WriteRequest) -> bool:
         """False: there is no connection, or its queue is full."""
         if self._sockets is None:
             return False
+        self._pollers.touched |= RELAYED
         try:
             self._sockets[0].send(encode_client(message, self._cluster), _NOBLOCK)
         except zmq.Again:
@@ -98,6 +101,7 @@ class RelayLink:
         traffic = traffic_of(self._sockets_of_bus.relay_descriptor)
         verdict = self._silence.look(now_ms, traffic, waiting=self._unanswered > 0)
         if verdict is Verdict.ASK:
+            self._pollers.touched |= RELAYED
             with suppress(zmq.Again):
                 self._sockets[0].send(encode_client(ALIVE, ""), _NOBLOCK)
         return verdict is Verdict.DEAD
@@ -106,6 +110,6 @@ class RelayLink:
         """Close the sockets; nothing waits to leave."""
         if self._sockets is not None:
             for socket in self._sockets:
-                self._closed(socket)
+                self._pollers.remove(socket)
             self._sockets = None
             self._sockets_of_bus.close_relay()
