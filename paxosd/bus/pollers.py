@@ -52,7 +52,7 @@ class Pollers:
         self._hot = epoll()
         self._sources: dict[int, tuple[Socket | None, int]] = {}
         """Each descriptor → its socket, None if it has none, and what it is readable for."""
-        self._descriptors: dict[Socket | int, int] = {}
+        self.descriptors: dict[Socket | int, int] = {}
         self.touched = 0
         """The flags of the sockets on which something was sent, or whose connections changed."""
         self.add_busy(sockets.peer, PEERS)
@@ -62,7 +62,7 @@ class Pollers:
         self.add(wake_fd, NAMES)
 
     def __contains__(self, source: Socket | int) -> bool:
-        return source in self._descriptors
+        return source in self.descriptors
 
     def add(self, source: Socket | int, flag: int) -> None:
         """Wait for this one, too; at first it counts as touched."""
@@ -71,18 +71,18 @@ class Pollers:
         else:
             descriptor, socket = int(source.get(zmq.FD)), source
         self._sources[descriptor] = socket, flag
-        self._descriptors[source] = descriptor
+        self.descriptors[source] = descriptor
         self._all.register(descriptor, EPOLLIN)
         self.touched |= flag
 
     def add_busy(self, source: Socket | int, flag: int) -> None:
         """Wait for this one, too, at every wait."""
         self.add(source, flag)
-        self._hot.register(self._descriptors[source], EPOLLIN)
+        self._hot.register(self.descriptors[source], EPOLLIN)
 
     def remove(self, source: Socket) -> None:
         """Wait for it no more. It must not be closed yet."""
-        descriptor = self._descriptors.pop(source)
+        descriptor = self.descriptors.pop(source)
         _, flag = self._sources.pop(descriptor)
         self._all.unregister(descriptor)
         if flag == RELAYED:

@@ -20,6 +20,7 @@ from paxosd.config.schema import Config
 from paxosd.core.node import Node
 from paxosd.core.state.machine import Machine
 from paxosd.daemon import exits
+from paxosd.daemon.commits import Commits
 from paxosd.daemon.file_comparison import FileComparison
 from paxosd.daemon.log_level import LogLevel
 from paxosd.daemon.logs import Logs, ends_in_json
@@ -79,7 +80,7 @@ class Daemon:
             snapshot_options(config),
             Ports(
                 bus=self.bus,
-                committer=self.syncer,
+                committer=Commits(self.syncer, lambda: self.faults.plan.active),
                 helper=self.helper,
                 log=self.log,
                 plan=self.faults.plan,

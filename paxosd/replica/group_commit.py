@@ -3,6 +3,9 @@
     append() ──► start() ──► committer: write, fdatasync ──► collect() ──► node.synced, then the
                                                                            actions that waited
 
+The committer may carry a job out at once, in the turn: then ``start`` collects it, and what was
+waiting for the disk leaves in the same turn.
+
 One job runs at a time; what is appended meanwhile is the next group. Nothing that depends on a
 record is said before ``node.synced`` reported that record's ticket.
 """
@@ -67,13 +70,14 @@ class GroupCommit:
         if not self._after_next_job:
             self._after_next_job.append(lambda: None)
 
-    def start(self, now_ms: float) -> None:
-        """Begin a job if there is something to write and none runs.
+    def start(self, now_ms: float, *, may_block: bool = True) -> bool:
+        """Begin a job if there is something to write and none runs. True: it has ended already, so
+        the node has new effects. ``may_block``: whether the committer may carry it out at once.
 
         Log marks of peers ride on what is to be written anyway, at most so often. If nothing is,
         they are written a while later, so that an idle cluster remembers them, too."""
         if self.is_running:
-            return
+            return False
         flush = False
         peer_runs = self._peer_runs
         if peer_runs.marks_news and now_ms >= self._marks_due_ms and self._node.genesis:
@@ -82,16 +86,19 @@ class GroupCommit:
             if self._tickets or flush:
                 self._marks_due_ms = now_ms + MARKS_MS
         if not (self._tickets or self._after_next_job or flush):
-            return
+            return False
         job = self._wal.begin_sync(flush=flush)
         self._job_tickets, self._tickets = self._tickets, []
         self._after_job, self._after_next_job = self._after_next_job, []
         if job is None:
             self._done()
-            return
+            return True
         self.is_running = True
         self._note_log_room()
-        self._committer.start(job)
+        if not self._committer.start(job, may_block=may_block):
+            return False
+        self.collect(now_ms)
+        return True
 
     def collect(self, now_ms: float) -> None:
         """Take in the jobs that have ended. Raises the StorageError of one that failed."""

@@ -62,10 +62,13 @@ class ReplicaBus(Answers, Protocol):
 
 
 class Committer(Protocol):
-    """Runs group commits beside the loop, one at a time; :class:`paxosd.daemon.worker.Syncer`
-    implements it."""
+    """Runs group commits, one at a time, beside the loop or in it;
+    :class:`paxosd.daemon.commits.Commits` implements it."""
 
-    def start(self, job: SyncJob) -> None: ...
+    def start(self, job: SyncJob, *, may_block: bool) -> bool:
+        """Begin. True: it has ended already, as :meth:`finished` reports. ``may_block``: whether it
+        may be carried out at once, while the caller waits."""
+        ...
 
     def finished(self) -> list[SyncJob]:
         """The jobs done since the last call. Raises the StorageError of one that failed."""

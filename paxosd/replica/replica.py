@@ -159,20 +159,12 @@ class Replica:
         if bus.has_subscriptions:
             self._take_subscriptions(now_ms)
         node.tick(now_ms, wall_ms)
-        ready = node.ready()
-        header = bus.inbox.header
-        header.log_mark = self.wal.mark
-        elsewhere = node.membership is not self._membership
-        if elsewhere or not header.genesis or header.genesis != node.genesis:
-            self._update_header()
-        self._perform(ready)
-        if elsewhere:
-            self._use_membership()
-            self.events.publish_members(self._membership.epoch)
-        service = self.service
-        if service.reads_waiting or service.history_waiting:
-            service.answer_waiting()
-        self.commits.start(now_ms)
+        self._act()
+        if self.commits.start(now_ms):
+            # The log was synced at once: what waited for that leaves in this very turn. What it
+            # brings about may have to be written, too; that waits for no further sync here.
+            self._act()
+            self.commits.start(now_ms, may_block=False)
         self._stands_still = node.difference is not None
         if self._stands_still:
             self.events.stop()
@@ -306,6 +298,23 @@ class Replica:
         self.node.want_applied = self.events.wants_learned
 
     # -- effects
+
+    def _act(self) -> None:
+        """Do what follows from the input so far, and answer the reads that may be answered now."""
+        node = self.node
+        ready = node.ready()
+        header = self._bus.inbox.header
+        header.log_mark = self.wal.mark
+        elsewhere = node.membership is not self._membership
+        if elsewhere or not header.genesis or header.genesis != node.genesis:
+            self._update_header()
+        self._perform(ready)
+        if elsewhere:
+            self._use_membership()
+            self.events.publish_members(self._membership.epoch)
+        service = self.service
+        if service.reads_waiting or service.history_waiting:
+            service.answer_waiting()
 
     def _perform(self, ready: Ready) -> None:
         """Do what the core asks for, in the order of Ready: persist, send, publish, answer."""

@@ -179,7 +179,7 @@ class TestGoing:
         monkeypatch.setattr(bus_sockets, "HANDSHAKE_IVL_MS", 100)
         with World(("n1",)) as world, ear() as peer, ear() as events:
             one = world.start("n1")
-            sockets, watched = list(one._sockets._all), dict(one._pollers._descriptors)
+            sockets, watched = list(one._sockets._all), dict(one._pollers.descriptors)
             for _ in range(3):
                 one.set_peers({"n9": PeerEndpoints(peer[0], events[0])}, {})
                 connections = peer[1](), peer[1](), events[1]()
@@ -188,7 +188,7 @@ class TestGoing:
                 one.set_peers({}, {})
                 assert dealer.closed
                 assert one._sockets._all == sockets
-                assert one._pollers._descriptors == watched
+                assert one._pollers.descriptors == watched
                 for connection in connections:
                     read_to_the_end(connection)
             one.poll(0)

@@ -408,7 +408,7 @@ class Bus:
 class Idle:
     """A committer and helper that is never done."""
 
-    def start(self, job): ...
+    def start(self, job, **_): ...
     def finished(self):
         return []
 

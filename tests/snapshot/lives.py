@@ -63,7 +63,7 @@ class Inline:
         self.waiting = []
         self.done = []
 
-    def start(self, job):
+    def start(self, job, **_):
         assert not self.waiting
         self.waiting.append(job)
         if not self.slow:

@@ -6,8 +6,9 @@ Each draw has a stream of random numbers of its own (``World.derive``), so that 
 move the others: an old seed goes on meaning the same run.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.core.types import NodeId
 from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.cluster.cluster import ClusterOptions, node_names
@@ -28,6 +29,8 @@ SPARES = 2
 """Nodes that may join, where the membership changes."""
 GROWN_SHARE = 0.4
 """The share of the clusters with a changing membership that begin with one node."""
+AT_ONCE_SHARE = 1 / 3
+"""The share of the runs in which disks are so fast that nodes wait for them within a turn."""
 _MEMORY_LOSS = frozenset({"bit-rot", "log-loss", "wipe", "rollback", "roll-back", *TAIL_KINDS})
 
 
@@ -62,6 +65,7 @@ def draw_run(world: World, options: RunOptions, schedule: Schedule | None = None
         shape = waiting(shape, 10 * options.duration_ms)
     if options.compare_wait_ms is not None:
         shape = waiting(shape, options.compare_wait_ms)
+    shape = _draw_at_once(world, options, shape)
     upgrades: dict[NodeId, float] = {}
     older = 0
     if options.level:
@@ -85,6 +89,17 @@ def _draw_grows(world: World, options: RunOptions) -> bool:
         return options.grows
     share = GROWN_SHARE if options.members and options.level else 0.0
     return world.derive("grown").random() < share
+
+
+def _draw_at_once(world: World, options: RunOptions, shape: ClusterOptions) -> ClusterOptions:
+    """How many of the group commits are carried out within their turn."""
+    rng = world.derive("at-once")
+    drawn = rng.random() < AT_ONCE_SHARE and options.level == LEVEL_LATEST
+    at_once = drawn if options.at_once is None else options.at_once
+    if not at_once:
+        return shape
+    share = rng.choice((0.3, 0.9, 1.0))
+    return replace(shape, process=replace(shape.process, at_once_share=share))
 
 
 def _draw_sizes(world: World, options: RunOptions) -> Sizes | None:

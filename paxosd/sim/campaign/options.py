@@ -35,6 +35,9 @@ class RunOptions:
     unequal_limits: bool | None = None
     """Whether some nodes take smaller messages than others, and values come near these limits.
     None: drawn from the seed; a few runs have it, where the membership does not change."""
+    at_once: bool | None = None
+    """Whether group commits are carried out within the turn that begins them, most of them or some.
+    None: drawn from the seed; a third of the runs have it."""
     compare_wait_ms: float | None = None
     """How long a node that starts waits for all voters. None: the default of the configuration, or
     as long as needed where a member is rolled back."""

@@ -56,6 +56,8 @@ class ProcessOptions:
     segment_bytes: int = 64 << 10
     turn_ms: float = 0.15
     sync_ms: tuple[float, float] = (0.3, 1.5)
+    at_once_share: float = 0.0
+    """The share of the group commits that are carried out within the turn that begins them."""
     boot_ms: tuple[float, float] = (20.0, 200.0)
     drift_ppm: float = 0.0
     snapshots: Mapping[str, Any] | None = None
@@ -95,6 +97,8 @@ class Surroundings:
     """Called right before an effect; see ``crash_point.py``."""
     on_age: Callable[[int, int], object] = lambda age_ms, revision: None
     """Called with each age in ms that its node states, and the revision that is meant."""
+    at_once_rng: random.Random
+    """Which group commits are carried out within their turn."""
     later: Callable[[float, Callable[[], None]], None]
     lost: Callable[[], None]
     """Its log was found damaged, and set aside. Raises Violation if it was sound."""
@@ -162,9 +166,7 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
     )
     if around.message_bytes_max:
         around.network.frames.message_bytes_max[around.name] = around.message_bytes_max
-    committer = SimCommitter(
-        around.rng, sync_ms, later=around.later, run=around.run_job, wake=around.wake
-    )
+    committer = _make_committer(around, sync_ms)
     replica = make_replica(
         parts,
         _replica_options(around, parts.claim.boot_count),
@@ -183,6 +185,18 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
     )
     assert isinstance(parts.node, WatchedNode)
     return Life(parts.claim.boot_count, disk, parts.node, bus, committer, replica)
+
+
+def _make_committer(around: Surroundings, sync_ms: tuple[float, float]) -> SimCommitter:
+    share, draw = around.options.at_once_share, around.at_once_rng.random
+    return SimCommitter(
+        around.rng,
+        sync_ms,
+        later=around.later,
+        run=around.run_job,
+        wake=around.wake,
+        at_once=lambda: share > 0 and draw() < share,
+    )
 
 
 def node_directory(around: Surroundings) -> NodeDirectory:

@@ -134,6 +134,7 @@ class SimProcess:
             effect=self.crash_point.reach,
             lost=self._on_lost,
             on_age=self._note_age,
+            at_once_rng=world.derive(f"{streams}/at-once"),
             later=self._later,
             run_job=self._run_job,
             wake=self._wake,
@@ -482,9 +483,9 @@ class SimProcess:
             self.resume()
 
     def _run_job(self, job: SyncJob) -> float:
-        self._slept_ms = 0.0
+        before_ms, self._slept_ms = self._slept_ms, 0.0  # by the turn that it is part of
         job.run()
-        slept_ms, self._slept_ms = self._slept_ms, 0.0
+        slept_ms, self._slept_ms = self._slept_ms, before_ms
         return slept_ms
 
     def _sleep(self, duration_ms: float) -> None:

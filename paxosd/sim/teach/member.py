@@ -100,10 +100,10 @@ class NotedCommitter(SimCommitter):
         self._records: list[Record] = []
         self._began_ms = 0.0
 
-    def start(self, job: SyncJob) -> None:
+    def start(self, job: SyncJob, *, may_block: bool) -> bool:
         self._records, self.waiting = self.waiting, []
         self._began_ms = self._world.now_ms
-        super().start(job)
+        return super().start(job, may_block=may_block)
 
     def _run_noted(self, job: SyncJob) -> float:
         job.run()

@@ -18,7 +18,18 @@ class SimCommitter:
     """The committer of one run. ``later(delay_ms, action)`` does something unless the process has
     died meanwhile; ``wake()`` lets it take a turn."""
 
-    __slots__ = ("_done", "_error", "_later", "_rng", "_run", "_spikes", "_wake", "job", "sync_ms")
+    __slots__ = (
+        "_at_once",
+        "_done",
+        "_error",
+        "_later",
+        "_rng",
+        "_run",
+        "_spikes",
+        "_wake",
+        "job",
+        "sync_ms",
+    )
 
     def __init__(
         self,
@@ -29,28 +40,40 @@ class SimCommitter:
         run: Callable[[SyncJob], float],
         wake: Callable[[], None],
         spikes: bool = True,
+        at_once: Callable[[], bool] = lambda: False,
     ) -> None:
         """``run``: carries a job out; returns for how many ms more it is to seem under way.
-        ``spikes``: whether one in a hundred takes much longer."""
+        ``spikes``: whether one in a hundred takes much longer. ``at_once``: draws whether a job
+        that may be carried out within the turn is."""
         self._rng = rng
         self.sync_ms = sync_ms
         self._later = later
         self._run = run
         self._wake = wake
         self._spikes = spikes
+        self._at_once = at_once
         self.job: SyncJob | None = None
         """The one under way."""
         self._done: list[SyncJob] = []
         self._error: StorageError | None = None
 
-    def start(self, job: SyncJob) -> None:
+    def start(self, job: SyncJob, *, may_block: bool) -> bool:
         assert self.job is None, "two group commits at a time"
         self.job = job
+        if may_block and self._at_once():
+            more_ms = self._run(job)
+            if more_ms > 0:
+                self._later(more_ms, self._tell)
+                return False
+            self._done.append(job)
+            self.job = None
+            return True
         low_ms, high_ms = self.sync_ms
         delay_ms = low_ms + self._rng.random() * (high_ms - low_ms)
         if self._spikes and self._rng.random() < SPIKE_PROBABILITY:
             delay_ms *= SPIKE_FACTOR
         self._later(delay_ms, self._finish)
+        return False
 
     def finished(self) -> list[SyncJob]:
         if self._error is not None:
