@@ -266,17 +266,13 @@ class Bus:
         self._pollers.add_busy(fd, WAKEUP)
 
     def poll(self, timeout_ms: int, *, lazy_votes: bool = False) -> int:
-        """Wait for something to come, at most ``timeout_ms``.
-
-        Returns PEERS | SUBSCRIPTIONS | CLIENTS | WAKEUP as they apply; 0: nothing came. What a
-        limit left unread is reported again by the next call; the ``receive_*`` methods take
-        only what the last call reported. With ``lazy_votes`` a vote alone does not end the
-        wait before HOT_MS: waking for each one costs more than all else about it.
-        """
+        """Wait for something to come, at most ``timeout_ms``: PEERS | SUBSCRIPTIONS | CLIENTS |
+        WAKEUP; 0: nothing came. What is left unread is reported again by the next call; the
+        ``receive_*`` methods take only what the last one reported. With ``lazy_votes`` a vote
+        alone does not end the wait before HOT_MS: to wake for it costs more than to take it."""
         flags = 0
-        now_ms = self._now_ms()
         if self.inbox.held:
-            wait_ms = int(self.inbox.held[0][0]) - now_ms
+            wait_ms = int(self.inbox.held[0][0]) - self._now_ms()
             if wait_ms <= 0:
                 flags, wait_ms = PEERS, 0
             timeout_ms = min(timeout_ms, wait_ms)
@@ -372,8 +368,7 @@ class Bus:
         if topic is not None and (
             type(message.body) is not Accepted or topic != ACCEPTED_TOPIC + message.sender.encode()
         ):
-            detail = f"a vote of {message.sender} was expected"
-            self._refuse(_address(frame), "topic", detail, now_ms)
+            self._refuse(_address(frame), "topic", f"no vote of {message.sender}", now_ms)
             return
         inbox = self.inbox
         # An Accept is what comes most, and it shows nothing about a connection.

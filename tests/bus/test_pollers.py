@@ -95,12 +95,12 @@ class TestWaiting:
     def test_a_message_ends_it(self, world):
         one, two = world.start("n1"), world.start("n2")
         until(lambda: two.send("n1", heartbeat()), "a connection", lambda: two.poll(10))
-        assert one.poll(10_000) & PEERS
+        until(lambda: one.poll(10_000) & PEERS, "the message", one.receive_subscriptions)
         assert one.receive_peers(10)
 
     def test_nothing_comes(self, world):
         bus = world.start("n1")
-        until(lambda: not bus.poll(0), "silence", bus.disconnected)
+        until(lambda: not bus.poll(10), "silence", bus.disconnected)
         began_s = time.monotonic()
         assert bus.poll(60, lazy_votes=True) == 0
         assert bus.poll(60) == 0
@@ -125,7 +125,9 @@ class TestWaiting:
         until(lambda: one.poll(100) & PEERS, "the message")
         one.receive_peers(10)
         until(
-            lambda: not one.poll(0), "silence", lambda: (one.disconnected(), one.receive_peers(9))
+            lambda: not one.poll(10),
+            "silence",
+            lambda: (one.disconnected(), one.receive_peers(9), one.receive_subscriptions()),
         )
         asked = []
         monkeypatch.setattr(one._pollers, "_ask", lambda socket, flag: asked.append(flag))

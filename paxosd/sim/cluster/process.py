@@ -134,7 +134,7 @@ class SimProcess:
             effect=self.crash_point.reach,
             lost=self._on_lost,
             on_age=self._note_age,
-            at_once_rng=world.derive(f"{streams}/at-once"),
+            at_once_rng=self.world.derive(f"{self.name}/at-once"),
             later=self._later,
             run_job=self._run_job,
             wake=self._wake,
