@@ -8,7 +8,7 @@
   snapshot's own: so what snapshots write is at most what the log writes, however large the state.
 - All nodes apply the same slots, so they would all take theirs at the same moment: ``spread``,
   another on each node, draws that apart.
-- The walk is the main thread's: some 0.4 us a key, in steps of ``KEYS_PER_STEP``. A fork would
+- The walk is the main thread's: 2 to 5 us a key, in steps of ``KEYS_PER_STEP``. A fork would
   copy every page that a reference count touches; a helper thread or a persistent map would cost
   each write more than the walk costs all in all.
 - The log goes back to the *older* of the two snapshots kept, so that a bad newest one can be
@@ -45,7 +45,7 @@ from paxosd.storage.disk import Disk
 from paxosd.storage.wal import Wal
 
 KEYS_PER_STEP = 500
-"""How many keys of the walk one step takes: about 0.2 ms."""
+"""How many keys of the walk one step takes: 1 to 2.5 ms, the more the larger the state."""
 STEP_MS = 2.0
 """The shortest time between two steps: without it an idle loop would use the whole processor."""
 UNWRITTEN_BYTES_MAX = 4 << 20
