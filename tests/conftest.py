@@ -24,6 +24,7 @@ settings.load_profile("any load")
 CAMPAIGNS = (
     "core/test_chaos.py",
     "core/test_membership_chaos.py",
+    "sim/test_gaps.py",
     "sim/campaign/test_run.py",
     "sim/cluster/test_watchers.py",
     "sim/test_crash_points.py",

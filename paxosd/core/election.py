@@ -9,7 +9,9 @@ Rules:
   acknowledges: a node that comes back, or one bad link, deposes nobody.
 - A node's new round is above every round that it has seen, and its own promise of the ballot
   is durable before the first Prepare leaves: no restart reuses a ballot.
-- Two candidates that collide wait for random times drawn anew from the injected source.
+- Two candidates that collide wait for random times drawn anew from the injected source. That
+  costs little: at one round the ballot of the greater name is the higher one, and wins. So a
+  follower asks after a time that is random by a part of the timeout only (``ASK_SPREAD``).
 - A ballot belongs to the present epoch of the membership. A node that has not applied the change
   that made this epoch grants nothing. When a leader's membership changes, the leader goes on at a
   new ballot, or hands over if it has no vote any more.
@@ -22,6 +24,7 @@ time for liveness); Ongaro's thesis, sections 6.2 (a leader without a quorum ste
 from collections.abc import Callable
 
 from paxosd.core.commands import changes_members
+from paxosd.core.contact import TIMES_AS_OFTEN, Contact
 from paxosd.core.context import Context
 from paxosd.core.handover import Transfer
 from paxosd.core.messages import (
@@ -34,17 +37,22 @@ from paxosd.core.messages import (
     Promise,
     TransferLeadership,
 )
+from paxosd.core.prevote import PreVoteRound
 from paxosd.core.proposer import Proposal, ProposerState
 from paxosd.core.types import EPOCH_ROUNDS, NOOP, NULL_BALLOT, UNKNOWN_BALLOT, Ballot, NodeId, Slot
+
+ASK_SPREAD = 0.35
+"""A follower asks for pre-votes after one election timeout of silence and a random part of another,
+at most this."""
 
 
 class Election:
     """One node's view of who leads, and its own attempts to."""
 
-    __slots__ = ("_context", "_deadline_ms", "_grants", "_heartbeat_due_ms", "_inherit",
-                 "_lost_ballot", "_on_lead", "_on_pause", "_on_stop", "_prevote", "elections",
-                 "leader", "leader_ballot", "leader_heard_ms", "round_seen", "stopping",
-                 "transfer")  # fmt: skip
+    __slots__ = ("_again_due_ms", "_contact", "_context", "_deadline_ms", "_heartbeat_due_ms",
+                 "_inherit", "_lost_ballot", "_on_lead", "_on_pause", "_on_stop", "_prevote",
+                 "elections", "leader", "leader_ballot", "leader_heard_ms", "round_seen",
+                 "stopping", "transfer")  # fmt: skip
 
     def __init__(
         self,
@@ -67,15 +75,16 @@ class Election:
         self.round_seen = context.acceptor.promised.round
         self.elections = 0
         self.stopping = False
-        self.transfer = Transfer(context, self.live_voters)
+        self._contact = Contact(context)
+        self.transfer = Transfer(context, self._contact.live_voters)
         self._inherit: tuple[Ballot, Slot] | None = None
         """The leader of this ballot asked this node to take over, once it has applied the slot."""
         self._lost_ballot = NULL_BALLOT
         """The ballot of the last leader that was logged as lost; others may still name it."""
-        self._prevote = NULL_BALLOT
-        """The ballot asked about, NULL_BALLOT when no pre-vote is under way."""
-        self._grants = 0
+        self._prevote = PreVoteRound(context)
         self._heartbeat_due_ms = context.now_ms
+        self._again_due_ms = float("inf")
+        """When doubtful voters get a heartbeat again; inf: there are none."""
         self._deadline_ms = 0.0
         self._postpone()
         if context.quorums.voters == (context.node,):
@@ -83,7 +92,7 @@ class Election:
 
     # -- time
 
-    def _postpone(self, low: float = 1.0, high: float = 2.0) -> None:
+    def _postpone(self, low: float = 1.0, high: float = 1.0 + ASK_SPREAD) -> None:
         """Campaign no earlier than a random multiple of the election timeout from now."""
         context = self._context
         factor = context.rng.uniform(low, high)
@@ -91,7 +100,7 @@ class Election:
 
     def next_due_ms(self) -> float:
         """When ``tick`` next has something to do."""
-        return min(self._heartbeat_due_ms, self._deadline_ms)
+        return min(self._heartbeat_due_ms, self._again_due_ms, self._deadline_ms)
 
     def tick(self) -> None:
         context = self._context
@@ -102,15 +111,21 @@ class Election:
             self.send_heartbeats()
             if context.proposer.state is ProposerState.PREPARING:
                 self._send_prepares()
+            self._prevote.ask()
             if context.proposer.leading and not self.in_contact():
                 self.stop("no quorum of voters answers")
             self.transfer.tick()
+            self._plan_again()
+        elif context.now_ms >= self._again_due_ms:
+            self.send_heartbeats(self._contact.doubtful() if context.proposer.leading else [])
+            self._plan_again()
         if self._inherit is not None:
             self._try_inherit(*self._inherit)
         if context.now_ms < self._deadline_ms:
             return
         if context.proposer.leading or not context.own_bit or self.stopping:
             self._postpone()
+            self._prevote.end()
             if not self.hears_leader():
                 self._forget_leader()  # or this node would send clients there for ever
             if context.quorums.voters == (context.node,):
@@ -118,7 +133,8 @@ class Election:
                 self._deadline_ms = context.now_ms + context.options.heartbeat_ms
         elif self.hears_leader():
             self._deadline_ms = self.leader_heard_ms + context.options.election_timeout_ms
-            self._deadline_ms += context.rng.uniform(0, context.options.election_timeout_ms)
+            spread_ms = ASK_SPREAD * context.options.election_timeout_ms
+            self._deadline_ms += context.rng.uniform(0, spread_ms)
         else:
             self._start_prevote()
 
@@ -136,13 +152,7 @@ class Election:
 
     def in_contact(self) -> bool:
         """Whether a quorum acknowledged this leader within the election timeout."""
-        context = self._context
-        since = context.now_ms - context.options.election_timeout_ms
-        mask = context.own_bit
-        for name, peer in context.peers.items():
-            if peer.acked_ms >= since:
-                mask |= context.quorums.bit.get(name, 0)
-        return context.quorums.contact_met(mask)
+        return self._context.quorums.contact_met(self._contact.acknowledging())
 
     # -- heartbeats
 
@@ -163,11 +173,20 @@ class Election:
             context.sound,
         )
 
-    def send_heartbeats(self) -> None:
+    def send_heartbeats(self, audience: list[NodeId] | None = None) -> None:
         message = self.heartbeat()
-        self._context.sums = ()
-        for name in self._context.audience:
+        if audience is None:  # to all
+            audience, self._context.sums = self._context.audience, ()
+        for name in audience:
             self._context.outbox.send(name, message)
+
+    def _plan_again(self) -> None:
+        """See ``contact.py``."""
+        context = self._context
+        self._again_due_ms = float("inf")
+        if context.proposer.leading and self._contact.doubtful():
+            pause_ms = context.options.heartbeat_ms / TIMES_AS_OFTEN
+            self._again_due_ms = context.now_ms + pause_ms
 
     def receive_heartbeat(self, sender: NodeId, message: Heartbeat) -> bool:
         """True if the sender leads and this node follows it."""
@@ -192,6 +211,9 @@ class Election:
                     ),
                 )
             return True
+        if sender == self.leader and message.ballot == self.leader_ballot:
+            self.leader_gone()  # this reign of it has ended, and a ballot has only one
+            return False
         # Hearsay: enough to direct clients; it does not count as hearing the leader.
         newer = message.ballot > self.leader_ballot
         known_again = not self.leader and message.ballot == self.leader_ballot
@@ -222,7 +244,7 @@ class Election:
             context.outbox.notice("leader.elected", leader=leader, ballot=ballot.shown())
         self.leader, self.leader_ballot = leader, ballot
         self.leader_heard_ms = context.now_ms
-        self._prevote = NULL_BALLOT
+        self._prevote.end()
         self._postpone()
 
     def saw(self, ballot: Ballot) -> None:
@@ -231,8 +253,10 @@ class Election:
             self.round_seen = max(self.round_seen, ballot.round)
 
     def leader_gone(self) -> None:
-        """The connection to the leader broke: ask the others soon whether they hear it."""
-        if self.leader == self._context.node or self._context.proposer.leading:
+        """The connection to the leader broke, or its reign ended: ask the others soon whether they
+        hear it. (Of a leader that is gone already nothing is new.)"""
+        leads = self.leader == self._context.node or self._context.proposer.leading
+        if leads or self.leader_heard_ms == float("-inf"):
             return
         self.leader_heard_ms = float("-inf")
         self._postpone(0.02, 0.15)
@@ -261,18 +285,10 @@ class Election:
         self._forget_leader()
         if context.proposer.state is not ProposerState.IDLE:
             self.stop("phase 1 found no quorum in time")
-        self._prevote = self._next_ballot()
-        self._grants = context.own_bit
         self._postpone(0.5, 1.5)
-        if context.quorums.phase1_met(self._grants):
+        self._prevote.begin(self._next_ballot())
+        if self._prevote.is_granted:
             self.campaign()
-            return
-        message = PreVote(self._prevote, context.learner.commit)
-        for name in context.peers:
-            if context.quorums.is_voter(name):
-                context.outbox.send(name, message)
-        if context.outbox.tracing:
-            context.outbox.trace("prevote.sent", ballot=self._prevote.shown())
 
     def receive_prevote(self, sender: NodeId, message: PreVote) -> None:
         context = self._context
@@ -289,13 +305,11 @@ class Election:
         )
 
     def receive_prevote_reply(self, sender: NodeId, message: PreVoteReply) -> None:
-        context = self._context
         self.saw(message.promised)
-        if message.ballot != self._prevote or not message.granted:
-            return
-        self._grants |= context.quorums.bit.get(sender, 0)
-        if context.quorums.phase1_met(self._grants):
+        if self._prevote.take(sender, message):
             self.campaign()
+        elif message.ballot == self._prevote.ballot <= message.promised < self._next_ballot():
+            self._prevote.begin(self._next_ballot())  # of a round that this voter may grant
 
     # -- phase 1
 
@@ -310,8 +324,8 @@ class Election:
         self.elections += 1
         self.leader = ""
         self._inherit = None
-        self._prevote = NULL_BALLOT
-        self._postpone()
+        self._prevote.end()
+        self._postpone(1.0, 2.0)
         context.proposer.start(ballot, context.learner.commit + 1, context.now_ms)
         context.outbox.notice("election.started", ballot=ballot.shown())
         self._send_prepares()
@@ -346,7 +360,8 @@ class Election:
         if isinstance(answer, Promise) and sender != context.node:
             if context.proposer.state is not ProposerState.IDLE:
                 self.stop(f"{sender} was promised a higher ballot")
-            self._postpone()
+            self._prevote.end()
+            self._postpone(1.0, 2.0)
         context.outbox.send_synced(sender, answer)
         if context.outbox.tracing:
             kind = "promise.sent" if isinstance(answer, Promise) else "nack.sent"
@@ -423,17 +438,6 @@ class Election:
         self.stop(reason)
         self._postpone(2.0, 4.0)
 
-    def live_voters(self) -> list[NodeId]:
-        """The voters that acknowledge this leader, the most caught-up last."""
-        context = self._context
-        since = context.now_ms - context.options.election_timeout_ms
-        live = [
-            (peer.commit, name)
-            for name, peer in context.peers.items()
-            if peer.acked_ms >= since and context.quorums.is_voter(name)
-        ]
-        return [name for _, name in sorted(live)]
-
     def hand_over(self) -> bool:
         """A stopping leader asks its most caught-up follower to campaign; False: none is live."""
         self.stopping = True
@@ -442,7 +446,7 @@ class Election:
         return self._hand_over_to_best()
 
     def _hand_over_to_best(self) -> bool:
-        live = self.live_voters()
+        live = self._contact.live_voters()
         if live:
             self.transfer.begin(live[-1])
         return bool(live)
@@ -475,8 +479,7 @@ class Election:
         """Another membership is in force. A leader that still has a vote goes on; another one hands
         over to the most caught-up of the new voters and stops."""
         context = self._context
-        self._prevote = NULL_BALLOT
-        self._grants = 0
+        self._prevote.end()
         self.round_seen = context.epoch * EPOCH_ROUNDS
         if was_leading and not context.own_bit:
             self._hand_over_to_best()

@@ -151,6 +151,7 @@ class Node:
         if now_ms >= self._check_due_ms:
             self._check_due_ms = now_ms + context.options.heartbeat_ms
             self._check()
+        self._replication.retransmit()
         if self._replication.skipped:
             self._replication.send_skipped()
         self._exchange.check_missing()
@@ -172,7 +173,6 @@ class Node:
         self._reads.ask_age()
         self._replication.check_flows()
         self._exchange.check_behind()
-        self._replication.retransmit()
         self._execution.record_commit(alone=True)
         self._reads.check()
         roles.monitor.check()
@@ -202,7 +202,7 @@ class Node:
         context, replication = self._context, self._replication
         if self._execution.held or (replication.turn_bytes and replication.may_go_on()):
             return context.now_ms
-        due = min(self._election.next_due_ms(), self._check_due_ms)
+        due = min(self._election.next_due_ms(), self._check_due_ms, replication.next_due_ms())
         if context.learner.missing() is not None:
             due = min(due, context.now_ms + context.options.pull_after_ms)
         return due

@@ -32,12 +32,14 @@ class NodeOptions:
     heard of it, or after this time once a phase-1 quorum has (``admission.py``)."""
     heartbeat_ms: float = 100
     election_timeout_ms: float = 600
-    """A follower that hears no leader for this long, up to twice this (random), campaigns."""
+    """A follower that hears no leader for this long, and a random part of it more, asks for
+    pre-votes (``election.py``)."""
     stuck_timeouts: int = 10
     """A leader that makes no progress for so many election timeouts, though something waits and a
     quorum answers, gives up its ballot; the next time after twice as long (``watchdog.py``)."""
     retransmit_ms: float = 250
-    """An unanswered accept, vote request or catch-up is sent again after this."""
+    """An unanswered question is sent again after this; an accept after this at the latest, and
+    earlier once it is known how long votes take (``resend_timer.py``)."""
     pull_after_ms: float = 30
     """How long a chosen slot's value may be missing before it is pulled: an accept and the
     votes for it travel on different sockets, so a short absence is normal."""

@@ -47,7 +47,7 @@ class Waiting(NamedTuple):
 class Proposal:
     """One slot in flight."""
 
-    __slots__ = ("batch", "sent_ms", "slot", "tokens", "value")
+    __slots__ = ("answered", "batch", "sendings", "sent_ms", "slot", "tokens", "value")
 
     def __init__(
         self, slot: Slot, value: bytes, batch: Batch | None, tokens: list[Any], sent_ms: float
@@ -59,6 +59,11 @@ class Proposal:
         self.tokens = tokens
         """The clients to answer: one token per entry of the batch."""
         self.sent_ms = sent_ms
+        """When it was sent last …"""
+        self.sendings = 1
+        """… how often …"""
+        self.answered = False
+        """… and whether another node has voted for it."""
 
 
 class Proposer:

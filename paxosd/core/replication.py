@@ -33,6 +33,7 @@ from paxosd.core.messages import (
     VotesRequest,
 )
 from paxosd.core.proposer import Proposal
+from paxosd.core.resend_timer import ResendTimer
 from paxosd.core.types import NOOP, UNKNOWN_BALLOT, NodeId, Slot
 from paxosd.core.work import PROPOSED_BYTES_MAX
 
@@ -57,6 +58,8 @@ class Replication:
         "_exchange",
         "_execution",
         "_reign_began_ms",
+        "_resend_due_ms",
+        "_resend_timer",
         "_stamp_ms",
         "log_full",
         "skipped",
@@ -77,6 +80,9 @@ class Replication:
         """At feature level 0, the log time of the last batch proposed. It never goes backward
         within a reign; between reigns the applied log time sees to that."""
         self._reign_began_ms = 0.0
+        self._resend_timer = ResendTimer(context.options.retransmit_ms)
+        self._resend_due_ms = float("inf")
+        """No accept is to be sent again before that."""
 
     # -- proposing
 
@@ -127,6 +133,8 @@ class Replication:
     def _send_accept(self, proposal: Proposal) -> None:
         """Send a proposal to all peers. This node's own acceptor handles the same message."""
         context = self._context
+        due_ms = context.now_ms + self._resend_timer.patience_ms(proposal.sendings)
+        self._resend_due_ms = min(self._resend_due_ms, due_ms)
         ballot = context.proposer.ballot
         message = Accept(ballot, proposal.slot, proposal.value, context.learner.commit)
         for name in context.audience:
@@ -193,29 +201,57 @@ class Replication:
         for token in tokens:
             self._context.outbox.reply(token, maybe)
 
+    def next_due_ms(self) -> float:
+        """When :meth:`retransmit` next has something to do; inf: not as long as nothing is sent."""
+        return self._resend_due_ms
+
     def retransmit(self) -> None:
-        """Repeat accept requests to voters whose votes have not arrived."""
+        """Repeat accept requests to voters whose votes have not arrived; see
+        ``resend_timer.py``."""
         context = self._context
         proposer = context.proposer
+        if context.now_ms < self._resend_due_ms:
+            return
+        self._resend_due_ms = float("inf")
         if not proposer.leading:
             return
-        due = context.now_ms - context.options.retransmit_ms
-        accepted = context.acceptor.accepted
         for proposal in proposer.open.values():
-            if proposal.sent_ms > due:
+            due_ms = proposal.sent_ms + self._resend_timer.patience_ms(proposal.sendings)
+            if due_ms <= context.now_ms:
+                self._resend(proposal)
+                due_ms = context.now_ms + self._resend_timer.patience_ms(proposal.sendings)
+            self._resend_due_ms = min(self._resend_due_ms, due_ms)
+
+    def _resend(self, proposal: Proposal) -> None:
+        context = self._context
+        ballot = context.proposer.ballot
+        proposal.sent_ms = context.now_ms
+        proposal.sendings += 1
+        message = Accept(ballot, proposal.slot, proposal.value, context.learner.commit)
+        held = context.acceptor.accepted.get(proposal.slot)
+        if context.own_bit and (held is None or held[0] != ballot):
+            # This leader was far behind, so that its own acceptor refused at first (TOO_FAR).
+            self._accept(context.node, message)
+        voted = context.learner.voted(proposal.slot, ballot)
+        for name, bit in context.quorums.bit.items():
+            if voted & bit or name == context.node:
                 continue
-            proposal.sent_ms = context.now_ms
-            message = Accept(proposer.ballot, proposal.slot, proposal.value, context.learner.commit)
-            held = accepted.get(proposal.slot)
-            if context.own_bit and (held is None or held[0] != proposer.ballot):
-                # This leader was far behind, so that its own acceptor refused at first (TOO_FAR).
-                self._accept(context.node, message)
-            voted = context.learner.voted(proposal.slot, proposer.ballot)
-            for name, bit in context.quorums.bit.items():
-                if voted & bit or name == context.node:
-                    continue
-                if not context.peers[name].flow.carries(proposal.slot):
-                    self._offer(name, message)
+            if not context.peers[name].flow.carries(proposal.slot):
+                self._offer(name, message)
+
+    def _note_answered(self, message: Accepted) -> None:
+        """Another node voted: measure how long that took."""
+        context = self._context
+        proposer = context.proposer
+        if not proposer.leading or message.ballot != proposer.ballot:
+            return
+        for first, last in message.ranges:
+            for slot in range(first, min(last, first + context.options.window_slots_max) + 1):
+                proposal = proposer.open.get(slot)
+                if proposal is not None and not proposal.answered:
+                    proposal.answered = True
+                    took_ms = context.now_ms - proposal.sent_ms
+                    self._resend_timer.answered(took_ms, proposal.sendings)
 
     def check_flows(self) -> None:
         """Stop counting what has been on its way for too long."""
@@ -308,6 +344,8 @@ class Replication:
         context = self._context
         learner = context.learner
         news = False
+        if sender != context.node:
+            self._note_answered(message)
         for first, last in message.ranges:
             news |= learner.receive_votes(sender, message.ballot, first, last)
         if sender != context.node:

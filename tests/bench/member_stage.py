@@ -15,10 +15,10 @@ import shutil
 import signal
 import threading
 import time
-from itertools import pairwise
 from typing import NamedTuple
 
 from paxosd.daemon.exits import CONFIG, OK
+from tests.bench.closed_loop import longest_gap
 from tests.processes.processes import wait_for
 
 PROGRESS = 40
@@ -43,14 +43,6 @@ class Step(NamedTuple):
         return (
             f"{self.what:50s} {self.took_s:6.2f} s  longest gap {self.gap_s * 1000:6.0f} ms{again}"
         )
-
-
-def longest_gap(acked_s, began_s, ended_s):
-    """The longest time without an acknowledged write that ends between these two moments."""
-    inside = sorted(at for at in acked_s if began_s < at <= ended_s)
-    before = [at for at in acked_s if at <= began_s]
-    points = [max(before, default=began_s), *inside, ended_s]
-    return max(b - a for a, b in pairwise(points))
 
 
 class Disturber(threading.Thread):

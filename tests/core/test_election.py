@@ -119,6 +119,38 @@ class TestPreVote:
         bench.election.receive_prevote("n3", PreVote(Ballot(99, "n3"), 0))
         assert not answer_to(bench.take(), PreVoteReply)[0].granted
 
+    def test_the_question_is_repeated_with_each_heartbeat_to_who_has_not_granted(self):
+        bench = Bench(size=5)
+        ballot = bench.prevote()
+        reply = PreVoteReply(ballot, True, NULL_BALLOT, 0)
+        bench.election.receive_prevote_reply("n2", reply)
+        asked = [(to, m.ballot) for to, m in bench.wait(100) if isinstance(m, PreVote)]
+        assert asked == [("n3", ballot), ("n4", ballot), ("n5", ballot)]
+
+    def test_nothing_is_asked_any_more_once_a_leader_is_heard(self):
+        bench = Bench()
+        bench.prevote()
+        bench.heartbeat("n2", B5)
+        assert not answer_to(bench.wait(100), PreVote)
+
+    def test_a_question_about_a_ballot_that_is_too_low_is_asked_anew_at_once(self):
+        bench = Bench()
+        ballot = bench.prevote()
+        promised = Ballot(7, "n2")
+        bench.election.receive_prevote_reply("n2", PreVoteReply(ballot, False, promised, 0))
+        (again, _) = answer_to(bench.take(), PreVote)
+        assert again.ballot > promised
+        bench.election.receive_prevote_reply("n3", PreVoteReply(ballot, False, promised, 0))
+        assert not answer_to(bench.take(), PreVote), "it is asked already"
+
+    def test_a_leader_that_says_that_it_leads_no_more_is_not_waited_for(self):
+        bench = Bench()
+        bench.heartbeat("n2", B5)
+        bench.heartbeat("n2", B5, leader="n3")
+        asked_ms = bench.context.now_ms
+        bench.prevote()
+        assert bench.context.now_ms - asked_ms <= 150
+
     def test_a_ballot_below_the_promise_is_refused_and_the_promise_told(self):
         bench = Bench(promised=B5)
         bench.election.receive_prevote("n3", PreVote(Ballot(4, "n3"), 0))

@@ -198,18 +198,15 @@ class Daemons:
         )
         self.config_path(name).write_text(f"{text}{members}\n")
 
+    def command(self, name):
+        """What is run as this node, before arguments of the caller's."""
+        return [sys.executable, "-m", "paxosd", "--config", str(self.config_path(name))]
+
     def spawn(self, name, *, arguments=(), env=None, preexec=None):
         """A process for the node, not kept in ``processes``. ``env``: variables to add."""
         with self.stderr_path(name).open("ab") as errors:
             return subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "paxosd",
-                    "--config",
-                    str(self.config_path(name)),
-                    *arguments,
-                ],
+                [*self.command(name), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,

@@ -155,7 +155,8 @@ class Answers:
                 return
             self._endpoints.move_on(frame.endpoint)
         frame.redirects = 0
-        self._table.again(frame, now_ms + self._table.backoff_ms(frame))
+        max_ms = self._options.leaderless_backoff_max_ms if code in _OTHER_NODE else 0
+        self._table.again(frame, now_ms + self._table.backoff_ms(frame, max_ms))
 
     def _passes_on(self, frame: Frame, message: RefusalAnswer, now_ms: int) -> bool:
         """Whether the node that refused is to pass the command on: it offers that, and the leader

@@ -24,6 +24,9 @@ class ClientOptions:
     ``window_max`` must not exceed the daemons' session window (8192).
     ``unreachable_ms``: once every endpoint has been down for so long, calls that were not submitted
     end; None: they wait for their own deadlines.
+    ``scout_ms``: a target silent for so long is suspected (``scout.py``).
+    ``leaderless_backoff_max_ms``: the longest pause after a node that does not lead: the next
+    leader may be elected any moment.
     """
 
     frame_commands_max: int = 256
@@ -36,6 +39,8 @@ class ClientOptions:
     connect_timeout_ms: int = 500
     backoff_min_ms: int = 20
     backoff_max_ms: int = 500
+    leaderless_backoff_max_ms: int = 160
+    scout_ms: int = 200
     suspect_ms: int = 1000
     redirects_max: int = 3
     endpoints_max: int = 32

@@ -53,8 +53,8 @@ class Endpoint:
     not name it."""
 
     __slots__ = (
-        "code", "is_learned", "message", "name", "passes_on_to", "since_ms", "state",
-        "suspect_until_ms",
+        "answered_ms", "code", "is_learned", "message", "name", "passes_on_to", "since_ms",
+        "state", "suspect_until_ms",
     )  # fmt: skip
 
     def __init__(self, name: str, *, is_learned: bool = False) -> None:
@@ -63,6 +63,8 @@ class Endpoint:
         self.state = EndpointState.IDLE
         self.since_ms = 0
         self.suspect_until_ms = 0
+        self.answered_ms = 0
+        """When it last answered the request that was waited for."""
         self.code = ""
         self.message = ""
         self.passes_on_to = ""

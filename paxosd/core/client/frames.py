@@ -78,6 +78,15 @@ class FrameTable:
         self.wake(now_ms + self.attempt_timeout_ms(frame))
         return request_id
 
+    def scouts(self, frame: Frame) -> int:
+        """A further sending of a frame of which the last one is still waited for (``scout.py``);
+        returns its request id."""
+        request_id = self.new_id()
+        frame.ids.append(request_id)
+        frame.open_ids.add(request_id)
+        self.by_id[request_id] = frame
+        return request_id
+
     def again(self, frame: Frame, retry_ms: int) -> None:
         """Send it again at that time. An answer to the last sending still counts."""
         frame.request_id = 0
@@ -113,10 +122,12 @@ class FrameTable:
         doubled_ms = self._options.attempt_timeout_ms << min(frame.timeouts, 16)
         return min(doubled_ms, self._options.attempt_timeout_max_ms)
 
-    def backoff_ms(self, frame: Frame) -> int:
-        """A pause before a retry: it doubles each time, and its upper half is random."""
+    def backoff_ms(self, frame: Frame, max_ms: int = 0) -> int:
+        """A pause before a retry: it doubles each time, up to ``max_ms`` (0: the usual bound), and
+        its upper half is random."""
         options = self._options
-        top_ms = min(options.backoff_min_ms << min(frame.refusals, 16), options.backoff_max_ms)
+        max_ms = min(max_ms or options.backoff_max_ms, options.backoff_max_ms)
+        top_ms = min(options.backoff_min_ms << min(frame.refusals, 16), max_ms)
         frame.refusals += 1
         return top_ms // 2 + self._rng.randrange(top_ms // 2 + 1)
 

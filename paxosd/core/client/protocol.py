@@ -19,7 +19,8 @@ The rules:
    is followed, unless that one was silent just now. Retries back off, with jitter
    (``answers.py``, ``endpoints.py``).
 6. If the leader cannot be reached, a node that offers it is asked to pass commands on to it.
-7. A client that learns (see ``learning.py``) knows the present members beside the endpoints
+7. While a target is silent, one frame is sent to another endpoint as well (``scout.py``).
+8. A client that learns (see ``learning.py``) knows the present members beside the endpoints
    that it was given, and sends nothing that a limit forbids.
 
 The shell calls ``on_*`` and, after each round, carries out what :meth:`ClientProtocol.take`
@@ -47,6 +48,7 @@ from paxosd.core.client.endpoints import NO_ANSWER, UNREACHABLE, Endpoints, Endp
 from paxosd.core.client.frames import FrameTable
 from paxosd.core.client.learning import ANSWER_MS, Held, Learning
 from paxosd.core.client.queue import CommandQueue
+from paxosd.core.client.scout import Scout
 from paxosd.core.commands import Command, Entry
 from paxosd.core.effects import INVALID
 from paxosd.core.requests import (
@@ -109,6 +111,7 @@ class ClientProtocol:
         self._table = FrameTable(options, rng)
         self._queue = CommandQueue(options, self._table, learns=learns)
         self._learning = Learning(rng) if learns else None
+        self._scout = Scout(options, self._table, self.endpoints, rng, self._message)
         self._endings = Endings(self._table, self._queue, self.endpoints, self._learning)
         self._answers = Answers(
             options,
@@ -226,6 +229,7 @@ class ClientProtocol:
         if each is not None:
             each.enter(EndpointState.UP, now_ms)
             each.trouble("", "")
+            self._scout.connected(endpoint, now_ms)
             if self._learning is not None:
                 self._learning.connected(now_ms)
                 self._table.wake(now_ms)
@@ -261,6 +265,7 @@ class ClientProtocol:
         frame = self._table.by_id.get(message.request_id)
         if frame is None:
             return
+        self._scout.heard(frame, message, now_ms)
         endpoint = self.endpoints.find(frame.endpoint)
         if endpoint is not None and message.request_id == frame.request_id and endpoint.code:
             endpoint.trouble("", "")
@@ -306,6 +311,7 @@ class ClientProtocol:
             self._tick_learning(self._learning, now_ms, hopeless)
         for frame in list(self._table.live):
             self._tick_frame(frame, now_ms, hopeless)
+        self._scout.tick(now_ms)
 
     def next_due_ms(self) -> int:
         """When to call :meth:`on_tick` at the latest, if nothing else happens before."""
@@ -327,6 +333,8 @@ class ClientProtocol:
             waiting, self._table.unsent = self._table.unsent, []
             for frame in waiting:
                 self._send(frame, now_ms, sends)
+        sends += [Send(*each) for each in self._scout.sends]
+        self._scout.sends.clear()
         connects = self.endpoints.connects
         if connects:
             self.endpoints.connects = []
@@ -352,6 +360,7 @@ class ClientProtocol:
         if leader and self.endpoints.can_follow(leader, now_ms):
             endpoint.passes_on_to = leader = ""  # ask in the usual way: the refusal gives the hint
         request_id = self._table.sent(frame, endpoint.name, now_ms)
+        self._scout.sent(now_ms)
         message = self._message(frame, request_id)
         if leader and type(message) is WriteRequest:
             message = ForwardRequest(*message)

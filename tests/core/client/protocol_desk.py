@@ -8,6 +8,9 @@ from paxosd.core.commands import OPEN
 from paxosd.core.requests import RefusalAnswer, WriteAnswer, WriteRequest
 from paxosd.wire.status import decode_status
 
+NO_SCOUT_MS = 1 << 30
+"""As ``scout_ms``: a silent target is given up after the time-out of an attempt, and not before."""
+
 A, B, C = "tcp://a:1", "tcp://b:1", "tcp://c:1"
 
 

@@ -15,7 +15,7 @@ from paxosd.core.effects import (
     NO_LEADER,
     NOT_LEADER,
 )
-from tests.core.client.protocol_desk import A, B, C, Desk
+from tests.core.client.protocol_desk import NO_SCOUT_MS, A, B, C, Desk
 
 ONE = [PUT, b"k", b"v"]
 TWO = [PUT, b"l", b"v"]
@@ -70,7 +70,7 @@ class TestEndings:
         assert call.failure[:2] == (77, 1)
 
     def test_after_an_unknown_outcome_a_new_session_and_the_old_one_can_be_asked(self):
-        desk = Desk()
+        desk = Desk(scout_ms=NO_SCOUT_MS)
         (lost,) = desk.put(ONE, timeout_ms=300)
         desk.open(77)
         _, message = desk.next()

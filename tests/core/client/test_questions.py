@@ -16,7 +16,7 @@ from paxosd.core.requests import (
     ReadRequest,
     WriteAnswer,
 )
-from tests.core.client.protocol_desk import A, B, C, Desk
+from tests.core.client.protocol_desk import NO_SCOUT_MS, A, B, C, Desk
 
 ONE = [PUT, b"k", b"v"]
 TWO = [PUT, b"l", b"v"]
@@ -24,7 +24,7 @@ TWO = [PUT, b"l", b"v"]
 
 class TestQuestions:
     def test_a_read_is_repeated_elsewhere_and_ends_safe_to_retry(self):
-        desk = Desk()
+        desk = Desk(scout_ms=NO_SCOUT_MS)
         call = desk.protocol.ask(ReadRequest(0, STALE, [[1, b"k"]]), desk.now, 2500)
         desk.turn()
         wheres = []

@@ -6,7 +6,7 @@ from paxosd.core.client.calls import OutcomeUnknown
 from paxosd.core.commands import OPEN, OPENED_BY_MIN, PUT
 from paxosd.core.effects import BUSY, INTERRUPTED, NO_LEADER, NOT_LEADER
 from paxosd.core.requests import PASSES_ON, STALE, ForwardRequest, ReadRequest, WriteRequest
-from tests.core.client.protocol_desk import A, B, C, Desk
+from tests.core.client.protocol_desk import NO_SCOUT_MS, A, B, C, Desk
 
 ONE = [PUT, b"k", b"v"]
 
@@ -39,7 +39,7 @@ def test_it_asks_the_node_that_offers_it_and_nothing_else_changes():
 
 
 def test_a_leader_that_is_silent_is_not_reached_either():
-    desk = Desk(attempt_timeout_ms=500)
+    desk = Desk(attempt_timeout_ms=500, scout_ms=NO_SCOUT_MS)
     desk.put(ONE)
     _, first = desk.next()
     desk.refuse(first, NOT_LEADER, C, PASSES_ON)
