@@ -77,6 +77,7 @@ SLOW = (
     "sim/nemesis/",
     "sim/teach/",
     "sim/test_divergence.py",
+    "sim/test_budget.py",
     "sim/test_members.py",
     "sim/test_mutations.py",
     "sim/test_passing_on.py",

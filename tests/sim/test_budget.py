@@ -1,0 +1,102 @@
+"""What a put costs, counted and not timed: turns, group commits, frames, and calls of Python
+functions in the turns of a leader and of a follower. A simulated cluster counts the same each time,
+on any machine; a change that makes puts dearer fails here. A budget that is only ever raised proves
+less and less: say in the commit what is bought with it, and lower it when something became cheaper.
+"""
+
+import sys
+from collections import Counter
+
+import pytest
+
+from paxosd.core.messages import Heartbeat, HeartbeatAck
+from paxosd.sim.world.network import NetworkOptions
+from tests.sim.simple import make_client, make_cluster, run_for
+
+PUTS = 400
+BUDGETS = {
+    # of one put: turns, group commits, frames sent to peers, votes published, function calls
+    "leader": {"turns": 2.25, "commits": 1.02, "sends": 2.05, "votes": 1.02, "calls": 440},
+    "follower": {"turns": 1.3, "commits": 1.02, "sends": 0.05, "votes": 1.02, "calls": 352},
+}
+
+
+class Costs:
+    """Counts what one process does."""
+
+    def __init__(self, process, monkeypatch):
+        self.counts = Counter()
+        replica, bus = process.replica, process.bus
+        self.count(monkeypatch, bus, "publish_accepted", "votes")
+        self.count(monkeypatch, replica.wal, "begin_sync", "commits", lambda job: job is not None)
+        real_send, real_turn = bus.send, replica.turn
+
+        def send(to, message):
+            if not isinstance(message, (Heartbeat, HeartbeatAck)):  # they come with the time
+                self.counts["sends"] += 1
+            return real_send(to, message)
+
+        def turn(now_ms, wall_ms):
+            self.counts["turns"] += 1
+            sys.setprofile(self.profile)
+            try:
+                real_turn(now_ms, wall_ms)
+            finally:
+                sys.setprofile(None)
+
+        monkeypatch.setattr(bus, "send", send)
+        monkeypatch.setattr(replica, "turn", turn)
+
+    def count(self, monkeypatch, owner, name, what, counts=lambda result: True):
+        real = getattr(owner, name)
+
+        def counted(*arguments, **options):
+            result = real(*arguments, **options)
+            self.counts[what] += counts(result)
+            return result
+
+        monkeypatch.setattr(owner, name, counted)
+
+    def profile(self, frame, event, argument):
+        if event == "call":
+            self.counts["calls"] += 1
+
+
+def costs_of_a_put(monkeypatch, at_once_share=1.0):
+    """Role → what a put of one client costs it."""
+    network = NetworkOptions(delay_ms=(0.2, 0.2))
+    cluster = make_cluster(5, 3, network=network, at_once_share=at_once_share, turn_ms=0.1)
+    cluster.elect()
+    run_for(cluster, 1000)
+    client, history = make_client(
+        cluster, operations=PUTS, duration_ms=PUTS * 5.0, mix={"put": 1}, keys=(b"key",)
+    )
+    processes = list(cluster.processes.values())
+    leading = [each.node.leading for each in processes]
+    costs = [Costs(each, monkeypatch) for each in processes]
+    client.start()
+    run_for(cluster, PUTS * 5.0 + 100)
+    puts = len(history)
+    assert puts > PUTS / 2, "the client was idle"
+    assert [each.node.leading for each in processes] == leading
+    found = {}
+    for is_leader, cost in zip(leading, costs, strict=True):
+        role = "leader" if is_leader else "follower"
+        a_put = {what: count / puts for what, count in cost.counts.items()}
+        found[role] = {what: max(a_put[what], found.get(role, a_put)[what]) for what in a_put}
+    return found
+
+
+@pytest.mark.parametrize("role", BUDGETS)
+def test_a_put_of_one_client(monkeypatch, role):
+    found = costs_of_a_put(monkeypatch)[role]
+    print(role, {what: round(count, 2) for what, count in found.items()})
+    over = {what: count for what, count in found.items() if count > BUDGETS[role][what]}
+    assert not over, f"{role}: {over}, of {BUDGETS[role]}"
+
+
+def test_a_commit_beside_the_loop_would_be_noticed(monkeypatch):
+    """It costs the turn that takes its end in."""
+    found = costs_of_a_put(monkeypatch, at_once_share=0.0)
+    for role, budget in BUDGETS.items():
+        assert found[role]["turns"] > budget["turns"]
