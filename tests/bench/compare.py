@@ -11,6 +11,7 @@ with a word. docs/BENCHMARKS.md says how to read it, and what cannot be compared
 import argparse
 import json
 import os
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -168,6 +169,8 @@ def trace_all(clusters, results):
 def main():
     """Measure and print."""
     options = parse(sys.argv[1:])
+    # So that the processes of all clusters are ended, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="compare-", dir=options.dir) as folder:
         results = Results(
             rows=options.rows, machine=describe_machine(folder), rtt_ms=options.rtt_ms,

@@ -14,6 +14,7 @@ from tests.bench.compare_rows import GET, KILL, PUT, STALE_GET, STOP, WATCH
 SOURCE = PEERS / "etcd_load.go"
 GOPATH = Path("/usr/share/gocode")
 ASK_LIMIT_S = 1.0
+GAP_TIMEOUT_S = 1
 OPERATIONS = {PUT: "put", GET: "get", STALE_GET: "stale-get", WATCH: "watch"}
 
 
@@ -99,6 +100,10 @@ class Etcd(Cluster):
             "-rate", str(row.rate), "-value-bytes", str(row.value_bytes),
             "-duration", f"{seconds}s", "-warmup", f"{warmup_s}s",
         ]  # fmt: skip
+        if is_gap:
+            # A call whose leader was lost is not answered: its time-out decides how long it holds
+            # its client up. One second is what a client that cares about failover would take.
+            command += ["-timeout", f"{GAP_TIMEOUT_S}s"]
         if self.as_transactions:
             command += ["-per-frame", str(row.per_frame)]
         return command
