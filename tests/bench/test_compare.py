@@ -1,5 +1,6 @@
 """The comparison's arithmetic, its tables, its picture, and what it does without the peers."""
 
+import os
 import re
 from xml.etree import ElementTree
 
@@ -292,10 +293,13 @@ class TestBuild:
         source, target = tmp_path / "load.go", tmp_path / "load"
         source.write_text("")
         command = ["sh", "-c", f"echo built >> {target}"]
+        os.utime(source, (1, 1))
         build(source, target, command)
-        target.touch()
         build(source, target, command)
         assert target.read_text() == "built\n"
+        os.utime(target, (0, 0))
+        build(source, target, command)
+        assert target.read_text() == "built\nbuilt\n"
 
 
 def test_system_calls_of_a_table_of_strace():
@@ -316,8 +320,6 @@ def test_the_longest_gap_is_between_neighbours_in_time():
 
 
 def test_processor_time_of_this_process_grows():
-    import os
-
     before = cpu_s(os.getpid())
     while cpu_s(os.getpid()) == before:
         sum(range(1000))
