@@ -55,7 +55,7 @@ def test_what_it_names_is_there():
     for name in re.findall(r"`(?:\w+[./])*([A-Z][A-Z_]+)`", TEXT):
         assert re.search(rf"^\s*{name}\b", code, re.MULTILINE), name
     for path, classes in re.findall(r"((?:\w+/)+test_\w+\.py)((?:::\w+(?:, \w+)*)?)", TEXT):
-        test = ROOT / "tests" / path
+        test = ROOT / "tests" / path.removeprefix("tests/")
         assert test.exists(), path
         for each in classes.removeprefix("::").split(", ") if classes else ():
             assert re.search(rf"^(class|def) {each}\b", test.read_text(), re.MULTILINE), each
