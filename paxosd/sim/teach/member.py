@@ -77,6 +77,8 @@ class Surroundings:
     observer: Observer
     sync_rng: random.Random
     naive: set[NodeId] = field(default_factory=set)
+    patient: set[NodeId] = field(default_factory=set)
+    """Those whose election timers run out long after the others'."""
 
 
 class NotedCommitter(SimCommitter):
@@ -177,6 +179,8 @@ class Member:
         around = self._around
         world = around.world
         part = around.order.index(self.name)
+        if self.name in around.patient:
+            part += 2 * len(around.names)
         return Equipment(
             log=_LOG,
             log_disk=lambda claim: self._disk,

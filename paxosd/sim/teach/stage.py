@@ -129,9 +129,11 @@ class Stage:
         self.observer.crashed(name)
         self._recorder.note("crash", name)
 
-    def restart(self, name: NodeId, *, naive: bool = False) -> None:
+    def restart(self, name: NodeId, *, naive: bool = False, patient: bool = False) -> None:
         """It starts with what its disk holds. Raises StorageError if it must not. ``naive``: it
-        asks nobody whether it was here before, and all believe that it is what it says."""
+        asks nobody whether it was here before, and all believe that it is what it says.
+        ``patient``: it leaves campaigns to the others for long."""
+        (self._around.patient.add if patient else self._around.patient.discard)(name)
         (self._around.naive.add if naive else self._around.naive.discard)(name)
         self._recorder.note("start", name)
         self.members[name].start()

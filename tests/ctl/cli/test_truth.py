@@ -28,7 +28,7 @@ from paxosd.core.effects import (
 )
 from paxosd.core.membership import Member, Membership
 from paxosd.core.requests import STALE, AdminRequest, ReadRequest, RefusalAnswer
-from tests.core.client.protocol_desk import A, Desk
+from tests.core.client.protocol_desk import NO_SCOUT_MS, A, Desk
 from tests.ctl.cli.test_health import status
 
 ONE = [PUT, b"k", b"v"]
@@ -73,7 +73,7 @@ class TestUnknown:
         assert not CLAIMS.search(text)
 
     def test_a_later_try_that_is_refused_for_good(self):
-        desk = Desk()
+        desk = Desk(scout_ms=NO_SCOUT_MS)
         (call,) = desk.put(ONE, timeout_ms=9000)
         desk.open()
         desk.next()

@@ -40,7 +40,7 @@ def _play(guide: Guide) -> None:
     stage.crash("n2")
     stage.wires.mend()
     stage.run(2)
-    stage.restart("n2")
+    stage.restart("n2", patient=True)
 
     guide.act("n1 asks again")
     stage.run_until_applied(2, "n1", "n2", limit_ms=5000)
