@@ -192,7 +192,8 @@ class TestDisk:
         assert "a group commit takes" in told["reason"]
         slow = daemons.wait_event(leader, "storage.slow")
         assert slow["seq"] < told["seq"], "it is said before the hand-over"
-        assert slow["median_ms"] >= 120
+        # The median of an even number of commits may lie halfway between a usual and a slow one.
+        assert slow["median_ms"] >= 60
         assert slow["elsewhere_ms"] < slow["median_ms"]
         daemons.heal()
         load.check()
