@@ -368,7 +368,8 @@ class Bus:
         if topic is not None and (
             type(message.body) is not Accepted or topic != ACCEPTED_TOPIC + message.sender.encode()
         ):
-            self._refuse(_address(frame), "topic", f"no vote of {message.sender}", now_ms)
+            detail = f"a vote of {message.sender} was expected"
+            self._refuse(_address(frame), "topic", detail, now_ms)
             return
         inbox = self.inbox
         # An Accept is what comes most, and it shows nothing about a connection.

@@ -37,8 +37,6 @@ class Commits:
         self._fast = 0
         """How many in a row were fast."""
         self._done: list[SyncJob] = []
-        self.inline = 0
-        """How many were carried out within a turn, since the start."""
 
     def start(self, job: SyncJob, *, may_block: bool) -> bool:
         """Begin a job; True: it has ended. Raises StorageError of a job that failed at once."""
@@ -50,7 +48,6 @@ class Commits:
             and not self._faulty()
         ):
             job.run()
-            self.inline += 1
             self._look(job)
             self._done.append(job)
             return True
