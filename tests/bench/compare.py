@@ -1,7 +1,8 @@
 """Ours beside etcd, ZooKeeper and PySyncObj: the same loads, three nodes each, one machine.
 
     python -m tests.bench.compare [--rows put-1,get-1|all] [--peers etcd,zookeeper] [--pairs 5]
-        [--seconds 5] [--rtt-ms 1] [--syscalls] [--markdown FILE] [--svg FILE] [-o json]
+        [--seconds 5] [--rtt-ms 1] [--etcd PROGRAM] [--syscalls] [--markdown FILE] [--svg FILE]
+        [-o json]
 
 Systems take turns; while one is measured, the processes of the others are stopped
 (SIGSTOP). What is compared is the median of the runs. A system that is not installed is skipped
@@ -44,6 +45,7 @@ def parse(arguments):
     parser.add_argument("--pairs", type=int, default=5, help="runs of each system in each row")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each run, warm-up excluded")
     parser.add_argument("--rtt-ms", type=float, default=0.0, help="between nodes, by a relay")
+    parser.add_argument("--etcd", default="", help="the server to run, if not the one in PATH")
     parser.add_argument("--dir", default=".", help="on the disk that is measured")
     parser.add_argument("--syscalls", action="store_true", help="of a follower, by strace")
     parser.add_argument("--markdown", type=Path, help="write the tables to this file, too")
@@ -74,12 +76,13 @@ def note(words):
     print(words, file=sys.stderr, flush=True)
 
 
-def start_all(kinds, folder, results, stack):
-    """Start every system that is there and stop its processes; the clusters."""
+def start_all(kinds, folder, results, stack, programs):
+    """Start every system that is there and stop its processes; the clusters. ``programs``: system
+    name → the server to run instead of the one in PATH."""
     clusters = []
     for kind in kinds:
         try:
-            cluster = kind(folder, results.rtt_ms)
+            cluster = kind(folder, results.rtt_ms, programs.get(kind.name, ""))
         except MissingError as missing:
             results.skipped[kind.name] = str(missing)
             note(f"skipped: {missing}")
@@ -140,7 +143,8 @@ def take_turn(cluster, rows, results):
 def compare(options, folder, results):
     """Run everything; fills ``results``. Ctrl-C ends it early."""
     with ExitStack() as stack:
-        clusters = start_all([Ours, *options.peers], folder, results, stack)
+        programs = dict.fromkeys((Etcd.name, EtcdTransactions.name), options.etcd)
+        clusters = start_all([Ours, *options.peers], folder, results, stack, programs)
         try:
             for pair in range(options.pairs):
                 # The order is turned round each time, so that neither always comes first.

@@ -59,7 +59,8 @@ def tail_of(path):
 
 class Cluster:
     """Three nodes of one system under ``path``. ``rtt_ms``: between the nodes, by a relay; 0 for
-    none. Raises MissingError if the system is not here."""
+    none. ``program``: the server to run, if it is not the one in PATH. Raises MissingError if the
+    system is not here."""
 
     name = ""
     title = ""
@@ -68,11 +69,12 @@ class Cluster:
     """What is not comparable, a sentence each."""
     has_relay = True
 
-    def __init__(self, path, rtt_ms=0.0):
+    def __init__(self, path, rtt_ms=0.0, program=""):
         if rtt_ms and not self.has_relay:
             raise MissingError(f"{self.title}: not measured with a round trip between its nodes")
         self.path = Path(path) / self.name
         self.rtt_ms = rtt_ms
+        self.program = program
         self.processes = {}
         self._helpers = []
         """Processes that are part of the stage: relays, watchers."""

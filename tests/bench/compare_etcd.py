@@ -1,4 +1,5 @@
-"""etcd beside ours: Debian's etcd-server, and a load generator with its own Go client."""
+"""etcd beside ours: Debian's etcd-server, or that of ``--etcd``, and a load generator with its own
+Go client, which is Debian's: the server may be newer."""
 
 import contextlib
 import json
@@ -30,8 +31,10 @@ class Etcd(Cluster):
     as_transactions = False
 
     def prepare(self):
-        self._program = shutil.which("etcd")
+        self._program = shutil.which(self.program or "etcd")
         if self._program is None:
+            if self.program:
+                raise MissingError(f"--etcd {self.program}: there is no such program")
             raise MissingError("etcd is not installed (Debian: etcd-server)")
         if not shutil.which("go") or not (GOPATH / "src/go.etcd.io/etcd/clientv3").is_dir():
             raise MissingError(
@@ -111,7 +114,7 @@ class Etcd(Cluster):
     def version(self):
         asked = [self._program, "--version"]
         text = subprocess.run(asked, check=True, capture_output=True, text=True).stdout
-        return f"etcd {text.splitlines()[0].split()[-1]}, Go client clientv3"
+        return f"etcd {text.splitlines()[0].split()[-1]}, Go client clientv3 of Debian"
 
 
 def _build():

@@ -276,6 +276,16 @@ class TestRun:
         with pytest.raises(MissingError, match="round trip"):
             Present(tmp_path, rtt_ms=1.0)
 
+    def test_both_kinds_of_etcd_run_the_server_that_was_asked_for(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(compare, "Ours", Present)
+        options = compare.parse(
+            ["--peers", "etcd,etcd-txn", "--pairs", "1", "--etcd", "/no/such/etcd"]
+        )
+        results = results_of(options.rows)
+        compare.compare(options, tmp_path, results)
+        words = "--etcd /no/such/etcd: there is no such program"
+        assert results.skipped == {"etcd": words, "etcd-txn": words}
+
     def test_clusters_do_not_share_ports(self):
         first, second = Cluster.ports(6), Cluster.ports(6)
         assert len({*first, *second}) == 12
