@@ -43,7 +43,7 @@ from paxosd.core.messages import (
 )
 from paxosd.core.proposer import ProposerState
 from paxosd.core.roles import Roles
-from paxosd.core.types import Ballot, NodeId
+from paxosd.core.types import EPOCH_ROUNDS, Ballot, NodeId
 
 _TRACED: dict[type, str] = {
     PreVote: "prevote.received",
@@ -121,7 +121,8 @@ class Dispatcher:
             return
         self._roles.monitor.hear(sender, peer, run_id)
         kind = type(message)
-        if kind in _OF_AN_EPOCH and message.ballot.epoch > context.epoch:  # type: ignore[union-attr]  # all of them have one
+        # Written out, as at other busy places: Ballot.epoch costs a call.
+        if kind in _OF_AN_EPOCH and message.ballot.round // EPOCH_ROUNDS > membership.epoch:  # type: ignore[union-attr]  # all of them have one
             self._depose_if_above(message.ballot)  # type: ignore[union-attr]  # the same
             self._roles.admission.hear_epoch(message.ballot.epoch)  # type: ignore[union-attr]  # the same
             context.early.keep(sender, run_id, message)
@@ -164,7 +165,7 @@ class Dispatcher:
         chosen: its commit index may only speak of ballots up to its own."""
         proposer = self._context.proposer
         self._roles.election.saw(ballot)
-        if ballot > proposer.ballot and proposer.state is not ProposerState.IDLE:
+        if proposer.state is not ProposerState.IDLE and ballot > proposer.ballot:
             self._roles.election.stop(f"ballot {ballot.shown()} is at work")
 
     def _on_prepare(self, sender: NodeId, message: Prepare) -> None:

@@ -249,8 +249,8 @@ class Election:
 
     def saw(self, ballot: Ballot) -> None:
         """Remember the round: this node's next ballot is above every ballot that it has met."""
-        if ballot.epoch == self._context.epoch:
-            self.round_seen = max(self.round_seen, ballot.round)
+        if ballot.round > self.round_seen and ballot.epoch == self._context.epoch:
+            self.round_seen = ballot.round
 
     def leader_gone(self) -> None:
         """The connection to the leader broke, or its reign ended: ask the others soon whether they

@@ -17,7 +17,7 @@ out in order, once each. Source of the learner's job: "Paxos Made Simple", secti
 
 from paxosd.core.messages import Decisions
 from paxosd.core.quorum import Quorums
-from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
+from paxosd.core.types import EPOCH_ROUNDS, NULL_BALLOT, Ballot, NodeId, Slot
 
 
 class Stream:
@@ -89,7 +89,7 @@ class Learner:
         bounded, and a heartbeat's commit index makes up for them.
         """
         bit = self._quorums.bit.get(voter)
-        if bit is None or ballot.epoch != self.epoch:
+        if bit is None or ballot.round // EPOCH_ROUNDS != self.epoch:
             return False
         news = False
         top = min(last, self.commit + self.ahead_slots_max)
@@ -224,22 +224,30 @@ class Learner:
 
     # -- gaps in the vote streams
 
-    def _stream(self, voter: NodeId, run_id: int, seq: int) -> Stream | None:
+    def _stream(self, voter: NodeId, run_id: int) -> Stream | None:
+        """The stream of this run of a voter; None: the run is over."""
+        stream = self._streams.get(voter)
+        if stream is not None and stream.run_id == run_id:
+            return stream
+        return self._begin_stream(voter, run_id)
+
+    def _begin_stream(self, voter: NodeId, run_id: int) -> Stream | None:
         stream = self._streams.get(voter)
         if stream is None:
             stream = self._streams[voter] = Stream()
-        if stream.run_id != run_id:
-            if run_id < stream.run_id:
-                return None
-            stream.run_id = run_id
-            # What was published before counts as missed, so that it is asked for once.
-            stream.seen = 0
-            stream.announced = 0
+        if run_id < stream.run_id:
+            return None
+        stream.run_id = run_id
+        # What was published before counts as missed, so that it is asked for once.
+        stream.seen = 0
+        stream.announced = 0
         return stream
 
     def stream_gap(self, voter: NodeId, run_id: int, seq: int) -> bool:
         """Note message number ``seq`` of a voter's stream; true if one before it is missing."""
-        stream = self._stream(voter, run_id, seq)
+        stream = self._streams.get(voter)
+        if stream is None or stream.run_id != run_id:
+            stream = self._begin_stream(voter, run_id)
         if stream is None:
             return False
         if seq == stream.seen + 1:
@@ -250,7 +258,7 @@ class Learner:
     def stream_lost_tail(self, voter: NodeId, run_id: int, seq: int) -> bool:
         """A heartbeat says the voter published up to ``seq``; true if what an *earlier*
         heartbeat announced has not come (the stream and heartbeats race each other)."""
-        stream = self._stream(voter, run_id, seq)
+        stream = self._stream(voter, run_id)
         if stream is None:
             return False
         lost = stream.seen < stream.announced
@@ -259,6 +267,6 @@ class Learner:
 
     def stream_repaired(self, voter: NodeId, run_id: int, seq: int) -> None:
         """All votes up to message ``seq`` were repeated over DEALER."""
-        stream = self._stream(voter, run_id, seq)
+        stream = self._stream(voter, run_id)
         if stream is not None:
             stream.seen = max(stream.seen, seq)

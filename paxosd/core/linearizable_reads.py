@@ -77,6 +77,8 @@ class LinearizableReads:
 
     def reply_ready(self) -> None:
         """Answer the reads whose index is applied."""
+        if not self._waiting.indexed:
+            return
         applied = self._execution.applied
         for token in self._waiting.ready(applied):
             refused = self._refusal(DIVERGED) if self._context.diverged else None
@@ -108,20 +110,22 @@ class LinearizableReads:
 
     def ask(self) -> None:
         """Put the question of the waiting reads to the leader, which may be this node."""
-        context = self._context
+        context, waiting = self._context, self._waiting
         if context.proposer.leading:
-            read_id = self._waiting.question(context.now_ms)
+            rounds = context.leader_reads
+            read_id = waiting.question(context.now_ms) if waiting.unasked else 0
             if read_id:
-                context.leader_reads.ask(Asked("", read_id, self._read_slot()))
+                rounds.ask(Asked("", read_id, self._read_slot()))
             # While a change of the membership is in flight another leader may exist already that
             # needs none of this node's voters.
-            if not context.proposer.barrier and context.leader_reads.start_round(context.own_bit):
+            may_begin = rounds.urgent and not context.proposer.barrier
+            if may_begin and rounds.start_round(context.own_bit):
                 self._election.send_heartbeats()
                 self.answer_confirmed()
-        else:
+        elif waiting.unasked:
             leader = self._election.leader
             if leader and leader != context.node:
-                read_id = self._waiting.question(context.now_ms)
+                read_id = waiting.question(context.now_ms)
                 if read_id:
                     context.outbox.send(leader, ReadIndex(read_id))
 

@@ -138,7 +138,9 @@ class Node:
     def tick(self, now_ms: float, wall_ms: int) -> None:
         """Do what the time brings. Call it once a turn, after the turn's messages."""
         context = self._context
-        self.set_time(now_ms, wall_ms)
+        if now_ms != context.now_ms:
+            self.set_time(now_ms, wall_ms)
+        context.wall_ms = wall_ms
         if self._early_epoch != context.membership.epoch:
             self._step_early()
         self._replication.begin_turn()
@@ -264,21 +266,22 @@ class Node:
 
     def ready(self) -> Ready:
         """Do all that can be done now and return the effects."""
-        context = self._context
-        self._replication.propose_waiting()
-        self._reads.ask()
+        context, reads = self._context, self._reads
+        outbox = context.outbox
         while True:
-            context.outbox.settle()
-            message = context.outbox.self_message()
+            if context.proposer.queue:
+                self._replication.propose_waiting()
+            reads.ask()
+            outbox.settle()
+            message = outbox.self_message()
             if message is None:
                 break
             self._dispatcher.step_self(message)
-            self._replication.propose_waiting()
-            self._reads.ask()
-        self._reads.reply_ready()
-        self._execution.record_commit(alone=False)
+        reads.reply_ready()
+        if outbox.ready.persist:
+            self._execution.record_commit(alone=False)
         self._execution.end_turn()
-        return context.outbox.take()
+        return outbox.take()
 
     # -- what the shell switches
 

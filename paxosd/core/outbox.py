@@ -79,13 +79,15 @@ class Outbox:
         if self._held:
             held, self._held = self._held, []
             self._gated.append((self._ticket, held))
-        self._open()
+        if self._gated:
+            self._open()
 
     def synced(self, ticket: int) -> None:
         """Every record handed out up to ``ticket`` is durable."""
         assert ticket <= self._ticket, "a ticket that was never handed out"
         self._synced = max(self._synced, ticket)
-        self._open()
+        if self._gated:
+            self._open()
 
     def _open(self) -> None:
         votes: list[tuple[Slot, Ballot]] = []

@@ -37,7 +37,7 @@ class Asked(NamedTuple):
 class LeaderReads:
     """The leader's side: which questions wait for which round of confirmation."""
 
-    __slots__ = ("_acks", "_next_round", "_urgent", "in_round", "quorums", "round")
+    __slots__ = ("_acks", "_next_round", "in_round", "quorums", "round", "urgent")
 
     def __init__(self, quorums: Quorums) -> None:
         self.quorums = quorums
@@ -47,22 +47,23 @@ class LeaderReads:
         self.in_round: list[Asked] = []
         """What waits for the round that was started."""
         self._next_round: list[Asked] = []
-        self._urgent = False
+        self.urgent = False
+        """Whether a read waits for the next round."""
 
     def ask(self, asked: Asked, *, waits: bool = True) -> None:
         """``waits``: a read does; else the next round, whenever it starts, is soon enough."""
         self._next_round.append(asked)
-        self._urgent = self._urgent or waits
+        self.urgent = self.urgent or waits
 
     def start_round(self, own_bit: int, *, heartbeat: bool = False) -> bool:
         """Start a round if a read waits and none is under way; true: send heartbeats.
         ``heartbeat``: they are about to be sent anyway, so any question will do."""
-        if self.in_round or not (self._urgent or (heartbeat and self._next_round)):
+        if self.in_round or not (self.urgent or (heartbeat and self._next_round)):
             return False
         self.round += 1
         self._acks = own_bit
         self.in_round, self._next_round = self._next_round, []
-        self._urgent = False
+        self.urgent = False
         return True
 
     def receive_ack(self, voter: NodeId, round_: int) -> None:
@@ -80,13 +81,13 @@ class LeaderReads:
         """The reign ended: nobody gets an answer of it. Peers ask again, elsewhere."""
         self.in_round = []
         self._next_round = []
-        self._urgent = False
+        self.urgent = False
 
 
 class WaitingReads:
     """Every node's side: reads without an index yet, and reads waiting to be applied up to it."""
 
-    __slots__ = ("_asked", "_indexed", "_put_ms", "_unasked", "asked_ms", "read_id")
+    __slots__ = ("_asked", "_put_ms", "asked_ms", "indexed", "read_id", "unasked")
 
     def __init__(self, last_id: int = 0) -> None:
         self.read_id = last_id
@@ -96,21 +97,23 @@ class WaitingReads:
         """When the last question was put."""
         self._put_ms: dict[int, float] = {}
         """When each of the last questions that have no answer was put."""
-        self._unasked: list[tuple[Any, float]] = []
+        self.unasked: list[tuple[Any, float]] = []
+        """The reads for which no question was put yet."""
         self._asked: list[tuple[Any, float]] = []
-        self._indexed: list[tuple[Slot, Any, float]] = []
+        self.indexed: list[tuple[Slot, Any, float]] = []
+        """The reads that wait for their slot to be applied."""
 
     def __len__(self) -> int:
-        return len(self._unasked) + len(self._asked) + len(self._indexed)
+        return len(self.unasked) + len(self._asked) + len(self.indexed)
 
     def add(self, token: Any, now_ms: float) -> None:
-        self._unasked.append((token, now_ms))
+        self.unasked.append((token, now_ms))
 
     def question(self, now_ms: float) -> int:
         """The id of a question to put now, or 0: none waits, or one is under way."""
-        if self._asked or not self._unasked:
+        if self._asked or not self.unasked:
             return 0
-        self._asked, self._unasked = self._unasked, []
+        self._asked, self.unasked = self.unasked, []
         return self._put(now_ms)
 
     def bare_question(self, now_ms: float, every_ms: float) -> int:
@@ -138,39 +141,39 @@ class WaitingReads:
         """Give up the question under way if it is older than ``after_ms``; a new id is used
         for the next, for the old one's index might come from a leader deposed meanwhile."""
         if self._asked and now_ms - self.asked_ms >= after_ms:
-            self._unasked = self._asked + self._unasked
+            self.unasked = self._asked + self.unasked
             self._asked = []
 
     def index_lost(self, now_ms: float, after_ms: float) -> None:
         """Ask anew for reads older than ``after_ms`` whose index is not reached (0: for all,
         the leader changed): a deposed leader may have proposed it to nobody, and then no slot
         of that number need ever come."""
-        old = [read for read in self._indexed if now_ms - read[2] >= after_ms]
+        old = [read for read in self.indexed if now_ms - read[2] >= after_ms]
         if old:
-            self._indexed = [read for read in self._indexed if now_ms - read[2] < after_ms]
-            self._unasked.extend((token, since) for _, token, since in old)
+            self.indexed = [read for read in self.indexed if now_ms - read[2] < after_ms]
+            self.unasked.extend((token, since) for _, token, since in old)
 
     def answer(self, read_id: int, index: Slot) -> bool:
         """False if it answers an earlier question than the last, and is ignored."""
         if read_id != self.read_id:
             return False
-        self._indexed.extend((index, token, since) for token, since in self._asked)
+        self.indexed.extend((index, token, since) for token, since in self._asked)
         self._asked = []
         return True
 
     def ready(self, applied: Slot) -> list[Any]:
         """The reads that may be served now."""
-        if not self._indexed:
+        if not self.indexed:
             return []
-        ready = [token for index, token, _ in self._indexed if index <= applied]
+        ready = [token for index, token, _ in self.indexed if index <= applied]
         if ready:
-            self._indexed = [read for read in self._indexed if read[0] > applied]
+            self.indexed = [read for read in self.indexed if read[0] > applied]
         return ready
 
     def overdue(self, now_ms: float, after_ms: float) -> list[Any]:
         """Take out the reads that found no leader to confirm them for ``after_ms``."""
-        late = [token for token, since in self._unasked + self._asked if now_ms - since >= after_ms]
+        late = [token for token, since in self.unasked + self._asked if now_ms - since >= after_ms]
         if late:
-            self._unasked = [r for r in self._unasked if now_ms - r[1] < after_ms]
+            self.unasked = [r for r in self.unasked if now_ms - r[1] < after_ms]
             self._asked = [r for r in self._asked if now_ms - r[1] < after_ms]
         return late

@@ -34,7 +34,7 @@ from paxosd.core.messages import (
 )
 from paxosd.core.proposer import Proposal
 from paxosd.core.resend_timer import ResendTimer
-from paxosd.core.types import NOOP, UNKNOWN_BALLOT, NodeId, Slot
+from paxosd.core.types import EPOCH_ROUNDS, NOOP, UNKNOWN_BALLOT, NodeId, Slot
 from paxosd.core.work import PROPOSED_BYTES_MAX
 
 UNCOUNTED_BYTES = 1 << 10
@@ -240,10 +240,10 @@ class Replication:
                 self._offer(name, message)
 
     def _note_answered(self, message: Accepted) -> None:
-        """Another node voted: measure how long that took."""
+        """Another node voted for this leader's proposals: measure how long that took."""
         context = self._context
         proposer = context.proposer
-        if not proposer.leading or message.ballot != proposer.ballot:
+        if message.ballot != proposer.ballot:
             return
         for first, last in message.ranges:
             for slot in range(first, min(last, first + context.options.window_slots_max) + 1):
@@ -290,7 +290,7 @@ class Replication:
             if context.outbox.tracing:
                 self._trace_refused(sender, message, AcceptOutcome.NACKED)
             return False
-        if message.ballot.epoch < context.epoch:
+        if message.ballot.round // EPOCH_ROUNDS < context.membership.epoch:
             # The leader does not know yet what ended its epoch. A vote would not count.
             self._exchange.serve(sender, message.slot, context.learner.commit)
             return False
@@ -344,11 +344,12 @@ class Replication:
         context = self._context
         learner = context.learner
         news = False
-        if sender != context.node:
+        other = sender != context.node
+        if other and context.proposer.leading:
             self._note_answered(message)
         for first, last in message.ranges:
             news |= learner.receive_votes(sender, message.ballot, first, last)
-        if sender != context.node:
+        if other and context.peers[sender].flow.in_flight:
             self._note_arrived(sender, message.ranges)
         if context.outbox.tracing:
             context.outbox.trace(
@@ -357,7 +358,7 @@ class Replication:
                 slots=[list(r) for r in message.ranges],
                 **{"from": sender},
             )
-        if sender != context.node and learner.stream_gap(sender, run_id, message.stream_seq):
+        if other and learner.stream_gap(sender, run_id, message.stream_seq):
             self._ask_votes(sender)
         if news:
             self._execution.advance()
@@ -366,8 +367,6 @@ class Replication:
         """A voter has received the proposals of these slots: they are no longer on their way."""
         context = self._context
         flow = context.peers[sender].flow
-        if not flow.in_flight:
-            return
         for first, last in ranges:
             if last - first <= context.options.accept_ahead_slots_max:
                 for slot in range(first, last + 1):
@@ -379,7 +378,8 @@ class Replication:
         learner = context.learner
         for ballot, first, last in message.votes:
             learner.receive_votes(sender, ballot, first, last)
-        self._note_arrived(sender, [(first, last) for _, first, last in message.votes])
+        if context.peers[sender].flow.in_flight:
+            self._note_arrived(sender, [(first, last) for _, first, last in message.votes])
         learner.stream_repaired(sender, run_id, message.stream_seq)
         self._execution.advance()
 

@@ -251,12 +251,15 @@ class SyncJob:
         try:
             if self.file is None:
                 self.file = self.preparer.take(self.header)
-            what = f"write to {self.header.name}"
+            what = "write to "
             self.file.pwritev(self.buffers, self.offset)
-            what = f"sync {self.header.name}"
+            what = "sync "
             self.file.fdatasync()
         except OSError as problem:
-            self.error = failure(what, problem, self.header.name, self.offset)
+            name = self.header.name
+            if self.file is not None:
+                what += name
+            self.error = failure(what, problem, name, self.offset)
             raise self.error from problem
         # Before anybody can speak of the group: a process that dies has noted all that it said.
         self.mark.note(self.group, self.header, self.end)

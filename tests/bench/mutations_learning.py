@@ -123,7 +123,7 @@ def _confirm_unasked(self):
 
 
 def _read_at_once(self, token):
-    self._waiting._indexed.append((0, token, self._context.now_ms))
+    self._waiting.indexed.append((0, token, self._context.now_ms))
 
 
 _READS = (
