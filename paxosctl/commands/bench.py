@@ -7,11 +7,11 @@ import click
 
 from paxosctl.cli.app import Duration, Group, Settings, Whole, global_options, negative, verb
 from paxosctl.client.errors import EXIT_UNKNOWN
-from paxosctl.commands.bench_options import load_of, load_options
+from paxosctl.commands.bench_options import WarmUp, load_of, load_options, plot_option
 from paxosctl.commands.bench_progress import progress
 from paxosctl.commands.bench_view import fan_out_view, view_of
-from paxosctl.load.fanout import DUE, KEYS, VERB_WATCH, run_fan_out
-from paxosctl.load.load import Load
+from paxosctl.load.fanout import DUE, KEYS, run_fan_out
+from paxosctl.load.load import VERB_WATCH, Load
 from paxosctl.load.nodes import costs, sample
 from paxosctl.load.plot import page
 from paxosctl.load.processes import TIMEOUT_MS, default_processes, find_target, run_load
@@ -72,11 +72,30 @@ def mixed_verb(settings: Settings, **options: Any) -> None:
 @click.option("--size", "--value-bytes", "size", type=Whole(DUE.size, 1 << 20), default=100,
               show_default=True, help="The size of each value in bytes.")  # fmt: skip
 @click.option("--duration", type=Duration(), default="10s", show_default=True)
-def watch_verb(settings: Settings, watchers: int, rate: int, size: int, duration: int) -> None:
+@click.option("--warmup", type=WarmUp(), default="1s", show_default=True,
+              help="Puts of this time, before, are made and not measured.")  # fmt: skip
+@click.option("--processes", type=Whole(1, 256),
+              help="Processes that receive, if one is not enough.  [default: one for 500 watchers, "
+              "at most a quarter of the cores]")  # fmt: skip
+@plot_option
+def watch_verb(settings: Settings, **options: Any) -> None:
     """Measure the time from a put to its event at each of many watchers. Exit code 1 if an event
     was missed."""
-    load = Load(verb=VERB_WATCH, outstanding=watchers, connections=watchers, size=size, keys=KEYS,
-                rate=float(rate), duration_ms=duration)  # fmt: skip
+    watchers = options["watchers"]
+    load = Load(
+        verb=VERB_WATCH,
+        outstanding=watchers,
+        connections=watchers,
+        size=options["size"],
+        keys=KEYS,
+        rate=float(options["rate"]),
+        duration_ms=options["duration"],
+        warmup_ms=options["warmup"],
+    )
+    plot = _plot_file(options["plot"])
+    processes = options["processes"] or default_processes(load)
+    if processes > watchers:
+        raise click.UsageError("--processes cannot exceed --watchers")
     timeout_ms = TIMEOUT_MS if settings.timeout is None else settings.timeout
     with settings.client() as client:
         target = find_target(client)
@@ -85,9 +104,14 @@ def watch_verb(settings: Settings, watchers: int, rate: int, size: int, duration
         before = sample(target.members)
         endpoints = settings.endpoints.split(",")
         with progress("bench watch") as step:
-            found = run_fan_out(endpoints, events, load, timeout_ms / 1000, step)
+            found = run_fan_out(
+                endpoints, events, load, timeout_ms / 1000, processes=processes, on_progress=step
+            )
         nodes = costs(before, sample(target.members))
-    settings.show(fan_out_view(found, nodes))
+    view = fan_out_view(found, nodes)
+    if plot is not None:
+        plot.write_text(page("bench watch", view.notes, found.report), encoding="utf-8")
+    settings.show(view)
     if found.report.failed:
         negative(f"some puts failed; the first: {found.report.first_error}")
     if found.missed:

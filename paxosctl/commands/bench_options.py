@@ -37,6 +37,11 @@ def load_options(command: F) -> F:
     return command
 
 
+plot_option = click.option(
+    "--plot", type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw throughput and latencies into this HTML file.",
+)  # fmt: skip
+
 _OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--clients", type=Whole(1, 100_000),
                  help="Clients, each a session of its own that waits for its answer before it goes "
@@ -71,8 +76,7 @@ _OPTIONS: list[Callable[[Any], Any]] = [
     click.option("--processes", type=Whole(1, 256),
                  help="Processes that send, if one is not enough.  [default: one for 500 "
                  "connections, at most a quarter of the cores]"),
-    click.option("--plot", type=click.Path(dir_okay=False, path_type=Path),
-                 help="Draw throughput and latencies into this HTML file."),
+    plot_option,
 ]  # fmt: skip
 
 

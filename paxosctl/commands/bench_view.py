@@ -12,7 +12,7 @@ from paxosctl.load.report import LoadReport
 
 SHARES = {"p50_ms": 0.5, "p90_ms": 0.9, "p99_ms": 0.99, "p999_ms": 0.999, "max_ms": 1.0}
 WINDOW_SHARES = {"p50_ms": 0.5, "p99_ms": 0.99, "max_ms": 1.0}
-NESTED = frozenset({"errors", "windows", "nodes", "generator", "by_verb", "histogram"})
+NESTED = frozenset({"errors", "refusals", "windows", "nodes", "generator", "by_verb", "histogram"})
 """What the format plain leaves out."""
 
 
@@ -29,6 +29,7 @@ def view_of(report: LoadReport, nodes: Sequence[NodeCost]) -> View:
         **({"stale": load.stale} if load.reads else {}),
         "unsent": report.unsent,
         "errors": dict(report.failed),
+        "refusals": dict(report.refused),
         "windows": windows(report),
         "nodes": [each._asdict() for each in nodes],
         "generator": generator(report),
@@ -56,6 +57,7 @@ def fan_out_view(found: FanOut, nodes: Sequence[NodeCost]) -> View:
         "puts": found.puts,
         "rate": load.rate,
         "size": load.size,
+        "warmup_s": load.warmup_ms / 1000,
         "missed": found.missed,
         "errors": dict(report.failed),
         "windows": windows(report),
@@ -80,7 +82,7 @@ def windows(report: LoadReport) -> list[dict[str, Any]]:
     """A row for each second."""
     return [
         {"at_s": each.at_s, "operations": each.operations, "failed": each.failed,
-         **quantiles(each.latencies, WINDOW_SHARES)}
+         "refused": each.refused, **quantiles(each.latencies, WINDOW_SHARES)}
         for each in report.windows
     ]  # fmt: skip
 
@@ -139,6 +141,17 @@ def generator_words(report: LoadReport) -> list[str]:
     return [f"{words}{advice}."]
 
 
+def refusal_words(report: LoadReport) -> list[str]:
+    """What was refused meanwhile, and sent again."""
+    if not report.refused:
+        return []
+    codes = ", ".join(f"{count} as {code}" for code, count in report.refused.items())
+    return [
+        f"The cluster refused {codes}: more than its queues hold. They were sent again after a "
+        "pause; their latency counts from the first time."
+    ]
+
+
 def _notes(report: LoadReport, noun: str, nodes: Sequence[NodeCost]) -> list[str]:
     load, total = report.load, report.total
     how = f"{load.outstanding} outstanding on {load.connections} connections"
@@ -163,4 +176,4 @@ def _notes(report: LoadReport, noun: str, nodes: Sequence[NodeCost]) -> list[str
             f"{report.unsent} commands were due and not sent, for no client was free: the rate was "
             "not reached, and the latencies above leave them out."
         )
-    return notes + cost_rows(nodes) + generator_words(report)
+    return notes + refusal_words(report) + cost_rows(nodes) + generator_words(report)

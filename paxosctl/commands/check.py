@@ -10,7 +10,7 @@ from paxosctl.cli.render import View
 from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError
 from paxosctl.commands.bench_progress import progress
-from paxosctl.commands.bench_view import figures, generator, generator_words
+from paxosctl.commands.bench_view import figures, generator, generator_words, refusal_words
 from paxosctl.load.criteria import DURATION_MS, SIZES, Check, judge, load_of_size
 from paxosctl.load.keys import KEY_PREFIX
 from paxosctl.load.nodes import NodeCost, cost_rows, costs, sample
@@ -95,6 +95,7 @@ def _view(size: str, report: LoadReport, checks: list[Check], nodes: list[NodeCo
         **figures(report.total),
         "unsent": report.unsent,
         "errors": dict(report.failed),
+        "refusals": dict(report.refused),
         "checks": [each._asdict() for each in checks],
         "nodes": [each._asdict() for each in nodes],
         "generator": generator(report),
@@ -103,7 +104,7 @@ def _view(size: str, report: LoadReport, checks: list[Check], nodes: list[NodeCo
     return View(
         data=data,
         plain="".join(f"{line}\n" for line in lines).encode(),
-        notes=[*lines, *cost_rows(nodes), *generator_words(report)],
+        notes=[*lines, *refusal_words(report), *cost_rows(nodes), *generator_words(report)],
     )
 
 

@@ -1,26 +1,31 @@
 """Sends a load from one thread: many clients on many connections.
 
 Each client is a session of its own and keeps a number of requests under way; it sends the next
-when one is answered (closed loop), or when it is due and the client is free (open loop). It does
-not retry: a refusal, a broken connection, or silence for the time-out ends the client that it
-meets and is counted.
+when one is answered (closed loop), or when it is due and the client is free (open loop).
+
+What is refused as ``busy`` is counted, and sent again after a pause, as an application would do it:
+the same request under the same number, whose latency counts from its first time on. Nothing else is
+tried again: any other refusal, a broken connection, or silence for the time-out ends the client
+that it meets and is counted.
 """
 
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 from paxosctl.client.errors import NotSubmittedError, RefusedError
+from paxosctl.load.backoff import Backoff
 from paxosctl.load.connections import Connection, ConnectionPool, make_room
 from paxosctl.load.keys import key_draw, key_of
 from paxosctl.load.load import VERB_GET, VERB_MIXED, VERB_PUT, Load, frames_of, portion
 from paxosctl.load.pace import Pace
 from paxosctl.load.recorder import ProcessReport, Recorder, Window
+from paxosctl.load.sessions import LoadClient, SessionOpener, close_sessions
 from paxosctl.load.usage import Usage
 from paxosd.core.client.cluster_info import Limits
-from paxosd.core.commands import CLOSE, OPEN, PUT, Entry, Status
-from paxosd.core.effects import INTERRUPTED, INVALID
+from paxosd.core.commands import PUT, Entry
+from paxosd.core.effects import BUSY, INTERRUPTED, INVALID
 from paxosd.core.requests import (
     GET,
     LINEARIZABLE,
@@ -37,8 +42,6 @@ from paxosd.wire import WireError, decode_answer, encode_client, encode_entry
 from paxosd.wire.client import QUERIES_MAX
 
 POLL_S = 1.0
-CLOSE_MS = 1000
-"""How long to wait for the answers to the closing of the sessions."""
 FRAME_BYTES_MAX = 1 << 20
 """Of one request with several puts, as that of a Client: members pass it on in larger messages."""
 COMMAND_OVERHEAD_BYTES = 64
@@ -64,41 +67,23 @@ class Target(NamedTuple):
         return cls(leader, (leader,), limits or Limits())
 
 
-class _Client:
-    """One session. ``free``: how many commands each request may have that it could send now."""
-
-    __slots__ = ("connection", "frames", "free", "id", "is_broken", "next_seq", "reader")
-
-    def __init__(
-        self, connection: Connection, reader: Connection, frame_sizes: Sequence[int]
-    ) -> None:
-        self.connection = connection
-        self.reader = reader
-        self.free = list(frame_sizes)
-        self.id = 0
-        self.next_seq = 1
-        self.frames: set[int] = set()
-        """First seq of each request with puts that is not answered."""
-        self.is_broken = False
-        """Whether it sends nothing more."""
-
-    @property
-    def acked(self) -> int:
-        """Every put up to this seq has been answered."""
-        return min(self.frames, default=self.next_seq) - 1
-
-
 class _Sent(NamedTuple):
-    """A request that waits for its answer. ``size``: how many commands it might have had."""
+    """A request that waits for its answer. ``size``: how many commands it might have had.
+    ``begun_ns``: when it was sent for the first time. ``refusals``: how often it was refused as
+    busy; ``refusal``: the words of the last time."""
 
-    client: _Client
+    client: LoadClient
     connection: Connection
     verb: str
     first_seq: int
     commands: int
     size: int
     due_ns: int
+    begun_ns: int
     sent_ns: int
+    frame: bytes
+    refusals: int = 0
+    refusal: str = ""
 
 
 class Generator:
@@ -113,14 +98,18 @@ class Generator:
         self._place, self._of = place, of
         self._timeout_ns = timeout_ms * 1_000_000
         self._rng = random.Random(f"{load.seed}.{place}" if place else load.seed)
+        # One of its own: refusals are not to change what is written.
+        self._pauses = random.Random(f"{load.seed}.{place}.pauses")
         self._value = self._rng.randbytes(load.size)
         self._next_key = key_draw(load.distribution, load.keys, self._rng, place=place, of=of)
         self._check_value()
-        self._clients: list[_Client] = []
-        self._idle: dict[_Client, None] = {}
+        self._clients: list[LoadClient] = []
+        self._idle: dict[LoadClient, None] = {}
         """Those that may have something free, the longest idle first."""
         self._sent: dict[int, _Sent] = {}
         """Request id → what it carries, oldest first."""
+        self._refused: Backoff[tuple[int, _Sent]] = Backoff(self._pauses)
+        """The same of those that are sent again, under the same id."""
         self._next_id = 1
         make_room(load.connections * (2 if load.writes and self._has_readers else 1))
         self._pool = ConnectionPool(timeout_ms / 1000)
@@ -173,7 +162,7 @@ class Generator:
             while share > 0:
                 window = min(share, window_max)
                 sizes = list(frames_of(window, frame_max))
-                self._clients.append(_Client(writers[at], others[at], sizes))
+                self._clients.append(LoadClient(writers[at], others[at], sizes))
                 share -= window
 
     def open(self) -> None:
@@ -181,7 +170,9 @@ class Generator:
         self._pool.check_owner()
         try:
             if self._load.writes:
-                self._open_sessions()
+                SessionOpener(
+                    self._pool, self._target.leader, self._clients, self._new_id, self._pauses
+                ).run(self._timeout_ns)
         except NotSubmittedError:
             self._pool.close()
             raise
@@ -197,14 +188,14 @@ class Generator:
         used = Usage()
         try:
             time.sleep(max(0, begin_ns - clock_ns()) / 1e9)
-            while self._issue() or self._sent:
+            while self._issue() or self._sent or self._refused:
                 self._receive()
                 if not used.is_marked and clock_ns() >= pace.measured_ns:
                     used.mark()
             unsent = pace.unsent(clock_ns())
             cpu_ns, delayed_ns = used.since_mark()
             if self._load.writes:
-                self._close_sessions()
+                close_sessions(self._pool, self._clients, self._new_id)
         finally:
             self._pool.close()
         ended_ns = self._last_ns
@@ -216,6 +207,7 @@ class Generator:
             ended_ns=ended_ns,
             windows=recorder.windows,
             failed=recorder.failed,
+            refused=recorder.refused,
             unknown=recorder.has_unknown,
             first_error=recorder.first_error,
             unsent=unsent,
@@ -225,10 +217,9 @@ class Generator:
 
     # -- sending
 
-    def _request(self, connection: Connection, entry: Entry) -> int:
+    def _new_id(self) -> int:
         request_id = self._next_id
         self._next_id += 1
-        connection.send(encode_client(WriteRequest(request_id, encode_entry(entry)), ""))
         return request_id
 
     def _issue(self) -> bool:
@@ -251,7 +242,7 @@ class Generator:
     def _all_broken(self) -> bool:
         return all(each.is_broken for each in self._clients)
 
-    def _send_next(self, client: _Client, due_ns: int, now_ns: int) -> bool:
+    def _send_next(self, client: LoadClient, due_ns: int, now_ns: int) -> bool:
         """Whether it could send one; False, too, if all is sent."""
         if not client.free or client.is_broken:
             return False
@@ -274,27 +265,43 @@ class Generator:
             self._send_puts(client, count, size, due_ns, now_ns)
         return True
 
-    def _send_puts(self, client: _Client, count: int, size: int, due_ns: int, now_ns: int) -> None:
+    def _send_puts(
+        self, client: LoadClient, count: int, size: int, due_ns: int, now_ns: int
+    ) -> None:
         next_key, value = self._next_key, self._value
         commands = [[PUT, key_of(next_key()), value] for _ in range(count)]
         first_seq = client.next_seq
         entry = Entry(client.id, first_seq, client.acked, commands)
         client.next_seq += count
         client.frames.add(first_seq)
-        request_id = self._request(client.connection, entry)
+        request_id = self._new_id()
+        frame = encode_client(WriteRequest(request_id, encode_entry(entry)), "")
+        client.connection.send(frame)
         self._sent[request_id] = _Sent(
-            client, client.connection, VERB_PUT, first_seq, count, size, due_ns, now_ns
-        )
+            client, client.connection, VERB_PUT, first_seq, count, size, due_ns, now_ns, now_ns,
+            frame,
+        )  # fmt: skip
 
-    def _send_gets(self, client: _Client, count: int, size: int, due_ns: int, now_ns: int) -> None:
+    def _send_gets(
+        self, client: LoadClient, count: int, size: int, due_ns: int, now_ns: int
+    ) -> None:
         queries = [[GET, key_of(self._next_key())] for _ in range(count)]
         mode = STALE if self._load.stale else LINEARIZABLE
-        request_id = self._next_id
-        self._next_id += 1
-        client.reader.send(encode_client(ReadRequest(request_id, mode, queries), ""))
+        request_id = self._new_id()
+        frame = encode_client(ReadRequest(request_id, mode, queries), "")
+        client.reader.send(frame)
         self._sent[request_id] = _Sent(
-            client, client.reader, VERB_GET, 0, count, size, due_ns, now_ns
+            client, client.reader, VERB_GET, 0, count, size, due_ns, now_ns, now_ns, frame
         )
+
+    def _send_again(self, now_ns: int) -> None:
+        """Send what was refused and has waited, if its client still sends."""
+        for request_id, sent in self._refused.take(now_ns):
+            if sent.client.is_broken or now_ns - sent.begun_ns > self._timeout_ns:
+                self._fail(sent, BUSY, f"{sent.refusal} (sent {sent.refusals} times)")
+                continue
+            sent.connection.send(sent.frame)
+            self._sent[request_id] = sent._replace(sent_ns=now_ns)
 
     # -- receiving
 
@@ -318,6 +325,7 @@ class Generator:
         for request_id, sent in list(self._oldest(late_ns)):
             del self._sent[request_id]
             self._fail_unknown(sent, "no answer in time")
+        self._send_again(now_ns)
         self._recorder.tick(now_ns)
 
     def _oldest(self, late_ns: int) -> list[tuple[int, _Sent]]:
@@ -331,10 +339,11 @@ class Generator:
 
     def _wait_s(self) -> float:
         """How long there may be nothing to do."""
-        if not self._idle or not self._pace.is_open or self._pace.is_over:
-            return POLL_S
         now_ns = clock_ns()
-        return min(POLL_S, max(0.0, (self._pace.due_ns(now_ns) - now_ns) / 1e9))
+        next_ns = self._refused.next_ns
+        if self._idle and self._pace.is_open and not self._pace.is_over:
+            next_ns = min(next_ns, self._pace.due_ns(now_ns))
+        return min(POLL_S, max(0.0, (next_ns - now_ns) / 1e9))
 
     def _take(self, answer: ServerMessage) -> None:
         sent = self._sent.pop(answer.request_id, None)
@@ -348,6 +357,10 @@ class Generator:
             self._done(sent)
         elif isinstance(answer, ReadAnswer):
             self._done(sent)
+        elif isinstance(answer, RefusalAnswer) and answer.code == BUSY:
+            self._recorder.refuse(BUSY, sent.commands)
+            sent = sent._replace(refusals=sent.refusals + 1, refusal=answer.message)
+            self._refused.add((answer.request_id, sent), sent.refusals, clock_ns())
         elif isinstance(answer, RefusalAnswer) and answer.code == INTERRUPTED:
             self._fail_unknown(sent, answer.message)
         elif isinstance(answer, RefusalAnswer):
@@ -399,54 +412,3 @@ class Generator:
         self._recorder.fail(code, words, sent.commands, is_unknown=is_unknown)
         sent.client.frames.discard(sent.first_seq)
         sent.client.is_broken = True
-
-    # -- sessions
-
-    def _open_sessions(self) -> None:
-        opening = Entry(0, 1, 0, [[OPEN]])
-        waiting = {self._request(each.connection, opening): each for each in self._clients}
-        leader = self._target.leader
-        deadline_ns = clock_ns() + self._timeout_ns
-        while waiting:
-            for connection in self._pool.wait(POLL_S):
-                while (frame := connection.receive()) is not None:
-                    try:
-                        answer = decode_answer(frame)
-                    except WireError as error:
-                        words = f"{leader} answers something else: {error}"
-                        raise NotSubmittedError("undecodable", words) from None
-                    if isinstance(answer, RefusalAnswer):
-                        raise NotSubmittedError(answer.code, answer.message)
-                    result = answer.results[0] if isinstance(answer, WriteAnswer) else None
-                    if not isinstance(result, tuple) or result[0] != Status.OK:
-                        words = "the leader opened no session; try again"
-                        raise NotSubmittedError("refused", words)
-                    client = waiting.pop(answer.request_id, None)
-                    if client is not None:
-                        client.id = result[2]
-            if leader in self._pool.lost:
-                words = f"the connection to {leader} was lost"
-                raise NotSubmittedError("unreachable", words)
-            if waiting and clock_ns() > deadline_ns:
-                words = (
-                    f"{leader}: no answer in time to the opening of {len(waiting)} of "
-                    f"{len(self._clients)} sessions; does it take so many connections? "
-                    "paxosctl status shows how many (clients)"
-                )
-                raise NotSubmittedError("no_answer", words)
-
-    def _close_sessions(self) -> None:
-        """Leave no sessions behind in the replicated state, if that takes no long waiting."""
-        waiting = {
-            self._request(each.connection, Entry(each.id, each.next_seq, each.acked, [[CLOSE]]))
-            for each in self._clients
-            if not each.is_broken
-        }
-        deadline_ns = clock_ns() + CLOSE_MS * 1_000_000
-        while waiting and not self._pool.lost and clock_ns() < deadline_ns:
-            for connection in self._pool.wait((deadline_ns - clock_ns()) / 1e9):
-                while (frame := connection.receive()) is not None:
-                    try:
-                        waiting.discard(decode_answer(frame).request_id)
-                    except WireError:
-                        return

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 VERB_PUT, VERB_GET, VERB_MIXED = "put", "get", "mixed"
+VERB_WATCH = "watch"
+"""Of events that puts cause (``fanout.py``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import NamedTuple
 
+from paxosctl.load.load import VERB_WATCH
 from paxosctl.load.report import LoadReport
 
 WIDTH, HEIGHT = 880, 260
@@ -55,10 +56,15 @@ def _throughput(report: LoadReport) -> Chart:
     whole = int(report.elapsed_ns / 1e9)  # a second that was not over would look like a collapse
     points = [(w.at_s, float(w.operations)) for w in report.windows if w.at_s < max(1, whole)]
     failed = [(w.at_s, float(w.failed)) for w in report.windows if w.at_s < max(1, whole)]
-    series = [Series("acknowledged", points)]
+    is_watch = report.load.verb == VERB_WATCH
+    series = [Series("received" if is_watch else "acknowledged", points)]
     if report.failed:
         series.append(Series("failed", failed))
-    return Chart("Throughput", "second", "commands in this second", series)
+    if report.refused:
+        refused = [(w.at_s, float(w.refused)) for w in report.windows if w.at_s < max(1, whole)]
+        series.append(Series("refused", refused))
+    noun = "events" if is_watch else "commands"
+    return Chart("Throughput", "second", f"{noun} in this second", series)
 
 
 def _latencies(report: LoadReport) -> Chart:

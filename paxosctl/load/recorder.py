@@ -12,11 +12,12 @@ WINDOW_NS = 1_000_000_000
 @dataclass(frozen=True, slots=True)
 class Window:
     """What ended in second ``second`` of the measured time (from 0): acknowledged commands by verb,
-    and how many failed."""
+    and how many failed; and how often a command was refused that is sent again."""
 
     second: int
     latencies: dict[str, PackedLatencies]
     failed: int
+    refused: int
 
     @property
     def count(self) -> int:
@@ -43,6 +44,9 @@ class ProcessReport(NamedTuple):
     windows: list[Window]
     failed: dict[str, int]
     """How many commands ended with which code, the warm-up included."""
+    refused: dict[str, int]
+    """How often a command was refused with which code, and sent again later; the warm-up
+    included."""
     unknown: bool
     """Whether the outcome of some of them is unknown."""
     first_error: FirstError | None
@@ -64,9 +68,10 @@ class Recorder:
         self._second = 0
         self._ends_ns = measured_ns + WINDOW_NS
         self._latencies: dict[str, Latencies] = {}
-        self._failed_here = 0
+        self._failed_here = self._refused_here = 0
         self.windows: list[Window] = []
         self.failed: dict[str, int] = {}
+        self.refused: dict[str, int] = {}
         self.has_unknown = False
         self.first_error: FirstError | None = None
 
@@ -87,6 +92,11 @@ class Recorder:
         if self.first_error is None:
             self.first_error = FirstError(code, message)
 
+    def refuse(self, code: str, count: int) -> None:
+        """``count`` commands were refused, and are sent again."""
+        self.refused[code] = self.refused.get(code, 0) + count
+        self._refused_here += count
+
     def tick(self, now_ns: int) -> None:
         """Close the windows that are over."""
         while now_ns >= self._ends_ns:
@@ -97,12 +107,12 @@ class Recorder:
     def finish(self, now_ns: int) -> None:
         """Close the last window, which may be shorter than a second."""
         self.tick(now_ns)
-        if self._latencies or self._failed_here:
+        if self._latencies or self._failed_here or self._refused_here:
             self._close()
 
     def _close(self) -> None:
         packed = {verb: each.pack() for verb, each in self._latencies.items()}
-        window = Window(self._second, packed, self._failed_here)
-        self._latencies, self._failed_here = {}, 0
+        window = Window(self._second, packed, self._failed_here, self._refused_here)
+        self._latencies, self._failed_here, self._refused_here = {}, 0, 0
         self.windows.append(window)
         self._on_window(window)

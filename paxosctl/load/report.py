@@ -19,13 +19,15 @@ class WindowReport:
     at_s: int
     operations: int
     failed: int
+    refused: int
     latencies: Latencies
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadReport:
     """``latencies``: of the commands that were acknowledged, by verb. ``failed``: of the rest, by
-    the code of the failure."""
+    the code of the failure. ``refused``: how often a command was refused and sent again, by code;
+    its latency counts from the first time."""
 
     load: Load
     elapsed_ns: int
@@ -33,6 +35,7 @@ class LoadReport:
     latencies: Mapping[str, Latencies]
     windows: Sequence[WindowReport]
     failed: Mapping[str, int]
+    refused: Mapping[str, int]
     unknown: bool
     """Whether the outcome of some of them is unknown."""
     first_error: FirstError | None
@@ -81,6 +84,11 @@ class LoadReport:
         """Commands without an acknowledgement."""
         return sum(self.failed.values())
 
+    @property
+    def refused_count(self) -> int:
+        """How often a command was refused, and sent again."""
+        return sum(self.refused.values())
+
 
 def merge(load: Load, parts: Sequence[ProcessReport]) -> LoadReport:
     """One report of all processes' records."""
@@ -88,10 +96,13 @@ def merge(load: Load, parts: Sequence[ProcessReport]) -> LoadReport:
     elapsed_ns = max(1, max(part.ended_ns for part in parts) - measured_ns)
     latencies: dict[str, Latencies] = {}
     failed: dict[str, int] = {}
+    refused: dict[str, int] = {}
     by_second: dict[int, list[Window]] = {}
     for part in parts:
         for code, count in part.failed.items():
             failed[code] = failed.get(code, 0) + count
+        for code, count in part.refused.items():
+            refused[code] = refused.get(code, 0) + count
         for window in part.windows:
             by_second.setdefault(window.second, []).append(window)
             for verb, packed in window.latencies.items():
@@ -102,6 +113,7 @@ def merge(load: Load, parts: Sequence[ProcessReport]) -> LoadReport:
         latencies=latencies,
         windows=[_window(second, by_second[second]) for second in sorted(by_second)],
         failed=failed,
+        refused=refused,
         unknown=any(part.unknown for part in parts),
         first_error=next((each.first_error for each in parts if each.first_error), None),
         unsent=sum(part.unsent for part in parts),
@@ -120,5 +132,6 @@ def _window(second: int, windows: Sequence[Window]) -> WindowReport:
         at_s=second,
         operations=latencies.count,
         failed=sum(window.failed for window in windows),
+        refused=sum(window.refused for window in windows),
         latencies=latencies,
     )

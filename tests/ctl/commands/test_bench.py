@@ -115,6 +115,33 @@ class TestClients:
         assert shown == sorted(shown)
 
 
+class TestBusy:
+    def refuse_some(self, daemon, first):
+        answer = daemon._answer
+
+        def refuse(request):
+            daemon.refusal = "busy" if first <= len(daemon.writes) < first + 5 else ""
+            if daemon.refusal:
+                daemon.writes.append(daemon.writes[-1])
+            return answer(request)
+
+        daemon._answer = refuse
+
+    def test_refusals_are_shown_and_are_no_failures(self, ctl, daemon):
+        self.refuse_some(daemon, 20)
+        code, out, _ = ctl("bench", "put", "--clients", "2", "--count", "50", "-o", "json")
+        body = json.loads(out)
+        assert (code, body["puts"], body["errors"], body["refusals"]) == (0, 50, {}, {"busy": 5})
+        daemon.writes.clear()
+        assert "refused 5 as busy" in ctl("bench", "put", "--clients", "2", "--count", "50")[1]
+
+    def test_check_perf_shows_them_too(self, ctl, daemon):
+        self.refuse_some(daemon, 60)  # after the opening of the sessions
+        _, out, _ = ctl("check", "perf", "--duration", "500ms", "-o", "json")
+        body = json.loads(out)
+        assert (body["refusals"], body["checks"][0]["ok"]) == ({"busy": 5}, True)
+
+
 class TestReads:
     def test_get_finds_what_was_written_before(self, bench, daemon):
         body = bench("get", "--clients", "3", "--count", "40", "--keys", "20", "--size", "9")
@@ -207,6 +234,35 @@ class TestWatch:
         assert sum(each["operations"] for each in body["windows"]) == 100
         assert 0 < body["p50_ms"] <= body["max_ms"]
 
+    def test_several_processes_share_the_watchers(self, bench):
+        body = bench("watch", "--watchers", "5", "--rate", "50", "--duration", "400ms",
+                     "--processes", "2")  # fmt: skip
+        assert (body["puts"], body["events"], body["missed"]) == (20, 100, 0)
+        assert body["generator"]["processes"] == 2
+        assert sum(each["operations"] for each in body["windows"]) == 100
+
+    def test_the_warm_up_is_not_measured(self, bench, daemon):
+        body = bench("watch", "--watchers", "2", "--rate", "50", "--duration", "400ms",
+                     "--warmup", "200ms")  # fmt: skip
+        assert (body["puts"], body["events"], body["missed"]) == (20, 40, 0)
+        assert body["warmup_s"] == 0.2
+        assert sum(puts_of(daemon)) == 30
+        assert HdrHistogram.decode(body["histogram"]).get_total_count() == 40
+
+    def test_a_page(self, bench, tmp_path):
+        bench("watch", "--watchers", "2", "--rate", "50", "--duration", "200ms", "--warmup", "0",
+              "--plot", str(tmp_path / "p.html"))  # fmt: skip
+        text = (tmp_path / "p.html").read_text()
+        assert text.count("<svg") == 3
+        assert "events in this second" in text
+
+    @pytest.mark.parametrize("words", [["--processes", "3"], ["--plot", "p.png"]])
+    def test_contradictions_are_found_before_anything_is_sent(self, ctl, daemon, words):
+        code, _, err = ctl("bench", "watch", "--watchers", "2", *words)
+        assert code == 2
+        assert words[0] in err
+        assert daemon.writes == []
+
     def test_what_was_not_published_is_missed(self, ctl, daemon):
         """Of the changes every second one gets lost on its way."""
         publish, published = daemon.publisher._publish, []
@@ -218,7 +274,7 @@ class TestWatch:
 
         daemon.publisher._publish = lose
         code, out, err = ctl("bench", "watch", "--watchers", "1", "--rate", "50", "--duration",
-                             "400ms", "-o", "json")  # fmt: skip
+                             "400ms", "--warmup", "0", "-o", "json")  # fmt: skip
         body = json.loads(out)
         assert code == 1
         assert body["missed"] == 20 - body["events"] > 0

@@ -16,9 +16,10 @@ from paxosctl.load.load import Load
 from paxosctl.load.pace import Pace
 from paxosctl.load.processes import find_leader, limits_at, run_load
 from paxosd.core.client.cluster_info import Limits
-from paxosd.core.commands import PUT
-from paxosd.core.effects import BUSY, INTERRUPTED
-from paxosd.core.requests import WriteAnswer
+from paxosd.core.commands import OPEN, PUT
+from paxosd.core.effects import BUSY, INTERRUPTED, NOT_LEADER
+from paxosd.core.requests import RefusalAnswer, WriteAnswer, WriteRequest
+from paxosd.wire import decode_entry
 from tests.ctl.fake_daemon import FakeDaemon
 
 ENDLESS = Load(count=1_000_000, outstanding=6, connections=3, size=10, keys=50)
@@ -159,7 +160,9 @@ class TestSplitting:
 
 
 class TestTrouble:
-    @pytest.mark.parametrize(("code", "counted"), [(BUSY, BUSY), (INTERRUPTED, "outcome_unknown")])
+    @pytest.mark.parametrize(
+        ("code", "counted"), [(NOT_LEADER, NOT_LEADER), (INTERRUPTED, "outcome_unknown")]
+    )
     def test_a_refusal_ends_each_connection_and_is_counted_as_what_it_is(
         self, daemon, code, counted
     ):
@@ -205,9 +208,15 @@ class TestTrouble:
 
     def test_no_session_to_be_had(self, daemon):
         daemon.refusal = BUSY
+        with pytest.raises(NotSubmittedError, match="refused to open 3 of 3 sessions") as caught:
+            _run(daemon, timeout_ms=300)
+        assert caught.value.code == BUSY
+
+    def test_no_session_of_a_node_that_does_not_lead(self, daemon):
+        daemon.refusal = NOT_LEADER
         with pytest.raises(NotSubmittedError) as caught:
             _run(daemon)
-        assert caught.value.code == BUSY
+        assert caught.value.code == NOT_LEADER
 
     def test_nobody_there(self, daemon):
         with (
@@ -243,6 +252,74 @@ class TestTrouble:
         assert (done.returncode, done.stdout) == (75, "")
         assert "ulimit -n" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def refusing(daemon, times, wanted=PUT):
+    """Refuse as busy what comes with the first command ``wanted``, so many times."""
+    answer, left = daemon._answer, [times]
+
+    def refuse(request):
+        is_write = isinstance(request, WriteRequest)
+        first = decode_entry(request.entry).commands[0][0] if is_write else None
+        if first != wanted or not left[0]:
+            return answer(request)
+        left[0] -= 1
+        return RefusalAnswer(request.request_id, BUSY, "it says busy", "", "", 0)
+
+    daemon._answer = refuse
+    return left
+
+
+class TestBusy:
+    LOAD = Load(count=60, outstanding=6, connections=3, size=10, keys=50)
+
+    def test_what_is_refused_as_busy_is_sent_again_and_counted(self, daemon):
+        left = refusing(daemon, 10)
+        report = _run(daemon, self.LOAD)
+        assert left == [0]
+        assert (report.operations, report.failed, report.refused) == (60, {}, {BUSY: 20})
+        assert report.refused_count == sum(each.refused for each in report.windows) == 20
+        assert sum(puts_of(daemon)) == 60
+        assert len(daemon.machine.sessions) == 0
+
+    def test_its_latency_counts_from_the_first_time(self, daemon):
+        refusing(daemon, 5)  # the last of five pauses has 160 ms at least, all together 310
+        report = _run(daemon, Load(count=1, outstanding=1, connections=1, size=1, keys=1))
+        assert report.total.quantile_ms(1) >= 310
+
+    def test_gets_as_well(self, daemon):
+        refusing(daemon, 10, wanted=None)
+        load = Load(verb="get", count=20, outstanding=2, connections=2, size=1, keys=5)
+        report = _run(daemon, load)
+        assert (report.operations, report.failed, report.refused) == (20, {}, {BUSY: 10})
+
+    def test_the_opening_of_sessions_as_well(self, daemon):
+        left = refusing(daemon, 5, wanted=OPEN)
+        report = _run(daemon, self.LOAD)
+        assert left == [0]
+        assert (report.operations, report.refused) == (60, {})
+
+    def test_a_cluster_that_stays_busy_ends_it_at_the_time_out(self, daemon):
+        thread = _after_some_writes(daemon, lambda: setattr(daemon, "refusal", BUSY))
+        report = _run(daemon, timeout_ms=300)
+        thread.join()
+        assert report.failed == {BUSY: 6}
+        assert not report.unknown
+        assert "it says busy (sent " in str(report.first_error)
+        assert report.refused_count > 6
+
+    def test_with_the_connection_ends_what_waits(self):
+        daemon = FakeDaemon()
+
+        def end():
+            daemon.refusal = BUSY
+            time.sleep(0.1)
+            daemon.stop()
+
+        thread = _after_some_writes(daemon, end)
+        report = _run(daemon, timeout_ms=600_000)
+        thread.join()
+        assert report.failed_count == 6
 
 
 class TestReading:

@@ -92,7 +92,9 @@ def part(place, latency_ms, **how):
     for second in range(3):
         recorder.record("put", second * S + 5, latency_ms * MS, 10)
     recorder.finish(3 * S)
-    how = {"unsent": 0, "cpu_ns": S, "delayed_ns": 0, "failed": {}, "unknown": False} | how
+    how = {
+        "unsent": 0, "cpu_ns": S, "delayed_ns": 0, "failed": {}, "refused": {}, "unknown": False,
+    } | how  # fmt: skip
     return ProcessReport(measured_ns=place, ended_ns=3 * S + place, windows=recorder.windows,
                          first_error=None, **how)  # fmt: skip
 
@@ -109,10 +111,12 @@ class TestMerging:
         assert report.total.mean_ms == pytest.approx(2)
 
     def test_failures_and_unsent_ones_are_added_up(self):
-        report = merge(LOAD, [part(0, 1, failed={"busy": 2}, unsent=4),
-                              part(0, 1, failed={"busy": 1, "x": 1}, unknown=True)])  # fmt: skip
+        report = merge(LOAD, [part(0, 1, failed={"busy": 2}, unsent=4, refused={"busy": 5}),
+                              part(0, 1, failed={"busy": 1, "x": 1}, unknown=True,
+                                   refused={"busy": 2})])  # fmt: skip
         assert report.failed == {"busy": 3, "x": 1}
         assert (report.unsent, report.unknown, report.failed_count) == (4, True, 4)
+        assert (report.refused, report.refused_count) == ({"busy": 7}, 7)
 
     @pytest.mark.parametrize(
         ("cpu_ns", "delayed_ns", "bound"),

@@ -14,7 +14,7 @@ MS = 1_000_000
 S = 1_000_000_000
 
 
-def report_of(load, latencies_ms, *, seconds=1, failed=0):
+def report_of(load, latencies_ms, *, seconds=1, failed=0, refused=0):
     """As if each second had these latencies."""
     recorder = Recorder(0, lambda _: None)
     for second in range(seconds):
@@ -22,9 +22,12 @@ def report_of(load, latencies_ms, *, seconds=1, failed=0):
             recorder.record("put", second * S + 1, int(latency_ms * MS), 1)
     if failed:
         recorder.fail("busy", "it says busy", failed, is_unknown=False)
+    if refused:
+        recorder.refuse("busy", refused)
     recorder.finish(seconds * S)
-    return merge(load, [ProcessReport(0, seconds * S, recorder.windows, recorder.failed, False,
-                                      recorder.first_error, 0, 0, 0)])  # fmt: skip
+    return merge(load, [ProcessReport(0, seconds * S, recorder.windows, recorder.failed,
+                                      recorder.refused, False, recorder.first_error, 0, 0,
+                                      0)])  # fmt: skip
 
 
 def failing(latencies_ms, **how):
@@ -60,6 +63,9 @@ class TestCriteria:
     def test_one_failure(self):
         assert failing([5] * 150, failed=1) == {"errors"}
 
+    def test_what_was_refused_and_came_later_is_no_failure(self):
+        assert failing([5] * 150, refused=20) == set()
+
     def test_nothing_at_all_is_not_good(self):
         assert failing([]) == {"throughput", "slowest", "deviation"}
 
@@ -88,6 +94,9 @@ class TestPage:
 
     def test_failures_are_drawn_too(self):
         assert len(self.draw([1, 2], failed=3).find(".//svg").findall("polyline")) == 2
+
+    def test_refusals_are_drawn_too(self):
+        assert len(self.draw([1, 2], refused=3).find(".//svg").findall("polyline")) == 2
 
     @pytest.mark.parametrize(("latencies_ms", "seconds"), [([], 1), ([4], 1), ([0.001] * 3, 2)])
     def test_little_to_draw(self, latencies_ms, seconds):
