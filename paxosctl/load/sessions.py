@@ -17,8 +17,8 @@ from paxosd.host.clock import clock_ns
 from paxosd.wire import WireError, decode_answer, encode_client, encode_entry
 
 POLL_S = 1.0
-CLOSE_MS = 1000
-"""How long to wait for the answers to the closing of the sessions."""
+CLOSE_MS = 5000
+"""How long to wait at most for the answers to the closing of the sessions."""
 
 NewId = Callable[[], int]
 
