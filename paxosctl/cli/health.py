@@ -68,6 +68,16 @@ def scarce_words(statuses: Iterable[NodeStatus]) -> list[str]:
     ]
 
 
+def space_words(statuses: Iterable[NodeStatus]) -> list[str]:
+    """Which nodes' disks are nearly full: a line for each."""
+    names = {name for status in statuses for name in status.low_space}
+    return [
+        f"the disk of {name} is nearly full, and a node that cannot write its log stops: free some "
+        "space, or some files where the inodes run out"
+        for name in sorted(names)
+    ]
+
+
 def limit_words(statuses: Iterable[NodeStatus]) -> list[str]:
     """Which nodes' files have limits that do not fit together: a line for each node and limit, by
     the report of the first node that noticed."""

@@ -13,6 +13,7 @@ from paxosctl.cli.health import (
     no_quorum_words,
     role_of,
     scarce_words,
+    space_words,
     state_words,
     survives,
     voters_seen,
@@ -77,7 +78,7 @@ def health_verb(settings: Settings) -> None:
             health = client.health()
             status = decode_status(client.status())
             differs, scarce = state_words([status]), scarce_words([status])
-            limits = limit_words([status])
+            limits, space = limit_words([status]), space_words([status])
         except ClientError as error:
             troubles = diagnose(client, error)
             words = "".join([f"\n  {endpoint}  {text}" for endpoint, text in troubles])
@@ -89,6 +90,7 @@ def health_verb(settings: Settings) -> None:
                 "differs": [],
                 "scarce": [],
                 "limits_differ": [],
+                "low_space": [],
                 "endpoints": dict(troubles),
             }
             negative(
@@ -105,6 +107,7 @@ def health_verb(settings: Settings) -> None:
                 "differs": differs,
                 "scarce": scarce,
                 "limits_differ": limits,
+                "low_space": space,
                 "endpoints": {},
             },
             plain=b"healthy\n",
@@ -114,6 +117,7 @@ def health_verb(settings: Settings) -> None:
                     *differs,
                     *scarce,
                     *limits,
+                    *space,
                 ]
             ),
         )
@@ -272,7 +276,7 @@ def _cluster(views: list[NodeView]) -> View:
         for status in known
         for line in differing_words(status.members_differ)
     ]
-    notes += state_words(known) + scarce_words(known) + limit_words(known)
+    notes += state_words(known) + scarce_words(known) + limit_words(known) + space_words(known)
     leading = next((status for status in known if status.node == leader), None)
     if leading is not None:
         count = live_tolerance(leading, views)

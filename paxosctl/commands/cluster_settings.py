@@ -201,7 +201,8 @@ def _submit(client: Client, before: ClusterSettings, after: ClusterSettings, epo
 
 
 def _view(shown: ClusterSettings, data: dict[str, Any], notes: Sequence[str]) -> View:
-    table = shown._asdict()
+    named = settings_table(shown._asdict())
+    table = {name: "" if value is None else value for name, value in named.items()}
     rows = [(name, str(value)) for name, value in table.items() if value != ""]
     return View(
         data=data,

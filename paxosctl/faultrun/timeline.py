@@ -56,13 +56,14 @@ class Timeline:
         self._script = script
         self._say = say
         self._order = itertools.count()
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._due: list[tuple[float, int, Step | str]] = []
+        """When, in which order, and what: a step begins, or the rule of that name ends."""
         self._names: dict[str, int] = {}
         self._live: dict[str, Incident] = {}
         self._began_s = time.monotonic()
         self._endpoints: dict[str, str] = {}
         for step in script.steps:
-            self._plan(step.at_ms / 1000, lambda step=step: self._act(step))  # type: ignore[misc]  # mypy knows no type for a default
+            self._plan(step.at_ms / 1000, step)
 
     @property
     def now_s(self) -> float:
@@ -70,23 +71,31 @@ class Timeline:
         return time.monotonic() - self._began_s
 
     def run(self, look: Callable[[], None]) -> None:
-        """Until the end of the plan. ``look`` is called between the steps; it may raise."""
-        self._began_s = time.monotonic()
+        """Until the end of the plan. ``look`` is called between the steps; it may raise. A step
+        that a machine without time did not come to is reported as not done."""
         self._survey()
+        self._began_s = time.monotonic()
         end_s = self._script.duration_ms / 1000
         while (now_s := self.now_s) < end_s:
             if self._due and self._due[0][0] <= now_s:
-                heapq.heappop(self._due)[2]()
+                what = heapq.heappop(self._due)[2]
+                if isinstance(what, str):
+                    self._end(what)
+                else:
+                    self._act(what)
                 continue
             look()
             next_s = min(end_s, self._due[0][0] if self._due else end_s)
             time.sleep(max(0.0, min(next_s - now_s, 0.1)))  # till the next step is due
+        for at_s, _, what in sorted(self._due):
+            if isinstance(what, Step) and at_s < end_s:
+                self._not_done(what, "the time of the plan was over")
 
     def heal(self) -> list[str]:
         """Take every fault from every node; what could not be done, in words. A node that does
         not answer is waited for, as it may be paused or starting."""
         for name in list(self._live):
-            self._collect(name)
+            self._end(name)
         began_s = time.monotonic()
         give_up_s = began_s + HEAL_S
         left = dict(self._endpoints)
@@ -110,8 +119,8 @@ class Timeline:
 
     # -- steps
 
-    def _plan(self, at_s: float, action: Callable[[], None]) -> None:
-        heapq.heappush(self._due, (at_s, next(self._order), action))
+    def _plan(self, at_s: float, what: Step | str) -> None:
+        heapq.heappush(self._due, (at_s, next(self._order), what))
 
     def _act(self, step: Step) -> None:
         try:
@@ -122,8 +131,11 @@ class Timeline:
                 else:
                     self._add(step, step.args, views)
         except (ClientError, NoSuchNodeError) as error:
-            self._say(self.now_s, f"{step.name}: not done: {error}")
-            self.happened.append(Incident(self.now_s, step.name, "", "", note=f"not done: {error}"))
+            self._not_done(step, str(error))
+
+    def _not_done(self, step: Step, why: str) -> None:
+        self._say(self.now_s, f"{step.name}: not done: {why}")
+        self.happened.append(Incident(self.now_s, step.name, "", "", note=f"not done: {why}"))
 
     def _add(self, step: Step, planned: dict[str, Any], views: list[NodeView]) -> None:
         args = dict(planned)
@@ -145,7 +157,7 @@ class Timeline:
         words = f"{happened.name}: {happened.kind} {happened.where} {happened.how}".rstrip()
         self._say(self.now_s, f"{words} ({happened.note})" if missed else words)
         if step.for_ms:
-            self._plan(self.now_s + lasts_ms / 1000, lambda: self._end(args["name"]))
+            self._plan(self.now_s + lasts_ms / 1000, args["name"])
 
     def _crash(self, step: Step, views: list[NodeView]) -> None:
         name = resolve(step.on, views)

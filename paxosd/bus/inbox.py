@@ -51,7 +51,7 @@ Source = Any
 _BY_SENDER = {
     GENESIS: "bus.other_genesis",
     DOUBLED: "bus.doubled",
-    UNWRITTEN: "storage.life_unwritten",
+    UNWRITTEN: "storage.run_unwritten",
 }
 """Reason → the event that reports it, by the name of the sender."""
 

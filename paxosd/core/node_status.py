@@ -34,7 +34,16 @@ def describe(context: Context, election: Election) -> NodeStatus:
         queued_commands=proposer.queue_commands,
         newest_epoch=context.newest_epoch,
         feature_level=context.machine.settings.level,
+        low_space=_low_space(context),
     )
+
+
+def _low_space(context: Context) -> tuple[NodeId, ...]:
+    """Whose disk is nearly full; the others say so to their leader alone, with each heartbeat."""
+    names = {context.node} if context.low_space else set()
+    if context.proposer.leading:
+        names.update(name for name, peer in context.peers.items() if peer.low_space)
+    return tuple(sorted(names))
 
 
 def _peers(context: Context) -> tuple[dict[NodeId, PeerStatus], int]:

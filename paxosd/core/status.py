@@ -336,6 +336,9 @@ class NodeStatus:
     """This and the next two: see :class:`PeerLimitsStatus`."""
     frames_cut: tuple[FrameCut, ...] = ()
     message_bytes_least: int = 0
+    low_space: tuple[NodeId, ...] = ()
+    """Whose disk is nearly full, as far as this node knows: its own; of the leader, the others',
+    too."""
 
     revision: int = 0
     keys: int = 0

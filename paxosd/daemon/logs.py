@@ -3,11 +3,11 @@
     {"ts": "2025-01-31T12:00:00.123456Z", "level": "info", "event": "leader.elected",
      "node": "n1", "boot_count": 3, "seq": 17, "mono_ns": 81234567890123, …}
 
-``ts`` wall time in UTC; ``boot_count`` how often this data directory was started; ``seq`` counts
-this process's lines from 1, so that a lost line shows; ``mono_ns`` the monotonic clock, to
-subtract. Then, where they apply: ``role ballot slot slots kind from to msg_id quorum session
-request_id dur_ms fault`` and what an event needs besides. A ballot is ``round.node``, with the
-epoch in front if there is one: ``"3:12.n1"``.
+``ts`` wall time in UTC; ``boot_count`` how often this data directory was started, null until that
+is known; ``seq`` counts this process's lines from 1, so that a lost line shows; ``mono_ns`` the
+monotonic clock, to subtract. Then, where they apply: ``role ballot slot slots kind from to msg_id
+quorum session request_id dur_ms fault`` and what an event needs besides. A ballot is
+``round.node``, with the epoch in front if there is one: ``"3:12.n1"``.
 Every event name is in :data:`VOCABULARY`; a logger opened with ``strict`` refuses others.
 
 JSON lines when the output is not a terminal, readable and coloured when it is. A call below
@@ -118,7 +118,7 @@ VOCABULARY: dict[str, str] = {
     "storage.bad_value": "a chosen value is not a batch; it is executed as nothing",
     "storage.failed": "a write or fsync failed; the node stops voting",
     "datadir.refused": "the data directory is another's, in use, or its identity is damaged",
-    "storage.life_unwritten": "a peer that started anew is not heard: the disk did not take that",
+    "storage.run_unwritten": "a peer that started anew is not heard: the disk did not take that",
     "storage.unwritten": "the data directory did not take something; it is tried again: what",
     "storage.low_space": "the disk is nearly full",
     "storage.slow": "fsyncs take long: the longest's dur_ms, count; or median_ms, elsewhere_ms",
@@ -182,7 +182,7 @@ class Logs:
     """The log of one process.
 
     ``logger`` is a structlog logger: ``logger.info("leader.elected", ballot=…)``, ``.bind()``.
-    ``boot_count`` may be set once it is known; lines before carry 0.
+    ``boot_count`` may be set once it is known; lines before carry null.
     """
 
     def __init__(
@@ -200,7 +200,7 @@ class Logs:
         PermissionError if that is why.
         """
         self.node = node
-        self.boot_count = 0
+        self.boot_count: int | None = None
         self._level = ""
         self._strict = strict
         self._seq = itertools.count(1)

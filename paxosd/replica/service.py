@@ -227,25 +227,14 @@ class Service:
         """Pass a write on, if another node leads; here the limits are checked, too."""
         to = self.leader_endpoint
         if not to or self._forwarding is None:
-            self._write(client, WriteRequest(message.request_id, message.entry))
-            return
-        try:
-            decode_entry(message.entry, self._limits)
-        except WireError as error:
-            self._invalid(client, message.request_id, str(error))
-            return
-        if self._is_too_large(client, message):
-            return
-        leader = self._node.leader
-        self._forwarding.pass_on(client, message.request_id, message.entry, leader, to)
+            self._write(client, message)
+        elif self._take_entry(client, message) is not None:
+            leader = self._node.leader
+            self._forwarding.pass_on(client, message.request_id, message.entry, leader, to)
 
-    def _write(self, client: bytes, message: WriteRequest) -> None:
-        try:
-            entry = decode_entry(message.entry, self._limits)
-        except WireError as error:
-            self._invalid(client, message.request_id, str(error))
-            return
-        if self._is_too_large(client, message):
+    def _write(self, client: bytes, message: WriteRequest | ForwardRequest) -> None:
+        entry = self._take_entry(client, message)
+        if entry is None:
             return
         self._machine.work.units += len(entry.commands) + len(message.entry) // UNIT_BYTES
         if changes_members(entry):
@@ -260,12 +249,18 @@ class Service:
                 return
         self._node.submit(WriteToken(client, message.request_id), entry, message.entry)
 
-    def _is_too_large(self, client: bytes, message: WriteRequest | ForwardRequest) -> bool:
-        """Whether it is larger than what some member takes; then it was refused."""
-        words = self._node.limits.refusal(len(message.entry))
+    def _take_entry(self, client: bytes, message: WriteRequest | ForwardRequest) -> Entry | None:
+        """The commands of a request; None: it was refused, for a limit of the settings or because
+        it is larger than what some member takes."""
+        try:
+            entry = decode_entry(message.entry, self._limits)
+            words = self._node.limits.refusal(len(message.entry))
+        except WireError as error:
+            words = str(error)
         if words:
             self._invalid(client, message.request_id, words)
-        return bool(words)
+            return None
+        return entry
 
     def _check_change(self, entry: Entry) -> str:
         """Why this change of the membership is not to be proposed; "" if it may be. When the change

@@ -120,7 +120,7 @@ DISK = (
         around(SegmentPreparer, "_prepare", _prepare_unsynced), seed=4),
     row("crc-unchecked", "a record counts only if its checksum is right",
         *(instead(module, "check_record", _check_no_crc)
-          for module in (wal_format, wal_recovery, wal_table)), seed=49),
+          for module in (wal_recovery, wal_table)), seed=49),
     row("torn-group-taken", "a group without its end is not taken in",
         around(wal_recovery._Reader, "_read_groups", _read_torn_group), profiles="bad-disks",
         seed=743),

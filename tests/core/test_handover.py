@@ -70,6 +70,14 @@ class TestTransfer:
         assert "disk" in logged[0]["reason"] or "commit takes" in logged[0]["reason"]
         cluster.put(session, 1, b"k", b"v")
 
+    def test_whose_disk_is_nearly_full_is_in_the_status_of_its_own_and_of_the_leader(self):
+        cluster, leader, _ = started(3)
+        full, other = (name for name in cluster.members if name != leader)
+        cluster.members[full].node.set_health(1_000, low_space=True)
+        cluster.run_until(lambda: cluster.members[leader].node.status().low_space, 2_000)
+        seen = {name: member.node.status().low_space for name, member in cluster.members.items()}
+        assert seen == {full: (full,), leader: (full,), other: ()}
+
     def test_if_all_disks_are_slow_nobody_yields(self):
         cluster, leader, _ = started(3)
         for member in cluster.members.values():

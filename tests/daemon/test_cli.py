@@ -123,6 +123,7 @@ class TestNode:
         assert (line["event"], line["level"], line["node"]) == ("node.failed", "error", "n1")
         assert (line["message"], line["exit_code"]) == ("bad", code)
         assert line["error"] == type(error).__name__
+        assert line["boot_count"] is None, "not known here"
 
     def test_so_it_is_for_a_configuration_that_cannot_be_used(self, file, daemon):
         result = call("--config", file, "--set", "a.b=1", "--set", "log.level=x")

@@ -50,6 +50,11 @@ class TestJsonLines:
         assert second["seq"] == 2
         assert second["mono_ns"] >= first["mono_ns"]
 
+    def test_a_boot_count_that_is_not_known_is_null(self, written):
+        logs, lines = written()
+        logs.logger.info("node.starting")
+        assert lines()[0]["boot_count"] is None
+
     def test_what_is_bound_is_on_every_line(self, written):
         logs, lines = written()
         bound = logs.logger.bind(role="leader")

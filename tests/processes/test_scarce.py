@@ -28,7 +28,7 @@ class TestFullDirectory:
             client.put(b"one", b"1")
             daemons.start("n3")
             for name in ("n1", "n2"):
-                line = daemons.wait_event(name, "storage.life_unwritten", source="n3")
+                line = daemons.wait_event(name, "storage.run_unwritten", source="n3")
                 assert "No space left on device" in line["detail"]
                 assert "free some space" in line["detail"]
             client.put(b"two", b"2")

@@ -3,14 +3,18 @@ see them; all of them with ``python -m tests.bench.mutation_campaign``."""
 
 from dataclasses import replace
 from inspect import getattr_static
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
 
 import pytest
 
+import paxosd
 from tests.bench.mutation import around, instead
 from tests.bench.mutation_campaign import is_seen, mutant_run
 from tests.bench.mutation_runs import PROFILES
 from tests.bench.mutation_tables import MUTATIONS
 
+PRODUCT = Path(paxosd.__file__).parent
 SEEDS_MAX = 80
 IN_SUITE = [name for name, mutation in MUTATIONS.items() if mutation.in_suite]
 
@@ -22,6 +26,14 @@ class Example:
     @classmethod
     def built(cls, name):
         return cls, name
+
+
+def names_used(module):
+    """The global names that the code of a module's functions and methods refers to."""
+    codes = [compile(Path(module.__file__).read_text(), module.__file__, "exec")]
+    for code in codes:
+        codes += [each for each in code.co_consts if isinstance(each, CodeType)]
+    return {name for code in codes[1:] for name in code.co_names}
 
 
 class TestPatches:
@@ -38,6 +50,18 @@ class TestPatches:
             for each, original in zip(patches, before, strict=True):
                 assert getattr_static(each.owner, each.name) is not original
         assert before == [getattr_static(each.owner, each.name) for each in patches]
+
+    @pytest.mark.parametrize("name", list(MUTATIONS))
+    def test_a_function_of_a_module_is_replaced_where_it_is_called(self, name):
+        """Who imported it from there by name would go on calling the original."""
+        for each in MUTATIONS[name].patches:
+            original = getattr_static(each.owner, each.name)
+            if isinstance(each.owner, ModuleType) and isinstance(original, FunctionType):
+                by_module = f"{each.where}("  # "identity.claim("
+                called = each.name in names_used(each.owner) or any(
+                    by_module in path.read_text() for path in PRODUCT.rglob("*.py")
+                )
+                assert called, f"nothing calls {each.where}"
 
     def test_what_is_not_there_cannot_be_replaced(self):
         with pytest.raises(AttributeError):

@@ -58,7 +58,7 @@ FULL = NodeStatus(
     state_difference=StateDifference(slot=3, sum="chain", own="a", others="b", members=("n2",)),
     state_odd={"n2": SumMismatch(slot=3, sum="state", own="a", others="c")},
     limits_differ=(Misfit("n2", "a", 1, "b", 2),), frames_cut=(FrameCut("n2", 1 << 20),),
-    message_bytes_least=1 << 16,
+    message_bytes_least=1 << 16, low_space=("n2",),
     revision=9, keys=8, sessions=7, log_time_ms=6, wall_ms=1_700_000_000_000, uptime_ms=5,
     rss_bytes=4, cpu_ms=3,
     disk=DiskStatus(path="/d", wal_segments=1, wal_bytes=2, written_bytes=3, syncs=4,

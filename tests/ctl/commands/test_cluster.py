@@ -89,6 +89,16 @@ class TestCluster:
         assert code == 0, "a write commits"
         assert "as many client connections as it may have (98)" in out
 
+    def test_health_names_a_node_whose_disk_is_nearly_full(self, ctl, daemon):
+        daemon.status = {"low_space": ["n3"]}
+        code, out, _ = ctl("health")
+        assert code == 0, "a write commits"
+        assert "the disk of n3 is nearly full" in out
+        code, out, _ = ctl("health", "-o", "json")
+        assert len(json.loads(out)["low_space"]) == 1
+        _, out, err = ctl("status", "--cluster")
+        assert "the disk of n3 is nearly full" in out + err
+
     def test_hash_with_a_node_missing_and_with_one_that_differs(self, ctl):
         with FakeDaemon("n2") as other:
             there = {"client": other.endpoint, "events": other.events_endpoint}

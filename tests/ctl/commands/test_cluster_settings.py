@@ -44,7 +44,7 @@ class TestShow:
         code, out, err = ctl("show")
         assert (code, err) == (0, "")
         rows = dict(line.split() for line in out.splitlines() if len(line.split()) == 2)
-        assert rows["level"] == "1"
+        assert rows["feature_level"] == "1", "as in JSON"
         assert rows["sessions_max"] == "10000"
 
     def test_as_json(self, ctl):
@@ -60,6 +60,7 @@ class TestShow:
         code, out, _ = ctl("show", "-o", "plain")
         assert code == 0
         assert "value_bytes_max\t1048576\n" in out
+        assert "feature_level\t1\n" in out
 
     def test_below_level_1_it_says_who_is_waited_for(self, ctl, trio):
         trio[0].machine.settings = ClusterSettings()
