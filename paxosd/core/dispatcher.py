@@ -211,8 +211,7 @@ class Dispatcher:
     def _on_heartbeat_ack(self, sender: NodeId, message: HeartbeatAck) -> None:
         self._context.note_commit(sender, message.commit)
         if self._roles.election.receive_heartbeat_ack(sender, message):
-            self._context.leader_reads.receive_ack(sender, message.round)
-            self._roles.reads.answer_confirmed()
+            self._roles.reads.receive_ack(sender, message.round)
 
     def _on_decisions(self, sender: NodeId, message: Decisions) -> None:
         if not self._roles.comparison.goes_on_from_here(sender, message.before):

@@ -17,6 +17,7 @@ from paxosd.core.execution import Execution
 from paxosd.core.freshness import Freshness
 from paxosd.core.messages import ReadIndex, ReadIndexReply
 from paxosd.core.reads import Asked, WaitingReads
+from paxosd.core.round_audience import RoundAudience
 from paxosd.core.types import NULL_BALLOT, NodeId, Slot
 
 
@@ -25,6 +26,7 @@ class LinearizableReads:
 
     __slots__ = (
         "_admission",
+        "_audience",
         "_ballot",
         "_context",
         "_election",
@@ -52,6 +54,7 @@ class LinearizableReads:
         self._ballot = NULL_BALLOT
         """The leader's ballot at the last check."""
         self._freshness = Freshness()
+        self._audience = RoundAudience(context)
         self._misled = (False, False)
         """Whether, at the last look, this node had lost its memory or was alone in the past."""
 
@@ -120,7 +123,7 @@ class LinearizableReads:
             # needs none of this node's voters.
             may_begin = rounds.urgent and not context.proposer.barrier
             if may_begin and rounds.start_round(context.own_bit):
-                self._election.send_heartbeats()
+                self._election.send_heartbeats(self._audience.begin())
                 self.answer_confirmed()
         elif waiting.unasked:
             leader = self._election.leader
@@ -163,6 +166,21 @@ class LinearizableReads:
         if self._context.proposer.leading:
             asked = Asked(sender, message.read_id, self._read_slot())
             self._context.leader_reads.ask(asked, waits=message.waits)
+
+    def receive_ack(self, sender: NodeId, round_: int) -> None:
+        """A voter acknowledged this leader, in this round of reads."""
+        self._audience.acknowledged(sender, round_)
+        self._context.leader_reads.receive_ack(sender, round_)
+        self.answer_confirmed()
+
+    def tick(self) -> None:
+        """Ask the other voters, if those that the round asked first have not confirmed it."""
+        if self._context.now_ms >= self._audience.due_ms:
+            self._election.send_heartbeats(self._audience.others())
+
+    def next_due_ms(self) -> float:
+        """When :meth:`tick` next has something to do."""
+        return self._audience.due_ms
 
     def answer_confirmed(self) -> None:
         """Answer all questions of a round that a quorum has confirmed."""

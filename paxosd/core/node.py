@@ -138,15 +138,15 @@ class Node:
     def tick(self, now_ms: float, wall_ms: int) -> None:
         """Do what the time brings. Call it once a turn, after the turn's messages."""
         context = self._context
-        if now_ms != context.now_ms:
+        if (now_ms, wall_ms) != (context.now_ms, context.wall_ms):
             self.set_time(now_ms, wall_ms)
-        context.wall_ms = wall_ms
         if self._early_epoch != context.membership.epoch:
             self._step_early()
         self._replication.begin_turn()
         if self._execution.held or self._exchange.pull_next is not None:
             self._exchange.resume()
         self._election.tick()
+        self._reads.tick()
         if context.leader_reads.in_round:
             # A round that this tick began is confirmed already if this node is the only voter.
             self._reads.answer_confirmed()
@@ -204,7 +204,8 @@ class Node:
         context, replication = self._context, self._replication
         if self._execution.held or (replication.turn_bytes and replication.may_go_on()):
             return context.now_ms
-        due = min(self._election.next_due_ms(), self._check_due_ms, replication.next_due_ms())
+        parts = self._election, replication, self._reads
+        due = min(self._check_due_ms, *(part.next_due_ms() for part in parts))
         if context.learner.missing() is not None:
             due = min(due, context.now_ms + context.options.pull_after_ms)
         return due
