@@ -1,5 +1,6 @@
 """A voter that does not acknowledge hears heartbeats more often, until it is away."""
 
+from paxosd.core.context import Peer
 from paxosd.core.messages import Heartbeat, HeartbeatAck
 from tests.core.test_election import TIMEOUT_MS, Bench
 
@@ -45,3 +46,29 @@ def test_a_leader_that_nobody_acknowledges_has_tried_often_before_it_steps_down(
     counts = hearers(bench, 2 * TIMEOUT_MS)
     assert bench.stopped
     assert min(counts.values()) >= 15, "6 by the heartbeat alone"
+
+
+def test_a_learner_is_no_voter_in_doubt():
+    bench = Bench()
+    bench.lead()
+    for late_ms in (0, 200):
+        bench.context.peers["n9"] = Peer()
+        bench.context.peers["n9"].acked_ms = bench.context.now_ms - late_ms
+        assert "n9" not in bench.election._contact.doubtful()
+        assert "n9" not in bench.election._contact.live_voters()
+
+
+def test_a_heartbeat_to_some_leaves_the_sums_for_all():
+    """Who hears it often would be the only one that can compare its state."""
+    bench = Bench()
+    bench.lead()
+    hearers(bench, 200, acks=("n2",))
+    bench.context.sums = sums = ((1, 2, 3),)
+    bench.context.now_ms = bench.election._again_due_ms
+    assert bench.context.now_ms < bench.election._heartbeat_due_ms
+    bench.election.tick()
+    assert [to for to, m in bench.take() if isinstance(m, Heartbeat)] == ["n3"]
+    bench.context.now_ms = bench.election._heartbeat_due_ms
+    bench.election.tick()
+    beats = [m for to, m in bench.take() if isinstance(m, Heartbeat) and to == "n2"]
+    assert [each.sums for each in beats] == [sums]

@@ -1,6 +1,8 @@
 """Phase 2 of one node: proposals, retransmission, accepting, missed votes."""
 
 import pickle
+from itertools import pairwise
+from math import inf
 
 from paxosd.core.effects import (
     INTERRUPTED,
@@ -12,13 +14,17 @@ from paxosd.core.effects import (
 )
 from paxosd.core.messages import (
     Accept,
+    Accepted,
     Decisions,
+    Heartbeat,
     Nack,
     Votes,
     VotesRequest,
 )
+from paxosd.core.resend_timer import PATIENCE_MIN_MS
 from paxosd.core.types import Ballot
-from tests.core.replication_bench import B1, B2, B9, Bench, of, value
+from tests.core.parts import Lone
+from tests.core.replication_bench import B1, B2, B9, ENTRY, Bench, of, value
 from tests.core.test_proposer import promise
 
 
@@ -110,6 +116,56 @@ class TestRetransmission:
         bench.replication.retransmit()
         assert bench.take().sends == [], "not before its time"
 
+    def measured(self, took_ms=2, *, voters=("n2",), ballot=B9):
+        """A leader of five whose first proposals were voted for after so long; the patience with
+        the next one."""
+        bench = Bench(size=5)
+        bench.lead(*((n, promise(B9)) for n in ("n1", "n2", "n3")))
+        for slot in range(1, 21):
+            bench.submit(f"t{slot}")
+            for place, voter in enumerate(voters):
+                bench.later(took_ms if not place else 100)
+                bench.votes(voter, ballot, slot, slot, seq=slot)
+            bench.take()
+        bench.replication.retransmit()
+        bench.later(1000)
+        bench.replication.retransmit()
+        bench.take()
+        began_ms = bench.context.now_ms
+        bench.submit("next")
+        bench.take()
+        return bench, bench.replication.next_due_ms() - began_ms
+
+    def test_it_is_sent_again_by_the_time_that_votes_take_of_late(self):
+        _, patience_ms = self.measured(voters=("n2", "n3"))
+        assert patience_ms == PATIENCE_MIN_MS, "by the first vote of another node"
+        _, slow_ms = self.measured(80, voters=("n2", "n3"))
+        assert 80 < slow_ms < 250
+
+    def test_votes_at_another_ballot_measure_nothing(self):
+        bench, patience_ms = self.measured(ballot=B2)
+        assert patience_ms == bench.context.options.retransmit_ms
+
+    def test_each_further_sending_waits_twice_as_long(self):
+        bench, first_ms = self.measured(voters=("n2", "n3"))
+        began_ms, sent_ms = bench.context.now_ms, []
+        while bench.context.now_ms - began_ms < 1000:
+            bench.later(bench.replication.next_due_ms() - bench.context.now_ms)
+            bench.replication.retransmit()
+            if of(Accept, bench.take().sends):
+                sent_ms.append(bench.context.now_ms)
+        waits_ms = [after - before for before, after in pairwise([began_ms, *sent_ms])]
+        assert waits_ms[:6] == [first_ms, 2 * first_ms, 4 * first_ms, 8 * first_ms, 250, 250]
+
+    def test_nothing_is_due_while_nothing_is_open(self):
+        bench, _ = self.measured(voters=("n2", "n3"))
+        bench.votes("n2", B9, 21, 21, seq=21)
+        bench.votes("n3", B9, 21, 21, seq=21)
+        bench.take()
+        bench.later(500)
+        bench.replication.retransmit()
+        assert bench.replication.next_due_ms() == inf
+
     def test_a_leader_that_was_far_behind_accepts_its_own_proposals_in_the_end(self):
         bench = Bench(accept_ahead_slots_max=4)
         bench.lead(("n1", promise(B9)), ("n2", promise(B9, (11, B1, value(b"v")), commit=10)))
@@ -123,6 +179,31 @@ class TestRetransmission:
         assert [m.ranges for m in ready.publishes] == [((11, 11),)]
         bench.votes("n2", B9, 11, 11)
         assert [a.slot for a in bench.take().applied] == [11]
+
+
+class TestOfAWholeNode:
+    def test_an_accept_is_sent_again_between_two_heartbeats(self):
+        lone = Lone()
+        ballot = lone.campaign()
+        lone.hear("n2", promise(ballot))
+        assert lone.node.leading
+        for number in range(20):
+            assert lone.node.submit(f"t{number}", ENTRY, pickle.dumps(tuple(ENTRY))) is None
+            lone.turn()
+            lone.wait(2)
+            slot = lone.node.status().proposed
+            lone.hear("n2", Accepted(ballot, ((slot, slot),), number + 1))
+        lone.sends.clear()
+        while not lone.sent(Heartbeat, "n3"):
+            lone.wait(1)
+        lone.node.submit("next", ENTRY, pickle.dumps(tuple(ENTRY)))
+        lone.turn()
+        lone.sends.clear()
+        began_ms = lone.now
+        while not lone.sent(Accept, "n2"):
+            assert lone.node.next_due_ms() > lone.now, "it does what it is woken for"
+            lone.wait(lone.node.next_due_ms() - lone.now)
+        assert lone.now - began_ms == PATIENCE_MIN_MS
 
 
 class TestAccepting:

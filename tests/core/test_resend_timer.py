@@ -51,6 +51,15 @@ def test_one_that_has_become_slower_is_measured_again():
     assert timer.patience_ms(1) > took_ms
 
 
+def test_after_many_doubtful_votes_a_few_good_ones_make_it_quick_again():
+    timer = measured(*[2.0] * 20)
+    for _ in range(50):
+        timer.answered(2.0, 2)
+    for _ in range(3):
+        timer.answered(2.0, 1)
+    assert timer.patience_ms(1) == PATIENCE_MIN_MS
+
+
 def test_one_that_loses_messages_keeps_a_short_patience():
     timer = measured(*[2.0] * 20)
     for number in range(60):

@@ -94,7 +94,7 @@ class Scout:
         endpoint.answered_ms = now_ms
         if isinstance(message, RefusalAnswer):
             return
-        took_ms = float(now_ms - frame.sent_ms)
+        took_ms = max(1.0, now_ms - frame.sent_ms)  # 0 would count as not measured
         if not self._smoothed_ms:
             self._smoothed_ms, self._deviation_ms = took_ms, took_ms / 2
             return
