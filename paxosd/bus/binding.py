@@ -4,6 +4,7 @@ from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL, ENODEV
 
 import zmq
 
+from paxosd.bus.repeating import accepting_to_repeat_soon
 from paxosd.net.endpoints import EVERYWHERE, zone_fault
 from paxosd.net.resolver import ResolveError, resolve, unresolved_words
 
@@ -37,6 +38,11 @@ def bind(what: str, socket: Socket, endpoint: str) -> str:
     """Bind a socket; returns the endpoint that is bound, with the real port. The host ``*`` stands
     for every address of the machine, IPv4 and IPv6; a name for each of its addresses that this
     machine has. ``what``: peer, client or events. Raises BindError."""
+    with accepting_to_repeat_soon(socket, small=what == "events"):
+        return _bind(what, socket, endpoint)
+
+
+def _bind(what: str, socket: Socket, endpoint: str) -> str:
     host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
     host = host.strip("[]")
     reason, first = "", ""

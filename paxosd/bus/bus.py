@@ -68,7 +68,7 @@ PEER_BYTES_AT_ONCE = 8 << 20
 """At most so much, and one more frame, is received at once: to decode it, check it and add it to
 the log takes some 2 ms a MiB. A leader's window may hold four times that."""
 
-SWEEP_MS = 1000
+SWEEP_MS = 250
 """How often what was refused, or could not be sent, is logged, and silent connections are found."""
 
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -207,13 +207,11 @@ class Bus:
                 reason = sockets.add_peer(name, endpoints)
                 if reason:
                     wrong[endpoints.peer] = reason
-                lost = sockets.monitors[name]
-                self._pollers.add(lost, LOST)
+                self._pollers.add(sockets.monitors[name], LOST)
         self._log_wrong(wrong | sockets.hear_votes())
         self._pollers.touched |= VOTES
-        monitor = sockets.votes_monitor
-        if monitor is not None and monitor not in self._pollers:
-            self._pollers.add(monitor, LOST)
+        if sockets.votes_named and sockets.votes_monitor not in self._pollers:
+            self._pollers.add(sockets.votes_monitor, LOST)
         self._names_due_ms = self._now_ms() if sockets.named else math.inf
 
     def _log_wrong(self, wrong: Mapping[str, str]) -> None:
@@ -311,6 +309,7 @@ class Bus:
     def _doubt_links(self, now_ms: int) -> None:
         """Make the connections anew on which nothing comes through."""
         sockets, doubts = self._sockets, self._doubts
+        sockets.read_quiet_monitors(now_ms)
         silent = doubts.take_silent(now_ms)
         self._given_up += silent
         for name in {*silent, *doubts.take_unheard(now_ms)} & sockets.peers.keys():

@@ -15,6 +15,9 @@ STANDS = int(zmq.EVENT_HANDSHAKE_SUCCEEDED)
 """The connection was made, and the other end speaks ZMTP."""
 REFUSED = int(zmq.EVENT_CONNECT_RETRIED)
 CONNECTED = int(zmq.EVENT_CONNECTED)
+"""TCP has made the connection; the value is its descriptor."""
+LISTENING = int(zmq.EVENT_LISTENING)
+"""The value is the descriptor of the listening socket."""
 _EVENT = struct.Struct("=HI")
 
 Socket = zmq.Socket[bytes]
@@ -32,5 +35,5 @@ def report(route: Route, event: int, now_ms: int) -> None:
     """Report an event of the connection to a route's target to that route."""
     if event == STANDS:
         route.on_up()
-    else:
+    elif event in (BROKE, REFUSED):
         route.on_down(now_ms, refused=event == REFUSED)

@@ -6,6 +6,7 @@ again.
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import MappingProxyType
 from typing import Protocol
 
@@ -15,9 +16,10 @@ from paxosd.bus.inbox import Header
 from paxosd.bus.lanes import SWIFT_BYTES_MAX, is_bulk
 from paxosd.bus.large_frames import LEAST_BYTES, TIMES, LargeFrames
 from paxosd.bus.link_doubts import LinkDoubts
+from paxosd.bus.lossy_links import LossyLinks
 from paxosd.bus.refusal_log import RefusalLog
 from paxosd.bus.sockets import BusConfig, BusSockets
-from paxosd.core.messages import Accepted, Hello, PeerMessage
+from paxosd.core.messages import Accept, Accepted, Hello, PeerMessage
 from paxosd.core.types import NodeId
 from paxosd.host.byte_limits import PEER_BYTES_MAX
 from paxosd.host.log import Log
@@ -89,13 +91,17 @@ class PeerSender:
         self._now_ms = now_ms
         self._frame_bytes_max = config.peer_bytes_max
         self._large_frames = LargeFrames()
+        self._lossy = LossyLinks()
         self._accepted_topic = ACCEPTED_TOPIC + config.node.encode()
         self._encoded: tuple[PeerMessage | None, bytes] = (None, b"")
         """The last message sent, with its frame."""
 
     def tick(self, now_ms: int) -> None:
-        """To be called now and then: log what could not be sent and was only counted."""
+        """To be called now and then: log what could not be sent and was only counted, and look
+        which links lose packets."""
         self._unsent_log.tick(now_ms)
+        for name in self._lossy.look(self._sockets.descriptors, now_ms):
+            self._log.info("bus.lossy", to=name)
 
     def on_disconnected(self, name: NodeId) -> None:
         """All connections to a peer broke: it may be another process that is there next."""
@@ -150,6 +156,8 @@ class PeerSender:
                 self._note_unsent(to, f"it took no frame of {len(frame)} bytes")
                 return False
             if self._send_bulk(to, frame):
+                if to in self._lossy:
+                    self._repeat_accept(to, message, frame)
                 return True
             if len(frame) > SWIFT_BYTES_MAX:
                 self._note_unsent(to, "not connected, or its queue is full")
@@ -160,9 +168,23 @@ class PeerSender:
             self._note_unsent(to, "not connected, or its queue is full")
             return False
         self.counters["sent.peer"] += 1
+        if to in self._lossy:
+            self._send_bulk(to, frame)
         if type(message) is Hello:
             self._doubts.said_hello(to, self._now_ms())
         return True
+
+    def _repeat_accept(self, to: NodeId, message: PeerMessage, frame: bytes) -> None:
+        """An accept that was lost, or waits for what was: on the swift connection as well."""
+        if type(message) is Accept and self._lossy.is_repeated(to, message):
+            self._send_swift(to, frame)
+
+    def _send_swift(self, to: NodeId, frame: bytes) -> None:
+        """A copy of a frame; no matter if it has no room."""
+        with suppress(zmq.Again):
+            if len(frame) <= SWIFT_BYTES_MAX:
+                self._sockets.dealers[to].send(frame, _NOBLOCK)
+                self.counters["sent.peer"] += 1
 
     def _send_bulk(self, to: NodeId, frame: bytes) -> bool:
         """Whether the bulk connection took it. A single message may be larger than the bound."""
@@ -203,3 +225,5 @@ class PeerSender:
         all_new = not self._header.speaks_old or self._new_speakers >= peers
         frame = self._encode(message) if all_new else self._encode_old(message)
         self._publish(self._accepted_topic, frame)
+        for name in self._lossy.names if self._lossy else ():
+            self._send_swift(name, frame)

@@ -44,8 +44,9 @@ from dataclasses import dataclass, field
 import zmq
 
 from paxosd.bus.binding import bind
-from paxosd.bus.monitors import BROKE, CONNECTED, REFUSED, STANDS, read_events, report
+from paxosd.bus.monitors import BROKE, CONNECTED, REFUSED, STANDS, report
 from paxosd.bus.peers import PeerEndpoints
+from paxosd.bus.repeating import read_connecting
 from paxosd.bus.send_tracker import BUSY_MARK_BYTES, SendTracker
 from paxosd.core.cluster_settings import BOUNDS
 from paxosd.core.peer_limits import frame_bytes_max
@@ -151,8 +152,6 @@ class BusSockets:
         """Each with what it holds."""
         self.bound: dict[str, str] = {}
         """What is bound → its endpoint, with the real port."""
-        self.votes_monitor: Socket | None = None
-        """There is one once a peer's events endpoint has a name in it."""
         try:
             self._open()
         except BaseException:
@@ -177,8 +176,13 @@ class BusSockets:
 
         self.votes = self._make(zmq.SUB, VOTE_BYTES_MAX, SUBSCRIBE_QUEUE_MAX, VOTES_QUEUE_MAX)
         self.votes.setsockopt(zmq.SUBSCRIBE, ACCEPTED_TOPIC)
+        self.votes_monitor = self._monitor(self.votes, CONNECTED | BROKE | STANDS | REFUSED)
         self.peers: dict[NodeId, PeerEndpoints] = {}
         self._bulk_monitors: dict[NodeId, Socket] = {}
+        self._bulk_broke: set[NodeId] = set()
+        """Whose connection for what is large ended, since somebody asked."""
+        self._connected: dict[tuple[NodeId, bool], int] = {}
+        """A peer, and whether it is for what is large → the descriptor of that connection."""
         self.monitors: dict[NodeId, Socket] = {}
         """Readable when the connection to that peer broke."""
         self._routes: dict[NodeId, Route] = {}
@@ -199,8 +203,8 @@ class BusSockets:
             dealer = self._make(zmq.DEALER, NEVER_READ_BYTES, SWIFT_QUEUE_MAX, receive_max=1)
             dealer.setsockopt(zmq.IMMEDIATE, 1)
             bulk = self._make_bulk(name)
-            monitor = dealer.get_monitor_socket(BROKE | STANDS | REFUSED if named else BROKE)
-        self._all.append(monitor)
+            more = STANDS | REFUSED if named else 0
+            monitor = self._monitor(dealer, CONNECTED | BROKE | more)
         self.peers[name] = endpoints
         self.monitors[name], self.dealers[name] = monitor, dealer
         self.bulk[name] = bulk, SendTracker(BUSY_MARK_BYTES)
@@ -226,8 +230,7 @@ class BusSockets:
         with reserved():
             dealer = self._make(zmq.DEALER, self._config.message_bytes_max, 64, CLIENT_QUEUE_MAX)
             dealer.setsockopt(zmq.IMMEDIATE, 1)
-            monitor = dealer.get_monitor_socket(CONNECTED | BROKE | STANDS | REFUSED)
-        self._all.append(monitor)
+            monitor = self._monitor(dealer, CONNECTED | BROKE | STANDS | REFUSED)
         self._relay = _Relay(dealer, monitor, route)
         reason = self._relay.redial(self._connect)
         if reason:
@@ -240,7 +243,7 @@ class BusSockets:
         broke = False
         if self._relay is not None:
             route = self._relay.route
-            for event, value, where in read_events(self._relay.monitor):
+            for event, value, where in read_connecting(self._relay.monitor, small=False):
                 broke |= event == BROKE
                 if event == CONNECTED:
                     self._relay.descriptor = value
@@ -270,6 +273,8 @@ class BusSockets:
         self._close_bulk_monitor(name, bulk)
         self._routes.pop(name, None)
         self._dialled.pop(name, None)
+        for large in (False, True):
+            self._connected.pop((name, large), None)
         dealer.disable_monitor()
         for socket in (monitor, dealer, bulk):
             self._all.remove(socket)
@@ -291,10 +296,36 @@ class BusSockets:
     def bulk_ended(self, name: NodeId) -> bool:
         """Whether the connection for what is large ended since this was last asked. ZeroMQ makes
         it anew by itself."""
-        return BROKE in {event for event, *_ in read_events(self._bulk_monitors[name])}
+        self._read_bulk_monitor(name)
+        ended = name in self._bulk_broke
+        self._bulk_broke.discard(name)
+        return ended
+
+    def read_quiet_monitors(self, now_ms: int) -> None:
+        """To be called now and then: take in what became of the connections of which nobody has to
+        know at once, those for votes and for what is large."""
+        self.read_votes_monitor(now_ms)
+        for name in self._bulk_monitors:
+            self._read_bulk_monitor(name)
+
+    @property
+    def descriptors(self) -> dict[NodeId, set[int]]:
+        """The connections to each peer; some may have ended."""
+        found: dict[NodeId, set[int]] = {name: set() for name in self.peers}
+        for (name, _), descriptor in self._connected.items():
+            found[name].add(descriptor)
+        return found
+
+    def _read_bulk_monitor(self, name: NodeId) -> None:
+        for event, value, _ in read_connecting(self._bulk_monitors[name], small=False):
+            if event == CONNECTED:
+                self._connected[name, True] = value
+            elif event == BROKE:
+                self._bulk_broke.add(name)
 
     def _close_bulk_monitor(self, name: NodeId, bulk: Socket) -> None:
         bulk.disable_monitor()
+        self._bulk_broke.discard(name)
         monitor = self._bulk_monitors.pop(name)
         self._all.remove(monitor)
         monitor.close(0)
@@ -302,9 +333,7 @@ class BusSockets:
     def _make_bulk(self, name: NodeId) -> Socket:
         bulk = self._make(zmq.DEALER, NEVER_READ_BYTES, BULK_QUEUE_MAX, receive_max=1)
         bulk.setsockopt(zmq.IMMEDIATE, 1)
-        monitor = bulk.get_monitor_socket(BROKE)
-        self._bulk_monitors[name] = monitor
-        self._all.append(monitor)
+        self._bulk_monitors[name] = self._monitor(bulk, CONNECTED | BROKE)
         return bulk
 
     def hear_votes(self) -> dict[str, str]:
@@ -320,9 +349,6 @@ class BusSockets:
                 wrong[endpoint] = reason
             else:
                 self._vote_routes[endpoint] = route
-        if self.votes_monitor is None and any(r.name for r in self._vote_routes.values()):
-            self.votes_monitor = self.votes.get_monitor_socket(BROKE | STANDS | REFUSED)
-            self._all.append(self.votes_monitor)
         return wrong | self._redial_votes()
 
     def _redial_votes(self) -> dict[str, str]:
@@ -375,6 +401,11 @@ class BusSockets:
         """Whether there are names to mind: any peer's endpoint has one."""
         return any(route.name is not None for route in self._all_routes())
 
+    @property
+    def votes_named(self) -> bool:
+        """Whether the endpoint of any peer's votes has a name in it."""
+        return any(route.name is not None for route in self._vote_routes.values())
+
     def _all_routes(self) -> list[Route]:
         relay = [] if self._relay is None else [self._relay.route]
         return [*self._routes.values(), *self._vote_routes.values(), *relay]
@@ -403,19 +434,25 @@ class BusSockets:
         """Take in what became of the connection to a peer; returns whether it broke."""
         broke = False
         route = self._routes.get(name)
-        for event, _, endpoint in read_events(self.monitors[name]):
+        for event, value, endpoint in read_connecting(self.monitors[name]):
             broke |= event == BROKE
+            if event == CONNECTED:
+                self._connected[name, False] = value
             if route is not None and same_endpoint(endpoint, route.target):
                 report(route, event, now_ms)
         return broke
 
     def read_votes_monitor(self, now_ms: int) -> None:
         """Take in what became of the connections for votes."""
-        if self.votes_monitor is not None:
-            for event, _, endpoint in read_events(self.votes_monitor):
-                for route in self._vote_routes.values():
-                    if same_endpoint(endpoint, route.target):
-                        report(route, event, now_ms)
+        for event, _, endpoint in read_connecting(self.votes_monitor):
+            for route in self._vote_routes.values():
+                if same_endpoint(endpoint, route.target):
+                    report(route, event, now_ms)
+
+    def _monitor(self, socket: Socket, events: int) -> Socket:
+        monitor = socket.get_monitor_socket(events)
+        self._all.append(monitor)
+        return monitor
 
     def _make(self, kind: int, bytes_max: int, send_max: int, receive_max: int) -> Socket:
         socket = self._context.socket(kind)
@@ -451,12 +488,8 @@ class BusSockets:
 
     def close(self, linger_ms: int | None = None) -> None:
         """Close all; what was sent has ``linger_ms`` (None: LINGER_MS) to leave."""
-        for dealer in self.dealers.values():
-            dealer.disable_monitor()
-        for bulk, _ in self.bulk.values():
-            bulk.disable_monitor()
-        if self.votes_monitor is not None:
-            self.votes.disable_monitor()
+        for socket in self._all:
+            socket.disable_monitor()
         for socket in self._all:
             socket.close(linger_ms)
         self._all.clear()

@@ -135,6 +135,8 @@ VOCABULARY: dict[str, str] = {
     "bus.refused": "frames were dropped: reason, source, count",
     "bus.stale_run": "a peer's frame is of an earlier run of it",
     "bus.send_failed": "messages could not be sent: to, reason, count",
+    "bus.lossy": "packets to a peer are lost, small messages take both connections to it: to",
+    "bus.tcp_options": "this kernel lacks options that shorten waits for lost packets: missing",
     "bus.bad_endpoint": "a member's endpoint is none: endpoint, reason",
     "name.resolved": "the addresses of a peer's host name were found: host, addresses",
     "name.changed": "a peer's host name has other addresses: host, addresses, before",

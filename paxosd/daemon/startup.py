@@ -31,6 +31,7 @@ from paxosd.host import descriptors
 from paxosd.host.clock import precise_clock_ms
 from paxosd.host.descriptors import Limits
 from paxosd.host.stop_signals import SIGNALS
+from paxosd.net.retransmission import missing_options
 from paxosd.replica.assembly import Equipment, assemble
 from paxosd.replica.parts import Assembled
 from paxosd.replica.ports import ReplicaOptions
@@ -107,6 +108,8 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
         bus = Bus(
             settings, context, logs.logger, faults.plan, parts.peer_runs, limits=parts.node.limits
         )
+        if missing := missing_options():
+            logs.logger.debug("bus.tcp_options", missing=list(missing))
         used = descriptors.used()
         bus.ports.limit(shares(limits.shared - used, len(config.cluster.members)))
         opened.pop_all()

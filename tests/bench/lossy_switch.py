@@ -55,7 +55,7 @@ class LossySwitch:
             ip(*inside, "link", "set", device, "up")
             ip(*inside, "link", "set", "lo", "up")
         self._control, theirs = socket.socketpair()
-        work = ports, hosts | {"": own}, theirs, random.Random(seed)
+        work = ports, hosts | {"": own}, theirs, self._control, random.Random(seed)
         fork = multiprocessing.get_context("fork")
         self._process = fork.Process(target=_forward, args=work, daemon=True)
         self._process.start()
@@ -88,8 +88,10 @@ class LossySwitch:
             ip("netns", "del", space)
 
 
-def _forward(ports, addresses, control, rng):
-    """The switch: each packet to the port of its destination, or to nobody."""
+def _forward(ports, addresses, control, others, rng):
+    """The switch: each packet to the port of its destination, or to nobody. ``others``: the other
+    end of ``control``, which only its owner may keep open, for its end is the end of this."""
+    others.close()
     names = {socket.inet_aton(address): name for name, address in addresses.items()}
     way = {socket.inet_aton(address): descriptor for address, descriptor in ports.items()}
     share, hosts = 0.0, set()

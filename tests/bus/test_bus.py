@@ -64,7 +64,7 @@ class TestPeers:
                 assert one.send("n2", message)
             got, most = [], 0
             while len(got) < len(sent):
-                assert two.poll(30_000)
+                until(lambda: two.poll(1000), "messages", two.disconnected)
                 now = [each.body for each in two.receive_peers(1000)]
                 got += [message for message in now if isinstance(message, Accept)]
                 most = max(most, len([m for m in now if isinstance(m, Accept)]))
@@ -132,7 +132,7 @@ class TestPeers:
                 one.send("n2", heartbeat(number))
             got = []
             while len(got) < 50:
-                assert two.poll(5000) & PEERS
+                until(lambda: two.poll(5000) & PEERS, "messages", two.disconnected)
                 part = [m for m in two.receive_peers(7) if isinstance(m[2], Heartbeat)]
                 assert len(part) <= 7
                 got += part
@@ -277,6 +277,8 @@ class TestPolling:
         with World() as world:
             one, two = world.start("n1"), world.start("n2")
             meet(world, "n1", "n2")
+            until(lambda: two.send("n1", heartbeat()), "the other connection")
+            two.disconnected()
             while two.poll(50):
                 two.receive_peers(100)
                 two.receive_subscriptions()

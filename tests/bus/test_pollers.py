@@ -125,6 +125,8 @@ class TestWaiting:
         until(lambda: two.send("n1", heartbeat()), "a connection", lambda: two.poll(10))
         until(lambda: one.poll(100) & PEERS, "the message")
         one.receive_peers(10)
+        until(lambda: one.send("n2", heartbeat()), "the other connection", lambda: one.poll(10))
+        one.disconnected()
         until(
             lambda: not one.poll(10),
             "silence",
