@@ -2,7 +2,7 @@
 
 from paxosd.core.context import Peer
 from paxosd.core.messages import Heartbeat, HeartbeatAck
-from tests.core.test_election import TIMEOUT_MS, Bench
+from tests.core.election_bench import TIMEOUT_MS, Bench
 
 HEARTBEAT_MS = 100
 

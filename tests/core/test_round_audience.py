@@ -5,7 +5,7 @@ from paxosd.core.messages import Heartbeat
 from paxosd.core.reads import Asked
 from paxosd.core.round_audience import NEVER_MS, PATIENCE_MIN_MS, RoundAudience
 from tests.core.cluster import Cluster
-from tests.core.test_election import make_context
+from tests.core.election_bench import make_context
 
 HEARTBEAT_MS = 100
 
