@@ -74,10 +74,12 @@ class CallRunner:
         self._transport.owner.check()
         if not self._closed:
             self._closed = True
-            for watcher in self._watchers:
-                watcher.close()
-            self._connection.close()
-            self._transport.close()
+            try:
+                for watcher in self._watchers:
+                    watcher.close()
+                self._connection.close()
+            finally:
+                self._transport.close()  # closes what an interrupted call left unknown to them
 
     def submit(self, command: Command) -> Call:
         """Queue a command; nothing is sent before :meth:`turn` or a call that waits."""

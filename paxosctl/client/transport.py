@@ -20,6 +20,7 @@ from typing import Any
 import zmq
 
 from paxosctl.client.dial import Dial
+from paxosctl.client.own_sockets import OwnSockets, Socket
 from paxosd.host.clock import clock_ms
 from paxosd.net.endpoints import same_endpoint
 from paxosd.net.keepalive import KERNEL_FINDS_DEAD_ENDS
@@ -48,9 +49,6 @@ SILENT = "nothing came from it any more"
 NO_HANDSHAKE = "something takes connections there, but no ZeroMQ handshake came about"
 
 _ALIVE = encode_client(ALIVE, "")
-
-Context = zmq.Context[zmq.Socket[bytes]]
-Socket = zmq.Socket[bytes]
 
 _EVENTS = (
     zmq.EVENT_CONNECTED
@@ -97,14 +95,12 @@ class Transport:
 
     def __init__(self) -> None:
         self.owner = Owner()
-        self._context: Context = zmq.Context()
-        self._context.set(zmq.MAX_SOCKETS, SOCKETS_MAX)
+        self._sockets = OwnSockets(SOCKETS_MAX)
         self._poller = zmq.Poller()
         self._handlers: dict[Any, Callable[[], None]] = {}
-        self._sockets: list[Socket] = []
         # The finalizer keeps context and sockets alive. Collected together with this, the context
         # would no longer find its sockets, and wait for ever for them to be closed.
-        self._finalizer = weakref.finalize(self, _abandon, self.owner, self._context, self._sockets)
+        self._finalizer = weakref.finalize(self, _abandon, self.owner, self._sockets)
         self._finalizer.atexit = False  # the process ends, and its sockets with it
         self._resolver: Resolver | None = None
         self._dials: dict[Dial, None] = {}
@@ -128,9 +124,7 @@ class Transport:
     def socket(self, kind: int) -> Socket:
         """A socket with the options that all of them share, not connected yet."""
         self.owner.check()
-        made = self._context.socket(kind)
-        self._sockets[:] = [each for each in self._sockets if not each.closed]
-        self._sockets.append(made)
+        made = self._sockets.make(kind)
         for option, value in (
             (zmq.LINGER, 0),
             (zmq.MAXMSGSIZE, MESSAGE_BYTES_MAX),
@@ -142,6 +136,15 @@ class Transport:
         ):
             made.setsockopt(option, value)
         return made
+
+    def monitor(self, socket: Socket, events: int) -> Socket:
+        """The socket on which ZeroMQ reports these events of ``socket``, one for each of them."""
+        self.owner.check()
+        return self._sockets.monitor(socket, events)
+
+    def end_monitor(self, socket: Socket) -> None:
+        """End the reports about ``socket``; to be called before it is closed."""
+        self._sockets.end_monitor(socket)
 
     def register(self, socket: Socket, handler: Callable[[], None]) -> None:
         """Call ``handler`` from :meth:`poll` when ``socket`` can be read."""
@@ -173,19 +176,17 @@ class Transport:
         """Close every socket; waits no longer than the longest linger."""
         self.owner.check()
         self._finalizer.detach()
-        self._context.destroy()
+        self._sockets.close()
         if self._resolver is not None:
             self._resolver.close()
 
 
-def _abandon(owner: Owner, context: Context, sockets: list[Socket]) -> None:
+def _abandon(owner: Owner, sockets: OwnSockets) -> None:
     """The end of a transport that nobody closed, in whichever thread collects it: nobody else can
     be using it any more. In a forked child ZeroMQ's own objects know that they are the parent's."""
     if owner.is_forked:
         return
-    for socket in sockets:
-        socket.close(0)
-    context.destroy(0)
+    sockets.close(0)
     warnings.warn("a client of paxosd was not closed", ResourceWarning, stacklevel=1)
 
 
@@ -214,7 +215,7 @@ class Link:
         self._silence = Silence()
         self._dealer = transport.socket(zmq.DEALER)
         self._dealer.setsockopt(zmq.IMMEDIATE, 1)
-        self._monitor: Socket = self._dealer.get_monitor_socket(_EVENTS)
+        self._monitor = transport.monitor(self._dealer, _EVENTS)
         transport.register(self._dealer, self._read)
         transport.register(self._monitor, self._read_monitor)
         self._dial: Dial | None = None
@@ -285,8 +286,7 @@ class Link:
             self._dial.close()
         self._transport.unregister(self._dealer)
         self._transport.unregister(self._monitor)
-        self._dealer.disable_monitor()
-        self._monitor.close(0)
+        self._transport.end_monitor(self._dealer)
         self._dealer.close(linger_ms)
 
     def _read(self) -> None:

@@ -20,7 +20,8 @@ import zmq
 
 from paxosctl.client.dial import Dial
 from paxosctl.client.errors import RefusedError
-from paxosctl.client.transport import RECEIVES_MAX, SILENT, Link, Socket, Transport
+from paxosctl.client.own_sockets import Socket
+from paxosctl.client.transport import RECEIVES_MAX, SILENT, Link, Transport
 from paxosctl.client.watch_nodes import WatchNodes
 from paxosd.core.client.cluster_info import ClusterInfo, Limits
 from paxosd.core.client.watch import Connect, Deliver, Effect, Fail, Pull, WatchOptions, WatchState

@@ -15,8 +15,9 @@ from collections.abc import Iterable
 import zmq
 
 from paxosctl.client.errors import NotSubmittedError
+from paxosctl.client.own_sockets import Socket
 from paxosctl.client.reach import numeric
-from paxosctl.client.transport import SOCKETS_MAX, Socket, Transport
+from paxosctl.client.transport import SOCKETS_MAX, Transport
 from paxosd.host import descriptors
 
 DESCRIPTORS_A_CONNECTION = 2
@@ -107,7 +108,7 @@ class ConnectionPool:
         socket.setsockopt(zmq.IPV6, int("[" in address))
         if is_first:
             # The others lead to the same node: what breaks this connection breaks them.
-            monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+            monitor = self._transport.monitor(socket, zmq.EVENT_DISCONNECTED)
             monitor_fd = int(monitor.getsockopt(zmq.FD))
             self._monitors[monitor_fd] = (monitor, endpoint)
             self._epoll.register(monitor_fd, select.EPOLLIN)

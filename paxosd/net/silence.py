@@ -16,6 +16,7 @@ Pure, but for :func:`traffic_of`.
 
 import array
 import fcntl
+import os
 import socket
 import struct
 import termios
@@ -58,11 +59,10 @@ def traffic_of(descriptor: int) -> Traffic:
     left = array.array("i", [0])
     with suppress(OSError, struct.error):
         fcntl.ioctl(descriptor, termios.TIOCOUTQ, left)
-        connection = socket.socket(fileno=descriptor)
-        try:
+        # A copy of the descriptor: an object that owned ZeroMQ's own would close it if Ctrl-C came
+        # between two of these lines, and ZeroMQ would end the process.
+        with socket.socket(fileno=os.dup(descriptor)) as connection:
             info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-        finally:
-            connection.detach()
         acked, received = _ACKED_AND_RECEIVED.unpack_from(info, _ACKED_AT)
         return Traffic(received, acked, left[0])
     return UNKNOWN
