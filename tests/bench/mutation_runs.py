@@ -5,20 +5,15 @@ that writes go on meanwhile, or that the leader stays. The unmutated code passes
 """
 
 import random
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from types import FrameType
 
 from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.campaign.run import RunReport, run_seed
 from paxosd.sim.nemesis.schedule import LEADER, Directive, Schedule
-
-RUN_WALL_S_MAX = 60.0
-"""A run that takes so long hangs: the mutation made it go on for ever."""
+from tests.bench.mutation_gaps import GapProfile
+from tests.bench.wall_limit import RUN_WALL_S_MAX, wall_limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,29 +32,12 @@ class Profile:
         if self.schedule is not None:
             schedule = self.schedule(random.Random(f"{self.name}/{seed}"))
         try:
-            with _wall_limit(RUN_WALL_S_MAX):
+            with wall_limit(RUN_WALL_S_MAX):
                 report = run_seed(seed, self.options, schedule=schedule)
         except TimeoutError as hang:
             return RunReport(seed=seed, ok=False, violation=f"hang: {hang}")
         unmet = self.expect(report) if report.ok else ""
         return replace(report, ok=False, violation=unmet) if unmet else report
-
-
-@contextmanager
-def _wall_limit(limit_s: float) -> Iterator[None]:
-    def late(_: int, __: FrameType | None) -> None:
-        raise TimeoutError(f"the run took more than {limit_s:g} s of wall time")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, limit_s)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 # -- directed scenarios
@@ -425,7 +403,7 @@ def _stays(report: RunReport) -> str:
     return _goes_on(report)
 
 
-PROFILES: dict[str, Profile] = {
+PROFILES: dict[str, Profile | GapProfile] = {
     each.name: each
     for each in (
         Profile("storm", _STORMY),
@@ -481,5 +459,7 @@ PROFILES: dict[str, Profile] = {
             "unequal-limits",
             replace(_kinds("isolate", "crash"), level=LEVEL_LATEST, unequal_limits=True),
         ),
+        GapProfile("gap-stop", "stop", 900),
+        GapProfile("gap-loss", "loss", 800),
     )
 }

@@ -1,8 +1,11 @@
-"""Safeguards of log time and of the feature level: which clock counts, and who was asked."""
+"""Safeguards of log time and of the feature level: which clock counts, and who was asked. And
+rules of timing, without which a cluster does nothing for longer than it must."""
 
+from paxosd.core.client.scout import Scout
 from paxosd.core.level_raise import LevelRaise
+from paxosd.core.resend_timer import ResendTimer
 from paxosd.core.state.log_clock import LogClock
-from tests.bench.mutation import instead, row
+from tests.bench.mutation import instead, nothing, row
 
 
 def _advance_by_wall_clock(self, batch, level):
@@ -24,4 +27,9 @@ TIME = (
     row("level-unasked", "the feature level is raised only once every member understands it",
         instead(LevelRaise, "lagging", lambda self: []), profiles="upgrades", seed=2,
         in_suite=True),
+    row("no-scout", "a client asks a second endpoint while its target is silent",
+        instead(Scout, "tick", nothing), profiles="gap-stop", seed=1, in_suite=True),
+    row("resend-after-setting", "an accept is sent again by the measured time of a vote",
+        instead(ResendTimer, "patience_ms", lambda self, sendings: self._retransmit_ms),
+        profiles="gap-loss", seed=2),
 )  # fmt: skip
