@@ -2,7 +2,8 @@
 
 The other kinds ask for a right history, which a cluster has that does nothing for a second. These
 take the scenes of ``tests/sim/gaps.py``, in simulated time, so that a limit is no matter of the
-machine. The limits lie above what the code as it is needs with any of 20 seeds.
+machine. The code as it is needs 635 to 731 ms of "stop" with the first four seeds, and 379 to 451
+of "loss"; the limits lie above that.
 """
 
 from dataclasses import dataclass
