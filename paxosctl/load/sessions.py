@@ -1,7 +1,8 @@
 """The clients of a load: the session of each, from its opening to its closing.
 
-Opening is no part of what is measured: what is refused as ``busy`` is sent again until the time is
-over.
+Opening is no part of what is measured: what is refused as ``busy``, or not answered, is sent again
+until the time is over. Each OPEN names a number of its own, so that one which is sent twice opens
+one session (``paxosd/core/state/sessions.py``).
 """
 
 import random
@@ -10,13 +11,15 @@ from collections.abc import Callable, Iterable, Sequence
 from paxosctl.client.errors import NotSubmittedError
 from paxosctl.load.backoff import Backoff
 from paxosctl.load.connections import Connection, ConnectionPool
-from paxosd.core.commands import CLOSE, OPEN, Entry, Status
+from paxosd.core.commands import CLOSE, OPEN, OPENED_BY_MIN, Entry, Status
 from paxosd.core.effects import BUSY
 from paxosd.core.requests import RefusalAnswer, ServerMessage, WriteAnswer, WriteRequest
 from paxosd.host.clock import clock_ns
 from paxosd.wire import WireError, decode_answer, encode_client, encode_entry
 
 POLL_S = 1.0
+ASK_AGAIN_S = 3.0
+"""A connection that breaks takes requests with it, and only one of those to a node is watched."""
 CLOSE_MS = 5000
 """How long to wait at most for the answers to the closing of the sessions."""
 
@@ -62,6 +65,11 @@ class SessionOpener:
         self._pool, self._leader, self._new_id = pool, leader, new_id
         self._clients = list(clients)
         self._waiting: dict[int, LoadClient] = {}
+        # Not from ``rng``: loads of the same seed would share their sessions.
+        numbers = random.SystemRandom()
+        self._numbers = {
+            each: numbers.randrange(OPENED_BY_MIN, 2 * OPENED_BY_MIN) for each in self._clients
+        }
         self._refused: Backoff[LoadClient] = Backoff(rng)
         self._refusals = dict.fromkeys(self._clients, 0)
 
@@ -70,11 +78,16 @@ class SessionOpener:
         deadline_ns = clock_ns() + timeout_ns
         for client in self._clients:
             self._ask(client)
+        again_ns = clock_ns() + int(ASK_AGAIN_S * 1e9)
         while self._waiting or self._refused:
             now_ns = clock_ns()
             for client in self._refused.take(now_ns):
                 self._ask(client)
-            left_ns = min(self._refused.next_ns, deadline_ns) - now_ns
+            if now_ns >= again_ns:
+                again_ns = now_ns + int(ASK_AGAIN_S * 1e9)
+                for request_id, client in self._waiting.items():
+                    self._send_open(request_id, client)
+            left_ns = min(self._refused.next_ns, again_ns, deadline_ns) - now_ns
             for connection in self._pool.wait(min(POLL_S, max(0.0, left_ns / 1e9))):
                 while (frame := connection.receive()) is not None:
                     try:
@@ -91,7 +104,10 @@ class SessionOpener:
     def _ask(self, client: LoadClient) -> None:
         request_id = self._new_id()
         self._waiting[request_id] = client
-        _send(client, request_id, Entry(0, 1, 0, [[OPEN]]))
+        self._send_open(request_id, client)
+
+    def _send_open(self, request_id: int, client: LoadClient) -> None:
+        _send(client, request_id, Entry(0, self._numbers[client], 0, [[OPEN]]))
 
     def _take(self, answer: ServerMessage) -> None:
         if isinstance(answer, RefusalAnswer) and answer.code == BUSY:
