@@ -111,9 +111,10 @@ def load(daemons, options):
     for each in beside + listeners:
         each.join()
     try:
-        return json.loads(done.stdout), beside, listeners
+        answer = json.loads(done.stdout)
     except ValueError:
-        sys.exit(f"the load ended with {done.returncode}: {done.stderr}")
+        answer = {"puts": 0, "errors": f"the load ended with {done.returncode}: {done.stderr}"}
+    return answer, beside, listeners
 
 
 def troubles(daemons, since):
@@ -151,7 +152,7 @@ def measure(path, options):
         longest_ms = [longest_turns(daemons, name) for name in daemons.names]
     silences = [each for listener in listeners for each in listener.silences_ms]
     late = {f"{n}+": sum(each >= n * HEARTBEAT_MS for each in silences) for n in LATE_BEATS}
-    print(f"puts                {answer['puts']}, {answer['errors']}")
+    print(f"puts                {answer.get('puts', 0)}, errors {answer.get('errors', answer)}")
     print(f"rows scanned        {sum(each.rows for each in scanners)}, "
           f"{sum(each.failures for each in scanners)} scans failed")  # fmt: skip
     print(f"leader changes      {changes}")
