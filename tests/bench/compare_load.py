@@ -1,9 +1,10 @@
 """The load generator of ``paxosctl bench`` for the comparison: says when the load begins.
 
-    python -m tests.bench.compare_load ENDPOINT,ENDPOINT JSON_OF_THE_LOAD
+    python -m tests.bench.compare_load ENDPOINT,ENDPOINT JSON_OF_THE_LOAD [as-is]
 
 Writes "ready" to standard error when all sessions are open and the warm-up begins, and one JSON
-object to standard output, with the fields of tests.bench.compare_figures.Figures.
+object to standard output, with the fields of tests.bench.compare_figures.Figures. Every key is
+written once before; ``as-is``: not.
 """
 
 import json
@@ -22,11 +23,8 @@ def main():
     endpoints, load = sys.argv[1].split(","), Load(**json.loads(sys.argv[2]))
     with Client(endpoints, timeout_s=TIMEOUT_S) as client:
         target = find_target(client, stale=load.stale)
-    filling = Load(
-        outstanding=FILL_OUTSTANDING, connections=1, size=load.size, keys=load.keys,
-        distribution="sequential", count=load.keys,
-    )  # fmt: skip
-    run_load(target, filling)
+    if sys.argv[3:] != ["as-is"]:
+        _fill(target, load)
     report = run_load(
         target, load, processes=default_processes(load),
         on_begin=lambda: print("ready", file=sys.stderr, flush=True),
@@ -39,6 +37,14 @@ def main():
         "generator_cpu_s": sum(report.cpu_shares) * elapsed_s,
     }  # fmt: skip
     print(json.dumps(found))
+
+
+def _fill(target, load):
+    filling = Load(
+        outstanding=FILL_OUTSTANDING, connections=1, size=load.size, keys=load.keys,
+        distribution="sequential", count=load.keys,
+    )  # fmt: skip
+    run_load(target, filling)
 
 
 if __name__ == "__main__":

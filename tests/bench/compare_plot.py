@@ -6,10 +6,10 @@ thin line goes from the least to the most of the runs.
 
 from html import escape
 
+from tests.bench import svg
 from tests.bench.compare_figures import extremes, median_of, metric_of
 from tests.bench.compare_report import number_words
 
-COLOURS = ("#1b6ca8", "#d1495b", "#e09f3e", "#66a182", "#8d6a9f")
 WIDTH, LEFT, RIGHT = 900, 150, 110
 BAR, GAP, GROUP_GAP, HEAD = 14, 3, 34, 30
 
@@ -18,7 +18,7 @@ def bars_of(results, row):
     """(title, colour, median, least, most) of each system that has runs in this row."""
     metric = metric_of(row)
     found = []
-    for (name, title), colour in zip(results.systems.items(), COLOURS, strict=False):
+    for (name, title), colour in zip(results.systems.items(), svg.COLOURS, strict=False):
         runs = results.of(row, name)
         if runs:
             found.append((title, colour, median_of(runs, metric), *extremes(runs, metric)))
@@ -44,12 +44,7 @@ def svg_of(results):
             parts.append(_bar(bar, metric, longest, y))
             y += BAR + GAP
         y += GROUP_GAP - 8
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" '
-        f'viewBox="0 0 {WIDTH} {y}" font-family="sans-serif" font-size="12">'
-        f'<rect width="{WIDTH}" height="{y}" fill="white"/>'
-    )
-    return "\n".join([head, *parts, "</svg>", ""])
+    return svg.document(parts, WIDTH, y)
 
 
 def _bar(bar, metric, longest, y):

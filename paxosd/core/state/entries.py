@@ -17,7 +17,6 @@ the tuple; the others use :data:`pack_numbers` and :data:`numbers_of`.
 
 from collections.abc import Iterator, MutableMapping, Sequence
 from itertools import chain
-from operator import itemgetter
 from struct import Struct
 
 StoredValue = tuple[bytes, int, int, int]
@@ -30,10 +29,6 @@ numbers_of = _NUMBERS.unpack_from
 """Create and modify revision and version of a packed entry."""
 HEAD_BYTES = _NUMBERS.size
 """The value of a packed entry begins here."""
-head_of = itemgetter(slice(HEAD_BYTES))
-"""The three numbers of a packed entry, as bytes."""
-value_of = itemgetter(slice(HEAD_BYTES, None))
-"""The value of a packed entry."""
 
 SHARDS = 1024
 WHOLE_MAX = 16_384
