@@ -14,6 +14,7 @@ measurement. With ten million keys of 100 bytes a node takes some 3 GB.
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -150,6 +151,8 @@ def main():
     parser.add_argument("--dir", default=".", help="on the disk that is measured")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     options = parser.parse_args()
+    # So that the daemons are ended, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     rows = options.rows.split(",")
     if wrong := set(rows) - set(ROWS):
         parser.error(f"no such row: {', '.join(sorted(wrong))}; there are {', '.join(ROWS)}")

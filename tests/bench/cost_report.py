@@ -4,6 +4,7 @@ What stands between two marks of the page is written anew; the rest of it is for
 """
 
 import re
+import textwrap
 from pathlib import Path
 
 from tests.bench import svg
@@ -30,6 +31,7 @@ CURVES = {
     "p50": ("latency of a put, ms", {"p50": "p50_ms", "p99": "p99_ms"}),
 }  # fmt: skip
 SYSCALLS_SHOWN = 8
+LINE_CHARS_MAX = 120
 COUNTS = {
     "turns of the loop": "rest of the turn",
     "frames to peers, heartbeats too": "send",
@@ -164,7 +166,8 @@ def section(found, name):
     text = f"{picture}{markdown_table(head, rows)}\n\n"
     if name == "stages":
         text += f"{markdown_table(*count_table(found))}\n\n"
-    return text + "\n".join(conditions(found, name)) + "\n"
+    said = [textwrap.fill(words, LINE_CHARS_MAX) for words in conditions(found, name)]
+    return text + "\n\n".join(said) + "\n"
 
 
 def picture_name(name):
