@@ -1,6 +1,6 @@
 """Where a daemon's connections get their times for sending again (``net/retransmission.py``).
 
-    a socket that listens   when it is bound: what it accepts inherits them
+    a socket that listens   when it is bound, but for that of clients: what it accepts inherits them
     a socket that connects  when a connection was made
 
 ZeroMQ reports both on a socket's monitor, each with the descriptor.

@@ -1,4 +1,4 @@
-"""How soon the kernel sends again what the network lost: for every TCP connection of ours.
+"""How soon the kernel sends again what the network lost: for connections between nodes.
 
 By default a segment is sent again after at least 200 ms, and after twice as long each further time
 that it is lost: 0.2, 0.4, 0.8, 1.6 s, up to two minutes. All that is sent later on the connection
