@@ -21,7 +21,7 @@ PARTS = {
     "core": ("propose", "accept", "count votes", "apply", "rest of the core"),
     "log": ("append", "commit", "sync"),
     "send": ("send", "publish vote", "answer", "watchers"),
-    "loop": ("wait", "background", "rest of the turn"),
+    "loop": ("wait", "background", "deadlines", "house-keeping", "rest of the turn"),
     "ZeroMQ": (OTHER_THREADS,),
 }
 """Parts of the bars: their stages."""
