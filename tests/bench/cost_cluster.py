@@ -11,8 +11,8 @@ from tests.bench.compare_cluster import LoadFailedError, cpu_s, rss_bytes, tail_
 from tests.processes.processes import SETTINGS, Daemons, clean_environ, wait_for
 
 READY_S = 120.0
-SAMPLES_S = 1.0
-"""What the two samples take at most, on a machine that is not too busy."""
+SAMPLES_S = 0.3
+"""What the two samples take of each node at most, on a machine that is not too busy."""
 SLACK_S = 60.0
 """How much longer than its load a load generator may take."""
 
@@ -73,7 +73,7 @@ class CostCluster(Daemons):
         load runs; ``meanwhile`` is called with the length of what is between them. Raises
         LoadFailedError."""
         # It goes on until both samples are taken.
-        duration_s = seconds + SAMPLES_S
+        duration_s = seconds + SAMPLES_S * len(self.names)
         times = {"duration_ms": round(duration_s * 1000), "warmup_ms": round(warmup_s * 1000)}
         command = [sys.executable, "-m", "tests.bench.compare_load", ",".join(self.endpoints),
                    json.dumps(load | times)]  # fmt: skip

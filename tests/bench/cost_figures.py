@@ -12,13 +12,15 @@ GROWING = ("cpu_s", "slots", "syncs", "turns", "revision")
 def figures_of(output, before, after, leader):
     """What a load cost between two samples, for one put. ``output``: the generator's figures, of
     all of the load. Each put is one revision, so a node's revisions are the puts that it has done
-    for what it has spent in between."""
+    for what it has spent in between. Raises ValueError if there are none."""
     followers = [name for name in after if name != leader]
     grown = {
         name: {what: after[name][what] - before[name][what] for what in GROWING} for name in after
     }
+    if not all(each["revision"] for each in grown.values()):
+        raise ValueError("a node did nothing between the samples: the load was over before them")
     a_put = {
-        name: {what: each[what] / max(1, each["revision"]) for what in GROWING}
+        name: {what: each[what] / each["revision"] for what in GROWING}
         for name, each in grown.items()
     }
     own = a_put[leader]

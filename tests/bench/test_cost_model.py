@@ -53,6 +53,10 @@ class TestFigures:
         before, after = ({"n1": sample(times)["n1"]} for times in (1, 3))
         assert figures_of(OUTPUT, before, after, "n1")["follower_us"] == 0
 
+    def test_a_load_that_was_over_before_the_samples_is_no_measurement(self):
+        with pytest.raises(ValueError, match="over before"):
+            figures_of(OUTPUT, sample(3), sample(3), "n1")
+
     def test_what_no_timer_saw_is_of_the_other_threads(self):
         before = sample(1, {"send": [10, 1000, 2000]})
         after = sample(3, {"send": [210, 1_001_000, 4_002_000]})
