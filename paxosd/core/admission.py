@@ -15,12 +15,13 @@ Source of the rule: Chandra, Griesemer, Redstone, "Paxos Made Live" (2007), sect
 from collections.abc import Callable
 from enum import Enum
 
+from paxosd.core.commands import changes_members
 from paxosd.core.context import Context
 from paxosd.core.founding import Founding
 from paxosd.core.messages import Hello, Welcome
 from paxosd.core.restart import Restart
 from paxosd.core.run_id import boot_count_of
-from paxosd.core.types import NodeId
+from paxosd.core.types import NOOP, Ballot, NodeId, Slot
 
 REPORT_AFTER_MS = 5_000.0
 """What a node waits for is logged after this time."""
@@ -170,7 +171,9 @@ class Admission:
             return Readiness.FOREIGN
         if context.disputed:
             return Readiness.DISPUTED
-        behind = context.newest_epoch > context.epoch and not self._is_bringing_it_about()
+        behind = context.newest_epoch > context.epoch and not (
+            self._is_bringing_it_about() or self._voted_for_it()
+        )
         if self._begun_ms is None:
             return Readiness.BEHIND if behind else Readiness.ACTS
         if self._founding.active and not self._is_named():
@@ -191,6 +194,30 @@ class Admission:
         is_next = context.newest_epoch == context.epoch + 1
         shared = len(context.quorums.voters) > 1
         return proposer.leading and bool(proposer.barrier) and is_next and shared
+
+    def _voted_for_it(self) -> bool:
+        """Whether the later epoch comes from a change that this node has voted for, and whose slot
+        it has not applied. Then it may act, and must: the nodes that know the change to be chosen
+        may have died before they said more than that there is another epoch, and without this
+        node's promise nobody could find it out again. Whatever is decided with its help, that slot
+        is decided first, and by phase 1 as it was: this node reports its vote (Lamport, "Paxos Made
+        Simple", section 2.2, P2c); nothing is proposed behind it (``Proposer.barrier``)."""
+        context = self._context
+        if context.newest_epoch != context.epoch + 1:
+            return False
+        return any(
+            slot > context.learner.commit and self._changes_members(slot, *held)
+            for slot, held in context.acceptor.accepted.items()
+        )
+
+    def _changes_members(self, slot: Slot, ballot: Ballot, value: bytes) -> bool:
+        if value == NOOP or ballot.epoch != self._context.epoch:
+            return False
+        try:
+            batch = self._context.codec.decode_batch(value)
+        except ValueError:
+            return False  # it will be applied as a NOOP
+        return any(map(changes_members, batch.entries))
 
     def _is_named(self) -> bool:
         """Whether a membership in the log names this directory, not only the founding record."""

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from paxosd.core.admission import Readiness
+from paxosd.core.commands import PUT, Entry
 from paxosd.core.genesis import Founder, Record
 from paxosd.core.membership import Member, Membership
 from paxosd.core.messages import (
+    Accept,
     Hello,
     Prepare,
     PreVote,
@@ -17,7 +19,8 @@ from paxosd.core.messages import (
 )
 from paxosd.core.run_id import make_run_id
 from paxosd.core.state.machine import Machine
-from paxosd.core.types import NULL_BALLOT, Ballot
+from paxosd.core.types import NOOP, NULL_BALLOT, Ballot
+from tests.core.changes import change_entry
 from tests.core.newcomer import (
     ANSWERS,
     PEERS_RUN_ID,
@@ -30,6 +33,10 @@ from tests.core.newcomer import (
     record,
     restarted,
 )
+
+
+def members_of(*names):
+    return Membership({name: Member("", "", "") for name in names})
 
 
 class TestComparison:
@@ -147,6 +154,44 @@ class TestAPastThatActs:
         assert PreVote not in kinds(sent)
         assert node.node.role == "catching-up"
         assert "node.catching_up" in node.logged()
+
+    @pytest.mark.parametrize(
+        ("what", "epoch", "acts"),
+        [
+            ("a change", 1, True),
+            ("a change", 2, False),
+            ("a change of an earlier epoch", 1, False),
+            ("a put", 1, False),
+            ("a no-op", 1, False),
+            ("rubbish", 1, False),
+        ],
+    )
+    def test_who_voted_for_the_change_that_made_the_epoch_acts_on(self, what, epoch, acts):
+        """Found by a fresh seed: the leader said that there is an epoch, and died before it said
+        what made it. The others knew that they were behind, and nobody could show them more."""
+        node = restarted().welcomed()
+        codec = node.node._context.codec
+        entries = {
+            "a change": change_entry(0, members_of("n1", "n2").to_command()),
+            "a put": Entry(0, 1, 0, [[PUT, b"k", b"v"]]),
+        }
+        entry = entries.get(what.removesuffix(" of an earlier epoch"))
+        value = NOOP if what == "a no-op" else b"\xc1"
+        if entry is not None:
+            value = codec.encode_batch(0, [codec.encode_entry(entry)])
+        ballot = Ballot(9, "n2")
+        node.hear("n2", Accept(ballot, 1, value, 0))
+        node.run(100)
+        if what.endswith("earlier epoch"):
+            node.node._context.acceptor.accepted[1] = Ballot(-1, "n2"), value
+        node.node.hear_epoch(epoch)
+        node.hear("n3", Prepare(Ballot(12, "n3"), 1))
+        sent = node.run(500)
+        promises = [m for _, m in sent if type(m) is Promise]
+        assert bool(promises) == acts
+        assert (node.node.role == "catching-up") != acts
+        if acts:
+            assert promises[0].accepted[0] == (1, ballot, value), "the candidate must adopt it"
 
     def test_an_only_voter_of_the_past_is_told_by_a_stranger(self):
         alone = Record("c", {"n1": Founder(True, 7)}, "")

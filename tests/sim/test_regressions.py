@@ -179,6 +179,14 @@ def test_a_past_does_not_act_in_the_present(seed, what):
     assert report.ok, f"{what}: {report.violation}"
 
 
+def test_a_later_epoch_that_only_a_dead_leader_knew_of():
+    """Found by fresh seeds: a leader counted the votes for a change of the membership, its envelope
+    said that there is another epoch, and it lost its power. After its start it had to ask the other
+    voter again, which would not act any more."""
+    report = run_seed(644857189, RunOptions(members=True))
+    assert report.ok, report.violation
+
+
 def test_a_decision_in_the_log_is_no_promise():
     """Found by fresh seeds: after a start, decisions that were not committed yet counted as votes
     and as promises of their ballots, until a commit record took both away at a later start."""
