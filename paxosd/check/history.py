@@ -33,6 +33,7 @@ import binascii
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, Literal
@@ -193,6 +194,12 @@ class History:
         for operation in self.operations:
             counts[operation.outcome] += 1
         return counts
+
+    def longest_gap_ms(self) -> float:
+        """The longest time between two operations that ended well, one after the other; 0: fewer
+        than two did. Stamps are microseconds."""
+        ends = sorted(each.returned for each in self.operations if each.outcome == OK)
+        return max((b - a for a, b in pairwise(ends)), default=0) / 1000
 
     def save(self, path: Path) -> None:
         """Write it as JSON lines: a head, then one operation a line."""

@@ -15,6 +15,9 @@ from paxosd.sim.nemesis.schedule import LEADER, Directive, Schedule
 from tests.bench.mutation_gaps import GapProfile
 from tests.bench.wall_limit import RUN_WALL_S_MAX, wall_limit
 
+GAP_MS_MAX = 500.0
+"""As long as no leader is lost: less than an election takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Profile:
@@ -51,6 +54,7 @@ _LONG = replace(_PLAIN, duration_ms=20_000, faults=frozenset(), clients=4, opera
 _BUSY = replace(_PLAIN, duration_ms=12_000, faults=frozenset(), clients=8, operations=600, keys=2)
 _QUIET = replace(_PLAIN, duration_ms=12_000, faults=frozenset(), clients=3, operations=70, keys=2)
 _CHANGING = replace(_PLAIN, duration_ms=9_000, clients=6, operations=150, keys=3, members=True)
+_BUSY_CHANGING = replace(_LONG, duration_ms=9_500, clients=10, operations=900, members=True)
 _ROLLED = replace(_BUSY, duration_ms=16_000, operations=800)
 _GROWN = replace(
     _PLAIN, nodes=1, duration_ms=16_000, faults=frozenset(), clients=4, operations=400, keys=2,
@@ -256,6 +260,15 @@ def _swapped_unseen(rng: random.Random) -> Schedule:
     ])  # fmt: skip
 
 
+def _calm_changes(rng: random.Random) -> Schedule:
+    """Members come and get votes, the leader stays, and nothing is wrong."""
+    wishes = ("add", "promote", "add", "promote")
+    return Schedule([
+        Directive(1500 + 1800 * place, "member", "", {"wish": wish, "lot": rng.randrange(1 << 16)})
+        for place, wish in enumerate(wishes)
+    ])  # fmt: skip
+
+
 def _laggards(rng: random.Random) -> Schedule:
     """One node after another misses much. As the others keep little log, it needs a snapshot, and
     hears what is chosen above the snapshot before the snapshot is there."""
@@ -397,6 +410,12 @@ def _goes_on(report: RunReport) -> str:
     return ""
 
 
+def _flows(report: RunReport) -> str:
+    if report.longest_gap_ms > GAP_MS_MAX:
+        return f"gap: no write was acknowledged for {report.longest_gap_ms:.0f} ms"
+    return _goes_on(report)
+
+
 def _stays(report: RunReport) -> str:
     if report.leader_changes > 4:
         return f"restless: {report.leader_changes} leader changes though one link alone was cut"
@@ -452,6 +471,7 @@ PROFILES: dict[str, Profile | GapProfile] = {
         ),
         Profile("members-reads", replace(_CHANGING, faults=frozenset({"isolate", "slow-net"}))),
         Profile("swapped-unseen", replace(_LONG, members=True), _swapped_unseen, _goes_on),
+        Profile("calm-changes", _BUSY_CHANGING, _calm_changes, _flows),
         Profile("wrong-clocks", replace(_BUSY, level=LEVEL_LATEST), _wrong_clocks),
         Profile("old-batches", replace(_BUSY, level=LEVEL_LATEST), _old_batches),
         Profile("upgrades", replace(_STORMY, level=LEVEL_LATEST)),

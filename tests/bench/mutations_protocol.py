@@ -76,19 +76,19 @@ _DURABILITY = (
         instead(Outbox, "vote", lambda self, slot, ballot: self._publish([(slot, ballot)])), seed=4,
         in_suite=True),
     row("promise-before-fsync", "a promise waits for its fsync",
-        around(Outbox, "send_synced", _promise_at_once), seed=46),
+        around(Outbox, "send_synced", _promise_at_once), seed=173),
     row("repeated-vote-before-fsync", "repeated votes wait for the fsync",
-        around(Outbox, "send_synced", _repeated_votes_at_once), profiles="slow-disks", seed=7),
+        around(Outbox, "send_synced", _repeated_votes_at_once), profiles="slow-disks", seed=17),
     row("ballot-not-persisted", "a ballot is durable before its first use, so no restart reuses it",
-        around(Wal, "append", _append_no_own_promise), where="Election._send_prepares", seed=20),
+        around(Wal, "append", _append_no_own_promise), where="Election._send_prepares", seed=17),
     row("promise-not-persisted", "a promise is written to the log",
-        around(Wal, "append", _append_no_promise), where="Acceptor.receive_prepare", seed=7),
+        around(Wal, "append", _append_no_promise), where="Acceptor.receive_prepare", seed=28),
     row("accept-not-persisted", "an accepted value is written",
         around(Acceptor, "receive_accept", _accept_in_memory), seed=1),
     row("forgets-promise", "a restarted acceptor remembers its promise",
-        around(Node, "__init__", _start_without_promise), where="open_wal → Node", seed=4),
+        around(Node, "__init__", _start_without_promise), where="open_wal → Node", seed=1),
     row("forgets-votes", "a restarted acceptor remembers what it accepted",
-        around(Node, "__init__", _start_without_votes), where="open_wal → Node", seed=8),
+        around(Node, "__init__", _start_without_votes), where="open_wal → Node", seed=9),
     row("prepare-durable-first", "the own promise is durable before the first Prepare leaves",
         around(Outbox, "send_synced", _prepare_at_once), where="Election._send_prepares",
         profiles="lost-ballots", seed=5, in_suite=True),
@@ -134,7 +134,7 @@ _BALLOTS = (
     row("accept-ballot-check", "no vote below a promise",
         around(Replication, "receive_accept", _accept_below),
         where="Replication.receive_accept, Acceptor.receive_accept", profiles="late-accepts",
-        seed=1, in_suite=True),
+        seed=17, in_suite=True),
     row("promise-ballot-check", "a promise counts for the ballot that it names only",
         around(Proposer, "receive_promise", _count_for_any_ballot), profiles="late-promises",
         seed=4),
@@ -191,19 +191,19 @@ def _leave_holes(real, self, *given):
 
 _TAKING_OVER = (
     row("adoption", "a new leader adopts what the promises report",
-        around(Proposer, "receive_promise", _hear_no_report), seed=8, in_suite=True),
+        around(Proposer, "receive_promise", _hear_no_report), seed=9, in_suite=True),
     row("highest-adopted", "of the values reported for a slot the one of the highest ballot is "
         "adopted (here: the lowest)", around(Proposer, "receive_promise", _adopt_lowest),
-        profiles="short-reigns", seed=25),
+        profiles="short-reigns", seed=54),
     # What is known of the peers keeps a leader from it, too: both are removed.
     row("promised-commit", "a new leader proposes nothing in slots that a promise calls chosen",
         around(Proposer, "receive_promise", _hear_no_commit),
         around(Proposer, "take_lead", _lead_without_known),
-        where="Proposer.receive_promise, take_lead", profiles="cuts", seed=10, in_suite=True),
+        where="Proposer.receive_promise, take_lead", profiles="cuts", seed=41, in_suite=True),
     row("whole-report", "a promise counts once its report is complete",
-        around(Proposer, "receive_promise", _hear_part_of_report), profiles="cuts", seed=34),
+        around(Proposer, "receive_promise", _hear_part_of_report), profiles="cuts", seed=114),
     row("noop-fill", "a new leader fills holes with NOOP",
-        around(Proposer, "take_lead", _leave_holes), _NO_WATCHDOG, profiles="losses", seed=122),
+        around(Proposer, "take_lead", _leave_holes), _NO_WATCHDOG, profiles="losses", seed=18),
 )  # fmt: skip
 
 
@@ -230,7 +230,7 @@ _LEADERSHIP = (
     row("watchdog", "a leader for whom nothing moves gives up its ballot", _NO_WATCHDOG,
         profiles="mute", seed=2, in_suite=True),
     row("retransmission", "accepts without votes are sent again",
-        instead(Replication, "retransmit", nothing), _NO_WATCHDOG, seed=10),
+        instead(Replication, "retransmit", nothing), _NO_WATCHDOG, seed=9),
 )  # fmt: skip
 
 PROTOCOL = (*_DURABILITY, *_BALLOTS, *_TAKING_OVER, *_LEADERSHIP)

@@ -53,8 +53,9 @@ class RunReport:
     ``violation``: "" if there was none, else "kind: what was seen". ``checked``: "ok", or
     "not checked" if the history was too hard to decide within the bounds of the checkers.
     ``operations``: how many began; ``acknowledged`` of them ended well, and of ``unknown`` the
-    outcome is not known. ``watched``: changes that were delivered to watchers. ``faults``: kind →
-    how often it struck. ``simulated_ms`` and ``wall_s``: how long the run took in virtual and in
+    outcome is not known. ``watched``: changes that were delivered to watchers. ``longest_gap_ms``:
+    the longest time between two acknowledged operations, whoever's. ``faults``: kind → how often it
+    struck. ``simulated_ms`` and ``wall_s``: how long the run took in virtual and in
     real time. ``tail``: the last lines of the trace (empty if ok and no trace was asked for).
     ``digest``: of the whole trace if one was kept, else of the history and the final states.
     """
@@ -69,6 +70,7 @@ class RunReport:
     watched: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     leader_changes: int = 0
+    longest_gap_ms: float = 0.0
     simulated_ms: float = 0.0
     wall_s: float = 0.0
     schedule: Schedule = field(default_factory=Schedule)
@@ -163,6 +165,7 @@ class SimRun:
             watched=sum(watcher.delivered for watcher in self.watchers),
             faults=self._faults(),
             leader_changes=max(0, len(self.cluster.invariants.leaders) - 1),
+            longest_gap_ms=self.history.longest_gap_ms(),
             simulated_ms=self.world.now_ms,
             wall_s=time.perf_counter() - self._began_s,
             schedule=self._draw.schedule,
