@@ -203,8 +203,8 @@ class Admission:
         is decided first, and by phase 1 as it was: this node reports its vote (Lamport, "Paxos Made
         Simple", section 2.2, P2c); nothing is proposed behind it (``Proposer.barrier``)."""
         context = self._context
-        if context.newest_epoch != context.epoch + 1:
-            return False
+        if context.newest_epoch != context.epoch + 1 or len(context.quorums.voters) < 2:
+            return False  # an only voter counts its vote first: that epoch is another one
         return any(
             slot > context.learner.commit and self._changes_members(slot, *held)
             for slot, held in context.acceptor.accepted.items()

@@ -130,7 +130,7 @@ DISK = (
     row("newest-record-wins", "of a slot's records that of the highest ballot counts",
         around(wal_recovery._Reader, "_apply", _keep_oldest_ballot), profiles="losses", seed=74),
     row("decision-for-vote", "what a node learned is neither its vote nor its promise",
-        around(wal_recovery._Reader, "_apply", _take_decision_for_vote), seed=86, in_suite=True),
+        around(wal_recovery._Reader, "_apply", _take_decision_for_vote), seed=134, in_suite=True),
     row("empty-log-votes", "a node whose log is gone does not vote",
         around(recovery, "open_wal", _open_or_create), where="open_wal", profiles="lost-logs",
         seed=1, in_suite=True),

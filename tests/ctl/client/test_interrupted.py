@@ -1,5 +1,6 @@
 """Ctrl-C between any two lines of a call: closing the client returns all the same."""
 
+import contextlib
 import faulthandler
 import gc
 import sys
@@ -79,8 +80,20 @@ def call(endpoint, number, timeout_s=10):
 
 def io_threads():
     """ZeroMQ's threads that work on connections."""
-    tasks = Path("/proc/self/task").iterdir()
-    return {task for task in tasks if (task / "comm").read_text().startswith("ZMQbg/IO")}
+    found = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it has ended
+            if (task / "comm").read_text().startswith("ZMQbg/IO"):
+                found.add(task)
+    return found
+
+
+def new_io_thread(before):
+    """The thread that came since; it gives itself its name a moment after it began."""
+    while not (new := io_threads() - before):
+        time.sleep(0.005)
+    (thread,) = new
+    return thread
 
 
 def switches(thread):
@@ -144,7 +157,7 @@ def test_a_monitor_that_is_full():
     dealer.setsockopt(zmq.RECONNECT_IVL, 1)
     monitor = sockets.monitor(dealer, zmq.EVENT_ALL)
     dealer.connect(closed_port())
-    (thread,) = io_threads() - before
+    thread = new_io_thread(before)
     looks = [-1] * LOOKS
     while len(set(looks)) > 1:  # until it does nothing any more
         time.sleep(0.05)
