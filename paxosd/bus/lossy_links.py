@@ -15,7 +15,6 @@ not doubled: a lossy connection has little room, and heartbeats would wait behin
 While nothing is lost this costs two questions to the kernel for each peer and look.
 """
 
-import os
 import socket
 import struct
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from contextlib import suppress
 
 from paxosd.core.messages import Accept
 from paxosd.core.types import NodeId, Slot
+from paxosd.net.borrowed import borrowed
 
 SENT_AGAIN_MIN = 2
 """A single segment may be sent again for nothing: its acknowledgement was late."""
@@ -34,7 +34,7 @@ _SENT_AGAIN_AT = 100  # tcpi_total_retrans, since Linux 2.6
 
 def segments_sent_again(descriptor: int) -> int:
     """How many segments this TCP connection has sent again so far; 0 if it is none any more."""
-    with suppress(OSError, struct.error), socket.socket(fileno=os.dup(descriptor)) as connection:
+    with suppress(OSError, struct.error), borrowed(descriptor) as connection:
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
         return int(struct.unpack_from("=I", info, _SENT_AGAIN_AT)[0])
     return 0

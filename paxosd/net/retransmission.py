@@ -21,9 +21,10 @@ kernel that lacks an option goes by its own times.
 """
 
 import errno
-import os
 import socket
 from contextlib import suppress
+
+from paxosd.net.borrowed import borrowed
 
 REPEAT_MS_MIN = 20
 REPEAT_MS_MAX = 1000
@@ -49,9 +50,7 @@ def repeat_soon(descriptor: int, *, small: bool = False) -> tuple[str, ...]:
     socket is left alone, and another TCP socket of this process may have these options as well.
     """
     missing: list[str] = []
-    # A copy of the descriptor: an object that owned ZeroMQ's own would close it if an exception
-    # (KeyboardInterrupt) came between two of these lines.
-    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+    with suppress(OSError), borrowed(descriptor) as connection:
         if not _is_tcp(connection):
             return ()
         for name, (option, value) in _OPTIONS.items():

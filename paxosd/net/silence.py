@@ -16,7 +16,6 @@ Pure, but for :func:`traffic_of`.
 
 import array
 import fcntl
-import os
 import socket
 import struct
 import termios
@@ -25,6 +24,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from paxosd.core.requests import AdminRequest
+from paxosd.net.borrowed import borrowed
 
 ASK_MS = 1000
 SILENCE_MS = 3000
@@ -59,9 +59,7 @@ def traffic_of(descriptor: int) -> Traffic:
     left = array.array("i", [0])
     with suppress(OSError, struct.error):
         fcntl.ioctl(descriptor, termios.TIOCOUTQ, left)
-        # A copy of the descriptor: an object that owned ZeroMQ's own would close it if Ctrl-C came
-        # between two of these lines, and ZeroMQ would end the process.
-        with socket.socket(fileno=os.dup(descriptor)) as connection:
+        with borrowed(descriptor) as connection:
             info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
         acked, received = _ACKED_AND_RECEIVED.unpack_from(info, _ACKED_AT)
         return Traffic(received, acked, left[0])

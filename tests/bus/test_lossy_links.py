@@ -9,6 +9,7 @@ from paxosd.bus import lossy_links
 from paxosd.bus.lossy_links import CALM_MS, LossyLinks, segments_sent_again
 from paxosd.core.messages import Accept, Accepted
 from paxosd.core.types import Ballot
+from paxosd.net.borrowed import borrowed
 from tests.bus.harness import Clock, World, heartbeat, next_peers, take_peers, until
 
 VOTE = Accepted(Ballot(3, "n1"), ((7, 7),), 9)
@@ -166,7 +167,7 @@ def thin_by_end(ports):
     found = []
     for number in os.listdir("/proc/self/fd"):
         try:
-            with socket.socket(fileno=os.dup(int(number))) as each:
+            with borrowed(int(number)) as each:
                 if {each.getsockname()[1], each.getpeername()[1]} & ports:
                     found.append(bool(each.getsockopt(socket.IPPROTO_TCP, THIN)))
         except (OSError, IndexError, TypeError):
