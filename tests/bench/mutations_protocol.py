@@ -91,7 +91,7 @@ _DURABILITY = (
         around(Node, "__init__", _start_without_votes), where="open_wal → Node", seed=9),
     row("prepare-durable-first", "the own promise is durable before the first Prepare leaves",
         around(Outbox, "send_synced", _prepare_at_once), where="Election._send_prepares",
-        profiles="lost-ballots", seed=5, in_suite=True),
+        profiles="lost-ballots", seed=9, in_suite=True),
 )  # fmt: skip
 
 
@@ -134,7 +134,7 @@ _BALLOTS = (
     row("accept-ballot-check", "no vote below a promise",
         around(Replication, "receive_accept", _accept_below),
         where="Replication.receive_accept, Acceptor.receive_accept", profiles="late-accepts",
-        seed=17, in_suite=True),
+        seed=22, in_suite=True),
     row("promise-ballot-check", "a promise counts for the ballot that it names only",
         around(Proposer, "receive_promise", _count_for_any_ballot), profiles="late-promises",
         seed=4),
