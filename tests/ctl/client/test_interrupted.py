@@ -158,12 +158,15 @@ def test_a_monitor_that_is_full():
     monitor = sockets.monitor(dealer, zmq.EVENT_ALL)
     dealer.connect(closed_port())
     thread = new_io_thread(before)
-    looks = [-1] * LOOKS
-    while len(set(looks)) > 1:  # until it does nothing any more
-        time.sleep(0.05)
-        looks = [*looks[1:], switches(thread)]
-    assert monitor.poll(0)
-    sockets.close()
+    try:
+        assert monitor.poll(10_000), "nothing was reported"
+        looks = [-1] * LOOKS
+        while len(set(looks)) > 1:  # until it does nothing any more
+            time.sleep(0.05)
+            looks = [*looks[1:], switches(thread)]
+        assert monitor.poll(0)
+    finally:
+        sockets.close()
 
 
 def test_all_is_closed_and_the_context_ended():
