@@ -227,27 +227,20 @@ class Learner:
     def _stream(self, voter: NodeId, run_id: int) -> Stream | None:
         """The stream of this run of a voter; None: the run is over."""
         stream = self._streams.get(voter)
-        if stream is not None and stream.run_id == run_id:
-            return stream
-        return self._begin_stream(voter, run_id)
-
-    def _begin_stream(self, voter: NodeId, run_id: int) -> Stream | None:
-        stream = self._streams.get(voter)
         if stream is None:
             stream = self._streams[voter] = Stream()
-        if run_id < stream.run_id:
-            return None
-        stream.run_id = run_id
-        # What was published before counts as missed, so that it is asked for once.
-        stream.seen = 0
-        stream.announced = 0
+        if stream.run_id != run_id:
+            if run_id < stream.run_id:
+                return None
+            stream.run_id = run_id
+            # What was published before counts as missed, so that it is asked for once.
+            stream.seen = 0
+            stream.announced = 0
         return stream
 
     def stream_gap(self, voter: NodeId, run_id: int, seq: int) -> bool:
         """Note message number ``seq`` of a voter's stream; true if one before it is missing."""
-        stream = self._streams.get(voter)
-        if stream is None or stream.run_id != run_id:
-            stream = self._begin_stream(voter, run_id)
+        stream = self._stream(voter, run_id)
         if stream is None:
             return False
         if seq == stream.seen + 1:

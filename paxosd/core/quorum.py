@@ -67,6 +67,10 @@ class Quorums:
         """
         return self.phase2_met(mask)
 
+    def contact_lacks(self, mask: int) -> int:
+        """How many voters are missing in ``mask`` for that."""
+        return max(0, self.phase2 - mask.bit_count())
+
     def tolerance(self, reachable: int) -> int:
         """How many more of ``reachable`` voters may fail before writing stops (-1: stopped)."""
         need = max(self.phase1, self.phase2)

@@ -163,8 +163,6 @@ class WaitingReads:
 
     def ready(self, applied: Slot) -> list[Any]:
         """The reads that may be served now."""
-        if not self.indexed:
-            return []
         ready = [token for index, token, _ in self.indexed if index <= applied]
         if ready:
             self.indexed = [read for read in self.indexed if read[0] > applied]

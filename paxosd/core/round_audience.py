@@ -62,7 +62,7 @@ class RoundAudience:
     def _quickest(self) -> list[NodeId] | None:
         """As many voters as must acknowledge, the quickest first; None: too few are known."""
         context = self._context
-        missing = context.quorums.phase2 - bool(context.own_bit)
+        missing = context.quorums.contact_lacks(context.own_bit)
         since_ms = context.now_ms - 2 * context.options.heartbeat_ms
         able = [
             name

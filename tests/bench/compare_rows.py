@@ -51,13 +51,18 @@ FIRST = ("put-1", "get-1", "put-100", "put-1000", "put-1000c")
 """What is measured if nothing else is asked for."""
 
 
-def rows_of(names):
-    """The rows of these names, in the order of the table; ``all`` is all of them. Raises
-    ValueError that names what there is."""
-    known = {row.name: row for row in ROWS}
+def named(table, names):
+    """What has these names, in the order of ``table``; ``all`` is all of it. Raises ValueError that
+    names what there is."""
+    known = {each.name: each for each in table}
     if names == ["all"]:
-        return list(ROWS)
+        return list(table)
     wrong = [name for name in names if name not in known]
     if wrong:
         raise ValueError(f"no such row: {', '.join(wrong)}; there are {', '.join(known)}")
-    return [row for row in ROWS if row.name in names]
+    return [each for each in table if each.name in names]
+
+
+def rows_of(names):
+    """The rows of these names: see :func:`named`."""
+    return named(ROWS, names)

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from tests.bench.compare_rows import named
+
 STATE_SIZE = 100
 
 
@@ -63,12 +65,5 @@ GROUPS = (
 
 
 def groups_of(names):
-    """The groups of these names, in the order of the page; ``all`` is all of them. Raises
-    ValueError that names what there is."""
-    known = {group.name: group for group in GROUPS}
-    if names == ["all"]:
-        return list(GROUPS)
-    wrong = [name for name in names if name not in known]
-    if wrong:
-        raise ValueError(f"no such row: {', '.join(wrong)}; there are {', '.join(known)}")
-    return [group for group in GROUPS if group.name in names]
+    """The groups of these names, as :func:`tests.bench.compare_rows.named`."""
+    return named(GROUPS, names)

@@ -36,6 +36,15 @@ class TestQuorums:
         takeovers = [m for m in range(1 << 5) if quorums.phase1_met(m)]
         assert all(a & b for a, b in itertools.product(contacts, takeovers))
 
+    @pytest.mark.parametrize("phase2", [2, 3, 4])
+    def test_who_lacks_nobody_is_in_contact(self, phase2):
+        quorums = Quorums(NAMES[:5], phase1=6 - phase2, phase2=phase2)
+        for mask in range(1 << 5):
+            lacks = quorums.contact_lacks(mask)
+            assert (lacks == 0) == quorums.contact_met(mask)
+            more = [1 << bit for bit in range(5) if not mask >> bit & 1][:lacks]
+            assert quorums.contact_met(mask | sum(more))
+
     @pytest.mark.parametrize(
         ("names", "words"),
         [([], "1 to 7"), (NAMES, "1 to 7"), (["a", "b", "a"], "named twice: a, a, b")],

@@ -94,6 +94,7 @@ class FakeDaemon:
         self.silent_writes = False
         self.deaf_writes = False
         self.refusal = ""
+        self.refusals = 0  # how often it has refused something with that
         self.hint = ""
         self.status = {}
         self.without = set()
@@ -224,6 +225,7 @@ class FakeDaemon:
             return serve_history(request, self.machine, self.batches.__getitem__)
         linearizable = isinstance(request, WriteRequest) or request.mode == 0
         if self.refusal and linearizable:
+            self.refusals += 1
             leader = "n2" if self.refusal == NOT_LEADER else ""
             words = f"it says {self.refusal}"
             return RefusalAnswer(request.request_id, self.refusal, words, leader, self.hint, 0)

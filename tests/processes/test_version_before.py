@@ -26,7 +26,10 @@ def unpack(path, which):
         members = [each for each in archive if each.name.startswith(f"{which}/")]
         for each in members:
             each.name = each.name.removeprefix(f"{which}/")
-        archive.extractall(path, members, filter="data")
+        if hasattr(tarfile, "data_filter"):  # Python 3.11.4 and later, and it warns without
+            archive.extractall(path, members, filter="data")
+        else:
+            archive.extractall(path, members)
 
 
 def read_all(daemons, name):

@@ -313,7 +313,8 @@ class TestBusy:
 
         def end():
             daemon.refusal = BUSY
-            time.sleep(0.1)
+            while daemon.refusals < 6:  # one for each client: all of them wait
+                time.sleep(0.005)
             daemon.stop()
 
         thread = _after_some_writes(daemon, end)
