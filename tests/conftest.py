@@ -5,7 +5,9 @@ import compileall
 import gc
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -94,6 +96,10 @@ SLOW = (
 campaigns and real processes."""
 
 
+CHUNK = 4
+"""So many tests a worker is given at a time (``--maxschedchunk``)."""
+
+
 def pytest_addoption(parser):
     """``--record``: tests that compare with recorded files write these anew instead."""
     parser.addoption("--record", action="store_true", help="write the recorded files anew")
@@ -101,8 +107,10 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(items):
     """Where a test is says what it costs. The longest come first, lest a worker begins one when
-    the others are done."""
+    the others are done; among them those that wait are mixed with those that compute, a few of a
+    file at a time, so that there is work for each core whenever there is any."""
     order = {}
+    begun: Counter[str] = Counter()
     for item in items:
         place = item.path.relative_to(ROOT / "tests").as_posix()
         marks = {
@@ -112,7 +120,9 @@ def pytest_collection_modifyitems(items):
         }
         for name in (name for name, given in marks.items() if given):
             item.add_marker(getattr(pytest.mark, name))
-        order[item] = [not marks["campaign"], not marks["slow"]]
+        few = f"{place} {begun[place] // CHUNK}"
+        begun[place] += 1
+        order[item] = not marks["campaign"], not marks["slow"], marks["slow"] * crc32(few.encode())
     items.sort(key=order.__getitem__)
 
 
