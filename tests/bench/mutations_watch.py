@@ -58,7 +58,7 @@ WATCHES = (
         "a node that takes in a snapshot says so before it applies what is above, or it is seen",
         instead(Replica, "_jump", _jump_after_install),
         instead(EventPublisher, "jumped", _jump_to_what_is_believed), _UNCOMPARED,
-        where="Replica._jump, EventPublisher.flush", profiles="watched-laggards watched", seed=31,
+        where="Replica._jump, EventPublisher.flush", profiles="watched-laggards watched", seed=88,
         in_suite=True),
     row("watch-jump-unseen", "the publisher sees that changes were never collected",
         instead(EventPublisher, "jumped", EventPublisher.flush), _UNCOMPARED,

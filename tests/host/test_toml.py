@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paxosd.host import toml
@@ -15,6 +15,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(TEXTS, min_size=1, max_size=3), st.dictionaries(TEXTS, VALUES))
 def test_a_table_is_read_as_it_was_written(path, values):
     found = toml.parse_toml(toml.table(*path, values=values))

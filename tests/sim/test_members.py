@@ -27,8 +27,8 @@ def test_fixed_seeds(seed):
 
 def test_changes_come_about():
     """Not in each run, but in most, and several in some."""
-    done = [fixed(seed).faults.get("member", 0) for seed in range(12)]
-    assert sum(count > 0 for count in done) >= 9
+    done = [fixed(seed).faults.get("member", 0) for seed in range(4)]
+    assert sum(count > 0 for count in done) >= 3
     assert max(done) >= 8
 
 

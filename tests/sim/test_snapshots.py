@@ -12,7 +12,7 @@ from paxosd.snapshot.file import snapshot_slot
 from paxosd.snapshot.keeper import Snapshots
 from tests.sim.simple import make_client, make_cluster, write
 
-SEEDS = range(12)
+SEEDS = range(6)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_runs_with_all_faults_take_and_install_them(counts):
         print(f"seed={seed}")
         report = run_seed(seed, RunOptions(duration_ms=20_000, operations=400))
         assert report.ok, report.violation
-    assert counts["taken"] > 50
+    assert counts["taken"] > 25
     assert counts["installed"] > 0
 
 

@@ -197,7 +197,7 @@ def test_drawn(sh):
     rng = random.Random(seed)
     ends = ["", "<&-", "0>/dev/null"], ["", ">&-", ">/dev/full", "| true"], ["", "2>&-",
             "2>/dev/full"]  # fmt: skip
-    for _ in range(12):
+    for _ in range(6):
         name = rng.choice(list(VERBS))
         redirect = " ".join(rng.choice(end) for end in ends)
         # A pipe ends a command: what concerns the error stream stands before it.

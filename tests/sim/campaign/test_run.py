@@ -24,7 +24,7 @@ DIGESTS = """
 import sys
 from paxosd.sim.campaign.run import RunOptions, run_seed
 from paxosd.sim.world.trace import Trace
-for seed in (3, 4, 11, 24):
+for seed in (4, 11):
     trace = Trace("all")
     options = RunOptions(duration_ms=8_000, operations=120, nodes=3 + seed % 2 * 2)
     report = run_seed(seed, options, trace=trace)
@@ -47,7 +47,7 @@ class TestDeterminism:
             assert done.returncode == 0, done.stderr
             outputs.append(done.stdout)
         assert outputs[0] == outputs[1]
-        assert len(outputs[0].splitlines()) == 4
+        assert len(outputs[0].splitlines()) == 2
 
     def test_a_trace_changes_nothing(self):
         plain = run_seed(8, SMALL)
@@ -94,10 +94,10 @@ class TestSeeds:
         assert report.checked == "ok", f"seed {seed} could not be judged"
 
     def test_there_is_real_pressure(self):
-        reports = [run_seed(seed, SMALL) for seed in range(100, 115)]
+        reports = [run_seed(seed, SMALL) for seed in range(100, 108)]
         assert all(report.ok for report in reports)
-        assert sum(report.leader_changes for report in reports) > 15
-        assert sum(bool(report.faults) for report in reports) >= 12
+        assert sum(report.leader_changes for report in reports) > 8
+        assert sum(bool(report.faults) for report in reports) >= 6
         operations = sum(report.operations for report in reports)
         assert sum(report.acknowledged for report in reports) > 0.9 * operations
 
@@ -113,11 +113,10 @@ class TestFailingRuns:
             self._context.outbox.reply(token, ReadReady(self.applied))
 
         monkeypatch.setattr(Node, "read", at_once)
-        reports = [run_seed(seed, SMALL) for seed in range(6)]
-        found = [report for report in reports if not report.ok]
-        assert found
-        assert found[0].violation.startswith("history: ")
-        assert '"event":"violation"' in found[0].tail[-1]
+        reports = (run_seed(seed, SMALL) for seed in range(6))
+        found = next(report for report in reports if not report.ok)
+        assert found.violation.startswith("history: ")
+        assert '"event":"violation"' in found.tail[-1]
 
     def test_a_write_that_all_nodes_forget_alike_is_found(self, monkeypatch):
         original = Machine.apply
@@ -137,7 +136,7 @@ class TestFailingRuns:
     def test_a_command_that_is_applied_twice_is_found(self, monkeypatch):
         monkeypatch.setattr(Session, "find", lambda self, seq: None)
         kinds = frozenset({"drop", "replay", "crash", "isolate", "slow-net"})
-        reports = [run_seed(seed, replace(SMALL, faults=kinds)) for seed in range(6)]
+        reports = (run_seed(seed, replace(SMALL, faults=kinds)) for seed in range(6))
         assert any(report.violation.startswith("history: ") for report in reports)
 
     def test_what_the_product_raises_is_reported_with_its_place(self, monkeypatch):

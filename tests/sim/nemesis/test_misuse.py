@@ -170,9 +170,9 @@ class TestDone:
         )  # fmt: skip
 
     def test_who_once_was_the_only_voter_leads_no_more_in_that_past(self, monkeypatch):
-        assert not [seed for seed in range(1, 5) if self.past_reigns(seed)]
+        assert not [seed for seed in (3, 4) if self.past_reigns(seed)]
         monkeypatch.setattr(Admission, "hear_epoch", lambda self, epoch: None)
-        assert any(self.past_reigns(seed) for seed in range(1, 5)), "this would catch it"
+        assert any(self.past_reigns(seed) for seed in (3, 4)), "this would catch it"
 
     def test_a_cluster_of_one_is_founded_once(self):
         cluster = make_cluster(count=1)

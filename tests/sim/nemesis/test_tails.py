@@ -134,8 +134,8 @@ class TestFound:
 
         monkeypatch.setattr(Wal, "begin_sync", early)
         options = RunOptions(faults=frozenset({"crash"}), duration_ms=12_000, operations=150)
-        wrong = [run_seed(seed, options).violation for seed in range(1, 25)]
-        assert any("takes its sound log for corrupt" in each for each in wrong)
+        found = (run_seed(seed, options).violation for seed in range(1, 25))
+        assert any("takes its sound log for corrupt" in each for each in found)
 
 
 def test_the_verb_does_it_to_a_node_that_is_up():
@@ -149,7 +149,7 @@ def test_the_verb_does_it_to_a_node_that_is_up():
 class TestTheWedge:
     """A leader whose promises told of too few slots, as the liveness phase sees it."""
 
-    SEEDS = (1, 5, 6)
+    SEEDS = (1, 18, 20)
 
     @pytest.mark.parametrize("seed", SEEDS)
     def test_it_is_found(self, seed):

@@ -7,6 +7,7 @@ import pytest
 from paxosd.core.messages import Accept, Envelope, Heartbeat
 from paxosd.core.requests import WriteRequest
 from paxosd.core.types import NULL_BALLOT, Ballot
+from paxosd.sim.campaign.draw import draw_run
 from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.campaign.run import run_seed
 from paxosd.sim.nemesis.limits import draw_limits
@@ -18,6 +19,7 @@ from paxosd.sim.world.frame_limits import (
     Sizes,
     draw_sizes,
 )
+from paxosd.sim.world.world import World
 from paxosd.wire import encode_client, encode_peer
 from tests.sim.world.test_network import network_of
 
@@ -115,9 +117,8 @@ class TestDrawing:
 
     def test_some_seeds_have_it_and_members_that_change_never(self):
         def has_it(seed, **options):
-            options = RunOptions(duration_ms=100, operations=1, **options)
-            report = run_seed(seed, options)
-            return any(each.verb == "limits" for each in report.schedule)
+            drawn = draw_run(World(seed), RunOptions(**options))
+            return any(each.verb == "limits" for each in drawn.schedule)
 
         with_it = [seed for seed in range(40) if has_it(seed)]
         assert 0 < len(with_it) < 20

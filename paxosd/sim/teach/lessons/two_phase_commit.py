@@ -15,7 +15,7 @@ from paxosd.sim.teach.wires import LATENCY_MS
 from paxosd.sim.teach.workload import Measurements, Request, Workload
 
 NAMES = ("n1", "n2", "n3")
-CLIENTS = 6
+CLIENTS = 3
 CRASH_MS = 1_000.0
 DOWN_MS = 5_000.0
 AFTER_MS = 2_000.0
