@@ -109,6 +109,15 @@ class FaultsConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderConfig:
+    """The flight recorder: what the node did, in files of ``bytes_max`` together, in ``recorder/``
+    under the data directory."""
+
+    enabled: bool = setting(True)
+    bytes_max: int = setting(64 * MIB, minimum=MIB, maximum=1024 * 1024 * MIB)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
     """What is logged and where to."""
 
@@ -130,6 +139,7 @@ class Config:
     wal: WalConfig = field(default_factory=WalConfig)
     snapshots: SnapshotsConfig = field(default_factory=SnapshotsConfig)
     faults: FaultsConfig = field(default_factory=FaultsConfig)
+    recorder: RecorderConfig = field(default_factory=RecorderConfig)
     log: LogConfig = field(default_factory=LogConfig)
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     ignored_environ: tuple[str, ...] = field(default=(), compare=False)

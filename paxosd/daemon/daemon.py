@@ -25,6 +25,7 @@ from paxosd.daemon.file_comparison import FileComparison
 from paxosd.daemon.log_level import LogLevel
 from paxosd.daemon.logs import Logs, ends_in_json
 from paxosd.daemon.notify import Notifier
+from paxosd.daemon.recorder_writer import RecorderWriter
 from paxosd.daemon.startup import (
     Parts,
     replica_options,
@@ -35,8 +36,10 @@ from paxosd.daemon.status import StatusReport
 from paxosd.daemon.worker import Syncer
 from paxosd.faults.live import LiveFaults
 from paxosd.host.clock import precise_clock_ms
+from paxosd.host.log import Log
 from paxosd.host.stop_signals import SIGNALS, StopRequested
 from paxosd.net.probe import Probes
+from paxosd.recorder.recorder import Recorder
 from paxosd.replica.assembly import make_replica
 from paxosd.replica.ports import Ports
 from paxosd.snapshot.jobs import Job
@@ -74,6 +77,8 @@ class Daemon:
         self.notifier = notifier
         self.syncer: Syncer[SyncJob] = Syncer()
         self.helper: Syncer[Job] = Syncer("paxosd-snapshot")
+        self.recorder = _make_recorder(config, boot_count, assembled.run_id, logs)
+        self.recorder_writer = _make_recorder_writer(config, self.recorder, self.log)
         self.replica = make_replica(
             assembled,
             replica_options(config, boot_count, debug=logs.debug),
@@ -92,6 +97,7 @@ class Daemon:
                 precise_now_ms=precise_clock_ms,
                 probes=Probes(),
                 log_level=self._change_log_level,
+                recorder=self.recorder,
             ),
         )
         self.log_level = LogLevel(logs, self.replica.trace, precise_clock_ms)
@@ -211,6 +217,13 @@ class Daemon:
         self.faults.close()
         self.data_dir.close()
 
+    def end_recording(self) -> None:
+        """Have the last events and lines of the log written; nothing is recorded any more."""
+        if self.recorder is not None and self.recorder_writer is not None:
+            self.recorder.set_time(precise_clock_ms())
+            self.recorder_writer.close()
+            self.recorder_writer = None
+
     def _crash(self) -> None:
         """A fault directive: die as in a power cut, once the answer has left."""
         self.log.warning("fault.crash")
@@ -223,6 +236,27 @@ class Daemon:
 
     def _status(self) -> dict[str, Any]:
         return encode_status(self.report.make(self.turns))
+
+
+def _make_recorder(config: Config, boot_count: int, run_id: int, logs: Logs) -> Recorder | None:
+    if not config.recorder.enabled:
+        return None
+    recorder = Recorder(config.cluster.id, config.node.name, boot_count, run_id)
+    logs.copy_to(recorder.note_soon)
+    return recorder
+
+
+def _make_recorder_writer(
+    config: Config, recorder: Recorder | None, log: Log
+) -> RecorderWriter | None:
+    """None: nothing is recorded, or it stays in memory, for the directory cannot be made."""
+    if recorder is None:
+        return None
+    try:
+        return RecorderWriter(recorder, config.node.data_dir, config.recorder.bytes_max)
+    except OSError as error:
+        log.warning("recorder.failed", reason=error.strerror or str(error))
+        return None
 
 
 def run(config: Config) -> int:
@@ -280,6 +314,8 @@ def _run(config: Config) -> int:
             return code
         raise
     finally:
+        if daemon is not None:
+            daemon.end_recording()
         notifier.close()
         logs.close()
 

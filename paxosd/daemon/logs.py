@@ -23,7 +23,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import MutableMapping
+from collections import deque
+from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -59,6 +60,7 @@ VOCABULARY: dict[str, str] = {
     "log.level": "the level was changed while the node runs: from, to, for_ms; or its time is over",
     "log.dropped": "lines are missing here: count, and total since the start",
     "log.reopened": "the log file was opened anew",
+    "recorder.failed": "the flight recorder's directory cannot be made: reason; nothing is kept",
     "log.reopen_failed": "the log file could not be opened anew; the old one is still in use",
     # phase 1 and leadership
     "prevote.sent": "asks whether a ballot would be promised",
@@ -163,6 +165,10 @@ _FIRST = ("ts", "level", "event", "node", "boot_count", "seq", "mono_ns")
 Event = MutableMapping[str, Any]
 
 
+EARLY_MAX = 200
+"""Lines since the start that are kept for whoever copies them."""
+
+
 class UnknownEventError(AssertionError):
     """An event that is not in :data:`VOCABULARY` was logged by a strict logger."""
 
@@ -218,11 +224,30 @@ class Logs:
         self._bound_class: type = type("LevelledLogger", (base,), {})
         self.logger = structlog.wrap_logger(
             _Writer(self),
-            processors=[self._stamp, structlog.processors.format_exc_info, self._render],
+            processors=[
+                self._stamp,
+                structlog.processors.format_exc_info,
+                self._copy,
+                self._render,
+            ],
             wrapper_class=self._bound_class,
             context_class=dict,
         ).bind()  # the bound logger itself: its methods below the level are empty ones
         self.level = level
+        self._early: deque[str] = deque(maxlen=EARLY_MAX)
+        self._take_copy: Callable[[str], object] = self._early.append
+
+    def copy_to(self, take: Callable[[str], object]) -> None:
+        """Give each line at level info or above to ``take`` as well, in JSON, whatever the format;
+        the first lines since the start, too. Other threads log, too."""
+        self._take_copy = take
+        while self._early:
+            take(self._early.popleft())
+
+    def _copy(self, logger: Any, method: str, event: Event) -> Event:
+        if method != "debug":
+            self._take_copy(_json_line(logger, method, event))
+        return event
 
     @property
     def level(self) -> str:

@@ -16,6 +16,7 @@ from paxosd.core.requests import ClientMessage, ServerMessage
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
 from paxosd.host.log import Log
+from paxosd.recorder.recorder import Recorder
 from paxosd.replica.admin import ProbeSource
 from paxosd.replica.forwarding import Link
 from paxosd.snapshot.jobs import Helper
@@ -96,6 +97,8 @@ class Ports:
     precise_now_ms: Callable[[], float] | None = None
     probes: ProbeSource | None = None
     log_level: Callable[[str, int], dict[str, Any]] | None = None
+    recorder: Recorder | None = None
+    """Where it records what it does; None: nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ only, in words.
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from paxosd.core.cluster_settings import SettingsError
 from paxosd.core.commands import Entry, changes_members, changes_settings
@@ -46,8 +46,11 @@ from paxosd.core.requests import (
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import NodeId
 from paxosd.core.work import CLIENT_UNITS, UNIT_BYTES
+from paxosd.recorder.event import COUNT_BIT
 from paxosd.replica.forwarding import Forwarding
 from paxosd.replica.ports import Answers
+from paxosd.replica.recording import Recording
+from paxosd.replica.tokens import ReadToken, WriteToken
 from paxosd.wire import EntryLimits, WireError, decode_entry
 
 TOO_LOW = (
@@ -62,23 +65,6 @@ READS_BYTES_MAX = 64 << 20
 REQUEST_BYTES = 200
 QUERY_BYTES = 100
 """What requests and queries count besides their keys."""
-
-
-class WriteToken(NamedTuple):
-    """Which request to answer when an entry was applied or refused."""
-
-    client: bytes
-    request_id: int
-
-
-class ReadToken(NamedTuple):
-    """A linearizable read that waits, with its queries."""
-
-    client: bytes
-    request_id: int
-    queries: list[list[Any]]
-    size: int = 0
-    """Of the request, in bytes, about."""
 
 
 _DIVERGED = Refusal(DIVERGED, REFUSALS[DIVERGED], "")
@@ -100,6 +86,7 @@ class Service:
         room: MessageRoom | None = None,
         forwarding: Forwarding | None = None,
         now_ms: Callable[[], float] | None = None,
+        recording: Recording | None = None,
     ) -> None:
         """``limits``: of the configuration, until the log has settings. ``read_bytes_max``: of one
         answer to a read. ``room``: what this node's sockets take; None: anything. ``forwarding``
@@ -116,6 +103,7 @@ class Service:
         self._client_endpoints: Mapping[NodeId, str] = {}
         self._elsewhere = ""
         self._now_ms = now_ms
+        self._recording = recording
         self._room = room
         self._forwarding = forwarding
         self._history = history
@@ -183,6 +171,8 @@ class Service:
 
     def reply(self, token: Any, answer: WriteReply | ReadReady | Refusal) -> None:
         """Take one answer of the core."""
+        if self._recording is not None:
+            self._recording.answered(token, answer)
         if type(answer) is WriteReply:
             self._bus.answer(
                 token.client, WriteAnswer(token.request_id, answer.slot, answer.results)
@@ -247,7 +237,13 @@ class Service:
             if refusal:
                 self._invalid(client, message.request_id, refusal)
                 return
-        self._node.submit(WriteToken(client, message.request_id), entry, message.entry)
+        recording = self._recording
+        if recording is None:
+            token = WriteToken(client, message.request_id)
+        else:
+            seqs = entry.first_seq | len(entry.commands) << COUNT_BIT
+            token = WriteToken(client, message.request_id, entry.session, seqs, recording.now_ms)
+        self._node.submit(token, entry, message.entry)
 
     def _take_entry(self, client: bytes, message: WriteRequest | ForwardRequest) -> Entry | None:
         """The commands of a request; None: it was refused, for a limit of the settings or because
@@ -314,7 +310,8 @@ class Service:
             return
         if not self._takes(client, message.request_id, size):
             return
-        token = ReadToken(client, message.request_id, message.queries, size)
+        came_ms = self._recording.now_ms if self._recording is not None else 0.0
+        token = ReadToken(client, message.request_id, message.queries, size, came_ms)
         if message.mode == LINEARIZABLE:
             self._node.read(token)
         else:

@@ -30,6 +30,7 @@ from paxosd.wire.fields import (
 from paxosd.wire.peer import (
     ACCEPTED_TOPIC,
     PEER_KIND_NAMES,
+    PEER_KINDS,
     decode_peer,
     encode_old,
     encode_peer,
@@ -38,6 +39,7 @@ from paxosd.wire.peer import (
 __all__ = [
     "ACCEPTED_TOPIC",
     "NAME_CHARS_MAX",
+    "PEER_KINDS",
     "PEER_KIND_NAMES",
     "VERSION",
     "EntryLimits",

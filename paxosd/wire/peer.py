@@ -242,6 +242,8 @@ _OLD: dict[type, int] = {row.build: row.old for row in _ROWS.values()}
 
 PEER_KIND_NAMES: Mapping[type, str] = MappingProxyType({r.build: r.label for r in _ROWS.values()})
 """Message class → its name in logs and fault rules."""
+PEER_KINDS: Mapping[type, int] = MappingProxyType(_KIND_OF)
+"""Message class → its number on the wire."""
 
 
 def encode_peer(

@@ -1,0 +1,190 @@
+"""The ring in memory: events are packed into chunks by the loop, and taken out beside it.
+
+    loop:    record() ──► chunk … full ──► the next chunk
+    beside:  take_blocks() ──► what is new, as blocks
+
+One thread records and one other may take: ``used`` grows only once an event is whole, and a chunk
+changes hands once, so that no lock is needed, and recording never waits. If nobody takes for long,
+the oldest full chunks are dropped, and the gap shows in the numbers of the events.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+from paxosd.core.types import NULL_BALLOT, Ballot, NodeId
+from paxosd.recorder.block import BlockHead, encode_block
+from paxosd.recorder.event import EVENT_BYTES, FORM, KIND_AT, NOBODY, NOTE
+
+CHUNK_EVENTS = 1600
+CHUNKS_WAITING_MAX = 64
+"""Full ones that nobody has taken: 4 MiB."""
+CHUNK_AGE_US_MAX = 1 << 31
+"""The times in a chunk count from its beginning, in 32 bits."""
+TEXT_CHARS_MAX = 4096
+NOTES_WAITING_MAX = 1000
+"""Lines of the log that wait for the next turn; with more, the oldest are dropped."""
+
+_pack_into = FORM.pack_into
+
+
+class _Chunk:
+    """A stretch of events. ``taken``: how many bytes of it are in blocks; the taker's own."""
+
+    __slots__ = ("base_us", "buffer", "first_seq", "taken", "texts", "texts_taken", "used")
+
+    def __init__(self, first_seq: int, base_us: int) -> None:
+        self.first_seq = first_seq
+        self.base_us = base_us
+        self.buffer = bytearray(CHUNK_EVENTS * EVENT_BYTES)
+        self.used = 0
+        self.taken = 0
+        self.texts: list[str] = []
+        self.texts_taken = 0
+
+
+class _Places(dict[NodeId, int]):
+    """Node → its place in the names. More nodes than there are places count as nobody."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__({"": NOBODY})
+        self._names = names
+
+    def __missing__(self, name: NodeId) -> int:
+        if len(self._names) >= NOBODY:
+            return NOBODY
+        self._names.append(name)
+        place = self[name] = len(self._names) - 1
+        return place
+
+
+class Recorder:
+    """The events of one run of a node. ``lost``: how many were dropped before they were taken."""
+
+    __slots__ = ("_at_us", "_chunk", "_full", "_limit", "_names", "_notes", "_places", "_run",
+                 "lost")  # fmt: skip
+
+    def __init__(self, cluster: str, node: NodeId, boot_count: int, run_id: int) -> None:
+        self._run = cluster, node, boot_count, run_id
+        self._names: list[str] = []
+        self._places = _Places(self._names)
+        self._full: deque[_Chunk] = deque()
+        self._chunk = _Chunk(1, 0)
+        self._limit = CHUNK_EVENTS * EVENT_BYTES
+        self._at_us = 0
+        self._notes: deque[str] = deque(maxlen=NOTES_WAITING_MAX)
+        self.lost = 0
+
+    # -- the loop
+
+    def set_time(self, now_ms: float) -> None:
+        """The time of the events from now on, on the clock of the turns."""
+        now_us = int(now_ms * 1000.0)
+        if self._notes:
+            self._record_notes()
+        chunk = self._chunk
+        if not chunk.used:
+            chunk.base_us = now_us
+        elif now_us - chunk.base_us >= CHUNK_AGE_US_MAX:
+            self._turn_over()
+            self._chunk.base_us = now_us
+        at_us = now_us - self._chunk.base_us
+        self._at_us = at_us if at_us > 0 else 0
+
+    def record(
+        self,
+        kind: int,
+        peer: NodeId = "",
+        code: int = 0,
+        slot: int = 0,
+        ballot: Ballot = NULL_BALLOT,
+        x: int = 0,
+        y: int = 0,
+    ) -> None:
+        """Add an event. The numbers are not negative and have 64 bits at most."""
+        chunk = self._chunk
+        used = chunk.used
+        places = self._places
+        round_, voter = ballot
+        _pack_into(
+            chunk.buffer,
+            used,
+            self._at_us,
+            kind,
+            places[peer],
+            places[voter],
+            code,
+            slot,
+            round_,
+            x,
+            y,
+        )
+        chunk.used = used = used + EVENT_BYTES
+        if used == self._limit:
+            self._turn_over()
+
+    def note_soon(self, text: str) -> None:
+        """Add a line of the log with the next :meth:`set_time`; any thread may call it."""
+        self._notes.append(text)
+
+    def _record_notes(self) -> None:
+        while self._notes:
+            self.note(self._notes.popleft())
+
+    def note(self, text: str) -> None:
+        """Add a line of the log."""
+        chunk = self._chunk
+        chunk.texts.append(text[:TEXT_CHARS_MAX])
+        self.record(NOTE, x=len(chunk.texts) - 1)
+
+    def _turn_over(self) -> None:
+        chunk = self._chunk
+        first_seq = chunk.first_seq + chunk.used // EVENT_BYTES
+        now_us = chunk.base_us + self._at_us
+        if len(self._full) >= CHUNKS_WAITING_MAX:
+            dropped = self._full.popleft()
+            self.lost += (dropped.used - dropped.taken) // EVENT_BYTES
+        self._full.append(chunk)
+        self._at_us = 0
+        self._chunk = _Chunk(first_seq, now_us)
+
+    # -- beside it
+
+    def take_blocks(self, mono_us: int, wall_us: int, *, level: int = 1) -> Iterator[bytes]:
+        """What was recorded since the last call, as blocks. ``mono_us``, ``wall_us``: now, on the
+        clock of the turns and on the wall clock."""
+        while True:
+            try:
+                chunk = self._full.popleft()
+            except IndexError:
+                chunk = self._chunk
+                if self._full:
+                    continue  # it was filled just now, and others may be before it
+            if chunk.used > chunk.taken:
+                yield self._block(chunk, mono_us, wall_us, level)
+            elif chunk is self._chunk:
+                return
+
+    def _block(self, chunk: _Chunk, mono_us: int, wall_us: int, level: int) -> bytes:
+        taken, used = chunk.taken, chunk.used
+        events = bytes(chunk.buffer[taken:used])
+        # A text is there before its note: of a note that comes right now it may be already.
+        notes = events[KIND_AT::EVENT_BYTES].count(NOTE)
+        texts = chunk.texts[chunk.texts_taken : chunk.texts_taken + notes]
+        cluster, node, boot_count, run_id = self._run
+        head = BlockHead(
+            cluster=cluster,
+            node=node,
+            boot_count=boot_count,
+            run_id=run_id,
+            first_seq=chunk.first_seq + taken // EVENT_BYTES,
+            base_us=chunk.base_us,
+            mono_us=mono_us,
+            wall_us=wall_us,
+            names=list(self._names),
+            texts=texts,
+            text_base=chunk.texts_taken,
+        )
+        block = encode_block(head, events, level=level)
+        chunk.taken = used
+        chunk.texts_taken += notes
+        return block

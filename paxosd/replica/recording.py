@@ -1,0 +1,135 @@
+"""What a replica records of each turn: messages, records, applied slots, answers to clients.
+
+    envelopes ──► heard()        Ready ──► done()        answers ──► wrote(), read()
+                     └──────────────┴──────────┬───────────┘
+                                        recorder (``paxosd/recorder``)
+
+It stands where everything passes that goes into the node and comes out of it, so that the core
+knows nothing of it, and the simulator records what the daemon does.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from paxosd.core.effects import AcceptRecord, PromiseRecord, ReadReady, Ready, Refusal, WriteReply
+from paxosd.core.messages import Accepted, Envelope, PeerMessage
+from paxosd.core.node import Node
+from paxosd.core.state.machine import Machine
+from paxosd.core.types import Ballot, NodeId
+from paxosd.recorder.event import (
+    APPLIED,
+    OTHER_OUTCOME,
+    OUTCOMES,
+    PROMISED,
+    PUBLISHED,
+    READ,
+    RECEIVED,
+    SENT,
+    START,
+    SYNCED,
+    UNSENT,
+    VOTED,
+    WRITE,
+)
+from paxosd.recorder.messages import digest_of, record_accepted, record_message
+from paxosd.recorder.recorder import Recorder
+from paxosd.replica.ports import Ports
+from paxosd.replica.tokens import WriteToken
+from paxosd.storage.wal import SyncJob
+
+
+class Recording:
+    """Records one replica. ``now_ms``: the clock of the turns, read anew; None: no time passes
+    within a turn."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        node: Node,
+        machine: Machine,
+        now_ms: Callable[[], float] | None = None,
+    ) -> None:
+        self._recorder = recorder
+        self._node = node
+        self._machine = machine
+        self._precise_now_ms = now_ms
+        self.now_ms = 0.0
+        """When this turn began."""
+
+    def start(self, now_ms: float) -> None:
+        """The run begins."""
+        self._recorder.set_time(now_ms)
+        node = self._node
+        self._recorder.record(START, slot=node.applied, ballot=node.promised, x=node.run_id)
+
+    def begin_turn(self, now_ms: float) -> None:
+        """The time of the turn; what comes now is recorded with it."""
+        self.now_ms = now_ms
+        self._recorder.set_time(now_ms)
+
+    def heard(self, envelope: Envelope) -> None:
+        """A message of a peer, as it is handed to the node."""
+        record_message(self._recorder, envelope.sender, RECEIVED, envelope.body)
+
+    def done(self, ready: Ready) -> None:
+        """What the node asks for, about to be done."""
+        recorder = self._recorder
+        if self._precise_now_ms is not None:
+            recorder.set_time(self._precise_now_ms())
+        for record in ready.persist:
+            if type(record) is AcceptRecord:
+                slot, ballot, value = record
+                recorder.record(VOTED, "", 0, slot, ballot, 0, digest_of(value))
+            elif type(record) is PromiseRecord:
+                recorder.record(PROMISED, ballot=record.ballot)
+        for to, message in ready.sends:
+            record_message(recorder, to, SENT, message)
+        for accepted in ready.publishes:
+            self._published(accepted)
+        for slot, ballot, value, _ in ready.applied:
+            chain = self._machine.chain_at(slot) or 0
+            recorder.record(APPLIED, "", 0, slot, ballot, chain, digest_of(value))
+
+    def _published(self, accepted: Accepted) -> None:
+        record_accepted(self._recorder, "", PUBLISHED, accepted)
+
+    def unsent(self, to: NodeId, message: PeerMessage) -> None:
+        """A message could not be handed to its connection after all."""
+        record_message(self._recorder, to, UNSENT, message)
+
+    def synced(self, job: SyncJob, now_ms: float) -> None:
+        """A group commit is durable, or was found to be."""
+        recorder = self._recorder
+        recorder.set_time(self._precise_now_ms() if self._precise_now_ms is not None else now_ms)
+        size = job.end - job.offset
+        recorder.record(SYNCED, "", 0, job.group, _as_round(size), job.duration_us, job.records)
+
+    def answered(self, token: Any, answer: WriteReply | ReadReady | Refusal) -> None:
+        """A client's request has its answer; a read may wait for its turn to be served."""
+        slot, code = 0, 0
+        if isinstance(answer, WriteReply):
+            slot = answer.slot
+        elif isinstance(answer, ReadReady):
+            slot = answer.applied
+        else:
+            code = OUTCOMES.get(answer.code, OTHER_OUTCOME)
+        now_ms = self._precise_now_ms() if self._precise_now_ms is not None else self.now_ms
+        took = _as_round(max(0, int((now_ms - token.came_ms) * 1000)))
+        if type(token) is WriteToken:
+            self._recorder.record(WRITE, "", code, slot, took, token.session, token.seqs)
+        else:
+            self._recorder.record(READ, "", code, slot, took)
+
+
+def _as_round(number: int) -> Ballot:
+    """A number in the place of a ballot's round."""
+    return Ballot(number, "")
+
+
+def make_recording(ports: Ports, node: Node, machine: Machine) -> Recording | None:
+    """What records a replica, begun; None: it does not record."""
+    if ports.recorder is None:
+        return None
+    recording = Recording(ports.recorder, node, machine, ports.precise_now_ms)
+    recording.start(ports.now_ms())
+    return recording

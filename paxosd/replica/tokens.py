@@ -1,0 +1,26 @@
+"""Which request an answer of the core is for."""
+
+from typing import Any, NamedTuple
+
+
+class WriteToken(NamedTuple):
+    """Which request to answer when an entry was applied or refused."""
+
+    client: bytes
+    request_id: int
+    session: int = 0
+    seqs: int = 0
+    """The number of its first command, and from COUNT_BIT on how many there are."""
+    came_ms: float = 0.0
+    """When it came, on the clock of the turns. These three are filled while this node records."""
+
+
+class ReadToken(NamedTuple):
+    """A linearizable read that waits, with its queries."""
+
+    client: bytes
+    request_id: int
+    queries: list[list[Any]]
+    size: int = 0
+    """Of the request, in bytes, about."""
+    came_ms: float = 0.0
