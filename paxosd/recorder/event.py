@@ -59,6 +59,19 @@ PROMISED = 135
 VOTED = 136
 """A vote was handed to the log. y: the digest of its value."""
 
+INSTALLED = 137
+"""A snapshot took the place of all slots up to this one. slot: the last of them."""
+MEMBER = 138
+"""A membership is in force, with one event for each member, at a start and after each change. peer:
+the member; code: 1 a voter; slot: from which one on; round: the epoch; x: the directory that votes
+in its name, 0: any; y: the quorum of phase 1 and, from bit 32 on, of phase 2, 0: majorities."""
+SUM = 139
+"""A heartbeat carried this sum of its sender's state. peer, code: as of the heartbeat; slot: after
+which one; x: the sum; y: its version and, from bit 8 on, its kind (``core/agreement.py``)."""
+
+PARTIAL_BIT = 63
+"""Set in the ``y`` of a promise whose report goes on in another one."""
+
 KIND_NAMES = {
     START: "start",
     WRITE: "write",
@@ -69,6 +82,9 @@ KIND_NAMES = {
     NOTE: "note",
     PROMISED: "promised",
     VOTED: "voted",
+    INSTALLED: "installed",
+    MEMBER: "member",
+    SUM: "sum",
 }
 # How a request ended: 0 well, or the number of its refusal.
 OUTCOMES = {

@@ -17,7 +17,9 @@
     …
 
 A message about several runs of slots makes one event for each; a promise besides one ADOPTED for
-each proposal that it reports. What is not named here has zeros: its kind says that it was there.
+each proposal that it reports, and bit 63 of its y is set if another promise goes on with the
+report; a heartbeat besides one SUM for each sum of the state that it carries. What is not named
+here has zeros: its kind says that it was there.
 """
 
 from collections.abc import Callable
@@ -49,7 +51,7 @@ from paxosd.core.messages import (
     Welcome,
 )
 from paxosd.core.types import NULL_BALLOT, NodeId
-from paxosd.recorder.event import ADOPTED
+from paxosd.recorder.event import ADOPTED, PARTIAL_BIT, SUM
 from paxosd.recorder.recorder import Recorder
 from paxosd.wire import PEER_KINDS
 
@@ -96,6 +98,9 @@ def record_message(recorder: Recorder, peer: NodeId, code: int, message: Any) ->
         recorder.record(PEER_KINDS[kind], peer, code, slot, ballot, x, y)
         if kind is Promise:
             _record_report(recorder, peer, code, message)
+        elif kind is Heartbeat and message.sums:
+            for sort, version, slot, total in message.sums:
+                recorder.record(SUM, peer, code, slot, NULL_BALLOT, total, sort << 8 | version)
 
 
 def _record_report(recorder: Recorder, peer: NodeId, code: int, message: Promise) -> None:
@@ -119,7 +124,12 @@ _FIELDS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
     PreVote: lambda m: (m.commit, m.ballot, 0, 0),
     PreVoteReply: lambda m: (m.commit, m.ballot, int(m.granted), m.promised.round),
     Prepare: lambda m: (m.from_slot, m.ballot, 0, 0),
-    Promise: lambda m: (m.from_slot, m.ballot, m.commit, len(m.accepted)),
+    Promise: lambda m: (
+        m.from_slot,
+        m.ballot,
+        m.commit,
+        len(m.accepted) | bool(m.until_slot) << PARTIAL_BIT,
+    ),
     Nack: lambda m: (0, m.ballot, m.promised.round, 0),
     VotesRequest: lambda m: (m.from_slot, NULL_BALLOT, 0, 0),
     Heartbeat: lambda m: (m.commit, m.ballot, m.round, m.stream_seq),

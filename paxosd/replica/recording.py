@@ -12,12 +12,15 @@ from collections.abc import Callable
 from typing import Any
 
 from paxosd.core.effects import AcceptRecord, PromiseRecord, ReadReady, Ready, Refusal, WriteReply
+from paxosd.core.membership import UNKNOWN
 from paxosd.core.messages import Accepted, Envelope, PeerMessage
 from paxosd.core.node import Node
 from paxosd.core.state.machine import Machine
-from paxosd.core.types import Ballot, NodeId
+from paxosd.core.types import Ballot, NodeId, Slot
 from paxosd.recorder.event import (
     APPLIED,
+    INSTALLED,
+    MEMBER,
     OTHER_OUTCOME,
     OUTCOMES,
     PROMISED,
@@ -53,6 +56,8 @@ class Recording:
         self._node = node
         self._machine = machine
         self._precise_now_ms = now_ms
+        self._membership = UNKNOWN
+        """The last one that was recorded."""
         self.now_ms = 0.0
         """When this turn began."""
 
@@ -61,6 +66,7 @@ class Recording:
         self._recorder.set_time(now_ms)
         node = self._node
         self._recorder.record(START, slot=node.applied, ballot=node.promised, x=node.run_id)
+        self._note_members()
 
     def begin_turn(self, now_ms: float) -> None:
         """The time of the turn; what comes now is recorded with it."""
@@ -89,6 +95,22 @@ class Recording:
         for slot, ballot, value, _ in ready.applied:
             chain = self._machine.chain_at(slot) or 0
             recorder.record(APPLIED, "", 0, slot, ballot, chain, digest_of(value))
+        if self._node.membership is not self._membership:
+            self._note_members()
+
+    def _note_members(self) -> None:
+        """Another membership is in force than was recorded last."""
+        membership = self._membership = self._node.membership
+        epoch = _as_round(membership.epoch)
+        sizes = membership.phase1 | membership.phase2 << 32
+        for name, member in membership.members.items():
+            self._recorder.record(
+                MEMBER, name, int(member.voter), membership.slot, epoch, member.directory_id, sizes
+            )
+
+    def installed(self, slot: Slot) -> None:
+        """The state machine jumps to what a snapshot holds of the slots up to this one."""
+        self._recorder.record(INSTALLED, slot=slot)
 
     def _published(self, accepted: Accepted) -> None:
         record_accepted(self._recorder, "", PUBLISHED, accepted)

@@ -377,5 +377,7 @@ class Replica:
             self.events.flush()
             self.machine.adopt(machine)
             self.events.jumped()  # before the install applies what is chosen above the snapshot
+            if self._recording is not None:
+                self._recording.installed(slot)
             self.node.install(slot)
         done(behind)

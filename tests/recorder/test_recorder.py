@@ -5,10 +5,27 @@ import threading
 
 import pytest
 
-from paxosd.core.messages import Accept, Accepted, AcceptedValue, Promise, Votes
+from paxosd.core.messages import (
+    Accept,
+    Accepted,
+    AcceptedValue,
+    Heartbeat,
+    Promise,
+    Sample,
+    Votes,
+)
 from paxosd.core.types import Ballot
 from paxosd.recorder.block import Losses, blocks_of, events_of
-from paxosd.recorder.event import ADOPTED, APPLIED, NOTE, PUBLISHED, RECEIVED, SENT
+from paxosd.recorder.event import (
+    ADOPTED,
+    APPLIED,
+    NOTE,
+    PARTIAL_BIT,
+    PUBLISHED,
+    RECEIVED,
+    SENT,
+    SUM,
+)
 from paxosd.recorder.messages import digest_of, record_message
 from paxosd.recorder.recorder import CHUNK_EVENTS, CHUNKS_WAITING_MAX, Recorder
 from paxosd.wire import PEER_KINDS
@@ -168,7 +185,7 @@ def test_every_kind_of_message_can_be_recorded():
     recorder = make()
     for message in PEER_MESSAGES:
         record_message(recorder, "n2", PUBLISHED, message)
-    kinds = {e.kind for e in taken(recorder)} - {ADOPTED}
+    kinds = {e.kind for e in taken(recorder)} - {ADOPTED, SUM}
     assert kinds == {PEER_KINDS[type(m)] for m in PEER_MESSAGES} == set(PEER_KINDS.values())
 
 
@@ -178,3 +195,18 @@ def test_digests_see_the_length_and_both_ends():
     assert digest_of(value) == digest_of(bytes(value))
     others = [value[:-1], value + b"\0", b"\0" + value[1:], value[:-1] + b"\0", b""]
     assert len({digest_of(each) for each in [value, *others]}) == 6
+
+
+def test_a_promise_that_goes_on_says_so_and_a_heartbeat_brings_its_sums():
+    recorder = make()
+    ballot = Ballot(7, "n2")
+    record_message(recorder, "n2", SENT, Promise(ballot, 1, 5, 0, ()))
+    record_message(recorder, "n2", SENT, Promise(ballot, 6, 0, 0, ()))
+    sums = (Sample(2, 1, 64, 99), Sample(1, 2, 128, 98))
+    record_message(recorder, "n3", SENT, Heartbeat(ballot, "n2", 128, 1, 1, 0, True, 0, sums, True))
+    part, end, _, *summed = taken(recorder)
+    assert (part.y >> PARTIAL_BIT, end.y >> PARTIAL_BIT) == (1, 0)
+    assert [(e.kind, e.peer, e.slot, e.x, e.y) for e in summed] == [
+        (SUM, "n3", 64, 99, 2 << 8 | 1),
+        (SUM, "n3", 128, 98, 1 << 8 | 2),
+    ]
