@@ -20,6 +20,7 @@ from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.campaign.run import RunReport, run_seed
 from paxosd.sim.campaign.story import FILE, Story, explain, replay_command
 from paxosd.sim.campaign.workers import cores
+from paxosd.sim.cluster.records import RunRecords
 from paxosd.sim.nemesis.kinds import KINDS
 from paxosd.sim.nemesis.schedule import Schedule, ScheduleError
 from paxosd.sim.world.trace import Trace
@@ -111,6 +112,9 @@ class FaultKinds(click.ParamType[frozenset[str] | None]):
 @click.option("--jobs", type=Whole(1, 1024), help="Runs at a time.  [default: one a core]")
 @click.option("--trace", type=click.Path(dir_okay=False, path_type=Path),
               help="Write every event of the one seed there, as JSON lines.")  # fmt: skip
+@click.option("--record", type=click.Path(file_okay=False, path_type=Path),
+              help="Write the data directories of the nodes of the one seed there, with what they "
+              "recorded.")  # fmt: skip
 @click.option("--schedule", help="With --seed: these faults (TOML) and not those of the seed.",
               type=click.Path(exists=True, dir_okay=False, readable=False, path_type=Path),
               )  # fmt: skip
@@ -131,6 +135,7 @@ def run_verb(
     duration: int,
     jobs: int | None,
     trace: Path | None,
+    record: Path | None,
     schedule: Path | None,
     save: Path | None,
 ) -> None:
@@ -146,8 +151,10 @@ def run_verb(
     if seeds is None:
         first = random.SystemRandom().randrange(1 << 32) if seed is None else seed
         seeds = range(first, first + 1)
-    if len(seeds) > 1 and (trace or schedule):
-        raise click.UsageError("--trace and --schedule are for one --seed")
+    if len(seeds) > 1 and (trace or schedule or record):
+        raise click.UsageError("--trace, --record and --schedule are for one --seed")
+    if record is not None and record.exists() and any(record.iterdir()):
+        raise click.UsageError(f"--record: {record} is not empty")
     options = RunOptions(
         nodes=nodes,
         duration_ms=duration,
@@ -159,8 +166,8 @@ def run_verb(
         members=members,
         watchers=watchers,
     )
-    if trace is not None or schedule is not None:
-        summary = _run_one(seeds[0], options, _read_schedule(schedule), trace)
+    if trace is not None or schedule is not None or record is not None:
+        summary = _run_one(seeds[0], options, _read_schedule(schedule), trace, record)
     else:
         summary = _run_all(seeds, options, jobs or cores())
     stories = [
@@ -181,10 +188,15 @@ def _run_all(seeds: range, options: RunOptions, jobs: int) -> Summary:
 
 
 def _run_one(
-    seed: int, options: RunOptions, schedule: Schedule | None, path: Path | None
+    seed: int,
+    options: RunOptions,
+    schedule: Schedule | None,
+    path: Path | None,
+    record: Path | None,
 ) -> Summary:
     trace = Trace(keep="all") if path is not None else None
-    report = run_seed(seed, options, schedule=schedule, trace=trace)
+    records = RunRecords(record) if record is not None else None
+    report = run_seed(seed, options, schedule=schedule, trace=trace, records=records)
     if path is not None and trace is not None:
         with path.open("w", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in trace.lines())

@@ -25,7 +25,7 @@ from paxosd.daemon.file_comparison import FileComparison
 from paxosd.daemon.log_level import LogLevel
 from paxosd.daemon.logs import Logs, ends_in_json
 from paxosd.daemon.notify import Notifier
-from paxosd.daemon.recorder_writer import RecorderWriter
+from paxosd.daemon.recorder_writer import FlightRecorder
 from paxosd.daemon.startup import (
     Parts,
     replica_options,
@@ -36,10 +36,8 @@ from paxosd.daemon.status import StatusReport
 from paxosd.daemon.worker import Syncer
 from paxosd.faults.live import LiveFaults
 from paxosd.host.clock import precise_clock_ms
-from paxosd.host.log import Log
 from paxosd.host.stop_signals import SIGNALS, StopRequested
 from paxosd.net.probe import Probes
-from paxosd.recorder.recorder import Recorder
 from paxosd.replica.assembly import make_replica
 from paxosd.replica.ports import Ports
 from paxosd.snapshot.jobs import Job
@@ -77,28 +75,18 @@ class Daemon:
         self.notifier = notifier
         self.syncer: Syncer[SyncJob] = Syncer()
         self.helper: Syncer[Job] = Syncer("paxosd-snapshot")
-        self.recorder = _make_recorder(config, boot_count, assembled.run_id, logs)
-        self.recorder_writer = _make_recorder_writer(config, self.recorder, self.log)
+        self.flight = FlightRecorder(
+            config,
+            boot_count=boot_count,
+            run_id=assembled.run_id,
+            directory_id=self.node.directory_id,
+            logs=logs,
+        )
         self.replica = make_replica(
             assembled,
             replica_options(config, boot_count, debug=logs.debug),
             snapshot_options(config),
-            Ports(
-                bus=self.bus,
-                committer=Commits(self.syncer, lambda: self.faults.plan.active),
-                helper=self.helper,
-                log=self.log,
-                plan=self.faults.plan,
-                faults_enabled=config.faults.enabled,
-                now_ms=precise_clock_ms,
-                status=self._status,
-                crash=self._crash,
-                save_faults=self.faults.save,
-                precise_now_ms=precise_clock_ms,
-                probes=Probes(),
-                log_level=self._change_log_level,
-                recorder=self.recorder,
-            ),
+            self._make_ports(),
         )
         self.log_level = LogLevel(logs, self.replica.trace, precise_clock_ms)
         self.report = StatusReport(
@@ -124,6 +112,24 @@ class Daemon:
         self.comparison = FileComparison(self.report, self.node, self.machine, home, self.log)
         self.comparison.report_members()
         self.turns = 0
+
+    def _make_ports(self) -> Ports:
+        return Ports(
+            bus=self.bus,
+            committer=Commits(self.syncer, lambda: self.faults.plan.active),
+            helper=self.helper,
+            log=self.log,
+            plan=self.faults.plan,
+            faults_enabled=self.config.faults.enabled,
+            now_ms=precise_clock_ms,
+            status=self._status,
+            crash=self._crash,
+            save_faults=self.faults.save,
+            precise_now_ms=precise_clock_ms,
+            probes=Probes(),
+            log_level=self._change_log_level,
+            recorder=self.flight.recorder,
+        )
 
     # -- the loop
 
@@ -217,13 +223,6 @@ class Daemon:
         self.faults.close()
         self.data_dir.close()
 
-    def end_recording(self) -> None:
-        """Have the last events and lines of the log written; nothing is recorded any more."""
-        if self.recorder is not None and self.recorder_writer is not None:
-            self.recorder.set_time(precise_clock_ms())
-            self.recorder_writer.close()
-            self.recorder_writer = None
-
     def _crash(self) -> None:
         """A fault directive: die as in a power cut, once the answer has left."""
         self.log.warning("fault.crash")
@@ -236,27 +235,6 @@ class Daemon:
 
     def _status(self) -> dict[str, Any]:
         return encode_status(self.report.make(self.turns))
-
-
-def _make_recorder(config: Config, boot_count: int, run_id: int, logs: Logs) -> Recorder | None:
-    if not config.recorder.enabled:
-        return None
-    recorder = Recorder(config.cluster.id, config.node.name, boot_count, run_id)
-    logs.copy_to(recorder.note_soon)
-    return recorder
-
-
-def _make_recorder_writer(
-    config: Config, recorder: Recorder | None, log: Log
-) -> RecorderWriter | None:
-    """None: nothing is recorded, or it stays in memory, for the directory cannot be made."""
-    if recorder is None:
-        return None
-    try:
-        return RecorderWriter(recorder, config.node.data_dir, config.recorder.bytes_max)
-    except OSError as error:
-        log.warning("recorder.failed", reason=error.strerror or str(error))
-        return None
 
 
 def run(config: Config) -> int:
@@ -315,7 +293,7 @@ def _run(config: Config) -> int:
         raise
     finally:
         if daemon is not None:
-            daemon.end_recording()
+            daemon.flight.close(precise_clock_ms())
         notifier.close()
         logs.close()
 

@@ -1,4 +1,4 @@
-"""Writes what the loop recorded to the ring of files, beside the loop.
+"""The flight recorder of a daemon: what the loop records goes to a ring of files, beside the loop.
 
     loop ──► recorder (memory) ──► this thread, every FLUSH_MS: blocks, compressed ──► recorder/
 
@@ -10,14 +10,13 @@ import threading
 import time
 from pathlib import Path
 
+from paxosd.config.schema import Config
+from paxosd.daemon.logs import Logs
 from paxosd.host.clock import clock_ns
-from paxosd.recorder.files import RingFiles
+from paxosd.recorder.files import DIRECTORY, FLUSH_MS, RingFiles
 from paxosd.recorder.recorder import Recorder
 from paxosd.storage.disk import RealDisk
 
-DIRECTORY = "recorder"
-"""Where the files are, within the data directory."""
-FLUSH_MS = 250
 CLOSE_S = 2.0
 """How long the end of the process waits for the last block."""
 
@@ -49,3 +48,34 @@ class RecorderWriter:
         """Have the rest written, if the disk takes it in time."""
         self._ending.set()
         self._thread.join(CLOSE_S)
+
+
+class FlightRecorder:
+    """What a daemon records to; ``recorder`` is None if its configuration says so."""
+
+    def __init__(
+        self, config: Config, *, boot_count: int, run_id: int, directory_id: int, logs: Logs
+    ) -> None:
+        self.recorder: Recorder | None = None
+        self._writer: RecorderWriter | None = None
+        """None: nothing is recorded, or it stays in memory, for the directory cannot be made."""
+        if not config.recorder.enabled:
+            return
+        self.recorder = Recorder(
+            config.cluster.id, config.node.name, boot_count, run_id, directory_id
+        )
+        logs.copy_to(self.recorder.note_soon)
+        try:
+            self._writer = RecorderWriter(
+                self.recorder, config.node.data_dir, config.recorder.bytes_max
+            )
+        except OSError as error:
+            logs.logger.warning("recorder.failed", reason=error.strerror or str(error))
+
+    def close(self, now_ms: float) -> None:
+        """Have the last events and lines of the log written; nothing is recorded any more.
+        ``now_ms``: on the clock of the turns."""
+        writer, self._writer = self._writer, None
+        if self.recorder is not None and writer is not None:
+            self.recorder.set_time(now_ms)
+            writer.close()

@@ -9,8 +9,8 @@
 
 The head has ``cluster``, ``node``, ``boot_count``, ``run_id``, ``first_seq``, ``mono_us`` and
 ``wall_us`` (the same moment on both clocks), ``base_us`` (what the events' times are added to, on
-the monotonic clock), ``names``, ``texts`` and ``text_base``. What a later version adds to the head
-is ignored; a block of a later version is passed over, and counted.
+the monotonic clock), ``names``, ``texts``, ``text_base`` and ``directory_id``. What a later version
+adds to the head is ignored; a block of a later version is passed over, and counted.
 
 A torn or damaged block is passed over: the next one is found by its magic.
 """
@@ -51,6 +51,9 @@ class BlockHead:
     names: list[str]
     texts: list[str] = field(default_factory=list)
     text_base: int = 0
+    directory_id: int = 0
+    """Of the data directory, as its peers know it: with another one the node began without memory.
+    0: of a version that did not say."""
 
 
 def encode_block(head: BlockHead, events: bytes, *, level: int = 1) -> bytes:

@@ -35,7 +35,8 @@ UNSENT = 4
 
 # Kinds that are no messages.
 START = 128
-"""A run begins. slot: applied; round, voter: the promise; x: the commit index of the log."""
+"""A run begins. slot: applied; round, voter: the promise; x: the commit index of the log; y: the
+directory's identity."""
 COUNT_BIT = 48
 WRITE = 129
 """A client's write was answered. x: session; y: the number of its first command, and from bit 48

@@ -11,12 +11,21 @@ import re
 
 from paxosd.storage.disk import Disk, DiskFile
 
+DIRECTORY = "recorder"
+"""Where the files are, within the data directory."""
+FLUSH_MS = 250
+"""How often what was recorded is written: a process that dies has lost what came later."""
 FILES = 16
 """Into so many the bound is divided: one of them is dropped at a time."""
 AGAIN_US = 10_000_000
 FREE_BYTES_MIN = 256 << 20
 """With less space than this on the disk nothing is recorded: the log needs it more."""
 _NAME = re.compile(r"rec-(\d{8,})\.bin")
+
+
+def file_name(number: int) -> str:
+    """The name of a recorder file."""
+    return f"rec-{number:08d}.bin"
 
 
 def file_number(name: str) -> int | None:
@@ -70,7 +79,7 @@ class RingFiles:
                 raise OSError(28, "the disk is nearly full")
             self._let_go()
             number += 1
-            self._file = self._disk.open(f"rec-{number:08d}.bin", create=True)
+            self._file = self._disk.open(file_name(number), create=True)
             sizes[number] = 0
             self._drop_oldest(sizes, len(block))
         self._file.pwritev([block], sizes[number])
@@ -95,7 +104,7 @@ class RingFiles:
     def _drop_oldest(self, sizes: dict[int, int], coming: int) -> None:
         while len(sizes) > 1 and sum(sizes.values()) + coming > self._bytes_max:
             oldest = min(sizes)
-            self._disk.unlink(f"rec-{oldest:08d}.bin")
+            self._disk.unlink(file_name(oldest))
             del sizes[oldest]
 
     def _let_go(self) -> None:

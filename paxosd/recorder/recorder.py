@@ -61,10 +61,14 @@ class Recorder:
     """The events of one run of a node. ``lost``: how many were dropped before they were taken."""
 
     __slots__ = ("_at_us", "_chunk", "_full", "_limit", "_names", "_notes", "_places", "_run",
-                 "lost")  # fmt: skip
+                 "directory_id", "lost")  # fmt: skip
 
-    def __init__(self, cluster: str, node: NodeId, boot_count: int, run_id: int) -> None:
+    def __init__(
+        self, cluster: str, node: NodeId, boot_count: int, run_id: int, directory_id: int = 0
+    ) -> None:
         self._run = cluster, node, boot_count, run_id
+        self.directory_id = directory_id
+        """Of the data directory; it may change while the node runs."""
         self._names: list[str] = []
         self._places = _Places(self._names)
         self._full: deque[_Chunk] = deque()
@@ -183,6 +187,7 @@ class Recorder:
             names=list(self._names),
             texts=texts,
             text_base=chunk.texts_taken,
+            directory_id=self.directory_id,
         )
         block = encode_block(head, events, level=level)
         chunk.taken = used

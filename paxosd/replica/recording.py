@@ -37,6 +37,7 @@ from paxosd.recorder.event import (
 from paxosd.recorder.messages import digest_of, record_accepted, record_message
 from paxosd.recorder.recorder import Recorder
 from paxosd.replica.ports import Ports
+from paxosd.replica.recovery import Memory
 from paxosd.replica.tokens import WriteToken
 from paxosd.storage.wal import SyncJob
 
@@ -61,17 +62,21 @@ class Recording:
         self.now_ms = 0.0
         """When this turn began."""
 
-    def start(self, now_ms: float) -> None:
-        """The run begins."""
+    def start(self, now_ms: float, commit: Slot) -> None:
+        """The run begins. ``commit``: up to which slot the log has chosen values."""
         self._recorder.set_time(now_ms)
         node = self._node
-        self._recorder.record(START, slot=node.applied, ballot=node.promised, x=node.run_id)
+        self._recorder.record(START, "", 0, node.applied, node.promised, commit, node.directory_id)
         self._note_members()
 
     def begin_turn(self, now_ms: float) -> None:
         """The time of the turn; what comes now is recorded with it."""
         self.now_ms = now_ms
         self._recorder.set_time(now_ms)
+
+    def look(self) -> None:
+        """See whether the data directory has a new identity; called now and then."""
+        self._recorder.directory_id = self._node.directory_id
 
     def heard(self, envelope: Envelope) -> None:
         """A message of a peer, as it is handed to the node."""
@@ -148,10 +153,10 @@ def _as_round(number: int) -> Ballot:
     return Ballot(number, "")
 
 
-def make_recording(ports: Ports, node: Node, machine: Machine) -> Recording | None:
+def make_recording(ports: Ports, node: Node, memory: Memory) -> Recording | None:
     """What records a replica, begun; None: it does not record."""
     if ports.recorder is None:
         return None
-    recording = Recording(ports.recorder, node, machine, ports.precise_now_ms)
-    recording.start(ports.now_ms())
+    recording = Recording(ports.recorder, node, memory.machine, ports.precise_now_ms)
+    recording.start(ports.now_ms(), memory.recovered.commit)
     return recording

@@ -70,7 +70,7 @@ class Replica:
         self._bus = bus
         self._storage = StorageWatch(memory.wal, log, debug=options.debug)
         self._requests = RequestLog(bus, log) if options.debug else None
-        self._recording = make_recording(ports, node, machine)
+        self._recording = make_recording(ports, node, memory)
         self.commits = GroupCommit(
             memory.wal,
             node,
@@ -79,18 +79,7 @@ class Replica:
             self._storage,
             self._recording,
         )
-        self.exchange = None
-        if snapshots is not None:
-            self.exchange = SnapshotExchange(
-                snapshots,
-                machine,
-                bus.send,
-                self._install,
-                log,
-                self.commits.flush,
-                node.objection,
-                node.flow_to,
-            )
+        self.exchange = self._make_exchange(snapshots) if snapshots is not None else None
         self.log_source = LogSource(
             memory.wal, memory.codec, node, self.exchange, bus, options.catch_up_bytes_max
         )
@@ -109,6 +98,18 @@ class Replica:
         self._contacts = dict(options.contacts)
         self._update_header()
         self._use_membership()
+
+    def _make_exchange(self, snapshots: Snapshots) -> SnapshotExchange:
+        return SnapshotExchange(
+            snapshots,
+            self.machine,
+            self._bus.send,
+            self._install,
+            self.log,
+            self.commits.flush,
+            self.node.objection,
+            self.node.flow_to,
+        )
 
     def _make_service(
         self, ports: Ports, admin: Callable[[AdminRequest], AdminAnswer | RefusalAnswer]
@@ -185,6 +186,8 @@ class Replica:
         if now_ms >= self._look_due_ms:
             self._look_due_ms = now_ms + LOOK_MS
             self.wal.tick(now_ms)
+            if self._recording is not None:
+                self._recording.look()
             self._storage.look(now_ms, node.sync_us_elsewhere)
             node.set_health(self._storage.sync_us, low_space=self._storage.low)
         self.standing.look(now_ms)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from paxosd.host.descriptors import EXHAUSTED, words
 from paxosd.storage.disk import RealDisk, StorageError
-from paxosd.storage.node_directory import NodeDirectory
+from paxosd.storage.node_directory import LOG_DIRECTORY, NodeDirectory
 
 _PID_BYTES = 16
 """The number is padded to this length, because it is written in place."""
@@ -60,9 +60,9 @@ class DataDir:
             opened.callback(os.close, _lock(path))
             home = RealDisk(path)
             opened.callback(home.close)
-            (path / "wal").mkdir(mode=0o700, exist_ok=True)
+            (path / LOG_DIRECTORY).mkdir(mode=0o700, exist_ok=True)
             _sync_dir(path)
-            disk = RealDisk(path / "wal")
+            disk = RealDisk(path / LOG_DIRECTORY)
             opened.callback(disk.close)
             kept = opened.pop_all()
         node_directory = NodeDirectory(

@@ -9,6 +9,8 @@ from paxosd.storage import identity
 from paxosd.storage.disk import Disk
 from paxosd.storage.identity import Claim
 
+LOG_DIRECTORY = "wal"
+"""Where the log is, within the data directory."""
 RandomBits = Callable[[int], int]
 """A source of random numbers: called with how many bits it is to draw."""
 

@@ -20,6 +20,7 @@ from paxosd.sim.campaign.campaign import minimise, violation_kind
 from paxosd.sim.campaign.run import RunReport, run_seed
 from paxosd.sim.campaign.story import explain
 from paxosd.sim.campaign.workers import Crashed, cores, run_seeds
+from paxosd.sim.cluster.records import RunRecords
 from tests.bench.mutation import Mutation
 from tests.bench.mutation_gaps import GapProfile
 from tests.bench.mutation_runs import PROFILES
@@ -44,10 +45,10 @@ class Caught:
     wall_s: float
 
 
-def mutant_run(seed: int, name: str, profile: str) -> RunReport:
-    """One run of the mutated code."""
+def mutant_run(seed: int, name: str, profile: str, records: RunRecords | None = None) -> RunReport:
+    """One run of the mutated code. ``records``: where its nodes' data directories are written."""
     with MUTATIONS[name].applied():
-        return PROFILES[profile].run(seed)
+        return PROFILES[profile].run(seed, records)
 
 
 def is_seen(report: RunReport) -> bool:
@@ -56,9 +57,9 @@ def is_seen(report: RunReport) -> bool:
     return not report.ok and not report.violation.startswith(_PROGRAM_ERRORS)
 
 
-def baseline_run(seed: int, profile: str) -> RunReport:
-    """One run of the code as it is."""
-    report = PROFILES[profile].run(seed)
+def baseline_run(seed: int, profile: str, records: RunRecords | None = None) -> RunReport:
+    """One run of the code as it is. ``records``: as of :func:`mutant_run`."""
+    report = PROFILES[profile].run(seed, records)
     report.tail = []
     return report
 

@@ -9,6 +9,7 @@ of "loss"; the limits lie above that.
 from dataclasses import dataclass
 
 from paxosd.sim.campaign.run import RunReport
+from paxosd.sim.cluster.records import RunRecords
 from tests.bench.wall_limit import RUN_WALL_S_MAX, wall_limit
 from tests.sim.gaps import gap_ms
 
@@ -21,11 +22,12 @@ class GapProfile:
     scene: str
     gap_max_ms: float
 
-    def run(self, seed: int) -> RunReport:
-        """One run; an exception and a hang are reported as violations as well."""
+    def run(self, seed: int, records: RunRecords | None = None) -> RunReport:
+        """One run; an exception and a hang are reported as violations as well. ``records``: see
+        ``run_seed``; of a run that hangs or raises there are none."""
         try:
             with wall_limit(RUN_WALL_S_MAX):
-                found_ms = gap_ms(seed, self.scene)
+                found_ms = gap_ms(seed, self.scene, records)
         except TimeoutError as hang:
             return RunReport(seed=seed, ok=False, violation=f"hang: {hang}")
         except Exception as error:  # noqa: BLE001 - whatever the mutation made of the run

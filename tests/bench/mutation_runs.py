@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.campaign.run import RunReport, run_seed
+from paxosd.sim.cluster.records import RunRecords
 from paxosd.sim.nemesis.schedule import LEADER, Directive, Schedule
 from tests.bench.mutation_gaps import GapProfile
 from tests.bench.wall_limit import RUN_WALL_S_MAX, wall_limit
@@ -29,14 +30,15 @@ class Profile:
     schedule: Callable[[random.Random], Schedule] | None = None
     expect: Callable[[RunReport], str] = lambda report: ""
 
-    def run(self, seed: int) -> RunReport:
-        """One run; an exception and a hang are reported as violations as well."""
+    def run(self, seed: int, records: RunRecords | None = None) -> RunReport:
+        """One run; an exception and a hang are reported as violations as well. ``records``: see
+        ``run_seed``; of a run that hangs there are none."""
         schedule = None
         if self.schedule is not None:
             schedule = self.schedule(random.Random(f"{self.name}/{seed}"))
         try:
             with wall_limit(RUN_WALL_S_MAX):
-                report = run_seed(seed, self.options, schedule=schedule)
+                report = run_seed(seed, self.options, schedule=schedule, records=records)
         except TimeoutError as hang:
             return RunReport(seed=seed, ok=False, violation=f"hang: {hang}")
         unmet = self.expect(report) if report.ok else ""

@@ -31,10 +31,10 @@ class Scene:
     """A cluster of three and two nodes that may join, under load; and when its writes were
     acknowledged."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, records=None):
         names = node_names(3 + SPARES)
         options = ClusterOptions(process=ProcessOptions(node={}))
-        self.cluster = SimCluster(World(seed), names[:3], options, None, names[3:])
+        self.cluster = SimCluster(World(seed), names[:3], options, None, names[3:], records)
         self.rng = random.Random(f"gaps/{seed}")
         self.cluster.start()
         self.leader = self.cluster.elect()
@@ -117,8 +117,10 @@ def members(scene):
 SCENES = {each.__name__: each for each in (kill, stop, silent, loss, loss_and_stop, members)}
 
 
-def gap_ms(seed, what):
-    """The longest gap of one scene."""
-    scene = Scene(seed)
+def gap_ms(seed, what, records=None):
+    """The longest gap of one scene. ``records``: see ``run_seed``."""
+    scene = Scene(seed, records)
     SCENES[what](scene)
+    if records is not None:
+        records.write(scene.cluster.processes.values())
     return scene.longest_gap_ms()

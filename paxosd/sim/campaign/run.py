@@ -32,6 +32,7 @@ from paxosd.sim.campaign.liveness import LivenessChecks
 from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.cluster.cluster import SimCluster
 from paxosd.sim.cluster.process import SimProcess
+from paxosd.sim.cluster.records import RunRecords
 from paxosd.sim.cluster.stale_reader import StaleReader
 from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.cluster.watchers import make_watchers
@@ -84,13 +85,18 @@ def run_seed(
     *,
     schedule: Schedule | None = None,
     trace: Trace | None = None,
+    records: RunRecords | None = None,
 ) -> RunReport:
     """Run one seed to its end and report. What goes wrong in the run is reported, not raised.
 
-    A run that breaks a rule is repeated for the last lines of its trace, unless a trace is
-    given."""
+    ``records``: where the nodes' data directories are written once the run is over, with what they
+    recorded; that changes nothing of the run. Raises OSError if they cannot be written. A run that
+    breaks a rule is repeated for the last lines of its trace, unless a trace is given."""
     options = options or RunOptions()
-    report = SimRun(seed, options, schedule, trace).report()
+    run = SimRun(seed, options, schedule, trace, records)
+    report = run.report()
+    if records is not None:
+        records.write(run.cluster.processes.values())
     if report.violation and trace is None:
         again = SimRun(seed, options, report.schedule, Trace("tail")).report()
         report.tail = again.tail
@@ -106,6 +112,7 @@ class SimRun:
         options: RunOptions,
         schedule: Schedule | None = None,
         trace: Trace | None = None,
+        records: RunRecords | None = None,
     ) -> None:
         """Draw everything; nothing is started yet."""
         self._began_s = time.perf_counter()
@@ -114,7 +121,7 @@ class SimRun:
         self._trace = trace
         world = self.world = World(seed)
         self._draw = draw = draw_run(world, options, schedule)
-        self.cluster = SimCluster(world, draw.first, draw.shape, trace, draw.spares)
+        self.cluster = SimCluster(world, draw.first, draw.shape, trace, draw.spares, records)
         self.cluster.invariants.understood.update(draw.levels)
         self.history = History(lambda: int(world.now_ms * 1000))
         self.clients = make_clients(

@@ -9,6 +9,7 @@ from paxosd.sim.cluster.clock_checks import ClockChecks
 from paxosd.sim.cluster.invariants import Invariants
 from paxosd.sim.cluster.life import CLUSTER, ProcessOptions
 from paxosd.sim.cluster.process import SimProcess
+from paxosd.sim.cluster.records import RunRecords
 from paxosd.sim.world.network import Network, NetworkOptions
 from paxosd.sim.world.trace import Trace
 from paxosd.sim.world.world import World
@@ -38,7 +39,9 @@ class SimCluster:
         options: ClusterOptions | None = None,
         trace: Trace | None = None,
         spares: Sequence[NodeId] = (),
+        records: RunRecords | None = None,
     ) -> None:
+        """``records``: what the processes leave behind; None: nothing."""
         options = options or ClusterOptions()
         self.world = world
         self.first = names
@@ -51,7 +54,14 @@ class SimCluster:
         self.network = Network(world, CLUSTER, options.network)
         self.processes: dict[NodeId, SimProcess] = {
             name: SimProcess(
-                world, name, self, self.network, self.invariants, options.process, trace
+                world,
+                name,
+                self,
+                self.network,
+                self.invariants,
+                options.process,
+                trace,
+                records=records,
             )
             for name in names
         }

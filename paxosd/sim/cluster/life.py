@@ -5,7 +5,7 @@ the simulator's disk, clock, network and randomness in the places of the real on
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from paxosd.bus.peers import PeerEndpoints
 from paxosd.core.cluster_settings import DEFAULTS
@@ -16,11 +16,13 @@ from paxosd.core.state.machine import CHECKSUM_SLOTS
 from paxosd.core.types import NodeId
 from paxosd.faults.disk import FaultyDisk
 from paxosd.faults.plan import FaultPlan
+from paxosd.recorder.recorder import Recorder
 from paxosd.replica.assembly import Equipment, assemble, make_replica
 from paxosd.replica.parts import Assembled
 from paxosd.replica.ports import Ports, ReplicaOptions
 from paxosd.replica.replica import Replica
 from paxosd.sim.cluster.invariants import Invariants
+from paxosd.sim.cluster.records import NodeRecords
 from paxosd.sim.cluster.watched import WatchedMachine, WatchedNode
 from paxosd.sim.world import frame_limits
 from paxosd.sim.world.bus import SimBus
@@ -69,6 +71,16 @@ class ProcessOptions:
     """``limits.message_bytes_max`` in the first file of each node; 0: no limit."""
 
 
+class Names(Protocol):
+    """``names`` of all processes; ``first``: those of the members of epoch 0."""
+
+    @property
+    def names(self) -> list[NodeId]: ...
+
+    @property
+    def first(self) -> list[NodeId]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What a life runs in: disks, clock and network of the member, and the hooks of its process."""
@@ -87,6 +99,8 @@ class Surroundings:
     network: Network
     invariants: Invariants
     log: TraceLog
+    records: NodeRecords | None
+    """What it leaves behind; None: nothing."""
     debug: bool
     clock_ns: Callable[[], int]
     sleep: Callable[[float], object]
@@ -181,6 +195,7 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
             now_ms=clock.monotonic_ms,
             status=lambda: encode_status(parts.node.status()),
             crash=lambda: around.later(CRASH_AFTER_MS, around.die),
+            recorder=_make_recorder(around, parts),
         ),
     )
     assert isinstance(parts.node, WatchedNode)
@@ -196,6 +211,16 @@ def _make_committer(around: Surroundings, sync_ms: tuple[float, float]) -> SimCo
         run=around.run_job,
         wake=around.wake,
         at_once=lambda: share > 0 and draw() < share,
+    )
+
+
+def _make_recorder(around: Surroundings, parts: Assembled) -> Recorder | None:
+    if around.records is None:
+        return None
+    return around.records.begin_life(
+        Recorder(
+            CLUSTER, around.name, parts.claim.boot_count, parts.run_id, parts.node.directory_id
+        )
     )
 
 

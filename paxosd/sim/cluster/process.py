@@ -10,7 +10,7 @@ The disks (``disks.py``) outlive it; after a power cut without what was not sync
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from paxosd.check.ages import StatedAge
 from paxosd.core.messages import Accepted, Envelope
@@ -22,7 +22,8 @@ from paxosd.sim.cluster.crash_point import CrashPoint, SimulatedCrash
 from paxosd.sim.cluster.disks import MemberDisks
 from paxosd.sim.cluster.fault_tally import FaultTally
 from paxosd.sim.cluster.invariants import Invariants
-from paxosd.sim.cluster.life import ProcessOptions, Surroundings, begin_life, found_alone
+from paxosd.sim.cluster.life import Names, ProcessOptions, Surroundings, begin_life, found_alone
+from paxosd.sim.cluster.records import RunRecords, log_of
 from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.cluster.watched import WatchedMachine, WatchedNode
 from paxosd.sim.world.alarm import NEVER_MS, Alarm
@@ -42,18 +43,9 @@ LOOK_MS = 20.0
 """How often the loop looks at fault rules that depend on time (``paxosd.faults.live.LOOK_MS``)."""
 
 
-class Names(Protocol):
-    """``names`` of all processes; ``first``: those of the members of epoch 0."""
-
-    @property
-    def names(self) -> list[NodeId]: ...
-
-    @property
-    def first(self) -> list[NodeId]: ...
-
-
 class SimProcess:
-    """A member with all its runs: it starts, crashes, pauses, leaves, and starts again."""
+    """A member with all its runs: it starts, crashes, pauses, leaves, and starts again. What the
+    product logs goes into its records, if it has any; to ``log`` what only the simulator knows."""
 
     def __init__(
         self,
@@ -65,6 +57,7 @@ class SimProcess:
         options: ProcessOptions,
         trace: Trace | None = None,
         streams: str = "",
+        records: RunRecords | None = None,
     ) -> None:
         """``streams``: how the names of its random numbers begin; "": with its own name."""
         streams = streams or name
@@ -73,6 +66,8 @@ class SimProcess:
         self.world = world
         self.log = TraceLog(trace, name)
         self.clock = draw_clock(world, world.derive(f"{streams}/clock"), options.drift_ppm)
+        self._records = records.of(name, self.clock) if records is not None else None
+        self._lines = log_of(trace, name, self._records)
         self.tally = FaultTally()
         self.disks = MemberDisks(
             world, name, streams, invariants, self.tally, self.log, lambda: self.up
@@ -126,7 +121,8 @@ class SimProcess:
             rng=self._rng,
             network=self._network,
             invariants=self._invariants,
-            log=self.log,
+            log=self._lines,
+            records=self._records,
             debug=debug,
             clock_ns=lambda: int(self.world.now_ms * 1e6),
             sleep=self._sleep,
@@ -251,7 +247,7 @@ class SimProcess:
     def _die(self, power: bool) -> None:
         self.crashes += 1
         self.log.info("process.crash", power=power, boot_count=self.boot_count)
-        self._end_life(silently=power)
+        self._end_life(silently=power, in_order=False)
         if power:
             self.disks.cut_power()
 
@@ -305,14 +301,16 @@ class SimProcess:
         corrupt = isinstance(error, CorruptionError)
         if corrupt and not self.damaged:
             raise Violation("corruption", f"{self.name} takes its sound log for corrupt: {error}")
-        self.log.error("storage.corrupt" if corrupt else "storage.failed", message=str(error))
+        self._lines.error("storage.corrupt" if corrupt else "storage.failed", message=str(error))
         # After a failed sync the kernel may have taken the pages for clean.
         if not corrupt and self._rng.random() < 0.5:
             self.disks.log.forget_unsynced()
         self._end_life(silently=False)
 
-    def _end_life(self, *, silently: bool) -> None:
+    def _end_life(self, *, silently: bool, in_order: bool = True) -> None:
         self.collect_hits()
+        if self._records is not None:
+            self._records.end_life(in_order=in_order)
         self._life += 1
         self.crash_point.disarm()
         self.disks.home.before = self.disks.log.before = lambda operation, name: None
@@ -450,6 +448,8 @@ class SimProcess:
 
     def _plan_next(self, replica: Replica, plan: FaultPlan, now_ms: float) -> None:
         world_ms = self.world.now_ms
+        if self._records is not None:
+            self._records.flush_if_due()
         self._ready_ms = world_ms + self.options.turn_ms + self.extra_turn_ms + self._slept_ms
         self._slept_ms = 0.0
         bus = self.bus
@@ -492,5 +492,5 @@ class SimProcess:
         self._slept_ms += duration_ms
 
     def _on_fault(self, event: str, fields: dict[str, Any]) -> None:
-        self.log.warning(event, **fields)
+        self._lines.warning(event, **fields)
         self.tally.on_event(event, fields)

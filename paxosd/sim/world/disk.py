@@ -261,6 +261,10 @@ class SimDisk:
         """Every file as it is durable."""
         return {name: bytes(file.durable) for name, file in self._durable_names.items()}
 
+    def content(self) -> dict[str, bytes]:
+        """Every file as it is read now."""
+        return {name: bytes(file.data) for name, file in self._files.items()}
+
     def restore(self, files: dict[str, bytes]) -> None:
         """The disk holds these files and nothing else, all durable."""
         self.wipe()

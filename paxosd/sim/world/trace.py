@@ -65,10 +65,10 @@ def render(entry: Event) -> str:
     now_ms, node, event, fields = entry
     # The fields first: none of them may hide the three that every line has.
     whole = {**fields, "at": round(now_ms, 3), "node": node, "event": event}
-    return json.dumps(whole, sort_keys=True, separators=(",", ":"), default=_plain)
+    return json.dumps(whole, sort_keys=True, separators=(",", ":"), default=plain_value)
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """Bytes as text where they are text; anything else by its kind alone, never by address."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")

@@ -80,6 +80,16 @@ class TestTrace:
         times = [json.loads(line)["at"] for line in lines]
         assert times == sorted(times)
 
+    def test_the_nodes_leave_data_directories_in_an_empty_place(self, ctl, tmp_path):
+        record = ("--record", str(tmp_path / "run"))
+        assert ctl("--seed", "5", *record, *SHORT)[0] == 0
+        for name in ("n1", "n2", "n3"):
+            assert (tmp_path / "run" / name / "recorder" / "rec-00000001.bin").stat().st_size
+            assert list((tmp_path / "run" / name / "wal").glob("wal-*.log"))
+        code, _, err = ctl("--seed", "5", *record, *SHORT)
+        assert code == 2
+        assert "is not empty" in err
+
     def test_a_schedule_takes_the_place_of_the_drawn_faults(self, ctl, tmp_path):
         path = tmp_path / "s.toml"
         directives = [Directive(500, "crash", "n1"), Directive(1500, "restart", "n1")]
@@ -100,6 +110,7 @@ class TestRefused:
             (["--seeds", "7"], "two numbers are needed"),
             (["--seed", "1", "--seeds", "1..2"], "not both"),
             (["--seeds", "1..2", "--trace", "x"], "one --seed"),
+            (["--seeds", "1..2", "--record", "x"], "one --seed"),
             (["--nodes", "9"], "9"),
             (["--duration", "soon"], "is not a duration"),
         ],
@@ -127,7 +138,7 @@ def broken(monkeypatch):
     schedule = Schedule([Directive(100 * n, "pause", "n1") for n in range(9)]
                         + [Directive(1300, "crash", "n2")])  # fmt: skip
 
-    def fake_run(seed, options=None, *, schedule=schedule, trace=None):
+    def fake_run(seed, options=None, *, schedule=schedule, trace=None, records=None):
         schedule = schedule or Schedule()
         bad = any(each.verb == "crash" for each in schedule)
         if trace is not None:
