@@ -49,6 +49,7 @@ VERBS = {
     "snapshot": "snapshot",
     "bench": "bench",
     "check": "check",
+    "log": "log",
     "sim": "sim",
 }
 """Verb → the module of paxosctl.commands that has it, under its own name."""

@@ -58,10 +58,14 @@ LEAVES = {
         2,
     ),
     "check perf": (None, ["--load", "huge"], 2),  # what it finds depends on the machine
+    "log nodes": (None, ["/dev/null"], 74),  # there is nothing in it
+    "log timeline": (None, ["/dev/null"], 74),
     "sim run": (["--seed", "1", "--duration", "2s"], ["--seed", "x"], 2),
     "sim teach": (["happy-path"], ["no such lesson"], 2),
 }
-NEEDS_NO_CLUSTER = {"sim run", "sim teach", "snapshot status", "snapshot restore"}
+NEEDS_NO_CLUSTER = {
+    "sim run", "sim teach", "snapshot status", "snapshot restore", "log nodes", "log timeline",
+}  # fmt: skip
 FAILING = {"watch": ["k"], "outcome": ["1", "1"], "check perf": []}
 """Arguments for the verbs that have none that work here."""
 

@@ -1,0 +1,77 @@
+"""What the verbs over recordings share: where to read, from when until when."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import click
+
+from paxosctl.cli.app import Duration, Settings
+from paxosctl.cli.streams import say
+from paxosctl.inspection.filters import TimeError, window_of
+from paxosctl.inspection.recordings import Recordings, Window, measure_clocks, opened
+
+F = TypeVar("F", bound=Callable[..., Any])
+NO_SOURCES = (
+    "name what is to be read: data directories (or the directory of several), recorder files, "
+    "JSON logs, exports of journald, or - for standard input; running nodes are not asked yet"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The options of one call, as they were given."""
+
+    sources: tuple[str, ...]
+    since: str | None
+    until: str | None
+    last: int | None
+
+
+def reading_options(command: F) -> F:
+    """SOURCES, --since, --until and --last; handed on as ``reading``."""
+
+    def gather(*args: Any, **given: Any) -> Any:
+        taken = {name: given.pop(name) for name in ("sources", "since", "until", "last")}
+        return command(*args, reading=Reading(**taken), **given)
+
+    gather.__name__, gather.__doc__ = command.__name__, command.__doc__
+    wrapped: Any = gather
+    wrapped.__click_params__ = getattr(command, "__click_params__", [])
+    for option in (
+        click.option("--last", type=Duration(), default=None,
+                     help="Only the last such time of what is recorded, such as 10m."),
+        click.option("--until", default=None, metavar="TIME", help="Until when; as --since."),
+        click.option("--since", default=None, metavar="TIME",
+                     help="From when on: 12:00:05.25 of the last day that is recorded, or "
+                     "2026-11-29T12:00:05; UTC."),
+        click.argument("sources", nargs=-1),
+    ):  # fmt: skip
+        wrapped = option(wrapped)
+    return wrapped  # type: ignore[no-any-return]  # it is what was handed in, with options
+
+
+@contextmanager
+def opened_reading(reading: Reading) -> Iterator[tuple[Recordings, Window]]:
+    """The recordings, with what is known of the clocks, and the window. At the end it says on
+    standard error what was passed over. Raises StreamError if nothing can be read."""
+    if not reading.sources:
+        raise click.UsageError(NO_SOURCES)
+    with opened(list(reading.sources)) as recordings:
+        try:
+            window = window_of(
+                reading.since, reading.until, reading.last,
+                recordings.first_us, recordings.last_us,
+            )  # fmt: skip
+        except TimeError as error:
+            raise click.UsageError(str(error)) from error
+        measure_clocks(recordings, window)
+        yield recordings, window
+        for words in recordings.losses():
+            say(f"paxosctl: passed over: {words}")
+
+
+def settings_show_json(settings: Settings) -> bool:
+    """Whether programs read the answer."""
+    return settings.output == "json"

@@ -1,0 +1,168 @@
+"""Everything that was given to read, opened: nodes, times, clocks, and the one stream of events."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from paxosctl.cli.streams import StreamError
+from paxosctl.inspection.causal_order import in_causal_order
+from paxosctl.inspection.clock_offsets import PAIR_KINDS, Offsets, estimate
+from paxosctl.inspection.events import NOTES, note_fields
+from paxosctl.inspection.log_lines import LineLosses, read_lines
+from paxosctl.inspection.recorded_files import END_US, Keep, NodeFiles, by_node
+from paxosctl.inspection.sources import Sources, find_sources, make_scratch
+from paxosd.recorder.event import Event
+
+SAMPLE_EVENTS = 12_000
+"""Of each node at either end of what is shown: enough to find quick messages among them."""
+NOTES_KEPT = 20_000
+"""A line that stands in a recording and in a log is shown once, if no more than so many are between
+the two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From when until when, in microseconds of the corrected wall clock, both included."""
+
+    since_us: int = 0
+    until_us: int = END_US
+
+
+@dataclass(slots=True)
+class Recordings:
+    """``offsets``: of the clocks; ``first_us``, ``last_us``: what all sources span, by the clocks
+    of the nodes."""
+
+    sources: Sources
+    nodes: dict[str, NodeFiles]
+    line_losses: dict[Path, LineLosses] = field(default_factory=dict)
+    offsets: Offsets = field(default_factory=Offsets)
+    first_us: int = 0
+    last_us: int = 0
+    log_nodes: set[str] = field(default_factory=set)
+
+    @property
+    def names(self) -> list[str]:
+        """Of all nodes of which there is something."""
+        return sorted(self.nodes.keys() | self.log_nodes)
+
+    def events(self, window: Window = Window(), keep: Keep | None = None) -> Iterator[Event]:
+        """All events in causal order, with times by the corrected clock. ``keep``: which rows are
+        wanted (``recorded_files.py``); then the order is that of the times."""
+        streams = [self._node_events(files, window, keep) for files in self.nodes.values()]
+        streams += [self._log_events(path, window) for path in self.sources.logs]
+        merged = in_causal_order(streams, self.offsets.slack_us)
+        return _without_doubles(merged) if self.sources.logs else merged
+
+    def node_events(
+        self, node: str, window: Window = Window(), keep: Keep | None = None
+    ) -> Iterator[Event]:
+        """What one node recorded, in its own order."""
+        return self._node_events(self.nodes[node], window, keep)
+
+    def _node_events(self, files: NodeFiles, window: Window, keep: Keep | None) -> Iterator[Event]:
+        ahead_us = self.offsets.ahead_us(files.node)
+        events = files.events(window.since_us + ahead_us, window.until_us + ahead_us, keep)
+        if not ahead_us:
+            return events
+        return (event._replace(wall_us=event.wall_us - ahead_us) for event in events)
+
+    def _log_events(self, path: Path, window: Window) -> Iterator[Event]:
+        losses = self.line_losses[path] = LineLosses()
+        for event in read_lines(path, losses):
+            corrected = event.wall_us - self.offsets.ahead_us(event.node)
+            if window.since_us <= corrected <= window.until_us:
+                yield event._replace(wall_us=corrected)
+
+    def losses(self) -> list[str]:
+        """A sentence for each source of which something was passed over so far."""
+        words = list(self.sources.passed_over)
+        for files in self.nodes.values():
+            for path, lost in files.losses.items():
+                if lost.damaged:
+                    words.append(
+                        f"{path}: {lost.damaged} damaged or cut-off block"
+                        f"{'s' if lost.damaged > 1 else ''} ({lost.bytes} bytes)"
+                    )
+                if lost.later:
+                    words.append(f"{path}: {lost.later} blocks of a later version of paxosd; use "
+                                 "that one's paxosctl")  # fmt: skip
+        for path, lines in self.line_losses.items():
+            if lines.damaged:
+                words.append(f"{path}: {lines.damaged} lines that are no JSON")
+            if lines.foreign:
+                words.append(f"{path}: {lines.foreign} lines that are not a daemon's")
+        return words
+
+
+@contextmanager
+def opened(names: list[str]) -> Iterator[Recordings]:
+    """Open sources. Raises StreamError if nothing can be read."""
+    with make_scratch() as scratch:
+        sources = find_sources(names, Path(scratch))
+        nodes = by_node(sources.recordings, sources.passed_over)
+        if not nodes and not sources.logs:
+            raise StreamError("; ".join(["nothing to read", *sources.passed_over]))
+        recordings = Recordings(sources, nodes)
+        _measure(recordings)
+        yield recordings
+
+
+def _measure(recordings: Recordings) -> None:
+    firsts, lasts = [], []
+    for files in recordings.nodes.values():
+        first_us = files.first_us
+        if first_us:
+            firsts.append(first_us)
+            lasts.append(files.last_us())
+    for path in recordings.sources.logs:
+        last = None
+        for event in read_lines(path, LineLosses()):
+            recordings.log_nodes.add(event.node)
+            if last is None:
+                firsts.append(event.wall_us)
+            last = event.wall_us if last is None else max(last, event.wall_us)
+        if last is not None:
+            lasts.append(last)
+    recordings.first_us, recordings.last_us = min(firsts, default=0), max(lasts, default=0)
+
+
+def measure_clocks(recordings: Recordings, window: Window) -> None:
+    """Estimate how far the clocks are apart, from samples at both ends of what is shown."""
+    nodes = recordings.nodes
+    if len(nodes) < 2:
+        recordings.offsets = Offsets(next(iter(nodes), ""), {})
+        return
+    begun = [next(files.events(window.since_us), None) for files in nodes.values()]
+    begin_us = max((event.wall_us for event in begun if event is not None), default=0)
+    end_us = min(*(files.last_us() for files in nodes.values()), window.until_us)
+    samples: list[Iterable[Event]] = [
+        _sample(files, since_us)
+        for files in nodes.values()
+        for since_us in (begin_us, end_us - 5_000_000)
+    ]
+    recordings.offsets = estimate(samples)
+
+
+def _sample(files: NodeFiles, since_us: int) -> Iterator[Event]:
+    return islice(files.events(since_us, keep=lambda row: row[1] in PAIR_KINDS), SAMPLE_EVENTS)
+
+
+def _without_doubles(events: Iterator[Event]) -> Iterator[Event]:
+    """A line of the log is in the recording, too, and may be in two copies of the log."""
+    new: set[tuple[str, int]] = set()
+    old: set[tuple[str, int]] = set()
+    for event in events:
+        if event.kind in NOTES:
+            key = event.node, event.mono_us
+            stamp = note_fields(event.text).get("mono_ns")
+            if isinstance(stamp, int):
+                key = event.node, stamp
+                if key in new or key in old:
+                    continue
+                new.add(key)
+                if len(new) >= NOTES_KEPT:
+                    old, new = new, set()
+        yield event

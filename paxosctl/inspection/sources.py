@@ -1,0 +1,138 @@
+"""What a verb was given to read: which files there are, of what kind, and what is none of ours.
+
+    a data directory      recorder/rec-*.bin, and wal/ for what is in the slots
+    a directory of them   each of them, and the *.log files beside them
+    a recorder directory, a recorder file, a JSON log, an export of journald, any of these in gzip
+    -                     one of these, on standard input
+
+What a file is, its first bytes say, not its name.
+"""
+
+import gzip
+import shutil
+import sys
+import tempfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from paxosctl.cli.streams import StreamError
+from paxosctl.inspection.log_lines import looks_like_log
+from paxosd.daemon.recorder_writer import DIRECTORY
+from paxosd.recorder.block import MAGIC
+from paxosd.recorder.reader import recorder_files
+
+GZIP_MAGIC = b"\x1f\x8b"
+HEAD_BYTES = 64 << 10
+LOG_SUFFIXES = (".log", ".log.gz", ".json", ".json.gz", ".export")
+WAL_DIRECTORY = "wal"
+
+
+@dataclass(slots=True)
+class Sources:
+    """Files by their kind. ``passed_over``: a sentence for each that is not used."""
+
+    recordings: list[Path] = field(default_factory=list)
+    logs: list[Path] = field(default_factory=list)
+    wals: list[Path] = field(default_factory=list)
+    """The directories of write-ahead logs."""
+    passed_over: list[str] = field(default_factory=list)
+
+
+def find_sources(names: list[str], scratch: Path) -> Sources:
+    """Look at each of them. ``scratch``: a directory for what is unpacked. Raises StreamError for
+    one that does not exist or cannot be read; what exists and is none of ours is passed over."""
+    found = Sources()
+    for name in dict.fromkeys(names):
+        try:
+            if name == "-":
+                _add_file(found, _from_stdin(scratch), "standard input", scratch)
+            else:
+                _add(found, Path(name), scratch)
+        except PermissionError as error:
+            raise PermissionError(f"{name}: this user may not read it") from error
+        except OSError as error:
+            raise StreamError(f"{name} cannot be read: {error.strerror or error}") from error
+    return found
+
+
+def _from_stdin(scratch: Path) -> Path:
+    if sys.stdin is None:
+        raise StreamError("standard input is closed, and a log was to come from there")
+    path = scratch / "stdin"
+    with open(path, "wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return path
+
+
+def _add(found: Sources, path: Path, scratch: Path) -> None:
+    if not path.is_dir():
+        _add_file(found, path, str(path), scratch)
+        return
+    before = len(found.recordings) + len(found.logs) + len(found.wals)
+    if not _add_directory(found, path):
+        for entry in sorted(path.iterdir()):
+            if entry.is_dir():
+                _add_directory(found, entry)
+            elif entry.name.endswith(LOG_SUFFIXES) and entry.stat().st_size:
+                _add_file(found, entry, str(entry), scratch)
+    if len(found.recordings) + len(found.logs) + len(found.wals) == before:
+        found.passed_over.append(
+            f"{path}: there is no recording and no log in it; name a data directory, the directory "
+            "of several, or files"
+        )
+
+
+def _add_directory(found: Sources, path: Path) -> bool:
+    """Whether it is a recorder directory or a data directory."""
+    inner = path / DIRECTORY
+    files = recorder_files(inner) if inner.is_dir() else recorder_files(path)
+    found.recordings += files
+    wal = path / WAL_DIRECTORY
+    if wal.is_dir():
+        found.wals.append(wal)
+    return bool(files) or wal.is_dir()
+
+
+def _add_file(found: Sources, path: Path, name: str, scratch: Path) -> None:
+    with open(path, "rb") as file:
+        head = file.read(HEAD_BYTES)
+    if head[:2] == GZIP_MAGIC:
+        unpacked, whole = _unpack(path, scratch, len(found.logs) + len(found.recordings))
+        if not whole:
+            found.passed_over.append(f"{name}: the gzip file is damaged or cut off; its end")
+        path = unpacked
+        with open(path, "rb") as file:
+            head = file.read(HEAD_BYTES)
+    if not head:
+        found.passed_over.append(f"{name}: there is nothing in it")
+    elif MAGIC in head:
+        found.recordings.append(path)
+    elif looks_like_log(head):
+        found.logs.append(path)
+    else:
+        found.passed_over.append(
+            f"{name}: it is no recording and no JSON log of paxosd, and no export of journald"
+        )
+
+
+def _unpack(path: Path, scratch: Path, number: int) -> tuple[Path, bool]:
+    """The file in the clear, and whether it was whole."""
+    target = scratch / f"{number}-{path.name.removesuffix('.gz')}"
+    with gzip.open(path) as packed, open(target, "wb") as file:
+        try:
+            _copy(packed, file)
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            return target, False
+    return target, True
+
+
+def _copy(packed: gzip.GzipFile, file: IO[bytes]) -> None:
+    while piece := packed.read(1 << 16):
+        file.write(piece)
+
+
+def make_scratch() -> "tempfile.TemporaryDirectory[str]":
+    """Where files are unpacked; removed at the end."""
+    return tempfile.TemporaryDirectory(prefix="paxosctl-")

@@ -1,0 +1,117 @@
+"""One order of all nodes that no message contradicts, and what the messages say of the clocks."""
+
+import random
+from itertools import pairwise
+
+import pytest
+
+from paxosctl.inspection.clock_offsets import UNKNOWN_SLACK_US
+from paxosctl.inspection.recordings import Window, measure_clocks, opened
+from paxosd.recorder.event import PUBLISHED, RECEIVED, SENT, START
+from tests.ctl.inspection.made import beat, begin, choose, elect, healthy, trio
+
+AHEAD = [{}, {"n2": 1300}, {"n2": -40_000, "n3": 7_000_000}, {"n1": 3_600_000_000, "n3": -5}]
+
+
+def read(path):
+    window = Window()
+    with opened([str(path)]) as recordings:
+        measure_clocks(recordings, window)
+        return list(recordings.events(window)), recordings.offsets
+
+
+def check_causal(events):
+    """Each node in its own order, and nothing received before it was sent; how many were."""
+    last, sent, pairs = {}, set(), 0
+    recorded = {event.node for event in events}
+    for event in events:
+        assert event.seq > last.get((event.node, event.boot_count), 0)
+        last[event.node, event.boot_count] = event.seq
+        said = event.kind, event.voter, event.round, event.slot, event.x, event.y
+        if event.kind >= START:
+            continue
+        if event.code in (SENT, PUBLISHED):
+            sent.add((event.node, event.peer, *said))
+        elif event.code == RECEIVED and event.peer in recorded:
+            to = {(event.peer, event.node, *said), (event.peer, "", *said)}
+            assert to & sent, event
+            pairs += 1
+    return pairs
+
+
+@pytest.mark.parametrize("ahead", AHEAD)
+def test_nothing_arrives_before_it_was_sent_whatever_the_clocks_say(tmp_path, ahead):
+    healthy(tmp_path, slots=20, **ahead)
+    events, _ = read(tmp_path)
+    assert check_causal(events) > 100
+
+
+@pytest.mark.parametrize("ahead", AHEAD)
+def test_the_clocks_are_estimated_within_their_error(tmp_path, ahead):
+    healthy(tmp_path, slots=60, **ahead)
+    events, offsets = read(tmp_path)
+    base = ahead.get(offsets.reference, 0)
+    for node in ("n1", "n2", "n3"):
+        true_us = ahead.get(node, 0) - base
+        assert abs(offsets.of[node].ahead_us - true_us) <= offsets.of[node].error_us
+        assert offsets.of[node].error_us <= 2_000
+    times = [event.wall_us for event in events]
+    assert max(a - b for a, b in pairwise(times)) < 5_000, "corrected"
+
+
+def test_the_sentences_name_direction_and_error(tmp_path):
+    healthy(tmp_path, slots=60, n2=1300)
+    _, offsets = read(tmp_path)
+    assert offsets.sentences(["n1", "n2"]) == ["n2 is 1.3 ms ahead of n1 (± 0.2)"]
+
+
+def test_no_messages_no_offset(tmp_path):
+    nodes = trio()
+    begin(nodes)
+    for node in nodes.values():
+        node.write(tmp_path)
+    events, offsets = read(tmp_path)
+    assert len(events) == 3
+    assert offsets.slack_us("n1", "n2") == UNKNOWN_SLACK_US
+    assert "not known" in offsets.sentences(["n1", "n2"])[0]
+
+
+def test_a_message_whose_sending_is_not_recorded_is_not_waited_for(tmp_path):
+    """The leader's file is gone but for its end."""
+    nodes = trio()
+    begin(nodes)
+    ballot = elect(nodes, "n1", 100_000)
+    at_us = choose(nodes, ballot, 1, 200_000)
+    nodes["n1"].blocks()  # and nobody wrote them
+    for slot in range(2, 30):
+        at_us = choose(nodes, ballot, slot, at_us + 5_000)
+    for node in nodes.values():
+        node.write(tmp_path)
+    events, _ = read(tmp_path)
+    times = [event.wall_us for event in events]
+    assert len(events) > 300
+    assert max(a - b for a, b in pairwise(times)) < 30_000
+
+
+def test_a_repeated_message_is_after_its_first_sending(tmp_path):
+    nodes = trio(n2=-50_000)
+    begin(nodes)
+    ballot = elect(nodes, "n1", 100_000)
+    at_us = choose(nodes, ballot, 1, 150_000)
+    for at in range(10):
+        beat(nodes, ballot, at_us + at * 100_000)
+        choose(nodes, ballot, 2 + at, at_us + 50_000 + at * 100_000)
+    for node in nodes.values():
+        node.write(tmp_path)
+    assert check_causal(read(tmp_path)[0]) > 30
+
+
+def test_drawn_clocks(tmp_path):
+    seed = random.SystemRandom().randrange(1 << 32)
+    print("seed", seed)
+    rng = random.Random(seed)
+    for number in range(8):
+        where = tmp_path / str(number)
+        ahead = {name: rng.randrange(-10_000_000, 10_000_000) for name in ("n1", "n2", "n3")}
+        healthy(where, slots=rng.randrange(1, 40), **ahead)
+        check_causal(read(where)[0])
