@@ -5,7 +5,14 @@ from collections.abc import Iterator
 import click
 
 from paxosctl.cli.app import Group, Settings, global_options, verb
-from paxosctl.commands.log_options import Reading, opened_reading, reading_options
+from paxosctl.commands.log_options import (
+    BallotText,
+    Reading,
+    SlotRange,
+    opened_reading,
+    reading_options,
+)
+from paxosctl.commands.log_stories import ballot_verb, key_verb, request_verb, slot_verb
 from paxosctl.inspection.events import KINDS, event_data
 from paxosctl.inspection.filters import Filter, is_kind
 from paxosctl.inspection.folding import folded, single
@@ -33,47 +40,6 @@ def _log() -> None:
 
 
 log_verb = global_options(_log)
-
-
-class SlotRange(click.ParamType[tuple[int, int]]):
-    """``7`` or ``7..9``."""
-
-    name = "slots"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[int, int]:
-        """First and last."""
-        if isinstance(value, tuple):
-            return value
-        first, dots, last = str(value).partition("..")
-        try:
-            found = int(first), int(last if dots else first)
-        except ValueError:
-            self.fail(f'"{value}" is no slot and no range of slots, such as 7 or 7..9', param, ctx)
-        if not 0 <= found[0] <= found[1]:
-            self.fail(f'"{value}" is no range of slots', param, ctx)
-        return found
-
-
-class BallotText(click.ParamType[Ballot]):
-    """``12.n1`` or ``3:12.n1``."""
-
-    name = "ballot"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Ballot:
-        """The ballot."""
-        if isinstance(value, Ballot):
-            return value
-        try:
-            found = Ballot.of_text(str(value))
-        except ValueError:
-            found = NULL_BALLOT
-        if not found.round or not found.node:
-            self.fail(f'"{value}" is no ballot, such as 12.n1 or, of epoch 3, 3:12.n1', param, ctx)
-        return found
 
 
 @verb("timeline")
@@ -144,5 +110,5 @@ def nodes_verb(settings: Settings, reading: Reading) -> None:
         settings.show(nodes_view(recordings))
 
 
-for _each in (nodes_verb, timeline_verb):
+for _each in (nodes_verb, timeline_verb, slot_verb, ballot_verb, request_verb, key_verb):
     log_verb.add_command(_each)

@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 
 import click
 
-from paxosctl.cli.app import Duration, Settings
+from paxosctl.cli.app import Duration
 from paxosctl.cli.streams import say
 from paxosctl.inspection.filters import TimeError, window_of
 from paxosctl.inspection.recordings import Recordings, Window, measure_clocks, opened
+from paxosd.core.types import NULL_BALLOT, Ballot
 
 F = TypeVar("F", bound=Callable[..., Any])
 NO_SOURCES = (
@@ -72,6 +73,59 @@ def opened_reading(reading: Reading) -> Iterator[tuple[Recordings, Window]]:
             say(f"paxosctl: passed over: {words}")
 
 
-def settings_show_json(settings: Settings) -> bool:
-    """Whether programs read the answer."""
-    return settings.output == "json"
+class SlotRange(click.ParamType[tuple[int, int]]):
+    """``7`` or ``7..9``."""
+
+    name = "slots"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """First and last."""
+        if isinstance(value, tuple):
+            return value
+        first, dots, last = str(value).partition("..")
+        try:
+            found = int(first), int(last if dots else first)
+        except ValueError:
+            self.fail(f'"{value}" is no slot and no range of slots, such as 7 or 7..9', param, ctx)
+        if not 0 <= found[0] <= found[1]:
+            self.fail(f'"{value}" is no range of slots', param, ctx)
+        return found
+
+
+class BallotText(click.ParamType[Ballot]):
+    """``12.n1`` or ``3:12.n1``."""
+
+    name = "ballot"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Ballot:
+        """The ballot."""
+        if isinstance(value, Ballot):
+            return value
+        try:
+            found = Ballot.of_text(str(value))
+        except ValueError:
+            found = NULL_BALLOT
+        if not found.round or not found.node:
+            self.fail(f'"{value}" is no ballot, such as 12.n1 or, of epoch 3, 3:12.n1', param, ctx)
+        return found
+
+
+class RequestName(click.ParamType[tuple[int, int]]):
+    """``SESSION/SEQ``, or both with a blank between them, as ``outcome`` takes them."""
+
+    name = "request"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Session and number."""
+        if isinstance(value, tuple):
+            return value
+        session, _, seq = str(value).replace(" ", "/").partition("/")
+        if not (session.isascii() and session.isdigit() and seq.isascii() and seq.isdigit()):
+            self.fail(f'"{value}" is no request, such as 7/12: SESSION/SEQ', param, ctx)
+        return int(session), int(seq)

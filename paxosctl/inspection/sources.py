@@ -19,8 +19,8 @@ from typing import IO
 
 from paxosctl.cli.streams import StreamError
 from paxosctl.inspection.log_lines import looks_like_log
-from paxosd.daemon.recorder_writer import DIRECTORY
 from paxosd.recorder.block import MAGIC
+from paxosd.recorder.files import DIRECTORY
 from paxosd.recorder.reader import recorder_files
 
 GZIP_MAGIC = b"\x1f\x8b"

@@ -60,11 +60,16 @@ LEAVES = {
     "check perf": (None, ["--load", "huge"], 2),  # what it finds depends on the machine
     "log nodes": (None, ["/dev/null"], 74),  # there is nothing in it
     "log timeline": (None, ["/dev/null"], 74),
+    "log slot": (None, ["7", "/dev/null"], 74),
+    "log ballot": (None, ["1.n1", "/dev/null"], 74),
+    "log request": (None, ["7/1", "/dev/null"], 74),
+    "log key": (None, ["k", "/dev/null"], 74),
     "sim run": (["--seed", "1", "--duration", "2s"], ["--seed", "x"], 2),
     "sim teach": (["happy-path"], ["no such lesson"], 2),
 }
 NEEDS_NO_CLUSTER = {
-    "sim run", "sim teach", "snapshot status", "snapshot restore", "log nodes", "log timeline",
+    "sim run", "sim teach", "snapshot status", "snapshot restore",
+    *(verb for verb in LEAVES if verb.startswith("log ")),
 }  # fmt: skip
 FAILING = {"watch": ["k"], "outcome": ["1", "1"], "check perf": []}
 """Arguments for the verbs that have none that work here."""

@@ -1,0 +1,136 @@
+"""What became of one request, and of the changes of one key."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from paxosctl.inspection.events import OUTCOME_NAMES, ms, seqs_of
+from paxosctl.inspection.recorded_files import Row
+from paxosctl.inspection.recordings import Recordings, Window
+from paxosctl.inspection.slot_story import SlotStory, slot_story
+from paxosctl.inspection.wal_entries import LoggedCommand, LoggedValue, commands_of, logged_values
+from paxosd.recorder.event import APPLIED, WRITE, Event
+
+
+@dataclass(slots=True)
+class RequestStory:
+    """``answers``: of all nodes, refusals too; ``commands``: what the logs have of it; ``slots``:
+    the stories of those in which it stands; ``no_logs``: whether no log was given."""
+
+    session: int
+    seq: int
+    answers: list[Event] = field(default_factory=list)
+    commands: list[LoggedCommand] = field(default_factory=list)
+    slots: list[SlotStory] = field(default_factory=list)
+    no_logs: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything is recorded of it."""
+        return bool(self.answers or self.commands)
+
+    def sentence(self) -> str:
+        """What became of it."""
+        name = f"request {self.session}/{self.seq}"
+        good = [event for event in self.answers if not event.code]
+        if good:
+            first = good[0]
+            return (f"{name}: written in slot {first.slot}, answered by {first.node} "
+                    f"{ms(first.round)} after it came")  # fmt: skip
+        applied = [story for story in self.slots if story.applied]
+        if applied:
+            return (f"{name}: written in slot {applied[0].slot}, and no answer to it is recorded: "
+                    "its leader lost its place, or died, before it could give one")  # fmt: skip
+        if self.commands:
+            return (f"{name}: proposed in slot {self.commands[0].slot}, of which no node recorded "
+                    "that it was applied: ask `paxosctl outcome` what became of it")  # fmt: skip
+        if self.answers:
+            last = self.answers[-1]
+            why = OUTCOME_NAMES.get(last.code, "another reason")
+            return f"{name}: refused by {last.node} ({why}), and no node recorded it as written"
+        where = "" if not self.no_logs else "; no write-ahead log was among the sources"
+        return f"{name}: nothing is recorded of it{where}"
+
+
+def request_story(recordings: Recordings, session: int, seq: int, window: Window) -> RequestStory:
+    """Read what there is of one request."""
+    story = RequestStory(session, seq, no_logs=not recordings.sources.wals)
+
+    def keep(row: Row) -> bool:
+        return row[1] == WRITE and row[7] == session
+
+    for event in recordings.events(window, keep):
+        if event.kind == WRITE:
+            first, last = seqs_of(event)
+            if first <= seq <= last:
+                story.answers.append(event)
+    story.commands = [
+        each for each in commands_of(_values(recordings))
+        if each.session == session and each.seq == seq
+    ]  # fmt: skip
+    slots = {event.slot for event in story.answers if not event.code}
+    slots |= {each.slot for each in story.commands}
+    story.slots = [slot_story(recordings, slot, window) for slot in sorted(slots)]
+    return story
+
+
+@dataclass(slots=True)
+class KeyStory:
+    """``changes``: the commands that concern the key, as far back as the logs go; ``answers``: by
+    (session, seq); ``first_slot``: where the logs begin, 0: there is none."""
+
+    key: bytes
+    changes: list[LoggedCommand] = field(default_factory=list)
+    answers: dict[tuple[int, int], Event] = field(default_factory=dict)
+    applied: dict[int, Event] = field(default_factory=dict)
+    first_slot: int = 0
+    last_slot: int = 0
+    nodes: tuple[str, ...] = ()
+
+
+def key_story(recordings: Recordings, key: bytes, window: Window) -> KeyStory:
+    """Find the changes of a key in the logs, and what is recorded of each."""
+    story = KeyStory(key)
+    seen: dict[str, bool] = {}
+
+    def noting() -> Iterator[LoggedValue]:
+        for each in _values(recordings):
+            seen[each.node] = True
+            story.first_slot = min(story.first_slot or each.slot, each.slot)
+            story.last_slot = max(story.last_slot, each.slot)
+            yield each
+
+    found = [each for each in commands_of(noting(), key) if each.concerns(key)]
+    story.nodes = tuple(sorted(seen))
+    story.changes = found
+    slots = {each.slot for each in found}
+    if slots:
+        _add_events(story, recordings, slots, window)
+    bound = window.until_us // 1000
+    story.changes = [
+        each for each in found if window.since_us // 1000 <= each.stamp_ms <= bound
+    ]  # fmt: skip
+    return story
+
+
+def _add_events(story: KeyStory, recordings: Recordings, slots: set[int], window: Window) -> None:
+    def keep(row: Row) -> bool:
+        return row[1] in (WRITE, APPLIED) and row[5] in slots
+
+    for event in recordings.events(window, keep):
+        if event.kind == APPLIED:
+            story.applied.setdefault(event.slot, event)
+        elif event.kind == WRITE and not event.code:
+            first, last = seqs_of(event)
+            for seq in range(first, last + 1):
+                story.answers.setdefault((event.x, seq), event)
+
+
+def key_slots(recordings: Recordings, key: bytes) -> set[int]:
+    """The slots that may change a key, as far as the logs have them."""
+    found = commands_of(_values(recordings), key)
+    return {each.slot for each in found if each.concerns(key)}
+
+
+def _values(recordings: Recordings) -> Iterator[LoggedValue]:
+    for wal in recordings.sources.wals:
+        yield from logged_values(wal, recordings.sources.passed_over)

@@ -1,0 +1,140 @@
+"""What stands in the slots: the commands in the write-ahead logs of the data directories given.
+
+A recording has only digests of values. The log of a node has the values themselves, of the slots
+above its last snapshot. It is read as it is on the disk, also while the daemon writes it, up to the
+first record that is not whole.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from paxosctl.cli.render import as_cell
+from paxosd.core.commands import CAS_REVISION, CAS_VALUE, DELETE, DELETE_RANGE, PUT, Command
+from paxosd.core.types import Ballot
+from paxosd.storage.wal_format import (
+    ACCEPT,
+    DECISION,
+    HEADER_BYTES,
+    FormatError,
+    check_record,
+    decode_header,
+    decode_value,
+    segment_number,
+)
+from paxosd.wire import WireError
+from paxosd.wire.entry import decode_batch
+
+OP_NAMES = {PUT: "put", DELETE: "delete", DELETE_RANGE: "delete range", CAS_VALUE: "cas",
+            CAS_REVISION: "cas"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedValue:
+    """The value of a slot as one node's log has it, at this ballot."""
+
+    node: str
+    slot: int
+    ballot: Ballot
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedCommand:
+    """One command of a slot. ``stamp_ms``: the leader's wall clock when it proposed."""
+
+    slot: int
+    ballot: Ballot
+    stamp_ms: int
+    session: int
+    seq: int
+    command: Command
+    nodes: tuple[str, ...] = ()
+
+    @property
+    def op(self) -> str:
+        """What it does."""
+        return OP_NAMES.get(self.command[0], f"command {self.command[0]}")
+
+    @property
+    def key(self) -> bytes | None:
+        """The key, or where a removed range begins; None: it has none."""
+        first = self.command[1] if self.command[0] in OP_NAMES and len(self.command) > 1 else None
+        return first if isinstance(first, bytes) else None
+
+    @property
+    def value(self) -> bytes | None:
+        """What it writes; None: nothing."""
+        writes = self.command[0] in (PUT, CAS_VALUE, CAS_REVISION)
+        value = self.command[-1] if writes else None
+        return value if isinstance(value, bytes) else None
+
+    def concerns(self, key: bytes) -> bool:
+        """Whether it may change this key."""
+        op, *rest = self.command
+        if op == DELETE_RANGE:
+            return bool(rest[0] <= key and (not rest[1] or key < rest[1]))
+        return op in OP_NAMES and rest[0] == key
+
+
+def logged_values(wal: Path, problems: list[str]) -> Iterator[LoggedValue]:
+    """The votes and decisions of a log, in the order of the disk. A sentence is added to
+    ``problems`` for a segment that cannot be read. Raises OSError."""
+    found = [(segment_number(path.name), path) for path in wal.iterdir()]
+    for _, path in sorted((number, path) for number, path in found if number is not None):
+        data = path.read_bytes()
+        try:
+            header = decode_header(data)
+        except FormatError as error:
+            problems.append(f"{path}: {error}")
+            continue
+        view, offset = memoryview(data), HEADER_BYTES
+        while (record := check_record(view, offset, header)) is not None:
+            offset = record.end
+            if record.kind in (ACCEPT, DECISION):
+                slot, ballot, value = decode_value(view, record)
+                yield LoggedValue(header.node_id, slot, ballot, bytes(value))
+
+
+def commands_of(values: Iterable[LoggedValue], holds: bytes | None = None) -> list[LoggedCommand]:
+    """The commands of the newest value of each slot, in the order of the slots. ``holds``: only of
+    values with these bytes in them, to be quick; a removed range is always looked into."""
+    newest: dict[int, LoggedValue] = {}
+    nodes: dict[int, set[str]] = {}
+    for each in values:
+        nodes.setdefault(each.slot, set()).add(each.node)
+        before = newest.get(each.slot)
+        if before is None or each.ballot >= before.ballot:
+            newest[each.slot] = each
+    found: list[LoggedCommand] = []
+    for slot, each in sorted(newest.items()):
+        if not each.value or (holds is not None and not _may_hold(each.value, holds)):
+            continue
+        try:
+            batch = decode_batch(each.value)
+        except WireError:
+            continue
+        for entry in batch.entries:
+            for place, command in enumerate(entry.commands):
+                if isinstance(command, list) and command:
+                    found.append(LoggedCommand(
+                        slot, each.ballot, batch.stamp_ms, entry.session, entry.first_seq + place,
+                        command, tuple(sorted(nodes[slot])),
+                    ))  # fmt: skip
+    return found
+
+
+_RANGE = bytes((0x93, DELETE_RANGE))
+
+
+def _may_hold(value: bytes, key: bytes) -> bool:
+    return key in value or _RANGE in value
+
+
+def value_words(value: bytes | None, chars_max: int = 40) -> str:
+    """The beginning of a value, for people."""
+    if value is None:
+        return ""
+    text = as_cell(value[: chars_max * 4])
+    text = text.replace("\n", "\\n")
+    return text if len(text) <= chars_max else f"{text[: chars_max - 1]}…"
