@@ -125,6 +125,8 @@ class LogConfig:
     format: str = setting("auto", choices=("auto", "json", "console"))
     file: str = setting("")
     """"" is standard error."""
+    slow_request_ms: int = setting(250, minimum=0, maximum=3_600_000)
+    """A request that takes as long is logged with what it waited for; 0: none is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,5 +186,6 @@ SECTIONS: dict[str, type] = {
     "wal": WalConfig,
     "snapshots": SnapshotsConfig,
     "faults": FaultsConfig,
+    "recorder": RecorderConfig,
     "log": LogConfig,
 }

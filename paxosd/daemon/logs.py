@@ -11,7 +11,8 @@ quorum session request_id dur_ms fault`` and what an event needs besides. A ball
 Every event name is in :data:`VOCABULARY`; a logger opened with ``strict`` refuses others.
 
 JSON lines when the output is not a terminal, readable and coloured when it is. A call below
-the level is an empty method: nothing is formatted, nothing is counted.
+the level is an empty method: nothing is formatted, nothing is counted; unless the flight recorder
+takes lines at level info or above, whatever the level of the log.
 
 Logging never stops or delays the daemon: a thread writes the lines (``log_sink.py``). One that
 finds no room or cannot be written (a reader that does not read, a full disk) is dropped and counted
@@ -150,6 +151,8 @@ VOCABULARY: dict[str, str] = {
     "bus.subscriptions_full": "a watcher was not taken: subscriptions_max",
     # clients and faults
     "client.request": "a request was answered: what, dur_ms, slot",
+    "slow_request": "a request took long: dur_ms (queue_ms + persist_ms + quorum_ms + apply_ms), "
+    "the longest stage, waited_for (a node), unlogged (others since the last line)",
     "client.refused": "a request was refused: code, reason",
     "fault.added": "a fault rule begins",
     "fault.hit": "a fault rule acted: for the first time, or each time if that is seldom",
@@ -233,21 +236,35 @@ class Logs:
             wrapper_class=self._bound_class,
             context_class=dict,
         ).bind()  # the bound logger itself: its methods below the level are empty ones
-        self.level = level
         self._early: deque[str] = deque(maxlen=EARLY_MAX)
-        self._take_copy: Callable[[str], object] = self._early.append
+        self._take_copy: Callable[[str], object] | None = self._early.append
+        self.level = level
 
-    def copy_to(self, take: Callable[[str], object]) -> None:
-        """Give each line at level info or above to ``take`` as well, in JSON, whatever the format;
-        the first lines since the start, too. Other threads log, too."""
+    def copy_to(self, take: Callable[[str], object] | None) -> None:
+        """Give each line at level info or above to ``take`` as well, in JSON, whatever the format
+        and the level of this log; the first lines since the start, too. None: nobody wants them.
+        Other threads log, too."""
         self._take_copy = take
         while self._early:
-            take(self._early.popleft())
+            line = self._early.popleft()
+            if take is not None:
+                take(line)
+        self.level = self._level
 
     def _copy(self, logger: Any, method: str, event: Event) -> Event:
-        if method != "debug":
+        if method != "debug" and self._take_copy is not None:
             self._take_copy(_json_line(logger, method, event))
         return event
+
+    def _copies_only(self, method: str) -> Callable[..., None]:
+        """A call below the level whose line is wanted elsewhere. It has no number: none is missing
+        in this log."""
+
+        def copy(logger: Any, event: str, *_: Any, **fields: Any) -> None:
+            line = self._stamp(None, method, {"event": event, **fields}, seq=None)
+            self._copy(logger, method, line)
+
+        return copy
 
     @property
     def level(self) -> str:
@@ -259,7 +276,9 @@ class Logs:
         lowest = LEVELS.index(level)
         for method, place in _METHODS.items():
             if place < lowest:
-                setattr(self._bound_class, method, _nothing)
+                copied = self._take_copy is not None and place >= LEVELS.index("info")
+                call = self._copies_only(method) if copied else _nothing
+                setattr(self._bound_class, method, call)
             elif method in vars(self._bound_class):
                 delattr(self._bound_class, method)
         self._level = level
@@ -298,7 +317,8 @@ class Logs:
         line: str = self._render(None, level, event)
         return line.encode("utf-8", "backslashreplace") + b"\n"
 
-    def _stamp(self, _logger: Any, method: str, event: Event) -> Event:
+    def _stamp(self, _logger: Any, method: str, event: Event, *, seq: int | None = -1) -> Event:
+        """``seq``: -1: the next one."""
         name = event.pop("event", "")
         if self._strict and name not in VOCABULARY:
             raise UnknownEventError(
@@ -311,7 +331,7 @@ class Logs:
             "event": name,
             "node": self.node,
             "boot_count": self.boot_count,
-            "seq": next(self._seq),
+            "seq": next(self._seq) if seq == -1 else seq,
             "mono_ns": time.monotonic_ns(),
             **event,
         }

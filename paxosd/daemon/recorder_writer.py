@@ -60,6 +60,7 @@ class FlightRecorder:
         self._writer: RecorderWriter | None = None
         """None: nothing is recorded, or it stays in memory, for the directory cannot be made."""
         if not config.recorder.enabled:
+            logs.copy_to(None)
             return
         self.recorder = Recorder(
             config.cluster.id, config.node.name, boot_count, run_id, directory_id

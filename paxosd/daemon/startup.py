@@ -228,6 +228,7 @@ def replica_options(config: Config, boot_count: int, *, debug: bool) -> ReplicaO
         subscriptions_max=limits.subscriptions_max,
         room=message_room(config),
         debug=debug,
+        slow_request_ms=config.log.slow_request_ms,
     )
 
 

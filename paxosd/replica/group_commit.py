@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 
 from paxosd.core.effects import Record
 from paxosd.core.node import Node
+from paxosd.replica.observer import Observer
 from paxosd.replica.ports import Committer
-from paxosd.replica.recording import Recording
 from paxosd.storage.health import StorageWatch
 from paxosd.storage.peer_runs import PeerRuns
 from paxosd.storage.wal import Wal
@@ -38,14 +38,14 @@ class GroupCommit:
         peer_runs: PeerRuns,
         committer: Committer,
         storage: StorageWatch,
-        recording: Recording | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._wal = wal
         self._node = node
         self._peer_runs = peer_runs
         self._committer = committer
         self._storage = storage
-        self._recording = recording
+        self._observer = observer
         self.is_running = False
         """Whether the committer has a job."""
         self.log_is_full = False
@@ -108,8 +108,8 @@ class GroupCommit:
         for job in self._committer.finished():
             self._wal.finish_sync(job)
             self._storage.on_sync(job, now_ms)
-            if self._recording is not None:
-                self._recording.synced(job, now_ms)
+            if self._observer is not None:
+                self._observer.synced(job, now_ms)
             self.is_running = False
             self._done()
 

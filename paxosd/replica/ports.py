@@ -119,3 +119,5 @@ class ReplicaOptions:
     contacts: Mapping[NodeId, PeerEndpoints]
     room: MessageRoom | None = None
     debug: bool = False
+    slow_request_ms: float = 0.0
+    """A request that takes as long is logged; 0: none is."""

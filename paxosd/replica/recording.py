@@ -36,15 +36,16 @@ from paxosd.recorder.event import (
 )
 from paxosd.recorder.messages import digest_of, record_accepted, record_message
 from paxosd.recorder.recorder import Recorder
-from paxosd.replica.ports import Ports
-from paxosd.replica.recovery import Memory
+from paxosd.replica.slow_requests import SlowRequests
 from paxosd.replica.tokens import WriteToken
 from paxosd.storage.wal import SyncJob
 
 
 class Recording:
     """Records one replica. ``now_ms``: the clock of the turns, read anew; None: no time passes
-    within a turn."""
+    within a turn. ``slow``: watches for slow requests; None: nothing does."""
+
+    wants_applied = True
 
     def __init__(
         self,
@@ -52,11 +53,13 @@ class Recording:
         node: Node,
         machine: Machine,
         now_ms: Callable[[], float] | None = None,
+        slow: SlowRequests | None = None,
     ) -> None:
         self._recorder = recorder
         self._node = node
         self._machine = machine
         self._precise_now_ms = now_ms
+        self._slow = slow
         self._membership = UNKNOWN
         """The last one that was recorded."""
         self.now_ms = 0.0
@@ -73,6 +76,8 @@ class Recording:
         """The time of the turn; what comes now is recorded with it."""
         self.now_ms = now_ms
         self._recorder.set_time(now_ms)
+        if self._slow is not None:
+            self._slow.now_ms = now_ms
 
     def look(self) -> None:
         """See whether the data directory has a new identity; called now and then."""
@@ -81,12 +86,18 @@ class Recording:
     def heard(self, envelope: Envelope) -> None:
         """A message of a peer, as it is handed to the node."""
         record_message(self._recorder, envelope.sender, RECEIVED, envelope.body)
+        if self._slow is not None:
+            self._slow.heard(envelope)
 
     def done(self, ready: Ready) -> None:
         """What the node asks for, about to be done."""
         recorder = self._recorder
+        now_ms = self.now_ms
         if self._precise_now_ms is not None:
-            recorder.set_time(self._precise_now_ms())
+            now_ms = self._precise_now_ms()
+            recorder.set_time(now_ms)
+        if self._slow is not None:
+            self._slow.done(ready, now_ms)
         for record in ready.persist:
             if type(record) is AcceptRecord:
                 slot, ballot, value = record
@@ -141,6 +152,8 @@ class Recording:
         else:
             code = OUTCOMES.get(answer.code, OTHER_OUTCOME)
         now_ms = self._precise_now_ms() if self._precise_now_ms is not None else self.now_ms
+        if self._slow is not None:
+            self._slow.answered(token, answer, now_ms)
         took = _as_round(max(0, int((now_ms - token.came_ms) * 1000)))
         if type(token) is WriteToken:
             self._recorder.record(WRITE, "", code, slot, took, token.session, token.seqs)
@@ -151,12 +164,3 @@ class Recording:
 def _as_round(number: int) -> Ballot:
     """A number in the place of a ballot's round."""
     return Ballot(number, "")
-
-
-def make_recording(ports: Ports, node: Node, memory: Memory) -> Recording | None:
-    """What records a replica, begun; None: it does not record."""
-    if ports.recorder is None:
-        return None
-    recording = Recording(ports.recorder, node, memory.machine, ports.precise_now_ms)
-    recording.start(ports.now_ms(), memory.recovered.commit)
-    return recording

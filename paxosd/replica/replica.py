@@ -24,9 +24,9 @@ from paxosd.replica.forwarding import Forwarding
 from paxosd.replica.group_commit import GroupCommit
 from paxosd.replica.log_server import serve_history
 from paxosd.replica.log_source import LogSource
+from paxosd.replica.observer import make_observer
 from paxosd.replica.parts import Assembled
 from paxosd.replica.ports import Ports, ReplicaOptions
-from paxosd.replica.recording import make_recording
 from paxosd.replica.request_log import RequestLog
 from paxosd.replica.service import Service
 from paxosd.replica.watch_publisher import EventPublisher
@@ -70,14 +70,15 @@ class Replica:
         self._bus = bus
         self._storage = StorageWatch(memory.wal, log, debug=options.debug)
         self._requests = RequestLog(bus, log) if options.debug else None
-        self._recording = make_recording(ports, node, memory)
+        self._observer = make_observer(ports, options, node, memory)
+        self._wants_applied = self._observer is not None and self._observer.wants_applied
         self.commits = GroupCommit(
             memory.wal,
             node,
             bus.inbox.peer_runs,
             ports.committer,
             self._storage,
-            self._recording,
+            self._observer,
         )
         self.exchange = self._make_exchange(snapshots) if snapshots is not None else None
         self.log_source = LogSource(
@@ -90,7 +91,7 @@ class Replica:
         self.turn_units = 0
         """What the last turn did; see ``core/work.py``."""
         node.tracing = options.debug
-        node.want_applied = self._recording is not None
+        node.want_applied = self._wants_applied
         self._epoch_heard = 0
         self._look_due_ms = 0.0
         self._stands_still = False
@@ -126,7 +127,7 @@ class Replica:
             room=self.options.room,
             forwarding=self.forwarding,
             now_ms=ports.precise_now_ms,
-            recording=self._recording,
+            observer=self._observer,
         )
 
     def _make_publisher(self) -> EventPublisher:
@@ -156,8 +157,8 @@ class Replica:
         node, bus = self.node, self._bus
         self.machine.work.units = 0
         node.set_time(now_ms, wall_ms)
-        if self._recording is not None:
-            self._recording.begin_turn(now_ms)
+        if self._observer is not None:
+            self._observer.begin_turn(now_ms)
         if self._requests is not None:
             self._requests.begin_turn(now_ms)
         if self.commits.is_running:
@@ -186,8 +187,8 @@ class Replica:
         if now_ms >= self._look_due_ms:
             self._look_due_ms = now_ms + LOOK_MS
             self.wal.tick(now_ms)
-            if self._recording is not None:
-                self._recording.look()
+            if self._observer is not None:
+                self._observer.look()
             self._storage.look(now_ms, node.sync_us_elsewhere)
             node.set_health(self._storage.sync_us, low_space=self._storage.low)
         self.standing.look(now_ms)
@@ -220,8 +221,8 @@ class Replica:
             message = envelope.body
             if self.commits.log_is_full and type(message) in _TO_LOG:
                 continue  # the disk is slow: silence is always a safe answer
-            if self._recording is not None:
-                self._recording.heard(envelope)
+            if self._observer is not None:
+                self._observer.heard(envelope)
             node.step(envelope.sender, envelope.run_id, message)
             if type(message) in SNAPSHOT_KINDS and self.exchange is not None and self._is_sound:
                 self.exchange.receive(envelope.sender, message)  # type: ignore[arg-type]  # by kind
@@ -311,7 +312,7 @@ class Replica:
             return
         for subscribe, topic in self._bus.receive_subscriptions():
             self.events.on_subscription(subscribe, topic, int(now_ms), self.node.age_ms)
-        self.node.want_applied = self.events.wants_learned or self._recording is not None
+        self.node.want_applied = self.events.wants_learned or self._wants_applied
 
     # -- effects
 
@@ -335,15 +336,15 @@ class Replica:
     def _perform(self, ready: Ready) -> None:
         """Do what the core asks for, in the order of Ready: persist, send, publish, answer."""
         bus = self._bus
-        if self._recording is not None:
-            self._recording.done(ready)
+        if self._observer is not None:
+            self._observer.done(ready)
         if ready.persist:
             self.commits.append(ready.persist, ready.ticket)
         for to, message in ready.sends:
             if not bus.send(to, message):
                 self.node.unsent(to, message)
-                if self._recording is not None:
-                    self._recording.unsent(to, message)
+                if self._observer is not None:
+                    self._observer.unsent(to, message)
         for accepted in ready.publishes:
             bus.publish_accepted(accepted)
         for slot, ballot, value, _ in ready.applied:
@@ -380,7 +381,7 @@ class Replica:
             self.events.flush()
             self.machine.adopt(machine)
             self.events.jumped()  # before the install applies what is chosen above the snapshot
-            if self._recording is not None:
-                self._recording.installed(slot)
+            if self._observer is not None:
+                self._observer.installed(slot)
             self.node.install(slot)
         done(behind)

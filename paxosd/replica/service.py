@@ -48,8 +48,8 @@ from paxosd.core.types import NodeId
 from paxosd.core.work import CLIENT_UNITS, UNIT_BYTES
 from paxosd.recorder.event import COUNT_BIT
 from paxosd.replica.forwarding import Forwarding
+from paxosd.replica.observer import Observer
 from paxosd.replica.ports import Answers
-from paxosd.replica.recording import Recording
 from paxosd.replica.tokens import ReadToken, WriteToken
 from paxosd.wire import EntryLimits, WireError, decode_entry
 
@@ -86,7 +86,7 @@ class Service:
         room: MessageRoom | None = None,
         forwarding: Forwarding | None = None,
         now_ms: Callable[[], float] | None = None,
-        recording: Recording | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """``limits``: of the configuration, until the log has settings. ``read_bytes_max``: of one
         answer to a read. ``room``: what this node's sockets take; None: anything. ``forwarding``
@@ -103,7 +103,7 @@ class Service:
         self._client_endpoints: Mapping[NodeId, str] = {}
         self._elsewhere = ""
         self._now_ms = now_ms
-        self._recording = recording
+        self._observer = observer
         self._room = room
         self._forwarding = forwarding
         self._history = history
@@ -171,8 +171,8 @@ class Service:
 
     def reply(self, token: Any, answer: WriteReply | ReadReady | Refusal) -> None:
         """Take one answer of the core."""
-        if self._recording is not None:
-            self._recording.answered(token, answer)
+        if self._observer is not None:
+            self._observer.answered(token, answer)
         if type(answer) is WriteReply:
             self._bus.answer(
                 token.client, WriteAnswer(token.request_id, answer.slot, answer.results)
@@ -237,12 +237,12 @@ class Service:
             if refusal:
                 self._invalid(client, message.request_id, refusal)
                 return
-        recording = self._recording
-        if recording is None:
+        observer = self._observer
+        if observer is None:
             token = WriteToken(client, message.request_id)
         else:
             seqs = entry.first_seq | len(entry.commands) << COUNT_BIT
-            token = WriteToken(client, message.request_id, entry.session, seqs, recording.now_ms)
+            token = WriteToken(client, message.request_id, entry.session, seqs, observer.now_ms)
         self._node.submit(token, entry, message.entry)
 
     def _take_entry(self, client: bytes, message: WriteRequest | ForwardRequest) -> Entry | None:
@@ -310,7 +310,7 @@ class Service:
             return
         if not self._takes(client, message.request_id, size):
             return
-        came_ms = self._recording.now_ms if self._recording is not None else 0.0
+        came_ms = self._observer.now_ms if self._observer is not None else 0.0
         token = ReadToken(client, message.request_id, message.queries, size, came_ms)
         if message.mode == LINEARIZABLE:
             self._node.read(token)

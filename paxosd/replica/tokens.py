@@ -12,7 +12,7 @@ class WriteToken(NamedTuple):
     seqs: int = 0
     """The number of its first command, and from COUNT_BIT on how many there are."""
     came_ms: float = 0.0
-    """When it came, on the clock of the turns. These three are filled while this node records."""
+    """When it came, on the clock of the turns. All three: only where an observer looks on."""
 
 
 class ReadToken(NamedTuple):

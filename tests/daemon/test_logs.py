@@ -145,7 +145,7 @@ class TestVocabulary:
 
     def test_names_and_words_are_well_formed(self):
         for event, words in VOCABULARY.items():
-            assert re.fullmatch(r"[a-z]+(\.[a-z_]+)?", event), event
+            assert re.fullmatch(r"[a-z_]+(\.[a-z_]+)?", event), event
             assert words, event
             assert words == words.strip(), event
 
@@ -267,3 +267,39 @@ class TestFile:
         )
         done = subprocess.run([sys.executable, "-c", script], check=False, timeout=60)
         assert done.returncode == 41
+
+
+class TestCopies:
+    """The flight recorder takes what is said at level info and above."""
+
+    def test_the_first_lines_and_later_ones_whatever_the_level(self, written):
+        logs, lines = written(level="warning")
+        logs.logger.info("node.starting", version="1")
+        copied = []
+        logs.copy_to(copied.append)
+        logs.logger.debug("chosen", slot=1)
+        logs.logger.info("leader.elected", leader="n2")
+        logs.logger.warning("leader.lost", leader="n2")
+        assert [json.loads(line)["event"] for line in copied] == [
+            "node.starting", "leader.elected", "leader.lost",
+        ]  # fmt: skip
+        assert json.loads(copied[1])["leader"] == "n2"
+        assert [(line["event"], line["seq"]) for line in lines()] == [("leader.lost", 1)]
+
+    def test_a_level_that_changes_changes_no_copy(self, written):
+        logs, lines = written()
+        copied = []
+        logs.copy_to(copied.append)
+        for level in ("error", "debug", "info"):
+            logs.level = level
+            logs.logger.info("node.ready", at=level)
+        assert len(copied) == 3
+        assert [line["at"] for line in lines()] == ["debug", "info"]
+
+    def test_nobody_wants_them(self, written):
+        logs, lines = written(level="warning")
+        logs.logger.info("node.starting")
+        logs.copy_to(None)
+        logs.logger.info("node.ready")
+        logs.logger.warning("leader.lost")
+        assert [line["event"] for line in lines()] == ["leader.lost"]

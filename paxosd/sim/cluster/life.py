@@ -69,6 +69,8 @@ class ProcessOptions:
     of two."""
     message_bytes_max: int = 0
     """``limits.message_bytes_max`` in the first file of each node; 0: no limit."""
+    slow_request_ms: float = 250.0
+    """``log.slow_request_ms``."""
 
 
 class Names(Protocol):
@@ -326,4 +328,5 @@ def _replica_options(around: Surroundings, boot_count: int) -> ReplicaOptions:
         catch_up_bytes_max=frame_limits.part_of(around.message_bytes_max) or 1 << 20,
         subscriptions_max=16,
         debug=around.debug,
+        slow_request_ms=around.options.slow_request_ms,
     )
