@@ -50,6 +50,8 @@ VERBS = {
     "bench": "bench",
     "check": "check",
     "log": "log",
+    "explain": "explain",
+    "why-slow": "why_slow",
     "sim": "sim",
 }
 """Verb → the module of paxosctl.commands that has it, under its own name."""
@@ -67,7 +69,10 @@ class _Verbs(Group):
         module = VERBS.get(cmd_name)
         if module is None:
             return None
-        found = getattr(importlib.import_module(f"paxosctl.commands.{module}"), f"{cmd_name}_verb")
+        found = getattr(
+            importlib.import_module(f"paxosctl.commands.{module}"),
+            f"{cmd_name.replace('-', '_')}_verb",
+        )
         assert isinstance(found, click.Command)
         return found
 

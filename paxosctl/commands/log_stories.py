@@ -26,7 +26,7 @@ def slot_verb(settings: Settings, slot: int, reading: Reading) -> None:
     Exit code 1 if nothing is recorded of it.
     """
     with opened_reading(reading) as (recordings, window):
-        story = slot_story(recordings, slot, window)
+        story = slot_story(recordings, slot, window, leadership(recordings))
     if not story.is_known:
         negative(story.sentence())
     settings.show(slot_view(story))
@@ -40,8 +40,8 @@ def ballot_verb(settings: Settings, ballot: Ballot, reading: Reading) -> None:
 
     Exit code 1 if nothing is recorded of it.
     """
-    with opened_reading(reading) as (recordings, window):
-        found = leadership(recordings, window)
+    with opened_reading(reading) as (recordings, _):
+        found = leadership(recordings)
         story = ballot_story(found, ballot)
     if not story.is_known:
         known = ", ".join(each.shown() for each in found.ballots()) or "no ballot"
@@ -58,7 +58,7 @@ def request_verb(settings: Settings, request: tuple[int, int], reading: Reading)
     Exit code 1 if nothing is recorded of it.
     """
     with opened_reading(reading) as (recordings, window):
-        story = request_story(recordings, *request, window)
+        story = request_story(recordings, *request, window, leadership(recordings))
     if not story.is_known:
         negative(story.sentence())
     settings.show(request_view(story))

@@ -82,13 +82,13 @@ class Leadership:
         return next((e for e in lines if e.node == ballot.node), lines[0] if lines else None)
 
 
-def leadership(recordings: Recordings, window: Window) -> Leadership:
-    """Read it."""
+def leadership(recordings: Recordings) -> Leadership:
+    """Read all there is of it: what happens later depends on it."""
 
     def keep(row: Row) -> bool:
         return row[1] in KINDS
 
-    events = list(recordings.events(window, keep))
+    events = list(recordings.events(Window(), keep))
     seen = set(recordings.names) | {event.peer for event in events if event.peer}
     return Leadership(events, Memberships(events, seen))
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from paxosctl.inspection.ballot_story import Leadership
 from paxosctl.inspection.events import OUTCOME_NAMES, ms, seqs_of
 from paxosctl.inspection.recorded_files import Row
 from paxosctl.inspection.recordings import Recordings, Window
-from paxosctl.inspection.slot_story import SlotStory, slot_story
+from paxosctl.inspection.slot_story import SlotStory, slot_stories
 from paxosctl.inspection.wal_entries import LoggedCommand, LoggedValue, commands_of, logged_values
 from paxosd.recorder.event import APPLIED, WRITE, Event
 
@@ -51,7 +52,9 @@ class RequestStory:
         return f"{name}: nothing is recorded of it{where}"
 
 
-def request_story(recordings: Recordings, session: int, seq: int, window: Window) -> RequestStory:
+def request_story(
+    recordings: Recordings, session: int, seq: int, window: Window, found: Leadership
+) -> RequestStory:
     """Read what there is of one request."""
     story = RequestStory(session, seq, no_logs=not recordings.sources.wals)
 
@@ -69,7 +72,8 @@ def request_story(recordings: Recordings, session: int, seq: int, window: Window
     ]  # fmt: skip
     slots = {event.slot for event in story.answers if not event.code}
     slots |= {each.slot for each in story.commands}
-    story.slots = [slot_story(recordings, slot, window) for slot in sorted(slots)]
+    stories = slot_stories(recordings, slots, window, found)
+    story.slots = [stories[slot] for slot in sorted(slots)]
     return story
 
 

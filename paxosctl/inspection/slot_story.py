@@ -4,49 +4,40 @@ The votes of a quorum are looked for where they count first: with the leader tha
 that one recorded nothing, with any node that learned enough votes.
 """
 
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from paxosctl.inspection.ballot_story import Leadership
 from paxosctl.inspection.events import (
     ACCEPT,
     ACCEPTED,
     DECISIONS,
-    MESSAGES,
     NOTES,
+    RUNS,
     VOTES,
     ballot_of,
-    concerns_slot,
     ms,
     note_words,
 )
 from paxosctl.inspection.quorums import Memberships, Quorum
-from paxosctl.inspection.recorded_files import END_US, Keep, Row
+from paxosctl.inspection.recorded_files import Keep, Row
 from paxosctl.inspection.recordings import Recordings, Window
 from paxosctl.inspection.slot_steps import Step, steps_of, voter_of
 from paxosd.core.types import NULL_BALLOT, UNKNOWN_BALLOT, Ballot
 from paxosd.recorder.event import (
     ADOPTED,
     APPLIED,
-    INSTALLED,
-    MEMBER,
-    PROMISED,
     PUBLISHED,
     RECEIVED,
-    START,
     SYNCED,
     VOTED,
     WRITE,
     Event,
 )
 
-PHASE_1 = frozenset(
-    (MESSAGES["prepare"], MESSAGES["promise"], MESSAGES["nack"],
-     MESSAGES["transfer_leadership"], MESSAGES["prevote_reply"], PROMISED, START, MEMBER, INSTALLED)
-)  # fmt: skip
-"""Seldom, and needed to say who led."""
 AROUND_US = 1_000_000
 _OF_SLOT = frozenset((ACCEPT, VOTED, APPLIED, ADOPTED, WRITE))
-_RUNS = frozenset((ACCEPTED, VOTES, DECISIONS))
 
 
 @dataclass(slots=True)
@@ -69,8 +60,9 @@ class SlotStory:
     applied: dict[str, Event] = field(default_factory=dict)
     synced: dict[str, Event] = field(default_factory=dict)
     """The group commit that made a node's vote durable."""
+    synced_before: dict[str, Event] = field(default_factory=dict)
+    """The one before that."""
     around: list[Event] = field(default_factory=list)
-    phase_1: list[Event] = field(default_factory=list)
 
     @property
     def is_known(self) -> bool:
@@ -97,53 +89,66 @@ class SlotStory:
         return words
 
 
-def keep_slots(first: int, last: int) -> Keep:
-    """Rows about these slots, and those of phase 1."""
+def keep_slots(slots: Collection[int]) -> Keep:
+    """Rows about these slots, and the group commits."""
+    wanted = frozenset(slots)
+    ordered = sorted(wanted)
 
     def keep(row: Row) -> bool:
         kind = row[1]
         if kind in _OF_SLOT:
-            return first <= row[5] <= last
-        if kind in _RUNS:
-            return row[5] <= last and (row[7] >= first or row[5] >= first)
-        return kind in PHASE_1
+            return row[5] in wanted
+        if kind in RUNS:
+            place = bisect_left(ordered, row[5])
+            return place < len(ordered) and ordered[place] <= max(row[5], row[7])
+        return kind == SYNCED
 
     return keep
 
 
-def slot_story(recordings: Recordings, slot: int, window: Window) -> SlotStory:
-    """Read what there is of one slot."""
-    found = list(recordings.events(window, keep_slots(slot, slot)))
-    story = SlotStory(slot)
-    own = [event for event in found if concerns_slot(event, slot, slot)]
-    story.phase_1 = [event for event in found if event.kind in PHASE_1]
-    if not own:
-        return story
-    begin = max(window.since_us, own[0].wall_us - AROUND_US)
-    end = min(window.until_us, max(event.wall_us for event in own) + AROUND_US, END_US)
-    near = recordings.events(Window(begin, end), lambda row: row[1] == SYNCED)
-    by_node: dict[str, list[Event]] = {}
-    for event in near:
+def slot_stories(
+    recordings: Recordings, slots: Collection[int], window: Window, found: Leadership
+) -> dict[int, SlotStory]:
+    """Read what there is of some slots, in one pass."""
+    stories = {slot: SlotStory(slot) for slot in slots}
+    own: dict[int, list[Event]] = {slot: [] for slot in slots}
+    last_sync: dict[str, Event] = {}
+    sync_before: dict[str, Event] = {}
+    ordered = sorted(slots)
+    for event in recordings.events(window, keep_slots(slots)):
+        if event.kind == SYNCED:
+            if event.node in last_sync:
+                sync_before[event.node] = last_sync[event.node]
+            last_sync[event.node] = event
+            continue
         if event.kind in NOTES:
-            story.around.append(event)
-        else:
-            by_node.setdefault(event.node, []).append(event)
-    names = set(recordings.names)
-    names |= {event.peer for event in own if event.peer}
-    memberships = Memberships(story.phase_1, names)
-    _fill(story, own, by_node, memberships)
-    return story
+            continue
+        last = max(event.slot, event.x) if event.kind in RUNS else event.slot
+        for slot in ordered[bisect_left(ordered, event.slot) : bisect_right(ordered, last)]:
+            own[slot].append(event)
+            sync = last_sync.get(event.node)
+            if event.code == PUBLISHED and event.kind == ACCEPTED and sync is not None:
+                # A vote is published once its group is durable: by the last sync before.
+                story = stories[slot]
+                if event.node not in story.synced and event.node in sync_before:
+                    story.synced_before[event.node] = sync_before[event.node]
+                story.synced.setdefault(event.node, sync)
+    for slot, story in stories.items():
+        if own[slot]:
+            _fill(story, own[slot], found)
+    return stories
 
 
-def _fill(
-    story: SlotStory,
-    own: list[Event],
-    syncs: dict[str, list[Event]],
-    memberships: Memberships,
-) -> None:
+def slot_story(recordings: Recordings, slot: int, window: Window, found: Leadership) -> SlotStory:
+    """Read what there is of one slot."""
+    return slot_stories(recordings, (slot,), window, found)[slot]
+
+
+def _fill(story: SlotStory, own: list[Event], found: Leadership) -> None:
     """Fill in the story from the events of the slot."""
-    rounds = {ballot_of(e) for e in own if e.kind in (VOTED, ACCEPT, ACCEPTED) and e.round}
-    story.ballots = sorted(rounds)
+    story.ballots = sorted(
+        {ballot_of(e) for e in own if e.kind in (VOTED, ACCEPT, ACCEPTED) and e.round}
+    )
     for event in own:
         if event.kind == WRITE:
             story.requests.append(event)
@@ -151,9 +156,13 @@ def _fill(
             story.applied.setdefault(event.node, event)
         if event.kind in (VOTED, ACCEPT) and story.value_bytes is None:
             story.value_bytes = event.y >> 32
-    _find_choice(story, own, memberships)
-    _find_syncs(story, own, syncs)
+    _find_choice(story, own, found.memberships)
     story.steps = steps_of(own, story.chosen_at, story.synced, story.applied)
+    begin = own[0].wall_us - AROUND_US
+    end = max(event.wall_us for event in own) + AROUND_US
+    story.around = [
+        each for each in found.events if each.kind in NOTES and begin <= each.wall_us <= end
+    ]
 
 
 def _find_choice(story: SlotStory, own: list[Event], memberships: Memberships) -> None:
@@ -201,19 +210,6 @@ def _votes_at(own: list[Event], observer: str, ballot: Ballot, quorum: Quorum) -
         if (own_vote or heard) and voter_of(event) in quorum.voters:
             found.setdefault(voter_of(event), event)
     return list(found.values())
-
-
-def _find_syncs(story: SlotStory, own: list[Event], syncs: dict[str, list[Event]]) -> None:
-    """A vote is published once its group is durable: by the last sync before."""
-    for event in own:
-        if event.kind != ACCEPTED or event.code != PUBLISHED:
-            continue
-        before = [
-            sync for sync in syncs.get(event.node, ())
-            if sync.boot_count == event.boot_count and sync.seq < event.seq
-        ]  # fmt: skip
-        if before:
-            story.synced.setdefault(event.node, before[-1])
 
 
 def near_words(story: SlotStory, names: Iterable[str] = ()) -> list[str]:

@@ -8,6 +8,8 @@ import click
 import pytest
 
 from paxosctl.cli.main import cli, run
+from paxosctl.inspection.recordings import opened
+from paxosd.recorder.event import WRITE
 from tests.processes.processes import Daemons, wait_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "JSON.md"
@@ -88,6 +90,8 @@ SAME = {
     "member promote": "member add", "member demote": "member add", "member remove": "member add",
     "member replace": "member add", "member rejoin": "member add", "member update": "member add",
     "member quorum": "member add", "fault rm": "fault add", "fault clear": "fault add",
+    "explain request": "explain slot", "explain put": "explain slot",
+    "explain leader": "explain slot",
 }  # fmt: skip
 
 
@@ -160,6 +164,7 @@ def test_every_verb_answers_as_the_page_says(tmp_path, monkeypatch, capsys):
         _cluster(ctl, daemons)
         _members(ctl, daemons)
         _files_and_faults(ctl, daemons)
+        _recordings(ctl, daemons)
         assert ctl.seen == set(leaves(cli))
 
 
@@ -240,6 +245,33 @@ def _files_and_faults(ctl, daemons):
     ctl("member list")
     assert ctl("hash", exits=3)["missing"] == [victim]
     ctl("fault list")
+
+
+def _recordings(ctl, daemons):
+    """Of the daemons while they run."""
+    ctl("put", "read", "back")
+    read = ctl("get", "read")["applied"]
+    where = [daemons.path / name for name in daemons.names]
+    wait_for(lambda: _is_recorded(where, read), what="the recordings")
+    assert len(ctl("log nodes", *where)["nodes"]) == 3
+    ctl("log timeline", *where, "--last", "5s")
+    change = ctl("log key", "read", *where)["changes"][-1]
+    request = f"{change['session']}/{change['seq']}"
+    for verb, name in (("slot", change["slot"]), ("request", request)):
+        ctl(f"log {verb}", name, *where)
+        ctl(f"explain {verb}", name, *where)
+    ctl("log ballot", change["ballot"], *where)
+    ctl("explain put", "read", *where)
+    ctl("explain leader", *where)
+    assert ctl("explain slowest", *where)["causes"]
+    assert ctl("why-slow", *where)["requests"] > 20
+    ctl("log slot", 1 << 40, *where, exits=1)
+
+
+def _is_recorded(where, slot):
+    with opened([str(path) for path in where]) as recordings:
+        events = recordings.events(keep=lambda row: row[1] == WRITE)
+        return any(event.kind == WRITE and event.slot >= slot for event in events)
 
 
 @pytest.mark.parametrize("name", ["level", "incarnation", "leader_endpoint", "fault_tolerance"])

@@ -64,12 +64,18 @@ LEAVES = {
     "log ballot": (None, ["1.n1", "/dev/null"], 74),
     "log request": (None, ["7/1", "/dev/null"], 74),
     "log key": (None, ["k", "/dev/null"], 74),
+    "explain put": (None, ["k", "/dev/null"], 74),
+    "explain request": (None, ["7/1", "/dev/null"], 74),
+    "explain slot": (None, ["7", "/dev/null"], 74),
+    "explain leader": (None, ["/dev/null"], 74),
+    "explain slowest": (None, ["/dev/null"], 74),
+    "why-slow": (None, ["/dev/null"], 74),
     "sim run": (["--seed", "1", "--duration", "2s"], ["--seed", "x"], 2),
     "sim teach": (["happy-path"], ["no such lesson"], 2),
 }
 NEEDS_NO_CLUSTER = {
     "sim run", "sim teach", "snapshot status", "snapshot restore",
-    *(verb for verb in LEAVES if verb.startswith("log ")),
+    *(verb for verb in LEAVES if verb.startswith(("log ", "explain ", "why-slow"))),
 }  # fmt: skip
 FAILING = {"watch": ["k"], "outcome": ["1", "1"], "check perf": []}
 """Arguments for the verbs that have none that work here."""

@@ -24,7 +24,7 @@ def read(path, make, window=None):
 
 
 def slot_of(path, slot):
-    return read(path, lambda r, w: slot_story(r, slot, w))
+    return read(path, lambda r, w: slot_story(r, slot, w, leadership(r)))
 
 
 def write(nodes, path):
@@ -105,7 +105,7 @@ class TestBallot:
         nodes["n2"].at(950_000).note("leader.lost", "warning", leader="n1")
         second = elect({n: nodes[n] for n in ("n2", "n3")}, "n2", 1_000_000, 2, ("n2", "n3"))
         write(nodes, tmp_path)
-        found = read(tmp_path, leadership)
+        found = read(tmp_path, lambda r, w: leadership(r))
         assert [each.shown() for each in found.ballots()] == ["1.n1", "2.n2"]
         story = ballot_story(found, second)
         assert [event.peer or event.node for event in story.promises] == ["n2", "n3"]
@@ -118,7 +118,7 @@ class TestBallot:
 
     def test_one_that_never_led(self, tmp_path):
         healthy(tmp_path)
-        story = ballot_story(read(tmp_path, leadership), Ballot(9, "n3"))
+        story = ballot_story(read(tmp_path, lambda r, w: leadership(r)), Ballot(9, "n3"))
         assert not story.is_known
 
 
@@ -162,16 +162,16 @@ def logged(tmp_path):
 
 class TestRequestAndKey:
     def test_a_request_is_found_by_any_of_its_commands(self, logged):
-        story = read(logged, lambda r, w: request_story(r, 7, 2, w))
+        story = read(logged, lambda r, w: request_story(r, 7, 2, w, leadership(r)))
         assert "written in slot 1, answered by n1" in story.sentence()
         assert story.commands[0].key == b"b"
         assert [each.slot for each in story.slots] == [1]
-        assert not read(logged, lambda r, w: request_story(r, 7, 9, w)).is_known
+        assert not read(logged, lambda r, w: request_story(r, 7, 9, w, leadership(r))).is_known
 
     def test_one_that_nobody_answered_is_found_in_the_log(self, logged):
         values = [(4, Ballot(1, "n1"), value_of(9, 5, [PUT, b"c", b"y"]))]
         make_log(logged, "n3", values)
-        story = read(logged, lambda r, w: request_story(r, 9, 5, w))
+        story = read(logged, lambda r, w: request_story(r, 9, 5, w, leadership(r)))
         assert "proposed in slot 4, of which no node recorded that it was applied" in (
             story.sentence()
         )

@@ -1,0 +1,180 @@
+"""Where time goes and who is to blame, on recordings whose truth is known."""
+
+import pytest
+
+from paxosctl.inspection.ballot_story import leadership
+from paxosctl.inspection.explanation import explain_ballot, explain_slot, explain_slow
+from paxosctl.inspection.recordings import Window, measure_clocks, opened
+from paxosctl.inspection.request_times import STAGES, request_times
+from paxosctl.inspection.slot_story import slot_stories, slot_story
+from paxosctl.inspection.slowness import verdicts
+from paxosd.core.types import Ballot
+from paxosd.recorder.event import START
+from tests.ctl.inspection.made import Made, begin, choose, elect, trio
+
+
+def measured(path, make):
+    with opened([str(path)]) as recordings:
+        window = Window()
+        measure_clocks(recordings, window)
+        return make(recordings, window, leadership(recordings))
+
+
+def times_of(path):
+    return measured(path, request_times)
+
+
+def write(nodes, path):
+    for node in nodes.values():
+        node.write(path)
+
+
+def cluster(path, slots=40, ahead=None, **how):
+    nodes = trio(**(ahead or {}))
+    begin(nodes)
+    ballot = elect(nodes, "n1", 100_000)
+    at_us = 200_000
+    for slot in range(1, slots + 1):
+        at_us = choose(nodes, ballot, slot, at_us, seq=slot, **how) + 150_000
+    write(nodes, path)
+    return nodes
+
+
+def labels(path):
+    def make(recordings, window, found):
+        slowest = request_times(recordings, window, found).slowest
+        stories = slot_stories(recordings, {r.write.slot for r in slowest}, window, found)
+        return [explain_slow(each, stories[each.write.slot], found) for each in slowest]
+
+    return measured(path, make)
+
+
+def test_the_stages_add_up_to_what_the_client_waited_for(tmp_path):
+    cluster(tmp_path, ahead={"n2": 70_000, "n1": -5}, queued_us=400)
+    times = times_of(tmp_path)
+    assert times.requests == 40
+    for request in times.slowest:
+        assert sum(request.stages.values()) == request.write.round
+        assert set(request.stages) == set(STAGES)
+        assert abs(request.stages["queue"] - 400) <= 1
+
+
+@pytest.mark.parametrize(("slow", "cause", "stage"), [
+    ({"n1": 30_000, "n2": 30_500}, "n1's disk", "persist"),
+    ({"n2": 40_000, "n3": 45_000}, "n2's disk", "quorum"),
+    ({"n2": 50_000, "n3": 41_000}, "n3's disk", "quorum"),
+])  # fmt: skip
+def test_the_disk_that_was_waited_for(tmp_path, slow, cause, stage):
+    cluster(tmp_path, sync_us=slow)
+    times = times_of(tmp_path)
+    assert {each.longest for each in times.slowest} == {stage}
+    found = labels(tmp_path)
+    assert {label for label, _ in found} == {cause}
+    assert all(sentence.evidence for _, sentence in found)
+
+
+def test_a_slow_disk_that_nobody_waits_for_is_named_as_such(tmp_path):
+    cluster(tmp_path, sync_us={"n1": 900, "n2": 1000, "n3": 48_000})
+    said = verdicts(times_of(tmp_path))
+    disk = next(each for each in said if each.startswith("n3's disk"))
+    assert "fsync p99 48.0 ms, 53 times n1's" in disk
+    assert "few requests waited for it" in disk
+
+
+def test_disks_that_are_alike_are_not_blamed(tmp_path):
+    cluster(tmp_path, sync_us={"n1": 5000, "n2": 6000, "n3": 5500})
+    assert not [each for each in verdicts(times_of(tmp_path)) if "disk: fsync" in each]
+
+
+def test_what_waits_to_be_proposed_is_the_queue(tmp_path):
+    cluster(tmp_path, queued_us=90_000)
+    assert {label for label, _ in labels(tmp_path)} == {"n1's queue"}
+    assert verdicts(times_of(tmp_path))[0].startswith("99% of the time is queue")
+
+
+def test_without_the_proposal_it_is_not_known(tmp_path):
+    nodes = trio()
+    begin(nodes)
+    ballot = elect(nodes, "n1", 100_000)
+    at_us = choose(nodes, ballot, 1, 200_000)
+    made = nodes["n1"]
+    made.blocks()  # lost
+    made.at(at_us + 10).record(132, slot=1, ballot=ballot)
+    made.record(129, slot=1, ballot=Ballot(700, ""), x=7, y=1 | 1 << 48)
+    write(nodes, tmp_path)
+    label, sentence = labels(tmp_path)[0]
+    assert label == "not known"
+    assert not sentence.known
+    assert "not known, because" in sentence.text
+    assert "not known" in verdicts(times_of(tmp_path))[0]
+
+
+def test_a_fault_is_named_where_it_can_be_the_reason(tmp_path):
+    nodes = trio()
+    begin(nodes)
+    ballot = elect(nodes, "n1", 100_000)
+    rule = {"fault": "molasses", "kind": "disk-slow", "on": "n2", "ms": 40}
+    nodes["n2"].at(150_000).note("fault.added", "warning", **rule)
+    nodes["n2"].note("fault.hit", "warning", **rule)
+    choose(nodes, ballot, 1, 200_000, sync_us={"n2": 40_000, "n3": 60_000})
+    nodes["n2"].at(400_000).note("fault.healed", "warning", **rule)
+    choose(nodes, ballot, 2, 500_000, sync_us={"n2": 39_000, "n3": 60_000})
+    write(nodes, tmp_path)
+    (_, first), (_, second) = labels(tmp_path)
+    assert "n2 had the fault molasses (disk-slow 40 ms on n2)" in first.text
+    assert "molasses" not in second.text
+    said = measured(tmp_path, lambda r, w, found: explain_slot(found, slot_story(r, 1, w, found)))
+    assert "On the way n2 had the fault molasses" in said.sentences[-1].text
+
+
+class TestSlot:
+    def test_every_claim_has_evidence(self, tmp_path):
+        cluster(tmp_path, slots=3, sync_us={"n3": 20_000})
+        said = measured(
+            tmp_path, lambda r, w, found: explain_slot(found, slot_story(r, 2, w, found))
+        )
+        assert all(sentence.evidence for sentence in said.sentences if sentence.known)
+        text = " ".join(sentence.text for sentence in said.sentences)
+        assert "n1 took the lead" in text
+        assert "by the promises of n1 and n2: 2 of 3 voters" in text
+        assert "The votes of n1 and n2 made it chosen" in text
+        assert "The vote of n3 came 20.4 ms after the proposal, and was not needed" in text
+
+
+class TestLeader:
+    def lost(self, tmp_path, **how):
+        nodes = trio()
+        begin(nodes)
+        elect(nodes, "n1", 100_000)
+        rest = {name: nodes[name] for name in ("n2", "n3")}
+        if how.get("note"):
+            nodes["n1"].at(900_000).note(how["note"], "warning", **how.get("fields", {}))
+        nodes["n2"].at(950_000).note("leader.lost", "warning", leader="n1")
+        second = elect(rest, "n2", 1_000_000, 2, ("n2", "n3"))
+        write(nodes, tmp_path)
+        if how.get("again"):
+            again = Made("n1", boot=2).at(3_000_000)
+            again.record(START, x=again.run)
+            again.write(tmp_path, number=2)
+        return measured(tmp_path, lambda r, w, found: explain_ballot(found, second))
+
+    @pytest.mark.parametrize(("note", "fields", "words"), [
+        ("fault.crash", {}, "was asked to crash, and did"),
+        ("node.stopping", {"reason": "SIGTERM"}, "was stopped at 08:00:00.900: SIGTERM"),
+        ("leader.handing_over", {"to": "n2", "reason": "slow disk"}, "handed over to n2"),
+        ("leader.stepped_down", {"reason": "no quorum"}, "stepped down at 08:00:00.900: no quorum"),
+    ])  # fmt: skip
+    def test_what_the_old_leader_said(self, tmp_path, note, fields, words):
+        said = self.lost(tmp_path, note=note, fields=fields)
+        assert words in said.sentences[0].text
+        assert said.sentences[0].evidence == ("n1/1:10",) or said.sentences[0].evidence
+
+    def test_one_that_died_without_a_word(self, tmp_path):
+        said = self.lost(tmp_path, again=True)
+        assert "died without a word" in said.sentences[0].text
+        assert said.sentences[0].evidence == ("n1/2:1",)
+
+    def test_what_nobody_says_is_not_known(self, tmp_path):
+        said = self.lost(tmp_path)
+        assert "not known, because" in said.sentences[0].text
+        assert not said.sentences[0].known
