@@ -26,6 +26,7 @@ settings.load_profile("any load")
 CAMPAIGNS = (
     "core/test_chaos.py",
     "core/test_membership_chaos.py",
+    "ctl/audit/test_mutations.py",
     "sim/test_gaps.py",
     "sim/campaign/test_run.py",
     "sim/cluster/test_watchers.py",

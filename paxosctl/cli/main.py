@@ -52,6 +52,7 @@ VERBS = {
     "log": "log",
     "explain": "explain",
     "why-slow": "why_slow",
+    "audit": "audit",
     "sim": "sim",
 }
 """Verb → the module of paxosctl.commands that has it, under its own name."""

@@ -36,7 +36,7 @@ UNSENT = 4
 # Kinds that are no messages.
 START = 128
 """A run begins. slot: applied; round, voter: the promise; x: the commit index of the log; y: the
-directory's identity."""
+directory's identity; code: 1 if its memory is known to be lost."""
 COUNT_BIT = 48
 WRITE = 129
 """A client's write was answered. x: session; y: the number of its first command, and from bit 48
@@ -65,7 +65,8 @@ INSTALLED = 137
 MEMBER = 138
 """A membership is in force, with one event for each member, at a start and after each change. peer:
 the member; code: 1 a voter; slot: from which one on; round: the epoch; x: the directory that votes
-in its name, 0: any; y: the quorum of phase 1 and, from bit 32 on, of phase 2, 0: majorities."""
+in its name, 0: any; y: the quorum of phase 1, from bit 8 on that of phase 2 (0: majorities), and
+from bit 16 on how many members there are."""
 SUM = 139
 """A heartbeat carried this sum of its sender's state. peer, code: as of the heartbeat; slot: after
 which one; x: the sum; y: its version and, from bit 8 on, its kind (``core/agreement.py``)."""

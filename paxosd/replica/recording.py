@@ -69,7 +69,10 @@ class Recording:
         """The run begins. ``commit``: up to which slot the log has chosen values."""
         self._recorder.set_time(now_ms)
         node = self._node
-        self._recorder.record(START, "", 0, node.applied, node.promised, commit, node.directory_id)
+        lost = int(node.memory_lost)
+        self._recorder.record(
+            START, "", lost, node.applied, node.promised, commit, node.directory_id
+        )
         self._note_members()
 
     def begin_turn(self, now_ms: float) -> None:
@@ -118,7 +121,7 @@ class Recording:
         """Another membership is in force than was recorded last."""
         membership = self._membership = self._node.membership
         epoch = _as_round(membership.epoch)
-        sizes = membership.phase1 | membership.phase2 << 32
+        sizes = membership.phase1 | membership.phase2 << 8 | len(membership.members) << 16
         for name, member in membership.members.items():
             self._recorder.record(
                 MEMBER, name, int(member.voter), membership.slot, epoch, member.directory_id, sizes

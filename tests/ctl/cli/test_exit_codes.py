@@ -70,11 +70,12 @@ LEAVES = {
     "explain leader": (None, ["/dev/null"], 74),
     "explain slowest": (None, ["/dev/null"], 74),
     "why-slow": (None, ["/dev/null"], 74),
+    "audit": (None, ["/dev/null"], 74),
     "sim run": (["--seed", "1", "--duration", "2s"], ["--seed", "x"], 2),
     "sim teach": (["happy-path"], ["no such lesson"], 2),
 }
 NEEDS_NO_CLUSTER = {
-    "sim run", "sim teach", "snapshot status", "snapshot restore",
+    "sim run", "sim teach", "snapshot status", "snapshot restore", "audit",
     *(verb for verb in LEAVES if verb.startswith(("log ", "explain ", "why-slow"))),
 }  # fmt: skip
 FAILING = {"watch": ["k"], "outcome": ["1", "1"], "check perf": []}

@@ -45,6 +45,7 @@ VERBS = {
     "sim teach happy-path": ["sim", "teach", "happy-path", "--step"],
     "sim run": ["sim", "run", "--seed", "1", "--duration", "1s", "--operations", "20"],
     "log timeline": ["log", "timeline", "/dev/null"],
+    "audit": ["audit", "/dev/null"],
     "no verb": [],
     "unknown": ["ptu", "k"],
     "help": ["-h"],
@@ -59,7 +60,8 @@ WITH_OUTPUT = {
     for name in VERBS
     if name not in {"delete", "member demote", "get missing", "cas", "outcome", "fault add",
                     "fault run", "snapshot save -",
-                    "snapshot status", "log timeline", "no verb", "unknown", "usage", "unreachable"}
+                    "snapshot status", "log timeline", "audit", "no verb", "unknown", "usage",
+                    "unreachable"}
 }  # fmt: skip
 """Those that write an answer to standard output when all is well."""
 

@@ -1,0 +1,119 @@
+"""Goes through the logs: what they say goes to the facts, and what breaks a rule to that rule.
+
+Only the records of whole groups count: a torn group was never durable, and nobody heard of it.
+"""
+
+from paxosctl.audit import wal_file
+from paxosctl.audit.acceptor_rules import PromisesKept, VotesAbovePromises
+from paxosctl.audit.facts import Facts, LogFacts, digest_of
+from paxosctl.audit.membership import Change, changes_in
+from paxosctl.audit.slots import SlotMap
+from paxosctl.audit.sources import DataDirectory
+from paxosctl.audit.value_rules import OneValuePerBallot, OneValuePerSlot
+
+
+class LogPass:
+    """``troubles`` gets what was torn or damaged."""
+
+    def __init__(
+        self,
+        facts: Facts,
+        rules: tuple[PromisesKept, VotesAbovePromises, OneValuePerBallot, OneValuePerSlot],
+        troubles: list[str],
+    ) -> None:
+        self._facts = facts
+        self._promises, self._votes, self._per_ballot, self._per_slot = rules
+        self._troubles = troubles
+        self._changes: dict[int, Change] = {}
+
+    def read(self, homes: list[DataDirectory]) -> None:
+        """All logs, then the memberships that they hold. Raises OSError."""
+        for home in homes:
+            if home.segments:
+                self._read_log(home)
+        self._facts.epochs.apply([change for _, change in sorted(self._changes.items())])
+
+    def _read_log(self, home: DataDirectory) -> None:
+        facts = self._facts
+        rank = facts.rank[home.node]
+        log = LogFacts(home, rank, usable=not home.lost)
+        if rank in facts.logs:  # two directories of one name: neither is the whole truth
+            facts.logs[rank].usable = log.usable = False
+        facts.logs[rank] = log
+        newest, newest_at = SlotMap(), SlotMap()
+        changes: dict[tuple[int, int], Change] = {}
+        for segment in home.segments:
+            number = len(facts.segments)
+            facts.segments.append(segment)
+            for record in wal_file.records_of(segment):
+                where = facts.in_log(number, record.offset)
+                if record.kind in (wal_file.ACCEPT, wal_file.DECISION):
+                    slot, value = record.slot, record.value
+                    digest = digest_of(value) + 1
+                    newest.set(slot, digest)
+                    newest_at.set(slot, where)
+                    for change in changes_in(slot, value):
+                        changes[slot, digest] = change
+                    if record.kind == wal_file.DECISION:
+                        self._per_slot.note(slot, digest, where)
+                    else:
+                        ballot = facts.ballot(record.round, record.voter)
+                        self._vote(log, ballot, slot, digest, where)
+                elif record.kind in (wal_file.PROMISE, wal_file.STATE):
+                    self._promise(log, facts.ballot(record.round, record.voter), where)
+                log.commit = max(log.commit, self._commit_of(record))
+                if record.kind in (wal_file.STATE, wal_file.RELEASE):
+                    log.first = max(log.first, record.slot)
+            if segment.trouble:
+                self._troubles.append(
+                    f"{segment.path}: {segment.trouble}, from {segment.torn_at} on; what comes "
+                    "before it is used"
+                )
+        self._settle(log, newest, newest_at, changes)
+
+    @staticmethod
+    def _commit_of(record: wal_file.Record) -> int:
+        return record.slot if record.kind == wal_file.COMMIT else record.commit
+
+    def _vote(self, log: LogFacts, ballot: int, slot: int, digest: int, where: int) -> None:
+        facts = self._facts
+        self._votes.report.checked += 1
+        if ballot < log.promised:
+            self._votes.break_(
+                f"the log of {log.home.node} has a vote in slot {slot} at {facts.shown(ballot)} "
+                f"after the promise of {facts.shown(log.promised)}",
+                where,
+            )
+        log.promised = max(log.promised, ballot)
+        self._per_ballot.note(ballot, slot, digest, where)
+        facts.votes(ballot).said.add(slot, 1 << log.rank)
+        logged = facts.logged.get(ballot)
+        if logged is None:
+            logged = facts.logged[ballot] = SlotMap()
+        logged.add(slot, 1 << log.rank)
+
+    def _promise(self, log: LogFacts, ballot: int, where: int) -> None:
+        self._promises.report.checked += 1
+        if ballot < log.promised:
+            facts = self._facts
+            self._promises.break_(
+                f"the log of {log.home.node} has the promise {facts.shown(ballot)} after "
+                f"{facts.shown(log.promised)}",
+                where,
+            )
+        log.promised = max(log.promised, ballot)
+
+    def _settle(
+        self,
+        log: LogFacts,
+        newest: SlotMap,
+        newest_at: SlotMap,
+        changes: dict[tuple[int, int], Change],
+    ) -> None:
+        """Of each slot up to the commit index the newest record has the chosen value."""
+        for slot, digest in newest.items():
+            if log.first <= slot <= log.commit:
+                self._per_slot.note(slot, digest, newest_at.get(slot))
+        for (slot, digest), change in changes.items():
+            if newest.get(slot) == digest and slot <= log.commit:
+                self._changes[slot] = change

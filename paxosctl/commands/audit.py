@@ -1,0 +1,111 @@
+"""audit: were the rules of Paxos kept? An independent check of recordings and logs."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from paxosctl.cli.app import Settings, negative, verb
+from paxosctl.cli.render import View
+from paxosctl.cli.streams import StreamError
+from paxosctl.client.errors import RefusedError
+
+
+@verb("audit")
+@click.argument("sources", nargs=-1, required=True,
+                type=click.Path(exists=True, readable=False, path_type=Path))  # fmt: skip
+@click.option("--cluster", default="", help="Of several clusters among the sources, this one.")
+@click.option("--voters", default="", metavar="N1,N2,…",
+              help="Who votes in epoch 0, where no source says so.")  # fmt: skip
+def audit_verb(settings: Settings, sources: tuple[Path, ...], cluster: str, voters: str) -> None:
+    """Check the rules of Paxos on what nodes recorded and on their logs.
+
+    SOURCES are data directories, parents of several, recorder files and segments of logs, of any
+    of the nodes. No cluster is asked. The auditor shares no code with the daemon: it reads the
+    files by the pages that describe them, and checks that one value was chosen per slot, that no
+    promise was broken, that ballots were used once, that a quorum stood behind what was applied,
+    that what was acknowledged was chosen, and so on. Each rule says how much was checked, what
+    broke it, with the evidence, and what was not checked, and why.
+
+    Exit code 1 if a rule was broken. The sources are only read; copies of running nodes will do.
+    """
+    from paxosctl.audit.audit import (  # noqa: PLC0415 -- not for --help
+        NothingToReadError,
+        SeveralClustersError,
+        audit,
+    )
+
+    named = tuple(name.strip() for name in voters.split(",") if name.strip())
+    try:
+        report = audit(list(sources), cluster=cluster, voters=named)
+    except NothingToReadError as error:
+        raise StreamError(str(error)) from error
+    except SeveralClustersError as error:
+        raise click.UsageError(f"{error}: name one with --cluster") from error
+    except PermissionError as error:
+        raise RefusedError("permission", f"{error.filename}: this user may not read it") from error
+    view = _view(report.data())
+    if report.broken:
+        if settings.output == "table":
+            settings.show(view)
+        words = "a rule of Paxos was broken" if report.broken == 1 else "rules of Paxos were broken"
+        negative(f"{words}: {report.broken} violations", view, code="violation")
+    settings.show(view)
+
+
+def _view(data: dict[str, Any]) -> View:
+    rows = [
+        (each["rule"], each["verdict"], f"{each['checked']:,} {each['unit']}", each["broken"])
+        for each in data["rules"]
+    ]
+    return View(
+        data=data,
+        plain=_plain(data).encode(),
+        columns=("rule", "verdict", "checked", "broken"),
+        rows=rows,
+        text="\n".join(_words(data)),
+    )
+
+
+def _plain(data: dict[str, Any]) -> str:
+    """One line for each rule, violation, reason and note, in columns with tabs between."""
+    lines = []
+    for rule in data["rules"]:
+        name = rule["rule"]
+        lines.append(f"rule\t{name}\t{rule['verdict']}\t{rule['checked']}\t{rule['broken']}")
+        for each in rule["violations"]:
+            places = " ".join(place["event"] or place["file"] for place in each["evidence"])
+            lines.append(f"violation\t{name}\t{each['text']}\t{places}")
+        lines += [
+            f"not-checked\t{name}\t{each['count']}\t{each['reason']}"
+            for each in rule["not_checked"]
+        ]
+    lines += [f"note\t{each}" for each in data["notes"]]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _words(data: dict[str, Any]) -> list[str]:
+    lines = []
+    for rule in data["rules"]:
+        if rule["broken"]:
+            lines += ["", f"VIOLATED  {rule['rule']}: {rule['title']}", f"  {rule['source']}"]
+        for each in rule["violations"]:
+            lines.append(f"  - {each['text']}")
+            lines += [f"      {_place(place)}" for place in each["evidence"]]
+        if rule["broken"] > len(rule["violations"]):
+            lines.append(f"  and {rule['broken'] - len(rule['violations'])} more")
+    skipped = [
+        f"  {rule['rule']}, {each['count']:,} {rule['unit']}: {each['reason']}"
+        for rule in data["rules"]
+        for each in rule["not_checked"]
+    ]
+    if skipped:
+        lines += ["", "Not checked, because", *skipped]
+    if data["notes"]:
+        lines += ["", "What was there", *(f"  {each}" for each in data["notes"])]
+    return lines
+
+
+def _place(place: dict[str, Any]) -> str:
+    where = f"{place['file']} at {place['offset']}"
+    return f"{place['event']}  {where}" if place["event"] else where

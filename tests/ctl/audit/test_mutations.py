@@ -1,0 +1,35 @@
+"""The auditor alone notices removed safeguards, and raises no alarm at the code as it is.
+
+``python -m tests.bench.audit_mutations`` tries all mutations; here are a few of each kind.
+"""
+
+import pytest
+
+from tests.bench.audit_mutations import audited, violations
+from tests.bench.mutation_tables import MUTATIONS
+
+NOTICED = {
+    "vote-before-fsync": "durable-first",
+    "promise-not-persisted": "durable-first",
+    "forgets-votes": "reports-votes",
+    "prepare-ballot-check": "promises",
+    "accept-ballot-check": "votes-above-promises",
+    "phase-2-quorum": "chosen-by-quorum",
+    "promised-commit": "adopts-highest",
+    "whole-report": "leads-by-quorum",
+}
+"""Mutation → a rule that notices it, with the first seed of its first profile."""
+
+
+@pytest.mark.parametrize("name", NOTICED)
+def test_a_removed_safeguard_is_noticed(name):
+    mutation = MUTATIONS[name]
+    profile, seed = mutation.profiles[0], mutation.first_seed
+    assert NOTICED[name] in violations(audited(seed, profile, name)[0])
+    assert violations(audited(seed, profile)[0]) == {}
+
+
+@pytest.mark.parametrize("profile", ["storm", "members", "cuts", "upgrades", "lost-logs"])
+def test_no_false_alarm(profile):
+    for seed in range(1, 11):
+        assert violations(audited(seed, profile)[0]) == {}, f"seed {seed}"
