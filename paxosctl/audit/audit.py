@@ -6,7 +6,7 @@ Memory: some 40 bytes for each slot and ballot, whatever the number of events; o
 a time.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -101,15 +101,6 @@ def _names(sources: Sources) -> set[str]:
     return names - {""}
 
 
-@dataclass(slots=True)
-class _Gathered:
-    """The members of one membership that have gone by. ``head``: of which run and epoch."""
-
-    head: tuple[int, int] = (-1, 0)
-    count: int = 0
-    voters: dict[str, int] = field(default_factory=dict)
-
-
 class _Auditor:
     """One audit under way."""
 
@@ -127,7 +118,6 @@ class _Auditor:
         if voters and 0 not in epochs.known:
             epochs.add(make(0, 0, dict.fromkeys(voters, 0), 0, 0))
         self.facts = Facts(names, epochs)
-        self._gathered = _Gathered()
         facts = self.facts
         phase1 = LeadsByPromises(facts)
         self._per_ballot = OneValuePerBallot(facts)
@@ -172,6 +162,8 @@ class _Auditor:
             self._follow(blocks, memory)
         for rule in self.rules:
             rule.finish()
+            if not (rule.report.checked or rule.report.broken or rule.report.unchecked):
+                rule.report.skip(f"the sources hold no {rule.unit}", 0)
         self._troubles += self.facts.epochs.contradictions
         return Report(
             next(iter(self._sources.clusters), ""),
@@ -254,24 +246,12 @@ class _Auditor:
     def _on_voter(
         self, run: Run, at_us: int, peer: int, ballot: int, slot: int, x: int, y: int
     ) -> None:
-        self._take_member(run, ballot >> RANK_BITS, slot, y, {self.facts.names[peer]: x})
+        self.facts.epochs.gather(ballot >> RANK_BITS, slot, y, {self.facts.names[peer]: x})
 
     def _on_learner(
         self, run: Run, at_us: int, peer: int, ballot: int, slot: int, x: int, y: int
     ) -> None:
-        self._take_member(run, ballot >> RANK_BITS, slot, y, {})
-
-    def _take_member(self, run: Run, epoch: int, slot: int, y: int, voter: dict[str, int]) -> None:
-        """One member of the membership that is in force at the node from now on."""
-        gathered = self._gathered
-        if gathered.head != (run.number, epoch):
-            gathered = self._gathered = _Gathered((run.number, epoch))
-        gathered.count += 1
-        gathered.voters |= voter
-        if gathered.count == y >> 16 and gathered.voters:
-            self._gathered = _Gathered()
-            self.facts.epochs.add(make(epoch, slot, gathered.voters, y & 0xFF, y >> 8 & 0xFF))
-            self.facts.forget_quorum(epoch)
+        self.facts.epochs.gather(ballot >> RANK_BITS, slot, y, {})
 
     # -- words
 
@@ -294,6 +274,7 @@ class _Auditor:
         words = []
         for name in sorted(members - recorded):
             words.append(f"the recording of {name} is missing")
+        words += _missing_starts(runs)
         for name in sorted(members):
             log = self.facts.logs.get(self.facts.rank.get(name, -1))
             if log is None:
@@ -307,6 +288,20 @@ class _Auditor:
 
 def _row(node: str) -> dict[str, Any]:
     return {"node": node, "runs": 0, "events": 0, "log": False, "log_from": 0, "log_commit": 0}
+
+
+def _missing_starts(runs: list[RunBlocks]) -> list[str]:
+    """Starts of nodes of which nothing is there, though a later one was recorded."""
+    starts: dict[str, set[int]] = {}
+    for run in runs:
+        starts.setdefault(run.node, set()).add(run.boot_count)
+    words = []
+    for node, found in sorted(starts.items()):
+        missing = [number for number in range(1, max(found)) if number not in found]
+        if missing:
+            shown = ", ".join(map(str, missing[:5])) + (" …" if len(missing) > 5 else "")
+            words.append(f"nothing is there of what {node} did after its start number {shown}")
+    return words
 
 
 def _runs_of(blocks: list[Block], facts: Facts) -> list[RunBlocks]:

@@ -99,7 +99,7 @@ class Facts:
         """Slot → where a write in it was answered well."""
         self.logs: dict[int, LogFacts] = {}
         """By the rank of the node; a node with several directories has none here."""
-        self._masks: dict[int, tuple[int, int, int] | None] = {}
+        self._masks: dict[int, tuple[Membership, tuple[int, int, int]]] = {}
 
     # -- ballots and members
 
@@ -128,16 +128,12 @@ class Facts:
         membership = self.membership(ballot)
         if membership is None:
             return None
-        epoch = membership.epoch
-        found = self._masks.get(epoch)
-        if found is None:
+        found = self._masks.get(membership.epoch)
+        if found is None or found[0] is not membership:
             bits = sum(1 << self.rank[name] for name in membership.voters if name in self.rank)
-            found = self._masks[epoch] = bits, membership.phase1, membership.phase2
-        return found
-
-    def forget_quorum(self, epoch: int) -> None:
-        """More is known of this epoch."""
-        self._masks.pop(epoch, None)
+            found = membership, (bits, membership.phase1, membership.phase2)
+            self._masks[membership.epoch] = found
+        return found[1]
 
     def named(self, bits: int) -> str:
         """The names of the nodes with these bits."""

@@ -82,17 +82,40 @@ class Epochs:
     """All memberships that are known."""
 
     def __init__(self) -> None:
-        self.known: dict[int, Membership] = {}
+        self._known: dict[int, Membership] = {}
+        self._gathered: tuple[int, int, int, dict[str, int]] | None = None
+        """(epoch, slot, quorum sizes, voters) of the events that go by, one for each member."""
         self.contradictions: list[str] = []
+
+    @property
+    def known(self) -> dict[int, Membership]:
+        """Epoch → membership."""
+        self._settle()
+        return self._known
+
+    def _settle(self) -> None:
+        if self._gathered is not None:
+            epoch, slot, sizes, voters = self._gathered
+            self._gathered = None
+            if voters:
+                self.add(make(epoch, slot, voters, sizes & 0xFFFFFFFF, sizes >> 32))
+
+    def gather(self, epoch: int, slot: int, sizes: int, voter: dict[str, int]) -> None:
+        """One member, with its directory if it votes; the others come right behind it, so that
+        all are there when next somebody asks for what is known."""
+        if self._gathered is None or self._gathered[:3] != (epoch, slot, sizes):
+            self._settle()
+            self._gathered = epoch, slot, sizes, {}
+        self._gathered[3].update(voter)
 
     def add(self, found: Membership) -> None:
         """One more source for an epoch; of epoch 0 a source that names directories counts more
         than one that does not."""
-        held = self.known.get(found.epoch)
+        held = self._known.get(found.epoch)
         if held is None or (
             not any(held.voters.values()) and set(held.voters) == set(found.voters)
         ):
-            self.known[found.epoch] = found
+            self._known[found.epoch] = found
         elif set(held.voters) != set(found.voters):
             self.contradictions.append(
                 f"epoch {found.epoch}: one source has the voters {', '.join(sorted(held.voters))}, "

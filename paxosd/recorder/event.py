@@ -65,8 +65,7 @@ INSTALLED = 137
 MEMBER = 138
 """A membership is in force, with one event for each member, at a start and after each change. peer:
 the member; code: 1 a voter; slot: from which one on; round: the epoch; x: the directory that votes
-in its name, 0: any; y: the quorum of phase 1, from bit 8 on that of phase 2 (0: majorities), and
-from bit 16 on how many members there are."""
+in its name, 0: any; y: the quorum of phase 1 and, from bit 32 on, of phase 2, 0: majorities."""
 SUM = 139
 """A heartbeat carried this sum of its sender's state. peer, code: as of the heartbeat; slot: after
 which one; x: the sum; y: its version and, from bit 8 on, its kind (``core/agreement.py``)."""

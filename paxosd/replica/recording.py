@@ -121,7 +121,7 @@ class Recording:
         """Another membership is in force than was recorded last."""
         membership = self._membership = self._node.membership
         epoch = _as_round(membership.epoch)
-        sizes = membership.phase1 | membership.phase2 << 8 | len(membership.members) << 16
+        sizes = membership.phase1 | membership.phase2 << 32
         for name, member in membership.members.items():
             self._recorder.record(
                 MEMBER, name, int(member.voter), membership.slot, epoch, member.directory_id, sizes

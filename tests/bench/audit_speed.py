@@ -82,7 +82,7 @@ def record(directory: Path, node: str, slots: int) -> None:
     add, own = writer.add, NODES.index(node)
     add(START, round_=0, y=7)
     for peer in range(3):
-        add(MEMBER, peer, 1, 0, 0, 7, 3 << 16)
+        add(MEMBER, peer, 1, 0, 0, 7)
     if own:
         add(PREPARE, 0, RECEIVED, 1)
     add(PROMISED)

@@ -48,7 +48,7 @@ class Recording:
         self.runs.append((self.directory_id, []))
         self.add(START, code=lost, slot=applied, ballot=promised, y=self.directory_id)
         for name in self.members:
-            self.add(MEMBER, name, 1, 0, Ballot(0, ""), 0, len(self.members) << 16)
+            self.add(MEMBER, name, 1, 0, Ballot(0, ""))
         return self
 
     def add(self, kind, peer="", code=0, slot=0, ballot=NULL_BALLOT, x=0, y=0):

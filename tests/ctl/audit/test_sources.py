@@ -71,6 +71,20 @@ def test_missing_events_are_named_and_judge_nothing(tmp_path, missing):
     )
 
 
+def test_a_start_of_which_nothing_is_left(tmp_path):
+    n1, *_ = good(tmp_path)
+    n1.runs.insert(0, (7, []))
+    n1.write()
+    notes = audit([tmp_path]).notes
+    assert "nothing is there of what n1 did after its start number 1" in notes
+
+
+def test_a_rule_without_anything_to_check_says_so(tmp_path):
+    write_log(tmp_path, "n1", [[PromiseRecord(B1)]])
+    report = audit([tmp_path])
+    assert reasons(report, "reads") == {"the sources hold no reads and answers to questions": 0}
+
+
 def test_a_torn_block(tmp_path):
     n1, n2, n3 = good(tmp_path)
     for each in (n1, n2, n3):
