@@ -59,3 +59,11 @@ class Contact:
             for name, peer in context.peers.items()
             if away_ms <= peer.acked_ms < late_ms and context.quorums.is_voter(name)
         ]
+
+
+def why_lost(heard_ms: float, now_ms: float) -> str:
+    """Why a follower counts its leader as gone that it heard last at ``heard_ms``; minus infinity:
+    it was gone before its time was over."""
+    if heard_ms == float("-inf"):
+        return "its connection broke, or it leads no more"
+    return f"not heard for {now_ms - heard_ms:.0f} ms"

@@ -24,7 +24,7 @@ time for liveness); Ongaro's thesis, sections 6.2 (a leader without a quorum ste
 from collections.abc import Callable
 
 from paxosd.core.commands import changes_members
-from paxosd.core.contact import TIMES_AS_OFTEN, Contact
+from paxosd.core.contact import TIMES_AS_OFTEN, Contact, why_lost
 from paxosd.core.context import Context
 from paxosd.core.handover import Transfer
 from paxosd.core.messages import (
@@ -277,7 +277,8 @@ class Election:
         """The leader has not been heard for too long."""
         if self.leader and self.leader_ballot > self._lost_ballot:
             self._lost_ballot = self.leader_ballot
-            self._context.outbox.notice("leader.lost", "warning", leader=self.leader)
+            why = why_lost(self.leader_heard_ms, self._context.now_ms)
+            self._context.outbox.notice("leader.lost", "warning", leader=self.leader, reason=why)
         self.leader = ""
 
     def _start_prevote(self) -> None:
@@ -424,10 +425,8 @@ class Election:
         """Stop leading or campaigning; the clients that wait are answered."""
         context = self._context
         if context.proposer.leading:
-            context.outbox.notice(
-                "leader.stepped_down", "warning", ballot=context.proposer.ballot.shown(),
-                reason=reason,
-            )  # fmt: skip
+            ballot = context.proposer.ballot.shown()
+            context.outbox.notice("leader.stepped_down", "warning", ballot=ballot, reason=reason)
         if self.leader == context.node:
             self.leader = ""
         self._on_stop(reason)

@@ -222,6 +222,20 @@ class LogLevelStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderStatus:
+    """The flight recorder: whether it is on, the size of its files and how large they may be; what
+    was not written since the start, and why not of late ("": all is well)."""
+
+    enabled: bool = False
+    bytes: int = 0
+    bytes_max: int = 0
+    unwritten_blocks: int = 0
+    lost_events: int = 0
+    """Dropped in memory, because writing took too long."""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NameStatus:
     """A host name of peers: its addresses, and why the last lookup failed ("": it did not)."""
 
@@ -356,6 +370,8 @@ class NodeStatus:
     snapshot: SnapshotStatus | None = None
     """None: this node keeps no snapshots."""
     log: LogLevelStatus | None = None
+    recorder: RecorderStatus | None = None
+    """None: the program is of a version without one."""
     names: Mapping[str, NameStatus] = field(default_factory=dict)
     descriptors: DescriptorsStatus | None = None
     connections: Mapping[str, PortStatus] = field(default_factory=dict)

@@ -99,6 +99,7 @@ class Daemon:
             bus=self.bus,
             faults=self.faults,
             log_level=self.log_level,
+            recorder=self.flight.status,
             lines_dropped=lambda: logs.dropped,
             limits=parts.limits,
             descriptors=parts.descriptors,

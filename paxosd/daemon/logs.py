@@ -73,7 +73,7 @@ VOCABULARY: dict[str, str] = {
     "nack.sent": "a ballot was refused, for a higher one was promised",
     "nack.received": "our ballot was refused",
     "leader.elected": "this node leads, or learnt who does",
-    "leader.lost": "no leader is known any more",
+    "leader.lost": "the leader that this node followed is gone, as it thinks: leader, reason",
     "leader.stepped_down": "this node stops leading: reason",
     "leader.slots_missing": "slots known to be chosen that no promise has are pulled: slots",
     "leader.handing_over": "a leader asks another node to campaign: to, reason",
@@ -238,13 +238,18 @@ class Logs:
         ).bind()  # the bound logger itself: its methods below the level are empty ones
         self._early: deque[str] = deque(maxlen=EARLY_MAX)
         self._take_copy: Callable[[str], object] | None = self._early.append
+        self._flush_copies: Callable[[], object] = lambda: None
         self.level = level
 
-    def copy_to(self, take: Callable[[str], object] | None) -> None:
+    def copy_to(
+        self,
+        take: Callable[[str], object] | None,
+        flush: Callable[[], object] = lambda: None,
+    ) -> None:
         """Give each line at level info or above to ``take`` as well, in JSON, whatever the format
         and the level of this log; the first lines since the start, too. None: nobody wants them.
-        Other threads log, too."""
-        self._take_copy = take
+        Other threads log, too. ``flush``: have the copies written, in a bounded time."""
+        self._take_copy, self._flush_copies = take, flush
         while self._early:
             line = self._early.popleft()
             if take is not None:
@@ -300,7 +305,9 @@ class Logs:
         self._sink.reopen()
 
     def flush(self, timeout_s: float = CLOSE_S) -> bool:
-        """Wait until all lines so far are written, or lost; False: that took too long."""
+        """Wait until all lines so far are written, or lost; False: that took too long. So are the
+        copies."""
+        self._flush_copies()
         return self._sink.flush(timeout_s)
 
     def close(self, timeout_s: float = CLOSE_S) -> None:

@@ -23,6 +23,7 @@ from paxosd.core.status import (
     NodeStatus,
     OriginStatus,
     Reached,
+    RecorderStatus,
 )
 from paxosd.core.types import NodeId
 from paxosd.daemon.log_level import LogLevel
@@ -51,6 +52,7 @@ class StatusReport:
         bus: Bus,
         faults: LiveFaults,
         log_level: LogLevel,
+        recorder: Callable[[], RecorderStatus],
         lines_dropped: Callable[[], int],
         limits: Limits,
         descriptors: int,
@@ -65,6 +67,7 @@ class StatusReport:
         self._bus = bus
         self._faults = faults
         self._log_level = log_level
+        self._recorder = recorder
         self._lines_dropped = lines_dropped
         self._limits = limits
         self._descriptors = descriptors
@@ -119,6 +122,7 @@ class StatusReport:
             disk=self._disk(),
             snapshot=self._replica.snapshot_status(time.time_ns() // 1_000_000),
             log=LogLevelStatus(**self._log_level.status(), dropped=dropped),
+            recorder=self._recorder(),
             names={
                 host: NameStatus(addresses=tuple(found["addresses"]), error=found["error"])
                 for host, found in self._bus.names().items()

@@ -8,6 +8,7 @@ tried again after a while.
 """
 
 import re
+from contextlib import suppress
 
 from paxosd.storage.disk import Disk, DiskFile
 
@@ -35,8 +36,9 @@ def file_number(name: str) -> int | None:
 
 
 class RingFiles:
-    """The files of one node. ``bytes_max``: of all together. ``unwritten``: how many blocks were
-    not written, because the disk failed or is nearly full; ``problem``: why, of the last one."""
+    """The files of one node. ``bytes_max``: of all together; ``total_bytes``: how large they are.
+    ``unwritten``: how many blocks were not written, because the disk failed or is nearly full;
+    ``problem``: why, of the last one. One thread appends; others may read these three."""
 
     def __init__(self, disk: Disk, bytes_max: int) -> None:
         self._disk = disk
@@ -44,15 +46,11 @@ class RingFiles:
         self._file_bytes_max = max(1, bytes_max // FILES)
         self._sizes: dict[int, int] | None = None
         """Number → size in bytes; None: not looked at yet."""
+        self.total_bytes = 0
         self._file: DiskFile | None = None
         self._again_us = 0
         self.unwritten = 0
         self.problem = ""
-
-    @property
-    def total_bytes(self) -> int:
-        """The size of all files."""
-        return sum((self._sizes or {}).values())
 
     def append(self, block: bytes, now_us: int) -> bool:
         """Write a block, and drop the oldest files if need be. False: it was not written.
@@ -84,28 +82,36 @@ class RingFiles:
             self._drop_oldest(sizes, len(block))
         self._file.pwritev([block], sizes[number])
         sizes[number] += len(block)
+        self.total_bytes = sum(sizes.values())
 
     def _look(self) -> dict[int, int]:
         """Each run begins a file of its own: the last one of the run before may end in a torn
-        block."""
+        block. What has such a name and cannot be opened is left alone, and its number not used."""
         if self._sizes is None:
             found = {}
             for name in self._disk.list():
                 number = file_number(name)
                 if number is not None:
-                    file = self._disk.open(name)
-                    try:
-                        found[number] = file.size()
-                    finally:
-                        file.close()
+                    found[number] = self._size_of(name)
             self._sizes = found
         return self._sizes
+
+    def _size_of(self, name: str) -> int:
+        try:
+            file = self._disk.open(name)
+        except OSError:
+            return 0
+        try:
+            return file.size()
+        finally:
+            file.close()
 
     def _drop_oldest(self, sizes: dict[int, int], coming: int) -> None:
         while len(sizes) > 1 and sum(sizes.values()) + coming > self._bytes_max:
             oldest = min(sizes)
-            self._disk.unlink(file_name(oldest))
             del sizes[oldest]
+            with suppress(OSError):  # somebody removed it, or it is no file of this node
+                self._disk.unlink(file_name(oldest))
 
     def _let_go(self) -> None:
         file, self._file = self._file, None

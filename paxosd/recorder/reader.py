@@ -10,7 +10,7 @@ from paxosd.recorder.files import file_number
 
 def recorder_files(directory: Path) -> list[Path]:
     """The recorder's files in a directory, the oldest first. Raises OSError."""
-    found = [(file_number(path.name), path) for path in directory.iterdir()]
+    found = [(file_number(path.name), path) for path in directory.iterdir() if path.is_file()]
     return [path for number, path in sorted((n, p) for n, p in found if n is not None)]
 
 

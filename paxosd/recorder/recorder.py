@@ -83,8 +83,6 @@ class Recorder:
     def set_time(self, now_ms: float) -> None:
         """The time of the events from now on, on the clock of the turns."""
         now_us = int(now_ms * 1000.0)
-        if self._notes:
-            self._record_notes()
         chunk = self._chunk
         if not chunk.used:
             chunk.base_us = now_us
@@ -93,6 +91,8 @@ class Recorder:
             self._chunk.base_us = now_us
         at_us = now_us - self._chunk.base_us
         self._at_us = at_us if at_us > 0 else 0
+        if self._notes:
+            self._record_notes()
 
     def record(
         self,

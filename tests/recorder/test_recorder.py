@@ -98,6 +98,17 @@ def test_notes_keep_their_texts_whenever_they_are_taken():
     assert [e.text for e in taken(recorder)] == ["three"]
 
 
+def test_lines_of_the_log_that_came_first_have_the_time_at_which_they_were_taken():
+    recorder = Recorder("c1", "n1", 3, 77)
+    recorder.note_soon("one")
+    recorder.set_time(5_000_000_000.0)
+    recorder.record(APPLIED)
+    assert [(e.kind, e.mono_us) for e in taken(recorder)] == [
+        (NOTE, 5_000_000_000_000),
+        (APPLIED, 5_000_000_000_000),
+    ]
+
+
 def test_a_text_whose_note_is_just_being_recorded_is_left_for_the_next_block():
     recorder = make()
     recorder.note("one")
