@@ -1,10 +1,13 @@
 """log: what happened in a cluster, from the recordings and logs of its nodes."""
 
+import time
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 
 import click
 
-from paxosctl.cli.app import Group, Settings, global_options, verb
+from paxosctl.cli.app import Group, Settings, Whole, global_options, raw, verb
 from paxosctl.commands.log_options import (
     BallotText,
     Reading,
@@ -14,9 +17,11 @@ from paxosctl.commands.log_options import (
 )
 from paxosctl.commands.log_stories import ballot_verb, key_verb, request_verb, slot_verb
 from paxosctl.inspection.events import KINDS, event_data
-from paxosctl.inspection.filters import Filter, is_kind
+from paxosctl.inspection.filters import Filter, is_kind, merged
 from paxosctl.inspection.folding import folded, single
+from paxosctl.inspection.follow import POLL_S, Follower
 from paxosctl.inspection.recordings import Recordings, Window
+from paxosctl.inspection.request_story import key_slots
 from paxosctl.inspection.timeline_view import (
     TimelineText,
     head_lines,
@@ -26,7 +31,13 @@ from paxosctl.inspection.timeline_view import (
     write_lines,
 )
 from paxosd.core.types import NULL_BALLOT, Ballot
+from paxosd.host.clock import clock_ms
 from paxosd.host.log_levels import LEVELS
+from paxosd.recorder.event import Event
+
+LINES_MAX = 100_000
+TAIL_US = 60_000_000
+"""The last lines are looked for among those of the last minute that is recorded."""
 
 
 @click.group("log", cls=Group)
@@ -47,6 +58,8 @@ log_verb = global_options(_log)
               "leader.elected, …; may be repeated.")  # fmt: skip
 @click.option("--slot", "slots", type=SlotRange(), multiple=True, help="Only of these slots.")
 @click.option("--ballot", type=BallotText(), default=None, help="Only of this ballot.")
+@click.option("--key", default=None, help="Only of slots that may change this key, as far as the "
+              "write-ahead logs have them.")  # fmt: skip
 @click.option("--node", "nodes", multiple=True, help="Only of these nodes; may be repeated.")
 @click.option("--level", type=click.Choice(LEVELS), default="debug",
               help="The lowest level of log lines.")  # fmt: skip
@@ -57,6 +70,7 @@ def timeline_verb(
     kinds: tuple[str, ...],
     slots: tuple[tuple[int, int], ...],
     ballot: Ballot | None,
+    key: str | None,
     nodes: tuple[str, ...],
     level: str,
     unfolded: bool,
@@ -70,7 +84,6 @@ def timeline_verb(
     for kind in kinds:
         if not is_kind(kind):
             raise click.UsageError(f'there is no kind "{kind}"; there are {", ".join(KINDS)}')
-    wanted = Filter(kinds, nodes, slots or None, ballot or NULL_BALLOT, level)
     with opened_reading(reading) as (recordings, window):
         missing = sorted(set(nodes) - set(recordings.names))
         if missing:
@@ -78,28 +91,60 @@ def timeline_verb(
                 f"nothing is recorded of {', '.join(missing)}; there is "
                 f"{', '.join(recordings.names)}"
             )
+        if key is not None:
+            slots += tuple((slot, slot) for slot in key_slots(recordings, raw(key)))
+        ranges = merged(slots) if slots or key is not None else None
+        wanted = Filter(kinds, nodes, ranges, ballot or NULL_BALLOT, level)
         write_lines(_timeline(settings.output, recordings, window, wanted, unfolded=unfolded))
 
 
 def _timeline(
     output: str, recordings: Recordings, window: Window, wanted: Filter, *, unfolded: bool
 ) -> Iterator[str]:
-    events = recordings.events(window)
+    events = recordings.events(window, wanted.keep())
     if not wanted.is_open or wanted.level != "debug":
         events = (event for event in events if wanted.takes(event))
-    if output == "json":
-        for event in events:
-            yield json_line(event_data(event))
-        return
-    if output == "plain":
-        for event in events:
-            yield plain_line(event)
+    text = TimelineText.for_output(recordings.names)
+    if output != "table":
+        yield from _as_lines(output, text, events)
         return
     yield from head_lines(recordings)
-    text = TimelineText.for_output(recordings.names)
     plain = unfolded or bool(wanted.kinds)
     for line in map(single, events) if plain else folded(events):
         yield from text.lines(line)
+
+
+@verb("tail")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("-n", "--lines", type=Whole(0, LINES_MAX), default=20, show_default=True,
+              help="How many of the last lines.")  # fmt: skip
+@reading_options
+def tail_verb(settings: Settings, follow: bool, lines: int, reading: Reading) -> None:
+    """The last lines of the timeline; with -f all nodes go on to be followed at once.
+
+    A line comes about a second after its event: daemons write what they recorded every quarter of a
+    second, and the nodes are waited for, so that their order holds.
+    """
+    with opened_reading(reading) as (recordings, window):
+        follower = Follower(recordings)
+        since_us = window.since_us or recordings.last_us - TAIL_US
+        last = recordings.events(replace(window, since_us=since_us))
+        events = (event for event in last if follower.is_new(event))
+        text = TimelineText.for_output(recordings.names)
+        write_lines(deque(_as_lines(settings.output, text, events), lines))
+        while follow:
+            write_lines(_as_lines(settings.output, text, follower.poll(clock_ms() * 1000)))
+            time.sleep(POLL_S)
+
+
+def _as_lines(output: str, text: TimelineText, events: Iterator[Event]) -> Iterator[str]:
+    if output == "json":
+        yield from (json_line(event_data(event)) for event in events)
+    elif output == "plain":
+        yield from map(plain_line, events)
+    else:
+        for line in folded(events):
+            yield from text.lines(line)
 
 
 @verb("nodes")
@@ -110,5 +155,5 @@ def nodes_verb(settings: Settings, reading: Reading) -> None:
         settings.show(nodes_view(recordings))
 
 
-for _each in (nodes_verb, timeline_verb, slot_verb, ballot_verb, request_verb, key_verb):
+for _each in (nodes_verb, timeline_verb, tail_verb, slot_verb, ballot_verb, request_verb, key_verb):
     log_verb.add_command(_each)

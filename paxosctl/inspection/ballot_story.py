@@ -88,9 +88,14 @@ def leadership(recordings: Recordings) -> Leadership:
     def keep(row: Row) -> bool:
         return row[1] in KINDS
 
-    events = list(recordings.events(Window(), keep))
+    events = [e for e in recordings.events(Window(), keep) if not _is_debug(e)]
     seen = set(recordings.names) | {event.peer for event in events if event.peer}
     return Leadership(events, Memberships(events, seen))
+
+
+def _is_debug(event: Event) -> bool:
+    """A line for people who look at every message: there may be millions."""
+    return event.kind in NOTES and note_fields(event.text).get("level") == "debug"
 
 
 def ballot_story(found: Leadership, ballot: Ballot) -> BallotStory:

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from paxosctl.cli.render import View
+from paxosctl.cli.tables import indented, terminal_width
 from paxosctl.inspection.events import ms
 from paxosctl.inspection.explanation import Explanation, Sentence
 from paxosctl.inspection.request_times import STAGES, Times
 from paxosctl.inspection.slowness import node_data, node_rows, stage_shares, verdicts
+from paxosd.host.printable import escape_controls
 
 IDS_SHOWN = 4
 
@@ -19,6 +21,15 @@ def _line(sentence: Sentence) -> str:
     if more > 0:
         shown += f" and {more} more"
     return f"{sentence.text}{f' [{shown}]' if shown else ''}"
+
+
+def _wrapped(lines: Sequence[str]) -> str:
+    """Each in lines of the terminal's width, the further ones two columns in."""
+    width = terminal_width()
+    safe = [escape_controls(line, "") for line in lines]
+    return "\n".join(safe if width is None else (
+        part for line in safe for part in (indented(line, width) if line else ("",))
+    ))  # fmt: skip
 
 
 def sentence_data(sentence: Sentence) -> dict[str, Any]:
@@ -43,7 +54,7 @@ def explanation_view(explanations: Sequence[Explanation]) -> View:
         for each in explanations
         for one in each.sentences
     )
-    return View(data={"explanations": data}, plain=plain.encode(), notes=notes)
+    return View(data={"explanations": data}, plain=plain.encode(), text=_wrapped(notes))
 
 
 @dataclass(slots=True)
@@ -61,7 +72,7 @@ def slowest_view(groups: Sequence[SlowGroup], requests: int) -> View:
     for group in groups:
         notes += ["", f"{group.cause}: {len(group.sentences)}, the longest {ms(group.longest_us)}"]
         notes += [f"- {_line(sentence)}" for sentence in group.sentences]
-    data = [
+    causes = [
         {
             "cause": group.cause,
             "longest_us": group.longest_us,
@@ -74,7 +85,8 @@ def slowest_view(groups: Sequence[SlowGroup], requests: int) -> View:
         for group in groups
         for one in group.sentences
     )
-    return View(data={"requests": requests, "causes": data}, plain=plain.encode(), notes=notes)
+    data = {"requests": requests, "causes": causes}
+    return View(data=data, plain=plain.encode(), text=_wrapped(notes))
 
 
 def why_slow_view(times: Times, faults: Sequence[str]) -> View:
@@ -84,8 +96,7 @@ def why_slow_view(times: Times, faults: Sequence[str]) -> View:
     rows = node_rows(times)
     columns = ("node", "requests", *STAGES, "fsync", "vote")
     notes = ["", "p50 and p99 in ms; fsync: a group commit; vote: from an accept to its vote"]
-    notes += ["", *(f"- {words}" for words in said)]
-    notes += [f"- {words}" for words in faults]
+    text = _wrapped(["", *(f"- {words}" for words in (*said, *faults))])
     data = {
         "requests": times.requests,
         "verdicts": said,
@@ -95,4 +106,5 @@ def why_slow_view(times: Times, faults: Sequence[str]) -> View:
     }
     plain = "".join("\t".join(row) + "\n" for row in rows)
     return View(data=data, plain=plain.encode(), columns=columns, rows=rows, notes=notes,
-                optional=("vote", "reply"))  # fmt: skip
+                text=text,
+        optional=("vote", "reply"))  # fmt: skip

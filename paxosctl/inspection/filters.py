@@ -1,13 +1,14 @@
 """Which events are wanted, and from when until when."""
 
 import re
-from collections.abc import Collection
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from paxosctl.inspection.events import MESSAGES, NAMES, NOTES, has_ballot, note_fields
+from paxosctl.inspection.events import MESSAGES, NAMES, NOTES, RUNS, has_ballot, note_fields
 from paxosctl.inspection.events import concerns_slot as concerns
-from paxosctl.inspection.recorded_files import END_US
+from paxosctl.inspection.recorded_files import END_US, Keep, Row
 from paxosctl.inspection.recordings import Window
 from paxosd.core.types import NULL_BALLOT, Ballot
 from paxosd.host.log_levels import LEVELS
@@ -59,12 +60,12 @@ def window_of(
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Empty or None: everything. ``slots``: ranges, both ends included. ``level``: the lowest of
-    the log lines."""
+    """Empty or None: everything. ``slots``: ranges in order that do not overlap (``merged``), both
+    ends included. ``level``: the lowest of the log lines."""
 
     kinds: Collection[str] = ()
     nodes: Collection[str] = ()
-    slots: Collection[tuple[int, int]] | None = None
+    slots: Sequence[tuple[int, int]] | None = None
     ballot: Ballot = NULL_BALLOT
     level: str = "debug"
 
@@ -72,6 +73,25 @@ class Filter:
     def is_open(self) -> bool:
         """Whether it takes every event."""
         return not self.kinds and not self.nodes and self.slots is None and not self.ballot.round
+
+    def keep(self) -> Keep | None:
+        """Which rows are worth unpacking, at a small cost each; None: all."""
+        numbers = {number for number, name in NAMES.items() if name in self.kinds}
+        slots = self.slots
+        if slots is None and not self.kinds:
+            return None
+
+        def wanted(row: Row) -> bool:
+            kind = row[1]
+            if self.kinds and kind not in numbers:
+                return False
+            if slots is None:
+                return True
+            last = max(row[5], row[7]) if kind in RUNS else row[5]
+            place = bisect_right(slots, (last, END_US)) - 1
+            return place >= 0 and slots[place][1] >= row[5]
+
+        return wanted
 
     def takes(self, event: Event) -> bool:
         """Whether this event is wanted."""
@@ -88,7 +108,14 @@ class Filter:
             and (event.round, event.voter) == (self.ballot.round, self.ballot.node)
         ):
             return False
-        return self.slots is None or any(concerns(event, *each) for each in self.slots)
+        return self.slots is None or self._in_slots(event)
+
+    def _in_slots(self, event: Event) -> bool:
+        """Whether it is about one of the slots; these may be many, those of a key."""
+        assert self.slots is not None
+        last = max(event.slot, event.x) if event.kind in RUNS else event.slot
+        place = bisect_right(self.slots, (last, END_US)) - 1
+        return place >= 0 and concerns(event, *self.slots[place])
 
     def _is_loud(self, event: Event) -> bool:
         level = str(note_fields(event.text).get("level", "info"))
@@ -110,6 +137,17 @@ class Filter:
 def _is_note_of(event: Event, kinds: Collection[str]) -> bool:
     """``note`` stands for all lines, ``leader.elected`` for those of that name."""
     return "note" in kinds or str(note_fields(event.text).get("event", "")) in kinds
+
+
+def merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same slots as ranges in order that do not overlap."""
+    found: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = found[-1][0], max(found[-1][1], last)
+        else:
+            found.append((first, last))
+    return found
 
 
 def is_kind(text: str) -> bool:

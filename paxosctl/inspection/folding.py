@@ -96,17 +96,23 @@ class _Background:
         self._until_us = first.wall_us
         self._node = first.node
         self._first_id = event_id(first)
-        self._counts: dict[str, int] = {}
+        self._total = 0
+        self._counts: dict[str, dict[str, int]] = {}
+        """Kind → what was done with such messages → how often."""
 
     def add(self, event: Event) -> None:
-        name = headline(event)
-        self._counts[name] = self._counts.get(name, 0) + 1
+        kind, _, done = headline(event).partition(" ")
+        counts = self._counts.setdefault(kind, {})
+        counts[done] = counts.get(done, 0) + 1
+        self._total += 1
         self._until_us = max(self._until_us, event.wall_us)
 
     def line(self) -> TimelineLine:
-        words = ", ".join(f"{count} {name}" for name, count in self._counts.items())
-        total = sum(self._counts.values())
-        return TimelineLine(self._until_us, self._node, "…", [], words, self._first_id, total)
+        words = "; ".join(
+            f"{kind} {', '.join(f'{count} {done}'.rstrip() for done, count in counts.items())}"
+            for kind, counts in self._counts.items()
+        )
+        return TimelineLine(self._until_us, self._node, "…", [], words, self._first_id, self._total)
 
 
 class _Run:

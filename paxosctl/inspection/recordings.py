@@ -15,7 +15,7 @@ from paxosctl.inspection.recorded_files import END_US, Keep, NodeFiles, by_node
 from paxosctl.inspection.sources import Sources, find_sources, make_scratch
 from paxosd.recorder.event import Event
 
-SAMPLE_EVENTS = 12_000
+SAMPLE_EVENTS = 4_000
 """Of each node at either end of what is shown: enough to find quick messages among them."""
 NOTES_KEPT = 20_000
 """A line that stands in a recording and in a log is shown once, if no more than so many are between

@@ -91,7 +91,7 @@ SAME = {
     "member replace": "member add", "member rejoin": "member add", "member update": "member add",
     "member quorum": "member add", "fault rm": "fault add", "fault clear": "fault add",
     "explain request": "explain slot", "explain put": "explain slot",
-    "explain leader": "explain slot",
+    "explain leader": "explain slot", "log tail": "log timeline",
 }  # fmt: skip
 
 
@@ -255,6 +255,7 @@ def _recordings(ctl, daemons):
     wait_for(lambda: _is_recorded(where, read), what="the recordings")
     assert len(ctl("log nodes", *where)["nodes"]) == 3
     ctl("log timeline", *where, "--last", "5s")
+    ctl("log tail", "-n", 5, *where)
     change = ctl("log key", "read", *where)["changes"][-1]
     request = f"{change['session']}/{change['seq']}"
     for verb, name in (("slot", change["slot"]), ("request", request)):

@@ -7,6 +7,8 @@ import pytest
 
 from paxosctl.inspection.clock_offsets import UNKNOWN_SLACK_US
 from paxosctl.inspection.recordings import Window, measure_clocks, opened
+from paxosd.core.messages import Accept
+from paxosd.core.types import Ballot
 from paxosd.recorder.event import PUBLISHED, RECEIVED, SENT, START
 from tests.ctl.inspection.made import beat, begin, choose, elect, healthy, trio
 
@@ -91,6 +93,34 @@ def test_a_message_whose_sending_is_not_recorded_is_not_waited_for(tmp_path):
     times = [event.wall_us for event in events]
     assert len(events) > 300
     assert max(a - b for a, b in pairwise(times)) < 30_000
+
+
+def test_where_the_clocks_are_not_known_the_messages_alone_decide(tmp_path):
+    nodes = trio(n2=-1_000_000, n3=900_000)
+    begin(nodes)
+    for at in range(20):
+        beat(nodes, Ballot(1, "n1"), 100_000 + at * 100_000, at)
+        beat(nodes, Ballot(1, "n3"), 150_000 + at * 100_000, at)
+    for node in nodes.values():
+        node.write(tmp_path)
+    events, offsets = read(tmp_path)
+    assert len(offsets.of) < 3
+    assert check_causal(events) == 80
+
+
+def test_what_came_in_a_turn_that_took_long_is_after_its_sending(tmp_path):
+    """The turn's time is when it began, 15 ms before."""
+    nodes = trio()
+    begin(nodes)
+    ballot = elect(nodes, "n1", 100_000)
+    at_us = choose(nodes, ballot, 1, 150_000)
+    for slot in range(2, 9):
+        accept = Accept(ballot, slot, b"value", slot - 1)
+        nodes["n2"].at(at_us + slot * 50_000 - 15_000).received("n1", accept)
+        nodes["n1"].at(at_us + slot * 50_000).sent("n2", accept)
+    for node in nodes.values():
+        node.write(tmp_path)
+    assert check_causal(read(tmp_path)[0]) > 20
 
 
 def test_a_repeated_message_is_after_its_first_sending(tmp_path):
