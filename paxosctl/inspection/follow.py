@@ -14,7 +14,7 @@ from paxosctl.inspection.clock_offsets import Offsets
 from paxosctl.inspection.events import LINE
 from paxosctl.inspection.log_lines import LineLosses, parse_line
 from paxosctl.inspection.recorded_files import block_events
-from paxosctl.inspection.recordings import Recordings
+from paxosctl.inspection.recordings import Doubles, Recordings
 from paxosd.recorder.block import Losses, blocks_of
 from paxosd.recorder.event import Event
 from paxosd.recorder.files import file_number
@@ -66,6 +66,7 @@ class Follower:
         self._waiting: dict[str, list[Event]] = {}
         self._losses = Losses()
         self._seen: dict[tuple[str, int, bool], int] = {}
+        self._doubles = Doubles()
         self._newest_us = 0
         self._since_us = 0
         """When that came, on the caller's clock."""
@@ -92,7 +93,8 @@ class Follower:
             count = next((n for n, e in enumerate(events) if e.wall_us > until_us), len(events))
             due.append(iter(events[:count]))
             self._waiting[name] = events[count:]
-        return in_causal_order(due, self._offsets.slack_us)
+        merged = in_causal_order(due, self._offsets.slack_us)
+        return (event for event in merged if not self._doubles.has(event))
 
     def is_new(self, event: Event) -> bool:
         """Whether this event was not asked about before. What was just written may be read twice:

@@ -150,19 +150,27 @@ def _sample(files: NodeFiles, since_us: int) -> Iterator[Event]:
     return islice(files.events(since_us, keep=lambda row: row[1] in PAIR_KINDS), SAMPLE_EVENTS)
 
 
-def _without_doubles(events: Iterator[Event]) -> Iterator[Event]:
+class Doubles:
     """A line of the log is in the recording, too, and may be in two copies of the log."""
-    new: set[tuple[str, int]] = set()
-    old: set[tuple[str, int]] = set()
-    for event in events:
-        if event.kind in NOTES:
-            key = event.node, event.mono_us
-            stamp = note_fields(event.text).get("mono_ns")
-            if isinstance(stamp, int):
-                key = event.node, stamp
-                if key in new or key in old:
-                    continue
-                new.add(key)
-                if len(new) >= NOTES_KEPT:
-                    old, new = new, set()
-        yield event
+
+    def __init__(self) -> None:
+        self._new: set[tuple[str, int]] = set()
+        self._old: set[tuple[str, int]] = set()
+
+    def has(self, event: Event) -> bool:
+        """Whether this line was asked about before."""
+        stamp = note_fields(event.text).get("mono_ns") if event.kind in NOTES else None
+        if not isinstance(stamp, int):
+            return False
+        key = event.node, stamp
+        if key in self._new or key in self._old:
+            return True
+        self._new.add(key)
+        if len(self._new) >= NOTES_KEPT:
+            self._old, self._new = self._new, set()
+        return False
+
+
+def _without_doubles(events: Iterator[Event]) -> Iterator[Event]:
+    doubles = Doubles()
+    return (event for event in events if not doubles.has(event))

@@ -242,6 +242,20 @@ class TestFollow:
             assert [event.wall_us for event in got] == sorted(event.wall_us for event in got)
             assert list(follower.poll(9_000_000)) == []
 
+    def test_a_line_that_comes_in_the_log_and_in_the_recording_comes_once(self, tmp_path):
+        nodes = healthy(tmp_path)
+        log = tmp_path / "n1.log"
+        log.write_text(nodes["n1"].line("node.starting", "info", 1) + "\n")
+        with opened([str(tmp_path)]) as recordings:
+            follower = Follower(recordings)
+            list(filter(follower.is_new, recordings.events()))
+            text = nodes["n1"].at(9_000_000).note("node.ready")
+            nodes["n1"].write(tmp_path)
+            with open(log, "a") as file:
+                file.write(text.replace('"seq": 1', '"seq": 2') + "\n")
+            got = [*follower.poll(1_000_000), *follower.poll(9_000_000)]
+            assert ["node.ready" in event.text for event in got].count(True) == 1
+
     def test_a_block_that_is_half_written_is_read_when_it_is_whole(self, tmp_path):
         nodes = healthy(tmp_path)
         path = tmp_path / "n1" / "recorder" / "rec-00000001.bin"
