@@ -77,6 +77,7 @@ SLOW = (
     "sim/cluster/test_clients.py",
     "sim/cluster/test_clock_checks.py",
     "sim/cluster/test_process.py",
+    "sim/cluster/test_records.py",
     "sim/nemesis/",
     "sim/teach/",
     "sim/test_divergence.py",
@@ -92,6 +93,7 @@ SLOW = (
     "snapshot/test_keeper.py",
     "snapshot/test_scrub.py",
     "storage/test_wal_model.py",
+    "test_log_events.py",
 )
 """Files and folders whose tests take seconds each: ``-m "not slow"`` leaves them out, with all
 campaigns and real processes."""

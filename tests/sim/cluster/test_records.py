@@ -26,7 +26,7 @@ def events_in(directory):
 
 
 def test_recording_changes_nothing(tmp_path):
-    for seed in (3, 8, 11):
+    for seed in (3, 11):
         plain, recorded = Trace("all"), Trace("all")
         one = run_seed(seed, SMALL, trace=plain)
         other = run_seed(seed, SMALL, trace=recorded, records=RunRecords(tmp_path / str(seed)))

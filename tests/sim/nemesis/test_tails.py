@@ -149,7 +149,7 @@ def test_the_verb_does_it_to_a_node_that_is_up():
 class TestTheWedge:
     """A leader whose promises told of too few slots, as the liveness phase sees it."""
 
-    SEEDS = (1, 18, 20)
+    SEEDS = (1, 20)
 
     @pytest.mark.parametrize("seed", SEEDS)
     def test_it_is_found(self, seed):
