@@ -139,7 +139,7 @@ def _add_loss(
         )  # fmt: skip
     faults = [
         fault for fault in in_force(faults_of(found.events), until_us - 5_000_000, until_us)
-        if fault.kind != "crash" and fault.may_end_leader(old)
+        if not fault.is_request and fault.may_end_leader(old)
     ]  # fmt: skip
     for fault in faults:
         said.add(f"{fault.sentence()}.", fault.hit or fault.begun)

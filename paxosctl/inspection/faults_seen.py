@@ -12,7 +12,8 @@ FOREVER_US = 1 << 62
 
 @dataclass(slots=True)
 class SeenFault:
-    """A rule on one node. ``hit``: the line of its first effect; None: none is recorded."""
+    """A rule on one node. ``hit``: the line of its first effect; None: none is recorded.
+    ``is_request``: it is no rule, but one request to crash."""
 
     node: str
     name: str
@@ -21,11 +22,14 @@ class SeenFault:
     hit: Event | None = None
     until_us: int = FOREVER_US
     words: str = ""
+    is_request: bool = False
 
     def sentence(self) -> str:
         """``n3 had the fault slow (disk-slow 40 ms on n3)``, without a full stop."""
-        if self.kind == "crash" and self.begun is self.hit:
+        if self.is_request:
             return f"{self.node} was asked to crash, and did"
+        if self.kind == "crash" and self.hit is not None:
+            return f"{self.node} was killed by the fault {self.name} ({self.words})"
         acted = "" if self.hit is not None else "; that it acted is not recorded"
         return f"{self.node} had the fault {self.name} ({self.words}){acted}"
 
@@ -68,7 +72,7 @@ def faults_of(events: Iterable[Event]) -> list[SeenFault]:
             open_[key] = found[-1]
         elif name == "fault.crash":
             found.append(SeenFault(event.node, "crash", "crash", event, event, event.wall_us,
-                                   "crash"))  # fmt: skip
+                                   "crash", is_request=True))  # fmt: skip
         elif name == "fault.hit":
             if key not in open_:
                 found.append(SeenFault(event.node, rule, str(fields.get("kind", "?")), event,

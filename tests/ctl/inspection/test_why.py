@@ -160,6 +160,8 @@ class TestLeader:
 
     @pytest.mark.parametrize(("note", "fields", "words"), [
         ("fault.crash", {}, "was asked to crash, and did"),
+        ("fault.hit", {"fault": "c", "kind": "crash", "on": "n1"},
+         "n1 was killed by the fault c (crash on n1)"),
         ("node.stopping", {"reason": "SIGTERM"}, "was stopped at 08:00:00.900: SIGTERM"),
         ("leader.handing_over", {"to": "n2", "reason": "slow disk"}, "handed over to n2"),
         ("leader.stepped_down", {"reason": "no quorum"}, "stepped down at 08:00:00.900: no quorum"),
