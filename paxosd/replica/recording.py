@@ -64,6 +64,8 @@ class Recording:
         """The last one that was recorded."""
         self.now_ms = 0.0
         """When this turn began."""
+        self._hears = False
+        """Whether a message was recorded in this turn."""
 
     def start(self, now_ms: float, commit: Slot) -> None:
         """The run begins. ``commit``: up to which slot the log has chosen values."""
@@ -78,6 +80,7 @@ class Recording:
     def begin_turn(self, now_ms: float) -> None:
         """The time of the turn; what comes now is recorded with it."""
         self.now_ms = now_ms
+        self._hears = False
         self._recorder.set_time(now_ms)
         if self._slow is not None:
             self._slow.now_ms = now_ms
@@ -87,7 +90,11 @@ class Recording:
         self._recorder.directory_id = self._node.directory_id
 
     def heard(self, envelope: Envelope) -> None:
-        """A message of a peer, as it is handed to the node."""
+        """A message of a peer, as it is handed to the node. It was read from the sockets within
+        this turn, and may have been sent after the turn began."""
+        if not self._hears and self._precise_now_ms is not None:
+            self._hears = True
+            self._recorder.set_time(self._precise_now_ms())
         record_message(self._recorder, envelope.sender, RECEIVED, envelope.body)
         if self._slow is not None:
             self._slow.heard(envelope)
