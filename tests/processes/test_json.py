@@ -267,6 +267,7 @@ def _recordings(ctl, daemons):
     assert ctl("explain slowest", *where)["causes"]
     assert ctl("why-slow", *where)["requests"] > 20
     ctl("log slot", 1 << 40, *where, exits=1)
+    assert not [each for each in ctl("audit", *where)["rules"] if each["verdict"] == "violated"]
 
 
 def _is_recorded(where, slot):
