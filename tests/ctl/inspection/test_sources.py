@@ -83,8 +83,17 @@ class TestRecordings:
         assert {event.node for event in events} == {"n2", "n3"}
         assert any("later version" in each for each in losses)
 
-    @pytest.mark.parametrize("content", [b"", b"\x7fELF" + bytes(500), b"hello\nworld\n",
-                                         b'{"a": 1}\n', gzip.compress(b"nothing")])  # fmt: skip
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"\x7fELF" + bytes(500),
+            b"hello\nworld\n",
+            b'{"a": 1}\n',
+            gzip.compress(b"nothing", mtime=0),  # workers that collect name a test alike
+        ],
+        ids=["empty", "program", "text", "json", "gzip"],
+    )
     def test_a_foreign_file_is_passed_over_and_alone_it_is_an_error(self, tmp_path, content):
         healthy(tmp_path / "good")
         foreign = tmp_path / "foreign"
