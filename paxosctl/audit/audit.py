@@ -198,6 +198,7 @@ class _Auditor:
                 self._feed(run, block, table)
             except (ValueError, OSError) as error:
                 self._troubles.append(f"{block.path} cannot be read again: {error}")
+                continue  # the block after it finds that events are missing
             expected = block.first_seq + block.count
         run.leave()
         for rule in self.rules:

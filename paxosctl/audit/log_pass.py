@@ -3,6 +3,8 @@
 Only the records of whole groups count: a torn group was never durable, and nobody heard of it.
 """
 
+from collections.abc import Iterator
+
 from paxosctl.audit import wal_file
 from paxosctl.audit.acceptor_rules import PromisesKept, VotesAbovePromises
 from paxosctl.audit.facts import Facts, LogFacts, digest_of
@@ -45,7 +47,7 @@ class LogPass:
         for segment in home.segments:
             number = len(facts.segments)
             facts.segments.append(segment)
-            for record in wal_file.records_of(segment):
+            for record in self._records_of(segment, log):
                 where = facts.in_log(number, record.offset)
                 if record.kind in (wal_file.ACCEPT, wal_file.DECISION):
                     slot, value = record.slot, record.value
@@ -70,6 +72,13 @@ class LogPass:
                     "before it is used"
                 )
         self._settle(log, newest, newest_at, changes)
+
+    def _records_of(self, segment: wal_file.Segment, log: LogFacts) -> Iterator[wal_file.Record]:
+        try:
+            yield from wal_file.records_of(segment)
+        except FileNotFoundError:
+            log.usable = False
+            self._troubles.append(f"{segment.path} is gone: the node that runs gave it back")
 
     @staticmethod
     def _commit_of(record: wal_file.Record) -> int:

@@ -98,7 +98,11 @@ def _look(path: Path, recorders: dict[Path, None], homes: dict[Path, None], dept
 
 
 def _index(sources: Sources, path: Path) -> None:
-    blocks, losses = recorder_file.blocks_of(path)
+    try:
+        blocks, losses = recorder_file.blocks_of(path)
+    except FileNotFoundError:
+        sources.troubles.append(f"{path} is gone: the node that runs dropped its oldest file")
+        return
     sources.blocks += blocks
     if not blocks and not losses.later and path.stat().st_size:
         sources.troubles.append(f"{path} holds no sound block: it is foreign or damaged")
@@ -130,6 +134,9 @@ def _open_home(sources: Sources, home: Path) -> DataDirectory:
         except NotALogError as error:
             sources.troubles.append(f"{error}; the log of this directory is used without it")
             found.lost = True
+            continue
+        except FileNotFoundError:
+            sources.troubles.append(f"{place / name} is gone: the node that runs gave it back")
             continue
         if before and number != before + 1:
             sources.troubles.append(f"{place}: the segments between {before} and {number} are gone")

@@ -15,10 +15,10 @@ from paxosctl.inspection.events import (
     note_words,
 )
 from paxosctl.inspection.quorums import Memberships, Quorum
-from paxosctl.inspection.recorded_files import Row
 from paxosctl.inspection.recordings import Recordings, Window
 from paxosctl.inspection.slot_steps import Step
 from paxosd.core.types import Ballot
+from paxosd.recorder.block import Row
 from paxosd.recorder.event import MEMBER, PROMISED, RECEIVED, SENT, START, Event
 
 PREPARE, PROMISE = MESSAGES["prepare"], MESSAGES["promise"]

@@ -23,14 +23,10 @@ from paxosd.recorder.event import (
     OUTCOMES,
     PARTIAL_BIT,
     PROMISED,
-    PUBLISHED,
     READ,
-    RECEIVED,
-    SENT,
     START,
     SUM,
     SYNCED,
-    UNSENT,
     VOTED,
     WRITE,
     Event,
@@ -53,7 +49,6 @@ ACCEPT, ACCEPTED, VOTES = MESSAGES["accept"], MESSAGES["accepted"], MESSAGES["vo
 DECISIONS = MESSAGES["decisions"]
 RUNS = frozenset((ACCEPTED, VOTES, DECISIONS))
 """Kinds that are about the slots from ``slot`` to ``x``."""
-MESSAGE_CODES = frozenset((SENT, RECEIVED, PUBLISHED, UNSENT))
 _NO_BALLOT = frozenset((WRITE, READ, SYNCED, NOTE, LINE, MEMBER, SUM, INSTALLED))
 _SLOTTED = frozenset((ACCEPT, VOTED, APPLIED, ADOPTED, WRITE))
 OUTCOME_NAMES: Mapping[int, str] = MappingProxyType(

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 from paxosctl.inspection.events import MESSAGES, NAMES, NOTES, RUNS, has_ballot, note_fields
 from paxosctl.inspection.events import concerns_slot as concerns
-from paxosctl.inspection.recorded_files import END_US, Keep, Row
+from paxosctl.inspection.recorded_files import END_US
 from paxosctl.inspection.recordings import Window
 from paxosd.core.types import NULL_BALLOT, Ballot
 from paxosd.host.log_levels import LEVELS
+from paxosd.recorder.block import Keep, Row
 from paxosd.recorder.event import Event
 
 _CLOCK_TIME = re.compile(r"(\d\d):(\d\d)(?::(\d\d(?:\.\d{1,6})?))?")

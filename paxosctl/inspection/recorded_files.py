@@ -6,22 +6,19 @@ Only the first block of each file is opened to put the files in order. A file is
 is read (a sixteenth of the ring, 4 MiB by default). What is given twice is read once.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from paxosctl.inspection.events import note_fields
-from paxosd.recorder.block import MAGIC, BlockHead, Losses, blocks_of
-from paxosd.recorder.event import EVENT_BYTES, FORM, NOBODY, NOTE, Event
+from paxosd.recorder.block import MAGIC, BlockHead, Keep, Losses, blocks_of, events_of
+from paxosd.recorder.event import EVENT_BYTES, NOTE, Event
 
 FIRST_BYTES = 256 << 10
 """A block that is written in time has less than this."""
 END_US = 1 << 62
 
-Row = tuple[int, ...]
-"""As it is packed: at_us, kind, peer, voter, code, slot, round, x, y."""
-Keep = Callable[[Row], Any]
+GONE = "it is gone: the node that runs dropped its oldest file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +37,26 @@ class NodeFiles:
     files: list[RecordedFile] = field(default_factory=list)
     losses: dict[Path, Losses] = field(default_factory=dict)
     """Of each file, as it was read last."""
+    gone: set[Path] = field(default_factory=set)
+    """Files that the node, which runs, dropped meanwhile: the oldest of its ring."""
 
     @property
     def total_bytes(self) -> int:
         """Of all files."""
-        return sum(each.path.stat().st_size for each in self.files)
+        total = 0
+        for each in self.files:
+            try:
+                total += each.path.stat().st_size
+            except FileNotFoundError:
+                self.gone.add(each.path)
+        return total
+
+    def _content(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            self.gone.add(path)
+            return b""
 
     @property
     def runs(self) -> int:
@@ -68,7 +80,7 @@ class NodeFiles:
             if following and following[0].head.wall_us < since_us:
                 continue
             losses = self.losses[file.path] = Losses()
-            for head, raw in blocks_of(file.path.read_bytes(), losses):
+            for head, raw in blocks_of(self._content(file.path), losses):
                 if head.wall_us < since_us:
                     continue  # all of a block is older than when it was taken
                 if head.base_us and head.base_us + head.wall_us - head.mono_us > until_us:
@@ -82,7 +94,7 @@ class NodeFiles:
     def last_us(self) -> int:
         """When the last block was taken, by this node's wall clock; 0: there is none."""
         for file in reversed(self.files):
-            data = file.path.read_bytes()
+            data = self._content(file.path)
             place = len(data)
             while (place := data.rfind(MAGIC, 0, place)) >= 0:
                 for head, _ in blocks_of(data[place:], Losses()):
@@ -92,26 +104,15 @@ class NodeFiles:
 
 def block_events(head: BlockHead, raw: memoryview, keep: Keep | None) -> Iterator[Event]:
     """The events of a block. A note has the time of its line: it is recorded a turn later."""
-    names = dict(enumerate(head.names)) | {NOBODY: ""}
     lag_us = head.wall_us - head.mono_us
-    whole = len(raw) // EVENT_BYTES * EVENT_BYTES
-    node, boot_count, base_us = head.node, head.boot_count, head.base_us
-    for seq, row in enumerate(FORM.iter_unpack(raw[:whole]), head.first_seq):
-        at_us, kind, peer, voter, code, slot, round_, x, y = row
-        mono_us = base_us + at_us
-        text = ""
-        if kind == NOTE:
-            place = x - head.text_base
-            text = head.texts[place] if 0 <= place < len(head.texts) else ""
-            mono_ns = note_fields(text).get("mono_ns")
+    for event in events_of(head, raw, keep):
+        if event.kind == NOTE:
+            mono_ns = note_fields(event.text).get("mono_ns")
             if isinstance(mono_ns, int):
                 mono_us = mono_ns // 1000
-        elif keep is not None and not keep(row):
-            continue
-        yield Event(
-            node, boot_count, seq, mono_us, mono_us + lag_us, kind, names.get(peer, "?"),
-            names.get(voter, "?"), code, slot, round_, x, y, text,
-        )  # fmt: skip
+                yield event._replace(mono_us=mono_us, wall_us=mono_us + lag_us)
+                continue
+        yield event
 
 
 def by_node(paths: Iterable[Path], passed_over: list[str]) -> dict[str, NodeFiles]:
@@ -119,7 +120,11 @@ def by_node(paths: Iterable[Path], passed_over: list[str]) -> dict[str, NodeFile
     no block that can be read. Raises OSError."""
     found: dict[str, list[RecordedFile]] = {}
     for path in dict.fromkeys(each.resolve() for each in paths):
-        head = _first_head(path, passed_over)
+        try:
+            head = _first_head(path, passed_over)
+        except FileNotFoundError:
+            passed_over.append(f"{path}: {GONE}")
+            continue
         if head is not None:
             found.setdefault(head.node, []).append(RecordedFile(path, head))
     nodes = {}

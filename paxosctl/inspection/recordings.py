@@ -11,8 +11,9 @@ from paxosctl.inspection.causal_order import in_causal_order
 from paxosctl.inspection.clock_offsets import PAIR_KINDS, Offsets, estimate
 from paxosctl.inspection.events import NOTES, note_fields
 from paxosctl.inspection.log_lines import LineLosses, read_lines
-from paxosctl.inspection.recorded_files import END_US, Keep, NodeFiles, by_node
+from paxosctl.inspection.recorded_files import END_US, GONE, NodeFiles, by_node
 from paxosctl.inspection.sources import Sources, find_sources, make_scratch
+from paxosd.recorder.block import Keep
 from paxosd.recorder.event import Event
 
 SAMPLE_EVENTS = 4_000
@@ -89,6 +90,7 @@ class Recordings:
                 if lost.later:
                     words.append(f"{path}: {lost.later} blocks of a later version of paxosd; use "
                                  "that one's paxosctl")  # fmt: skip
+            words += [f"{path}: {GONE}" for path in sorted(files.gone)]
         for path, lines in self.line_losses.items():
             if lines.damaged:
                 words.append(f"{path}: {lines.damaged} lines that are no JSON")

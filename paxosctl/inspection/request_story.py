@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 
 from paxosctl.inspection.ballot_story import Leadership
 from paxosctl.inspection.events import OUTCOME_NAMES, ms, seqs_of
-from paxosctl.inspection.recorded_files import Row
 from paxosctl.inspection.recordings import Recordings, Window
 from paxosctl.inspection.slot_story import SlotStory, slot_stories
 from paxosctl.inspection.wal_entries import LoggedCommand, LoggedValue, commands_of, logged_values
+from paxosd.recorder.block import Row
 from paxosd.recorder.event import APPLIED, WRITE, Event
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 
 from paxosctl.inspection.ballot_story import Leadership
 from paxosctl.inspection.events import ACCEPTED, VOTES, ballot_of
-from paxosctl.inspection.recorded_files import Row
 from paxosctl.inspection.recordings import Recordings, Window
 from paxosd.core.types import Ballot
+from paxosd.recorder.block import Row
 from paxosd.recorder.event import (
     APPLIED,
     PUBLISHED,

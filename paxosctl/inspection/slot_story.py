@@ -21,10 +21,10 @@ from paxosctl.inspection.events import (
     note_words,
 )
 from paxosctl.inspection.quorums import Memberships, Quorum
-from paxosctl.inspection.recorded_files import Keep, Row
 from paxosctl.inspection.recordings import Recordings, Window
 from paxosctl.inspection.slot_steps import Step, steps_of, voter_of
 from paxosd.core.types import NULL_BALLOT, UNKNOWN_BALLOT, Ballot
+from paxosd.recorder.block import Keep, Row
 from paxosd.recorder.event import (
     ADOPTED,
     APPLIED,

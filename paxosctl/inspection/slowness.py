@@ -4,8 +4,6 @@ A verdict is given for a stage that takes a third of the time or more, and names
 only if it stands out against the others.
 """
 
-from collections.abc import Sequence
-
 from paxosctl.inspection.events import ms
 from paxosctl.inspection.request_times import STAGES, NodeTimes, Times
 
@@ -137,8 +135,3 @@ def percentiles(at: object) -> dict[str, int]:
     """The usual ones."""
     assert callable(at)
     return {"p50_us": at(50), "p90_us": at(90), "p99_us": at(99), "max_us": at(100)}
-
-
-def shown_stages(stages: Sequence[str] = STAGES) -> tuple[str, ...]:
-    """The heads of the columns."""
-    return ("node", "requests", *stages, "fsync", "vote")

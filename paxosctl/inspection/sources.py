@@ -22,11 +22,11 @@ from paxosctl.inspection.log_lines import looks_like_log
 from paxosd.recorder.block import MAGIC
 from paxosd.recorder.files import DIRECTORY
 from paxosd.recorder.reader import recorder_files
+from paxosd.storage.node_directory import LOG_DIRECTORY
 
 GZIP_MAGIC = b"\x1f\x8b"
 HEAD_BYTES = 64 << 10
 LOG_SUFFIXES = (".log", ".log.gz", ".json", ".json.gz", ".export")
-WAL_DIRECTORY = "wal"
 
 
 @dataclass(slots=True)
@@ -89,7 +89,7 @@ def _add_directory(found: Sources, path: Path) -> bool:
     inner = path / DIRECTORY
     files = recorder_files(inner) if inner.is_dir() else recorder_files(path)
     found.recordings += files
-    wal = path / WAL_DIRECTORY
+    wal = path / LOG_DIRECTORY
     if wal.is_dir():
         found.wals.append(wal)
     return bool(files) or wal.is_dir()

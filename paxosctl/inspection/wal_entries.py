@@ -82,7 +82,11 @@ def logged_values(wal: Path, problems: list[str]) -> Iterator[LoggedValue]:
     ``problems`` for a segment that cannot be read. Raises OSError."""
     found = [(segment_number(path.name), path) for path in wal.iterdir()]
     for _, path in sorted((number, path) for number, path in found if number is not None):
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            problems.append(f"{path}: it is gone: the node that runs gave it back")
+            continue
         try:
             header = decode_header(data)
         except FormatError as error:

@@ -16,7 +16,7 @@ A torn or damaged block is passed over: the next one is found by its magic.
 """
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from struct import Struct
 from typing import Any
@@ -32,6 +32,10 @@ _LEAD = Struct("<8sHHII")
 _CRC = Struct("<I")
 _U32 = Struct("<I")
 HEAD_BYTES = _LEAD.size + _CRC.size
+Row = tuple[int, ...]
+"""An event as it is packed: at_us, kind, peer, voter, code, slot, round, x, y."""
+Keep = Callable[[Row], Any]
+"""Whether an event is wanted."""
 RAW_BYTES_MAX = 16 << 20
 """No block is larger in the clear: what says so is damaged."""
 
@@ -131,14 +135,16 @@ def _open(data: bytes, offset: int, end: int) -> tuple[BlockHead, memoryview] | 
     return BlockHead(**known), memoryview(raw)[_U32.size + head_bytes :]
 
 
-def events_of(head: BlockHead, events: memoryview) -> Iterator[Event]:
-    """The events of a block."""
+def events_of(head: BlockHead, events: memoryview, keep: Keep | None = None) -> Iterator[Event]:
+    """The events of a block. ``keep``: which are wanted besides notes; None: all."""
     names = dict(enumerate(head.names)) | {NOBODY: ""}
     whole = len(events) // EVENT_BYTES * EVENT_BYTES
     lag_us = head.wall_us - head.mono_us
     rows = FORM.iter_unpack(events[:whole])
     for seq, row in enumerate(rows, head.first_seq):
         at_us, kind, peer, voter, code, slot, round_, x, y = row
+        if keep is not None and kind != NOTE and not keep(row):
+            continue
         mono_us = head.base_us + at_us
         text = ""
         if kind == NOTE:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from paxosctl.audit import recorder_file
 from paxosctl.audit.audit import NothingToReadError, SeveralClustersError, audit
 from paxosctl.audit.kinds import HEARTBEAT, RECEIVED
+from paxosctl.audit.sources import read_sources
 from paxosd.core.effects import AcceptRecord, PromiseRecord
 from tests.ctl.audit.made import B1, NODES, X, good, write_log
 
@@ -202,3 +204,66 @@ def test_the_same_file_twice_counts_once(tmp_path):
     (copy / "rec-00000001.bin").write_bytes(file_of(tmp_path, "n1").read_bytes())
     assert [r.checked for r in audit([tmp_path]).rules] == [r.checked for r in once.rules]
     assert X
+
+
+class TestWhatARunningNodeDrops:
+    """The files of a node that runs may go at any moment: the oldest of its ring and of its log."""
+
+    @pytest.fixture
+    def after_a_look(self, monkeypatch):
+        """``after_a_look(path)``: it is gone once the sources have been looked through."""
+
+        def gone(path):
+            def read_then_drop(paths):
+                sources = read_sources(paths)
+                path.unlink()
+                return sources
+
+            monkeypatch.setattr("paxosctl.audit.audit.read_sources", read_then_drop)
+
+        return gone
+
+    @pytest.mark.parametrize("dropped", [0, 1])
+    def test_events_that_are_gone_are_a_gap_and_judge_nothing(
+        self, tmp_path, after_a_look, dropped
+    ):
+        n1, n2, n3 = good(tmp_path)
+        n2.write()
+        n3.write()
+        (n1.home / "recorder").mkdir(parents=True)
+        files = []
+        for number, block in enumerate(n1.blocks(), 1):
+            files.append(n1.home / "recorder" / f"rec-{number:08d}.bin")
+            files[-1].write_bytes(block)
+        after_a_look(files[dropped])
+        report = audit([tmp_path])
+        assert report.broken == 0
+        first, last = (1, 10) if dropped == 0 else (11, 20)
+        notes = " ".join(report.notes)
+        assert f"{files[dropped]} cannot be read again" in notes
+        assert f"events n1/1:{first} to {last} are missing" in notes
+
+    def test_before_it_was_looked_at(self, tmp_path, monkeypatch):
+        for each in good(tmp_path):
+            each.write()
+        real = recorder_file.blocks_of
+
+        def drop(path):
+            if path == file_of(tmp_path, "n2"):
+                path.unlink()
+            return real(path)
+
+        monkeypatch.setattr(recorder_file, "blocks_of", drop)
+        report = audit([tmp_path])
+        assert report.broken == 0
+        assert any("n2" in note and "is gone" in note for note in report.notes)
+
+    def test_a_segment_of_the_log(self, tmp_path, after_a_look):
+        for each in good(tmp_path):
+            each.write()
+        write_log(tmp_path, "n1", [[PromiseRecord(B1)], [AcceptRecord(1, B1, b"x")]])
+        (segment,) = (tmp_path / "n1" / "wal").iterdir()
+        after_a_look(segment)
+        report = audit([tmp_path])
+        assert report.broken == 0
+        assert any(f"{segment} is gone" in note for note in report.notes)

@@ -5,11 +5,12 @@ from itertools import pairwise
 
 import pytest
 
-from paxosctl.inspection.clock_offsets import UNKNOWN_SLACK_US
+from paxosctl.inspection.clock_offsets import UNKNOWN_SLACK_US, estimate
+from paxosctl.inspection.events import ACCEPTED
 from paxosctl.inspection.recordings import Window, measure_clocks, opened
 from paxosd.core.messages import Accept
 from paxosd.core.types import Ballot
-from paxosd.recorder.event import PUBLISHED, RECEIVED, SENT, START
+from paxosd.recorder.event import PUBLISHED, RECEIVED, SENT, START, Event
 from tests.ctl.inspection.made import beat, begin, choose, elect, healthy, trio
 
 AHEAD = [{}, {"n2": 1300}, {"n2": -40_000, "n3": 7_000_000}, {"n1": 3_600_000_000, "n3": -5}]
@@ -65,6 +66,31 @@ def test_the_sentences_name_direction_and_error(tmp_path):
     healthy(tmp_path, slots=60, n2=1300)
     _, offsets = read(tmp_path)
     assert offsets.sentences(["n1", "n2"]) == ["n2 is 1.3 ms ahead of n1 (± 0.2)"]
+
+
+def votes(sender, receiver, took_us, ahead_us):
+    """(published, received) of votes, each so long under way; the receiver's clock is ahead."""
+    published, received = [], []
+    for stream_seq, each_us in enumerate(took_us):
+        at_us = stream_seq * 100_000
+        said = {"kind": ACCEPTED, "voter": "n1", "slot": 1, "round": 1, "x": 1, "y": stream_seq}
+        common = {"boot_count": 1, "seq": stream_seq, "mono_us": 0, **said}
+        published.append(Event(node=sender, wall_us=at_us, peer="", code=PUBLISHED, **common))
+        received.append(Event(node=receiver, wall_us=at_us + each_us + ahead_us, peer=sender,
+                              code=RECEIVED, **common))  # fmt: skip
+    return published, received
+
+
+def test_neither_slow_messages_nor_a_few_that_seem_to_come_early_move_the_clocks():
+    """A turn that began before a message was sent dates it back; most wait for a busy node."""
+    there = [-15_000] * 3 + [300] * 40 + [20_000] * 57
+    back = [300] * 90 + [40_000] * 10
+    n1_out, n2_in = votes("n1", "n2", there, 1300)
+    n2_out, n1_in = votes("n2", "n1", back, -1300)
+    offsets = estimate([n1_out + n1_in, n2_out + n2_in])
+    (offset,) = [each for node, each in offsets.of.items() if node != offsets.reference]
+    assert abs(abs(offset.ahead_us) - 1300) <= 100
+    assert offset.error_us <= 400
 
 
 def test_no_messages_no_offset(tmp_path):

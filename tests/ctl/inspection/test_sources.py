@@ -14,6 +14,7 @@ from paxosctl.cli.streams import StreamError
 from paxosctl.inspection.follow import HOLD_US, Follower
 from paxosctl.inspection.log_lines import LineLosses, read_lines
 from paxosctl.inspection.recordings import Window, measure_clocks, opened
+from paxosctl.inspection.sources import find_sources
 from paxosd.recorder.block import MAGIC
 from tests.ctl.inspection.made import begin, choose, elect, healthy, trio
 
@@ -48,6 +49,42 @@ class TestRecordings:
         copy = tmp_path / "copy"
         copy.write_bytes(files[0].read_bytes())
         assert read(tmp_path, copy)[0] == whole
+
+    def test_a_line_of_the_log_has_its_own_time_and_not_that_of_the_next_turn(self, tmp_path):
+        made = trio()["n1"]
+        text = made.at(1_000_000).line("member.up", "info", 1, member="n2")
+        made.at(5_000_000).recorder.note(text)
+        made.write(tmp_path)
+        (event,) = read(tmp_path)[0]
+        assert event.mono_us == 1_000_000 + made.mono_us
+
+    @pytest.mark.parametrize("dropped", ["n1", "n2"])
+    def test_a_file_that_its_running_node_drops_is_named_and_the_rest_is_used(
+        self, tmp_path, dropped
+    ):
+        healthy(tmp_path)
+        file = tmp_path / dropped / "recorder" / "rec-00000001.bin"
+        with opened([str(tmp_path)]) as recordings:
+            measure_clocks(recordings, Window())
+            file.unlink()
+            assert {event.node for event in recordings.events()} == {"n1", "n2", "n3"} - {dropped}
+            assert recordings.nodes[dropped].total_bytes == 0
+            (words,) = recordings.losses()
+        assert words.startswith(f"{file}: it is gone")
+
+    def test_a_file_that_is_dropped_before_it_is_opened(self, tmp_path, monkeypatch):
+        healthy(tmp_path)
+        file = tmp_path / "n1" / "recorder" / "rec-00000001.bin"
+
+        def find_then_drop(names, scratch):
+            found = find_sources(names, scratch)
+            file.unlink()
+            return found
+
+        monkeypatch.setattr("paxosctl.inspection.recordings.find_sources", find_then_drop)
+        events, losses = read(tmp_path)
+        assert {event.node for event in events} == {"n2", "n3"}
+        assert losses == [f"{file}: it is gone: the node that runs dropped its oldest file"]
 
     def test_gzip_and_standard_input(self, tmp_path, monkeypatch):
         healthy(tmp_path)
