@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from paxosd.daemon.commits import BYTES_MAX, FAST_IN_A_ROW, FAST_US, Commits
+from paxosd.daemon.commits import BYTES_MAX, CALM_IN_A_ROW, SLOW_US, USUAL_US_MAX, Commits
 from paxosd.daemon.worker import Syncer
 from paxosd.storage.disk import StorageError
 
@@ -49,12 +49,37 @@ def commit(disk, may_block=True, **job):
 
 
 def make_fast(disk):
-    for _ in range(FAST_IN_A_ROW):
+    for _ in range(CALM_IN_A_ROW):
         assert not commit(disk)
 
 
 def test_the_loop_begins_after_many_fast_ones(disk):
     make_fast(disk)
+    assert commit(disk)
+
+
+def test_now_and_then_one_of_a_few_milliseconds_changes_nothing(disk):
+    """On a machine whose cores are all busy one in ten takes twice as long as the disk needs."""
+    make_fast(disk)
+    for number in range(200):
+        assert commit(disk, duration_us=SLOW_US // 2 if number % 10 == 0 else USUAL_US_MAX // 2)
+
+
+def test_a_disk_that_is_always_a_little_slow_is_left_to_the_thread(disk):
+    """The loop has something better to do than to wait for it."""
+    make_fast(disk)
+    in_the_turn = sum(commit(disk, duration_us=USUAL_US_MAX * 2) for _ in range(200))
+    assert 0 < in_the_turn < 20
+    for _ in range(CALM_IN_A_ROW):
+        commit(disk)
+    assert commit(disk)
+
+
+def test_the_average_forgets_a_stall_with_the_row(disk):
+    """However long it was: what counts afterwards is how long the next ones take."""
+    make_fast(disk)
+    commit(disk, duration_us=3_000_000)
+    assert not any(commit(disk, duration_us=100) for _ in range(CALM_IN_A_ROW))
     assert commit(disk)
 
 
@@ -68,7 +93,7 @@ def test_one_slow_one_sends_them_to_the_thread_for_long(disk):
 
 def test_a_slow_one_in_the_thread_counts_too(disk):
     make_fast(disk)
-    assert not commit(disk, duration_us=FAST_US + 1, size=BYTES_MAX + 1)
+    assert not commit(disk, duration_us=SLOW_US + 1, size=BYTES_MAX + 1)
     assert not commit(disk)
 
 
