@@ -428,6 +428,13 @@ class Node:
         together with what comes next."""
         return bool(self._context.proposer.open) or bool(self._reads)
 
+    @property
+    def has_undecided(self) -> bool:
+        """Whether this node holds proposals of which it has not learned yet that they are chosen.
+        If not, the next votes decide nothing that could be applied here."""
+        context = self._context
+        return bool(context.acceptor.accepted) or bool(context.learner.proposed)
+
     def sync_us_elsewhere(self) -> float:
         """Of a leader: how long a group commit takes its voters, in microseconds; 0: unknown."""
         return self._election.transfer.sync_us_elsewhere() if self.leading else 0.0
