@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from paxosd.config.redaction import REDACTED, is_secret
 from paxosd.config.settings import setting
 from paxosd.host.log_levels import LEVELS
 from paxosd.net.endpoints import Endpoint
@@ -163,7 +164,7 @@ class Config:
             value: Any = self
             for part in name.split("."):
                 value = value[part] if isinstance(value, Mapping) else getattr(value, part)
-            given[name] = f"{value} ({source})"
+            given[name] = f"{REDACTED if is_secret(name) else value} ({source})"
         return given
 
     def bind_endpoints(self) -> MemberConfig:

@@ -96,6 +96,20 @@ _ROWS = (
         "Changes the level of the log for a while, and answers {node, level, configured, left_ms}.",
     ),
     AdminVerb(
+        "file_list",
+        _NO_ARGUMENTS,
+        Permission.OBSERVE,
+        True,
+        "Answers {files, notes}: which files of its recording and its logs the node hands out.",
+    ),
+    AdminVerb(
+        "file_read",
+        frozenset({"name", "offset", "count"}),
+        Permission.OBSERVE,
+        True,
+        "Answers {name, offset, total, bytes, data}: a piece of one of these files.",
+    ),
+    AdminVerb(
         "fault_add",
         None,
         Permission.FAULTS,

@@ -22,10 +22,12 @@ from paxosd.core.state.machine import Machine
 from paxosd.daemon import exits
 from paxosd.daemon.commits import Commits
 from paxosd.daemon.file_comparison import FileComparison
+from paxosd.daemon.file_thread import FileThread
 from paxosd.daemon.log_level import LogLevel
 from paxosd.daemon.logs import Logs, ends_in_json
 from paxosd.daemon.notify import Notifier
 from paxosd.daemon.recorder_writer import FlightRecorder
+from paxosd.daemon.served_files import ServedFiles
 from paxosd.daemon.startup import (
     Parts,
     replica_options,
@@ -75,6 +77,7 @@ class Daemon:
         self.notifier = notifier
         self.syncer: Syncer[SyncJob] = Syncer()
         self.helper: Syncer[Job] = Syncer("paxosd-snapshot")
+        self.file_thread = FileThread(self.bus.register_wakeup)
         self.flight = FlightRecorder(
             config,
             boot_count=boot_count,
@@ -129,6 +132,8 @@ class Daemon:
             precise_now_ms=precise_clock_ms,
             probes=Probes(),
             log_level=self._change_log_level,
+            files=ServedFiles(self.config),
+            file_helper=self.file_thread,
             recorder=self.flight.recorder,
         )
 
@@ -149,6 +154,7 @@ class Daemon:
         if self.bus.poll(math.ceil(self._poll_ms(now_ms)), lazy_votes=lazy) & WAKEUP:
             self.syncer.clear_wake()
             self.helper.clear_wake()
+            self.file_thread.clear_wake()
         now_ms = precise_clock_ms()
         self.replica.turn(now_ms, self.faults.wall_ms(now_ms))
         self._house_keeping(now_ms)

@@ -12,6 +12,8 @@ Which verbs there are, their arguments and what they may do is the table in
     transfer_leader  {transferring: name}; the name "" stands for the best voter
     probe            {pending, results: {endpoint: {ok, ms, error}}}
     log_level        {node, level, configured, left_ms}
+    file_list        {files: [{name, bytes, mtime_ms}, …], notes}
+    file_read        {name, offset, total, bytes, data}
     fault_add        {added: name}; for its arguments see faults/rules.py
     fault_list       {enabled, rules: [FaultRule.describe, …]}
     fault_rm         {removed: 1, hits}; and not_saved: why, if the removal could not be saved
@@ -34,12 +36,17 @@ above. ``snapshot_read``: a piece of the newest snapshot's file (slot 0) or of t
 ``pending``. ``log_level``: log at this level for so long, then as configured again; the level ""
 changes nothing.
 
+``file_list`` and ``file_read`` need the disk, which the loop never waits for: they are answered
+later (``deferred_answers.py``). The names of the files: ``recorder/served_names.py``.
+``data`` lacks the zeros at the end of the ``bytes`` that were read.
+
 Nothing here is replicated: each verb is about the one node that is asked.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 from paxosd.config.settings import nearest
 from paxosd.core.admin_verbs import ADMIN_VERBS, Permission
@@ -47,10 +54,13 @@ from paxosd.core.effects import FORBIDDEN, INVALID
 from paxosd.core.requests import AdminAnswer, AdminRequest, RefusalAnswer
 from paxosd.core.types import Slot
 from paxosd.faults.plan import FaultError, FaultPlan
+from paxosd.replica.deferred_answers import Deferred
 
 SLOT_MAX = (1 << 63) - 1
 PROBED_MAX = 32
 """Endpoints in one probe."""
+FILE_READ_BYTES_MAX = 256 << 10
+"""In one answer to ``file_read``."""
 
 
 class ChecksumSource(Protocol):
@@ -93,6 +103,19 @@ class ProbeSource(Protocol):
         ...
 
 
+class FileSource(Protocol):
+    """The files that the node hands out; for :class:`paxosd.daemon.served_files.ServedFiles`. It is
+    used in another thread."""
+
+    def listed(self) -> dict[str, Any]:
+        """``{files, notes}``. May raise OSError."""
+        ...
+
+    def read(self, name: str, offset: int, count: int) -> dict[str, Any]:
+        """``{name, offset, total, bytes, data}``. Raises LookupError, in words, and OSError."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdminPorts:
     """What the verbs reach.
@@ -115,6 +138,14 @@ class AdminPorts:
     transfer: Callable[[str], str] | None = None
     probes: ProbeSource | None = None
     log_level: Callable[[str, int], dict[str, Any]] | None = None
+    files: FileSource | None = None
+
+
+class _Later(NamedTuple):
+    """An answer that is made in another thread; see :class:`Deferred`."""
+
+    work: Callable[[], dict[str, Any]]
+    size: int = 0
 
 
 class _RefusedError(Exception):
@@ -126,7 +157,7 @@ class Admin:
 
     def __init__(self, ports: AdminPorts) -> None:
         self._ports = ports
-        self._handlers: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+        self._handlers: dict[str, Callable[[Mapping[str, Any]], dict[str, Any] | _Later]] = {
             "alive": lambda _: {},
             "status": lambda _: ports.status(),
             "checksum": self._checksum,
@@ -135,6 +166,8 @@ class Admin:
             "transfer_leader": self._transfer_leader,
             "probe": self._probe,
             "log_level": self._log_level,
+            "file_list": self._file_list,
+            "file_read": self._file_read,
             "fault_add": self._fault_add,
             "fault_list": self._fault_list,
             "fault_rm": self._fault_rm,
@@ -142,8 +175,9 @@ class Admin:
             "fault_crash": self._fault_crash,
         }
 
-    def handle(self, request: AdminRequest) -> AdminAnswer | RefusalAnswer:
-        """Carry out one request. Never raises for what a client sent."""
+    def handle(self, request: AdminRequest) -> AdminAnswer | RefusalAnswer | Deferred:
+        """Carry out one request, or say how it is to be, beside the loop. Never raises for what a
+        client sent."""
         verb = ADMIN_VERBS.get(request.verb)
         if verb is None:
             known = nearest(request.verb, ADMIN_VERBS)
@@ -162,7 +196,10 @@ class Admin:
                     words = f'{request.verb}: unknown argument "{given:.40}"; {known}'
                     return _refuse(request, INVALID, words)
         try:
-            return AdminAnswer(request.request_id, self._handlers[verb.name](request.args))
+            found = self._handlers[verb.name](request.args)
+            if isinstance(found, _Later):
+                return Deferred(request.request_id, verb.name, found.work, found.size)
+            return AdminAnswer(request.request_id, found)
         except (_RefusedError, FaultError) as error:
             return _refuse(request, INVALID, f"{request.verb}: {error}")
 
@@ -231,6 +268,25 @@ class Admin:
             return self._ports.log_level(level, for_ms)
         except ValueError as error:
             raise _RefusedError(str(error)) from None
+
+    def _files(self) -> FileSource:
+        if self._ports.files is None:
+            raise _RefusedError("this node hands out no files")
+        return self._ports.files
+
+    def _file_list(self, _: Mapping[str, Any]) -> _Later:
+        return _Later(self._files().listed)
+
+    def _file_read(self, args: Mapping[str, Any]) -> _Later:
+        name, offset = args.get("name"), args.get("offset", 0)
+        count = args.get("count", FILE_READ_BYTES_MAX)
+        if type(name) is not str:
+            raise _RefusedError("name is the name of a file; file_list shows them")
+        if type(offset) is not int or not 0 <= offset <= SLOT_MAX:
+            raise _RefusedError("offset is a number from 0 up")
+        if type(count) is not int or not 1 <= count <= FILE_READ_BYTES_MAX:
+            raise _RefusedError(f"count is a number of bytes, from 1 to {FILE_READ_BYTES_MAX}")
+        return _Later(partial(self._files().read, name, offset, count), count)
 
     def _fault_add(self, args: Mapping[str, Any]) -> dict[str, Any]:
         now_ms = int(self._ports.now_ms())

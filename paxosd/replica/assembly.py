@@ -171,6 +171,7 @@ def make_replica(
             transfer=parts.node.hand_leadership_to,
             probes=ports.probes,
             log_level=ports.log_level,
+            files=ports.files if ports.file_helper is not None else None,
         )
     )
     return Replica(options, parts, ports, admin=admin.handle, snapshots=snapshots)

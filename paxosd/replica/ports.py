@@ -17,7 +17,8 @@ from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
 from paxosd.host.log import Log
 from paxosd.recorder.recorder import Recorder
-from paxosd.replica.admin import ProbeSource
+from paxosd.replica.admin import FileSource, ProbeSource
+from paxosd.replica.deferred_answers import DeferredHelper
 from paxosd.replica.forwarding import Link
 from paxosd.snapshot.jobs import Helper
 from paxosd.storage.wal import SyncJob
@@ -97,6 +98,9 @@ class Ports:
     precise_now_ms: Callable[[], float] | None = None
     probes: ProbeSource | None = None
     log_level: Callable[[str, int], dict[str, Any]] | None = None
+    files: FileSource | None = None
+    file_helper: DeferredHelper | None = None
+    """Reads those files beside the loop; None: the node hands out none."""
     recorder: Recorder | None = None
     """Where it records what it does; None: nowhere."""
 

@@ -20,6 +20,7 @@ from paxosd.core.status import SnapshotStatus
 from paxosd.core.types import Slot
 from paxosd.core.work import CLIENT_UNITS
 from paxosd.replica.background import BackgroundWork
+from paxosd.replica.deferred_answers import Deferred, DeferredAnswers
 from paxosd.replica.forwarding import Forwarding
 from paxosd.replica.group_commit import GroupCommit
 from paxosd.replica.log_server import serve_history
@@ -38,6 +39,7 @@ PEERS_PER_TURN_MAX = 1000
 CLIENTS_PER_TURN_MAX = 400
 CLIENTS_AT_ONCE = 4
 """Requests between two looks at how much the turn has done."""
+AdminHandler = Callable[[AdminRequest], AdminAnswer | RefusalAnswer | Deferred]
 _TO_LOG: frozenset[type] = frozenset({Accept, Decisions})
 LOOK_MS = 50.0
 """How often a turn looks after what changes within seconds: the state of the disk, the log's
@@ -53,7 +55,7 @@ class Replica:
         parts: Assembled,
         ports: Ports,
         *,
-        admin: Callable[[AdminRequest], AdminAnswer | RefusalAnswer],
+        admin: AdminHandler,
         snapshots: Snapshots | None = None,
     ) -> None:
         """``parts``: the node, and what it remembers. ``admin``: carries out the admin requests.
@@ -85,6 +87,8 @@ class Replica:
             memory.wal, memory.codec, node, self.exchange, bus, options.catch_up_bytes_max
         )
         self.forwarding = Forwarding(bus.relay, self._answer)
+        helper = ports.file_helper
+        self._deferred = DeferredAnswers(helper, self._answer) if helper is not None else None
         self.service = self._make_service(ports, admin)
         self.events = self._make_publisher()
         self._background = BackgroundWork(node, machine, self.events, self.exchange)
@@ -112,9 +116,7 @@ class Replica:
             self.node.flow_to,
         )
 
-    def _make_service(
-        self, ports: Ports, admin: Callable[[AdminRequest], AdminAnswer | RefusalAnswer]
-    ) -> Service:
+    def _make_service(self, ports: Ports, admin: AdminHandler) -> Service:
         machine, read_batch = self.machine, self.log_source.read_batch
         return Service(
             self.node,
@@ -128,6 +130,7 @@ class Replica:
             forwarding=self.forwarding,
             now_ms=ports.precise_now_ms,
             observer=self._observer,
+            later=self._deferred.take if self._deferred is not None else None,
         )
 
     def _make_publisher(self) -> EventPublisher:
@@ -183,6 +186,8 @@ class Replica:
             self.events.stop()
         if self.events.streams:
             self.events.tick(int(now_ms), node.age_ms)
+        if self._deferred is not None and not self._deferred.idle:
+            self._deferred.turn(now_ms)
         self._background.turn(now_ms, wall_ms, requests=requests, stands_still=self._stands_still)
         if now_ms >= self._look_due_ms:
             self._look_due_ms = now_ms + LOOK_MS
@@ -253,6 +258,8 @@ class Replica:
         if self._background.is_due or service.reads_waiting or service.history_waiting:
             return now_ms
         due_ms = self.node.next_due_ms()
+        if self._deferred is not None:
+            due_ms = min(due_ms, self._deferred.next_due_ms(now_ms))
         if self.exchange is not None and not self._stands_still:
             due_ms = min(due_ms, self.exchange.next_due_ms(now_ms))
         for other_ms in (self._background.index_due_ms(now_ms), self.events.next_due_ms()):

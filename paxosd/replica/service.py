@@ -47,6 +47,7 @@ from paxosd.core.state.machine import Machine
 from paxosd.core.types import NodeId
 from paxosd.core.work import CLIENT_UNITS, UNIT_BYTES
 from paxosd.recorder.event import COUNT_BIT
+from paxosd.replica.deferred_answers import Deferred
 from paxosd.replica.forwarding import Forwarding
 from paxosd.replica.observer import Observer
 from paxosd.replica.ports import Answers
@@ -82,16 +83,18 @@ class Service:
         limits: EntryLimits,
         read_bytes_max: int,
         history: Callable[[HistoryRequest], ServerMessage],
-        admin: Callable[[AdminRequest], ServerMessage],
+        admin: Callable[[AdminRequest], ServerMessage | Deferred],
         room: MessageRoom | None = None,
         forwarding: Forwarding | None = None,
         now_ms: Callable[[], float] | None = None,
         observer: Observer | None = None,
+        later: Callable[[bytes, Deferred], None] | None = None,
     ) -> None:
         """``limits``: of the configuration, until the log has settings. ``read_bytes_max``: of one
         answer to a read. ``room``: what this node's sockets take; None: anything. ``forwarding``
         passes writes on to the leader; None: this node does not. ``now_ms``: the clock of the
-        turns, read anew; None: no time passes within a turn."""
+        turns, read anew; None: no time passes within a turn. ``later``: takes the admin requests
+        that are answered later."""
         self._node = node
         self._machine = machine
         self._bus = answers
@@ -108,6 +111,7 @@ class Service:
         self._forwarding = forwarding
         self._history = history
         self._admin = admin
+        self._later = later
         self.history_waiting: deque[tuple[bytes, HistoryRequest]] = deque()
         """For :meth:`answer_waiting`, as is the next."""
         self.reads_waiting: deque[tuple[ReadToken, bool]] = deque()
@@ -153,7 +157,11 @@ class Service:
         elif type(message) is HistoryRequest:
             self._ask_history(client, message)
         else:
-            self._bus.answer(client, self._admin(message))
+            answer = self._admin(message)
+            if not isinstance(answer, Deferred):
+                self._bus.answer(client, answer)
+            elif self._later is not None:
+                self._later(client, answer)
 
     def _ask_history(self, client: bytes, message: HistoryRequest) -> None:
         size = REQUEST_BYTES + len(message.start) + len(message.end)

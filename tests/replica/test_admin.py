@@ -7,7 +7,8 @@ from paxosd.core.effects import FORBIDDEN, INVALID
 from paxosd.core.requests import AdminAnswer, AdminRequest, RefusalAnswer
 from paxosd.faults.plan import FaultPlan
 from paxosd.net.probe import ProbeError
-from paxosd.replica.admin import Admin, AdminPorts
+from paxosd.replica.admin import FILE_READ_BYTES_MAX, Admin, AdminPorts
+from paxosd.replica.deferred_answers import Deferred
 
 
 class MachineModel:
@@ -72,6 +73,45 @@ class TestLogLevel:
     def test_arguments_of_another_type_are_refused(self, args):
         node = Node(log_level=lambda level, for_ms: {})
         assert node.refusal("log_level", **args).code == INVALID
+
+
+class Files:
+    def listed(self):
+        return {"files": [], "notes": []}
+
+    def read(self, name, offset, count):
+        return {"name": name, "offset": offset, "count": count}
+
+
+class TestFiles:
+    """They are answered later, beside the loop; arguments are checked now."""
+
+    def test_a_node_without_files_says_so(self):
+        assert "hands out no files" in Node().refusal("file_list").message
+        assert "hands out no files" in Node().refusal("file_read", name="log").message
+
+    def test_the_work_is_handed_on(self):
+        node = Node(files=Files())
+        listed = node.ask("file_list")
+        assert type(listed) is Deferred
+        assert listed.work() == {"files": [], "notes": []}
+        read = node.ask("file_read", name="log", offset=7, count=9)
+        assert (read.verb, read.size) == ("file_read", 9)
+        assert read.work() == {"name": "log", "offset": 7, "count": 9}
+        assert node.ask("file_read", name="log").work()["count"] == FILE_READ_BYTES_MAX
+
+    @pytest.mark.parametrize(
+        "args",
+        [
+            {}, {"name": b"log"}, {"name": 1}, {"name": "log", "offset": -1},
+            {"name": "log", "offset": "0"}, {"name": "log", "offset": True},
+            {"name": "log", "offset": 1 << 63}, {"name": "log", "count": 0},
+            {"name": "log", "count": FILE_READ_BYTES_MAX + 1}, {"name": "log", "count": 1.0},
+            {"name": "log", "path": "/"},
+        ],
+    )  # fmt: skip
+    def test_arguments_of_another_form_are_refused(self, args):
+        assert Node(files=Files()).refusal("file_read", **args).code == INVALID
 
 
 class TestTable:
