@@ -9,10 +9,11 @@ from paxosctl.cli.app import Settings, negative, verb
 from paxosctl.cli.render import View
 from paxosctl.cli.streams import StreamError
 from paxosctl.client.errors import RefusedError
+from paxosctl.evidence.located import AUDITED, Wanted, located
 
 
 @verb("audit")
-@click.argument("sources", nargs=-1, required=True,
+@click.argument("sources", nargs=-1,
                 type=click.Path(exists=True, readable=False, path_type=Path))  # fmt: skip
 @click.option("--cluster", default="", help="Of several clusters among the sources, this one.")
 @click.option("--voters", default="", metavar="N1,N2,…",
@@ -21,11 +22,12 @@ def audit_verb(settings: Settings, sources: tuple[Path, ...], cluster: str, vote
     """Check the rules of Paxos on what nodes recorded and on their logs.
 
     SOURCES are data directories, parents of several, recorder files and segments of logs, of any
-    of the nodes. No cluster is asked. The auditor shares no code with the daemon: it reads the
-    files by the pages that describe them, and checks that one value was chosen per slot, that no
-    promise was broken, that ballots were used once, that a quorum stood behind what was applied,
-    that what was acknowledged was chosen, and so on. Each rule says how much was checked, what
-    broke it, with the evidence, and what was not checked, and why.
+    of the nodes, and bundles (debug bundle --wal, to have their logs). Without SOURCES the running
+    nodes of --endpoints are asked for their files. The auditor shares no code with the daemon: it
+    reads the files by the pages that describe them, and checks that one value was chosen per slot,
+    that no promise was broken, that ballots were used once, that a quorum stood behind what was
+    applied, that what was acknowledged was chosen, and so on. Each rule says how much was checked,
+    what broke it, with the evidence, and what was not checked, and why.
 
     Exit code 1 if a rule was broken. The sources are only read; copies of running nodes will do.
     """
@@ -37,19 +39,22 @@ def audit_verb(settings: Settings, sources: tuple[Path, ...], cluster: str, vote
 
     named = tuple(name.strip() for name in voters.split(",") if name.strip())
     try:
-        report = audit(list(sources), cluster=cluster, voters=named)
+        with located([str(each) for each in sources], settings, Wanted(AUDITED)) as found:
+            paths = [Path(each) for each in found.names]
+            data = found.named_all(audit(paths, cluster=cluster, voters=named).data())
     except NothingToReadError as error:
         raise StreamError(str(error)) from error
     except SeveralClustersError as error:
         raise click.UsageError(f"{error}: name one with --cluster") from error
     except PermissionError as error:
         raise RefusedError("permission", f"{error.filename}: this user may not read it") from error
-    view = _view(report.data())
-    if report.broken:
+    view = _view(data)
+    broken = sum(each["broken"] for each in data["rules"])
+    if broken:
         if settings.output == "table":
             settings.show(view)
-        words = "a rule of Paxos was broken" if report.broken == 1 else "rules of Paxos were broken"
-        negative(f"{words}: {report.broken} violations", view, code="violation")
+        words = "a rule of Paxos was broken" if broken == 1 else "rules of Paxos were broken"
+        negative(f"{words}: {broken} violations", view, code="violation")
     settings.show(view)
 
 

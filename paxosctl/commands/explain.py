@@ -43,7 +43,8 @@ COLLECTED = 200
 def _explain() -> None:
     """Why something happened, in sentences; each names the events that prove it.
 
-    SOURCES are as for log. What the recordings do not say is called not known, with the reason.
+    SOURCES are as for log; none: the running nodes. What the recordings do not say is called not
+    known, with the reason.
     """
 
 
@@ -93,7 +94,7 @@ def put_verb(settings: Settings, key: str, reading: Reading) -> None:
     It is found in the write-ahead logs of data directories.
     """
     check_key(key)
-    with opened_reading(reading) as (recordings, window):
+    with opened_reading(reading, values=True) as (recordings, window):
         found = leadership(recordings)
         changes = key_story(recordings, raw(key), window).changes
         said = []

@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 import click
 
@@ -12,10 +13,12 @@ from paxosctl.commands.log_options import (
     BallotText,
     Reading,
     SlotRange,
+    opened_located,
     opened_reading,
     reading_options,
 )
 from paxosctl.commands.log_stories import ballot_verb, key_verb, request_verb, slot_verb
+from paxosctl.evidence.located import RECORDING, Wanted, located
 from paxosctl.inspection.events import KINDS, event_data
 from paxosctl.inspection.filters import Filter, is_kind, merged
 from paxosctl.inspection.folding import folded, single
@@ -45,8 +48,10 @@ def _log() -> None:
     """What happened in a cluster, from the flight recorders and logs of its nodes.
 
     SOURCES are data directories, or the directory of several; recorder files; JSON logs; exports of
-    journald (journalctl -o json, -o export); any of these in gzip; - is standard input. The nodes
-    may be up or long gone. Times are corrected by what the messages say of the clocks.
+    journald (journalctl -o json, -o export); any of these in gzip; bundles (debug bundle); - is
+    standard input. The nodes may be up or long gone. Without SOURCES the running nodes of
+    --endpoints are asked for their recordings, and for their log files if they have some. Times are
+    corrected by what the messages say of the clocks.
     """
 
 
@@ -84,7 +89,7 @@ def timeline_verb(
     for kind in kinds:
         if not is_kind(kind):
             raise click.UsageError(f'there is no kind "{kind}"; there are {", ".join(KINDS)}')
-    with opened_reading(reading) as (recordings, window):
+    with opened_reading(reading, values=key is not None, narrow=True) as (recordings, window):
         missing = sorted(set(nodes) - set(recordings.names))
         if missing:
             raise click.UsageError(
@@ -123,18 +128,30 @@ def tail_verb(settings: Settings, follow: bool, lines: int, reading: Reading) ->
     """The last lines of the timeline; with -f all nodes go on to be followed at once.
 
     A line comes about a second after its event: daemons write what they recorded every quarter of a
-    second, and the nodes are waited for, so that their order holds.
+    second, and the nodes are waited for, so that their order holds. Without SOURCES the running
+    nodes are followed; one that goes away and comes back is followed again.
     """
-    with opened_reading(reading) as (recordings, window):
-        follower = Follower(recordings)
+    wanted = Wanted(RECORDING, partial(_tail_span, reading))
+    with (
+        located(reading.sources, reading.settings, wanted) as found,
+        opened_located(reading, found) as (recordings, window),
+    ):
+        follower = Follower(recordings, found.recorder_directories)
         since_us = window.since_us or recordings.last_us - TAIL_US
         last = recordings.events(replace(window, since_us=since_us))
         events = (event for event in last if follower.is_new(event))
         text = TimelineText.for_output(recordings.names)
         write_lines(deque(_as_lines(settings.output, text, events), lines))
         while follow:
+            found.refresh()
             write_lines(_as_lines(settings.output, text, follower.poll(clock_ms() * 1000)))
             time.sleep(POLL_S)
+
+
+def _tail_span(reading: Reading, newest_ms: int) -> tuple[int, int | None]:
+    """Of running nodes, the files in which the last lines are."""
+    since_ms, until_ms = reading.span(newest_ms)
+    return since_ms or newest_ms - TAIL_US // 1000, until_ms
 
 
 def _as_lines(output: str, text: TimelineText, events: Iterator[Event]) -> Iterator[str]:

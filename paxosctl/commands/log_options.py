@@ -2,32 +2,45 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import click
 
-from paxosctl.cli.app import Duration
+from paxosctl.cli.app import Duration, Settings
 from paxosctl.cli.streams import say
+from paxosctl.evidence.located import RECORDED, WITH_VALUES, Located, Wanted, located
 from paxosctl.inspection.filters import TimeError, window_of
 from paxosctl.inspection.recordings import Recordings, Window, measure_clocks, opened
 from paxosd.core.types import NULL_BALLOT, Ballot
 
 F = TypeVar("F", bound=Callable[..., Any])
-NO_SOURCES = (
-    "name what is to be read: data directories (or the directory of several), recorder files, "
-    "JSON logs, exports of journald, or - for standard input; running nodes are not asked yet"
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The options of one call, as they were given."""
+    """The options of one call, as they were given. ``settings``: the global ones; they name the
+    nodes that are asked if there is no source."""
 
     sources: tuple[str, ...]
     since: str | None
     until: str | None
     last: int | None
+    settings: Settings = field(default_factory=Settings)
+
+    @property
+    def asks_nodes(self) -> bool:
+        """Whether the running nodes are the source."""
+        return not self.sources
+
+    def span(self, newest_ms: int) -> tuple[int, int | None]:
+        """From when until when, in ms, if what there is ends at ``newest_ms``. Raises
+        click.UsageError."""
+        try:
+            window = window_of(self.since, self.until, self.last, 0, newest_ms * 1000)
+        except TimeError as error:
+            raise click.UsageError(str(error)) from error
+        return window.since_us // 1000, window.until_us // 1000
 
 
 def reading_options(command: F) -> F:
@@ -35,7 +48,8 @@ def reading_options(command: F) -> F:
 
     def gather(*args: Any, **given: Any) -> Any:
         taken = {name: given.pop(name) for name in ("sources", "since", "until", "last")}
-        return command(*args, reading=Reading(**taken), **given)
+        settings = click.get_current_context().ensure_object(Settings)
+        return command(*args, reading=Reading(**taken, settings=settings), **given)
 
     gather.__name__, gather.__doc__ = command.__name__, command.__doc__
     wrapped: Any = gather
@@ -54,12 +68,25 @@ def reading_options(command: F) -> F:
 
 
 @contextmanager
-def opened_reading(reading: Reading) -> Iterator[tuple[Recordings, Window]]:
+def opened_reading(
+    reading: Reading, *, values: bool = False, narrow: bool = False
+) -> Iterator[tuple[Recordings, Window]]:
     """The recordings, with what is known of the clocks, and the window. At the end it says on
-    standard error what was passed over. Raises StreamError if nothing can be read."""
-    if not reading.sources:
-        raise click.UsageError(NO_SOURCES)
-    with opened(list(reading.sources)) as recordings:
+    standard error what was passed over. Of running nodes it fetches their logs with the keys and
+    values only if ``values``, and only files of the time in question if ``narrow``; else all, for
+    who led then may have been elected long before. Raises StreamError if nothing can be read."""
+    wanted = Wanted(WITH_VALUES if values else RECORDED, reading.span if narrow else None)
+    with (
+        located(reading.sources, reading.settings, wanted) as found,
+        opened_located(reading, found) as (recordings, window),
+    ):
+        yield recordings, window
+
+
+@contextmanager
+def opened_located(reading: Reading, found: Located) -> Iterator[tuple[Recordings, Window]]:
+    """The same of sources that were brought here."""
+    with opened(found.names) as recordings:
         try:
             window = window_of(
                 reading.since, reading.until, reading.last,
@@ -70,7 +97,7 @@ def opened_reading(reading: Reading) -> Iterator[tuple[Recordings, Window]]:
         measure_clocks(recordings, window)
         yield recordings, window
         for words in recordings.losses():
-            say(f"paxosctl: passed over: {words}")
+            say(f"paxosctl: passed over: {found.named(words)}")
 
 
 class SlotRange(click.ParamType[tuple[int, int]]):

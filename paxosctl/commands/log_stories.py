@@ -74,7 +74,7 @@ def key_verb(settings: Settings, key: str, reading: Reading) -> None:
     if none of these has a change of it.
     """
     check_key(key)
-    with opened_reading(reading) as (recordings, window):
+    with opened_reading(reading, values=True) as (recordings, window):
         story = key_story(recordings, raw(key), window)
     view = key_view(story)
     if not story.changes:

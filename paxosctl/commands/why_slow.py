@@ -14,8 +14,8 @@ from paxosctl.inspection.request_times import request_times
 def why_slow_verb(settings: Settings, reading: Reading) -> None:
     """Where the time of requests goes: queue, persist, quorum, apply, reply; by node.
 
-    SOURCES are as for log. A verdict names the stage that takes the most, and the disk that stands
-    out.
+    SOURCES are as for log; none: the running nodes. A verdict names the stage that takes the most,
+    and the disk that stands out.
     """
     with opened_reading(reading) as (recordings, window):
         found = leadership(recordings)

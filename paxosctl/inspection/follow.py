@@ -6,7 +6,7 @@ A daemon writes what it recorded every quarter of a second. So what is read is h
 nodes have had the time to write theirs of the same moment.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from paxosctl.inspection.causal_order import in_causal_order
@@ -49,14 +49,15 @@ class _GrowingFile:
 class Follower:
     """Follows the recordings and logs that were opened, from their present ends on."""
 
-    def __init__(self, recordings: Recordings) -> None:
+    def __init__(self, recordings: Recordings, directories: Iterable[Path] = ()) -> None:
+        """``directories``: further ones in which recorder files may come."""
         self._offsets: Offsets = recordings.offsets
         self._directories = {
             file.path.parent
             for files in recordings.nodes.values()
             for file in files.files
             if file_number(file.path.name) is not None
-        }
+        } | {each.resolve() for each in directories}
         self._recordings = {
             file.path: _GrowingFile(file.path, from_end=True)
             for files in recordings.nodes.values()

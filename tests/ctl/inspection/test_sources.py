@@ -16,6 +16,7 @@ from paxosctl.inspection.log_lines import LineLosses, read_lines
 from paxosctl.inspection.recordings import Window, measure_clocks, opened
 from paxosctl.inspection.sources import find_sources
 from paxosd.recorder.block import MAGIC
+from tests.ctl.fake_daemon import closed_port
 from tests.ctl.inspection.made import begin, choose, elect, healthy, trio
 
 
@@ -220,8 +221,9 @@ class TestCommand:
         assert "leader.elected" in out
         assert err.count("passed over") == 1
         assert run(["log", "timeline", str(foreign)]) == 74
-        assert run(["log", "timeline"]) == 2
-        assert "name what is to be read" in capsys.readouterr()[1]
+        capsys.readouterr()
+        assert run(["--endpoints", closed_port(), "log", "timeline"]) == 69, "nobody is there"
+        assert "name data directories" in capsys.readouterr().err
 
     @pytest.mark.parametrize("options", [
         ["--kind", "nonsense"], ["--node", "n9"], ["--slot", "9..1"], ["--ballot", "x"],
