@@ -1,8 +1,8 @@
 """The clients of a load: the session of each, from its opening to its closing.
 
-Opening is no part of what is measured: what is refused as ``busy``, or not answered, is sent again
-until the time is over. Each OPEN names a number of its own, so that one which is sent twice opens
-one session (``paxosd/core/state/sessions.py``).
+Opening is no part of what is measured: what is refused as ``busy`` or for want of a leader, or not
+answered, is sent again until the time is over. Each OPEN names a number of its own, so that one
+which is sent twice opens one session (``paxosd/core/state/sessions.py``).
 """
 
 import random
@@ -12,7 +12,7 @@ from paxosctl.client.errors import NotSubmittedError
 from paxosctl.load.backoff import Backoff
 from paxosctl.load.connections import Connection, ConnectionPool
 from paxosd.core.commands import CLOSE, OPEN, OPENED_BY_MIN, Entry, Status
-from paxosd.core.effects import BUSY
+from paxosd.core.effects import BUSY, INTERRUPTED, NO_LEADER, NOT_LEADER
 from paxosd.core.requests import RefusalAnswer, ServerMessage, WriteAnswer, WriteRequest
 from paxosd.host.clock import clock_ns
 from paxosd.wire import WireError, decode_answer, encode_client, encode_entry
@@ -22,6 +22,10 @@ ASK_AGAIN_S = 3.0
 """A connection that breaks takes requests with it, and only one of those to a node is watched."""
 CLOSE_MS = 5000
 """How long to wait at most for the answers to the closing of the sessions."""
+
+_PASSING = frozenset({BUSY, INTERRUPTED, NO_LEADER, NOT_LEADER})
+"""The refusals that a while helps against. Of one that was ``interrupted`` it is not known whether
+it was carried out; with the same number it is harmless to ask again."""
 
 NewId = Callable[[], int]
 
@@ -72,6 +76,7 @@ class SessionOpener:
         }
         self._refused: Backoff[LoadClient] = Backoff(rng)
         self._refusals = dict.fromkeys(self._clients, 0)
+        self._last_refusal: RefusalAnswer | None = None
 
     def run(self, timeout_ns: int) -> None:
         """Give each client the id of its session. Raises NotSubmittedError."""
@@ -110,7 +115,8 @@ class SessionOpener:
         _send(client, request_id, Entry(0, self._numbers[client], 0, [[OPEN]]))
 
     def _take(self, answer: ServerMessage) -> None:
-        if isinstance(answer, RefusalAnswer) and answer.code == BUSY:
+        if isinstance(answer, RefusalAnswer) and answer.code in _PASSING:
+            self._last_refusal = answer
             client = self._waiting.pop(answer.request_id, None)
             if client is not None:
                 self._refusals[client] += 1
@@ -128,6 +134,13 @@ class SessionOpener:
 
     def _give_up(self) -> None:
         """The time is over: raises NotSubmittedError if some have no session."""
+        last = self._last_refusal
+        if self._refused and last is not None and last.code != BUSY:
+            words = (
+                f"{self._leader} opened {len(self._clients) - len(self._refused)} of "
+                f"{len(self._clients)} sessions, and then: {last.message}"
+            )
+            raise NotSubmittedError(last.code, words)
         if self._refused:
             words = (
                 f"{self._leader} is busy: it refused to open {len(self._refused)} of "
