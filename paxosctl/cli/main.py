@@ -53,6 +53,7 @@ VERBS = {
     "explain": "explain",
     "why-slow": "why_slow",
     "audit": "audit",
+    "trace": "trace",
     "sim": "sim",
 }
 """Verb → the module of paxosctl.commands that has it, under its own name."""

@@ -21,6 +21,7 @@ from paxosd.sim.campaign.run import RunReport, run_seed
 from paxosd.sim.campaign.story import FILE, Story, explain, replay_command
 from paxosd.sim.campaign.workers import cores
 from paxosd.sim.cluster.records import RunRecords
+from paxosd.sim.cluster.traces import RunTraces
 from paxosd.sim.nemesis.kinds import KINDS
 from paxosd.sim.nemesis.schedule import Schedule, ScheduleError
 from paxosd.sim.world.trace import Trace
@@ -114,7 +115,7 @@ class FaultKinds(click.ParamType[frozenset[str] | None]):
               help="Write every event of the one seed there, as JSON lines.")  # fmt: skip
 @click.option("--record", type=click.Path(file_okay=False, path_type=Path),
               help="Write the data directories of the nodes of the one seed there, with what they "
-              "recorded.")  # fmt: skip
+              "recorded and their traces.")  # fmt: skip
 @click.option("--schedule", help="With --seed: these faults (TOML) and not those of the seed.",
               type=click.Path(exists=True, dir_okay=False, readable=False, path_type=Path),
               )  # fmt: skip
@@ -196,7 +197,8 @@ def _run_one(
 ) -> Summary:
     trace = Trace(keep="all") if path is not None else None
     records = RunRecords(record) if record is not None else None
-    report = run_seed(seed, options, schedule=schedule, trace=trace, records=records)
+    traces = RunTraces(record) if record is not None else None
+    report = run_seed(seed, options, schedule=schedule, trace=trace, records=records, traces=traces)
     if path is not None and trace is not None:
         with path.open("w", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in trace.lines())

@@ -29,7 +29,7 @@ from typing import Any
 import zmq
 
 from paxosd.bus.client_answers import ClientAnswers
-from paxosd.bus.inbox import Header, Inbox, Refusal, log_refusal
+from paxosd.bus.inbox import Header, Inbox, InboxKind, Refusal, log_refusal
 from paxosd.bus.link_doubts import LinkDoubts
 from paxosd.bus.peer_sender import FrameLimits, OwnFrameLimit, PeerSender
 from paxosd.bus.peers import PeerEndpoints
@@ -93,10 +93,11 @@ class Bus:
         now_ms: Callable[[], int] = clock_ms,
         resolver: Resolver | None = None,
         limits: FrameLimits | None = None,
+        inbox_kind: InboxKind = Inbox,
     ) -> None:
         """Binds and connects. ``now_ms``: a steady clock, the one that ``faults`` goes by.
         ``resolver``: finds the addresses of the peers' names; the bus closes it. ``limits``: which
-        frames peers take; None: the same as this node.
+        frames peers take; None: the same as this node. ``inbox_kind``: makes the inbox.
 
         Raises BindError; nothing is left open then.
         """
@@ -126,7 +127,7 @@ class Bus:
         self._pollers = Pollers(self._sockets, self._resolver.wake_fd)
         self.ports = PortWatch(context, self._sockets, self._refusals, now_ms)
         """The connections to the sockets that listen."""
-        self._make_senders(limits if limits is not None else OwnFrameLimit(), peer_runs)
+        self._make_senders(limits or OwnFrameLimit(), peer_runs, inbox_kind)
         self.relay = RelayLink(
             config.cluster, self._sockets, now_ms, self._pollers, self._mind_names_soon
         )
@@ -137,7 +138,7 @@ class Bus:
             self.close()
             raise
 
-    def _make_senders(self, limits: FrameLimits, peer_runs: PeerRuns | None) -> None:
+    def _make_senders(self, limits: FrameLimits, runs: PeerRuns | None, kind: InboxKind) -> None:
         """Make the senders to peers and clients, and the inbox, which answers peers."""
         config, header, new_speakers = self._config, Header(), set[NodeId]()
         self._sender = PeerSender(
@@ -164,10 +165,10 @@ class Bus:
             self._now_ms,
         )
         self.answer = self.answers.answer
-        self.inbox = Inbox(
+        self.inbox = kind(
             config.node,
             self._faults,
-            peer_runs if peer_runs is not None else PeerRuns(None, config.peers),
+            runs if runs is not None else PeerRuns(None, config.peers),
             answer=self.send,
             refused=self._on_refused,
             header=header,

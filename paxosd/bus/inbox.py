@@ -348,6 +348,10 @@ class Inbox:
         return Refusal(message, STALE, detail, known)
 
 
+InboxKind = Callable[..., Inbox]
+"""Makes an inbox: Inbox itself, or what records one (``paxosd/trace``)."""
+
+
 def log_refusal(log: RefusalLog, refusal: Refusal, address: str, now_ms: float) -> None:
     """Report a refusal in a log. ``address``: where the message came from."""
     message, reason, detail, known = refusal

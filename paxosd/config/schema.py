@@ -119,6 +119,15 @@ class RecorderConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TraceConfig:
+    """The trace of all that goes into the node, keys and values included, for ``paxosctl trace
+    replay``; in files of ``bytes_max`` together, in ``trace/`` under the data directory."""
+
+    enabled: bool = setting(False)
+    bytes_max: int = setting(1024 * MIB, minimum=MIB, maximum=1024 * 1024 * MIB)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
     """What is logged and where to."""
 
@@ -143,6 +152,7 @@ class Config:
     snapshots: SnapshotsConfig = field(default_factory=SnapshotsConfig)
     faults: FaultsConfig = field(default_factory=FaultsConfig)
     recorder: RecorderConfig = field(default_factory=RecorderConfig)
+    trace: TraceConfig = field(default_factory=TraceConfig)
     log: LogConfig = field(default_factory=LogConfig)
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     ignored_environ: tuple[str, ...] = field(default=(), compare=False)
@@ -188,5 +198,6 @@ SECTIONS: dict[str, type] = {
     "snapshots": SnapshotsConfig,
     "faults": FaultsConfig,
     "recorder": RecorderConfig,
+    "trace": TraceConfig,
     "log": LogConfig,
 }

@@ -236,6 +236,18 @@ class RecorderStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TraceStatus:
+    """The trace of all that goes into the node: whether it is on, the file of this run, the size of
+    all such files and how large they may be; why it ended ("": it goes on)."""
+
+    enabled: bool = False
+    file: str = ""
+    bytes: int = 0
+    bytes_max: int = 0
+    stopped: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NameStatus:
     """A host name of peers: its addresses, and why the last lookup failed ("": it did not)."""
 
@@ -371,6 +383,7 @@ class NodeStatus:
     """None: this node keeps no snapshots."""
     log: LogLevelStatus | None = None
     recorder: RecorderStatus | None = None
+    trace: TraceStatus | None = None
     """None: the program is of a version without one."""
     names: Mapping[str, NameStatus] = field(default_factory=dict)
     descriptors: DescriptorsStatus | None = None

@@ -26,7 +26,6 @@ from paxosd.daemon.file_thread import FileThread
 from paxosd.daemon.log_level import LogLevel
 from paxosd.daemon.logs import Logs, ends_in_json
 from paxosd.daemon.notify import Notifier
-from paxosd.daemon.processor import ProcessorTimes
 from paxosd.daemon.recorder_writer import FlightRecorder
 from paxosd.daemon.served_files import ServedFiles
 from paxosd.daemon.startup import (
@@ -48,6 +47,7 @@ from paxosd.storage.datadir import DataDir, DataDirLocked
 from paxosd.storage.disk import CorruptionError, StorageError
 from paxosd.storage.identity import IdentityError
 from paxosd.storage.wal import SyncJob, Wal
+from paxosd.trace.operations import HAND_OVER
 from paxosd.wire.status import encode_status
 
 POLL_MS_MAX = 100.0
@@ -86,12 +86,16 @@ class Daemon:
             directory_id=self.node.directory_id,
             logs=logs,
         )
+        self.trace = parts.trace
+        ports = self._make_ports()
         self.replica = make_replica(
             assembled,
             replica_options(config, boot_count, debug=logs.debug),
             snapshot_options(config),
-            self._make_ports(),
+            ports if self.trace is None else self.trace.recorder.ports(ports),
         )
+        if self.trace is not None:
+            self.trace.start()
         self.log_level = LogLevel(logs, self.replica.trace, precise_clock_ms)
         self.report = StatusReport(
             config,
@@ -104,6 +108,7 @@ class Daemon:
             faults=self.faults,
             log_level=self.log_level,
             recorder=self.flight.status,
+            trace=self.trace.status if self.trace is not None else None,
             lines_dropped=lambda: logs.dropped,
             limits=parts.limits,
             descriptors=parts.descriptors,
@@ -116,9 +121,6 @@ class Daemon:
         home = self.faults.home
         self.comparison = FileComparison(self.report, self.node, self.machine, home, self.log)
         self.comparison.report_members()
-        self.processor = (
-            None if self.flight.recorder is None else ProcessorTimes(self.flight.recorder)
-        )
         self.turns = 0
 
     def _make_ports(self) -> Ports:
@@ -160,7 +162,11 @@ class Daemon:
             self.helper.clear_wake()
             self.file_thread.clear_wake()
         now_ms = precise_clock_ms()
-        self.replica.turn(now_ms, self.faults.wall_ms(now_ms))
+        wall_ms = self.faults.wall_ms(now_ms)
+        if self.trace is None:
+            self.replica.turn(now_ms, wall_ms)
+        else:
+            self.trace.recorder.turn(self.replica, now_ms, wall_ms)
         self._house_keeping(now_ms)
 
     def _poll_ms(self, now_ms: float) -> float:
@@ -179,8 +185,6 @@ class Daemon:
             self._look_due_ms = now_ms + POLL_MS_MAX
             self.comparison.tick(now_ms)
             self.log_level.tick()
-            if self.processor is not None:
-                self.processor.note(precise_clock_ms())
             self.bus.ports.log_refused()
             self.bus.ports.end_stuck(self.bus.event_bytes_waiting)
             self.notifier.tick(now_ms)
@@ -205,6 +209,8 @@ class Daemon:
             elif not self.stop_by_ms:
                 self.notifier.stopping("handing over" if self.node.leading else "stopping")
                 self.log.info("node.stopping", reason=signal.Signals(number).name)
+                if self.trace is not None:
+                    self.trace.recorder.call(HAND_OVER)
                 waiting = self.node.hand_over()
                 self.stop_by_ms = precise_clock_ms() + (HAND_OVER_MS if waiting else 50.0)
             else:
@@ -234,8 +240,6 @@ class Daemon:
         self.context.term()
         self.wal.close()
         self.faults.close()
-        if self.processor is not None:
-            self.processor.close()
         self.data_dir.close()
 
     def _crash(self) -> None:
@@ -309,6 +313,8 @@ def _run(config: Config) -> int:
     finally:
         if daemon is not None:
             daemon.flight.close(precise_clock_ms())
+            if daemon.trace is not None:
+                daemon.trace.close()
         notifier.close()
         logs.close()
 

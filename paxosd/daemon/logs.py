@@ -61,6 +61,9 @@ VOCABULARY: dict[str, str] = {
     "log.level": "the level was changed while the node runs: from, to, for_ms; or its time is over",
     "log.dropped": "lines are missing here: count, and total since the start",
     "log.reopened": "the log file was opened anew",
+    "trace.started": "[trace] enabled: all that goes into the node, every key and value, goes to "
+    "this file; older ones were removed for it",
+    "trace.stopped": "the trace of this run ends here: reason; the node goes on",
     "recorder.failed": "the flight recorder's directory cannot be made: reason; nothing is kept",
     "log.reopen_failed": "the log file could not be opened anew; the old one is still in use",
     # phase 1 and leadership

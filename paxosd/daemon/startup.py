@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 
 import zmq
 
+from paxosd import __version__
 from paxosd.bus.bus import Bus
 from paxosd.bus.connections import shares
+from paxosd.bus.inbox import Inbox
 from paxosd.bus.peers import PeerEndpoints
 from paxosd.bus.sockets import BusConfig
 from paxosd.config.schema import Config
@@ -23,9 +25,11 @@ from paxosd.core.membership import UNKNOWN, Member, Membership
 from paxosd.core.message_room import MessageRoom
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
+from paxosd.core.state.machine import CHECKSUM_SLOTS
 from paxosd.core.types import NodeId, Slot
 from paxosd.daemon.logs import Logs
 from paxosd.daemon.notify import Notifier
+from paxosd.daemon.trace_writer import DaemonTrace
 from paxosd.faults.live import LiveFaults
 from paxosd.host import descriptors
 from paxosd.host.clock import precise_clock_ms
@@ -40,6 +44,7 @@ from paxosd.storage.datadir import DataDir, usable
 from paxosd.storage.disk import Disk
 from paxosd.storage.identity import Claim
 from paxosd.storage.wal import WalOptions
+from paxosd.trace.reader import Head
 from paxosd.wire import EntryLimits
 
 CHUNK_BYTES = 256 << 10
@@ -67,6 +72,8 @@ class Parts:
     limits: Limits
     descriptors: int
     """How many were open before others could connect."""
+    trace: DaemonTrace | None = None
+    """Records all that goes into the node; None: nothing does."""
 
 
 def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random) -> Parts:
@@ -87,33 +94,67 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
         with usable(data_dir.path):
             faults = _live_faults(config, data_dir, logs)
             opened.callback(faults.close)
+            trace = _open_trace(config, data_dir, faults, logs)
+            equipment = Equipment(
+                log=logs.logger,
+                log_disk=log_disk,
+                now_ms=precise_clock_ms,
+                wall_ms=lambda: time.time_ns() // 1_000_000,
+                rng=rng,
+                wal_options=WalOptions(segment_bytes=config.wal.segment_bytes),
+                progress=lambda slot, commit: _on_progress(notifier, slot, commit),
+            )
             parts = assemble(
                 replace(data_dir.node_directory, home=faults.home),
                 node_options(config),
                 contacts(config),
-                Equipment(
-                    log=logs.logger,
-                    log_disk=log_disk,
-                    now_ms=precise_clock_ms,
-                    wall_ms=lambda: time.time_ns() // 1_000_000,
-                    rng=rng,
-                    wal_options=WalOptions(segment_bytes=config.wal.segment_bytes),
-                    progress=lambda slot, commit: _on_progress(notifier, slot, commit),
-                ),
+                equipment if trace is None else trace.recorder.equip(equipment),
             )
         opened.callback(parts.memory.wal.close)
         _log_membership(parts.node, logs)
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         settings = bus_config(config, parts.run_id, parts.links.peers)
         bus = Bus(
-            settings, context, logs.logger, faults.plan, parts.peer_runs, limits=parts.node.limits
+            settings,
+            context,
+            logs.logger,
+            faults.plan,
+            parts.peer_runs,
+            limits=parts.node.limits,
+            inbox_kind=Inbox if trace is None else trace.recorder.inbox,
         )
         if missing := missing_options():
             logs.logger.debug("bus.tcp_options", missing=list(missing))
         used = descriptors.used()
         bus.ports.limit(shares(limits.shared - used, len(config.cluster.members)))
         opened.pop_all()
-    return Parts(data_dir, faults, parts, context, bus, limits, used)
+    return Parts(data_dir, faults, parts, context, bus, limits, used, trace)
+
+
+def _open_trace(
+    config: Config, data_dir: DataDir, faults: LiveFaults, logs: Logs
+) -> DaemonTrace | None:
+    """Before anything in the data directory is changed: a replay begins with what is there."""
+    if not config.trace.enabled:
+        return None
+    place = data_dir.node_directory
+    head = Head(
+        version=__version__,
+        cluster=config.cluster.id,
+        node=config.node.name,
+        place=place.place,
+        created=place.created,
+        wall_ms=time.time_ns() // 1_000_000,
+        segment_bytes=config.wal.segment_bytes,
+        checksum_slots=CHECKSUM_SLOTS,
+        faults_enabled=config.faults.enabled,
+        reads_clock=True,
+        node_options=node_options(config),
+        contacts=contacts(config),
+        replica_options=replica_options(config, 0, debug=False),
+        snapshot_options=snapshot_options(config),
+    )
+    return DaemonTrace(config, head, data_dir, faults.home, logs)
 
 
 def _live_faults(config: Config, data_dir: DataDir, logs: Logs) -> LiveFaults:

@@ -24,6 +24,7 @@ from paxosd.core.status import (
     OriginStatus,
     Reached,
     RecorderStatus,
+    TraceStatus,
 )
 from paxosd.core.types import NodeId
 from paxosd.daemon.log_level import LogLevel
@@ -53,6 +54,7 @@ class StatusReport:
         faults: LiveFaults,
         log_level: LogLevel,
         recorder: Callable[[], RecorderStatus],
+        trace: Callable[[], TraceStatus] | None,
         lines_dropped: Callable[[], int],
         limits: Limits,
         descriptors: int,
@@ -68,6 +70,7 @@ class StatusReport:
         self._faults = faults
         self._log_level = log_level
         self._recorder = recorder
+        self._trace = trace
         self._lines_dropped = lines_dropped
         self._limits = limits
         self._descriptors = descriptors
@@ -123,6 +126,7 @@ class StatusReport:
             snapshot=self._replica.snapshot_status(time.time_ns() // 1_000_000),
             log=LogLevelStatus(**self._log_level.status(), dropped=dropped),
             recorder=self._recorder(),
+            trace=None if self._trace is None else self._trace(),
             names={
                 host: NameStatus(addresses=tuple(found["addresses"]), error=found["error"])
                 for host, found in self._bus.names().items()

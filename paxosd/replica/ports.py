@@ -82,8 +82,9 @@ class Ports:
     """What a replica reaches the world through.
 
     ``helper``: runs snapshots' jobs. ``now_ms``: the clock of the turns. ``precise_now_ms``: the
-    same clock read anew in the middle of a turn; None: no time passes within a turn. The others:
-    see :class:`~paxosd.replica.admin.AdminPorts`."""
+    same clock read anew in the middle of a turn; None: no time passes within a turn.
+    ``read_now_ms``: the same for what clients are answered; None: as ``precise_now_ms``. The
+    others: see :class:`~paxosd.replica.admin.AdminPorts`."""
 
     bus: ReplicaBus
     committer: Committer
@@ -96,6 +97,7 @@ class Ports:
     crash: Callable[[], None]
     save_faults: Callable[[], None] = lambda: None
     precise_now_ms: Callable[[], float] | None = None
+    read_now_ms: Callable[[], float] | None = None
     probes: ProbeSource | None = None
     log_level: Callable[[str, int], dict[str, Any]] | None = None
     files: FileSource | None = None

@@ -128,7 +128,7 @@ class Replica:
             admin=admin,
             room=self.options.room,
             forwarding=self.forwarding,
-            now_ms=ports.precise_now_ms,
+            now_ms=ports.read_now_ms or ports.precise_now_ms,
             observer=self._observer,
             later=self._deferred.take if self._deferred is not None else None,
         )
@@ -277,8 +277,10 @@ class Replica:
     def votes_urgent(self) -> bool:
         """Whether anybody waits for what the next votes decide: a client, or watchers, as long as
         a slot is open. The vote that comes after those of a quorum is not worth a turn."""
-        events = self.events
-        return self.node.votes_urgent(watched=bool(events.streams) or events.wants_learned)
+        node, events = self.node, self.events
+        if node.votes_urgent:
+            return True
+        return (bool(events.streams) or events.wants_learned) and node.has_undecided
 
     def snapshot_status(self, wall_ms: int) -> SnapshotStatus | None:
         """None if this replica keeps no snapshots."""

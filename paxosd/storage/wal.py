@@ -48,7 +48,6 @@ from paxosd.storage.wal_recovery import (
     Scan,
 )
 from paxosd.storage.wal_segments import (
-    SegmentDropper,
     SegmentPreparer,
     SyncJob,
     WalOptions,
@@ -78,7 +77,7 @@ class Wal:
         self._disk = disk
         self._options = options
         self._preparer = preparer
-        self._dropper = SegmentDropper(disk, preparer, options.prepare_ahead)
+        self._dropper = options.dropper(disk, preparer, options.prepare_ahead)
         self._mark = mark
         current = found.segments[found.current]
         self.segments = SegmentTable(disk, found.lowest_segment)

@@ -24,25 +24,6 @@ SEGMENT_BYTES_MAX = 1 << 30
 SPARES_MAX = 2
 
 
-@dataclass(frozen=True, slots=True)
-class WalOptions:
-    """``segment_bytes``: size of a segment file, 4 KiB … 1 GiB. ``prepare_ahead``: make the next
-    segment in a helper thread (the simulator turns this off and has it made when needed).
-    ``random_bytes`` and ``clock_ns`` are injected for the same reason."""
-
-    segment_bytes: int = 64 << 20
-    prepare_ahead: bool = True
-    random_bytes: Callable[[int], bytes] = os.urandom
-    clock_ns: Callable[[], int] = time.perf_counter_ns
-
-    def __post_init__(self) -> None:
-        if not SEGMENT_BYTES_MIN <= self.segment_bytes <= SEGMENT_BYTES_MAX:
-            raise ValueError(
-                f"segment_bytes is {self.segment_bytes}; "
-                f"allowed are {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}"
-            )
-
-
 def failure(what: str, problem: OSError, segment: str = "", offset: int = -1) -> StorageError:
     """An OSError in words: what failed, why, and what to do."""
     number = problem.errno or 0
@@ -222,6 +203,27 @@ class SegmentDropper:
             self._preparer.whole.add(spare)
         else:
             self._disk.unlink(name)
+
+
+@dataclass(frozen=True, slots=True)
+class WalOptions:
+    """``segment_bytes``: size of a segment file, 4 KiB … 1 GiB. ``prepare_ahead``: make the next
+    segment in a helper thread (the simulator turns this off and has it made when needed).
+    ``random_bytes`` and ``clock_ns`` are injected for the same reason. ``dropper``: what turns old
+    segments into spare space; a trace records when that is done, and a replay says so."""
+
+    segment_bytes: int = 64 << 20
+    prepare_ahead: bool = True
+    random_bytes: Callable[[int], bytes] = os.urandom
+    clock_ns: Callable[[], int] = time.perf_counter_ns
+    dropper: Callable[[Disk, SegmentPreparer, bool], SegmentDropper] = SegmentDropper
+
+    def __post_init__(self) -> None:
+        if not SEGMENT_BYTES_MIN <= self.segment_bytes <= SEGMENT_BYTES_MAX:
+            raise ValueError(
+                f"segment_bytes is {self.segment_bytes}; "
+                f"allowed are {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}"
+            )
 
 
 @dataclass(slots=True)

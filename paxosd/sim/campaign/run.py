@@ -17,7 +17,7 @@ import gc
 import hashlib
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from paxosd.check.ages import StatedAge
@@ -34,6 +34,7 @@ from paxosd.sim.cluster.cluster import SimCluster
 from paxosd.sim.cluster.process import SimProcess
 from paxosd.sim.cluster.records import RunRecords
 from paxosd.sim.cluster.stale_reader import StaleReader
+from paxosd.sim.cluster.traces import RunTraces
 from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.cluster.watchers import make_watchers
 from paxosd.sim.nemesis.director import Director
@@ -86,17 +87,21 @@ def run_seed(
     schedule: Schedule | None = None,
     trace: Trace | None = None,
     records: RunRecords | None = None,
+    traces: RunTraces | None = None,
 ) -> RunReport:
     """Run one seed to its end and report. What goes wrong in the run is reported, not raised.
 
     ``records``: where the nodes' data directories are written once the run is over, with what they
-    recorded; that changes nothing of the run. Raises OSError if they cannot be written. A run that
-    breaks a rule is repeated for the last lines of its trace, unless a trace is given."""
+    recorded; ``traces``: what goes into each. Both change nothing of the run. Raises OSError if
+    they cannot be written. A run that breaks a rule is repeated for the last lines of its trace,
+    unless a trace is given."""
     options = options or RunOptions()
-    run = SimRun(seed, options, schedule, trace, records)
+    run = SimRun(seed, options, schedule, trace, records, traces)
     report = run.report()
     if records is not None:
         records.write(run.cluster.processes.values())
+    if traces is not None:
+        traces.write()
     if report.violation and trace is None:
         again = SimRun(seed, options, report.schedule, Trace("tail")).report()
         report.tail = again.tail
@@ -113,6 +118,7 @@ class SimRun:
         schedule: Schedule | None = None,
         trace: Trace | None = None,
         records: RunRecords | None = None,
+        traces: RunTraces | None = None,
     ) -> None:
         """Draw everything; nothing is started yet."""
         self._began_s = time.perf_counter()
@@ -121,7 +127,8 @@ class SimRun:
         self._trace = trace
         world = self.world = World(seed)
         self._draw = draw = draw_run(world, options, schedule)
-        self.cluster = SimCluster(world, draw.first, draw.shape, trace, draw.spares, records)
+        shape = replace(draw.shape, process=replace(draw.shape.process, traces=traces))
+        self.cluster = SimCluster(world, draw.first, shape, trace, draw.spares, records)
         self.cluster.invariants.understood.update(draw.levels)
         self.history = History(lambda: int(world.now_ms * 1000))
         self.clients = make_clients(

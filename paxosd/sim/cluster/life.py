@@ -5,8 +5,10 @@ the simulator's disk, clock, network and randomness in the places of the real on
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
+from paxosd.bus.inbox import Inbox
 from paxosd.bus.peers import PeerEndpoints
 from paxosd.core.cluster_settings import DEFAULTS
 from paxosd.core.membership import UNKNOWN, Member, Membership
@@ -23,6 +25,7 @@ from paxosd.replica.ports import Ports, ReplicaOptions
 from paxosd.replica.replica import Replica
 from paxosd.sim.cluster.invariants import Invariants
 from paxosd.sim.cluster.records import NodeRecords
+from paxosd.sim.cluster.traces import RunTraces
 from paxosd.sim.cluster.watched import WatchedMachine, WatchedNode
 from paxosd.sim.world import frame_limits
 from paxosd.sim.world.bus import SimBus
@@ -36,6 +39,7 @@ from paxosd.snapshot.keeper import SnapshotOptions
 from paxosd.storage import identity
 from paxosd.storage.node_directory import NodeDirectory
 from paxosd.storage.wal import SyncJob, WalOptions
+from paxosd.trace.recording import TraceRecorder
 from paxosd.wire import EntryLimits
 from paxosd.wire.status import encode_status
 
@@ -71,6 +75,8 @@ class ProcessOptions:
     """``limits.message_bytes_max`` in the first file of each node; 0: no limit."""
     slow_request_ms: float = 250.0
     """``log.slow_request_ms``."""
+    traces: RunTraces | None = None
+    """Where each life is traced; None: nowhere."""
 
 
 class Names(Protocol):
@@ -134,6 +140,8 @@ class Life:
     bus: SimBus
     committer: SimCommitter
     replica: Replica
+    turn: Callable[[float, int], None]
+    """A turn of the replica; see there."""
 
 
 def found_alone(around: Surroundings) -> None:
@@ -160,11 +168,13 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
         crash=around.die,
         home=True,
     )
+    tracer = _make_tracer(around)
+    equipment = _equipment(around, disk)
     parts = assemble(
         replace(node_directory(around), home=home),
         _node_options(around),
         _contacts(around),
-        _equipment(around, disk),
+        equipment if tracer is None else tracer.equip(equipment),
     )
     _watch(around, parts)
     bus = SimBus(
@@ -179,29 +189,55 @@ def begin_life(around: Surroundings, plan: FaultPlan, sync_ms: tuple[float, floa
         wake=around.wake,
         log=around.log,
         frames_max=parts.node.limits.frames_max if around.message_bytes_max else None,
+        inbox_kind=Inbox if tracer is None else tracer.inbox,
     )
     if around.message_bytes_max:
         around.network.frames.message_bytes_max[around.name] = around.message_bytes_max
     committer = _make_committer(around, sync_ms)
+    ports = _make_ports(around, parts, plan, bus, committer)
     replica = make_replica(
         parts,
         _replica_options(around, parts.claim.boot_count),
         _snapshot_options(around),
-        Ports(
-            bus=bus,
-            committer=committer,
-            helper=SimHelper(around.rng, later=around.later, wake=around.wake),
-            log=around.log,
-            plan=plan,
-            faults_enabled=True,
-            now_ms=clock.monotonic_ms,
-            status=lambda: encode_status(parts.node.status()),
-            crash=lambda: around.later(CRASH_AFTER_MS, around.die),
-            recorder=_make_recorder(around, parts),
-        ),
+        ports if tracer is None else tracer.ports(ports),
     )
+    turn = replica.turn
+    if tracer is not None:
+        tracer.begin()
+        turn = partial(tracer.turn, replica)
     assert isinstance(parts.node, WatchedNode)
-    return Life(parts.claim.boot_count, disk, parts.node, bus, committer, replica)
+    return Life(parts.claim.boot_count, disk, parts.node, bus, committer, replica, turn)
+
+
+def _make_ports(
+    around: Surroundings, parts: Assembled, plan: FaultPlan, bus: SimBus, committer: SimCommitter
+) -> Ports:
+    return Ports(
+        bus=bus,
+        committer=committer,
+        helper=SimHelper(around.rng, later=around.later, wake=around.wake),
+        log=around.log,
+        plan=plan,
+        faults_enabled=True,
+        now_ms=around.clock.monotonic_ms,
+        status=lambda: encode_status(parts.node.status()),
+        crash=lambda: around.later(CRASH_AFTER_MS, around.die),
+        recorder=_make_recorder(around, parts),
+    )
+
+
+def _make_tracer(around: Surroundings) -> TraceRecorder | None:
+    if around.options.traces is None:
+        return None
+    return around.options.traces.begin_life(
+        {"home": around.home, "log": around.disk},
+        segment_bytes=around.options.segment_bytes,
+        checksum_slots=around.options.checksum_slots,
+        node_options=_node_options(around),
+        contacts=_contacts(around),
+        replica_options=_replica_options(around, 0),
+        snapshot_options=_snapshot_options(around),
+    )
 
 
 def _make_committer(around: Surroundings, sync_ms: tuple[float, float]) -> SimCommitter:

@@ -218,6 +218,7 @@ class SimProcess:
         self._faulty_disk = life.disk
         self._node = life.node
         self._replica = life.replica
+        self._take_turn = life.turn
 
     def _note_age(self, age_ms: int, revision: int) -> None:
         """The node stated that its state is so old."""
@@ -427,7 +428,7 @@ class SimProcess:
             wall_ms = self.clock.wall_ms()
             if plan.active:
                 wall_ms += plan.clock_skew_ms(now_ms)
-            replica.turn(now_ms, wall_ms)
+            self._take_turn(now_ms, wall_ms)
             self._invariants.on_turn(self.name, replica.turn_units)
             if replica.standing.removed:
                 self._leave()

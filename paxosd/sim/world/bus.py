@@ -7,7 +7,7 @@ inbox (``paxosd/bus/inbox.py``): faults, and whether its sender's run is heard.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from paxosd.bus.inbox import Inbox, Refusal, Source, log_refusal
+from paxosd.bus.inbox import Inbox, InboxKind, Refusal, Source, log_refusal
 from paxosd.bus.refusal_log import RefusalLog
 from paxosd.core.messages import Accepted, Envelope, PeerMessage
 from paxosd.core.requests import ClientMessage, ServerMessage
@@ -44,6 +44,7 @@ class SimBus:
         wake: Callable[[], None],
         log: Log,
         frames_max: Mapping[NodeId, int] | None = None,
+        inbox_kind: InboxKind = Inbox,
     ) -> None:
         self.arrived: list[Envelope] = []
         """What lies in the sockets."""
@@ -61,7 +62,7 @@ class SimBus:
         self._now_ms = now_ms
         self._effect = effect
         self._refusals = RefusalLog(log)
-        self.inbox = Inbox(name, plan, peer_runs, answer=self.send, refused=self._on_refused)
+        self.inbox = inbox_kind(name, plan, peer_runs, answer=self.send, refused=self._on_refused)
         self._stalled: list[Callable[[], object]] | None = None
         self.relay = SimRelay(
             name, run_id, network, effect=effect, stopped=self._is_stalled, wake=wake

@@ -1,0 +1,138 @@
+"""trace: the recorded inputs of a node executed again."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from paxosctl.cli.app import Group, Settings, global_options, negative, verb
+from paxosctl.cli.render import View
+from paxosctl.cli.streams import StreamError, say
+from paxosctl.tracing.replaying import END_OF_TRACE, Outcome, Point, replay_file
+from paxosctl.tracing.trace_files import find_traces
+from paxosd.host.numbers import parse_whole
+from paxosd.trace.blocks import TraceError
+
+SOURCES = click.argument(
+    "sources",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, readable=False, path_type=Path),
+)
+
+
+class PointText(click.ParamType[Point]):
+    """``slot N`` or ``turn N``."""
+
+    name = "slot N|turn N"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Point:
+        """A point; fails for anything else."""
+        if isinstance(value, Point):
+            return value
+        what, _, number = str(value).replace(":", " ").strip().partition(" ")
+        try:
+            count = parse_whole(number.strip(), 1)
+        except ValueError as error:
+            self.fail(f'"{value}": "slot 812" or "turn 40" is needed: {error}', param, ctx)
+        if what not in ("slot", "turn"):
+            self.fail(f'"{value}": "slot 812" or "turn 40" is needed', param, ctx)
+        return Point(slot=count) if what == "slot" else Point(turn=count)
+
+
+@click.group("trace", cls=Group)
+def _trace() -> None:
+    """All that went into a node, recorded, and the same node executed again on it.
+
+    A node records with [trace] enabled = true in its configuration, the simulator with paxosctl sim
+    run --record DIR. SOURCES are trace files, data directories, or the directory of several; no
+    node is asked. A trace holds every key and value that the node handled.
+    """
+
+
+trace_verb = global_options(_trace)
+
+
+@verb("replay")
+@SOURCES
+@click.option("--until", type=PointText(), default=None,
+              help="Stop behind the turn that applies this slot, or behind this turn.")  # fmt: skip
+@click.option("--show", is_flag=True, help="Print what happens, operation by operation.")
+def replay_verb(
+    settings: Settings, sources: tuple[Path, ...], until: Point | None, show: bool
+) -> None:
+    """Execute the recorded runs again, by the daemon's own code, and compare all that they did.
+
+    Each run begins with the data directory that the node found, and takes in what it took in: each
+    message, request, time and end of a write. What it sends, writes and answers is compared with
+    what it did, operation by operation; the first that differs ends the replay, and is shown with
+    the inputs of that turn. Exit code 1 then. A trace that ends in the middle (kill -9) is replayed
+    as far as it goes.
+    """
+    shown = say if show and settings.output != "json" else None
+    outcomes = []
+    for path in find_traces(list(sources)):
+        try:
+            outcomes.append(replay_file(path, until or END_OF_TRACE, shown))
+        except TraceError as error:
+            raise StreamError(str(error)) from error
+    view = _view(outcomes)
+    different = sum(outcome.verdict == "different" for outcome in outcomes)
+    if different:
+        if settings.output == "table":
+            settings.show(view)
+        words = f"{different} of {len(outcomes)} runs go another way than they were recorded"
+        negative(words, view, code="different")
+    settings.show(view)
+
+
+def _view(outcomes: list[Outcome]) -> View:
+    rows = [
+        (
+            each.node,
+            each.boot_count,
+            f"{each.turns:,}",
+            f"{each.messages:,}",
+            each.applied,
+            each.verdict,
+            each.end,
+        )
+        for each in outcomes
+    ]
+    lines = []
+    for each in outcomes:
+        lines += [f"{each.file}: {note}" for note in each.notes]
+        if each.difference is not None:
+            lines += _difference_lines(each, each.difference)
+    return View(
+        data={"runs": [each.data() for each in outcomes]},
+        plain="".join(
+            f"{each.file}\t{each.node}\t{each.turns}\t{each.messages}\t{each.verdict}\n"
+            for each in outcomes
+        ).encode(),
+        columns=("node", "boot", "turns", "messages", "applied", "verdict", "how it ends"),
+        rows=rows,
+        text="\n".join(lines),
+    )
+
+
+def _difference_lines(outcome: Outcome, difference: dict[str, Any]) -> list[str]:
+    place = ", ".join(
+        f"{name} {difference[name]}"
+        for name in ("turn", "time", "applied", "operation")
+        if name in difference
+    )
+    return [
+        "",
+        f"FIRST DIFFERENCE  {outcome.file}",
+        f"  at        {place}",
+        f"  expected  {difference['expected']}",
+        f"  got       {difference['got']}",
+        "  inputs of that turn:",
+        *(f"    {each}" for each in difference["inputs"]),
+    ]
+
+
+_trace.add_command(replay_verb)
