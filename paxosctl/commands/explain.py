@@ -23,6 +23,7 @@ from paxosctl.commands.log_options import (
     reading_options,
 )
 from paxosctl.inspection.ballot_story import leadership
+from paxosctl.inspection.diagnosis import diagnose
 from paxosctl.inspection.explanation import (
     Explanation,
     explain_ballot,
@@ -127,7 +128,8 @@ def leader_verb(settings: Settings, reading: Reading) -> None:
             if each == ballot or (ballot is None and line is not None
                                   and window.since_us <= line.wall_us <= window.until_us)
         ]  # fmt: skip
-        said = [explain_ballot(found, each) for each in wanted]
+        diagnosis = diagnose(recordings, window, found)
+        said = [explain_ballot(found, each, diagnosis) for each in wanted]
     if not said:
         what = f"ballot {ballot.shown()}" if ballot is not None else "a leader"
         negative(f"nothing is recorded of {what} in that time")
@@ -146,9 +148,10 @@ def slowest_verb(settings: Settings, reading: Reading) -> None:
             chosen.setdefault((each.write.node, each.write.slot), each)
         slowest = list(chosen.values())[:SLOWEST]
         stories = slot_stories(recordings, {each.write.slot for each in slowest}, window, found)
+        diagnosis = diagnose(recordings, window, found)
         groups: dict[str, SlowGroup] = {}
         for each in slowest:
-            label, sentence = explain_slow(each, stories[each.write.slot], found)
+            label, sentence = explain_slow(each, stories[each.write.slot], found, diagnosis)
             group = groups.setdefault(label, SlowGroup(label))
             group.longest_us = max(group.longest_us, each.write.round)
             group.sentences.append(sentence)

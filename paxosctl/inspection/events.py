@@ -22,6 +22,7 @@ from paxosd.recorder.event import (
     NOTE,
     OUTCOMES,
     PARTIAL_BIT,
+    PROCESSOR,
     PROMISED,
     READ,
     START,
@@ -49,7 +50,8 @@ ACCEPT, ACCEPTED, VOTES = MESSAGES["accept"], MESSAGES["accepted"], MESSAGES["vo
 DECISIONS = MESSAGES["decisions"]
 RUNS = frozenset((ACCEPTED, VOTES, DECISIONS))
 """Kinds that are about the slots from ``slot`` to ``x``."""
-_NO_BALLOT = frozenset((WRITE, READ, SYNCED, NOTE, LINE, MEMBER, SUM, INSTALLED))
+_NO_BALLOT = frozenset((WRITE, READ, SYNCED, NOTE, LINE, MEMBER, SUM, INSTALLED,
+                        PROCESSOR))  # fmt: skip
 _SLOTTED = frozenset((ACCEPT, VOTED, APPLIED, ADOPTED, WRITE))
 OUTCOME_NAMES: Mapping[int, str] = MappingProxyType(
     {number: name for name, number in OUTCOMES.items()} | {0: "ok"}
@@ -207,6 +209,7 @@ _DETAILS: Mapping[int, Callable[[Event], str]] = {
         f"{e.peer} {'votes' if e.code else 'learns'}, epoch {e.round} from slot {e.slot}"
     ),
     SUM: lambda e: f"of the state after slot {e.slot}",
+    PROCESSOR: lambda e: f"in {ms(e.slot)} it ran {ms(e.x)} and waited {ms(e.y)}",
     WRITE: _write,
     READ: lambda e: f"applied {e.slot} {OUTCOME_NAMES.get(e.code, 'refused')} after {ms(e.round)}",
     SYNCED: lambda e: f"group {e.slot}, {e.y} records, {e.round} B in {ms(e.x)}",
@@ -245,6 +248,9 @@ def event_data(event: Event) -> dict[str, Any]:
     if event.kind == READ:
         data["fields"] = {"took_us": event.round,
                           "ending": OUTCOME_NAMES.get(event.code, "refused")}  # fmt: skip
+    if event.kind == PROCESSOR:
+        data["slot"] = None
+        data["fields"] = {"since_us": event.slot, "ran_us": event.x, "waited_us": event.y}
     if event.kind == SYNCED:
         data["slot"] = None
         data["fields"] = {"group": event.slot, "bytes": event.round, "took_us": event.x,

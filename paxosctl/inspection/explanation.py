@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from paxosctl.inspection.ballot_story import BallotStory, Leadership, ballot_story
+from paxosctl.inspection.diagnosis import Diagnosis
 from paxosctl.inspection.events import (
     event_id,
     ms,
@@ -13,10 +14,11 @@ from paxosctl.inspection.events import (
     request_name,
 )
 from paxosctl.inspection.faults_seen import faults_of, in_force
+from paxosctl.inspection.incidents import Incident
 from paxosctl.inspection.request_times import RequestTime
 from paxosctl.inspection.slot_steps import voter_of
 from paxosctl.inspection.slot_story import SlotStory
-from paxosctl.inspection.slow_causes import cause_of, vote_parts
+from paxosctl.inspection.slow_causes import Cause, cause_of, vote_parts
 from paxosctl.inspection.timeline_view import clock_time
 from paxosd.core.types import Ballot
 from paxosd.recorder.event import START, Event
@@ -37,6 +39,8 @@ class Explanation:
 
     subject: str
     sentences: list[Sentence] = field(default_factory=list)
+    causes: list[Incident] = field(default_factory=list)
+    """What went wrong, of which the sentences speak."""
 
     def add(self, text: str, *evidence: Event | str | None, known: bool = True) -> None:
         """Add a sentence; events that are not there prove nothing."""
@@ -54,11 +58,13 @@ def listed(names: Sequence[str]) -> str:
 # -- who led
 
 
-def explain_ballot(found: Leadership, ballot: Ballot) -> Explanation:
+def explain_ballot(
+    found: Leadership, ballot: Ballot, diagnosis: Diagnosis | None = None
+) -> Explanation:
     """Who won it, by whose promises, why there was an election, and how it ended."""
     story = ballot_story(found, ballot)
     said = Explanation(f"leader {ballot.shown()}")
-    _add_reason(said, found, story)
+    _add_reason(said, found, story, diagnosis or Diagnosis([]))
     _add_win(said, story)
     if story.led is not None:
         _add_end(said, found, story)
@@ -88,7 +94,9 @@ def _add_win(said: Explanation, story: BallotStory) -> None:
                  "promises reported.", story.led)  # fmt: skip
 
 
-def _add_reason(said: Explanation, found: Leadership, story: BallotStory) -> None:
+def _add_reason(
+    said: Explanation, found: Leadership, story: BallotStory, diagnosis: Diagnosis
+) -> None:
     """Why there was an election at all."""
     earlier = [b for b in found.ballots() if b < story.ballot and found.led(b) is not None]
     if not earlier:
@@ -99,7 +107,7 @@ def _add_reason(said: Explanation, found: Leadership, story: BallotStory) -> Non
     if old == story.ballot.node and not before.ended:
         said.add(f"{old} led before it as well, at {earlier[-1].shown()}.", before.led)
     else:
-        _add_loss(said, found, before, story)
+        _add_loss(said, found, before, story, diagnosis)
     lost = [e for e in story.before if note_event(e) in ("leader.lost", "member.down")
             and e.node == story.ballot.node]  # fmt: skip
     for event in lost[:2]:
@@ -121,7 +129,11 @@ _END_WORDS = {
 
 
 def _add_loss(
-    said: Explanation, found: Leadership, before: BallotStory, story: BallotStory
+    said: Explanation,
+    found: Leadership,
+    before: BallotStory,
+    story: BallotStory,
+    diagnosis: Diagnosis,
 ) -> None:
     """What ended the time of the leader before."""
     old = before.ballot.node
@@ -143,7 +155,12 @@ def _add_loss(
     ]  # fmt: skip
     for fault in faults:
         said.add(f"{fault.sentence()}.", fault.hit or fault.begun)
-    if ends or faults:
+    if story.led is not None:
+        said.causes = diagnosis.why_replaced(old, story.led)
+    seen = [each for each in said.causes if not each.is_noted][:2]
+    for incident in seen:
+        said.add(f"{incident.sentence()}.", *incident.evidence)
+    if ends or faults or seen:
         return
     again = [e for e in found.events if e.node == old and e.kind == START
              and before.led is not None and e.wall_us > before.led.wall_us]  # fmt: skip
@@ -283,10 +300,17 @@ def _add_applied(said: Explanation, story: SlotStory) -> None:
 # -- slow requests
 
 
-def explain_slow(request: RequestTime, story: SlotStory, found: Leadership) -> tuple[str, Sentence]:
+def explain_slow(
+    request: RequestTime, story: SlotStory, found: Leadership, diagnosis: Diagnosis | None = None
+) -> tuple[str, Sentence]:
     """The cause's label, and the sentence about this request."""
     write = request.write
     cause = cause_of(request, story, found)
+    incident = diagnosis.slowed(write, cause.label) if diagnosis is not None else None
+    if incident is not None:
+        cause = Cause(incident.label, f"{cause.words}; {incident.sentence()}",
+                      (*cause.evidence, *(event_id(each) for each in incident.evidence))
+                  )  # fmt: skip
     stages = ", ".join(f"{name} {ms(took)}" for name, took in request.stages.items() if took >= 50)
     text = (
         f"{request_name(write)} (slot {write.slot}) took {ms(write.round)} at "

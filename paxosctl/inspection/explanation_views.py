@@ -6,8 +6,9 @@ from typing import Any
 
 from paxosctl.cli.render import View
 from paxosctl.cli.tables import indented, terminal_width
-from paxosctl.inspection.events import ms
+from paxosctl.inspection.events import event_id, ms
 from paxosctl.inspection.explanation import Explanation, Sentence
+from paxosctl.inspection.incidents import Incident
 from paxosctl.inspection.request_times import STAGES, Times
 from paxosctl.inspection.slowness import node_data, node_rows, stage_shares, verdicts
 from paxosd.host.printable import escape_controls
@@ -46,7 +47,11 @@ def explanation_view(explanations: Sequence[Explanation]) -> View:
         notes.append(f"{each.subject}:")
         notes += [f"- {_line(sentence)}" for sentence in each.sentences]
     data = [
-        {"subject": each.subject, "sentences": [sentence_data(one) for one in each.sentences]}
+        {
+            "subject": each.subject,
+            "sentences": [sentence_data(one) for one in each.sentences],
+            "causes": [one.data() for one in each.causes],
+        }
         for each in explanations
     ]
     plain = "".join(
@@ -89,18 +94,29 @@ def slowest_view(groups: Sequence[SlowGroup], requests: int) -> View:
     return View(data=data, plain=plain.encode(), text=_wrapped(notes))
 
 
-def why_slow_view(times: Times, faults: Sequence[str]) -> View:
-    """Where time goes, by node and stage, with verdicts."""
+def _incident_lines(incidents: Sequence[Incident]) -> list[str]:
+    """Those that are not among the faults."""
+    return [
+        _line(Sentence(each.sentence(), tuple(event_id(event) for event in each.evidence)))
+        for each in incidents if not each.is_noted
+    ]  # fmt: skip
+
+
+def why_slow_view(times: Times, faults: Sequence[str], incidents: Sequence[Incident]) -> View:
+    """Where time goes, by node and stage, with verdicts, and what went wrong meanwhile."""
     said = verdicts(times)
     shares = stage_shares(times)
     rows = node_rows(times)
     columns = ("node", "requests", *STAGES, "fsync", "vote")
     notes = ["", "p50 and p99 in ms; fsync: a group commit; vote: from an accept to its vote"]
-    text = _wrapped(["", *(f"- {words}" for words in (*said, *faults))])
+    text = _wrapped(
+        ["", *(f"- {words}" for words in (*said, *faults, *_incident_lines(incidents)))]
+    )
     data = {
         "requests": times.requests,
         "verdicts": said,
         "faults": list(faults),
+        "incidents": [each.data() for each in incidents],
         "stages_us": shares,
         "nodes": [node_data(each) for each in times.nodes.values()],
     }

@@ -20,12 +20,13 @@ from paxosctl.inspection.events import (
     note_fields,
     slots_words,
 )
-from paxosd.recorder.event import MEMBER, SUM, SYNCED, WRITE, Event
+from paxosd.recorder.event import MEMBER, PROCESSOR, SUM, SYNCED, WRITE, Event
 
 BACKGROUND = frozenset(
     (
         SYNCED,
         SUM,
+        PROCESSOR,
         *(MESSAGES[name] for name in ("heartbeat", "heartbeat_ack", "read_index",
                                       "read_index_reply", "hello", "welcome", "limits", "founding",
                                       "genesis")),

@@ -422,18 +422,13 @@ class Node:
 
     # -- what people and monitors ask
 
-    @property
-    def votes_urgent(self) -> bool:
-        """Whether a client of this leader, or a read, waits for votes. If not, they may be handled
-        together with what comes next."""
-        return bool(self._context.proposer.open) or bool(self._reads)
-
-    @property
-    def has_undecided(self) -> bool:
-        """Whether this node holds proposals of which it has not learned yet that they are chosen.
-        If not, the next votes decide nothing that could be applied here."""
+    def votes_urgent(self, *, watched: bool) -> bool:
+        """Whether a client of this leader or a read waits for votes, or a watcher while a proposal
+        held here may be chosen by them. If not, they may be handled with what comes next."""
         context = self._context
-        return bool(context.acceptor.accepted) or bool(context.learner.proposed)
+        if context.proposer.open or self._reads:
+            return True
+        return watched and bool(context.acceptor.accepted or context.learner.proposed)
 
     def sync_us_elsewhere(self) -> float:
         """Of a leader: how long a group commit takes its voters, in microseconds; 0: unknown."""

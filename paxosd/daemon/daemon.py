@@ -26,6 +26,7 @@ from paxosd.daemon.file_thread import FileThread
 from paxosd.daemon.log_level import LogLevel
 from paxosd.daemon.logs import Logs, ends_in_json
 from paxosd.daemon.notify import Notifier
+from paxosd.daemon.processor import ProcessorTimes
 from paxosd.daemon.recorder_writer import FlightRecorder
 from paxosd.daemon.served_files import ServedFiles
 from paxosd.daemon.startup import (
@@ -121,6 +122,9 @@ class Daemon:
         home = self.faults.home
         self.comparison = FileComparison(self.report, self.node, self.machine, home, self.log)
         self.comparison.report_members()
+        self.processor = (
+            None if self.flight.recorder is None else ProcessorTimes(self.flight.recorder)
+        )
         self.turns = 0
 
     def _make_ports(self) -> Ports:
@@ -185,6 +189,8 @@ class Daemon:
             self._look_due_ms = now_ms + POLL_MS_MAX
             self.comparison.tick(now_ms)
             self.log_level.tick()
+            if self.processor is not None:
+                self.processor.note(precise_clock_ms())
             self.bus.ports.log_refused()
             self.bus.ports.end_stuck(self.bus.event_bytes_waiting)
             self.notifier.tick(now_ms)
@@ -240,6 +246,8 @@ class Daemon:
         self.context.term()
         self.wal.close()
         self.faults.close()
+        if self.processor is not None:
+            self.processor.close()
         self.data_dir.close()
 
     def _crash(self) -> None:

@@ -69,6 +69,10 @@ in its name, 0: any; y: the quorum of phase 1 and, from bit 32 on, of phase 2, 0
 SUM = 139
 """A heartbeat carried this sum of its sender's state. peer, code: as of the heartbeat; slot: after
 which one; x: the sum; y: its version and, from bit 8 on, its kind (``core/agreement.py``)."""
+PROCESSOR = 140
+"""What the loop's thread had of the processors since the event of this kind before. slot: how long
+that was; x: how much of it it ran; y: how much of it it was ready to run and had to wait, all in
+microseconds. What is left it slept, or was stopped."""
 
 PARTIAL_BIT = 63
 """Set in the ``y`` of a promise whose report goes on in another one."""
@@ -86,6 +90,7 @@ KIND_NAMES = {
     INSTALLED: "installed",
     MEMBER: "member",
     SUM: "sum",
+    PROCESSOR: "processor",
 }
 # How a request ended: 0 well, or the number of its refusal.
 OUTCOMES = {

@@ -277,10 +277,8 @@ class Replica:
     def votes_urgent(self) -> bool:
         """Whether anybody waits for what the next votes decide: a client, or watchers, as long as
         a slot is open. The vote that comes after those of a quorum is not worth a turn."""
-        node, events = self.node, self.events
-        if node.votes_urgent:
-            return True
-        return (bool(events.streams) or events.wants_learned) and node.has_undecided
+        events = self.events
+        return self.node.votes_urgent(watched=bool(events.streams) or events.wants_learned)
 
     def snapshot_status(self, wall_ms: int) -> SnapshotStatus | None:
         """None if this replica keeps no snapshots."""
