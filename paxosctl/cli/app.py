@@ -178,9 +178,10 @@ def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         setattr(ctx.ensure_object(Settings), param.name, value)
 
 
-def global_options(command: F, *, envvar: str | None = None) -> F:
-    """--endpoints, -o and --timeout, kept in :class:`Settings`."""
-    for option in (
+def global_options(command: F, *, envvar: str | None = None, with_output: bool = True) -> F:
+    """--endpoints, -o and --timeout, kept in :class:`Settings`. ``with_output``: False for a verb
+    whose own -o is a file; the format of its answer is then chosen in front of it."""
+    options = (
         click.option(
             "--timeout",
             type=Duration(),
@@ -206,7 +207,8 @@ def global_options(command: F, *, envvar: str | None = None) -> F:
             callback=_store,
             expose_value=False,
         ),
-    ):
+    )
+    for option in options if with_output else (options[0], options[2]):
         command = option(command)
     return command
 

@@ -9,6 +9,7 @@ from functools import partial
 import click
 
 from paxosctl.cli.app import Group, Settings, Whole, global_options, raw, verb
+from paxosctl.commands.log_diagram import log_diagram_verb
 from paxosctl.commands.log_options import (
     BallotText,
     Reading,
@@ -172,5 +173,6 @@ def nodes_verb(settings: Settings, reading: Reading) -> None:
         settings.show(nodes_view(recordings))
 
 
-for _each in (nodes_verb, timeline_verb, tail_verb, slot_verb, ballot_verb, request_verb, key_verb):
+for _each in (nodes_verb, timeline_verb, tail_verb, slot_verb, ballot_verb, request_verb, key_verb,
+              log_diagram_verb):  # fmt: skip
     log_verb.add_command(_each)

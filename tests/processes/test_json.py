@@ -256,6 +256,8 @@ def _recordings(ctl, daemons):
     assert len(ctl("log nodes", *where)["nodes"]) == 3
     ctl("log timeline", *where, "--last", "5s")
     ctl("log tail", "-n", 5, *where)
+    picture = daemons.path / "run.html"
+    assert ctl("log diagram", *where, "-o", picture)["bytes"] == picture.stat().st_size
     change = ctl("log key", "read", *where)["changes"][-1]
     request = f"{change['session']}/{change['seq']}"
     for verb, name in (("slot", change["slot"]), ("request", request)):

@@ -61,6 +61,7 @@ LEAVES = {
     "log nodes": (None, ["/dev/null"], 74),  # there is nothing in it
     "log timeline": (None, ["/dev/null"], 74),
     "log tail": (None, ["/dev/null"], 74),
+    "log diagram": (None, ["-o", "html", "/dev/null"], 74),
     "log slot": (None, ["7", "/dev/null"], 74),
     "log ballot": (None, ["1.n1", "/dev/null"], 74),
     "log request": (None, ["7/1", "/dev/null"], 74),
