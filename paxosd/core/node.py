@@ -423,12 +423,10 @@ class Node:
     # -- what people and monitors ask
 
     def votes_urgent(self, *, watched: bool) -> bool:
-        """Whether a client of this leader or a read waits for votes, or a watcher while a proposal
-        held here may be chosen by them. If not, they may be handled with what comes next."""
-        context = self._context
-        if context.proposer.open or self._reads:
-            return True
-        return watched and bool(context.acceptor.accepted or context.learner.proposed)
+        """Whether a client of this leader or a read waits for votes, or a watcher for those of a
+        proposal held here. If not, they may be handled with what comes next."""
+        held = self._context.acceptor.accepted or self._context.learner.proposed
+        return bool(self._context.proposer.open or self._reads or (watched and held))
 
     def sync_us_elsewhere(self) -> float:
         """Of a leader: how long a group commit takes its voters, in microseconds; 0: unknown."""
