@@ -19,11 +19,12 @@ from zlib import crc32
 from msgpack import packb
 
 from paxosd.core.messages import Envelope
-from paxosd.core.requests import AdminAnswer, RefusalAnswer
+from paxosd.core.requests import AdminRequest, ClientMessage, ServerMessage
 from paxosd.trace.operations import (
     ANSWER,
     BITS,
     DRAW,
+    OPERATOR,
     PASS_ON,
     PEER,
     PUBLISH,
@@ -134,14 +135,32 @@ def _publish(operation: Operation) -> list[Any]:
 
 
 def _answer(operation: Operation) -> list[Any]:
-    """What an operator is answered is about the process (its memory, its clocks, the rest of the
-    disk), not about the protocol: that there is an answer is compared, not what it says."""
     code, client, message = operation
-    kind = type(message)
-    body = 0 if kind is AdminAnswer else digest(message)
-    if kind is RefusalAnswer:
-        body = digest((message.code, message.leader, message.leader_endpoint, message.detail))
-    return [code, client, kind.__name__, message.request_id, slot_of(message), body]
+    about = message.request_id, slot_of(message)
+    return [code, client, type(message).__name__, *about, digest(message)]
+
+
+class Operators:
+    """Which requests of this turn are operators', whose answers are about the process."""
+
+    __slots__ = ("_asked",)
+
+    def __init__(self) -> None:
+        self._asked: set[tuple[bytes, int]] = set()
+
+    def note(self, requests: Iterable[tuple[bytes, ClientMessage]]) -> None:
+        """These came; all before are answered."""
+        self._asked = {
+            (client, request.request_id)
+            for client, request in requests
+            if type(request) is AdminRequest
+        }
+
+    def answer(self, client: bytes, message: ServerMessage) -> Operation:
+        """The operation that an answer is."""
+        if self._asked and (client, message.request_id) in self._asked:
+            return (OPERATOR, client, message.request_id)
+        return (ANSWER, client, message)
 
 
 def _pass_on(operation: Operation) -> list[Any]:

@@ -81,6 +81,9 @@ PASS_ON = 55
 """(request)"""
 APPEND = 56
 """(segment, offset, end, crc): a group of records that goes to the log."""
+OPERATOR = 57
+"""(client, request_id): an operator was answered. What it says is about the process (its memory,
+its clocks, what it reaches), and not compared."""
 
 NAMES = {
     NOW: "clock",
@@ -116,4 +119,5 @@ NAMES = {
     AIM: "relay to",
     PASS_ON: "pass on",
     APPEND: "append",
+    OPERATOR: "answer to an operator",
 }

@@ -30,7 +30,7 @@ from paxosd.storage.peer_runs import PeerRuns
 from paxosd.storage.wal import SyncJob
 from paxosd.storage.wal_segments import SegmentDropper, SegmentPreparer
 from paxosd.trace import operations as op
-from paxosd.trace.encoding import CALL, NODE_FAILED, START, TURN, crc_of
+from paxosd.trace.encoding import CALL, NODE_FAILED, START, TURN, Operators, crc_of
 
 Sink = Callable[[tuple[Any, ...]], object]
 """Takes a record, whose operations hold objects."""
@@ -336,6 +336,7 @@ class TracedBus:
         self._inner = inner
         self._operations = operations
         self._add = operations.append
+        self._operators = Operators()
         self.inbox = inner.inbox
         self.relay: Link = TracedLink(inner.relay, operations.append)
         self.set_peers: Callable[[Mapping[NodeId, Any], Mapping[NodeId, int]], None]
@@ -364,6 +365,7 @@ class TracedBus:
     def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
         requests = self._inner.receive_clients(limit)
         if requests:
+            self._operators.note(requests)
             self._add((op.REQUESTS, requests))
         return requests
 
@@ -394,7 +396,7 @@ class TracedBus:
         self._inner.publish(topic, payload)
 
     def answer(self, client: bytes, message: ServerMessage) -> bool:
-        self._add((op.ANSWER, client, message))
+        self._add(self._operators.answer(client, message))
         taken = self._inner.answer(client, message)
         if not taken:
             self._add((op.REFUSED,))

@@ -22,6 +22,7 @@ from paxosd.trace.feed import Difference, Feed
 from paxosd.trace.memory_disk import MemoryDisk
 from paxosd.trace.reader import TraceFile, Turn
 from paxosd.trace.surroundings import (
+    NoProbes,
     ReplayedBus,
     ReplayedCommitter,
     ReplayedDropper,
@@ -117,6 +118,8 @@ class Replay:
             now_ms=lambda: self._now_ms,
             status=lambda: _status(replica),
             crash=lambda: None,
+            probes=NoProbes(),
+            log_level=lambda level, for_ms: {},
             read_now_ms=self._reader(op.NOW) if head.reads_clock else None,
         )
         options = replace(head.replica_options, boot_count=parts.claim.boot_count)

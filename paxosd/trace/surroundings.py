@@ -5,7 +5,7 @@ recording noted something.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from paxosd.bus.inbox import Inbox
@@ -21,7 +21,7 @@ from paxosd.storage.peer_runs import PeerRuns
 from paxosd.storage.wal import SyncJob
 from paxosd.storage.wal_segments import SegmentDropper, SegmentPreparer
 from paxosd.trace import operations as op
-from paxosd.trace.encoding import crc_of, decode_number
+from paxosd.trace.encoding import Operators, crc_of, decode_number
 from paxosd.trace.feed import Feed
 from paxosd.wire import decode_answer, decode_peer, decode_request
 
@@ -100,6 +100,7 @@ class ReplayedBus:
             node, plan, peer_runs, answer=self._answer_peer, refused=lambda *refusal: None
         )
         self.relay: Link = ReplayedLink(feed)
+        self._operators = Operators()
         self.messages = 0
         """How many came from peers so far, and requests of clients."""
 
@@ -143,7 +144,9 @@ class ReplayedBus:
         if requests is None:
             return []
         self.messages += len(requests[1])
-        return [(client, decode_request(frame, "")) for client, frame in requests[1]]
+        taken = [(client, decode_request(frame, "")) for client, frame in requests[1]]
+        self._operators.note(taken)
+        return taken
 
     def receive_subscriptions(self) -> list[tuple[bool, bytes]]:
         return [(wish, topic) for wish, topic in self._feed.take(op.SUBSCRIPTIONS)[1]]
@@ -164,8 +167,15 @@ class ReplayedBus:
         self._feed.did_output((op.PUBLISH, topic, payload))
 
     def answer(self, client: bytes, message: ServerMessage) -> bool:
-        self._feed.did_output((op.ANSWER, client, message))
+        self._feed.did_output(self._operators.answer(client, message))
         return self._feed.take_if(op.REFUSED) is None
+
+
+class NoProbes:
+    """What the machine reaches is of no matter in a replay."""
+
+    def ask(self, endpoints: Sequence[str]) -> dict[str, Any]:
+        return {}
 
 
 class ReplayedCommitter:
