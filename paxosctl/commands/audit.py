@@ -1,11 +1,11 @@
-"""audit: were the rules of Paxos kept? An independent check of recordings and logs."""
+"""audit: were the rules of Paxos kept? An independent check of recordings, logs, running nodes."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from paxosctl.cli.app import Settings, negative, verb
+from paxosctl.cli.app import Duration, Settings, negative, verb
 from paxosctl.cli.render import View
 from paxosctl.cli.streams import StreamError
 from paxosctl.client.errors import RefusedError
@@ -18,7 +18,20 @@ from paxosctl.evidence.located import AUDITED, Wanted, located
 @click.option("--cluster", default="", help="Of several clusters among the sources, this one.")
 @click.option("--voters", default="", metavar="N1,N2,…",
               help="Who votes in epoch 0, where no source says so.")  # fmt: skip
-def audit_verb(settings: Settings, sources: tuple[Path, ...], cluster: str, voters: str) -> None:
+@click.option("--live", is_flag=True, help="Audit what the running nodes of --endpoints publish, "
+              "until Ctrl-C or the end of --for.")  # fmt: skip
+@click.option("--for", "for_ms", type=Duration(), help="With --live: for so long, such as 30s.")
+@click.option("--every", "every_ms", type=Duration(), default="10s", show_default=True,
+              help="With --live: how often a line says how far it is.")  # fmt: skip
+def audit_verb(
+    settings: Settings,
+    sources: tuple[Path, ...],
+    cluster: str,
+    voters: str,
+    live: bool,
+    for_ms: int | None,
+    every_ms: int,
+) -> None:
     """Check the rules of Paxos on what nodes recorded and on their logs.
 
     SOURCES are data directories, parents of several, recorder files and segments of logs, of any
@@ -29,8 +42,26 @@ def audit_verb(settings: Settings, sources: tuple[Path, ...], cluster: str, vote
     applied, that what was acknowledged was chosen, and so on. Each rule says how much was checked,
     what broke it, with the evidence, and what was not checked, and why.
 
+    With --live the members of a running cluster are listened to instead: their votes, the slots
+    that they apply, the changes that these make, and their status. It ends at the first violation;
+    Ctrl-C ends it with the verdict.
+
     Exit code 1 if a rule was broken. The sources are only read; copies of running nodes will do.
     """
+    if live:
+        if sources or cluster or voters:
+            raise click.UsageError("--live listens to --endpoints: it takes no sources")
+        from paxosctl.commands.audit_live import audit_live  # noqa: PLC0415 -- not for --help
+
+        end(settings, audit_live(settings, for_ms, every_ms))
+        return
+    end(settings, _audit_files(settings, sources, cluster, voters))
+
+
+def _audit_files(
+    settings: Settings, sources: tuple[Path, ...], cluster: str, voters: str
+) -> dict[str, Any]:
+    """Raises StreamError, RefusedError, UsageError."""
     from paxosctl.audit.audit import (  # noqa: PLC0415 -- not for --help
         NothingToReadError,
         SeveralClustersError,
@@ -41,13 +72,19 @@ def audit_verb(settings: Settings, sources: tuple[Path, ...], cluster: str, vote
     try:
         with located([str(each) for each in sources], settings, Wanted(AUDITED)) as found:
             paths = [Path(each) for each in found.names]
-            data = found.named_all(audit(paths, cluster=cluster, voters=named).data())
+            data: dict[str, Any] = audit(paths, cluster=cluster, voters=named).data()
+            named_data: dict[str, Any] = found.named_all(data)
+            return named_data
     except NothingToReadError as error:
         raise StreamError(str(error)) from error
     except SeveralClustersError as error:
         raise click.UsageError(f"{error}: name one with --cluster") from error
     except PermissionError as error:
         raise RefusedError("permission", f"{error.filename}: this user may not read it") from error
+
+
+def end(settings: Settings, data: dict[str, Any]) -> None:
+    """Show what came out; exit code 1 if a rule was broken."""
     view = _view(data)
     broken = sum(each["broken"] for each in data["rules"])
     if broken:

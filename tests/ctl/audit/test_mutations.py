@@ -7,6 +7,7 @@ import pytest
 
 from tests.bench.audit_mutations import audited, violations
 from tests.bench.mutation_tables import MUTATIONS
+from tests.ctl.audit.published import listened
 
 NOTICED = {
     "vote-before-fsync": "durable-first",
@@ -33,3 +34,23 @@ def test_a_removed_safeguard_is_noticed(name):
 def test_no_false_alarm(profile):
     for seed in range(1, 11):
         assert violations(audited(seed, profile)[0]) == {}, f"seed {seed}"
+
+
+LIVE = {
+    "forgets-votes": ("one-value", 9),
+}
+"""Mutation → a rule that notices it in what the nodes publish, and the seed."""
+
+
+@pytest.mark.parametrize("name", LIVE)
+def test_a_removed_safeguard_is_noticed_live(name):
+    rule, seed = LIVE[name]
+    assert rule in listened(seed, "storm", name)[0]
+
+
+@pytest.mark.parametrize("profile", ["storm", "members", "cuts"])
+def test_no_false_alarm_live(profile):
+    for seed in range(1, 4):
+        broken, audit = listened(seed, profile)
+        assert broken == {}, f"seed {seed}"
+        assert audit.summary()["chosen"] > 20, f"seed {seed}"
