@@ -25,6 +25,7 @@ from paxosctl.client.errors import (
     OutcomeUnknownError,
     RefusedError,
 )
+from paxosd.core.client_name import client_name_fault
 from paxosd.core.effects import COMPACTED
 from paxosd.host.durations import parse_duration_ms
 from paxosd.host.numbers import WHOLE_MAX, parse_whole
@@ -123,6 +124,8 @@ class Settings:
     output: str = "table"
     timeout: int | None = None
     """ms; None: not given."""
+    client_name: str | None = None
+    """None: not given."""
 
     @property
     def timeout_s(self) -> float:
@@ -134,11 +137,14 @@ class Settings:
         """A :class:`paxosctl.client.client.Client`; an error of a call leaves with its
         diagnosis."""
         from paxosctl.client.client import Client  # noqa: PLC0415 -- not for --help
+        from paxosctl.client.own_name import own_name  # noqa: PLC0415 -- not for --help
         from paxosd.core.client.calls import ClientOptions  # noqa: PLC0415 -- not for --help
 
         patience_ms = UNREACHABLE_MS if self.timeout is None else None
         options = ClientOptions(unreachable_ms=patience_ms)
-        with Client(self.endpoints.split(","), timeout_s=self.timeout_s, options=options) as client:
+        name = own_name(_verb_words()) if self.client_name is None else self.client_name
+        endpoints = self.endpoints.split(",")
+        with Client(endpoints, timeout_s=self.timeout_s, options=options, name=name) as client:
             try:
                 yield client
             except ClientError as error:
@@ -149,6 +155,29 @@ class Settings:
     def show(self, view: View) -> None:
         """Write an answer in the chosen format."""
         emit(view, self.output)
+
+
+def _verb_words() -> str:
+    """The verb that runs, such as ``paxosctl put``."""
+    words: list[str] = []
+    context = click.get_current_context(silent=True)
+    while context is not None and context.parent is not None:
+        words.append(context.info_name or "")
+        context = context.parent
+    return " ".join(["paxosctl", *reversed(words)])
+
+
+class ClientName(click.ParamType[str]):
+    """What a client calls itself; "" is no name."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The same text."""
+        fault = client_name_fault(value) if value else ""
+        if fault:
+            self.fail(fault, param, ctx)
+        return str(value)
 
 
 class DiagnosedError(Exception):
@@ -179,9 +208,19 @@ def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 
 
 def global_options(command: F, *, envvar: str | None = None, with_output: bool = True) -> F:
-    """--endpoints, -o and --timeout, kept in :class:`Settings`. ``with_output``: False for a verb
-    whose own -o is a file; the format of its answer is then chosen in front of it."""
+    """--endpoints, -o, --timeout and --client-name, kept in :class:`Settings`. ``envvar``: of
+    --endpoints, for the group of all verbs. ``with_output``: False for a verb whose own -o is a
+    file; the format of its answer is then chosen in front of it."""
     options = (
+        click.option(
+            "--client-name",
+            type=ClientName(),
+            envvar=envvar and "PAXOSCTL_CLIENT_NAME",
+            help="Who writes, as blame shows it (env PAXOSCTL_CLIENT_NAME); empty: nobody.  "
+            "[default: verb, user@host and process id]",
+            callback=_store,
+            expose_value=False,
+        ),
         click.option(
             "--timeout",
             type=Duration(),
@@ -208,7 +247,7 @@ def global_options(command: F, *, envvar: str | None = None, with_output: bool =
             expose_value=False,
         ),
     )
-    for option in options if with_output else (options[0], options[2]):
+    for option in options if with_output else (*options[:2], options[3]):
         command = option(command)
     return command
 

@@ -7,11 +7,13 @@ It works on the network during its calls only, and belongs to one thread.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from paxosctl.client.connection import Connection
 from paxosctl.client.errors import ClientError, error_of
+from paxosctl.client.own_name import checked_name, own_name
 from paxosctl.client.transport import Transport
 from paxosctl.client.watch import Watcher
 from paxosd.core.client.calls import Call, ClientOptions
@@ -33,7 +35,8 @@ TIMEOUT_S_MAX = 86_400 * 366
 
 class CallRunner:
     """``endpoints``: client endpoints of any nodes of one cluster, tried in this order.
-    ``timeout_s`` bounds each call, a page of a scan, and each pipelined command.
+    ``timeout_s`` bounds each call, a page of a scan, and each pipelined command. ``name``: for
+    people who ask the log who wrote something; None: program, user, host and process id; "": none.
 
     It belongs to the thread and the process that made it, with all that it hands out: a call from
     another thread, or in a forked child, raises RuntimeError. There is one exception: :meth:`close`
@@ -45,11 +48,15 @@ class CallRunner:
         *,
         timeout_s: float = 5.0,
         options: ClientOptions | None = None,
+        name: str | None = None,
     ) -> None:
         if isinstance(endpoints, str):
             raise TypeError("endpoints is a list of strings, not one string")
         if not 0 < timeout_s <= TIMEOUT_S_MAX:
             raise ValueError(f"timeout_s is above 0 and at most {TIMEOUT_S_MAX}, not {timeout_s}")
+        options = options or ClientOptions()
+        if name is not None or not options.name:
+            options = replace(options, name=own_name() if name is None else checked_name(name))
         self.timeout_s = timeout_s
         self._transport = Transport()
         self._connection = Connection(self._transport, endpoints, options)

@@ -22,6 +22,7 @@ What is wrong with one is found from its bytes alone, alike on every node.
 
     level 1   CLUSTER commands; admission by the replicated limits; log time as a stopwatch
     level 2   an OPEN that is repeated gives the same session (``core/state/sessions.py``)
+    level 3   an OPEN may give its client's name (``core/client_name.py``)
 """
 
 import json
@@ -30,9 +31,10 @@ from typing import Any, NamedTuple
 
 from paxosd.core.commands import CLUSTER, Entry
 
-LEVEL_LATEST = 2
+LEVEL_LATEST = 3
 """The highest feature level that this program knows."""
 LEVEL_NAMED_OPEN = 2
+LEVEL_CLIENT_NAMES = 3
 
 DOCUMENT_BYTES_MAX = 4096
 VERSION_MAX = (1 << 63) - 1

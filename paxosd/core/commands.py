@@ -17,6 +17,7 @@ Commands (keys and values are bytes; numbers are non-negative ints):
     [FENCE, session, seq]                 answer what became of (session, seq), and if it was
                                           not applied, forbid it for ever
     [OPEN]                                make a session; its id is in the answer
+    [OPEN, name]                          the same; ``name``: the client's, see client_name.py
     [CLOSE]                               end the session that the entry names
     [CHECKSUM]                            every node computes its state checksum at this slot
     [MEMBERS, epoch, document]            if the membership is that of ``epoch``, the next one is

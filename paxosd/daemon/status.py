@@ -11,6 +11,7 @@ from paxosd import __version__
 from paxosd.bus.bus import Bus
 from paxosd.config import file_members
 from paxosd.config.schema import Config
+from paxosd.core.cluster_settings import BOUNDS
 from paxosd.core.node import Node
 from paxosd.core.state.machine import Machine
 from paxosd.core.status import (
@@ -83,7 +84,7 @@ class StatusReport:
     def file_settings(self) -> dict[str, int]:
         """What the file has for settings that the log holds, or is to hold."""
         own = founding_settings(self._config)
-        return {name: getattr(own, name) for name in EntryLimits._fields}
+        return {name: getattr(own, name) for name in EntryLimits._fields if name in BOUNDS}
 
     def members_differ(self) -> file_members.Differing:
         """What the file says otherwise than the membership in force. Before the founding the file

@@ -10,6 +10,8 @@ A file ``snap-%016d.paxsnap``, named after its slot, is, in little-endian:
     1 HEAD      [format version, cluster id, wall clock when it was taken in ms, head fields …]
     2 SESSIONS  [session row, …]
     3 ROWS      [key, [value, create, modify, version], key, …], about BLOCK_BYTES
+    5 NAMES     [[session, slot at which it ended, client's name], …], of sessions that ended while
+                the log had slots that refer to them; from feature level 3 on, before the rows
     4 END       [blake2b-128 of every byte before this block, checksum of the state as 16 hex
                 digits; "": not known, and left out by older programs]; nothing comes after it
 
@@ -29,6 +31,7 @@ from struct import Struct
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from paxosd.core.state.former_names import FormerName
 from paxosd.core.state.machine import DEFAULT_LIMITS, Machine, MachineLimits
 from paxosd.core.state.session_walk import SessionRow
 from paxosd.core.state.snapshot import (
@@ -36,6 +39,7 @@ from paxosd.core.state.snapshot import (
     Restore,
     SnapshotError,
     SnapshotHead,
+    former_of,
     session_of,
 )
 from paxosd.core.types import Slot
@@ -55,7 +59,7 @@ SYNC_BYTES = 8 << 20
 """A file is synced each time it has grown by this: one sync of it all would hold up those of
 the log."""
 
-HEAD, SESSIONS, ROWS, END = 1, 2, 3, 4
+HEAD, SESSIONS, ROWS, END, NAMES = 1, 2, 3, 4, 5
 
 BAD_KEPT = 2
 """Bad snapshots that are kept for inspection."""
@@ -130,7 +134,19 @@ def encode_head(cluster: str, created_ms: int, head: SnapshotHead) -> bytes:
 
 def encode_sessions(rows: Sequence[SessionRow]) -> bytes:
     """The payload of SESSIONS."""
-    return pack(tuple(row if row.opened_by else row[:-1] for row in rows))
+    return pack(tuple(_session_fields(row) for row in rows))
+
+
+def _session_fields(row: SessionRow) -> tuple[Any, ...]:
+    """Below the levels at which there are such, as earlier programs have them."""
+    if row.name:
+        return row
+    return row[:-1] if row.opened_by else row[:-2]
+
+
+def encode_names(rows: Sequence[FormerName]) -> bytes:
+    """The payload of NAMES."""
+    return pack(tuple(rows))
 
 
 def encode_rows(rows: list[Any]) -> bytes:
@@ -235,12 +251,12 @@ class SnapshotReader:
         return self.info is not None
 
     def read(self) -> tuple[int, bytes] | None:
-        """The next block ``(kind, payload)`` of sessions or rows; None at the end."""
+        """The next block ``(kind, payload)`` of sessions, names or rows; None at the end."""
         if self.ended:
             return None
         digest = self._digest.digest()
         kind, payload = self._block()
-        if kind in (SESSIONS, ROWS):
+        if kind in (SESSIONS, NAMES, ROWS):
             return kind, payload
         if kind != END:
             raise SnapshotError(f"a block of kind {kind} is not known: written by a newer version?")
@@ -284,6 +300,8 @@ def restore_block(restore: Restore, block: tuple[int, bytes]) -> None:
         raise SnapshotError("a block holds no array")
     if kind == SESSIONS:
         restore.sessions([session_of(fields) for fields in items])
+    elif kind == NAMES:
+        restore.names([former_of(fields) for fields in items])
     else:
         restore.rows(items)
 

@@ -29,11 +29,13 @@ from paxosd.host.log import Log
 from paxosd.snapshot.file import (
     BLOCK_BYTES,
     HEAD,
+    NAMES,
     ROWS,
     SESSIONS,
     SnapshotInfo,
     SnapshotWriter,
     encode_head,
+    encode_names,
     encode_rows,
     encode_sessions,
     set_aside,
@@ -270,6 +272,10 @@ class Snapshots:
         if sessions:
             taking.add(SESSIONS, encode_sessions(sessions))
             return
+        names = taking.walk.names()
+        if names:
+            taking.add(NAMES, encode_names(names))
+            return
         rows = taking.walk.rows(KEYS_PER_STEP, BLOCK_BYTES)
         if rows:
             taking.add(ROWS, encode_rows(rows))
@@ -364,7 +370,7 @@ class Snapshots:
         first = min(needed, max(self._margin_slot(), self._fitting_slot(needed)))
         if first > self.wal.first_slot:
             self.wal.release(first)
-            self._machine.history.release(first)
+            self._machine.release(first)
 
     def release_through(self, slot: Slot) -> None:
         """Give back the log up to ``slot``, which the newest snapshot holds, for it is damaged:
@@ -374,7 +380,7 @@ class Snapshots:
         assert slot <= min(self.newest.slot, self.wal.commit)
         first = max(slot + 1, self.wal.first_slot)
         self.wal.release(first)
-        self._machine.history.release(first)
+        self._machine.release(first)
 
     def discard(self, slot: Slot) -> None:
         """The snapshot of this slot is bad: it is not used any more, and another one taken."""

@@ -18,7 +18,13 @@ from typing import Any, NamedTuple
 
 from msgpack import unpackb
 
-from paxosd.core.cluster_settings import ClusterSettings, SettingsError, UnknownLevelError
+from paxosd.core.client_name import client_name_fault
+from paxosd.core.cluster_settings import (
+    LEVEL_CLIENT_NAMES,
+    ClusterSettings,
+    SettingsError,
+    UnknownLevelError,
+)
 from paxosd.core.commands import (
     CAS_REVISION,
     CAS_VALUE,
@@ -56,17 +62,24 @@ COMMANDS_MAX = 65_536
 
 
 class EntryLimits(NamedTuple):
-    """What admission allows; the names are those of the configuration's [limits], and of the
-    replicated settings."""
+    """What admission allows; the names of numbers are those of the configuration's [limits], and
+    of the replicated settings."""
 
     key_bytes_max: int = 4096
     value_bytes_max: int = 1 << 20
     commands_per_request_max: int = 1024
+    client_names: bool = False
+    """Whether an OPEN may give a name: from feature level 3 on."""
 
     @classmethod
     def of(cls, settings: ClusterSettings) -> "EntryLimits":
         """The limits in these settings."""
-        return cls(*(getattr(settings, name) for name in cls._fields))
+        return cls(
+            settings.key_bytes_max,
+            settings.value_bytes_max,
+            settings.commands_per_request_max,
+            settings.level >= LEVEL_CLIENT_NAMES,
+        )
 
 
 DEFAULT_LIMITS = EntryLimits()
@@ -222,6 +235,11 @@ def _number(value: Any, _limits: EntryLimits) -> None:
         raise LimitError(f"expected a number from 0 to 2^63-1, got {shorten(value)}")
 
 
+def _client_name(value: Any, _limits: EntryLimits) -> None:
+    if fault := client_name_fault(value):
+        raise LimitError(fault)
+
+
 def _membership(value: Any, _limits: EntryLimits) -> None:
     try:
         Membership.from_command(value, 1, 1)
@@ -245,7 +263,7 @@ _FORMS: dict[int, tuple[str, tuple[Callable[[Any, EntryLimits], None], ...]]] = 
     CAS_VALUE: ("cas_value", (_key, _expect, _value)),
     CAS_REVISION: ("cas_revision", (_key, _number, _value)),
     FENCE: ("fence", (_number, _number)),
-    OPEN: ("open", ()),
+    OPEN: ("open", ()),  # and _NAMED_OPEN
     CLOSE: ("close", ()),
     CHECKSUM: ("checksum", ()),
     MEMBERS: ("members", (_number, _membership)),
@@ -253,10 +271,15 @@ _FORMS: dict[int, tuple[str, tuple[Callable[[Any, EntryLimits], None], ...]]] = 
 }
 
 
+_NAMED_OPEN = ("open", (_client_name,))
+
+
 def _check_command(command: Command, session: int, limits: EntryLimits) -> None:
     if type(command) is not list or not command or type(command[0]) is not int:
         raise LimitError("a command is a list that starts with a number")
     form = _FORMS.get(command[0])
+    if command[0] == OPEN and len(command) > 1 and limits.client_names:
+        form = _NAMED_OPEN
     if form is None:
         raise LimitError(f"there is no command with number {shorten(command[0])}")
     label, checks = form

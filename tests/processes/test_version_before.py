@@ -1,6 +1,7 @@
-"""Data directories of the version before founding records: they start, and adopt a record.
+"""Data directories of earlier versions: they start, and go on as those of the present one.
 
-The fixture was made by that program, see tests/fixtures/make_before_genesis.py.
+Of the version before founding records, and of the one before clients gave their names. The fixtures
+were made by those programs, see tests/fixtures/make_before_genesis.py and make_before_names.py.
 """
 
 import shutil
@@ -14,15 +15,15 @@ from paxosd.core.cluster_settings import LEVEL_LATEST
 from tests.processes.growing import Growing
 from tests.processes.processes import Daemons, wait_for
 
-ARCHIVE = Path(__file__).parents[1] / "fixtures" / "before_genesis.tar.xz"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 EXPECTED = {b"key/%03d" % number: b"value %d" % number for number in range(70)}
 EXPECTED[b"key/003"] = b"written again"
 del EXPECTED[b"key/007"]
 
 
-def unpack(path, which):
+def unpack(path, which, fixture="before_genesis"):
     """The data directories of one cluster of the fixture, in ``path``."""
-    with tarfile.open(ARCHIVE) as archive:
+    with tarfile.open(FIXTURES / f"{fixture}.tar.xz") as archive:
         members = [each for each in archive if each.name.startswith(f"{which}/")]
         for each in members:
             each.name = each.name.removeprefix(f"{which}/")
@@ -99,3 +100,26 @@ def test_a_directory_that_is_lost_on_the_way_is_let_in_again(tmp_path):
         with daemons.client("n2", "n3", timeout_s=30.0) as client:
             client.put(b"key/new", b"by n2 and n3")
         assert read_all(daemons, "n3") == EXPECTED | {b"key/new": b"by n2 and n3"}
+
+
+def has_raised(daemons):
+    return {(daemons.status(name) or {}).get("level") for name in daemons.names} == {LEVEL_LATEST}
+
+
+@pytest.mark.timeout(180)
+def test_directories_of_before_names_go_on_and_clients_get_names(tmp_path):
+    """Their votes and promises count, nothing is set aside; snapshots of then are read."""
+    unpack(tmp_path, "three", "before_names")
+    with Daemons(tmp_path, 3) as daemons:
+        daemons.founded = True
+        daemons.start()
+        daemons.wait_leader()
+        for name in daemons.names:
+            assert read_all(daemons, name) == EXPECTED
+            assert not [each for each in (tmp_path / name / "wal").iterdir() if "lost" in each.name]
+        wait_for(lambda: has_raised(daemons), 60.0, "the level at which clients have names")
+        with daemons.client() as client:
+            client.put(b"key/new", b"written on")
+        for name in daemons.names:
+            assert read_all(daemons, name) == EXPECTED | {b"key/new": b"written on"}
+        daemons.check_equal()

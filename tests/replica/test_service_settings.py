@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from paxosd.core.cluster_settings import LEVEL_LATEST, ClusterSettings
+from paxosd.core.cluster_settings import LEVEL_CLIENT_NAMES, LEVEL_LATEST, ClusterSettings
 from paxosd.core.commands import CLUSTER, OPEN, PUT, Entry
 from paxosd.core.message_room import MessageRoom
 from paxosd.core.requests import GET, STALE, ReadRequest, RefusalAnswer, WriteRequest
@@ -101,6 +101,14 @@ class TestLimits:
         assert desk.refusal(put(value=b"v" * 30)) == ""
         desk.machine.settings = LEVEL_1._replace(version=3, value_bytes_max=10)
         assert desk.refusal(put(value=b"v" * 30)) != ""
+
+    def test_an_open_with_a_name_is_refused_below_its_level(self):
+        """There a client opens without one; decided nevertheless, it opens nothing on any node."""
+        desk = Desk()
+        entry = Entry(0, 1, 0, [[OPEN, "anna@web1"]])
+        assert desk.refusal(entry) == "open takes 0 arguments, not 1"
+        desk.machine.settings = LEVEL_1._replace(version=2, level=LEVEL_CLIENT_NAMES)
+        assert desk.refusal(entry) == ""
 
     def test_reads_know_them_too(self):
         desk = Desk()

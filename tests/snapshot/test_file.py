@@ -4,13 +4,14 @@ import random
 
 import pytest
 
-from paxosd.core.cluster_settings import ClusterSettings
-from paxosd.core.commands import Batch, Reign
+from paxosd.core.cluster_settings import LEVEL_CLIENT_NAMES, ClusterSettings
+from paxosd.core.commands import CLOSE, OPEN, Batch, Entry, Reign
 from paxosd.core.state.snapshot import SnapshotError, SnapshotWalk
 from paxosd.snapshot.file import (
     BLOCK_BYTES_MAX,
     HEAD,
     MAGIC,
+    NAMES,
     ROWS,
     SESSIONS,
     OtherVersionError,
@@ -18,6 +19,7 @@ from paxosd.snapshot.file import (
     SnapshotWriter,
     _decode_head,
     encode_head,
+    encode_names,
     encode_rows,
     encode_sessions,
     load,
@@ -48,6 +50,8 @@ def written(machine, keys_max=7, total=""):
     writer.write([(HEAD, encode_head("c", 1234, walk.head))])
     while sessions := walk.sessions():
         writer.write([(SESSIONS, encode_sessions(sessions))])
+    while names := walk.names():
+        writer.write([(NAMES, encode_names(names))])
     while not walk.done:
         writer.write([(ROWS, encode_rows(walk.rows(keys_max, 1 << 20)))])
     walk.close()
@@ -236,6 +240,42 @@ class TestForged:
             file.data = bytearray(MAGIC + b"\x01" + length.to_bytes(4, "little") + bytes(4))
             with pytest.raises(SnapshotError, match="runs past the end"):
                 SnapshotReader(file)
+
+
+class TestNames:
+    """Of clients: those of the sessions that are there, and those of the ones that have ended."""
+
+    def named(self):
+        machine = reference(12)
+        machine.settings = ClusterSettings(version=1, level=LEVEL_CLIENT_NAMES)
+        for name in ("anna", "ben"):
+            opening = Entry(0, 1, 0, [[OPEN, name]])
+            machine.apply(machine.applied + 1, Batch(0, [opening]))
+        number = machine.sessions.next_id - 2
+        machine.apply(machine.applied + 1, Batch(0, [Entry(number, 1, 0, [[CLOSE]])]))
+        return machine
+
+    def test_they_are_read_again(self):
+        machine = self.named()
+        machine.sum_up()
+        while not machine.advance_checksum(100):
+            pass
+        disk, _ = written(machine, total=machine.checksums[15])
+        again, _ = load(disk.files[snapshot_name(15)])
+        assert again.sessions.former.all() == machine.sessions.former.all()
+        assert [each.name for each in again.sessions.former.all()] == ["anna"]
+        assert [each.name for each in again.sessions.table.values()][-1] == "ben"
+        assert fingerprint(again.sessions) == fingerprint(machine.sessions)
+
+    def test_without_any_the_bytes_are_those_of_before(self, machine):
+        """A program of before reads it: no block and no field that it does not know."""
+        disk, _ = written(machine)
+        kinds, reader = [], SnapshotReader(disk.files[snapshot_name(12)])
+        while (block := reader.read()) is not None:
+            kinds.append(block[0])
+            if block[0] == SESSIONS:
+                assert {len(row) for row in unpack(block[1])} <= {5, 6}
+        assert set(kinds) == {SESSIONS, ROWS}
 
 
 class TestVersions:

@@ -269,6 +269,7 @@ COMMANDS = (
     ("cas_revision", 7, [c.CAS_REVISION, b"key", 9, b"new"], "[5, key, revision, value]"),
     ("fence", 0, [c.FENCE, 7, 21], "[6, session, seq], in session 0"),
     ("open", 0, [c.OPEN], "[7], in session 0"),
+    ("open_with_a_name", 0, [c.OPEN, "backup anna@web1 4711"], "[7, name]: feature level 3"),
     ("close", 7, [c.CLOSE], "[8], in the session that is to end"),
     ("checksum", 0, [c.CHECKSUM], "[9], in session 0"),
     ("members", 0, [c.MEMBERS, 4, MEMBERSHIP], "[10, epoch, document], in session 0"),

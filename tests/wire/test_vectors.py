@@ -30,7 +30,7 @@ from paxosd.wire import (
     encode_old,
     encode_peer,
 )
-from paxosd.wire.entry import _FORMS
+from paxosd.wire.entry import _FORMS, EntryLimits
 from paxosd.wire.events import EventEncoder, decode_event
 from paxosd.wire.fields import WireError
 from tests.wire import examples
@@ -154,7 +154,7 @@ class Entries:
     @staticmethod
     def decode(frame, _topic):
         try:
-            return decode_entry(frame), {}
+            return decode_entry(frame, EntryLimits(client_names=True)), {}
         except WireError:
             return decode_batch(frame), {}
 

@@ -102,7 +102,9 @@ class Answers:
             frame.trouble = NotSubmitted(SESSIONS_FULL, "every session of the cluster is in use")
             self._table.again(frame, now_ms + self._table.backoff_ms(frame))
         elif status == Status.MALFORMED:
-            self._endings.finish(frame, _REFUSED_COMMAND)
+            opens = frame is self._queue.opening
+            if not (opens and self._queue.leave_name_out(now_ms)):
+                self._endings.finish(frame, _REFUSED_COMMAND)
         elif frame is not self._queue.opening:
             self._table.end(call, result, message.slot)
             self._table.drop(frame)
@@ -180,6 +182,8 @@ class Answers:
             words = f"it was sent, and no answer came in time; another try was refused: {cause}"
             self._table.unknown(frame, live[0], words)
             self._table.drop(frame)
+        elif frame is self._queue.opening and self._queue.leave_name_out(now_ms):
+            return
         else:
             self._endings.finish(frame, Refused(message.code, message.message, message.detail))
 

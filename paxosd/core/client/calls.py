@@ -22,6 +22,7 @@ class ClientOptions:
     """Bounds and times of a client.
 
     ``window_max`` must not exceed the daemons' session window (8192).
+    ``name``: the client's, which it gives when it opens a session (``core/client_name.py``).
     ``unreachable_ms``: once every endpoint has been down for so long, calls that were not submitted
     end; None: they wait for their own deadlines.
     ``scout_ms``: a target silent for so long is suspected (``scout.py``).
@@ -45,6 +46,7 @@ class ClientOptions:
     redirects_max: int = 3
     endpoints_max: int = 32
     unreachable_ms: int | None = None
+    name: str = ""
 
 
 class NotSubmitted(NamedTuple):

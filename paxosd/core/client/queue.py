@@ -61,7 +61,9 @@ class CommandQueue:
             session = self.session = Session()
         if session.id == 0:
             if self.opening is None:
-                self.opening = self._table.alone(Call([OPEN], NO_DEADLINE_MS, None), now_ms)
+                name = self._options.name
+                command = [OPEN, name] if name else [OPEN]
+                self.opening = self._table.alone(Call(command, NO_DEADLINE_MS, None), now_ms)
             return
         options = self._options
         while self.waiting and len(session.frames) < options.frames_max:
@@ -95,6 +97,18 @@ class CommandQueue:
         """The opening was answered; its frame has ended."""
         self.opening = None
         self.session.id = session_id
+
+    def leave_name_out(self, now_ms: int) -> bool:
+        """The opening was refused for good. If it gives a name, ask again without one: clusters
+        below feature level 3, and nodes of earlier versions, refuse it. It names the same number,
+        so that of two that are carried out one session comes."""
+        opening = self.opening
+        if opening is None or opening.calls[0].request == [OPEN]:
+            return False
+        opening.calls[0].request = [OPEN]
+        if opening not in self._table.unsent:
+            self._table.again(opening, now_ms)
+        return True
 
     def not_opened(self, failure: Failure) -> None:
         """No session could be opened: the waiting commands end."""

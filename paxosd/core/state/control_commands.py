@@ -7,7 +7,13 @@ present one. So of two concurrent changes one is applied, and the other one is a
 from contextlib import suppress
 from typing import Any
 
-from paxosd.core.cluster_settings import ClusterSettings, SettingsError
+from paxosd.core.client_name import client_name_fault
+from paxosd.core.cluster_settings import (
+    LEVEL_CLIENT_NAMES,
+    LEVEL_NAMED_OPEN,
+    ClusterSettings,
+    SettingsError,
+)
 from paxosd.core.commands import (
     CHECKSUM,
     CLOSE,
@@ -15,6 +21,7 @@ from paxosd.core.commands import (
     FENCE,
     MEMBERS,
     OPEN,
+    OPENED_BY_MIN,
     Batch,
     Command,
     Result,
@@ -39,6 +46,23 @@ def is_formed(command: Command, op: int) -> bool:
         and type(command[0]) is int
         and command[0] == op
     )
+
+
+def opening_of(command: Command, number: int, level: int) -> tuple[int, str] | None:
+    """What an OPEN that is well-formed at this level gives: the number that it names, 0: none, and
+    the client's name, "": none. None: it is no such OPEN. ``number``: see ``OPENED_BY_MIN``."""
+    opened_by = number if level >= LEVEL_NAMED_OPEN and number >= OPENED_BY_MIN else 0
+    if is_formed(command, OPEN):
+        return opened_by, ""
+    gives_name = (
+        level >= LEVEL_CLIENT_NAMES
+        and type(command) in (list, tuple)
+        and len(command) == _ARITY[OPEN] + 1
+        and type(command[0]) is int
+        and command[0] == OPEN
+        and not client_name_fault(command[1])
+    )
+    return (opened_by, command[1]) if gives_name else None
 
 
 def change_members(present: Membership, slot: Slot, command: Command) -> tuple[Membership, Result]:

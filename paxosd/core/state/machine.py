@@ -25,7 +25,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from paxosd.core.cluster_settings import LEVEL_NAMED_OPEN, ClusterSettings
+from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.commands import (
     CAS_REVISION,
     CHECKSUM,
@@ -33,8 +33,6 @@ from paxosd.core.commands import (
     CLUSTER,
     FENCE,
     MEMBERS,
-    OPEN,
-    OPENED_BY_MIN,
     PUT,
     Batch,
     Change,
@@ -53,6 +51,7 @@ from paxosd.core.state.control_commands import (
     change_settings,
     check_level,
     is_formed,
+    opening_of,
 )
 from paxosd.core.state.history import History, derive_changes
 from paxosd.core.state.kv import MALFORMED_RESULT, PAGE_ROWS_MAX, ROW_OVERHEAD_BYTES, Skipped, Store
@@ -123,7 +122,7 @@ class Machine:
         self.settings = start.settings or own_settings
         """As the log has them after ``applied``; of version 0 if it holds none."""
         session_limits = SessionLimits.of(self.settings)
-        self.sessions = Sessions(session_limits, self.disposal, start.next_session)
+        self.sessions = Sessions(session_limits, self.disposal, start.next_session, start.slot)
         self.history = History(
             limits.history_exceptions_max, self.disposal, start.slot, start.revision
         )
@@ -155,7 +154,7 @@ class Machine:
         self.clock.advance(batch, self.settings.level)
         now_ms = self.clock.now_ms
         sessions = self.sessions
-        sessions.expire(now_ms)
+        sessions.expire(now_ms, slot)
         if store.walks:
             preserve(store, batch.entries)
         before = store.revision
@@ -330,9 +329,9 @@ class Machine:
     def _apply_sessionless(self, slot: Slot, command: Command, number: int) -> Result:
         """A command in an entry of session 0: it changes no data and keeps no reply. ``number``:
         its place in the entry, counted from first_seq."""
-        if is_formed(command, OPEN):
-            named = self.settings.level >= LEVEL_NAMED_OPEN and number >= OPENED_BY_MIN
-            return self.sessions.open(self.log_time_ms, number if named else 0)
+        opening = opening_of(command, number, self.settings.level)
+        if opening is not None:
+            return self.sessions.open(self.log_time_ms, *opening)
         if is_formed(command, CHECKSUM):
             self._checksum_asked = True
             return (_OK, 0, slot)
@@ -378,6 +377,11 @@ class Machine:
         self.history.join(self.disposal)
         other.checksum_runs.take_results(self.checksum_runs)
         self.checksum_runs = other.checksum_runs
+
+    def release(self, first: Slot) -> None:
+        """The log begins at slot ``first`` now: forget what only earlier slots refer to."""
+        self.history.release(first)
+        self.sessions.former.release(first)
 
     def reset(self) -> None:
         """Become empty again."""

@@ -20,7 +20,8 @@ PIECE_NUMBERS = 1000
 
 class SessionRow(NamedTuple):
     """One session. ``replies``: ``(first_seq, slot, results)`` as the session keeps them.
-    ``opened_by``: the number that its OPEN named; left out on disk if it is 0."""
+    ``opened_by``: the number that its OPEN named; ``name``: the client's. Both are left out on disk
+    if there are none."""
 
     session: int
     last_ms: int
@@ -28,6 +29,7 @@ class SessionRow(NamedTuple):
     max_seq: int
     replies: list[tuple[int, Slot, list[Any]]]
     opened_by: int = 0
+    name: str = ""
 
 
 class SessionWalk:
@@ -58,6 +60,13 @@ class SessionWalk:
     def opened_by(self) -> list[int]:
         """The number that the OPEN of each session named; 0: none."""
         return [session.opened_by for session in self._sessions]
+
+    def names(self, first: int, count: int) -> list[tuple[int, str]]:
+        """The names among ``count`` sessions from the place ``first`` on, each with the session's
+        id."""
+        places = range(first, min(first + count, len(self._ids)))
+        sessions = self._sessions
+        return [(self._ids[at], sessions[at].name) for at in places if sessions[at].name]
 
     def take(self, sessions_max: int, replies_max: int) -> list[SessionRow]:
         """The next rows: at most so many, with about so many replies, but at least one row."""
@@ -96,6 +105,7 @@ def _row_of(number: int, session: Session) -> SessionRow:
         session.max_seq,
         session.chunks[:],
         session.opened_by,
+        session.name,
     )
 
 
@@ -107,7 +117,8 @@ def fingerprint_pieces(sessions: Sessions) -> Iterator[bytes]:
 
 
 def _spell_out(next_id: int, walk: SessionWalk, named: bool) -> Iterator[bytes]:
-    """``repr((next_id, rows))``, and ``repr`` of the numbers of their OPENs if any is named."""
+    """``repr((next_id, rows))``, and ``repr`` of the numbers of their OPENs if any is named; then
+    of the ids and names of the clients that gave one."""
     yield b"(%d, [" % next_id
     first = True
     while rows := walk.take(PIECE_SESSIONS, PIECE_REPLIES):
@@ -122,3 +133,6 @@ def _spell_out(next_id: int, walk: SessionWalk, named: bool) -> Iterator[bytes]:
             words = ", ".join(map(repr, numbers[at : at + PIECE_NUMBERS]))
             yield (", " + words if at else words).encode()
         yield b"]"
+    for at in range(0, len(walk), PIECE_NUMBERS):
+        names = walk.names(at, PIECE_NUMBERS)
+        yield "".join(map(repr, names)).encode()

@@ -26,6 +26,8 @@ The last holds also when a higher seq came first: frames of one client may overt
   so either the expired or the remaining ones, whichever are fewer, are moved to a table of their
   own, and the expired ones are taken apart later (``advance``). How far that has come changes no
   answer.
+- An OPEN may give its client's name as well (``client_name.py``). The session keeps it, and once it
+  has ended, :class:`FormerNames` does; no answer depends on it.
 - The limits decide what is applied: they must be the same on every node of a cluster, and so are
   replicated settings (``cluster_settings.py``).
 """
@@ -38,6 +40,7 @@ from typing import Any, NamedTuple, Protocol
 from paxosd.core.cluster_settings import DEFAULTS, ClusterSettings
 from paxosd.core.commands import Result, Status
 from paxosd.core.disposal import Disposal
+from paxosd.core.state.former_names import FormerNames
 from paxosd.core.types import Slot
 
 PIECE_SESSIONS = 100
@@ -69,12 +72,13 @@ class SessionLimits(NamedTuple):
 class Session:
     """One client's memory. Its owner, :class:`Sessions`, keeps it in order of last use."""
 
-    __slots__ = ("acked", "chunks", "last_ms", "max_seq", "opened_by")
+    __slots__ = ("acked", "chunks", "last_ms", "max_seq", "name", "opened_by")
 
     def __init__(
         self,
         last_ms: int,
         opened_by: int = 0,
+        name: str = "",
         *,
         acked: int = 0,
         max_seq: int = 0,
@@ -83,6 +87,8 @@ class Session:
         self.last_ms = last_ms
         self.opened_by = opened_by
         """The number that its OPEN named; 0: none."""
+        self.name = name
+        """Its client's, for people; "": none."""
         self.acked = acked
         self.max_seq = max_seq
         """Every seq above it is new: nothing is kept for it, and nothing forgotten. >= acked."""
@@ -134,15 +140,19 @@ class OpenWalk(Protocol):
 class Sessions:
     """All sessions, in order of last use. Times are log time in ms, and never go backward."""
 
-    __slots__ = ("_disposal", "_expiry_due_ms", "_opened_by", "expired", "limits", "next_id",
-                 "table", "walks")  # fmt: skip
+    __slots__ = ("_disposal", "_expiry_due_ms", "_opened_by", "_slot", "expired", "former",
+                 "limits", "next_id", "table", "walks")  # fmt: skip
 
-    def __init__(self, limits: SessionLimits, disposal: Disposal, next_id: int = 1) -> None:
+    def __init__(
+        self, limits: SessionLimits, disposal: Disposal, next_id: int = 1, slot: Slot = 0
+    ) -> None:
         self.limits = limits
         self.next_id = next_id
         self.table: OrderedDict[int, Session] = OrderedDict()
         self.walks: list[OpenWalk] = []
         """The visits under way, which see each session as it was when they began."""
+        self.former = FormerNames()
+        self._slot = slot  # the last that was applied
         self._disposal = disposal  # of what goes away in a mass
         self.expired: list[OrderedDict[int, Session]] = []
         """Tables of sessions that expired together and are not taken apart yet."""
@@ -171,8 +181,10 @@ class Sessions:
         self.limits = limits
         self._expiry_due_ms = 0  # a shorter time to live may be over already
 
-    def expire(self, now_ms: int) -> None:
-        """Drop every session last used more than ``session_ttl_ms`` ago."""
+    def expire(self, now_ms: int, slot: Slot = 0) -> None:
+        """Drop every session last used more than ``session_ttl_ms`` ago. ``slot``: the one that is
+        applied now."""
+        self._slot = slot
         if self.expired:
             self.advance(PIECE_SESSIONS)
         if now_ms <= self._expiry_due_ms:
@@ -219,7 +231,7 @@ class Sessions:
             while table and sessions_max > 0:
                 sessions_max -= 1
                 session_id, session = table.popitem()
-                self._forget_opening(session_id, session)
+                self._end(session_id, session)
                 if session.chunks:
                     self._disposal.add((session.chunks,))
             if not table:
@@ -240,9 +252,10 @@ class Sessions:
         return session
 
     def _drop_oldest(self) -> None:
-        self._forget_opening(*self.table.popitem(last=False))
+        self._end(*self.table.popitem(last=False))
 
-    def _forget_opening(self, session_id: int, session: Session) -> None:
+    def _end(self, session_id: int, session: Session) -> None:
+        self.former.add(session_id, self._slot, session.name)
         # Another session may have been opened with the same number meanwhile.
         if session.opened_by and self._opened_by.get(session.opened_by) == session_id:
             del self._opened_by[session.opened_by]
@@ -253,9 +266,9 @@ class Sessions:
         if session.opened_by:
             self._opened_by[session.opened_by] = session_id
 
-    def open(self, now_ms: int, opened_by: int = 0) -> Result:
+    def open(self, now_ms: int, opened_by: int = 0, name: str = "") -> Result:
         """OPEN: ``(OK, 0, session id)``, or SESSIONS_FULL. ``opened_by``: the number that it
-        names; 0: none."""
+        names; 0: none. ``name``: the client's, "": none; that of the first OPEN stays."""
         known = self._opened_by.get(opened_by, 0)
         if known in self.table:
             return (_OK, 0, known)
@@ -266,12 +279,12 @@ class Sessions:
             self._drop_oldest()
         session_id = self.next_id
         self.next_id += 1
-        self.put(session_id, Session(now_ms, opened_by))
+        self.put(session_id, Session(now_ms, opened_by, name))
         return (_OK, 0, session_id)
 
     def close(self, session_id: int) -> Result:
         """CLOSE of a session that exists."""
-        self._forget_opening(session_id, self.table.pop(session_id))
+        self._end(session_id, self.table.pop(session_id))
         return CLOSED_RESULT
 
     def refuse(self, session: Session, seq: int) -> Result | None:

@@ -1,10 +1,12 @@
 """A snapshot of the state machine: what it holds at the end of one slot, in pieces.
 
-    SnapshotWalk(machine)  ── head ──► sessions … ──► rows … ──► a file (snapshot/file.py)
-    Restore(head)          ◄── sessions … ◄── rows …          ──► finish() → Machine
+    SnapshotWalk(machine)  ── head ──► sessions … ──► names … ──► rows … ──► a file
+    Restore(head)          ◄── sessions … ◄── names … ◄── rows …         ──► finish() → Machine
 
 The head is taken at once; the sessions (``session_walk.py``) and the rows (``walk.py``) come in
-bounded steps beside later slots. The pieces are plain values: ints, bytes, text, lists and tuples.
+bounded steps beside later slots. The names of former sessions (``former_names.py``) are copied at
+once, and are not part of what is summed up. The pieces are plain values: ints, bytes, text, lists
+and tuples. The files: ``snapshot/file.py``.
 
 What :class:`Restore` is given is not trusted: it came from a disk or a peer. Every form, bound
 and order is checked, and a snapshot that has too little or too much of anything is refused with
@@ -16,14 +18,17 @@ slot above, and nothing about what an acceptor promised.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from operator import add, le
 from typing import Any, NamedTuple
 
+from paxosd.core.client_name import client_name_fault
 from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError
 from paxosd.core.commands import Reign
 from paxosd.core.membership import Membership, MembershipError
 from paxosd.core.state.checksum import RestSum, sum_of, total_with
 from paxosd.core.state.entries import pack_numbers
+from paxosd.core.state.former_names import FORMER_MAX, FormerName
 from paxosd.core.state.log_clock import NO_REIGN, NUMBER_MAX
 from paxosd.core.state.machine import DEFAULT_LIMITS, Machine, MachineLimits
 from paxosd.core.state.session_walk import SessionRow, SessionWalk
@@ -37,6 +42,7 @@ Members = Mapping[NodeId, Mapping[str, str]]
 
 SESSIONS_PER_STEP = 100
 REPLIES_PER_STEP = 5000
+NAMES_PER_STEP = 2000
 _CRC_MAX = (1 << 32) - 1
 _ENTRY_FIELDS = 4
 
@@ -70,10 +76,16 @@ class SnapshotHead(NamedTuple):
 class SnapshotWalk:
     """The state of ``machine`` as of now. Close it when it is not needed any more."""
 
-    __slots__ = ("_rows", "_sessions", "head")
+    __slots__ = ("_names", "_rows", "_sessions", "head")
 
     def __init__(self, machine: Machine, members: Members) -> None:
         self._sessions = SessionWalk(machine.sessions)
+        self._names = machine.sessions.former.all()
+        for table in machine.sessions.expired:  # not taken apart yet
+            ended = islice(table.items(), FORMER_MAX)
+            self._names += [FormerName(n, machine.applied, s.name) for n, s in ended if s.name]
+        self._names = self._names[: -FORMER_MAX - 1 : -1]
+        """The next ones to be handed out are the last."""
         self._rows = Walk(machine.store)
         self.head = SnapshotHead(
             machine.applied,
@@ -92,12 +104,18 @@ class SnapshotWalk:
     @property
     def done(self) -> bool:
         """Whether everything was handed out."""
-        return self._sessions.done and self._rows.done
+        return self._sessions.done and not self._names and self._rows.done
 
     def sessions(self) -> list[SessionRow]:
         """Some of the sessions, in order of last use; [] once all were handed out, and the rows
         follow."""
         return self._sessions.take(SESSIONS_PER_STEP, REPLIES_PER_STEP)
+
+    def names(self) -> list[FormerName]:
+        """Some of the names of former sessions; [] once all were handed out."""
+        taken = self._names[-NAMES_PER_STEP:]
+        del self._names[-NAMES_PER_STEP:]
+        return taken[::-1]
 
     def rows(self, keys_max: int, bytes_max: int) -> list[Any]:
         """Some of the rows, as :meth:`Walk.take`."""
@@ -146,6 +164,7 @@ class Restore:
             session = Session(
                 row.last_ms,
                 row.opened_by,
+                row.name,
                 acked=row.acked,
                 max_seq=row.max_seq,
                 chunks=row.replies,
@@ -153,6 +172,15 @@ class Restore:
             sessions.put(row.session, session)
         if len(sessions.table) > self.head.sessions:
             raise SnapshotError(f"there are more than {self.head.sessions} sessions")
+
+    def names(self, rows: Sequence[FormerName]) -> None:
+        """Take the next names of former sessions."""
+        former = self._machine.sessions.former
+        for row in rows:
+            _check_former(row, self.head)
+        if len(former) + len(rows) > FORMER_MAX:
+            raise SnapshotError(f"there are more than {FORMER_MAX} names of former sessions")
+        former.extend(rows)
 
     def rows(self, rows: tuple[Any, ...] | list[Any]) -> None:
         """Take the next rows, as :meth:`SnapshotWalk.rows` made them."""
@@ -279,12 +307,14 @@ def _reign(head: SnapshotHead) -> Reign:
 
 
 def _check_session(row: SessionRow, head: SnapshotHead, last_ms: int) -> None:
-    number, used_ms, acked, max_seq, replies, opened_by = row
+    number, used_ms, acked, max_seq, replies, opened_by, name = row
     for value in (number, used_ms, acked, max_seq, opened_by):
         if type(value) is not int or not 0 <= value <= NUMBER_MAX:
             raise SnapshotError("a session's number is none")
     if not 1 <= number < head.next_session:
         raise SnapshotError(f"session {number} was never opened")
+    if name != "" and (fault := client_name_fault(name)):
+        raise SnapshotError(f"session {number}: {fault}")
     if not last_ms <= used_ms <= head.log_time_ms:
         raise SnapshotError(f"session {number} is not in the order of last use")
     if acked > max_seq:
@@ -301,6 +331,15 @@ def _check_session(row: SessionRow, head: SnapshotHead, last_ms: int) -> None:
                 raise SnapshotError(f"session {number}: a reply is not a result")
     if after > max_seq:
         raise SnapshotError(f"session {number} has a reply above its highest seq")
+
+
+def _check_former(row: FormerName, head: SnapshotHead) -> None:
+    if type(row.session) is not int or not 1 <= row.session < head.next_session:
+        raise SnapshotError("a former session was never opened")
+    if type(row.slot) is not int or not 1 <= row.slot <= head.slot:
+        raise SnapshotError(f"session {row.session} ended at an impossible slot")
+    if fault := client_name_fault(row.name):
+        raise SnapshotError(f"session {row.session}, which ended: {fault}")
 
 
 def _is_result(result: Any) -> bool:
@@ -323,9 +362,9 @@ def _is_result(result: Any) -> bool:
 def session_of(fields: Any) -> SessionRow:
     """A :class:`SessionRow` from decoded tuples. Raises SnapshotError."""
     count = len(SessionRow._fields)
-    if type(fields) is not tuple or len(fields) not in (count - 1, count):
+    if type(fields) is not tuple or not count - 2 <= len(fields) <= count:
         raise SnapshotError("a session has the wrong number of fields")
-    number, last_ms, acked, max_seq, replies, *opened_by = fields
+    number, last_ms, acked, max_seq, replies, *rest = fields
     if type(replies) is not tuple:
         raise SnapshotError("a session's replies are no array")
     kept: list[tuple[int, Slot, list[Any]]] = []
@@ -333,4 +372,11 @@ def session_of(fields: Any) -> SessionRow:
         if type(reply) is not tuple or len(reply) != 3 or type(reply[2]) is not tuple:
             raise SnapshotError("a session's replies have the wrong form")
         kept.append((reply[0], reply[1], list(reply[2])))
-    return SessionRow(number, last_ms, acked, max_seq, kept, *opened_by)
+    return SessionRow(number, last_ms, acked, max_seq, kept, *rest)
+
+
+def former_of(fields: Any) -> FormerName:
+    """A :class:`FormerName` from decoded tuples. Raises SnapshotError."""
+    if type(fields) is not tuple or len(fields) != len(FormerName._fields):
+        raise SnapshotError("the name of a former session has the wrong number of fields")
+    return FormerName(*fields)

@@ -38,6 +38,8 @@ class RunOptions:
     at_once: bool | None = None
     """Whether group commits are carried out within the turn that begins them, most of them or some.
     None: drawn from the seed; a third of the runs have it."""
+    client_names: bool = False
+    """Whether the clients give their names; where they do not, an old seed stays what it was."""
     compare_wait_ms: float | None = None
     """How long a node that starts waits for all voters. None: the default of the configuration, or
     as long as needed where a member is rolled back."""

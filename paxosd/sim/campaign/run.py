@@ -139,6 +139,7 @@ class SimRun:
             keys=options.keys,
             duration_ms=options.duration_ms,
             sizes=draw.sizes,
+            gives_name=options.client_names,
         )
         self.readers = [
             StaleReader(self.cluster, f"r{number + 1}", self.clients[0].options.keys)

@@ -53,6 +53,8 @@ class WorkOptions:
     dies: float = 0.002
     sizes: Sizes | None = None
     """How large values are; None: a few bytes."""
+    gives_name: bool = False
+    """Whether it gives its name with each session."""
 
 
 class SimClient:
@@ -118,7 +120,8 @@ class SimClient:
         self._network.add_client(self.id, _LifeEnd(self, self._life))
 
     def _client_options(self) -> ClientOptions:
-        usual = ClientOptions(attempt_timeout_ms=self.options.attempt_timeout_ms)
+        name = self.id.decode() if self.options.gives_name else ""
+        usual = ClientOptions(attempt_timeout_ms=self.options.attempt_timeout_ms, name=name)
         if self.options.sizes is None:
             return usual
         return replace(usual, frame_bytes_max=CLIENT_FRAME_BYTES)

@@ -133,6 +133,7 @@ def make_clients(
     keys: int,
     duration_ms: float,
     sizes: Sizes | None = None,
+    gives_name: bool = False,
 ) -> list[SimClient]:
     """The clients of a run, with the work divided among them."""
     rng = cluster.world.derive("clients")
@@ -151,6 +152,7 @@ def make_clients(
             burst_mean=rng.choice((1.0, 4.0, 10.0, 30.0)),
             open_loop=rng.random() < 0.4,
             sizes=sizes,
+            gives_name=gives_name,
         )
         name = f"c{number + 1}"
         clients.append(

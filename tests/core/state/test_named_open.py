@@ -117,5 +117,6 @@ def test_a_row_of_before_has_none():
     fields = (1, 5, 0, 0, ())
     assert session_of(fields).opened_by == 0
     assert session_of((*fields, MINE)).opened_by == MINE
+    assert session_of((*fields, MINE, "a client")).name == "a client"
     with pytest.raises(SnapshotError, match="number of fields"):
-        session_of((*fields, MINE, 1))
+        session_of((*fields, MINE, "a client", 1))

@@ -1,0 +1,32 @@
+"""The name that a client gives itself if nobody gives it another one: ``backup.py anna@web1 4711``.
+
+It stands in the replicated log and is shown to everybody who may read that: ``name=""`` gives none.
+"""
+
+import os
+import pwd
+import sys
+from pathlib import Path
+
+from paxosd.core.client_name import client_name_fault, fitting_name
+
+
+def own_name(program: str = "") -> str:
+    """``program`` (else that of this process), user, host and process id."""
+    program = program or Path(sys.argv[0]).name or "python"
+    return fitting_name(f"{program} {_user()}@{os.uname().nodename} {os.getpid()}")
+
+
+def checked_name(name: str) -> str:
+    """The same. Raises ValueError for what cannot be a name; "" is none."""
+    if name and (fault := client_name_fault(name)):
+        raise ValueError(f"{fault}: {name!r:.80}")
+    return name
+
+
+def _user() -> str:
+    number = os.geteuid()
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:  # a container's user often has none
+        return str(number)
