@@ -26,7 +26,8 @@ Message = tuple[object, ...]
 @dataclass(slots=True)
 class Arrow:
     """``source``, ``target``: places among the events; ``target`` None: it did not arrive within
-    what is drawn. ``fault``: the rule that it met, "" for none."""
+    what is drawn. ``fault``: the rule that it met, "" for none. ``is_unsure``: it may be one that
+    came again."""
 
     source: int
     target: int | None
@@ -34,6 +35,7 @@ class Arrow:
     fate: str = ARRIVED
     is_repeat: bool = False
     fault: str = ""
+    is_unsure: bool = False
 
 
 def message_of(event: Event, sender: str, receiver: str) -> Message:
@@ -45,6 +47,7 @@ def arrows_of(events: Sequence[Event], nodes: Sequence[str]) -> list[Arrow]:
     """All arrows between these nodes, by their sending; those that do not arrive are OPEN."""
     sendings: dict[Message, list[int]] = defaultdict(list)
     arrivals: dict[Message, list[int]] = defaultdict(list)
+    refused: dict[Message, list[int]] = defaultdict(list)
     arrows: list[Arrow] = []
     known = frozenset(nodes)
     for place, event in enumerate(events):
@@ -53,14 +56,25 @@ def arrows_of(events: Sequence[Event], nodes: Sequence[str]) -> list[Arrow]:
         if event.code == RECEIVED and event.peer in known:
             arrivals[message_of(event, event.peer, event.node)].append(place)
         elif event.code == UNSENT and event.peer in known:
-            arrows.append(Arrow(place, None, event.peer, UNSENT_FATE))
+            refused[message_of(event, event.node, event.peer)].append(place)
         else:
             for receiver in _receivers(event, nodes):
                 if receiver in known:
                     sendings[message_of(event, event.node, receiver)].append(place)
     for message, sent in sendings.items():
-        arrows += _paired(str(message[1]), sent, arrivals.get(message, []))
+        found = list(_paired(str(message[1]), sent, arrivals.get(message, [])))
+        for place in refused.get(message, ()):
+            _refuse(found, place)
+        arrows += found
     return sorted(arrows, key=lambda each: (each.source, each.receiver))
+
+
+def _refuse(arrows: list[Arrow], place: int) -> None:
+    """An event UNSENT takes back the last sending before it of the same message."""
+    for arrow in reversed(arrows):
+        if arrow.source < place and arrow.fate == OPEN:
+            arrow.fate = UNSENT_FATE
+            return
 
 
 def _receivers(event: Event, nodes: Sequence[str]) -> Iterable[str]:
@@ -72,9 +86,26 @@ def _receivers(event: Event, nodes: Sequence[str]) -> Iterable[str]:
 
 
 def _paired(receiver: str, sent: list[int], came: list[int]) -> Iterator[Arrow]:
+    target_of, repeats = _from_the_last(sent, came)
+    if repeats:
+        target_of, repeats = _from_the_first(sent, came)
+    for place in sent:
+        arrival = target_of.get(place)
+        fate = ARRIVED if arrival is not None else OPEN
+        # One that came again may be a later sending, which clocks that are a little wrong put
+        # behind it: of such a sending nothing is said.
+        yield Arrow(place, arrival, receiver, fate, is_unsure=fate == OPEN and bool(repeats))
+    for target in repeats:
+        before = bisect_left(sent, target) - 1
+        if before >= 0:
+            yield Arrow(sent[before], target, receiver, is_repeat=True)
+
+
+def _from_the_last(sent: list[int], came: list[int]) -> tuple[dict[int, int], list[int]]:
+    """Sending → its arrival, and the arrivals that are left."""
     at = len(sent) - 1
     target_of: dict[int, int] = {}
-    repeats: list[int] = []
+    left: list[int] = []
     for target in reversed(came):
         while at >= 0 and sent[at] > target:
             at -= 1
@@ -82,14 +113,25 @@ def _paired(receiver: str, sent: list[int], came: list[int]) -> Iterator[Arrow]:
             target_of[sent[at]] = target
             at -= 1
         else:
-            repeats.append(target)
-    for place in sent:
-        arrival = target_of.get(place)
-        yield Arrow(place, arrival, receiver, OPEN if arrival is None else ARRIVED)
-    for target in repeats:
-        before = bisect_left(sent, target) - 1
-        if before >= 0:
-            yield Arrow(sent[before], target, receiver, is_repeat=True)
+            left.append(target)
+    return target_of, left
+
+
+def _from_the_first(sent: list[int], came: list[int]) -> tuple[dict[int, int], list[int]]:
+    """The same where there are more arrivals than sendings: the later ones are left."""
+    target_of: dict[int, int] = {}
+    left: list[int] = []
+    free: list[int] = []
+    at = 0
+    for target in came:
+        while at < len(sent) and sent[at] < target:
+            free.append(sent[at])
+            at += 1
+        if free:
+            target_of[free.pop()] = target
+        else:
+            left.append(target)
+    return target_of, left
 
 
 def open_messages(events: Sequence[Event], arrows: Iterable[Arrow]) -> dict[Message, int]:
@@ -117,6 +159,8 @@ def judge(
         if arrow.fate == OPEN:
             if message_of(event, *link) in came_later:
                 arrow.fate = LATER
+                continue
+            if arrow.is_unsure:
                 continue
             state = spans.state(arrow.receiver, event.wall_us)
             if state == RECORDING:

@@ -50,7 +50,7 @@ class Diagram:
     arrows: list[Arrow] = field(default_factory=list)
     causes: list[tuple[int, ...]] = field(default_factory=list)
     reigns: list[Reign] = field(default_factory=list)
-    gaps: list[tuple[int, int]] = field(default_factory=list)
+    gaps: list[tuple[int | None, int]] = field(default_factory=list)
     heads: list[str] = field(default_factory=list)
     """Sentences: what is read, and what is known of the clocks."""
     left_out: list[str] = field(default_factory=list)
@@ -182,13 +182,14 @@ def _reigns(events: Sequence[Event]) -> list[Reign]:
     found: list[Reign] = []
     current: dict[str, Reign] = {}
     last_of: dict[str, int] = {}
+    """Node → the last event of which it is known to which run it belongs."""
     for place, event in enumerate(events):
         node, name = event.node, note_event(event)
-        reign = current.get(node)
         before = last_of.get(node, place)
         if is_restart(events[before], event):
             _end(current, node, before)
-        elif name in ("leader.stepped_down", "leader.elected", "leader.lost"):
+        reign = current.get(node)
+        if name in ("leader.stepped_down", "leader.elected", "leader.lost"):
             fields = note_fields(event.text)
             ballot = _ballot(str(fields.get("ballot", "")))
             if name == "leader.elected" and fields.get("leader") == node:
@@ -207,7 +208,8 @@ def _reigns(events: Sequence[Event]) -> list[Reign]:
             _end(current, node, place)
             current[node] = Reign(node, ballot_of(event), place)
             found.append(current[node])
-        last_of[node] = place
+        if event.boot_count:
+            last_of[node] = place
     return found
 
 
@@ -224,13 +226,17 @@ def _end(current: dict[str, Reign], node: str, place: int) -> None:
         reign.last = place
 
 
-def _gaps(events: Sequence[Event]) -> list[tuple[int, int]]:
+def _gaps(events: Sequence[Event]) -> list[tuple[int | None, int]]:
     last_of: dict[str, int] = {}
-    found = []
+    first_of: dict[str, int] = {}
+    found: list[tuple[int | None, int]] = []
     for place, event in enumerate(events):
         before = last_of.get(event.node)
+        first = first_of.setdefault(event.node, place)
         if before is not None and is_restart(events[before], event):
             found.append((before, place))
+        elif event.kind == START and events[first].boot_count == event.boot_count:
+            found.append((None, first))
         if event.boot_count:
             last_of[event.node] = place
     return found

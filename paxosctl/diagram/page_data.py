@@ -139,7 +139,7 @@ def page_data(diagram: Diagram, title: str) -> dict[str, Any]:
              ballots.place(each.ballot.shown())]
             for each in diagram.reigns
         ],
-        "gaps": [list(gap) for gap in diagram.gaps],
+        "gaps": [[-1 if before is None else before, after] for before, after in diagram.gaps],
         "ballots": ballots.values(),
         "families": list(FAMILIES),
         "kinds": kinds.values(),

@@ -136,13 +136,16 @@ class _Picture:
 
     def _gaps(self) -> Iterator[str]:
         for before, after in self._diagram.gaps:
-            x1, x2 = self._x(before) + 5, self._x(after) - 5
-            y = self._y(self._diagram.events[before].node)
+            x1 = LEFT - 8 if before is None else self._x(before) + 5
+            x2 = max(x1 + 2, self._x(after) - 5)
+            y = self._y(self._diagram.events[after].node)
+            died = "" if before is None else _cross(x1 + 3, y)
             yield (
-                f'<rect class="bg" x="{x1}" y="{y - 9}" width="{max(2, x2 - x1)}" height="18"/>'
-                f'<line class="down" x1="{x1}" x2="{x2}" y1="{y}" y2="{y}"/>'
-                f'{_cross(x1 + 3, y)}<text class="m" x="{x1 + 12}" y="{y - 6}">down</text>'
+                f'<rect class="bg" x="{x1}" y="{y - 9}" width="{x2 - x1}" height="18"/>'
+                f'<line class="down" x1="{x1}" x2="{x2}" y1="{y}" y2="{y}"/>{died}'
             )
+            if x2 - x1 > 50:
+                yield f'<text class="m" x="{x1 + 12}" y="{y - 6}">down</text>'
 
     def _arrows(self) -> Iterator[str]:
         for arrow in self._diagram.arrows:

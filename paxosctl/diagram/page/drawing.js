@@ -102,18 +102,18 @@ class Drawing {
     c.fillText(fitted(c, data.nodes[lane], LEFT - 22), 8, y + 4);
     c.strokeStyle = this.palette.muted;
     c.lineWidth = 1;
+    c.setLineDash(laneCounts[lane] ? [] : [2, 6]);
     c.beginPath();
     c.moveTo(LEFT - 8, y);
     c.lineTo(Math.min(this.width, LEFT + (this.layout.end - this.left) * this.scale + 16), y);
     c.stroke();
+    c.setLineDash([]);
   }
 
   reigns(c) {
     for (const [lane, first, last, ballot] of data.reigns) {
       if (this.layout.row[lane] < 0) continue;
-      const from = Math.max(this.near(first, 1), LEFT - 8);
-      const to = Math.min(last < 0 ? LEFT + (this.layout.end - this.left) * this.scale + 16
-                                   : this.near(last, -1), this.width + 9);
+      const [from, to] = this.extent(first, last);
       if (to < from) continue;
       const y = this.laneY(lane);
       c.fillStyle = this.palette.ballot(ballot);
@@ -121,10 +121,35 @@ class Drawing {
       c.fillRect(from, y - 8, to - from, 16);
       c.globalAlpha = 1;
       c.fillRect(from, y - 8, 2, 16);
-      c.font = '600 11px system-ui, sans-serif';
-      const words = 'leads ' + data.ballots[ballot];
-      if (to - from > c.measureText(words).width + 8) c.fillText(words, from + 5, y + 22);
     }
+  }
+
+  reignLabels(c) {
+    c.font = '600 11px system-ui, sans-serif';
+    for (const [lane, first, last, ballot] of data.reigns) {
+      if (this.layout.row[lane] < 0) continue;
+      const [from, to] = this.extent(first, last);
+      const words = 'leads ' + data.ballots[ballot];
+      if (to - from > c.measureText(words).width + 8) {
+        this.write(c, words, from + 5, this.laneY(lane) + 22, this.palette.ballot(ballot));
+      }
+    }
+  }
+
+  // From which x to which a leader led.
+  extent(first, last) {
+    const end = LEFT + (this.layout.end - this.left) * this.scale + 16;
+    return [Math.max(this.near(first, 1), LEFT - 8),
+      Math.min(last < 0 ? end : this.near(last, -1), this.width + 9)];
+  }
+
+  // Text that can be read on top of lines.
+  write(c, words, x, y, colour) {
+    c.lineWidth = 3;
+    c.strokeStyle = this.palette.paper;
+    c.strokeText(words, x, y);
+    c.fillStyle = colour;
+    c.fillText(words, x, y);
   }
 
   // The x of an event, or if it is hidden of the next that is not, in that direction.
@@ -136,9 +161,9 @@ class Drawing {
 
   gaps(c) {
     for (const [before, after] of data.gaps) {
-      const lane = E.n[before];
+      const lane = E.n[after];
       if (this.layout.row[lane] < 0) continue;
-      const from = Math.max(this.near(before, 1), LEFT - 8);
+      const from = before < 0 ? LEFT - 12 : Math.max(this.near(before, -1), LEFT - 8);
       const to = Math.min(this.near(after, 1), this.width + 9);
       if (to <= from) continue;
       const y = this.laneY(lane);
@@ -152,7 +177,7 @@ class Drawing {
       c.lineTo(to - 5, y);
       c.stroke();
       c.setLineDash([]);
-      cross(c, from + 8, y, 5);
+      if (before >= 0) cross(c, from + 8, y, 5);
       c.font = '11px system-ui, sans-serif';
       c.fillStyle = this.palette.muted;
       if (to - from > 60) c.fillText('down', (from + to) / 2 - 12, y - 6);
@@ -171,15 +196,18 @@ class Drawing {
 
   allArrows(c) {
     const groups = new Map();
+    let count = 0;
     for (const a of this.layout.arrows) {
       const x1 = this.x(A.s[a]);
       const x2 = A.t[a] >= 0 ? this.x(A.t[a]) : x1 + STUB;
       if (x2 < LEFT - 20 || x1 > this.width + 20) continue;
+      count += 1;
       const role = this.roleOf(a);
       const key = role === null || role === '' ? E.b[A.s[a]] + '/' + E.f[A.s[a]] + '/' + role : role;
       if (!groups.has(key)) groups.set(key, { role, first: a, arrows: [] });
       groups.get(key).arrows.push(a, x1, x2);
     }
+    this.crowded = count > 1200;
     const order = (group) => ['', null, 'effect', 'cause'].indexOf(group.role);
     for (const group of [...groups.values()].sort((p, q) => order(p) - order(q))) {
       this.arrowGroup(c, group);
@@ -192,9 +220,9 @@ class Drawing {
     const family = data.families[E.f[A.s[first]]];
     const colour = role === 'cause' ? this.palette.cause : role === 'effect' ? this.palette.effect
       : this.palette.ballot(E.b[A.s[first]]);
-    const dense = arrows.length / 3 > 1500;
+    const dense = this.crowded;
     c.strokeStyle = c.fillStyle = colour;
-    c.globalAlpha = role === '' ? 0.13 : role === null && dense ? 0.55 : 1;
+    c.globalAlpha = role === '' ? (dense ? 0.06 : 0.13) : role === null && dense ? 0.3 : 1;
     c.lineWidth = role ? 2.4 : family === 'accept' ? 1.5 : 1.1;
     c.setLineDash(role === 'effect' ? [7, 3] : role === 'cause' || dense ? [] : DASHES[family]);
     c.beginPath();
@@ -283,14 +311,14 @@ class Drawing {
 
   // Names of marks always, of events and messages where there is room; never one over another.
   labels(c) {
+    this.reignLabels(c);
     c.font = '11px system-ui, sans-serif';
     const free = new Map();
     const put = (row, words, x, y, colour) => {
       const right = x + c.measureText(words).width;
       if (x < (free.get(row) ?? -Infinity) || x > this.width) return;
       free.set(row, right + 8);
-      c.fillStyle = colour;
-      c.fillText(words, x, y);
+      this.write(c, words, x, y, colour);
     };
     const near = this.layout.axis === 'steps' && this.scale >= 15;
     for (const pass of [2, 1, 0]) {
@@ -303,7 +331,7 @@ class Drawing {
         const y = this.y(i);
         if (pass) put('m' + pass + E.n[i], mark(i), x + 5, y - (pass === 2 ? 38 : 24),
                       faded ? this.palette.line : pass === 2 ? this.palette.warn : this.palette.ink);
-        else put('p' + E.n[i], data.whats[E.w[i]] + slotWords(i), x - 4, y + 36, this.palette.muted);
+        else put('p' + E.n[i], data.kinds[E.k[i]] + slotWords(i), x - 4, y + 36, this.palette.muted);
       }
     }
     if (near && this.scale >= 24) this.arrowLabels(c);

@@ -1,5 +1,6 @@
 // What is shown, and where: events on lanes, in steps of the causal order or by time.
 
+const BEGUN = performance.now();
 const data = JSON.parse(document.getElementById('data').textContent);
 const E = data.events;
 const A = data.arrows;
@@ -19,6 +20,9 @@ for (let a = 0; a < ARROWS; a++) {
     if (A.t[a] >= 0) troubledEvents[A.t[a]] = 1;
   }
 }
+
+const laneCounts = new Array(data.nodes.length).fill(0);
+for (const lane of E.n) laneCounts[lane] += 1;
 
 // By time no lane goes back, even if its clock did.
 const times = new Float64Array(EVENTS);

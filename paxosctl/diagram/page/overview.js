@@ -21,13 +21,7 @@ class Overview {
     c.fillStyle = palette.faint;
     c.fillRect(0, 0, this.width, this.height);
     const row = (this.height - 12) / Math.max(1, layout.lanes.length);
-    for (const i of layout.shown) {
-      if (E.m[i]) continue;
-      c.fillStyle = palette.ballot(E.b[i]);
-      c.globalAlpha = 0.6;
-      c.fillRect(this.x(layout.at[i]), 8 + layout.row[E.n[i]] * row, 1, Math.max(1, row - 2));
-    }
-    c.globalAlpha = 1;
+    this.density(c, row);
     for (const a of layout.arrows) {
       if (!TROUBLE_FATES.has(A.f[a])) continue;
       c.fillStyle = palette.bad;
@@ -41,6 +35,25 @@ class Overview {
     this.reached(c, drawing.effects, palette.effect, row);
     this.reached(c, drawing.causes, palette.cause, row);
     this.show();
+  }
+
+  // A line each event; those of one colour at one place are one line.
+  density(c, row) {
+    const { layout, palette } = this.drawing;
+    const seen = new Set();
+    const lines = new Map();
+    for (const i of layout.shown) {
+      const x = Math.round(this.x(layout.at[i]));
+      const key = (x * 4096 + layout.row[E.n[i]]) * 4096 + E.b[i];
+      if (E.m[i] || seen.has(key)) continue;
+      seen.add(key);
+      const colour = palette.ballot(E.b[i]);
+      if (!lines.has(colour)) lines.set(colour, new Path2D());
+      lines.get(colour).rect(x, 8 + layout.row[E.n[i]] * row, 1, Math.max(1, row - 2));
+    }
+    c.globalAlpha = 0.6;
+    for (const [colour, path] of lines) { c.fillStyle = colour; c.fill(path); }
+    c.globalAlpha = 1;
   }
 
   reached(c, events, colour, row) {

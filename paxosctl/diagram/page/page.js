@@ -355,7 +355,8 @@ new ResizeObserver(() => { drawing.resize(); bounds(); overview.refresh(); drawi
 document.documentElement.dataset.ready = 'yes';
 // For tests and for the console: where an event is drawn, and what is highlighted.
 window.paxosDiagram = {
-  data, layout, drawing, choose, reveal, setAxis,
+  data, layout, drawing, choose, reveal, setAxis, fit,
+  firstMs: performance.now() - BEGUN,  // until the first picture was there
   where: (i) => ({ x: drawing.x(i), y: drawing.y(i) }),
   redrawNow: () => { const from = performance.now(); drawing.draw(); overview.show(); return performance.now() - from; },
 };

@@ -25,9 +25,13 @@ const FATE_WORDS = { lost: 'lost: the receiver was recording, and it never came'
 
 function arrowWords(a) {
   const fate = data.fates[A.f[a]];
-  const words = fate === 'arrived' ? 'arrived after ' + milliseconds(E.t[A.t[a]] - E.t[A.s[a]]) : FATE_WORDS[fate];
+  const words = fate === 'arrived' ? tookWords(E.t[A.t[a]] - E.t[A.s[a]]) : FATE_WORDS[fate];
   const fault = A.x[a] >= 0 ? '; the fault ' + data.faults[A.x[a]] + ' was in force' : '';
   return (A.y[a] ? 'came again: ' : '') + words + fault;
+}
+
+function tookWords(us) {
+  return us < 0 ? 'arrived at once, as far as the clocks are known' : 'arrived after ' + milliseconds(us);
 }
 
 function milliseconds(us) {
@@ -35,7 +39,7 @@ function milliseconds(us) {
 }
 
 function lineOf(i) {
-  return data.nodes[E.n[i]] + ' ' + data.whats[E.w[i]] + slotWords(i);
+  return data.nodes[E.n[i]] + ' ' + (E.m[i] ? mark(i) : data.whats[E.w[i]] + slotWords(i));
 }
 
 class Panel {

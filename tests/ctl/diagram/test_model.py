@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from paxosctl.diagram.arrows import ARRIVED, DOWN_FATE, LATER, LOST, OPEN
+from paxosctl.diagram.arrows import ARRIVED, DOWN_FATE, LATER, LOST, OPEN, UNSENT_FATE
 from paxosctl.diagram.diagram import diagram_of
 from paxosctl.diagram.gathering import Wanted
 from paxosctl.diagram.page_data import page_data
@@ -20,9 +20,11 @@ from paxosd.recorder.event import (
     SENT,
     START,
     SYNCED,
+    UNSENT,
     VOTED,
     WRITE,
 )
+from paxosd.recorder.messages import record_message
 from tests.ctl.inspection.made import Made, beat, begin, choose, elect, healthy, trio
 
 
@@ -127,7 +129,9 @@ class TestArrows:
         diagram = draw(tmp_path)
         assert fates(diagram, ACCEPT)[DOWN_FATE] == [("n1", "n3")]
         assert LOST not in fates(diagram)
-        (gap,) = diagram.gaps
+        starts = [gap for gap in diagram.gaps if gap[0] is None]
+        (gap,) = [gap for gap in diagram.gaps if gap[0] is not None]
+        assert len(starts) == 3
         assert [diagram.events[place].boot_count for place in gap] == [1, 2]
 
     def test_what_arrives_after_the_window_is_not_lost(self, tmp_path):
@@ -164,6 +168,40 @@ class TestArrows:
         assert sorted(pairs) == expected
         assert sum(a.is_repeat for a in diagram.arrows) == (len(came) > len(sent))
         assert sum(a.fate == OPEN for a in diagram.arrows) == max(0, len(sent) - len(came))
+
+    def test_what_its_connection_did_not_take_is_not_lost(self, tmp_path):
+        nodes = trio()
+        begin(nodes)
+        ballot = elect(nodes, "n1", 100_000)
+        message = Accept(ballot, 50, b"v", 49)
+        nodes["n1"].at(200_000).sent("n3", message)
+        record_message(nodes["n1"].recorder, "n3", UNSENT, message)
+        nodes["n1"].at(210_000).sent("n3", message)
+        keep_recording(nodes, ballot, 2_000_000)
+        write(nodes, tmp_path)
+        diagram = draw(tmp_path)
+        (refused,) = [arrow for arrow in diagram.arrows if arrow.fate == UNSENT_FATE]
+        (lost,) = [arrow for arrow in diagram.arrows if arrow.fate == LOST]
+        assert refused.source < lost.source
+        assert diagram.events[refused.source].slot == 50
+
+    def test_of_a_sending_that_may_be_what_came_again_nothing_is_said(self, tmp_path):
+        """The clocks put the second arrival a little before the second sending."""
+        nodes = trio()
+        begin(nodes)
+        ballot = elect(nodes, "n1", 100_000)
+        message = Accept(ballot, 50, b"v", 49)
+        nodes["n1"].at(200_000).sent("n3", message)
+        nodes["n3"].at(201_000).received("n1", message)
+        nodes["n3"].at(209_900).received("n1", message)
+        nodes["n1"].at(210_000).sent("n3", message)
+        keep_recording(nodes, ballot, 2_000_000)
+        write(nodes, tmp_path)
+        diagram = draw(tmp_path)
+        own = [a for a in diagram.arrows if diagram.events[a.source].slot == 50]
+        assert [(a.fate, a.is_repeat) for a in own] == [
+            (ARRIVED, False), (ARRIVED, True), (OPEN, False)]  # fmt: skip
+        assert own[0].target < own[1].target
 
     def test_a_fault_is_named_where_its_rule_fits(self, tmp_path):
         nodes = trio()
@@ -231,6 +269,21 @@ class TestReigns:
             ("n1", first, False), ("n2", second, True)]  # fmt: skip
         without = draw(tmp_path, kinds=("accept", "voted"))
         assert [(r.node, r.ballot) for r in without.reigns] == [("n1", first), ("n2", second)]
+
+    def test_a_reign_ends_with_its_run(self, tmp_path):
+        nodes = trio()
+        begin(nodes)
+        ballot = elect(nodes, "n1", 100_000)
+        choose(nodes, ballot, 1, 200_000)
+        write(nodes, tmp_path)
+        again = Made("n1", boot=2, mono_us=1_000_000)
+        line = json.loads(again.at(900_000).line("node.starting", "info", 1))
+        (tmp_path / "n1.log").write_text(json.dumps(line | {"boot_count": None}) + "\n")
+        again.at(1_000_000).record(START, x=again.run)
+        again.write(tmp_path, 2)
+        diagram = draw(tmp_path)
+        (reign,) = diagram.reigns
+        assert diagram.events[reign.last].boot_count == 1
 
 
 class TestWhatIsLeftOut:
