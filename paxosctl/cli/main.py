@@ -54,6 +54,7 @@ VERBS = {
     "why-slow": "why_slow",
     "audit": "audit",
     "trace": "trace",
+    "debug": "debug",
     "sim": "sim",
 }
 """Verb → the module of paxosctl.commands that has it, under its own name."""

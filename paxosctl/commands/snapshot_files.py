@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from paxosctl.cli.new_file import NotReplacedError, new_file
 from paxosctl.cli.public_names import member_fields
 from paxosctl.cli.streams import StreamError
 from paxosd.core.cluster_settings import ClusterSettings
@@ -99,63 +100,14 @@ def save(client: Any, endpoint: str, path: Path, *, force: bool) -> dict[str, An
     """Have the node take a snapshot of what it has applied by now, fetch it, verify it. Only its
     owner may read it (it holds all data), and it appears as a whole or not at all. Raises
     SnapshotFileError, PermissionError, StreamError."""
-    target = _target(path, force=force)
     try:
-        descriptor, name = tempfile.mkstemp(".part", f"{target.name}.", target.parent)
-    except OSError as error:
-        raise _unwritten(path, error) from error
-    try:
-        with open(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)  # whatever the umask
+        with new_file(path, force=force) as (file, name):
             _fetch(client, endpoint, file)
             file.flush()
-            os.fsync(file.fileno())
-        with opened(Path(name)) as written:
-            found = described(verify(written))
-        _target(path, force=force)  # it may have come meanwhile
-        os.rename(name, target)
-        _sync_directory(target.parent)
-    except OSError as error:
-        raise _unwritten(path, error) from error
-    finally:
-        with suppress(OSError):
-            os.unlink(name)
-    return found
-
-
-def _target(path: Path, *, force: bool) -> Path:
-    """The regular file to be made or replaced, behind any symbolic links. Raises
-    SnapshotFileError, PermissionError."""
-    try:
-        if not os.path.lexists(path):
-            return path
-        target = path.resolve(strict=True)
-        if not target.is_file():
-            raise SnapshotFileError(
-                f"{path} is no regular file, and is not replaced: name another file"
-            )
-    except PermissionError as error:
-        raise PermissionError(f"{path}: this user may not look at it") from error
-    except (OSError, RuntimeError) as error:  # a link that leads nowhere, or to itself
-        words = f"{path} is a link that leads nowhere: remove it, or name another file"
-        raise SnapshotFileError(words) from error
-    if not force:
-        raise SnapshotFileError(f"{path} exists: name another file, or use --force")
-    return target
-
-
-def _unwritten(path: Path, error: OSError) -> Exception:
-    if isinstance(error, PermissionError):
-        return PermissionError(f"{path}: this user may not write it")
-    return StreamError(f"{path} cannot be written: {error.strerror or error}")
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            with opened(name) as written:
+                return described(verify(written))
+    except NotReplacedError as error:
+        raise SnapshotFileError(str(error)) from error
 
 
 def save_to(client: Any, endpoint: str, write: Callable[[bytes], object]) -> dict[str, Any]:

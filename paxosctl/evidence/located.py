@@ -15,6 +15,7 @@ from typing import Any
 from paxosctl.cli.app import Settings
 from paxosctl.cli.streams import StreamError, say
 from paxosctl.client.errors import ClientError
+from paxosctl.evidence.archive import is_bundle, opened_bundle
 from paxosctl.evidence.running_nodes import RunningNodes
 from paxosd.recorder.files import DIRECTORY
 from paxosd.recorder.served_names import FileClass
@@ -106,13 +107,30 @@ def located(
         found = Located()
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="paxosctl-")))
         if sources:
-            for name in sources:
-                found.names.append(name)
+            for number, name in enumerate(sources):
+                _add(found, name, scratch / f"bundle-{number}")
         else:
             _fetch(found, stack, settings, wanted, scratch / "nodes")
         for words in found.troubles:
             say(f"paxosctl: {found.named(words)}")
         yield found
+
+
+def _add(found: Located, name: str, directory: Path) -> None:
+    """A source that has a name. What is wrong with one that is no bundle is said elsewhere."""
+    path = Path(name)
+    if name == "-" or not path.is_file() or not is_bundle(path):
+        found.names.append(name)
+        return
+    directory.mkdir()
+    unpacked = opened_bundle(path, directory)
+    found.names.append(str(directory))
+    found.labels[str(directory)] = f"{name}:"
+    found.troubles += [f"{name}: {each}" for each in unpacked.troubles]
+    for node, each in unpacked.manifest["nodes"].items():
+        if not any(file.startswith((f"{node}/", f"{node}.")) for file in unpacked.names):
+            why = "; ".join(map(str, each.get("missing") or ())) or "why, it does not say"
+            found.troubles.append(f"{name} has nothing of {node}: it {why}")
 
 
 def _fetch(
