@@ -98,23 +98,7 @@ class Daemon:
         if self.trace is not None:
             self.trace.start()
         self.log_level = LogLevel(logs, self.replica.trace, precise_clock_ms)
-        self.report = StatusReport(
-            config,
-            boot_count=boot_count,
-            run_id=assembled.run_id,
-            replica=self.replica,
-            machine=self.machine,
-            wal=self.wal,
-            bus=self.bus,
-            faults=self.faults,
-            log_level=self.log_level,
-            recorder=self.flight.status,
-            trace=self.trace.status if self.trace is not None else None,
-            lines_dropped=lambda: logs.dropped,
-            limits=parts.limits,
-            descriptors=parts.descriptors,
-            now_ms=precise_clock_ms,
-        )
+        self.report = self._make_report(parts)
         self.signals = SIGNALS.noted
         self.stop_by_ms = 0.0
         self.farewell_by_ms = 0.0
@@ -126,6 +110,25 @@ class Daemon:
             None if self.flight.recorder is None else ProcessorTimes(self.flight.recorder)
         )
         self.turns = 0
+
+    def _make_report(self, parts: Parts) -> StatusReport:
+        return StatusReport(
+            self.config,
+            boot_count=parts.assembled.claim.boot_count,
+            run_id=parts.assembled.run_id,
+            replica=self.replica,
+            machine=self.machine,
+            wal=self.wal,
+            bus=self.bus,
+            faults=self.faults,
+            log_level=self.log_level,
+            recorder=self.flight.status,
+            trace=self.trace.status if self.trace is not None else None,
+            lines_dropped=lambda: self.logs.dropped,
+            limits=parts.limits,
+            descriptors=parts.descriptors,
+            now_ms=precise_clock_ms,
+        )
 
     def _make_ports(self) -> Ports:
         return Ports(
