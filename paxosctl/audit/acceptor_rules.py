@@ -271,15 +271,32 @@ class LogKeeps(Rule):
 
 
 class Remembers(Rule):
-    """A start promises at least what was said before it, from the same data directory."""
+    """After a start nothing is said at a ballot below what was said before it, from the same data
+    directory. That the start itself knows less is no breach yet: the disk was put back, and whoever
+    finds that out in time must not speak."""
 
     name = "remembers"
-    title = "a start remembers what its node had promised"
+    title = "after a start a node says nothing below what it had promised before"
     source = "Lamport, Paxos Made Simple, 2.5"
     unit = "starts"
 
+    def __init__(self, facts: Facts) -> None:
+        super().__init__(facts)
+        self._owed = 0
+        """What was said before this run, where the start knew of less."""
+        self._owed_at = 0
+
     def handlers(self) -> dict[int, Handler]:
-        return {key(kinds.START): self._started}
+        return {
+            key(kinds.START): self._started,
+            key(kinds.ACCEPTED, kinds.PUBLISHED): self._said,
+            key(kinds.VOTES, kinds.SENT): self._said,
+            key(kinds.PROMISE, kinds.SENT): self._said,
+            key(kinds.PREPARE, kinds.SENT): self._said,
+        }
+
+    def begin(self, run: Run) -> None:
+        self._owed = 0
 
     def _started(
         self, run: Run, at_us: int, peer: int, ballot: int, slot: int, x: int, y: int
@@ -287,12 +304,24 @@ class Remembers(Rule):
         self.report.checked += 1
         memory: Memory = run.memory
         if ballot < memory.promised:
+            self._owed, self._owed_at = memory.promised, memory.promised_at
+            self.report.skip(
+                f"a start of {run.node} knew less than the node had said before (its disk was put "
+                "back), and no breach came of it",
+                0,
+            )
+
+    def _said(
+        self, run: Run, at_us: int, peer: int, ballot: int, slot: int, x: int, y: int
+    ) -> None:
+        if ballot < self._owed:
             self.break_(
-                f"{run.node} starts with the promise {self.facts.shown(ballot)}, though it had "
-                f"named {self.facts.shown(memory.promised)} before",
-                memory.promised_at,
+                f"{run.node} speaks at {self.facts.shown(ballot)} after a start that knew of no "
+                f"higher promise, though it had named {self.facts.shown(self._owed)} before",
+                self._owed_at,
                 run.where,
             )
+            self._owed = 0
 
 
 class ReportsVotes(Rule):

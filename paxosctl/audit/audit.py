@@ -281,7 +281,10 @@ class _Auditor:
             if log is None:
                 words.append(f"the log of {name} is missing")
             elif not log.usable:
-                words.append(f"the memory of {name} is known to be lost: its log proves nothing")
+                words.append(
+                    f"the log of {name} is damaged, or its memory is known to be lost: that "
+                    "something is not in it proves nothing"
+                )
             elif log.first > 1:
                 words.append(f"the log of {name} is compacted below slot {log.first}")
         return words

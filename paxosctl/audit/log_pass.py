@@ -66,6 +66,8 @@ class LogPass:
                 log.commit = max(log.commit, self._commit_of(record))
                 if record.kind in (wal_file.STATE, wal_file.RELEASE):
                     log.first = max(log.first, record.slot)
+            if segment.damaged:
+                log.usable = False
             if segment.trouble:
                 self._troubles.append(
                     f"{segment.path}: {segment.trouble}, from {segment.torn_at} on; what comes "

@@ -49,7 +49,8 @@ class Record(NamedTuple):
 @dataclass(slots=True)
 class Segment:
     """A segment whose header is good. ``trouble``: what stands behind its last whole group, if that
-    is not simply its end; ``torn_at``: where."""
+    is not simply its end; ``torn_at``: where; ``damaged``: it had gone on there, for records of
+    later groups stand behind it."""
 
     path: Path
     number: int
@@ -59,6 +60,7 @@ class Segment:
     marker: int
     torn_at: int = 0
     trouble: str = ""
+    damaged: bool = False
 
 
 class NotALogError(ValueError):
@@ -89,14 +91,14 @@ def open_segment(path: Path) -> Segment:
 
 
 def records_of(segment: Segment) -> Iterator[Record]:
-    """The records of all whole groups, in order. Sets ``torn_at`` and ``trouble`` at the end.
-    Raises OSError."""
+    """The records of all whole groups, in order. Sets ``torn_at``, ``trouble`` and ``damaged`` at
+    the end. Raises OSError."""
     data = memoryview(segment.path.read_bytes())
     offset, size = HEADER_BYTES, len(data)
     unpack, head_bytes = _RECORD.unpack_from, _RECORD.size
     marker, seed = segment.marker, segment.seed
     open_group: list[Record] = []
-    whole_to = offset
+    whole_to, last_group = offset, 0
     while offset + head_bytes <= size:
         crc, found, length, group, kind = unpack(data, offset)
         start = offset + head_bytes
@@ -109,7 +111,7 @@ def records_of(segment: Segment) -> Iterator[Record]:
                 break
             yield from open_group
             open_group.clear()
-            whole_to = end
+            whole_to, last_group = end, group
         else:
             record = _decode(data, kind, offset, group, start, end)
             if record is None:
@@ -120,6 +122,26 @@ def records_of(segment: Segment) -> Iterator[Record]:
     segment.torn_at = whole_to
     if not segment.trouble and (open_group or any(data[offset : offset + head_bytes])):
         segment.trouble = "its last group is torn"
+    if segment.trouble and last_group and _goes_on(segment, data, whole_to, last_group):
+        segment.damaged = True
+        segment.trouble = "a group is damaged, and later ones stand behind it"
+
+
+def _goes_on(segment: Segment, data: memoryview, offset: int, last_group: int) -> bool:
+    """Whether a record of a later group than the next one stands behind ``offset``. The next one
+    alone can have been under way when the node ended, and may be torn anywhere."""
+    raw, marker = bytes(data[offset:]), _U32.pack(segment.marker)
+    at = raw.find(marker)
+    while at >= 0:
+        start = at - 4  # the crc stands before the marker
+        if start >= 0 and start + _RECORD.size <= len(raw):
+            crc, _, length, group, _ = _RECORD.unpack_from(raw, start)
+            end = start + _RECORD.size + length
+            is_later = group > last_group + 1 and end <= len(raw)
+            if is_later and crc32(raw[start + 4 : end], segment.seed) == crc:
+                return True
+        at = raw.find(marker, at + 1)
+    return False
 
 
 def _decode(

@@ -1,6 +1,6 @@
 """The auditor alone notices removed safeguards, and raises no alarm at the code as it is.
 
-``python -m tests.bench.audit_mutations`` tries all mutations; here are a few of each kind.
+Here are those of the protocol that it notices; ``python -m tests.bench.audit_mutations`` tries all.
 """
 
 import pytest
@@ -11,13 +11,24 @@ from tests.ctl.audit.published import listened
 
 NOTICED = {
     "vote-before-fsync": "durable-first",
+    "promise-before-fsync": "durable-first",
+    "repeated-vote-before-fsync": "durable-first",
+    "ballot-not-persisted": "durable-first",
     "promise-not-persisted": "durable-first",
+    "accept-not-persisted": "durable-first",
     "forgets-votes": "reports-votes",
+    "prepare-durable-first": "durable-first",
     "prepare-ballot-check": "promises",
     "accept-ballot-check": "votes-above-promises",
+    "promise-ballot-check": "leads-by-quorum",
+    "phase-1-quorum": "leads-by-quorum",
     "phase-2-quorum": "chosen-by-quorum",
+    "votes-of-all-ballots": "chosen-by-quorum",
+    "adoption": "one-value",
+    "highest-adopted": "adopts-highest",
     "promised-commit": "adopts-highest",
     "whole-report": "leads-by-quorum",
+    "overtaken-leader-stays": "one-value",
 }
 """Mutation → a rule that notices it, with the first seed of its first profile."""
 

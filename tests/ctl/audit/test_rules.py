@@ -228,7 +228,10 @@ def test_a_start_that_forgot_its_promise(tmp_path):
     n3.start(applied=3, promised=B2)
     assert broken(tmp_path, n1, n2, n3) == set()
     n3.start(applied=3, promised=B1)
-    assert broken(tmp_path, n1, n2, n3) == {"remembers"}
+    assert broken(tmp_path, n1, n2, n3) == set()
+    assert rule(tmp_path, "remembers").verdict == "partly checked"
+    n3.add(PROMISED, ballot=B1).sync().add(PROMISE, "n1", SENT, 4, B1, 3)
+    assert "remembers" in broken(tmp_path, n1, n2, n3)
 
 
 def test_a_start_that_knows_its_memory_is_lost(tmp_path):

@@ -13,7 +13,7 @@ from paxosctl.audit.audit import NothingToReadError, SeveralClustersError, audit
 from paxosctl.audit.kinds import HEARTBEAT, RECEIVED
 from paxosctl.audit.sources import read_sources
 from paxosd.core.effects import AcceptRecord, PromiseRecord
-from tests.ctl.audit.made import B1, NODES, X, good, write_log
+from tests.ctl.audit.made import B1, B2, NODES, X, good, write_log
 
 ROOT = Path(__file__).parents[3]
 
@@ -138,6 +138,31 @@ def test_a_torn_group_was_never_durable(tmp_path):
     report = audit([tmp_path])
     assert report.broken == 0
     assert any("its last group is torn" in note for note in report.notes)
+
+
+def test_a_log_that_is_damaged_in_the_middle_proves_nothing(tmp_path):
+    n1, n2, n3 = good(tmp_path)
+    for each in (n1, n2, n3):
+        each.write()
+    votes = [
+        [PromiseRecord(B1)], [AcceptRecord(1, B1, b"x")], [AcceptRecord(2, B1, b"x")],
+        [PromiseRecord(B2)], [AcceptRecord(3, B2, b"y")],
+    ]  # fmt: skip
+    write_log(tmp_path, "n3", votes)
+    assert audit([tmp_path]).broken == 0
+    path = tmp_path / "n3" / "wal" / "wal-00000001.log"
+    data = bytearray(path.read_bytes())
+    at = data.index(b"\x02n1x", data.index(b"\x02n1x") + 1)
+    data[at + 3] ^= 1
+    path.write_bytes(data)
+    report = audit([tmp_path])
+    assert report.broken == 0
+    assert any("later ones stand behind it" in note for note in report.notes)
+    assert any("the log of n3 is damaged" in note for note in report.notes)
+    # Where nothing stands behind it, what is not there was never written.
+    write_log(tmp_path, "n3", votes[:2])
+    report = audit([tmp_path])
+    assert {rule.name for rule in report.rules if rule.broken} == {"log-keeps"}
 
 
 def test_logs_alone(tmp_path):
