@@ -27,6 +27,7 @@ from paxosd.core.status import (
     SnapshotStatus,
     StateDifference,
     SumMismatch,
+    TraceStatus,
 )
 from paxosd.core.types import NULL_BALLOT, Ballot
 from paxosd.wire.status import decode_status, encode_status
@@ -69,6 +70,7 @@ FULL = NodeStatus(
     snapshot=SnapshotStatus(slot=3, age_ms=4, bytes=5, older_slots=(1, 2), running=True, taken=6,
                             fetching="reading", installed=7, scrub=ScrubStatus(found=1)),
     log=LogLevelStatus(level="debug", configured="info", left_ms=3, dropped=2),
+    trace=TraceStatus(enabled=True, file="f", bytes=5, bytes_max=6, stopped="full"),
     recorder=RecorderStatus(enabled=True, bytes=7, bytes_max=8, unwritten_blocks=2, lost_events=3,
                             problem="full"),
     names={"h2": NameStatus(addresses=("10.0.0.2",), error="no")},
