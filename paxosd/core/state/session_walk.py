@@ -134,5 +134,7 @@ def _spell_out(next_id: int, walk: SessionWalk, named: bool) -> Iterator[bytes]:
             yield (", " + words if at else words).encode()
         yield b"]"
     for at in range(0, len(walk), PIECE_NUMBERS):
-        names = walk.names(at, PIECE_NUMBERS)
-        yield "".join(map(repr, names)).encode()
+        for session, name in walk.names(at, PIECE_NUMBERS):
+            # Not repr: which characters it escapes depends on the version of Python.
+            text = name.encode()
+            yield b"%d %d %b " % (session, len(text), text)
