@@ -52,6 +52,7 @@ VERBS = {
     "log": "log",
     "explain": "explain",
     "why-slow": "why_slow",
+    "blame": "blame",
     "audit": "audit",
     "trace": "trace",
     "debug": "debug",

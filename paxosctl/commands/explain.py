@@ -83,6 +83,8 @@ def request_verb(settings: Settings, request: tuple[int, int], reading: Reading)
 def _request(story: RequestStory) -> Explanation:
     said = Explanation(f"request {story.session}/{story.seq}")
     said.add(f"{story.sentence()}.", *story.answers)
+    if author := story.author():
+        said.add(f"It was {author}.", known=story.client is not None)
     return said
 
 

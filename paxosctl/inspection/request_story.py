@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from paxosctl.inspection.ballot_story import Leadership
+from paxosctl.inspection.chosen_values import read_chosen
 from paxosctl.inspection.events import OUTCOME_NAMES, ms, seqs_of
 from paxosctl.inspection.recordings import Recordings, Window
+from paxosctl.inspection.replayed_log import Replay, replay
 from paxosctl.inspection.slot_story import SlotStory, slot_stories
+from paxosctl.inspection.timeline_view import iso_time
 from paxosctl.inspection.wal_entries import LoggedCommand, LoggedValue, commands_of, logged_values
 from paxosd.recorder.block import Row
 from paxosd.recorder.event import APPLIED, WRITE, Event
@@ -23,6 +26,16 @@ class RequestStory:
     commands: list[LoggedCommand] = field(default_factory=list)
     slots: list[SlotStory] = field(default_factory=list)
     no_logs: bool = False
+    client: str | None = None
+    why_nameless: str = ""
+
+    def author(self) -> str:
+        """Who asked for it, and when it was proposed, as the log has it; "" if it does not."""
+        if not self.commands:
+            return ""
+        when = iso_time(self.commands[0].stamp_ms * 1000)[:23]
+        who = self.client or f"a client that is not known, because {self.why_nameless}"
+        return f"asked for by {who}; proposed at {when}Z by the clock of its leader"
 
     @property
     def is_known(self) -> bool:
@@ -70,6 +83,8 @@ def request_story(
         each for each in commands_of(_values(recordings))
         if each.session == session and each.seq == seq
     ]  # fmt: skip
+    names = session_names(recordings)
+    story.client, story.why_nameless = names.client(session), names.why_nameless(session)
     slots = {event.slot for event in story.answers if not event.code}
     slots |= {each.slot for each in story.commands}
     stories = slot_stories(recordings, slots, window, found)
@@ -89,6 +104,7 @@ class KeyStory:
     first_slot: int = 0
     last_slot: int = 0
     nodes: tuple[str, ...] = ()
+    names: Replay = field(default_factory=Replay)
 
 
 def key_story(recordings: Recordings, key: bytes, window: Window) -> KeyStory:
@@ -108,6 +124,7 @@ def key_story(recordings: Recordings, key: bytes, window: Window) -> KeyStory:
     story.changes = found
     slots = {each.slot for each in found}
     if slots:
+        story.names = session_names(recordings)
         _add_events(story, recordings, slots, window)
     bound = window.until_us // 1000
     story.changes = [
@@ -133,6 +150,13 @@ def key_slots(recordings: Recordings, key: bytes) -> set[int]:
     """The slots that may change a key, as far as the logs have them."""
     found = commands_of(_values(recordings), key)
     return {each.slot for each in found if each.concerns(key)}
+
+
+def session_names(recordings: Recordings) -> Replay:
+    """Whose sessions they are, as far as logs and snapshots say so."""
+    wals = recordings.sources.wals
+    unsaid: list[str] = []  # the same was passed over, and said, when the commands were read
+    return replay(read_chosen(wals, unsaid), wals, unsaid, with_rows=False)
 
 
 def _values(recordings: Recordings) -> Iterator[LoggedValue]:

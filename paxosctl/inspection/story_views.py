@@ -148,6 +148,8 @@ def request_data(story: RequestStory) -> dict[str, Any]:
         "seq": story.seq,
         "message": story.sentence(),
         "op": story.commands[0].op if story.commands else None,
+        "client": story.client,
+        "proposed_us": story.commands[0].stamp_ms * 1000 if story.commands else None,
         "answers": [
             {"id": event_id(e), "node": e.node, "time_us": e.wall_us, "slot": e.slot or None,
              "ok": not e.code, "took_us": e.round}
@@ -160,7 +162,7 @@ def request_data(story: RequestStory) -> dict[str, Any]:
 def request_view(story: RequestStory) -> View:
     """What became of a request, with the stories of its slots."""
     steps: list[Step] = []
-    notes = ["", story.sentence()]
+    notes = ["", story.sentence(), *filter(None, [story.author()])]
     for command in story.commands[:1]:
         key = as_cell(command.key) if command.key is not None else ""
         notes.append(f"in the log of {', '.join(command.nodes)}: {command.op} {key}".rstrip())
@@ -190,7 +192,7 @@ def key_view(story: KeyStory) -> View:
         who = f"{change.session}/{change.seq}"
         rows.append((
             clock_time(change.stamp_ms * 1000), str(change.slot), change.ballot.shown(),
-            change.op, value_words(change.value), who,
+            change.op, value_words(change.value), who, story.names.client(change.session) or "",
             "" if answer is None else f"{answer.node} {ms(answer.round)}",
             name or "",
         ))  # fmt: skip
@@ -198,6 +200,7 @@ def key_view(story: KeyStory) -> View:
             "time_us": change.stamp_ms * 1000, "slot": change.slot,
             "ballot": ballot_name(change.ballot), "leader": ballot.node or None, "op": change.op,
             "value": change.value, "session": change.session, "seq": change.seq,
+            "client": story.names.client(change.session),
             "applied": applied is not None,
             "answered_by": answer.node if answer is not None else None,
             "id": name,
@@ -210,6 +213,7 @@ def key_view(story: KeyStory) -> View:
         data={"key": story.key, "first_slot": story.first_slot or None,
               "last_slot": story.last_slot or None, "changes": data},
         plain=_plain(rows),
-        columns=("proposed", "slot", "ballot", "op", "value", "request", "answered", "event"),
+        columns=("proposed", "slot", "ballot", "op", "value", "request", "client", "answered",
+                 "event"),
         rows=rows, notes=notes, optional=("event", "answered", "ballot"),
     )  # fmt: skip

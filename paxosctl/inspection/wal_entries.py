@@ -112,7 +112,7 @@ def commands_of(values: Iterable[LoggedValue], holds: bytes | None = None) -> li
             newest[each.slot] = each
     found: list[LoggedCommand] = []
     for slot, each in sorted(newest.items()):
-        if not each.value or (holds is not None and not _may_hold(each.value, holds)):
+        if not each.value or (holds is not None and not may_hold(each.value, holds)):
             continue
         try:
             batch = decode_batch(each.value)
@@ -131,7 +131,8 @@ def commands_of(values: Iterable[LoggedValue], holds: bytes | None = None) -> li
 _RANGE = bytes((0x93, DELETE_RANGE))
 
 
-def _may_hold(value: bytes, key: bytes) -> bool:
+def may_hold(value: bytes, key: bytes) -> bool:
+    """Whether the value of a slot may concern this key, or one that begins with it."""
     return key in value or _RANGE in value
 
 

@@ -263,6 +263,8 @@ def _recordings(ctl, daemons):
     for verb, name in (("slot", change["slot"]), ("request", request)):
         ctl(f"log {verb}", name, *where)
         ctl(f"explain {verb}", name, *where)
+    blamed = ctl("blame", "read", *where)["changes"][-1]
+    assert (blamed["slot"], blamed["client"]) == (change["slot"], change["client"])
     ctl("log ballot", change["ballot"], *where)
     ctl("explain put", "read", *where)
     ctl("explain leader", *where)
