@@ -23,6 +23,7 @@ from paxosd.storage.node_directory import LOG_DIRECTORY
 
 FILES_MAX = 2000
 """In one list: the newest of each directory."""
+_ZEROS = bytes(4096)
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -111,8 +112,17 @@ def _piece(name: str, offset: int, total: int, data: bytes) -> dict[str, Any]:
         "offset": offset,
         "total": total,
         "bytes": len(data),
-        "data": data.rstrip(b"\0"),  # a segment of the log is zeros from its end on
+        "data": without_zeros(data),  # a segment of the log is zeros from its end on
     }
+
+
+def without_zeros(data: bytes) -> bytes:
+    """Without the zeros at its end. Compared in blocks: byte by byte, as ``rstrip`` does it, 256
+    KiB of zeros take 0.65 ms, in which no other thread runs, the loop's included."""
+    end = len(data)
+    while end >= len(_ZEROS) and data[end - len(_ZEROS) : end] == _ZEROS:
+        end -= len(_ZEROS)
+    return data[:end].rstrip(b"\0")
 
 
 def shown_settings(config: Config) -> dict[str, Any]:

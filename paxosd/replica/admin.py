@@ -145,7 +145,6 @@ class _Later(NamedTuple):
     """An answer that is made in another thread; see :class:`Deferred`."""
 
     work: Callable[[], dict[str, Any]]
-    size: int = 0
 
 
 class _RefusedError(Exception):
@@ -198,7 +197,7 @@ class Admin:
         try:
             found = self._handlers[verb.name](request.args)
             if isinstance(found, _Later):
-                return Deferred(request.request_id, verb.name, found.work, found.size)
+                return Deferred(request.request_id, verb.name, found.work)
             return AdminAnswer(request.request_id, found)
         except (_RefusedError, FaultError) as error:
             return _refuse(request, INVALID, f"{request.verb}: {error}")
@@ -286,7 +285,7 @@ class Admin:
             raise _RefusedError("offset is a number from 0 up")
         if type(count) is not int or not 1 <= count <= FILE_READ_BYTES_MAX:
             raise _RefusedError(f"count is a number of bytes, from 1 to {FILE_READ_BYTES_MAX}")
-        return _Later(partial(self._files().read, name, offset, count), count)
+        return _Later(partial(self._files().read, name, offset, count))
 
     def _fault_add(self, args: Mapping[str, Any]) -> dict[str, Any]:
         now_ms = int(self._ports.now_ms())

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from paxosd.config.schema import ClusterConfig, Config, LogConfig, MemberConfig, NodeConfig
-from paxosd.daemon.served_files import ServedFiles
+from paxosd.daemon.served_files import ServedFiles, without_zeros
 from paxosd.replica.admin import FILE_READ_BYTES_MAX
 
 
@@ -117,3 +117,9 @@ def test_the_settings_are_there_without_what_is_secret(home, monkeypatch):
     assert found["cluster"]["id"] == "(redacted)"
     assert found["cluster"]["members"]["n1"]["client"] == "tcp://h:1"
     assert found["limits"]["key_bytes_max"] == 4096
+
+
+@pytest.mark.parametrize("tail", [0, 1, 4095, 4096, 4097, 9000])
+@pytest.mark.parametrize("head", [b"", b"x", b"\0x", b"x" * 4096, b"x\0" * 4000 + b"y"])
+def test_zeros_are_left_out_at_the_end_alone(head, tail):
+    assert without_zeros(head + bytes(tail)) == head

@@ -96,7 +96,7 @@ class TestFiles:
         assert type(listed) is Deferred
         assert listed.work() == {"files": [], "notes": []}
         read = node.ask("file_read", name="log", offset=7, count=9)
-        assert (read.verb, read.size) == ("file_read", 9)
+        assert read.verb == "file_read"
         assert read.work() == {"name": "log", "offset": 7, "count": 9}
         assert node.ask("file_read", name="log").work()["count"] == FILE_READ_BYTES_MAX
 

@@ -4,7 +4,13 @@ import pytest
 
 from paxosd.core.effects import BUSY, INVALID
 from paxosd.core.requests import AdminAnswer, RefusalAnswer
-from paxosd.replica.deferred_answers import BYTES_PER_S, WAITING_MAX, Deferred, DeferredAnswers
+from paxosd.replica.deferred_answers import (
+    ANSWER_BYTES_MIN,
+    BYTES_PER_S,
+    WAITING_MAX,
+    Deferred,
+    DeferredAnswers,
+)
 
 
 class Helper:
@@ -38,8 +44,8 @@ class Node:
         self.sent.append((client, message))
         return True
 
-    def ask(self, number, work=dict, size=0):
-        self.deferred.take(b"c%d" % number, Deferred(number, "file_read", work, size))
+    def ask(self, number, work=dict):
+        self.deferred.take(b"c%d" % number, Deferred(number, "file_read", work))
 
 
 def test_they_are_answered_in_order_once_the_work_is_done():
@@ -47,10 +53,11 @@ def test_they_are_answered_in_order_once_the_work_is_done():
     for number in range(3):
         node.ask(number, lambda number=number: {"number": number})
     for number in range(3):
-        node.deferred.turn(float(number))
-        assert [m.request_id for _, m in node.sent] == list(range(number)), "not done yet"
+        node.deferred.turn(number * 1000.0)
+        node.deferred.turn(number * 1000.0 + 500.0)
+        assert [m.request_id for _, m in node.sent] == list(range(number)), "not before it is"
         node.helper.work()
-    node.deferred.turn(9.0)
+    node.deferred.turn(9000.0)
     assert node.sent == [(b"c%d" % n, AdminAnswer(n, {"number": n})) for n in range(3)]
     assert node.deferred.idle
     assert not node.helper.started
@@ -64,8 +71,8 @@ def test_an_error_is_a_refusal_in_words():
 
     node.ask(1, lambda: fail(LookupError("recorder/x is gone")))
     node.ask(2, lambda: fail(OSError(5, "Input/output error")))
-    for _ in range(3):
-        node.deferred.turn(0.0)
+    for turn in range(6):
+        node.deferred.turn(turn * 1000.0)
         if node.helper.started:
             node.helper.work()
     messages = [message for _, message in node.sent]
@@ -91,18 +98,22 @@ def test_too_many_are_refused_as_busy():
     assert {m.code for m in refused} == {BUSY}
 
 
-def test_what_leaves_in_a_second_is_bounded():
+@pytest.mark.parametrize(
+    ("body", "counts"),
+    [({"data": bytes(256 << 10)}, 256 << 10), ({"data": b""}, ANSWER_BYTES_MIN),
+     ({"files": []}, ANSWER_BYTES_MIN)],
+)  # fmt: skip
+def test_what_leaves_in_a_second_is_bounded(body, counts):
     node = Node()
-    size = 256 << 10
     for number in range(4):
-        node.ask(number, size=size)
+        node.ask(number, lambda: body)
     node.deferred.turn(100.0)
     node.helper.work()
     node.deferred.turn(100.0)
     assert len(node.sent) == 1
     assert not node.helper.started, "the next one waits for its time"
     due_ms = node.deferred.next_due_ms(100.0)
-    assert due_ms == pytest.approx(100.0 + size * 1000 / BYTES_PER_S)
+    assert due_ms == pytest.approx(100.0 + counts * 1000 / BYTES_PER_S)
     node.deferred.turn(due_ms - 0.1)
     assert not node.helper.started
     node.deferred.turn(due_ms)
