@@ -86,6 +86,10 @@ def collect(
         for node in running.nodes.values():
             _take_running(found, client, node, running.troubles)
     for name, home in homes.items():
+        if name in found.nodes and found.nodes[name]["from"]:
+            if home in data_dirs:  # of the directory of several it goes without saying
+                found.notes.append(f"{home} is not used: {name} answers, and its files are its own")
+            continue
         _take_left_behind(found, name, home, wanted.kinds, since_ms)
     _list_files(found)
     return found
@@ -138,9 +142,6 @@ def _take_left_behind(
     found: Collection, name: str, home: Path, kinds: frozenset[FileClass], since_ms: int
 ) -> None:
     before = found.nodes.get(name)
-    if before is not None and before["from"]:
-        found.notes.append(f"{home} is not used: {name} answers, and handed out its files itself")
-        return
     troubles = copy_left_behind(name, home, found.directory, kinds - {FileClass.CONFIG}, since_ms)
     heads = [
         wal_head(segment, *head_of(path, HEAD_BYTES))
