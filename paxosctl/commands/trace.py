@@ -8,6 +8,7 @@ import click
 from paxosctl.cli.app import Group, Settings, global_options, negative, verb
 from paxosctl.cli.render import View
 from paxosctl.cli.streams import StreamError, say
+from paxosctl.tracing.regression import NotIdenticalError, make_test
 from paxosctl.tracing.replaying import END_OF_TRACE, Outcome, Point, replay_file
 from paxosctl.tracing.trace_files import find_traces
 from paxosd.host.numbers import parse_whole
@@ -88,6 +89,47 @@ def replay_verb(
     settings.show(view)
 
 
+@click.command("to-test")
+@SOURCES
+@click.option("-o", "--out", "path", required=True,
+              type=click.Path(dir_okay=False, path_type=Path),
+              help="The file to write: test_….py.")  # fmt: skip
+@click.option("--until", type=PointText(), default=None,
+              help="Only up to the turn that applies this slot, or to this turn.")  # fmt: skip
+@click.make_pass_decorator(Settings, ensure=True)
+def _to_test(
+    settings: Settings, sources: tuple[Path, ...], path: Path, until: Point | None
+) -> None:
+    """Write a pytest file that replays these runs, and fails as soon as they go another way.
+
+    The traces are in the file itself if they are small, else beside it. They hold keys and values.
+    Exit code 1, and nothing is written, if a run does not replay identically now.
+    """
+    try:
+        made = make_test(find_traces(list(sources)), path.name, until or END_OF_TRACE)
+    except TraceError as error:
+        raise StreamError(str(error)) from error
+    except NotIdenticalError as error:
+        negative(str(error), code="different")
+    try:
+        for name, content in made.files.items():
+            path.with_name(name).write_bytes(content)
+    except OSError as error:
+        raise StreamError(f"{path} cannot be written: {error.strerror or error}") from error
+    data = {
+        "test": str(path),
+        "files": [str(path.with_name(name)) for name in made.files],
+        "runs": made.runs,
+        "turns": made.turns,
+        "bytes": sum(map(len, made.files.values())),
+    }
+    words = f"{path}: {made.runs} runs, {made.turns:,} turns, {data['bytes']:,} bytes"
+    settings.show(View(data=data, plain=f"{path}\n".encode(), text=words))
+
+
+to_test_verb = global_options(_to_test, with_output=False)
+
+
 def _view(outcomes: list[Outcome]) -> View:
     rows = [
         (
@@ -136,3 +178,4 @@ def _difference_lines(outcome: Outcome, difference: dict[str, Any]) -> list[str]
 
 
 _trace.add_command(replay_verb)
+_trace.add_command(to_test_verb)

@@ -78,8 +78,18 @@ def replay_file(
 ) -> Outcome:
     """Replay it. ``show``: takes a line for each thing that happens. Raises TraceError for what is
     no trace, StreamError, RefusedError."""
+    return replay_bytes(read_file(path), path, until, show)
+
+
+def replay_bytes(
+    data: bytes,
+    path: Path,
+    until: Point = END_OF_TRACE,
+    show: Callable[[str], object] | None = None,
+) -> Outcome:
+    """Replay the contents of a file. ``path``: its name, for people. Raises TraceError."""
     try:
-        trace = read_trace(read_file(path))
+        trace = read_trace(data)
     except TraceError as error:
         raise TraceError(f"{path}: {error}") from error
     outcome = Outcome(path, trace.head.node, 0, "identical", 0, len(trace.turns), 0, 0,

@@ -3,8 +3,11 @@
 import re
 from typing import Any
 
+from msgpack import packb
+
 from paxosd.trace.blocks import encode_block
-from paxosd.trace.encoding import encode_record
+from paxosd.trace.encoding import CALL, END, PIECE, START, TURN, encode_record
+from paxosd.trace.reader import TraceFile
 
 BLOCK_BYTES = 64 << 10
 """A block is written once its records take so much in the clear."""
@@ -22,6 +25,20 @@ def file_number(name: str) -> int | None:
     """The number in a trace file's name; None for any other file."""
     match = _NAME.fullmatch(name)
     return int(match[1]) if match else None
+
+
+def pack_trace(trace: TraceFile, turns: int) -> bytes:
+    """A file that holds the beginning of a trace, up to this number of turns, well compressed."""
+    records: list[tuple[Any, ...]] = [trace.head.record()]
+    records += [(PIECE, where, *piece) for where, piece in trace.pieces]
+    records.append((START, trace.start))
+    for turn in trace.turns[:turns]:
+        records += [(CALL, [code]) for code in turn.calls]
+        kept = turn.now_ms, turn.wall_ms, turn.operations, turn.applied, turn.leading
+        records.append((TURN, *kept))
+    if turns >= len(trace.turns) and trace.end is not None:
+        records.append((END, *trace.end))
+    return encode_block(b"".join(map(packb, records)), level=9)
 
 
 class Packer:

@@ -154,7 +154,7 @@ class Verbs:
 
 
 def test_every_verb_answers_as_the_page_says(tmp_path, monkeypatch, capsys):
-    with Daemons(tmp_path) as daemons:
+    with Daemons(tmp_path, trace={"enabled": True}) as daemons:
         daemons.start(*daemons.names)
         daemons.wait_leader()
         wait_for(lambda: daemons.status("n1")["level"] > 0, what="the feature level")
@@ -273,6 +273,9 @@ def _recordings(ctl, daemons):
     ctl("log slot", 1 << 40, *where, exits=1)
     ctl("debug bundle", "-o", "b.tar.zst")
     ctl("debug bundle", "--inspect", "b.tar.zst")
+    runs = ctl("trace replay", *where)["runs"]
+    assert {each["verdict"] for each in runs} == {"identical"}
+    assert ctl("trace to-test", where[0], "-o", daemons.path / "test_run.py")["runs"] >= 1
     assert not [each for each in ctl("audit", *where)["rules"] if each["verdict"] == "violated"]
 
 

@@ -10,4 +10,5 @@ def record(directory, seed, **options):
     return run_seed(seed, RunOptions(**options), traces=RunTraces(directory))
 
 
-SHORT = {"duration_ms": 6000, "operations": 60}
+SHORT = {"duration_ms": 4000, "operations": 40}
+SEED = 3

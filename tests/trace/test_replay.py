@@ -13,23 +13,13 @@ from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.campaign.run import run_seed
 from paxosd.trace.blocks import MAGIC, TraceError
 from paxosd.trace.packing import file_name
-from tests.trace.recorded import SHORT, record
-
-SEED = 3
+from tests.trace.recorded import SEED, SHORT, record
 
 receive_prepare = Acceptor.receive_prepare
 
 
 def promise_without_memory(self, message, commit, bytes_max, persist):
     return receive_prepare(self, message, commit, bytes_max, [])
-
-
-@pytest.fixture(scope="module")
-def recorded(tmp_path_factory):
-    """The traces of one run, with crashes."""
-    directory = tmp_path_factory.mktemp("traces")
-    record(directory, SEED, **SHORT)
-    return directory
 
 
 def outcomes(directory, **how):
