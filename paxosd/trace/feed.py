@@ -2,9 +2,12 @@
 operations, in order. The first thing that differs ends the replay.
 """
 
-from collections.abc import Sequence
-from typing import Any
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+from paxosd.replica.ports import Committer, ReplicaBus
+from paxosd.snapshot.jobs import Helper
 from paxosd.trace.encoding import plain
 from paxosd.trace.operations import FIRST_OUTPUT, NAMES, Operation
 
@@ -26,10 +29,23 @@ class Difference(Exception):  # noqa: N818 - what a replay is after, not a fault
         self.place = place
 
 
+class Live(NamedTuple):
+    """Ports that a node goes on with after a replay, in the places of those of the trace."""
+
+    bus: ReplicaBus
+    committer: Committer
+    helper: Helper
+    rng: random.Random
+    now_ms: Callable[[], float]
+    wall_ms: Callable[[], int]
+    free: Callable[[], int]
+
+
 class Feed:
-    """The operations of one turn after another."""
+    """The operations of one turn after another; or, once there is ``live``, what goes on."""
 
     def __init__(self) -> None:
+        self.live: Live | None = None
         self._operations: Sequence[Recorded] = ()
         self._place = 0
         self.did: list[Operation] = []

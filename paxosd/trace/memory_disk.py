@@ -70,11 +70,11 @@ class MemoryHandle:
 
 
 class MemoryDisk:
-    """A :class:`~paxosd.storage.disk.Disk`. ``free``: asked for the space that is left."""
+    """A :class:`~paxosd.storage.disk.Disk`. ``free()``: the space that is left."""
 
-    def __init__(self, free: Callable[[], int] = lambda: 1 << 40) -> None:
+    def __init__(self) -> None:
         self.files: dict[str, MemoryFile] = {}
-        self._free = free
+        self.free: Callable[[], int] = lambda: 1 << 40
 
     def add(self, piece: Piece) -> None:
         """A part of a file of the beginning."""
@@ -114,10 +114,10 @@ class MemoryDisk:
         return name in self.files
 
     def free_bytes(self) -> int:
-        return self._free()
+        return self.free()
 
     def free_files(self) -> int:
-        return self._free()
+        return self.free()
 
 
 def pieces_of(disk: Disk) -> Iterator[Piece]:

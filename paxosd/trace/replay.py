@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from paxosd.core.node import Node
 from paxosd.core.state.machine import Machine
 from paxosd.faults.plan import FaultPlan
 from paxosd.replica.assembly import Equipment, assemble, make_replica
@@ -61,10 +62,17 @@ class ReplayLog:
 class Replay:
     """One run of one node, executed again. ``turns``: how many so far."""
 
-    def __init__(self, trace: TraceFile) -> None:
-        """Assembles the node. Raises Difference; TraceError for a run that ended before it had
-        started; or what a start fails with, which
-        it did not in the run."""
+    def __init__(
+        self,
+        trace: TraceFile,
+        *,
+        disks: tuple[MemoryDisk, MemoryDisk] | None = None,
+        node_kind: type[Node] = Node,
+        machine: Machine | None = None,
+    ) -> None:
+        """Assembles the node. ``disks``: empty ones to use, of the data directory and of its log;
+        ``machine``: an empty one to use. Raises Difference; TraceError for a run that ended before
+        it had started; or what a start fails with, which it did not in the run."""
         if trace.start is None:
             raise TraceError(
                 "the run ended before the node had started: there is nothing to replay"
@@ -76,7 +84,9 @@ class Replay:
         self.turn: Turn | None = None
         """The one under way, or the last."""
         self._now_ms = 0.0
-        self.home, self.disk = MemoryDisk(), MemoryDisk(self._free)
+        self.home, self.disk = disks or (MemoryDisk(), MemoryDisk())
+        self.disk.free = self._free
+        self._node_kind, self._machine = node_kind, machine or Machine()
         for where, piece in trace.pieces:
             (self.home if where == "home" else self.disk).add(piece)
         self.feed.begin(trace.start)
@@ -85,6 +95,8 @@ class Replay:
         self.start_lines, self.log.lines = self.log.lines, []
 
     def _free(self) -> int:
+        if self.feed.live is not None:
+            return self.feed.live.free()
         free = self.feed.take(op.FREE)
         if free[1] < 0 and len(free) > 2:
             raise OSError(5, free[2])
@@ -106,6 +118,7 @@ class Replay:
             head.contacts,
             equipment,
         )
+        self.run_id = parts.run_id
         self.bus = ReplayedBus(self.feed, head.node, parts.peer_runs)
         plan = FaultPlan(node=head.node, nodes=[head.node, *head.contacts])
         ports = Ports(
@@ -115,7 +128,7 @@ class Replay:
             log=self.log,
             plan=plan,
             faults_enabled=head.faults_enabled,
-            now_ms=lambda: self._now_ms,
+            now_ms=lambda: self._now_ms if self.feed.live is None else self.feed.live.now_ms(),
             status=lambda: _status(replica),
             crash=lambda: None,
             probes=NoProbes(),
@@ -128,11 +141,18 @@ class Replay:
 
     def _equipment(self, segment_bytes: int, checksum_slots: int) -> Equipment:
         feed = self.feed
-        machine = Machine()
+        machine = self._machine
         machine.checksum_slots = checksum_slots
 
         def bits(count: int) -> int:
+            if feed.live is not None:
+                return feed.live.rng.getrandbits(count)
             return int(decode_number(feed.take(op.BITS)[1]))
+
+        def random_bytes(count: int) -> bytes:
+            if feed.live is not None:
+                return feed.live.rng.randbytes(count)
+            return bytes(feed.take(op.BYTES)[1])
 
         return Equipment(
             log=self.log,
@@ -143,17 +163,24 @@ class Replay:
             wal_options=WalOptions(
                 segment_bytes=segment_bytes,
                 prepare_ahead=False,
-                random_bytes=lambda count: bytes(feed.take(op.BYTES)[1]),
+                random_bytes=random_bytes,
                 clock_ns=lambda: 0,
                 dropper=lambda disk, preparer, ahead: ReplayedDropper(disk, preparer, feed),
             ),
             random_bits=bits,
             identity_bits=lambda: bits,
             machine=machine,
+            node_kind=self._node_kind,
         )
 
     def _reader(self, code: int) -> Callable[[], Any]:
-        return lambda: self.feed.take(code)[1]
+        def read() -> Any:
+            live = self.feed.live
+            if live is not None:
+                return live.now_ms() if code == op.NOW else live.wall_ms()
+            return self.feed.take(code)[1]
+
+        return read
 
     # -- the turns
 

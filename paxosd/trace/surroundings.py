@@ -5,15 +5,15 @@ recording noted something.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from paxosd.bus.inbox import Inbox
+from paxosd.bus.inbox import Inbox, Refused
 from paxosd.core.messages import Accepted, Envelope, PeerMessage
 from paxosd.core.requests import ClientMessage, ServerMessage, WriteRequest
 from paxosd.core.state.snapshot import SnapshotError
 from paxosd.core.types import NodeId
-from paxosd.faults.plan import Verdict
+from paxosd.faults.plan import FaultPlan, Verdict
 from paxosd.replica.forwarding import Link
 from paxosd.snapshot.jobs import Job
 from paxosd.storage.disk import Disk, StorageError
@@ -34,9 +34,13 @@ class ReplayedRandom(random.Random):
         self._feed = feed
 
     def random(self) -> float:
+        if self._feed.live is not None:
+            return self._feed.live.rng.random()
         return float(self._feed.take(op.DRAW)[1])
 
     def getrandbits(self, k: int) -> int:
+        if self._feed.live is not None:
+            return self._feed.live.rng.getrandbits(k)
         return int(decode_number(self._feed.take(op.DRAW)[1]))
 
 
@@ -49,10 +53,14 @@ class ReplayedDropper(SegmentDropper):
 
     @property
     def idle(self) -> bool:
+        if self._feed.live is not None:
+            return super().idle
         return bool(self._feed.take(op.DROPPER_IDLE)[1])
 
     def collect(self) -> list[int]:
-        super().collect()
+        gone = super().collect()
+        if self._feed.live is not None:
+            return gone
         dropped = self._feed.take_if(op.DROPPED)
         return [] if dropped is None else list(dropped[1])
 
@@ -69,24 +77,42 @@ class _Verdicts:
 
 
 class ReplayedLink:
-    """The connection on which writes are passed on."""
+    """The connection on which writes are passed on. A node that goes on has none."""
 
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
 
     def aim(self, endpoint: str) -> None:
-        self._feed.did_output((op.AIM, endpoint))
+        if self._feed.live is None:
+            self._feed.did_output((op.AIM, endpoint))
 
     def send(self, message: WriteRequest) -> bool:
+        if self._feed.live is not None:
+            return False
         self._feed.did_output((op.PASS_ON, message))
         return self._feed.take_if(op.REFUSED) is None
 
     def receive(self, limit: int) -> list[ServerMessage]:
+        if self._feed.live is not None:
+            return []
         answers = self._feed.take_if(op.RELAYED)
         return [] if answers is None else [decode_answer(frame, "") for frame in answers[1]]
 
     def take_lost(self) -> bool:
-        return self._feed.take_if(op.RELAY_LOST) is not None
+        return self._feed.live is None and self._feed.take_if(op.RELAY_LOST) is not None
+
+
+class ReplayedInbox(Inbox):
+    """The inbox of a replay, which may go on with another bus."""
+
+    __slots__ = ()
+
+    def go_live(
+        self, plan: FaultPlan, answer: Callable[[NodeId, PeerMessage], object], refused: Refused
+    ) -> "ReplayedInbox":
+        """From now on messages meet these faults."""
+        self._plan, self._answer, self._refused = plan, answer, refused
+        return self
 
 
 class ReplayedBus:
@@ -96,15 +122,22 @@ class ReplayedBus:
         self._feed = feed
         self._verdicts = _Verdicts(feed)
         plan: Any = self._verdicts
-        self.inbox = Inbox(
+        self.peers: list[NodeId] = []
+        """Who they are by now."""
+        self.own_inbox = ReplayedInbox(
             node, plan, peer_runs, answer=self._answer_peer, refused=lambda *refusal: None
         )
+        self.inbox: Inbox = self.own_inbox
         self.relay: Link = ReplayedLink(feed)
         self._operators = Operators()
         self.messages = 0
         """How many came from peers so far, and requests of clients."""
 
     def set_peers(self, peers: Mapping[NodeId, Any], pins: Mapping[NodeId, int]) -> None:
+        self.peers = list(peers)
+        if self._feed.live is not None:
+            self._feed.live.bus.set_peers(peers, pins)
+            return
         self.inbox.set_peers(peers, pins)
         self._hear_closed()
 
@@ -117,13 +150,19 @@ class ReplayedBus:
 
     @property
     def has_subscriptions(self) -> bool:
+        if self._feed.live is not None:
+            return self._feed.live.bus.has_subscriptions
         return self._feed.take_if(op.SUBSCRIBED) is not None
 
     @property
     def event_bytes_waiting(self) -> int:
+        if self._feed.live is not None:
+            return self._feed.live.bus.event_bytes_waiting
         return int(self._feed.take(op.WAITING)[1])
 
     def receive_peers(self, limit: int) -> list[Envelope]:
+        if self._feed.live is not None:
+            return self._feed.live.bus.receive_peers(limit)
         received: list[Envelope] = []
         feed = self._feed
         while feed.peek() in (op.PEER, op.RELEASE, op.CLOSED):
@@ -140,6 +179,8 @@ class ReplayedBus:
         return received
 
     def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
+        if self._feed.live is not None:
+            return self._feed.live.bus.receive_clients(limit)
         requests = self._feed.take_if(op.REQUESTS)
         if requests is None:
             return []
@@ -149,24 +190,36 @@ class ReplayedBus:
         return taken
 
     def receive_subscriptions(self) -> list[tuple[bool, bytes]]:
+        if self._feed.live is not None:
+            return self._feed.live.bus.receive_subscriptions()
         return [(wish, topic) for wish, topic in self._feed.take(op.SUBSCRIPTIONS)[1]]
 
     def disconnected(self) -> list[NodeId]:
+        if self._feed.live is not None:
+            return self._feed.live.bus.disconnected()
         self._hear_closed()
         lost = self._feed.take_if(op.LOST)
         return [] if lost is None else list(lost[1])
 
     def send(self, to: NodeId, message: PeerMessage) -> bool:
+        if self._feed.live is not None:
+            return self._feed.live.bus.send(to, message)
         self._feed.did_output((op.SEND, to, message))
         return self._feed.take_if(op.REFUSED) is None
 
     def publish_accepted(self, message: Accepted) -> None:
+        if self._feed.live is not None:
+            return self._feed.live.bus.publish_accepted(message)
         self._feed.did_output((op.VOTE, message))
 
     def publish(self, topic: bytes, payload: bytes) -> None:
+        if self._feed.live is not None:
+            return self._feed.live.bus.publish(topic, payload)
         self._feed.did_output((op.PUBLISH, topic, payload))
 
     def answer(self, client: bytes, message: ServerMessage) -> bool:
+        if self._feed.live is not None:
+            return self._feed.live.bus.answer(client, message)
         self._feed.did_output(self._operators.answer(client, message))
         return self._feed.take_if(op.REFUSED) is None
 
@@ -186,6 +239,8 @@ class ReplayedCommitter:
         self._job: SyncJob | None = None
 
     def start(self, job: SyncJob, *, may_block: bool) -> bool:
+        if self._feed.live is not None:
+            return self._feed.live.committer.start(job, may_block=may_block)
         crc = crc_of(job.buffers)
         self._feed.did_output((op.APPEND, job.header.number, job.offset, job.end, crc))
         self._fail()
@@ -194,14 +249,20 @@ class ReplayedCommitter:
         return self._feed.take_if(op.AT_ONCE) is not None
 
     def finished(self) -> list[SyncJob]:
+        if self._feed.live is not None:
+            return self._taken() or self._feed.live.committer.finished()
         self._fail()
         synced = self._feed.take_if(op.SYNCED)
         if synced is None:
             return []
-        job, self._job = self._job, None
-        assert job is not None
+        (job,) = self._taken()
         job.duration_us = synced[1][0]
         return [job]
+
+    def _taken(self) -> list[SyncJob]:
+        """The job under way, which has ended; empty: there is none."""
+        job, self._job = self._job, None
+        return [job] if job is not None else []
 
     def _fail(self) -> None:
         failed = self._feed.take_if(op.FAILED)
@@ -217,10 +278,16 @@ class ReplayedHelper:
         self._job: Job | None = None
 
     def start(self, job: Job) -> None:
+        if self._feed.live is not None:
+            self._feed.live.helper.start(job)
+            return
         job.run()
         self._job = job
 
     def finished(self) -> list[Job]:
+        if self._feed.live is not None:
+            job, self._job = self._job, None
+            return [job] if job is not None else self._feed.live.helper.finished()
         helped = self._feed.take_if(op.HELPED)
         if helped is None:
             return []

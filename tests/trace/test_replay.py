@@ -12,7 +12,8 @@ from paxosd.core.election import Election
 from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.campaign.run import run_seed
 from paxosd.trace.blocks import MAGIC, TraceError
-from paxosd.trace.packing import file_name
+from paxosd.trace.packing import file_name, pack_trace
+from paxosd.trace.reader import read_trace
 from tests.trace.recorded import SEED, SHORT, record
 
 receive_prepare = Acceptor.receive_prepare
@@ -95,19 +96,22 @@ class TestDamage:
         path.write_bytes(data)
         return path
 
+    def two_blocks(self, recorded):
+        trace = read_trace(find_traces([recorded])[0].read_bytes())
+        return pack_trace(trace, 50) + pack_trace(trace, 50)
+
     def test_a_torn_tail_is_left_out(self, recorded, tmp_path):
-        data = find_traces([recorded])[0].read_bytes()
-        whole = replay_file(find_traces([recorded])[0])
-        torn = replay_file(self.place(recorded, tmp_path, data[:-20]))
-        assert torn.verdict in ("identical", "not started")
-        assert torn.turns < whole.turns
+        torn = replay_file(self.place(recorded, tmp_path, self.two_blocks(recorded)[:-20]))
+        assert torn.verdict == "identical"
+        assert torn.turns == 50
         assert "torn" in torn.notes[0]
         assert "killed" in torn.end
 
     def test_a_bit_that_flips_ends_it(self, recorded, tmp_path):
-        data = bytearray(find_traces([recorded])[0].read_bytes())
+        data = bytearray(self.two_blocks(recorded))
         data[-100] ^= 1
         damaged = replay_file(self.place(recorded, tmp_path, bytes(data)))
+        assert damaged.turns == 50
         assert "damaged" in damaged.notes[0]
 
     def test_what_is_no_trace(self, recorded, tmp_path):
