@@ -1,18 +1,23 @@
 """trace: the recorded inputs of a node executed again."""
 
+import random
 from pathlib import Path
 from typing import Any
 
 import click
 
-from paxosctl.cli.app import Group, Settings, global_options, negative, verb
+from paxosctl.cli.app import Duration, Group, Settings, Whole, global_options, negative, verb
 from paxosctl.cli.render import View
 from paxosctl.cli.streams import StreamError, say
 from paxosctl.tracing.regression import NotIdenticalError, make_test
 from paxosctl.tracing.replaying import END_OF_TRACE, Outcome, Point, replay_file
 from paxosctl.tracing.trace_files import find_traces
+from paxosctl.tracing.what_if import ask_what_if, what_if_view
 from paxosd.host.numbers import parse_whole
+from paxosd.sim.what_if.question import QuestionError
 from paxosd.trace.blocks import TraceError
+from paxosd.trace.feed import Difference
+from paxosd.trace.words import words
 
 SOURCES = click.argument(
     "sources",
@@ -61,8 +66,24 @@ trace_verb = global_options(_trace)
 @click.option("--until", type=PointText(), default=None,
               help="Stop behind the turn that applies this slot, or behind this turn.")  # fmt: skip
 @click.option("--show", is_flag=True, help="Print what happens, operation by operation.")
+@click.option("--what-if", "question", default="", metavar="QUESTION",
+              help='Go on in the simulator from a point of the run: "crash n2 at slot 812", '
+              '"cut n1 n3 at slot 40", "lose 30% from turn 700 of n2", "pause n1 for 5s at the '
+              'end".'
+              )  # fmt: skip
+@click.option("--seed", type=Whole(0), default=None,
+              help="With --what-if: of what comes after the point.  [default: a fresh one]"
+              )  # fmt: skip
+@click.option("--for", "duration", type=Duration(), default="20s", show_default=True,
+              help="With --what-if: so long, in virtual time.")  # fmt: skip
 def replay_verb(
-    settings: Settings, sources: tuple[Path, ...], until: Point | None, show: bool
+    settings: Settings,
+    sources: tuple[Path, ...],
+    until: Point | None,
+    show: bool,
+    question: str,
+    seed: int | None,
+    duration: int,
 ) -> None:
     """Execute the recorded runs again, by the daemon's own code, and compare all that they did.
 
@@ -71,7 +92,14 @@ def replay_verb(
     what it did, operation by operation; the first that differs ends the replay, and is shown with
     the inputs of that turn. Exit code 1 then. A trace that ends in the middle (kill -9) is replayed
     as far as it goes.
+
+    With --what-if all nodes of the traces are executed together up to the point, in an order that
+    no message contradicts. From there on the simulator is around them, with a client that writes,
+    the faults that were asked for, and its checkers; exit code 1 if one of these is broken.
     """
+    if question:
+        _what_if(settings, sources, question, seed, duration)
+        return
     shown = say if show and settings.output != "json" else None
     outcomes = []
     for path in find_traces(list(sources)):
@@ -84,8 +112,33 @@ def replay_verb(
     if different:
         if settings.output == "table":
             settings.show(view)
-        words = f"{different} of {len(outcomes)} runs go another way than they were recorded"
-        negative(words, view, code="different")
+        said = f"{different} of {len(outcomes)} runs go another way than they were recorded"
+        negative(said, view, code="different")
+    settings.show(view)
+
+
+def _what_if(
+    settings: Settings, sources: tuple[Path, ...], question: str, seed: int | None, duration: int
+) -> None:
+    chosen = random.SystemRandom().randrange(1 << 32) if seed is None else seed
+    try:
+        report = ask_what_if(find_traces(list(sources)), question, chosen, duration)
+    except QuestionError as error:
+        raise click.UsageError(str(error)) from error
+    except TraceError as error:
+        raise StreamError(str(error)) from error
+    except Difference as difference:
+        words_ = f"expected {words(difference.expected)}, got {words(difference.got)}"
+        negative(
+            f"a run goes another way than it was recorded, before the point: {words_}; paxosctl "
+            "trace replay shows where",
+            code="different",
+        )
+    view = what_if_view(report, " ".join(map(str, sources)))
+    if report.violation:
+        if settings.output == "table":
+            settings.show(view)
+        negative(f"a rule was broken: {report.violation}", view, code="violation")
     settings.show(view)
 
 
@@ -123,8 +176,8 @@ def _to_test(
         "turns": made.turns,
         "bytes": sum(map(len, made.files.values())),
     }
-    words = f"{path}: {made.runs} runs, {made.turns:,} turns, {data['bytes']:,} bytes"
-    settings.show(View(data=data, plain=f"{path}\n".encode(), text=words))
+    said = f"{path}: {made.runs} runs, {made.turns:,} turns, {data['bytes']:,} bytes"
+    settings.show(View(data=data, plain=f"{path}\n".encode(), text=said))
 
 
 to_test_verb = global_options(_to_test, with_output=False)

@@ -42,7 +42,9 @@ from paxosd.host.clock import precise_clock_ms
 from paxosd.host.stop_signals import SIGNALS, StopRequested
 from paxosd.net.probe import Probes
 from paxosd.replica.assembly import make_replica
+from paxosd.replica.parts import Assembled
 from paxosd.replica.ports import Ports
+from paxosd.replica.replica import Replica
 from paxosd.snapshot.jobs import Job
 from paxosd.storage.datadir import DataDir, DataDirLocked
 from paxosd.storage.disk import CorruptionError, StorageError
@@ -88,15 +90,7 @@ class Daemon:
             logs=logs,
         )
         self.trace = parts.trace
-        ports = self._make_ports()
-        self.replica = make_replica(
-            assembled,
-            replica_options(config, boot_count, debug=logs.debug),
-            snapshot_options(config),
-            ports if self.trace is None else self.trace.recorder.ports(ports),
-        )
-        if self.trace is not None:
-            self.trace.start()
+        self.replica = self._make_replica(assembled)
         self.log_level = LogLevel(logs, self.replica.trace, precise_clock_ms)
         self.report = self._make_report(parts)
         self.signals = SIGNALS.noted
@@ -129,6 +123,18 @@ class Daemon:
             descriptors=parts.descriptors,
             now_ms=precise_clock_ms,
         )
+
+    def _make_replica(self, assembled: Assembled) -> Replica:
+        ports, config, trace = self._make_ports(), self.config, self.trace
+        replica = make_replica(
+            assembled,
+            replica_options(config, assembled.claim.boot_count, debug=self.logs.debug),
+            snapshot_options(config),
+            ports if trace is None else trace.recorder.ports(ports),
+        )
+        if trace is not None:
+            trace.start()
+        return replica
 
     def _make_ports(self) -> Ports:
         return Ports(

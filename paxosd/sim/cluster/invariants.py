@@ -43,7 +43,7 @@ from paxosd.sim.cluster.clock_checks import ClockChecks
 from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.cluster.watch_truth import WatchTruth
 from paxosd.sim.cluster.witnesses import Witnesses
-from paxosd.storage.wal import Recovered
+from paxosd.storage.wal import Recovered, Wal
 from paxosd.wire import WireError, decode_entry, unpack
 
 _OF_AN_EPOCH = frozenset({AcceptRecord, PromiseRecord})
@@ -169,6 +169,32 @@ class Invariants:
         self._sent.pop(name, None)
         if directory_id:
             self._set_aside.add((name, directory_id))
+
+    def adopt(self, name: NodeId, node: Node, machine: Machine, wal: Wal) -> None:
+        """A node is here that lived before anything was checked: what it has done is taken for
+        what it remembers. Its machine was a WatchedMachine."""
+        promised = node.promised
+        sent = self._sent[name] = _SentMemory()
+        sent.promised = promised
+        self.box.promise(name, promised)
+        if node.leading:
+            self.leaders[promised] = name
+        for slot in range(wal.first_slot, wal.last_slot + 1):
+            try:
+                ballot, value = wal.read(slot)
+            except KeyError:
+                continue
+            self._cast.add((name, slot, ballot))
+            if slot <= node.applied:
+                self.chosen.setdefault(slot, value)
+                continue
+            self.box.propose(slot, ballot, value)
+            self.box.vote(name, ballot, slot)
+            sent.vote(ballot, slot, slot)
+            if value != NOOP:
+                self.proposed.update(unpack(value)[1])
+        self._founding = self._founding or node.record
+        self.on_state(name, machine.applied, machine)
 
     # -- what a node does
 

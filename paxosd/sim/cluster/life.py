@@ -39,6 +39,7 @@ from paxosd.snapshot.keeper import SnapshotOptions
 from paxosd.storage import identity
 from paxosd.storage.node_directory import NodeDirectory
 from paxosd.storage.wal import SyncJob, WalOptions
+from paxosd.trace.reader import Head
 from paxosd.trace.recording import TraceRecorder
 from paxosd.wire import EntryLimits
 from paxosd.wire.status import encode_status
@@ -128,6 +129,8 @@ class Surroundings:
     wake: Callable[[], None]
     message_bytes_max: int = 0
     """Of its present file; see ProcessOptions."""
+    head: Head | None = None
+    """The settings of a node that goes on from a trace; None: those of the simulator."""
 
 
 @dataclass(slots=True)
@@ -265,7 +268,7 @@ def _make_recorder(around: Surroundings, parts: Assembled) -> Recorder | None:
 def node_directory(around: Surroundings) -> NodeDirectory:
     """The member's data directory."""
     return NodeDirectory(
-        cluster=CLUSTER,
+        cluster=CLUSTER if around.head is None else around.head.cluster,
         node=around.name,
         home=around.home,
         log_disk=around.disk,
@@ -316,11 +319,15 @@ def _apart(rng: random.Random) -> random.Random:
 
 def _contacts(around: Surroundings) -> dict[NodeId, PeerEndpoints]:
     """A node that joins knows all nodes; the others know the members of epoch 0."""
+    if around.head is not None:
+        return dict(around.head.contacts)
     known = around.names if around.joins else around.first
     return {name: PeerEndpoints(name, name) for name in known if name != around.name}
 
 
 def _node_options(around: Surroundings) -> NodeOptions:
+    if around.head is not None:
+        return around.head.node_options
     return NodeOptions(
         node=around.name,
         quorums=NOBODY if around.joins else Quorums(around.first),
@@ -346,6 +353,8 @@ def _of_file(names: Sequence[NodeId]) -> Membership:
 
 
 def _snapshot_options(around: Surroundings) -> SnapshotOptions | None:
+    if around.head is not None:
+        return around.head.snapshot_options
     settings = around.options.snapshots
     if settings is None:
         return None
@@ -354,6 +363,8 @@ def _snapshot_options(around: Surroundings) -> SnapshotOptions | None:
 
 
 def _replica_options(around: Surroundings, boot_count: int) -> ReplicaOptions:
+    if around.head is not None:
+        return replace(around.head.replica_options, boot_count=boot_count)
     return ReplicaOptions(
         cluster=CLUSTER,
         node=around.name,

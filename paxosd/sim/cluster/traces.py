@@ -16,7 +16,7 @@ from paxosd.core.types import NodeId
 from paxosd.replica.ports import ReplicaOptions
 from paxosd.snapshot.keeper import SnapshotOptions
 from paxosd.storage.disk import Disk
-from paxosd.trace.encoding import CLOSED_IN_ORDER, END, PIECE
+from paxosd.trace.encoding import END, PIECE
 from paxosd.trace.memory_disk import pieces_of
 from paxosd.trace.packing import DIRECTORY, Packer, file_name
 from paxosd.trace.reader import Head
@@ -45,8 +45,6 @@ class LifeTrace:
 
     def content(self) -> bytes:
         """The file."""
-        if not self.recorder.stopped:
-            self._end(CLOSED_IN_ORDER, "")
         self._blocks += self._packer.take()
         return bytes(self._blocks)
 
