@@ -72,7 +72,25 @@ class Diagnosis:
             if each.what in SLOWING and overlap_us(span, [(each.since_us, each.until_us)]) * 2
             >= request.round and _fits(each, label)
         ]  # fmt: skip
-        return min(fitting, key=lambda each: SLOWING.index(each.what), default=None)
+        chosen = min(fitting, key=lambda each: SLOWING.index(each.what), default=None)
+        if chosen is not None or not label.startswith("the link to"):
+            return chosen
+        return self._starved_end(request, span, label.rsplit(maxsplit=1)[-1])
+
+    def _starved_end(self, request: Event, span: tuple[int, int], peer: str) -> Incident | None:
+        """A message that was long on its way waited perhaps for a loop that had no processor."""
+        for node in (peer, request.node):
+            waited_us = 0
+            for life in self.lives:
+                if life.node == node:
+                    waited_us += sum(
+                        each.y for each in life.processor
+                        if span[0] < life.at(each) and life.at(each) - each.slot < span[1]
+                    )  # fmt: skip
+            if waited_us * 4 >= span[1] - span[0]:
+                return Incident("busy", node, "", *span, f"{node} waited {ms(waited_us)} for a "
+                                "processor about then")  # fmt: skip
+        return None
 
     def during(self, since_us: int, until_us: int) -> list[Incident]:
         """Those that were there at some time between the two."""

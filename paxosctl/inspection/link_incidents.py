@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from paxosctl.inspection.events import ms
-from paxosctl.inspection.incidents import Incident, merged, overlap_us
+from paxosctl.inspection.incidents import Incident, merged
 from paxosctl.inspection.message_delays import Way
 from paxosd.recorder.event import Event
 
@@ -26,14 +26,19 @@ LOST_US = 60_000
 was."""
 CONTRAST = 3
 """A link stands out if so many times as much is late on it as elsewhere."""
+BUSY_CONTRAST = 5
+SLOW_COUNT = 3
 LOSSY_SHARE = 0.06
 SPAN_US_MIN = 400_000
 COUNT_MIN = 5
 AROUND_US = 350_000
 """So long after a process ran again it has much to catch up with."""
+BUSY_COUNT_MIN = 10
+"""So many must be late where an end of the link is busy."""
+ONE_WAY_US = 5_000
 ONE_WAY_COUNT = 2
-"""So many messages the other way, sent after the first that was lost and quick to arrive, show that
-the other way was open."""
+"""So many messages the other way, sent so long after the first that was lost and quick to arrive,
+show that the other way was open. What is on its way when both are cut arrives before."""
 Spans = Sequence[tuple[int, int]]
 
 
@@ -66,11 +71,12 @@ class Trouble:
         )  # fmt: skip
 
     def is_busy(self, nodes: Iterable[str], since_us: int, until_us: int) -> bool:
-        """Whether one of them was busy for a quarter of that time."""
-        span = since_us, until_us
-        part = (until_us - since_us) // 4
+        """Whether one of them was busy then, or just before or after."""
         spans = [self.busy.get(node, []) for node in nodes] + [self.all_busy]
-        return any(overlap_us(span, merged(each)) > part for each in spans)
+        return any(
+            begin <= until_us + AROUND_US and since_us <= end + AROUND_US
+            for each in spans for begin, end in each
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +158,20 @@ def _spans(way: Way, messages: list[_Message]) -> list[_Span]:
         (stretch * STRETCH_US, (stretch + 1) * STRETCH_US)
         for stretch, sent in stretches.items() if _is_bad(sent)
     ]  # fmt: skip
+    slow = merged(
+        ((stretch * STRETCH_US, (stretch + 1) * STRETCH_US)
+         for stretch, sent in stretches.items() if _is_slow(sent)), APART_US,
+    )  # fmt: skip
+    slow = [span for span in slow if span[1] - span[0] > APART_US]
     found = []
-    for since_us, until_us in merged(bad, APART_US):
+    for since_us, until_us in slow:
         inside = tuple(each for each in messages if since_us <= each.sent_us < until_us)
-        span = _classified(way, inside)
+        found.append(_Span("slow", way, since_us, until_us, inside))
+    left = [each for each in messages
+            if not any(begin - STRETCH_US <= each.sent_us < end + STRETCH_US
+                       for begin, end in slow)]  # fmt: skip
+    for since_us, until_us in merged(bad, APART_US):
+        span = _lossy(way, tuple(each for each in left if since_us <= each.sent_us < until_us))
         if span is not None:
             found.append(span)
     return found
@@ -177,7 +193,14 @@ def _is_bad(sent: Sequence[_Message]) -> bool:
     return late * 2 >= len(sent) or any(each.is_over(LOST_US) for each in sent)
 
 
-def _classified(way: Way, inside: tuple[_Message, ...]) -> _Span | None:
+def _is_slow(sent: Sequence[_Message]) -> bool:
+    """Whether even quick ones were late: who waits now and then, for a processor or for what was
+    lost, has others that come in time."""
+    delays = sorted(each.delay_us for each in sent if each.delay_us is not None)
+    return len(delays) >= SLOW_COUNT and delays[len(delays) // 10] >= LATE_US
+
+
+def _lossy(way: Way, inside: tuple[_Message, ...]) -> _Span | None:
     bad = [each for each in inside if each.is_over(LATE_US)]
     if len(inside) < COUNT_MIN or not bad:
         return None
@@ -186,11 +209,6 @@ def _classified(way: Way, inside: tuple[_Message, ...]) -> _Span | None:
     if until_us - since_us < SPAN_US_MIN:
         return None
     inside = tuple(each for each in inside if since_us <= each.sent_us <= bad[-1].sent_us)
-    span = _Span("slow", way, since_us, until_us, inside)
-    usual_us = span.delay_us(50)
-    even = span.delay_us(10) * 2 >= usual_us and span.delay_us(90) <= 2 * usual_us + LATE_US
-    if usual_us >= LATE_US and even and span.lost * 20 < len(inside):
-        return span
     lossy = sum(each.is_over(LOST_US) for each in inside) / len(inside)
     return _Span("lossy", way, since_us, until_us, inside) if lossy >= LOSSY_SHARE else None
 
@@ -198,24 +216,44 @@ def _classified(way: Way, inside: tuple[_Message, ...]) -> _Span | None:
 def _stands_out(span: _Span, ways: Sequence[Way], trouble: Trouble) -> bool:
     """Whether it is the link: each of its ends has another one in the same direction on which far
     less was late. Where there is no other, neither of them may have been busy."""
-    own = sum(each.is_over(LATE_US) for each in span.messages) / len(span.messages)
+    limit_us, own = _limit(span)
+    busy = trouble.is_busy(span.way.name, span.since_us, span.until_us)
+    if span.sort == "lossy" and own * len(span.messages) < (
+        BUSY_COUNT_MIN if busy else COUNT_MIN
+    ):  # fmt: skip
+        return False
     sender, receiver = span.way.name
     for node, place in ((sender, 0), (receiver, 1)):
         # What else it sent, what else it received: a node that is busy is late with all of that.
         shares = [
             share for way in ways if way.name[place] == node and way.name != span.way.name
-            for share in (_late_share(way, span.since_us, span.until_us),) if share is not None
+            for share in (_late_share(way, limit_us, span.since_us, span.until_us),)
+            if share is not None
         ]  # fmt: skip
         if not shares and trouble.is_busy((node,), span.since_us, span.until_us):
             return False
-        if shares and min(shares) * CONTRAST > own:
+        if shares and min(shares) * (BUSY_CONTRAST if busy else CONTRAST) > own:
             return False
     return True
 
 
-def _late_share(way: Way, since_us: int, until_us: int) -> float | None:
+def _limit(span: _Span) -> tuple[int, float]:
+    """What is late, for comparing this one with others: as much as shows the difference best; and
+    the share of its messages that were as late, or lost."""
+    limits = [LOST_US, 2 * LOST_US, 4 * LOST_US]
+    if span.sort == "slow":
+        limits = [max(LATE_US, span.delay_us(50) // 2)]
+    shares = [
+        sum(each.is_over(limit_us) for each in span.messages) / len(span.messages)
+        for limit_us in limits
+    ]
+    usable = [each for each in zip(limits, shares, strict=True) if each[1] >= LOSSY_SHARE]
+    return usable[-1] if usable else (limits[0], shares[0])
+
+
+def _late_share(way: Way, limit_us: int, since_us: int, until_us: int) -> float | None:
     sent = [delay_us for sent_us, delay_us, _ in way.passed if since_us <= sent_us <= until_us]
-    return sum(each >= LATE_US for each in sent) / len(sent) if len(sent) >= COUNT_MIN else None
+    return sum(each >= limit_us for each in sent) / len(sent) if len(sent) >= COUNT_MIN else None
 
 
 def _weak(span: _Span) -> Incident:
@@ -249,14 +287,14 @@ def _put_together(out: list[_Span], ways: Sequence[Way]) -> list[Incident]:
             # The other way may have had too few messages to be judged by itself.
             other = next((way for way in ways if way.sender is span.way.receiver
                           and way.receiver is span.way.sender), None)  # fmt: skip
-            if other is not None and _went_on(span, other):
+            if other is not None and _went_on(span, other, span.until_us - AROUND_US):
                 found.append(_one_way(span, None))
             else:
                 cut.append((span, span))
             continue
         used.add(id(back))
         first, second = (span, back) if span.since_us <= back.since_us else (back, span)
-        if _went_on(first, second.way):
+        if _went_on(first, second.way, second.since_us):
             found.append(_one_way(first, second))
         else:
             cut.append((first, second))
@@ -267,11 +305,12 @@ def _overlap(one: _Span, other: _Span) -> bool:
     return one.since_us <= other.until_us and other.since_us <= one.until_us
 
 
-def _went_on(first: _Span, back: Way) -> bool:
-    """Whether messages the other way were still quick after the first that did not pass."""
+def _went_on(first: _Span, back: Way, until_us: int) -> bool:
+    """Whether messages the other way were still quick after the first that did not pass, until
+    none was."""
     prompt = [
         sent_us for sent_us, delay_us, _ in back.passed
-        if first.since_us + 2_000 < sent_us < first.until_us - AROUND_US and delay_us < LOST_US
+        if first.since_us + ONE_WAY_US < sent_us < until_us and delay_us < LOST_US
     ]  # fmt: skip
     return len(prompt) >= ONE_WAY_COUNT
 

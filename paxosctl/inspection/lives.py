@@ -1,10 +1,10 @@
 """What nodes recorded of themselves and to each other, read once for all that asks what went wrong.
 
-A life is one run of a process. Its times are those of its own monotonic clock, which no jump of the
-wall clock disturbs; the lives are put on one axis by the messages between them
-(``message_delays.py``).
+A life is one run of a process. Its times are those of its wall clock without the jumps; the lives
+are put on one axis by the messages between them (``message_delays.py``).
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from paxosctl.inspection.events import (
@@ -39,6 +39,8 @@ SAMPLED_BYTES = 4 << 20
 """Of recordings with so many bytes every message is looked at, of larger ones a part."""
 JUMP_US_MIN = 100_000
 """A wall clock that moves so much against the other one has jumped."""
+DRIFT_PART = 16
+"""If it is more than one part in so many of the time, for it may be a clock that drifts."""
 GAP_US_MIN = 350_000
 """A process that records nothing for so long stood still: it looks at its processor times every
 100 ms."""
@@ -58,7 +60,7 @@ class Gap:
 
 @dataclass(slots=True)
 class Life:
-    """``axis_us``: added to its monotonic times it gives those that are shown. ``sent``: message →
+    """``axis_us``: added to its steady times it gives those that are shown. ``sent``: message →
     when, by the peer, "" all of them; ``received``: by the sender."""
 
     node: str
@@ -80,7 +82,15 @@ class Life:
 
     def at(self, event: Event) -> int:
         """When that was, on the axis."""
-        return event.mono_us + self.axis_us
+        return self.steady_us(event) + self.axis_us
+
+    def steady_us(self, event: Event) -> int:
+        """When that was on its wall clock without the jumps: wall clocks are kept together, and
+        monotonic ones drift apart."""
+        if not self.jumps:
+            return event.wall_us
+        place = bisect_right(self.jumps, event.mono_us, key=lambda jump: jump[0].mono_us)
+        return event.wall_us - sum(moved_us for _, moved_us in self.jumps[:place])
 
     @property
     def begun_us(self) -> int:
@@ -134,13 +144,15 @@ class _Reader:
     def __init__(self, node: str) -> None:
         self.lives: list[Life] = []
         self._node = node
+        self._paired_us = 0
 
     def take(self, event: Event) -> None:
         life = self.lives[-1] if self.lives else None
         if (life is None or event.boot_count != life.last.boot_count
                 or (event.kind == START and life.start is not None)):  # fmt: skip
-            life = Life(self._node, event, event, axis_us=event.wall_us - event.mono_us)
+            life = Life(self._node, event, event)
             self.lives.append(life)
+            self._paired_us = event.mono_us
         self._look_at_times(life, event)
         life.last = event
         self._sort(life, event)
@@ -155,8 +167,12 @@ class _Reader:
             gap = life.gaps[-1]
             life.gaps[-1] = Gap(gap.before, gap.after, event.x, event.y)
         moved_us = (event.wall_us - event.mono_us) - (last.wall_us - last.mono_us)
-        if abs(moved_us) >= JUMP_US_MIN:
-            life.jumps.append((event, moved_us))
+        if moved_us:
+            # Each block of a recording has both clocks as of one moment.
+            since_us = event.mono_us - self._paired_us
+            self._paired_us = event.mono_us
+            if abs(moved_us) >= max(JUMP_US_MIN, since_us // DRIFT_PART):
+                life.jumps.append((event, moved_us))
 
     def _sort(self, life: Life, event: Event) -> None:
         kind = event.kind

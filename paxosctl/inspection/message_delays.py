@@ -18,6 +18,9 @@ QUICK_PART = 20
 """One of so many messages is quicker than the one that is taken for undisturbed."""
 SLACK_US = 5_000
 """A message seems to arrive so much before it was sent at most: a turn has few times."""
+DRIFT_STRETCH_US = 60_000_000
+DRIFT_US = 12_000
+"""Clocks drift apart by so much in that time at most: 200 millionths, twice what machines do."""
 SETTLING_US = 1_200_000
 """After a start connections are made; what is lost then says nothing."""
 
@@ -33,8 +36,16 @@ class Way:
     receiver: Life
     passed: list[tuple[int, int, Event]] = field(default_factory=list)
     lost: list[tuple[int, Event]] = field(default_factory=list)
-    quick_us: int = 0
-    """Receiver's clock less the sender's of an undisturbed message."""
+    quick_us: dict[int, int] = field(default_factory=dict)
+    """Stretch of the sender's time → receiver's clock less the sender's of a quick message."""
+
+    def least_us(self, event: Event) -> int:
+        """That of a message sent then."""
+        stretch = self.sender.steady_us(event) // DRIFT_STRETCH_US
+        found = self.quick_us.get(stretch)
+        return self.quick_us[min(self.quick_us, key=lambda each: abs(each - stretch))] if (
+            found is None
+        ) else found  # fmt: skip
 
     @property
     def name(self) -> tuple[str, str]:
@@ -80,31 +91,55 @@ def _match(way: Way) -> list[tuple[Event, Event | None]]:
     for key, event in _sent_by(way):
         sent.setdefault(key, []).append(event)
     matched: list[tuple[Event, Event | None]] = []
-    differences: list[int] = []
+    differences: list[tuple[int, int]] = []
+    sender, receiver = way.sender, way.receiver
     for key, events in sent.items():
         came = arrivals.get(key)
         if came is None:
             matched += [(event, None) for event in events]
         elif len(events) == 1:
             matched.append((events[0], came[0]))
-            differences.append(came[0].mono_us - events[0].mono_us)
+            sent_us = sender.steady_us(events[0])
+            differences.append((sent_us, receiver.steady_us(came[0]) - sent_us))
     if not differences:
         return []
-    way.quick_us = sorted(differences)[len(differences) // QUICK_PART]
+    way.quick_us = _quick(differences)
     for key, events in sent.items():
         if len(events) > 1 and key in arrivals:
-            matched += _match_alike(events, arrivals[key], way.quick_us)
+            matched += _match_alike(way, events, arrivals[key])
     return matched
 
 
+def _quick(differences: list[tuple[int, int]]) -> dict[int, int]:
+    """Stretch → a quick one of its differences, which follows the drift of clocks, and nothing that
+    is faster."""
+    stretches: dict[int, list[int]] = {}
+    for sent_us, difference in differences:
+        stretches.setdefault(sent_us // DRIFT_STRETCH_US, []).append(difference)
+    most = max(map(len, stretches.values()))
+    found: dict[int, int] = {}
+    before: tuple[int, int] | None = None
+    for stretch in sorted(stretches):
+        ordered = sorted(stretches[stretch])
+        if len(ordered) < min(QUICK_PART, most):
+            continue
+        quick_us = ordered[len(ordered) // QUICK_PART]
+        if before is not None:
+            most_us = (stretch - before[0]) * DRIFT_US
+            quick_us = min(max(quick_us, before[1] - most_us), before[1] + most_us)
+        before = stretch, quick_us
+        found[stretch] = quick_us
+    return found
+
+
 def _match_alike(
-    events: list[Event], arrivals: list[Event], quick_us: int
+    way: Way, events: list[Event], arrivals: list[Event]
 ) -> list[tuple[Event, Event | None]]:
-    left = sorted(events, key=lambda each: each.mono_us)
+    left = sorted(events, key=way.sender.steady_us)
     pairs: list[tuple[Event, Event | None]] = []
     for came in arrivals:
-        times = [each.mono_us for each in left]
-        place = bisect_right(times, came.mono_us - quick_us + SLACK_US) - 1
+        times = [way.sender.steady_us(each) + way.least_us(each) for each in left]
+        place = bisect_right(times, way.receiver.steady_us(came) + SLACK_US) - 1
         if place >= 0:
             pairs.append((left.pop(place), came))
     # A repeated accept or vote is the same message: it has arrived if one of them did.
@@ -118,7 +153,7 @@ def _is_beat(event: Event) -> bool:
 
 def _align(lives: Sequence[Life], ways: Sequence[Way]) -> None:
     """The axis of each life, from the first one over the ways that go both ways."""
-    quick = {(id(way.sender), id(way.receiver)): way.quick_us for way in ways}
+    quick = {(id(way.sender), id(way.receiver)): next(iter(way.quick_us.values())) for way in ways}
     done: set[int] = set()
     for root in lives:
         if id(root) in done:
@@ -145,7 +180,8 @@ def _fill(way: Way, matched: list[tuple[Event, Event | None]]) -> None:
     for event, came in matched:
         sent_us = sender.at(event)
         if came is not None:
-            delay_us = came.mono_us - event.mono_us - way.quick_us
+            took_us = receiver.steady_us(came) - sender.steady_us(event)
+            delay_us = took_us - way.least_us(event)
             if sent_us >= settled_us or delay_us < SETTLING_US // 4:
                 way.passed.append((sent_us, max(0, delay_us), event))
         elif settled_us <= sent_us <= end_us and (

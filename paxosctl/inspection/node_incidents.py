@@ -18,9 +18,20 @@ lost their last 250 ms."""
 SYNC_US_MIN = 10_000
 SYNC_TIMES = 3
 """A disk stands out if its group commits take so many times as long as another's at the time."""
+BUSY_SYNC_US_MIN = 25_000
+BUSY_SYNC_TIMES = 5
+"""The same of a node that has too little processor: that makes a group commit some 5 ms longer, and
+seldom 20."""
 WAITED_SHARE = 0.3
 """A node that was ready to run, but did not, for so much of the time has too little processor."""
-RAN_SHARE = 0.9
+UNKNOWN_US_MIN = 600_000
+"""A time without an event of which the processors are not known is trouble from here on."""
+LONG_US = 1_000_000
+STARVED_SHARE = 0.4
+SHORTLY_STARVED_SHARE = 0.05
+"""Of a time without an event, long or short; the rest of it the thread waited perhaps for another
+one of its process that was starved as well. A process that was stopped waits only once it goes on
+again, for a processor on which it has much to do."""
 ENDINGS = ("node.stopping", "node.failed", "node.removed", "node.stopped")
 Spans = list[tuple[int, int]]
 
@@ -130,6 +141,8 @@ def stands(lives: Sequence[Life]) -> tuple[list[Incident], dict[str, Spans]]:
                 continue  # it recovers, and waits for the others
             since_us, until_us = life.at(gap.before), life.at(gap.after)
             spans.setdefault(life.node, []).append((since_us, until_us))
+            if gap.ran_us < 0 and until_us - since_us < UNKNOWN_US_MIN:
+                continue
             found.append(_stand(life, gap, since_us, until_us))
     return found, spans
 
@@ -137,7 +150,8 @@ def stands(lives: Sequence[Life]) -> tuple[list[Incident], dict[str, Spans]]:
 def _stand(life: Life, gap: Gap, since_us: int, until_us: int) -> Incident:
     took_us = until_us - since_us
     evidence = gap.before, gap.after
-    if gap.waited_us * 2 > took_us:
+    share = STARVED_SHARE if took_us >= LONG_US else SHORTLY_STARVED_SHARE
+    if gap.waited_us > took_us * share:
         return Incident("busy", life.node, "", since_us, until_us,
                         f"{life.node} did not get a processor: it waited {ms(gap.waited_us)}",
                         evidence)  # fmt: skip
@@ -235,12 +249,14 @@ def slow_disks(lives: Sequence[Life], busy: dict[str, Spans]) -> list[Incident]:
                 for each in (stretches[id(other)],) if stretch in each
             ]  # fmt: skip
             best_us = min(others, default=usual_us)
-            if took_us < SYNC_US_MIN or took_us < SYNC_TIMES * best_us:
-                continue
             span = stretch * STRETCH_US, (stretch + 1) * STRETCH_US
-            if not any(
+            starved = any(
                 begin <= span[1] and span[0] <= end for begin, end in busy.get(life.node, ())
-            ):
+            )
+            least_us, times = (BUSY_SYNC_US_MIN, BUSY_SYNC_TIMES) if starved else (
+                SYNC_US_MIN, SYNC_TIMES
+            )  # fmt: skip
+            if took_us >= least_us and took_us >= times * best_us:
                 bad.setdefault(life.node, {})[stretch] = event
     found = []
     for node, each in bad.items():
