@@ -23,6 +23,31 @@ CALLS = {"debug": "debug", "trace": "debug", "info": "info", "notice": "info", "
          "warning": "warning", "error": "error", "exception": "error", "_report_rule": "warning",
          "_hit": "warning"}  # fmt: skip
 LEVELS = ("debug", "info", "warning", "error")
+SEVERITY = {"debug": 5, "info": 9, "warning": 13, "error": 17}
+"""Level → the SeverityNumber of OpenTelemetry's log data model."""
+OPENTELEMETRY = {
+    "ts": "Timestamp (data model)",
+    "level": "SeverityText, SeverityNumber (data model)",
+    "event": "EventName (data model)",
+    "node": "service.instance.id (resource)",
+    "cluster": "service.namespace (resource)",
+    "version": "service.version (resource)",
+    "pid": "process.pid (resource)",
+    "exit_code": "process.exit.code",
+    "session": "session.id",
+    "host": "dns.question.name",
+    "addresses": "dns.answers",
+    "address": "network.peer.address",
+    "endpoint": "server.address, server.port",
+    "error": "exception.message",
+    "exc_info": "exception.stacktrace",
+    "code": "error.type",
+    "errno": "error.type",
+}
+"""Field → the attribute of OpenTelemetry's semantic conventions that means the same."""
+ALIKE = {"version": ("node.starting",)}
+"""Field → the events on which it means that, where it does not on all."""
+ON_EVERY_LINE = ("ts", "level", "event", "node", "boot_count", "seq", "mono_ns")
 REFUSED = ("reason", "source", "count")
 """What ``bus/refusal_log.py`` adds."""
 MORE = {
@@ -167,9 +192,34 @@ def table():
     return "\n".join(lines) + "\n"
 
 
+def opentelemetry():
+    """The section of the page on OpenTelemetry's names."""
+    severities = ", ".join(f"`{level}` {number}" for level, number in SEVERITY.items())
+    lines = [
+        "",
+        "## The names of OpenTelemetry",
+        "",
+        "For a collector that is to map the lines: what the data model of logs or a semantic",
+        "convention has a name for. The service.name is paxosd. The SeverityNumber of a level:",
+        f"{severities}. Other fields have no name there;",
+        "their own behind a prefix, such as paxosd, will do.",
+        "",
+        "| field | in OpenTelemetry | on |",
+        "|---|---|---|",
+    ]
+    events = collect()
+    for field, attribute in OPENTELEMETRY.items():
+        on = [e for e, (_, always, more) in events.items() if field in (*always, *more)]
+        on = [e for e in on if e in ALIKE.get(field, on)]
+        where = "every line" if field in ON_EVERY_LINE else ", ".join(f"`{each}`" for each in on)
+        lines.append(f"| `{field}` | {attribute} | {where} |")
+    return "\n".join(lines) + "\n"
+
+
 def page():
-    """The page with the table of now; what stands above it stays."""
-    return PAGE.read_text(encoding="utf-8").partition(FIRST_LINE)[0] + table()
+    """The page with the tables of now; what stands above them stays."""
+    head = PAGE.read_text(encoding="utf-8").partition(FIRST_LINE)[0]
+    return head + table() + opentelemetry()
 
 
 if __name__ == "__main__":
