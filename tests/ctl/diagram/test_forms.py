@@ -17,7 +17,10 @@ from paxosd.recorder.event import NOTE, START, Event
 from tests.ctl.diagram.test_model import draw
 from tests.ctl.inspection.made import healthy
 
-EVIL = '</script><script>alert(1)</script><img src=x onerror="alert(2)">\u2028`${1}`]]>&amp;\x1b[2J'
+EVIL = (
+    '</script><script>alert(1)</script><img src=x onerror="alert(2)">\u2028`${1}`]]>&amp;\x1b[2J'
+    "\nn9 {}"
+)
 
 
 def evil_diagram():
@@ -62,7 +65,9 @@ class TestPage:
         data = json.loads(found[1])
         assert data["nodes"] == [EVIL]
         assert "<" not in found[1]
-        assert data["events"]["d"][2] == EVIL.replace("\u2028", "\\u2028").replace("\x1b", "\\x1b")
+        assert data["events"]["d"][2] == EVIL.replace("\u2028", "\\u2028").replace(
+            "\x1b", "\\x1b"
+        ).replace("\n", "\\n")
 
     def test_nothing_comes_from_elsewhere(self, tmp_path):
         healthy(tmp_path)
@@ -154,6 +159,10 @@ class TestShiviz:
         last = {host: clock for host, clock, _ in found}
         assert all(len(clock) == 3 for clock in last.values()), "each has heard of all"
 
+    def test_a_part_of_the_run_counts_from_1(self, tmp_path):
+        healthy(tmp_path, slots=9)
+        assert len(read_shiviz(shiviz_log(draw(tmp_path, slots=((3, 4),))))) > 20
+
     def test_names_that_it_could_not_read(self):
         found = read_shiviz(shiviz_log(evil_diagram()))
         assert len(found) == 3
@@ -199,7 +208,9 @@ class TestSequence:
     def test_signs_of_the_languages_are_text(self):
         diagram = evil_diagram()
         steps = steps_of(diagram)
-        for line in mermaid(diagram.nodes, steps).splitlines()[1:]:
+        lines = mermaid(diagram.nodes, steps).splitlines()[1:]
+        assert len(lines) == len(diagram.nodes) + len(steps)
+        for line in lines:
             plain = re.sub(r"#\d+;", "", line.partition(":")[2] or line.partition(" as ")[2])
             assert not set(plain) & set("<>;#`{}\"'%&"), line
         for line in mscgen(diagram.nodes, steps).splitlines():

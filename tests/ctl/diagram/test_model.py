@@ -112,6 +112,30 @@ class TestArrows:
         write(nodes, tmp_path)
         assert LOST not in fates(draw(tmp_path)), "its recording ends too early to say so"
 
+    def test_where_the_clock_of_the_receiver_is_not_known_nothing_is_lost(self, tmp_path):
+        nodes = trio()
+        begin(nodes)
+        ballot = Ballot(1, "n1")
+        for at_us in range(100_000, 3_000_000, 100_000):
+            beat(nodes, ballot, at_us)
+        nodes["n1"].at(1_000_000).sent("n3", Accept(ballot, 9, b"v", 8))
+        write({"n1": nodes["n1"], "n3": nodes["n3"]}, tmp_path)
+        assert set(fates(draw(tmp_path), ACCEPT)) == {OPEN}
+
+    def test_of_a_node_that_is_cut_off_all_along_the_clock_is_known_from_before(self, tmp_path):
+        nodes = trio(n3=900_000)
+        begin(nodes)
+        ballot = elect(nodes, "n1", 100_000)
+        choose(nodes, ballot, 1, 2_000_000)
+        for at_us in range(2_500_000, 14_000_000, 500_000):
+            beat(nodes, ballot, at_us)
+        for slot in range(2, 6):
+            choose(nodes, ballot, slot, 10_000_000 + slot * 10_000, lost=("n3",))
+        write(nodes, tmp_path)
+        begin_us = draw(tmp_path).events[0].wall_us
+        diagram = draw(tmp_path, Window(begin_us + 9_000_000))
+        assert fates(diagram, ACCEPT)[LOST] == [("n1", "n3")] * 4
+
     def test_a_node_that_was_down_loses_nothing(self, tmp_path):
         nodes = trio()
         begin(nodes)
@@ -246,6 +270,19 @@ class TestCauses:
         diagram = draw(tmp_path)
         place = find(diagram, APPLIED, boot_count=2)[0]
         assert diagram.causes[place] == ()
+
+    def test_a_group_commit_covers_what_came_before_it_began(self, tmp_path):
+        nodes = trio()
+        node, ballot = nodes["n2"], Ballot(1, "n1")
+        node.at(0).record(START, x=node.run)
+        for slot, at_us in ((1, 1000), (2, 1300)):
+            node.at(at_us).record(VOTED, slot=slot, ballot=ballot, y=7)
+        node.at(1500).sync(1, 500).at(2000).sync(2, 500)
+        node.write(tmp_path)
+        diagram = draw(tmp_path)
+        covered = [[diagram.events[each].slot for each in diagram.causes[place]]
+                   for place in find(diagram, SYNCED)]  # fmt: skip
+        assert covered == [[1], [2]]
 
     def test_a_vote_is_published_because_it_is_durable(self, tmp_path):
         healthy(tmp_path, slots=1)
