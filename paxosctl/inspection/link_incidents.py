@@ -312,7 +312,7 @@ def _went_on(first: _Span, back: Way, until_us: int) -> bool:
         sent_us for sent_us, delay_us, _ in back.passed
         if first.since_us + ONE_WAY_US < sent_us < until_us and delay_us < LOST_US
     ]  # fmt: skip
-    return len(prompt) >= ONE_WAY_COUNT
+    return len(prompt) >= ONE_WAY_COUNT and prompt[-1] >= first.since_us + 4 * ONE_WAY_US
 
 
 def _one_way(span: _Span, back: _Span | None) -> Incident:

@@ -33,7 +33,10 @@ SHORTLY_STARVED_SHARE = 0.05
 one of its process that was starved as well. A process that was stopped waits only once it goes on
 again, for a processor on which it has much to do."""
 ENDINGS = ("node.stopping", "node.failed", "node.removed", "node.stopped")
+HOPELESS_SHARE = 0.75
+"""Of a node that waits for so much of the time nothing is said of its disk."""
 Spans = list[tuple[int, int]]
+Shares = dict[int, tuple[int, int, int, Event]]
 
 
 def median(values: Sequence[int]) -> int:
@@ -207,15 +210,24 @@ def starved(lives: Sequence[Life]) -> list[Incident]:
     return found
 
 
-def _shares(life: Life) -> dict[int, tuple[int, int, int, Event]]:
+def _shares(life: Life) -> Shares:
     """Stretch → waited, ran, whole µs, and the last event."""
-    found: dict[int, tuple[int, int, int, Event]] = {}
+    found: Shares = {}
     for event in life.processor:
         stretch = (life.at(event) - event.slot // 2) // STRETCH_US
         before = found.get(stretch, (0, 0, 0, event))
         found[stretch] = (before[0] + event.y, before[1] + event.x,
                           before[2] + max(1, event.slot), event)  # fmt: skip
     return found
+
+
+def _shares_at(shares: Shares, stretch: int) -> tuple[int, int, int, Event | None]:
+    """Of this stretch or the next, in which the group commit may have ended; the worse."""
+    nothing = 0, 0, 1, None
+    return max(
+        (shares.get(each, nothing) for each in (stretch, stretch + 1)),
+        key=lambda share: share[0] / share[2],
+    )
 
 
 def _starved(
@@ -239,6 +251,7 @@ def _starved(
 def slow_disks(lives: Sequence[Life], busy: dict[str, Spans]) -> list[Incident]:
     """Disks that took far longer than another's at the time. ``busy``: when a node did not run."""
     stretches = {id(life): _syncs(life) for life in lives}
+    shares = {id(life): _shares(life) for life in lives}
     everything = [took for each in stretches.values() for took, _ in each.values()]
     usual_us = median(everything)
     bad: dict[str, dict[int, Event]] = {}
@@ -250,6 +263,9 @@ def slow_disks(lives: Sequence[Life], busy: dict[str, Spans]) -> list[Incident]:
             ]  # fmt: skip
             best_us = min(others, default=usual_us)
             span = stretch * STRETCH_US, (stretch + 1) * STRETCH_US
+            waited_us, _, whole_us, _ = _shares_at(shares[id(life)], stretch)
+            if waited_us > whole_us * HOPELESS_SHARE:
+                continue
             starved = any(
                 begin <= span[1] and span[0] <= end for begin, end in busy.get(life.node, ())
             )
