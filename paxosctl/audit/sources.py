@@ -1,7 +1,8 @@
 """What is handed to the auditor: data directories, parents of several, and single files.
 
 Recorder files stand in ``DIR/recorder/rec-*.bin``, the log in ``DIR/wal/wal-*.log``; ``identity``
-and ``genesis`` are JSON (docs/DATA.md). Whatever is foreign, damaged or newer is named, and the
+and ``genesis`` are JSON (docs/DATA.md). A file that is named itself is what its contents say,
+whatever its name. Whatever is foreign, damaged or newer is named, and the
 rest is used.
 """
 
@@ -14,6 +15,8 @@ from paxosctl.audit.membership import Membership
 from paxosctl.audit.recorder_file import Block
 from paxosctl.audit.wal_file import NotALogError, Segment
 
+HEAD_BYTES = 64 << 10
+"""So much of a file is looked at; the first block of a recording may be damaged."""
 DEPTH_MAX = 3
 """How far below a given directory data directories are looked for."""
 
@@ -32,6 +35,8 @@ class DataDirectory:
     cluster: str = ""
     directory: int = 0
     lost: bool = False
+    single: bool = False
+    """Its segments were named one by one, and nothing of what stands beside them is known."""
     segments: list[Segment] = field(default_factory=list)
     genesis: Membership | None = None
 
@@ -61,16 +66,10 @@ def read_sources(paths: list[Path]) -> Sources:
     for path in paths:
         if path.is_dir():
             _look(path, recorders, homes)
-        elif recorder_file.file_number(path.name) is not None:
-            recorders[path] = None
         elif wal_file.segment_number(path.name) is not None:
             homes[path.parent.parent if path.parent.name == "wal" else path.parent] = None
         else:
-            path.open("rb").close()
-            sources.troubles.append(
-                f"{path} is not used: it is neither a data directory, nor a recorder file, nor a "
-                "segment of a log"
-            )
+            _take_file(sources, path, recorders)
     for file in sorted(recorders):
         _index(sources, file)
     for home in sorted(homes):
@@ -80,6 +79,40 @@ def read_sources(paths: list[Path]) -> Sources:
         why = "".join(f"; {trouble}" for trouble in sources.troubles)
         raise NothingToReadError(f"there is no recording and no log in {places}{why}")
     return sources
+
+
+def _take_file(sources: Sources, path: Path, recorders: dict[Path, None]) -> None:
+    """A file that was named: a recording, or a segment under a name of somebody's own."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if recorder_file.MAGIC in head or recorder_file.file_number(path.name) is not None:
+        recorders[path] = None
+    elif head.startswith(wal_file.MAGIC):
+        _take_segment(sources, path)
+    else:
+        sources.troubles.append(
+            f"{path} is not used: it is neither a data directory, nor a recorder file, nor a "
+            "segment of a log"
+        )
+
+
+def _take_segment(sources: Sources, path: Path) -> None:
+    """Segments of one node that were named one by one are its log."""
+    try:
+        segment = wal_file.open_segment(path)
+    except NotALogError as error:
+        sources.troubles.append(f"{error}; it is not used")
+        return
+    for home in sources.directories:
+        if home.single and (home.node, home.cluster) == (segment.node, segment.cluster):
+            break
+    else:
+        home = DataDirectory(path.parent, segment.node, segment.cluster, single=True)
+        sources.directories.append(home)
+    home.segments.append(segment)
+    home.segments.sort(key=lambda each: each.number)
+    numbers = [each.number for each in home.segments]
+    home.lost = numbers != list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 def _look(path: Path, recorders: dict[Path, None], homes: dict[Path, None], depth: int = 0) -> None:

@@ -126,6 +126,22 @@ def test_a_segment_that_is_none(tmp_path):
     assert any("wal-00000002.log is no segment of a log" in note for note in notes)
 
 
+def test_files_under_other_names(tmp_path):
+    n1, n2, n3 = good(tmp_path)
+    names = []
+    for each in (n1, n2, n3):
+        each.write()
+        names.append(tmp_path / f"what {each.node} recorded")
+        file_of(tmp_path, each.node).rename(names[-1])
+    write_log(tmp_path, "n1", [[PromiseRecord(B1)], [AcceptRecord(1, B1, b"x")]])
+    names.append(tmp_path / "log of n1")
+    (tmp_path / "n1" / "wal" / "wal-00000001.log").rename(names[-1])
+    report = audit(names)
+    assert [node["runs"] for node in report.nodes] == [1, 1, 1]
+    assert [node["log"] for node in report.nodes] == [True, False, False]
+    assert "not used" not in str(report.notes)
+
+
 def test_a_torn_group_was_never_durable(tmp_path):
     votes = [[PromiseRecord(B1)], [AcceptRecord(1, B1, b"x")]]
     for name in NODES:
