@@ -135,6 +135,8 @@ function wireControls() {
     if (ranges === undefined) return;
     layout.filter.slots = ranges;
     refresh();
+    const first = ranges && layout.shown.find((i) => E.s[i]);
+    if (first != null) reveal(first);
   });
   byId('ballot').addEventListener('change', () => {
     layout.filter.ballot = byId('ballot').value === '' ? -1 : +byId('ballot').value;

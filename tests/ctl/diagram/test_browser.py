@@ -77,6 +77,8 @@ def test_it_draws_and_answers_mouse_keys_and_filters(browser, tmp_path):
     shown = browser.run("paxosDiagram.layout.shown")
     slots = {diagram.events[i].slot for i in shown if diagram.events[i].kind == WRITE}
     assert slots == {2, 3}
+    first = next(i for i in shown if diagram.events[i].slot == 2)
+    assert 0 < browser.run(f"paxosDiagram.where({first}).x") < 1600, "it goes there"
     assert f"{len(shown)} of {len(diagram.events)} events" in text(browser, "counts")
     browser.dark()
     browser.click(
