@@ -73,13 +73,18 @@ class Diagnosis:
             >= request.round and _fits(each, label)
         ]  # fmt: skip
         chosen = min(fitting, key=lambda each: SLOWING.index(each.what), default=None)
-        if chosen is not None or not label.startswith("the link to"):
+        if chosen is not None:
             return chosen
-        return self._starved_end(request, span, label.rsplit(maxsplit=1)[-1])
+        if label.endswith("'s disk"):
+            return self._starved((label.removesuffix("'s disk"),), span)
+        if label.startswith("the link to"):
+            return self._starved((label.rsplit(maxsplit=1)[-1], request.node), span)
+        return None
 
-    def _starved_end(self, request: Event, span: tuple[int, int], peer: str) -> Incident | None:
-        """A message that was long on its way waited perhaps for a loop that had no processor."""
-        for node in (peer, request.node):
+    def _starved(self, nodes: Sequence[str], span: tuple[int, int]) -> Incident | None:
+        """A message that was long on its way, or a sync, waited perhaps for a thread that had no
+        processor."""
+        for node in nodes:
             waited_us = 0
             for life in self.lives:
                 if life.node == node:

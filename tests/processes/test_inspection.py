@@ -6,6 +6,8 @@ member, a node that is wiped. Then all are killed, and the answers are compared 
 
 import contextlib
 import shutil
+import subprocess
+import sys
 import time
 
 import pytest
@@ -13,7 +15,7 @@ import pytest
 from tests.bench.blind_judge import ask, ask_lines
 from tests.bench.closed_loop import ClosedLoop
 from tests.processes.growing import Growing
-from tests.processes.processes import wait_for
+from tests.processes.processes import clean_environ, wait_for
 
 SLOW_MS = 60
 LASTS_S = 1.5
@@ -213,6 +215,17 @@ def test_the_timeline_has_every_fault_and_every_leader(day):
 def test_log_nodes_has_all_and_their_clocks(day):
     nodes = {each["node"]: each for each in day.ask("log", "nodes")["nodes"]}
     assert set(nodes) == {"n1", "n2", "n3", "n4"}
+
+
+def test_a_bundle_of_what_they_left_says_the_same(day, tmp_path):
+    bundle = tmp_path / "day.tar.zst"
+    command = [sys.executable, "-m", "paxosctl", "--endpoints", day.daemons.endpoint("n1"),
+               "debug", "bundle", "-o", str(bundle), "--data-dir", str(day.path)]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, env=clean_environ(), check=False)
+    assert bundle.exists(), done.stderr
+    said = {(each["what"], each["node"], each["peer"])
+            for each in ask(bundle, "why-slow")["incidents"]}  # fmt: skip
+    assert said == set(incidents(day))
 
 
 def test_the_audit_finds_nothing(day):
