@@ -140,20 +140,18 @@ def _make(
     kinds = ALWAYS | {FileClass.WAL} if wal else ALWAYS
     narrow = any(each is not None for each in since_last)
     zstd = next(value for end, value in PACKINGS.items() if path.name.endswith(end))
-    try:
-        with (
-            new_file(path, force=force) as (target, _),
-            tempfile.TemporaryDirectory(prefix="paxosctl-") as scratch,
-        ):
-            wanted = Wanted(kinds, reading.span if narrow else None)
-            with settings.client() as client, fetch_progress() as progress:
-                found = collect(client, Path(scratch), list(data_dirs), wanted, progress)
-                asked = client.endpoints
-            manifest = manifest_of(found, asked, since=since_last, wal=wal)
-            pack(target, Path(scratch), manifest, found.names, zstd=zstd)
-            view = bundle_view(path, manifest, Path(scratch), [])
-    except NotReplacedError as error:
-        negative(str(error))
+    with tempfile.TemporaryDirectory(prefix="paxosctl-") as scratch:
+        try:
+            with new_file(path, force=force) as (target, _):
+                wanted = Wanted(kinds, reading.span if narrow else None)
+                with settings.client() as client, fetch_progress() as progress:
+                    found = collect(client, Path(scratch), list(data_dirs), wanted, progress)
+                    asked = client.endpoints
+                manifest = manifest_of(found, asked, since=since_last, wal=wal)
+                pack(target, Path(scratch), manifest, found.names, zstd=zstd)
+        except NotReplacedError as error:
+            negative(str(error))
+        view = bundle_view(path, manifest, Path(scratch), [])
     if settings.output == "table" or not found.incomplete:
         settings.show(view)
     if found.incomplete:
