@@ -31,7 +31,7 @@ from paxosd.host.wording import counted
 
 @click.group("fault", cls=Group)
 def _fault() -> None:
-    """Failures on purpose: of messages, links, disks, clocks and whole nodes.
+    """Failures on purpose: of messages, links, disks, clocks and nodes.
 
     Refused with exit code 77 unless the nodes run with [faults] enabled = true. A fault ends when
     its node restarts, unless it was added with --persist.

@@ -46,7 +46,7 @@ TAIL_US = 60_000_000
 
 @click.group("log", cls=Group)
 def _log() -> None:
-    """What happened in a cluster, from the flight recorders and logs of its nodes.
+    """What happened in a cluster, from recordings and logs of its nodes.
 
     SOURCES are data directories, or the directory of several; recorder files; JSON logs; exports of
     journald (journalctl -o json, -o export); any of these in gzip; bundles (debug bundle); - is

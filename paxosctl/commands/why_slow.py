@@ -13,11 +13,11 @@ from paxosctl.inspection.request_times import request_times
 @verb("why-slow")
 @reading_options
 def why_slow_verb(settings: Settings, reading: Reading) -> None:
-    """Where the time of requests goes: queue, persist, quorum, apply, reply; by node.
+    """Where the time of requests goes, by stage and by node.
 
-    SOURCES are as for log; none: the running nodes. A verdict names the stage that takes the most,
-    and the disk that stands out. Then comes what went wrong: nodes that died, stood still or were
-    starved, disks, links, clocks.
+    The stages are queue, persist, quorum, apply and reply. SOURCES are as for log; none: the
+    running nodes. A verdict names the stage that takes the most, and the disk that stands out. Then
+    comes what went wrong: nodes that died, stood still or were starved, disks, links, clocks.
     """
     with opened_reading(reading) as (recordings, window):
         found = leadership(recordings)
