@@ -72,7 +72,7 @@ MORE = {
     "bus.subscribers_slow": ("warning", (*REFUSED, "waiting_bytes", "ended")),
     "storage.scrub_found": ("error", ("segment", "offset", "message")),
     "config.limits_differ": ("warning", (*Misfit._fields, "advice")),
-    "slow_request": ("info", ("dur_ms", "what", "session", "seq", "commands", "slot", "queue_ms",
+    "slow_request": ("info", ("dur_ms", "what", "session", "first_seq", "commands", "slot", "queue_ms",
                               "persist_ms", "quorum_ms", "apply_ms", "stage", "waited_for", "code",
                               "unlogged")),
 }  # fmt: skip

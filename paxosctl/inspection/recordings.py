@@ -16,6 +16,8 @@ from paxosctl.inspection.sources import Sources, find_sources, make_scratch
 from paxosd.recorder.block import Keep
 from paxosd.recorder.event import Event
 
+END_US = 5_000_000
+"""So long is the end of which samples are taken."""
 SAMPLE_EVENTS = 4_000
 """Of each node at either end of what is shown: enough to find quick messages among them."""
 NOTES_KEPT = 20_000
@@ -137,14 +139,16 @@ def measure_clocks(recordings: Recordings, window: Window) -> None:
     if len(nodes) < 2:
         recordings.offsets = Offsets(next(iter(nodes), ""), {})
         return
-    begun = [next(files.events(window.since_us), None) for files in nodes.values()]
-    begin_us = max((event.wall_us for event in begun if event is not None), default=0)
-    end_us = min(*(files.last_us() for files in nodes.values()), window.until_us)
-    samples: list[Iterable[Event]] = [
-        _sample(files, since_us)
-        for files in nodes.values()
-        for since_us in (begin_us, end_us - 5_000_000)
-    ]
+    firsts = {name: next(files.events(window.since_us), None) for name, files in nodes.items()}
+    begun = {name: event.wall_us for name, event in firsts.items() if event is not None}
+    ended = {name: min(files.last_us(), window.until_us) for name, files in nodes.items()}
+    begin_us, end_us = max(begun.values(), default=0), min(ended.values())
+    samples: list[Iterable[Event]] = []
+    for name, files in nodes.items():
+        # At the same times of all clocks, for one that ended long before the others; and at each
+        # one's own ends, for clocks that are so far apart that the same times hold other messages.
+        times_us = {begin_us, end_us - END_US, begun.get(name, 0), ended[name] - END_US}
+        samples += [_sample(files, since_us) for since_us in sorted(times_us)]
     recordings.offsets = estimate(samples)
 
 

@@ -131,7 +131,7 @@ class SlowRequests:
             fields |= {
                 "what": "write",
                 "session": token.session,
-                "seq": token.seqs & _SEQ_MAX,
+                "first_seq": token.seqs & _SEQ_MAX,
                 "commands": token.seqs >> COUNT_BIT,
             }
             if type(answer) is WriteReply:

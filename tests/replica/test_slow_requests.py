@@ -70,7 +70,7 @@ def test_where_the_time_went(watch):
     vote(watch, "n2", 1280)
     vote(watch, "n3", 1290)
     assert answer(watch, 1300) == {
-        "event": "slow_request", "what": "write", "session": 44, "seq": 5, "commands": 10,
+        "event": "slow_request", "what": "write", "session": 44, "first_seq": 5, "commands": 10,
         "slot": 7, "dur_ms": 300.0, "queue_ms": 20.0, "persist_ms": 30.0, "quorum_ms": 230.0,
         "apply_ms": 20.0, "stage": "quorum", "waited_for": "n2",
     }  # fmt: skip
