@@ -72,9 +72,9 @@ MORE = {
     "bus.subscribers_slow": ("warning", (*REFUSED, "waiting_bytes", "ended")),
     "storage.scrub_found": ("error", ("segment", "offset", "message")),
     "config.limits_differ": ("warning", (*Misfit._fields, "advice")),
-    "slow_request": ("info", ("dur_ms", "what", "session", "first_seq", "commands", "slot", "queue_ms",
-                              "persist_ms", "quorum_ms", "apply_ms", "stage", "waited_for", "code",
-                              "unlogged")),
+    "slow_request": ("info", ("dur_ms", "what", "session", "first_seq", "commands", "slot",
+                              "queue_ms", "persist_ms", "quorum_ms", "apply_ms", "stage",
+                              "waited_for", "code", "unlogged")),
 }  # fmt: skip
 """Event → level, and fields that stand in no call."""
 

@@ -16,7 +16,7 @@ from paxosctl.inspection.sources import Sources, find_sources, make_scratch
 from paxosd.recorder.block import Keep
 from paxosd.recorder.event import Event
 
-END_US = 5_000_000
+LAST_US = 5_000_000
 """So long is the end of which samples are taken."""
 SAMPLE_EVENTS = 4_000
 """Of each node at either end of what is shown: enough to find quick messages among them."""
@@ -147,7 +147,7 @@ def measure_clocks(recordings: Recordings, window: Window) -> None:
     for name, files in nodes.items():
         # At the same times of all clocks, for one that ended long before the others; and at each
         # one's own ends, for clocks that are so far apart that the same times hold other messages.
-        times_us = {begin_us, end_us - END_US, begun.get(name, 0), ended[name] - END_US}
+        times_us = {begin_us, end_us - LAST_US, begun.get(name, 0), ended[name] - LAST_US}
         samples += [_sample(files, since_us) for since_us in sorted(times_us)]
     recordings.offsets = estimate(samples)
 

@@ -28,7 +28,7 @@ def test_the_vote_leaves_in_the_turn_of_the_accept(monkeypatch, share):
     cluster.elect()
     follower = next(each for each in cluster.processes.values() if not each.node.leading)
     notes = []
-    noting(monkeypatch, follower.replica, "turn", notes, "turn")
+    noting(monkeypatch, follower, "_take_turn", notes, "turn")
     noting(monkeypatch, follower.replica.commits, "append", notes, "append")
     noting(monkeypatch, follower.bus, "publish_accepted", notes, "vote")
     client.start()

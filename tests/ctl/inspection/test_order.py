@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from paxosctl.inspection import recordings
 from paxosctl.inspection.clock_offsets import UNKNOWN_SLACK_US, estimate
 from paxosctl.inspection.events import ACCEPTED
 from paxosctl.inspection.recordings import Window, measure_clocks, opened
@@ -60,6 +61,16 @@ def test_the_clocks_are_estimated_within_their_error(tmp_path, ahead):
         assert offsets.of[node].error_us <= 2_000
     times = [event.wall_us for event in events]
     assert max(a - b for a, b in pairwise(times)) < 5_000, "corrected"
+
+
+def test_clocks_farther_apart_than_a_sample_is_long_are_compared(tmp_path, monkeypatch):
+    """At the same time of both clocks one node recorded quite other messages."""
+    monkeypatch.setattr(recordings, "SAMPLE_EVENTS", 40)
+    monkeypatch.setattr(recordings, "LAST_US", 1_000_000)
+    healthy(tmp_path, slots=400, n3=3_000_000)
+    _, offsets = read(tmp_path)
+    ahead = {name: offsets.of[name].ahead_us for name in ("n1", "n2", "n3")}
+    assert abs(ahead["n3"] - ahead["n1"] - 3_000_000) <= 2_000
 
 
 def test_the_sentences_name_direction_and_error(tmp_path):
