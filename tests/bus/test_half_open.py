@@ -320,7 +320,7 @@ class TestThreads:
                 assert not named, f"{path.name} runs threads and knows sockets: {named}"
         known = [
             "bus/connections.py", "daemon/log_sink.py", "daemon/recorder_writer.py",
-            "daemon/worker.py", "net/probe.py",
+            "daemon/trace_writer.py", "daemon/worker.py", "net/probe.py",
             "net/resolver.py", "storage/wal_mark.py", "storage/wal_segments.py",
         ]  # fmt: skip
         assert threaded == known

@@ -3,6 +3,9 @@
 Here are those of the protocol that it notices; ``python -m tests.bench.audit_mutations`` tries all.
 """
 
+import random
+from functools import cache
+
 import pytest
 
 from tests.bench.audit_mutations import audited, violations
@@ -38,13 +41,20 @@ def test_a_removed_safeguard_is_noticed(name):
     mutation = MUTATIONS[name]
     profile, seed = mutation.profiles[0], mutation.first_seed
     assert NOTICED[name] in violations(audited(seed, profile, name)[0])
-    assert violations(audited(seed, profile)[0]) == {}
+    assert unmutated(seed, profile) == {}
+
+
+@cache
+def unmutated(seed, profile):
+    """What the auditor says of the code as it is; many mutations share a seed."""
+    return violations(audited(seed, profile)[0])
 
 
 @pytest.mark.parametrize("profile", ["storm", "members", "cuts", "upgrades", "lost-logs"])
 def test_no_false_alarm(profile):
-    for seed in range(1, 11):
-        assert violations(audited(seed, profile)[0]) == {}, f"seed {seed}"
+    seed = random.SystemRandom().randrange(1 << 40)
+    print(f"python -m tests.bench.audit_mutations, profile {profile}, seed {seed}")
+    assert violations(audited(seed, profile)[0]) == {}, f"seed {seed}"
 
 
 LIVE = {

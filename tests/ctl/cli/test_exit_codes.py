@@ -74,13 +74,15 @@ LEAVES = {
     "why-slow": (None, ["/dev/null"], 74),
     "blame": (None, ["k", "/dev/null"], 74),
     "audit": (None, ["/dev/null"], 74),
+    "trace replay": (None, ["/dev/null"], 74),
+    "trace to-test": (None, ["/dev/null", "-o", "test_x.py"], 74),
     "debug bundle": (None, ["--inspect", "/dev/null"], 1),  # that is none
     "sim run": (["--seed", "1", "--duration", "2s"], ["--seed", "x"], 2),
     "sim teach": (["happy-path"], ["no such lesson"], 2),
 }
 NEEDS_NO_CLUSTER = {
     "sim run", "sim teach", "snapshot status", "snapshot restore", "audit", "debug bundle", "blame",
-    *(verb for verb in LEAVES if verb.startswith(("log ", "explain ", "why-slow"))),
+    *(verb for verb in LEAVES if verb.startswith(("log ", "explain ", "why-slow", "trace "))),
 }  # fmt: skip
 FAILING = {"watch": ["k"], "outcome": ["1", "1"], "check perf": []}
 """Arguments for the verbs that have none that work here."""
