@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from paxosctl.cli.app import Duration, Settings, negative, verb
 from paxosctl.cli.render import View
@@ -50,11 +51,15 @@ def audit_verb(
     """
     if live:
         if sources or cluster or voters:
-            raise click.UsageError("--live listens to --endpoints: it takes no sources")
+            words = "--live listens to --endpoints: it takes no sources, --cluster and --voters"
+            raise click.UsageError(words)
         from paxosctl.commands.audit_live import audit_live  # noqa: PLC0415 -- not for --help
 
         end(settings, audit_live(settings, for_ms, every_ms))
         return
+    given = click.get_current_context().get_parameter_source
+    if for_ms is not None or given("every_ms") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--for and --every go with --live")
     end(settings, _audit_files(settings, sources, cluster, voters))
 
 
@@ -72,11 +77,12 @@ def _audit_files(
     try:
         with located([str(each) for each in sources], settings, Wanted(AUDITED)) as found:
             paths = [Path(each) for each in found.names]
-            data: dict[str, Any] = audit(paths, cluster=cluster, voters=named).data()
+            try:
+                data: dict[str, Any] = audit(paths, cluster=cluster, voters=named).data()
+            except NothingToReadError as error:
+                raise StreamError(str(error)) from error
             named_data: dict[str, Any] = found.named_all(data)
             return named_data
-    except NothingToReadError as error:
-        raise StreamError(str(error)) from error
     except SeveralClustersError as error:
         raise click.UsageError(f"{error}: name one with --cluster") from error
     except PermissionError as error:

@@ -29,8 +29,8 @@ def blame_verb(settings: Settings, key: str, prefix: bool, reading: Reading) -> 
     with located(reading.sources, settings, Wanted(VALUES)) as found, make_scratch() as scratch:
         sources = find_sources(found.names, Path(scratch))
         if not sources.wals:
-            raise StreamError("; ".join(["no write-ahead log is among the sources", *map(
-                found.named, sources.passed_over)]))  # fmt: skip
+            words = "no write-ahead log is among the sources: a bundle has them if made with --wal"
+            raise StreamError("; ".join([words, *sources.passed_over]))
         story = blame(sources.wals, raw(key), problems, prefix=prefix)
         for words in (*sources.passed_over, *problems):
             say(f"paxosctl: passed over: {found.named(words)}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from paxosctl.cli.render import View, human_bytes
 from paxosctl.cli.streams import is_terminal
-from paxosctl.evidence.running_nodes import Progress
+from paxosctl.evidence.running_nodes import Progress, is_node_name
 from paxosctl.inspection.recorded_files import by_node
 from paxosd.recorder.files import DIRECTORY
 from paxosd.recorder.reader import recorder_files
@@ -86,7 +86,7 @@ def _node(
 ) -> dict[str, Any]:
     recording = directory / name / DIRECTORY
     first_us = last_us = 0
-    if recording.is_dir():
+    if is_node_name(name) and recording.is_dir():  # what a bundle says is no path elsewhere
         found = by_node(recorder_files(recording), [])
         firsts = [each.first_us for each in found.values()]
         lasts = [each.last_us() for each in found.values()]
@@ -105,7 +105,7 @@ def _node(
         "last_us": last_us or None,
         "log_bytes": total(f"{name}.log"),
         "wal_bytes": total(f"{name}/wal/wal-"),
-        "missing": [str(each) for each in stated.get("missing") or ()],
+        "missing": list(stated["missing"]),
     }
 
 

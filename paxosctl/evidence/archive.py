@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from paxosctl.cli.streams import StreamError
+from paxosctl.evidence.manifest import FILES_MAX, ManifestError, parse_manifest
 from paxosctl.evidence.running_nodes import is_node_name
 from paxosd.recorder.served_names import FileClass, class_of
 
@@ -31,15 +32,14 @@ TOP = "paxosd-bundle"
 MANIFEST = "manifest.json"
 STATUS = "status.json"
 WAL_HEADS = "wal-heads.json"
-FORMAT = 1
-"""Of the manifest and of what lies where. A bundle of another format is not read."""
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 GZIP_MAGIC = b"\x1f\x8b"
-FILES_MAX = 50_000
 FILE_BYTES_MAX = 2 << 30
 BYTES_MAX = 8 << 30
 """Of all files of a bundle in the clear. More is not written, and not read."""
 MANIFEST_BYTES_MAX = 16 << 20
+END_BYTES_MAX = 1 << 20
+"""Of zeros behind the last file."""
 WINDOW_BYTES_MAX = 128 << 20
 """So much memory a zstd stream may ask for."""
 LEVEL = 3
@@ -54,10 +54,10 @@ class BundleError(Exception):
 @dataclass(slots=True)
 class Unpacked:
     """``manifest``: as it is in the bundle. ``names``: the files that are there, by their names in
-    it; ``troubles``: a sentence for all that is not as the manifest says."""
+    it, in their order; ``troubles``: a sentence for all that is not as the manifest says."""
 
     manifest: dict[str, Any] = field(default_factory=dict)
-    names: list[str] = field(default_factory=list)
+    names: dict[str, None] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
     bytes: int = 0
 
@@ -195,7 +195,19 @@ def _unpack(stream: IO[bytes], directory: Path, found: Unpacked) -> None:
             while (member := tar.next()) is not None:
                 _take(tar, member, directory, found)
     except tarfile.TarError as error:
-        raise _CutOffError(str(error)) from error
+        words = "nothing follows its head" if str(error) == "empty file" else str(error)
+        raise _CutOffError(words) from error
+    _read_to_end(stream)
+
+
+def _read_to_end(stream: IO[bytes]) -> None:
+    """The checksum of the whole comes last, and is compared when all has been read. The manifest
+    has no other."""
+    left = END_BYTES_MAX
+    while piece := stream.read(min(left, _PIECE)):
+        left -= len(piece)
+        if not left or piece.count(0) < len(piece):
+            raise _CutOffError("something follows its end")
 
 
 def _take(tar: tarfile.TarFile, member: tarfile.TarInfo, directory: Path, found: Unpacked) -> None:
@@ -215,7 +227,7 @@ def _take(tar: tarfile.TarFile, member: tarfile.TarInfo, directory: Path, found:
         raise BundleError(f"it holds more than {BYTES_MAX >> 30} GiB or {FILES_MAX} files")
     target = directory / place
     target.parent.mkdir(parents=True, exist_ok=True)
-    found.names.append(place)
+    found.names[place] = None
     found.bytes += member.size
     _copy(source, target, member.size)
 
@@ -254,21 +266,9 @@ def _whole(source: IO[bytes], size: int) -> bytes:
 
 def _manifest(data: bytes) -> dict[str, Any]:
     try:
-        manifest = json.loads(data)
-        version = manifest["format"]
-        files, nodes = manifest["files"], manifest["nodes"]
-        sound = (
-            type(version) is int and isinstance(files, dict) and isinstance(nodes, dict)
-            and all(isinstance(each, dict) for each in (*files.values(), *nodes.values()))
-        )  # fmt: skip
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise BundleError("its manifest is none") from error
-    if not sound:
-        raise BundleError("its manifest is none")
-    if version != FORMAT:
-        raise BundleError(f"it has the format {version}; use the paxosctl of that version")
-    assert isinstance(manifest, dict)
-    return manifest
+        return parse_manifest(data)
+    except ManifestError as error:
+        raise BundleError(str(error)) from error
 
 
 def _compare(found: Unpacked, directory: Path) -> None:
@@ -291,7 +291,7 @@ def _compare(found: Unpacked, directory: Path) -> None:
             continue
         found.troubles.append(f"{name} is not what the manifest says, and is not used")
         (directory / name).unlink()
-        found.names.remove(name)
+        del found.names[name]
 
 
 def opened_bundle(path: Path, directory: Path) -> Unpacked:

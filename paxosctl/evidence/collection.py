@@ -19,7 +19,7 @@ import zmq
 
 from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError
-from paxosctl.evidence.archive import BYTES_MAX, FORMAT, STATUS, WAL_HEADS, digest_of
+from paxosctl.evidence.archive import BYTES_MAX, STATUS, WAL_HEADS, digest_of
 from paxosctl.evidence.left_behind import (
     copy_left_behind,
     data_directories,
@@ -27,6 +27,7 @@ from paxosctl.evidence.left_behind import (
     segments_of,
 )
 from paxosctl.evidence.located import Wanted
+from paxosctl.evidence.manifest import FORMAT
 from paxosctl.evidence.running_nodes import Progress, RemoteNode, RunningNodes
 from paxosctl.evidence.wal_heads import HEAD_BYTES, wal_head
 from paxosd import __version__
@@ -103,7 +104,7 @@ def _take_running(found: Collection, client: Client, node: RemoteNode, troubles:
         "answered": bool(node.status),
         "endpoint": node.endpoint,
         "version": node.version or None,
-        "role": node.status.get("role"),
+        "role": str(node.status["role"]) if "role" in node.status else None,
         "from": "endpoint" if node.files else None,
         "missing": missing + mine + node.notes,
     }

@@ -84,6 +84,7 @@ class Located:
         """A sentence with the names that the user knows."""
         for path, label in self.labels.items():
             words = words.replace(f"{path}/", label)
+            words = words.replace(path, label.rstrip(":") or "the running nodes")
         return words
 
     def named_all(self, data: Any) -> Any:
@@ -114,7 +115,10 @@ def located(
             _fetch(found, stack, settings, wanted, scratch / "nodes")
         for words in found.troubles:
             say(f"paxosctl: {found.named(words)}")
-        yield found
+        try:
+            yield found
+        except StreamError as error:
+            raise StreamError(found.named(str(error))) from error
 
 
 def _add(found: Located, name: str, directory: Path) -> None:
@@ -130,8 +134,8 @@ def _add(found: Located, name: str, directory: Path) -> None:
     found.troubles += [f"{name}: {each}" for each in unpacked.troubles]
     for node, each in unpacked.manifest["nodes"].items():
         if not any(file.startswith((f"{node}/", f"{node}.")) for file in unpacked.names):
-            why = "; ".join(map(str, each.get("missing") or ())) or "why, it does not say"
-            found.troubles.append(f"{name} has nothing of {node}: it {why}")
+            why = "it " + "; ".join(each["missing"]) if each["missing"] else "why, it does not say"
+            found.troubles.append(f"{name} has nothing of {node}: {why}")
 
 
 def _fetch(

@@ -7,6 +7,7 @@ from paxosctl.inspection.blame import Blame, BlamedChange
 from paxosctl.inspection.story_views import ballot_name
 from paxosctl.inspection.timeline_view import iso_time
 from paxosctl.inspection.wal_entries import value_words
+from paxosd.host.wording import counted
 
 UNKNOWN = "not known"
 
@@ -102,7 +103,9 @@ def _reach(found: Blame) -> list[str]:
             words.append(f"which of the commands up to slot {done.base} took effect, and their "
                          "revisions, are not known: it is the first snapshot's")  # fmt: skip
     if done.unproven:
-        words.append(f"{done.unproven} slots behind that are not known to be chosen, and left out")
+        words.append(
+            f"left out behind that: {counted(done.unproven, 'slot')} not known to be chosen"
+        )
     if not found.prefix and found.first > 1:
         revision = found.present.get(found.key)
         words += [f"before slot {done.base + 1} its last change had revision {revision}"] * bool(

@@ -9,6 +9,7 @@ What a file is, its first bytes say, not its name.
 """
 
 import gzip
+import os
 import shutil
 import sys
 import tempfile
@@ -26,6 +27,8 @@ from paxosd.storage.node_directory import LOG_DIRECTORY
 
 GZIP_MAGIC = b"\x1f\x8b"
 HEAD_BYTES = 64 << 10
+WAL_SUFFIXES = (".log", ".paxsnap")
+"""Of segments and snapshots: a bundle without them has the small files beside them."""
 LOG_SUFFIXES = (".log", ".log.gz", ".json", ".json.gz", ".export")
 
 
@@ -90,9 +93,10 @@ def _add_directory(found: Sources, path: Path) -> bool:
     files = recorder_files(inner) if inner.is_dir() else recorder_files(path)
     found.recordings += files
     wal = path / LOG_DIRECTORY
-    if wal.is_dir():
+    logged = wal.is_dir() and any(each.endswith(WAL_SUFFIXES) for each in os.listdir(wal))
+    if logged:
         found.wals.append(wal)
-    return bool(files) or wal.is_dir()
+    return bool(files) or logged
 
 
 def _add_file(found: Sources, path: Path, name: str, scratch: Path) -> None:

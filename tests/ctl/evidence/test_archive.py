@@ -12,7 +12,6 @@ import zstandard
 
 from paxosctl.evidence import archive
 from paxosctl.evidence.archive import (
-    FORMAT,
     MANIFEST,
     TOP,
     BundleError,
@@ -22,6 +21,7 @@ from paxosctl.evidence.archive import (
     place_of,
     unpack,
 )
+from paxosctl.evidence.manifest import FORMAT, NODES_MAX
 
 REC = "n1/recorder/rec-00000001.bin"
 FILES = {
@@ -243,15 +243,26 @@ def test_a_window_that_takes_all_memory_is_refused(tmp_path, out):
         unpack(tmp_path / "wide", out)
 
 
+WRONG = [
+    {"made_by": [1]}, {"made_by": {"paxosctl": 1}}, {"notes": 7}, {"notes": [7]},
+    {"cluster": {}}, {"made_at": 1}, {"wal": float("nan")}, {"wal": 1}, {"format": True},
+    {"nodes": {"n1": {"missing": 5}}}, {"nodes": {"n1": {"missing": "abc"}}},
+    {"nodes": {"n1": {"role": {}}}}, {"nodes": {str(each): {} for each in range(NODES_MAX + 1)}},
+    {"files": {"n1.log": {}}}, {"files": {"n1.log": {"bytes": "x"}}},
+    {"files": {"n1.log": {"bytes": -1}}}, {"files": {"n1.log": {"bytes": 1e300}}},
+    {"files": {"n1.log": {"bytes": 1, "sha256": 1}}},
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "manifest",
     [
         b"", b"no json", b"[]", b"{}", b"null", b'{"format": "1", "nodes": {}, "files": {}}',
         b'{"format": 1, "nodes": [], "files": {}}',
         b'{"format": 1, "nodes": {"n1": 7}, "files": {}}',
-        b"[" * 100_000,
+        b"[" * 100_000, *(json.dumps(manifest_for({}) | each).encode() for each in WRONG),
     ],
-    ids=range(9),
+    ids=range(9 + len(WRONG)),
 )  # fmt: skip
 def test_a_manifest_that_is_none(tmp_path, out, manifest):
     packed = io.BytesIO()
@@ -280,3 +291,20 @@ def test_what_the_manifest_does_not_name_is_not_used(tmp_path, out):
         f"{REC} is not whole; it is used as far as it goes",
     ]
     assert digest_of(out / "n1.log")
+
+
+@pytest.mark.parametrize("zstd", [True, False])
+def test_what_follows_its_end_is_said(tmp_path, out, zstd):
+    path = made(tmp_path / "b", zstd=zstd)
+    path.write_bytes(path.read_bytes() * 2)
+    found = unpack(path, out)
+    assert set(found.names) == set(FILES)
+    assert found.troubles == ["it is cut off or damaged: something follows its end"]
+
+
+def test_the_checksum_at_its_end_is_read(tmp_path, out):
+    path = made(tmp_path / "b", zstd=False)
+    data = bytearray(path.read_bytes())
+    data[-8] ^= 1  # the CRC of gzip
+    path.write_bytes(data)
+    assert "CRC check failed" in unpack(path, out).troubles[0]

@@ -10,6 +10,7 @@ import pytest
 
 from paxosctl.cli.main import run
 from paxosctl.evidence import collection, located
+from paxosctl.evidence.archive import pack
 from paxosctl.evidence.wal_heads import wal_head
 from tests.ctl.evidence.fake_nodes import FakeNode, silent, use
 from tests.ctl.fake_daemon import closed_port
@@ -202,3 +203,32 @@ def test_the_order_loses_least_at_the_end(nodes, tmp_path):
 def test_a_head_that_is_none():
     assert wal_head("wal/wal-00000001.log", 7, b"short")["problem"]
     assert wal_head("wal/wal-00000001.log", 7, bytes(4096))["problem"]
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        (["log", "nodes"], "there is no recording and no log in it"),
+        (["audit"], "there is no recording and no log"),
+        (["blame", "k"], "no write-ahead log is among the sources"),
+    ],
+)
+def test_what_is_wrong_with_it_is_said_by_the_name_that_the_user_knows(tmp_path, ctl, verb, words):
+    home = tmp_path / "home"
+    (home / "wal").mkdir(parents=True)
+    (home / "identity").write_text(json.dumps({"node": "n1", "cluster": "c"}))
+    (home / "wal" / "tail-mark").write_bytes(b"m")
+    path = tmp_path / "b.tar.zst"
+    assert ctl("debug", "bundle", "-o", path, "--data-dir", home)[0] == 3
+    code, _, err = ctl(*verb, path)
+    assert (code, words in err, str(path) in err) == (74, True, True), err
+    assert "paxosctl-" not in err, "where it was unpacked"
+
+
+def test_a_name_in_it_is_no_path_elsewhere(tmp_path, homes, ctl):
+    path = tmp_path / "b.tar.zst"
+    manifest = {"format": 1, "files": {}, "nodes": {str(homes / "n1"): {}, "../n1": {}}}
+    with open(path, "wb") as target:
+        pack(target, tmp_path, manifest, [], zstd=True)
+    found = inspected(ctl, path)["nodes"]
+    assert [each["first_us"] for each in found.values()] == [None, None]
