@@ -1,5 +1,6 @@
 """trace: the recorded inputs of a node executed again."""
 
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ trace_verb = global_options(_trace)
 @click.option("--until", type=PointText(), default=None,
               help="Stop behind the turn that applies this slot, or behind this turn.")  # fmt: skip
 @click.option("--show", is_flag=True, help="Print what happens, operation by operation.")
-@click.option("--what-if", "question", default="", metavar="QUESTION",
+@click.option("--what-if", "question", default=None, metavar="QUESTION",
               help='Go on in the simulator from a point of the run: "crash n2 at slot 812", '
               '"cut n1 n3 at slot 40", "lose 30% from turn 700 of n2", "pause n1 for 5s at the '
               'end".'
@@ -81,7 +82,7 @@ def replay_verb(
     sources: tuple[Path, ...],
     until: Point | None,
     show: bool,
-    question: str,
+    question: str | None,
     seed: int | None,
     duration: int,
 ) -> None:
@@ -97,9 +98,13 @@ def replay_verb(
     no message contradicts. From there on the simulator is around them, with a client that writes,
     the faults that were asked for, and its checkers; exit code 1 if one of these is broken.
     """
-    if question:
+    if question is not None:
+        if until is not None or show:
+            raise click.UsageError("--until and --show are of a replay without --what-if")
         _what_if(settings, sources, question, seed, duration)
         return
+    if seed is not None:
+        raise click.UsageError("--seed goes with --what-if")
     shown = say if show and settings.output != "json" else None
     outcomes = []
     for path in find_traces(list(sources)):
@@ -107,6 +112,8 @@ def replay_verb(
             outcomes.append(replay_file(path, until or END_OF_TRACE, shown))
         except TraceError as error:
             raise StreamError(str(error)) from error
+    if until is not None and not any(each.reached for each in outcomes):
+        say("paxosctl: every run ends before the point that --until names")
     view = _view(outcomes)
     different = sum(outcome.verdict == "different" for outcome in outcomes)
     if different:
@@ -149,21 +156,31 @@ def _what_if(
               help="The file to write: test_….py.")  # fmt: skip
 @click.option("--until", type=PointText(), default=None,
               help="Only up to the turn that applies this slot, or to this turn.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace files that exist.")
 @click.make_pass_decorator(Settings, ensure=True)
 def _to_test(
-    settings: Settings, sources: tuple[Path, ...], path: Path, until: Point | None
+    settings: Settings,
+    sources: tuple[Path, ...],
+    path: Path,
+    until: Point | None,
+    force: bool,
 ) -> None:
     """Write a pytest file that replays these runs, and fails as soon as they go another way.
 
     The traces are in the file itself if they are small, else beside it. They hold keys and values.
     Exit code 1, and nothing is written, if a run does not replay identically now.
     """
+    if path.suffix != ".py":
+        raise click.UsageError(f"-o {path}: it is to be a Python file, such as test_run.py")
     try:
         made = make_test(find_traces(list(sources)), path.name, until or END_OF_TRACE)
     except TraceError as error:
         raise StreamError(str(error)) from error
     except NotIdenticalError as error:
         negative(str(error), code="different")
+    there = [each for each in map(path.with_name, made.files) if os.path.lexists(each)]
+    if there and not force:
+        negative(f"{there[0]} exists: name another file, or use --force")
     try:
         for name, content in made.files.items():
             path.with_name(name).write_bytes(content)

@@ -4,9 +4,11 @@ from base64 import b85encode
 from pathlib import Path
 from typing import NamedTuple
 
+from paxosctl.evidence.running_nodes import is_node_name
 from paxosctl.tracing.replaying import Outcome, Point, replay_bytes
 from paxosctl.tracing.trace_files import read_file
 from paxosd import __version__
+from paxosd.trace.blocks import TraceError
 from paxosd.trace.packing import pack_trace
 from paxosd.trace.reader import read_trace
 
@@ -59,7 +61,10 @@ class MadeTest(NamedTuple):
 def make_test(paths: list[Path], name: str, until: Point) -> MadeTest:
     """The files of a test called ``name``. Raises TraceError, NotIdenticalError, StreamError."""
     files: dict[str, bytes] = {}
-    runs, about, turns = [], [], 0
+    runs: list[str] = []
+    about: list[str] = []
+    labels: set[str] = set()
+    turns = 0
     for path in paths:
         data = read_file(path)
         outcome = replay_bytes(data, path, until)
@@ -71,11 +76,11 @@ def make_test(paths: list[Path], name: str, until: Point) -> MadeTest:
                 f"{(outcome.difference or {}).get('turn')}: paxosctl trace replay shows how"
             )
         packed = pack_trace(read_trace(data), outcome.turns)
-        label = f"{outcome.node}-{outcome.boot_count}"
+        label = _label(path, outcome, len(runs), labels)
         if len(packed) > INLINE_BYTES_MAX:
             attached = f"{name.removesuffix('.py')}-{label}.trc"
             files[attached] = packed
-            runs.append(_run_line(label, outcome, f'"{attached}"'))
+            runs.append(_run_line(label, outcome, repr(attached)))
         else:
             runs.append(_run_line(label, outcome, _inline(packed)))
         about.append(f"{label}: {outcome.turns} turns, slots up to {outcome.applied}.")
@@ -84,6 +89,17 @@ def make_test(paths: list[Path], name: str, until: Point) -> MadeTest:
         raise NotIdenticalError("no run of these had begun: there is nothing to test")
     text = _TEST.format(version=__version__, about="\n".join(about), runs="".join(runs))
     return MadeTest({name: text.encode(), **files}, len(runs), turns)
+
+
+def _label(path: Path, outcome: Outcome, number: int, taken: set[str]) -> str:
+    """Node and start, and a number where another run is called so. It becomes a part of a file's
+    name and of a program, and comes from who made the trace. Raises TraceError."""
+    if not is_node_name(outcome.node):
+        raise TraceError(f'{path}: "{outcome.node:.80}" is no name of a node')
+    label = f"{outcome.node}-{outcome.boot_count}"
+    label = label if label not in taken else f"{label}-{number + 1}"
+    taken.add(label)
+    return label
 
 
 def _run_line(label: str, outcome: Outcome, trace: str) -> str:

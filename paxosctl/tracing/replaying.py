@@ -55,6 +55,8 @@ class Outcome:
     end: str
     notes: list[str]
     difference: dict[str, Any] | None = None
+    reached: bool = False
+    """Whether it came to the point where it was to stop."""
 
     def data(self) -> dict[str, Any]:
         """For JSON."""
@@ -101,7 +103,7 @@ def replay_bytes(
     try:
         replay = Replay(trace)
         outcome.boot_count = replay.replica.options.boot_count
-        _run(replay, until, show)
+        outcome.reached = _run(replay, until, show)
     except Difference as difference:
         outcome.verdict = "different"
         outcome.difference = _describe(difference, replay, trace)
@@ -115,7 +117,8 @@ def replay_bytes(
     return outcome
 
 
-def _run(replay: Replay, until: Point, show: Callable[[str], object] | None) -> None:
+def _run(replay: Replay, until: Point, show: Callable[[str], object] | None) -> bool:
+    """Whether the point is reached."""
     for turn in replay.trace.turns:
         if show is None:
             replay.step(turn)
@@ -126,7 +129,8 @@ def _run(replay: Replay, until: Point, show: Callable[[str], object] | None) -> 
                 for line in _turn_lines(replay, turn):
                     show(line)
         if until.is_reached(turn):
-            return
+            return True
+    return False
 
 
 def _turn_lines(replay: Replay, turn: Turn) -> Iterator[str]:

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 
@@ -53,3 +55,33 @@ def test_what_does_not_replay_makes_no_test(recorded, tmp_path, monkeypatch, cap
     assert run(["trace", "to-test", str(recorded), "-o", str(path)]) == 1
     assert "goes another way" in capsys.readouterr().err
     assert not path.exists()
+
+
+def test_two_runs_of_one_name_are_both_in_it(recorded, tmp_path, capsys):
+    (source, *_) = find_traces([recorded])
+    copy = tmp_path / "copy.trc"
+    copy.write_bytes(source.read_bytes())
+    path = tmp_path / "test_made.py"
+    command = ["trace", "to-test", str(source), str(copy), "-o", str(path), "--until", "slot 3"]
+    assert run(command) == 0
+    found = dict(run_path(str(path)))["RUNS"]
+    assert (len(found), len(list(tmp_path.glob("test_made*.trc")))) in ((2, 0), (2, 2))
+
+    assert run(command) == 1
+    assert "exists" in capsys.readouterr().err
+    assert run([*command, "--force"]) == 0
+
+
+@pytest.mark.parametrize("name", ['x": print(), "y', "../../n1", "n1\n"])
+def test_the_name_in_a_trace_is_no_program_and_no_path(recorded, tmp_path, monkeypatch, name):
+    (source, *_) = find_traces([recorded])
+    real = regression.replay_bytes
+    monkeypatch.setattr(regression, "replay_bytes", lambda *given: replace(real(*given), node=name))
+    path = tmp_path / "test_made.py"
+    assert run(["trace", "to-test", str(source), "-o", str(path), "--until", "slot 3"]) == 74
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_it_is_written_to_is_a_program(recorded, tmp_path):
+    (source, *_) = find_traces([recorded])
+    assert run(["trace", "to-test", str(source), "-o", "-"]) == 2

@@ -125,6 +125,12 @@ class TestDamage:
         with pytest.raises(TraceError, match="is of format 9"):
             replay_file(self.place(recorded, tmp_path, bytes(data)))
 
+    def test_a_point_beyond_the_end_is_said(self, recorded, capsys):
+        assert run(["trace", "replay", str(recorded), "--until", "slot 1"]) == 0
+        assert "ends before" not in capsys.readouterr().err
+        assert run(["trace", "replay", str(recorded), "--until", "slot 99999"]) == 0
+        assert "every run ends before the point" in capsys.readouterr().err
+
     def test_nothing_there(self, tmp_path, capsys):
         assert run(["trace", "replay", str(tmp_path)]) == 74
         assert "[trace] enabled = true" in capsys.readouterr().err

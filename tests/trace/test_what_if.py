@@ -52,6 +52,10 @@ class TestQuestion:
             ("crash n1 at turn 3", "of which node"),
             ("crash n1 at slot 0", "numbered from 1"),
             ("crash n1 for ever at slot 1", "is not a duration"),
+            ("crash n1 for 0s at slot 1", "above 0"),
+            ("cut n1 n1 at slot 1", "two nodes are needed"),
+            ("lose 101% at slot 1", "100% is all of them"),
+            ("", "a question is such as"),
         ],
     )
     def test_what_is_none(self, text, words):
@@ -103,6 +107,11 @@ class TestAnswer:
         report = ask(calm, f"lose 50% from slot {SLOT}")
         assert report.violation.startswith(("quorum", "one-value", "promise"))
 
+    def test_a_node_that_crashes_twice_starts_once(self, calm):
+        report = ask(calm, f"crash n1 for 1s, crash n1 for 2s at slot {SLOT}")
+        assert report.violation == ""
+        assert report.nodes["n1"]["state"] != "down"
+
     def test_on_the_command_line(self, calm, capsys):
         question = f"crash n1 at slot {SLOT}"
         command = ["trace", "replay", str(calm), "--what-if", question, "--for", "3s"]
@@ -111,6 +120,9 @@ class TestAnswer:
         assert answer["question"] == question
         assert "--seed 7" in answer["again"]
         assert run(["trace", "replay", str(calm), "--what-if", "crash n9 at slot 3"]) == 2
-        assert "n9 has no trace among these" in capsys.readouterr().err
+        assert "n9 has no trace among these; there are n1, n2, n3" in capsys.readouterr().err
+        assert run(["trace", "replay", str(calm), "--what-if", ""]) == 2
+        assert run(["trace", "replay", str(calm), "--what-if", question, "--show"]) == 2
+        assert run(["trace", "replay", str(calm), "--seed", "1"]) == 2
         assert run(["trace", "replay", str(calm), "--what-if", "crash n1 at slot 99999"]) == 2
         assert "the traces end before that" in capsys.readouterr().err

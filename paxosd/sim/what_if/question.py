@@ -77,9 +77,15 @@ def _parse_fault(text: str) -> Fault:
     if found["kind"]:
         try:
             for_ms = parse_duration_ms(found["time"]) if found["time"] else 0
+            if found["time"] and not for_ms:
+                raise ValueError("a duration above 0 is needed; without one it lasts")
         except ValueError as error:
             raise QuestionError(f'"{text}": {error}') from error
         return Fault(found["kind"], (found["node"],), for_ms)
     if found["a"]:
+        if found["a"] == found["b"]:
+            raise QuestionError(f'"{text}": two nodes are needed')
         return Fault("cut", (found["a"], found["b"]))
-    return Fault("lose", share=min(100, int(found["share"])) / 100)
+    if int(found["share"]) > 100:
+        raise QuestionError(f'"{text}": 100% is all of them')
+    return Fault("lose", share=int(found["share"]) / 100)

@@ -69,7 +69,8 @@ class WhatIf:
         names = sorted(self._heads)
         for name in {*(n for fault in question.faults for n in fault.nodes), question.node} - {""}:
             if name not in self._heads:
-                raise QuestionError(f"{name} has no trace among these; there are {names}")
+                words = f"{name} has no trace among these; there are {', '.join(names)}"
+                raise QuestionError(words)
         self.world = World(seed)
         self.trace = Trace(keep="all")
         self.trace.clock = self.world
@@ -192,7 +193,8 @@ class WhatIf:
         if fault.kind == "crash":
             process.crash(power=False)
             if fault.for_ms:
-                self.world.at(fault.for_ms, process.start)
+                # Another crash of the same node may have ended earlier.
+                self.world.at(fault.for_ms, lambda: None if process.up else process.start())
             return
         process.pause()
         if fault.for_ms:
