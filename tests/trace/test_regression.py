@@ -82,6 +82,7 @@ def test_the_name_in_a_trace_is_no_program_and_no_path(recorded, tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_it_is_written_to_is_a_program(recorded, tmp_path):
+def test_what_it_is_written_to_is_a_program(recorded, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (source, *_) = find_traces([recorded])
     assert run(["trace", "to-test", str(source), "-o", "-"]) == 2
