@@ -19,6 +19,7 @@ from paxosctl.cli.app import (
     end_negative,
     global_options,
 )
+from paxosctl.cli.interruption import interrupted_by_ends
 from paxosctl.cli.render import to_json
 from paxosctl.cli.streams import BrokenOutputError, StreamError, finish, prepare, say, say_json
 from paxosctl.client.errors import (
@@ -30,6 +31,7 @@ from paxosctl.client.errors import (
     ClientError,
     RefusedError,
 )
+from paxosd.host.stop_signals import end_by
 
 VERBS = {
     "put": "kv",
@@ -195,6 +197,14 @@ def _not_read_or_written(settings: Settings, words: str) -> int:
 
 
 def run_process() -> int:
-    """Run the command line of this process; its exit code."""
+    """Run the command line of this process; its exit code. A signal that is to end it does so once
+    the verb has tidied up."""
     prepare()
-    return finish(run())
+    came: list[int] = []
+    try:
+        with interrupted_by_ends() as came:
+            code = finish(run())
+    finally:
+        if came:
+            end_by(came[0])
+    return code

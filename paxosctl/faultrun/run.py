@@ -8,14 +8,11 @@ own, and are removed at its end.
 """
 
 import secrets
-import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from types import FrameType
 
 from paxosctl.cli.survey import NodeView, survey
 from paxosctl.client.client import Client
@@ -94,27 +91,26 @@ def execute(client: Client, script: FaultScript, say: Say) -> Report:
     workers = Workers(endpoints, script.workload, script.seed, prefix)
     timeline = Timeline(client, script, say)
     report = Report(workers.history, timeline.happened, [view.name for view in views])
-    with _interruptible():
-        try:
-            workers.start()
-            timeline.run(workers.raise_error)
-        except KeyboardInterrupt:
-            report.interrupted = True
-            say(timeline.now_s, "interrupted")
-        except BaseException:
-            workers.over.set()
-            timeline.heal()
-            raise
-        report.ran_ms = int(timeline.now_s * 1000)
-        say(timeline.now_s, "healing")
-        began_s = time.monotonic() - timeline.now_s
-        report.problems += _heal(client, timeline, prefix, say)
-        report.waited_for = list(timeline.waited_for)
-        end_s = time.monotonic()
-        report.heal_ms = int((end_s - began_s) * 1000) - report.ran_ms
-        workers.stop()
-        _measure(report, workers, began_s, end_s)
-        _judge(client, report, workers, say, lambda: timeline.now_s)
+    try:
+        workers.start()
+        timeline.run(workers.raise_error)
+    except KeyboardInterrupt:
+        report.interrupted = True
+        say(timeline.now_s, "interrupted")
+    except BaseException:
+        workers.over.set()
+        timeline.heal()
+        raise
+    report.ran_ms = int(timeline.now_s * 1000)
+    say(timeline.now_s, "healing")
+    began_s = time.monotonic() - timeline.now_s
+    report.problems += _heal(client, timeline, prefix, say)
+    report.waited_for = list(timeline.waited_for)
+    end_s = time.monotonic()
+    report.heal_ms = int((end_s - began_s) * 1000) - report.ran_ms
+    workers.stop()
+    _measure(report, workers, began_s, end_s)
+    _judge(client, report, workers, say, lambda: timeline.now_s)
     return report
 
 
@@ -184,17 +180,3 @@ def _judge(
     report.judgement = judge(report.history, final)
     if not report.acked and not report.interrupted:
         report.problems.append("not one write was acknowledged: nothing was tested")
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM counts as Ctrl-C meanwhile: the cluster is healed after either."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    old = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)
