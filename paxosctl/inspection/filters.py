@@ -15,7 +15,7 @@ from paxosd.host.log_levels import LEVELS
 from paxosd.recorder.block import Keep, Row
 from paxosd.recorder.event import Event
 
-_CLOCK_TIME = re.compile(r"(\d\d):(\d\d)(?::(\d\d(?:\.\d{1,6})?))?")
+_CLOCK_TIME = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9](?:\.[0-9]{1,6})?))?")
 
 
 class TimeError(ValueError):

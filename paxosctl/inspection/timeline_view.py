@@ -54,7 +54,7 @@ def head_lines(recordings: Recordings) -> list[str]:
     clocks = recordings.offsets.sentences(recordings.nodes)
     if clocks:
         lines.append(f"clocks: {'; '.join(clocks)}")
-    return lines
+    return [escape_controls(line, "") for line in lines]
 
 
 def head_data(recordings: Recordings) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class TimelineText:
     @classmethod
     def for_output(cls, names: Iterable[str]) -> "TimelineText":
         """For standard output as it is."""
-        longest = max((cell_width(name) for name in names), default=1)
+        longest = max((cell_width(escape_controls(name, "")) for name in names), default=1)
         return cls(terminal_width(), wants_colour(), longest)
 
     def lines(self, line: TimelineLine) -> Iterator[str]:
@@ -140,11 +140,12 @@ class TimelineText:
         self._day = today
         body = _body(line)
         margin = 12 + 2 + self.node_width + 2
-        head = f"{clock_time(line.time_us)}  {line.node.ljust(self.node_width)}  "
+        node, event = escape_controls(line.node, ""), escape_controls(line.first_id, "")
+        head = f"{clock_time(line.time_us)}  {node.ljust(self.node_width)}  "
         if self.width is None:
-            yield f"{head}{body}  [{line.first_id}]"
+            yield f"{head}{body}  [{event}]"
             return
-        name = f"  {line.first_id}" if self.width >= WITH_IDS else ""
+        name = f"  {event}" if self.width >= WITH_IDS else ""
         room = max(20, self.width - margin - len(name))
         first, *rest = textwrap.wrap(
             body, room, break_long_words=False, break_on_hyphens=False

@@ -227,11 +227,21 @@ class TestCommand:
 
     @pytest.mark.parametrize("options", [
         ["--kind", "nonsense"], ["--node", "n9"], ["--slot", "9..1"], ["--ballot", "x"],
+        ["--since", "24:00"], ["--since", "08:60"], ["--since", "08:00:61"],
         ["--since", "noon"], ["--since", "08:00:05", "--until", "08:00:01"], ["--last", "-1s"],
     ])  # fmt: skip
     def test_wrong_options(self, tmp_path, options):
         healthy(tmp_path)
         assert run(["log", "timeline", str(tmp_path), *options]) == 2
+
+    @pytest.mark.parametrize("verb", [["log", "timeline"], ["log", "nodes"], ["log", "tail"]])
+    def test_the_name_of_a_node_moves_no_cursor(self, tmp_path, capsys, verb):
+        path = tmp_path / "n1.log"
+        lines = [json.loads(line) for line in lines_of("n1", 3)]
+        path.write_text("".join(json.dumps(e | {"node": "n\x1b[2J1"}) + "\n" for e in lines))
+        assert run([*verb, str(path)]) == 0
+        out = capsys.readouterr().out
+        assert ("n\\x1b[2J1" in out, "\x1b" in out) == (True, False)
 
     def test_filters(self, tmp_path, capsys):
         healthy(tmp_path, slots=9)
