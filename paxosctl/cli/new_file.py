@@ -1,7 +1,7 @@
 """A file that appears as a whole or not at all, and that only its owner may read."""
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,14 +20,13 @@ def new_file(path: Path, *, force: bool) -> Iterator[tuple[IO[bytes], Path]]:
     that fails, or the block raises, nothing is left of it. ``force``: replace a regular file.
     Raises NotReplacedError, PermissionError, StreamError."""
     target = _target(path, force=force)
+    # Named before it is there: an interruption between the two leaves nothing.
+    name = target.with_name(f"{target.name}.{secrets.token_hex(8)}.part")
     try:
-        descriptor, name = tempfile.mkstemp(".part", f"{target.name}.", target.parent)
-    except OSError as error:
-        raise _unwritten(path, error) from error
-    try:
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:
             os.fchmod(descriptor, 0o600)  # whatever the umask
-            yield file, Path(name)
+            yield file, name
             file.flush()
             os.fsync(file.fileno())
         _target(path, force=force)  # it may have come meanwhile

@@ -1,11 +1,13 @@
 """What ends a verb from outside leaves nothing half done behind."""
 
+import os
 import signal
 import subprocess
 import sys
 
 import pytest
 
+from paxosctl.cli.new_file import new_file
 from tests.ctl.fake_daemon import FakeDaemon
 from tests.processes.processes import wait_for
 
@@ -44,3 +46,17 @@ def test_a_signal_that_is_to_be_ignored_is(tmp_path):
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     assert process.returncode == -signal.SIGTERM
+
+
+def test_an_interruption_just_when_the_file_is_there(tmp_path, monkeypatch):
+    real = os.open
+
+    def interrupted(*given):
+        descriptor = real(*given)
+        os.close(descriptor)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt), new_file(tmp_path / "b", force=False):
+        pass
+    assert list(tmp_path.iterdir()) == []
