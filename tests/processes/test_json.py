@@ -274,7 +274,8 @@ def _recordings(ctl, daemons):
     runs = ctl("trace replay", *where)["runs"]
     assert {each["verdict"] for each in runs} == {"identical"}
     assert ctl("trace to-test", where[0], "-o", daemons.path / "test_run.py")["runs"] >= 1
-    ctl("debug bundle", "-o", "b.tar.zst")
+    # One node was crashed: its recording is missing.
+    ctl("debug bundle", "-o", "b.tar.zst", exits=3)
     ctl("debug bundle", "--inspect", "b.tar.zst")
     assert not [each for each in ctl("audit", *where)["rules"] if each["verdict"] == "violated"]
 
