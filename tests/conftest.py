@@ -60,6 +60,7 @@ SLOW = (
     "core/test_cluster.py",
     "core/test_flow.py",
     "ctl/audit/",
+    "ctl/audit/test_live_sockets.py",
     "ctl/cli/test_diagnose.py",
     "ctl/cli/test_exit_codes.py",
     "ctl/cli/test_main.py",
@@ -79,6 +80,8 @@ SLOW = (
     "ctl/commands/test_sim_run.py",
     "ctl/commands/test_sim_teach.py",
     "ctl/commands/test_snapshot.py",
+    "ctl/diagram/test_browser.py",
+    "ctl/inspection/test_diagnosis.py",
     "ctl/load/",
     "ctl/member/",
     "daemon/test_commits.py",
@@ -95,6 +98,7 @@ SLOW = (
     "sim/nemesis/",
     "sim/teach/",
     "sim/test_budget.py",
+    "sim/test_client_names.py",
     "sim/test_divergence.py",
     "sim/test_members.py",
     "sim/test_passing_on.py",
@@ -108,6 +112,8 @@ SLOW = (
     "snapshot/test_scrub.py",
     "storage/test_wal_model.py",
     "test_log_events.py",
+    "trace/test_regression.py",
+    "trace/test_what_if.py",
     "wire/test_wire.py",
 )
 """Files and folders whose tests take seconds each: ``-m "not slow"`` leaves them out, with all
