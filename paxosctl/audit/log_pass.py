@@ -43,6 +43,7 @@ class LogPass:
             facts.logs[rank].usable = log.usable = False
         facts.logs[rank] = log
         newest, newest_at = SlotMap(), SlotMap()
+        lowest = 0
         changes: dict[tuple[int, int], Change] = {}
         for segment in home.segments:
             number = len(facts.segments)
@@ -66,6 +67,7 @@ class LogPass:
                 log.commit = max(log.commit, self._commit_of(record))
                 if record.kind in (wal_file.STATE, wal_file.RELEASE):
                     log.first = max(log.first, record.slot)
+                    lowest = max(lowest, record.lowest)
             if segment.damaged:
                 log.usable = False
             if segment.trouble:
@@ -73,6 +75,13 @@ class LogPass:
                     f"{segment.path}: {segment.trouble}, from {segment.torn_at} on; what comes "
                     "before it is used"
                 )
+        begins = home.segments[0].number
+        if 0 < lowest < begins:
+            log.usable = False
+            self._troubles.append(
+                f"the log of {home.node} begins with segment {lowest}, and here with {begins}: "
+                "what is not in it proves nothing"
+            )
         self._settle(log, newest, newest_at, changes)
 
     def _records_of(self, segment: wal_file.Segment, log: LogFacts) -> Iterator[wal_file.Record]:

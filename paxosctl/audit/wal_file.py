@@ -34,7 +34,8 @@ _NAME = re.compile(r"wal-(\d{8,})\.log")
 class Record(NamedTuple):
     """A record of a whole group. ``slot``: of ACCEPT, DECISION, COMMIT; of STATE and RELEASE the
     first one that is not in a snapshot. ``round``, ``voter``: a ballot. ``commit``: of STATE and
-    RELEASE. ``value``: of ACCEPT and DECISION."""
+    RELEASE, as is ``lowest``, the first segment that the log needs. ``value``: of ACCEPT and
+    DECISION."""
 
     kind: int
     offset: int
@@ -43,6 +44,7 @@ class Record(NamedTuple):
     round: int = 0
     voter: str = ""
     commit: int = 0
+    lowest: int = 0
     value: bytes | memoryview = b""
 
 
@@ -159,12 +161,12 @@ def _decode(
         if kind == COMMIT:
             return Record(kind, offset, group, _U64.unpack_from(data, start)[0])
         if kind == STATE:
-            first, commit, _, round_ = _STATE.unpack_from(data, start)
+            first, commit, lowest, round_ = _STATE.unpack_from(data, start)
             voter, _ = _name(data, start + _STATE.size)
-            return Record(kind, offset, group, first, round_, voter, commit)
+            return Record(kind, offset, group, first, round_, voter, commit, lowest)
         if kind == RELEASE:
-            first, commit, _ = _RELEASE.unpack_from(data, start)
-            return Record(kind, offset, group, first, commit=commit)
+            first, commit, lowest = _RELEASE.unpack_from(data, start)
+            return Record(kind, offset, group, first, commit=commit, lowest=lowest)
         return Record(kind, offset, group)
     except (ValueError, IndexError, error):
         return None

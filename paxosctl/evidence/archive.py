@@ -292,6 +292,25 @@ def _compare(found: Unpacked, directory: Path) -> None:
         found.troubles.append(f"{name} is not what the manifest says, and is not used")
         (directory / name).unlink()
         del found.names[name]
+    _keep_whole_logs(found, directory)
+
+
+def _keep_whole_logs(found: Unpacked, directory: Path) -> None:
+    """Without its newest segments a log looks like one that lacks what its node has said: those
+    before one that is missing are dropped."""
+    broken: set[str] = set()
+    segments = [
+        each for each in found.manifest["files"]
+        if class_of(each.partition("/")[2]) is FileClass.WAL
+    ]  # fmt: skip
+    for name in sorted(segments, key=lambda each: (len(each), each), reverse=True):
+        node = name.partition("/")[0]
+        if name not in found.names:
+            broken.add(node)
+        elif node in broken:
+            found.troubles.append(f"{name} is not used: a later part of that log is missing")
+            (directory / name).unlink()
+            del found.names[name]
 
 
 def opened_bundle(path: Path, directory: Path) -> Unpacked:

@@ -32,6 +32,9 @@ SLACK_MS = 2_000
 FILE_BYTES_MAX = 1 << 40
 PIECE_BYTES = 256 << 10
 """In one answer."""
+ORDER = (FileClass.RECORDING, FileClass.SMALL, FileClass.CONFIG, FileClass.LOG, FileClass.WAL)
+"""The write-ahead log after the recording: a node that goes on has in it what it has said, so that
+nothing that is recorded seems to be missing there."""
 AGAIN_MS = 5_000
 """How often a node that did not answer is asked again."""
 
@@ -150,7 +153,7 @@ class RunningNodes:
         wanted: dict[str, list[RemoteFile]] = {}
         for name, node in self.nodes.items():
             chosen: list[RemoteFile] = []
-            for kind in kinds:
+            for kind in sorted(kinds, key=ORDER.index):
                 files = node.of(kind)
                 if kind is FileClass.RECORDING:
                     files = _of_time(files, since_ms, until_ms)
@@ -267,6 +270,7 @@ class _Transfer:
         self._file: RemoteFile | None = None
         self._directory = directory
         self._call: Call | None = None
+        self._without_log = False
         self.done_bytes = 0
         self.troubles: list[str] = []
 
@@ -292,6 +296,7 @@ class _Transfer:
             # Its oldest file is dropped while this goes on: that is no loss of the rest.
             if "is gone" not in str(error):
                 self.troubles.append(f"{self._node.name}: {file.name}: {error}")
+            self._give_up(file)
             self._next_file()
             return
         except ClientError as error:
@@ -299,10 +304,12 @@ class _Transfer:
                 f"{self._node.name} stopped answering: what it has of {file.name} from byte "
                 f"{file.have} on, and older files, are missing ({error})"
             )
+            self._give_up(file)
             self._call = None
             return
         if not self._take(file, body):
             self.troubles.append(f"{self._node.name}: {file.name}: an answer that makes no sense")
+            self._give_up(file)
             self._next_file()
         elif file.have < file.bytes:
             self._ask(file)
@@ -337,6 +344,13 @@ class _Transfer:
             file.bytes = file.have
         return True
 
+    def _give_up(self, file: RemoteFile) -> None:
+        """A part of a segment would look like a log that lacks what its node has said, and so would
+        older segments without it: of a log only whole segments up to the newest are of use."""
+        if file.kind is FileClass.WAL:
+            self._without_log = True
+            place_of(self._directory, self._node.name, file.name).unlink(missing_ok=True)
+
     def _ask(self, file: RemoteFile) -> None:
         args = {"name": file.name, "offset": file.have}
         self._call = self._client.start_admin("file_read", args, endpoint=self._node.endpoint)
@@ -344,6 +358,8 @@ class _Transfer:
     def _next_file(self) -> None:
         self._call = None
         for file in self._files:
+            if self._without_log and file.kind is FileClass.WAL:
+                continue
             file.have = max(file.have, file.begin)
             if file.have < file.bytes:
                 path = place_of(self._directory, self._node.name, file.name)

@@ -147,16 +147,19 @@ class Recording:
         return self
 
 
-def write_log(directory, node, groups, *, first=1, commit=0, directory_id=7, members=NODES):
-    """A log of one segment. ``groups``: lists of AcceptRecord, PromiseRecord, (slot, ballot, value)
+def write_log(directory, node, groups, *, first=1, commit=0, directory_id=7, members=NODES,
+              number=1):  # fmt: skip
+    """A log of one segment, the one with ``number``, which needs those from 1 on.
+
+    ``groups``: lists of AcceptRecord, PromiseRecord, (slot, ballot, value)
     for a decision, and numbers for a commit."""
     home = directory / node
     (home / "wal").mkdir(parents=True, exist_ok=True)
-    header = SegmentHeader(1, b"12345678", 1 << 20, "c1", node)
+    header = SegmentHeader(number, b"12345678", 1 << 20, "c1", node)
     data = bytearray(header.encode())
-    for number, records in enumerate(groups, 1):
-        group = GroupBuilder(header, number, len(data))
-        if number == 1:
+    for place, records in enumerate(groups, 1):
+        group = GroupBuilder(header, place, len(data))
+        if place == 1:
             group.add_state(NULL_BALLOT, Release(first, commit, 1))
         for record in records:
             if isinstance(record, AcceptRecord):
@@ -169,7 +172,7 @@ def write_log(directory, node, groups, *, first=1, commit=0, directory_id=7, mem
                 group.add_commit(record)
         group.finish()
         data += b"".join(map(bytes, group.buffers))
-    (home / "wal" / "wal-00000001.log").write_bytes(bytes(data).ljust(1 << 16, b"\0"))
+    (home / "wal" / f"wal-{number:08d}.log").write_bytes(bytes(data).ljust(1 << 16, b"\0"))
     identity = {"cluster": "c1", "node": node, "directory": directory_id, "lost": False}
     (home / "identity").write_text(json.dumps(identity))
     founders = {name: [True, 7] for name in members}

@@ -48,6 +48,17 @@ def test_one_node_of_three(tmp_path):
     assert [row["node"] for row in report.nodes] == ["n1"]
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_log_without_its_first_segments_accuses_nobody(tmp_path, number):
+    for each in good(tmp_path):
+        each.write()
+    write_log(tmp_path, "n2", [[], []], number=number)
+    report = audit([tmp_path])
+    assert (report.broken == 0) == (number == 2), "with all of it n2's votes are missing"
+    said = "the log of n2 begins with segment 1, and here with 2: what is not in it proves nothing"
+    assert (said in report.notes) == (number == 2)
+
+
 def test_an_acknowledged_slot_whose_voters_are_not_all_there(tmp_path):
     n1, *_ = good(tmp_path)
     n1.add(HEARTBEAT, "n2", RECEIVED, 9, B1).apply(3, B1).acknowledge(3)

@@ -308,3 +308,13 @@ def test_the_checksum_at_its_end_is_read(tmp_path, out):
     data[-8] ^= 1  # the CRC of gzip
     path.write_bytes(data)
     assert "CRC check failed" in unpack(path, out).troubles[0]
+
+
+def test_a_log_without_its_newest_part_is_not_used(tmp_path, out):
+    files = {f"{n}/wal/wal-{k:08d}.log": b"%d" % k for n in ("n1", "n2") for k in (1, 2, 3)}
+    changed = files | {"n1/wal/wal-00000002.log": b"other"}
+    found = unpack(made(tmp_path / "b", files, manifest=manifest_for(changed)), out)
+    assert set(there(out)) == set(files) - {f"n1/wal/wal-{k:08d}.log" for k in (1, 2)}
+    assert found.troubles[-1] == (
+        "n1/wal/wal-00000001.log is not used: a later part of that log is missing"
+    )

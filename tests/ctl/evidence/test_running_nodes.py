@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from paxosctl.client.errors import RefusedError
+from paxosctl.client.errors import NotSubmittedError, RefusedError
 from paxosctl.evidence.running_nodes import LOG_BYTES_MAX, PIECE_BYTES, RunningNodes
 from paxosd.recorder.served_names import FileClass
 from tests.ctl.evidence.fake_nodes import FakeNode, silent, use
@@ -123,6 +123,32 @@ def test_a_node_that_goes_away_on_the_way(tmp_path, monkeypatch):
     assert fetched(tmp_path)[f"n1/{REC % 2}"] == BIG[:PIECE_BYTES], "what came is used"
     assert fetched(tmp_path)[f"n2/{REC % 1}"] == b"one"
     assert "n1 stopped answering" in running.troubles[0]
+
+
+WAL = "wal/wal-%08d.log"
+
+
+@pytest.mark.parametrize("error", [NotSubmittedError, RefusedError])
+def test_of_a_log_whole_segments_up_to_the_newest_or_none(tmp_path, monkeypatch, error):
+    node = FakeNode("n1", {WAL % 1: b"1", WAL % 2: BIG, WAL % 3: b"3"})
+
+    def fail(verb, args):
+        if args.get("offset"):
+            raise error("invalid", "no")
+
+    node.fail = fail
+    running = RunningNodes(use(monkeypatch, [node]), tmp_path)
+    running.fetch(running.want(frozenset({FileClass.WAL})))
+    assert fetched(tmp_path) == {f"n1/{WAL % 3}": b"3"}
+    assert WAL % 2 in running.troubles[0]
+
+
+def test_the_log_comes_after_the_recording(tmp_path, monkeypatch):
+    """Else it would lack what the node has said meanwhile."""
+    node = FakeNode("n1", {WAL % 1: b"1", REC % 1: b"1", "identity": b"1", "log": b"1\n"})
+    running = RunningNodes(use(monkeypatch, [node]), tmp_path)
+    kinds = [file.kind for file in running.want(ALL)["n1"]]
+    assert (kinds[0], kinds[-1]) == (FileClass.RECORDING, FileClass.WAL)
 
 
 def test_a_file_that_is_dropped_meanwhile_is_no_trouble(tmp_path, monkeypatch):
