@@ -1,5 +1,6 @@
 """All incidents of a cluster in a window: from the lines of logs, and from what happened."""
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -23,6 +24,9 @@ from paxosctl.inspection.recordings import Recordings, Window
 from paxosd.recorder.event import Event
 
 LEADERLESS_US_MIN = 300_000
+DENSE_WRITES = 5
+"""So many answers, in a stretch before a pause that is as long, show that the pause is none of the
+clients'."""
 REIGN_US = 30_000_000
 SLOWING = ("no leader", "still", "cut off", "one-way", "cut link", "disk", "lossy link",
            "slow link", "busy", MACHINE_BUSY)  # fmt: skip
@@ -245,12 +249,25 @@ def _leaderless(
         if old is None or not earlier or led_us - earlier[-1] < LEADERLESS_US_MIN:
             continue
         reasons = leader_reasons(incidents, old, earlier[-1], led_us)
+        since_us = _waited_since_us(earlier, reasons, led_us)
+        if led_us - since_us < LEADERLESS_US_MIN:
+            continue
         why = f", because {reasons[0].sentence()}" if reasons else "; why is not known"
-        said.append(Incident("no leader", "", "", earlier[-1], led_us,
+        said.append(Incident("no leader", "", "", since_us, led_us,
                              f"no write was answered until {ballot.node} led"
-                             f" {ms(led_us - earlier[-1])} later{why}",
+                             f" {ms(led_us - since_us)} later{why}",
                              (led, *(reasons[0].evidence if reasons else ()))))  # fmt: skip
     return said
+
+
+def _waited_since_us(answered: Sequence[int], reasons: Sequence[Incident], led_us: int) -> int:
+    """From when on writes waited for another leader. Where they had come one after the other, from
+    the last answer on; else nobody may have asked for anything before the old leader's end."""
+    last_us = answered[-1]
+    dense = bisect_left(answered, last_us - (led_us - last_us))
+    if len(answered) - dense >= DENSE_WRITES:
+        return last_us
+    return max(last_us, reasons[0].since_us) if reasons else led_us
 
 
 _ENDS_REIGN = ("died", "wiped", "ended", "disk failed", "still", "cut off", "one-way", "cut link",

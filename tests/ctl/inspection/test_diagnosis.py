@@ -13,7 +13,7 @@ from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.campaign.run import run_seed
 from paxosd.sim.cluster.records import RunRecords
 from paxosd.sim.nemesis.schedule import Directive, Schedule
-from tests.ctl.inspection.made import Made, elect, trio
+from tests.ctl.inspection.made import BASE_US, Made, elect, trio
 
 SECOND = 1_000_000
 LASTS_US = 6 * SECOND
@@ -232,8 +232,8 @@ class TestLinks:
 
 
 class TestLeaders:
-    def changed(self, traffic):
-        """n1 led, and n2 does from 4 s on; writes are answered until 3 s."""
+    def changed(self, traffic, writes=range(500_000, 3 * SECOND, 100_000)):
+        """n1 led, and n2 does from 4 s on; ``writes``: when they are answered."""
         first = {name: Made(name) for name in traffic.nodes}
         ballot = elect(first, "n1", 0)
         for at_us, name, text in (
@@ -241,7 +241,7 @@ class TestLeaders:
             (4 * SECOND, "n2", {"leader": "n2", "ballot": "2.n2"}),
         ):
             traffic.at(at_us, name, lambda node, text=text: node.note("leader.elected", **text))
-        for at_us in range(500_000, 3 * SECOND, 100_000):
+        for at_us in writes:
             traffic.at(at_us, "n1", lambda node: node.record(WRITE, slot=1, ballot=Ballot(900, ""),
                                                              x=7, y=1 | 1 << 48))  # fmt: skip
         traffic.write()
@@ -259,6 +259,18 @@ class TestLeaders:
         assert "because n1 stood still" in gap.words
         assert ("still", "n1") in [(each.what, each.node) for each in said.causes]
         assert any("n1 stood still" in each.text for each in said.sentences)
+
+    def test_a_pause_of_the_clients_is_nobodys_fault(self, traffic):
+        """Two writes, long before: nobody is known to have waited before n1 stood still."""
+        traffic.gone["n1"] = 3 * SECOND, 5 * SECOND
+        diagnosis, _ = self.changed(traffic, writes=(500_000, 900_000))
+        (gap,) = [each for each in diagnosis.incidents if each.what == "no leader"]
+        assert 2_900_000 <= gap.since_us - BASE_US <= 3_100_000
+        assert gap.until_us - BASE_US == 4 * SECOND
+
+    def test_nor_is_one_before_a_change_without_a_reason(self, traffic):
+        diagnosis, _ = self.changed(traffic, writes=(500_000, 900_000))
+        assert not [each for each in diagnosis.incidents if each.what == "no leader"]
 
     def test_one_for_which_there_is_no_reason(self, traffic):
         diagnosis, said = self.changed(traffic)
