@@ -10,10 +10,14 @@ from pathlib import Path
 
 from paxosd.core.client_name import client_name_fault, fitting_name
 
+_NO_FILE = ("", "-", "-c", "-m")
+"""What stands for the program where Python was given none: typed in, or on standard input."""
+
 
 def own_name(program: str = "") -> str:
     """``program`` (else that of this process), user, host and process id."""
-    program = program or Path(sys.argv[0]).name or "python"
+    called = Path(sys.argv[0]).name
+    program = program or (called if called not in _NO_FILE else "python")
     return fitting_name(f"{program} {_user()}@{os.uname().nodename} {os.getpid()}")
 
 

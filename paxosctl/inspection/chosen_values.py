@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from paxosctl.inspection.wal_entries import read_segments
 from paxosd.core.quorum import Quorums
 from paxosd.core.types import Ballot, Slot
 from paxosd.storage.wal_format import (
@@ -24,16 +25,13 @@ from paxosd.storage.wal_format import (
     HEADER_BYTES,
     RELEASE,
     STATE,
-    FormatError,
     RawRecord,
     SegmentHeader,
     check_record,
     decode_commit,
-    decode_header,
     decode_release,
     decode_state,
     decode_value,
-    segment_number,
 )
 
 Value = tuple[Ballot, bytes]
@@ -129,19 +127,8 @@ def _records(
     wal: Path, problems: list[str]
 ) -> Iterator[tuple[SegmentHeader, memoryview, RawRecord]]:
     """The records of all whole groups, in the order of the disk."""
-    found = [(segment_number(path.name), path) for path in wal.iterdir()]
-    for _, path in sorted((number, path) for number, path in found if number is not None):
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            problems.append(f"{path}: it is gone: the node that runs gave it back")
-            continue
-        try:
-            header = decode_header(data)
-        except FormatError as error:
-            problems.append(f"{path}: {error}")
-            continue
-        view, offset = memoryview(data), HEADER_BYTES
+    for header, view in read_segments(wal, problems):
+        offset = HEADER_BYTES
         group: list[RawRecord] = []
         while (record := check_record(view, offset, header)) is not None:
             offset = record.end

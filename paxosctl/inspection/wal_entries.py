@@ -17,6 +17,7 @@ from paxosd.storage.wal_format import (
     DECISION,
     HEADER_BYTES,
     FormatError,
+    SegmentHeader,
     check_record,
     decode_header,
     decode_value,
@@ -77,22 +78,26 @@ class LoggedCommand:
         return op in OP_NAMES and rest[0] == key
 
 
-def logged_values(wal: Path, problems: list[str]) -> Iterator[LoggedValue]:
-    """The votes and decisions of a log, in the order of the disk. A sentence is added to
-    ``problems`` for a segment that cannot be read. Raises OSError."""
+def read_segments(wal: Path, problems: list[str]) -> Iterator[tuple[SegmentHeader, memoryview]]:
+    """The segments of a log, in the order of the disk. A sentence is added to ``problems`` for one
+    that cannot be read. Raises OSError."""
     found = [(segment_number(path.name), path) for path in wal.iterdir()]
     for _, path in sorted((number, path) for number, path in found if number is not None):
         try:
             data = path.read_bytes()
+            header = decode_header(data)
         except FileNotFoundError:
             problems.append(f"{path}: it is gone: the node that runs gave it back")
-            continue
-        try:
-            header = decode_header(data)
         except FormatError as error:
             problems.append(f"{path}: {error}")
-            continue
-        view, offset = memoryview(data), HEADER_BYTES
+        else:
+            yield header, memoryview(data)
+
+
+def logged_values(wal: Path, problems: list[str]) -> Iterator[LoggedValue]:
+    """The votes and decisions of a log; see :func:`read_segments`."""
+    for header, view in read_segments(wal, problems):
+        offset = HEADER_BYTES
         while (record := check_record(view, offset, header)) is not None:
             offset = record.end
             if record.kind in (ACCEPT, DECISION):

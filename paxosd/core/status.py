@@ -383,8 +383,9 @@ class NodeStatus:
     """None: this node keeps no snapshots."""
     log: LogLevelStatus | None = None
     recorder: RecorderStatus | None = None
-    trace: TraceStatus | None = None
     """None: the program is of a version without one."""
+    trace: TraceStatus | None = None
+    """None: [trace] is not enabled, or the program is of a version without it."""
     names: Mapping[str, NameStatus] = field(default_factory=dict)
     descriptors: DescriptorsStatus | None = None
     connections: Mapping[str, PortStatus] = field(default_factory=dict)
