@@ -20,6 +20,7 @@ from typing import Any
 
 from paxosd.config.schema import Config
 from paxosd.core.status import TraceStatus
+from paxosd.daemon import trace_backlog
 from paxosd.daemon.logs import Logs
 from paxosd.storage.datadir import DataDir
 from paxosd.storage.disk import Disk, DiskFile, RealDisk
@@ -31,8 +32,6 @@ from paxosd.trace.recording import TraceRecorder
 
 FLUSH_MS = 250
 """How often what was recorded is written: a process that dies has lost what came later."""
-TURNS_WAITING_MAX = 20_000
-"""So many turns may wait to be written."""
 FREE_BYTES_MIN = 256 << 20
 """With less space than this on the disk nothing is recorded: the log needs it more."""
 KEPT_SHARE = 2
@@ -44,7 +43,7 @@ CLOSE_S = 5.0
 
 WORDS = {
     FULL: "trace.bytes_max is used up",
-    BEHIND: f"{TURNS_WAITING_MAX} turns wait to be written",
+    BEHIND: trace_backlog.WORDS,
 }
 
 
@@ -69,8 +68,7 @@ class DaemonTrace:
         self._bytes = 0
         self._kept_bytes = kept_bytes
         self._packer = Packer()
-        self._records: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
-        self._put_count = self._taken_count = 0
+        self._records = trace_backlog.Backlog()
         self._reason = ""
         self._thread: threading.Thread | None = None
         logs.logger.warning(
@@ -106,8 +104,7 @@ class DaemonTrace:
     # -- in the loop's thread
 
     def _put(self, record: tuple[Any, ...]) -> None:
-        self._put_count += 1
-        if self._put_count - self._taken_count > TURNS_WAITING_MAX:
+        if self._records.is_full:
             self._stop(BEHIND, WORDS[BEHIND])
             self._records.put((END, BEHIND, WORDS[BEHIND]))
         else:
@@ -134,8 +131,7 @@ class DaemonTrace:
             due_s = time.monotonic() + FLUSH_MS / 1000
             while record is not None and (left_s := due_s - time.monotonic()) > 0:
                 with suppress(queue.Empty):
-                    record = self._records.get(timeout=left_s)
-                    self._taken_count += 1
+                    record = self._records.take(left_s)
                     if record is not None:
                         self._append(self._packer.add(record))
             self._append(self._packer.take())
