@@ -17,8 +17,6 @@ from msgpack import unpackb
 
 from paxosctl.audit.membership import EPOCH_ROUNDS, Membership, make
 
-RUN_BOOT_SHIFT = 20
-"""A run id is the boot count, and random bits below it."""
 _ACCEPTED, _PROGRESS, _LEARNED, _CHANGE = 7, 65, 66, 67
 _ADMIN, _ADMIN_ANSWER = 35, 51
 _RANGE_SLOTS_MAX = 65_536

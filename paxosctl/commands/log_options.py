@@ -28,11 +28,6 @@ class Reading:
     last: int | None
     settings: Settings = field(default_factory=Settings)
 
-    @property
-    def asks_nodes(self) -> bool:
-        """Whether the running nodes are the source."""
-        return not self.sources
-
     def span(self, newest_ms: int) -> tuple[int, int | None]:
         """From when until when, in ms, if what there is ends at ``newest_ms``. Raises
         click.UsageError."""

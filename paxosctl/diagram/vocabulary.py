@@ -5,14 +5,9 @@ from collections.abc import Mapping
 from paxosctl.inspection.events import MESSAGES, NAMES, NOTES, note_event
 from paxosd.recorder.event import (
     ADOPTED,
-    APPLIED,
     INSTALLED,
     PROMISED,
-    READ,
     START,
-    SYNCED,
-    VOTED,
-    WRITE,
     Event,
 )
 
@@ -51,9 +46,6 @@ CONTEXT_KINDS = PHASE1_KINDS | {START, INSTALLED, *NOTES}
 """What is drawn beside the events of chosen slots: who led, and what went wrong."""
 CONTEXT_NOTES = ("leader.", "election.", "fault.", "node.", "snapshot.", "member.", "state.",
                  "storage.failed")  # fmt: skip
-LOCAL_KINDS = frozenset(
-    (PROMISED, ADOPTED, VOTED, APPLIED, WRITE, READ, SYNCED, INSTALLED, START, *NOTES)
-)
 
 
 def family(event: Event) -> str:
