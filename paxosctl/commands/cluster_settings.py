@@ -12,7 +12,13 @@ from paxosctl.cli.survey import NodeView, leader_of, statuses_of, survey
 from paxosctl.client.client import Client
 from paxosctl.client.errors import OutcomeUnknownError, RefusedError
 from paxosd.config.settings import nearest
-from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError, UnknownLevelError
+from paxosd.core.cluster_settings import (
+    BOUNDS,
+    SINCE_LEVEL,
+    ClusterSettings,
+    SettingsError,
+    UnknownLevelError,
+)
 from paxosd.core.commands import Status
 from paxosd.host.durations import parse_duration_ms
 from paxosd.host.numbers import parse_whole
@@ -74,6 +80,9 @@ def set_verb(settings: Settings, dry_run: bool, assignments: Sequence[tuple[str,
         before, epoch = _latest(views)
         if not before.level:
             raise RefusedError("level", _too_low(views))
+        for key, _ in assignments:
+            if before.level < SINCE_LEVEL.get(key, 0):
+                raise RefusedError("level", _too_early(key, before, views))
         after = _follow(before, dict(assignments))
         _check_room(after, views)
         words = _differences(before, after)
@@ -132,6 +141,15 @@ def _too_low(views: Sequence[NodeView]) -> str:
     return (
         "the settings are not replicated yet: the cluster is at feature level 0. Its leader raises "
         "it by itself once every member runs a version that knows level 1"
+        + (f"; waiting for: {waiting}" if waiting else "")
+    )
+
+
+def _too_early(key: str, present: ClusterSettings, views: Sequence[NodeView]) -> str:
+    waiting = ", ".join(_lagging(views))
+    return (
+        f"{key} is a setting from feature level {SINCE_LEVEL[key]} on; the cluster is at level "
+        f"{present.level}, until every member runs a newer version"
         + (f"; waiting for: {waiting}" if waiting else "")
     )
 

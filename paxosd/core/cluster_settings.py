@@ -23,6 +23,8 @@ What is wrong with one is found from its bytes alone, alike on every node.
     level 1   CLUSTER commands; admission by the replicated limits; log time as a stopwatch
     level 2   an OPEN that is repeated gives the same session (``core/state/sessions.py``)
     level 3   an OPEN may give its client's name (``core/client_name.py``)
+    level 4   coordination: leases (``core/state/leases.py``), and settings that a document of an
+              earlier level does not have (:data:`SINCE_LEVEL`)
 """
 
 import json
@@ -31,10 +33,11 @@ from typing import Any, NamedTuple
 
 from paxosd.core.commands import CLUSTER, Entry
 
-LEVEL_LATEST = 3
+LEVEL_LATEST = 4
 """The highest feature level that this program knows."""
 LEVEL_NAMED_OPEN = 2
 LEVEL_CLIENT_NAMES = 3
+LEVEL_COORDINATION = 4
 
 DOCUMENT_BYTES_MAX = 4096
 VERSION_MAX = (1 << 63) - 1
@@ -49,8 +52,12 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "key_bytes_max": (1, 65_536),
     "value_bytes_max": (1, 64 << 20),
     "commands_per_request_max": (1, 8192),
+    "leases_max": (0, 1_000_000),
 }
 """What a person may set, and within which bounds."""
+SINCE_LEVEL: dict[str, int] = {"leases_max": LEVEL_COORDINATION}
+"""The settings that came later → the feature level from which on a document has them. Below it
+they have their defaults, and a document must not name them: programs of before refuse it."""
 
 
 class SettingsError(ValueError):
@@ -85,12 +92,17 @@ class ClusterSettings(NamedTuple):
     commands_per_request_max: int = 1024
     genesis: str = ""
     """The hash of the founding record, in hex; "" as long as none is in the log."""
+    leases_max: int = 100_000
+    """How many leases there may be at a time."""
 
     def document(self) -> dict[str, Any]:
-        """All of it but the version, as plain values: what a command carries."""
-        document = self._asdict()
+        """What a command of this level carries: all of it but the version, as plain values."""
+        document = self._written()
         del document["version"]
         return document
+
+    def _written(self) -> dict[str, Any]:
+        return {key: getattr(self, key) for key in _keys(self.level)}
 
     def to_command(self) -> bytes:
         """The document of a CLUSTER command that brings these settings about."""
@@ -98,7 +110,7 @@ class ClusterSettings(NamedTuple):
 
     def to_json(self) -> bytes:
         """All of it; b"" for those of version 0, which no log holds."""
-        return _dump(self._asdict()) if self.version else b""
+        return _dump(self._written()) if self.version else b""
 
     def to_entry(self, before: "ClusterSettings", epoch: int) -> Entry:
         """The entry that brings these about, after ``before``, at ``epoch`` of the membership."""
@@ -155,11 +167,20 @@ def _load(text: bytes) -> dict[str, Any]:
     return found
 
 
+def _keys(level: int) -> tuple[str, ...]:
+    """The names that settings of this level have in a log."""
+    return tuple(key for key in ClusterSettings._fields if SINCE_LEVEL.get(key, 0) <= level)
+
+
 def _make(found: dict[str, Any]) -> ClusterSettings:
-    if found.keys() != set(ClusterSettings._fields):
-        raise SettingsError(f"settings have {', '.join(sorted(ClusterSettings._fields))}")
+    level = found.get("level")
+    keys = _keys(level if type(level) is int else 0)
+    if found.keys() != set(keys):
+        raise SettingsError(f"settings have {', '.join(sorted(keys))}")
     bounds = {"version": (0, VERSION_MAX), "level": (0, LEVEL_LATEST)} | BOUNDS
     for key, (least, most) in bounds.items():
+        if key not in found:
+            continue
         value = found[key]
         if type(value) is not int or not least <= value <= most:
             raise SettingsError(f"{key} is a number from {least} to {most}")

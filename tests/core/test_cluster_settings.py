@@ -6,7 +6,9 @@ import pytest
 
 from paxosd.core.cluster_settings import (
     BOUNDS,
+    LEVEL_COORDINATION,
     LEVEL_LATEST,
+    SINCE_LEVEL,
     ClusterSettings,
     SettingsError,
     UnknownLevelError,
@@ -75,11 +77,27 @@ class TestDocument:
     @pytest.mark.parametrize("name", BOUNDS)
     def test_each_bound(self, name):
         least, most = BOUNDS[name]
+        at_level = ClusterSettings(level=max(1, SINCE_LEVEL.get(name, 0))).document()
         for value in (least - 1, most + 1):
             with pytest.raises(SettingsError, match=f"{name} is a number from {least} to {most}"):
-                ClusterSettings().follow(document(**{name: value}))
+                ClusterSettings().follow(json.dumps(at_level | {name: value}).encode())
         extreme = {"session_window_max": 8192} if name == "commands_per_request_max" else {}
-        assert getattr(ClusterSettings().follow(document(**{name: most} | extreme)), name) == most
+        text = json.dumps(at_level | {name: most} | extreme).encode()
+        assert getattr(ClusterSettings().follow(text), name) == most
+
+    def test_a_setting_of_a_later_level_is_in_no_document_of_an_earlier_one(self):
+        """A program of before refuses it as malformed; this one must do the same."""
+        before = ClusterSettings(level=LEVEL_COORDINATION - 1, leases_max=5)
+        assert b"leases_max" not in before.to_command()
+        assert b"leases_max" not in before._replace(version=1).to_json()
+        after = ClusterSettings(level=LEVEL_COORDINATION, leases_max=5)
+        assert ClusterSettings().follow(after.to_command()).leases_max == 5
+        for text in (
+            after._replace(level=LEVEL_COORDINATION - 1).document() | {"leases_max": 5},
+            before._replace(level=LEVEL_COORDINATION - 1).document() | {"level": 4},
+        ):
+            with pytest.raises(SettingsError, match="settings have"):
+                ClusterSettings().follow(json.dumps(text).encode())
 
     def test_a_level_that_is_not_known_is_said_before_anything_is_judged(self):
         for text in (document(level=99), b'{"level":99}', document(level=99, colour=1)):
