@@ -23,8 +23,9 @@ What is wrong with one is found from its bytes alone, alike on every node.
     level 1   CLUSTER commands; admission by the replicated limits; log time as a stopwatch
     level 2   an OPEN that is repeated gives the same session (``core/state/sessions.py``)
     level 3   an OPEN may give its client's name (``core/client_name.py``)
-    level 4   coordination: leases (``core/state/leases.py``), and settings that a document of an
-              earlier level does not have (:data:`SINCE_LEVEL`)
+    level 4   coordination: leases (``core/state/leases.py``), history that all nodes keep alike
+              (``core/state/undo_log.py``), and settings that a document of an earlier level does
+              not have (:data:`SINCE_LEVEL`)
 """
 
 import json
@@ -53,9 +54,17 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "value_bytes_max": (1, 64 << 20),
     "commands_per_request_max": (1, 8192),
     "leases_max": (0, 1_000_000),
+    "history_revisions": (0, 1_000_000),
+    "history_hours": (0, 8760),
+    "history_bytes_max": (0, 1 << 40),
 }
 """What a person may set, and within which bounds."""
-SINCE_LEVEL: dict[str, int] = {"leases_max": LEVEL_COORDINATION}
+SINCE_LEVEL: dict[str, int] = {
+    "leases_max": LEVEL_COORDINATION,
+    "history_revisions": LEVEL_COORDINATION,
+    "history_hours": LEVEL_COORDINATION,
+    "history_bytes_max": LEVEL_COORDINATION,
+}
 """The settings that came later → the feature level from which on a document has them. Below it
 they have their defaults, and a document must not name them: programs of before refuse it."""
 
@@ -94,6 +103,12 @@ class ClusterSettings(NamedTuple):
     """The hash of the founding record, in hex; "" as long as none is in the log."""
     leases_max: int = 100_000
     """How many leases there may be at a time."""
+    history_revisions: int = 10_000
+    """At least so many of the newest revisions can be read and watched again, …"""
+    history_hours: int = 0
+    """… and besides them what is no older than this, in log time; …"""
+    history_bytes_max: int = 32 << 20
+    """… but only what fits into so many bytes; see ``core/state/undo_log.py``."""
 
     def document(self) -> dict[str, Any]:
         """What a command of this level carries: all of it but the version, as plain values."""
