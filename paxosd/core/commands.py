@@ -33,8 +33,9 @@ A *result* is an int, the revision, where a write took effect, or else a tuple
 ``(status, revision, detail)``; see :class:`Status`.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 PUT = 1
@@ -50,6 +51,7 @@ CLOSE = 8
 CHECKSUM = 9
 MEMBERS = 10
 CLUSTER = 11
+TXN = 15
 
 Command = list[Any]
 Result = int | tuple[int, int, Any]
@@ -143,21 +145,31 @@ class Change(NamedTuple):
     value: bytes | None
 
 
-class RangeRemoved(NamedTuple):
-    """What one DELETE_RANGE did: each of ``keys``, which ascend, went, all in one revision. It
-    stands for as many changes, and is not made into them before somebody needs each."""
+NO_VALUES: Mapping[bytes, bytes] = MappingProxyType({})
+LEASE_EXPIRED = "lease expired"
+
+
+class KeysChanged(NamedTuple):
+    """Changes of ``keys``, which ascend, all in one revision: what a DELETE_RANGE or a TXN did, or
+    what happened by no command at the begin of a slot.
+
+    A key has the value that ``values`` gives for it; one that is not in there was removed.
+    ``reason``: why, in words, if no command did it. It stands for as many changes, and is not made
+    into them before somebody needs each."""
 
     revision: int
     slot: int
     keys: Sequence[bytes]
+    values: Mapping[bytes, bytes] = NO_VALUES
+    reason: str = ""
 
 
-def each_change(changes: Iterable[Change | RangeRemoved]) -> Iterator[Change]:
+def each_change(changes: Iterable[Change | KeysChanged]) -> Iterator[Change]:
     """One by one."""
     for change in changes:
-        if type(change) is RangeRemoved:
+        if type(change) is KeysChanged:
             for key in change.keys:
-                yield Change(change.revision, change.slot, key, None)
+                yield Change(change.revision, change.slot, key, change.values.get(key))
         else:
             yield change  # type: ignore[misc]  # type() does not narrow
 

@@ -4,7 +4,7 @@ Both are read back from the log, slot by slot, in bounded pieces, so that a watc
 far behind costs the daemon's loop a few ms a request and never more.
 
 A page of history is complete: it holds every change of the asked range from ``from_revision``
-up to ``next_revision`` (exclusive). A removal of very many keys is one revision of several pages:
+up to ``next_revision`` (exclusive). A change of very many keys is one revision of several pages:
 a watcher that asks with SPLIT (``core/requests.py``) gets the first keys of it, and asks for the
 rest. For a watcher of an earlier version no revision is split. So one revision alone may exceed its
 ``limit_bytes``; and one that does not even fit a frame is refused as compacted, naming the revision
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Protocol
 
-from paxosd.core.commands import Batch, Change, RangeRemoved
+from paxosd.core.commands import Batch, Change, KeysChanged
 from paxosd.core.effects import COMPACTED, INVALID
 from paxosd.core.messages import Decisions, Sample
 from paxosd.core.requests import SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
@@ -56,7 +56,7 @@ class HistorySource(Protocol):
         """The slot that made it; ``applied + 1`` for one to come."""
         ...
 
-    def changes_of(self, slot: Slot, batch: Batch | None) -> list[Change | RangeRemoved]:
+    def changes_of(self, slot: Slot, batch: Batch | None) -> list[Change | KeysChanged]:
         """All changes of an applied slot, in order; may raise HistoryCompactedError."""
         ...
 
@@ -106,7 +106,7 @@ def serve_history(
             return _refuse(
                 request,
                 COMPACTED,
-                f"revision {detail} removed more keys than one answer holds: read the present "
+                f"revision {detail} changed more keys than one answer holds: read the present "
                 f"state, then watch from revision {detail + 1} on",
                 detail + 1,
             )
@@ -135,15 +135,15 @@ class _Page:
         self._bytes = 0
         self._scanned_bytes = 0
 
-    def add(self, changes: list[Change | RangeRemoved]) -> bool:
+    def add(self, changes: list[Change | KeysChanged]) -> bool:
         """True if the page is full: it then ends before ``next_revision``, or within it. A
         revision lies within one slot, so a page that is not full holds whole revisions only."""
         for change in changes:
             if self._bytes >= self._limit_bytes or self._scanned_bytes >= SCAN_BYTES_MAX:
                 self.next_revision = change.revision
                 return True
-            if type(change) is RangeRemoved:
-                if self._add_removed(change):
+            if type(change) is KeysChanged:
+                if self._add_group(change):
                     return True
                 continue
             assert type(change) is Change
@@ -161,14 +161,15 @@ class _Page:
                 return True
         return False
 
-    def _add_removed(self, removed: RangeRemoved) -> bool:
-        """As :meth:`add`, for what one revision removed."""
-        revision, slot, keys = removed
+    def _add_group(self, changed: KeysChanged) -> bool:
+        """As :meth:`add`, for a change of many keys."""
+        revision, slot, keys, values, _ = changed
         run = keys if isinstance(keys, KeyRun) else KeyRun([list(keys)])
         first, stop = run.span(self._start, self._end)
         mark, mark_bytes = len(self.changes), self._bytes
         for position, key in enumerate(islice(run.keys_from(first), stop - first), first):
-            size = _size(key, b"")
+            value = values.get(key)
+            size = _size(key, value or b"")
             full = self._bytes + size > self._limit_bytes or self._scanned_bytes >= SCAN_BYTES_MAX
             if full and self._may_split and position > first:
                 self.next_revision = revision  # which goes on in the next page
@@ -178,7 +179,7 @@ class _Page:
                 self._bytes = mark_bytes
                 self.next_revision = revision  # which begins the next page
                 return True
-            self.changes.append(Change(revision, slot, key, None))
+            self.changes.append(Change(revision, slot, key, value))
             self._bytes += size
             self._scanned_bytes += size + _SCAN_OVERHEAD_BYTES
             if self._bytes > self._answer_bytes_max:

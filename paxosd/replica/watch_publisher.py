@@ -25,12 +25,12 @@ PUB drops what a slow subscriber has no room for, without a sign. So:
    informed too late or not at all), each stream goes on behind the gap: its next change names the
    highest revision that can have been missed as the one before it.
 6. What a turn applied is published in pieces of :data:`CHANGES_PER_TURN`, and while more waits
-   (:attr:`EventPublisher.lags`) nothing more is applied. What a DELETE_RANGE removed is published
-   in pieces as well (:meth:`pump`), and all that came after it waits, in order. No list is made
-   for that: the keys ascend, so those of each P are one stretch of them, and the position of a key
-   in its stretch is a difference of two positions. Progress messages that are sent meanwhile go up
-   to the last whole revision. If more than :data:`BACKLOG_BYTES_MAX` wait, they are dropped, and
-   the streams go on behind the gap as under 5: watchers pull what they miss.
+   (:attr:`EventPublisher.lags`) nothing more is applied. What one revision did to many keys is
+   published in pieces as well (:meth:`pump`), and all that came after it waits, in order. No list
+   is made for that: the keys ascend, so those of each P are one stretch of them, and the position
+   of a key in its stretch is a difference of two positions. Progress messages that are sent
+   meanwhile go up to the last whole revision. If more than :data:`BACKLOG_BYTES_MAX` wait, they
+   are dropped, and the streams go on behind the gap as under 5: watchers pull what they miss.
 
 Streams are bounded by ``subscriptions_max``. A watcher over the bound gets no progress message,
 which it reports to its user; it never gets a part of the changes as if it were all of them.
@@ -41,26 +41,26 @@ from collections.abc import Callable
 from typing import Protocol
 
 from paxosd.core.cluster_settings import DEFAULTS
-from paxosd.core.commands import Change, RangeRemoved
+from paxosd.core.commands import Change, KeysChanged
 from paxosd.core.types import Ballot, NodeId, Slot
 from paxosd.core.work import Work
 from paxosd.host.byte_limits import EVENT_BYTES_MAX
 from paxosd.host.log import Log
-from paxosd.replica.watch_streams import Removal, Stream, StreamTable
+from paxosd.replica.watch_streams import OpenGroup, Stream, StreamTable
 from paxosd.wire.events import TOPIC_KV, TOPIC_LEARNED, TOPIC_PROGRESS, EventEncoder
 
 PROGRESS_BUSY_MS = 200
 PROGRESS_IDLE_MS = 1000
 CHANGES_PER_TURN = 500
-"""So many keys of removed ranges, and changes that waited for them, are published in one turn,
-which takes some 8 ms."""
+"""So many changes are published in one turn, which takes some 8 ms: the keys of changes of many
+keys, and what waited for them."""
 BACKLOG_BYTES_MAX = 16 << 20
-"""What waits behind a range that is being published; each change counts for key, value and 200."""
+"""What waits behind a group that is being published; each change counts for key, value and 200."""
 PIECE_KEYS = 64
 """So many are published at once with what was applied; only the rest waits for the turn's end."""
 _CHANGE_BYTES = 200
 _SPANS_MAX = 256
-"""With more streams than that every key of a removed range is looked at, watched or not."""
+"""With more streams than that every key of a change of many is looked at, watched or not."""
 
 Publish = Callable[[bytes, bytes], object]
 """``publish(topic, payload)``: hands one message to the PUB socket and never blocks."""
@@ -82,7 +82,7 @@ class ChangeSource(Protocol):
     :class:`paxosd.core.state.machine.Machine`."""
 
     collect_changes: bool
-    recent_changes: list[Change | RangeRemoved]
+    recent_changes: list[Change | KeysChanged]
 
     @property
     def revision(self) -> int:
@@ -129,10 +129,10 @@ class EventPublisher:
         self._log = log
         self._full = False
         self._revision = source.revision
-        self.backlog: deque[Change | RangeRemoved] = deque()
-        """Collected, for :meth:`pump` to publish; first the range that ``_removal`` is of."""
+        self.backlog: deque[Change | KeysChanged] = deque()
+        """Collected, for :meth:`pump` to publish; first the group that ``_open`` is of."""
         self._backlog_bytes = 0
-        self._removal: Removal | None = None
+        self._open: OpenGroup | None = None
         self._seq_floor = 0  # above every number of every forgotten stream
         self._table = StreamTable()
         self._idle: dict[Stream, None] = {}  # every stream, longest without progress first
@@ -228,14 +228,17 @@ class EventPublisher:
 
     @property
     def lags(self) -> bool:
-        """Whether more single changes wait than a turn publishes: no more should be applied for
-        now. What waits behind a large removal is not waited for: it may be dropped."""
+        """Whether more changes wait than a turn publishes: no more should be applied for
+        now. What waits behind a very large one is not waited for: it may be dropped."""
         backlog = self.backlog
-        return len(backlog) > CHANGES_PER_TURN and type(backlog[0]) is not RangeRemoved
+        if len(backlog) <= CHANGES_PER_TURN:
+            return False
+        first = backlog[0]
+        return type(first) is not KeysChanged or len(first.keys) <= CHANGES_PER_TURN
 
     def flush(self) -> None:
-        """Take what the machine collected, and publish it up to the first removed range that is
-        not small. Cheap if that is nothing."""
+        """Take what the machine collected, and publish it up to the first change of many
+        keys that is not small. Cheap if that is nothing."""
         source = self._source
         changes = source.recent_changes
         if changes:
@@ -250,10 +253,10 @@ class EventPublisher:
         if not self.backlog and source.revision != self._revision:
             self._skip_to(source.revision)
 
-    def _take(self, changes: list[Change | RangeRemoved]) -> None:
+    def _take(self, changes: list[Change | KeysChanged]) -> None:
         backlog = self.backlog
         few = len(changes) <= CHANGES_PER_TURN
-        if not backlog and few and RangeRemoved not in map(type, changes):
+        if not backlog and few and KeysChanged not in map(type, changes):
             self._publish_changes(changes)  # type: ignore[arg-type]  # there is no range in it
             return
         backlog.extend(changes)
@@ -269,24 +272,24 @@ class EventPublisher:
         backlog = self.backlog
         while backlog and keys_max > 0:
             plain: list[Change] = []
-            while backlog and len(plain) < keys_max and type(backlog[0]) is not RangeRemoved:
+            while backlog and len(plain) < keys_max and type(backlog[0]) is not KeysChanged:
                 plain.append(backlog.popleft())  # type: ignore[arg-type]  # type() does not narrow
             if plain:
                 self._backlog_bytes -= sum(map(_backlog_bytes, plain))
                 self._publish_changes(plain)
                 keys_max -= len(plain)
                 continue
-            removed = backlog[0]
-            assert type(removed) is RangeRemoved
-            keys_max -= self._publish_removed(removed, keys_max)
-            if self._removal is None:
+            changed = backlog[0]
+            assert type(changed) is KeysChanged
+            keys_max -= self._publish_group(changed, keys_max)
+            if self._open is None:
                 backlog.popleft()
-                self._backlog_bytes -= _backlog_bytes(removed)
+                self._backlog_bytes -= _backlog_bytes(changed)
 
     def _drop_backlog(self) -> None:
         self.backlog.clear()
         self._backlog_bytes = 0
-        self._removal = None
+        self._open = None
 
     def jumped(self) -> None:
         """The machine took in a snapshot: changes were made that are never published. To be called
@@ -338,39 +341,40 @@ class EventPublisher:
         self.counters["changes"] += sent
         self.work.units += len(changes) + sent
 
-    def _publish_removed(self, removed: RangeRemoved, keys_max: int) -> int:
-        """Go on with a range by about ``keys_max`` keys; how many it were, at least 1."""
-        revision, slot, _ = removed
-        removal = self._removal
-        if removal is None:
-            self._removal = removal = Removal(removed)
+    def _publish_group(self, changed: KeysChanged, keys_max: int) -> int:
+        """Go on with it by about ``keys_max`` keys; how many it were, at least 1."""
+        revision, slot = changed.revision, changed.slot
+        group = self._open
+        if group is None:
+            self._open = group = OpenGroup(changed)
             if revision != self._revision + 1:
                 self._skip_to(revision - 1)
             if len(self._idle) <= _SPANS_MAX:
-                removal.skip_unwatched(self._idle)
-        first, keys = removal.take(keys_max)
+                group.skip_unwatched(self._idle)
+        first, keys = group.take(keys_max)
+        values = group.values
         self.work.units += 2 * len(keys)
         for position, key in enumerate(keys, first):
             places: list[tuple[int, int, int, int]] = []
             for stream in self._table.of_key(key):
                 if stream.last_revision < revision:
-                    begin, stop = removal.span(stream)
+                    begin, stop = group.span(stream)
                     place = position - begin, stop - begin
                     places.append((len(stream.prefix), stream.last_revision, *place))
             if places:
-                self._publish(*self._encoder.change(revision, slot, key, None, places))
+                self._publish(*self._encoder.change(revision, slot, key, values.get(key), places))
                 self.counters["changes"] += 1
-        if not removal.stops:
-            self._end_removal(removal)
+        if not group.stops:
+            self._end_group(group)
         return max(1, len(keys))
 
-    def _end_removal(self, removal: Removal) -> None:
-        self._removal = None
-        self._revision = removal.revision
-        for stream, (begin, stop) in removal.spans.items():
-            if begin < stop and stream.last_revision < removal.revision:
+    def _end_group(self, group: OpenGroup) -> None:
+        self._open = None
+        self._revision = group.revision
+        for stream, (begin, stop) in group.spans.items():
+            if begin < stop and stream.last_revision < group.revision:
                 stream.seq += stop - begin
-                stream.last_revision = removal.revision
+                stream.last_revision = group.revision
                 if stream in self._idle:
                     self._dirty[stream] = None
 
@@ -427,11 +431,12 @@ class EventPublisher:
         self.counters["progress"] += 1
 
 
-def _backlog_bytes(change: Change | RangeRemoved) -> int:
-    """What a change counts while it waits. A removed range counts for little: its keys are held
-    for the history anyway."""
-    if type(change) is RangeRemoved:
-        return _CHANGE_BYTES
+def _backlog_bytes(change: Change | KeysChanged) -> int:
+    """What a change counts while it waits. Removed keys count for little: they are held for the
+    history anyway."""
+    if type(change) is KeysChanged:
+        values = change.values
+        return _CHANGE_BYTES + sum([_CHANGE_BYTES + len(k) + len(values[k]) for k in values])
     assert isinstance(change, Change)
     return _CHANGE_BYTES + len(change.key) + len(change.value or b"")
 

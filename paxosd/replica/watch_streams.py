@@ -1,10 +1,10 @@
-"""What watchers follow: the stream of each watched prefix, found by key; and a removed range as
-their streams see it.
+"""What watchers follow: the stream of each watched prefix, found by key; and the changes of one
+revision as their streams see them.
 """
 
 from collections.abc import Iterable
 
-from paxosd.core.commands import RangeRemoved, prefix_end
+from paxosd.core.commands import KeysChanged, prefix_end
 from paxosd.core.state.key_index import KeyRun
 
 
@@ -25,16 +25,17 @@ class Stream:
         self.sent_ms = 0
 
 
-class Removal:
-    """A removed range that is being published, up to the position ``at`` among its keys.
+class OpenGroup:
+    """Changes of one revision that are being published, up to the position ``at`` among its keys.
     ``spans``: where the keys of each stream begin and end, as far as that was needed."""
 
-    __slots__ = ("at", "keys", "revision", "slot", "spans", "stops")
+    __slots__ = ("at", "keys", "revision", "slot", "spans", "stops", "values")
 
-    def __init__(self, removed: RangeRemoved) -> None:
-        self.revision = removed.revision
-        self.slot = removed.slot
-        keys = removed.keys
+    def __init__(self, group: KeysChanged) -> None:
+        self.revision = group.revision
+        self.slot = group.slot
+        keys = group.keys
+        self.values = group.values
         self.keys = keys if isinstance(keys, KeyRun) else KeyRun([list(keys)])
         self.spans: dict[Stream, tuple[int, int]] = {}
         self.at = 0

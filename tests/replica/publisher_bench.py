@@ -1,6 +1,6 @@
 """A publisher of changes with a source in the hands of the test."""
 
-from paxosd.core.commands import Change, RangeRemoved
+from paxosd.core.commands import Change, KeysChanged
 from paxosd.core.state.key_index import KeyRun
 from paxosd.replica.watch_publisher import EventPublisher
 from paxosd.wire.events import decode_event
@@ -20,7 +20,7 @@ class Source:
                 self.recent_changes.append(Change(self.revision, slot, keys[0], value))
             else:
                 run = KeyRun([[key] for key in sorted(keys)])
-                self.recent_changes.append(RangeRemoved(self.revision, slot, run))
+                self.recent_changes.append(KeysChanged(self.revision, slot, run))
 
 
 class Log:

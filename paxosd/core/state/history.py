@@ -1,31 +1,21 @@
 """The history of changes, derived from the log and from what the log alone does not say.
 
-    batch of a slot + the revision before it + which of its commands changed nothing ──► changes
+    batch of a slot + the revision before it + its exceptions ──► changes (derivation.py)
 
 The batches themselves stay in the log. Kept here is, for each applied slot, the last revision (8
-bytes), and the exceptions: commands that changed nothing, and the keys that a DELETE_RANGE
-removed. Exceptions are bounded; when the oldest are dropped, and when the log gives its oldest
-slots back, the floor rises: changes below it are *compacted*.
+bytes), and the exceptions: commands that changed nothing, or several keys. Exceptions are bounded;
+when the oldest are dropped, and when the log gives its oldest slots back, the floor rises: changes
+below it are *compacted*.
 """
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
 from typing import Any
 
-from paxosd.core.commands import (
-    CAS_REVISION,
-    CAS_VALUE,
-    DELETE,
-    PUT,
-    Batch,
-    Change,
-    Command,
-    RangeRemoved,
-)
+from paxosd.core.commands import Batch, Change, KeysChanged
 from paxosd.core.disposal import Disposal
+from paxosd.core.state.derivation import Skipped, derive_changes, keys_of
 from paxosd.core.state.key_index import KeyRun
-from paxosd.core.state.kv import Skipped
 from paxosd.core.types import Slot
 
 
@@ -66,7 +56,7 @@ class History:
         revisions = self._revisions
         if skipped and revision != revisions[-1]:  # a slot without changes needs no exceptions
             # However large a removal is, it is not forgotten before another one has come.
-            keys_cost = sum(len(keys) for _, _, keys in skipped)
+            keys_cost = sum(len(keys_of(each)) for each in skipped)
             cost = min(len(skipped) + keys_cost, self._cost_max // 2 or 1)
             self._exceptions[slot] = (skipped, cost)
             self._cost += cost
@@ -92,13 +82,13 @@ class History:
     def _drop(self, slot: Slot) -> None:
         skipped, cost = self._exceptions.pop(slot)
         self._cost -= cost
-        for _, _, keys in skipped:
-            if isinstance(keys, KeyRun):
-                self._disposal.add(keys.chunks)
+        for _, _, changed in skipped:
+            if isinstance(changed, KeyRun):
+                self._disposal.add(changed.chunks)
 
     def give_up(self) -> list[Any]:
         """All large containers in it, to be freed little by little; do not use it after that."""
-        runs = [keys for skipped, _ in self._exceptions.values() for _, _, keys in skipped]
+        runs = [changed for skipped, _ in self._exceptions.values() for _, _, changed in skipped]
         return [chunk for keys in runs if isinstance(keys, KeyRun) for chunk in keys.chunks]
 
     def join(self, disposal: Disposal) -> None:
@@ -110,7 +100,7 @@ class History:
         newest, the next slot to come."""
         return self.base + bisect_left(self._revisions, max(revision, self._revisions[0] + 1))
 
-    def changes(self, slot: Slot, batch: Batch | None) -> list[Change | RangeRemoved]:
+    def changes(self, slot: Slot, batch: Batch | None) -> list[Change | KeysChanged]:
         """As :meth:`Machine.changes_of`."""
         if slot <= self.base:
             raise HistoryCompactedError(slot, self.floor_revision)
@@ -123,38 +113,3 @@ class History:
         changes = derive_changes(slot, batch, before, skipped)
         assert changes[-1].revision == after, "this is not the batch of the slot"
         return changes
-
-
-def derive_changes(
-    slot: Slot, batch: Batch, revision: int, skipped: list[Skipped] | tuple[()]
-) -> list[Change | RangeRemoved]:
-    """The changes that ``batch`` made on top of ``revision``, given which commands it skipped."""
-    exceptions = {index + offset: keys for index, count, keys in skipped for offset in range(count)}
-    changes: list[Change | RangeRemoved] = []
-    for index, command in _session_commands(batch):
-        if index in exceptions:
-            keys = exceptions[index]
-            if keys:
-                revision += 1
-                changes.append(RangeRemoved(revision, slot, keys))
-            continue
-        revision += 1
-        op = command[0]
-        if op == PUT:
-            value = command[2]
-        else:
-            assert op in (DELETE, CAS_VALUE, CAS_REVISION)
-            value = None if op == DELETE else command[3]
-        changes.append(Change(revision, slot, command[1], value))
-    return changes
-
-
-def _session_commands(batch: Batch) -> Iterator[tuple[int, Command]]:
-    """Each command that may change data, with its flat position in the batch."""
-    base = 0
-    for entry in batch.entries:
-        if type(entry.commands) is not list:
-            continue
-        if entry.session != 0:
-            yield from enumerate(entry.commands, base)
-        base += len(entry.commands)

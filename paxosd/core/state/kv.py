@@ -3,7 +3,7 @@
 Rules:
 
 - A command that takes effect moves ``revision`` by exactly one; one that does not, leaves it. A
-  DELETE_RANGE is one revision for all of its keys.
+  DELETE_RANGE or a TXN is one revision for all of its keys.
 - An entry (value, create revision, modify revision, version) is one immutable bytes object
   (``entries.py``): a write replaces it. So to keep an old entry is to keep the old state (see
   ``walk.py``).
@@ -23,7 +23,7 @@ Rules:
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from itertools import islice
 from typing import Any
 
@@ -40,6 +40,7 @@ from paxosd.core.commands import (
 )
 from paxosd.core.disposal import Disposal
 from paxosd.core.requests import RangePage
+from paxosd.core.state.derivation import Skipped
 from paxosd.core.state.entries import (
     HEAD_BYTES,
     Entries,
@@ -51,11 +52,6 @@ from paxosd.core.state.key_index import KeyIndex
 from paxosd.core.state.removal import OpenWalk, Removal
 from paxosd.core.state.tombstones import Tombstones
 from paxosd.core.work import Work
-
-Skipped = tuple[int, int, Sequence[bytes]]
-"""``(index, count, removed_keys)``: the ``count`` commands of a batch from flat position
-``index`` on did not each change one key by one revision. Without removed keys they changed
-nothing; with them (count is then 1) the command removed those keys, in one revision."""
 
 ROW_OVERHEAD_BYTES = 32
 """What a row takes in a page besides key and value: revisions, version and framing."""
@@ -117,7 +113,8 @@ class Store:
         """Apply ``commands`` from position ``len(results)`` on, one result each.
 
         ``base`` is the flat position of ``commands[0]`` in its batch: a command that did not
-        change one key by one revision is reported to ``skipped`` under ``base`` + its position.
+        change one key by one revision is reported to ``skipped`` (``derivation.py``) under
+        ``base`` + its position.
         Returns False if it stopped before a command that is not the store's (``commands
         [len(results)]``: well-formed, but no data operation), else True.
         """
@@ -193,6 +190,10 @@ class Store:
     def put(self, key: bytes, value: bytes) -> int:
         """Set ``key``; returns the new revision. The same as PUT in :meth:`run`."""
         self.revision = revision = self.revision + 1
+        self._set(key, value, revision)
+        return revision
+
+    def _set(self, key: bytes, value: bytes, revision: int) -> None:
         old = self.data.packed(key)
         if old is not None and self._is_hidden(key, old):
             self.hidden_keys -= 1
@@ -206,18 +207,39 @@ class Store:
         else:
             create, _, version = numbers_of(old)
             self.data.put_packed(key, pack_numbers(create, revision, version + 1) + value)
-        return revision
 
     def delete(self, key: bytes) -> Result:
         """Remove ``key``: the new revision, or ``(NOT_FOUND, current revision, None)``."""
         if self._packed(key) is None:
             return (_NOT_FOUND, self.revision, None)
+        self._delete(key)
+        self.revision += 1
+        return self.revision
+
+    def _delete(self, key: bytes) -> None:
         del self.data[key]
         self.removed.add(key)
         for walk in self.walks:
             walk.lose(key)
-        self.revision += 1
-        return self.revision
+
+    def change_keys(self, values: Iterable[tuple[bytes, bytes | None]], anew: Set[bytes]) -> int:
+        """Set each key to its value, or remove it (None; it lives then), all in one revision,
+        which is returned. Each key comes once, there is at least one. Those in ``anew`` begin as if
+        they had not lived. Works for keys that the batch does not name as well."""
+        self.revision = revision = self.revision + 1
+        for key, value in values:
+            old = self._packed(key)
+            if old is not None:
+                for walk in self.walks:  # preserve() does not know of this key
+                    walk.keep(key, old)
+            if value is None:
+                self._delete(key)
+            elif key in anew and old is not None:
+                self._delete(key)
+                self._set(key, value, revision)
+            else:
+                self._set(key, value, revision)
+        return revision
 
     def delete_range(self, start: bytes, end: bytes) -> tuple[Result, Sequence[bytes]]:
         """Remove ``start <= key < end`` (end b"": no end) in one revision.

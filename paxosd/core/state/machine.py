@@ -38,7 +38,7 @@ from paxosd.core.commands import (
     Change,
     Command,
     Entry,
-    RangeRemoved,
+    KeysChanged,
     Result,
     Status,
 )
@@ -53,8 +53,9 @@ from paxosd.core.state.control_commands import (
     is_formed,
     opening_of,
 )
-from paxosd.core.state.history import History, derive_changes
-from paxosd.core.state.kv import MALFORMED_RESULT, PAGE_ROWS_MAX, ROW_OVERHEAD_BYTES, Skipped, Store
+from paxosd.core.state.derivation import Skipped, derive_changes
+from paxosd.core.state.history import History
+from paxosd.core.state.kv import MALFORMED_RESULT, PAGE_ROWS_MAX, ROW_OVERHEAD_BYTES, Store
 from paxosd.core.state.log_clock import LogClock
 from paxosd.core.state.session_walk import fingerprint_pieces
 from paxosd.core.state.sessions import SESSION_UNKNOWN_RESULT, Session, SessionLimits, Sessions
@@ -133,7 +134,7 @@ class Machine:
         """Called once, at the end of the next slot after which all nodes sum up their states: a
         snapshot of that slot can be compared with what the others have."""
         self.collect_changes = False
-        self.recent_changes: list[Change | RangeRemoved] = []
+        self.recent_changes: list[Change | KeysChanged] = []
         self._checksum_asked = False
 
     # ---- the log
@@ -448,10 +449,9 @@ class Machine:
         """The slot that made ``revision``; ``applied + 1`` for one that is still to come."""
         return self.history.slot_of_revision(revision)
 
-    def changes_of(self, slot: Slot, batch: Batch | None) -> list[Change | RangeRemoved]:
+    def changes_of(self, slot: Slot, batch: Batch | None) -> list[Change | KeysChanged]:
         """The changes that the applied slot ``slot`` made, derived from its ``batch``, in order.
-
-        What a DELETE_RANGE removed is one of them. Raises HistoryCompactedError."""
+        What one revision did to several keys is one of them. Raises HistoryCompactedError."""
         assert 1 <= slot <= self.applied
         return self.history.changes(slot, batch)
 

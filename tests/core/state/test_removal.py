@@ -18,7 +18,7 @@ from paxosd.core.commands import (
     Batch,
     Change,
     Entry,
-    RangeRemoved,
+    KeysChanged,
     Status,
 )
 from paxosd.core.state import key_index, kv, walk
@@ -298,7 +298,7 @@ class TestHistory:
         machine = Machine(MachineLimits(history_exceptions_max=100))
         log = self.removed(machine, 1000)
         (removed,) = machine.changes_of(3, log[2])
-        assert type(removed) is RangeRemoved
+        assert type(removed) is KeysChanged
         assert list(removed.keys) == [b"k%04d" % n for n in range(1000)]
         assert len(changes(machine, 3, log[2])) == 1000
         assert changes(machine, 3, log[2])[7] == Change(1001, 3, b"k0007", None)
