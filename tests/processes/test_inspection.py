@@ -5,17 +5,16 @@ member, a node that is wiped. Then all are killed, and the answers are compared 
 """
 
 import contextlib
+import json
 import shutil
-import subprocess
-import sys
 import time
 
 import pytest
 
-from tests.bench.blind_judge import ask, ask_lines
+from paxosctl.cli.main import run
 from tests.bench.closed_loop import ClosedLoop
 from tests.processes.growing import Growing
-from tests.processes.processes import clean_environ, wait_for
+from tests.processes.processes import wait_for
 
 SLOW_MS = 60
 LASTS_S = 1.5
@@ -25,8 +24,9 @@ LASTS_S = 1.5
 class BadDay:
     """What was done, and ``times``: from when until when, in µs of the wall clock."""
 
-    def __init__(self, path):
+    def __init__(self, path, capsys):
         self.path = path
+        self.capsys = capsys
         self.daemons = Growing(path)
         self.times = {}
         self.answers = {}
@@ -44,12 +44,12 @@ class BadDay:
     def play(self):
         daemons = self.daemons
         self.first = daemons.start_founders()
-        load = ClosedLoop([daemons.endpoint(name) for name in daemons.founders], clients=4,
-                          pause_s=0.02)  # fmt: skip
+        load = ClosedLoop([daemons.endpoint(name) for name in daemons.founders], clients=3,
+                          pause_s=0.03)  # fmt: skip
         load.start()
         self.load = load
         wait_for(lambda: len(load.acked_s) > 40 or load.error, what="writes")
-        self.last_more(1.5)
+        self.last_more(1.0)
         self.put("calm")
         self.slow, self.other = daemons.followers(self.first)[:2]
         with self.time_of("disk"):
@@ -99,11 +99,15 @@ class BadDay:
 
     def ask(self, *verb):
         if verb not in self.answers:
-            self.answers[verb] = ask(self.path, *verb)
+            (self.answers[verb],) = self.ask_lines(*verb)
         return self.answers[verb]
 
-    def ask_lines(self, *verb):
-        return ask_lines(self.path, *verb)
+    def ask_lines(self, *verb, of=None):
+        """The answers, one a line. ``of``: another source than the day's directory."""
+        code = run([*verb, str(of or self.path), "-o", "json"])
+        out, err = self.capsys.readouterr()
+        assert code in (0, 1), (verb, err)
+        return [json.loads(line) for line in out.splitlines()]
 
     def change(self, key):
         """What ``log key`` says of the only change of a key."""
@@ -211,12 +215,12 @@ def _log_nodes_has_all_and_their_clocks(day):
 
 def _a_bundle_of_what_they_left_says_the_same(day, tmp_path):
     bundle = tmp_path / "day.tar.zst"
-    command = [sys.executable, "-m", "paxosctl", "--endpoints", day.daemons.endpoint("n1"),
-               "debug", "bundle", "-o", str(bundle), "--data-dir", str(day.path)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, env=clean_environ(), check=False)
-    assert bundle.exists(), done.stderr
-    said = {(each["what"], each["node"], each["peer"])
-            for each in ask(bundle, "why-slow")["incidents"]}  # fmt: skip
+    run(["--endpoints", day.daemons.endpoint("n1"), "debug", "bundle", "-o", str(bundle),
+         "--data-dir", str(day.path)])  # fmt: skip
+    said = day.capsys.readouterr().err
+    assert bundle.exists(), said
+    (answer,) = day.ask_lines("why-slow", of=bundle)
+    said = {(each["what"], each["node"], each["peer"]) for each in answer["incidents"]}
     assert said == set(incidents(day))
 
 
@@ -225,10 +229,10 @@ def _the_audit_finds_nothing(day):
 
 
 @pytest.mark.timeout(400)
-def test_the_verbs_say_what_was_done(tmp_path):
+def test_the_verbs_say_what_was_done(tmp_path, capsys):
     """One test: the day is as long as all the rest, and each worker would have one of its own."""
     (tmp_path / "day").mkdir()
-    day = BadDay(tmp_path / "day")
+    day = BadDay(tmp_path / "day", capsys)
     with day.daemons:
         day.play()
     _why_slow_names_what_was_done_when_and_where(day)
