@@ -3,6 +3,8 @@ that began it decides how it ends."""
 
 import compileall
 import gc
+import os
+import random
 import signal
 import sys
 from collections import Counter
@@ -125,14 +127,37 @@ CHUNK = 4
 
 
 def pytest_addoption(parser):
-    """``--record``: tests that compare with recorded files write these anew instead."""
+    """``--record``: tests that compare with recorded files write these anew instead. ``--undrawn``:
+    the whole suite without a draw."""
     parser.addoption("--record", action="store_true", help="write the recorded files anew")
+    parser.addoption("--undrawn", action="store_true", help="run also what is drawn, all of it")
 
 
-def pytest_collection_modifyitems(items):
+def draw(config, items):
+    """Of the tests that are marked ``drawn(n)`` one in n, others in each run: fixed seeds of whole
+    simulated runs, which end as the last time unless the code has changed. Who names a file or a
+    test gets all of it."""
+    if config.option.undrawn or config.args_source is config.ArgsSource.ARGS:
+        return
+    # All workers of a run must collect the same tests.
+    lot = os.environ.get("PYTEST_XDIST_TESTRUNUID") or str(random.getrandbits(64))
+    left_out = [
+        item
+        for item in items
+        for mark in [item.get_closest_marker("drawn")]
+        if mark is not None and crc32(f"{lot} {item.nodeid}".encode()) % mark.args[0]
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        out = set(left_out)
+        items[:] = [item for item in items if item not in out]
+
+
+def pytest_collection_modifyitems(config, items):
     """Where a test is says what it costs. The longest come first, lest a worker begins one when
     the others are done; among them those that wait are mixed with those that compute, a few of a
     file at a time, so that there is work for each core whenever there is any."""
+    draw(config, items)
     order = {}
     begun: Counter[str] = Counter()
     for item in items:

@@ -18,6 +18,7 @@ def run(size, seed):
 
 
 class TestChaos:
+    @pytest.mark.drawn(3)
     @pytest.mark.parametrize(("size", "seed"), SEEDS)
     def test_fixed_seeds(self, size, seed):
         run(size, seed)

@@ -26,6 +26,7 @@ def fixed(seed):
 
 
 class TestChaos:
+    @pytest.mark.drawn(3)
     @pytest.mark.parametrize("seed", range(15))
     def test_fixed_seeds(self, seed):
         fixed(seed)

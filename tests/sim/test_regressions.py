@@ -9,6 +9,8 @@ from paxosd.sim.nemesis.schedule import Directive, Schedule
 from paxosd.storage.wal_recovery import repair
 from tests.sim.simple import make_client, make_cluster, run_for
 
+pytestmark = pytest.mark.drawn(3)
+
 
 def kill_at_a_new_name_then_cut_the_power(seed):
     """The only node is killed between the renaming of a segment and the sync of its directory,

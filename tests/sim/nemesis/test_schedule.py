@@ -93,6 +93,7 @@ class TestNemesis:
             assert len(damaged) <= 1
             assert all(each.args["log_only"] for each in schedule if each.verb == "wipe")
 
+    @pytest.mark.drawn(2)
     @pytest.mark.parametrize("kind", sorted(set(KINDS) - BY_REQUEST))
     def test_each_kind_by_itself_strikes_and_is_survived(self, kind):
         struck = {"crash-many": "crash", "ring": "partition"}.get(kind, kind)
