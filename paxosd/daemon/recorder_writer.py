@@ -100,6 +100,7 @@ class FlightRecorder:
         if recorder is None or writer is None:
             return
         if threading.current_thread() is threading.main_thread():
+            recorder.settle()
             recorder.set_time(precise_clock_ms())
         writer.flush(CRASH_S)
 
@@ -122,5 +123,6 @@ class FlightRecorder:
         ``now_ms``: on the clock of the turns."""
         writer, self._writer = self._writer, None
         if self.recorder is not None and writer is not None:
+            self.recorder.settle()
             self.recorder.set_time(now_ms)
             writer.close()

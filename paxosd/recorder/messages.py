@@ -24,7 +24,6 @@ here has zeros: its kind says that it was there.
 
 from collections.abc import Callable
 from typing import Any
-from zlib import crc32
 
 from paxosd.core.messages import (
     Accept,
@@ -55,24 +54,14 @@ from paxosd.recorder.event import ADOPTED, PARTIAL_BIT, SUM
 from paxosd.recorder.recorder import Recorder
 from paxosd.wire import PEER_KINDS
 
-DIGEST_EDGE_BYTES = 2048
 ADOPTED_MAX = 1024
 """So many proposals of one promise are recorded."""
-
-
-def digest_of(value: bytes) -> int:
-    """A number that differs for values that differ, as far as their length and both their ends do.
-    The whole of a large value would cost the loop as much as its record in the log."""
-    size = len(value)
-    if size <= 2 * DIGEST_EDGE_BYTES:
-        return size << 32 | crc32(value)
-    return size << 32 | crc32(value[-DIGEST_EDGE_BYTES:], crc32(value[:DIGEST_EDGE_BYTES]))
 
 
 def record_accept(recorder: Recorder, peer: NodeId, code: int, message: Accept) -> None:
     """Written out, as the next: these two are most of all messages."""
     ballot, slot, value, commit = message
-    recorder.record(_ACCEPT, peer, code, slot, ballot, commit, digest_of(value))
+    recorder.record(_ACCEPT, peer, code, slot, ballot, commit, recorder.digest_of(value))
 
 
 def record_accepted(recorder: Recorder, peer: NodeId, code: int, message: Accepted) -> None:
@@ -93,8 +82,10 @@ def record_message(recorder: Recorder, peer: NodeId, code: int, message: Any) ->
         for ballot, first, last in message.votes:
             recorder.record(_VOTES, peer, code, first, ballot, last, message.stream_seq)
     else:
-        fields = _FIELDS.get(kind)
-        slot, ballot, x, y = fields(message) if fields is not None else _NOTHING
+        if kind is Decisions:
+            slot, ballot, x, y = _decisions(recorder, message)
+        else:
+            slot, ballot, x, y = _FIELDS.get(kind, _nothing)(message)
         recorder.record(PEER_KINDS[kind], peer, code, slot, ballot, x, y)
         if kind is Promise:
             _record_report(recorder, peer, code, message)
@@ -105,18 +96,21 @@ def record_message(recorder: Recorder, peer: NodeId, code: int, message: Any) ->
 
 def _record_report(recorder: Recorder, peer: NodeId, code: int, message: Promise) -> None:
     for slot, ballot, value in message.accepted[:ADOPTED_MAX]:
-        recorder.record(ADOPTED, peer, code, slot, ballot, 0, digest_of(value))
+        recorder.record(ADOPTED, peer, code, slot, ballot, 0, recorder.digest_of(value))
 
 
-def _decisions(message: Decisions) -> tuple[Any, ...]:
+def _decisions(recorder: Recorder, message: Decisions) -> tuple[Any, ...]:
     first, values = message.first_slot, message.values
     if not values:
         return first, NULL_BALLOT, 0, 0
     ballot, value = values[0]
-    return first, ballot, first + len(values) - 1, digest_of(value)
+    return first, ballot, first + len(values) - 1, recorder.digest_of(value)
 
 
-_NOTHING = (0, NULL_BALLOT, 0, 0)
+def _nothing(_: Any) -> tuple[Any, ...]:
+    return 0, NULL_BALLOT, 0, 0
+
+
 _ACCEPT = PEER_KINDS[Accept]
 _ACCEPTED = PEER_KINDS[Accepted]
 _VOTES = PEER_KINDS[Votes]
@@ -135,7 +129,6 @@ _FIELDS: dict[type, Callable[[Any], tuple[Any, ...]]] = {
     Heartbeat: lambda m: (m.commit, m.ballot, m.round, m.stream_seq),
     HeartbeatAck: lambda m: (m.commit, m.ballot, m.round, m.sync_us),
     CatchUp: lambda m: (m.from_slot, NULL_BALLOT, m.to_slot, 0),
-    Decisions: _decisions,
     ReadIndex: lambda m: (0, NULL_BALLOT, m.read_id, int(m.waits)),
     ReadIndexReply: lambda m: (m.slot, NULL_BALLOT, m.read_id, 0),
     TransferLeadership: lambda m: (m.slot, m.ballot, 0, 0),

@@ -3,16 +3,21 @@
     loop:    record() ──► chunk … full ──► the next chunk
     beside:  take_blocks() ──► what is new, as blocks
 
+What the loop must not wait for it may put off with :attr:`Recorder.later`, with the time at which
+it happened; :meth:`Recorder.settle` records it, at the end of the turn, when messages have left.
+
 One thread records and one other may take: ``used`` grows only once an event is whole, and a chunk
 changes hands once, so that no lock is needed, and recording never waits. If nobody takes for long,
 the oldest full chunks are dropped, and the gap shows in the numbers of the events.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from paxosd.core.types import NULL_BALLOT, Ballot, NodeId
 from paxosd.recorder.block import BlockHead, encode_block
+from paxosd.recorder.digest import digest_of
 from paxosd.recorder.event import EVENT_BYTES, FORM, KIND_AT, NOBODY, NOTE
 
 CHUNK_EVENTS = 1600
@@ -25,6 +30,7 @@ NOTES_WAITING_MAX = 1000
 """Lines of the log that wait for the next turn; with more, the oldest are dropped."""
 
 _pack_into = FORM.pack_into
+_DIGEST_OF_NOTHING = digest_of(b"")
 
 
 class _Chunk:
@@ -60,8 +66,8 @@ class _Places(dict[NodeId, int]):
 class Recorder:
     """The events of one run of a node. ``lost``: how many were dropped before they were taken."""
 
-    __slots__ = ("_at_us", "_chunk", "_full", "_limit", "_names", "_notes", "_places", "_run",
-                 "directory_id", "lost")  # fmt: skip
+    __slots__ = ("_at_us", "_chunk", "_digest", "_full", "_later", "_limit", "_names", "_notes",
+                 "_places", "_run", "_value", "directory_id", "later", "lost")  # fmt: skip
 
     def __init__(
         self, cluster: str, node: NodeId, boot_count: int, run_id: int, directory_id: int = 0
@@ -77,11 +83,41 @@ class Recorder:
         self._at_us = 0
         self._notes: deque[str] = deque(maxlen=NOTES_WAITING_MAX)
         self.lost = 0
+        self._value, self._digest = b"", _DIGEST_OF_NOTHING
+        """The value that was looked at last."""
+        self._later: list[tuple[float, Callable[[Any, Any], None], Any, Any]] = []
+        self.later = self._later.append
+        """Put off: (when, on the clock of the turns; what to call; its two arguments)."""
 
     # -- the loop
 
+    def settle(self) -> None:
+        """Do what was put off, in its order."""
+        last_ms = -1.0
+        for now_ms, act, first, second in self._later:
+            if now_ms != last_ms:
+                last_ms = now_ms
+                self._move_to(now_ms)
+            act(first, second)
+        self._later.clear()
+        self._value, self._digest = b"", _DIGEST_OF_NOTHING
+        if self._notes:  # of this turn: behind what they are about
+            self._record_notes()
+
+    def digest_of(self, value: bytes) -> int:
+        """:func:`~paxosd.recorder.digest.digest_of`; within a turn the same value comes several
+        times one after the other, in messages and for the log."""
+        if value is not self._value:
+            self._value, self._digest = value, digest_of(value)
+        return self._digest
+
     def set_time(self, now_ms: float) -> None:
         """The time of the events from now on, on the clock of the turns."""
+        self._move_to(now_ms)
+        if self._notes:
+            self._record_notes()
+
+    def _move_to(self, now_ms: float) -> None:
         now_us = int(now_ms * 1000.0)
         chunk = self._chunk
         if not chunk.used:
@@ -91,8 +127,6 @@ class Recorder:
             self._chunk.base_us = now_us
         at_us = now_us - self._chunk.base_us
         self._at_us = at_us if at_us > 0 else 0
-        if self._notes:
-            self._record_notes()
 
     def record(
         self,

@@ -5,15 +5,16 @@
                                         recorder (``paxosd/recorder``)
 
 It stands where everything passes that goes into the node and comes out of it, so that the core
-knows nothing of it, and the simulator records what the daemon does.
+knows nothing of it, and the simulator records what the daemon does. While a turn goes on only
+moments are noted; the events are made at its end, when nobody waits for what the turn sends.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from paxosd.core.effects import AcceptRecord, PromiseRecord, ReadReady, Ready, Refusal, WriteReply
-from paxosd.core.membership import UNKNOWN
-from paxosd.core.messages import Accepted, Envelope, PeerMessage
+from paxosd.core.membership import UNKNOWN, Membership
+from paxosd.core.messages import Envelope, PeerMessage
 from paxosd.core.node import Node
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import Ballot, NodeId, Slot
@@ -34,7 +35,7 @@ from paxosd.recorder.event import (
     VOTED,
     WRITE,
 )
-from paxosd.recorder.messages import digest_of, record_accepted, record_message
+from paxosd.recorder.messages import record_accepted, record_message
 from paxosd.recorder.recorder import Recorder
 from paxosd.replica.slow_requests import SlowRequests
 from paxosd.replica.tokens import WriteToken
@@ -56,6 +57,7 @@ class Recording:
         slow: SlowRequests | None = None,
     ) -> None:
         self._recorder = recorder
+        self._later = recorder.later
         self._node = node
         self._machine = machine
         self._precise_now_ms = now_ms
@@ -64,8 +66,10 @@ class Recording:
         """The last one that was recorded."""
         self.now_ms = 0.0
         """When this turn began."""
+        self._heard_ms = 0.0
+        """When this turn's messages were read."""
         self._hears = False
-        """Whether a message was recorded in this turn."""
+        """Whether a message was heard in this turn."""
 
     def start(self, now_ms: float, commit: Slot) -> None:
         """The run begins. ``commit``: up to which slot the log has chosen values."""
@@ -75,15 +79,20 @@ class Recording:
         self._recorder.record(
             START, "", lost, node.applied, node.promised, commit, node.directory_id
         )
-        self._note_members()
+        self._note_members(now_ms)
+        self._recorder.settle()
 
     def begin_turn(self, now_ms: float) -> None:
         """The time of the turn; what comes now is recorded with it."""
-        self.now_ms = now_ms
+        self.now_ms = self._heard_ms = now_ms
         self._hears = False
         self._recorder.set_time(now_ms)
         if self._slow is not None:
             self._slow.now_ms = now_ms
+
+    def end_turn(self) -> None:
+        """Messages have left and clients have their answers: record it all."""
+        self._recorder.settle()
 
     def look(self) -> None:
         """See whether the data directory has a new identity; called now and then."""
@@ -94,39 +103,51 @@ class Recording:
         this turn, and may have been sent after the turn began."""
         if not self._hears and self._precise_now_ms is not None:
             self._hears = True
-            self._recorder.set_time(self._precise_now_ms())
-        record_message(self._recorder, envelope.sender, RECEIVED, envelope.body)
+            self._heard_ms = self._precise_now_ms()
+        self._later((self._heard_ms, self._record_heard, envelope, None))
         if self._slow is not None:
             self._slow.heard(envelope)
 
+    def _record_heard(self, envelope: Envelope, _: None) -> None:
+        record_message(self._recorder, envelope.sender, RECEIVED, envelope.body)
+
     def done(self, ready: Ready) -> None:
         """What the node asks for, about to be done."""
-        recorder = self._recorder
         now_ms = self.now_ms
         if self._precise_now_ms is not None:
             now_ms = self._precise_now_ms()
-            recorder.set_time(now_ms)
         if self._slow is not None:
             self._slow.done(ready, now_ms)
-        for record in ready.persist:
-            if type(record) is AcceptRecord:
-                slot, ballot, value = record
-                recorder.record(VOTED, "", 0, slot, ballot, 0, digest_of(value))
-            elif type(record) is PromiseRecord:
-                recorder.record(PROMISED, ballot=record.ballot)
+        applied = ready.applied
+        chain_at = self._machine.chain_at
+        # A chain is known as long as nothing else is applied.
+        chains = [chain_at(each.slot) or 0 for each in applied] if applied else applied
+        self._later((now_ms, self._record_ready, ready, chains))
+        if self._node.membership is not self._membership:
+            self._note_members(now_ms)
+
+    def _record_ready(self, ready: Ready, chains: Sequence[int]) -> None:
+        recorder = self._recorder
+        record = recorder.record
+        for each in ready.persist:
+            if type(each) is AcceptRecord:
+                slot, ballot, value = each
+                record(VOTED, "", 0, slot, ballot, 0, recorder.digest_of(value))
+            elif type(each) is PromiseRecord:
+                record(PROMISED, ballot=each.ballot)
         for to, message in ready.sends:
             record_message(recorder, to, SENT, message)
         for accepted in ready.publishes:
-            self._published(accepted)
-        for slot, ballot, value, _ in ready.applied:
-            chain = self._machine.chain_at(slot) or 0
-            recorder.record(APPLIED, "", 0, slot, ballot, chain, digest_of(value))
-        if self._node.membership is not self._membership:
-            self._note_members()
+            record_accepted(recorder, "", PUBLISHED, accepted)
+        for (slot, ballot, value, _), chain in zip(ready.applied, chains, strict=True):
+            record(APPLIED, "", 0, slot, ballot, chain, recorder.digest_of(value))
 
-    def _note_members(self) -> None:
+    def _note_members(self, now_ms: float) -> None:
         """Another membership is in force than was recorded last."""
         membership = self._membership = self._node.membership
+        self._later((now_ms, self._record_members, membership, None))
+
+    def _record_members(self, membership: Membership, _: None) -> None:
         epoch = _as_round(membership.epoch)
         sizes = membership.phase1 | membership.phase2 << 32
         for name, member in membership.members.items():
@@ -136,24 +157,41 @@ class Recording:
 
     def installed(self, slot: Slot) -> None:
         """The state machine jumps to what a snapshot holds of the slots up to this one."""
-        self._recorder.record(INSTALLED, slot=slot)
+        self._later((self._read_ms(), self._record_installed, slot, None))
 
-    def _published(self, accepted: Accepted) -> None:
-        record_accepted(self._recorder, "", PUBLISHED, accepted)
+    def _record_installed(self, slot: Slot, _: None) -> None:
+        self._recorder.record(INSTALLED, slot=slot)
 
     def unsent(self, to: NodeId, message: PeerMessage) -> None:
         """A message could not be handed to its connection after all."""
+        self._later((self._read_ms(), self._record_unsent, to, message))
+
+    def _record_unsent(self, to: NodeId, message: PeerMessage) -> None:
         record_message(self._recorder, to, UNSENT, message)
 
     def synced(self, job: SyncJob, now_ms: float) -> None:
         """A group commit is durable, or was found to be."""
-        recorder = self._recorder
-        recorder.set_time(self._precise_now_ms() if self._precise_now_ms is not None else now_ms)
+        if self._precise_now_ms is not None:
+            now_ms = self._precise_now_ms()
+        self._later((now_ms, self._record_synced, job, None))
+
+    def _record_synced(self, job: SyncJob, _: None) -> None:
         size = job.end - job.offset
-        recorder.record(SYNCED, "", 0, job.group, _as_round(size), job.duration_us, job.records)
+        self._recorder.record(
+            SYNCED, "", 0, job.group, _as_round(size), job.duration_us, job.records
+        )
 
     def answered(self, token: Any, answer: WriteReply | ReadReady | Refusal) -> None:
         """A client's request has its answer; a read may wait for its turn to be served."""
+        now_ms = self._read_ms()
+        if self._slow is not None:
+            self._slow.answered(token, answer, now_ms)
+        self._later((now_ms, self._record_answered, token, (now_ms, answer)))
+
+    def _record_answered(
+        self, token: Any, answered: tuple[float, WriteReply | ReadReady | Refusal]
+    ) -> None:
+        now_ms, answer = answered
         slot, code = 0, 0
         if isinstance(answer, WriteReply):
             slot = answer.slot
@@ -161,14 +199,14 @@ class Recording:
             slot = answer.applied
         else:
             code = OUTCOMES.get(answer.code, OTHER_OUTCOME)
-        now_ms = self._precise_now_ms() if self._precise_now_ms is not None else self.now_ms
-        if self._slow is not None:
-            self._slow.answered(token, answer, now_ms)
         took = _as_round(max(0, int((now_ms - token.came_ms) * 1000)))
         if type(token) is WriteToken:
             self._recorder.record(WRITE, "", code, slot, took, token.session, token.seqs)
         else:
             self._recorder.record(READ, "", code, slot, took)
+
+    def _read_ms(self) -> float:
+        return self._precise_now_ms() if self._precise_now_ms is not None else self.now_ms
 
 
 def _as_round(number: int) -> Ballot:

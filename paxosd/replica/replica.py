@@ -198,6 +198,8 @@ class Replica:
             node.set_health(self._storage.sync_us, low_space=self._storage.low)
         self.standing.look(now_ms)
         self.turn_units = self.machine.work.units
+        if self._observer is not None:
+            self._observer.end_turn()
 
     def trace(self, on: bool) -> None:
         """Have debug events made from now on, or not any more."""

@@ -72,6 +72,9 @@ class SlowRequests:
         """The time of the turn."""
         self.now_ms = now_ms
 
+    def end_turn(self) -> None:
+        """Nothing is put off."""
+
     def heard(self, envelope: Envelope) -> None:
         """A message of a peer, as it is handed to the node."""
         message = envelope.body

@@ -1,15 +1,18 @@
-"""What the flight recorder costs: two clusters side by side, one with it and one without.
+"""What the flight recorder costs: a cluster whose recorders are switched on and off as it runs.
 
-    python -m tests.bench.recorder_cost [--rounds 10] [--dir DIR]
+    python -m tests.bench.recorder_cost [--clusters 3] [--rounds 10] [--dir DIR]
 
-Both run all the time, and take turns at the load in the order on, off, off, on and the other way
-round, so that what else the machine does falls on both alike. The processor time of all threads of
-the three nodes counts, for one put, and beside it the rate or the median that a client sees.
+In each round the load runs four times: on, off, off, on, or the other way round, so that what else
+the machine does falls on both alike; and in the same processes (``switched_daemon.py``), because
+two clusters with the same settings differ by more than the recorder can cost. The processor time
+of all threads of the three nodes counts, for one put, and beside it the rate or the median that a
+client sees. Before a part is measured, its switch is settled by a few puts that do not count.
 """
 
 import argparse
 import contextlib
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -22,9 +25,22 @@ from tests.processes.processes import Daemons
 PUTS = 300
 """Of one client, one after the other, in one part of a round."""
 SETTLE_S = 0.3
+SETTLE_PUTS = 20
 
 
-class Side:
+class SwitchedDaemons(Daemons):
+    """Daemons that take the signals of ``switched_daemon.py``."""
+
+    def command(self, name):
+        return [sys.executable, "-m", "tests.bench.switched_daemon",
+                "--config", str(self.config_path(name))]  # fmt: skip
+
+    def switch(self, on):
+        for name in self.names:
+            self.signal(name, signal.SIGUSR1 if on else signal.SIGUSR2)
+
+
+class Subject:
     """One cluster."""
 
     def __init__(self, daemons):
@@ -32,6 +48,12 @@ class Side:
         daemons.start()
         daemons.wait_leader()
         self._client = daemons.client().__enter__()
+
+    def switch(self, on):
+        """Record, or not, and settle."""
+        self._daemons.switch(on)
+        for number in range(SETTLE_PUTS):
+            self._client.put(b"key", b"%d" % number)
 
     def cpu_us(self):
         """The processor time of all threads that live, in µs."""
@@ -70,15 +92,16 @@ class Side:
         return used / (self._revision() - revision), json.loads(bench.stdout)["puts_per_s"]
 
 
-def one_round(measure, on, off, number):
+def one_round(subject, measure, number):
     """(ratio of the processor times, ratio of what the client sees, with to without)."""
-    order = (on, off, off, on) if number % 2 == 0 else (off, on, on, off)
-    found = {on: [], off: []}
-    for side in order:
-        found[side].append(measure(side))
-    means = {side: [statistics.mean(column) for column in zip(*rows, strict=True)]
-             for side, rows in found.items()}  # fmt: skip
-    return [with_it / without for with_it, without in zip(means[on], means[off], strict=True)]
+    order = (True, False, False, True) if number % 2 == 0 else (False, True, True, False)
+    found = {True: [], False: []}
+    for on in order:
+        subject.switch(on)
+        found[on].append(measure(subject))
+    means = {on: [statistics.mean(column) for column in zip(*rows, strict=True)]
+             for on, rows in found.items()}  # fmt: skip
+    return [with_it / without for with_it, without in zip(means[True], means[False], strict=True)]
 
 
 def report(name, rows):
@@ -88,25 +111,37 @@ def report(name, rows):
         print(f"{name:12} {what:15} {low:.3f} {middle:.3f} {high:.3f}", flush=True)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--dir", help="on the disk that is measured")
-    options = parser.parse_args()
-    with contextlib.ExitStack() as stack:
-        sides = []
-        for enabled in (True, False):
-            home = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=options.dir)))
-            daemons = stack.enter_context(Daemons(home, recorder={"enabled": enabled}))
-            sides.append(Side(daemons))
-        loads = {"1 client": Side.one_client, "1000": Side.a_thousand}
-        rows = {name: [] for name in loads}
-        for number in range(-1, options.rounds):
-            for name, measure in loads.items():
-                found = one_round(measure, *sides, number)
+LOADS = {"1 client": Subject.one_client, "1000": Subject.a_thousand}
+
+
+def one_cluster(directory, rounds):
+    """load → the ratios of each round, on a new cluster."""
+    rows = {name: [] for name in LOADS}
+    with (
+        tempfile.TemporaryDirectory(dir=directory) as home,
+        SwitchedDaemons(Path(home)) as daemons,
+    ):
+        subject = Subject(daemons)
+        for number in range(-1, rounds):
+            for name, measure in LOADS.items():
+                found = one_round(subject, measure, number)
                 if number >= 0:  # the first one warms up
                     rows[name].append(found)
-    print("with to without: lower quartile, median, upper quartile")
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clusters", type=int, default=3, help="so many, one after the other")
+    parser.add_argument("--rounds", type=int, default=10, help="on each")
+    parser.add_argument("--dir", help="on the disk that is measured")
+    options = parser.parse_args()
+    rows = {name: [] for name in LOADS}
+    for cluster in range(options.clusters):
+        for name, found in one_cluster(options.dir, options.rounds).items():
+            rows[name] += found
+            report(f"{cluster + 1}: {name}", found)
+    print("all, with to without: lower quartile, median, upper quartile")
     for name, found in rows.items():
         report(name, found)
 

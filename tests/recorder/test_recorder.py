@@ -16,6 +16,7 @@ from paxosd.core.messages import (
 )
 from paxosd.core.types import Ballot
 from paxosd.recorder.block import Losses, blocks_of, events_of
+from paxosd.recorder.digest import digest_of
 from paxosd.recorder.event import (
     ADOPTED,
     APPLIED,
@@ -26,7 +27,7 @@ from paxosd.recorder.event import (
     SENT,
     SUM,
 )
-from paxosd.recorder.messages import digest_of, record_message
+from paxosd.recorder.messages import record_message
 from paxosd.recorder.recorder import CHUNK_EVENTS, CHUNKS_WAITING_MAX, Recorder
 from paxosd.wire import PEER_KINDS
 from tests.wire.examples import PEER_MESSAGES

@@ -1,19 +1,39 @@
 """What a replica records has the time at which it happened, not that at which its turn began."""
 
-from paxosd.core.messages import Envelope, Heartbeat
+from paxosd.core.effects import AcceptRecord, Applied, Ready
+from paxosd.core.membership import UNKNOWN
+from paxosd.core.messages import Accept, Envelope, Heartbeat
 from paxosd.core.types import Ballot
 from paxosd.recorder.block import Losses, blocks_of, events_of
+from paxosd.recorder.digest import digest_of
+from paxosd.recorder.event import APPLIED, NOTE, VOTED
 from paxosd.recorder.recorder import Recorder
 from paxosd.replica.recording import Recording
+from paxosd.wire import PEER_KINDS
+
+BALLOT = Ballot(1, "n2")
 
 
 def heartbeat(sender):
     return Envelope(sender, 1, Heartbeat(Ballot(1, "n2"), "n2", 0, 0, 0, 0))
 
 
-def recorded_us(recorder):
+def rows_of(recorder):
     data = b"".join(recorder.take_blocks(0, 0))
-    return [e.mono_us for head, rows in blocks_of(data, Losses()) for e in events_of(head, rows)]
+    return [e for head, rows in blocks_of(data, Losses()) for e in events_of(head, rows)]
+
+
+def recorded_us(recorder):
+    return [row.mono_us for row in rows_of(recorder)]
+
+
+class FakeNode:
+    membership = UNKNOWN
+
+
+class FakeMachine:
+    def chain_at(self, slot):
+        return slot * 10
 
 
 def test_a_message_that_came_within_a_turn_was_not_heard_before_it_was_sent():
@@ -24,6 +44,7 @@ def test_a_message_that_came_within_a_turn_was_not_heard_before_it_was_sent():
         recording.begin_turn(began_ms)
         recording.heard(heartbeat("n2"))
         recording.heard(heartbeat("n3"))  # the clock is read once a turn
+        recording.end_turn()
     assert recorded_us(recorder) == [1_015_500, 1_015_500, 1_030_250, 1_030_250]
 
 
@@ -32,4 +53,34 @@ def test_in_a_simulated_turn_no_time_passes():
     recording = Recording(recorder, None, None)
     recording.begin_turn(1000.0)
     recording.heard(heartbeat("n2"))
+    recording.end_turn()
     assert recorded_us(recorder) == [1_000_000]
+
+
+def test_what_is_put_off_has_its_time_and_its_order_and_lines_of_the_log_stand_behind_it():
+    recorder = Recorder("c1", "n1", 1, 7)
+    clock = iter([1001.0, 1002.0])
+    recording = Recording(recorder, FakeNode(), FakeMachine(), lambda: next(clock))
+    recording.begin_turn(1000.0)
+    recording.heard(heartbeat("n2"))
+    recorder.note_soon("n2 leads")
+    ready = Ready(persist=[AcceptRecord(4, BALLOT, b"value")],
+                  sends=[("n2", Accept(BALLOT, 4, b"value", 3))],
+                  applied=[Applied(3, BALLOT, b"before", None)])  # fmt: skip
+    recording.done(ready)
+    assert rows_of(recorder) == []
+    recording.end_turn()
+    assert [(row.mono_us, row.kind, row.slot, row.x, row.y) for row in rows_of(recorder)] == [
+        (1_001_000, PEER_KINDS[Heartbeat], 0, 0, 0),
+        (1_002_000, VOTED, 4, 0, digest_of(b"value")),
+        (1_002_000, PEER_KINDS[Accept], 4, 3, digest_of(b"value")),
+        (1_002_000, APPLIED, 3, 30, digest_of(b"before")),
+        (1_002_000, NOTE, 0, 0, 0),
+    ]
+
+
+def test_equal_and_different_values_one_after_the_other():
+    recorder = Recorder("c1", "n1", 1, 7)
+    values = [b"", b"a" * 5000, b"a" * 5000, b"b" * 5000, bytes(b"b" * 5000), b"b" * 4999]
+    for value in values:
+        assert recorder.digest_of(value) == digest_of(value)

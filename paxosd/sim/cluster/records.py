@@ -63,6 +63,7 @@ class NodeRecords:
         the run does not keep it."""
         recorder = self._recorder
         if recorder is not None and (in_order or self._keeps_last):
+            recorder.settle()  # it may die in the middle of a turn
             recorder.set_time(self._clock.monotonic_ms())
             self._take()
         self._recorder = None

@@ -22,8 +22,8 @@ from paxosctl.audit.kinds import (
 from paxosd.core.effects import AcceptRecord, PromiseRecord
 from paxosd.core.types import NULL_BALLOT, Ballot
 from paxosd.recorder.block import BlockHead, encode_block
+from paxosd.recorder.digest import digest_of
 from paxosd.recorder.event import FORM, NOBODY
-from paxosd.recorder.messages import digest_of
 from paxosd.storage.wal_format import GroupBuilder, Release, SegmentHeader
 
 NODES = ("n1", "n2", "n3")

@@ -14,6 +14,7 @@ from paxosd.core.messages import (
     Promise,
 )
 from paxosd.core.types import Ballot
+from paxosd.recorder.digest import digest_of
 from paxosd.recorder.event import (
     APPLIED,
     COUNT_BIT,
@@ -26,7 +27,7 @@ from paxosd.recorder.event import (
     VOTED,
     WRITE,
 )
-from paxosd.recorder.messages import digest_of, record_message
+from paxosd.recorder.messages import record_message
 from paxosd.recorder.recorder import Recorder
 
 BASE_US = 1_800_000_000_000_000
