@@ -26,6 +26,14 @@ Commands (keys and values are bytes; numbers are non-negative ints):
                                           membership of ``epoch``, the next ones are what the
                                           document says; see cluster_settings.py
 
+Commands of leases (``core/state/leases.py``), from feature level 4 on:
+
+    [GRANT, ttl_ms, wanted]               make a lease; its id, ``wanted`` unless that is 0, is in
+                                          the answer
+    [KEEPALIVE, [id, …]]                  renew leases
+    [REVOKE, id]                          end a lease; its keys go, in one revision
+    [PUT, key, value, lease]              set, and attach the key to the lease
+
 OPEN, FENCE, CHECKSUM, MEMBERS and CLUSTER travel in entries of session 0, which keeps no replies:
 doing them twice does no harm. All others need a session.
 
@@ -51,6 +59,9 @@ CLOSE = 8
 CHECKSUM = 9
 MEMBERS = 10
 CLUSTER = 11
+GRANT = 12
+KEEPALIVE = 13
+REVOKE = 14
 TXN = 15
 
 Command = list[Any]
@@ -61,14 +72,17 @@ class Status(IntEnum):
     """The first member of a result tuple; an int result stands for a plain success."""
 
     OK = 0
-    """Done. OPEN: detail is the session id. DELETE_RANGE: detail is how many keys went.
+    """Done. OPEN: detail is the session id. GRANT: detail is the lease's id. DELETE_RANGE, REVOKE:
+    detail is how many keys went. KEEPALIVE: detail has a number for each lease: the ms that it has
+    from now on, 0: it is unknown.
     CHECKSUM: revision is unused, detail is the slot. MEMBERS: revision is the new epoch, detail the
     slot from which on it is in force. CLUSTER: the same with the new version."""
     NOT_FOUND = 1
     """DELETE, DELETE_RANGE: there was nothing to remove; the revision did not move."""
     CAS_MISS = 2
     """The expectation did not hold; revision is the key's modify revision (0: no such key), for
-    MEMBERS the present epoch; for CLUSTER the present version, and detail the present epoch."""
+    MEMBERS the present epoch; for CLUSTER the present version, and detail the present epoch. GRANT:
+    the wanted id, which is in detail, is taken."""
     SESSION_UNKNOWN = 3
     """The session was never opened, was closed, or expired. The command was not applied now."""
     FENCED = 4
@@ -85,6 +99,11 @@ class Status(IntEnum):
     """The command has an unknown op, a wrong form, or stands in the wrong kind of session. It
     changed nothing. Admission refuses such commands; this is what every node answers alike if
     one is decided nevertheless."""
+    LEASE_UNKNOWN = 10
+    """REVOKE, PUT with a lease: the lease was never granted, was revoked, or expired."""
+    LEASES_FULL = 14
+    """GRANT: there are as many leases as the settings allow. PUT with a lease: as many keys as it
+    can have are attached to it."""
 
 
 class Entry(NamedTuple):

@@ -41,6 +41,14 @@ class Codec(Protocol):
         ...
 
 
+class LeaseTable(Protocol):
+    """The leases of the state machine."""
+
+    def due_at_ms(self) -> int | None:
+        """The log time before which none of them ends; None: there are none."""
+        ...
+
+
 class StateMachine(Protocol):
     """The replicated state machine, a function of the chosen log."""
 
@@ -54,6 +62,14 @@ class StateMachine(Protocol):
 
     @property
     def log_time_ms(self) -> int: ...
+
+    @property
+    def latest_reign(self) -> Reign:
+        """As the last batch of the latest reign in the log has it."""
+        ...
+
+    @property
+    def leases(self) -> LeaseTable: ...
 
     def chain_at(self, slot: Slot) -> int | None:
         """What it was after an applied slot; None if that is not known."""

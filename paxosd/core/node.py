@@ -161,13 +161,13 @@ class Node:
             return
         top = self._replication.overtaken()
         if top:
-            # Nobody votes in a slot that it has applied, so this reign cannot go on. A new one, at
-            # a higher ballot, begins above that slot.
+            # Nobody votes in a slot that it has applied: a new reign begins above that slot.
             self._election.stop(f"slots up to {top} are chosen that this reign never proposed")
         elif self._exchange.cannot_begin():
             # Run phase 1 with the nodes that are up now. A value that none of them knows to be
             # chosen is reported as accepted, adopted and chosen again.
             self._election.campaign()
+        self._roles.lease_ticks.tick()
 
     def _check(self) -> None:
         """What is done once a heartbeat."""
@@ -204,7 +204,7 @@ class Node:
         context, replication = self._context, self._replication
         if self._execution.held or (replication.turn_bytes and replication.may_go_on()):
             return context.now_ms
-        parts = self._election, replication, self._reads
+        parts = self._election, replication, self._reads, self._roles.lease_ticks
         due = min(self._check_due_ms, *(part.next_due_ms() for part in parts))
         if context.learner.missing() is not None:
             due = min(due, context.now_ms + context.options.pull_after_ms)

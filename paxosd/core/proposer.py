@@ -315,7 +315,7 @@ class Proposer:
         assert self.state is ProposerState.LEADING
         slot = self.next_slot
         self.next_slot = slot + 1
-        if changes_members(batch.entries[-1]):
+        if batch.entries and changes_members(batch.entries[-1]):
             self.barrier = slot
         return self._open(slot, value, batch, tokens, now_ms)
 

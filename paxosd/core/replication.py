@@ -32,9 +32,9 @@ from paxosd.core.messages import (
     Votes,
     VotesRequest,
 )
-from paxosd.core.proposer import Proposal
+from paxosd.core.proposer import Proposal, Waiting
 from paxosd.core.resend_timer import ResendTimer
-from paxosd.core.types import EPOCH_ROUNDS, NOOP, UNKNOWN_BALLOT, NodeId, Slot
+from paxosd.core.types import EPOCH_ROUNDS, NOOP, UNKNOWN_BALLOT, Ballot, NodeId, Slot
 from paxosd.core.work import PROPOSED_BYTES_MAX
 
 UNCOUNTED_BYTES = 1 << 10
@@ -91,14 +91,38 @@ class Replication:
         context = self._context
         proposer = context.proposer
         while proposer.may_propose() and self.turn_bytes < PROPOSED_BYTES_MAX and not self.log_full:
-            taken = proposer.next_entries()
-            stamp_ms, reign = self._time()
-            value = context.codec.encode_batch(stamp_ms, [w.blob for w in taken], reign)
-            assert value != NOOP
-            batch = Batch(stamp_ms, [w.entry for w in taken], reign)
-            proposal = proposer.propose(value, batch, [w.token for w in taken], context.now_ms)
-            self.turn_bytes += len(value)
-            self._send_accept(proposal)
+            self._propose(proposer.next_entries())
+
+    def propose_time(self) -> None:
+        """Propose a batch without entries in the next slot, so that log time goes on. Only while
+        :attr:`is_idle`."""
+        self._propose([])
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether this node leads and nothing is under way, and nothing keeps it from proposing."""
+        context = self._context
+        proposer = context.proposer
+        return (
+            proposer.leading
+            and not proposer.open
+            and not proposer.queue
+            and not proposer.barrier
+            and not proposer.held
+            and not self.log_full
+            and context.machine.applied == proposer.next_slot - 1
+        )
+
+    def _propose(self, taken: list[Waiting]) -> None:
+        context = self._context
+        stamp_ms, reign = self._time()
+        value = context.codec.encode_batch(stamp_ms, [w.blob for w in taken], reign)
+        assert value != NOOP
+        batch = Batch(stamp_ms, [w.entry for w in taken], reign)
+        tokens = [w.token for w in taken]
+        proposal = context.proposer.propose(value, batch, tokens, context.now_ms)
+        self.turn_bytes += len(value)
+        self._send_accept(proposal)
 
     def begin_turn(self) -> None:
         """A turn begins: it may propose ``PROPOSED_BYTES_MAX`` again."""
@@ -117,6 +141,13 @@ class Replication:
             return wall_ms, Reign(*context.proposer.ballot, max(0, elapsed_ms))
         self._stamp_ms = max(self._stamp_ms, wall_ms, context.machine.log_time_ms)
         return self._stamp_ms, None
+
+    def stopwatch_ms(self, latest: Reign) -> float:
+        """The monotonic time of this node at which it proposed the batch with ``latest``; the
+        beginning of time, if that was another reign."""
+        if Ballot(*latest[:2]) != self._context.proposer.ballot:
+            return float("-inf")
+        return self._reign_began_ms + latest.elapsed_ms
 
     def lead(self, proposals: list[Proposal]) -> None:
         """A reign begins: finish the proposals that earlier ballots may have begun."""

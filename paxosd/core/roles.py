@@ -17,6 +17,7 @@ from paxosd.core.election import Election
 from paxosd.core.execution import Execution
 from paxosd.core.founding import Founding
 from paxosd.core.learner import Learner
+from paxosd.core.lease_ticks import LeaseTicks
 from paxosd.core.level_raise import LevelRaise
 from paxosd.core.linearizable_reads import LinearizableReads
 from paxosd.core.log_exchange import LogExchange
@@ -99,6 +100,7 @@ class Roles:
         "exchange",
         "execution",
         "founding",
+        "lease_ticks",
         "level_raise",
         "limits",
         "monitor",
@@ -117,6 +119,7 @@ class Roles:
         self.election = Election(
             context, self.replication.lead, self.replication.stop, self.replication.pause
         )
+        self.lease_ticks = LeaseTicks(context, self.replication)
         self.founding = make_founding(context, restart)
         self.admission = Admission(context, restart, self.founding, self.election.stop)
         self.comparison = Comparison(context)

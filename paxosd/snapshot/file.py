@@ -31,7 +31,9 @@ from struct import Struct
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from paxosd.core.state.former_names import FormerName
+from paxosd.core.state.lease_walk import LeaseRow
 from paxosd.core.state.machine import DEFAULT_LIMITS, Machine, MachineLimits
 from paxosd.core.state.session_walk import SessionRow
 from paxosd.core.state.snapshot import (
@@ -40,6 +42,7 @@ from paxosd.core.state.snapshot import (
     SnapshotError,
     SnapshotHead,
     former_of,
+    lease_of,
     session_of,
 )
 from paxosd.core.types import Slot
@@ -47,10 +50,12 @@ from paxosd.storage.disk import Disk, DiskFile
 from paxosd.wire.fields import DIGEST_BYTES, WireError, pack, unpack
 
 MAGIC = b"PXSNAP\r\n"
-VERSION = 3
-"""The newest; written once the cluster's feature level is 1. Below it, for peers of before …"""
+VERSION = 4
+"""The newest; written once the cluster's feature level is 4. Below it, for peers of before …"""
+VERSION_LEVEL_1 = 3
+"""… this one is, which has no leases; and at level 0 …"""
 VERSION_LEVEL_0 = 2
-"""… this one is, which has neither settings nor a reign. (1 has no membership either.)"""
+"""… this one, which has neither settings nor a reign. (1 has no membership either.)"""
 BLOCK_BYTES = 128 << 10
 """A block of rows is closed once keys and values come to this."""
 BLOCK_BYTES_MAX = 160 << 20
@@ -59,7 +64,7 @@ SYNC_BYTES = 8 << 20
 """A file is synced each time it has grown by this: one sync of it all would hold up those of
 the log."""
 
-HEAD, SESSIONS, ROWS, END, NAMES = 1, 2, 3, 4, 5
+HEAD, SESSIONS, ROWS, END, NAMES, LEASES = 1, 2, 3, 4, 5, 6
 
 BAD_KEPT = 2
 """Bad snapshots that are kept for inspection."""
@@ -72,7 +77,12 @@ _NAME = re.compile(r"snap-(\d{16,})\.paxsnap")
 _MEMBERS_MAX = 1024
 _TEXT_BYTES_MAX = 1024
 _HEAD_FIELDS = len(SnapshotHead._fields)
-_FIELDS_OF = {1: _HEAD_FIELDS - 3, VERSION_LEVEL_0: _HEAD_FIELDS - 2, VERSION: _HEAD_FIELDS}
+_FIELDS_OF = {
+    1: SnapshotHead._fields.index("membership"),
+    VERSION_LEVEL_0: SnapshotHead._fields.index("settings"),
+    VERSION_LEVEL_1: SnapshotHead._fields.index("next_lease"),
+    VERSION: _HEAD_FIELDS,
+}
 
 
 def snapshot_name(slot: Slot) -> str:
@@ -127,7 +137,10 @@ class SnapshotInfo(NamedTuple):
 def encode_head(cluster: str, created_ms: int, head: SnapshotHead) -> bytes:
     """The payload of HEAD."""
     members = {name: dict(endpoints) for name, endpoints in head.members.items()}
-    version = VERSION if head.settings else VERSION_LEVEL_0
+    version = VERSION_LEVEL_0
+    if head.settings:
+        level = ClusterSettings.from_json(head.settings).level
+        version = VERSION if level >= LEVEL_COORDINATION else VERSION_LEVEL_1
     fields = head._replace(members=members)[: _FIELDS_OF[version]]
     return pack((version, cluster, created_ms, *fields))
 
@@ -146,6 +159,11 @@ def _session_fields(row: SessionRow) -> tuple[Any, ...]:
 
 def encode_names(rows: Sequence[FormerName]) -> bytes:
     """The payload of NAMES."""
+    return pack(tuple(rows))
+
+
+def encode_leases(rows: Sequence[LeaseRow]) -> bytes:
+    """The payload of LEASES."""
     return pack(tuple(rows))
 
 
@@ -251,12 +269,13 @@ class SnapshotReader:
         return self.info is not None
 
     def read(self) -> tuple[int, bytes] | None:
-        """The next block ``(kind, payload)`` of sessions, names or rows; None at the end."""
+        """The next block ``(kind, payload)`` of sessions, names, leases or rows; None at the
+        end."""
         if self.ended:
             return None
         digest = self._digest.digest()
         kind, payload = self._block()
-        if kind in (SESSIONS, NAMES, ROWS):
+        if kind in (SESSIONS, NAMES, LEASES, ROWS):
             return kind, payload
         if kind != END:
             raise SnapshotError(f"a block of kind {kind} is not known: written by a newer version?")
@@ -302,6 +321,8 @@ def restore_block(restore: Restore, block: tuple[int, bytes]) -> None:
         restore.sessions([session_of(fields) for fields in items])
     elif kind == NAMES:
         restore.names([former_of(fields) for fields in items])
+    elif kind == LEASES:
+        restore.leases([lease_of(fields) for fields in items])
     else:
         restore.rows(items)
 

@@ -29,12 +29,14 @@ from paxosd.host.log import Log
 from paxosd.snapshot.file import (
     BLOCK_BYTES,
     HEAD,
+    LEASES,
     NAMES,
     ROWS,
     SESSIONS,
     SnapshotInfo,
     SnapshotWriter,
     encode_head,
+    encode_leases,
     encode_names,
     encode_rows,
     encode_sessions,
@@ -275,6 +277,10 @@ class Snapshots:
         names = taking.walk.names()
         if names:
             taking.add(NAMES, encode_names(names))
+            return
+        leases = taking.walk.leases()
+        if leases:
+            taking.add(LEASES, encode_leases(leases))
             return
         rows = taking.walk.rows(KEYS_PER_STEP, BLOCK_BYTES)
         if rows:

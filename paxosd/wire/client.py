@@ -55,6 +55,8 @@ from paxosd.wire.fields import (
 
 QUERIES_MAX = 1024
 """Queries in one read request."""
+NUMBERS_MAX = 1000
+"""Numbers in one result."""
 PLAIN_DEPTH_MAX = 8
 """How deep lists and maps of an admin message may be nested."""
 MAP_MAX = 4096
@@ -143,8 +145,13 @@ def _result(value: Any, nested: bool = False) -> Result:
             if type(detail) is int:
                 number(detail)
                 return value
+            if type(detail) is not tuple:
+                raise bad_field("a result", value)
+            # Of a KEEPALIVE; or of a FENCE: the slot, and a revision.
+            if 1 <= len(detail) <= NUMBERS_MAX and set(map(type, detail)) == {int}:
+                return status, revision, tuple(map(number, detail))
             # Only of a FENCE: what became of the other command, which is never a FENCE itself.
-            if type(detail) is tuple and len(detail) == 2 and not nested:
+            if len(detail) == 2 and not nested:
                 return status, revision, (number(detail[0]), _result(detail[1], True))
     raise bad_field("a result", value)
 

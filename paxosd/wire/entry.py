@@ -21,6 +21,7 @@ from msgpack import unpackb
 from paxosd.core.client_name import client_name_fault
 from paxosd.core.cluster_settings import (
     LEVEL_CLIENT_NAMES,
+    LEVEL_COORDINATION,
     ClusterSettings,
     SettingsError,
     UnknownLevelError,
@@ -34,13 +35,22 @@ from paxosd.core.commands import (
     DELETE,
     DELETE_RANGE,
     FENCE,
+    GRANT,
+    KEEPALIVE,
     MEMBERS,
     OPEN,
     PUT,
+    REVOKE,
     Batch,
     Command,
     Entry,
     Reign,
+)
+from paxosd.core.lease_bounds import (
+    FIRST_ID,
+    IDS_PER_KEEPALIVE_MAX,
+    TTL_MS_MAX,
+    TTL_MS_MIN,
 )
 from paxosd.core.membership import Membership, MembershipError
 from paxosd.wire.fields import (
@@ -70,6 +80,8 @@ class EntryLimits(NamedTuple):
     commands_per_request_max: int = 1024
     client_names: bool = False
     """Whether an OPEN may give a name: from feature level 3 on."""
+    coordination: bool = False
+    """Whether there are leases: from feature level 4 on."""
 
     @classmethod
     def of(cls, settings: ClusterSettings) -> "EntryLimits":
@@ -79,6 +91,7 @@ class EntryLimits(NamedTuple):
             settings.value_bytes_max,
             settings.commands_per_request_max,
             settings.level >= LEVEL_CLIENT_NAMES,
+            settings.level >= LEVEL_COORDINATION,
         )
 
 
@@ -240,6 +253,33 @@ def _client_name(value: Any, _limits: EntryLimits) -> None:
         raise LimitError(fault)
 
 
+def _ttl(value: Any, _limits: EntryLimits) -> None:
+    if type(value) is not int or not TTL_MS_MIN <= value <= TTL_MS_MAX:
+        raise LimitError(
+            f"the TTL of a lease is {TTL_MS_MIN} to {TTL_MS_MAX} ms, not {shorten(value)}"
+        )
+
+
+def _wanted_lease(value: Any, _limits: EntryLimits) -> None:
+    if type(value) is not int or not 0 <= value < FIRST_ID:
+        raise LimitError(
+            f"a lease can be asked for by an id from 1 to {FIRST_ID - 1}, or by 0 for any, not by "
+            f"{shorten(value)}"
+        )
+
+
+def _lease_id(value: Any, _limits: EntryLimits) -> None:
+    if type(value) is not int or not 1 <= value <= INT_MAX:
+        raise LimitError(f"the id of a lease is a number from 1 to 2^63-1, not {shorten(value)}")
+
+
+def _lease_ids(value: Any, limits: EntryLimits) -> None:
+    if type(value) is not list or not 1 <= len(value) <= IDS_PER_KEEPALIVE_MAX:
+        raise LimitError(f"keepalive takes a list of 1 to {IDS_PER_KEEPALIVE_MAX} ids of leases")
+    for each in value:
+        _lease_id(each, limits)
+
+
 def _membership(value: Any, _limits: EntryLimits) -> None:
     try:
         Membership.from_command(value, 1, 1)
@@ -272,12 +312,26 @@ _FORMS: dict[int, tuple[str, tuple[Callable[[Any, EntryLimits], None], ...]]] = 
 
 
 _NAMED_OPEN = ("open", (_client_name,))
+_LEASE_FORMS: dict[int, tuple[str, tuple[Callable[[Any, EntryLimits], None], ...]]] = {
+    GRANT: ("grant", (_ttl, _wanted_lease)),
+    KEEPALIVE: ("keepalive", (_lease_ids,)),
+    REVOKE: ("revoke", (_lease_id,)),
+}
+_LEASED_PUT = ("put", (_key, _value, _lease_id))
 
 
 def _check_command(command: Command, session: int, limits: EntryLimits) -> None:
     if type(command) is not list or not command or type(command[0]) is not int:
         raise LimitError("a command is a list that starts with a number")
     form = _FORMS.get(command[0])
+    if command[0] in _LEASE_FORMS or (command[0] == PUT and len(command) == 4):
+        if not limits.coordination:
+            raise LimitError(
+                f"leases are there from feature level {LEVEL_COORDINATION} on, to which the "
+                "cluster's leader raises it once every member runs a version that knows it "
+                "(paxosctl cluster show)"
+            )
+        form = _LEASE_FORMS.get(command[0], _LEASED_PUT)
     if command[0] == OPEN and len(command) > 1 and limits.client_names:
         form = _NAMED_OPEN
     if form is None:

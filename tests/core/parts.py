@@ -15,6 +15,8 @@ from paxosd.core.proposer import Proposer
 from paxosd.core.quorum import Quorums
 from paxosd.core.reads import LeaderReads
 from paxosd.core.restart import Restart
+from paxosd.core.state.leases import Leases
+from paxosd.core.state.log_clock import NO_REIGN
 from paxosd.core.types import NULL_BALLOT
 from tests.core.member import PickleCodec
 
@@ -26,6 +28,9 @@ class ListMachine:
     membership = UNKNOWN
     settings = ClusterSettings()
     chain = 0
+    latest_reign = NO_REIGN
+    leases = Leases()
+    """None, ever."""
 
     def __init__(self):
         self.applied = []

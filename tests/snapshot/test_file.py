@@ -4,12 +4,15 @@ import random
 
 import pytest
 
-from paxosd.core.cluster_settings import LEVEL_CLIENT_NAMES, ClusterSettings
-from paxosd.core.commands import CLOSE, OPEN, Batch, Entry, Reign
+from paxosd.core.cluster_settings import LEVEL_CLIENT_NAMES, LEVEL_COORDINATION, ClusterSettings
+from paxosd.core.commands import CLOSE, GRANT, KEEPALIVE, OPEN, PUT, Batch, Entry, Reign
+from paxosd.core.lease_bounds import FIRST_ID
+from paxosd.core.state.lease_walk import lease_pieces
 from paxosd.core.state.snapshot import SnapshotError, SnapshotWalk
 from paxosd.snapshot.file import (
     BLOCK_BYTES_MAX,
     HEAD,
+    LEASES,
     MAGIC,
     NAMES,
     ROWS,
@@ -19,6 +22,7 @@ from paxosd.snapshot.file import (
     SnapshotWriter,
     _decode_head,
     encode_head,
+    encode_leases,
     encode_names,
     encode_rows,
     encode_sessions,
@@ -52,6 +56,8 @@ def written(machine, keys_max=7, total=""):
         writer.write([(SESSIONS, encode_sessions(sessions))])
     while names := walk.names():
         writer.write([(NAMES, encode_names(names))])
+    while leases := walk.leases():
+        writer.write([(LEASES, encode_leases(leases))])
     while not walk.done:
         writer.write([(ROWS, encode_rows(walk.rows(keys_max, 1 << 20)))])
     walk.close()
@@ -303,6 +309,22 @@ class TestVersions:
         assert again.settings == machine.settings == first._replace(version=1)
         assert again.clock.reign == Reign(1, "n1", 30)
 
+    def test_leases_are_in_the_one_after_it(self):
+        machine = reference(12)
+        machine.settings = ClusterSettings(version=1, level=LEVEL_COORDINATION)
+        session = machine.sessions.next_id
+        entries = Entry(0, 1, 0, [[OPEN]]), Entry(session, 1, 0, [[GRANT, 5000, 0]])
+        put = Entry(session, 2, 0, [[PUT, b"leased", b"", FIRST_ID], [KEEPALIVE, [FIRST_ID, 3]]])
+        machine.apply(13, Batch(0, [*entries, put], Reign(1, "n1", 5)))
+        machine.sum_up()
+        while not machine.advance_checksum(100):
+            pass
+        disk, _ = written(machine, total=machine.checksums[13])
+        again, _ = load(disk.files[snapshot_name(13)], "c")
+        assert self.version_of(disk, machine) == 4
+        assert b"".join(lease_pieces(again.leases)) == b"".join(lease_pieces(machine.leases))
+        assert fingerprint(again.sessions) == fingerprint(machine.sessions)
+
     @pytest.mark.parametrize(("version", "left_out"), [(1, 1), (2, 0)])
     def test_older_ones_are_read(self, machine, version, left_out):
         head = SnapshotWalk(machine, MEMBERS).head
@@ -312,7 +334,7 @@ class TestVersions:
         assert found[:7] == head[:7]
         assert (found.settings, found.reign) == (b"", ())
 
-    @pytest.mark.parametrize("version", [0, 4])
+    @pytest.mark.parametrize("version", [0, 5])
     def test_others_are_no_damage(self, machine, version):
         head = SnapshotWalk(machine, MEMBERS).head
         _, *fields = unpack(encode_head("c", 5, head), map_max=10)

@@ -274,6 +274,15 @@ COMMANDS = (
     ("checksum", 0, [c.CHECKSUM], "[9], in session 0"),
     ("members", 0, [c.MEMBERS, 4, MEMBERSHIP], "[10, epoch, document], in session 0"),
     ("cluster", 0, [c.CLUSTER, 2, 4, SETTINGS], "[11, version, epoch, document], in session 0"),
+    ("grant", 7, [c.GRANT, 10_000, 0], "[12, ttl_ms, wanted]: feature level 4"),
+    ("keepalive", 7, [c.KEEPALIVE, [1 << 32, 5]], "[13, [lease, …]]: feature level 4"),
+    ("revoke", 7, [c.REVOKE, 1 << 32], "[14, lease]: feature level 4"),
+    (
+        "put_with_a_lease",
+        7,
+        [c.PUT, b"key", b"value", 5],
+        "[1, key, value, lease]: feature level 4",
+    ),
 )
 BATCH_ENTRIES = [PUT_ENTRY, c.Entry(0, 1, 0, [[c.OPEN]])]
 

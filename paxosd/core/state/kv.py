@@ -170,7 +170,7 @@ class Store:
         arity = len(command) if op is not None else 0
         if type(op) is not int:
             result = MALFORMED_RESULT
-        elif op == PUT:
+        elif op == PUT and arity != 4:  # with a lease it is not the store's
             ok = arity == 3 and type(command[1]) is bytes and type(command[2]) is bytes
             result = self.put(command[1], command[2]) if ok else MALFORMED_RESULT
         elif op == DELETE:
@@ -332,6 +332,11 @@ class Store:
     def hidden(self) -> Tombstones | None:
         """What is hidden now, if anything is."""
         return self._hidden.copy() if self._hidden.bounds else None
+
+    def modify_revision(self, key: bytes) -> int:
+        """The revision of the last write of ``key``; 0: there is no such key."""
+        packed = self._packed(key)
+        return 0 if packed is None else numbers_of(packed)[1]
 
     # ---- reads
 

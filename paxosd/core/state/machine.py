@@ -2,7 +2,8 @@
 
     chosen batches in slot order ──► apply ──► results, one list per entry
                                        │
-      Store (kv.py) · Sessions (sessions.py) · History (history.py) · Checksums (checksum.py)
+      Store (kv.py) · Sessions (sessions.py) · Leases (leases.py) · History (history.py) ·
+      Checksums (checksum.py)
 
 Rules:
 
@@ -10,7 +11,7 @@ Rules:
   checksums and sessions on every node: no clock, no randomness, no limits of one node alone (the
   session limits are replicated settings). What a decided batch may contain is not trusted: every
   node answers a malformed command with MALFORMED.
-- Sessions expire by log time (``log_clock.py``), before the batch is applied.
+- Sessions and leases expire by log time (``log_clock.py``), before the batch is applied.
 - OPEN, FENCE, CHECKSUM, MEMBERS and CLUSTER belong in entries of session 0, and every other
   command needs a session. In the wrong place the former are answered MALFORMED, the latter
   SESSION_UNKNOWN.
@@ -27,18 +28,17 @@ from zlib import crc32
 
 from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.commands import (
-    CAS_REVISION,
     CHECKSUM,
     CLOSE,
     CLUSTER,
     FENCE,
     MEMBERS,
-    PUT,
     Batch,
     Change,
     Command,
     Entry,
     KeysChanged,
+    Reign,
     Result,
     Status,
 )
@@ -54,8 +54,12 @@ from paxosd.core.state.control_commands import (
     opening_of,
 )
 from paxosd.core.state.derivation import Skipped, derive_changes
+from paxosd.core.state.entry_form import is_formed_entry, refuse_all, refuse_sessionless
 from paxosd.core.state.history import History
 from paxosd.core.state.kv import MALFORMED_RESULT, PAGE_ROWS_MAX, ROW_OVERHEAD_BYTES, Store
+from paxosd.core.state.lease_commands import apply_lease_command, expire_leases, is_lease_command
+from paxosd.core.state.lease_walk import lease_pieces
+from paxosd.core.state.leases import Leases
 from paxosd.core.state.log_clock import LogClock
 from paxosd.core.state.session_walk import fingerprint_pieces
 from paxosd.core.state.sessions import SESSION_UNKNOWN_RESULT, Session, SessionLimits, Sessions
@@ -66,7 +70,6 @@ from paxosd.core.work import Work
 
 _OK = int(Status.OK)
 _SUMMARY = struct.Struct("<QQQQ")
-_STORE_OPS = frozenset(range(PUT, CAS_REVISION + 1))
 
 CHECKSUM_SLOTS = 4096
 """At feature level 1 all nodes sum up their states at the slots that this number divides, or that
@@ -103,8 +106,8 @@ class Machine:
 
     __slots__ = ("_checksum_asked", "_trail", "applied", "at_sum", "chain", "checksum_runs",
                  "checksum_slots", "checksums_enabled", "clock", "collect_changes", "disposal",
-                 "history", "limits", "membership", "recent_changes", "sessions", "settings",
-                 "store", "work")  # fmt: skip
+                 "history", "leases", "limits", "membership", "recent_changes", "sessions",
+                 "settings", "store", "work")  # fmt: skip
 
     def __init__(self, limits: MachineLimits = DEFAULT_LIMITS, start: Start = EMPTY) -> None:
         self.limits = limits
@@ -124,6 +127,7 @@ class Machine:
         """As the log has them after ``applied``; of version 0 if it holds none."""
         session_limits = SessionLimits.of(self.settings)
         self.sessions = Sessions(session_limits, self.disposal, start.next_session, start.slot)
+        self.leases = Leases(start.next_lease)
         self.history = History(
             limits.history_exceptions_max, self.disposal, start.slot, start.revision
         )
@@ -161,13 +165,14 @@ class Machine:
         before = store.revision
         window_max = sessions.limits.session_window_max
         skipped: list[Skipped] = []
+        self.chain = expire_leases(now_ms, store, self.leases, skipped, self.chain)
         answers: list[list[Result]] = []
         base = 0
         has_control = False
         for entry in batch.entries:
             session_id, first_seq, acked, commands = entry
-            if not _is_formed_entry(session_id, first_seq, acked, commands):
-                results = _refuse_all(MALFORMED_RESULT, entry, base, skipped)
+            if not is_formed_entry(session_id, first_seq, acked, commands):
+                results = refuse_all(MALFORMED_RESULT, entry, base, skipped)
             elif session_id == 0:
                 has_control = True
                 results = [
@@ -177,7 +182,7 @@ class Machine:
             else:
                 session = sessions.use(session_id, acked, now_ms)
                 if session is None:
-                    results = _refuse_all(SESSION_UNKNOWN_RESULT, entry, base, skipped)
+                    results = refuse_all(SESSION_UNKNOWN_RESULT, entry, base, skipped)
                 elif (
                     first_seq > session.max_seq
                     and first_seq + len(commands) - session.acked <= window_max + 1
@@ -210,7 +215,7 @@ class Machine:
     @property
     def checksum_spacing(self) -> int:
         """At feature level 1 all nodes sum up their states at the slots that this divides."""
-        rows = len(self.store) + len(self.sessions.table)
+        rows = len(self.store) + len(self.sessions.table) + len(self.leases)
         share = 1 << rows.bit_length() >> CHECKSUM_ROWS_SHIFT
         return max(self.checksum_slots, share)
 
@@ -264,7 +269,8 @@ class Machine:
         """The present state besides the keys, for a checksum, in pieces."""
         last = repr(tuple(self.clock.reign)).encode() if self.settings.level else b""
         first = b"%d %d " % (self.log_time_ms, self.chain)
-        return chain((first,), fingerprint_pieces(self.sessions), (last,))
+        leases = lease_pieces(self.leases)
+        return chain((first,), fingerprint_pieces(self.sessions), leases, (last,))
 
     def sum_up(self) -> None:
         """Start a checksum of the present state, unless one of this slot was started."""
@@ -288,10 +294,18 @@ class Machine:
         """Go on where the store came to a command that is not a data command."""
         done = False
         while not done:
+            command = commands[len(results)]
             result = MALFORMED_RESULT
-            if is_formed(commands[len(results)], CLOSE):
+            removed: list[bytes] = []
+            if is_lease_command(command, self.settings):
+                client = session_id, self.sessions.table[session_id].name
+                result, removed = apply_lease_command(
+                    command, self.store, self.leases, self.settings, self.log_time_ms, client
+                )
+            elif is_formed(command, CLOSE):
                 result = self.sessions.close(session_id)
-            skipped.append((base + len(results), 1, ()))
+            if type(result) is not int:
+                skipped.append((base + len(results), 1, removed))
             results.append(result)
             if session_id not in self.sessions.table:
                 left = len(commands) - len(results)
@@ -349,11 +363,7 @@ class Machine:
             if type(session_id) is int and type(seq) is int and seq > 0:
                 return self.sessions.fence(slot, session_id, seq)
             return MALFORMED_RESULT
-        if type(command) in (list, tuple) and command and type(command[0]) is int:
-            op = command[0]
-            if op in _STORE_OPS or is_formed(command, CLOSE):
-                return SESSION_UNKNOWN_RESULT
-        return MALFORMED_RESULT
+        return refuse_sessionless(command, self.settings)
 
     # ---- snapshots
 
@@ -370,6 +380,8 @@ class Machine:
         self.store = other.store
         self.store.join(self.work, self.disposal)
         self.disposal.add(self.sessions.give_up())
+        self.disposal.add(self.leases.give_up())
+        self.leases = other.leases
         self.sessions = other.sessions
         self.sessions.join(self.disposal)
         self.membership = other.membership
@@ -395,6 +407,11 @@ class Machine:
     def log_time_ms(self) -> int:
         """The time by which sessions expire; see ``log_clock.py``."""
         return self.clock.now_ms
+
+    @property
+    def latest_reign(self) -> Reign:
+        """As the last batch of the latest reign in the log has it."""
+        return self.clock.reign
 
     @property
     def revision(self) -> int:
@@ -478,23 +495,3 @@ class Machine:
     def advance_checksum(self, keys_max: int) -> bool:
         """Visit about ``keys_max`` keys (some µs each) for checksums; True if all are finished."""
         return self.checksum_runs.advance(keys_max)
-
-
-def _is_formed_entry(session_id: Any, first_seq: Any, acked: Any, commands: Any) -> bool:
-    """Takes the fields one by one: to read each of them from the entry again costs more than all
-    the checks, and this is done for every entry."""
-    return (
-        type(commands) is list
-        and type(first_seq) is int
-        and type(acked) is int
-        and type(session_id) is int
-        and first_seq > 0
-    )
-
-
-def _refuse_all(result: Result, entry: Entry, base: int, skipped: list[Skipped]) -> list[Result]:
-    """The same negative result for every command of an entry."""
-    count = len(entry.commands) if type(entry.commands) is list else 0
-    if count:
-        skipped.append((base, count, ()))
-    return [result] * count

@@ -1,17 +1,18 @@
 """A snapshot of the state machine: what it holds at the end of one slot, in pieces.
 
-    SnapshotWalk(machine)  ── head ──► sessions … ──► names … ──► rows … ──► a file
-    Restore(head)          ◄── sessions … ◄── names … ◄── rows …         ──► finish() → Machine
+    SnapshotWalk(machine)  ── head ──► sessions … ──► names … ──► leases … ──► rows … ──► a file
+    Restore(head)          ◄── sessions … ◄── names … ◄── leases … ◄── rows …
+    finish() ──► Machine
 
-The head is taken at once; the sessions (``session_walk.py``) and the rows (``walk.py``) come in
-bounded steps beside later slots. The names of former sessions (``former_names.py``) are copied at
-once, and are not part of what is summed up. The pieces are plain values: ints, bytes, text, lists
-and tuples. The files: ``snapshot/file.py``.
+The head is taken at once; the sessions (``session_walk.py``), the leases (``lease_walk.py``) and
+the rows (``walk.py``) come in bounded steps beside later slots. The names of former sessions
+(``former_names.py``) are copied at once, and are not part of what is summed up. The pieces are
+plain values: ints, bytes, text, lists and tuples. The files: ``snapshot/file.py``.
 
 What :class:`Restore` is given is not trusted: it came from a disk or a peer. Every form, bound
 and order is checked, and a snapshot that has too little or too much of anything is refused with
-:class:`SnapshotError`. The restored machine equals the original one: chain, revision, every row
-and session, and so every later result and checksum.
+:class:`SnapshotError`. The restored machine equals the original one: chain, revision, every row,
+lease and session, and so every later result and checksum.
 
 Every slot up to the snapshot's is chosen, and its effects are in it. It contains nothing about any
 slot above, and nothing about what an acceptor promised.
@@ -25,10 +26,12 @@ from typing import Any, NamedTuple
 from paxosd.core.client_name import client_name_fault
 from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError
 from paxosd.core.commands import Reign
+from paxosd.core.lease_bounds import FIRST_ID, IDS_PER_KEEPALIVE_MAX
 from paxosd.core.membership import Membership, MembershipError
 from paxosd.core.state.checksum import RestSum, sum_of, total_with
 from paxosd.core.state.entries import pack_numbers
 from paxosd.core.state.former_names import FORMER_MAX, FormerName
+from paxosd.core.state.lease_walk import LeaseRow, LeaseWalk, lease_from, row_fault
 from paxosd.core.state.log_clock import NO_REIGN, NUMBER_MAX
 from paxosd.core.state.machine import DEFAULT_LIMITS, Machine, MachineLimits
 from paxosd.core.state.session_walk import SessionRow, SessionWalk
@@ -40,6 +43,8 @@ from paxosd.core.types import NodeId, Slot
 Members = Mapping[NodeId, Mapping[str, str]]
 """Who is a member, and its endpoints by kind: peer, client, events."""
 
+LEASES_PER_STEP = 200
+LEASE_KEYS_PER_STEP = 2000
 SESSIONS_PER_STEP = 100
 REPLIES_PER_STEP = 5000
 NAMES_PER_STEP = 2000
@@ -52,12 +57,13 @@ class SnapshotError(ValueError):
 
 
 class SnapshotHead(NamedTuple):
-    """Everything except the sessions and the rows.
+    """Everything except the sessions, the leases and the rows.
 
     ``slot``: the last one applied. ``next_session``: the id that the next OPEN gets. ``sessions``
     and ``keys``: how many follow. ``members``: those of the configuration, for people.
     ``membership``: the one in the log, as JSON; b"" at epoch 0. ``settings``: those in the log, as
     JSON; b"" at version 0. ``reign``: where the stopwatch of log time stands; () if it never ran.
+    ``next_lease``: the id that the next GRANT gets that asks for none. ``leases``: how many follow.
     """
 
     slot: Slot
@@ -71,12 +77,14 @@ class SnapshotHead(NamedTuple):
     membership: bytes = b""
     settings: bytes = b""
     reign: tuple[Any, ...] = ()
+    next_lease: int = FIRST_ID
+    leases: int = 0
 
 
 class SnapshotWalk:
     """The state of ``machine`` as of now. Close it when it is not needed any more."""
 
-    __slots__ = ("_names", "_rows", "_sessions", "head")
+    __slots__ = ("_leases", "_names", "_rows", "_sessions", "head")
 
     def __init__(self, machine: Machine, members: Members) -> None:
         self._sessions = SessionWalk(machine.sessions)
@@ -86,6 +94,7 @@ class SnapshotWalk:
             self._names += [FormerName(n, machine.applied, s.name) for n, s in ended if s.name]
         self._names = self._names[: -FORMER_MAX - 1 : -1]
         """The next ones to be handed out are the last."""
+        self._leases = LeaseWalk(machine.leases)
         self._rows = Walk(machine.store)
         self.head = SnapshotHead(
             machine.applied,
@@ -99,12 +108,15 @@ class SnapshotWalk:
             machine.membership.to_json(),
             machine.settings.to_json(),
             () if machine.clock.reign == NO_REIGN else tuple(machine.clock.reign),
+            self._leases.next_id,
+            len(self._leases),
         )
 
     @property
     def done(self) -> bool:
         """Whether everything was handed out."""
-        return self._sessions.done and not self._names and self._rows.done
+        parts = self._sessions, self._leases, self._rows
+        return not self._names and all(part.done for part in parts)
 
     def sessions(self) -> list[SessionRow]:
         """Some of the sessions, in order of last use; [] once all were handed out, and the rows
@@ -117,6 +129,10 @@ class SnapshotWalk:
         del self._names[-NAMES_PER_STEP:]
         return taken[::-1]
 
+    def leases(self) -> list[LeaseRow]:
+        """Some of the leases, in the order of their grants; [] once all were handed out."""
+        return self._leases.take(LEASES_PER_STEP, LEASE_KEYS_PER_STEP)
+
     def rows(self, keys_max: int, bytes_max: int) -> list[Any]:
         """Some of the rows, as :meth:`Walk.take`."""
         return self._rows.take(keys_max, bytes_max)
@@ -124,6 +140,7 @@ class SnapshotWalk:
     def close(self) -> None:
         """End the walk; a second call does nothing."""
         self._sessions.close()
+        self._leases.close()
         self._rows.close()
 
 
@@ -147,6 +164,7 @@ class Restore:
                 next_session=head.next_session,
                 membership=_membership(head),
                 settings=settings if settings.version else None,
+                next_lease=head.next_lease,
             ),
         )
         self._last_ms = 0
@@ -182,6 +200,18 @@ class Restore:
             raise SnapshotError(f"there are more than {FORMER_MAX} names of former sessions")
         former.extend(rows)
 
+    def leases(self, rows: Sequence[LeaseRow]) -> None:
+        """Take the next leases."""
+        head, leases = self.head, self._machine.leases
+        for row in rows:
+            if fault := row_fault(row, head.next_lease, head.log_time_ms, head.revision):
+                raise SnapshotError(fault)
+            if row.id in leases.table or any(key in leases.by_key for key, _ in row.keys):
+                raise SnapshotError(f"lease {row.id} or a key of it is there twice")
+            leases.add(lease_from(row))
+        if len(leases) > head.leases:
+            raise SnapshotError(f"there are more than {head.leases} leases")
+
     def rows(self, rows: tuple[Any, ...] | list[Any]) -> None:
         """Take the next rows, as :meth:`SnapshotWalk.rows` made them."""
         keys, entries = rows[::2], rows[1::2]
@@ -210,6 +240,8 @@ class Restore:
         machine, head = self._machine, self.head
         if len(machine.sessions) != head.sessions:
             raise SnapshotError(f"{head.sessions - len(machine.sessions)} sessions are missing")
+        if len(machine.leases) != head.leases:
+            raise SnapshotError(f"{head.leases - len(machine.leases)} leases are missing")
         if len(machine.store) != head.keys:
             raise SnapshotError(f"{head.keys - len(machine.store)} keys are missing")
         if total and head_has_sum(head):
@@ -236,6 +268,8 @@ def _check_head(head: SnapshotHead, sessions_max: int) -> None:
         # Not what the settings allow: they may have come down below what is there.
         ("sessions", head.sessions, 0, sessions_max),
         ("keys", head.keys, 0, head.revision),
+        ("next_lease", head.next_lease, FIRST_ID, NUMBER_MAX),
+        ("leases", head.leases, 0, BOUNDS["leases_max"][1]),
     ):
         if type(value) is not int or not least <= value <= most:
             raise SnapshotError(f"the head's {name} is not a number from {least} to {most}")
@@ -343,8 +377,7 @@ def _check_former(row: FormerName, head: SnapshotHead) -> None:
 
 
 def _is_result(result: Any) -> bool:
-    """A revision, or ``(status, revision, detail)`` with an int detail or none: the commands
-    that have others keep no replies."""
+    """A revision, or ``(status, revision, detail)`` whose detail is a number, numbers or none."""
     if type(result) is int:
         return 0 <= result <= NUMBER_MAX
     if type(result) is not tuple or len(result) != 3:
@@ -355,7 +388,20 @@ def _is_result(result: Any) -> bool:
         and type(revision) is int
         and 0 <= revision <= NUMBER_MAX
         and 0 <= status <= NUMBER_MAX
-        and (detail is None or (type(detail) is int and 0 <= detail <= NUMBER_MAX))
+        and (detail is None or _is_number(detail) or _are_numbers(detail))
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= NUMBER_MAX
+
+
+def _are_numbers(value: Any) -> bool:
+    """As a KEEPALIVE is answered."""
+    return (
+        type(value) is tuple
+        and 1 <= len(value) <= IDS_PER_KEEPALIVE_MAX
+        and all(map(_is_number, value))
     )
 
 
@@ -380,3 +426,10 @@ def former_of(fields: Any) -> FormerName:
     if type(fields) is not tuple or len(fields) != len(FormerName._fields):
         raise SnapshotError("the name of a former session has the wrong number of fields")
     return FormerName(*fields)
+
+
+def lease_of(fields: Any) -> LeaseRow:
+    """A :class:`LeaseRow` from decoded tuples. Raises SnapshotError."""
+    if type(fields) is not tuple or len(fields) != len(LeaseRow._fields):
+        raise SnapshotError("a lease has the wrong number of fields")
+    return LeaseRow(*fields)

@@ -4,15 +4,17 @@ from typing import NamedTuple
 
 from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.commands import Reign
+from paxosd.core.lease_bounds import FIRST_ID
 from paxosd.core.membership import UNKNOWN, Membership
 from paxosd.core.state.log_clock import NO_REIGN
 from paxosd.core.types import Slot
 
 
 class Start(NamedTuple):
-    """The state after slot ``slot`` without its sessions and rows, which are added later.
+    """The state after slot ``slot`` without its sessions, leases and rows, which are added later.
 
-    ``settings``: None if the log has none. ``next_session``: the id that the next OPEN gets.
+    ``settings``: None if the log has none. ``next_session``, ``next_lease``: the id that the next
+    OPEN gets, and the next GRANT that asks for none.
     """
 
     slot: Slot = 0
@@ -23,6 +25,7 @@ class Start(NamedTuple):
     next_session: int = 1
     membership: Membership = UNKNOWN
     settings: ClusterSettings | None = None
+    next_lease: int = FIRST_ID
 
 
 EMPTY = Start()

@@ -109,7 +109,7 @@ class TestWrites:
             [PUT, "k", b"v"],
             [PUT, b"k", None],
             [PUT, [], b"v"],
-            [PUT, b"k", b"v", b"x"],
+            [PUT, b"k", b"v", b"x", b"y"],
             [DELETE, 5],
             [DELETE_RANGE, b"a"],
             [DELETE_RANGE, b"a", None],

@@ -1,0 +1,131 @@
+"""The commands of leases, and what their end does to the store.
+
+    GRANT, KEEPALIVE, REVOKE, PUT with a lease ──► LeaseDesk ──► Leases, Store
+    the begin of a slot ──► LeaseDesk.expire ──► the keys of the leases that end are removed
+
+All keys of a lease go in one revision. The commands are well-formed from feature level 4 on
+(:data:`~paxosd.core.cluster_settings.LEVEL_COORDINATION`); below it they are MALFORMED, as they are
+to programs that do not know them.
+"""
+
+from typing import Any, TypeGuard
+from zlib import crc32
+
+from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
+from paxosd.core.commands import GRANT, KEEPALIVE, PUT, REVOKE, Command, Result, Status
+from paxosd.core.lease_bounds import (
+    FIRST_ID,
+    IDS_PER_KEEPALIVE_MAX,
+    TTL_MS_MAX,
+    TTL_MS_MIN,
+)
+from paxosd.core.state.derivation import BEFORE_COMMANDS, Skipped
+from paxosd.core.state.kv import MALFORMED_RESULT, Store
+from paxosd.core.state.leases import (
+    LEASE_UNKNOWN_RESULT,
+    LEASES_FULL_RESULT,
+    Lease,
+    Leases,
+)
+from paxosd.core.state.log_clock import NUMBER_MAX
+
+LEASE_OPS = frozenset((GRANT, KEEPALIVE, REVOKE))
+_IDS_PER_UNIT = 4
+_NONE: frozenset[bytes] = frozenset()
+
+
+def is_lease_command(command: Command, settings: ClusterSettings) -> bool:
+    """Whether it is one of the commands of leases, well-formed or not, at this level."""
+    if settings.level < LEVEL_COORDINATION or type(command) not in (list, tuple) or not command:
+        return False
+    op = command[0]
+    return type(op) is int and (op in LEASE_OPS or (op == PUT and len(command) == 4))
+
+
+def apply_lease_command(
+    command: Command,
+    store: Store,
+    leases: Leases,
+    settings: ClusterSettings,
+    now_ms: int,
+    client: tuple[int, str],
+) -> tuple[Result, list[bytes]]:
+    """The result of such a command, and the keys that it removed, ascending. ``client``: session
+    and name. A PUT that took effect has an int as its result, its revision."""
+    op = command[0]
+    if op == PUT:
+        return _put(command, store, leases), []
+    if op == GRANT:
+        _, ttl_ms, wanted = command if len(command) == 3 else (0, 0, 0)
+        if _is_in(ttl_ms, TTL_MS_MIN, TTL_MS_MAX) and _is_in(wanted, 0, FIRST_ID - 1):
+            return leases.grant(now_ms, ttl_ms, wanted, *client, settings.leases_max), []
+    elif op == KEEPALIVE:
+        ids = command[1] if len(command) == 2 else None
+        if _are_ids(ids):
+            store.work.units += len(ids) // _IDS_PER_UNIT
+            return leases.keep_alive(now_ms, ids), []
+    elif len(command) == 2 and _is_in(command[1], 1, NUMBER_MAX):
+        lease = leases.take(command[1])
+        if lease is None:
+            return LEASE_UNKNOWN_RESULT, []
+        removed = remove_keys(lease, store)
+        return (int(Status.OK), store.revision, len(removed)), removed
+    return MALFORMED_RESULT, []
+
+
+def _put(command: Command, store: Store, leases: Leases) -> Result:
+    _, key, value, id_ = command
+    if type(key) is not bytes or type(value) is not bytes or not _is_in(id_, 1, NUMBER_MAX):
+        return MALFORMED_RESULT
+    lease = leases.table.get(id_)
+    if lease is None:
+        return LEASE_UNKNOWN_RESULT
+    if not leases.has_room(lease, key, store.modify_revision):
+        return LEASES_FULL_RESULT
+    revision = store.put(key, value)
+    leases.attach(lease, key, revision)
+    return revision
+
+
+def attached_keys(lease: Lease, store: Store) -> list[bytes]:
+    """The keys that are attached to it, ascending."""
+    modified = store.modify_revision
+    return sorted([key for key, revision in lease.keys.items() if modified(key) == revision])
+
+
+def remove_keys(lease: Lease, store: Store) -> list[bytes]:
+    """Remove, in one revision, the keys of a lease that has ended; returns them, ascending."""
+    keys = attached_keys(lease, store)
+    store.work.units += len(lease.keys)
+    if keys:
+        store.change_keys([(key, None) for key in keys], _NONE)
+    return keys
+
+
+def expire_leases(
+    now_ms: int, store: Store, leases: Leases, skipped: list[Skipped], chain: int
+) -> int:
+    """End the leases that are due at the begin of a slot. What goes with them is reported to
+    ``skipped``. Returns ``chain`` with their ids added to it."""
+    if not leases.table:
+        return chain
+    ended: list[int] = []
+    for lease in leases.expire(now_ms):
+        ended.append(lease.id)
+        keys = remove_keys(lease, store)
+        if keys:
+            skipped.append((BEFORE_COMMANDS, 1, keys))
+    store.work.units += len(ended)
+    return crc32(repr(ended).encode(), chain) if ended else chain
+
+
+def _are_ids(value: Any) -> TypeGuard[list[int]]:
+    return (
+        type(value) in (list, tuple)
+        and 1 <= len(value) <= IDS_PER_KEEPALIVE_MAX
+        and all(_is_in(each, 1, NUMBER_MAX) for each in value)
+    )
+
+
+def _is_in(value: Any, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most
