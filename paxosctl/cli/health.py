@@ -4,12 +4,14 @@ is wrong, and what to do about it."""
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from paxosctl.cli.render import human_bytes
 from paxosctl.cli.survey import NodeView
 from paxosd.core.status import NodeStatus, PeerStatus, SumMismatch
 from paxosd.host.wording import counted, listed
 
 MEMORY_LOST = "memory-lost"
 """The role, in every table and answer, of a node that lost its memory."""
+_ALARMS = frozenset({"near", "full"})
 
 
 def role_of(status: NodeStatus) -> str:
@@ -69,13 +71,29 @@ def scarce_words(statuses: Iterable[NodeStatus]) -> list[str]:
 
 
 def space_words(statuses: Iterable[NodeStatus]) -> list[str]:
-    """Which nodes' disks are nearly full: a line for each."""
-    names = {name for status in statuses for name in status.low_space}
+    """Which nodes' disks are nearly full: a line for each; and a line for the quota, if the store
+    is near it."""
+    known = list(statuses)
+    names = {name for status in known for name in status.low_space}
+    fullest = max((s for s in known if s.quota in _ALARMS), key=lambda s: s.applied, default=None)
     return [
         f"the disk of {name} is nearly full, and a node that cannot write its log stops: free some "
         "space, or some files where the inodes run out"
         for name in sorted(names)
-    ]
+    ] + ([f"{quota_words(fullest)}: delete something, or raise it"] if fullest else [])
+
+
+def quota_words(status: NodeStatus) -> str:
+    """How much of the quota is in use, and whether that is much; "": there is none."""
+    limit = status.settings.quota_bytes if status.settings is not None else 0
+    if not status.quota or not limit:
+        return ""
+    held = status.held_bytes
+    full = ", and writes are refused" if status.quota == "full" else ""
+    return (
+        f"the store has {human_bytes(held)} of {human_bytes(limit)} of its quota "
+        f"({100 * held // limit} %){full}"
+    )
 
 
 def limit_words(statuses: Iterable[NodeStatus]) -> list[str]:

@@ -99,8 +99,8 @@ def cli() -> None:
     """Drive a paxosd cluster: read, write, watch, look into it, and break it on purpose.
 
     Exit codes: 0 done; 1 a negative answer; 2 wrong usage; 3 a comparison that is not complete; 69
-    no endpoint reachable; 74 a stream or file cannot be read or written; 75 not submitted, safe to
-    try again; 77 refused; 124 the outcome is unknown; 130 interrupted.
+    no endpoint reachable; 73 the quota is reached; 74 a stream or file cannot be read or written;
+    75 not submitted, safe to try again; 77 refused; 124 the outcome is unknown; 130 interrupted.
     """
 
 

@@ -11,6 +11,7 @@ from paxosctl.client.errors import (
     ClientError,
     NotSubmittedError,
     OutcomeUnknownError,
+    QuotaError,
     RefusedError,
     UnreachableError,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "Outcome",
     "OutcomeUnknownError",
     "Pipeline",
+    "QuotaError",
     "RefusedError",
     "Removed",
     "StaleRead",

@@ -5,6 +5,7 @@
 3    a comparison that is not complete: what was compared agrees, but a node did not answer
 2    wrong usage
 69   no endpoint could be reached; nothing was submitted
+73   refused: the store is as large as its quota allows
 74   standard input, standard output or a file cannot be read or written
 75   not submitted: safe to try again
 77   refused: a limit, a permission, a history that is gone
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 
 from paxosd.core.client.calls import Failure, NotSubmitted, OutcomeUnknown
 from paxosd.core.client.endpoints import UNREACHABLE, Trouble
+from paxosd.core.effects import QUOTA
 from paxosd.net.resolver import UNRESOLVED
 
 FENCED = "fenced"
@@ -32,6 +34,8 @@ EXIT_NEGATIVE = 1
 EXIT_USAGE = 2
 EXIT_INCOMPLETE = 3
 EXIT_UNREACHABLE = 69
+EXIT_QUOTA = 73
+"""As EX_CANTCREAT of sysexits.h: there is no room for what was to be written."""
 EXIT_STORAGE = 74
 EXIT_NOT_SUBMITTED = 75
 EXIT_REFUSED = 77
@@ -74,6 +78,13 @@ class RefusedError(ClientError):
         self.detail = detail
 
 
+class QuotaError(RefusedError):
+    """The write changed nothing, for the store may not grow beyond its quota. Deleting makes
+    room."""
+
+    exit_code = EXIT_QUOTA
+
+
 class OutcomeUnknownError(ClientError):
     """It may or may not have happened. Ask ``Client.outcome(session, seq)``, which answers for
     certain; session 0: it was no command of a session, look at its effect."""
@@ -98,7 +109,8 @@ def error_of(failure: Failure, troubles: Sequence[Trouble]) -> ClientError:
         if failure.code == UNREACHABLE:
             return UnreachableError(failure.code, words, troubles)
         return NotSubmittedError(failure.code, words, troubles)
-    return RefusedError(failure.code, failure.message, troubles, failure.detail)
+    kind = QuotaError if failure.code == QUOTA else RefusedError
+    return kind(failure.code, failure.message, troubles, failure.detail)
 
 
 @contextmanager

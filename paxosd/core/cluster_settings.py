@@ -57,6 +57,7 @@ BOUNDS: dict[str, tuple[int, int]] = {
     "history_revisions": (0, 1_000_000),
     "history_hours": (0, 8760),
     "history_bytes_max": (0, 1 << 40),
+    "quota_bytes": (0, 1 << 50),
 }
 """What a person may set, and within which bounds."""
 SINCE_LEVEL: dict[str, int] = {
@@ -64,6 +65,7 @@ SINCE_LEVEL: dict[str, int] = {
     "history_revisions": LEVEL_COORDINATION,
     "history_hours": LEVEL_COORDINATION,
     "history_bytes_max": LEVEL_COORDINATION,
+    "quota_bytes": LEVEL_COORDINATION,
 }
 """The settings that came later → the feature level from which on a document has them. Below it
 they have their defaults, and a document must not name them: programs of before refuse it."""
@@ -109,6 +111,8 @@ class ClusterSettings(NamedTuple):
     """… and besides them what is no older than this, in log time; …"""
     history_bytes_max: int = 32 << 20
     """… but only what fits into so many bytes; see ``core/state/undo_log.py``."""
+    quota_bytes: int = 0
+    """How large the store may become (``core/state/quota.py``); 0: as large as it will."""
 
     def document(self) -> dict[str, Any]:
         """What a command of this level carries: all of it but the version, as plain values."""

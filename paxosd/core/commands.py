@@ -98,9 +98,13 @@ class Status(IntEnum):
     MALFORMED = 9
     """The command has an unknown op, a wrong form, or stands in the wrong kind of session. It
     changed nothing. Admission refuses such commands; this is what every node answers alike if
-    one is decided nevertheless."""
+    one is decided nevertheless. With the detail QUOTA it is well-formed, and the quota refuses
+    it."""
     LEASE_UNKNOWN = 10
     """REVOKE, PUT with a lease: the lease was never granted, was revoked, or expired."""
+    QUOTA = 12
+    """As the detail of MALFORMED: the write would make the store larger than its quota, and changed
+    nothing (``core/state/quota.py`` says why it is no status by itself)."""
     LEASES_FULL = 14
     """GRANT: there are as many leases as the settings allow. PUT with a lease: as many keys as it
     can have are attached to it."""

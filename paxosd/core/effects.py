@@ -64,6 +64,7 @@ STOPPING = "stopping"
 FORBIDDEN = "forbidden"
 COMPACTED = "compacted"
 DIVERGED = "diverged"
+QUOTA = "quota"
 
 REFUSALS = {
     NOT_LEADER: "another node leads",
@@ -75,6 +76,8 @@ REFUSALS = {
     FORBIDDEN: "not allowed here",
     DIVERGED: "this node's state is not the one that was decided: ask another",
     COMPACTED: "that part of the history is gone",
+    QUOTA: "the store may not grow beyond its quota (quota_bytes): delete something, or have the "
+    "quota raised",
 }
 """The reason for each code. After INTERRUPTED it is unknown whether the request will commit (the
 client may repeat it under the same seq). All other codes mean that *this* request was not

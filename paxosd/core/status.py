@@ -368,6 +368,10 @@ class NodeStatus:
 
     revision: int = 0
     keys: int = 0
+    held_bytes: int = 0
+    """What the keys count towards the quota; 0: there is none (``core/state/quota.py``)."""
+    quota: str = ""
+    """``ok``, ``near`` or ``full``; "": there is none."""
     sessions: int = 0
     log_time_ms: int = 0
     """The time of the log, by which sessions age."""

@@ -103,6 +103,9 @@ VOCABULARY: dict[str, str] = {
     "member.changed": "another membership is in force: epoch, from_slot, voters, learners",
     "member.recovered": "the membership that the log holds: epoch, voters, learners",
     "cluster.level_raising": "the leader proposes a higher feature level: feature_level",
+    "quota.near": "the store is near its quota: held_bytes, quota_bytes, advice",
+    "quota.full": "writes are refused for the quota: held_bytes, quota_bytes, advice",
+    "quota.ended": "the store is well below its quota again, or has none any more: held_bytes",
     "cluster.settings": "other settings are in force: version, feature_level, from_slot, settings",
     "config.differs": "the file has other settings than the log, which count: differing",
     "config.limits_differ": "a member's file has another limit, and something may not fit: member, "

@@ -117,6 +117,8 @@ class StatusReport:
             message_room=message_room(config),
             revision=machine.revision,
             keys=len(machine.store),
+            held_bytes=machine.store.quota.counted_bytes,
+            quota=machine.store.quota.state,
             sessions=len(machine.sessions.table),
             log_time_ms=machine.log_time_ms,
             wall_ms=self._faults.wall_ms(self._now_ms()),

@@ -28,6 +28,7 @@ from paxosd.replica.log_source import LogSource
 from paxosd.replica.observer import make_observer
 from paxosd.replica.parts import Assembled
 from paxosd.replica.ports import Ports, ReplicaOptions
+from paxosd.replica.quota_alarm import QuotaAlarm
 from paxosd.replica.request_log import RequestLog
 from paxosd.replica.service import Service
 from paxosd.replica.watch_publisher import EventPublisher
@@ -71,6 +72,7 @@ class Replica:
         self.log = log
         self._bus = bus
         self._storage = StorageWatch(memory.wal, log, debug=options.debug)
+        self._quota_alarm = QuotaAlarm(log)
         self._requests = RequestLog(bus, log) if options.debug else None
         self._observer = make_observer(ports, options, node, memory)
         self._wants_applied = self._observer is not None and self._observer.wants_applied
@@ -195,6 +197,7 @@ class Replica:
             if self._observer is not None:
                 self._observer.look()
             self._storage.look(now_ms, node.sync_us_elsewhere)
+            self._quota_alarm.look(self.machine.store.quota)
             node.set_health(self._storage.sync_us, low_space=self._storage.low)
         self.standing.look(now_ms)
         self.turn_units = self.machine.work.units

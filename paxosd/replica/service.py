@@ -14,12 +14,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from paxosd.core.cluster_settings import SettingsError
-from paxosd.core.commands import Entry, changes_members, changes_settings
+from paxosd.core.commands import PUT, Entry, changes_members, changes_settings
 from paxosd.core.effects import (
     BUSY,
     DIVERGED,
     INVALID,
     NOT_LEADER,
+    QUOTA,
     REFUSALS,
     ReadReady,
     Refusal,
@@ -245,6 +246,11 @@ class Service:
             if refusal:
                 self._invalid(client, message.request_id, refusal)
                 return
+        elif self._machine.store.quota.limit_bytes and self._is_over_quota(entry):
+            self._machine.store.quota.note_refusal()
+            words = REFUSALS[QUOTA]
+            self._refuse(client, message.request_id, Refusal(QUOTA, words, self._node.leader))
+            return
         observer = self._observer
         if observer is None:
             token = WriteToken(client, message.request_id)
@@ -252,6 +258,18 @@ class Service:
             seqs = entry.first_seq | len(entry.commands) << COUNT_BIT
             token = WriteToken(client, message.request_id, entry.session, seqs, observer.now_ms)
         self._node.submit(token, entry, message.entry)
+
+    def _is_over_quota(self, entry: Entry) -> bool:
+        """Whether this leader's store has no room for any of these commands, so that they need not
+        go into the log to be refused. Those of which one was applied before have answers there."""
+        session = self._machine.sessions.table.get(entry.session)
+        if not self._node.leading or session is None or entry.first_seq <= session.max_seq:
+            return False
+        has_room_for = self._machine.store.has_room_for
+        return all(
+            command[0] == PUT and not has_room_for([(command[1], command[2])])
+            for command in entry.commands
+        )
 
     def _take_entry(self, client: bytes, message: WriteRequest | ForwardRequest) -> Entry | None:
         """The commands of a request; None: it was refused, for a limit of the settings or because

@@ -23,6 +23,8 @@ from paxosd.core.effects import (
     INVALID,
     NO_LEADER,
     NOT_LEADER,
+    QUOTA,
+    REFUSALS,
     STOPPING,
 )
 from paxosd.core.requests import PASSES_ON, RefusalAnswer, WriteAnswer
@@ -31,9 +33,10 @@ FENCED = "fenced"
 SESSIONS_FULL = "sessions_full"
 MALFORMED = "malformed"
 
-_FINAL = frozenset({INVALID, FORBIDDEN, COMPACTED})
+_FINAL = frozenset({INVALID, FORBIDDEN, COMPACTED, QUOTA})
 _OTHER_NODE = frozenset({NOT_LEADER, NO_LEADER, INTERRUPTED, STOPPING, DIVERGED})
 _REFUSED_COMMAND = Refused(MALFORMED, "the state machine refused the command", 0)
+_OVER_QUOTA = Refused(QUOTA, REFUSALS[QUOTA], 0)
 
 
 class Answers:
@@ -80,7 +83,8 @@ class Answers:
                 words = "it was sent again after its reply was acknowledged"
                 self._table.unknown(frame, index, words)
             elif status == Status.MALFORMED:
-                self._table.fail(call, _REFUSED_COMMAND)
+                over = isinstance(result, tuple) and result[2] == Status.QUOTA
+                self._table.fail(call, _OVER_QUOTA if over else _REFUSED_COMMAND)
             else:
                 self._table.end(call, result, message.slot)
         self._table.split(frame, again, now_ms + self._table.backoff_ms(frame), alone=True)

@@ -13,6 +13,7 @@ Rules:
   the set of keys that are in one of these two but were deleted. A scan folds both in first;
   :meth:`Store.settle` bounds what there is to fold, and :meth:`Store.advance_index` does it in
   idle moments.
+- While there is a quota (``quota.py``), a write that has no room is refused.
 - A large DELETE_RANGE takes effect at once and costs little. Its keys leave the index as whole
   chunks (``key_index.py``), and a tombstone hides their entries (``tombstones.py``) until
   :meth:`Store.advance_removal` has taken them out of ``data``, a few at a time. No answer, count,
@@ -49,6 +50,7 @@ from paxosd.core.state.entries import (
     unpacked,
 )
 from paxosd.core.state.key_index import KeyIndex
+from paxosd.core.state.quota import KEY_BYTES, QUOTA_RESULT, Quota
 from paxosd.core.state.removal import OpenWalk, Removal
 from paxosd.core.state.tombstones import Tombstones
 from paxosd.core.work import Work
@@ -78,10 +80,12 @@ class Store:
     ``revision``: the place of the last effective write in the total order; 0 when none was.
     """
 
-    __slots__ = ("_hidden", "_index", "added", "data", "disposal", "hidden_keys", "removals",
-                 "removed", "revision", "walks", "work")  # fmt: skip
+    __slots__ = ("_hidden", "_index", "added", "data", "disposal", "hidden_keys", "quota",
+                 "removals", "removed", "revision", "walks", "work")  # fmt: skip
 
-    def __init__(self, work: Work, disposal: Disposal, revision: int = 0) -> None:
+    def __init__(
+        self, work: Work, disposal: Disposal, revision: int = 0, quota_bytes: int = 0
+    ) -> None:
         """``work`` counts what is done here; ``disposal`` takes what is large and not needed any
         more."""
         self.work = work
@@ -89,6 +93,7 @@ class Store:
         self.data = Entries()
         """The entries of all keys that live, and the hidden entries."""
         self.revision = revision
+        self.quota = Quota(quota_bytes)
         self._index = KeyIndex()
         self.added: list[bytes] = []
         """Keys that are not in the index yet."""
@@ -127,10 +132,11 @@ class Store:
         append = results.append
         pack, unpack = pack_numbers, numbers_of
         revision = self.revision
+        usual_op = None if self.quota.limit_bytes else PUT
         for command in islice(commands, len(results), None) if results else commands:
             if type(command) is list and len(command) == 3:
                 op, key, value = command
-                if op == PUT and type(value) is bytes and type(key) is bytes:
+                if op == usual_op and type(value) is bytes and type(key) is bytes:
                     revision += 1
                     if mask:
                         shard = shards[hash(key) & mask]
@@ -187,8 +193,12 @@ class Store:
             skipped.append((index, 1, removed_keys))
         return result
 
-    def put(self, key: bytes, value: bytes) -> int:
-        """Set ``key``; returns the new revision. The same as PUT in :meth:`run`."""
+    def put(self, key: bytes, value: bytes) -> Result:
+        """Set ``key``; returns the new revision, or QUOTA_RESULT. Without a quota the same as PUT
+        in :meth:`run`."""
+        if self.quota.limit_bytes and not self.has_room_for([(key, value)]):
+            self.quota.note_refusal()
+            return QUOTA_RESULT
         self.revision = revision = self.revision + 1
         self._set(key, value, revision)
         return revision
@@ -196,17 +206,20 @@ class Store:
     def _set(self, key: bytes, value: bytes, revision: int) -> None:
         old = self.data.packed(key)
         if old is not None and self._is_hidden(key, old):
-            self.hidden_keys -= 1
+            self._drop_hidden(key, old)
             old = None
         if old is None:
-            self.data.put_packed(key, pack_numbers(revision, revision, 1) + value)
+            packed = pack_numbers(revision, revision, 1) + value
             if key in self.removed:
                 self.removed.discard(key)
             else:
                 self.added.append(key)
         else:
             create, _, version = numbers_of(old)
-            self.data.put_packed(key, pack_numbers(create, revision, version + 1) + value)
+            packed = pack_numbers(create, revision, version + 1) + value
+            self.quota.remove(key, old)
+        self.data.put_packed(key, packed)
+        self.quota.add(key, packed)
 
     def delete(self, key: bytes) -> Result:
         """Remove ``key``: the new revision, or ``(NOT_FOUND, current revision, None)``."""
@@ -217,7 +230,7 @@ class Store:
         return self.revision
 
     def _delete(self, key: bytes) -> None:
-        del self.data[key]
+        self.quota.remove(key, self.data.pop_packed(key) or b"")
         self.removed.add(key)
         for walk in self.walks:
             walk.lose(key)
@@ -280,6 +293,18 @@ class Store:
             return self.put(key, value)
         return (_CAS_MISS, numbers_of(old)[1] if old is not None else 0, None)
 
+    def has_room_for(self, values: Iterable[tuple[bytes, bytes | None]]) -> bool:
+        """Whether the quota lets each key be set to its value, or removed (None); each comes once.
+
+        Hidden entries do not count. How many bytes they have is not known before they are taken
+        out: as many are taken out now as the answer needs, also from a walk that is behind. Each of
+        them frees KEY_BYTES, so that is little work for a small growth."""
+        quota = self.quota
+        growth = sum([quota.growth(key, value, self._packed(key)) for key, value in values])
+        while self.removals and (lack := quota.lacks(growth)):
+            self._go_on_removing(lack // KEY_BYTES + 1)
+        return not quota.lacks(growth)
+
     # ---- what is hidden
 
     @property
@@ -291,14 +316,19 @@ class Store:
         """Take out about ``keys_max`` hidden entries. Nothing that is visible changes. It waits
         for a walk that could not go on yet with what was taken out before."""
         while keys_max > 0 and self.can_remove:
-            removal = self.removals[0]
-            keys_max -= self._take_out(removal, keys_max)
-            if removal.is_done:
-                self.removals.popleft()
-                if not self.removals:
-                    self._hidden.clear()
-                elif len(self._hidden.bounds) > 4 * len(self.removals):
-                    self._hidden.forget(removal.revision)
+            keys_max -= self._go_on_removing(keys_max)
+
+    def _go_on_removing(self, keys_max: int) -> int:
+        """Go on with the oldest removal; returns how many keys were looked at."""
+        removal = self.removals[0]
+        count = self._take_out(removal, keys_max)
+        if removal.is_done:
+            self.removals.popleft()
+            if not self.removals:
+                self._hidden.clear()
+            elif len(self._hidden.bounds) > 4 * len(self.removals):
+                self._hidden.forget(removal.revision)
+        return count
 
     def _take_out(self, removal: Removal, keys_max: int) -> int:
         """Go on with one removal; returns how many keys were looked at."""
@@ -314,9 +344,13 @@ class Store:
             for walk, first in walks:
                 if position >= first:
                     walk.keep(key, packed)
-            del data[key]
-            self.hidden_keys -= 1
+            self._drop_hidden(key, packed)
         return len(keys)
+
+    def _drop_hidden(self, key: bytes, packed: bytes) -> None:
+        del self.data[key]
+        self.hidden_keys -= 1
+        self.quota.remove(key, packed)
 
     def _is_hidden(self, key: bytes, packed: bytes) -> bool:
         modify: int = numbers_of(packed)[1]
@@ -449,6 +483,8 @@ class Store:
         if not self.data.add_all(keys, packed):
             return False
         self._index.merge(sorted(keys))
+        if self.quota.limit_bytes:
+            self.quota.add_all(keys, packed)
         return True
 
     def give_up(self) -> list[Any]:

@@ -82,9 +82,10 @@ def _put(command: Command, store: Store, leases: Leases) -> Result:
         return LEASE_UNKNOWN_RESULT
     if not leases.has_room(lease, key, store.modify_revision):
         return LEASES_FULL_RESULT
-    revision = store.put(key, value)
-    leases.attach(lease, key, revision)
-    return revision
+    result = store.put(key, value)
+    if type(result) is int:  # the quota may refuse it
+        leases.attach(lease, key, result)
+    return result
 
 
 def attached_keys(lease: Lease, store: Store) -> list[bytes]:

@@ -119,12 +119,12 @@ class Machine:
         """What was done here; see ``core/work.py``."""
         self.disposal = Disposal()
         """What was replaced or forgotten, and is to be freed little by little."""
-        self.store = Store(self.work, self.disposal, start.revision)
         self.membership = start.membership
         """As the log has it; UNKNOWN at epoch 0, when the configuration says who is a member."""
         own_settings = ClusterSettings()._replace(**limits.sessions._asdict())
         self.settings = start.settings or own_settings
         """As the log has them after ``applied``; of version 0 if it holds none."""
+        self.store = Store(self.work, self.disposal, start.revision, self.settings.quota_bytes)
         session_limits = SessionLimits.of(self.settings)
         self.sessions = Sessions(session_limits, self.disposal, start.next_session, start.slot)
         self.leases = Leases(start.next_lease)
@@ -241,15 +241,15 @@ class Machine:
         commands = sum(map(len, answers))
         self.work.units += commands
         self.store.settle(commands)
-        settings = self.settings
         revision = self.store.revision
         summary = _SUMMARY.pack(slot, revision, self.log_time_ms, len(self.sessions.table))
         self.chain = crc32(summary, self.chain)
         if has_control:
-            limits = SessionLimits.of(settings)
+            self.store.quota.change(self.settings.quota_bytes, self.store.data)
+            limits = SessionLimits.of(self.settings)
             if limits != self.sessions.limits:
                 self.sessions.limit(limits)
-            self.chain = crc32(self.membership.to_json() + settings.to_json(), self.chain)
+            self.chain = crc32(self.membership.to_json() + self.settings.to_json(), self.chain)
         if skipped or has_control:
             others = [each for results in answers for each in results if type(each) is not int]
             self.chain = crc32(repr(others).encode(), self.chain)

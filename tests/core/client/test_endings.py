@@ -14,6 +14,7 @@ from paxosd.core.effects import (
     INVALID,
     NO_LEADER,
     NOT_LEADER,
+    QUOTA,
 )
 from tests.core.client.protocol_desk import NO_SCOUT_MS, A, B, C, Desk
 
@@ -45,6 +46,17 @@ class TestEndings:
                 desk.refuse(desk.next()[1], NO_LEADER)
             desk.wait(1)
         assert call.failure == NotSubmitted(NO_LEADER, "it says no_leader")
+
+    def test_a_refusal_for_the_quota_is_final_for_that_command_alone(self):
+        desk = Desk()
+        small, large = desk.put(ONE, TWO)
+        desk.open()
+        desk.answer(desk.next()[1], [5, (Status.MALFORMED, 0, Status.QUOTA)])
+        assert small.result == 5
+        assert large.failure.code == QUOTA
+        (call,) = desk.put(ONE)
+        desk.refuse(desk.next()[1], QUOTA)
+        assert call.failure == Refused(QUOTA, "it says quota", 0)
 
     def test_one_sending_without_an_answer_makes_it_unknown_for_good(self):
         desk = Desk()
