@@ -33,6 +33,8 @@ SPAN_US_MIN = 400_000
 COUNT_MIN = 5
 AROUND_US = 350_000
 """So long after a process ran again it has much to catch up with."""
+SETTLES_US_MAX = 3_000_000
+"""For at most so long after an outage what is late is counted to it."""
 BUSY_COUNT_MIN = 10
 """So many must be late where an end of the link is busy."""
 ONE_WAY_US = 5_000
@@ -113,7 +115,7 @@ def link_incidents(ways: Sequence[Way], trouble: Trouble) -> list[Incident]:
     weak: list[_Span] = []
     for way in ways:
         hidden = merged(
-            (span.since_us - STRETCH_US, span.until_us + AROUND_US)
+            (span.since_us - STRETCH_US, span.until_us + _settles_us(span))
             for span in out if set(span.way.name) == set(way.name)
         )  # fmt: skip
         # What is late just before and after nothing passed is the same trouble.
@@ -124,6 +126,12 @@ def link_incidents(ways: Sequence[Way], trouble: Trouble) -> list[Incident]:
         weak += _spans(way, left)
     found = [_weak(span) for span in weak if _stands_out(span, ways, trouble)]
     return _put_together(out, ways) + found
+
+
+def _settles_us(span: _Span) -> int:
+    """How long what nothing passed on needs afterwards: TCP's timer has doubled until it is as long
+    as the outage was, and as much is to be caught up with."""
+    return min(max(AROUND_US, span.until_us - span.since_us), SETTLES_US_MAX)
 
 
 def _outages(way: Way, messages: list[_Message]) -> list[_Span]:

@@ -230,6 +230,34 @@ class TestLinks:
             traffic.delays["n3", other] = traffic.delays[other, "n3"] = during(*FAULT, None)
         assert traffic.found() == [("cut off", "n3", "")]
 
+    def test_a_link_that_settles_after_a_cut_is_not_lossy(self, traffic):
+        """TCP's timer has doubled as long as nothing passed: a direction may be late for as long
+        as that again. What comes later is a matter of its own."""
+        settled = FAULT[1] + 1_500_000
+        traffic.last_us = FAULT[1] + 3 * SECOND
+
+        def delay(at):
+            if FAULT[0] <= at < FAULT[1]:
+                return None
+            late = FAULT[1] + 500_000 <= at < settled
+            return 210_000 if late and at // 50_000 % 3 == 0 else 0
+
+        traffic.delays["n1", "n3"] = traffic.delays["n3", "n1"] = delay
+        assert traffic.found() == [("cut link", "n1", "n3")]
+
+    def test_but_loss_much_later_is(self, traffic):
+        begun = FAULT[1] + 4 * SECOND
+        traffic.last_us = begun + 3 * SECOND
+
+        def delay(at):
+            if FAULT[0] <= at < FAULT[1]:
+                return None
+            return 210_000 if begun <= at and at // 50_000 % 3 == 0 else 0
+
+        traffic.delays["n1", "n3"] = traffic.delays["n3", "n1"] = delay
+        assert ("cut link", "n1", "n3") in traffic.found()
+        assert "lossy link" in {each.what for each in traffic.incidents()}
+
 
 class TestLeaders:
     def changed(self, traffic, writes=range(500_000, 3 * SECOND, 100_000)):
