@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from paxosctl.inspection.events import (
     LINE,
     MESSAGES,
+    NAMES,
     NOTES,
     ballot_of,
     detail,
@@ -19,7 +20,7 @@ from paxosctl.inspection.recordings import Recordings, Window
 from paxosctl.inspection.slot_steps import Step
 from paxosd.core.types import Ballot
 from paxosd.recorder.block import Row
-from paxosd.recorder.event import MEMBER, PROMISED, RECEIVED, SENT, START, Event
+from paxosd.recorder.event import MEMBER, PROMISED, RECEIVED, SENT, START, UNSENT, Event
 
 PREPARE, PROMISE = MESSAGES["prepare"], MESSAGES["promise"]
 NACK, TRANSFER = MESSAGES["nack"], MESSAGES["transfer_leadership"]
@@ -151,6 +152,8 @@ def _words(event: Event) -> str:
         return note_words(event)
     route = f" {'from' if event.code == RECEIVED else 'to'} {event.peer}" if event.peer else ""
     words = detail(event).partition(" ")[2]
+    if event.code == UNSENT and event.kind in MESSAGES.values():
+        return f"{NAMES[event.kind]} could not be handed to the connection to {event.peer}"
     return f"{headline(event)}{route}{': ' if words else ''}{words}"
 
 

@@ -64,11 +64,10 @@ class Offsets:
                 words.append(f"{node}: not known, for no messages both ways between it and others "
                              "are recorded")  # fmt: skip
                 continue
+            apart = f"{abs(offset.ahead_us) / 1000:.1f}"
             direction = "ahead of" if offset.ahead_us >= 0 else "behind"
-            words.append(
-                f"{node} is {abs(offset.ahead_us) / 1000:.1f} ms {direction} {self.reference} "
-                f"(± {offset.error_us / 1000:.1f})"
-            )
+            where = f"{apart} ms {direction}" if float(apart) else "level with"
+            words.append(f"{node} is {where} {self.reference} (± {offset.error_us / 1000:.1f} ms)")
         return words
 
 

@@ -308,7 +308,9 @@ def explain_slow(
     cause = cause_of(request, story, found)
     incident = diagnosis.slowed(write, cause.label) if diagnosis is not None else None
     if incident is not None:
-        cause = Cause(incident.label, f"{cause.words}; {incident.sentence()}",
+        # It may be the fault that the cause names already.
+        words = cause.words.removesuffix(incident.words).removesuffix("; ")
+        cause = Cause(incident.label, f"{words}; {incident.sentence()}",
                       (*cause.evidence, *(event_id(each) for each in incident.evidence))
                   )  # fmt: skip
     stages = ", ".join(f"{name} {ms(took)}" for name, took in request.stages.items() if took >= 50)

@@ -123,4 +123,4 @@ def why_slow_view(times: Times, faults: Sequence[str], incidents: Sequence[Incid
     plain = "".join("\t".join(row) + "\n" for row in rows)
     return View(data=data, plain=plain.encode(), columns=columns, rows=rows, notes=notes,
                 text=text,
-        optional=("vote", "reply"))  # fmt: skip
+        optional=("reply", "vote"))  # fmt: skip

@@ -17,6 +17,7 @@ from paxosctl.inspection.events import (
     event_id,
     has_ballot,
     headline,
+    note_event,
     note_fields,
     slots_words,
 )
@@ -83,6 +84,8 @@ def folded(events: Iterator[Event]) -> Iterator[TimelineLine]:
         if run is not None:
             yield run.line()
         run = _Run(event)
+        if note_event(event) == "node.stopped" and event.node in background:
+            yield background.pop(event.node).line()
     if run is not None:
         yield run.line()
     for counts in sorted(background.values(), key=lambda each: each.since_us):

@@ -5,7 +5,7 @@ that one recorded nothing, with any node that learned enough votes.
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from paxosctl.inspection.ballot_story import Leadership
@@ -18,6 +18,7 @@ from paxosctl.inspection.events import (
     VOTES,
     ballot_of,
     ms,
+    note_event,
     note_words,
 )
 from paxosctl.inspection.quorums import Memberships, Quorum
@@ -212,13 +213,12 @@ def _votes_at(own: list[Event], observer: str, ballot: Ballot, quorum: Quorum) -
     return list(found.values())
 
 
-def near_words(story: SlotStory, names: Iterable[str] = ()) -> list[str]:
-    """The log lines near it that say of a fault or of a slow disk, with their names."""
-    picked = ("fault.", "storage.slow", "node.slow_loop", "member.", "leader.", "election.",
-              *names)  # fmt: skip
-    words = []
-    for event in story.around:
-        text = note_words(event)
-        if text.removeprefix("warning: ").removeprefix("error: ").startswith(picked):
-            words.append(f"{event.node}: {text}")
-    return words
+def near_events(story: SlotStory) -> list[Event]:
+    """The log lines near it that say of a fault, a slow disk, a member or a leader."""
+    picked = ("fault.", "storage.slow", "node.slow_loop", "member.", "leader.", "election.")
+    return [event for event in story.around if note_event(event).startswith(picked)]
+
+
+def near_words(story: SlotStory) -> list[str]:
+    """The same in words, with the names of the nodes."""
+    return [f"{event.node}: {note_words(event)}" for event in near_events(story)]

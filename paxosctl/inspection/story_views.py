@@ -5,14 +5,14 @@ from typing import Any
 
 from paxosctl.cli.render import View, as_cell
 from paxosctl.inspection.ballot_story import BallotStory
-from paxosctl.inspection.events import OUTCOME_NAMES, ballot_of, event_id, ms, note_words
+from paxosctl.inspection.events import MESSAGES, OUTCOME_NAMES, ballot_of, event_id, ms, note_words
 from paxosctl.inspection.request_story import KeyStory, RequestStory
 from paxosctl.inspection.slot_steps import Step, voter_of
-from paxosctl.inspection.slot_story import SlotStory, near_words
+from paxosctl.inspection.slot_story import SlotStory, near_events, near_words
 from paxosctl.inspection.timeline_view import clock_time
 from paxosctl.inspection.wal_entries import value_words
 from paxosd.core.types import NULL_BALLOT, Ballot
-from paxosd.recorder.event import Event
+from paxosd.recorder.event import SENT, UNSENT, Event
 
 COLUMNS = ("time", "node", "what", "took", "event")
 OPTIONAL = ("event",)
@@ -27,8 +27,27 @@ def _rows(steps: Iterable[Step]) -> list[tuple[str, ...]]:
             "" if step.took_us is None else ms(step.took_us),
             event_id(step.event),
         )
-        for step in steps
+        for step in _without_taken_back(steps)
     ]
+
+
+def _without_taken_back(steps: Iterable[Step]) -> list[Step]:
+    """Without what was sent as far as the core knows, and could not be: that it could not be is a
+    step as well, an UNSENT that takes back the last sending before it of the same message."""
+    found: list[Step] = []
+    for step in steps:
+        event = step.event
+        if event.code == UNSENT and event.kind in MESSAGES.values():
+            said = event.node, event.kind, event.peer, ballot_of(event), event.slot
+            for place in range(len(found) - 1, -1, -1):
+                one = found[place].event
+                if one.code == SENT and said == (
+                    one.node, one.kind, one.peer, ballot_of(one), one.slot
+                ):  # fmt: skip
+                    del found[place]
+                    break
+        found.append(step)
+    return found
 
 
 def _plain(rows: Iterable[Sequence[str]]) -> bytes:
@@ -47,6 +66,16 @@ def steps_data(steps: Iterable[Step]) -> list[dict[str, Any]]:
         }
         for step in steps
     ]
+
+
+def _alike(when: str, lines: Iterable[Event]) -> list[str]:
+    """Lines of the log in words; what several nodes say alike is one."""
+    said: dict[str, list[str]] = {}
+    for event in lines:
+        nodes = said.setdefault(note_words(event), [])
+        if event.node not in nodes:
+            nodes.append(event.node)
+    return [f"{when}: {', '.join(nodes)}: {words}" for words, nodes in said.items()]
 
 
 def ballot_name(ballot: Ballot) -> str | None:
@@ -86,7 +115,7 @@ def slot_view(story: SlotStory) -> View:
     if not story.quorum.recorded:
         notes.append("The membership is not recorded: every node that is seen is taken for a "
                      "voter.")  # fmt: skip
-    notes += [f"near it: {words}" for words in near_words(story)]
+    notes += _alike("near it", near_events(story))
     return View(data=slot_data(story), plain=_plain(rows), columns=COLUMNS, rows=rows,
                 notes=["", *notes], optional=OPTIONAL)  # fmt: skip
 
@@ -133,8 +162,8 @@ def ballot_view(story: BallotStory) -> View:
                      "not recorded")  # fmt: skip
     else:
         notes.append(f"{shown}: that it ever led is not recorded")
-    notes += [f"before it: {event.node}: {note_words(event)}" for event in story.before]
-    notes += [f"its end: {event.node}: {note_words(event)}" for event in story.ended]
+    notes += _alike("before it", story.before)
+    notes += _alike("its end", story.ended)
     if story.next_ballot is not None:
         notes.append(f"the next that led: {story.next_ballot.shown()}")
     return View(data=ballot_data(story), plain=_plain(rows), columns=COLUMNS, rows=rows,
@@ -208,7 +237,8 @@ def key_view(story: KeyStory) -> View:
     span = f"slots {story.first_slot} to {story.last_slot} of {', '.join(story.nodes)}" if (
         story.first_slot
     ) else "no slots: no write-ahead log was among the sources"  # fmt: skip
-    notes = ["", f"from the write-ahead logs, which hold {span}; older changes are in a snapshot"]
+    older = "; older changes are in a snapshot" if story.first_slot > 1 else ""
+    notes = ["", f"from the write-ahead logs, which hold {span}{older}"]
     return View(
         data={"key": story.key, "first_slot": story.first_slot or None,
               "last_slot": story.last_slot or None, "changes": data},

@@ -91,7 +91,7 @@ def nodes_view(recordings: Recordings) -> View:
             human_bytes(each["recorded_bytes"]),
             _moment(each["first_us"]),
             _moment(each["last_us"]),
-            "-" if each["ahead_us"] is None else f"{each['ahead_us'] / 1000:+.1f} ms",
+            "-" if each["ahead_us"] is None else f"{_tenths(each['ahead_us']):+.1f} ms",
             "-" if each["error_us"] is None else f"{each['error_us'] / 1000:.1f} ms",
         )
         for each in data["nodes"]
@@ -105,6 +105,11 @@ def nodes_view(recordings: Recordings) -> View:
         notes=recordings.offsets.sentences(recordings.nodes),
         optional=("error", "starts"),
     )
+
+
+def _tenths(time_us: int) -> float:
+    """Milliseconds with one decimal; never -0.0."""
+    return round(time_us / 1000, 1) + 0.0
 
 
 def _moment(time_us: int | None) -> str:
@@ -148,13 +153,13 @@ class TimelineText:
         name = f"  {event}" if self.width >= WITH_IDS else ""
         room = max(20, self.width - margin - len(name))
         first, *rest = textwrap.wrap(
-            body, room, break_long_words=False, break_on_hyphens=False
+            body, room, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
         ) or [""]
         shown = self._painted(line, first)
         pad = " " * max(0, room - cell_width(first)) if name else ""
         yield f"{head}{shown}{pad}{self._paint(name, dim=True)}".rstrip()
         for each in rest:
-            yield " " * (margin + 2) + self._painted(line, each)
+            yield " " * margin + self._painted(line, each)
 
     def _painted(self, line: TimelineLine, text: str) -> str:
         if line.level in LOUD:

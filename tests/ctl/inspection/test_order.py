@@ -76,7 +76,7 @@ def test_clocks_farther_apart_than_a_sample_is_long_are_compared(tmp_path, monke
 def test_the_sentences_name_direction_and_error(tmp_path):
     healthy(tmp_path, slots=60, n2=1300)
     _, offsets = read(tmp_path)
-    assert offsets.sentences(["n1", "n2"]) == ["n2 is 1.3 ms ahead of n1 (± 0.2)"]
+    assert offsets.sentences(["n1", "n2"]) == ["n2 is 1.3 ms ahead of n1 (± 0.2 ms)"]
 
 
 def votes(sender, receiver, took_us, ahead_us):
