@@ -19,6 +19,8 @@ Commands (keys and values are bytes; numbers are non-negative ints):
     [OPEN]                                make a session; its id is in the answer
     [OPEN, name]                          the same; ``name``: the client's, see client_name.py
     [CLOSE]                               end the session that the entry names
+    [TXN, compares, then, otherwise]      if all compares hold, do ``then``, else ``otherwise``, in
+                                          one revision; from level 4 on; see transactions.py
     [CHECKSUM]                            every node computes its state checksum at this slot
     [MEMBERS, epoch, document]            if the membership is that of ``epoch``, the next one is
                                           what the document says; see membership.py
@@ -95,6 +97,10 @@ class Status(IntEnum):
     """More unacknowledged commands than a session may have; not applied."""
     SESSIONS_FULL = 8
     """OPEN: every place in the session table is taken by an active session."""
+    TXN_REFUSED = 11
+    """A TXN met a limit or a value that is no number, and did nothing; detail is the reason, see
+    transactions.py. (A TXN that was done: OK, the revision after it, and the pair of its
+    results.)"""
     MALFORMED = 9
     """The command has an unknown op, a wrong form, or stands in the wrong kind of session. It
     changed nothing. Admission refuses such commands; this is what every node answers alike if

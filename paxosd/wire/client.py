@@ -10,7 +10,7 @@ distinguishes them. A command's result is a number or ``[status, revision, detai
 
 from typing import Any
 
-from paxosd.core.commands import Change, KeyValue, Result
+from paxosd.core.commands import Change, KeyValue, Result, Status
 from paxosd.core.requests import (
     GET,
     LINEARIZABLE,
@@ -30,6 +30,7 @@ from paxosd.core.requests import (
     WriteAnswer,
     WriteRequest,
 )
+from paxosd.core.transactions import is_branch_result
 from paxosd.wire.fields import (
     INT_MAX,
     TEXT_BYTES_MAX,
@@ -150,6 +151,8 @@ def _result(value: Any, nested: bool = False) -> Result:
             # Of a KEEPALIVE; or of a FENCE: the slot, and a revision.
             if 1 <= len(detail) <= NUMBERS_MAX and set(map(type, detail)) == {int}:
                 return status, revision, tuple(map(number, detail))
+            if status == Status.OK and is_branch_result(detail):
+                return value  # of a TXN
             # Only of a FENCE: what became of the other command, which is never a FENCE itself.
             if len(detail) == 2 and not nested:
                 return status, revision, (number(detail[0]), _result(detail[1], True))

@@ -41,6 +41,7 @@ from paxosd.core.commands import (
     OPEN,
     PUT,
     REVOKE,
+    TXN,
     Batch,
     Command,
     Entry,
@@ -53,6 +54,7 @@ from paxosd.core.lease_bounds import (
     TTL_MS_MIN,
 )
 from paxosd.core.membership import Membership, MembershipError
+from paxosd.core.transactions import FormError, TransactionForm
 from paxosd.wire.fields import (
     BIN_BYTES_MAX,
     INT_MAX,
@@ -81,7 +83,7 @@ class EntryLimits(NamedTuple):
     client_names: bool = False
     """Whether an OPEN may give a name: from feature level 3 on."""
     coordination: bool = False
-    """Whether there are leases: from feature level 4 on."""
+    """Whether there are leases and transactions: from feature level 4 on."""
 
     @classmethod
     def of(cls, settings: ClusterSettings) -> "EntryLimits":
@@ -96,6 +98,11 @@ class EntryLimits(NamedTuple):
 
 
 DEFAULT_LIMITS = EntryLimits()
+NO_TRANSACTIONS = (
+    f"there are no transactions below feature level {LEVEL_COORDINATION}: the leader raises it by "
+    "itself once every member runs a version that knows it; `paxosctl cluster show` names those "
+    "that are waited for"
+)
 _SESSIONLESS = frozenset((FENCE, OPEN, CHECKSUM, MEMBERS, CLUSTER))
 
 
@@ -320,9 +327,24 @@ _LEASE_FORMS: dict[int, tuple[str, tuple[Callable[[Any, EntryLimits], None], ...
 _LEASED_PUT = ("put", (_key, _value, _lease_id))
 
 
+def _check_transaction(command: Command, session: int, limits: EntryLimits) -> None:
+    if not limits.coordination:
+        raise LimitError(NO_TRANSACTIONS)
+    if session == 0:
+        raise LimitError("a transaction belongs into a session that was opened, not into session 0")
+    form = TransactionForm(lambda key: _bound(key, limits), lambda value: _value(value, limits))
+    try:
+        form.check(command)
+    except FormError as error:
+        raise LimitError(f"transaction: {error}") from None
+
+
 def _check_command(command: Command, session: int, limits: EntryLimits) -> None:
     if type(command) is not list or not command or type(command[0]) is not int:
         raise LimitError("a command is a list that starts with a number")
+    if command[0] == TXN:
+        _check_transaction(command, session, limits)
+        return
     form = _FORMS.get(command[0])
     if command[0] in _LEASE_FORMS or (command[0] == PUT and len(command) == 4):
         if not limits.coordination:

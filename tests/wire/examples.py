@@ -155,6 +155,21 @@ CLIENT_MESSAGES = (
         "that was applied has [slot, result] as its detail",
     ),
     (
+        "write_answer_of_transactions",
+        r.WriteAnswer(
+            9,
+            46,
+            [
+                (c.Status.OK, 10, (1, (1, 7, (1, (2,))))),
+                (c.Status.OK, 10, (0, (None, (b"v", 3, 9, 2), (((b"a/1", b"", 4, 5, 1),), None)))),
+                (c.Status.OK, 10, (1, None)),
+                (c.Status.TXN_REFUSED, 10, 1),
+                (c.Status.COMMITTED, 10, (46, (c.Status.OK, 10, (1, (1,))))),
+            ],
+        ),
+        "[0, revision, [succeeded, results]]; see docs/TRANSACTIONS.md",
+    ),
+    (
         "read_answer",
         r.ReadAnswer(3, 44, 9, 0, [KEY_VALUE, None, r.RangePage([KEY_VALUE], b"next")]),
         "one result for each query: a key, nil where there is no such key, a page of a range",
@@ -260,6 +275,13 @@ MEMBERSHIP = Membership(
 ).to_command()
 SETTINGS = ClusterSettings(level=1).to_command()
 
+TRANSACTION = [
+    c.TXN,
+    [[1, 1, b"key", b"old"], [2, 4, b"a/", 0, b"a0", 1]],
+    [[c.PUT, b"key", b"new"], [66, b"count", 1], [c.TXN, [], [[c.DELETE_RANGE, b"a/", b"a0"]], []]],
+    [[64, b"key"], [65, b"a/", b"a0", 10, False, True]],
+]
+
 COMMANDS = (
     ("put", 7, [c.PUT, b"key", b"value"], "[1, key, value]"),
     ("delete", 7, [c.DELETE, b"key"], "[2, key]"),
@@ -283,6 +305,7 @@ COMMANDS = (
         [c.PUT, b"key", b"value", 5],
         "[1, key, value, lease]: feature level 4",
     ),
+    ("txn", 7, TRANSACTION, "[15, compares, then, otherwise]: feature level 4"),
 )
 BATCH_ENTRIES = [PUT_ENTRY, c.Entry(0, 1, 0, [[c.OPEN]])]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from paxosd.core.commands import Batch, Entry
+from paxosd.core.commands import TXN, Batch, Entry
 from paxosd.core.events import Event
 from paxosd.core.messages import PeerMessage
 from paxosd.core.requests import ClientMessage, ServerMessage
@@ -247,7 +247,7 @@ def test_every_kind_of_message_has_a_vector():
         if vector["message"] == "Entry"
         for command in vector["array"][3]
     }
-    assert commands == set(_FORMS) | set(_LEASE_FORMS)
+    assert commands == {TXN, *_FORMS, *_LEASE_FORMS}
 
 
 def test_the_names_of_vectors_are_unique():

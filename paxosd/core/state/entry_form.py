@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from paxosd.core.cluster_settings import ClusterSettings
+from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from paxosd.core.commands import CAS_REVISION, CLOSE, PUT, Command, Entry, Result
 from paxosd.core.state.control_commands import is_formed
 from paxosd.core.state.derivation import Skipped
 from paxosd.core.state.kv import MALFORMED_RESULT
 from paxosd.core.state.lease_commands import is_lease_command
 from paxosd.core.state.sessions import SESSION_UNKNOWN_RESULT
+from paxosd.core.transactions import is_transaction
 
 _STORE_OPS = frozenset(range(PUT, CAS_REVISION + 1))
 
@@ -36,7 +37,9 @@ def refuse_all(result: Result, entry: Entry, base: int, skipped: list[Skipped]) 
 def refuse_sessionless(command: Command, settings: ClusterSettings) -> Result:
     """The result of a command in an entry of session 0 that does not belong there."""
     if type(command) in (list, tuple) and command and type(command[0]) is int:
-        is_lease = is_lease_command(command, settings)
-        if command[0] in _STORE_OPS or is_lease or is_formed(command, CLOSE):
+        is_other = is_lease_command(command, settings) or (
+            settings.level >= LEVEL_COORDINATION and is_transaction(command)
+        )
+        if command[0] in _STORE_OPS or is_other or is_formed(command, CLOSE):
             return SESSION_UNKNOWN_RESULT
     return MALFORMED_RESULT

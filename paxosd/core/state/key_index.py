@@ -16,6 +16,7 @@ from typing import overload
 CHUNK_KEYS_MAX = 1024
 _CHUNK_KEYS = CHUNK_KEYS_MAX // 2
 """What a chunk holds after a split, and after keys were appended in bulk."""
+_FEW_KEYS = 16
 
 
 class KeyRun(Sequence[bytes]):
@@ -106,7 +107,8 @@ class KeyIndex:
 
     def merge(self, keys: list[bytes]) -> None:
         """Add these, ascending, none of which is there."""
-        if keys and (not self._lasts or keys[0] > self._lasts[-1]):
+        appended = not self._lasts or (bool(keys) and keys[0] > self._lasts[-1])
+        if appended and len(keys) > _FEW_KEYS:  # a few would make a chunk of their own each time
             for at in range(0, len(keys), _CHUNK_KEYS):
                 self._chunks.append(keys[at : at + _CHUNK_KEYS])
                 self._lasts.append(self._chunks[-1][-1])

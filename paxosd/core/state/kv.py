@@ -223,7 +223,7 @@ class Store:
 
     def delete(self, key: bytes) -> Result:
         """Remove ``key``: the new revision, or ``(NOT_FOUND, current revision, None)``."""
-        if self._packed(key) is None:
+        if self.packed(key) is None:
             return (_NOT_FOUND, self.revision, None)
         self._delete(key)
         self.revision += 1
@@ -241,7 +241,7 @@ class Store:
         they had not lived. Works for keys that the batch does not name as well."""
         self.revision = revision = self.revision + 1
         for key, value in values:
-            old = self._packed(key)
+            old = self.packed(key)
             if old is not None:
                 for walk in self.walks:  # preserve() does not know of this key
                     walk.keep(key, old)
@@ -280,7 +280,7 @@ class Store:
         op, key, expect, value = command
         if type(key) is not bytes or type(value) is not bytes:
             return MALFORMED_RESULT
-        old = self._packed(key)
+        old = self.packed(key)
         if op == CAS_VALUE:
             if expect is not None and type(expect) is not bytes:
                 return MALFORMED_RESULT
@@ -300,7 +300,7 @@ class Store:
         out: as many are taken out now as the answer needs, also from a walk that is behind. Each of
         them frees KEY_BYTES, so that is little work for a small growth."""
         quota = self.quota
-        growth = sum([quota.growth(key, value, self._packed(key)) for key, value in values])
+        growth = sum([quota.growth(key, value, self.packed(key)) for key, value in values])
         while self.removals and (lack := quota.lacks(growth)):
             self._go_on_removing(lack // KEY_BYTES + 1)
         return not quota.lacks(growth)
@@ -356,8 +356,8 @@ class Store:
         modify: int = numbers_of(packed)[1]
         return modify < self._hidden.revision_at(key)
 
-    def _packed(self, key: bytes) -> bytes | None:
-        """The entry of ``key`` if it lives."""
+    def packed(self, key: bytes) -> bytes | None:
+        """The entry of ``key``, packed, if it lives."""
         packed = self.data.packed(key)
         if packed is not None and self._hidden.bounds and self._is_hidden(key, packed):
             return None
@@ -369,14 +369,14 @@ class Store:
 
     def modify_revision(self, key: bytes) -> int:
         """The revision of the last write of ``key``; 0: there is no such key."""
-        packed = self._packed(key)
+        packed = self.packed(key)
         return 0 if packed is None else numbers_of(packed)[1]
 
     # ---- reads
 
     def get(self, key: bytes) -> KeyValue | None:
         """The key as it is now, or None."""
-        packed = self._packed(key)
+        packed = self.packed(key)
         return None if packed is None else KeyValue(key, *unpacked(packed))
 
     def range(
@@ -398,7 +398,7 @@ class Store:
         rows: list[KeyValue] = []
         left_bytes = bytes_max
         limit = min(limit or PAGE_ROWS_MAX, PAGE_ROWS_MAX)
-        for key in self._scan(start, end, reverse):
+        for key in self.scan_keys(start, end, reverse):
             value, create, modify, version = self.data[key]
             if keys_only:
                 value = b""
@@ -410,7 +410,9 @@ class Store:
         self.work.units += len(rows)
         return RangePage(rows, None)
 
-    def _scan(self, start: bytes, end: bytes, reverse: bool) -> Iterator[bytes]:
+    def scan_keys(self, start: bytes, end: bytes, reverse: bool) -> Iterator[bytes]:
+        """The keys in ``start <= key < end`` (end b"": no end) in order. Nothing may be written
+        before the last was taken."""
         self.fold_in()
         return self._index.scan(start, end, reverse)
 

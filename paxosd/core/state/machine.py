@@ -21,12 +21,12 @@ Rules:
 """
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from paxosd.core.cluster_settings import ClusterSettings
+from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from paxosd.core.commands import (
     CHECKSUM,
     CLOSE,
@@ -43,7 +43,6 @@ from paxosd.core.commands import (
     Status,
 )
 from paxosd.core.disposal import Disposal
-from paxosd.core.requests import GET, RANGE, RangePage
 from paxosd.core.state.chain import MARK_SLOTS, Trail
 from paxosd.core.state.checksum import Checksums, RestSum
 from paxosd.core.state.control_commands import (
@@ -53,18 +52,21 @@ from paxosd.core.state.control_commands import (
     is_formed,
     opening_of,
 )
-from paxosd.core.state.derivation import Skipped, derive_changes
+from paxosd.core.state.derivation import Skipped, Written, derive_changes
 from paxosd.core.state.entry_form import is_formed_entry, refuse_all, refuse_sessionless
 from paxosd.core.state.history import History
-from paxosd.core.state.kv import MALFORMED_RESULT, PAGE_ROWS_MAX, ROW_OVERHEAD_BYTES, Store
+from paxosd.core.state.kv import MALFORMED_RESULT, Store
 from paxosd.core.state.lease_commands import apply_lease_command, expire_leases, is_lease_command
 from paxosd.core.state.lease_walk import lease_pieces
 from paxosd.core.state.leases import Leases
 from paxosd.core.state.log_clock import LogClock
+from paxosd.core.state.queries import answer_queries
 from paxosd.core.state.session_walk import fingerprint_pieces
 from paxosd.core.state.sessions import SESSION_UNKNOWN_RESULT, Session, SessionLimits, Sessions
 from paxosd.core.state.start import EMPTY, Start
+from paxosd.core.state.transaction_run import Allowance, run_transaction
 from paxosd.core.state.walk import preserve
+from paxosd.core.transactions import is_transaction, without_reads
 from paxosd.core.types import Slot
 from paxosd.core.work import Work
 
@@ -89,10 +91,6 @@ class MachineLimits(NamedTuple):
 
 
 DEFAULT_LIMITS = MachineLimits()
-
-
-class ReadTooLargeError(ValueError):
-    """The values that one read asks for exceed what one answer may hold."""
 
 
 class Machine:
@@ -167,8 +165,7 @@ class Machine:
         skipped: list[Skipped] = []
         self.chain = expire_leases(now_ms, store, self.leases, skipped, self.chain)
         answers: list[list[Result]] = []
-        base = 0
-        has_control = False
+        base, has_control = 0, False
         for entry in batch.entries:
             session_id, first_seq, acked, commands = entry
             if not is_formed_entry(session_id, first_seq, acked, commands):
@@ -188,11 +185,12 @@ class Machine:
                     and first_seq + len(commands) - session.acked <= window_max + 1
                 ):
                     # The usual case: nothing of it was seen before.
-                    results = []
+                    kept = results = []
                     if not store.run(commands, results, skipped, base):
                         self._run_rest(session_id, commands, results, skipped, base)
+                        kept = session.within_bounds(results)
                     if results:
-                        session.keep(first_seq, slot, results)
+                        session.keep(first_seq, slot, kept)
                 else:
                     results = self._apply_mixed(slot, session, entry, skipped, base)
             answers.append(results)
@@ -251,7 +249,12 @@ class Machine:
                 self.sessions.limit(limits)
             self.chain = crc32(self.membership.to_json() + self.settings.to_json(), self.chain)
         if skipped or has_control:
-            others = [each for results in answers for each in results if type(each) is not int]
+            others = [
+                without_reads(each)
+                for results in answers
+                for each in results
+                if type(each) is not int
+            ]
             self.chain = crc32(repr(others).encode(), self.chain)
         self.history.record(slot, revision, skipped)
         if self.collect_changes and revision != before:
@@ -293,19 +296,23 @@ class Machine:
     ) -> None:
         """Go on where the store came to a command that is not a data command."""
         done = False
+        allowance: Allowance | None = None
         while not done:
             command = commands[len(results)]
             result = MALFORMED_RESULT
-            removed: list[bytes] = []
+            changed: Sequence[bytes] | Written = ()
             if is_lease_command(command, self.settings):
                 client = session_id, self.sessions.table[session_id].name
-                result, removed = apply_lease_command(
+                result, changed = apply_lease_command(
                     command, self.store, self.leases, self.settings, self.log_time_ms, client
                 )
+            elif self.settings.level >= LEVEL_COORDINATION and is_transaction(command):
+                allowance = allowance or Allowance(self.settings.value_bytes_max)
+                result, changed = run_transaction(self.store, command, allowance)
             elif is_formed(command, CLOSE):
                 result = self.sessions.close(session_id)
             if type(result) is not int:
-                skipped.append((base + len(results), 1, removed))
+                skipped.append((base + len(results), 1, changed))
             results.append(result)
             if session_id not in self.sessions.table:
                 left = len(commands) - len(results)
@@ -337,7 +344,7 @@ class Machine:
             one: list[Result] = []
             if not self.store.run([command], one, skipped, base + index):
                 self._run_rest(entry.session, [command], one, skipped, base + index)
-            session.keep_late(seq, slot, one[0])
+            session.keep_late(seq, slot, session.within_bounds(one)[0])
             results.append(one[0])
         return results
 
@@ -419,41 +426,8 @@ class Machine:
         return self.store.revision
 
     def query(self, queries: list[list[Any]], bytes_max: int) -> list[Any]:
-        """The answers to ``ReadRequest.queries``, of about ``bytes_max`` together.
-
-        ``KeyValue | None`` per GET, ``RangePage`` per RANGE. The first RANGE gives at least one
-        row if there is one; a later one for which no room is left gives an empty page whose
-        ``more`` is where it would start. Raises ReadTooLargeError if the values of several GETs
-        exceed ``bytes_max``, and ValueError for an unknown query.
-        """
-        answers: list[Any] = [None] * len(queries)
-        left_bytes = bytes_max
-        for place, query in enumerate(queries):
-            if query[0] == GET:
-                answers[place] = found = self.store.get(query[1])
-                if found is not None:
-                    left_bytes -= len(found.value)
-            elif query[0] != RANGE:
-                raise ValueError(f"unknown query {query[0]!r}: GET is {GET}, RANGE is {RANGE}")
-        if left_bytes < 0 and len(queries) > 1:
-            raise ReadTooLargeError(
-                f"the values asked for exceed {bytes_max} bytes (limits.read_bytes_max): "
-                "ask for fewer keys in one request"
-            )
-        paged = False
-        left_rows = PAGE_ROWS_MAX
-        for place, query in enumerate(queries):
-            if query[0] == RANGE:
-                _, start, end, limit, reverse, keys_only = query
-                if paged and (left_bytes <= 0 or left_rows <= 0):
-                    answers[place] = RangePage([], end if reverse else start)
-                    continue
-                page = self.store.range(start, end, limit, reverse, keys_only, left_bytes)
-                answers[place] = page
-                left_bytes -= sum(len(r.key) + len(r.value) + ROW_OVERHEAD_BYTES for r in page.rows)
-                left_rows -= len(page.rows)
-                paged = True
-        return answers
+        """The answers to ``ReadRequest.queries``; see :func:`answer_queries`."""
+        return answer_queries(self.store, queries, bytes_max)
 
     # ---- history
 

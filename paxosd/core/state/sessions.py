@@ -12,6 +12,7 @@ What becomes of ``(session, seq)`` when it arrives in a decided entry:
 
 The last holds also when a higher seq came first: frames of one client may overtake each other.
 
+- What a transaction read is kept up to a bound for each session (:data:`KEPT_BYTES_MAX`).
 - ``acked`` only grows. Replies are kept until it passes them, so a session keeps replies for at
   most ``window_max`` seqs (plus the rest of one entry that is acknowledged in part).
 - A fence of an unapplied seq is kept as the reply FENCED of that seq: a late arrival finds it
@@ -41,8 +42,12 @@ from paxosd.core.cluster_settings import DEFAULTS, ClusterSettings
 from paxosd.core.commands import Result, Status
 from paxosd.core.disposal import Disposal
 from paxosd.core.state.former_names import FormerNames
+from paxosd.core.transactions import is_pair, result_bytes
 from paxosd.core.types import Slot
 
+KEPT_BYTES_MAX = 64 << 10
+"""A session keeps so many bytes of what transactions read; beyond that the bare fact (some 100
+bytes) that each was done."""
 PIECE_SESSIONS = 100
 """So many sessions are taken apart or spelled out at a time."""
 _OK = int(Status.OK)
@@ -53,6 +58,13 @@ FORGOTTEN_RESULT: Result = (int(Status.FORGOTTEN), 0, None)
 WINDOW_RESULT: Result = (int(Status.WINDOW), 0, None)
 SESSIONS_FULL_RESULT: Result = (int(Status.SESSIONS_FULL), 0, None)
 CLOSED_RESULT: Result = (_OK, 0, None)
+
+
+def _answer_bytes(results: Sequence[Result]) -> int:
+    """What the results of transactions among these take."""
+    return sum(
+        [result_bytes(each[2]) for each in results if type(each) is tuple and is_pair(each[2])]
+    )
 
 
 class SessionLimits(NamedTuple):
@@ -72,7 +84,7 @@ class SessionLimits(NamedTuple):
 class Session:
     """One client's memory. Its owner, :class:`Sessions`, keeps it in order of last use."""
 
-    __slots__ = ("acked", "chunks", "last_ms", "max_seq", "name", "opened_by")
+    __slots__ = ("acked", "chunks", "kept_bytes", "last_ms", "max_seq", "name", "opened_by")
 
     def __init__(
         self,
@@ -94,6 +106,8 @@ class Session:
         """Every seq above it is new: nothing is kept for it, and nothing forgotten. >= acked."""
         self.chunks = list(chunks)
         """``(first_seq, slot, results)``: replies to consecutive seqs. Sorted, no overlaps."""
+        self.kept_bytes = sum([_answer_bytes(results) for _, _, results in self.chunks])
+        """What the results of transactions take in it."""
 
     def acknowledge(self, acked: int) -> None:
         """Forget the replies up to ``acked``, which is above the present mark."""
@@ -105,7 +119,28 @@ class Session:
                 break
             done += 1
         if done:
+            if self.kept_bytes:
+                gone = self.chunks[:done]
+                self.kept_bytes -= sum([_answer_bytes(results) for _, _, results in gone])
             del self.chunks[:done]
+
+    def within_bounds(self, results: list[Result]) -> list[Result]:
+        """These replies as they are to be kept: results of a transaction for which no room is left
+        are None in them. (Who asks again learns that it was done, and not what it read.)"""
+        if not _answer_bytes(results):
+            return results
+        kept: list[Result] = []
+        for result in results:
+            to_keep = result
+            size = _answer_bytes([result])
+            if size and self.kept_bytes + size > KEPT_BYTES_MAX:
+                assert type(result) is tuple
+                status, revision, (succeeded, _) = result
+                to_keep = status, revision, (succeeded, None)
+                size = _answer_bytes([to_keep])
+            self.kept_bytes += size
+            kept.append(to_keep)
+        return kept
 
     def keep(self, first_seq: int, slot: Slot, results: list[Result]) -> None:
         """Keep replies to seqs from ``first_seq`` on, all of them above ``max_seq``."""

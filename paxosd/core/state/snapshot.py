@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from paxosd.core.client_name import client_name_fault
 from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError
-from paxosd.core.commands import Reign
+from paxosd.core.commands import Reign, Status
 from paxosd.core.lease_bounds import FIRST_ID, IDS_PER_KEEPALIVE_MAX
 from paxosd.core.membership import Membership, MembershipError
 from paxosd.core.state.checksum import RestSum, sum_of, total_with
@@ -38,6 +38,7 @@ from paxosd.core.state.session_walk import SessionRow, SessionWalk
 from paxosd.core.state.sessions import Session
 from paxosd.core.state.start import Start
 from paxosd.core.state.walk import Walk
+from paxosd.core.transactions import PARTS_MAX, is_branch_result
 from paxosd.core.types import NodeId, Slot
 
 Members = Mapping[NodeId, Mapping[str, str]]
@@ -267,7 +268,7 @@ def _check_head(head: SnapshotHead, sessions_max: int) -> None:
         ("next_session", head.next_session, 1, NUMBER_MAX),
         # Not what the settings allow: they may have come down below what is there.
         ("sessions", head.sessions, 0, sessions_max),
-        ("keys", head.keys, 0, head.revision),
+        ("keys", head.keys, 0, PARTS_MAX * head.revision),  # of a transaction in one revision
         ("next_lease", head.next_lease, FIRST_ID, NUMBER_MAX),
         ("leases", head.leases, 0, BOUNDS["leases_max"][1]),
     ):
@@ -377,7 +378,8 @@ def _check_former(row: FormerName, head: SnapshotHead) -> None:
 
 
 def _is_result(result: Any) -> bool:
-    """A revision, or ``(status, revision, detail)`` whose detail is a number, numbers or none."""
+    """A revision, or ``(status, revision, detail)`` whose detail is a number, numbers, none, or
+    the pair of a transaction: the commands that have others keep no replies."""
     if type(result) is int:
         return 0 <= result <= NUMBER_MAX
     if type(result) is not tuple or len(result) != 3:
@@ -388,7 +390,12 @@ def _is_result(result: Any) -> bool:
         and type(revision) is int
         and 0 <= revision <= NUMBER_MAX
         and 0 <= status <= NUMBER_MAX
-        and (detail is None or _is_number(detail) or _are_numbers(detail))
+        and (
+            detail is None
+            or _is_number(detail)
+            or _are_numbers(detail)
+            or (status == Status.OK and is_branch_result(detail))
+        )
     )
 
 

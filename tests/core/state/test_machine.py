@@ -25,7 +25,8 @@ from paxosd.core.commands import (
 from paxosd.core.requests import GET, RANGE, RangePage
 from paxosd.core.state.chain import MARK_SLOTS, TRAIL_SLOTS
 from paxosd.core.state.history import HistoryCompactedError
-from paxosd.core.state.machine import Machine, MachineLimits, ReadTooLargeError
+from paxosd.core.state.machine import Machine, MachineLimits
+from paxosd.core.state.queries import ReadTooLargeError
 from paxosd.core.state.sessions import SessionLimits
 from tests.core.state.parts import changes, fingerprint
 

@@ -1,0 +1,314 @@
+"""A TXN is applied: planned over the store first, then carried out in one revision.
+
+    run_transaction(store, command, allowance) ──► result, what it changed
+        plan: compares and operations against the store and what was planned before; nothing is
+              written yet, so that a limit that is met leaves no trace
+        carry out: the net effect on each key, in ascending order, in one revision
+
+Rules:
+
+- Operations are done in the order in which they are written; each sees those before it, and so do
+  the compares of a nested transaction.
+- A key is changed at most once: what counts is how it is at the end. A key that is set twice has
+  the last value, and its version grows by one. One that is removed and set again begins anew
+  (version 1). One that is set and removed again, and did not exist before, was not changed.
+- A transaction without a net effect leaves the revision as it is.
+- What it may look at is bounded, alike on all nodes (:class:`Allowance`).
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from operator import eq, gt, lt, ne
+from typing import Any
+
+from paxosd.core.commands import DELETE, DELETE_RANGE, PUT, Command, Result, Status
+from paxosd.core.state.derivation import Written
+from paxosd.core.state.entries import HEAD_BYTES, StoredValue, numbers_of
+from paxosd.core.state.kv import ROW_OVERHEAD_BYTES, Store
+from paxosd.core.state.quota import QUOTA_RESULT
+from paxosd.core.transactions import (
+    ADD,
+    ANSWER_BYTES_MAX,
+    CREATE_REVISION,
+    ENTRY_FACTOR,
+    EQUAL,
+    GET_KEY,
+    GET_RANGE,
+    GREATER,
+    KEYS_MAX,
+    LESS,
+    MODIFY_REVISION,
+    NO_NUMBER,
+    NOT_EQUAL,
+    NUMBER_RANGE,
+    SOME,
+    TOO_LARGE,
+    TOO_MANY_KEYS,
+    VALUE,
+    VERSION,
+    operations_count,
+)
+
+_OK = int(Status.OK)
+_REFUSED = int(Status.TXN_REFUSED)
+_COMPARISONS: dict[int, Callable[[Any, Any], bool]] = {
+    EQUAL: eq,
+    NOT_EQUAL: ne,
+    LESS: lt,
+    GREATER: gt,
+}
+_PLACES = {CREATE_REVISION: 0, MODIFY_REVISION: 1, VERSION: 2}
+"""Target → its place among the numbers of an entry."""
+_DECIMAL = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})")
+_NUMBER_MAX = (1 << 63) - 1
+_RESULT_BYTES = 16
+
+Numbers = tuple[int, int, int]
+"""Create and modify revision, and version."""
+
+
+class Allowance:
+    """What the transactions of one entry may look at together."""
+
+    __slots__ = ("answer_bytes", "bytes_max", "keys", "keys_max")
+
+    def __init__(self, value_bytes_max: int) -> None:
+        """``value_bytes_max``: the replicated setting: to read one value is always allowed."""
+        self.keys_max = KEYS_MAX
+        self.bytes_max = max(ANSWER_BYTES_MAX, value_bytes_max) + (ANSWER_BYTES_MAX >> 4)
+        self.keys = ENTRY_FACTOR * self.keys_max
+        self.answer_bytes = ENTRY_FACTOR * self.bytes_max
+
+
+class _RefusedError(Exception):
+    """The transaction does nothing; ``reason``: see ``core/transactions.py``."""
+
+    def __init__(self, reason: int) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def run_transaction(
+    store: Store, command: Command, allowance: Allowance
+) -> tuple[Result, Sequence[bytes] | Written]:
+    """Apply a well-formed TXN. Returns its result, and what it changed, () for nothing: see
+    ``derivation.py``."""
+    plan = _Plan(store, min(allowance.keys_max, allowance.keys), allowance)
+    try:
+        outcome = plan.run(command, 0)
+    except _RefusedError as refused:
+        return (_REFUSED, store.revision, refused.reason), ()
+    finally:
+        allowance.keys -= plan.keys_looked_at
+        store.work.units += plan.keys_looked_at
+    if not plan.has_room():
+        store.quota.note_refusal()
+        return QUOTA_RESULT, ()
+    allowance.answer_bytes -= plan.answer_bytes
+    changed = plan.carry_out()
+    return (_OK, store.revision, outcome), changed
+
+
+class _Plan:
+    """The state as it would be: the store, and what is planned over it.
+
+    ``pending``: key → (entry or None, source), the net effect so far; the source is that of
+    :class:`Written`."""
+
+    __slots__ = ("_bytes_left", "_keys_left", "_revision", "_store", "anew", "answer_bytes",
+                 "keys_looked_at", "pending")  # fmt: skip
+
+    def __init__(self, store: Store, keys_max: int, allowance: Allowance) -> None:
+        self._store = store
+        self._revision = store.revision + 1
+        self._keys_left = keys_max
+        self._bytes_left = min(allowance.bytes_max, allowance.answer_bytes)
+        self.keys_looked_at = 0
+        self.answer_bytes = 0
+        self.pending: dict[bytes, tuple[StoredValue | None, int | bytes | None]] = {}
+        self.anew: set[bytes] = set()
+
+    def run(self, transaction: Command, place: int) -> tuple[int, tuple[Any, ...]]:
+        """The pair of a result. ``place``: that of its first operation among all of the command."""
+        _, compares, branch, otherwise = transaction
+        succeeded = all(map(self._holds, compares))
+        if not succeeded:
+            place += operations_count(branch)
+            branch = otherwise
+        results: list[Any] = []
+        for operation in branch:
+            op = operation[0]
+            if op == PUT:
+                self._put(operation[1], operation[2], place)
+                result: Any = 1
+            elif op == DELETE:
+                result = self._delete(operation[1])
+            elif op == DELETE_RANGE:
+                result = self._delete_range(operation[1], operation[2])
+            elif op == ADD:
+                result = self._add(operation[1], operation[2])
+            elif op == GET_KEY:
+                result = self._get(operation[1])
+            elif op == GET_RANGE:
+                result = self._get_range(*operation[1:])
+            else:
+                result = self.run(operation, place + 1)
+                place += operations_count(operation[2]) + operations_count(operation[3])
+            place += 1
+            self._count_answer(0)
+            results.append(result)
+        return int(succeeded), tuple(results)
+
+    def _net(self) -> list[tuple[bytes, bytes | None]]:
+        """The keys that change, ascending, and the value of each; None: it goes."""
+        packed = self._store.packed
+        return [
+            (key, entry[0] if entry is not None else None)
+            for key, (entry, _) in sorted(self.pending.items())
+            if entry is not None or packed(key) is not None
+        ]
+
+    def has_room(self) -> bool:
+        """Whether the quota allows the net effect."""
+        store = self._store
+        return not store.quota.limit_bytes or store.has_room_for(self._net())
+
+    def carry_out(self) -> Sequence[bytes] | Written:
+        """Write the net effect; what it was."""
+        net = self._net()
+        if not net:
+            return ()
+        self._store.change_keys(net, self.anew)
+        return Written([key for key, _ in net], [self.pending[key][1] for key, _ in net])
+
+    # ---- compares
+
+    def _holds(self, compare: list[Any]) -> bool:
+        target, operator, key, operand = compare[:4]
+        comparison = _COMPARISONS[operator]
+        if len(compare) == 4:
+            return _compares(comparison, self._part(key, target), operand)
+        end = compare[4]
+        some: bool = compare[5] == SOME
+        for each in self._scan(key, end, False):
+            if _compares(comparison, self._part(each, target), operand) == some:
+                return some
+        return not some
+
+    # ---- reads, of what would be now
+
+    def _numbers(self, key: bytes) -> Numbers | None:
+        if key in self.pending:
+            entry = self.pending[key][0]
+            return None if entry is None else entry[1:]
+        packed = self._store.packed(key)
+        return None if packed is None else numbers_of(packed)
+
+    def _value(self, key: bytes) -> bytes | None:
+        if key in self.pending:
+            entry = self.pending[key][0]
+            return None if entry is None else entry[0]
+        packed = self._store.packed(key)
+        return None if packed is None else packed[HEAD_BYTES:]
+
+    def _part(self, key: bytes, target: int) -> int | bytes | None:
+        if target == VALUE:
+            return self._value(key)
+        numbers = self._numbers(key)
+        return 0 if numbers is None else numbers[_PLACES[target]]
+
+    def _get(self, key: bytes) -> tuple[Any, ...] | None:
+        value = self._value(key)
+        self._count_answer(len(value or b""))
+        return None if value is None else (value, *(self._numbers(key) or ()))
+
+    def _scan(self, start: bytes, end: bytes, reverse: bool) -> Iterator[bytes]:
+        """The keys in ``start <= key < end``, in order. Each key that is looked at counts."""
+        if end and end <= start:
+            return
+        pending = self.pending
+        mine = [key for key in pending if start <= key and (not end or key < end)]
+        mine.sort(reverse=not reverse)  # the next one is the last
+        for key in self._store.scan_keys(start, end, reverse):
+            while mine and (mine[-1] > key if reverse else mine[-1] < key):
+                yield from self._planned(mine.pop())
+            if mine and mine[-1] == key:
+                yield from self._planned(mine.pop())
+                continue
+            self._look()
+            yield key
+        while mine:
+            yield from self._planned(mine.pop())
+
+    def _planned(self, key: bytes) -> Iterator[bytes]:
+        self._look()
+        if self.pending[key][0] is not None:
+            yield key
+
+    def _look(self) -> None:
+        self.keys_looked_at += 1
+        if self.keys_looked_at > self._keys_left:
+            raise _RefusedError(TOO_MANY_KEYS)
+
+    def _get_range(
+        self, start: bytes, end: bytes, limit: int, reverse: bool, keys_only: bool
+    ) -> tuple[tuple[Any, ...], bytes | None]:
+        rows: list[Any] = []
+        for key in self._scan(start, end, reverse):
+            if limit and len(rows) == limit:
+                return tuple(rows), rows[-1][0] if reverse else key
+            value = b"" if keys_only else self._value(key) or b""
+            self._count_answer(len(key) + len(value) + ROW_OVERHEAD_BYTES)
+            rows.append((key, value, *(self._numbers(key) or ())))
+        return tuple(rows), None
+
+    def _count_answer(self, size: int) -> None:
+        self.answer_bytes += size + _RESULT_BYTES
+        if self.answer_bytes > self._bytes_left:
+            raise _RefusedError(TOO_LARGE)
+
+    # ---- writes
+
+    def _put(self, key: bytes, value: bytes, source: int | bytes) -> None:
+        before = self._numbers(key)
+        revision = self._revision
+        if before is None:
+            if key in self.pending:  # it was removed by this transaction
+                self.anew.add(key)
+            entry = value, revision, revision, 1
+        else:
+            create, modify, version = before
+            # What this transaction itself wrote before is the same change.
+            entry = value, create, revision, version + (modify != revision)
+        self.pending[key] = entry, source
+
+    def _delete(self, key: bytes) -> int:
+        if self._numbers(key) is None:
+            return 0
+        self.pending[key] = None, None
+        return 1
+
+    def _delete_range(self, start: bytes, end: bytes) -> int:
+        keys = list(self._scan(start, end, False))
+        for key in keys:
+            self.pending[key] = None, None
+        return len(keys)
+
+    def _add(self, key: bytes, by: int) -> int:
+        before = self._value(key)
+        if before is not None and not _DECIMAL.fullmatch(before):
+            raise _RefusedError(NO_NUMBER)
+        number = int(before or b"0") + by
+        if abs(number) > _NUMBER_MAX:
+            raise _RefusedError(NUMBER_RANGE)
+        text = b"%d" % number
+        self._put(key, text, text)
+        return number
+
+
+def _compares(comparison: Callable[[Any, Any], bool], found: Any, operand: Any) -> bool:
+    if found is None or operand is None:
+        # No value, or compared with none: only whether both are none can be said.
+        same = found is operand
+        return same if comparison is eq else (not same if comparison is ne else False)
+    return bool(comparison(found, operand))
