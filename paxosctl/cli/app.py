@@ -25,7 +25,6 @@ from paxosctl.client.errors import (
     OutcomeUnknownError,
     RefusedError,
 )
-from paxosd.core.client_name import client_name_fault
 from paxosd.core.effects import COMPACTED
 from paxosd.host.durations import parse_duration_ms
 from paxosd.host.numbers import WHOLE_MAX, parse_whole
@@ -174,8 +173,9 @@ class ClientName(click.ParamType[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The same text."""
-        fault = client_name_fault(value) if value else ""
-        if fault:
+        from paxosctl.client.own_name import name_fault  # noqa: PLC0415 -- not for --help
+
+        if fault := name_fault(str(value)):
             self.fail(fault, param, ctx)
         return str(value)
 

@@ -21,9 +21,17 @@ def own_name(program: str = "") -> str:
     return fitting_name(f"{program} {_user()}@{os.uname().nodename} {os.getpid()}")
 
 
+def name_fault(name: str) -> str:
+    """What is wrong with a name that somebody is about to give; "" if nothing is. More than what
+    the nodes check: they must judge as all versions do, and a name of blanks is none to people."""
+    if name.isspace():
+        return "a client's name is not blank; an empty one is none"
+    return client_name_fault(name) if name else ""
+
+
 def checked_name(name: str) -> str:
-    """The same. Raises ValueError for what cannot be a name; "" is none."""
-    if name and (fault := client_name_fault(name)):
+    """The same name. Raises ValueError for what cannot be one; "" is none."""
+    if fault := name_fault(name):
         raise ValueError(f"{fault}: {name!r:.80}")
     return name
 

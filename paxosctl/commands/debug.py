@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from paxosctl.cli.app import Duration, Group, Settings, global_options, negative, verb
 from paxosctl.cli.render import FORMATS
@@ -92,13 +93,24 @@ def bundle_verb(
     formats = [each for each in output if each in FORMATS]
     settings.output = formats[-1] if formats else settings.output
     if inspect is not None:
-        if files:
-            raise click.UsageError("--inspect makes no bundle: leave out -o FILE")
+        _refuse_options_of_making(files)
         _inspect(settings, inspect)
     elif len(files) != 1:
         raise click.UsageError("say where to: -o FILE.tar.zst")
     else:
         _make(settings, Path(files[0]), data_dirs, (since, last), wal=wal, force=force)
+
+
+def _refuse_options_of_making(files: list[str]) -> None:
+    """Raises click.UsageError if anything was given that --inspect would pass over in silence."""
+    context = click.get_current_context()
+    given = [f"-o {each}" for each in files]
+    for option in context.command.params:
+        is_given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if option.name in ("data_dirs", "since", "last", "wal", "force") and is_given:
+            given.append(option.opts[0])
+    if given:
+        raise click.UsageError(f"--inspect makes no bundle: leave out {', '.join(given)}")
 
 
 _own_output = click.option(

@@ -1,5 +1,6 @@
 """log diagram: the real run as a space-time diagram, or as text for other tools to draw."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import click
 
 from paxosctl.cli.app import Settings, Whole, global_options, negative
+from paxosctl.cli.new_file import NotReplacedError, new_file
 from paxosctl.cli.render import View, human_bytes
 from paxosctl.cli.streams import say, write
 from paxosctl.commands.log_options import Reading, SlotRange, opened_reading, reading_options
@@ -94,6 +96,7 @@ class Target(click.ParamType[tuple[Path, str]]):
 @click.option("--limit", type=Whole(1, LIMIT_MAX), default=None,
               help="At most so many events, the last ones, or with --since the first ones.  "
               "[default: 10000; SVG 500]")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace FILE if it exists and is a regular file.")
 @reading_options
 @click.make_pass_decorator(Settings, ensure=True)
 def _diagram(
@@ -106,13 +109,15 @@ def _diagram(
     level: str,
     everything: bool,
     limit: int | None,
+    force: bool,
     reading: Reading,
 ) -> None:
     """Draw the real run: a lane for each node, an arrow for each message, lost ones marked.
 
     FILE.html is a page to look around in, without the network: zoom, filters, the fields of each
     event, and at a click what it follows from and what follows from it. FILE.svg is for documents.
-    shiviz is a log for ShiViz; mermaid and mscgen are sequence diagrams of a few slots.
+    shiviz is a log for ShiViz; mermaid and mscgen are sequence diagrams of a few slots. The file
+    appears as a whole, and only you may read it.
     """
     path, chosen = target[0], form or target[1]
     if not chosen:
@@ -122,6 +127,8 @@ def _diagram(
     for kind in kinds:
         if not is_kind(kind):
             raise click.UsageError(f'there is no kind "{kind}"; there are {", ".join(KINDS)}')
+    if path != STDOUT and not force and os.path.lexists(path):
+        negative(f"{path} exists: name another file, or use --force")  # before an hour's reading
     made = FORMS[chosen]
     events_max = limit or made.limit
     wanted = Wanted(
@@ -143,7 +150,7 @@ def _diagram(
         text = made.make(diagram, _title(diagram, slots), limit or made.limit)
     except TooLongError as error:
         raise click.UsageError(str(error)) from error
-    _hand_over(settings, diagram, path, chosen, text)
+    _hand_over(settings, diagram, path, chosen, text, force=force)
 
 
 log_diagram_verb = global_options(_diagram, with_output=False)
@@ -155,7 +162,9 @@ def _title(diagram: Diagram, slots: tuple[tuple[int, int], ...]) -> str:
     return f"paxosd: {', '.join(diagram.nodes)}{of_slots}"
 
 
-def _hand_over(settings: Settings, diagram: Diagram, path: Path, form: str, text: str) -> None:
+def _hand_over(
+    settings: Settings, diagram: Diagram, path: Path, form: str, text: str, *, force: bool
+) -> None:
     left_out = "; ".join(diagram.left_out)
     if path == STDOUT:
         write(text, newline=False)
@@ -163,7 +172,11 @@ def _hand_over(settings: Settings, diagram: Diagram, path: Path, form: str, text
             say(f"paxosctl: {left_out}")
         return
     content = text.encode("utf-8", "backslashreplace")
-    path.write_bytes(content)
+    try:
+        with new_file(path, force=force) as (file, _):
+            file.write(content)
+    except NotReplacedError as error:
+        negative(str(error))
     settings.show(_view(diagram, path, form, len(content)))
 
 

@@ -6,7 +6,7 @@ from paxosctl.cli.render import View, as_cell
 from paxosctl.inspection.blame import Blame, BlamedChange
 from paxosctl.inspection.story_views import ballot_name
 from paxosctl.inspection.timeline_view import iso_time
-from paxosctl.inspection.wal_entries import value_words
+from paxosctl.inspection.wal_entries import client_words, value_words
 from paxosd.host.wording import counted
 
 UNKNOWN = "not known"
@@ -45,7 +45,7 @@ def _row(found: Blame, each: BlamedChange) -> tuple[str, ...]:
         *keys,
         value_words(change.value),
         f"{command.session}/{command.seq}",
-        each.client or UNKNOWN,
+        client_words(each.client) if each.client else UNKNOWN,
     )
 
 

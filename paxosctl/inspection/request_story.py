@@ -10,7 +10,13 @@ from paxosctl.inspection.recordings import Recordings, Window
 from paxosctl.inspection.replayed_log import Replay, replay
 from paxosctl.inspection.slot_story import SlotStory, slot_stories
 from paxosctl.inspection.timeline_view import iso_time
-from paxosctl.inspection.wal_entries import LoggedCommand, LoggedValue, commands_of, logged_values
+from paxosctl.inspection.wal_entries import (
+    LoggedCommand,
+    LoggedValue,
+    client_words,
+    commands_of,
+    logged_values,
+)
 from paxosd.recorder.block import Row
 from paxosd.recorder.event import APPLIED, WRITE, Event
 
@@ -34,7 +40,8 @@ class RequestStory:
         if not self.commands:
             return ""
         when = iso_time(self.commands[0].stamp_ms * 1000)[:23]
-        who = self.client or f"a client that is not known, because {self.why_nameless}"
+        nobody = f"a client that is not known, because {self.why_nameless}"
+        who = client_words(self.client) if self.client else nobody
         return f"asked for by {who}; proposed at {when}Z by the clock of its leader"
 
     @property

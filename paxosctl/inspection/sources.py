@@ -16,8 +16,8 @@ import tempfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
+from paxosctl.cli.render import human_bytes
 from paxosctl.cli.streams import StreamError
 from paxosctl.inspection.log_lines import looks_like_log
 from paxosd.recorder.block import MAGIC
@@ -27,6 +27,8 @@ from paxosd.storage.node_directory import LOG_DIRECTORY
 
 GZIP_MAGIC = b"\x1f\x8b"
 HEAD_BYTES = 64 << 10
+UNPACKED_BYTES_MAX = 2 << 30
+"""Of one file in gzip: a kilobyte can hold a gigabyte, and the disk is others', too."""
 WAL_SUFFIXES = (".log", ".paxsnap")
 """Of segments and snapshots: a bundle without them has the small files beside them."""
 LOG_SUFFIXES = (".log", ".log.gz", ".json", ".json.gz", ".export")
@@ -102,13 +104,13 @@ def _add_directory(found: Sources, path: Path) -> bool:
 def _add_file(found: Sources, path: Path, name: str, scratch: Path) -> None:
     with open(path, "rb") as file:
         head = file.read(HEAD_BYTES)
-    if head[:2] == GZIP_MAGIC:
-        unpacked, whole = _unpack(path, scratch, len(found.logs) + len(found.recordings))
-        if not whole:
-            found.passed_over.append(f"{name}: the gzip file is damaged or cut off; its end")
-        path = unpacked
-        with open(path, "rb") as file:
-            head = file.read(HEAD_BYTES)
+    packed = path if head[:2] == GZIP_MAGIC else None
+    if packed is not None:
+        head = _packed_head(packed)
+        if MAGIC in head or looks_like_log(head):
+            path, trouble = _unpack(packed, scratch, len(found.logs) + len(found.recordings))
+            if trouble:
+                found.passed_over.append(f"{name}: {trouble}")
     if not head:
         found.passed_over.append(f"{name}: there is nothing in it")
     elif MAGIC in head:
@@ -121,20 +123,35 @@ def _add_file(found: Sources, path: Path, name: str, scratch: Path) -> None:
         )
 
 
-def _unpack(path: Path, scratch: Path, number: int) -> tuple[Path, bool]:
-    """The file in the clear, and whether it was whole."""
+def _packed_head(path: Path) -> bytes:
+    """The first bytes in the clear, as far as they can be had."""
+    head = b""
+    with gzip.open(path) as packed:
+        try:
+            while len(head) < HEAD_BYTES and (piece := packed.read1(HEAD_BYTES - len(head))):
+                head += piece
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            return head
+    return head
+
+
+def _unpack(path: Path, scratch: Path, number: int) -> tuple[Path, str]:
+    """The file in the clear, and what is missing of it; "": nothing."""
     target = scratch / f"{number}-{path.name.removesuffix('.gz')}"
+    left = UNPACKED_BYTES_MAX
     with gzip.open(path) as packed, open(target, "wb") as file:
         try:
-            _copy(packed, file)
+            while piece := packed.read1(1 << 16):
+                file.write(piece[:left])
+                left -= len(piece)
+                if left < 0:
+                    return target, (
+                        f"it holds more than {human_bytes(UNPACKED_BYTES_MAX)}: what is beyond; "
+                        "unpack it yourself to have it read"
+                    )
         except (EOFError, gzip.BadGzipFile, zlib.error):
-            return target, False
-    return target, True
-
-
-def _copy(packed: gzip.GzipFile, file: IO[bytes]) -> None:
-    while piece := packed.read(1 << 16):
-        file.write(piece)
+            return target, "the gzip file is damaged or cut off; its end"
+    return target, ""
 
 
 def make_scratch() -> "tempfile.TemporaryDirectory[str]":

@@ -10,7 +10,7 @@ from paxosctl.inspection.request_story import KeyStory, RequestStory
 from paxosctl.inspection.slot_steps import Step, voter_of
 from paxosctl.inspection.slot_story import SlotStory, near_events, near_words
 from paxosctl.inspection.timeline_view import clock_time
-from paxosctl.inspection.wal_entries import value_words
+from paxosctl.inspection.wal_entries import client_words, value_words
 from paxosd.core.types import NULL_BALLOT, Ballot
 from paxosd.recorder.event import SENT, UNSENT, Event
 
@@ -219,9 +219,10 @@ def key_view(story: KeyStory) -> View:
         name = event_id(evidence) if evidence is not None else None
         ballot = ballot_of(applied) if applied is not None else change.ballot
         who = f"{change.session}/{change.seq}"
+        client = client_words(story.names.client(change.session) or "")
         rows.append((
             clock_time(change.stamp_ms * 1000), str(change.slot), change.ballot.shown(),
-            change.op, value_words(change.value), who, story.names.client(change.session) or "",
+            change.op, value_words(change.value), who, client,
             "" if answer is None else f"{answer.node} {ms(answer.round)}",
             name or "",
         ))  # fmt: skip

@@ -148,3 +148,8 @@ def value_words(value: bytes | None, chars_max: int = 40) -> str:
     text = as_cell(value[: chars_max * 4])
     text = text.replace("\n", "\\n")
     return text if len(text) <= chars_max else f"{text[: chars_max - 1]}…"
+
+
+def client_words(name: str) -> str:
+    """A client's name, for people: one whose ends are blanks in quotation marks."""
+    return name if name == name.strip() else f'"{name}"'

@@ -64,5 +64,23 @@ def test_wrong_options(recorded, capsys, options, code, words):
     assert words in " ".join(capsys.readouterr()[1].split())
 
 
-def test_a_file_that_cannot_be_written_is_74(recorded):
-    assert run(["log", "diagram", recorded, "-o", "/dev/full", "--format", "svg"]) == 74
+def test_a_file_that_cannot_be_written(recorded):
+    where = ["-o", "/sys/kernel/run.svg"]  # in which nobody can make a file
+    assert run(["log", "diagram", recorded, *where]) in (74, 77)
+
+
+def test_a_device_is_not_replaced(recorded, capsys):
+    force = ["-o", "/dev/full", "--format", "svg", "--force"]
+    assert run(["log", "diagram", recorded, *force]) == 1
+    assert "no regular file" in capsys.readouterr()[1]
+
+
+def test_a_file_that_exists_is_replaced_by_force_alone(recorded, tmp_path, capsys):
+    path = tmp_path / "run.svg"
+    path.write_text("mine")
+    assert run(["log", "diagram", recorded, "-o", str(path)]) == 1
+    assert "use --force" in capsys.readouterr()[1]
+    assert path.read_text() == "mine"
+    assert run(["log", "diagram", recorded, "-o", str(path), "--force"]) == 0
+    assert path.read_text().startswith("<svg")
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -105,6 +105,9 @@ def test_it_is_made_as_a_whole_or_not_at_all(tmp_path, homes, ctl, monkeypatch):
     [
         ([], 2), (["-o", "x.zip"], 2), (["-o", "a.tar.gz", "-o", "b.tar.gz"], 2),
         (["-o", "x.tar.gz"], 69), (["--inspect", "b", "-o", "x.tar.gz"], 2),
+        (["--inspect", "b", "--wal"], 2), (["--inspect", "b", "--force"], 2),
+        (["--inspect", "b", "--since", "12:00:00"], 2), (["--inspect", "b", "--last", "1h"], 2),
+        (["--inspect", "b", "--data-dir", "."], 2),
         (["--inspect", "missing"], 2), (["--inspect", "text"], 1), (["--inspect", "cut"], 74),
         (["-o", "x.tar.gz", "--since", "noon", "--data-dir", "."], 2),
         (["-o", "no/where/x.tar.gz", "--data-dir", "."], 74),

@@ -217,6 +217,13 @@ class TestVerb:
         assert "up to slot 5 took effect" in words
         assert "the client of session 3 is not known, because" in words
 
+    def test_a_name_of_blanks_is_seen(self, tmp_path, ctl):
+        story = Story()
+        story.open("  ")
+        story.of(1, 1, [PUT, b"k", b"1"])
+        make_log(tmp_path, "n1", votes(story), commit=3)
+        assert ctl("blame", "k", str(tmp_path))[1].splitlines()[1].endswith('  "  "')
+
     def test_for_programs(self, tmp_path, story, ctl):
         make_log(tmp_path, "n1", votes(story), commit=9)
         code, out, _ = ctl("blame", "k", str(tmp_path), "-o", "json")

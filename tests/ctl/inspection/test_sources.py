@@ -11,6 +11,7 @@ import pytest
 
 from paxosctl.cli.main import run
 from paxosctl.cli.streams import StreamError
+from paxosctl.inspection import sources
 from paxosctl.inspection.follow import HOLD_US, Follower
 from paxosctl.inspection.log_lines import LineLosses, read_lines
 from paxosctl.inspection.recordings import Window, measure_clocks, opened
@@ -97,6 +98,22 @@ class TestRecordings:
         stdin = io.TextIOWrapper(io.BytesIO(path.read_bytes()))
         monkeypatch.setattr("sys.stdin", stdin)
         assert read("-")[0] == whole
+
+    def test_what_gzip_holds_is_bounded(self, tmp_path, monkeypatch):
+        """A bomb of a foreign kind is not unpacked at all, one of a log as far as it may."""
+        monkeypatch.setattr(sources, "UNPACKED_BYTES_MAX", 300_000)
+        (tmp_path / "zeros.gz").write_bytes(gzip.compress(bytes(50 << 20)))
+        line = json.dumps({"ts": "2026-11-29T12:00:00.000000Z", "level": "info", "event": "x.y",
+                           "node": "n1", "boot_count": 1, "seq": 1, "mono_ns": 1})  # fmt: skip
+        (tmp_path / "log.gz").write_bytes(gzip.compress(f"{line}\n".encode() * 100_000))
+        scratch = tmp_path / "scratch"
+        scratch.mkdir()
+        found = find_sources([f"{tmp_path}/zeros.gz", f"{tmp_path}/log.gz"], scratch)
+        (unpacked,) = scratch.iterdir()
+        assert unpacked.stat().st_size == 300_000
+        assert found.logs == [unpacked]
+        assert "no recording and no JSON log" in found.passed_over[0]
+        assert "it holds more than 293.0 KiB: what is beyond" in found.passed_over[1]
 
     def test_a_cut_off_block_costs_itself_and_is_counted(self, tmp_path):
         nodes = healthy(tmp_path)
