@@ -1,0 +1,210 @@
+"""A lock: who holds it, who is woken, and that the holder knows first."""
+
+from itertools import pairwise
+
+import pytest
+
+from paxosd.core.client.lock import LockPlan
+from paxosd.core.commands import GRANT, KEEPALIVE, PUT, REVOKE
+from tests.core.client.lock_desk import Desk, Store
+
+
+@pytest.fixture
+def store():
+    return Store()
+
+
+def ops(desk):
+    return [effect.command[0] for effect in desk.waiting if hasattr(effect, "command")]
+
+
+class TestQueue:
+    def test_the_first_holds_it_and_its_token_is_the_create_revision(self, store):
+        first = Desk(store)
+        assert first.settle() == "held"
+        assert first.lock.token == store.rows[first.lock.key][0]
+
+    def test_a_waiter_awaits_its_predecessor_alone(self, store):
+        queue = [Desk(store) for _ in range(4)]
+        states = [each.settle() for each in queue]
+        assert states == ["held", "waiting", "waiting", "waiting"]
+        for before, after in pairwise(queue):
+            (awaited,) = after.awaited
+            assert (awaited.key, awaited.prefix) == (before.lock.key, False)
+
+    def test_who_goes_wakes_the_next_with_a_larger_token(self, store):
+        first, second = Desk(store), Desk(store)
+        first.settle()
+        second.settle()
+        first.take(first.lock.release(0.0))
+        first.settle()
+        second.gone(first.lock.key)
+        assert second.settle() == "held"
+        assert second.lock.token > first.lock.token
+        assert second.lock.looks == 2
+
+    def test_a_waiter_whose_predecessor_leaves_the_queue_goes_on_to_wait(self, store):
+        queue = [Desk(store) for _ in range(3)]
+        for each in queue:
+            each.settle()
+        queue[1].take(queue[1].lock.release(0.0))
+        queue[1].settle()
+        queue[2].gone(queue[1].lock.key)
+        assert queue[2].settle() == "waiting"
+        assert queue[2].awaited[-1].key == queue[0].lock.key
+
+    def test_a_semaphore_is_held_by_so_many(self, store):
+        queue = [Desk(store, shared=2) for _ in range(4)]
+        assert [each.settle() for each in queue] == ["held", "held", "waiting", "waiting"]
+        queue[0].take(queue[0].lock.release(0.0))
+        queue[0].settle()
+        for each in queue[2:]:
+            each.gone(queue[0].lock.key)
+        assert [each.settle() for each in queue[2:]] == ["held", "waiting"]
+
+    def test_a_key_in_which_nobody_is_interested_changes_nothing(self, store):
+        first, second = Desk(store), Desk(store)
+        first.settle()
+        second.settle()
+        second.gone(b"l/other")
+        assert not second.waiting
+
+    def test_a_watch_that_ends_is_followed_by_a_look(self, store):
+        first, second = Desk(store), Desk(store)
+        first.settle()
+        second.settle()
+        second.take(second.lock.on_watch_ended(0.0))
+        assert second.settle() == "waiting"
+        assert second.lock.looks == 2
+
+
+class TestHolderKnowsFirst:
+    def test_it_counts_from_the_sending_less_the_drift(self, store):
+        desk = Desk(store, ttl_ms=10_000)
+        desk.now_ms = 400.0  # the grant was sent at 0, and takes so long
+        desk.carry_out()
+        assert desk.lock.valid_until_ms == 10_000 - 5 - 3
+        desk.settle()
+        assert desk.lock.check(9_991.9)
+        assert not desk.lock.check(9_992.0)
+        assert desk.lock.state.value == "lost"
+
+    def test_a_renewal_that_is_repeated_counts_from_its_first_sending(self, store):
+        desk = Desk(store)
+        desk.settle()
+        desk.wait(1000.0)
+        assert ops(desk) == [KEEPALIVE]
+        desk.now_ms = 1900.0  # the protocol has sent it again meanwhile
+        desk.carry_out()
+        assert desk.lock.valid_until_ms == pytest.approx(1000 + 3000 - 1.5 - 3)
+
+    def test_an_unconfirmed_renewal_does_not_count(self, store):
+        desk = Desk(store)
+        desk.settle()
+        until_ms = desk.lock.valid_until_ms
+        desk.wait(1000.0)
+        desk.fail(unknown=True, applied=True)
+        assert desk.lock.valid_until_ms == until_ms
+        desk.wait(50.0)
+        assert ops(desk) == [KEEPALIVE]
+
+    def test_it_is_lost_though_a_renewal_is_under_way(self, store):
+        desk = Desk(store)
+        desk.settle()
+        desk.wait(1000.0)
+        desk.now_ms = 2996.0
+        desk.take(desk.lock.on_tick(desk.now_ms))
+        assert desk.lock.state.value == "lost"
+        desk.carry_out()  # the confirmation comes too late
+        assert desk.lock.state.value == "lost"
+
+    def test_a_lease_that_is_gone_is_a_lost_lock(self, store):
+        desk = Desk(store)
+        desk.settle()
+        store.expire(1)
+        desk.wait(1000.0)
+        assert desk.settle() == "lost"
+        assert "ended" in desk.lock.why
+
+    def test_a_look_that_comes_after_the_end_holds_nothing(self, store):
+        desk = Desk(store)
+        desk.carry_out()
+        desk.carry_out()
+        desk.now_ms = 3100.0
+        desk.carry_out()
+        assert desk.lock.state.value == "waiting"
+        assert desk.lock.token == 0
+
+
+class TestUnknownOutcomes:
+    @pytest.mark.parametrize("applied", [False, True])
+    def test_a_put_whose_outcome_is_unknown(self, store, applied):
+        desk = Desk(store)
+        desk.carry_out()
+        desk.fail(unknown=True, applied=applied)
+        assert desk.settle() == "held"
+        assert desk.lock.token == store.rows[desk.lock.key][0]
+
+    def test_a_put_that_arrives_twice_does_not_change_the_token(self, store):
+        desk = Desk(store)
+        desk.carry_out()
+        (put,) = desk.waiting
+        assert put.command[0] == PUT
+        desk.settle()
+        store.apply(put.command)
+        assert store.rows[desk.lock.key][0] == desk.lock.token
+
+    def test_given_up_meanwhile_it_leaves_nothing(self, store):
+        desk = Desk(store)
+        desk.carry_out()
+        (put,) = desk.waiting
+        desk.waiting.clear()
+        desk.take(desk.lock.release(0.0))
+        assert desk.settle() == "released"
+        store.apply(put.command)
+        assert store.rows == {}
+
+    def test_given_up_before_its_lease_is_known_it_ends_the_lease(self, store):
+        desk = Desk(store)
+        desk.take(desk.lock.release(0.0))
+        assert ops(desk) == [GRANT]
+        desk.carry_out()
+        assert ops(desk) == [REVOKE]
+        desk.settle()
+        assert store.leases == set()
+        assert desk.lock.is_quiet
+
+    def test_who_loses_its_lease_in_the_queue_queues_again(self, store):
+        first, second = Desk(store), Desk(store)
+        first.settle()
+        second.settle()
+        key = second.lock.key
+        store.expire(2)
+        second.wait(1000.0)
+        assert second.settle() == "waiting"
+        assert second.lock.key != key
+        assert second.lock.key in store.rows
+
+    def test_failures_are_tried_again(self, store):
+        desk = Desk(store)
+        for _ in range(3):
+            desk.fail()
+            desk.wait(100.0)
+            desk.carry_out()
+        assert desk.settle() == "held"
+
+    def test_a_key_that_an_operator_removed(self, store):
+        desk = Desk(store)
+        desk.carry_out()
+        desk.carry_out()
+        store.rows.clear()
+        assert desk.settle() == "held"
+        assert len(store.leases) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"name": b""}, {"name": b"a/"}, {"ttl_ms": 999}, {"shared": 0}], ids=str
+)
+def test_what_is_no_lock(wrong):
+    with pytest.raises(ValueError):  # noqa: PT011 - the words are for people
+        LockPlan(**{"name": b"l"} | wrong)
