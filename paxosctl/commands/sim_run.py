@@ -108,6 +108,8 @@ class FaultKinds(click.ParamType[frozenset[str] | None]):
     type=Whole(0, 100),
     help="How many watch.  [default: 1 to 3 in half of the seeds]",
 )
+@click.option("--holders", type=Whole(0, 100), default=RunOptions().holders, show_default=True,
+              help="Clients that hold leases.")  # fmt: skip
 @click.option("--duration", type=Duration(), default="60s", show_default=True,
               help="Virtual time under faults.")  # fmt: skip
 @click.option("--jobs", type=Whole(1, 1024), help="Runs at a time.  [default: one a core]")
@@ -133,6 +135,7 @@ def run_verb(
     level: int,
     members: bool,
     watchers: int | None,
+    holders: int,
     duration: int,
     jobs: int | None,
     trace: Path | None,
@@ -166,6 +169,7 @@ def run_verb(
         level=level,
         members=members,
         watchers=watchers,
+        holders=holders,
     )
     if trace is not None or schedule is not None or record is not None:
         summary = _run_one(seeds[0], options, _read_schedule(schedule), trace, record)
@@ -176,6 +180,11 @@ def run_verb(
         for report in summary.violations[:STORIES_MAX]
     ]
     settings.show(_view(seeds, summary, stories, options))
+    _end(summary)
+
+
+def _end(summary: Summary) -> None:
+    """Ends with exit code 1 unless all runs are good."""
     if summary.failed:
         negative(f"{summary.failed} of {summary.runs} runs failed")
     if summary.not_checked:

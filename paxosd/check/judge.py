@@ -5,7 +5,7 @@
 Simulated runs, campaigns on real processes and ``paxosctl fault run`` are all judged here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from paxosd.check.ages import StatedAge, check_ages
@@ -57,17 +57,19 @@ def judge(
     final: Mapping[bytes, FinalRow | None] | None,
     *,
     alone: bool = False,
+    others: Collection[int] = (),
     ages: Iterable[StatedAge] | None = None,
 ) -> Judgement:
     """Ask all checkers about a history.
 
     ``final``: each key as it was at the end (None: there was no such key); None if the final state
     could not be read. ``alone``: the history holds every write that the store ever had, from an
-    empty store on. ``ages``: what nodes stated; None if they were not asked.
+    empty store on, except for those that made the revisions ``others``, on keys of their own.
+    ``ages``: what nodes stated; None if they were not asked.
     """
     held = list(operations)
     return Judgement(
-        linearizable=check_linearizable(held, alone=alone),
+        linearizable=check_linearizable(held, alone=alone, others=others),
         exactly_once=None if final is None else check_exactly_once(held, final),
         ages=None if ages is None else check_ages(held, ages),
     )

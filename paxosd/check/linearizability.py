@@ -23,7 +23,7 @@ The search is bounded in steps, not in time, so that a verdict is the same on an
 the bound is exceeded the verdict is NOT_CHECKED.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from paxosd.check.history import Operation
 from paxosd.check.history_words import text
@@ -58,12 +58,18 @@ and the state after it."""
 
 
 def check_linearizable(
-    operations: Iterable[Operation], *, steps_max: int = STEPS_MAX, alone: bool = False
+    operations: Iterable[Operation],
+    *,
+    steps_max: int = STEPS_MAX,
+    alone: bool = False,
+    others: Collection[int] = (),
 ) -> Verdict:
     """Judge a history. ``alone``: it holds every write that the store ever had, from an empty
-    store on, so that each revision has to be explained by one of its operations."""
+    store on, so that each revision has to be explained by one of its operations; but those in
+    ``others``, which somebody else has made on keys that no operation names."""
     held = list(operations)
-    return worst([check_keys(held, steps_max=steps_max), check_total_order(held, alone=alone)])
+    order = check_total_order(held, alone=alone, others=others)
+    return worst([check_keys(held, steps_max=steps_max), order])
 
 
 def check_keys(operations: Sequence[Operation], *, steps_max: int = STEPS_MAX) -> Verdict:

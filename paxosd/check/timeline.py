@@ -1,7 +1,7 @@
 """A model of the store at every revision, as far as a history shows it."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from paxosd.check.history import (
@@ -78,7 +78,9 @@ class Timeline:
         floors: Sequence[int],
         *,
         alone: bool,
+        others: Collection[int] = (),
     ) -> None:
+        """``others``: revisions that somebody else is known to have made."""
         self._held = held
         self._keys = keys_of(held)
         # Identity names an operation here; it never decides an order.
@@ -96,7 +98,9 @@ class Timeline:
         known = [*self._revisions, *(op.revision for op in held if _shows_store_revision(op))]
         self._top = max(known, default=0)
         first = 1 if alone else max(min(known, default=1) - 1, 1)
-        self.gaps = [n for n in range(first, self._top + 1) if n not in self._by_revision]
+        self.gaps = [
+            n for n in range(first, self._top + 1) if n not in self._by_revision and n not in others
+        ]
         self._ceilings = self._make_ceilings()
         self._versions: dict[bytes, list[Version]] = {
             key: [Version(-1, None, 0, None)] for key in self._keys

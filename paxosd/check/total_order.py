@@ -19,7 +19,7 @@ uncertain is not judged. See :class:`paxosd.check.timeline.Timeline`.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from paxosd.check.history import CAS, DELETE, DELETE_RANGE, GET, OK, RANGE, READS, Operation
@@ -39,7 +39,9 @@ class Breach(Exception):  # noqa: N818 - it is a finding, not an error of the ch
         self.verdict = violation(key, headline, operations)
 
 
-def check_total_order(operations: Iterable[Operation], *, alone: bool = False) -> Verdict:
+def check_total_order(
+    operations: Iterable[Operation], *, alone: bool = False, others: Collection[int] = ()
+) -> Verdict:
     """Judge the revisions and slots of the answers; a history without any is ok here.
 
     ``alone``: the history holds every write that the store ever had, from an empty one on.
@@ -48,7 +50,7 @@ def check_total_order(operations: Iterable[Operation], *, alone: bool = False) -
     try:
         writes = _writes_in_order(held)
         floors = _check_real_time(held)
-        timeline = Timeline(held, writes, floors, alone=alone)
+        timeline = Timeline(held, writes, floors, alone=alone, others=others)
         for first, second in timeline.contradictions:
             words = f"key {text(first.key)}: one write was applied twice, at two revisions:"
             if first.revision == second.revision:

@@ -4,12 +4,13 @@ Every operation ends, a new one succeeds on each client, all nodes catch up, a l
 feature level is raised, and log time passes. A breach raises Violation.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from paxosd.check.history import UNKNOWN, Operation
 from paxosd.core.client.watch import WatchOptions
 from paxosd.sim.cluster.clients import SimClient
 from paxosd.sim.cluster.cluster import SimCluster
+from paxosd.sim.cluster.lease_holder import LeaseHolder
 from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.cluster.watchers import SimWatcher
 from paxosd.sim.nemesis.changes import Operator
@@ -25,6 +26,7 @@ CALM_TRIES = 4
 LOG_TIME_RATE_MIN = 0.5
 """The least rate of log time, however far a clock drifts."""
 REIGNS_AFTER_HEAL_MAX = 12
+LEASES_LIMIT_MS = 60_000.0
 REJOIN_MS = 500.0
 REJOIN_TRIES = 120
 
@@ -39,6 +41,7 @@ class LivenessChecks:
         clients: list[SimClient],
         watchers: list[SimWatcher],
         level: int,
+        holders: Sequence[LeaseHolder] = (),
     ) -> None:
         """``operator``: lets nodes rejoin. ``level``: the feature level that must be reached; 0 if
         levels are not used."""
@@ -47,6 +50,7 @@ class LivenessChecks:
         self._clients = clients
         self._watchers = watchers
         self._level = level
+        self._holders = holders
         self._reigns = len(cluster.invariants.leaders)
 
     def check(self) -> None:
@@ -73,6 +77,13 @@ class LivenessChecks:
             lambda: all(watcher.caught_up for watcher in self._watchers),
         )
         self._check_calm()
+        if self._holders:
+            self._wait("leases do not end", LEASES_LIMIT_MS, self._no_leases)
+
+    def _no_leases(self) -> bool:
+        """Nobody writes: it is the leader that lets log time pass."""
+        quiet = all(holder.idle for holder in self._holders)
+        return quiet and not any(process.machine.leases.table for process in self._cluster.up())
 
     def _check_writes(self) -> None:
         """A write that a client begins now succeeds."""

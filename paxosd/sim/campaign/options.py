@@ -20,6 +20,9 @@ class RunOptions:
     keys: int = 8
     stale_readers: int = 1
     """Additional clients that read stale."""
+    holders: int = 1
+    """Additional clients that hold leases, from feature level 4 on; without any an old seed
+    stays what it was."""
     level: int = LEVEL_LATEST
     """The feature level that the nodes' programs understand, at the end at least: some runs begin
     with older programs."""

@@ -25,12 +25,15 @@ from paxosd.check.exactly_once import FinalRow
 from paxosd.check.history import History
 from paxosd.check.judge import judge
 from paxosd.check.verdict import NOT_CHECKED, VIOLATION
+from paxosd.core.cluster_settings import LEVEL_COORDINATION
 from paxosd.core.commands import KeyValue
 from paxosd.core.requests import RANGE
 from paxosd.sim.campaign.draw import draw_run
 from paxosd.sim.campaign.liveness import LivenessChecks
 from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.cluster.cluster import SimCluster
+from paxosd.sim.cluster.lease_checks import PREFIX
+from paxosd.sim.cluster.lease_holder import make_holders
 from paxosd.sim.cluster.process import SimProcess
 from paxosd.sim.cluster.records import RunRecords
 from paxosd.sim.cluster.stale_reader import StaleReader
@@ -55,11 +58,12 @@ class RunReport:
     ``violation``: "" if there was none, else "kind: what was seen". ``checked``: "ok", or
     "not checked" if the history was too hard to decide within the bounds of the checkers.
     ``operations``: how many began; ``acknowledged`` of them ended well, and of ``unknown`` the
-    outcome is not known. ``watched``: changes that were delivered to watchers. ``longest_gap_ms``:
-    the longest time between two acknowledged operations, whoever's. ``faults``: kind → how often it
-    struck. ``simulated_ms`` and ``wall_s``: how long the run took in virtual and in
-    real time. ``tail``: the last lines of the trace (empty if ok and no trace was asked for).
-    ``digest``: of the whole trace if one was kept, else of the history and the final states.
+    outcome is not known. ``watched``: changes that were delivered to watchers. ``leases``: grants
+    and renewals of leases that were confirmed. ``longest_gap_ms``: the longest time between two
+    acknowledged operations, whoever's. ``faults``: kind → how often it struck. ``simulated_ms`` and
+    ``wall_s``: how long the run took in virtual and in real time. ``tail``: the last lines of the
+    trace (empty if ok and no trace was asked for). ``digest``: of the whole trace if one was kept,
+    else of the history and the final states.
     """
 
     seed: int
@@ -70,6 +74,7 @@ class RunReport:
     acknowledged: int = 0
     unknown: int = 0
     watched: int = 0
+    leases: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     leader_changes: int = 0
     longest_gap_ms: float = 0.0
@@ -145,6 +150,8 @@ class SimRun:
             StaleReader(self.cluster, f"r{number + 1}", self.clients[0].options.keys)
             for number in range(options.stale_readers)
         ]
+        has_leases = options.level >= LEVEL_COORDINATION
+        self.holders = make_holders(self.cluster, options.holders if has_leases else 0)
         self.watchers = make_watchers(
             self.cluster, world.derive("watch"), options.watchers, options.keys
         )
@@ -178,6 +185,7 @@ class SimRun:
             acknowledged=counts["ok"],
             unknown=counts["unknown"],
             watched=sum(watcher.delivered for watcher in self.watchers),
+            leases=sum(holder.renewals for holder in self.holders),
             faults=self._faults(),
             leader_changes=max(0, len(self.cluster.invariants.leaders) - 1),
             longest_gap_ms=self.history.longest_gap_ms(),
@@ -195,7 +203,7 @@ class SimRun:
         self._director.follow(self._draw.schedule)
         for name, at_ms in self._draw.upgrades.items():
             world.at(at_ms, cluster.run_program, name, options.level)
-        for client in [*self.clients, *self.readers]:
+        for client in [*self.clients, *self.readers, *self.holders]:
             world.at(START_MS, client.start)
         for watcher in self.watchers:
             world.at(START_MS, watcher.start)
@@ -209,7 +217,7 @@ class SimRun:
     def heal(self) -> None:
         """The clients begin nothing more, every fault ends, and all processes run."""
         self.cluster.note("run.heals")
-        for client in self.clients:
+        for client in [*self.clients, *self.holders]:
             client.stop()
         self._director.heal()
 
@@ -220,6 +228,7 @@ class SimRun:
             self.clients,
             self.watchers,
             self._options.level,
+            self.holders,
         )
         checks.check()
         for reader in self.readers:
@@ -251,12 +260,13 @@ class SimRun:
             held = [(row.key, row.value, row.modify_revision) for row in stores[first]]
             if held != truth.rows(b"", b"", truth.revision):
                 raise Violation("watch", "the changes do not make the data that there is")
-        lasting = {row.key: row for row in stores[first]}
+        lasting = {row.key: row for row in stores[first] if not row.key.startswith(PREFIX)}
         final = {
             key: FinalRow(*lasting[key][1:]) if key in lasting else None
             for key in sorted({*lasting, *self.clients[0].options.keys})
         }
-        verdict = judge(self.history, final, alone=True, ages=self._ages()).verdict
+        others = invariants.leases.revisions if invariants.leases is not None else ()
+        verdict = judge(self.history, final, alone=True, others=others, ages=self._ages()).verdict
         if verdict.status == VIOLATION:
             raise Violation("history", verdict.explanation)
         if verdict.status == NOT_CHECKED:

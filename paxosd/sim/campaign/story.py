@@ -119,7 +119,8 @@ def replay_command(seed: int, options: RunOptions) -> str:
     """The command line that runs this seed with these options; defaults are left out."""
     words = [f"paxosctl sim run --seed {seed}"]
     usual = RunOptions()
-    shown = ("nodes", "faults", "clients", "operations", "keys", "members", "watchers", "level")
+    shown = ("nodes", "faults", "clients", "operations", "keys", "members", "watchers",
+             "holders", "level")  # fmt: skip
     for name in shown:
         value = getattr(options, name)
         if value == getattr(usual, name):

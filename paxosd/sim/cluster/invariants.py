@@ -22,6 +22,7 @@
     level            the feature level is raised only to what every member's program understands
     turn             no turn of a node's loop does more than TURN_UNITS_MAX (``core/work.py``)
     log-time, session    see ``clock_checks.py``
+    lease            see ``lease_checks.py``
 
 A breach raises :class:`Violation`. The steps are reported by ``watched.py``.
 """
@@ -40,6 +41,7 @@ from paxosd.core.types import NOOP, NULL_BALLOT, Ballot, NodeId, Slot
 from paxosd.core.work import TURN_UNITS_MAX
 from paxosd.sim.cluster.ballot_box import BallotBox
 from paxosd.sim.cluster.clock_checks import ClockChecks
+from paxosd.sim.cluster.lease_checks import LeaseChecks
 from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.cluster.watch_truth import WatchTruth
 from paxosd.sim.cluster.witnesses import Witnesses
@@ -92,6 +94,8 @@ class Invariants:
         """Which node heard which vote; None if the run needs no witnesses."""
         self.watch: WatchTruth | None = None
         """The changes that watchers must get; None if there are no watchers."""
+        self.leases: LeaseChecks | None = None
+        """None if nobody holds leases."""
         self.turn_units_max = 0
         """The work of the longest turn so far, in units of ``core/work.py``."""
         self._members: dict[int, Membership] = {}
@@ -112,6 +116,11 @@ class Invariants:
         """Collect, from now on, the changes that watchers must get."""
         self.watch = WatchTruth()
         return self.watch
+
+    def watch_leases(self, now_ms: Callable[[], float]) -> LeaseChecks:
+        """Check, from now on, when leases end. ``now_ms()``: true time."""
+        self.leases = LeaseChecks(now_ms)
+        return self.leases
 
     def call_witnesses(self, now_ms: Callable[[], float]) -> None:
         """Note, from now on, which node heard which vote. ``now_ms()``: true time."""
@@ -374,12 +383,18 @@ class Invariants:
         if units > TURN_UNITS_MAX:
             raise Violation("turn", f"a turn of {name} did {units} units of work")
 
+    def is_new(self, slot: Slot) -> bool:
+        """Whether no node has applied this slot before."""
+        return slot not in self._states
+
     def on_applied(self, name: NodeId, slot: Slot, before: Slot, machine: Machine) -> None:
         """A node has applied a slot, ``before`` was the last one."""
         if slot != before + 1:
             raise Violation("order", f"{name} applied slot {slot} after slot {before}")
-        if self.clock is not None and slot not in self._states:
+        if self.clock is not None and self.is_new(slot):
             self.clock.on_applied(slot, machine)
+        if self.leases is not None and self.is_new(slot):
+            self.leases.on_applied(slot, machine)
         self.on_state(name, slot, machine)
 
     def on_state(self, name: NodeId, slot: Slot, machine: Machine) -> None:

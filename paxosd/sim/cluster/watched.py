@@ -31,8 +31,10 @@ class WatchedMachine(Machine):
     def apply(self, slot: Slot, batch: Batch | None, value: bytes = b"") -> list[list[Result]]:
         before = self.applied
         results = super().apply(slot, batch, value)
+        leases, truth = self._invariants.leases, self._invariants.watch
+        if leases is not None and self._invariants.is_new(slot):
+            leases.on_changes(each_change(self.changes_of(slot, batch)))
         self._invariants.on_applied(self._name, slot, before, self)
-        truth = self._invariants.watch
         if truth is not None and slot == truth.slot + 1:
             truth.extend(slot, list(each_change(self.changes_of(slot, batch))))
         return results

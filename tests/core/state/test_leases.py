@@ -226,6 +226,16 @@ class TestKeys:
         assert log.do([PUT, b"more", b"", lease]) == before + 3
         assert log.do([REVOKE, lease])[2] == KEYS_MAX
 
+    def test_a_put_that_the_quota_refuses_attaches_nothing(self):
+        log = LeaseLog()
+        one, two = log.grant(), log.grant()
+        log.do([PUT, b"k", b"v", one])
+        log.machine.store.quota.limit_bytes = 1
+        assert log.do([PUT, b"k", b"v" * 1000, two])[0] == Status.MALFORMED
+        assert log.machine.leases.lease_of(b"k", 1) == one
+        log.do([REVOKE, one])
+        assert log.keys() == []
+
     def test_keys_go_with_the_reason_and_watchers_see_them(self):
         log = LeaseLog()
         lease = log.grant()
