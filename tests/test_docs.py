@@ -118,8 +118,9 @@ def missing_classes(text):
 
 @cache
 def _members():
-    """Class → the names of what its body defines, over all classes of that name."""
-    found = {}
+    """Class → the names of what its body and those of its bases define, over all classes of that
+    name."""
+    found, bases = {}, {}
     for package in ("paxosd", "paxosctl"):
         for path in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -127,7 +128,17 @@ def _members():
                     names = found.setdefault(node.name, set())
                     names |= {each.name for each in node.body if hasattr(each, "name")}
                     names |= _assigned(node)
-    return found
+                    bases.setdefault(node.name, set()).update(
+                        base.id for base in node.bases if isinstance(base, ast.Name)
+                    )
+    return {name: set().union(*_with_bases(name, found, bases)) for name in found}
+
+
+def _with_bases(name, found, bases):
+    """The names of the body of each class of this name, and of its bases."""
+    yield found.get(name, set())
+    for base in set(bases.get(name, ())) - {name}:
+        yield from _with_bases(base, found, bases)
 
 
 def _assigned(node):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import paxosctl
 import paxosd
-from paxosctl.client import watch
+from paxosctl.client import watch_session
 from paxosd.bus import bus, inbox
 from paxosd.core import flow, work
 from paxosd.core.acceptor import Acceptor
@@ -37,8 +37,8 @@ def test_the_numbers():
         EarlyMessages.BYTES_MAX: "16 MiB (`EarlyMessages`)",
         inbox.HELD_BYTES_MAX: "64 MiB (`inbox.HELD_BYTES_MAX`)",
         log_sink.QUEUE_BYTES_MAX: "4 MiB (`log_sink.QUEUE_BYTES_MAX`)",
-        watch.SUB_BYTES_MAX: "16 MiB if each were of the largest size",
-        watch.CHANGES_BYTES_MAX: "4 MiB (`watch.CHANGES_BYTES_MAX`)",
+        watch_session.SUB_BYTES_MAX: "16 MiB if each were of the largest size",
+        watch_session.CHANGES_BYTES_MAX: "4 MiB (`watch_session.CHANGES_BYTES_MAX`)",
     }
     for number, words in told.items():
         assert words in TEXT

@@ -1,21 +1,30 @@
-"""The public Python client of paxosd: ``from paxosctl.client import Client``.
+"""The public Python clients of paxosd: ``from paxosctl.client import Client, AsyncClient``.
 
-``client.py`` is what programs use; ``pipeline.py`` many commands at a time; ``watch.py`` the
-changes of a key or prefix; ``errors.py`` how a call can fail. ``connection.py`` and
-``transport.py`` drive the sans-IO protocol of ``paxosd.core.client`` with sockets and a clock.
+``writes.py``, ``reads.py`` and ``cluster_calls.py`` describe the methods, once for all dresses
+(``operations.py``): ``client.py`` is the client whose calls wait, ``async_client.py`` the one whose
+calls are awaited, ``pipeline.py`` many commands at a time. ``watch.py`` and ``async_watch.py`` are
+the changes of a key or prefix; ``errors.py`` how a call can fail. ``connection.py`` and
+``transport.py`` drive the sans-IO protocol of ``paxosd.core.client`` with sockets and a clock, by
+the threads that wait (``runner.py``, ``driver_seat.py``) or by an event loop (``async_runner.py``).
 Nothing here prints or exits.
 """
 
+from paxosctl.client.async_client import AsyncClient
+from paxosctl.client.async_watch import AsyncWatcher
 from paxosctl.client.client import Client
 from paxosctl.client.errors import (
+    CarriedOutError,
     ClientError,
+    ClosedError,
     NotSubmittedError,
     OutcomeUnknownError,
     QuotaError,
     RefusedError,
     UnreachableError,
+    what_is_known,
 )
-from paxosctl.client.pipeline import Future, Pipeline
+from paxosctl.client.future import Future
+from paxosctl.client.pipeline import Pipeline
 from paxosctl.client.results import (
     CasResult,
     Health,
@@ -29,11 +38,15 @@ from paxosd.core.client.calls import ClientOptions
 from paxosd.core.commands import Change, KeyValue
 
 __all__ = [
+    "AsyncClient",
+    "AsyncWatcher",
+    "CarriedOutError",
     "CasResult",
     "Change",
     "Client",
     "ClientError",
     "ClientOptions",
+    "ClosedError",
     "Future",
     "Health",
     "KeyValue",
@@ -48,4 +61,5 @@ __all__ = [
     "StaleRead",
     "UnreachableError",
     "Watcher",
+    "what_is_known",
 ]

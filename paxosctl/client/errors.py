@@ -24,6 +24,10 @@ FENCED = "fenced"
 """The code of a command that an outcome query ruled out."""
 NO_SNAPSHOT = "no_snapshot"
 """The code where no leader can be asked for a snapshot; the message says which nodes can be."""
+CANCELLED = "cancelled"
+"""The code of a call that was ended by its caller."""
+CLOSED = "closed"
+"""The code of a call that was under way when its client was closed."""
 LEADER_UNREACHABLE = "leader_unreachable"
 """The code where the leader is needed and cannot be reached, although other nodes can."""
 WORKS = ": try again"
@@ -65,6 +69,21 @@ class UnreachableError(NotSubmittedError):
     exit_code = EXIT_UNREACHABLE
 
 
+class CarriedOutError(ClientError):
+    """What is known of a call whose task was cancelled when its result had just come."""
+
+    exit_code = EXIT_OK
+
+    def __init__(self, slot: int) -> None:
+        super().__init__("carried_out", "it was carried out when it was cancelled")
+        self.slot = slot
+
+
+class ClosedError(NotSubmittedError, RuntimeError):
+    """The client was closed before the command was sent. (A call that begins later raises a mere
+    RuntimeError: to try again would never end.)"""
+
+
 class RefusedError(ClientError):
     """A daemon refused the request, and would refuse it again. ``detail``: a number where the code
     has one (compacted: the first revision that is still there)."""
@@ -99,6 +118,17 @@ class OutcomeUnknownError(ClientError):
         self.seq = seq
 
 
+def what_is_known(error: BaseException) -> ClientError | None:
+    """What became of the call that a cancellation or a time-out of asyncio ended: NotSubmittedError
+    with the code "cancelled", OutcomeUnknownError with the (session, seq) to ask for, or
+    CarriedOutError; None if it was none of a client's, or if it is not the exception of the task
+    itself: ``gather(…, return_exceptions=True)`` makes CancelledErrors of its own."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, ClientError):
+        found = found.__cause__ or found.__context__
+    return found
+
+
 def error_of(failure: Failure, troubles: Sequence[Trouble]) -> ClientError:
     """The exception for a failed call."""
     if isinstance(failure, OutcomeUnknown):
@@ -108,6 +138,8 @@ def error_of(failure: Failure, troubles: Sequence[Trouble]) -> ClientError:
         words = "; ".join([failure.message, *_unresolved(troubles, failure.message)])
         if failure.code == UNREACHABLE:
             return UnreachableError(failure.code, words, troubles)
+        if failure.code == CLOSED:
+            return ClosedError(failure.code, words, troubles)
         return NotSubmittedError(failure.code, words, troubles)
     kind = QuotaError if failure.code == QUOTA else RefusedError
     return kind(failure.code, failure.message, troubles, failure.detail)

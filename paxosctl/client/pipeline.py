@@ -10,54 +10,29 @@ deadline, which begins when it is queued.
 """
 
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from paxosctl.client.errors import ClientError
-from paxosctl.client.results import as_bytes, as_number, typed_result
+from paxosctl.client.future import Future
+from paxosctl.client.operations import Queues, Steps
+from paxosctl.client.owner import Unshared
 from paxosctl.client.runner import CallRunner
-from paxosd.core.client.calls import Call
-from paxosd.core.commands import CAS_REVISION, CAS_VALUE, DELETE, DELETE_RANGE, PUT, prefix_end
+from paxosctl.client.writes import WriteMethods
+from paxosd.core.client.calls import Write
 
 FLUSH_COMMANDS = 256
 """Once so many commands are queued, they are sent."""
 
-
-class Future:
-    """The result of one command, now or later."""
-
-    __slots__ = ("_runner", "call")
-
-    def __init__(self, runner: CallRunner, call: Call) -> None:
-        self._runner = runner
-        self.call = call
-
-    @property
-    def done(self) -> bool:
-        """Whether it has ended; does no work on the network."""
-        return self.call.done
-
-    def result(self) -> Any:
-        """Wait for the result, as the method of the same name of Client would return it.
-        Raises what that would raise."""
-        call = self._runner.finish(self.call)
-        if call.failure is not None:
-            raise self._runner.failure_of(call)
-        assert isinstance(call.request, list)
-        return typed_result(call.request, call.result)
-
-    def error(self) -> ClientError | None:
-        """Wait until it has ended; the exception that :meth:`result` raises, if any."""
-        call = self._runner.finish(self.call)
-        return None if call.failure is None else self._runner.failure_of(call)
+T = TypeVar("T")
 
 
-class Pipeline:
+class Pipeline(Unshared, WriteMethods, Queues):
     """Made by :meth:`Client.pipeline`. Leaving the ``with`` block waits for every command, and
-    raises for the first that failed."""
+    raises for the first that failed. It has the methods of Client that change keys; each returns a
+    :class:`~paxosctl.client.future.Future` of what that returns."""
 
     def __init__(self, runner: CallRunner) -> None:
         self._runner = runner
-        self._futures: list[Future] = []
+        self._futures: list[Future[Any]] = []
         self._unsent = 0
 
     def __enter__(self) -> Self:
@@ -75,27 +50,6 @@ class Pipeline:
     def __len__(self) -> int:
         return len(self._futures)
 
-    def put(self, key: bytes, value: bytes) -> Future:
-        """Set a key; its result is the revision."""
-        return self._queue([PUT, as_bytes(key), as_bytes(value)])
-
-    def delete(self, key: bytes) -> Future:
-        """Remove a key; its result is the revision, or None if there was no such key."""
-        return self._queue([DELETE, as_bytes(key)])
-
-    def delete_prefix(self, prefix: bytes) -> Future:
-        """Remove every key with this prefix; its result is how many there were."""
-        return self._queue([DELETE_RANGE, as_bytes(prefix), prefix_end(prefix)])
-
-    def cas_value(self, key: bytes, expect: bytes | None, value: bytes) -> Future:
-        """Set a key if it has this value; its result is a CasResult."""
-        wanted = None if expect is None else as_bytes(expect)
-        return self._queue([CAS_VALUE, as_bytes(key), wanted, as_bytes(value)])
-
-    def cas_revision(self, key: bytes, expect: int, value: bytes) -> Future:
-        """Set a key if it has this modify revision; its result is a CasResult."""
-        return self._queue([CAS_REVISION, as_bytes(key), as_number(expect), as_bytes(value)])
-
     def flush(self) -> None:
         """Send what can be sent now, and take what has arrived; does not wait."""
         self._unsent = 0
@@ -106,8 +60,11 @@ class Pipeline:
         then look at each future."""
         return [future.result() for future in self._futures]
 
-    def _queue(self, command: list[Any]) -> Future:
-        future = Future(self._runner, self._runner.submit(command))
+    def _queue(self, steps: Steps[T], timeout_s: float | None) -> Future[T]:
+        request = next(steps)
+        assert type(request) is Write
+        call = self._runner.submit(request.command, timeout_s=timeout_s)
+        future = Future(self._runner, call, steps)
         self._futures.append(future)
         self._unsent += 1
         if self._unsent >= FLUSH_COMMANDS:

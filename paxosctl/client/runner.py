@@ -1,46 +1,50 @@
-"""The calls of one client: queued, carried out over its connections, waited for, explained.
+"""The calls of one client: taken in from any thread, carried out over its connections, explained.
 
-    submit ──► ClientProtocol ◄── turn: send, take what has arrived ──► Connection ──► nodes
-    finish: turns until a call has ended          failure_of: the exception that explains its end
+    begin ──► inbox ──► ClientProtocol ◄── turn: send, take what has arrived ──► Connection
+    finish: sleeps, or drives, until a call has ended     failure_of: the exception that explains
 
-It works on the network during its calls only, and belongs to one thread.
+It works on the network only while some thread waits in one of its calls. Which thread does the work
+for all of them is decided in ``driver_seat.py``.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+import contextlib
+from collections import deque
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from paxosctl.client.connection import Connection
-from paxosctl.client.errors import ClientError, error_of
-from paxosctl.client.own_name import checked_name, own_name
-from paxosctl.client.transport import Transport
-from paxosctl.client.watch import Watcher
-from paxosd.core.client.calls import Call, ClientOptions
-from paxosd.core.client.endpoints import UNREACHABLE, Trouble
-from paxosd.core.client.protocol import ClientProtocol
+from paxosctl.client.base import (
+    CANCELLED_WORDS,
+    CLOSED_WORDS,
+    DEFAULT_ENDPOINTS,
+    ClientBase,
+    new_call,
+)
+from paxosctl.client.driver_seat import DriverSeat, Wish
+from paxosctl.client.errors import CANCELLED, CLOSED, ClientError
+from paxosctl.client.operations import Flow, Item, Steps, Waits
+from paxosctl.client.owner import Owner
+from paxosctl.client.waits import LATE_MS, CallWish, Moment
+from paxosctl.client.watch_session import WatchSession
+from paxosd.core.client.calls import (
+    Call,
+    ClientOptions,
+    NotSubmitted,
+    OutcomeUnknown,
+    Request,
+    Write,
+)
 from paxosd.core.commands import Command
 from paxosd.host.clock import clock_ms
 
-DEFAULT_ENDPOINTS = (
-    "tcp://127.0.0.1:7410",
-    "tcp://127.0.0.1:7420",
-    "tcp://127.0.0.1:7430",
-)
-"""Those of ``paxosd dev``."""
+T = TypeVar("T")
 
-TIMEOUT_S_MAX = 86_400 * 366
-"""A year: more is no deadline."""
+POLL_MS_MAX = 1000
+LOST = "it was being carried out by a thread that was interrupted"
 
 
-class CallRunner:
-    """``endpoints``: client endpoints of any nodes of one cluster, tried in this order.
-    ``timeout_s`` bounds each call, a page of a scan, and each pipelined command. ``name``: for
-    people who ask the log who wrote something; None: program, user, host and process id; "": none.
-
-    It belongs to the thread and the process that made it, with all that it hands out: a call from
-    another thread, or in a forked child, raises RuntimeError. There is one exception: :meth:`close`
-    in a child does nothing, for a child has nothing to end."""
+class CallRunner(ClientBase, Waits):
+    """A client whose calls wait. It may be shared by threads: their calls go out together."""
 
     def __init__(
         self,
@@ -50,18 +54,13 @@ class CallRunner:
         options: ClientOptions | None = None,
         name: str | None = None,
     ) -> None:
-        if isinstance(endpoints, str):
-            raise TypeError("endpoints is a list of strings, not one string")
-        if not 0 < timeout_s <= TIMEOUT_S_MAX:
-            raise ValueError(f"timeout_s is above 0 and at most {TIMEOUT_S_MAX}, not {timeout_s}")
-        options = options or ClientOptions()
-        if name is not None or not options.name:
-            options = replace(options, name=own_name() if name is None else checked_name(name))
-        self.timeout_s = timeout_s
-        self._transport = Transport()
-        self._connection = Connection(self._transport, endpoints, options)
-        self._watchers: list[Watcher] = []
-        self._closed = False
+        super().__init__(endpoints, timeout_s=timeout_s, options=options, name=name)
+        self._seat = DriverSeat(self._transport.owner, self._transport.waker)
+        self._inbox: deque[tuple[Call, Request]] = deque()
+        self._cancelled: deque[Call] = deque()
+        self._watches: list[WatchSession] = []
+        self._driving = False
+        self._closing = False
 
     def __enter__(self) -> Self:
         return self
@@ -75,32 +74,39 @@ class CallRunner:
         self.close()
 
     def close(self) -> None:
-        """Ends the session, without waiting for the answer, and closes all sockets."""
+        """Ends the session, without waiting for the answer, and closes all sockets. It may be
+        called from any thread, and more than once. Calls of other threads that are under way end:
+        not submitted, or with an outcome that is not known. All watches end."""
         if self._transport.owner.is_forked:
             return  # the session and the connections are the parent's, which goes on with them
-        self._transport.owner.check()
-        if not self._closed:
-            self._closed = True
-            try:
-                for watcher in self._watchers:
-                    watcher.close()
-                self._connection.close()
-            finally:
-                self._transport.close()  # closes what an interrupted call left unknown to them
+        self._closing = True
+        if self._driving and self._seat.is_mine:
+            return  # a signal handler, in the midst of a call of this thread: that will close it
+        with self.alone():
+            self._shut()
 
-    def submit(self, command: Command) -> Call:
+    def submit(self, command: Command, *, timeout_s: float | None = None) -> Call:
         """Queue a command; nothing is sent before :meth:`turn` or a call that waits."""
+        return self.begin(Write(command), self._deadline_ms(timeout_s))
+
+    def begin(self, request: Request, deadline_ms: int) -> Call:
+        """Queue a request of any kind."""
         self._check()
-        return self._protocol.submit(command, clock_ms(), self._timeout_ms)
+        call = new_call(request, deadline_ms)
+        self._inbox.append((call, request))
+        self._transport.waker.wake()
+        return call
 
     def turn(self, wait_ms: int = 0) -> None:
         """Send what can be sent, and take what has arrived, waiting for it if there is none."""
         self._check()
-        due_ms = self._connection.turn()
-        timeout_ms = min(due_ms - clock_ms(), wait_ms)
-        self._transport.poll(max(0, timeout_ms))
-        # Each waiting caller looks at its own call, so that this list is not needed.
-        self._protocol.take_completed()
+        try:
+            if self._seat.enter(Moment(clock_ms() + wait_ms), wait_ms / 1000):
+                self._driving = True
+                self._sleep(self._act(), wait_ms)
+                self._tell()
+        finally:
+            self._end_driving()
 
     def pause(self, ms: int) -> None:
         """Wait for so long, and work on the network meanwhile."""
@@ -111,68 +117,157 @@ class CallRunner:
     def finish(self, call: Call) -> Call:
         """Wait until a call has ended, well or badly. What has ended is known after the client was
         closed, too."""
-        self._transport.owner.check()
+        self._transport.owner.check_process()
         if not call.done:
             self._check()
-            self._connection.run(call)
-            self._protocol.take_completed()
+            self.wait(CallWish(call))
+            if not call.done:
+                unsent = any(each is call for each, _ in list(self._inbox))
+                lost = OutcomeUnknown(0, 0, LOST)
+                call.failure = NotSubmitted(CLOSED, CLOSED_WORDS) if unsent else lost
+                call.done = True
         return call
 
-    def failure_of(self, call: Call) -> ClientError:
-        """The exception for a call that ended badly."""
-        assert call.failure is not None
-        return error_of(call.failure, self.troubles())
+    def cancel(self, call: Call) -> None:
+        """End a call, if it has not ended; how is known after the next turn."""
+        self._check()
+        self._cancelled.append(call)
+        self._transport.waker.wake()
 
     @property
-    def session(self) -> int:
-        """The session of this client's commands; 0 before the first."""
-        return self._protocol.session
+    def owner(self) -> Owner:
+        """Whose the sockets are."""
+        return self._transport.owner
 
-    @property
-    def cluster(self) -> str:
-        """The id of the cluster; "" before the first answer."""
-        self._transport.owner.check()
-        return self._connection.cluster
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Protocol and sockets are this thread's meanwhile, for what waits for nothing."""
+        if self._driving and self._seat.is_mine:
+            yield
+            return
+        try:
+            self._seat.take()
+            yield
+        finally:
+            self._end_driving()
 
-    @property
-    def endpoints(self) -> list[str]:
-        """The endpoints that this client knows, given or learned."""
-        return [each.name for each in self._protocol.endpoints]
-
-    def troubles(self) -> list[Trouble]:
-        """What was noticed about each endpoint lately."""
-        return [
-            each._replace(code=UNREACHABLE, message=words)
-            if (words := self._connection.unresolved(each.endpoint))
-            else each
-            for each in self._protocol.endpoints.troubles()
-        ]
+    def wait(self, wish: Wish) -> None:
+        """Return once the wish is ready, or its time is over."""
+        nested = self._driving and self._seat.is_mine  # a signal handler that makes a call
+        try:
+            while not wish.ready and not self._closed:
+                left_ms = wish.until_ms + LATE_MS - clock_ms()
+                if left_ms <= 0:
+                    return
+                if self._seat.enter(wish, left_ms / 1000):
+                    self._drive(wish)
+                    if not nested:
+                        self._end_driving()
+        finally:
+            if not nested:
+                self._end_driving()
 
     # -- inside -------------------------------------------------------------------------------
 
-    @property
-    def _protocol(self) -> ClientProtocol:
-        """All that this client knows and has under way; for its owner alone."""
-        self._transport.owner.check()
-        return self._connection.protocol
+    def _drive(self, wish: Wish) -> None:
+        """Work for all threads until the wish of this one is ready, or another needs the seat."""
+        self._driving = True
+        # What happened before the call is read first: a connection that broke and came back since
+        # the last call must not count as one that breaks during this call.
+        self._transport.poll(0)
+        while not self._closing and clock_ms() < wish.until_ms + LATE_MS:
+            due_ms = self._act()
+            if wish.acts and not wish.ready:
+                due_ms = min(due_ms, wish.turn())
+            if wish.ready or self._seat.is_wanted:
+                return
+            self._sleep(due_ms, POLL_MS_MAX)
 
-    def _check(self) -> None:
-        """Raises RuntimeError in a foreign thread or process, and once the client is closed."""
-        self._transport.owner.check()
+    def _end_driving(self) -> None:
+        if self._seat.is_mine:
+            self._driving = False
+            try:
+                if self._closing:
+                    self._shut()
+            finally:
+                self._seat.leave()
+
+    def _act(self) -> int:
+        """One turn; returns when the next is due."""
+        self._take_in()
+        due_ms = self._connection.turn()
+        for wish in self._seat.acting():
+            due_ms = min(due_ms, wish.turn())
+        self._tell()
+        return due_ms
+
+    def _take_in(self) -> None:
+        protocol, inbox = self._connection.protocol, self._inbox
+        while inbox:
+            call, request = inbox.popleft()
+            protocol.begin(call, request, clock_ms())
+        while self._cancelled:
+            protocol.cancel(self._cancelled.popleft(), CANCELLED, CANCELLED_WORDS)
+
+    def _tell(self) -> None:
+        """Wake the threads whose calls have ended. Each looks at its own call."""
+        if self._connection.protocol.take_completed() and self._seat.is_shared:
+            self._seat.wake_ready()
+
+    def _sleep(self, due_ms: int, wait_ms: int) -> None:
+        waker = self._transport.waker
+        waker.fall_asleep()
+        if self._inbox or self._cancelled or self._seat.stirred() or self._seat.is_wanted:
+            wait_ms = 0
+        self._transport.poll(max(min(1, wait_ms), min(due_ms - clock_ms(), wait_ms)))
+        waker.wake_up()
+
+    def _shut(self) -> None:
+        """Close everything; by the thread in the seat."""
         if self._closed:
-            raise RuntimeError("the client is closed")
-
-    @property
-    def _timeout_ms(self) -> int:
-        return max(1, int(self.timeout_s * 1000))
-
-    def _keep(self, watcher: Watcher) -> Watcher:
-        """Close it when this is closed."""
-        self._watchers.append(watcher)
-        return watcher
+            return
+        self._closed = True
+        try:
+            self._take_in()
+            self._connection.protocol.abandon(CLOSED, CLOSED_WORDS)
+            for watch in self._watches:
+                watch.close()
+            self._seat.wake_ready()
+            self._connection.close()
+        finally:
+            self._transport.close()  # closes what an interrupted call left unknown to them
 
     def _wait(self, call: Call) -> Call:
         self.finish(call)
         if call.failure is not None:
             raise self.failure_of(call) from None
         return call
+
+    def _run(self, steps: Steps[T], timeout_s: float | None) -> T:
+        deadline_ms = self._deadline_ms(timeout_s)
+        try:
+            request = next(steps)
+            while True:
+                try:
+                    call = self._wait(self.begin(request, deadline_ms))
+                except ClientError as error:
+                    request = steps.throw(error)
+                else:
+                    request = steps.send(call)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _flow(self, flow: Flow[T], timeout_s: float | None) -> Iterator[T]:
+        with contextlib.closing(flow):
+            call: Call | None = None
+            while True:
+                try:
+                    step = flow.send(call)
+                except StopIteration:
+                    return
+                if isinstance(step, Item):
+                    yield step.value
+                    call = None
+                else:
+                    call = self._wait(self.begin(step, self._deadline_ms(timeout_s)))

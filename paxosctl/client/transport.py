@@ -3,15 +3,11 @@
 A link never queues for a daemon that is not there: a request is handed to a connection that
 stands, or not at all, so that "never sent" and "sent, and no answer" can be distinguished.
 
-ZeroMQ's sockets end the whole process when two threads use them, and hang in a process that was
-forked with them. So a :class:`Transport` belongs to the thread and the process that made it: every
-use from elsewhere is refused before a socket is touched.
+A :class:`Transport` belongs to one thread of one process at a time (``owner.py``).
 """
 
 import contextlib
-import os
 import struct
-import threading
 import warnings
 import weakref
 from collections.abc import Callable
@@ -21,6 +17,8 @@ import zmq
 
 from paxosctl.client.dial import Dial
 from paxosctl.client.own_sockets import OwnSockets, Socket
+from paxosctl.client.owner import Owner
+from paxosctl.client.waker import Waker
 from paxosd.host.clock import clock_ms
 from paxosd.net.endpoints import same_endpoint
 from paxosd.net.keepalive import KERNEL_FINDS_DEAD_ENDS
@@ -60,51 +58,43 @@ _EVENTS = (
 _EVENT = struct.Struct("=HI")
 
 
-class Owner:
-    """The thread and the process that made an object, and that alone may use it."""
-
-    __slots__ = ("_pid", "_thread")
-
-    def __init__(self) -> None:
-        self._pid = os.getpid()
-        # The object, not its number: later threads get the numbers of ended ones.
-        self._thread = threading.current_thread()
-
-    @property
-    def is_forked(self) -> bool:
-        """Whether this process is another one, forked from the owner's."""
-        return os.getpid() != self._pid
-
-    def check(self) -> None:
-        """Raises RuntimeError in any other thread or process than the owner's."""
-        if self.is_forked:
-            raise RuntimeError(
-                f"this client belongs to process {self._pid}, and cannot be used in process "
-                f"{os.getpid()}, which was forked from it: make a Client of its own there"
-            )
-        if threading.current_thread() is not self._thread:
-            raise RuntimeError(
-                f'this client belongs to the thread "{self._thread.name}", and cannot be used in '
-                f'"{threading.current_thread().name}": make a Client of its own in each thread'
-            )
-
-
 class Transport:
-    """Sockets, each with a handler that is called when it can be read. Only the thread that made it
-    may use it; any other gets a RuntimeError (see :class:`Owner`)."""
+    """Sockets, each with a handler that is called when it can be read. Only the thread that owns it
+    may use it; any other gets a RuntimeError (see :class:`~paxosctl.client.owner.Owner`).
+
+    ``waker``: ends a :meth:`poll` from another thread."""
 
     def __init__(self) -> None:
         self.owner = Owner()
+        self.waker = Waker()
         self._sockets = OwnSockets(SOCKETS_MAX)
         self._poller = zmq.Poller()
         self._handlers: dict[Any, Callable[[], None]] = {}
         # The finalizer keeps context and sockets alive. Collected together with this, the context
         # would no longer find its sockets, and wait for ever for them to be closed.
-        self._finalizer = weakref.finalize(self, _abandon, self.owner, self._sockets)
+        self._finalizer = weakref.finalize(self, _abandon, self.owner, self._sockets, self.waker)
         self._finalizer.atexit = False  # the process ends, and its sockets with it
         self._resolver: Resolver | None = None
         self._dials: dict[Dial, None] = {}
         """Those that follow a name, without a connection that stands."""
+        self._poller.register(self.waker.fd, zmq.POLLIN)
+        self._handlers[self.waker.fd] = self.waker.drain
+        self.registrations = 0
+        """Changes whenever :meth:`descriptors` would return others."""
+
+    def descriptors(self) -> dict[Any, int]:
+        """What is polled → the descriptor that becomes readable before :meth:`poll` has something
+        to do, or without a reason. Those of sockets report new events only: poll until nothing is
+        left."""
+        return {
+            each: each if isinstance(each, int) else int(each.getsockopt(zmq.FD))
+            for each, _ in self._poller.sockets
+        }
+
+    @property
+    def follows_names(self) -> bool:
+        """Whether it has to be polled every ``NAMES_MS``, whatever can be read."""
+        return bool(self._dials)
 
     @property
     def resolver(self) -> Resolver:
@@ -112,6 +102,7 @@ class Transport:
         if self._resolver is None:
             self._resolver = Resolver()
             self._poller.register(self._resolver.wake_fd, zmq.POLLIN)
+            self.registrations += 1
         return self._resolver
 
     def mind(self, dial: Dial, *, on: bool) -> None:
@@ -150,11 +141,13 @@ class Transport:
         """Call ``handler`` from :meth:`poll` when ``socket`` can be read."""
         self._poller.register(socket, zmq.POLLIN)
         self._handlers[socket] = handler
+        self.registrations += 1
 
     def unregister(self, socket: Socket) -> None:
         """The end of :meth:`register`."""
         self._poller.unregister(socket)
         del self._handlers[socket]
+        self.registrations += 1
 
     def poll(self, timeout_ms: int) -> bool:
         """Wait for sockets to read and let their handlers do so; whether there were any."""
@@ -177,16 +170,18 @@ class Transport:
         self.owner.check()
         self._finalizer.detach()
         self._sockets.close()
+        self.waker.close()
         if self._resolver is not None:
             self._resolver.close()
 
 
-def _abandon(owner: Owner, sockets: OwnSockets) -> None:
+def _abandon(owner: Owner, sockets: OwnSockets, waker: Waker) -> None:
     """The end of a transport that nobody closed, in whichever thread collects it: nobody else can
     be using it any more. In a forked child ZeroMQ's own objects know that they are the parent's."""
     if owner.is_forked:
         return
     sockets.close(0)
+    waker.close()
     warnings.warn("a client of paxosd was not closed", ResourceWarning, stacklevel=1)
 
 

@@ -1,110 +1,86 @@
-"""Sockets for the watch protocol, which itself is in ``core/client/watch.py``.
+"""A watch of a :class:`~paxosctl.client.client.Client`: an iterator that waits.
 
-DEALER ── AdminRequest("status") ──► client endpoint of one node: its cluster, history, members
-SUB    ── kv/P, progress/P ──► events endpoint of the same node, once these are known
-DEALER ── HistoryRequest  ──► its client endpoint
-
-SUB ── members/ ──► the same: the status is asked for again once another membership is in force
-
-During a long watch every member may be replaced by another. The event about that can be lost, and
-nodes of version 0.1 publish none, so that the status is also asked for now and then. All watches of
-a node get the event at the same time: each waits for a random time before it asks.
+The sockets are in ``watch_session.py``, the protocol in ``core/client/watch.py``.
 """
 
 import contextlib
-import random
-from collections import deque
+import threading
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
-import zmq
-
-from paxosctl.client.dial import Dial
-from paxosctl.client.errors import RefusedError
-from paxosctl.client.own_sockets import Socket
-from paxosctl.client.transport import RECEIVES_MAX, SILENT, Link, Transport
-from paxosctl.client.watch_nodes import WatchNodes
-from paxosd.core.client.cluster_info import ClusterInfo, Limits
-from paxosd.core.client.watch import Connect, Deliver, Effect, Fail, Pull, WatchOptions, WatchState
+from paxosctl.client.driver_seat import Wish
+from paxosctl.client.owner import Owner, Unshared
+from paxosctl.client.waits import LATE_MS
+from paxosctl.client.watch_session import WatchSession
 from paxosd.core.commands import Change
-from paxosd.core.events import LearnedEvent, MembersEvent
-from paxosd.core.requests import (
-    AdminAnswer,
-    AdminRequest,
-    HistoryAnswer,
-    HistoryRequest,
-    RefusalAnswer,
-)
 from paxosd.host.clock import clock_ms
-from paxosd.net.silence import LOOK_MS
-from paxosd.wire import WireError, decode_answer, encode_client
-from paxosd.wire.events import TOPIC_MEMBERS, decode_event
-from paxosd.wire.status import decode_status
-
-SUB_BYTES_MAX = 16 << 20
-"""How many bytes may wait in the socket for a slow user, if each change were as large as the
-cluster allows. More waits at the node, which finally drops it; then the history has it."""
-SUB_QUEUE_MIN = 16
-SUB_QUEUE_MAX = 4096
-CHANGES_BYTES_MAX = 4 << 20
-"""Above this nothing is read until the user takes changes, except one answer of the history."""
-CHANGE_OVERHEAD_BYTES = 200
-LEARN_MS = 60_000
-"""How often a node that is listened to is asked who the members are, without a reason: 0.5 to 1.5
-times this, drawn anew each time."""
-NEWS_SPREAD_MS = 1000
-"""After an event about the members the status is asked for within this time."""
-RETRY_MS = 50
-HISTORY_GRACE_MS = 2000
-LEARN_ID = 1 << 62
-"""The id of requests for a status; requests for missed changes count from 1."""
-
-SUB_PATIENCE_MS = 1500
-"""How long an address of a name that has several may bring nothing before the next is tried: more
-than a subscriber waits for its first progress message."""
 
 
-class Watcher(Iterator[Change]):
-    """An endless iterator over changes; made by :meth:`paxosctl.client.client.Client.watch`."""
+class WatchRunner(Protocol):
+    """What of a client a watch needs."""
+
+    @property
+    def owner(self) -> Owner:
+        """Of its sockets."""
+        ...
+
+    def wait(self, wish: Wish) -> None:
+        """Return once the wish is ready."""
+        ...
+
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """The sockets are this thread's meanwhile."""
+        ...
+
+
+class _News:
+    """Something for the user of a watch, or the end of the time."""
+
+    __slots__ = ("_session", "_turned", "until_ms")
+    acts = True
+
+    def __init__(self, session: WatchSession, until_ms: int) -> None:
+        self._session = session
+        self._turned = False
+        self.until_ms = until_ms
+
+    @property
+    def over(self) -> bool:
+        """Whether the time is over. There is one turn at least, however short the time is."""
+        late_ms = clock_ms() - self.until_ms
+        return late_ms >= 0 and (self._turned or late_ms >= LATE_MS)
+
+    @property
+    def ready(self) -> bool:
+        return self._session.has_news or self.over
+
+    def turn(self) -> int:
+        self._turned = True
+        return min(self._session.turn(), self.until_ms)
+
+
+class Watcher(Unshared, Iterator[Change]):
+    """An endless iterator over changes; made by :meth:`paxosctl.client.client.Client.watch`.
+
+    Any thread may take changes; if several do, each change goes to one of them. :meth:`close`, from
+    any thread, ends the iterations. It works on the network while some thread waits in it, or in
+    another call of its client."""
 
     def __init__(
         self,
-        transport: Transport,
-        nodes: WatchNodes,
-        key: bytes,
-        *,
-        prefix: bool = False,
-        from_revision: int | None = None,
-        history: str = "",
+        runner: WatchRunner,
+        session: WatchSession,
         on_trouble: Callable[[str], None] | None = None,
     ) -> None:
-        """``nodes``: which nodes to try, and in which order."""
-        self._transport = transport
-        self._nodes = nodes
+        self._runner = runner
+        self._session = session
         self._on_trouble = on_trouble
-        self._state = WatchState(
-            key,
-            prefix=prefix,
-            from_revision=from_revision,
-            history=history,
-            options=WatchOptions(history_grace_ms=HISTORY_GRACE_MS),
-        )
-        self._learn_due_ms: int | None = None
-        self._look_due_ms = 0
-        self._rng = random.Random()
-        self._sub: Socket | None = None  # as long as the node has not said what it is: none
-        self._sub_dial: Dial | None = None
-        self._link: Link | None = None
-        self._link_up = False
-        self._pull: HistoryRequest | None = None
-        self._changes: deque[Change] = deque()
-        self._changes_bytes = 0
-        self._sub_queue_max = SUB_QUEUE_MIN
-        self._closed = False
+        self._taking = threading.RLock()
 
     def __next__(self) -> Change:
         """The next change, however long it takes. StopIteration once the watch is closed."""
-        self._transport.owner.check()
-        while not self._closed:
+        self._runner.owner.check_process()
+        while not self._session.closed:
             change = self.poll(1000)
             if change is not None:
                 return change
@@ -115,227 +91,64 @@ class Watcher(Iterator[Change]):
 
         Raises RefusedError for a watch that cannot go on.
         """
-        self._transport.owner.check()
+        self._runner.owner.check_process()
+        session = self._session
         until_ms = clock_ms() + timeout_ms
-        while not self._changes:
-            if self._closed:
-                return None
-            if self._state.attempt == 0:
-                self._perform(self._state.start(clock_ms()))
-            # What came while the user was busy with the last changes is no silence: read it first.
-            self._transport.poll(0)
-            self._perform(self._state.on_tick(clock_ms()))
-            self._look()
-            self._learn()
-            failed = self._state.failed
-            if failed is not None:
-                self.close()
-                raise RefusedError(failed.code, failed.message, detail=failed.detail)
-            if self._changes:
-                break
-            dues_ms = [until_ms, self._state.next_due_ms(), self._learn_due_ms]
-            if self._link is not None and self._link.is_watched:
-                dues_ms.append(self._look_due_ms)
-            wait_ms = min([due_ms for due_ms in dues_ms if due_ms is not None]) - clock_ms()
-            if not self._transport.poll(max(0, wait_ms)) and clock_ms() >= until_ms:
-                break
-        return self._take() if self._changes else None
+        if not self._taking.acquire(timeout=timeout_ms / 1000):
+            return None
+        news = _News(session, until_ms)
+        try:
+            while True:
+                self._report()
+                change = session.take()
+                if change is not None or session.closed:
+                    return change
+                failed = session.failed
+                if failed is not None:
+                    self.close()
+                    raise failed
+                if news.over:
+                    return None
+                self._runner.wait(news)
+        finally:
+            self._taking.release()
 
-    def _take(self) -> Change:
-        change = self._changes.popleft()
-        self._changes_bytes -= _weight(change)
-        return change
+    def _report(self) -> None:
+        while self._session.troubles:
+            reason = self._session.troubles.popleft()
+            if self._on_trouble is not None:
+                self._on_trouble(reason)
 
     @property
     def waiting_bytes(self) -> int:
         """How many bytes of changes have been received and not yet been taken."""
-        return self._changes_bytes
+        return self._session.waiting_bytes
 
     @property
     def live(self) -> bool:
         """Whether changes are taken from the stream now, with none known to be missing."""
-        self._transport.owner.check()
-        return self._state.live
+        self._runner.owner.check_process()
+        return self._session.live
 
     @property
     def resume_revision(self) -> int | None:
         """A later watch from this revision misses nothing. It can repeat changes, if some of
         this watch have been received but not been asked for. None: nothing is known yet."""
-        self._transport.owner.check()
-        if self._changes:
-            return self._changes[0].revision
-        return self._state.resume_revision
+        self._runner.owner.check_process()
+        # Another thread may be about to hand a change over: it would be passed by.
+        with self._runner.alone():
+            return self._session.resume_revision
 
     @property
     def history(self) -> str:
         """The number of the founding of the cluster that this watch is of, for a later watch that
         goes on from :attr:`resume_revision`. "": not known."""
-        self._transport.owner.check()
-        return self._state.history
+        self._runner.owner.check_process()
+        return self._session.history
 
     def close(self) -> None:
         """End the watch; an iteration over it ends. Does nothing in a forked child."""
-        if self._transport.owner.is_forked:
+        if self._runner.owner.is_forked or self._session.closed:
             return
-        self._transport.owner.check()
-        self._closed = True
-        self._disconnect()
-
-    def _perform(self, effects: list[Effect]) -> None:
-        for effect in effects:
-            if isinstance(effect, Deliver):
-                self._changes.extend(effect.changes)
-                self._changes_bytes += sum(map(_weight, effect.changes))
-            elif isinstance(effect, Pull):
-                self._pull = effect.request
-                self._send_pull()
-            elif isinstance(effect, Connect):
-                if effect.reason and self._on_trouble is not None:
-                    self._on_trouble(effect.reason)
-                self._connect(effect.attempt)
-            else:
-                assert isinstance(effect, Fail)
-                self._disconnect()
-
-    def _connect(self, attempt: int) -> None:
-        self._disconnect()
-        self._link = Link(
-            self._transport,
-            self._nodes.next(),
-            on_frame=lambda frame: self._on_frame(attempt, frame),
-            on_up=self._on_up,
-            on_down=lambda reason: self._perform(
-                self._state.on_disconnect(attempt, reason, clock_ms())
-            ),
-        )
-
-    def _subscribe(self, attempt: int, events: str) -> None:
-        """Listen to the node, whose cluster and history are right. Its link was made before: that
-        the node went is read before anything that another run of it has published since."""
-        sub = self._sub = self._transport.socket(zmq.SUB)
-        sub.setsockopt(zmq.RCVHWM, self._sub_queue_max)
-        for topic in (*self._state.topics, TOPIC_MEMBERS):
-            sub.setsockopt(zmq.SUBSCRIBE, topic)
-        self._transport.register(sub, lambda: self._read(attempt, sub))
-        # Whether its connection stands is seen by what it brings alone; the link speaks for both.
-        with contextlib.suppress(ValueError):  # it stays silent then, and the node is left
-            self._sub_dial = Dial(
-                self._transport,
-                sub,
-                events,
-                on_unresolved=lambda _: None,
-                patience_ms=SUB_PATIENCE_MS,
-            )
-            if self._link is not None:
-                self._sub_dial.prefer(self._link.host, clock_ms())
-
-    def _disconnect(self) -> None:
-        self._link_up = False
-        self._learn_due_ms = None
-        self._pull = None
-        if self._sub_dial is not None:
-            self._sub_dial.close()
-            self._sub_dial = None
-        if self._sub is not None:
-            self._transport.unregister(self._sub)
-            self._sub.close(0)
-            self._sub = None
-        if self._link is not None:
-            self._link.close()
-            self._link = None
-
-    def _on_up(self) -> None:
-        self._link_up = True
-        self._learn_due_ms = clock_ms()
-        self._learn()
-        if self._sub_dial is not None and self._link is not None:
-            self._sub_dial.prefer(self._link.host, clock_ms())
-        self._send_pull()
-
-    def _look(self) -> None:
-        """Leave the node if it does not answer, even if its events still come."""
-        if self._link is not None and self._link.is_watched and clock_ms() >= self._look_due_ms:
-            self._look_due_ms = clock_ms() + LOOK_MS
-            if self._link.look():
-                attempt = self._state.attempt
-                self._perform(self._state.on_disconnect(attempt, SILENT, clock_ms()))
-
-    def _learn(self) -> None:
-        """Ask the node for its status, if that is due. That it does not answer is noticed: without
-        it there are no events."""
-        if self._link is None or self._learn_due_ms is None or clock_ms() < self._learn_due_ms:
-            return
-        # Addressed to any cluster: that it is another one is to be found out.
-        sent = self._link.send(encode_client(AdminRequest(LEARN_ID, "status", {}), ""))
-        pause_ms = round(LEARN_MS * self._rng.uniform(0.5, 1.5)) if sent else RETRY_MS
-        self._learn_due_ms = clock_ms() + pause_ms
-
-    def _hear_news(self) -> None:
-        """The members have changed."""
-        if self._learn_due_ms is not None:
-            soon_ms = clock_ms() + round(self._rng.uniform(0, NEWS_SPREAD_MS))
-            self._learn_due_ms = min(self._learn_due_ms, soon_ms)
-
-    def _take_status(self, attempt: int, info: ClusterInfo) -> None:
-        state = self._state
-        self._perform(state.on_identity(attempt, info, clock_ms()))
-        if not state.is_current(attempt):
-            return
-        self._nodes.learn(info)
-        self._sub_queue_max = _queue_max(info.limits)
-        own = info.members.get(info.node)
-        if own is None:
-            why = f"{info.node} is no member of the cluster"
-            self._perform(state.on_disconnect(attempt, why, clock_ms()))
-        elif self._sub is None:
-            self._subscribe(attempt, own.events)
-
-    def _send_pull(self) -> None:
-        if self._pull is not None and self._link_up and self._link is not None:
-            self._link.send(
-                encode_client(self._pull, self._state.cluster)
-            )  # if it is lost, it times out
-            self._pull = None
-
-    def _on_frame(self, attempt: int, frame: bytes) -> None:
-        with contextlib.suppress(WireError):  # as good as no answer, which is noticed
-            answer = decode_answer(frame)
-            if isinstance(answer, AdminAnswer):
-                if answer.request_id == LEARN_ID and self._state.is_current(attempt):
-                    self._take_status(attempt, ClusterInfo.of_status(decode_status(answer.body)))
-            elif isinstance(answer, HistoryAnswer | RefusalAnswer):
-                answer = decode_answer(frame, self._state.cluster)
-                assert isinstance(answer, HistoryAnswer | RefusalAnswer)
-                self._perform(self._state.on_answer(attempt, answer, clock_ms()))
-
-    def _read(self, attempt: int, sub: Socket) -> None:
-        for _ in range(RECEIVES_MAX):
-            # A message made the state leave this node, or the user has enough for now.
-            if sub.closed or self._changes_bytes >= CHANGES_BYTES_MAX:
-                return
-            try:
-                frames = sub.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            if self._sub_dial is not None:
-                self._sub_dial.on_up()
-            if len(frames) != 2:
-                continue
-            try:
-                cluster, event = decode_event(frames[0], frames[1])
-            except WireError:
-                continue  # whatever it was, the numbers show whether a change is missing
-            if isinstance(event, MembersEvent):
-                self._hear_news()
-            elif not isinstance(event, LearnedEvent):
-                self._perform(self._state.on_event(attempt, cluster, event, clock_ms()))
-
-
-def _weight(change: Change) -> int:
-    return CHANGE_OVERHEAD_BYTES + len(change.key) + len(change.value or b"")
-
-
-def _queue_max(limits: Limits) -> int:
-    """How many changes, of any size that the cluster allows, may wait in the socket."""
-    change_bytes = CHANGE_OVERHEAD_BYTES + limits.key_bytes_max + limits.value_bytes_max
-    return max(SUB_QUEUE_MIN, min(SUB_QUEUE_MAX, SUB_BYTES_MAX // change_bytes))
+        with self._runner.alone():
+            self._session.close()

@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError, NotSubmittedError
-from paxosctl.client.pipeline import Future
+from paxosctl.client.future import Future
 from paxosctl.load.children import Progress, begin, children, collect, wait_ready
 from paxosctl.load.connections import Connection, ConnectionPool, make_room
 from paxosctl.load.generator import RECEIVES_MAX
@@ -96,7 +96,7 @@ class _Writer(threading.Thread):
         total = warming + int(load.rate * load.duration_ms / 1000)
         padding = bytes(max(0, load.size - DUE.size))
         pipe = client.pipeline()
-        futures: list[Future] = []
+        futures: list[Future[int]] = []
         first_ns = self._begin_ns + load.warmup_ms * 1_000_000
         for number in range(-warming, total - warming):
             due_ns = first_ns + int(number * 1e9 / load.rate)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from paxosctl.client.watch import (
+from paxosctl.client.watch_session import (
     CHANGE_OVERHEAD_BYTES,
     CHANGES_BYTES_MAX,
     SUB_BYTES_MAX,

@@ -99,6 +99,40 @@ class Call:
         self.slot = 0
 
 
+class Write(NamedTuple):
+    """How a call is carried out: a command of the client's session."""
+
+    command: Command
+
+
+class Alone(NamedTuple):
+    """OPEN, FENCE, CHECKSUM, MEMBERS or CLUSTER, or the CLOSE of ``session``. Carrying it out twice
+    does no harm, so it is repeated until it is answered. (An OPEN names a number, by which the
+    state machine recognizes a repetition.)"""
+
+    command: Command
+    session: int = 0
+
+
+class Ask(NamedTuple):
+    """A read or an admin request; its request_id does not matter.
+
+    ``endpoint``: ask only this one, until the deadline, also after restarts of its node.
+    ``patience_ms``: end once that endpoint has been down for so long; 0: end at the first
+    failure of any kind; None: ``unreachable_ms`` of the options.
+    ``repeatable``: asking twice does no harm. If it is False, the request is sent again only
+    after a refusal, and ends OutcomeUnknown if no answer comes.
+    """
+
+    question: Question
+    endpoint: str = ""
+    repeatable: bool = True
+    patience_ms: int | None = None
+
+
+Request = Write | Alone | Ask
+
+
 class Session:
     """Sequence numbers of one session. ``id`` 0: not opened yet.
 

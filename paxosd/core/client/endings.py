@@ -1,11 +1,12 @@
 """How calls end that got no result in time, or were refused for good: truly, or as unknown.
 
 give_up   the time of a frame is over      expire   the time of some of its calls is over
+cancel    nobody waits for it any more
 finish    each call ends alike             why      the likeliest reason
 NotSubmitted: no sending of it can have had an effect.    OutcomeUnknown: one may have.
 """
 
-from paxosd.core.client.calls import Failure, Frame, NotSubmitted, OutcomeUnknown, Question
+from paxosd.core.client.calls import Call, Failure, Frame, NotSubmitted, OutcomeUnknown, Question
 from paxosd.core.client.endpoints import NO_ANSWER, UNREACHABLE, Endpoints, EndpointState
 from paxosd.core.client.frames import FrameTable
 from paxosd.core.client.learning import Learning
@@ -49,14 +50,14 @@ class Endings:
                     self._table.unknown(frame, index, doubt)
             self._table.drop(frame)
 
-    def _end_alone(self, frame: Frame, why: NotSubmitted) -> Failure:
+    def _end_alone(self, frame: Frame, why: NotSubmitted, doubt: str = "") -> Failure:
         """How a frame of no session ends that was sent. A question changes nothing, and the
         client's own OPEN leaves nothing behind that is missed: NotSubmitted. Everything else is
         unknown, also where repeating it does no harm."""
         is_command = type(frame.calls[0].request) is list
         if frame is self._queue.opening or (frame.repeatable and not is_command):
             return why
-        words = self.doubt(frame)
+        words = doubt or self.doubt(frame)
         if frame.repeatable and not _changes_members(frame.calls[0].request):
             words += "; to do it again does no harm"
         return OutcomeUnknown(0, 0, words)
@@ -93,6 +94,36 @@ class Endings:
         if frame is not None and frame.request_id:
             return NotSubmitted(NO_ANSWER, "no answer in time")
         return NotSubmitted(NO_ANSWER, "it was not sent in time")
+
+    def cancel(self, call: Call, why: NotSubmitted) -> None:
+        """End a call that waits to be sent, or was sent. ``why``: how it ends if it certainly had
+        no effect."""
+        if call in self._queue.waiting:
+            self._queue.waiting.remove(call)
+            self._table.fail(call, why)
+            return
+        frame = next((each for each in self._table.live if call in each.calls), None)
+        if frame is None or self._is_own(frame):
+            return
+        left = [i for i, each in enumerate(frame.calls) if not each.done and each is not call]
+        if not frame.possibly_submitted and left:
+            # Its number is given to no other command, and never used: nobody waits for it.
+            self._table.fail(call, why)
+            self._table.split(frame, left, frame.retry_ms, alone=False)
+        elif not frame.possibly_submitted:
+            self.finish(frame, why)
+        elif frame.session is None:
+            self.finish(frame, self._end_alone(frame, why, f"it was sent; then: {why.message}"))
+        else:
+            words = f"it was sent, and no answer had come; then: {why.message}"
+            self._table.unknown(frame, frame.calls.index(call), words)
+            if not left:
+                self._table.drop(frame)
+
+    def _is_own(self, frame: Frame) -> bool:
+        """Whether the client asks it for itself."""
+        learning = self._learning
+        return frame is self._queue.opening or (learning is not None and frame is learning.frame)
 
     def expire(self, frame: Frame, now_ms: int) -> bool:
         """End the calls whose time is over. Returns whether the frame itself goes on."""

@@ -145,3 +145,10 @@ class Learning:
         late = [each for each in self.held if hopeless or now_ms >= each.call.deadline_ms]
         self.held = [each for each in self.held if each not in late]
         return [each.call for each in late]
+
+    def release(self, call: Call) -> bool:
+        """Keep this call no longer; whether it was held."""
+        kept = [each for each in self.held if each.call is not call]
+        was_held = len(kept) < len(self.held)
+        self.held = kept
+        return was_held

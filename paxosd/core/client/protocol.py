@@ -35,12 +35,16 @@ from typing import Any, NamedTuple
 from paxosd.core.client.answers import Answers
 from paxosd.core.client.calls import (
     NO_DEADLINE_MS,
+    Alone,
+    Ask,
     Call,
     ClientOptions,
     Frame,
     NotSubmitted,
     Question,
     Refused,
+    Request,
+    Write,
 )
 from paxosd.core.client.cluster_info import ClusterInfo
 from paxosd.core.client.endings import Endings
@@ -157,24 +161,45 @@ class ClientProtocol:
             self._table.completed = []
         return completed
 
-    def submit(self, command: Command, now_ms: int, timeout_ms: int, tag: Any = None) -> Call:
-        """Submit a command of a session (see :meth:`submit_alone` for the others)."""
-        call = Call(command, now_ms + timeout_ms, tag)
-        if self._learning is not None and self._learning.is_suspect(command):
-            self._hold(call, None, now_ms)
+    def begin(self, call: Call, how: Request, now_ms: int) -> None:
+        """Take in a new call, whose request is that of ``how``."""
+        suspect = self._learning is not None and self._learning.is_suspect(call.request)
+        if type(how) is Write:
+            if suspect:
+                self._hold(call, None, now_ms)
+            else:
+                self._queue.add(call)
+        elif type(how) is Alone:
+            self._table.alone(call, now_ms, how.session)
         else:
-            self._queue.add(call)
+            assert type(how) is Ask
+            patience_ms = how.patience_ms
+            frame = Frame(
+                [call],
+                None,
+                0,
+                pinned=how.endpoint,
+                began_ms=now_ms,
+                patience_ms=self.options.unreachable_ms if patience_ms is None else patience_ms,
+                repeatable=how.repeatable,
+            )
+            if suspect:
+                self._hold(call, frame, now_ms)
+            else:
+                self._table.add(frame, now_ms)
+
+    def submit(self, command: Command, now_ms: int, timeout_ms: int, tag: Any = None) -> Call:
+        """Begin a command of a session: see :class:`~paxosd.core.client.calls.Write`."""
+        call = Call(command, now_ms + timeout_ms, tag)
+        self.begin(call, Write(command), now_ms)
         return call
 
     def submit_alone(
         self, command: Command, now_ms: int, timeout_ms: int, *, session: int = 0
     ) -> Call:
-        """Submit OPEN, FENCE, CHECKSUM, MEMBERS or CLUSTER, or the CLOSE of ``session``.
-
-        Carrying it out twice does no harm, so it is repeated until it is answered. (An OPEN names
-        a number, by which the state machine recognizes a repetition.)"""
+        """Begin a command of no session: see :class:`~paxosd.core.client.calls.Alone`."""
         call = Call(command, now_ms + timeout_ms, None)
-        self._table.alone(call, now_ms, session)
+        self.begin(call, Alone(command, session), now_ms)
         return call
 
     def ask(
@@ -187,29 +212,29 @@ class ClientProtocol:
         repeatable: bool = True,
         patience_ms: int | None = None,
     ) -> Call:
-        """Ask a read or an admin request; its request_id does not matter.
-
-        ``endpoint``: ask only this one, until the deadline, also after restarts of its node.
-        ``patience_ms``: end once that endpoint has been down for so long; 0: end at the first
-        failure of any kind; None: ``unreachable_ms`` of the options.
-        ``repeatable``: asking twice does no harm. If it is False, the request is sent again only
-        after a refusal, and ends OutcomeUnknown if no answer comes.
-        """
+        """Begin a question: see :class:`~paxosd.core.client.calls.Ask`."""
         call = Call(question, now_ms + timeout_ms, None)
-        frame = Frame(
-            [call],
-            None,
-            0,
-            pinned=endpoint,
-            began_ms=now_ms,
-            patience_ms=self.options.unreachable_ms if patience_ms is None else patience_ms,
-            repeatable=repeatable,
-        )
-        if self._learning is not None and self._learning.is_suspect(question):
-            self._hold(call, frame, now_ms)
-        else:
-            self._table.add(frame, now_ms)
+        self.begin(call, Ask(question, endpoint, repeatable, patience_ms), now_ms)
         return call
+
+    def cancel(self, call: Call, code: str, words: str) -> None:
+        """End a call that nobody waits for any more, truly: NotSubmitted with this code and these
+        words if it certainly had no effect, else OutcomeUnknown."""
+        learning = self._learning
+        if call.done:
+            return
+        if learning is not None and learning.release(call):
+            self._table.fail(call, NotSubmitted(code, words))
+        else:
+            self._endings.cancel(call, NotSubmitted(code, words))
+
+    def abandon(self, code: str, words: str) -> None:
+        """End every call of the user's, each as :meth:`cancel` would."""
+        held = self._learning.held if self._learning is not None else []
+        calls = [each.call for each in held] + list(self._queue.waiting)
+        calls += [call for frame in self._table.live for call in frame.calls]
+        for call in calls:
+            self.cancel(call, code, words)
 
     def close(self) -> Send | None:
         """A last message that closes the session, if nothing of it may be asked for any more."""

@@ -160,7 +160,7 @@ class TestNames:
     @pytest.mark.parametrize("events_host", ["db.example", "events.example"])
     def test_a_watch(self, server, addresses, events_host, monkeypatch):
         if events_host == "db.example":  # the link finds out which of its addresses works
-            monkeypatch.setattr("paxosctl.client.watch.SUB_PATIENCE_MS", 600_000)
+            monkeypatch.setattr("paxosctl.client.watch_session.SUB_PATIENCE_MS", 600_000)
         server.addresses |= {"db.example": addresses, "events.example": addresses}
         with FakeDaemon() as daemon:
             daemon.members["n1"] = {

@@ -2,9 +2,9 @@
 
 import pytest
 
-from paxosctl.client import watch
-from paxosctl.client.watch import Watcher
+from paxosctl.client import watch_session
 from paxosctl.client.watch_nodes import WatchNodes
+from paxosctl.client.watch_session import WatchSession
 from paxosd.core.commands import Change
 from paxosd.core.events import ProgressEvent
 from paxosd.core.requests import HistoryAnswer
@@ -46,8 +46,8 @@ class Link:
 @pytest.fixture
 def pulling(monkeypatch):
     """A watch of cluster c1 that has just asked for what it missed."""
-    monkeypatch.setattr(watch, "Link", Link)
-    watcher = Watcher(Transport(), WatchNodes(["client"]), b"a", from_revision=1)
+    monkeypatch.setattr(watch_session, "Link", Link)
+    watcher = WatchSession(Transport(), WatchNodes(["client"]), b"a", from_revision=1)
     state = watcher._state
     watcher._perform(state.start(0))
     Link.made.on_up()

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from paxosctl.cli.main import run
-from paxosctl.client import watch as watch_module
+from paxosctl.client import watch_session
 from paxosctl.client.client import Client
 from paxosctl.client.errors import RefusedError
 from paxosctl.client.watch_nodes import WatchNodes
@@ -69,7 +69,7 @@ def ctl(capsysbinary):
 @pytest.fixture
 def eager(monkeypatch):
     """Members are asked for again and again without a pause of 5 s."""
-    monkeypatch.setattr(watch_module, "LEARN_MS", 50)
+    monkeypatch.setattr(watch_session, "LEARN_MS", 50)
 
 
 class TestReplacement:
@@ -96,7 +96,7 @@ class TestReplacement:
                 first.stop()
                 while not troubles:
                     watcher.poll(100)
-                while third.endpoint not in watcher._nodes.order or not watcher.live:
+                while third.endpoint not in watcher._session._nodes.order or not watcher.live:
                     watcher.poll(100)
                 second.stop()
                 writer.put(b"k", b"last")
@@ -105,16 +105,16 @@ class TestReplacement:
                 assert change.key == b"k"
 
     def test_news_of_another_membership_are_a_reason_to_ask(self, monkeypatch):
-        monkeypatch.setattr(watch_module, "NEWS_SPREAD_MS", 10)
+        monkeypatch.setattr(watch_session, "NEWS_SPREAD_MS", 10)
         with FakeDaemon("n1") as daemon, Client([daemon.endpoint], timeout_s=30) as client:
             watcher = client.watch(b"k")
             while not watcher.live:
                 watcher.poll(100)
-            assert watcher._nodes.order == [daemon.endpoint]
+            assert watcher._session._nodes.order == [daemon.endpoint]
             other = {"client": D, "events": D}
             daemon.status = {"epoch": 1, "members": daemon.members | {"n9": other}}
             daemon.publish_members(1)
-            while D not in watcher._nodes.order:  # it would ask by itself in half a minute
+            while D not in watcher._session._nodes.order:  # it would ask by itself in half a minute
                 watcher.poll(100)
 
     def test_a_node_that_is_no_member_any_more_is_asked_for_the_others_and_left(self):
@@ -126,7 +126,7 @@ class TestReplacement:
             troubles = []
             with Client([first.endpoint, second.endpoint], timeout_s=30) as client:
                 watcher = client.watch(b"k", from_revision=1, on_trouble=troubles.append)
-                watcher._nodes = WatchNodes([first.endpoint])
+                watcher._session._nodes = WatchNodes([first.endpoint])
                 client.put(b"k", b"v")
                 assert watcher.poll(WAIT_MS).value == b"v"
             assert troubles == ["n1 is no member of the cluster"]
@@ -194,7 +194,7 @@ class TestHistory:
                 assert "n1 has not heard yet" in troubles[0]
                 client.put(b"k", b"v")
                 assert watcher.poll(WAIT_MS).value == b"v"  # of n2
-                assert watcher._state._order._source[0] == "n2"
+                assert watcher._session._state._order._source[0] == "n2"
 
     def test_a_watch_that_goes_on_elsewhere_brings_its_history(self, ctl):
         with FakeDaemon() as daemon:

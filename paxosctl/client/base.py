@@ -1,0 +1,120 @@
+"""What both dresses of a client have: its connections, its times, and what it knows."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from paxosctl.client.connection import Connection
+from paxosctl.client.errors import ClientError, error_of
+from paxosctl.client.own_name import checked_name, own_name
+from paxosctl.client.owner import Unshared
+from paxosctl.client.transport import Transport
+from paxosd.core.client.calls import Ask, Call, ClientOptions, Request
+from paxosd.core.client.endpoints import UNREACHABLE, Trouble
+from paxosd.core.client.protocol import ClientProtocol
+from paxosd.host.clock import clock_ms
+
+DEFAULT_ENDPOINTS = (
+    "tcp://127.0.0.1:7410",
+    "tcp://127.0.0.1:7420",
+    "tcp://127.0.0.1:7430",
+)
+"""Those of ``paxosd dev``."""
+
+TIMEOUT_S_MAX = 86_400 * 366
+"""A year: more is no deadline."""
+CLOSED_WORDS = "the client is closed"
+CANCELLED_WORDS = "it was cancelled"
+
+
+class ClientBase(Unshared):
+    """``endpoints``: client endpoints of any nodes of one cluster, tried in this order.
+    ``timeout_s`` bounds each call that is not given another one, a page of a scan, and each
+    pipelined command. ``name``: for people who ask the log who wrote something; None: program,
+    user, host and process id; "": none.
+
+    It belongs to the process that made it, with all that it hands out: a call in a forked child
+    raises RuntimeError. There is one exception: ``close`` in a child does nothing, for a child has
+    nothing to end. It is neither copied nor pickled."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[str] = DEFAULT_ENDPOINTS,
+        *,
+        timeout_s: float = 5.0,
+        options: ClientOptions | None = None,
+        name: str | None = None,
+    ) -> None:
+        if isinstance(endpoints, str):
+            raise TypeError("endpoints is a list of strings, not one string")
+        options = options or ClientOptions()
+        if name is not None or not options.name:
+            options = replace(options, name=own_name() if name is None else checked_name(name))
+        self.timeout_s = checked_timeout(timeout_s)
+        self._transport = Transport()
+        self._connection = Connection(self._transport, endpoints, options)
+        self._closed = False
+
+    @property
+    def session(self) -> int:
+        """The session of this client's commands; 0 before the first."""
+        return self._protocol.session
+
+    @property
+    def cluster(self) -> str:
+        """The id of the cluster; "" before the first answer."""
+        self._transport.owner.check_process()
+        return self._connection.cluster
+
+    @property
+    def endpoints(self) -> list[str]:
+        """The endpoints that this client knows, given or learned."""
+        return [each.name for each in self._protocol.endpoints]
+
+    def troubles(self) -> list[Trouble]:
+        """What was noticed about each endpoint lately."""
+        return [
+            each._replace(code=UNREACHABLE, message=words)
+            if (words := self._connection.unresolved(each.endpoint))
+            else each
+            for each in self._protocol.endpoints.troubles()
+        ]
+
+    def failure_of(self, call: Call) -> ClientError:
+        """The exception for a call that ended badly."""
+        assert call.failure is not None
+        return error_of(call.failure, self.troubles())
+
+    # -- inside -------------------------------------------------------------------------------
+
+    @property
+    def _protocol(self) -> ClientProtocol:
+        """All that this client knows and has under way; to be changed by who drives it alone."""
+        self._transport.owner.check_process()
+        return self._connection.protocol
+
+    def _check(self) -> None:
+        """Raises RuntimeError in a foreign process, and once the client is closed."""
+        self._transport.owner.check_process()
+        if self._closed:
+            raise RuntimeError(CLOSED_WORDS)
+
+    def _deadline_ms(self, timeout_s: float | None) -> int:
+        """Of a call that begins now."""
+        if timeout_s is None:
+            timeout_s = self.timeout_s
+        else:
+            checked_timeout(timeout_s)
+        return clock_ms() + max(1, int(timeout_s * 1000))
+
+
+def checked_timeout(timeout_s: float) -> float:
+    """The same. Raises ValueError for what is no time to wait."""
+    if not 0 < timeout_s <= TIMEOUT_S_MAX:
+        raise ValueError(f"timeout_s is above 0 and at most {TIMEOUT_S_MAX}, not {timeout_s}")
+    return timeout_s
+
+
+def new_call(request: Request, deadline_ms: int) -> Call:
+    """The call that carries out a request."""
+    body = request.question if isinstance(request, Ask) else request.command
+    return Call(body, deadline_ms, None)

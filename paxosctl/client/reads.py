@@ -1,0 +1,160 @@
+"""The methods that read keys, described once for both dresses (``operations.py``)."""
+
+from typing import Any
+
+from paxosctl.client.operations import Flow, Item, Steps, operation, stream
+from paxosctl.client.results import StaleRead, as_bytes
+from paxosd.core.client.calls import Ask
+from paxosd.core.commands import KeyValue, prefix_end
+from paxosd.core.requests import (
+    GET,
+    LINEARIZABLE,
+    RANGE,
+    STALE,
+    ReadAnswer,
+    ReadRequest,
+)
+
+
+class ReadMethods:
+    """Reads of keys, of ranges and of prefixes."""
+
+    @operation
+    def get(self, key: bytes, *, timeout_s: float | None = None) -> Steps[KeyValue | None]:
+        """Linearizable: sees every write that was acknowledged before this call.
+
+        >>> _ = client.put(b"greeting", b"hello")
+        >>> client.get(b"greeting").value
+        b'hello'
+        >>> print(client.get(b"no such key"))
+        None
+        """
+        answer = yield from _read(LINEARIZABLE, [[GET, as_bytes(key)]])
+        found: KeyValue | None = answer.results[0]
+        return found
+
+    @operation
+    def get_stale(self, key: bytes, *, timeout_s: float | None = None) -> Steps[StaleRead]:
+        """What one node has, without asking others; works without a quorum. See
+        :class:`~paxosctl.client.results.StaleRead` for the age that it gives.
+
+        >>> _ = client.put(b"greeting", b"hello")
+        >>> client.get_stale(b"greeting").value.value
+        b'hello'
+        """
+        answer = yield from _read(STALE, [[GET, as_bytes(key)]])
+        return StaleRead(answer.results[0], answer.applied, answer.revision, answer.age_ms)
+
+    @operation
+    def read(
+        self, queries: list[list[Any]], *, timeout_s: float | None = None
+    ) -> Steps[ReadAnswer]:
+        """Linearizable queries as the wire has them (see ``paxosd/core/requests.py``), answered
+        from one state; with the slot and revision that they reflect. A range is one page."""
+        answer = yield from _read(LINEARIZABLE, queries)
+        return answer
+
+    @stream
+    def range(
+        self,
+        start: bytes,
+        end: bytes = b"",
+        *,
+        limit: int = 0,
+        reverse: bool = False,
+        keys_only: bool = False,
+        stale: bool = False,
+        timeout_s: float | None = None,
+    ) -> Flow[KeyValue]:
+        """Keys in ``start <= key < end`` in order (end b"": no end; limit 0: all of them).
+
+        Read page by page: each page is linearizable, the whole is no snapshot. With
+        ``keys_only`` the values are b"". ``timeout_s`` bounds each page.
+
+        >>> for name in (b"a", b"b", b"c"):
+        ...     _ = client.put(name, b"")
+        >>> [row.key for row in client.range(b"a", b"c")]
+        [b'a', b'b']
+        """
+        return _rows(_pages(as_bytes(start), as_bytes(end), limit, reverse, keys_only, stale))
+
+    @stream
+    def pages(
+        self,
+        start: bytes,
+        end: bytes = b"",
+        *,
+        limit: int = 0,
+        reverse: bool = False,
+        keys_only: bool = False,
+        stale: bool = False,
+        timeout_s: float | None = None,
+    ) -> Flow[ReadAnswer]:
+        """The pages of a :meth:`range`, each with the slot, revision and age that it reflects."""
+        return _pages(as_bytes(start), as_bytes(end), limit, reverse, keys_only, stale)
+
+    @stream
+    def scan(
+        self,
+        prefix: bytes,
+        *,
+        limit: int = 0,
+        reverse: bool = False,
+        keys_only: bool = False,
+        stale: bool = False,
+        timeout_s: float | None = None,
+    ) -> Flow[KeyValue]:
+        """Every key with this prefix; the rest as :meth:`range`.
+
+        >>> for name in (b"a", b"b", b"c"):
+        ...     _ = client.put(b"jobs/" + name, b"")
+        >>> [row.key for row in client.scan(b"jobs/", reverse=True, limit=2)]
+        [b'jobs/c', b'jobs/b']
+        """
+        start = as_bytes(prefix)
+        return _rows(_pages(start, prefix_end(start), limit, reverse, keys_only, stale))
+
+
+def _read(mode: int, queries: list[list[Any]]) -> Steps[ReadAnswer]:
+    call = yield Ask(ReadRequest(0, mode, queries))
+    answer = call.result
+    assert isinstance(answer, ReadAnswer)
+    return answer
+
+
+def _pages(
+    start: bytes, end: bytes, limit: int, reverse: bool, keys_only: bool, stale: bool
+) -> Flow[ReadAnswer]:
+    left = limit
+    while True:
+        query = [RANGE, start, end, left, reverse, keys_only]
+        call = yield Ask(ReadRequest(0, STALE if stale else LINEARIZABLE, [query]))
+        assert call is not None
+        answer = call.result
+        assert isinstance(answer, ReadAnswer)
+        yield Item(answer)
+        page = answer.results[0]
+        if limit:
+            left -= len(page.rows)
+        if page.more is None or (limit and left <= 0):
+            return
+        if reverse:
+            end = page.more
+        else:
+            start = page.more
+
+
+def _rows(pages: Flow[ReadAnswer]) -> Flow[KeyValue]:
+    """What is asked for the pages is asked for; of each page its rows are given."""
+    call = None
+    while True:
+        try:
+            step = pages.send(call)
+        except StopIteration:
+            return
+        if isinstance(step, Item):
+            for row in step.value.results[0].rows:
+                yield Item(row)
+            call = None
+        else:
+            call = yield step

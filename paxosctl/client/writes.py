@@ -1,0 +1,109 @@
+"""The methods that change keys, described once for all dresses (``operations.py``)."""
+
+from paxosctl.client.operations import Steps, operation
+from paxosctl.client.results import (
+    CasResult,
+    Removed,
+    as_bytes,
+    as_number,
+    removed_of,
+    typed_result,
+)
+from paxosd.core.client.calls import Write
+from paxosd.core.commands import (
+    CAS_REVISION,
+    CAS_VALUE,
+    DELETE,
+    DELETE_RANGE,
+    PUT,
+    Command,
+    prefix_end,
+)
+
+
+class WriteMethods:
+    """Each is one command, which a :class:`~paxosctl.client.pipeline.Pipeline` can queue, too."""
+
+    @operation
+    def put(self, key: bytes, value: bytes, *, timeout_s: float | None = None) -> Steps[int]:
+        """Set a key; returns the revision of this write.
+
+        >>> client.put(b"greeting", b"hello") < client.put(b"greeting", b"hello again")
+        True
+        """
+        call = yield Write([PUT, as_bytes(key), as_bytes(value)])
+        revision: int = typed_result([PUT], call.result)
+        return revision
+
+    @operation
+    def delete(self, key: bytes, *, timeout_s: float | None = None) -> Steps[int | None]:
+        """Remove a key; the revision of the removal, None if there was no such key.
+
+        >>> print(client.delete(b"no such key"))
+        None
+        """
+        call = yield Write([DELETE, as_bytes(key)])
+        revision: int | None = typed_result([DELETE], call.result)
+        return revision
+
+    @operation
+    def delete_prefix(self, prefix: bytes, *, timeout_s: float | None = None) -> Steps[int]:
+        """Remove every key with this prefix at once (b"": every key); how many there were.
+
+        >>> for name in (b"a", b"b"):
+        ...     _ = client.put(b"jobs/" + name, b"")
+        >>> client.delete_prefix(b"jobs/")
+        2
+        """
+        call = yield Write([DELETE_RANGE, as_bytes(prefix), prefix_end(prefix)])
+        count: int = typed_result([DELETE_RANGE], call.result)
+        return count
+
+    @operation
+    def remove(
+        self, key: bytes, *, prefix: bool = False, timeout_s: float | None = None
+    ) -> Steps[Removed]:
+        """As :meth:`delete` or :meth:`delete_prefix`: how many keys went, and the revision.
+
+        >>> revision = client.put(b"greeting", b"hello")
+        >>> client.remove(b"greeting") == (1, revision + 1)
+        True
+        """
+        command: Command = [DELETE, as_bytes(key)]
+        if prefix:
+            command = [DELETE_RANGE, as_bytes(key), prefix_end(key)]
+        call = yield Write(command)
+        return removed_of(call.result)
+
+    @operation
+    def cas_value(
+        self, key: bytes, expect: bytes | None, value: bytes, *, timeout_s: float | None = None
+    ) -> Steps[CasResult]:
+        """Set a key if its value equals ``expect``; None: if there is no such key.
+
+        >>> client.cas_value(b"owner", None, b"anna").ok
+        True
+        >>> client.cas_value(b"owner", None, b"ben").ok
+        False
+        """
+        wanted = None if expect is None else as_bytes(expect)
+        call = yield Write([CAS_VALUE, as_bytes(key), wanted, as_bytes(value)])
+        result: CasResult = typed_result([CAS_VALUE], call.result)
+        return result
+
+    @operation
+    def cas_revision(
+        self, key: bytes, expect: int, value: bytes, *, timeout_s: float | None = None
+    ) -> Steps[CasResult]:
+        """Set a key if its modify revision equals ``expect``; 0: if there is no such key.
+
+        >>> seen = client.put(b"counter", b"7")
+        >>> client.cas_revision(b"counter", seen, b"8").ok
+        True
+        >>> client.cas_revision(b"counter", seen, b"8").ok
+        False
+        """
+        command = [CAS_REVISION, as_bytes(key), as_number(expect), as_bytes(value)]
+        call = yield Write(command)
+        result: CasResult = typed_result(command, call.result)
+        return result
