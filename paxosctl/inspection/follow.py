@@ -15,6 +15,7 @@ from paxosctl.inspection.events import LINE
 from paxosctl.inspection.log_lines import LineLosses, parse_line
 from paxosctl.inspection.recorded_files import block_events
 from paxosctl.inspection.recordings import Doubles, Recordings
+from paxosctl.inspection.steady_clock import SteadyClock
 from paxosd.recorder.block import Losses, blocks_of
 from paxosd.recorder.event import Event
 from paxosd.recorder.files import file_number
@@ -63,6 +64,7 @@ class Follower:
             for files in recordings.nodes.values()
             for file in files.files
         }
+        self._clocks = {name: files.clock for name, files in recordings.nodes.items()}
         self._logs = [_GrowingFile(path, from_end=True) for path in recordings.sources.logs]
         self._waiting: dict[str, list[Event]] = {}
         self._losses = Losses()
@@ -119,7 +121,10 @@ class Follower:
             return
         before = self._losses.bytes
         for head, raw in blocks_of(data, self._losses):
-            for event in block_events(head, raw, None):
+            clock = self._clocks.setdefault(head.node, SteadyClock())
+            clock.follow(head.run_id, head.boot_count, head.mono_us, head.wall_us)
+            taken_us = head.wall_us - clock.ahead_us(head.boot_count, head.mono_us)
+            for event in block_events(head, raw, None, taken_us):
                 yield self._corrected(event)
         torn = self._losses.bytes - before
         if 0 < torn <= len(data):  # a block that is being written stands at the end
@@ -138,4 +143,6 @@ class Follower:
 
     def _corrected(self, event: Event) -> Event:
         ahead_us = self._offsets.ahead_us(event.node)
+        if event.kind == LINE and event.node in self._clocks:
+            ahead_us += self._clocks[event.node].ahead_us(event.boot_count, event.mono_us)
         return event._replace(wall_us=event.wall_us - ahead_us) if ahead_us else event

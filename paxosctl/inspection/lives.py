@@ -1,10 +1,11 @@
 """What nodes recorded of themselves and to each other, read once for all that asks what went wrong.
 
-A life is one run of a process. Its times are those of its wall clock without the jumps; the lives
-are put on one axis by the messages between them (``message_delays.py``).
+A life is one run of a process. Its times are those of its wall clock without the jumps
+(``steady_clock.py``); the lives are put on one axis by the messages between them
+(``message_delays.py``).
 """
 
-from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from paxosctl.inspection.events import (
@@ -15,6 +16,7 @@ from paxosctl.inspection.events import (
     note_event,
 )
 from paxosctl.inspection.recordings import Recordings, Window
+from paxosctl.inspection.steady_clock import Jump
 from paxosd.recorder.block import Row
 from paxosd.recorder.event import (
     MEMBER,
@@ -37,10 +39,6 @@ _KINDS = MESSAGE_KINDS | {SYNCED, PROCESSOR, START, MEMBER, WRITE}
 _HELLO = MESSAGES["hello"]
 SAMPLED_BYTES = 4 << 20
 """Of recordings with so many bytes every message is looked at, of larger ones a part."""
-JUMP_US_MIN = 100_000
-"""A wall clock that moves so much against the other one has jumped."""
-DRIFT_PART = 16
-"""If it is more than one part in so many of the time, for it may be a clock that drifts."""
 GAP_US_MIN = 350_000
 """A process that records nothing for so long stood still: it looks at its processor times every
 100 ms."""
@@ -82,15 +80,13 @@ class Life:
 
     def at(self, event: Event) -> int:
         """When that was, on the axis."""
-        return self.steady_us(event) + self.axis_us
+        return event.wall_us + self.axis_us
 
-    def steady_us(self, event: Event) -> int:
+    @staticmethod
+    def steady_us(event: Event) -> int:
         """When that was on its wall clock without the jumps: wall clocks are kept together, and
         monotonic ones drift apart."""
-        if not self.jumps:
-            return event.wall_us
-        place = bisect_right(self.jumps, event.mono_us, key=lambda jump: jump[0].mono_us)
-        return event.wall_us - sum(moved_us for _, moved_us in self.jumps[:place])
+        return event.wall_us
 
     @property
     def begun_us(self) -> int:
@@ -121,7 +117,7 @@ def lives_of(recordings: Recordings, window: Window) -> list[Life]:
 
     lives: list[Life] = []
     for node in recordings.nodes:
-        reader = _Reader(node)
+        reader = _Reader(node, recordings.nodes[node].clock.jumps)
         for event in recordings.node_events(node, window, keep):
             reader.take(event)
         lives += reader.lives
@@ -141,10 +137,10 @@ def _bytes(recordings: Recordings) -> int:
 class _Reader:
     """Follows one node's events."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, jumps: Sequence[Jump]) -> None:
         self.lives: list[Life] = []
         self._node = node
-        self._paired_us = 0
+        self._jumps = list(jumps)
 
     def take(self, event: Event) -> None:
         life = self.lives[-1] if self.lives else None
@@ -152,7 +148,6 @@ class _Reader:
                 or (event.kind == START and life.start is not None)):  # fmt: skip
             life = Life(self._node, event, event)
             self.lives.append(life)
-            self._paired_us = event.mono_us
         self._look_at_times(life, event)
         life.last = event
         self._sort(life, event)
@@ -166,13 +161,12 @@ class _Reader:
                 and event.mono_us - life.gaps[-1].after.mono_us < GAP_US_MIN):  # fmt: skip
             gap = life.gaps[-1]
             life.gaps[-1] = Gap(gap.before, gap.after, event.x, event.y)
-        moved_us = (event.wall_us - event.mono_us) - (last.wall_us - last.mono_us)
-        if moved_us:
-            # Each block of a recording has both clocks as of one moment.
-            since_us = event.mono_us - self._paired_us
-            self._paired_us = event.mono_us
-            if abs(moved_us) >= max(JUMP_US_MIN, since_us // DRIFT_PART):
-                life.jumps.append((event, moved_us))
+        while self._jumps and self._jumps[0].boot_count <= event.boot_count and (
+            self._jumps[0].boot_count < event.boot_count or event.mono_us >= self._jumps[0].mono_us
+        ):  # fmt: skip
+            jump = self._jumps.pop(0)
+            if jump.boot_count == event.boot_count:
+                life.jumps.append((event, jump.moved_us))
 
     def _sort(self, life: Life, event: Event) -> None:
         kind = event.kind

@@ -7,10 +7,11 @@ is read (a sixteenth of the ring, 4 MiB by default). What is given twice is read
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from paxosctl.inspection.events import note_fields
+from paxosctl.inspection.steady_clock import SteadyClock, clock_of
 from paxosd.recorder.block import MAGIC, BlockHead, Keep, Losses, blocks_of, events_of
 from paxosd.recorder.event import EVENT_BYTES, NOTE, Event
 
@@ -39,6 +40,8 @@ class NodeFiles:
     """Of each file, as it was read last."""
     gone: set[Path] = field(default_factory=set)
     """Files that the node, which runs, dropped meanwhile: the oldest of its ring."""
+    clock: SteadyClock = field(default_factory=SteadyClock)
+    """All times of its events are without the jumps of its wall clock."""
 
     @property
     def total_bytes(self) -> int:
@@ -77,19 +80,24 @@ class NodeFiles:
         last_seq: dict[int, int] = {}
         for place, file in enumerate(self.files):
             following = self.files[place + 1 :][:1]
-            if following and following[0].head.wall_us < since_us:
+            if following and self._steady_us(following[0].head) < since_us:
                 continue
             losses = self.losses[file.path] = Losses()
             for head, raw in blocks_of(self._content(file.path), losses):
-                if head.wall_us < since_us:
+                taken_us = self._steady_us(head)
+                if taken_us < since_us:
                     continue  # all of a block is older than when it was taken
-                if head.base_us and head.base_us + head.wall_us - head.mono_us > until_us:
+                if head.base_us and head.base_us + taken_us - head.mono_us > until_us:
                     return
                 after = last_seq.get(head.run_id, 0)
                 last_seq[head.run_id] = max(after, head.first_seq + len(raw) // EVENT_BYTES - 1)
-                for event in block_events(head, raw, keep):
+                for event in block_events(head, raw, keep, taken_us):
                     if event.seq > after and since_us <= event.wall_us <= until_us:
                         yield event
+
+    def _steady_us(self, head: BlockHead) -> int:
+        """When a block was taken."""
+        return head.wall_us - self.clock.ahead_us(head.boot_count, head.mono_us)
 
     def last_us(self) -> int:
         """When the last block was taken, by this node's wall clock; 0: there is none."""
@@ -98,14 +106,17 @@ class NodeFiles:
             place = len(data)
             while (place := data.rfind(MAGIC, 0, place)) >= 0:
                 for head, _ in blocks_of(data[place:], Losses()):
-                    return head.wall_us
+                    return self._steady_us(head)
         return 0
 
 
-def block_events(head: BlockHead, raw: memoryview, keep: Keep | None) -> Iterator[Event]:
-    """The events of a block. A note has the time of its line: it is recorded a turn later."""
-    lag_us = head.wall_us - head.mono_us
-    for event in events_of(head, raw, keep):
+def block_events(
+    head: BlockHead, raw: memoryview, keep: Keep | None, taken_us: int
+) -> Iterator[Event]:
+    """The events of a block. ``taken_us``: when it was taken, by the clock that is shown. A note
+    has the time of its line: it is recorded a turn later."""
+    lag_us = taken_us - head.mono_us
+    for event in events_of(replace(head, wall_us=taken_us), raw, keep):
         if event.kind == NOTE:
             mono_ns = note_fields(event.text).get("mono_ns")
             if isinstance(mono_ns, int):
@@ -129,15 +140,30 @@ def by_node(paths: Iterable[Path], passed_over: list[str]) -> dict[str, NodeFile
             found.setdefault(head.node, []).append(RecordedFile(path, head))
     nodes = {}
     for node in sorted(found):
-        begun: dict[int, int] = {}
-        for file in found[node]:
-            head = file.head
-            begun[head.run_id] = min(begun.get(head.run_id, head.wall_us), head.wall_us)
-        files = sorted(
-            found[node], key=lambda f: (begun[f.head.run_id], f.head.run_id, f.head.first_seq)
-        )
-        nodes[node] = NodeFiles(node, files)
+        place = {run: at for at, run in enumerate(_runs(found[node]))}
+        files = sorted(found[node], key=lambda f: (place[f.head.run_id], f.head.first_seq))
+        nodes[node] = NodeFiles(node, files, clock=clock_of([file.path for file in files]))
     return nodes
+
+
+def _runs(files: Iterable[RecordedFile]) -> list[int]:
+    """The runs of a node in their order: by the wall clock, but for the starts in one data
+    directory, which are counted, for the clock may have been set back meanwhile."""
+    begun: dict[int, int] = {}
+    directory: dict[int, int] = {}
+    boots: dict[int, int] = {}
+    for file in files:
+        head = file.head
+        begun[head.run_id] = min(begun.get(head.run_id, head.wall_us), head.wall_us)
+        directory[head.run_id] = directory.get(head.run_id) or head.directory_id
+        boots[head.run_id] = head.boot_count
+    runs = sorted(begun, key=lambda run: (begun[run], run))
+    for each in set(directory.values()) - {0}:
+        places = [at for at, run in enumerate(runs) if directory[run] == each]
+        counted = sorted((runs[at] for at in places), key=lambda run: boots[run])
+        for at, run in zip(places, counted, strict=True):
+            runs[at] = run
+    return runs
 
 
 def _first_head(path: Path, passed_over: list[str]) -> BlockHead | None:

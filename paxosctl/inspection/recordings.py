@@ -13,6 +13,7 @@ from paxosctl.inspection.events import NOTES, note_fields
 from paxosctl.inspection.log_lines import LineLosses, read_lines
 from paxosctl.inspection.recorded_files import END_US, GONE, NodeFiles, by_node
 from paxosctl.inspection.sources import Sources, find_sources, make_scratch
+from paxosctl.inspection.steady_clock import SteadyClock
 from paxosd.recorder.block import Keep
 from paxosd.recorder.event import Event
 
@@ -74,10 +75,29 @@ class Recordings:
 
     def _log_events(self, path: Path, window: Window) -> Iterator[Event]:
         losses = self.line_losses[path] = LineLosses()
-        for event in read_lines(path, losses):
+        for event in self.steady_lines(read_lines(path, losses)):
             corrected = event.wall_us - self.offsets.ahead_us(event.node)
             if window.since_us <= corrected <= window.until_us:
                 yield event._replace(wall_us=corrected)
+
+    def steady_lines(self, lines: Iterable[Event]) -> Iterator[Event]:
+        """With times without the jumps of the clocks: as the recording of the node has them, or
+        else as the lines before show them."""
+        own: dict[str, SteadyClock] = {}
+        last: dict[str, tuple[int, int]] = {}
+        for event in lines:
+            node, mono_us = event.node, event.mono_us
+            files = self.nodes.get(node)
+            if files is not None and event.boot_count:
+                ahead_us = files.clock.ahead_us(event.boot_count, mono_us)
+            else:
+                clock = own.setdefault(node, SteadyClock())
+                run, before_us = last.get(node, (0, 0))
+                run += mono_us < before_us  # the machine started again
+                last[node] = run, mono_us
+                clock.follow(run, run, mono_us, event.wall_us)
+                ahead_us = clock.ahead_us(run, mono_us)
+            yield event._replace(wall_us=event.wall_us - ahead_us) if ahead_us else event
 
     def losses(self) -> list[str]:
         """A sentence for each source of which something was passed over so far."""
@@ -123,7 +143,7 @@ def _measure(recordings: Recordings) -> None:
             lasts.append(files.last_us())
     for path in recordings.sources.logs:
         last = None
-        for event in read_lines(path, LineLosses()):
+        for event in recordings.steady_lines(read_lines(path, LineLosses())):
             recordings.log_nodes.add(event.node)
             if last is None:
                 firsts.append(event.wall_us)
