@@ -40,6 +40,7 @@ VERBS = {
     "cas": "kv",
     "outcome": "kv",
     "watch": "watch",
+    "lease": "lease",
     "status": "cluster",
     "health": "cluster",
     "leader": "cluster",

@@ -1,11 +1,12 @@
 """The public Python clients of paxosd: ``from paxosctl.client import Client, AsyncClient``.
 
-``writes.py``, ``reads.py`` and ``cluster_calls.py`` describe the methods, once for all dresses
-(``operations.py``): ``client.py`` is the client whose calls wait, ``async_client.py`` the one whose
-calls are awaited, ``pipeline.py`` many commands at a time. ``watch.py`` and ``async_watch.py`` are
-the changes of a key or prefix; ``errors.py`` how a call can fail. ``connection.py`` and
-``transport.py`` drive the sans-IO protocol of ``paxosd.core.client`` with sockets and a clock, by
-the threads that wait (``runner.py``, ``driver_seat.py``) or by an event loop (``async_runner.py``).
+``writes.py``, ``reads.py``, ``leases.py`` and ``cluster_calls.py`` describe the methods, once for
+all dresses (``operations.py``): ``client.py`` is the client whose calls wait, ``async_client.py``
+the one whose calls are awaited, ``pipeline.py`` many commands at a time. ``watch.py`` and
+``async_watch.py`` are the changes of a key or prefix; ``errors.py`` how a call can fail.
+``connection.py`` and ``transport.py`` drive the sans-IO protocol of ``paxosd.core.client`` with
+sockets and a clock, by the threads that wait (``runner.py``, ``driver_seat.py``) or by an event
+loop (``async_runner.py``).
 Nothing here prints or exits.
 """
 
@@ -16,6 +17,7 @@ from paxosctl.client.errors import (
     CarriedOutError,
     ClientError,
     ClosedError,
+    LeaseUnknownError,
     NotSubmittedError,
     OutcomeUnknownError,
     QuotaError,
@@ -36,6 +38,7 @@ from paxosctl.client.results import (
 from paxosctl.client.watch import Watcher
 from paxosd.core.client.calls import ClientOptions
 from paxosd.core.commands import Change, KeyValue
+from paxosd.core.requests import LeaseInfo
 
 __all__ = [
     "AsyncClient",
@@ -50,6 +53,8 @@ __all__ = [
     "Future",
     "Health",
     "KeyValue",
+    "LeaseInfo",
+    "LeaseUnknownError",
     "MembersResult",
     "NotSubmittedError",
     "Outcome",

@@ -23,13 +23,14 @@ from paxosctl.client.async_runner import AsyncRunner
 from paxosctl.client.async_watch import AsyncWatcher
 from paxosctl.client.client import Client
 from paxosctl.client.cluster_calls import ClusterMethods
+from paxosctl.client.leases import LeaseMethods
 from paxosctl.client.reads import ReadMethods
 from paxosctl.client.watch_plan import WatchPlan
 from paxosctl.client.watch_session import WatchSession
 from paxosctl.client.writes import WriteMethods
 
 
-class AsyncClient(WriteMethods, ReadMethods, ClusterMethods, AsyncRunner):
+class AsyncClient(WriteMethods, ReadMethods, LeaseMethods, ClusterMethods, AsyncRunner):
     """A connection to a cluster, whose calls are awaited; the tasks of one event loop share it. See
     :class:`~paxosctl.client.base.ClientBase` for its arguments."""
 

@@ -27,6 +27,7 @@ from collections.abc import Callable
 from typing import Any
 
 from paxosctl.client.cluster_calls import ClusterMethods, admin_body, ask_admin
+from paxosctl.client.leases import LeaseMethods
 from paxosctl.client.pipeline import Pipeline
 from paxosctl.client.reads import ReadMethods
 from paxosctl.client.runner import CallRunner
@@ -36,7 +37,7 @@ from paxosctl.client.writes import WriteMethods
 from paxosd.core.client.calls import Call
 
 
-class Client(WriteMethods, ReadMethods, ClusterMethods, CallRunner):
+class Client(WriteMethods, ReadMethods, LeaseMethods, ClusterMethods, CallRunner):
     """A connection to a cluster, whose calls wait; threads may share it. See
     :class:`~paxosctl.client.base.ClientBase` for its arguments."""
 

@@ -104,6 +104,18 @@ class QuotaError(RefusedError):
     exit_code = EXIT_QUOTA
 
 
+class LeaseUnknownError(RefusedError):
+    """A put named a lease that is not there: it was revoked or expired, or never granted. Nothing
+    was written. ``lease``: its id."""
+
+    exit_code = EXIT_NEGATIVE
+
+    def __init__(self, lease: int) -> None:
+        words = f"there is no lease {lease}: it was revoked or expired, or never granted"
+        super().__init__("lease_unknown", words)
+        self.lease = lease
+
+
 class OutcomeUnknownError(ClientError):
     """It may or may not have happened. Ask ``Client.outcome(session, seq)``, which answers for
     certain; session 0: it was no command of a session, look at its effect."""

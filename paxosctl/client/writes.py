@@ -1,5 +1,6 @@
 """The methods that change keys, described once for all dresses (``operations.py``)."""
 
+from paxosctl.client.leases import check_leased_put
 from paxosctl.client.operations import Steps, operation
 from paxosctl.client.results import (
     CasResult,
@@ -25,13 +26,18 @@ class WriteMethods:
     """Each is one command, which a :class:`~paxosctl.client.pipeline.Pipeline` can queue, too."""
 
     @operation
-    def put(self, key: bytes, value: bytes, *, timeout_s: float | None = None) -> Steps[int]:
-        """Set a key; returns the revision of this write.
+    def put(
+        self, key: bytes, value: bytes, *, lease: int = 0, timeout_s: float | None = None
+    ) -> Steps[int]:
+        """Set a key; returns the revision of this write. ``lease``: the key goes when that lease
+        ends, unless it is written again before; 0: none. Raises LeaseUnknownError.
 
         >>> client.put(b"greeting", b"hello") < client.put(b"greeting", b"hello again")
         True
         """
-        call = yield Write([PUT, as_bytes(key), as_bytes(value)])
+        attached = [as_number(lease)] if lease else []
+        call = yield Write([PUT, as_bytes(key), as_bytes(value), *attached])
+        check_leased_put(lease, call.result)
         revision: int = typed_result([PUT], call.result)
         return revision
 

@@ -22,12 +22,18 @@ META = ("create_revision", "modify_revision", "version")
 @verb("put")
 @click.argument("key")
 @click.argument("value")
-def put_verb(settings: Settings, key: str, value: str) -> None:
-    """Set KEY to VALUE; "-" reads the value from standard input, byte for byte."""
+@click.option(
+    "--lease",
+    type=Whole(1),
+    help="The key goes with this lease, unless it is written again before.",
+)
+def put_verb(settings: Settings, key: str, value: str, lease: int | None) -> None:
+    """Set KEY to VALUE; "-" reads the value from standard input, byte for byte. Exit code 1 if
+    there is no such lease."""
     check_key(key)
     content = raw_or_stdin(value)
     with settings.client() as client:
-        revision = client.put(raw(key), content)
+        revision = client.put(raw(key), content, lease=lease or 0)
     settings.show(_revision(revision))
 
 

@@ -24,6 +24,11 @@ STALE = 1
 
 GET = 1
 RANGE = 2
+LEASE = 4
+"""``[LEASE, id, with_keys]``: one lease, a :class:`LeaseInfo`, or None."""
+LEASES = 5
+"""``[LEASES, after, limit]``: leases with ids above ``after``, in order, a :class:`LeasePage`."""
+LEASES_PER_PAGE_MAX = 1000
 
 SPLIT = 1 << 40
 """Added to ``HistoryRequest.limit_bytes``: a page may end within a revision. A node of before does
@@ -99,8 +104,31 @@ class RangePage(NamedTuple):
     more: bytes | None
 
 
+class LeaseInfo(NamedTuple):
+    """A lease. ``remaining_ms``: what was left of its TTL by log time, as of the last batch in the
+    log; 0: it may end at any time. ``session`` and ``name``: of the client that it was granted to.
+    ``keys``: those attached to it, if they were asked for."""
+
+    id: int
+    ttl_ms: int
+    remaining_ms: int
+    session: int
+    name: str
+    keys: list[bytes]
+
+
+class LeasePage(NamedTuple):
+    """``more``: where the next page goes on (``after``); 0: nothing is left. ``total``: how many
+    leases there are."""
+
+    rows: list[LeaseInfo]
+    more: int
+    total: int
+
+
 class ReadAnswer(NamedTuple):
-    """One result per query: ``KeyValue | None`` for GET, :class:`RangePage` for RANGE.
+    """One result per query: ``KeyValue | None`` for GET, :class:`RangePage` for RANGE,
+    ``LeaseInfo | None`` for LEASE, :class:`LeasePage` for LEASES.
 
     ``applied``: the slot that the answer reflects; ``revision``: the store's there; ``age_ms``:
     for a stale read, whatever was acknowledged so many ms before the request came in is in it

@@ -13,6 +13,8 @@ from typing import Any
 from paxosd.core.commands import Change, KeyValue, Result, Status
 from paxosd.core.requests import (
     GET,
+    LEASE,
+    LEASES,
     LINEARIZABLE,
     RANGE,
     STALE,
@@ -22,6 +24,8 @@ from paxosd.core.requests import (
     ForwardRequest,
     HistoryAnswer,
     HistoryRequest,
+    LeaseInfo,
+    LeasePage,
     RangePage,
     ReadAnswer,
     ReadRequest,
@@ -89,7 +93,23 @@ def _query(value: Any) -> list[Any]:
                 and type(keys_only) is bool
             ):
                 return list(value)
-    raise bad_field("a query [1, key] or [2, start, end, limit, reverse, keys_only]", value)
+        if value[0] in _LEASE_QUERIES and len(value) == 3:
+            _, lease, argument = value
+            if (
+                type(lease) is int
+                and 0 <= lease <= INT_MAX
+                and type(argument) is _LEASE_QUERIES[value[0]]
+                and 0 <= argument <= INT_MAX
+            ):
+                return list(value)
+    raise bad_field(
+        "a query [1, key], [2, start, end, limit, reverse, keys_only], [4, lease, with_keys] or "
+        "[5, after, limit]",
+        value,
+    )
+
+
+_LEASE_QUERIES: dict[int, type[int]] = {LEASE: bool, LEASES: int}
 
 
 def _queries(value: Any) -> list[list[Any]]:
@@ -187,11 +207,17 @@ def _list_of(check: Check) -> Check:
 _PAGE = record_of(RangePage, _list_of(_KEY_VALUE), data_or_none)
 
 
-def _found(value: Any) -> KeyValue | RangePage | None:
+_LEASE_INFO = record_of(LeaseInfo, number, number, number, number, text, _list_of(data))
+_LEASE_PAGE = record_of(LeasePage, _list_of(_LEASE_INFO), number, number)
+_FOUND_OF: dict[int, Check] = {2: _PAGE, 3: _LEASE_PAGE, 5: _KEY_VALUE, 6: _LEASE_INFO}
+"""By the number of fields of a result."""
+
+
+def _found(value: Any) -> KeyValue | RangePage | LeaseInfo | LeasePage | None:
     if value is None:
         return None
-    found: KeyValue | RangePage
-    found = _PAGE(value) if type(value) is tuple and len(value) == 2 else _KEY_VALUE(value)
+    check = _FOUND_OF.get(len(value), _KEY_VALUE) if type(value) is tuple else _KEY_VALUE
+    found: KeyValue | RangePage | LeaseInfo | LeasePage = check(value)
     return found
 
 

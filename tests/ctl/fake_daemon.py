@@ -36,6 +36,7 @@ from paxosd.replica.admin import Admin, AdminPorts
 from paxosd.replica.log_server import serve_history
 from paxosd.replica.watch_publisher import EventPublisher
 from paxosd.wire import WireError, decode_entry, decode_request, encode_client
+from paxosd.wire.entry import EntryLimits
 from paxosd.wire.status import encode_status
 
 
@@ -234,7 +235,7 @@ class FakeDaemon:
             applied, revision = self.machine.applied, self.machine.revision
             return ReadAnswer(request.request_id, applied, revision, 0, results)
         try:
-            entry = decode_entry(request.entry)
+            entry = decode_entry(request.entry, EntryLimits.of(self.machine.settings))
         except WireError as error:
             return RefusalAnswer(request.request_id, "invalid", str(error), "", "", 0)
         self.writes.append(entry)

@@ -5,8 +5,14 @@ import pytest
 from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from paxosd.core.commands import GRANT, KEEPALIVE, PUT, REVOKE, Entry
 from paxosd.core.lease_bounds import FIRST_ID, IDS_PER_KEEPALIVE_MAX, TTL_MS_MAX
-from paxosd.core.requests import WriteAnswer
-from paxosd.wire import decode_answer, decode_entry, encode_client, encode_entry
+from paxosd.core.requests import LeaseInfo, LeasePage, ReadAnswer, ReadRequest, WriteAnswer
+from paxosd.wire import (
+    decode_answer,
+    decode_entry,
+    decode_request,
+    encode_client,
+    encode_entry,
+)
 from paxosd.wire.entry import EntryLimits
 from paxosd.wire.fields import LimitError, WireError
 
@@ -66,3 +72,29 @@ def test_an_answer_has_a_number_for_each_lease(result):
 def test_other_answers_are_refused(detail):
     with pytest.raises(WireError):
         decode_answer(encode_client(WriteAnswer(3, 9, [(0, 0, detail)]), "c"), "c")
+
+
+INFO = LeaseInfo(5, 5000, 12, 3, "anna", [b"a", b"\x00"])
+
+
+@pytest.mark.parametrize(
+    "query", [[4, 0, True], [4, FIRST_ID, False], [5, 0, 0], [5, FIRST_ID, 100]]
+)
+def test_queries_go_there_and_back(query):
+    request = ReadRequest(3, 0, [query, [1, b"k"]])
+    assert decode_request(encode_client(request, "c"), "c") == request
+
+
+@pytest.mark.parametrize(
+    "query",
+    [[4, 1], [4, 1, 1], [4, -1, True], [5, 0, False], [5, 0, -1], [4, b"1", True], [6, 1, 1]],
+)
+def test_other_queries_are_refused(query):
+    with pytest.raises(WireError):
+        decode_request(encode_client(ReadRequest(3, 0, [query]), "c"), "c")
+
+
+def test_answers_to_queries_go_there_and_back():
+    page = LeasePage([INFO, INFO._replace(keys=[])], 5, 70)
+    answer = ReadAnswer(3, 9, 4, 0, [INFO, None, page])
+    assert decode_answer(encode_client(answer, "c"), "c") == answer

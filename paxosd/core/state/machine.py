@@ -427,7 +427,7 @@ class Machine:
 
     def query(self, queries: list[list[Any]], bytes_max: int) -> list[Any]:
         """The answers to ``ReadRequest.queries``; see :func:`answer_queries`."""
-        return answer_queries(self.store, queries, bytes_max)
+        return answer_queries(self.store, self.leases, self.log_time_ms, queries, bytes_max)
 
     # ---- history
 

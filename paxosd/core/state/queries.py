@@ -4,19 +4,24 @@ from typing import Any
 
 from paxosd.core.requests import GET, RANGE, RangePage
 from paxosd.core.state.kv import PAGE_ROWS_MAX, ROW_OVERHEAD_BYTES, Store
+from paxosd.core.state.lease_queries import LEASE_QUERIES, answer_lease_query
+from paxosd.core.state.leases import Leases
 
 
 class ReadTooLargeError(ValueError):
     """The values that one read asks for exceed what one answer may hold."""
 
 
-def answer_queries(store: Store, queries: list[list[Any]], bytes_max: int) -> list[Any]:
-    """The answers to ``ReadRequest.queries``, of about ``bytes_max`` together.
+def answer_queries(
+    store: Store, leases: Leases, now_ms: int, queries: list[list[Any]], bytes_max: int
+) -> list[Any]:
+    """The answers to ``ReadRequest.queries``, of about ``bytes_max`` together, at this log time.
 
-    ``KeyValue | None`` per GET, ``RangePage`` per RANGE. The first RANGE gives at least one row if
-    there is one; a later one for which no room is left gives an empty page whose ``more`` is where
-    it would start. Raises ReadTooLargeError if the values of several GETs exceed ``bytes_max``, and
-    ValueError for an unknown query.
+    ``KeyValue | None`` per GET, ``RangePage`` per RANGE; for the queries of leases see
+    ``lease_queries.py``. The first RANGE gives at least one row if there is one; a later one for
+    which no room is left gives an empty page whose ``more`` is where it would start. Raises
+    ReadTooLargeError if the values of several GETs exceed ``bytes_max``, and ValueError for an
+    unknown query.
     """
     answers: list[Any] = [None] * len(queries)
     left_bytes = bytes_max
@@ -25,6 +30,9 @@ def answer_queries(store: Store, queries: list[list[Any]], bytes_max: int) -> li
             answers[place] = found = store.get(query[1])
             if found is not None:
                 left_bytes -= len(found.value)
+        elif query[0] in LEASE_QUERIES:
+            answers[place] = found_lease = answer_lease_query(query, store, leases, now_ms)
+            left_bytes -= sum(map(len, getattr(found_lease, "keys", ())))
         elif query[0] != RANGE:
             raise ValueError(f"unknown query {query[0]!r}: GET is {GET}, RANGE is {RANGE}")
     if left_bytes < 0 and len(queries) > 1:
