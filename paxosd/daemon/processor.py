@@ -8,6 +8,7 @@ it was slow itself, or starved by others, or stood still.
 import os
 import threading
 
+from paxosd.core.types import NULL_BALLOT
 from paxosd.recorder.event import PROCESSOR
 from paxosd.recorder.recorder import Recorder
 
@@ -38,13 +39,13 @@ class ProcessorTimes:
         before_ms, before = self._before_ms, self._before
         self._before_ms, self._before = now_ms, (ran_ns, waited_ns)
         if before_ms and now_ms > before_ms:
-            self._recorder.set_time(now_ms)
-            self._recorder.record(
-                PROCESSOR,
-                slot=int((now_ms - before_ms) * 1000),
-                x=max(0, ran_ns - before[0]) // 1000,
-                y=max(0, waited_ns - before[1]) // 1000,
-            )
+            ran_us = max(0, ran_ns - before[0]) // 1000
+            waited_us = max(0, waited_ns - before[1]) // 1000
+            took_us = int((now_ms - before_ms) * 1000)
+            self._recorder.later((now_ms, self._record, took_us, (ran_us, waited_us)))
+
+    def _record(self, took_us: int, shares: tuple[int, int]) -> None:
+        self._recorder.record(PROCESSOR, "", 0, took_us, NULL_BALLOT, *shares)
 
     def close(self) -> None:
         """Record no more."""

@@ -2,7 +2,8 @@
 
     loop ──► recorder (memory) ──► this thread, every FLUSH_MS: blocks, compressed ──► recorder/
 
-A process that dies has lost what it recorded within the last FLUSH_MS, and what this thread was
+A process that dies has lost what it put off and recorded within the last FLUSH_MS, SETTLE_MS
+(``replica/recording.py``) and the rest of a turn, 400 ms together, and what this thread was
 just writing. The loop never waits for it: not for the disk, and not for a lock.
 """
 
@@ -100,8 +101,8 @@ class FlightRecorder:
         if recorder is None or writer is None:
             return
         if threading.current_thread() is threading.main_thread():
+            recorder.take_notes(precise_clock_ms())
             recorder.settle()
-            recorder.set_time(precise_clock_ms())
         writer.flush(CRASH_S)
 
     def status(self) -> RecorderStatus:
@@ -123,6 +124,6 @@ class FlightRecorder:
         ``now_ms``: on the clock of the turns."""
         writer, self._writer = self._writer, None
         if self.recorder is not None and writer is not None:
+            self.recorder.take_notes(now_ms)
             self.recorder.settle()
-            self.recorder.set_time(now_ms)
             writer.close()

@@ -18,7 +18,10 @@ nodes without a clock, and nothing on the wire is made for it.
 from struct import Struct
 from typing import NamedTuple
 
-FORM = Struct("<IBBBBQQQQ")
+EVENT_FORM = "IBBBBQQQQ"
+"""One event, for ``struct``: little-endian, without gaps."""
+EVENT_FIELDS = len(EVENT_FORM)
+FORM = Struct(f"<{EVENT_FORM}")
 EVENT_BYTES = FORM.size
 KIND_AT = 4
 """Where the kind stands in it."""

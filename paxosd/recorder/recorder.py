@@ -1,10 +1,10 @@
 """The ring in memory: events are packed into chunks by the loop, and taken out beside it.
 
-    loop:    record() ──► chunk … full ──► the next chunk
+    loop:    record() ──► rows ──► settle(): chunk … full ──► the next chunk
     beside:  take_blocks() ──► what is new, as blocks
 
 What the loop must not wait for it may put off with :attr:`Recorder.later`, with the time at which
-it happened; :meth:`Recorder.settle` records it, at the end of the turn, when messages have left.
+it happened; :meth:`Recorder.settle` records it, much at a time, when nobody waits.
 
 One thread records and one other may take: ``used`` grows only once an event is whole, and a chunk
 changes hands once, so that no lock is needed, and recording never waits. If nobody takes for long,
@@ -13,12 +13,13 @@ the oldest full chunks are dropped, and the gap shows in the numbers of the even
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from struct import pack_into
 from typing import Any
 
 from paxosd.core.types import NULL_BALLOT, Ballot, NodeId
 from paxosd.recorder.block import BlockHead, encode_block
 from paxosd.recorder.digest import digest_of
-from paxosd.recorder.event import EVENT_BYTES, FORM, KIND_AT, NOBODY, NOTE
+from paxosd.recorder.event import EVENT_BYTES, EVENT_FIELDS, EVENT_FORM, KIND_AT, NOBODY, NOTE
 
 CHUNK_EVENTS = 1600
 CHUNKS_WAITING_MAX = 64
@@ -29,7 +30,10 @@ TEXT_CHARS_MAX = 4096
 NOTES_WAITING_MAX = 1000
 """Lines of the log that wait for the next turn; with more, the oldest are dropped."""
 
-_pack_into = FORM.pack_into
+ROWS_MAX = 160
+"""So many events wait to be packed at once."""
+_CHUNK_BYTES = CHUNK_EVENTS * EVENT_BYTES
+_ROWS_LIMIT = ROWS_MAX * EVENT_FIELDS
 _DIGEST_OF_NOTHING = digest_of(b"")
 
 
@@ -41,7 +45,7 @@ class _Chunk:
     def __init__(self, first_seq: int, base_us: int) -> None:
         self.first_seq = first_seq
         self.base_us = base_us
-        self.buffer = bytearray(CHUNK_EVENTS * EVENT_BYTES)
+        self.buffer = bytearray(_CHUNK_BYTES + ROWS_MAX * EVENT_BYTES)
         self.used = 0
         self.taken = 0
         self.texts: list[str] = []
@@ -66,8 +70,8 @@ class _Places(dict[NodeId, int]):
 class Recorder:
     """The events of one run of a node. ``lost``: how many were dropped before they were taken."""
 
-    __slots__ = ("_at_us", "_chunk", "_digest", "_full", "_later", "_limit", "_names", "_notes",
-                 "_places", "_run", "_value", "directory_id", "later", "lost")  # fmt: skip
+    __slots__ = ("_at_us", "_chunk", "_digest", "_full", "_later", "_names", "_notes", "_places",
+                 "_rows", "_run", "_value", "directory_id", "later", "lost")  # fmt: skip
 
     def __init__(
         self, cluster: str, node: NodeId, boot_count: int, run_id: int, directory_id: int = 0
@@ -79,8 +83,9 @@ class Recorder:
         self._places = _Places(self._names)
         self._full: deque[_Chunk] = deque()
         self._chunk = _Chunk(1, 0)
-        self._limit = CHUNK_EVENTS * EVENT_BYTES
         self._at_us = 0
+        self._rows: list[int] = []
+        """The fields of events that are not packed yet, one event after the other."""
         self._notes: deque[str] = deque(maxlen=NOTES_WAITING_MAX)
         self.lost = 0
         self._value, self._digest = b"", _DIGEST_OF_NOTHING
@@ -91,18 +96,22 @@ class Recorder:
 
     # -- the loop
 
+    @property
+    def put_off(self) -> int:
+        """How much was put off and is not recorded yet."""
+        return len(self._later)
+
     def settle(self) -> None:
-        """Do what was put off, in its order."""
+        """Do what was put off, in its order, and pack it for who takes it."""
         last_ms = -1.0
         for now_ms, act, first, second in self._later:
             if now_ms != last_ms:
                 last_ms = now_ms
-                self._move_to(now_ms)
+                self.set_time(now_ms)
             act(first, second)
         self._later.clear()
         self._value, self._digest = b"", _DIGEST_OF_NOTHING
-        if self._notes:  # of this turn: behind what they are about
-            self._record_notes()
+        self._pack()
 
     def digest_of(self, value: bytes) -> int:
         """:func:`~paxosd.recorder.digest.digest_of`; within a turn the same value comes several
@@ -113,16 +122,12 @@ class Recorder:
 
     def set_time(self, now_ms: float) -> None:
         """The time of the events from now on, on the clock of the turns."""
-        self._move_to(now_ms)
-        if self._notes:
-            self._record_notes()
-
-    def _move_to(self, now_ms: float) -> None:
         now_us = int(now_ms * 1000.0)
         chunk = self._chunk
-        if not chunk.used:
+        if not chunk.used and not self._rows:
             chunk.base_us = now_us
         elif now_us - chunk.base_us >= CHUNK_AGE_US_MAX:
+            self._pack()
             self._turn_over()
             self._chunk.base_us = now_us
         at_us = now_us - self._chunk.base_us
@@ -138,38 +143,49 @@ class Recorder:
         x: int = 0,
         y: int = 0,
     ) -> None:
-        """Add an event. The numbers are not negative and have 64 bits at most."""
-        chunk = self._chunk
-        used = chunk.used
+        """Add an event. The numbers are not negative and have 64 bits at most. Nobody takes it
+        before the next :meth:`settle`."""
         places = self._places
         round_, voter = ballot
-        _pack_into(
-            chunk.buffer,
-            used,
-            self._at_us,
-            kind,
-            places[peer],
-            places[voter],
-            code,
-            slot,
-            round_,
-            x,
-            y,
-        )
-        chunk.used = used = used + EVENT_BYTES
-        if used == self._limit:
+        rows = self._rows
+        rows += (self._at_us, kind, places[peer], places[voter], code, slot, round_, x, y)
+        if len(rows) >= _ROWS_LIMIT:
+            self._pack()
+
+    def _pack(self) -> None:
+        """All rows at once: for each by itself it takes several times as long."""
+        rows = self._rows
+        if not rows:
+            return
+        chunk = self._chunk
+        count = len(rows) // EVENT_FIELDS
+        pack_into(f"<{EVENT_FORM * count}", chunk.buffer, chunk.used, *rows)
+        rows.clear()
+        chunk.used += count * EVENT_BYTES
+        if chunk.used >= _CHUNK_BYTES:
             self._turn_over()
 
     def note_soon(self, text: str) -> None:
-        """Add a line of the log with the next :meth:`set_time`; any thread may call it."""
+        """Add a line of the log, behind what the turn does; any thread may call it."""
         self._notes.append(text)
 
-    def _record_notes(self) -> None:
+    @property
+    def has_notes(self) -> bool:
+        """Whether there are new lines of the log."""
+        return bool(self._notes)
+
+    def take_notes(self, now_ms: float) -> None:
+        """Put the new lines of the log behind what was put off so far."""
         while self._notes:
-            self.note(self._notes.popleft())
+            self.later((now_ms, self._record_note, self._notes.popleft(), None))
+
+    def _record_note(self, text: str, _: None) -> None:
+        self.note(text)
 
     def note(self, text: str) -> None:
         """Add a line of the log."""
+        if len(self._rows) + EVENT_FIELDS >= _ROWS_LIMIT:
+            self._pack()  # or the event would go to the chunk before that of its text
         chunk = self._chunk
         chunk.texts.append(text[:TEXT_CHARS_MAX])
         self.record(NOTE, x=len(chunk.texts) - 1)

@@ -14,7 +14,17 @@ from typing import Any
 
 from paxosd.core.effects import AcceptRecord, PromiseRecord, ReadReady, Ready, Refusal, WriteReply
 from paxosd.core.membership import UNKNOWN, Membership
-from paxosd.core.messages import Envelope, PeerMessage
+from paxosd.core.messages import (
+    Accept,
+    Accepted,
+    Envelope,
+    Heartbeat,
+    HeartbeatAck,
+    PeerMessage,
+    ReadIndex,
+    ReadIndexReply,
+    Votes,
+)
 from paxosd.core.node import Node
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import Ballot, NodeId, Slot
@@ -40,6 +50,13 @@ from paxosd.recorder.recorder import Recorder
 from paxosd.replica.slow_requests import SlowRequests
 from paxosd.replica.tokens import WriteToken
 from paxosd.storage.wal import SyncJob
+
+PUT_OFF_MAX = 64
+SETTLE_MS = 50.0
+"""What is put off is recorded once there is so much of it, or so long after the last time."""
+HELD_BYTES_MAX = 1 << 20
+_SMALL = frozenset([Accept, Accepted, Votes, Heartbeat, HeartbeatAck, ReadIndex, ReadIndexReply])
+"""Messages that may be put off: short, or their value is in the next group commit."""
 
 
 class Recording:
@@ -70,6 +87,9 @@ class Recording:
         """When this turn's messages were read."""
         self._hears = False
         """Whether a message was heard in this turn."""
+        self._settled_ms = 0.0
+        self._held_bytes = 0
+        """About how much memory is held by what is put off."""
 
     def start(self, now_ms: float, commit: Slot) -> None:
         """The run begins. ``commit``: up to which slot the log has chosen values."""
@@ -86,13 +106,23 @@ class Recording:
         """The time of the turn; what comes now is recorded with it."""
         self.now_ms = self._heard_ms = now_ms
         self._hears = False
-        self._recorder.set_time(now_ms)
         if self._slow is not None:
             self._slow.now_ms = now_ms
 
     def end_turn(self) -> None:
-        """Messages have left and clients have their answers: record it all."""
-        self._recorder.settle()
+        """Messages have left and clients have their answers. What is to be recorded waits until it
+        is worth while: each kind of event takes several times as long if it comes alone."""
+        recorder = self._recorder
+        if recorder.has_notes:
+            recorder.take_notes(self._read_ms())
+        put_off = recorder.put_off
+        if (
+            put_off >= PUT_OFF_MAX
+            or self._held_bytes >= HELD_BYTES_MAX
+            or (put_off and self.now_ms >= self._settled_ms + SETTLE_MS)
+        ):
+            self._settled_ms, self._held_bytes = self.now_ms, 0
+            recorder.settle()
 
     def look(self) -> None:
         """See whether the data directory has a new identity; called now and then."""
@@ -105,6 +135,8 @@ class Recording:
             self._hears = True
             self._heard_ms = self._precise_now_ms()
         self._later((self._heard_ms, self._record_heard, envelope, None))
+        if type(envelope.body) not in _SMALL:
+            self._held_bytes = HELD_BYTES_MAX
         if self._slow is not None:
             self._slow.heard(envelope)
 
@@ -173,33 +205,35 @@ class Recording:
         """A group commit is durable, or was found to be."""
         if self._precise_now_ms is not None:
             now_ms = self._precise_now_ms()
-        self._later((now_ms, self._record_synced, job, None))
-
-    def _record_synced(self, job: SyncJob, _: None) -> None:
         size = job.end - job.offset
-        self._recorder.record(
-            SYNCED, "", 0, job.group, _as_round(size), job.duration_us, job.records
+        # Each value that is put off stands in one of these.
+        self._held_bytes += size
+        self._later(
+            (now_ms, self._record_synced, (job.group, size), (job.duration_us, job.records))
         )
+
+    def _record_synced(self, group: tuple[int, int], synced: tuple[int, int]) -> None:
+        number, size = group
+        self._recorder.record(SYNCED, "", 0, number, _as_round(size), *synced)
 
     def answered(self, token: Any, answer: WriteReply | ReadReady | Refusal) -> None:
         """A client's request has its answer; a read may wait for its turn to be served."""
         now_ms = self._read_ms()
         if self._slow is not None:
             self._slow.answered(token, answer, now_ms)
-        self._later((now_ms, self._record_answered, token, (now_ms, answer)))
-
-    def _record_answered(
-        self, token: Any, answered: tuple[float, WriteReply | ReadReady | Refusal]
-    ) -> None:
-        now_ms, answer = answered
         slot, code = 0, 0
-        if isinstance(answer, WriteReply):
+        if type(answer) is WriteReply:
             slot = answer.slot
-        elif isinstance(answer, ReadReady):
+        elif type(answer) is ReadReady:
             slot = answer.applied
-        else:
+        elif type(answer) is Refusal:
             code = OUTCOMES.get(answer.code, OTHER_OUTCOME)
-        took = _as_round(max(0, int((now_ms - token.came_ms) * 1000)))
+        took_us = int((now_ms - token.came_ms) * 1000)
+        self._later((now_ms, self._record_answered, token, (slot, code, took_us)))
+
+    def _record_answered(self, token: Any, answered: tuple[int, int, int]) -> None:
+        slot, code, took_us = answered
+        took = _as_round(max(0, took_us))
         if type(token) is WriteToken:
             self._recorder.record(WRITE, "", code, slot, took, token.session, token.seqs)
         else:

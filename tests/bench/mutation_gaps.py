@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from paxosd.sim.campaign.run import RunReport
 from paxosd.sim.cluster.records import RunRecords
-from tests.bench.wall_limit import RUN_WALL_S_MAX, wall_limit
+from tests.bench.processor_limit import RUN_CPU_S_MAX, processor_limit
 from tests.sim.gaps import gap_ms
 
 
@@ -26,7 +26,7 @@ class GapProfile:
         """One run; an exception and a hang are reported as violations as well. ``records``: see
         ``run_seed``; of a run that hangs or raises there are none."""
         try:
-            with wall_limit(RUN_WALL_S_MAX):
+            with processor_limit(RUN_CPU_S_MAX):
                 found_ms = gap_ms(seed, self.scene, records)
         except TimeoutError as hang:
             return RunReport(seed=seed, ok=False, violation=f"hang: {hang}")

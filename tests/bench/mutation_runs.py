@@ -14,7 +14,7 @@ from paxosd.sim.campaign.run import RunReport, run_seed
 from paxosd.sim.cluster.records import RunRecords
 from paxosd.sim.nemesis.schedule import LEADER, Directive, Schedule
 from tests.bench.mutation_gaps import GapProfile
-from tests.bench.wall_limit import RUN_WALL_S_MAX, wall_limit
+from tests.bench.processor_limit import RUN_CPU_S_MAX, processor_limit
 
 GAP_MS_MAX = 500.0
 """As long as no leader is lost: less than an election takes."""
@@ -37,7 +37,7 @@ class Profile:
         if self.schedule is not None:
             schedule = self.schedule(random.Random(f"{self.name}/{seed}"))
         try:
-            with wall_limit(RUN_WALL_S_MAX):
+            with processor_limit(RUN_CPU_S_MAX):
                 report = run_seed(seed, self.options, schedule=schedule, records=records)
         except TimeoutError as hang:
             return RunReport(seed=seed, ok=False, violation=f"hang: {hang}")

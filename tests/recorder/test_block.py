@@ -126,6 +126,7 @@ class TestRing:
         for run in (1, 2, 3):
             recorder = Recorder("c1", "n1", run, run)
             recorder.record(APPLIED, slot=run)
+            recorder.settle()
             ring = RingFiles(disk, 1 << 20)
             for block in recorder.take_blocks(0, 0):
                 assert ring.append(block, 0)

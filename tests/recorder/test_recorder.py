@@ -40,6 +40,7 @@ def make():
 
 
 def taken(recorder, *, mono_us=5_000_000, wall_us=1_700_000_005_000_000):
+    recorder.settle()
     data = b"".join(recorder.take_blocks(mono_us, wall_us))
     losses = Losses()
     events = [e for head, rows in blocks_of(data, losses) for e in events_of(head, rows)]
@@ -102,12 +103,21 @@ def test_notes_keep_their_texts_whenever_they_are_taken():
 def test_lines_of_the_log_that_came_first_have_the_time_at_which_they_were_taken():
     recorder = Recorder("c1", "n1", 3, 77)
     recorder.note_soon("one")
-    recorder.set_time(5_000_000_000.0)
+    recorder.take_notes(5_000_000_000.0)
+    recorder.settle()
     recorder.record(APPLIED)
     assert [(e.kind, e.mono_us) for e in taken(recorder)] == [
         (NOTE, 5_000_000_000_000),
         (APPLIED, 5_000_000_000_000),
     ]
+
+
+def test_nobody_takes_what_is_not_settled_and_nothing_of_it_is_missing_then():
+    recorder = make()
+    for slot in range(5):
+        recorder.record(APPLIED, slot=slot)
+    assert list(recorder.take_blocks(0, 0)) == []
+    assert [e.slot for e in taken(recorder)] == list(range(5))
 
 
 def test_a_text_whose_note_is_just_being_recorded_is_left_for_the_next_block():
@@ -152,6 +162,9 @@ def test_the_loop_records_while_another_thread_takes():
         recorder.record(APPLIED, slot=slot)
         if slot % 100 == 0:
             recorder.note(str(slot))
+        if slot % 30 == 0:
+            recorder.settle()
+    recorder.settle()
     done.set()
     taker.join()
     blocks.extend(recorder.take_blocks(0, 0))

@@ -63,8 +63,7 @@ class NodeRecords:
         the run does not keep it."""
         recorder = self._recorder
         if recorder is not None and (in_order or self._keeps_last):
-            recorder.settle()  # it may die in the middle of a turn
-            recorder.set_time(self._clock.monotonic_ms())
+            recorder.take_notes(self._clock.monotonic_ms())
             self._take()
         self._recorder = None
         self._early.clear()
@@ -74,6 +73,7 @@ class NodeRecords:
 
     def _take(self) -> None:
         if self._recorder is not None:
+            self._recorder.settle()
             mono_us, wall_us = int(self._clock.monotonic_ms() * 1000), self._clock.wall_ms() * 1000
             for block in self._recorder.take_blocks(mono_us, wall_us):
                 self._blocks += block

@@ -88,6 +88,7 @@ class Made:
     def blocks(self):
         mono = self.now_us + self.mono_us
         wall = BASE_US + self.now_us + self.ahead_us
+        self.recorder.settle()
         return list(self.recorder.take_blocks(mono, wall))
 
     def write(self, data_dir, number=1):
