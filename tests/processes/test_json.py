@@ -189,6 +189,20 @@ def _keys(ctl):
     ctl("delete", "b", "--prefix")
     ctl("put", "", "v", exits=77)
     ctl("put", "k", exits=2)
+    _leases(ctl)
+
+
+def _leases(ctl):
+    lease = ctl("lease grant", "60s")["lease"]
+    ctl("put", "leased", "v", "--lease", lease)
+    ctl("lease keepalive", lease)
+    ctl("lease keepalive", lease, 7, exits=1)
+    assert ctl("lease ttl", lease, "--keys")["keys"] == ["leased"]
+    ctl("lease ttl", 7, exits=1)
+    assert len(ctl("lease list")["leases"]) == 1
+    assert ctl("lease revoke", lease)["deleted"] == 1
+    ctl("lease revoke", lease, exits=1)
+    ctl("put", "leased", "v", "--lease", lease, exits=1)
 
 
 def _cluster(ctl, daemons):

@@ -6,6 +6,7 @@ import pytest
 
 import paxosctl.client
 from paxosctl.client import AsyncClient, Client, Future, Pipeline, Watcher
+from paxosd.core.cluster_settings import LEVEL_LATEST, ClusterSettings
 from tests.api_reference import PAGE, page, prose
 from tests.ctl.fake_daemon import FakeDaemon
 
@@ -27,6 +28,7 @@ EXAMPLES = {each.name: each for each in examples()}
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_each_example_is_true(name):
     with FakeDaemon() as daemon, Client([daemon.endpoint], timeout_s=30) as client:
+        daemon.machine.settings = ClusterSettings(1, LEVEL_LATEST)
         client.put(b"~before", b"")
         test = EXAMPLES[name]
         test.globs = {name: getattr(paxosctl.client, name) for name in paxosctl.client.__all__}
