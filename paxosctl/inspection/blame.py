@@ -9,6 +9,7 @@ from paxosctl.inspection.replayed_log import Replay, Results, replay
 from paxosctl.inspection.wal_entries import LoggedCommand, may_hold
 from paxosd.core.commands import (
     DELETE_RANGE,
+    LEASE_EXPIRED,
     Batch,
     Change,
     Command,
@@ -96,6 +97,7 @@ class _Collector:
     def __init__(self, found: Blame) -> None:
         self._found = found
         self._before = 0
+        self._owners: dict[bytes, int] = {}
         self.changes: list[Found] = []
 
     def begin(self, machine: Machine) -> None:
@@ -115,8 +117,19 @@ class _Collector:
             self._found.present.setdefault(row.key, row.modify_revision)
 
     def before(self, machine: Machine, value: bytes) -> None:
-        machine.collect_changes = may_hold(value, self._found.key)
+        self._owners = self._owners_of_leased(machine)
+        machine.collect_changes = may_hold(value, self._found.key) or bool(self._owners)
         self._before = machine.revision
+
+    def _owners_of_leased(self, machine: Machine) -> dict[bytes, int]:
+        """The keys that are asked for and have a lease, whose end no command need name; and the
+        session that it was granted to."""
+        by_key, table = machine.leases.by_key, machine.leases.table
+        if not by_key:
+            return {}
+        found = self._found
+        keys = by_key if found.prefix else {found.key} & by_key.keys()
+        return {key: table[by_key[key]].session for key in keys if found.takes(key)}
 
     def visit(
         self, slot: Slot, ballot: Ballot, batch: Batch, results: Results, machine: Machine
@@ -137,7 +150,8 @@ class _Collector:
                 if done and revision > self._before:  # else it was done before
                     made[revision] = (entry.session, entry.first_seq + place, command)
         for change in changes:
-            session, seq, command = made[change.revision]
+            expired = self._owners.get(change.key, 0), 0, [LEASE_EXPIRED]
+            session, seq, command = made.get(change.revision, expired)
             logged = LoggedCommand(slot, ballot, batch.stamp_ms, session, seq, command)
             self.changes.append((change, logged, _proposer(batch)))
 

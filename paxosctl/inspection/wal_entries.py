@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from paxosctl.cli.render import as_cell
-from paxosd.core.commands import CAS_REVISION, CAS_VALUE, DELETE, DELETE_RANGE, PUT, Command
+from paxosd.core.commands import (
+    CAS_REVISION,
+    CAS_VALUE,
+    DELETE,
+    DELETE_RANGE,
+    LEASE_EXPIRED,
+    PUT,
+    REVOKE,
+    Command,
+)
 from paxosd.core.types import Ballot
 from paxosd.storage.wal_format import (
     ACCEPT,
@@ -26,8 +35,10 @@ from paxosd.storage.wal_format import (
 from paxosd.wire import WireError
 from paxosd.wire.entry import decode_batch
 
-OP_NAMES = {PUT: "put", DELETE: "delete", DELETE_RANGE: "delete range", CAS_VALUE: "cas",
-            CAS_REVISION: "cas"}  # fmt: skip
+OP_NAMES: dict[int | str, str] = {
+    PUT: "put", DELETE: "delete", DELETE_RANGE: "delete range", CAS_VALUE: "cas",
+    CAS_REVISION: "cas", REVOKE: "lease revoked", LEASE_EXPIRED: "lease expired",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,8 @@ class LoggedCommand:
     def value(self) -> bytes | None:
         """What it writes; None: nothing."""
         writes = self.command[0] in (PUT, CAS_VALUE, CAS_REVISION)
-        value = self.command[-1] if writes else None
+        place = 2 if self.command[0] == PUT else -1  # behind it may be a lease
+        value = self.command[place] if writes else None
         return value if isinstance(value, bytes) else None
 
     def concerns(self, key: bytes) -> bool:

@@ -8,18 +8,21 @@ import pytest
 
 from paxosctl.inspection.blame import blame
 from paxosctl.inspection.chosen_values import read_chosen
-from paxosd.core.cluster_settings import LEVEL_CLIENT_NAMES, ClusterSettings
+from paxosd.core.cluster_settings import LEVEL_CLIENT_NAMES, LEVEL_COORDINATION, ClusterSettings
 from paxosd.core.commands import (
     CAS_VALUE,
     CLOSE,
     DELETE,
     DELETE_RANGE,
+    GRANT,
     MEMBERS,
     OPEN,
     PUT,
+    REVOKE,
     Entry,
     Reign,
 )
+from paxosd.core.lease_bounds import FIRST_ID
 from paxosd.core.membership import Member, Membership
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import Ballot
@@ -253,3 +256,31 @@ class TestVerb:
         assert all("below feature level 3" in each["why_nameless"] for each in changes)
         code, out, _ = ctl("audit", str(tmp_path / "three"), "-o", "json")
         assert code == 0, out
+
+
+def test_keys_that_went_with_their_lease(tmp_path):
+    """No command of their slot names them: by whose lease they went is said."""
+    story = Story()
+    level = ClusterSettings(level=LEVEL_COORDINATION)
+    story.values.clear()
+    story.add(level.to_entry(ClusterSettings(), 0))
+    story.open("anna@web1")
+    story.of(1, 1, [GRANT, 1000, 0], [GRANT, 1000, 0], [PUT, b"k", b"1", FIRST_ID])
+    story.of(1, 4, [PUT, b"kk", b"2", FIRST_ID + 1])
+    story.of(1, 5, [REVOKE, FIRST_ID + 1])
+    for _ in range(5):
+        story.values[len(story.values) + 1] = encode_batch(
+            BASE_MS, [], Reign(1, "n1", 300 * len(story.values))
+        )
+    story.of(1, 6, [PUT, b"k", b"3"])
+    wal = make_log(tmp_path, "n1", votes(story), commit=len(story.values))
+    slot = next(
+        each.change.slot for each in blame([wal], b"k", []).changes if each.op == "lease expired"
+    )
+    assert told(blame([wal], b"k", [], prefix=True)) == [
+        (3, 1, "put", b"1", "anna@web1"),
+        (4, 2, "put", b"2", "anna@web1"),
+        (5, 3, "lease revoked", None, "anna@web1"),
+        (slot, 4, "lease expired", None, "anna@web1"),
+        (11, 5, "put", b"3", "anna@web1"),
+    ]
