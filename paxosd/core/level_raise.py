@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 from paxosd.core.commands import MEMBERS, Entry
 from paxosd.core.context import Context
-from paxosd.core.proposer import Waiting
+from paxosd.core.fair_queue import Waiting
 from paxosd.core.types import NULL_BALLOT
 
 

@@ -31,13 +31,13 @@ from paxosd.core.effects import (
     Ready,
     Refusal,
 )
+from paxosd.core.fair_queue import Waiting
 from paxosd.core.flow import Flow
 from paxosd.core.genesis import Record
 from paxosd.core.membership import Membership
 from paxosd.core.messages import Decisions, PeerMessage, Removed
 from paxosd.core.node_status import describe
 from paxosd.core.options import NodeOptions
-from paxosd.core.proposer import ProposerState, Waiting
 from paxosd.core.restart import Restart
 from paxosd.core.roles import Roles, make_context
 from paxosd.core.status import NodeStatus
@@ -467,8 +467,7 @@ class Node:
             return self._admission.readiness.role
         if not context.own_bit:
             return "learner"
-        preparing = context.proposer.state is ProposerState.PREPARING
-        return "follower" if self._election.leader and not preparing else "candidate"
+        return "follower" if self._election.leader and not context.is_trying else "candidate"
 
     def age_ms(self, now_ms: float | None = None) -> int:
         """The applied state holds every write that was acknowledged up to this many ms before

@@ -31,7 +31,7 @@ def describe(context: Context, election: Election) -> NodeStatus:
         fault_tolerance=quorums.tolerance(voting.bit_count()),
         elections=election.elections,
         open_slots=len(proposer.open),
-        queued_commands=proposer.queue_commands,
+        queued_commands=proposer.queue.commands,
         newest_epoch=context.newest_epoch,
         feature_level=context.machine.settings.level,
         low_space=_low_space(context),

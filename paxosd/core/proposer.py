@@ -15,16 +15,16 @@ Rules it keeps:
 - At one ballot it proposes one value per slot, ever.
 - Behind an entry that may change the membership it proposes nothing until that entry is applied:
   before that, the quorum of the next slot is not known (``membership.py``).
-- Client entries wait in a queue bounded in commands and bytes. All that wait when a slot is
-  free make one batch, up to the batch limits.
+- Client entries wait in a bounded queue (``fair_queue.py``). All that wait when a slot is free
+  make one batch, up to the batch limits.
 """
 
-from collections import deque
 from collections.abc import Callable, Collection
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any
 
-from paxosd.core.commands import Batch, Entry, changes_members
+from paxosd.core.commands import Batch, changes_members
+from paxosd.core.fair_queue import FairQueue, Waiting
 from paxosd.core.messages import Promise
 from paxosd.core.options import NodeOptions
 from paxosd.core.types import NOOP, NULL_BALLOT, Ballot, NodeId, Slot
@@ -34,14 +34,6 @@ class ProposerState(Enum):
     IDLE = "idle"
     PREPARING = "preparing"
     LEADING = "leading"
-
-
-class Waiting(NamedTuple):
-    """A client's entry in the queue: decoded once, and its encoded form as it came."""
-
-    token: Any
-    entry: Entry
-    blob: bytes
 
 
 class Proposal:
@@ -87,8 +79,6 @@ class Proposer:
         "open_bytes",
         "prepared_from",
         "queue",
-        "queue_bytes",
-        "queue_commands",
         "quorums",
         "reign_start",
         "renewing",
@@ -129,9 +119,7 @@ class Proposer:
         """The highest slot that an earlier leader may have had chosen: reads wait for it."""
         self.open: dict[Slot, Proposal] = {}
         self.open_bytes = 0
-        self.queue: deque[Waiting] = deque()
-        self.queue_commands = 0
-        self.queue_bytes = 0
+        self.queue = FairQueue(options.queue_commands_max, options.queue_bytes_max)
 
     def _enter(self, state: ProposerState) -> None:
         self.state = state
@@ -255,18 +243,7 @@ class Proposer:
 
     def enqueue(self, waiting: Waiting) -> bool:
         """Queue a client's entry; false if the queue is full and nothing was taken."""
-        count = len(waiting.entry.commands)
-        size = len(waiting.blob)
-        options = self._options
-        if self.queue and (
-            self.queue_commands + count > options.queue_commands_max
-            or self.queue_bytes + size > options.queue_bytes_max
-        ):
-            return False
-        self.queue.append(waiting)
-        self.queue_commands += count
-        self.queue_bytes += size
-        return True
+        return self.queue.put(waiting)
 
     def may_propose(self) -> bool:
         """Whether something waits and the window, in slots and in bytes, has room."""
@@ -280,35 +257,13 @@ class Proposer:
             and self.open_bytes < options.window_bytes_max
             and (
                 len(self.open) < options.eager_slots_max
-                or self.queue_bytes >= options.eager_batch_bytes
+                or self.queue.bytes >= options.eager_batch_bytes
             )
         )
 
     def next_entries(self) -> list[Waiting]:
-        """Take the entries of the next batch off the queue, in order, at least one."""
-        options = self._options
-        taken: list[Waiting] = []
-        size = commands = 0
-        queue = self.queue
-        while queue and not self._ends_with_change(taken):
-            waiting = queue[0]
-            blob_bytes = len(waiting.blob)
-            count = len(waiting.entry.commands)
-            if taken and (
-                size + blob_bytes > self.batch_bytes_max
-                or commands + count > options.batch_commands_max
-            ):
-                break
-            taken.append(queue.popleft())
-            size += blob_bytes
-            commands += count
-        self.queue_bytes -= size
-        self.queue_commands -= commands
-        return taken
-
-    @staticmethod
-    def _ends_with_change(taken: list[Waiting]) -> bool:
-        return bool(taken) and changes_members(taken[-1].entry)
+        """Take the entries of the next batch off the queue, at least one."""
+        return self.queue.take(self._options.batch_commands_max, self.batch_bytes_max)
 
     def propose(self, value: bytes, batch: Batch, tokens: list[Any], now_ms: float) -> Proposal:
         """Put a batch in the next slot."""
@@ -331,9 +286,7 @@ class Proposer:
     def stop(self) -> tuple[list[Waiting], list[Any]]:
         """Lead no more: returns what was queued (never sent) and the tokens of what was in
         flight (may or may not be chosen)."""
-        queued = list(self.queue)
-        self.queue.clear()
-        self.queue_bytes = self.queue_commands = 0
+        queued = self.queue.clear()
         in_flight = self.pause()
         self.renewing = False
         return queued, in_flight

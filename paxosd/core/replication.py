@@ -24,6 +24,7 @@ from paxosd.core.effects import (
     Refusal,
 )
 from paxosd.core.execution import Execution
+from paxosd.core.fair_queue import Waiting
 from paxosd.core.log_exchange import LogExchange
 from paxosd.core.messages import (
     Accept,
@@ -32,7 +33,7 @@ from paxosd.core.messages import (
     Votes,
     VotesRequest,
 )
-from paxosd.core.proposer import Proposal, Waiting
+from paxosd.core.proposer import Proposal
 from paxosd.core.resend_timer import ResendTimer
 from paxosd.core.types import EPOCH_ROUNDS, NOOP, UNKNOWN_BALLOT, Ballot, NodeId, Slot
 from paxosd.core.work import PROPOSED_BYTES_MAX

@@ -15,6 +15,7 @@ from paxosd.core.commands import MEMBERS, Entry
 from paxosd.core.context import Context, Peer
 from paxosd.core.election import Election
 from paxosd.core.execution import Execution
+from paxosd.core.fair_queue import Waiting
 from paxosd.core.membership import Membership
 from paxosd.core.messages import (
     Heartbeat,
@@ -25,7 +26,6 @@ from paxosd.core.messages import (
     Removed,
     Welcome,
 )
-from paxosd.core.proposer import Waiting
 from paxosd.core.replication import Replication
 from paxosd.core.types import NodeId
 

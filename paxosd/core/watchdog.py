@@ -79,5 +79,5 @@ class Watchdog:
         slots = f"slots {min(proposer.open)} to {max(proposer.open)}" if proposer.open else "none"
         return (
             f"nothing has moved for {stuck_ms:.0f} ms though a quorum answers: commit index "
-            f"{context.learner.commit}, in flight: {slots}, {proposer.queue_commands} commands wait"
+            f"{context.learner.commit}, in flight: {slots}, {proposer.queue.commands} commands wait"
         )

@@ -4,12 +4,12 @@ import pickle
 
 from paxosd.core.commands import PUT, Entry
 from paxosd.core.execution import Execution
+from paxosd.core.fair_queue import Waiting
 from paxosd.core.log_exchange import LogExchange
 from paxosd.core.messages import (
     Accept,
     Accepted,
 )
-from paxosd.core.proposer import Waiting
 from paxosd.core.replication import Replication
 from paxosd.core.types import Ballot
 from tests.core.parts import make_context

@@ -4,10 +4,10 @@ import pickle
 
 from paxosd.core import replication
 from paxosd.core.commands import PUT, Entry
+from paxosd.core.fair_queue import Waiting
 from paxosd.core.flow import WINDOW_START_BYTES
 from paxosd.core.learner import Learner
 from paxosd.core.messages import Accept, Accepted, CatchUp, Decisions
-from paxosd.core.proposer import Waiting
 from paxosd.core.quorum import Quorums
 from paxosd.core.types import Ballot
 from tests.core.replication_bench import B9, Bench

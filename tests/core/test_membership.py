@@ -144,7 +144,7 @@ class TestChanging:
         cluster.run(20)
         proposer = cluster.members[leader].node._context.proposer
         assert len(proposer.open) == 1
-        assert proposer.queue_commands == 6
+        assert proposer.queue.commands == 6
         assert before <= len(cluster.sent)
 
     def test_a_leader_removes_itself(self):

@@ -3,9 +3,10 @@
 import pytest
 
 from paxosd.core.commands import PUT, Batch, Entry
+from paxosd.core.fair_queue import Waiting
 from paxosd.core.messages import AcceptedValue, Promise
 from paxosd.core.options import NodeOptions
-from paxosd.core.proposer import Proposer, ProposerState, Waiting
+from paxosd.core.proposer import Proposer, ProposerState
 from paxosd.core.quorum import Quorums
 from paxosd.core.types import NOOP, Ballot
 
@@ -204,7 +205,7 @@ class TestQueue:
         while proposer.queue:
             batches.append([w.token for w in proposer.next_entries()])
         assert batches == [[1, 2], [3], [4]]
-        assert (proposer.queue_bytes, proposer.queue_commands) == (0, 0)
+        assert (proposer.queue.bytes, proposer.queue.commands) == (0, 0)
 
     def test_an_entry_over_the_batch_bound_still_travels_alone(self):
         proposer = make(batch_bytes_max=10)
@@ -230,7 +231,7 @@ class TestQueue:
         assert [w.token for w in queued] == ["queued"]
         assert in_flight == ["flying"]
         assert proposer.state is ProposerState.IDLE
-        assert (proposer.open, proposer.open_bytes, proposer.queue_commands) == ({}, 0, 0)
+        assert (proposer.open, proposer.open_bytes, proposer.queue.commands) == ({}, 0, 0)
 
     def test_a_closed_slot_of_an_old_reign_is_nobodys(self):
         proposer = make()
