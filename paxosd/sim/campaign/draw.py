@@ -12,7 +12,7 @@ from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.core.types import NodeId
 from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.cluster.cluster import ClusterOptions, node_names
-from paxosd.sim.nemesis.changes import draw_changes, draw_relics, draw_settings
+from paxosd.sim.nemesis.changes import draw_changes, draw_quota, draw_relics, draw_settings
 from paxosd.sim.nemesis.clocks import draw_clocks
 from paxosd.sim.nemesis.kinds import KINDS
 from paxosd.sim.nemesis.limits import draw_limits
@@ -128,6 +128,8 @@ def draw_faults(
         drawn = Schedule([*drawn, *clocks])
     if options.level:
         drawn = Schedule([*drawn, *draw_settings(world.derive("settings"), options.duration_ms)])
+    if options.quota:
+        drawn = Schedule([*drawn, *draw_quota(world.derive("quota"), options.duration_ms)])
     if not options.members:
         tails = world.derive("nemesis/tails")
         drawn = Schedule([*drawn, *draw_tails(tails, names, options.duration_ms, faults, drawn)])

@@ -43,6 +43,9 @@ class RunOptions:
     None: drawn from the seed; a third of the runs have it."""
     client_names: bool = False
     """Whether the clients give their names; where they do not, an old seed stays what it was."""
+    quota: bool = False
+    """Whether there are quotas during the run that have room for some of the keys; a third of the
+    writes are refused then. Where there is none, an old seed stays what it was."""
     compare_wait_ms: float | None = None
     """How long a node that starts waits for all voters. None: the default of the configuration, or
     as long as needed where a member is rolled back."""

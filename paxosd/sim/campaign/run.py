@@ -49,6 +49,9 @@ from paxosd.storage.disk import CorruptionError
 
 START_MS = 300.0
 """When the clients begin: the nodes have come up, and perhaps elected a leader."""
+LIFT_LIMIT_MS = 60_000.0
+LIFT_AGAIN_MS = 500.0
+"""How often an operator tries to lift the quota after the heal."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -221,7 +224,16 @@ class SimRun:
             client.stop()
         self._director.heal()
 
+    def _lift_quota(self) -> None:
+        """As an operator does who sees that writes are refused."""
+        world = self.world
+        until_ms = world.now_ms + LIFT_LIMIT_MS
+        while not self._director.operator.lift_quota() and world.now_ms < until_ms:
+            world.run_until(world.now_ms + LIFT_AGAIN_MS)
+
     def _check_liveness(self) -> None:
+        if self._options.quota:
+            self._lift_quota()
         checks = LivenessChecks(
             self.cluster,
             self._director.operator,

@@ -258,7 +258,10 @@ class SimClient:
             return
         if result[0] == Status.COMMITTED:
             slot, kept = result[2]
-            self.workload.record_result(operation, kept, slot)
+            if isinstance(kept, tuple | list) and kept[0] == Status.MALFORMED:
+                self._history.failed(operation)  # applied, and refused for the quota
+            else:
+                self.workload.record_result(operation, kept, slot)
         elif result[0] == Status.FENCED:
             self._history.failed(operation)
 

@@ -23,6 +23,7 @@
     turn             no turn of a node's loop does more than TURN_UNITS_MAX (``core/work.py``)
     log-time, session    see ``clock_checks.py``
     lease            see ``lease_checks.py``
+    quota            see ``quota_checks.py``
 
 A breach raises :class:`Violation`. The steps are reported by ``watched.py``.
 """

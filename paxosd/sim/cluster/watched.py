@@ -13,6 +13,7 @@ from paxosd.core.node import Node
 from paxosd.core.state.machine import CHECKSUM_SLOTS, Machine
 from paxosd.core.types import NodeId, Slot
 from paxosd.sim.cluster.invariants import Invariants
+from paxosd.sim.cluster.quota_checks import check_count, check_quota, visible_bytes
 
 
 class WatchedMachine(Machine):
@@ -30,10 +31,14 @@ class WatchedMachine(Machine):
 
     def apply(self, slot: Slot, batch: Batch | None, value: bytes = b"") -> list[list[Result]]:
         before = self.applied
+        limit = self.store.quota.limit_bytes
+        held = visible_bytes(self.store) if limit else 0
         results = super().apply(slot, batch, value)
         leases, truth = self._invariants.leases, self._invariants.watch
         if leases is not None and self._invariants.is_new(slot):
             leases.on_changes(each_change(self.changes_of(slot, batch)))
+        if limit:
+            check_quota(self._name, slot, self, limit, held)
         self._invariants.on_applied(self._name, slot, before, self)
         if truth is not None and slot == truth.slot + 1:
             truth.extend(slot, list(each_change(self.changes_of(slot, batch))))
@@ -41,6 +46,7 @@ class WatchedMachine(Machine):
 
     def adopt(self, other: Machine) -> None:
         super().adopt(other)
+        check_count(self._name, self.applied, self)
         self._invariants.on_state(self._name, self.applied, self)
 
 

@@ -22,6 +22,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from paxosd.core.cluster_settings import SINCE_LEVEL
 from paxosd.core.commands import MEMBERS, Entry
 from paxosd.core.membership import Member, Membership, MembershipError
 from paxosd.core.requests import WriteRequest
@@ -84,6 +85,16 @@ def draw_settings(rng: random.Random, duration_ms: float) -> list[Directive]:
     ]
 
 
+def draw_quota(rng: random.Random, duration_ms: float) -> list[Directive]:
+    """Quotas that have room for some of the keys, one after the other; in the end there is none."""
+    times_ms = sorted(rng.uniform(0.05, 0.9) * duration_ms for _ in range(rng.randint(2, 6)))
+    drawn = [(at_ms, rng.choice((1, 400, 700, 1000, 1300))) for at_ms in times_ms]
+    return [
+        Directive(int(at_ms), "settings", "", {"quota_bytes": quota_bytes})
+        for at_ms, quota_bytes in [*drawn, (0.95 * duration_ms, 0)]
+    ]
+
+
 class Operator:
     """Changes the membership and the settings of a simulated cluster through its leader."""
 
@@ -133,16 +144,27 @@ class Operator:
 
     def set_settings(self, lot: int) -> None:
         """As ``cluster set``, if the feature level allows it; the lot selects setting and value."""
+        name, values = _SETTINGS[lot % len(_SETTINGS)]
+        self.set_one(name, values[lot // len(_SETTINGS) % len(values)])
+
+    def set_one(self, name: str, value: int) -> None:
+        """The same for this setting and value."""
         leader = self._cluster.leader()
         if not leader or self._cluster.processes[leader].paused:
             return
         process = self._cluster.processes[leader]
         before = process.machine.settings
-        if before.level:
-            name, values = _SETTINGS[lot % len(_SETTINGS)]
-            value = values[lot // len(_SETTINGS) % len(values)]
+        if before.level >= max(1, SINCE_LEVEL.get(name, 0)):
             after = before._replace(**{name: value})  # type: ignore[arg-type]  # a number
             self._send(leader, after.to_entry(before, process.node.membership.epoch))
+
+    def lift_quota(self) -> bool:
+        """Whether no node has one any more; else ask for that."""
+        machines = [process.machine for process in self._cluster.up()]
+        lifted = not any(machine.settings.quota_bytes for machine in machines)
+        if not lifted:
+            self.set_one("quota_bytes", 0)
+        return lifted
 
     def _propose(self, leader: NodeId, epoch: int, new: Membership) -> None:
         self._tried.add(epoch)

@@ -92,7 +92,10 @@ class Director:
             if self.operator.relics > relics:
                 self.count("relic")
         elif directive.verb == "settings":
-            self.operator.set_settings(int(args["lot"]))
+            if "quota_bytes" in args:
+                self.operator.set_one("quota_bytes", int(args["quota_bytes"]))
+            else:
+                self.operator.set_settings(int(args["lot"]))
         elif directive.verb == "rejoin":
             self.operator.rejoin(node)
         else:

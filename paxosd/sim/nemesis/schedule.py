@@ -33,7 +33,8 @@ stand in the from, to and on of fault_add, too):
     net              loss, duplicate, replay, reorder, client_loss (probabilities), delay_ms
     client_cut       clients cannot reach the node                client_heal   … can again
     member           wish (add, promote, swap, remove, demote, quorum, relic), lot: changes.py
-    settings         lot: what of the replicated settings an operator changes; see changes.py
+    settings         lot: what of the replicated settings an operator changes; or quota_bytes, its
+                     value; see changes.py
     rejoin           let a node that lost its memory vote again
     heal             everything of the above ends, and nodes that are down or paused go on
 """
