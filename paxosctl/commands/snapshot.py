@@ -8,10 +8,15 @@ from typing import Any
 
 import click
 
-from paxosctl.cli.app import EndpointList, Group, Settings, global_options, negative, verb
+from paxosctl.cli.app import EndpointList, Group, Settings, Whole, global_options, negative, verb
 from paxosctl.cli.render import View, human_bytes
 from paxosctl.cli.streams import StreamError, is_terminal, say, write_bytes
 from paxosctl.client.errors import NO_SNAPSHOT, NotSubmittedError, RefusedError, UnreachableError
+
+BUMP = 1_000_000_000
+"""At 10,000 writes a second it takes a day to make so many revisions, at 100 a second four months:
+more than a snapshot should be old. JSON has room for nine million such jumps."""
+BUMP_MAX = 1 << 50
 
 
 class _File(click.Path):
@@ -131,10 +136,23 @@ def status_verb(settings: Settings, file: Path) -> None:
     help="The id of the new cluster; it must differ from the old one.",
 )
 @click.option("--node", required=True, help="The node's name in the new cluster.")
+@click.option(
+    "--bump-revision",
+    "bump",
+    type=Whole(0, BUMP_MAX),
+    default=BUMP,
+    show_default=True,
+    help="How far the revision jumps ahead: by more than the writes since FILE was saved. The same "
+    "for every node.",
+)
 def restore_verb(
-    settings: Settings, file: Path, data_dir: Path, cluster_id: str, node: str
+    settings: Settings, file: Path, data_dir: Path, cluster_id: str, node: str, bump: int
 ) -> None:
     """Make the data directory of one node of a new cluster from FILE.
+
+    The new cluster goes on at a later revision, so that no fencing token that the old one gave
+    after FILE was saved is given, or passed by, a second time; the ids of sessions and leases jump
+    as well.
 
     Do this with the same FILE for EVERY node of the new cluster before the first one starts: a
     node that begins empty could otherwise outvote what was restored. The first start waits for all
@@ -148,7 +166,7 @@ def restore_verb(
         if not re.fullmatch(NAME_PATTERN, name):
             raise click.UsageError(f'{option}: "{name}" is not allowed: {NAME_ALLOWED}')
     try:
-        made = restore(file, data_dir, cluster_id, node)
+        made = restore(file, data_dir, cluster_id, node, bump)
     except SnapshotFileError as error:
         negative(str(error))
     except StorageError as error:
@@ -156,8 +174,10 @@ def restore_verb(
     except PermissionError as error:
         raise RefusedError("permission", str(error)) from error
     words = (
-        f"{data_dir} is node {node} of the new cluster {cluster_id}.\n"
-        "Restore every other node of it from the same file before the first one starts."
+        f"{data_dir} is node {node} of the new cluster {cluster_id}, which goes on from revision "
+        f"{made['revision']}.\n"
+        "Restore every other node of it from the same file, with the same --bump-revision, before "
+        "the first one starts."
     )
     settings.show(_view(made, words))
 

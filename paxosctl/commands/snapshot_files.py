@@ -158,10 +158,10 @@ def _fetch(client: Any, endpoint: str, file: Any) -> None:
 # ---- restore
 
 
-def restore(path: Path, data_dir: Path, cluster: str, node: str) -> dict[str, Any]:
+def restore(path: Path, data_dir: Path, cluster: str, node: str, bump: int) -> dict[str, Any]:
     """A new data directory for ``node`` of the new cluster ``cluster``, with the state of the
-    file. Nothing is left of it if that fails. Raises SnapshotFileError, PermissionError,
-    StreamError."""
+    file, its revision moved ahead by ``bump``. Nothing is left of it if that fails. Raises
+    SnapshotFileError, PermissionError, StreamError."""
     if data_dir.exists() and (not data_dir.is_dir() or any(data_dir.iterdir())):
         raise SnapshotFileError(
             f"{data_dir} exists and is not empty: a node is restored into a new directory"
@@ -175,7 +175,7 @@ def restore(path: Path, data_dir: Path, cluster: str, node: str) -> dict[str, An
             )
         was_there = data_dir.exists()
         try:
-            info = _write(file, data_dir, cluster, node)
+            info = _write(file, data_dir, cluster, node, bump)
         except BaseException as error:
             _remove(data_dir, keep=was_there)
             if isinstance(error, OSError) and not isinstance(error, PermissionError):
@@ -185,15 +185,18 @@ def restore(path: Path, data_dir: Path, cluster: str, node: str) -> dict[str, An
     return described(reader) | {
         "cluster": cluster,
         "was_cluster": reader.cluster,
+        "revision": reader.head.revision + bump,
+        "was_revision": reader.head.revision,
         "node": node,
         "data_dir": str(data_dir),
         "digest": info.digest.hex(),
+        "checksum": info.total,
         "bytes": info.size_bytes,
         "members": {},
     }
 
 
-def _write(file: RealFile, data_dir: Path, cluster: str, node: str) -> SnapshotInfo:
+def _write(file: RealFile, data_dir: Path, cluster: str, node: str, bump: int) -> SnapshotInfo:
     with DataDir.open(data_dir, cluster, node) as home:
         with usable(data_dir):
             home.node_directory.claim()
@@ -201,13 +204,17 @@ def _write(file: RealFile, data_dir: Path, cluster: str, node: str) -> SnapshotI
         # A new cluster: who is its member, and by what number it is known, is for it to say.
         settings = ClusterSettings.from_json(reader.head.settings)._replace(genesis="")
         kept = settings.to_json() if settings.version else b""
-        head = reader.head._replace(members={}, membership=b"", settings=kept)
+        head = reader.head.moved(bump)._replace(members={}, membership=b"", settings=kept)
+        restore = Restore(head)
         writer = SnapshotWriter(home.disk, head.slot, reader.created_ms)
         writer.write([(HEAD, encode_head(cluster, reader.created_ms, head))])
         while (block := reader.read()) is not None:
             writer.write([block])
-        restored_from.write(home.home, reader.cluster, head.slot, head.revision)
-        return writer.finish(reader.info.total if reader.info is not None else "")
+            restore_block(restore, block)
+        restore.finish()
+        restored_from.write(home.home, reader.cluster, head.slot, reader.head.revision)
+        was_summed = reader.info is not None and reader.info.total
+        return writer.finish(restore.total if was_summed else "")
 
 
 def _remove(data_dir: Path, *, keep: bool) -> None:

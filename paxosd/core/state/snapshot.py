@@ -22,9 +22,15 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from operator import add, le
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from paxosd.core.client_name import client_name_fault
-from paxosd.core.cluster_settings import BOUNDS, ClusterSettings, SettingsError
+from paxosd.core.cluster_settings import (
+    BOUNDS,
+    LEVEL_COORDINATION,
+    ClusterSettings,
+    SettingsError,
+)
 from paxosd.core.commands import Reign, Status
 from paxosd.core.lease_bounds import FIRST_ID, IDS_PER_KEEPALIVE_MAX
 from paxosd.core.membership import Membership, MembershipError
@@ -80,6 +86,24 @@ class SnapshotHead(NamedTuple):
     reign: tuple[Any, ...] = ()
     next_lease: int = FIRST_ID
     leases: int = 0
+
+    def moved(self, bump: int) -> "SnapshotHead":
+        """The head of the same state for another cluster, which goes on ``bump`` numbers later.
+
+        The snapshot's cluster went on after it was taken, and what it handed out then is lost here:
+        a fencing token, the id of a session or lease. As long as that were fewer than ``bump``, no
+        number is handed out a second time. The chain has it, so that nodes whose heads were moved
+        by different numbers notice it with the first slot. Raises SnapshotError."""
+        has_leases = _settings(self).level >= LEVEL_COORDINATION
+        moved = self._replace(
+            revision=self.revision + bump,
+            next_session=self.next_session + bump,
+            next_lease=self.next_lease + bump if has_leases else self.next_lease,
+            chain=crc32(b"moved by %d" % bump, self.chain) if bump else self.chain,
+        )
+        if max(moved.revision, moved.next_session, moved.next_lease) > NUMBER_MAX:
+            raise SnapshotError(f"no room is left for numbers {bump} higher")
+        return moved
 
 
 class SnapshotWalk:
@@ -236,6 +260,13 @@ class Restore:
             self._rest = self._machine.rest_sum()
         return self._rest.step()
 
+    @property
+    def total(self) -> str:
+        """After the last rows: the checksum of this state; "" if its snapshot carries none."""
+        if not head_has_sum(self.head):
+            return ""
+        return total_with(self._rest or self._machine.rest_sum(), self._rows_sum)
+
     def finish(self, total: str = "") -> Machine:
         """The machine, after the last rows. ``total``: the checksum that it must have; "": any."""
         machine, head = self._machine, self.head
@@ -245,12 +276,10 @@ class Restore:
             raise SnapshotError(f"{head.leases - len(machine.leases)} leases are missing")
         if len(machine.store) != head.keys:
             raise SnapshotError(f"{head.keys - len(machine.store)} keys are missing")
-        if total and head_has_sum(head):
-            found = total_with(self._rest or machine.rest_sum(), self._rows_sum)
-            if found != total:
-                raise SnapshotError(
-                    f"the state in it comes to {found}, and the one that it was taken of to {total}"
-                )
+        if total and (found := self.total) and found != total:
+            raise SnapshotError(
+                f"the state in it comes to {found}, and the one that it was taken of to {total}"
+            )
         return machine
 
 

@@ -16,11 +16,14 @@ import pytest
 from paxosctl.cli.main import run
 from paxosctl.cli.streams import StreamError
 from paxosctl.client.errors import RefusedError
+from paxosctl.commands.snapshot import BUMP
 from paxosctl.commands.snapshot_files import SnapshotFileError, save
-from paxosd.snapshot.file import snapshot_name
+from paxosd.core.cluster_settings import LEVEL_COORDINATION
+from paxosd.core.state.machine import DEFAULT_LIMITS
+from paxosd.snapshot.file import load, snapshot_name
 from paxosd.storage import restored_from
 from paxosd.storage.datadir import DataDir
-from paxosd.storage.disk import RealDisk
+from paxosd.storage.disk import RealDisk, RealFile
 from tests.processes.processes import Daemons, wait_for
 from tests.replica.test_newcomer import started
 from tests.snapshot.lives import reference
@@ -191,9 +194,9 @@ class TestSave:
         assert not list(file.parent.iterdir())
 
 
-def restore(ctl, file, data_dir, *, cluster="new", node="n1"):
+def restore(ctl, file, data_dir, *options, cluster="new", node="n1"):
     return ctl("snapshot", "restore", file, "--data-dir", data_dir, "--cluster-id", cluster,
-               "--node", node)  # fmt: skip
+               "--node", node, *options)  # fmt: skip
 
 
 class TestRestore:
@@ -221,6 +224,32 @@ class TestRestore:
         if text is not None:
             (tmp_path / restored_from.NOTE).write_text(text, encoding="latin-1")
         assert restored_from.read(tmp_path) == {}
+
+    def test_the_revision_jumps_ahead_and_all_else_stays(self, ctl, file, tmp_path):
+        _, out, _ = ctl("snapshot", "status", file, "-o", "json")
+        before = json.loads(out)
+        for bump in (0, 5, 1_000_000_000):
+            home = tmp_path / str(bump)
+            option = [] if bump == 1_000_000_000 else ["--bump-revision", bump]
+            code, out, _ = restore(ctl, file, home, *option)
+            assert code == 0
+            assert f"revision {before['revision'] + bump}" in out
+            with open(home / "wal" / snapshot_name(9), "rb") as made:
+                machine, reader = load(RealFile(os.dup(made.fileno())), "new", DEFAULT_LIMITS)
+            old = reference(9)
+            assert machine.revision == old.revision + bump
+            assert machine.sessions.next_id == old.sessions.next_id + bump
+            lease_bump = bump if old.settings.level >= LEVEL_COORDINATION else 0
+            assert machine.leases.next_id == old.leases.next_id + lease_bump
+            assert machine.history_floor_revision == machine.revision + 1
+            assert (machine.chain == old.chain) == (bump == 0)
+            rows = machine.store.range(b"", b"", 0, False, False, 1 << 30).rows
+            assert rows == old.store.range(b"", b"", 0, False, False, 1 << 30).rows
+            assert bool(reader.info.total) == bool(before["checksum"])
+
+    def test_not_beyond_what_there_are_numbers_for(self, ctl, file, tmp_path):
+        assert restore(ctl, file, tmp_path / "home", "--bump-revision", 1 << 60)[0] == 2
+        assert restore(ctl, file, tmp_path / "home", "--bump-revision", -1)[0] == 2
 
     def test_its_node_is_a_newcomer_that_waits_for_every_other(self, ctl, file, tmp_path):
         """It has a state, but promised nothing: nobody tells it from one that was wiped."""
@@ -333,7 +362,7 @@ def test_from_one_cluster_to_another(tmp_path, capsys):
         with new.client() as client:
             assert client.get(b"k7").value == b"v7"
             assert client.get(b"last").modify_revision == revision
-            assert client.put(b"next", b"one") == revision + 1
+            assert client.put(b"next", b"one") == revision + BUMP + 1
         new.check_equal()
         new.kill()
         new.start()
@@ -344,5 +373,8 @@ def test_from_one_cluster_to_another(tmp_path, capsys):
             assert (origin["slot"], origin["revision"]) == (told["slot"], revision)
             assert origin["cluster"] != "second"
             with pytest.raises(RefusedError, match="restored from a snapshot of cluster") as ended:
-                next(client.watch(b"k7", from_revision=revision + 1000))
+                next(client.watch(b"k7", from_revision=revision + BUMP + 1000))
             assert ended.value.code == "history"
+            with pytest.raises(RefusedError) as ended:
+                next(client.watch(b"k7", from_revision=revision + 1000))
+            assert ended.value.code == "compacted"
