@@ -39,6 +39,8 @@ VERBS = {
     "delete": "kv",
     "cas": "kv",
     "outcome": "kv",
+    "export": "copies",
+    "import": "copies",
     "watch": "watch",
     "lease": "lease",
     "status": "cluster",

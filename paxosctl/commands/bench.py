@@ -6,9 +6,9 @@ from typing import Any
 import click
 
 from paxosctl.cli.app import Duration, Group, Settings, Whole, global_options, negative, verb
+from paxosctl.cli.progress_line import progress
 from paxosctl.client.errors import EXIT_UNKNOWN
 from paxosctl.commands.bench_options import WarmUp, load_of, load_options, plot_option
-from paxosctl.commands.bench_progress import progress
 from paxosctl.commands.bench_view import fan_out_view, view_of
 from paxosctl.load.fanout import DUE, KEYS, run_fan_out
 from paxosctl.load.load import VERB_WATCH, Load

@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from paxosctl.cli.app import Duration, Group, Settings, Whole, global_options, negative, verb
+from paxosctl.cli.progress_line import progress
 from paxosctl.cli.render import View
 from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError
-from paxosctl.commands.bench_progress import progress
 from paxosctl.commands.bench_view import figures, generator, generator_words, refusal_words
 from paxosctl.load.criteria import DURATION_MS, SIZES, Check, judge, load_of_size
 from paxosctl.load.keys import KEY_PREFIX

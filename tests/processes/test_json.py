@@ -184,6 +184,9 @@ def _keys(ctl):
     ctl("cas", "k", "w", "--expect-value", "v", exits=1)
     ctl("outcome", 99, 1, exits=1)
     ctl("watch", "k", "--from-revision", 1, "--count", 1)
+    assert ctl("export", "-o", "keys")["keys"] == 2
+    assert ctl("import", "keys", "--skip-existing")["skipped"] == 2
+    ctl("import", "keys", "--dry-run")
     ctl("delete", "bytes")
     ctl("delete", "bytes", exits=1)
     ctl("delete", "b", "--prefix")

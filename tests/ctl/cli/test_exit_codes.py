@@ -21,6 +21,8 @@ LEAVES = {
     "delete": (["k"], ["missing"], 1),
     "cas": (["k", "w", "--expect-value", "v"], ["k", "w", "--expect-value", "not this"], 1),
     "outcome": (None, ["99", "1"], 1),
+    "export": (["--prefix", "no such key"], ["-o", "/dev/null", "--force"], 1),  # it is no file
+    "import": (["/dev/null"], ["/proc/self/status"], 1),  # it is no JSON
     "watch": (None, None, 0),  # ends with Ctrl-C alone
     "status": ([], None, 0),
     "health": ([], None, 0),
@@ -82,6 +84,7 @@ LEAVES = {
 }
 NEEDS_NO_CLUSTER = {
     "sim run", "sim teach", "snapshot status", "snapshot restore", "audit", "debug bundle", "blame",
+    "import",  # of a file without keys, as here
     *(verb for verb in LEAVES if verb.startswith(("log ", "explain ", "why-slow", "trace "))),
 }  # fmt: skip
 FAILING = {"watch": ["k"], "outcome": ["1", "1"], "check perf": []}

@@ -1,4 +1,4 @@
-"""The line on the terminal while a load runs."""
+"""The line on the terminal while something long goes on."""
 
 import sys
 import time
@@ -16,9 +16,12 @@ QUIET_S = 2.0
 
 
 @contextmanager
-def progress(words: str) -> Iterator[Callable[[int], None]]:
+def progress(
+    words: str, share: Callable[[], float] | None = None
+) -> Iterator[Callable[[int], None]]:
     """A line on standard error, if that is a terminal; gives what to call with how many more
-    commands were acknowledged."""
+    commands were acknowledged. ``share``: how much of all is done, 0 to 1 (0: not known), from
+    which the time that is left is reckoned."""
     if not is_terminal(sys.stderr):
         yield lambda _: None
         return
@@ -36,10 +39,19 @@ def progress(words: str) -> Iterator[Callable[[int], None]]:
         if status is None:
             status = Console(stderr=True).status(words)
             status.start()
-        status.update(f"{words}: {done:,} in {passed_s:.0f} s, {done / passed_s:,.0f} a second")
+        left = left_words(passed_s, share() if share is not None else 0.0)
+        rate = done / passed_s
+        status.update(f"{words}: {done:,} in {passed_s:.0f} s, {rate:,.0f} a second{left}")
 
     try:
         yield step
     finally:
         if status is not None:
             status.stop()
+
+
+def left_words(passed_s: float, share: float) -> str:
+    """How much is done, and how long the rest takes if it goes on like that; "": not known."""
+    if not 0 < share <= 1:
+        return ""
+    return f", {share:.0%}, {passed_s * (1 / share - 1):.0f} s left"
