@@ -38,6 +38,8 @@ VERBS = {
     "get": "kv",
     "delete": "kv",
     "cas": "kv",
+    "incr": "txn",
+    "txn": "txn",
     "outcome": "kv",
     "export": "copies",
     "import": "copies",

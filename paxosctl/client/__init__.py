@@ -17,6 +17,7 @@ from paxosctl.client.errors import (
     CarriedOutError,
     ClientError,
     ClosedError,
+    FencedOffError,
     LeaseUnknownError,
     NotSubmittedError,
     OutcomeUnknownError,
@@ -35,6 +36,7 @@ from paxosctl.client.results import (
     Removed,
     StaleRead,
 )
+from paxosctl.client.transactions import Compare, Operation, TxnResult
 from paxosctl.client.watch import Watcher
 from paxosd.core.client.calls import ClientOptions
 from paxosd.core.commands import Change, KeyValue
@@ -50,6 +52,8 @@ __all__ = [
     "ClientError",
     "ClientOptions",
     "ClosedError",
+    "Compare",
+    "FencedOffError",
     "Future",
     "Health",
     "KeyValue",
@@ -57,6 +61,7 @@ __all__ = [
     "LeaseUnknownError",
     "MembersResult",
     "NotSubmittedError",
+    "Operation",
     "Outcome",
     "OutcomeUnknownError",
     "Pipeline",
@@ -64,6 +69,7 @@ __all__ = [
     "RefusedError",
     "Removed",
     "StaleRead",
+    "TxnResult",
     "UnreachableError",
     "Watcher",
     "what_is_known",

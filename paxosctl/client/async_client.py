@@ -25,12 +25,15 @@ from paxosctl.client.client import Client
 from paxosctl.client.cluster_calls import ClusterMethods
 from paxosctl.client.leases import LeaseMethods
 from paxosctl.client.reads import ReadMethods
+from paxosctl.client.transaction_calls import TransactionMethods
 from paxosctl.client.watch_plan import WatchPlan
 from paxosctl.client.watch_session import WatchSession
 from paxosctl.client.writes import WriteMethods
 
 
-class AsyncClient(WriteMethods, ReadMethods, LeaseMethods, ClusterMethods, AsyncRunner):
+class AsyncClient(
+    WriteMethods, TransactionMethods, ReadMethods, LeaseMethods, ClusterMethods, AsyncRunner
+):
     """A connection to a cluster, whose calls are awaited; the tasks of one event loop share it. See
     :class:`~paxosctl.client.base.ClientBase` for its arguments."""
 

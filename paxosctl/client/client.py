@@ -31,13 +31,16 @@ from paxosctl.client.leases import LeaseMethods
 from paxosctl.client.pipeline import Pipeline
 from paxosctl.client.reads import ReadMethods
 from paxosctl.client.runner import CallRunner
+from paxosctl.client.transaction_calls import TransactionMethods
 from paxosctl.client.watch import Watcher
 from paxosctl.client.watch_plan import WatchPlan
 from paxosctl.client.writes import WriteMethods
 from paxosd.core.client.calls import Call
 
 
-class Client(WriteMethods, ReadMethods, LeaseMethods, ClusterMethods, CallRunner):
+class Client(
+    WriteMethods, TransactionMethods, ReadMethods, LeaseMethods, ClusterMethods, CallRunner
+):
     """A connection to a cluster, whose calls wait; threads may share it. See
     :class:`~paxosctl.client.base.ClientBase` for its arguments."""
 

@@ -42,6 +42,7 @@ EXIT_QUOTA = 73
 """As EX_CANTCREAT of sysexits.h: there is no room for what was to be written."""
 EXIT_STORAGE = 74
 EXIT_NOT_SUBMITTED = 75
+EXIT_FENCED_OFF = 76
 EXIT_REFUSED = 77
 EXIT_UNKNOWN = 124
 EXIT_INTERRUPTED = 130
@@ -95,6 +96,16 @@ class RefusedError(ClientError):
     ) -> None:
         super().__init__(code, message, troubles)
         self.detail = detail
+
+
+class FencedOffError(RefusedError):
+    """The write changed nothing: its fence does not hold, for the lock is not held any more with
+    that token."""
+
+    exit_code = EXIT_FENCED_OFF
+
+    def __init__(self, message: str) -> None:
+        super().__init__("fenced_off", message)
 
 
 class QuotaError(RefusedError):

@@ -16,6 +16,7 @@ from paxosctl.client.future import Future
 from paxosctl.client.operations import Queues, Steps
 from paxosctl.client.owner import Unshared
 from paxosctl.client.runner import CallRunner
+from paxosctl.client.transaction_calls import TransactionMethods
 from paxosctl.client.writes import WriteMethods
 from paxosd.core.client.calls import Write
 
@@ -25,7 +26,7 @@ FLUSH_COMMANDS = 256
 T = TypeVar("T")
 
 
-class Pipeline(Unshared, WriteMethods, Queues):
+class Pipeline(Unshared, WriteMethods, TransactionMethods, Queues):
     """Made by :meth:`Client.pipeline`. Leaving the ``with`` block waits for every command, and
     raises for the first that failed. It has the methods of Client that change keys; each returns a
     :class:`~paxosctl.client.future.Future` of what that returns."""

@@ -1,5 +1,6 @@
 """The methods that read keys, described once for both dresses (``operations.py``)."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from paxosctl.client.operations import Flow, Item, Steps, operation, stream
@@ -14,6 +15,7 @@ from paxosd.core.requests import (
     ReadAnswer,
     ReadRequest,
 )
+from paxosd.wire.client import QUERIES_MAX
 
 
 class ReadMethods:
@@ -32,6 +34,25 @@ class ReadMethods:
         answer = yield from _read(LINEARIZABLE, [[GET, as_bytes(key)]])
         found: KeyValue | None = answer.results[0]
         return found
+
+    @operation
+    def get_many(
+        self, keys: Iterable[bytes], *, timeout_s: float | None = None
+    ) -> Steps[dict[bytes, KeyValue | None]]:
+        """Several keys as they are at one moment, linearizable, in one call; at most 1,024. Raises
+        RefusedError if they do not fit one answer.
+
+        >>> _ = client.put(b"a", b"1")
+        >>> client.get_many([b"a", b"no such key"])[b"a"].value
+        b'1'
+        """
+        wanted = [as_bytes(key) for key in keys]
+        if len(wanted) > QUERIES_MAX:
+            raise ValueError(f"at most {QUERIES_MAX} keys in one call, not {len(wanted)}")
+        if not wanted:
+            return {}
+        answer = yield from _read(LINEARIZABLE, [[GET, key] for key in wanted])
+        return dict(zip(wanted, answer.results, strict=True))
 
     @operation
     def get_stale(self, key: bytes, *, timeout_s: float | None = None) -> Steps[StaleRead]:

@@ -7,8 +7,12 @@ import click
 from paxosctl.cli.app import Settings, Whole, check_key, negative, raw, raw_or_stdin, verb
 from paxosctl.cli.render import View, as_cell, as_json
 from paxosctl.cli.streams import say
+from paxosctl.client.guarded import CasPrevResult, Fence
+from paxosctl.client.results import CasResult, Removed
+from paxosctl.client.transactions import Compare
+from paxosctl.commands.fenced import fenced, with_prev
 from paxosd.core.commands import KeyValue, prefix_end
-from paxosd.core.requests import GET, ReadAnswer
+from paxosd.core.requests import GET, RangePage, ReadAnswer
 from paxosd.host.wording import counted
 
 STALE_LOOKS = 6
@@ -27,18 +31,30 @@ META = ("create_revision", "modify_revision", "version")
     type=Whole(1),
     help="The key goes with this lease, unless it is written again before.",
 )
-def put_verb(settings: Settings, key: str, value: str, lease: int | None) -> None:
+@fenced
+def put_verb(
+    settings: Settings,
+    key: str,
+    value: str,
+    lease: int | None,
+    fence: Fence | None,
+    prev: bool,
+) -> None:
     """Set KEY to VALUE; "-" reads the value from standard input, byte for byte. Exit code 1 if
     there is no such lease."""
     check_key(key)
     content = raw_or_stdin(value)
     with settings.client() as client:
-        revision = client.put(raw(key), content, lease=lease or 0)
-    settings.show(_revision(revision))
+        if fence is None and not prev:
+            settings.show(_revision(client.put(raw(key), content, lease=lease or 0)))
+            return
+        done = client.guarded_put(raw(key), content, fence=fence, prev=prev, lease=lease or 0)
+    settings.show(with_prev(_revision(done.revision), done.prev, asked=prev))
 
 
 @verb("get")
 @click.argument("key")
+@click.argument("more", nargs=-1)
 @click.option("--prefix", is_flag=True, help="Every key that starts with KEY.")
 @click.option("--limit", type=Whole(1), help="With --prefix: at most this number of keys.")
 @click.option(
@@ -53,6 +69,7 @@ def put_verb(settings: Settings, key: str, value: str, lease: int | None) -> Non
 def get_verb(
     settings: Settings,
     key: str,
+    more: tuple[str, ...],
     prefix: bool,
     limit: int | None,
     stale: bool,
@@ -60,6 +77,9 @@ def get_verb(
     null: bool,
 ) -> None:
     """Show the value of KEY. Exit code 1 if there is no such key.
+
+    Several keys are read at one moment, and shown as with --prefix; exit code 1 if one of them does
+    not exist.
 
     Linearizable: it sees every write that was acknowledged before. In the format plain the value
     is written byte for byte. With --prefix it is a line KEY, tab, VALUE for each key; with --null a
@@ -76,6 +96,11 @@ def get_verb(
     if null and not (prefix and settings.output == "plain"):
         raise click.UsageError("--null goes with --prefix and -o plain")
     check_key(key, prefix)
+    if more:
+        if prefix or stale:
+            raise click.UsageError("several keys go without --prefix and --stale")
+        _get_many(settings, (key, *more), meta)
+        return
     with settings.client() as client:
         if prefix:
             ends = raw(key), prefix_end(raw(key))
@@ -96,6 +121,22 @@ def get_verb(
     settings.show(_value(found, meta, as_of))
     if stale and settings.output == "table":
         say(f"as of slot {as_of['applied']}; {_age_words(as_of['age_ms'])}")
+
+
+def _get_many(settings: Settings, keys: tuple[str, ...], meta: bool) -> None:
+    for key in keys:
+        check_key(key)
+    with settings.client() as client:
+        answer = client.read([[GET, raw(key)] for key in keys])
+    found = [row for row in answer.results if row is not None]
+    page = answer._replace(results=[RangePage(found, None)])
+    view = _rows([page], meta, stale=False, null=False)
+    missing = [key for key, row in zip(keys, answer.results, strict=True) if row is None]
+    if missing:
+        if settings.output == "table":
+            settings.show(view)
+        negative("no such key: " + ", ".join(as_cell(raw(key)) for key in missing), view)
+    settings.show(view)
 
 
 def _age_words(age_ms: int) -> str:
@@ -123,7 +164,15 @@ def _stale(client: Any, key: bytes) -> Any:
 @click.argument("key")
 @click.option("--prefix", is_flag=True, help="Remove every key that starts with KEY, in one step.")
 @click.option("--all", "everything", is_flag=True, help='With --prefix "": remove every key.')
-def delete_verb(settings: Settings, key: str, prefix: bool, everything: bool) -> None:
+@fenced
+def delete_verb(
+    settings: Settings,
+    key: str,
+    prefix: bool,
+    everything: bool,
+    fence: Fence | None,
+    prev: bool,
+) -> None:
     """Remove KEY. Exit code 1 if there is no such key; with --prefix no match is no error, as
     with `get --prefix`: exit code 0, and 0 keys deleted."""
     if everything and not (prefix and not key):
@@ -131,9 +180,16 @@ def delete_verb(settings: Settings, key: str, prefix: bool, everything: bool) ->
     if prefix and not key and not everything:
         words = "an empty prefix is every key: to delete them all, give --all as well"
         raise click.UsageError(words)
+    if prefix and (fence is not None or prev):
+        raise click.UsageError("--fence and --prev go with one key; for a prefix use txn")
     check_key(key, prefix)
+    before: KeyValue | None = None
     with settings.client() as client:
-        gone = client.remove(raw(key), prefix=prefix)
+        if fence is None and not prev:
+            gone = client.remove(raw(key), prefix=prefix)
+        else:
+            revision, before = client.guarded_delete(raw(key), fence=fence, prev=prev)
+            gone = Removed(int(revision is not None), revision or 0)
     data = {"deleted": gone.keys, "revision": gone.revision}
     if prefix:
         words = f"{counted(gone.keys, 'key')} deleted"
@@ -142,7 +198,8 @@ def delete_verb(settings: Settings, key: str, prefix: bool, everything: bool) ->
     if not gone.keys:
         negative(f"no such key: {as_cell(raw(key))}", View(data=data, plain=b""))
     view = _revision(gone.revision)
-    settings.show(View(data=data, plain=view.plain, text=view.text))
+    shown = View(data=data, plain=view.plain, text=view.text)
+    settings.show(with_prev(shown, before, asked=prev))
 
 
 @verb("cas")
@@ -154,8 +211,15 @@ def delete_verb(settings: Settings, key: str, prefix: bool, everything: bool) ->
     help="Set KEY only if it has this modify revision; 0: only if there is no such key.",
 )
 @click.argument("new")
+@fenced
 def cas_verb(
-    settings: Settings, key: str, expect_value: str | None, expect_revision: int | None, new: str
+    settings: Settings,
+    key: str,
+    expect_value: str | None,
+    expect_revision: int | None,
+    new: str,
+    fence: Fence | None,
+    prev: bool,
 ) -> None:
     """Compare and set: KEY becomes NEW if it is as expected. Exit code 1 if it is not."""
     if (expect_value is None) == (expect_revision is None):
@@ -164,8 +228,17 @@ def cas_verb(
         raise click.UsageError("only one of the two values can come from standard input")
     check_key(key)
     content = raw_or_stdin(new)
+    before: KeyValue | None = None
+    result: CasResult | CasPrevResult
     with settings.client() as client:
-        if expect_revision is not None:
+        if fence is not None or prev:
+            if expect_revision is not None:
+                expect = Compare.number("modify", raw(key), "=", expect_revision)
+            else:
+                expect = Compare.value(raw(key), "=", raw_or_stdin(expect_value or ""))
+            found = client.guarded_cas(raw(key), expect, content, fence=fence, prev=prev)
+            result, before = found, found.prev
+        elif expect_revision is not None:
             result = client.cas_revision(raw(key), expect_revision, content)
         else:
             assert expect_value is not None
@@ -179,6 +252,7 @@ def cas_verb(
         plain=b"%d\n" % result.revision,
         text=f"revision {result.revision}",
     )
+    view = with_prev(view, before, asked=prev)
     if not result.ok:
         now = f"its revision is {result.revision}" if result.revision else "there is no such key"
         negative(f"not set, for the key is not as expected: {now}", view)

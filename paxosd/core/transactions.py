@@ -8,7 +8,8 @@ A *compare* is of one key, or of the keys in ``start <= key < end`` (end b"": no
     [target, operator, start, operand, end, quantifier]
 
     target      VALUE: bytes, or None for "no such key"; VERSION, CREATE_REVISION, MODIFY_REVISION:
-                numbers, all 0 for a key that does not exist
+                numbers, all 0 for a key that does not exist; LEASE: the id of the lease that the
+                key is attached to, 0: none
     operator    EQUAL, NOT_EQUAL, LESS, GREATER. Bytes are compared byte by byte. No value at all
                 equals None only, and is neither less nor greater than anything
     quantifier  EVERY: it holds for each key that exists there, and so if there is none; SOME: for
@@ -16,7 +17,7 @@ A *compare* is of one key, or of the keys in ``start <= key < end`` (end b"": no
 
 An *operation* of a branch, done in order, each seeing what the ones before it did:
 
-    [PUT, key, value]                                   set
+    [PUT, key, value] or [PUT, key, value, lease]       set; attach to a lease
     [DELETE, key]                                       remove one key, if it exists
     [DELETE_RANGE, start, end]                          remove the keys there are
     [ADD, key, by]                                      add to a decimal number; no key counts as 0
@@ -52,7 +53,7 @@ GET_RANGE = 65
 ADD = 66
 """Operations that there are in transactions only."""
 
-VALUE, VERSION, CREATE_REVISION, MODIFY_REVISION = 1, 2, 3, 4
+VALUE, VERSION, CREATE_REVISION, MODIFY_REVISION, LEASE = 1, 2, 3, 4, 5
 EQUAL, NOT_EQUAL, LESS, GREATER = 1, 2, 3, 4
 EVERY, SOME = 0, 1
 
@@ -67,18 +68,22 @@ ANSWER_BYTES_MAX = 1 << 20
 ENTRY_FACTOR = 4
 """All transactions of one request together: so many times KEYS_MAX and the bytes of an answer."""
 
-TOO_MANY_KEYS, TOO_LARGE, NO_NUMBER, NUMBER_RANGE = 1, 2, 3, 4
+TOO_MANY_KEYS, TOO_LARGE, NO_NUMBER, NUMBER_RANGE, NO_LEASE, LEASE_FULL = 1, 2, 3, 4, 5, 6
 REASONS = {
     TOO_MANY_KEYS: f"its ranges hold more than {KEYS_MAX} keys: use narrower ranges or limits, or "
     "several transactions",
     TOO_LARGE: "what it reads is larger than an answer may be: read less in one transaction",
     NO_NUMBER: "the value that it adds to is no decimal number of 64 bits",
     NUMBER_RANGE: "the sum does not fit 64 bits",
+    NO_LEASE: "the lease was never granted, was revoked or has expired",
+    LEASE_FULL: "as many keys as there may be are attached to the lease",
 }
 """The reason in the result TXN_REFUSED → in words."""
 
 _NUMBER_MAX = (1 << 63) - 1
-_TARGETS = (VALUE, VERSION, CREATE_REVISION, MODIFY_REVISION)
+_RESULT_DEPTH = 1 + 2 * DEPTH_MAX + 3
+"""Results within results: each nested transaction is two tuples more, a range (page, rows, row)."""
+_TARGETS = (VALUE, VERSION, CREATE_REVISION, MODIFY_REVISION, LEASE)
 
 
 class FormError(ValueError):
@@ -140,7 +145,9 @@ class TransactionForm:
             self._key(key)
         if target != VALUE:
             if type(operand) is not int or not 0 <= operand <= _NUMBER_MAX:
-                raise FormError("revisions and versions are compared with numbers from 0 on")
+                raise FormError(
+                    "revisions, versions and leases are compared with numbers from 0 on"
+                )
         elif operand is None:
             if operator > NOT_EQUAL:
                 raise FormError("nothing is less or greater than no value")
@@ -153,9 +160,11 @@ class TransactionForm:
         op, *parts = operation
         if op == TXN:
             self.check(operation, depth + 1)
-        elif op == PUT and len(parts) == 2:
+        elif op == PUT and len(parts) in (2, 3):
             self._key(parts[0])
             self._value(parts[1])
+            if len(parts) == 3 and not (type(parts[2]) is int and 0 < parts[2] <= _NUMBER_MAX):
+                raise FormError("a lease is a number from 1 on")
         elif op in (DELETE, GET_KEY) and len(parts) == 1:
             self._key(parts[0])
         elif op == ADD and len(parts) == 2:
@@ -215,17 +224,17 @@ def operations_count(branch: list[Any]) -> int:
     )
 
 
-def is_branch_result(value: Any, depth: int = 0) -> bool:
+def is_branch_result(value: Any) -> bool:
     """Whether this can be the pair in a TXN's result: from a snapshot or a peer, not trusted."""
-    if type(value) is not tuple or len(value) != 2 or depth > DEPTH_MAX:
+    if type(value) is not tuple or len(value) != 2:
         return False
     succeeded, results = value
     if type(succeeded) is not int or succeeded not in (0, 1):
         return False
-    return results is None or (type(results) is tuple and _is_plain(results, 4 + 2 * depth))
+    return results is None or (type(results) is tuple and _is_plain(results, _RESULT_DEPTH))
 
 
-def _is_plain(value: Any, depth_left: int = 12) -> bool:
+def _is_plain(value: Any, depth_left: int) -> bool:
     kind = type(value)
     if kind is tuple:
         return depth_left > 0 and all(_is_plain(part, depth_left - 1) for part in value)

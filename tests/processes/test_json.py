@@ -193,6 +193,7 @@ def _keys(ctl):
     ctl("put", "", "v", exits=77)
     ctl("put", "k", exits=2)
     _leases(ctl)
+    _transactions(ctl)
 
 
 def _leases(ctl):
@@ -206,6 +207,15 @@ def _leases(ctl):
     assert ctl("lease revoke", lease)["deleted"] == 1
     ctl("lease revoke", lease, exits=1)
     ctl("put", "leased", "v", "--lease", lease, exits=1)
+
+
+def _transactions(ctl):
+    Path("txn").write_text("if absent n\nput n 5\nget k\nelse\nscan n limit 1\n")
+    assert ctl("txn", "txn")["results"][0] == 1
+    assert ctl("txn", "txn", exits=1)["succeeded"] is False
+    assert ctl("incr", "n", "--by", "-2") == {"value": 3}
+    ctl("incr", "k", exits=77)
+    ctl("put", "n", "v", "--fence", "lock:1", exits=76)
 
 
 def _cluster(ctl, daemons):

@@ -17,9 +17,10 @@ from paxosd.core.client.calls import (
     Frame,
     Session,
 )
+from paxosd.core.client.cluster_info import weight
 from paxosd.core.client.frames import FrameTable
 from paxosd.core.client.learning import UNCHECKED_BYTES_MAX
-from paxosd.core.commands import CLOSE, OPEN, PUT, Entry
+from paxosd.core.commands import CLOSE, OPEN, PUT, TXN, Entry
 
 FRAME_ROOM_BYTES = 512
 """An upper bound of what a frame has besides its commands."""
@@ -86,6 +87,8 @@ class CommandQueue:
             left_bytes -= COMMAND_ROOM_BYTES
             if command[0] == PUT:
                 left_bytes -= len(command[1]) + len(command[2])
+            elif command[0] == TXN:
+                left_bytes -= weight(command)
             else:
                 left_bytes -= sum([len(part) for part in command if type(part) is bytes])
             if left_bytes < 0 and calls:

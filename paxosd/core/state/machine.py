@@ -308,7 +308,7 @@ class Machine:
                 )
             elif self.settings.level >= LEVEL_COORDINATION and is_transaction(command):
                 allowance = allowance or Allowance(self.settings.value_bytes_max)
-                result, changed = run_transaction(self.store, command, allowance)
+                result, changed = run_transaction(self.store, self.leases, command, allowance)
             elif is_formed(command, CLOSE):
                 result = self.sessions.close(session_id)
             if type(result) is not int:

@@ -1,6 +1,6 @@
 """A TXN is applied: planned over the store first, then carried out in one revision.
 
-    run_transaction(store, command, allowance) ──► result, what it changed
+    run_transaction(store, leases, command, allowance) ──► result, what it changed
         plan: compares and operations against the store and what was planned before; nothing is
               written yet, so that a limit that is met leaves no trace
         carry out: the net effect on each key, in ascending order, in one revision
@@ -22,9 +22,11 @@ from operator import eq, gt, lt, ne
 from typing import Any
 
 from paxosd.core.commands import DELETE, DELETE_RANGE, PUT, Command, Result, Status
+from paxosd.core.lease_bounds import KEYS_MAX as LEASE_KEYS_MAX
 from paxosd.core.state.derivation import Written
 from paxosd.core.state.entries import HEAD_BYTES, StoredValue, numbers_of
 from paxosd.core.state.kv import ROW_OVERHEAD_BYTES, Store
+from paxosd.core.state.leases import Leases
 from paxosd.core.state.quota import QUOTA_RESULT
 from paxosd.core.transactions import (
     ADD,
@@ -36,8 +38,11 @@ from paxosd.core.transactions import (
     GET_RANGE,
     GREATER,
     KEYS_MAX,
+    LEASE,
+    LEASE_FULL,
     LESS,
     MODIFY_REVISION,
+    NO_LEASE,
     NO_NUMBER,
     NOT_EQUAL,
     NUMBER_RANGE,
@@ -89,11 +94,11 @@ class _RefusedError(Exception):
 
 
 def run_transaction(
-    store: Store, command: Command, allowance: Allowance
+    store: Store, leases: Leases, command: Command, allowance: Allowance
 ) -> tuple[Result, Sequence[bytes] | Written]:
     """Apply a well-formed TXN. Returns its result, and what it changed, () for nothing: see
     ``derivation.py``."""
-    plan = _Plan(store, min(allowance.keys_max, allowance.keys), allowance)
+    plan = _Plan(store, leases, allowance)
     try:
         outcome = plan.run(command, 0)
     except _RefusedError as refused:
@@ -112,20 +117,21 @@ def run_transaction(
 class _Plan:
     """The state as it would be: the store, and what is planned over it.
 
-    ``pending``: key → (entry or None, source), the net effect so far; the source is that of
-    :class:`Written`."""
+    ``pending``: key → (entry or None, source, lease), the net effect so far; the source is that of
+    :class:`Written`; 0: no lease."""
 
-    __slots__ = ("_bytes_left", "_keys_left", "_revision", "_store", "anew", "answer_bytes",
-                 "keys_looked_at", "pending")  # fmt: skip
+    __slots__ = ("_bytes_left", "_keys_left", "_leases", "_revision", "_store", "anew",
+                 "answer_bytes", "keys_looked_at", "pending")  # fmt: skip
 
-    def __init__(self, store: Store, keys_max: int, allowance: Allowance) -> None:
+    def __init__(self, store: Store, leases: Leases, allowance: Allowance) -> None:
         self._store = store
+        self._leases = leases
         self._revision = store.revision + 1
-        self._keys_left = keys_max
+        self._keys_left = min(allowance.keys_max, allowance.keys)
         self._bytes_left = min(allowance.bytes_max, allowance.answer_bytes)
         self.keys_looked_at = 0
         self.answer_bytes = 0
-        self.pending: dict[bytes, tuple[StoredValue | None, int | bytes | None]] = {}
+        self.pending: dict[bytes, tuple[StoredValue | None, int | bytes | None, int]] = {}
         self.anew: set[bytes] = set()
 
     def run(self, transaction: Command, place: int) -> tuple[int, tuple[Any, ...]]:
@@ -139,7 +145,7 @@ class _Plan:
         for operation in branch:
             op = operation[0]
             if op == PUT:
-                self._put(operation[1], operation[2], place)
+                self._put(operation[1], operation[2], place, *operation[3:])
                 result: Any = 1
             elif op == DELETE:
                 result = self._delete(operation[1])
@@ -164,7 +170,7 @@ class _Plan:
         packed = self._store.packed
         return [
             (key, entry[0] if entry is not None else None)
-            for key, (entry, _) in sorted(self.pending.items())
+            for key, (entry, _, _) in sorted(self.pending.items())
             if entry is not None or packed(key) is not None
         ]
 
@@ -178,7 +184,10 @@ class _Plan:
         net = self._net()
         if not net:
             return ()
-        self._store.change_keys(net, self.anew)
+        revision = self._store.change_keys(net, self.anew)
+        for key, _ in net:
+            if lease := self.pending[key][2]:
+                self._leases.attach(self._leases.table[lease], key, revision)
         return Written([key for key, _ in net], [self.pending[key][1] for key, _ in net])
 
     # ---- compares
@@ -214,8 +223,14 @@ class _Plan:
     def _part(self, key: bytes, target: int) -> int | bytes | None:
         if target == VALUE:
             return self._value(key)
+        if target == LEASE and key in self.pending:
+            return self.pending[key][2]
         numbers = self._numbers(key)
-        return 0 if numbers is None else numbers[_PLACES[target]]
+        if numbers is None:
+            return 0
+        if target == LEASE:
+            return self._leases.lease_of(key, numbers[1])
+        return numbers[_PLACES[target]]
 
     def _get(self, key: bytes) -> tuple[Any, ...] | None:
         value = self._value(key)
@@ -269,7 +284,9 @@ class _Plan:
 
     # ---- writes
 
-    def _put(self, key: bytes, value: bytes, source: int | bytes) -> None:
+    def _put(self, key: bytes, value: bytes, source: int | bytes, lease: int = 0) -> None:
+        if lease:
+            self._check_lease(lease, key)
         before = self._numbers(key)
         revision = self._revision
         if before is None:
@@ -280,18 +297,28 @@ class _Plan:
             create, modify, version = before
             # What this transaction itself wrote before is the same change.
             entry = value, create, revision, version + (modify != revision)
-        self.pending[key] = entry, source
+        self.pending[key] = entry, source, lease
+
+    def _check_lease(self, number: int, key: bytes) -> None:
+        lease = self._leases.table.get(number)
+        if lease is None:
+            raise _RefusedError(NO_LEASE)
+        planned = [each for each, (_, _, at) in self.pending.items() if at == number]
+        more = len({key, *planned} - lease.keys.keys())
+        has_room = self._leases.has_room(lease, key, self._store.modify_revision)
+        if not has_room or len(lease.keys) + more > LEASE_KEYS_MAX:
+            raise _RefusedError(LEASE_FULL)
 
     def _delete(self, key: bytes) -> int:
         if self._numbers(key) is None:
             return 0
-        self.pending[key] = None, None
+        self.pending[key] = None, None, 0
         return 1
 
     def _delete_range(self, start: bytes, end: bytes) -> int:
         keys = list(self._scan(start, end, False))
         for key in keys:
-            self.pending[key] = None, None
+            self.pending[key] = None, None, 0
         return len(keys)
 
     def _add(self, key: bytes, by: int) -> int:

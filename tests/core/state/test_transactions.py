@@ -1,27 +1,18 @@
-"""Transactions: the store answers and changes as a plain dict does, whatever they hold; limits
-leave no trace; answers that are kept are bounded."""
+"""Transactions: the store answers and changes as a plain dict does, whatever they hold."""
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from paxosd.core.commands import (
     DELETE,
     DELETE_RANGE,
-    OPEN,
     PUT,
     TXN,
-    Batch,
     Entry,
     KeysChanged,
     Status,
     each_change,
 )
-from paxosd.core.state import sessions as kept
-from paxosd.core.state.machine import Machine
-from paxosd.core.state.quota import QUOTA_RESULT
-from paxosd.core.state.snapshot import Restore, SnapshotWalk, session_of
 from paxosd.core.state.walk import Walk
 from paxosd.core.transactions import (
     ADD,
@@ -31,60 +22,16 @@ from paxosd.core.transactions import (
     GET_KEY,
     GET_RANGE,
     GREATER,
-    KEYS_MAX,
     LESS,
     MODIFY_REVISION,
-    NO_NUMBER,
     NOT_EQUAL,
-    NUMBER_RANGE,
-    PARTS_MAX,
     SOME,
-    TOO_LARGE,
-    TOO_MANY_KEYS,
     VALUE,
     VERSION,
+    is_branch_result,
     is_transaction,
 )
-from tests.core.state.parts import fingerprint
-
-MALFORMED = (Status.MALFORMED, 0, None)
-
-
-class Site:
-    """A machine at a level, and one session of it."""
-
-    def __init__(self, level=LEVEL_COORDINATION):
-        self.machine = Machine()
-        self.machine.settings = ClusterSettings(version=1, level=level)
-        self.batches = []
-        self.seq = 1
-        self.apply(Entry(0, 1, 0, [[OPEN]]))
-
-    def apply(self, *entries):
-        batch = Batch(0, list(entries))
-        self.batches.append(batch)
-        return self.machine.apply(self.machine.applied + 1, batch)
-
-    def do(self, *commands, acked=None):
-        first, self.seq = self.seq, self.seq + len(commands)
-        entry = Entry(1, first, first - 1 if acked is None else acked, list(commands))
-        return self.apply(entry)[0]
-
-    def txn(self, then, otherwise=(), *compares):
-        (result,) = self.do([TXN, list(compares), list(then), list(otherwise)])
-        return result
-
-    def changes(self):
-        """Those of the last slot."""
-        slot = self.machine.applied
-        return self.machine.changes_of(slot, self.batches[-1])
-
-    def rows(self):
-        store = self.machine.store
-        return {
-            row.key: tuple(row[1:]) for row in store.range(b"", b"", 0, False, False, 1 << 30)[0]
-        }
-
+from tests.core.state.transaction_site import Site
 
 # -- a model
 
@@ -220,6 +167,7 @@ def test_it_does_what_a_plain_dict_does(commands):
         assert is_transaction(command)
         (result,) = site.do(command)
         assert result == want
+        assert is_branch_result(result[2]), "a peer and a client must be able to read it"
         assert site.rows() == model.data
         assert site.machine.revision == model.revision
         found = site.changes()
@@ -289,182 +237,3 @@ def test_a_removed_range_is_hidden_from_it():
                       [VERSION, EQUAL, b"k01", 0])  # fmt: skip
     assert result[2] == (1, (((), None), 1))
     assert site.rows() == {b"k01": (b"w", 42, 42, 1)}
-
-
-# -- limits
-
-
-def test_below_the_level_it_is_malformed_and_does_nothing():
-    site = Site(LEVEL_COORDINATION - 1)
-    assert site.txn([[PUT, b"a", b"1"]]) == MALFORMED
-    assert site.apply(Entry(0, 1, 0, [[TXN, [], [], []]]))[0] == [MALFORMED]
-    assert site.machine.revision == 0
-
-
-def test_it_belongs_into_a_session():
-    site = Site()
-    assert site.apply(Entry(0, 1, 0, [[TXN, [], [], []]]))[0] == [(Status.SESSION_UNKNOWN, 0, None)]
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        [TXN],
-        [TXN, [], []],
-        [TXN, [], [], [], []],
-        [TXN, (), [], []],
-        [TXN, [[VALUE, EQUAL, b"k"]], [], []],
-        [TXN, [[9, EQUAL, b"k", b"v"]], [], []],
-        [TXN, [[VALUE, 9, b"k", b"v"]], [], []],
-        [TXN, [[VALUE, LESS, b"k", None]], [], []],
-        [TXN, [[VALUE, EQUAL, b"", b"v"]], [], []],
-        [TXN, [[VALUE, EQUAL, b"k", 1]], [], []],
-        [TXN, [[VERSION, EQUAL, b"k", -1]], [], []],
-        [TXN, [[VERSION, EQUAL, b"k", True]], [], []],
-        [TXN, [[VERSION, EQUAL, b"k", 1, b"l"]], [], []],
-        [TXN, [[VERSION, EQUAL, b"k", 1, b"l", 2]], [], []],
-        [TXN, [[VERSION, EQUAL, b"k", 1, None, 1]], [], []],
-        [TXN, [], [[]], []],
-        [TXN, [], [5], []],
-        [TXN, [], [[PUT, b"k"]], []],
-        [TXN, [], [[PUT, b"", b"v"]], []],
-        [TXN, [], [[PUT, b"k", None]], []],
-        [TXN, [], [[DELETE, "k"]], []],
-        [TXN, [], [], [[ADD, b"k", 1 << 63]]],
-        [TXN, [], [[ADD, b"k", True]], []],
-        [TXN, [], [[GET_RANGE, b"", b"", -1, False, False]], []],
-        [TXN, [], [[GET_RANGE, b"", b"", 0, 0, False]], []],
-        [TXN, [], [[True, b"k", b"v"]], []],
-        [TXN, [], [[7]], []],
-        [TXN, [], [[DELETE, b"k"]] * (PARTS_MAX + 1), []],
-        [TXN, [], [[TXN, [], [[TXN, [], [[TXN, [], [[TXN, [], [], []]], []]], []]], []]], []],
-    ],
-)
-def test_what_is_none_is_malformed_on_every_node(command):
-    site = Site()
-    assert site.do(command) == [MALFORMED]
-    assert not is_transaction(command)
-
-
-def test_three_deep_is_well_formed():
-    command = [TXN, [], [[TXN, [], [[TXN, [], [[TXN, [], [[PUT, b"k", b"v"]], []]], []]], []]], []]
-    assert Site().do(command) == [(Status.OK, 1, (1, ((1, ((1, ((1, (1,)),)),)),)))]
-
-
-def many(site, count):
-    for at in range(0, count, 1000):
-        site.do(*([PUT, b"k%05d" % n, b"v"] for n in range(at, min(count, at + 1000))))
-
-
-@pytest.mark.parametrize("what", ["compare", "range", "delete"])
-def test_one_that_looks_at_too_many_keys_does_nothing(what):
-    site = Site()
-    many(site, KEYS_MAX + 1)
-    compares = [[VERSION, GREATER, b"", 0, b"", EVERY]] if what == "compare" else []
-    reading = {
-        "compare": [],
-        "range": [[GET_RANGE, b"", b"", 0, False, True]],
-        "delete": [[DELETE_RANGE, b"", b""]],
-    }[what]
-    revision, rows = site.machine.revision, len(site.machine.store)
-    result = site.txn([[PUT, b"a", b"1"], *reading], (), *compares)
-    assert result == (Status.TXN_REFUSED, revision, TOO_MANY_KEYS)
-    assert (site.machine.revision, len(site.machine.store)) == (revision, rows)
-    assert site.changes() == []
-    limited = site.txn([[GET_RANGE, b"", b"", 5, False, True]])
-    assert [len(page[0]) for page in limited[2][1]] == [5]
-
-
-def test_the_transactions_of_one_request_share_a_limit():
-    site = Site()
-    many(site, KEYS_MAX)
-    read = [TXN, [], [[GET_RANGE, b"", b"", 0, False, True], [ADD, b"a", 1]], []]
-    statuses = [result[0] for result in site.do(*[read] * 6)]
-    assert statuses == [Status.OK] + [Status.TXN_REFUSED] * 5, "a made one more"
-    site.do([DELETE, b"k00000"])
-    statuses = [result[0] for result in site.do(*[read] * 6)]
-    assert statuses == [Status.OK] * 4 + [Status.TXN_REFUSED] * 2
-
-
-def test_one_that_reads_too_much_does_nothing():
-    site = Site()
-    site.do([PUT, b"k", b"v" * 600_000])
-    get = [GET_KEY, b"k"]
-    assert site.txn([get])[0] == Status.OK
-    revision = site.machine.revision
-    assert site.txn([[PUT, b"a", b""], get, get]) == (Status.TXN_REFUSED, revision, TOO_LARGE)
-
-
-def test_the_quota_counts_all_that_changes():
-    site = Site()
-    site.machine.settings = site.machine.settings._replace(quota_bytes=1000)
-    site.machine.store.quota.change(1000, site.machine.store.data)
-    site.do([PUT, b"old", b"v" * 400])
-    put = [PUT, b"new", b"v" * 500]
-    assert site.txn([put, [PUT, b"other", b"v"]]) == QUOTA_RESULT
-    assert site.machine.revision == 1
-    assert site.txn([put, [DELETE, b"old"]])[:2] == (Status.OK, 2), "what goes makes room"
-
-
-@pytest.mark.parametrize(
-    "value", [b"", b"x", b"1.5", b" 1", b"01", b"-", b"1" * 20, b"\xd9\xa1", b"1\n"]
-)
-def test_a_sum_needs_a_number(value):
-    site = Site()
-    site.do([PUT, b"n", value])
-    assert site.txn([[PUT, b"a", b"1"], [ADD, b"n", 1]]) == (Status.TXN_REFUSED, 1, NO_NUMBER)
-    assert b"a" not in site.rows()
-
-
-def test_and_one_of_64_bits():
-    site = Site()
-    most = (1 << 63) - 1
-    assert site.txn([[ADD, b"n", most]])[2] == (1, (most,))
-    assert site.txn([[ADD, b"n", 1]]) == (Status.TXN_REFUSED, 1, NUMBER_RANGE)
-    assert site.txn([[ADD, b"n", -most], [ADD, b"n", -most]])[2] == (1, (0, -most))
-
-
-# -- what a session keeps
-
-
-def test_answers_that_are_kept_are_bounded_and_the_fact_is_kept_in_any_case(monkeypatch):
-    monkeypatch.setattr(kept, "KEPT_BYTES_MAX", 2000)
-    site = Site()
-    site.do([PUT, b"k", b"v" * 700])
-    command = [TXN, [], [[GET_KEY, b"k"], [ADD, b"n", 1]], []]
-    full = [site.do(command, acked=1)[0] for _ in range(4)]
-    assert [len(result[2][1]) for result in full] == [2] * 4, "who asks first gets all of it"
-    again = site.apply(Entry(1, 2, 1, [command] * 4))[0]
-    assert again[:2] == full[:2]
-    assert again[2:] == [(Status.OK, revision, (1, None)) for _, revision, _ in full[2:]]
-    site.do(command, acked=3)
-    assert site.machine.sessions.table[1].kept_bytes < 2000
-    fresh = site.apply(Entry(1, site.seq - 1, 3, [command]))[0]
-    assert fresh[0][2][1][1] == 5, "there is room again"
-
-
-def test_a_restored_machine_is_the_same():
-    site = Site()
-    inner = [TXN, [[VALUE, EQUAL, b"x", None]], [[ADD, b"n", 3]], [[GET_KEY, b"n"]]]
-    site.do([TXN, [], [[PUT, b"k", b"\xff"], inner, [GET_RANGE, b"", b"", 1, True, False]], []])
-    walk = SnapshotWalk(site.machine, {})
-    restore = Restore(walk.head)
-    while rows := walk.sessions():
-        restore.sessions([_decoded(row) for row in rows])
-    while not walk.done:
-        restore.rows(walk.rows(100, 1 << 20))
-    found = restore.finish()
-    assert fingerprint(found.sessions) == fingerprint(site.machine.sessions)
-    table, want = found.sessions.table[1], site.machine.sessions.table[1]
-    assert (table.chunks, table.kept_bytes) == (want.chunks, want.kept_bytes)
-    assert table.kept_bytes > 0
-    command = [TXN, [], [[GET_KEY, b"k"]], []]
-    for machine in (found, site.machine):
-        machine.apply(machine.applied + 1, Batch(0, [Entry(1, 1, 0, [command, command])]))
-    assert found.chain == site.machine.chain
-
-
-def _decoded(row):
-    """As a file gives it back: tuples only."""
-    replies = tuple((first, slot, tuple(results)) for first, slot, results in row.replies)
-    return session_of((*row[:4], replies, *row[5:]))
