@@ -110,6 +110,8 @@ class FaultKinds(click.ParamType[frozenset[str] | None]):
 )
 @click.option("--holders", type=Whole(0, 100), default=RunOptions().holders, show_default=True,
               help="Clients that hold leases.")  # fmt: skip
+@click.option("--locks", type=Whole(0, 100), default=RunOptions().locks, show_default=True,
+              help="Clients of one lock; clocks drift by 500 ppm then.")  # fmt: skip
 @click.option("--duration", type=Duration(), default="60s", show_default=True,
               help="Virtual time under faults.")  # fmt: skip
 @click.option("--jobs", type=Whole(1, 1024), help="Runs at a time.  [default: one a core]")
@@ -136,6 +138,7 @@ def run_verb(
     members: bool,
     watchers: int | None,
     holders: int,
+    locks: int,
     duration: int,
     jobs: int | None,
     trace: Path | None,
@@ -170,6 +173,7 @@ def run_verb(
         members=members,
         watchers=watchers,
         holders=holders,
+        locks=locks,
     )
     if trace is not None or schedule is not None or record is not None:
         summary = _run_one(seeds[0], options, _read_schedule(schedule), trace, record)

@@ -63,6 +63,10 @@ _GROWN = replace(
     members=True,
 )  # fmt: skip
 _STORMY = replace(_PLAIN, duration_ms=12_000, clients=6, operations=200, keys=3)
+_LOCKS = replace(
+    _PLAIN, level=LEVEL_LATEST, duration_ms=12_000, clients=1, operations=20, keys=2, locks=4,
+    faults=frozenset({"pause", "partition", "isolate", "crash", "client-cut", "drop"}),
+)  # fmt: skip
 _WATCHED = replace(_STORMY, keys=8, watchers=3)
 
 
@@ -479,6 +483,8 @@ PROFILES: dict[str, Profile | GapProfile] = {
         Profile("leases", replace(_STORMY, level=LEVEL_LATEST, holders=3)),
         Profile("leases-clocks", replace(_BUSY, level=LEVEL_LATEST, holders=3), _wrong_clocks),
         Profile("leases-crossed", replace(_BUSY, level=LEVEL_LATEST, holders=3), _old_batches),
+        Profile("locks", _LOCKS),
+        Profile("locks-long", replace(_LOCKS, duration_ms=400_000, faults=frozenset())),
         Profile("upgrades", replace(_STORMY, level=LEVEL_LATEST)),
         Profile(
             "unequal-limits",

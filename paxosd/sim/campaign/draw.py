@@ -9,6 +9,7 @@ move the others: an old seed goes on meaning the same run.
 from dataclasses import dataclass, replace
 
 from paxosd.core.cluster_settings import LEVEL_LATEST
+from paxosd.core.lease_bounds import DRIFT_PPM_MAX
 from paxosd.core.types import NodeId
 from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.cluster.cluster import ClusterOptions, node_names
@@ -65,6 +66,8 @@ def draw_run(world: World, options: RunOptions, schedule: Schedule | None = None
         shape = waiting(shape, 10 * options.duration_ms)
     if options.compare_wait_ms is not None:
         shape = waiting(shape, options.compare_wait_ms)
+    if options.locks:
+        shape = replace(shape, process=replace(shape.process, drift_ppm=float(DRIFT_PPM_MAX)))
     shape = _draw_at_once(world, options, shape)
     upgrades: dict[NodeId, float] = {}
     older = 0
@@ -118,6 +121,8 @@ def draw_faults(
     """What goes wrong, and what an operator does during the run. ``unequal``: some nodes take
     smaller messages than others."""
     faults = options.faults
+    if options.locks:
+        faults = (frozenset(KINDS) if faults is None else faults) - {"clock-drift"}
     if options.members or unequal:
         # Each lost memory reduces the tolerance for good. Where voters leave, that could cost the
         # quorum; so it could where a remaining voter cannot take what another has accepted.

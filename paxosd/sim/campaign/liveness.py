@@ -11,6 +11,7 @@ from paxosd.core.client.watch import WatchOptions
 from paxosd.sim.cluster.clients import SimClient
 from paxosd.sim.cluster.cluster import SimCluster
 from paxosd.sim.cluster.lease_holder import LeaseHolder
+from paxosd.sim.cluster.lock_client import LockClient
 from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.cluster.watchers import SimWatcher
 from paxosd.sim.nemesis.changes import Operator
@@ -27,6 +28,8 @@ LOG_TIME_RATE_MIN = 0.5
 """The least rate of log time, however far a clock drifts."""
 REIGNS_AFTER_HEAL_MAX = 12
 LEASES_LIMIT_MS = 60_000.0
+LOCKS_LIMIT_MS = 300_000.0
+"""Each of a few clients holds it once more, for some TTLs of at most 20 s."""
 REJOIN_MS = 500.0
 REJOIN_TRIES = 120
 
@@ -42,6 +45,7 @@ class LivenessChecks:
         watchers: list[SimWatcher],
         level: int,
         holders: Sequence[LeaseHolder] = (),
+        lockers: Sequence[LockClient] = (),
     ) -> None:
         """``operator``: lets nodes rejoin. ``level``: the feature level that must be reached; 0 if
         levels are not used."""
@@ -51,6 +55,7 @@ class LivenessChecks:
         self._watchers = watchers
         self._level = level
         self._holders = holders
+        self._lockers = lockers
         self._reigns = len(cluster.invariants.leaders)
 
     def check(self) -> None:
@@ -77,7 +82,12 @@ class LivenessChecks:
             lambda: all(watcher.caught_up for watcher in self._watchers),
         )
         self._check_calm()
-        if self._holders:
+        self._wait(
+            "who waits for the lock does not get it",
+            LOCKS_LIMIT_MS,
+            lambda: all(locker.idle for locker in self._lockers),
+        )
+        if self._holders or self._lockers:
             self._wait("leases do not end", LEASES_LIMIT_MS, self._no_leases)
 
     def _no_leases(self) -> bool:

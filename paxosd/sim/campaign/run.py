@@ -34,6 +34,7 @@ from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.cluster.cluster import SimCluster
 from paxosd.sim.cluster.lease_checks import PREFIX
 from paxosd.sim.cluster.lease_holder import make_holders
+from paxosd.sim.cluster.lock_client import make_lock_clients
 from paxosd.sim.cluster.process import SimProcess
 from paxosd.sim.cluster.records import RunRecords
 from paxosd.sim.cluster.stale_reader import StaleReader
@@ -62,8 +63,9 @@ class RunReport:
     "not checked" if the history was too hard to decide within the bounds of the checkers.
     ``operations``: how many began; ``acknowledged`` of them ended well, and of ``unknown`` the
     outcome is not known. ``watched``: changes that were delivered to watchers. ``leases``: grants
-    and renewals of leases that were confirmed. ``longest_gap_ms``: the longest time between two
-    acknowledged operations, whoever's. ``faults``: kind → how often it struck. ``simulated_ms`` and
+    and renewals of leases that were confirmed; ``acquired``: how often the lock was.
+    ``longest_gap_ms``: the longest time between two acknowledged operations, whoever's.
+    ``faults``: kind → how often it struck. ``simulated_ms`` and
     ``wall_s``: how long the run took in virtual and in real time. ``tail``: the last lines of the
     trace (empty if ok and no trace was asked for). ``digest``: of the whole trace if one was kept,
     else of the history and the final states.
@@ -78,6 +80,7 @@ class RunReport:
     unknown: int = 0
     watched: int = 0
     leases: int = 0
+    acquired: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     leader_changes: int = 0
     longest_gap_ms: float = 0.0
@@ -155,6 +158,7 @@ class SimRun:
         ]
         has_leases = options.level >= LEVEL_COORDINATION
         self.holders = make_holders(self.cluster, options.holders if has_leases else 0)
+        self.lockers = make_lock_clients(self.cluster, options.locks if has_leases else 0)
         self.watchers = make_watchers(
             self.cluster, world.derive("watch"), options.watchers, options.keys
         )
@@ -189,6 +193,7 @@ class SimRun:
             unknown=counts["unknown"],
             watched=sum(watcher.delivered for watcher in self.watchers),
             leases=sum(holder.renewals for holder in self.holders),
+            acquired=len(self.lockers[0].checks.acquired) if self.lockers else 0,
             faults=self._faults(),
             leader_changes=max(0, len(self.cluster.invariants.leaders) - 1),
             longest_gap_ms=self.history.longest_gap_ms(),
@@ -206,7 +211,7 @@ class SimRun:
         self._director.follow(self._draw.schedule)
         for name, at_ms in self._draw.upgrades.items():
             world.at(at_ms, cluster.run_program, name, options.level)
-        for client in [*self.clients, *self.readers, *self.holders]:
+        for client in [*self.clients, *self.readers, *self.holders, *self.lockers]:
             world.at(START_MS, client.start)
         for watcher in self.watchers:
             world.at(START_MS, watcher.start)
@@ -220,7 +225,7 @@ class SimRun:
     def heal(self) -> None:
         """The clients begin nothing more, every fault ends, and all processes run."""
         self.cluster.note("run.heals")
-        for client in [*self.clients, *self.holders]:
+        for client in [*self.clients, *self.holders, *self.lockers]:
             client.stop()
         self._director.heal()
 
@@ -241,6 +246,7 @@ class SimRun:
             self.watchers,
             self._options.level,
             self.holders,
+            self.lockers,
         )
         checks.check()
         for reader in self.readers:
@@ -251,6 +257,8 @@ class SimRun:
 
     def _check_end(self) -> None:
         invariants = self.cluster.invariants
+        if self.lockers:
+            self.lockers[0].checks.check_end()
         processes = self.cluster.members()
         for process in processes:
             wal = process.replica.wal
