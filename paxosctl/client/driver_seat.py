@@ -16,8 +16,8 @@ Rules:
 2. What others want comes by the inbox; whoever adds to it wakes the driver.
 3. A thread that needs the seat itself (to close sockets) asks for it (:meth:`DriverSeat.take`); it
    gets it before all who merely wait, at the end of the turn that is under way.
-4. Whoever leaves the seat hands it to a thread whose wish is not fulfilled yet, so that nobody
-   sleeps while nobody drives.
+4. Whoever leaves the seat hands it to a thread that sleeps, so that nobody sleeps while nobody
+   drives. If what that one waits for has come, it hands the seat on.
 """
 
 import threading
@@ -131,11 +131,10 @@ class DriverSeat:
         self._sleep(sleeper, -1)
 
     def leave(self) -> None:
-        """Hand the seat to whoever wants it, else to a thread whose wish is not ready; wake those
-        whose wishes are. Does nothing in a thread that does not drive."""
+        """Hand the seat to whoever wants it, else to a thread that sleeps. Does nothing in a thread
+        that does not drive."""
         with self._lock:
             if self.is_mine:
-                self.wake_ready()
                 heir = self._heir()
                 self._driver = None if heir is None else _NOBODY
                 if heir is not None:

@@ -85,6 +85,17 @@ class TestTasks:
 
         with_client(daemon, act)
 
+    def test_answers_come_by_descriptors_and_not_by_the_timer(self, daemon, monkeypatch):
+        async def act(client):
+            await client.status()
+            monkeypatch.setattr(client, "_set_timer", lambda due_ms: None)
+            async with asyncio.timeout(30):
+                for number in range(50):
+                    await client.put(b"%d" % number, b"v")
+                    await client.get(b"%d" % number)
+
+        with_client(daemon, act)
+
     def test_a_watch_beside_writers(self, daemon):
         async def act(client):
             async def follow():
