@@ -63,6 +63,8 @@ class LogFacts:
     commit: int = 0
     usable: bool = True
     complete: bool = True
+    last_group: int = 0
+    """The last whole group."""
 
 
 @dataclass(slots=True)

@@ -27,12 +27,16 @@ class LogPass:
         self._promises, self._votes, self._per_ballot, self._per_slot = rules
         self._troubles = troubles
         self._changes: dict[int, Change] = {}
+        self._heard: dict[tuple[str, int], tuple[int, str]] = {}
+        """Node and directory → up to which group its log was durable, and who had heard that."""
 
     def read(self, homes: list[DataDirectory]) -> None:
         """All logs, then the memberships that they hold. Raises OSError."""
         for home in homes:
             if home.segments:
                 self._read_log(home)
+        for log in self._facts.logs.values():
+            self._look_for_its_end(log)
         self._facts.epochs.apply([change for _, change in sorted(self._changes.items())])
 
     def _read_log(self, home: DataDirectory) -> None:
@@ -64,10 +68,14 @@ class LogPass:
                         self._vote(log, ballot, slot, digest, where)
                 elif record.kind in (wal_file.PROMISE, wal_file.STATE):
                     self._promise(log, facts.ballot(record.round, record.voter), where)
+                elif record.kind == wal_file.HEARD:
+                    heard = self._heard.setdefault((record.voter, record.commit), (0, ""))
+                    self._heard[record.voter, record.commit] = max(heard, (record.slot, home.node))
                 log.commit = max(log.commit, self._commit_of(record))
                 if record.kind in (wal_file.STATE, wal_file.RELEASE):
                     log.first = max(log.first, record.slot)
                     lowest = max(lowest, record.lowest)
+            self._follow(log, segment)
             if segment.damaged:
                 log.usable = False
             if segment.trouble:
@@ -90,6 +98,42 @@ class LogPass:
         except FileNotFoundError:
             log.usable = False
             self._troubles.append(f"{segment.path} is gone: the node that runs gave it back")
+
+    def _follow(self, log: LogFacts, segment: wal_file.Segment) -> None:
+        """Groups are numbered on over the segments: one that was cut leaves a gap."""
+        if not segment.first_group:
+            return
+        if log.last_group and segment.first_group > log.last_group + 1:
+            log.usable = False
+            self._troubles.append(
+                f"{segment.path} goes on with group {segment.first_group} after {log.last_group}: "
+                "what stood between them was cut off the segment before, and the log proves nothing"
+            )
+        log.last_group = max(log.last_group, segment.last_group)
+
+    def _look_for_its_end(self, log: LogFacts) -> None:
+        """Whether somebody knows of a later group: the node's second witness, or a peer. Then the
+        log's end is gone, though it looks like one. No breach: a copy of a running node is so, too.
+        """
+        home, last = log.home, log.last_group
+        tail = home.tail_mark
+        if tail is not None and tail.group > last:
+            nonces = {each.nonce for each in home.segments if each.number == tail.segment}
+            if nonces in (set(), {tail.nonce}):
+                self._say_cut(log, tail.group, f"{home.path}'s tail-mark says")
+                return
+        mark, by = self._heard.get((home.node, home.directory), (0, ""))
+        if mark > last and home.directory:
+            self._say_cut(log, mark, f"{by} had heard from it")
+
+    def _say_cut(self, log: LogFacts, group: int, who: str) -> None:
+        if _last_group_now(log) >= group:
+            return  # the node runs, and wrote it meanwhile
+        self._troubles.append(
+            f"the log of {log.home.node} ends with group {log.last_group}, and {who} that group "
+            f"{group} was durable: its end was cut off, it was put back, or it was copied while "
+            "the node ran"
+        )
 
     @staticmethod
     def _commit_of(record: wal_file.Record) -> int:
@@ -137,3 +181,17 @@ class LogPass:
         for (slot, digest), change in changes.items():
             if newest.get(slot) == digest and slot <= log.commit:
                 self._changes[slot] = change
+
+
+def _last_group_now(log: LogFacts) -> int:
+    """The last whole group in the newest segment, read anew."""
+    directory = log.home.segments[-1].path.parent
+    numbers = {number: each for each in directory.iterdir()
+               if (number := wal_file.segment_number(each.name)) is not None}  # fmt: skip
+    try:
+        segment = wal_file.open_segment(numbers[max(numbers)])
+        for _ in wal_file.records_of(segment):
+            pass
+    except (OSError, ValueError):  # a bare file under another name, or one that is gone
+        return 0
+    return segment.last_group

@@ -7,13 +7,14 @@ rest is used.
 """
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from paxosctl.audit import membership, recorder_file, wal_file
 from paxosctl.audit.membership import Membership
 from paxosctl.audit.recorder_file import Block
-from paxosctl.audit.wal_file import NotALogError, Segment
+from paxosctl.audit.wal_file import NotALogError, Segment, TailMark
 
 HEAD_BYTES = 64 << 10
 """So much of a file is looked at; the first block of a recording may be damaged."""
@@ -39,6 +40,8 @@ class DataDirectory:
     """Its segments were named one by one, and nothing of what stands beside them is known."""
     segments: list[Segment] = field(default_factory=list)
     genesis: Membership | None = None
+    tail_mark: TailMark | None = None
+    """Up to which group the log was durable, as a second file has it."""
 
 
 @dataclass(slots=True)
@@ -155,6 +158,8 @@ def _open_home(sources: Sources, home: Path) -> DataDirectory:
     found = DataDirectory(home)
     _read_identity(found, home / "identity")
     place = home / "wal" if (home / "wal").is_dir() else home
+    with suppress(OSError):  # before the log: of a node that runs it grows meanwhile
+        found.tail_mark = wal_file.read_tail_mark(place / "tail-mark")
     names = sorted(each.name for each in place.iterdir())
     found.lost = found.lost or any(name.startswith("lost-") for name in names)
     before = 0

@@ -22,7 +22,10 @@ VERSION = 1
 HEADER_BYTES = 512
 PROMISE, ACCEPT, DECISION, COMMIT, STATE, RELEASE, GROUP_END, HEARD = range(1, 9)
 
+TAIL_MAGIC = b"PXMARK\r\n"
+TAIL_PLACE_BYTES = 4096
 _HEADER = Struct("<8sIQ8sQ")
+_TAIL = Struct("<8sIQQ8sQ")
 _RECORD = Struct("<IIIQB")
 _U32, _U64 = Struct("<I"), Struct("<Q")
 _SLOT_ROUND = Struct("<QQ")
@@ -33,7 +36,8 @@ _NAME = re.compile(r"wal-(\d{8,})\.log")
 
 class Record(NamedTuple):
     """A record of a whole group. ``slot``: of ACCEPT, DECISION, COMMIT; of STATE and RELEASE the
-    first one that is not in a snapshot. ``round``, ``voter``: a ballot. ``commit``: of STATE and
+    first one that is not in a snapshot; of HEARD the group up to which the log of ``voter``, in the
+    directory ``commit``, was durable. ``round``, ``voter``: a ballot. ``commit``: of STATE and
     RELEASE, as is ``lowest``, the first segment that the log needs. ``value``: of ACCEPT and
     DECISION."""
 
@@ -63,6 +67,18 @@ class Segment:
     torn_at: int = 0
     trouble: str = ""
     damaged: bool = False
+    first_group: int = 0
+    last_group: int = 0
+    """Of the whole groups that were read; 0: none. Groups are numbered without a gap."""
+    nonce: bytes = b""
+
+
+class TailMark(NamedTuple):
+    """The second witness: ``group`` was synced into a segment of that number and nonce."""
+
+    group: int
+    segment: int
+    nonce: bytes
 
 
 class NotALogError(ValueError):
@@ -89,7 +105,22 @@ def open_segment(path: Path) -> Segment:
     cluster, after = _name(head, _HEADER.size)
     node, _ = _name(head, after)
     seed = crc32(nonce + _U64.pack(number) + cluster.encode())
-    return Segment(path, number, cluster, node, seed, crc32(b"marker" + nonce, seed) | 1)
+    marker = crc32(b"marker" + nonce, seed) | 1
+    return Segment(path, number, cluster, node, seed, marker, nonce=nonce)
+
+
+def read_tail_mark(path: Path) -> TailMark | None:
+    """The newer of its two notes; None if there is none that is whole. Raises OSError."""
+    data, found = path.read_bytes(), None
+    for offset in range(0, len(data), TAIL_PLACE_BYTES):
+        place = data[offset : offset + _TAIL.size + _U32.size]
+        if len(place) < _TAIL.size + _U32.size:
+            continue
+        magic, version, group, number, nonce, _ = _TAIL.unpack_from(place)
+        good = crc32(place[: _TAIL.size]) == _U32.unpack_from(place, _TAIL.size)[0]
+        if good and (magic, version) == (TAIL_MAGIC, VERSION):
+            found = max(found or TailMark(0, 0, b""), TailMark(group, number, nonce))
+    return found
 
 
 def records_of(segment: Segment) -> Iterator[Record]:
@@ -114,6 +145,7 @@ def records_of(segment: Segment) -> Iterator[Record]:
             yield from open_group
             open_group.clear()
             whole_to, last_group = end, group
+            segment.first_group, segment.last_group = segment.first_group or group, group
         else:
             record = _decode(data, kind, offset, group, start, end)
             if record is None:
@@ -167,6 +199,9 @@ def _decode(
         if kind == RELEASE:
             first, commit, lowest = _RELEASE.unpack_from(data, start)
             return Record(kind, offset, group, first, commit=commit, lowest=lowest)
+        if kind == HEARD:
+            directory, mark = _SLOT_ROUND.unpack_from(data, start)
+            return Record(kind, offset, group, mark, 0, _name(data, start + 16)[0], directory)
         return Record(kind, offset, group)
     except (ValueError, IndexError, error):
         return None

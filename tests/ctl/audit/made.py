@@ -20,7 +20,7 @@ from paxosctl.audit.kinds import (
     WRITE,
 )  # fmt: skip
 from paxosd.core.effects import AcceptRecord, PromiseRecord
-from paxosd.core.types import NULL_BALLOT, Ballot
+from paxosd.core.types import NULL_BALLOT, Ballot, Mark
 from paxosd.recorder.block import BlockHead, encode_block
 from paxosd.recorder.digest import digest_of
 from paxosd.recorder.event import FORM, NOBODY
@@ -148,19 +148,21 @@ class Recording:
 
 
 def write_log(directory, node, groups, *, first=1, commit=0, directory_id=7, members=NODES,
-              number=1):  # fmt: skip
+              number=1, first_group=1, heard=()):  # fmt: skip
     """A log of one segment, the one with ``number``, which needs those from 1 on.
 
     ``groups``: lists of AcceptRecord, PromiseRecord, (slot, ballot, value)
-    for a decision, and numbers for a commit."""
+    for a decision, and numbers for a commit. ``heard``: (node, directory, group) of peers' logs."""
     home = directory / node
     (home / "wal").mkdir(parents=True, exist_ok=True)
     header = SegmentHeader(number, b"12345678", 1 << 20, "c1", node)
     data = bytearray(header.encode())
-    for place, records in enumerate(groups, 1):
+    for place, records in enumerate(groups, first_group):
         group = GroupBuilder(header, place, len(data))
         if place == 1:
             group.add_state(NULL_BALLOT, Release(first, commit, 1))
+            for name, *mark in heard:
+                group.add_heard(name, Mark(*mark))
         for record in records:
             if isinstance(record, AcceptRecord):
                 group.add_value(2, *record)
