@@ -69,7 +69,7 @@ class Entries(MutableMapping[bytes, StoredValue]):
 
     @property
     def packed_bytes(self) -> int:
-        """The bytes of all keys and packed entries. It visits all, some 0.1 us a key."""
+        """The bytes of all keys and packed entries. It visits all, up to 1 us a key."""
         return sum([sum(map(len, d)) + sum(map(len, d.values())) for d in self.shards])
 
     def add_all(self, keys: Sequence[bytes], packed: Sequence[bytes]) -> bool:

@@ -132,7 +132,7 @@ class Store:
         append = results.append
         pack, unpack = pack_numbers, numbers_of
         revision = self.revision
-        usual_op = None if self.quota.limit_bytes else PUT
+        usual_op = PUT if self._puts_are_counted(commands, results) else None
         for command in islice(commands, len(results), None) if results else commands:
             if type(command) is list and len(command) == 3:
                 op, key, value = command
@@ -168,6 +168,13 @@ class Store:
             data.spread_if_large()
         return True
 
+    def _puts_are_counted(self, commands: list[Command], results: list[Result]) -> bool:
+        """Whether the loop need not look at the quota."""
+        if not self.quota.limit_bytes:
+            return True
+        usual = not results and not self._hidden.bounds
+        return usual and self.quota.count_puts(commands, self.data)
+
     def _apply_general(self, command: Command, index: int, skipped: list[Skipped]) -> Result | None:
         """Check the form of one command and apply it; None if its op is not the store's."""
         removed_keys: Sequence[bytes] = ()
@@ -194,8 +201,7 @@ class Store:
         return result
 
     def put(self, key: bytes, value: bytes) -> Result:
-        """Set ``key``; returns the new revision, or QUOTA_RESULT. Without a quota the same as PUT
-        in :meth:`run`."""
+        """Set ``key``, as PUT in :meth:`run`: the new revision, or QUOTA_RESULT."""
         if self.quota.limit_bytes and not self.has_room_for([(key, value)]):
             self.quota.note_refusal()
             return QUOTA_RESULT

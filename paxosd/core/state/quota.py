@@ -3,7 +3,7 @@
     a key counts    its own bytes + those of its value + KEY_BYTES
 
 - ``quota_bytes`` is a replicated setting (``core/cluster_settings.py``); 0: there is none, and
-  nothing is counted. The slot that sets one counts all keys, some 0.2 us each.
+  nothing is counted. The slot that sets the first one counts all keys at once, up to 1 us each.
 - A write after which the store would count more than the quota, and more than before, is refused at
   apply, so on every node, with :data:`QUOTA_RESULT`. Removals and writes that let the store shrink
   are never refused, also above a quota that was lowered.
@@ -17,7 +17,7 @@ report MALFORMED as refused, which is true.
 
 from collections.abc import Sequence
 
-from paxosd.core.commands import Result, Status
+from paxosd.core.commands import PUT, Command, Result, Status
 from paxosd.core.state.entries import HEAD_BYTES, Entries
 
 KEY_BYTES = 150
@@ -70,6 +70,26 @@ class Quota:
     def remove(self, key: bytes, packed: bytes) -> None:
         """This entry was taken out, or replaced."""
         self.held_bytes -= len(key) + len(packed) + _ENTRY_BYTES
+
+    def count_puts(self, commands: Sequence[Command], data: Entries) -> bool:
+        """Whether all of these are puts, each of another key, that have room whatever they replace.
+        If so they are counted, and the caller carries them out without looking at the quota. This
+        is the usual case, and takes a tenth of the time that it takes to look at each."""
+        try:
+            ops, keys, values = zip(*commands, strict=True)
+            is_usual = set(ops) == {PUT} and len(set(keys)) == len(keys)
+        except (TypeError, ValueError):
+            return False
+        if not is_usual or set(map(type, commands)) != {list}:
+            return False
+        if set(map(type, keys)) != {bytes} or set(map(type, values)) != {bytes}:
+            return False
+        added = sum(map(len, keys)) + sum(map(len, values)) + KEY_BYTES * len(keys)
+        if self.lacks(added):
+            return False
+        old = [(key, packed) for key in keys if (packed := data.packed(key)) is not None]
+        self.held_bytes += added - sum([bytes_of(*each) for each in old])
+        return True
 
     def growth(self, key: bytes, value: bytes | None, old: bytes | None) -> int:
         """How much a write of ``value`` (None: a removal) over the packed entry ``old`` adds."""
