@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from paxosctl.client.operations import Flow, Item, Steps, operation, stream
-from paxosctl.client.results import StaleRead, as_bytes
+from paxosctl.client.results import StaleRead, as_bytes, as_number
 from paxosd.core.client.calls import Ask
 from paxosd.core.commands import KeyValue, prefix_end
 from paxosd.core.requests import (
@@ -55,15 +55,28 @@ class ReadMethods:
         return dict(zip(wanted, answer.results, strict=True))
 
     @operation
-    def get_stale(self, key: bytes, *, timeout_s: float | None = None) -> Steps[StaleRead]:
+    def get_stale(
+        self, key: bytes, *, max_age_ms: int | None = None, timeout_s: float | None = None
+    ) -> Steps[StaleRead]:
         """What one node has, without asking others; works without a quorum. See
         :class:`~paxosctl.client.results.StaleRead` for the age that it gives.
+
+        ``max_age_ms``: the oldest that is wanted. If the node's state is older, or its age is not
+        known, a linearizable read follows, whose age is 0 and which needs a quorum: so the answer
+        is never older, and there may be none. The read brings the node's age up to date as well, so
+        that the next one is likely to be quick.
 
         >>> _ = client.put(b"greeting", b"hello")
         >>> client.get_stale(b"greeting").value.value
         b'hello'
+        >>> client.get_stale(b"greeting", max_age_ms=500).age_ms <= 500
+        True
         """
-        answer = yield from _read(STALE, [[GET, as_bytes(key)]])
+        queries = [[GET, as_bytes(key)]]
+        wanted_ms = None if max_age_ms is None else as_number(max_age_ms)
+        answer = yield from _read(STALE, queries)
+        if wanted_ms is not None and not 0 <= answer.age_ms <= wanted_ms:
+            answer = yield from _read(LINEARIZABLE, queries)
         return StaleRead(answer.results[0], answer.applied, answer.revision, answer.age_ms)
 
     @operation

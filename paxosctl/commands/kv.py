@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from paxosctl.cli.app import Settings, Whole, check_key, negative, raw, raw_or_stdin, verb
+from paxosctl.cli.app import Duration, Settings, Whole, check_key, negative, raw, raw_or_stdin, verb
 from paxosctl.cli.render import View, as_cell, as_json
 from paxosctl.cli.streams import say
 from paxosctl.client.guarded import CasPrevResult, Fence
@@ -62,6 +62,11 @@ def put_verb(
     is_flag=True,
     help="Read from one node without a quorum; says how old the answer may be.",
 )
+@click.option(
+    "--max-age",
+    type=Duration(),
+    help="With --stale: nothing older than this, such as 500ms.",
+)
 @click.option("--meta", is_flag=True, help="Show the revisions and the version, too.")
 @click.option(
     "--null", is_flag=True, help="With --prefix -o plain: end each key and value with a zero byte."
@@ -73,6 +78,7 @@ def get_verb(
     prefix: bool,
     limit: int | None,
     stale: bool,
+    max_age: int | None,
     meta: bool,
     null: bool,
 ) -> None:
@@ -89,8 +95,11 @@ def get_verb(
 
     With --stale the answer may be old, but works without a quorum: everything is in it that was
     acknowledged more than age_ms before. A node that was not asked for long finds its age out
-    first; -1: it does not know, for no quorum has answered it since its start.
+    first; -1: it does not know, for no quorum has answered it since its start. With --max-age what
+    is older is not shown: it is read from a quorum instead.
     """
+    if max_age is not None and (prefix or not stale):
+        raise click.UsageError("--max-age goes with --stale, for one key")
     if limit is not None and not prefix:
         raise click.UsageError("--limit goes with --prefix")
     if null and not (prefix and settings.output == "plain"):
@@ -108,7 +117,7 @@ def get_verb(
             settings.show(_rows(pages, meta, stale=stale, null=null))
             return
         if stale:
-            read = _stale(client, raw(key))
+            read = _stale(client, raw(key), max_age)
             found, as_of = read.value, {"revision": read.revision, "applied": read.applied}
             as_of["age_ms"] = read.age_ms
         else:
@@ -150,8 +159,10 @@ def _told(as_of: dict[str, int]) -> dict[str, int | None]:
     return {name: None if value < 0 else value for name, value in as_of.items()}
 
 
-def _stale(client: Any, key: bytes) -> Any:
+def _stale(client: Any, key: bytes, max_age_ms: int | None) -> Any:
     """The first such read makes a node ask how old its state is: look again for a moment."""
+    if max_age_ms is not None:
+        return client.get_stale(key, max_age_ms=max_age_ms)
     for _ in range(STALE_LOOKS):
         read = client.get_stale(key)
         if 0 <= read.age_ms <= STALE_FRESH_MS:

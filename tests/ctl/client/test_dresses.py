@@ -20,7 +20,7 @@ from paxosctl.client import (
 )
 from paxosctl.client.operations import Dress
 from paxosctl.client.writes import WriteMethods
-from paxosd.core.requests import GET
+from paxosd.core.requests import GET, LINEARIZABLE, STALE, ReadAnswer
 from tests.ctl.client.dresses import Awaited, Typed
 from tests.ctl.fake_daemon import FakeDaemon, closed_port
 
@@ -114,6 +114,35 @@ class TestCalls:
         assert (found.value.value, found.revision) == (b"v", 1)
         answer = client.read([[GET, b"k"], [GET, b"no"]])
         assert (answer.results[0].value, answer.results[1]) == (b"v", None)
+
+    def test_a_stale_read_is_never_older_than_is_wanted(self, client, daemon, monkeypatch):
+        """What is older, or of an unknown age, is read from a quorum, or not at all."""
+        client.put(b"k", b"v")
+        modes, real = [], daemon._answer
+        ages = {STALE: 0, LINEARIZABLE: 0}
+
+        def aged(request):
+            answer = real(request)
+            if not isinstance(answer, ReadAnswer):
+                return answer
+            modes.append(request.mode)
+            return answer._replace(age_ms=ages[request.mode])
+
+        monkeypatch.setattr(daemon, "_answer", aged)
+        for age_ms, expected in ((500, [STALE]), (501, [STALE, LINEARIZABLE]),
+                                 (-1, [STALE, LINEARIZABLE])):  # fmt: skip
+            ages[STALE] = age_ms
+            modes.clear()
+            found = client.get_stale(b"k", max_age_ms=500)
+            assert found.value.value == b"v"
+            assert 0 <= found.age_ms <= 500
+            assert modes == expected
+        daemon.refusal = "no_leader"
+        with pytest.raises(NotSubmittedError):
+            client.get_stale(b"k", max_age_ms=500, timeout_s=0.3)
+        assert client.get_stale(b"k").value.value == b"v"
+        with pytest.raises(TypeError):
+            client.get_stale(b"k", max_age_ms="500")
 
     def test_the_cluster(self, client, daemon):
         assert client.status()["node"] == "n1"
