@@ -124,7 +124,7 @@ class _Steps:
         sync = self._synced.get(event.node)
         if sync is not None and event.node not in self._durable:
             self._durable.add(event.node)
-            self._steps.append(Step(sync, "vote durable (fsync)", sync.x))
+            self._steps.append(Step(sync, f"vote durable (fsync of group {sync.slot})", sync.x))
         return "vote published", self._voted.get((event.node, ballot))
 
     def _decision(self, event: Event) -> Words:

@@ -38,6 +38,7 @@ from paxosd.recorder.event import (
 )
 
 AROUND_US = 1_000_000
+SYNCS_KEPT = 1_000
 _OF_SLOT = frozenset((ACCEPT, VOTED, APPLIED, ADOPTED, WRITE))
 
 
@@ -115,11 +116,17 @@ def slot_stories(
     own: dict[int, list[Event]] = {slot: [] for slot in slots}
     last_sync: dict[str, Event] = {}
     sync_before: dict[str, Event] = {}
+    recent: dict[tuple[str, int, int], tuple[Event, Event | None]] = {}
+    """Node, start and group → the group commit and the one before it, of the last ones."""
+    groups: dict[tuple[str, int, Ballot], int] = {}
     ordered = sorted(slots)
     for event in recordings.events(window, keep_slots(slots)):
         if event.kind == SYNCED:
             if event.node in last_sync:
                 sync_before[event.node] = last_sync[event.node]
+            recent[event.node, event.boot_count, event.slot] = event, last_sync.get(event.node)
+            if len(recent) > SYNCS_KEPT:
+                del recent[next(iter(recent))]
             last_sync[event.node] = event
             continue
         if event.kind in NOTES:
@@ -127,13 +134,21 @@ def slot_stories(
         last = max(event.slot, event.x) if event.kind in RUNS else event.slot
         for slot in ordered[bisect_left(ordered, event.slot) : bisect_right(ordered, last)]:
             own[slot].append(event)
-            sync = last_sync.get(event.node)
-            if event.code == PUBLISHED and event.kind == ACCEPTED and sync is not None:
-                # A vote is published once its group is durable: by the last sync before.
+            if event.kind == VOTED and event.x:
+                groups[event.node, slot, ballot_of(event)] = event.x
+            if event.code == PUBLISHED and event.kind == ACCEPTED:
+                group = groups.get((event.node, slot, ballot_of(event)), 0)
+                # A recording of before names no group: a vote is published once it is durable, so
+                # it is the last group commit before that.
+                sync, before = recent.get(
+                    (event.node, event.boot_count, group),
+                    (last_sync.get(event.node), sync_before.get(event.node)),
+                )
                 story = stories[slot]
-                if event.node not in story.synced and event.node in sync_before:
-                    story.synced_before[event.node] = sync_before[event.node]
-                story.synced.setdefault(event.node, sync)
+                if event.node not in story.synced and before is not None:
+                    story.synced_before[event.node] = before
+                if sync is not None:
+                    story.synced.setdefault(event.node, sync)
     for slot, story in stories.items():
         if own[slot]:
             _fill(story, own[slot], found)

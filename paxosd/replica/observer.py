@@ -46,6 +46,9 @@ def make_observer(
         )
     if ports.recorder is None:
         return slow
-    recording = Recording(ports.recorder, node, memory.machine, ports.precise_now_ms, slow)
+    wal = memory.wal
+    recording = Recording(
+        ports.recorder, node, memory.machine, ports.precise_now_ms, slow, lambda: wal.next_group
+    )
     recording.start(ports.now_ms(), memory.recovered.commit)
     return recording

@@ -61,7 +61,8 @@ _SMALL = frozenset([Accept, Accepted, Votes, Heartbeat, HeartbeatAck, ReadIndex,
 
 class Recording:
     """Records one replica. ``now_ms``: the clock of the turns, read anew; None: no time passes
-    within a turn. ``slow``: watches for slow requests; None: nothing does."""
+    within a turn. ``slow``: watches for slow requests; None: nothing does. ``next_group``: which
+    group of the log holds what is handed to it now; None: it has none."""
 
     wants_applied = True
 
@@ -72,6 +73,7 @@ class Recording:
         machine: Machine,
         now_ms: Callable[[], float] | None = None,
         slow: SlowRequests | None = None,
+        next_group: Callable[[], int] | None = None,
     ) -> None:
         self._recorder = recorder
         self._later = recorder.later
@@ -79,6 +81,7 @@ class Recording:
         self._machine = machine
         self._precise_now_ms = now_ms
         self._slow = slow
+        self._next_group = next_group
         self._membership = UNKNOWN
         """The last one that was recorded."""
         self.now_ms = 0.0
@@ -154,19 +157,21 @@ class Recording:
         chain_at = self._machine.chain_at
         # A chain is known as long as nothing else is applied.
         chains = [chain_at(each.slot) or 0 for each in applied] if applied else applied
-        self._later((now_ms, self._record_ready, ready, chains))
+        group = self._next_group() if ready.persist and self._next_group is not None else 0
+        self._later((now_ms, self._record_ready, ready, (chains, group)))
         if self._node.membership is not self._membership:
             self._note_members(now_ms)
 
-    def _record_ready(self, ready: Ready, chains: Sequence[int]) -> None:
+    def _record_ready(self, ready: Ready, known: tuple[Sequence[int], int]) -> None:
+        chains, group = known
         recorder = self._recorder
         record = recorder.record
         for each in ready.persist:
             if type(each) is AcceptRecord:
                 slot, ballot, value = each
-                record(VOTED, "", 0, slot, ballot, 0, recorder.digest_of(value))
+                record(VOTED, "", 0, slot, ballot, group, recorder.digest_of(value))
             elif type(each) is PromiseRecord:
-                record(PROMISED, ballot=each.ballot)
+                record(PROMISED, ballot=each.ballot, x=group)
         for to, message in ready.sends:
             record_message(recorder, to, SENT, message)
         for accepted in ready.publishes:

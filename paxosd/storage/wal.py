@@ -132,6 +132,11 @@ class Wal:
 
     # ---------------------------------------------------------------- writing
 
+    @property
+    def next_group(self) -> int:
+        """The number of the group that what is appended now is in."""
+        return self._last_group + 1
+
     def append(self, records: Sequence[Record]) -> None:
         """Add records to the open group, in order; no I/O. They count once a job that began
         after this call is finished. Raises StorageError if poisoned, ValueError for a value

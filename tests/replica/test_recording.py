@@ -70,7 +70,9 @@ def test_in_a_simulated_turn_no_time_passes():
 def test_what_is_put_off_has_its_time_and_its_order_and_lines_of_the_log_stand_behind_it():
     recorder = Recorder("c1", "n1", 1, 7)
     clock = iter([1001.0, 1002.0, 1003.0])
-    recording = Recording(recorder, FakeNode(), FakeMachine(), lambda: next(clock))
+    recording = Recording(
+        recorder, FakeNode(), FakeMachine(), lambda: next(clock), next_group=iter([8]).__next__
+    )
     recording.begin_turn(1000.0)
     recording.heard(heartbeat("n2"))
     recorder.note_soon("n2 leads")
@@ -82,7 +84,7 @@ def test_what_is_put_off_has_its_time_and_its_order_and_lines_of_the_log_stand_b
     recording.end_turn()
     assert [(row.mono_us, row.kind, row.slot, row.x, row.y) for row in rows_of(recorder)] == [
         (1_001_000, PEER_KINDS[Heartbeat], 0, 0, 0),
-        (1_002_000, VOTED, 4, 0, digest_of(b"value")),
+        (1_002_000, VOTED, 4, 8, digest_of(b"value")),
         (1_002_000, PEER_KINDS[Accept], 4, 3, digest_of(b"value")),
         (1_002_000, APPLIED, 3, 30, digest_of(b"before")),
         (1_003_000, NOTE, 0, 0, 0),

@@ -8,9 +8,9 @@ from paxosctl.inspection.request_story import key_story, request_story
 from paxosctl.inspection.slot_steps import voter_of
 from paxosctl.inspection.slot_story import slot_story
 from paxosd.core.commands import DELETE_RANGE, PUT, Entry
-from paxosd.core.messages import Decisions
+from paxosd.core.messages import Accepted, Decisions
 from paxosd.core.types import Ballot
-from paxosd.recorder.event import APPLIED, MEMBER
+from paxosd.recorder.event import APPLIED, MEMBER, VOTED
 from paxosd.storage.wal_format import ACCEPT, HEADER_BYTES, GroupBuilder, SegmentHeader
 from paxosd.wire.entry import encode_batch, encode_entry
 from tests.ctl.inspection.made import begin, choose, elect, healthy, trio
@@ -48,6 +48,22 @@ class TestSlot:
         assert durable == {"n1": 3000, "n2": 40_000, "n3": 900}
         came = [s.took_us for s in story.steps if s.what == "accept received from n1"]
         assert all(abs(took - 200) < 150 for took in came), "by corrected clocks"
+
+    @pytest.mark.parametrize(("group", "took_us"), [(5, 3000), (6, 700), (0, 700)])
+    def test_the_group_commit_that_a_vote_names_is_its_own(self, tmp_path, group, took_us):
+        """0: of a version that did not say; then it is the last one before."""
+        nodes = trio()
+        begin(nodes)
+        ballot = elect(nodes, "n1", 100_000)
+        voter = nodes["n2"].at(200_000)
+        voter.record(VOTED, slot=1, ballot=ballot, x=group, y=5 << 32)
+        voter.at(204_000).sync(5, 3000).sync(6, 700)
+        voter.at(205_000).published(Accepted(ballot, ((1, 1),), 1))
+        write(nodes, tmp_path)
+        story = slot_of(tmp_path, 1)
+        assert story.synced["n2"].x == took_us
+        (step,) = [each for each in story.steps if "durable" in each.what]
+        assert step.what == f"vote durable (fsync of group {group or 6})"
 
     def test_without_the_leaders_recording_whoever_learned_it_says_so(self, tmp_path):
         nodes = trio()

@@ -3,8 +3,19 @@
 import json
 from collections import Counter, defaultdict
 
+from paxosd.core.messages import Accepted
 from paxosd.recorder.block import Losses
-from paxosd.recorder.event import APPLIED, NOTE, RECEIVED, SENT, START, SYNCED, VOTED, WRITE
+from paxosd.recorder.event import (
+    APPLIED,
+    NOTE,
+    PUBLISHED,
+    RECEIVED,
+    SENT,
+    START,
+    SYNCED,
+    VOTED,
+    WRITE,
+)
 from paxosd.recorder.reader import read_events, recorder_files
 from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.campaign.run import run_seed
@@ -13,8 +24,10 @@ from paxosd.sim.nemesis.schedule import Directive, Schedule
 from paxosd.sim.world.trace import Trace
 from paxosd.storage.disk import RealDisk
 from paxosd.storage.wal_open import open_wal
+from paxosd.wire import PEER_KINDS
 from tests.bench.mutation_campaign import baseline_run, mutant_run
 
+ACCEPTED = PEER_KINDS[Accepted]
 SMALL = RunOptions(duration_ms=12_000, operations=200)
 
 
@@ -34,6 +47,27 @@ def test_recording_changes_nothing(tmp_path):
         assert one.digest == other.digest
     digest = run_seed(8, SMALL).digest
     assert run_seed(8, SMALL, records=RunRecords(tmp_path / "untraced")).digest == digest
+
+
+def test_a_vote_is_published_after_the_group_commit_that_it_names(tmp_path):
+    assert run_seed(8, SMALL, records=RunRecords(tmp_path)).ok
+    seen = 0
+    for name in ("n1", "n2", "n3"):
+        synced, groups = set(), {}
+        for event in events_in(tmp_path / name):
+            if event.kind == START:
+                synced, groups = set(), {}  # it may be another log
+            elif event.kind == SYNCED:
+                synced.add(event.slot)
+            elif event.kind == VOTED:
+                assert event.x not in synced, "it was open yet"
+                groups[event.slot, event.round, event.voter] = event.x
+            elif event.kind == ACCEPTED and event.code == PUBLISHED:
+                for slot in range(event.slot, event.x + 1):
+                    group = groups.get((slot, event.round, event.voter))
+                    seen += group is not None
+                    assert group is None or group in synced
+    assert seen > 100
 
 
 def test_the_nodes_events_fit_together(tmp_path):
