@@ -76,10 +76,9 @@ class Client(
         that has not come as far as this watch; "cluster".
 
         >>> first = client.put(b"greeting", b"hello")
-        >>> watcher = client.watch(b"greeting", from_revision=first)
-        >>> next(watcher).value
+        >>> with client.watch(b"greeting", from_revision=first) as changes:
+        ...     print(next(changes).value)
         b'hello'
-        >>> watcher.close()
         """
         plan = WatchPlan(key, prefix, from_revision, history)
         make = self._run(plan.steps(self.endpoints), timeout_s)

@@ -6,7 +6,8 @@ The sockets are in ``watch_session.py``, the protocol in ``core/client/watch.py`
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from paxosctl.client.driver_seat import Wish
 from paxosctl.client.owner import Owner, Unshared
@@ -76,6 +77,17 @@ class Watcher(Unshared, Iterator[Change]):
         self._session = session
         self._on_trouble = on_trouble
         self._taking = threading.RLock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def __next__(self) -> Change:
         """The next change, however long it takes. StopIteration once the watch is closed."""
