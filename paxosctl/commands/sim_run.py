@@ -112,6 +112,8 @@ class FaultKinds(click.ParamType[frozenset[str] | None]):
               help="Clients that hold leases.")  # fmt: skip
 @click.option("--locks", type=Whole(0, 100), default=RunOptions().locks, show_default=True,
               help="Clients of one lock; clocks drift by 500 ppm then.")  # fmt: skip
+@click.option("--transactors", type=Whole(0, 100), default=RunOptions().transactors,
+              show_default=True, help="Clients that do transactions.")  # fmt: skip
 @click.option("--duration", type=Duration(), default="60s", show_default=True,
               help="Virtual time under faults.")  # fmt: skip
 @click.option("--jobs", type=Whole(1, 1024), help="Runs at a time.  [default: one a core]")
@@ -139,6 +141,7 @@ def run_verb(
     watchers: int | None,
     holders: int,
     locks: int,
+    transactors: int,
     duration: int,
     jobs: int | None,
     trace: Path | None,
@@ -163,18 +166,10 @@ def run_verb(
     if record is not None and record.exists() and any(record.iterdir()):
         raise click.UsageError(f"--record: {record} is not empty")
     options = RunOptions(
-        nodes=nodes,
-        duration_ms=duration,
-        faults=faults,
-        clients=clients,
-        operations=operations,
-        keys=keys,
-        level=level,
-        members=members,
-        watchers=watchers,
-        holders=holders,
-        locks=locks,
-    )
+        nodes=nodes, duration_ms=duration, faults=faults, clients=clients, operations=operations,
+        keys=keys, level=level, members=members, watchers=watchers, holders=holders,
+        locks=locks, transactors=transactors,
+    )  # fmt: skip
     if trace is not None or schedule is not None or record is not None:
         summary = _run_one(seeds[0], options, _read_schedule(schedule), trace, record)
     else:

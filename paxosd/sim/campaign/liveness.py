@@ -46,6 +46,7 @@ class LivenessChecks:
         level: int,
         holders: Sequence[LeaseHolder] = (),
         lockers: Sequence[LockClient] = (),
+        transactors: Sequence[SimClient] = (),
     ) -> None:
         """``operator``: lets nodes rejoin. ``level``: the feature level that must be reached; 0 if
         levels are not used."""
@@ -56,6 +57,7 @@ class LivenessChecks:
         self._level = level
         self._holders = holders
         self._lockers = lockers
+        self._transactors = transactors
         self._reigns = len(cluster.invariants.leaders)
 
     def check(self) -> None:
@@ -86,6 +88,11 @@ class LivenessChecks:
             "who waits for the lock does not get it",
             LOCKS_LIMIT_MS,
             lambda: all(locker.idle for locker in self._lockers),
+        )
+        self._wait(
+            "transactions have not ended",
+            IDLE_LIMIT_MS,
+            lambda: all(transactor.idle for transactor in self._transactors),
         )
         if self._holders or self._lockers:
             self._wait("leases do not end", LEASES_LIMIT_MS, self._no_leases)

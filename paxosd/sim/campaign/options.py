@@ -26,6 +26,9 @@ class RunOptions:
     locks: int = 0
     """Additional clients of one lock, from feature level 4 on. Then clocks drift by no more than
     leases allow for (DRIFT_PPM_MAX)."""
+    transactors: int = 0
+    """Additional clients that do transactions, from feature level 4 on; without any an old seed
+    stays what it was."""
     level: int = LEVEL_LATEST
     """The feature level that the nodes' programs understand, at the end at least: some runs begin
     with older programs."""

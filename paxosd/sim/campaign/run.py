@@ -24,6 +24,7 @@ from paxosd.check.ages import StatedAge
 from paxosd.check.exactly_once import FinalRow
 from paxosd.check.history import History
 from paxosd.check.judge import judge
+from paxosd.check.transactions import check_transactions
 from paxosd.check.verdict import NOT_CHECKED, VIOLATION
 from paxosd.core.cluster_settings import LEVEL_COORDINATION
 from paxosd.core.commands import KeyValue
@@ -39,6 +40,7 @@ from paxosd.sim.cluster.process import SimProcess
 from paxosd.sim.cluster.records import RunRecords
 from paxosd.sim.cluster.stale_reader import StaleReader
 from paxosd.sim.cluster.traces import RunTraces
+from paxosd.sim.cluster.transactor import make_transactors
 from paxosd.sim.cluster.violation import Violation
 from paxosd.sim.cluster.watchers import make_watchers
 from paxosd.sim.nemesis.director import Director
@@ -81,6 +83,7 @@ class RunReport:
     watched: int = 0
     leases: int = 0
     acquired: int = 0
+    transactions: int = 0
     faults: dict[str, int] = field(default_factory=dict)
     leader_changes: int = 0
     longest_gap_ms: float = 0.0
@@ -159,6 +162,7 @@ class SimRun:
         has_leases = options.level >= LEVEL_COORDINATION
         self.holders = make_holders(self.cluster, options.holders if has_leases else 0)
         self.lockers = make_lock_clients(self.cluster, options.locks if has_leases else 0)
+        self.transactors = make_transactors(self.cluster, options.transactors if has_leases else 0)
         self.watchers = make_watchers(
             self.cluster, world.derive("watch"), options.watchers, options.keys
         )
@@ -194,6 +198,7 @@ class SimRun:
             watched=sum(watcher.delivered for watcher in self.watchers),
             leases=sum(holder.renewals for holder in self.holders),
             acquired=len(self.lockers[0].checks.acquired) if self.lockers else 0,
+            transactions=self._transactions(),
             faults=self._faults(),
             leader_changes=max(0, len(self.cluster.invariants.leaders) - 1),
             longest_gap_ms=self.history.longest_gap_ms(),
@@ -211,7 +216,8 @@ class SimRun:
         self._director.follow(self._draw.schedule)
         for name, at_ms in self._draw.upgrades.items():
             world.at(at_ms, cluster.run_program, name, options.level)
-        for client in [*self.clients, *self.readers, *self.holders, *self.lockers]:
+        others = [*self.readers, *self.holders, *self.lockers, *self.transactors]
+        for client in [*self.clients, *others]:
             world.at(START_MS, client.start)
         for watcher in self.watchers:
             world.at(START_MS, watcher.start)
@@ -225,7 +231,7 @@ class SimRun:
     def heal(self) -> None:
         """The clients begin nothing more, every fault ends, and all processes run."""
         self.cluster.note("run.heals")
-        for client in [*self.clients, *self.holders, *self.lockers]:
+        for client in [*self.clients, *self.holders, *self.lockers, *self.transactors]:
             client.stop()
         self._director.heal()
 
@@ -247,6 +253,7 @@ class SimRun:
             self._options.level,
             self.holders,
             self.lockers,
+            self.transactors,
         )
         checks.check()
         for reader in self.readers:
@@ -289,8 +296,16 @@ class SimRun:
         verdict = judge(self.history, final, alone=True, others=others, ages=self._ages()).verdict
         if verdict.status == VIOLATION:
             raise Violation("history", verdict.explanation)
+        if self.transactors:
+            found = check_transactions(self.transactors[0].records.all)
+            if found.status == VIOLATION:
+                raise Violation("transactions", found.explanation)
         if verdict.status == NOT_CHECKED:
             self._checked = "not checked"
+
+    def _transactions(self) -> int:
+        records = self.transactors[0].records.all if self.transactors else []
+        return sum(record.outcome == "ok" for record in records)
 
     def _ages(self) -> list[StatedAge]:
         """What nodes stated about the age of their states, in all their runs, to all readers."""
