@@ -45,6 +45,8 @@ VERBS = {
     "import": "copies",
     "watch": "watch",
     "lease": "lease",
+    "lock": "lock",
+    "elect": "lock",
     "status": "cluster",
     "health": "cluster",
     "leader": "cluster",
@@ -104,8 +106,9 @@ def cli() -> None:
     """Drive a paxosd cluster: read, write, watch, look into it, and break it on purpose.
 
     Exit codes: 0 done; 1 a negative answer; 2 wrong usage; 3 a comparison that is not complete; 69
-    no endpoint reachable; 73 the quota is reached; 74 a stream or file cannot be read or written;
-    75 not submitted, safe to try again; 77 refused; 124 the outcome is unknown; 130 interrupted.
+    no endpoint reachable; 71 a lock was lost; 72 a lock was not had in time; 73 the quota is
+    reached; 74 a stream or file cannot be read or written; 75 not submitted, safe to try again; 76
+    a fence does not hold; 77 refused; 124 the outcome is unknown; 130 interrupted.
     """
 
 

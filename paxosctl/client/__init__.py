@@ -13,12 +13,15 @@ Nothing here prints or exits.
 from paxosctl.client.async_client import AsyncClient
 from paxosctl.client.async_watch import AsyncWatcher
 from paxosctl.client.client import Client
+from paxosctl.client.election import Election, Leader
 from paxosctl.client.errors import (
     CarriedOutError,
     ClientError,
     ClosedError,
     FencedOffError,
     LeaseUnknownError,
+    LockLostError,
+    NotAcquiredError,
     NotSubmittedError,
     OutcomeUnknownError,
     QuotaError,
@@ -27,7 +30,9 @@ from paxosctl.client.errors import (
     what_is_known,
 )
 from paxosctl.client.future import Future
+from paxosctl.client.lock import Lock
 from paxosctl.client.pipeline import Pipeline
+from paxosctl.client.recipes import Barrier, Config, Counter, Registry
 from paxosctl.client.results import (
     CasResult,
     Health,
@@ -45,6 +50,7 @@ from paxosd.core.requests import LeaseInfo
 __all__ = [
     "AsyncClient",
     "AsyncWatcher",
+    "Barrier",
     "CarriedOutError",
     "CasResult",
     "Change",
@@ -53,13 +59,20 @@ __all__ = [
     "ClientOptions",
     "ClosedError",
     "Compare",
+    "Config",
+    "Counter",
+    "Election",
     "FencedOffError",
     "Future",
     "Health",
     "KeyValue",
+    "Leader",
     "LeaseInfo",
     "LeaseUnknownError",
+    "Lock",
+    "LockLostError",
     "MembersResult",
+    "NotAcquiredError",
     "NotSubmittedError",
     "Operation",
     "Outcome",
@@ -67,6 +80,7 @@ __all__ = [
     "Pipeline",
     "QuotaError",
     "RefusedError",
+    "Registry",
     "Removed",
     "StaleRead",
     "TxnResult",

@@ -50,6 +50,7 @@ class ClientBase(Unshared):
         if name is not None or not options.name:
             options = replace(options, name=own_name() if name is None else checked_name(name))
         self.timeout_s = checked_timeout(timeout_s)
+        self._options = options
         self._transport = Transport()
         self._connection = Connection(self._transport, endpoints, options)
         self._closed = False

@@ -23,19 +23,33 @@ Most methods are described once for this class and for
 ``cluster_calls.py``.
 """
 
-from collections.abc import Callable
-from typing import Any
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+from paxosctl.client.base import DEFAULT_ENDPOINTS
 from paxosctl.client.cluster_calls import ClusterMethods, admin_body, ask_admin
+from paxosctl.client.election import Election
 from paxosctl.client.leases import LeaseMethods
+from paxosctl.client.lock import Lock
+from paxosctl.client.lock_keeper import LockKeeper
 from paxosctl.client.pipeline import Pipeline
 from paxosctl.client.reads import ReadMethods
+from paxosctl.client.recipes import EVERYBODY, Barrier, Config, Counter, Registry
+from paxosctl.client.results import as_bytes
 from paxosctl.client.runner import CallRunner
 from paxosctl.client.transaction_calls import TransactionMethods
 from paxosctl.client.watch import Watcher
 from paxosctl.client.watch_plan import WatchPlan
 from paxosctl.client.writes import WriteMethods
-from paxosd.core.client.calls import Call
+from paxosd.core.client.calls import Call, ClientOptions
+from paxosd.core.client.lock import LockPlan
+from paxosd.core.commands import KeyValue, prefix_end
+
+T = TypeVar("T")
+
+TTL_S = 10.0
+"""Of locks, and what is made of them: a holder that died is in the way for so long."""
 
 
 class Client(
@@ -43,6 +57,18 @@ class Client(
 ):
     """A connection to a cluster, whose calls wait; threads may share it. See
     :class:`~paxosctl.client.base.ClientBase` for its arguments."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[str] = DEFAULT_ENDPOINTS,
+        *,
+        timeout_s: float = 5.0,
+        options: ClientOptions | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(endpoints, timeout_s=timeout_s, options=options, name=name)
+        self._keeper: LockKeeper | None = None
+        self._keeper_made = threading.Lock()
 
     def pipeline(self) -> Pipeline:
         """Many commands without waiting for each; see
@@ -106,3 +132,148 @@ class Client(
     def admin_result(self, call: Call) -> dict[str, Any]:
         """The end of :meth:`start_admin`."""
         return admin_body(self._wait(call).result)
+
+    # -- locks, and what is made of them ------------------------------------------------------
+
+    def lock(
+        self,
+        name: bytes,
+        *,
+        ttl_s: float = TTL_S,
+        value: bytes = b"",
+        timeout_s: float | None = None,
+    ) -> Lock:
+        """A lock: whoever has the oldest key that begins with ``name/`` holds it.
+
+        ``ttl_s``: for how long one that died, or is cut off, is in the way. ``value``: of the key,
+        for people. ``timeout_s``: how long a ``with`` waits for it, NotAcquiredError after that;
+        None: for ever. The first lock of a client starts a thread, named ``paxosd-locks``, that
+        keeps the leases of all its locks while other code runs (``lock_keeper.py``).
+
+        A lock alone excludes nobody: a holder that is stopped and goes on later may write after
+        another has it. A write with ``fence=lock.fence`` is refused then.
+
+        >>> with client.lock(b"jobs") as lock:
+        ...     _ = client.put(b"result", b"1", fence=lock.fence)
+        ...     lock.check()
+        True
+        """
+        return self.semaphore(name, 1, ttl_s=ttl_s, value=value, timeout_s=timeout_s)
+
+    def semaphore(
+        self,
+        name: bytes,
+        shared: int,
+        *,
+        ttl_s: float = TTL_S,
+        value: bytes = b"",
+        timeout_s: float | None = None,
+    ) -> Lock:
+        """A lock that ``shared`` can hold at a time, who all give this number.
+
+        >>> with client.semaphore(b"printers", 2), client.semaphore(b"printers", 2):
+        ...     client.semaphore(b"printers", 2).acquire(timeout_s=0)
+        False
+        """
+        plan = LockPlan(
+            name=as_bytes(name), ttl_ms=int(ttl_s * 1000), shared=shared, value=as_bytes(value)
+        )
+        return Lock(self._keep_locks, plan, timeout_s)
+
+    def election(self, name: bytes, *, ttl_s: float = TTL_S) -> Election:
+        """An election: a lock whose holder leads.
+
+        >>> election = client.election(b"primary")
+        >>> with election.campaign(b"host1"):
+        ...     election.leader().value
+        b'host1'
+        """
+        name = as_bytes(name)
+        return Election(
+            name,
+            lock=lambda value: self.lock(name, ttl_s=ttl_s, value=value),
+            rows=lambda: self._rows(name + b"/"),
+            watch=lambda revision: self.watch(name + b"/", prefix=True, from_revision=revision),
+        )
+
+    def barrier(self, name: bytes, count: int, *, ttl_s: float = TTL_S) -> Barrier:
+        """A barrier that lets nobody pass before ``count`` have come; for one use.
+
+        >>> client.barrier(b"start", 1).wait()
+        True
+        """
+        name = as_bytes(name)
+        return Barrier(
+            name,
+            count,
+            place=self.semaphore(name, EVERYBODY, ttl_s=ttl_s),
+            open_it=lambda: self.cas_value(name, None, b"open"),
+            rows=self._rows,
+            watch=self._watch_prefix,
+        )
+
+    def counter(self, key: bytes) -> Counter:
+        """A number that many add to.
+
+        >>> client.counter(b"visitors").add(3)
+        3
+        """
+        key = as_bytes(key)
+        return Counter(key, add=lambda by: self.incr(key, by), get=lambda: self.get(key))
+
+    def registry(self, service: bytes, *, ttl_s: float = TTL_S) -> Registry:
+        """The instances of a service: those that are registered, and live.
+
+        >>> registry = client.registry(b"web")
+        >>> with registry.register(b"10.0.0.1:80"):
+        ...     registry.instances()
+        [b'10.0.0.1:80']
+        """
+        service = as_bytes(service)
+        return Registry(
+            service,
+            place=lambda value: self.semaphore(service, EVERYBODY, ttl_s=ttl_s, value=value),
+            rows=self._rows,
+            watch=self._watch_prefix,
+        )
+
+    def config(self, key: bytes, parse: Callable[[bytes | None], T]) -> Config[T]:
+        """A typed value that is set elsewhere; ``parse(None)``: the default.
+
+        >>> client.config(b"workers", lambda text: int(text or b"4")).value
+        4
+        """
+        return Config(
+            as_bytes(key),
+            parse,
+            rows=lambda key: self._rows(key, key + b"\0"),
+            watch=lambda key, revision: self.watch(key, from_revision=revision),
+        )
+
+    def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.close()
+        super().close()
+
+    close.__doc__ = CallRunner.close.__doc__
+
+    @property
+    def _keep_locks(self) -> LockKeeper:
+        self._check()
+        with self._keeper_made:
+            if self._keeper is None:
+                self._keeper = LockKeeper(self.endpoints, self._options)
+            return self._keeper
+
+    def _rows(self, start: bytes, end: bytes | None = None) -> tuple[list[KeyValue], int]:
+        """The keys of a range, that of this prefix if no end is given, and the revision from which
+        on changes are to be followed."""
+        rows: list[KeyValue] = []
+        revision = -1
+        for answer in self.pages(start, prefix_end(start) if end is None else end):
+            rows += answer.results[0].rows
+            revision = answer.revision if revision < 0 else revision
+        return rows, revision
+
+    def _watch_prefix(self, prefix: bytes, revision: int) -> Watcher:
+        return self.watch(prefix, prefix=True, from_revision=revision)

@@ -5,6 +5,8 @@
 3    a comparison that is not complete: what was compared agrees, but a node did not answer
 2    wrong usage
 69   no endpoint could be reached; nothing was submitted
+71   a lock was held and is lost
+72   a lock was not had in the time
 73   refused: the store is as large as its quota allows
 74   standard input, standard output or a file cannot be read or written
 75   not submitted: safe to try again
@@ -38,6 +40,8 @@ EXIT_NEGATIVE = 1
 EXIT_USAGE = 2
 EXIT_INCOMPLETE = 3
 EXIT_UNREACHABLE = 69
+EXIT_LOCK_LOST = 71
+EXIT_NOT_ACQUIRED = 72
 EXIT_QUOTA = 73
 """As EX_CANTCREAT of sysexits.h: there is no room for what was to be written."""
 EXIT_STORAGE = 74
@@ -125,6 +129,25 @@ class LeaseUnknownError(RefusedError):
         words = f"there is no lease {lease}: it was revoked or expired, or never granted"
         super().__init__("lease_unknown", words)
         self.lease = lease
+
+
+class LockLostError(ClientError):
+    """The lock was not held any more when it was released, or at the end of its block: another may
+    have held it meanwhile, and what the block did under no fence may have met what that one did."""
+
+    exit_code = EXIT_LOCK_LOST
+
+    def __init__(self, name: bytes, why: str) -> None:
+        super().__init__("lock_lost", f"the lock {name!r} was lost: {why}")
+
+
+class NotAcquiredError(NotSubmittedError):
+    """The lock was not had in the time that was given; nothing of this client waits for it now."""
+
+    exit_code = EXIT_NOT_ACQUIRED
+
+    def __init__(self, name: bytes, why: str) -> None:
+        super().__init__("not_acquired", f"the lock {name!r} was not acquired: {why}")
 
 
 class OutcomeUnknownError(ClientError):

@@ -194,6 +194,9 @@ def _keys(ctl):
     ctl("put", "k", exits=2)
     _leases(ctl)
     _transactions(ctl)
+    ctl("elect", "primary", exits=1)
+    ctl("elect", "primary", "n1", "--", "true")
+    ctl("lock", "jobs", "--", "true")
 
 
 def _leases(ctl):

@@ -280,6 +280,13 @@ ONLY_BLOCKING = {
     "alone": "the same",
     "start_admin": "several nodes are asked at a time by tasks",
     "admin_result": "the same",
+    "lock": "a thread keeps it, and tasks wait for it by asyncio.to_thread",
+    "semaphore": "the same",
+    "election": "the same",
+    "barrier": "the same",
+    "counter": "made for the recipes; tasks have incr and get",
+    "registry": "a thread keeps what is registered",
+    "config": "tasks have get and watch",
 }
 ONLY_AWAITED = {
     "begin": "what a call is made of",

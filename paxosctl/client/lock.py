@@ -1,0 +1,178 @@
+"""Locks, semaphores and candidacies of a client, as the user has them.
+
+    with client.lock(b"jobs", ttl_s=10) as lock:
+        client.put(b"result", b"…", fence=lock.fence)    # refused once it is held no more
+        while not lock.lost.is_set():
+            ...
+
+What keeps the lease while the block runs is a thread (``lock_keeper.py``); how it is known in time
+that a lock is lost is in ``core/client/lock.py``.
+"""
+
+import os
+import threading
+from types import TracebackType
+from typing import Self
+
+from paxosctl.client.errors import LockLostError, NotAcquiredError, RefusedError
+from paxosctl.client.lock_keeper import LockKeeper, boot_ms
+from paxosd.core.client.lock import LockPlan, LockProtocol, LockState
+
+
+class Lock:
+    """One lock, or one place in a semaphore. It can be acquired again once it was released or lost.
+    It belongs to the process that made it; its methods may be called from any thread.
+
+    ``lost``: set from the moment at which it is not certain any more that nobody else holds it, and
+    before anybody else can. (A machine that was suspended sets it half a second late at most: who
+    goes on after a stop calls :meth:`check`.)
+    """
+
+    def __init__(self, keeper: LockKeeper, plan: LockPlan, timeout_s: float | None = None) -> None:
+        """To be made by :meth:`paxosctl.client.client.Client.lock` and its like."""
+        self._timeout_s = timeout_s
+        self.lost = threading.Event()
+        self.plan = plan
+        self.protocol = LockProtocol(plan)
+        self._keeper = keeper
+        self._once = False
+        """Whether it is given up as soon as somebody is found before it."""
+        self._settled = threading.Event()
+        self._rested = threading.Event()
+        self._mine = threading.Lock()
+        """Held from the begin of an acquire to the end of a release."""
+
+    def __reduce_ex__(self, protocol: object) -> str:
+        raise TypeError(f"a {type(self).__name__} is kept by a thread: it cannot be copied")
+
+    @property
+    def name(self) -> bytes:
+        """As it was given."""
+        return self.plan.name
+
+    @property
+    def key(self) -> bytes:
+        """The key that stands for this holder; b"" before it waits."""
+        return self.protocol.key
+
+    @property
+    def token(self) -> int:
+        """The create revision of :attr:`key`: the fencing token. Later holders of a lock have
+        larger ones. Raises RuntimeError before it was held."""
+        if not self.protocol.token:
+            raise RuntimeError(f"the lock {self.name!r} was not acquired")
+        return self.protocol.token
+
+    @property
+    def fence(self) -> tuple[bytes, int]:
+        """For ``put(…, fence=lock.fence)`` and its like: name and token."""
+        return self.name, self.token
+
+    def acquire(self, timeout_s: float | None = None) -> bool:
+        """Wait until it is held, for ever or for so long (0: one look at it); whether it is held.
+
+        Raises RefusedError if the cluster refuses leases or keys of this name; RuntimeError in a
+        forked child, after the end of the client, and if this object holds it or waits already.
+        While no node can be reached it goes on to try."""
+        if not self._mine.acquire(blocking=False):
+            raise RuntimeError(f"this object holds the lock {self.name!r} already, or waits for it")
+        self.protocol = LockProtocol(self.plan)
+        self._once = timeout_s == 0
+        self.lost.clear()
+        self._settled.clear()
+        self._rested.clear()
+        try:
+            self._keeper.begin(self)
+        except BaseException:
+            self._mine.release()
+            raise
+        try:
+            self._wait(timeout_s)
+            held = self.protocol.state is LockState.HELD
+        except BaseException:
+            self._give_back()
+            raise
+        if held:
+            return True
+        refused = self.protocol.refused
+        self._give_back()
+        if refused is not None:
+            raise RefusedError(refused.code, refused.message, detail=refused.detail)
+        return False
+
+    def _wait(self, timeout_s: float | None) -> None:
+        if not self._once:
+            self._settled.wait(timeout_s)
+        elif not self._settled.wait(self._patience_s):
+            raise NotAcquiredError(self.name, "whether somebody has it is not known: no answer")
+
+    def check(self) -> bool:
+        """Whether it is held now. Asks nobody: the clock decides. Once another can have acquired
+        it, this is False, also if :attr:`lost` was not set yet."""
+        if self._keeper.is_forked:
+            raise RuntimeError(f"this lock is another process's, not that of {os.getpid()}")
+        protocol = self.protocol
+        held = protocol.state is LockState.HELD and boot_ms() < protocol.valid_until_ms
+        if not held and protocol.token:
+            self.lost.set()
+        return held and not self.lost.is_set()
+
+    def release(self) -> None:
+        """Give it back: the next one has it when this returns, or as soon as the command comes
+        through; after a TTL at the latest. Raises LockLostError if it was not held any more."""
+        if self._keeper.is_forked:
+            raise RuntimeError(f"this lock is another process's, not that of {os.getpid()}")
+        if not self._mine.locked():
+            raise RuntimeError(f"this object does not hold the lock {self.name!r}")
+        held = self.check()
+        why = self.protocol.why or "its lease was not renewed in time"
+        self._give_back()
+        if not held:
+            raise LockLostError(self.name, why)
+
+    def _give_back(self) -> None:
+        try:
+            self._keeper.end(self)
+            self._rested.wait(self._patience_s)
+        except RuntimeError:
+            pass  # the client is closed, and has given it back
+        finally:
+            if self._mine.locked():
+                self._mine.release()
+
+    @property
+    def _patience_s(self) -> float:
+        """How long a command may take."""
+        return max(0.5, self.plan.ttl_ms / 3000)
+
+    def changed(self) -> None:
+        """For the thread that keeps it: something of it may have changed."""
+        state = self.protocol.state
+        if state is LockState.LOST and self.protocol.token:
+            self.lost.set()
+        if state is not LockState.WAITING or (self._once and self.protocol.is_behind):
+            self._settled.set()
+        if state in {LockState.LOST, LockState.RELEASED} and self.protocol.is_quiet:
+            self._rested.set()
+
+    def __enter__(self) -> Self:
+        if not self.acquire(self._timeout_s):
+            raise NotAcquiredError(
+                self.name, f"it is held by another; waited {self._timeout_s:g} s"
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Gives it back; raises LockLostError if the block ended well though it was lost."""
+        if self._keeper.is_forked:
+            return  # it is the parent's
+        try:
+            self.release()
+        except LockLostError:
+            if kind is None:
+                raise

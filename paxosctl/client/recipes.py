@@ -1,0 +1,164 @@
+"""What is built of keys, leases and watches: a barrier, a registry of services, a configuration.
+
+Each gets the calls that it is made of, and works on the network during its own calls only; what
+has a lease is kept by the thread of the locks (``lock_keeper.py``).
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Generic, TypeVar
+
+from paxosctl.client.lock import Lock
+from paxosctl.client.watch import Watcher
+from paxosd.core.commands import KeyValue
+
+T = TypeVar("T")
+
+EVERYBODY = 1 << 31
+"""A semaphore of so many never makes anybody wait."""
+
+Rows = Callable[[bytes], tuple[list[KeyValue], int]]
+"""All keys with a prefix, and the revision that they are of."""
+Watch = Callable[[bytes, int], Watcher]
+"""The changes of all keys with a prefix, from a revision on."""
+
+
+class Barrier:
+    """Lets nobody pass before ``count`` have come. For one use: take another name for the next. Who
+    ends while it waits does not count any more, after a TTL."""
+
+    def __init__(
+        self, name: bytes, count: int, *, place: Lock, open_it: Callable[[], object], rows: Rows,
+        watch: Watch,
+    ) -> None:  # fmt: skip
+        """``place``: one's own key in it; ``open_it()``: let everybody pass, for ever."""
+        self.name = name
+        self.count = count
+        self._place = place
+        self._open_it = open_it
+        self._rows = rows
+        self._watch = watch
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the others; whether they came in this time (None: for ever)."""
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._place:
+            rows, revision = self._rows(self.name)
+            known = {row.key for row in rows}
+            with closing(self._watch(self.name, revision + 1)) as changes:
+                while self.name not in known:
+                    if sum(key.startswith(self.name + b"/") for key in known) >= self.count:
+                        self._open_it()
+                        return True
+                    left_s = 3600.0 if until_s is None else until_s - time.monotonic()
+                    if left_s <= 0:
+                        return False
+                    change = changes.poll(int(left_s * 1000) + 1)
+                    if change is not None:
+                        (known.discard if change.value is None else known.add)(change.key)
+        return True
+
+
+class Counter:
+    """A number that many add to: each addition is done once, however often it was sent."""
+
+    def __init__(
+        self, key: bytes, *, add: Callable[[int], int], get: Callable[[], KeyValue | None]
+    ) -> None:
+        self.key = key
+        self._add = add
+        self._get = get
+
+    def add(self, by: int = 1) -> int:
+        """Add; the new number."""
+        return self._add(by)
+
+    @property
+    def value(self) -> int:
+        """The number now; 0 before the first addition."""
+        found = self._get()
+        return 0 if found is None else int(found.value)
+
+
+class Registry:
+    """Which instances of a service there are: a key with a lease for each."""
+
+    def __init__(
+        self, service: bytes, *, place: Callable[[bytes], Lock], rows: Rows, watch: Watch
+    ) -> None:
+        self.service = service
+        self._place = place
+        self._rows = rows
+        self._watch = watch
+
+    def register(self, value: bytes) -> Lock:
+        """An instance, such as its address: it is listed while the result is held, in a ``with`` or
+        from ``acquire`` to ``release``, and a TTL longer at most. ``lost`` is set when it may be
+        listed no more: acquire it again."""
+        return self._place(value)
+
+    def instances(self) -> list[bytes]:
+        """The values of all instances, the oldest first."""
+        rows, _ = self._rows(self.service + b"/")
+        return [row.value for row in sorted(rows, key=lambda row: row.create_revision)]
+
+    def watch(self) -> Iterator[list[bytes]]:
+        """The instances now, and again after each change, for ever."""
+        rows, revision = self._rows(self.service + b"/")
+        known = {row.key: row.value for row in sorted(rows, key=lambda row: row.create_revision)}
+        yield list(known.values())
+        with closing(self._watch(self.service + b"/", revision + 1)) as changes:
+            for change in changes:
+                if change.value is None:
+                    known.pop(change.key, None)
+                else:
+                    known[change.key] = change.value
+                yield list(known.values())
+
+
+class Config(Generic[T]):
+    """A typed value that is set elsewhere: ``parse`` makes it of the bytes (None: there is no such
+    key), and raises ValueError for what it cannot be."""
+
+    def __init__(
+        self,
+        key: bytes,
+        parse: Callable[[bytes | None], T],
+        *,
+        rows: Rows,
+        watch: Watch,
+    ) -> None:
+        """Reads it. Raises what ``parse`` raises."""
+        self.key = key
+        self._parse = parse
+        self._rows = rows
+        self._watcher = watch
+        self.value = parse(None)
+        self.refused: Exception | None = None
+        """Why the newest value was not taken: then the last good one stays."""
+        self._revision = 0
+        self.reload()
+
+    def reload(self) -> T:
+        """Read it now. Raises ValueError if it cannot be parsed, and keeps the value of before."""
+        rows, self._revision = self._rows(self.key)
+        found = {row.key: row.value for row in rows}
+        self.value = self._parse(found.get(self.key))
+        return self.value
+
+    def changes(self) -> Iterator[T]:
+        """The value now, and each one that it is set to, for ever. One that cannot be parsed is
+        left out, see :attr:`refused`."""
+        yield self.value
+        with closing(self._watcher(self.key, self._revision + 1)) as changes:
+            for change in changes:
+                if change.key != self.key:
+                    continue
+                try:
+                    self.value = self._parse(change.value)
+                except ValueError as error:
+                    self.refused = error
+                else:
+                    self.refused = None
+                    yield self.value

@@ -1,0 +1,141 @@
+"""lock and elect: what each does, prints and ends with."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from paxosctl.client import Client, FencedOffError, LockLostError
+from paxosctl.client.errors import EXIT_LOCK_LOST, EXIT_NOT_ACQUIRED
+from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
+
+WORDS = "'{PAXOS_LOCK_NAME} {PAXOS_LOCK_TOKEN}'.format(**os.environ)"
+SHOW = f"import os; open('shown', 'w').write({WORDS})"
+
+
+@pytest.fixture
+def ctl(daemon, ctl, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    daemon.machine.settings = ClusterSettings(1, LEVEL_COORDINATION)
+    return ctl
+
+
+@pytest.fixture
+def client(daemon):
+    daemon.machine.settings = ClusterSettings(1, LEVEL_COORDINATION)
+    with Client([daemon.endpoint], name="anna") as client:
+        yield client
+
+
+def python(text):
+    return ("--", sys.executable, "-c", text)
+
+
+class TestLock:
+    def test_a_command_has_the_token_and_its_code_is_passed_on(self, ctl):
+        assert ctl("lock", "jobs", *python(SHOW + "; raise SystemExit(7)"))[0] == 7
+        assert Path("shown").read_text() == "jobs 1"
+        assert ctl("get", "jobs/", "--prefix", "-o", "plain")[1] == ""
+
+    def test_a_command_that_a_signal_ends(self, ctl):
+        text = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+        assert ctl("lock", "jobs", *python(text))[0] == 128 + 9
+
+    def test_a_command_that_there_is_not(self, ctl):
+        assert ctl("lock", "jobs", "--", "/no/such/command")[0] == 127
+
+    def test_not_acquired(self, ctl, client):
+        with client.lock(b"jobs"):
+            code, _, words = ctl("lock", "jobs", "--wait", "0s", *python(SHOW))
+        assert code == EXIT_NOT_ACQUIRED
+        assert "not acquired: held by others" in words
+
+    def test_shared(self, ctl, client):
+        with client.semaphore(b"jobs", 2):
+            assert ctl("lock", "jobs", "--shared", "2", *python(SHOW))[0] == 0
+
+    def test_lost(self, ctl, client):
+        """Somebody ends the lease: the command gets SIGTERM at the next renewal."""
+        text = "import time; time.sleep(60)"
+        thread = _when_there_is_a_lease(client)
+        code, _, words = ctl("lock", "jobs", "--ttl", "1s", *python(text))
+        thread.join()
+        assert code == EXIT_LOCK_LOST
+        assert "was lost" in words
+
+
+def _when_there_is_a_lease(client):
+    import threading
+
+    def end():
+        while not (leases := [each.id for each in client.leases() if client.lease(each.id)]):
+            pass
+        while not list(client.scan(b"jobs/")):
+            pass
+        client.revoke(leases[0])
+
+    thread = threading.Thread(target=end)
+    thread.start()
+    return thread
+
+
+class TestElect:
+    def test_nobody_leads(self, ctl):
+        code, _, words = ctl("elect", "primary")
+        assert (code, words) == (1, "paxosctl: nobody leads primary\n")
+
+    def test_who_leads(self, ctl, client):
+        with client.election(b"primary").campaign(b"host1") as lead:
+            assert ctl("elect", "primary", "-o", "plain") == (0, "host1\n", "")
+            found = json.loads(ctl("elect", "primary", "-o", "json")[1])
+            assert found == {"value": "host1", "key": lead.key.decode(), "token": lead.token}
+
+    def test_a_candidate(self, ctl):
+        assert ctl("elect", "primary", "host2", *python(SHOW))[0] == 0
+        assert Path("shown").read_text() == "primary 1"
+
+    def test_observe_takes_no_value(self, ctl):
+        assert ctl("elect", "primary", "host1", "--observe")[0] == 2
+
+
+class TestPython:
+    def test_the_token_fences_writes(self, client):
+        with client.lock(b"jobs") as lock:
+            client.put(b"k", b"1", fence=lock.fence)
+            old = lock.fence
+        with client.lock(b"jobs") as lock:
+            assert lock.token > old[1]
+            with pytest.raises(FencedOffError):
+                client.put(b"k", b"2", fence=old)
+
+    def test_a_lock_that_was_lost_says_so_at_its_end(self, client):
+        lock = client.lock(b"jobs", ttl_s=1)
+        with pytest.raises(LockLostError), lock:  # noqa: PT012 - the end of the block raises
+            client.delete_prefix(b"jobs/")
+            client.revoke(next(client.leases()).id)
+            assert lock.lost.wait(10)
+            assert not lock.check()
+
+    def test_it_is_acquired_once_at_a_time(self, client):
+        lock = client.lock(b"jobs")
+        with lock, pytest.raises(RuntimeError, match="already"):
+            lock.acquire()
+        with pytest.raises(RuntimeError, match="does not hold"):
+            lock.release()
+
+    def test_the_end_of_the_client_gives_it_back(self, daemon, client):
+        with Client([daemon.endpoint]) as other:
+            assert other.lock(b"jobs").acquire()
+        assert list(client.scan(b"jobs/")) == []
+
+    def test_after_the_end_of_the_client(self, daemon):
+        daemon.machine.settings = ClusterSettings(1, LEVEL_COORDINATION)
+        with Client([daemon.endpoint]) as other:
+            lock = other.lock(b"jobs")
+            with lock:
+                pass
+        with pytest.raises(RuntimeError, match="closed"):
+            lock.acquire()
+        with pytest.raises(RuntimeError, match="closed"):
+            other.lock(b"jobs")
