@@ -10,8 +10,8 @@ loop (``async_runner.py``).
 Nothing here prints or exits.
 """
 
-from paxosctl.client.async_client import AsyncClient
-from paxosctl.client.async_watch import AsyncWatcher
+from typing import TYPE_CHECKING, Any
+
 from paxosctl.client.client import Client
 from paxosctl.client.election import Election, Leader
 from paxosctl.client.errors import (
@@ -46,6 +46,10 @@ from paxosctl.client.watch import Watcher
 from paxosd.core.client.calls import ClientOptions
 from paxosd.core.commands import Change, KeyValue
 from paxosd.core.requests import LeaseInfo
+
+if TYPE_CHECKING:
+    from paxosctl.client.async_client import AsyncClient
+    from paxosctl.client.async_watch import AsyncWatcher
 
 __all__ = [
     "AsyncClient",
@@ -88,3 +92,16 @@ __all__ = [
     "Watcher",
     "what_is_known",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What needs asyncio is imported when it is asked for: a verb of paxosctl starts without it."""
+    if name == "AsyncClient":
+        from paxosctl.client.async_client import AsyncClient  # noqa: PLC0415 -- see above
+
+        return AsyncClient
+    if name == "AsyncWatcher":
+        from paxosctl.client.async_watch import AsyncWatcher  # noqa: PLC0415 -- see above
+
+        return AsyncWatcher
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
