@@ -35,16 +35,18 @@ from paxosctl.client.pipeline import Pipeline
 from paxosctl.client.recipes import Barrier, Config, Counter, Registry
 from paxosctl.client.results import (
     CasResult,
+    ChangeGroup,
     Health,
     MembersResult,
     Outcome,
+    Progress,
     Removed,
     StaleRead,
 )
 from paxosctl.client.transactions import Compare, Operation, TxnResult
 from paxosctl.client.watch import Watcher
 from paxosd.core.client.calls import ClientOptions
-from paxosd.core.commands import Change, KeyValue
+from paxosd.core.commands import Change, ChangeOf, KeyValue
 from paxosd.core.requests import LeaseInfo
 
 if TYPE_CHECKING:
@@ -58,6 +60,8 @@ __all__ = [
     "CarriedOutError",
     "CasResult",
     "Change",
+    "ChangeGroup",
+    "ChangeOf",
     "Client",
     "ClientError",
     "ClientOptions",
@@ -82,6 +86,7 @@ __all__ = [
     "Outcome",
     "OutcomeUnknownError",
     "Pipeline",
+    "Progress",
     "QuotaError",
     "RefusedError",
     "Registry",

@@ -44,11 +44,15 @@ class AsyncClient(
         prefix: bool = False,
         from_revision: int | None = None,
         history: str = "",
+        prev: bool = False,
+        only: str | None = None,
+        progress_s: float | None = None,
+        groups: bool = False,
         on_trouble: Callable[[str], None] | None = None,
         timeout_s: float | None = None,
     ) -> AsyncWatcher:
         self._check()
-        plan = WatchPlan(key, prefix, from_revision, history)
+        plan = WatchPlan(key, prefix, from_revision, history, prev, only, progress_s, groups)
 
         async def begin() -> WatchSession:
             make = await self._run(plan.steps(self.endpoints), timeout_s)

@@ -239,16 +239,20 @@ class AsyncRunner(ClientBase, IsAwaited):
     async def _flow(self, flow: Flow[T], timeout_s: float | None) -> AsyncIterator[T]:
         with contextlib.closing(flow):
             call: Call | None = None
+            error: ClientError | None = None
             while True:
                 try:
-                    step = flow.send(call)
+                    step = flow.send(call) if error is None else flow.throw(error)
                 except StopIteration:
                     return
+                call = error = None
                 if isinstance(step, Item):
                     yield step.value
-                    call = None
-                else:
+                    continue
+                try:
                     call = await self._wait(self.begin(step, self._deadline_ms(timeout_s)))
+                except ClientError as failure:
+                    error = failure
 
 
 def _wake(waits: set[asyncio.Future[None]]) -> None:

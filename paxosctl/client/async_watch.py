@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from paxosctl.client.owner import Owner, Unshared
+from paxosctl.client.results import WatchItem
 from paxosctl.client.watch_session import WatchSession
-from paxosd.core.commands import Change
 from paxosd.host.clock import clock_ms
 
 
@@ -28,7 +28,7 @@ class AsyncWatchRunner(Protocol):
         ...
 
 
-class AsyncWatcher(Unshared, AsyncIterator[Change]):
+class AsyncWatcher(Unshared, AsyncIterator[WatchItem]):
     """An endless iterator over changes; made by
     :meth:`paxosctl.client.async_client.AsyncClient.watch`. It begins when the first change is asked
     for, or with ``async with``. If several tasks take changes, each change goes to one of them."""
@@ -58,21 +58,21 @@ class AsyncWatcher(Unshared, AsyncIterator[Change]):
     ) -> None:
         self.close()
 
-    async def __anext__(self) -> Change:
+    async def __anext__(self) -> WatchItem:
         """The next change, however long it takes. StopAsyncIteration once the watch is closed."""
         change = await self._next(None)
         if change is None:
             raise StopAsyncIteration
         return change
 
-    async def poll(self, timeout_ms: int) -> Change | None:
+    async def poll(self, timeout_ms: int) -> WatchItem | None:
         """The next change, or None if there is none within the time.
 
         Raises RefusedError for a watch that cannot go on.
         """
         return await self._next(clock_ms() + timeout_ms)
 
-    async def _next(self, until_ms: int | None) -> Change | None:
+    async def _next(self, until_ms: int | None) -> WatchItem | None:
         self._runner.owner.check_process()
         session = await self._begun()
         waited = False

@@ -89,12 +89,22 @@ class Client(
         prefix: bool = False,
         from_revision: int | None = None,
         history: str = "",
+        prev: bool = False,
+        only: str | None = None,
+        progress_s: float | None = None,
+        groups: bool = False,
         on_trouble: Callable[[str], None] | None = None,
         timeout_s: float | None = None,
     ) -> Watcher:
         """Iterate over the changes of a key, or of all keys with a prefix, none left out.
 
-        ``from_revision``: the first one wanted, None: from now on. Goes on over restarts, changes
+        ``from_revision``: the first one wanted, None: from now on. ``prev``: each change is a
+        ChangeOf, with the key as it was before. ``only``: "puts" or "deletes". ``progress_s``: when
+        nothing came for so long, a :class:`~paxosctl.client.results.Progress` comes, which says
+        what the watch has seen. ``groups``: the changes of a revision come together, each time as a
+        :class:`~paxosctl.client.results.ChangeGroup`.
+
+        It goes on over restarts, changes
         of the leader and the replacement of every node, for ever; ``on_trouble(reason)`` is called
         each time that a node had to be left. ``timeout_s`` bounds the beginning, which asks a node
         for its status. Raises RefusedError: "compacted" if that history is gone; "history" if it is
@@ -106,7 +116,7 @@ class Client(
         ...     print(next(changes).value)
         b'hello'
         """
-        plan = WatchPlan(key, prefix, from_revision, history)
+        plan = WatchPlan(key, prefix, from_revision, history, prev, only, progress_s, groups)
         make = self._run(plan.steps(self.endpoints), timeout_s)
         session = make(self._transport)
         self._watches = [each for each in self._watches if not each.closed]

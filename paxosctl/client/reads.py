@@ -3,11 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
+from paxosctl.client.errors import ClientError, RefusedError
 from paxosctl.client.operations import Flow, Item, Steps, operation, stream
-from paxosctl.client.results import StaleRead, as_bytes, as_number
+from paxosctl.client.results import StaleRead, as_bytes, as_number, as_revision
 from paxosd.core.client.calls import Ask
 from paxosd.core.commands import KeyValue, prefix_end
+from paxosd.core.effects import COMPACTED, INVALID
 from paxosd.core.requests import (
+    COUNT,
     GET,
     LINEARIZABLE,
     RANGE,
@@ -22,8 +25,12 @@ class ReadMethods:
     """Reads of keys, of ranges and of prefixes."""
 
     @operation
-    def get(self, key: bytes, *, timeout_s: float | None = None) -> Steps[KeyValue | None]:
-        """Linearizable: sees every write that was acknowledged before this call.
+    def get(
+        self, key: bytes, *, revision: int | None = None, timeout_s: float | None = None
+    ) -> Steps[KeyValue | None]:
+        """Linearizable: sees every write that was acknowledged before this call. ``revision``: as
+        the key was after that revision; raises RefusedError "compacted" if it is older than the
+        history that the cluster keeps, "invalid" if it has not come yet.
 
         >>> _ = client.put(b"greeting", b"hello")
         >>> client.get(b"greeting").value
@@ -31,7 +38,7 @@ class ReadMethods:
         >>> print(client.get(b"no such key"))
         None
         """
-        answer = yield from _read(LINEARIZABLE, [[GET, as_bytes(key)]])
+        answer = yield from _read(LINEARIZABLE, [[GET, as_bytes(key), *_at(revision)]])
         found: KeyValue | None = answer.results[0]
         return found
 
@@ -53,6 +60,28 @@ class ReadMethods:
             return {}
         answer = yield from _read(LINEARIZABLE, [[GET, key] for key in wanted])
         return dict(zip(wanted, answer.results, strict=True))
+
+    @operation
+    def count(
+        self,
+        start: bytes,
+        end: bytes = b"",
+        *,
+        revision: int | None = None,
+        timeout_s: float | None = None,
+    ) -> Steps[int]:
+        """How many keys there are in ``start <= key < end`` (end b"": no end); ``revision`` as for
+        :meth:`get`.
+
+        >>> for name in (b"a", b"b", b"c"):
+        ...     _ = client.put(name, b"")
+        >>> client.count(b"a", b"c")
+        2
+        """
+        query = [COUNT, as_bytes(start), as_bytes(end), *_at(revision)]
+        answer = yield from _read(LINEARIZABLE, [query])
+        count: int = answer.results[0]
+        return count
 
     @operation
     def get_stale(
@@ -81,11 +110,16 @@ class ReadMethods:
 
     @operation
     def read(
-        self, queries: list[list[Any]], *, timeout_s: float | None = None
+        self,
+        queries: list[list[Any]],
+        *,
+        mode: int = LINEARIZABLE,
+        timeout_s: float | None = None,
     ) -> Steps[ReadAnswer]:
-        """Linearizable queries as the wire has them (see ``paxosd/core/requests.py``), answered
-        from one state; with the slot and revision that they reflect. A range is one page."""
-        answer = yield from _read(LINEARIZABLE, queries)
+        """Queries as the wire has them (see ``paxosd/core/requests.py``), answered from one state;
+        with the slot and revision that they reflect. A range is one page. ``mode``: linearizable,
+        or stale."""
+        answer = yield from _read(mode, queries)
         return answer
 
     @stream
@@ -98,19 +132,22 @@ class ReadMethods:
         reverse: bool = False,
         keys_only: bool = False,
         stale: bool = False,
+        revision: int | None = None,
         timeout_s: float | None = None,
     ) -> Flow[KeyValue]:
-        """Keys in ``start <= key < end`` in order (end b"": no end; limit 0: all of them).
+        """Keys in ``start <= key < end`` in order (end b"": no end; limit 0: all of them), as they
+        were after one revision: the newest when the first page is read, or ``revision``.
 
-        Read page by page: each page is linearizable, the whole is no snapshot. With
-        ``keys_only`` the values are b"". ``timeout_s`` bounds each page.
+        With ``keys_only`` the values are b"". ``timeout_s`` bounds each page. Raises RefusedError
+        "compacted" if that revision falls out of the history before the last page is read.
 
         >>> for name in (b"a", b"b", b"c"):
         ...     _ = client.put(name, b"")
         >>> [row.key for row in client.range(b"a", b"c")]
         [b'a', b'b']
         """
-        return _rows(_pages(as_bytes(start), as_bytes(end), limit, reverse, keys_only, stale))
+        at = _at(revision)
+        return _rows(_pages(as_bytes(start), as_bytes(end), limit, reverse, keys_only, stale, at))
 
     @stream
     def pages(
@@ -122,10 +159,13 @@ class ReadMethods:
         reverse: bool = False,
         keys_only: bool = False,
         stale: bool = False,
+        revision: int | None = None,
         timeout_s: float | None = None,
     ) -> Flow[ReadAnswer]:
-        """The pages of a :meth:`range`, each with the slot, revision and age that it reflects."""
-        return _pages(as_bytes(start), as_bytes(end), limit, reverse, keys_only, stale)
+        """The pages of a :meth:`range`. ``revision`` in each is the one that it is of: the same in
+        all of them, but for a cluster below feature level 4, where each page has its own."""
+        at = _at(revision)
+        return _pages(as_bytes(start), as_bytes(end), limit, reverse, keys_only, stale, at)
 
     @stream
     def scan(
@@ -136,6 +176,7 @@ class ReadMethods:
         reverse: bool = False,
         keys_only: bool = False,
         stale: bool = False,
+        revision: int | None = None,
         timeout_s: float | None = None,
     ) -> Flow[KeyValue]:
         """Every key with this prefix; the rest as :meth:`range`.
@@ -146,7 +187,8 @@ class ReadMethods:
         [b'jobs/c', b'jobs/b']
         """
         start = as_bytes(prefix)
-        return _rows(_pages(start, prefix_end(start), limit, reverse, keys_only, stale))
+        at = _at(revision)
+        return _rows(_pages(start, prefix_end(start), limit, reverse, keys_only, stale, at))
 
 
 def _read(mode: int, queries: list[list[Any]]) -> Steps[ReadAnswer]:
@@ -156,16 +198,45 @@ def _read(mode: int, queries: list[list[Any]]) -> Steps[ReadAnswer]:
     return answer
 
 
+def _at(revision: int | None) -> list[int]:
+    """The last field of a query: nothing, or a revision."""
+    return [] if revision is None else [as_revision(revision)]
+
+
 def _pages(
-    start: bytes, end: bytes, limit: int, reverse: bool, keys_only: bool, stale: bool
+    start: bytes,
+    end: bytes,
+    limit: int,
+    reverse: bool,
+    keys_only: bool,
+    stale: bool,
+    at: list[int],
 ) -> Flow[ReadAnswer]:
+    """``at``: the revision; []: that of the first page, for all of them."""
     left = limit
+    asked = bool(at)
+    is_pinned = True
     while True:
-        query = [RANGE, start, end, left, reverse, keys_only]
-        call = yield Ask(ReadRequest(0, STALE if stale else LINEARIZABLE, [query]))
+        query = [RANGE, start, end, left, reverse, keys_only, *at]
+        try:
+            call = yield Ask(ReadRequest(0, STALE if stale else LINEARIZABLE, [query]))
+        except RefusedError as error:
+            if asked or not at:
+                raise
+            if error.code == COMPACTED:
+                words = f"the scan is of revision {at[0]}, and took too long: {error}"
+                raise RefusedError(COMPACTED, words, error.troubles, error.detail) from error
+            if error.code != INVALID:
+                raise
+            at, is_pinned = [], False  # a node of before, or a cluster below feature level 4
+            continue
         assert call is not None
         answer = call.result
         assert isinstance(answer, ReadAnswer)
+        if at:
+            answer = answer._replace(revision=at[0])
+        elif is_pinned and answer.revision:
+            at = [answer.revision]
         yield Item(answer)
         page = answer.results[0]
         if limit:
@@ -184,11 +255,15 @@ def _rows(pages: Flow[ReadAnswer]) -> Flow[KeyValue]:
     while True:
         try:
             step = pages.send(call)
+            while not isinstance(step, Item):
+                try:
+                    call = yield step
+                except ClientError as error:
+                    step = pages.throw(error)
+                else:
+                    step = pages.send(call)
         except StopIteration:
             return
-        if isinstance(step, Item):
-            for row in step.value.results[0].rows:
-                yield Item(row)
-            call = None
-        else:
-            call = yield step
+        for row in step.value.results[0].rows:
+            yield Item(row)
+        call = None

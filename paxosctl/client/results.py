@@ -7,6 +7,7 @@ from paxosd.core.commands import (
     CAS_VALUE,
     DELETE,
     DELETE_RANGE,
+    AnyChange,
     KeyValue,
     Result,
     Status,
@@ -40,6 +41,27 @@ class StaleRead(NamedTuple):
     applied: int
     revision: int
     age_ms: int
+
+
+class Progress(NamedTuple):
+    """A watch has seen every change up to ``revision``, and given those that it is of."""
+
+    revision: int
+
+
+class ChangeGroup(NamedTuple):
+    """Changes of one revision, in order of their keys. ``is_last``: no more of it follow; a very
+    large revision comes in several groups."""
+
+    revision: int
+    slot: int
+    changes: list[AnyChange]
+    is_last: bool
+
+
+WatchItem = Any
+"""What a watch gives depends on what it was asked for: a Change, or with ``prev`` a ChangeOf; with
+``groups`` a ChangeGroup; and a Progress now and then, if marks are wanted."""
 
 
 class Outcome(NamedTuple):
@@ -145,4 +167,11 @@ def as_number(value: int) -> int:
         raise TypeError(f"a whole number is needed, not {type(value).__name__}")
     if not 0 <= value < 1 << 63:
         raise ValueError(f"{value} is outside 0 … 2^63-1")
+    return value
+
+
+def as_revision(value: int) -> int:
+    """A revision that can be read. Raises TypeError or ValueError."""
+    if not as_number(value):
+        raise ValueError("the first revision is 1")
     return value

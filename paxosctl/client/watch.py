@@ -11,9 +11,9 @@ from typing import Protocol, Self
 
 from paxosctl.client.driver_seat import Wish
 from paxosctl.client.owner import Owner, Unshared
+from paxosctl.client.results import WatchItem
 from paxosctl.client.waits import LATE_MS
 from paxosctl.client.watch_session import WatchSession
-from paxosd.core.commands import Change
 from paxosd.host.clock import clock_ms
 
 
@@ -60,7 +60,7 @@ class _News:
         return min(self._session.turn(), self.until_ms)
 
 
-class Watcher(Unshared, Iterator[Change]):
+class Watcher(Unshared, Iterator[WatchItem]):
     """An endless iterator over changes; made by :meth:`paxosctl.client.client.Client.watch`.
 
     Any thread may take changes; if several do, each change goes to one of them. :meth:`close`, from
@@ -89,7 +89,7 @@ class Watcher(Unshared, Iterator[Change]):
     ) -> None:
         self.close()
 
-    def __next__(self) -> Change:
+    def __next__(self) -> WatchItem:
         """The next change, however long it takes. StopIteration once the watch is closed."""
         self._runner.owner.check_process()
         while not self._session.closed:
@@ -98,7 +98,7 @@ class Watcher(Unshared, Iterator[Change]):
                 return change
         raise StopIteration
 
-    def poll(self, timeout_ms: int) -> Change | None:
+    def poll(self, timeout_ms: int) -> WatchItem | None:
         """The next change, or None if there is none within the time.
 
         Raises RefusedError for a watch that cannot go on.

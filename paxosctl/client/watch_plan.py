@@ -8,6 +8,7 @@ from paxosctl.client.errors import RefusedError
 from paxosctl.client.operations import Steps
 from paxosctl.client.results import as_bytes
 from paxosctl.client.transport import Transport
+from paxosctl.client.watch_items import WatchWants
 from paxosctl.client.watch_nodes import WatchNodes
 from paxosctl.client.watch_session import WatchSession
 from paxosd.core.client.cluster_info import ClusterInfo
@@ -23,11 +24,16 @@ class WatchPlan(NamedTuple):
     prefix: bool = False
     from_revision: int | None = None
     history: str = ""
+    prev: bool = False
+    only: str | None = None
+    progress_s: float | None = None
+    groups: bool = False
 
     def steps(self, endpoints: Sequence[str]) -> Steps[Callable[[Transport], WatchSession]]:
         """Requests to carry out, and in the end what makes the session. Raises RefusedError for a
         key that is no key, TypeError for text."""
         key = as_bytes(self.key)
+        WatchWants.of(self.only, self.progress_s, groups=self.groups)  # raises what is wrong
         call = yield ask_admin("status", {})
         info = ClusterInfo.of_status(decode_status(admin_body(call.result)))
         if words := info.limits.refusal([DELETE, key]):
@@ -41,4 +47,6 @@ class WatchPlan(NamedTuple):
             prefix=self.prefix,
             from_revision=self.from_revision,
             history=self.history,
+            prev=self.prev,
+            wanted=WatchWants.of(self.only, self.progress_s, groups=self.groups),
         )

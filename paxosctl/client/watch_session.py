@@ -20,12 +20,18 @@ import zmq
 from paxosctl.client.dial import Dial
 from paxosctl.client.errors import RefusedError
 from paxosctl.client.own_sockets import Socket
+from paxosctl.client.results import WatchItem
 from paxosctl.client.transport import RECEIVES_MAX, SILENT, Link, Transport
+from paxosctl.client.watch_items import (
+    ALL_CHANGES,
+    CHANGE_OVERHEAD_BYTES,
+    WatchItems,
+    WatchWants,
+)
 from paxosctl.client.watch_nodes import WatchNodes
 from paxosd.core.client.calls import NO_DEADLINE_MS
 from paxosd.core.client.cluster_info import ClusterInfo, Limits
 from paxosd.core.client.watch import Connect, Deliver, Effect, Fail, Pull, WatchOptions, WatchState
-from paxosd.core.commands import Change
 from paxosd.core.events import LearnedEvent, MembersEvent
 from paxosd.core.requests import (
     AdminAnswer,
@@ -47,7 +53,6 @@ SUB_QUEUE_MIN = 16
 SUB_QUEUE_MAX = 4096
 CHANGES_BYTES_MAX = 4 << 20
 """Above this nothing is read until the user takes changes, except one answer of the history."""
-CHANGE_OVERHEAD_BYTES = 200
 LEARN_MS = 60_000
 """How often a node that is listened to is asked who the members are, without a reason: 0.5 to 1.5
 times this, drawn anew each time."""
@@ -76,8 +81,11 @@ class WatchSession:
         prefix: bool = False,
         from_revision: int | None = None,
         history: str = "",
+        prev: bool = False,
+        wanted: WatchWants = ALL_CHANGES,
     ) -> None:
         """``nodes``: which nodes to try, and in which order."""
+        self._items = WatchItems(wanted)
         self.troubles: deque[str] = deque()
         """Why nodes had to be left; whoever reports one takes it out."""
         self._transport = transport
@@ -87,6 +95,7 @@ class WatchSession:
             prefix=prefix,
             from_revision=from_revision,
             history=history,
+            prev=prev,
             options=WatchOptions(history_grace_ms=HISTORY_GRACE_MS),
         )
         self._learn_due_ms: int | None = None
@@ -97,10 +106,6 @@ class WatchSession:
         self._link: Link | None = None
         self._link_up = False
         self._pull: HistoryRequest | None = None
-        self._changes: deque[Change] = deque()
-        # Two counters, for two threads may count: what came, and what was taken.
-        self._came_bytes = 0
-        self._taken_bytes = 0
         self._sub_queue_max = SUB_QUEUE_MIN
         self._sub_rests = False
         """Whether nothing is read from the socket, because the user has enough for now."""
@@ -116,8 +121,11 @@ class WatchSession:
 
     @property
     def has_news(self) -> bool:
-        """Whether there is something for the user: a change, a trouble or the end."""
-        return bool(self._changes or self.troubles or self.closed or self._state.failed is not None)
+        """Whether there is something for the user: an item, a trouble or the end."""
+        state = self._state
+        if self._items.is_ready(state.complete_to, live=state.live):
+            return True
+        return bool(self.troubles or self.closed or state.failed is not None)
 
     def turn(self) -> int:
         """Do what is due; returns when something is due again, in ms of the clock."""
@@ -132,16 +140,15 @@ class WatchSession:
         dues_ms = [self._state.next_due_ms(), self._learn_due_ms]
         if self._link is not None and self._link.is_watched:
             dues_ms.append(self._look_due_ms)
-        return min([due_ms for due_ms in dues_ms if due_ms is not None], default=NO_DEADLINE_MS)
+        due_ms = min([due_ms for due_ms in dues_ms if due_ms is not None], default=NO_DEADLINE_MS)
+        mark_due_ms = self._items.mark_due_ms
+        if self._state.live and clock_ms() < mark_due_ms < due_ms:
+            return int(mark_due_ms)
+        return due_ms
 
-    def take(self) -> Change | None:
-        """The next change, if one has come."""
-        try:
-            change = self._changes.popleft()
-        except IndexError:
-            return None
-        self._taken_bytes += _weight(change)
-        return change
+    def take(self) -> WatchItem | None:
+        """The next change, group or mark, if one has come."""
+        return self._items.take(self._state.complete_to, live=self._state.live)
 
     def _rest(self) -> None:
         """Read from the socket as long as the user has not enough; else it would be reported as
@@ -161,7 +168,7 @@ class WatchSession:
     @property
     def waiting_bytes(self) -> int:
         """How many bytes of changes have been received and not yet been taken."""
-        return self._came_bytes - self._taken_bytes
+        return self._items.waiting_bytes
 
     @property
     def live(self) -> bool:
@@ -172,9 +179,8 @@ class WatchSession:
     def resume_revision(self) -> int | None:
         """A later watch from this revision misses nothing. It can repeat changes, if some of
         this watch have been received but not been asked for. None: nothing is known yet."""
-        if self._changes:
-            return self._changes[0].revision
-        return self._state.resume_revision
+        first = self._items.first_revision
+        return self._state.resume_revision if first is None else first
 
     @property
     def history(self) -> str:
@@ -190,8 +196,7 @@ class WatchSession:
     def _perform(self, effects: list[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, Deliver):
-                self._changes.extend(effect.changes)
-                self._came_bytes += sum(map(_weight, effect.changes))
+                self._items.add(effect.changes)
             elif isinstance(effect, Pull):
                 self._pull = effect.request
                 self._send_pull()
@@ -338,10 +343,6 @@ class WatchSession:
                 self._hear_news()
             elif not isinstance(event, LearnedEvent):
                 self._perform(self._state.on_event(attempt, cluster, event, clock_ms()))
-
-
-def _weight(change: Change) -> int:
-    return CHANGE_OVERHEAD_BYTES + len(change.key) + len(change.value or b"")
 
 
 def _queue_max(limits: Limits) -> int:

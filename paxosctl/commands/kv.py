@@ -7,12 +7,13 @@ import click
 from paxosctl.cli.app import Duration, Settings, Whole, check_key, negative, raw, raw_or_stdin, verb
 from paxosctl.cli.render import View, as_cell, as_json
 from paxosctl.cli.streams import say
+from paxosctl.client.client import Client
 from paxosctl.client.guarded import CasPrevResult, Fence
 from paxosctl.client.results import CasResult, Removed
 from paxosctl.client.transactions import Compare
 from paxosctl.commands.fenced import fenced, with_prev
 from paxosd.core.commands import KeyValue, prefix_end
-from paxosd.core.requests import GET, RangePage, ReadAnswer
+from paxosd.core.requests import COUNT, GET, LINEARIZABLE, STALE, RangePage, ReadAnswer
 from paxosd.host.wording import counted
 
 STALE_LOOKS = 6
@@ -67,6 +68,10 @@ def put_verb(
     type=Duration(),
     help="With --stale: nothing older than this, such as 500ms.",
 )
+@click.option("--revision", type=Whole(1), help="As it was after this revision.")
+@click.option("--keys-only", is_flag=True, help="With --prefix: the keys without their values.")
+@click.option("--count-only", is_flag=True, help="With --prefix: only how many keys there are.")
+@click.option("--reverse", is_flag=True, help="With --prefix: the last key first.")
 @click.option("--meta", is_flag=True, help="Show the revisions and the version, too.")
 @click.option(
     "--null", is_flag=True, help="With --prefix -o plain: end each key and value with a zero byte."
@@ -79,6 +84,10 @@ def get_verb(
     limit: int | None,
     stale: bool,
     max_age: int | None,
+    revision: int | None,
+    keys_only: bool,
+    count_only: bool,
+    reverse: bool,
     meta: bool,
     null: bool,
 ) -> None:
@@ -91,7 +100,10 @@ def get_verb(
     is written byte for byte. With --prefix it is a line KEY, tab, VALUE for each key; with --null a
     zero byte ends each key and each value, for keys and values that contain tabs or newlines (for
     those that contain zero bytes: -o json). If no key matches --prefix, the answer is empty and
-    the exit code 0.
+    the exit code 0. All that is shown is of one revision, which json and --meta show.
+
+    With --revision it is the state after an earlier write; exit code 77 where the cluster keeps
+    its history no longer (`cluster set history_revisions=N`).
 
     With --stale the answer may be old, but works without a quorum: everything is in it that was
     acknowledged more than age_ms before. A node that was not asked for long finds its age out
@@ -100,43 +112,68 @@ def get_verb(
     """
     if max_age is not None and (prefix or not stale):
         raise click.UsageError("--max-age goes with --stale, for one key")
-    if limit is not None and not prefix:
-        raise click.UsageError("--limit goes with --prefix")
     if null and not (prefix and settings.output == "plain"):
         raise click.UsageError("--null goes with --prefix and -o plain")
+    scan = {"--limit": limit is not None, "--keys-only": keys_only, "--reverse": reverse}
+    scan["--count-only"] = count_only
+    _check_scan(prefix, scan, alone=meta or null)
     check_key(key, prefix)
     if more:
         if prefix or stale:
             raise click.UsageError("several keys go without --prefix and --stale")
-        _get_many(settings, (key, *more), meta)
+        _get_many(settings, (key, *more), revision, meta=meta)
         return
     with settings.client() as client:
-        if prefix:
+        if count_only:
+            settings.show(_count(client, raw(key), revision, stale=stale))
+        elif prefix:
             ends = raw(key), prefix_end(raw(key))
-            pages = list(client.pages(*ends, limit=limit or 0, stale=stale))
-            settings.show(_rows(pages, meta, stale=stale, null=null))
-            return
-        if stale:
-            read = _stale(client, raw(key), max_age)
-            found, as_of = read.value, {"revision": read.revision, "applied": read.applied}
-            as_of["age_ms"] = read.age_ms
+            pages = client.pages(*ends, limit=limit or 0, stale=stale, revision=revision,
+                                 keys_only=keys_only, reverse=reverse)  # fmt: skip
+            values = not keys_only
+            settings.show(_rows(list(pages), meta, stale=stale, null=null, with_values=values))
         else:
-            answer = client.read([[GET, raw(key)]])
-            found = answer.results[0]
-            as_of = {"revision": answer.revision, "applied": answer.applied}
+            _show_key(settings, client, raw(key), revision, max_age, meta, stale)
+
+
+def _show_key(
+    settings: Settings,
+    client: Client,
+    key: bytes,
+    revision: int | None,
+    max_age_ms: int | None,
+    meta: bool,
+    stale: bool,
+) -> None:
+    if stale and revision is None:
+        read = _stale(client, key, max_age_ms)
+        found, as_of = read.value, {"revision": read.revision, "applied": read.applied}
+        as_of["age_ms"] = read.age_ms
+    else:
+        at = [] if revision is None else [revision]
+        answer = client.read([[GET, key, *at]], mode=STALE if stale else LINEARIZABLE)
+        found = answer.results[0]
+        as_of = {"revision": revision or answer.revision, "applied": answer.applied}
+        if stale:
+            as_of["age_ms"] = answer.age_ms
     if found is None:
-        gone = View(data=_json_row(KeyValue(raw(key), None, 0, 0, 0)) | _told(as_of), plain=b"")  # type: ignore[arg-type]  # it has no value
-        negative(f"no such key: {as_cell(raw(key))}", gone)
+        gone = View(data=json_row(KeyValue(key, None, 0, 0, 0)) | _told(as_of), plain=b"")  # type: ignore[arg-type]  # it has no value
+        negative(f"no such key: {as_cell(key)}", gone)
     settings.show(_value(found, meta, as_of))
     if stale and settings.output == "table":
         say(f"as of slot {as_of['applied']}; {_age_words(as_of['age_ms'])}")
 
 
-def _get_many(settings: Settings, keys: tuple[str, ...], meta: bool) -> None:
+def _get_many(
+    settings: Settings, keys: tuple[str, ...], revision: int | None, *, meta: bool
+) -> None:
     for key in keys:
         check_key(key)
+    at = [] if revision is None else [revision]
     with settings.client() as client:
-        answer = client.read([[GET, raw(key)] for key in keys])
+        answer = client.read([[GET, raw(key), *at] for key in keys])
+    if revision is not None:
+        answer = answer._replace(revision=revision)
     found = [row for row in answer.results if row is not None]
     page = answer._replace(results=[RangePage(found, None)])
     view = _rows([page], meta, stale=False, null=False)
@@ -146,6 +183,15 @@ def _get_many(settings: Settings, keys: tuple[str, ...], meta: bool) -> None:
             settings.show(view)
         negative("no such key: " + ", ".join(as_cell(raw(key)) for key in missing), view)
     settings.show(view)
+
+
+def _check_scan(prefix: bool, scan: dict[str, bool], *, alone: bool) -> None:
+    """``alone``: whether something is given that a count does not have."""
+    for option, given in scan.items():
+        if given and not prefix:
+            raise click.UsageError(f"{option} goes with --prefix")
+    if scan["--count-only"] and (alone or sum(scan.values()) > 1):
+        raise click.UsageError("--count-only goes with --prefix, --revision and --stale alone")
 
 
 def _age_words(age_ms: int) -> str:
@@ -311,7 +357,8 @@ def _revision(revision: int) -> View:
     return View(data={"revision": revision}, plain=b"%d\n" % revision, text=f"revision {revision}")
 
 
-def _json_row(row: KeyValue) -> dict[str, Any]:
+def json_row(row: KeyValue) -> dict[str, Any]:
+    """A key, its value and its revisions."""
     return {
         "key": as_json(row.key),
         "value": as_json(row.value),
@@ -325,7 +372,7 @@ def _cells(row: KeyValue, meta: bool) -> list[Any]:
 
 
 def _value(row: KeyValue, meta: bool, as_of: dict[str, int]) -> View:
-    data = _json_row(row) | _told(as_of)
+    data = json_row(row) | _told(as_of)
     if meta:
         columns = ("key", "value", *META, *as_of)
         rows = [[*_cells(row, True), *as_of.values()]]
@@ -335,18 +382,54 @@ def _value(row: KeyValue, meta: bool, as_of: dict[str, int]) -> View:
     return View(data=data, plain=row.value, text=as_cell(row.value))
 
 
-def _rows(pages: list[ReadAnswer], meta: bool, *, stale: bool, null: bool) -> View:
-    """Several pages are several reads: the first one's revision is the one to watch on from."""
+def _rows(
+    pages: list[ReadAnswer], meta: bool, *, stale: bool, null: bool, with_values: bool = True
+) -> View:
     rows = [row for page in pages for row in page.results[0].rows]
+    as_of = _as_of(pages, stale=stale)
+    ends = b"\0" if null else b"\t", b"\0" if null else b"\n"
+    names = ["key", *(["value"] if with_values else []), *(META if meta else ())]
+    notes = []
+    if pages[0].revision != pages[-1].revision:
+        notes.append(
+            f"each page is of its own revision, from {pages[0].revision} to {pages[-1].revision}: "
+            "the cluster is below feature level 4"
+        )
+    shown = [json_row(row) for row in rows]
+    if not with_values:
+        for each in shown:
+            del each["value"]
+    return View(
+        data=_told(as_of) | {"rows": shown},
+        plain=b"".join(
+            [row.key + (ends[0] + row.value if with_values else b"") + ends[1] for row in rows]
+        ),
+        columns=names,
+        rows=[[_cell(getattr(row, name)) for name in names] for row in rows],
+        optional=META,
+        notes=notes,
+    )
+
+
+def _cell(value: bytes | int) -> str | int:
+    return as_cell(value) if isinstance(value, bytes) else value
+
+
+def _as_of(pages: list[ReadAnswer], *, stale: bool) -> dict[str, int]:
     as_of = {"revision": pages[0].revision, "applied": pages[0].applied}
     if stale:
         ages_ms = [page.age_ms for page in pages]
         as_of["age_ms"] = -1 if min(ages_ms) < 0 else max(ages_ms)
-    line = b"%s\0%s\0" if null else b"%s\t%s\n"
-    return View(
-        data=_told(as_of) | {"rows": [_json_row(row) for row in rows]},
-        plain=b"".join([line % (row.key, row.value) for row in rows]),
-        columns=("key", "value", *META) if meta else ("key", "value"),
-        rows=[_cells(row, meta) for row in rows],
-        optional=META,
-    )
+    return as_of
+
+
+def _count(client: Client, prefix: bytes, revision: int | None, *, stale: bool) -> View:
+    at = [] if revision is None else [revision]
+    query = [COUNT, prefix, prefix_end(prefix), *at]
+    answer = client.read([query], mode=STALE if stale else LINEARIZABLE)
+    as_of = _as_of([answer], stale=stale)
+    if revision is not None:
+        as_of["revision"] = revision
+    count = answer.results[0]
+    plain = b"%d\n" % count
+    return View(data=_told(as_of) | {"count": count}, plain=plain, text=counted(count, "key"))

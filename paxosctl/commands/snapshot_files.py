@@ -17,6 +17,7 @@ from paxosd.core.state.snapshot import Restore, SnapshotError
 from paxosd.host.clock import clock_ms
 from paxosd.snapshot.file import (
     HEAD,
+    HISTORY,
     SnapshotInfo,
     SnapshotReader,
     SnapshotWriter,
@@ -209,6 +210,8 @@ def _write(file: RealFile, data_dir: Path, cluster: str, node: str, bump: int) -
         writer = SnapshotWriter(home.disk, head.slot, reader.created_ms)
         writer.write([(HEAD, encode_head(cluster, reader.created_ms, head))])
         while (block := reader.read()) is not None:
+            if block[0] == HISTORY:
+                continue  # the history of the new cluster begins with it
             writer.write([block])
             restore_block(restore, block)
         restore.finish()

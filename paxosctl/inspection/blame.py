@@ -103,12 +103,9 @@ class _Collector:
     def begin(self, machine: Machine) -> None:
         found = self._found
         if found.prefix:
-            rows = machine.store.range(found.key, prefix_end(found.key), 0, False, True, 1 << 62)
-            self._add_present(rows.rows)
-            while rows.more is not None:
-                end = prefix_end(found.key)
-                rows = machine.store.range(rows.more, end, 0, False, True, 1 << 62)
-                self._add_present(rows.rows)
+            store = machine.store
+            keys = list(store.scan_keys(found.key, prefix_end(found.key), reverse=False))
+            self._add_present([row for key in keys if (row := store.get(key)) is not None])
         elif (row := machine.store.get(found.key)) is not None:
             self._add_present([row])
 

@@ -20,7 +20,7 @@ from paxosd.core.commands import OPEN, Batch, Result
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.snapshot import Restore, SnapshotError
 from paxosd.core.types import Ballot, Slot
-from paxosd.snapshot.file import ROWS, SnapshotReader, load, restore_block, snapshot_slot
+from paxosd.snapshot.file import HISTORY, ROWS, SnapshotReader, load, restore_block, snapshot_slot
 from paxosd.storage.disk import RealFile
 from paxosd.wire import WireError
 from paxosd.wire.entry import decode_batch
@@ -172,7 +172,8 @@ def _take_names(found: Replay, path: Path, cluster: str, problems: list[str]) ->
 def _without_rows(reader: SnapshotReader) -> Machine:
     restore = Restore(reader.head._replace(keys=0))
     while (block := reader.read()) is not None and block[0] != ROWS:
-        restore_block(restore, block)
+        if block[0] != HISTORY:  # which leads to the rows
+            restore_block(restore, block)
     return restore.finish()
 
 

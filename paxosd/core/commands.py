@@ -174,6 +174,18 @@ class Change(NamedTuple):
     value: bytes | None
 
 
+class ChangeOf(NamedTuple):
+    """A :class:`Change`, and the key as it was before; None: it did not exist."""
+
+    revision: int
+    slot: int
+    key: bytes
+    value: bytes | None
+    previous: "KeyValue | None"
+
+
+AnyChange = Change | ChangeOf
+
 NO_VALUES: Mapping[bytes, bytes] = MappingProxyType({})
 LEASE_EXPIRED = "lease expired"
 

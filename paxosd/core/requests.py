@@ -12,9 +12,10 @@ client's own number, echoed in the answer; a reply is matched by it and by nothi
 Writes go to the leader; every other request is answered by any node.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from paxosd.core.commands import Change, KeyValue, Result
+from paxosd.core.commands import AnyChange, KeyValue, Result
 from paxosd.core.types import Slot
 
 LINEARIZABLE = 0
@@ -24,15 +25,27 @@ STALE = 1
 
 GET = 1
 RANGE = 2
+COUNT = 3
 LEASE = 4
 """``[LEASE, id, with_keys]``: one lease, a :class:`LeaseInfo`, or None."""
 LEASES = 5
 """``[LEASES, after, limit]``: leases with ids above ``after``, in order, a :class:`LeasePage`."""
 LEASES_PER_PAGE_MAX = 1000
+_FIELDS = {GET: 2, RANGE: 6, COUNT: 3}
 
 SPLIT = 1 << 40
 """Added to ``HistoryRequest.limit_bytes``: a page may end within a revision. A node of before does
 not know it and takes it for a large limit, which it cuts."""
+PREVIOUS = 1 << 41
+"""The same, together with :data:`SPLIT`: each change is a ChangeOf, with the key as it was before.
+The changes of a node of before have none."""
+
+
+def revision_of(query: list[Any]) -> int:
+    """The revision that a query reads; 0: the present one."""
+    count = _FIELDS.get(query[0], len(query))
+    revision: int = query[count] if len(query) > count else 0
+    return revision
 
 
 class WriteRequest(NamedTuple):
@@ -56,8 +69,10 @@ PASSES_ON = 1
 
 
 class ReadRequest(NamedTuple):
-    """``queries`` is a list of ``[GET, key]`` and
-    ``[RANGE, start, end, limit, reverse, keys_only]`` (end b"": no end; limit 0: none)."""
+    """``queries`` is a list of ``[GET, key]``,
+    ``[RANGE, start, end, limit, reverse, keys_only]`` (end b"": no end; limit 0: none) and
+    ``[COUNT, start, end]``. Each may have one more field, an earlier revision that is read; 0: the
+    present one. Nodes of before refuse that field, and COUNT, as invalid."""
 
     request_id: int
     mode: int
@@ -127,8 +142,8 @@ class LeasePage(NamedTuple):
 
 
 class ReadAnswer(NamedTuple):
-    """One result per query: ``KeyValue | None`` for GET, :class:`RangePage` for RANGE,
-    ``LeaseInfo | None`` for LEASE, :class:`LeasePage` for LEASES.
+    """One result per query: ``KeyValue | None`` for GET, :class:`RangePage` for RANGE, an int for
+    COUNT, ``LeaseInfo | None`` for LEASE, :class:`LeasePage` for LEASES.
 
     ``applied``: the slot that the answer reflects; ``revision``: the store's there; ``age_ms``:
     for a stale read, whatever was acknowledged so many ms before the request came in is in it
@@ -148,7 +163,7 @@ class HistoryAnswer(NamedTuple):
     when ``next_revision > revision``."""
 
     request_id: int
-    changes: list[Change]
+    changes: Sequence[AnyChange]
     next_revision: int
     revision: int
 

@@ -1,7 +1,9 @@
-"""Pages of what is no longer in memory: old changes for watchers, old slots for peers.
+"""Pages of old changes for watchers, and of old slots for peers.
 
-Both are read back from the log, slot by slot, in bounded pieces, so that a watcher or peer that is
-far behind costs the daemon's loop a few ms a request and never more.
+The changes of the revisions that all nodes keep (``core/state/undo_log.py``) are in memory. What is
+older is read back from the log, slot by slot, as long as this node has it. Both come in bounded
+pieces, so that a watcher or peer that is far behind costs the daemon's loop a few ms a request and
+never more.
 
 A page of history is complete: it holds every change of the asked range from ``from_revision``
 up to ``next_revision`` (exclusive). A change of very many keys is one revision of several pages:
@@ -13,18 +15,19 @@ after it: that watcher must read the present state, as with history that is gone
 
 from collections.abc import Callable
 from itertools import islice
-from typing import Protocol
+from typing import Any, Protocol
 
-from paxosd.core.commands import Batch, Change, KeysChanged
+from paxosd.core.commands import Batch, Change, ChangeOf, KeysChanged, KeyValue
 from paxosd.core.effects import COMPACTED, INVALID
 from paxosd.core.messages import Decisions, Sample
-from paxosd.core.requests import SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
+from paxosd.core.requests import PREVIOUS, SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
 from paxosd.core.state.history import HistoryCompactedError
 from paxosd.core.state.key_index import KeyRun
 from paxosd.core.types import Ballot, Slot
 
 PAGE_BYTES_MAX = 1 << 20
 PAGE_SLOTS_MAX = 256
+KEPT_AT_ONCE = 64
 ANSWER_BYTES_MAX = 8 << 20
 """No single revision of more bytes is served. Half the default limit of a message."""
 SCAN_BYTES_MAX = 1 << 20
@@ -49,7 +52,20 @@ class HistorySource(Protocol):
 
     @property
     def history_floor_revision(self) -> int:
-        """The oldest revision whose changes are still known."""
+        """The oldest revision whose changes can be derived from the log."""
+        ...
+
+    @property
+    def kept_from_revision(self) -> int:
+        """The changes above this revision are in memory."""
+        ...
+
+    def kept_changes(self, first: int, last: int) -> list[Change | KeysChanged]:
+        """Those of the revisions ``first ..= last``."""
+        ...
+
+    def key_before(self, revision: int, key: bytes) -> KeyValue | None:
+        """A key as it was before a revision, in memory, that changed it."""
         ...
 
     def slot_of_revision(self, revision: int) -> Slot:
@@ -80,41 +96,64 @@ def serve_history(
     if end and end <= start:
         return _refuse(request, INVALID, "the end of the range is not above its start", 0)
     at = max(request.from_revision, 1)
-    floor = machine.history_floor_revision
     newest = machine.revision
-    if at < floor:
-        return _compacted(request, at, floor)
     if at > newest:
         return HistoryAnswer(request.request_id, [], at, newest)
-    may_split = request.limit_bytes >= SPLIT
-    limit_bytes = min(request.limit_bytes % SPLIT or PAGE_BYTES_MAX, PAGE_BYTES_MAX)
-    if may_split:
+    flags, limit_bytes = divmod(request.limit_bytes, SPLIT)
+    limit_bytes = min(limit_bytes or PAGE_BYTES_MAX, PAGE_BYTES_MAX)
+    if flags:
         limit_bytes = min(limit_bytes, answer_bytes_max)
-    page = _Page(start, end, limit_bytes, answer_bytes_max, may_split=may_split)
+    page = _Page(start, end, limit_bytes, answer_bytes_max, may_split=bool(flags))
+    wants_previous = bool(flags & PREVIOUS // SPLIT)
+    if wants_previous:
+        page.before = machine.key_before
+    kept_from = machine.kept_from_revision + 1
+    if at >= kept_from:
+        return _serve_kept(request, machine, page, at)
+    if wants_previous or at < machine.history_floor_revision:
+        floor = machine.history_floor_revision
+        return _compacted(request, at, kept_from if wants_previous else min(floor, kept_from))
     first = machine.slot_of_revision(at)
     last = min(machine.applied, first + PAGE_SLOTS_MAX - 1)
     for slot in range(first, last + 1):
         try:
             changes = machine.changes_of(slot, read_batch(slot))
         except HistoryCompactedError as error:
-            return _compacted(request, at, error.first_revision)
+            return _compacted(request, at, min(error.first_revision, kept_from))
         except KeyError:
-            return _compacted(request, at, _revision_after(machine, slot))
-        full = page.add([change for change in changes if change.revision >= at])
-        if page.too_large:
-            detail = page.too_large
-            return _refuse(
-                request,
-                COMPACTED,
-                f"revision {detail} changed more keys than one answer holds: read the present "
-                f"state, then watch from revision {detail + 1} on",
-                detail + 1,
-            )
-        if full:
-            return HistoryAnswer(request.request_id, page.changes, page.next_revision, newest)
+            return _compacted(request, at, min(_revision_after(machine, slot), kept_from))
+        if page.add([change for change in changes if change.revision >= at]):
+            return _ended(request, page, newest)
     # The next page begins above everything looked at here, NOOPs at the end included.
     next_revision = _revision_after(machine, last)
     return HistoryAnswer(request.request_id, page.changes, next_revision, newest)
+
+
+def _serve_kept(
+    request: HistoryRequest, machine: HistorySource, page: "_Page", at: int
+) -> HistoryAnswer | RefusalAnswer:
+    """A page of what is in memory."""
+    newest = machine.revision
+    while at <= newest:
+        last = min(newest, at + KEPT_AT_ONCE - 1)
+        if page.add(machine.kept_changes(at, last)):
+            return _ended(request, page, newest)
+        at = last + 1
+    return HistoryAnswer(request.request_id, page.changes, newest + 1, newest)
+
+
+def _ended(request: HistoryRequest, page: "_Page", newest: int) -> HistoryAnswer | RefusalAnswer:
+    """The answer with a page that is full."""
+    detail = page.too_large
+    if not detail:
+        return HistoryAnswer(request.request_id, page.changes, page.next_revision, newest)
+    return _refuse(
+        request,
+        COMPACTED,
+        f"revision {detail} changed more keys than one answer holds: read the present "
+        f"state, then watch from revision {detail + 1} on",
+        detail + 1,
+    )
 
 
 class _Page:
@@ -124,7 +163,9 @@ class _Page:
     def __init__(
         self, start: bytes, end: bytes, limit_bytes: int, answer_bytes_max: int, *, may_split: bool
     ) -> None:
-        self.changes: list[Change] = []
+        self.changes: list[Any] = []
+        self.before: Callable[[int, bytes], KeyValue | None] | None = None
+        """If set, each change comes with what it gives for revision and key."""
         self.next_revision = 0
         self.too_large = 0
         self._start = start
@@ -154,12 +195,20 @@ class _Page:
             if self.changes and self._bytes + size > self._limit_bytes:
                 self.next_revision = change.revision  # which begins the next page
                 return True
-            self.changes.append(change)
+            self._append(change)
             self._bytes += size
             if self._bytes > self._answer_bytes_max:
                 self.too_large = change.revision
                 return True
         return False
+
+    def _append(self, change: Change) -> None:
+        if self.before is None:
+            self.changes.append(change)
+            return
+        previous = self.before(change.revision, change.key)
+        self.changes.append(ChangeOf(*change, previous))
+        self._bytes += len(change.key) + len(previous.value) if previous is not None else 0
 
     def _add_group(self, changed: KeysChanged) -> bool:
         """As :meth:`add`, for a change of many keys."""
@@ -179,7 +228,7 @@ class _Page:
                 self._bytes = mark_bytes
                 self.next_revision = revision  # which begins the next page
                 return True
-            self.changes.append(Change(revision, slot, key, value))
+            self._append(Change(revision, slot, key, value))
             self._bytes += size
             self._scanned_bytes += size + _SCAN_OVERHEAD_BYTES
             if self._bytes > self._answer_bytes_max:

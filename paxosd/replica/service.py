@@ -13,10 +13,11 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from paxosd.core.cluster_settings import SettingsError
+from paxosd.core.cluster_settings import LEVEL_COORDINATION, SettingsError
 from paxosd.core.commands import PUT, Entry, changes_members, changes_settings
 from paxosd.core.effects import (
     BUSY,
+    COMPACTED,
     DIVERGED,
     INVALID,
     NOT_LEADER,
@@ -43,8 +44,11 @@ from paxosd.core.requests import (
     ServerMessage,
     WriteAnswer,
     WriteRequest,
+    revision_of,
 )
 from paxosd.core.state.machine import Machine
+from paxosd.core.state.revision_view import RevisionAheadError
+from paxosd.core.state.undo_log import RevisionGoneError
 from paxosd.core.types import NodeId
 from paxosd.core.work import CLIENT_UNITS, UNIT_BYTES
 from paxosd.recorder.event import COUNT_BIT
@@ -62,6 +66,10 @@ TOO_LOW = (
 )
 
 
+NO_REVISIONS = (
+    "an earlier revision can be read from feature level 4 on; `paxosctl cluster show` names the "
+    "members that it waits for"
+)
 READS_BYTES_MAX = 64 << 20
 """Of read requests that wait, for the leader's confirmation or for a turn with time."""
 REQUEST_BYTES = 200
@@ -350,7 +358,35 @@ class Service:
         else:
             self._serve_read(token, stale=stale)
 
+    def _is_prepared(self, token: ReadToken, *, stale: bool) -> bool:
+        """Whether a read can be answered now; else a later turn goes on with it, or it was
+        refused."""
+        queries = token.queries
+        try:
+            if self._machine.settings.level < LEVEL_COORDINATION and any(map(revision_of, queries)):
+                self._invalid(token.client, token.request_id, NO_REVISIONS)
+            elif self._machine.prepare(queries):
+                return True
+            else:
+                self.reads_waiting.append((token, stale))
+                return False
+        except RevisionGoneError as error:
+            self.refused += 1
+            self._bus.answer(
+                token.client,
+                RefusalAnswer(token.request_id, COMPACTED, str(error), "", "", error.floor),
+            )
+        except RevisionAheadError as error:
+            if stale:  # another node, or this one later, may have come to it
+                self._refuse(token.client, token.request_id, Refusal(BUSY, str(error), ""))
+            else:
+                self._invalid(token.client, token.request_id, str(error))
+        self.waiting_bytes -= token.size
+        return False
+
     def _serve_read(self, token: ReadToken, *, stale: bool) -> None:
+        if not self._is_prepared(token, stale=stale):
+            return
         self.waiting_bytes -= token.size
         age_ms = 0
         if stale:

@@ -45,6 +45,7 @@ from paxosd.core.state.snapshot import (
     lease_of,
     session_of,
 )
+from paxosd.core.state.undo_pieces import Piece
 from paxosd.core.types import Slot
 from paxosd.storage.disk import Disk, DiskFile
 from paxosd.wire.fields import DIGEST_BYTES, WireError, pack, unpack
@@ -64,7 +65,7 @@ SYNC_BYTES = 8 << 20
 """A file is synced each time it has grown by this: one sync of it all would hold up those of
 the log."""
 
-HEAD, SESSIONS, ROWS, END, NAMES, LEASES = 1, 2, 3, 4, 5, 6
+HEAD, SESSIONS, ROWS, END, NAMES, LEASES, HISTORY = 1, 2, 3, 4, 5, 6, 8
 
 BAD_KEPT = 2
 """Bad snapshots that are kept for inspection."""
@@ -165,6 +166,11 @@ def encode_names(rows: Sequence[FormerName]) -> bytes:
 def encode_leases(rows: Sequence[LeaseRow]) -> bytes:
     """The payload of LEASES."""
     return pack(tuple(rows))
+
+
+def encode_history(piece: Piece) -> bytes:
+    """The payload of HISTORY."""
+    return pack(piece)
 
 
 def encode_rows(rows: list[Any]) -> bytes:
@@ -269,13 +275,13 @@ class SnapshotReader:
         return self.info is not None
 
     def read(self) -> tuple[int, bytes] | None:
-        """The next block ``(kind, payload)`` of sessions, names, leases or rows; None at the
-        end."""
+        """The next block ``(kind, payload)`` of sessions, names, leases, history or rows; None at
+        the end."""
         if self.ended:
             return None
         digest = self._digest.digest()
         kind, payload = self._block()
-        if kind in (SESSIONS, NAMES, LEASES, ROWS):
+        if kind in (SESSIONS, NAMES, LEASES, HISTORY, ROWS):
             return kind, payload
         if kind != END:
             raise SnapshotError(f"a block of kind {kind} is not known: written by a newer version?")
@@ -323,6 +329,8 @@ def restore_block(restore: Restore, block: tuple[int, bytes]) -> None:
         restore.names([former_of(fields) for fields in items])
     elif kind == LEASES:
         restore.leases([lease_of(fields) for fields in items])
+    elif kind == HISTORY:
+        restore.history(items)
     else:
         restore.rows(items)
 

@@ -29,6 +29,7 @@ from paxosd.host.log import Log
 from paxosd.snapshot.file import (
     BLOCK_BYTES,
     HEAD,
+    HISTORY,
     LEASES,
     NAMES,
     ROWS,
@@ -36,6 +37,7 @@ from paxosd.snapshot.file import (
     SnapshotInfo,
     SnapshotWriter,
     encode_head,
+    encode_history,
     encode_leases,
     encode_names,
     encode_rows,
@@ -281,6 +283,10 @@ class Snapshots:
         leases = taking.walk.leases()
         if leases:
             taking.add(LEASES, encode_leases(leases))
+            return
+        history = taking.walk.history()
+        if history:
+            taking.add(HISTORY, encode_history(history))
             return
         rows = taking.walk.rows(KEYS_PER_STEP, BLOCK_BYTES)
         if rows:

@@ -4,14 +4,16 @@
 
 In a request cluster_id "" stands for "whichever cluster this is"; an answer always names the
 daemon's. ``fields`` are those of the message class in order. A read's result is nil (no key),
-``[key, value, create, modify, version]`` (a GET) or ``[rows, more]`` (a RANGE): the length
-distinguishes them. A command's result is a number or ``[status, revision, detail]``.
+``[key, value, create, modify, version]`` (a GET), ``[rows, more]`` (a RANGE) or a number (a
+COUNT): their forms distinguish them. A change has a fifth field, a key record or nil, if the
+request asked for what was before. A command's result is a number or ``[status, revision, detail]``.
 """
 
 from typing import Any
 
-from paxosd.core.commands import Change, KeyValue, Result, Status
+from paxosd.core.commands import Change, ChangeOf, KeyValue, Result, Status
 from paxosd.core.requests import (
+    COUNT,
     GET,
     LEASE,
     LEASES,
@@ -80,10 +82,18 @@ def _mode(value: Any) -> int:
 
 def _query(value: Any) -> list[Any]:
     if type(value) is tuple and value and type(value[0]) is int:
-        if value[0] == GET and len(value) == 2 and type(value[1]) is bytes:
+        op, count = value[0], len(value)
+        if op == GET and count in (2, 3) and type(value[1]) is bytes and _at(value, 2):
             return list(value)
-        if value[0] == RANGE and len(value) == 6:
-            _, start, end, limit, reverse, keys_only = value
+        if (
+            op == COUNT
+            and count in (3, 4)
+            and {*map(type, value[1:3])} == {bytes}
+            and _at(value, 3)
+        ):
+            return list(value)
+        if op == RANGE and count in (6, 7) and _at(value, 6):
+            _, start, end, limit, reverse, keys_only = value[:6]
             if (
                 type(start) is bytes
                 and type(end) is bytes
@@ -103,13 +113,18 @@ def _query(value: Any) -> list[Any]:
             ):
                 return list(value)
     raise bad_field(
-        "a query [1, key], [2, start, end, limit, reverse, keys_only], [4, lease, with_keys] or "
-        "[5, after, limit]",
+        "a query [1, key], [2, start, end, limit, reverse, keys_only] or [3, start, end], each "
+        "perhaps with a revision, [4, lease, with_keys] or [5, after, limit]",
         value,
     )
 
 
 _LEASE_QUERIES: dict[int, type[int]] = {LEASE: bool, LEASES: int}
+
+
+def _at(query: tuple[Any, ...], place: int) -> bool:
+    """Whether the revision at this place, if there is any, is one."""
+    return all(type(each) is int and 0 <= each <= INT_MAX for each in query[place:])
 
 
 def _queries(value: Any) -> list[list[Any]]:
@@ -196,7 +211,20 @@ def _write_answer(frame: tuple[Any, ...]) -> WriteAnswer:
 
 
 _KEY_VALUE = record_of(KeyValue, data, data, number, number, number)
-_CHANGE = record_of(Change, number, number, data, data_or_none)
+_PLAIN_CHANGE = record_of(Change, number, number, data, data_or_none)
+
+
+def _previous(value: Any) -> KeyValue | None:
+    return None if value is None else _KEY_VALUE(value)
+
+
+_CHANGE_OF = record_of(ChangeOf, number, number, data, data_or_none, _previous)
+
+
+def _change(value: Any) -> Change | ChangeOf:
+    found: Change | ChangeOf
+    found = (_CHANGE_OF if type(value) is tuple and len(value) == 5 else _PLAIN_CHANGE)(value)
+    return found
 
 
 def _list_of(check: Check) -> Check:
@@ -213,9 +241,9 @@ _FOUND_OF: dict[int, Check] = {2: _PAGE, 3: _LEASE_PAGE, 5: _KEY_VALUE, 6: _LEAS
 """By the number of fields of a result."""
 
 
-def _found(value: Any) -> KeyValue | RangePage | LeaseInfo | LeasePage | None:
-    if value is None:
-        return None
+def _found(value: Any) -> KeyValue | RangePage | LeaseInfo | LeasePage | int | None:
+    if value is None or type(value) is int:
+        return None if value is None else number(value)
     check = _FOUND_OF.get(len(value), _KEY_VALUE) if type(value) is tuple else _KEY_VALUE
     found: KeyValue | RangePage | LeaseInfo | LeasePage = check(value)
     return found
@@ -235,7 +263,7 @@ _REQUESTS: dict[int, tuple[type, Check]] = {
 _ANSWERS: dict[int, tuple[type, Check]] = {
     48: (WriteAnswer, _write_answer),
     49: _row("read answer", ReadAnswer, number, number, number_or_minus_one, _list_of(_found)),
-    50: _row("history answer", HistoryAnswer, _list_of(_CHANGE), number, number),
+    50: _row("history answer", HistoryAnswer, _list_of(_change), number, number),
     51: _row("admin answer", AdminAnswer, _body),
     52: _row("refusal", RefusalAnswer, name, text, name_or_empty, text, number_or_minus_one),
 }

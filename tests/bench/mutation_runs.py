@@ -51,7 +51,9 @@ class Profile:
 NAMES = ("n1", "n2", "n3")
 # Watchers and stale reads are in the runs of their own safeguards alone, so that the other seeds
 # go on drawing the same.
-_PLAIN = RunOptions(level=0, nodes=3, watchers=0, stale_readers=0, holders=0, at_once=False)
+_PLAIN = RunOptions(
+    level=0, nodes=3, watchers=0, stale_readers=0, revision_readers=0, holders=0, at_once=False
+)
 _LONG = replace(_PLAIN, duration_ms=20_000, faults=frozenset(), clients=4, operations=400)
 _BUSY = replace(_PLAIN, duration_ms=12_000, faults=frozenset(), clients=8, operations=600, keys=2)
 _QUIET = replace(_PLAIN, duration_ms=12_000, faults=frozenset(), clients=3, operations=70, keys=2)

@@ -28,23 +28,26 @@ class PickleCodec:
 
 
 def take(machine):
-    """A snapshot: (head, sessions, rows)."""
+    """A snapshot: (head, sessions, history, rows)."""
     walk = SnapshotWalk(machine, {})
     sessions, rows = [], []
     while some := walk.sessions():
         sessions.append(pickle.dumps(some))
+    history = list(iter(walk.history, None))
     while not walk.done:
         rows.append(walk.rows(3, 1 << 20))
     walk.close()
-    return walk.head, sessions, rows
+    return walk.head, sessions, history, rows
 
 
 def make(snapshot):
     """The machine of a snapshot."""
-    head, sessions, rows = snapshot
+    head, sessions, history, rows = snapshot
     restore = Restore(head)
     for some in sessions:
         restore.sessions(pickle.loads(some))
+    for piece in history:
+        restore.history(piece)
     for some in rows:
         restore.rows(some)
     return restore.finish()

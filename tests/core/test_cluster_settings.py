@@ -22,6 +22,7 @@ from paxosd.core.state.snapshot import Restore, SnapshotError, SnapshotWalk
 from tests.core.changes import change_entry, grown, membership, plain, wanted
 from tests.core.cluster import Cluster
 from tests.core.scenes import started
+from tests.core.state.parts import copy_history
 
 FIRST = ClusterSettings(level=1)
 
@@ -234,6 +235,7 @@ def snapshot(machine, **changes):
     restore = Restore(walk.head._replace(**changes))
     while rows := walk.sessions():
         restore.sessions(rows)
+    copy_history(walk, restore)
     while not walk.done:
         restore.rows(tuple(walk.rows(10, 1 << 20)))
     return restore.finish()

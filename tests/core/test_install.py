@@ -309,7 +309,7 @@ def test_the_harness_takes_whole_snapshots():
     cluster.put(session, 1, b"k", b"v")
     machine = cluster.members["n1"].machine
     copy = Machine()
-    head, sessions, rows = take(machine)
+    head, sessions, _history, rows = take(machine)
     assert head.slot == machine.applied
     assert pickle.loads(sessions[0])
     assert len(rows[0]) == 2

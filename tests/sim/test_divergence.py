@@ -16,10 +16,12 @@ from paxosd.sim.nemesis import shape
 from paxosd.sim.nemesis.changes import Operator
 from paxosd.snapshot.file import (
     HEAD,
+    HISTORY,
     ROWS,
     SESSIONS,
     SnapshotWriter,
     encode_head,
+    encode_history,
     encode_rows,
     encode_sessions,
     load,
@@ -263,6 +265,8 @@ def save(disk, reader, machine):
     writer.write([(HEAD, encode_head(reader.cluster, 1234, walk.head))])
     while sessions := walk.sessions():
         writer.write([(SESSIONS, encode_sessions(sessions))])
+    while history := walk.history():
+        writer.write([(HISTORY, encode_history(history))])
     while not walk.done:
         writer.write([(ROWS, encode_rows(walk.rows(100, 1 << 20)))])
     walk.close()

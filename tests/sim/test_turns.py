@@ -15,7 +15,7 @@ from paxosd.core.requests import (
     WriteAnswer,
     WriteRequest,
 )
-from paxosd.core.state import kv, machine
+from paxosd.core.state import kv, queries
 from paxosd.core.work import TURN_UNITS_MAX
 from paxosd.replica import background, replica, service
 from paxosd.replica import watch_publisher as events
@@ -234,7 +234,7 @@ MUTATIONS = {
     "fan-out": lambda p: p.setattr(
         events.EventPublisher, "pump", at_once(events.EventPublisher.pump)
     ),
-    "pages": lambda p: [p.setattr(each, "PAGE_ROWS_MAX", 1 << 30) for each in (kv, machine)],
+    "pages": lambda p: [p.setattr(queries, "PAGE_ROWS_MAX", 1 << 30)],
     "requests": lambda p: [
         p.setattr(each, "CLIENT_UNITS", math.inf) for each in (replica, service)
     ],

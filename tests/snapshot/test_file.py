@@ -12,6 +12,7 @@ from paxosd.core.state.snapshot import SnapshotError, SnapshotWalk
 from paxosd.snapshot.file import (
     BLOCK_BYTES_MAX,
     HEAD,
+    HISTORY,
     LEASES,
     MAGIC,
     NAMES,
@@ -22,6 +23,7 @@ from paxosd.snapshot.file import (
     SnapshotWriter,
     _decode_head,
     encode_head,
+    encode_history,
     encode_leases,
     encode_names,
     encode_rows,
@@ -58,6 +60,8 @@ def written(machine, keys_max=7, total=""):
         writer.write([(NAMES, encode_names(names))])
     while leases := walk.leases():
         writer.write([(LEASES, encode_leases(leases))])
+    while history := walk.history():
+        writer.write([(HISTORY, encode_history(history))])
     while not walk.done:
         writer.write([(ROWS, encode_rows(walk.rows(keys_max, 1 << 20)))])
     walk.close()

@@ -7,7 +7,9 @@ These are rules 1, 2, 4 and 6 of ``watch.py``. A revision that removes many keys
 messages: as long as it is not complete, what came of it is counted (``_partial_…``).
 """
 
-from paxosd.core.commands import Change, prefix_end
+from collections.abc import Sequence
+
+from paxosd.core.commands import AnyChange, Change, prefix_end
 from paxosd.core.events import ChangeEvent, NumberedChangeEvent, ProgressEvent
 from paxosd.core.requests import HistoryAnswer, HistoryRequest
 
@@ -120,7 +122,7 @@ class DeliveryOrder:
             self._complete(revision)
         return True
 
-    def take_page(self, request: HistoryRequest, answer: HistoryAnswer) -> list[Change]:
+    def take_page(self, request: HistoryRequest, answer: HistoryAnswer) -> Sequence[AnyChange]:
         """The changes to deliver of a page of history for which :meth:`is_sound` holds."""
         changes = answer.changes
         if request.start != self.range[0]:  # only the rest of one revision is complete
@@ -169,7 +171,7 @@ class DeliveryOrder:
             start = self._partial_key + b"\0"
         return start, end
 
-    def _go_on_in(self, revision: int, delivered: int, changes: list[Change]) -> None:
+    def _go_on_in(self, revision: int, delivered: int, changes: Sequence[AnyChange]) -> None:
         """Of ``revision`` this many changes were delivered, the last ones of ``changes`` now."""
         self._partial_revision = revision
         self._partial_index = self._partial_delivered = delivered

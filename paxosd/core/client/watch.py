@@ -44,15 +44,16 @@ resumes from :attr:`WatchState.resume_revision`.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from paxosd.core.client.cluster_info import ClusterInfo
 from paxosd.core.client.delivery_order import DeliveryOrder, Event
-from paxosd.core.commands import Change
+from paxosd.core.commands import AnyChange, Change, ChangeOf
 from paxosd.core.effects import COMPACTED, FORBIDDEN, INVALID
 from paxosd.core.events import ProgressEvent
-from paxosd.core.requests import SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
+from paxosd.core.requests import PREVIOUS, SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
 
 FAILED_CLUSTER = "cluster"
 """The code of a :class:`Fail` for a node of another cluster than the first one seen."""
@@ -83,7 +84,7 @@ class Pull(NamedTuple):
 class Deliver(NamedTuple):
     """Hand these changes to the user, in this order. Never empty."""
 
-    changes: list[Change]
+    changes: list[AnyChange]
 
 
 class Fail(NamedTuple):
@@ -124,7 +125,9 @@ class WatchState:
 
     ``from_revision``: the first revision wanted; None: what is applied at the node at the
     moment of the first contact, exclusive. ``history``: the number of the founding that it is of;
-    "": that of the first node that says one. Call :meth:`start` once, then feed inputs.
+    "": that of the first node that says one. ``prev``: each change is to come with the key as it
+    was before. Messages do not have that: they only start pulls then, and a pull gives all that
+    came meanwhile. Call :meth:`start` once, then feed inputs.
     """
 
     def __init__(
@@ -134,10 +137,12 @@ class WatchState:
         prefix: bool = False,
         from_revision: int | None = None,
         history: str = "",
+        prev: bool = False,
         options: WatchOptions | None = None,
     ) -> None:
         self.key = key
         self.prefix = prefix
+        self.prev = prev
         self.history = history
         self.options = options or WatchOptions()
         complete_to = -1 if from_revision is None else max(from_revision, 1) - 1
@@ -322,6 +327,8 @@ class WatchState:
             if answer.code in _FATAL:
                 return self._fail(answer.code, answer.message, answer.detail)
             return self._leave(now_ms, f"missed changes were refused: {answer.message}")
+        if self.prev and any(type(change) is not ChangeOf for change in answer.changes):
+            return self._leave(now_ms, "the node is of a version that gives no previous values")
         if not self._order.is_sound(request, answer):
             return self._leave(now_ms, "a history answer that breaks the protocol")
         effects: list[Effect] = []
@@ -343,7 +350,7 @@ class WatchState:
 
     def _take_in_order(self, event: Event, effects: list[Effect], now_ms: int) -> None:
         changes: list[Change] = []
-        covered = self._order.take(event, changes)
+        covered = not self._must_pull(event) and self._order.take(event, changes)
         _deliver(effects, changes)
         self.live = covered
         if covered:
@@ -358,6 +365,16 @@ class WatchState:
         self._buffer_bytes += _weight(event)
         effects.append(self._pull(now_ms))
 
+    def _must_pull(self, event: Event) -> bool:
+        """Whether it announces a change of this watch that a message alone does not give."""
+        return (
+            self.prev
+            and not isinstance(event, ProgressEvent)
+            and event.revision > self.complete_to
+            and event.key.startswith(self.key)
+            and (self.prefix or event.key == self.key)
+        )
+
     # -- pulls and the buffer -----------------------------------------------------------------
 
     def _pulling(self) -> bool:
@@ -366,7 +383,7 @@ class WatchState:
     def _pull(self, now_ms: int) -> Pull:
         start, end = self._order.missing_range()
         self.pulls += 1
-        limit_bytes = self.options.page_bytes | SPLIT
+        limit_bytes = self.options.page_bytes | SPLIT | (PREVIOUS if self.prev else 0)
         self._request = HistoryRequest(
             self._next_request_id, start, end, self.complete_to + 1, limit_bytes
         )
@@ -439,13 +456,13 @@ class WatchState:
         return [self.failed]
 
 
-def _deliver(effects: list[Effect], changes: list[Change]) -> None:
+def _deliver(effects: list[Effect], changes: Sequence[AnyChange]) -> None:
     if not changes:
         return
     if effects and isinstance(effects[-1], Deliver):
         effects[-1].changes.extend(changes)
     else:
-        effects.append(Deliver(changes))
+        effects.append(Deliver(list(changes)))
 
 
 def _weight(event: Event) -> int:

@@ -200,6 +200,19 @@ class KeyIndex:
             place -= 1
             stop = len(self._chunks[place]) if place >= 0 else 0
 
+    def count(self, start: bytes, end: bytes) -> int:
+        """How many keys there are in ``start <= key < end`` (end b"": no end)."""
+        last = self._below(end) if end else self._count
+        return max(0, last - self._below(start))
+
+    def _below(self, key: bytes) -> int:
+        """How many keys are below this one."""
+        place = bisect_left(self._lasts, key)
+        if place == len(self._lasts):
+            return self._count
+        before = sum(map(len, islice(self._chunks, place)))
+        return before + bisect_left(self._chunks[place], key)
+
     def give_up(self) -> list[list[bytes]]:
         """All chunks, to be freed little by little. The index must not be used any more."""
         return self._chunks

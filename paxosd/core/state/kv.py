@@ -40,30 +40,20 @@ from paxosd.core.commands import (
     Status,
 )
 from paxosd.core.disposal import Disposal
-from paxosd.core.requests import RangePage
 from paxosd.core.state.derivation import Skipped
-from paxosd.core.state.entries import (
-    HEAD_BYTES,
-    Entries,
-    numbers_of,
-    pack_numbers,
-    unpacked,
-)
+from paxosd.core.state.entries import HEAD_BYTES, Entries, numbers_of, pack_numbers, unpacked
+from paxosd.core.state.key_group import KeyGroup
 from paxosd.core.state.key_index import KeyIndex
 from paxosd.core.state.quota import KEY_BYTES, QUOTA_RESULT, Quota
 from paxosd.core.state.removal import OpenWalk, Removal
 from paxosd.core.state.tombstones import Tombstones
+from paxosd.core.state.undo_log import UndoLog
 from paxosd.core.work import Work
-
-ROW_OVERHEAD_BYTES = 32
-"""What a row takes in a page besides key and value: revisions, version and framing."""
 
 REMOVED_AT_ONCE_MAX = 16
 """A DELETE_RANGE of at most so many keys leaves no tombstone."""
 REMOVED_PER_COMMAND = 2
 """So many hidden entries are taken out per command that is applied, so that they cannot pile up."""
-PAGE_ROWS_MAX = 4096
-"""A page of a scan holds at most so many rows: some 15 ms, with its encoding."""
 INDEX_LAG_MAX = 1024
 """At the end of a slot at most so many keys are to be folded into the index."""
 
@@ -75,13 +65,13 @@ MALFORMED_RESULT: Result = (int(Status.MALFORMED), 0, None)
 
 
 class Store:
-    """Keys and values. Writes come as commands (:meth:`run`); reads by :meth:`get`/:meth:`range`.
+    """Keys and values. Writes come as commands (:meth:`run`); reads: :meth:`get`, ``queries.py``.
 
     ``revision``: the place of the last effective write in the total order; 0 when none was.
     """
 
     __slots__ = ("_hidden", "_index", "added", "data", "disposal", "hidden_keys", "quota",
-                 "removals", "removed", "revision", "walks", "work")  # fmt: skip
+                 "removals", "removed", "revision", "undo", "walks", "work")  # fmt: skip
 
     def __init__(
         self, work: Work, disposal: Disposal, revision: int = 0, quota_bytes: int = 0
@@ -106,6 +96,8 @@ class Store:
         """The ranges whose keys are still to be taken out, the oldest first."""
         self.hidden_keys = 0
         """How many entries of ``data`` are hidden."""
+        self.undo = UndoLog(disposal, revision)
+        """What each of the last revisions changed."""
 
     def __len__(self) -> int:
         return len(self.data) - self.hidden_keys
@@ -131,6 +123,7 @@ class Store:
         hidden = self._hidden.bounds
         append = results.append
         pack, unpack = pack_numbers, numbers_of
+        keys, olds, news = self.undo.open.columns  # each revision has a record there
         revision = self.revision
         usual_op = PUT if self._puts_are_counted(commands, results) else None
         for command in islice(commands, len(results), None) if results else commands:
@@ -142,17 +135,21 @@ class Store:
                         shard = shards[hash(key) & mask]
                     old = shard.get(key)
                     if hidden and old is not None and self._is_hidden(key, old):
-                        self.hidden_keys -= 1
+                        self._uncover(key, old)
                         old = None
                     if old is None:
-                        shard[key] = pack(revision, revision, 1) + value
+                        old = b""
+                        shard[key] = new = pack(revision, revision, 1) + value
                         if removed and key in removed:
                             removed.discard(key)
                         else:
                             note_new(key)
                     else:
                         create, _, version = unpack(old)
-                        shard[key] = pack(create, revision, version + 1) + value
+                        shard[key] = new = pack(create, revision, version + 1) + value
+                    keys.append(key)
+                    olds.append(old)
+                    news.append(new)
                     append(revision)
                     continue
             self.revision = revision
@@ -206,13 +203,14 @@ class Store:
             self.quota.note_refusal()
             return QUOTA_RESULT
         self.revision = revision = self.revision + 1
-        self._set(key, value, revision)
+        self.undo.note(key, *self._set(key, value, revision))
         return revision
 
-    def _set(self, key: bytes, value: bytes, revision: int) -> None:
+    def _set(self, key: bytes, value: bytes, revision: int) -> tuple[bytes, bytes]:
+        """Returns the entry before, b"": none, and the entry after."""
         old = self.data.packed(key)
         if old is not None and self._is_hidden(key, old):
-            self._drop_hidden(key, old)
+            self._uncover(key, old)
             old = None
         if old is None:
             packed = pack_numbers(revision, revision, 1) + value
@@ -226,12 +224,15 @@ class Store:
             self.quota.remove(key, old)
         self.data.put_packed(key, packed)
         self.quota.add(key, packed)
+        return old or b"", packed
 
     def delete(self, key: bytes) -> Result:
         """Remove ``key``: the new revision, or ``(NOT_FOUND, current revision, None)``."""
-        if self.packed(key) is None:
+        old = self.packed(key)
+        if old is None:
             return (_NOT_FOUND, self.revision, None)
         self._delete(key)
+        self.undo.note(key, old, b"")
         self.revision += 1
         return self.revision
 
@@ -241,23 +242,33 @@ class Store:
         for walk in self.walks:
             walk.lose(key)
 
-    def change_keys(self, values: Iterable[tuple[bytes, bytes | None]], anew: Set[bytes]) -> int:
+    def change_keys(
+        self,
+        values: Iterable[tuple[bytes, bytes | None]],
+        anew: Set[bytes],
+        reason: str = "",
+    ) -> int:
         """Set each key to its value, or remove it (None; it lives then), all in one revision,
         which is returned. Each key comes once, there is at least one. Those in ``anew`` begin as if
-        they had not lived. Works for keys that the batch does not name as well."""
+        they had not lived. Works for keys that the batch does not name as well. ``reason``: why, if
+        no command does it."""
         self.revision = revision = self.revision + 1
+        changed: dict[bytes, tuple[bytes, bytes]] = {}
         for key, value in values:
             old = self.packed(key)
             if old is not None:
                 for walk in self.walks:  # preserve() does not know of this key
                     walk.keep(key, old)
+            new = b""
             if value is None:
                 self._delete(key)
             elif key in anew and old is not None:
                 self._delete(key)
-                self._set(key, value, revision)
+                new = self._set(key, value, revision)[1]
             else:
-                self._set(key, value, revision)
+                new = self._set(key, value, revision)[1]
+            changed[key] = old or b"", new
+        self.undo.note_group(KeyGroup.of(revision, changed, reason))
         return revision
 
     def delete_range(self, start: bytes, end: bytes) -> tuple[Result, Sequence[bytes]]:
@@ -273,7 +284,8 @@ class Store:
             return (_NOT_FOUND, self.revision, None), ()
         self.revision += 1
         self.hidden_keys += count
-        removal = Removal(self.revision, keys, [(walk, walk.cut(keys)) for walk in self.walks])
+        self.undo.note_group(gone := KeyGroup(self.revision, keys, self.data))
+        removal = Removal(gone, [(walk, walk.cut(keys)) for walk in self.walks])
         if count <= REMOVED_AT_ONCE_MAX:
             self._take_out(removal, count)
         else:
@@ -330,6 +342,8 @@ class Store:
         count = self._take_out(removal, keys_max)
         if removal.is_done:
             self.removals.popleft()
+            if removal.gone.is_forgotten:
+                self.disposal.add(removal.gone.give_up())
             if not self.removals:
                 self._hidden.clear()
             elif len(self._hidden.bounds) > 4 * len(self.removals):
@@ -338,18 +352,19 @@ class Store:
 
     def _take_out(self, removal: Removal, keys_max: int) -> int:
         """Go on with one removal; returns how many keys were looked at."""
-        data = self.data
-        at = removal.at
+        data, at, gone = self.data, removal.at, removal.gone
         keys = removal.take(keys_max)
         self.work.units += len(keys)
         walks = [(walk, first) for walk, first in removal.walks if walk in self.walks]
         for position, key in enumerate(keys, at):
             packed = data.packed(key)
             if packed is None or numbers_of(packed)[1] >= removal.revision:
-                continue  # it was written again, and perhaps removed again
+                gone.keep(key, None)  # it was written again, and perhaps removed again
+                continue
             for walk, first in walks:
                 if position >= first:
                     walk.keep(key, packed)
+            gone.keep(key, packed)
             self._drop_hidden(key, packed)
         return len(keys)
 
@@ -357,6 +372,17 @@ class Store:
         del self.data[key]
         self.hidden_keys -= 1
         self.quota.remove(key, packed)
+
+    def _uncover(self, key: bytes, packed: bytes) -> None:
+        """A hidden entry is about to be replaced: it belongs to the first removal since it was
+        written that has the key."""
+        self._drop_hidden(key, packed)
+        modify: int = numbers_of(packed)[1]
+        for removal in self.removals:
+            if removal.revision > modify and removal.gone.find(key) >= 0:
+                removal.gone.keep_early(key, packed)
+                return
+        raise AssertionError("no removal hides this entry")
 
     def _is_hidden(self, key: bytes, packed: bytes) -> bool:
         modify: int = numbers_of(packed)[1]
@@ -385,42 +411,15 @@ class Store:
         packed = self.packed(key)
         return None if packed is None else KeyValue(key, *unpacked(packed))
 
-    def range(
-        self,
-        start: bytes,
-        end: bytes,
-        limit: int,
-        reverse: bool,
-        keys_only: bool,
-        bytes_max: int,
-    ) -> RangePage:
-        """One page of ``start <= key < end`` (end b"": no end; limit 0: no limit of rows).
-
-        A page holds at least one row, if there is one, even when that row alone exceeds
-        ``bytes_max``, and at most :data:`PAGE_ROWS_MAX`. ``more`` continues the scan: forward it
-        is the next page's ``start``; in reverse it is the next page's ``end`` (the last row's key).
-        None: nothing is left.
-        """
-        rows: list[KeyValue] = []
-        left_bytes = bytes_max
-        limit = min(limit or PAGE_ROWS_MAX, PAGE_ROWS_MAX)
-        for key in self.scan_keys(start, end, reverse):
-            value, create, modify, version = self.data[key]
-            if keys_only:
-                value = b""
-            left_bytes -= len(key) + len(value) + ROW_OVERHEAD_BYTES
-            if rows and (left_bytes < 0 or len(rows) == limit):
-                self.work.units += len(rows)
-                return RangePage(rows, rows[-1].key if reverse else key)
-            rows.append(KeyValue(key, value, create, modify, version))
-        self.work.units += len(rows)
-        return RangePage(rows, None)
-
     def scan_keys(self, start: bytes, end: bytes, reverse: bool) -> Iterator[bytes]:
-        """The keys in ``start <= key < end`` (end b"": no end) in order. Nothing may be written
-        before the last was taken."""
+        """The keys there (end b"": no end) in order. Nothing may be written meanwhile."""
         self.fold_in()
         return self._index.scan(start, end, reverse)
+
+    def count(self, start: bytes, end: bytes) -> int:
+        """How many keys there are in ``start <= key < end``."""
+        self.fold_in()
+        return self._index.count(start, end)
 
     # ---- the index
 
@@ -480,10 +479,10 @@ class Store:
             added.clear()
 
     def join(self, work: Work, disposal: Disposal) -> None:
-        """From now on ``work`` counts and ``disposal`` frees: another machine has taken this
-        over."""
+        """From now on ``work`` counts and ``disposal`` frees: another machine took this over."""
         self.work = work
         self.disposal = disposal
+        self.undo.join(disposal)
 
     def load(self, keys: Sequence[bytes], packed: Sequence[bytes]) -> bool:
         """Add rows of a snapshot, packed. False if one of the keys was there before: the store is
@@ -497,4 +496,4 @@ class Store:
 
     def give_up(self) -> list[Any]:
         """All large containers in it, to be freed little by little; do not use it after that."""
-        return [*self.data.give_up(), *self._index.give_up()]
+        return [*self.data.give_up(), *self._index.give_up(), *self.undo.give_up()]

@@ -12,7 +12,16 @@ from typing import Any, TypeGuard
 from zlib import crc32
 
 from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
-from paxosd.core.commands import GRANT, KEEPALIVE, PUT, REVOKE, Command, Result, Status
+from paxosd.core.commands import (
+    GRANT,
+    KEEPALIVE,
+    LEASE_EXPIRED,
+    PUT,
+    REVOKE,
+    Command,
+    Result,
+    Status,
+)
 from paxosd.core.lease_bounds import (
     FIRST_ID,
     IDS_PER_KEEPALIVE_MAX,
@@ -94,12 +103,13 @@ def attached_keys(lease: Lease, store: Store) -> list[bytes]:
     return sorted([key for key, revision in lease.keys.items() if modified(key) == revision])
 
 
-def remove_keys(lease: Lease, store: Store) -> list[bytes]:
-    """Remove, in one revision, the keys of a lease that has ended; returns them, ascending."""
+def remove_keys(lease: Lease, store: Store, reason: str = "") -> list[bytes]:
+    """Remove, in one revision, the keys of a lease that has ended; returns them, ascending.
+    ``reason``: why, if no command does it."""
     keys = attached_keys(lease, store)
     store.work.units += len(lease.keys)
     if keys:
-        store.change_keys([(key, None) for key in keys], _NONE)
+        store.change_keys([(key, None) for key in keys], _NONE, reason)
     return keys
 
 
@@ -113,7 +123,7 @@ def expire_leases(
     ended: list[int] = []
     for lease in leases.expire(now_ms):
         ended.append(lease.id)
-        keys = remove_keys(lease, store)
+        keys = remove_keys(lease, store, LEASE_EXPIRED)
         if keys:
             skipped.append((BEFORE_COMMANDS, 1, keys))
     store.work.units += len(ended)

@@ -38,6 +38,7 @@ from paxosd.core.commands import (
     Command,
     Entry,
     KeysChanged,
+    KeyValue,
     Reign,
     Result,
     Status,
@@ -53,6 +54,7 @@ from paxosd.core.state.control_commands import (
     opening_of,
 )
 from paxosd.core.state.derivation import Skipped, Written, derive_changes
+from paxosd.core.state.entries import unpacked
 from paxosd.core.state.entry_form import is_formed_entry, refuse_all, refuse_sessionless
 from paxosd.core.state.history import History
 from paxosd.core.state.kv import MALFORMED_RESULT, Store
@@ -60,11 +62,13 @@ from paxosd.core.state.lease_commands import apply_lease_command, expire_leases,
 from paxosd.core.state.lease_walk import lease_pieces
 from paxosd.core.state.leases import Leases
 from paxosd.core.state.log_clock import LogClock
-from paxosd.core.state.queries import answer_queries
+from paxosd.core.state.queries import Queries
 from paxosd.core.state.session_walk import fingerprint_pieces
 from paxosd.core.state.sessions import SESSION_UNKNOWN_RESULT, Session, SessionLimits, Sessions
 from paxosd.core.state.start import EMPTY, Start
 from paxosd.core.state.transaction_run import Allowance, run_transaction
+from paxosd.core.state.undo_log import HistoryLimits
+from paxosd.core.state.undo_pieces import undo_fingerprint
 from paxosd.core.state.walk import preserve
 from paxosd.core.transactions import is_transaction, without_reads
 from paxosd.core.types import Slot
@@ -104,8 +108,8 @@ class Machine:
 
     __slots__ = ("_checksum_asked", "_trail", "applied", "at_sum", "chain", "checksum_runs",
                  "checksum_slots", "checksums_enabled", "clock", "collect_changes", "disposal",
-                 "history", "leases", "limits", "membership", "recent_changes", "sessions",
-                 "settings", "store", "work")  # fmt: skip
+                 "history", "leases", "limits", "membership", "queries", "recent_changes",
+                 "sessions", "settings", "store", "work")  # fmt: skip
 
     def __init__(self, limits: MachineLimits = DEFAULT_LIMITS, start: Start = EMPTY) -> None:
         self.limits = limits
@@ -123,6 +127,8 @@ class Machine:
         self.settings = start.settings or own_settings
         """As the log has them after ``applied``; of version 0 if it holds none."""
         self.store = Store(self.work, self.disposal, start.revision, self.settings.quota_bytes)
+        self.store.undo.limit(HistoryLimits.of(self.settings))
+        self.queries = Queries(self.store)
         session_limits = SessionLimits.of(self.settings)
         self.sessions = Sessions(session_limits, self.disposal, start.next_session, start.slot)
         self.leases = Leases(start.next_lease)
@@ -214,6 +220,7 @@ class Machine:
     def checksum_spacing(self) -> int:
         """At feature level 1 all nodes sum up their states at the slots that this divides."""
         rows = len(self.store) + len(self.sessions.table) + len(self.leases)
+        rows += self.store.undo.records
         share = 1 << rows.bit_length() >> CHECKSUM_ROWS_SHIFT
         return max(self.checksum_slots, share)
 
@@ -239,11 +246,13 @@ class Machine:
         commands = sum(map(len, answers))
         self.work.units += commands
         self.store.settle(commands)
+        self.store.undo.end_slot(slot, self.store.revision, self.clock.now_ms)
         revision = self.store.revision
         summary = _SUMMARY.pack(slot, revision, self.log_time_ms, len(self.sessions.table))
         self.chain = crc32(summary, self.chain)
         if has_control:
             self.store.quota.change(self.settings.quota_bytes, self.store.data)
+            self.store.undo.limit(HistoryLimits.of(self.settings))
             limits = SessionLimits.of(self.settings)
             if limits != self.sessions.limits:
                 self.sessions.limit(limits)
@@ -272,8 +281,8 @@ class Machine:
         """The present state besides the keys, for a checksum, in pieces."""
         last = repr(tuple(self.clock.reign)).encode() if self.settings.level else b""
         first = b"%d %d " % (self.log_time_ms, self.chain)
-        leases = lease_pieces(self.leases)
-        return chain((first,), fingerprint_pieces(self.sessions), leases, (last,))
+        sessions, leases = fingerprint_pieces(self.sessions), lease_pieces(self.leases)
+        return chain((first,), sessions, leases, (last,), undo_fingerprint(self.store.undo))
 
     def sum_up(self) -> None:
         """Start a checksum of the present state, unless one of this slot was started."""
@@ -385,6 +394,7 @@ class Machine:
         self.disposal.add(self.store.give_up())
         self.disposal.add(self.history.give_up())
         self.store = other.store
+        self.queries = other.queries
         self.store.join(self.work, self.disposal)
         self.disposal.add(self.sessions.give_up())
         self.disposal.add(self.leases.give_up())
@@ -425,15 +435,19 @@ class Machine:
         """The store's revision."""
         return self.store.revision
 
+    def prepare(self, queries: list[list[Any]]) -> bool:
+        """As :meth:`Queries.prepare`."""
+        return self.queries.prepare(queries)
+
     def query(self, queries: list[list[Any]], bytes_max: int) -> list[Any]:
-        """The answers to ``ReadRequest.queries``; see :func:`answer_queries`."""
-        return answer_queries(self.store, self.leases, self.log_time_ms, queries, bytes_max)
+        """As :meth:`Queries.answer`."""
+        return self.queries.answer(queries, bytes_max, self.leases, self.log_time_ms)
 
     # ---- history
 
     @property
     def history_floor_revision(self) -> int:
-        """The oldest revision whose changes are known; older ones are compacted."""
+        """The oldest revision whose changes can be derived from the log of this node."""
         return self.history.floor_revision
 
     def slot_of_revision(self, revision: int) -> Slot:
@@ -445,6 +459,21 @@ class Machine:
         What one revision did to several keys is one of them. Raises HistoryCompactedError."""
         assert 1 <= slot <= self.applied
         return self.history.changes(slot, batch)
+
+    @property
+    def kept_from_revision(self) -> int:
+        """The oldest revision that can be read, on every node alike; the changes above it are
+        known."""
+        return self.store.undo.floor
+
+    def kept_changes(self, first: int, last: int) -> list[Change | KeysChanged]:
+        """As :meth:`UndoLog.changes`."""
+        return self.store.undo.changes(first, last)
+
+    def key_before(self, revision: int, key: bytes) -> KeyValue | None:
+        """A key as it was before a kept revision that changed it."""
+        packed = self.store.undo.before(revision, key)
+        return KeyValue(key, *unpacked(packed)) if packed else None
 
     # ---- checksums
 

@@ -6,6 +6,7 @@ removal remembers, for each walk, where in the range that walk had come to.
 
 from typing import Protocol
 
+from paxosd.core.state.key_group import KeyGroup
 from paxosd.core.state.key_index import KeyRun
 
 
@@ -32,17 +33,18 @@ class OpenWalk(Protocol):
 
 
 class Removal:
-    """The keys of one range that was removed at ``revision``; those before position ``at`` have
-    been taken out. ``walks``: those that were under way at that time, each with the position of
-    the first key that it had not visited."""
+    """The keys of ``gone``, a range that was removed at ``revision``; those before position ``at``
+    have been taken out. ``walks``: those that were under way at that time, each with the position
+    of the first key that it had not visited."""
 
-    __slots__ = ("_keys", "at", "revision", "walks")
+    __slots__ = ("_keys", "at", "gone", "revision", "walks")
 
-    def __init__(self, revision: int, keys: KeyRun, walks: list[tuple[OpenWalk, int]]) -> None:
-        self.revision = revision
+    def __init__(self, gone: KeyGroup, walks: list[tuple[OpenWalk, int]]) -> None:
+        self.gone = gone
+        self.revision = gone.revision
         self.walks = walks
         self.at = 0
-        self._keys = keys
+        self._keys = gone.keys
 
     @property
     def is_done(self) -> bool:

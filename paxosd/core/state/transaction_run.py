@@ -25,8 +25,9 @@ from paxosd.core.commands import DELETE, DELETE_RANGE, PUT, Command, Result, Sta
 from paxosd.core.lease_bounds import KEYS_MAX as LEASE_KEYS_MAX
 from paxosd.core.state.derivation import Written
 from paxosd.core.state.entries import HEAD_BYTES, StoredValue, numbers_of
-from paxosd.core.state.kv import ROW_OVERHEAD_BYTES, Store
+from paxosd.core.state.kv import Store
 from paxosd.core.state.leases import Leases
+from paxosd.core.state.queries import ROW_OVERHEAD_BYTES
 from paxosd.core.state.quota import QUOTA_RESULT
 from paxosd.core.transactions import (
     ADD,

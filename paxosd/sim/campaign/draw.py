@@ -20,7 +20,7 @@ from paxosd.sim.nemesis.limits import draw_limits
 from paxosd.sim.nemesis.misuse import MISUSE_KINDS, draw_misuse, is_rolled_back
 from paxosd.sim.nemesis.nemesis import draw_schedule
 from paxosd.sim.nemesis.schedule import Schedule
-from paxosd.sim.nemesis.shape import draw_cluster, draw_level, limited, summing, waiting
+from paxosd.sim.nemesis.shape import draw_cluster, draw_level, keeping, limited, summing, waiting
 from paxosd.sim.nemesis.tails import draw_tails
 from paxosd.sim.world.disk import TAIL_KINDS
 from paxosd.sim.world.frame_limits import SHARE, Sizes, draw_sizes
@@ -73,6 +73,7 @@ def draw_run(world: World, options: RunOptions, schedule: Schedule | None = None
     older = 0
     if options.level:
         shape = summing(world.derive("sums"), shape)
+        shape = keeping(world.derive("history"), shape)
         shape, upgrades = draw_level(world.derive("level"), shape, names, options.duration_ms)
         older = world.derive("older").randrange(options.level)
     count = 1 if _draw_grows(world, options) else options.nodes

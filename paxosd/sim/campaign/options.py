@@ -29,6 +29,8 @@ class RunOptions:
     transactors: int = 0
     """Additional clients that do transactions, from feature level 4 on; without any an old seed
     stays what it was."""
+    revision_readers: int = 1
+    """Additional clients that read earlier revisions."""
     level: int = LEVEL_LATEST
     """The feature level that the nodes' programs understand, at the end at least: some runs begin
     with older programs."""

@@ -38,6 +38,7 @@ from paxosd.sim.cluster.lease_holder import make_holders
 from paxosd.sim.cluster.lock_client import make_lock_clients
 from paxosd.sim.cluster.process import SimProcess
 from paxosd.sim.cluster.records import RunRecords
+from paxosd.sim.cluster.revision_reader import RevisionReader
 from paxosd.sim.cluster.stale_reader import StaleReader
 from paxosd.sim.cluster.traces import RunTraces
 from paxosd.sim.cluster.transactor import make_transactors
@@ -166,8 +167,18 @@ class SimRun:
         self.watchers = make_watchers(
             self.cluster, world.derive("watch"), options.watchers, options.keys
         )
+        self.revision_readers = self._make_revision_readers()
         self._director = Director(self.cluster)
         self._checked = "ok"
+
+    def _make_revision_readers(self) -> list[RevisionReader]:
+        count = self._options.revision_readers
+        if not count:
+            return []
+        invariants, keys = self.cluster.invariants, self.clients[0].options.keys
+        truth = invariants.watch or invariants.watch_changes()
+        names = [f"v{number + 1}" for number in range(count)]
+        return [RevisionReader(self.cluster, truth, name, keys) for name in names]
 
     def report(self) -> RunReport:
         """Carry it out, and report how it ended."""
@@ -216,7 +227,8 @@ class SimRun:
         self._director.follow(self._draw.schedule)
         for name, at_ms in self._draw.upgrades.items():
             world.at(at_ms, cluster.run_program, name, options.level)
-        others = [*self.readers, *self.holders, *self.lockers, *self.transactors]
+        readers = [*self.readers, *self.revision_readers]
+        others = [*readers, *self.holders, *self.lockers, *self.transactors]
         for client in [*self.clients, *others]:
             world.at(START_MS, client.start)
         for watcher in self.watchers:
@@ -256,7 +268,7 @@ class SimRun:
             self.transactors,
         )
         checks.check()
-        for reader in self.readers:
+        for reader in [*self.readers, *self.revision_readers]:
             reader.stop()
         checks.check_level()
 

@@ -30,7 +30,7 @@ A breach raises :class:`Violation`. The steps are reported by ``watched.py``.
 
 from collections.abc import Callable, Sequence
 
-from paxosd.core.cluster_settings import ClusterSettings, SettingsError
+from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings, SettingsError
 from paxosd.core.commands import changes_members, changes_settings
 from paxosd.core.effects import AcceptRecord, PromiseRecord, Ready
 from paxosd.core.genesis import Record
@@ -106,7 +106,9 @@ class Invariants:
         """(name, directory_id, epoch) of those known to be named. Only used for lookups."""
         self._settings: dict[int, bytes] = {}
         """Version → the replicated settings, as JSON."""
-        self._states: dict[Slot, tuple[int, int]] = {}
+        self._states: dict[Slot, tuple[int, int, int]] = {}
+        self._history: tuple[int, int] | None = None
+        """How many revisions are kept at least, and the revision from which on; None: none yet."""
         self._sent: dict[NodeId, _SentMemory] = {}
         self._cast: set[tuple[NodeId, Slot, Ballot]] = set()
         """Every vote that a node was about to make durable. Only used for lookups."""
@@ -410,13 +412,21 @@ class Invariants:
             if known != membership.to_json():
                 raise Violation("epoch", f"{name} has another membership {membership.epoch}")
         self._on_settings(name, machine)
-        state = (machine.chain, machine.store.revision)
+        state = (machine.chain, machine.store.revision, machine.kept_from_revision)
         if self._states.setdefault(slot, state) != state:
+            other = self._states[slot]
             raise Violation(
                 "equal-states",
-                f"after slot {slot} {name} has chain {state[0]:08x} at revision {state[1]}, "
-                f"another node {self._states[slot][0]:08x} at {self._states[slot][1]}",
+                f"after slot {slot} {name} has chain {state[0]:08x} at revision {state[1]}, and "
+                f"history from {state[2]} on; another node {other[0]:08x}, {other[1]}, {other[2]}",
             )
+
+    def floor_max(self, revision: int) -> int:
+        """Where the history may begin at most, when the cluster has come to this revision."""
+        if self._history is None:
+            return revision
+        kept, began = self._history
+        return max(began, revision - kept)
 
     def _on_settings(self, name: NodeId, machine: Machine) -> None:
         settings = machine.settings
@@ -433,6 +443,8 @@ class Invariants:
                     f"of {', '.join(old)} do not know",
                 )
             self.level = settings.level
+        if settings.level >= LEVEL_COORDINATION and self._history is None:
+            self._history = settings.history_revisions, machine.revision
 
     def _check_genesis(self, name: NodeId, genesis: str) -> None:
         """The cluster's number in the log is that of its founding."""

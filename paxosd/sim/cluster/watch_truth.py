@@ -9,7 +9,7 @@ state is checked elsewhere, and that these changes make the final state in :meth
 
 from collections.abc import Sequence
 
-from paxosd.core.commands import Change
+from paxosd.core.commands import AnyChange, Change
 from paxosd.core.types import Slot
 from paxosd.sim.cluster.violation import Violation
 
@@ -76,9 +76,10 @@ class WatchJudge:
                 "watch", f"{name} begins after {self._complete_to}, {truth.revision} is the newest"
             )
 
-    def deliver(self, changes: Sequence[Change]) -> None:
+    def deliver(self, changes: Sequence[AnyChange]) -> None:
         """Each must be the next change of the range."""
-        for change in changes:
+        for given in changes:
+            change = Change(*given[:4])
             wanted = self._next()
             if wanted != change:
                 raise Violation(

@@ -6,7 +6,7 @@ from typing import Any
 
 from paxosd.check.history import History
 from paxosd.check.workload import BALANCED, Mix
-from paxosd.core.cluster_settings import ClusterSettings
+from paxosd.core.cluster_settings import DEFAULTS, ClusterSettings
 from paxosd.core.state.chain import MARK_SLOTS
 from paxosd.core.state.machine import CHECKSUM_SLOTS
 from paxosd.core.types import NodeId
@@ -91,12 +91,21 @@ def waiting(shape: ClusterOptions, compare_wait_ms: float) -> ClusterOptions:
     return replace(shape, process=replace(shape.process, node=node))
 
 
+def keeping(rng: random.Random, shape: ClusterOptions) -> ClusterOptions:
+    """How much history all nodes keep: in most runs so little that it is trimmed all the time."""
+    settings = ClusterSettings(history_revisions=rng.choice((10_000, 100, 20)))
+    node = {**shape.process.node, "founding_settings": settings}
+    return replace(shape, process=replace(shape.process, node=node))
+
+
 def draw_level(
     rng: random.Random, shape: ClusterOptions, names: list[NodeId], duration_ms: float
 ) -> tuple[ClusterOptions, dict[NodeId, float]]:
     """How long sessions may be unused; and of a cluster that is upgraded meanwhile, which processes
     begin with an older program, and when they are started with the present one."""
-    settings = ClusterSettings(session_ttl_ms=rng.choice((3_600_000, 3_600_000, 15_000)))
+    ttl_ms = rng.choice((3_600_000, 3_600_000, 15_000))
+    settings = shape.process.node.get("founding_settings", DEFAULTS)
+    settings = settings._replace(session_ttl_ms=ttl_ms)
     node = {**shape.process.node, "founding_settings": settings}
     upgrades: dict[NodeId, float] = {}
     if rng.random() < 0.3:

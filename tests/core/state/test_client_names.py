@@ -11,7 +11,7 @@ from paxosd.core.state import former_names
 from paxosd.core.state.former_names import FormerNames
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.snapshot import Restore, SnapshotError, SnapshotWalk, former_of
-from tests.core.state.parts import fingerprint
+from tests.core.state.parts import copy_history, fingerprint
 from tests.core.state.test_named_open import at_level
 
 MINE = OPENED_BY_MIN + 5
@@ -39,6 +39,7 @@ def copied(machine):
         restore.sessions(rows)
     while names := walk.names():
         restore.names(names)
+    copy_history(walk, restore)
     while not walk.done:
         restore.rows(walk.rows(100, 1 << 20))
     return restore.finish()

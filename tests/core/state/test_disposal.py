@@ -9,7 +9,7 @@ from paxosd.core.disposal import Disposal
 from paxosd.core.state import entries as entries_module
 from paxosd.core.state.entries import Entries, pack_numbers
 from paxosd.core.state.machine import Machine
-from tests.core.state.parts import new_store
+from tests.core.state.parts import new_store, page_of
 
 ROW = (b"v", 1, 1, 1)
 
@@ -81,7 +81,7 @@ def test_a_store_that_becomes_large_within_a_batch_loses_nothing(spreading_early
     assert store.run(commands, results, [], 0)
     assert results == list(range(1, 17))
     assert len(store.data.shards) > 1
-    rows = store.range(b"", b"", 0, False, False, 1 << 20).rows
+    rows = page_of(store, b"", b"", 0, False, False, 1 << 20).rows
     assert [(row.key, row.value, row.version) for row in rows] == [
         (key, b"c", 2 if n < 6 else 1) for n, key in enumerate(keys)
     ]

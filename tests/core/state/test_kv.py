@@ -13,8 +13,8 @@ from paxosd.core.commands import (
     KeyValue,
     Status,
 )
-from paxosd.core.state.kv import ROW_OVERHEAD_BYTES
-from tests.core.state.parts import keys_between, new_store
+from paxosd.core.state.queries import ROW_OVERHEAD_BYTES
+from tests.core.state.parts import keys_between, new_store, page_of
 
 
 def run(store, *commands):
@@ -25,7 +25,7 @@ def run(store, *commands):
 
 
 def scan(store, start=b"", end=b"", limit=0, reverse=False, keys_only=False, bytes_max=1 << 30):
-    return store.range(start, end, limit, reverse, keys_only, bytes_max)
+    return page_of(store, start, end, limit, reverse, keys_only, bytes_max)
 
 
 def filled(*keys):

@@ -26,7 +26,7 @@ from paxosd.core.state import leases as leases_module
 from paxosd.core.state.lease_walk import LeaseWalk, lease_pieces
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.snapshot import Restore, SnapshotError, SnapshotWalk, lease_of
-from tests.core.state.parts import changes
+from tests.core.state.parts import changes, copy_history
 
 MALFORMED = (Status.MALFORMED, 0, None)
 UNKNOWN = (Status.LEASE_UNKNOWN, 0, None)
@@ -360,6 +360,7 @@ def copied(machine, **changes):
         restore.sessions(rows)
     while leases := walk.leases():
         restore.leases(leases)
+    copy_history(walk, restore)
     while not walk.done:
         restore.rows(walk.rows(100, 1 << 20))
     return restore.finish()

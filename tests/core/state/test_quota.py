@@ -25,6 +25,7 @@ from paxosd.core.state.machine import Machine
 from paxosd.core.state.quota import KEY_BYTES, QUOTA_RESULT
 from paxosd.core.state.snapshot import Restore, SnapshotWalk
 from paxosd.core.state.walk import Walk
+from tests.core.state.parts import copy_history, page_of
 
 LEVEL_4 = ClusterSettings(level=LEVEL_COORDINATION)
 
@@ -46,6 +47,7 @@ class Replica:
         restore = Restore(walk.head)
         while rows := walk.sessions():
             restore.sessions(rows)
+        copy_history(walk, restore)
         while not walk.done:
             restore.rows(walk.rows(7, 1 << 20))
         walk.close()
@@ -70,7 +72,7 @@ class Replica:
     @property
     def counted(self):
         """What its visible rows count."""
-        page = self.machine.store.range(b"", b"", 0, False, False, 1 << 40)
+        page = page_of(self.machine.store, b"", b"", bytes_max=1 << 40)
         return sum(len(row.key) + len(row.value) + KEY_BYTES for row in page.rows)
 
 

@@ -29,7 +29,7 @@ from paxosd.core.state.machine import Machine, MachineLimits
 from paxosd.core.state.snapshot import Restore, SnapshotWalk
 from paxosd.core.state.tombstones import Tombstones
 from paxosd.core.state.walk import Walk, preserve
-from tests.core.state.parts import changes, keys_between, new_store
+from tests.core.state.parts import changes, keys_between, new_store, page_of
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -146,7 +146,7 @@ class Pair:
         assert len(store) == len(plain.data)
         assert keys_between(store, b"", b"") == sorted(plain.data)
         for reverse in (False, True):
-            page = store.range(b"", b"", 0, reverse, False, 1 << 20)
+            page = page_of(store, b"", b"", 0, reverse, False, 1 << 20)
             want = sorted(plain.data.items(), reverse=reverse)
             assert [(row[0], row[1:]) for row in page.rows] == want
         for key in (b"a", b"b", b"ab", b"cc", b"d"):
@@ -281,7 +281,7 @@ def restored(machine):
 
 
 def rows_of(machine):
-    return machine.store.range(b"", b"", 0, False, False, 1 << 20).rows
+    return page_of(machine.store, b"", b"", 0, False, False, 1 << 20).rows
 
 
 class TestHistory:

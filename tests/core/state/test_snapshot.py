@@ -28,6 +28,7 @@ def restored(walk, beside=lambda: None, keys_max=1, limits=DEFAULT_LIMITS):
     while taken := walk.sessions():
         sessions.append(taken)
         beside()
+    history = list(iter(walk.history, None))
     while not walk.done:
         rows.append(walk.rows(keys_max, 1 << 20))
         beside()
@@ -37,6 +38,8 @@ def restored(walk, beside=lambda: None, keys_max=1, limits=DEFAULT_LIMITS):
         again = [session_of((*row[:4], tuple((a, b, tuple(c)) for a, b, c in row.replies)))
                  for row in taken]  # fmt: skip
         restore.sessions(again)
+    for piece in history:
+        restore.history(piece)
     for taken in rows:
         restore.rows(tuple(taken))
     return restore.finish()

@@ -39,7 +39,7 @@ from paxosd.core.transactions import (
     is_branch_result,
     is_transaction,
 )
-from tests.core.state.parts import fingerprint
+from tests.core.state.parts import copy_history, fingerprint
 from tests.core.state.transaction_site import Site
 
 MALFORMED = (Status.MALFORMED, 0, None)
@@ -239,6 +239,7 @@ def test_a_restored_machine_is_the_same():
     restore = Restore(walk.head)
     while rows := walk.sessions():
         restore.sessions([_decoded(row) for row in rows])
+    copy_history(walk, restore)
     while not walk.done:
         restore.rows(walk.rows(100, 1 << 20))
     found = restore.finish()

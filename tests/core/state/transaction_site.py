@@ -3,6 +3,7 @@
 from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from paxosd.core.commands import OPEN, TXN, Batch, Entry
 from paxosd.core.state.machine import Machine
+from tests.core.state.parts import page_of
 
 
 class Site:
@@ -36,6 +37,4 @@ class Site:
 
     def rows(self):
         store = self.machine.store
-        return {
-            row.key: tuple(row[1:]) for row in store.range(b"", b"", 0, False, False, 1 << 30)[0]
-        }
+        return {row.key: tuple(row[1:]) for row in page_of(store, b"", b"", bytes_max=1 << 30)[0]}

@@ -69,6 +69,6 @@ def test_the_answer_of_another_cluster_is_none(pulling):
     change = Change(1, 1, b"a", b"v")
     answer = HistoryAnswer(decode_request(link.sent[1], "c1").request_id, [change], 2, 1)
     link.on_frame(encode_client(answer, "c2"))
-    assert not watcher._changes
+    assert not watcher.waiting_bytes
     link.on_frame(encode_client(answer, "c1"))
-    assert list(watcher._changes) == [change]
+    assert [watcher.take()] == [change]
