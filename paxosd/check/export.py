@@ -1,0 +1,173 @@
+"""A history in the forms that other checkers take.
+
+    python -m paxosd.check.export HISTORY elle|knossos|porcupine    to standard output
+
+    elle       EDN, a map a line: :invoke, then :ok, :fail or :info, with :f :txn and a list
+               of micro-operations [:r k v] and [:w k v] as the value, for its rw-register checker
+    knossos    EDN, the same with :f :read, :write or :cas and the value [k v], which independent
+               checkers of cas-registers take; ranges are left out, for they are of several keys
+    porcupine  JSON lines, an operation each: {"client", "input", "call", "output", "return"}; a
+               return of 2^63-1 for what may take effect at any later time
+
+Times are ns from the begin of the history. Keys and values are text; those that are none are
+``b64:…``. HISTORY is a file that ``fault run --history-dir`` has written.
+"""
+
+import base64
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from paxosd.check.history import CAS, DELETE, FAILED, GET, OK, PUT, RANGE, READS, History, Operation
+
+NEVER_NS = (1 << 63) - 1
+_NS_PER_STAMP = 1000
+FORMS = ("elle", "knossos", "porcupine")
+
+
+def export(operations: Sequence[Operation], form: str) -> Iterator[str]:
+    """The lines of a history in one of :data:`FORMS`."""
+    if form == "porcupine":
+        return _porcupine(operations)
+    if form in FORMS:
+        return _edn(operations, form)
+    raise ValueError(f"a form is one of {', '.join(FORMS)}, not {form!r}")
+
+
+# -- EDN
+
+
+def _edn(operations: Sequence[Operation], form: str) -> Iterator[str]:
+    """Two events for each operation, in the order of their times."""
+    processes = _processes(operations)
+    describe = _elle if form == "elle" else _knossos
+    events: list[tuple[int, str, str, str, int]] = []
+    for operation in operations:
+        described = describe(operation)
+        if described is None:
+            continue
+        verb, asked, answered = described
+        process = processes[operation.process]
+        events.append((operation.invoked, "invoke", verb, asked, process))
+        kind = {OK: "ok", FAILED: "fail"}.get(operation.outcome, "info")
+        if operation.outcome == OK and answered is None:
+            kind, answered = "fail", asked  # a cas that missed changed nothing
+        # What never got an answer ends behind all else.
+        end = operation.returned if operation.returned >= 0 else NEVER_NS // _NS_PER_STAMP
+        events.append((end, kind, verb, answered if kind == "ok" and answered else asked, process))
+    events.sort(key=lambda event: event[0])
+    for index, (stamp, kind, verb, value, process) in enumerate(events):
+        time = stamp * _NS_PER_STAMP
+        yield (
+            f"{{:type :{kind}, :f :{verb}, :value {value}, :process {process}, "
+            f":time {time}, :index {index}}}"
+        )
+
+
+def _elle(operation: Operation) -> tuple[str, str, str | None] | None:
+    """(f, value of the invocation, of the completion; None: it missed)."""
+    key = _text(operation.key)
+    if operation.kind == GET:
+        return "txn", _micro([("r", key, "nil")]), _micro([("r", key, _seen(operation))])
+    if operation.kind == PUT:
+        written = _micro([("w", key, _text(operation.value))])
+        return "txn", written, written
+    if operation.kind == DELETE:
+        removed = _micro([("w", key, "nil")])
+        return "txn", removed, removed if operation.result else _micro([("r", key, "nil")])
+    if operation.kind == CAS and operation.expect_revision < 0:
+        read = ("r", key, _text(operation.expect))
+        done = _micro([read, ("w", key, _text(operation.value))])
+        return "txn", done, done if operation.result else None
+    if operation.kind == RANGE:
+        rows = [("r", _text(k), _text(v)) for k, v in operation.rows]
+        return "txn", _micro([]), _micro(rows)
+    return None
+
+
+def _knossos(operation: Operation) -> tuple[str, str, str | None] | None:
+    key = _text(operation.key)
+    if operation.kind == GET:
+        return "read", f"[{key} nil]", f"[{key} {_seen(operation)}]"
+    if operation.kind == PUT:
+        written = f"[{key} {_text(operation.value)}]"
+        return "write", written, written
+    if operation.kind == DELETE:
+        return "write", f"[{key} nil]", f"[{key} nil]"
+    if operation.kind == CAS and operation.expect_revision < 0:
+        both = f"[{key} [{_text(operation.expect)} {_text(operation.value)}]]"
+        return "cas", both, both if operation.result else None
+    return None
+
+
+def _micro(parts: Iterable[tuple[str, str, str]]) -> str:
+    return "[" + " ".join(f"[:{op} {key} {value}]" for op, key, value in parts) + "]"
+
+
+def _seen(operation: Operation) -> str:
+    return _text(operation.result if isinstance(operation.result, bytes) else None)
+
+
+def _text(value: bytes | None) -> str:
+    """A string of EDN, which writes these as JSON does; nil for nothing."""
+    return "nil" if value is None else json.dumps(_plain(value), ensure_ascii=False)
+
+
+# -- JSON lines
+
+
+def _porcupine(operations: Sequence[Operation]) -> Iterator[str]:
+    processes = _processes(operations)
+    for operation in operations:
+        if operation.outcome == FAILED or (operation.outcome != OK and operation.kind in READS):
+            continue  # it had no effect, and nobody saw anything
+        known = operation.outcome == OK
+        row: dict[str, Any] = {
+            "client": processes[operation.process],
+            "input": {
+                "op": operation.kind,
+                "key": _plain(operation.key),
+                "end": _plain(operation.end),
+                "value": _plain(operation.value),
+                "expect": _plain(operation.expect),
+                "expect_revision": operation.expect_revision,
+            },
+            "call": operation.invoked * _NS_PER_STAMP,
+            "output": {"result": _plain(operation.result), "revision": operation.revision},
+            "return": operation.returned * _NS_PER_STAMP if known else NEVER_NS,
+        }
+        row["output"] = row["output"] if known else None
+        yield json.dumps(row, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return f"b64:{base64.b64encode(value).decode()}"
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return value
+
+
+def _processes(operations: Iterable[Operation]) -> dict[str, int]:
+    """Processes are numbers there."""
+    names = dict.fromkeys(operation.process for operation in operations)
+    return {name: number for number, name in enumerate(names)}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write a history to standard output; the exit code."""
+    if len(arguments) != 2 or arguments[1] not in FORMS:
+        sys.stderr.write(f"usage: python -m paxosd.check.export HISTORY {'|'.join(FORMS)}\n")
+        return 2
+    for line in export(History.load(Path(arguments[0])).operations, arguments[1]):
+        sys.stdout.write(line + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
