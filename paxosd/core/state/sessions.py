@@ -127,7 +127,9 @@ class Session:
     def within_bounds(self, results: list[Result]) -> list[Result]:
         """These replies as they are to be kept: results of a transaction for which no room is left
         are None in them. (Who asks again learns that it was done, and not what it read.)"""
-        if not _answer_bytes(results):
+        total = _answer_bytes(results)
+        if self.kept_bytes + total <= KEPT_BYTES_MAX or not total:
+            self.kept_bytes += total
             return results
         kept: list[Result] = []
         for result in results:
