@@ -58,10 +58,10 @@ class Replication:
         "_context",
         "_exchange",
         "_execution",
-        "_reign_began_ms",
         "_resend_due_ms",
         "_resend_timer",
         "_stamp_ms",
+        "_stopwatch_began_ms",
         "log_full",
         "skipped",
         "turn_bytes",
@@ -80,7 +80,11 @@ class Replication:
         self._stamp_ms = 0
         """At feature level 0, the log time of the last batch proposed. It never goes backward
         within a reign; between reigns the applied log time sees to that."""
-        self._reign_began_ms = 0.0
+        self._stopwatch_began_ms: float | None = None
+        """When this node knew that it had applied a batch of its present reign. Before that its
+        batches are stamped 0: in a slot below the first of them there may still be one of an old
+        leader, proposed a moment ago, whose time is counted as well (``core/state/log_clock.py``).
+        """
         self._resend_timer = ResendTimer(context.options.retransmit_ms)
         self._resend_due_ms = float("inf")
         """No accept is to be sent again before that."""
@@ -128,6 +132,13 @@ class Replication:
     def begin_turn(self) -> None:
         """A turn begins: it may propose ``PROPOSED_BYTES_MAX`` again."""
         self.turn_bytes = 0
+        if self._stopwatch_began_ms is None and self._context.proposer.leading:
+            self._start_stopwatch()
+
+    def _start_stopwatch(self) -> None:
+        context = self._context
+        if Ballot(*context.machine.latest_reign[:2]) == context.proposer.ballot:
+            self._stopwatch_began_ms = context.now_ms
 
     def may_go_on(self) -> bool:
         """Whether the next turn can propose more at once."""
@@ -138,23 +149,25 @@ class Replication:
         context = self._context
         wall_ms = max(0, context.wall_ms)
         if context.machine.settings.level:
-            elapsed_ms = int(context.now_ms - self._reign_began_ms)
-            return wall_ms, Reign(*context.proposer.ballot, max(0, elapsed_ms))
+            began_ms = self._stopwatch_began_ms
+            elapsed_ms = 0 if began_ms is None else max(0, int(context.now_ms - began_ms))
+            return wall_ms, Reign(*context.proposer.ballot, elapsed_ms)
         self._stamp_ms = max(self._stamp_ms, wall_ms, context.machine.log_time_ms)
         return self._stamp_ms, None
 
     def stopwatch_ms(self, latest: Reign) -> float:
         """The monotonic time of this node at which it proposed the batch with ``latest``; the
         beginning of time, if that was another reign."""
-        if Ballot(*latest[:2]) != self._context.proposer.ballot:
+        own = Ballot(*latest[:2]) == self._context.proposer.ballot
+        if not own or self._stopwatch_began_ms is None:
             return float("-inf")
-        return self._reign_began_ms + latest.elapsed_ms
+        return self._stopwatch_began_ms + latest.elapsed_ms
 
     def lead(self, proposals: list[Proposal]) -> None:
         """A reign begins: finish the proposals that earlier ballots may have begun."""
         context = self._context
         self._exchange.restart_patience()
-        self._reign_began_ms = context.now_ms
+        self._stopwatch_began_ms = None
         # Slots up to the floor are chosen, but this node may not know their values: they are
         # pulled. The ballot of the choice is unknown. It may be above this reign's ballot if a
         # promise was delayed, so no value held here may count as the chosen one for this reason.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import zmq
 
-from paxosd.core.commands import Batch
+from paxosd.core.commands import Batch, Reign
 from paxosd.core.effects import NOT_LEADER
 from paxosd.core.membership import Member, Membership
 from paxosd.core.message_room import MessageRoom
@@ -242,7 +242,8 @@ class FakeDaemon:
         if self.deaf_writes:
             return None
         slot = self.machine.applied + 1
-        self.batches[slot] = batch = Batch(slot, [entry])
+        reign = Reign(1, "n1", slot) if self.machine.settings.level else None
+        self.batches[slot] = batch = Batch(slot, [entry], reign)
         (results,) = self.machine.apply(slot, batch)
         self.publisher.flush()
         return None if self.silent_writes else WriteAnswer(request.request_id, slot, results)

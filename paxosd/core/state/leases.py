@@ -33,8 +33,8 @@ from paxosd.core.commands import Result, Status
 from paxosd.core.lease_bounds import DRIFT_PPM_MAX, FIRST_ID, KEYS_MAX
 from paxosd.core.state.key_index import KeyIndex
 
-ENDED_PER_SLOT = 1000
-"""At the begin of a slot leases end until they and their keys come to this, some 2 ms."""
+ENDED_PER_SLOT = 400
+"""At the begin of a slot leases end until they and their keys come to this, some 3 ms."""
 
 _OK = int(Status.OK)
 _BUCKET_SHIFT = 6

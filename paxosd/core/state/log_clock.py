@@ -19,9 +19,9 @@ Rules:
   by the new reign. (To compare with the slot before alone, as ``shared/NEXT.md`` has it, counts it
   twice when two of them stand side by side.)
 - So log time runs no faster than true time, except for the drift of one oscillator, whatever a
-  wall clock shows. Between two reigns it could at most count twice what an old leader measured
-  after a new one began, in a slot below all those that the new one has had chosen. For that a new
-  leader must lead with a hole in its window, which it does only while it cannot apply.
+  wall clock shows. Nor is anything counted twice between two reigns: a leader stamps 0 until it has
+  applied the first batch of its own (``Replication``). What an old leader measured in slots below
+  that was proposed before this moment; in slots above it adds nothing.
 - At level 0 the older rule holds: log time is the highest wall clock of a batch so far. The switch
   keeps what was reached and counts on from there: only differences matter. A batch
   without a reign (proposed before its leader had applied the raise) adds nothing at level 1.
@@ -50,6 +50,11 @@ class LogClock:
             self._count(reign)
         elif level == 0 and type(batch.stamp_ms) is int:
             self.now_ms = max(self.now_ms, batch.stamp_ms)
+
+    def is_past(self, batch: Batch) -> bool:
+        """Whether this batch, whose time was taken, is of an earlier reign than the latest in the
+        log, or of none: when it was proposed is not known then."""
+        return batch.reign is None or batch.reign[:2] != self.reign[:2]
 
     def _count(self, reign: Reign) -> None:
         latest = self.reign

@@ -58,6 +58,7 @@ from paxosd.core.state.entries import unpacked
 from paxosd.core.state.entry_form import is_formed_entry, refuse_all, refuse_sessionless
 from paxosd.core.state.history import History
 from paxosd.core.state.kv import MALFORMED_RESULT, Store
+from paxosd.core.state.late_renewals import refuse_renewals
 from paxosd.core.state.lease_commands import apply_lease_command, expire_leases, is_lease_command
 from paxosd.core.state.lease_walk import lease_pieces
 from paxosd.core.state.leases import Leases
@@ -153,16 +154,14 @@ class Machine:
         ``value``: its bytes in the log, which the chain covers. Raises UnknownLevelError, and then
         nothing of the slot was applied."""
         assert slot == self.applied + 1
-        if batch is not None:
-            check_level(batch, self.settings, self.membership.epoch)
-        self.applied = slot
         if batch is None:
             self._apply_noop(slot, value)
             return []
-        store = self.store
+        check_level(batch, self.settings, self.membership.epoch)
+        self.applied = slot
+        store, sessions = self.store, self.sessions
         self.clock.advance(batch, self.settings.level)
-        now_ms = self.clock.now_ms
-        sessions = self.sessions
+        now_ms, is_late = self.clock.now_ms, self.clock.is_past(batch)
         sessions.expire(now_ms, slot)
         if store.walks:
             preserve(store, batch.entries)
@@ -176,6 +175,8 @@ class Machine:
             session_id, first_seq, acked, commands = entry
             if not is_formed_entry(session_id, first_seq, acked, commands):
                 results = refuse_all(MALFORMED_RESULT, entry, base, skipped)
+            elif is_late and (late := refuse_renewals(entry, self.settings, base, skipped)):
+                results = late
             elif session_id == 0:
                 has_control = True
                 results = [
@@ -186,11 +187,10 @@ class Machine:
                 session = sessions.use(session_id, acked, now_ms)
                 if session is None:
                     results = refuse_all(SESSION_UNKNOWN_RESULT, entry, base, skipped)
-                elif (
+                elif (  # the usual case: nothing of it was seen before
                     first_seq > session.max_seq
                     and first_seq + len(commands) - session.acked <= window_max + 1
                 ):
-                    # The usual case: nothing of it was seen before.
                     kept = results = []
                     if not store.run(commands, results, skipped, base):
                         self._run_rest(session_id, commands, results, skipped, base)
@@ -209,6 +209,7 @@ class Machine:
         return answers
 
     def _apply_noop(self, slot: Slot, value: bytes) -> None:
+        self.applied = slot
         self.chain = crc32(b"noop", self.chain)
         if self.settings.level:
             self._chain_value(slot, value)
@@ -378,7 +379,6 @@ class Machine:
             _, session_id, seq = command
             if type(session_id) is int and type(seq) is int and seq > 0:
                 return self.sessions.fence(slot, session_id, seq)
-            return MALFORMED_RESULT
         return refuse_sessionless(command, self.settings)
 
     # ---- snapshots

@@ -1,7 +1,7 @@
 """A machine at feature level 4, and one session of it."""
 
 from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
-from paxosd.core.commands import OPEN, TXN, Batch, Entry
+from paxosd.core.commands import OPEN, TXN, Batch, Entry, Reign
 from paxosd.core.state.machine import Machine
 from tests.core.state.parts import page_of
 
@@ -17,7 +17,7 @@ class Site:
         self.apply(Entry(0, 1, 0, [[OPEN]]))
 
     def apply(self, *entries):
-        batch = Batch(0, list(entries))
+        batch = Batch(0, list(entries), Reign(1, "n1", 0))
         self.batches.append(batch)
         return self.machine.apply(self.machine.applied + 1, batch)
 

@@ -31,10 +31,10 @@ def test_a_life_in_each_format(ctl):
     found = json.loads(out)
     assert (code, found["lease"], found["ttl_ms"], found["keys"]) == (0, FIRST_ID, 10_000, ["k"])
     assert set(found) == {"lease", "ttl_ms", "remaining_ms", "session", "client", "keys"}
-    assert ctl("lease", "ttl", lease, "-o", "plain")[1] == "10000\n"
+    assert 9000 < int(ctl("lease", "ttl", lease, "-o", "plain")[1]) <= 10_000
     assert "k" in ctl("lease", "ttl", lease, "--keys")[1].splitlines()
     assert ctl("lease", "keepalive", lease, "-o", "plain") == (0, f"{lease}\t10000\n", "")
-    assert ctl("lease", "list", "-o", "plain") == (0, f"{lease}\t10000\t10000\n", "")
+    assert ctl("lease", "list", "-o", "plain")[1].startswith(f"{lease}\t10000\t")
     assert lease in ctl("lease", "list")[1]
     out = ctl("lease", "revoke", lease, "-o", "json")[1]
     assert json.loads(out) == {"lease": FIRST_ID, "deleted": 1, "revision": 2}
