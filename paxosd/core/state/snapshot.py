@@ -97,10 +97,13 @@ class SnapshotHead(NamedTuple):
         The snapshot's cluster went on after it was taken, and what it handed out then is lost here:
         a fencing token, the id of a session or lease. As long as that were fewer than ``bump``, no
         number is handed out a second time. The chain has it, so that nodes whose heads were moved
-        by different numbers notice it with the first slot. Raises SnapshotError."""
+        by different numbers notice it with the first slot. The stopwatch has not run yet: the new
+        cluster counts its ballots from 1 on, and to earlier reigns than the latest log time would
+        stand still. Raises SnapshotError."""
         has_leases = _settings(self).level >= LEVEL_COORDINATION
         moved = self._replace(
             revision=self.revision + bump,
+            reign=(),
             next_session=self.next_session + bump,
             next_lease=self.next_lease + bump if has_leases else self.next_lease,
             chain=crc32(b"moved by %d" % bump, self.chain) if bump else self.chain,

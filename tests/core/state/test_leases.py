@@ -391,6 +391,18 @@ class TestCopies:
             assert other.chain == log.machine.chain
         assert log.keys() == []
 
+    def test_in_a_restored_cluster_log_time_passes_and_they_end(self):
+        """Its ballots are below those of the old cluster."""
+        log = self.log()
+        log.machine.apply(log.machine.applied + 1, Batch(0, [], Reign(500, "n1", 0)))
+        walk = SnapshotWalk(log.machine, {})
+        moved = walk.head.moved(0)
+        walk.close()
+        other = copied(log.machine, **moved._asdict())
+        for elapsed_ms in (0, 9000):
+            other.apply(other.applied + 1, Batch(0, [], Reign(1, "n1", elapsed_ms)))
+        assert len(other.leases) == 0
+
     def test_adopted_with_the_rest(self):
         log = self.log()
         machine = Machine()
