@@ -128,7 +128,6 @@ class LockProtocol:
         self._valid_until_ms = 0.0
         self._renew_at_ms = float("inf")
         self._retry_at_ms = float("inf")
-        self._retry: str = ""
         self._tag = 0
         self._under_way: dict[int, tuple[Command, float]] = {}
         """By tag: the command, or for a look its key in a list, and when it began."""
@@ -344,7 +343,7 @@ class LockProtocol:
         self._lease, self.key, self._entered, self._looking = 0, b"", False, False
         self._valid_until_ms = 0.0
         self._awaited = frozenset()
-        self._renew_at_ms = float("inf")
+        self._renew_at_ms = self._retry_at_ms = float("inf")
         return [EndAwait(), *revoke, *self.start(now_ms)]
 
     def _lose(self, why: str) -> None:
