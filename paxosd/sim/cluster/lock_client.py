@@ -182,6 +182,7 @@ class LockClient(SimClient):
         """The process ends without a word, and begins anew: its key stays for a TTL."""
         self._cluster.note("lock.dies", client=self.name)
         self._forget_lock()
+        self._held_back.clear()  # what came for the process that was stopped is not the next one's
         self._network.forget_client(self.id)
         self._wake_ms = float("inf")
         self._begin_life()
