@@ -110,20 +110,19 @@ class Store:
         """Apply ``commands`` from position ``len(results)`` on, one result each.
 
         ``base`` is the flat position of ``commands[0]`` in its batch: a command that did not
-        change one key by one revision is reported to ``skipped`` (``derivation.py``) under
-        ``base`` + its position.
+        change one key by one revision is in ``skipped`` (``derivation.py``) by its flat position.
         Returns False if it stopped before a command that is not the store's (``commands
         [len(results)]``: well-formed, but no data operation), else True.
         """
         data = self.data
         shards, mask = data.shards, data.mask
         shard = shards[0]  # the only one, unless there is a mask
-        note_new = self.added.append
-        removed = self.removed
+        note_new, removed = self.added.append, self.removed
         hidden = self._hidden.bounds
         append = results.append
         pack, unpack = pack_numbers, numbers_of
-        keys, olds, news = self.undo.open.columns  # each revision has a record there
+        # Each revision has a record in these columns, if any is to be kept.
+        keeps, (keys, olds, news) = self.undo.keeps, self.undo.open.columns
         revision = self.revision
         usual_op = PUT if self._puts_are_counted(commands, results) else None
         for command in islice(commands, len(results), None) if results else commands:
@@ -138,18 +137,19 @@ class Store:
                         self._uncover(key, old)
                         old = None
                     if old is None:
-                        old = b""
-                        shard[key] = new = pack(revision, revision, 1) + value
+                        new = pack(revision, revision, 1) + value
                         if removed and key in removed:
                             removed.discard(key)
                         else:
                             note_new(key)
                     else:
                         create, _, version = unpack(old)
-                        shard[key] = new = pack(create, revision, version + 1) + value
-                    keys.append(key)
-                    olds.append(old)
-                    news.append(new)
+                        new = pack(create, revision, version + 1) + value
+                    shard[key] = new
+                    if keeps:
+                        keys.append(key)
+                        olds.append(old or b"")
+                        news.append(new)
                     append(revision)
                     continue
             self.revision = revision
@@ -385,8 +385,7 @@ class Store:
         raise AssertionError("no removal hides this entry")
 
     def _is_hidden(self, key: bytes, packed: bytes) -> bool:
-        modify: int = numbers_of(packed)[1]
-        return modify < self._hidden.revision_at(key)
+        return bool(numbers_of(packed)[1] < self._hidden.revision_at(key))
 
     def packed(self, key: bytes) -> bytes | None:
         """The entry of ``key``, packed, if it lives."""

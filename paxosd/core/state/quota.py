@@ -87,8 +87,13 @@ class Quota:
         added = sum(map(len, keys)) + sum(map(len, values)) + KEY_BYTES * len(keys)
         if self.lacks(added):
             return False
-        old = [(key, packed) for key in keys if (packed := data.packed(key)) is not None]
-        self.held_bytes += added - sum([bytes_of(*each) for each in old])
+        shards, mask = data.shards, data.mask
+        if mask:
+            olds = [shards[hash(key) & mask].get(key) for key in keys]
+        else:
+            olds = list(map(shards[0].get, keys))
+        replaced = [len(key) + len(old) for key, old in zip(keys, olds, strict=True) if old]
+        self.held_bytes += added - sum(replaced) - _ENTRY_BYTES * len(replaced)
         return True
 
     def growth(self, key: bytes, value: bytes | None, old: bytes | None) -> int:

@@ -8,8 +8,8 @@ The head is taken at once; the sessions (``session_walk.py``), the leases (``lea
 history (``undo_pieces.py``) and the rows (``walk.py``) come in bounded steps beside later slots.
 The names of former sessions (``former_names.py``) are copied at once, and are not part of what is
 summed up. A snapshot without history, as of below feature level 4, is of a state whose history
-begins with it. The pieces are
-plain values: ints, bytes, text, lists and tuples. The files: ``snapshot/file.py``.
+begins with it. The pieces are plain values: ints, bytes, text, lists and tuples. The files:
+``snapshot/file.py``.
 
 What :class:`Restore` is given is not trusted: it came from a disk or a peer. Every form, bound
 and order is checked, and a snapshot that has too little or too much of anything is refused with
@@ -27,12 +27,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from paxosd.core.client_name import client_name_fault
-from paxosd.core.cluster_settings import (
-    BOUNDS,
-    LEVEL_COORDINATION,
-    ClusterSettings,
-    SettingsError,
-)
+from paxosd.core.cluster_settings import BOUNDS, LEVEL_COORDINATION, ClusterSettings, SettingsError
 from paxosd.core.commands import Reign, Status
 from paxosd.core.lease_bounds import FIRST_ID, IDS_PER_KEEPALIVE_MAX
 from paxosd.core.membership import Membership, MembershipError

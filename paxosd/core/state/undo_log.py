@@ -148,12 +148,15 @@ class UndoLog:
     """The records of the revisions above ``floor``. Those of the slot that is being applied are
     noted one by one, by the store; :meth:`end_slot` then counts and trims."""
 
-    __slots__ = ("_disposal", "blocks", "bytes", "limits", "marks", "open")
+    __slots__ = ("_disposal", "blocks", "bytes", "keeps", "limits", "marks", "open")
 
     def __init__(self, disposal: Disposal, revision: int = 0) -> None:
         """``revision``: that of the state at the beginning, below which nothing is known."""
         self._disposal = disposal
         self.limits = HistoryLimits()
+        self.keeps = False
+        """Whether anything is to be kept. If not, the records of a slot are dropped at its end
+        whatever they are, so the hot loop of the store makes none."""
         self.open = UndoBlock(revision)
         """The last block, to which records are added."""
         self.blocks = [self.open]
@@ -175,7 +178,7 @@ class UndoLog:
 
     def note(self, key: bytes, old: bytes, new: bytes) -> None:
         """The next revision changed this key from one packed entry to the other; b"": none. (The
-        hot loop of the store does the same.)"""
+        hot loop of the store does the same, if anything is kept.)"""
         block = self.open
         block.keys.append(key)
         block.olds.append(old)
@@ -188,6 +191,9 @@ class UndoLog:
 
     def end_slot(self, slot: Slot, revision: int, now_ms: int) -> None:
         """The slot is applied, and brought the store to ``revision`` at log time ``now_ms``."""
+        if not self.keeps:
+            self._forget_all(revision)
+            return
         block = self.open
         assert block.last == revision, "a revision has no record of what it changed"
         if block.counted != len(block.keys):
@@ -204,6 +210,7 @@ class UndoLog:
     def limit(self, limits: HistoryLimits) -> None:
         """Keep so much from the next slot on."""
         self.limits = limits
+        self.keeps = bool(limits.revisions or limits.span_ms)
 
     def _enough(self, revision: int, now_ms: int) -> int:
         """Up to this revision nothing need be kept, neither for the count nor for the hours."""
@@ -228,12 +235,25 @@ class UndoLog:
     def _drop_first(self) -> None:
         block = self.blocks.pop(0)
         self.bytes -= block.bytes
+        self._forget_groups(block)
+        if not self.blocks:
+            self.begin_block()
+
+    def _forget_all(self, revision: int) -> None:
+        self.marks.clear()
+        if self.bytes or self.open.keys:
+            for block in self.blocks:
+                self._forget_groups(block)
+            self.bytes = 0
+            self.open = UndoBlock(revision)
+            self.blocks[:] = [self.open]
+        self.open.before = revision
+
+    def _forget_groups(self, block: UndoBlock) -> None:
         for group in block.groups.values():
             group.is_forgotten = True
             if group.is_complete:  # else the store does it once it is
                 self._disposal.add(group.give_up())
-        if not self.blocks:
-            self.begin_block()
 
     def begin_block(self) -> None:
         """Further records go into a new block."""
