@@ -487,6 +487,8 @@ PROFILES: dict[str, Profile | GapProfile] = {
         Profile("leases-crossed", replace(_BUSY, level=LEVEL_LATEST, holders=3), _old_batches),
         Profile("locks", _LOCKS),
         Profile("locks-long", replace(_LOCKS, duration_ms=400_000, faults=frozenset())),
+        Profile("transactions", replace(_STORMY, level=LEVEL_LATEST, transactors=3)),
+        Profile("history", replace(_STORMY, level=LEVEL_LATEST, revision_readers=3)),
         Profile("upgrades", replace(_STORMY, level=LEVEL_LATEST)),
         Profile(
             "unequal-limits",

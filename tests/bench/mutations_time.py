@@ -57,8 +57,6 @@ TIME = (
         around(machine_module, "expire_leases", _expire_by_own_clock), profiles="leases"),
     row("lease-renewal-lost", "a renewal that is confirmed puts the end off",
         instead(Leases, "keep_alive", _keep_alive_in_words), profiles="leases", in_suite=True),
-    row("lease-no-ticks", "a leader lets log time pass where nobody writes",
-        instead(LeaseTicks, "tick", nothing), profiles="leases"),
     row("log-time-wall-clock", "log time is a stopwatch, and no wall clock decides it",
         instead(LogClock, "advance", _advance_by_wall_clock), profiles="wrong-clocks", seed=1,
         in_suite=True),
