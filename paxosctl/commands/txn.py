@@ -4,13 +4,14 @@ from typing import Any
 
 import click
 
-from paxosctl.cli.app import Settings, check_key, negative, raw, verb
+from paxosctl.cli.app import Settings, Whole, check_key, negative, raw, verb
 from paxosctl.cli.render import View, as_cell, as_json
 from paxosctl.cli.streams import read_all
 from paxosctl.cli.transaction_text import TextError, parse_transaction
 from paxosctl.client.transactions import TxnResult
 from paxosd.core.commands import KeyValue
 from paxosd.core.requests import RangePage
+from paxosd.host.numbers import WHOLE_MAX
 
 
 @verb("txn")
@@ -46,7 +47,7 @@ def txn_verb(settings: Settings, file: str) -> None:
 
 @verb("incr")
 @click.argument("key")
-@click.option("--by", type=click.IntRange(-(1 << 62), 1 << 62), default=1, show_default=True)
+@click.option("--by", type=Whole(-WHOLE_MAX), default=1, show_default=True)
 def incr_verb(settings: Settings, key: str, by: int) -> None:
     """Add to the number that KEY holds, exactly once; no such key counts as 0."""
     check_key(key)

@@ -45,6 +45,9 @@ def test_no_number_is_read_by_click_alone():
     "words",
     [
         ("cas", "k", "v", "--expect-revision", HUGE),
+        ("incr", "k", "--by", HUGE),
+        ("incr", "k", "--by", f"-{HUGE}"),
+        ("incr", "k", "--by", "1_0"),
         ("get", "", "--prefix", "--limit", HUGE),
         ("node", "log-level", "debug", "--for", f"{HUGE}h"),
         ("bench", "put", "--size", HUGE),

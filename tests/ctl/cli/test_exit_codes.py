@@ -5,7 +5,9 @@ import json
 import click
 import pytest
 
+from paxosctl.cli import survey
 from paxosctl.cli.main import cli
+from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from tests.ctl.fake_daemon import closed_port
 
 BAD_PLAN = "/nonexistent/plan.toml"
@@ -20,10 +22,19 @@ LEAVES = {
     "get": (["k"], ["missing"], 1),
     "delete": (["k"], ["missing"], 1),
     "cas": (["k", "w", "--expect-value", "v"], ["k", "w", "--expect-value", "not this"], 1),
+    "incr": (["n", "--by", "-2"], ["k"], 77),  # that is no number
+    "txn": (["/dev/null"], ["/proc/self/mounts"], 2),  # that is no transaction
     "outcome": (None, ["99", "1"], 1),
     "export": (["--prefix", "no such key"], ["-o", "/dev/null", "--force"], 1),  # it is no file
     "import": (["/dev/null"], ["/proc/self/status"], 1),  # it is no JSON
     "watch": (None, None, 0),  # ends with Ctrl-C alone
+    "lease grant": (["10s"], ["10ms"], 2),
+    "lease keepalive": (None, ["7"], 1),
+    "lease revoke": (None, ["7"], 1),
+    "lease ttl": (None, ["7"], 1),
+    "lease list": ([], None, 0),
+    "lock": (["jobs", "--", "true"], ["jobs", "--", "false"], 1),
+    "elect": (["head", "me", "--", "true"], ["head"], 1),  # nobody leads
     "status": ([], None, 0),
     "health": ([], None, 0),
     "leader": ([], None, 0),
@@ -87,6 +98,11 @@ NEEDS_NO_CLUSTER = {
     "import",  # of a file without keys, as here
     *(verb for verb in LEAVES if verb.startswith(("log ", "explain ", "why-slow", "trace "))),
 }  # fmt: skip
+COORDINATION = {verb for verb in LEAVES if verb.startswith(("lease ", "lock", "elect"))}
+COORDINATION |= {"incr", "txn"}
+"""They work at a feature level that a new cluster does not start with here."""
+WAITING = {"lock", "elect"}
+"""They wait for a cluster as they do for a lock."""
 FAILING = {"watch": ["k"], "outcome": ["1", "1"], "check perf": []}
 """Arguments for the verbs that have none that work here."""
 
@@ -148,7 +164,11 @@ def test_every_verb_is_here():
 
 
 @pytest.mark.parametrize("verb", LEAVES)
-def test_done_is_0_and_no_is_not(verb, ctl):
+def test_done_is_0_and_no_is_not(verb, ctl, daemon, monkeypatch):
+    # A look at all nodes waits a second for each: on a busy machine that is too short at times.
+    monkeypatch.setattr(survey, "PROBE_S", 30.0)
+    if verb in COORDINATION:
+        daemon.machine.settings = ClusterSettings(1, LEVEL_COORDINATION)
     works, negative, code = LEAVES[verb]
     for arguments in (["put", "k", "v"], ["fault", "add", "f", "--kind", "drop"]):
         if verb != "fault add":
@@ -162,7 +182,7 @@ def test_done_is_0_and_no_is_not(verb, ctl):
         assert ctl(*verb.split(), *works)[0] == 0
 
 
-@pytest.mark.parametrize("verb", sorted(set(LEAVES) - NEEDS_NO_CLUSTER))
+@pytest.mark.parametrize("verb", sorted(set(LEAVES) - NEEDS_NO_CLUSTER - WAITING))
 def test_nobody_there_is_69_or_usage_before_it(verb, ctl):
     works, negative, _ = LEAVES[verb]
     arguments = works if works is not None else FAILING.get(verb, negative)
@@ -170,6 +190,14 @@ def test_nobody_there_is_69_or_usage_before_it(verb, ctl):
     assert code == (2 if verb == "fault run" else 1 if verb == "health" else 69)
     assert out == ""
     assert "connection refused" in err or BAD_PLAN in err
+
+
+@pytest.mark.parametrize("verb", sorted(WAITING))
+def test_nobody_there_is_72_where_one_can_wait(verb, ctl):
+    words = [*verb.split(), "name", *(["me"] if verb == "elect" else [])]
+    code, out, err = ctl(*words, "--wait", "0s", "--", "true", endpoints=closed_port())
+    assert (code, out) == (72, "")
+    assert "not acquired: whether somebody has it is not known: no answer" in err
 
 
 @pytest.mark.parametrize("verb", sorted(set(LEAVES) - NEEDS_NO_CLUSTER))
