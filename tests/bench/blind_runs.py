@@ -2,6 +2,7 @@
 
     python -m tests.bench.blind_runs --rounds 50 [--seed N] [--none 10] [--json] [--keep DIR]
     python -m tests.bench.blind_runs --judge DIR        # rounds that were kept, judged again
+    python -m tests.bench.blind_runs --judge DIR --bundles    # on bundles of what the nodes left
 
 In each round three daemons, on hosts of their own as far as the network goes, carry a load; one or
 two faults (``blind_faults.py``) begin and end, by turns such as the daemons cannot know and such
@@ -17,6 +18,7 @@ import json
 import os
 import random
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -95,12 +97,26 @@ def _now_us():
     return time.time_ns() // 1000
 
 
-def judged(directory):
+def bundle_of(directory, scratch):
+    """What the nodes that are gone left behind in ``directory``, as a bundle."""
+    bundle = Path(scratch) / f"{directory.name}.tar.gz"
+    nobody = "tcp://127.0.0.1:1"
+    subprocess.run(
+        [sys.executable, "-m", "paxosctl", "debug", "bundle", "--data-dir", str(directory),
+         "-o", str(bundle), "--endpoints", nobody, "--timeout", "200ms"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return bundle
+
+
+def judged(directory, *, in_bundle=False):
     """Judge one kept round; its truths and the verdict."""
     truths = json.loads((directory / "truth.json").read_text())
     for truth in truths["faults"]:
         truth["claims"] = {tuple(claim) for claim in truth["claims"]}
-    answers = answers_of(directory)
+    with tempfile.TemporaryDirectory() as scratch:
+        source = bundle_of(directory, scratch) if in_bundle else directory
+        answers = answers_of(source)
     return truths, judge(answers, truths["faults"], truths.get("starved", []))
 
 
@@ -136,6 +152,7 @@ def main():
     parser.add_argument("--seed", type=int, default=None, help="of the first round")
     parser.add_argument("--keep", help="keep the data directories here")
     parser.add_argument("--judge", help="judge the rounds that were kept here")
+    parser.add_argument("--bundles", action="store_true", help="judge bundles of them")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.judge:
@@ -149,7 +166,7 @@ def main():
         paths = run_rounds(seeds, options.keep)
     rows, false, calm, out = [], [], 0, []
     for path in paths:
-        truths, verdict = judged(path)
+        truths, verdict = judged(path, in_bundle=options.bundles)
         line = report(truths["seed"], truths, verdict)
         out.append({"seed": truths["seed"], "faults": verdict.found, "false": verdict.false,
                     "busy": verdict.busy})  # fmt: skip
