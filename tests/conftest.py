@@ -185,9 +185,12 @@ def pytest_configure(config):
     if not hasattr(config, "workerinput"):
         for package in ("paxosd", "paxosctl"):
             compileall.compile_dir(ROOT / package, quiet=2)
+    # A shell's background job ignores the one, what runs under nohup the other; and so would each
+    # command that a test interrupts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # A shell's background job ignores it, and so would each command that a test interrupts.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_finish():

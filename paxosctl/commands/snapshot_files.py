@@ -13,7 +13,8 @@ from paxosctl.cli.public_names import member_fields
 from paxosctl.cli.streams import StreamError
 from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.membership import Membership
-from paxosd.core.state.snapshot import Restore, SnapshotError
+from paxosd.core.state.snapshot import Restore
+from paxosd.core.state.snapshot_head import SnapshotError
 from paxosd.host.clock import clock_ms
 from paxosd.snapshot.file import (
     HEAD,

@@ -18,7 +18,8 @@ from paxosctl.inspection.chosen_values import ChosenValues
 from paxosd.core.cluster_settings import UnknownLevelError
 from paxosd.core.commands import OPEN, Batch, Result
 from paxosd.core.state.machine import Machine
-from paxosd.core.state.snapshot import Restore, SnapshotError
+from paxosd.core.state.snapshot import Restore
+from paxosd.core.state.snapshot_head import SnapshotError
 from paxosd.core.types import Ballot, Slot
 from paxosd.snapshot.file import HISTORY, ROWS, SnapshotReader, load, restore_block, snapshot_slot
 from paxosd.storage.disk import RealFile

@@ -1,6 +1,7 @@
 """What the parts of one node share: the roles, the outbox, the time, the seeded randomness."""
 
 import random
+from collections.abc import Sized
 from dataclasses import dataclass, field
 from typing import Protocol
 from zlib import crc32
@@ -43,6 +44,11 @@ class Codec(Protocol):
 
 class LeaseTable(Protocol):
     """The leases of the state machine."""
+
+    @property
+    def table(self) -> Sized:
+        """All of them."""
+        ...
 
     def due_at_ms(self) -> int | None:
         """The log time before which none of them ends; None: there are none."""

@@ -29,6 +29,8 @@ class LeaseTicks:
         """When an empty batch is to be proposed; inf: not before something else has happened."""
         context = self._context
         machine = context.machine
+        if not machine.leases.table:  # in most clusters, and asked twice a turn
+            return inf
         due_ms = machine.leases.due_at_ms()
         if due_ms is None or not self._replication.is_idle:
             return inf
@@ -37,5 +39,6 @@ class LeaseTicks:
 
     def tick(self) -> None:
         """Propose it, if it is due."""
-        if self.next_due_ms() <= self._context.now_ms:
+        context = self._context
+        if context.machine.leases.table and self.next_due_ms() <= context.now_ms:
             self._replication.propose_time()

@@ -270,7 +270,7 @@ class Node:
         context, reads = self._context, self._reads
         outbox = context.outbox
         while True:
-            if context.proposer.queue:
+            if context.proposer.queue.bytes:
                 self._replication.propose_waiting()
             reads.ask()
             outbox.settle()

@@ -249,7 +249,7 @@ class Proposer:
         """Whether something waits and the window, in slots and in bytes, has room."""
         options = self._options
         return (
-            bool(self.queue)
+            self.queue.bytes > 0
             and self.state is ProposerState.LEADING
             and not self.barrier
             and not self.held

@@ -111,7 +111,7 @@ class Replication:
         return (
             proposer.leading
             and not proposer.open
-            and not proposer.queue
+            and not proposer.queue.bytes
             and not proposer.barrier
             and not proposer.held
             and not self.log_full

@@ -22,7 +22,8 @@ from typing import Any
 
 from paxosd.core.messages import PeerMessage, SnapshotChunk, SnapshotOffer, SnapshotRequest
 from paxosd.core.state.machine import Machine
-from paxosd.core.state.snapshot import Restore, SnapshotError
+from paxosd.core.state.snapshot import Restore
+from paxosd.core.state.snapshot_head import SnapshotError
 from paxosd.core.types import NodeId, Slot
 from paxosd.host.log import Log
 from paxosd.snapshot.file import SnapshotInfo, SnapshotReader, restore_block

@@ -36,15 +36,8 @@ from paxosd.core.state.former_names import FormerName
 from paxosd.core.state.lease_walk import LeaseRow
 from paxosd.core.state.machine import DEFAULT_LIMITS, Machine, MachineLimits
 from paxosd.core.state.session_walk import SessionRow
-from paxosd.core.state.snapshot import (
-    Members,
-    Restore,
-    SnapshotError,
-    SnapshotHead,
-    former_of,
-    lease_of,
-    session_of,
-)
+from paxosd.core.state.snapshot import Restore, former_of, lease_of, session_of
+from paxosd.core.state.snapshot_head import Members, SnapshotError, SnapshotHead
 from paxosd.core.state.undo_pieces import Piece
 from paxosd.core.types import Slot
 from paxosd.storage.disk import Disk, DiskFile

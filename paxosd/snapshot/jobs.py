@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from paxosd.core.state.snapshot import SnapshotError
+from paxosd.core.state.snapshot_head import SnapshotError
 from paxosd.core.types import Slot
 from paxosd.snapshot.file import SYNC_BYTES, SnapshotReader, SnapshotWriter, snapshot_name
 from paxosd.storage.disk import Disk, DiskFile

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from paxosd.core.state.machine import Machine
-from paxosd.core.state.snapshot import Members, SnapshotWalk, head_has_sum
+from paxosd.core.state.snapshot import SnapshotWalk
+from paxosd.core.state.snapshot_head import Members, head_has_sum
 from paxosd.core.status import SnapshotStatus
 from paxosd.core.types import NodeId, Slot
 from paxosd.host.log import Log

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from paxosd.core.state.machine import Machine
-from paxosd.core.state.snapshot import SnapshotError
+from paxosd.core.state.snapshot_head import SnapshotError
 from paxosd.core.types import Slot
 from paxosd.host.log import Log
 from paxosd.snapshot.file import (

@@ -10,7 +10,7 @@ The first pass comes one interval after the start, which has read the log itself
 
 from collections import deque
 
-from paxosd.core.state.snapshot import SnapshotError
+from paxosd.core.state.snapshot_head import SnapshotError
 from paxosd.core.status import ScrubStatus
 from paxosd.core.types import Slot
 from paxosd.snapshot.file import SnapshotInfo, SnapshotReader, snapshot_name

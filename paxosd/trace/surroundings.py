@@ -11,7 +11,7 @@ from typing import Any
 from paxosd.bus.inbox import Inbox, Refused
 from paxosd.core.messages import Accepted, Envelope, PeerMessage
 from paxosd.core.requests import ClientMessage, ServerMessage, WriteRequest
-from paxosd.core.state.snapshot import SnapshotError
+from paxosd.core.state.snapshot_head import SnapshotError
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan, Verdict
 from paxosd.replica.forwarding import Link

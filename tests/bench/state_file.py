@@ -9,7 +9,7 @@ from itertools import islice
 
 from paxosctl.load.keys import key_of
 from paxosd.core.cluster_settings import LEVEL_LATEST, ClusterSettings
-from paxosd.core.state.snapshot import SnapshotHead
+from paxosd.core.state.snapshot_head import SnapshotHead
 from paxosd.snapshot.file import HEAD, ROWS, SnapshotWriter, encode_head, encode_rows, snapshot_name
 from paxosd.storage import restored_from
 from paxosd.storage.datadir import DataDir

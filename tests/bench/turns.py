@@ -22,7 +22,7 @@ from pathlib import Path
 from paxosctl.client.client import Client
 from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.core.state.session_walk import SessionRow
-from paxosd.core.state.snapshot import SnapshotHead
+from paxosd.core.state.snapshot_head import SnapshotHead
 from paxosd.snapshot.file import (
     HEAD,
     ROWS,

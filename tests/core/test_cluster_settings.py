@@ -18,7 +18,8 @@ from paxosd.core.membership import Membership
 from paxosd.core.messages import Accept
 from paxosd.core.state.machine import Machine, MachineLimits
 from paxosd.core.state.sessions import SessionLimits
-from paxosd.core.state.snapshot import Restore, SnapshotError, SnapshotWalk
+from paxosd.core.state.snapshot import Restore, SnapshotWalk
+from paxosd.core.state.snapshot_head import SnapshotError
 from tests.core.changes import change_entry, grown, membership, plain, wanted
 from tests.core.cluster import Cluster
 from tests.core.scenes import started

@@ -271,7 +271,8 @@ def save(disk, reader, machine):
         writer.write([(ROWS, encode_rows(walk.rows(100, 1 << 20)))])
     walk.close()
     machine.sum_up()
-    machine.advance_checksum(1 << 20)
+    while not machine.advance_checksum(1 << 20):
+        pass
     writer.finish(machine.checksums[walk.head.slot])
 
 

@@ -8,7 +8,8 @@ from paxosd.core.cluster_settings import LEVEL_CLIENT_NAMES, LEVEL_COORDINATION,
 from paxosd.core.commands import CLOSE, GRANT, KEEPALIVE, OPEN, PUT, Batch, Entry, Reign
 from paxosd.core.lease_bounds import FIRST_ID
 from paxosd.core.state.lease_walk import lease_pieces
-from paxosd.core.state.snapshot import SnapshotError, SnapshotWalk
+from paxosd.core.state.snapshot import SnapshotWalk
+from paxosd.core.state.snapshot_head import SnapshotError
 from paxosd.snapshot.file import (
     BLOCK_BYTES_MAX,
     HEAD,

@@ -13,7 +13,7 @@ from paxosd.sim.what_if.question import Fault, Question, QuestionError, parse_qu
 from paxosd.sim.what_if.run import WhatIf
 from tests.trace.recorded import SHORT, record
 
-SLOT = 15
+SLOT = 25
 
 
 @pytest.fixture(scope="module")

@@ -20,17 +20,15 @@ Every slot up to the snapshot's is chosen, and its effects are in it. It contain
 slot above, and nothing about what an acceptor promised.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from operator import add, le
-from typing import Any, NamedTuple
-from zlib import crc32
+from typing import Any
 
 from paxosd.core.client_name import client_name_fault
-from paxosd.core.cluster_settings import BOUNDS, LEVEL_COORDINATION, ClusterSettings, SettingsError
-from paxosd.core.commands import Reign, Status
-from paxosd.core.lease_bounds import FIRST_ID, IDS_PER_KEEPALIVE_MAX
-from paxosd.core.membership import Membership, MembershipError
+from paxosd.core.cluster_settings import BOUNDS
+from paxosd.core.commands import Status
+from paxosd.core.lease_bounds import IDS_PER_KEEPALIVE_MAX
 from paxosd.core.state.checksum import RestSum, sum_of, total_with
 from paxosd.core.state.entries import pack_numbers
 from paxosd.core.state.former_names import FORMER_MAX, FormerName
@@ -39,14 +37,21 @@ from paxosd.core.state.log_clock import NO_REIGN, NUMBER_MAX
 from paxosd.core.state.machine import DEFAULT_LIMITS, Machine, MachineLimits
 from paxosd.core.state.session_walk import SessionRow, SessionWalk
 from paxosd.core.state.sessions import Session
+from paxosd.core.state.snapshot_head import (
+    Members,
+    SnapshotError,
+    SnapshotHead,
+    check_head,
+    head_has_sum,
+    membership_of,
+    reign_of,
+    settings_of,
+)
 from paxosd.core.state.start import Start
 from paxosd.core.state.undo_pieces import Piece, UndoRestore, UndoWalk
 from paxosd.core.state.walk import Walk
-from paxosd.core.transactions import PARTS_MAX, is_branch_result
-from paxosd.core.types import NodeId, Slot
-
-Members = Mapping[NodeId, Mapping[str, str]]
-"""Who is a member, and its endpoints by kind: peer, client, events."""
+from paxosd.core.transactions import is_branch_result
+from paxosd.core.types import Slot
 
 LEASES_PER_STEP = 200
 LEASE_KEYS_PER_STEP = 2000
@@ -54,58 +59,7 @@ SESSIONS_PER_STEP = 100
 REPLIES_PER_STEP = 5000
 NAMES_PER_STEP = 2000
 LINKED_PER_STEP = 2000
-_CRC_MAX = (1 << 32) - 1
 _ENTRY_FIELDS = 4
-
-
-class SnapshotError(ValueError):
-    """This is no snapshot, or not a complete one; the text says where."""
-
-
-class SnapshotHead(NamedTuple):
-    """Everything except the sessions, the leases and the rows.
-
-    ``slot``: the last one applied. ``next_session``: the id that the next OPEN gets. ``sessions``
-    and ``keys``: how many follow. ``members``: those of the configuration, for people.
-    ``membership``: the one in the log, as JSON; b"" at epoch 0. ``settings``: those in the log, as
-    JSON; b"" at version 0. ``reign``: where the stopwatch of log time stands; () if it never ran.
-    ``next_lease``: the id that the next GRANT gets that asks for none. ``leases``: how many follow.
-    """
-
-    slot: Slot
-    revision: int
-    log_time_ms: int
-    chain: int
-    next_session: int
-    sessions: int
-    keys: int
-    members: Members
-    membership: bytes = b""
-    settings: bytes = b""
-    reign: tuple[Any, ...] = ()
-    next_lease: int = FIRST_ID
-    leases: int = 0
-
-    def moved(self, bump: int) -> "SnapshotHead":
-        """The head of the same state for another cluster, which goes on ``bump`` numbers later.
-
-        The snapshot's cluster went on after it was taken, and what it handed out then is lost here:
-        a fencing token, the id of a session or lease. As long as that were fewer than ``bump``, no
-        number is handed out a second time. The chain has it, so that nodes whose heads were moved
-        by different numbers notice it with the first slot. The stopwatch has not run yet: the new
-        cluster counts its ballots from 1 on, and to earlier reigns than the latest log time would
-        stand still. Raises SnapshotError."""
-        has_leases = _settings(self).level >= LEVEL_COORDINATION
-        moved = self._replace(
-            revision=self.revision + bump,
-            reign=(),
-            next_session=self.next_session + bump,
-            next_lease=self.next_lease + bump if has_leases else self.next_lease,
-            chain=crc32(b"moved by %d" % bump, self.chain) if bump else self.chain,
-        )
-        if max(moved.revision, moved.next_session, moved.next_lease) > NUMBER_MAX:
-            raise SnapshotError(f"no room is left for numbers {bump} higher")
-        return moved
 
 
 class SnapshotWalk:
@@ -182,8 +136,8 @@ class Restore:
     constructor UnknownLevelError."""
 
     def __init__(self, head: SnapshotHead, limits: MachineLimits = DEFAULT_LIMITS) -> None:
-        settings = _settings(head)
-        _check_head(head, BOUNDS["sessions_max"][1] if settings.version else limits.sessions[0])
+        settings = settings_of(head)
+        check_head(head, BOUNDS["sessions_max"][1] if settings.version else limits.sessions[0])
         self.head = head
         self._limits = limits
         self._machine = Machine(
@@ -193,9 +147,9 @@ class Restore:
                 revision=head.revision,
                 chain=head.chain,
                 log_time_ms=head.log_time_ms,
-                reign=_reign(head),
+                reign=reign_of(head),
                 next_session=head.next_session,
-                membership=_membership(head),
+                membership=membership_of(head),
                 settings=settings if settings.version else None,
                 next_lease=head.next_lease,
             ),
@@ -310,28 +264,6 @@ class Restore:
         return machine
 
 
-def head_has_sum(head: SnapshotHead) -> bool:
-    """Whether a snapshot carries the checksum of its state: it does at feature level 1."""
-    return bool(head.settings)
-
-
-def _check_head(head: SnapshotHead, sessions_max: int) -> None:
-    for name, value, least, most in (
-        ("slot", head.slot, 1, NUMBER_MAX),
-        ("revision", head.revision, 0, NUMBER_MAX),
-        ("log_time_ms", head.log_time_ms, 0, NUMBER_MAX),
-        ("chain", head.chain, 0, _CRC_MAX),
-        ("next_session", head.next_session, 1, NUMBER_MAX),
-        # Not what the settings allow: they may have come down below what is there.
-        ("sessions", head.sessions, 0, sessions_max),
-        ("keys", head.keys, 0, PARTS_MAX * head.revision),  # of a transaction in one revision
-        ("next_lease", head.next_lease, FIRST_ID, NUMBER_MAX),
-        ("leases", head.leases, 0, BOUNDS["leases_max"][1]),
-    ):
-        if type(value) is not int or not least <= value <= most:
-            raise SnapshotError(f"the head's {name} is not a number from {least} to {most}")
-
-
 def _pack_entries(keys: Sequence[Any], entries: Sequence[Any], revision: int) -> list[bytes]:
     """Check rows and pack their entries, column by column: a loop over the rows in Python would
     take longer than all else that a restore does with them."""
@@ -360,41 +292,6 @@ def _pack_entries(keys: Sequence[Any], entries: Sequence[Any], revision: int) ->
 def _are(kind: type, items: Sequence[Any]) -> bool:
     """Whether each of them, and there is one, is exactly of this type."""
     return set(map(type, items)) == {kind}
-
-
-def _membership(head: SnapshotHead) -> Membership:
-    if type(head.membership) is not bytes:
-        raise SnapshotError("the head's membership is none")
-    try:
-        membership = Membership.from_json(head.membership)
-    except MembershipError as error:
-        raise SnapshotError(f"the head's membership: {error}") from None
-    if membership.slot > head.slot + 1:
-        raise SnapshotError("the head's membership is of a later slot")
-    return membership
-
-
-def _settings(head: SnapshotHead) -> ClusterSettings:
-    if type(head.settings) is not bytes:
-        raise SnapshotError("the head's settings are none")
-    try:
-        return ClusterSettings.from_json(head.settings)
-    except SettingsError as error:
-        raise SnapshotError(f"the head's settings: {error}") from None
-
-
-def _reign(head: SnapshotHead) -> Reign:
-    if head.reign == ():
-        return NO_REIGN
-    if type(head.reign) is not tuple or len(head.reign) != len(Reign._fields):
-        raise SnapshotError("the head's reign is none")
-    reign = Reign(*head.reign)
-    numbers = reign.round, reign.elapsed_ms
-    if type(reign.node) is not str or not all(
-        type(number) is int and 0 <= number <= NUMBER_MAX for number in numbers
-    ):
-        raise SnapshotError("the head's reign is none")
-    return reign
 
 
 def _check_session(row: SessionRow, head: SnapshotHead, last_ms: int) -> None:

@@ -10,7 +10,8 @@ from paxosd.core.commands import CLOSE, OPEN, OPENED_BY_MIN, Status
 from paxosd.core.state import former_names
 from paxosd.core.state.former_names import FormerNames
 from paxosd.core.state.machine import Machine
-from paxosd.core.state.snapshot import Restore, SnapshotError, SnapshotWalk, former_of
+from paxosd.core.state.snapshot import Restore, SnapshotWalk, former_of
+from paxosd.core.state.snapshot_head import SnapshotError
 from tests.core.state.parts import copy_history, fingerprint
 from tests.core.state.test_named_open import at_level
 

@@ -25,7 +25,8 @@ from paxosd.core.lease_bounds import FIRST_ID, KEYS_MAX
 from paxosd.core.state import leases as leases_module
 from paxosd.core.state.lease_walk import LeaseWalk, lease_pieces
 from paxosd.core.state.machine import Machine
-from paxosd.core.state.snapshot import Restore, SnapshotError, SnapshotWalk, lease_of
+from paxosd.core.state.snapshot import Restore, SnapshotWalk, lease_of
+from paxosd.core.state.snapshot_head import SnapshotError
 from tests.core.state.parts import changes, copy_history
 
 MALFORMED = (Status.MALFORMED, 0, None)

@@ -4,7 +4,8 @@ import pytest
 
 from paxosd.core.cluster_settings import LEVEL_NAMED_OPEN, ClusterSettings
 from paxosd.core.commands import CLOSE, OPEN, OPENED_BY_MIN, Batch, Entry, Reign, Status
-from paxosd.core.state.snapshot import Restore, SnapshotError, SnapshotWalk, session_of
+from paxosd.core.state.snapshot import Restore, SnapshotWalk, session_of
+from paxosd.core.state.snapshot_head import SnapshotError
 from tests.core.state.parts import fingerprint
 from tests.core.state.test_sessions import FULL, UNKNOWN, Log
 

@@ -8,14 +8,8 @@ from paxosd.core.commands import CHECKSUM, DELETE, DELETE_RANGE, OPEN, PUT, Batc
 from paxosd.core.state import machine as machine_module
 from paxosd.core.state.history import HistoryCompactedError
 from paxosd.core.state.machine import DEFAULT_LIMITS, Machine
-from paxosd.core.state.snapshot import (
-    Restore,
-    SessionRow,
-    SnapshotError,
-    SnapshotHead,
-    SnapshotWalk,
-    session_of,
-)
+from paxosd.core.state.snapshot import Restore, SessionRow, SnapshotWalk, session_of
+from paxosd.core.state.snapshot_head import SnapshotError, SnapshotHead
 from tests.core.state.parts import changes, fingerprint, keys_between
 from tests.core.state.test_machine import BATCHES, SMALL, make_log
 

@@ -22,7 +22,8 @@ from paxosd.core.state import undo_log
 from paxosd.core.state.entries import numbers_of
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.revision_view import RevisionAheadError
-from paxosd.core.state.snapshot import Restore, SnapshotError, SnapshotWalk
+from paxosd.core.state.snapshot import Restore, SnapshotWalk
+from paxosd.core.state.snapshot_head import SnapshotError
 from paxosd.core.state.undo_log import RevisionGoneError
 from tests.core.state.parts import page_of
 

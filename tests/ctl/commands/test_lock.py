@@ -69,11 +69,11 @@ def _when_there_is_a_lease(client):
     import threading
 
     def end():
-        while not (leases := [each.id for each in client.leases() if client.lease(each.id)]):
-            pass
         while not list(client.scan(b"jobs/")):
             pass
-        client.revoke(leases[0])
+        # Only now: before that, a lock whose lease has gone begins anew with another one.
+        for each in list(client.leases()):
+            client.revoke(each.id)
 
     thread = threading.Thread(target=end)
     thread.start()
