@@ -13,7 +13,7 @@ from pathlib import Path
 import zmq
 
 from paxosd.core.commands import Batch, Reign
-from paxosd.core.effects import NOT_LEADER
+from paxosd.core.effects import COMPACTED, NOT_LEADER
 from paxosd.core.membership import Member, Membership
 from paxosd.core.message_room import MessageRoom
 from paxosd.core.requests import (
@@ -26,6 +26,8 @@ from paxosd.core.requests import (
     WriteRequest,
 )
 from paxosd.core.state.machine import Machine
+from paxosd.core.state.revision_view import RevisionAheadError
+from paxosd.core.state.undo_log import RevisionGoneError
 from paxosd.core.status import DiskStatus, NodeStatus, PeerStatus, Reached
 from paxosd.core.types import EPOCH_ROUNDS, Ballot
 from paxosd.daemon.log_level import LogLevel
@@ -231,9 +233,7 @@ class FakeDaemon:
             words = f"it says {self.refusal}"
             return RefusalAnswer(request.request_id, self.refusal, words, leader, self.hint, 0)
         if isinstance(request, ReadRequest):
-            results = self.machine.query(request.queries, 1000)  # small pages
-            applied, revision = self.machine.applied, self.machine.revision
-            return ReadAnswer(request.request_id, applied, revision, 0, results)
+            return self._read(request)
         try:
             entry = decode_entry(request.entry, EntryLimits.of(self.machine.settings))
         except WireError as error:
@@ -247,6 +247,19 @@ class FakeDaemon:
         (results,) = self.machine.apply(slot, batch)
         self.publisher.flush()
         return None if self.silent_writes else WriteAnswer(request.request_id, slot, results)
+
+    def _read(self, request):
+        try:
+            while not self.machine.prepare(request.queries):
+                pass
+        except RevisionGoneError as error:
+            said = str(error)
+            return RefusalAnswer(request.request_id, COMPACTED, said, "", "", error.floor)
+        except RevisionAheadError as error:
+            return RefusalAnswer(request.request_id, "invalid", str(error), "", "", 0)
+        results = self.machine.query(request.queries, 1000)  # small pages
+        applied, revision = self.machine.applied, self.machine.revision
+        return ReadAnswer(request.request_id, applied, revision, 0, results)
 
     @property
     def membership(self):

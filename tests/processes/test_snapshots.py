@@ -4,7 +4,10 @@ import random
 
 import pytest
 
+from paxosctl.client import Compare, Operation
 from paxosctl.client.errors import RefusedError
+from paxosd.core.cluster_settings import LEVEL_LATEST
+from paxosd.core.requests import GET, LINEARIZABLE, STALE
 from tests.bench.fill import fill
 from tests.processes.load import Load
 from tests.processes.processes import Daemons, wait_for
@@ -65,6 +68,7 @@ def test_a_node_that_was_away_for_three_snapshots_comes_back_by_one(tmp_path):
     with Daemons(tmp_path, snapshots=OFTEN) as daemons:
         daemons.start()
         leader = daemons.wait_leader()
+        earlier = Earlier(daemons)
         away, other = daemons.followers(leader)
         with Load(daemons, seed=SEED, pause_s=0.001) as load:
             load.wait_more(20)
@@ -79,11 +83,48 @@ def test_a_node_that_was_away_for_three_snapshots_comes_back_by_one(tmp_path):
         assert line["slot"] > 0
         donor = line["from"]
         daemons.wait_event(donor, "snapshot.sent", to=away, slot=line["slot"])
+        earlier.check(away)
         # And it lives on from what it was given.
         daemons.kill(away)
         daemons.start(away)
         daemons.wait_up(away)
         daemons.check_equal()
+        earlier.check(away)
+
+
+class Earlier:
+    """A key that two transactions change, and one with a lease that ends: what a node knows of
+    both once it has its state from a snapshot, and once it has started again."""
+
+    def __init__(self, daemons):
+        self._daemons = daemons
+        wait_for(
+            lambda: (
+                {(daemons.status(n) or {}).get("level") for n in daemons.names} == {LEVEL_LATEST}
+            ),
+            what="the latest feature level",
+        )
+        with daemons.client() as client:
+            change = [Compare.absent(b"earlier")], [Operation.put(b"earlier", b"1")]
+            otherwise = [Operation.put(b"earlier", b"2")]
+            first = client.txn(*change, otherwise)
+            second = client.txn(*change, otherwise)
+            client.put(b"leased", b"1", lease=client.grant(1))
+        assert (first.succeeded, second.succeeded) == (True, False)
+        self._revision = first.revision
+
+    def check(self, name):
+        """By reads that the node answers from its own state, and by linearizable ones."""
+        queries = [[GET, b"earlier", self._revision], [GET, b"earlier"]]
+        with self._daemons.client(name) as client:
+            for mode in (STALE, LINEARIZABLE):
+                rows = client.read(queries, mode=mode).results
+                assert [row.value for row in rows] == [b"1", b"2"]
+            # No write is needed for its end: the leader notices it.
+            gone = [[GET, b"leased"]]
+            wait_for(
+                lambda: client.read(gone, mode=STALE).results == [None], what="the lease's end"
+            )
 
 
 SLOW = {"slots_max": 1_000_000, "margin_slots": 0, "send_bytes_per_s": 200_000}
