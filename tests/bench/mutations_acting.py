@@ -67,7 +67,7 @@ _PAST = (
         where="Admission._is_foreign, _knows_more", profiles="relics", seed=1),
     row("marks-not-compared", "a log that ends below what was heard of it has lost its memory",
         instead(PeerRuns, "_mark_of", lambda self, name: 0),
-        where="PeerRuns, Admission._knows_more", profiles="rolled-back-greeted", seed=20,
+        where="PeerRuns, Admission._knows_more", profiles="rolled-back-greeted", seed=4,
         in_suite=True),
     row("marks-not-written", "what was heard of peers' logs outlasts a crash",
         instead(Wal, "note_heard", lambda self, marks: False), profiles="rolled-back-together",
