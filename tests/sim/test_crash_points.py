@@ -39,6 +39,7 @@ def test_the_script_is_the_same_each_time(seed, count):
     assert strike(seed, one) == strike(seed, one)
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_told_is_lost_and_the_cluster_goes_on(seed, operations, way):
     lot = random.randrange(1 << 30)  # a fresh one each time

@@ -36,6 +36,7 @@ NOTICED = {
 """Mutation → a rule that notices it, with the first seed of its first profile."""
 
 
+@pytest.mark.drawn(2)
 @pytest.mark.parametrize("name", NOTICED)
 def test_a_removed_safeguard_is_noticed(name):
     mutation = MUTATIONS[name]

@@ -130,7 +130,8 @@ class TestFailingRuns:
             return results
 
         monkeypatch.setattr(Machine, "apply", forget)
-        options = RunOptions(duration_ms=8000, operations=300, faults=frozenset(), watchers=0)
+        options = RunOptions(duration_ms=8000, operations=300, faults=frozenset(), watchers=0,
+                             revision_readers=0)  # fmt: skip
         report = run_seed(2, options)
         assert report.violation.startswith("history: ")
 
