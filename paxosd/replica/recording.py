@@ -6,13 +6,22 @@
 
 It stands where everything passes that goes into the node and comes out of it, so that the core
 knows nothing of it, and the simulator records what the daemon does. While a turn goes on only
-moments are noted; the events are made at its end, when nobody waits for what the turn sends.
+moments are noted; events are made of many at a time, at the end of a turn, when nobody waits for
+what it sends.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from paxosd.core.effects import AcceptRecord, PromiseRecord, ReadReady, Ready, Refusal, WriteReply
+from paxosd.core.effects import (
+    AcceptRecord,
+    PromiseRecord,
+    ReadReady,
+    Ready,
+    Record,
+    Refusal,
+    WriteReply,
+)
 from paxosd.core.membership import UNKNOWN, Membership
 from paxosd.core.messages import (
     Accept,
@@ -55,6 +64,8 @@ PUT_OFF_MAX = 64
 SETTLE_MS = 50.0
 """What is put off is recorded once there is so much of it, or so long after the last time."""
 HELD_BYTES_MAX = 1 << 20
+Deeds = tuple[Sequence[Record], Sequence[tuple[NodeId, PeerMessage]], Sequence[Accepted]]
+"""What is written, sent and published, as ``Ready`` has it."""
 _SMALL = frozenset([Accept, Accepted, Votes, Heartbeat, HeartbeatAck, ReadIndex, ReadIndexReply])
 """Messages that may be put off: short, or their value is in the next group commit."""
 
@@ -153,31 +164,43 @@ class Recording:
             now_ms = self._precise_now_ms()
         if self._slow is not None:
             self._slow.done(ready, now_ms)
-        applied = ready.applied
-        chain_at = self._machine.chain_at
-        # A chain is known as long as nothing else is applied.
-        chains = [chain_at(each.slot) or 0 for each in applied] if applied else applied
-        group = self._next_group() if ready.persist and self._next_group is not None else 0
-        self._later((now_ms, self._record_ready, ready, (chains, group)))
+        persist, sends, publishes = ready.persist, ready.sends, ready.publishes
+        if persist or sends or publishes:
+            group = self._next_group() if persist and self._next_group is not None else 0
+            # Not the whole of it: it has the answers, too, and they may be large.
+            self._later((now_ms, self._record_deeds, (persist, sends, publishes), group))
+            for _, message in sends:
+                if type(message) not in _SMALL:
+                    self._held_bytes = HELD_BYTES_MAX
+        if ready.applied:
+            chain_at, rows = self._machine.chain_at, []
+            for slot, ballot, value, _ in ready.applied:
+                # A chain is known as long as nothing else is applied.
+                rows.append((slot, ballot, value, chain_at(slot) or 0))
+                self._held_bytes += len(value)
+            self._later((now_ms, self._record_applied, rows, None))
         if self._node.membership is not self._membership:
             self._note_members(now_ms)
 
-    def _record_ready(self, ready: Ready, known: tuple[Sequence[int], int]) -> None:
-        chains, group = known
+    def _record_deeds(self, deeds: Deeds, group: int) -> None:
+        persist, sends, publishes = deeds
         recorder = self._recorder
         record = recorder.record
-        for each in ready.persist:
+        for each in persist:
             if type(each) is AcceptRecord:
                 slot, ballot, value = each
                 record(VOTED, "", 0, slot, ballot, group, recorder.digest_of(value))
             elif type(each) is PromiseRecord:
                 record(PROMISED, ballot=each.ballot, x=group)
-        for to, message in ready.sends:
+        for to, message in sends:
             record_message(recorder, to, SENT, message)
-        for accepted in ready.publishes:
+        for accepted in publishes:
             record_accepted(recorder, "", PUBLISHED, accepted)
-        for (slot, ballot, value, _), chain in zip(ready.applied, chains, strict=True):
-            record(APPLIED, "", 0, slot, ballot, chain, recorder.digest_of(value))
+
+    def _record_applied(self, rows: Sequence[tuple[Slot, Ballot, bytes, int]], _: None) -> None:
+        recorder = self._recorder
+        for slot, ballot, value, chain in rows:
+            recorder.record(APPLIED, "", 0, slot, ballot, chain, recorder.digest_of(value))
 
     def _note_members(self, now_ms: float) -> None:
         """Another membership is in force than was recorded last."""
@@ -211,7 +234,7 @@ class Recording:
         if self._precise_now_ms is not None:
             now_ms = self._precise_now_ms()
         size = job.end - job.offset
-        # Each value that is put off stands in one of these.
+        # Each value that is put off by a vote or an accept stands in one of these.
         self._held_bytes += size
         self._later(
             (now_ms, self._record_synced, (job.group, size), (job.duration_us, job.records))

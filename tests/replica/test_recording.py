@@ -1,8 +1,10 @@
 """What a replica records has the time at which it happened, not that at which its turn began."""
 
-from paxosd.core.effects import AcceptRecord, Applied, Ready
+import pytest
+
+from paxosd.core.effects import AcceptRecord, Applied, Ready, WriteReply
 from paxosd.core.membership import UNKNOWN
-from paxosd.core.messages import Accept, Envelope, Heartbeat, SnapshotChunk
+from paxosd.core.messages import Accept, Envelope, Heartbeat, Promise, SnapshotChunk
 from paxosd.core.types import Ballot
 from paxosd.recorder.block import Losses, blocks_of, events_of
 from paxosd.recorder.digest import digest_of
@@ -80,7 +82,7 @@ def test_what_is_put_off_has_its_time_and_its_order_and_lines_of_the_log_stand_b
                   sends=[("n2", Accept(BALLOT, 4, b"value", 3))],
                   applied=[Applied(3, BALLOT, b"before", None)])  # fmt: skip
     recording.done(ready)
-    assert recorder.put_off == 2
+    assert recorder.put_off == 3
     recording.end_turn()
     assert [(row.mono_us, row.kind, row.slot, row.x, row.y) for row in rows_of(recorder)] == [
         (1_001_000, PEER_KINDS[Heartbeat], 0, 0, 0),
@@ -138,6 +140,25 @@ class TestSettling:
         recording.synced(Job(1), 1004.0)
         recording.end_turn()
         assert recorder.put_off == 0
+
+    @pytest.mark.parametrize(
+        ("ready", "waits"),
+        [
+            (Ready(sends=[("n2", Accept(BALLOT, 4, b"value", 3))]), 1),
+            (Ready(sends=[("n2", Promise(BALLOT, 1, 0, 9, ((5, BALLOT, bytes(99)),)))]), 0),
+            (Ready(applied=[Applied(3, BALLOT, bytes(9), None)]), 1),
+            (Ready(applied=[Applied(3, BALLOT, bytes(HELD_BYTES_MAX), None)]), 0),
+            (Ready(replies=[(None, WriteReply(3, [(0, 1, bytes(999))]))]), 0),
+        ],
+    )
+    def test_what_a_turn_does(self, ready, waits):
+        """Answers are not kept at all."""
+        recorder, recording = self.make()
+        self.turn(recording, 1001.0, heartbeat("n2"))
+        recording.begin_turn(1002.0)
+        recording.done(ready)
+        recording.end_turn()
+        assert recorder.put_off == waits
 
 
 def test_equal_and_different_values_one_after_the_other():
