@@ -196,9 +196,11 @@ class CallRunner(ClientBase, Waits):
         """One turn; returns when the next is due."""
         self._take_in()
         due_ms = self._connection.turn()
+        is_news = False
         for wish in self._seat.acting():
             due_ms = min(due_ms, wish.turn())
-        self._tell()
+            is_news = is_news or wish.ready
+        self._tell(is_news)
         return due_ms
 
     def _take_in(self) -> None:
@@ -209,9 +211,10 @@ class CallRunner(ClientBase, Waits):
         while self._cancelled:
             protocol.cancel(self._cancelled.popleft(), CANCELLED, CANCELLED_WORDS)
 
-    def _tell(self) -> None:
-        """Wake the threads whose calls have ended. Each looks at its own call."""
-        if self._connection.protocol.take_completed() and self._seat.is_shared:
+    def _tell(self, is_news: bool = False) -> None:
+        """Wake the threads whose calls have ended, or whose watches have something. Each looks at
+        its own."""
+        if (self._connection.protocol.take_completed() or is_news) and self._seat.is_shared:
             self._seat.wake_ready()
 
     def _sleep(self, due_ms: int, wait_ms: int) -> None:

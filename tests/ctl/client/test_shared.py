@@ -135,6 +135,21 @@ class TestWatches:
         wanted = [b"%d" % turn for turn in range(20)]
         assert [ended[number] for number in range(5)] == [wanted] * 5
 
+    def test_a_change_wakes_its_thread_while_another_drives(self, client, daemon):
+        """No call of this client ends meanwhile, and the driver gets nothing."""
+        other_key, watch = client.watch(b"a"), client.watch(b"k")
+        driver = Crowd(1, lambda _: other_key.poll(60_000))
+        wait_until(lambda: other_key.live)
+        sleeper = Crowd(1, lambda _: watch.poll(20_000))
+        wait_until(lambda: client._seat.is_shared and watch.live)
+        began = time.monotonic()
+        with Client([daemon.endpoint], timeout_s=30) as writer:
+            writer.put(b"k", b"w")
+            assert sleeper.join()[0].key == b"k"
+            assert time.monotonic() - began < 10
+            writer.put(b"a", b"w")
+        assert driver.join()[0].key == b"a"
+
     def test_each_change_goes_to_one_of_the_threads_that_take(self, client):
         watcher = client.watch(b"w", prefix=True, from_revision=1)
         crowd = Crowd(4, lambda number: [next(watcher).value for _ in range(10)])
