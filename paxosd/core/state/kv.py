@@ -256,9 +256,9 @@ class Store:
         changed: dict[bytes, tuple[bytes, bytes]] = {}
         for key, value in values:
             old = self.packed(key)
-            if old is not None:
-                for walk in self.walks:  # preserve() does not know of this key
-                    walk.keep(key, old)
+            if self.walks and (held := self.data.packed(key)) is not None:
+                for walk in self.walks:  # preserve() does not know of this key; it may be hidden
+                    walk.keep(key, held)
             new = b""
             if value is None:
                 self._delete(key)
