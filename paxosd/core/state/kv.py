@@ -178,7 +178,7 @@ class Store:
         result: Result | None = None
         op = command[0] if type(command) in (list, tuple) and command else None
         arity = len(command) if op is not None else 0
-        if type(op) is not int:
+        if type(op) is not int and op != PUT:  # 1.0 and true are equal to it, as in the hot loop
             result = MALFORMED_RESULT
         elif op == PUT and arity != 4:  # with a lease it is not the store's
             ok = arity == 3 and type(command[1]) is bytes and type(command[2]) is bytes

@@ -151,6 +151,16 @@ class TestLargeRemoval:
         assert replica.do([PUT, b"x", bytes(50)])[0] > 1000
         assert store.hidden_keys > 900  # it took out what it needed, not all
 
+    @pytest.mark.parametrize("op", [True, 1.0])
+    def test_what_is_equal_to_a_put_is_one_however_far_the_removal_is(self, op):
+        """Admission lets no such command through; all nodes do the same with it nevertheless."""
+        replica = self.fill(100)
+        replica.do([DELETE_RANGE, b"k", b"l"])
+        other = Replica.restored(replica)
+        assert replica.machine.store.hidden_keys
+        assert not other.machine.store.hidden_keys
+        assert replica.do([op, b"x", b""]) == other.do([op, b"x", b""]) == [102]
+
     def test_also_while_a_snapshot_holds_the_removal_up(self, monkeypatch):
         monkeypatch.setattr("paxosd.core.state.walk.KEPT_KEYS_MAX", 0)
         replica = self.fill(100)
