@@ -33,7 +33,6 @@ from paxosd.core.client.lock import (
     Look,
     Submit,
 )
-from paxosd.core.commands import prefix_end
 from paxosd.core.requests import LINEARIZABLE, RANGE, ReadAnswer, ReadRequest
 from paxosd.host.clock import clock_ms
 
@@ -144,7 +143,7 @@ class _Work:
         self._kept: dict[Kept, None] = {}
         self._calls: dict[Call, tuple[Kept, LockProtocol, int]] = {}
         """With the protocol: a lock that is acquired again has another."""
-        self._looks: dict[Call, tuple[Kept, LockProtocol, Look, list[tuple[bytes, int]]]] = {}
+        self._looks: dict[Call, tuple[Kept, LockProtocol, Look]] = {}
         self._watches: dict[Kept, WatchSession] = {}
         self._due_ms = 0
 
@@ -210,22 +209,20 @@ class _Work:
                     effects = protocol.on_result(tag, call.result, call.failure, boot_ms())
                     self._perform(kept, effects)
             elif call in self._looks:
-                kept, protocol, look, rows = self._looks.pop(call)
+                kept, protocol, look = self._looks.pop(call)
                 if protocol is kept.protocol:
-                    self._take_rows(call, kept, look, rows)
+                    self._take_rows(call, kept, look)
 
-    def _take_rows(self, call: Call, kept: Kept, look: Look, rows: list[tuple[bytes, int]]) -> None:
-        answer = call.result
+    def _take_rows(self, call: Call, kept: Kept, look: Look) -> None:
+        answer, lock = call.result, kept.protocol
         if call.failure is not None or not isinstance(answer, ReadAnswer):
-            self._perform(kept, kept.protocol.on_rows(look.tag, None, 0, boot_ms()))
+            self._perform(kept, lock.on_rows(look.tag, None, 0, boot_ms()))
             return
         page = answer.results[0]
-        rows += [(row.key, row.create_revision) for row in page.rows]
-        if page.more is not None:
-            self._look(kept, look, page.more, rows)
-        else:
-            effects = kept.protocol.on_rows(look.tag, rows, answer.revision, boot_ms())
-            self._perform(kept, effects)
+        rows = [(row.key, row.create_revision) for row in page.rows]
+        self._perform(
+            kept, lock.on_rows(look.tag, rows, answer.revision, boot_ms(), more=page.more)
+        )
 
     def _take_changes(self) -> None:
         for kept, watch in list(self._watches.items()):
@@ -245,7 +242,7 @@ class _Work:
                 call = protocol.submit(effect.command, clock_ms(), effect.timeout_ms)
                 self._calls[call] = kept, kept.protocol, effect.tag
             elif isinstance(effect, Look):
-                self._look(kept, effect, effect.prefix, [])
+                self._look(kept, effect)
             elif isinstance(effect, Await | EndAwait):
                 self._end_watch(kept)
                 if isinstance(effect, Await):
@@ -258,11 +255,10 @@ class _Work:
                     )
         self._inform(kept)
 
-    def _look(self, kept: Kept, look: Look, start: bytes, rows: list[tuple[bytes, int]]) -> None:
-        query = [RANGE, start, prefix_end(look.prefix), 0, False, True]
-        request = ReadRequest(0, LINEARIZABLE, [query])
+    def _look(self, kept: Kept, look: Look) -> None:
+        request = ReadRequest(0, LINEARIZABLE, [[RANGE, look.start, look.end, 0, False, True]])
         call = self._connection.protocol.ask(request, clock_ms(), look.timeout_ms)
-        self._looks[call] = kept, kept.protocol, look, rows
+        self._looks[call] = kept, kept.protocol, look
 
     def _end_watch(self, kept: Kept) -> None:
         watch = self._watches.pop(kept, None)

@@ -32,7 +32,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from paxosd.core.client.calls import Failure, OutcomeUnknown, Refused
-from paxosd.core.commands import GRANT, KEEPALIVE, PUT, REVOKE, Command, Status
+from paxosd.core.commands import GRANT, KEEPALIVE, PUT, REVOKE, Command, Status, prefix_end
 from paxosd.core.lease_bounds import DRIFT_PPM_MAX, TTL_MS_MAX, TTL_MS_MIN
 
 MARGIN_MS = 3
@@ -61,10 +61,12 @@ class Submit(NamedTuple):
 
 
 class Look(NamedTuple):
-    """Read, linearizably, all keys with this prefix; :meth:`LockProtocol.on_rows`."""
+    """Read, linearizably, a page of the keys in ``start <= key < end``;
+    :meth:`LockProtocol.on_rows`."""
 
     tag: int
-    prefix: bytes
+    start: bytes
+    end: bytes
     timeout_ms: int
 
 
@@ -134,6 +136,10 @@ class LockProtocol:
         self._entered = False
         """Whether the PUT of its key was confirmed."""
         self._looking = False
+        self._rows: list[tuple[bytes, int]] = []
+        """What the look under way has found so far, …"""
+        self._rows_revision = 0
+        """… and the revision that its first page is of."""
         self._awaited: frozenset[bytes] = frozenset()
 
     # -- what the shell asks ------------------------------------------------------------------
@@ -203,10 +209,16 @@ class LockProtocol:
         return []
 
     def on_rows(
-        self, tag: int, rows: Sequence[tuple[bytes, int]] | None, revision: int, now_ms: float
+        self,
+        tag: int,
+        rows: Sequence[tuple[bytes, int]] | None,
+        revision: int,
+        now_ms: float,
+        *,
+        more: bytes | None = None,
     ) -> list[Effect]:
-        """The queue: keys and create revisions, all of ``revision`` or later; None: the read
-        failed."""
+        """A page of the queue: keys and create revisions as of ``revision``; None: the read failed.
+        ``more``: where the next page begins; None: it is the last."""
         (_, key), _ = self._under_way.pop(tag, ([_LOOK, b""], 0.0))
         if not key or key != self.key:
             return []  # of a former place in the queue
@@ -215,6 +227,15 @@ class LockProtocol:
             return []
         if rows is None:
             return self._again(now_ms)
+        if not self._rows:
+            self._rows_revision = revision
+        self._rows += rows
+        if more is not None:
+            return self._look_from(more, now_ms)
+        return self._judge(key, self._rows, now_ms)
+
+    def _judge(self, key: bytes, rows: Sequence[tuple[bytes, int]], now_ms: float) -> list[Effect]:
+        """The whole queue: who was there when its first page was read, or later."""
         own = [create for each, create in rows if each == key]
         if not own:
             if self._entered:
@@ -224,7 +245,8 @@ class LockProtocol:
         ahead = sorted([(create, each) for each, create in rows if create < own[0]])
         if len(ahead) < self.plan.shared:
             return self._hold(own[0], now_ms)
-        return self._await(ahead, revision)
+        # From the first page on: who went before the last one was read is missed otherwise.
+        return self._await(ahead, self._rows_revision)
 
     def on_gone(self, key: bytes, now_ms: float) -> list[Effect]:
         """A key that was awaited was removed."""
@@ -326,11 +348,15 @@ class LockProtocol:
     def _look(self, now_ms: float) -> list[Effect]:
         if self._looking:
             return []
-        self._looking = True
         self.looks += 1
+        self._rows = []
+        return self._look_from(self.plan.prefix, now_ms)
+
+    def _look_from(self, start: bytes, now_ms: float) -> list[Effect]:
+        self._looking = True
         self._tag += 1
         self._under_way[self._tag] = [_LOOK, self.key], now_ms
-        return [Look(self._tag, self.plan.prefix, self._timeout_ms)]
+        return [Look(self._tag, start, prefix_end(self.plan.prefix), self._timeout_ms)]
 
     # -- ends ---------------------------------------------------------------------------------
 

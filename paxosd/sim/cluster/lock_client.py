@@ -25,7 +25,7 @@ from paxosd.core.client.lock import (
     Look,
     Submit,
 )
-from paxosd.core.commands import KEEPALIVE, PUT, TXN, prefix_end
+from paxosd.core.commands import KEEPALIVE, PUT, TXN
 from paxosd.core.lease_bounds import DRIFT_PPM_MAX
 from paxosd.core.requests import LINEARIZABLE, RANGE, ReadAnswer, ReadRequest, ServerMessage
 from paxosd.core.transactions import CREATE_REVISION, EQUAL
@@ -231,7 +231,7 @@ class LockClient(SimClient):
                 if effect.command[0] == KEEPALIVE and self._choices.random() < RENEWING_SHARE:
                     self._world.at(self._choices.uniform(0.0, 3.0), self._pause)
             elif isinstance(effect, Look):
-                self._ask_rows(effect, effect.prefix, [])
+                self._ask_rows(effect)
             elif isinstance(effect, Await | EndAwait):
                 if self._watch is not None:
                     self._watch.close()
@@ -269,12 +269,10 @@ class LockClient(SimClient):
             self._perform(self._lock.on_watch_ended(self._clock.monotonic_ms()))
             self._turn()
 
-    def _ask_rows(self, look: Look, start: bytes, rows: list[tuple[bytes, int]]) -> None:
-        query = ReadRequest(
-            0, LINEARIZABLE, [[RANGE, start, prefix_end(look.prefix), 0, False, True]]
-        )
+    def _ask_rows(self, look: Look) -> None:
+        query = ReadRequest(0, LINEARIZABLE, [[RANGE, look.start, look.end, 0, False, True]])
         call = self._protocol.ask(query, self._now(), look.timeout_ms)
-        call.tag = "look", look, self._lock, rows
+        call.tag = "look", look, self._lock
 
     def _ended(self, call: Call) -> None:
         what, *known = call.tag
@@ -299,20 +297,15 @@ class LockClient(SimClient):
                 call = self._protocol.submit(effect.command, self._now(), effect.timeout_ms)
                 call.tag = "lock", effect.tag, None
 
-    def _rows_came(
-        self, call: Call, look: Look, lock: LockProtocol, rows: list[tuple[bytes, int]]
-    ) -> None:
+    def _rows_came(self, call: Call, look: Look, lock: LockProtocol) -> None:
         answer = call.result
         now_ms = self._clock.monotonic_ms()
         if call.failure is not None or not isinstance(answer, ReadAnswer):
             self._perform(lock.on_rows(look.tag, None, 0, now_ms))
             return
         page = answer.results[0]
-        rows += [(row.key, row.create_revision) for row in page.rows]
-        if page.more is not None:
-            self._ask_rows(look, page.more, rows)
-        else:
-            self._perform(lock.on_rows(look.tag, rows, answer.revision, now_ms))
+        rows = [(row.key, row.create_revision) for row in page.rows]
+        self._perform(lock.on_rows(look.tag, rows, answer.revision, now_ms, more=page.more))
 
     def _fenced_ended(self, call: Call, token: int, newest: int) -> None:
         if call.failure is not None:

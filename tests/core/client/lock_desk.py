@@ -48,10 +48,12 @@ class Store:
 
 
 class Desk:
-    """One client. ``waiting``: effects that are not carried out yet."""
+    """One client. ``waiting``: effects that are not carried out yet. ``page_rows``: so many keys
+    are in one answer."""
 
-    def __init__(self, store, *, now_ms=0.0, **plan):
+    def __init__(self, store, *, now_ms=0.0, page_rows=100, **plan):
         self.store = store
+        self.page_rows = page_rows
         self.lock = LockProtocol(LockPlan(**{"name": b"l", "ttl_ms": 3000} | plan))
         self.now_ms = now_ms
         self.waiting = []
@@ -72,9 +74,15 @@ class Desk:
             result = self.store.apply(effect.command)
             self.take(self.lock.on_result(effect.tag, result, None, self.now_ms))
         else:
-            rows = [(key, create) for key, (create, _) in sorted(self.store.rows.items())]
+            rows = [
+                (key, create)
+                for key, (create, _) in sorted(self.store.rows.items())
+                if effect.start <= key < effect.end
+            ]
+            rows, rest = rows[: self.page_rows], rows[self.page_rows :]
+            more = rest[0][0] if rest else None
             revision = self.store.revision
-            self.take(self.lock.on_rows(effect.tag, rows, revision, self.now_ms))
+            self.take(self.lock.on_rows(effect.tag, rows, revision, self.now_ms, more=more))
 
     def settle(self):
         while self.waiting:

@@ -53,6 +53,25 @@ class TestQueue:
         assert queue[2].settle() == "waiting"
         assert queue[2].awaited[-1].key == queue[0].lock.key
 
+    def test_a_queue_of_several_pages(self, store):
+        queue = [Desk(store, page_rows=2) for _ in range(5)]
+        assert [each.settle() for each in queue] == ["held"] + 4 * ["waiting"]
+        assert [each.awaited[0].key for each in queue[1:]] == [each.lock.key for each in queue[:-1]]
+        assert [each.lock.looks for each in queue] == 5 * [1]
+
+    def test_who_goes_between_two_pages_is_not_missed(self, store):
+        first, second = Desk(store), Desk(store, page_rows=1)
+        first.settle()
+        for _ in range(3):  # GRANT, PUT, and the page with the first's key
+            second.carry_out()
+        first.take(first.lock.release(0.0))
+        first.settle()
+        gone_at = store.revision
+        assert second.settle() == "waiting"
+        (awaited,) = second.awaited
+        assert awaited.key == first.lock.key
+        assert awaited.from_revision <= gone_at
+
     def test_a_semaphore_is_held_by_so_many(self, store):
         queue = [Desk(store, shared=2) for _ in range(4)]
         assert [each.settle() for each in queue] == ["held", "held", "waiting", "waiting"]
