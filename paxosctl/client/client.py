@@ -27,7 +27,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from paxosctl.client.base import DEFAULT_ENDPOINTS
+from paxosctl.client.base import CLOSED_WORDS, DEFAULT_ENDPOINTS
 from paxosctl.client.cluster_calls import ClusterMethods, admin_body, ask_admin
 from paxosctl.client.election import Election
 from paxosctl.client.leases import LeaseMethods
@@ -68,7 +68,7 @@ class Client(
     ) -> None:
         super().__init__(endpoints, timeout_s=timeout_s, options=options, name=name)
         self._keeper: LockKeeper | None = None
-        self._keeper_made = threading.Lock()
+        self._keeper_made = threading.RLock()
 
     def pipeline(self) -> Pipeline:
         """Many commands without waiting for each; see
@@ -261,8 +261,12 @@ class Client(
         )
 
     def close(self) -> None:
-        if self._keeper is not None:
-            self._keeper.close()
+        if not self._transport.owner.is_forked:
+            with self._keeper_made:
+                self._closing = True
+                keeper = self._keeper
+            if keeper is not None:
+                keeper.close()
         super().close()
 
     close.__doc__ = CallRunner.close.__doc__
@@ -271,6 +275,8 @@ class Client(
     def _keep_locks(self) -> LockKeeper:
         self._check()
         with self._keeper_made:
+            if self._closing:
+                raise RuntimeError(CLOSED_WORDS)
             if self._keeper is None:
                 self._keeper = LockKeeper(self.endpoints, self._options)
             return self._keeper

@@ -14,7 +14,13 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from paxosctl.client.errors import LockLostError, NotAcquiredError, RefusedError
+from paxosctl.client.errors import (
+    CLOSED,
+    ClosedError,
+    LockLostError,
+    NotAcquiredError,
+    RefusedError,
+)
 from paxosctl.client.lock_keeper import LockKeeper, boot_ms
 from paxosd.core.client.lock import LockPlan, LockProtocol, LockState
 
@@ -41,6 +47,8 @@ class Lock:
         self._rested = threading.Event()
         self._mine = threading.Lock()
         """Held from the begin of an acquire to the end of a release."""
+        self._noting = threading.RLock()
+        """Held while the events are changed, all of which are of the attempt :attr:`protocol`."""
 
     def __reduce_ex__(self, protocol: object) -> str:
         raise TypeError(f"a {type(self).__name__} is kept by a thread: it cannot be copied")
@@ -72,21 +80,19 @@ class Lock:
         """Wait until it is held, for ever or for so long (0: one look at it); whether it is held.
 
         Raises RefusedError if the cluster refuses leases or keys of this name; RuntimeError in a
-        forked child, after the end of the client, and if this object holds it or waits already.
-        While no node can be reached it goes on to try."""
+        forked child, after the end of the client, and if this object holds it or waits already;
+        ClosedError, a RuntimeError, if the client is closed meanwhile. While no node can be reached
+        it goes on to try."""
         if not self._mine.acquire(blocking=False):
             raise RuntimeError(f"this object holds the lock {self.name!r} already, or waits for it")
-        self.protocol = LockProtocol(self.plan)
-        self._once = timeout_s == 0
-        self.lost.clear()
-        self._settled.clear()
-        self._rested.clear()
+        with self._noting:
+            self.protocol = LockProtocol(self.plan)
+            self._once = timeout_s == 0
+            self.lost.clear()
+            self._settled.clear()
+            self._rested.clear()
         try:
-            self._keeper.begin(self)
-        except BaseException:
-            self._mine.release()
-            raise
-        try:
+            self._keeper.begin(self, self.protocol)
             self._wait(timeout_s)
             held = self.protocol.state is LockState.HELD
         except BaseException:
@@ -94,10 +100,12 @@ class Lock:
             raise
         if held:
             return True
-        refused = self.protocol.refused
+        refused, ended = self.protocol.refused, self._keeper.ended
         self._give_back()
         if refused is not None:
             raise RefusedError(refused.code, refused.message, detail=refused.detail)
+        if ended:
+            raise ClosedError(CLOSED, ended)
         return False
 
     def _wait(self, timeout_s: float | None) -> None:
@@ -113,9 +121,10 @@ class Lock:
             raise RuntimeError(f"this lock is another process's, not that of {os.getpid()}")
         protocol = self.protocol
         held = protocol.state is LockState.HELD and boot_ms() < protocol.valid_until_ms
-        if not held and protocol.token:
-            self.lost.set()
-        return held and not self.lost.is_set()
+        with self._noting:
+            if protocol is self.protocol and protocol.token and not held:
+                self.lost.set()
+            return held and not self.lost.is_set()
 
     def release(self) -> None:
         """Give it back: the next one has it when this returns, or as soon as the command comes
@@ -125,14 +134,14 @@ class Lock:
         if not self._mine.locked():
             raise RuntimeError(f"this object does not hold the lock {self.name!r}")
         held = self.check()
-        why = self.protocol.why or "its lease was not renewed in time"
+        why = self.protocol.why or self._keeper.ended or "its lease was not renewed in time"
         self._give_back()
         if not held:
             raise LockLostError(self.name, why)
 
     def _give_back(self) -> None:
         try:
-            self._keeper.end(self)
+            self._keeper.end(self.protocol)
             self._rested.wait(self._patience_s)
         except RuntimeError:
             pass  # the client is closed, and has given it back
@@ -145,21 +154,24 @@ class Lock:
         """How long a command may take."""
         return max(0.5, self.plan.ttl_ms / 3000)
 
-    def changed(self) -> None:
-        """For the thread that keeps it: something of it may have changed."""
-        state = self.protocol.state
-        if state is LockState.LOST and self.protocol.token:
-            self.lost.set()
-        if state is not LockState.WAITING or (self._once and self.protocol.is_behind):
-            self._settled.set()
-        if state in {LockState.LOST, LockState.RELEASED} and self.protocol.is_quiet:
-            self._rested.set()
+    def changed(self, protocol: LockProtocol) -> None:
+        """For the thread that keeps it: something of this attempt may have changed."""
+        with self._noting:
+            if protocol is not self.protocol:
+                return  # a former one, that was given back
+            if protocol.is_over and protocol.token:
+                self.lost.set()
+            if protocol.state is not LockState.WAITING or (self._once and protocol.is_behind):
+                self._settled.set()
+            if protocol.is_over and protocol.is_quiet:
+                self._rested.set()
 
     def __enter__(self) -> Self:
         if not self.acquire(self._timeout_s):
-            raise NotAcquiredError(
-                self.name, f"it is held by another; waited {self._timeout_s:g} s"
-            )
+            words = "it was lost again at once"
+            if self._timeout_s is not None:
+                words = f"it is held by another; waited {self._timeout_s:g} s"
+            raise NotAcquiredError(self.name, words)
         return self
 
     def __exit__(

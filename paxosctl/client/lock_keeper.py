@@ -11,7 +11,6 @@ due, and every :data:`WAKE_MS` at the latest: a timer does not go on while the m
 the clock of the locks does.
 """
 
-import contextlib
 import os
 import threading
 import time
@@ -19,7 +18,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from paxosctl.client.base import CLOSED_WORDS
 from paxosctl.client.connection import Connection
+from paxosctl.client.dues import Dues
 from paxosctl.client.transport import Transport
 from paxosctl.client.watch_nodes import WatchNodes
 from paxosctl.client.watch_session import WatchSession
@@ -29,7 +30,6 @@ from paxosd.core.client.lock import (
     Effect,
     EndAwait,
     LockProtocol,
-    LockState,
     Look,
     Submit,
 )
@@ -40,6 +40,7 @@ WAKE_MS = 500
 END_MS = 1000
 """How long the end of a client waits for its locks to be given back."""
 NAME = "paxosd-locks"
+CRASHED_WORDS = "the thread that keeps the locks has ended"
 
 
 def boot_ms() -> float:
@@ -50,10 +51,9 @@ def boot_ms() -> float:
 class Kept(Protocol):
     """What the thread keeps: a lock as its user sees it."""
 
-    protocol: LockProtocol
-
-    def changed(self) -> None:
-        """Something of ``protocol`` may have changed; called by the thread."""
+    def changed(self, protocol: LockProtocol) -> None:
+        """Something of ``protocol``, an attempt of this lock, may have changed; called by the
+        thread."""
         ...
 
 
@@ -64,10 +64,14 @@ class LockKeeper:
         self._endpoints = list(endpoints)
         self._options = options
         self._pid = os.getpid()
+        self._transport = Transport()
         self._todo: deque[Callable[[_Work], None]] = deque()
-        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._taking = threading.RLock()
+        """Held while something is added to ``_todo``, and while the thread looks whether it can
+        end: nothing is added that nobody does."""
         self._closing = False
-        self._closed = False
+        self._ended = ""
+        """Why nothing is kept any more."""
         self._thread = threading.Thread(target=self._run, name=NAME, daemon=True)
         self._thread.start()
 
@@ -76,20 +80,27 @@ class LockKeeper:
         """Whether this process is a child of the one whose thread this is: nothing is kept here."""
         return os.getpid() != self._pid
 
-    def begin(self, kept: Kept) -> None:
-        """Keep this lock from now on. Raises RuntimeError in a forked child, and after the end."""
-        self._do(lambda work: work.begin(kept))
+    @property
+    def ended(self) -> str:
+        """Why no lock is kept any more, or not for long; "" as long as they are."""
+        return self._ended or (CLOSED_WORDS if self._closing else "")
 
-    def end(self, kept: Kept) -> None:
+    def begin(self, kept: Kept, protocol: LockProtocol) -> None:
+        """Keep this attempt from now on. Raises RuntimeError in a forked child, and after the
+        end."""
+        self._do(lambda work: work.begin(kept, protocol))
+
+    def end(self, protocol: LockProtocol) -> None:
         """Give it back. Raises RuntimeError in a forked child, and after the end."""
-        self._do(lambda work: work.end(kept))
+        self._do(lambda work: work.end(protocol))
 
     def close(self) -> None:
         """Give all locks back, waiting a second for it at most, and end the thread."""
-        if self.is_forked or self._closed:
+        if self.is_forked or self._ended:
             return
-        self._closing = True
-        self._wake()
+        with self._taking:
+            self._closing = True
+        self._transport.waker.wake()
         if threading.current_thread() is not self._thread:
             self._thread.join(2 * END_MS / 1000)
 
@@ -99,68 +110,91 @@ class LockKeeper:
                 f"this lock belongs to process {self._pid}: its thread is not in process "
                 f"{os.getpid()}, which was forked from it: make a Client and a lock there"
             )
-        if self._closing:
-            raise RuntimeError("the client is closed, and its locks with it")
-        self._todo.append(action)
-        self._wake()
-
-    def _wake(self) -> None:
-        with contextlib.suppress(OSError):  # it has ended meanwhile
-            os.eventfd_write(self._wake_fd, 1)
+        with self._taking:
+            if self.ended:
+                raise RuntimeError(f"{self.ended}, and its locks with it")
+            self._todo.append(action)
+        self._transport.waker.wake()
 
     def _run(self) -> None:
-        work = _Work(self._endpoints, self._options, self._wake_fd)
+        self._transport.owner.adopt()
+        work = _Work(self._transport, self._endpoints, self._options)
         end_ms = 0
+        why = CRASHED_WORDS
         try:
             while True:
-                while self._todo:
-                    self._todo.popleft()(work)
+                self._carry_out(work)
                 work.turn()
                 if self._closing:
                     if not end_ms:
                         end_ms = clock_ms() + END_MS
+                        self._carry_out(work)  # what came before the end, and nothing comes now
                         work.end_all()
                         continue
                     if work.is_idle or clock_ms() >= end_ms:
+                        why = CLOSED_WORDS
                         return
-                if not self._todo:
-                    work.sleep()
+                self._sleep(work)
         finally:
-            self._closing = self._closed = True
+            with self._taking:
+                self._ended = why
+            work.is_over = True
+            self._carry_out(work)
+            work.abandon_all(why)
             work.close()
-            os.close(self._wake_fd)
+
+    def _carry_out(self, work: "_Work") -> None:
+        while self._todo:
+            self._todo.popleft()(work)
+
+    def _sleep(self, work: "_Work") -> None:
+        waker = self._transport.waker
+        waker.fall_asleep()
+        work.sleep(WAKE_MS if not (self._todo or self._closing) else 0)
+        waker.wake_up()
 
 
 class _Work:
     """What belongs to the thread alone."""
 
-    def __init__(self, endpoints: Sequence[str], options: ClientOptions, wake_fd: int) -> None:
+    def __init__(
+        self, transport: Transport, endpoints: Sequence[str], options: ClientOptions
+    ) -> None:
         self._endpoints = endpoints
-        self._wake_fd = wake_fd
-        self._transport = Transport()
-        self._transport.register_fd(wake_fd, self._woken)
+        self._transport = transport
         self._connection = Connection(self._transport, endpoints, options)
-        self._kept: dict[Kept, None] = {}
-        self._calls: dict[Call, tuple[Kept, LockProtocol, int]] = {}
-        """With the protocol: a lock that is acquired again has another."""
-        self._looks: dict[Call, tuple[Kept, LockProtocol, Look]] = {}
-        self._watches: dict[Kept, WatchSession] = {}
+        self._kept: dict[LockProtocol, Kept] = {}
+        """By attempt: a lock that is acquired again begins another, while the last one may not have
+        been given back yet."""
+        self._dues: Dues[LockProtocol] = Dues()
+        self._calls: dict[Call, tuple[LockProtocol, Submit | Look]] = {}
+        self._watches: dict[LockProtocol, WatchSession] = {}
         self._due_ms = 0
+        self.is_over = False
+        """Whether nothing is carried out any more."""
 
-    def begin(self, kept: Kept) -> None:
+    def begin(self, kept: Kept, lock: LockProtocol) -> None:
         """Begin to keep it."""
-        self._kept[kept] = None
-        self._perform(kept, kept.protocol.start(boot_ms()))
+        self._kept[lock] = kept
+        if not self.is_over:
+            self._perform(lock, lock.start(boot_ms()))
 
-    def end(self, kept: Kept) -> None:
+    def end(self, lock: LockProtocol) -> None:
         """Give it back."""
-        if kept in self._kept:
-            self._perform(kept, kept.protocol.release(boot_ms()))
+        if lock in self._kept and not self.is_over:
+            self._perform(lock, lock.release(boot_ms()))
 
     def end_all(self) -> None:
         """Give all back."""
-        for kept in list(self._kept):
-            self.end(kept)
+        for lock in list(self._kept):
+            self.end(lock)
+
+    def abandon_all(self, why: str) -> None:
+        """Nothing is kept from now on, and what is held is lost."""
+        for lock, kept in self._kept.items():
+            lock.abandon(why)
+            kept.changed(lock)
+        self._kept.clear()
 
     @property
     def is_idle(self) -> bool:
@@ -176,11 +210,9 @@ class _Work:
         self._tick()
         self._due_ms = min(self._due_ms, self._connection.turn())
 
-    def sleep(self) -> None:
-        """Until something comes or is due."""
-        now_ms = boot_ms()
-        due_ms = min((kept.protocol.next_due_ms() for kept in self._kept), default=float("inf"))
-        wait_ms = min(self._due_ms - clock_ms(), due_ms - now_ms + 1, WAKE_MS)
+    def sleep(self, wait_ms: float) -> None:
+        """Until something comes or is due, and no longer than this."""
+        wait_ms = min(wait_ms, self._due_ms - clock_ms(), self._dues.next_ms - boot_ms() + 1)
         self._transport.poll(max(0, int(wait_ms)))
 
     def close(self) -> None:
@@ -192,83 +224,76 @@ class _Work:
         finally:
             self._transport.close()
 
-    def _woken(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wake_fd)
-
     def _tick(self) -> None:
-        for kept in list(self._kept):
-            if boot_ms() >= kept.protocol.next_due_ms():
-                self._perform(kept, kept.protocol.on_tick(boot_ms()))
+        while (lock := self._dues.take(boot_ms())) is not None:
+            is_due = boot_ms() >= lock.next_due_ms()
+            self._perform(lock, lock.on_tick(boot_ms()) if is_due else [])
 
     def _take_completed(self) -> None:
         for call in self._connection.protocol.take_completed():
-            if call in self._calls:
-                kept, protocol, tag = self._calls.pop(call)
-                if protocol is kept.protocol:
-                    effects = protocol.on_result(tag, call.result, call.failure, boot_ms())
-                    self._perform(kept, effects)
-            elif call in self._looks:
-                kept, protocol, look = self._looks.pop(call)
-                if protocol is kept.protocol:
-                    self._take_rows(call, kept, look)
-
-    def _take_rows(self, call: Call, kept: Kept, look: Look) -> None:
-        answer, lock = call.result, kept.protocol
-        if call.failure is not None or not isinstance(answer, ReadAnswer):
-            self._perform(kept, lock.on_rows(look.tag, None, 0, boot_ms()))
-            return
-        page = answer.results[0]
-        rows = [(row.key, row.create_revision) for row in page.rows]
-        self._perform(
-            kept, lock.on_rows(look.tag, rows, answer.revision, boot_ms(), more=page.more)
-        )
+            if call not in self._calls:
+                continue
+            lock, effect = self._calls.pop(call)
+            if isinstance(effect, Look):
+                effects = _take_rows(call, lock, effect)
+            else:
+                effects = lock.on_result(effect.tag, call.result, call.failure, boot_ms())
+            self._perform(lock, effects)
 
     def _take_changes(self) -> None:
-        for kept, watch in list(self._watches.items()):
+        for lock, watch in list(self._watches.items()):
             self._due_ms = min(self._due_ms, watch.turn())
             watch.troubles.clear()
             while (change := watch.take()) is not None:
                 if change.value is None:
-                    self._perform(kept, kept.protocol.on_gone(change.key, boot_ms()))
-            if watch.failed is not None and self._watches.get(kept) is watch:
-                self._end_watch(kept)
-                self._perform(kept, kept.protocol.on_watch_ended(boot_ms()))
+                    self._perform(lock, lock.on_gone(change.key, boot_ms()))
+            if watch.failed is not None and self._watches.get(lock) is watch:
+                self._end_watch(lock)
+                self._perform(lock, lock.on_watch_ended(boot_ms()))
 
-    def _perform(self, kept: Kept, effects: list[Effect]) -> None:
+    def _perform(self, lock: LockProtocol, effects: list[Effect]) -> None:
         protocol = self._connection.protocol
         for effect in effects:
             if isinstance(effect, Submit):
                 call = protocol.submit(effect.command, clock_ms(), effect.timeout_ms)
-                self._calls[call] = kept, kept.protocol, effect.tag
+                self._calls[call] = lock, effect
             elif isinstance(effect, Look):
-                self._look(kept, effect)
+                query = [RANGE, effect.start, effect.end, 0, False, True]
+                request = ReadRequest(0, LINEARIZABLE, [query])
+                self._calls[protocol.ask(request, clock_ms(), effect.timeout_ms)] = lock, effect
             elif isinstance(effect, Await | EndAwait):
-                self._end_watch(kept)
+                self._end_watch(lock)
                 if isinstance(effect, Await):
-                    self._watches[kept] = WatchSession(
+                    self._watches[lock] = WatchSession(
                         self._transport,
                         WatchNodes(self._endpoints),
                         effect.key,
                         prefix=effect.prefix,
                         from_revision=effect.from_revision,
                     )
-        self._inform(kept)
+        self._inform(lock)
 
-    def _look(self, kept: Kept, look: Look) -> None:
-        request = ReadRequest(0, LINEARIZABLE, [[RANGE, look.start, look.end, 0, False, True]])
-        call = self._connection.protocol.ask(request, clock_ms(), look.timeout_ms)
-        self._looks[call] = kept, kept.protocol, look
-
-    def _end_watch(self, kept: Kept) -> None:
-        watch = self._watches.pop(kept, None)
+    def _end_watch(self, lock: LockProtocol) -> None:
+        watch = self._watches.pop(lock, None)
         if watch is not None:
             watch.close()
 
-    def _inform(self, kept: Kept) -> None:
-        if kept in self._kept:
-            over = kept.protocol.state in {LockState.LOST, LockState.RELEASED}
-            if over and kept.protocol.is_quiet:
-                del self._kept[kept]
-                self._end_watch(kept)
-            kept.changed()
+    def _inform(self, lock: LockProtocol) -> None:
+        kept = self._kept.get(lock)
+        if kept is None:
+            return
+        self._dues.plan(lock, lock.next_due_ms())
+        if lock.is_over and lock.is_quiet:
+            del self._kept[lock]
+            self._dues.forget(lock)
+            self._end_watch(lock)
+        kept.changed(lock)
+
+
+def _take_rows(call: Call, lock: LockProtocol, look: Look) -> list[Effect]:
+    answer = call.result
+    if call.failure is not None or not isinstance(answer, ReadAnswer):
+        return lock.on_rows(look.tag, None, 0, boot_ms())
+    page = answer.results[0]
+    rows = [(row.key, row.create_revision) for row in page.rows]
+    return lock.on_rows(look.tag, rows, answer.revision, boot_ms(), more=page.more)

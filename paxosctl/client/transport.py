@@ -143,11 +143,6 @@ class Transport:
         self._handlers[socket] = handler
         self.registrations += 1
 
-    def register_fd(self, descriptor: int, handler: Callable[[], None]) -> None:
-        """The same for a descriptor that is no socket of ZeroMQ's, as long as this is open."""
-        self._poller.register(descriptor, zmq.POLLIN)
-        self._handlers[descriptor] = handler
-
     def unregister(self, socket: Socket) -> None:
         """The end of :meth:`register`."""
         self._poller.unregister(socket)

@@ -161,13 +161,18 @@ class LockProtocol:
         return self.state is LockState.WAITING and bool(self._awaited)
 
     @property
+    def is_over(self) -> bool:
+        """Whether it is lost or released, and so never held again."""
+        return self.state in {LockState.LOST, LockState.RELEASED}
+
+    @property
     def is_quiet(self) -> bool:
         """Whether nothing of it is under way."""
         return not self._under_way
 
     def next_due_ms(self) -> float:
         """When to call :meth:`on_tick` at the latest."""
-        if self.state in {LockState.LOST, LockState.RELEASED}:
+        if self.is_over:
             return float("inf")
         due_ms = min(self._renew_at_ms, self._retry_at_ms)
         return min(due_ms, self._valid_until_ms) if self._lease else due_ms
@@ -180,7 +185,7 @@ class LockProtocol:
 
     def on_tick(self, now_ms: float) -> list[Effect]:
         """Loses it in time, renews the lease, tries again."""
-        if self.state in {LockState.LOST, LockState.RELEASED}:
+        if self.is_over:
             return []
         effects: list[Effect] = []
         if self._lease and now_ms >= self._valid_until_ms:
@@ -200,7 +205,7 @@ class LockProtocol:
         command, began_ms = self._under_way.pop(tag, ([_LOOK], 0.0))
         if command[0] == GRANT:
             return self._on_grant(result, failure, began_ms, now_ms)
-        if self.state in {LockState.LOST, LockState.RELEASED}:
+        if self.is_over:
             return []
         if command[0] == KEEPALIVE and command[1] == [self._lease]:
             return self._on_renewal(result, failure, began_ms, now_ms)
@@ -268,6 +273,12 @@ class LockProtocol:
         if self.state is not LockState.LOST:
             self.state = LockState.RELEASED
         return [EndAwait(), *self._revoke(now_ms)]
+
+    def abandon(self, why: str) -> None:
+        """Nobody carries anything out for it any more."""
+        self._under_way.clear()
+        if not self.is_over:
+            self._lose(why)
 
     # -- steps --------------------------------------------------------------------------------
 

@@ -2,13 +2,15 @@
 
 import json
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from paxosctl.client import Client, FencedOffError, LockLostError
+from paxosctl.client import Client, ClosedError, FencedOffError, LockLostError
 from paxosctl.client.errors import EXIT_LOCK_LOST, EXIT_NOT_ACQUIRED
 from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
+from tests.ctl.client.test_shared import Crowd, wait_until
 
 WORDS = "'{PAXOS_LOCK_NAME} {PAXOS_LOCK_TOKEN}'.format(**os.environ)"
 SHOW = f"import os; open('shown', 'w').write({WORDS})"
@@ -139,3 +141,56 @@ class TestPython:
             lock.acquire()
         with pytest.raises(RuntimeError, match="closed"):
             other.lock(b"jobs")
+
+
+class TestEnds:
+    """Whatever ends the thread that keeps the locks, nobody waits for it, or believes it."""
+
+    def test_a_client_that_is_closed_while_a_thread_waits_for_a_lock(self, daemon, client):
+        with client.lock(b"jobs"), Client([daemon.endpoint]) as other:
+            waiter = other.lock(b"jobs")
+            crowd = Crowd(1, lambda _: waiter.__enter__())
+            wait_until(lambda: waiter.protocol.is_behind)
+            other.close()
+            assert isinstance(crowd.join()[0], ClosedError)
+        assert client.count(b"jobs/", b"jobs0") == 0
+
+    def test_a_client_that_is_closed_while_it_holds_a_lock(self, daemon, client):
+        with Client([daemon.endpoint]) as other:
+            lock = other.lock(b"jobs")
+            assert lock.acquire()
+            crowd = Crowd(1, lambda _: lock.lost.wait(30))
+            other.close()
+            assert crowd.join() == {0: True}
+            with pytest.raises(LockLostError, match="the client is closed"):
+                lock.release()
+
+    def test_a_thread_that_ends_by_an_error(self, daemon, client, monkeypatch):
+        monkeypatch.setattr("threading.excepthook", lambda _: None)
+        with client.lock(b"jobs"), Client([daemon.endpoint]) as other:
+            first = other.lock(b"other")
+            assert first.acquire()
+            waiter = other.lock(b"jobs")
+            crowd = Crowd(1, lambda _: waiter.acquire())
+            wait_until(lambda: waiter.protocol.is_behind)
+            monkeypatch.setattr(other._keeper._transport, "poll", None)
+            assert first.lost.wait(30)
+            assert not first.check()
+            assert isinstance(crowd.join()[0], ClosedError)
+            with pytest.raises(RuntimeError, match="thread that keeps the locks has ended"):
+                other.lock(b"more").acquire()
+
+    def test_it_is_acquired_again_before_it_was_given_back(self, client, monkeypatch):
+        """The thread is slow: what it has to do for the former attempt is not done to the new."""
+        lock = client.lock(b"jobs")
+        assert lock.acquire()
+        monkeypatch.setattr(type(lock), "_patience_s", 0.05)
+        go_on, keeper = threading.Event(), client._keeper
+        keeper._do(lambda _: go_on.wait(30))
+        lock.release()
+        crowd = Crowd(1, lambda _: lock.acquire())
+        wait_until(lambda: len(keeper._todo) == 2)
+        go_on.set()
+        assert crowd.join() == {0: True}
+        wait_until(lambda: client.count(b"jobs/", b"jobs0") == 1)
+        assert lock.check()
