@@ -210,15 +210,18 @@ class WatchSession:
 
     def _connect(self, attempt: int) -> None:
         self._disconnect()
-        self._link = Link(
-            self._transport,
-            self._nodes.next(),
-            on_frame=lambda frame: self._on_frame(attempt, frame),
-            on_up=self._on_up,
-            on_down=lambda reason: self._perform(
-                self._state.on_disconnect(attempt, reason, clock_ms())
-            ),
-        )
+        try:
+            self._link = Link(
+                self._transport,
+                self._nodes.next(),
+                on_frame=lambda frame: self._on_frame(attempt, frame),
+                on_up=self._on_up,
+                on_down=lambda reason: self._perform(
+                    self._state.on_disconnect(attempt, reason, clock_ms())
+                ),
+            )
+        except ValueError as error:
+            self._perform(self._state.on_disconnect(attempt, str(error), clock_ms()))
 
     def _subscribe(self, attempt: int, events: str) -> None:
         """Listen to the node, whose cluster and history are right. Its link was made before: that

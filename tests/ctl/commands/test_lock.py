@@ -180,6 +180,16 @@ class TestEnds:
             with pytest.raises(RuntimeError, match="thread that keeps the locks has ended"):
                 other.lock(b"more").acquire()
 
+    def test_an_endpoint_that_is_none_is_passed_over(self, daemon, client):
+        lock = client.lock(b"jobs")
+        assert lock.acquire()
+        with Client(["none", daemon.endpoint]) as other:
+            waiter = other.lock(b"jobs")
+            crowd = Crowd(1, lambda _: waiter.acquire())
+            wait_until(lambda: waiter.protocol.is_behind)
+            lock.release()
+            assert crowd.join() == {0: True}
+
     def test_it_is_acquired_again_before_it_was_given_back(self, client, monkeypatch):
         """The thread is slow: what it has to do for the former attempt is not done to the new."""
         lock = client.lock(b"jobs")
