@@ -94,7 +94,8 @@ class Status(IntEnum):
     FORGOTTEN = 6
     """The client itself acknowledged this seq's reply, so it is no longer kept."""
     WINDOW = 7
-    """More unacknowledged commands than a session may have; not applied."""
+    """More unacknowledged commands than a session may have, or what is to be done later (see
+    ``late_renewals.py``, ``slot_allowance.py``); not applied: it may come again."""
     SESSIONS_FULL = 8
     """OPEN: every place in the session table is taken by an active session."""
     TXN_REFUSED = 11

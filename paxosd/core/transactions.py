@@ -65,8 +65,6 @@ KEYS_MAX = 4096
 """So many keys one TXN may look at in ranges."""
 ANSWER_BYTES_MAX = 1 << 20
 """Of what it reads; or value_bytes_max, if that is more."""
-ENTRY_FACTOR = 4
-"""All transactions of one request together: so many times KEYS_MAX and the bytes of an answer."""
 
 TOO_MANY_KEYS, TOO_LARGE, NO_NUMBER, NUMBER_RANGE, NO_LEASE, LEASE_FULL = 1, 2, 3, 4, 5, 6
 REASONS = {

@@ -87,7 +87,8 @@ class Answers:
                 self._table.fail(call, _OVER_QUOTA if over else _REFUSED_COMMAND)
             else:
                 self._table.end(call, result, message.slot)
-        self._table.split(frame, again, now_ms + self._table.backoff_ms(frame), alone=True)
+        # They stay in one frame, and so in their order.
+        self._table.split(frame, again, now_ms + self._table.backoff_ms(frame), alone=False)
 
     def _lost_session(self, frame: Frame, index: int) -> None:
         session = frame.session

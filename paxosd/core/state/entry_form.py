@@ -8,7 +8,7 @@ from paxosd.core.state.control_commands import is_formed
 from paxosd.core.state.derivation import Skipped
 from paxosd.core.state.kv import MALFORMED_RESULT
 from paxosd.core.state.lease_commands import is_lease_command
-from paxosd.core.state.sessions import SESSION_UNKNOWN_RESULT
+from paxosd.core.state.sessions import SESSION_UNKNOWN_RESULT, WINDOW_RESULT
 from paxosd.core.transactions import is_transaction
 
 _STORE_OPS = frozenset(range(PUT, CAS_REVISION + 1))
@@ -32,6 +32,23 @@ def refuse_all(result: Result, entry: Entry, base: int, skipped: list[Skipped]) 
     if count:
         skipped.append((base, count, ()))
     return [result] * count
+
+
+def leave_rest(
+    commands: list[Command],
+    results: list[Result],
+    skipped: list[Skipped],
+    base: int,
+    *,
+    closed: bool,
+) -> int:
+    """The commands of an entry that have no results yet are not done: its session was closed, or
+    they are to come again. Returns how many were done."""
+    done = len(results)
+    if left := len(commands) - done:
+        skipped.append((base + done, left, ()))
+        results.extend([SESSION_UNKNOWN_RESULT if closed else WINDOW_RESULT] * left)
+    return done
 
 
 def refuse_sessionless(command: Command, settings: ClusterSettings) -> Result:

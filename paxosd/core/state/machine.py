@@ -21,15 +21,14 @@ Rules:
 """
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
+from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.commands import (
     CHECKSUM,
-    CLOSE,
     CLUSTER,
     FENCE,
     MEMBERS,
@@ -53,25 +52,32 @@ from paxosd.core.state.control_commands import (
     is_formed,
     opening_of,
 )
-from paxosd.core.state.derivation import Skipped, Written, derive_changes
+from paxosd.core.state.derivation import Skipped, derive_changes
 from paxosd.core.state.entries import unpacked
-from paxosd.core.state.entry_form import is_formed_entry, refuse_all, refuse_sessionless
+from paxosd.core.state.entry_form import is_formed_entry, leave_rest, refuse_all, refuse_sessionless
 from paxosd.core.state.history import History
 from paxosd.core.state.kv import MALFORMED_RESULT, Store
 from paxosd.core.state.late_renewals import refuse_renewals
-from paxosd.core.state.lease_commands import apply_lease_command, expire_leases, is_lease_command
+from paxosd.core.state.lease_commands import expire_leases
 from paxosd.core.state.lease_walk import lease_pieces
 from paxosd.core.state.leases import Leases
 from paxosd.core.state.log_clock import LogClock
 from paxosd.core.state.queries import Queries
+from paxosd.core.state.session_commands import apply_session_command
 from paxosd.core.state.session_walk import fingerprint_pieces
-from paxosd.core.state.sessions import SESSION_UNKNOWN_RESULT, Session, SessionLimits, Sessions
+from paxosd.core.state.sessions import (
+    SESSION_UNKNOWN_RESULT,
+    WINDOW_RESULT,
+    Session,
+    SessionLimits,
+    Sessions,
+)
+from paxosd.core.state.slot_allowance import SlotAllowance
 from paxosd.core.state.start import EMPTY, Start
-from paxosd.core.state.transaction_run import Allowance, run_transaction
 from paxosd.core.state.undo_log import HistoryLimits
 from paxosd.core.state.undo_pieces import undo_fingerprint
 from paxosd.core.state.walk import preserve
-from paxosd.core.transactions import is_transaction, without_reads
+from paxosd.core.transactions import without_reads
 from paxosd.core.types import Slot
 from paxosd.core.work import Work
 
@@ -107,10 +113,10 @@ class Machine:
     replay), CHECKSUM commands start no computation.
     """
 
-    __slots__ = ("_checksum_asked", "_trail", "applied", "at_sum", "chain", "checksum_runs",
-                 "checksum_slots", "checksums_enabled", "clock", "collect_changes", "disposal",
-                 "history", "leases", "limits", "membership", "queries", "recent_changes",
-                 "sessions", "settings", "store", "work")  # fmt: skip
+    __slots__ = ("_allowance", "_checksum_asked", "_trail", "applied", "at_sum", "chain",
+                 "checksum_runs", "checksum_slots", "checksums_enabled", "clock", "collect_changes",
+                 "disposal", "history", "leases", "limits", "membership", "queries",
+                 "recent_changes", "sessions", "settings", "store", "work")  # fmt: skip
 
     def __init__(self, limits: MachineLimits = DEFAULT_LIMITS, start: Start = EMPTY) -> None:
         self.limits = limits
@@ -145,6 +151,7 @@ class Machine:
         self.collect_changes = False
         self.recent_changes: list[Change | KeysChanged] = []
         self._checksum_asked = False
+        self._allowance: SlotAllowance | None = None
 
     # ---- the log
 
@@ -158,7 +165,7 @@ class Machine:
             self._apply_noop(slot, value)
             return []
         check_level(batch, self.settings, self.membership.epoch)
-        self.applied = slot
+        self.applied, self._allowance = slot, None
         store, sessions = self.store, self.sessions
         self.clock.advance(batch, self.settings.level)
         now_ms, is_late = self.clock.now_ms, self.clock.is_past(batch)
@@ -193,9 +200,9 @@ class Machine:
                 ):
                     kept = results = []
                     if not store.run(commands, results, skipped, base):
-                        self._run_rest(session_id, commands, results, skipped, base)
-                        kept = session.within_bounds(results)
-                    if results:
+                        done = self._run_rest(session_id, commands, results, skipped, base)
+                        kept = session.within_bounds(results[:done])
+                    if kept:
                         session.keep(first_seq, slot, kept)
                 else:
                     results = self._apply_mixed(slot, session, entry, skipped, base)
@@ -303,58 +310,50 @@ class Machine:
         results: list[Result],
         skipped: list[Skipped],
         base: int,
-    ) -> None:
-        """Go on where the store came to a command that is not a data command."""
-        done = False
-        allowance: Allowance | None = None
+    ) -> int:
+        """Go on where the store came to a command that is not a data command. Returns how many of
+        the results are to be kept: those behind them are of commands that are to come again."""
+        settings, done = self.settings, False
+        self._allowance = allowance = self._allowance or SlotAllowance(settings.value_bytes_max)
+        parts = session_id, self.sessions, self.store, self.leases, settings, self.log_time_ms
         while not done:
-            command = commands[len(results)]
-            result = MALFORMED_RESULT
-            changed: Sequence[bytes] | Written = ()
-            if is_lease_command(command, self.settings):
-                client = session_id, self.sessions.table[session_id].name
-                result, changed = apply_lease_command(
-                    command, self.store, self.leases, self.settings, self.log_time_ms, client
-                )
-            elif self.settings.level >= LEVEL_COORDINATION and is_transaction(command):
-                allowance = allowance or Allowance(self.settings.value_bytes_max)
-                result, changed = run_transaction(self.store, self.leases, command, allowance)
-            elif is_formed(command, CLOSE):
-                result = self.sessions.close(session_id)
+            outcome = apply_session_command(commands[len(results)], *parts, allowance)
+            if outcome is None:
+                return leave_rest(commands, results, skipped, base, closed=False)
+            result, changed = outcome
             if type(result) is not int:
                 skipped.append((base + len(results), 1, changed))
             results.append(result)
             if session_id not in self.sessions.table:
-                left = len(commands) - len(results)
-                if left:
-                    skipped.append((base + len(results), left, ()))
-                    results.extend([SESSION_UNKNOWN_RESULT] * left)
-                return
+                return leave_rest(commands, results, skipped, base, closed=True)
             done = self.store.run(commands, results, skipped, base)
+        return len(results)
 
     def _apply_mixed(
         self, slot: Slot, session: Session, entry: Entry, skipped: list[Skipped], base: int
     ) -> list[Result]:
         """An entry of which some seqs may have been seen, fenced, or lie outside the window."""
         results: list[Result] = []
-        sessions = self.sessions
+        sessions, is_over = self.sessions, False
         for index, command in enumerate(entry.commands):
             seq = entry.first_seq + index
             if sessions.table.get(entry.session) is not session:  # closed on the way
                 known: Result | None = SESSION_UNKNOWN_RESULT
             else:
-                known = sessions.refuse(session, seq)
-                if known is None:
-                    kept = session.find(seq)
-                    known = kept[1] if kept is not None else None
+                kept = session.find(seq)
+                known = sessions.refuse(session, seq) or (kept and kept[1])
+                if known is None and is_over:
+                    known = WINDOW_RESULT
             if known is not None:
                 skipped.append((base + index, 1, ()))
                 results.append(known)
                 continue
             one: list[Result] = []
-            if not self.store.run([command], one, skipped, base + index):
+            is_over = not self.store.run([command], one, skipped, base + index) and not (
                 self._run_rest(entry.session, [command], one, skipped, base + index)
-            session.keep_late(seq, slot, session.within_bounds(one)[0])
+            )
+            if not is_over:
+                session.keep_late(seq, slot, session.within_bounds(one)[0])
             results.append(one[0])
         return results
 

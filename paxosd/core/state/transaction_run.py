@@ -13,7 +13,8 @@ Rules:
   the last value, and its version grows by one. One that is removed and set again begins anew
   (version 1). One that is set and removed again, and did not exist before, was not changed.
 - A transaction without a net effect leaves the revision as it is.
-- What it may look at is bounded, alike on all nodes (:class:`Allowance`).
+- What it may look at is bounded, alike on all nodes, and so is what those of one slot may do
+  together (``slot_allowance.py``).
 """
 
 import re
@@ -29,11 +30,10 @@ from paxosd.core.state.kv import Store
 from paxosd.core.state.leases import Leases
 from paxosd.core.state.queries import ROW_OVERHEAD_BYTES
 from paxosd.core.state.quota import QUOTA_RESULT
+from paxosd.core.state.slot_allowance import SlotAllowance
 from paxosd.core.transactions import (
     ADD,
-    ANSWER_BYTES_MAX,
     CREATE_REVISION,
-    ENTRY_FACTOR,
     EQUAL,
     GET_KEY,
     GET_RANGE,
@@ -68,22 +68,10 @@ _PLACES = {CREATE_REVISION: 0, MODIFY_REVISION: 1, VERSION: 2}
 _DECIMAL = re.compile(rb"-?(?:0|[1-9][0-9]{0,18})")
 _NUMBER_MAX = (1 << 63) - 1
 _RESULT_BYTES = 16
+_STEPS_PER_UNIT = 2
 
 Numbers = tuple[int, int, int]
 """Create and modify revision, and version."""
-
-
-class Allowance:
-    """What the transactions of one entry may look at together."""
-
-    __slots__ = ("answer_bytes", "bytes_max", "keys", "keys_max")
-
-    def __init__(self, value_bytes_max: int) -> None:
-        """``value_bytes_max``: the replicated setting: to read one value is always allowed."""
-        self.keys_max = KEYS_MAX
-        self.bytes_max = max(ANSWER_BYTES_MAX, value_bytes_max) + (ANSWER_BYTES_MAX >> 4)
-        self.keys = ENTRY_FACTOR * self.keys_max
-        self.answer_bytes = ENTRY_FACTOR * self.bytes_max
 
 
 class _RefusedError(Exception):
@@ -95,22 +83,23 @@ class _RefusedError(Exception):
 
 
 def run_transaction(
-    store: Store, leases: Leases, command: Command, allowance: Allowance
+    store: Store, leases: Leases, command: Command, allowance: SlotAllowance
 ) -> tuple[Result, Sequence[bytes] | Written]:
     """Apply a well-formed TXN. Returns its result, and what it changed, () for nothing: see
     ``derivation.py``."""
-    plan = _Plan(store, leases, allowance)
+    plan = _Plan(store, leases, allowance.bytes_max)
     try:
         outcome = plan.run(command, 0)
     except _RefusedError as refused:
         return (_REFUSED, store.revision, refused.reason), ()
     finally:
-        allowance.keys -= plan.keys_looked_at
-        store.work.units += plan.keys_looked_at
+        steps = plan.keys_looked_at + plan.parts
+        allowance.steps -= steps
+        allowance.answer_bytes -= plan.answer_bytes
+        store.work.units += steps // _STEPS_PER_UNIT
     if not plan.has_room():
         store.quota.note_refusal()
         return QUOTA_RESULT, ()
-    allowance.answer_bytes -= plan.answer_bytes
     changed = plan.carry_out()
     return (_OK, store.revision, outcome), changed
 
@@ -121,16 +110,16 @@ class _Plan:
     ``pending``: key → (entry or None, source, lease), the net effect so far; the source is that of
     :class:`Written`; 0: no lease."""
 
-    __slots__ = ("_bytes_left", "_keys_left", "_leases", "_revision", "_store", "anew",
-                 "answer_bytes", "keys_looked_at", "pending")  # fmt: skip
+    __slots__ = ("_bytes_max", "_leases", "_revision", "_store", "anew", "answer_bytes",
+                 "keys_looked_at", "parts", "pending")  # fmt: skip
 
-    def __init__(self, store: Store, leases: Leases, allowance: Allowance) -> None:
+    def __init__(self, store: Store, leases: Leases, bytes_max: int) -> None:
         self._store = store
         self._leases = leases
         self._revision = store.revision + 1
-        self._keys_left = min(allowance.keys_max, allowance.keys)
-        self._bytes_left = min(allowance.bytes_max, allowance.answer_bytes)
+        self._bytes_max = bytes_max
         self.keys_looked_at = 0
+        self.parts = 0
         self.answer_bytes = 0
         self.pending: dict[bytes, tuple[StoredValue | None, int | bytes | None, int]] = {}
         self.anew: set[bytes] = set()
@@ -138,10 +127,12 @@ class _Plan:
     def run(self, transaction: Command, place: int) -> tuple[int, tuple[Any, ...]]:
         """The pair of a result. ``place``: that of its first operation among all of the command."""
         _, compares, branch, otherwise = transaction
+        self.parts += len(compares)
         succeeded = all(map(self._holds, compares))
         if not succeeded:
             place += operations_count(branch)
             branch = otherwise
+        self.parts += len(branch)
         results: list[Any] = []
         for operation in branch:
             op = operation[0]
@@ -263,7 +254,7 @@ class _Plan:
 
     def _look(self) -> None:
         self.keys_looked_at += 1
-        if self.keys_looked_at > self._keys_left:
+        if self.keys_looked_at > KEYS_MAX:
             raise _RefusedError(TOO_MANY_KEYS)
 
     def _get_range(
@@ -280,7 +271,7 @@ class _Plan:
 
     def _count_answer(self, size: int) -> None:
         self.answer_bytes += size + _RESULT_BYTES
-        if self.answer_bytes > self._bytes_left:
+        if self.answer_bytes > self._bytes_max:
             raise _RefusedError(TOO_LARGE)
 
     # ---- writes

@@ -7,6 +7,7 @@ from paxosd.core.commands import (
     DELETE,
     DELETE_RANGE,
     GRANT,
+    KEEPALIVE,
     PUT,
     REVOKE,
     TXN,
@@ -16,6 +17,7 @@ from paxosd.core.commands import (
 )
 from paxosd.core.state import sessions as kept
 from paxosd.core.state.quota import QUOTA_RESULT
+from paxosd.core.state.slot_allowance import IDS_MAX, STEPS_MAX
 from paxosd.core.state.snapshot import Restore, SnapshotWalk, session_of
 from paxosd.core.transactions import (
     ADD,
@@ -130,15 +132,87 @@ def test_one_that_looks_at_too_many_keys_does_nothing(what):
     assert [len(page[0]) for page in limited[2][1]] == [5]
 
 
-def test_the_transactions_of_one_request_share_a_limit():
+WINDOW = (Status.WINDOW, 0, None)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_those_of_one_slot_share_a_limit_and_the_others_come_again(apart):
     site = Site()
     many(site, KEYS_MAX)
-    read = [TXN, [], [[GET_RANGE, b"", b"", 0, False, True], [ADD, b"a", 1]], []]
-    statuses = [result[0] for result in site.do(*[read] * 6)]
-    assert statuses == [Status.OK] + [Status.TXN_REFUSED] * 5, "a made one more"
-    site.do([DELETE, b"k00000"])
-    statuses = [result[0] for result in site.do(*[read] * 6)]
-    assert statuses == [Status.OK] * 4 + [Status.TXN_REFUSED] * 2
+    read = [TXN, [], [[GET_RANGE, b"k", b"l", 0, False, True], [ADD, b"a", 1]], []]
+    commands = [*[read] * 3, [PUT, b"b", b""]]
+    size = 1 if apart else len(commands)
+    site.seq = 1 + KEYS_MAX
+    entries = [
+        Entry(1, site.seq + at, KEYS_MAX, commands[at : at + size])
+        for at in range(0, len(commands), size)
+    ]
+    done = STEPS_MAX // KEYS_MAX  # the operations count as well
+    results = [result for each in site.apply(*entries) for result in each]
+    assert [each[2][1][1] for each in results[:done]] == list(range(1, done + 1))
+    assert results[done] == WINDOW
+    assert results[-1] == (KEYS_MAX + done + 1 if apart else WINDOW), "in order within a request"
+    again = [result for each in site.apply(*entries) for result in each]
+    assert again[done][2][1][1] == done + 1
+    assert again[:done] == [(*each[:2], (1, None)) for each in results[:done]]
+    assert again[-1] == KEYS_MAX + done + (1 if apart else 2)
+
+
+def test_what_follows_in_a_request_waits_also_where_some_of_it_was_done_before():
+    site = Site()
+    many(site, KEYS_MAX)
+    read = [TXN, [], [[GET_RANGE, b"k", b"l", 0, False, True]], []]
+    first, acked = site.seq, site.seq - 1
+    commands = [[PUT, b"a", b""], read, read, read, [PUT, b"b", b""], [PUT, b"c", b""]]
+    site.apply(Entry(1, first, acked, commands[:1]), Entry(1, first + 4, acked, commands[4:5]))
+    results = site.apply(Entry(1, first, acked, commands))[0]
+    assert [results[0], results[4]] == [KEYS_MAX + 1, KEYS_MAX + 2], "as they were answered before"
+    assert [each[0] for each in results[1:3]] == [Status.OK] * 2
+    assert [results[3], results[5]] == [WINDOW] * 2
+    assert site.apply(Entry(1, first, acked, commands))[0][5] == KEYS_MAX + 3
+
+
+def test_a_slot_begins_with_a_whole_allowance_also_after_a_reset():
+    site = Site()
+    many(site, 1000)
+    read = [TXN, [], [[GET_RANGE, b"k", b"l", 0, False, True]], []]
+    batch = Batch(0, [Entry(1, site.seq, site.seq - 1, [read] * 9)])
+    settings = site.machine.settings
+    first = site.machine.apply(site.machine.applied + 1, batch)
+    assert [each[0] for each in first[0]].count(Status.OK) == STEPS_MAX // 1000 + 1
+    log = site.batches
+    site.machine.reset()
+    site.machine.settings = settings
+    for slot, each in enumerate(log, 1):
+        site.machine.apply(slot, each)
+    assert site.machine.apply(len(log) + 1, batch) == first
+
+
+def test_renewals_of_one_slot_share_a_limit_and_the_others_come_again():
+    site = Site()
+    site.do([GRANT, 10_000, 7])
+    renew = [KEEPALIVE, [7] * 1000]
+    entries = [Entry(1, site.seq + at, site.seq - 1, [renew]) for at in range(20)]
+    done = IDS_MAX // 1000 + 1
+    results = [each for (each,) in site.apply(*entries)]
+    assert [each[0] for each in results] == [Status.OK] * done + [Status.WINDOW] * (20 - done)
+    assert [each[0] for (each,) in site.apply(*entries)] == [Status.OK] * 20
+
+
+def test_below_the_level_nothing_is_put_off():
+    """As nodes of before would not."""
+    site = Site(LEVEL_COORDINATION - 1)
+    renew, read = [KEEPALIVE, [7] * 1000], [TXN, [], [], []]
+    assert site.do(*[renew] * 20, read) == [MALFORMED] * 21
+
+
+def test_one_that_is_allowed_is_never_refused_for_what_others_read():
+    """Clients pack calls of several threads into one request."""
+    site = Site()
+    site.do([PUT, b"k", b"v" * 1_000_000])
+    read = [TXN, [], [[GET_KEY, b"k"]], []]
+    results = site.do(*[read] * 7)
+    assert [each[0] for each in results] == [Status.OK] * 5 + [Status.WINDOW] * 2
 
 
 def test_one_that_reads_too_much_does_nothing():
