@@ -270,6 +270,7 @@ def complain(settings: Settings, error: ClientError, lines: list[tuple[str, str]
     if isinstance(error, OutcomeUnknownError) and unknown:
         where = "" if settings.endpoints == DEFAULT_ENDPOINTS else _where(settings)
         ask = f"paxosctl{where} outcome {error.session} {error.seq}"
+    reads = error.read_ids if isinstance(error, NotSubmittedError) else ()
     if settings.output == "json":
         data: dict[str, Any] = {"error": error.code, "message": str(error)}
         if isinstance(error, RefusedError) and error.code == COMPACTED:
@@ -277,6 +278,8 @@ def complain(settings: Settings, error: ClientError, lines: list[tuple[str, str]
         if ask:
             assert isinstance(error, OutcomeUnknownError)
             data |= {"session": error.session, "seq": error.seq, "ask": ask}
+        if reads:
+            data["reads"] = [f"0/{each}" for each in reads]
         data["endpoints"] = dict(lines)
         say_json(to_json(data))
         return
@@ -285,6 +288,9 @@ def complain(settings: Settings, error: ClientError, lines: list[tuple[str, str]
         explain(f"  {endpoint}  {words}")
     if ask:
         say(f"To learn what became of it, or to rule it out:\n  {ask}")
+    if reads:
+        where = "" if settings.endpoints == DEFAULT_ENDPOINTS else _where(settings)
+        say(f"What the nodes recorded of it:\n  paxosctl log request{where} 0/{reads[-1]}")
 
 
 def headline(error: ClientError, lines: list[tuple[str, str]]) -> str:

@@ -14,6 +14,7 @@ the first moments of the next call.
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from paxosctl.client.transport import SILENT, Link, Transport
 from paxosd.core.client.calls import NO_DEADLINE_MS, Call, ClientOptions
@@ -26,6 +27,9 @@ from paxosd.wire.fields import TEXT_BYTES_MAX
 from paxosd.wire.status import decode_status
 
 CLOSE_LINGER_MS = 100
+FIRST_REQUEST_ID_MAX = 1 << 52
+"""Request ids count on from a number that is drawn, so that a read, which has no session, has a
+name that no other client's has. Programs that hold numbers as doubles can hold it, too."""
 
 
 class Connection:
@@ -43,7 +47,10 @@ class Connection:
             encode_entry=encode_entry,
             decode_status=decode_status,
             rng=random.Random(),
-            options=options,
+            options=replace(
+                options or ClientOptions(),
+                first_request_id=random.SystemRandom().randrange(1, FIRST_REQUEST_ID_MAX),
+            ),
             learns=True,
         )
         self._transport = transport

@@ -65,7 +65,19 @@ class ClientError(Exception):
 
 
 class NotSubmittedError(ClientError):
-    """The command was not carried out, and will not be: it is safe to try again."""
+    """The command was not carried out, and will not be: it is safe to try again. ``read_ids``: of
+    a linearizable read that was sent, the numbers of its last sendings: ``paxosctl log request
+    0/ID`` has what the nodes recorded of each."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        troubles: Sequence[Trouble] = (),
+        read_ids: Sequence[int] = (),
+    ) -> None:
+        super().__init__(code, message, troubles)
+        self.read_ids = tuple(read_ids)
 
 
 class UnreachableError(NotSubmittedError):
@@ -183,10 +195,10 @@ def error_of(failure: Failure, troubles: Sequence[Trouble]) -> ClientError:
     if isinstance(failure, NotSubmitted):
         words = "; ".join([failure.message, *_unresolved(troubles, failure.message)])
         if failure.code == UNREACHABLE:
-            return UnreachableError(failure.code, words, troubles)
+            return UnreachableError(failure.code, words, troubles, failure.read_ids)
         if failure.code == CLOSED:
             return ClosedError(failure.code, words, troubles)
-        return NotSubmittedError(failure.code, words, troubles)
+        return NotSubmittedError(failure.code, words, troubles, failure.read_ids)
     kind = QuotaError if failure.code == QUOTA else RefusedError
     return kind(failure.code, failure.message, troubles, failure.detail)
 

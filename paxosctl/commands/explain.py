@@ -31,9 +31,11 @@ from paxosctl.inspection.explanation import (
     explain_slow,
 )
 from paxosctl.inspection.explanation_views import SlowGroup, explanation_view, slowest_view
+from paxosctl.inspection.read_times import ReadTime, slowest_reads
 from paxosctl.inspection.request_story import RequestStory, key_story, request_story
 from paxosctl.inspection.request_times import SLOWEST, RequestTime, request_times
 from paxosctl.inspection.slot_story import slot_stories, slot_story
+from paxosctl.inspection.slow_reads import explain_read
 from paxosd.core.types import Ballot
 
 COLLECTED = 200
@@ -75,6 +77,11 @@ def request_verb(settings: Settings, request: tuple[int, int], reading: Reading)
         found = leadership(recordings)
         story = request_story(recordings, *request, window, found)
         said = [_request(story), *(explain_slot(found, each) for each in story.slots)]
+        if story.reads:
+            diagnosis = diagnose(recordings, window, found)
+            for read in story.reads:
+                _, sentence = explain_read(read, diagnosis)
+                said[0].sentences.append(sentence)
     if not story.is_known:
         negative(story.sentence())
     settings.show(explanation_view(said))
@@ -82,7 +89,8 @@ def request_verb(settings: Settings, request: tuple[int, int], reading: Reading)
 
 def _request(story: RequestStory) -> Explanation:
     said = Explanation(f"request {story.session}/{story.seq}")
-    said.add(f"{story.sentence()}.", *story.answers)
+    if not story.reads:
+        said.add(f"{story.sentence()}.", *story.answers)
     if author := story.author():
         said.add(f"It was {author}.", known=story.client is not None)
     return said
@@ -141,25 +149,39 @@ def leader_verb(settings: Settings, reading: Reading) -> None:
 @verb("slowest")
 @reading_options
 def slowest_verb(settings: Settings, reading: Reading) -> None:
-    """The ten slowest requests by what made them slow; of requests in one slot, the slowest."""
+    """The ten slowest requests by what made them slow; of requests in one slot, the slowest.
+
+    Of linearizable reads with the same confirmation of the leader, one is shown.
+    """
     with opened_reading(reading) as (recordings, window):
         found = leadership(recordings)
         times = request_times(recordings, window, found, COLLECTED)
         chosen: dict[tuple[str, int], RequestTime] = {}
         for each in times.slowest:
             chosen.setdefault((each.write.node, each.write.slot), each)
-        slowest = list(chosen.values())[:SLOWEST]
-        stories = slot_stories(recordings, {each.write.slot for each in slowest}, window, found)
+        slow: list[RequestTime | ReadTime] = list(chosen.values())
+        slow += slowest_reads(recordings, window, found, SLOWEST)
+        slow = sorted(slow, key=_took_us)[-SLOWEST:][::-1]
+        slots = {each.write.slot for each in slow if isinstance(each, RequestTime)}
+        stories = slot_stories(recordings, slots, window, found)
         diagnosis = diagnose(recordings, window, found)
         groups: dict[str, SlowGroup] = {}
-        for each in slowest:
-            label, sentence = explain_slow(each, stories[each.write.slot], found, diagnosis)
+        for one in slow:
+            if isinstance(one, RequestTime):
+                label, sentence = explain_slow(one, stories[one.write.slot], found, diagnosis)
+            else:
+                label, sentence = explain_read(one, diagnosis)
             group = groups.setdefault(label, SlowGroup(label))
-            group.longest_us = max(group.longest_us, each.write.round)
+            group.longest_us = max(group.longest_us, one.took_us)
             group.sentences.append(sentence)
+        answered = times.requests + sum(len(each.reads) for each in times.nodes.values())
     if not groups:
         negative("no answered request is recorded in that time")
-    settings.show(slowest_view(list(groups.values()), times.requests))
+    settings.show(slowest_view(list(groups.values()), answered))
+
+
+def _took_us(slow: RequestTime | ReadTime) -> int:
+    return slow.took_us
 
 
 for _each in (put_verb, request_verb, slot_verb, leader_verb, slowest_verb):

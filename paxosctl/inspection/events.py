@@ -179,7 +179,9 @@ def _write(event: Event) -> str:
 
 
 def request_name(event: Event) -> str:
-    """``request 7/12`` or ``request 7/12..15`` of a WRITE."""
+    """``request 7/12`` or ``request 7/12..15`` of a WRITE; ``read 0/12`` of a READ."""
+    if event.kind == READ:
+        return f"read 0/{event.y}" if event.y else "a read"
     if not event.x:
         return "request outside of sessions"
     first, last = seqs_of(event)
@@ -211,7 +213,10 @@ _DETAILS: Mapping[int, Callable[[Event], str]] = {
     SUM: lambda e: f"of the state after slot {e.slot}",
     PROCESSOR: lambda e: f"in {ms(e.slot)} it ran {ms(e.x)} and waited {ms(e.y)}",
     WRITE: _write,
-    READ: lambda e: f"applied {e.slot} {OUTCOME_NAMES.get(e.code, 'refused')} after {ms(e.round)}",
+    READ: lambda e: (
+        f"{f'0/{e.y} ' if e.y else ''}applied {e.slot} {OUTCOME_NAMES.get(e.code, 'refused')} "
+        f"after {ms(e.round)}"
+    ),
     SYNCED: lambda e: f"group {e.slot}, {e.y} records, {e.round} B in {ms(e.x)}",
     APPLIED: lambda e: _with_ballot(f"slot {e.slot} {_value(e)}", e),
     ADOPTED: lambda e: _with_ballot(f"slot {e.slot} {_value(e)}", e),
@@ -246,7 +251,8 @@ def event_data(event: Event) -> dict[str, Any]:
                           "took_us": event.round,
                           "ending": OUTCOME_NAMES.get(event.code, "refused")}  # fmt: skip
     if event.kind == READ:
-        data["fields"] = {"took_us": event.round,
+        data["fields"] = {"session": 0, "first_seq": event.y, "last_seq": event.y,
+                          "took_us": event.round,
                           "ending": OUTCOME_NAMES.get(event.code, "refused")}  # fmt: skip
     if event.kind == PROCESSOR:
         data["slot"] = None

@@ -1,11 +1,15 @@
-"""What became of one request, and of the changes of one key."""
+"""What became of one request, and of the changes of one key.
+
+A linearizable read is no command of a session: its name is 0/REQUEST_ID.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from paxosctl.inspection.ballot_story import Leadership
 from paxosctl.inspection.chosen_values import read_chosen
-from paxosctl.inspection.events import OUTCOME_NAMES, ms, seqs_of
+from paxosctl.inspection.events import OUTCOME_NAMES, ms, request_name, seqs_of
+from paxosctl.inspection.read_times import ReadTime, find_reads
 from paxosctl.inspection.recordings import Recordings, Window
 from paxosctl.inspection.replayed_log import Replay, replay
 from paxosctl.inspection.slot_story import SlotStory, slot_stories
@@ -34,6 +38,8 @@ class RequestStory:
     no_logs: bool = False
     client: str | None = None
     why_nameless: str = ""
+    reads: list[ReadTime] = field(default_factory=list)
+    """Of a read: how each node that was asked came to its answer."""
 
     def author(self) -> str:
         """Who asked for it, and when it was proposed, as the log has it; "" if it does not."""
@@ -51,6 +57,8 @@ class RequestStory:
 
     def sentence(self) -> str:
         """What became of it."""
+        if self.reads:
+            return "; ".join(_read_words(each.answer) for each in self.reads)
         name = f"request {self.session}/{self.seq}"
         good = [event for event in self.answers if not event.code]
         if good:
@@ -68,8 +76,18 @@ class RequestStory:
             last = self.answers[-1]
             why = OUTCOME_NAMES.get(last.code, "another reason")
             return f"{name}: refused by {last.node} ({why}), and no node recorded it as written"
+        if not self.session:
+            return (f"{name}: nothing is recorded of it: no node among the sources answered or "
+                    "refused a read of that number")  # fmt: skip
         where = "" if not self.no_logs else "; no write-ahead log was among the sources"
         return f"{name}: nothing is recorded of it{where}"
+
+
+def _read_words(answer: Event) -> str:
+    how = f"answered by {answer.node} as of slot {answer.slot}"
+    if answer.code:
+        how = f"refused by {answer.node} ({OUTCOME_NAMES.get(answer.code, 'another reason')})"
+    return f"{request_name(answer)}: {how} {ms(answer.round)} after it came"
 
 
 def request_story(
@@ -77,6 +95,11 @@ def request_story(
 ) -> RequestStory:
     """Read what there is of one request."""
     story = RequestStory(session, seq, no_logs=not recordings.sources.wals)
+    if not session:
+        story.reads = find_reads(recordings, window, seq, found)
+        story.answers = [each.answer for each in story.reads]
+        if story.reads:
+            return story
 
     def keep(row: Row) -> bool:
         return row[1] == WRITE and row[7] == session

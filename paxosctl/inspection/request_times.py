@@ -93,6 +93,11 @@ class RequestTime:
     waited_for: str
 
     @property
+    def took_us(self) -> int:
+        """Since it came."""
+        return self.write.round
+
+    @property
     def longest(self) -> str:
         """The stage that took most."""
         return max(STAGES, key=lambda name: self.stages.get(name, 0))

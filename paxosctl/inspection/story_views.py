@@ -6,13 +6,14 @@ from typing import Any
 from paxosctl.cli.render import View, as_cell
 from paxosctl.inspection.ballot_story import BallotStory
 from paxosctl.inspection.events import MESSAGES, OUTCOME_NAMES, ballot_of, event_id, ms, note_words
+from paxosctl.inspection.read_times import ReadTime
 from paxosctl.inspection.request_story import KeyStory, RequestStory
 from paxosctl.inspection.slot_steps import Step, voter_of
 from paxosctl.inspection.slot_story import SlotStory, near_events, near_words
 from paxosctl.inspection.timeline_view import clock_time
 from paxosctl.inspection.wal_entries import client_words, value_words
 from paxosd.core.types import NULL_BALLOT, Ballot
-from paxosd.recorder.event import SENT, UNSENT, Event
+from paxosd.recorder.event import SENT, UNSENT, WRITE, Event
 
 COLUMNS = ("time", "node", "what", "took", "event")
 OPTIONAL = ("event",)
@@ -185,6 +186,7 @@ def request_data(story: RequestStory) -> dict[str, Any]:
             for e in story.answers
         ],
         "slots": [slot_data(each) for each in story.slots],
+        "steps": steps_data(step for each in story.reads for step in read_steps(each)),
     }  # fmt: skip
 
 
@@ -198,11 +200,31 @@ def request_view(story: RequestStory) -> View:
     for each in story.slots:
         steps += each.steps
         notes.append(each.sentence())
-    refused = [Step(event, f"refused: {_ending(event)}") for event in story.answers if event.code]
+    for read in story.reads:
+        steps += read_steps(read)
+    refused = [
+        Step(event, f"refused: {_ending(event)}")
+        for event in story.answers
+        if event.code and event.kind == WRITE
+    ]
     rows = _rows(sorted([*refused, *steps], key=lambda step: step.event.wall_us)
                  if refused else steps)  # fmt: skip
     return View(data=request_data(story), plain=_plain(rows), columns=COLUMNS, rows=rows,
                 notes=notes, optional=OPTIONAL)  # fmt: skip
+
+
+def read_steps(read: ReadTime) -> list[Step]:
+    """How a read was answered: each with the time since the one before."""
+    answer = read.answer
+    at_us = answer.wall_us - answer.round
+    steps = []
+    for event, what in zip(
+        read.evidence, ("asked who leads", f"confirmed by {read.waited_for}"), strict=False
+    ):
+        steps.append(Step(event, what, event.wall_us - at_us))
+        at_us = event.wall_us
+    what = f"refused: {_ending(answer)}" if answer.code else f"answered as of slot {answer.slot}"
+    return [*steps, Step(answer, what, answer.wall_us - at_us)]
 
 
 def _ending(event: Event) -> str:

@@ -47,7 +47,7 @@ on how many there are; slot: where it was chosen; round: how long ago it came, i
 code: how it ended."""
 READ = 130
 """A client's linearizable read was answered. slot: up to which the state had been applied; round:
-how long ago it came, in microseconds; code: how it ended."""
+how long ago it came, in microseconds; y: its request id; code: how it ended."""
 SYNCED = 131
 """A group commit is durable. slot: its number; round: its size in bytes; x: how long it took, in
 microseconds; y: the records in it."""

@@ -265,7 +265,7 @@ class Recording:
         if type(token) is WriteToken:
             self._recorder.record(WRITE, "", code, slot, took, token.session, token.seqs)
         else:
-            self._recorder.record(READ, "", code, slot, took)
+            self._recorder.record(READ, "", code, slot, took, 0, token.request_id)
 
     def _read_ms(self) -> float:
         return self._precise_now_ms() if self._precise_now_ms is not None else self.now_ms

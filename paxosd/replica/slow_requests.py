@@ -140,7 +140,7 @@ class SlowRequests:
             if type(answer) is WriteReply:
                 fields |= self._stages(answer.slot, token.came_ms, now_ms)
         else:
-            fields["what"] = "read"
+            fields |= {"what": "read", "session": 0, "first_seq": token.request_id}
             if type(answer) is ReadReady:
                 fresh = self._confirmed_ms == self.now_ms
                 fields["stage"] = "quorum" if fresh else "apply"

@@ -2,15 +2,16 @@
 
 import pytest
 
-from paxosd.core.effects import AcceptRecord, Applied, Ready, WriteReply
+from paxosd.core.effects import AcceptRecord, Applied, ReadReady, Ready, WriteReply
 from paxosd.core.membership import UNKNOWN
 from paxosd.core.messages import Accept, Envelope, Heartbeat, Promise, SnapshotChunk
 from paxosd.core.types import Ballot
 from paxosd.recorder.block import Losses, blocks_of, events_of
 from paxosd.recorder.digest import digest_of
-from paxosd.recorder.event import APPLIED, NOTE, VOTED
+from paxosd.recorder.event import APPLIED, NOTE, READ, VOTED
 from paxosd.recorder.recorder import Recorder
 from paxosd.replica.recording import HELD_BYTES_MAX, PUT_OFF_MAX, SETTLE_MS, Recording
+from paxosd.replica.tokens import ReadToken
 from paxosd.wire import PEER_KINDS
 
 BALLOT = Ballot(1, "n2")
@@ -159,6 +160,15 @@ class TestSettling:
         recording.done(ready)
         recording.end_turn()
         assert recorder.put_off == waits
+
+
+def test_a_read_has_the_request_id_of_its_client():
+    recorder = Recorder("c1", "n1", 1, 7)
+    recording = Recording(recorder, FakeNode(), FakeMachine())
+    recording.begin_turn(1030.0)
+    recording.answered(ReadToken(b"c", 4711, [], 0, 1000.0), ReadReady(12))
+    (event,) = rows_of(recorder)
+    assert (event.kind, event.slot, event.round, event.x, event.y) == (READ, 12, 30_000, 0, 4711)
 
 
 def test_equal_and_different_values_one_after_the_other():

@@ -28,6 +28,7 @@ class ClientOptions:
     ``scout_ms``: a target silent for so long is suspected (``scout.py``).
     ``leaderless_backoff_max_ms``: the longest pause after a node that does not lead: the next
     leader may be elected any moment.
+    ``first_request_id``: the others count on from it.
     """
 
     frame_commands_max: int = 256
@@ -47,16 +48,19 @@ class ClientOptions:
     endpoints_max: int = 32
     unreachable_ms: int | None = None
     name: str = ""
+    first_request_id: int = 1
 
 
 class NotSubmitted(NamedTuple):
     """It had no effect and never will: it is safe to try again.
 
     ``code``: UNREACHABLE, NO_ANSWER (a question, or one that was never sent in time), a refusal
-    code, "fenced", or "sessions_full"."""
+    code, "fenced", or "sessions_full". ``read_ids``: of a linearizable read that was sent, the
+    request ids of its last sendings, by which the nodes recorded what became of each."""
 
     code: str
     message: str
+    read_ids: tuple[int, ...] = ()
 
 
 class OutcomeUnknown(NamedTuple):

@@ -12,6 +12,10 @@ from paxosd.core.client.frames import FrameTable
 from paxosd.core.client.learning import Learning
 from paxosd.core.client.queue import CommandQueue
 from paxosd.core.commands import MEMBERS, Command
+from paxosd.core.requests import LINEARIZABLE, ReadRequest
+
+READ_IDS_MAX = 4
+"""So many sendings of a read are named."""
 
 
 class Endings:
@@ -72,6 +76,8 @@ class Endings:
 
     def finish(self, frame: Frame, failure: Failure) -> None:
         """End every call of a frame with this failure."""
+        if type(failure) is NotSubmitted:
+            failure = failure._replace(read_ids=_read_ids(frame))
         if self._learning is not None and frame is self._learning.frame:
             self._table.drop(frame)
             self._learning.failed(frame.deadline_ms)
@@ -163,3 +169,11 @@ def cause_of(message: str) -> str:
 
 def _changes_members(request: Command | Question) -> bool:
     return type(request) is list and request[0] == MEMBERS
+
+
+def _read_ids(frame: Frame) -> tuple[int, ...]:
+    """By which request ids the nodes know a linearizable read."""
+    question = frame.calls[0].request
+    if type(question) is ReadRequest and question.mode == LINEARIZABLE:
+        return tuple(frame.ids[-READ_IDS_MAX:])
+    return ()

@@ -35,7 +35,7 @@ class FrameTable:
         self.by_id: dict[int, Frame] = {}  # every sending of every live frame
         self._options = options
         self._rng = rng
-        self._next_id = 1
+        self._next_id = options.first_request_id
 
     def wake(self, at_ms: int) -> None:
         """Something is due at that time."""

@@ -90,8 +90,8 @@ class TestQuestions:
         desk = opened()
         call = desk.protocol.ask(ReadRequest(0, LINEARIZABLE, []), desk.now, 5000)
         desk.turn()
-        desk.next()
-        assert cancel(desk, call) == NotSubmitted(*WHY)
+        call_id = desk.next()[1].request_id
+        assert cancel(desk, call) == NotSubmitted(*WHY, read_ids=(call_id,))
 
     def test_what_must_not_be_asked_twice_may_have_happened(self):
         desk = opened()

@@ -9,6 +9,7 @@ from paxosd.core.effects import (
     STOPPING,
 )
 from paxosd.core.requests import (
+    LINEARIZABLE,
     STALE,
     AdminAnswer,
     AdminRequest,
@@ -34,6 +35,17 @@ class TestQuestions:
             desk.wait(10)
         assert wheres == [A, B]
         assert call.failure.code == "no_answer"
+
+    @pytest.mark.parametrize(("mode", "named"), [(LINEARIZABLE, 2), (STALE, 0)])
+    def test_a_read_without_an_answer_names_its_sendings(self, mode, named):
+        desk = Desk(scout_ms=NO_SCOUT_MS, first_request_id=700)
+        call = desk.protocol.ask(ReadRequest(0, mode, [[1, b"k"]]), desk.now, 2500)
+        desk.turn()
+        desk.wait(2500)
+        sent = tuple(message.request_id for _, message in desk.sent)
+        assert len(sent) == 2
+        assert min(sent) >= 700
+        assert call.failure.read_ids == sent[:named]
 
     def test_an_answer_of_the_wrong_kind_is_ignored(self):
         desk = Desk()

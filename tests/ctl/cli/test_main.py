@@ -10,7 +10,7 @@ import pytest
 from paxosctl.cli.app import Settings, complain
 from paxosctl.cli.main import VERBS, run
 from paxosctl.client.client import Client
-from paxosctl.client.errors import RefusedError
+from paxosctl.client.errors import NotSubmittedError, RefusedError
 from tests.ctl.fake_daemon import FakeDaemon, closed_port
 
 
@@ -145,3 +145,10 @@ class TestWords:
         error = RefusedError("compacted", "it is gone", detail=17)
         complain(Settings(output="json"), error, [])
         assert json.loads(capsys.readouterr().err)["first_revision"] == 17
+
+    def test_a_read_without_an_answer_says_how_to_ask_for_it(self, capsys):
+        error = NotSubmittedError("no_answer", "no answer in time", (), (70, 71))
+        complain(Settings(output="json"), error, [])
+        assert json.loads(capsys.readouterr().err)["reads"] == ["0/70", "0/71"]
+        complain(Settings(), error, [])
+        assert capsys.readouterr().err.endswith("\n  paxosctl log request 0/71\n")

@@ -3,13 +3,19 @@
 import pytest
 
 from paxosctl.inspection.ballot_story import leadership
+from paxosctl.inspection.diagnosis import Diagnosis
 from paxosctl.inspection.explanation import explain_ballot, explain_slot, explain_slow
+from paxosctl.inspection.read_times import slowest_reads
 from paxosctl.inspection.recordings import Window, measure_clocks, opened
+from paxosctl.inspection.request_story import request_story
 from paxosctl.inspection.request_times import STAGES, request_times
 from paxosctl.inspection.slot_story import slot_stories, slot_story
+from paxosctl.inspection.slow_reads import explain_read
 from paxosctl.inspection.slowness import verdicts
+from paxosctl.inspection.story_views import read_steps
+from paxosd.core.messages import Heartbeat, HeartbeatAck, ReadIndex, ReadIndexReply
 from paxosd.core.types import Ballot
-from paxosd.recorder.event import START
+from paxosd.recorder.event import READ, START
 from tests.ctl.inspection.made import Made, begin, choose, elect, trio
 
 
@@ -180,3 +186,61 @@ class TestLeader:
         said = self.lost(tmp_path)
         assert "not known, because" in said.sentences[0].text
         assert not said.sentences[0].known
+
+
+# -- reads
+
+
+def reads(path, leader_us=300, follower_us=200, applied_us=50):
+    """The leader n1 and n2 have a read each; the leader's round takes ``leader_us``, the answer to
+    n2's question ``follower_us``, and what they still had to apply ``applied_us``."""
+    nodes = trio()
+    begin(nodes)
+    ballot = elect(nodes, "n1", 100_000)
+
+    def heartbeat(round_):
+        return Heartbeat(ballot, "n1", 0, 0, round_, 0)
+
+    n1, n2 = nodes["n1"], nodes["n2"]
+    at_us = 1_000_000
+    n1.at(at_us - 100).sent("n2", heartbeat(4)).sent("n3", heartbeat(4))
+    n1.at(at_us + 40).sent("n2", heartbeat(4))  # it came at ``at_us``: this one is too early
+    n1.at(at_us + 100).sent("n2", heartbeat(5)).sent("n3", heartbeat(5))
+    n1.at(at_us + 150).received("n2", HeartbeatAck(ballot, 4, 0))
+    n1.at(at_us + 100 + leader_us).received("n3", HeartbeatAck(ballot, 5, 0))
+    took_us = 100 + leader_us + applied_us
+    n1.at(at_us + took_us).record(READ, slot=3, ballot=Ballot(took_us, ""), y=70)
+    n2.at(at_us + 20).sent("n1", ReadIndex(9))
+    n2.at(at_us + 20 + follower_us).received("n1", ReadIndexReply(9, 3))
+    took_us = 20 + follower_us + applied_us
+    n2.at(at_us + took_us).record(READ, slot=3, ballot=Ballot(took_us, ""), y=71)
+    write(nodes, path)
+
+
+def test_what_a_read_waited_for(tmp_path):
+    reads(tmp_path)
+    first, second = measured(tmp_path, lambda *given: slowest_reads(*given, 10))
+    assert (first.stages, first.waited_for) == ({"ask": 100, "confirm": 300, "apply": 50}, "n3")
+    assert (second.stages, second.waited_for) == ({"ask": 20, "confirm": 200, "apply": 50}, "n1")
+
+
+@pytest.mark.parametrize(
+    ("how", "label"),
+    [
+        ({"leader_us": 400_000}, "reads confirmed by n3"),
+        ({"follower_us": 400_000}, "reads confirmed by n1"),
+        ({"applied_us": 400_000}, "n1 was behind"),
+    ],
+)
+def test_the_cause_of_a_slow_read(tmp_path, how, label):
+    reads(tmp_path, **how)
+    slowest = measured(tmp_path, lambda *given: slowest_reads(*given, 10))[0]
+    assert explain_read(slowest, Diagnosis([]))[0] == label
+
+
+def test_a_read_is_found_by_the_number_that_its_client_names(tmp_path):
+    reads(tmp_path)
+    story = measured(tmp_path, lambda r, w, found: request_story(r, 0, 71, w, found))
+    assert story.sentence() == "read 0/71: answered by n2 as of slot 3 0.27 ms after it came"
+    assert [step.took_us for step in read_steps(story.reads[0])] == [20, 200, 50]
+    assert not measured(tmp_path, lambda r, w, found: request_story(r, 0, 72, w, found)).is_known
