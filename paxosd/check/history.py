@@ -24,6 +24,12 @@ What ``ok`` records, by kind (-1: not known):
                                                             modified: (of the key,), 0: no key
     RANGE         result ((key, value), …) in order         revision: of the store, as answered
                                                             modified: one for each row
+    TXN           result (held 1 | 0, (result, …) | None)   revision: of this write, or of the store
+
+A TXN is any command on several keys, ``command`` being what goes over the wire, as tuples: a TXN,
+whose results are those of ``core/transactions.py``; a PUT with a lease; a REVOKE, which also stands
+for the expiry of a lease, of unknown outcome, from the moment on at which it may come. Of those two
+nothing but the revision counts.
 
 ``slot``: that a command was applied in, or that a read reflects.
 """
@@ -31,7 +37,7 @@ What ``ok`` records, by kind (-1: not known):
 import base64
 import binascii
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -44,11 +50,12 @@ DELETE: Final = "delete"
 CAS: Final = "cas"
 RANGE: Final = "range"
 DELETE_RANGE: Final = "delete_range"
+TXN: Final = "txn"
 
-Kind = Literal["put", "get", "delete", "cas", "range", "delete_range"]
-Result = None | bool | int | bytes | tuple[tuple[bytes, bytes], ...]
+Kind = Literal["put", "get", "delete", "cas", "range", "delete_range", "txn"]
+Result = None | bool | int | bytes | tuple[Any, ...]
 
-KINDS: tuple[Kind, ...] = (PUT, GET, DELETE, CAS, RANGE, DELETE_RANGE)
+KINDS: tuple[Kind, ...] = (PUT, GET, DELETE, CAS, RANGE, DELETE_RANGE, TXN)
 READS = (GET, RANGE)
 
 OK = "ok"
@@ -68,7 +75,7 @@ class Operation:
 
     ``end``: of a range, exclusive, b"" for no end. ``expect``: what a CAS by value wants (None:
     no such key); ``expect_revision``: what a CAS by revision wants (0: no such key), -1: the CAS
-    is by value. ``number``: its place in the history.
+    is by value. ``command``: of a TXN, whose key is b"". ``number``: its place in the history.
     """
 
     process: str
@@ -79,6 +86,7 @@ class Operation:
     value: bytes | None = None
     expect: bytes | None = None
     expect_revision: int = -1
+    command: tuple[Any, ...] | None = None
     invoked: int = 0
     returned: int = -1
     outcome: str = UNKNOWN
@@ -96,10 +104,10 @@ class Operation:
     @property
     def rows(self) -> tuple[tuple[bytes, bytes], ...]:
         """What a RANGE saw."""
-        return self.result if isinstance(self.result, tuple) else ()
+        return self.result if self.kind == RANGE and isinstance(self.result, tuple) else ()
 
     def covers(self, key: bytes) -> bool:
-        """Whether it reads or writes this key, judging by its arguments."""
+        """Whether it reads or writes this key, judging by its arguments. Not for a TXN."""
         if self.kind in (RANGE, DELETE_RANGE):
             return self.key <= key and (not self.end or key < self.end)
         return key == self.key
@@ -114,8 +122,13 @@ class Operation:
         return f"<{where} {self.process} {self.kind} {self.key!r} {self.value!r} {answer}>"
 
 
+def frozen(value: Any) -> Any:
+    """The same with tuples in place of lists."""
+    return tuple(frozen(each) for each in value) if isinstance(value, list | tuple) else value
+
+
 class History:
-    """Operations in the order of their invocation.
+    """Operations in the order of their invocation, but for those that :meth:`expects` adds.
 
     ``now_us``: the clock; without one the stamps merely count.
     """
@@ -142,6 +155,7 @@ class History:
         value: bytes | None = None,
         expect: bytes | None = None,
         expect_revision: int = -1,
+        command: Sequence[Any] | None = None,
     ) -> Operation:
         """Record that a client is about to ask."""
         with self._lock:
@@ -153,7 +167,23 @@ class History:
                 value=value,
                 expect=expect,
                 expect_revision=expect_revision,
+                command=None if command is None else frozen(command),
                 invoked=self._stamp(),
+                number=len(self.operations),
+            )
+            self.operations.append(operation)
+        return operation
+
+    def expects(self, process: str, command: Sequence[Any], from_us: int) -> Operation:
+        """Record a TXN that nobody asks for, and that may take effect from ``from_us`` on, on this
+        history's clock: a lease may end."""
+        with self._lock:
+            operation = Operation(
+                process,
+                TXN,
+                b"",
+                command=frozen(command),
+                invoked=from_us,
                 number=len(self.operations),
             )
             self.operations.append(operation)
@@ -269,6 +299,7 @@ _DEFAULTS: dict[str, Any] = {
     "value": None,
     "expect": None,
     "expect_revision": -1,
+    "command": None,
     "result": None,
     "revision": -1,
     "slot": -1,

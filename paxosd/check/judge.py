@@ -12,6 +12,7 @@ from paxosd.check.ages import StatedAge, check_ages
 from paxosd.check.exactly_once import FinalRow, check_exactly_once
 from paxosd.check.history import Operation
 from paxosd.check.linearizability import check_linearizable
+from paxosd.check.shared_keys import split_shared
 from paxosd.check.verdict import Verdict, worst
 
 
@@ -23,7 +24,8 @@ class Judgement:
     """
 
     linearizable: Verdict
-    """Of every key by itself, and of the whole store by its revisions (``total_order.py``)."""
+    """Of every key by itself, of the keys that transactions share (``transactions.py``), and of
+    the whole store by its revisions (``total_order.py``)."""
     exactly_once: Verdict | None = None
     ages: Verdict | None = None
 
@@ -65,11 +67,16 @@ def judge(
     ``final``: each key as it was at the end (None: there was no such key); None if the final state
     could not be read. ``alone``: the history holds every write that the store ever had, from an
     empty store on, except for those that made the revisions ``others``, on keys of their own.
-    ``ages``: what nodes stated; None if they were not asked.
+    ``ages``: what nodes stated; None if they were not asked. Of keys that transactions share only
+    the first verdict is given: read them once all is over, as a part of the history.
     """
     held = list(operations)
+    plain, objects = split_shared(held)
+    apart = {key for one in objects for key in one.keys}
+    if final is not None:
+        final = {key: row for key, row in final.items() if key not in apart}
     return Judgement(
         linearizable=check_linearizable(held, alone=alone, others=others),
-        exactly_once=None if final is None else check_exactly_once(held, final),
-        ages=None if ages is None else check_ages(held, ages),
+        exactly_once=None if final is None else check_exactly_once(plain, final),
+        ages=None if ages is None else check_ages(plain, ages),
     )

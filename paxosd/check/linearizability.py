@@ -17,7 +17,8 @@ by invocation; one is taken out when it is linearised, put back when the search 
 What the search alone does not see: anomalies across keys. A range that saw key a as of now and
 key b as of yesterday passes it, if each alone could be so within the range's time; so does a
 DELETE_RANGE that removed one key earlier than another. :mod:`paxosd.check.total_order` sees these
-wherever revisions are known, and :func:`check_linearizable` asks both.
+wherever revisions are known, and :func:`check_linearizable` asks both. Keys that transactions share
+are not searched here at all: they are judged together, in :mod:`paxosd.check.transactions`.
 
 The search is bounded in steps, not in time, so that a verdict is the same on any machine. Where
 the bound is exceeded the verdict is NOT_CHECKED.
@@ -25,7 +26,7 @@ the bound is exceeded the verdict is NOT_CHECKED.
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from paxosd.check.history import Operation
+from paxosd.check.history import OK, Operation
 from paxosd.check.history_words import text
 from paxosd.check.register import (
     INITIAL,
@@ -43,8 +44,10 @@ from paxosd.check.register import (
     settle_seen,
     step,
 )
+from paxosd.check.shared_keys import split_shared
 from paxosd.check.stuck_window import smallest_window
 from paxosd.check.total_order import check_total_order
+from paxosd.check.transactions import check_objects
 from paxosd.check.verdict import CHECKED_OK, NOT_CHECKED, VIOLATION, Verdict, violation, worst
 
 STEPS_MAX = 500_000
@@ -68,8 +71,21 @@ def check_linearizable(
     store on, so that each revision has to be explained by one of its operations; but those in
     ``others``, which somebody else has made on keys that no operation names."""
     held = list(operations)
-    order = check_total_order(held, alone=alone, others=others)
-    return worst([check_keys(held, steps_max=steps_max), order])
+    plain, objects = split_shared(held)
+    if objects:
+        apart = [each for one in objects for each in one.operations]
+        others = {*others, *(each.revision for each in apart)}
+        alone = alone and all(each.outcome == OK for each in apart)  # else a gap may be theirs
+    verdicts = [
+        check_keys(plain, steps_max=steps_max),
+        check_total_order(plain, alone=alone, others=others),
+    ]
+    if objects:
+        verdicts.append(check_objects(held, objects))
+        if all(each.ok for each in verdicts):
+            words = f"{verdicts[0].explanation}; {verdicts[2].explanation}"
+            return Verdict(CHECKED_OK, None, words)
+    return worst(verdicts)
 
 
 def check_keys(operations: Sequence[Operation], *, steps_max: int = STEPS_MAX) -> Verdict:

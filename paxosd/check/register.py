@@ -19,6 +19,7 @@ from paxosd.check.history import (
     PUT,
     RANGE,
     READS,
+    TXN,
     Operation,
 )
 
@@ -138,10 +139,10 @@ def as_expected(value: bytes | Anything | None, modified: int, access: Access) -
 
 
 def keys_of(operations: Iterable[Operation]) -> list[bytes]:
-    """Every key that some operation names or saw, in order."""
+    """Every key that some operation names or saw, in order; not those of a TXN."""
     keys = set()
     for operation in operations:
-        if operation.kind not in (RANGE, DELETE_RANGE):
+        if operation.kind not in (RANGE, DELETE_RANGE, TXN):
             keys.add(operation.key)
         keys.update(key for key, _ in operation.rows)
     return sorted(keys)

@@ -1,292 +1,338 @@
-"""Are transactions atomic, in one order that agrees with real time, each applied once?
+"""Are commands on several keys atomic, in one order that agrees with real time, each applied once?
 
-    workload = TransactionWorkload(rng, keys)    a client's transactions, drawn from a seed
-    record = records.invoke("t1", command, now)  before it is sent; then ok, failed or nothing
-    check_transactions(records.all)              the verdict
+    check_objects(operations, objects)    the verdict on the objects of ``shared_keys.split_shared``
 
-A transaction touches many keys, so the keys that some transactions share are one object: locality
-(Herlihy and Wing) does not let them be searched one by one. What keeps the check near linear: each
-answer names its revision, so the order is known and is replayed once over a plain model
-(:class:`Model`, which shares no code with the store). Each drawn transaction reads all keys first;
-so the whole state before it is in its answer, and one of unknown outcome shows in the next answer:
-only there is searched, for a few of them that explain the difference.
+The keys of an object cannot be searched one by one. What keeps it near linear: each answer names
+its revision, so the order of what was answered is known, and it is replayed once over a plain model
+(``transaction_model.py``). To be found is only where those of unknown outcome belong:
+
+- A revision that an answer shows, as of a row's creation or last write, and that no answer made,
+  was made by one of them.
+- Any other one is put in as late as can be: just before an answer that touches a key of it. Before
+  that it commutes with everything.
+- It is not before what had been answered when it began.
+
+An answer that differs from the model sends the search back to the latest of these choices. The
+search is bounded in steps, so that a verdict is the same on any machine; where the bound is
+exceeded, the verdict is NOT_CHECKED. What bounds it in practice is that objects are small.
 
 Checked: the answer of each is that of the model, so every compare, branch and result; all of its
-changes are of one revision (the next one reads it); no two wrote in one revision; and who began
-after another had ended has the higher revision, or at least sees that one.
+changes are of one revision; no two wrote in one; who began after another had ended has the
+higher revision, or at least sees that one; and keys of a lease go all at once, no earlier than the
+moment from which on the history expects it, and because of nothing else.
 """
 
-import random
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from paxosd.check.verdict import CHECKED_OK, VIOLATION, Verdict
-from paxosd.core.commands import DELETE, DELETE_RANGE, PUT, TXN, Command, prefix_end
-from paxosd.core.transactions import ADD, EQUAL, EVERY, GET_KEY, LESS, NOT_EQUAL, VALUE, VERSION
+from paxosd.check.history import (
+    CAS,
+    DELETE,
+    DELETE_RANGE,
+    GET,
+    OK,
+    PUT,
+    RANGE,
+    READS,
+    TXN,
+    Operation,
+)
+from paxosd.check.history_words import text
+from paxosd.check.shared_keys import SharedObject, split_shared
+from paxosd.check.transaction_model import Pair, State, numbers_seen, run, same
+from paxosd.check.verdict import CHECKED_OK, NOT_CHECKED, VIOLATION, Verdict, violation
+from paxosd.core import commands
 
-OK, FAILED, UNKNOWN = "ok", "failed", "unknown"
-DEPTH_MAX = 4
-"""So many of unknown outcome, one after the other, are tried between two answers."""
-STEPS_MAX = 20_000
-
-Row = tuple[bytes, int, int, int]
-"""Value, create and modify revision, version."""
-State = dict[bytes, Row]
-
-
-@dataclass(slots=True, eq=False)
-class TxnRecord:
-    """One transaction of one client. Times grow in the order of the calls; ``returned`` -1: open.
-    ``pair`` and ``revision``: of its answer."""
-
-    process: str
-    command: Command
-    invoked: int
-    returned: int = -1
-    outcome: str = UNKNOWN
-    pair: Any = None
-    revision: int = -1
+STEPS_MAX = 200_000
+"""Commands that are tried, for each object; some 10 µs each."""
+SHOWN_KEYS_MAX = 8
 
 
-class TxnRecords:
-    """What the clients of one run asked, and were answered."""
-
-    def __init__(self) -> None:
-        self.all: list[TxnRecord] = []
-        self._stamp = 0
-
-    def invoke(self, process: str, command: Command) -> TxnRecord:
-        """It is about to be sent."""
-        self._stamp += 1
-        record = TxnRecord(process, command, self._stamp)
-        self.all.append(record)
-        return record
-
-    def ok(self, record: TxnRecord, result: Any) -> None:
-        """It was done: ``(OK, revision, pair)``."""
-        self._stamp += 1
-        record.outcome, record.returned = OK, self._stamp
-        _, record.revision, record.pair = result
-
-    def failed(self, record: TxnRecord) -> None:
-        """It was not done, and never will be."""
-        record.outcome = FAILED
-
-
-class Model:
-    """The rules of a transaction over a dict, one operation after the other."""
-
-    def __init__(self, state: State) -> None:
-        self.state = dict(state)
-
-    def run(self, command: Command, revision: int) -> tuple[int, tuple[Any, ...]]:
-        """Do it in this revision; the pair of its answer."""
-        _, compares, then, otherwise = command
-        held = all(self._holds(each) for each in compares)
-        results: list[Any] = []
-        for op, *parts in then if held else otherwise:
-            if op == PUT:
-                self._put(parts[0], parts[1], revision)
-                results.append(1)
-            elif op == DELETE:
-                results.append(int(self.state.pop(parts[0], None) is not None))
-            elif op == DELETE_RANGE:
-                gone = [key for key in self.state if parts[0] <= key < parts[1]]
-                for key in gone:
-                    del self.state[key]
-                results.append(len(gone))
-            elif op == ADD:
-                row = self.state.get(parts[0])
-                number = (int(row[0]) if row is not None else 0) + parts[1]
-                self._put(parts[0], b"%d" % number, revision)
-                results.append(number)
-            elif op == GET_KEY:
-                results.append(self.state.get(parts[0]))
-            else:
-                results.append(self.run([op, *parts], revision))
-        return int(held), tuple(results)
-
-    def _put(self, key: bytes, value: bytes, revision: int) -> None:
-        _, create, modify, version = self.state.get(key, (b"", revision, 0, 0))
-        self.state[key] = value, create, revision, version + (modify != revision)
-
-    def _holds(self, compare: list[Any]) -> bool:
-        target, operator, start, operand, *rest = compare
-        if rest:
-            keys = [key for key in self.state if start <= key < rest[0]]
-            found = [self._one(key, target, operator, operand) for key in keys]
-            return all(found) if rest[1] == EVERY else any(found)
-        return self._one(start, target, operator, operand)
-
-    def _one(self, key: bytes, target: int, operator: int, operand: Any) -> bool:
-        row = self.state.get(key)
-        found: Any
-        if target == VALUE:
-            found = None if row is None else row[0]
-        else:
-            found = 0 if row is None else row[3]
-        if operator in (EQUAL, NOT_EQUAL):
-            return bool((found == operand) == (operator == EQUAL))
-        return found is not None and bool(found < operand if operator == LESS else found > operand)
+def check_objects(
+    operations: Sequence[Operation],
+    objects: Sequence[SharedObject],
+    *,
+    steps_max: int = STEPS_MAX,
+) -> Verdict:
+    """Judge the objects of a history, from an empty store on. ``operations``: the whole history,
+    whose revisions are one order."""
+    known = [each for each in operations if each.outcome == OK and each.revision >= 0]
+    floors = _floors(operations, known)
+    shared = {each.number: each for one in objects for each in one.operations}
+    for operation in known:
+        if operation.number in shared and operation.revision < floors[operation.number]:
+            revision = floors[operation.number]
+            earlier = [each for each in known if each.revision == revision]
+            words = f"began after revision {revision} had been answered, and shows an older one:"
+            return violation(None, words, [*earlier[:1], operation])
+    given_up, steps = 0, 0
+    for one in objects:
+        search = ObjectSearch(one, floors, steps_max)
+        status = search.run()
+        steps += search.steps
+        if status == VIOLATION:
+            return search.explain()
+        given_up += status == NOT_CHECKED
+    if given_up:
+        words = f"gave up on {given_up} of {len(objects)} objects after {steps_max} steps"
+        return Verdict(NOT_CHECKED, None, words)
+    count = sum(each.kind == TXN and each.outcome == OK for each in shared.values())
+    return Verdict(
+        CHECKED_OK, None, f"{count} transactions on {len(objects)} objects, {steps} steps"
+    )
 
 
-def check_transactions(records: Sequence[TxnRecord]) -> Verdict:
-    """Judge the transactions of a run, from an empty store on, on keys that nobody else writes."""
-    done = [each for each in records if each.outcome == OK]
-    words = _real_time_breach(done)
-    if words:
-        return Verdict(VIOLATION, None, words)
-    done.sort(key=lambda each: (each.revision, not _wrote(each), each.returned))
-    waiting = [each for each in records if each.outcome == UNKNOWN]
-    state: State = {}
-    last = -1
-    for record in done:
-        if _wrote(record) and record.revision == last:
-            return Verdict(VIOLATION, None, f"two transactions at revision {last}: {_show(record)}")
-        model = Model(state)
-        if model.run(record.command, record.revision) != record.pair:
-            found = _Explanation(record, waiting, last).find(state)
-            if found is None:
-                words = f"no order explains the answer to {_show(record)}; the state was {state}"
-                return Verdict(VIOLATION, None, words)
-            state, used = found
-            waiting = [each for each in waiting if each not in used]
-            model = Model(state)
-            model.run(record.command, record.revision)
-        state = model.state
-        last = record.revision if _wrote(record) else last
-    return Verdict(CHECKED_OK, None, f"{len(done)} transactions in order")
+def check_transactions(operations: Iterable[Operation]) -> Verdict:
+    """The same for a history of nothing else."""
+    held = list(operations)
+    _, objects = split_shared(held)
+    return check_objects(held, objects)
 
 
-class _Explanation:
-    """A search for transactions of unknown outcome that were done just before ``record``."""
-
-    def __init__(self, record: TxnRecord, waiting: list[TxnRecord], last: int) -> None:
-        self._record = record
-        self._waiting = [each for each in waiting if each.invoked < record.returned]
-        numbers = {number for row in _rows(record.pair) for number in row[1:3]}
-        self._revisions = sorted(
-            {last + 1, *(n for n in numbers if last < n <= record.revision)} - {0}
-        )
-        self._steps = 0
-
-    def find(
-        self, state: State, used: tuple[TxnRecord, ...] = (), at: int = 0
-    ) -> tuple[State, tuple[TxnRecord, ...]] | None:
-        """The state before the record, and those that were done; None: there is none."""
-        if len(used) == DEPTH_MAX:
-            return None
-        for each in self._waiting:
-            if each in used:
-                continue
-            for place in range(at, len(self._revisions)):
-                self._steps += 1
-                if self._steps > STEPS_MAX:
-                    return None
-                model = Model(state)
-                model.run(each.command, self._revisions[place])
-                if model.state == state:
-                    break
-                after = Model(model.state)
-                if after.run(self._record.command, self._record.revision) == self._record.pair:
-                    return model.state, (*used, each)
-                deeper = self.find(model.state, (*used, each), place + 1)
-                if deeper is not None:
-                    return deeper
-        return None
-
-
-def _real_time_breach(done: Sequence[TxnRecord]) -> str:
-    ends = sorted(done, key=lambda each: each.returned)
+def _floors(operations: Sequence[Operation], known: Sequence[Operation]) -> dict[int, int]:
+    """The number of each operation → the highest revision that had been answered when it began."""
+    ends = sorted(known, key=lambda each: each.returned)
     ended, floor = 0, -1
-    for record in sorted(done, key=lambda each: each.invoked):
-        while ended < len(ends) and ends[ended].returned < record.invoked:
+    floors = {}
+    for operation in sorted(operations, key=lambda each: each.invoked):
+        while ended < len(ends) and ends[ended].returned < operation.invoked:
             floor = max(floor, ends[ended].revision)
             ended += 1
-        if record.revision < floor + _wrote(record):
-            return f"began after revision {floor} had been answered: {_show(record)}"
-    return ""
+        floors[operation.number] = floor
+    return floors
 
 
-def _wrote(record: TxnRecord) -> bool:
-    """Whether it changed something in the end, judging by the state that it read at its begin."""
-    held, results = record.pair
-    branch = record.command[2] if held else record.command[3]
-    before: State = {}
-    for operation, row in zip(branch, results, strict=False):
-        if operation[0] != GET_KEY:
-            break
-        if row is not None:
-            before[operation[1]] = row
-    model = Model(before)
-    model.run([TXN, [], branch, []], record.revision)
-    return model.state != before
+# -- one operation over the model
 
 
-def _rows(pair: Any) -> list[Row]:
-    found: list[Row] = []
-    for result in pair[1]:
-        if type(result) is tuple and len(result) == 4:
-            found.append(result)
-        elif type(result) is tuple and len(result) == 2:
-            found += _rows(result)
-    return found
+def _tried(operation: Operation, state: State, revision: int) -> State | None:
+    """The state after it; None if its answer is not what it would have been."""
+    if operation.outcome != OK or operation.revision < 0:
+        return run(state, _command(operation, state), revision)[0]
+    result: Any = operation.result
+    kind = operation.kind
+    if kind == TXN:
+        assert operation.command is not None
+        after, pair = run(state, operation.command, revision)
+        return after if same(operation.command, result, pair) else None
+    if kind == GET:
+        row = state.get(operation.key)
+        modified = operation.modified[0] if operation.modified else -1
+        return state if _shows(row, result, modified) else None
+    if kind == RANGE:
+        covered = {key: row for key, row in state.items() if operation.covers(key)}
+        seen = dict(operation.rows)
+        modified_of = dict(zip(seen, operation.modified, strict=False))
+        if seen.keys() != covered.keys():
+            return None
+        fits = all(_shows(covered[k], seen[k], modified_of.get(k, -1)) for k in seen)
+        return state if fits else None
+    if kind == CAS and not _as_expected(operation, state):
+        return None
+    after, (_, results) = run(state, _command(operation, state), revision)
+    assert results is not None
+    if kind in (DELETE, DELETE_RANGE) and results[0] != int(result):
+        return None
+    return after
 
 
-def _show(record: TxnRecord) -> str:
-    return f"{record.process} at revision {record.revision}: {record.command} → {record.pair}"
+def _command(operation: Operation, state: State) -> Sequence[Any]:
+    """What it does to this state, as a command."""
+    if operation.kind == TXN:
+        assert operation.command is not None
+        return operation.command
+    if operation.kind == PUT:
+        return commands.PUT, operation.key, operation.value
+    if operation.kind == DELETE:
+        return commands.DELETE, operation.key
+    if operation.kind == DELETE_RANGE:
+        return commands.DELETE_RANGE, operation.key, operation.end
+    assert operation.kind == CAS
+    if _as_expected(operation, state):
+        return commands.PUT, operation.key, operation.value
+    return commands.TXN, (), (), ()
 
 
-class TransactionWorkload:
-    """The transactions of one client, drawn from a seed. ``keys``: those that all clients share."""
+def _as_expected(operation: Operation, state: State) -> bool:
+    row = state.get(operation.key)
+    if operation.expect_revision >= 0:
+        return operation.expect_revision == (0 if row is None else row[2])
+    return operation.expect == (None if row is None else row[0])
 
-    def __init__(self, process: str, rng: random.Random, keys: Sequence[bytes]) -> None:
-        self._process = process.encode()
-        self._rng = rng
-        *self._keys, self._counter = keys
-        self._look = [[GET_KEY, key] for key in keys]
-        self._written = 0
-        self._seen: dict[bytes, bytes | None] = {}
 
-    def draw(self) -> Command:
-        """The next one. Each branch reads all keys before it writes."""
-        rng = self._rng
-        compares = [self._compare() for _ in range(rng.randint(0, 2))]
-        then = [*self._look, *(self._write() for _ in range(rng.randint(0, 3)))]
-        if rng.random() < 0.3:
-            inner = [TXN, [self._compare()], [self._write()], [self._write(), self._write()]]
-            then.insert(rng.randint(len(self._look), len(then)), inner)
-        otherwise = [*self._look, *(self._write() for _ in range(rng.randint(0, 1)))]
-        return [TXN, compares, then, otherwise]
+def _shows(row: Any, value: Any, modified: int) -> bool:
+    if row is None:
+        return value is None and modified <= 0
+    return bool(row[0] == value) and modified in (-1, row[2])
 
-    def learn(self, pair: Any) -> None:
-        """Remember what was seen, so that the next compares often hold."""
-        for look, row in zip(self._look, pair[1] or (), strict=False):
-            key: bytes = look[1]  # type: ignore[assignment]  # of [GET_KEY, key]
-            self._seen[key] = None if row is None else row[0]
 
-    def _compare(self) -> list[Any]:
-        rng = self._rng
-        key = rng.choice(self._keys)
-        lot = rng.random()
-        if lot < 0.6:
-            return [VALUE, rng.choice((EQUAL, EQUAL, NOT_EQUAL)), key, self._seen.get(key)]
-        if lot < 0.8:
-            return [VERSION, LESS, key, rng.randint(1, 4)]
-        start = self._keys[0][:-1]
-        return [VERSION, LESS, start, rng.randint(2, 9), prefix_end(start), rng.randint(0, 1)]
+# -- the search
 
-    def _write(self) -> list[Any]:
-        rng = self._rng
-        lot = rng.random()
-        if lot < 0.15:
-            return [ADD, self._counter, rng.randint(1, 9)]
-        if lot < 0.3:
-            return [DELETE, rng.choice(self._keys)]
-        if lot < 0.35:
-            first, last = sorted(rng.choices(self._keys, k=2))
-            return [DELETE_RANGE, first, last]
-        self._written += 1
-        value = b"%s-%d" % (self._process, self._written)
-        return [PUT, rng.choice(self._keys), value]
+
+@dataclass(slots=True)
+class _Group:
+    """All that was answered with one revision, or nothing: it was only seen in rows."""
+
+    revision: int
+    members: list[Operation] = field(default_factory=list)
+    touches: set[bytes] = field(default_factory=set)
+    seen: bool = False
+
+
+class _Node(NamedTuple):
+    """A point of the search: before group ``place``, with ``used`` (bits) of those of unknown
+    outcome done; ``last``: the revision that was made last."""
+
+    place: int
+    state: State
+    last: int
+    used: int
+
+
+class ObjectSearch:
+    """One search for an order of the operations of an object. ``steps``: how many were tried."""
+
+    def __init__(
+        self, thing: SharedObject, floors: Mapping[int, int], steps_max: int = STEPS_MAX
+    ) -> None:
+        """``floors``: the number of an operation → the revision that it must be above, or see."""
+        self.steps = 0
+        self._thing = thing
+        self._floors = floors
+        self._steps_max = steps_max
+        self._groups = _make_groups(thing)
+        self._unknown = [each for each in thing.operations if _may_come_anywhere(each)]
+        self._stuck = _Node(-1, {}, 0, 0)
+
+    def run(self) -> str:
+        """CHECKED_OK, VIOLATION or NOT_CHECKED."""
+        visited: set[tuple[int, int, int, frozenset[Any]]] = set()
+        start = _Node(0, {}, 0, 0)
+        stack = [self._moves(start)]
+        if not self._groups:
+            return CHECKED_OK
+        while stack:
+            node = next(stack[-1], None)
+            if self.steps > self._steps_max:
+                return NOT_CHECKED
+            if node is None:
+                stack.pop()
+                continue
+            if node.place == len(self._groups):
+                return CHECKED_OK
+            if node.used:
+                form = node.place, node.last, node.used, frozenset(node.state.items())
+                if form in visited:
+                    continue
+                visited.add(form)
+            if node.place > self._stuck.place:
+                self._stuck = node
+            stack.append(self._moves(node))
+        return VIOLATION
+
+    def explain(self) -> Verdict:
+        """The verdict after a violation: where no order goes on."""
+        node = self._stuck
+        group = self._groups[max(node.place, 0)]
+        keys = sorted(group.touches)[:SHOWN_KEYS_MAX]
+        held = ", ".join(
+            f"{text(key)} = {text(node.state[key][0])} (revision {node.state[key][2]})"
+            if key in node.state
+            else f"no {text(key)}"
+            for key in keys
+        )
+        words = f"no order explains what was answered at revision {group.revision}; before: {held}"
+        if not group.members:
+            words = (
+                f"nothing can have made revision {group.revision}, which was seen; before: {held}"
+            )
+        return violation(keys[0] if keys else None, words, group.members)
+
+    def _moves(self, node: _Node) -> Iterator[_Node]:
+        """What may come next: most likely first."""
+        group, state = self._groups[node.place], node.state
+        revision, members = group.revision, group.members
+        for writer in members:
+            after = self._try(writer, state, revision)
+            if after is None or after == state:
+                continue
+            others = [each for each in members if each is not writer]
+            if all(each.returned > writer.invoked for each in others) and self._fit(
+                others, after, revision
+            ):
+                yield _Node(node.place + 1, after, revision, node.used)
+        if not group.seen and self._fit(members, state, revision):
+            yield _Node(node.place + 1, state, revision, node.used)
+        for bit, unknown in self._candidates(node.used, group.touches):
+            floor = self._floors[unknown.number]
+            used = node.used | 1 << bit
+            if floor < revision and node.last < revision:
+                after = self._try(unknown, state, revision)
+                if after is not None and after != state and self._fit(members, after, revision):
+                    yield _Node(node.place + 1, after, revision, used)
+            number = max(node.last, floor) + 1
+            if number < revision:
+                after = self._try(unknown, state, number)
+                if after is not None and after != state:
+                    yield _Node(node.place, after, number, used)
+
+    def _fit(self, members: Sequence[Operation], state: State, revision: int) -> bool:
+        """Whether all of these could be answered so, and change nothing."""
+        return all(self._try(each, state, revision) == state for each in members)
+
+    def _try(self, operation: Operation, state: State, revision: int) -> State | None:
+        self.steps += 1
+        return _tried(operation, state, revision)
+
+    def _candidates(self, used: int, touches: Collection[bytes]) -> list[tuple[int, Operation]]:
+        """Those of unknown outcome that are left and do not commute with what comes next, be it by
+        way of one another."""
+        reach = set(touches)
+        left = [(n, each) for n, each in enumerate(self._unknown) if not used & 1 << n]
+        chosen: list[tuple[int, Operation]] = []
+        while True:
+            more = [each for each in left if reach & self._thing.touches[each[1].number]]
+            if not more:
+                return sorted(chosen, key=lambda each: each[0])
+            chosen += more
+            left = [each for each in left if each not in more]
+            for _, operation in more:
+                reach |= self._thing.touches[operation.number]
+
+
+def _may_come_anywhere(operation: Operation) -> bool:
+    """Whether its place is not known from its answer: it has none, or one without a revision."""
+    if operation.kind in READS:
+        return False
+    missed = operation.kind in (CAS, DELETE) and operation.outcome == OK and not operation.result
+    return not missed and (operation.outcome != OK or operation.revision < 0)
+
+
+def _make_groups(thing: SharedObject) -> list[_Group]:
+    """What was answered and what was seen, in the order of revisions."""
+    groups: dict[int, _Group] = {}
+    for operation in thing.operations:
+        if operation.outcome != OK or operation.revision < 0:
+            continue
+        group = groups.setdefault(operation.revision, _Group(operation.revision))
+        group.members.append(operation)
+        group.touches |= thing.touches[operation.number]
+        for key, number in _numbers(operation):
+            if number > 0:
+                seen = groups.setdefault(number, _Group(number))
+                seen.seen = True
+                seen.touches.add(key)
+    return [groups[revision] for revision in sorted(groups)]
+
+
+def _numbers(operation: Operation) -> Iterator[tuple[bytes, int]]:
+    if operation.kind == TXN:
+        assert operation.command is not None
+        pair: Pair = operation.result  # type: ignore[assignment]  # of what was done
+        yield from numbers_seen(operation.command, pair)
+    elif operation.kind == GET and operation.modified:
+        yield operation.key, operation.modified[0]
+    elif operation.kind == RANGE:
+        seen = (key for key, _ in operation.rows)
+        yield from zip(seen, operation.modified, strict=False)

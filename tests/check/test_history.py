@@ -14,6 +14,7 @@ from paxosd.check.history import (
     KINDS,
     PUT,
     RANGE,
+    TXN,
     History,
     HistoryError,
     Operation,
@@ -93,6 +94,7 @@ def random_operation(rng):
         CAS: rng.random() < 0.5,
         DELETE_RANGE: rng.randrange(3),
         RANGE: tuple((b"%d" % n, rng.choice(some[1:])) for n in range(rng.randrange(3))),
+        TXN: (rng.randrange(2), (1, None, (rng.choice(some[1:]), 4, 5, 2), (0, ()))),
     }
     return Operation(
         f"c{rng.randrange(3)}",
@@ -102,6 +104,7 @@ def random_operation(rng):
         value=rng.choice(some),
         expect=rng.choice(some),
         expect_revision=rng.choice([-1, 0, 7]),
+        command=(15, (), ((1, rng.choice(some[1:]), b"v"),), ()) if kind == TXN else None,
         invoked=invoked,
         returned=rng.choice([-1, invoked + 5]),
         outcome=rng.choice(["ok", "failed", "unknown"]),

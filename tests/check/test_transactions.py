@@ -4,11 +4,9 @@ import random
 
 import pytest
 
-from paxosd.check.transactions import (
-    TransactionWorkload,
-    TxnRecords,
-    check_transactions,
-)
+from paxosd.check.history import TXN, History
+from paxosd.check.transaction_workload import TransactionWorkload, record_command
+from paxosd.check.transactions import check_transactions
 from paxosd.check.verdict import CHECKED_OK, VIOLATION
 from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from paxosd.core.commands import OPEN, PUT, Batch, Entry
@@ -24,13 +22,13 @@ def run(seed, count=150, unsure=0.15):
     machine = Machine()
     machine.settings = ClusterSettings(version=1, level=LEVEL_COORDINATION)
     machine.apply(1, Batch(0, [Entry(0, 1, 0, [[OPEN]])]))
-    records = TxnRecords()
+    records = History()
     clients = [TransactionWorkload(f"c{n}", rng, KEYS) for n in range(4)]
     under_way, seq = [], 0
     for _ in range(count):
         client = rng.choice(clients)
         command = client.draw()
-        under_way.append((client, command, records.invoke("c", command)))
+        under_way.append((client, command, records.invoke("c", TXN, b"", command=command)))
         while under_way and rng.random() < 0.6:
             client, command, record = under_way.pop(rng.randrange(len(under_way)))
             unknown = rng.random() < unsure
@@ -41,9 +39,9 @@ def run(seed, count=150, unsure=0.15):
             seq += len(commands)
             result = machine.apply(machine.applied + 1, Batch(0, [entry]))[0][-1]
             if not unknown:
-                records.ok(record, result)
-                client.learn(record.pair)
-    return check_transactions(records.all)
+                record_command(records, record, result)
+                client.learn(record.result)
+    return check_transactions(records)
 
 
 @pytest.mark.parametrize("seed", range(12))

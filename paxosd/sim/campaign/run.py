@@ -309,14 +309,16 @@ class SimRun:
         if verdict.status == VIOLATION:
             raise Violation("history", verdict.explanation)
         if self.transactors:
-            found = check_transactions(self.transactors[0].records.all)
+            found = check_transactions(self.transactors[0].records)
             if found.status == VIOLATION:
                 raise Violation("transactions", found.explanation)
+            if found.status == NOT_CHECKED:
+                self._checked = "not checked"
         if verdict.status == NOT_CHECKED:
             self._checked = "not checked"
 
     def _transactions(self) -> int:
-        records = self.transactors[0].records.all if self.transactors else []
+        records = self.transactors[0].records if self.transactors else ()
         return sum(record.outcome == "ok" for record in records)
 
     def _ages(self) -> list[StatedAge]:

@@ -1,10 +1,11 @@
 """A simulated client that does transactions, on keys that only such clients touch.
 
-What it is answered is judged by ``check/transactions.py``. It draws from a stream of its own.
+What they are answered is in a history of their own, which ``check/transactions.py`` judges. Each
+draws from a stream of its own.
 """
 
-from paxosd.check.history import History
-from paxosd.check.transactions import TransactionWorkload, TxnRecord, TxnRecords
+from paxosd.check.history import TXN, History, Operation
+from paxosd.check.transaction_workload import TransactionWorkload, record_command
 from paxosd.core.client.calls import Call, OutcomeUnknown
 from paxosd.core.commands import FENCE, Status
 from paxosd.sim.cluster.clients import FENCE_TIMEOUT_MS, SimClient, WorkOptions
@@ -20,7 +21,7 @@ PAUSE_MS = 400.0
 class Transactor(SimClient):
     """One client, which waits for each answer."""
 
-    def __init__(self, cluster: SimCluster, name: str, records: TxnRecords) -> None:
+    def __init__(self, cluster: SimCluster, name: str, records: History) -> None:
         options = WorkOptions(operations=1, duration_ms=1.0, keys=(b"",), mix={"get": 1})
         super().__init__(
             cluster.world,
@@ -34,7 +35,7 @@ class Transactor(SimClient):
         self.records = records
         self._choices = cluster.world.derive(f"transactor/{name}")
         self._drawn = TransactionWorkload(name, self._choices, KEYS)
-        self._asked: dict[Call, TxnRecord] = {}
+        self._asked: dict[Call, Operation] = {}
 
     def start(self) -> None:
         """Begin to work."""
@@ -49,7 +50,7 @@ class Transactor(SimClient):
         if not self.working:
             return
         command = self._drawn.draw()
-        record = self.records.invoke(self.name, command)
+        record = self.records.invoke(self.name, TXN, b"", command=command)
         self._asked[self._protocol.submit(command, self._now(), TIMEOUT_MS)] = record
         self._turn()
 
@@ -74,17 +75,14 @@ class Transactor(SimClient):
         if not self._asked and self.working:
             self._world.at(self._choices.expovariate(1 / PAUSE_MS), self._act)
 
-    def _done(self, record: TxnRecord, result: object) -> None:
-        if type(result) is tuple and result[0] == Status.OK:
-            self.records.ok(record, result)
-            self._drawn.learn(record.pair)
-        else:
-            self.records.failed(record)
+    def _done(self, record: Operation, result: object) -> None:
+        if record_command(self.records, record, result):
+            self._drawn.learn(record.result)
 
 
 def make_transactors(cluster: SimCluster, count: int) -> list[Transactor]:
     """So many clients, with records of their own, shared by all."""
-    records = TxnRecords()
+    records = History()
     if count and cluster.invariants.leases is None:
         cluster.invariants.watch_leases(lambda: cluster.world.now_ms)  # which knows their revisions
     return [Transactor(cluster, f"t{number + 1}", records) for number in range(count)]
