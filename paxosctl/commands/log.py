@@ -1,7 +1,6 @@
 """log: what happened in a cluster, from the recordings and logs of its nodes."""
 
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -41,7 +40,10 @@ from paxosd.recorder.event import Event
 
 LINES_MAX = 100_000
 TAIL_US = 60_000_000
-"""The last lines are looked for among those of the last minute that is recorded."""
+"""The last lines are looked for among those of the last minute that is recorded, …"""
+TAIL_FIRST_US = 2_000_000
+"""… and first of its end."""
+TAIL_PART_LINES = 10
 
 
 @click.group("log", cls=Group)
@@ -135,14 +137,23 @@ def tail_verb(settings: Settings, follow: bool, lines: int, reading: Reading) ->
     wanted = Wanted(RECORDING, partial(_tail_span, reading))
     with (
         located(reading.sources, reading.settings, wanted) as found,
-        opened_located(reading, found) as (recordings, window),
+        opened_located(reading, found, TAIL_US) as (recordings, window),
     ):
         follower = Follower(recordings, found.recorder_directories)
-        since_us = window.since_us or recordings.last_us - TAIL_US
-        last = recordings.events(replace(window, since_us=since_us))
-        events = (event for event in last if follower.is_new(event))
         text = TimelineText.for_output(recordings.names)
-        write_lines(deque(_as_lines(settings.output, text, events), lines))
+        end_us = min(recordings.last_us, window.until_us)
+        span_us = TAIL_FIRST_US
+        while True:
+            since_us = max(window.since_us, end_us - span_us)
+            events = list(recordings.events(replace(window, since_us=since_us)))
+            # The first lines of a span may be folded of events of which it has but a part.
+            last = list(_as_lines(settings.output, text, iter(events)))
+            if since_us == window.since_us or len(last) >= lines + TAIL_PART_LINES:
+                break
+            span_us *= 5
+        for event in events:
+            follower.is_new(event)
+        write_lines(last[-lines:] if lines else [])
         while follow:
             found.refresh()
             write_lines(_as_lines(settings.output, text, follower.poll(clock_ms() * 1000)))

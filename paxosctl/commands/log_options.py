@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import click
@@ -79,8 +79,11 @@ def opened_reading(
 
 
 @contextmanager
-def opened_located(reading: Reading, found: Located) -> Iterator[tuple[Recordings, Window]]:
-    """The same of sources that were brought here."""
+def opened_located(
+    reading: Reading, found: Located, end_us: int = 0
+) -> Iterator[tuple[Recordings, Window]]:
+    """The same of sources that were brought here. ``end_us``: only so much of the end is shown,
+    unless a time is asked for; 0: everything."""
     with opened(found.names) as recordings:
         try:
             window = window_of(
@@ -89,6 +92,8 @@ def opened_located(reading: Reading, found: Located) -> Iterator[tuple[Recording
             )  # fmt: skip
         except TimeError as error:
             raise click.UsageError(str(error)) from error
+        if end_us and not window.since_us:
+            window = replace(window, since_us=min(recordings.last_us, window.until_us) - end_us)
         measure_clocks(recordings, window)
         yield recordings, window
         for words in recordings.losses():

@@ -17,6 +17,8 @@ from paxosd.recorder.event import EVENT_BYTES, NOTE, Event
 
 FIRST_BYTES = 256 << 10
 """A block that is written in time has less than this."""
+NEAR_BYTES = 64 << 10
+"""So near to the first block that is wanted, blocks are read one after the other."""
 END_US = 1 << 62
 
 GONE = "it is gone: the node that runs dropped its oldest file"
@@ -83,7 +85,9 @@ class NodeFiles:
             if following and self._steady_us(following[0].head) < since_us:
                 continue
             losses = self.losses[file.path] = Losses()
-            for head, raw in blocks_of(self._content(file.path), losses):
+            data = self._content(file.path)
+            data = data[self._offset(data, since_us) :]
+            for head, raw in blocks_of(data, losses):
                 taken_us = self._steady_us(head)
                 if taken_us < since_us:
                     continue  # all of a block is older than when it was taken
@@ -94,6 +98,22 @@ class NodeFiles:
                 for event in block_events(head, raw, keep, taken_us):
                     if event.seq > after and since_us <= event.wall_us <= until_us:
                         yield event
+
+    def _offset(self, data: bytes, since_us: int) -> int:
+        """Where a block begins before which nothing of this time or later is: found by halving, for
+        each run begins a new file, and in a run times only grow. To open a block takes longer than
+        to look for it."""
+        low, high = 0, len(data) if since_us else 0
+        while high - low > NEAR_BYTES:
+            middle = (low + high) // 2
+            offset = data.find(MAGIC, middle, high)
+            losses = Losses()
+            first = next(blocks_of(data[offset : offset + FIRST_BYTES], losses), None)
+            if offset < 0 or first is None or losses.bytes or self._steady_us(first[0]) >= since_us:
+                high = middle  # or damaged there: then it is looked for before that
+            else:
+                low = offset
+        return low
 
     def _steady_us(self, head: BlockHead) -> int:
         """When a block was taken."""
@@ -116,7 +136,9 @@ def block_events(
     """The events of a block. ``taken_us``: when it was taken, by the clock that is shown. A note
     has the time of its line: it is recorded a turn later."""
     lag_us = taken_us - head.mono_us
-    for event in events_of(replace(head, wall_us=taken_us), raw, keep):
+    if head.wall_us != taken_us:
+        head = replace(head, wall_us=taken_us)
+    for event in events_of(head, raw, keep):
         if event.kind == NOTE:
             mono_ns = note_fields(event.text).get("mono_ns")
             if isinstance(mono_ns, int):

@@ -19,6 +19,8 @@ from paxosd.recorder.event import Event
 
 LAST_US = 5_000_000
 """So long is the end of which samples are taken."""
+SAME_US = 1_000_000
+"""Two samples that begin as near as that have the same messages."""
 SAMPLE_EVENTS = 4_000
 """Of each node at either end of what is shown: enough to find quick messages among them."""
 NOTES_KEPT = 20_000
@@ -167,7 +169,10 @@ def measure_clocks(recordings: Recordings, window: Window) -> None:
     for name, files in nodes.items():
         # At the same times of all clocks, for one that ended long before the others; and at each
         # one's own ends, for clocks that are so far apart that the same times hold other messages.
-        times_us = {begin_us, end_us - LAST_US, begun.get(name, 0), ended[name] - LAST_US}
+        times_us = [begin_us, end_us - LAST_US]
+        for own_us in (begun.get(name, 0), ended[name] - LAST_US):
+            if all(abs(own_us - each) > SAME_US for each in times_us):
+                times_us.append(own_us)
         samples += [_sample(files, since_us) for since_us in sorted(times_us)]
     recordings.offsets = estimate(samples)
 

@@ -11,12 +11,12 @@ import pytest
 
 from paxosctl.cli.main import run
 from paxosctl.cli.streams import StreamError
-from paxosctl.inspection import sources
+from paxosctl.inspection import recorded_files, sources
 from paxosctl.inspection.follow import HOLD_US, Follower
 from paxosctl.inspection.log_lines import LineLosses, read_lines
 from paxosctl.inspection.recordings import Window, measure_clocks, opened
 from paxosctl.inspection.sources import find_sources
-from paxosd.recorder.block import MAGIC
+from paxosd.recorder.block import MAGIC, blocks_of
 from tests.ctl.fake_daemon import closed_port
 from tests.ctl.inspection.made import begin, choose, elect, healthy, trio
 
@@ -124,6 +124,37 @@ class TestRecordings:
         events, losses = read(tmp_path)
         assert len(events) == whole - 1
         assert any("1 damaged or cut-off block" in each and str(path) in each for each in losses)
+
+    @pytest.mark.parametrize("damaged", [False, True])
+    def test_what_is_of_a_time_is_found_without_a_look_at_all_before_it(
+        self, tmp_path, monkeypatch, damaged
+    ):
+        monkeypatch.setattr(recorded_files, "NEAR_BYTES", 600)
+        made = trio()["n1"]
+        for at in range(300):
+            made.at(1_000_000 + at * 1000).sync(at, 250)
+            path = made.write(tmp_path)
+        data = path.read_bytes()
+        if damaged:
+            middle = len(data) // 2
+            path.write_bytes(data[:middle] + bytes(3000) + data[middle + 3000 :])
+        opened_blocks = []
+
+        def counted(data, losses):
+            for block in blocks_of(data, losses):
+                opened_blocks.append(block)
+                yield block
+
+        with opened([str(path)]) as recordings:
+            files = recordings.nodes["n1"]
+            whole = list(files.events())
+            assert len(whole) in ((range(250, 299)) if damaged else (300,))
+            monkeypatch.setattr(recorded_files, "blocks_of", counted)
+            for since_us in range(whole[0].wall_us, whole[-1].wall_us, 7000):
+                opened_blocks.clear()
+                found = list(files.events(since_us))
+                assert found == [event for event in whole if event.wall_us >= since_us]
+                assert damaged or len(opened_blocks) <= len(found) + 20
 
     def test_a_later_version_is_named(self, tmp_path):
         nodes = healthy(tmp_path)
@@ -293,6 +324,20 @@ class TestCommand:
         for verb in ("log slot 99", "log ballot 9.n1", "log request 7/99", "log key k",
                      "explain slot 99", "explain put k"):  # fmt: skip
             assert run(["-o", output, *verb.split(), where]) == 1, verb
+
+
+class TestTail:
+    @pytest.mark.parametrize("lines", [0, 1, 30, 400])
+    def test_the_last_lines_are_those_of_the_whole(self, tmp_path, capsys, lines):
+        made = trio()["n1"]
+        for at in range(300):
+            made.at(1_000_000 + at * 100_000).note("member.up", member=f"m{at}")
+        made.write(tmp_path)
+        assert run(["log", "tail", "-n", str(lines), str(tmp_path)]) == 0
+        shown = capsys.readouterr().out.splitlines()
+        assert len(shown) == min(lines, 300)
+        expected = range(300 - len(shown), 300)
+        assert [line.split("member=m")[1].split()[0] for line in shown] == list(map(str, expected))
 
 
 class TestFollow:
