@@ -57,6 +57,7 @@ REMOVED_PER_COMMAND = 2
 INDEX_LAG_MAX = 1024
 """At the end of a slot at most so many keys are to be folded into the index."""
 
+_NO_OP = object()  # equal to nothing that a command can begin with
 # Plain ints: results are compared, encoded and hashed; an enum member would slow all three.
 _OK = int(Status.OK)
 _NOT_FOUND = int(Status.NOT_FOUND)
@@ -124,7 +125,7 @@ class Store:
         # Each revision has a record in these columns, if any is to be kept.
         keeps, (keys, olds, news) = self.undo.keeps, self.undo.open.columns
         revision = self.revision
-        usual_op = PUT if self._puts_are_counted(commands, results) else None
+        usual_op = PUT if self._puts_are_counted(commands, results) else _NO_OP
         for command in islice(commands, len(results), None) if results else commands:
             if type(command) is list and len(command) == 3:
                 op, key, value = command

@@ -20,7 +20,7 @@ from paxosd.core.commands import (
     Reign,
     Status,
 )
-from paxosd.core.state.kv import REMOVED_AT_ONCE_MAX
+from paxosd.core.state.kv import MALFORMED_RESULT, REMOVED_AT_ONCE_MAX
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.quota import KEY_BYTES, QUOTA_RESULT
 from paxosd.core.state.snapshot import Restore, SnapshotWalk
@@ -160,6 +160,11 @@ class TestLargeRemoval:
         assert replica.machine.store.hidden_keys
         assert not other.machine.store.hidden_keys
         assert replica.do([op, b"x", b""]) == other.do([op, b"x", b""]) == [102]
+
+    def test_what_begins_with_no_op_at_all_is_no_put(self):
+        replica = self.fill(10)
+        replica.machine.collect_changes = True
+        assert replica.do([None, b"x", b""]) == [MALFORMED_RESULT]
 
     def test_also_while_a_snapshot_holds_the_removal_up(self, monkeypatch):
         monkeypatch.setattr("paxosd.core.state.walk.KEPT_KEYS_MAX", 0)
