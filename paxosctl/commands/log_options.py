@@ -11,7 +11,7 @@ from paxosctl.cli.app import Duration, Settings
 from paxosctl.cli.streams import say
 from paxosctl.evidence.located import RECORDED, WITH_VALUES, Located, Wanted, located
 from paxosctl.inspection.filters import TimeError, window_of
-from paxosctl.inspection.recordings import Recordings, Window, measure_clocks, opened
+from paxosctl.inspection.recordings import Recordings, Window, find_end, measure_clocks, opened
 from paxosd.core.types import NULL_BALLOT, Ballot
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,6 +85,8 @@ def opened_located(
     """The same of sources that were brought here. ``end_us``: only so much of the end is shown,
     unless a time is asked for; 0: everything."""
     with opened(found.names) as recordings:
+        if end_us or reading.last is not None:
+            find_end(recordings)
         try:
             window = window_of(
                 reading.since, reading.until, reading.last,

@@ -79,7 +79,7 @@ def collect(
         found.notes.append(f"no node of {', '.join(client.endpoints)} answered: {error}")
     if running is not None:
         running.ask_status()
-        newest_ms = max((node.newest_ms for node in running.nodes.values()), default=0)
+        newest_ms = running.newest_ms
     newest_ms = newest_ms or time.time_ns() // 1_000_000
     since_ms = wanted.span(newest_ms)[0] if wanted.span is not None else 0
     if running is not None:

@@ -76,8 +76,7 @@ class Located:
             return
         running.list_files()
         self.say_silent()
-        newest_ms = max((node.newest_ms for node in running.nodes.values()), default=0)
-        running.fetch(running.want(RECORDING, newest_ms - FOLLOWED_MS))
+        running.fetch(running.want(RECORDING, running.newest_ms - FOLLOWED_MS))
         running.troubles.clear()  # a node that went away is named by then
 
     def named(self, words: str) -> str:
@@ -162,6 +161,5 @@ def _fetch(
 
 def fetch_span(running: RunningNodes, wanted: Wanted) -> None:
     """Fetch what is new of what is wanted."""
-    newest_ms = max((node.newest_ms for node in running.nodes.values()), default=0)
-    since_ms, until_ms = wanted.span(newest_ms) if wanted.span is not None else (0, None)
+    since_ms, until_ms = wanted.span(running.newest_ms) if wanted.span is not None else (0, None)
     running.fetch(running.want(wanted.kinds, since_ms, until_ms))

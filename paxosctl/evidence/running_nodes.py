@@ -135,6 +135,13 @@ class RunningNodes:
             except (KeyError, TypeError, ValueError):
                 node.problem = "answers with something else than a list of its files"
 
+    @property
+    def newest_ms(self) -> int:
+        """The newest time of a recording, by the clock of the machine of the first node that has
+        one: by it are the times in :meth:`want`. 0: none has."""
+        nodes = [self.nodes[name] for name in sorted(self.nodes)]
+        return next((node.newest_ms for node in nodes if node.newest_ms), 0)
+
     def ask_status(self) -> None:
         """Have the whole status of each node that answers in ``status``."""
         asked = {node.endpoint: node for node in self.nodes.values()}
@@ -149,14 +156,18 @@ class RunningNodes:
         bytes_max: int = NODE_BYTES_MAX,
     ) -> dict[str, list[RemoteFile]]:
         """Node → which of its files are to be fetched, the newest first, for what happened between
-        two times of the machines' clocks."""
+        two times, by the clock of :attr:`newest_ms`. All running nodes have recorded something just
+        now: so their newest times show how far their machines' clocks are apart."""
         wanted: dict[str, list[RemoteFile]] = {}
+        reference_ms = self.newest_ms
         for name, node in self.nodes.items():
             chosen: list[RemoteFile] = []
             for kind in sorted(kinds, key=ORDER.index):
                 files = node.of(kind)
                 if kind is FileClass.RECORDING:
-                    files = _of_time(files, since_ms, until_ms)
+                    ahead_ms = node.newest_ms - reference_ms
+                    end_ms = None if until_ms is None else until_ms + ahead_ms
+                    files = _of_time(files, since_ms + ahead_ms if since_ms else 0, end_ms)
                 most = LOG_BYTES_MAX if kind is FileClass.LOG else bytes_max
                 chosen += self._newest(node, files, most)
             wanted[name] = chosen

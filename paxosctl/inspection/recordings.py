@@ -39,7 +39,7 @@ class Window:
 @dataclass(slots=True)
 class Recordings:
     """``offsets``: of the clocks; ``first_us``, ``last_us``: what all sources span, by the clocks
-    of the nodes."""
+    of the nodes; ``ends_us``: where the recording or the log of each ends."""
 
     sources: Sources
     nodes: dict[str, NodeFiles]
@@ -48,6 +48,7 @@ class Recordings:
     first_us: int = 0
     last_us: int = 0
     log_nodes: set[str] = field(default_factory=set)
+    ends_us: dict[str, int] = field(default_factory=dict)
 
     @property
     def names(self) -> list[str]:
@@ -137,22 +138,34 @@ def opened(names: list[str]) -> Iterator[Recordings]:
 
 
 def _measure(recordings: Recordings) -> None:
-    firsts, lasts = [], []
-    for files in recordings.nodes.values():
+    firsts: list[int] = []
+    ends_us = recordings.ends_us
+    for name, files in recordings.nodes.items():
         first_us = files.first_us
         if first_us:
             firsts.append(first_us)
-            lasts.append(files.last_us())
+            ends_us[name] = files.last_us()
     for path in recordings.sources.logs:
-        last = None
+        begun = False
         for event in recordings.steady_lines(read_lines(path, LineLosses())):
             recordings.log_nodes.add(event.node)
-            if last is None:
+            if not begun:
                 firsts.append(event.wall_us)
-            last = event.wall_us if last is None else max(last, event.wall_us)
-        if last is not None:
-            lasts.append(last)
-    recordings.first_us, recordings.last_us = min(firsts, default=0), max(lasts, default=0)
+            begun = True
+            ends_us[event.node] = max(ends_us.get(event.node, 0), event.wall_us)
+    recordings.first_us = min(firsts, default=0)
+    recordings.last_us = max(ends_us.values(), default=0)
+
+
+def find_end(recordings: Recordings) -> None:
+    """Make ``last_us`` true by the corrected clock: else the end of all would be that of the node
+    whose clock is most ahead, and the last minute a time that nothing is of."""
+    ends_us = recordings.ends_us
+    if max(ends_us.values(), default=0) - min(ends_us.values(), default=0) > SAME_US:
+        measure_clocks(recordings, Window())
+        recordings.last_us = max(
+            end_us - recordings.offsets.ahead_us(node) for node, end_us in ends_us.items()
+        )
 
 
 def measure_clocks(recordings: Recordings, window: Window) -> None:

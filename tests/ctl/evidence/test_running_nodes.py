@@ -78,6 +78,22 @@ def test_only_files_of_the_time_in_question(tmp_path, monkeypatch):
     assert names(201_000, 201_000) == [REC % 2, REC % 3], "the times of files are not exact"
 
 
+def test_the_last_time_is_that_of_each_machine_s_clock(tmp_path, monkeypatch):
+    """The clocks are an hour apart. All nodes record, so what is newest of each is of now."""
+    hour_ms = 3_600_000
+    nodes = []
+    for name, ahead_ms in (("n1", 0), ("n2", hour_ms), ("n3", -hour_ms)):
+        mtimes = {REC % n: 2 * hour_ms + ahead_ms + n * 100_000 for n in range(1, 6)}
+        nodes.append(FakeNode(name, dict.fromkeys(mtimes, b"x"), mtimes=mtimes))
+    running = RunningNodes(use(monkeypatch, nodes), tmp_path)
+    assert running.newest_ms == 2 * hour_ms + 500_000
+    wanted = running.want(RECORDING, running.newest_ms - 150_000)
+    assert set(wanted) == {"n1", "n2", "n3"}
+    assert {tuple(sorted(f.name for f in files)) for files in wanted.values()} == {
+        (REC % 4, REC % 5)
+    }
+
+
 def test_of_a_log_the_last_whole_lines(tmp_path, monkeypatch):
     line = b"x" * 99 + b"\n"
     node = FakeNode("n1", {"log": b"first line\n" + line * (LOG_BYTES_MAX // 100 + 5)})

@@ -123,3 +123,15 @@ def test_runs_are_in_the_order_of_their_starts_though_the_clock_was_set_back(tmp
     with opened([str(tmp_path)]) as recordings:
         boots = [event.boot_count for event in recordings.node_events("n1")]
     assert boots == [1, 2, 3]
+
+
+@pytest.mark.parametrize("ahead", [{"n2": HOUR_US}, {"n1": HOUR_US, "n3": -HOUR_US}])
+def test_the_last_time_is_the_same_if_the_clocks_are_apart(tmp_path, capsys, ahead):
+    found = []
+    for place, apart in (("level", {}), ("apart", ahead)):
+        path = record(tmp_path / place, jumps=[(node, 0, us) for node, us in apart.items()])
+        assert run(["log", "timeline", "--kind", "voted", "-o", "plain", "--last", "1s",
+                    str(path)]) == 0  # fmt: skip
+        found.append(sorted(line.split("\t")[-1] for line in capsys.readouterr().out.splitlines()))
+    assert len(found[0]) > 30
+    assert found[0] == found[1]
