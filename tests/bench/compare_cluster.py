@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 from tests.bench.compare_figures import Figures
-from tests.processes.processes import clean_environ, free_ports, wait_for
+from tests.processes.ports import free_ports
+from tests.processes.processes import clean_environ, wait_for
 
 NAMES = ("n1", "n2", "n3")
 READY_LIMIT_S = 90.0

@@ -8,7 +8,7 @@ import pytest
 
 from tests.bench import relay
 from tests.bench.relay import Direction, Relay, event_loop, pair_of
-from tests.processes.processes import free_ports
+from tests.processes.ports import free_ports
 
 
 class FakeLoop:

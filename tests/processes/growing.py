@@ -1,10 +1,8 @@
 """Daemons that join a running cluster and leave it, by ``paxosctl member`` as a person types it."""
 
 import json
-import subprocess
-import sys
 
-from tests.processes.processes import Daemons, clean_environ
+from tests.processes.processes import Daemons
 
 COMMAND_TIMEOUT = "15s"
 
@@ -27,10 +25,8 @@ class Growing(Daemons):
     def try_ctl(self, *arguments):
         """``paxosctl member …`` at all that run: the exit code, and what it wrote."""
         endpoints = ",".join(self.endpoint(name) for name in list(self.processes))
-        command = [sys.executable, "-m", "paxosctl", "--endpoints", endpoints,
-                   "--timeout", COMMAND_TIMEOUT, "member", *arguments]  # fmt: skip
-        done = subprocess.run(
-            command, capture_output=True, text=True, env=clean_environ(), check=False, timeout=170
+        done = self.run(
+            "paxosctl", "--endpoints", endpoints, "--timeout", COMMAND_TIMEOUT, "member", *arguments
         )
         return done.returncode, done.stdout, done.stderr
 

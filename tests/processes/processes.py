@@ -7,17 +7,19 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import zmq
 
 from paxosctl.client.client import Client
 from paxosd.core.requests import GET, LINEARIZABLE, ReadRequest
 from paxosd.wire import decode_answer, encode_client
+from tests.processes.ports import free_ports
+from tests.processes.template import Forked, Template
 
 TICK_S = 0.02
 
@@ -31,26 +33,6 @@ def wait_for(condition, timeout_s=30.0, what="the condition"):
             return value
         assert time.monotonic() < deadline, f"{what} did not come true within {timeout_s} s"
         time.sleep(TICK_S)  # between two looks at other processes; there is nothing to wait on
-
-
-def free_ports(count):
-    """Ports nobody listens on now, below the range that outgoing connections are given."""
-    ports, held = [], []
-    start = 20_000 + (os.getpid() * 37) % 10_000
-    port = start
-    while len(ports) < count:
-        probe = socket.socket()
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            probe.close()
-        else:
-            held.append(probe)
-            ports.append(port)
-        port += 1
-    for probe in held:
-        probe.close()
-    return ports
 
 
 @contextlib.contextmanager
@@ -134,6 +116,9 @@ class Raw:
 class Daemons:
     """A cluster of ``size`` processes n1 …; use it as a context manager."""
 
+    template: ClassVar[Template | None] = None
+    """What starts the processes; without it each is started by ``python -m``."""
+
     def __init__(self, path: Path, size=3, *, learners=(), **settings):
         """``learners``: the nodes without a vote; ``settings``: section → its keys, on top of
         SETTINGS."""
@@ -149,7 +134,7 @@ class Daemons:
             name: dict(zip(("client", "peer", "events"), ports[3 * i : 3 * i + 3], strict=True))
             for i, name in enumerate(self.names)
         }
-        self.processes: dict[str, subprocess.Popen] = {}
+        self.processes: dict[str, subprocess.Popen | Forked] = {}
         self.starts = dict.fromkeys(self.names, 0)
         for name in self.names:
             self.write_config(name)
@@ -157,8 +142,17 @@ class Daemons:
 
     def init(self, name):
         """``paxosd init``: found a cluster of this node alone."""
-        command = [sys.executable, "-m", "paxosd", "init", "--config", str(self.config_path(name))]
-        subprocess.run(command, check=True, capture_output=True, env=clean_environ())
+        done = self.run("paxosd", "init", "--config", str(self.config_path(name)))
+        assert done.returncode == 0, done.stderr
+
+    def run(self, program, *arguments):
+        """Run ``paxosd`` or ``paxosctl`` to its end; its exit code and what it wrote."""
+        if self.template:
+            return self.template.run(program, arguments)
+        return subprocess.run(
+            [sys.executable, "-m", program, *arguments],
+            capture_output=True, text=True, env=clean_environ(), check=False, timeout=170,
+        )  # fmt: skip
 
     def endpoint(self, name, kind="client"):
         return f"tcp://127.0.0.1:{self.ports[name][kind]}"
@@ -200,11 +194,20 @@ class Daemons:
 
     def command(self, name):
         """What is run as this node, before arguments of the caller's."""
-        return [sys.executable, "-m", "paxosd", "--config", str(self.config_path(name))]
+        return [sys.executable, "-m", "paxosd", *self.arguments(name)]
+
+    def arguments(self, name):
+        return ["--config", str(self.config_path(name))]
 
     def spawn(self, name, *, arguments=(), env=None, preexec=None):
         """A process for the node, not kept in ``processes``. ``env``: variables to add."""
         with self.stderr_path(name).open("ab") as errors:
+            if self.template and preexec is None:
+                with open(os.devnull, "wb") as nowhere:
+                    return self.template.start(
+                        "paxosd", [*self.arguments(name), *arguments],
+                        stdout=nowhere, stderr=errors, environ=clean_environ() | (env or {}),
+                    )  # fmt: skip
             return subprocess.Popen(
                 [*self.command(name), *arguments],
                 stdin=subprocess.DEVNULL,

@@ -11,7 +11,8 @@ import pytest
 
 from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError
-from tests.processes.processes import clean_environ, free_ports, full_pipe, wait_for
+from tests.processes.ports import free_ports
+from tests.processes.processes import clean_environ, full_pipe, wait_for
 
 
 class Dev:

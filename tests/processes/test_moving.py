@@ -4,7 +4,8 @@ import pytest
 
 from tests.processes.growing import Growing
 from tests.processes.load import Load
-from tests.processes.processes import free_ports, wait_for
+from tests.processes.ports import free_ports
+from tests.processes.processes import wait_for
 
 KINDS = ("client", "peer", "events")
 
