@@ -1,7 +1,7 @@
 """The thread that keeps the locks of one client: it renews their leases while the user's code runs.
 
     Lock.acquire ──► begin ──► [thread] LockProtocol ── Submit, Look ──► Connection ──► nodes
-    Lock.release ──► end ────►                       ── Await ────────► WatchSession
+    Lock.release ──► end ────►                       ── Await ────────► LockWatches
                                   HELD, LOST ──► the events that Lock waits for
 
 A client without locks has no thread. The first lock starts one, a daemon named ``paxosd-locks``,
@@ -21,7 +21,9 @@ from typing import Protocol
 from paxosctl.client.base import CLOSED_WORDS
 from paxosctl.client.connection import Connection
 from paxosctl.client.dues import Dues
+from paxosctl.client.lock_watches import LockWatches
 from paxosctl.client.transport import Transport
+from paxosctl.client.watch_items import DELETES, WatchWants
 from paxosctl.client.watch_nodes import WatchNodes
 from paxosctl.client.watch_session import WatchSession
 from paxosd.core.client.calls import Call, ClientOptions
@@ -33,7 +35,8 @@ from paxosd.core.client.lock import (
     Look,
     Submit,
 )
-from paxosd.core.requests import LINEARIZABLE, RANGE, ReadAnswer, ReadRequest
+from paxosd.core.client.lock_look import seen
+from paxosd.core.requests import LINEARIZABLE, ReadRequest
 from paxosd.host.clock import clock_ms
 
 WAKE_MS = 500
@@ -168,7 +171,7 @@ class _Work:
         been given back yet."""
         self._dues: Dues[LockProtocol] = Dues()
         self._calls: dict[Call, tuple[LockProtocol, Submit | Look]] = {}
-        self._watches: dict[LockProtocol, WatchSession] = {}
+        self._watches = LockWatches(self._begin_watch)
         self._due_ms = 0
         self.is_over = False
         """Whether nothing is carried out any more."""
@@ -218,8 +221,7 @@ class _Work:
     def close(self) -> None:
         """Close all connections."""
         try:
-            for watch in self._watches.values():
-                watch.close()
+            self._watches.close()
             self._connection.close()
         finally:
             self._transport.close()
@@ -235,21 +237,28 @@ class _Work:
                 continue
             lock, effect = self._calls.pop(call)
             if isinstance(effect, Look):
-                effects = _take_rows(call, lock, effect)
+                effects = lock.on_rows(effect.tag, seen(call), boot_ms())
             else:
                 effects = lock.on_result(effect.tag, call.result, call.failure, boot_ms())
             self._perform(lock, effects)
 
     def _take_changes(self) -> None:
-        for lock, watch in list(self._watches.items()):
-            self._due_ms = min(self._due_ms, watch.turn())
-            watch.troubles.clear()
-            while (change := watch.take()) is not None:
-                if change.value is None:
-                    self._perform(lock, lock.on_gone(change.key, boot_ms()))
-            if watch.failed is not None and self._watches.get(lock) is watch:
-                self._end_watch(lock)
-                self._perform(lock, lock.on_watch_ended(boot_ms()))
+        self._due_ms = min(self._due_ms, self._watches.turn())
+        while (news := self._watches.take()) is not None:
+            lock, key = news
+            now_ms = boot_ms()
+            gone = lock.on_watch_ended(now_ms) if key is None else lock.on_gone(key, now_ms)
+            self._perform(lock, gone)
+
+    def _begin_watch(self, key: bytes, prefix: bool, from_revision: int) -> WatchSession:
+        return WatchSession(
+            self._transport,
+            WatchNodes(self._endpoints),
+            key,
+            prefix=prefix,
+            from_revision=from_revision,
+            wanted=WatchWants(only=DELETES),
+        )
 
     def _perform(self, lock: LockProtocol, effects: list[Effect]) -> None:
         protocol = self._connection.protocol
@@ -258,25 +267,14 @@ class _Work:
                 call = protocol.submit(effect.command, clock_ms(), effect.timeout_ms)
                 self._calls[call] = lock, effect
             elif isinstance(effect, Look):
-                query = [RANGE, effect.start, effect.end, 0, False, True]
-                request = ReadRequest(0, LINEARIZABLE, [query])
+                request = ReadRequest(0, LINEARIZABLE, effect.queries)
                 self._calls[protocol.ask(request, clock_ms(), effect.timeout_ms)] = lock, effect
-            elif isinstance(effect, Await | EndAwait):
-                self._end_watch(lock)
-                if isinstance(effect, Await):
-                    self._watches[lock] = WatchSession(
-                        self._transport,
-                        WatchNodes(self._endpoints),
-                        effect.key,
-                        prefix=effect.prefix,
-                        from_revision=effect.from_revision,
-                    )
+            elif isinstance(effect, Await):
+                self._watches.join(lock, effect)
+            else:
+                assert isinstance(effect, EndAwait)
+                self._watches.leave(lock)
         self._inform(lock)
-
-    def _end_watch(self, lock: LockProtocol) -> None:
-        watch = self._watches.pop(lock, None)
-        if watch is not None:
-            watch.close()
 
     def _inform(self, lock: LockProtocol) -> None:
         kept = self._kept.get(lock)
@@ -286,14 +284,5 @@ class _Work:
         if lock.is_over and lock.is_quiet:
             del self._kept[lock]
             self._dues.forget(lock)
-            self._end_watch(lock)
+            self._watches.leave(lock)
         kept.changed(lock)
-
-
-def _take_rows(call: Call, lock: LockProtocol, look: Look) -> list[Effect]:
-    answer = call.result
-    if call.failure is not None or not isinstance(answer, ReadAnswer):
-        return lock.on_rows(look.tag, None, 0, boot_ms())
-    page = answer.results[0]
-    rows = [(row.key, row.create_revision) for row in page.rows]
-    return lock.on_rows(look.tag, rows, answer.revision, boot_ms(), more=page.more)

@@ -31,6 +31,11 @@ LEASE = 4
 LEASES = 5
 """``[LEASES, after, limit]``: leases with ids above ``after``, in order, a :class:`LeasePage`."""
 LEASES_PER_PAGE_MAX = 1000
+NEWEST = 6
+"""``[NEWEST, start, end, created_below, limit]``: of the keys in ``start <= key < end`` (b"": no
+end) that were created before that revision, the ``limit`` (at least 1) newest, newest first: a
+:class:`RangePage` without values. Where there is ``more``, each page has the newest of its part:
+the newest of all are among those of all pages. Nodes of before refuse it as invalid."""
 _FIELDS = {GET: 2, RANGE: 6, COUNT: 3}
 
 SPLIT = 1 << 40

@@ -4,8 +4,8 @@
 
 In a request cluster_id "" stands for "whichever cluster this is"; an answer always names the
 daemon's. ``fields`` are those of the message class in order. A read's result is nil (no key),
-``[key, value, create, modify, version]`` (a GET), ``[rows, more]`` (a RANGE) or a number (a
-COUNT): their forms distinguish them. A change has a fifth field, a key record or nil, if the
+``[key, value, create, modify, version]`` (a GET), ``[rows, more]`` (a RANGE, a NEWEST) or a number
+(a COUNT): their forms distinguish them. A change has a fifth field, a key record or nil, if the
 request asked for what was before. A command's result is a number or ``[status, revision, detail]``.
 """
 
@@ -18,6 +18,7 @@ from paxosd.core.requests import (
     LEASE,
     LEASES,
     LINEARIZABLE,
+    NEWEST,
     RANGE,
     STALE,
     AdminAnswer,
@@ -103,6 +104,9 @@ def _query(value: Any) -> list[Any]:
                 and type(keys_only) is bool
             ):
                 return list(value)
+        bounded = op == NEWEST and count == 5 and {*map(type, value[1:3])} == {bytes}
+        if bounded and _at(value, 3) and value[4]:
+            return list(value)
         if value[0] in _LEASE_QUERIES and len(value) == 3:
             _, lease, argument = value
             if (
@@ -114,7 +118,8 @@ def _query(value: Any) -> list[Any]:
                 return list(value)
     raise bad_field(
         "a query [1, key], [2, start, end, limit, reverse, keys_only] or [3, start, end], each "
-        "perhaps with a revision, [4, lease, with_keys] or [5, after, limit]",
+        "perhaps with a revision, [4, lease, with_keys], [5, after, limit] or [6, start, end, "
+        "created_below, limit]",
         value,
     )
 

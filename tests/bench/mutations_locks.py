@@ -23,7 +23,7 @@ def _await_itself(real, self, ahead, revision):
     if self.plan.shared > 1:
         return real(self, ahead, revision)
     self._awaited = frozenset((self.key,))
-    return [Await(self.key, False, revision + 1)]
+    return [Await(self.plan.prefix, self._awaited, revision + 1)]
 
 
 _ALWAYS = {**transaction_run._COMPARISONS, EQUAL: lambda found, wanted: True}

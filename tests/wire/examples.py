@@ -127,6 +127,11 @@ CLIENT_MESSAGES = (
     ),
     ("stale_read", r.ReadRequest(4, r.STALE, [[r.GET, b"key"]]), ""),
     (
+        "read_newest",
+        r.ReadRequest(5, r.LINEARIZABLE, [[r.NEWEST, b"lock/", b"lock0", 17, 1]]),
+        "[6, start, end, created_below, limit]",
+    ),
+    (
         "history",
         r.HistoryRequest(5, b"a", b"b", 8, r.SPLIT + 65_536),
         "limit_bytes: 65536, and 2^40 added: a page may end within a revision",

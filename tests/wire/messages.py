@@ -106,6 +106,7 @@ queries = st.one_of(
     st.builds(
         lambda *rest: [r.RANGE, *rest], values, values, numbers, st.booleans(), st.booleans()
     ),
+    st.builds(lambda *rest: [r.NEWEST, *rest, 1], values, values, numbers),
 )
 requests = st.one_of(
     st.builds(r.WriteRequest, numbers, values),

@@ -10,8 +10,10 @@ The rules:
    of them hold (1: a lock). A key is made once, by its lease's name, so that no key ever comes
    before one that is there: what was seen to be gone need not be looked at again. The token is the
    create revision: later holders of a lock have larger ones.
-2. One who waits for a lock awaits the key before its own only, so that a key that goes wakes one
-   client. One who waits for a semaphore awaits all keys, for any of those before it may go first.
+2. One who waits awaits the ``shared`` keys that came last before its own: a key that goes wakes so
+   many clients, one for a lock. It may hold once fewer than ``shared`` are before it, so that one
+   of those that it awaits must have gone by then. It learns them without reading the queue: a look
+   asks for the newest ``shared`` keys that were made before its own (``lock_look.py``).
 3. The holder knows first. A lease lives for its TTL, in true time, from the moment at which a
    renewal that is confirmed was *first sent*, or longer (``core/state/leases.py``, which allows for
    the leader's clock). The client counts from before that, on a clock of its own that goes on while
@@ -32,7 +34,8 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from paxosd.core.client.calls import Failure, OutcomeUnknown, Refused
-from paxosd.core.commands import GRANT, KEEPALIVE, PUT, REVOKE, Command, Status, prefix_end
+from paxosd.core.client.lock_look import Row, Seen, before_it, whole_queue
+from paxosd.core.commands import GRANT, KEEPALIVE, PUT, REVOKE, Command, Status
 from paxosd.core.lease_bounds import DRIFT_PPM_MAX, TTL_MS_MAX, TTL_MS_MIN
 
 MARGIN_MS = 3
@@ -61,21 +64,19 @@ class Submit(NamedTuple):
 
 
 class Look(NamedTuple):
-    """Read, linearizably, a page of the keys in ``start <= key < end``;
-    :meth:`LockProtocol.on_rows`."""
+    """Ask, linearizably, these queries (``lock_look.py``); :meth:`LockProtocol.on_rows`."""
 
     tag: int
-    start: bytes
-    end: bytes
+    queries: list[list[Any]]
     timeout_ms: int
 
 
 class Await(NamedTuple):
-    """Watch this key (or, with ``prefix``, all that begin with it) from ``from_revision`` on, in
-    place of what was watched before; :meth:`LockProtocol.on_gone`."""
+    """Watch these keys, all of which begin with ``prefix``, from ``from_revision`` on, in place of
+    what was watched before; :meth:`LockProtocol.on_gone`."""
 
-    key: bytes
-    prefix: bool
+    prefix: bytes
+    keys: frozenset[bytes]
     from_revision: int
 
 
@@ -136,7 +137,11 @@ class LockProtocol:
         self._entered = False
         """Whether the PUT of its key was confirmed."""
         self._looking = False
-        self._rows: list[tuple[bytes, int]] = []
+        self._below = 0
+        """The create revision of its key as it takes it to be; 0: it does not know."""
+        self._look_plainly = False
+        """Whether whole queues are read: a node of before was asked that cannot do it otherwise."""
+        self._rows: list[Row] = []
         """What the look under way has found so far, …"""
         self._rows_revision = 0
         """… and the revision that its first page is of."""
@@ -213,40 +218,39 @@ class LockProtocol:
             return self._on_put(result, failure, now_ms)
         return []
 
-    def on_rows(
-        self,
-        tag: int,
-        rows: Sequence[tuple[bytes, int]] | None,
-        revision: int,
-        now_ms: float,
-        *,
-        more: bytes | None = None,
-    ) -> list[Effect]:
-        """A page of the queue: keys and create revisions as of ``revision``; None: the read failed.
-        ``more``: where the next page begins; None: it is the last."""
+    def on_rows(self, tag: int, seen: Seen | Failure, now_ms: float) -> list[Effect]:
+        """A look has ended: with a page of what it asked for, or with a failure."""
         (_, key), _ = self._under_way.pop(tag, ([_LOOK, b""], 0.0))
         if not key or key != self.key:
             return []  # of a former place in the queue
         self._looking = False
         if self.state is not LockState.WAITING:
             return []
-        if rows is None:
-            return self._again(now_ms)
+        if not isinstance(seen, Seen):
+            if not isinstance(seen, Refused) or self._look_plainly:
+                return self._again(now_ms)
+            self._look_plainly = True
+            return self._look(now_ms)
         if not self._rows:
-            self._rows_revision = revision
-        self._rows += rows
-        if more is not None:
-            return self._look_from(more, now_ms)
+            self._rows_revision = seen.revision
+        self._rows += seen.rows
+        if seen.more is not None:
+            return self._look_from(seen.more, now_ms)
         return self._judge(key, self._rows, now_ms)
 
-    def _judge(self, key: bytes, rows: Sequence[tuple[bytes, int]], now_ms: float) -> list[Effect]:
-        """The whole queue: who was there when its first page was read, or later."""
+    def _judge(self, key: bytes, rows: Sequence[Row], now_ms: float) -> list[Effect]:
+        """All that it asked for: as of when its first page was read, or later."""
         own = [create for each, create in rows if each == key]
         if not own:
             if self._entered:
                 return self._lost("its key was removed by somebody else", now_ms)
             return self._next_step(now_ms)  # whether the PUT takes effect is open: once more
         self._entered = True
+        if self._below != own[0] and not self._look_plainly:
+            # Another PUT of it has made the key, and not the one that was confirmed: it was not
+            # those before it that were asked for.
+            self._below = own[0]
+            return self._look(now_ms)
         ahead = sorted([(create, each) for each, create in rows if create < own[0]])
         if len(ahead) < self.plan.shared:
             return self._hold(own[0], now_ms)
@@ -258,8 +262,6 @@ class LockProtocol:
         if self.state is not LockState.WAITING or key not in self._awaited:
             return []
         self._awaited -= {key}
-        if len(self._awaited) >= self.plan.shared:
-            return []
         return self._look(now_ms)
 
     def on_watch_ended(self, now_ms: float) -> list[Effect]:
@@ -320,6 +322,7 @@ class LockProtocol:
             words = f"the key {self.key!r} was refused: {Status(result[0]).name.lower()}"
             return self._failed(Refused("put", words, 0), now_ms)
         self._entered = True
+        self._below = result
         return self._look(now_ms)
 
     def _on_renewal(
@@ -349,12 +352,8 @@ class LockProtocol:
 
     def _await(self, ahead: Sequence[tuple[int, bytes]], revision: int) -> list[Effect]:
         """Await those before it, by create revision, as rule 2 says."""
-        if self.plan.shared == 1:
-            _, key = ahead[-1]
-            self._awaited = frozenset((key,))
-            return [Await(key, False, revision + 1)]
-        self._awaited = frozenset(key for _, key in ahead)
-        return [Await(self.plan.prefix, True, revision + 1)]
+        self._awaited = frozenset(key for _, key in ahead[-self.plan.shared :])
+        return [Await(self.plan.prefix, self._awaited, revision + 1)]
 
     def _look(self, now_ms: float) -> list[Effect]:
         if self._looking:
@@ -367,7 +366,12 @@ class LockProtocol:
         self._looking = True
         self._tag += 1
         self._under_way[self._tag] = [_LOOK, self.key], now_ms
-        return [Look(self._tag, start, prefix_end(self.plan.prefix), self._timeout_ms)]
+        if self._look_plainly:
+            queries = whole_queue(start, self.plan.prefix)
+        else:
+            own = self.key if start == self.plan.prefix else b""
+            queries = before_it(own, start, self.plan.prefix, self._below, self.plan.shared)
+        return [Look(self._tag, queries, self._timeout_ms)]
 
     # -- ends ---------------------------------------------------------------------------------
 
@@ -378,6 +382,7 @@ class LockProtocol:
             return [EndAwait()]
         revoke = self._revoke(now_ms)
         self._lease, self.key, self._entered, self._looking = 0, b"", False, False
+        self._below = 0
         self._valid_until_ms = 0.0
         self._awaited = frozenset()
         self._renew_at_ms = self._retry_at_ms = float("inf")

@@ -4,14 +4,17 @@
 [RANGE, start, end, limit, reverse, keys_only]         RangePage
 [COUNT, start, end]                                    int
 each with one more field: the revision that is read; 0: the present one
+[NEWEST, start, end, created_below, limit]             RangePage, of the present state
 """
 
 from collections.abc import Callable, Iterator
+from heapq import nlargest
+from itertools import islice
 from typing import Any
 
 from paxosd.core.commands import KeyValue
-from paxosd.core.requests import COUNT, GET, RANGE, RangePage, revision_of
-from paxosd.core.state.entries import unpacked
+from paxosd.core.requests import COUNT, GET, NEWEST, RANGE, RangePage, revision_of
+from paxosd.core.state.entries import numbers_of, unpacked
 from paxosd.core.state.kv import Store
 from paxosd.core.state.lease_queries import LEASE_QUERIES, answer_lease_query
 from paxosd.core.state.leases import Leases
@@ -78,7 +81,7 @@ class Queries:
                 lease = answer_lease_query(query, self._store, leases, now_ms)
                 answers[place] = lease
                 left_bytes -= sum(map(len, getattr(lease, "keys", ())))
-            elif query[0] != RANGE:
+            elif query[0] not in (RANGE, NEWEST):
                 raise ValueError(f"unknown query {query[0]!r}: GET is {GET}, RANGE is {RANGE}")
         if left_bytes < 0 and len(queries) > 1:
             raise ReadTooLargeError(
@@ -98,7 +101,28 @@ class Queries:
                 left_bytes -= sum(len(r.key) + len(r.value) + ROW_OVERHEAD_BYTES for r in page.rows)
                 left_rows -= len(page.rows)
                 paged = True
+        for place, query in enumerate(queries):
+            if query[0] == NEWEST:
+                answers[place], seen = self._newest(query, max(0, left_rows))
+                left_rows -= seen
         return answers
+
+    def _newest(self, query: list[Any], keys_max: int) -> tuple[RangePage, int]:
+        """A page of a NEWEST that looks at so many keys at most; and how many those were."""
+        _, start, end, created_below, limit = query
+        store = self._store
+        keys = store.scan_keys(start, end, False)
+        rows: list[KeyValue] = []
+        seen = 0
+        for seen, key in enumerate(islice(keys, keys_max), 1):  # noqa: B007 - counts
+            packed = store.packed(key)
+            assert packed is not None, "a key of the index has no entry"
+            numbers = numbers_of(packed)
+            if numbers[0] < created_below:
+                rows.append(KeyValue(key, b"", *numbers))
+        store.work.units += seen
+        newest = nlargest(limit, rows, key=lambda row: (row.create_revision, row.key))
+        return RangePage(newest, next(keys, None)), seen
 
     def _source(self, query: list[Any]) -> Store | RevisionView:
         view = self._view(revision_of(query))

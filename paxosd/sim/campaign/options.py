@@ -26,6 +26,8 @@ class RunOptions:
     locks: int = 0
     """Additional clients of one lock, from feature level 4 on. Then clocks drift by no more than
     leases allow for (DRIFT_PPM_MAX)."""
+    brief_locks: bool = False
+    """Whether no TTL of a lock is above 3 s."""
     transactors: int = 0
     """Additional clients that do transactions, from feature level 4 on; without any an old seed
     stays what it was."""

@@ -162,7 +162,9 @@ class SimRun:
         ]
         has_leases = options.level >= LEVEL_COORDINATION
         self.holders = make_holders(self.cluster, options.holders if has_leases else 0)
-        self.lockers = make_lock_clients(self.cluster, options.locks if has_leases else 0)
+        self.lockers = make_lock_clients(
+            self.cluster, options.locks if has_leases else 0, brief=options.brief_locks
+        )
         self.transactors = make_transactors(self.cluster, options.transactors if has_leases else 0)
         self.watchers = make_watchers(
             self.cluster, world.derive("watch"), options.watchers, options.keys

@@ -41,6 +41,10 @@ class LockChecks:
         self.refused = 0
         """Fenced writes that were refused."""
         self.written = 0
+        self.lost = 0
+        """Locks that were lost while they were held."""
+        self.stopped = 0
+        """How often a client was stopped."""
         self._writes: dict[int, int] = {}
         """The revision of a fenced write that took effect → its token."""
 

@@ -25,9 +25,10 @@ from paxosd.core.client.lock import (
     Look,
     Submit,
 )
+from paxosd.core.client.lock_look import seen
 from paxosd.core.commands import KEEPALIVE, PUT, TXN
 from paxosd.core.lease_bounds import DRIFT_PPM_MAX
-from paxosd.core.requests import LINEARIZABLE, RANGE, ReadAnswer, ReadRequest, ServerMessage
+from paxosd.core.requests import LINEARIZABLE, ReadRequest, ServerMessage
 from paxosd.core.transactions import CREATE_REVISION, EQUAL
 from paxosd.core.types import NodeId
 from paxosd.sim.cluster.clients import SimClient, WorkOptions
@@ -48,6 +49,8 @@ PAUSE_SHARE = 0.25
 RENEWING_SHARE = 0.1
 """So often it is stopped while a renewal is under way."""
 DIES_SHARE = 0.1
+BRIEF_SHARE = 0.4
+"""So often it holds the lock for a few steps that are short, so that others come to have it."""
 FENCED_TIMEOUT_MS = 3000
 
 
@@ -78,6 +81,7 @@ class LockClient(SimClient):
         self._held_back: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
         self._saw_held = False
         self._acts = 0
+        self._step_ms = 0.0
         super().__init__(
             cluster.world,
             cluster.network,
@@ -136,8 +140,9 @@ class LockClient(SimClient):
         assert lock is not None
         self._cluster.note("lock.held", client=self.name, token=lock.token)
         self.checks.on_acquired(self.name, lock.token)
-        self._acts = self._choices.randint(0, 4)
-        self._later(self._choices.uniform(0.0, 0.3) * lock.plan.ttl_ms, self._use)
+        self._acts = self._choices.randint(0, 5)
+        self._step_ms = lock.plan.ttl_ms * (0.05 if self._choices.random() < BRIEF_SHARE else 0.7)
+        self._later(self._choices.uniform(0.0, 0.5) * self._step_ms, self._use)
 
     def _use(self) -> None:
         """One step of a holder, whether or not it knows that it holds the lock no more."""
@@ -150,7 +155,7 @@ class LockClient(SimClient):
             self._write_fenced(lock)
         self._acts -= 1
         if self._acts > 0:
-            self._later(self._choices.uniform(0.0, 0.7) * lock.plan.ttl_ms, self._use)
+            self._later(self._choices.uniform(0.0, 1.0) * self._step_ms, self._use)
         elif self._choices.random() < DIES_SHARE:
             self._die_now()
         else:
@@ -166,6 +171,7 @@ class LockClient(SimClient):
     def _release(self) -> None:
         lock = self._lock
         if lock is not None:
+            self.checks.lost += lock.state is LockState.LOST
             self._perform(lock.release(self._clock.monotonic_ms()))
             self._cluster.note("lock.released", client=self.name, token=lock.token)
         self._forget_lock()
@@ -198,6 +204,7 @@ class LockClient(SimClient):
         if self._paused or self._lock is None:
             return
         self._cluster.note("lock.stopped", client=self.name)
+        self.checks.stopped += 1
         self._paused = True
         self._world.at(self._choices.uniform(0.3, 3.0) * self._lock.plan.ttl_ms, self._resume)
 
@@ -249,9 +256,10 @@ class LockClient(SimClient):
 
     def _begin_watch(self, effect: Await) -> None:
         self._watches_made += 1
+        alone = len(effect.keys) == 1
         watched = Watched(
-            key=effect.key,
-            prefix=effect.prefix,
+            key=next(iter(effect.keys)) if alone else effect.prefix,
+            prefix=not alone,
             from_revision=effect.from_revision,
             removed=self._removed,
             ended=self._watch_ended,
@@ -270,7 +278,7 @@ class LockClient(SimClient):
             self._turn()
 
     def _ask_rows(self, look: Look) -> None:
-        query = ReadRequest(0, LINEARIZABLE, [[RANGE, look.start, look.end, 0, False, True]])
+        query = ReadRequest(0, LINEARIZABLE, look.queries)
         call = self._protocol.ask(query, self._now(), look.timeout_ms)
         call.tag = "look", look, self._lock
 
@@ -298,14 +306,7 @@ class LockClient(SimClient):
                 call.tag = "lock", effect.tag, None
 
     def _rows_came(self, call: Call, look: Look, lock: LockProtocol) -> None:
-        answer = call.result
-        now_ms = self._clock.monotonic_ms()
-        if call.failure is not None or not isinstance(answer, ReadAnswer):
-            self._perform(lock.on_rows(look.tag, None, 0, now_ms))
-            return
-        page = answer.results[0]
-        rows = [(row.key, row.create_revision) for row in page.rows]
-        self._perform(lock.on_rows(look.tag, rows, answer.revision, now_ms, more=page.more))
+        self._perform(lock.on_rows(look.tag, seen(call), self._clock.monotonic_ms()))
 
     def _fenced_ended(self, call: Call, token: int, newest: int) -> None:
         if call.failure is not None:
@@ -351,14 +352,15 @@ class LockClient(SimClient):
         self._gate(super()._on_wake, life, due_ms)
 
 
-def make_lock_clients(cluster: SimCluster, count: int) -> list[LockClient]:
-    """So many clients of one lock or, in some runs, of a semaphore."""
+def make_lock_clients(cluster: SimCluster, count: int, *, brief: bool) -> list[LockClient]:
+    """So many clients of one lock or, in some runs, of a semaphore. ``brief``: with short TTLs."""
     if not count:
         return []
     if cluster.invariants.leases is None:
         cluster.invariants.watch_leases(lambda: cluster.world.now_ms)
     rng = cluster.world.derive("locks")
     checks = LockChecks(rng.choice((1, 1, 1, 2)))
-    (ttls_ms,) = rng.choices(TTLS_MS, TTL_WEIGHTS)
-    plan = LockWork(ttls_ms, rng.choice((50.0, 500.0, 1500.0)))
+    kinds = 2 if brief else len(TTLS_MS)
+    (ttls_ms,) = rng.choices(TTLS_MS[:kinds], TTL_WEIGHTS[:kinds])
+    plan = LockWork(ttls_ms, rng.choice((20.0, 50.0, 500.0)))
     return [LockClient(cluster, f"l{number + 1}", plan, checks) for number in range(count)]

@@ -1,9 +1,11 @@
 """A store of leases and keys, and the clients of one lock on it, without a network: each effect
 waits at the desk until the test carries it out."""
 
-from paxosd.core.client.calls import NotSubmitted, OutcomeUnknown
+from paxosd.core.client.calls import NotSubmitted, OutcomeUnknown, Refused
 from paxosd.core.client.lock import Await, LockPlan, LockProtocol, Look, Submit
+from paxosd.core.client.lock_look import Seen
 from paxosd.core.commands import GRANT, KEEPALIVE, PUT, REVOKE, Status
+from paxosd.core.requests import NEWEST, RANGE
 
 UNKNOWN = (int(Status.LEASE_UNKNOWN), 0, None)
 
@@ -36,6 +38,21 @@ class Store:
         assert op == REVOKE
         return self.expire(command[1])
 
+    def read(self, query, page_rows):
+        """(rows, where the next page begins), of a RANGE or a NEWEST."""
+        start, end = query[1:3]
+        rows = [
+            (key, create) for key, (create, _) in sorted(self.rows.items()) if start <= key < end
+        ]
+        rows, rest = rows[:page_rows], rows[page_rows:]
+        if query[0] == NEWEST:
+            _, _, _, below, limit = query
+            rows = [row for row in rows if row[1] < below]
+            rows = sorted(rows, key=lambda row: -row[1])[:limit]
+        else:
+            assert query[0] == RANGE
+        return rows, rest[0][0] if rest else None
+
     def expire(self, lease):
         if lease not in self.leases:
             return UNKNOWN
@@ -49,10 +66,12 @@ class Store:
 
 class Desk:
     """One client. ``waiting``: effects that are not carried out yet. ``page_rows``: so many keys
-    are in one answer."""
+    are looked at for one answer. ``old``: its nodes do not know NEWEST."""
 
-    def __init__(self, store, *, now_ms=0.0, page_rows=100, **plan):
+    def __init__(self, store, *, now_ms=0.0, page_rows=100, old=False, **plan):
         self.store = store
+        self.old = old
+        self.most_rows = 0
         self.page_rows = page_rows
         self.lock = LockProtocol(LockPlan(**{"name": b"l", "ttl_ms": 3000} | plan))
         self.now_ms = now_ms
@@ -73,16 +92,14 @@ class Desk:
         if isinstance(effect, Submit):
             result = self.store.apply(effect.command)
             self.take(self.lock.on_result(effect.tag, result, None, self.now_ms))
+        elif self.old and any(query[0] == NEWEST for query in effect.queries):
+            self.take(self.lock.on_rows(effect.tag, Refused("invalid", "?", 0), self.now_ms))
         else:
-            rows = [
-                (key, create)
-                for key, (create, _) in sorted(self.store.rows.items())
-                if effect.start <= key < effect.end
-            ]
-            rows, rest = rows[: self.page_rows], rows[self.page_rows :]
-            more = rest[0][0] if rest else None
-            revision = self.store.revision
-            self.take(self.lock.on_rows(effect.tag, rows, revision, self.now_ms, more=more))
+            pages = [self.store.read(query, self.page_rows) for query in effect.queries]
+            rows = [row for page, _ in pages for row in page]
+            self.most_rows = max(self.most_rows, len(rows))
+            seen = Seen(rows, self.store.revision, pages[-1][1])
+            self.take(self.lock.on_rows(effect.tag, seen, self.now_ms))
 
     def settle(self):
         while self.waiting:
@@ -93,7 +110,8 @@ class Desk:
         """The first effect that waits fails; ``applied``: it took effect nevertheless."""
         effect = self.waiting.pop(0)
         if isinstance(effect, Look):
-            return self.take(self.lock.on_rows(effect.tag, None, 0, self.now_ms))
+            failure = NotSubmitted("no_leader", "?")
+            return self.take(self.lock.on_rows(effect.tag, failure, self.now_ms))
         if applied:
             self.store.apply(effect.command)
         failure = OutcomeUnknown(1, 1, "?") if unknown else NotSubmitted("no_leader", "?")

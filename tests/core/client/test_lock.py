@@ -1,5 +1,6 @@
 """A lock: who holds it, who is woken, and that the holder knows first."""
 
+import random
 from itertools import pairwise
 
 import pytest
@@ -30,7 +31,7 @@ class TestQueue:
         assert states == ["held", "waiting", "waiting", "waiting"]
         for before, after in pairwise(queue):
             (awaited,) = after.awaited
-            assert (awaited.key, awaited.prefix) == (before.lock.key, False)
+            assert awaited.keys == {before.lock.key}
 
     def test_who_goes_wakes_the_next_with_a_larger_token(self, store):
         first, second = Desk(store), Desk(store)
@@ -51,13 +52,23 @@ class TestQueue:
         queue[1].settle()
         queue[2].gone(queue[1].lock.key)
         assert queue[2].settle() == "waiting"
-        assert queue[2].awaited[-1].key == queue[0].lock.key
+        assert queue[2].awaited[-1].keys == {queue[0].lock.key}
 
-    def test_a_queue_of_several_pages(self, store):
-        queue = [Desk(store, page_rows=2) for _ in range(5)]
+    @pytest.mark.parametrize("old", [False, True])
+    def test_a_queue_of_several_pages(self, store, old):
+        queue = [Desk(store, page_rows=2, old=old) for _ in range(5)]
         assert [each.settle() for each in queue] == ["held"] + 4 * ["waiting"]
-        assert [each.awaited[0].key for each in queue[1:]] == [each.lock.key for each in queue[:-1]]
-        assert [each.lock.looks for each in queue] == 5 * [1]
+        awaited = [each.awaited[0].keys for each in queue[1:]]
+        assert awaited == [{each.lock.key} for each in queue[:-1]]
+        assert [each.lock.looks for each in queue] == 5 * [1 + old]
+
+    @pytest.mark.parametrize("shared", [1, 3])
+    def test_how_much_a_look_reads_does_not_depend_on_the_queue(self, store, shared):
+        queue = [Desk(store, shared=shared) for _ in range(40)]
+        states = [each.settle() for each in queue]
+        assert states == shared * ["held"] + (40 - shared) * ["waiting"]
+        assert max(each.most_rows for each in queue) == 1 + shared
+        assert [each.lock.looks for each in queue] == 40 * [1]
 
     def test_who_goes_between_two_pages_is_not_missed(self, store):
         first, second = Desk(store), Desk(store, page_rows=1)
@@ -69,7 +80,7 @@ class TestQueue:
         gone_at = store.revision
         assert second.settle() == "waiting"
         (awaited,) = second.awaited
-        assert awaited.key == first.lock.key
+        assert awaited.keys == {first.lock.key}
         assert awaited.from_revision <= gone_at
 
     def test_a_semaphore_is_held_by_so_many(self, store):
@@ -80,6 +91,29 @@ class TestQueue:
         for each in queue[2:]:
             each.gone(queue[0].lock.key)
         assert [each.settle() for each in queue[2:]] == ["held", "waiting"]
+
+    def test_a_waiter_of_a_semaphore_is_woken_by_few(self, store):
+        queue = [Desk(store, shared=2) for _ in range(6)]
+        for each in queue:
+            each.settle()
+        assert queue[5].awaited[-1].keys == {queue[3].lock.key, queue[4].lock.key}
+
+    @pytest.mark.parametrize("seed", range(20))
+    def test_whoever_leaves_a_semaphore_the_next_ones_hold_it(self, store, seed):
+        """Who may hold it is woken, though nobody awaits all that are before it."""
+        rng = random.Random(seed)
+        queue = [Desk(store, shared=3) for _ in range(12)]
+        for each in queue:
+            each.settle()
+        while queue:
+            leaver = queue.pop(rng.randrange(len(queue)))
+            leaver.take(leaver.lock.release(0.0))
+            leaver.settle()
+            for each in queue:
+                each.gone(leaver.lock.key)
+                each.settle()
+            held = [each.lock.state.value == "held" for each in queue]
+            assert held == [place < 3 for place in range(len(queue))], seed
 
     def test_a_key_in_which_nobody_is_interested_changes_nothing(self, store):
         first, second = Desk(store), Desk(store)
@@ -162,6 +196,21 @@ class TestUnknownOutcomes:
         desk.carry_out()
         desk.fail(unknown=True, applied=applied)
         assert desk.settle() == "held"
+        assert desk.lock.token == store.rows[desk.lock.key][0]
+
+    def test_a_put_of_before_has_made_the_key(self, store):
+        """The first of two PUTs arrives late, between other keys; the second is confirmed, and its
+        revision is not that of the making."""
+        desk = Desk(store)
+        desk.carry_out()
+        (put,) = desk.waiting
+        desk.fail(unknown=True)
+        desk.carry_out()  # the look finds no key: once more
+        store.apply(put.command)
+        other = Desk(store)
+        other.settle()
+        assert desk.settle() == "held"
+        assert other.lock.state.value == "waiting"
         assert desk.lock.token == store.rows[desk.lock.key][0]
 
     def test_a_put_that_arrives_twice_does_not_change_the_token(self, store):

@@ -22,7 +22,8 @@ from paxosd.core.commands import (
     Status,
     each_change,
 )
-from paxosd.core.requests import GET, RANGE, RangePage
+from paxosd.core.requests import GET, NEWEST, RANGE, RangePage
+from paxosd.core.state import queries
 from paxosd.core.state.chain import MARK_SLOTS, TRAIL_SLOTS
 from paxosd.core.state.history import HistoryCompactedError
 from paxosd.core.state.machine import Machine, MachineLimits
@@ -393,6 +394,29 @@ class TestQuery:
         with pytest.raises(ReadTooLargeError, match="fewer keys"):
             machine.query([[GET, b"k0"], [GET, b"k1"]], 199)
         assert machine.query([[GET, b"k0"]], 10)[0].key == b"k0"
+
+    @pytest.mark.parametrize(("below", "limit", "found"), [
+        (1 << 40, 2, [b"k0", b"k3"]), (4, 1, [b"k2"]), (2, 9, [b"k1"]), (1, 9, []),
+    ])  # fmt: skip
+    def test_the_newest_that_were_created_before(self, below, limit, found):
+        machine = opened()
+        keys = [b"k1", b"a", b"k2", b"z", b"k3", b"k0", b"k1"]  # k1 is not made anew at the end
+        puts = [[PUT, key, b"v"] for key in keys]
+        machine.apply(2, Batch(1, [Entry(1, 1, 0, puts)]))
+        (page,) = machine.query([[NEWEST, b"k", b"l", below, limit]], 80)
+        assert [row.key for row in page.rows] == found
+        assert page.more is None
+        assert {row.value for row in page.rows} <= {b""}
+
+    def test_pages_of_the_newest(self, monkeypatch):
+        monkeypatch.setattr(queries, "PAGE_ROWS_MAX", 2)
+        machine = self.machine()
+        whole = [NEWEST, b"", b"", 1 << 40, 1]
+        first, second = machine.query([whole, whole], 80)
+        assert [row.key for row in first.rows] == [b"k1"]
+        assert (second.rows, second.more) == ([], b"k0")
+        (rest,) = machine.query([[NEWEST, first.more, b"", 1 << 40, 1]], 80)
+        assert rest.rows[0].key > b"k1"
 
     def test_an_unknown_query(self):
         with pytest.raises(ValueError, match="unknown query 9"):
