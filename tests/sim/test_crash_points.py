@@ -7,7 +7,7 @@ import pytest
 from paxosd.sim.world.disk import SimDisk, SimFile
 from tests.bench.crash_points import WAYS, Strike, all_strikes, boundaries, strike
 
-STRIDE = 96
+STRIDE = 160
 """Every so many-th boundary, from a first one that is drawn: in time all of them."""
 
 

@@ -9,7 +9,7 @@ from paxosd.sim.nemesis.schedule import Directive, Schedule
 from paxosd.storage.wal_recovery import repair
 from tests.sim.simple import make_client, make_cluster, run_for
 
-pytestmark = pytest.mark.drawn(3)
+pytestmark = pytest.mark.drawn(5)
 
 
 def kill_at_a_new_name_then_cut_the_power(seed):

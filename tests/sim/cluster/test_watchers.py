@@ -301,11 +301,11 @@ class TestRuns:
         assert sum(watcher.compacted for watcher in met) > 0
         assert sum(watcher.watches for watcher in met) > len(met) + 10
 
-    def test_and_with_members_that_change(self, met):
-        for seed in range(1, 6):
-            print(f"seed={seed}")
-            report = run_seed(seed, RunOptions(**_fields(OPTIONS) | {"members": True}))
-            assert report.ok, report.violation
+    @pytest.mark.drawn(2)
+    @pytest.mark.parametrize("seed", range(1, 6))
+    def test_and_with_members_that_change(self, met, seed):
+        report = run_seed(seed, RunOptions(**_fields(OPTIONS) | {"members": True}))
+        assert report.ok, report.violation
 
     def test_a_run_repeats_itself(self):
         reports = [run_seed(3, OPTIONS) for _ in range(2)]
