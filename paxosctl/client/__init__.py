@@ -10,6 +10,7 @@ loop (``async_runner.py``).
 Nothing here prints or exits.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from paxosctl.client.client import Client
@@ -51,10 +52,24 @@ from paxosd.core.requests import LeaseInfo
 
 if TYPE_CHECKING:
     from paxosctl.client.async_client import AsyncClient
+    from paxosctl.client.async_lock import AsyncLock
+    from paxosctl.client.async_recipes import (
+        AsyncBarrier,
+        AsyncConfig,
+        AsyncCounter,
+        AsyncElection,
+        AsyncRegistry,
+    )
     from paxosctl.client.async_watch import AsyncWatcher
 
 __all__ = [
+    "AsyncBarrier",
     "AsyncClient",
+    "AsyncConfig",
+    "AsyncCounter",
+    "AsyncElection",
+    "AsyncLock",
+    "AsyncRegistry",
     "AsyncWatcher",
     "Barrier",
     "CarriedOutError",
@@ -99,14 +114,21 @@ __all__ = [
 ]
 
 
+_AWAITED = {
+    "AsyncBarrier": "async_recipes",
+    "AsyncClient": "async_client",
+    "AsyncConfig": "async_recipes",
+    "AsyncCounter": "async_recipes",
+    "AsyncElection": "async_recipes",
+    "AsyncLock": "async_lock",
+    "AsyncRegistry": "async_recipes",
+    "AsyncWatcher": "async_watch",
+}
+"""Name → the module that has it."""
+
+
 def __getattr__(name: str) -> Any:
     """What needs asyncio is imported when it is asked for: a verb of paxosctl starts without it."""
-    if name == "AsyncClient":
-        from paxosctl.client.async_client import AsyncClient  # noqa: PLC0415 -- see above
-
-        return AsyncClient
-    if name == "AsyncWatcher":
-        from paxosctl.client.async_watch import AsyncWatcher  # noqa: PLC0415 -- see above
-
-        return AsyncWatcher
+    if name in _AWAITED:
+        return getattr(import_module(f"{__name__}.{_AWAITED[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

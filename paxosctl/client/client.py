@@ -23,19 +23,18 @@ Most methods are described once for this class and for
 ``cluster_calls.py``.
 """
 
-import threading
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from paxosctl.client.base import CLOSED_WORDS, DEFAULT_ENDPOINTS
+from paxosctl.client.base import DEFAULT_ENDPOINTS
 from paxosctl.client.cluster_calls import ClusterMethods, admin_body, ask_admin
 from paxosctl.client.election import Election
 from paxosctl.client.leases import LeaseMethods
 from paxosctl.client.lock import Lock
-from paxosctl.client.lock_keeper import LockKeeper
+from paxosctl.client.lock_maker import TTL_S, KeeperOfOne, plan_of
 from paxosctl.client.pipeline import Pipeline
 from paxosctl.client.reads import ReadMethods
-from paxosctl.client.recipes import EVERYBODY, Barrier, Config, Counter, Registry
+from paxosctl.client.recipes import EVERYBODY, Barrier, Config, Counter, Registry, T
 from paxosctl.client.results import as_bytes
 from paxosctl.client.runner import CallRunner
 from paxosctl.client.transaction_calls import TransactionMethods
@@ -43,13 +42,7 @@ from paxosctl.client.watch import Watcher
 from paxosctl.client.watch_plan import WatchPlan
 from paxosctl.client.writes import WriteMethods
 from paxosd.core.client.calls import Call, ClientOptions
-from paxosd.core.client.lock import LockPlan
 from paxosd.core.commands import KeyValue, prefix_end
-
-T = TypeVar("T")
-
-TTL_S = 10.0
-"""Of locks, and what is made of them: a holder that died is in the way for so long."""
 
 
 class Client(
@@ -67,8 +60,7 @@ class Client(
         name: str | None = None,
     ) -> None:
         super().__init__(endpoints, timeout_s=timeout_s, options=options, name=name)
-        self._keeper: LockKeeper | None = None
-        self._keeper_made = threading.RLock()
+        self._keeper = KeeperOfOne(self._options)
 
     def pipeline(self) -> Pipeline:
         """Many commands without waiting for each; see
@@ -185,10 +177,9 @@ class Client(
         ...     client.semaphore(b"printers", 2).acquire(timeout_s=0)
         False
         """
-        plan = LockPlan(
-            name=as_bytes(name), ttl_ms=int(ttl_s * 1000), shared=shared, value=as_bytes(value)
-        )
-        return Lock(self._keep_locks, plan, timeout_s)
+        self._check()
+        plan = plan_of(as_bytes(name), shared, ttl_s, as_bytes(value))
+        return Lock(self._keeper.get(self.endpoints), plan, timeout_s)
 
     def election(self, name: bytes, *, ttl_s: float = TTL_S) -> Election:
         """An election: a lock whose holder leads.
@@ -262,24 +253,10 @@ class Client(
 
     def close(self) -> None:
         if not self._transport.owner.is_forked:
-            with self._keeper_made:
-                self._closing = True
-                keeper = self._keeper
-            if keeper is not None:
-                keeper.close()
+            self._keeper.close()
         super().close()
 
     close.__doc__ = CallRunner.close.__doc__
-
-    @property
-    def _keep_locks(self) -> LockKeeper:
-        self._check()
-        with self._keeper_made:
-            if self._closing:
-                raise RuntimeError(CLOSED_WORDS)
-            if self._keeper is None:
-                self._keeper = LockKeeper(self.endpoints, self._options)
-            return self._keeper
 
     def _rows(self, start: bytes, end: bytes | None = None) -> tuple[list[KeyValue], int]:
         """The keys of a range, that of this prefix if no end is given, and the revision from which

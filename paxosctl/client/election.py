@@ -5,7 +5,7 @@ campaign ──► Lock with the candidate's value        leader, observe ──
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from paxosctl.client.lock import Lock
 from paxosctl.client.watch import Watcher
@@ -18,6 +18,29 @@ class Leader(NamedTuple):
     value: bytes
     key: bytes
     token: int
+
+
+class Candidates:
+    """Who wants to lead, kept up to date from the changes of a watch."""
+
+    def __init__(self, rows: list[KeyValue]) -> None:
+        self._rows = {row.key: row for row in rows}
+
+    @property
+    def leader(self) -> Leader | None:
+        """Who came first; None: there is nobody."""
+        row = min(self._rows.values(), key=lambda each: each.create_revision, default=None)
+        return None if row is None else Leader(row.value, row.key, row.create_revision)
+
+    def note(self, change: Any) -> Leader | None:
+        """A change of a key; who leads then."""
+        if change.value is None:
+            self._rows.pop(change.key, None)
+        else:
+            before = self._rows.get(change.key)
+            create = before.create_revision if before is not None else change.revision
+            self._rows[change.key] = KeyValue(change.key, change.value, create, change.revision, 1)
+        return self.leader
 
 
 class Election:
@@ -46,33 +69,18 @@ class Election:
     def leader(self) -> Leader | None:
         """Who leads now, as far as the cluster knows; None: nobody does. It may be over before it
         is read here: only a fence (``put(…, fence=…)``) makes sure."""
-        return _first(self._rows()[0])
+        return Candidates(self._rows()[0]).leader
 
     def observe(self) -> Iterator[Leader | None]:
         """Who leads now, and then each new leader, for ever; None while nobody does. Closing the
         iterator ends it. Raises what :meth:`Client.watch` raises."""
         rows, revision = self._rows()
-        known = {row.key: row for row in rows}
-        seen = _first(rows)
+        candidates = Candidates(rows)
+        seen = candidates.leader
         yield seen
         with closing(self._watch(revision + 1)) as changes:
             for change in changes:
-                if change.value is None:
-                    known.pop(change.key, None)
-                else:
-                    before = known.get(change.key)
-                    create = before.create_revision if before is not None else change.revision
-                    known[change.key] = KeyValue(
-                        change.key, change.value, create, change.revision, 1
-                    )
-                now = _first(list(known.values()))
+                now = candidates.note(change)
                 if now != seen:
                     seen = now
                     yield now
-
-
-def _first(rows: list[KeyValue]) -> Leader | None:
-    if not rows:
-        return None
-    row = min(rows, key=lambda each: each.create_revision)
-    return Leader(row.value, row.key, row.create_revision)

@@ -11,8 +11,9 @@ that a lock is lost is in ``core/client/lock.py``.
 
 import os
 import threading
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Generic, Protocol, Self, TypeVar
 
 from paxosctl.client.errors import (
     CLOSED,
@@ -25,26 +26,44 @@ from paxosctl.client.lock_keeper import LockKeeper, boot_ms
 from paxosd.core.client.lock import LockPlan, LockProtocol, LockState
 
 
-class Lock:
-    """One lock, or one place in a semaphore. It can be acquired again once it was released or lost.
-    It belongs to the process that made it; its methods may be called from any thread.
+class HeldEvent(Protocol):
+    """What is set once, by any thread: a threading.Event, or its like for tasks."""
 
-    ``lost``: set from the moment at which it is not certain any more that nobody else holds it, and
-    before anybody else can. (A machine that was suspended sets it half a second late at most: who
-    goes on after a stop calls :meth:`check`.)
-    """
+    def is_set(self) -> bool:
+        """Whether it is."""
+        ...
 
-    def __init__(self, keeper: LockKeeper, plan: LockPlan, timeout_s: float | None = None) -> None:
-        """To be made by :meth:`paxosctl.client.client.Client.lock` and its like."""
+    def set(self) -> None:
+        """From any thread."""
+        ...
+
+    def clear(self) -> None:
+        """Begin anew."""
+        ...
+
+
+Event = TypeVar("Event", bound=HeldEvent)
+
+
+class LockBase(Generic[Event]):
+    """What a lock has in both dresses: one attempt after another, and what is known of it."""
+
+    def __init__(
+        self,
+        keeper: LockKeeper,
+        plan: LockPlan,
+        timeout_s: float | None,
+        event: Callable[[], Event],
+    ) -> None:
         self._timeout_s = timeout_s
-        self.lost = threading.Event()
+        self.lost = event()
         self.plan = plan
         self.protocol = LockProtocol(plan)
         self._keeper = keeper
         self._once = False
         """Whether it is given up as soon as somebody is found before it."""
-        self._settled = threading.Event()
-        self._rested = threading.Event()
+        self._settled = event()
+        self._rested = event()
         self._mine = threading.Lock()
         """Held from the begin of an acquire to the end of a release."""
         self._noting = threading.RLock()
@@ -76,83 +95,16 @@ class Lock:
         """For ``put(…, fence=lock.fence)`` and its like: name and token."""
         return self.name, self.token
 
-    def acquire(self, timeout_s: float | None = None) -> bool:
-        """Wait until it is held, for ever or for so long (0: one look at it); whether it is held.
-
-        Raises RefusedError if the cluster refuses leases or keys of this name; RuntimeError in a
-        forked child, after the end of the client, and if this object holds it or waits already;
-        ClosedError, a RuntimeError, if the client is closed meanwhile. While no node can be reached
-        it goes on to try."""
-        if not self._mine.acquire(blocking=False):
-            raise RuntimeError(f"this object holds the lock {self.name!r} already, or waits for it")
-        with self._noting:
-            self.protocol = LockProtocol(self.plan)
-            self._once = timeout_s == 0
-            self.lost.clear()
-            self._settled.clear()
-            self._rested.clear()
-        try:
-            self._keeper.begin(self, self.protocol)
-            self._wait(timeout_s)
-            held = self.protocol.state is LockState.HELD
-        except BaseException:
-            self._give_back()
-            raise
-        if held:
-            return True
-        refused, ended = self.protocol.refused, self._keeper.ended
-        self._give_back()
-        if refused is not None:
-            raise RefusedError(refused.code, refused.message, detail=refused.detail)
-        if ended:
-            raise ClosedError(CLOSED, ended)
-        return False
-
-    def _wait(self, timeout_s: float | None) -> None:
-        if not self._once:
-            self._settled.wait(timeout_s)
-        elif not self._settled.wait(self._patience_s):
-            raise NotAcquiredError(self.name, "whether somebody has it is not known: no answer")
-
     def check(self) -> bool:
         """Whether it is held now. Asks nobody: the clock decides. Once another can have acquired
         it, this is False, also if :attr:`lost` was not set yet."""
-        if self._keeper.is_forked:
-            raise RuntimeError(f"this lock is another process's, not that of {os.getpid()}")
+        self._check_process()
         protocol = self.protocol
         held = protocol.state is LockState.HELD and boot_ms() < protocol.valid_until_ms
         with self._noting:
             if protocol is self.protocol and protocol.token and not held:
                 self.lost.set()
             return held and not self.lost.is_set()
-
-    def release(self) -> None:
-        """Give it back: the next one has it when this returns, or as soon as the command comes
-        through; after a TTL at the latest. Raises LockLostError if it was not held any more."""
-        if self._keeper.is_forked:
-            raise RuntimeError(f"this lock is another process's, not that of {os.getpid()}")
-        if not self._mine.locked():
-            raise RuntimeError(f"this object does not hold the lock {self.name!r}")
-        held = self.check()
-        why = self.protocol.why or self._keeper.ended or "its lease was not renewed in time"
-        self._give_back()
-        if not held:
-            raise LockLostError(self.name, why)
-
-    def _give_back(self) -> None:
-        try:
-            self._keeper.end(self.protocol)
-            self._rested.wait(self._patience_s)
-        except RuntimeError:
-            pass  # the client is closed, and has given it back
-        finally:
-            if self._mine.locked():
-                self._mine.release()
-
-    @property
-    def _patience_s(self) -> float:
-        """How long a command may take."""
-        return max(0.5, self.plan.ttl_ms / 3000)
 
     def changed(self, protocol: LockProtocol) -> None:
         """For the thread that keeps it: something of this attempt may have changed."""
@@ -166,12 +118,132 @@ class Lock:
             if protocol.is_over and protocol.is_quiet:
                 self._rested.set()
 
+    # -- inside -------------------------------------------------------------------------------
+
+    def _check_process(self) -> None:
+        if self._keeper.is_forked:
+            raise RuntimeError(f"this lock is another process's, not that of {os.getpid()}")
+
+    def _begin(self, timeout_s: float | None) -> None:
+        """A new attempt. Raises what acquire raises at once."""
+        if not self._mine.acquire(blocking=False):
+            raise RuntimeError(f"this object holds the lock {self.name!r} already, or waits for it")
+        with self._noting:
+            self.protocol = LockProtocol(self.plan)
+            self._once = timeout_s == 0
+            self.lost.clear()
+            self._settled.clear()
+            self._rested.clear()
+        try:
+            self._keeper.begin(self, self.protocol)
+        except BaseException:
+            self._mine.release()
+            raise
+
+    def _unanswered(self) -> NotAcquiredError:
+        return NotAcquiredError(self.name, "whether somebody has it is not known: no answer")
+
+    @property
+    def _not_held(self) -> RefusedError | ClosedError | None:
+        """Why it was not had, if that is an error; to be asked before it is given back."""
+        refused, ended = self.protocol.refused, self._keeper.ended
+        if refused is not None:
+            return RefusedError(refused.code, refused.message, detail=refused.detail)
+        return ClosedError(CLOSED, ended) if ended else None
+
+    def _loss(self) -> LockLostError | None:
+        """What release raises, once it is given back. Raises RuntimeError if it is not held."""
+        self._check_process()
+        if not self._mine.locked():
+            raise RuntimeError(f"this object does not hold the lock {self.name!r}")
+        held = self.check()
+        why = self.protocol.why or self._keeper.ended or "its lease was not renewed in time"
+        return None if held else LockLostError(self.name, why)
+
+    def _end_attempt(self) -> bool:
+        """Have it given back; whether the thread does it."""
+        try:
+            self._keeper.end(self.protocol)
+        except RuntimeError:
+            return False  # the client is closed, and has given it back
+        return True
+
+    def _free(self) -> None:
+        """It can be acquired again."""
+        if self._mine.locked():
+            self._mine.release()
+
+    @property
+    def _patience_s(self) -> float:
+        """How long a command may take."""
+        return max(0.5, self.plan.ttl_ms / 3000)
+
+    def _not_acquired(self) -> NotAcquiredError:
+        words = "it was lost again at once"
+        if self._timeout_s is not None:
+            words = f"it is held by another; waited {self._timeout_s:g} s"
+        return NotAcquiredError(self.name, words)
+
+
+class Lock(LockBase[threading.Event]):
+    """One lock, or one place in a semaphore. It can be acquired again once it was released or lost.
+    It belongs to the process that made it; its methods may be called from any thread.
+
+    ``lost``: set from the moment at which it is not certain any more that nobody else holds it, and
+    before anybody else can. (A machine that was suspended sets it half a second late at most: who
+    goes on after a stop calls :meth:`check`.)
+    """
+
+    def __init__(self, keeper: LockKeeper, plan: LockPlan, timeout_s: float | None = None) -> None:
+        """To be made by :meth:`paxosctl.client.client.Client.lock` and its like."""
+        super().__init__(keeper, plan, timeout_s, threading.Event)
+
+    def acquire(self, timeout_s: float | None = None) -> bool:
+        """Wait until it is held, for ever or for so long (0: one look at it); whether it is held.
+
+        Raises RefusedError if the cluster refuses leases or keys of this name; RuntimeError in a
+        forked child, after the end of the client, and if this object holds it or waits already;
+        ClosedError, a RuntimeError, if the client is closed meanwhile. While no node can be reached
+        it goes on to try."""
+        self._begin(timeout_s)
+        try:
+            self._wait(timeout_s)
+            held = self.protocol.state is LockState.HELD
+        except BaseException:
+            self._give_back()
+            raise
+        if held:
+            return True
+        error = self._not_held
+        self._give_back()
+        if error is not None:
+            raise error
+        return False
+
+    def _wait(self, timeout_s: float | None) -> None:
+        if not self._once:
+            self._settled.wait(timeout_s)
+        elif not self._settled.wait(self._patience_s):
+            raise self._unanswered()
+
+    def release(self) -> None:
+        """Give it back: the next one has it when this returns, or as soon as the command comes
+        through; after a TTL at the latest. Raises LockLostError if it was not held any more."""
+        loss = self._loss()
+        self._give_back()
+        if loss is not None:
+            raise loss
+
+    def _give_back(self) -> None:
+        try:
+            if self._end_attempt():
+                self._rested.wait(self._patience_s)
+        finally:
+            self._free()
+
     def __enter__(self) -> Self:
         if not self.acquire(self._timeout_s):
-            words = "it was lost again at once"
-            if self._timeout_s is not None:
-                words = f"it is held by another; waited {self._timeout_s:g} s"
-            raise NotAcquiredError(self.name, words)
+            raise self._not_acquired()
         return self
 
     def __exit__(

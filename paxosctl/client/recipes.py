@@ -7,7 +7,7 @@ has a lease is kept by the thread of the locks (``lock_keeper.py``).
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from paxosctl.client.lock import Lock
 from paxosctl.client.watch import Watcher
@@ -22,6 +22,80 @@ Rows = Callable[[bytes], tuple[list[KeyValue], int]]
 """All keys with a prefix, and the revision that they are of."""
 Watch = Callable[[bytes, int], Watcher]
 """The changes of all keys with a prefix, from a revision on."""
+
+
+class Arrivals:
+    """Who has come to a barrier, from the changes of the keys that begin with its name."""
+
+    def __init__(self, name: bytes, count: int, rows: list[KeyValue]) -> None:
+        self._name = name
+        self._count = count
+        self._known = {row.key for row in rows}
+
+    def note(self, change: Any) -> None:
+        """A change of one of these keys."""
+        (self._known.discard if change.value is None else self._known.add)(change.key)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether everybody may pass."""
+        return self._name in self._known
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether so many have come that it is to be opened."""
+        return sum(key.startswith(self._name + b"/") for key in self._known) >= self._count
+
+
+class Instances:
+    """Those of a service, from the changes of their keys."""
+
+    def __init__(self, rows: list[KeyValue]) -> None:
+        rows = sorted(rows, key=lambda row: row.create_revision)
+        self._known = {row.key: row.value for row in rows}
+
+    @property
+    def values(self) -> list[bytes]:
+        """Of all of them, the oldest first."""
+        return list(self._known.values())
+
+    def note(self, change: Any) -> list[bytes]:
+        """A change of one of the keys; the values then."""
+        if change.value is None:
+            self._known.pop(change.key, None)
+        else:
+            self._known[change.key] = change.value
+        return self.values
+
+
+class ConfigBase(Generic[T]):
+    """A typed value: ``parse`` makes it of the bytes (None: there is no such key), and raises
+    ValueError for what it cannot be."""
+
+    def __init__(self, key: bytes, parse: Callable[[bytes | None], T]) -> None:
+        self.key = key
+        self._parse = parse
+        self.value = parse(None)
+        self.refused: Exception | None = None
+        """Why the newest value was not taken: then the last good one stays."""
+
+    def _read(self, rows: list[KeyValue]) -> T:
+        """Take it from these rows. Raises ValueError, and keeps the value of before."""
+        found = {row.key: row.value for row in rows}
+        self.value = self._parse(found.get(self.key))
+        return self.value
+
+    def _note(self, change: Any) -> bool:
+        """A change; whether there is another good value."""
+        if change.key != self.key:
+            return False
+        try:
+            self.value = self._parse(change.value)
+        except ValueError as error:
+            self.refused = error
+            return False
+        self.refused = None
+        return True
 
 
 class Barrier:
@@ -45,10 +119,10 @@ class Barrier:
         until_s = None if timeout_s is None else time.monotonic() + timeout_s
         with self._place:
             rows, revision = self._rows(self.name)
-            known = {row.key for row in rows}
+            arrivals = Arrivals(self.name, self.count, rows)
             with closing(self._watch(self.name, revision + 1)) as changes:
-                while self.name not in known:
-                    if sum(key.startswith(self.name + b"/") for key in known) >= self.count:
+                while not arrivals.is_open:
+                    if arrivals.is_complete:
                         self._open_it()
                         return True
                     left_s = 3600.0 if until_s is None else until_s - time.monotonic()
@@ -56,7 +130,7 @@ class Barrier:
                         return False
                     change = changes.poll(int(left_s * 1000) + 1)
                     if change is not None:
-                        (known.discard if change.value is None else known.add)(change.key)
+                        arrivals.note(change)
         return True
 
 
@@ -101,23 +175,19 @@ class Registry:
     def instances(self) -> list[bytes]:
         """The values of all instances, the oldest first."""
         rows, _ = self._rows(self.service + b"/")
-        return [row.value for row in sorted(rows, key=lambda row: row.create_revision)]
+        return Instances(rows).values
 
     def watch(self) -> Iterator[list[bytes]]:
         """The instances now, and again after each change, for ever."""
         rows, revision = self._rows(self.service + b"/")
-        known = {row.key: row.value for row in sorted(rows, key=lambda row: row.create_revision)}
-        yield list(known.values())
+        instances = Instances(rows)
+        yield instances.values
         with closing(self._watch(self.service + b"/", revision + 1)) as changes:
             for change in changes:
-                if change.value is None:
-                    known.pop(change.key, None)
-                else:
-                    known[change.key] = change.value
-                yield list(known.values())
+                yield instances.note(change)
 
 
-class Config(Generic[T]):
+class Config(ConfigBase[T]):
     """A typed value that is set elsewhere: ``parse`` makes it of the bytes (None: there is no such
     key), and raises ValueError for what it cannot be."""
 
@@ -130,22 +200,16 @@ class Config(Generic[T]):
         watch: Watch,
     ) -> None:
         """Reads it. Raises what ``parse`` raises."""
-        self.key = key
-        self._parse = parse
+        super().__init__(key, parse)
         self._rows = rows
         self._watcher = watch
-        self.value = parse(None)
-        self.refused: Exception | None = None
-        """Why the newest value was not taken: then the last good one stays."""
         self._revision = 0
         self.reload()
 
     def reload(self) -> T:
         """Read it now. Raises ValueError if it cannot be parsed, and keeps the value of before."""
         rows, self._revision = self._rows(self.key)
-        found = {row.key: row.value for row in rows}
-        self.value = self._parse(found.get(self.key))
-        return self.value
+        return self._read(rows)
 
     def changes(self) -> Iterator[T]:
         """The value now, and each one that it is set to, for ever. One that cannot be parsed is
@@ -153,12 +217,5 @@ class Config(Generic[T]):
         yield self.value
         with closing(self._watcher(self.key, self._revision + 1)) as changes:
             for change in changes:
-                if change.key != self.key:
-                    continue
-                try:
-                    self.value = self._parse(change.value)
-                except ValueError as error:
-                    self.refused = error
-                else:
-                    self.refused = None
+                if self._note(change):
                     yield self.value

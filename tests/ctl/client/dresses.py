@@ -5,8 +5,22 @@ import asyncio
 import inspect
 import json
 
-from paxosctl.client import AsyncClient, AsyncWatcher, CasResult
+from paxosctl.client import (
+    AsyncBarrier,
+    AsyncClient,
+    AsyncConfig,
+    AsyncCounter,
+    AsyncElection,
+    AsyncLock,
+    AsyncRegistry,
+    AsyncWatcher,
+    CasResult,
+)
+from paxosctl.client.async_lock import TaskEvent
 from paxosd.core.commands import KeyValue
+
+RECIPES = (AsyncBarrier, AsyncConfig, AsyncCounter, AsyncElection, AsyncLock, AsyncRegistry,
+           TaskEvent)  # fmt: skip
 
 
 class Awaited:
@@ -55,9 +69,31 @@ class AwaitedWatcher:
         return _waiting(self._loop, getattr(self._watcher, name))
 
 
+class AwaitedRecipe:
+    """A lock, or what is made of locks, in the same way."""
+
+    def __init__(self, loop, made):
+        self._loop = loop
+        self._made = made
+
+    def __enter__(self):
+        self._loop.run(self._made.__aenter__())
+        return self
+
+    def __exit__(self, *error):
+        return self._loop.run(self._made.__aexit__(*error))
+
+    def __getattr__(self, name):
+        return _waiting(self._loop, getattr(self._made, name))
+
+
+def _dressed(loop, made):
+    return AwaitedRecipe(loop, made) if isinstance(made, RECIPES) else made
+
+
 def _waiting(loop, found):
     if not callable(found):
-        return found
+        return _dressed(loop, found)
 
     def call(*args, **kwargs):
         async def run():
@@ -67,7 +103,7 @@ def _waiting(loop, found):
         made = loop.run(run())
         if isinstance(made, AsyncWatcher):
             return AwaitedWatcher(loop, made)
-        return _iterate(loop, made) if hasattr(made, "__anext__") else made
+        return _iterate(loop, made) if hasattr(made, "__anext__") else _dressed(loop, made)
 
     return call
 

@@ -280,19 +280,17 @@ ONLY_BLOCKING = {
     "alone": "the same",
     "start_admin": "several nodes are asked at a time by tasks",
     "admin_result": "the same",
-    "lock": "a thread keeps it, and tasks wait for it by asyncio.to_thread",
-    "semaphore": "the same",
-    "election": "the same",
-    "barrier": "the same",
-    "counter": "made for the recipes; tasks have incr and get",
-    "registry": "a thread keeps what is registered",
-    "config": "tasks have get and watch",
 }
 ONLY_AWAITED = {
     "begin": "what a call is made of",
     "news": "what a watch is made of",
     "end": "the same",
 }
+
+
+UNTIMED = {"begin", "close", "troubles", "failure_of",
+           "election", "barrier", "counter", "registry", "config"}  # fmt: skip
+"""The recipes: what is awaited are the methods of what they give."""
 
 
 def public(kind):
@@ -324,7 +322,7 @@ class TestParity:
     def test_each_method_has_a_time(self):
         for name in public(Client) & public(AsyncClient):
             made = inspect.getattr_static(Client, name)
-            if callable(made) and name not in {"begin", "close", "troubles", "failure_of"}:
+            if callable(made) and name not in UNTIMED:
                 assert "timeout_s" in inspect.signature(made).parameters, name
 
     def test_what_they_return(self):

@@ -173,7 +173,7 @@ class TestEnds:
             waiter = other.lock(b"jobs")
             crowd = Crowd(1, lambda _: waiter.acquire())
             wait_until(lambda: waiter.protocol.is_behind)
-            monkeypatch.setattr(other._keeper._transport, "poll", None)
+            monkeypatch.setattr(other._keeper.made._transport, "poll", None)
             assert first.lost.wait(30)
             assert not first.check()
             assert isinstance(crowd.join()[0], ClosedError)
@@ -195,7 +195,7 @@ class TestEnds:
         lock = client.lock(b"jobs")
         assert lock.acquire()
         monkeypatch.setattr(type(lock), "_patience_s", 0.05)
-        go_on, keeper = threading.Event(), client._keeper
+        go_on, keeper = threading.Event(), client._keeper.made
         keeper._do(lambda _: go_on.wait(30))
         lock.release()
         crowd = Crowd(1, lambda _: lock.acquire())

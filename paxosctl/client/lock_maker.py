@@ -1,0 +1,48 @@
+"""The thread that keeps a client's locks: begun with the first lock, ended with the client."""
+
+import threading
+from collections.abc import Sequence
+
+from paxosctl.client.base import CLOSED_WORDS
+from paxosctl.client.lock_keeper import LockKeeper
+from paxosd.core.client.calls import ClientOptions
+from paxosd.core.client.lock import LockPlan
+
+TTL_S = 10.0
+"""Of locks, and what is made of them: a holder that died is in the way for so long."""
+
+
+class KeeperOfOne:
+    """That of one client, in whatever dress; any thread may ask for it."""
+
+    def __init__(self, options: ClientOptions) -> None:
+        self._options = options
+        self._keeper: LockKeeper | None = None
+        self._closing = False
+        self._making = threading.RLock()
+
+    def get(self, endpoints: Sequence[str]) -> LockKeeper:
+        """The same each time. Raises RuntimeError once the client is being closed."""
+        with self._making:
+            if self._closing:
+                raise RuntimeError(CLOSED_WORDS)
+            if self._keeper is None:
+                self._keeper = LockKeeper(endpoints, self._options)
+            return self._keeper
+
+    @property
+    def made(self) -> LockKeeper | None:
+        """None: no lock was asked for."""
+        return self._keeper
+
+    def close(self) -> None:
+        """End it, if there is one, and make none; waits for a second at most."""
+        with self._making:
+            self._closing = True
+        if self._keeper is not None:
+            self._keeper.close()
+
+
+def plan_of(name: bytes, shared: int, ttl_s: float, value: bytes) -> LockPlan:
+    """Raises ValueError for what is no lock."""
+    return LockPlan(name=name, ttl_ms=int(ttl_s * 1000), shared=shared, value=value)
