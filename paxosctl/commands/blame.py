@@ -7,7 +7,7 @@ import click
 from paxosctl.cli.app import Settings, check_key, negative, raw, verb
 from paxosctl.cli.streams import StreamError, say
 from paxosctl.commands.log_options import Reading, reading_options
-from paxosctl.evidence.located import VALUES, Wanted, located
+from paxosctl.evidence.located import SMALL, VALUES, Wanted, located
 from paxosctl.inspection.blame import blame
 from paxosctl.inspection.blame_view import blame_view
 from paxosctl.inspection.sources import find_sources, make_scratch
@@ -26,7 +26,10 @@ def blame_verb(settings: Settings, key: str, prefix: bool, reading: Reading) -> 
     """
     check_key(key, prefix)
     problems: list[str] = []
-    with located(reading.sources, settings, Wanted(VALUES)) as found, make_scratch() as scratch:
+    with (
+        located(reading.sources, settings, Wanted(VALUES | SMALL)) as found,
+        make_scratch() as scratch,
+    ):
         sources = find_sources(found.names, Path(scratch))
         if not sources.wals:
             words = "no write-ahead log is among the sources: a bundle has them if made with --wal"

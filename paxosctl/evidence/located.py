@@ -23,6 +23,7 @@ from paxosd.recorder.served_names import FileClass
 RECORDING = frozenset({FileClass.RECORDING})
 RECORDED = frozenset({FileClass.RECORDING, FileClass.SMALL, FileClass.LOG})
 VALUES = frozenset({FileClass.WAL})
+SMALL = frozenset({FileClass.SMALL})
 WITH_VALUES = RECORDED | {FileClass.WAL}
 FOLLOWED_MS = 60_000
 """A file that was written to within that time of the newest is followed."""

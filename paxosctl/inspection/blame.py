@@ -1,12 +1,13 @@
 """Who changed a key: each change that the log has of it, with its revision and its author."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from paxosctl.inspection.chosen_values import ChosenValues, read_chosen
 from paxosctl.inspection.replayed_log import Replay, Results, replay
-from paxosctl.inspection.wal_entries import LoggedCommand, may_hold
+from paxosctl.inspection.wal_entries import LoggedCommand, may_hold, ranges_of
 from paxosd.core.commands import (
     DELETE_RANGE,
     LEASE_EXPIRED,
@@ -20,6 +21,7 @@ from paxosd.core.commands import (
 )
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import Ballot, Slot
+from paxosd.storage import restored_from
 from paxosd.wire import WireError
 from paxosd.wire.entry import decode_batch
 
@@ -61,6 +63,8 @@ class Blame:
     last_ms: int = 0
     replayed: Replay = field(default_factory=Replay)
     present: dict[bytes, int] = field(default_factory=dict)
+    restored: Mapping[str, Any] = field(default_factory=dict)
+    """The snapshot that the cluster was restored from: cluster, slot, revision; {}: none is."""
 
     def takes(self, key: bytes) -> bool:
         """Whether this key is asked for."""
@@ -71,6 +75,7 @@ def blame(wals: list[Path], key: bytes, problems: list[str], *, prefix: bool = F
     """Read the logs and snapshots of data directories. Raises OSError."""
     values = read_chosen(wals, problems)
     found = Blame(prefix, key, nodes=sorted(values.nodes), first=values.first)
+    found.restored = next(filter(None, (restored_from.read(wal.parent) for wal in wals)), {})
     collector = _Collector(found)
     found.replayed = done = replay(
         values, wals, problems,
@@ -170,25 +175,28 @@ def _unapplied(found: Blame, values: ChosenValues) -> list[Found]:
             for place, command in enumerate(entry.commands if entry.session else ()):
                 logged = LoggedCommand(slot, ballot, batch.stamp_ms, entry.session,
                                        entry.first_seq + place, command)  # fmt: skip
-                key = _key_below(found, command, logged)
-                if key is not None:
+                for key in _keys_below(found, command):
                     change = Change(0, slot, key, logged.value)
                     below.append((change, logged, _proposer(batch)))
     return below
 
 
-def _key_below(found: Blame, command: Command, logged: LoggedCommand) -> bytes | None:
-    """The key, or the beginning of the keys, that a command asks to change; None: not this one."""
+def _keys_below(found: Blame, command: Command) -> list[bytes]:
+    """The keys, or the beginnings of ranges of them, that a command asks to change, of those that
+    are asked for."""
     if not isinstance(command, list) or not command:
-        return None
-    key = logged.key
-    if command[0] == DELETE_RANGE and key is not None and len(command) > 2:
-        end = command[2]
-        if found.prefix:
-            stop = prefix_end(found.key)
-            return key if (not end or found.key < end) and (not stop or key < stop) else None
-        return found.key if key <= found.key and (not end or found.key < end) else None
-    return key if key is not None and found.takes(key) else None
+        return []
+    stop = prefix_end(found.key)
+    keys = []
+    for start, end in ranges_of(command):
+        if end is None:
+            keys += [start] if found.takes(start) else []
+        elif found.prefix:
+            meets = (not end or found.key < end) and (not stop or start < stop)
+            keys += [start] if meets else []
+        elif start <= found.key and (not end or found.key < end):
+            keys.append(found.key)
+    return list(dict.fromkeys(keys))
 
 
 def _proposer(batch: Batch) -> str:

@@ -91,7 +91,14 @@ def _reach(found: Blame) -> list[str]:
     words = [f"from the logs of {nodes}: slots {found.first} to {found.last}, of "
              f"{short_time(found.first_ms)} to {short_time(found.last_ms)} (UTC, by the clock of "
              "the leader)"]  # fmt: skip
-    if found.first > 1:
+    origin = found.restored
+    if origin:
+        jump = f"; its revisions went on at {done.first_revision}" * (done.base == origin["slot"])
+        words.append(f"the cluster was restored from a snapshot of {origin['cluster']} as of slot "
+                     f"{origin['slot']} and revision {origin['revision']}{jump}: what was before "
+                     "is in the logs of that cluster, of each key the last change in the snapshot, "
+                     "without its author")  # fmt: skip
+    if found.first > (origin["slot"] + 1 if origin else 1):
         words.append("older changes were given back with the log; of each key the last one of them "
                      "is in the snapshot, without its author")  # fmt: skip
     if not done.last:

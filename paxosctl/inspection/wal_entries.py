@@ -18,8 +18,10 @@ from paxosd.core.commands import (
     LEASE_EXPIRED,
     PUT,
     REVOKE,
+    TXN,
     Command,
 )
+from paxosd.core.transactions import ADD
 from paxosd.core.types import Ballot
 from paxosd.storage.wal_format import (
     ACCEPT,
@@ -37,8 +39,10 @@ from paxosd.wire.entry import decode_batch
 
 OP_NAMES: dict[int | str, str] = {
     PUT: "put", DELETE: "delete", DELETE_RANGE: "delete range", CAS_VALUE: "cas",
-    CAS_REVISION: "cas", REVOKE: "lease revoked", LEASE_EXPIRED: "lease expired",
+    CAS_REVISION: "cas", REVOKE: "lease revoked", LEASE_EXPIRED: "lease expired", TXN: "txn",
 }  # fmt: skip
+
+_WRITES = frozenset((PUT, DELETE, CAS_VALUE, CAS_REVISION, ADD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +88,24 @@ class LoggedCommand:
 
     def concerns(self, key: bytes) -> bool:
         """Whether it may change this key."""
-        op, *rest = self.command
-        if op == DELETE_RANGE:
-            return bool(rest[0] <= key and (not rest[1] or key < rest[1]))
-        return op in OP_NAMES and rest[0] == key
+        return any(
+            start <= key and (not end or key < end) if end is not None else start == key
+            for start, end in ranges_of(self.command)
+        )
+
+
+def ranges_of(command: Command) -> Iterator[tuple[bytes, bytes | None]]:
+    """What a command may change: ``(key, None)``, or ``(start, end)`` of a range, end b"": no end.
+    Of a transaction the operations of both branches."""
+    op = command[0]
+    if op == TXN:
+        for branch in command[2:4]:
+            for each in branch:
+                yield from ranges_of(each)
+    elif op == DELETE_RANGE:
+        yield command[1], command[2]
+    elif op in _WRITES:
+        yield command[1], None
 
 
 def read_segments(wal: Path, problems: list[str]) -> Iterator[tuple[SegmentHeader, memoryview]]:

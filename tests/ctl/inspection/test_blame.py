@@ -8,6 +8,7 @@ import pytest
 
 from paxosctl.inspection.blame import blame
 from paxosctl.inspection.chosen_values import read_chosen
+from paxosctl.inspection.wal_entries import commands_of, logged_values
 from paxosd.core.cluster_settings import LEVEL_CLIENT_NAMES, LEVEL_COORDINATION, ClusterSettings
 from paxosd.core.commands import (
     CAS_VALUE,
@@ -19,14 +20,18 @@ from paxosd.core.commands import (
     OPEN,
     PUT,
     REVOKE,
+    TXN,
     Entry,
     Reign,
 )
 from paxosd.core.lease_bounds import FIRST_ID
 from paxosd.core.membership import Member, Membership
 from paxosd.core.state.machine import Machine
+from paxosd.core.transactions import ADD
 from paxosd.core.types import Ballot
 from paxosd.snapshot.file import snapshot_name
+from paxosd.storage import restored_from
+from paxosd.storage.disk import RealDisk
 from paxosd.storage.wal_format import ACCEPT, DECISION, HEADER_BYTES, GroupBuilder, SegmentHeader
 from paxosd.wire.entry import decode_batch, encode_batch, encode_entry
 from tests.snapshot.test_file import written
@@ -284,3 +289,31 @@ def test_keys_that_went_with_their_lease(tmp_path):
         (slot, 4, "lease expired", None, "anna@web1"),
         (11, 5, "put", b"3", "anna@web1"),
     ]
+
+
+def test_changes_of_a_transaction(tmp_path):
+    """With a state to apply it to, what it did; without, what either branch asks for."""
+    story = Story()
+    story.values.clear()
+    story.add(ClusterSettings(level=LEVEL_COORDINATION).to_entry(ClusterSettings(), 0))
+    story.open("anna@web1")
+    inner = [TXN, [], [[DELETE_RANGE, b"a", b"c"]], [[ADD, b"n", 1]]]
+    slot = story.of(1, 1, [TXN, [], [[PUT, b"k", b"1"]], [[PUT, b"l", b"2"], inner]])
+    wal = make_log(tmp_path, "n1", votes(story), commit=slot)
+    assert told(blame([wal], b"k", [])) == [(slot, 1, "txn", b"1", "anna@web1")]
+    assert not blame([wal], b"l", []).changes
+    make_log(tmp_path, "n1", votes(story, first=slot), commit=slot)
+    for key in (b"k", b"l", b"b", b"n"):
+        assert [e.change.revision for e in blame([wal], key, []).changes] == [0]
+        (command,) = commands_of(logged_values(wal, []), key)
+        assert (command.concerns(key), command.op) == (True, "txn")
+    assert not any(map(command.concerns, (b"c", b"kk", b"m")))
+
+
+def test_of_a_restored_cluster_it_says_where_that_came_from(tmp_path, story, ctl):
+    wal = make_log(tmp_path, "n1", votes(story, first=7), commit=9)
+    make_snapshot(wal, story.machine(6))
+    restored_from.write(RealDisk(tmp_path / "n1"), "old-cluster", 6, 3)
+    _, out, _ = ctl("blame", "k", str(tmp_path))
+    assert "restored from a snapshot of old-cluster as of slot 6 and revision 3; its " in out
+    assert "were given back" not in out
