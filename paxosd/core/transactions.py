@@ -44,6 +44,7 @@ and values, which admission alone checks.
 """
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from paxosd.core.commands import DELETE, DELETE_RANGE, PUT, TXN, Status
@@ -79,6 +80,7 @@ REASONS = {
 """The reason in the result TXN_REFUSED → in words."""
 
 _NUMBER_MAX = (1 << 63) - 1
+_ANY_BYTES = 1 << 62
 _RESULT_DEPTH = 1 + 2 * DEPTH_MAX + 3
 """Results within results: each nested transaction is two tuples more, a range (page, rows, row)."""
 _TARGETS = (VALUE, VERSION, CREATE_REVISION, MODIFY_REVISION, LEASE)
@@ -93,17 +95,23 @@ def _any_size(_part: Any) -> None:
 
 
 class TransactionForm:
-    """The check of one TXN. ``key`` and ``value`` check sizes, and may raise what they like."""
+    """The check of one TXN. ``key`` and ``value`` are called with each that is larger than
+    ``key_bytes_max`` or ``value_bytes_max``, and may raise what they like."""
 
-    __slots__ = ("_key_size", "_parts_left", "_value_size")
+    __slots__ = ("_key_bytes_max", "_key_size", "_parts_left", "_value_bytes_max", "_value_size")
 
     def __init__(
         self,
         key: Callable[[bytes], None] = _any_size,
         value: Callable[[bytes], None] = _any_size,
+        *,
+        key_bytes_max: int = _ANY_BYTES,
+        value_bytes_max: int = _ANY_BYTES,
     ) -> None:
         self._key_size = key
         self._value_size = value
+        self._key_bytes_max = key_bytes_max
+        self._value_bytes_max = value_bytes_max
         self._parts_left = PARTS_MAX
 
     def check(self, command: Any, depth: int = 0) -> None:
@@ -120,7 +128,19 @@ class TransactionForm:
             )
         for compare in compares:
             self._compare(compare)
-        for operation in (*then, *otherwise):
+        for operation in chain(then, otherwise):
+            # The usual case, without a call.
+            if type(operation) is list and len(operation) == 3:
+                op, key, value = operation
+                if (
+                    type(op) is int
+                    and op == PUT
+                    and type(key) is bytes
+                    and type(value) is bytes
+                    and 0 < len(key) <= self._key_bytes_max
+                    and len(value) <= self._value_bytes_max
+                ):
+                    continue
             self._operation(operation, depth)
 
     def _compare(self, compare: Any) -> None:
@@ -184,18 +204,21 @@ class TransactionForm:
     def _key(self, key: Any) -> None:
         if type(key) is not bytes or not key:
             raise FormError("a key is bytes, at least one")
-        self._key_size(key)
+        if len(key) > self._key_bytes_max:
+            self._key_size(key)
 
     def _value(self, value: Any) -> None:
         if type(value) is not bytes:
             raise FormError("a value is bytes")
-        self._value_size(value)
+        if len(value) > self._value_bytes_max:
+            self._value_size(value)
 
     def _range(self, start: Any, end: Any) -> None:
         if type(start) is not bytes or type(end) is not bytes:
             raise FormError("a range has two ends, which are bytes")
-        self._key_size(start)
-        self._key_size(end)
+        for each in (start, end):
+            if len(each) > self._key_bytes_max:
+                self._key_size(each)
 
 
 def is_transaction(command: Any) -> bool:
@@ -209,6 +232,15 @@ def is_transaction(command: Any) -> bool:
     except FormError:
         return False
     return True
+
+
+def is_transaction_at(commands: list[Any], place: int) -> bool:
+    """Whether the command at this place, if there is one, is surely not the store's, for it says
+    that it is a TXN. It need not be well-formed."""
+    if place >= len(commands):
+        return False
+    command = commands[place]
+    return type(command) is list and bool(command) and type(command[0]) is int and command[0] == TXN
 
 
 def operations_count(branch: list[Any]) -> int:
@@ -255,6 +287,13 @@ def is_pair(detail: Any) -> bool:
 def result_bytes(value: Any) -> int:
     """About how much a part of a result takes where it is kept."""
     kind = type(value)
-    if kind is tuple:
-        return 56 + sum([result_bytes(part) for part in value])
-    return 40 + len(value) if kind is bytes else 16
+    if kind is not tuple:
+        return 40 + len(value) if kind is bytes else 16
+    total = 56
+    for part in value:
+        kind = type(part)
+        if kind is int:
+            total += 16
+        else:
+            total += result_bytes(part)
+    return total

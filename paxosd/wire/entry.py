@@ -332,7 +332,12 @@ def _check_transaction(command: Command, session: int, limits: EntryLimits) -> N
         raise LimitError(NO_TRANSACTIONS)
     if session == 0:
         raise LimitError("a transaction belongs into a session that was opened, not into session 0")
-    form = TransactionForm(lambda key: _bound(key, limits), lambda value: _value(value, limits))
+    form = TransactionForm(
+        lambda key: _bound(key, limits),
+        lambda value: _value(value, limits),
+        key_bytes_max=limits.key_bytes_max,
+        value_bytes_max=limits.value_bytes_max,
+    )
     try:
         form.check(command)
     except FormError as error:

@@ -10,7 +10,7 @@ at a time (``kv.py``). The record is made at once, too, and filled while that go
 So what it says is the same at any time, however far the store has come.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -20,6 +20,8 @@ from paxosd.core.state.key_index import KeyRun
 CHUNK = 512
 SAMPLES_MAX = 512
 """The bytes of a larger removal are estimated from so many of its keys, spread evenly over it."""
+_NOWHERE = Entries()
+"""Where the entries are of a group that is complete: nobody looks there."""
 
 
 class KeyGroup:
@@ -40,7 +42,7 @@ class KeyGroup:
         """Whether no history has it any more."""
         self.holders = 0
         """How many snapshots and checksums are being made of a state whose history has it."""
-        self._data = data or Entries()
+        self._data = _NOWHERE if data is None else data
         self._chunks: list[list[bytes]] = []
         self._count = 0
         self._early: dict[bytes, bytes] = {}
@@ -48,13 +50,15 @@ class KeyGroup:
 
     @classmethod
     def of(
-        cls, revision: int, changed: Mapping[bytes, tuple[bytes, bytes]], reason: str = ""
+        cls, revision: int, rows: list[tuple[bytes, bytes, bytes]], reason: str = ""
     ) -> "KeyGroup":
-        """The keys of ``changed``, each with its entry before and after; b"": none."""
-        keys = sorted(changed)
-        group = cls.complete(revision, keys, [changed[key][0] for key in keys], reason)
-        group.news = {key: changed[key][1] for key in keys if changed[key][1]}
-        group.bytes = sum(map(len, keys)) + sum([len(old) for old, _ in changed.values()])
+        """Each key, once, with its entry before and its entry after; b"": none."""
+        rows.sort()
+        keys = [key for key, _, _ in rows]
+        olds = [old for _, old, _ in rows]
+        group = cls.complete(revision, keys, olds, reason)
+        group.news = {key: new for key, _, new in rows if new}
+        group.bytes = sum(map(len, keys)) + sum(map(len, olds))
         return group
 
     @classmethod
@@ -63,10 +67,15 @@ class KeyGroup:
     ) -> "KeyGroup":
         """These keys, which ascend, with their entries before; ``news`` and ``bytes`` are still to
         be set."""
-        run = KeyRun([keys[at : at + CHUNK] for at in range(0, len(keys), CHUNK)])
-        group = cls(revision, run)
+        if len(keys) <= CHUNK:  # the usual case: a transaction
+            group = cls(revision, KeyRun([keys]))
+            group._chunks.append(list(olds))
+        else:
+            group = cls(
+                revision, KeyRun([keys[at : at + CHUNK] for at in range(0, len(keys), CHUNK)])
+            )
+            group._chunks = [list(olds[at : at + CHUNK]) for at in range(0, len(olds), CHUNK)]
         group.reason = reason
-        group._chunks = [list(olds[at : at + CHUNK]) for at in range(0, len(olds), CHUNK)]
         group._count = len(olds)
         return group
 

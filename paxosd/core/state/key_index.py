@@ -26,6 +26,9 @@ class KeyRun(Sequence[bytes]):
 
     def __init__(self, chunks: list[list[bytes]]) -> None:
         self.chunks = chunks
+        if len(chunks) == 1:  # the usual case: a transaction
+            self._starts, self._lasts = [0, len(chunks[0])], [chunks[0][-1]]
+            return
         self._starts = [0, *accumulate(map(len, chunks))]  # the position each chunk begins at
         self._lasts = [chunk[-1] for chunk in chunks]
 

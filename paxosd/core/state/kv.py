@@ -204,28 +204,27 @@ class Store:
             self.quota.note_refusal()
             return QUOTA_RESULT
         self.revision = revision = self.revision + 1
-        self.undo.note(key, *self._set(key, value, revision))
-        return revision
-
-    def _set(self, key: bytes, value: bytes, revision: int) -> tuple[bytes, bytes]:
-        """Returns the entry before, b"": none, and the entry after."""
         old = self.data.packed(key)
         if old is not None and self._is_hidden(key, old):
             self._uncover(key, old)
             old = None
+        self.undo.note(key, old or b"", self._replace(key, old, value, revision))
+        return revision
+
+    def _replace(self, key: bytes, old: bytes | None, value: bytes, revision: int) -> bytes:
+        """Write over ``old``, the entry that the key has; returns the entry after."""
         if old is None:
             packed = pack_numbers(revision, revision, 1) + value
-            if key in self.removed:
-                self.removed.discard(key)
-            else:
+            if key not in self.removed:
                 self.added.append(key)
+            self.removed.discard(key)
         else:
             create, _, version = numbers_of(old)
             packed = pack_numbers(create, revision, version + 1) + value
-            self.quota.remove(key, old)
         self.data.put_packed(key, packed)
-        self.quota.add(key, packed)
-        return old or b"", packed
+        if self.quota.limit_bytes:
+            self.quota.replace(key, old, packed)
+        return packed
 
     def delete(self, key: bytes) -> Result:
         """Remove ``key``: the new revision, or ``(NOT_FOUND, current revision, None)``."""
@@ -249,27 +248,30 @@ class Store:
         anew: Set[bytes],
         reason: str = "",
     ) -> int:
-        """Set each key to its value, or remove it (None; it lives then), all in one revision,
-        which is returned. Each key comes once, there is at least one. Those in ``anew`` begin as if
-        they had not lived. Works for keys that the batch does not name as well. ``reason``: why, if
-        no command does it."""
+        """Set each key to its value, or remove it (None; it lives then), all in one revision, which
+        is returned. Each key comes once, also one that the batch does not name, and there is one.
+        Those in ``anew`` begin as if they had not lived. ``reason``: why, if no command does it."""
         self.revision = revision = self.revision + 1
-        changed: dict[bytes, tuple[bytes, bytes]] = {}
+        data, walks, hidden = self.data, self.walks, self._hidden.bounds
+        rows: list[tuple[bytes, bytes, bytes]] = []
         for key, value in values:
-            old = self.packed(key)
-            if self.walks and (held := self.data.packed(key)) is not None:
-                for walk in self.walks:  # preserve() does not know of this key; it may be hidden
-                    walk.keep(key, held)
+            old = data.packed(key)
+            if old is not None:
+                for walk in walks:  # preserve() does not know of this key; it may be hidden
+                    walk.keep(key, old)
+                if hidden and self._is_hidden(key, old):
+                    self._uncover(key, old)
+                    old = None
             new = b""
             if value is None:
                 self._delete(key)
-            elif key in anew and old is not None:
+            elif old is not None and key in anew:
                 self._delete(key)
-                new = self._set(key, value, revision)[1]
+                new = self._replace(key, None, value, revision)
             else:
-                new = self._set(key, value, revision)[1]
-            changed[key] = old or b"", new
-        self.undo.note_group(KeyGroup.of(revision, changed, reason))
+                new = self._replace(key, old, value, revision)
+            rows.append((key, old or b"", new))
+        self.undo.note_group(KeyGroup.of(revision, rows, reason))
         return revision
 
     def delete_range(self, start: bytes, end: bytes) -> tuple[Result, Sequence[bytes]]:
@@ -390,7 +392,7 @@ class Store:
 
     def packed(self, key: bytes) -> bytes | None:
         """The entry of ``key``, packed, if it lives."""
-        packed = self.data.packed(key)
+        packed = self.data.shards[hash(key) & self.data.mask].get(key)
         if packed is not None and self._hidden.bounds and self._is_hidden(key, packed):
             return None
         return packed

@@ -77,7 +77,7 @@ from paxosd.core.state.start import EMPTY, Start
 from paxosd.core.state.undo_log import HistoryLimits
 from paxosd.core.state.undo_pieces import undo_fingerprint
 from paxosd.core.state.walk import preserve
-from paxosd.core.transactions import without_reads
+from paxosd.core.transactions import is_transaction_at, without_reads
 from paxosd.core.types import Slot
 from paxosd.core.work import Work
 
@@ -326,7 +326,8 @@ class Machine:
             results.append(result)
             if session_id not in self.sessions.table:
                 return leave_rest(commands, results, skipped, base, closed=True)
-            done = self.store.run(commands, results, skipped, base)
+            goes_on = is_transaction_at(commands, len(results))
+            done = not goes_on and self.store.run(commands, results, skipped, base)
         return len(results)
 
     def _apply_mixed(

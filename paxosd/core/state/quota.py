@@ -63,12 +63,15 @@ class Quota:
         """These entries were added."""
         self.held_bytes += sum(map(len, keys)) + sum(map(len, packed)) + _ENTRY_BYTES * len(keys)
 
-    def add(self, key: bytes, packed: bytes) -> None:
-        """This entry was added."""
-        self.held_bytes += len(key) + len(packed) + _ENTRY_BYTES
+    def replace(self, key: bytes, old: bytes | None, packed: bytes) -> None:
+        """The entry of ``key`` became ``packed``, in place of ``old`` or of none."""
+        if old is not None:
+            self.held_bytes += len(packed) - len(old)
+        else:
+            self.held_bytes += len(key) + len(packed) + _ENTRY_BYTES
 
     def remove(self, key: bytes, packed: bytes) -> None:
-        """This entry was taken out, or replaced."""
+        """This entry was taken out."""
         self.held_bytes -= len(key) + len(packed) + _ENTRY_BYTES
 
     def count_puts(self, commands: Sequence[Command], data: Entries) -> bool:

@@ -25,7 +25,7 @@ from typing import Any
 from paxosd.core.commands import DELETE, DELETE_RANGE, PUT, Command, Result, Status
 from paxosd.core.lease_bounds import KEYS_MAX as LEASE_KEYS_MAX
 from paxosd.core.state.derivation import Written
-from paxosd.core.state.entries import HEAD_BYTES, StoredValue, numbers_of
+from paxosd.core.state.entries import HEAD_BYTES, numbers_of
 from paxosd.core.state.kv import Store
 from paxosd.core.state.leases import Leases
 from paxosd.core.state.queries import ROW_OVERHEAD_BYTES
@@ -107,8 +107,8 @@ def run_transaction(
 class _Plan:
     """The state as it would be: the store, and what is planned over it.
 
-    ``pending``: key → (entry or None, source, lease), the net effect so far; the source is that of
-    :class:`Written`; 0: no lease."""
+    ``pending``: key → (value or None, source, lease), the net effect so far; the source is that of
+    :class:`Written`; 0: no lease. ``anew``: those that were removed before they were set."""
 
     __slots__ = ("_bytes_max", "_leases", "_revision", "_store", "anew", "answer_bytes",
                  "keys_looked_at", "parts", "pending")  # fmt: skip
@@ -121,7 +121,7 @@ class _Plan:
         self.keys_looked_at = 0
         self.parts = 0
         self.answer_bytes = 0
-        self.pending: dict[bytes, tuple[StoredValue | None, int | bytes | None, int]] = {}
+        self.pending: dict[bytes, tuple[bytes | None, int | bytes | None, int]] = {}
         self.anew: set[bytes] = set()
 
     def run(self, transaction: Command, place: int) -> tuple[int, tuple[Any, ...]]:
@@ -153,7 +153,9 @@ class _Plan:
                 result = self.run(operation, place + 1)
                 place += operations_count(operation[2]) + operations_count(operation[3])
             place += 1
-            self._count_answer(0)
+            self.answer_bytes += _RESULT_BYTES
+            if self.answer_bytes > self._bytes_max:
+                raise _RefusedError(TOO_LARGE)
             results.append(result)
         return int(succeeded), tuple(results)
 
@@ -161,9 +163,9 @@ class _Plan:
         """The keys that change, ascending, and the value of each; None: it goes."""
         packed = self._store.packed
         return [
-            (key, entry[0] if entry is not None else None)
-            for key, (entry, _, _) in sorted(self.pending.items())
-            if entry is not None or packed(key) is not None
+            (key, value)
+            for key, (value, _, _) in sorted(self.pending.items())
+            if value is not None or packed(key) is not None
         ]
 
     def has_room(self) -> bool:
@@ -177,10 +179,15 @@ class _Plan:
         if not net:
             return ()
         revision = self._store.change_keys(net, self.anew)
+        keys: list[bytes] = []
+        sources: list[int | bytes | None] = []
         for key, _ in net:
-            if lease := self.pending[key][2]:
+            _, source, lease = self.pending[key]
+            if lease:
                 self._leases.attach(self._leases.table[lease], key, revision)
-        return Written([key for key, _ in net], [self.pending[key][1] for key, _ in net])
+            keys.append(key)
+            sources.append(source)
+        return Written(keys, sources)
 
     # ---- compares
 
@@ -199,16 +206,19 @@ class _Plan:
     # ---- reads, of what would be now
 
     def _numbers(self, key: bytes) -> Numbers | None:
-        if key in self.pending:
-            entry = self.pending[key][0]
-            return None if entry is None else entry[1:]
         packed = self._store.packed(key)
-        return None if packed is None else numbers_of(packed)
+        if key not in self.pending:
+            return None if packed is None else numbers_of(packed)
+        if self.pending[key][0] is None:
+            return None
+        if packed is None or key in self.anew:
+            return self._revision, self._revision, 1
+        create, _, version = numbers_of(packed)
+        return create, self._revision, version + 1
 
     def _value(self, key: bytes) -> bytes | None:
         if key in self.pending:
-            entry = self.pending[key][0]
-            return None if entry is None else entry[0]
+            return self.pending[key][0]
         packed = self._store.packed(key)
         return None if packed is None else packed[HEAD_BYTES:]
 
@@ -279,17 +289,10 @@ class _Plan:
     def _put(self, key: bytes, value: bytes, source: int | bytes, lease: int = 0) -> None:
         if lease:
             self._check_lease(lease, key)
-        before = self._numbers(key)
-        revision = self._revision
-        if before is None:
-            if key in self.pending:  # it was removed by this transaction
-                self.anew.add(key)
-            entry = value, revision, revision, 1
-        else:
-            create, modify, version = before
-            # What this transaction itself wrote before is the same change.
-            entry = value, create, revision, version + (modify != revision)
-        self.pending[key] = entry, source, lease
+        planned = self.pending.get(key)
+        if planned is not None and planned[0] is None:  # it was removed by this transaction
+            self.anew.add(key)
+        self.pending[key] = value, source, lease
 
     def _check_lease(self, number: int, key: bytes) -> None:
         lease = self._leases.table.get(number)
