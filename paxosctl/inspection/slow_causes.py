@@ -109,7 +109,11 @@ def cause_of(request: RequestTime, story: SlotStory, found: Leadership) -> Cause
     if stage == "queue":
         cause = _queue(request, found, begin_us)
     elif stage == "persist":
-        cause = _disk(vote_parts(story, write.node), took)
+        if _came_without(story, write.node, write.wall_us):
+            # The others were a quorum before the leader's own vote: nobody waited for its disk.
+            cause = _quorum(story, request.waited_for, took)
+        else:
+            cause = _disk(vote_parts(story, write.node), took)
     elif stage == "quorum":
         cause = _quorum(story, request.waited_for, took)
     else:
@@ -123,6 +127,16 @@ def cause_of(request: RequestTime, story: SlotStory, found: Leadership) -> Cause
             words = f"{cause.words}; {fault.sentence()}"
             return Cause(cause.label, words, (*cause.evidence, event_id(fault.hit or fault.begun)))
     return cause
+
+
+def _came_without(story: SlotStory, leader: str, answered_us: int) -> bool:
+    """Whether the answer was there before the leader's own vote was published."""
+    return any(
+        step.event.kind == ACCEPTED and step.event.code == PUBLISHED
+        and step.event.node == leader and step.event.wall_us > answered_us
+        and Ballot(step.event.round, step.event.voter) == story.ballot
+        for step in story.steps
+    )  # fmt: skip
 
 
 def _queue(request: RequestTime, found: Leadership, begin_us: int) -> Cause:

@@ -188,6 +188,12 @@ class TestLeader:
         assert not said.sentences[0].known
 
 
+def test_a_slow_disk_of_the_leader_that_nobody_waited_for(tmp_path):
+    """The votes of the others were a quorum, and those had slow disks as well."""
+    cluster(tmp_path, slots=3, sync_us={"n1": 90_000, "n2": 40_000, "n3": 41_000})
+    assert {label for label, _ in labels(tmp_path)} == {"n3's disk"}
+
+
 # -- reads
 
 
