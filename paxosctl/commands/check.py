@@ -11,6 +11,7 @@ from paxosctl.cli.render import View
 from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError
 from paxosctl.commands.bench_view import figures, generator, generator_words, refusal_words
+from paxosctl.commands.check_history import history_verb
 from paxosctl.load.criteria import DURATION_MS, SIZES, Check, judge, load_of_size
 from paxosctl.load.keys import KEY_PREFIX
 from paxosctl.load.nodes import NodeCost, cost_rows, costs, sample
@@ -20,7 +21,7 @@ from paxosctl.load.report import LoadReport
 
 @click.group("check", cls=Group)
 def _check() -> None:
-    """Checks of a cluster as a whole, with a verdict."""
+    """Checks of a cluster as a whole, or of what it did, with a verdict."""
 
 
 check_verb = global_options(_check)
@@ -71,6 +72,7 @@ def perf_verb(settings: Settings, size: str, duration: int, processes: int | Non
 
 
 check_verb.add_command(perf_verb)
+check_verb.add_command(history_verb)
 
 
 def _clean_up(client: Client) -> list[str]:

@@ -2,6 +2,7 @@
 
 import itertools
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,16 @@ _MARKS = {True: "ok  ", False: "BAD "}
 )
 @click.option("--seed", type=Whole(0), help="Instead of the plan's own seed.")
 @click.option(
+    "--transactors",
+    type=Whole(0, 64),
+    help="So many clients do transactions, with leases, instead of the plan's own number.",
+)
+@click.option(
+    "--lockers",
+    type=Whole(0, 64),
+    help="So many clients hold a lock in turn, instead of the plan's own number.",
+)
+@click.option(
     "--history-dir",
     type=click.Path(file_okay=False, path_type=Path),
     default=".",
@@ -34,11 +45,17 @@ _MARKS = {True: "ok  ", False: "BAD "}
     "[default: here]",
 )
 def run_verb(
-    settings: Settings, plan: Path, duration: int | None, seed: int | None, history_dir: Path
+    settings: Settings,
+    plan: Path,
+    duration: int | None,
+    seed: int | None,
+    transactors: int | None,
+    lockers: int | None,
+    history_dir: Path,
 ) -> None:
-    """Run the faults of PLAN against the cluster while clients read and write, then heal it and
-    check what the clients saw: whether it is linearizable, and whether anything was lost or applied
-    twice.
+    """Run the faults of PLAN against the cluster while clients read and write, do transactions and
+    hold a lock, then heal it and check what the clients saw: whether it is linearizable, and
+    whether anything was lost or applied twice; that no lease ended early, and no two held the lock.
 
     PLAN is a TOML file; conf/faults/ has three that are ready and explain themselves. The
     cluster is healed at the end, also after Ctrl-C. Exit code 1 if anything was wrong.
@@ -50,6 +67,12 @@ def run_verb(
         script = load_script(plan, duration, seed)
     except PlanError as error:
         raise click.UsageError(str(error)) from None
+    workload = script.workload
+    if transactors is not None:
+        workload = replace(workload, transactors=transactors)
+    if lockers is not None:
+        workload = replace(workload, lockers=lockers)
+    script = replace(script, workload=workload)
     path = _fresh(history_dir, plan.stem)
     try:
         with settings.client() as client:

@@ -1,8 +1,8 @@
 """The clients of ``paxosctl fault run``: threads that do the work of ``paxosd/check/workload.py``.
 
-Each client is a thread with a :class:`paxosctl.client.client.Client` of its own, and one operation
-under way at a time. The outcome of a write that ended without an answer is asked for when all is
-over: the outcome query answers "done" or "never".
+Beside them there are some that do transactions (``transactors.py``) and hold a lock in turn
+(``lockers.py``). Each has one operation under way at a time. The outcome of a write that ended
+without an answer is asked for when all is over: the outcome query answers "done" or "never".
 """
 
 import random
@@ -12,12 +12,17 @@ from collections.abc import Sequence
 
 from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError
+from paxosctl.faultrun.lockers import Locker
 from paxosctl.faultrun.plan import Workload
+from paxosctl.faultrun.transactors import Transactor, shared_keys
+from paxosctl.faultrun.worker import Run, Worker, now_us
 from paxosd.check.exactly_once import FinalRow
-from paxosd.check.history import CAS, History, Operation
+from paxosd.check.history import CAS, GET, TXN, History, Operation
+from paxosd.check.locks import LockRecords
+from paxosd.check.transaction_workload import record_command
 from paxosd.check.workload import CAS_REVISION, Mix, Request, WorkloadClient, record_result
-from paxosd.core.client.calls import OutcomeUnknown
 from paxosd.core.commands import prefix_end
+from paxosd.core.requests import GET as GET_QUERY
 
 SETTLE_S = 30.0
 
@@ -29,30 +34,39 @@ class Workers:
         self, endpoints: Sequence[str], workload: Workload, seed: int, prefix: bytes
     ) -> None:
         """``endpoints``: each client begins with another one. ``prefix``: of all its keys."""
-        self.history = History(lambda: time.monotonic_ns() // 1000)
+        self.history = History(now_us)
         self.prefix = prefix
         self.acked_s: list[float] = []
         """When each acknowledged write was acknowledged, on ``time.monotonic``."""
         self.settled = 0
+        self.workload = workload
+        self.seed = seed
+        self.locks = LockRecords()
         self._endpoints = list(endpoints)
         self._over = threading.Event()
         self._keys = [b"%sk%04d" % (prefix, number) for number in range(workload.keys)]
-        self._threads = [
-            self._make_worker(place, workload, seed) for place in range(workload.clients)
+        plain = [self._make_plain(place) for place in range(workload.clients)]
+        self._transactors = [
+            Transactor(self, place, f"t{place + 1}") for place in range(workload.transactors)
         ]
+        lockers = [
+            Locker(self, place, f"l{place + 1}", self.locks) for place in range(workload.lockers)
+        ]
+        self._threads: list[Worker] = [*plain, *self._transactors, *lockers]
 
-    def _make_worker(self, place: int, workload: Workload, seed: int) -> "_Worker":
+    def _make_plain(self, place: int) -> "_PlainWorker":
+        workload = self.workload
         client = WorkloadClient(
             f"c{place + 1}",
             self.history,
-            random.Random(f"{seed}/client/{place}"),
+            random.Random(f"{self.seed}/client/{place}"),
             keys=self._keys,
             mix=_both_ways(workload.mix),
-            keys_end=prefix_end(self.prefix),
+            keys_end=prefix_end(self.prefix + b"k"),  # not those of transactions and locks
             range_keys_max=len(self._keys),
             pad=lambda value: value.ljust(workload.value_bytes, b"."),
         )
-        return _Worker(self, place, client, workload)
+        return _PlainWorker(self, place, client)
 
     def start(self) -> None:
         """Begin."""
@@ -79,7 +93,9 @@ class Workers:
             while thread.open:
                 operation, session, seq = thread.open[-1]
                 outcome = client.outcome(session, seq)
-                if outcome.state == "committed":
+                if outcome.state == "committed" and operation.kind == TXN:
+                    record_command(self.history, operation, outcome.result)
+                elif outcome.state == "committed":
                     record_result(self.history, operation, outcome.result, outcome.slot)
                 elif outcome.state == "fenced":
                     self.history.failed(operation)
@@ -88,13 +104,32 @@ class Workers:
                 thread.open.pop()
 
     def final(self, client: Client) -> dict[bytes, FinalRow | None]:
-        """Every key as it is now. Raises ClientError."""
+        """Every key as it is now; those of transactions are read into the history, which says from
+        when on leases may have ended. Raises ClientError."""
+        if self._transactors:
+            self._read_shared(client)
         rows: dict[bytes, FinalRow | None] = dict.fromkeys(self._keys)
         for row in client.scan(self.prefix):
             if row.key in rows:
                 numbers = (row.create_revision, row.modify_revision, row.version)
                 rows[row.key] = FinalRow(row.value, *numbers)
         return rows
+
+    def breaches(self) -> list[str]:
+        """What leases did that they must not, as their holders saw it."""
+        return [term.breach for each in self._transactors for term in each.terms if term.breach]
+
+    def _read_shared(self, client: Client) -> None:
+        keys = [key for group in shared_keys(self.prefix) for key in group]
+        begun = [(key, self.history.invoke("end", GET, key)) for key in keys]
+        answer = client.read([[GET_QUERY, key] for key in keys])
+        for (_, operation), row in zip(begun, answer.results, strict=True):
+            value, modified = (None, 0) if row is None else (row.value, row.modify_revision)
+            self.history.ok(operation, value, revision=answer.revision, modified=(modified,))
+        for transactor in self._transactors:
+            for term in transactor.terms:
+                term.expect(self.history)
+                client.revoke(term.lease)
 
     @property
     def over(self) -> threading.Event:
@@ -108,57 +143,32 @@ class Workers:
         return Client(endpoints, timeout_s=timeout_ms / 1000)
 
 
-class _Worker(threading.Thread):
-    """One client: one operation after the other."""
+class _PlainWorker(Worker):
+    """A client that does the operations of a workload."""
 
-    def __init__(
-        self, workers: Workers, place: int, work: WorkloadClient, workload: Workload
-    ) -> None:
-        super().__init__(name=work.process, daemon=True)
-        self.error: BaseException | None = None
-        self.open: list[tuple[Operation, int, int]] = []
-        """Writes without an answer: the operation, its session and seq."""
-        self._workers = workers
-        self._place = place
+    def __init__(self, run: Run, place: int, work: WorkloadClient) -> None:
+        super().__init__(run, place, work.process)
         self._work = work
-        self._workload = workload
 
-    def run(self) -> None:
-        over = self._workers.over
-        pause_s = self._workload.pause_ms / 1000
-        try:
-            with self._workers.client(self._place, self._workload.timeout_ms) as client:
-                while not over.is_set():
-                    request = self._work.draw()
-                    if request.is_read:
-                        self._read(client, request)
-                    else:
-                        self._write(client, request)
-                    over.wait(pause_s)
-        except BaseException as error:  # noqa: BLE001 - raised again by Workers.raise_error
-            self.error = error
-
-    def _write(self, client: Client, request: Request) -> None:
-        history = self._workers.history
+    def _act(self, client: Client) -> None:
+        request = self._work.draw()
         operation = self._work.begin(request)
+        if request.is_read:
+            self._read(client, request, operation)
+            return
         call = client.finish(client.submit(request.body))
-        if call.failure is None:
-            # Without its slot: the answer to a repeated command names that of the repetition.
-            self._work.record_result(operation, call.result)
-            self._workers.acked_s.append(time.monotonic())
-        elif isinstance(call.failure, OutcomeUnknown):
-            history.unknown(operation)
-            if call.failure.session:
-                self.open.append((operation, call.failure.session, call.failure.seq))
-        else:
-            history.failed(operation)
+        if call.failure is not None:
+            self._no_answer(operation, call)
+            return
+        # Without its slot: the answer to a repeated command names that of the repetition.
+        self._work.record_result(operation, call.result)
+        self._run.acked_s.append(time.monotonic())
 
-    def _read(self, client: Client, request: Request) -> None:
-        operation = self._work.begin(request)
+    def _read(self, client: Client, request: Request, operation: Operation) -> None:
         try:
             answer = client.read([request.body])
         except ClientError:
-            self._workers.history.failed(operation)  # a read has no effect that could come later
+            self._run.history.failed(operation)  # a read has no effect that could come later
             return
         self._work.record_read(operation, answer)
 

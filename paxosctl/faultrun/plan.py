@@ -11,6 +11,8 @@ A plan is a TOML file:
     value_bytes = 24
     pause = "5ms"                 between two operations of a client
     timeout = "1500ms"            of an operation; after it the outcome may be unknown
+    transactors = 2               more clients, with transactions and leases on keys of their own
+    lockers = 2                   more clients, which hold a lock in turn and write with its fence
     mix = { put = 35, get = 35, cas = 20, delete = 5, range = 4, delete_range = 1 }
 
     [[fault]]                     a rule as ``fault add`` takes it; removed after ``for``
@@ -47,6 +49,8 @@ from paxosd.wire import PEER_KIND_NAMES
 MIX = {"put": 35, "get": 35, "cas": 20, "delete": 5, "range": 4, "delete_range": 1}
 DURATION_MS_MAX = 24 * 3_600_000
 STEPS_MAX = 10_000
+_WORKLOAD_KEYS = ("clients", "keys", "value_bytes", "pause", "timeout", "mix", "transactors",
+                  "lockers")  # fmt: skip
 _TIMED = ("at", "repeat", "on")
 
 
@@ -56,7 +60,8 @@ class PlanError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What the clients do meanwhile. ``mix``: kind of operation → weight."""
+    """What the clients do meanwhile. ``mix``: kind of operation → weight. ``transactors``,
+    ``lockers``: so many clients more; where the cluster is below their feature level, none."""
 
     clients: int = 4
     keys: int = 8
@@ -64,6 +69,8 @@ class Workload:
     pause_ms: int = 5
     timeout_ms: int = 1500
     mix: Mapping[str, int] = field(default_factory=lambda: dict(MIX))
+    transactors: int = 2
+    lockers: int = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +158,7 @@ class _Reader:
         if not isinstance(raw, dict):
             raise self.error(self.line_of("", 0, "workload"), "workload is a table: [workload]")
         table = _Table(self, "workload", 0, raw)
-        table.only("clients", "keys", "value_bytes", "pause", "timeout", "mix")
+        table.only(*_WORKLOAD_KEYS)
         mix = raw.get("mix", MIX)
         whole = isinstance(mix, dict) and all(
             type(share) is int and 0 <= share <= 1_000_000 for share in mix.values()
@@ -168,6 +175,8 @@ class _Reader:
             pause_ms=table.duration("pause", 5),
             timeout_ms=table.duration("timeout", 1500, minimum=10),
             mix=mix,
+            transactors=table.whole("transactors", 2, 0, 64),
+            lockers=table.whole("lockers", 2, 0, 64),
         )
 
     def _fault(self, table: "_Table", seed: int) -> Step:

@@ -11,18 +11,21 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from paxosctl.cli.survey import NodeView, survey
 from paxosctl.client.client import Client
 from paxosctl.client.errors import ClientError, RefusedError
 from paxosctl.faultrun.clients import SETTLE_S, Workers
-from paxosctl.faultrun.plan import FaultScript
+from paxosctl.faultrun.plan import FaultScript, Workload
 from paxosctl.faultrun.timeline import Incident, Say, Timeline, rules_present
 from paxosd.check.history import History
 from paxosd.check.judge import Judgement, judge
+from paxosd.check.lease_term import LEASE_PROCESS
+from paxosd.check.locks import check_locks
 from paxosd.check.verdict import Verdict
+from paxosd.core.cluster_settings import LEVEL_COORDINATION
 from paxosd.core.effects import FORBIDDEN
 
 WRITE_S = 30.0
@@ -39,9 +42,9 @@ class NotReadyError(Exception):
 class Report:
     """What a run found. Times that end in ``_s`` are places in the run, since its start.
 
-    ``judgement``: None if the history was not judged. ``problems``: what else went wrong, a
-    sentence each. ``waited_for``: what the healing had to wait for, with how long. ``gap_ms``: the
-    longest time without an acknowledged write.
+    ``judgement``: None if the history was not judged; ``locks``: if no client held any.
+    ``problems``: what else went wrong, a sentence each. ``waited_for``: what the healing had to
+    wait for, with how long. ``gap_ms``: the longest time without an acknowledged write.
     """
 
     history: History
@@ -56,6 +59,7 @@ class Report:
     settled: int = 0
     interrupted: bool = False
     judgement: Judgement | None = None
+    locks: Verdict | None = None
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -67,18 +71,20 @@ class Report:
     def verdicts(self) -> dict[str, Verdict | None]:
         """What was checked → the verdict; None: it could not be checked."""
         judgement = self.judgement
-        return {
+        found = {
             "linearizable": judgement.linearizable if judgement is not None else None,
             "exactly once": judgement.exactly_once if judgement is not None else None,
         }
+        return found | ({"locks": self.locks} if self.locks is not None else {})
 
     def outcomes(self) -> dict[str, dict[str, int]]:
-        """Kind of operation → outcome → how many."""
-        counts = Counter((each.kind, each.outcome) for each in self.history)
-        kinds = list(dict.fromkeys(each.kind for each in self.history))
+        """Kind of operation → outcome → how many; without the ends of leases, which nobody asks
+        for."""
+        asked = [each for each in self.history if not each.process.startswith(LEASE_PROCESS)]
+        counts = Counter((each.kind, each.outcome) for each in asked)
         return {
             kind: {outcome: counts[kind, outcome] for outcome in ("ok", "failed", "unknown")}
-            for kind in sorted(kinds)
+            for kind in sorted({each.kind for each in asked})
         }
 
 
@@ -88,8 +94,9 @@ def execute(client: Client, script: FaultScript, say: Say) -> Report:
     views = _look(client, script)
     prefix = b"faultrun/%s/" % secrets.token_hex(4).encode()
     endpoints = [view.endpoint for view in views]
-    workers = Workers(endpoints, script.workload, script.seed, prefix)
     timeline = Timeline(client, script, say)
+    workload = _workload(script, views, lambda words: say(0.0, words))
+    workers = Workers(endpoints, workload, script.seed, prefix)
     report = Report(workers.history, timeline.happened, [view.name for view in views])
     try:
         workers.start()
@@ -130,6 +137,16 @@ def _look(client: Client, script: FaultScript) -> list[NodeView]:
         names = ", ".join(f"{node}: {' '.join(rules)}" for node, rules in present.items())
         raise NotReadyError(f"there are faults already ({names}); paxosctl fault clear ends them")
     return views
+
+
+def _workload(script: FaultScript, views: list[NodeView], say: Callable[[str], None]) -> Workload:
+    """That of the plan, without what the cluster does not understand."""
+    workload = script.workload
+    level = min(view.status.feature_level for view in views if view.status is not None)
+    if level >= LEVEL_COORDINATION or not (workload.transactors or workload.lockers):
+        return workload
+    say(f"no transactions, leases and locks: the cluster is at feature level {level}")
+    return replace(workload, transactors=0, lockers=0)
 
 
 def _heal(client: Client, timeline: Timeline, prefix: bytes, say: Say) -> list[str]:
@@ -178,5 +195,8 @@ def _judge(
     report.settled = workers.settled
     say(now_s(), f"checking {len(report.history)} operations")
     report.judgement = judge(report.history, final)
+    if workers.workload.lockers:
+        report.locks = check_locks(workers.locks)
+    report.problems += workers.breaches()
     if not report.acked and not report.interrupted:
         report.problems.append("not one write was acknowledged: nothing was tested")

@@ -1,26 +1,32 @@
 """A history in the forms that other checkers take.
 
-    python -m paxosd.check.export HISTORY elle|knossos|porcupine    to standard output
+    paxosctl check history FILE --export elle|knossos|porcupine     to standard output
 
     elle       EDN, a map a line: :invoke, then :ok, :fail or :info, with :f :txn and a list
-               of micro-operations [:r k v] and [:w k v] as the value, for its rw-register checker
+               of micro-operations [:r k v] and [:w k v] as the value, for its rw-register checker.
+               It has no removals: they are writes of nil, which that checker takes for the initial
+               state, so a run that is meant for it has none
     knossos    EDN, the same with :f :read, :write or :cas and the value [k v], which independent
-               checkers of cas-registers take; ranges are left out, for they are of several keys
+               checkers of cas-registers take; what is of several keys is left out: ranges, and
+               everything on keys that transactions share
     porcupine  JSON lines, an operation each: {"client", "input", "call", "output", "return"}; a
-               return of 2^63-1 for what may take effect at any later time
+               return of 2^63-1 for what may take effect at any later time. The input of a "txn" has
+               the "command", of the form in docs/TRANSACTIONS.md, and its result is the pair of the
+               answer
 
 Times are ns from the begin of the history. Keys and values are text; those that are none are
-``b64:…``. HISTORY is a file that ``fault run --history-dir`` has written.
+``b64:…``. Processes are numbers; a client whose operation has no end yet when it goes on is another
+process from then on, as these checkers want it.
 """
 
 import base64
 import json
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
-from paxosd.check.history import CAS, DELETE, FAILED, GET, OK, PUT, RANGE, READS, History, Operation
+from paxosd.check.history import CAS, DELETE, FAILED, GET, OK, PUT, RANGE, READS, TXN, Operation
+from paxosd.check.micro_operations import Micro, answered_parts, asked_parts
+from paxosd.check.shared_keys import split_shared
 
 NEVER_NS = (1 << 63) - 1
 _NS_PER_STAMP = 1000
@@ -43,19 +49,22 @@ def _edn(operations: Sequence[Operation], form: str) -> Iterator[str]:
     """Two events for each operation, in the order of their times."""
     processes = _processes(operations)
     describe = _elle if form == "elle" else _knossos
+    if form == "knossos":
+        operations, _ = split_shared(operations)
     events: list[tuple[int, str, str, str, int]] = []
     for operation in operations:
         described = describe(operation)
         if described is None:
             continue
         verb, asked, answered = described
-        process = processes[operation.process]
+        process = processes[operation.number]
         events.append((operation.invoked, "invoke", verb, asked, process))
         kind = {OK: "ok", FAILED: "fail"}.get(operation.outcome, "info")
         if operation.outcome == OK and answered is None:
             kind, answered = "fail", asked  # a cas that missed changed nothing
-        # What never got an answer ends behind all else.
-        end = operation.returned if operation.returned >= 0 else NEVER_NS // _NS_PER_STAMP
+        # What never got an answer ends behind all else: it may yet take effect.
+        known = operation.outcome in (OK, FAILED)
+        end = operation.returned if known else NEVER_NS // _NS_PER_STAMP
         events.append((end, kind, verb, answered if kind == "ok" and answered else asked, process))
     events.sort(key=lambda event: event[0])
     for index, (stamp, kind, verb, value, process) in enumerate(events):
@@ -68,6 +77,11 @@ def _edn(operations: Sequence[Operation], form: str) -> Iterator[str]:
 
 def _elle(operation: Operation) -> tuple[str, str, str | None] | None:
     """(f, value of the invocation, of the completion; None: it missed)."""
+    if operation.kind == TXN:
+        assert operation.command is not None
+        pair: Any = operation.result
+        parts = answered_parts(operation.command, pair) if operation.outcome == OK else []
+        return "txn", _pieces(asked_parts(operation.command)), _pieces(parts)
     key = _text(operation.key)
     if operation.kind == GET:
         return "txn", _micro([("r", key, "nil")]), _micro([("r", key, _seen(operation))])
@@ -102,6 +116,10 @@ def _knossos(operation: Operation) -> tuple[str, str, str | None] | None:
     return None
 
 
+def _pieces(parts: Iterable[Micro]) -> str:
+    return _micro((op, _text(key), _text(value)) for op, key, value in parts)
+
+
 def _micro(parts: Iterable[tuple[str, str, str]]) -> str:
     return "[" + " ".join(f"[:{op} {key} {value}]" for op, key, value in parts) + "]"
 
@@ -125,7 +143,7 @@ def _porcupine(operations: Sequence[Operation]) -> Iterator[str]:
             continue  # it had no effect, and nobody saw anything
         known = operation.outcome == OK
         row: dict[str, Any] = {
-            "client": processes[operation.process],
+            "client": processes[operation.number],
             "input": {
                 "op": operation.kind,
                 "key": _plain(operation.key),
@@ -139,6 +157,8 @@ def _porcupine(operations: Sequence[Operation]) -> Iterator[str]:
             "return": operation.returned * _NS_PER_STAMP if known else NEVER_NS,
         }
         row["output"] = row["output"] if known else None
+        if operation.kind == TXN:
+            row["input"] = {"op": TXN, "command": _plain(operation.command)}
         yield json.dumps(row, ensure_ascii=False)
 
 
@@ -153,21 +173,21 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _processes(operations: Iterable[Operation]) -> dict[str, int]:
-    """Processes are numbers there."""
-    names = dict.fromkeys(operation.process for operation in operations)
-    return {name: number for number, name in enumerate(names)}
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Write a history to standard output; the exit code."""
-    if len(arguments) != 2 or arguments[1] not in FORMS:
-        sys.stderr.write(f"usage: python -m paxosd.check.export HISTORY {'|'.join(FORMS)}\n")
-        return 2
-    for line in export(History.load(Path(arguments[0])).operations, arguments[1]):
-        sys.stdout.write(line + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def _processes(operations: Iterable[Operation]) -> dict[int, int]:
+    """The number of each operation → its process: that of its client, as long as no earlier one of
+    the same is under way."""
+    lanes: dict[str, list[list[int]]] = {}
+    processes: dict[int, int] = {}
+    count = 0
+    for operation in sorted(operations, key=lambda each: each.invoked):
+        known = operation.outcome in (OK, FAILED)
+        end = operation.returned if known else NEVER_NS
+        own = lanes.setdefault(operation.process, [])
+        lane = next((each for each in own if each[1] < operation.invoked), None)
+        if lane is None:
+            lane = [count, end]
+            own.append(lane)
+            count += 1
+        lane[1] = end
+        processes[operation.number] = lane[0]
+    return processes

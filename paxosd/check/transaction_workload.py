@@ -17,6 +17,8 @@ from paxosd.check.history import History, Operation, frozen
 from paxosd.core.commands import DELETE, DELETE_RANGE, PUT, TXN, Command, Status, prefix_end
 from paxosd.core.transactions import ADD, EQUAL, GET_KEY, LESS, NOT_EQUAL, VALUE, VERSION
 
+LEASED_SHARE = 0.4
+
 
 def record_command(history: History, operation: Operation, result: Any) -> bool:
     """Record the result of a TXN of the history, and return whether it was done."""
@@ -40,6 +42,8 @@ class TransactionWorkload:
         self._look = [[GET_KEY, key] for key in keys]
         self._written = 0
         self._seen: dict[bytes, bytes | None] = {}
+        self.lease = 0
+        """That a part of its puts attach keys to; 0: none."""
 
     def draw(self) -> Command:
         """The next one. Each branch reads all keys before it writes."""
@@ -81,4 +85,5 @@ class TransactionWorkload:
             return [DELETE_RANGE, first, last]
         self._written += 1
         value = b"%s-%d" % (self._process, self._written)
-        return [PUT, rng.choice(self._keys), value]
+        put = [PUT, rng.choice(self._keys), value]
+        return [*put, self.lease] if self.lease and rng.random() < LEASED_SHARE else put

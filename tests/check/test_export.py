@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from paxosd.check.export import FORMS, NEVER_NS, export, main
-from paxosd.check.history import CAS, DELETE, GET, PUT, RANGE, History
+from paxosd.check.export import NEVER_NS, export
+from paxosd.check.history import CAS, DELETE, GET, PUT, RANGE, TXN, History
+from paxosd.core import commands
+from paxosd.core.transactions import ADD, EQUAL, GET_KEY, VALUE
 
 
 @pytest.fixture
@@ -69,9 +71,61 @@ def test_porcupine(history):
     assert [row["input"]["op"] for row in rows] == ["put", "get", "get", "cas", "range", "put"]
 
 
-def test_from_a_file(history, tmp_path, capsys):
-    history.save(tmp_path / "h")
-    for form in FORMS:
-        assert main([str(tmp_path / "h"), form]) == 0
-        assert capsys.readouterr().out.splitlines() == list(export(history.operations, form))
-    assert main([str(tmp_path / "h"), "what"]) == 2
+@pytest.fixture
+def shared():
+    """Keys a and b are shared by transactions, z is not."""
+    made = History()
+    compare, put = [VALUE, EQUAL, b"a", None], [commands.PUT, b"a", b"1"]
+    nested = [commands.TXN, [[VALUE, EQUAL, b"b", b"x"]], [], [[ADD, b"b", 2]]]
+    look = [[GET_KEY, b"a"], [GET_KEY, b"b"]]
+    command = [commands.TXN, [compare], [*look, put, nested], [[commands.DELETE, b"b"]]]
+    done = made.invoke("t", TXN, b"", command=command)
+    made.ok(done, (1, (None, None, 1, (0, (2,)))), revision=1)
+    missed = made.invoke("t", TXN, b"", command=command)
+    made.ok(missed, (0, (1,)), revision=2)
+    made.invoke("t", TXN, b"", command=command)
+    for key in (b"a", b"z"):
+        made.ok(made.invoke("t", PUT, key, value=b"v"), revision=3)
+    made.expects("lease 7", [commands.REVOKE, 7], 100)
+    return made
+
+
+def test_transactions_for_elle(shared):
+    lines = [line.split(", :time")[0] for line in export(shared.operations, "elle")]
+    asked = '[[:r "a" nil] [:r "b" nil] [:w "a" "1"] [:w "b" nil]]'
+    assert [line.split(":value ")[1] for line in lines] == [
+        f"{asked}, :process 0",
+        '[[:r "a" nil] [:r "a" nil] [:r "b" nil] [:w "a" "1"] [:w "b" "2"]], :process 0',
+        f"{asked}, :process 0",
+        '[[:w "b" nil]], :process 0',
+        f"{asked}, :process 0",
+        '[[:w "a" "v"]], :process 1',
+        '[[:w "a" "v"]], :process 1',
+        '[[:w "z" "v"]], :process 1',
+        '[[:w "z" "v"]], :process 1',
+        "[], :process 2",
+        f"{asked}, :process 0",
+        "[], :process 2",
+    ]
+    assert ":type :info" in lines[-2], "it may yet be done, and its client is another process since"
+
+
+def test_knossos_gets_no_key_that_transactions_share(shared):
+    lines = list(export(shared.operations, "knossos"))
+    assert len(lines) == 2
+    assert all(':value ["z" "v"]' in line for line in lines)
+
+
+def test_transactions_for_porcupine(shared):
+    rows = [json.loads(line) for line in export(shared.operations, "porcupine")]
+    assert rows[0]["input"] == {
+        "op": "txn",
+        "command": [15, [[1, 1, "a", None]],
+                    [[64, "a"], [64, "b"], [1, "a", "1"],
+                     [15, [[1, 1, "b", "x"]], [], [[66, "b", 2]]]],
+                    [[2, "b"]]],
+    }  # fmt: skip
+    assert rows[0]["output"] == {"result": [1, [None, None, 1, [0, [2]]]], "revision": 1}
+    assert (rows[2]["output"], rows[2]["return"]) == (None, NEVER_NS)
+    assert rows[-1]["input"] == {"op": "txn", "command": [14, 7]}
+    assert [row["client"] for row in rows] == [0, 0, 0, 1, 1, 2]

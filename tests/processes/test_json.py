@@ -269,7 +269,8 @@ def _files_and_faults(ctl, daemons):
     ctl("fault list")
     ctl("fault rm", "f")
     (ctl.path / "plan.toml").write_text(PLAN)
-    ctl("fault run", "plan.toml")
+    ran = ctl("fault run", "plan.toml")
+    ctl("check history", ran["history"])
     victim = daemons.followers(daemons.wait_leader())[0]
     ctl("fault crash", victim)
     daemons.wait_end(victim)

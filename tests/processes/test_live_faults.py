@@ -11,6 +11,7 @@ import pytest
 
 from paxosctl.client.errors import ClientError, OutcomeUnknownError
 from paxosd.check.history import History
+from paxosd.check.lease_term import LEASE_PROCESS
 from paxosd.daemon import exits
 from paxosd.faults.store import FILE
 from tests.processes.load import Load
@@ -363,7 +364,11 @@ class TestRun:
         (kept,) = (daemons.path / "histories").iterdir()
         history = History.load(kept)
         counted = sum(sum(kind.values()) for kind in report["operations"].values())
-        assert len(history) == counted > 100
+        leases = sum(each.process.startswith(LEASE_PROCESS) for each in history)
+        assert len(history) == counted + leases > 100
+        assert report["operations"]["txn"]["ok"] > 0
+        assert leases > 0
+        assert report["locks"]["status"] == "ok"
         for name in daemons.names:
             assert daemons.admin(name, "fault_list")["rules"] == []
         with daemons.client() as client:

@@ -70,6 +70,7 @@ LEAVES = {
         ["--watchers", "none"],
         2,
     ),
+    "check history": (None, ["/dev/null/none"], 2),
     "check perf": (None, ["--load", "huge"], 2),  # what it finds depends on the machine
     "log nodes": (None, ["/dev/null"], 74),  # there is nothing in it
     "log timeline": (None, ["/dev/null"], 74),
@@ -95,6 +96,7 @@ LEAVES = {
 }
 NEEDS_NO_CLUSTER = {
     "sim run", "sim teach", "snapshot status", "snapshot restore", "audit", "debug bundle", "blame",
+    "check history",
     "import",  # of a file without keys, as here
     *(verb for verb in LEAVES if verb.startswith(("log ", "explain ", "why-slow", "trace "))),
 }  # fmt: skip
