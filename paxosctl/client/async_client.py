@@ -59,8 +59,11 @@ class AsyncClient(
         timeout_s: float = 5.0,
         options: ClientOptions | None = None,
         name: str | None = None,
+        read_from: str | None = None,
     ) -> None:
-        super().__init__(endpoints, timeout_s=timeout_s, options=options, name=name)
+        super().__init__(
+            endpoints, timeout_s=timeout_s, options=options, name=name, read_from=read_from
+        )
         self._keeper = KeeperOfOne(self._options)
 
     def watch(

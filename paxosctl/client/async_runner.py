@@ -46,8 +46,11 @@ class AsyncRunner(ClientBase, IsAwaited):
         timeout_s: float = 5.0,
         options: ClientOptions | None = None,
         name: str | None = None,
+        read_from: str | None = None,
     ) -> None:
-        super().__init__(endpoints, timeout_s=timeout_s, options=options, name=name)
+        super().__init__(
+            endpoints, timeout_s=timeout_s, options=options, name=name, read_from=read_from
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_due = False
         self._timer: asyncio.TimerHandle | None = None

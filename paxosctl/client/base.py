@@ -11,6 +11,7 @@ from paxosctl.client.transport import Transport
 from paxosd.core.client.calls import Ask, Call, ClientOptions, Request
 from paxosd.core.client.endpoints import UNREACHABLE, Trouble
 from paxosd.core.client.protocol import ClientProtocol
+from paxosd.core.client.read_spread import checked_read_from
 from paxosd.host.clock import clock_ms
 
 DEFAULT_ENDPOINTS = (
@@ -30,7 +31,10 @@ class ClientBase(Unshared):
     """``endpoints``: client endpoints of any nodes of one cluster, tried in this order.
     ``timeout_s`` bounds each call that is not given another one, a page of a scan, and each
     pipelined command. ``name``: for people who ask the log who wrote something; None: program,
-    user, host and process id; "": none.
+    user, host and process id; "": none. ``read_from``: "leader" (also None), or "nearest": reads go
+    to the node that answers soonest, drawn from those that are about equally quick, so that many
+    clients share all nodes. They are linearizable all the same: any node has a majority confirm who
+    leads before it answers.
 
     It belongs to the process that made it, with all that it hands out: a call in a forked child
     raises RuntimeError. There is one exception: ``close`` in a child does nothing, for a child has
@@ -43,12 +47,15 @@ class ClientBase(Unshared):
         timeout_s: float = 5.0,
         options: ClientOptions | None = None,
         name: str | None = None,
+        read_from: str | None = None,
     ) -> None:
         if isinstance(endpoints, str):
             raise TypeError("endpoints is a list of strings, not one string")
         options = options or ClientOptions()
         if name is not None or not options.name:
             options = replace(options, name=own_name() if name is None else checked_name(name))
+        if read_from is not None:
+            options = replace(options, read_from=checked_read_from(read_from))
         self.timeout_s = checked_timeout(timeout_s)
         self._options = options
         self._transport = Transport()
@@ -65,6 +72,11 @@ class ClientBase(Unshared):
         """The id of the cluster; "" before the first answer."""
         self._transport.owner.check_process()
         return self._connection.cluster
+
+    @property
+    def reads_by_endpoint(self) -> dict[str, int]:
+        """How many reads, pages of scans included, each node has answered this client."""
+        return dict(self._protocol.reads.answered)
 
     @property
     def endpoints(self) -> list[str]:

@@ -58,8 +58,11 @@ class Client(
         timeout_s: float = 5.0,
         options: ClientOptions | None = None,
         name: str | None = None,
+        read_from: str | None = None,
     ) -> None:
-        super().__init__(endpoints, timeout_s=timeout_s, options=options, name=name)
+        super().__init__(
+            endpoints, timeout_s=timeout_s, options=options, name=name, read_from=read_from
+        )
         self._keeper = KeeperOfOne(self._options)
 
     def pipeline(self) -> Pipeline:

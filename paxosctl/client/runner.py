@@ -53,8 +53,11 @@ class CallRunner(ClientBase, Waits):
         timeout_s: float = 5.0,
         options: ClientOptions | None = None,
         name: str | None = None,
+        read_from: str | None = None,
     ) -> None:
-        super().__init__(endpoints, timeout_s=timeout_s, options=options, name=name)
+        super().__init__(
+            endpoints, timeout_s=timeout_s, options=options, name=name, read_from=read_from
+        )
         self._seat = DriverSeat(self._transport.owner, self._transport.waker)
         self._inbox: deque[tuple[Call, Request]] = deque()
         self._cancelled: deque[Call] = deque()

@@ -53,8 +53,11 @@ TURN_COMMANDS = 256
 def _export(settings: Settings, prefix: str, target: Path | None, force: bool) -> None:
     """Write keys and values as JSON lines, any bytes, to be read by import or by other programs.
 
-    docs/JSON.md has the format. The keys are read in pages, each at a revision of its own: what is
-    written meanwhile may be in it or not. For a state as of one moment: snapshot save.
+    docs/JSON.md has the format. All of it is of one revision, which the first line names, whatever
+    is written meanwhile. Exit code 77, and no file, if the cluster's history moves past that
+    revision before the last key is read (`cluster set history_revisions=N` keeps more). Leases are
+    left out: an imported key is attached to none. Sessions, settings and members are not in it
+    either: for all of the state, snapshot save.
     """
     check_key(prefix, prefix=True)
     with settings.client() as client, _written(target, force=force) as put:
@@ -71,7 +74,8 @@ export_verb = global_options(_export, with_output=False)
 
 
 def _copy(client: Any, prefix: bytes, put: Callable[[bytes], object]) -> tuple[int, int]:
-    """How many keys there were, and the revision of the last page."""
+    """How many keys there were, and the revision that they are of; for a cluster below feature
+    level 4, that of the last page."""
     keys = 0
     revision = -1
     with progress("exporting") as step:

@@ -29,6 +29,7 @@ class ClientOptions:
     ``leaderless_backoff_max_ms``: the longest pause after a node that does not lead: the next
     leader may be elected any moment.
     ``first_request_id``: the others count on from it.
+    ``read_from``: "leader", or "nearest" (``read_spread.py``).
     """
 
     frame_commands_max: int = 256
@@ -49,6 +50,7 @@ class ClientOptions:
     unreachable_ms: int | None = None
     name: str = ""
     first_request_id: int = 1
+    read_from: str = "leader"
 
 
 class NotSubmitted(NamedTuple):
@@ -173,6 +175,7 @@ class Frame:
     be down, from ``began_ms`` on, before the frame ends; None: until the deadline.
     ``open_ids``: the sendings that may have had, or may yet have, an effect.
     ``doubtful``: a daemon said that it may have been submitted.
+    ``is_spread``: its last sending went to the nearest node, not to the target.
     """
 
     __slots__ = (
@@ -184,6 +187,7 @@ class Frame:
         "entry_session",
         "first_seq",
         "ids",
+        "is_spread",
         "open_ids",
         "patience_ms",
         "pinned",
@@ -219,6 +223,7 @@ class Frame:
         self.open_ids: set[int] = set()
         self.doubtful = False
         self.endpoint = ""
+        self.is_spread = False
         self.entry_session = entry_session  # named in the entry of a command that travels alone
         self.pinned = pinned
         self.patience_ms = patience_ms

@@ -52,6 +52,7 @@ from paxosd.core.client.endpoints import NO_ANSWER, UNREACHABLE, Endpoints, Endp
 from paxosd.core.client.frames import FrameTable
 from paxosd.core.client.learning import ANSWER_MS, Held, Learning
 from paxosd.core.client.queue import CommandQueue
+from paxosd.core.client.read_spread import ReadSpread
 from paxosd.core.client.scout import Scout
 from paxosd.core.commands import Command, Entry
 from paxosd.core.effects import INVALID
@@ -115,6 +116,7 @@ class ClientProtocol:
         self._table = FrameTable(options, rng)
         self._queue = CommandQueue(options, self._table, learns=learns)
         self._learning = Learning(rng) if learns else None
+        self.reads = ReadSpread(self.endpoints, rng, options.read_from)
         self._scout = Scout(options, self._table, self.endpoints, rng, self._message)
         self._endings = Endings(self._table, self._queue, self.endpoints, self._learning)
         self._answers = Answers(
@@ -291,6 +293,7 @@ class ClientProtocol:
         if frame is None:
             return
         self._scout.heard(frame, message, now_ms)
+        self.reads.heard(frame, message, now_ms)
         endpoint = self.endpoints.find(frame.endpoint)
         if endpoint is not None and message.request_id == frame.request_id and endpoint.code:
             endpoint.trouble("", "")
@@ -371,11 +374,7 @@ class ClientProtocol:
             self._table.unsent.append(frame)
             self._table.wake(frame.retry_ms)
             return
-        endpoint = (
-            self.endpoints.get(frame.pinned, now_ms)
-            if frame.pinned
-            else self.endpoints.choose(now_ms)
-        )
+        endpoint = self.reads.endpoint_for(frame, now_ms)
         if endpoint is None or endpoint.state is not EndpointState.UP:
             self._table.unsent.append(frame)  # until it is connected, or its deadline
             if frame.pinned and self._endings.is_out_of_patience(frame, now_ms):

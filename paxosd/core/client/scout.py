@@ -92,7 +92,7 @@ class Scout:
         if message.request_id != frame.request_id or endpoint is None:
             return  # an earlier sending, perhaps to another endpoint
         endpoint.answered_ms = now_ms
-        if isinstance(message, RefusalAnswer):
+        if isinstance(message, RefusalAnswer) or frame.is_spread:
             return
         took_ms = max(1.0, now_ms - frame.sent_ms)  # 0 would count as not measured
         if not self._smoothed_ms:

@@ -2,6 +2,7 @@
 line where it has the same; and that the two clients do not drift apart."""
 
 import inspect
+import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -168,6 +169,25 @@ class TestCalls:
         with pytest.raises(TypeError, match="are bytes"):
             list(client.scan("text"))
         assert daemon.writes == []
+
+    def test_reads_from_the_nearest_go_to_all_nodes(self, dress, daemon):
+        with (
+            FakeDaemon("n2", follows=daemon) as second,
+            FakeDaemon("n3", follows=daemon) as third,
+            dress(
+                [each.endpoint for each in (daemon, second, third)],
+                timeout_s=30,
+                read_from="nearest",
+            ) as client,
+        ):
+            client.put(b"k", b"v")
+            until = time.monotonic() + 60
+            while len(client.reads_by_endpoint) < 3:
+                assert client.get(b"k").value == b"v"
+                assert time.monotonic() < until, client.reads_by_endpoint
+            assert {len(each.writes) for each in (second, third)} == {0}
+        with pytest.raises(ValueError, match="read_from is one of leader, nearest"):
+            dress([daemon.endpoint], read_from="anywhere")
 
 
 class TestFailures:

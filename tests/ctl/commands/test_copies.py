@@ -17,6 +17,7 @@ from paxosctl.commands.key_lines import (
     read_lines,
     row_line,
 )
+from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from paxosd.core.commands import KeyValue
 from tests.ctl.fake_daemon import closed_port
 
@@ -160,6 +161,57 @@ class TestVerbs:
         code, _, err = ctl("import", "/nonexistent/file")
         assert code == 74
         assert "cannot be read" in err
+
+
+class TestOneRevision:
+    @pytest.fixture
+    def beside(self, daemon, monkeypatch):
+        """Makes an export of ``count`` keys beside writes, which come after its first page."""
+
+        def prepare(count, history_revisions, writes):
+            daemon.machine.settings = ClusterSettings(
+                1, LEVEL_COORDINATION, history_revisions=history_revisions
+            )
+            fill(daemon, {b"k/%03d" % number: bytes([number]) * 99 for number in range(count)})
+            waiting = [writes]
+
+            def line(row):
+                if waiting:
+                    with Client([daemon.endpoint]) as client:
+                        waiting.pop()(client)
+                return row_line(row)
+
+            monkeypatch.setattr(copies, "row_line", line)
+
+        return prepare
+
+    def test_what_is_written_meanwhile_is_not_in_it(self, ctl, daemon, beside, tmp_path):
+        def writes(client):
+            client.put(b"k/059", b"later")
+            client.delete(b"k/030")
+            client.put(b"k/after", b"later")
+
+        beside(60, 1000, writes)
+        target = tmp_path / "keys"
+        assert ctl("export", "-o", str(target))[0] == 0
+        first, *_, last = map(json.loads, target.read_bytes().splitlines())
+        assert (first["revision"], last["revision"], last["keys"]) == (60, 60, 60)
+        assert ctl("delete", "", "--prefix", "--all")[0] == 0
+        assert ctl("import", str(target))[0] == 0
+        assert held(daemon) == {b"k/%03d" % number: bytes([number]) * 99 for number in range(60)}
+
+    def test_a_history_that_is_too_short_is_an_error_and_no_file(self, ctl, beside, tmp_path):
+        def writes(client):
+            for number in range(40):  # a slot for each: history goes by slots
+                client.put(b"other", b"%d" % number)
+
+        beside(60, 16, writes)
+        target = tmp_path / "keys"
+        code, _, err = ctl("export", "-o", str(target))
+        assert code == 77, err
+        assert "the scan is of revision 60, and took too long" in err
+        assert "history_revisions=N` keeps more" in err
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_the_time_that_is_left():
