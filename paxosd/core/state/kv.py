@@ -222,8 +222,7 @@ class Store:
             create, _, version = numbers_of(old)
             packed = pack_numbers(create, revision, version + 1) + value
         self.data.put_packed(key, packed)
-        if self.quota.limit_bytes:
-            self.quota.replace(key, old, packed)
+        self.quota.replace(key, old, packed)
         return packed
 
     def delete(self, key: bytes) -> Result:
