@@ -5,6 +5,7 @@ from typing import Any
 
 from paxosctl.cli.render import View, as_cell
 from paxosctl.inspection.ballot_story import BallotStory
+from paxosctl.inspection.command_words import change_words
 from paxosctl.inspection.events import MESSAGES, OUTCOME_NAMES, ballot_of, event_id, ms, note_words
 from paxosctl.inspection.read_times import ReadTime
 from paxosctl.inspection.request_story import KeyStory, RequestStory
@@ -244,7 +245,8 @@ def key_view(story: KeyStory) -> View:
         client = client_words(story.names.client(change.session) or "")
         rows.append((
             clock_time(change.stamp_ms * 1000), str(change.slot), change.ballot.shown(),
-            change.op, value_words(change.value), who, client,
+            change.op, change_words(change.command, story.key) or value_words(change.value),
+            who, client,
             "" if answer is None else f"{answer.node} {ms(answer.round)}",
             name or "",
         ))  # fmt: skip

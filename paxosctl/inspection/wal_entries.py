@@ -15,6 +15,8 @@ from paxosd.core.commands import (
     CAS_VALUE,
     DELETE,
     DELETE_RANGE,
+    GRANT,
+    KEEPALIVE,
     LEASE_EXPIRED,
     PUT,
     REVOKE,
@@ -40,6 +42,7 @@ from paxosd.wire.entry import decode_batch
 OP_NAMES: dict[int | str, str] = {
     PUT: "put", DELETE: "delete", DELETE_RANGE: "delete range", CAS_VALUE: "cas",
     CAS_REVISION: "cas", REVOKE: "lease revoked", LEASE_EXPIRED: "lease expired", TXN: "txn",
+    GRANT: "lease granted", KEEPALIVE: "lease renewed",
 }  # fmt: skip
 
 _WRITES = frozenset((PUT, DELETE, CAS_VALUE, CAS_REVISION, ADD))
