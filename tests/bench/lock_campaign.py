@@ -1,11 +1,13 @@
 """Real processes that hold a lock in turn, while holders and leaders are stopped, killed, cut off.
 
-    python -m tests.bench.lock_campaign [--rounds 200] [--seed N] [--limit SECONDS]
+    python -m tests.bench.lock_campaign [--rounds 200] [--locks 4] [--seed N] [--limit SECONDS]
 
-Three daemons, three workers (``lock_worker.py``). Each round something happens to the holder or to
-the leader, and somebody has to acquire the lock after it. At the end what the workers said is
-judged: no check that began after another had acquired says "held", no fenced write that began
-after another had acquired took effect, and tokens grow. One host has one clock: this proves nothing
+Three daemons, and three workers (``lock_worker.py``) for each of several locks. Each round
+something happens to the holder of a lock or to the leader, and somebody has to acquire that lock
+after it. The locks have their rounds at the same time, for a round is waiting for the most part;
+but only one at a time is about the leader. At the end what the workers said is judged: no check
+that began after another had acquired says "held", no fenced write that began after another had
+acquired took effect, and tokens grow. One host has one clock: this proves nothing
 about drift, which the simulator has. Exit code 1 if a rule was broken.
 """
 
@@ -18,15 +20,17 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from paxosd.core.cluster_settings import LEVEL_COORDINATION
 from tests.processes.processes import Daemons, clean_environ, wait_for
 
 TTL_S = 1.0
-NAME = "jobs"
+LOCKS = 4
 WAIT_S = 40.0
 KINDS = (
     "stop-holder", "stop-holder", "kill-holder", "kill-leader", "stop-leader", "cut-leader",
@@ -36,15 +40,18 @@ KINDS = (
 class Worker:
     """One worker process, which is started again when it was killed."""
 
-    def __init__(self, daemons, path):
+    def __init__(self, daemons, name, path):
         self._daemons = daemons
+        self._name = name
         self._path = path
+        self._read = 0
+        self._newest = 0
         self.process = None
         self.start()
 
     def start(self):
         """A new process; what it says is appended."""
-        command = [sys.executable, "-m", "tests.bench.lock_worker", NAME, str(TTL_S)]
+        command = [sys.executable, "-m", "tests.bench.lock_worker", self._name, str(TTL_S)]
         with self._path.open("ab") as said, Path(f"{self._path}.err").open("ab") as errors:
             self.process = subprocess.Popen(
                 [*command, *self._daemons.endpoints],
@@ -62,9 +69,16 @@ class Worker:
 
     def newest(self):
         """The token with which it acquired last; 0: never."""
-        return max(
-            (each["token"] for each in self.lines() if each["what"] == "acquired"), default=0
-        )
+        with self._path.open("rb") as said:
+            said.seek(self._read)
+            new = said.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._read += len(whole)
+        for line in whole.splitlines():
+            if b'"acquired"' in line:
+                with contextlib.suppress(ValueError):
+                    self._newest = max(self._newest, json.loads(line)["token"])
+        return self._newest
 
     def end(self):
         """Kill it."""
@@ -103,31 +117,39 @@ def judge(lines_of):
 
 
 class Campaign:
-    """The cluster, the workers, and what is done to them."""
+    """One lock, its workers, and what is done to them. ``leader``: held while something is done to
+    the leader."""
 
-    def __init__(self, daemons, path, rng):
+    def __init__(self, daemons, path, name, rng, leader):
         self._daemons = daemons
         self._rng = rng
-        self.workers = [Worker(daemons, path / f"worker{number}") for number in range(3)]
+        self._leader = leader
+        self.name = name
+        self.workers = [Worker(daemons, name, path / f"{name}-{number}") for number in range(3)]
         self.done = Counter()
 
     def holder(self):
         """The worker with the newest token."""
         return max(self.workers, key=Worker.newest)
 
-    def round(self, kinds):
-        """One thing happens; then somebody acquires."""
-        what = self._rng.choice(kinds)
-        before = max(worker.newest() for worker in self.workers)
-        getattr(self, "_" + what.replace("-", "_"))(before)
-        self.done[what] += 1
-        self._wait_newer(before)
+    def rounds(self, count, kinds, until_s):
+        """One thing happens; then somebody acquires; so many times."""
+        self._wait_newer(0)
+        for _ in range(count):
+            if time.monotonic() > until_s:
+                return
+            what = self._rng.choice(kinds)
+            before = max(worker.newest() for worker in self.workers)
+            with self._leader if "leader" in what else contextlib.nullcontext():
+                getattr(self, "_" + what.replace("-", "_"))(before)
+            self.done[what] += 1
+            self._wait_newer(before)
 
     def _wait_newer(self, before):
         wait_for(
             lambda: max(worker.newest() for worker in self.workers) > before,
             WAIT_S,
-            f"somebody acquires after token {before}",
+            f"somebody acquires {self.name} after token {before}",
         )
 
     def _stop_holder(self, before):
@@ -173,8 +195,8 @@ class Campaign:
         return [worker.lines() for worker in self.workers]
 
 
-def run(path, rounds, seed, limit_s=float("inf"), kinds=KINDS):
-    """(what is wrong, counts, what was done)."""
+def run(path, rounds, seed, *, locks=1, limit_s=float("inf"), kinds=KINDS):
+    """(what is wrong, counts, what was done); ``rounds`` together."""
     until_s = time.monotonic() + limit_s
     with Daemons(path, 3, faults={"enabled": True}) as daemons:
         daemons.start()
@@ -186,28 +208,42 @@ def run(path, rounds, seed, limit_s=float("inf"), kinds=KINDS):
             ),
             what="the feature level of leases",
         )
-        campaign = Campaign(daemons, path, random.Random(seed))
+        leader = threading.Lock()
+        campaigns = [
+            Campaign(daemons, path, f"jobs{number}", random.Random(f"{seed}/{number}"), leader)
+            for number in range(locks)
+        ]
+        shares = [rounds // locks + (number < rounds % locks) for number in range(locks)]
+        wrong, counts, done = [], Counter(), Counter()
         try:
-            campaign._wait_newer(0)
-            for _ in range(rounds):
-                if time.monotonic() > until_s:
-                    break
-                campaign.round(kinds)
+            with ThreadPoolExecutor(locks) as pool:
+                for end in [
+                    pool.submit(each.rounds, share, kinds, until_s)
+                    for each, share in zip(campaigns, shares, strict=True)
+                ]:
+                    end.result()
         finally:
-            lines_of = campaign.end()
-    return *judge(lines_of), campaign.done
+            for each in campaigns:
+                found, seen = judge(each.end())
+                wrong += [f"{each.name}: {words}" for words in found]
+                counts += seen
+                done += each.done
+    return wrong, counts, done
 
 
 def main():
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--locks", type=int, default=LOCKS)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
     parser.add_argument("--limit", type=float, default=float("inf"), help="seconds")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     with tempfile.TemporaryDirectory() as path:
-        wrong, counts, done = run(Path(path), options.rounds, options.seed, options.limit)
+        wrong, counts, done = run(
+            Path(path), options.rounds, options.seed, locks=options.locks, limit_s=options.limit
+        )
     print("done", dict(done), sum(done.values()), "rounds")
     print("seen", dict(counts))
     print(*wrong, sep="\n")

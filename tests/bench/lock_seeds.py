@@ -28,16 +28,22 @@ from paxosd.sim.nemesis.schedule import LEADER, Directive, Schedule
 from tests.bench.processor_limit import RUN_CPU_S_MAX, processor_limit
 
 DURATION_MS = 5500
-OPTIONS = RunOptions(
+BRIEF_LOCKS = RunOptions(
     level=LEVEL_LATEST, duration_ms=DURATION_MS, clients=1, operations=4, keys=1, locks=6,
     brief_locks=True, watchers=0, stale_readers=0, revision_readers=0, holders=0,
     unequal_limits=False,
 )  # fmt: skip
+LOCKS = RunOptions(
+    level=LEVEL_LATEST, duration_ms=12_000, clients=1, operations=20, keys=2, locks=4,
+    watchers=0, stale_readers=0, revision_readers=0, holders=0, at_once=False,
+    faults=frozenset({"pause", "partition", "isolate", "crash", "client-cut", "drop"}),
+)  # fmt: skip
+"""With all the checks that other runs have, and TTLs of up to a minute."""
 LOCKS_LIMIT_MS = 120_000.0
 SAY_S = 10.0
 
 
-def draw_schedule(rng):
+def draw_lock_schedule(rng):
     """Three or four times something bad, to the leader for the most part."""
     drawn = []
     at_ms = rng.uniform(800, 1600)
@@ -95,7 +101,7 @@ class LockRun(SimRun):
 def run_seed(seed):
     """(seed, what was wrong, counts, processor seconds)."""
     began_s = time.process_time()
-    run = LockRun(seed, OPTIONS, draw_schedule(random.Random(f"locks/{seed}")))
+    run = LockRun(seed, BRIEF_LOCKS, draw_lock_schedule(random.Random(f"locks/{seed}")))
     try:
         with processor_limit(RUN_CPU_S_MAX):
             violation = run.report().violation

@@ -13,6 +13,7 @@ from paxosd.sim.campaign.options import RunOptions
 from paxosd.sim.campaign.run import RunReport, run_seed
 from paxosd.sim.cluster.records import RunRecords
 from paxosd.sim.nemesis.schedule import LEADER, Directive, Schedule
+from tests.bench.lock_seeds import BRIEF_LOCKS, LOCKS, draw_lock_schedule
 from tests.bench.mutation_gaps import GapProfile
 from tests.bench.processor_limit import RUN_CPU_S_MAX, processor_limit
 
@@ -65,10 +66,6 @@ _GROWN = replace(
     members=True,
 )  # fmt: skip
 _STORMY = replace(_PLAIN, duration_ms=12_000, clients=6, operations=200, keys=3)
-_LOCKS = replace(
-    _PLAIN, level=LEVEL_LATEST, duration_ms=12_000, clients=1, operations=20, keys=2, locks=4,
-    faults=frozenset({"pause", "partition", "isolate", "crash", "client-cut", "drop"}),
-)  # fmt: skip
 _WATCHED = replace(_STORMY, keys=8, watchers=3)
 
 
@@ -485,8 +482,9 @@ PROFILES: dict[str, Profile | GapProfile] = {
         Profile("leases", replace(_STORMY, level=LEVEL_LATEST, holders=3)),
         Profile("leases-clocks", replace(_BUSY, level=LEVEL_LATEST, holders=3), _wrong_clocks),
         Profile("leases-crossed", replace(_BUSY, level=LEVEL_LATEST, holders=3), _old_batches),
-        Profile("locks", _LOCKS),
-        Profile("locks-long", replace(_LOCKS, duration_ms=400_000, faults=frozenset())),
+        Profile("locks", LOCKS),
+        Profile("locks-brief", BRIEF_LOCKS, draw_lock_schedule),
+        Profile("locks-long", replace(LOCKS, duration_ms=400_000, faults=frozenset())),
         Profile("transactions", replace(_STORMY, level=LEVEL_LATEST, transactors=3)),
         Profile("history", replace(_STORMY, level=LEVEL_LATEST, revision_readers=3)),
         Profile("upgrades", replace(_STORMY, level=LEVEL_LATEST)),
