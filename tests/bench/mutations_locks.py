@@ -35,7 +35,8 @@ LOCKS = (
         in_suite=True),
     row("lock-second-sending", "a renewal that is sent again counts from the first sending",
         around(LockProtocol, "_on_renewal", _count_from_the_last_sending),
-        around(LockProtocol, "_on_grant", _count_from_the_last_sending), profiles="locks-brief"),
+        around(LockProtocol, "_on_grant", _count_from_the_last_sending), profiles="locks-brief",
+        seed=7, in_suite=True),
     row("lock-no-drift", "the holder allows for the drift of its own clock",
         instead(lock_module, "DRIFT_PPM_MAX", 0), instead(lock_module, "MARGIN_MS", 0),
         where="LockProtocol._renewed", profiles="locks-long locks-brief"),
@@ -43,5 +44,5 @@ LOCKS = (
         instead(transaction_run, "_COMPARISONS", _ALWAYS), where="the compare of a TXN",
         profiles="locks-brief", seed=3, in_suite=True),
     row("lock-wrong-predecessor", "a waiter awaits the one before it",
-        around(LockProtocol, "_await", _await_itself), profiles="locks-brief"),
+        around(LockProtocol, "_await", _await_itself), profiles="locks-brief", seed=2),
 )  # fmt: skip
