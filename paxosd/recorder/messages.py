@@ -23,7 +23,7 @@ here has zeros: its kind says that it was there.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from paxosd.core.messages import (
     Accept,
@@ -49,35 +49,40 @@ from paxosd.core.messages import (
     VotesRequest,
     Welcome,
 )
-from paxosd.core.types import NULL_BALLOT, NodeId
+from paxosd.core.types import NULL_BALLOT, Ballot, NodeId
 from paxosd.recorder.event import ADOPTED, PARTIAL_BIT, SUM
-from paxosd.recorder.recorder import Recorder
 from paxosd.wire import PEER_KINDS
 
 ADOPTED_MAX = 1024
 """So many proposals of one promise are recorded."""
 
 
-def record_accept(recorder: Recorder, peer: NodeId, code: int, message: Accept) -> None:
-    """Written out, as the next: these two are most of all messages."""
-    ballot, slot, value, commit = message
-    recorder.record(_ACCEPT, peer, code, slot, ballot, commit, recorder.digest_of(value))
+class EventSink(Protocol):
+    """Takes events: a :class:`~paxosd.recorder.recorder.Recorder`."""
+
+    def record(
+        self,
+        kind: int,
+        peer: NodeId = "",
+        code: int = 0,
+        slot: int = 0,
+        ballot: Ballot = NULL_BALLOT,
+        x: int = 0,
+        y: int = 0,
+    ) -> None: ...
+    def digest_of(self, value: bytes) -> int: ...
 
 
-def record_accepted(recorder: Recorder, peer: NodeId, code: int, message: Accepted) -> None:
-    """One event for each run of slots."""
-    ballot, ranges, stream_seq = message
-    for first, last in ranges:
-        recorder.record(_ACCEPTED, peer, code, first, ballot, last, stream_seq)
-
-
-def record_message(recorder: Recorder, peer: NodeId, code: int, message: Any) -> None:
+def record_message(recorder: EventSink, peer: NodeId, code: int, message: Any) -> None:
     """Add what was done with a PeerMessage: ``code`` SENT, RECEIVED …; ``peer``: the other node."""
     kind = type(message)
     if kind is Accept:
-        record_accept(recorder, peer, code, message)
+        ballot, slot, value, commit = message
+        recorder.record(_ACCEPT, peer, code, slot, ballot, commit, recorder.digest_of(value))
     elif kind is Accepted:
-        record_accepted(recorder, peer, code, message)
+        ballot, ranges, stream_seq = message
+        for first, last in ranges:
+            recorder.record(_ACCEPTED, peer, code, first, ballot, last, stream_seq)
     elif kind is Votes:
         for ballot, first, last in message.votes:
             recorder.record(_VOTES, peer, code, first, ballot, last, message.stream_seq)
@@ -94,12 +99,12 @@ def record_message(recorder: Recorder, peer: NodeId, code: int, message: Any) ->
                 recorder.record(SUM, peer, code, slot, NULL_BALLOT, total, sort << 8 | version)
 
 
-def _record_report(recorder: Recorder, peer: NodeId, code: int, message: Promise) -> None:
+def _record_report(recorder: EventSink, peer: NodeId, code: int, message: Promise) -> None:
     for slot, ballot, value in message.accepted[:ADOPTED_MAX]:
         recorder.record(ADOPTED, peer, code, slot, ballot, 0, recorder.digest_of(value))
 
 
-def _decisions(recorder: Recorder, message: Decisions) -> tuple[Any, ...]:
+def _decisions(recorder: EventSink, message: Decisions) -> tuple[Any, ...]:
     first, values = message.first_slot, message.values
     if not values:
         return first, NULL_BALLOT, 0, 0

@@ -3,8 +3,8 @@
     loop:    record() ──► rows ──► settle(): chunk … full ──► the next chunk
     beside:  take_blocks() ──► what is new, as blocks
 
-What the loop must not wait for it may put off with :attr:`Recorder.later`, with the time at which
-it happened; :meth:`Recorder.settle` records it, much at a time, when nobody waits.
+While a turn goes on, what happens is only put off with :attr:`Recorder.later`, with the time at
+which it happened; :meth:`Recorder.settle` makes events of it when nobody waits any more.
 
 One thread records and one other may take: ``used`` grows only once an event is whole, and a chunk
 changes hands once, so that no lock is needed, and recording never waits. If nobody takes for long,
@@ -12,14 +12,42 @@ the oldest full chunks are dropped, and the gap shows in the numbers of the even
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from struct import pack_into
+from collections.abc import Iterator, Sequence
+from struct import Struct
 from typing import Any
 
+from paxosd.core.effects import AcceptRecord, PromiseRecord, Record
+from paxosd.core.messages import Accept, Accepted, PeerMessage
 from paxosd.core.types import NULL_BALLOT, Ballot, NodeId
 from paxosd.recorder.block import BlockHead, encode_block
 from paxosd.recorder.digest import digest_of
-from paxosd.recorder.event import EVENT_BYTES, EVENT_FIELDS, EVENT_FORM, KIND_AT, NOBODY, NOTE
+from paxosd.recorder.event import (
+    APPLIED,
+    EVENT_BYTES,
+    EVENT_FIELDS,
+    EVENT_FORM,
+    KIND_AT,
+    NOBODY,
+    NOTE,
+    PROMISED,
+    PUBLISHED,
+    RECEIVED,
+    SENT,
+    VOTED,
+)
+from paxosd.recorder.messages import record_message
+from paxosd.wire import PEER_KINDS
+
+Deeds = tuple[Sequence[Record], Sequence[tuple[NodeId, PeerMessage]], Sequence[Accepted]]
+"""What is written, sent and published, as ``Ready`` has it."""
+HEARD = object()
+"""Put off: envelopes that came."""
+DONE = object()
+"""Deeds, and the group commit that is to hold the records; 0: not known."""
+ADVANCED = object()
+"""What was applied, as ``Ready`` has it, and the chain after each slot."""
+NUMBERS = object()
+"""An event about no node: (kind, code, slot, what stands in place of a round, x, y)."""
 
 CHUNK_EVENTS = 1600
 CHUNKS_WAITING_MAX = 64
@@ -30,10 +58,14 @@ TEXT_CHARS_MAX = 4096
 NOTES_WAITING_MAX = 1000
 """Lines of the log that wait for the next turn; with more, the oldest are dropped."""
 
-ROWS_MAX = 160
-"""So many events wait to be packed at once."""
 _CHUNK_BYTES = CHUNK_EVENTS * EVENT_BYTES
-_ROWS_LIMIT = ROWS_MAX * EVENT_FIELDS
+ROWS_MAX = 20
+"""Events that are packed at once."""
+_ROWS_FIELDS = ROWS_MAX * EVENT_FIELDS
+_PACKERS = [Struct(f"<{EVENT_FORM * count}") for count in range(ROWS_MAX + 1)]
+"""For so many events. A form that is made for the occasion takes longer than to pack with it."""
+_ACCEPT = PEER_KINDS[Accept]
+_ACCEPTED = PEER_KINDS[Accepted]
 _DIGEST_OF_NOTHING = digest_of(b"")
 
 
@@ -71,7 +103,8 @@ class Recorder:
     """The events of one run of a node. ``lost``: how many were dropped before they were taken."""
 
     __slots__ = ("_at_us", "_chunk", "_digest", "_full", "_later", "_names", "_notes", "_places",
-                 "_rows", "_run", "_value", "directory_id", "later", "lost")  # fmt: skip
+                 "_rows", "_run", "_value",
+                 "directory_id", "later", "lost")  # fmt: skip
 
     def __init__(
         self, cluster: str, node: NodeId, boot_count: int, run_id: int, directory_id: int = 0
@@ -90,9 +123,10 @@ class Recorder:
         self.lost = 0
         self._value, self._digest = b"", _DIGEST_OF_NOTHING
         """The value that was looked at last."""
-        self._later: list[tuple[float, Callable[[Any, Any], None], Any, Any]] = []
+        self._later: list[tuple[float, Any, Any, Any]] = []
         self.later = self._later.append
-        """Put off: (when, on the clock of the turns; what to call; its two arguments)."""
+        """Put off: (when, on the clock of the turns; one of the four above or what to call; its two
+        arguments)."""
 
     # -- the loop
 
@@ -102,20 +136,90 @@ class Recorder:
         return len(self._later)
 
     def settle(self) -> None:
-        """Do what was put off, in its order, and pack it for who takes it."""
-        last_ms = -1.0
+        """Make events of what was put off, in its order, and pack them for who takes them.
+
+        What comes with every write is written out here: a call for each event takes longer than
+        the event itself, and the loop has some ten of them for a put."""
+        rows, places = self._rows, self._places
+        value, digest = self._value, self._digest
+        last_ms, at_us = -1.0, 0
         for now_ms, act, first, second in self._later:
             if now_ms != last_ms:
                 last_ms = now_ms
                 self.set_time(now_ms)
-            act(first, second)
+                at_us = self._at_us
+            if act is HEARD:
+                for envelope in first:
+                    message = envelope.body
+                    kind, peer = type(message), places[envelope.sender]
+                    if kind is Accepted:
+                        (round_, voter), ranges, seq = message
+                        voter = places[voter]
+                        for low, high in ranges:
+                            rows += (
+                                at_us,
+                                _ACCEPTED,
+                                peer,
+                                voter,
+                                RECEIVED,
+                                low,
+                                round_,
+                                high,
+                                seq,
+                            )
+                    elif kind is Accept:
+                        (round_, voter), slot, new, commit = message
+                        if new is not value:
+                            value, digest = new, digest_of(new)
+                        rows += (at_us, _ACCEPT, peer, places[voter], RECEIVED, slot, round_,
+                                 commit, digest)  # fmt: skip
+                    else:
+                        record_message(self, envelope.sender, RECEIVED, message)
+            elif act is ADVANCED:
+                for (slot, (round_, voter), new, _), chain in zip(first, second, strict=True):
+                    if new is not value:
+                        value, digest = new, digest_of(new)
+                    rows += (at_us, APPLIED, NOBODY, places[voter], 0, slot, round_, chain, digest)
+            elif act is NUMBERS:
+                sort, code, slot, number, x, y = first
+                rows += (at_us, sort, NOBODY, NOBODY, code, slot, number, x, y)
+            elif act is DONE:
+                value, digest = self._add_deeds(first, second, value, digest)
+            else:
+                act(first, second)
+        self._value, self._digest = value, digest
         self._later.clear()
-        self._value, self._digest = b"", _DIGEST_OF_NOTHING
         self._pack()
 
+    def _add_deeds(self, deeds: Deeds, group: int, value: bytes, digest: int) -> tuple[bytes, int]:
+        """Returns the value that was looked at last, and its digest."""
+        persist, sends, publishes = deeds
+        rows, places, at_us = self._rows, self._places, self._at_us
+        for each in persist:
+            if type(each) is AcceptRecord:
+                slot, (round_, voter), new = each
+                if new is not value:
+                    value, digest = new, digest_of(new)
+                rows += (at_us, VOTED, NOBODY, places[voter], 0, slot, round_, group, digest)
+            elif type(each) is PromiseRecord:
+                self.record(PROMISED, ballot=each.ballot, x=group)
+        for to, message in sends:
+            if type(message) is Accept:
+                (round_, voter), slot, new, commit = message
+                if new is not value:
+                    value, digest = new, digest_of(new)
+                rows += (at_us, _ACCEPT, places[to], places[voter], SENT, slot, round_, commit,
+                         digest)  # fmt: skip
+            else:
+                record_message(self, to, SENT, message)
+        for (round_, voter), ranges, seq in publishes:
+            for low, high in ranges:
+                rows += (at_us, _ACCEPTED, NOBODY, places[voter], PUBLISHED, low, round_, high, seq)
+        return value, digest
+
     def digest_of(self, value: bytes) -> int:
-        """:func:`~paxosd.recorder.digest.digest_of`; within a turn the same value comes several
-        times one after the other, in messages and for the log."""
+        """:func:`~paxosd.recorder.digest.digest_of`; the same value comes several times one after
+        the other, in messages, for the log and as it is applied."""
         if value is not self._value:
             self._value, self._digest = value, digest_of(value)
         return self._digest
@@ -129,8 +233,9 @@ class Recorder:
         elif now_us - chunk.base_us >= CHUNK_AGE_US_MAX:
             self._pack()
             self._turn_over()
-            self._chunk.base_us = now_us
-        at_us = now_us - self._chunk.base_us
+            chunk = self._chunk
+            chunk.base_us = now_us
+        at_us = now_us - chunk.base_us
         self._at_us = at_us if at_us > 0 else 0
 
     def record(
@@ -149,18 +254,21 @@ class Recorder:
         round_, voter = ballot
         rows = self._rows
         rows += (self._at_us, kind, places[peer], places[voter], code, slot, round_, x, y)
-        if len(rows) >= _ROWS_LIMIT:
-            self._pack()
 
     def _pack(self) -> None:
-        """All rows at once: for each by itself it takes several times as long."""
+        """All rows, many at once: for each by itself it takes several times as long."""
         rows = self._rows
-        if not rows:
-            return
+        if len(rows) <= _ROWS_FIELDS:
+            self._pack_some(rows)
+        else:
+            for first in range(0, len(rows), _ROWS_FIELDS):
+                self._pack_some(rows[first : first + _ROWS_FIELDS])
+        rows.clear()
+
+    def _pack_some(self, rows: list[int]) -> None:
         chunk = self._chunk
         count = len(rows) // EVENT_FIELDS
-        pack_into(f"<{EVENT_FORM * count}", chunk.buffer, chunk.used, *rows)
-        rows.clear()
+        _PACKERS[count].pack_into(chunk.buffer, chunk.used, *rows)
         chunk.used += count * EVENT_BYTES
         if chunk.used >= _CHUNK_BYTES:
             self._turn_over()
@@ -184,22 +292,21 @@ class Recorder:
 
     def note(self, text: str) -> None:
         """Add a line of the log."""
-        if len(self._rows) + EVENT_FIELDS >= _ROWS_LIMIT:
-            self._pack()  # or the event would go to the chunk before that of its text
+        self._pack()  # or the event might go to another chunk than its text
         chunk = self._chunk
         chunk.texts.append(text[:TEXT_CHARS_MAX])
         self.record(NOTE, x=len(chunk.texts) - 1)
 
     def _turn_over(self) -> None:
+        """Go on with a new chunk. The times in its rows count from the same moment: some of them
+        may be there already."""
         chunk = self._chunk
         first_seq = chunk.first_seq + chunk.used // EVENT_BYTES
-        now_us = chunk.base_us + self._at_us
         if len(self._full) >= CHUNKS_WAITING_MAX:
             dropped = self._full.popleft()
             self.lost += (dropped.used - dropped.taken) // EVENT_BYTES
         self._full.append(chunk)
-        self._at_us = 0
-        self._chunk = _Chunk(first_seq, now_us)
+        self._chunk = _Chunk(first_seq, chunk.base_us)
 
     # -- beside it
 

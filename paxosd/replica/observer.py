@@ -5,6 +5,7 @@
 The core knows nothing of it. A replica that neither records nor watches for slow requests has none.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from paxosd.core.effects import ReadReady, Ready, Refusal, WriteReply
@@ -27,7 +28,7 @@ class Observer(Protocol):
     def begin_turn(self, now_ms: float) -> None: ...
     def end_turn(self) -> None: ...
     def look(self) -> None: ...
-    def heard(self, envelope: Envelope) -> None: ...
+    def heard(self, envelopes: Sequence[Envelope]) -> None: ...
     def done(self, ready: Ready) -> None: ...
     def unsent(self, to: NodeId, message: PeerMessage) -> None: ...
     def synced(self, job: SyncJob, now_ms: float) -> None: ...
@@ -46,9 +47,8 @@ def make_observer(
         )
     if ports.recorder is None:
         return slow
-    wal = memory.wal
     recording = Recording(
-        ports.recorder, node, memory.machine, ports.precise_now_ms, slow, lambda: wal.next_group
+        ports.recorder, node, memory.machine, ports.precise_now_ms, slow, memory.wal
     )
     recording.start(ports.now_ms(), memory.recovered.commit)
     return recording

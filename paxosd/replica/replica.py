@@ -227,12 +227,13 @@ class Replica:
             self._hear_strangers()
         if inbox.genesis_heard and not node.genesis:
             node.hear_genesis(inbox.genesis_heard)
+        if self.commits.log_is_full:
+            # The disk is slow: silence is always a safe answer.
+            envelopes = [each for each in envelopes if type(each.body) not in _TO_LOG]
+        if envelopes and self._observer is not None:
+            self._observer.heard(envelopes)
         for envelope in envelopes:
             message = envelope.body
-            if self.commits.log_is_full and type(message) in _TO_LOG:
-                continue  # the disk is slow: silence is always a safe answer
-            if self._observer is not None:
-                self._observer.heard(envelope)
             node.step(envelope.sender, envelope.run_id, message)
             if type(message) in SNAPSHOT_KINDS and self.exchange is not None and self._is_sound:
                 self.exchange.receive(envelope.sender, message)  # type: ignore[arg-type]  # by kind

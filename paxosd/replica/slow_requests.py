@@ -9,7 +9,7 @@ without this node's own vote, a slot has no stage ``quorum``: ``persist`` ends w
 
 from array import array
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from paxosd.core.effects import AcceptRecord, ReadReady, Ready, Refusal, WriteReply
@@ -75,16 +75,17 @@ class SlowRequests:
     def end_turn(self) -> None:
         """Nothing is put off."""
 
-    def heard(self, envelope: Envelope) -> None:
-        """A message of a peer, as it is handed to the node."""
-        message = envelope.body
-        kind = type(message)
-        if kind is Accepted:
-            votes = self._votes[envelope.sender]
-            for first, last in message.ranges:  # type: ignore[union-attr]  # by kind
-                votes.append((first, last, self.now_ms))
-        elif kind is HeartbeatAck or kind is ReadIndexReply:
-            self._confirmer, self._confirmed_ms = envelope.sender, self.now_ms
+    def heard(self, envelopes: Sequence[Envelope]) -> None:
+        """Messages of peers, about to be handed to the node."""
+        for envelope in envelopes:
+            message: Any = envelope.body
+            kind = type(message)
+            if kind is Accepted:
+                votes = self._votes[envelope.sender]
+                for first, last in message.ranges:
+                    votes.append((first, last, self.now_ms))
+            elif kind is HeartbeatAck or kind is ReadIndexReply:
+                self._confirmer, self._confirmed_ms = envelope.sender, self.now_ms
 
     def done(self, ready: Ready, now_ms: float = -1.0) -> None:
         """What the node asks for, about to be done. ``now_ms``: if that was read already."""

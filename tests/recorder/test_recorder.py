@@ -84,6 +84,7 @@ def test_nobody_takes_and_the_oldest_are_dropped_and_counted():
     recorder = make()
     for slot in range((CHUNKS_WAITING_MAX + 3) * CHUNK_EVENTS):
         recorder.record(APPLIED, slot=slot)
+    recorder.settle()
     events = taken(recorder)
     assert recorder.lost == 3 * CHUNK_EVENTS
     assert events[0].seq == recorder.lost + 1, "the gap shows"

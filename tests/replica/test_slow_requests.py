@@ -51,7 +51,7 @@ def vote(watch, voter, at_ms, slot=7):
     if voter == "n1":
         watch.done(Ready(publishes=[message]))
     else:
-        watch.heard(Envelope(voter, 1, message))
+        watch.heard([Envelope(voter, 1, message)])
 
 
 def answer(watch, at_ms, came_ms=1000.0, reply=WRITTEN):
@@ -117,7 +117,7 @@ def test_a_refusal_has_its_code(watch):
 def test_a_read_waits_for_a_confirmation_or_for_the_state(watch):
     token = ReadToken(b"c", 1, [], 0, 1000.0)
     watch.begin_turn(1300)
-    watch.heard(Envelope("n3", 1, HeartbeatAck(B, 0, 0)))
+    watch.heard([Envelope("n3", 1, HeartbeatAck(B, 0, 0))])
     watch.answered(token, ReadReady(7))
     watch.begin_turn(1400)
     watch.answered(token, ReadReady(7))

@@ -7,6 +7,7 @@ before it. Nodes compare chains at the slots that MARK_SLOTS divides (``core/com
 """
 
 from array import array
+from collections.abc import Sequence
 
 from paxosd.core.types import Slot
 
@@ -42,3 +43,12 @@ class Trail:
     def before_last(self, slots: Slot) -> int | None:
         """The chain ``slots`` slots before the last one; None if it is not known."""
         return self._chains[-1 - slots] if 0 <= slots < len(self._chains) else None
+
+    def run(self, slots: Slot, count: int) -> Sequence[int]:
+        """The chains of ``count`` slots that follow one another, the first of them ``slots`` slots
+        before the last one; 0: it is not known."""
+        chains = self._chains
+        first = len(chains) - 1 - slots
+        if first >= 0 and count <= slots + 1:
+            return chains[first : first + count]
+        return [self.before_last(each) or 0 for each in range(slots, slots - count, -1)]

@@ -482,6 +482,11 @@ class Machine:
         0."""
         return self._trail.before_last(self.applied - slot)
 
+    def chains_of(self, first: Slot, count: int) -> Sequence[int]:
+        """The chain after each of ``count`` slots, the first of them ``first``; 0 for one that is
+        not known."""
+        return self._trail.run(self.applied - first, count)
+
     @property
     def checksums(self) -> dict[Slot, str]:
         """Slot → checksum in hex, the last few."""
