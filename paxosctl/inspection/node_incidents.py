@@ -14,7 +14,7 @@ from paxosd.recorder.event import Event
 STRETCH_US = 500_000
 DIED_US_MIN = 700_000
 """A process that others outlive by so much in the recordings has ended before them: they may have
-lost their last 400 ms."""
+lost their last 250 ms."""
 SYNC_US_MIN = 10_000
 SYNC_TIMES = 3
 """A disk stands out if its group commits take so many times as long as another's at the time."""

@@ -2,9 +2,9 @@
 
     loop ──► recorder (memory) ──► this thread, every FLUSH_MS: blocks, compressed ──► recorder/
 
-A process that dies has lost what it put off and recorded within the last FLUSH_MS, SETTLE_MS
-(``replica/recording.py``) and the rest of a turn, 400 ms together, and what this thread was
-just writing. The loop never waits for it: not for the disk, and not for a lock.
+A process that dies has lost what it recorded within the last FLUSH_MS and the rest of a turn, and
+what this thread was just writing. The loop never waits for it: not for the disk, and not for a
+lock.
 """
 
 import threading

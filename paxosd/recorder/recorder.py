@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from struct import Struct
 from typing import Any
 
-from paxosd.core.effects import AcceptRecord, PromiseRecord, Record
-from paxosd.core.messages import Accept, Accepted, PeerMessage
+from paxosd.core.effects import AcceptRecord, PromiseRecord
+from paxosd.core.messages import Accept, Accepted, Envelope
 from paxosd.core.types import NULL_BALLOT, Ballot, NodeId
 from paxosd.recorder.block import BlockHead, encode_block
 from paxosd.recorder.digest import digest_of
@@ -38,12 +38,11 @@ from paxosd.recorder.event import (
 from paxosd.recorder.messages import record_message
 from paxosd.wire import PEER_KINDS
 
-Deeds = tuple[Sequence[Record], Sequence[tuple[NodeId, PeerMessage]], Sequence[Accepted]]
-"""What is written, sent and published, as ``Ready`` has it."""
 HEARD = object()
 """Put off: envelopes that came."""
 DONE = object()
-"""Deeds, and the group commit that is to hold the records; 0: not known."""
+"""(persist, sends, publishes) of a ``Ready``, and the group commit that is to hold the records; 0:
+not known."""
 ADVANCED = object()
 """What was applied, as ``Ready`` has it, and the chain after each slot."""
 NUMBERS = object()
@@ -102,9 +101,9 @@ class _Places(dict[NodeId, int]):
 class Recorder:
     """The events of one run of a node. ``lost``: how many were dropped before they were taken."""
 
-    __slots__ = ("_at_us", "_chunk", "_digest", "_full", "_later", "_names", "_notes", "_places",
+    __slots__ = ("_at_us", "_chunk", "_digest", "_full", "_names", "_places",
                  "_rows", "_run", "_value",
-                 "directory_id", "later", "lost")  # fmt: skip
+                 "directory_id", "later", "lost", "moments", "notes")  # fmt: skip
 
     def __init__(
         self, cluster: str, node: NodeId, boot_count: int, run_id: int, directory_id: int = 0
@@ -119,103 +118,92 @@ class Recorder:
         self._at_us = 0
         self._rows: list[int] = []
         """The fields of events that are not packed yet, one event after the other."""
-        self._notes: deque[str] = deque(maxlen=NOTES_WAITING_MAX)
+        self.notes: deque[str] = deque(maxlen=NOTES_WAITING_MAX)
+        """New lines of the log, which stand behind what was put off so far."""
         self.lost = 0
         self._value, self._digest = b"", _DIGEST_OF_NOTHING
         """The value that was looked at last."""
-        self._later: list[tuple[float, Any, Any, Any]] = []
-        self.later = self._later.append
+        self.moments: list[tuple[float, Any, Any, Any]] = []
+        self.later = self.moments.append
         """Put off: (when, on the clock of the turns; one of the four above or what to call; its two
         arguments)."""
 
     # -- the loop
 
-    @property
-    def put_off(self) -> int:
-        """How much was put off and is not recorded yet."""
-        return len(self._later)
-
     def settle(self) -> None:
         """Make events of what was put off, in its order, and pack them for who takes them.
 
-        What comes with every write is written out here: a call for each event takes longer than
-        the event itself, and the loop has some ten of them for a put."""
+        What comes with every write is written out here and in :meth:`_add_heard`: a call for each
+        event takes longer than the event itself, and the loop has some ten of them for a put."""
         rows, places = self._rows, self._places
-        value, digest = self._value, self._digest
         last_ms, at_us = -1.0, 0
-        for now_ms, act, first, second in self._later:
+        for now_ms, act, first, second in self.moments:
             if now_ms != last_ms:
                 last_ms = now_ms
-                self.set_time(now_ms)
-                at_us = self._at_us
+                at_us = int(now_ms * 1000.0) - self._chunk.base_us
+                if 0 <= at_us < CHUNK_AGE_US_MAX:
+                    self._at_us = at_us
+                else:
+                    self.set_time(now_ms)
+                    at_us = self._at_us
             if act is HEARD:
-                for envelope in first:
-                    message = envelope.body
-                    kind, peer = type(message), places[envelope.sender]
-                    if kind is Accepted:
-                        (round_, voter), ranges, seq = message
-                        voter = places[voter]
-                        for low, high in ranges:
-                            rows += (
-                                at_us,
-                                _ACCEPTED,
-                                peer,
-                                voter,
-                                RECEIVED,
-                                low,
-                                round_,
-                                high,
-                                seq,
-                            )
-                    elif kind is Accept:
-                        (round_, voter), slot, new, commit = message
-                        if new is not value:
-                            value, digest = new, digest_of(new)
-                        rows += (at_us, _ACCEPT, peer, places[voter], RECEIVED, slot, round_,
-                                 commit, digest)  # fmt: skip
+                self._add_heard(first)
+            elif act is DONE:
+                persist, sends, publishes = first
+                for each in persist:
+                    if type(each) is AcceptRecord:
+                        slot, (round_, voter), value = each
+                        if value is not self._value:
+                            self._value, self._digest = value, digest_of(value)
+                        rows += (at_us, VOTED, NOBODY, places[voter], 0, slot, round_, second,
+                                 self._digest)  # fmt: skip
+                    elif type(each) is PromiseRecord:
+                        self.record(PROMISED, ballot=each.ballot, x=second)
+                for to, message in sends:
+                    if type(message) is Accept:
+                        (round_, voter), slot, value, commit = message
+                        if value is not self._value:
+                            self._value, self._digest = value, digest_of(value)
+                        rows += (at_us, _ACCEPT, places[to], places[voter], SENT, slot, round_,
+                                 commit, self._digest)  # fmt: skip
                     else:
-                        record_message(self, envelope.sender, RECEIVED, message)
+                        record_message(self, to, SENT, message)
+                for (round_, voter), ranges, seq in publishes:
+                    for low, high in ranges:
+                        rows += (at_us, _ACCEPTED, NOBODY, places[voter], PUBLISHED, low, round_,
+                                 high, seq)  # fmt: skip
             elif act is ADVANCED:
-                for (slot, (round_, voter), new, _), chain in zip(first, second, strict=True):
-                    if new is not value:
-                        value, digest = new, digest_of(new)
-                    rows += (at_us, APPLIED, NOBODY, places[voter], 0, slot, round_, chain, digest)
+                for (slot, (round_, voter), value, _), chain in zip(first, second, strict=True):
+                    if value is not self._value:
+                        self._value, self._digest = value, digest_of(value)
+                    rows += (at_us, APPLIED, NOBODY, places[voter], 0, slot, round_, chain,
+                             self._digest)  # fmt: skip
             elif act is NUMBERS:
                 sort, code, slot, number, x, y = first
                 rows += (at_us, sort, NOBODY, NOBODY, code, slot, number, x, y)
-            elif act is DONE:
-                value, digest = self._add_deeds(first, second, value, digest)
             else:
                 act(first, second)
-        self._value, self._digest = value, digest
-        self._later.clear()
+        self.moments.clear()
         self._pack()
 
-    def _add_deeds(self, deeds: Deeds, group: int, value: bytes, digest: int) -> tuple[bytes, int]:
-        """Returns the value that was looked at last, and its digest."""
-        persist, sends, publishes = deeds
+    def _add_heard(self, envelopes: Sequence[Envelope]) -> None:
         rows, places, at_us = self._rows, self._places, self._at_us
-        for each in persist:
-            if type(each) is AcceptRecord:
-                slot, (round_, voter), new = each
-                if new is not value:
-                    value, digest = new, digest_of(new)
-                rows += (at_us, VOTED, NOBODY, places[voter], 0, slot, round_, group, digest)
-            elif type(each) is PromiseRecord:
-                self.record(PROMISED, ballot=each.ballot, x=group)
-        for to, message in sends:
-            if type(message) is Accept:
-                (round_, voter), slot, new, commit = message
-                if new is not value:
-                    value, digest = new, digest_of(new)
-                rows += (at_us, _ACCEPT, places[to], places[voter], SENT, slot, round_, commit,
-                         digest)  # fmt: skip
+        for envelope in envelopes:
+            message: Any = envelope.body
+            kind, peer = type(message), places[envelope.sender]
+            if kind is Accepted:
+                (round_, voter), ranges, seq = message
+                voter = places[voter]
+                for low, high in ranges:
+                    rows += (at_us, _ACCEPTED, peer, voter, RECEIVED, low, round_, high, seq)
+            elif kind is Accept:
+                (round_, voter), slot, value, commit = message
+                if value is not self._value:
+                    self._value, self._digest = value, digest_of(value)
+                rows += (at_us, _ACCEPT, peer, places[voter], RECEIVED, slot, round_, commit,
+                         self._digest)  # fmt: skip
             else:
-                record_message(self, to, SENT, message)
-        for (round_, voter), ranges, seq in publishes:
-            for low, high in ranges:
-                rows += (at_us, _ACCEPTED, NOBODY, places[voter], PUBLISHED, low, round_, high, seq)
-        return value, digest
+                record_message(self, envelope.sender, RECEIVED, message)
 
     def digest_of(self, value: bytes) -> int:
         """:func:`~paxosd.recorder.digest.digest_of`; the same value comes several times one after
@@ -258,34 +246,24 @@ class Recorder:
     def _pack(self) -> None:
         """All rows, many at once: for each by itself it takes several times as long."""
         rows = self._rows
-        if len(rows) <= _ROWS_FIELDS:
-            self._pack_some(rows)
-        else:
-            for first in range(0, len(rows), _ROWS_FIELDS):
-                self._pack_some(rows[first : first + _ROWS_FIELDS])
+        for first in range(0, len(rows), _ROWS_FIELDS):
+            chunk = self._chunk
+            some = rows if len(rows) <= _ROWS_FIELDS else rows[first : first + _ROWS_FIELDS]
+            form = _PACKERS[len(some) // EVENT_FIELDS]
+            form.pack_into(chunk.buffer, chunk.used, *some)
+            chunk.used += form.size
+            if chunk.used >= _CHUNK_BYTES:
+                self._turn_over()
         rows.clear()
-
-    def _pack_some(self, rows: list[int]) -> None:
-        chunk = self._chunk
-        count = len(rows) // EVENT_FIELDS
-        _PACKERS[count].pack_into(chunk.buffer, chunk.used, *rows)
-        chunk.used += count * EVENT_BYTES
-        if chunk.used >= _CHUNK_BYTES:
-            self._turn_over()
 
     def note_soon(self, text: str) -> None:
         """Add a line of the log, behind what the turn does; any thread may call it."""
-        self._notes.append(text)
-
-    @property
-    def has_notes(self) -> bool:
-        """Whether there are new lines of the log."""
-        return bool(self._notes)
+        self.notes.append(text)
 
     def take_notes(self, now_ms: float) -> None:
         """Put the new lines of the log behind what was put off so far."""
-        while self._notes:
-            self.later((now_ms, self._record_note, self._notes.popleft(), None))
+        while self.notes:
+            self.later((now_ms, self._record_note, self.notes.popleft(), None))
 
     def _record_note(self, text: str, _: None) -> None:
         self.note(text)

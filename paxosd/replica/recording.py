@@ -18,7 +18,7 @@ from paxosd.core.effects import (
     Refusal,
     WriteReply,
 )
-from paxosd.core.membership import UNKNOWN, Membership
+from paxosd.core.membership import Membership
 from paxosd.core.messages import (
     Envelope,
     PeerMessage,
@@ -67,8 +67,6 @@ class Recording:
         self._precise_now_ms = now_ms
         self._slow = slow
         self._wal = wal
-        self._membership = UNKNOWN
-        """The last one that was recorded."""
         self.now_ms = 0.0
         """When this turn began."""
 
@@ -94,9 +92,9 @@ class Recording:
         It does not wait for more, though much at a time takes less: what would be held until then
         would make all that the node does meanwhile work on other memory, which takes longer."""
         recorder = self._recorder
-        if recorder.has_notes:
+        if recorder.notes:
             recorder.take_notes(self._read_ms())
-        if recorder.put_off:
+        if recorder.moments:
             recorder.settle()
 
     def look(self) -> None:
@@ -122,9 +120,9 @@ class Recording:
             now_ms = self.now_ms
             if self._precise_now_ms is not None:
                 now_ms = self._precise_now_ms()
-            if self._slow is not None:
-                self._slow.done(ready, now_ms)
             if persist or sends or publishes:
+                if self._slow is not None:
+                    self._slow.done(ready, now_ms)
                 group = self._wal.next_group if persist and self._wal is not None else 0
                 self._later((now_ms, DONE, (persist, sends, publishes), group))
             if applied:
@@ -137,13 +135,13 @@ class Recording:
                         self._machine.chains_of(applied[0].slot, len(applied)),
                     )
                 )
-        if self._node.membership is not self._membership:
-            self._note_members(self._read_ms())
+
+    def members_changed(self) -> None:
+        """Another membership is in force."""
+        self._note_members(self._read_ms())
 
     def _note_members(self, now_ms: float) -> None:
-        """Another membership is in force than was recorded last."""
-        membership = self._membership = self._node.membership
-        self._later((now_ms, self._record_members, membership, None))
+        self._later((now_ms, self._record_members, self._node.membership, None))
 
     def _record_members(self, membership: Membership, _: None) -> None:
         epoch = _as_round(membership.epoch)
@@ -172,11 +170,12 @@ class Recording:
         if self._precise_now_ms is not None:
             now_ms = self._precise_now_ms()
         size = job.end - job.offset
-        self._later((now_ms, NUMBERS, (SYNCED, 0, job.group, size, job.duration_us, job.records), 0))
+        numbers = SYNCED, 0, job.group, size, job.duration_us, job.records
+        self._later((now_ms, NUMBERS, numbers, None))
 
     def answered(self, token: Any, answer: WriteReply | ReadReady | Refusal) -> None:
         """A client's request has its answer; a read may wait for its turn to be served."""
-        now_ms = self._read_ms()
+        now_ms = self._precise_now_ms() if self._precise_now_ms is not None else self.now_ms
         if self._slow is not None:
             self._slow.answered(token, answer, now_ms)
         slot, code = 0, 0

@@ -341,6 +341,8 @@ class Replica:
             self._update_header()
         self._perform(ready)
         if elsewhere:
+            if self._observer is not None:
+                self._observer.members_changed()
             self._use_membership()
             self.events.publish_members(self._membership.epoch)
         service = self.service

@@ -112,6 +112,9 @@ class SlowRequests:
     def look(self) -> None:
         """Nothing that is looked at now and then."""
 
+    def members_changed(self) -> None:
+        """No request waits for that."""
+
     def unsent(self, to: NodeId, message: PeerMessage) -> None:
         """It is sent again, and that takes its time."""
 

@@ -89,7 +89,8 @@ class Wal:
         self._file: DiskFile | None = current.file
         """The segment of ``_header``; None from a roll until its first group is finished."""
         self._end = current.end  # behind the last record handed to a job or being built
-        self._last_group = found.last_group
+        self.next_group = found.last_group + 1
+        """The number of the group that what is appended now is in."""
         self.durable_group = found.last_group
         """The last group of which a job was finished, or that recovery made durable."""
         self.mark = found.last_group
@@ -131,11 +132,6 @@ class Wal:
                 segment.file.close()
 
     # ---------------------------------------------------------------- writing
-
-    @property
-    def next_group(self) -> int:
-        """The number of the group that what is appended now is in."""
-        return self._last_group + 1
 
     def append(self, records: Sequence[Record]) -> None:
         """Add records to the open group, in order; no I/O. They count once a job that began
@@ -210,7 +206,7 @@ class Wal:
         self._marks_flying, self._marks_open = self._marks_open, False
         self._flying_values, self._open_values = self._open_values, {}
         self._end = group.offset
-        self._last_group = group.group
+        self.next_group = group.group + 1
         self._job = SyncJob(
             header=group.header,
             preparer=self._preparer,
@@ -247,7 +243,7 @@ class Wal:
         self._written_bytes += job.end - job.offset
         self._latencies_us.append(job.duration_us)
         self._sync_times.note(job.duration_us)
-        if self._release_asked and self._last_group >= self._release_asked:
+        if self._release_asked and self.next_group > self._release_asked:
             self._drop_segments()
         self.collect_dropped()
         # With a roll waiting (no file yet) the segment to make next is the rolling job's.
@@ -286,7 +282,7 @@ class Wal:
                 self.segments.written_from = self._header.number
             self._file = None
             start = HEADER_BYTES
-        group = GroupBuilder(self._header, self._last_group + 1, start)
+        group = GroupBuilder(self._header, self.next_group, start)
         if start == HEADER_BYTES:
             group.add_state(self._promised, self._release_now())
             self._unwritten_heard |= self._heard

@@ -10,11 +10,11 @@ from paxosd.sim.world.world import World
 KEYS = (b"k0", b"k1", b"k2", b"k3")
 
 
-def make_cluster(seed=1, count=3, *, network=None, node=None, trace=None, **process):
+def make_cluster(seed=1, count=3, *, network=None, node=None, trace=None, records=None, **process):
     """All up; not yet elected."""
     more = {} if network is None else {"network": network}
     options = ClusterOptions(process=ProcessOptions(node=node or {}, **process), **more)
-    cluster = SimCluster(World(seed), node_names(count), options, trace)
+    cluster = SimCluster(World(seed), node_names(count), options, trace, records=records)
     cluster.start()
     return cluster
 

@@ -63,10 +63,12 @@ class Costs:
             self.counts["calls"] += 1
 
 
-def costs_of_a_put(monkeypatch, at_once_share=1.0, topics=()):
+def costs_of_a_put(monkeypatch, at_once_share=1.0, topics=(), records=None):
     """Role → what a put of one client costs it. ``topics``: somebody watches them on each node."""
     network = NetworkOptions(delay_ms=(0.2, 0.2))
-    cluster = make_cluster(5, 3, network=network, at_once_share=at_once_share, turn_ms=0.1)
+    cluster = make_cluster(
+        5, 3, network=network, at_once_share=at_once_share, turn_ms=0.1, records=records
+    )
     cluster.elect()
     run_for(cluster, 1000)
     client, history = make_client(
