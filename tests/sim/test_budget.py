@@ -10,6 +10,7 @@ from collections import Counter
 import pytest
 
 from paxosd.core.messages import Heartbeat, HeartbeatAck
+from paxosd.sim.cluster.records import RunRecords
 from paxosd.sim.world.network import NetworkOptions
 from paxosd.wire.events import TOPIC_KV, TOPIC_LEARNED, TOPIC_PROGRESS
 from tests.sim.simple import make_client, make_cluster, run_for
@@ -64,7 +65,8 @@ class Costs:
 
 
 def costs_of_a_put(monkeypatch, at_once_share=1.0, topics=(), records=None):
-    """Role → what a put of one client costs it. ``topics``: somebody watches them on each node."""
+    """Role → what a put of one client costs it. ``topics``: somebody watches them on each node.
+    ``records``: what their flight recorders leave."""
     network = NetworkOptions(delay_ms=(0.2, 0.2))
     cluster = make_cluster(
         5, 3, network=network, at_once_share=at_once_share, turn_ms=0.1, records=records
@@ -100,6 +102,17 @@ def test_a_put_of_one_client(monkeypatch, role):
     assert found.keys() >= {"turns", "commits", "votes", "calls"}, "not counted"
     over = {what: count for what, count in found.items() if count > BUDGETS[role][what]}
     assert not over, f"{role}: {over}, of {BUDGETS[role]}"
+
+
+def test_the_flight_recorder(monkeypatch, tmp_path):
+    """It records some fifteen events of a put with hardly more calls than there are turns and
+    messages in it."""
+    plain = costs_of_a_put(monkeypatch)
+    recorded = costs_of_a_put(monkeypatch, records=RunRecords(tmp_path))
+    more = {role: recorded[role]["calls"] - plain[role]["calls"] for role in plain}
+    print({role: round(calls, 1) for role, calls in more.items()})
+    assert 0 < more["leader"] <= 17
+    assert 0 < more["follower"] <= 14
 
 
 def test_a_commit_beside_the_loop_would_be_noticed(monkeypatch):
