@@ -127,14 +127,9 @@ class Recording:
                 self._later((now_ms, DONE, (persist, sends, publishes), group))
             if applied:
                 # A chain is known as long as nothing else is applied.
-                self._later(
-                    (
-                        now_ms,
-                        ADVANCED,
-                        applied,
-                        self._machine.chains_of(applied[0].slot, len(applied)),
-                    )
-                )
+                machine = self._machine
+                chains = machine.trail.run(machine.applied - applied[0].slot, len(applied))
+                self._later((now_ms, ADVANCED, applied, chains))
 
     def members_changed(self) -> None:
         """Another membership is in force."""

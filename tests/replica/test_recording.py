@@ -38,7 +38,14 @@ class FakeNode:
 
 
 class FakeMachine:
-    def chains_of(self, first, count):
+    applied = 10_000
+
+    @property
+    def trail(self):
+        return self
+
+    def run(self, slots, count):
+        first = self.applied - slots
         return [slot * 10 for slot in range(first, first + count)]
 
 

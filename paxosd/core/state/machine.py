@@ -21,7 +21,7 @@ Rules:
 """
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -113,17 +113,17 @@ class Machine:
     replay), CHECKSUM commands start no computation.
     """
 
-    __slots__ = ("_allowance", "_checksum_asked", "_trail", "applied", "at_sum", "chain",
-                 "checksum_runs", "checksum_slots", "checksums_enabled", "clock", "collect_changes",
-                 "disposal", "history", "leases", "limits", "membership", "queries",
-                 "recent_changes", "sessions", "settings", "store", "work")  # fmt: skip
+    __slots__ = ("_allowance", "_checksum_asked", "applied", "at_sum", "chain", "checksum_runs",
+                 "checksum_slots", "checksums_enabled", "clock", "collect_changes", "disposal",
+                 "history", "leases", "limits", "membership", "queries", "recent_changes",
+                 "sessions", "settings", "store", "trail", "work")  # fmt: skip
 
     def __init__(self, limits: MachineLimits = DEFAULT_LIMITS, start: Start = EMPTY) -> None:
         self.limits = limits
         self.applied: Slot = start.slot
         self.clock = LogClock(start.log_time_ms, start.reign)
         self.chain = start.chain
-        self._trail = Trail()
+        self.trail = Trail()
         self.work = Work()
         """What was done here; see ``core/work.py``."""
         self.disposal = Disposal()
@@ -236,9 +236,9 @@ class Machine:
         """Add the value in the log to the chain: a different value is noticed even where revisions
         and results are the same."""
         self.chain = crc32(value, self.chain)
-        self._trail.append(self.chain)
+        self.trail.append(self.chain)
         if not slot & (MARK_SLOTS - 1):
-            self._trail.trim()
+            self.trail.trim()
             if not slot % self.checksum_spacing:
                 self._checksum_asked = True
 
@@ -389,7 +389,7 @@ class Machine:
         assert other.applied > self.applied or self.applied == 0
         self.applied = other.applied
         self.chain = other.chain
-        self._trail.restart(other.chain if other.settings.level else None)
+        self.trail.restart(other.chain if other.settings.level else None)
         self.clock = other.clock
         self.disposal.add(self.store.give_up())
         self.disposal.add(self.history.give_up())
@@ -480,12 +480,7 @@ class Machine:
     def chain_at(self, slot: Slot) -> int | None:
         """The chain after ``slot``; None if it is no longer or not yet known, or had feature level
         0."""
-        return self._trail.before_last(self.applied - slot)
-
-    def chains_of(self, first: Slot, count: int) -> Sequence[int]:
-        """The chain after each of ``count`` slots, the first of them ``first``; 0 for one that is
-        not known."""
-        return self._trail.run(self.applied - first, count)
+        return self.trail.before_last(self.applied - slot)
 
     @property
     def checksums(self) -> dict[Slot, str]:
