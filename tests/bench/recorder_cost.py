@@ -1,10 +1,11 @@
 """What the flight recorder costs: a cluster whose recorders are switched on and off as it runs.
 
-    python -m tests.bench.recorder_cost [--clusters 3] [--rounds 10] [--dir DIR]
+    python -m tests.bench.recorder_cost [--load "1 client"] [--pairs 100] [--dir DIR]
 
-In each round the load runs four times: on, off, off, on, or the other way round, so that what else
-the machine does falls on both alike; and in the same processes (``switched_daemon.py``), because
-two clusters with the same settings differ by more than the recorder can cost. The processor time
+Each pair is two short parts of the load, one with and one without, in an order that is drawn, so
+that what else the machine does falls on both alike; and in the same processes
+(``switched_daemon.py``), because two clusters with the same settings differ by more than the
+recorder can cost. Many short pairs say more than a few long ones. The processor time
 of all threads of the three nodes counts, for one put, and beside it the rate or the median that a
 client sees. Before a part is measured, its switch is settled by a few puts that do not count.
 """
@@ -12,6 +13,7 @@ client sees. Before a part is measured, its switch is settled by a few puts that
 import argparse
 import contextlib
 import json
+import random
 import signal
 import statistics
 import subprocess
@@ -22,10 +24,11 @@ from pathlib import Path
 
 from tests.processes.processes import Daemons
 
-PUTS = 300
-"""Of one client, one after the other, in one part of a round."""
+PUTS = 100
+"""Of one client, one after the other, in one part of a pair."""
 SETTLE_S = 0.3
-SETTLE_PUTS = 20
+SETTLE_PUTS = 5
+BOOTSTRAP_DRAWS = 2000
 
 
 class SwitchedDaemons(Daemons):
@@ -92,58 +95,47 @@ class Subject:
         return used / (self._revision() - revision), json.loads(bench.stdout)["puts_per_s"]
 
 
-def one_round(subject, measure, number):
-    """(ratio of the processor times, ratio of what the client sees, with to without)."""
-    order = (True, False, False, True) if number % 2 == 0 else (False, True, True, False)
-    found = {True: [], False: []}
-    for on in order:
-        subject.switch(on)
-        found[on].append(measure(subject))
-    means = {on: [statistics.mean(column) for column in zip(*rows, strict=True)]
-             for on, rows in found.items()}  # fmt: skip
-    return [with_it / without for with_it, without in zip(means[True], means[False], strict=True)]
-
-
-def report(name, rows):
-    """Print quartiles of the ratios."""
-    for what, column in zip(("processor time", "seen"), zip(*rows, strict=True), strict=True):
-        low, middle, high = statistics.quantiles(column, n=4)
-        print(f"{name:12} {what:15} {low:.3f} {middle:.3f} {high:.3f}", flush=True)
-
-
 LOADS = {"1 client": Subject.one_client, "1000": Subject.a_thousand}
 
 
-def one_cluster(directory, rounds):
-    """load → the ratios of each round, on a new cluster."""
-    rows = {name: [] for name in LOADS}
-    with (
-        tempfile.TemporaryDirectory(dir=directory) as home,
-        SwitchedDaemons(Path(home)) as daemons,
-    ):
-        subject = Subject(daemons)
-        for number in range(-1, rounds):
-            for name, measure in LOADS.items():
-                found = one_round(subject, measure, number)
-                if number >= 0:  # the first one warms up
-                    rows[name].append(found)
-    return rows
+def one_pair(subject, measure):
+    """(ratio of the processor times, ratio of what the client sees), with to without."""
+    found = {}
+    for on in random.sample([True, False], 2):
+        subject.switch(on)
+        found[on] = measure(subject)
+    return [with_it / without for with_it, without in zip(found[True], found[False], strict=True)]
+
+
+def median_within(values):
+    """(the median, between which two values it lies in 95 of 100 draws from these)."""
+    drawn = sorted(
+        statistics.median(random.choices(values, k=len(values))) for _ in range(BOOTSTRAP_DRAWS)
+    )
+    edge = BOOTSTRAP_DRAWS // 40
+    return statistics.median(values), drawn[edge], drawn[-1 - edge]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--clusters", type=int, default=3, help="so many, one after the other")
-    parser.add_argument("--rounds", type=int, default=10, help="on each")
+    parser.add_argument("--load", choices=LOADS, action="append", help="this one alone")
+    parser.add_argument("--pairs", type=int, default=100, help="so many of each load")
     parser.add_argument("--dir", help="on the disk that is measured")
     options = parser.parse_args()
-    rows = {name: [] for name in LOADS}
-    for cluster in range(options.clusters):
-        for name, found in one_cluster(options.dir, options.rounds).items():
-            rows[name] += found
-            report(f"{cluster + 1}: {name}", found)
-    print("all, with to without: lower quartile, median, upper quartile")
-    for name, found in rows.items():
-        report(name, found)
+    print("with to without: median, and its 95 % interval")
+    with (
+        tempfile.TemporaryDirectory(dir=options.dir) as home,
+        SwitchedDaemons(Path(home)) as daemons,
+    ):
+        subject = Subject(daemons)
+        for name in options.load or LOADS:
+            measure = LOADS[name]
+            measure(subject)  # warms up
+            pairs = [one_pair(subject, measure) for _ in range(options.pairs)]
+            for what, column in zip(("processor time", "seen"), zip(*pairs, strict=True),
+                                    strict=True):  # fmt: skip
+                middle, low, high = median_within(column)
+                print(f"{name:10} {what:15} {middle:.3f}  {low:.3f} to {high:.3f}", flush=True)
 
 
 if __name__ == "__main__":
