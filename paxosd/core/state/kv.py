@@ -13,7 +13,8 @@ Rules:
   the set of keys that are in one of these two but were deleted. A scan folds both in first;
   :meth:`Store.settle` bounds what there is to fold, and :meth:`Store.advance_index` does it in
   idle moments.
-- While there is a quota (``quota.py``), a write that has no room is refused.
+- While there is a quota (``quota.py``), a write that has no room is refused. While entries are
+  hidden that is found out beside the hot loop, for some of them may have to be taken out.
 - A large DELETE_RANGE takes effect at once and costs little. Its keys leave the index as whole
   chunks (``key_index.py``), and a tombstone hides their entries (``tombstones.py``) until
   :meth:`Store.advance_removal` has taken them out of ``data``, a few at a time. No answer, count,
@@ -57,7 +58,6 @@ REMOVED_PER_COMMAND = 2
 INDEX_LAG_MAX = 1024
 """At the end of a slot at most so many keys are to be folded into the index."""
 
-_NO_OP = object()  # equal to nothing that a command can begin with
 # Plain ints: results are compared, encoded and hashed; an enum member would slow all three.
 _OK = int(Status.OK)
 _NOT_FOUND = int(Status.NOT_FOUND)
@@ -110,68 +110,61 @@ class Store:
     ) -> bool:
         """Apply ``commands`` from position ``len(results)`` on, one result each.
 
-        ``base`` is the flat position of ``commands[0]`` in its batch: a command that did not
-        change one key by one revision is in ``skipped`` (``derivation.py``) by its flat position.
-        Returns False if it stopped before a command that is not the store's (``commands
-        [len(results)]``: well-formed, but no data operation), else True.
-        """
-        data = self.data
-        shards, mask = data.shards, data.mask
-        shard = shards[0]  # the only one, unless there is a mask
-        note_new, removed = self.added.append, self.removed
-        hidden = self._hidden.bounds
-        append = results.append
-        pack, unpack = pack_numbers, numbers_of
-        # Each revision has a record in these columns, if any is to be kept.
-        keeps, (keys, olds, news) = self.undo.keeps, self.undo.open.columns
-        revision = self.revision
-        usual_op = PUT if self._puts_are_counted(commands, results) else _NO_OP
+        ``base`` is the flat position of ``commands[0]`` in its batch: a command that did not change
+        one key by one revision is in ``skipped`` (``derivation.py``) by its flat position. False:
+        it stopped before ``commands[len(results)]``, which is not the store's."""
+        data, quota, undo = self.data, self.quota, self.undo
+        shards, mask, shard = data.shards, data.mask, data.shards[0]  # the only one without a mask
+        note_new, removed, hidden = self.added.append, self.removed, self._hidden.bounds
+        append, pack, unpack = results.append, pack_numbers, numbers_of
+        keeps, keys, olds, news = undo.keeps, undo.open.keys, undo.open.olds, undo.open.news
+        revision, limit, is_usual = self.revision, quota.limit_bytes, True
+        room = limit - quota.held_bytes
         for command in islice(commands, len(results), None) if results else commands:
             if type(command) is list and len(command) == 3:
                 op, key, value = command
-                if op == usual_op and type(value) is bytes and type(key) is bytes:
-                    revision += 1
+                if op == PUT and type(value) is bytes and type(key) is bytes:
                     if mask:
                         shard = shards[hash(key) & mask]
                     old = shard.get(key)
-                    if hidden and old is not None and self._is_hidden(key, old):
-                        self._uncover(key, old)
-                        old = None
-                    if old is None:
-                        new = pack(revision, revision, 1) + value
-                        if removed and key in removed:
-                            removed.discard(key)
+                    if limit:
+                        fixed = KEY_BYTES + len(key) if old is None else HEAD_BYTES - len(old)
+                        growth = fixed + len(value)
+                        if is_usual := not hidden and (growth <= room or growth <= 0):
+                            room -= growth
+                    if is_usual:
+                        revision += 1
+                        if hidden and old is not None and self._is_hidden(key, old):
+                            self._uncover(key, old)
+                            old = None
+                        if old is None:
+                            new = pack(revision, revision, 1) + value
+                            if removed and key in removed:
+                                removed.discard(key)
+                            else:
+                                note_new(key)
                         else:
-                            note_new(key)
-                    else:
-                        create, _, version = unpack(old)
-                        new = pack(create, revision, version + 1) + value
-                    shard[key] = new
-                    if keeps:
-                        keys.append(key)
-                        olds.append(old or b"")
-                        news.append(new)
-                    append(revision)
-                    continue
-            self.revision = revision
+                            create, _, version = unpack(old)
+                            new = pack(create, revision, version + 1) + value
+                        shard[key] = new
+                        if keeps:
+                            keys.append(key)
+                            olds.append(old or b"")
+                            news.append(new)
+                        append(revision)
+                        continue
+            self.revision, quota.held_bytes = revision, limit - room
             result = self._apply_general(command, base + len(results), skipped)
             if result is None:
                 return False
-            revision = self.revision
+            revision, room = self.revision, limit - quota.held_bytes
             append(result)
             if data.mask != mask:  # a command that is not the usual one has made it large
                 shards, mask = data.shards, data.mask
-        self.revision = revision
+        self.revision, quota.held_bytes = revision, limit - room
         if not mask:
             data.spread_if_large()
         return True
-
-    def _puts_are_counted(self, commands: list[Command], results: list[Result]) -> bool:
-        """Whether the loop need not look at the quota."""
-        if not self.quota.limit_bytes:
-            return True
-        usual = not results and not self._hidden.bounds
-        return usual and self.quota.count_puts(commands, self.data)
 
     def _apply_general(self, command: Command, index: int, skipped: list[Skipped]) -> Result | None:
         """Check the form of one command and apply it; None if its op is not the store's."""

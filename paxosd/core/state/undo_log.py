@@ -113,11 +113,6 @@ class UndoBlock:
         """The revision of the last record; ``before`` if there is none."""
         return self.before + len(self.keys)
 
-    @property
-    def columns(self) -> tuple[list[bytes], list[bytes], list[bytes]]:
-        """Keys, entries before, entries after."""
-        return self.keys, self.olds, self.news
-
     def slot_of(self, revision: int) -> Slot:
         """The slot that made a revision of this block, which has ended."""
         return self.slots[bisect_left(self.ends, revision)]
