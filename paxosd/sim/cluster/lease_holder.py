@@ -48,6 +48,11 @@ class LeaseHolder(SimClient):
         self.working = True
         self._next()
 
+    def leave_one(self) -> None:
+        """Ask for one more lease, which nobody renews; to be called when the work is over."""
+        self._ask([GRANT, TTLS_MS[-1], 0])
+        self._turn()
+
     @property
     def idle(self) -> bool:
         return not self._asked
