@@ -8,9 +8,10 @@ from paxosctl.inspection.ballot_story import Leadership
 from paxosctl.inspection.events import NOTES, ms, note_event, note_fields, note_words
 from paxosctl.inspection.faults_seen import SeenFault, faults_of
 from paxosctl.inspection.incidents import MACHINE_BUSY, Incident, overlap_us
+from paxosctl.inspection.late_receivers import late_receiver
 from paxosctl.inspection.link_incidents import Trouble, link_incidents
 from paxosctl.inspection.lives import Life, lives_of
-from paxosctl.inspection.message_delays import ways_of
+from paxosctl.inspection.message_delays import Way, ways_of
 from paxosctl.inspection.node_incidents import (
     clock_jumps,
     ends,
@@ -42,16 +43,16 @@ _OF_FAULT = {
 
 @dataclass(slots=True)
 class Diagnosis:
-    """``incidents``: in the order of time; ``lives``: from which they follow."""
+    """``incidents``: in the order of time; ``lives`` and ``ways``: from which they follow."""
 
     incidents: list[Incident]
     lives: list[Life] = field(default_factory=list)
+    ways: list[Way] = field(default_factory=list)
 
     def at(self, event: Event) -> int:
         """When an event was, on the axis."""
         for life in self.lives:
-            if (life.node == event.node and life.first.boot_count == event.boot_count
-                    and life.first.mono_us <= event.mono_us <= life.last.mono_us):  # fmt: skip
+            if life.holds(event):
                 return life.at(event)
         return event.wall_us
 
@@ -66,19 +67,25 @@ class Diagnosis:
             self.incidents, old, max(answered, default=led_us - 2_000_000), led_us
         )
 
-    def slowed(self, request: Event, label: str) -> Incident | None:
+    def slowed(
+        self, request: Event, label: str, late: tuple[Event, Event] | None = None
+    ) -> Incident | None:
         """What made an answered request slow whose cause has this label, if that is an incident
-        that was there for most of the time that it took."""
+        that was there for most of the time that it took. ``late``: the sending and the arrival of
+        the message that was waited for, which may be late by its receiver and not by the link."""
+        receiver = late_receiver(*late, self.lives, self.ways) if late is not None else None
+        named = label if receiver is None else receiver.label
         until_us = self.at(request)
         span = until_us - request.round, until_us
         fitting = [
             each for each in self.incidents
             if each.what in SLOWING and overlap_us(span, [(each.since_us, each.until_us)]) * 2
-            >= request.round and _fits(each, label)
+            >= request.round and (_fits(each, named) if receiver is None or "link" not in each.what
+                                  else each.is_noted and _fits(each, label))
         ]  # fmt: skip
         chosen = min(fitting, key=lambda each: SLOWING.index(each.what), default=None)
-        if chosen is not None:
-            return chosen
+        if chosen is not None or receiver is not None:
+            return chosen or receiver
         if label.endswith("'s disk"):
             return self._starved((label.removesuffix("'s disk"),), span)
         if label.startswith("the link to"):
@@ -145,7 +152,8 @@ def diagnose(recordings: Recordings, window: Window, found: Leadership) -> Diagn
     incidents = _joined(incidents)
     incidents += _noted(lives, found)
     incidents += _leaderless(lives, found, incidents)
-    return Diagnosis(sorted(incidents, key=lambda each: (each.since_us, each.until_us)), lives)
+    return Diagnosis(sorted(incidents, key=lambda each: (each.since_us, each.until_us)), lives,
+                     ways)  # fmt: skip
 
 
 def _add_notes(lives: Sequence[Life], events: Sequence[Event]) -> None:

@@ -306,7 +306,9 @@ def explain_slow(
     """The cause's label, and the sentence about this request."""
     write = request.write
     cause = cause_of(request, story, found)
-    incident = diagnosis.slowed(write, cause.label) if diagnosis is not None else None
+    incident = None
+    if diagnosis is not None:
+        incident = diagnosis.slowed(write, cause.label, cause.late)
     if incident is not None:
         # It may be the fault that the cause names already.
         words = cause.words.removesuffix(incident.words).removesuffix("; ")

@@ -82,6 +82,11 @@ class Life:
         """When that was, on the axis."""
         return event.wall_us + self.axis_us
 
+    def holds(self, event: Event) -> bool:
+        """Whether this run recorded it."""
+        return (self.node == event.node and self.first.boot_count == event.boot_count
+                and self.first.mono_us <= event.mono_us <= self.last.mono_us)  # fmt: skip
+
     @staticmethod
     def steady_us(event: Event) -> int:
         """When that was on its wall clock without the jumps: wall clocks are kept together, and

@@ -4,7 +4,7 @@ The parts of a vote are known to its voter: how long the accept was on its way, 
 commit before it and its own took. What its recording lacks is called not known.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from paxosctl.inspection.ballot_story import Leadership
 from paxosctl.inspection.events import (
@@ -25,11 +25,13 @@ from paxosd.recorder.event import PUBLISHED, RECEIVED, SENT, VOTED, Event
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """``label``: the same for requests that were slow for the same reason, ``n3's disk``."""
+    """``label``: the same for requests that were slow for the same reason, ``n3's disk``. ``late``:
+    the sending and the arrival of the message that was waited for, if it is what took long."""
 
     label: str
     words: str
     evidence: tuple[str, ...] = ()
+    late: tuple[Event, Event] | None = None
 
 
 @dataclass(slots=True)
@@ -49,6 +51,9 @@ class VoteParts:
     before."""
     resent: bool = False
     evidence: tuple[str, ...] = ()
+    accept: tuple[Event, Event] | None = None
+    vote: tuple[Event, Event] | None = None
+    """When it was sent, and when it was received, of the one and of the other."""
 
     def longest(self) -> str:
         """The part that took most; "": none is known."""
@@ -79,6 +84,8 @@ def vote_parts(story: SlotStory, voter: str) -> VoteParts:
         elif (event.kind == ACCEPTED and event.code == RECEIVED and event.peer == voter
                 and event.node == ballot.node):  # fmt: skip
             learned = learned or event
+    parts.accept = None if sent is None or heard is None else (sent, heard)
+    parts.vote = None if published is None or learned is None else (published, learned)
     parts.way_us = _between(sent, heard)
     parts.hold_us = _between(heard, voted)
     parts.disk_us = _between(voted, published)
@@ -125,7 +132,9 @@ def cause_of(request: RequestTime, story: SlotStory, found: Leadership) -> Cause
     for fault in in_force(faults_of(found.events), begin_us, write.wall_us):
         if fault.may_slow(cause.label):
             words = f"{cause.words}; {fault.sentence()}"
-            return Cause(cause.label, words, (*cause.evidence, event_id(fault.hit or fault.begun)))
+            return replace(cause, words=words,
+                           evidence=(*cause.evidence, event_id(fault.hit or fault.begun))
+                       )  # fmt: skip
     return cause
 
 
@@ -189,9 +198,10 @@ def _quorum(story: SlotStory, voter: str, took: int) -> Cause:
     parts = vote_parts(story, voter)
     head = f"{ms(took)} were spent waiting for the vote of {voter}"
     longest = parts.longest()
+    late = {"way": parts.accept, "back": parts.vote}.get(longest)
     if parts.resent and longest in ("way", "back", ""):
         return Cause(f"the link to {voter}", f"{head}, to which the accept had to be sent again",
-                     parts.evidence)  # fmt: skip
+                     parts.evidence, late)  # fmt: skip
     if longest == "disk" and parts.disk_us is not None:
         return Cause(_blamed(parts, parts.disk_us), f"{head}, which took {ms(parts.disk_us)} to "
                      f"become durable{_sync_words(parts)}", parts.evidence)  # fmt: skip
@@ -202,6 +212,6 @@ def _quorum(story: SlotStory, voter: str, took: int) -> Cause:
         way = parts.way_us if longest == "way" else parts.back_us
         what = "the accept to it" if longest == "way" else "its vote"
         return Cause(f"the link to {voter}", f"{head}: {what} was {ms(way or 0)} on its way",
-                     parts.evidence)  # fmt: skip
+                     parts.evidence, late)  # fmt: skip
     return Cause(f"{voter}: not known", f"{head}; what it did is not known, because nothing of it "
                  "is recorded", parts.evidence)  # fmt: skip
