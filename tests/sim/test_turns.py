@@ -90,7 +90,7 @@ class Greedy:
 
 
 def scene():
-    """Much is written, snapshots are taken, all of it is read ten times at once and removed in
+    """Much is written, snapshots are taken, all of it is read 30 times at once and removed in
     one revision, under watch. Returns the invariants and what the watcher got."""
     cluster = make_cluster(7, snapshots={"slots_max": 12, "margin_slots": 0})
     truth = cluster.invariants.watch_changes()
@@ -100,7 +100,7 @@ def scene():
     watcher = SimWatcher(cluster, truth, "w1", WatchPlan(key=b"", prefix=True, from_revision=None))
     watcher.start()
     run_for(cluster, 500)
-    for number in [client.scan() for _ in range(10)]:
+    for number in [client.scan() for _ in range(30)]:
         answer = client.wait(number)
         assert type(answer) is ReadAnswer
         assert answer.results[0].more is not None
@@ -234,7 +234,9 @@ MUTATIONS = {
     "fan-out": lambda p: p.setattr(
         events.EventPublisher, "pump", at_once(events.EventPublisher.pump)
     ),
-    "pages": lambda p: [p.setattr(queries, "PAGE_ROWS_MAX", 1 << 30)],
+    "pages": lambda p: [
+        p.setattr(queries, each, 1 << 30) for each in ("PAGE_ROWS_MAX", "PAGE_BYTES_MAX")
+    ],
     "requests": lambda p: [
         p.setattr(each, "CLIENT_UNITS", math.inf) for each in (replica, service)
     ],

@@ -351,8 +351,12 @@ class SimRun:
 
 
 def _rows(process: SimProcess) -> list[KeyValue]:
-    page = process.machine.query([[RANGE, b"", b"", 0, False, False]], 1 << 30)[0]
-    rows: list[KeyValue] = page.rows
+    rows: list[KeyValue] = []
+    start: bytes | None = b""
+    while start is not None:
+        page = process.machine.query([[RANGE, start, b"", 0, False, False]], 1 << 30)[0]
+        rows += page.rows
+        start = page.more
     return rows
 
 

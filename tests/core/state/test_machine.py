@@ -29,6 +29,7 @@ from paxosd.core.state.history import HistoryCompactedError
 from paxosd.core.state.machine import Machine, MachineLimits
 from paxosd.core.state.queries import ReadTooLargeError
 from paxosd.core.state.sessions import SessionLimits
+from paxosd.core.work import UNIT_BYTES
 from tests.core.state.parts import changes, fingerprint
 
 WINDOW = 12
@@ -409,7 +410,7 @@ class TestQuery:
         assert {row.value for row in page.rows} <= {b""}
 
     def test_pages_of_the_newest(self, monkeypatch):
-        monkeypatch.setattr(queries, "PAGE_ROWS_MAX", 2)
+        monkeypatch.setattr(queries, "ROWS_MAX", 2)
         machine = self.machine()
         whole = [NEWEST, b"", b"", 1 << 40, 1]
         first, second = machine.query([whole, whole], 80)
@@ -417,6 +418,18 @@ class TestQuery:
         assert (second.rows, second.more) == ([], b"k0")
         (rest,) = machine.query([[NEWEST, first.more, b"", 1 << 40, 1]], 80)
         assert rest.rows[0].key > b"k1"
+
+    @pytest.mark.parametrize(("size", "rows"), [(1, 1024), (1000, 506), (1 << 20, 1)])
+    def test_a_page_is_a_small_part_of_a_turn(self, size, rows):
+        machine = opened()
+        puts = [[PUT, b"%04d" % number, b"v" * size] for number in range(rows + 1)]
+        machine.apply(2, Batch(1, [Entry(1, 1, 0, puts)]))
+        machine.work.units = 0
+        (page,) = machine.query([[RANGE, b"", b"", 0, False, False]], 1 << 30)
+        assert (len(page.rows), page.more) == (rows, b"%04d" % rows)
+        assert machine.work.units >= rows * size // UNIT_BYTES
+        (page,) = machine.query([[RANGE, b"", b"", 0, False, True]], 1 << 30)
+        assert len(page.rows) == min(1024, rows + 1), "without values"
 
     def test_an_unknown_query(self):
         with pytest.raises(ValueError, match="unknown query 9"):
