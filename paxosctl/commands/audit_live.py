@@ -71,9 +71,9 @@ def _summary(found: dict[str, Any], for_ms: float) -> View:
     """One line."""
     data = {"listening_ms": int(for_ms), **found}
     text = (
-        f"{for_ms / 1000:6.0f} s  {found['slots']:,} slots applied, {found['chosen']:,} chosen by "
-        f"votes that were seen, {found['not_judged']:,} not judged, {found['waiting']:,} wait; "
-        f"{found['votes']:,} messages of votes, {found['missed']:,} missed"
+        f"{for_ms / 1000:6.0f} s  {found['slots']:,} slots, {found['chosen']:,} chosen, "
+        f"{found['not_judged']:,} not judged, {found['waiting']:,} wait; "
+        f"{found['votes']:,} votes, {found['missed']:,} missed"
     )
     if found["silent"]:
         text += f"; no answer from {', '.join(found['silent'])}"

@@ -22,10 +22,12 @@ from paxosctl.commands.log_options import (
     opened_reading,
     reading_options,
 )
-from paxosctl.inspection.ballot_story import leadership
+from paxosctl.inspection.ballot_story import Leadership, leadership
 from paxosctl.inspection.diagnosis import diagnose
+from paxosctl.inspection.events import event_id
 from paxosctl.inspection.explanation import (
     Explanation,
+    Sentence,
     explain_ballot,
     explain_slot,
     explain_slow,
@@ -34,7 +36,7 @@ from paxosctl.inspection.explanation_views import SlowGroup, explanation_view, s
 from paxosctl.inspection.read_times import ReadTime, slowest_reads
 from paxosctl.inspection.request_story import RequestStory, key_story, request_story
 from paxosctl.inspection.request_times import SLOWEST, RequestTime, request_times
-from paxosctl.inspection.slot_story import slot_stories, slot_story
+from paxosctl.inspection.slot_story import SlotStory, slot_stories, slot_story
 from paxosctl.inspection.slow_reads import explain_read
 from paxosd.core.types import Ballot
 
@@ -107,15 +109,27 @@ def put_verb(settings: Settings, key: str, reading: Reading) -> None:
     check_key(key)
     with opened_reading(reading, values=True) as (recordings, window):
         found = leadership(recordings)
-        changes = key_story(recordings, raw(key), window).changes
+        keyed = key_story(recordings, raw(key), window)
+        changes = [each for each in keyed.changes if keyed.revision(each) != 0]
         said = []
-        if changes:
+        if changes and not changes[-1].seq:
+            said = [_lease_end(key, slot_story(recordings, changes[-1].slot, window, found), found)]
+        elif changes:
             last = changes[-1]
             story = request_story(recordings, last.session, last.seq, window, found)
             said = [_request(story), *(explain_slot(found, each) for each in story.slots)]
     if not said:
         negative(f'no change of "{key}" is in the write-ahead logs among the sources')
     settings.show(explanation_view(said))
+
+
+def _lease_end(key: str, slot: SlotStory, found: Leadership) -> Explanation:
+    said = explain_slot(found, slot)
+    said.sentences.insert(0, Sentence(
+        f'"{key}" went in slot {slot.slot}, for its lease had expired by the time that the leader '
+        "gave that slot.", tuple(event_id(each) for each in slot.applied.values()),
+    ))  # fmt: skip
+    return said
 
 
 @verb("leader")

@@ -1,10 +1,61 @@
-"""What a logged command does to one key, in a few words."""
+"""What a logged command does, to one key or at all, in a few words."""
 
 from collections.abc import Iterator
 
-from paxosctl.inspection.wal_entries import ranges_of, value_words
-from paxosd.core.commands import DELETE, DELETE_RANGE, PUT, TXN, Command
-from paxosd.core.transactions import ADD
+from paxosctl.cli.render import as_cell
+from paxosctl.inspection.wal_entries import OP_NAMES, client_words, ranges_of, value_words
+from paxosd.core.commands import (
+    CHECKSUM,
+    CLOSE,
+    CLUSTER,
+    DELETE,
+    DELETE_RANGE,
+    FENCE,
+    GRANT,
+    KEEPALIVE,
+    MEMBERS,
+    OPEN,
+    PUT,
+    REVOKE,
+    TXN,
+    Command,
+    prefix_end,
+)
+from paxosd.core.transactions import ADD, GET_KEY, GET_RANGE
+
+_ALL_NAMES = OP_NAMES | {
+    ADD: "add to", GET_KEY: "get", GET_RANGE: "get range", FENCE: "outcome asked for",
+    OPEN: "session opened", CLOSE: "session ended", CHECKSUM: "checksum", MEMBERS: "membership",
+    CLUSTER: "settings of the cluster",
+}  # fmt: skip
+_WITHOUT_KEY = frozenset((FENCE, CLOSE, CHECKSUM, MEMBERS, CLUSTER))
+
+
+def command_words(command: Command) -> str:
+    """Its kind and its keys, and the lease, without values: ``put a (lease 7)``."""
+    op = command[0]
+    name = _ALL_NAMES.get(op, f"command {op}")
+    if op == TXN:
+        then, otherwise = (", ".join(map(command_words, branch)) for branch in command[2:4])
+        words = then or "nothing"
+        return f"{name} (then {words}{f'; else {otherwise}' if otherwise else ''})"
+    if op == GRANT:
+        return f"{name} for {command[1] / 1000:g} s"
+    if op == KEEPALIVE:
+        return f"{name}: {', '.join(map(str, command[1]))}"
+    if op == REVOKE:
+        return f"{name}: {command[1]}"
+    if op == OPEN:
+        return f"{name} by {client_words(str(command[1]))}" if command[1:] else name
+    if op in (DELETE_RANGE, GET_RANGE):
+        start, end = (as_cell(each) for each in command[1:3])
+        if command[2] == prefix_end(command[1]):
+            return f"{name} {start}*"
+        return f"{name} {start} to {end or 'the end'}"
+    if op in _WITHOUT_KEY or not (len(command) > 1 and isinstance(command[1], bytes)):
+        return name
+    lease = f" (lease {command[3]})" if op == PUT and command[3:] and command[3] else ""
+    return f"{name} {as_cell(command[1])}{lease}"
 
 
 def change_words(command: Command, key: bytes) -> str:

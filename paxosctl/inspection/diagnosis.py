@@ -28,6 +28,9 @@ LEADERLESS_US_MIN = 300_000
 DENSE_WRITES = 5
 """So many answers, in a stretch before a pause that is as long, show that the pause is none of the
 clients'."""
+REASON_LATE_US = 1_000_000
+"""What ended a leader's time may be seen so much later than the last answer: incidents are found in
+stretches of half a second."""
 REIGN_US = 30_000_000
 SLOWING = ("no leader", "still", "cut off", "one-way", "cut link", "disk", "lossy link",
            "slow link", "busy", MACHINE_BUSY)  # fmt: skip
@@ -270,12 +273,14 @@ def _leaderless(
 
 def _waited_since_us(answered: Sequence[int], reasons: Sequence[Incident], led_us: int) -> int:
     """From when on writes waited for another leader. Where they had come one after the other, from
-    the last answer on; else nobody may have asked for anything before the old leader's end."""
+    the last answer on, if what ended the old leader's time began about then; else nobody may have
+    asked for anything before its end."""
     last_us = answered[-1]
     dense = bisect_left(answered, last_us - (led_us - last_us))
-    if len(answered) - dense >= DENSE_WRITES:
+    ended_us = reasons[0].since_us if reasons else 0
+    if len(answered) - dense >= DENSE_WRITES and ended_us <= last_us + REASON_LATE_US:
         return last_us
-    return max(last_us, reasons[0].since_us) if reasons else led_us
+    return max(last_us, ended_us) if reasons else led_us
 
 
 _ENDS_REIGN = ("died", "wiped", "ended", "disk failed", "still", "cut off", "one-way", "cut link",

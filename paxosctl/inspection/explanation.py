@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from paxosctl.inspection.ballot_story import BallotStory, Leadership, ballot_story
+from paxosctl.inspection.command_words import command_words
 from paxosctl.inspection.diagnosis import Diagnosis
 from paxosctl.inspection.events import (
     event_id,
@@ -22,6 +23,8 @@ from paxosctl.inspection.slow_causes import Cause, cause_of, vote_parts
 from paxosctl.inspection.timeline_view import clock_time
 from paxosd.core.types import Ballot
 from paxosd.recorder.event import START, Event
+
+COMMANDS_SAID = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +238,12 @@ def _add_proposal(said: Explanation, story: SlotStory) -> None:
         waited = max(0, proposed.wall_us - (first.wall_us - first.round))
         when += f", {ms(waited)} after the first of its requests came"
     said.add(f"{when}.", proposed, first)
+    if story.commands:
+        words = "; ".join(command_words(each.command) for each in story.commands[:COMMANDS_SAID])
+        left = len(story.commands) - COMMANDS_SAID
+        nodes = listed(story.commands[0].nodes)
+        more = f"; and {left} more" if left > 0 else ""
+        said.add(f"In it, by the log of {nodes}: {words}{more}.", proposed)
 
 
 def _add_choice(said: Explanation, story: SlotStory) -> None:
@@ -273,7 +282,8 @@ def _add_others(said: Explanation, story: SlotStory) -> None:
         if voter in decisive or not story.chosen_by:
             continue
         parts = vote_parts(story, voter)
-        late = [s.event for s in story.steps if s.what == f"vote of {voter} learned"
+        what = "vote published" if voter == story.ballot.node else f"vote of {voter} learned"
+        late = [s.event for s in story.steps if s.what == what
                 and s.event.node == story.ballot.node]  # fmt: skip
         if late and story.proposed is not None:
             after = ms(late[0].wall_us - story.proposed.wall_us)

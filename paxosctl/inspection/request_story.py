@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from paxosctl.inspection.ballot_story import Leadership
+from paxosctl.inspection.blame import blame
 from paxosctl.inspection.chosen_values import read_chosen
 from paxosctl.inspection.events import OUTCOME_NAMES, ms, request_name, seqs_of
 from paxosctl.inspection.read_times import ReadTime, find_reads
@@ -21,6 +22,7 @@ from paxosctl.inspection.wal_entries import (
     commands_of,
     logged_values,
 )
+from paxosd.core.commands import LEASE_EXPIRED, REVOKE
 from paxosd.recorder.block import Row
 from paxosd.recorder.event import APPLIED, WRITE, Event
 
@@ -109,23 +111,24 @@ def request_story(
             first, last = seqs_of(event)
             if first <= seq <= last:
                 story.answers.append(event)
-    story.commands = [
-        each for each in commands_of(_values(recordings))
-        if each.session == session and each.seq == seq
-    ]  # fmt: skip
+    logged = commands_of(_values(recordings))
+    story.commands = [each for each in logged if each.session == session and each.seq == seq]
     names = session_names(recordings)
     story.client, story.why_nameless = names.client(session), names.why_nameless(session)
     slots = {event.slot for event in story.answers if not event.code}
     slots |= {each.slot for each in story.commands}
     stories = slot_stories(recordings, slots, window, found)
     story.slots = [stories[slot] for slot in sorted(slots)]
+    for each in story.slots:
+        each.commands = [one for one in logged if one.slot == each.slot] or None
     return story
 
 
 @dataclass(slots=True)
 class KeyStory:
-    """``changes``: the commands that concern the key, as far back as the logs go; ``answers``: by
-    (session, seq); ``first_slot``: where the logs begin, 0: there is none."""
+    """``changes``: the commands that concern the key, and the ends of its leases, as far back as
+    the logs go; ``answers``: by (session, seq); ``first_slot``: where the logs begin, 0: there is
+    none."""
 
     key: bytes
     changes: list[LoggedCommand] = field(default_factory=list)
@@ -135,6 +138,14 @@ class KeyStory:
     last_slot: int = 0
     nodes: tuple[str, ...] = ()
     names: Replay = field(default_factory=Replay)
+    revisions: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    """Slot, session and seq of each change that took effect → its revision."""
+
+    def revision(self, change: LoggedCommand) -> int | None:
+        """At which revision it changed the key; 0: it did not; None: not known."""
+        if not self.names.first <= change.slot <= self.names.last or not self.names.last:
+            return None
+        return self.revisions.get((change.slot, change.session, change.seq), 0)
 
 
 def key_story(recordings: Recordings, key: bytes, window: Window) -> KeyStory:
@@ -151,16 +162,36 @@ def key_story(recordings: Recordings, key: bytes, window: Window) -> KeyStory:
 
     found = [each for each in commands_of(noting(), key) if each.concerns(key)]
     story.nodes = tuple(sorted(seen))
-    story.changes = found
+    if seen:
+        found = _add_effects(story, recordings, found)
     slots = {each.slot for each in found}
     if slots:
-        story.names = session_names(recordings)
         _add_events(story, recordings, slots, window)
     bound = window.until_us // 1000
     story.changes = [
         each for each in found if window.since_us // 1000 <= each.stamp_ms <= bound
     ]  # fmt: skip
     return story
+
+
+def _add_effects(
+    story: KeyStory, recordings: Recordings, found: list[LoggedCommand]
+) -> list[LoggedCommand]:
+    """Apply the log again, for only the state says what took effect. The commands, and the ends of
+    leases, which name no key."""
+    unsaid: list[str] = []  # the same was passed over, and said, when the commands were read
+    blamed = blame(recordings.sources.wals, story.key, unsaid)
+    story.names = blamed.replayed
+    known = {(each.slot, each.session, each.seq) for each in found}
+    ends = []
+    for each in blamed.changes:
+        command = each.command
+        name = command.slot, command.session, command.seq
+        if each.change.revision:
+            story.revisions[name] = each.change.revision
+        if command.command[0] in (LEASE_EXPIRED, REVOKE) and name not in known:
+            ends.append(command)
+    return sorted([*found, *ends], key=lambda each: each.slot)
 
 
 def _add_events(story: KeyStory, recordings: Recordings, slots: set[int], window: Window) -> None:

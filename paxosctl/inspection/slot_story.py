@@ -24,6 +24,7 @@ from paxosctl.inspection.events import (
 from paxosctl.inspection.quorums import Memberships, Quorum
 from paxosctl.inspection.recordings import Recordings, Window
 from paxosctl.inspection.slot_steps import Step, steps_of, voter_of
+from paxosctl.inspection.wal_entries import LoggedCommand, commands_of, logged_values
 from paxosd.core.types import NULL_BALLOT, UNKNOWN_BALLOT, Ballot
 from paxosd.recorder.block import Keep, Row
 from paxosd.recorder.event import (
@@ -65,6 +66,8 @@ class SlotStory:
     synced_before: dict[str, Event] = field(default_factory=dict)
     """The one before that."""
     around: list[Event] = field(default_factory=list)
+    commands: list[LoggedCommand] | None = None
+    """What stands in it; None: no write-ahead log among the sources has it."""
 
     @property
     def is_known(self) -> bool:
@@ -156,8 +159,15 @@ def slot_stories(
 
 
 def slot_story(recordings: Recordings, slot: int, window: Window, found: Leadership) -> SlotStory:
-    """Read what there is of one slot."""
-    return slot_stories(recordings, (slot,), window, found)[slot]
+    """Read what there is of one slot, its commands as well."""
+    story = slot_stories(recordings, (slot,), window, found)[slot]
+    sources = recordings.sources
+    values = [
+        each for wal in sources.wals for each in logged_values(wal, sources.passed_over)
+        if each.slot == slot
+    ]  # fmt: skip
+    story.commands = commands_of(values) if values else None
+    return story
 
 
 def _fill(story: SlotStory, own: list[Event], found: Leadership) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from paxosctl.cli.render import View, as_cell
 from paxosctl.inspection.ballot_story import BallotStory
-from paxosctl.inspection.command_words import change_words
+from paxosctl.inspection.command_words import change_words, command_words
 from paxosctl.inspection.events import MESSAGES, OUTCOME_NAMES, ballot_of, event_id, ms, note_words
 from paxosctl.inspection.read_times import ReadTime
 from paxosctl.inspection.request_story import KeyStory, RequestStory
@@ -18,6 +18,7 @@ from paxosd.recorder.event import SENT, UNSENT, WRITE, Event
 
 COLUMNS = ("time", "node", "what", "took", "event")
 OPTIONAL = ("event",)
+COMMANDS_SHOWN = 20
 
 
 def _rows(steps: Iterable[Step]) -> list[tuple[str, ...]]:
@@ -102,9 +103,32 @@ def slot_data(story: SlotStory) -> dict[str, Any]:
         "not_known": story.why_not,
         "chosen_after_us": took,
         "ballots": [ballot.shown() for ballot in story.ballots],
+        **_commands_data(story),
         "steps": steps_data(story.steps),
         "notes": near_words(story),
     }
+
+
+def _commands_data(story: SlotStory) -> dict[str, Any]:
+    if story.commands is None:
+        return {}
+    return {"commands": [
+        {"text": command_words(each.command), "session": each.session, "seq": each.seq}
+        for each in story.commands
+    ]}  # fmt: skip
+
+
+def _contents(story: SlotStory) -> list[str]:
+    """Its commands in words, a line each."""
+    if story.commands is None:
+        return ["what stands in it is not known: no write-ahead log among the sources has it"]
+    lines = [
+        f"in it: {command_words(each.command)}"
+        + (f", request {each.session}/{each.seq}" if each.session else "")
+        for each in story.commands[:COMMANDS_SHOWN]
+    ]
+    left = len(story.commands) - len(lines)
+    return [*lines, f"in it: {left} more commands"] if left else lines
 
 
 def slot_view(story: SlotStory) -> View:
@@ -117,6 +141,7 @@ def slot_view(story: SlotStory) -> View:
     if not story.quorum.recorded:
         notes.append("The membership is not recorded: every node that is seen is taken for a "
                      "voter.")  # fmt: skip
+    notes += _contents(story)
     notes += _alike("near it", near_events(story))
     return View(data=slot_data(story), plain=_plain(rows), columns=COLUMNS, rows=rows,
                 notes=["", *notes], optional=OPTIONAL)  # fmt: skip
@@ -241,10 +266,13 @@ def key_view(story: KeyStory) -> View:
         evidence = answer or applied
         name = event_id(evidence) if evidence is not None else None
         ballot = ballot_of(applied) if applied is not None else change.ballot
-        who = f"{change.session}/{change.seq}"
+        who = f"{change.session}/{change.seq}" if change.seq else ""
+        revision = story.revision(change)
         client = client_words(story.names.client(change.session) or "")
         rows.append((
-            clock_time(change.stamp_ms * 1000), str(change.slot), change.ballot.shown(),
+            clock_time(change.stamp_ms * 1000), str(change.slot),
+            "not known" if revision is None else str(revision or "no change"),
+            change.ballot.shown(),
             change.op, change_words(change.command, story.key) or value_words(change.value),
             who, client,
             "" if answer is None else f"{answer.node} {ms(answer.round)}",
@@ -256,6 +284,7 @@ def key_view(story: KeyStory) -> View:
             "value": change.value, "session": change.session, "seq": change.seq,
             "client": story.names.client(change.session),
             "applied": applied is not None,
+            "changed": None if revision is None else bool(revision), "revision": revision or None,
             "answered_by": answer.node if answer is not None else None,
             "id": name,
         })  # fmt: skip
@@ -268,7 +297,7 @@ def key_view(story: KeyStory) -> View:
         data={"key": story.key, "first_slot": story.first_slot or None,
               "last_slot": story.last_slot or None, "changes": data},
         plain=_plain(rows),
-        columns=("proposed", "slot", "ballot", "op", "value", "request", "client", "answered",
-                 "event"),
+        columns=("proposed", "slot", "revision", "ballot", "op", "value", "request", "client",
+                 "answered", "event"),
         rows=rows, notes=notes, optional=("event", "answered", "ballot"),
     )  # fmt: skip

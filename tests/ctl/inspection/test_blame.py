@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from paxosctl.inspection.ballot_story import leadership
 from paxosctl.inspection.blame import blame
 from paxosctl.inspection.chosen_values import read_chosen
+from paxosctl.inspection.explanation import explain_slot
+from paxosctl.inspection.recordings import Window, opened
+from paxosctl.inspection.request_story import key_story
+from paxosctl.inspection.slot_story import slot_story
+from paxosctl.inspection.story_views import key_view, slot_view
 from paxosctl.inspection.wal_entries import commands_of, logged_values
 from paxosd.core.cluster_settings import LEVEL_CLIENT_NAMES, LEVEL_COORDINATION, ClusterSettings
 from paxosd.core.commands import (
@@ -34,6 +40,7 @@ from paxosd.storage import restored_from
 from paxosd.storage.disk import RealDisk
 from paxosd.storage.wal_format import ACCEPT, DECISION, HEADER_BYTES, GroupBuilder, SegmentHeader
 from paxosd.wire.entry import decode_batch, encode_batch, encode_entry
+from tests.ctl.inspection.made import healthy
 from tests.snapshot.test_file import written
 
 B1, B2 = Ballot(1, "n1"), Ballot(2, "n2")
@@ -289,6 +296,36 @@ def test_keys_that_went_with_their_lease(tmp_path):
         (slot, 4, "lease expired", None, "anna@web1"),
         (11, 5, "put", b"3", "anna@web1"),
     ]
+
+
+def test_the_story_of_a_key_says_what_changed_it(tmp_path):
+    """The ends of leases are there, though no command names the key; what was refused is marked."""
+    story = Story()
+    story.values.clear()
+    story.add(ClusterSettings(level=LEVEL_COORDINATION).to_entry(ClusterSettings(), 0))
+    story.open("anna@web1")
+    story.of(1, 1, [GRANT, 1000, 0], [PUT, b"k", b"1", FIRST_ID], [PUT, b"k", b"2", FIRST_ID + 9])
+    story.of(1, 4, [REVOKE, FIRST_ID])
+    healthy(tmp_path)
+    make_log(tmp_path, "n1", votes(story)[:-1], commit=3)
+    with opened([str(tmp_path)]) as recordings:
+        view = key_view(key_story(recordings, b"k", Window()))
+        assert [(row[1], row[2], row[4]) for row in view.rows] == [
+            ("3", "1", "put"), ("3", "no change", "put"),
+        ]  # fmt: skip
+        assert [each["changed"] for each in view.data["changes"]] == [True, False]
+        make_log(tmp_path, "n1", votes(story), commit=4)
+        view = key_view(key_story(recordings, b"k", Window()))
+        assert [(row[1], row[2], row[4]) for row in view.rows][-1] == ("4", "2", "lease revoked")
+        found = slot_story(recordings, 3, Window(), leadership(recordings))
+        assert [note for note in slot_view(found).notes if note.startswith("in it")] == [
+            "in it: lease granted for 1 s, request 1/1",
+            f"in it: put k (lease {FIRST_ID}), request 1/2",
+            f"in it: put k (lease {FIRST_ID + 9}), request 1/3",
+        ]
+        said = explain_slot(leadership(recordings), found)
+        assert any("In it, by the log of n1: lease granted for 1 s; put k" in each.text
+                   for each in said.sentences)  # fmt: skip
 
 
 def test_changes_of_a_transaction(tmp_path):

@@ -296,6 +296,13 @@ class TestLeaders:
         assert 2_900_000 <= gap.since_us - BASE_US <= 3_100_000
         assert gap.until_us - BASE_US == 4 * SECOND
 
+    def test_nor_is_the_end_of_a_load(self, traffic):
+        """Many writes, and none in the second and a half before n1 stood still."""
+        traffic.gone["n1"] = 3 * SECOND, 5 * SECOND
+        diagnosis, _ = self.changed(traffic, writes=range(300_000, 1_500_000, 50_000))
+        (gap,) = [each for each in diagnosis.incidents if each.what == "no leader"]
+        assert 2_900_000 <= gap.since_us - BASE_US <= 3_100_000
+
     def test_nor_is_one_before_a_change_without_a_reason(self, traffic):
         diagnosis, _ = self.changed(traffic, writes=(500_000, 900_000))
         assert not [each for each in diagnosis.incidents if each.what == "no leader"]
