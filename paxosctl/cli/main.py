@@ -22,6 +22,7 @@ from paxosctl.cli.app import (
 from paxosctl.cli.interruption import interrupted_by_ends
 from paxosctl.cli.render import to_json
 from paxosctl.cli.streams import BrokenOutputError, StreamError, finish, prepare, say, say_json
+from paxosctl.cli.verbs import VERBS
 from paxosctl.client.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
@@ -33,42 +34,6 @@ from paxosctl.client.errors import (
 )
 from paxosd.host.stop_signals import end_by
 
-VERBS = {
-    "put": "kv",
-    "get": "kv",
-    "delete": "kv",
-    "cas": "kv",
-    "incr": "txn",
-    "txn": "txn",
-    "outcome": "kv",
-    "export": "copies",
-    "import": "copies",
-    "watch": "watch",
-    "lease": "lease",
-    "lock": "lock",
-    "elect": "lock",
-    "status": "cluster",
-    "health": "cluster",
-    "leader": "cluster",
-    "hash": "cluster",
-    "member": "member",
-    "cluster": "cluster_settings",
-    "node": "node",
-    "fault": "fault",
-    "snapshot": "snapshot",
-    "bench": "bench",
-    "check": "check",
-    "log": "log",
-    "explain": "explain",
-    "why-slow": "why_slow",
-    "blame": "blame",
-    "audit": "audit",
-    "trace": "trace",
-    "debug": "debug",
-    "sim": "sim",
-}
-"""Verb → the module of paxosctl.commands that has it, under its own name."""
-
 
 class _Verbs(Group):
     """Looks a verb up in its module."""
@@ -79,15 +44,20 @@ class _Verbs(Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """None for a verb that does not exist."""
-        module = VERBS.get(cmd_name)
-        if module is None:
+        verb = VERBS.get(cmd_name)
+        if verb is None:
             return None
         found = getattr(
-            importlib.import_module(f"paxosctl.commands.{module}"),
+            importlib.import_module(f"paxosctl.commands.{verb.module}"),
             f"{cmd_name.replace('-', '_')}_verb",
         )
         assert isinstance(found, click.Command)
         return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """By the table: to ask each verb would import all of the program."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -47,7 +47,13 @@ def txn_verb(settings: Settings, file: str) -> None:
 
 @verb("incr")
 @click.argument("key")
-@click.option("--by", type=Whole(-WHOLE_MAX), default=1, show_default=True)
+@click.option(
+    "--by",
+    type=Whole(-WHOLE_MAX),
+    default=1,
+    show_default=True,
+    help="What to add; below 0: to take away.",
+)
 def incr_verb(settings: Settings, key: str, by: int) -> None:
     """Add to the number that KEY holds, exactly once; no such key counts as 0."""
     check_key(key)

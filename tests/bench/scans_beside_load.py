@@ -33,6 +33,9 @@ MIB = 1 << 20
 LIMITS = {"message_bytes_max": 16 * MIB, "value_bytes_max": MIB, "read_bytes_max": 4 * MIB}
 """Those of conf/paxosd.toml."""
 
+HISTORY = "history_revisions=1000000"
+"""So many puts may come while a scan runs; with the 10,000 of the default a long one is refused."""
+
 
 class Scans:
     """The process that scans; what it has said."""
@@ -122,6 +125,10 @@ def measure(options, folder):
         write_states(daemons, options.keys, options.size)
         daemons.start()
         found = {"leader": daemons.wait_leader(LIMIT_S)}
+        done = daemons.run(
+            "paxosctl", "--endpoints", ",".join(daemons.endpoints), "cluster", "set", HISTORY
+        )
+        assert done.returncode == 0, done.stderr
         loop = ClosedLoop(daemons.endpoints, clients=options.clients)
         loop.start()
         try:

@@ -5,10 +5,12 @@ import re
 import subprocess
 import sys
 
+import click
 import pytest
 
-from paxosctl.cli.app import Settings, complain
-from paxosctl.cli.main import VERBS, run
+from paxosctl.cli.app import SUMMARY_MAX, Settings, complain
+from paxosctl.cli.main import cli, run
+from paxosctl.cli.verbs import VERBS
 from paxosctl.client.client import Client
 from paxosctl.client.errors import NotSubmittedError, RefusedError
 from tests.ctl.fake_daemon import FakeDaemon, closed_port
@@ -116,6 +118,17 @@ class TestEndings:
             client.put(b"k", b"v")
             assert client.cluster == "test"
 
+    def test_the_list_of_verbs_imports_none_of_them(self):
+        words = (
+            "import sys; from paxosctl.cli.main import run; code = run(['--help']); "
+            "bad = [each for each in sys.modules if each.startswith('paxosctl.commands.')]; "
+            "sys.exit(code or bad and str(bad) or 0)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", words], capture_output=True, timeout=30, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+
     def test_a_short_verb_starts_without_rich(self, daemon):
         words = (
             "import sys; from paxosctl.cli.main import run; "
@@ -140,6 +153,12 @@ class TestWords:
             summaries = re.split(r"\n  (?=\S)", listed)[1:]
             assert summaries
             assert all(each.rstrip().endswith((".", "?")) for each in summaries), listed
+
+    def test_the_list_of_verbs_says_what_each_says_of_itself(self):
+        context = click.Context(cli)
+        for name, verb in VERBS.items():
+            command = cli.get_command(context, name)
+            assert verb.summary == command.get_short_help_str(SUMMARY_MAX), name
 
     def test_a_history_that_is_gone_names_its_first_revision(self, capsys):
         error = RefusedError("compacted", "it is gone", detail=17)
