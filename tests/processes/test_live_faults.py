@@ -191,7 +191,8 @@ class TestDisk:
             load.wait_more(30)
         assert told["to"] in daemons.followers(leader)
         assert "a group commit takes" in told["reason"]
-        slow = daemons.wait_event(leader, "storage.slow")
+        warned = [line for line in daemons.events(leader, "storage.slow") if "median_ms" in line]
+        slow = warned[0]  # others are of single commits, on a machine that has much to do
         assert slow["seq"] < told["seq"], "it is said before the hand-over"
         # The median of an even number of commits may lie halfway between a usual and a slow one.
         assert slow["median_ms"] >= 60

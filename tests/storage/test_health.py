@@ -87,6 +87,12 @@ class TestMedian:
         assert len(told) == 3
         assert told[1] == {"median_ms": 105.0, "dur_ms": 110.0, "count": 11}
 
+    def test_it_is_warned_of_also_soon_after_a_commit_that_hung(self):
+        observer, lines, _ = watch()
+        observer.on_sync(job(SLOW_MS), 0.0)
+        observer.look(0.0)
+        assert ["median_ms" in fields for fields in self.slow(lines)] == [False, True]
+
     def test_a_leader_compares_itself_with_the_others(self):
         observer, lines, _ = watch()
         observer.on_sync(job(SLOWER_THAN_OTHERS_MS), 0.0)
