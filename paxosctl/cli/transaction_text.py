@@ -30,12 +30,14 @@ import re
 from typing import Any
 
 from paxosctl.client.transactions import OPERATORS, TARGETS, Compare, Operation
+from paxosd.core.transactions import DEPTH_MAX
 
 Parts = tuple[list[Compare], list[Operation], list[Operation]]
 """Conditions, then, else."""
 
 _WORD = re.compile(rb'\s*(?:(#.*)|"((?:[^"\\]|\\.)*)"(?=\s|$)|([^\s"#][^\s"]*))', re.S)
 _ESCAPE = re.compile(rb'\\(?:x([0-9a-fA-F]{2})|([nt"\\])|(.?))', re.S)
+_TOO_DEEP = f"transactions are nested at most {DEPTH_MAX} deep"
 _ESCAPED = {b"n": b"\n", b"t": b"\t", b'"': b'"', b"\\": b"\\"}
 
 
@@ -47,34 +49,38 @@ def parse_transaction(text: bytes) -> Parts:
     """A transaction in either form. Raises TextError."""
     if text.lstrip().startswith(b"{"):
         try:
-            return _of_json(json.loads(text))
+            return _of_json(json.loads(text, object_pairs_hook=_object))
+        except RecursionError:
+            raise TextError(_TOO_DEEP) from None
         except ValueError as error:
             if isinstance(error, TextError):
                 raise
             raise TextError(f"it is no JSON: {error}") from None
     lines = list(enumerate(text.split(b"\n"), 1))
     lines.reverse()  # the next one last
-    return _block(lines, nested=False)
+    return _block(lines, depth=0)
 
 
-def _block(lines: list[tuple[int, bytes]], *, nested: bool) -> Parts:
-    """Lines up to the end, or of a nested transaction up to its ``end``."""
+def _block(lines: list[tuple[int, bytes]], *, depth: int) -> Parts:
+    """Lines up to the end, or of a nested transaction (``depth`` above 0) up to its ``end``."""
+    if depth > DEPTH_MAX:
+        raise TextError(_TOO_DEEP)
     compares: list[Compare] = []
     branches: tuple[list[Operation], list[Operation]] = ([], [])
     at = 0
     while lines:
         number, line = lines.pop()
-        words = _words(line, number)
-        if not words:
-            continue
-        first = words[0]
         try:
-            if first == b"end" and nested and len(words) == 1:
+            words = _words(line)
+            if not words:
+                continue
+            first = words[0]
+            if first == b"end" and depth and len(words) == 1:
                 return compares, *branches
             if first == b"else" and not at and len(words) == 1:
                 at = 1
             elif first == b"begin" and len(words) == 1:
-                branches[at].append(Operation.txn(*_block(lines, nested=True)))
+                branches[at].append(Operation.txn(*_block(lines, depth=depth + 1)))
             elif first == b"if":
                 if at or branches[0]:
                     raise TextError("conditions come before operations")
@@ -85,18 +91,18 @@ def _block(lines: list[tuple[int, bytes]], *, nested: bool) -> Parts:
             if str(error).startswith("line "):
                 raise
             raise TextError(f"line {number}: {error}") from None
-    if nested:
+    if depth:
         raise TextError("a nested transaction has no end")
     return compares, *branches
 
 
-def _words(line: bytes, number: int) -> list[bytes]:
+def _words(line: bytes) -> list[bytes]:
     words: list[bytes] = []
     at, line = 0, line.rstrip()
     while at < len(line):
         match = _WORD.match(line, at)
         if match is None:
-            raise TextError(f"line {number}: quotes that do not end, or stand within a word")
+            raise TextError("quotes that do not end, or stand within a word")
         comment, quoted, plain = match.groups()
         at = match.end()
         if comment is not None:
@@ -184,6 +190,15 @@ def _number(word: bytes, *, signed: bool = False) -> int:
 
 
 # ---- JSON
+
+
+def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of JSON. A name that comes twice would silently take the place of the conditions of the
+    first."""
+    found = dict(members)
+    if len(found) < len(members):
+        raise TextError("a name comes twice in a JSON object")
+    return found
 
 
 def _of_json(found: Any) -> Parts:

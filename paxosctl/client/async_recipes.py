@@ -8,7 +8,7 @@ from typing import Self, TypeVar
 from paxosctl.client.async_lock import AsyncLock
 from paxosctl.client.async_watch import AsyncWatcher
 from paxosctl.client.election import Candidates, Leader
-from paxosctl.client.recipes import Arrivals, ConfigBase, Instances
+from paxosctl.client.recipes import Arrivals, ConfigBase, Instances, whole_count
 from paxosd.core.commands import KeyValue
 
 T = TypeVar("T")
@@ -64,7 +64,7 @@ class AsyncBarrier:
         open_it: Callable[[], Awaitable[object]], rows: Rows, watch: Watch,
     ) -> None:  # fmt: skip
         self.name = name
-        self.count = count
+        self.count = whole_count(count)
         self._place = place
         self._open_it = open_it
         self._rows = rows

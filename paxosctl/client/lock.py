@@ -17,10 +17,11 @@ from typing import Generic, Protocol, Self, TypeVar
 
 from paxosctl.client.errors import (
     CLOSED,
+    ClientError,
     ClosedError,
     LockLostError,
     NotAcquiredError,
-    RefusedError,
+    error_of,
 )
 from paxosctl.client.lock_keeper import LockKeeper, boot_ms
 from paxosd.core.client.lock import LockPlan, LockProtocol, LockState
@@ -144,11 +145,11 @@ class LockBase(Generic[Event]):
         return NotAcquiredError(self.name, "whether somebody has it is not known: no answer")
 
     @property
-    def _not_held(self) -> RefusedError | ClosedError | None:
+    def _not_held(self) -> ClientError | None:
         """Why it was not had, if that is an error; to be asked before it is given back."""
         refused, ended = self.protocol.refused, self._keeper.ended
         if refused is not None:
-            return RefusedError(refused.code, refused.message, detail=refused.detail)
+            return error_of(refused, ())
         return ClosedError(CLOSED, ended) if ended else None
 
     def _loss(self) -> LockLostError | None:

@@ -98,6 +98,13 @@ class ConfigBase(Generic[T]):
         return True
 
 
+def whole_count(count: int) -> int:
+    """How many a barrier waits for, if it can be so many. Raises ValueError."""
+    if type(count) is not int or not 1 <= count <= EVERYBODY:
+        raise ValueError(f"a barrier waits for 1 to {EVERYBODY} to come, not for {count!r}")
+    return count
+
+
 class Barrier:
     """Lets nobody pass before ``count`` have come. For one use: take another name for the next. Who
     ends while it waits does not count any more, after a TTL."""
@@ -108,7 +115,7 @@ class Barrier:
     ) -> None:  # fmt: skip
         """``place``: one's own key in it; ``open_it()``: let everybody pass, for ever."""
         self.name = name
-        self.count = count
+        self.count = whole_count(count)
         self._place = place
         self._open_it = open_it
         self._rows = rows

@@ -78,7 +78,10 @@ def read_lines(lines: Iterable[bytes]) -> Iterator[KeyLine]:
             ended = True
         else:
             keys += 1
-            yield KeyLine(number, _bytes(found, "key", number), _bytes(found, "value", number))
+            row = KeyLine(number, _bytes(found, "key", number), _bytes(found, "value", number))
+            if not row.key:
+                raise KeyLineError(f"line {number}: the key is empty: it needs at least one byte")
+            yield row
     if has_head and not ended:
         raise KeyLineError(f"the file is cut off behind line {number}")
 

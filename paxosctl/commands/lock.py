@@ -10,8 +10,9 @@ import click
 
 from paxosctl.cli.app import Duration, Settings, Whole, check_key, negative, raw, verb
 from paxosctl.cli.render import View, as_cell, as_json
+from paxosctl.cli.streams import say
 from paxosctl.client.election import Leader
-from paxosctl.client.errors import LockLostError, NotAcquiredError
+from paxosctl.client.errors import LockLostError, NotAcquiredError, RefusedError
 from paxosctl.client.lock import Lock
 from paxosd.core.lease_bounds import TTL_MS_MAX, TTL_MS_MIN
 
@@ -74,7 +75,7 @@ def lock_verb(
     it could not be run); 72: the lock was not had in time, CMD was not run; 71: it was lost, CMD
     got SIGTERM, and SIGKILL after --grace.
     """
-    check_key(name)
+    _check_name(name)
     with settings.client() as client:
         lock = client.semaphore(raw(name), shared, ttl_s=ttl / 1000)
         _hold(settings, lock, command, wait, grace)
@@ -103,7 +104,7 @@ def elect_verb(
 
     Without VALUE: show who leads; exit code 1 if nobody does.
     """
-    check_key(name)
+    _check_name(name)
     if observe and value is not None:
         raise click.UsageError("--observe looks on: leave VALUE out")
     with settings.client() as client:
@@ -118,6 +119,13 @@ def elect_verb(
             if leader is None:
                 negative(f"nobody leads {name}", _view(None))
             settings.show(_view(leader))
+
+
+def _check_name(name: str) -> None:
+    """Raises RefusedError."""
+    check_key(name)
+    if name.endswith("/"):
+        raise RefusedError("invalid", f"{name!r} is no name of a lock: it ends with /")
 
 
 def _hold(
@@ -148,10 +156,9 @@ def _run(lock: Lock, command: Sequence[str], grace_s: float) -> int:
     """Run it while the lock is held; its exit code, as shells have it."""
     try:
         child = subprocess.Popen(command, env=os.environ | _environment(lock))
-    except FileNotFoundError:
-        return EXIT_NOT_FOUND
-    except OSError:
-        return EXIT_NOT_RUN
+    except OSError as error:
+        say(f"{command[0]} was not run: {error.strerror}; the lock is given back")
+        return EXIT_NOT_FOUND if isinstance(error, FileNotFoundError) else EXIT_NOT_RUN
     with _ended(child, grace_s):
         while child.poll() is None and lock.check() and not lock.lost.wait(LOOK_S):
             pass
@@ -163,17 +170,20 @@ def _run(lock: Lock, command: Sequence[str], grace_s: float) -> int:
 
 @contextlib.contextmanager
 def _ended(child: "subprocess.Popen[bytes]", grace_s: float) -> Iterator[None]:
-    """The child does not outlive this: SIGTERM, then SIGKILL."""
+    """The child does not outlive this: SIGTERM, then SIGKILL; at once, if that is interrupted too,
+    for the lock is given back next."""
     try:
         yield
     finally:
         if child.poll() is None:
             child.send_signal(signal.SIGTERM)
             try:
-                child.wait(grace_s)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(grace_s)
+            finally:
+                if child.poll() is None:
+                    child.kill()
+                    child.wait()
 
 
 def _environment(lock: Lock) -> Mapping[str, str]:

@@ -1,12 +1,12 @@
-"""Durations as people write them: ``500ms``, ``5s``, ``1.5m``, ``2h``; a bare number is seconds."""
+"""Durations as people write them: ``500ms``, ``5s``, ``1.5m``, ``2h``, ``1d``; a mere number: s."""
 
 import re
 
 DURATION_MS_MAX = 100 * 366 * 24 * 3_600_000
 """A hundred years: more is a slip of the keyboard, and some clock would not take it."""
 
-_FORM = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h)?")
-_UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, None: 1000}
+_FORM = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)?")
+_UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, None: 1000}
 
 
 def parse_duration_ms(text: str) -> int:

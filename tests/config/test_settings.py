@@ -59,6 +59,7 @@ class TestDurations:
             ("1.5s", 1500),
             ("2", 2000),
             ("1h", 3_600_000),
+            ("365d", 365 * 24 * 3_600_000),
         ],
     )
     def test_reads(self, text, expected_ms):

@@ -41,6 +41,8 @@ from paxosd.core.lease_bounds import DRIFT_PPM_MAX, TTL_MS_MAX, TTL_MS_MIN
 MARGIN_MS = 3
 """For what is lost to whole ms, here and in log time."""
 RENEWALS_PER_TTL = 3
+SHARED_MAX = (1 << 63) - 1
+"""The wire has no room for more, and what cannot be sent would end all locks of a client."""
 RETRY_MS = 50
 """Between a failure and the next try."""
 _LOOK = 0
@@ -102,8 +104,8 @@ class LockPlan:
             raise ValueError("the name of a lock is not empty, and does not end with /")
         if not TTL_MS_MIN <= self.ttl_ms <= TTL_MS_MAX:
             raise ValueError(f"the TTL of a lock is {TTL_MS_MIN} to {TTL_MS_MAX} ms")
-        if self.shared < 1:
-            raise ValueError("at least one must be able to hold a semaphore")
+        if type(self.shared) is not int or not 1 <= self.shared <= SHARED_MAX:
+            raise ValueError("how many can hold a semaphore is a whole number from 1 to 2^63-1")
 
     @property
     def prefix(self) -> bytes:

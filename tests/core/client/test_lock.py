@@ -271,7 +271,16 @@ class TestUnknownOutcomes:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"name": b""}, {"name": b"a/"}, {"ttl_ms": 999}, {"shared": 0}], ids=str
+    "wrong",
+    [
+        {"name": b""},
+        {"name": b"a/"},
+        {"ttl_ms": 999},
+        {"shared": 0},
+        {"shared": 1.5},
+        {"shared": 1 << 63},
+    ],
+    ids=str,
 )
 def test_what_is_no_lock(wrong):
     with pytest.raises(ValueError):  # noqa: PT011 - the words are for people

@@ -89,6 +89,9 @@ class TestRecipes:
         with client.registry(b"start").register(b""):  # as one more that has come
             assert client.barrier(b"start", 2).wait()
         assert client.barrier(b"start", 2).wait()
+        for count in (0, -1, 1.5, 1 << 70):
+            with pytest.raises(ValueError, match="a barrier waits for"):
+                client.barrier(b"start", count)
 
     def test_counter(self, client):
         counter = client.counter(b"visitors")

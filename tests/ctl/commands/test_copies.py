@@ -52,6 +52,7 @@ class TestFormat:
             (b"{", "line 2 is no JSON"), (b"[1]", "line 2 is no JSON object"),
             (b"\xff", "line 2 is no JSON"), (b"{}", "line 2: key must be text"),
             (b'{"key":"a"}', "line 2: value must be text"),
+            (b'{"key":"","value":""}', "line 2: the key is empty"),
             (b'{"key":"a","value":5}', "line 2: value must be text"),
             (b'{"key":"a","value":{"b64":"?"}}', "value is not base64"),
             (b'{"key":"a","value":{"b64":"","x":1}}', "line 2: value must be text"),
@@ -134,7 +135,7 @@ class TestVerbs:
         assert code == 1
         assert "line 2: value must be text" in err
         assert held(daemon) in ({}, {b"a": b"1"})
-        rows = b'{"key":"a","value":"1"}\n{"key":"","value":"1"}\n'
+        rows = b'{"key":"a","value":"1"}\n{"key":"%s","value":"1"}\n' % (5000 * b"k")
         code, _, err = ctl("import", stdin=rows)
         assert code == 77
         assert "everything up to line 1 is written (1 key, 0 skipped)" in err

@@ -1,6 +1,8 @@
 """lock and elect: what each does, prints and ends with."""
 
 import json
+import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -8,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from paxosctl.client import Client, ClosedError, FencedOffError, LockLostError
-from paxosctl.client.errors import EXIT_LOCK_LOST, EXIT_NOT_ACQUIRED
+from paxosctl.client.errors import EXIT_LOCK_LOST, EXIT_NOT_ACQUIRED, EXIT_QUOTA
+from paxosctl.commands.lock import _ended
 from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from tests.ctl.client.test_shared import Crowd, wait_until
 
@@ -45,7 +48,21 @@ class TestLock:
         assert ctl("lock", "jobs", *python(text))[0] == 128 + 9
 
     def test_a_command_that_there_is_not(self, ctl):
-        assert ctl("lock", "jobs", "--", "/no/such/command")[0] == 127
+        code, _, words = ctl("lock", "jobs", "--", "/no/such/command")
+        assert (code, "/no/such/command was not run: No such file" in words) == (127, True)
+        code, _, words = ctl("lock", "jobs", "--", "/")
+        assert (code, "/ was not run: Permission denied" in words) == (126, True)
+
+    @pytest.mark.parametrize("verb", [("lock", "jobs/"), ("elect", "jobs/", "host1")])
+    def test_a_name_that_is_none(self, ctl, verb):
+        code, _, words = ctl(*verb, *python(SHOW))
+        assert (code, "ends with /" in words) == (77, True)
+
+    def test_a_full_store(self, ctl, client, daemon):
+        client.put(b"k", b"v")
+        daemon.machine.settings = ClusterSettings(1, LEVEL_COORDINATION, quota_bytes=1)
+        code, _, words = ctl("lock", "jobs", *python(SHOW))
+        assert (code, "quota" in words) == (EXIT_QUOTA, True)
 
     def test_not_acquired(self, ctl, client):
         with client.lock(b"jobs"):
@@ -65,6 +82,26 @@ class TestLock:
         thread.join()
         assert code == EXIT_LOCK_LOST
         assert "was lost" in words
+
+
+def test_a_command_that_ends_at_nothing_is_killed_at_the_second_interrupt(monkeypatch):
+    text = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True)"
+    child = subprocess.Popen(
+        [sys.executable, "-c", f"{text}; signal.pause()"], stdout=subprocess.PIPE
+    )
+    child.stdout.read(1)  # from now on it passes over SIGTERM
+    interrupts = [KeyboardInterrupt]
+    wait = child.wait
+
+    def interrupted(timeout=None):
+        if interrupts:
+            raise interrupts.pop()
+        return wait(timeout)
+
+    monkeypatch.setattr(child, "wait", interrupted)
+    with child.stdout, pytest.raises(KeyboardInterrupt), _ended(child, 30):
+        raise KeyboardInterrupt
+    assert child.returncode == -signal.SIGKILL
 
 
 def _when_there_is_a_lease(client):

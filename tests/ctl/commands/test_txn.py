@@ -86,7 +86,7 @@ def test_both_forms_say_the_same(text):
         (b"\nfly k", "line 2: 'fly'"),
         (b"get k\nif exists k", "line 2: conditions come before"),
         (b'put k "v', "line 1: quotes"),
-        (b'put k "\\q"', "no escape is"),
+        (b'put k "\\q"', "line 1: no escape is"),
         (b"if value k ~ v", "there is no operator '~'"),
         (b"if size k = 3", "nothing of a key is called 'size'"),
         (b"if version k = x", "'x' is no number"),
@@ -94,6 +94,9 @@ def test_both_forms_say_the_same(text):
         (b'{"when": []}', "a transaction is"),
         (b"{", "it is no JSON"),
         (b'{"then": ["get k"]}', "a list of its words"),
+        (b'{"if": [["absent", "k"]], "if": [], "then": [["put", "k", "v"]]}', "comes twice"),
+        (b'{"then": [' * 2000 + b"]}" * 2000, "at most 3 deep"),
+        (b"begin\n" * 2000 + b"end\n" * 2000, "at most 3 deep"),
     ],
 )
 def test_what_is_none_is_refused_with_its_line(text, words):
