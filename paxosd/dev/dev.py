@@ -8,6 +8,7 @@ import os
 import shlex
 import site
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import paxosd
@@ -40,7 +41,7 @@ def run_dev(
         screen.put(f"{escape_controls(line)}\n".encode("utf-8", "backslashreplace"))
 
     try:
-        for line in describe(cluster):
+        for line in [*describe(cluster), *not_handed_on(cluster, os.environ)]:
             say(line)
         if cluster.fresh and len(cluster.nodes) == 1:
             init_alone(cluster.nodes[0].config)
@@ -88,6 +89,15 @@ def describe(cluster: DevCluster) -> list[str]:
             f"log {_short(node.log_path)}"
         )
     return lines
+
+
+def not_handed_on(cluster: DevCluster, environ: Mapping[str, str]) -> list[str]:
+    """A line if variables of the terminal look as if they set something, and do not."""
+    names = sorted(name for name in environ if name.startswith("PAXOSD_"))
+    if not names:
+        return []
+    files = ", ".join(_short(node.config_path) for node in cluster.nodes)
+    return [f"  {', '.join(names)}: not handed on to the nodes; their settings are in {files}"]
 
 
 def next_commands(cluster: DevCluster) -> list[str]:

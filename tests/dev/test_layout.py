@@ -6,7 +6,7 @@ import pytest
 from paxosd.config.schema import MemberConfig
 from paxosd.config.settings import ConfigError
 from paxosd.config.sources import load
-from paxosd.dev.dev import child_spec, describe, next_commands
+from paxosd.dev.dev import child_spec, describe, next_commands, not_handed_on
 from paxosd.dev.layout import members_at, prepare
 from paxosd.dev.ports import PortsTakenError, check_ports
 
@@ -48,6 +48,14 @@ def three_free_ports():
                 continue
             return first
     raise AssertionError("no three free ports")
+
+
+def test_variables_that_no_node_sees_are_named(tmp_path):
+    cluster = prepare(tmp_path, 1, None)
+    (said,) = not_handed_on(cluster, {"PAXOSD_TRACE_ENABLED": "true", "HOME": "/"})
+    assert "PAXOSD_TRACE_ENABLED: not handed on to the nodes" in said
+    assert "n1.toml" in said
+    assert not_handed_on(cluster, {"HOME": "/"}) == []
 
 
 class TestFirstStart:
