@@ -1,7 +1,7 @@
 """log: what happened in a cluster, from the recordings and logs of its nodes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -21,7 +21,7 @@ from paxosctl.commands.log_stories import ballot_verb, key_verb, request_verb, s
 from paxosctl.evidence.located import RECORDING, Wanted, located
 from paxosctl.inspection.events import KINDS, event_data
 from paxosctl.inspection.filters import Filter, is_kind, merged
-from paxosctl.inspection.folding import folded, single
+from paxosctl.inspection.folding import Folding, TimelineLine, folded, single
 from paxosctl.inspection.follow import POLL_S, Follower
 from paxosctl.inspection.recordings import Recordings, Window
 from paxosctl.inspection.request_story import key_slots
@@ -114,21 +114,27 @@ def _timeline(
         events = (event for event in events if wanted.takes(event))
     text = TimelineText.for_output(recordings.names)
     if output != "table":
-        yield from _as_lines(output, text, events)
+        yield from _as_lines(output, text, events, Folding())
         return
     yield from head_lines(recordings)
     plain = unfolded or bool(wanted.kinds)
-    for line in map(single, events) if plain else folded(events):
-        yield from text.lines(line)
+    yield from _texts(text, map(single, events) if plain else folded(events))
 
 
 @verb("tail")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @click.option("-n", "--lines", type=Whole(0, LINES_MAX), default=20, show_default=True,
               help="How many of the last lines.")  # fmt: skip
+@click.option("--background", is_flag=True, help="Count what comes all the time, too, in a line a "
+              "node and second.")  # fmt: skip
 @reading_options
-def tail_verb(settings: Settings, follow: bool, lines: int, reading: Reading) -> None:
+def tail_verb(
+    settings: Settings, follow: bool, lines: int, background: bool, reading: Reading
+) -> None:
     """The last lines of the timeline; with -f all nodes go on to be followed at once.
+
+    What comes all the time, such as heartbeats and group commits, is left out: on an idle cluster
+    nothing else would be seen. For programs (-o json, plain) every event is a line.
 
     A line comes about a second after its event: daemons write what they recorded every quarter of a
     second, and the nodes are waited for, so that their order holds. Without SOURCES the running
@@ -147,16 +153,21 @@ def tail_verb(settings: Settings, follow: bool, lines: int, reading: Reading) ->
             since_us = max(window.since_us, end_us - span_us)
             events = list(recordings.events(replace(window, since_us=since_us)))
             # The first lines of a span may be folded of events of which it has but a part.
-            last = list(_as_lines(settings.output, text, iter(events)))
+            shown = Folding(background=background)
+            last = [*_as_lines(settings.output, text, events, shown),
+                    *_texts(text, shown.rest())]  # fmt: skip
             if since_us == window.since_us or len(last) >= lines + TAIL_PART_LINES:
                 break
             span_us *= 5
         for event in events:
             follower.is_new(event)
         write_lines(last[-lines:] if lines else [])
+        folding = Folding(background=background)
         while follow:
             found.refresh()
-            write_lines(_as_lines(settings.output, text, follower.poll(clock_ms() * 1000)))
+            new = follower.poll(clock_ms() * 1000)
+            write_lines(_as_lines(settings.output, text, new, folding))
+            write_lines(_texts(text, folding.pause()))
             time.sleep(POLL_S)
 
 
@@ -166,14 +177,20 @@ def _tail_span(reading: Reading, newest_ms: int) -> tuple[int, int | None]:
     return since_ms or newest_ms - TAIL_US // 1000, until_ms
 
 
-def _as_lines(output: str, text: TimelineText, events: Iterator[Event]) -> Iterator[str]:
+def _as_lines(
+    output: str, text: TimelineText, events: Iterable[Event], folding: Folding
+) -> Iterator[str]:
     if output == "json":
         yield from (json_line(event_data(event)) for event in events)
     elif output == "plain":
         yield from map(plain_line, events)
     else:
-        for line in folded(events):
-            yield from text.lines(line)
+        yield from _texts(text, folding.lines(events))
+
+
+def _texts(text: TimelineText, lines: Iterable[TimelineLine]) -> Iterator[str]:
+    for line in lines:
+        yield from text.lines(line)
 
 
 @verb("nodes")

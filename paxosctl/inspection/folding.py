@@ -5,7 +5,7 @@ slots one after the other             one line with the first and the last
 heartbeats, syncs and the like        counted, in one line a node and second
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from paxosctl.inspection.events import (
@@ -62,34 +62,59 @@ def single(event: Event) -> TimelineLine:
     )
 
 
-def folded(events: Iterator[Event]) -> Iterator[TimelineLine]:
-    """The lines, as far as they are complete."""
-    background: dict[str, _Background] = {}
-    run: _Run | None = None
-    for event in events:
-        if event.kind in BACKGROUND:
-            counts = background.get(event.node)
-            if counts is not None and event.wall_us - counts.since_us >= BACKGROUND_US:
-                if run is not None:
-                    yield run.line()
-                    run = None
-                yield counts.line()
-                counts = None
-            if counts is None:
-                counts = background[event.node] = _Background(event)
-            counts.add(event)
-            continue
-        if run is not None and run.take(event):
-            continue
-        if run is not None:
-            yield run.line()
-        run = _Run(event)
-        if note_event(event) == "node.stopped" and event.node in background:
-            yield background.pop(event.node).line()
-    if run is not None:
-        yield run.line()
-    for counts in sorted(background.values(), key=lambda each: each.since_us):
-        yield counts.line()
+def folded(events: Iterable[Event]) -> Iterator[TimelineLine]:
+    """All lines of all events."""
+    folding = Folding()
+    yield from folding.lines(events)
+    yield from folding.rest()
+
+
+class Folding:
+    """Folds events that come a part at a time: what is counted goes on over the parts."""
+
+    def __init__(self, *, background: bool = True) -> None:
+        """``background``: whether what comes all the time has lines at all."""
+        self._shows_background = background
+        self._background: dict[str, _Background] = {}
+        self._run: _Run | None = None
+
+    def lines(self, events: Iterable[Event]) -> Iterator[TimelineLine]:
+        """The lines, as far as they are complete."""
+        for event in events:
+            if event.kind in BACKGROUND:
+                if self._shows_background:
+                    yield from self._count(event)
+                continue
+            if self._run is not None and self._run.take(event):
+                continue
+            yield from self.pause()
+            self._run = _Run(event)
+            if note_event(event) == "node.stopped" and event.node in self._background:
+                yield self._background.pop(event.node).line()
+
+    def _count(self, event: Event) -> Iterator[TimelineLine]:
+        counts = self._background.get(event.node)
+        if counts is not None and event.wall_us - counts.since_us >= BACKGROUND_US:
+            yield from self.pause()
+            yield counts.line()
+            counts = None
+        if counts is None:
+            counts = self._background[event.node] = _Background(event)
+        counts.add(event)
+
+    def pause(self) -> Iterator[TimelineLine]:
+        """The line that is still open, for nobody knows when the next event comes; what is counted
+        is not ended by it."""
+        if self._run is not None:
+            yield self._run.line()
+        self._run = None
+
+    def rest(self) -> Iterator[TimelineLine]:
+        """All that is left."""
+        yield from self.pause()
+        for counts in sorted(self._background.values(), key=lambda each: each.since_us):
+            yield counts.line()
+        self._background.clear()
 
 
 class _Background:

@@ -1,5 +1,7 @@
 """How stories and timelines look to people."""
 
+from itertools import pairwise
+
 import pytest
 
 from paxosctl.cli.tables import cell_width
@@ -7,7 +9,7 @@ from paxosctl.inspection.ballot_story import ballot_story, leadership
 from paxosctl.inspection.clock_offsets import Offset, Offsets
 from paxosctl.inspection.diagnosis import diagnose
 from paxosctl.inspection.explanation import explain_slow
-from paxosctl.inspection.folding import folded
+from paxosctl.inspection.folding import Folding, folded
 from paxosctl.inspection.recordings import Window, measure_clocks, opened
 from paxosctl.inspection.request_story import key_story
 from paxosctl.inspection.request_times import request_times
@@ -55,6 +57,40 @@ class TestTimeline:
         write(nodes, tmp_path)
         kinds = [(each.split()[1], each.split()[2]) for each in texts(tmp_path, None)]
         assert kinds.index(("n3", "…")) < kinds.index(("n1", "node.stopped"))
+
+
+class TestFolding:
+    """What comes a part at a time, as ``log tail -f`` has it."""
+
+    def shown(self, tmp_path, *, background, note=False):
+        nodes = trio()
+        begin(nodes)
+        ballot = elect(nodes, "n1", 100_000)
+        for at_us in range(200_000, 4_200_000, 50_000):
+            beat(nodes, ballot, at_us)
+        if note:
+            nodes["n1"].at(4_300_000).note("node.stopped", exit_code=0)
+        write(nodes, tmp_path)
+        with opened([str(tmp_path)]) as recordings:
+            measure_clocks(recordings, Window())
+            events = list(recordings.events())
+        folding = Folding(background=background)
+        lines = []
+        for at in range(0, len(events), 40):
+            lines += [*folding.lines(events[at : at + 40]), *folding.pause()]
+        return lines, [each for each in lines if each.what == "…"]
+
+    def test_what_is_counted_goes_on_over_the_parts(self, tmp_path):
+        _, counted = self.shown(tmp_path, background=True)
+        for name in ("n1", "n2", "n3"):
+            times = [each.time_us for each in counted if each.node == name]
+            assert len(times) >= 3
+            assert all(after - before >= 900_000 for before, after in pairwise(times))
+
+    def test_an_idle_cluster_has_no_lines_without_it(self, tmp_path):
+        lines, counted = self.shown(tmp_path, background=False, note=True)
+        assert counted == []
+        assert lines[-1].words.startswith("node.stopped"), "and what happens comes at once"
 
 
 class TestClocks:
