@@ -22,6 +22,7 @@ from paxosctl.inspection.node_incidents import (
     wipes,
 )
 from paxosctl.inspection.recordings import Recordings, Window
+from paxosctl.inspection.slow_causes import SEVERAL_PARTS
 from paxosd.recorder.event import Event
 
 LEADERLESS_US_MIN = 300_000
@@ -93,6 +94,8 @@ class Diagnosis:
             return self._starved((label.removesuffix("'s disk"),), span)
         if label.startswith("the link to"):
             return self._starved((label.rsplit(maxsplit=1)[-1], request.node), span)
+        if label.endswith(SEVERAL_PARTS):
+            return self._starved((label.removesuffix(SEVERAL_PARTS), request.node), span)
         return None
 
     def _starved(self, nodes: Sequence[str], span: tuple[int, int]) -> Incident | None:

@@ -22,6 +22,9 @@ from paxosctl.inspection.slot_story import SlotStory
 from paxosd.core.types import Ballot
 from paxosd.recorder.event import PUBLISHED, RECEIVED, SENT, VOTED, Event
 
+SEVERAL_PARTS = ": several parts of its vote"
+"""Behind the name of a voter in the label of a cause of which no part took half."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -55,11 +58,15 @@ class VoteParts:
     vote: tuple[Event, Event] | None = None
     """When it was sent, and when it was received, of the one and of the other."""
 
-    def longest(self) -> str:
-        """The part that took most; "": none is known."""
+    def known(self) -> dict[str, int]:
+        """Part → how long it took, of those that are recorded."""
         parts = {"way": self.way_us, "hold": self.hold_us, "disk": self.disk_us,
                  "back": self.back_us}  # fmt: skip
-        known = {name: took for name, took in parts.items() if took is not None}
+        return {name: took for name, took in parts.items() if took is not None}
+
+    def longest(self) -> str:
+        """The part that took most; "": none is known."""
+        known = self.known()
         return max(known, key=lambda name: known[name]) if known else ""
 
 
@@ -194,11 +201,36 @@ def _sync_words(parts: VoteParts) -> str:
     return f": its group commit took {ms(parts.sync.x)}{before}"
 
 
+def _most_us(parts: VoteParts) -> int:
+    """What the longest part took, where a part is what one thing can be blamed for."""
+    disk_us = parts.disk_us or 0
+    synced_us = min(parts.synced_us, disk_us)
+    loop_us = (parts.hold_us or 0) + disk_us - synced_us
+    return max(parts.way_us or 0, loop_us, synced_us, parts.back_us or 0)
+
+
+_PARTS = {
+    "way": "the accept was {} on its way",
+    "hold": "it stood in the log {} later",
+    "disk": "the vote was durable {} after that",
+    "back": "and {} on its way back",
+}
+
+
+def _part_words(parts: VoteParts) -> str:
+    said = (_PARTS[name].format(ms(us)) for name, us in parts.known().items())
+    return f"{', '.join(said)}{_sync_words(parts)}"
+
+
 def _quorum(story: SlotStory, voter: str, took: int) -> Cause:
     parts = vote_parts(story, voter)
     head = f"{ms(took)} were spent waiting for the vote of {voter}"
     longest = parts.longest()
     late = {"way": parts.accept, "back": parts.vote}.get(longest)
+    if longest and not parts.resent and _most_us(parts) * 2 < took:
+        # To blame one part for what took three times as long would mislead.
+        return Cause(f"{voter}{SEVERAL_PARTS}", f"{head}, and no part of that took half of it: "
+                     f"{_part_words(parts)}", parts.evidence)  # fmt: skip
     if parts.resent and longest in ("way", "back", ""):
         return Cause(f"the link to {voter}", f"{head}, to which the accept had to be sent again",
                      parts.evidence, late)  # fmt: skip

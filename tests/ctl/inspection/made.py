@@ -142,9 +142,10 @@ def elect(nodes, leader, at_us, round_=1, voters=("n1", "n2", "n3"), from_slot=1
 
 
 def choose(nodes, ballot, slot, at_us, *, session=7, seq=1, sync_us=None, lost=(), count=1,
-           queued_us=100, value=b"value", voters=None):  # fmt: skip
+           queued_us=100, value=b"value", voters=None, way_us=200):  # fmt: skip
     """One slot, proposed and chosen: to ``lost`` nodes the Accept does not come; ``sync_us``: how
-    long the disk of each node takes. Returns when the answer was given."""
+    long the disk of each node takes; ``way_us``: each message. Returns when the answer was
+    given."""
     leader = ballot.node
     voters = voters or list(nodes)
     sync_us = dict.fromkeys(nodes, 500) | (sync_us or {})
@@ -159,7 +160,7 @@ def choose(nodes, ballot, slot, at_us, *, session=7, seq=1, sync_us=None, lost=(
         if other in lost or other not in voters:
             continue
         node = nodes[other]
-        came_us = at_us + 200
+        came_us = at_us + (200 if other == leader else way_us)
         if other != leader:
             node.at(came_us).received(leader, accept)
             node.record(VOTED, slot=slot, ballot=ballot, y=digest_of(value))
@@ -172,7 +173,7 @@ def choose(nodes, ballot, slot, at_us, *, session=7, seq=1, sync_us=None, lost=(
         plan[other].append((done_us, "publish", other, accepted))
         for name in nodes:
             if name != other and name not in lost:
-                plan[name].append((done_us + 200, "hear", other, accepted))
+                plan[name].append((done_us + way_us, "hear", other, accepted))
     chosen_us = {
         name: sorted(at for at, *_ in steps)[len(nodes) // 2]
         for name, steps in plan.items() if len(steps) > len(nodes) // 2

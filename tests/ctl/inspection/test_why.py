@@ -194,6 +194,25 @@ def test_a_slow_disk_of_the_leader_that_nobody_waited_for(tmp_path):
     assert {label for label, _ in labels(tmp_path)} == {"n3's disk"}
 
 
+@pytest.mark.parametrize(("disk_us", "label"), [
+    (5400, "n2: several parts of its vote"), (21_000, "n2's disk"),
+])  # fmt: skip
+def test_a_disk_that_was_the_longest_part_and_no_half_of_the_wait(tmp_path, disk_us, label):
+    nodes = trio()
+    begin(nodes)
+    ballot = elect(nodes, "n1", 100_000)
+    at_us = 200_000
+    for slot in range(1, 21):
+        at_us = choose(nodes, ballot, slot, at_us, seq=slot) + 150_000
+    choose(nodes, ballot, 21, at_us, seq=21, way_us=5300, sync_us={"n2": disk_us, "n3": 60_000})
+    write(nodes, tmp_path)
+    found, sentence = labels(tmp_path)[0]
+    assert found == label, sentence.text
+    if disk_us < 10_000:
+        assert "no part of that took half of it: the accept was 5.3 ms on its way" in sentence.text
+        assert "and 5.3 ms on its way back: its group commit took 5.4 ms" in sentence.text
+
+
 # -- reads
 
 
