@@ -31,7 +31,7 @@ def late_receiver(
     if life is None or sender is None:
         return None
     begin_us, end_us = sender.at(sent), life.at(received)
-    if end_us <= begin_us:
+    if end_us <= begin_us or life.misses(begin_us, end_us):
         return None
     since_us, until_us = _silence(life, begin_us, end_us)
     took_us = until_us - since_us

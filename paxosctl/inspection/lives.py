@@ -37,11 +37,15 @@ MESSAGE_KINDS = frozenset(
 """Kinds of which each message says something else, mostly, and that there are many of."""
 _KINDS = MESSAGE_KINDS | {SYNCED, PROCESSOR, START, MEMBER, WRITE}
 _HELLO = MESSAGES["hello"]
-SAMPLED_BYTES = 4 << 20
-"""Of recordings with so many bytes every message is looked at, of larger ones a part."""
+SAMPLED_EVENTS = 175_000
+"""Of recordings with so many events every message is looked at, of larger ones a part."""
 GAP_US_MIN = 350_000
 """A process that records nothing for so long stood still: it looks at its processor times every
 100 ms."""
+WRITE_US = 10_000
+"""Of answers that follow each other so soon, one is looked at."""
+HOLE_EDGE_US = 300_000
+"""So near to a hole in a recording nothing is concluded from what is not there."""
 Key = tuple[int, str, int, int, int, int]
 
 
@@ -75,6 +79,8 @@ class Life:
     hellos: list[Event] = field(default_factory=list)
     writes: list[Event] = field(default_factory=list)
     """Of each 50 ms the first request that was answered well."""
+    holes: list[tuple[int, int]] = field(default_factory=list)
+    """From when until when something that it recorded is missing, without ``axis_us``."""
     sent: dict[str, list[tuple[Key, Event]]] = field(default_factory=dict)
     received: dict[str, list[tuple[Key, Event]]] = field(default_factory=dict)
 
@@ -86,6 +92,14 @@ class Life:
         """Whether this run recorded it."""
         return (self.node == event.node and self.first.boot_count == event.boot_count
                 and self.first.mono_us <= event.mono_us <= self.last.mono_us)  # fmt: skip
+
+    def misses(self, since_us: int, until_us: int) -> bool:
+        """Whether something that it recorded between the two, on the axis, may be missing."""
+        return any(
+            begin + self.axis_us <= until_us + HOLE_EDGE_US
+            and since_us - HOLE_EDGE_US <= end + self.axis_us
+            for begin, end in self.holes
+        )
 
     @staticmethod
     def steady_us(event: Event) -> int:
@@ -110,10 +124,20 @@ class Life:
 
 def lives_of(recordings: Recordings, window: Window) -> list[Life]:
     """All runs of all nodes, in their order for each node."""
-    every = 1 + _bytes(recordings) // SAMPLED_BYTES
+    events = sum(files.count_events() for files in recordings.nodes.values())
+    every = 1 + events // SAMPLED_EVENTS
+
+    written_us = -WRITE_US
 
     def keep(row: Row) -> bool:
+        nonlocal written_us
         kind = row[1]
+        if kind == WRITE and not row[4]:
+            # Times count from a moment that changes now and then: then one too many is taken.
+            if abs(row[0] - written_us) < WRITE_US:
+                return False
+            written_us = row[0]
+            return True
         if kind == ACCEPT:
             return row[5] % every == 0
         if kind == ACCEPTED:
@@ -125,18 +149,14 @@ def lives_of(recordings: Recordings, window: Window) -> list[Life]:
         reader = _Reader(node, recordings.nodes[node].clock.jumps)
         for event in recordings.node_events(node, window, keep):
             reader.take(event)
+        for life in reader.lives:
+            life.holes = recordings.holes(node)
+            life.gaps = [
+                gap for gap in life.gaps
+                if not life.misses(gap.before.wall_us, gap.after.wall_us)
+            ]  # fmt: skip
         lives += reader.lives
     return lives
-
-
-def _bytes(recordings: Recordings) -> int:
-    total = 0
-    for path in recordings.sources.recordings:
-        try:
-            total += path.stat().st_size
-        except OSError:  # a running node drops files
-            continue
-    return total
 
 
 class _Reader:

@@ -184,9 +184,8 @@ def _fill(way: Way, matched: list[tuple[Event, Event | None]]) -> None:
             delay_us = took_us - way.least_us(event)
             if sent_us >= settled_us or delay_us < SETTLING_US // 4:
                 way.passed.append((sent_us, max(0, delay_us), event))
-        elif settled_us <= sent_us <= end_us and (
-            event.kind != ACCEPTED or receiver.received.get(sender.node)
-        ):
+        elif (settled_us <= sent_us <= end_us and not receiver.misses(sent_us, sent_us)
+                and (event.kind != ACCEPTED or receiver.received.get(sender.node))):  # fmt: skip
             way.lost.append((sent_us, event))
     way.passed.sort(key=lambda each: each[0])
     way.lost.sort(key=lambda each: each[0])

@@ -15,6 +15,8 @@ STRETCH_US = 500_000
 DIED_US_MIN = 700_000
 """A process that others outlive by so much in the recordings has ended before them: they may have
 lost their last 250 ms."""
+HEARD_US_MIN = 3_000_000
+"""What is on its way when a process ends arrives earlier."""
 SYNC_US_MIN = 10_000
 SYNC_TIMES = 3
 """A disk stands out if its group commits take so many times as long as another's at the time."""
@@ -56,10 +58,19 @@ def ends(lives: Sequence[Life]) -> Iterator[Incident]:
             other.node != life.node and other.last_us > life.last_us + DIED_US_MIN
             for other in lives
         )
-        if again is None and not outlived:
+        if again is None and (not outlived or _was_heard_later(life, lives)):
             continue
         until_us = again.begun_us if again is not None else max(each.last_us for each in lives)
         yield _end(life, again, max(life.last_us, until_us))
+
+
+def _was_heard_later(life: Life, lives: Sequence[Life]) -> bool:
+    """Whether others took up messages of it long after its recording ends: that was cut off, or its
+    last blocks cannot be read."""
+    return any(
+        other.at(event) > life.last_us + HEARD_US_MIN
+        for other in lives for _, event in other.received.get(life.node, ())[-1:]
+    )  # fmt: skip
 
 
 def _end(life: Life, again: Life | None, until_us: int) -> Incident:

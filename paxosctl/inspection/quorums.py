@@ -31,10 +31,17 @@ class Memberships:
             if event.kind == MEMBER:
                 self._of.setdefault(event.round, {})[event.peer] = event
         self._seen = tuple(sorted(set(seen)))
+        self._known: dict[int, Quorum] = {}
 
     def at(self, round_: int) -> Quorum:
         """That of the epoch of a ballot's round."""
-        members = self._of.get(round_ // EPOCH_ROUNDS)
+        epoch = round_ // EPOCH_ROUNDS
+        if epoch not in self._known:
+            self._known[epoch] = self._quorum(epoch)
+        return self._known[epoch]
+
+    def _quorum(self, epoch: int) -> Quorum:
+        members = self._of.get(epoch)
         if members is None:
             majority = len(self._seen) // 2 + 1
             return Quorum(self._seen, majority, majority, recorded=False)

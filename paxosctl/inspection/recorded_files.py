@@ -13,7 +13,7 @@ from pathlib import Path
 from paxosctl.inspection.events import note_fields
 from paxosctl.inspection.steady_clock import SteadyClock, clock_of
 from paxosd.recorder.block import MAGIC, BlockHead, Keep, Losses, blocks_of, events_of
-from paxosd.recorder.event import EVENT_BYTES, NOTE, Event
+from paxosd.recorder.event import EVENT_BYTES, FORM, NOTE, Event
 
 FIRST_BYTES = 256 << 10
 """A block that is written in time has less than this."""
@@ -44,6 +44,9 @@ class NodeFiles:
     """Files that the node, which runs, dropped meanwhile: the oldest of its ring."""
     clock: SteadyClock = field(default_factory=SteadyClock)
     """All times of its events are without the jumps of its wall clock."""
+    holes: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    """Run and number of the first event behind it → from when until when something is missing
+    within a run that was read: blocks that are damaged, of a later version, or never written."""
 
     @property
     def total_bytes(self) -> int:
@@ -75,11 +78,13 @@ class NodeFiles:
         return first.wall_us if first is not None else 0
 
     def events(
-        self, since_us: int = 0, until_us: int = END_US, keep: Keep | None = None
+        self, since_us: int = 0, until_us: int = END_US, keep: Keep | None = None, ahead_us: int = 0
     ) -> Iterator[Event]:
         """What was recorded between two times of this node's wall clock. ``keep``: whether a row
-        is wanted; notes always are. Raises OSError."""
+        is wanted; notes always are. ``ahead_us``: is taken from the times of the events, for this
+        clock is so much ahead. Raises OSError."""
         last_seq: dict[int, int] = {}
+        before_us = 0
         for place, file in enumerate(self.files):
             following = self.files[place + 1 :][:1]
             if following and self._steady_us(following[0].head) < since_us:
@@ -94,9 +99,16 @@ class NodeFiles:
                 if head.base_us and head.base_us + taken_us - head.mono_us > until_us:
                     return
                 after = last_seq.get(head.run_id, 0)
+                if after and head.first_seq > after + 1 and raw:
+                    # ``base_us`` may be that of many blocks.
+                    first_us = head.base_us + FORM.unpack_from(raw)[0]
+                    begun_us = first_us + taken_us - head.mono_us
+                    self.holes[head.run_id, head.first_seq] = before_us, max(before_us, begun_us)
+                before_us = taken_us
                 last_seq[head.run_id] = max(after, head.first_seq + len(raw) // EVENT_BYTES - 1)
-                for event in block_events(head, raw, keep, taken_us):
-                    if event.seq > after and since_us <= event.wall_us <= until_us:
+                least_us, most_us = since_us - ahead_us, until_us - ahead_us
+                for event in block_events(head, raw, keep, taken_us - ahead_us):
+                    if event.seq > after and least_us <= event.wall_us <= most_us:
                         yield event
 
     def _offset(self, data: bytes, since_us: int) -> int:
@@ -122,12 +134,30 @@ class NodeFiles:
     def last_us(self) -> int:
         """When the last block was taken, by this node's wall clock; 0: there is none."""
         for file in reversed(self.files):
-            data = self._content(file.path)
-            place = len(data)
-            while (place := data.rfind(MAGIC, 0, place)) >= 0:
-                for head, _ in blocks_of(data[place:], Losses()):
-                    return self._steady_us(head)
+            last = self._last_block(file.path)
+            if last is not None:
+                return self._steady_us(last[0])
         return 0
+
+    def count_events(self) -> int:
+        """How many events there are, by the numbers of the first and the last of each file: what is
+        damaged between them counts as well."""
+        total = 0
+        for file in self.files:
+            last = self._last_block(file.path)
+            if last is not None:
+                end_seq = last[0].first_seq + len(last[1]) // EVENT_BYTES
+                total += max(0, end_seq - file.head.first_seq)
+        return total
+
+    def _last_block(self, path: Path) -> tuple[BlockHead, memoryview] | None:
+        """The last sound one of a file; None: there is none."""
+        data = self._content(path)
+        place = len(data)
+        while (place := data.rfind(MAGIC, 0, place)) >= 0:
+            for block in blocks_of(data[place:], Losses()):
+                return block
+        return None
 
 
 def block_events(

@@ -69,12 +69,17 @@ class Recordings:
         """What one node recorded, in its own order."""
         return self._node_events(self.nodes[node], window, keep)
 
+    def holes(self, node: str) -> list[tuple[int, int]]:
+        """From when until when something is missing in what was read of a node so far."""
+        ahead_us = self.offsets.ahead_us(node)
+        return [
+            (since_us - ahead_us, until_us - ahead_us)
+            for since_us, until_us in self.nodes[node].holes.values()
+        ]
+
     def _node_events(self, files: NodeFiles, window: Window, keep: Keep | None) -> Iterator[Event]:
         ahead_us = self.offsets.ahead_us(files.node)
-        events = files.events(window.since_us + ahead_us, window.until_us + ahead_us, keep)
-        if not ahead_us:
-            return events
-        return (event._replace(wall_us=event.wall_us - ahead_us) for event in events)
+        return files.events(window.since_us + ahead_us, window.until_us + ahead_us, keep, ahead_us)
 
     def _log_events(self, path: Path, window: Window) -> Iterator[Event]:
         losses = self.line_losses[path] = LineLosses()

@@ -124,15 +124,11 @@ def request_times(
     heap: list[tuple[int, int, RequestTime]] = []
     for node in recordings.nodes:
         tracer = _Tracer(node, found, heap, count)
-        for event in recordings.node_events(node, window, _wanted):
+        for event in recordings.node_events(node, window, tracer.wants):
             tracer.take(event)
         times.nodes[node] = tracer.times
     times.slowest = [each for _, _, each in sorted(heap, key=lambda item: (-item[0], item[1]))]
     return times
-
-
-def _wanted(row: Row) -> bool:
-    return row[1] in _KINDS
 
 
 @dataclass(slots=True)
@@ -163,6 +159,16 @@ class _Tracer:
         self._order: deque[int] = deque()
         self._taken: dict[int, int] = {}
         """Slot → when this node took up the vote."""
+
+    def wants(self, row: Row) -> bool:
+        """Whether the next row matters: to make an event takes longer than to pass over it. What
+        is applied or voted for elsewhere matters only of slots that this node proposed."""
+        kind = row[1]
+        if kind == APPLIED:
+            return row[5] in self._open
+        if kind == ACCEPTED and row[4] == RECEIVED:
+            return bool(self._open)
+        return kind in _KINDS
 
     def take(self, event: Event) -> None:
         kind = event.kind

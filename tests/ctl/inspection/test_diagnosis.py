@@ -118,6 +118,15 @@ def test_where_nothing_is_wrong_nothing_is_said(traffic):
     assert traffic.found() == []
 
 
+@pytest.mark.parametrize("back_us", [3 * SECOND, LASTS_US - 1])
+def test_what_cannot_be_read_is_no_trouble_of_the_node_or_its_links(traffic, tmp_path, back_us):
+    """Blocks of n2 are missing, to the end or not: it neither stood nor died, and nothing that was
+    sent to it was lost."""
+    traffic.at(2 * SECOND - 1, "n2", lambda made: made.write(tmp_path))
+    traffic.at(back_us, "n2", lambda made: made.blocks())
+    assert traffic.found() == []
+
+
 class TestNodes:
     def test_one_that_died(self, traffic):
         traffic.gone["n3"] = 4 * SECOND, 1 << 60
