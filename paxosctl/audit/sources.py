@@ -16,6 +16,7 @@ from paxosctl.audit.membership import Membership
 from paxosctl.audit.recorder_file import Block
 from paxosctl.audit.wal_file import NotALogError, Segment, TailMark
 
+GZIP_MAGIC = b"\x1f\x8b"
 HEAD_BYTES = 64 << 10
 """So much of a file is looked at; the first block of a recording may be damaged."""
 DEPTH_MAX = 3
@@ -92,6 +93,8 @@ def _take_file(sources: Sources, path: Path, recorders: dict[Path, None]) -> Non
         recorders[path] = None
     elif head.startswith(wal_file.MAGIC):
         _take_segment(sources, path)
+    elif head.startswith(GZIP_MAGIC):
+        sources.troubles.append(f"{path} is not used: it is packed; unpack it first, with gunzip")
     else:
         sources.troubles.append(
             f"{path} is not used: it is neither a data directory, nor a recorder file, nor a "
@@ -123,7 +126,8 @@ def _look(path: Path, recorders: dict[Path, None], homes: dict[Path, None], dept
     is_home = path.name == "wal" and depth == 0  # the log itself was named
     for entry in sorted(path.iterdir()):
         if entry.is_dir():
-            if depth < DEPTH_MAX and not entry.is_symlink():
+            # A log or a recording may lie on another disk; other links could lead anywhere.
+            if depth < DEPTH_MAX and (not entry.is_symlink() or entry.name in ("wal", "recorder")):
                 _look(entry, recorders, homes, depth + 1)
         elif recorder_file.file_number(entry.name) is not None:
             recorders[entry] = None

@@ -22,6 +22,7 @@ from paxosd.recorder.event import Event
 
 LINE_BYTES_MAX = 1 << 20
 _LENGTH = Struct("<Q")
+_HEAD_BYTES = 64 << 10
 _SUSPECT_LINES = 50
 """So many lines at the head of a file are looked at before it is called foreign."""
 
@@ -36,17 +37,22 @@ class LineLosses:
 
 def looks_like_log(head: bytes) -> bool:
     """Whether these first bytes of a file are of a log that this module reads."""
-    if head.startswith(b"__CURSOR=") or b"\n__REALTIME_TIMESTAMP=" in head:
+    if _is_export(head):
         return True
     losses = LineLosses()
     lines = head.split(b"\n")[:_SUSPECT_LINES]
     return any(parse_line(raw, losses) is not None for raw in lines)
 
 
+def _is_export(head: bytes) -> bool:
+    """Whether it is of ``journalctl -o export``, perhaps without its first lines."""
+    return head.startswith(b"__CURSOR=") or b"\n__REALTIME_TIMESTAMP=" in head
+
+
 def read_lines(path: Path, losses: LineLosses) -> Iterator[Event]:
     """The lines of a log, in the order of the file. Raises OSError."""
     with open(path, "rb") as file:
-        exported = file.read(9) == b"__CURSOR="
+        exported = _is_export(file.read(_HEAD_BYTES))
         file.seek(0)
         for raw in _exported(file) if exported else _raw_lines(file):
             event = parse_line(raw, losses)

@@ -31,7 +31,7 @@ UNPACKED_BYTES_MAX = 2 << 30
 """Of one file in gzip: a kilobyte can hold a gigabyte, and the disk is others', too."""
 WAL_SUFFIXES = (".log", ".paxsnap")
 """Of segments and snapshots: a bundle without them has the small files beside them."""
-LOG_SUFFIXES = (".log", ".log.gz", ".json", ".json.gz", ".export")
+LOG_SUFFIXES = (".log", ".log.gz", ".json", ".json.gz", ".export", ".export.gz")
 
 
 @dataclass(slots=True)

@@ -38,7 +38,7 @@ class ServedFiles:
         if self._log is None:
             self._notes.append(
                 "its log goes to standard error, where it cannot be read back: add it as a file, "
-                "such as journalctl -u paxosd -o export"
+                "such as journalctl -u 'paxosd@*' -o export"
             )
         if not config.recorder.enabled:
             self._notes.append("its recorder is switched off ([recorder] enabled = false)")

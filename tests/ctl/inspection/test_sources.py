@@ -235,14 +235,16 @@ class TestLogs:
         export = tmp_path / "journal.export"
         raw = b""
         for at, line in enumerate(lines):
-            raw += b"__CURSOR=s=%d\n_PID=1\n" % at
+            raw += b"__CURSOR=s=%d\n__REALTIME_TIMESTAMP=1\n_PID=1\n" % at
             message = line.encode()
             if at == 1:
                 raw += b"MESSAGE\n" + struct.pack("<Q", len(message)) + message + b"\n\n"
             else:
                 raw += b"MESSAGE=" + message + b"\n\n"
         export.write_bytes(raw)
-        for path in (as_json, export):
+        trimmed = tmp_path / "trimmed.export"  # as logrotate or head leave it
+        trimmed.write_bytes(raw[raw.index(b"\n") + 1 :])
+        for path in (as_json, export, trimmed):
             losses = LineLosses()
             assert [event.seq for event in read_lines(path, losses)] == [1, 2, 3]
             assert losses.foreign == (2 if path is as_json else 0)
