@@ -21,6 +21,7 @@ from paxosctl.client.errors import (
     NO_SNAPSHOT,
     WORKS,
     ClientError,
+    NotAcquiredError,
     NotSubmittedError,
     OutcomeUnknownError,
     RefusedError,
@@ -309,8 +310,8 @@ def headline(error: ClientError, lines: list[tuple[str, str]]) -> str:
         "busy": "the leader is busy",
         "stopping": "the node is stopping",
     }
-    if not isinstance(error, NotSubmittedError):
-        return str(error)
+    if not isinstance(error, NotSubmittedError) or isinstance(error, NotAcquiredError):
+        return str(error)  # that a lock was not had says all: there was no command to submit
     if error.code == FENCED:
         return f"{error}; safe to try again"  # it was submitted, and then ruled out
     cause = causes.get(error.code, str(error))

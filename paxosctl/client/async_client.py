@@ -65,6 +65,7 @@ class AsyncClient(
             endpoints, timeout_s=timeout_s, options=options, name=name, read_from=read_from
         )
         self._keeper = KeeperOfOne(self._options)
+        self._keeper.end_with(self)
 
     def watch(
         self,
@@ -117,7 +118,7 @@ class AsyncClient(
     ) -> AsyncLock:
         self._check()
         plan = plan_of(as_bytes(name), shared, ttl_s, as_bytes(value))
-        return AsyncLock(self._keeper.get(self.endpoints), plan, timeout_s)
+        return AsyncLock(self._keeper.get(self.endpoints), plan, timeout_s, self)
 
     def election(self, name: bytes, *, ttl_s: float = TTL_S) -> AsyncElection:
         name = as_bytes(name)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from paxosctl.client.base import checked_wait
 from paxosctl.client.errors import LockLostError
 from paxosctl.client.lock import LockBase
 from paxosctl.client.lock_keeper import LockKeeper
@@ -79,13 +80,16 @@ class AsyncLock(LockBase[TaskEvent]):
 
     ``lost``: as an asyncio.Event, see :class:`TaskEvent`."""
 
-    def __init__(self, keeper: LockKeeper, plan: LockPlan, timeout_s: float | None = None) -> None:
+    def __init__(
+        self, keeper: LockKeeper, plan: LockPlan, timeout_s: float | None, client: object
+    ) -> None:
         """To be made by :meth:`paxosctl.client.async_client.AsyncClient.lock` and its like."""
-        super().__init__(keeper, plan, timeout_s, TaskEvent)
+        super().__init__(keeper, plan, timeout_s, TaskEvent, client)
 
     async def acquire(self, timeout_s: float | None = None) -> bool:
-        """Wait until it is held, for ever or for so long (0: one look at it); whether it is held.
-        Raises what :meth:`Lock.acquire` raises."""
+        """Wait until it is held, for ever (None, inf) or for so long (0: one look at it); whether
+        it is held. Raises what :meth:`Lock.acquire` raises."""
+        timeout_s = checked_wait(timeout_s)
         self._begin(timeout_s)
         try:
             settled = await self._settled.wait_for(self._patience_s if self._once else timeout_s)
@@ -105,9 +109,12 @@ class AsyncLock(LockBase[TaskEvent]):
 
     async def release(self) -> None:
         """Give it back: the next one has it when this returns, or as soon as the command comes
-        through; after a TTL at the latest. Raises LockLostError if it was not held any more."""
+        through; after a TTL at the latest. Raises LockLostError if it was not held any more, also
+        if somebody had removed its key, which the answer to this shows."""
+        protocol = self.protocol
         loss = self._loss()
         await self._give_back()
+        loss = loss or self._late_loss(protocol)
         if loss is not None:
             raise loss
 

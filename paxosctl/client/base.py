@@ -1,5 +1,6 @@
 """What both dresses of a client have: its connections, its times, and what it knows."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -124,6 +125,17 @@ def checked_timeout(timeout_s: float) -> float:
     """The same. Raises ValueError for what is no time to wait."""
     if not 0 < timeout_s <= TIMEOUT_S_MAX:
         raise ValueError(f"timeout_s is above 0 and at most {TIMEOUT_S_MAX}, not {timeout_s}")
+    return timeout_s
+
+
+def checked_wait(timeout_s: float | None) -> float | None:
+    """A time to wait for what may take for ever; None for inf, and for None. Raises ValueError."""
+    if timeout_s is None or timeout_s == math.inf:
+        return None
+    if not 0 <= timeout_s <= TIMEOUT_S_MAX:
+        raise ValueError(
+            f"timeout_s is from 0 to {TIMEOUT_S_MAX}, or None or inf: for ever; not {timeout_s}"
+        )
     return timeout_s
 
 

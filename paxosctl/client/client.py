@@ -64,6 +64,7 @@ class Client(
             endpoints, timeout_s=timeout_s, options=options, name=name, read_from=read_from
         )
         self._keeper = KeeperOfOne(self._options)
+        self._keeper.end_with(self)
 
     def pipeline(self) -> Pipeline:
         """Many commands without waiting for each; see
@@ -182,7 +183,7 @@ class Client(
         """
         self._check()
         plan = plan_of(as_bytes(name), shared, ttl_s, as_bytes(value))
-        return Lock(self._keeper.get(self.endpoints), plan, timeout_s)
+        return Lock(self._keeper.get(self.endpoints), plan, timeout_s, self)
 
     def election(self, name: bytes, *, ttl_s: float = TTL_S) -> Election:
         """An election: a lock whose holder leads.

@@ -5,7 +5,8 @@
                                           └───────────────────────────────────────────┘
 
 The first answer names the cluster; from then on requests are addressed to it, so that a list of
-endpoints that mixes two clusters cannot write a bit to each.
+endpoints that mixes two clusters cannot write a bit to each. A node of another cluster refuses
+them, in an envelope with that one's id: the next endpoint is tried, until the call's time is over.
 
 A connection whose node is silent, though an answer is waited for, is given up and made anew, as one
 that broke (``paxosd/net/silence.py``). Between calls nobody looks: what was silent then shows in
@@ -17,8 +18,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from paxosctl.client.transport import SILENT, Link, Transport
+from paxosd.core.client.answers import OTHER_CLUSTER
 from paxosd.core.client.calls import NO_DEADLINE_MS, Call, ClientOptions
 from paxosd.core.client.protocol import ClientProtocol
+from paxosd.core.effects import INVALID
+from paxosd.core.requests import RefusalAnswer
 from paxosd.host.clock import clock_ms
 from paxosd.net.silence import ALIVE_ID, LOOK_MS
 from paxosd.wire import WireError, decode_answer, encode_client, encode_entry, unpack
@@ -122,6 +126,22 @@ class Connection:
                 link.close()
         endpoints.clear()
 
+    def _refusal_of_other(self, frame: bytes, endpoint: str) -> RefusalAnswer | None:
+        """What a node of another cluster has answered, if it did nothing: it takes no request that
+        names this one (``wire/client.py``). None: something else, of which nothing is known."""
+        try:
+            answer = decode_answer(frame)
+        except WireError:
+            return None
+        if not isinstance(answer, RefusalAnswer) or answer.code != INVALID:
+            return None
+        other = unpack(frame, map_max=MAP_MAX, text_bytes_max=TEXT_BYTES_MAX)[1]
+        words = (
+            f'{endpoint} belongs to cluster "{other}", and this client began on "{self.cluster}": '
+            "if that one was replaced, make a new client"
+        )
+        return RefusalAnswer(answer.request_id, OTHER_CLUSTER, words, "", "", -1)
+
     def _connect(self, endpoint: str) -> None:
         protocol = self.protocol
 
@@ -129,7 +149,11 @@ class Connection:
             try:
                 answer = decode_answer(frame, self.cluster)
             except WireError as error:
-                self.undecodable[endpoint] = str(error)
+                refusal = self._refusal_of_other(frame, endpoint)
+                if refusal is None:
+                    self.undecodable[endpoint] = str(error)
+                else:
+                    protocol.on_answer(refusal, clock_ms())
                 return
             if answer.request_id == ALIVE_ID:
                 return

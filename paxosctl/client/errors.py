@@ -52,6 +52,12 @@ EXIT_UNKNOWN = 124
 EXIT_INTERRUPTED = 130
 
 
+def named(name: bytes) -> str:
+    """A key or the name of a lock, for people."""
+    text = name.decode(errors="backslashreplace")
+    return f'"{text}"' if text.isprintable() else repr(text)
+
+
 class ClientError(Exception):
     """A call did not give a result. ``code``: a word for programs, such as ``no_leader``;
     ``troubles``: what was noticed about each endpoint."""
@@ -150,7 +156,7 @@ class LockLostError(ClientError):
     exit_code = EXIT_LOCK_LOST
 
     def __init__(self, name: bytes, why: str) -> None:
-        super().__init__("lock_lost", f"the lock {name!r} was lost: {why}")
+        super().__init__("lock_lost", f"the lock {named(name)} was lost: {why}")
 
 
 class NotAcquiredError(NotSubmittedError):
@@ -159,7 +165,7 @@ class NotAcquiredError(NotSubmittedError):
     exit_code = EXIT_NOT_ACQUIRED
 
     def __init__(self, name: bytes, why: str) -> None:
-        super().__init__("not_acquired", f"the lock {name!r} was not acquired: {why}")
+        super().__init__("not_acquired", f"the lock {named(name)} was not acquired: {why}")
 
 
 class OutcomeUnknownError(ClientError):

@@ -10,8 +10,8 @@ do distributed locking", 2016). Without either, the plain commands are sent, whi
 
 from typing import NamedTuple
 
-from paxosctl.client.errors import FencedOffError, OutcomeUnknownError
-from paxosctl.client.results import as_bytes
+from paxosctl.client.errors import FencedOffError, OutcomeUnknownError, named
+from paxosctl.client.results import as_bytes, as_number
 from paxosctl.client.transactions import Compare, Operation, TxnResult, txn_command
 from paxosd.core.commands import Command, KeyValue
 
@@ -61,13 +61,27 @@ def guarded(
     prev: bool = False,
     expect: Compare | None = None,
 ) -> Command:
-    """The transaction: if the fence holds and ``key`` is as expected, do ``write``."""
+    """The transaction: if the fence holds and ``key`` is as expected, do ``write``. Raises
+    TypeError or ValueError."""
     key = as_bytes(key)
     # What was there before is read with its value only if that is wanted.
     look = Operation.get(key) if prev else _numbers_of(key)
     inner = Operation.txn([] if expect is None else [expect], [write])
-    held = [] if fence is None else [Compare.holds(*fence)]
+    held = [] if fence is None else [Compare.holds(*checked_fence(fence))]
     return txn_command(held, [look, inner])
+
+
+def checked_fence(fence: object) -> Fence:
+    """The same, if it is one. Raises TypeError or ValueError."""
+    if not isinstance(fence, tuple | list) or len(fence) != 2:
+        raise TypeError(f"a fence is a pair (name, token), such as lock.fence, not {fence!r:.80}")
+    name, token = fence
+    if not isinstance(name, bytes | bytearray | memoryview) or type(token) is not int:
+        words = f"({type(name).__name__}, {type(token).__name__})"
+        raise TypeError(f"a fence is the name of a lock as bytes, and a whole number, not {words}")
+    if not name:
+        raise ValueError("the fence names no lock: the name is empty")
+    return bytes(name), as_number(token)
 
 
 def written(result: TxnResult, fence: Fence | None) -> Written:
@@ -76,7 +90,7 @@ def written(result: TxnResult, fence: Fence | None) -> Written:
         assert fence is not None
         name, token = fence
         raise FencedOffError(
-            f"not written: the lock {name.decode(errors='replace')!r} is not held with token "
+            f"not written: the lock {named(name)} is not held with token "
             f"{token} any more. Stop what relies on it, and take the lock again"
         )
     if result.results is None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from paxosctl.client.errors import LeaseUnknownError, RefusedError
 from paxosctl.client.operations import Flow, Item, Steps, operation, stream
-from paxosctl.client.results import Removed, as_number
+from paxosctl.client.results import Removed, as_number, as_ttl_ms
 from paxosd.core.client.calls import Ask, Write
 from paxosd.core.commands import GRANT, KEEPALIVE, REVOKE, Result, Status
 from paxosd.core.lease_bounds import IDS_PER_KEEPALIVE_MAX
@@ -33,15 +33,16 @@ class LeaseMethods:
 
     @operation
     def grant(self, ttl_s: float, *, wanted: int = 0, timeout_s: float | None = None) -> Steps[int]:
-        """A new lease of ``ttl_s`` seconds, 1 at least; its id. ``wanted``: an id below 2^32 that
-        it is to have; 0: any. Raises RefusedError: "lease_taken", or "leases_full" if there are as
-        many as the setting leases_max allows.
+        """A new lease of ``ttl_s`` seconds, from 1 to a year; its id. ``wanted``: an id below 2^32
+        that it is to have; 0: any. Raises ValueError or TypeError for what is no such TTL;
+        RefusedError: "lease_taken", or "leases_full" if there are as many as the setting leases_max
+        allows.
 
         >>> lease = client.grant(10)
         >>> client.lease(lease).ttl_ms
         10000
         """
-        call = yield Write([GRANT, round(ttl_s * 1000), as_number(wanted)])
+        call = yield Write([GRANT, as_ttl_ms(ttl_s), as_number(wanted)])
         status, _, detail = _parts(call.result)
         if status == Status.CAS_MISS:
             raise RefusedError(LEASE_TAKEN, f"lease {wanted} is there already")

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
+from paxosctl.client.base import checked_wait
 from paxosctl.client.errors import (
     CLOSED,
     ClientError,
@@ -22,6 +23,7 @@ from paxosctl.client.errors import (
     LockLostError,
     NotAcquiredError,
     error_of,
+    named,
 )
 from paxosctl.client.lock_keeper import LockKeeper, boot_ms
 from paxosd.core.client.lock import LockPlan, LockProtocol, LockState
@@ -55,8 +57,11 @@ class LockBase(Generic[Event]):
         plan: LockPlan,
         timeout_s: float | None,
         event: Callable[[], Event],
+        client: object,
     ) -> None:
-        self._timeout_s = timeout_s
+        self._timeout_s = checked_wait(timeout_s)
+        self._client = client
+        """It lives as long as one of its locks does: with its end they are given back."""
         self.lost = event()
         self.plan = plan
         self.protocol = LockProtocol(plan)
@@ -88,7 +93,7 @@ class LockBase(Generic[Event]):
         """The create revision of :attr:`key`: the fencing token. Later holders of a lock have
         larger ones. Raises RuntimeError before it was held."""
         if not self.protocol.token:
-            raise RuntimeError(f"the lock {self.name!r} was not acquired")
+            raise RuntimeError(f"the lock {named(self.name)} was not acquired")
         return self.protocol.token
 
     @property
@@ -128,7 +133,8 @@ class LockBase(Generic[Event]):
     def _begin(self, timeout_s: float | None) -> None:
         """A new attempt. Raises what acquire raises at once."""
         if not self._mine.acquire(blocking=False):
-            raise RuntimeError(f"this object holds the lock {self.name!r} already, or waits for it")
+            words = f"this object holds the lock {named(self.name)} already, or waits for it"
+            raise RuntimeError(words)
         with self._noting:
             self.protocol = LockProtocol(self.plan)
             self._once = timeout_s == 0
@@ -156,10 +162,15 @@ class LockBase(Generic[Event]):
         """What release raises, once it is given back. Raises RuntimeError if it is not held."""
         self._check_process()
         if not self._mine.locked():
-            raise RuntimeError(f"this object does not hold the lock {self.name!r}")
+            raise RuntimeError(f"this object does not hold the lock {named(self.name)}")
         held = self.check()
         why = self.protocol.why or self._keeper.ended or "its lease was not renewed in time"
         return None if held else LockLostError(self.name, why)
+
+    def _late_loss(self, protocol: LockProtocol) -> LockLostError | None:
+        """What release raises if only the answer to it has shown that it was lost."""
+        lost = protocol.state is LockState.LOST
+        return LockLostError(self.name, protocol.why) if lost else None
 
     def _end_attempt(self) -> bool:
         """Have it given back; whether the thread does it."""
@@ -195,17 +206,21 @@ class Lock(LockBase[threading.Event]):
     goes on after a stop calls :meth:`check`.)
     """
 
-    def __init__(self, keeper: LockKeeper, plan: LockPlan, timeout_s: float | None = None) -> None:
+    def __init__(
+        self, keeper: LockKeeper, plan: LockPlan, timeout_s: float | None, client: object
+    ) -> None:
         """To be made by :meth:`paxosctl.client.client.Client.lock` and its like."""
-        super().__init__(keeper, plan, timeout_s, threading.Event)
+        super().__init__(keeper, plan, timeout_s, threading.Event, client)
 
     def acquire(self, timeout_s: float | None = None) -> bool:
-        """Wait until it is held, for ever or for so long (0: one look at it); whether it is held.
+        """Wait until it is held, for ever (None, inf) or for so long (0: one look at it); whether
+        it is held.
 
-        Raises RefusedError if the cluster refuses leases or keys of this name; RuntimeError in a
-        forked child, after the end of the client, and if this object holds it or waits already;
-        ClosedError, a RuntimeError, if the client is closed meanwhile. While no node can be reached
-        it goes on to try."""
+        Raises ValueError for what is no time to wait; RefusedError if the cluster refuses leases or
+        keys of this name; RuntimeError in a forked child, after the end of the client, and if this
+        object holds it or waits already; ClosedError, a RuntimeError, if the client is closed
+        meanwhile. While no node can be reached it goes on to try."""
+        timeout_s = checked_wait(timeout_s)
         self._begin(timeout_s)
         try:
             self._wait(timeout_s)
@@ -229,9 +244,12 @@ class Lock(LockBase[threading.Event]):
 
     def release(self) -> None:
         """Give it back: the next one has it when this returns, or as soon as the command comes
-        through; after a TTL at the latest. Raises LockLostError if it was not held any more."""
+        through; after a TTL at the latest. Raises LockLostError if it was not held any more, also
+        if somebody had removed its key, which the answer to this shows."""
+        protocol = self.protocol
         loss = self._loss()
         self._give_back()
+        loss = loss or self._late_loss(protocol)
         if loss is not None:
             raise loss
 

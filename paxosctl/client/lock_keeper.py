@@ -14,6 +14,7 @@ the clock of the locks does.
 import os
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -97,14 +98,15 @@ class LockKeeper:
         """Give it back. Raises RuntimeError in a forked child, and after the end."""
         self._do(lambda work: work.end(protocol))
 
-    def close(self) -> None:
-        """Give all locks back, waiting a second for it at most, and end the thread."""
+    def close(self, *, wait: bool = True) -> None:
+        """Give all locks back, and end the thread; unless ``wait`` is False, wait for it, two
+        seconds at most."""
         if self.is_forked or self._ended:
             return
         with self._taking:
             self._closing = True
         self._transport.waker.wake()
-        if threading.current_thread() is not self._thread:
+        if wait and threading.current_thread() is not self._thread:
             self._thread.join(2 * END_MS / 1000)
 
     def _do(self, action: "Callable[[_Work], None]") -> None:
@@ -166,9 +168,10 @@ class _Work:
         self._endpoints = endpoints
         self._transport = transport
         self._connection = Connection(self._transport, endpoints, options)
-        self._kept: dict[LockProtocol, Kept] = {}
+        self._kept: dict[LockProtocol, weakref.ref[Kept]] = {}
         """By attempt: a lock that is acquired again begins another, while the last one may not have
-        been given back yet."""
+        been given back yet. Weak: a lock holds its client, whose end this thread must not prevent.
+        A lock that nobody has any more is kept as long as its client is there."""
         self._dues: Dues[LockProtocol] = Dues()
         self._calls: dict[Call, tuple[LockProtocol, Submit | Look]] = {}
         self._watches = LockWatches(self._begin_watch)
@@ -178,7 +181,7 @@ class _Work:
 
     def begin(self, kept: Kept, lock: LockProtocol) -> None:
         """Begin to keep it."""
-        self._kept[lock] = kept
+        self._kept[lock] = weakref.ref(kept)
         if not self.is_over:
             self._perform(lock, lock.start(boot_ms()))
 
@@ -194,9 +197,10 @@ class _Work:
 
     def abandon_all(self, why: str) -> None:
         """Nothing is kept from now on, and what is held is lost."""
-        for lock, kept in self._kept.items():
+        for lock, reference in self._kept.items():
             lock.abandon(why)
-            kept.changed(lock)
+            if (kept := reference()) is not None:
+                kept.changed(lock)
         self._kept.clear()
 
     @property
@@ -277,12 +281,13 @@ class _Work:
         self._inform(lock)
 
     def _inform(self, lock: LockProtocol) -> None:
-        kept = self._kept.get(lock)
-        if kept is None:
+        reference = self._kept.get(lock)
+        if reference is None:
             return
         self._dues.plan(lock, lock.next_due_ms())
         if lock.is_over and lock.is_quiet:
             del self._kept[lock]
             self._dues.forget(lock)
             self._watches.leave(lock)
-        kept.changed(lock)
+        if (kept := reference()) is not None:
+            kept.changed(lock)

@@ -1,10 +1,13 @@
 """The thread that keeps a client's locks: begun with the first lock, ended with the client."""
 
 import threading
+import warnings
+import weakref
 from collections.abc import Sequence
 
 from paxosctl.client.base import CLOSED_WORDS
 from paxosctl.client.lock_keeper import LockKeeper
+from paxosctl.client.results import as_ttl_ms
 from paxosd.core.client.calls import ClientOptions
 from paxosd.core.client.lock import LockPlan
 
@@ -20,6 +23,11 @@ class KeeperOfOne:
         self._keeper: LockKeeper | None = None
         self._closing = False
         self._making = threading.RLock()
+
+    def end_with(self, client: object) -> None:
+        """End it when ``client`` is collected that nobody has closed. (At the end of the process
+        nothing can be given back any more: the thread ends with it.)"""
+        weakref.finalize(client, self._abandon).atexit = False
 
     def get(self, endpoints: Sequence[str]) -> LockKeeper:
         """The same each time. Raises RuntimeError once the client is being closed."""
@@ -42,7 +50,16 @@ class KeeperOfOne:
         if self._keeper is not None:
             self._keeper.close()
 
+    def _abandon(self) -> None:
+        """In whichever thread collects the client, even that of the locks: waits for nothing."""
+        keeper, was_closing, self._closing = self._keeper, self._closing, True
+        if keeper is None or was_closing or keeper.is_forked or keeper.ended:
+            return
+        keeper.close(wait=False)
+        words = "a client of paxosd that has locks was not closed: it gives them back now"
+        warnings.warn(words, ResourceWarning, stacklevel=1)
+
 
 def plan_of(name: bytes, shared: int, ttl_s: float, value: bytes) -> LockPlan:
-    """Raises ValueError for what is no lock."""
-    return LockPlan(name=name, ttl_ms=int(ttl_s * 1000), shared=shared, value=value)
+    """Raises ValueError or TypeError for what is no lock."""
+    return LockPlan(name=name, ttl_ms=as_ttl_ms(ttl_s), shared=shared, value=value)

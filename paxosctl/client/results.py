@@ -1,5 +1,6 @@
 """What the calls of a client return, and how a command's result becomes it."""
 
+from numbers import Real
 from typing import Any, NamedTuple
 
 from paxosd.core.commands import (
@@ -12,6 +13,7 @@ from paxosd.core.commands import (
     Result,
     Status,
 )
+from paxosd.core.lease_bounds import TTL_MS_MAX, TTL_MS_MIN
 
 
 class CasResult(NamedTuple):
@@ -168,6 +170,16 @@ def as_number(value: int) -> int:
     if not 0 <= value < 1 << 63:
         raise ValueError(f"{value} is outside 0 … 2^63-1")
     return value
+
+
+def as_ttl_ms(ttl_s: float) -> int:
+    """A TTL of a lease or a lock, in ms. Raises TypeError or ValueError."""
+    if not isinstance(ttl_s, Real):
+        raise TypeError(f"a TTL is a number of seconds, not {type(ttl_s).__name__}")
+    if not TTL_MS_MIN <= ttl_s * 1000 <= TTL_MS_MAX:
+        bounds = f"{TTL_MS_MIN // 1000} to {TTL_MS_MAX // 1000} seconds"
+        raise ValueError(f"a TTL is {bounds}, not {ttl_s}")
+    return round(ttl_s * 1000)
 
 
 def as_revision(value: int) -> int:

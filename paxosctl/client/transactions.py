@@ -110,7 +110,8 @@ class Compare(NamedTuple):
     @classmethod
     def holds(cls, name: bytes, token: int) -> "Compare":
         """The lock ``name`` is held with this fencing token: a key that begins with ``name/`` was
-        created in the revision ``token``, and is still there."""
+        created in the revision ``token``, and is still there. That is all that is compared: the
+        token of a lock ``name/…`` holds for ``name``, too."""
         return cls.number("create", as_bytes(name) + b"/", "=", token, prefix=True, some=True)
 
 

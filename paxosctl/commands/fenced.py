@@ -33,7 +33,8 @@ def fenced(function: Callable[..., Any]) -> Callable[..., Any]:
     function = click.option(
         "--fence",
         type=FenceType(),
-        help="Write only while the lock NAME is held with this TOKEN; if not, exit code 76.",
+        help="Write only while the lock NAME is held with this TOKEN: while a key that begins with "
+        "NAME/ and was created in revision TOKEN is there; if not, exit code 76.",
     )(function)
     return click.option("--prev", is_flag=True, help="Show the value before as well.")(function)
 

@@ -86,9 +86,25 @@ def read_lines(lines: Iterable[bytes]) -> Iterator[KeyLine]:
         raise KeyLineError(f"the file is cut off behind line {number}")
 
 
+class _SameNameError(ValueError):
+    pass
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Of a JSON object. Raises _SameNameError: otherwise the last one would win in silence."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise _SameNameError(f"it has {name!r:.80} twice")
+        found[name] = value
+    return found
+
+
 def _object(line: bytes, number: int) -> dict[str, Any]:
     try:
-        found = json.loads(line)
+        found = json.loads(line, object_pairs_hook=_members)
+    except _SameNameError as error:
+        raise KeyLineError(f"line {number}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise KeyLineError(f"line {number} is no JSON: {error}") from None
     if not isinstance(found, dict):

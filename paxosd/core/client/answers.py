@@ -32,9 +32,11 @@ from paxosd.core.requests import PASSES_ON, RefusalAnswer, WriteAnswer
 FENCED = "fenced"
 SESSIONS_FULL = "sessions_full"
 MALFORMED = "malformed"
+OTHER_CLUSTER = "other_cluster"
+"""The code where a node of another cluster refused a request that names the one of this client."""
 
 _FINAL = frozenset({INVALID, FORBIDDEN, COMPACTED, QUOTA})
-_OTHER_NODE = frozenset({NOT_LEADER, NO_LEADER, INTERRUPTED, STOPPING, DIVERGED})
+_OTHER_NODE = frozenset({NOT_LEADER, NO_LEADER, INTERRUPTED, STOPPING, DIVERGED, OTHER_CLUSTER})
 _REFUSED_COMMAND = Refused(MALFORMED, "the state machine refused the command", 0)
 _OVER_QUOTA = Refused(QUOTA, REFUSALS[QUOTA], 0)
 

@@ -20,7 +20,9 @@ The rules:
    the machine is suspended, less the drift of that clock (DRIFT_PPM_MAX) and :data:`MARGIN_MS`. So
    it says "lost" before any node can end the lease. (Gray and Cheriton, "Leases", 1989, section 2.)
    An operator who revokes the lease, deletes the key or restores a backup can be earlier.
-4. Nothing is left behind for longer than a TTL: the key goes with its lease, whatever became of the
+4. A holder whose key was removed by somebody else has lost the lock, though its lease goes on. It
+   learns that from the answer to the REVOKE at the latest, which says how many keys were removed.
+5. Nothing is left behind for longer than a TTL: the key goes with its lease, whatever became of the
    commands. A PUT that arrives after the end of the lease changes nothing.
 
 The shell carries out the effects that each ``on_…`` returns, and calls :meth:`LockProtocol.on_tick`
@@ -49,7 +51,8 @@ _LOOK = 0
 
 
 class LockState(Enum):
-    """Where a lock stands. It is held from HELD to LOST or RELEASED, and then never again."""
+    """Where a lock stands. It is held from HELD to LOST or RELEASED, and then never again. RELEASED
+    becomes LOST if it turns out that it was lost before."""
 
     WAITING = "waiting"
     HELD = "held"
@@ -212,6 +215,8 @@ class LockProtocol:
         command, began_ms = self._under_way.pop(tag, ([_LOOK], 0.0))
         if command[0] == GRANT:
             return self._on_grant(result, failure, began_ms, now_ms)
+        if command[0] == REVOKE and command[1] == self._lease:
+            self._on_revoke(result, failure, now_ms)
         if self.is_over:
             return []
         if command[0] == KEEPALIVE and command[1] == [self._lease]:
@@ -337,6 +342,17 @@ class LockProtocol:
         else:
             self._renewed(began_ms)
         return []
+
+    def _on_revoke(self, result: Any, failure: Failure | None, now_ms: float) -> None:
+        """It was given back: was there still something to give back (rule 4)?"""
+        if self.state is not LockState.RELEASED or not self.token or failure is not None:
+            return
+        if now_ms >= self._valid_until_ms:
+            return  # since it was released, its lease may have ended by itself
+        if result[0] != Status.OK:
+            self._lose("its lease had been ended by somebody else when it was given back")
+        elif not result[2]:
+            self._lose("its key had been removed by somebody else when it was given back")
 
     def _renewed(self, began_ms: float) -> None:
         """A renewal that began then is confirmed (rule 3)."""

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from paxosd.core.client.answers import OTHER_CLUSTER
 from paxosd.core.client.calls import NotSubmitted, OutcomeUnknown, Refused
 from paxosd.core.commands import OPEN, PUT, Status
 from paxosd.core.effects import (
@@ -37,15 +38,16 @@ class TestEndings:
         desk.wait(101)
         assert call.failure.code == "unreachable"
 
-    def test_only_ever_refused_is_not_submitted(self):
+    @pytest.mark.parametrize("code", [NO_LEADER, OTHER_CLUSTER])
+    def test_only_ever_refused_is_not_submitted(self, code):
         desk = Desk()
         (call,) = desk.put(ONE, timeout_ms=500)
         desk.open()
         while not call.done:
             while desk.sent:
-                desk.refuse(desk.next()[1], NO_LEADER)
+                desk.refuse(desk.next()[1], code)
             desk.wait(1)
-        assert call.failure == NotSubmitted(NO_LEADER, "it says no_leader")
+        assert call.failure == NotSubmitted(code, f"it says {code}")
 
     def test_a_refusal_for_the_quota_is_final_for_that_command_alone(self):
         desk = Desk()

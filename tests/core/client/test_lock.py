@@ -189,6 +189,63 @@ class TestHolderKnowsFirst:
         assert desk.lock.token == 0
 
 
+class TestGivenBack:
+    """Whether there was still something to give back."""
+
+    def released(self, store, meanwhile):
+        desk = Desk(store)
+        assert desk.settle() == "held"
+        meanwhile(desk)
+        desk.take(desk.lock.release(desk.now_ms))
+        return desk
+
+    def test_what_was_held_is_released(self, store):
+        assert self.released(store, lambda _: None).settle() == "released"
+
+    @pytest.mark.parametrize(
+        ("meanwhile", "words"),
+        [
+            (lambda desk: desk.store.rows.clear(), "its key had been removed"),
+            (lambda desk: desk.store.expire(1), "its lease had been ended"),
+            # A put without the lease: the key stays, and nobody removes it.
+            (lambda desk: desk.store.rows.update({desk.lock.key: (1, 0)}), "its key had been"),
+        ],
+    )
+    def test_what_somebody_removed_was_lost(self, store, meanwhile, words):
+        desk = self.released(store, meanwhile)
+        assert desk.settle() == "lost"
+        assert words in desk.lock.why
+
+    def test_a_lease_that_ends_after_the_release_is_no_loss(self, store):
+        desk = self.released(store, lambda _: None)
+        desk.now_ms = desk.lock.valid_until_ms
+        store.expire(1)
+        assert desk.settle() == "released"
+
+    def test_the_end_of_a_former_place_in_the_queue_says_nothing(self, store):
+        desk = Desk(store)
+        desk.settle()
+        other = Desk(store)
+        other.settle()
+        store.expire(2)
+        other.wait(1000.0)
+        other.carry_out()  # the renewal: it has to queue again
+        assert ops(other) == [REVOKE, GRANT]
+        late = other.waiting.pop(0)
+        desk.take(desk.lock.release(0.0))
+        desk.settle()
+        assert other.settle() == "held"
+        other.take(other.lock.release(1000.0))
+        other.waiting.append(late)
+        other.waiting.reverse()
+        assert other.settle() == "released"
+
+    def test_of_an_answer_that_does_not_come_nothing_follows(self, store):
+        desk = self.released(store, lambda desk: desk.store.rows.clear())
+        desk.fail(unknown=True)
+        assert desk.lock.state.value == "released"
+
+
 class TestUnknownOutcomes:
     @pytest.mark.parametrize("applied", [False, True])
     def test_a_put_whose_outcome_is_unknown(self, store, applied):

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from paxosd.core.client.answers import OTHER_CLUSTER
 from paxosd.core.client.calls import NotSubmitted
 from paxosd.core.commands import CLOSE, OPEN, PUT
 from paxosd.core.effects import (
@@ -107,7 +108,7 @@ class TestRetries:
         desk.refuse(desk.next()[1], NOT_LEADER, hint="tcp://d:1")
         assert desk.next()[0] == "tcp://d:1"
 
-    @pytest.mark.parametrize("code", [NO_LEADER, BUSY, INTERRUPTED, STOPPING])
+    @pytest.mark.parametrize("code", [NO_LEADER, BUSY, INTERRUPTED, STOPPING, OTHER_CLUSTER])
     def test_other_refusals_are_retried_after_a_pause_with_the_same_numbers(self, code):
         desk = Desk()
         (call,) = desk.put(ONE)

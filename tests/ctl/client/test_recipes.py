@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 
 import pytest
 
@@ -61,6 +62,51 @@ class TestLocks:
             (lock.lost.wait_for if hasattr(lock.lost, "wait_for") else lock.lost.wait)(30)
             assert lock.lost.is_set()
             assert not lock.check()
+
+    def test_a_key_that_somebody_deleted_is_a_lost_lock(self, client):
+        lock = client.lock(b"jobs", ttl_s=3600)
+        lock.acquire()
+        client.delete(lock.key)
+        with pytest.raises(
+            LockLostError, match='the lock "jobs" was lost: its key had been removed'
+        ):
+            lock.release()
+        with lock:
+            assert lock.check()
+
+    @pytest.mark.parametrize("timeout_s", [math.nan, -1, 1e300])
+    def test_what_is_no_time_to_wait(self, client, timeout_s):
+        lock = client.lock(b"jobs")
+        with pytest.raises(ValueError, match="timeout_s is from 0 to"):
+            lock.acquire(timeout_s)
+        with pytest.raises(ValueError, match="timeout_s is from 0 to"):
+            client.lock(b"jobs", timeout_s=timeout_s)
+        assert lock.acquire(math.inf)
+        lock.release()
+
+    @pytest.mark.parametrize("ttl_s", [math.nan, math.inf, -math.inf, 0.9, 1e300, 10**400])
+    def test_what_is_no_ttl(self, client, ttl_s):
+        for make in (client.grant, lambda ttl_s: client.lock(b"jobs", ttl_s=ttl_s)):
+            with pytest.raises(ValueError, match="a TTL is 1 to 31536000 seconds"):
+                make(ttl_s)
+            with pytest.raises(TypeError, match="a number of seconds, not str"):
+                make("10")
+
+    @pytest.mark.parametrize(
+        ("fence", "error", "words"),
+        [
+            (b"jobs", TypeError, "a pair"),
+            ((b"jobs", 1, 2), TypeError, "a pair"),
+            (7, TypeError, "a pair"),
+            (("jobs", 1), TypeError, r"not \(str, int\)"),
+            ((b"jobs", "1"), TypeError, r"not \(bytes, str\)"),
+            ((b"", 1), ValueError, "names no lock"),
+            ((b"jobs", -1), ValueError, "outside"),
+        ],
+    )
+    def test_what_is_no_fence(self, client, fence, error, words):
+        with pytest.raises(error, match=words):
+            client.put(b"k", b"v", fence=fence)
 
     def test_misuse(self, client):
         lock = client.lock(b"jobs")

@@ -59,6 +59,8 @@ class TestFormat:
             (b'{"key":"\\ud800","value":""}', "half a surrogate pair"),
             (b'{"format":"other","version":1}', "not the beginning"),
             (b'{"end":true,"keys":9}', "was to have 9 keys, and has 1"),
+            (b'{"key":"b","value":"1","value":"2"}', "^line 2: it has 'value' twice"),
+            (b'{"key":"b","value":{"b64":"","b64":"AA=="}}', "^line 2: it has 'b64' twice"),
         ],
     )  # fmt: skip
     def test_what_is_no_such_line_is_named(self, line, words):

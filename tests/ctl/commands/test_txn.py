@@ -159,6 +159,9 @@ def test_below_the_level_it_is_refused_in_words(ctl, daemon):
 def test_incr(ctl):
     assert ctl("incr", "n") == (0, "1\n", "")
     assert ctl("incr", "n", "--by", "-5", "-o", "json") == (0, '{"value": -4}\n', "")
+    ctl("put", "n", "--", "-0")
+    assert ctl("incr", "n", "--by", "0") == (0, "0\n", "")
+    assert ctl("get", "n") == (0, "0\n", "")
 
 
 def test_several_keys(ctl, client):
@@ -188,7 +191,7 @@ def test_a_write_with_a_fence_that_does_not_hold_changes_nothing(ctl, client):
     ):
         code, out, err = ctl(*command, "--fence", fence)
         assert (code, out) == (76, ""), command
-        assert "the lock 'lock' is not held with token 1 any more" in err
+        assert 'the lock "lock" is not held with token 1 any more' in err
     with pytest.raises(FencedOffError):
         client.cas_value(b"k", b"2", b"9", fence=(b"lock", token))
     assert client.get(b"k") == KeyValue(b"k", b"2", 2, 3, 2)
