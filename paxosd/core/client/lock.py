@@ -21,7 +21,8 @@ The rules:
    it says "lost" before any node can end the lease. (Gray and Cheriton, "Leases", 1989, section 2.)
    An operator who revokes the lease, deletes the key or restores a backup can be earlier.
 4. A holder whose key was removed by somebody else has lost the lock, though its lease goes on. It
-   learns that from the answer to the REVOKE at the latest, which says how many keys were removed.
+   asks for its key with each renewal, and learns it at the latest from the answer to the REVOKE,
+   which says how many keys were removed.
 5. Nothing is left behind for longer than a TTL: the key goes with its lease, whatever became of the
    commands. A PUT that arrives after the end of the lease changes nothing.
 
@@ -36,7 +37,7 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 from paxosd.core.client.calls import Failure, OutcomeUnknown, Refused
-from paxosd.core.client.lock_look import Row, Seen, before_it, whole_queue
+from paxosd.core.client.lock_look import Row, Seen, before_it, own_key, whole_queue
 from paxosd.core.commands import GRANT, KEEPALIVE, PUT, REVOKE, Command, Status
 from paxosd.core.lease_bounds import DRIFT_PPM_MAX, TTL_MS_MAX, TTL_MS_MIN
 
@@ -203,6 +204,8 @@ class LockProtocol:
         if now_ms >= self._renew_at_ms:
             self._renew_at_ms = float("inf")  # until it has ended
             effects.append(self._submit([KEEPALIVE, [self._lease]], now_ms))
+            if self.state is LockState.HELD and not self._looking:
+                effects.append(self._look_at_own(now_ms))
         if now_ms >= self._retry_at_ms:
             self._retry_at_ms = float("inf")
             effects += self._next_step(now_ms)
@@ -231,6 +234,9 @@ class LockProtocol:
         if not key or key != self.key:
             return []  # of a former place in the queue
         self._looking = False
+        if self.state is LockState.HELD:
+            gone = isinstance(seen, Seen) and (key, self.token) not in seen.rows
+            return self._lost("its key was removed by somebody else", now_ms) if gone else []
         if self.state is not LockState.WAITING:
             return []
         if not isinstance(seen, Seen):
@@ -390,6 +396,13 @@ class LockProtocol:
             own = self.key if start == self.plan.prefix else b""
             queries = before_it(own, start, self.plan.prefix, self._below, self.plan.shared)
         return [Look(self._tag, queries, self._timeout_ms)]
+
+    def _look_at_own(self, now_ms: float) -> Look:
+        """Ask for the key that it holds (rule 4)."""
+        self._looking = True
+        self._tag += 1
+        self._under_way[self._tag] = [_LOOK, self.key], now_ms
+        return Look(self._tag, own_key(self.key), self._timeout_ms)
 
     # -- ends ---------------------------------------------------------------------------------
 

@@ -26,12 +26,17 @@ class Seen(NamedTuple):
     more: bytes | None
 
 
+def own_key(own: bytes) -> list[list[Any]]:
+    """A query for one key."""
+    return [[RANGE, own, own + b"\0", 1, False, True]]
+
+
 def before_it(own: bytes, start: bytes, prefix: bytes, below: int, shared: int) -> list[list[Any]]:
     """Queries for the key ``own`` (b"": was asked for already) and, where its create revision
     ``below`` is known, for the ``shared`` keys that came last before it."""
     queries: list[list[Any]] = []
     if own:
-        queries.append([RANGE, own, own + b"\0", 1, False, True])
+        queries += own_key(own)
     if below:
         queries.append([NEWEST, start, prefix_end(prefix), below, shared])
     return queries

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from paxosd.core.client.lock import LockPlan
+from paxosd.core.client.lock import LockPlan, Look, Submit
 from paxosd.core.commands import GRANT, KEEPALIVE, PUT, REVOKE
 from tests.core.client.lock_desk import Desk, Store
 
@@ -187,6 +187,51 @@ class TestHolderKnowsFirst:
         desk.carry_out()
         assert desk.lock.state.value == "waiting"
         assert desk.lock.token == 0
+
+
+class TestDeletedKeys:
+    """The lease of a key that somebody has removed goes on: a holder asks for its key."""
+
+    def test_it_asks_with_each_renewal(self, store):
+        desk = Desk(store)
+        desk.settle()
+        for _ in range(3):
+            desk.wait(1000.0)
+            assert [type(each) for each in desk.waiting] == [Submit, Look]
+            assert desk.settle() == "held"
+
+    @pytest.mark.parametrize("rows", [{}, {b"l/%016x" % 1: (9, 1)}])
+    def test_a_key_that_is_gone_or_another_one_is_a_loss(self, store, rows):
+        desk = Desk(store)
+        desk.settle()
+        store.rows = rows
+        desk.wait(1000.0)
+        assert desk.settle() == "lost"
+        assert "removed by somebody else" in desk.lock.why
+
+    def test_it_asks_once_at_a_time(self, store):
+        desk = Desk(store)
+        desk.settle()
+        desk.wait(1000.0)
+        desk.carry_out()  # the renewal; the key is still being asked for
+        desk.wait(1000.0)
+        assert [type(each) for each in desk.waiting] == [Look, Submit]
+
+    def test_no_answer_is_no_loss(self, store):
+        desk = Desk(store)
+        desk.settle()
+        desk.wait(1000.0)
+        desk.carry_out()
+        desk.fail()
+        assert desk.lock.state.value == "held"
+
+    def test_an_answer_after_the_release_changes_nothing(self, store):
+        desk = Desk(store)
+        desk.settle()
+        desk.wait(1000.0)
+        desk.take(desk.lock.release(desk.now_ms))
+        desk.waiting.reverse()  # the end of the lease is carried out first
+        assert desk.settle() == "released"
 
 
 class TestGivenBack:

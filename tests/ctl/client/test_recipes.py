@@ -55,10 +55,14 @@ class TestLocks:
         assert third.acquire()
         third.release()
 
-    def test_a_loss_is_known(self, client):
+    @pytest.mark.parametrize("by", ["lease", "key"])
+    def test_a_loss_is_known(self, client, by):
         lock = client.lock(b"jobs", ttl_s=1)
         with pytest.raises(LockLostError), lock:  # noqa: PT012 - the end of the block raises
-            client.revoke(next(iter(client.leases())).id)
+            if by == "key":
+                client.delete(lock.key)
+            else:
+                client.revoke(next(iter(client.leases())).id)
             (lock.lost.wait_for if hasattr(lock.lost, "wait_for") else lock.lost.wait)(30)
             assert lock.lost.is_set()
             assert not lock.check()
