@@ -6,6 +6,7 @@ directions of a pair, and the pairs of a node, are put together.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -146,16 +147,19 @@ def _outages(way: Way, messages: list[_Message]) -> list[_Span]:
     while place < len(messages):
         since_us = messages[place].sent_us
         end_us = next_us[place]
-        last = place
-        while last + 1 < len(messages) and messages[last + 1].sent_us < end_us:
-            last += 1
+        # By halving: where all is late, or nothing arrives, each message would look at all others.
+        last = max(place, bisect_left(messages, end_us, key=_sent_us) - 1)
         until_us = messages[last].sent_us if math.isinf(end_us) else int(end_us)
-        inside = tuple(messages[place : last + 1])
-        if until_us - since_us >= OUT_US and len(inside) >= OUT_COUNT:
+        if until_us - since_us >= OUT_US and last - place + 1 >= OUT_COUNT:
+            inside = tuple(messages[place : last + 1])
             found.append(_Span("out", way, since_us, until_us, inside))
             place = last
         place += 1
     return found
+
+
+def _sent_us(message: _Message) -> int:
+    return message.sent_us
 
 
 def _spans(way: Way, messages: list[_Message]) -> list[_Span]:
