@@ -18,6 +18,7 @@ def fixed(seed):
     return run_seed(seed, OPTIONS)
 
 
+@pytest.mark.drawn(3)
 @pytest.mark.parametrize("seed", range(12))
 def test_fixed_seeds(seed):
     report = fixed(seed)

@@ -111,6 +111,7 @@ SOME = ["get", "put -", "status", "watch", "fault list", "sim run", "no verb", "
 
 
 class TestEveryVerb:
+    @pytest.mark.drawn(3)
     @pytest.mark.parametrize("name", VERBS)
     def test_standard_output_is_full(self, sh, name):
         found = sh(VERBS[name], ">/dev/full")

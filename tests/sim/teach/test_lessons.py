@@ -31,6 +31,7 @@ from tests.sim.teach.plays import messages, played, steps
 
 
 class TestEveryLesson:
+    @pytest.mark.drawn(2)
     @pytest.mark.parametrize("name", NAMES)
     @pytest.mark.parametrize("seed", range(1, 5))
     def test_its_claims_hold_whatever_the_seed(self, name, seed):
