@@ -60,7 +60,10 @@ def test_of_nodes_that_are_gone(tmp_path, homes, ctl, end):
     verbs = (["log", "timeline"], ["log", "slot", "4"], ["explain", "leader"], ["why-slow"])
     want = [ctl("-o", "json", *verb, homes) for verb in verbs]
     shutil.rmtree(homes)
-    assert [ctl("-o", "json", *verb, path) for verb in verbs] == want
+    # What was said of the homes besides is of their logs, of which there is nothing in a bundle.
+    found = [ctl("-o", "json", *verb, path) for verb in verbs]
+    assert [each[:2] for each in found] == [each[:2] for each in want]
+    assert not any(err for _, _, err in found)
     assert all(code == 0 for code, _, _ in want)
     found = inspected(ctl, path)
     assert found["whole"] is True
