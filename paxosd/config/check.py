@@ -8,6 +8,7 @@ and lengths may add on the way.
 import re
 from collections.abc import Iterator
 
+from paxosd.config.http_address import HttpAddress
 from paxosd.config.schema import NAME_ALLOWED, NAME_PATTERN, Config
 from paxosd.config.settings import nearest
 from paxosd.core.membership import MEMBERS_MAX
@@ -21,7 +22,8 @@ ELECTION_HEARTBEATS_MIN = 3
 
 def check(config: Config) -> list[str]:
     """Every broken rule, one line each."""
-    return [*_members(config), *_bind_host(config), *_sizes(config), *_times(config)]
+    return [*_members(config), *_bind_host(config), *_sizes(config), *_times(config),
+            *_http(config)]  # fmt: skip
 
 
 def _members(config: Config) -> Iterator[str]:
@@ -120,4 +122,21 @@ def _times(config: Config) -> Iterator[str]:
             f"protocol.election_timeout_ms: {protocol.election_timeout_ms} is below "
             f"{ELECTION_HEARTBEATS_MIN} * protocol.heartbeat_ms = {least}: "
             f"one late heartbeat would depose a leader"
+        )
+
+
+def _http(config: Config) -> Iterator[str]:
+    http = config.http
+    if not http.listen:
+        return
+    try:
+        address = HttpAddress.parse(http.listen)
+    except ValueError as error:
+        yield f"http.listen: {error}"
+        return
+    if not address.is_loopback and not http.allow_remote:
+        yield (
+            f'http.listen: "{http.listen}" is reached from other machines, and whoever reaches it '
+            "reads the metrics, without a key: listen on 127.0.0.1 or [::1], or set "
+            "http.allow_remote = true"
         )

@@ -128,6 +128,19 @@ class TraceConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HttpConfig:
+    """Where monitors ask: /metrics, /livez, /readyz (``daemon/http_pages.py``).
+
+    Who opens the cluster's own ports to a network has not decided to open this one, which knows no
+    keys: so another address than loopback has a setting of its own, beside the address."""
+
+    listen: str = setting("")
+    """``ADDRESS:PORT``; "": nobody can ask."""
+    allow_remote: bool = setting(False)
+    """Whether ``listen`` may be an address that other machines reach."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogConfig:
     """What is logged and where to."""
 
@@ -153,6 +166,7 @@ class Config:
     faults: FaultsConfig = field(default_factory=FaultsConfig)
     recorder: RecorderConfig = field(default_factory=RecorderConfig)
     trace: TraceConfig = field(default_factory=TraceConfig)
+    http: HttpConfig = field(default_factory=HttpConfig)
     log: LogConfig = field(default_factory=LogConfig)
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     ignored_environ: tuple[str, ...] = field(default=(), compare=False)
@@ -199,5 +213,6 @@ SECTIONS: dict[str, type] = {
     "faults": FaultsConfig,
     "recorder": RecorderConfig,
     "trace": TraceConfig,
+    "http": HttpConfig,
     "log": LogConfig,
 }

@@ -90,6 +90,7 @@ class Daemon:
             logs=logs,
         )
         self.trace = parts.trace
+        self.monitoring = parts.monitoring
         self.replica = self._make_replica(assembled)
         self.log_level = LogLevel(logs, self.replica.trace, precise_clock_ms)
         self.report = self._make_report(parts)
@@ -104,6 +105,15 @@ class Daemon:
             None if self.flight.recorder is None else ProcessorTimes(self.flight.recorder)
         )
         self.turns = 0
+        if self.monitoring is not None:
+            self.monitoring.start(
+                self.replica,
+                self.bus,
+                lambda: self.report.make(self.turns),
+                lambda: bool(self.stop_by_ms) or self.replica.standing.removed,
+                self.faults.plan,
+                precise_clock_ms(),
+            )
 
     def _make_report(self, parts: Parts) -> StatusReport:
         return StatusReport(
@@ -154,6 +164,7 @@ class Daemon:
             files=ServedFiles(self.config),
             file_helper=self.file_thread,
             recorder=self.flight.recorder,
+            request_times=self.monitoring.times if self.monitoring is not None else None,
         )
 
     # -- the loop
@@ -198,6 +209,8 @@ class Daemon:
             self._look_due_ms = now_ms + POLL_MS_MAX
             self.comparison.tick(now_ms)
             self.log_level.tick()
+            if self.monitoring is not None:
+                self.monitoring.look(now_ms)
             if self.processor is not None:
                 self.processor.note(precise_clock_ms())
             self.bus.ports.log_refused()
@@ -207,6 +220,8 @@ class Daemon:
         took_ms = precise_clock_ms() - now_ms
         if took_ms > SLOW_TURN_MS:
             self.log.warning("node.slow_loop", dur_ms=round(took_ms, 1))
+            if self.monitoring is not None:
+                self.monitoring.slow_turns += 1
         if self.signals:
             self._on_signals()
         if self.bus.answers.is_ending:
@@ -330,6 +345,8 @@ def _run(config: Config) -> int:
     finally:
         if daemon is not None:
             daemon.flight.close(precise_clock_ms())
+            if daemon.monitoring is not None:
+                daemon.monitoring.close()
             if daemon.trace is not None:
                 daemon.trace.close()
         notifier.close()

@@ -27,6 +27,7 @@ _BY_NAME = {
     "IdentityError": CONFIG,
     "DataDirLocked": UNAVAILABLE,
     "BindError": UNAVAILABLE,
+    "HttpError": UNAVAILABLE,
     "PortsTakenError": UNAVAILABLE,
     "StorageError": STORAGE,
     "OutputError": STORAGE,

@@ -28,6 +28,7 @@ from paxosd.core.options import NodeOptions
 from paxosd.core.state.machine import CHECKSUM_SLOTS
 from paxosd.core.types import NodeId, Slot
 from paxosd.daemon.logs import Logs
+from paxosd.daemon.monitoring import Monitoring
 from paxosd.daemon.notify import Notifier
 from paxosd.daemon.trace_writer import DaemonTrace
 from paxosd.faults.live import LiveFaults
@@ -74,11 +75,13 @@ class Parts:
     """How many were open before others could connect."""
     trace: DaemonTrace | None = None
     """Records all that goes into the node; None: nothing does."""
+    monitoring: Monitoring | None = None
+    """Shows monitors the node over HTTP; None: nothing does."""
 
 
 def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random) -> Parts:
     """Open, recover, replay and bind. Raises DescriptorsError, DataDirLocked, IdentityError,
-    PermissionError, StorageError, BindError; what was opened before is closed."""
+    PermissionError, StorageError, BindError, HttpError; what was opened before is closed."""
     limits = descriptors.set_up(
         DESCRIPTORS_LEAST + DESCRIPTORS_A_MEMBER * len(config.cluster.members)
     )
@@ -92,6 +95,9 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
             return faults.disk
 
         with usable(data_dir.path):
+            monitoring = Monitoring(config) if config.http.listen else None
+            if monitoring is not None:
+                opened.callback(monitoring.close)
             faults = _live_faults(config, data_dir, logs)
             opened.callback(faults.close)
             trace = _open_trace(config, data_dir, faults, logs)
@@ -128,7 +134,7 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
         used = descriptors.used()
         bus.ports.limit(shares(limits.shared - used, len(config.cluster.members)))
         opened.pop_all()
-    return Parts(data_dir, faults, parts, context, bus, limits, used, trace)
+    return Parts(data_dir, faults, parts, context, bus, limits, used, trace, monitoring)
 
 
 def _open_trace(

@@ -20,7 +20,7 @@ import errno as os_errors
 import math
 import random
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -135,6 +135,7 @@ class FaultPlan:
         it."""
         self.node = node
         self._rules: dict[str, FaultRule] = {}
+        self._ended_hits: Counter[str] = Counter()
         self._message_rules: tuple[FaultRule, ...] = ()
         self._disk_rules: tuple[FaultRule, ...] = ()
         self._timed_rules: tuple[FaultRule, ...] = ()
@@ -360,8 +361,16 @@ class FaultPlan:
         self.disk_active = bool(self._disk_rules)
         self.timed_active = bool(self._timed_rules)
 
+    def hits(self) -> Counter[str]:
+        """Kind → how often rules of it did something since the start, those that ended included."""
+        found = self._ended_hits.copy()
+        for rule in self._rules.values():
+            found[rule.kind] += rule.hits
+        return found
+
     def _heal(self, name: str, reason: str, now_ms: float) -> None:
         rule = self._rules.pop(name)
+        self._ended_hits[rule.kind] += rule.hits
         self.unsaved = self.unsaved or rule.persist
         self._skewed -= {name}
         self._sort()

@@ -2,10 +2,11 @@
 
     envelopes ──► heard()        Ready ──► done()        answers ──► answered()
 
-The core knows nothing of it. A replica that neither records nor watches for slow requests has none.
+The core knows nothing of it. A replica that neither records nor watches requests has none.
 """
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any, Protocol
 
 from paxosd.core.effects import ReadReady, Ready, Refusal, WriteReply
@@ -42,9 +43,10 @@ def make_observer(
 ) -> Observer | None:
     """What looks on a replica, begun; None: nothing does."""
     slow = None
-    if options.slow_request_ms > 0:
+    if options.slow_request_ms > 0 or ports.request_times is not None:
+        limit_ms = options.slow_request_ms if options.slow_request_ms > 0 else inf
         slow = SlowRequests(
-            node, options.node, ports.log, options.slow_request_ms, ports.precise_now_ms
+            node, options.node, ports.log, limit_ms, ports.precise_now_ms, ports.request_times
         )
     if ports.recorder is None:
         return slow

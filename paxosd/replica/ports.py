@@ -20,6 +20,7 @@ from paxosd.recorder.recorder import Recorder
 from paxosd.replica.admin import FileSource, ProbeSource
 from paxosd.replica.deferred_answers import DeferredHelper
 from paxosd.replica.forwarding import Link
+from paxosd.replica.request_times import RequestTimes
 from paxosd.snapshot.jobs import Helper
 from paxosd.storage.wal import SyncJob
 from paxosd.wire import EntryLimits
@@ -105,6 +106,8 @@ class Ports:
     """Reads those files beside the loop; None: the node hands out none."""
     recorder: Recorder | None = None
     """Where it records what it does; None: nowhere."""
+    request_times: RequestTimes | None = None
+    """Where it notes how long requests took; None: nowhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

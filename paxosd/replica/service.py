@@ -9,7 +9,7 @@ Nothing is proposed before every limit was checked. An error in a request is rep
 only, in words.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -76,6 +76,8 @@ REQUEST_BYTES = 200
 QUERY_BYTES = 100
 """What requests and queries count besides their keys."""
 
+READ, STALE_READ, FORWARD, HISTORY, ADMIN = "read", "stale_read", "forward", "history", "admin"
+"""Kinds of requests besides ``write``."""
 
 _DIVERGED = Refusal(DIVERGED, REFUSALS[DIVERGED], "")
 
@@ -128,7 +130,11 @@ class Service:
         self.waiting_bytes = 0
         """Of reads that are not answered yet."""
         self.requests = 0
+        self.kinds = dict.fromkeys((READ, STALE_READ, FORWARD, HISTORY, ADMIN), 0)
+        """How many of them were what; the others were writes."""
         self.refused = 0
+        self.refusals: Counter[str] = Counter()
+        """Code → how many refusals."""
 
     def _use_settings(self) -> None:
         settings = self._machine.settings
@@ -162,10 +168,13 @@ class Service:
         elif type(message) is ReadRequest:
             self._read(client, message)
         elif type(message) is ForwardRequest:
+            self.kinds[FORWARD] += 1
             self._forward(client, message)
         elif type(message) is HistoryRequest:
+            self.kinds[HISTORY] += 1
             self._ask_history(client, message)
         else:
+            self.kinds[ADMIN] += 1
             answer = self._admin(message)
             if not isinstance(answer, Deferred):
                 self._bus.answer(client, answer)
@@ -347,8 +356,10 @@ class Service:
         came_ms = self._observer.now_ms if self._observer is not None else 0.0
         token = ReadToken(client, message.request_id, message.queries, size, came_ms)
         if message.mode == LINEARIZABLE:
+            self.kinds[READ] += 1
             self._node.read(token)
         else:
+            self.kinds[STALE_READ] += 1
             self._serve_in_turn(token, stale=True)
 
     def _serve_in_turn(self, token: ReadToken, *, stale: bool) -> None:
@@ -371,7 +382,7 @@ class Service:
                 self.reads_waiting.append((token, stale))
                 return False
         except RevisionGoneError as error:
-            self.refused += 1
+            self._count_refusal(COMPACTED)
             self._bus.answer(
                 token.client,
                 RefusalAnswer(token.request_id, COMPACTED, str(error), "", "", error.floor),
@@ -409,8 +420,12 @@ class Service:
     def _invalid(self, client: bytes, request_id: int, message: str) -> None:
         self._refuse(client, request_id, Refusal(INVALID, message, self._node.leader))
 
-    def _refuse(self, client: bytes, request_id: int, refusal: Refusal) -> None:
+    def _count_refusal(self, code: str) -> None:
         self.refused += 1
+        self.refusals[code] += 1
+
+    def _refuse(self, client: bytes, request_id: int, refusal: Refusal) -> None:
+        self._count_refusal(refusal.code)
         leader = refusal.leader or self._node.leader
         endpoint = self._client_endpoints.get(leader, "") or self._elsewhere
         detail = 0

@@ -13,11 +13,19 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from paxosd.core.effects import AcceptRecord, ReadReady, Ready, Refusal, WriteReply
-from paxosd.core.messages import Accepted, Envelope, HeartbeatAck, PeerMessage, ReadIndexReply
+from paxosd.core.messages import (
+    Accepted,
+    Envelope,
+    HeartbeatAck,
+    PeerMessage,
+    ReadIndexReply,
+    Votes,
+)
 from paxosd.core.node import Node
 from paxosd.core.types import NodeId, Slot
 from paxosd.host.log import Log
 from paxosd.recorder.event import COUNT_BIT
+from paxosd.replica.request_times import STAGED_EVERY, STAGES, RequestTimes
 from paxosd.replica.tokens import ReadToken, WriteToken
 from paxosd.storage.wal import SyncJob
 
@@ -36,7 +44,8 @@ Stages = dict[str, float]
 
 class SlowRequests:
     """Watches one node's requests. ``limit_ms``: what takes as long is slow. ``precise_now_ms``:
-    the clock of the turns, read anew; None: no time passes within a turn."""
+    the clock of the turns, read anew; None: no time passes within a turn. ``times``: where to note
+    how long all of them took; None: nowhere."""
 
     wants_applied = False
 
@@ -47,12 +56,16 @@ class SlowRequests:
         log: Log,
         limit_ms: float,
         precise_now_ms: Callable[[], float] | None = None,
+        times: RequestTimes | None = None,
     ) -> None:
         self._node = node
         self._name = name
         self._log = log
         self._limit_ms = limit_ms
         self._precise_now_ms = precise_now_ms
+        self._times = times
+        self._staged_slot: Slot = 0
+        """The last slot whose stages were noted: it may answer more than one request."""
         self.now_ms = 0.0
         """When this turn began."""
         self._proposed_ms = array("d", bytes(8 * SLOTS))
@@ -86,6 +99,8 @@ class SlowRequests:
                     votes.append((first, last, self.now_ms))
             elif kind is HeartbeatAck or kind is ReadIndexReply:
                 self._confirmer, self._confirmed_ms = envelope.sender, self.now_ms
+            elif kind is Votes and self._times is not None:
+                self._times.votes_repeated += 1
 
     def done(self, ready: Ready, now_ms: float = -1.0) -> None:
         """What the node asks for, about to be done. ``now_ms``: if that was read already."""
@@ -106,7 +121,12 @@ class SlowRequests:
         """A client's request has its answer. ``now_ms``: if that was read already."""
         if now_ms < 0.0:
             now_ms = self.now_ms if self._precise_now_ms is None else self._precise_now_ms()
-        if now_ms - token.came_ms >= self._limit_ms:
+        took_ms = now_ms - token.came_ms
+        if self._times is not None:
+            self._times.note(token, answer, took_ms)
+            if type(answer) is WriteReply and not answer.slot % STAGED_EVERY:
+                self._note_stages(answer.slot, token.came_ms, now_ms)
+        if took_ms >= self._limit_ms:
             self._note(token, answer, now_ms)
 
     def look(self) -> None:
@@ -155,40 +175,64 @@ class SlowRequests:
             fields["unlogged"], self._unlogged = self._unlogged, 0
         self._log.info("slow_request", **fields)
 
+    def _note_stages(self, slot: Slot, came_ms: float, now_ms: float) -> None:
+        if slot == self._staged_slot or self._times is None:
+            return
+        self._staged_slot = slot
+        found = self._passed(slot, came_ms, now_ms)
+        if found is not None:
+            self._times.note_stages(found[0])
+
     def _stages(self, slot: Slot, came_ms: float, now_ms: float) -> dict[str, Any]:
         """What is known of the slot; if it was carried out by another leader, or long ago, that is
         its number alone."""
-        proposed_ms = self._proposed_ms[slot & _MASK]
-        quorums = self._node.membership.quorums
-        heard = sorted(
-            (at_ms, voter)
-            for voter in quorums.voters
-            for at_ms in self._voted_ms(voter, slot, proposed_ms)
-        )
-        if not came_ms <= proposed_ms <= now_ms or len(heard) < quorums.phase2:
+        found = self._passed(slot, came_ms, now_ms)
+        if found is None:
             return {"slot": slot}
-        chosen_ms, completed_by = heard[quorums.phase2 - 1]
-        own_ms = next((at_ms for at_ms, voter in heard if voter == self._name), chosen_ms)
-        durable_ms = min(own_ms, chosen_ms)
-        took = {
-            "queue": proposed_ms - came_ms,
-            "persist": durable_ms - proposed_ms,
-            "quorum": chosen_ms - durable_ms,
-            "apply": now_ms - chosen_ms,
-        }
+        took = dict(zip(STAGES, found[0], strict=True))
         return {
             "slot": slot,
             **{f"{stage}_ms": round(each_ms, 1) for stage, each_ms in took.items()},
             "stage": max(took, key=took.__getitem__),
-            "waited_for": completed_by if _waits_for_others(took) else self._name,
+            "waited_for": found[1] if _waits_for_others(took) else self._name,
         }
 
-    def _voted_ms(self, voter: NodeId, slot: Slot, since_ms: float) -> list[float]:
-        """When its first vote for the slot came since then; empty: never."""
-        for first, last, at_ms in self._votes[voter]:
-            if at_ms >= since_ms and first <= slot <= last:
-                return [at_ms]
-        return []
+    def _passed(
+        self, slot: Slot, came_ms: float, now_ms: float
+    ) -> tuple[tuple[float, float, float, float], NodeId] | None:
+        """How many ms each of STAGES took, and whose vote completed the quorum."""
+        proposed_ms = self._proposed_ms[slot & _MASK]
+        if not came_ms <= proposed_ms <= now_ms:
+            return None
+        quorums = self._node.membership.quorums
+        heard = []
+        for voter in quorums.voters:
+            at_ms = self._voted_ms(voter, slot, proposed_ms)
+            if at_ms is not None:
+                heard.append((at_ms, voter))
+        if len(heard) < quorums.phase2:
+            return None
+        heard.sort()
+        chosen_ms, completed_by = heard[quorums.phase2 - 1]
+        own_ms = next((at_ms for at_ms, voter in heard if voter == self._name), chosen_ms)
+        durable_ms = min(own_ms, chosen_ms)
+        return (
+            proposed_ms - came_ms,
+            durable_ms - proposed_ms,
+            chosen_ms - durable_ms,
+            now_ms - chosen_ms,
+        ), completed_by
+
+    def _voted_ms(self, voter: NodeId, slot: Slot, since_ms: float) -> float | None:
+        """When its first vote for the slot came since then; None: never. Votes stand in the order
+        of their times, and the latest are looked at first: those since then are few."""
+        found = None
+        for first, last, at_ms in reversed(self._votes[voter]):
+            if at_ms < since_ms:
+                break
+            if first <= slot <= last:
+                found = at_ms
+        return found
 
 
 def _waits_for_others(took: Stages) -> bool:

@@ -26,6 +26,7 @@ from paxosd.core.state.snapshot import SnapshotWalk
 from paxosd.core.state.snapshot_head import Members, head_has_sum
 from paxosd.core.status import SnapshotStatus
 from paxosd.core.types import NodeId, Slot
+from paxosd.host.histogram import Histogram
 from paxosd.host.log import Log
 from paxosd.snapshot.file import (
     BLOCK_BYTES,
@@ -124,6 +125,8 @@ class Snapshots:
         self.options = options
         self.newest: SnapshotInfo | None = kept.newest
         self.taken = 0
+        self.times = Histogram()
+        """How long each of them took."""
         self.fetches: dict[NodeId, tuple[Slot, float]] = {}
         """Per peer that fetches a snapshot: its slot, and when the peer asked last (ms). Maintained
         by :class:`paxosd.snapshot.donor.Donor`. They are kept, and the log above them."""
@@ -330,6 +333,7 @@ class Snapshots:
         info: SnapshotInfo = job.result
         self._taking = None
         self.taken += 1
+        self.times.note(int((self._now_ms - taking.started_ms) * 1000))
         self._log.info(
             "snapshot.finished",
             slot=info.slot,

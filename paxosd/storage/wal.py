@@ -115,7 +115,7 @@ class Wal:
         self._syncs = 0
         self._written_bytes = 0
         self._latencies_us: deque[int] = deque(maxlen=_LATENCIES)
-        self._sync_times = SyncTimes()
+        self.sync_times = SyncTimes()
 
     def _take_over(self, found: Scan) -> None:
         for position, segment in enumerate(found.segments):
@@ -242,7 +242,7 @@ class Wal:
         self._syncs += 1
         self._written_bytes += job.end - job.offset
         self._latencies_us.append(job.duration_us)
-        self._sync_times.note(job.duration_us)
+        self.sync_times.note(job.duration_us)
         if self._release_asked and self.next_group > self._release_asked:
             self._drop_segments()
         self.collect_dropped()
@@ -448,7 +448,7 @@ class Wal:
             "syncs": self._syncs,
             "sync_us_last": latencies[-1] if latencies else 0,
             "sync_us_median": int(median(latencies)) if latencies else 0,
-            "sync_us_counts": self._sync_times.counts(),
+            "sync_us_counts": self.sync_times.counts(),
             "first_slot": self.first_slot,
             "last_slot": self.last_slot,
             "free_bytes": self.free_bytes(),

@@ -333,6 +333,27 @@ class TestCrossChecks:
         assert config.bind_endpoints().client == bound
 
 
+class TestHttp:
+    @pytest.mark.parametrize("listen", ["127.0.0.1:9410", "127.8.8.8:1", "[::1]:65535", ""])
+    def test_loopback_needs_nothing_more(self, file, listen):
+        assert load(file(), (f"http.listen={listen}",), {}).http.listen == listen
+
+    @pytest.mark.parametrize("listen", ["0.0.0.0:9410", "[::]:9410", "192.0.2.1:9410"])
+    def test_other_addresses_must_be_allowed(self, file, listen):
+        assert "http.allow_remote = true" in problems_of(file(), f"http.listen={listen}")
+        assert load(file(), (f"http.listen={listen}", "http.allow_remote=true"), {})
+
+    @pytest.mark.parametrize(
+        "listen",
+        ["9410", ":9410", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:²", "::1:9410",
+         "[127.0.0.1]:9410", "localhost:9410", "tcp://127.0.0.1:9410", "127.0.0.1:9410/"],
+    )  # fmt: skip
+    def test_other_forms_are_refused(self, file, listen):
+        assert f'http.listen: "{listen}": this must read ADDRESS:PORT' in problems_of(
+            file(), f"http.listen={listen}"
+        )
+
+
 class TestExampleFile:
     """conf/paxosd.toml is the reference: complete, true, and it loads."""
 

@@ -64,12 +64,18 @@ class Costs:
             self.counts["calls"] += 1
 
 
-def costs_of_a_put(monkeypatch, at_once_share=1.0, topics=(), records=None):
+def costs_of_a_put(monkeypatch, at_once_share=1.0, topics=(), records=None, measured=False):
     """Role → what a put of one client costs it. ``topics``: somebody watches them on each node.
-    ``records``: what their flight recorders leave."""
+    ``records``: what their flight recorders leave. ``measured``: they note times for /metrics."""
     network = NetworkOptions(delay_ms=(0.2, 0.2))
     cluster = make_cluster(
-        5, 3, network=network, at_once_share=at_once_share, turn_ms=0.1, records=records
+        5,
+        3,
+        network=network,
+        at_once_share=at_once_share,
+        turn_ms=0.1,
+        records=records,
+        measured=measured,
     )
     cluster.elect()
     run_for(cluster, 1000)
@@ -113,6 +119,17 @@ def test_the_flight_recorder(monkeypatch, tmp_path):
     print({role: round(calls, 1) for role, calls in more.items()})
     assert 0 < more["leader"] <= 17
     assert 0 < more["follower"] <= 14
+
+
+def test_the_times_of_requests(monkeypatch):
+    """As noted where [http] is set: three calls a put of a leader, less than one in a hundred, and
+    none of a follower."""
+    plain = costs_of_a_put(monkeypatch)
+    measured = costs_of_a_put(monkeypatch, measured=True)
+    more = {role: measured[role]["calls"] - plain[role]["calls"] for role in plain}
+    print({role: round(calls, 2) for role, calls in more.items()})
+    assert 0 < more["leader"] <= 6
+    assert more["follower"] <= 0.1
 
 
 def test_a_commit_beside_the_loop_would_be_noticed(monkeypatch):

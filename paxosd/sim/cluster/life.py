@@ -23,6 +23,7 @@ from paxosd.replica.assembly import Equipment, assemble, make_replica
 from paxosd.replica.parts import Assembled
 from paxosd.replica.ports import Ports, ReplicaOptions
 from paxosd.replica.replica import Replica
+from paxosd.replica.request_times import RequestTimes
 from paxosd.sim.cluster.invariants import Invariants
 from paxosd.sim.cluster.records import NodeRecords
 from paxosd.sim.cluster.traces import RunTraces
@@ -78,6 +79,8 @@ class ProcessOptions:
     """``log.slow_request_ms``."""
     traces: RunTraces | None = None
     """Where each life is traced; None: nowhere."""
+    measured: bool = False
+    """Whether each life notes how long its requests took, as with ``[http]``."""
 
 
 class Names(Protocol):
@@ -226,6 +229,7 @@ def _make_ports(
         status=lambda: encode_status(parts.node.status()),
         crash=lambda: around.later(CRASH_AFTER_MS, around.die),
         recorder=_make_recorder(around, parts),
+        request_times=RequestTimes() if around.options.measured else None,
     )
 
 
