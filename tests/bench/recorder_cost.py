@@ -1,6 +1,7 @@
-"""What the flight recorder costs: a cluster whose recorders are switched on and off as it runs.
+"""What the flight recorder costs: a cluster whose recorders are switched on and off as it runs; or
+what it costs to note the times of requests for /metrics, and one scrape.
 
-    python -m tests.bench.recorder_cost [--load "1 client"] [--pairs 100] [--dir DIR]
+    python -m tests.bench.recorder_cost [--of metrics] [--load "1 client"] [--pairs 100] [--dir DIR]
 
 Each pair is two short parts of the load, one with and one without, in an order that is drawn, so
 that what else the machine does falls on both alike; and in the same processes
@@ -20,19 +21,41 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
+from tests.processes.ports import free_ports
 from tests.processes.processes import Daemons
 
 PUTS = 100
 """Of one client, one after the other, in one part of a pair."""
 SETTLE_S = 0.3
 SETTLE_PUTS = 5
+SCRAPES = 30
+SCRAPE_S = 0.3
+"""About what scraping all nodes takes: each answers at its next look."""
 BOOTSTRAP_DRAWS = 2000
 
 
 class SwitchedDaemons(Daemons):
-    """Daemons that take the signals of ``switched_daemon.py``."""
+    """Daemons that take the signals of ``switched_daemon.py``. ``of``: recorder or metrics."""
+
+    def __init__(self, path, of):
+        super().__init__(path)
+        self._of = of
+        self.http_ports = dict(zip(self.names, free_ports(len(self.names)), strict=True))
+
+    def spawn(self, name, **how):
+        env = {"SWITCHED": self._of}
+        if self._of == "metrics":
+            env["PAXOSD_HTTP_LISTEN"] = f"127.0.0.1:{self.http_ports[name]}"
+        return super().spawn(name, env=env, **how)
+
+    def scrape(self):
+        """The text of each node's /metrics."""
+        for port in self.http_ports.values():
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
+                answer.read()
 
     def command(self, name):
         return [sys.executable, "-m", "tests.bench.switched_daemon",
@@ -66,6 +89,19 @@ class Subject:
                 with contextlib.suppress(OSError):
                     used += int(path.read_text().split()[0])
         return used / 1000
+
+    def scrape_us(self):
+        """The processor time of a scrape of one node, idle otherwise, over what it takes idle."""
+        used = []
+        for scrapes in (0, 1):
+            before = self.cpu_us()
+            for _ in range(SCRAPES):
+                if scrapes:
+                    self._daemons.scrape()
+                else:
+                    time.sleep(SCRAPE_S)
+            used.append(self.cpu_us() - before)
+        return (used[1] - used[0]) / SCRAPES / len(self._daemons.names)
 
     def _revision(self):
         names = self._daemons.processes
@@ -118,6 +154,7 @@ def median_within(values):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--of", choices=("recorder", "metrics"), default="recorder")
     parser.add_argument("--load", choices=LOADS, action="append", help="this one alone")
     parser.add_argument("--pairs", type=int, default=100, help="so many of each load")
     parser.add_argument("--dir", help="on the disk that is measured")
@@ -125,9 +162,11 @@ def main():
     print("with to without: median, and its 95 % interval")
     with (
         tempfile.TemporaryDirectory(dir=options.dir) as home,
-        SwitchedDaemons(Path(home)) as daemons,
+        SwitchedDaemons(Path(home), options.of) as daemons,
     ):
         subject = Subject(daemons)
+        if options.of == "metrics":
+            print(f"a scrape: {subject.scrape_us() / 1000:.2f} ms of processor time")
         for name in options.load or LOADS:
             measure = LOADS[name]
             measure(subject)  # warms up

@@ -1,12 +1,15 @@
-"""paxosd whose flight recorder a signal switches off and on (``recorder_cost.py``).
+"""paxosd whose flight recorder, or whose times of requests for /metrics, a signal switches off and
+on (``recorder_cost.py``).
 
     python -m tests.bench.switched_daemon --config … → as paxosd
 
-SIGUSR1: record; SIGUSR2: do as a daemon with ``[recorder] enabled = false`` does. To switch it in
+SIGUSR1: record; SIGUSR2: do as a daemon with ``[recorder] enabled = false`` does; or, with the
+variable SWITCHED=metrics, note the times, and do as one without ``[http]``. To switch it in
 the same process is the only way to see a few percent: two processes that do the same differ by
 more, by where their memory lies and what else their core does.
 """
 
+import os
 import signal
 
 from paxosd.__main__ import main
@@ -19,10 +22,12 @@ class Switch:
     def __init__(self):
         self._replica = None
         self._recording = None
+        self._times = None
 
     def made(self, replica, observer):
         """The replica that the daemon made, and what looks on it."""
         self._replica, self._recording = replica, observer
+        self._times = observer._slow._times
 
     def set(self, on):
         """From the next turn on. A signal's handler runs between two bytecodes of the loop: what is
@@ -30,6 +35,9 @@ class Switch:
         if self._replica is None:
             return
         observer = self._recording if on else self._recording._slow
+        if os.environ.get("SWITCHED") == "metrics":
+            self._recording._slow._times = self._times if on else None
+            return
         observer.now_ms = self._recording.now_ms
         self._replica._observer = observer
         self._replica._wants_applied = on
