@@ -140,26 +140,34 @@ def _answer(operation: Operation) -> list[Any]:
     return [code, client, type(message).__name__, *about, digest(message)]
 
 
-class Operators:
-    """Which requests of this turn are operators', whose answers are about the process."""
+DEFERRED_VERBS = frozenset(("file_list", "file_read"))
+"""Verbs whose answer comes in a later turn (``replica/deferred_answers.py``)."""
 
-    __slots__ = ("_asked",)
+
+class Operators:
+    """Which requests are operators', whose answers are about the process: those of this turn, and
+    those for files, which are answered later."""
+
+    __slots__ = ("_asked", "_later")
 
     def __init__(self) -> None:
         self._asked: set[tuple[bytes, int]] = set()
+        self._later: set[tuple[bytes, int]] = set()
 
     def note(self, requests: Iterable[tuple[bytes, ClientMessage]]) -> None:
-        """These came; all before are answered."""
-        self._asked = {
-            (client, request.request_id)
-            for client, request in requests
-            if type(request) is AdminRequest
-        }
+        """These came; all before are answered, but for those that have to wait."""
+        self._asked.clear()
+        for client, request in requests:
+            if type(request) is AdminRequest:
+                own = self._later if request.verb in DEFERRED_VERBS else self._asked
+                own.add((client, request.request_id))
 
     def answer(self, client: bytes, message: ServerMessage) -> Operation:
         """The operation that an answer is."""
-        if self._asked and (client, message.request_id) in self._asked:
-            return (OPERATOR, client, message.request_id)
+        name = client, message.request_id
+        if name in self._asked or name in self._later:
+            self._later.discard(name)
+            return (OPERATOR, *name)
         return (ANSWER, client, message)
 
 

@@ -68,6 +68,11 @@ class Feed:
             return int(self._operations[self._place][0])
         return 0
 
+    def awaits(self, operation: Operation) -> bool:
+        """Whether the next operation is that one."""
+        expected = self._next()
+        return expected is not None and plain(operation) == list(expected)
+
     def take(self, code: int) -> Recorded:
         """The next operation, which must be of this code. Raises Difference."""
         if self.peek() != code:

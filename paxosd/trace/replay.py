@@ -23,10 +23,12 @@ from paxosd.trace.feed import Difference, Feed
 from paxosd.trace.memory_disk import MemoryDisk
 from paxosd.trace.reader import TraceFile, Turn
 from paxosd.trace.surroundings import (
+    NoFiles,
     NoProbes,
     ReplayedBus,
     ReplayedCommitter,
     ReplayedDropper,
+    ReplayedFileHelper,
     ReplayedHelper,
     ReplayedRandom,
 )
@@ -132,6 +134,8 @@ class Replay:
             status=lambda: _status(replica),
             crash=lambda: None,
             probes=NoProbes(),
+            files=NoFiles(),
+            file_helper=ReplayedFileHelper(self.feed),
             log_level=lambda level, for_ms: {},
             read_now_ms=self._reader(op.NOW) if head.reads_clock else None,
         )

@@ -14,6 +14,7 @@ from paxosd.core.requests import ClientMessage, ServerMessage, WriteRequest
 from paxosd.core.state.snapshot_head import SnapshotError
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan, Verdict
+from paxosd.replica.deferred_answers import DeferredJob
 from paxosd.replica.forwarding import Link
 from paxosd.snapshot.jobs import Job
 from paxosd.storage.disk import Disk, StorageError
@@ -229,6 +230,36 @@ class NoProbes:
 
     def ask(self, endpoints: Sequence[str]) -> dict[str, Any]:
         return {}
+
+
+class NoFiles:
+    """What is in the files that a node hands out is of no matter either."""
+
+    def listed(self) -> dict[str, Any]:
+        return {}
+
+    def read(self, name: str, offset: int, count: int) -> dict[str, Any]:
+        return {}
+
+
+class ReplayedFileHelper:
+    """Requests for files: each is answered in the turn in which it was."""
+
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._job: DeferredJob | None = None
+
+    def start(self, job: DeferredJob) -> None:
+        self._job = job
+
+    def finished(self) -> list[DeferredJob]:
+        job = self._job
+        assert job is not None
+        answer = op.OPERATOR, job.client, job.deferred.request_id
+        if self._feed.live is None and not self._feed.awaits(answer):
+            return []
+        self._job = None
+        return [job]
 
 
 class ReplayedCommitter:
