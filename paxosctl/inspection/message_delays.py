@@ -21,6 +21,8 @@ SLACK_US = 5_000
 DRIFT_STRETCH_US = 60_000_000
 DRIFT_US = 12_000
 """Clocks drift apart by so much in that time at most: 200 millionths, twice what machines do."""
+NEAR_US = 20_000
+"""Messages that are alike are sent further apart than twice this."""
 SETTLING_US = 1_200_000
 """After a start connections are made; what is lost then says nothing."""
 
@@ -104,10 +106,34 @@ def _match(way: Way) -> list[tuple[Event, Event | None]]:
     if not differences:
         return []
     way.quick_us = _quick(differences)
+    way.quick_us = _quick(differences + _nearest(way, sent, arrivals))
     for key, events in sent.items():
         if len(events) > 1 and key in arrivals:
             matched += _match_alike(way, events, arrivals[key])
     return matched
+
+
+def _nearest(
+    way: Way, sent: dict[Key, list[Event]], arrivals: dict[Key, list[Event]]
+) -> list[tuple[int, int]]:
+    """As the differences of messages that no other is alike, of those that others are alike, where
+    one was sent at about the time of what arrived: a process that has just started is slow with its
+    first messages, which are alike to none, and beats that are quicker would seem to be the ones
+    before them."""
+    found: list[tuple[int, int]] = []
+    for key, events in sent.items():
+        if len(events) == 1 or key not in arrivals:
+            continue
+        moments = sorted((way.sender.steady_us(each), way.least_us(each)) for each in events)
+        due_us = [sent_us + least_us for sent_us, least_us in moments]
+        for came in arrivals[key]:
+            came_us = way.receiver.steady_us(came)
+            place = bisect_right(due_us, came_us)
+            near = min(range(max(0, place - 1), min(place + 1, len(due_us))),
+                       key=lambda each: abs(due_us[each] - came_us))  # fmt: skip
+            if abs(due_us[near] - came_us) <= NEAR_US:
+                found.append((moments[near][0], came_us - moments[near][0]))
+    return found
 
 
 def _quick(differences: list[tuple[int, int]]) -> dict[int, int]:
