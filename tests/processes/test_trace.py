@@ -24,6 +24,7 @@ def put_some(daemons, count):
     with daemons.client() as client:
         for number in range(count):
             client.put(b"key%d" % (number % 7), b"v%d" % number)
+        assert client.admin("file_list")["files"], "it is answered in a later turn"
 
 
 def put_large(daemons, count):
