@@ -40,7 +40,7 @@ def steps_of(diagram: Diagram, lines_max: int = LINES_MAX) -> list[Step]:
     found = list(_steps(diagram))
     if len(found) > lines_max:
         raise TooLongError(
-            f"that are {len(found):,} lines of a sequence diagram, and {lines_max:,} are allowed: "
+            f"these are {len(found):,} lines of a sequence diagram, and {lines_max:,} are allowed: "
             "choose fewer with --slots 7 or 7..8, --since and --until, or --kind; -o FILE.html "
             "draws many"
         )
