@@ -319,7 +319,8 @@ class TestThreads:
             if path.name != "connections.py":
                 assert not named, f"{path.name} runs threads and knows sockets: {named}"
         known = [
-            "bus/connections.py", "daemon/log_sink.py", "daemon/recorder_writer.py",
+            "bus/connections.py", "daemon/http_server.py", "daemon/log_sink.py",
+            "daemon/recorder_writer.py",
             "daemon/trace_writer.py", "daemon/worker.py", "net/probe.py",
             "net/resolver.py", "storage/wal_mark.py", "storage/wal_segments.py",
         ]  # fmt: skip
