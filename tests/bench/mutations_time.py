@@ -54,7 +54,7 @@ TIME = (
     row("lease-outside-the-log", "leases end at a slot, for all nodes",
         instead(LeaseTicks, "tick", _expire_without_the_log), profiles="leases", in_suite=True),
     row("lease-no-ticks", "a leader lets log time pass where nobody writes",
-        instead(LeaseTicks, "tick", nothing), profiles="leases", seed=1, in_suite=True),
+        instead(LeaseTicks, "tick", nothing), profiles="leases", seed=1),
     row("lease-own-clock", "leases end by log time, which is the same on all nodes",
         around(machine_module, "expire_leases", _expire_by_own_clock), profiles="leases"),
     row("lease-renewal-lost", "a renewal that is confirmed puts the end off",
