@@ -89,8 +89,7 @@ class Recording:
 
     def end_turn(self) -> None:
         """Messages have left and clients have their answers: nobody waits for what is done now.
-        It does not wait for more, though much at a time takes less: what would be held until then
-        would make all that the node does meanwhile work on other memory, which takes longer."""
+        Nothing is held for longer than a turn: messages and values can be large."""
         recorder = self._recorder
         if recorder.notes:
             recorder.take_notes(self._read_ms())

@@ -291,9 +291,13 @@ class Replica:
         return None if self.exchange is None else self.exchange.status(wall_ms)
 
     def _use_membership(self) -> None:
-        """Another membership is in force: connect to its members."""
+        """Another membership is in force."""
+        self._membership = self.node.membership
+        self._connect()
+
+    def _connect(self) -> None:
+        """Connect to the members, where they are as far as is known by now."""
         membership = self.node.membership
-        self._membership = membership
         self._bus.set_peers(*links(membership, self.options.node, self._contacts))
         clients = {name: member.client for name, member in membership.members.items()}
         is_member = self.options.node in clients
@@ -318,7 +322,7 @@ class Replica:
             if self.node.hear_stranger(sender, genesis, epoch, message):
                 assert isinstance(message, Hello)
                 self._contacts[sender] = PeerEndpoints(message.peer, message.events)
-                self._use_membership()
+                self._connect()
 
     def _take_subscriptions(self, now_ms: float) -> None:
         if self.node.difference is not None:

@@ -29,6 +29,22 @@ def settle(cluster, limit_ms=10_000):
     )
 
 
+def test_a_stranger_hides_no_change_of_the_membership(monkeypatch):
+    """Where a stranger is comes to be known before the turn has noticed that another membership
+    is in force: that must still be said to subscribers and recorded."""
+    cluster = make_cluster()
+    cluster.elect()
+    replica = cluster.processes["n1"].replica
+    replica._membership = None  # another one was noticed last
+    monkeypatch.setattr(replica.node, "hear_stranger", lambda *_: True)
+    replica._bus.inbox.strangers.append(("n9", 0, Hello(peer="p", events="e"), 0, 0))
+    said = []
+    monkeypatch.setattr(replica.events, "publish_members", said.append)
+    replica._hear_strangers()
+    replica._act()
+    assert said == [replica.node.membership.epoch]
+
+
 class TestCluster:
     def test_three_nodes_elect_and_write(self):
         cluster = make_cluster()
