@@ -139,7 +139,7 @@ class LockKeeper:
                     if work.is_idle or clock_ms() >= end_ms:
                         why = CLOSED_WORDS
                         return
-                self._sleep(work)
+                self._sleep(work, end_ms)
         finally:
             with self._taking:
                 self._ended = why
@@ -152,10 +152,13 @@ class LockKeeper:
         while self._todo:
             self._todo.popleft()(work)
 
-    def _sleep(self, work: "_Work") -> None:
+    def _sleep(self, work: "_Work", end_ms: int) -> None:
+        """``end_ms``: when it ends at the latest; 0: it was not seen yet that it is to end."""
+        wait_ms = end_ms - clock_ms() if end_ms else WAKE_MS
         waker = self._transport.waker
         waker.fall_asleep()
-        work.sleep(WAKE_MS if not (self._todo or self._closing) else 0)
+        is_news = self._todo or (self._closing and not end_ms)
+        work.sleep(0 if is_news else wait_ms)
         waker.wake_up()
 
 
