@@ -166,6 +166,7 @@ class Service:
         if type(message) is WriteRequest:
             self._write(client, message)
         elif type(message) is ReadRequest:
+            self.kinds[READ if message.mode == LINEARIZABLE else STALE_READ] += 1
             self._read(client, message)
         elif type(message) is ForwardRequest:
             self.kinds[FORWARD] += 1
@@ -356,10 +357,8 @@ class Service:
         came_ms = self._observer.now_ms if self._observer is not None else 0.0
         token = ReadToken(client, message.request_id, message.queries, size, came_ms)
         if message.mode == LINEARIZABLE:
-            self.kinds[READ] += 1
             self._node.read(token)
         else:
-            self.kinds[STALE_READ] += 1
             self._serve_in_turn(token, stale=True)
 
     def _serve_in_turn(self, token: ReadToken, *, stale: bool) -> None:

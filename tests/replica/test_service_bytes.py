@@ -2,7 +2,7 @@
 
 import pytest
 
-from paxosd.core.effects import BUSY, NO_LEADER, ReadReady, Refusal
+from paxosd.core.effects import BUSY, DIVERGED, INVALID, NO_LEADER, ReadReady, Refusal
 from paxosd.core.requests import (
     GET,
     LINEARIZABLE,
@@ -74,6 +74,16 @@ def test_reads_that_wait_for_the_leaders_word(desk):
     assert len(desk.node.reads) == 7
     assert desk.service.waiting_bytes <= 10_000
     assert desk.refused == [BUSY] * 13
+
+
+def test_what_is_refused_counts_as_what_it_is(desk):
+    desk.read(1, LINEARIZABLE, size=EntryLimits().key_bytes_max + 1)
+    desk.node.difference = object()
+    desk.read(2)
+    desk.read(3, STALE)
+    assert desk.refused == [INVALID, DIVERGED, DIVERGED]
+    kinds = desk.service.kinds
+    assert (kinds["read"], kinds["stale_read"], desk.service.requests) == (2, 1, 3)
 
 
 def test_those_that_wait_for_a_turn_with_time(desk):
