@@ -112,26 +112,35 @@ class Queries:
                 paged = True
         for place, query in enumerate(queries):
             if query[0] == NEWEST:
-                answers[place], seen = self._newest(query, max(0, left_rows))
+                room = 0 if paged and left_bytes <= 0 else max(0, left_rows)
+                answers[place], seen, size = self._newest(query, room, left_bytes)
                 left_rows -= seen
+                left_bytes -= size
+                paged = True
         return answers
 
-    def _newest(self, query: list[Any], keys_max: int) -> tuple[RangePage, int]:
-        """A page of a NEWEST that looks at so many keys at most; and how many those were."""
+    def _newest(
+        self, query: list[Any], keys_max: int, bytes_max: int
+    ) -> tuple[RangePage, int, int]:
+        """A page of a NEWEST that looks at so many keys at most, and at no further one once those
+        that may be in it exceed ``bytes_max``; how many keys it looked at; and their bytes."""
         _, start, end, created_below, limit = query
         store = self._store
         keys = store.scan_keys(start, end, False)
         rows: list[KeyValue] = []
-        seen = 0
+        seen = size = 0
         for seen, key in enumerate(islice(keys, keys_max), 1):  # noqa: B007 - counts
             packed = store.packed(key)
             assert packed is not None, "a key of the index has no entry"
             numbers = numbers_of(packed)
             if numbers[0] < created_below:
                 rows.append(KeyValue(key, b"", *numbers))
+                size += len(key) + ROW_OVERHEAD_BYTES
+                if size > bytes_max:
+                    break
         store.work.units += seen
         newest = nlargest(limit, rows, key=lambda row: (row.create_revision, row.key))
-        return RangePage(newest, next(keys, None)), seen
+        return RangePage(newest, next(keys, None)), seen, size
 
     def _source(self, query: list[Any]) -> Store | RevisionView:
         view = self._view(revision_of(query))

@@ -404,7 +404,7 @@ class TestQuery:
         keys = [b"k1", b"a", b"k2", b"z", b"k3", b"k0", b"k1"]  # k1 is not made anew at the end
         puts = [[PUT, key, b"v"] for key in keys]
         machine.apply(2, Batch(1, [Entry(1, 1, 0, puts)]))
-        (page,) = machine.query([[NEWEST, b"k", b"l", below, limit]], 80)
+        (page,) = machine.query([[NEWEST, b"k", b"l", below, limit]], 1000)
         assert [row.key for row in page.rows] == found
         assert page.more is None
         assert {row.value for row in page.rows} <= {b""}
@@ -418,6 +418,17 @@ class TestQuery:
         assert (second.rows, second.more) == ([], b"k0")
         (rest,) = machine.query([[NEWEST, first.more, b"", 1 << 40, 1]], 80)
         assert rest.rows[0].key > b"k1"
+
+    def test_a_page_of_the_newest_is_bounded_in_bytes(self):
+        machine = opened()
+        puts = [[PUT, b"%04d" % number + b"k" * 4092, b"v"] for number in range(300)]
+        machine.apply(2, Batch(1, [Entry(1, 1, 0, puts)]))
+        whole = [NEWEST, b"", b"", 1 << 40, 1 << 40]
+        first, second = machine.query([whole, whole], 1 << 30)
+        assert (len(first.rows), first.more) == (128, puts[128][1])
+        assert (second.rows, second.more) == ([], puts[0][1])
+        (alone,) = machine.query([whole], 80)
+        assert (len(alone.rows), alone.more) == (1, puts[1][1])
 
     @pytest.mark.parametrize(("size", "rows"), [(1, 1024), (1000, 506), (1 << 20, 1)])
     def test_a_page_is_a_small_part_of_a_turn(self, size, rows):
