@@ -26,13 +26,18 @@ LEAST_BITS, MOST_BITS = 6, 25
 OPENMETRICS = "application/openmetrics-text"
 
 
+def is_open(accept: str) -> bool:
+    """Whether :func:`expose` answers this with OpenMetrics."""
+    return OPENMETRICS in accept
+
+
 def expose(seen: Observation, accept: str) -> tuple[str, bytes]:
     """The content type and the text: OpenMetrics 1.0.0 where ``accept``, the header of the request,
     names it, else Prometheus' text format 0.0.4, which every version of it reads. No more of the
     header is read: nothing in it can fail."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Observed(seen))
-    if OPENMETRICS in accept:
+    if is_open(accept):
         text: bytes = openmetrics.generate_latest(registry)  # type: ignore[no-untyped-call]  # theirs
         return openmetrics.CONTENT_TYPE_LATEST, text
     return exposition.CONTENT_TYPE_PLAIN_0_0_4, exposition.generate_latest(registry)

@@ -7,11 +7,13 @@ from http import HTTPStatus
 import pytest
 
 from paxosd.config.http_address import HttpAddress
+from paxosd.daemon import http_pages
 from paxosd.daemon.http_pages import HttpPages
 from paxosd.daemon.http_server import CONNECTIONS_MAX, HttpError, HttpServer, Request, in_words
 from paxosd.daemon.metrics_board import STALE_MS, MetricsBoard
 from paxosd.daemon.monitoring import StartingPages
 from paxosd.host.clock import precise_clock_ms
+from paxosd.metrics.exposition import OPENMETRICS, expose
 from tests.metrics.seen import observation
 from tests.processes.ports import free_ports
 
@@ -162,9 +164,13 @@ class TestBoard:
 
 class TestPages:
     @pytest.fixture
-    def pages(self):
+    def board(self):
         board = MetricsBoard(lambda now_ms: observation(), precise_clock_ms())
         board.look(precise_clock_ms())
+        return board
+
+    @pytest.fixture
+    def pages(self, board):
         return HttpPages(board)
 
     def ask(self, pages, target):
@@ -176,6 +182,23 @@ class TestPages:
         assert self.ask(pages, "/readyz") == (200, "ready\n")
         assert "[+] loop: ok\n[+] leader: ok\n" in self.ask(pages, "/readyz?verbose")[1]
         assert "\npaxosd_is_leader 1.0\n" in self.ask(pages, "/metrics")[1]
+
+    def test_an_observation_is_exposed_once_however_many_ask(self, board, pages, monkeypatch):
+        made = []
+
+        def counted(seen, accept):
+            made.append(accept)
+            return expose(seen, accept)
+
+        monkeypatch.setattr(http_pages, "expose", counted)
+        first, second = (pages.answer(Request("/metrics", "", 1), 0.0) for _ in range(2))
+        other = pages.answer(Request("/metrics", OPENMETRICS, 1), 0.0)
+        assert made == ["", OPENMETRICS]
+        assert first == second != other
+        pages.ask()
+        board.look(precise_clock_ms())
+        pages.answer(Request("/metrics", "", 2), 0.0)
+        assert made == ["", OPENMETRICS, ""]
 
     @pytest.mark.parametrize("target", ["/", "/metrics/", "*", "", "//[", "/x?" + "a&" * 50])
     def test_others(self, pages, target):
