@@ -22,15 +22,7 @@ from paxosd.core.agreement import Difference
 from paxosd.core.commands import Entry
 from paxosd.core.context import Codec
 from paxosd.core.dispatcher import Dispatcher
-from paxosd.core.effects import (
-    BUSY,
-    NO_LEADER,
-    NOT_LEADER,
-    REFUSALS,
-    STOPPING,
-    Ready,
-    Refusal,
-)
+from paxosd.core.effects import BUSY, NO_LEADER, NOT_LEADER, REFUSALS, STOPPING, Ready, Refusal
 from paxosd.core.fair_queue import Waiting
 from paxosd.core.flow import Flow
 from paxosd.core.genesis import Record
@@ -441,6 +433,11 @@ class Node:
     def leader(self) -> NodeId:
         """The leader that this node knows of; "": none."""
         return self._election.leader
+
+    @property
+    def leader_ballot(self) -> Ballot:
+        """The ballot of the leader that was known last."""
+        return self._election.leader_ballot
 
     @property
     def applied(self) -> Slot:

@@ -12,6 +12,7 @@ from paxosd.config.http_address import HttpAddress
 from paxosd.config.schema import Config
 from paxosd.core.node import Node
 from paxosd.core.status import NodeStatus
+from paxosd.core.types import NULL_BALLOT
 from paxosd.daemon.http_server import Answer, HttpServer, Request, in_words
 from paxosd.daemon.metrics_board import MetricsBoard
 from paxosd.faults.plan import FaultPlan
@@ -46,8 +47,8 @@ class Monitoring:
         """For the replica to note in."""
         self.slow_turns = 0
         """Counted by the loop."""
-        self._leader = ""
-        self._leader_changes = 0
+        self.leader_changes = 0
+        self._ballot = NULL_BALLOT
         self._server = HttpServer(HttpAddress.parse(config.http.listen), StartingPages())
         self._node: Node | None = None
         self._board: MetricsBoard | None = None
@@ -83,10 +84,10 @@ class Monitoring:
         """For the loop, now and then."""
         if self._board is None or self._node is None:
             return
-        leader = self._node.leader
-        if leader != self._leader:
-            self._leader = leader
-            self._leader_changes += leader != ""
+        ballot = self._node.leader_ballot
+        if ballot != self._ballot:
+            self._ballot = ballot
+            self.leader_changes += 1
         self._board.look(now_ms)
 
     def close(self) -> None:
@@ -99,7 +100,7 @@ class Monitoring:
         return Observation(
             at_ms=at_ms,
             status=status,
-            leader_changes=self._leader_changes,
+            leader_changes=self.leader_changes,
             requests=_kinds(replica.service),
             refusals=dict(replica.service.refusals),
             writes={outcome: each.copy() for outcome, each in times.writes.items()},

@@ -3,15 +3,18 @@
 import contextlib
 import socket
 from http import HTTPStatus
+from unittest.mock import Mock
 
 import pytest
 
 from paxosd.config.http_address import HttpAddress
+from paxosd.core.types import NULL_BALLOT, Ballot
 from paxosd.daemon import http_pages
+from paxosd.daemon import monitoring as monitoring_module
 from paxosd.daemon.http_pages import HttpPages
 from paxosd.daemon.http_server import CONNECTIONS_MAX, HttpError, HttpServer, Request, in_words
 from paxosd.daemon.metrics_board import STALE_MS, MetricsBoard
-from paxosd.daemon.monitoring import StartingPages
+from paxosd.daemon.monitoring import Monitoring, StartingPages
 from paxosd.host.clock import precise_clock_ms
 from paxosd.metrics.exposition import OPENMETRICS, expose
 from tests.metrics.seen import observation
@@ -160,6 +163,24 @@ class TestBoard:
         number = board.ask()
         assert board.taken(number, 0.0) is None
         assert board.taken(number, STALE_MS).at_ms == 1.0
+
+
+def test_a_leader_that_is_heard_again_is_no_other(address, monkeypatch):
+    monkeypatch.setattr(monitoring_module, "MetricsBoard", Mock())
+    with contextlib.closing(
+        Monitoring(Mock(**{"http.listen": f"127.0.0.1:{address.port}"}))
+    ) as watch:
+        replica = Mock()
+        watch.start(replica, Mock(), Mock(), Mock(), Mock(), 0.0)
+        seen = []
+        for leader, ballot in [
+            ("", NULL_BALLOT), ("n1", Ballot(3, "n1")), ("", Ballot(3, "n1")),
+            ("n1", Ballot(3, "n1")), ("n1", Ballot(4, "n1")),
+        ]:  # fmt: skip
+            replica.node.leader, replica.node.leader_ballot = leader, ballot
+            watch.look(0.0)
+            seen.append(watch.leader_changes)
+    assert seen == [0, 1, 1, 1, 2]
 
 
 class TestPages:
