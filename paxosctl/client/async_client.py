@@ -170,10 +170,13 @@ class AsyncClient(
     config.__doc__ = Client.config.__doc__
 
     async def close(self) -> None:
-        if not self._transport.owner.is_forked and self._keeper.made is not None:
-            await asyncio.to_thread(self._keeper.close)
-        self._keeper.close()
-        await super().close()
+        try:
+            if not self._transport.owner.is_forked:
+                self._keeper.close(wait=False)
+                if self._keeper.made is not None:
+                    await asyncio.to_thread(self._keeper.close)
+        finally:  # a task that is cancelled here has closed all the same
+            await super().close()
 
     close.__doc__ = AsyncRunner.close.__doc__
 

@@ -43,12 +43,13 @@ class KeeperOfOne:
         """None: no lock was asked for."""
         return self._keeper
 
-    def close(self) -> None:
-        """End it, if there is one, and make none; waits for a second at most."""
+    def close(self, *, wait: bool = True) -> None:
+        """End it, if there is one, and make none; unless ``wait`` is False, wait for its locks to
+        be given back, a second at most."""
         with self._making:
             self._closing = True
         if self._keeper is not None:
-            self._keeper.close()
+            self._keeper.close(wait=wait)
 
     def _abandon(self) -> None:
         """In whichever thread collects the client, even that of the locks: waits for nothing."""

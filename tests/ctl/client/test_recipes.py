@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+import threading
 
 import pytest
 
@@ -13,6 +14,7 @@ from paxosctl.client import (
     LockLostError,
     NotAcquiredError,
 )
+from paxosctl.client.lock_maker import KeeperOfOne
 from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from tests.ctl.client.dresses import Awaited
 
@@ -222,6 +224,30 @@ class TestTasks:
             assert await task
             with pytest.raises(LockLostError, match="closed"):
                 await lock.release()
+
+        self.run(endpoint, scene)
+
+    def test_who_is_cancelled_while_it_closes_has_closed(self, endpoint, monkeypatch):
+        goes_on = threading.Event()
+        close = KeeperOfOne.close
+
+        def close_late(keeper, *, wait=True):
+            assert not wait or goes_on.wait(30)
+            close(keeper, wait=wait)
+
+        monkeypatch.setattr(KeeperOfOne, "close", close_late)
+
+        async def scene(client):
+            await client.put(b"k", b"v")
+            await client.lock(b"jobs").acquire()
+            task = asyncio.create_task(client.close())
+            await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            goes_on.set()
+            with pytest.raises(RuntimeError, match="closed"):
+                await client.put(b"k", b"v")
 
         self.run(endpoint, scene)
 
