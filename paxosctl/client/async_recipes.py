@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self, TypeVar
 
 from paxosctl.client.async_lock import AsyncLock
 from paxosctl.client.async_watch import AsyncWatcher
+from paxosctl.client.base import checked_wait
 from paxosctl.client.election import Candidates, Leader
 from paxosctl.client.recipes import Arrivals, ConfigBase, Instances, whole_count
 from paxosd.core.commands import KeyValue
@@ -71,23 +73,30 @@ class AsyncBarrier:
         self._watch = watch
 
     async def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for the others; whether they came in this time (None: for ever)."""
+        """Wait for the others; whether they came in this time (None, inf: for ever). Raises
+        LockLostError if its own place was lost meanwhile, in a process that was stopped for longer
+        than a TTL, say: it does not count any more, and is to wait anew."""
+        timeout_s = checked_wait(timeout_s)
         until_s = None if timeout_s is None else time.monotonic() + timeout_s
-        async with self._place:
+        async with AsyncExitStack() as stack:
+            while not await self._place.acquire(timeout_s):
+                if timeout_s is not None:
+                    return False
+            stack.push_async_exit(self._place)
             rows, revision = await self._rows(self.name)
             arrivals = Arrivals(self.name, self.count, rows)
-            async with self._watch(self.name, revision + 1) as changes:
-                while not arrivals.is_open:
-                    if arrivals.is_complete:
-                        await self._open_it()
-                        return True
-                    left_s = 3600.0 if until_s is None else until_s - time.monotonic()
-                    if left_s <= 0:
-                        return False
-                    change = await changes.poll(int(left_s * 1000) + 1)
-                    if change is not None:
-                        arrivals.note(change)
-        return True
+            changes = await stack.enter_async_context(self._watch(self.name, revision + 1))
+            while not arrivals.is_open and arrivals.has(self._place.key):
+                if arrivals.is_complete:
+                    await self._open_it()
+                    return True
+                left_s = 3600.0 if until_s is None else until_s - time.monotonic()
+                if left_s <= 0:
+                    return False
+                change = await changes.poll(int(left_s * 1000) + 1)
+                if change is not None:
+                    arrivals.note(change)
+            return arrivals.is_open
 
 
 class AsyncCounter:

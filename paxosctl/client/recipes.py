@@ -6,9 +6,10 @@ has a lease is kept by the thread of the locks (``lock_keeper.py``).
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any, Generic, TypeVar
 
+from paxosctl.client.base import checked_wait
 from paxosctl.client.lock import Lock
 from paxosctl.client.watch import Watcher
 from paxosd.core.commands import KeyValue
@@ -35,6 +36,10 @@ class Arrivals:
     def note(self, change: Any) -> None:
         """A change of one of these keys."""
         (self._known.discard if change.value is None else self._known.add)(change.key)
+
+    def has(self, key: bytes) -> bool:
+        """Whether who has this key has come, and is still there."""
+        return key in self._known
 
     @property
     def is_open(self) -> bool:
@@ -122,23 +127,30 @@ class Barrier:
         self._watch = watch
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait for the others; whether they came in this time (None: for ever)."""
+        """Wait for the others; whether they came in this time (None, inf: for ever). Raises
+        LockLostError if its own place was lost meanwhile, in a process that was stopped for longer
+        than a TTL, say: it does not count any more, and is to wait anew."""
+        timeout_s = checked_wait(timeout_s)
         until_s = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._place:
+        with ExitStack() as stack:
+            while not self._place.acquire(timeout_s):
+                if timeout_s is not None:
+                    return False
+            stack.push(self._place)
             rows, revision = self._rows(self.name)
             arrivals = Arrivals(self.name, self.count, rows)
-            with closing(self._watch(self.name, revision + 1)) as changes:
-                while not arrivals.is_open:
-                    if arrivals.is_complete:
-                        self._open_it()
-                        return True
-                    left_s = 3600.0 if until_s is None else until_s - time.monotonic()
-                    if left_s <= 0:
-                        return False
-                    change = changes.poll(int(left_s * 1000) + 1)
-                    if change is not None:
-                        arrivals.note(change)
-        return True
+            changes = stack.enter_context(closing(self._watch(self.name, revision + 1)))
+            while not arrivals.is_open and arrivals.has(self._place.key):
+                if arrivals.is_complete:
+                    self._open_it()
+                    return True
+                left_s = 3600.0 if until_s is None else until_s - time.monotonic()
+                if left_s <= 0:
+                    return False
+                change = changes.poll(int(left_s * 1000) + 1)
+                if change is not None:
+                    arrivals.note(change)
+            return arrivals.is_open
 
 
 class Counter:

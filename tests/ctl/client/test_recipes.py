@@ -13,10 +13,12 @@ from paxosctl.client import (
     FencedOffError,
     LockLostError,
     NotAcquiredError,
+    lock_keeper,
 )
 from paxosctl.client.lock_maker import KeeperOfOne
 from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from tests.ctl.client.dresses import Awaited
+from tests.ctl.fake_daemon import closed_port
 
 CLIENTS = {"Client": Client, "AsyncClient": Awaited}
 
@@ -144,6 +146,31 @@ class TestRecipes:
         for count in (0, -1, 1.5, 1 << 70):
             with pytest.raises(ValueError, match="a barrier waits for"):
                 client.barrier(b"start", count)
+
+    def test_who_loses_its_place_at_a_barrier_hears_of_it(self, client, endpoint):
+        over = threading.Event()
+
+        def remove():
+            with Client([endpoint], timeout_s=30) as other:
+                while not over.wait(0.02):  # again: who was not in yet comes once more
+                    other.delete_prefix(b"start/")
+
+        thread = threading.Thread(target=remove)
+        thread.start()
+        try:
+            with pytest.raises(LockLostError):
+                client.barrier(b"start", 2).wait(math.inf)
+        finally:
+            over.set()
+            thread.join()
+
+    @pytest.mark.parametrize("dress", CLIENTS)
+    def test_nobody_waits_at_a_barrier_for_longer_than_it_said(self, dress, monkeypatch):
+        monkeypatch.setattr(lock_keeper, "END_MS", 50)
+        with CLIENTS[dress]([closed_port()]) as client:
+            assert not client.barrier(b"start", 2, ttl_s=1).wait(0.05)
+            with pytest.raises(ValueError, match="timeout_s is from 0 to"):
+                client.barrier(b"start", 2).wait(-1)
 
     def test_counter(self, client):
         counter = client.counter(b"visitors")
