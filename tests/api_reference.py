@@ -84,7 +84,7 @@ def _members(name, each):
         if member.startswith("_") or not (callable(found) or isinstance(found, property)):
             continue
         doc = inspect.getdoc(getattr(each, member))
-        if not doc or member in _INSIDE:
+        if not doc or (member in _INSIDE and issubclass(each, _PARTS)):
             continue
         of_client = inspect.getdoc(getattr(package.Client, member, None))
         if (is_other and of_client == doc) or (issubclass(each, Queues) and of_client):
@@ -97,8 +97,9 @@ def _members(name, each):
         yield _fill(f"As `Client` has them: {', '.join(same)}.")
 
 
-_INSIDE = {"begin", "wait", "alone", "owner", "news", "end", "count", "index", "failure_of"}
-"""Parts that the classes of the package need of one another."""
+_INSIDE = {"begin", "wait", "alone", "owner", "news", "end", "failure_of"}
+_PARTS = (ClientBase, Queues)
+"""What the classes of the package need of one another, and of which of them."""
 
 
 def _code(name, each):

@@ -6,6 +6,8 @@ import pytest
 
 import paxosctl.client
 from paxosctl.client import AsyncClient, Client, Future, Pipeline, Watcher
+from paxosctl.client.reads import ReadMethods
+from paxosctl.client.writes import WriteMethods
 from paxosd.core.cluster_settings import LEVEL_LATEST, ClusterSettings
 from tests.api_reference import PAGE, page, prose
 from tests.ctl.fake_daemon import FakeDaemon
@@ -54,6 +56,14 @@ def test_each_public_name_is_in_it():
     missing = [name for name in paxosctl.client.__all__ if f"### {name}\n" not in text]
     assert missing == []
     assert [name for name in vars(AsyncClient) if name[0] != "_" and name not in text] == []
+
+
+def test_each_method_is_in_it():
+    text = page()
+    kinds = (Client, ReadMethods, WriteMethods, paxosctl.client.Barrier)
+    names = [name for kind in kinds for name in vars(kind) if not name.startswith("_")]
+    assert {"count", "wait"} <= set(names)
+    assert [name for name in names if f"#### {name}\n" not in text] == []
 
 
 def test_markdown():
