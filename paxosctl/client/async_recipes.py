@@ -165,7 +165,6 @@ class AsyncConfig(ConfigBase[T]):
         super().__init__(key, parse)
         self._rows = rows
         self._watcher = watch
-        self._revision = -1
 
     async def __aenter__(self) -> Self:
         await self.reload()
@@ -181,16 +180,16 @@ class AsyncConfig(ConfigBase[T]):
 
     async def reload(self) -> T:
         """Read it now. Raises ValueError if it cannot be parsed, and keeps the value of before."""
-        rows, self._revision = await self._rows(self.key)
+        rows, _ = await self._rows(self.key)
         return self._read(rows)
 
     async def changes(self) -> AsyncIterator[T]:
         """The value now, and each one that it is set to, for ever. One that cannot be parsed is
-        left out, see :attr:`refused`."""
-        if self._revision < 0:
-            await self.reload()
+        left out, see :attr:`refused`: of these the first is the last good one."""
+        rows, revision = await self._rows(self.key)
+        self._note_row(rows)
         yield self.value
-        async with self._watcher(self.key, self._revision + 1) as changes:
+        async with self._watcher(self.key, revision + 1) as changes:
             async for change in changes:
-                if self._note(change):
+                if self._note(change.value):
                     yield self.value

@@ -86,16 +86,19 @@ class ConfigBase(Generic[T]):
 
     def _read(self, rows: list[KeyValue]) -> T:
         """Take it from these rows. Raises ValueError, and keeps the value of before."""
-        found = {row.key: row.value for row in rows}
-        self.value = self._parse(found.get(self.key))
+        if not self._note_row(rows):
+            assert self.refused is not None
+            raise self.refused
         return self.value
 
-    def _note(self, change: Any) -> bool:
-        """A change; whether there is another good value."""
-        if change.key != self.key:
-            return False
+    def _note_row(self, rows: list[KeyValue]) -> bool:
+        """The row of its key, if there is one; whether it has a good value."""
+        return self._note(rows[0].value if rows else None)
+
+    def _note(self, text: bytes | None) -> bool:
+        """What it is set to; whether that is a good value, which it has now."""
         try:
-            self.value = self._parse(change.value)
+            self.value = self._parse(text)
         except ValueError as error:
             self.refused = error
             return False
@@ -222,19 +225,20 @@ class Config(ConfigBase[T]):
         super().__init__(key, parse)
         self._rows = rows
         self._watcher = watch
-        self._revision = 0
         self.reload()
 
     def reload(self) -> T:
         """Read it now. Raises ValueError if it cannot be parsed, and keeps the value of before."""
-        rows, self._revision = self._rows(self.key)
+        rows, _ = self._rows(self.key)
         return self._read(rows)
 
     def changes(self) -> Iterator[T]:
         """The value now, and each one that it is set to, for ever. One that cannot be parsed is
-        left out, see :attr:`refused`."""
+        left out, see :attr:`refused`: of these the first is the last good one."""
+        rows, revision = self._rows(self.key)
+        self._note_row(rows)
         yield self.value
-        with closing(self._watcher(self.key, self._revision + 1)) as changes:
+        with closing(self._watcher(self.key, revision + 1)) as changes:
             for change in changes:
-                if self._note(change):
+                if self._note(change.value):
                     yield self.value

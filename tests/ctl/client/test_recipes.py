@@ -199,6 +199,15 @@ class TestRecipes:
         assert next(seen) == 6
         assert (config.value, config.refused) == (6, None)
 
+    def test_the_changes_of_a_config_begin_with_what_it_is_now(self, client):
+        config = client.config(b"workers", lambda text: int(text or b"4"))
+        for text, value in ((b"5", 5), (b"6", 6), (b"many", 6)):
+            client.put(b"workers", text)
+            assert next(config.changes()) == value
+        assert str(config.refused).endswith("b'many'")
+        with pytest.raises(ValueError, match="many"):
+            config.reload()
+
 
 class TestTasks:
     """What tasks have of their own."""
