@@ -96,6 +96,7 @@ SLOW = (
     "sim/cluster/test_clients.py",
     "sim/cluster/test_clock_checks.py",
     "sim/cluster/test_process.py",
+    "sim/cluster/test_process_disks.py",
     "sim/cluster/test_records.py",
     "sim/nemesis/",
     "sim/teach/",

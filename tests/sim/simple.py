@@ -5,6 +5,8 @@ from paxosd.check.workload import BALANCED
 from paxosd.sim.cluster.clients import SimClient, WorkOptions
 from paxosd.sim.cluster.cluster import ClusterOptions, SimCluster, node_names
 from paxosd.sim.cluster.life import ProcessOptions
+from paxosd.sim.nemesis.director import Director
+from paxosd.sim.nemesis.schedule import Directive
 from paxosd.sim.world.world import World
 
 KEYS = (b"k0", b"k1", b"k2", b"k3")
@@ -45,3 +47,18 @@ def write(cluster, client, limit_ms=10_000):
     operation = client.probe(client.options.timeout_ms)
     assert cluster.run_until(lambda: operation.returned >= 0, limit_ms)
     return operation
+
+
+def do(cluster, verb, node="", **args):
+    Director(cluster).carry_out(Directive(0, verb, node, args))
+
+
+def rule(cluster, node, kind, **args):
+    do(cluster, "fault_add", node, name=f"a-{kind}", kind=kind, **args)
+
+
+def settle(cluster, limit_ms=10_000):
+    """All nodes have applied the same, under one leader."""
+    assert cluster.run_until(
+        lambda: cluster.agreed_leader() and len(set(cluster.applied())) == 1, limit_ms
+    )
