@@ -33,6 +33,7 @@ CUT_ADVICE = (
 )
 
 _NOBLOCK = int(zmq.NOBLOCK)
+_EVENTS = int(zmq.EVENTS)
 
 
 class FrameLimits(Protocol):
@@ -190,6 +191,9 @@ class PeerSender:
         """Whether the bulk connection took it. A single message may be larger than the bound."""
         dealer, unsent = self._sockets.bulk[to]
         if unsent.held_bytes + len(frame) > PEER_BYTES_MAX and not unsent.idle:
+            # What a broken connection held is dropped only once its socket is used: without this
+            # it would count as held for ever, for nothing more is sent.
+            dealer.get(_EVENTS)
             self.counters["unsent.peer_full"] += 1
             return False
         try:

@@ -7,7 +7,8 @@ one connection leave in order, so one such message, a *mark*, stands for all bef
 message is a mark, and of small ones each that fills ``mark_bytes``. What was handed over after the
 last mark counts as held.
 
-A connection that breaks drops what it holds, and its marks are done.
+A connection that breaks drops what it holds, and its marks are done, as soon as its socket is used
+again, if only to be asked for its events: who does not send because too much is held must do that.
 """
 
 from collections import deque

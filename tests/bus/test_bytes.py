@@ -1,5 +1,7 @@
 """What waits in sockets for somebody who does not read is bounded in bytes (docs/MEMORY.md)."""
 
+import os
+import socket
 import threading
 import time
 
@@ -58,6 +60,11 @@ def bulk_bytes(bus, peer):
     return bus._sockets.bulk[peer][1].held_bytes
 
 
+def bulk_descriptor(bus):
+    """The descriptor of the connection for what is large; -1: there was none yet."""
+    return bus._sockets._connected.get(("n2", True), -1)
+
+
 def client_of(world, bus, **options):
     """A client that has asked something: (socket, its name to the bus)."""
     options = {"RCVTIMEO": 10_000} | options
@@ -101,6 +108,23 @@ class TestPeers:
                 assert bus.send("n2", heartbeat(2))
             assert bulk_bytes(bus, "n2") <= held
             until(lambda: peer.read() == heartbeat(2), "the heartbeat")
+
+    def test_what_waits_is_dropped_when_its_own_connection_breaks(self):
+        with World() as world:
+            bus = world.start("n1")
+            Peer(world)
+            small, large = accept(MB // 2), accept(2 * MB)
+            until(lambda: bus.send("n2", heartbeat(1)), "a connection")
+            until(lambda: bus.send("n2", small), "a connection")
+            until(lambda: not bus.send("n2", small), "that it is full")
+            held = bulk_bytes(bus, "n2")
+            until(lambda: (bus._sockets.read_quiet_monitors(0), bulk_descriptor(bus))[1] >= 0)
+            with socket.socket(fileno=os.dup(bulk_descriptor(bus))) as connection:
+                connection.shutdown(socket.SHUT_RDWR)
+            until(lambda: bus._sockets.bulk_ended("n2"), "its end")
+            # Of what it held only the message that was leaving is done by itself.
+            until(lambda: bus.send("n2", large), "a new connection with room")
+            assert bulk_bytes(bus, "n2") < held
 
     def test_what_waits_is_dropped_when_the_other_connection_breaks(self):
         with World() as world:
