@@ -6,7 +6,7 @@ from pathlib import Path
 import paxosctl
 import paxosd
 from paxosctl.client import watch_session
-from paxosd.bus import bus, inbox
+from paxosd.bus import inbox, reception
 from paxosd.core import flow, work
 from paxosd.core.acceptor import Acceptor
 from paxosd.core.context import EarlyMessages
@@ -31,7 +31,7 @@ def test_the_numbers():
         forwarding.WAITING_BYTES_MAX: "64 MiB (`forwarding.WAITING_BYTES_MAX`)",
         service.READS_BYTES_MAX: "64 MiB (`service.READS_BYTES_MAX`)",
         group_commit.LOG_WAITING_BYTES_MAX: "64 MiB (`group_commit.LOG_WAITING_BYTES_MAX`)",
-        bus.PEER_BYTES_AT_ONCE: "8 MiB from peers",
+        reception.PEER_BYTES_AT_ONCE: "8 MiB from peers",
         work.PROPOSED_BYTES_MAX: "proposes 4 MiB",
         Acceptor().ahead_bytes_max: "256 MiB each",
         EarlyMessages.BYTES_MAX: "16 MiB (`EarlyMessages`)",

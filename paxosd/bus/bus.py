@@ -2,7 +2,7 @@
 
     poll() ─► flags ─► receive_peers()          envelopes: sender, run id, message
                        receive_subscriptions()  (subscribe, topic)
-                       receive_clients()        (client, message)
+                       receive_clients()        (client, message, key)
     send() publish_accepted() publish() answer()   never block; False: not sent
 
 What cannot be a message of this cluster is refused: counted by reason in ``counters``, logged
@@ -29,12 +29,11 @@ from typing import Any
 import zmq
 
 from paxosd.bus.client_answers import ClientAnswers
-from paxosd.bus.inbox import Header, Inbox, InboxKind, Refusal, log_refusal
+from paxosd.bus.inbox import Header, Inbox, InboxKind
 from paxosd.bus.link_doubts import LinkDoubts
 from paxosd.bus.peer_sender import FrameLimits, OwnFrameLimit, PeerSender
 from paxosd.bus.peers import PeerEndpoints
 from paxosd.bus.pollers import (
-    CLIENTS,
     LOST,
     NAMES,
     PEERS,
@@ -45,35 +44,27 @@ from paxosd.bus.pollers import (
     Pollers,
 )
 from paxosd.bus.port_watch import PortWatch
+from paxosd.bus.reception import Reception, keep
 from paxosd.bus.refusal_log import RefusalLog
 from paxosd.bus.relay_link import RelayLink
 from paxosd.bus.send_tracker import BUSY_MARK_BYTES, SendTracker
-from paxosd.bus.sockets import BusConfig, BusSockets, Context, Socket
-from paxosd.core.effects import INVALID
-from paxosd.core.messages import Accept, Accepted, Envelope
-from paxosd.core.requests import ClientMessage, RefusalAnswer
+from paxosd.bus.sockets import BusConfig, BusSockets, Context
+from paxosd.core.messages import Envelope
+from paxosd.core.requests import ClientRequest
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
 from paxosd.host.clock import clock_ms
 from paxosd.host.log import Log
-from paxosd.net.endpoints import plain_address
 from paxosd.net.resolver import News, Resolver
 from paxosd.storage.peer_runs import PeerRuns
-from paxosd.wire import ACCEPTED_TOPIC, WireError, decode_peer, decode_request
 
 NAMES_MS = 200
 """How often the connections to peers that have names are looked at."""
-
-PEER_BYTES_AT_ONCE = 8 << 20
-"""At most so much, and one more frame, is received at once: to decode it, check it and add it to
-the log takes some 2 ms a MiB. A leader's window may hold four times that."""
 
 SWEEP_MS = 250
 """How often what was refused, or could not be sent, is logged, and silent connections are found."""
 
 _NOBLOCK = int(zmq.NOBLOCK)
-_POLLIN = int(zmq.POLLIN)
-_EVENTS = int(zmq.EVENTS)
 _SNDMORE = int(zmq.SNDMORE) | _NOBLOCK
 
 
@@ -139,8 +130,17 @@ class Bus:
             raise
 
     def _make_senders(self, limits: FrameLimits, runs: PeerRuns | None, kind: InboxKind) -> None:
-        """Make the senders to peers and clients, and the inbox, which answers peers."""
+        """Make what reads, the senders to peers and clients, and the inbox, which answers peers."""
         config, header, new_speakers = self._config, Header(), set[NodeId]()
+        self._reception = Reception(
+            config,
+            self._sockets,
+            self._pollers,
+            self._refusals,
+            self._doubts,
+            self.counters,
+            self._now_ms,
+        )
         self._sender = PeerSender(
             config,
             self._sockets,
@@ -170,11 +170,11 @@ class Bus:
             self._faults,
             runs if runs is not None else PeerRuns(None, config.peers),
             answer=self.send,
-            refused=self._on_refused,
+            refused=self._reception.on_refused,
             header=header,
             new_speakers=new_speakers,
             counters=self.counters,
-            keep=_keep,
+            keep=keep,
         )
 
     def close(self) -> None:
@@ -300,10 +300,7 @@ class Bus:
         received: list[Envelope] = []
         if self.inbox.held:
             self.inbox.release(received, now_ms)
-        if self._pollers.readable & PEERS:
-            self._drain_peers(received, limit, now_ms)
-        if self._pollers.readable & VOTES:
-            self._drain_votes(received, limit, now_ms)
+        self._reception.peers(self.inbox, received, limit, now_ms)
         self.counters["received.peer"] += len(received)
         return received
 
@@ -321,65 +318,6 @@ class Bus:
                 self.counters[f"redialled_votes.{name}"] += 1
                 sockets.redial_votes(name)
                 self._pollers.touched |= VOTES
-
-    def _drain_peers(self, received: list[Envelope], limit: int, now_ms: int) -> None:
-        recv, get = self._sockets.peer.recv, self._sockets.peer.get
-        left_bytes = PEER_BYTES_AT_ONCE
-        for _ in range(limit):
-            recv(_NOBLOCK)  # the routing id, which identifies nobody
-            frame = recv(_NOBLOCK, False)
-            if frame.more:
-                self._refuse_rest(self._sockets.peer, frame, "frames", now_ms)
-            else:
-                self._take(frame, None, received, now_ms)
-                left_bytes -= len(frame)
-            # To ask costs less than the exception that a try in vain ends with.
-            if not int(get(_EVENTS)) & _POLLIN:
-                self._pollers.readable &= ~PEERS
-                return
-            if left_bytes <= 0:
-                return
-
-    def _drain_votes(self, received: list[Envelope], limit: int, now_ms: int) -> None:
-        recv, get = self._sockets.votes.recv, self._sockets.votes.get
-        for _ in range(limit):
-            topic = recv(_NOBLOCK, False)
-            if not topic.more:
-                self._refuse(_address(topic), "frames", "one frame, expected two", now_ms)
-            else:
-                frame = recv(_NOBLOCK, False)
-                if frame.more:
-                    self._refuse_rest(self._sockets.votes, frame, "frames", now_ms)
-                else:
-                    self._take(frame, topic.bytes, received, now_ms)
-            if not int(get(_EVENTS)) & _POLLIN:
-                self._pollers.readable &= ~VOTES
-                return
-
-    def _take(
-        self, frame: zmq.Frame, topic: bytes | None, received: list[Envelope], now_ms: int
-    ) -> None:
-        """Decode one payload and pass it on, unless it is refused or a fault takes it."""
-        try:
-            message = decode_peer(frame.buffer, self._config.cluster)
-        except WireError as error:
-            self._refuse(_address(frame), error.reason, error.detail, now_ms)
-            return
-        if topic is not None and (
-            type(message.body) is not Accepted or topic != ACCEPTED_TOPIC + message.sender.encode()
-        ):
-            detail = f"a vote of {message.sender} was expected"
-            self._refuse(_address(frame), "topic", detail, now_ms)
-            return
-        inbox = self.inbox
-        # An Accept is what comes most, and it shows nothing about a connection.
-        if type(message.body) is not Accept and message.sender in self._sockets.peers:
-            is_known = message.run_id == inbox.peer_runs.known(message.sender)
-            if topic is None:
-                self._doubts.took(message, now_ms, is_known=is_known)
-            elif is_known:
-                self._doubts.took_vote(message)
-        inbox.take(message, frame, received, now_ms)
 
     def disconnected(self) -> list[NodeId]:
         """The peers whose connection broke since the last call: a hint that one is gone, long
@@ -402,56 +340,15 @@ class Bus:
                 self._sender.on_disconnected(name)
         return names
 
-    def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
-        """Requests, at most ``limit``: ``(client, message)``; ``answer`` takes the client as its
-        address."""
-        requests: list[tuple[bytes, ClientMessage]] = []
-        if not self._pollers.readable & CLIENTS:
-            return requests
-        now_ms = self._now_ms()
-        cluster = self._config.cluster
-        recv, get = self._sockets.client.recv, self._sockets.client.get
-        for _ in range(limit):
-            client = recv(_NOBLOCK)
-            frame = recv(_NOBLOCK, False)
-            if frame.more:
-                self._refuse_rest(self._sockets.client, frame, "frames", now_ms)
-            else:
-                try:
-                    requests.append((client, decode_request(frame.buffer, cluster)))
-                except WireError as error:
-                    self._refuse(_address(frame), error.reason, error.detail, now_ms)
-                    if error.request_id >= 0:
-                        refusal = (error.request_id, INVALID, error.detail, "", "", 0)
-                        self.answers.answer(client, RefusalAnswer(*refusal))
-            if not int(get(_EVENTS)) & _POLLIN:
-                self._pollers.readable &= ~CLIENTS
-                break
-        self.counters["received.client"] += len(requests)
-        return requests
+    def receive_clients(self, limit: int) -> list[ClientRequest]:
+        """Requests, at most ``limit``; ``answer`` takes the client as its address."""
+        return self._reception.clients(self.answers, limit)
 
     def receive_subscriptions(self, limit: int = 1024) -> list[tuple[bool, bytes]]:
         """What subscribers ask for, in order: ``(subscribe, topic)``. Every subscription is
         reported, also a second one of the same topic; an end only when the last subscriber of the
         topic has gone."""
-        notices: list[tuple[bool, bytes]] = []
-        if not self._pollers.readable & SUBSCRIPTIONS:
-            return notices
-        recv, get = self._sockets.events.recv, self._sockets.events.get
-        for _ in range(limit):
-            frame = recv(_NOBLOCK, False)
-            wish = frame.bytes
-            if frame.more:
-                self._refuse_rest(self._sockets.events, frame, "frames", self._now_ms())
-            elif wish[:1] not in (b"\x00", b"\x01"):
-                detail = "a subscriber sent something else than a subscription"
-                self._refuse(_address(frame), "subscription", detail, self._now_ms())
-            else:
-                notices.append((wish[0] == 1, wish[1:]))
-            if not int(get(_EVENTS)) & _POLLIN:
-                self._pollers.readable &= ~SUBSCRIPTIONS
-                break
-        return notices
+        return self._reception.subscriptions(limit)
 
     # ---- publishing
 
@@ -467,34 +364,3 @@ class Bus:
     def event_bytes_waiting(self) -> int:
         """What is held for subscribers that are slow."""
         return self._events_tracker.held_bytes
-
-    # ---- refusing
-
-    def _refuse(self, source: str, reason: str, detail: str, now_ms: int) -> None:
-        self.counters[f"refused.{reason}"] += 1
-        self._refusals.note("bus.refused", source, reason, now_ms, detail=detail)
-
-    def _on_refused(self, refusal: Refusal, source: zmq.Frame | str, now_ms: float) -> None:
-        # The address is asked for when it is needed alone: it costs more than the rest.
-        address = source if isinstance(source, str) else _address(source)
-        log_refusal(self._refusals, refusal, address, now_ms)
-
-    def _refuse_rest(self, socket: Socket, frame: zmq.Frame, reason: str, now_ms: int) -> None:
-        """Read a message's further frames away and refuse it."""
-        source = _address(frame)
-        while frame.more:
-            frame = socket.recv(_NOBLOCK, False)
-        self._refuse(source, reason, "more frames than one payload", now_ms)
-
-
-def _keep(frame: zmq.Frame) -> tuple[int, str]:
-    """The size in bytes of a frame whose message is held back, and the address it came from."""
-    return len(frame), _address(frame)
-
-
-def _address(frame: zmq.Frame) -> str:
-    """The IP address that a frame came from."""
-    try:
-        return plain_address(str(frame.get("Peer-Address")))
-    except (zmq.ZMQError, ValueError):
-        return "unknown"

@@ -194,4 +194,7 @@ class RefusalAnswer(NamedTuple):
 
 
 ClientMessage = WriteRequest | ForwardRequest | ReadRequest | HistoryRequest | AdminRequest
+ClientRequest = tuple[bytes, ClientMessage, bytes]
+"""Whom to answer; the request; the public key (32 bytes) that its connection was proven by, b"": it
+has none."""
 ServerMessage = WriteAnswer | ReadAnswer | HistoryAnswer | AdminAnswer | RefusalAnswer

@@ -12,7 +12,7 @@ from paxosd.bus.inbox import Inbox
 from paxosd.bus.peers import PeerEndpoints
 from paxosd.core.message_room import MessageRoom
 from paxosd.core.messages import Accepted, Envelope, PeerMessage
-from paxosd.core.requests import ClientMessage, ServerMessage
+from paxosd.core.requests import ClientRequest, ServerMessage
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
 from paxosd.host.log import Log
@@ -51,7 +51,7 @@ class ReplicaBus(Answers, Protocol):
 
     def receive_peers(self, limit: int) -> list[Envelope]: ...
 
-    def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]: ...
+    def receive_clients(self, limit: int) -> list[ClientRequest]: ...
 
     def receive_subscriptions(self) -> list[tuple[bool, bytes]]: ...
 

@@ -250,10 +250,10 @@ class Replica:
             if not requests:
                 break
             count += len(requests)
-            for client, request in requests:
+            for client, request, key in requests:
                 if self._requests is not None:
                     self._requests.received(client, request)
-                service.receive(client, request)
+                service.receive(client, request, key)
             if len(requests) < CLIENTS_AT_ONCE:
                 break
         return count

@@ -159,8 +159,9 @@ class Service:
         """Where answers go from now on."""
         self._bus = bus
 
-    def receive(self, client: bytes, message: Any) -> None:
-        """Take one decoded request of a client."""
+    def receive(self, client: bytes, message: Any, key: bytes = b"") -> None:
+        """Take one decoded request of a client, whose connection was proven by ``key`` (b"": by
+        none)."""
         self.requests += 1
         self._use_settings()
         if type(message) is WriteRequest:

@@ -19,7 +19,7 @@ from zlib import crc32
 from msgpack import packb
 
 from paxosd.core.messages import Envelope
-from paxosd.core.requests import AdminRequest, ClientMessage, ServerMessage
+from paxosd.core.requests import AdminRequest, ClientRequest, ServerMessage
 from paxosd.trace.operations import (
     ANSWER,
     BITS,
@@ -88,7 +88,13 @@ def encode_envelope(envelope: Envelope) -> bytes:
 
 def _requests(operation: Operation) -> list[Any]:
     code, requests = operation
-    return [code, [[client, encode_client(request, "")] for client, request in requests]]
+    return [
+        code,
+        [
+            [client, encode_client(request, ""), *([key] if key else ())]
+            for client, request, key in requests
+        ],
+    ]
 
 
 def _relayed(operation: Operation) -> list[Any]:
@@ -154,10 +160,10 @@ class Operators:
         self._asked: set[tuple[bytes, int]] = set()
         self._later: set[tuple[bytes, int]] = set()
 
-    def note(self, requests: Iterable[tuple[bytes, ClientMessage]]) -> None:
+    def note(self, requests: Iterable[ClientRequest]) -> None:
         """These came; all before are answered, but for those that have to wait."""
         self._asked.clear()
-        for client, request in requests:
+        for client, request, _ in requests:
             if type(request) is AdminRequest:
                 own = self._later if request.verb in DEFERRED_VERBS else self._asked
                 own.add((client, request.request_id))

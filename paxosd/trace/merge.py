@@ -145,8 +145,8 @@ class Merge:
                     self._note_sent(node.name, peer, arguments[0], turn.wall_ms)
         self._look_ahead(node)
 
-    def _note_entries(self, requests: Sequence[tuple[bytes, bytes]]) -> None:
-        for _, frame in requests:
+    def _note_entries(self, requests: Sequence[Sequence[bytes]]) -> None:
+        for _, frame, *_ in requests:
             request = decode_request(frame, "")
             if isinstance(request, WriteRequest | ForwardRequest):
                 self.entries.add(request.entry)

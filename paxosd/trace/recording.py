@@ -16,7 +16,7 @@ from typing import Any
 
 from paxosd.bus.inbox import Header, Inbox, Refused, Source, keep_as_is
 from paxosd.core.messages import Accepted, Envelope, PeerMessage
-from paxosd.core.requests import ClientMessage, ServerMessage, WriteRequest
+from paxosd.core.requests import ClientRequest, ServerMessage, WriteRequest
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
 from paxosd.replica.assembly import Equipment
@@ -362,7 +362,7 @@ class TracedBus:
             self._add((op.RECEIVED,))
         return received
 
-    def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
+    def receive_clients(self, limit: int) -> list[ClientRequest]:
         requests = self._inner.receive_clients(limit)
         if requests:
             self._operators.note(requests)

@@ -10,7 +10,7 @@ from typing import Any
 
 from paxosd.bus.inbox import Inbox, Refused
 from paxosd.core.messages import Accepted, Envelope, PeerMessage
-from paxosd.core.requests import ClientMessage, ServerMessage, WriteRequest
+from paxosd.core.requests import ClientRequest, ServerMessage, WriteRequest
 from paxosd.core.state.snapshot_head import SnapshotError
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan, Verdict
@@ -179,14 +179,17 @@ class ReplayedBus:
         feed.take_if(op.RECEIVED)
         return received
 
-    def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
+    def receive_clients(self, limit: int) -> list[ClientRequest]:
         if self._feed.live is not None:
             return self._feed.live.bus.receive_clients(limit)
         requests = self._feed.take_if(op.REQUESTS)
         if requests is None:
             return []
         self.messages += len(requests[1])
-        taken = [(client, decode_request(frame, "")) for client, frame in requests[1]]
+        taken = [
+            (client, decode_request(frame, ""), key[0] if key else b"")
+            for client, frame, *key in requests[1]
+        ]
         self._operators.note(taken)
         return taken
 

@@ -51,7 +51,7 @@ def _peer(frame: bytes, active: bool, now_ms: float) -> str:
 
 def _requests(requests: Sequence[Sequence[bytes]]) -> str:
     said = []
-    for client, frame in requests:
+    for client, frame, *_ in requests:
         try:
             said.append(f"request of {client.hex()}: {message_words(decode_request(frame, ''))}")
         except WireError as error:

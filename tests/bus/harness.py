@@ -179,11 +179,12 @@ def next_peers(bus, count=1):
 
 
 def next_clients(bus, count=1):
+    """The next ``count`` requests: ``(client, message)`` of each."""
     got = []
     until(
         lambda: len(got) >= count,
         f"{count} requests (got {got})",
-        lambda: (bus.poll(10), got.extend(bus.receive_clients(1000))),
+        lambda: (bus.poll(10), got.extend(each[:2] for each in bus.receive_clients(1000))),
     )
     return got
 

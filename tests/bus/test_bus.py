@@ -4,7 +4,7 @@ import os
 
 import zmq
 
-from paxosd.bus import bus as bus_module
+from paxosd.bus import reception
 from paxosd.bus.pollers import CLIENTS, PEERS, SUBSCRIPTIONS, WAKEUP
 from paxosd.core.messages import (
     Accept,
@@ -58,7 +58,7 @@ class TestPeers:
         with World() as world:
             one, two = world.start("n1"), world.start("n2")
             meet(world, "n1", "n2")
-            monkeypatch.setattr(bus_module, "PEER_BYTES_AT_ONCE", 2 << 10)
+            monkeypatch.setattr(reception, "PEER_BYTES_AT_ONCE", 2 << 10)
             sent = [Accept(B, slot, bytes(1000), 0) for slot in range(1, 200)]
             for message in sent:
                 assert one.send("n2", message)

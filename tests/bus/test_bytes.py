@@ -8,8 +8,7 @@ import time
 import pytest
 import zmq
 
-from paxosd.bus import bus as bus_module
-from paxosd.bus import client_answers, connections, peer_sender, port_watch
+from paxosd.bus import client_answers, connections, peer_sender, port_watch, reception
 from paxosd.bus.send_tracker import MARK_BYTES, SendTracker
 from paxosd.bus.sockets import CLIENT_RECEIVE_MAX, PEER_RECEIVE_MAX, VOTE_BYTES_MAX
 from paxosd.core.commands import Change, KeyValue
@@ -143,7 +142,7 @@ class TestPeers:
             until(lambda: read.append(peer.read()) or fresh in read, "what was sent last")
 
     def test_a_turn_takes_in_so_much_and_leaves_the_rest_in_the_socket(self, monkeypatch):
-        monkeypatch.setattr(bus_module, "PEER_BYTES_AT_ONCE", 2 * MB)
+        monkeypatch.setattr(reception, "PEER_BYTES_AT_ONCE", 2 * MB)
         with World() as world:
             one, two = world.start("n1"), world.start("n2")
             until(lambda: one.send("n2", accept()), "a connection")

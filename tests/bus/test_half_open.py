@@ -227,7 +227,7 @@ class TestBlackHole:
                 assert one.relay.receive(100) == []
                 assert not one.relay.take_lost()
                 two.poll(5)
-                for client, message in two.receive_clients(100):
+                for client, message, _ in two.receive_clients(100):
                     if isinstance(message, AdminRequest):
                         asked.append(message.verb)
                         two.answer(client, AdminAnswer(message.request_id, {}))

@@ -50,7 +50,7 @@ def check_service(world, one, two, number=7777):
     client = world.raw(zmq.DEALER, two.endpoints["client"])
     client.send(encode_client(WriteRequest(number, b""), "dev"))
     until(
-        lambda: any(m == WriteRequest(number, b"") for _, m in two.receive_clients(1000)),
+        lambda: any(m == WriteRequest(number, b"") for _, m, _ in two.receive_clients(1000)),
         "the request",
         lambda: two.poll(10),
     )

@@ -42,7 +42,7 @@ class TestLeftUnread:
         while len(got) < 5:
             assert bus.poll(5000) & CLIENTS
             got += bus.receive_clients(1)
-        assert [message.request_id for _, message in got] == list(range(5))
+        assert [message.request_id for _, message, _ in got] == list(range(5))
 
     def test_by_nobody_who_asked(self, world):
         """A turn may take in other things first."""
@@ -61,7 +61,7 @@ class TestSignalThatASendTook:
         bus = world.start("n1")
         dealer = client_of(world)
         assert bus.poll(5000) & CLIENTS
-        ((client, _),) = bus.receive_clients(10)
+        ((client, _, _),) = bus.receive_clients(10)
         for number in range(1, 200):
             dealer.send(request(number))
             assert bus.answer(client, refusal(number))
@@ -112,7 +112,7 @@ class TestWaiting:
         bus = world.start("n1")
         dealer = client_of(world)
         assert bus.poll(5000) & CLIENTS
-        ((client, _),) = bus.receive_clients(10)
+        ((client, _, _),) = bus.receive_clients(10)
         for number in range(5000):
             bus.answer(client, refusal(number))
             if number % 50 == 49:

@@ -11,7 +11,7 @@ ENTRY = b"\x94\x00\x01\x00\x91\x92\x01\xa1k"
 
 
 def requests(bus):
-    return bus.receive_clients(100) if bus.poll(20) & CLIENTS else []
+    return [each[:2] for each in bus.receive_clients(100)] if bus.poll(20) & CLIENTS else []
 
 
 def handed_over(bus, message):

@@ -12,8 +12,8 @@ WHO, OTHER = b"client", b"other"
 
 def test_the_answer_of_a_later_turn_is_an_operators():
     operators = Operators()
-    operators.note([(WHO, AdminRequest(7, "file_list", {}))])
-    operators.note([(OTHER, AdminRequest(1, "status", {}))])
+    operators.note([(WHO, AdminRequest(7, "file_list", {}), b"")])
+    operators.note([(OTHER, AdminRequest(1, "status", {}), b"")])
     answer = AdminAnswer(7, {"files": []})
     assert operators.answer(WHO, answer) == (op.OPERATOR, WHO, 7)
     assert operators.answer(WHO, answer) == (op.ANSWER, WHO, answer), "it is answered once"

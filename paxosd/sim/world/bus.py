@@ -10,7 +10,7 @@ from typing import Any
 from paxosd.bus.inbox import Inbox, InboxKind, Refusal, Source, log_refusal
 from paxosd.bus.refusal_log import RefusalLog
 from paxosd.core.messages import Accepted, Envelope, PeerMessage
-from paxosd.core.requests import ClientMessage, ServerMessage
+from paxosd.core.requests import ClientMessage, ClientRequest, ServerMessage
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
 from paxosd.host.log import Log
@@ -48,7 +48,7 @@ class SimBus:
     ) -> None:
         self.arrived: list[Envelope] = []
         """What lies in the sockets."""
-        self.requests: list[tuple[bytes, ClientMessage]] = []
+        self.requests: list[ClientRequest] = []
         self.subscriptions: list[tuple[bool, bytes]] = []
         self.lost: list[NodeId] = []
         """Peers whose connection broke."""
@@ -104,7 +104,7 @@ class SimBus:
         """A client's request; False if the sockets are full, and it is dropped."""
         if len(self.requests) >= ARRIVED_MAX:
             return False
-        self.requests.append((client, message))
+        self.requests.append((client, message, b""))
         return True
 
     # -- receiving
@@ -125,7 +125,7 @@ class SimBus:
     def _on_refused(self, refusal: Refusal, source: Source, now_ms: float) -> None:
         log_refusal(self._refusals, refusal, source, now_ms)
 
-    def receive_clients(self, limit: int) -> list[tuple[bytes, ClientMessage]]:
+    def receive_clients(self, limit: int) -> list[ClientRequest]:
         requests = self.requests
         if not requests:
             return requests

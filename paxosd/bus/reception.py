@@ -1,0 +1,215 @@
+"""What comes to a node's sockets: frames read, decoded, checked, and refused with a reason.
+
+    peer socket ─┐                          ┌─► inbox (``inbox.py``) ─► envelopes
+    votes       ─┴─► decoded, of this cluster, ─► under its own topic
+    client      ───► decoded ─► (client, message, key)
+    events      ───► (subscribe, topic)
+
+What is refused is counted by reason (``refused.REASON``), logged once per source, reason and
+interval, and dropped. A refused request of a client gets an answer if its number could be read.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+import zmq
+
+from paxosd.bus.client_answers import ClientAnswers
+from paxosd.bus.inbox import Inbox, Refusal, log_refusal
+from paxosd.bus.link_doubts import LinkDoubts
+from paxosd.bus.pollers import CLIENTS, PEERS, SUBSCRIPTIONS, VOTES, Pollers
+from paxosd.bus.refusal_log import RefusalLog
+from paxosd.bus.sockets import BusConfig, BusSockets, Socket
+from paxosd.core.effects import INVALID
+from paxosd.core.messages import Accept, Accepted, Envelope
+from paxosd.core.requests import ClientRequest, RefusalAnswer
+from paxosd.net.endpoints import plain_address
+from paxosd.wire import ACCEPTED_TOPIC, WireError, decode_peer, decode_request
+
+PEER_BYTES_AT_ONCE = 8 << 20
+"""At most so much, and one more frame, is received at once: to decode it, check it and add it to
+the log takes some 2 ms a MiB. A leader's window may hold four times that."""
+
+_NOBLOCK = int(zmq.NOBLOCK)
+_POLLIN = int(zmq.POLLIN)
+_EVENTS = int(zmq.EVENTS)
+
+
+class Reception:
+    """Reads one bus's sockets. Nothing here blocks."""
+
+    def __init__(
+        self,
+        config: BusConfig,
+        sockets: BusSockets,
+        pollers: Pollers,
+        refusals: RefusalLog,
+        doubts: LinkDoubts,
+        counters: Counter[str],
+        now_ms: Callable[[], int],
+    ) -> None:
+        """``counters``: where to count (``received.client``, ``refused.REASON``)."""
+        self._cluster = config.cluster
+        self._sockets = sockets
+        self._pollers = pollers
+        self._refusals = refusals
+        self._doubts = doubts
+        self.counters = counters
+        self._now_ms = now_ms
+
+    # ---- peers
+
+    def peers(self, inbox: Inbox, received: list[Envelope], limit: int, now_ms: int) -> None:
+        """What has come from peers to the end of ``received``; at most about ``limit`` messages
+        for each socket, and about PEER_BYTES_AT_ONCE."""
+        if self._pollers.readable & PEERS:
+            self._drain_peers(inbox, received, limit, now_ms)
+        if self._pollers.readable & VOTES:
+            self._drain_votes(inbox, received, limit, now_ms)
+
+    def _drain_peers(self, inbox: Inbox, received: list[Envelope], limit: int, now_ms: int) -> None:
+        recv, get = self._sockets.peer.recv, self._sockets.peer.get
+        left_bytes = PEER_BYTES_AT_ONCE
+        for _ in range(limit):
+            recv(_NOBLOCK)  # the routing id, which identifies nobody
+            frame = recv(_NOBLOCK, False)
+            if frame.more:
+                self._refuse_rest(self._sockets.peer, frame, "frames", now_ms)
+            else:
+                self._take(inbox, frame, None, received, now_ms)
+                left_bytes -= len(frame)
+            # To ask costs less than the exception that a try in vain ends with.
+            if not int(get(_EVENTS)) & _POLLIN:
+                self._pollers.readable &= ~PEERS
+                return
+            if left_bytes <= 0:
+                return
+
+    def _drain_votes(self, inbox: Inbox, received: list[Envelope], limit: int, now_ms: int) -> None:
+        recv, get = self._sockets.votes.recv, self._sockets.votes.get
+        for _ in range(limit):
+            topic = recv(_NOBLOCK, False)
+            if not topic.more:
+                self._refuse(address_of(topic), "frames", "one frame, expected two", now_ms)
+            else:
+                frame = recv(_NOBLOCK, False)
+                if frame.more:
+                    self._refuse_rest(self._sockets.votes, frame, "frames", now_ms)
+                else:
+                    self._take(inbox, frame, topic.bytes, received, now_ms)
+            if not int(get(_EVENTS)) & _POLLIN:
+                self._pollers.readable &= ~VOTES
+                return
+
+    def _take(
+        self,
+        inbox: Inbox,
+        frame: zmq.Frame,
+        topic: bytes | None,
+        received: list[Envelope],
+        now_ms: int,
+    ) -> None:
+        """Decode one payload and pass it on, unless it is refused or a fault takes it."""
+        try:
+            message = decode_peer(frame.buffer, self._cluster)
+        except WireError as error:
+            self._refuse(address_of(frame), error.reason, error.detail, now_ms)
+            return
+        if topic is not None and (
+            type(message.body) is not Accepted or topic != ACCEPTED_TOPIC + message.sender.encode()
+        ):
+            detail = f"a vote of {message.sender} was expected"
+            self._refuse(address_of(frame), "topic", detail, now_ms)
+            return
+        # An Accept is what comes most, and it shows nothing about a connection.
+        if type(message.body) is not Accept and message.sender in self._sockets.peers:
+            is_known = message.run_id == inbox.peer_runs.known(message.sender)
+            if topic is None:
+                self._doubts.took(message, now_ms, is_known=is_known)
+            elif is_known:
+                self._doubts.took_vote(message)
+        inbox.take(message, frame, received, now_ms)
+
+    # ---- clients and subscribers
+
+    def clients(self, answers: ClientAnswers, limit: int) -> list[ClientRequest]:
+        """Requests, at most ``limit``; what cannot be one is refused through ``answers``."""
+        requests: list[ClientRequest] = []
+        if not self._pollers.readable & CLIENTS:
+            return requests
+        now_ms = self._now_ms()
+        cluster = self._cluster
+        recv, get = self._sockets.client.recv, self._sockets.client.get
+        for _ in range(limit):
+            client = recv(_NOBLOCK)
+            frame = recv(_NOBLOCK, False)
+            if frame.more:
+                self._refuse_rest(self._sockets.client, frame, "frames", now_ms)
+            else:
+                try:
+                    requests.append((client, decode_request(frame.buffer, cluster), b""))
+                except WireError as error:
+                    self._refuse(address_of(frame), error.reason, error.detail, now_ms)
+                    if error.request_id >= 0:
+                        refusal = (error.request_id, INVALID, error.detail, "", "", 0)
+                        answers.answer(client, RefusalAnswer(*refusal))
+            if not int(get(_EVENTS)) & _POLLIN:
+                self._pollers.readable &= ~CLIENTS
+                break
+        self.counters["received.client"] += len(requests)
+        return requests
+
+    def subscriptions(self, limit: int) -> list[tuple[bool, bytes]]:
+        """What subscribers ask for, in order: ``(subscribe, topic)``. Every subscription is
+        reported, also a second one of the same topic; an end only when the last subscriber of the
+        topic has gone."""
+        notices: list[tuple[bool, bytes]] = []
+        if not self._pollers.readable & SUBSCRIPTIONS:
+            return notices
+        recv, get = self._sockets.events.recv, self._sockets.events.get
+        for _ in range(limit):
+            frame = recv(_NOBLOCK, False)
+            wish = frame.bytes
+            if frame.more:
+                self._refuse_rest(self._sockets.events, frame, "frames", self._now_ms())
+            elif wish[:1] not in (b"\x00", b"\x01"):
+                detail = "a subscriber sent something else than a subscription"
+                self._refuse(address_of(frame), "subscription", detail, self._now_ms())
+            else:
+                notices.append((wish[0] == 1, wish[1:]))
+            if not int(get(_EVENTS)) & _POLLIN:
+                self._pollers.readable &= ~SUBSCRIPTIONS
+                break
+        return notices
+
+    # ---- refusing
+
+    def _refuse(self, source: str, reason: str, detail: str, now_ms: int) -> None:
+        self.counters[f"refused.{reason}"] += 1
+        self._refusals.note("bus.refused", source, reason, now_ms, detail=detail)
+
+    def on_refused(self, refusal: Refusal, source: zmq.Frame | str, now_ms: float) -> None:
+        """A message that the inbox refused."""
+        # The address is asked for when it is needed alone: it costs more than the rest.
+        address = source if isinstance(source, str) else address_of(source)
+        log_refusal(self._refusals, refusal, address, now_ms)
+
+    def _refuse_rest(self, socket: Socket, frame: zmq.Frame, reason: str, now_ms: int) -> None:
+        """Read a message's further frames away and refuse it."""
+        source = address_of(frame)
+        while frame.more:
+            frame = socket.recv(_NOBLOCK, False)
+        self._refuse(source, reason, "more frames than one payload", now_ms)
+
+
+def keep(frame: zmq.Frame) -> tuple[int, str]:
+    """The size in bytes of a frame whose message is held back, and the address it came from."""
+    return len(frame), address_of(frame)
+
+
+def address_of(frame: zmq.Frame) -> str:
+    """The IP address that a frame came from."""
+    try:
+        return plain_address(str(frame.get("Peer-Address")))
+    except (zmq.ZMQError, ValueError):
+        return "unknown"
