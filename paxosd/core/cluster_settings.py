@@ -26,6 +26,8 @@ What is wrong with one is found from its bytes alone, alike on every node.
     level 4   coordination: leases (``core/state/leases.py``), history that all nodes keep alike
               (``core/state/undo_log.py``), and settings that a document of an earlier level does
               not have (:data:`SINCE_LEVEL`)
+    level 5   keys: RIGHTS commands, and the requester's key in OPEN, FENCE, MEMBERS and CLUSTER
+              (``core/rights.py``)
 """
 
 import json
@@ -39,6 +41,7 @@ LEVEL_LATEST = 4
 LEVEL_NAMED_OPEN = 2
 LEVEL_CLIENT_NAMES = 3
 LEVEL_COORDINATION = 4
+LEVEL_KEYS = 5
 
 DOCUMENT_BYTES_MAX = 4096
 VERSION_MAX = (1 << 63) - 1

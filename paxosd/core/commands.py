@@ -27,6 +27,13 @@ Commands (keys and values are bytes; numbers are non-negative ints):
     [CLUSTER, version, epoch, document]   if the replicated settings are of ``version``, and the
                                           membership of ``epoch``, the next ones are what the
                                           document says; see cluster_settings.py
+    [RIGHTS, version, document, key]      if the rights table is of ``version``, the next one is
+                                          what the document says; from level 5 on; see rights.py
+
+From level 5 on OPEN, FENCE, MEMBERS and CLUSTER may have one more field at the end, as RIGHTS
+always has it: the public key of who asked (32 bytes), as the node that took the request in put it
+there. Without it, or with b"", that node vouches for the command. An OPEN with a key has a name as
+well, "": none.
 
 Commands of leases (``core/state/leases.py``), from feature level 4 on:
 
@@ -36,8 +43,8 @@ Commands of leases (``core/state/leases.py``), from feature level 4 on:
     [REVOKE, id]                          end a lease; its keys go, in one revision
     [PUT, key, value, lease]              set, and attach the key to the lease
 
-OPEN, FENCE, CHECKSUM, MEMBERS and CLUSTER travel in entries of session 0, which keeps no replies:
-doing them twice does no harm. All others need a session.
+OPEN, FENCE, CHECKSUM, MEMBERS, CLUSTER and RIGHTS travel in entries of session 0, which keeps no
+replies: doing them twice does no harm. All others need a session.
 
 A *result* is an int, the revision, where a write took effect, or else a tuple
 ``(status, revision, detail)``; see :class:`Status`.
@@ -65,6 +72,7 @@ GRANT = 12
 KEEPALIVE = 13
 REVOKE = 14
 TXN = 15
+RIGHTS = 16
 
 Command = list[Any]
 Result = int | tuple[int, int, Any]
@@ -78,12 +86,13 @@ class Status(IntEnum):
     detail is how many keys went. KEEPALIVE: detail has a number for each lease: the ms that it has
     from now on, 0: it is unknown.
     CHECKSUM: revision is unused, detail is the slot. MEMBERS: revision is the new epoch, detail the
-    slot from which on it is in force. CLUSTER: the same with the new version."""
+    slot from which on it is in force. CLUSTER, RIGHTS: the same with the new version."""
     NOT_FOUND = 1
     """DELETE, DELETE_RANGE: there was nothing to remove; the revision did not move."""
     CAS_MISS = 2
     """The expectation did not hold; revision is the key's modify revision (0: no such key), for
-    MEMBERS the present epoch; for CLUSTER the present version, and detail the present epoch. GRANT:
+    MEMBERS the present epoch; for CLUSTER the present version, and detail the present epoch; for
+    RIGHTS the present version. GRANT:
     the wanted id, which is in detail, is taken."""
     SESSION_UNKNOWN = 3
     """The session was never opened, was closed, or expired. The command was not applied now."""
@@ -106,12 +115,15 @@ class Status(IntEnum):
     """The command has an unknown op, a wrong form, or stands in the wrong kind of session. It
     changed nothing. Admission refuses such commands; this is what every node answers alike if
     one is decided nevertheless. With the detail QUOTA it is well-formed, and the quota refuses
-    it."""
+    it; with the detail FORBIDDEN, the rights table does."""
     LEASE_UNKNOWN = 10
     """REVOKE, PUT with a lease: the lease was never granted, was revoked, or expired."""
     QUOTA = 12
     """As the detail of MALFORMED: the write would make the store larger than its quota, and changed
     nothing (``core/state/quota.py`` says why it is no status by itself)."""
+    FORBIDDEN = 13
+    """As the detail of MALFORMED: by the rights in force, whoever asks may not do this; it changed
+    nothing (``core/state/rights_check.py``)."""
     LEASES_FULL = 14
     """GRANT: there are as many leases as the settings allow. PUT with a lease: as many keys as it
     can have are attached to it."""
@@ -156,6 +168,36 @@ def changes_members(entry: Entry) -> bool:
 def changes_settings(entry: Entry) -> bool:
     """Whether a command of this entry may change the replicated settings."""
     return _has(entry, CLUSTER)
+
+
+def changes_rights(entry: Entry) -> bool:
+    """Whether a command of this entry may change the rights table."""
+    return _has(entry, RIGHTS)
+
+
+_KEYED_ARITY = {OPEN: 3, FENCE: 4, MEMBERS: 4, CLUSTER: 5, RIGHTS: 4}
+"""Command → how many fields it has with the requester's key, which is the last."""
+
+
+def with_requester(entry: Entry, key: bytes) -> Entry:
+    """An entry of session 0 whose commands name ``key`` as that of who asks, whatever they named
+    before; b"": the node that takes it in vouches for it. Commands of another form stay."""
+    return entry._replace(commands=[_with_requester(each, key) for each in entry.commands])
+
+
+def _with_requester(command: Command, key: bytes) -> Command:
+    op = command[0] if type(command) is list and command and type(command[0]) is int else 0
+    arity = _KEYED_ARITY.get(op, 0)
+    if len(command) == arity:
+        command = command[:-1]
+    if len(command) == arity - 1 and (key or op == RIGHTS):
+        return [*command, key]
+    if op == OPEN:
+        if len(command) == arity - 1 and not command[1]:  # no name
+            return [OPEN]
+        if len(command) == 1 and key:
+            return [OPEN, "", key]
+    return command
 
 
 def _has(entry: Entry, op: int) -> bool:

@@ -5,6 +5,7 @@ client's own number, echoed in the answer; a reply is matched by it and by nothi
 
     WriteRequest(request_id, entry)        → WriteAnswer | RefusalAnswer
     ForwardRequest(request_id, entry)      → the same: a node that does not lead passes it on
+    VouchedRequest(request_id, entry, key) → the same: what a node passes on, of who has that key
     ReadRequest(request_id, mode, queries) → ReadAnswer  | RefusalAnswer
     HistoryRequest(…)                      → HistoryAnswer | RefusalAnswer
     AdminRequest(request_id, verb, args)   → AdminAnswer | RefusalAnswer
@@ -67,6 +68,15 @@ class ForwardRequest(NamedTuple):
 
     request_id: int
     entry: bytes
+
+
+class VouchedRequest(NamedTuple):
+    """A write that a node passes on to the leader. ``key``: the public key of the client that it
+    came from, as that node has seen it. Taken from nodes only, where there are keys."""
+
+    request_id: int
+    entry: bytes
+    key: bytes
 
 
 PASSES_ON = 1
@@ -193,7 +203,9 @@ class RefusalAnswer(NamedTuple):
     detail: int
 
 
-ClientMessage = WriteRequest | ForwardRequest | ReadRequest | HistoryRequest | AdminRequest
+ClientMessage = (
+    WriteRequest | ForwardRequest | VouchedRequest | ReadRequest | HistoryRequest | AdminRequest
+)
 ClientRequest = tuple[bytes, ClientMessage, bytes]
 """Whom to answer; the request; the public key (32 bytes) that its connection was proven by, b"": it
 has none."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from paxosd.core.messages import PeerMessage
-from paxosd.core.requests import ForwardRequest, WriteRequest
+from paxosd.core.requests import ForwardRequest, VouchedRequest, WriteRequest
 from paxosd.core.types import NodeId
 from paxosd.trace import operations as op
 from paxosd.trace.blocks import TraceError
@@ -148,7 +148,7 @@ class Merge:
     def _note_entries(self, requests: Sequence[Sequence[bytes]]) -> None:
         for _, frame, *_ in requests:
             request = decode_request(frame, "")
-            if isinstance(request, WriteRequest | ForwardRequest):
+            if isinstance(request, WriteRequest | ForwardRequest | VouchedRequest):
                 self.entries.add(request.entry)
 
     def _note_sent(self, sender: NodeId, to: NodeId, message: PeerMessage, wall_ms: int) -> None:

@@ -34,9 +34,11 @@ from paxosd.core.requests import (
     ReadRequest,
     RefusalAnswer,
     ServerMessage,
+    VouchedRequest,
     WriteAnswer,
     WriteRequest,
 )
+from paxosd.core.rights import KEY_BYTES
 from paxosd.core.transactions import is_branch_result
 from paxosd.wire.fields import (
     INT_MAX,
@@ -161,6 +163,12 @@ def _body(value: Any) -> dict[str, Any]:
     return checked
 
 
+def _public_key(value: Any) -> bytes:
+    if type(value) is not bytes or len(value) != KEY_BYTES:
+        raise bad_field(f"a public key of {KEY_BYTES} bytes", value)
+    return value
+
+
 def _write_request(frame: tuple[Any, ...]) -> WriteRequest:
     # Without the general checks, as _write_answer is: these two are nearly all of the traffic.
     if len(frame) != 5:
@@ -264,6 +272,7 @@ _REQUESTS: dict[int, tuple[type, Check]] = {
     34: _row("history", HistoryRequest, data, data, number, number),
     35: _row("admin", AdminRequest, name, _body),
     36: _row("forward", ForwardRequest, data),
+    37: _row("vouched", VouchedRequest, data, _public_key),
 }
 _ANSWERS: dict[int, tuple[type, Check]] = {
     48: (WriteAnswer, _write_answer),

@@ -22,6 +22,7 @@ from paxosd.core.client_name import client_name_fault
 from paxosd.core.cluster_settings import (
     LEVEL_CLIENT_NAMES,
     LEVEL_COORDINATION,
+    LEVEL_KEYS,
     ClusterSettings,
     SettingsError,
     UnknownLevelError,
@@ -41,6 +42,7 @@ from paxosd.core.commands import (
     OPEN,
     PUT,
     REVOKE,
+    RIGHTS,
     TXN,
     Batch,
     Command,
@@ -54,6 +56,8 @@ from paxosd.core.lease_bounds import (
     TTL_MS_MIN,
 )
 from paxosd.core.membership import Membership, MembershipError
+from paxosd.core.rights import DOCUMENT_BYTES_MAX as RIGHTS_BYTES_MAX
+from paxosd.core.rights import KEY_BYTES
 from paxosd.core.transactions import FormError, TransactionForm
 from paxosd.wire.fields import (
     BIN_BYTES_MAX,
@@ -84,6 +88,8 @@ class EntryLimits(NamedTuple):
     """Whether an OPEN may give a name: from feature level 3 on."""
     coordination: bool = False
     """Whether there are leases and transactions: from feature level 4 on."""
+    keys: bool = False
+    """Whether there are rights and requesters' keys: from feature level 5 on."""
 
     @classmethod
     def of(cls, settings: ClusterSettings) -> "EntryLimits":
@@ -94,6 +100,7 @@ class EntryLimits(NamedTuple):
             settings.commands_per_request_max,
             settings.level >= LEVEL_CLIENT_NAMES,
             settings.level >= LEVEL_COORDINATION,
+            settings.level >= LEVEL_KEYS,
         )
 
 
@@ -103,7 +110,12 @@ NO_TRANSACTIONS = (
     "itself once every member runs a version that knows it; `paxosctl cluster show` names those "
     "that are waited for"
 )
-_SESSIONLESS = frozenset((FENCE, OPEN, CHECKSUM, MEMBERS, CLUSTER))
+NO_RIGHTS_YET = (
+    f"there is no rights table below feature level {LEVEL_KEYS}: the leader raises it by itself "
+    "once every member runs a version that knows it; `paxosctl cluster show` names those that are "
+    "waited for"
+)
+_SESSIONLESS = frozenset((FENCE, OPEN, CHECKSUM, MEMBERS, CLUSTER, RIGHTS))
 
 
 def encode_entry(entry: Entry) -> bytes:
@@ -303,6 +315,22 @@ def _settings(value: Any, _limits: EntryLimits) -> None:
         raise LimitError(str(error)) from None
 
 
+def _client_name_or_none(value: Any, limits: EntryLimits) -> None:
+    if value != "":
+        _client_name(value, limits)
+
+
+def _requester(value: Any, _limits: EntryLimits) -> None:
+    if type(value) is not bytes or len(value) not in (0, KEY_BYTES):
+        raise LimitError(f"who asks is named by a public key of {KEY_BYTES} bytes, or by none")
+
+
+def _rights(value: Any, _limits: EntryLimits) -> None:
+    """What is in it is checked by the service."""
+    if type(value) is not bytes or len(value) > RIGHTS_BYTES_MAX:
+        raise LimitError(f"a rights table is text of at most {RIGHTS_BYTES_MAX} bytes")
+
+
 _FORMS: dict[int, tuple[str, tuple[Callable[[Any, EntryLimits], None], ...]]] = {
     PUT: ("put", (_key, _value)),
     DELETE: ("delete", (_key,)),
@@ -324,6 +352,14 @@ _LEASE_FORMS: dict[int, tuple[str, tuple[Callable[[Any, EntryLimits], None], ...
     KEEPALIVE: ("keepalive", (_lease_ids,)),
     REVOKE: ("revoke", (_lease_id,)),
 }
+_KEYED_FORMS: dict[int, tuple[str, tuple[Callable[[Any, EntryLimits], None], ...]]] = {
+    OPEN: ("open", (_client_name_or_none, _requester)),
+    FENCE: ("fence", (_number, _number, _requester)),
+    MEMBERS: ("members", (_number, _membership, _requester)),
+    CLUSTER: ("cluster", (_number, _number, _settings, _requester)),
+    RIGHTS: ("rights", (_number, _rights, _requester)),
+}
+"""The forms with the key of who asks."""
 _LEASED_PUT = ("put", (_key, _value, _lease_id))
 
 
@@ -361,6 +397,12 @@ def _check_command(command: Command, session: int, limits: EntryLimits) -> None:
         form = _LEASE_FORMS.get(command[0], _LEASED_PUT)
     if command[0] == OPEN and len(command) > 1 and limits.client_names:
         form = _NAMED_OPEN
+    keyed = _KEYED_FORMS.get(command[0])
+    if keyed is not None and (command[0] == RIGHTS or len(command) == 1 + len(keyed[1])):
+        if limits.keys:
+            form = keyed
+        elif command[0] == RIGHTS:
+            raise LimitError(NO_RIGHTS_YET)
     if form is None:
         raise LimitError(f"there is no command with number {shorten(command[0])}")
     label, checks = form

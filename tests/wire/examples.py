@@ -14,6 +14,7 @@ from paxosd.core import messages as m
 from paxosd.core import requests as r
 from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.membership import Member, Membership
+from paxosd.core.rights import Principal, RightsTable, admin_of
 from paxosd.core.types import Ballot
 from paxosd.wire import encode_batch, encode_client, encode_entry, encode_old, encode_peer
 from paxosd.wire.events import (
@@ -105,6 +106,11 @@ def peer_examples() -> list[Example]:
 
 # ---- between clients and daemons
 
+KEY = bytes(range(100, 132))
+RIGHTS = RightsTable(
+    2, True, (admin_of("root", (KEY,)), Principal("app1", "client", (b"/app/",), (b"/app/jobs/",)))
+).to_command()
+
 PUT_ENTRY = c.Entry(7, 21, 20, [[c.PUT, b"key", b"value"]])
 KEY_VALUE = c.KeyValue(b"key", b"value", 3, 9, 2)
 
@@ -114,6 +120,11 @@ CLIENT_MESSAGES = (
         "forward",
         r.ForwardRequest(2, encode_entry(PUT_ENTRY)),
         "a write for a node that offered to pass it on: a refusal not_leader with detail 1",
+    ),
+    (
+        "vouched",
+        r.VouchedRequest(3, encode_entry(PUT_ENTRY), KEY),
+        "what a node passes on to the leader, of a client with this public key; from nodes only",
     ),
     (
         "read",
@@ -312,6 +323,27 @@ COMMANDS = (
     ),
     ("txn", 7, TRANSACTION, "[15, compares, then, otherwise]: feature level 4"),
 )
+KEYED = (
+    ("open_with_a_key", [c.OPEN, "", KEY], '[7, name or "", key]: feature level 5'),
+    ("fence_with_a_key", [c.FENCE, 7, 21, KEY], "[6, session, seq, key]: feature level 5"),
+    (
+        "members_with_a_key",
+        [c.MEMBERS, 4, MEMBERSHIP, KEY],
+        "[10, epoch, document, key]: feature level 5",
+    ),
+    (
+        "cluster_with_a_key",
+        [c.CLUSTER, 2, 4, SETTINGS, KEY],
+        "[11, version, epoch, document, key]: feature level 5",
+    ),
+    (
+        "rights",
+        [c.RIGHTS, 2, RIGHTS, KEY],
+        "[16, version, document, key], in session 0: feature level 5; key: of who asked, empty: a "
+        "node vouches for it",
+    ),
+)
+"""With the public key of who asked, which the node puts there that takes the request in."""
 BATCH_ENTRIES = [PUT_ENTRY, c.Entry(0, 1, 0, [[c.OPEN]])]
 
 
@@ -321,6 +353,11 @@ def entry_examples() -> list[Example]:
         Example(name, entry, note, encode_entry(entry))
         for name, session, command, note in COMMANDS
         for entry in [c.Entry(session, 21 if session else 1, 20 if session else 0, [command])]
+    ]
+    examples += [
+        Example(name, entry, note, encode_entry(entry))
+        for name, command, note in KEYED
+        for entry in [c.Entry(0, 1, 0, [command])]
     ]
     two = c.Entry(7, 22, 21, [[c.PUT, b"a", b"1"], [c.DELETE, b"b"]])
     examples.append(

@@ -30,7 +30,7 @@ from paxosd.wire import (
     encode_old,
     encode_peer,
 )
-from paxosd.wire.entry import _FORMS, _LEASE_FORMS, EntryLimits
+from paxosd.wire.entry import _FORMS, _KEYED_FORMS, _LEASE_FORMS, EntryLimits
 from paxosd.wire.events import EventEncoder, decode_event
 from paxosd.wire.fields import WireError
 from tests.wire import examples
@@ -154,7 +154,9 @@ class Entries:
     @staticmethod
     def decode(frame, _topic):
         try:
-            return decode_entry(frame, EntryLimits(client_names=True, coordination=True)), {}
+            return decode_entry(
+                frame, EntryLimits(client_names=True, coordination=True, keys=True)
+            ), {}
         except WireError:
             return decode_batch(frame), {}
 
@@ -247,7 +249,7 @@ def test_every_kind_of_message_has_a_vector():
         if vector["message"] == "Entry"
         for command in vector["array"][3]
     }
-    assert commands == {TXN, *_FORMS, *_LEASE_FORMS}
+    assert commands == {TXN, *_FORMS, *_KEYED_FORMS, *_LEASE_FORMS}
 
 
 def test_the_names_of_vectors_are_unique():
