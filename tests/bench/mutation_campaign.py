@@ -24,6 +24,7 @@ from paxosd.sim.cluster.records import RunRecords
 from tests.bench.mutation import Mutation
 from tests.bench.mutation_gaps import GapProfile
 from tests.bench.mutation_runs import PROFILES
+from tests.bench.mutation_scenes import SceneProfile
 from tests.bench.mutation_tables import MUTATIONS
 
 _PROGRAM_ERRORS = tuple(
@@ -163,7 +164,7 @@ def story(mutation: Mutation, seed: int) -> str:
             if report.ok:
                 continue
             if (
-                isinstance(profile, GapProfile)
+                isinstance(profile, GapProfile | SceneProfile)
                 or run_seed(seed, profile.options, schedule=report.schedule).ok
             ):
                 return f"seed {seed} ({name}): {report.violation}"  # seen by the scenario alone

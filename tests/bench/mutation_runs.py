@@ -15,6 +15,7 @@ from paxosd.sim.cluster.records import RunRecords
 from paxosd.sim.nemesis.schedule import LEADER, Directive, Schedule
 from tests.bench.lock_seeds import BRIEF_LOCKS, LOCKS, draw_lock_schedule
 from tests.bench.mutation_gaps import GapProfile
+from tests.bench.mutation_scenes import SceneProfile
 from tests.bench.processor_limit import RUN_CPU_S_MAX, processor_limit
 
 GAP_MS_MAX = 500.0
@@ -427,7 +428,7 @@ def _stays(report: RunReport) -> str:
     return _goes_on(report)
 
 
-PROFILES: dict[str, Profile | GapProfile] = {
+PROFILES: dict[str, Profile | GapProfile | SceneProfile] = {
     each.name: each
     for each in (
         Profile("storm", _STORMY),
@@ -478,13 +479,11 @@ PROFILES: dict[str, Profile | GapProfile] = {
         Profile("swapped-unseen", replace(_LONG, members=True), _swapped_unseen, _goes_on),
         Profile("calm-changes", _BUSY_CHANGING, _calm_changes, _flows),
         Profile("wrong-clocks", replace(_BUSY, level=LEVEL_LATEST), _wrong_clocks),
-        Profile("old-batches", replace(_BUSY, level=LEVEL_LATEST), _old_batches),
         Profile("leases", replace(_STORMY, level=LEVEL_LATEST, holders=3)),
         Profile("leases-clocks", replace(_BUSY, level=LEVEL_LATEST, holders=3), _wrong_clocks),
         Profile("leases-crossed", replace(_BUSY, level=LEVEL_LATEST, holders=3), _old_batches),
         Profile("locks", LOCKS),
         Profile("locks-brief", BRIEF_LOCKS, draw_lock_schedule),
-        Profile("locks-long", replace(LOCKS, duration_ms=400_000, faults=frozenset())),
         Profile("transactions", replace(_STORMY, level=LEVEL_LATEST, transactors=3)),
         Profile("history", replace(_STORMY, level=LEVEL_LATEST, revision_readers=3)),
         Profile("upgrades", replace(_STORMY, level=LEVEL_LATEST)),
@@ -494,5 +493,7 @@ PROFILES: dict[str, Profile | GapProfile] = {
         ),
         GapProfile("gap-stop", "stop", 900),
         GapProfile("gap-loss", "loss", 800),
+        SceneProfile("old-batches", "old_batches"),
+        SceneProfile("slow-holder", "slow_holder"),
     )
 }

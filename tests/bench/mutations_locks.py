@@ -39,7 +39,7 @@ LOCKS = (
         seed=7, in_suite=True),
     row("lock-no-drift", "the holder allows for the drift of its own clock",
         instead(lock_module, "DRIFT_PPM_MAX", 0), instead(lock_module, "MARGIN_MS", 0),
-        where="LockProtocol._renewed", profiles="locks-long locks-brief"),
+        where="LockProtocol._renewed", profiles="slow-holder", seed=1, in_suite=True),
     row("lock-fence-ignored", "a fenced write of a former holder is refused",
         instead(transaction_run, "_COMPARISONS", _ALWAYS), where="the compare of a TXN",
         profiles="locks-brief", seed=3, in_suite=True),
