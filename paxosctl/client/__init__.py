@@ -20,6 +20,8 @@ from paxosctl.client.errors import (
     ClientError,
     ClosedError,
     FencedOffError,
+    ForbiddenError,
+    HandshakeError,
     LeaseUnknownError,
     LockLostError,
     NotAcquiredError,
@@ -49,6 +51,7 @@ from paxosctl.client.watch import Watcher
 from paxosd.core.client.calls import ClientOptions
 from paxosd.core.commands import Change, ChangeOf, KeyValue
 from paxosd.core.requests import LeaseInfo
+from paxosd.net.key_files import KeyFile, KeyFileError
 
 if TYPE_CHECKING:
     from paxosctl.client.async_client import AsyncClient
@@ -86,8 +89,12 @@ __all__ = [
     "Counter",
     "Election",
     "FencedOffError",
+    "ForbiddenError",
     "Future",
+    "HandshakeError",
     "Health",
+    "KeyFile",
+    "KeyFileError",
     "KeyValue",
     "Leader",
     "LeaseInfo",

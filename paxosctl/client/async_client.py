@@ -30,9 +30,9 @@ from paxosctl.client.async_recipes import (
 )
 from paxosctl.client.async_runner import AsyncRunner
 from paxosctl.client.async_watch import AsyncWatcher
-from paxosctl.client.base import DEFAULT_ENDPOINTS
 from paxosctl.client.client import Client
 from paxosctl.client.cluster_calls import ClusterMethods
+from paxosctl.client.credentials import KeySource
 from paxosctl.client.leases import LeaseMethods
 from paxosctl.client.lock_maker import TTL_S, KeeperOfOne, plan_of
 from paxosctl.client.reads import ReadMethods
@@ -54,17 +54,25 @@ class AsyncClient(
 
     def __init__(
         self,
-        endpoints: Sequence[str] = DEFAULT_ENDPOINTS,
+        endpoints: Sequence[str] | None = None,
         *,
         timeout_s: float = 5.0,
         options: ClientOptions | None = None,
         name: str | None = None,
         read_from: str | None = None,
+        key: KeySource | None = None,
+        allow_plain: bool = False,
     ) -> None:
         super().__init__(
-            endpoints, timeout_s=timeout_s, options=options, name=name, read_from=read_from
+            endpoints,
+            timeout_s=timeout_s,
+            options=options,
+            name=name,
+            read_from=read_from,
+            key=key,
+            allow_plain=allow_plain,
         )
-        self._keeper = KeeperOfOne(self._options)
+        self._keeper = KeeperOfOne(self._options, self._credentials)
         self._keeper.end_with(self)
 
     def watch(

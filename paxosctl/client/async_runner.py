@@ -17,10 +17,10 @@ from typing import Any, Self, TypeVar
 from paxosctl.client.base import (
     CANCELLED_WORDS,
     CLOSED_WORDS,
-    DEFAULT_ENDPOINTS,
     ClientBase,
     new_call,
 )
+from paxosctl.client.credentials import KeySource
 from paxosctl.client.errors import CANCELLED, CLOSED, CarriedOutError, ClientError
 from paxosctl.client.operations import Flow, IsAwaited, Item, Steps
 from paxosctl.client.owner import Owner
@@ -41,15 +41,23 @@ class AsyncRunner(ClientBase, IsAwaited):
 
     def __init__(
         self,
-        endpoints: Sequence[str] = DEFAULT_ENDPOINTS,
+        endpoints: Sequence[str] | None = None,
         *,
         timeout_s: float = 5.0,
         options: ClientOptions | None = None,
         name: str | None = None,
         read_from: str | None = None,
+        key: KeySource | None = None,
+        allow_plain: bool = False,
     ) -> None:
         super().__init__(
-            endpoints, timeout_s=timeout_s, options=options, name=name, read_from=read_from
+            endpoints,
+            timeout_s=timeout_s,
+            options=options,
+            name=name,
+            read_from=read_from,
+            key=key,
+            allow_plain=allow_plain,
         )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_due = False

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from paxosctl.client.connection import Connection
+from paxosctl.client.credentials import Credentials, KeySource
 from paxosctl.client.errors import ClientError, error_of
 from paxosctl.client.own_name import checked_name, own_name
 from paxosctl.client.owner import Unshared
@@ -35,7 +36,11 @@ class ClientBase(Unshared):
     user, host and process id; "": none. ``read_from``: "leader" (also None), or "nearest": reads go
     to the node that answers soonest, drawn from those that are about equally quick, so that many
     clients share all nodes. They are linearizable all the same: any node has a majority confirm who
-    leads before it answers.
+    leads before it answers. ``key``: a :class:`~paxosd.net.key_files.KeyFile`, or the path of such
+    a file, for a cluster with keys: who this client is, and by which keys nodes prove who they are.
+    Without ``endpoints``, those in it are used. ``allow_plain``: nodes that take no keys are talked
+    to without, as long as a cluster switches over. Raises KeyFileError for a file that cannot be
+    used.
 
     It belongs to the process that made it, with all that it hands out: a call in a forked child
     raises RuntimeError. There is one exception: ``close`` in a child does nothing, for a child has
@@ -43,12 +48,14 @@ class ClientBase(Unshared):
 
     def __init__(
         self,
-        endpoints: Sequence[str] = DEFAULT_ENDPOINTS,
+        endpoints: Sequence[str] | None = None,
         *,
         timeout_s: float = 5.0,
         options: ClientOptions | None = None,
         name: str | None = None,
         read_from: str | None = None,
+        key: KeySource | None = None,
+        allow_plain: bool = False,
     ) -> None:
         if isinstance(endpoints, str):
             raise TypeError("endpoints is a list of strings, not one string")
@@ -59,7 +66,10 @@ class ClientBase(Unshared):
             options = replace(options, read_from=checked_read_from(read_from))
         self.timeout_s = checked_timeout(timeout_s)
         self._options = options
-        self._transport = Transport()
+        self._credentials = Credentials.of(key, allow_plain=allow_plain)
+        if endpoints is None:
+            endpoints = endpoints_of(self._credentials)
+        self._transport = Transport(self._credentials)
         self._connection = Connection(self._transport, endpoints, options)
         self._closed = False
 
@@ -119,6 +129,12 @@ class ClientBase(Unshared):
         else:
             checked_timeout(timeout_s)
         return clock_ms() + max(1, int(timeout_s * 1000))
+
+
+def endpoints_of(credentials: Credentials | None) -> Sequence[str]:
+    """Where a client begins that was given no endpoints."""
+    servers = credentials.key.servers.values() if credentials is not None else ()
+    return [each.endpoint for each in servers] or DEFAULT_ENDPOINTS
 
 
 def checked_timeout(timeout_s: float) -> float:

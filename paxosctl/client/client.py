@@ -26,8 +26,8 @@ Most methods are described once for this class and for
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from paxosctl.client.base import DEFAULT_ENDPOINTS
 from paxosctl.client.cluster_calls import ClusterMethods, admin_body, ask_admin
+from paxosctl.client.credentials import KeySource
 from paxosctl.client.election import Election
 from paxosctl.client.leases import LeaseMethods
 from paxosctl.client.lock import Lock
@@ -53,17 +53,25 @@ class Client(
 
     def __init__(
         self,
-        endpoints: Sequence[str] = DEFAULT_ENDPOINTS,
+        endpoints: Sequence[str] | None = None,
         *,
         timeout_s: float = 5.0,
         options: ClientOptions | None = None,
         name: str | None = None,
         read_from: str | None = None,
+        key: KeySource | None = None,
+        allow_plain: bool = False,
     ) -> None:
         super().__init__(
-            endpoints, timeout_s=timeout_s, options=options, name=name, read_from=read_from
+            endpoints,
+            timeout_s=timeout_s,
+            options=options,
+            name=name,
+            read_from=read_from,
+            key=key,
+            allow_plain=allow_plain,
         )
-        self._keeper = KeeperOfOne(self._options)
+        self._keeper = KeeperOfOne(self._options, self._credentials)
         self._keeper.end_with(self)
 
     def pipeline(self) -> Pipeline:

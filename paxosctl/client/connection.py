@@ -17,12 +17,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+from paxosctl.client.credentials import Failure
 from paxosctl.client.transport import SILENT, Link, Transport
 from paxosd.core.client.answers import OTHER_CLUSTER
 from paxosd.core.client.calls import NO_DEADLINE_MS, Call, ClientOptions
 from paxosd.core.client.protocol import ClientProtocol
 from paxosd.core.effects import INVALID
-from paxosd.core.requests import RefusalAnswer
+from paxosd.core.requests import AdminAnswer, RefusalAnswer, ServerMessage
 from paxosd.host.clock import clock_ms
 from paxosd.net.silence import ALIVE_ID, LOOK_MS
 from paxosd.wire import WireError, decode_answer, encode_client, encode_entry, unpack
@@ -142,6 +143,16 @@ class Connection:
         )
         return RefusalAnswer(answer.request_id, OTHER_CLUSTER, words, "", "", -1)
 
+    def _learn_keys(self, answer: ServerMessage, endpoint: str) -> None:
+        """Take in by which keys nodes prove who they are, from one that has proved it."""
+        credentials, link = self._transport.credentials, self._links.get(endpoint)
+        if credentials is None or link is None or not link.is_encrypted:
+            return
+        if isinstance(answer, AdminAnswer):
+            credentials.learn_status(answer.body)
+        elif isinstance(answer, RefusalAnswer) and answer.leader_endpoint:
+            credentials.learn(answer.leader, [answer.leader_endpoint])
+
     def _connect(self, endpoint: str) -> None:
         protocol = self.protocol
 
@@ -157,6 +168,7 @@ class Connection:
                 return
             if answer.request_id == ALIVE_ID:
                 return
+            self._learn_keys(answer, endpoint)
             if not self.cluster:
                 fields = unpack(frame, map_max=MAP_MAX, text_bytes_max=TEXT_BYTES_MAX)
                 self.cluster = fields[1]
@@ -168,9 +180,17 @@ class Connection:
         def on_down(reason: str) -> None:
             protocol.on_disconnected(endpoint, reason, clock_ms())
 
+        def on_refused(failure: Failure) -> None:
+            protocol.on_disconnected(endpoint, failure.message, clock_ms(), failure.code)
+
         try:
             self._links[endpoint] = Link(
-                self._transport, endpoint, on_frame=on_frame, on_up=on_up, on_down=on_down
+                self._transport,
+                endpoint,
+                on_frame=on_frame,
+                on_up=on_up,
+                on_down=on_down,
+                on_refused=on_refused,
             )
         except ValueError as error:
             on_down(str(error))

@@ -29,7 +29,7 @@ class Network(Protocol):
         """Finds the addresses of all of a client's names."""
         ...
 
-    def mind(self, dial: "Dial", *, on: bool) -> None:
+    def mind(self, each: "Dial", *, on: bool) -> None:
         """Begin, or cease, to call the dial's ``tick`` often."""
         ...
 

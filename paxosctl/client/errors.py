@@ -10,16 +10,17 @@
 73   refused: the store is as large as its quota allows
 74   standard input, standard output or a file cannot be read or written
 75   not submitted: safe to try again
-77   refused: a limit, a permission, a history that is gone
+77   refused: a limit, a permission, a history that is gone; or a key, or the lack of one
 124  the outcome is unknown; the message says how to ask for it
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from paxosd.core.client.calls import Failure, NotSubmitted, OutcomeUnknown
-from paxosd.core.client.endpoints import UNREACHABLE, Trouble
-from paxosd.core.effects import QUOTA
+from paxosd.core.client.calls import Failure, NotSubmitted, OutcomeUnknown, Refused
+from paxosd.core.client.endpoints import HANDSHAKE_REFUSED, UNREACHABLE, Trouble
+from paxosd.core.client.watch_effects import Fail
+from paxosd.core.effects import FORBIDDEN, QUOTA
 from paxosd.net.resolver import UNRESOLVED
 
 FENCED = "fenced"
@@ -92,6 +93,14 @@ class UnreachableError(NotSubmittedError):
     exit_code = EXIT_UNREACHABLE
 
 
+class HandshakeError(NotSubmittedError):
+    """No node was reached, and one of them ended the handshake for the sake of keys, so nothing
+    happened. ``code``: "key_needed", "keys_not_taken", "other_server_key" or "key_unknown". It
+    hardly passes by itself."""
+
+    exit_code = EXIT_REFUSED
+
+
 class CarriedOutError(ClientError):
     """What is known of a call whose task was cancelled when its result had just come."""
 
@@ -135,6 +144,11 @@ class QuotaError(RefusedError):
     room."""
 
     exit_code = EXIT_QUOTA
+
+
+class ForbiddenError(RefusedError):
+    """Whoever has this client's key may not do that here; the message says what is lacking, and who
+    may give it. Nothing was changed."""
 
 
 class LeaseUnknownError(RefusedError):
@@ -193,6 +207,9 @@ def what_is_known(error: BaseException) -> ClientError | None:
     return found
 
 
+_REFUSED: Mapping[str, type[RefusedError]] = {QUOTA: QuotaError, FORBIDDEN: ForbiddenError}
+
+
 def error_of(failure: Failure, troubles: Sequence[Trouble]) -> ClientError:
     """The exception for a failed call."""
     if isinstance(failure, OutcomeUnknown):
@@ -202,10 +219,17 @@ def error_of(failure: Failure, troubles: Sequence[Trouble]) -> ClientError:
         words = "; ".join([failure.message, *_unresolved(troubles, failure.message)])
         if failure.code == UNREACHABLE:
             return UnreachableError(failure.code, words, troubles, failure.read_ids)
+        if failure.code in HANDSHAKE_REFUSED:
+            return HandshakeError(failure.code, words, troubles, failure.read_ids)
         if failure.code == CLOSED:
             return ClosedError(failure.code, words, troubles)
         return NotSubmittedError(failure.code, words, troubles, failure.read_ids)
-    kind = QuotaError if failure.code == QUOTA else RefusedError
+    return refused_of(failure, troubles)
+
+
+def refused_of(failure: Refused | Fail, troubles: Sequence[Trouble] = ()) -> RefusedError:
+    """The exception for what a daemon refused."""
+    kind = _REFUSED.get(failure.code, RefusedError)
     return kind(failure.code, failure.message, troubles, failure.detail)
 
 

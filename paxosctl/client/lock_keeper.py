@@ -21,6 +21,7 @@ from typing import Protocol
 
 from paxosctl.client.base import CLOSED_WORDS
 from paxosctl.client.connection import Connection
+from paxosctl.client.credentials import Credentials
 from paxosctl.client.dues import Dues
 from paxosctl.client.lock_watches import LockWatches
 from paxosctl.client.transport import Transport
@@ -64,11 +65,16 @@ class Kept(Protocol):
 class LockKeeper:
     """The thread, and what it has under way. All methods may be called from any thread."""
 
-    def __init__(self, endpoints: Sequence[str], options: ClientOptions) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        options: ClientOptions,
+        credentials: Credentials | None = None,
+    ) -> None:
         self._endpoints = list(endpoints)
         self._options = options
         self._pid = os.getpid()
-        self._transport = Transport()
+        self._transport = Transport(credentials)
         self._todo: deque[Callable[[_Work], None]] = deque()
         self._taking = threading.RLock()
         """Held while something is added to ``_todo``, and while the thread looks whether it can

@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Sequence
 
 from paxosctl.client.base import CLOSED_WORDS
+from paxosctl.client.credentials import Credentials
 from paxosctl.client.lock_keeper import LockKeeper
 from paxosctl.client.results import as_ttl_ms
 from paxosd.core.client.calls import ClientOptions
@@ -18,8 +19,9 @@ TTL_S = 10.0
 class KeeperOfOne:
     """That of one client, in whatever dress; any thread may ask for it."""
 
-    def __init__(self, options: ClientOptions) -> None:
+    def __init__(self, options: ClientOptions, credentials: Credentials | None) -> None:
         self._options = options
+        self._credentials = credentials
         self._keeper: LockKeeper | None = None
         self._closing = False
         self._making = threading.RLock()
@@ -35,7 +37,7 @@ class KeeperOfOne:
             if self._closing:
                 raise RuntimeError(CLOSED_WORDS)
             if self._keeper is None:
-                self._keeper = LockKeeper(endpoints, self._options)
+                self._keeper = LockKeeper(endpoints, self._options, self._credentials)
             return self._keeper
 
     @property

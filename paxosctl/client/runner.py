@@ -16,10 +16,10 @@ from typing import Self, TypeVar
 from paxosctl.client.base import (
     CANCELLED_WORDS,
     CLOSED_WORDS,
-    DEFAULT_ENDPOINTS,
     ClientBase,
     new_call,
 )
+from paxosctl.client.credentials import KeySource
 from paxosctl.client.driver_seat import DriverSeat, Wish
 from paxosctl.client.errors import CANCELLED, CLOSED, ClientError
 from paxosctl.client.operations import Flow, Item, Steps, Waits
@@ -48,15 +48,23 @@ class CallRunner(ClientBase, Waits):
 
     def __init__(
         self,
-        endpoints: Sequence[str] = DEFAULT_ENDPOINTS,
+        endpoints: Sequence[str] | None = None,
         *,
         timeout_s: float = 5.0,
         options: ClientOptions | None = None,
         name: str | None = None,
         read_from: str | None = None,
+        key: KeySource | None = None,
+        allow_plain: bool = False,
     ) -> None:
         super().__init__(
-            endpoints, timeout_s=timeout_s, options=options, name=name, read_from=read_from
+            endpoints,
+            timeout_s=timeout_s,
+            options=options,
+            name=name,
+            read_from=read_from,
+            key=key,
+            allow_plain=allow_plain,
         )
         self._seat = DriverSeat(self._transport.owner, self._transport.waker)
         self._inbox: deque[tuple[Call, Request]] = deque()

@@ -6,8 +6,6 @@ stands, or not at all, so that "never sent" and "sent, and no answer" can be dis
 A :class:`Transport` belongs to one thread of one process at a time (``owner.py``).
 """
 
-import contextlib
-import struct
 import warnings
 import weakref
 from collections.abc import Callable
@@ -15,12 +13,13 @@ from typing import Any
 
 import zmq
 
+from paxosctl.client.credentials import NO_HANDSHAKE, Credentials, Failure
 from paxosctl.client.dial import Dial
+from paxosctl.client.dialled import DialledSocket, Ticks
 from paxosctl.client.own_sockets import OwnSockets, Socket
 from paxosctl.client.owner import Owner
 from paxosctl.client.waker import Waker
 from paxosd.host.clock import clock_ms
-from paxosd.net.endpoints import same_endpoint
 from paxosd.net.keepalive import KERNEL_FINDS_DEAD_ENDS
 from paxosd.net.resolver import Resolver
 from paxosd.net.silence import ALIVE, Silence, Verdict, traffic_of
@@ -37,14 +36,13 @@ RECONNECT_IVL_MAX_MS = 500
 CONNECT_TIMEOUT_MS = 2000
 SOCKETS_MAX = 4096
 NAMES_MS = 50
-"""How often the connections that wait for a name are looked at."""
+"""How often the connections that wait for a name, or to be made anew, are looked at."""
 RECEIVES_MAX = 200
 """Frames taken from one socket before the others get a turn."""
 
 REFUSED = "the connection was refused"
 LOST = "the connection was lost"
 SILENT = "nothing came from it any more"
-NO_HANDSHAKE = "something takes connections there, but no ZeroMQ handshake came about"
 
 _ALIVE = encode_client(ALIVE, "")
 
@@ -55,16 +53,17 @@ _EVENTS = (
     | zmq.EVENT_DISCONNECTED
     | zmq.EVENT_HANDSHAKE_SUCCEEDED
 )
-_EVENT = struct.Struct("=HI")
 
 
 class Transport:
     """Sockets, each with a handler that is called when it can be read. Only the thread that owns it
     may use it; any other gets a RuntimeError (see :class:`~paxosctl.client.owner.Owner`).
 
-    ``waker``: ends a :meth:`poll` from another thread."""
+    ``waker``: ends a :meth:`poll` from another thread. ``credentials``: by which all of its sockets
+    dial; None: without keys."""
 
-    def __init__(self) -> None:
+    def __init__(self, credentials: Credentials | None = None) -> None:
+        self.credentials = credentials
         self.owner = Owner()
         self.waker = Waker()
         self._sockets = OwnSockets(SOCKETS_MAX)
@@ -75,8 +74,9 @@ class Transport:
         self._finalizer = weakref.finalize(self, _abandon, self.owner, self._sockets, self.waker)
         self._finalizer.atexit = False  # the process ends, and its sockets with it
         self._resolver: Resolver | None = None
-        self._dials: dict[Dial, None] = {}
-        """Those that follow a name, without a connection that stands."""
+        self._ticking: dict[Ticks, None] = {}
+        """What has to be looked at now and then: above all the dials that follow a name, without a
+        connection that stands."""
         self._poller.register(self.waker.fd, zmq.POLLIN)
         self._handlers[self.waker.fd] = self.waker.drain
         self.registrations = 0
@@ -94,7 +94,7 @@ class Transport:
     @property
     def follows_names(self) -> bool:
         """Whether it has to be polled every ``NAMES_MS``, whatever can be read."""
-        return bool(self._dials)
+        return bool(self._ticking)
 
     @property
     def resolver(self) -> Resolver:
@@ -105,12 +105,12 @@ class Transport:
             self.registrations += 1
         return self._resolver
 
-    def mind(self, dial: Dial, *, on: bool) -> None:
-        """Begin, or cease, to call a dial that follows its name."""
+    def mind(self, each: Ticks, *, on: bool) -> None:
+        """Begin, or cease, to call its ``tick`` every ``NAMES_MS``."""
         if on:
-            self._dials[dial] = None
+            self._ticking[each] = None
         else:
-            self._dials.pop(dial, None)
+            self._ticking.pop(each, None)
 
     def socket(self, kind: int) -> Socket:
         """A socket with the options that all of them share, not connected yet."""
@@ -137,13 +137,13 @@ class Transport:
         """End the reports about ``socket``; to be called before it is closed."""
         self._sockets.end_monitor(socket)
 
-    def register(self, socket: Socket, handler: Callable[[], None]) -> None:
-        """Call ``handler`` from :meth:`poll` when ``socket`` can be read."""
+    def register(self, socket: Socket | int, handler: Callable[[], None]) -> None:
+        """Call ``handler`` from :meth:`poll` when ``socket``, or a descriptor, can be read."""
         self._poller.register(socket, zmq.POLLIN)
         self._handlers[socket] = handler
         self.registrations += 1
 
-    def unregister(self, socket: Socket) -> None:
+    def unregister(self, socket: Socket | int) -> None:
         """The end of :meth:`register`."""
         self._poller.unregister(socket)
         del self._handlers[socket]
@@ -152,7 +152,7 @@ class Transport:
     def poll(self, timeout_ms: int) -> bool:
         """Wait for sockets to read and let their handlers do so; whether there were any."""
         self.owner.check()
-        ready = self._poller.poll(min(timeout_ms, NAMES_MS) if self._dials else timeout_ms)
+        ready = self._poller.poll(min(timeout_ms, NAMES_MS) if self._ticking else timeout_ms)
         handlers = self._handlers
         for socket, _ in ready:
             handler = handlers.get(socket)  # an earlier handler may have closed it
@@ -160,9 +160,9 @@ class Transport:
                 handler()
         if self._resolver is not None:
             self._resolver.poll()
-            for dial in list(self._dials):
-                if dial in self._dials:  # an earlier one's owner may have closed it
-                    dial.tick(clock_ms())
+        for each in list(self._ticking):
+            if each in self._ticking:  # an earlier one's owner may have closed it
+                each.tick(clock_ms())
         return bool(ready)
 
     def close(self) -> None:
@@ -198,7 +198,10 @@ class Link:
         on_frame: Callable[[bytes], None],
         on_up: Callable[[], None],
         on_down: Callable[[str], None],
+        on_refused: Callable[[Failure], None] | None = None,
     ) -> None:
+        """``on_refused``: the handshake failed for a reason that hardly passes by itself; without
+        it that is an ``on_down``."""
         self.endpoint = endpoint
         self._transport = transport
         self._on_frame = on_frame
@@ -208,29 +211,34 @@ class Link:
         self._descriptor = -1
         """Of the connection, which is ZeroMQ's."""
         self._silence = Silence()
-        self._dealer = transport.socket(zmq.DEALER)
-        self._dealer.setsockopt(zmq.IMMEDIATE, 1)
-        self._monitor = transport.monitor(self._dealer, _EVENTS)
-        transport.register(self._dealer, self._read)
-        transport.register(self._monitor, self._read_monitor)
-        self._dial: Dial | None = None
         self._address = ""
         """The numeric endpoint that ``_state`` is about."""
-        try:
-            self._dial = Dial(transport, self._dealer, endpoint, on_unresolved=on_down)
-        except (ValueError, zmq.ZMQError) as error:
-            self.close()
-            raise ValueError(f'"{endpoint}" is not an endpoint: {error}') from None
+        self._dialled = DialledSocket(
+            transport,
+            zmq.DEALER,
+            endpoint,
+            _EVENTS,
+            prepare=lambda dealer: dealer.setsockopt(zmq.IMMEDIATE, 1),
+            on_read=self._read,
+            on_event=self._on_event,
+            on_failed=on_refused or (lambda failure: on_down(failure.message)),
+            on_unresolved=on_down,
+        )
 
     @property
     def unresolved(self) -> str:
         """Why its name has no address, in words; "" if it has one, or needs none."""
-        return self._dial.unresolved if self._dial is not None else ""
+        return self._dialled.unresolved
 
     @property
     def host(self) -> str:
         """The address that it is connected to, "" while its name has none."""
-        return self._dial.host if self._dial is not None else ""
+        return self._dialled.host
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether what it brings is from a node that has proved who it is."""
+        return self._dialled.is_encrypted
 
     def send(self, frame: bytes) -> bool:
         """Hand a frame that will be answered to the connection; False if there is none, or it is
@@ -242,7 +250,9 @@ class Link:
         return taken
 
     def _hand_over(self, frame: bytes) -> bool:
-        dealer = self._dealer
+        dealer = self._dialled.socket
+        if dealer is None:
+            return False
         try:
             dealer.send(frame, zmq.NOBLOCK)
         except zmq.Again:
@@ -277,15 +287,13 @@ class Link:
     def close(self, linger_ms: int = 0) -> None:
         """Close the sockets; what was handed over last has ``linger_ms`` to leave."""
         self._transport.owner.check()
-        if self._dial is not None:
-            self._dial.close()
-        self._transport.unregister(self._dealer)
-        self._transport.unregister(self._monitor)
-        self._transport.end_monitor(self._dealer)
-        self._dealer.close(linger_ms)
+        self._dialled.close(linger_ms)
 
     def _read(self) -> None:
-        receive = self._dealer.recv
+        dealer = self._dialled.socket
+        if dealer is None:
+            return
+        receive = dealer.recv
         on_frame = self._on_frame
         try:
             for _ in range(RECEIVES_MAX):
@@ -295,21 +303,10 @@ class Link:
         except zmq.Again:
             pass
         except zmq.ZMQError:
-            if not self._dealer.closed:  # else a frame made its reader close the link
+            if not dealer.closed:  # else a frame made its reader close the link
                 raise
 
-    def _read_monitor(self) -> None:
-        monitor = self._monitor
-        with contextlib.suppress(zmq.Again):
-            while not monitor.closed:  # an event can make its reader close the link
-                head, endpoint = monitor.recv_multipart(zmq.NOBLOCK)
-                event, value = _EVENT.unpack(head)
-                self._on_monitor(event, value, endpoint.decode("ascii", "replace"))
-
-    def _on_monitor(self, event: int, value: int, endpoint: str) -> None:
-        dial = self._dial
-        if dial is None or not same_endpoint(endpoint, dial.target):
-            return  # of an address that was given up
+    def _on_event(self, dial: Dial, event: int, value: int) -> None:
         if dial.target != self._address:
             self._address, self._state = dial.target, "connecting"
         if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:

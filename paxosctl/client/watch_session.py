@@ -4,6 +4,8 @@ DEALER ── AdminRequest("status") ──► client endpoint of one node: its 
 SUB    ── kv/P, progress/P ──► events endpoint of the same node, once these are known
 DEALER ── HistoryRequest  ──► its client endpoint
 
+SUB refused ──► the client may not listen: history and stale reads over the DEALER instead
+
 SUB ── members/ ──► the same: the status is asked for again once another membership is in force
 
 During a long watch every member may be replaced by another. The event about that can be lost, and
@@ -17,8 +19,9 @@ from collections import deque
 
 import zmq
 
-from paxosctl.client.dial import Dial
-from paxosctl.client.errors import RefusedError
+from paxosctl.client.credentials import Failure
+from paxosctl.client.dialled import DialledSocket
+from paxosctl.client.errors import RefusedError, refused_of
 from paxosctl.client.own_sockets import Socket
 from paxosctl.client.results import WatchItem
 from paxosctl.client.transport import RECEIVES_MAX, SILENT, Link, Transport
@@ -31,13 +34,16 @@ from paxosctl.client.watch_items import (
 from paxosctl.client.watch_nodes import WatchNodes
 from paxosd.core.client.calls import NO_DEADLINE_MS
 from paxosd.core.client.cluster_info import ClusterInfo, Limits
-from paxosd.core.client.watch import Connect, Deliver, Effect, Fail, Pull, WatchOptions, WatchState
+from paxosd.core.client.endpoints import KEY_UNKNOWN
+from paxosd.core.client.watch import WatchState
+from paxosd.core.client.watch_effects import Ask, Connect, Deliver, Effect, Fail, Pull, WatchOptions
 from paxosd.core.events import LearnedEvent, MembersEvent
 from paxosd.core.requests import (
     AdminAnswer,
     AdminRequest,
     HistoryAnswer,
     HistoryRequest,
+    ReadAnswer,
     RefusalAnswer,
 )
 from paxosd.host.clock import clock_ms
@@ -101,14 +107,11 @@ class WatchSession:
         self._learn_due_ms: int | None = None
         self._look_due_ms = 0
         self._rng = random.Random()
-        self._sub: Socket | None = None  # as long as the node has not said what it is: none
-        self._sub_dial: Dial | None = None
+        self._sub: DialledSocket | None = None  # as long as the node has not said what it is: none
         self._link: Link | None = None
         self._link_up = False
         self._pull: HistoryRequest | None = None
         self._sub_queue_max = SUB_QUEUE_MIN
-        self._sub_rests = False
-        """Whether nothing is read from the socket, because the user has enough for now."""
         self.closed = False
 
     @property
@@ -117,7 +120,7 @@ class WatchSession:
         failed = self._state.failed
         if failed is None:
             return None
-        return RefusedError(failed.code, failed.message, detail=failed.detail)
+        return refused_of(failed)
 
     @property
     def has_news(self) -> bool:
@@ -153,17 +156,8 @@ class WatchSession:
     def _rest(self) -> None:
         """Read from the socket as long as the user has not enough; else it would be reported as
         readable again and again to whoever polls."""
-        rests = self.waiting_bytes >= CHANGES_BYTES_MAX
-        if self._sub is not None and rests != self._sub_rests:
-            self._sub_rests = rests
-            if rests:
-                self._transport.unregister(self._sub)
-            else:
-                self._register(self._sub)
-
-    def _register(self, sub: Socket) -> None:
-        attempt = self._state.attempt
-        self._transport.register(sub, lambda: self._read(attempt, sub))
+        if self._sub is not None:
+            self._sub.read(on=self.waiting_bytes < CHANGES_BYTES_MAX)
 
     @property
     def waiting_bytes(self) -> int:
@@ -200,6 +194,9 @@ class WatchSession:
             elif isinstance(effect, Pull):
                 self._pull = effect.request
                 self._send_pull()
+            elif isinstance(effect, Ask):
+                if self._link is not None:
+                    self._link.send(encode_client(effect.request, self._state.cluster))
             elif isinstance(effect, Connect):
                 if effect.reason:
                     self.troubles.append(effect.reason)
@@ -226,35 +223,47 @@ class WatchSession:
     def _subscribe(self, attempt: int, events: str) -> None:
         """Listen to the node, whose cluster and history are right. Its link was made before: that
         the node went is read before anything that another run of it has published since."""
-        sub = self._sub = self._transport.socket(zmq.SUB)
-        sub.setsockopt(zmq.RCVHWM, self._sub_queue_max)
-        for topic in (*self._state.topics, TOPIC_MEMBERS):
-            sub.setsockopt(zmq.SUBSCRIBE, topic)
-        self._register(sub)
+        topics = (*self._state.topics, TOPIC_MEMBERS)
+        queue_max = self._sub_queue_max
+
+        def prepare(sub: Socket) -> None:
+            sub.setsockopt(zmq.RCVHWM, queue_max)
+            for topic in topics:
+                sub.setsockopt(zmq.SUBSCRIBE, topic)
+
         # Whether its connection stands is seen by what it brings alone; the link speaks for both.
         with contextlib.suppress(ValueError):  # it stays silent then, and the node is left
-            self._sub_dial = Dial(
+            self._sub = DialledSocket(
                 self._transport,
-                sub,
+                zmq.SUB,
                 events,
+                0,
+                prepare=prepare,
+                on_read=lambda: self._read(attempt),
+                on_event=lambda *_: None,
+                on_failed=lambda failure: self._take_failure(attempt, failure),
                 on_unresolved=lambda _: None,
                 patience_ms=SUB_PATIENCE_MS,
             )
             if self._link is not None:
-                self._sub_dial.prefer(self._link.host, clock_ms())
+                self._sub.prefer(self._link.host)
+
+    def _take_failure(self, attempt: int, failure: Failure) -> None:
+        """The node does not let this client listen. Where that is for the sake of its rights, it
+        is asked for its history instead, by the connection that stands."""
+        if self._sub is not None:
+            self._sub.close()
+        if failure.code == KEY_UNKNOWN:
+            self._perform(self._state.on_no_events(attempt, clock_ms()))
+        else:
+            self._perform(self._state.on_disconnect(attempt, failure.message, clock_ms()))
 
     def _disconnect(self) -> None:
         self._link_up = False
         self._learn_due_ms = None
         self._pull = None
-        if self._sub_dial is not None:
-            self._sub_dial.close()
-            self._sub_dial = None
         if self._sub is not None:
-            if not self._sub_rests:
-                self._transport.unregister(self._sub)
-            self._sub_rests = False
-            self._sub.close(0)
+            self._sub.close()
             self._sub = None
         if self._link is not None:
             self._link.close()
@@ -264,8 +273,8 @@ class WatchSession:
         self._link_up = True
         self._learn_due_ms = clock_ms()
         self._learn()
-        if self._sub_dial is not None and self._link is not None:
-            self._sub_dial.prefer(self._link.host, clock_ms())
+        if self._sub is not None and self._link is not None:
+            self._sub.prefer(self._link.host)
         self._send_pull()
 
     def _look(self) -> None:
@@ -318,13 +327,25 @@ class WatchSession:
             answer = decode_answer(frame)
             if isinstance(answer, AdminAnswer):
                 if answer.request_id == LEARN_ID and self._state.is_current(attempt):
+                    self._learn_keys(answer)
                     self._take_status(attempt, ClusterInfo.of_status(decode_status(answer.body)))
-            elif isinstance(answer, HistoryAnswer | RefusalAnswer):
+            elif isinstance(answer, HistoryAnswer | ReadAnswer | RefusalAnswer):
                 answer = decode_answer(frame, self._state.cluster)
-                assert isinstance(answer, HistoryAnswer | RefusalAnswer)
-                self._perform(self._state.on_answer(attempt, answer, clock_ms()))
+                if isinstance(answer, HistoryAnswer | RefusalAnswer):
+                    self._perform(self._state.on_answer(attempt, answer, clock_ms()))
+                if isinstance(answer, ReadAnswer | RefusalAnswer):
+                    self._perform(self._state.on_age(attempt, answer, clock_ms()))
 
-    def _read(self, attempt: int, sub: Socket) -> None:
+    def _learn_keys(self, answer: AdminAnswer) -> None:
+        credentials = self._transport.credentials
+        if credentials is not None and self._link is not None and self._link.is_encrypted:
+            credentials.learn_status(answer.body)
+
+    def _read(self, attempt: int) -> None:
+        dialled = self._sub
+        sub = dialled.socket if dialled is not None else None
+        if dialled is None or sub is None:
+            return
         for _ in range(RECEIVES_MAX):
             # A message made the state leave this node, or the user has enough for now.
             if sub.closed or self.waiting_bytes >= CHANGES_BYTES_MAX:
@@ -334,8 +355,7 @@ class WatchSession:
                 frames = sub.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            if self._sub_dial is not None:
-                self._sub_dial.on_up()
+            dialled.heard()
             if len(frames) != 2:
                 continue
             try:

@@ -1,7 +1,8 @@
 """Files with CURVE keys: one key of one holder, and the keys that a node trusts by its own files.
 
     key file      name, role, cluster, public_key, secret_key; [servers]: what nodes prove who they
-                  are by. Whoever can read it can act as its holder: mode 0600, or it is refused.
+                  are by; allow_plain: talk to nodes that take no keys, too. Whoever can read it can
+                  act as its holder: mode 0600, or it is refused.
     trust file    [peers] and [admins]: name → public key. No secrets in it.
 
 Keys are 32 bytes in the program and Z85 text (ZeroMQ RFC 32, 40 characters) in files.
@@ -37,7 +38,8 @@ class ServerKey(NamedTuple):
 
 
 class KeyFile(NamedTuple):
-    """One holder's key. ``servers``: node → what to expect of it; empty in a node's own."""
+    """One holder's key. ``servers``: node → what to expect of it; empty in a node's own.
+    ``allow_plain``: whether to talk to a node that takes no keys, as long as nodes switch over."""
 
     name: str
     role: str
@@ -45,6 +47,7 @@ class KeyFile(NamedTuple):
     public_key: bytes
     secret_key: bytes
     servers: Mapping[str, ServerKey] = {}
+    allow_plain: bool = False
 
     def __repr__(self) -> str:
         return f"KeyFile({self.name!r}, {self.role!r}, {key_text(self.public_key)!r})"
@@ -102,7 +105,11 @@ def read_key_file(path: Path) -> KeyFile:
         if not isinstance(given, Mapping) or type(given.get("endpoint")) is not str:
             raise KeyFileError(f"{path}: servers.{node} has an endpoint and a public_key")
         servers[node] = ServerKey(given["endpoint"], _key(path, given, "public_key"))
-    return KeyFile(document["name"], role, document["cluster"], public, secret, servers)
+    allow_plain = document.get("allow_plain", False)
+    if type(allow_plain) is not bool:
+        raise KeyFileError(f"{path}: allow_plain is true or false")
+    name, cluster = document["name"], document["cluster"]
+    return KeyFile(name, role, cluster, public, secret, servers, allow_plain)
 
 
 def read_trust_file(path: Path) -> TrustFile:
@@ -129,6 +136,8 @@ def key_file_text(key: KeyFile) -> str:
     }
     lines = [f"# A key of paxosd. Whoever can read this file can act as {key.name}."]
     lines += [f"{name} = {toml_value(value)}" for name, value in values.items()]
+    if key.allow_plain:
+        lines.append("allow_plain = true")
     servers = {
         node: {"endpoint": each.endpoint, "public_key": key_text(each.public_key)}
         for node, each in key.servers.items()

@@ -11,6 +11,8 @@ from collections import deque
 from pathlib import Path
 
 import zmq
+from zmq.auth.thread import ThreadAuthenticator
+from zmq.utils import z85
 
 from paxosd.core.commands import Batch, Reign
 from paxosd.core.effects import COMPACTED, NOT_LEADER
@@ -33,6 +35,7 @@ from paxosd.core.types import EPOCH_ROUNDS, Ballot
 from paxosd.daemon.log_level import LogLevel
 from paxosd.daemon.logs import Logs
 from paxosd.faults.plan import FaultPlan
+from paxosd.net.key_files import key_text
 from paxosd.net.probe import Probes
 from paxosd.replica.admin import Admin, AdminPorts
 from paxosd.replica.log_server import serve_history
@@ -80,7 +83,9 @@ class FakeDaemon:
     lost its memory, until a membership names its data directory.
 
     ``follows``: another one, of whose cluster this is a node, and with whose state; a member from
-    the start if ``member``. ``message_bytes_max``: a larger message ends the connection."""
+    the start if ``member``. ``message_bytes_max``: a larger message ends the connection.
+
+    ``key``: its KeyFile; then ``admits`` has the public keys that may connect to it, by socket."""
 
     def __init__(
         self,
@@ -91,8 +96,12 @@ class FakeDaemon:
         follows=None,
         member=True,
         message_bytes_max=-1,
+        key=None,
+        port=0,
     ):
         self.name = name
+        self.key = key
+        self.admits = {"client": set(), "events": set()}
         self.silent = False
         self.silent_writes = False
         self.deaf_writes = False
@@ -105,7 +114,7 @@ class FakeDaemon:
         self.writes = []  # every entry that arrived
         self.directory_id = zlib.crc32(name.encode())
         self.lost = False
-        self._bind(message_bytes_max)
+        self._bind(message_bytes_max, port)
         self._join(follows, members or {}, member)
         self.plan = FaultPlan(node=name, nodes=list(self.members))
         self.publisher = EventPublisher(
@@ -124,15 +133,39 @@ class FakeDaemon:
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 
-    def _bind(self, message_bytes_max):
+    def _bind(self, message_bytes_max, port):
         self.context = zmq.Context()
+        self.authenticator = None
+        if self.key is not None:
+            self.authenticator = ThreadAuthenticator(self.context)
+            self.authenticator.start()
         self.router = self.context.socket(zmq.ROUTER)
         self.router.setsockopt(zmq.MAXMSGSIZE, message_bytes_max)
         self.events = self.context.socket(zmq.XPUB)
         self.events.setsockopt(zmq.XPUB_VERBOSE, 1)
         host = "tcp://127.0.0.1"
-        self.endpoint = f"{host}:{self.router.bind_to_random_port(host)}"
+        for domain, each in (("client", self.router), ("events", self.events)):
+            if self.key is not None:
+                self._guard(domain, each)
+        if port:
+            self.router.bind(f"{host}:{port}")
+        else:
+            port = self.router.bind_to_random_port(host)
+        self.endpoint = f"{host}:{port}"
         self.events_endpoint = f"{host}:{self.events.bind_to_random_port(host)}"
+
+    def _guard(self, domain, socket):
+        daemon = self
+
+        class Provider:
+            def callback(self, _, key):
+                return z85.decode(key) in daemon.admits[domain]
+
+        self.authenticator.configure_curve_callback(domain=domain, credentials_provider=Provider())
+        socket.curve_server = True
+        socket.curve_secretkey = z85.encode(self.key.secret_key)
+        socket.zap_domain = domain.encode()
+        socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
     def _join(self, follows, members, member):
         """The state of a cluster of its own, or that of ``follows``."""
@@ -142,9 +175,13 @@ class FakeDaemon:
             self.machine = Machine()
             self.batches = {}
             self.shared = {"leader": self.name, "endpoint": self.endpoint}
+            self.keys = {self.name: [self.key.public_key]} if self.key is not None else {}
             return
         self.machine, self.batches = follows.machine, follows.batches
         self.shared, self.members = follows.shared, follows.members
+        self.keys = follows.keys
+        if self.key is not None:
+            self.keys[self.name] = [self.key.public_key]
         if member:
             self.members[self.name] = own
 
@@ -175,6 +212,8 @@ class FakeDaemon:
         """As a daemon that was killed, and does not come back. Also twice."""
         self._stop.set()
         self._thread.join()
+        if self.authenticator is not None and self.authenticator.is_alive():
+            self.authenticator.stop()
         end_context(self.context)
 
     def publish_members(self, epoch):
@@ -289,6 +328,8 @@ class FakeDaemon:
 
     def _status(self):
         table = encode_status(self._node_status()) | self.status
+        for name, each in table["members"].items():
+            each |= {"keys": [key_text(key) for key in self.keys.get(name, ())]}
         return {name: value for name, value in table.items() if name not in self.without}
 
     def _node_status(self):

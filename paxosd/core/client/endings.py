@@ -7,7 +7,15 @@ NotSubmitted: no sending of it can have had an effect.    OutcomeUnknown: one ma
 """
 
 from paxosd.core.client.calls import Call, Failure, Frame, NotSubmitted, OutcomeUnknown, Question
-from paxosd.core.client.endpoints import NO_ANSWER, UNREACHABLE, Endpoints, EndpointState
+from paxosd.core.client.endpoints import (
+    HANDSHAKE_PATIENCE_MS,
+    HANDSHAKE_REFUSED,
+    NO_ANSWER,
+    UNREACHABLE,
+    Endpoint,
+    Endpoints,
+    EndpointState,
+)
 from paxosd.core.client.frames import FrameTable
 from paxosd.core.client.learning import Learning
 from paxosd.core.client.queue import CommandQueue
@@ -89,10 +97,15 @@ class Endings:
 
     def why(self, frame: Frame | None) -> NotSubmitted:
         """The likeliest reason that something did not happen in time."""
+        pinned = self._endpoints.find(frame.pinned) if frame is not None else None
+        if pinned is not None and pinned.code in HANDSHAKE_REFUSED:
+            return NotSubmitted(pinned.code, pinned.message)
         if self._endpoints.all_down_since() is not None:
+            refused = self._endpoints.refused_handshake()
+            if refused is not None:
+                return NotSubmitted(refused.code, refused.message)
             return NotSubmitted(UNREACHABLE, "no endpoint can be reached")
         frame = frame or self._queue.opening
-        pinned = self._endpoints.find(frame.pinned) if frame is not None else None
         if pinned is not None and pinned.state is EndpointState.DOWN:
             return NotSubmitted(UNREACHABLE, pinned.message)
         if frame is not None and frame.trouble is not None:
@@ -152,14 +165,23 @@ class Endings:
     def is_out_of_patience(self, frame: Frame, now_ms: int) -> bool:
         """Whether the only endpoint for this frame has been down for too long."""
         endpoint = self._endpoints.find(frame.pinned)
-        if frame.patience_ms is None or frame.request_id or endpoint is None:
+        if frame.request_id or endpoint is None or endpoint.state is not EndpointState.DOWN:
             return False
-        if endpoint.state is not EndpointState.DOWN:
+        patience_ms = patience_with(frame.patience_ms, endpoint)
+        if patience_ms is None:
             return False
-        due_ms = max(endpoint.since_ms, frame.began_ms) + frame.patience_ms
+        due_ms = max(endpoint.since_ms, frame.began_ms) + patience_ms
         if now_ms < due_ms:
             self._table.wake(due_ms)
         return now_ms >= due_ms
+
+
+def patience_with(patience_ms: int | None, refused: Endpoint | None) -> int | None:
+    """How long to wait where nothing can be reached; None: until the deadline. ``refused``: an
+    endpoint that may have refused the handshake, which hardly gets better by itself."""
+    if refused is None or refused.code not in HANDSHAKE_REFUSED:
+        return patience_ms
+    return HANDSHAKE_PATIENCE_MS if patience_ms is None else min(patience_ms, HANDSHAKE_PATIENCE_MS)
 
 
 def cause_of(message: str) -> str:

@@ -34,13 +34,25 @@ UNREACHABLE = "unreachable"
 """Trouble: the connection was refused or lost, or did not come about in time."""
 TOO_SLOW = "no connection within"
 """How the message of an UNREACHABLE begins if a connection was neither made nor refused in time."""
+KEY_NEEDED = "key_needed"
+"""Trouble: the node wants a key, and the client has none."""
+KEYS_NOT_TAKEN = "keys_not_taken"
+"""Trouble: the client has a key, and the node takes none."""
+OTHER_KEY = "other_server_key"
+"""Trouble: the node is not the one that the client's file of keys describes."""
+KEY_UNKNOWN = "key_unknown"
+"""Trouble: the node does not know the client's key, or no more."""
+HANDSHAKE_REFUSED = frozenset({KEY_NEEDED, KEYS_NOT_TAKEN, OTHER_KEY, KEY_UNKNOWN})
+"""What is tried again, but hardly gets better by itself."""
+HANDSHAKE_PATIENCE_MS = 1000
+"""How long a call waits where no endpoint can be reached, one of them for such a reason."""
 NO_ANSWER = "no_answer"
 """Trouble: connected, but a request was not answered in time."""
 
 
 class Trouble(NamedTuple):
-    """What is wrong with one endpoint. ``code``: UNREACHABLE, NO_ANSWER, a refusal code of
-    :data:`paxosd.core.effects.REFUSALS`, or "" for nothing that was noticed."""
+    """What is wrong with one endpoint. ``code``: UNREACHABLE, one of HANDSHAKE_REFUSED, NO_ANSWER,
+    a refusal code of :data:`paxosd.core.effects.REFUSALS`, or "" for nothing that was noticed."""
 
     endpoint: str
     state: EndpointState
@@ -185,6 +197,10 @@ class Endpoints:
         if any(each.state is not EndpointState.DOWN for each in self._order):
             return None
         return max(each.since_ms for each in self._order)
+
+    def refused_handshake(self) -> Endpoint | None:
+        """The first that ended the handshake for a reason that does not pass by itself."""
+        return next((each for each in self._order if each.code in HANDSHAKE_REFUSED), None)
 
     def all_in(self, names: Collection[str]) -> bool:
         """Whether every endpoint that is not down is among these."""

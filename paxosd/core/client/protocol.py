@@ -47,7 +47,7 @@ from paxosd.core.client.calls import (
     Write,
 )
 from paxosd.core.client.cluster_info import ClusterInfo
-from paxosd.core.client.endings import Endings
+from paxosd.core.client.endings import Endings, patience_with
 from paxosd.core.client.endpoints import NO_ANSWER, UNREACHABLE, Endpoints, EndpointState
 from paxosd.core.client.frames import FrameTable
 from paxosd.core.client.learning import ANSWER_MS, Held, Learning
@@ -261,18 +261,20 @@ class ClientProtocol:
                 self._learning.connected(now_ms)
                 self._table.wake(now_ms)
 
-    def on_disconnected(self, endpoint: str, reason: str, now_ms: int) -> None:
-        """The connection was refused or broke; the shell goes on trying to connect."""
+    def on_disconnected(
+        self, endpoint: str, reason: str, now_ms: int, code: str = UNREACHABLE
+    ) -> None:
+        """It was refused or broke, with what ``code``; the shell goes on trying to connect."""
         each = self.endpoints.find(endpoint)
         if each is None:
             return
         each.enter(EndpointState.DOWN, now_ms)
-        each.trouble(UNREACHABLE, reason)
+        each.trouble(code, reason)
         self._doubt_members(now_ms)
         self._table.wake_ms = now_ms
         for frame in list(self._table.live):
             if frame.request_id and frame.endpoint == endpoint:
-                frame.trouble = NotSubmitted(UNREACHABLE, reason)
+                frame.trouble = NotSubmitted(code, reason)
                 frame.request_id = 0
                 if frame.asked_once:
                     self._endings.give_up(frame)
@@ -328,7 +330,7 @@ class ClientProtocol:
         self._table.wake_ms = NO_DEADLINE_MS
         self._table.wake(self.endpoints.tick(now_ms))
         down_since_ms = self.endpoints.all_down_since()
-        patience_ms = self.options.unreachable_ms
+        patience_ms = patience_with(self.options.unreachable_ms, self.endpoints.refused_handshake())
         hopeless = False
         if down_since_ms is not None and patience_ms is not None:
             hopeless = now_ms >= down_since_ms + patience_ms

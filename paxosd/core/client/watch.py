@@ -32,7 +32,9 @@ The rules:
 6. Nodes of version 0.1 number the messages of P instead. ``anchor`` is the number of the last one
    known to be covered: a change is the next one only if its number is exactly ``anchor + 1``, and
    messages of another node, or of another run of it, have no anchor yet.
-7. A watch is of one cluster and of one history of it. If a cluster was founded anew, or restored
+7. A client that may not listen to a node asks it for the history again and again, sooner after
+   changes than after none, and by a stale read how old its state is.
+8. A watch is of one cluster and of one history of it. If a cluster was founded anew, or restored
    from an earlier snapshot, the same revisions stand for other changes: the watch ends. The number
    of the founding shows it; so do nodes whose state is fresh and whose newest revision stays below
    ``complete_to``.
@@ -44,80 +46,38 @@ resumes from :attr:`WatchState.resume_revision`.
 """
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from paxosd.core.client.cluster_info import ClusterInfo
 from paxosd.core.client.delivery_order import DeliveryOrder, Event
-from paxosd.core.commands import AnyChange, Change, ChangeOf
+from paxosd.core.client.watch_effects import (
+    FAILED_CLUSTER,
+    FAILED_HISTORY,
+    Ask,
+    Connect,
+    Effect,
+    Fail,
+    Pull,
+    WatchOptions,
+    deliver,
+)
+from paxosd.core.commands import Change, ChangeOf
 from paxosd.core.effects import COMPACTED, FORBIDDEN, INVALID
 from paxosd.core.events import ProgressEvent
-from paxosd.core.requests import PREVIOUS, SPLIT, HistoryAnswer, HistoryRequest, RefusalAnswer
+from paxosd.core.requests import (
+    COUNT,
+    PREVIOUS,
+    SPLIT,
+    STALE,
+    HistoryAnswer,
+    HistoryRequest,
+    ReadAnswer,
+    ReadRequest,
+    RefusalAnswer,
+)
 
-FAILED_CLUSTER = "cluster"
-"""The code of a :class:`Fail` for a node of another cluster than the first one seen."""
-FAILED_HISTORY = "history"
-"""The same for a node of this cluster whose history is not the one that this watch began on."""
 _ANEW = "it was restored from an earlier snapshot, or founded anew"
 
 _FATAL = frozenset({COMPACTED, INVALID, FORBIDDEN})
-
-
-class Connect(NamedTuple):
-    """Close the sockets of the last attempt, if any, and connect to the next node.
-
-    ``attempt`` counts from 1 and comes back with every input, so that messages of a closed socket
-    are recognized. ``reason`` is for people: why the last node was left; "" for the first.
-    """
-
-    attempt: int
-    reason: str
-
-
-class Pull(NamedTuple):
-    """Send this on the DEALER of the present attempt."""
-
-    request: HistoryRequest
-
-
-class Deliver(NamedTuple):
-    """Hand these changes to the user, in this order. Never empty."""
-
-    changes: list[AnyChange]
-
-
-class Fail(NamedTuple):
-    """The watch ends. ``code`` is a refusal code, :data:`FAILED_CLUSTER` or :data:`FAILED_HISTORY`;
-    ``detail`` for COMPACTED is the first revision that is still there."""
-
-    code: str
-    message: str
-    detail: int
-
-
-Effect = Connect | Pull | Deliver | Fail
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WatchOptions:
-    """Times in ms, sizes in bytes. Defaults suit a node that reports progress each second."""
-
-    silence_ms: int = 3000
-    pull_timeout_ms: int = 3000
-    pull_retry_ms: int = 100
-    reconnect_min_ms: int = 100
-    reconnect_max_ms: int = 3000
-    stale_max_ms: int = 10_000
-    """A node whose state is older than this, or of unknown age, for ``stale_grace_ms`` without a
-    break is left. (A node begins to ask how old its state is only when a watcher is there.)"""
-    stale_grace_ms: int = 2_500
-    history_grace_ms: int | None = None
-    """For how long nodes whose state is fresh may be behind the watch: a follower can learn a
-    revision before the leader does. None: for ever."""
-    page_bytes: int = 1 << 20
-    buffer_messages_max: int = 4096
-    buffer_bytes_max: int = 16 << 20
 
 
 class WatchState:
@@ -167,6 +127,12 @@ class WatchState:
         self._connect_due_ms: int | None = None
         self._connect_reason = ""
         self._failures = 0
+        self._node = ""  # of this attempt, as it says
+        self.polls = False
+        """Whether the present node sends no events, so that it is asked again and again."""
+        self._poll_pause_ms = 0
+        self._age_due_ms: int | None = None
+        self._age_id = 0  # of the last question how old its state is
 
     # -- what the shell asks ------------------------------------------------------------------
 
@@ -204,8 +170,8 @@ class WatchState:
             return None
         if self._connect_due_ms is not None:
             return self._connect_due_ms
-        due = self._heard_ms + self.options.silence_ms
-        return due if self._pull_due_ms is None else min(due, self._pull_due_ms)
+        dues = (self._heard_ms + self.options.silence_ms, self._pull_due_ms, self._age_due_ms)
+        return min([due for due in dues if due is not None])
 
     # -- inputs -------------------------------------------------------------------------------
 
@@ -224,12 +190,16 @@ class WatchState:
             return self._connect(now_ms, self._connect_reason)
         if now_ms - self._heard_ms >= self.options.silence_ms:
             waited = f"{self.options.silence_ms / 1000:g} s"
-            return self._leave(now_ms, f"no progress message for {waited}")
+            what = "answer" if self.polls else "progress message"
+            return self._leave(now_ms, f"no {what} for {waited}")
+        effects: list[Effect] = []
+        if self._age_due_ms is not None and now_ms >= self._age_due_ms:
+            effects.append(self._ask_age(now_ms))
         if self._pull_due_ms is not None and now_ms >= self._pull_due_ms:
             if self._request is not None:
                 return self._leave(now_ms, "no answer to a request for missed changes")
-            return [self._pull(now_ms)]
-        return []
+            effects.append(self._pull(now_ms))
+        return effects
 
     def on_disconnect(self, attempt: int, reason: str, now_ms: int) -> list[Effect]:
         """The connection was refused or broke."""
@@ -243,7 +213,7 @@ class WatchState:
         cluster, node, history = info.cluster, info.node, info.history
         if not self.is_current(attempt):
             return []
-        self._origin = info.origin
+        self._origin, self._node = info.origin, node
         if self._cluster and cluster != self._cluster:
             return self._fail_cluster(cluster, node)
         self._cluster = cluster
@@ -271,19 +241,8 @@ class WatchState:
         self._cluster = cluster
         self._heard_ms = now_ms
         if isinstance(event, ProgressEvent):
-            if self._stays_stale(event.age_ms, now_ms):
-                age = "of unknown age" if event.age_ms < 0 else f"{event.age_ms / 1000:g} s old"
-                return self._leave(now_ms, f"the state of node {event.node} is {age}")
-            if self.complete_to < 0:
-                self._order.begin_after(event.revision)
-            if self._is_ahead_of(event, now_ms):
-                return self._fail(
-                    FAILED_HISTORY,
-                    f"the newest revision of cluster {cluster!r} is {event.revision}, but this "
-                    f"watch goes on from revision {self.complete_to + 1}: {self._whence()}. Read "
-                    f"the present state, then watch from revision {event.revision + 1} on",
-                    event.revision + 1,
-                )
+            if ended := self._judge(event, event.node, now_ms):
+                return ended
         elif self.complete_to < 0:
             return []  # a watch "from now" that does not know the present revision yet
         if self._pulling():
@@ -292,6 +251,24 @@ class WatchState:
         effects: list[Effect] = []
         self._take_in_order(event, effects, now_ms)
         return effects
+
+    def _judge(self, said: ProgressEvent | ReadAnswer, node: str, now_ms: int) -> list[Effect]:
+        """Take in the newest revision of a node, and how old its state is; what is to be done if
+        that is no node, or no history, to go on with. A watch "from now" begins here."""
+        if self._stays_stale(said.age_ms, now_ms):
+            age = "of unknown age" if said.age_ms < 0 else f"{said.age_ms / 1000:g} s old"
+            return self._leave(now_ms, f"the state of node {node} is {age}")
+        if self.complete_to < 0:
+            self._order.begin_after(said.revision)
+        if self._is_ahead_of(said, now_ms):
+            return self._fail(
+                FAILED_HISTORY,
+                f"the newest revision of cluster {self._cluster!r} is {said.revision}, but this "
+                f"watch goes on from revision {self.complete_to + 1}: {self._whence()}. Read "
+                f"the present state, then watch from revision {said.revision + 1} on",
+                said.revision + 1,
+            )
+        return []
 
     def _stays_stale(self, age_ms: int, now_ms: int) -> bool:
         """Whether this node has been too far behind for too long."""
@@ -302,7 +279,7 @@ class WatchState:
         since_ms = self._stale_since_ms
         return since_ms is not None and now_ms - since_ms >= self.options.stale_grace_ms
 
-    def _is_ahead_of(self, event: ProgressEvent, now_ms: int) -> bool:
+    def _is_ahead_of(self, event: ProgressEvent | ReadAnswer, now_ms: int) -> bool:
         """Whether a fresh state lacks what this watch has, for longer than the grace time."""
         grace_ms = self.options.history_grace_ms
         if grace_ms is None or event.revision >= self.complete_to:
@@ -332,7 +309,10 @@ class WatchState:
         if not self._order.is_sound(request, answer):
             return self._leave(now_ms, "a history answer that breaks the protocol")
         effects: list[Effect] = []
-        _deliver(effects, self._order.take_page(request, answer))
+        deliver(effects, self._order.take_page(request, answer))
+        if self.polls:
+            self._after_poll(answer, effects, now_ms)
+            return effects
         if self.complete_to < self._target:
             if answer.next_revision == request.from_revision and not answer.changes:
                 # The node restarted and has not yet applied again what it published before.
@@ -346,12 +326,62 @@ class WatchState:
             self._take_in_order(event, effects, now_ms)
         return effects
 
+    # -- without events -----------------------------------------------------------------------
+
+    def on_no_events(self, attempt: int, now_ms: int) -> list[Effect]:
+        """The node of this attempt does not let this client listen."""
+        if not self.is_current(attempt) or self.polls:
+            return []
+        self.polls = True
+        self._heard_ms = now_ms
+        self._poll_pause_ms = self.options.poll_min_ms
+        self._target = 0
+        self._buffer.clear()
+        self._buffer_bytes = 0
+        effects: list[Effect] = [self._ask_age(now_ms)]
+        if self.complete_to >= 0 and not self._pulling():
+            effects.append(self._pull(now_ms))
+        return effects
+
+    def on_age(self, attempt: int, answer: ReadAnswer | RefusalAnswer, now_ms: int) -> list[Effect]:
+        """The answer to an :class:`Ask`; answers to anything else are ignored."""
+        if not self.is_current(attempt) or not self.polls or answer.request_id != self._age_id:
+            return []
+        if isinstance(answer, RefusalAnswer):
+            if answer.code in _FATAL:
+                return self._fail(answer.code, answer.message, answer.detail)
+            return self._leave(now_ms, f"a read was refused: {answer.message}")
+        self._heard_ms = now_ms
+        if ended := self._judge(answer, self._node, now_ms):
+            return ended
+        return [] if self._pulling() else [self._pull(now_ms)]
+
+    def _ask_age(self, now_ms: int) -> Ask:
+        self._age_id = self._next_request_id
+        self._next_request_id += 1
+        self._age_due_ms = now_ms + self.options.poll_age_ms
+        query = [COUNT, self.key, self.key + b"\0"]
+        return Ask(ReadRequest(self._age_id, STALE, [query]))
+
+    def _after_poll(self, answer: HistoryAnswer, effects: list[Effect], now_ms: int) -> None:
+        """Ask for the next page at once; after the last one, in a while."""
+        options = self.options
+        if answer.next_revision <= answer.revision:
+            self._poll_pause_ms = options.poll_min_ms
+            effects.append(self._pull(now_ms))
+            return
+        self._failures = 0
+        self.live = True
+        doubled_ms = min(options.poll_max_ms, 2 * self._poll_pause_ms)
+        self._poll_pause_ms = options.poll_min_ms if answer.changes else doubled_ms
+        self._pull_due_ms = now_ms + self._poll_pause_ms
+
     # -- live messages in order ---------------------------------------------------------------
 
     def _take_in_order(self, event: Event, effects: list[Effect], now_ms: int) -> None:
         changes: list[Change] = []
         covered = not self._must_pull(event) and self._order.take(event, changes)
-        _deliver(effects, changes)
+        deliver(effects, changes)
         self.live = covered
         if covered:
             self._failures = 0
@@ -424,6 +454,8 @@ class WatchState:
         self._request = None
         self._pull_due_ms = None
         self._target = 0
+        self.polls = False
+        self._age_due_ms = None
         self._failures += 1
         options = self.options
         doubled_ms = options.reconnect_min_ms << min(self._failures - 1, 16)
@@ -454,15 +486,6 @@ class WatchState:
         self.failed = Fail(code, message, detail)
         self._buffer.clear()
         return [self.failed]
-
-
-def _deliver(effects: list[Effect], changes: Sequence[AnyChange]) -> None:
-    if not changes:
-        return
-    if effects and isinstance(effects[-1], Deliver):
-        effects[-1].changes.extend(changes)
-    else:
-        effects.append(Deliver(list(changes)))
 
 
 def _weight(event: Event) -> int:

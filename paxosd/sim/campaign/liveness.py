@@ -7,7 +7,7 @@ feature level is raised, and log time passes. A breach raises Violation.
 from collections.abc import Callable, Sequence
 
 from paxosd.check.history import UNKNOWN, Operation
-from paxosd.core.client.watch import WatchOptions
+from paxosd.core.client.watch_effects import WatchOptions
 from paxosd.sim.cluster.clients import SimClient
 from paxosd.sim.cluster.cluster import SimCluster
 from paxosd.sim.cluster.lease_holder import LeaseHolder

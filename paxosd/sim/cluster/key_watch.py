@@ -9,7 +9,8 @@ That changes come whole and in order is checked of other watchers (``watchers.py
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from paxosd.core.client.watch import Connect, Deliver, Effect, Pull, WatchState
+from paxosd.core.client.watch import WatchState
+from paxosd.core.client.watch_effects import Connect, Deliver, Effect, Pull
 from paxosd.core.events import Event, LearnedEvent, MembersEvent
 from paxosd.core.requests import HistoryAnswer, RefusalAnswer, ServerMessage
 from paxosd.sim.cluster.cluster import SimCluster

@@ -12,7 +12,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from paxosd.core.client.watch import Connect, Deliver, Effect, Fail, Pull, WatchOptions, WatchState
+from paxosd.core.client.watch import WatchState
+from paxosd.core.client.watch_effects import Connect, Deliver, Effect, Fail, Pull, WatchOptions
 from paxosd.core.commands import prefix_end
 from paxosd.core.effects import COMPACTED
 from paxosd.core.events import Event, LearnedEvent, MembersEvent
@@ -128,6 +129,7 @@ class SimWatcher:
                     self._die(state)
                     return
             else:
+                assert isinstance(effect, Fail)  # nobody is kept from listening here: no Ask
                 self._ended(effect)
                 return
         if self._judge is not None:

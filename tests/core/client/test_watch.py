@@ -3,7 +3,8 @@ the full sequence of changes."""
 
 import pytest
 
-from paxosd.core.client.watch import WatchOptions, WatchState
+from paxosd.core.client.watch import WatchState
+from paxosd.core.client.watch_effects import WatchOptions
 from paxosd.core.events import ProgressEvent
 from paxosd.replica import watch_publisher as events
 from tests.core.client.watch_world import World, check

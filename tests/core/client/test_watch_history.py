@@ -3,14 +3,14 @@
 import pytest
 
 from paxosd.core.client.cluster_info import ClusterInfo
-from paxosd.core.client.watch import (
+from paxosd.core.client.watch import WatchState
+from paxosd.core.client.watch_effects import (
     FAILED_CLUSTER,
     FAILED_HISTORY,
     Connect,
     Fail,
     Pull,
     WatchOptions,
-    WatchState,
 )
 from paxosd.core.commands import Change
 from paxosd.core.events import ProgressEvent

@@ -2,7 +2,8 @@
 
 import pytest
 
-from paxosd.core.client.watch import Connect, Deliver, Fail, Pull, WatchOptions, WatchState
+from paxosd.core.client.watch import WatchState
+from paxosd.core.client.watch_effects import Connect, Deliver, Fail, Pull, WatchOptions
 from paxosd.core.commands import (
     Change,
 )

@@ -9,7 +9,7 @@ from collections import deque
 
 import pytest
 
-from paxosd.core.client.watch import Connect, Deliver, Pull
+from paxosd.core.client.watch_effects import Connect, Deliver, Pull
 from paxosd.core.commands import (
     CAS_REVISION,
     DELETE,
