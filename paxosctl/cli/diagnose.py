@@ -9,7 +9,13 @@ import socket
 import time
 from enum import Enum
 
-from paxosctl.cli.health import lost_for_good, memory_words, state_words, voters_seen
+from paxosctl.cli.health import (
+    lost_for_good,
+    memory_words,
+    state_words,
+    voters_seen,
+    waiting_words,
+)
 from paxosctl.cli.survey import Answer, ask_all
 from paxosctl.client.client import Client
 from paxosctl.client.errors import (
@@ -23,7 +29,7 @@ from paxosctl.client.reach import open_tcp
 from paxosd.core.client.endpoints import EndpointState
 from paxosd.core.effects import BUSY
 from paxosd.core.status import NodeStatus
-from paxosd.host.wording import listed
+from paxosd.host.wording import lasted, listed
 from paxosd.net.resolver import NO_HOST, UNRESOLVED, ResolveError
 
 STATUS_S = 0.4
@@ -193,12 +199,8 @@ def _of_status(status: NodeStatus) -> str:
         return f"{node} is to join a cluster, and has not heard from a member of it yet"
     if status.role in ("diverged", "disputed"):
         return "; ".join(state_words([status]))
-    waits_for = status.unconfirmed_by
-    if waits_for and status.role == "newcomer" and not status.leader:
-        return (
-            f"{node} is new and votes once every member has been up: start or reconnect "
-            f"{listed(waits_for)}"
-        )
+    if status.unconfirmed_by and status.role == "newcomer" and not status.leader:
+        return waiting_words(status)
     if seen.voting < quorum:
         advice = [f"no quorum: {node} counts {seen.voting} of {total} voters and needs {quorum}"]
         if seen.silent:
@@ -223,4 +225,5 @@ def _of_status(status: NodeStatus) -> str:
 def _waits(status: NodeStatus) -> str:
     """Which members a node waits for until it may vote."""
     waits_for = status.unconfirmed_by
-    return f": it waits for {listed(waits_for)}" if waits_for else ""
+    since = f", for {lasted(status.unconfirmed_ms)} by now" if status.unconfirmed_ms >= 0 else ""
+    return f": it waits for {listed(waits_for)}{since}" if waits_for else ""

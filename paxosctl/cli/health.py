@@ -7,7 +7,7 @@ from typing import NamedTuple
 from paxosctl.cli.render import human_bytes
 from paxosctl.cli.survey import NodeView
 from paxosd.core.status import NodeStatus, PeerStatus, SumMismatch
-from paxosd.host.wording import counted, listed
+from paxosd.host.wording import counted, lasted, listed
 
 MEMORY_LOST = "memory-lost"
 """The role, in every table and answer, of a node that lost its memory."""
@@ -56,6 +56,23 @@ def lost_for_good(statuses: Iterable[NodeStatus]) -> tuple[str, str] | None:
         f"{best.node} has, which has applied most ({best.applied} slots): paxosctl "
         "snapshot save --endpoint ENDPOINT FILE, then paxosctl snapshot restore"
     )
+
+
+def waiting_words(status: NodeStatus) -> str:
+    """Whom a node waits for until it may act, for how long, and what is to be done; "": nobody."""
+    names, node = listed(status.unconfirmed_by), status.node
+    if not names:
+        return ""
+    since = f" for {lasted(status.unconfirmed_ms)}" if status.unconfirmed_ms >= 0 else ""
+    words = f"{role_of(status)}: {node} has waited{since} for {names}"
+    if status.role != "newcomer":
+        return f"{words} to compare its memory: start or reconnect {names}"
+    if not status.leader:
+        return (
+            f"{words}: it is new and votes once every member has been up: start or reconnect "
+            f"{names}; to found the cluster without: docs/RUNBOOKS.md"
+        )
+    return f"{words}, which are to confirm that it is new"
 
 
 def scarce_words(statuses: Iterable[NodeStatus]) -> list[str]:

@@ -15,6 +15,7 @@ answers keep the names of the wire protocol, because older programs read them:
     level, level_lagging              feature_level, feature_level_lagging
     faults, a number                  fault_count
     heard_ms_ago: -1                  heard_ms_ago: null  never
+    unconfirmed_ms: -1                unconfirmed_ms: null  it may act
 """
 
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ _RENAMED = {"directory": "directory_id", "level": "feature_level"}
 _BALLOTS = frozenset({"ballot", "promised"})
 _IDENTITIES = frozenset({"directory_id", "run_id"})
 _NULL_IF_EMPTY = frozenset({"leader", "leader_client", "genesis", "fetching"})
-_NULL_IF_NEGATIVE = frozenset({"heard_ms_ago", "age_ms", "last_ms_ago"})
+_NULL_IF_NEGATIVE = frozenset({"heard_ms_ago", "age_ms", "last_ms_ago", "unconfirmed_ms"})
 _TABLES = frozenset({"membership", "settings", "founding", "snapshot", "scrub"})
 _MAPS_OF_NODES = frozenset({"members", "departed", "peers", "file_members"})
 

@@ -18,6 +18,7 @@ from paxosctl.cli.health import (
     state_words,
     survives,
     voters_seen,
+    waiting_words,
 )
 from paxosctl.cli.public_names import node_status, trouble
 from paxosctl.cli.render import View, human_bytes
@@ -28,7 +29,7 @@ from paxosd.config.file_members import words as differing_words
 from paxosd.core.skew import SKEW_MS_MAX
 from paxosd.core.status import NodeStatus, PeerStatus, SnapshotStatus
 from paxosd.host.clock import clock_ms
-from paxosd.host.wording import counted
+from paxosd.host.wording import counted, lasted
 from paxosd.wire.status import as_table, decode_status
 
 HASH_POLL_MS = 20
@@ -247,11 +248,7 @@ def _snapshot(snapshot: SnapshotStatus | None) -> str:
         return "-"
     if snapshot.fetching:
         return f"{snapshot.fetching} a peer's"
-    age_s = max(0, snapshot.age_ms // 1000)
-    for unit, seconds in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if age_s >= 2 * seconds:
-            return f"{snapshot.slot}, {age_s // seconds} {unit} old"
-    return f"{snapshot.slot}, {age_s} s old"
+    return f"{snapshot.slot}, {lasted(snapshot.age_ms)} old"
 
 
 def _survives(status: NodeStatus) -> str:
@@ -272,6 +269,7 @@ def _cluster(views: list[NodeView]) -> View:
             notes.append(f"{view.name} ({view.endpoint}): {view.why}")
     known = [view.status for view in views if view.status is not None]
     notes += memory_lines(known)
+    notes += [words for words in map(waiting_words, known) if words]
     notes += [
         f"the file of {status.node} has other members than the cluster's, which count: {line}"
         for status in known
@@ -333,7 +331,7 @@ def _node(status: NodeStatus) -> View:
     free, log = human_bytes(disk.free_bytes), human_bytes(disk.wal_bytes)
     table = {
         "node": f"{status.node} of cluster {status.cluster}, version {status.version}",
-        "role": memory_words(status) or role_of(status),
+        "role": memory_words(status) or waiting_words(status) or role_of(status),
         "state": "; ".join(state_words([status])) or status.state,
         "member": _member(status),
         "founded": _founded(status),

@@ -284,7 +284,7 @@ class Admission:
             self.forgot.clear()
         self.readiness = readiness = self._judge()
         has_vote = bool(entry is not None and entry.voter)
-        context.unconfirmed = readiness is not Readiness.ACTS and has_vote
+        context.set_unconfirmed(readiness is not Readiness.ACTS and has_vote)
         arriving = self._begun_ms is not None
         self.asking = (arriving and bool(self.missing())) or self.forgetful
         if readiness is not self._reported and has_vote:
@@ -377,8 +377,9 @@ class Admission:
         if self.readiness is Readiness.UNCOMPARED and context.now_ms >= self._report_due_ms:
             self._report_due_ms = context.now_ms + 12 * REPORT_AFTER_MS
             context.outbox.notice(
-                "node.waiting", "warning", members=self.waits_for(), advice=_ADVICE
-            )
+                "node.waiting", "warning", members=self.waits_for(),
+                unconfirmed_ms=context.unconfirmed_ms, advice=_ADVICE,
+            )  # fmt: skip
 
     def _say_hello(self, name: NodeId) -> None:
         options = self._context.options
@@ -400,7 +401,10 @@ class Admission:
         if context.now_ms >= self._report_due_ms:
             self._report_due_ms = context.now_ms + 12 * REPORT_AFTER_MS
             silent = [n for n, peer in context.peers.items() if not peer.up]
-            context.outbox.notice("node.waiting", "error", members=silent, advice=_STUCK_ADVICE)
+            context.outbox.notice(
+                "node.waiting", "error", members=silent,
+                unconfirmed_ms=context.unconfirmed_ms, advice=_STUCK_ADVICE,
+            )  # fmt: skip
 
     def connection_lost(self, name: NodeId) -> None:
         """The peer may come back without a memory of this run: say Hello to it again."""

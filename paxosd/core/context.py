@@ -185,7 +185,9 @@ class Context:
     audience: list[NodeId] = field(default_factory=list)
     """The nodes that messages go to: the other members."""
     unconfirmed: bool = False
-    """Whether this voter must not act now, for one of the reasons in ``admission.py``."""
+    """Whether this voter must not act now, for one of the reasons in ``admission.py`` …"""
+    unconfirmed_since_ms: float = 0.0
+    """… and since when, by the steady clock."""
     diverged: bool = False
     """Whether this node's state is not the decided one (``agreement.py``): then it applies nothing
     and serves nobody."""
@@ -266,6 +268,17 @@ class Context:
     def own_bit(self) -> int:
         """This node's vote; 0 if it has none, or must not use it now."""
         return 0 if self.unconfirmed else self.membership.quorums.bit.get(self.node, 0)
+
+    @property
+    def unconfirmed_ms(self) -> int:
+        """For how long this voter has been unconfirmed; -1: it is not."""
+        return int(self.now_ms - self.unconfirmed_since_ms) if self.unconfirmed else -1
+
+    def set_unconfirmed(self, unconfirmed: bool) -> None:
+        """Whether this voter must not act from now on."""
+        if unconfirmed and not self.unconfirmed:
+            self.unconfirmed_since_ms = self.now_ms
+        self.unconfirmed = unconfirmed
 
     @property
     def is_trying(self) -> bool:

@@ -143,7 +143,10 @@ class Founding:
         if self.active and context.now_ms >= self._report_due_ms:
             self._report_due_ms = context.now_ms + REPORT_EVERY_MS
             advice = ALONE_ADVICE if self.alone else _ADVICE
-            context.outbox.notice("node.waiting", "warning", members=self.missing(), advice=advice)
+            context.outbox.notice(
+                "node.waiting", "warning", members=self.missing(),
+                unconfirmed_ms=context.unconfirmed_ms, advice=advice,
+            )  # fmt: skip
 
     # -- hearing
 
@@ -240,8 +243,9 @@ def _listed(members: dict[NodeId, bool]) -> str:
 
 _ADVICE = (
     "this data directory is empty; the cluster is founded once every member of the configuration "
-    "is up with an empty directory: start them all. To join a cluster that is there already, add "
-    "this node with paxosctl member add"
+    "is up with an empty directory: start them all. To begin without one of them, take it out of "
+    "the files of all others, start those again, and add it later (paxosctl member add). To join "
+    "a cluster that is there already, add this node there"
 )
 ALONE_ADVICE = (
     "this data directory is empty, and the configuration names this node alone. To found a new "

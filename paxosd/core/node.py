@@ -484,6 +484,7 @@ class Node:
             age_ms=self.age_ms(),
             reads_waiting=len(self._reads),
             unconfirmed_by=tuple(waits_for),
+            unconfirmed_ms=self._context.unconfirmed_ms,
             genesis=f"{self.genesis:016x}" if self.genesis else "",
             feature_level_lagging=tuple(self._roles.level_raise.lagging()),
             state=comparison.state,

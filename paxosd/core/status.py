@@ -314,6 +314,8 @@ class NodeStatus:
     reads_waiting: int = 0
     unconfirmed_by: tuple[NodeId, ...] = ()
     """For which members this node waits until it may vote."""
+    unconfirmed_ms: int = -1
+    """For how many milliseconds this voter has not been allowed to act; -1: it is allowed."""
 
     voters: tuple[NodeId, ...] = ()
     quorum: int = 0

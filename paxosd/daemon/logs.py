@@ -41,7 +41,8 @@ VOCABULARY: dict[str, str] = {
     # the daemon's life
     "node.starting": "the process begins: version, configuration",
     "node.recovered": "the log was read back: slots, commit, torn bytes",
-    "node.waiting": "a node waits for members without which it does not act: members, advice",
+    "node.waiting": "a node waits for members without which it does not act: members, "
+    "unconfirmed_ms (for how long), advice",
     "node.confirmed": "the others have compared this start: it votes from now on",
     "node.catching_up": "there is a later membership, and this node acts no more before it has it",
     "cluster.founded": "the founding record is in the data directory: members, genesis",

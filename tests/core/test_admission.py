@@ -70,8 +70,10 @@ class TestComparison:
         node = restarted().welcomed("n2")
         node.run(WAIT_MS - 200)
         assert node.node.role == "returning"
+        assert node.node.status().unconfirmed_ms == WAIT_MS - 200
         node.run(400)
         assert node.node.role == "candidate"
+        assert node.node.status().unconfirmed_ms == -1
 
     def test_but_less_is_not(self):
         node = restarted()

@@ -71,6 +71,8 @@ class TestANewcomer:
         new.run(4 * REPORT_AFTER_MS)
         waiting = [n for n in new.notices if n.event == "node.waiting"]
         assert [n.fields["members"] for n in waiting] == [["n2", "n3"]]
+        assert REPORT_AFTER_MS <= waiting[0].fields["unconfirmed_ms"] < 2 * REPORT_AFTER_MS
+        assert new.node.status().unconfirmed_ms >= 4 * REPORT_AFTER_MS
 
 
 class TestFounding:

@@ -41,6 +41,7 @@ FULL = NodeStatus(
     ballot=Ballot(7, "n1"), promised=Ballot(8, "n2"), leader="n1", leader_client=N1.client,
     elections=2, commit=5, known_commit=6, proposed=7, applied=5, lag_slots=1, age_ms=12,
     open_slots=1, queued_commands=4, reads_waiting=2, unconfirmed_by=("n2",),
+    unconfirmed_ms=1500,
     voters=("n1",), quorum=1, phase1=1, phase2=1, fault_tolerance=-1,
     peers={"n2": PeerStatus(reachable=True, heard_ms_ago=3, commit=4, feature_level=1,
                             skew_ms=-5, voter=False, votes=False, client=N2.client),

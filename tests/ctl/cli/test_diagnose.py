@@ -161,10 +161,12 @@ def test_a_new_cluster_says_whom_it_waits_for():
         "quorum": 2,
         "voters": ["n1", "n2", "n3"],
         "unconfirmed_by": ["n3"],
+        "unconfirmed_ms": 150_000,
         "peers": {"n2": {"reachable": True}, "n3": {"reachable": False}},
     }
     assert _of_status(decode_status(status)) == (
-        "n1 is new and votes once every member has been up: start or reconnect n3"
+        "newcomer: n1 has waited for 2 min for n3: it is new and votes once every member has been "
+        "up: start or reconnect n3; to found the cluster without: docs/RUNBOOKS.md"
     )
     assert "an election takes a second" in _of_status(
         decode_status(status | {"unconfirmed_by": []})
