@@ -138,7 +138,7 @@ def _run_node(path: Path | None, overrides: tuple[str, ...]) -> int:
     config: Config | None = None
     try:
         config = load(path, overrides)
-        return _run(config)
+        return _run(config, lambda: load(path, overrides))
     except StopRequested:
         return exits.OK
     except Exception as error:
@@ -171,7 +171,7 @@ def _end_in_json(error: Exception, code: int, logs: "Logs") -> None:
     logs.close()
 
 
-def _run(config: Config) -> int:
+def _run(config: Config, read: Callable[[], Config]) -> int:
     if config.log.file and sys.stderr.isatty():
         click.echo(
             f"paxosd: {config.node.name} logs to {config.log.file} (here instead: --set log.file=)",
@@ -179,7 +179,7 @@ def _run(config: Config) -> int:
         )
     from paxosd.daemon.daemon import run  # noqa: PLC0415 - not for --help, --check-config and dev
 
-    return run(config)
+    return run(config, read)
 
 
 def _explain(error: Exception) -> int:

@@ -164,9 +164,9 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         place = item.path.relative_to(ROOT / "tests").as_posix()
         marks = {
-            "processes": place.startswith("processes/"),
+            "processes": place.startswith(("processes/", "hosts/")),
             "campaign": place.startswith(CAMPAIGNS),
-            "slow": place.startswith(("processes/", *CAMPAIGNS, *SLOW)),
+            "slow": place.startswith(("processes/", "hosts/", *CAMPAIGNS, *SLOW)),
         }
         for name in (name for name, given in marks.items() if given):
             item.add_marker(getattr(pytest.mark, name))

@@ -5,6 +5,8 @@ loop goes on draining: what arrives meanwhile is the next group. No asyncio, no 
 node's own deadlines.
 """
 
+import contextlib
+import faulthandler
 import gc
 import math
 import os
@@ -28,7 +30,9 @@ from paxosd.daemon.logs import Logs, ends_in_json
 from paxosd.daemon.notify import Notifier
 from paxosd.daemon.processor import ProcessorTimes
 from paxosd.daemon.recorder_writer import FlightRecorder
+from paxosd.daemon.reload import ReadConfig, Reload
 from paxosd.daemon.served_files import ServedFiles
+from paxosd.daemon.standing_words import StandingWords
 from paxosd.daemon.startup import (
     Parts,
     replica_options,
@@ -65,7 +69,9 @@ between two tries, for this may be the last node that it knows."""
 class Daemon:
     """The running parts of one node and the loop over them."""
 
-    def __init__(self, config: Config, parts: Parts, logs: Logs, notifier: Notifier) -> None:
+    def __init__(
+        self, config: Config, parts: Parts, logs: Logs, notifier: Notifier, read: ReadConfig
+    ) -> None:
         self.config = config
         assembled = parts.assembled
         self.node: Node = assembled.node
@@ -93,6 +99,8 @@ class Daemon:
         self.monitoring = parts.monitoring
         self.replica = self._make_replica(assembled)
         self.log_level = LogLevel(logs, self.replica.trace, precise_clock_ms)
+        self.reload = Reload(config, read, logs, self.log_level, notifier)
+        self.standing_words = StandingWords(self.node)
         self.report = self._make_report(parts)
         self.signals = SIGNALS.noted
         self.stop_by_ms = 0.0
@@ -216,7 +224,10 @@ class Daemon:
             self.bus.ports.log_refused()
             self.bus.ports.end_stuck(self.bus.event_bytes_waiting)
             self.notifier.tick(now_ms)
-            self.notifier.status(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
+            if self.notifier.enabled and not self.stop_by_ms:
+                words = self.standing_words()
+                self.notifier.status(words)
+                self.reload.tick(words)
         took_ms = precise_clock_ms() - now_ms
         if took_ms > SLOW_TURN_MS:
             self.log.warning("node.slow_loop", dur_ms=round(took_ms, 1))
@@ -235,7 +246,7 @@ class Daemon:
             number = self.signals.pop(0)
             self.log.info("node.signal", signal=signal.Signals(number).name)
             if number == signal.SIGHUP:
-                self._reload()
+                self.reload.begin()
             elif not self.stop_by_ms:
                 self.notifier.stopping("handing over" if self.node.leading else "stopping")
                 self.log.info("node.stopping", reason=signal.Signals(number).name)
@@ -245,11 +256,6 @@ class Daemon:
                 self.stop_by_ms = precise_clock_ms() + (HAND_OVER_MS if waiting else 50.0)
             else:
                 self.stop_by_ms = precise_clock_ms()
-
-    def _reload(self) -> None:
-        self.notifier.reloading()
-        self.logs.reopen()
-        self.notifier.ready(f"{self.node.role}; leader {self.node.leader or 'unknown'}")
 
     def _stopped(self) -> bool:
         if self.replica.standing.removed:
@@ -288,21 +294,25 @@ class Daemon:
         return encode_status(self.report.make(self.turns))
 
 
-def run(config: Config) -> int:
-    """Run one node in the foreground until SIGTERM or SIGINT; returns the exit code.
+def run(config: Config, read: ReadConfig) -> int:
+    """Run one node in the foreground until SIGTERM or SIGINT; returns the exit code. ``read``: for
+    a reload.
 
     Raises what keeps it from starting or going on: BindError, StorageError, IdentityError,
     DataDirLocked, PermissionError; or, where that was said on standard error in JSON, returns its
     exit code.
     """
     SIGNALS.catch()
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # standard error is closed
+        # What a loop that hangs was doing: the service manager's watchdog ends it with SIGABRT.
+        faulthandler.enable()
     try:
-        return _run(config)
+        return _run(config, read)
     except StopRequested:
         return exits.OK
 
 
-def _run(config: Config) -> int:
+def _run(config: Config, read: ReadConfig) -> int:
     logs = Logs(
         node=config.node.name,
         level=config.log.level,
@@ -318,7 +328,7 @@ def _run(config: Config) -> int:
             logs.logger.info("config.environ_ignored", variables=list(config.ignored_environ))
         gc.disable()  # see _tune
         parts = start_up(config, logs, notifier, random.Random())
-        daemon = Daemon(config, parts, logs, notifier)
+        daemon = Daemon(config, parts, logs, notifier, read)
         SIGNALS.note(daemon.syncer.wake)
         _tune()
         logs.logger.info("node.ready", peer=config.me.peer, client=config.me.client,

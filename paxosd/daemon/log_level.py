@@ -36,6 +36,13 @@ class LogLevel:
             self._use(level, for_ms if self._until_ms is not None else 0)
         return self.status()
 
+    def configure(self, level: str) -> None:
+        """The configuration has this level now; another one that was set for a while stays until
+        its time is over."""
+        self._configured = level
+        if self._until_ms is None:
+            self._use(level, 0)
+
     def tick(self) -> None:
         """Now and then: go back if it is time."""
         if self._until_ms is not None and self._now_ms() >= self._until_ms:

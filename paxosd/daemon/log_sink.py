@@ -105,6 +105,8 @@ class LogSink:
         self._gap: _Gap | None = None
         """The one at the end of the queue, if lines are being dropped now."""
         self._closed = False
+        self._reopening = 0
+        """How often the file is still to be opened anew."""
         # From here on the thread's alone.
         self._torn = path is not None and ends_torn(path)
         """Whether the last thing written, in this run or before it, was a part of a line."""
@@ -129,7 +131,14 @@ class LogSink:
     def reopen(self) -> None:
         """Open the file anew once what is queued is written; the log says how that went."""
         if self._path is not None:
+            with self._lock:
+                self._reopening += 1
             self._queue.put(_Reopen())
+
+    @property
+    def reopening(self) -> bool:
+        """Whether the file is still to be opened anew."""
+        return self._reopening > 0
 
     def flush(self, timeout_s: float = CLOSE_S) -> bool:
         """Wait until what is queued is written or lost; False: that took too long."""
@@ -168,6 +177,8 @@ class LogSink:
                 self._end_gap(item)
             elif isinstance(item, _Reopen):
                 self._open_anew()
+                with self._lock:
+                    self._reopening -= 1
             if self._unsaid:
                 self._write([])
             if isinstance(item, _Mark):
@@ -276,6 +287,11 @@ class StreamSink:
 
     def reopen(self) -> None:
         """Nothing to do."""
+
+    @property
+    def reopening(self) -> bool:
+        """Never."""
+        return False
 
     def flush(self, timeout_s: float = CLOSE_S) -> bool:
         """Nothing to do."""

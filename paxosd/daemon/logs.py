@@ -58,6 +58,9 @@ VOCABULARY: dict[str, str] = {
     "node.signal": "a signal came in",
     "node.slow_loop": "one turn of the loop took too long: dur_ms",
     "config.loaded": "the settings that are not the defaults, and where they came from",
+    "config.reloaded": "SIGHUP: the configuration was read again: log_level, which is in force; "
+    "at_next_start, the settings that have changed and wait for that",
+    "config.reload_failed": "SIGHUP: the configuration cannot be used: message; nothing changes",
     "config.environ_ignored": "PAXOSD_ variables that Kubernetes sets for a Service: variables",
     "log.level": "the level was changed while the node runs: from, to, for_ms; or its time is over",
     "log.dropped": "lines are missing here: count, and total since the start",
@@ -310,6 +313,11 @@ class Logs:
         log says how that went, and the old file stays in use if it failed. No file: nothing is
         done."""
         self._sink.reopen()
+
+    @property
+    def reopening(self) -> bool:
+        """Whether the log file is still to be opened anew: a disk may take its time."""
+        return self._sink.reopening
 
     def flush(self, timeout_s: float = CLOSE_S) -> bool:
         """Wait until all lines so far are written, or lost; False: that took too long. So are the

@@ -5,7 +5,9 @@ NOTIFY_SOCKET names, a path or, with a leading ``@``, an abstract address. Witho
 variable every call does nothing. The other end is :class:`NotifyReceiver`, for ``paxosd dev``.
 
 A notice to the service manager must never stop the daemon: sends don't block, and a failed one
-is counted in :attr:`Notifier.failures` and forgotten.
+is counted in :attr:`Notifier.failures` and forgotten. READY=1 alone is sent again with the next
+:meth:`Notifier.tick`: a service manager whose queue was full would wait for it, and then end the
+node.
 """
 
 import contextlib
@@ -32,6 +34,7 @@ class Notifier:
         self._socket: socket.socket | None = None
         self._due_ms = 0.0
         self._status = ""
+        self._ready_owed = False
         if address:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             self._socket.setblocking(False)
@@ -59,13 +62,13 @@ class Notifier:
     def ready(self, status: str = "") -> None:
         """Start-up, or a reload, is done."""
         self._status = status
-        self._send("READY=1", *([f"STATUS={_one_line(status)}"] if status else []))
+        self._ready_owed = not self._send("READY=1", *_status_line(status))
 
     def status(self, text: str) -> None:
         """One line for people; the same text again is not sent again."""
         if text != self._status:
             self._status = text
-            self._send(f"STATUS={_one_line(text)}")
+            self._send(*_status_line(text))
 
     def reloading(self) -> None:
         """A reload begins; :meth:`ready` ends it."""
@@ -73,11 +76,12 @@ class Notifier:
 
     def stopping(self, status: str = "") -> None:
         """The daemon begins to stop."""
-        self._send("STOPPING=1", *([f"STATUS={_one_line(status)}"] if status else []))
+        self._ready_owed = False
+        self._send("STOPPING=1", *_status_line(status))
 
-    def extend_timeout(self, by_ms: int) -> None:
+    def extend_timeout(self, by_ms: int, status: str = "") -> None:
         """Start-up or stopping needs this much more time from now on: a long log is read."""
-        self._send(f"EXTEND_TIMEOUT_USEC={by_ms * 1000}")
+        self._send(f"EXTEND_TIMEOUT_USEC={by_ms * 1000}", *_status_line(status))
 
     def tick(self, now_ms: float) -> None:
         """Feed the watchdog if it is due. Call from the loop itself, so that a loop that hangs
@@ -86,6 +90,8 @@ class Notifier:
         if self.watchdog_interval_ms and now_ms >= self._due_ms:
             self._due_ms = now_ms + self.watchdog_interval_ms
             self._send("WATCHDOG=1")
+        if self._ready_owed:
+            self.ready(self._status)
 
     def close(self) -> None:
         """Later calls do nothing."""
@@ -93,13 +99,16 @@ class Notifier:
             self._socket.close()
             self._socket = None
 
-    def _send(self, *lines: str) -> None:
+    def _send(self, *lines: str) -> bool:
+        """Whether it was sent, or there is nobody to send it to."""
         if self._socket is None:
-            return
+            return True
         try:
             self._socket.sendto("\n".join(lines).encode(), self._address)
         except OSError:
             self.failures += 1
+            return False
+        return True
 
 
 class NotifyReceiver:
@@ -134,5 +143,6 @@ class NotifyReceiver:
             self.path.unlink()
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _status_line(text: str) -> list[str]:
+    """The line of a status, whatever is in it; none for ""."""
+    return [f"STATUS={' '.join(text.split())}"] if text else []

@@ -26,16 +26,16 @@ from paxosd.core.message_room import MessageRoom
 from paxosd.core.node import Node
 from paxosd.core.options import NodeOptions
 from paxosd.core.state.machine import CHECKSUM_SLOTS
-from paxosd.core.types import NodeId, Slot
+from paxosd.core.types import NodeId
 from paxosd.daemon.logs import Logs
 from paxosd.daemon.monitoring import Monitoring
 from paxosd.daemon.notify import Notifier
+from paxosd.daemon.start_progress import StartProgress
 from paxosd.daemon.trace_writer import DaemonTrace
 from paxosd.faults.live import LiveFaults
 from paxosd.host import descriptors
 from paxosd.host.clock import precise_clock_ms
 from paxosd.host.descriptors import Limits
-from paxosd.host.stop_signals import SIGNALS
 from paxosd.net.retransmission import missing_options
 from paxosd.replica.assembly import Equipment, assemble
 from paxosd.replica.parts import Assembled
@@ -108,7 +108,7 @@ def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random)
                 wall_ms=lambda: time.time_ns() // 1_000_000,
                 rng=rng,
                 wal_options=WalOptions(segment_bytes=config.wal.segment_bytes),
-                progress=lambda slot, commit: _on_progress(notifier, slot, commit),
+                progress=StartProgress(notifier, precise_clock_ms),
             )
             parts = assemble(
                 replace(data_dir.node_directory, home=faults.home),
@@ -175,13 +175,6 @@ def _live_faults(config: Config, data_dir: DataDir, logs: Logs) -> LiveFaults:
         now_ms=precise_clock_ms,
         flush_log=lambda: logs.flush(FLUSH_S),
     )
-
-
-def _on_progress(notifier: Notifier, slot: Slot, commit: Slot) -> None:
-    SIGNALS.raise_noted()
-    notifier.extend_timeout(30_000)
-    notifier.tick(precise_clock_ms())
-    notifier.status(f"reading the log: slot {slot} of {commit}")
 
 
 def contacts(config: Config) -> dict[NodeId, PeerEndpoints]:

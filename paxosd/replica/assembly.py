@@ -23,10 +23,11 @@ from paxosd.core.run_id import RUN_BITS, make_run_id
 from paxosd.core.state.machine import Machine
 from paxosd.core.types import NodeId
 from paxosd.host.log import Log
+from paxosd.host.progress import PhaseProgress
 from paxosd.replica.admin import Admin, AdminPorts
 from paxosd.replica.parts import Assembled
 from paxosd.replica.ports import Ports, ReplicaOptions
-from paxosd.replica.recovery import Memory, Progress, make_restart, recover
+from paxosd.replica.recovery import Memory, make_restart, recover
 from paxosd.replica.replica import Replica
 from paxosd.snapshot.jobs import Jobs
 from paxosd.snapshot.keeper import SnapshotOptions, Snapshots
@@ -58,7 +59,7 @@ class Equipment:
     wal_options: WalOptions
     random_bits: RandomBits = secrets.randbits
     identity_bits: Callable[[], RandomBits] = lambda: secrets.randbits
-    progress: Progress = lambda slot, commit: None
+    progress: PhaseProgress = lambda what, done, total: None
     machine: Machine | None = None
     """An empty one to use."""
     node_kind: type[Node] = Node

@@ -14,13 +14,15 @@ The data directory's identity (``storage/identity.py``) was checked before; a no
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from paxosd.core.commands import Batch, Entry, Reign
 from paxosd.core.genesis import Record
 from paxosd.core.restart import Restart
 from paxosd.core.state.machine import Machine
-from paxosd.core.types import NOOP, NodeId, Slot
+from paxosd.core.types import NOOP, NodeId
 from paxosd.host.log import Log
+from paxosd.host.progress import PhaseProgress
 from paxosd.replica import quarantine
 from paxosd.snapshot.restore import KeptSnapshots, restore_state
 from paxosd.storage import identity
@@ -29,10 +31,8 @@ from paxosd.storage.wal import Recovered, Wal, WalOptions
 from paxosd.storage.wal_open import open_wal
 from paxosd.wire import WireError, decode_batch, encode_batch, encode_entry
 
-REPLAY_SLOTS_PER_REPORT = 5000
-
-Progress = Callable[[Slot, Slot], object]
-"""``progress(slot, commit)``: called now and then during a replay."""
+REPLAY_SLOTS_PER_REPORT = 100
+"""A slot holds up to ``protocol.batch_bytes_max``, so that 100 take some seconds at most."""
 
 
 class WireCodec:
@@ -84,7 +84,7 @@ class _Place:
     wal_options: WalOptions
     log: Log
     now_ms: Callable[[], float]
-    progress: Progress
+    progress: PhaseProgress
 
 
 def recover(
@@ -96,15 +96,15 @@ def recover(
     wal_options: WalOptions,
     log: Log,
     now_ms: Callable[[], float],
-    progress: Progress = lambda slot, commit: None,
+    progress: PhaseProgress = lambda what, done, total: None,
     machine: Machine | None = None,
     random_bits: Callable[[int], int] = secrets.randbits,
 ) -> Memory:
     """Open the log, restore the newest snapshot, apply what was chosen after it again; or, if
     that is damaged, begin anew with what the snapshots hold. ``home`` holds the mark of a log,
     ``log_disk`` log and snapshots. ``machine``: an empty one to use. ``random_bits``: for a new
-    identity. Raises StorageError, OSError: then nothing was set aside, or not all, and the next
-    start goes on with it."""
+    identity. ``progress`` may end it by an error. Raises StorageError, OSError: then nothing was
+    set aside, or not all, and the next start goes on with it."""
     place = _Place(home, log_disk, cluster, node, wal_options, log, now_ms, progress)
     machine = machine if machine is not None else Machine()
     diverged = identity.diverged(home)
@@ -132,6 +132,7 @@ def _remember(place: _Place, machine: Machine) -> Memory:
         node_id=place.node,
         options=place.wal_options,
         create=not identity.log_created(place.home),
+        progress=partial(place.progress, "reading the log"),
     )
     try:
         identity.mark_log_created(place.home)
@@ -143,7 +144,7 @@ def _remember(place: _Place, machine: Machine) -> Memory:
             machine,
             cluster=place.cluster,
             log=place.log,
-            progress=lambda: place.progress(0, recovered.commit),
+            progress=partial(place.progress, "reading the snapshot"),
         )
         memory = Memory(wal, recovered, machine, WireCodec(), kept)
         _replay(memory, place.log, place.now_ms, started_ms, place.progress)
@@ -199,7 +200,7 @@ def _replay(
     log: Log,
     now_ms: Callable[[], float],
     started_ms: float,
-    progress: Progress,
+    progress: PhaseProgress,
 ) -> None:
     """Apply the chosen log again, slot by slot, from where the snapshot ends."""
     wal, recovered, machine = memory.wal, memory.recovered, memory.machine
@@ -219,7 +220,7 @@ def _replay(
                 log.error("storage.bad_value", slot=slot, error=str(error))
         machine.apply(slot, batch, value)
         if slot % REPLAY_SLOTS_PER_REPORT == 0:
-            progress(slot, recovered.commit)
+            progress("applying the log", slot - snapshot_slot, recovered.commit - snapshot_slot)
     machine.checksums_enabled = True
     log.info(
         "node.recovered",

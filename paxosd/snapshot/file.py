@@ -40,6 +40,7 @@ from paxosd.core.state.snapshot import Restore, former_of, lease_of, session_of
 from paxosd.core.state.snapshot_head import Members, SnapshotError, SnapshotHead
 from paxosd.core.state.undo_pieces import Piece
 from paxosd.core.types import Slot
+from paxosd.host.progress import Progress, no_progress
 from paxosd.storage.disk import Disk, DiskFile
 from paxosd.wire.fields import DIGEST_BYTES, WireError, pack, unpack
 
@@ -267,6 +268,11 @@ class SnapshotReader:
         """Whether all was read, and found good as far as bytes go."""
         return self.info is not None
 
+    @property
+    def read_bytes(self) -> tuple[int, int]:
+        """How many bytes were read, and how many there are."""
+        return self._offset, self._size
+
     def read(self) -> tuple[int, bytes] | None:
         """The next block ``(kind, payload)`` of sessions, names, leases, history or rows; None at
         the end."""
@@ -329,13 +335,18 @@ def restore_block(restore: Restore, block: tuple[int, bytes]) -> None:
 
 
 def load(
-    file: DiskFile, cluster: str = "", limits: MachineLimits = DEFAULT_LIMITS
+    file: DiskFile,
+    cluster: str = "",
+    limits: MachineLimits = DEFAULT_LIMITS,
+    progress: Progress = no_progress,
 ) -> tuple[Machine, SnapshotReader]:
-    """The machine in a file, all of which was checked. Raises SnapshotError, OSError."""
+    """The machine in a file, all of which was checked. ``progress``: how many bytes were read.
+    Raises SnapshotError, OSError."""
     reader = SnapshotReader(file, cluster)
     restore = Restore(reader.head, limits)
     while (block := reader.read()) is not None:
         restore_block(restore, block)
+        progress(*reader.read_bytes)
     return finish_restore(restore, reader), reader
 
 

@@ -11,7 +11,6 @@
 What a crash left of a snapshot that was being written is removed.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -19,6 +18,7 @@ from paxosd.core.state.machine import Machine
 from paxosd.core.state.snapshot_head import SnapshotError
 from paxosd.core.types import Slot
 from paxosd.host.log import Log
+from paxosd.host.progress import Progress, no_progress
 from paxosd.snapshot.file import (
     OtherVersionError,
     SnapshotInfo,
@@ -48,11 +48,12 @@ def restore_state(
     *,
     cluster: str,
     log: Log,
-    progress: Callable[[], object] = lambda: None,
+    progress: Progress = no_progress,
 ) -> tuple[Recovered, KeptSnapshots]:
     """Bring the empty ``machine`` to the newest good snapshot, and ``wal`` to at least there.
 
-    Returns what was recovered, seen from there. Raises CorruptionError if slots are missing
+    ``progress``: how many bytes of a snapshot were read. Returns what was recovered, seen from
+    there. Raises CorruptionError if slots are missing
     between the snapshot and the log, StorageError, OSError.
     """
     names = disk.list()
@@ -63,9 +64,8 @@ def restore_state(
     newest: SnapshotInfo | None = None
     while slots and newest is None:
         slot = slots.pop()
-        progress()
         try:
-            newest = _load(disk, slot, cluster, machine)
+            newest = _load(disk, slot, cluster, machine, progress)
         except OtherVersionError as error:
             raise StorageError(
                 f"{snapshot_name(slot)}: {error}. Start this node with the version of paxosd that "
@@ -89,10 +89,12 @@ def restore_state(
     return recovered, KeptSnapshots(newest, tuple(slots))
 
 
-def _load(disk: Disk, slot: Slot, cluster: str, machine: Machine) -> SnapshotInfo:
+def _load(
+    disk: Disk, slot: Slot, cluster: str, machine: Machine, progress: Progress
+) -> SnapshotInfo:
     file = disk.open(snapshot_name(slot))
     try:
-        restored, reader = load(file, cluster, machine.limits)
+        restored, reader = load(file, cluster, machine.limits, progress)
     finally:
         with suppress(OSError):
             file.close()

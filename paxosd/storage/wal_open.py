@@ -1,5 +1,6 @@
 """Opening the log of a node: read, judged and repaired, or begun where there is none."""
 
+from paxosd.host.progress import Progress, no_progress
 from paxosd.storage.disk import CorruptionError, Disk
 from paxosd.storage.wal import Wal
 from paxosd.storage.wal_format import NONCE_BYTES, SegmentHeader
@@ -25,15 +26,17 @@ def open_wal(
     node_id: str,
     options: WalOptions | None = None,
     create: bool = True,
+    progress: Progress = no_progress,
 ) -> tuple[Wal, Recovered]:
     """Recover the log on ``disk``, or begin one if there is none and ``create`` is set.
+    ``progress``: called with how many of all segments were read.
 
     Raises CorruptionError (nothing is changed then) and StorageError (disk errors, another node's
     log, no log though ``create`` is False).
     """
     options = options or WalOptions()
     try:
-        found = scan(disk, cluster_id, node_id)
+        found = scan(disk, cluster_id, node_id, progress)
         if not found.last_group and not create:
             close_all(found)
             raise CorruptionError(

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from paxosd.core.types import NULL_BALLOT, Ballot, Mark, NodeId, Slot
+from paxosd.host.progress import Progress, no_progress
 from paxosd.storage import wal_mark
 from paxosd.storage.disk import CorruptionError, Disk, DiskFile, StorageError
 from paxosd.storage.wal_format import (
@@ -200,8 +201,9 @@ class Scan:
         )
 
 
-def scan(disk: Disk, cluster_id: str, node_id: str) -> Scan:
-    """Read all segments. Raises CorruptionError, StorageError for another node's log, OSError.
+def scan(disk: Disk, cluster_id: str, node_id: str, progress: Progress = no_progress) -> Scan:
+    """Read all segments. ``progress``: how many of them were read.
+    Raises CorruptionError, StorageError for another node's log, OSError.
 
     The files stay open in ``segments``. An empty directory makes an empty scan.
     """
@@ -216,6 +218,7 @@ def scan(disk: Disk, cluster_id: str, node_id: str) -> Scan:
             segment = Segment(_owned_header(file, name, number, cluster_id, node_id), file)
             result.segments.append(segment)
             _Reader(result, segment).read()
+            progress(len(result.segments), len(numbers))
         if numbers and numbers[0] > result.lowest_segment:
             name = segment_name(result.lowest_segment)
             _corrupt(name, 0, "this segment is missing from the start of the sequence")

@@ -43,8 +43,9 @@ def daemon(monkeypatch):
     module.seen = []
     module.outcome = 0
 
-    def run(config):
+    def run(config, read):
         module.seen.append(config)
+        module.read = read
         if isinstance(module.outcome, BaseException):
             raise module.outcome
         return module.outcome

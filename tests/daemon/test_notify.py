@@ -96,6 +96,27 @@ class TestNotifier:
             notifier.status(str(number))
         assert notifier.failures > 0
 
+    def test_that_it_is_ready_is_said_again_until_it_was_heard(self, manager, speak):
+        """A service manager that never hears it waits, and ends the node."""
+        notifier = speak()
+        while not notifier.failures:  # its queue is full
+            notifier.reloading()
+        notifier.ready("leader")
+        manager.receive()
+        notifier.tick(1000)
+        notifier.tick(1001)
+        assert manager.receive() == [{"READY": "1", "STATUS": "leader"}]
+
+    def test_one_that_stops_is_not_ready_any_more(self, manager, speak):
+        notifier = speak()
+        while not notifier.failures:
+            notifier.reloading()
+        notifier.ready("leader")
+        notifier.stopping("SIGTERM")
+        manager.receive()
+        notifier.tick(1000)
+        assert manager.receive() == []
+
 
 class TestEnvironment:
     def test_it_is_read_and_removed(self, manager, from_environ):

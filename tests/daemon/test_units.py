@@ -12,6 +12,8 @@ from paxosd.daemon import exits
 CONF = Path(__file__).parents[2] / "conf"
 SERVICE = CONF / "paxosd@.service"
 
+EXPOSURE_MAX = 1.5
+
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd is not installed here"
 )
@@ -47,6 +49,13 @@ class TestSystemd:
         done = analyze("verify", "--man=no", str(unit))
         assert "WatchdogSeconds" in done.stderr
 
+    def test_little_of_the_machine_is_exposed_to_a_node(self):
+        """The whole of it is 10; without access to the network at all it would be 0.4."""
+        done = analyze("security", "--offline=true", "--threshold=15", "--no-pager", str(SERVICE))
+        found = re.search(r"Overall exposure level for .*: ([0-9.]+)", done.stdout)
+        assert float(found[1]) <= EXPOSURE_MAX, done.stdout
+        assert done.returncode == 0
+
 
 class TestService:
     def test_it_is_not_restarted_where_that_cannot_help(self):
@@ -58,3 +67,13 @@ class TestService:
         assert "Type=notify" in lines
         assert any(line.startswith("WatchdogSec=") for line in lines)
         assert "User=paxosd" in lines
+
+    def test_no_image_of_its_memory_is_left(self):
+        """It holds all keys and values."""
+        assert "LimitCORE=0" in SERVICE.read_text().splitlines()
+
+    def test_the_drop_in_that_waits_for_a_reload_is_for_newer_versions_alone(self):
+        drop_in = (CONF / "notify-reload.conf").read_text().splitlines()
+        assert "Type=notify-reload" in drop_in
+        assert "ReloadSignal=SIGHUP" in drop_in
+        assert "Type=notify-reload" not in SERVICE.read_text().splitlines()

@@ -3,6 +3,7 @@
 import ctypes
 import signal
 import socket
+import time
 from contextlib import closing
 
 import pytest
@@ -240,8 +241,13 @@ class TestNotify:
             wait_for(lambda: sum("WATCHDOG" in m for m in heard) >= 3 or hear("") is None,
                      what="a fed watchdog")  # fmt: skip
             heard.clear()
+            began_us = time.monotonic_ns() // 1000
             single.signal("n1", signal.SIGHUP)
-            wait_for(lambda: hear("RELOADING", "1") and hear("READY", "1"), what="a reload")
+            wait_for(lambda: hear("READY", "1"), what="the end of the reload")
+            [begun] = [m for m in heard if "RELOADING" in m]
+            assert began_us <= int(begun["MONOTONIC_USEC"]) <= time.monotonic_ns() // 1000
+            assert heard.index(begun) < heard.index(next(m for m in heard if "READY" in m))
+            assert single.wait_event("n1", "config.reloaded", at_next_start=[])
             assert single.kill(sig=signal.SIGTERM) == [OK]
             assert hear("STOPPING", "1")
 

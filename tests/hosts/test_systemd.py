@@ -1,0 +1,174 @@
+"""The units of ``conf`` under a real systemd: what it hears of a node, and does with it."""
+
+import pytest
+
+from tests.hosts import program
+from tests.hosts.hosts import Host, Wire, until
+from tests.hosts.pages import run_section
+
+UNIT = "paxosd@n1"
+DROP_IN = f"/etc/systemd/system/{UNIT}.service.d/test.conf"
+CONFIG = """
+[cluster]
+id = "single"
+[cluster.members.n1]
+peer = "tcp://127.0.0.1:7411"
+client = "tcp://127.0.0.1:7410"
+events = "tcp://127.0.0.1:7412"
+[node]
+name = "n1"
+data_dir = "/var/lib/paxosd/n1"
+"""
+HANG = "import signal, time; signal.signal(signal.SIGUSR1, lambda *_: time.sleep(3600))\n"
+"""Makes a process whose loop, and nothing else of it, can be stopped."""
+SLOW_START = """
+import sys, time
+if "n1.toml" in " ".join(sys.orig_argv):
+    from paxosd.daemon import start_progress
+    from paxosd.replica import recovery
+    start_progress.EXTEND_MS = 2500
+    whole = recovery._replay
+    def slowly(memory, log, now_ms, started_ms, progress):
+        for step in range(1, {steps} + 1):
+            time.sleep({step_s})
+            progress("applying the log", step, {steps})
+        whole(memory, log, now_ms, started_ms, progress)
+    recovery._replay = slowly
+"""
+
+pytestmark = pytest.mark.timeout(180)
+
+
+class Machine:
+    """A host whose systemd runs one node, a cluster by itself."""
+
+    def __init__(self, host):
+        self.host = host
+        program.install(host)
+        run_section("docs/INSTALL.md", "User, directories, units", dict.fromkeys(
+            ("db1", "db2", "db3"), host))  # fmt: skip
+        host.write("/etc/paxosd/n1.toml", CONFIG)
+        self.systemctl("start", UNIT)
+        self.systemctl("stop", UNIT)
+        init = f"{program.PREFIX}/bin/paxosd init --config /etc/paxosd/n1.toml"
+        host.run("setpriv", "--reuid=paxosd", "--regid=paxosd", "--clear-groups", "sh", "-c", init)
+
+    def systemctl(self, *words, check=True):
+        return self.host.run("systemctl", *words, check=check)
+
+    def show(self, name):
+        return self.systemctl("show", "--value", "-p", name, UNIT).stdout.strip()
+
+    def journal(self):
+        return self.host.run("journalctl", "--no-pager", "-o", "cat", "-u", UNIT).stdout
+
+    def prepare(self, *settings, code=""):
+        """The unit is stopped, and has these settings besides; ``code`` runs in its interpreter."""
+        self.systemctl("stop", UNIT, check=False)
+        self.systemctl("reset-failed", UNIT, check=False)
+        self.host.run("mkdir", "-p", DROP_IN.rpartition("/")[0])
+        self.host.write(DROP_IN, "\n".join(["[Service]", *settings, ""]))
+        self.host.write(f"{program.PREFIX}/source/sitecustomize.py", code)
+        self.systemctl("daemon-reload")
+
+    def works(self):
+        return "healthy" in self.host.run(f"{program.PREFIX}/bin/paxosctl", "health").stdout
+
+
+@pytest.fixture(scope="module")
+def made(systemd):
+    with Wire() as wire, Host(wire, "single", "10.77.0.1", systemd=True) as host:
+        yield Machine(host)
+
+
+@pytest.fixture
+def machine(made):
+    made.prepare()
+    return made
+
+
+def test_a_start_is_done_when_the_node_is_ready(machine):
+    machine.systemctl("start", UNIT)
+    assert (machine.show("ActiveState"), machine.show("SubState")) == ("active", "running")
+    until(lambda: machine.show("StatusText") == "leader; leader n1", "the status line")
+    assert machine.works()
+    main = machine.show("MainPID")
+    assert machine.host.run("stat", "-c", "%U", f"/proc/{main}").stdout.strip() == "paxosd"
+    directory = machine.host.run("stat", "-c", "%a %U", "/var/lib/paxosd/n1").stdout
+    assert directory.split() == ["700", "paxosd"]
+    core = machine.host.run("grep", "Max core file size", f"/proc/{main}/limits").stdout
+    assert core.split()[4:6] == ["0", "0"]
+
+
+def test_a_stop_is_clean(machine):
+    machine.systemctl("start", UNIT)
+    machine.systemctl("stop", UNIT)
+    assert (machine.show("ActiveState"), machine.show("Result")) == ("inactive", "success")
+
+
+def test_a_reload_ends_and_the_node_goes_on(machine):
+    machine.systemctl("start", UNIT)
+    main = machine.show("MainPID")
+    machine.host.write("/etc/paxosd/n1.toml", CONFIG + "[protocol]\nheartbeat_ms = 50\n")
+    try:
+        machine.systemctl("reload", UNIT)
+        until(lambda: '"at_next_start": ["protocol.heartbeat_ms"]' in machine.journal(), "a reload")
+    finally:
+        machine.host.write("/etc/paxosd/n1.toml", CONFIG)
+    until(lambda: machine.show("SubState") == "running", "the end of the reload")
+    assert machine.show("MainPID") == main
+    assert machine.works()
+
+
+def test_a_loop_that_hangs_is_ended_and_the_node_starts_again(machine):
+    """Its other threads run on: none of them feeds the watchdog."""
+    machine.prepare("WatchdogSec=1", "RestartSec=0", code=HANG)
+    machine.systemctl("start", UNIT)
+    first = machine.show("MainPID")
+    machine.host.run("kill", "-USR1", first)
+    until(lambda: machine.show("NRestarts") == "1", "another start")
+    until(lambda: machine.show("ActiveState") == "active", "the node")
+    assert machine.show("MainPID") != first
+    assert machine.works()
+    journal = machine.journal()
+    assert "Watchdog timeout" in journal
+    assert "sitecustomize.py" in journal, "what the loop was doing"
+
+
+def test_a_start_that_gets_ahead_has_the_time_that_it_needs(machine):
+    machine.prepare("TimeoutStartSec=1", code=SLOW_START.format(steps=8, step_s=0.5))
+    machine.systemctl("start", "--no-block", UNIT)
+    words = until(
+        lambda: "applying the log, " in machine.show("StatusText") and machine.show("StatusText"),
+        "words about how far it is",
+    )
+    assert words.startswith("starting: applying the log, ")
+    assert "s left" in words
+    until(lambda: machine.show("ActiveState") != "activating", "the end of the start")
+    assert machine.show("ActiveState") == "active"
+    assert machine.show("NRestarts") == "0"
+
+
+def test_a_start_that_stands_still_is_ended(machine):
+    machine.prepare("TimeoutStartSec=1", "Restart=no", code=SLOW_START.format(steps=1, step_s=3600))
+    machine.systemctl("start", UNIT, check=False)
+    assert (machine.show("ActiveState"), machine.show("Result")) == ("failed", "timeout")
+
+
+def test_what_a_start_cannot_cure_is_not_tried_again(machine):
+    machine.host.write("/etc/paxosd/n1.toml", CONFIG + "[nothing]\n")
+    try:
+        machine.systemctl("start", UNIT, check=False)
+        until(lambda: machine.show("ActiveState") == "failed", "the failure")
+    finally:
+        machine.host.write("/etc/paxosd/n1.toml", CONFIG)
+    assert machine.show("ExecMainStatus") == "78"
+    assert machine.show("NRestarts") == "0"
+
+
+def test_one_that_was_killed_is_started_again(machine):
+    machine.systemctl("start", UNIT)
+    machine.host.run("kill", "-KILL", machine.show("MainPID"))
+    until(lambda: machine.show("NRestarts") == "1", "another start")
+    until(lambda: machine.show("ActiveState") == "active", "the node")
+    assert machine.works()
