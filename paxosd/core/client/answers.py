@@ -38,7 +38,17 @@ OTHER_CLUSTER = "other_cluster"
 _FINAL = frozenset({INVALID, FORBIDDEN, COMPACTED, QUOTA})
 _OTHER_NODE = frozenset({NOT_LEADER, NO_LEADER, INTERRUPTED, STOPPING, DIVERGED, OTHER_CLUSTER})
 _REFUSED_COMMAND = Refused(MALFORMED, "the state machine refused the command", 0)
-_OVER_QUOTA = Refused(QUOTA, REFUSALS[QUOTA], 0)
+_REFUSED_AT_APPLY: dict[int, Refused] = {
+    Status.QUOTA: Refused(QUOTA, REFUSALS[QUOTA], 0),
+    Status.FORBIDDEN: Refused(
+        FORBIDDEN,
+        "by the rights that were in force when it was applied, the key of this client may not do "
+        "that: it was revoked, or its rights were changed; nothing was changed (paxosctl auth "
+        "can-i says what it may do)",
+        0,
+    ),
+}
+"""The detail of a MALFORMED → why the state machine refused a command that is well-formed."""
 
 
 class Answers:
@@ -85,8 +95,7 @@ class Answers:
                 words = "it was sent again after its reply was acknowledged"
                 self._table.unknown(frame, index, words)
             elif status == Status.MALFORMED:
-                over = isinstance(result, tuple) and result[2] == Status.QUOTA
-                self._table.fail(call, _OVER_QUOTA if over else _REFUSED_COMMAND)
+                self._table.fail(call, _refused_at_apply(result))
             else:
                 self._table.end(call, result, message.slot)
         # They stay in one frame, and so in their order.
@@ -109,9 +118,10 @@ class Answers:
             frame.trouble = NotSubmitted(SESSIONS_FULL, "every session of the cluster is in use")
             self._table.again(frame, now_ms + self._table.backoff_ms(frame))
         elif status == Status.MALFORMED:
-            opens = frame is self._queue.opening
+            why = _refused_at_apply(result)
+            opens = frame is self._queue.opening and why is _REFUSED_COMMAND
             if not (opens and self._queue.leave_name_out(now_ms)):
-                self._endings.finish(frame, _REFUSED_COMMAND)
+                self._endings.finish(frame, why)
         elif frame is not self._queue.opening:
             self._table.end(call, result, message.slot)
             self._table.drop(frame)
@@ -189,10 +199,21 @@ class Answers:
             words = f"it was sent, and no answer came in time; another try was refused: {cause}"
             self._table.unknown(frame, live[0], words)
             self._table.drop(frame)
-        elif frame is self._queue.opening and self._queue.leave_name_out(now_ms):
+        elif (
+            frame is self._queue.opening
+            and message.code != FORBIDDEN
+            and self._queue.leave_name_out(now_ms)
+        ):
             return
         else:
             self._endings.finish(frame, Refused(message.code, message.message, message.detail))
+
+
+def _refused_at_apply(result: Result) -> Refused:
+    detail = result[2] if isinstance(result, tuple) else None
+    if not isinstance(detail, int):
+        return _REFUSED_COMMAND
+    return _REFUSED_AT_APPLY.get(detail, _REFUSED_COMMAND)
 
 
 def _status(result: Result) -> int:

@@ -60,6 +60,28 @@ class TestEndings:
         desk.refuse(desk.next()[1], QUOTA)
         assert call.failure == Refused(QUOTA, "it says quota", 0)
 
+    def test_what_rights_forbid_is_final_for_that_command_alone(self):
+        desk = Desk()
+        allowed, forbidden = desk.put(ONE, TWO)
+        desk.open()
+        desk.answer(desk.next()[1], [5, (Status.MALFORMED, 0, Status.FORBIDDEN)])
+        assert allowed.result == 5
+        assert forbidden.failure.code == FORBIDDEN
+        (call,) = desk.put(ONE)
+        desk.refuse(desk.next()[1], FORBIDDEN)
+        assert call.failure == Refused(FORBIDDEN, "it says forbidden", 0)
+
+    def test_a_key_that_may_open_no_session_is_not_tried_without_a_name(self):
+        for refuse in (
+            lambda desk, message: desk.refuse(message, FORBIDDEN),
+            lambda desk, message: desk.answer(message, [(Status.MALFORMED, 0, Status.FORBIDDEN)]),
+        ):
+            desk = Desk(name="anna@web1")
+            (call,) = desk.put(ONE)
+            refuse(desk, desk.next()[1])
+            assert not desk.sent
+            assert call.failure.code == FORBIDDEN
+
     def test_one_sending_without_an_answer_makes_it_unknown_for_good(self):
         desk = Desk()
         (call,) = desk.put(ONE, timeout_ms=2500)
