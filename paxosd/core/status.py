@@ -19,10 +19,12 @@ from paxosd.core.types import NULL_BALLOT, Ballot, NodeId, Slot
 
 
 class Reached(NamedTuple):
-    """Where a member is reached: by requests, and for what it publishes."""
+    """Where a member is reached: by requests, and for what it publishes. ``keys``: the public keys
+    by which it proves who it is, the newest first, as 40 characters of Z85; (): it has none."""
 
     client: str = ""
     events: str = ""
+    keys: tuple[str, ...] = ()
 
 
 class PortStatus(NamedTuple):

@@ -328,8 +328,6 @@ class FakeDaemon:
 
     def _status(self):
         table = encode_status(self._node_status()) | self.status
-        for name, each in table["members"].items():
-            each |= {"keys": [key_text(key) for key in self.keys.get(name, ())]}
         return {name: value for name, value in table.items() if name not in self.without}
 
     def _node_status(self):
@@ -341,7 +339,10 @@ class FakeDaemon:
             for name, member in membership.members.items()
             if name != self.name
         }
-        members = {n: Reached(m.client, m.events) for n, m in membership.members.items()}
+        members = {
+            n: Reached(m.client, m.events, tuple(key_text(key) for key in self.keys.get(n, ())))
+            for n, m in membership.members.items()
+        }
         return NodeStatus(
             node=self.name, cluster="test", version="0", boot_count=1,
             directory_id=self.directory_id,
