@@ -1,2 +1,6 @@
-"""Keys and rights as ``paxosctl auth`` handles them: what the table says, the next table, and the
-files of keys that go with it. The table itself is in ``paxosd/core/rights.py``."""
+"""Keys and rights as ``paxosctl auth`` handles them; the table itself is in
+``paxosd/core/rights.py``.
+
+``tables.py`` has each change of the table by itself, and asks no node; ``asking.py`` reads the
+table from a running cluster, and changes it there by compare and set.
+"""
