@@ -13,7 +13,7 @@ import zmq
 
 from paxosd.bus.pollers import RELAYED, Pollers
 from paxosd.bus.sockets import BusSockets, Socket
-from paxosd.core.requests import ServerMessage, WriteRequest
+from paxosd.core.requests import ServerMessage, VouchedRequest, WriteRequest
 from paxosd.net.silence import ALIVE, ALIVE_ID, LOOK_MS, Silence, Verdict, traffic_of
 from paxosd.wire import WireError, decode_answer, encode_client
 
@@ -55,7 +55,7 @@ class RelayLink:
                 self._pollers.add_busy(socket, RELAYED)
             self._opened()
 
-    def send(self, message: WriteRequest) -> bool:
+    def send(self, message: WriteRequest | VouchedRequest) -> bool:
         """False: there is no connection, or its queue is full."""
         if self._sockets is None:
             return False

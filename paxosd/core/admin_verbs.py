@@ -11,9 +11,12 @@ from enum import Enum
 from types import MappingProxyType
 from typing import NamedTuple
 
+from paxosd.core.commands import CHECKSUM, CLUSTER, FENCE, MEMBERS, OPEN, RIGHTS
+
 
 class Permission(Enum):
-    """What a verb may do to the node, and so who may ask for it."""
+    """What a request may do, and so who may ask for it once rights are required: the table is
+    ``replica/permissions.py``. The first four are of admin verbs, the others of commands."""
 
     OBSERVE = "observe"
     """It changes nothing."""
@@ -21,6 +24,16 @@ class Permission(Enum):
     """It changes what the node does, never what it stores for the cluster."""
     FAULTS = "faults"
     """It makes the node fail on purpose: forbidden unless ``[faults] enabled`` is true there."""
+    DATA = "data"
+    """It hands out what the store holds, whatever the key."""
+    SESSION = "session"
+    """It opens a session, or asks what became of a command of one's own."""
+    MEMBERS = "members"
+    """It changes who is a member."""
+    SETTINGS = "settings"
+    """It changes the replicated settings."""
+    RIGHTS = "rights"
+    """It changes who may do what."""
 
 
 class AdminVerb(NamedTuple):
@@ -70,7 +83,7 @@ _ROWS = (
     AdminVerb(
         "snapshot_read",
         frozenset({"slot", "offset"}),
-        Permission.OBSERVE,
+        Permission.DATA,
         True,
         "Answers {slot, offset, total, data}: a piece of a snapshot's file.",
     ),
@@ -98,16 +111,23 @@ _ROWS = (
     AdminVerb(
         "file_list",
         _NO_ARGUMENTS,
-        Permission.OBSERVE,
+        Permission.DATA,
         True,
         "Answers {files, notes}: which files of its recording and its logs the node hands out.",
     ),
     AdminVerb(
         "file_read",
         frozenset({"name", "offset", "count"}),
-        Permission.OBSERVE,
+        Permission.DATA,
         True,
         "Answers {name, offset, total, bytes, data}: a piece of one of these files.",
+    ),
+    AdminVerb(
+        "rights",
+        _NO_ARGUMENTS,
+        Permission.OBSERVE,
+        True,
+        "Answers {version, required, principals, …}: the rights table, or one's own part of it.",
     ),
     AdminVerb(
         "fault_add",
@@ -146,6 +166,18 @@ _ROWS = (
     ),
 )
 
+COMMAND_PERMISSIONS: Mapping[int, Permission] = MappingProxyType(
+    {
+        OPEN: Permission.SESSION,
+        FENCE: Permission.SESSION,
+        CHECKSUM: Permission.OPERATE,
+        MEMBERS: Permission.MEMBERS,
+        CLUSTER: Permission.SETTINGS,
+        RIGHTS: Permission.RIGHTS,
+    }
+)
+"""Command of session 0 → what it may do. Those of a session go by prefixes
+(``core/state/rights_check.py``)."""
 ADMIN_VERBS: Mapping[str, AdminVerb] = MappingProxyType({row.name: row for row in _ROWS})
 """Name → verb."""
 

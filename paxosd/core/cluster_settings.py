@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 
 from paxosd.core.commands import CLUSTER, Entry
 
-LEVEL_LATEST = 4
+LEVEL_LATEST = 5
 """The highest feature level that this program knows."""
 LEVEL_NAMED_OPEN = 2
 LEVEL_CLIENT_NAMES = 3

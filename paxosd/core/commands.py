@@ -179,6 +179,11 @@ _KEYED_ARITY = {OPEN: 3, FENCE: 4, MEMBERS: 4, CLUSTER: 5, RIGHTS: 4}
 """Command → how many fields it has with the requester's key, which is the last."""
 
 
+def requester_of(command: Command) -> bytes:
+    """The key that a well-formed command of session 0 names; b"": none."""
+    return command[-1] if len(command) == _KEYED_ARITY.get(command[0], 0) else b""
+
+
 def with_requester(entry: Entry, key: bytes) -> Entry:
     """An entry of session 0 whose commands name ``key`` as that of who asks, whatever they named
     before; b"": the node that takes it in vouches for it. Commands of another form stay."""

@@ -65,6 +65,7 @@ FORBIDDEN = "forbidden"
 COMPACTED = "compacted"
 DIVERGED = "diverged"
 QUOTA = "quota"
+UNCONFIRMED = "unconfirmed_rights"
 
 REFUSALS = {
     NOT_LEADER: "another node leads",
@@ -76,6 +77,8 @@ REFUSALS = {
     FORBIDDEN: "not allowed here",
     DIVERGED: "this node's state is not the one that was decided: ask another",
     COMPACTED: "that part of the history is gone",
+    UNCONFIRMED: "this node has heard of no quorum for so long that it no longer knows who may "
+    "read here: ask another",
     QUOTA: "the store may not grow beyond its quota (quota_bytes): delete something, or have the "
     "quota raised",
 }

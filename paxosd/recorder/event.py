@@ -106,6 +106,7 @@ OUTCOMES = {
     "forbidden": 7,
     "compacted": 8,
     "diverged": 9,
+    "unconfirmed_rights": 10,
 }
 OTHER_OUTCOME = 255
 CODE_NAMES = {SENT: "sent", RECEIVED: "received", PUBLISHED: "published", UNSENT: "unsent"}

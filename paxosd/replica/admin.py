@@ -14,6 +14,7 @@ Which verbs there are, their arguments and what they may do is the table in
     log_level        {node, level, configured, left_ms}
     file_list        {files: [{name, bytes, mtime_ms}, …], notes}
     file_read        {name, offset, total, bytes, data}
+    rights           {version, required, unconfirmed_ms_max, principals, revoked, asker}
     fault_add        {added: name}; for its arguments see faults/rules.py
     fault_list       {enabled, rules: [FaultRule.describe, …]}
     fault_rm         {removed: 1, hits}; and not_saved: why, if the removal could not be saved
@@ -125,7 +126,8 @@ class AdminPorts:
     once the answer is sent. ``save_faults`` writes down the rules that are to survive a restart,
     before the answer; it may raise OSError. ``transfer``: makes this leader hand over to a node
     ("": to the best one), and returns why it does not, or "". ``log_level``: changes the level of
-    the log for a while; raises ValueError, in words. A verb whose port is None is refused."""
+    the log for a while; raises ValueError, in words. ``rights``: what the holder of a key may see
+    of the rights table. A verb whose port is None is refused."""
 
     status: Callable[[], dict[str, Any]]
     machine: ChecksumSource
@@ -139,6 +141,7 @@ class AdminPorts:
     probes: ProbeSource | None = None
     log_level: Callable[[str, int], dict[str, Any]] | None = None
     files: FileSource | None = None
+    rights: Callable[[bytes], dict[str, Any]] = lambda _: {}
 
 
 class _Later(NamedTuple):
@@ -156,6 +159,7 @@ class Admin:
 
     def __init__(self, ports: AdminPorts) -> None:
         self._ports = ports
+        self._asker = b""
         self._handlers: dict[str, Callable[[Mapping[str, Any]], dict[str, Any] | _Later]] = {
             "alive": lambda _: {},
             "status": lambda _: ports.status(),
@@ -167,6 +171,7 @@ class Admin:
             "log_level": self._log_level,
             "file_list": self._file_list,
             "file_read": self._file_read,
+            "rights": lambda _: ports.rights(self._asker),
             "fault_add": self._fault_add,
             "fault_list": self._fault_list,
             "fault_rm": self._fault_rm,
@@ -174,9 +179,13 @@ class Admin:
             "fault_crash": self._fault_crash,
         }
 
-    def handle(self, request: AdminRequest) -> AdminAnswer | RefusalAnswer | Deferred:
+    def handle(
+        self, request: AdminRequest, key: bytes = b""
+    ) -> AdminAnswer | RefusalAnswer | Deferred:
         """Carry out one request, or say how it is to be, beside the loop. Never raises for what a
-        client sent."""
+        client sent. ``key``: of who asks, and may: :class:`~paxosd.replica.permissions.Permissions`
+        has seen to that."""
+        self._asker = key
         verb = ADMIN_VERBS.get(request.verb)
         if verb is None:
             known = nearest(request.verb, ADMIN_VERBS)

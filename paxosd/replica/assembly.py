@@ -25,7 +25,9 @@ from paxosd.core.types import NodeId
 from paxosd.host.log import Log
 from paxosd.host.progress import PhaseProgress
 from paxosd.replica.admin import Admin, AdminPorts
+from paxosd.replica.authority import Authority
 from paxosd.replica.parts import Assembled
+from paxosd.replica.permissions import Permissions
 from paxosd.replica.ports import Ports, ReplicaOptions
 from paxosd.replica.recovery import Memory, make_restart, recover
 from paxosd.replica.replica import Replica
@@ -159,6 +161,8 @@ def make_replica(
             kept=memory.kept,
             log=ports.log,
         )
+    authority = ports.authority or Authority(options.trusted_peers, options.trusted_admins)
+    permissions = Permissions(memory.machine, authority, parts.node.age_ms)
     admin = Admin(
         AdminPorts(
             status=ports.status,
@@ -173,6 +177,8 @@ def make_replica(
             probes=ports.probes,
             log_level=ports.log_level,
             files=ports.files if ports.file_helper is not None else None,
+            rights=permissions.shown_to,
         )
     )
-    return Replica(options, parts, ports, admin=admin.handle, snapshots=snapshots)
+    rights = authority, permissions
+    return Replica(options, parts, ports, admin=admin.handle, rights=rights, snapshots=snapshots)

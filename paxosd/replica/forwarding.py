@@ -1,6 +1,7 @@
 """Writes that a node passes on to the leader, for clients that cannot reach it themselves.
 
     client ── ForwardRequest ──► this node ── WriteRequest ──► the leader     (as its client)
+                                      or VouchedRequest, where the client has a key
     client ◄── answer ────────── this node ◄── answer ───────── the leader
 
 - One hop: what is passed on is an ordinary write, which a node that does not lead refuses.
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from paxosd.core.effects import BUSY, INTERRUPTED, NOT_LEADER, REFUSALS
-from paxosd.core.requests import RefusalAnswer, ServerMessage, WriteRequest
+from paxosd.core.requests import RefusalAnswer, ServerMessage, VouchedRequest, WriteRequest
 
 WAITING_BYTES_MAX = 64 << 20
 """The bytes of entries that were passed on and are not answered."""
@@ -42,7 +43,7 @@ class Link(Protocol):
         """Connect there and nowhere else; "": to nobody. What was under way is given up."""
         ...
 
-    def send(self, message: WriteRequest) -> bool:
+    def send(self, message: WriteRequest | VouchedRequest) -> bool:
         """False: there is no connection, or its queue is full."""
         ...
 
@@ -63,6 +64,7 @@ class _HeldWrite(NamedTuple):
     entry: bytes
     leader: str
     since_ms: float
+    key: bytes
 
 
 class _PassedWrite(NamedTuple):
@@ -95,9 +97,17 @@ class Forwarding:
         """The time of this turn; to be called at its beginning."""
         self._now_ms = now_ms
 
-    def pass_on(self, client: bytes, request_id: int, entry: bytes, leader: str, to: str) -> None:
+    def pass_on(
+        self,
+        client: bytes,
+        request_id: int,
+        entry: bytes,
+        leader: str,
+        to: str,
+        key: bytes = b"",
+    ) -> None:
         """Hand a write to ``leader``, whose client endpoint is ``to``; refuse it if that cannot be
-        done."""
+        done. ``key``: the client's, for which this node vouches; b"": none."""
         self._aim(to)
         self._used_ms = self._now_ms
         size = len(entry)
@@ -107,7 +117,7 @@ class Forwarding:
             self._answer(client, RefusalAnswer(request_id, BUSY, words, leader, "", 0))
             return
         self.waiting_bytes += size
-        self._held.append(_HeldWrite(client, request_id, entry, leader, self._now_ms))
+        self._held.append(_HeldWrite(client, request_id, entry, leader, self._now_ms, key))
         self._hand_over()
 
     def _hand_over(self) -> None:
@@ -115,7 +125,10 @@ class Forwarding:
         held = self._held
         while held:
             first = held[0]
-            if not self._link.send(WriteRequest(self._last_id + 1, first.entry)):
+            number, entry, key = self._last_id + 1, first.entry, first.key
+            if not self._link.send(
+                VouchedRequest(number, entry, key) if key else WriteRequest(number, entry)
+            ):
                 break
             held.popleft()
             self._last_id += 1

@@ -5,7 +5,7 @@ network, a committer and a clock of its own. The replica sees no difference.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from paxosd.bus.inbox import Inbox
@@ -18,6 +18,7 @@ from paxosd.faults.plan import FaultPlan
 from paxosd.host.log import Log
 from paxosd.recorder.recorder import Recorder
 from paxosd.replica.admin import FileSource, ProbeSource
+from paxosd.replica.authority import Authority
 from paxosd.replica.deferred_answers import DeferredHelper
 from paxosd.replica.forwarding import Link
 from paxosd.replica.request_times import RequestTimes
@@ -106,6 +107,9 @@ class Ports:
     """Reads those files beside the loop; None: the node hands out none."""
     recorder: Recorder | None = None
     """Where it records what it does; None: nowhere."""
+    authority: Authority | None = None
+    """Who has which key, if the sockets ask it, too; None: it is made here. The replica brings it
+    up to date."""
     request_times: RequestTimes | None = None
     """Where it notes how long requests took; None: nowhere."""
 
@@ -114,7 +118,8 @@ class Ports:
 class ReplicaOptions:
     """Who the replica is and how much it does at a time; sizes in bytes.
 
-    ``contacts``: where the other members of the configuration are reached. ``debug``: whether the
+    ``contacts``: where the other members of the configuration are reached. ``trusted_peers`` and
+    ``trusted_admins``: name → public key, as the node's trust file has them. ``debug``: whether the
     log takes protocol events; if not, none is made.
     """
 
@@ -126,6 +131,8 @@ class ReplicaOptions:
     catch_up_bytes_max: int
     subscriptions_max: int
     contacts: Mapping[NodeId, PeerEndpoints]
+    trusted_peers: Mapping[NodeId, bytes] = field(default_factory=dict)
+    trusted_admins: Mapping[str, bytes] = field(default_factory=dict)
     room: MessageRoom | None = None
     debug: bool = False
     slow_request_ms: float = 0.0

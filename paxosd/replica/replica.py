@@ -19,6 +19,7 @@ from paxosd.core.state.machine import Machine
 from paxosd.core.status import SnapshotStatus
 from paxosd.core.types import Slot
 from paxosd.core.work import CLIENT_UNITS
+from paxosd.replica.authority import Authority
 from paxosd.replica.background import BackgroundWork
 from paxosd.replica.deferred_answers import Deferred, DeferredAnswers
 from paxosd.replica.forwarding import Forwarding
@@ -27,6 +28,7 @@ from paxosd.replica.log_server import serve_history
 from paxosd.replica.log_source import LogSource
 from paxosd.replica.observer import make_observer
 from paxosd.replica.parts import Assembled
+from paxosd.replica.permissions import Permissions
 from paxosd.replica.ports import Ports, ReplicaOptions
 from paxosd.replica.quota_alarm import QuotaAlarm
 from paxosd.replica.request_log import RequestLog
@@ -40,7 +42,7 @@ PEERS_PER_TURN_MAX = 1000
 CLIENTS_PER_TURN_MAX = 400
 CLIENTS_AT_ONCE = 4
 """Requests between two looks at how much the turn has done."""
-AdminHandler = Callable[[AdminRequest], AdminAnswer | RefusalAnswer | Deferred]
+AdminHandler = Callable[[AdminRequest, bytes], AdminAnswer | RefusalAnswer | Deferred]
 _TO_LOG: frozenset[type] = frozenset({Accept, Decisions})
 LOOK_MS = 50.0
 """How often a turn looks after what changes within seconds: the state of the disk, the log's
@@ -57,9 +59,11 @@ class Replica:
         ports: Ports,
         *,
         admin: AdminHandler,
+        rights: tuple[Authority, Permissions],
         snapshots: Snapshots | None = None,
     ) -> None:
         """``parts``: the node, and what it remembers. ``admin``: carries out the admin requests.
+        ``rights``: who has which key, and who may ask for what.
         Without ``snapshots`` none are taken, sent or fetched."""
         node, memory, bus, log = parts.node, parts.memory, ports.bus, ports.log
         machine = memory.machine
@@ -91,7 +95,9 @@ class Replica:
         self.forwarding = Forwarding(bus.relay, self._answer)
         helper = ports.file_helper
         self._deferred = DeferredAnswers(helper, self._answer) if helper is not None else None
-        self.service = self._make_service(ports, admin)
+        self.authority, permissions = rights
+        self.authority.use(machine.rights)
+        self.service = self._make_service(ports, admin, permissions)
         self.events = self._make_publisher()
         self._background = BackgroundWork(node, machine, self.events, self.exchange)
         self.turn_units = 0
@@ -118,7 +124,7 @@ class Replica:
             self.node.flow_to,
         )
 
-    def _make_service(self, ports: Ports, admin: AdminHandler) -> Service:
+    def _make_service(self, ports: Ports, admin: AdminHandler, permissions: Permissions) -> Service:
         machine, read_batch = self.machine, self.log_source.read_batch
         return Service(
             self.node,
@@ -128,6 +134,7 @@ class Replica:
             read_bytes_max=self.options.read_bytes_max,
             history=lambda request: serve_history(request, machine, read_batch),
             admin=admin,
+            permissions=permissions,
             room=self.options.room,
             forwarding=self.forwarding,
             now_ms=ports.read_now_ms or ports.precise_now_ms,
@@ -194,6 +201,8 @@ class Replica:
         if now_ms >= self._look_due_ms:
             self._look_due_ms = now_ms + LOOK_MS
             self.wal.tick(now_ms)
+            if self.machine.rights.required:
+                node.age_ms()  # so that it is known whether a quorum is heard of
             if self._observer is not None:
                 self._observer.look()
             self._storage.look(now_ms, node.sync_us_elsewhere)
@@ -338,6 +347,7 @@ class Replica:
         """Do what follows from the input so far, and answer the reads that may be answered now."""
         node = self.node
         ready = node.ready()
+        self.authority.use(self.machine.rights)
         header = self._bus.inbox.header
         header.log_mark = self.wal.mark
         elsewhere = node.membership is not self._membership

@@ -13,8 +13,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from paxosd.core.cluster_settings import LEVEL_COORDINATION, SettingsError
-from paxosd.core.commands import PUT, Entry, changes_members, changes_settings
+from paxosd.core.admin_verbs import ADMIN_VERBS
+from paxosd.core.cluster_settings import LEVEL_COORDINATION
+from paxosd.core.commands import PUT, Entry
 from paxosd.core.effects import (
     BUSY,
     COMPACTED,
@@ -27,7 +28,6 @@ from paxosd.core.effects import (
     Refusal,
     WriteReply,
 )
-from paxosd.core.membership import Membership, MembershipError, follows
 from paxosd.core.message_room import MessageRoom
 from paxosd.core.node import Node
 from paxosd.core.requests import (
@@ -42,6 +42,7 @@ from paxosd.core.requests import (
     ReadRequest,
     RefusalAnswer,
     ServerMessage,
+    VouchedRequest,
     WriteAnswer,
     WriteRequest,
     revision_of,
@@ -52,19 +53,15 @@ from paxosd.core.state.undo_log import RevisionGoneError
 from paxosd.core.types import NodeId
 from paxosd.core.work import CLIENT_UNITS, UNIT_BYTES
 from paxosd.recorder.event import COUNT_BIT
+from paxosd.replica.authority import Authority
+from paxosd.replica.control_checks import control_refusal
 from paxosd.replica.deferred_answers import Deferred
 from paxosd.replica.forwarding import Forwarding
 from paxosd.replica.observer import Observer
+from paxosd.replica.permissions import Permissions
 from paxosd.replica.ports import Answers
 from paxosd.replica.tokens import ReadToken, WriteToken
 from paxosd.wire import EntryLimits, WireError, decode_entry
-
-TOO_LOW = (
-    "the settings are not replicated yet: the cluster is at feature level 0, and its leader raises "
-    "it by itself once every member runs a version that knows level 1; `paxosctl cluster show` "
-    "names those that are waited for"
-)
-
 
 NO_REVISIONS = (
     "an earlier revision can be read from feature level 4 on; `paxosctl cluster show` names the "
@@ -94,7 +91,8 @@ class Service:
         limits: EntryLimits,
         read_bytes_max: int,
         history: Callable[[HistoryRequest], ServerMessage],
-        admin: Callable[[AdminRequest], ServerMessage | Deferred],
+        admin: Callable[[AdminRequest, bytes], ServerMessage | Deferred],
+        permissions: Permissions | None = None,
         room: MessageRoom | None = None,
         forwarding: Forwarding | None = None,
         now_ms: Callable[[], float] | None = None,
@@ -102,10 +100,10 @@ class Service:
         later: Callable[[bytes, Deferred], None] | None = None,
     ) -> None:
         """``limits``: of the configuration, until the log has settings. ``read_bytes_max``: of one
-        answer to a read. ``room``: what this node's sockets take; None: anything. ``forwarding``
-        passes writes on to the leader; None: this node does not. ``now_ms``: the clock of the
-        turns, read anew; None: no time passes within a turn. ``later``: takes the admin requests
-        that are answered later."""
+        answer to a read. ``permissions``: who may ask for what; None: nobody has a key. ``room``:
+        what this node's sockets take; None: anything. ``forwarding`` passes writes on to the
+        leader; None: this node does not. ``now_ms``: the clock of the turns, read anew; None: no
+        time passes within a turn. ``later``: takes the admin requests that are answered later."""
         self._node = node
         self._machine = machine
         self._bus = answers
@@ -122,8 +120,9 @@ class Service:
         self._forwarding = forwarding
         self._history = history
         self._admin = admin
+        self._permissions = permissions or Permissions(machine, Authority(), self._age_ms)
         self._later = later
-        self.history_waiting: deque[tuple[bytes, HistoryRequest]] = deque()
+        self.history_waiting: deque[tuple[bytes, HistoryRequest, bytes]] = deque()
         """For :meth:`answer_waiting`, as is the next."""
         self.reads_waiting: deque[tuple[ReadToken, bool]] = deque()
         """Reads that a later turn answers, and whether they may be stale."""
@@ -135,6 +134,9 @@ class Service:
         self.refused = 0
         self.refusals: Counter[str] = Counter()
         """Code → how many refusals."""
+
+    def _age_ms(self) -> int:
+        return self._node.age_ms()
 
     def _use_settings(self) -> None:
         settings = self._machine.settings
@@ -164,29 +166,47 @@ class Service:
         none)."""
         self.requests += 1
         self._use_settings()
+        if type(message) is VouchedRequest:
+            refusal = self._permissions.voucher_refusal(key)
+            if refusal is not None:
+                self._refuse(client, message.request_id, refusal)
+                return
+            key, message = message.key, WriteRequest(message.request_id, message.entry)
         if type(message) is WriteRequest:
-            self._write(client, message)
+            self._write(client, message, key)
         elif type(message) is ReadRequest:
             self.kinds[READ if message.mode == LINEARIZABLE else STALE_READ] += 1
-            self._read(client, message)
+            self._read(client, message, key)
         elif type(message) is ForwardRequest:
             self.kinds[FORWARD] += 1
-            self._forward(client, message)
+            self._forward(client, message, key)
         elif type(message) is HistoryRequest:
             self.kinds[HISTORY] += 1
-            self._ask_history(client, message)
+            self._ask_history(client, message, key)
         else:
             self.kinds[ADMIN] += 1
-            answer = self._admin(message)
+            refusal = self._permissions.verb_refusal(key, ADMIN_VERBS.get(message.verb))
+            if refusal is not None:
+                self._refuse(client, message.request_id, refusal)
+                return
+            answer = self._admin(message, key)
             if not isinstance(answer, Deferred):
                 self._bus.answer(client, answer)
             elif self._later is not None:
                 self._later(client, answer)
 
-    def _ask_history(self, client: bytes, message: HistoryRequest) -> None:
+    def _ask_history(self, client: bytes, message: HistoryRequest, key: bytes) -> None:
+        if self._refuses_history(client, message, key):
+            return
         size = REQUEST_BYTES + len(message.start) + len(message.end)
         if self._takes(client, message.request_id, size):
-            self.history_waiting.append((client, message))
+            self.history_waiting.append((client, message, key))
+
+    def _refuses_history(self, client: bytes, message: HistoryRequest, key: bytes) -> bool:
+        refusal = self._permissions.history_refusal(key, message.start, message.end)
+        if refusal is not None:
+            self._refuse(client, message.request_id, refusal)
+        return refusal is not None
 
     def _takes(self, client: bytes, request_id: int, size: int) -> bool:
         """Whether one more read may wait; if not, it is refused."""
@@ -226,10 +246,12 @@ class Service:
             else:
                 self._serve_read(token, stale=stale)
         while self.history_waiting and work.units < CLIENT_UNITS:
-            client, message = self.history_waiting.popleft()
+            client, message, key = self.history_waiting.popleft()
             self.waiting_bytes -= REQUEST_BYTES + len(message.start) + len(message.end)
             if self._node.difference is not None:
                 self._refuse(client, message.request_id, _DIVERGED)
+                continue
+            if self._refuses_history(client, message, key):
                 continue
             answer = self._history(message)
             work.units += len(answer.changes) if type(answer) is HistoryAnswer else 1
@@ -241,31 +263,28 @@ class Service:
         leader = self._node.leader
         return "" if self._node.leading else self._client_endpoints.get(leader, "")
 
-    def _forward(self, client: bytes, message: ForwardRequest) -> None:
+    def _forward(self, client: bytes, message: ForwardRequest, key: bytes) -> None:
         """Pass a write on, if another node leads; here the limits are checked, too."""
         to = self.leader_endpoint
         if not to or self._forwarding is None:
-            self._write(client, message)
-        elif self._take_entry(client, message) is not None:
+            self._write(client, message, key)
+        elif self._take_entry(client, message, key, leading=False) is not None:
             leader = self._node.leader
-            self._forwarding.pass_on(client, message.request_id, message.entry, leader, to)
+            self._forwarding.pass_on(client, message.request_id, message.entry, leader, to, key)
 
-    def _write(self, client: bytes, message: WriteRequest | ForwardRequest) -> None:
-        entry = self._take_entry(client, message)
+    def _write(self, client: bytes, message: WriteRequest | ForwardRequest, key: bytes) -> None:
+        entry = self._take_entry(client, message, key, leading=self._node.leading)
         if entry is None:
             return
-        self._machine.work.units += len(entry.commands) + len(message.entry) // UNIT_BYTES
-        if changes_members(entry):
-            refusal = self._check_change(entry)
-            if refusal:
-                self._invalid(client, message.request_id, refusal)
-                return
-        elif changes_settings(entry):
-            refusal = self._check_settings(entry)
-            if refusal:
-                self._invalid(client, message.request_id, refusal)
-                return
-        elif self._machine.store.quota.limit_bytes and self._is_over_quota(entry):
+        blob = message.entry
+        if entry.session == 0:
+            entry, blob = self._permissions.named(key, entry, blob)
+        self._machine.work.units += len(entry.commands) + len(blob) // UNIT_BYTES
+        refusal = control_refusal(entry, self._node, self._machine, self._room)
+        if refusal:
+            self._invalid(client, message.request_id, refusal)
+            return
+        if self._machine.store.quota.limit_bytes and self._is_over_quota(entry):
             self._machine.store.quota.note_refusal()
             words = REFUSALS[QUOTA]
             self._refuse(client, message.request_id, Refusal(QUOTA, words, self._node.leader))
@@ -276,7 +295,7 @@ class Service:
         else:
             seqs = entry.first_seq | len(entry.commands) << COUNT_BIT
             token = WriteToken(client, message.request_id, entry.session, seqs, observer.now_ms)
-        self._node.submit(token, entry, message.entry)
+        self._node.submit(token, entry, blob)
 
     def _is_over_quota(self, entry: Entry) -> bool:
         """Whether this leader's store has no room for any of these commands, so that they need not
@@ -290,9 +309,11 @@ class Service:
             for command in entry.commands
         )
 
-    def _take_entry(self, client: bytes, message: WriteRequest | ForwardRequest) -> Entry | None:
-        """The commands of a request; None: it was refused, for a limit of the settings or because
-        it is larger than what some member takes."""
+    def _take_entry(
+        self, client: bytes, message: WriteRequest | ForwardRequest, key: bytes, *, leading: bool
+    ) -> Entry | None:
+        """The commands of a request; None: it was refused, for a limit of the settings, because it
+        is larger than what some member takes, or because it is not allowed."""
         try:
             entry = decode_entry(message.entry, self._limits)
             words = self._node.limits.refusal(len(message.entry))
@@ -301,66 +322,54 @@ class Service:
         if words:
             self._invalid(client, message.request_id, words)
             return None
+        if key or not entry.session or self._machine.rights.required:
+            refusal = self._permissions.entry_refusal(key, entry, leading=leading)
+            if refusal is not None:
+                self._refuse(client, message.request_id, refusal)
+                return None
         return entry
 
-    def _check_change(self, entry: Entry) -> str:
-        """Why this change of the membership is not to be proposed; "" if it may be. When the change
-        is applied only the epoch counts: mistakes of an operator are refused here."""
-        membership = self._node.membership
-        if len(entry.commands) != 1:
-            return "a change of the membership comes alone"
-        _, epoch, document = entry.commands[0]
-        if epoch != membership.epoch:
-            return ""  # the answer will say so
-        try:
-            follows(Membership.from_command(document, epoch + 1, 1), membership)
-        except MembershipError as error:
-            return str(error)
-        return ""
-
-    def _check_settings(self, entry: Entry) -> str:
-        """Why this change of the settings is not to be proposed; "" if it may be. Clients may not
-        change the level and the founding record."""
-        before = self._machine.settings
-        if not before.level:
-            return TOO_LOW
-        if len(entry.commands) != 1:
-            return "a change of the settings comes alone"
-        _, version, _, document = entry.commands[0]
-        if version != before.version:
-            return ""  # the answer will say so
-        try:
-            after = before.follow(document)
-        except SettingsError as error:
-            return str(error)
-        if (after.level, after.genesis) != (before.level, before.genesis):
-            return "the feature level and the genesis are the cluster's own to set"
-        return self._room.refusal(after) if self._room is not None else ""
-
-    def _read(self, client: bytes, message: ReadRequest) -> None:
+    def _read(self, client: bytes, message: ReadRequest, key: bytes) -> None:
         size = REQUEST_BYTES
         for query in message.queries:
             size += QUERY_BYTES + sum([len(part) for part in query if type(part) is bytes])
-            key = query[1]
-            if query[0] == GET and len(key) > self._limits.key_bytes_max:
+            name = query[1]
+            if query[0] == GET and len(name) > self._limits.key_bytes_max:
                 self._invalid(
                     client,
                     message.request_id,
-                    f"key is {len(key)} bytes; the limit is {self._limits.key_bytes_max} "
+                    f"key is {len(name)} bytes; the limit is {self._limits.key_bytes_max} "
                     "(limits.key_bytes_max)",
                 )
                 return
         if self._node.difference is not None:
             self._refuse(client, message.request_id, _DIVERGED)
             return
+        stale = message.mode != LINEARIZABLE
+        if self._refuses_read(client, message.request_id, message.queries, key, stale=stale):
+            return
         if not self._takes(client, message.request_id, size):
             return
         came_ms = self._observer.now_ms if self._observer is not None else 0.0
-        token = ReadToken(client, message.request_id, message.queries, size, came_ms)
-        if message.mode == LINEARIZABLE:
-            self._node.read(token)
-        else:
+        token = ReadToken(client, message.request_id, message.queries, size, came_ms, key)
+        if stale:
             self._serve_in_turn(token, stale=True)
+        else:
+            self._node.read(token)
+
+    def _refuses_read(
+        self, client: bytes, request_id: int, queries: list[list[Any]], key: bytes, *, stale: bool
+    ) -> bool:
+        """Whether the rights in force now forbid it; asked when it comes, and when it is answered.
+        It is refused then."""
+        if not key and not self._machine.rights.required:
+            return False
+        refusal = self._permissions.read_refusal(key, queries)
+        if refusal is None and stale:
+            refusal = self._permissions.unconfirmed()
+        if refusal is not None:
+            self._refuse(client, request_id, refusal)
+        return refusal is not None
 
     def _serve_in_turn(self, token: ReadToken, *, stale: bool) -> None:
         """Answer now, or else behind those that wait: no less is applied then."""
@@ -399,6 +408,9 @@ class Service:
         if not self._is_prepared(token, stale=stale):
             return
         self.waiting_bytes -= token.size
+        who = token.client, token.request_id, token.queries, token.key
+        if self._refuses_read(*who, stale=stale):
+            return
         age_ms = 0
         if stale:
             # By the clock of now, after the request came in: a turn may be long, or the process may

@@ -24,3 +24,5 @@ class ReadToken(NamedTuple):
     size: int = 0
     """Of the request, in bytes, about."""
     came_ms: float = 0.0
+    key: bytes = b""
+    """Of who asks; b"": none."""

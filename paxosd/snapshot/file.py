@@ -31,7 +31,7 @@ from struct import Struct
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
+from paxosd.core.cluster_settings import LEVEL_COORDINATION, LEVEL_KEYS, ClusterSettings
 from paxosd.core.state.former_names import FormerName
 from paxosd.core.state.lease_walk import LeaseRow
 from paxosd.core.state.machine import DEFAULT_LIMITS, Machine, MachineLimits
@@ -45,10 +45,12 @@ from paxosd.storage.disk import Disk, DiskFile
 from paxosd.wire.fields import DIGEST_BYTES, WireError, pack, unpack
 
 MAGIC = b"PXSNAP\r\n"
-VERSION = 4
-"""The newest; written once the cluster's feature level is 4. Below it, for peers of before …"""
+VERSION = 5
+"""The newest; written once the cluster's feature level is 5. Below it, for peers of before …"""
+VERSION_LEVEL_4 = 4
+"""… this one is, which has no rights table; below level 4 …"""
 VERSION_LEVEL_1 = 3
-"""… this one is, which has no leases; and at level 0 …"""
+"""… this one, which has no leases; and at level 0 …"""
 VERSION_LEVEL_0 = 2
 """… this one, which has neither settings nor a reign. (1 has no membership either.)"""
 BLOCK_BYTES = 128 << 10
@@ -76,6 +78,7 @@ _FIELDS_OF = {
     1: SnapshotHead._fields.index("membership"),
     VERSION_LEVEL_0: SnapshotHead._fields.index("settings"),
     VERSION_LEVEL_1: SnapshotHead._fields.index("next_lease"),
+    VERSION_LEVEL_4: SnapshotHead._fields.index("rights"),
     VERSION: _HEAD_FIELDS,
 }
 
@@ -135,7 +138,8 @@ def encode_head(cluster: str, created_ms: int, head: SnapshotHead) -> bytes:
     version = VERSION_LEVEL_0
     if head.settings:
         level = ClusterSettings.from_json(head.settings).level
-        version = VERSION if level >= LEVEL_COORDINATION else VERSION_LEVEL_1
+        version = VERSION_LEVEL_4 if level >= LEVEL_COORDINATION else VERSION_LEVEL_1
+        version = VERSION if level >= LEVEL_KEYS else version
     fields = head._replace(members=members)[: _FIELDS_OF[version]]
     return pack((version, cluster, created_ms, *fields))
 
@@ -147,9 +151,11 @@ def encode_sessions(rows: Sequence[SessionRow]) -> bytes:
 
 def _session_fields(row: SessionRow) -> tuple[Any, ...]:
     """Below the levels at which there are such, as earlier programs have them."""
-    if row.name:
+    if row.key:
         return row
-    return row[:-1] if row.opened_by else row[:-2]
+    if row.name:
+        return row[:-1]
+    return row[:-2] if row.opened_by else row[:-3]
 
 
 def encode_names(rows: Sequence[FormerName]) -> bytes:
@@ -158,8 +164,9 @@ def encode_names(rows: Sequence[FormerName]) -> bytes:
 
 
 def encode_leases(rows: Sequence[LeaseRow]) -> bytes:
-    """The payload of LEASES."""
-    return pack(tuple(rows))
+    """The payload of LEASES. An owner is left out where there is none, as earlier programs have
+    it."""
+    return pack(tuple(row if row.owner else row[:-1] for row in rows))
 
 
 def encode_history(piece: Piece) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any
 
 from paxosd.bus.inbox import Header, Inbox, Refused, Source, keep_as_is
 from paxosd.core.messages import Accepted, Envelope, PeerMessage
-from paxosd.core.requests import ClientRequest, ServerMessage, WriteRequest
+from paxosd.core.requests import ClientRequest, ServerMessage, VouchedRequest, WriteRequest
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan
 from paxosd.replica.assembly import Equipment
@@ -309,7 +309,7 @@ class TracedLink:
         self._add((op.AIM, endpoint))
         self._inner.aim(endpoint)
 
-    def send(self, message: WriteRequest) -> bool:
+    def send(self, message: WriteRequest | VouchedRequest) -> bool:
         self._add((op.PASS_ON, message))
         sent = self._inner.send(message)
         if not sent:

@@ -10,7 +10,7 @@ from typing import Any
 
 from paxosd.bus.inbox import Inbox, Refused
 from paxosd.core.messages import Accepted, Envelope, PeerMessage
-from paxosd.core.requests import ClientRequest, ServerMessage, WriteRequest
+from paxosd.core.requests import ClientRequest, ServerMessage, VouchedRequest, WriteRequest
 from paxosd.core.state.snapshot_head import SnapshotError
 from paxosd.core.types import NodeId
 from paxosd.faults.plan import FaultPlan, Verdict
@@ -87,7 +87,7 @@ class ReplayedLink:
         if self._feed.live is None:
             self._feed.did_output((op.AIM, endpoint))
 
-    def send(self, message: WriteRequest) -> bool:
+    def send(self, message: WriteRequest | VouchedRequest) -> bool:
         if self._feed.live is not None:
             return False
         self._feed.did_output((op.PASS_ON, message))

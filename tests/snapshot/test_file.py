@@ -339,7 +339,7 @@ class TestVersions:
         assert found[:7] == head[:7]
         assert (found.settings, found.reign) == (b"", ())
 
-    @pytest.mark.parametrize("version", [0, 5])
+    @pytest.mark.parametrize("version", [0, 6])
     def test_others_are_no_damage(self, machine, version):
         head = SnapshotWalk(machine, MEMBERS).head
         _, *fields = unpack(encode_head("c", 5, head), map_max=10)

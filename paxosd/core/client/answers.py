@@ -26,6 +26,7 @@ from paxosd.core.effects import (
     QUOTA,
     REFUSALS,
     STOPPING,
+    UNCONFIRMED,
 )
 from paxosd.core.requests import PASSES_ON, RefusalAnswer, WriteAnswer
 
@@ -36,7 +37,9 @@ OTHER_CLUSTER = "other_cluster"
 """The code where a node of another cluster refused a request that names the one of this client."""
 
 _FINAL = frozenset({INVALID, FORBIDDEN, COMPACTED, QUOTA})
-_OTHER_NODE = frozenset({NOT_LEADER, NO_LEADER, INTERRUPTED, STOPPING, DIVERGED, OTHER_CLUSTER})
+_OTHER_NODE = frozenset(
+    {NOT_LEADER, NO_LEADER, INTERRUPTED, STOPPING, DIVERGED, UNCONFIRMED, OTHER_CLUSTER}
+)
 _REFUSED_COMMAND = Refused(MALFORMED, "the state machine refused the command", 0)
 _REFUSED_AT_APPLY: dict[int, Refused] = {
     Status.QUOTA: Refused(QUOTA, REFUSALS[QUOTA], 0),

@@ -1,7 +1,9 @@
-"""The commands of session 0 that change who is a member and by which settings the cluster runs.
+"""The commands of session 0 that change who is a member, by which settings the cluster runs,
+and who may do what.
 
-MEMBERS and CLUSTER each name the version that they follow, and take effect only if that is the
-present one. So of two concurrent changes one is applied, and the other one is answered CAS_MISS.
+MEMBERS, CLUSTER and RIGHTS each name the version that they follow, and take effect only if that is
+the present one. So of two concurrent changes one is applied, and the other one is answered
+CAS_MISS.
 """
 
 from contextlib import suppress
@@ -10,6 +12,7 @@ from typing import Any
 from paxosd.core.client_name import client_name_fault
 from paxosd.core.cluster_settings import (
     LEVEL_CLIENT_NAMES,
+    LEVEL_KEYS,
     LEVEL_NAMED_OPEN,
     ClusterSettings,
     SettingsError,
@@ -22,6 +25,7 @@ from paxosd.core.commands import (
     MEMBERS,
     OPEN,
     OPENED_BY_MIN,
+    RIGHTS,
     Batch,
     Command,
     Result,
@@ -29,45 +33,60 @@ from paxosd.core.commands import (
     changes_settings,
 )
 from paxosd.core.membership import Membership, MembershipError
+from paxosd.core.rights import KEY_BYTES, RightsError, RightsTable
 from paxosd.core.state.kv import MALFORMED_RESULT
 from paxosd.core.types import Slot
 
 _OK = int(Status.OK)
 _CAS_MISS = int(Status.CAS_MISS)
-_ARITY = {OPEN: 1, CLOSE: 1, CHECKSUM: 1, FENCE: 3, MEMBERS: 3, CLUSTER: 4}
+_ARITY = {OPEN: 1, CLOSE: 1, CHECKSUM: 1, FENCE: 3, MEMBERS: 3, CLUSTER: 4, RIGHTS: 3}
+_KEYED = frozenset((FENCE, MEMBERS, CLUSTER, RIGHTS))
 
 
-def is_formed(command: Command, op: int) -> bool:
-    """Whether it is a command ``op`` of the right length; for OPEN, CLOSE, CHECKSUM, FENCE,
-    MEMBERS and CLUSTER."""
+def is_formed(command: Command, op: int, level: int = 0) -> bool:
+    """Whether it is a command ``op`` of the right length at this level; for OPEN, CLOSE, CHECKSUM,
+    FENCE, MEMBERS, CLUSTER and RIGHTS."""
+    if type(command) not in (list, tuple) or not command:
+        return False
+    if type(command[0]) is not int or command[0] != op:
+        return False
+    if len(command) == _ARITY[op]:
+        return op != RIGHTS
     return (
-        type(command) in (list, tuple)
-        and len(command) == _ARITY[op]
-        and type(command[0]) is int
-        and command[0] == op
+        level >= LEVEL_KEYS
+        and op in _KEYED
+        and len(command) == _ARITY[op] + 1
+        and _is_requester(command[-1])
     )
 
 
-def opening_of(command: Command, number: int, level: int) -> tuple[int, str] | None:
-    """What an OPEN that is well-formed at this level gives: the number that it names, 0: none, and
-    the client's name, "": none. None: it is no such OPEN. ``number``: see ``OPENED_BY_MIN``."""
+def _is_requester(key: Any) -> bool:
+    return type(key) is bytes and len(key) in (0, KEY_BYTES)
+
+
+def opening_of(command: Command, number: int, level: int) -> tuple[int, str, bytes] | None:
+    """What an OPEN that is well-formed at this level gives: the number that it names, 0: none; the
+    client's name, "": none; and its key, b"": none. None: it is no such OPEN. ``number``: see
+    ``OPENED_BY_MIN``."""
     opened_by = number if level >= LEVEL_NAMED_OPEN and number >= OPENED_BY_MIN else 0
     if is_formed(command, OPEN):
-        return opened_by, ""
-    gives_name = (
-        level >= LEVEL_CLIENT_NAMES
-        and type(command) in (list, tuple)
-        and len(command) == _ARITY[OPEN] + 1
-        and type(command[0]) is int
-        and command[0] == OPEN
-        and not client_name_fault(command[1])
-    )
-    return (opened_by, command[1]) if gives_name else None
+        return opened_by, "", b""
+    if type(command) not in (list, tuple) or level < LEVEL_CLIENT_NAMES:
+        return None
+    if not 2 <= len(command) <= (3 if level >= LEVEL_KEYS else 2):
+        return None
+    op, name, *key = command
+    nameless = key and type(name) is str and not name
+    if type(op) is not int or op != OPEN or not (nameless or not client_name_fault(name)):
+        return None
+    if key and not _is_requester(key[0]):
+        return None
+    return opened_by, name, key[0] if key else b""
 
 
 def change_members(present: Membership, slot: Slot, command: Command) -> tuple[Membership, Result]:
     """The membership after a well-formed MEMBERS in ``slot``, and the result of the command."""
-    _, epoch, document = command
+    _, epoch, document = command[:3]
     if type(epoch) is not int or epoch != present.epoch:
         return present, (_CAS_MISS, present.epoch, None)
     try:
@@ -83,12 +102,24 @@ def change_settings(
     """The settings after a well-formed CLUSTER in ``slot``, and the result of the command.
 
     ``present_epoch``: that of the membership. Raises UnknownLevelError."""
-    _, version, epoch, document = command
+    _, version, epoch, document = command[:4]
     if not _follows(present, present_epoch, version, epoch):
         return present, (_CAS_MISS, present.version, present_epoch)
     try:
         changed = present.follow(document)
     except SettingsError:
+        return present, MALFORMED_RESULT
+    return changed, (_OK, changed.version, slot + 1)
+
+
+def change_rights(present: RightsTable, slot: Slot, command: Command) -> tuple[RightsTable, Result]:
+    """The table after a well-formed RIGHTS in ``slot``, and the result of the command."""
+    _, version, document, _ = command
+    if type(version) is not int or version != present.version:
+        return present, (_CAS_MISS, present.version, None)
+    try:
+        changed = present.follow(document)
+    except RightsError:
         return present, MALFORMED_RESULT
     return changed, (_OK, changed.version, slot + 1)
 
@@ -101,9 +132,9 @@ def check_level(batch: Batch, present: ClusterSettings, present_epoch: int) -> N
         if entry.session != 0 or not changes_settings(entry):
             continue
         for command in entry.commands:
-            if not is_formed(command, CLUSTER):
+            if not is_formed(command, CLUSTER, present.level):
                 continue
-            _, version, epoch, document = command
+            _, version, epoch, document = command[:4]
             later = type(version) is int and version > present.version
             if later or _follows(present, present_epoch, version, epoch):
                 with suppress(SettingsError):

@@ -8,6 +8,7 @@ All keys of a lease go in one revision. The commands are well-formed from featur
 to programs that do not know them.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeGuard
 from zlib import crc32
 
@@ -28,6 +29,7 @@ from paxosd.core.lease_bounds import (
     TTL_MS_MAX,
     TTL_MS_MIN,
 )
+from paxosd.core.rights import Principal
 from paxosd.core.state.derivation import BEFORE_COMMANDS, Skipped
 from paxosd.core.state.kv import MALFORMED_RESULT, Store
 from paxosd.core.state.leases import (
@@ -37,6 +39,7 @@ from paxosd.core.state.leases import (
     Leases,
 )
 from paxosd.core.state.log_clock import NUMBER_MAX
+from paxosd.core.state.rights_check import FORBIDDEN_RESULT, may_use_lease
 
 LEASE_OPS = frozenset((GRANT, KEEPALIVE, REVOKE))
 _IDS_PER_UNIT = 4
@@ -58,22 +61,30 @@ def apply_lease_command(
     settings: ClusterSettings,
     now_ms: int,
     client: tuple[int, str],
+    owner: str = "",
+    holder: Principal | None = None,
 ) -> tuple[Result, list[bytes]]:
     """The result of such a command, and the keys that it removed, ascending. ``client``: session
-    and name. A PUT that took effect has an int as its result, its revision."""
+    and name. ``owner``: whose a lease becomes that is granted. ``holder``: by whose rights it is
+    done, None: nothing is checked. A PUT that took effect has an int as its result, its
+    revision."""
     op = command[0]
     if op == PUT:
-        return _put(command, store, leases), []
+        return _put(command, store, leases, holder), []
     if op == GRANT:
         _, ttl_ms, wanted = command if len(command) == 3 else (0, 0, 0)
         if _is_in(ttl_ms, TTL_MS_MIN, TTL_MS_MAX) and _is_in(wanted, 0, FIRST_ID - 1):
-            return leases.grant(now_ms, ttl_ms, wanted, *client, settings.leases_max), []
+            return leases.grant(now_ms, ttl_ms, wanted, *client, settings.leases_max, owner), []
     elif op == KEEPALIVE:
         ids = command[1] if len(command) == 2 else None
         if _are_ids(ids):
             store.work.units += len(ids) // _IDS_PER_UNIT
+            if holder is not None and not _may_use(holder, leases, ids):
+                return FORBIDDEN_RESULT, []
             return leases.keep_alive(now_ms, ids), []
     elif len(command) == 2 and _is_in(command[1], 1, NUMBER_MAX):
+        if not _may_use(holder, leases, command[1:]):
+            return FORBIDDEN_RESULT, []
         lease = leases.take(command[1])
         if lease is None:
             return LEASE_UNKNOWN_RESULT, []
@@ -82,13 +93,21 @@ def apply_lease_command(
     return MALFORMED_RESULT, []
 
 
-def _put(command: Command, store: Store, leases: Leases) -> Result:
+def _may_use(holder: Principal | None, leases: Leases, ids: Sequence[int]) -> bool:
+    """Whether ``holder`` may use those of these leases that there are."""
+    known = [leases.table[id_] for id_ in ids if id_ in leases.table]
+    return all(may_use_lease(holder, lease) for lease in known)
+
+
+def _put(command: Command, store: Store, leases: Leases, holder: Principal | None) -> Result:
     _, key, value, id_ = command
     if type(key) is not bytes or type(value) is not bytes or not _is_in(id_, 1, NUMBER_MAX):
         return MALFORMED_RESULT
     lease = leases.table.get(id_)
     if lease is None:
         return LEASE_UNKNOWN_RESULT
+    if not may_use_lease(holder, lease):
+        return FORBIDDEN_RESULT
     if not leases.has_room(lease, key, store.modify_revision):
         return LEASES_FULL_RESULT
     result = store.put(key, value)

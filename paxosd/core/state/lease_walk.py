@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from paxosd.core.client_name import client_name_fault
 from paxosd.core.lease_bounds import FIRST_ID, KEYS_MAX, TTL_MS_MAX, TTL_MS_MIN
+from paxosd.core.membership import NAME_PATTERN
 from paxosd.core.state.leases import Lease, Leases
 from paxosd.core.state.log_clock import NUMBER_MAX
 
@@ -20,7 +21,8 @@ PIECE_KEYS = 1000
 
 
 class LeaseRow(NamedTuple):
-    """A lease in plain values. ``keys``: ``(key, revision)`` pairs, as :attr:`Lease.keys`."""
+    """A lease in plain values. ``keys``: ``(key, revision)`` pairs, as :attr:`Lease.keys`.
+    ``owner``: left out on disk if there is none."""
 
     id: int
     ttl_ms: int
@@ -28,6 +30,7 @@ class LeaseRow(NamedTuple):
     session: int
     name: str
     keys: tuple[tuple[bytes, int], ...]
+    owner: str = ""
 
 
 class LeaseWalk:
@@ -95,12 +98,13 @@ def row_of(lease: Lease) -> LeaseRow:
         lease.session,
         lease.name,
         tuple(lease.keys.items()),
+        lease.owner,
     )
 
 
 def lease_from(row: LeaseRow) -> Lease:
     """The lease that a row is of."""
-    lease = Lease(row.id, row.ttl_ms, row.renewed_ms, row.session, row.name)
+    lease = Lease(row.id, row.ttl_ms, row.renewed_ms, row.session, row.name, row.owner)
     lease.keys.update(row.keys)
     return lease
 
@@ -115,7 +119,7 @@ def _spell_out(walk: LeaseWalk) -> Iterator[bytes]:
     yield b"leases %d " % walk.next_id
     while rows := walk.take(PIECE_LEASES, PIECE_KEYS):
         piece: list[bytes] = []
-        for id_, ttl_ms, renewed_ms, session, name, keys in rows:
+        for id_, ttl_ms, renewed_ms, session, name, keys, owner in rows:
             text = name.encode()
             numbers = id_, ttl_ms, renewed_ms, session, len(text), len(keys)
             piece.append(b"%d %d %d %d %d %d " % numbers)
@@ -123,6 +127,8 @@ def _spell_out(walk: LeaseWalk) -> Iterator[bytes]:
             for key, revision in keys:
                 piece.append(b" %d %d " % (revision, len(key)))
                 piece.append(key)
+            if owner:  # nodes of before know none
+                piece.append(b" o%d %b" % (len(owner), owner.encode()))
         yield b"".join(piece)
 
 
@@ -140,6 +146,8 @@ def row_fault(row: LeaseRow, next_id: int, now_ms: int, revision: int) -> str:
         return f"lease {row.id} is of an impossible session"
     if row.name != "" and (fault := client_name_fault(row.name)):
         return f"lease {row.id}: {fault}"
+    if row.owner != "" and not (type(row.owner) is str and NAME_PATTERN.fullmatch(row.owner)):
+        return f"lease {row.id} is of an impossible owner"
     if type(row.keys) is not tuple or len(row.keys) > KEYS_MAX:
         return f"lease {row.id} has more than {KEYS_MAX} keys"
     for pair in row.keys:

@@ -46,16 +46,20 @@ LEASES_FULL_RESULT: Result = (int(Status.LEASES_FULL), 0, None)
 
 class Lease:
     """One lease; :class:`Leases` keeps it. ``renewed_ms``: log time of its grant or last renewal.
-    ``session`` and ``name``: of the client that it was granted to."""
+    ``session`` and ``name``: of the client that it was granted to. ``owner``: the principal, whose
+    it is; "": nobody's in particular (``rights_check.py``)."""
 
-    __slots__ = ("id", "keys", "name", "renewed_ms", "session", "ttl_ms")
+    __slots__ = ("id", "keys", "name", "owner", "renewed_ms", "session", "ttl_ms")
 
-    def __init__(self, id_: int, ttl_ms: int, renewed_ms: int, session: int, name: str) -> None:
+    def __init__(
+        self, id_: int, ttl_ms: int, renewed_ms: int, session: int, name: str, owner: str = ""
+    ) -> None:
         self.id = id_
         self.ttl_ms = ttl_ms
         self.renewed_ms = renewed_ms
         self.session = session
         self.name = name
+        self.owner = owner
         self.keys: dict[bytes, int] = {}
         """Key → the revision of the PUT that attached it."""
 
@@ -111,7 +115,14 @@ class Leases:
     # ---- commands
 
     def grant(
-        self, now_ms: int, ttl_ms: int, wanted: int, session: int, name: str, leases_max: int
+        self,
+        now_ms: int,
+        ttl_ms: int,
+        wanted: int,
+        session: int,
+        name: str,
+        leases_max: int,
+        owner: str = "",
     ) -> Result:
         """GRANT: ``(OK, 0, id)``; LEASES_FULL; CAS_MISS if the wanted id (0: any) is taken."""
         if wanted in self.table:
@@ -122,7 +133,7 @@ class Leases:
         if not wanted:
             id_ = self.next_id
             self.next_id += 1
-        self.add(Lease(id_, ttl_ms, now_ms, session, name))
+        self.add(Lease(id_, ttl_ms, now_ms, session, name, owner))
         return (_OK, 0, id_)
 
     def add(self, lease: Lease) -> None:

@@ -12,10 +12,11 @@ Rules:
   session limits are replicated settings). What a decided batch may contain is not trusted: every
   node answers a malformed command with MALFORMED.
 - Sessions and leases expire by log time (``log_clock.py``), before the batch is applied.
-- OPEN, FENCE, CHECKSUM, MEMBERS and CLUSTER belong in entries of session 0, and every other
+- OPEN, FENCE, CHECKSUM, MEMBERS, CLUSTER and RIGHTS belong in entries of session 0, and every other
   command needs a session. In the wrong place the former are answered MALFORMED, the latter
   SESSION_UNKNOWN.
-- A change by CLUSTER is in force from the next slot on, not for the rest of its own slot.
+- A change by CLUSTER or RIGHTS is in force from the next slot on, not for the rest of its own slot.
+- Rights are checked by the table in force (``rights_check.py``), if it requires them.
 - A CHECKSUM is of the state at the end of its slot.
 - Result lists are kept as cached replies: a caller must not change them.
 """
@@ -23,7 +24,7 @@ Rules:
 import struct
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zlib import crc32
 
 from paxosd.core.cluster_settings import ClusterSettings
@@ -32,13 +33,11 @@ from paxosd.core.commands import (
     CLUSTER,
     FENCE,
     MEMBERS,
+    RIGHTS,
     Batch,
     Change,
     Command,
-    Entry,
     KeysChanged,
-    KeyValue,
-    Reign,
     Result,
     Status,
 )
@@ -47,13 +46,13 @@ from paxosd.core.state.chain import MARK_SLOTS, Trail
 from paxosd.core.state.checksum import Checksums, RestSum
 from paxosd.core.state.control_commands import (
     change_members,
+    change_rights,
     change_settings,
     check_level,
     is_formed,
     opening_of,
 )
 from paxosd.core.state.derivation import Skipped, derive_changes
-from paxosd.core.state.entries import unpacked
 from paxosd.core.state.entry_form import is_formed_entry, leave_rest, refuse_all, refuse_sessionless
 from paxosd.core.state.history import History
 from paxosd.core.state.kv import MALFORMED_RESULT, Store
@@ -62,7 +61,9 @@ from paxosd.core.state.lease_commands import expire_leases
 from paxosd.core.state.lease_walk import lease_pieces
 from paxosd.core.state.leases import Leases
 from paxosd.core.state.log_clock import LogClock
+from paxosd.core.state.machine_reads import MachineReads
 from paxosd.core.state.queries import Queries
+from paxosd.core.state.rights_check import RightsGuard
 from paxosd.core.state.session_commands import apply_session_command
 from paxosd.core.state.session_walk import fingerprint_pieces
 from paxosd.core.state.sessions import (
@@ -82,6 +83,7 @@ from paxosd.core.types import Slot
 from paxosd.core.work import Work
 
 _OK = int(Status.OK)
+_CONTROL = (CHECKSUM, MEMBERS, CLUSTER, RIGHTS, FENCE)
 _SUMMARY = struct.Struct("<QQQQ")
 
 CHECKSUM_SLOTS = 4096
@@ -104,7 +106,7 @@ class MachineLimits(NamedTuple):
 DEFAULT_LIMITS = MachineLimits()
 
 
-class Machine:
+class Machine(MachineReads):
     """The state after slot ``applied``.
 
     ``chain``: see ``chain.py``; it covers every slot's effects, and at feature level 1 also the
@@ -113,10 +115,11 @@ class Machine:
     replay), CHECKSUM commands start no computation.
     """
 
-    __slots__ = ("_allowance", "_checksum_asked", "applied", "at_sum", "chain", "checksum_runs",
-                 "checksum_slots", "checksums_enabled", "clock", "collect_changes", "disposal",
-                 "history", "leases", "limits", "membership", "queries", "recent_changes",
-                 "sessions", "settings", "store", "trail", "work")  # fmt: skip
+    __slots__ = ("_allowance", "_checksum_asked", "_guard", "applied", "at_sum", "chain",
+                 "checksum_runs", "checksum_slots", "checksums_enabled", "clock",
+                 "collect_changes", "disposal", "history", "leases", "limits", "membership",
+                 "queries", "recent_changes", "rights", "sessions", "settings", "store", "trail",
+                 "work")  # fmt: skip
 
     def __init__(self, limits: MachineLimits = DEFAULT_LIMITS, start: Start = EMPTY) -> None:
         self.limits = limits
@@ -133,6 +136,9 @@ class Machine:
         own_settings = ClusterSettings()._replace(**limits.sessions._asdict())
         self.settings = start.settings or own_settings
         """As the log has them after ``applied``; of version 0 if it holds none."""
+        self.rights = start.rights
+        """The rights table, as the log has it after ``applied``."""
+        self._guard = RightsGuard(start.rights)
         self.store = Store(self.work, self.disposal, start.revision, self.settings.quota_bytes)
         self.store.undo.limit(HistoryLimits.of(self.settings))
         self.queries = Queries(self.store)
@@ -167,17 +173,12 @@ class Machine:
         check_level(batch, self.settings, self.membership.epoch)
         self.applied, self._allowance = slot, None
         store, sessions = self.store, self.sessions
-        self.clock.advance(batch, self.settings.level)
+        before, skipped = store.revision, list[Skipped]()
+        self._begin_slot(slot, batch, skipped)
         now_ms, is_late = self.clock.now_ms, self.clock.is_past(batch)
-        sessions.expire(now_ms, slot)
-        if store.walks:
-            preserve(store, batch.entries)
-        before = store.revision
         window_max = sessions.limits.session_window_max
-        skipped: list[Skipped] = []
-        self.chain = expire_leases(now_ms, store, self.leases, skipped, self.chain)
         answers: list[list[Result]] = []
-        base, has_control = 0, False
+        guard, checked, base, has_control = self._guard, self._guard.required, 0, False
         for entry in batch.entries:
             session_id, first_seq, acked, commands = entry
             if not is_formed_entry(session_id, first_seq, acked, commands):
@@ -190,7 +191,11 @@ class Machine:
                     self._apply_sessionless(slot, command, first_seq + index)
                     for index, command in enumerate(commands)
                 ]
+            elif checked and (refusal := guard.refusal(sessions.table.get(session_id))):
+                results = refuse_all(refusal, entry, base, skipped)
             else:
+                if checked:
+                    commands = guard.allowed(commands)
                 session = sessions.use(session_id, acked, now_ms)
                 if session is None:
                     results = refuse_all(SESSION_UNKNOWN_RESULT, entry, base, skipped)
@@ -205,7 +210,8 @@ class Machine:
                     if kept:
                         session.keep(first_seq, slot, kept)
                 else:
-                    results = self._apply_mixed(slot, session, entry, skipped, base)
+                    parts = commands, first_seq, skipped, base
+                    results = self._apply_mixed(slot, session_id, session, *parts)
             answers.append(results)
             base += len(results)
         self._finish_slot(slot, batch, before, answers, skipped, has_control)
@@ -214,6 +220,15 @@ class Machine:
         if self._checksum_asked:
             self._start_checksum(slot)
         return answers
+
+    def _begin_slot(self, slot: Slot, batch: Batch, skipped: list[Skipped]) -> None:
+        """What happens before the commands: time goes on, and what is due by that ends."""
+        self.clock.advance(batch, self.settings.level)
+        now_ms = self.clock.now_ms
+        self.sessions.expire(now_ms, slot)
+        if self.store.walks:
+            preserve(self.store, batch.entries)
+        self.chain = expire_leases(now_ms, self.store, self.leases, skipped, self.chain)
 
     def _apply_noop(self, slot: Slot, value: bytes) -> None:
         self.applied = slot
@@ -264,7 +279,10 @@ class Machine:
             limits = SessionLimits.of(self.settings)
             if limits != self.sessions.limits:
                 self.sessions.limit(limits)
-            self.chain = crc32(self.membership.to_json() + self.settings.to_json(), self.chain)
+            control = self.membership.to_json() + self.settings.to_json() + self.rights.digest
+            self.chain = crc32(control, self.chain)
+            if self.rights is not self._guard.table:
+                self._guard = RightsGuard(self.rights)
         if skipped or has_control:
             others = [
                 without_reads(each)
@@ -288,6 +306,7 @@ class Machine:
     def _rest(self) -> Iterator[bytes]:
         """The present state besides the keys, for a checksum, in pieces."""
         last = repr(tuple(self.clock.reign)).encode() if self.settings.level else b""
+        last += self.rights.digest
         first = b"%d %d " % (self.log_time_ms, self.chain)
         sessions, leases = fingerprint_pieces(self.sessions), lease_pieces(self.leases)
         return chain((first,), sessions, leases, (last,), undo_fingerprint(self.store.undo))
@@ -317,7 +336,7 @@ class Machine:
         self._allowance = allowance = self._allowance or SlotAllowance(settings.value_bytes_max)
         parts = session_id, self.sessions, self.store, self.leases, settings, self.log_time_ms
         while not done:
-            outcome = apply_session_command(commands[len(results)], *parts, allowance)
+            outcome = apply_session_command(commands[len(results)], *parts, allowance, self._guard)
             if outcome is None:
                 return leave_rest(commands, results, skipped, base, closed=False)
             result, changed = outcome
@@ -331,14 +350,21 @@ class Machine:
         return len(results)
 
     def _apply_mixed(
-        self, slot: Slot, session: Session, entry: Entry, skipped: list[Skipped], base: int
+        self,
+        slot: Slot,
+        session_id: int,
+        session: Session,
+        commands: list[Command],
+        first_seq: int,
+        skipped: list[Skipped],
+        base: int,
     ) -> list[Result]:
         """An entry of which some seqs may have been seen, fenced, or lie outside the window."""
         results: list[Result] = []
         sessions, is_over = self.sessions, False
-        for index, command in enumerate(entry.commands):
-            seq = entry.first_seq + index
-            if sessions.table.get(entry.session) is not session:  # closed on the way
+        for seq, command in enumerate(commands, first_seq):
+            index = seq - first_seq
+            if sessions.table.get(session_id) is not session:  # closed on the way
                 known: Result | None = SESSION_UNKNOWN_RESULT
             else:
                 kept = session.find(seq)
@@ -351,7 +377,7 @@ class Machine:
                 continue
             one: list[Result] = []
             is_over = not self.store.run([command], one, skipped, base + index) and not (
-                self._run_rest(entry.session, [command], one, skipped, base + index)
+                self._run_rest(session_id, [command], one, skipped, base + index)
             )
             if not is_over:
                 session.keep_late(seq, slot, session.within_bounds(one)[0])
@@ -361,22 +387,29 @@ class Machine:
     def _apply_sessionless(self, slot: Slot, command: Command, number: int) -> Result:
         """A command in an entry of session 0: it changes no data and keeps no reply. ``number``:
         its place in the entry, counted from first_seq."""
-        opening = opening_of(command, number, self.settings.level)
+        level = self.settings.level
+        opening = opening_of(command, number, level)
+        is_known = opening is not None or any(is_formed(command, op, level) for op in _CONTROL)
+        if is_known and (refusal := self._guard.control_refusal(command, self.sessions.table)):
+            return refusal
         if opening is not None:
             return self.sessions.open(self.log_time_ms, *opening)
         if is_formed(command, CHECKSUM):
             self._checksum_asked = True
             return (_OK, 0, slot)
-        if is_formed(command, MEMBERS):
+        if is_formed(command, MEMBERS, level):
             self.membership, result = change_members(self.membership, slot, command)
             return result
-        if is_formed(command, CLUSTER):
+        if is_formed(command, CLUSTER, level):
             self.settings, result = change_settings(
                 self.settings, self.membership.epoch, slot, command
             )
             return result
-        if is_formed(command, FENCE):
-            _, session_id, seq = command
+        if is_formed(command, RIGHTS, level):
+            self.rights, result = change_rights(self.rights, slot, command)
+            return result
+        if is_formed(command, FENCE, level):
+            _, session_id, seq = command[:3]
             if type(session_id) is int and type(seq) is int and seq > 0:
                 return self.sessions.fence(slot, session_id, seq)
         return refuse_sessionless(command, self.settings)
@@ -403,6 +436,8 @@ class Machine:
         self.sessions.join(self.disposal)
         self.membership = other.membership
         self.settings = other.settings
+        self.rights = other.rights
+        self._guard = other._guard
         self.history = other.history
         self.history.join(self.disposal)
         other.checksum_runs.take_results(self.checksum_runs)
@@ -417,84 +452,3 @@ class Machine:
         """Become empty again."""
         self.applied = 0
         self.adopt(Machine(self.limits))
-
-    # ---- reads
-
-    @property
-    def log_time_ms(self) -> int:
-        """The time by which sessions expire; see ``log_clock.py``."""
-        return self.clock.now_ms
-
-    @property
-    def latest_reign(self) -> Reign:
-        """As the last batch of the latest reign in the log has it."""
-        return self.clock.reign
-
-    @property
-    def revision(self) -> int:
-        """The store's revision."""
-        return self.store.revision
-
-    def prepare(self, queries: list[list[Any]]) -> bool:
-        """As :meth:`Queries.prepare`."""
-        return self.queries.prepare(queries)
-
-    def query(self, queries: list[list[Any]], bytes_max: int) -> list[Any]:
-        """As :meth:`Queries.answer`."""
-        return self.queries.answer(queries, bytes_max, self.leases, self.log_time_ms)
-
-    # ---- history
-
-    @property
-    def history_floor_revision(self) -> int:
-        """The oldest revision whose changes can be derived from the log of this node."""
-        return self.history.floor_revision
-
-    def slot_of_revision(self, revision: int) -> Slot:
-        """The slot that made ``revision``; ``applied + 1`` for one that is still to come."""
-        return self.history.slot_of_revision(revision)
-
-    def changes_of(self, slot: Slot, batch: Batch | None) -> list[Change | KeysChanged]:
-        """The changes that the applied slot ``slot`` made, derived from its ``batch``, in order.
-        What one revision did to several keys is one of them. Raises HistoryCompactedError."""
-        assert 1 <= slot <= self.applied
-        return self.history.changes(slot, batch)
-
-    @property
-    def kept_from_revision(self) -> int:
-        """The oldest revision that can be read, on every node alike; the changes above it are
-        known."""
-        return self.store.undo.floor
-
-    def kept_changes(self, first: int, last: int) -> list[Change | KeysChanged]:
-        """As :meth:`UndoLog.changes`."""
-        return self.store.undo.changes(first, last)
-
-    def key_before(self, revision: int, key: bytes) -> KeyValue | None:
-        """A key as it was before a kept revision that changed it."""
-        packed = self.store.undo.before(revision, key)
-        return KeyValue(key, *unpacked(packed)) if packed else None
-
-    # ---- checksums
-
-    def chain_at(self, slot: Slot) -> int | None:
-        """The chain after ``slot``; None if it is no longer or not yet known, or had feature level
-        0."""
-        return self.trail.before_last(self.applied - slot)
-
-    @property
-    def checksums(self) -> dict[Slot, str]:
-        """Slot → checksum in hex, the last few."""
-        return self.checksum_runs.finished
-
-    def checksum_pending(self, slot: Slot) -> bool:
-        """Whether the checksum of ``slot`` is being computed."""
-        return self.checksum_runs.is_pending(slot)
-
-    def checksum_left(self, slot: Slot) -> int:
-        """How many keys have yet to be visited before the checksum of ``slot`` is finished."""
-        return self.checksum_runs.left(slot)
-
-    def advance_checksum(self, keys_max: int) -> bool:
-        """Visit about ``keys_max`` keys (some µs each) for checksums; True if all are finished."""
-        return self.checksum_runs.advance(keys_max)

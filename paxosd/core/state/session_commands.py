@@ -9,6 +9,7 @@ from paxosd.core.state.derivation import Written
 from paxosd.core.state.kv import MALFORMED_RESULT, Store
 from paxosd.core.state.lease_commands import apply_lease_command, is_lease_command
 from paxosd.core.state.leases import Leases
+from paxosd.core.state.rights_check import DENIED, FORBIDDEN_RESULT, RightsGuard
 from paxosd.core.state.sessions import Sessions
 from paxosd.core.state.slot_allowance import SlotAllowance
 from paxosd.core.state.transaction_run import run_transaction
@@ -27,17 +28,23 @@ def apply_session_command(
     settings: ClusterSettings,
     now_ms: int,
     allowance: SlotAllowance,
+    guard: RightsGuard,
 ) -> Outcome | None:
-    """Apply one, whatever its form. ``allowance``: what is left of that of the slot. None: it was
-    not done, and is to come again in a later slot."""
+    """Apply one, whatever its form. ``allowance``: what is left of that of the slot. ``guard``: by
+    whose rights. None: it was not done, and is to come again in a later slot."""
+    if command is DENIED:
+        return FORBIDDEN_RESULT, ()
     if settings.level >= LEVEL_COORDINATION:
         if not allowance.allows(command):
             return None
         if is_lease_command(command, settings):
-            client = session_id, sessions.table[session_id].name
-            return apply_lease_command(command, store, leases, settings, now_ms, client)
+            session = sessions.table[session_id]
+            client, owner = (session_id, session.name), guard.owner_name(session.key)
+            return apply_lease_command(
+                command, store, leases, settings, now_ms, client, owner, guard.holder
+            )
         if is_transaction(command):
-            return run_transaction(store, leases, command, allowance)
+            return run_transaction(store, leases, command, allowance, guard.holder)
     if is_formed(command, CLOSE):
         return sessions.close(session_id), ()
     return MALFORMED_RESULT, ()

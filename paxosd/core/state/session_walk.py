@@ -20,8 +20,8 @@ PIECE_NUMBERS = 1000
 
 class SessionRow(NamedTuple):
     """One session. ``replies``: ``(first_seq, slot, results)`` as the session keeps them.
-    ``opened_by``: the number that its OPEN named; ``name``: the client's. Both are left out on disk
-    if there are none."""
+    ``opened_by``: the number that its OPEN named; ``name``: the client's; ``key``: the one that
+    opened it. Those at the end that there are none of are left out on disk."""
 
     session: int
     last_ms: int
@@ -30,6 +30,7 @@ class SessionRow(NamedTuple):
     replies: list[tuple[int, Slot, list[Any]]]
     opened_by: int = 0
     name: str = ""
+    key: bytes = b""
 
 
 class SessionWalk:
@@ -67,6 +68,12 @@ class SessionWalk:
         places = range(first, min(first + count, len(self._ids)))
         sessions = self._sessions
         return [(self._ids[at], sessions[at].name) for at in places if sessions[at].name]
+
+    def keys(self, first: int, count: int) -> list[tuple[int, bytes]]:
+        """As :meth:`names`, the keys that opened them."""
+        places = range(first, min(first + count, len(self._ids)))
+        sessions = self._sessions
+        return [(self._ids[at], sessions[at].key) for at in places if sessions[at].key]
 
     def take(self, sessions_max: int, replies_max: int) -> list[SessionRow]:
         """The next rows: at most so many, with about so many replies, but at least one row."""
@@ -106,6 +113,7 @@ def _row_of(number: int, session: Session) -> SessionRow:
         session.chunks[:],
         session.opened_by,
         session.name,
+        session.key,
     )
 
 
@@ -118,7 +126,8 @@ def fingerprint_pieces(sessions: Sessions) -> Iterator[bytes]:
 
 def _spell_out(next_id: int, walk: SessionWalk, named: bool) -> Iterator[bytes]:
     """``repr((next_id, rows))``, and ``repr`` of the numbers of their OPENs if any is named; then
-    of the ids and names of the clients that gave one."""
+    of the ids and names of the clients that gave one, and of the ids and keys of those that have
+    one."""
     yield b"(%d, [" % next_id
     first = True
     while rows := walk.take(PIECE_SESSIONS, PIECE_REPLIES):
@@ -138,3 +147,6 @@ def _spell_out(next_id: int, walk: SessionWalk, named: bool) -> Iterator[bytes]:
             # Not repr: which characters it escapes depends on the version of Python.
             text = name.encode()
             yield b"%d %d %b " % (session, len(text), text)
+    for at in range(0, len(walk), PIECE_NUMBERS):
+        if keyed := walk.keys(at, PIECE_NUMBERS):
+            yield b"".join([b"k%d %b " % each for each in keyed])

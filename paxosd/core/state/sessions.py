@@ -27,6 +27,8 @@ The last holds also when a higher seq came first: frames of one client may overt
   so either the expired or the remaining ones, whichever are fewer, are moved to a table of their
   own, and the expired ones are taken apart later (``advance``). How far that has come changes no
   answer.
+- An OPEN may have the public key of who asked for it. The session keeps it, and its commands are
+  done by that key's rights (``rights_check.py``).
 - An OPEN may give its client's name as well (``client_name.py``). The session keeps it, and once it
   has ended, :class:`FormerNames` does; no answer depends on it.
 - The limits decide what is applied: they must be the same on every node of a cluster, and so are
@@ -84,13 +86,14 @@ class SessionLimits(NamedTuple):
 class Session:
     """One client's memory. Its owner, :class:`Sessions`, keeps it in order of last use."""
 
-    __slots__ = ("acked", "chunks", "kept_bytes", "last_ms", "max_seq", "name", "opened_by")
+    __slots__ = ("acked", "chunks", "kept_bytes", "key", "last_ms", "max_seq", "name", "opened_by")
 
     def __init__(
         self,
         last_ms: int,
         opened_by: int = 0,
         name: str = "",
+        key: bytes = b"",
         *,
         acked: int = 0,
         max_seq: int = 0,
@@ -101,6 +104,8 @@ class Session:
         """The number that its OPEN named; 0: none."""
         self.name = name
         """Its client's, for people; "": none."""
+        self.key = key
+        """The public key that opened it, by whose rights its commands are done; b"": none."""
         self.acked = acked
         self.max_seq = max_seq
         """Every seq above it is new: nothing is kept for it, and nothing forgotten. >= acked."""
@@ -193,8 +198,9 @@ class Sessions:
         self._disposal = disposal  # of what goes away in a mass
         self.expired: list[OrderedDict[int, Session]] = []
         """Tables of sessions that expired together and are not taken apart yet."""
-        self._opened_by: dict[int, int] = {}
-        """The number that an OPEN named → the session, while it is there, or in ``expired``."""
+        self._opened_by: dict[tuple[int, bytes], int] = {}
+        """The number that an OPEN named, and its key → the session, while it is there, or in
+        ``expired``."""
         # No session can expire before log time passes this. A lower bound, so that the check
         # on every slot is one comparison.
         self._expiry_due_ms = limits.session_ttl_ms
@@ -294,19 +300,21 @@ class Sessions:
     def _end(self, session_id: int, session: Session) -> None:
         self.former.add(session_id, self._slot, session.name)
         # Another session may have been opened with the same number meanwhile.
-        if session.opened_by and self._opened_by.get(session.opened_by) == session_id:
-            del self._opened_by[session.opened_by]
+        opening = session.opened_by, session.key
+        if session.opened_by and self._opened_by.get(opening) == session_id:
+            del self._opened_by[opening]
 
     def put(self, session_id: int, session: Session) -> None:
         """Add a session that is not there yet, as the one used last."""
         self.table[session_id] = session
         if session.opened_by:
-            self._opened_by[session.opened_by] = session_id
+            self._opened_by[session.opened_by, session.key] = session_id
 
-    def open(self, now_ms: int, opened_by: int = 0, name: str = "") -> Result:
+    def open(self, now_ms: int, opened_by: int = 0, name: str = "", key: bytes = b"") -> Result:
         """OPEN: ``(OK, 0, session id)``, or SESSIONS_FULL. ``opened_by``: the number that it
-        names; 0: none. ``name``: the client's, "": none; that of the first OPEN stays."""
-        known = self._opened_by.get(opened_by, 0)
+        names; 0: none. ``name``: the client's, "": none; that of the first OPEN stays. ``key``: who
+        opens it, b"": that is not known; a number is that key's own."""
+        known = self._opened_by.get((opened_by, key), 0)
         if known in self.table:
             return (_OK, 0, known)
         while len(self.table) >= self.limits.sessions_max:
@@ -316,7 +324,7 @@ class Sessions:
             self._drop_oldest()
         session_id = self.next_id
         self.next_id += 1
-        self.put(session_id, Session(now_ms, opened_by, name))
+        self.put(session_id, Session(now_ms, opened_by, name, key))
         return (_OK, 0, session_id)
 
     def close(self, session_id: int) -> Result:

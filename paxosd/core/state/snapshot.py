@@ -29,6 +29,7 @@ from paxosd.core.client_name import client_name_fault
 from paxosd.core.cluster_settings import BOUNDS
 from paxosd.core.commands import Status
 from paxosd.core.lease_bounds import IDS_PER_KEEPALIVE_MAX
+from paxosd.core.rights import KEY_BYTES
 from paxosd.core.state.checksum import RestSum, sum_of, total_with
 from paxosd.core.state.entries import pack_numbers
 from paxosd.core.state.former_names import FORMER_MAX, FormerName
@@ -45,6 +46,7 @@ from paxosd.core.state.snapshot_head import (
     head_has_sum,
     membership_of,
     reign_of,
+    rights_of,
     settings_of,
 )
 from paxosd.core.state.start import Start
@@ -92,6 +94,7 @@ class SnapshotWalk:
             () if machine.clock.reign == NO_REIGN else tuple(machine.clock.reign),
             self._leases.next_id,
             len(self._leases),
+            machine.rights.to_json(),
         )
 
     @property
@@ -152,6 +155,7 @@ class Restore:
                 membership=membership_of(head),
                 settings=settings if settings.version else None,
                 next_lease=head.next_lease,
+                rights=rights_of(head),
             ),
         )
         store = self._machine.store
@@ -172,6 +176,7 @@ class Restore:
                 row.last_ms,
                 row.opened_by,
                 row.name,
+                row.key,
                 acked=row.acked,
                 max_seq=row.max_seq,
                 chunks=row.replies,
@@ -295,7 +300,7 @@ def _are(kind: type, items: Sequence[Any]) -> bool:
 
 
 def _check_session(row: SessionRow, head: SnapshotHead, last_ms: int) -> None:
-    number, used_ms, acked, max_seq, replies, opened_by, name = row
+    number, used_ms, acked, max_seq, replies, opened_by, name, key = row
     for value in (number, used_ms, acked, max_seq, opened_by):
         if type(value) is not int or not 0 <= value <= NUMBER_MAX:
             raise SnapshotError("a session's number is none")
@@ -303,6 +308,8 @@ def _check_session(row: SessionRow, head: SnapshotHead, last_ms: int) -> None:
         raise SnapshotError(f"session {number} was never opened")
     if name != "" and (fault := client_name_fault(name)):
         raise SnapshotError(f"session {number}: {fault}")
+    if key != b"" and not (type(key) is bytes and len(key) == KEY_BYTES):
+        raise SnapshotError(f"session {number} has a key that is none")
     if not last_ms <= used_ms <= head.log_time_ms:
         raise SnapshotError(f"session {number} is not in the order of last use")
     if acked > max_seq:
@@ -368,7 +375,7 @@ def _are_numbers(value: Any) -> bool:
 def session_of(fields: Any) -> SessionRow:
     """A :class:`SessionRow` from decoded tuples. Raises SnapshotError."""
     count = len(SessionRow._fields)
-    if type(fields) is not tuple or not count - 2 <= len(fields) <= count:
+    if type(fields) is not tuple or not count - 3 <= len(fields) <= count:
         raise SnapshotError("a session has the wrong number of fields")
     number, last_ms, acked, max_seq, replies, *rest = fields
     if type(replies) is not tuple:
@@ -390,6 +397,7 @@ def former_of(fields: Any) -> FormerName:
 
 def lease_of(fields: Any) -> LeaseRow:
     """A :class:`LeaseRow` from decoded tuples. Raises SnapshotError."""
-    if type(fields) is not tuple or len(fields) != len(LeaseRow._fields):
+    count = len(LeaseRow._fields)
+    if type(fields) is not tuple or not count - 1 <= len(fields) <= count:
         raise SnapshotError("a lease has the wrong number of fields")
     return LeaseRow(*fields)

@@ -11,6 +11,7 @@ from paxosd.core.cluster_settings import BOUNDS, LEVEL_COORDINATION, ClusterSett
 from paxosd.core.commands import Reign
 from paxosd.core.lease_bounds import FIRST_ID
 from paxosd.core.membership import Membership, MembershipError
+from paxosd.core.rights import RightsError, RightsTable
 from paxosd.core.state.log_clock import NO_REIGN, NUMBER_MAX
 from paxosd.core.transactions import PARTS_MAX
 from paxosd.core.types import NodeId, Slot
@@ -33,6 +34,7 @@ class SnapshotHead(NamedTuple):
     ``membership``: the one in the log, as JSON; b"" at epoch 0. ``settings``: those in the log, as
     JSON; b"" at version 0. ``reign``: where the stopwatch of log time stands; () if it never ran.
     ``next_lease``: the id that the next GRANT gets that asks for none. ``leases``: how many follow.
+    ``rights``: the rights table in the log, as JSON; b"" at version 0.
     """
 
     slot: Slot
@@ -48,6 +50,7 @@ class SnapshotHead(NamedTuple):
     reign: tuple[Any, ...] = ()
     next_lease: int = FIRST_ID
     leases: int = 0
+    rights: bytes = b""
 
     def moved(self, bump: int) -> "SnapshotHead":
         """The head of the same state for another cluster, which goes on ``bump`` numbers later.
@@ -115,6 +118,16 @@ def settings_of(head: SnapshotHead) -> ClusterSettings:
         return ClusterSettings.from_json(head.settings)
     except SettingsError as error:
         raise SnapshotError(f"the head's settings: {error}") from None
+
+
+def rights_of(head: SnapshotHead) -> RightsTable:
+    """The rights table in a head. Raises SnapshotError."""
+    if type(head.rights) is not bytes:
+        raise SnapshotError("the head's rights are none")
+    try:
+        return RightsTable.from_json(head.rights)
+    except RightsError as error:
+        raise SnapshotError(f"the head's rights: {error}") from None
 
 
 def reign_of(head: SnapshotHead) -> Reign:

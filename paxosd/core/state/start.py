@@ -6,6 +6,7 @@ from paxosd.core.cluster_settings import ClusterSettings
 from paxosd.core.commands import Reign
 from paxosd.core.lease_bounds import FIRST_ID
 from paxosd.core.membership import UNKNOWN, Membership
+from paxosd.core.rights import NO_RIGHTS, RightsTable
 from paxosd.core.state.log_clock import NO_REIGN
 from paxosd.core.types import Slot
 
@@ -14,7 +15,7 @@ class Start(NamedTuple):
     """The state after slot ``slot`` without its sessions, leases and rows, which are added later.
 
     ``settings``: None if the log has none. ``next_session``, ``next_lease``: the id that the next
-    OPEN gets, and the next GRANT that asks for none.
+    OPEN gets, and the next GRANT that asks for none. ``rights``: the rights table.
     """
 
     slot: Slot = 0
@@ -26,6 +27,7 @@ class Start(NamedTuple):
     membership: Membership = UNKNOWN
     settings: ClusterSettings | None = None
     next_lease: int = FIRST_ID
+    rights: RightsTable = NO_RIGHTS
 
 
 EMPTY = Start()

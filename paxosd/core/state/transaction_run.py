@@ -24,12 +24,14 @@ from typing import Any
 
 from paxosd.core.commands import DELETE, DELETE_RANGE, PUT, Command, Result, Status
 from paxosd.core.lease_bounds import KEYS_MAX as LEASE_KEYS_MAX
+from paxosd.core.rights import Principal
 from paxosd.core.state.derivation import Written
 from paxosd.core.state.entries import HEAD_BYTES, numbers_of
 from paxosd.core.state.kv import Store
 from paxosd.core.state.leases import Leases
 from paxosd.core.state.queries import ROW_OVERHEAD_BYTES
 from paxosd.core.state.quota import QUOTA_RESULT
+from paxosd.core.state.rights_check import FORBIDDEN_RESULT, may_use_lease
 from paxosd.core.state.slot_allowance import SlotAllowance
 from paxosd.core.transactions import (
     ADD,
@@ -83,13 +85,19 @@ class _RefusedError(Exception):
 
 
 def run_transaction(
-    store: Store, leases: Leases, command: Command, allowance: SlotAllowance
+    store: Store,
+    leases: Leases,
+    command: Command,
+    allowance: SlotAllowance,
+    holder: Principal | None = None,
 ) -> tuple[Result, Sequence[bytes] | Written]:
-    """Apply a well-formed TXN. Returns its result, and what it changed, () for nothing: see
-    ``derivation.py``."""
-    plan = _Plan(store, leases, allowance.bytes_max)
+    """Apply a well-formed TXN. ``holder``: whose leases it may use, None: all. Returns its result,
+    and what it changed, () for nothing: see ``derivation.py``."""
+    plan = _Plan(store, leases, allowance.bytes_max, holder)
     try:
         outcome = plan.run(command, 0)
+    except _ForeignLeaseError:
+        return FORBIDDEN_RESULT, ()
     except _RefusedError as refused:
         return (_REFUSED, store.revision, refused.reason), ()
     finally:
@@ -104,20 +112,27 @@ def run_transaction(
     return (_OK, store.revision, outcome), changed
 
 
+class _ForeignLeaseError(Exception):
+    """The transaction does nothing: a lease that it uses is somebody else's."""
+
+
 class _Plan:
     """The state as it would be: the store, and what is planned over it.
 
     ``pending``: key → (value or None, source, lease), the net effect so far; the source is that of
     :class:`Written`; 0: no lease. ``anew``: those that were removed before they were set."""
 
-    __slots__ = ("_bytes_max", "_leases", "_revision", "_store", "anew", "answer_bytes",
+    __slots__ = ("_bytes_max", "_holder", "_leases", "_revision", "_store", "anew", "answer_bytes",
                  "keys_looked_at", "parts", "pending")  # fmt: skip
 
-    def __init__(self, store: Store, leases: Leases, bytes_max: int) -> None:
+    def __init__(
+        self, store: Store, leases: Leases, bytes_max: int, holder: Principal | None
+    ) -> None:
         self._store = store
         self._leases = leases
         self._revision = store.revision + 1
         self._bytes_max = bytes_max
+        self._holder = holder
         self.keys_looked_at = 0
         self.parts = 0
         self.answer_bytes = 0
@@ -298,6 +313,8 @@ class _Plan:
         lease = self._leases.table.get(number)
         if lease is None:
             raise _RefusedError(NO_LEASE)
+        if not may_use_lease(self._holder, lease):
+            raise _ForeignLeaseError
         planned = [each for each, (_, _, at) in self.pending.items() if at == number]
         more = len({key, *planned} - lease.keys.keys())
         has_room = self._leases.has_room(lease, key, self._store.modify_revision)

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from paxosd.bus.lanes import is_bulk
 from paxosd.core.messages import Decisions, Envelope, Promise
 from paxosd.core.peer_limits import frame_bytes_max, value_bytes_max
-from paxosd.core.requests import ClientMessage, WriteRequest
+from paxosd.core.requests import ClientMessage, VouchedRequest, WriteRequest
 from paxosd.core.types import NodeId
 from paxosd.sim.world.slow_links import size_of
 from paxosd.wire import encode_client, encode_peer
@@ -127,7 +127,7 @@ class FrameLimits:
     def takes_request(self, message: ClientMessage, to: NodeId) -> bool:
         """Whether a request is no larger than the process takes."""
         most = self.message_bytes_max.get(to)
-        if most is None or not isinstance(message, WriteRequest):
+        if most is None or not isinstance(message, WriteRequest | VouchedRequest):
             return True
         return len(message.entry) + ABOUT_BYTES * 4 <= most or (
             len(encode_client(message, self._cluster)) <= most

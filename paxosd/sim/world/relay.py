@@ -3,7 +3,7 @@ which reaches nodes that the other clients may be cut off from."""
 
 from collections.abc import Callable
 
-from paxosd.core.requests import ServerMessage, WriteRequest
+from paxosd.core.requests import ServerMessage, VouchedRequest, WriteRequest
 from paxosd.core.types import NodeId
 from paxosd.sim.world.network import RELAY, Network
 
@@ -44,7 +44,7 @@ class SimRelay:
             self._network.add_client(self._end.id, self._end)
             self._network.connect(self._end.id, endpoint)
 
-    def send(self, message: WriteRequest) -> bool:
+    def send(self, message: WriteRequest | VouchedRequest) -> bool:
         """False: there is no connection."""
         end = self._end
         if end is None or not end.up or self._stopped():

@@ -94,7 +94,9 @@ def shrink_limits(monkeypatch, *, apart=False):
 class DrawnLog:
     """See above. ``apart``: what tells slots apart (changes of settings, bounds of one slot) comes
     alone in its batch or not at all, so that the entries of a batch may come in slots of their
-    own. ``exotic``: with what no log can hold."""
+    own. ``exotic``: with what no log can hold. ``LEVEL``: the feature level that it comes to."""
+
+    LEVEL = LEVEL_COORDINATION
 
     def __init__(self, seed, *, exotic=False, apart=False):
         self.rng = random.Random(seed)
@@ -157,7 +159,7 @@ class DrawnLog:
         if self._version and rng.random() < 0.2:
             return [CLUSTER, rng.choice([0, 99, True]), 0, rng.choice([b"{}", None, b"\xff"])]
         if rng.random() < 0.8:
-            self._level = LEVEL_COORDINATION
+            self._level = self.LEVEL
         changed = DEFAULTS._replace(
             level=max(1, self._level),
             sessions_max=rng.choice([4, 8]),

@@ -21,6 +21,7 @@ from paxosd.core.state.undo_pieces import undo_fingerprint
 from paxosd.wire.entry import decode_batch
 from paxosd.wire.fields import WireError
 from tests.core.state.drawn_log import DrawnLog, shrink_limits
+from tests.core.state.keyed_log import KeyedLog
 from tests.core.state.parts import fingerprint, page_of
 
 SLOTS = 60
@@ -152,6 +153,7 @@ def state_of(machine):
         "time": machine.log_time_ms,
         "reign": machine.latest_reign,
         "settings": machine.settings,
+        "rights": machine.rights,
         "rows": rows,
         "count": (len(store), store.count(b"", b"")),
         "sessions": fingerprint(machine.sessions),
@@ -179,9 +181,9 @@ def _check_quota(machine):
         assert store.quota.held_bytes == sum(sizes)
 
 
-def compare(seed, *, exotic=False):
+def compare(seed, *, exotic=False, keyed=False):
     """Apply one drawn log on several nodes. Raises AssertionError where they differ."""
-    log = DrawnLog(seed, exotic=exotic)
+    log = KeyedLog(seed, exotic=exotic) if keyed else DrawnLog(seed, exotic=exotic)
     server, plain = Server(seed), Machine()
     plain.checksums_enabled = False
     later, done = [], []
@@ -200,6 +202,8 @@ def compare(seed, *, exotic=False):
             assert machine.apply(slot, copy, value) == results, f"restored, slot {slot}: {batch}"
             assert machine.chain == plain.chain, f"restored, slot {slot}: {batch}"
         _check_changes(server, plain, slot, copy)
+        if keyed:
+            log.check(batch, results)
         done.append((slot, copy, value))
         log.learn(batch, results)
         if slot % 20 == 7:  # from an older snapshot, and from one of now
@@ -269,6 +273,8 @@ def test_all_nodes_come_to_the_same_state(seed, monkeypatch):
     shrink_limits(monkeypatch)
     compare(seed)
     compare(seed, exotic=True)
+    compare(seed, keyed=True)
+    compare(seed, exotic=True, keyed=True)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -281,6 +287,8 @@ def main(first, count):
     runs = {
         "equal": compare,
         "equal, exotic": lambda seed: compare(seed, exotic=True),
+        "equal, keyed": lambda seed: compare(seed, keyed=True),
+        "equal, keyed, exotic": lambda seed: compare(seed, exotic=True, keyed=True),
         "apart": compare_apart,
     }
     for seed in range(first, first + count):

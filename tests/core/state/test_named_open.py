@@ -119,5 +119,6 @@ def test_a_row_of_before_has_none():
     assert session_of(fields).opened_by == 0
     assert session_of((*fields, MINE)).opened_by == MINE
     assert session_of((*fields, MINE, "a client")).name == "a client"
+    assert session_of((*fields, MINE, "", b"key")).key == b"key"
     with pytest.raises(SnapshotError, match="number of fields"):
-        session_of((*fields, MINE, "a client", 1))
+        session_of((*fields, MINE, "a client", b"key", 1))

@@ -245,7 +245,7 @@ class TestWalk:
 
     def rows(self, sessions):
         return [
-            (n, s.last_ms, s.acked, s.max_seq, s.chunks[:], s.opened_by, s.name)
+            (n, s.last_ms, s.acked, s.max_seq, s.chunks[:], s.opened_by, s.name, s.key)
             for n, s in sessions.table.items()
         ]
 
