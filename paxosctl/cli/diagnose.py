@@ -72,13 +72,15 @@ def diagnose(client: Client, error: ClientError) -> list[tuple[str, str]]:
         unresolved = trouble.message.startswith(UNRESOLVED)
         if answer is None or unresolved or (silent and trouble.state is not EndpointState.UP):
             left_s = min(TCP_S, until_s - time.monotonic())
-            lines.append((name, _unreachable(name, trouble.message, left_s)))
+            lines.append((name, unreachable_words(name, trouble.message, left_s)))
         else:
             lines.append((name, _reachable(answer, name in busy, final)))
     return lines
 
 
-def _unreachable(endpoint: str, seen: str, left_s: float) -> str:
+def unreachable_words(endpoint: str, seen: str, left_s: float) -> str:
+    """Why a node cannot be reached, and what to do, by one more try that takes about ``left_s``.
+    ``seen``: what the client has seen of it."""
     if seen.startswith(UNRESOLVED):
         return _unresolved(seen)
     if left_s <= 0:

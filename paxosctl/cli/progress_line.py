@@ -1,6 +1,7 @@
 """The line on the terminal while something long goes on."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,27 @@ def progress(
     finally:
         if status is not None:
             status.stop()
+
+
+@contextmanager
+def stages(words: str) -> Iterator[Callable[[str], None]]:
+    """A line on standard error, if that is a terminal, once it has taken longer than QUIET_S in
+    all; gives what to call with the name of each stage when it begins."""
+    if not is_terminal(sys.stderr):
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 -- slow to start
+
+    status = Console(stderr=True).status(words)
+    timer = threading.Timer(QUIET_S, status.start)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield lambda stage: status.update(f"{words}: {stage}")
+    finally:
+        timer.cancel()
+        timer.join()  # it may be starting the line at this very moment
+        status.stop()
 
 
 def left_words(passed_s: float, share: float) -> str:

@@ -225,7 +225,7 @@ def try_links(client: Client, present: Present, newcomer: Newcomer) -> None:
     theirs = [text for text, (name, _) in whose.items() if name != newcomer.name]
     if theirs:
         asked[newcomer.name] = newcomer.member.client, theirs
-    for source, results in _probe_all(client, asked).items():
+    for source, results in probe_all(client, asked).items():
         for endpoint, result in results.items():
             target, kind = whose[endpoint]
             words = "" if result["ok"] else str(result["error"])
@@ -240,11 +240,12 @@ def _probed(present: Present, newcomer: str) -> dict[str, Member]:
     return {name: members[name] for name in up[:PROBED_MEMBERS_MAX]}
 
 
-def _probe_all(
+def probe_all(
     client: Client, asked: dict[str, tuple[str, Sequence[str]]]
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Node → endpoint → result. All nodes are asked at the same time, and again until each has its
-    results."""
+    """Have nodes connect to endpoints: node → endpoint → ``{ok, ms, error}``, for the nodes that
+    could. ``asked``: node → its client endpoint, and what it is to try. All nodes are asked at the
+    same time, and again until each has its results, for at most LINKS_S."""
     results: dict[str, dict[str, dict[str, Any]]] = {}
     until_ms = clock_ms() + int(LINKS_S * 1000)
     left = dict(asked)

@@ -55,8 +55,6 @@ CHUNK_SHARE = 4
 """A piece of a snapshot takes at most one part in this many of the largest message."""
 SPREAD = 3
 """The last of the nodes waits with its snapshots longer by one part in about this many."""
-DESCRIPTORS_LEAST, DESCRIPTORS_A_MEMBER = 64, 16
-"""With fewer than that a node cannot work at all: its own files and sockets take about half."""
 PROMISE_SHARE = 4
 """A promise, like a catch-up, takes at most one part in this many of the largest message."""
 
@@ -82,9 +80,7 @@ class Parts:
 def start_up(config: Config, logs: Logs, notifier: Notifier, rng: random.Random) -> Parts:
     """Open, recover, replay and bind. Raises DescriptorsError, DataDirLocked, IdentityError,
     PermissionError, StorageError, BindError, HttpError; what was opened before is closed."""
-    limits = descriptors.set_up(
-        DESCRIPTORS_LEAST + DESCRIPTORS_A_MEMBER * len(config.cluster.members)
-    )
+    limits = descriptors.set_up(descriptors.needed(len(config.cluster.members)))
     with ExitStack() as opened:
         data_dir = DataDir.open(config.node.data_dir, config.cluster.id, config.node.name)
         opened.callback(data_dir.close)

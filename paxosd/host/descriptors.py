@@ -19,6 +19,8 @@ RESERVE = 96
 """For old segments of the log that are read, snapshots, small files and sockets to peers. If the
 limit is low, the reserve is one part in RESERVE_SHARE of it."""
 RESERVE_SHARE = 4
+LEAST, A_MEMBER = 64, 16
+"""With fewer than that a node cannot work at all: its own files and sockets take about half."""
 LIMIT_MAX = 1 << 20
 """No more are asked for: it is what the kernel allows by default."""
 ADVICE = "raise it: ulimit -n, LimitNOFILE= of the service, ulimits of the container"
@@ -44,6 +46,11 @@ class DescriptorsError(Exception):
 _lock = threading.Lock()
 _limits: Limits | None = None
 _inside = 0
+
+
+def needed(members: int) -> int:
+    """How many descriptors a node of a cluster of so many members cannot do without."""
+    return LEAST + A_MEMBER * members
 
 
 def set_up(needed: int = 0) -> Limits:

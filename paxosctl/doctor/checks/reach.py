@@ -1,0 +1,62 @@
+"""Whether the members reach each other, both ways."""
+
+from collections.abc import Iterator
+
+from paxosctl.doctor.evidence import Evidence
+from paxosctl.doctor.finding import Check, Finding, Flaw, Needs, Severity
+
+CLOSED = Flaw(
+    "reach.closed",
+    Severity.ERROR,
+    "The machine of one node cannot connect to an endpoint of another one that runs.",
+    "look at the firewalls and routes between the two, and at the address: it is the one that "
+    "others connect to (paxosctl member list)",
+)
+DEAF = Flaw(
+    "reach.deaf",
+    Severity.ERROR,
+    "A node that is up is not heard by another one, though its port can be reached: messages get "
+    "lost on the way, or one of the two hangs.",
+    "look at fault rules (paxosctl fault list), at bus.refused in the log of NODE, and at the "
+    "network between the two",
+)
+UNRESOLVED = Flaw(
+    "reach.name",
+    Severity.WARNING,
+    "The machine of a node could not look up the name of another one; it goes on with the last "
+    "addresses that it knows, if there are any.",
+    "repair the name server, or /etc/hosts on the machine of NODE",
+)
+
+
+def _look(evidence: Evidence) -> Iterator[Finding]:
+    up = {status.node for status in evidence.statuses}
+    closed = set()
+    for link in evidence.links:
+        if link.error and link.target in up:
+            closed.add((link.source, link.target))
+            yield CLOSED.at(link.source, f"{link.source} does not reach the {link.kind} endpoint "
+                            f"{link.endpoint} of {link.target}: {link.error}")  # fmt: skip
+    for status in evidence.statuses:
+        for name, peer in sorted(status.peers.items()):
+            if name in up and not peer.reachable and (status.node, name) not in closed:
+                ago_ms = peer.heard_ms_ago
+                since = (
+                    "has never heard it" if ago_ms < 0 else f"last did {ago_ms / 1000:.1f} s ago"
+                )
+                yield DEAF.at(status.node, f"{status.node} does not hear {name}, which is up "
+                              f"({since})")  # fmt: skip
+        for host, found in sorted(status.names.items()):
+            if found.error:
+                yield UNRESOLVED.at(status.node, f"{status.node} cannot look up {host}: "
+                                    f"{found.error}")  # fmt: skip
+
+
+CHECK = Check(
+    "reach",
+    "Every node that answers tries to connect to the three endpoints of every other member; whom "
+    "each has heard of late; the names that each looks up.",
+    Needs.ANSWER,
+    (CLOSED, DEAF, UNRESOLVED),
+    _look,
+)

@@ -1,0 +1,115 @@
+"""Each flaw that the doctor knows is found where it is planted, and nowhere else."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from paxosctl.doctor.catalogue import CHECKS, FLAWS
+from paxosctl.doctor.evidence import Evidence
+from paxosctl.doctor.examination import examine
+from paxosctl.doctor.finding import Severity
+from tests.ctl.doctor.planted import COMPANIONS, FRESH, PLANTED, SOUND
+from tests.ctl.doctor.sound import NAMES, silent, stopped, with_directory
+from tests.doctor_page import PAGE, page
+from tests.test_docs import missing_commands
+
+COMMAND = re.compile(
+    r"\b(?:paxosctl [a-z]+|paxosd (?:--config|init))(?: [a-z-]+(?=[ ,;.)]|$)| --[a-z-]+)*"
+)
+
+
+def flaws_of(evidence):
+    return {each.flaw for each in examine(evidence).findings}
+
+
+def test_a_sound_cluster_has_no_finding():
+    found = examine(SOUND)
+    assert found.findings == ()
+    assert found.skipped == ()
+    assert set(found.made) == {check.id for check in CHECKS}
+
+
+def test_nor_has_it_seen_from_elsewhere():
+    found = examine(Evidence(views=SOUND.views, links=SOUND.links))
+    assert found.findings == ()
+    assert {name for name, _ in found.skipped} == {
+        "config", "settings", "ports", "directory", "file-system", "memory", "core-dumps",
+    }  # fmt: skip
+
+
+def test_nor_a_machine_before_the_first_start_of_all():
+    found = examine(FRESH)
+    assert found.findings == ()
+    assert "quorum" in dict(found.skipped)
+
+
+def test_every_flaw_is_planted():
+    assert set(PLANTED) == set(FLAWS)
+
+
+@pytest.mark.parametrize("flaw", FLAWS)
+def test_a_planted_flaw_is_found_with_its_remedy_and_nothing_else_is(flaw):
+    found = examine(PLANTED[flaw])
+    mine = [each for each in found.findings if each.flaw == flaw]
+    assert mine, f"{flaw} was not found among {found.findings}"
+    assert {each.flaw for each in found.findings} - {flaw} <= COMPANIONS.get(flaw, set())
+    for each in mine:
+        assert each.severity is FLAWS[flaw].severity
+        assert each.remedy
+        assert each.words
+        assert not re.search(r"\bNODE\b", each.remedy) or not each.node, each
+    assert found.is_well(strict=False) == (found.count(Severity.ERROR) == 0)
+    assert not found.is_well(strict=True)
+
+
+def test_an_error_stands_before_a_warning():
+    found = examine(silent(SOUND, "n3"))
+    assert [each.flaw for each in found.findings] == ["answers.silent", "quorum.last"]
+
+
+@pytest.mark.parametrize("flaw", FLAWS.values(), ids=FLAWS)
+def test_a_remedy_names_commands_that_there_are(flaw):
+    commands = COMMAND.findall(flaw.remedy)
+    assert missing_commands("".join(f"`{each}`\n" for each in commands)) == []
+    assert len(commands) >= len(re.findall(r"\bpaxosctl (?!is|are)", flaw.remedy))
+
+
+class TestCatalogue:
+    def test_ids_are_unique_and_a_flaw_begins_with_its_check(self):
+        assert len({check.id for check in CHECKS}) == len(CHECKS)
+        assert len(FLAWS) == sum(len(check.flaws) for check in CHECKS)
+        for check in CHECKS:
+            assert all(flaw.id.startswith(f"{check.id}.") for flaw in check.flaws)
+
+    def test_it_says_what_each_is(self):
+        for flaw in FLAWS.values():
+            assert flaw.what.endswith("."), flaw
+            assert not flaw.remedy.endswith("."), flaw
+
+
+class TestWhoIsToBlame:
+    def test_a_node_before_its_first_start_in_a_cluster_that_runs_is_not_silent(self):
+        found = with_directory(stopped(SOUND), cluster="", node="", mode=-1)
+        assert not flaws_of(found) & {"answers.silent", "answers.stopped"}
+
+    def test_all_nodes_of_a_cluster_that_was_used_are_down(self):
+        found = with_directory(silent(SOUND, *NAMES), locked_by=None)
+        assert flaws_of(found) == {"answers.stopped", "answers.silent"}
+
+    def test_a_clock_is_wrong_if_most_say_so(self):
+        wrong = PLANTED["clock.off"]
+        assert [each.node for each in examine(wrong).findings] == ["n3"]
+
+    def test_what_the_probe_cannot_reach_is_not_called_deaf_as_well(self):
+        one = PLANTED["reach.closed"]
+        both = replace(PLANTED["reach.deaf"], links=one.links)
+        assert flaws_of(both) == {"reach.closed", "quorum.last"}
+
+    def test_two_that_were_restored_alike_are_no_finding(self):
+        origin = PLANTED["restored.clients"]
+        assert flaws_of(origin) == {"restored.clients"}
+
+
+def test_the_page_is_made_of_the_catalogue():
+    assert PAGE.read_text(encoding="utf-8") == page(), "python -m tests.doctor_page"
