@@ -126,6 +126,8 @@ class Settings:
     """ms; None: not given."""
     client_name: str | None = None
     """None: not given."""
+    quiet: bool = False
+    """No progress on standard error."""
 
     @property
     def timeout_s(self) -> float:
@@ -209,10 +211,19 @@ def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
 
 
 def global_options(command: F, *, envvar: str | None = None, with_output: bool = True) -> F:
-    """--endpoints, -o, --timeout and --client-name, kept in :class:`Settings`. ``envvar``: of
-    --endpoints, for the group of all verbs. ``with_output``: False for a verb whose own -o is a
-    file; the format of its answer is then chosen in front of it."""
+    """--endpoints, -o, --timeout, --client-name and --quiet, kept in :class:`Settings`.
+    ``envvar``: of --endpoints, for the group of all verbs. ``with_output``: False for a verb whose
+    own -o is a file; the format of its answer is then chosen in front of it."""
     options = (
+        click.option(
+            "--quiet",
+            is_flag=True,
+            flag_value=True,
+            default=None,
+            help="Show no progress on the terminal.",
+            callback=_store,
+            expose_value=False,
+        ),
         click.option(
             "--client-name",
             type=ClientName(),
@@ -248,7 +259,7 @@ def global_options(command: F, *, envvar: str | None = None, with_output: bool =
             expose_value=False,
         ),
     )
-    for option in options if with_output else (*options[:2], options[3]):
+    for option in options if with_output else (*options[:3], options[4]):
         command = option(command)
     return command
 

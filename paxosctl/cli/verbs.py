@@ -68,6 +68,10 @@ VERBS = {
     "node": Verb("node", "Change a single node: how much it logs."),
     "fault": Verb("fault", "Failures on purpose: of messages, links, disks, clocks and nodes."),
     "snapshot": Verb("snapshot", "Snapshots of the whole state: data, revisions, sessions."),
+    "backup": Verb(
+        "backup",
+        "Backups: verified snapshots of a running cluster in a directory, only so many of them.",
+    ),
     "bench": Verb("bench", "Load generators."),
     "check": Verb("check", "Checks of a cluster as a whole, or of what it did, with a verdict."),
     "log": Verb("log", "What happened in a cluster, from recordings and logs of its nodes."),

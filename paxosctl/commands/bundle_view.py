@@ -1,53 +1,17 @@
 """What is in a bundle, as a table and as data; and the line on the terminal while one is made."""
 
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from paxosctl.cli.render import View, human_bytes
-from paxosctl.cli.streams import is_terminal
-from paxosctl.evidence.running_nodes import Progress, is_node_name
+from paxosctl.evidence.running_nodes import is_node_name
 from paxosctl.inspection.recorded_files import by_node
 from paxosd.recorder.files import DIRECTORY
 from paxosd.recorder.reader import recorder_files
 
 if TYPE_CHECKING:
-    from rich.status import Status
-
-QUIET_S = 2.0
-"""What takes no longer shows no progress."""
-
-
-@contextmanager
-def fetch_progress() -> Iterator[Progress | None]:
-    """A line on standard error, if that is a terminal."""
-    if not is_terminal(sys.stderr):
-        yield None
-        return
-    from rich.console import Console  # noqa: PLC0415 -- slow to start
-
-    status: Status | None = None
-    began_s = time.monotonic()
-
-    def step(done: int, total: int) -> None:
-        nonlocal status
-        if time.monotonic() - began_s < QUIET_S:
-            return
-        words = f"fetching from the nodes: {human_bytes(done)} of {human_bytes(total)}"
-        if status is None:
-            status = Console(stderr=True).status(words)
-            status.start()
-        status.update(words)
-
-    try:
-        yield step
-    finally:
-        if status is not None:
-            status.stop()
+    pass
 
 
 def bundle_view(path: Path, manifest: dict[str, Any], directory: Path, troubles: list[str]) -> View:

@@ -1,6 +1,7 @@
 """debug: what to send to somebody who is to find out what happened."""
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from paxosctl.cli.app import Duration, Group, Settings, global_options, negative, verb
+from paxosctl.cli.progress_line import work_progress
 from paxosctl.cli.render import FORMATS
 from paxosctl.cli.streams import say
 from paxosctl.client.errors import EXIT_INCOMPLETE
@@ -141,7 +143,7 @@ def _make(
     force: bool,
 ) -> None:
     from paxosctl.cli.new_file import NotReplacedError, new_file  # noqa: PLC0415 -- not for --help
-    from paxosctl.commands.bundle_view import bundle_view, fetch_progress  # noqa: PLC0415 -- as above
+    from paxosctl.commands.bundle_view import bundle_view  # noqa: PLC0415 -- as above
     from paxosctl.commands.log_options import Reading  # noqa: PLC0415 -- as above
     from paxosctl.evidence.archive import pack  # noqa: PLC0415 -- as above
     from paxosctl.evidence.collection import ALWAYS, collect, manifest_of  # noqa: PLC0415 -- as above
@@ -156,8 +158,9 @@ def _make(
         try:
             with new_file(path, force=force) as (target, _):
                 wanted = Wanted(kinds, reading.span if narrow else None)
-                with settings.client() as client, fetch_progress() as progress:
-                    found = collect(client, Path(scratch), list(data_dirs), wanted, progress)
+                with settings.client() as client, work_progress() as progress:
+                    fetched = partial(progress, "fetching from the nodes")
+                    found = collect(client, Path(scratch), list(data_dirs), wanted, fetched)
                     asked = client.endpoints
                 manifest = manifest_of(found, asked, since=since_last, wal=wal)
                 pack(target, Path(scratch), manifest, found.names, zstd=zstd)

@@ -2,13 +2,17 @@
 
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from paxosctl.cli.app import EndpointList, Group, Settings, Whole, global_options, negative, verb
+from paxosctl.cli.progress_line import work_progress
 from paxosctl.cli.render import View, human_bytes
 from paxosctl.cli.streams import StreamError, is_terminal, say, write_bytes
 from paxosctl.client.errors import NO_SNAPSHOT, NotSubmittedError, RefusedError, UnreachableError
@@ -65,25 +69,34 @@ def save_verb(settings: Settings, file: Path, endpoint: str | None, force: bool)
     streamed = str(file) == "-"
     if streamed and is_terminal(sys.stdout):
         raise click.UsageError("a snapshot is no text: send standard output to a file or a program")
-    with settings.client() as client:
-        source = endpoint or _leaders_endpoint(client)
+    with settings.client() as client, source_of(client, endpoint) as source:
         try:
-            if streamed:
-                found = save_to(client, source, write_bytes)
-            else:
-                found = save(client, source, file, force=force)
+            with work_progress() as progress:
+                if streamed:
+                    found = save_to(client, source, write_bytes, progress)
+                else:
+                    found = save(client, source, file, force=force, progress=progress)
         except SnapshotFileError as error:
             negative(str(error))
         except PermissionError as error:
             raise RefusedError("permission", str(error)) from error
-        except UnreachableError as error:
-            if endpoint:
-                raise
-            raise NotSubmittedError(NO_SNAPSHOT, _NO_LEADER, error.troubles) from error
     if not streamed:
         settings.show(_view(found | {"file": str(file)}, f"saved to {file}"))
     elif settings.output == "table":
         say(f"{human_bytes(found['bytes'])} written, as of slot {found['slot']}")
+
+
+@contextmanager
+def source_of(client: Any, endpoint: str | None) -> Iterator[str]:
+    """The client endpoint of the node that a snapshot comes from: this one, or the leader's.
+    Raises NotSubmittedError if there is no leader, or it goes meanwhile."""
+    source = endpoint or _leaders_endpoint(client)
+    try:
+        yield source
+    except UnreachableError as error:
+        if endpoint:
+            raise
+        raise NotSubmittedError(NO_SNAPSHOT, _NO_LEADER, error.troubles) from error
 
 
 def _leaders_endpoint(client: Any) -> str:
@@ -108,6 +121,7 @@ _NO_LEADER = (
 def status_verb(settings: Settings, file: Path) -> None:
     """Verify all of FILE, and show what it holds. Exit code 1 if it is damaged."""
     from paxosctl.commands.snapshot_files import (  # noqa: PLC0415 -- not for --help
+        VERIFYING,
         SnapshotFileError,
         described,
         opened,
@@ -115,8 +129,8 @@ def status_verb(settings: Settings, file: Path) -> None:
     )
 
     try:
-        with opened(file) as data:
-            found = described(verify(data))
+        with opened(file) as data, work_progress() as progress:
+            found = described(verify(data, partial(progress, VERIFYING)))
     except SnapshotFileError as error:
         bad = {"file": str(file), "good": False, "message": str(error)}
         negative(str(error), View(data=bad, plain=b"bad\n"))
@@ -166,7 +180,8 @@ def restore_verb(
         if not re.fullmatch(NAME_PATTERN, name):
             raise click.UsageError(f'{option}: "{name}" is not allowed: {NAME_ALLOWED}')
     try:
-        made = restore(file, data_dir, cluster_id, node, bump)
+        with work_progress() as progress:
+            made = restore(file, data_dir, cluster_id, node, bump, progress)
     except SnapshotFileError as error:
         negative(str(error))
     except StorageError as error:

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from paxosd.core.membership import Membership
 from paxosd.core.state.snapshot import Restore
 from paxosd.core.state.snapshot_head import SnapshotError
 from paxosd.host.clock import clock_ms
+from paxosd.host.progress import PhaseProgress, Progress, no_progress
 from paxosd.snapshot.file import (
     HEAD,
     HISTORY,
@@ -32,9 +34,8 @@ from paxosd.storage.disk import RealFile
 from paxosd.wire.status import decode_status
 
 POLL_MS = 50
+VERIFYING = "verifying"
 PIECE_BYTES = 1 << 20
-Progress = Callable[[int, int], object]
-"""``progress(bytes done, bytes in all)``."""
 
 
 class SnapshotFileError(Exception):
@@ -61,12 +62,13 @@ def opened(path: Path) -> Iterator[RealFile]:
         file.close()
 
 
-def verify(file: RealFile) -> SnapshotReader:
+def verify(file: RealFile, progress: Progress = no_progress) -> SnapshotReader:
     """Read all of it and check everything: what it holds is that of a state machine."""
     reader = SnapshotReader(file)
     restore = Restore(reader.head)
     while (block := reader.read()) is not None:
         restore_block(restore, block)
+        progress(*reader.read_bytes)
     finish_restore(restore, reader)
     return reader
 
@@ -98,29 +100,38 @@ def described(reader: SnapshotReader) -> dict[str, Any]:
 # ---- save
 
 
-def save(client: Any, endpoint: str, path: Path, *, force: bool) -> dict[str, Any]:
+def save(
+    client: Any,
+    endpoint: str,
+    path: Path,
+    *,
+    force: bool,
+    progress: PhaseProgress = lambda what, done, total: None,
+) -> dict[str, Any]:
     """Have the node take a snapshot of what it has applied by now, fetch it, verify it. Only its
     owner may read it (it holds all data), and it appears as a whole or not at all. Raises
     SnapshotFileError, PermissionError, StreamError."""
     try:
         with new_file(path, force=force) as (file, name):
-            _fetch(client, endpoint, file)
+            _fetch(client, endpoint, file, progress)
             file.flush()
             with opened(name) as written:
-                return described(verify(written))
+                return described(verify(written, partial(progress, VERIFYING)))
     except NotReplacedError as error:
         raise SnapshotFileError(str(error)) from error
 
 
-def save_to(client: Any, endpoint: str, write: Callable[[bytes], object]) -> dict[str, Any]:
+def save_to(
+    client: Any, endpoint: str, write: Callable[[bytes], object], progress: PhaseProgress
+) -> dict[str, Any]:
     """The same, but handed on piece by piece: none of it before all of it is verified."""
     try:
         with tempfile.TemporaryFile() as file:
-            _fetch(client, endpoint, file)
+            _fetch(client, endpoint, file, progress)
             file.flush()
             copy = RealFile(os.dup(file.fileno()))
             try:
-                found = described(verify(copy))
+                found = described(verify(copy, partial(progress, VERIFYING)))
             finally:
                 copy.close()
             file.seek(0)
@@ -140,19 +151,21 @@ def _newest_slot(client: Any, endpoint: str) -> int:
     return snapshot.slot if snapshot is not None else 0
 
 
-def _fetch(client: Any, endpoint: str, file: Any) -> None:
+def _fetch(client: Any, endpoint: str, file: Any, progress: PhaseProgress) -> None:
     asked = client.admin("snapshot_take", {}, endpoint=endpoint)
     until_ms = clock_ms() + max(60_000, int(client.timeout_s * 1000))
     while _newest_slot(client, endpoint) < asked["applied"]:
         if clock_ms() >= until_ms:
             raise SnapshotFileError(f"{endpoint} took no snapshot in time; its log says why")
         client.turn(POLL_MS)
+        progress("the node takes a snapshot", 0, 0)
     slot = offset = 0
     while True:
         piece = client.admin("snapshot_read", {"slot": slot, "offset": offset}, endpoint=endpoint)
         slot = piece["slot"]
         file.write(piece["data"])
         offset += len(piece["data"])
+        progress("fetching", offset, piece["total"])
         if offset >= piece["total"] or not piece["data"]:
             return
 
@@ -160,7 +173,14 @@ def _fetch(client: Any, endpoint: str, file: Any) -> None:
 # ---- restore
 
 
-def restore(path: Path, data_dir: Path, cluster: str, node: str, bump: int) -> dict[str, Any]:
+def restore(
+    path: Path,
+    data_dir: Path,
+    cluster: str,
+    node: str,
+    bump: int,
+    progress: PhaseProgress = lambda what, done, total: None,
+) -> dict[str, Any]:
     """A new data directory for ``node`` of the new cluster ``cluster``, with the state of the
     file, its revision moved ahead by ``bump``. Nothing is left of it if that fails. Raises
     SnapshotFileError, PermissionError, StreamError."""
@@ -169,7 +189,7 @@ def restore(path: Path, data_dir: Path, cluster: str, node: str, bump: int) -> d
             f"{data_dir} exists and is not empty: a node is restored into a new directory"
         )
     with opened(path) as file:
-        reader = verify(file)
+        reader = verify(file, partial(progress, VERIFYING))
         if reader.cluster == cluster:
             raise SnapshotFileError(
                 f"the snapshot is of cluster {cluster!r} itself: give the new cluster another id, "
@@ -177,7 +197,9 @@ def restore(path: Path, data_dir: Path, cluster: str, node: str, bump: int) -> d
             )
         was_there = data_dir.exists()
         try:
-            info = _write(file, data_dir, cluster, node, bump)
+            info = _write(
+                file, data_dir, cluster, node, bump, progress=partial(progress, "writing")
+            )
         except BaseException as error:
             _remove(data_dir, keep=was_there)
             if isinstance(error, OSError) and not isinstance(error, PermissionError):
@@ -198,7 +220,9 @@ def restore(path: Path, data_dir: Path, cluster: str, node: str, bump: int) -> d
     }
 
 
-def _write(file: RealFile, data_dir: Path, cluster: str, node: str, bump: int) -> SnapshotInfo:
+def _write(
+    file: RealFile, data_dir: Path, cluster: str, node: str, bump: int, *, progress: Progress
+) -> SnapshotInfo:
     with DataDir.open(data_dir, cluster, node) as home:
         with usable(data_dir):
             home.node_directory.claim()
@@ -211,6 +235,7 @@ def _write(file: RealFile, data_dir: Path, cluster: str, node: str, bump: int) -
         writer = SnapshotWriter(home.disk, head.slot, reader.created_ms)
         writer.write([(HEAD, encode_head(cluster, reader.created_ms, head))])
         while (block := reader.read()) is not None:
+            progress(*reader.read_bytes)
             if block[0] == HISTORY:
                 continue  # the history of the new cluster begins with it
             writer.write([block])

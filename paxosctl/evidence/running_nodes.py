@@ -81,7 +81,7 @@ class RemoteNode:
         return [each for each in self.files.values() if each.kind is kind]
 
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int], object]
 """``progress(bytes done, bytes in all)``."""
 
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from paxosctl.client.errors import EXIT_NEGATIVE, EXIT_REFUSED, EXIT_STORAGE, EXIT_USAGE
 from paxosd.daemon import exits
 
 CONF = Path(__file__).parents[2] / "conf"
 SERVICE = CONF / "paxosd@.service"
 
 EXPOSURE_MAX = 1.5
+UNITS = ("paxosd@.service", "paxosd.target", "paxosd-backup.service", "paxosd-backup.timer")
 
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd is not installed here"
@@ -22,24 +24,26 @@ needs_systemd = pytest.mark.skipif(
 @pytest.fixture
 def installed(tmp_path):
     """The units in a directory of their own, with a program that exists."""
-    for name in ("paxosd@.service", "paxosd.target"):
+    for name in UNITS:
         text = (CONF / name).read_text()
-        (tmp_path / name).write_text(text.replace("/opt/paxosd/bin/paxosd", "/bin/true"))
+        (tmp_path / name).write_text(re.sub(r"/opt/paxosd/bin/\w+", "/bin/true", text))
     return tmp_path
 
 
 def analyze(*args):
     return subprocess.run(
-        ["systemd-analyze", *args], capture_output=True, text=True, check=False, timeout=60
+        ["systemd-analyze", *map(str, args)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
 
 
 @needs_systemd
 class TestSystemd:
     def test_it_verifies_without_a_word(self, installed):
-        done = analyze(
-            "verify", "--man=no", f"{installed}/paxosd@.service", f"{installed}/paxosd.target"
-        )
+        done = analyze("verify", "--man=no", *(f"{installed}/{name}" for name in UNITS))
         about_ours = [line for line in done.stderr.splitlines() if "paxosd" in line]
         assert (done.returncode, about_ours) == (0, [])
 
@@ -49,12 +53,23 @@ class TestSystemd:
         done = analyze("verify", "--man=no", str(unit))
         assert "WatchdogSeconds" in done.stderr
 
-    def test_little_of_the_machine_is_exposed_to_a_node(self):
-        """The whole of it is 10; without access to the network at all it would be 0.4."""
-        done = analyze("security", "--offline=true", "--threshold=15", "--no-pager", str(SERVICE))
+    @pytest.mark.parametrize("name", ["paxosd@.service", "paxosd-backup.service"])
+    def test_little_of_the_machine_is_exposed(self, name):
+        """All of it would be 10; what is left is the network, for the most part."""
+        done = analyze("security", "--offline=true", "--threshold=15", "--no-pager", CONF / name)
         found = re.search(r"Overall exposure level for .*: ([0-9.]+)", done.stdout)
         assert float(found[1]) <= EXPOSURE_MAX, done.stdout
         assert done.returncode == 0
+
+
+class TestBackup:
+    def test_it_is_tried_again_where_that_may_help(self):
+        """No leader, no node: another try. A damaged backup, a full disk: somebody must look."""
+        text = (CONF / "paxosd-backup.service").read_text()
+        codes = re.search(r"^RestartPreventExitStatus=(.*)$", text, re.M)
+        assert {int(code) for code in codes[1].split()} == {
+            EXIT_NEGATIVE, EXIT_USAGE, EXIT_STORAGE, EXIT_REFUSED,
+        }  # fmt: skip
 
 
 class TestService:

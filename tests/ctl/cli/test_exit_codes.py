@@ -63,6 +63,9 @@ LEAVES = {
     "snapshot save": (None, ["/dev/null"], 1),  # it exists
     "snapshot status": (None, ["/dev/null"], 1),
     "snapshot restore": (None, ["/dev/null", *NEW_NODE], 1),
+    "backup take": (None, ["/nonexistent"], 1),
+    "backup list": (None, ["/dev"], 1),  # there is none
+    "backup verify": (None, ["/dev"], 1),
     "bench put": (["--count", "3"], ["--count", "none"], 2),
     "bench get": (["--count", "3", "--keys", "5"], ["--count", "none"], 2),
     "bench mixed": (["--count", "3", "--keys", "5"], ["--read-ratio", "2"], 2),
@@ -97,7 +100,7 @@ LEAVES = {
 }
 NEEDS_NO_CLUSTER = {
     "sim run", "sim teach", "snapshot status", "snapshot restore", "audit", "debug bundle", "blame",
-    "check history",
+    "check history", "backup list", "backup verify",
     "import",  # of a file without keys, as here
     *(verb for verb in LEAVES if verb.startswith(("log ", "explain ", "why-slow", "trace "))),
 }  # fmt: skip
