@@ -10,15 +10,24 @@ event loop that is busy for longer than a TTL does not lose a lock. Nothing here
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from paxosctl.client.base import checked_wait
-from paxosctl.client.errors import LockLostError
-from paxosctl.client.lock import LockBase
+from paxosctl.client.errors import ClientError, LockLostError, NotAcquiredError
+from paxosctl.client.lock import ASK_S, LockBase
 from paxosctl.client.lock_keeper import LockKeeper
 from paxosd.core.client.lock import LockPlan, LockState
+
+
+class FindsStrays(Protocol):
+    """What a lock needs of its client."""
+
+    async def lock_strays(self, name: bytes, *, timeout_s: float | None = None) -> list[bytes]:
+        """See :meth:`paxosctl.client.leases.LeaseMethods.lock_strays`."""
+        ...
 
 
 class TaskEvent:
@@ -81,10 +90,12 @@ class AsyncLock(LockBase[TaskEvent]):
     ``lost``: as an asyncio.Event, see :class:`TaskEvent`."""
 
     def __init__(
-        self, keeper: LockKeeper, plan: LockPlan, timeout_s: float | None, client: object
+        self, keeper: LockKeeper, plan: LockPlan, timeout_s: float | None, client: FindsStrays
     ) -> None:
         """To be made by :meth:`paxosctl.client.async_client.AsyncClient.lock` and its like."""
-        super().__init__(keeper, plan, timeout_s, TaskEvent, client)
+        super().__init__(keeper, plan, timeout_s, TaskEvent)
+        self._client = client
+        """It lives as long as one of its locks does: with its end they are given back."""
 
     async def acquire(self, timeout_s: float | None = None) -> bool:
         """Wait until it is held, for ever (None, inf) or for so long (0: one look at it); whether
@@ -94,14 +105,15 @@ class AsyncLock(LockBase[TaskEvent]):
         try:
             settled = await self._settled.wait_for(self._patience_s if self._once else timeout_s)
             if self._once and not settled:
-                raise self._unanswered()
+                self._not_held()
+                raise self._not_acquired()
         except BaseException:
             self._end_attempt()
             self._free()
             raise
         if self.protocol.state is LockState.HELD:
             return True
-        error = self._not_held
+        error = self._not_held()
         await self._give_back()
         if error is not None:
             raise error
@@ -125,9 +137,19 @@ class AsyncLock(LockBase[TaskEvent]):
         finally:
             self._free()
 
+    async def why_not_acquired(self, waited_s: float | None = None) -> NotAcquiredError:
+        """See :meth:`Lock.why_not_acquired`."""
+        strays: Sequence[bytes] | None = ()
+        if self._may_have_strays:
+            try:
+                strays = await self._client.lock_strays(self.name, timeout_s=ASK_S)
+            except ClientError:
+                strays = None
+        return self._not_acquired(waited_s, strays)
+
     async def __aenter__(self) -> Self:
         if not await self.acquire(self._timeout_s):
-            raise self._not_acquired()
+            raise await self.why_not_acquired(self._timeout_s)
         return self
 
     async def __aexit__(

@@ -174,12 +174,15 @@ class LockLostError(ClientError):
 
 
 class NotAcquiredError(NotSubmittedError):
-    """The lock was not had in the time that was given; nothing of this client waits for it now."""
+    """The lock was not had in the time that was given; nothing of this client waits for it now.
+    ``is_held``: whether others hold it, as the cluster said; False: it does not answer any more, so
+    that this is not known."""
 
     exit_code = EXIT_NOT_ACQUIRED
 
-    def __init__(self, name: bytes, why: str) -> None:
+    def __init__(self, name: bytes, why: str, *, is_held: bool = False) -> None:
         super().__init__("not_acquired", f"the lock {named(name)} was not acquired: {why}")
+        self.is_held = is_held
 
 
 class OutcomeUnknownError(ClientError):

@@ -5,9 +5,11 @@ from typing import Any
 
 from paxosctl.client.errors import LeaseUnknownError, RefusedError
 from paxosctl.client.operations import Flow, Item, Steps, operation, stream
-from paxosctl.client.results import Removed, as_number, as_ttl_ms
+from paxosctl.client.results import Removed, as_bytes, as_number, as_ttl_ms
+from paxosctl.client.transactions import Compare, Operation, outcome_of, txn_command
 from paxosd.core.client.calls import Ask, Write
-from paxosd.core.commands import GRANT, KEEPALIVE, REVOKE, Result, Status
+from paxosd.core.client.lock_look import whole_queue
+from paxosd.core.commands import GRANT, KEEPALIVE, REVOKE, KeyValue, Result, Status
 from paxosd.core.lease_bounds import IDS_PER_KEEPALIVE_MAX
 from paxosd.core.requests import (
     LEASE,
@@ -23,6 +25,8 @@ LEASES_FULL = "leases_full"
 """The code where there are as many leases, or keys on one, as there may be."""
 LEASE_TAKEN = "lease_taken"
 """The code of a grant that asked for an id that is in use."""
+STRAYS_OF = 64
+"""So many keys of the queue of a lock are looked at for one without a lease."""
 
 
 class LeaseMethods:
@@ -122,6 +126,39 @@ class LeaseMethods:
             after = page.more
             if not after:
                 return
+
+    @operation
+    def lock_strays(self, name: bytes, *, timeout_s: float | None = None) -> Steps[list[bytes]]:
+        """The keys under ``name/`` that no lease ends, the oldest first; looked for among the
+        oldest STRAYS_OF. Each has a place of the lock, semaphore or election ``name`` until it is
+        deleted: somebody has put it there without a lease, or over the key of a holder.
+
+        >>> _ = client.put(b"jobs/by-hand", b"")
+        >>> client.lock_strays(b"jobs")
+        [b'jobs/by-hand']
+        """
+        start: bytes | None = as_bytes(name) + b"/"
+        rows: list[KeyValue] = []
+        while start is not None:
+            queries = whole_queue(start, name + b"/")
+            call = yield Ask(ReadRequest(0, LINEARIZABLE, queries))
+            assert isinstance(call.result, ReadAnswer)
+            rows += call.result.results[0].rows
+            start = call.result.results[0].more
+        if not rows:
+            return []
+        rows = sorted(rows, key=lambda row: row.create_revision)[:STRAYS_OF]
+        command = txn_command([], [_is_stray(row) for row in rows], [])
+        call = yield Write(command)
+        results = outcome_of(command, call.result).results
+        assert results is not None, "so small an answer is always kept"
+        return [row.key for row, each in zip(rows, results, strict=True) if each.succeeded]
+
+
+def _is_stray(row: KeyValue) -> Operation:
+    """Whether it is still there, and attached to no lease."""
+    same = Compare.number("create", row.key, "=", row.create_revision)
+    return Operation.txn([same, Compare.number("lease", row.key, "=", 0)])
 
 
 def check_leased_put(lease: int, result: Result) -> None:

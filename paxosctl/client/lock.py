@@ -10,8 +10,9 @@ that a lock is lost is in ``core/client/lock.py``.
 """
 
 import os
+import shlex
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
@@ -27,6 +28,9 @@ from paxosctl.client.errors import (
 )
 from paxosctl.client.lock_keeper import LockKeeper, boot_ms
 from paxosd.core.client.lock import LockPlan, LockProtocol, LockState
+
+ASK_S = 1.0
+"""How long whoever did not have a lock waits for what is in its way."""
 
 
 class HeldEvent(Protocol):
@@ -48,6 +52,28 @@ class HeldEvent(Protocol):
 Event = TypeVar("Event", bound=HeldEvent)
 
 
+class FindsStrays(Protocol):
+    """What a lock needs of its client."""
+
+    def lock_strays(self, name: bytes, *, timeout_s: float | None = None) -> list[bytes]:
+        """See :meth:`paxosctl.client.leases.LeaseMethods.lock_strays`."""
+        ...
+
+
+def stray_words(strays: Sequence[bytes]) -> str:
+    """What is to be said of them, and done about them; "" if there are none."""
+    if not strays:
+        return ""
+    first = strays[0]
+    more = f" (and {len(strays) - 1} more)" if len(strays) > 1 else ""
+    prefix = first[: first.rfind(b"/") + 1]
+    return (
+        f"the key {named(first)}{more} has no lease, so that nothing ends it but a delete. Who may "
+        f"write under {named(prefix)} can delete it, once it is sure that nobody works under it: "
+        f"paxosctl delete {shlex.quote(os.fsdecode(first))}"
+    )
+
+
 class LockBase(Generic[Event]):
     """What a lock has in both dresses: one attempt after another, and what is known of it."""
 
@@ -57,11 +83,8 @@ class LockBase(Generic[Event]):
         plan: LockPlan,
         timeout_s: float | None,
         event: Callable[[], Event],
-        client: object,
     ) -> None:
         self._timeout_s = checked_wait(timeout_s)
-        self._client = client
-        """It lives as long as one of its locks does: with its end they are given back."""
         self.lost = event()
         self.plan = plan
         self.protocol = LockProtocol(plan)
@@ -74,6 +97,10 @@ class LockBase(Generic[Event]):
         """Held from the begin of an acquire to the end of a release."""
         self._noting = threading.RLock()
         """Held while the events are changed, all of which are of the attempt :attr:`protocol`."""
+        self._was_behind = False
+        """Whether the last attempt that did not have it had found others before it, …"""
+        self._was_unanswered = False
+        """… and whether the cluster did not answer it any more."""
 
     def __reduce_ex__(self, protocol: object) -> str:
         raise TypeError(f"a {type(self).__name__} is kept by a thread: it cannot be copied")
@@ -147,16 +174,46 @@ class LockBase(Generic[Event]):
             self._mine.release()
             raise
 
-    def _unanswered(self) -> NotAcquiredError:
-        return NotAcquiredError(self.name, "whether somebody has it is not known: no answer")
+    def _not_acquired(
+        self, waited_s: float | None = None, strays: Sequence[bytes] | None = ()
+    ) -> NotAcquiredError:
+        """Why the last attempt did not have it. ``strays``: what :meth:`Client.lock_strays` has
+        found; None: no answer."""
+        is_held = self._may_have_strays and strays is not None
+        if is_held:
+            words = [self._held_words("is", "are")]
+        elif self._was_behind:
+            ago_s = (boot_ms() - self.protocol.answered_ms) / 1000
+            held = self._held_words("was", "were")
+            words = [f"{held} {ago_s:.1f} s ago, and the cluster does not answer any more"]
+        elif self._was_unanswered or self.protocol.answered_ms < 0:
+            words = ["whether others hold it is not known: the cluster has not answered"]
+        else:
+            words = ["whether others hold it was not known yet"]
+        if waited_s is not None:
+            words.append(f"waited {waited_s:g} s")
+        if is_held and strays:
+            words.append(stray_words(strays))
+        return NotAcquiredError(self.name, "; ".join(words), is_held=is_held)
 
-    @property
+    def _held_words(self, one: str, many: str) -> str:
+        if self.plan.shared == 1:
+            return f"it {one} held by another"
+        return f"its {self.plan.shared} places {many} held by others"
+
     def _not_held(self) -> ClientError | None:
-        """Why it was not had, if that is an error; to be asked before it is given back."""
+        """Why it was not had, if that is an error; to be called before it is given back."""
+        self._was_unanswered = self.protocol.is_unanswered(boot_ms())
+        self._was_behind = self.protocol.is_behind
         refused, ended = self.protocol.refused, self._keeper.ended
         if refused is not None:
             return error_of(refused, ())
         return ClosedError(CLOSED, ended) if ended else None
+
+    @property
+    def _may_have_strays(self) -> bool:
+        """Whether it is worth while to ask for them: others hold it, and the cluster answers."""
+        return self._was_behind and not self._was_unanswered
 
     def _loss(self) -> LockLostError | None:
         """What release raises, once it is given back. Raises RuntimeError if it is not held."""
@@ -190,12 +247,6 @@ class LockBase(Generic[Event]):
         """How long a command may take."""
         return max(0.5, self.plan.ttl_ms / 3000)
 
-    def _not_acquired(self) -> NotAcquiredError:
-        words = "it was lost again at once"
-        if self._timeout_s is not None:
-            words = f"it is held by another; waited {self._timeout_s:g} s"
-        return NotAcquiredError(self.name, words)
-
 
 class Lock(LockBase[threading.Event]):
     """One lock, or one place in a semaphore. It can be acquired again once it was released or lost.
@@ -207,10 +258,12 @@ class Lock(LockBase[threading.Event]):
     """
 
     def __init__(
-        self, keeper: LockKeeper, plan: LockPlan, timeout_s: float | None, client: object
+        self, keeper: LockKeeper, plan: LockPlan, timeout_s: float | None, client: FindsStrays
     ) -> None:
         """To be made by :meth:`paxosctl.client.client.Client.lock` and its like."""
-        super().__init__(keeper, plan, timeout_s, threading.Event, client)
+        super().__init__(keeper, plan, timeout_s, threading.Event)
+        self._client = client
+        """It lives as long as one of its locks does: with its end they are given back."""
 
     def acquire(self, timeout_s: float | None = None) -> bool:
         """Wait until it is held, for ever (None, inf) or for so long (0: one look at it); whether
@@ -219,7 +272,8 @@ class Lock(LockBase[threading.Event]):
         Raises ValueError for what is no time to wait; RefusedError if the cluster refuses leases or
         keys of this name; RuntimeError in a forked child, after the end of the client, and if this
         object holds it or waits already; ClosedError, a RuntimeError, if the client is closed
-        meanwhile. While no node can be reached it goes on to try."""
+        meanwhile. While no node can be reached it goes on to try, and :meth:`why_not_acquired`
+        says so afterwards; one look (0) without an answer raises NotAcquiredError."""
         timeout_s = checked_wait(timeout_s)
         self._begin(timeout_s)
         try:
@@ -230,7 +284,7 @@ class Lock(LockBase[threading.Event]):
             raise
         if held:
             return True
-        error = self._not_held
+        error = self._not_held()
         self._give_back()
         if error is not None:
             raise error
@@ -240,7 +294,8 @@ class Lock(LockBase[threading.Event]):
         if not self._once:
             self._settled.wait(timeout_s)
         elif not self._settled.wait(self._patience_s):
-            raise self._unanswered()
+            self._not_held()
+            raise self._not_acquired()
 
     def release(self) -> None:
         """Give it back: the next one has it when this returns, or as soon as the command comes
@@ -260,9 +315,21 @@ class Lock(LockBase[threading.Event]):
         finally:
             self._free()
 
+    def why_not_acquired(self, waited_s: float | None = None) -> NotAcquiredError:
+        """Why the last ``acquire``, which waited for ``waited_s`` and returned False, did not have
+        it: others hold it, a key is in its way that nothing ends, or the cluster does not answer.
+        Asks the cluster."""
+        strays: Sequence[bytes] | None = ()
+        if self._may_have_strays:
+            try:
+                strays = self._client.lock_strays(self.name, timeout_s=ASK_S)
+            except ClientError:
+                strays = None
+        return self._not_acquired(waited_s, strays)
+
     def __enter__(self) -> Self:
         if not self.acquire(self._timeout_s):
-            raise self._not_acquired()
+            raise self.why_not_acquired(self._timeout_s)
         return self
 
     def __exit__(

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 
 import click
@@ -11,9 +12,10 @@ import click
 from paxosctl.cli.app import Duration, Settings, Whole, check_key, negative, raw, verb
 from paxosctl.cli.render import View, as_cell, as_json
 from paxosctl.cli.streams import say
+from paxosctl.client.client import Client
 from paxosctl.client.election import Leader
-from paxosctl.client.errors import LockLostError, NotAcquiredError, RefusedError
-from paxosctl.client.lock import Lock
+from paxosctl.client.errors import ClientError, LockLostError, RefusedError, named
+from paxosctl.client.lock import Lock, stray_words
 from paxosd.core.lease_bounds import TTL_MS_MAX, TTL_MS_MIN
 
 EXIT_NOT_FOUND = 127
@@ -22,6 +24,8 @@ SIGNAL_BASE = 128
 """Of exit codes of a process that a signal ended, as in shells."""
 LOOK_S = 0.05
 """How soon the end of the command is noticed, at the latest."""
+STRAYS_AFTER_S = 3.0
+"""After so long a wait it says whether a key is in the way that nothing ends."""
 
 
 class _Ttl(Duration):
@@ -72,13 +76,14 @@ def lock_verb(
     CMD has the fencing token in PAXOS_LOCK_TOKEN, the lock's name in PAXOS_LOCK_NAME and its key in
     PAXOS_LOCK_KEY: `paxosctl put --fence "$PAXOS_LOCK_NAME:$PAXOS_LOCK_TOKEN" …` is refused once
     another can hold the lock. The exit code is that of CMD (128 + n: ended by signal n; 126, 127:
-    it could not be run); 72: the lock was not had in time, CMD was not run; 71: it was lost, CMD
-    got SIGTERM, and SIGKILL after --grace.
+    it could not be run); 72: the lock was not had in time, CMD was not run: others hold it, or the
+    cluster does not answer, which the message says; 71: it was lost, CMD got SIGTERM, and SIGKILL
+    after --grace.
     """
     _check_name(name)
     with settings.client() as client:
         lock = client.semaphore(raw(name), shared, ttl_s=ttl / 1000)
-        _hold(settings, lock, command, wait, grace)
+        _hold(settings, client, lock, command, wait, grace)
 
 
 @verb("elect")
@@ -110,7 +115,7 @@ def elect_verb(
     with settings.client() as client:
         election = client.election(raw(name), ttl_s=ttl / 1000)
         if value is not None:
-            _hold(settings, election.campaign(raw(value)), command, wait, grace)
+            _hold(settings, client, election.campaign(raw(value)), command, wait, grace)
         elif observe:
             for leader in election.observe():
                 settings.show(_view(leader))
@@ -129,12 +134,18 @@ def _check_name(name: str) -> None:
 
 
 def _hold(
-    settings: Settings, lock: Lock, command: Sequence[str], wait_ms: int | None, grace_ms: int
+    settings: Settings,
+    client: Client,
+    lock: Lock,
+    command: Sequence[str],
+    wait_ms: int | None,
+    grace_ms: int,
 ) -> None:
     """Acquire, run, give back; raises Exit with the code of the command."""
-    if not lock.acquire(None if wait_ms is None else wait_ms / 1000):
-        waited = f"held by others; waited {(wait_ms or 0) / 1000:g} s"
-        raise NotAcquiredError(lock.name, waited)
+    with _strays_said(client, lock):
+        held = lock.acquire(None if wait_ms is None else wait_ms / 1000)
+    if not held:
+        raise lock.why_not_acquired((wait_ms or 0) / 1000)
     code = 0
     try:
         if command:
@@ -150,6 +161,26 @@ def _hold(
     lock.release()
     if code:
         raise click.exceptions.Exit(code)
+
+
+@contextlib.contextmanager
+def _strays_said(client: Client, lock: Lock) -> Iterator[None]:
+    """While it waits: say, once, that a key is in the way that nothing ends."""
+    acquired = threading.Event()
+
+    def look() -> None:
+        if acquired.wait(STRAYS_AFTER_S):
+            return
+        with contextlib.suppress(ClientError, RuntimeError):  # not while the client is closed
+            strays = client.lock_strays(lock.name)
+            if strays and not acquired.is_set():
+                say(f"the lock {named(lock.name)} is waited for: {stray_words(strays)}")
+
+    threading.Thread(target=look, daemon=True, name="paxosctl-strays").start()
+    try:
+        yield
+    finally:
+        acquired.set()
 
 
 def _run(lock: Lock, command: Sequence[str], grace_s: float) -> int:

@@ -48,6 +48,8 @@ SHARED_MAX = (1 << 63) - 1
 """The wire has no room for more, and what cannot be sent would end all locks of a client."""
 RETRY_MS = 50
 """Between a failure and the next try."""
+SILENT_MS = 500
+"""A call that has no answer for so long is one that the cluster does not answer."""
 _LOOK = 0
 
 
@@ -152,6 +154,10 @@ class LockProtocol:
         self._rows_revision = 0
         """… and the revision that its first page is of."""
         self._awaited: frozenset[bytes] = frozenset()
+        self.answered_ms = float("-inf")
+        """When the last call that was answered began; -inf: none was."""
+        self._went_unanswered = False
+        """Whether a call has ended without an answer since then."""
 
     # -- what the shell asks ------------------------------------------------------------------
 
@@ -180,6 +186,12 @@ class LockProtocol:
     def is_quiet(self) -> bool:
         """Whether nothing of it is under way."""
         return not self._under_way
+
+    def is_unanswered(self, now_ms: float) -> bool:
+        """Whether the cluster does not answer, as far as it knows."""
+        under_way = list(self._under_way.values())  # who asks may be another thread
+        late = any(now_ms - began_ms >= SILENT_MS for _, began_ms in under_way)
+        return late or self._went_unanswered
 
     def next_due_ms(self) -> float:
         """When to call :meth:`on_tick` at the latest."""
@@ -216,6 +228,7 @@ class LockProtocol:
     ) -> list[Effect]:
         """A command has ended: with the result that the state machine gave, or with a failure."""
         command, began_ms = self._under_way.pop(tag, ([_LOOK], 0.0))
+        self._note_answer(failure, began_ms)
         if command[0] == GRANT:
             return self._on_grant(result, failure, began_ms, now_ms)
         if command[0] == REVOKE and command[1] == self._lease:
@@ -230,7 +243,8 @@ class LockProtocol:
 
     def on_rows(self, tag: int, seen: Seen | Failure, now_ms: float) -> list[Effect]:
         """A look has ended: with a page of what it asked for, or with a failure."""
-        (_, key), _ = self._under_way.pop(tag, ([_LOOK, b""], 0.0))
+        (_, key), began_ms = self._under_way.pop(tag, ([_LOOK, b""], 0.0))
+        self._note_answer(None if isinstance(seen, Seen) else seen, began_ms)
         if not key or key != self.key:
             return []  # of a former place in the queue
         self._looking = False
@@ -296,6 +310,11 @@ class LockProtocol:
             self._lose(why)
 
     # -- steps --------------------------------------------------------------------------------
+
+    def _note_answer(self, failure: Failure | None, began_ms: float) -> None:
+        self._went_unanswered = failure is not None and not isinstance(failure, Refused)
+        if not self._went_unanswered:
+            self.answered_ms = max(self.answered_ms, began_ms)
 
     def _on_grant(
         self, result: Any, failure: Failure | None, began_ms: float, now_ms: float

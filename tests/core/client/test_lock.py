@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from paxosd.core.client.lock import LockPlan, Look, Submit
+from paxosd.core.client.calls import Refused
+from paxosd.core.client.lock import SILENT_MS, LockPlan, Look, Submit
 from paxosd.core.commands import GRANT, KEEPALIVE, PUT, REVOKE
 from tests.core.client.lock_desk import Desk, Store
 
@@ -129,6 +130,42 @@ class TestQueue:
         second.take(second.lock.on_watch_ended(0.0))
         assert second.settle() == "waiting"
         assert second.lock.looks == 2
+
+
+class TestWhetherItIsAnswered:
+    def test_nothing_was_asked_long_ago(self, store):
+        lock = Desk(store).lock
+        assert lock.answered_ms < 0
+        assert not lock.is_unanswered(SILENT_MS - 1)
+        assert lock.is_unanswered(SILENT_MS)
+
+    def test_a_waiter_whose_renewal_fails(self, store):
+        first, second = Desk(store), Desk(store)
+        first.settle()
+        second.settle()
+        assert not second.lock.is_unanswered(900.0)
+        second.wait(1000.0)  # a renewal is due
+        second.fail(unknown=True)
+        assert second.lock.is_unanswered(second.now_ms)
+        assert second.lock.answered_ms == 0.0
+        second.wait(1000.0)
+        second.carry_out()
+        assert not second.lock.is_unanswered(second.now_ms)
+        assert second.lock.answered_ms == second.now_ms
+
+    def test_a_look_that_fails(self, store):
+        first, second = Desk(store), Desk(store)
+        first.settle()
+        second.carry_out()  # GRANT
+        second.carry_out()  # PUT
+        second.fail()
+        assert second.lock.is_unanswered(0.0)
+
+    def test_a_refusal_is_an_answer(self, store):
+        desk = Desk(store)
+        grant = desk.waiting.pop()
+        desk.take(desk.lock.on_result(grant.tag, None, Refused("invalid", "no", 0), 0.0))
+        assert not desk.lock.is_unanswered(0.0)
 
 
 class TestHolderKnowsFirst:

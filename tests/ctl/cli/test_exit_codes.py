@@ -205,7 +205,7 @@ def test_nobody_there_is_72_where_one_can_wait(verb, ctl):
     words = [*verb.split(), "name", *(["me"] if verb == "elect" else [])]
     code, out, err = ctl(*words, "--wait", "0s", "--", "true", endpoints=closed_port())
     assert (code, out) == (72, "")
-    assert "not acquired: whether somebody has it is not known: no answer" in err
+    assert "not acquired: whether others hold it is not known: the cluster has not answered" in err
 
 
 @pytest.mark.parametrize("verb", sorted(set(LEAVES) - NEEDS_NO_CLUSTER))

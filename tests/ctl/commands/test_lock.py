@@ -11,6 +11,7 @@ import pytest
 
 from paxosctl.client import Client, ClosedError, FencedOffError, LockLostError
 from paxosctl.client.errors import EXIT_LOCK_LOST, EXIT_NOT_ACQUIRED, EXIT_QUOTA
+from paxosctl.commands import lock as lock_module
 from paxosctl.commands.lock import _ended
 from paxosd.core.cluster_settings import LEVEL_COORDINATION, ClusterSettings
 from tests.ctl.client.test_shared import Crowd, wait_until
@@ -69,7 +70,42 @@ class TestLock:
             code, _, words = ctl("lock", "jobs", "--wait", "0s", *python(SHOW))
         assert code == EXIT_NOT_ACQUIRED
         first = words.splitlines()[0]
-        assert first == 'paxosctl: the lock "jobs" was not acquired: held by others; waited 0 s'
+        held = "it is held by another; waited 0 s"
+        assert first == f'paxosctl: the lock "jobs" was not acquired: {held}'
+
+    @pytest.mark.parametrize("verb", [("lock", "jobs"), ("elect", "jobs", "host1")])
+    def test_not_answered(self, ctl, daemon, verb):
+        daemon.silent = True
+        code, _, words = ctl(*verb, "--wait", "600ms", *python(SHOW))
+        assert code == EXIT_NOT_ACQUIRED
+        assert "whether others hold it is not known: the cluster has not answered" in words
+        assert daemon.endpoint in words  # the diagnosis of each endpoint
+
+    @pytest.mark.parametrize("wait", ["0s", "200ms"])
+    def test_a_key_in_the_way(self, ctl, client, wait):
+        client.put(b"jobs/mine", b"")
+        code, _, words = ctl("lock", "jobs", "--wait", wait, *python(SHOW))
+        assert code == EXIT_NOT_ACQUIRED
+        assert 'the key "jobs/mine" has no lease' in words
+        assert "paxosctl delete jobs/mine" in words
+
+    def test_a_key_in_the_way_of_who_waits_for_ever(self, daemon, client, monkeypatch):
+        """It is said while it waits, and once it is deleted the lock is had."""
+        monkeypatch.setattr(lock_module, "STRAYS_AFTER_S", 0.01)
+        client.put(b"jobs/mine", b"")
+        said = []
+
+        def say(words):
+            said.append(words)
+            client.delete(b"jobs/mine")
+
+        monkeypatch.setattr(lock_module, "say", say)
+        lock = client.lock(b"jobs")
+        with lock_module._strays_said(client, lock):
+            assert lock.acquire(timeout_s=30)
+        lock.release()
+        (words,) = said
+        assert words.startswith('the lock "jobs" is waited for: the key "jobs/mine" has no lease')
 
     def test_shared(self, ctl, client):
         with client.semaphore(b"jobs", 2):
