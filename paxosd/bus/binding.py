@@ -5,7 +5,7 @@ from errno import EACCES, EADDRINUSE, EADDRNOTAVAIL, ENODEV
 import zmq
 
 from paxosd.bus.repeating import accepting_to_repeat_soon
-from paxosd.net.endpoints import EVERYWHERE, zone_fault
+from paxosd.net.endpoints import EVERYWHERE, OPEN_WORDS, is_loopback, zone_fault
 from paxosd.net.resolver import ResolveError, resolve, unresolved_words
 
 BIND_NAME_S = 10.0
@@ -34,23 +34,27 @@ _BIND_REASONS = {
 _NOT_HERE = {EADDRNOTAVAIL, ENODEV}
 
 
-def bind(what: str, socket: Socket, endpoint: str) -> str:
+def bind(what: str, socket: Socket, endpoint: str, *, loopback_only: bool = False) -> str:
     """Bind a socket; returns the endpoint that is bound, with the real port. The host ``*`` stands
     for every address of the machine, IPv4 and IPv6; a name for each of its addresses that this
-    machine has. ``what``: peer, client or events. Raises BindError."""
+    machine has. ``what``: peer, client or events. ``loopback_only``: other machines must not reach
+    it. Raises BindError."""
     if what == "client":
         # Clients keep to the kernel's times. With shorter ones here alone, on a machine with far
         # too little processor time, some needed seconds to connect.
-        return _bind(what, socket, endpoint)
+        return _bind(what, socket, endpoint, loopback_only)
     with accepting_to_repeat_soon(socket, small=what == "events"):
-        return _bind(what, socket, endpoint)
+        return _bind(what, socket, endpoint, loopback_only)
 
 
-def _bind(what: str, socket: Socket, endpoint: str) -> str:
+def _bind(what: str, socket: Socket, endpoint: str, loopback_only: bool) -> str:
     host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
     host = host.strip("[]")
     reason, first = "", ""
     for address in _addresses(what, endpoint, host):
+        if loopback_only and not is_loopback(address):
+            words = f"{address} is reached from other machines; {OPEN_WORDS}"
+            raise BindError(what, endpoint, words)
         both = ":" in address or address == EVERYWHERE
         socket.setsockopt(zmq.IPV6, int(both))
         try:

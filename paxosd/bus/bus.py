@@ -16,9 +16,9 @@ What a peer sends passes the inbox (``inbox.py``), as it does in the simulator: 
 it, and the run of its sender is admitted or refused. Delayed messages come out of
 ``receive_peers`` when they are due.
 
-The routing id of ZeroMQ identifies nobody: the sender's name stands in the frame. Nothing yet
-proves that a sender may use its name (CURVE could, in a later version), so the ports must be
-reachable for the cluster alone.
+The routing id of ZeroMQ identifies nobody: the sender's name stands in the frame. That a sender may
+use its name its key proves (``curve.py``, ``reception.py``). A node without keys believes all who
+reach its ports.
 """
 
 import math
@@ -29,7 +29,9 @@ from typing import Any
 import zmq
 
 from paxosd.bus.client_answers import ClientAnswers
+from paxosd.bus.curve import NodeKeys
 from paxosd.bus.inbox import Header, Inbox, InboxKind
+from paxosd.bus.key_guard import KeyGuard
 from paxosd.bus.link_doubts import LinkDoubts
 from paxosd.bus.peer_sender import FrameLimits, OwnFrameLimit, PeerSender
 from paxosd.bus.peers import PeerEndpoints
@@ -48,7 +50,8 @@ from paxosd.bus.reception import Reception, keep
 from paxosd.bus.refusal_log import RefusalLog
 from paxosd.bus.relay_link import RelayLink
 from paxosd.bus.send_tracker import BUSY_MARK_BYTES, SendTracker
-from paxosd.bus.sockets import BusConfig, BusSockets, Context
+from paxosd.bus.socket_set import Context
+from paxosd.bus.sockets import BusConfig, BusSockets
 from paxosd.core.messages import Envelope
 from paxosd.core.requests import ClientRequest
 from paxosd.core.types import NodeId
@@ -85,15 +88,18 @@ class Bus:
         resolver: Resolver | None = None,
         limits: FrameLimits | None = None,
         inbox_kind: InboxKind = Inbox,
+        keys: NodeKeys | None = None,
     ) -> None:
         """Binds and connects. ``now_ms``: a steady clock, the one that ``faults`` goes by.
         ``resolver``: finds the addresses of the peers' names; the bus closes it. ``limits``: which
-        frames peers take; None: the same as this node. ``inbox_kind``: makes the inbox.
+        frames peers take; None: the same as this node. ``inbox_kind``: makes the inbox. ``keys``:
+        of this node, and of those that it lets in; None: whoever reaches it is let in.
 
         Raises BindError; nothing is left open then.
         """
         self.counters: Counter[str] = Counter()
         self._config = config
+        self._keys = keys
         self._log = log
         self._faults = faults if faults is not None else FaultPlan()
         self._now_ms = now_ms
@@ -106,17 +112,16 @@ class Bus:
         self._names_due_ms: float = math.inf
         """When to look at names again; never, if there are none."""
         self._resolver = resolver if resolver is not None else Resolver()
-        try:
-            self._sockets = BusSockets(config, context, self._resolver)
-        except BaseException:
-            self._resolver.close()
-            raise
+        self.guard = KeyGuard(context, keys, self._refusals, self.counters)
+        """Who is let in."""
+        self._sockets = self._open_sockets(context)
         self.endpoints = self._sockets.bound
         """peer, client, events → the endpoint that is bound."""
-        for what, endpoint in self.endpoints.items():
-            log.info("bus.bound", socket=what, endpoint=endpoint)
         self._pollers = Pollers(self._sockets, self._resolver.wake_fd)
-        self.ports = PortWatch(context, self._sockets, self._refusals, now_ms)
+        wants_keys = self.guard.door is not None
+        self.ports = PortWatch(
+            context, self._sockets, self._refusals, now_ms, wants_keys=wants_keys
+        )
         """The connections to the sockets that listen."""
         self._make_senders(limits or OwnFrameLimit(), peer_runs, inbox_kind)
         self.relay = RelayLink(
@@ -129,11 +134,23 @@ class Bus:
             self.close()
             raise
 
+    def _open_sockets(self, context: Context) -> BusSockets:
+        try:
+            sockets = BusSockets(self._config, context, self._resolver, self._keys)
+        except BaseException:
+            self.guard.close()
+            self._resolver.close()
+            raise
+        for what, endpoint in sockets.bound.items():
+            self._log.info("bus.bound", socket=what, endpoint=endpoint)
+        return sockets
+
     def _make_senders(self, limits: FrameLimits, runs: PeerRuns | None, kind: InboxKind) -> None:
         """Make what reads, the senders to peers and clients, and the inbox, which answers peers."""
         config, header, new_speakers = self._config, Header(), set[NodeId]()
         self._reception = Reception(
             config,
+            self._keys,
             self._sockets,
             self._pollers,
             self._refusals,
@@ -184,6 +201,7 @@ class Bus:
         self.ports.close()
         self._pollers.close()
         self._sockets.close()
+        self.guard.close()
         self._resolver.close()
 
     # ---- who the peers are
@@ -202,17 +220,16 @@ class Bus:
         for name, endpoints in list(sockets.peers.items()):
             if peers.get(name) != endpoints:
                 self._disconnect(name)
-        wrong = {}
+        wrong: dict[str, str] = {}
         for name, endpoints in peers.items():
-            if name not in sockets.peers:
-                reason = sockets.add_peer(name, endpoints)
-                if reason:
-                    wrong[endpoints.peer] = reason
-                self._pollers.add(sockets.monitors[name], LOST)
-        self._log_wrong(wrong | sockets.hear_votes())
-        self._pollers.touched |= VOTES
-        if sockets.votes_named and sockets.votes_monitor not in self._pollers:
-            self._pollers.add(sockets.votes_monitor, LOST)
+            if name not in sockets.links:
+                link = sockets.add_peer(name, endpoints)
+                wrong |= link.take_wrong()
+                self._pollers.add(link.monitor, LOST)
+                self._pollers.add(link.votes, VOTES)
+                if link.voice.is_named:
+                    self._pollers.add(link.votes_monitor, LOST)
+        self._log_wrong(wrong)
         self._names_due_ms = self._now_ms() if sockets.named else math.inf
 
     def _log_wrong(self, wrong: Mapping[str, str]) -> None:
@@ -220,7 +237,10 @@ class Bus:
             self._log.warning("bus.bad_endpoint", endpoint=endpoint, reason=reason)
 
     def _disconnect(self, name: NodeId) -> None:
-        self._pollers.remove(self._sockets.monitors[name])
+        link = self._sockets.links[name]
+        for source in (link.monitor, link.votes, link.votes_monitor):
+            if source in self._pollers:
+                self._pollers.remove(source)
         self.inbox.closed(name)
         self._sockets.remove_peer(name)
         self._sender.on_disconnected(name)
@@ -293,6 +313,7 @@ class Bus:
             self._refusals.tick(now_ms)
             self._sender.tick(now_ms)
             self._doubt_links(now_ms)
+            self._mind_keys(now_ms)
         if now_ms >= self._names_due_ms or self._pollers.readable & NAMES:
             self._mind_names(now_ms)
         if self._faults.active:
@@ -310,14 +331,33 @@ class Bus:
         sockets.read_quiet_monitors(now_ms)
         silent = doubts.take_silent(now_ms)
         self._given_up += silent
-        for name in {*silent, *doubts.take_unheard(now_ms)} & sockets.peers.keys():
+        for name in {*silent, *doubts.take_unheard(now_ms)} & sockets.links.keys():
             self.counters[f"redialled.{name}"] += 1
-            sockets.redial(name)
+            sockets.links[name].redial()
         for name in doubts.take_voteless(now_ms):
-            if name in sockets.peers:
+            if name in sockets.links:
                 self.counters[f"redialled_votes.{name}"] += 1
-                sockets.redial_votes(name)
+                sockets.links[name].redial_votes()
                 self._pollers.touched |= VOTES
+
+    def _redial_for_keys(self, now_ms: int) -> None:
+        if self._sockets.mind_keys(now_ms):
+            self._pollers.touched |= VOTES
+
+    def _mind_keys(self, now_ms: int) -> None:
+        """Connect anew where another key is to be expected, report whom keys kept apart, and end
+        the connections of subscribers of whom one may not subscribe any more."""
+        self._redial_for_keys(now_ms)
+        if self.ports.ended_early:
+            self.counters["refused.handshake"] = self.ports.ended_early
+        self.guard.report(self.ports.take_failed(), self._sockets.links, now_ms)
+        if self.guard.has_former_subscribers:
+            self.ports.end_all("events")
+
+    def link_problems(self) -> dict[NodeId, str]:
+        """The peers that cannot be connected to, each with the reason, for people."""
+        found = {name: link.problem for name, link in self._sockets.links.items()}
+        return {name: problem for name, problem in found.items() if problem}
 
     def disconnected(self) -> list[NodeId]:
         """The peers whose connection broke since the last call: a hint that one is gone, long
@@ -325,16 +365,17 @@ class Bus:
         names: list[NodeId] = []
         if self._pollers.readable & LOST:
             now_ms = self._now_ms()
-            for name in self._sockets.monitors:
-                if self._sockets.read_monitor(name, now_ms):
+            for name, link in self._sockets.links.items():
+                if link.read_monitor(now_ms):
                     names.append(name)
                     self.inbox.closed(name)
                     self._sockets.reset_bulk(name)
                     self._sender.on_disconnected(name)
-            self._sockets.read_votes_monitor(now_ms)
+                link.read_votes_monitor(now_ms)
+            self._redial_for_keys(now_ms)
         given_up, self._given_up = self._given_up, []
         for name in given_up:
-            if name in self._sockets.peers and name not in names:
+            if name in self._sockets.links and name not in names:
                 names.append(name)
                 self.inbox.closed(name)
                 self._sender.on_disconnected(name)

@@ -13,7 +13,8 @@ import zmq
 from paxosd.bus.pollers import CLIENTS, Pollers
 from paxosd.bus.refusal_log import RefusalLog
 from paxosd.bus.send_tracker import AnswerTrackers, SendTracker
-from paxosd.bus.sockets import MIB, Socket
+from paxosd.bus.socket_set import Socket
+from paxosd.bus.sockets import MIB
 from paxosd.core.effects import BUSY
 from paxosd.core.requests import HistoryAnswer, ReadAnswer, RefusalAnswer, ServerMessage
 from paxosd.faults.plan import FaultPlan

@@ -19,11 +19,13 @@ by the kernel (keepalive).
 
 import array
 import fcntl
+import os
 import socket
 import struct
 import termios
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
@@ -35,6 +37,8 @@ SILENT_MS = 300.0
 HANDSHAKE_BYTES = 80
 """A client that sent fewer bytes has not finished the handshake: its two parts are 64 bytes and at
 least 27."""
+CURVE_HANDSHAKE_BYTES = 500
+"""The same where keys are wanted: 64, 202 and at least 259."""
 MEMBER_CONNECTIONS = 4
 """So many connections to the peers' port are planned for each member: it has two, and two old ones
 may still be there."""
@@ -53,6 +57,11 @@ _RECEIVED_AT = 128  # tcpi_bytes_received, since Linux 4.1
 _EVENT = struct.Struct("=HI")
 _ACCEPTED, _DISCONNECTED = int(zmq.EVENT_ACCEPTED), int(zmq.EVENT_DISCONNECTED)
 _STOPPED = int(zmq.EVENT_MONITOR_STOPPED)
+_FAILED = int(zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL)
+_ENDED = int(zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL)
+_EVENTS, _POLLIN = int(zmq.EVENTS), int(zmq.POLLIN)
+_FAILED_MAX = 256
+"""So many reports wait for the loop; of more, the oldest are dropped."""
 
 Context = zmq.Context[zmq.Socket[bytes]]
 Socket = zmq.Socket[bytes]
@@ -69,8 +78,13 @@ def shares(free: int, members: int) -> dict[str, int]:
 class _Port:
     """The connections of one listening socket, by descriptor."""
 
-    def __init__(self, what: str, number: int, most: int) -> None:
+    def __init__(self, what: str, number: int, most: int, handshake_bytes: int) -> None:
         self.what = what
+        self._handshake_bytes = handshake_bytes
+        self._addresses: dict[int, str] = {}
+        """Each connection → the address that it came from."""
+        self._failed_value = 0
+        """What is reported of the handshake of the connection that is about to end."""
         self.number = number
         self.most = most
         self.refused = self.silent = 0
@@ -96,8 +110,19 @@ class _Port:
             self._end(descriptor)
         else:
             self.waiting[descriptor] = now_ms
+            self._addresses[descriptor] = _address_of(descriptor)
+
+    def failed(self, value: int) -> None:
+        """The handshake of the connection failed that is reported to have ended next."""
+        self._failed_value = value
+
+    def take_failed(self, descriptor: int) -> tuple[str, str, int] | None:
+        """The report about a connection that is reported to have ended, if its handshake failed."""
+        value, self._failed_value = self._failed_value, 0
+        return (self.what, self._addresses.get(descriptor, "unknown"), value) if value else None
 
     def disconnected(self, descriptor: int) -> None:
+        self._addresses.pop(descriptor, None)
         self.waiting.pop(descriptor, None)
         self.settled.discard(descriptor)
         self.ending.discard(descriptor)
@@ -112,6 +137,10 @@ class _Port:
         for descriptor in descriptors:
             if descriptor in self.waiting or descriptor in self.settled:
                 self._end(descriptor)
+
+    def end_all(self) -> None:
+        """End all that there are."""
+        self.end([*self.waiting, *self.settled])
 
     def _end_silent(self, now_ms: float) -> bool:
         """End one that has been silent for long; whether there was one."""
@@ -134,7 +163,7 @@ class _Port:
                 info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
             finally:
                 connection.detach()
-            return bool(struct.unpack_from("=Q", info, _RECEIVED_AT)[0] >= HANDSHAKE_BYTES)
+            return bool(struct.unpack_from("=Q", info, _RECEIVED_AT)[0] >= self._handshake_bytes)
         return True  # not known: leave the connection alone
 
     def _end(self, descriptor: int) -> None:
@@ -146,6 +175,17 @@ class _Port:
                     connection.shutdown(socket.SHUT_RDWR)
             finally:
                 connection.detach()
+
+
+def _address_of(descriptor: int) -> str:
+    """The IP address that a connection came from."""
+    with suppress(OSError):
+        connection = socket.socket(fileno=descriptor)
+        try:
+            return str(connection.getpeername()[0])
+        finally:
+            connection.detach()
+    return "unknown"
 
 
 def _queued_bytes(descriptor: int) -> int:
@@ -165,9 +205,17 @@ class ConnectionGuard:
         context: Context,
         listening: Mapping[str, tuple[Socket, str]],
         limits: Mapping[str, int],
+        *,
+        handshake_bytes: int = HANDSHAKE_BYTES,
     ) -> None:
         """``listening``: what → its socket and the endpoint that is bound; ``limits``: what →
-        how many connections."""
+        how many connections; ``handshake_bytes``: who sent fewer has not finished the handshake."""
+        self.ended_early = 0
+        """How many connections ended within their handshakes, for reasons that libzmq does not say.
+        A client without a key may be one, and so is whoever asks whether somebody listens."""
+        self._failed: deque[tuple[str, str, int]] = deque(maxlen=_FAILED_MAX)
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._to_end: deque[_Port] = deque()
         self._listening = [each for each, _ in listening.values()]
         self._ports: dict[Socket, _Port] = {}
         for what, (listener, endpoint) in listening.items():
@@ -176,10 +224,10 @@ class ConnectionGuard:
             monitor.setsockopt(zmq.LINGER, 0)
             # Without a limit: libzmq's one thread would wait for this one otherwise.
             monitor.setsockopt(zmq.RCVHWM, 0)
-            listener.monitor(address, _ACCEPTED | _DISCONNECTED | _STOPPED)
+            listener.monitor(address, _ACCEPTED | _DISCONNECTED | _FAILED | _ENDED | _STOPPED)
             monitor.connect(address)
             number = int(endpoint.rpartition(":")[2])
-            self._ports[monitor] = _Port(what, number, limits[what])
+            self._ports[monitor] = _Port(what, number, limits[what], handshake_bytes)
         self._thread = threading.Thread(target=self._work, name="paxosd-connections", daemon=True)
         self._thread.start()
 
@@ -196,6 +244,19 @@ class ConnectionGuard:
         """End these connections of that kind."""
         self._port(what).end(descriptors)
 
+    def end_all(self, what: str) -> None:
+        """End every connection of that kind that was accepted before this call."""
+        self._to_end.append(self._port(what))
+        os.eventfd_write(self._wake_fd, 1)
+
+    def take_failed(self) -> list[tuple[str, str, int]]:
+        """The connections whose handshakes failed since the last call: peer, client or events, the
+        address that it came from, and what libzmq says of it."""
+        taken = []
+        while self._failed:
+            taken.append(self._failed.popleft())
+        return taken
+
     def _port(self, what: str) -> _Port:
         return next(port for port in self._ports.values() if port.what == what)
 
@@ -204,20 +265,37 @@ class ConnectionGuard:
         for listener in self._listening:
             listener.disable_monitor()  # its last event ends the thread
         self._thread.join()
+        os.close(self._wake_fd)
 
     def _work(self) -> None:
         left = set(self._ports)
         poller = zmq.Poller()
         for monitor in left:
             poller.register(monitor, zmq.POLLIN)
+        poller.register(self._wake_fd, zmq.POLLIN)
         with suppress(zmq.ContextTerminated):
             while left:
                 for monitor, _ in poller.poll():
-                    if not self._take(monitor):
+                    if monitor == self._wake_fd:
+                        os.eventfd_read(self._wake_fd)
+                    elif not self._take(monitor):
                         poller.unregister(monitor)
                         left.remove(monitor)
+                self._end_ordered(left)
         for monitor in self._ports:
             monitor.close(0)
+
+    def _end_ordered(self, monitors: set[Socket]) -> None:
+        """End what :meth:`end_all` asked for. What was accepted before that is reported by now, so
+        these reports are read first. ``monitors``: those that may report more."""
+        while self._to_end:
+            port = self._to_end.popleft()
+            for monitor in [each for each in monitors if self._ports[each] is port]:
+                while int(monitor.get(_EVENTS)) & _POLLIN:
+                    if not self._take(monitor):
+                        monitors.discard(monitor)
+                        break
+            port.end_all()
 
     def _take(self, monitor: Socket) -> bool:
         """Take in one event; returns whether more may come."""
@@ -225,7 +303,13 @@ class ConnectionGuard:
         port = self._ports[monitor]
         if event == _ACCEPTED:
             port.accepted(value, time.monotonic() * 1000.0)
+        elif event == _ENDED:
+            self.ended_early += 1
+        elif event == _FAILED:
+            port.failed(value)
         elif event == _DISCONNECTED:
+            if failed := port.take_failed(value):
+                self._failed.append(failed)
             port.disconnected(value)
         return bool(event != _STOPPED)
 

@@ -148,8 +148,8 @@ class PeerSender:
             # The peer would close the connection over it, again and again.
             self._note_unsent(to, f"{len(frame)} bytes are more than a frame may have")
             return False
-        dealer = self._sockets.dealers.get(to)
-        if dealer is None:
+        link = self._sockets.links.get(to)
+        if link is None:
             self._note_unsent(to, "it is no peer")
             return False
         if is_bulk(message, len(frame)):
@@ -164,7 +164,7 @@ class PeerSender:
                 self._note_unsent(to, "not connected, or its queue is full")
                 return False
         try:
-            dealer.send(frame, _NOBLOCK)
+            link.dealer.send(frame, _NOBLOCK)
         except zmq.Again:
             self._note_unsent(to, "not connected, or its queue is full")
             return False
@@ -184,12 +184,13 @@ class PeerSender:
         """A copy of a frame; no matter if it has no room."""
         with suppress(zmq.Again):
             if len(frame) <= SWIFT_BYTES_MAX:
-                self._sockets.dealers[to].send(frame, _NOBLOCK)
+                self._sockets.links[to].dealer.send(frame, _NOBLOCK)
                 self.counters["sent.peer"] += 1
 
     def _send_bulk(self, to: NodeId, frame: bytes) -> bool:
         """Whether the bulk connection took it. A single message may be larger than the bound."""
-        dealer, unsent = self._sockets.bulk[to]
+        link = self._sockets.links[to]
+        dealer, unsent = link.bulk, link.unsent
         if unsent.held_bytes + len(frame) > PEER_BYTES_MAX and not unsent.idle:
             # What a broken connection held is dropped only once its socket is used: without this
             # it would count as held for ever, for nothing more is sent.
@@ -225,7 +226,7 @@ class PeerSender:
 
     def publish_accepted(self, message: Accepted) -> None:
         """Publish a durable vote of this node to every learner."""
-        peers = self._sockets.peers.keys()
+        peers = self._sockets.links.keys()
         all_new = not self._header.speaks_old or self._new_speakers >= peers
         frame = self._encode(message) if all_new else self._encode_old(message)
         self._publish(self._accepted_topic, frame)

@@ -16,7 +16,8 @@ from time import monotonic
 
 import zmq
 
-from paxosd.bus.sockets import BusSockets, Socket
+from paxosd.bus.socket_set import Socket
+from paxosd.bus.sockets import BusSockets
 
 PEERS = 1
 SUBSCRIPTIONS = 2
@@ -55,9 +56,10 @@ class Pollers:
         self.descriptors: dict[Socket | int, int] = {}
         self.touched = 0
         """The flags of the sockets on which something was sent, or whose connections changed."""
+        self.votes: set[Socket] = set()
+        """The sockets for votes that have something to read, if VOTES is among ``readable``."""
         self.add_busy(sockets.peer, PEERS)
         self.add_busy(sockets.client, CLIENTS)
-        self.add(sockets.votes, VOTES)
         self.add(sockets.events, SUBSCRIPTIONS)
         self.add(wake_fd, NAMES)
 
@@ -84,6 +86,7 @@ class Pollers:
         """Wait for it no more. It must not be closed yet."""
         descriptor = self.descriptors.pop(source)
         _, flag = self._sources.pop(descriptor)
+        self.votes.discard(source)
         self._all.unregister(descriptor)
         if flag == RELAYED:
             self._hot.unregister(descriptor)
@@ -98,6 +101,7 @@ class Pollers:
         ``lazy_votes``: what is not busy does not end the wait before HOT_MS."""
         suspects = self.touched | self.readable
         self.touched = self.readable = 0
+        self.votes.clear()
         if suspects:
             for socket, flag in self._sources.values():
                 if flag & suspects and socket is not None:
@@ -137,3 +141,5 @@ class Pollers:
     def _ask(self, socket: Socket, flag: int) -> None:
         if int(socket.get(_EVENTS)) & _POLLIN:
             self.readable |= flag
+            if flag == VOTES:
+                self.votes.add(socket)

@@ -5,9 +5,15 @@
 
 from collections.abc import Callable, Mapping
 
-from paxosd.bus.connections import ConnectionGuard, StuckReaders
+from paxosd.bus.connections import (
+    CURVE_HANDSHAKE_BYTES,
+    HANDSHAKE_BYTES,
+    ConnectionGuard,
+    StuckReaders,
+)
 from paxosd.bus.refusal_log import RefusalLog
-from paxosd.bus.sockets import BusSockets, Context
+from paxosd.bus.socket_set import Context
+from paxosd.bus.sockets import BusSockets
 from paxosd.core.status import PortStatus
 from paxosd.host.byte_limits import EVENT_BYTES_MAX
 from paxosd.host.descriptors import ADVICE
@@ -23,7 +29,11 @@ class PortWatch:
         sockets: BusSockets,
         refusals: RefusalLog,
         now_ms: Callable[[], int],
+        *,
+        wants_keys: bool,
     ) -> None:
+        """``wants_keys``: whether a connection has to prove a key before it is one."""
+        self._wants_keys = wants_keys
         self._context = context
         self._sockets = sockets
         self._refusals = refusals
@@ -41,6 +51,7 @@ class PortWatch:
             self._context,
             {what: (socket, sockets.bound[what]) for what, socket in listening.items()},
             limits,
+            handshake_bytes=CURVE_HANDSHAKE_BYTES if self._wants_keys else HANDSHAKE_BYTES,
         )
         self._stuck = StuckReaders(self._guard, "events")
 
@@ -48,6 +59,22 @@ class PortWatch:
     def status(self) -> dict[str, PortStatus]:
         """What listens → its connections; empty if they are not counted."""
         return {} if self._guard is None else self._guard.status
+
+    def take_failed(self) -> list[tuple[str, str, int]]:
+        """The connections whose handshakes failed since the last call: to what listens, from which
+        address, and what libzmq says of it."""
+        return [] if self._guard is None else self._guard.take_failed()
+
+    @property
+    def ended_early(self) -> int:
+        """How many connections ended within their handshakes, nobody knows why."""
+        return 0 if self._guard is None else self._guard.ended_early
+
+    def end_all(self, what: str) -> None:
+        """End every connection to what listens (peer, client, events) that was made before this
+        call. Their other ends may connect again, if they are let in."""
+        if self._guard is not None:
+            self._guard.end_all(what)
 
     def log_refused(self) -> None:
         """To be called now and then: log that there were more connections than may be."""

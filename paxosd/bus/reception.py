@@ -15,20 +15,28 @@ from collections.abc import Callable
 import zmq
 
 from paxosd.bus.client_answers import ClientAnswers
+from paxosd.bus.curve import PLAIN, NodeKeys
 from paxosd.bus.inbox import Inbox, Refusal, log_refusal
 from paxosd.bus.link_doubts import LinkDoubts
 from paxosd.bus.pollers import CLIENTS, PEERS, SUBSCRIPTIONS, VOTES, Pollers
 from paxosd.bus.refusal_log import RefusalLog
-from paxosd.bus.sockets import BusConfig, BusSockets, Socket
+from paxosd.bus.socket_set import Socket
+from paxosd.bus.sockets import BusConfig, BusSockets
 from paxosd.core.effects import INVALID
 from paxosd.core.messages import Accept, Accepted, Envelope
 from paxosd.core.requests import ClientRequest, RefusalAnswer
+from paxosd.core.types import NodeId
 from paxosd.net.endpoints import plain_address
+from paxosd.net.key_files import key_text, parse_key
 from paxosd.wire import ACCEPTED_TOPIC, WireError, decode_peer, decode_request
 
 PEER_BYTES_AT_ONCE = 8 << 20
 """At most so much, and one more frame, is received at once: to decode it, check it and add it to
 the log takes some 2 ms a MiB. A leader's window may hold four times that."""
+
+IMPERSONATION, REVOKED = "impersonation", "revoked_key"
+KEYS_MAX = 4096
+"""Texts of keys that are remembered, for the next frame."""
 
 _NOBLOCK = int(zmq.NOBLOCK)
 _POLLIN = int(zmq.POLLIN)
@@ -41,6 +49,7 @@ class Reception:
     def __init__(
         self,
         config: BusConfig,
+        keys: NodeKeys | None,
         sockets: BusSockets,
         pollers: Pollers,
         refusals: RefusalLog,
@@ -48,8 +57,12 @@ class Reception:
         counters: Counter[str],
         now_ms: Callable[[], int],
     ) -> None:
-        """``counters``: where to count (``received.client``, ``refused.REASON``)."""
+        """``keys``: of this node; None: it has none. ``counters``: where to count
+        (``received.client``, ``refused.REASON``)."""
         self._cluster = config.cluster
+        self._ring = keys.ring if keys is not None and keys.listens else None
+        """By which each connection to a bound socket was let in; None: by none."""
+        self._keys: dict[str, bytes] = {}
         self._sockets = sockets
         self._pollers = pollers
         self._refusals = refusals
@@ -86,7 +99,23 @@ class Reception:
                 return
 
     def _drain_votes(self, inbox: Inbox, received: list[Envelope], limit: int, now_ms: int) -> None:
-        recv, get = self._sockets.votes.recv, self._sockets.votes.get
+        ready = self._pollers.votes
+        for name, link in self._sockets.links.items():
+            if link.votes in ready:
+                self._drain_votes_of(name, link.votes, inbox, received, limit, now_ms)
+        if not ready:
+            self._pollers.readable &= ~VOTES
+
+    def _drain_votes_of(
+        self,
+        name: NodeId,
+        votes: Socket,
+        inbox: Inbox,
+        received: list[Envelope],
+        limit: int,
+        now_ms: int,
+    ) -> None:
+        recv, get = votes.recv, votes.get
         for _ in range(limit):
             topic = recv(_NOBLOCK, False)
             if not topic.more:
@@ -94,11 +123,11 @@ class Reception:
             else:
                 frame = recv(_NOBLOCK, False)
                 if frame.more:
-                    self._refuse_rest(self._sockets.votes, frame, "frames", now_ms)
+                    self._refuse_rest(votes, frame, "frames", now_ms)
                 else:
-                    self._take(inbox, frame, topic.bytes, received, now_ms)
+                    self._take(inbox, frame, topic.bytes, received, now_ms, name)
             if not int(get(_EVENTS)) & _POLLIN:
-                self._pollers.readable &= ~VOTES
+                self._pollers.votes.discard(votes)
                 return
 
     def _take(
@@ -108,12 +137,21 @@ class Reception:
         topic: bytes | None,
         received: list[Envelope],
         now_ms: int,
+        voter: NodeId | None = None,
     ) -> None:
-        """Decode one payload and pass it on, unless it is refused or a fault takes it."""
+        """Decode one payload and pass it on, unless it is refused or a fault takes it. ``voter``:
+        the node to whose votes this node subscribed."""
         try:
             message = decode_peer(frame.buffer, self._cluster)
         except WireError as error:
             self._refuse(address_of(frame), error.reason, error.detail, now_ms)
+            return
+        if voter is None:
+            if self._ring is not None and self._is_impostor(frame, message.sender, now_ms):
+                return
+        elif message.sender != voter and self._sockets.links[voter].voice.expected:
+            detail = f"{voter}, by its key, published a vote of {message.sender}"
+            self._refuse(address_of(frame), IMPERSONATION, detail, now_ms)
             return
         if topic is not None and (
             type(message.body) is not Accepted or topic != ACCEPTED_TOPIC + message.sender.encode()
@@ -122,7 +160,7 @@ class Reception:
             self._refuse(address_of(frame), "topic", detail, now_ms)
             return
         # An Accept is what comes most, and it shows nothing about a connection.
-        if type(message.body) is not Accept and message.sender in self._sockets.peers:
+        if type(message.body) is not Accept and message.sender in self._sockets.links:
             is_known = message.run_id == inbox.peer_runs.known(message.sender)
             if topic is None:
                 self._doubts.took(message, now_ms, is_known=is_known)
@@ -146,8 +184,9 @@ class Reception:
             if frame.more:
                 self._refuse_rest(self._sockets.client, frame, "frames", now_ms)
             else:
+                key = PLAIN if self._ring is None else self._key_of(frame)
                 try:
-                    requests.append((client, decode_request(frame.buffer, cluster), b""))
+                    requests.append((client, decode_request(frame.buffer, cluster), key))
                 except WireError as error:
                     self._refuse(address_of(frame), error.reason, error.detail, now_ms)
                     if error.request_id >= 0:
@@ -181,6 +220,32 @@ class Reception:
                 self._pollers.readable &= ~SUBSCRIPTIONS
                 break
         return notices
+
+    # ---- keys
+
+    def _key_of(self, frame: zmq.Frame) -> bytes:
+        """The key that proved the connection of a frame."""
+        user = str(frame.get("User-Id"))
+        key = self._keys.get(user)
+        if key is None:
+            if len(self._keys) >= KEYS_MAX:
+                self._keys.clear()
+            key = self._keys[user] = parse_key(user)
+        return key
+
+    def _is_impostor(self, frame: zmq.Frame, sender: NodeId, now_ms: int) -> bool:
+        """Whether a frame came by another key than its sender's; then it is refused."""
+        assert self._ring is not None
+        key = self._key_of(frame)
+        if key in self._ring.keys_of(sender):
+            return False
+        if self._ring.admits("peer", key):
+            detail = f"a message of {sender} came by the key of another node, {key_text(key)}"
+            self._refuse(address_of(frame), IMPERSONATION, detail, now_ms)
+        else:
+            detail = f"the key {key_text(key)} was revoked"
+            self._refuse(address_of(frame), REVOKED, detail, now_ms)
+        return True
 
     # ---- refusing
 

@@ -12,7 +12,8 @@ from contextlib import suppress
 import zmq
 
 from paxosd.bus.pollers import RELAYED, Pollers
-from paxosd.bus.sockets import BusSockets, Socket
+from paxosd.bus.socket_set import Socket
+from paxosd.bus.sockets import BusSockets
 from paxosd.core.requests import ServerMessage, VouchedRequest, WriteRequest
 from paxosd.net.silence import ALIVE, ALIVE_ID, LOOK_MS, Silence, Verdict, traffic_of
 from paxosd.wire import WireError, decode_answer, encode_client
@@ -35,7 +36,7 @@ class RelayLink:
         opened: Callable[[], None],
     ) -> None:
         self._cluster = cluster
-        self._sockets_of_bus = sockets
+        self._socket = sockets.relay
         self._now_ms = now_ms
         self._pollers = pollers
         self._opened = opened
@@ -44,10 +45,10 @@ class RelayLink:
         self._look_due_ms = 0
         self._unanswered = 0
 
-    def aim(self, endpoint: str) -> None:
-        """Connect there and nowhere else; "": to nobody."""
+    def aim(self, endpoint: str, node: str = "") -> None:
+        """Connect there, to ``node``, and nowhere else; "": to nobody."""
         self.close()
-        made = self._sockets_of_bus.open_relay(endpoint) if endpoint else ""
+        made = self._socket.open(node, endpoint) if endpoint else ""
         if isinstance(made, tuple):
             self._sockets = made
             self._silence, self._unanswered = Silence(), 0
@@ -92,13 +93,13 @@ class RelayLink:
         """Whether the connection broke since the last call, or is dead. To be called when all that
         came was received: an answer that was not yet read is no silence."""
         now_ms = self._now_ms()
-        return self._sockets_of_bus.read_relay_monitor(now_ms) or self._is_dead(now_ms)
+        return self._socket.read_monitor(now_ms) or self._is_dead(now_ms)
 
     def _is_dead(self, now_ms: int) -> bool:
         if self._sockets is None or now_ms < self._look_due_ms:
             return False
         self._look_due_ms = now_ms + LOOK_MS
-        traffic = traffic_of(self._sockets_of_bus.relay_descriptor)
+        traffic = traffic_of(self._socket.descriptor)
         verdict = self._silence.look(now_ms, traffic, waiting=self._unanswered > 0)
         if verdict is Verdict.ASK:
             self._pollers.touched |= RELAYED
@@ -112,4 +113,4 @@ class RelayLink:
             for socket in self._sockets:
                 self._pollers.remove(socket)
             self._sockets = None
-            self._sockets_of_bus.close_relay()
+            self._socket.close()

@@ -103,6 +103,24 @@ def is_address(host: str) -> bool:
     return True
 
 
+OPEN_WORDS = (
+    "without keys whoever reaches it may do everything: give the node a key (security.key_file, "
+    "docs/SECURITY.md), or listen on 127.0.0.1 or [::1], or accept that: security.insecure = true, "
+    "--insecure"
+)
+"""What to do about an address that other machines reach."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches this address, without brackets; a name and ``*``: no."""
+    try:
+        address = ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
 def zone_is_missing(host: str) -> bool:
     """Whether this is a link-local IPv6 address, with brackets or not, that does not say on which
     interface: every interface has such addresses, and no socket takes it so."""

@@ -39,8 +39,9 @@ _LOST = "this node had passed it on to the leader, and the connection to it was 
 class Link(Protocol):
     """One connection to a node's client socket, as the bus has it. Nothing here blocks."""
 
-    def aim(self, endpoint: str) -> None:
-        """Connect there and nowhere else; "": to nobody. What was under way is given up."""
+    def aim(self, endpoint: str, node: str = "") -> None:
+        """Connect there, to ``node``, and nowhere else; "": to nobody. What was under way is given
+        up."""
         ...
 
     def send(self, message: WriteRequest | VouchedRequest) -> bool:
@@ -84,6 +85,8 @@ class Forwarding:
         self._answer = answer
         self.endpoint = ""
         """Where it is passed on to; "": nowhere, and no turn is needed."""
+        self._leader = ""
+        """The node that is there."""
         self._used_ms = 0.0
         self._now_ms = 0.0
         self._last_id = 0
@@ -108,7 +111,7 @@ class Forwarding:
     ) -> None:
         """Hand a write to ``leader``, whose client endpoint is ``to``; refuse it if that cannot be
         done. ``key``: the client's, for which this node vouches; b"": none."""
-        self._aim(to)
+        self._aim(to, leader)
         self._used_ms = self._now_ms
         size = len(entry)
         count = len(self._waiting) + len(self._held)
@@ -156,9 +159,10 @@ class Forwarding:
             self._take(message)
         if self._link.take_lost():
             self._interrupt()
-            self._link.aim(self.endpoint)  # what is left of it might take one more, in vain
+            # What is left of it might take one more, in vain.
+            self._link.aim(self.endpoint, self._leader)
         if leader_endpoint != self.endpoint:
-            self._aim("")  # until something is to be passed on
+            self._aim("", "")  # until something is to be passed on
             return
         self._hand_over()
         for number, waiting in list(self._waiting.items()):
@@ -166,15 +170,15 @@ class Forwarding:
                 break  # the oldest first
             self._give_up(number)
         if not self.waiting_bytes and not self._waiting and now_ms - self._used_ms >= IDLE_MS:
-            self._aim("")
+            self._aim("", "")
 
-    def _aim(self, endpoint: str) -> None:
+    def _aim(self, endpoint: str, leader: str) -> None:
         if endpoint != self.endpoint:
             self._interrupt()
             while self._held:
                 self._refuse_held()
-            self.endpoint = endpoint
-            self._link.aim(endpoint)
+            self.endpoint, self._leader = endpoint, leader
+            self._link.aim(endpoint, leader)
 
     def _take(self, message: ServerMessage) -> None:
         waiting = self._waiting.pop(message.request_id, None)

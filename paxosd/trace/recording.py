@@ -305,9 +305,9 @@ class TracedLink:
         self._inner = inner
         self._add = add
 
-    def aim(self, endpoint: str) -> None:
+    def aim(self, endpoint: str, node: str = "") -> None:
         self._add((op.AIM, endpoint))
-        self._inner.aim(endpoint)
+        self._inner.aim(endpoint, node)
 
     def send(self, message: WriteRequest | VouchedRequest) -> bool:
         self._add((op.PASS_ON, message))

@@ -83,7 +83,7 @@ class ReplayedLink:
     def __init__(self, feed: Feed) -> None:
         self._feed = feed
 
-    def aim(self, endpoint: str) -> None:
+    def aim(self, endpoint: str, node: str = "") -> None:
         if self._feed.live is None:
             self._feed.did_output((op.AIM, endpoint))
 

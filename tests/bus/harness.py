@@ -199,9 +199,10 @@ def next_notices(bus, count=1):
     return got
 
 
-def meet(world, *names):
+def meet(world, *names, losing=False):
     """Exchange messages until every one of ``names`` has heard each other one by DEALER and by
-    PUB; then nothing of that is left on the way from the DEALERs (but perhaps MEETING_VOTEs)."""
+    PUB; then nothing of that is left on the way from the DEALERs (but perhaps MEETING_VOTEs).
+    ``losing``: whether connections may break meanwhile, which the buses are asked for."""
     buses = [world.buses[name] for name in names]
     voted = {name: set() for name in names}
     beaten = {name: set() for name in names}
@@ -214,6 +215,8 @@ def meet(world, *names):
             bus.publish_accepted(MEETING_VOTE)
             bus.poll(10)
             bus.receive_subscriptions()
+            if losing:
+                bus.disconnected()
             for sender, _, message in take_peers(bus):
                 (voted if isinstance(message, Accepted) else beaten)[name].add(sender)
 

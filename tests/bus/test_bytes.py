@@ -9,8 +9,9 @@ import pytest
 import zmq
 
 from paxosd.bus import client_answers, connections, peer_sender, port_watch, reception
+from paxosd.bus.peer_link import VOTE_BYTES_MAX
 from paxosd.bus.send_tracker import MARK_BYTES, SendTracker
-from paxosd.bus.sockets import CLIENT_RECEIVE_MAX, PEER_RECEIVE_MAX, VOTE_BYTES_MAX
+from paxosd.bus.sockets import CLIENT_RECEIVE_MAX, PEER_RECEIVE_MAX
 from paxosd.core.commands import Change, KeyValue
 from paxosd.core.messages import Accept
 from paxosd.core.requests import (
@@ -56,12 +57,12 @@ class Peer:
 
 def bulk_bytes(bus, peer):
     """What the bus holds for a peer of what is large."""
-    return bus._sockets.bulk[peer][1].held_bytes
+    return bus._sockets.links[peer].unsent.held_bytes
 
 
 def bulk_descriptor(bus):
     """The descriptor of the connection for what is large; -1: there was none yet."""
-    return bus._sockets._connected.get(("n2", True), -1)
+    return bus._sockets.links["n2"]._connected.get(True, -1)
 
 
 def client_of(world, bus, **options):
@@ -165,7 +166,7 @@ class TestPeers:
             sockets = world.start("n1")._sockets
             assert sockets.peer.getsockopt(zmq.RCVHWM) == PEER_RECEIVE_MAX
             assert sockets.client.getsockopt(zmq.RCVHWM) == CLIENT_RECEIVE_MAX
-            assert sockets.votes.getsockopt(zmq.MAXMSGSIZE) == VOTE_BYTES_MAX
+            assert sockets.links["n2"].votes.getsockopt(zmq.MAXMSGSIZE) == VOTE_BYTES_MAX
 
 
 class TestClients:

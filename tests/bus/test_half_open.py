@@ -12,8 +12,7 @@ import zmq
 import paxosctl
 import paxosd
 from paxosctl.client.transport import Transport
-from paxosd.bus import bus, connections, link_doubts
-from paxosd.bus import sockets as bus_sockets
+from paxosd.bus import bus, connections, link_doubts, socket_set
 from paxosd.bus.binding import BindError
 from paxosd.core.messages import Accepted, Heartbeat, Hello, Welcome
 from paxosd.core.requests import AdminAnswer, AdminRequest, WriteAnswer, WriteRequest
@@ -35,7 +34,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(silence, "ASK_MS", 100)
     monkeypatch.setattr(silence, "SILENCE_MS", 400)
     monkeypatch.setattr(bus, "SWEEP_MS", 50)
-    monkeypatch.setattr(bus_sockets, "HANDSHAKE_IVL_MS", 400)
+    monkeypatch.setattr(socket_set, "HANDSHAKE_IVL_MS", 400)
 
 
 def talk(bus, heard, seq):
@@ -61,7 +60,7 @@ def talk(bus, heard, seq):
 class TestOptions:
     def test_every_socket_has_bounds_and_a_finite_linger_and_notices_a_dead_end(self):
         with town() as (_, one, _two):
-            sockets = [each for each in one._sockets._all if each.type != zmq.PAIR]
+            sockets = [each for each in one._sockets.all if each.type != zmq.PAIR]
             assert len(sockets) >= 5
             for each in sockets:
                 assert 0 < each.getsockopt(zmq.MAXMSGSIZE) <= one._sockets._config.peer_bytes_max

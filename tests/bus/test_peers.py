@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 import pytest
 import zmq
 
-from paxosd.bus import sockets as bus_sockets
+from paxosd.bus import socket_set
 from paxosd.bus.binding import BindError
 from paxosd.bus.peers import PeerEndpoints
 from paxosd.bus.pollers import PEERS
@@ -121,10 +121,10 @@ class TestComing:
 
     def test_the_same_again_touches_nothing(self):
         with town() as (world, one, two):
-            sockets = list(one._sockets._all)
+            sockets = list(one._sockets.all)
             one.set_peers(at(world, "n2"), {})
             one.set_peers(at(world, "n2"), {"n2": -1})
-            assert one._sockets._all == sockets
+            assert one._sockets.all == sockets
             assert one.send("n2", heartbeat(5))
             hear(two, ("n1", 1, heartbeat(5)))
 
@@ -176,18 +176,18 @@ class TestGoing:
 
     def test_its_sockets_are_closed(self, monkeypatch):
         # The ears say nothing: the connections end with the handshake that they owe.
-        monkeypatch.setattr(bus_sockets, "HANDSHAKE_IVL_MS", 100)
+        monkeypatch.setattr(socket_set, "HANDSHAKE_IVL_MS", 100)
         with World(("n1",)) as world, ear() as peer, ear() as events:
             one = world.start("n1")
-            sockets, watched = list(one._sockets._all), dict(one._pollers.descriptors)
+            sockets, watched = list(one._sockets.all), dict(one._pollers.descriptors)
             for _ in range(3):
                 one.set_peers({"n9": PeerEndpoints(peer[0], events[0])}, {})
                 connections = peer[1](), peer[1](), events[1]()
-                assert len(one._sockets._all) == len(sockets) + 4
-                dealer = one._sockets.dealers["n9"]
+                assert len(one._sockets.all) == len(sockets) + 6
+                dealer = one._sockets.links["n9"].dealer
                 one.set_peers({}, {})
                 assert dealer.closed
-                assert one._sockets._all == sockets
+                assert one._sockets.all == sockets
                 assert one._pollers.descriptors == watched
                 for connection in connections:
                     read_to_the_end(connection)
@@ -243,7 +243,7 @@ class TestMoving:
             world.restart("n2", run_id=make_run_id(2, 0))
             one.set_peers(at(world, "n2"), {})
             meet(world, "n1", "n2")
-            assert len(one._sockets.dealers) == len(one._sockets.monitors) == 1
+            assert len(one._sockets.links) == 1
 
     def test_two_that_change_places(self):
         with World(("n1", "n2", "n3")) as world:

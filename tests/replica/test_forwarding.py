@@ -23,7 +23,7 @@ class Wire:
         self.aims, self.sent, self.answers = [], [], []
         self.up, self.lost = True, False
 
-    def aim(self, endpoint):
+    def aim(self, endpoint, node=""):
         self.aims.append(endpoint)
 
     def send(self, message):

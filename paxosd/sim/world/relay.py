@@ -33,7 +33,7 @@ class SimRelay:
         self._made = 0
         self._end: _End | None = None
 
-    def aim(self, endpoint: str) -> None:
+    def aim(self, endpoint: str, node: str = "") -> None:
         """Connect there and nowhere else; "": to nobody."""
         if self._end is not None:
             self._network.forget_client(self._end.id)
