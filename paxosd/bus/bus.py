@@ -41,7 +41,6 @@ from paxosd.bus.pollers import (
     PEERS,
     RELAYED,
     SUBSCRIPTIONS,
-    VOTES,
     WAKEUP,
     Pollers,
 )
@@ -223,12 +222,9 @@ class Bus:
         wrong: dict[str, str] = {}
         for name, endpoints in peers.items():
             if name not in sockets.links:
-                link = sockets.add_peer(name, endpoints)
+                link = sockets.add_peer(name, endpoints, self._pollers)
                 wrong |= link.take_wrong()
                 self._pollers.add(link.monitor, LOST)
-                self._pollers.add(link.votes, VOTES)
-                if link.voice.is_named:
-                    self._pollers.add(link.votes_monitor, LOST)
         self._log_wrong(wrong)
         self._names_due_ms = self._now_ms() if sockets.named else math.inf
 
@@ -237,10 +233,7 @@ class Bus:
             self._log.warning("bus.bad_endpoint", endpoint=endpoint, reason=reason)
 
     def _disconnect(self, name: NodeId) -> None:
-        link = self._sockets.links[name]
-        for source in (link.monitor, link.votes, link.votes_monitor):
-            if source in self._pollers:
-                self._pollers.remove(source)
+        self._pollers.remove(self._sockets.links[name].monitor)
         self.inbox.closed(name)
         self._sockets.remove_peer(name)
         self._sender.on_disconnected(name)
@@ -256,7 +249,7 @@ class Bus:
         for news in self._resolver.poll():
             self._log_name(news)
         moved, wrong = self._sockets.mind_routes(now_ms)
-        self._pollers.touched |= VOTES | RELAYED
+        self._pollers.touched |= RELAYED
         for name in moved:
             self.inbox.closed(name)
         self._log_wrong(wrong)
@@ -338,16 +331,11 @@ class Bus:
             if name in sockets.links:
                 self.counters[f"redialled_votes.{name}"] += 1
                 sockets.links[name].redial_votes()
-                self._pollers.touched |= VOTES
-
-    def _redial_for_keys(self, now_ms: int) -> None:
-        if self._sockets.mind_keys(now_ms):
-            self._pollers.touched |= VOTES
 
     def _mind_keys(self, now_ms: int) -> None:
         """Connect anew where another key is to be expected, report whom keys kept apart, and end
         the connections of subscribers of whom one may not subscribe any more."""
-        self._redial_for_keys(now_ms)
+        self._sockets.mind_keys(now_ms)
         if self.ports.ended_early:
             self.counters["refused.handshake"] = self.ports.ended_early
         self.guard.report(self.ports.take_failed(), self._sockets.links, now_ms)
@@ -372,7 +360,7 @@ class Bus:
                     self._sockets.reset_bulk(name)
                     self._sender.on_disconnected(name)
                 link.read_votes_monitor(now_ms)
-            self._redial_for_keys(now_ms)
+            self._sockets.mind_keys(now_ms)
         given_up, self._given_up = self._given_up, []
         for name in given_up:
             if name in self._sockets.links and name not in names:

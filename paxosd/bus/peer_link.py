@@ -6,9 +6,14 @@
 
 Each peer has a SUB of its own: so a vote is known to come from the node whose key proved that
 connection, and nobody else can vote in its name.
+
+A SUB is never disconnected: another one takes its place. libzmq 4.3.5 aborts the process
+(``fq.cpp``, "!_more") when it is disconnected from where the message came of which it has looked at
+the first frame; and to ask whether there is anything to read is to look at it.
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import zmq
 
@@ -20,6 +25,7 @@ from paxosd.bus.repeating import read_connecting
 from paxosd.bus.send_tracker import BUSY_MARK_BYTES, SendTracker
 from paxosd.bus.socket_set import SocketSet
 from paxosd.core.types import NodeId
+from paxosd.host.descriptors import reserved
 from paxosd.net.routes import Route
 from paxosd.wire import ACCEPTED_TOPIC
 
@@ -41,14 +47,32 @@ MakeRoute = Callable[[str], tuple[Route | None, str]]
 """The route to an endpoint, or None and what is wrong with it."""
 
 
+class VoteWatch(Protocol):
+    """Who waits for votes."""
+
+    def begin(self, votes: Socket, monitor: Socket, *, named: bool) -> None:
+        """Wait for votes on this socket, too. ``named``: and for news of its connection."""
+        ...
+
+    def end(self, votes: Socket, monitor: Socket) -> None:
+        """Wait for it no more; it is closed next."""
+        ...
+
+
 class PeerLink:
     """The sockets to one peer, and what is known of their connections."""
 
     def __init__(
-        self, sockets: SocketSet, name: NodeId, endpoints: PeerEndpoints, make_route: MakeRoute
+        self,
+        sockets: SocketSet,
+        name: NodeId,
+        endpoints: PeerEndpoints,
+        make_route: MakeRoute,
+        watch: VoteWatch,
     ) -> None:
         """Opens and connects them. To be called with descriptors to spare."""
         self._sockets = sockets
+        self._watch = watch
         self.endpoints = endpoints
         self._wrong: dict[str, str] = {}
         self.bulk_ended = False
@@ -69,13 +93,9 @@ class PeerLink:
         self.bulk, self._bulk_monitor = self._make_bulk()
         self.unsent = SendTracker(BUSY_MARK_BYTES)
         """What ``bulk`` holds."""
-        self.votes = sockets.make(zmq.SUB, VOTE_BYTES_MAX, SUBSCRIBE_QUEUE_MAX, VOTES_QUEUE_MAX)
-        self.votes.setsockopt(zmq.SUBSCRIBE, ACCEPTED_TOPIC)
-        self.votes_monitor = sockets.monitor(
-            self.votes, CONNECTED | BROKE | STANDS | REFUSED | FAILED
-        )
+        self.votes, self._votes_monitor = self._make_votes()
         self.redial()
-        self.redial_votes()
+        self._dial_votes()
 
     def _dialled(self, name: NodeId, endpoint: str, make_route: MakeRoute) -> Dialled:
         route, reason = make_route(endpoint)
@@ -88,6 +108,12 @@ class PeerLink:
         bulk.setsockopt(zmq.IMMEDIATE, 1)
         return bulk, self._sockets.monitor(bulk, CONNECTED | BROKE | FAILED)
 
+    def _make_votes(self) -> tuple[Socket, Socket]:
+        make, monitor = self._sockets.make, self._sockets.monitor
+        votes = make(zmq.SUB, VOTE_BYTES_MAX, SUBSCRIBE_QUEUE_MAX, VOTES_QUEUE_MAX)
+        votes.setsockopt(zmq.SUBSCRIBE, ACCEPTED_TOPIC)
+        return votes, monitor(votes, CONNECTED | BROKE | STANDS | REFUSED | FAILED)
+
     # ---- connecting
 
     def redial(self) -> None:
@@ -95,8 +121,21 @@ class PeerLink:
         self._note_wrong(self.endpoints.peer, self.swift.redial((self.dealer, self.bulk)))
 
     def redial_votes(self) -> None:
-        """Subscribe to its votes anew."""
+        """Subscribe to its votes anew: what has come and was not read is dropped."""
+        self._close_votes()
+        with reserved():
+            self.votes, self._votes_monitor = self._make_votes()
+        self._dial_votes()
+
+    def _dial_votes(self) -> None:
+        self.voice.target = ""  # this one is connected to nothing yet
         self._note_wrong(self.endpoints.events, self.voice.redial((self.votes,)))
+        self._watch.begin(self.votes, self._votes_monitor, named=self.voice.is_named)
+
+    def _close_votes(self) -> None:
+        self._watch.end(self.votes, self._votes_monitor)
+        self.votes.disable_monitor()
+        self._sockets.drop(self._votes_monitor, self.votes)
 
     def follow_names(self, now_ms: int) -> bool:
         """Connect anew to what has another address now; whether the peer was connected to an old
@@ -127,14 +166,12 @@ class PeerLink:
         self.unsent = SendTracker(BUSY_MARK_BYTES)
         self.swift.dial(self.bulk)
 
-    def mind_keys(self, now_ms: int) -> bool:
-        """Connect anew what is to try another key; returns whether the votes were."""
+    def mind_keys(self, now_ms: int) -> None:
+        """Connect anew what is to try another key."""
         if self.swift.has_other_key(now_ms):
             self.redial()
         if self.voice.has_other_key(now_ms):
             self.redial_votes()
-            return True
-        return False
 
     @property
     def why(self) -> str:
@@ -170,7 +207,7 @@ class PeerLink:
 
     def read_votes_monitor(self, now_ms: int) -> None:
         """Take in what became of the connection for votes."""
-        for event, value, endpoint in read_connecting(self.votes_monitor):
+        for event, value, endpoint in read_connecting(self._votes_monitor):
             self.voice.take(event, value, endpoint, now_ms)
 
     def read_bulk_monitor(self) -> None:
@@ -201,6 +238,6 @@ class PeerLink:
     def close(self) -> None:
         """Close all; a message just sent has LINGER_MS to leave."""
         self._close_bulk(linger_ms=None)
-        for socket, monitor in ((self.dealer, self.monitor), (self.votes, self.votes_monitor)):
-            socket.disable_monitor()
-            self._sockets.drop(monitor, socket)
+        self._close_votes()
+        self.dealer.disable_monitor()
+        self._sockets.drop(self.monitor, self.dealer)

@@ -91,6 +91,18 @@ class Pollers:
         if flag == RELAYED:
             self._hot.unregister(descriptor)
 
+    def begin(self, votes: Socket, monitor: Socket, *, named: bool) -> None:
+        """Wait for votes on this socket, too. ``named``: and for news of its connection."""
+        self.add(votes, VOTES)
+        if named:
+            self.add(monitor, LOST)
+
+    def end(self, votes: Socket, monitor: Socket) -> None:
+        """Wait for it no more; it is closed next."""
+        for source in (votes, monitor):
+            if source in self.descriptors:
+                self.remove(source)
+
     def close(self) -> None:
         """Give the descriptors of the sets back."""
         self._all.close()

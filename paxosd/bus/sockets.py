@@ -35,7 +35,7 @@ import zmq
 
 from paxosd.bus.binding import bind
 from paxosd.bus.curve import NodeKeys
-from paxosd.bus.peer_link import PeerLink
+from paxosd.bus.peer_link import PeerLink, VoteWatch
 from paxosd.bus.peers import PeerEndpoints
 from paxosd.bus.relay_socket import RelaySocket
 from paxosd.bus.socket_set import Context, Socket, SocketSet
@@ -149,10 +149,11 @@ class BusSockets:
         """Where the peers are that there are now."""
         return {name: link.endpoints for name, link in self.links.items()}
 
-    def add_peer(self, name: NodeId, endpoints: PeerEndpoints) -> PeerLink:
-        """Open what is connected to a peer."""
+    def add_peer(self, name: NodeId, endpoints: PeerEndpoints, watch: VoteWatch) -> PeerLink:
+        """Open what is connected to a peer, whose votes are waited for by ``watch``."""
         with reserved():
-            link = self.links[name] = PeerLink(self._set, name, endpoints, self._make_route)
+            link = PeerLink(self._set, name, endpoints, self._make_route, watch)
+        self.links[name] = link
         return link
 
     def remove_peer(self, name: NodeId) -> None:
@@ -183,12 +184,11 @@ class BusSockets:
         """The connections to each peer; some may have ended."""
         return {name: link.descriptors for name, link in self.links.items()}
 
-    def mind_keys(self, now_ms: int) -> bool:
-        """To be called now and then: connect anew where another key is to be expected; returns
-        whether any connection for votes was made anew."""
+    def mind_keys(self, now_ms: int) -> None:
+        """To be called now and then: connect anew where another key is to be expected."""
         self.relay.mind_keys(now_ms)
-        redialled = [link.mind_keys(now_ms) for link in self.links.values()]
-        return any(redialled)
+        for link in self.links.values():
+            link.mind_keys(now_ms)
 
     # ---- names
 

@@ -1,5 +1,10 @@
 """What the watch protocol assumes of ZeroMQ."""
 
+import signal
+import subprocess
+import sys
+import textwrap
+
 import pytest
 import zmq
 
@@ -52,3 +57,25 @@ class TestWhatIsAssumedOfZeroMQ:
         second.close()
         assert xpub.recv() == b"\x00kv/a"
         third.close()
+
+    def test_a_sub_that_is_disconnected_may_abort_the_process(self):
+        """Why bus/peer_link.py never does it. If this fails, libzmq has mended it."""
+        program = textwrap.dedent("""
+            import zmq
+            context = zmq.Context()
+            pub, sub = context.socket(zmq.XPUB), context.socket(zmq.SUB)
+            port = pub.bind_to_random_port("tcp://127.0.0.1")
+            sub.subscribe(b"")
+            sub.connect(f"tcp://127.0.0.1:{port}")
+            pub.recv()
+            pub.send_multipart([b"topic", b"payload"])
+            assert sub.poll(5000)  # it has looked at the topic
+            sub.disconnect(f"tcp://127.0.0.1:{port}")
+            sub.recv()
+            sub.recv()
+        """)
+        ended = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, timeout=30, check=False
+        )
+        assert ended.returncode == -signal.SIGABRT
+        assert b"fq.cpp" in ended.stderr
