@@ -9,6 +9,7 @@ from paxosctl.audit import wal_file
 from paxosctl.audit.acceptor_rules import PromisesKept, VotesAbovePromises
 from paxosctl.audit.facts import Facts, LogFacts, digest_of
 from paxosctl.audit.membership import Change, changes_in
+from paxosctl.audit.rights import RightsChange
 from paxosctl.audit.slots import SlotMap
 from paxosctl.audit.sources import DataDirectory
 from paxosctl.audit.value_rules import OneValuePerBallot, OneValuePerSlot
@@ -26,7 +27,7 @@ class LogPass:
         self._facts = facts
         self._promises, self._votes, self._per_ballot, self._per_slot = rules
         self._troubles = troubles
-        self._changes: dict[int, Change] = {}
+        self._changes: dict[int, list[Change | RightsChange]] = {}
         self._heard: dict[tuple[str, int], tuple[int, str]] = {}
         """Node and directory → up to which group its log was durable, and who had heard that."""
 
@@ -37,7 +38,8 @@ class LogPass:
                 self._read_log(home)
         for log in self._facts.logs.values():
             self._look_for_its_end(log)
-        self._facts.epochs.apply([change for _, change in sorted(self._changes.items())])
+        in_order = [change for slot in sorted(self._changes) for change in self._changes[slot]]
+        self._facts.epochs.apply(in_order)
 
     def _read_log(self, home: DataDirectory) -> None:
         facts = self._facts
@@ -48,7 +50,7 @@ class LogPass:
         facts.logs[rank] = log
         newest, newest_at = SlotMap(), SlotMap()
         lowest = 0
-        changes: dict[tuple[int, int], Change] = {}
+        changes: dict[tuple[int, int], list[Change | RightsChange]] = {}
         for segment in home.segments:
             number = len(facts.segments)
             facts.segments.append(segment)
@@ -59,8 +61,8 @@ class LogPass:
                     digest = digest_of(value) + 1
                     newest.set(slot, digest)
                     newest_at.set(slot, where)
-                    for change in changes_in(slot, value):
-                        changes[slot, digest] = change
+                    if found := list(changes_in(slot, value)):
+                        changes[slot, digest] = found
                     if record.kind == wal_file.DECISION:
                         self._per_slot.note(slot, digest, where)
                     else:
@@ -172,15 +174,15 @@ class LogPass:
         log: LogFacts,
         newest: SlotMap,
         newest_at: SlotMap,
-        changes: dict[tuple[int, int], Change],
+        changes: dict[tuple[int, int], list[Change | RightsChange]],
     ) -> None:
         """Of each slot up to the commit index the newest record has the chosen value."""
         for slot, digest in newest.items():
             if log.first <= slot <= log.commit:
                 self._per_slot.note(slot, digest, newest_at.get(slot))
-        for (slot, digest), change in changes.items():
+        for (slot, digest), found in changes.items():
             if newest.get(slot) == digest and slot <= log.commit:
-                self._changes[slot] = change
+                self._changes[slot] = found
 
 
 def _last_group_now(log: LogFacts) -> int:

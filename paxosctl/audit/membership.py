@@ -13,6 +13,8 @@ from typing import Any
 
 from msgpack import unpackb
 
+from paxosctl.audit.rights import RIGHTS_COMMAND, RightsChange, RightsInForce, rights_change
+
 EPOCH_ROUNDS = 1_000_000_000
 _MEMBERS_COMMAND = 10
 _ERRORS = (ValueError, TypeError, KeyError, IndexError, AttributeError)
@@ -56,26 +58,33 @@ class Change:
     voters: dict[str, int]
     phase1: int
     phase2: int
+    key: bytes = b""
+    """Of who asked for it; b"": a node vouches for it."""
 
 
-def changes_in(slot: int, value: bytes | memoryview) -> Iterator[Change]:
-    """The changes of the membership in the value of a slot; a value that is no batch has none."""
+def changes_in(slot: int, value: bytes | memoryview) -> Iterator[Change | RightsChange]:
+    """The changes of the membership and of the rights in the value of a slot, in order; a value
+    that is no batch has none."""
     data = bytes(value)
-    if b'"departed"' not in data:
+    if b'"departed"' not in data and b'"principals"' not in data:
         return
     try:
         for blob in unpackb(data)[1]:
             for command in unpackb(blob)[3]:
                 if command[0] == _MEMBERS_COMMAND:
-                    yield _change(slot, command[1], json.loads(command[2]))
+                    key = command[3] if len(command) > 3 else b""
+                    yield _change(slot, command[1], json.loads(command[2]), key)
+                elif command[0] == RIGHTS_COMMAND:
+                    yield rights_change(slot, command)
     except _ERRORS:
         return
 
 
-def _change(slot: int, follows: int, document: dict[str, Any]) -> Change:
+def _change(slot: int, follows: int, document: dict[str, Any], key: bytes) -> Change:
     members = document["members"].items()
     voters = {str(name): int(row["directory"]) for name, row in members if row["voter"] is True}
-    return Change(slot, int(follows), voters, int(document["phase1"]), int(document["phase2"]))
+    sizes = int(document["phase1"]), int(document["phase2"])
+    return Change(slot, int(follows), voters, *sizes, key)
 
 
 class Epochs:
@@ -122,9 +131,15 @@ class Epochs:
                 f"another {', '.join(sorted(found.voters))}"
             )
 
-    def apply(self, changes: list[Change]) -> None:
-        """Take in changes of chosen slots, in slot order."""
+    def apply(self, changes: list[Change | RightsChange]) -> None:
+        """Take in changes of chosen slots, in the order of the log."""
+        rights = RightsInForce()
         for change in changes:
+            if isinstance(change, RightsChange):
+                rights.take(change)
+                continue
+            if not rights.may_change_members(change.slot, change.key):
+                continue
             before = self.known.get(change.follows)
             if before is not None and change.slot >= before.slot:
                 self.add(make(change.follows + 1, change.slot + 1, change.voters,

@@ -17,18 +17,20 @@ from paxosd.core.commands import (
     OPEN,
     PUT,
     REVOKE,
+    RIGHTS,
     TXN,
     Command,
     prefix_end,
+    requester_of,
 )
 from paxosd.core.transactions import ADD, GET_KEY, GET_RANGE
 
 _ALL_NAMES = OP_NAMES | {
     ADD: "add to", GET_KEY: "get", GET_RANGE: "get range", FENCE: "outcome asked for",
     OPEN: "session opened", CLOSE: "session ended", CHECKSUM: "checksum", MEMBERS: "membership",
-    CLUSTER: "settings of the cluster",
+    CLUSTER: "settings of the cluster", RIGHTS: "rights",
 }  # fmt: skip
-_WITHOUT_KEY = frozenset((FENCE, CLOSE, CHECKSUM, MEMBERS, CLUSTER))
+_WITHOUT_KEY = frozenset((FENCE, CLOSE, CHECKSUM, MEMBERS, CLUSTER, RIGHTS))
 
 
 def command_words(command: Command) -> str:
@@ -46,16 +48,23 @@ def command_words(command: Command) -> str:
     if op == REVOKE:
         return f"{name}: {command[1]}"
     if op == OPEN:
-        return f"{name} by {client_words(str(command[1]))}" if command[1:] else name
+        by = f" by {client_words(str(command[1]))}" if command[1:] and command[1] else ""
+        return f"{name}{by}{_asker_words(command)}"
     if op in (DELETE_RANGE, GET_RANGE):
         start, end = (as_cell(each) for each in command[1:3])
         if command[2] == prefix_end(command[1]):
             return f"{name} {start}*"
         return f"{name} {start} to {end or 'the end'}"
     if op in _WITHOUT_KEY or not (len(command) > 1 and isinstance(command[1], bytes)):
-        return name
+        return f"{name}{_asker_words(command)}"
     lease = f" (lease {command[3]})" if op == PUT and command[3:] and command[3] else ""
     return f"{name} {as_cell(command[1])}{lease}"
+
+
+def _asker_words(command: Command) -> str:
+    """Whose key it names, if any."""
+    key = requester_of(command)
+    return f" (key {key.hex()[:8]}…)" if type(key) is bytes and key else ""
 
 
 def change_words(command: Command, key: bytes) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from paxosctl.inspection.chosen_values import ChosenValues
 from paxosd.core.cluster_settings import UnknownLevelError
-from paxosd.core.commands import OPEN, Batch, Result
+from paxosd.core.commands import OPEN, Batch, Result, Status
 from paxosd.core.state.machine import Machine
 from paxosd.core.state.snapshot import Restore
 from paxosd.core.state.snapshot_head import SnapshotError
@@ -135,7 +135,7 @@ def _note_names(found: Replay, batch: Batch, results: Results) -> None:
         if entry.session:
             continue
         for command, result in zip(entry.commands, answers, strict=True):
-            if command[0] == OPEN and type(result) is tuple and type(result[2]) is int:
+            if command[0] == OPEN and isinstance(result, tuple) and result[0] == Status.OK:
                 name = command[1] if len(command) > 1 else ""
                 found.names.setdefault(result[2], name)
 

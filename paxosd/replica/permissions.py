@@ -32,7 +32,7 @@ from typing import Any
 
 from paxosd.core.admin_verbs import COMMAND_PERMISSIONS, AdminVerb, Permission
 from paxosd.core.cluster_settings import LEVEL_KEYS
-from paxosd.core.commands import CLUSTER, FENCE, MEMBERS, OPEN, RIGHTS, Entry, with_requester
+from paxosd.core.commands import CLUSTER, FENCE, MEMBERS, RIGHTS, Entry, with_requester
 from paxosd.core.effects import BUSY, FORBIDDEN, REFUSALS, UNCONFIRMED, Refusal
 from paxosd.core.requests import GET, LEASE, LEASES
 from paxosd.core.rights import PEER, Principal, covers, prefix_text
@@ -56,7 +56,7 @@ _MAY: Mapping[Permission, tuple[Callable[[Principal], bool], str]] = MappingProx
     }
 )
 _NAMES = {permission: permission.value for permission in Permission} | {
-    Permission.SESSION: "open a session",
+    Permission.SESSION: "have a session",
     Permission.MEMBERS: "change the members",
     Permission.SETTINGS: "change the settings of the cluster",
     Permission.RIGHTS: "change the rights",
@@ -101,9 +101,10 @@ class Permissions:
         return _forbidden(_NO_KEY) if self.required else None
 
     def voucher_refusal(self, key: bytes) -> Refusal | None:
-        """Why who has this key may not vouch for others' requests; None: it is a node."""
+        """Why who has this key may not vouch for others' requests; None: it is a node, or, without
+        a key, while nothing is required, whoever can connect: for it nobody is vouched then."""
         who = self._authority.principal_of(key)
-        if who is not None and who.role == PEER:
+        if (who is not None and who.role == PEER) or not (key or self.required):
             return None
         return _forbidden("only a node of the cluster passes on what others ask")
 
@@ -130,6 +131,8 @@ class Permissions:
         if refusal is not None or not self.required:
             return refusal
         who, session = self._holder(key), self._machine.sessions.table.get(entry.session)
+        if (refusal := self._sessionless(key, who)) is not None:
+            return refusal
         if session is None or entry.first_seq <= session.max_seq:
             return None  # there may be answers to it
         for command in entry.commands:
@@ -163,12 +166,20 @@ class Permissions:
         who, permission = self._holder(key), COMMAND_PERMISSIONS[op]
         if not may(who, permission):
             return _lacking(who, _NAMES[permission], permission)
-        if op == OPEN and self._authority.is_trusted_admin(key):
-            return _forbidden(
-                f"{who.name} is an admin by this node's trust file alone, and may change members, "
-                f"settings and rights, but no data: add it to the table first (paxosctl auth)"
-            )
+        if permission is Permission.SESSION and self._authority.is_trusted_admin(key):
+            return self._sessionless(key, who)
         return self._session_refusal(key, command[1], leading) if op == FENCE else None
+
+    def _sessionless(self, key: bytes, who: Principal) -> Refusal | None:
+        """Why somebody has no sessions; None: he may have some."""
+        if not may(who, Permission.SESSION):
+            return _lacking(who, _NAMES[Permission.SESSION], Permission.SESSION)
+        if not self._authority.is_trusted_admin(key):
+            return None
+        return _forbidden(
+            f"{who.name} is an admin by this node's trust file alone, and may change members, "
+            "settings and rights, but no data: add it to the table first (paxosctl auth)"
+        )
 
     def named(self, key: bytes, entry: Entry, blob: bytes) -> tuple[Entry, bytes]:
         """An entry of session 0 that was admitted, and its bytes, with the key of who asks: what

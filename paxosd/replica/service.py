@@ -171,7 +171,8 @@ class Service:
             if refusal is not None:
                 self._refuse(client, message.request_id, refusal)
                 return
-            key, message = message.key, WriteRequest(message.request_id, message.entry)
+            key = message.key if key else b""
+            message = WriteRequest(message.request_id, message.entry)
         if type(message) is WriteRequest:
             self._write(client, message, key)
         elif type(message) is ReadRequest:
