@@ -29,6 +29,7 @@ _BY_NAME = {
     "BindError": UNAVAILABLE,
     "HttpError": UNAVAILABLE,
     "PortsTakenError": UNAVAILABLE,
+    "NewerVersionError": CONFIG,
     "StorageError": STORAGE,
     "OutputError": STORAGE,
     "UnknownLevelError": CONFIG,

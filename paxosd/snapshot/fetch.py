@@ -12,6 +12,9 @@ was gathered is thrown away) or has the snapshot, which recovery then installs.
 A donor that is silent for SILENT_MS counts as dead: the next offer is taken. One of the same
 contents is resumed where the last one ended, any other begins anew. So does one that no longer
 has what it offered, for a newer one has taken its place.
+
+A sound snapshot of a later format ends the node (NewerVersionError): the format is that of the
+cluster's feature level, and no other donor would have one that this program can read.
 """
 
 from collections import deque
@@ -26,9 +29,10 @@ from paxosd.core.state.snapshot import Restore
 from paxosd.core.state.snapshot_head import SnapshotError
 from paxosd.core.types import NodeId, Slot
 from paxosd.host.log import Log
-from paxosd.snapshot.file import SnapshotInfo, SnapshotReader, restore_block
+from paxosd.snapshot.file import OtherVersionError, SnapshotInfo, SnapshotReader, restore_block
 from paxosd.snapshot.jobs import FetchedFile, Job, no_matter
 from paxosd.snapshot.keeper import Snapshots
+from paxosd.storage.disk import NewerVersionError
 
 ASK_AGAIN_MS = 1000.0
 SILENT_MS = 5000.0
@@ -341,6 +345,12 @@ class Fetch:
         def ended(job: Job) -> None:
             if self._coming is not coming:
                 return
+            if isinstance(job.error, OtherVersionError):
+                raise NewerVersionError(
+                    f"the snapshot of slot {coming.offer.slot} that {coming.donor} sent: "
+                    f"{job.error}. The cluster's feature level is above what this program knows: "
+                    "start a newer paxosd"
+                )
             if isinstance(job.error, SnapshotError):
                 self._bad(coming, str(job.error))
             elif job.error is not None:

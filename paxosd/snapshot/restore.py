@@ -28,7 +28,7 @@ from paxosd.snapshot.file import (
     snapshot_name,
     snapshot_slot,
 )
-from paxosd.storage.disk import CorruptionError, Disk, StorageError
+from paxosd.storage.disk import CorruptionError, Disk, NewerVersionError
 from paxosd.storage.wal import Recovered, Wal
 
 
@@ -53,8 +53,8 @@ def restore_state(
     """Bring the empty ``machine`` to the newest good snapshot, and ``wal`` to at least there.
 
     ``progress``: how many bytes of a snapshot were read. Returns what was recovered, seen from
-    there. Raises CorruptionError if slots are missing
-    between the snapshot and the log, StorageError, OSError.
+    there. Raises CorruptionError if slots are missing between the snapshot and the log,
+    NewerVersionError, StorageError, OSError.
     """
     names = disk.list()
     for name in filter(is_part, names):
@@ -67,9 +67,9 @@ def restore_state(
         try:
             newest = _load(disk, slot, cluster, machine, progress)
         except OtherVersionError as error:
-            raise StorageError(
-                f"{snapshot_name(slot)}: {error}. Start this node with the version of paxosd that "
-                "wrote it, or remove it if the log is to do without it"
+            raise NewerVersionError(
+                f"{snapshot_name(slot)}: {error}. Nothing was changed; start this node with the "
+                "version of paxosd that wrote it, or a later one"
             ) from error
         except SnapshotError as error:
             name = snapshot_name(slot)

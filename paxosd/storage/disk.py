@@ -41,6 +41,11 @@ class StorageError(Exception):
         self.errno = errno
 
 
+class NewerVersionError(StorageError):
+    """What was read is sound, and was written by a later version of this program. Nothing is
+    damaged, and nothing was changed: the node needs that version."""
+
+
 class CorruptionError(StorageError):
     """What is on the disk is not what was made durable there. Nothing was modified."""
 

@@ -28,7 +28,7 @@ from typing import NoReturn
 from paxosd.core.types import NULL_BALLOT, Ballot, Mark, NodeId, Slot
 from paxosd.host.progress import Progress, no_progress
 from paxosd.storage import wal_mark
-from paxosd.storage.disk import CorruptionError, Disk, DiskFile, StorageError
+from paxosd.storage.disk import CorruptionError, Disk, DiskFile, NewerVersionError, StorageError
 from paxosd.storage.wal_format import (
     ACCEPT,
     COMMIT,
@@ -202,8 +202,8 @@ class Scan:
 
 
 def scan(disk: Disk, cluster_id: str, node_id: str, progress: Progress = no_progress) -> Scan:
-    """Read all segments. ``progress``: how many of them were read.
-    Raises CorruptionError, StorageError for another node's log, OSError.
+    """Read all segments. ``progress``: how many of them were read. Raises CorruptionError,
+    NewerVersionError, StorageError for another node's log, OSError.
 
     The files stay open in ``segments``. An empty directory makes an empty scan.
     """
@@ -317,10 +317,10 @@ def _corruption(segment: str, offset: int, what: str) -> CorruptionError:
     return CorruptionError(message, segment=segment, offset=offset)
 
 
-def _other_version(segment: str, offset: int, problem: Exception) -> StorageError:
-    return StorageError(
+def _other_version(segment: str, offset: int, problem: Exception) -> NewerVersionError:
+    return NewerVersionError(
         f"{segment} at offset {offset}: {problem}. Nothing was changed; start this node with the "
-        "version of paxosd that wrote its log",
+        "version of paxosd that wrote its log, or a later one",
         segment=segment,
         offset=offset,
     )

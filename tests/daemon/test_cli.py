@@ -177,6 +177,7 @@ class TestNode:
             ("storage.datadir", "DataDirLocked", 69),
             ("storage.identity", "IdentityError", 78),
             ("storage.disk", "StorageError", 74),
+            ("storage.disk", "NewerVersionError", 78),
             ("storage.disk", "CorruptionError", 74),
             ("dev.ports", "PortsTakenError", 69),
         ],

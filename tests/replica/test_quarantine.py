@@ -12,7 +12,7 @@ from paxosd.replica import quarantine
 from paxosd.replica.recovery import recover
 from paxosd.snapshot.file import snapshot_name, snapshot_slot
 from paxosd.storage import identity
-from paxosd.storage.disk import CorruptionError, StorageError
+from paxosd.storage.disk import CorruptionError, NewerVersionError, StorageError
 from paxosd.storage.wal import WalOptions
 from paxosd.storage.wal_format import segment_name, segment_number
 from tests.snapshot.lives import OPTIONS, CrashDisk, Life, Lines, PowerLoss, batch_of, reference
@@ -231,9 +231,9 @@ class TestDamage:
 class TestRefused:
     """What is no damage, and not to be set aside."""
 
-    def refuse(self, node, match):
+    def refuse(self, node, match, kind=(StorageError, OSError)):
         before = node.home.contents() | node.disk.contents()
-        with pytest.raises((StorageError, OSError), match=match) as caught:
+        with pytest.raises(kind, match=match) as caught:
             node.start()
         assert not isinstance(caught.value, CorruptionError)
         after = node.home.contents() | node.disk.contents()
@@ -257,11 +257,11 @@ class TestRefused:
 
     def test_a_log_of_another_version(self, node, monkeypatch):
         monkeypatch.setattr("paxosd.storage.wal_format.VERSION", 2)
-        self.refuse(node, "version of paxosd that wrote")
+        self.refuse(node, "version of paxosd that wrote", NewerVersionError)
 
     def test_snapshots_of_another_version(self, node, monkeypatch):
         monkeypatch.setattr("paxosd.snapshot.file._FIELDS_OF", {9: 11})
-        self.refuse(node, "version of paxosd that wrote")
+        self.refuse(node, "version of paxosd that wrote", NewerVersionError)
 
 
 class TestAfterwards:

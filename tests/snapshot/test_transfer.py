@@ -13,7 +13,7 @@ from paxosd.core.messages import SnapshotChunk, SnapshotOffer, SnapshotRequest
 from paxosd.snapshot.exchange import SnapshotExchange
 from paxosd.snapshot.fetch import ASK_AGAIN_MS, AVOID_MS, RETRY_MS, SILENT_MS
 from paxosd.snapshot.file import snapshot_name
-from paxosd.storage.disk import CorruptionError, StorageError
+from paxosd.storage.disk import CorruptionError, NewerVersionError, StorageError
 from tests.snapshot.lives import OPTIONS, CrashDisk, Inline, Life, PowerLoss
 from tests.storage.memdisk import MemDisk
 
@@ -307,6 +307,15 @@ class TestDamage:
         assert exchange(places, 200, lambda: n1.exchange.fetch.installed)
         n1.life.check()
         assert AVOID_MS > 10_000
+
+    def test_one_of_a_later_format_ends_the_node(self, monkeypatch):
+        """It would ask for it again for ever: the cluster has gone on without this version."""
+        n1, n2 = behind(), donor("n2")
+        monkeypatch.setattr("paxosd.snapshot.file._FIELDS_OF", {9: 11})
+        n2.exchange.offer("n1", 4)
+        with pytest.raises(NewerVersionError, match=r"that n2 sent: .*start a newer paxosd"):
+            exchange({"n1": n1, "n2": n2}, 200)
+        assert n1.life.machine.applied == 3
 
     def test_one_of_another_cluster(self):
         other = OPTIONS.__class__(cluster="x", members={}, slots_max=10**6, chunk_bytes=60)
