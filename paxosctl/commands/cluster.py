@@ -23,6 +23,7 @@ from paxosctl.cli.health import (
 from paxosctl.cli.public_names import node_status, trouble
 from paxosctl.cli.render import View, human_bytes
 from paxosctl.cli.survey import NodeView, ask_all, leader_of, members_of, survey
+from paxosctl.cli.versions import own_level_words, taken_level, version_lines
 from paxosctl.client.errors import EXIT_INCOMPLETE
 from paxosctl.commands.node import log_words
 from paxosd.config.file_members import words as differing_words
@@ -48,10 +49,15 @@ COLUMNS = (
     "disk free",
     "log",
     "snapshot",
+    "version",
+    "level",
 )
 
 
-OPTIONAL = ("promised", "log", "snapshot", "disk free", "leader", "commit", "ballot", "survives")
+OPTIONAL = (
+    "promised", "level", "log", "snapshot", "version", "disk free", "leader", "commit", "ballot",
+    "survives",
+)  # fmt: skip
 """The columns that a narrow terminal leaves out, in this order."""
 
 
@@ -239,6 +245,8 @@ def _cells(status: NodeStatus) -> list[Any]:
         human_bytes(status.disk.free_bytes),
         human_bytes(status.disk.wal_bytes),
         _snapshot(status.snapshot),
+        status.version or "-",
+        taken_level(status) or "-",
     ]
 
 
@@ -275,6 +283,7 @@ def _cluster(views: list[NodeView]) -> View:
         for status in known
         for line in differing_words(status.members_differ)
     ]
+    notes += version_lines(views)
     notes += state_words(known) + scarce_words(known) + limit_words(known) + space_words(known)
     leading = next((status for status in known if status.node == leader), None)
     if leading is not None:
@@ -392,11 +401,11 @@ def _founded(status: NodeStatus) -> str:
 
 def _level(status: NodeStatus) -> str:
     """The feature level, and the version of the replicated settings."""
-    lagging = ", ".join(status.feature_level_lagging)
+    words = own_level_words(status)
     if not status.feature_level:
-        return f"0; the next waits for {lagging}" if lagging else "0"
+        return words
     version = status.settings.version if status.settings is not None else "?"
-    return f"{status.feature_level}, settings of version {version}"
+    return f"{words}; settings of version {version}"
 
 
 def _peer(peer: PeerStatus) -> str:

@@ -9,6 +9,7 @@ from paxosctl.cli.app import Group, Settings, global_options, negative, verb
 from paxosctl.cli.public_names import settings_table
 from paxosctl.cli.render import View
 from paxosctl.cli.survey import NodeView, leader_of, statuses_of, survey
+from paxosctl.cli.versions import node_versions, waiting_lines
 from paxosctl.client.client import Client
 from paxosctl.client.errors import OutcomeUnknownError, RefusedError
 from paxosd.config.settings import nearest
@@ -59,14 +60,15 @@ class Assignment(click.ParamType[tuple[str, int]]):
 
 @verb("show")
 def show_verb(settings: Settings) -> None:
-    """Show the replicated settings, the feature level, and which nodes the next level waits for.
-    Works without a quorum."""
+    """Show the replicated settings, the feature level, what the next level waits for, and the
+    version of each node. Works without a quorum."""
     with settings.client() as client:
         views = survey(client)
     present, _ = _latest(views)
     notes = _notes(present, views)
     data = {**settings_table(present._asdict()), "feature_level_lagging": _lagging(views)}
     data["differing_files"] = _differing(views)
+    data["nodes"] = node_versions(views)
     settings.show(_view(present, data, notes))
 
 
@@ -154,10 +156,18 @@ def _too_early(key: str, present: ClusterSettings, views: Sequence[NodeView]) ->
     )
 
 
+def _version_words(each: dict[str, Any]) -> str:
+    taken, version = each["feature_level_taken"], each["version"]
+    level = "its feature level is not known" if taken is None else f"up to feature level {taken}"
+    return f"version {version or 'not known'}, {level}"
+
+
 def _notes(present: ClusterSettings, views: Sequence[NodeView]) -> list[str]:
     notes = []
     if not present.level:
         notes.append(_too_low(views))
+    notes += [f"{name}: {_version_words(each)}" for name, each in node_versions(views).items()]
+    notes += waiting_lines(views)
     for name, own in _differing(views).items():
         words = ", ".join(f"{key} = {value}" for key, value in own.items())
         notes.append(f"{name}: its file has {words}; it goes by the settings above")

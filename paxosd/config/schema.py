@@ -81,6 +81,9 @@ class ProtocolConfig:
     batch_bytes_max: int = setting(4 * MIB, minimum=1024, maximum=64 * MIB)
     batch_commands_max: int = setting(2_000, minimum=1, maximum=1_000_000)
     catch_up_bytes_max: int = setting(4 * MIB, minimum=1024, maximum=64 * MIB)
+    feature_level_max: int = setting(0, minimum=0, maximum=1000)
+    """While this node is a member, the cluster's feature level is not raised above this; 0: up to
+    the latest that the program knows (``core/level_raise.py``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -389,7 +389,7 @@ class Admission:
                 self.directory_id,
                 self.start_mark,
                 self._challenges.get(name, 0),
-                options.level_target,
+                self._context.level_offered,
                 options.peer_endpoint,
                 options.events_endpoint,
             ),

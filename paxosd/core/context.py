@@ -121,7 +121,11 @@ class Peer:
     directory_id: int = 0
     """The identity of its data directory, as its last Hello said; 0: unknown."""
     level: int = 0
-    """The highest feature level that it understands, as it last said."""
+    """The highest feature level that it takes, as it last said."""
+    version: str | None = None
+    """Of its program, as it last said; "": one of before versions were said; None: nothing yet."""
+    noted: tuple[str, int] | None = None
+    """The version and the level that were logged of it last; None: nothing was."""
     message_bytes_max: int = 0
     """The largest client message that it takes, as it last said (from a peer it takes a little more
     than twice that, see ``peer_limits.py``); 0: unknown."""
@@ -227,6 +231,13 @@ class Context:
             peer.commit = commit
             peer.flow.arrived_up_to(commit, self.now_ms)
             self.commit_heard = max(self.commit_heard, commit)
+
+    @property
+    def level_offered(self) -> int:
+        """The highest feature level that this node takes, as it says to its peers; 0: the program
+        knows of none. A target below what the log has raised holds nothing back."""
+        target = self.options.level_target
+        return max(target, self.machine.settings.level) if target else 0
 
     @property
     def open_contradiction(self) -> Difference | None:

@@ -232,7 +232,7 @@ class Dispatcher:
         peer.directory_id = message.directory_id
         peer.level = message.level
         witness = not roles.admission.forgetful
-        level = self._context.options.level_target
+        level = self._context.level_offered
         self._context.outbox.send(sender, Welcome(run_id, witness=witness, level=level))
         roles.limits.greet(sender)
 

@@ -1,12 +1,14 @@
-"""When the feature level is raised: by the leader, once every member understands the new level.
+"""When the feature level is raised: by the leader, to the highest level that every member takes.
 
     a member's Hello or Welcome ──► Peer.level
-    leader, all members at the target or above ──► CLUSTER command, once a reign, level,
-                                                   version of the settings and epoch
+    leader, all members above the present one ──► CLUSTER command, once a reign, level,
+                                                  version of the settings and epoch
 
-A member that this node has not heard since its start counts as one that does not understand the
-target. The last level that a member named counts: it may have been started with an older program
-again.
+A member takes the levels that its program knows, or fewer: an operator who may want to go back to
+the version before sets ``protocol.feature_level_max`` at one member, and no leader raises the level
+above it, of whichever version the leader is. A member that this node has not heard since its start
+counts as one that takes none. The last level that a member named counts: it may have been started
+with an older program again.
 
 A cluster that is older than founding records gets its hash on the way. Once the configurations of
 all members agree (``founding.py``), the leader first has the membership name the data directories
@@ -45,31 +47,41 @@ class LevelRaise:
         """The last raise that was proposed here: its ballot and level, and the version and epoch
         that it names. If either has changed the raise did nothing, and is proposed again."""
 
+    @property
+    def known(self) -> int:
+        """The latest level that this node's program knows."""
+        options = self._context.options
+        return options.level_known or options.level_target
+
     def lagging(self) -> list[str]:
-        """The members that have not said that they understand the target."""
+        """The members that have not said that they take the latest level that this program knows;
+        this node, if an operator holds it below that."""
+        known = self.known
+        return [name for name in self._context.membership.members if self._takes(name) < known]
+
+    def _takes(self, name: str) -> int:
+        """The level up to which a member goes along, as far as is known here."""
         context = self._context
-        target = context.options.level_target
-        return [
-            name
-            for name in context.membership.members
-            if name != context.node
-            and (name not in context.peers or context.peers[name].level < target)
-        ]
+        if name == context.node:
+            return context.level_offered
+        peer = context.peers.get(name)
+        return peer.level if peer is not None else 0
+
+    def _target(self) -> int:
+        """The highest level that every member takes."""
+        members = self._context.membership.members
+        return min([self._context.level_offered, *map(self._takes, members)])
 
     def check(self) -> None:
         """Propose the raise, if it is due."""
         context = self._context
         proposer, settings = context.proposer, context.machine.settings
-        target = context.options.level_target
-        known = settings.genesis or not context.genesis
+        if not proposer.leading:
+            return
+        target = self._target()
+        is_named = settings.genesis or not context.genesis
         due = proposer.ballot, target, settings.version, context.epoch
-        if (
-            not target
-            or (settings.level >= target and known)
-            or not proposer.leading
-            or self._done == due
-            or self.lagging()
-        ):
+        if not target or (settings.level >= target and is_named) or self._done == due:
             return
         genesis = settings.genesis or context.genesis
         if not genesis and self._directory_id:

@@ -487,6 +487,7 @@ class Node:
             unconfirmed_ms=self._context.unconfirmed_ms,
             genesis=f"{self.genesis:016x}" if self.genesis else "",
             feature_level_lagging=tuple(self._roles.level_raise.lagging()),
+            feature_level_known=self._roles.level_raise.known,
             state=comparison.state,
             state_difference=comparison.state_difference,
             state_agreed_slot=comparison.state_agreed_slot,

@@ -68,6 +68,7 @@ def _peers(context: Context) -> tuple[dict[NodeId, PeerStatus], int]:
             heard_ms_ago=-1 if never else int(context.now_ms - contact_ms),
             commit=peer.commit,
             feature_level=peer.level,
+            version=peer.version,
             skew_ms=peer.skew_ms,
             voter=context.quorums.is_voter(name),
             votes=votes,

@@ -68,6 +68,10 @@ class NodeOptions:
     frame_extra_bytes: int = FRAME_EXTRA_BYTES
     """The same on all nodes; the simulator has less of both, to meet them more often."""
     level_target: int = 0
-    """The feature level that a leader raises the cluster to, once all members understand it."""
+    """The feature level that a leader raises the cluster to at most, once all members take it."""
+    level_known: int = 0
+    """The highest that the program knows, if an operator holds the target below it; 0: the same."""
+    version: str = ""
+    """Of the program, as its peers are to know it; "": they are not."""
     founding_settings: ClusterSettings = DEFAULTS
     """What the first raise makes the replicated settings, besides the level."""

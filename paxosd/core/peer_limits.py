@@ -1,5 +1,7 @@
 """The limits in each node's configuration file: every node sends its own to its peers.
 
+The same message carries the version of the node's program (``peer_monitor.py`` logs it).
+
     a peer says Hello, or is heard (again) ──► NodeLimits(document)
     NodeLimits of a peer    ──► kept; a limit that does not fit this node's is reported, once
 
@@ -17,6 +19,7 @@ Nothing here decides what is chosen.
 """
 
 import json
+import re
 from typing import Any
 
 from paxosd.core.context import Context
@@ -40,6 +43,9 @@ ADVICE = (
     "times that do not fit make the members elect leaders again and again"
 )
 _NUMBER_MAX = 1 << 40
+VERSION = "version"
+"""The key of the program's version. Programs of before neither say it nor look at it."""
+_VERSION = re.compile(r"[0-9A-Za-z.+!_-]{1,64}")
 
 
 def frame_bytes_max(message_bytes_max: int, extra_bytes: int = FRAME_EXTRA_BYTES) -> int:
@@ -57,8 +63,8 @@ class PeerLimits:
     """What one node knows of its peers' limits. ``least``: the smallest ``message_bytes_max`` of
     any member, and that member's name; None: no member is known to take less than this node."""
 
-    __slots__ = ("_context", "_cut", "_informed", "_members", "_noted", "_own", "_said",
-                 "frames_max", "least")  # fmt: skip
+    __slots__ = ("_context", "_cut", "_document", "_informed", "_members", "_noted", "_own",
+                 "_said", "frames_max", "least")  # fmt: skip
 
     def __init__(self, context: Context) -> None:
         options = context.options
@@ -68,6 +74,9 @@ class PeerLimits:
             HEARTBEAT: int(options.heartbeat_ms),
             TIMEOUT: int(options.election_timeout_ms),
         }
+        self._document = json.dumps(
+            self._own | ({VERSION: options.version} if options.version else {})
+        ).encode()
         self._said: dict[NodeId, dict[str, int]] = {}
         self._informed: set[NodeId] = set()
         self._cut: dict[NodeId, int] = {}
@@ -102,7 +111,7 @@ class PeerLimits:
         # A program that is older than feature levels does not know this message.
         if context.peers[name].level or context.machine.settings.level:
             self._informed.add(name)
-            context.outbox.send(name, NodeLimits(json.dumps(self._own).encode()))
+            context.outbox.send(name, NodeLimits(self._document))
 
     def forget(self, name: NodeId) -> None:
         """The connection broke. The next process of that name may be another one."""
@@ -126,7 +135,7 @@ class PeerLimits:
 
     def receive(self, sender: NodeId, message: NodeLimits) -> None:
         """A peer's limits. Values that are not valid are ignored."""
-        said = _read(message.document)
+        said, self._context.peers[sender].version = _read(message.document)
         if said == self._said.get(sender):
             return
         self._said[sender] = said
@@ -213,14 +222,17 @@ class PeerLimits:
         )
 
 
-def _read(document: bytes) -> dict[str, int]:
+def _read(document: bytes) -> tuple[dict[str, int], str]:
+    """The limits, and the version of the program; "": it does not say."""
     if len(document) > DOCUMENT_BYTES_MAX:
-        return {}
+        return {}, ""
     try:
         found = json.loads(document)
     except (ValueError, RecursionError):
-        return {}
+        return {}, ""
     if not isinstance(found, dict):
-        return {}
+        return {}, ""
     numbers = {key: found.get(key) for key in KEYS}
-    return {k: n for k, n in numbers.items() if type(n) is int and 0 < n <= _NUMBER_MAX}
+    limits = {k: n for k, n in numbers.items() if type(n) is int and 0 < n <= _NUMBER_MAX}
+    version = found.get(VERSION)
+    return limits, version if type(version) is str and _VERSION.fullmatch(version) else ""

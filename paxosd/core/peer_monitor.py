@@ -3,6 +3,7 @@
     any message of a peer        ──► hear: it is up ──► member.up
     silence, a broken connection ──► it is down     ──► member.down, and Hello again
     its wall clock               ──► skew           ──► clock.skew, clock.well
+    its version, its level       ──► other than here, or than it said before ──► member.version
 
 Nothing here decides what is chosen.
 """
@@ -72,6 +73,24 @@ class PeerMonitor:
                 # another run, which hears only those that say Hello to it, and which must learn
                 # from them what it has forgotten.
                 self._admission.connection_lost(name)
+            self._report_version(name, peer)
+
+    def _report_version(self, name: NodeId, peer: Peer) -> None:
+        """Log a program that is not like this node's, once; and when it is replaced by another."""
+        if peer.version is None or not peer.level or not self._context.options.version:
+            return
+        own = self._context.options.version, self._context.level_offered
+        said = peer.version, peer.level
+        if said not in (peer.noted, own if peer.noted is None else None):
+            self._context.outbox.notice(
+                "member.version",
+                member=name,
+                member_version=peer.version,
+                feature_level=peer.level,
+                own_version=own[0],
+                own_feature_level=own[1],
+            )
+            peer.noted = said
 
     def _report_down(self, name: NodeId, peer: Peer, reason: str) -> None:
         if peer.up:

@@ -66,7 +66,9 @@ class PeerStatus:
     commit: Slot = 0
     """Its commit index, as it last said."""
     feature_level: int = 0
-    """The highest feature level that it understands, as it last said."""
+    """The highest feature level that it takes, as it last said."""
+    version: str | None = None
+    """Of its program, as it last said; "": one that does not say it; None: it said nothing yet."""
     skew_ms: int | None = None
     """How many milliseconds its wall clock is ahead of this node's; None: not known."""
     voter: bool = True
@@ -350,7 +352,13 @@ class NodeStatus:
     restored_from: OriginStatus | None = None
     feature_level: int = 0
     feature_level_lagging: tuple[NodeId, ...] = ()
-    """The members that do not understand the next level, as far as the leader knows."""
+    """The members that do not take the latest level that this node's program knows, as far as it
+    has heard; itself, if its file holds the level down."""
+    feature_level_known: int = 0
+    """The latest level that this node's program knows; 0: it is of a version that does not say."""
+    feature_level_max: int = 0
+    """``protocol.feature_level_max`` in this node's file, above which the level is not raised; 0:
+    there is none."""
     settings: ClusterSettings | None = None
     """The replicated settings."""
     file_settings: Mapping[str, int] = field(default_factory=dict)

@@ -103,6 +103,7 @@ VOCABULARY: dict[str, str] = {
     "bus.doubled": "a second process under a peer's name is refused: both addresses",
     "bus.other_genesis": "a node of this cluster's id that was founded at another time is refused",
     "member.up": "a peer is heard again",
+    "member.version": "a peer's program is of another version, or takes another feature level",
     "member.down": "a peer is not heard any more",
     "member.changed": "another membership is in force: epoch, from_slot, voters, learners",
     "member.recovered": "the membership that the log holds: epoch, voters, learners",

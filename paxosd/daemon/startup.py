@@ -243,7 +243,9 @@ def node_options(config: Config) -> NodeOptions:
         reads_waiting_max=limits.reads_waiting_max,
         promise_bytes_max=limits.message_bytes_max // PROMISE_SHARE,
         message_bytes_max=limits.message_bytes_max,
-        level_target=LEVEL_LATEST,
+        level_target=min(LEVEL_LATEST, protocol.feature_level_max or LEVEL_LATEST),
+        level_known=LEVEL_LATEST,
+        version=__version__,
         founding_settings=founding_settings(config),
     )
 

@@ -106,6 +106,7 @@ class StatusReport:
             status,
             cluster=config.cluster.id,
             version=__version__,
+            feature_level_max=config.protocol.feature_level_max,
             boot_count=self._boot_count,
             run_id=self._run_id,
             directory_id=self._node.directory_id,

@@ -41,6 +41,7 @@ _NONE: Mapping[str, Any] = {
     "restored_from": {},
     "state_difference": None,
     "skew_ms": None,
+    "version": None,
 }
 """What stands for None in a table; any other field that is None is left out."""
 

@@ -15,7 +15,7 @@ from paxosd.core.cluster_settings import (
 )
 from paxosd.core.commands import CLUSTER, OPEN, PUT, Batch, Entry, Reign, Status
 from paxosd.core.membership import Membership
-from paxosd.core.messages import Accept
+from paxosd.core.messages import Accept, Hello, Welcome
 from paxosd.core.state.machine import Machine, MachineLimits
 from paxosd.core.state.sessions import SessionLimits
 from paxosd.core.state.snapshot import Restore, SnapshotWalk
@@ -332,6 +332,48 @@ class TestRaising:
             node.peer_level(name, 0)
         cluster.run(2000)
         assert not raised(cluster)
+
+    def test_to_the_highest_level_that_all_take(self):
+        """A program that knows 3, members at 2: the level is 2, and not 0."""
+        cluster = Cluster(3, options=RAISING | {"level_target": 3})
+        leader = cluster.elect()
+        levels(cluster, 2)
+        cluster.run_until(lambda: cluster.members[leader].machine.settings.level == 2)
+        assert len(cluster.members[leader].node.status().feature_level_lagging) == 2
+        cluster.run(2000)
+        assert cluster.members[leader].machine.settings == ClusterSettings(
+            1, 2, value_bytes_max=999
+        )
+        levels(cluster, 3)
+        cluster.run_until(lambda: cluster.members[leader].machine.settings.level == 3)
+        cluster.check_equal()
+
+    def test_a_leader_that_is_held_raises_it_no_further(self):
+        options = RAISING | {"level_target": 1, "level_known": 3}
+        cluster = Cluster(3, options=options)
+        leader = cluster.elect()
+        levels(cluster, 3)
+        cluster.run_until(lambda: raised(cluster))
+        cluster.run(2000)
+        status = cluster.members[leader].node.status()
+        assert raised(cluster)
+        assert (status.feature_level_lagging, status.feature_level_known) == ((leader,), 3)
+
+    def test_a_ceiling_below_the_present_level_holds_nothing_back(self):
+        """The node has come along, and says so: it must not seem to be an older program."""
+        cluster = Cluster(3, options=RAISING | {"level_target": 1, "level_known": 3})
+        leader = cluster.elect()
+        first = ClusterSettings(level=2).to_entry(ClusterSettings(), 0)
+        cluster.submit(leader, first)
+        node = cluster.members[leader].node
+        cluster.run_until(lambda: node.status().feature_level == 2)
+        welcomes = []
+        cluster.filter = lambda src, dst, message: (
+            welcomes.append(message.level) if src == leader and isinstance(message, Welcome) else 1
+        )
+        node.step(next(n for n in cluster.members if n != leader), 1, Hello(level=3))
+        cluster.run(500)
+        assert set(welcomes) == {2}
 
     def test_a_lone_node_raises_it_at_once(self):
         cluster = Cluster(1, options=RAISING)

@@ -257,3 +257,54 @@ class TestReporting:
         scene.hear("n3", NodeLimits(document))
         assert scene.node.status().limits_differ == ()
         assert scene.node.limits.least is None
+
+
+class TestVersions:
+    def scene(self, **settings):
+        return Scene(version="2.0", level_target=2, **settings)
+
+    def events(self, scene, *, ms=200):
+        scene.now += ms
+        scene.node.set_time(scene.now, int(scene.now))
+        ready = scene.turn()
+        return [fields for event, _, fields in ready.notices if event == "member.version"]
+
+    def test_the_version_goes_with_the_limits(self):
+        scene = self.scene()
+        scene.hear("n2", Hello(level=2))
+        (sent,) = scene.sent(NodeLimits)
+        assert json.loads(sent.document)["version"] == "2.0"
+
+    def test_another_version_is_logged_once_and_so_is_its_end(self):
+        scene = self.scene()
+        scene.hear("n2", Hello(level=1))
+        scene.hear("n2", NodeLimits(b'{"version": "1.0"}'))
+        (line,) = self.events(scene)
+        assert line == {"member": "n2", "member_version": "1.0", "feature_level": 1,
+                        "own_version": "2.0", "own_feature_level": 2}  # fmt: skip
+        assert scene.node.status().peers["n2"].version == "1.0"
+        scene.hear("n2", NodeLimits(b'{"version": "1.0"}'))
+        assert self.events(scene) == []
+        scene.hear("n2", Hello(level=2))
+        scene.hear("n2", NodeLimits(b'{"version": "2.0"}'))
+        assert [line["member_version"] for line in self.events(scene)] == ["2.0"]
+        assert self.events(scene) == []
+
+    def test_a_program_that_does_not_say_its_version_is_another_one(self):
+        scene = self.scene()
+        scene.hear("n2", Hello(level=1))
+        assert self.events(scene) == [], "it may say so in a moment"
+        scene.hear("n2", said(message=OWN))
+        assert [line["member_version"] for line in self.events(scene)] == [""]
+
+    def test_the_same_version_is_no_news(self):
+        scene = self.scene()
+        scene.hear("n2", Hello(level=2))
+        scene.hear("n2", NodeLimits(b'{"version": "2.0"}'))
+        assert self.events(scene) == []
+
+    @pytest.mark.parametrize("version", [1, None, ["2.0"], "", "two words", "v" * 65, "\n"])
+    def test_what_is_no_version_counts_as_none(self, version):
+        scene = self.scene()
+        scene.hear("n2", NodeLimits(json.dumps({"version": version}).encode()))
+        assert scene.node.status().peers["n2"].version == ""

@@ -55,6 +55,7 @@ FULL = NodeStatus(
         "n1": FounderStatus(voter=True, directory_id=77)}),
     restored_from=OriginStatus(cluster="old", slot=3, revision=2),
     feature_level=2, feature_level_lagging=("n2",),
+    feature_level_known=9, feature_level_max=7,
     settings=ClusterSettings(version=1, level=2, key_bytes_max=100),
     file_settings={"key_bytes_max": 100}, message_room=MessageRoom(1000, 500),
     state="diverged", state_agreed_slot=2,

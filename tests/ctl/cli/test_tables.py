@@ -24,10 +24,10 @@ WIDTHS = range(60, 201)
 
 STATUS_ROWS = [
     ["n1", "leader", "3:12.n1", "n1", "3:12.n1", 1234567, 1234567, 0, "5 of 5", "2", "73.1 GiB",
-     "64.0 MiB", "1200000, 14 min old"],
+     "64.0 MiB", "1200000, 14 min old", "0.2.0", 4],
     ["node-in-rack-2", "memory-lost", "3:12.n1", "n1", "-", 1234567, 1234501, 66,
-     "5 of 5 (4 votes)", "no quorum", "73.1 GiB", "64.0 MiB", "-"],
-    ["n3", "unreachable", *["-"] * 11],
+     "5 of 5 (4 votes)", "no quorum", "73.1 GiB", "64.0 MiB", "-", "0.1.0", "-"],
+    ["n3", "unreachable", *["-"] * 13],
 ]  # fmt: skip
 MEMBER_ROWS = [
     ["n1", "leader", "yes", 3, 1234567, 0, "tcp://10.20.30.41:7401", "tcp://10.20.30.41:7400",

@@ -86,6 +86,50 @@ class TestShow:
         assert "feature level 0" in out
 
 
+class TestVersions:
+    """What is said while the nodes run several versions."""
+
+    def skew(self, trio, **own):
+        """n1 leads and knows level 3; n2 is of a version that does not say; n3 as ``own`` has."""
+        for daemon in trio:
+            daemon.status |= {"version": "2.0", "feature_level_known": 3, "level": 1}
+        trio[1].status["version"] = "1.9"
+        trio[1].without |= {"feature_level_known", "feature_level_max"}
+        trio[2].status |= own
+        trio[0].status["peers"] = {"n2": {"level": 1, "version": ""}, "n3": {"level": 2}}
+
+    def test_each_node_and_what_the_next_level_waits_for(self, ctl, trio):
+        self.skew(trio, feature_level_max=2)
+        code, out, _ = ctl("show")
+        assert code == 0
+        assert "n1: version 2.0, up to feature level 3\n" in out
+        assert "n2: version 1.9, up to feature level 1\n" in out
+        assert "n3: version 2.0, up to feature level 2\n" in out
+        words = " ".join(out.split())
+        assert "the feature level is 1; level 3 waits for n2 (an earlier version: 1.9); " in words
+        assert "n3 (its file has protocol.feature_level_max = 2)" in words
+        nodes = json.loads(ctl("show", "-o", "json")[1])["nodes"]
+        assert nodes["n3"] == {"version": "2.0", "feature_level_known": 3, "feature_level_max": 2,
+                               "feature_level_taken": 2}  # fmt: skip
+        assert nodes["n2"]["feature_level_known"] is None
+
+    def test_a_member_that_does_not_answer_counts_as_it_was_heard_last(self, ctl, trio):
+        self.skew(trio)
+        trio[2].silent = True
+        _, out, _ = ctl("show")
+        assert "n3 (does not answer; it last took level 2)" in " ".join(out.split())
+        assert "n3: version not known, up to feature level 2" in out
+
+    def test_a_program_between(self, ctl, trio):
+        self.skew(trio, version="1.95", feature_level_known=2)
+        assert "n3 (version 1.95 knows 2)" in " ".join(ctl("show")[1].split())
+
+    def test_nothing_is_waited_for_at_the_latest_level(self, ctl, trio):
+        for daemon in trio:
+            daemon.status |= {"feature_level_known": 1, "version": "2.0"}
+        assert "waits" not in ctl("show")[1]
+
+
 class TestSet:
     def test_several_at_once(self, ctl, trio):
         code, out, err = ctl("set", "session_ttl_ms=2h", "value_bytes_max=2000")
