@@ -67,9 +67,9 @@ def reason_of(view: NodeView, latest: int, heard: Mapping[str, PeerStatus]) -> s
     if status is None:
         return f"{view.name} (does not answer; it last took level {said})" if said < latest else ""
     if not status.feature_level_known:
-        return f"{view.name} (an earlier version: {status.version or 'unknown'})"
+        return f"{view.name} (version {status.version or 'unknown'}, up to level {said or '?'})"
     if status.feature_level_known < latest:
-        return f"{view.name} (version {status.version} knows {status.feature_level_known})"
+        return f"{view.name} (version {status.version}, up to level {status.feature_level_known})"
     if taken_level(status) < latest:
         return f"{view.name} (its file has {KEY} = {status.feature_level_max})"
     return ""

@@ -23,7 +23,7 @@ from paxosctl.cli.health import (
 from paxosctl.cli.public_names import node_status, trouble
 from paxosctl.cli.render import View, human_bytes
 from paxosctl.cli.survey import NodeView, ask_all, leader_of, members_of, survey
-from paxosctl.cli.versions import own_level_words, taken_level, version_lines
+from paxosctl.cli.versions import node_versions, own_level_words, version_lines
 from paxosctl.client.errors import EXIT_INCOMPLETE
 from paxosctl.commands.node import log_words
 from paxosd.config.file_members import words as differing_words
@@ -245,8 +245,6 @@ def _cells(status: NodeStatus) -> list[Any]:
         human_bytes(status.disk.free_bytes),
         human_bytes(status.disk.wal_bytes),
         _snapshot(status.snapshot),
-        status.version or "-",
-        taken_level(status) or "-",
     ]
 
 
@@ -269,11 +267,14 @@ def _cluster(views: list[NodeView]) -> View:
     leader, _ = leader_of(views)
     may_fail: int | None = None
     rows, notes = [], []
+    versions = node_versions(views)
     for view in views:
+        own = versions[view.name]
+        which = [own["version"] or "-", own["feature_level_taken"] or "-"]
         if view.status is not None:
-            rows.append(_cells(view.status))
+            rows.append([*_cells(view.status), *which])
         else:
-            rows.append([view.name, "unreachable", *["-"] * (len(COLUMNS) - 2)])
+            rows.append([view.name, "unreachable", *["-"] * (len(COLUMNS) - 4), *which])
             notes.append(f"{view.name} ({view.endpoint}): {view.why}")
     known = [view.status for view in views if view.status is not None]
     notes += memory_lines(known)

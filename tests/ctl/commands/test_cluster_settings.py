@@ -106,7 +106,9 @@ class TestVersions:
         assert "n2: version 1.9, up to feature level 1\n" in out
         assert "n3: version 2.0, up to feature level 2\n" in out
         words = " ".join(out.split())
-        assert "the feature level is 1; level 3 waits for n2 (an earlier version: 1.9); " in words
+        assert (
+            "the feature level is 1; level 3 waits for n2 (version 1.9, up to level 1); " in words
+        )
         assert "n3 (its file has protocol.feature_level_max = 2)" in words
         nodes = json.loads(ctl("show", "-o", "json")[1])["nodes"]
         assert nodes["n3"] == {"version": "2.0", "feature_level_known": 3, "feature_level_max": 2,
@@ -122,7 +124,17 @@ class TestVersions:
 
     def test_a_program_between(self, ctl, trio):
         self.skew(trio, version="1.95", feature_level_known=2)
-        assert "n3 (version 1.95 knows 2)" in " ".join(ctl("show")[1].split())
+        assert "n3 (version 1.95, up to level 2)" in " ".join(ctl("show")[1].split())
+
+    def test_in_the_status_of_the_cluster(self, trio, capsys):
+        self.skew(trio, feature_level_max=2)
+        trio[2].silent = True
+        arguments = ["--endpoints", trio[0].endpoint, "--timeout", "2s", "status", "--cluster"]
+        assert run(arguments) == 0
+        out = capsys.readouterr().out
+        rows = {line.split()[0]: line.split()[-2:] for line in out.splitlines()[1:4]}
+        assert rows == {"n1": ["2.0", "3"], "n2": ["1.9", "1"], "n3": ["-", "2"]}
+        assert "level 3 waits for n2 (version 1.9, up to level 1)" in out
 
     def test_nothing_is_waited_for_at_the_latest_level(self, ctl, trio):
         for daemon in trio:
