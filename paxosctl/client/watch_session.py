@@ -332,7 +332,8 @@ class WatchSession:
             elif isinstance(answer, HistoryAnswer | ReadAnswer | RefusalAnswer):
                 answer = decode_answer(frame, self._state.cluster)
                 if isinstance(answer, HistoryAnswer | RefusalAnswer):
-                    self._perform(self._state.on_answer(attempt, answer, clock_ms()))
+                    count = len(self._nodes.order)
+                    self._perform(self._state.on_answer(attempt, answer, clock_ms(), nodes=count))
                 if isinstance(answer, ReadAnswer | RefusalAnswer):
                     self._perform(self._state.on_age(attempt, answer, clock_ms()))
 

@@ -21,8 +21,9 @@ The rules:
    order messages come: a message that is not the next one is never taken for it.
 3. A change or a progress message that names a change which was not delivered starts a pull of
    the history from ``complete_to + 1``. Live messages wait in a bounded buffer meanwhile; what
-   the buffer loses is a gap like any other. A pull that finds the history compacted ends the
-   watch.
+   the buffer loses is a gap like any other. A pull that finds the history compacted goes to the
+   next node: below feature level 4 each node keeps what it has published, and one that took over
+   a snapshot has none of that. Once all nodes have refused it the watch ends.
 4. A revision that removes many keys makes many messages, in order of the keys. As long as a
    revision is not complete, its delivered changes are counted and the last key is kept, so that a
    pull, or another node, gives the rest once. A page of history may end within such a revision,
@@ -45,10 +46,9 @@ Changes of one watch come in order of revision, each exactly once. A watcher tha
 resumes from :attr:`WatchState.resume_revision`.
 """
 
-from collections import deque
-
 from paxosd.core.client.cluster_info import ClusterInfo
 from paxosd.core.client.delivery_order import DeliveryOrder, Event
+from paxosd.core.client.held_events import HeldEvents
 from paxosd.core.client.watch_effects import (
     FAILED_CLUSTER,
     FAILED_HISTORY,
@@ -77,7 +77,7 @@ from paxosd.core.requests import (
 
 _ANEW = "it was restored from an earlier snapshot, or founded anew"
 
-_FATAL = frozenset({COMPACTED, INVALID, FORBIDDEN})
+_FATAL = frozenset({INVALID, FORBIDDEN})
 
 
 class WatchState:
@@ -114,8 +114,7 @@ class WatchState:
         self.gaps = 0
         self._cluster = ""
         self._origin = ""  # of the cluster of the present node, in words
-        self._buffer: deque[Event] = deque()
-        self._buffer_bytes = 0
+        self._held = HeldEvents(self.options.buffer_messages_max, self.options.buffer_bytes_max)
         self._request: HistoryRequest | None = None
         self._next_request_id = 1
         self._target = 0
@@ -133,6 +132,8 @@ class WatchState:
         self._poll_pause_ms = 0
         self._age_due_ms: int | None = None
         self._age_id = 0  # of the last question how old its state is
+        self._compacted: list[RefusalAnswer] = []
+        """The refusals of nodes that keep too little, since missed changes were given last."""
 
     # -- what the shell asks ------------------------------------------------------------------
 
@@ -246,7 +247,7 @@ class WatchState:
         elif self.complete_to < 0:
             return []  # a watch "from now" that does not know the present revision yet
         if self._pulling():
-            self._hold(event)
+            self._held.add(event)
             return []
         effects: list[Effect] = []
         self._take_in_order(event, effects, now_ms)
@@ -290,9 +291,15 @@ class WatchState:
         return 0 <= event.age_ms <= now_ms - self._ahead[1] - grace_ms
 
     def on_answer(
-        self, attempt: int, answer: HistoryAnswer | RefusalAnswer, now_ms: int
+        self,
+        attempt: int,
+        answer: HistoryAnswer | RefusalAnswer,
+        now_ms: int,
+        *,
+        nodes: int = 1,
     ) -> list[Effect]:
-        """The answer to a :class:`Pull`; answers to anything else are ignored."""
+        """The answer to a :class:`Pull`; answers to anything else are ignored. ``nodes``: how many
+        nodes the shell connects to in turn."""
         request = self._request
         if not self.is_current(attempt) or request is None:
             return []
@@ -301,6 +308,8 @@ class WatchState:
         self._request = None
         self._pull_due_ms = None
         if isinstance(answer, RefusalAnswer):
+            if answer.code == COMPACTED:
+                return self._miss(answer, now_ms, nodes)
             if answer.code in _FATAL:
                 return self._fail(answer.code, answer.message, answer.detail)
             return self._leave(now_ms, f"missed changes were refused: {answer.message}")
@@ -308,6 +317,7 @@ class WatchState:
             return self._leave(now_ms, "the node is of a version that gives no previous values")
         if not self._order.is_sound(request, answer):
             return self._leave(now_ms, "a history answer that breaks the protocol")
+        self._compacted.clear()
         effects: list[Effect] = []
         deliver(effects, self._order.take_page(request, answer))
         if self.polls:
@@ -320,10 +330,8 @@ class WatchState:
             else:
                 effects.append(self._pull(now_ms))
             return effects
-        while self._buffer and not self._pulling():
-            event = self._buffer.popleft()
-            self._buffer_bytes -= _weight(event)
-            self._take_in_order(event, effects, now_ms)
+        while self._held and not self._pulling():
+            self._take_in_order(self._held.take(), effects, now_ms)
         return effects
 
     # -- without events -----------------------------------------------------------------------
@@ -336,8 +344,7 @@ class WatchState:
         self._heard_ms = now_ms
         self._poll_pause_ms = self.options.poll_min_ms
         self._target = 0
-        self._buffer.clear()
-        self._buffer_bytes = 0
+        self._held.clear()
         effects: list[Effect] = [self._ask_age(now_ms)]
         if self.complete_to >= 0 and not self._pulling():
             effects.append(self._pull(now_ms))
@@ -376,6 +383,15 @@ class WatchState:
         self._poll_pause_ms = options.poll_min_ms if answer.changes else doubled_ms
         self._pull_due_ms = now_ms + self._poll_pause_ms
 
+    def _miss(self, answer: RefusalAnswer, now_ms: int, nodes: int) -> list[Effect]:
+        """This node does not have the missed changes any more. As many refusals as there are nodes
+        end the watch, with the one that has the most."""
+        self._compacted.append(answer)
+        if len(self._compacted) < nodes:
+            return self._leave(now_ms, answer.message)
+        best = min(self._compacted, key=lambda each: each.detail)
+        return self._fail(best.code, best.message, best.detail)
+
     # -- live messages in order ---------------------------------------------------------------
 
     def _take_in_order(self, event: Event, effects: list[Effect], now_ms: int) -> None:
@@ -391,8 +407,7 @@ class WatchState:
             self._target = event.last_revision
         else:
             self._target = event.revision
-        self._buffer.appendleft(event)  # once the pull covers it, it sets the anchor
-        self._buffer_bytes += _weight(event)
+        self._held.put_back(event)  # once the pull covers it, it sets the anchor
         effects.append(self._pull(now_ms))
 
     def _must_pull(self, event: Event) -> bool:
@@ -421,16 +436,6 @@ class WatchState:
         self._pull_due_ms = now_ms + self.options.pull_timeout_ms
         return Pull(self._request)
 
-    def _hold(self, event: Event) -> None:
-        self._buffer.append(event)
-        self._buffer_bytes += _weight(event)
-        options = self.options
-        while (
-            len(self._buffer) > options.buffer_messages_max
-            or self._buffer_bytes > options.buffer_bytes_max
-        ):
-            self._buffer_bytes -= _weight(self._buffer.popleft())
-
     # -- connections --------------------------------------------------------------------------
 
     def is_current(self, attempt: int) -> bool:
@@ -449,8 +454,7 @@ class WatchState:
         repeated failures, after a pause that doubles."""
         self.live = False
         self._order.leave_source()
-        self._buffer.clear()
-        self._buffer_bytes = 0
+        self._held.clear()
         self._request = None
         self._pull_due_ms = None
         self._target = 0
@@ -484,11 +488,5 @@ class WatchState:
     def _fail(self, code: str, message: str, detail: int) -> list[Effect]:
         self.live = False
         self.failed = Fail(code, message, detail)
-        self._buffer.clear()
+        self._held.clear()
         return [self.failed]
-
-
-def _weight(event: Event) -> int:
-    if isinstance(event, ProgressEvent):
-        return 64
-    return 128 + len(event.key) + len(event.value or b"")

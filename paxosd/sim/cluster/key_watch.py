@@ -105,7 +105,8 @@ class KeyWatch:
     def _take_answer(self, link: bytes, message: HistoryAnswer | RefusalAnswer) -> None:
         state = self._state
         if state is not None and link == self._link:
-            self._perform(state.on_answer(state.attempt, message, self._now()))
+            count = len(self._nodes)
+            self._perform(state.on_answer(state.attempt, message, self._now(), nodes=count))
 
     def _take_end(self, link: bytes, reason: str) -> None:
         state = self._state

@@ -201,7 +201,9 @@ class SimWatcher:
             if isinstance(message, ReadAnswer):
                 self._take_read(message)
         elif isinstance(message, HistoryAnswer | RefusalAnswer):
-            self._perform(state, state.on_answer(state.attempt, message, self._now()))
+            count = len(self._nodes)
+            effects = state.on_answer(state.attempt, message, self._now(), nodes=count)
+            self._perform(state, effects)
 
     def disconnected(self, link: bytes, reason: str) -> None:
         """See :class:`~paxosd.sim.world.event_links.WatcherEnd`."""

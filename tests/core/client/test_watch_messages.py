@@ -41,8 +41,8 @@ class Driver:
     def event(self, event, cluster=CLUSTER):
         return self.watch.on_event(self.watch.attempt, cluster, event, self.now_ms)
 
-    def answer(self, answer):
-        return self.watch.on_answer(self.watch.attempt, answer, self.now_ms)
+    def answer(self, answer, **how):
+        return self.watch.on_answer(self.watch.attempt, answer, self.now_ms, **how)
 
     def tick(self, ms):
         self.now_ms += ms
@@ -339,6 +339,40 @@ class TestPulls:
         assert d.watch.next_due_ms() is None
         assert d.event(progress(4, 30)) == []
         assert d.tick(60_000) == []
+
+    def compacted(self, d, request, first):
+        return RefusalAnswer(request.request_id, COMPACTED, f"gone to {first}", "", "", first)
+
+    def pulling_again(self, d):
+        """The pull at the next node."""
+        d.tick(3000)
+        return d.event(progress(4, 20))[-1].request
+
+    def test_what_one_node_has_not_kept_another_one_may_have(self):
+        """A node of before level 4 that took over a snapshot has nothing from before it."""
+        d, request = self.pulling()
+        assert d.answer(self.compacted(d, request, 17), nodes=3) == []
+        request = self.pulling_again(d)
+        assert request.from_revision == 11
+        got = d.answer(HistoryAnswer(request.request_id, [Change(12, 1, b"a", b"")], 21, 20))
+        assert revisions(got) == [12]
+        assert d.watch.failed is None
+
+    def test_what_no_node_has_kept_ends_the_watch_with_the_one_that_has_most(self):
+        d, request = self.pulling()
+        for first in (18, 15):
+            assert d.answer(self.compacted(d, request, first), nodes=3) == []
+            request = self.pulling_again(d)
+        refusal = self.compacted(d, request, 17)
+        assert d.answer(refusal, nodes=3) == [Fail(COMPACTED, "gone to 15", 15)]
+
+    def test_refusals_from_before_missed_changes_were_given_do_not_count(self):
+        d, request = self.pulling()
+        assert d.answer(self.compacted(d, request, 17), nodes=2) == []
+        request = self.pulling_again(d)
+        d.answer(HistoryAnswer(request.request_id, [Change(12, 1, b"a", b"")], 21, 20))
+        request = d.event(progress(5, 30))[-1].request
+        assert d.answer(self.compacted(d, request, 27), nodes=2) == []
 
     def test_a_busy_node_is_left_for_the_next_after_a_pause(self):
         d, request = self.pulling()
