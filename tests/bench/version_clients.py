@@ -9,7 +9,7 @@ Line by line:
     ◄── stop ──         end the clients, and ask what became of their writes without an answer
     ── stopped ──►
     ◄── REVISION ──     save the history once the watcher has seen that revision of the store
-    ── JSON ──►         ``changes``: what the watcher saw; ``counts``: outcome → operations
+    ── JSON ──►         ``changes`` and ``gaps``: what the watcher saw
 
 It uses only what both versions have.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import paxosctl
 from paxosctl.client.client import Client
+from paxosctl.client.errors import RefusedError
 from paxosctl.faultrun.clients import Workers
 from paxosctl.faultrun.plan import Workload
 
@@ -29,11 +30,13 @@ END_S = 60.0
 
 
 class Watching(threading.Thread):
-    """Watches a prefix to the end. ``changes``: (revision, key, value or None) each."""
+    """Watches a prefix to the end. ``changes``: (revision, key, value or None) each. ``gaps``: the
+    revisions [first, end) that no node had any more, by its word: below feature level 4 each node
+    keeps what it has published since its start. It goes on behind them, as a user would."""
 
     def __init__(self, endpoints, prefix):
         super().__init__(daemon=True)
-        self.changes = []
+        self.changes, self.gaps = [], []
         self.error = None
         self._endpoints, self._prefix = endpoints, prefix
         self._until = None
@@ -42,15 +45,28 @@ class Watching(threading.Thread):
     def run(self):
         try:
             with Client(self._endpoints, timeout_s=30.0) as client:
-                watcher = client.watch(self._prefix, prefix=True, from_revision=1)
-                while True:
-                    change = watcher.poll(50)
-                    if change is not None:
-                        self.changes.append((change.revision, change.key, change.value))
-                    elif self._is_over():
-                        return
+                first = 1
+                while first:
+                    first = self._watch(client, first)
         except BaseException as error:  # noqa: BLE001 - raised again by finish
             self.error = error
+
+    def _watch(self, client, first):
+        """Until all is over: 0; or until history is gone: the revision to go on from."""
+        watcher = client.watch(self._prefix, prefix=True, from_revision=first)
+        try:
+            while True:
+                change = watcher.poll(50)
+                if change is not None:
+                    self.changes.append((change.revision, change.key, change.value))
+                elif self._is_over():
+                    return 0
+        except RefusedError as error:
+            if error.code != "compacted":
+                raise
+            seen = self.changes[-1][0] if self.changes else first - 1
+            self.gaps.append((seen, error.detail))
+            return error.detail
 
     def _is_over(self):
         """Whether nothing more comes: a revision may have several changes."""
@@ -88,7 +104,7 @@ def main():
     workers.history.save(Path(given["history"]))
     changes = [(number, key.decode(), None if value is None else value.decode())
                for number, key, value in watching.changes]  # fmt: skip
-    say(json.dumps({"changes": changes, "counts": workers.history.counts()}))
+    say(json.dumps({"changes": changes, "gaps": watching.gaps}))
 
 
 def say(line):

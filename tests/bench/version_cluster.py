@@ -110,7 +110,7 @@ class OldClients:
         assert self._line() == "stopped"
 
     def finish(self, revision):
-        """(their history, what the watcher saw), once it has seen this revision."""
+        """(their history, the watcher's changes, its gaps), once it has seen this revision."""
         self._say(revision)
         seen = json.loads(self._line())
         assert self._process.wait(START_S) == 0
@@ -118,7 +118,7 @@ class OldClients:
             (number, key.encode(), None if value is None else value.encode())
             for number, key, value in seen["changes"]
         ]
-        return History.load(self._history), changes
+        return History.load(self._history), changes, [tuple(gap) for gap in seen["gaps"]]
 
     def close(self):
         """Whatever happened."""

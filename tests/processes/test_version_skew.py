@@ -38,3 +38,6 @@ def test_what_a_watcher_may_not_have_seen():
     assert "twice" in next(watched([*good, good[3]], 4, rows))
     assert "missing: [3]" in next(watched([*good[:2], good[3]], 4, rows))
     assert "last values" in next(watched([*good[:3], (4, b"a", b"x")], 4, rows))
+    lost = [good[0], good[3]]
+    assert list(watched(lost, 4, rows, [(2, 4)])) == []
+    assert "missing: [3]" in next(watched(lost, 4, rows, [(2, 3)]))
