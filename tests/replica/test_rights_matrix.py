@@ -5,6 +5,8 @@ admitted by a node with an old table.
 What is expected is written down here, and not taken from the code.
 """
 
+from functools import partial
+
 import pytest
 
 from paxosd.core import commands as c
@@ -97,7 +99,7 @@ def _keys_allowed(who, needs, zone):
 
 def _check(site, who, allowed, ask):
     """Ask; returns the answer. What is not allowed is refused in words and changes nothing."""
-    global cases  # noqa: PLW0603 - the size of the matrix, which the report names
+    global cases  # noqa: PLW0603 - how many cases there were, which is printed
     cases += 1
     before = site.state()
     answer = ask()
@@ -123,7 +125,7 @@ class TestMatrix:
                 site = Site(required)
                 session = site.sessions[who]
                 allowed = _keys_allowed(who, needs, zone) if required else _known(who)
-                _check(site, who, allowed, lambda: _write(site, who, session, make(key)))  # noqa: B023
+                _check(site, who, allowed, partial(_write, site, who, session, make(key)))
 
     def test_commands_by_prefix_that_an_old_table_admitted(self, who, required):
         global cases  # noqa: PLW0603 - see above
@@ -152,7 +154,7 @@ class TestMatrix:
                 allowed = who in ("admin", owner)
                 answer = _check(
                     site, who, _known(who) if not required else who in MAY[Permission.SESSION],
-                    lambda: _write(site, who, site.sessions[who], command),  # noqa: B023
+                    partial(_write, site, who, site.sessions[who], command),
                 )  # fmt: skip
                 if isinstance(answer, r.WriteAnswer) and required:
                     assert (answer.results == [DENIED]) != allowed, (who, owner, command)
@@ -161,7 +163,7 @@ class TestMatrix:
         for command in ([c.GRANT, 5000, 0], [c.CLOSE]):
             site = Site(required)
             allowed = who in MAY[Permission.SESSION] if required else _known(who)
-            _check(site, who, allowed, lambda: _write(site, who, site.sessions[who], command))  # noqa: B023
+            _check(site, who, allowed, partial(_write, site, who, site.sessions[who], command))
 
     def test_sessions_of_others(self, who, required):
         for owner in ("admin", "client"):
@@ -172,7 +174,7 @@ class TestMatrix:
                 allowed = who == owner or (not required and who == "none")
                 if session0 and not required:
                     allowed = _known(who)
-                _check(site, who, allowed, lambda: _write(site, who, *fence))  # noqa: B023
+                _check(site, who, allowed, partial(_write, site, who, *fence))
 
     def test_commands_of_session_0(self, who, required):
         for op, permission in COMMAND_PERMISSIONS.items():
@@ -189,7 +191,7 @@ class TestMatrix:
                 c.RIGHTS: [c.RIGHTS, 2, document, KEYS["admin"]],
             }[op]
             allowed = who in MAY[permission] if required or op == c.RIGHTS else _known(who)
-            answer = _check(site, who, allowed, lambda: _write(site, who, 0, command))  # noqa: B023
+            answer = _check(site, who, allowed, partial(_write, site, who, 0, command))
             if allowed and op in (c.CLUSTER, c.RIGHTS):
                 assert answer.results[0][0] == c.Status.OK
 
@@ -202,7 +204,7 @@ class TestMatrix:
                     allowed = reads_all or _keys_allowed(who, READS, zone)
                     _check(
                         site, who, allowed if required else _known(who),
-                        lambda: site.ask(who, r.ReadRequest(1, mode, [[r.GET, IN], make(key)])),  # noqa: B023
+                        partial(site.ask, who, r.ReadRequest(1, mode, [[r.GET, IN], make(key)])),
                     )  # fmt: skip
 
     def test_reads_of_leases_and_history(self, who, required):
@@ -210,20 +212,20 @@ class TestMatrix:
         for owner in ("client", "admin"):
             query = [r.LEASE, site.leases[owner], True]
             allowed = who in ("admin", "trusted", owner) if required else _known(who)
-            _check(site, who, allowed, lambda: site.ask(who, r.ReadRequest(1, 0, [query])))  # noqa: B023
+            _check(site, who, allowed, partial(site.ask, who, r.ReadRequest(1, 0, [query])))
         allowed = who in ("admin", "trusted") if required else _known(who)
-        _check(site, who, allowed, lambda: site.ask(who, r.ReadRequest(1, 0, [[r.LEASES, 0, 9]])))
+        _check(site, who, allowed, partial(site.ask, who, r.ReadRequest(1, 0, [[r.LEASES, 0, 9]])))
         for zone, key in ZONES.items():
             asked = r.HistoryRequest(1, key, key + b"\0", 1, 0)
             reads_all = who in ("admin", "trusted")
             allowed = reads_all or _keys_allowed(who, READS, zone) if required else _known(who)
-            _check(site, who, allowed, lambda: site.ask(who, asked))  # noqa: B023
+            _check(site, who, allowed, partial(site.ask, who, asked))
 
     def test_admin_verbs(self, who, required):
         site = Site(required)
         for verb in ADMIN_VERBS.values():
             allowed = who in MAY[verb.permission] if required else _known(who)
-            _check(site, who, allowed, lambda: site.ask(who, r.AdminRequest(1, verb.name, {})))  # noqa: B023
+            _check(site, who, allowed, partial(site.ask, who, r.AdminRequest(1, verb.name, {})))
             assert (site.verbs[-1:] == [verb.name]) == allowed
 
     def test_vouching_for_others(self, who, required):
@@ -231,7 +233,7 @@ class TestMatrix:
         entry = encode_entry(Entry(site.sessions["client"], 9, 0, [[c.PUT, IN, b"x"]]))
         asked = r.VouchedRequest(1, entry, KEYS["client"])
         allowed = who == "peer" or (who == "none" and not required)
-        _check(site, who, allowed, lambda: site.ask(who, asked))
+        _check(site, who, allowed, partial(site.ask, who, asked))
 
 
 def test_the_size_of_the_matrix(capsys):
