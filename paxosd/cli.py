@@ -5,6 +5,7 @@ Exit codes: :mod:`paxosd.daemon.exits`. An error that was foreseen is one line o
 one that was not keeps its traceback. Where a node's log is JSON, so is that line.
 """
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from paxosd.host.stop_signals import SIGNALS, StopRequested
 
 if TYPE_CHECKING:
     from paxosd.daemon.logs import Logs
+    from paxosd.host.shell_completion import Program
 
 _EPILOG = "Start with: paxosd dev"
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -53,6 +55,9 @@ class _Group(_Command, click.Group):
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code. Raises KeyboardInterrupt, StopRequested."""
     try:
+        if os.environ.get("_PAXOSD_COMPLETE"):  # a script of `paxosd completion` asks
+            write((_program().proposals() or "").rstrip("\n"))
+            return exits.OK
         code = cli.main(arguments, prog_name="paxosd", standalone_mode=False)
         return code if isinstance(code, int) else exits.OK
     except click.exceptions.Exit as stop:
@@ -271,3 +276,25 @@ def dev(
     from paxosd.dev.dev import run_dev  # noqa: PLC0415 - a node does not need it
 
     context.exit(_explained(lambda: run_dev(data_dir, nodes, base_port, restart_after)))
+
+
+def _program() -> "Program":
+    from paxosd.host.shell_completion import Program  # noqa: PLC0415 - a node does not need it
+
+    return Program(cli, "paxosd", lambda: None)
+
+
+@cli.command(short_help="Print the script with which SHELL completes commands of paxosd.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the script with which SHELL completes commands of paxosd.
+
+    For this shell alone: source <(paxosd completion bash).
+    """
+
+    def show() -> int:
+        write(_program().script(shell).rstrip("\n"))
+        return exits.OK
+
+    context.exit(_explained(show))

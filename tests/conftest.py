@@ -63,9 +63,11 @@ SLOW = (
     "core/test_flow.py",
     "ctl/audit/",
     "ctl/audit/test_live_sockets.py",
+    "ctl/cli/test_colour.py",
     "ctl/cli/test_diagnose.py",
     "ctl/cli/test_exit_codes.py",
     "ctl/cli/test_main.py",
+    "ctl/cli/test_shells.py",
     "ctl/cli/test_streams.py",
     "ctl/cli/test_tables.py",
     "ctl/client/test_deadlines.py",
@@ -186,6 +188,9 @@ def pytest_configure(config):
     if not hasattr(config, "workerinput"):
         for package in ("paxosd", "paxosctl"):
             compileall.compile_dir(ROOT / package, quiet=2)
+    for name in ("PAXOSCTL_ENDPOINTS", "PAXOSCTL_CONTEXT", "PAXOSCTL_CLIENT_NAME"):
+        os.environ.pop(name, None)
+    os.environ["PAXOSCTL_CONFIG"] = os.devnull + "/none"  # no contexts of whoever runs this
     # A shell's background job ignores the one, what runs under nohup the other; and so would each
     # command that a test interrupts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -5,15 +5,17 @@ The global options may stand before the verb or after it; the later one counts.
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, TypeVar
 
 import click
 
+from paxosctl.cli.colour import CHOICES, choose
 from paxosctl.cli.render import FORMATS, View, emit, to_json
 from paxosctl.cli.streams import read_all, say, say_json
 from paxosctl.cli.tables import explain
+from paxosctl.cli.target import NOTHING, Asked, Target, target_of
 from paxosctl.client.errors import (
     EXIT_NEGATIVE,
     FENCED,
@@ -29,12 +31,14 @@ from paxosctl.client.errors import (
 from paxosd.core.effects import COMPACTED
 from paxosd.host.durations import parse_duration_ms
 from paxosd.host.numbers import WHOLE_MAX, parse_whole
-from paxosd.net.endpoints import Endpoint, zone_is_missing, zone_words
+from paxosd.net.endpoints import checked_endpoints
 
-DEFAULT_ENDPOINTS = "tcp://127.0.0.1:7410,tcp://127.0.0.1:7420,tcp://127.0.0.1:7430"
 TIMEOUT_MS = 5000
 UNREACHABLE_MS = 1000
 """Without --timeout, how long to wait for a cluster whose endpoints all refuse connections."""
+
+QUICK_MS = 500
+"""For what a shell that completes asks of a cluster."""
 
 SUMMARY_MAX = 1000
 """Characters: longer than any first sentence of a verb's help."""
@@ -104,23 +108,20 @@ class EndpointList(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The same text without blanks."""
         names = [name.strip() for name in value.split(",") if name.strip()]
-        if not names:
-            self.fail("at least one endpoint is needed, such as tcp://127.0.0.1:7410", param, ctx)
-        for name in names:
-            try:
-                host = Endpoint.parse(name).host
-            except ValueError as error:
-                self.fail(str(error), param, ctx)
-            if zone_is_missing(host):
-                self.fail(f'"{name}": {zone_words(host)}', param, ctx)
-        return ",".join(names)
+        try:
+            return ",".join(checked_endpoints(names))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 @dataclass(slots=True)
 class Settings:
     """The global options."""
 
-    endpoints: str = DEFAULT_ENDPOINTS
+    flags: Asked = NOTHING
+    """Which cluster the command line asks for."""
+    environment: Asked = NOTHING
+    """Which one the environment asks for."""
     output: str = "table"
     timeout: int | None = None
     """ms; None: not given."""
@@ -128,6 +129,33 @@ class Settings:
     """None: not given."""
     quiet: bool = False
     """No progress on standard error."""
+    _target: Target | None = None
+
+    @property
+    def target(self) -> Target:
+        """Which cluster, with which key. Raises UsageError for a context that does not exist,
+        StreamError and PermissionError if the file of the contexts cannot be used."""
+        if self._target is None:
+            self._target = target_of(self.flags, self.environment)
+        return self._target
+
+    @property
+    def named(self) -> bool:
+        """Whether the command line or the environment names a cluster."""
+        return (self.flags, self.environment) != (NOTHING, NOTHING)
+
+    @property
+    def endpoints(self) -> str:
+        """The client endpoints to begin with, with commas between them; raises as ``target``."""
+        return self.target.endpoints
+
+    def ask_for(self, name: str, value: str, *, in_environment: bool = False) -> None:
+        """``name``: "endpoints" or "context"; what comes later counts."""
+        if in_environment:
+            self.environment = self.environment._replace(**{name: value})
+        else:
+            self.flags = self.flags._replace(**{name: value})
+        self._target = None
 
     @property
     def timeout_s(self) -> float:
@@ -138,6 +166,16 @@ class Settings:
     def client(self) -> Iterator[Any]:
         """A :class:`paxosctl.client.client.Client`; an error of a call leaves with its
         diagnosis."""
+        with self.open_client() as client:
+            try:
+                yield client
+            except ClientError as error:
+                from paxosctl.cli.diagnose import diagnose  # noqa: PLC0415 -- only when needed
+
+                raise DiagnosedError(error, diagnose(client, error)) from error
+
+    def open_client(self) -> AbstractContextManager[Any]:
+        """The client alone."""
         from paxosctl.client.client import Client  # noqa: PLC0415 -- not for --help
         from paxosctl.client.own_name import own_name  # noqa: PLC0415 -- not for --help
         from paxosd.core.client.calls import ClientOptions  # noqa: PLC0415 -- not for --help
@@ -146,13 +184,15 @@ class Settings:
         options = ClientOptions(unreachable_ms=patience_ms)
         name = own_name(_verb_words()) if self.client_name is None else self.client_name
         endpoints = self.endpoints.split(",")
-        with Client(endpoints, timeout_s=self.timeout_s, options=options, name=name) as client:
-            try:
-                yield client
-            except ClientError as error:
-                from paxosctl.cli.diagnose import diagnose  # noqa: PLC0415 -- only when needed
+        return Client(endpoints, timeout_s=self.timeout_s, options=options, name=name)
 
-                raise DiagnosedError(error, diagnose(client, error)) from error
+    @contextmanager
+    def quick_client(self) -> Iterator[tuple[Any, float]]:
+        """A client for one short question of a shell that completes, and the time for it in
+        seconds."""
+        asking = replace(self, timeout=QUICK_MS, client_name="")
+        with asking.open_client() as client:
+            yield client, QUICK_MS / 1000
 
     def show(self, view: View) -> None:
         """Write an answer in the chosen format."""
@@ -167,6 +207,20 @@ def _verb_words() -> str:
         words.append(context.info_name or "")
         context = context.parent
     return " ".join(["paxosctl", *reversed(words)])
+
+
+class ContextName(click.ParamType[str]):
+    """The name of a context; whether there is one is looked up where a cluster is asked."""
+
+    name = "name"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[Any]:
+        """The names that there are."""
+        from paxosctl.cli.complete import contexts  # noqa: PLC0415 -- only for a shell that asks
+
+        return contexts(ctx, param, incomplete)
 
 
 class ClientName(click.ParamType[str]):
@@ -197,11 +251,22 @@ class Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Sentences are wrapped, not cut off."""
-        verbs = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
-        rows = [(n, each.get_short_help_str(SUMMARY_MAX)) for n, each in verbs if each is not None]
-        if rows:
+        if rows := self.summaries(ctx):
             with formatter.section("Commands"):
                 formatter.write_dl(rows)
+
+    def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
+        """Each verb with a sentence."""
+        verbs = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        return [(n, each.get_short_help_str(SUMMARY_MAX)) for n, each in verbs if each is not None]
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Verbs with their sentences, and options."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 -- for a shell that asks
+
+        found = [CompletionItem(name, help=words) for name, words in self.summaries(ctx)]
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        return [each for each in found if each.value.startswith(incomplete)] + options
 
 
 def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
@@ -210,58 +275,96 @@ def _store(ctx: click.Context, param: click.Parameter, value: Any) -> None:
         setattr(ctx.ensure_object(Settings), param.name, value)
 
 
-def global_options(command: F, *, envvar: str | None = None, with_output: bool = True) -> F:
-    """--endpoints, -o, --timeout, --client-name and --quiet, kept in :class:`Settings`.
-    ``envvar``: of --endpoints, for the group of all verbs. ``with_output``: False for a verb whose
-    own -o is a file; the format of its answer is then chosen in front of it."""
-    options = (
-        click.option(
+def _ask(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        assert param.name is not None
+        source = ctx.get_parameter_source(param.name)
+        ctx.ensure_object(Settings).ask_for(
+            param.name, value, in_environment=source is click.core.ParameterSource.ENVIRONMENT
+        )
+
+
+def _colour(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        choose(ctx, value)
+
+
+def global_options(command: F, *, in_environment: bool = False, with_output: bool = True) -> F:
+    """--endpoints, --context, -o, --timeout, --color, --client-name and --quiet, kept in
+    :class:`Settings`. ``in_environment``: for the group of all verbs: variables stand for some of
+    them. ``with_output``: False for a verb whose own -o is a file; the format of its answer is then
+    chosen in front of it."""
+
+    def variable(name: str) -> str | None:
+        return name if in_environment else None
+
+    options = [
+        _option(
             "--quiet",
             is_flag=True,
             flag_value=True,
             default=None,
             help="Show no progress on the terminal.",
-            callback=_store,
-            expose_value=False,
         ),
-        click.option(
+        _option(
             "--client-name",
             type=ClientName(),
-            envvar=envvar and "PAXOSCTL_CLIENT_NAME",
+            envvar=variable("PAXOSCTL_CLIENT_NAME"),
             help="Who writes, as blame shows it (env PAXOSCTL_CLIENT_NAME); empty: nobody.  "
             "[default: verb, user@host and process id]",
-            callback=_store,
-            expose_value=False,
         ),
-        click.option(
+        _option(
+            "--color",
+            type=click.Choice(list(CHOICES)),
+            help="Colours in what is shown; auto: on a terminal, unless NO_COLOR is set.  "
+            "[default: auto]",
+            callback=_colour,
+        ),
+        _option(
             "--timeout",
             type=Duration(),
             help=f"Deadline of each request, such as 500ms or 5s.  [default: {TIMEOUT_MS // 1000}s,"
             f" or {UNREACHABLE_MS // 1000}s while every endpoint refuses the connection]",
-            callback=_store,
-            expose_value=False,
         ),
-        click.option(
+        _option(
             "-o",
             "--output",
             type=click.Choice(FORMATS),
             help="How to show the answer; plain is byte-exact.  [default: table]",
-            callback=_store,
-            expose_value=False,
         ),
-        click.option(
-            "--endpoints",
-            type=EndpointList(),
-            envvar=envvar,
-            help="Client endpoints, with commas between them (env PAXOSCTL_ENDPOINTS).  "
-            "[default: those of paxosd dev]",
-            callback=_store,
-            expose_value=False,
-        ),
-    )
-    for option in options if with_output else (*options[:3], options[4]):
+        *_cluster_options(variable),
+    ]
+    if not with_output:
+        options.pop(4)
+    for option in options:
         command = option(command)
     return command
+
+
+def _cluster_options(variable: Callable[[str], str | None]) -> list[Callable[[Any], Any]]:
+    """``variable``: the same name, if the environment counts."""
+    return [
+        _option(
+            "--context",
+            type=ContextName(),
+            envvar=variable("PAXOSCTL_CONTEXT"),
+            help="The cluster of this name (env PAXOSCTL_CONTEXT): see `paxosctl context`.  "
+            "[default: the one in use]",
+            callback=_ask,
+        ),
+        _option(
+            "--endpoints",
+            type=EndpointList(),
+            envvar=variable("PAXOSCTL_ENDPOINTS"),
+            help="Client endpoints, with commas between them (env PAXOSCTL_ENDPOINTS).  "
+            "[default: those of the context, else those of paxosd dev]",
+            callback=_ask,
+        ),
+    ]
+
+
+def _option(*names: str, callback: Any = _store, **given: Any) -> Callable[[F], F]:
+    return click.option(*names, callback=callback, expose_value=False, **given)
 
 
 def verb(name: str) -> Callable[[Callable[..., Any]], click.Command]:
@@ -280,7 +383,7 @@ def complain(settings: Settings, error: ClientError, lines: list[tuple[str, str]
     unknown = isinstance(error, OutcomeUnknownError) and error.session != 0
     ask = ""
     if isinstance(error, OutcomeUnknownError) and unknown:
-        where = "" if settings.endpoints == DEFAULT_ENDPOINTS else _where(settings)
+        where = settings.target.option
         ask = f"paxosctl{where} outcome {error.session} {error.seq}"
     reads = error.read_ids if isinstance(error, NotSubmittedError) else ()
     if settings.output == "json":
@@ -293,15 +396,19 @@ def complain(settings: Settings, error: ClientError, lines: list[tuple[str, str]
         if reads:
             data["reads"] = [f"0/{each}" for each in reads]
         data["endpoints"] = dict(lines)
+        if lines:
+            data["endpoints_from"] = settings.target.origin
         say_json(to_json(data))
         return
     explain(f"paxosctl: {headline(error, lines)}")
     for endpoint, words in lines:
         explain(f"  {endpoint}  {words}")
+    if lines and settings.target.words:
+        explain(f"  (endpoints from {settings.target.words})")
     if ask:
         say(f"To learn what became of it, or to rule it out:\n  {ask}")
     if reads:
-        where = "" if settings.endpoints == DEFAULT_ENDPOINTS else _where(settings)
+        where = settings.target.option
         say(f"What the nodes recorded of it:\n  paxosctl log request{where} 0/{reads[-1]}")
 
 
@@ -361,10 +468,6 @@ def raw_or_stdin(text: str) -> bytes:
     if text == "-":
         return read_all()
     return raw(text)
-
-
-def _where(settings: Settings) -> str:
-    return f" --endpoints {settings.endpoints}"
 
 
 def end_negative(settings: Settings, error: NegativeError) -> int:

@@ -5,6 +5,7 @@ A verb's module is imported when the verb is used, so that a short command start
 
 import importlib
 import io
+import os
 import sys
 from collections.abc import Sequence
 
@@ -34,6 +35,9 @@ from paxosctl.client.errors import (
 )
 from paxosd.host.stop_signals import end_by
 
+COMPLETION_VARIABLE = "_PAXOSCTL_COMPLETE"
+"""Set by the scripts of `paxosctl completion`."""
+
 
 class _Verbs(Group):
     """Looks a verb up in its module."""
@@ -54,10 +58,9 @@ class _Verbs(Group):
         assert isinstance(found, click.Command)
         return found
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
         """By the table: to ask each verb would import all of the program."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, verb.summary) for name, verb in VERBS.items()])
+        return [(name, verb.summary) for name, verb in VERBS.items()]
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -87,7 +90,7 @@ def _done(*_: object, **__: object) -> int:
     return EXIT_OK
 
 
-cli = global_options(cli, envvar="PAXOSCTL_ENDPOINTS")
+cli = global_options(cli, in_environment=True)
 cli = click.version_option(package_name="paxosd", prog_name="paxosctl")(cli)
 
 
@@ -174,10 +177,24 @@ def _not_read_or_written(settings: Settings, words: str) -> int:
     return EXIT_STORAGE
 
 
+def _propose() -> int:
+    """Answer a shell that completes."""
+    from paxosctl.cli.completion import program_of  # noqa: PLC0415 -- only for a shell that asks
+
+    found = program_of(cli).proposals()
+    if found is None:
+        say(f"paxosctl: {COMPLETION_VARIABLE} is set, and is for completion scripts: unset it")
+        return EXIT_USAGE
+    sys.stdout.write(found)
+    return finish(EXIT_OK)
+
+
 def run_process() -> int:
     """Run the command line of this process; its exit code. A signal that is to end it does so once
     the verb has tidied up."""
     prepare()
+    if os.environ.get(COMPLETION_VARIABLE):
+        return _propose()
     came: list[int] = []
     try:
         with interrupted_by_ends() as came:

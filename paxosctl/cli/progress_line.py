@@ -4,7 +4,6 @@ It is for a person who waits: it stands on standard error if that is a terminal,
 and is gone at the end. Programs never see it: there is none with ``-o json`` or ``--quiet``.
 """
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from paxosctl.cli.app import Settings
+from paxosctl.cli.colour import can_draw, drawing_console
 from paxosctl.cli.render import human_bytes
-from paxosctl.cli.streams import is_terminal
 from paxosd.host.progress import PhaseProgress, how_far
 
 if TYPE_CHECKING:
@@ -39,9 +38,9 @@ class _Line:
     def show(self, words: str) -> None:
         """Show these words now."""
         if self._status is None:
-            from rich.console import Console  # noqa: PLC0415 -- slow to start
-
-            self._status = Console(stderr=True).status(words)
+            console = drawing_console()
+            assert console is not None, "is_wanted() has said so"
+            self._status = console.status(words)
             self._status.start()
         self._status.update(words)
 
@@ -56,7 +55,7 @@ def is_wanted() -> bool:
     context = click.get_current_context(silent=True)
     settings = context.find_object(Settings) if context is not None else None
     unwanted = settings is not None and (settings.quiet or settings.output == "json")
-    return is_terminal(sys.stderr) and not unwanted
+    return can_draw() and not unwanted
 
 
 @contextmanager
@@ -115,12 +114,11 @@ def work_progress(unit: Callable[[int], str] = human_bytes) -> Iterator[PhasePro
 def stages(words: str) -> Iterator[Callable[[str], None]]:
     """A line on standard error, if that is a terminal, once it has taken longer than QUIET_S in
     all; gives what to call with the name of each stage when it begins."""
-    if not is_terminal(sys.stderr):
+    console = drawing_console()
+    if console is None:
         yield lambda _: None
         return
-    from rich.console import Console  # noqa: PLC0415 -- slow to start
-
-    status = Console(stderr=True).status(words)
+    status = console.status(words)
     timer = threading.Timer(QUIET_S, status.start)
     timer.daemon = True
     timer.start()

@@ -22,6 +22,7 @@ from typing import Any
 
 import click
 
+from paxosctl.cli.colour import wants_colour
 from paxosctl.cli.streams import is_terminal, say
 from paxosd.host.printable import escape_controls
 
@@ -50,8 +51,7 @@ def table_lines(
     columns: Sequence[str], rows: Sequence[Sequence[Any]], optional: Sequence[str] = ()
 ) -> list[str]:
     """The lines for standard output as it is. ``optional``: columns to do without, in order."""
-    bold = is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
-    return layout(columns, rows, optional, width=terminal_width(), bold=bold)
+    return layout(columns, rows, optional, width=terminal_width(), bold=wants_colour())
 
 
 def layout(

@@ -72,6 +72,10 @@ VERBS = {
         "backup",
         "Backups: verified snapshots of a running cluster in a directory, only so many of them.",
     ),
+    "context": Verb(
+        "context", "Clusters by names of your own: endpoints, and the file of your key."
+    ),
+    "completion": Verb("completion", "Print the script with which SHELL completes commands."),
     "bench": Verb("bench", "Load generators."),
     "check": Verb("check", "Checks of a cluster as a whole, or of what it did, with a verdict."),
     "log": Verb("log", "What happened in a cluster, from recordings and logs of its nodes."),

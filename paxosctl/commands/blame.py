@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import Settings, check_key, negative, raw, verb
 from paxosctl.cli.streams import StreamError, say
 from paxosctl.commands.log_options import Reading, reading_options
@@ -14,7 +15,7 @@ from paxosctl.inspection.sources import find_sources, make_scratch
 
 
 @verb("blame")
-@click.argument("key")
+@click.argument("key", shell_complete=complete.keys)
 @click.option("--prefix", is_flag=True, help="All keys that begin with KEY.")
 @reading_options
 def blame_verb(settings: Settings, key: str, prefix: bool, reading: Reading) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from paxosctl.cli.app import Group, Settings, global_options, negative, verb
 from paxosctl.cli.public_names import settings_table
@@ -56,6 +57,13 @@ class Assignment(click.ParamType[tuple[str, int]]):
             return key, parse_duration_ms(text) if has_unit else parse_whole(text)
         except ValueError as error:
             self.fail(f"{key}: {error}", param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The names of the settings; the value follows."""
+        names = [f"{key}=" for key in BOUNDS if f"{key}=".startswith(incomplete)]
+        return [CompletionItem(name, nospace=True) for name in names]
 
 
 @verb("show")

@@ -10,6 +10,7 @@ from typing import IO, Any, NamedTuple
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import (
     DiagnosedError,
     Settings,
@@ -44,7 +45,12 @@ TURN_COMMANDS = 256
 
 
 @click.command("export")
-@click.option("--prefix", default="", help="Only the keys that start with this.")
+@click.option(
+    "--prefix",
+    default="",
+    shell_complete=complete.keys,
+    help="Only the keys that start with this.",
+)
 @click.option("-o", "--output-file", "target", type=click.Path(path_type=Path, dir_okay=False),
               help="The file to write, which appears once it is complete.  [default: standard "
               "output]")  # fmt: skip

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from paxosctl.cli.app import DEFAULT_ENDPOINTS, Settings, negative, verb
+from paxosctl.cli.app import Settings, negative, verb
 from paxosctl.cli.progress_line import stages
 
 
@@ -32,9 +32,9 @@ def doctor_verb(settings: Settings, config_path: Path | None, strict: bool) -> N
     from paxosctl.doctor.report import report, summary  # noqa: PLC0415 -- as above
 
     given = read_configuration(config_path) if config_path is not None else None
-    if given is not None and given.config is not None and settings.endpoints == DEFAULT_ENDPOINTS:
+    if given is not None and given.config is not None and not settings.named:
         members = given.config.cluster.members.values()
-        settings.endpoints = ",".join(member.client for member in members)
+        settings.ask_for("endpoints", ",".join(member.client for member in members))
     with stages("looking") as stage:
         found = examine(gather(given, settings.client, stage))
     view = report(found, strict=strict)

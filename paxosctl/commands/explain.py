@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import (
     Group,
     Settings,
@@ -99,7 +100,7 @@ def _request(story: RequestStory) -> Explanation:
 
 
 @verb("put")
-@click.argument("key")
+@click.argument("key", shell_complete=complete.keys)
 @reading_options
 def put_verb(settings: Settings, key: str, reading: Reading) -> None:
     """The last change of a key: who asked for it, and how it was agreed on.

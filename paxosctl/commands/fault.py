@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import Duration, Group, Settings, Whole, global_options, negative, verb
 from paxosctl.cli.public_names import trouble
 from paxosctl.cli.render import View
@@ -55,10 +56,28 @@ def _kinds() -> str:
 
 @verb("add")
 @click.argument("name")
-@click.option("--kind", required=True, help="What goes wrong; see below.")
-@click.option("--from", "from_", help="Sending nodes, separated by commas.  [default: any]")
-@click.option("--to", help="Receiving nodes, separated by commas.  [default: any]")
-@click.option("--on", help="The nodes that it happens to, separated by commas; * is every node.")
+@click.option(
+    "--kind",
+    required=True,
+    shell_complete=complete.one_of(lambda: KINDS),
+    help="What goes wrong; see below.",
+)
+@click.option(
+    "--from",
+    "from_",
+    shell_complete=complete.senders,
+    help="Sending nodes, separated by commas.  [default: any]",
+)
+@click.option(
+    "--to",
+    shell_complete=complete.senders,
+    help="Receiving nodes, separated by commas.  [default: any]",
+)
+@click.option(
+    "--on",
+    shell_complete=complete.senders,
+    help="The nodes that it happens to, separated by commas; * is every node.",
+)
 @click.option(
     "--message",
     "--message-kind",
@@ -184,7 +203,7 @@ def list_verb(settings: Settings) -> None:
 
 
 @verb("rm")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.fault_names)
 def rm_verb(settings: Settings, name: str) -> None:
     """Remove the fault NAME from every node that has it. Exit code 1 if none has."""
     with settings.client() as client:
@@ -228,7 +247,7 @@ def clear_verb(settings: Settings) -> None:
 
 
 @verb("crash")
-@click.argument("node")
+@click.argument("node", shell_complete=complete.senders)
 def crash_verb(settings: Settings, node: str) -> None:
     """Kill the daemon of NODE (or @leader, @follower) at once, as kill -9 would."""
     with settings.client() as client:

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import Duration, Settings, Whole, check_key, negative, raw, raw_or_stdin, verb
 from paxosctl.cli.render import View, as_cell, as_json
 from paxosctl.cli.streams import say
@@ -25,11 +26,12 @@ META = ("create_revision", "modify_revision", "version")
 
 
 @verb("put")
-@click.argument("key")
+@click.argument("key", shell_complete=complete.keys)
 @click.argument("value")
 @click.option(
     "--lease",
     type=Whole(1),
+    shell_complete=complete.leases,
     help="The key goes with this lease, unless it is written again before.",
 )
 @fenced
@@ -54,8 +56,8 @@ def put_verb(
 
 
 @verb("get")
-@click.argument("key")
-@click.argument("more", nargs=-1)
+@click.argument("key", shell_complete=complete.keys)
+@click.argument("more", nargs=-1, shell_complete=complete.keys)
 @click.option("--prefix", is_flag=True, help="Every key that starts with KEY.")
 @click.option("--limit", type=Whole(1), help="With --prefix: at most this number of keys.")
 @click.option(
@@ -218,7 +220,7 @@ def _stale(client: Any, key: bytes, max_age_ms: int | None) -> Any:
 
 
 @verb("delete")
-@click.argument("key")
+@click.argument("key", shell_complete=complete.keys)
 @click.option("--prefix", is_flag=True, help="Remove every key that starts with KEY, in one step.")
 @click.option("--all", "everything", is_flag=True, help='With --prefix "": remove every key.')
 @fenced
@@ -260,7 +262,7 @@ def delete_verb(
 
 
 @verb("cas")
-@click.argument("key")
+@click.argument("key", shell_complete=complete.keys)
 @click.option("--expect-value", help='Set KEY only if it has this value; "-": standard input.')
 @click.option(
     "--expect-revision",

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import Duration, Group, Settings, Whole, global_options, negative, verb
 from paxosctl.cli.render import View, as_cell
 from paxosd.core.lease_bounds import FIRST_ID, TTL_MS_MAX, TTL_MS_MIN
@@ -53,7 +54,8 @@ def grant_verb(settings: Settings, ttl: int, wanted: int | None) -> None:
 
 
 @verb("keepalive")
-@click.argument("leases", metavar="ID...", type=_ID, nargs=-1, required=True)
+@click.argument("leases", metavar="ID...", type=_ID, nargs=-1, required=True,
+                shell_complete=complete.leases)  # fmt: skip
 def keepalive_verb(settings: Settings, leases: Sequence[int]) -> None:
     """Renew leases, all in one step: each has its whole TTL again. Exit code 1 if one of them is
     not there any more."""
@@ -73,7 +75,7 @@ def keepalive_verb(settings: Settings, leases: Sequence[int]) -> None:
 
 
 @verb("revoke")
-@click.argument("lease", metavar="ID", type=_ID)
+@click.argument("lease", metavar="ID", type=_ID, shell_complete=complete.leases)
 def revoke_verb(settings: Settings, lease: int) -> None:
     """End a lease now; its keys go, in one step. Exit code 1 if there is no such lease."""
     with settings.client() as client:
@@ -87,7 +89,7 @@ def revoke_verb(settings: Settings, lease: int) -> None:
 
 
 @verb("ttl")
-@click.argument("lease", metavar="ID", type=_ID)
+@click.argument("lease", metavar="ID", type=_ID, shell_complete=complete.leases)
 @click.option("--keys", is_flag=True, help="Show the keys that are attached to it, too.")
 def ttl_verb(settings: Settings, lease: int, keys: bool) -> None:
     """Show what is left of a lease, as of the last entry of the log. Exit code 1 if there is no

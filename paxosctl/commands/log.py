@@ -7,6 +7,7 @@ from functools import partial
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import Group, Settings, Whole, global_options, raw, verb
 from paxosctl.commands.log_diagram import log_diagram_verb
 from paxosctl.commands.log_options import (
@@ -68,7 +69,13 @@ log_verb = global_options(_log)
 @click.option("--ballot", type=BallotText(), default=None, help="Only of this ballot.")
 @click.option("--key", default=None, help="Only of slots that may change this key, as far as the "
               "write-ahead logs have them.")  # fmt: skip
-@click.option("--node", "nodes", multiple=True, help="Only of these nodes; may be repeated.")
+@click.option(
+    "--node",
+    "nodes",
+    multiple=True,
+    shell_complete=complete.nodes,
+    help="Only of these nodes; may be repeated.",
+)
 @click.option("--level", type=click.Choice(LEVELS), default="debug",
               help="The lowest level of log lines.")  # fmt: skip
 @click.option("--all", "unfolded", is_flag=True, help="Each event in a line of its own.")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import Settings, Whole, global_options, negative
 from paxosctl.cli.new_file import NotReplacedError, new_file
 from paxosctl.cli.render import View, human_bytes
@@ -88,7 +89,13 @@ class Target(click.ParamType[tuple[Path, str]]):
               "be repeated.")  # fmt: skip
 @click.option("--kind", "kinds", multiple=True, help="Only such events: accept, voted, note, "
               "leader.elected, …; may be repeated.")  # fmt: skip
-@click.option("--node", "nodes", multiple=True, help="Only these nodes; may be repeated.")
+@click.option(
+    "--node",
+    "nodes",
+    multiple=True,
+    shell_complete=complete.nodes,
+    help="Only these nodes; may be repeated.",
+)
 @click.option("--level", type=click.Choice(LEVELS), default="info",
               help="The lowest level of log lines.")  # fmt: skip
 @click.option("--all", "everything", is_flag=True,

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import Duration, Settings
 from paxosctl.cli.streams import say
 from paxosctl.evidence.located import RECORDED, WITH_VALUES, Located, Wanted, located
@@ -56,7 +57,7 @@ def reading_options(command: F) -> F:
         click.option("--since", default=None, metavar="TIME",
                      help="From when on: 12:00:05.25 of the last day that is recorded, or "
                      "2026-11-29T12:00:05; UTC."),
-        click.argument("sources", nargs=-1),
+        click.argument("sources", nargs=-1, shell_complete=complete.files),
     ):  # fmt: skip
         wrapped = option(wrapped)
     return wrapped  # type: ignore[no-any-return]  # it is what was handed in, with options

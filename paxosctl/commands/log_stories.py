@@ -2,6 +2,7 @@
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import Settings, Whole, check_key, negative, raw, verb
 from paxosctl.commands.log_options import (
     BallotText,
@@ -65,7 +66,7 @@ def request_verb(settings: Settings, request: tuple[int, int], reading: Reading)
 
 
 @verb("key")
-@click.argument("key")
+@click.argument("key", shell_complete=complete.keys)
 @reading_options
 def key_verb(settings: Settings, key: str, reading: Reading) -> None:
     """The changes of one key: when, in which slot, by which session, what was written.

@@ -2,6 +2,7 @@
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import Group, Settings, Whole, global_options, negative, verb
 from paxosctl.cli.render import View
 from paxosctl.cli.survey import leader_of
@@ -42,7 +43,7 @@ def list_verb(settings: Settings) -> None:
 
 
 @change("demote")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.nodes)
 def demote_verb(settings: Settings, options: ChangeOptions, name: str) -> None:
     """Take the vote from NAME, which goes on as a learner."""
     with open_session(settings, options) as session:
@@ -51,7 +52,7 @@ def demote_verb(settings: Settings, options: ChangeOptions, name: str) -> None:
 
 
 @change("remove")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.nodes)
 def remove_verb(settings: Settings, options: ChangeOptions, name: str) -> None:
     """Remove NAME from the cluster, whether it runs or not, and even if it leads.
 
@@ -64,7 +65,7 @@ def remove_verb(settings: Settings, options: ChangeOptions, name: str) -> None:
 
 
 @change("update")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.nodes)
 @endpoints(required=False)
 def update_verb(
     settings: Settings,
@@ -148,7 +149,7 @@ def quorum_verb(
 
 
 @change("transfer-leader", force=False)
-@click.argument("name", default="")
+@click.argument("name", default="", shell_complete=complete.nodes)
 def transfer_verb(settings: Settings, options: ChangeOptions, name: str) -> None:
     """Have the leader hand over to the voter NAME, or to the one that has most of the log."""
     with open_session(settings, options) as session:

@@ -5,6 +5,7 @@ from typing import Any, NoReturn
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import Settings, verb
 from paxosctl.cli.render import View
 from paxosctl.member import plan as member_plan
@@ -99,7 +100,7 @@ def add_verb(
 
 
 @change("promote")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.nodes)
 def promote_verb(settings: Settings, options: ChangeOptions, name: str) -> None:
     """Give the learner NAME a vote. Stopped unless it has caught up.
 
@@ -133,7 +134,7 @@ def _ready_to_vote(present: Present, newcomer: Newcomer) -> Findings:
 
 
 @change("replace")
-@click.argument("old")
+@click.argument("old", shell_complete=complete.nodes)
 @click.argument("new")
 @endpoints("NEW", required=False)
 def replace_verb(
@@ -238,7 +239,7 @@ def _not_replaced_yet(
 
 
 @verb("config")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.nodes)
 def config_verb(settings: Settings, name: str) -> None:
     """Print the configuration that the member NAME needs to join the present cluster.
 
@@ -257,7 +258,7 @@ def config_verb(settings: Settings, name: str) -> None:
 
 
 @change("rejoin")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.nodes)
 def rejoin_verb(settings: Settings, options: ChangeOptions, name: str) -> None:
     """Let NAME vote again after its data was lost.
 

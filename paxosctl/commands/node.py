@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import Duration, EndpointList, Settings, verb
 from paxosctl.cli.public_names import log_fields
 from paxosctl.cli.render import View
@@ -21,6 +22,7 @@ def node_verb() -> None:
 @click.option("--for", "for_ms", type=Duration(), default="10m", show_default=True,
               help="For how long, at most a day; then as configured again.")  # fmt: skip
 @click.option("--endpoint", type=EndpointList(), default=None,
+              shell_complete=complete.endpoints,
               help="The node's client endpoint.  [default: the first that answers]")  # fmt: skip
 def log_level_verb(
     settings: Settings, level: str | None, for_ms: int, endpoint: str | None
@@ -31,7 +33,7 @@ def log_level_verb(
     level here, or restart the node.
     """
     if endpoint is not None:
-        settings.endpoints = endpoint
+        settings.ask_for("endpoints", endpoint)
     args: dict[str, Any] = {} if level is None else {"level": level, "for_ms": for_ms}
     with settings.client() as client:
         answer = client.admin("log_level", args)

@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import Group, Settings, Whole, global_options, negative, verb
+from paxosctl.cli.colour import wants_colour
 from paxosctl.cli.render import View
 from paxosctl.cli.streams import is_terminal, write
 from paxosctl.commands.sim_run import run_verb
@@ -29,8 +31,14 @@ def _sim() -> None:
 sim_verb = global_options(_sim)
 
 
+def _lessons() -> list[str]:
+    from paxosd.sim.teach.teach import NAMES  # noqa: PLC0415 -- not for --help
+
+    return list(NAMES)
+
+
 @verb("teach")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.one_of(_lessons))
 @click.option("--seed", type=Whole(), default=1, show_default=True, help="Of delays and timers.")
 @click.option("--step", is_flag=True, help="On a terminal: wait for Enter before each step.")
 def teach_verb(settings: Settings, name: str | None, seed: int, step: bool) -> None:
@@ -51,7 +59,6 @@ def teach_verb(settings: Settings, name: str | None, seed: int, step: bool) -> N
         WIDTH,
         StoryView,
         story_data,
-        wants_colour,
         wants_width,
     )
 

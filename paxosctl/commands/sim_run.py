@@ -1,7 +1,6 @@
 """sim run: simulated clusters under faults, many at a time; a violation is explained."""
 
 import random
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 import click
 
 from paxosctl.cli.app import Duration, Settings, Whole, negative, verb
+from paxosctl.cli.colour import drawing_console
 from paxosctl.cli.render import View
-from paxosctl.cli.streams import is_terminal
 from paxosd.config.settings import nearest
 from paxosd.core.cluster_settings import LEVEL_LATEST
 from paxosd.host.numbers import parse_whole
@@ -243,13 +242,13 @@ def _small_story(
 @contextmanager
 def _progress(words: str, total: int | None) -> Iterator[Callable[[], None]]:
     """A bar on standard error, if that is a terminal; gives what to call after each step."""
-    if not is_terminal(sys.stderr):
+    console = drawing_console()
+    if console is None:
         yield lambda: None
         return
-    from rich.console import Console  # noqa: PLC0415 -- slow to start
-    from rich.progress import Progress  # noqa: PLC0415 -- the same
+    from rich.progress import Progress  # noqa: PLC0415 -- slow to start
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=console, transient=True) as bar:
         task = bar.add_task(words, total=total)
         yield lambda: bar.advance(task)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import EndpointList, Group, Settings, Whole, global_options, negative, verb
 from paxosctl.cli.progress_line import work_progress
 from paxosctl.cli.render import View, human_bytes
@@ -50,6 +51,7 @@ snapshot_verb = global_options(_snapshot)
 @verb("save")
 @click.argument("file", type=_File(streams=True))
 @click.option("--endpoint", type=EndpointList(), default=None,
+              shell_complete=complete.endpoints,
               help="The client endpoint of the node to ask.  [default: the leader]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace FILE if it exists and is a regular file.")
 def save_verb(settings: Settings, file: Path, endpoint: str | None, force: bool) -> None:

@@ -1,6 +1,5 @@
 """A lesson's story as text: for a terminal of any width, with colours or without, and as data."""
 
-import os
 import re
 import shutil
 import sys
@@ -159,12 +158,6 @@ def story_data(story: Story) -> dict[str, Any]:
         "source": lesson.source,
         "failure": story.failure,
     }
-
-
-def wants_colour() -> bool:
-    """On a terminal alone, and not if the user or the terminal does not want it."""
-    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return wanted and is_terminal(sys.stdout)
 
 
 def wants_width() -> int:

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import Settings, Whole, check_key, negative, raw, verb
 from paxosctl.cli.render import View, as_cell, as_json
 from paxosctl.cli.streams import read_all
@@ -15,7 +16,7 @@ from paxosd.host.numbers import WHOLE_MAX
 
 
 @verb("txn")
-@click.argument("file", default="-")
+@click.argument("file", default="-", shell_complete=complete.files)
 def txn_verb(settings: Settings, file: str) -> None:
     """Compare, then do one list of operations or another: at once, in one revision.
 
@@ -46,7 +47,7 @@ def txn_verb(settings: Settings, file: str) -> None:
 
 
 @verb("incr")
-@click.argument("key")
+@click.argument("key", shell_complete=complete.keys)
 @click.option(
     "--by",
     type=Whole(-WHOLE_MAX),

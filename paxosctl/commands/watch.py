@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from paxosctl.cli import complete
 from paxosctl.cli.app import Duration, Settings, Whole, check_key, raw, verb
 from paxosctl.cli.render import View, as_cell, as_json
 from paxosctl.cli.streams import say
@@ -15,7 +16,7 @@ from paxosd.core.commands import AnyChange, ChangeOf
 
 
 @verb("watch")
-@click.argument("key")
+@click.argument("key", shell_complete=complete.keys)
 @click.option("--prefix", is_flag=True, help="Every key that starts with KEY.")
 @click.option(
     "--from-revision",

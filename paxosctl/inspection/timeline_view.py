@@ -1,7 +1,5 @@
 """A timeline on a terminal, in a pipe, or for programs: written as it is made, line by line."""
 
-import os
-import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,8 +8,9 @@ from typing import Any
 
 import click
 
+from paxosctl.cli.colour import wants_colour
 from paxosctl.cli.render import View, human_bytes, json_bytes
-from paxosctl.cli.streams import is_terminal, write
+from paxosctl.cli.streams import write
 from paxosctl.cli.tables import cell_width, terminal_width
 from paxosctl.inspection.events import event_data
 from paxosctl.inspection.folding import TimelineLine
@@ -114,12 +113,6 @@ def _tenths(time_us: int) -> float:
 
 def _moment(time_us: int | None) -> str:
     return "-" if time_us is None else f"{day(time_us)} {clock_time(time_us)}"
-
-
-def wants_colour() -> bool:
-    """On a terminal alone, and not if the user or the terminal does not want it."""
-    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return wanted and is_terminal(sys.stdout)
 
 
 @dataclass(slots=True)

@@ -34,6 +34,7 @@ import structlog
 
 from paxosd.config.settings import ConfigError
 from paxosd.daemon.log_sink import CLOSE_S, LogSink, Sink, open_log, sink_of
+from paxosd.host.colour import may_colour
 from paxosd.host.log_levels import LEVELS
 from paxosd.host.printable import escape_controls, escape_json_controls
 
@@ -228,7 +229,8 @@ class Logs:
         self._seq = itertools.count(1)
         stream = stream if stream is not None else sys.stderr
         path = Path(file) if file else None
-        self._render = _renderer(_is_console(format, file, stream))
+        colours = not file and may_colour(stream)
+        self._render = _renderer(_is_console(format, file, stream), colours=colours)
         if path is not None:
             self._sink: Sink = LogSink(_open_first(path), self._line, path=path)
         else:
@@ -398,10 +400,9 @@ def _open_first(path: Path) -> int:
         raise ConfigError([f"log.file: {path} cannot be opened: {error.strerror}"]) from None
 
 
-def _renderer(console: bool) -> Any:
+def _renderer(console: bool, *, colours: bool) -> Any:
     if not console:
         return _json_line
-    colours = "NO_COLOR" not in os.environ
     pretty = structlog.dev.ConsoleRenderer(
         colors=colours,
         sort_keys=False,

@@ -7,6 +7,7 @@ addresses is ``resolver.py``.
 
 import re
 import socket
+from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import NamedTuple, Self
 
@@ -197,3 +198,16 @@ def _hint(text: str) -> str:
         return '; name the host that others connect to, and set node.bind_host to "*" to listen ' \
                "on every address"  # fmt: skip
     return ""
+
+
+def checked_endpoints(names: Iterable[str]) -> list[str]:
+    """The same endpoints. Raises ValueError with words for people for none at all, and for one that
+    cannot be connected to."""
+    found = list(names)
+    if not found:
+        raise ValueError("at least one endpoint is needed, such as tcp://127.0.0.1:7410")
+    for name in found:
+        host = Endpoint.parse(name).host
+        if zone_is_missing(host):
+            raise ValueError(f'"{name}": {zone_words(host)}')
+    return found

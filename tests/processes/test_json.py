@@ -94,6 +94,8 @@ SAME = {
     "member quorum": "member add", "fault rm": "fault add", "fault clear": "fault add",
     "explain request": "explain slot", "explain put": "explain slot",
     "explain leader": "explain slot", "log tail": "log timeline",
+    "context use": "context add", "context rename": "context add",
+    "context remove": "context add",
 }  # fmt: skip
 
 
@@ -163,13 +165,28 @@ def test_every_verb_answers_as_the_page_says(tmp_path, monkeypatch, capsys):
         daemons.wait_leader()
         wait_for(lambda: daemons.status("n1")["level"] > 0, what="the feature level")
         monkeypatch.chdir(tmp_path)  # for the files that verbs write
+        monkeypatch.setenv("PAXOSCTL_CONFIG", str(tmp_path / "contexts.toml"))
         ctl = Verbs(daemons, capsys)
+        _without_a_cluster(ctl)
         _keys(ctl)
         _cluster(ctl, daemons)
         _members(ctl, daemons)
         _files_and_faults(ctl, daemons)
         _recordings(ctl, daemons)
         assert ctl.seen == set(leaves(cli))
+
+
+def _without_a_cluster(ctl):
+    ctl("context add", "prod", "--key-file", "k")
+    assert ctl("context use", "prod")["in_use"] is True
+    assert ctl("context use", "--none")["context"] is None
+    ctl("context rename", "prod", "p")
+    assert [each["context"] for each in ctl("context list")["contexts"]] == ["p"]
+    assert ctl("context show")["from"] == "flag"
+    ctl("context show", "p", schema="context add")
+    ctl("context remove", "p")
+    ctl("context remove", "p", exits=1)
+    ctl("completion", "bash")
 
 
 def _keys(ctl):

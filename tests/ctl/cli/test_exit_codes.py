@@ -66,6 +66,13 @@ LEAVES = {
     "backup take": (None, ["/nonexistent"], 1),
     "backup list": (None, ["/dev"], 1),  # there is none
     "backup verify": (None, ["/dev"], 1),
+    "context add": (["c"], ["c d"], 2),
+    "context use": (["--none"], ["none such"], 1),
+    "context list": ([], None, 0),
+    "context show": ([], ["none such"], 1),
+    "context rename": (None, ["none such", "new"], 1),
+    "context remove": (None, ["none such"], 1),
+    "completion": (["bash"], ["csh"], 2),
     "bench put": (["--count", "3"], ["--count", "none"], 2),
     "bench get": (["--count", "3", "--keys", "5"], ["--count", "none"], 2),
     "bench mixed": (["--count", "3", "--keys", "5"], ["--read-ratio", "2"], 2),
@@ -102,7 +109,9 @@ NEEDS_NO_CLUSTER = {
     "sim run", "sim teach", "snapshot status", "snapshot restore", "audit", "debug bundle", "blame",
     "check history", "backup list", "backup verify",
     "import",  # of a file without keys, as here
-    *(verb for verb in LEAVES if verb.startswith(("log ", "explain ", "why-slow", "trace "))),
+    "completion",
+    *(verb for verb in LEAVES if verb.startswith(("context ", "log ", "explain ", "why-slow"))),
+    *(verb for verb in LEAVES if verb.startswith("trace ")),
 }  # fmt: skip
 COORDINATION = {verb for verb in LEAVES if verb.startswith(("lease ", "lock", "elect"))}
 COORDINATION |= {"incr", "txn"}
@@ -111,6 +120,12 @@ WAITING = {"lock", "elect"}
 """They wait for a cluster as they do for a lock."""
 FAILING = {"doctor": [], "watch": ["k"], "outcome": ["1", "1"], "check perf": []}
 """Arguments for the verbs that have none that work here."""
+
+
+@pytest.fixture(autouse=True)
+def contexts(tmp_path, monkeypatch):
+    """Each test has its own."""
+    monkeypatch.setenv("PAXOSCTL_CONFIG", str(tmp_path / "contexts.toml"))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,95 @@
+"""Which cluster a verb goes to: endpoints, and the file of the key to show there.
+
+From the strongest to the weakest:
+
+    1. flags          --endpoints, then --context
+    2. environment    PAXOSCTL_ENDPOINTS, then PAXOSCTL_CONTEXT
+    3. the context in use (`paxosctl context use`)
+    4. paxosd dev on this machine
+
+The first of them that says anything decides alone: a key of one cluster is never taken to the
+endpoints of another. Where one of them says both, the endpoints are those, the key the context's.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+
+DEFAULT_ENDPOINTS = "tcp://127.0.0.1:7410,tcp://127.0.0.1:7420,tcp://127.0.0.1:7430"
+FLAG, ENVIRONMENT, CONTEXT, DEFAULT = "flag", "environment", "context", "default"
+
+
+class Asked(NamedTuple):
+    """What the command line, or the environment, says of the cluster."""
+
+    endpoints: str | None = None
+    context: str | None = None
+
+
+NOTHING = Asked()
+
+
+class Target(NamedTuple):
+    """``endpoints``: with commas between them. ``source``: FLAG, ENVIRONMENT, CONTEXT (the one in
+    use) or DEFAULT. ``named``: whether the endpoints were named, and not those of the context.
+    ``context``: "" where none has a part in it."""
+
+    endpoints: str
+    source: str
+    context: str = ""
+    key_file: Path | None = None
+    named: bool = False
+
+    @property
+    def origin(self) -> str:
+        """Where the endpoints are from, for programs: ``context NAME``, or the source."""
+        return f"context {self.context}" if self.context and not self.named else self.source
+
+    @property
+    def words(self) -> str:
+        """The same for people; "" where they have just named them."""
+        if self.context and not self.named:
+            how = {ENVIRONMENT: ", by PAXOSCTL_CONTEXT", CONTEXT: ", the one in use"}
+            return f"context {self.context}{how.get(self.source, '')}"
+        words = {ENVIRONMENT: "PAXOSCTL_ENDPOINTS", DEFAULT: "paxosd dev: no others were given"}
+        return words.get(self.source, "")
+
+    @property
+    def option(self) -> str:
+        """What to add to a command so that it goes to the same cluster from anywhere, after a
+        blank; "" for that of paxosd dev."""
+        if self.context:
+            more = f" --endpoints {self.endpoints}" if self.named else ""
+            return f" --context {self.context}{more}"
+        return "" if self.endpoints == DEFAULT_ENDPOINTS else f" --endpoints {self.endpoints}"
+
+
+def target_of(flags: Asked, environment: Asked) -> Target:
+    """The cluster to go to. Raises UsageError for a context that does not exist, StreamError and
+    PermissionError if the file of the contexts cannot be used."""
+    for source, asked in ((FLAG, flags), (ENVIRONMENT, environment)):
+        if asked.context is not None:
+            return _of_context(asked.context, source, asked.endpoints)
+        if asked.endpoints is not None:
+            return Target(asked.endpoints, source, named=True)
+    from paxosctl.cli.contexts import Contexts  # noqa: PLC0415 -- most clusters are named
+
+    current = Contexts.load().current
+    if current:
+        return _of_context(current, CONTEXT, None)
+    return Target(DEFAULT_ENDPOINTS, DEFAULT)
+
+
+def _of_context(name: str, source: str, endpoints: str | None) -> Target:
+    from paxosctl.cli.contexts import Contexts  # noqa: PLC0415 -- most clusters are named
+
+    contexts = Contexts.load()
+    found = contexts.named.get(name)
+    if found is None:
+        how = {ENVIRONMENT: " (PAXOSCTL_CONTEXT)", CONTEXT: ", the one in use"}.get(source, "")
+        advice = contexts.nearest(name)
+        raise click.UsageError(f'there is no context "{name}"{how} in {contexts.path}; {advice}')
+    named = endpoints is not None
+    there = ",".join(found.endpoints) if endpoints is None else endpoints
+    return Target(there, source, name, found.key_file, named)
