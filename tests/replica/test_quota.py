@@ -2,7 +2,6 @@
 
 from paxosd.core.cluster_settings import LEVEL_LATEST, ClusterSettings
 from paxosd.core.commands import DELETE, OPEN, PUT, Batch, Entry
-from paxosd.core.state.entries import Entries
 from paxosd.core.state.quota import KEY_BYTES, Quota
 from paxosd.replica.quota_alarm import QuotaAlarm
 from tests.replica.test_service_settings import Desk
@@ -15,7 +14,7 @@ class TestAdmission:
         desk = Desk(FULL)
         machine = desk.machine
         machine.apply(1, Batch(0, [Entry(0, 1, 0, [[OPEN]])]))
-        machine.store.quota.change(FULL.quota_bytes, machine.store.data)
+        machine.store.quota.change(FULL.quota_bytes)
         machine.apply(2, Batch(0, [Entry(1, 1, 0, [[PUT, b"k", bytes(9)]])]))
         return desk
 
@@ -65,7 +64,7 @@ class TestAlarm:
             if step == "refuse":
                 quota.note_refusal()
             elif step == "none":
-                quota.change(0, Entries())
+                quota.change(0)
             else:
                 quota.held_bytes = step
             alarm.look(quota)

@@ -67,11 +67,6 @@ class Entries(MutableMapping[bytes, StoredValue]):
         if not self.mask:
             self.spread_if_large()
 
-    @property
-    def packed_bytes(self) -> int:
-        """The bytes of all keys and packed entries. It visits all, up to 1 us a key."""
-        return sum([sum(map(len, d)) + sum(map(len, d.values())) for d in self.shards])
-
     def add_all(self, keys: Sequence[bytes], packed: Sequence[bytes]) -> bool:
         """Add entries that are packed, in bulk. False if one of the keys was there before or
         is there twice: those behind it are not added then."""

@@ -127,13 +127,13 @@ class Store:
                     if mask:
                         shard = shards[hash(key) & mask]
                     old = shard.get(key)
+                    fixed = KEY_BYTES + len(key) if old is None else HEAD_BYTES - len(old)
+                    growth = fixed + len(value)
                     if limit:
-                        fixed = KEY_BYTES + len(key) if old is None else HEAD_BYTES - len(old)
-                        growth = fixed + len(value)
-                        if is_usual := not hidden and (growth <= room or growth <= 0):
-                            room -= growth
+                        is_usual = not hidden and (growth <= room or growth <= 0)
                     if is_usual:
                         revision += 1
+                        room -= growth  # below 0 without a quota; an uncovered entry is in it
                         if hidden and old is not None and self._is_hidden(key, old):
                             self._uncover(key, old)
                             old = None
@@ -484,8 +484,7 @@ class Store:
         if not self.data.add_all(keys, packed):
             return False
         self._index.merge(sorted(keys))
-        if self.quota.limit_bytes:
-            self.quota.add_all(keys, packed)
+        self.quota.add_all(keys, packed)
         return True
 
     def give_up(self) -> list[Any]:

@@ -274,7 +274,7 @@ class Machine(MachineReads):
         summary = _SUMMARY.pack(slot, revision, self.log_time_ms, len(self.sessions.table))
         self.chain = crc32(summary, self.chain)
         if has_control:
-            self.store.quota.change(self.settings.quota_bytes, self.store.data)
+            self.store.quota.change(self.settings.quota_bytes)
             self.store.undo.limit(HistoryLimits.of(self.settings))
             limits = SessionLimits.of(self.settings)
             if limits != self.sessions.limits:

@@ -2,8 +2,8 @@
 
     a key counts    its own bytes + those of its value + KEY_BYTES
 
-- ``quota_bytes`` is a replicated setting (``core/cluster_settings.py``); 0: there is none, and
-  nothing is counted. The slot that sets the first one counts all keys at once, up to 1 us each.
+- ``quota_bytes`` is a replicated setting (``core/cluster_settings.py``); 0: there is none. The
+  count goes on without one, so that the slot that sets the first one costs no more with many keys.
 - A write after which the store would count more than the quota, and more than before, is refused at
   apply, so on every node, with :data:`QUOTA_RESULT`. Removals and writes that let the store shrink
   are never refused, also above a quota that was lowered.
@@ -18,7 +18,7 @@ report MALFORMED as refused, which is true.
 from collections.abc import Sequence
 
 from paxosd.core.commands import Result, Status
-from paxosd.core.state.entries import HEAD_BYTES, Entries
+from paxosd.core.state.entries import HEAD_BYTES
 
 KEY_BYTES = 150
 """What a key takes in memory besides its own bytes and those of its value (docs/MEMORY.md)."""
@@ -48,15 +48,13 @@ class Quota:
         self.limit_bytes = limit_bytes
         """0: no quota."""
         self.held_bytes = 0
-        """What the entries count, while there is a quota."""
+        """What the entries count, with a quota or without one."""
         self._refused_at_bytes = _NEVER
 
-    def change(self, limit_bytes: int, data: Entries) -> None:
-        """Another quota, or none, from now on, for a store with these entries."""
+    def change(self, limit_bytes: int) -> None:
+        """Another quota, or none, from now on."""
         if limit_bytes > self.limit_bytes or not limit_bytes:
             self._refused_at_bytes = _NEVER
-        if limit_bytes and not self.limit_bytes:
-            self.held_bytes = data.packed_bytes + _ENTRY_BYTES * len(data)
         self.limit_bytes = limit_bytes
 
     def add_all(self, keys: Sequence[bytes], packed: Sequence[bytes]) -> None:

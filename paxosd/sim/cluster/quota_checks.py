@@ -31,8 +31,6 @@ def check_quota(name: NodeId, slot: Slot, machine: Machine, limit: int, before: 
 def check_count(name: NodeId, slot: Slot, machine: Machine) -> None:
     """What the node counts is what is there, with what is hidden until it is taken out."""
     store = machine.store
-    if not store.quota.limit_bytes:
-        return
     packed = [(key, store.data.packed(key)) for key in store.data]
     there = sum([bytes_of(key, entry) for key, entry in packed if entry is not None])
     if store.quota.held_bytes != there:

@@ -227,7 +227,7 @@ def test_one_that_reads_too_much_does_nothing():
 def test_the_quota_counts_all_that_changes():
     site = Site()
     site.machine.settings = site.machine.settings._replace(quota_bytes=1000)
-    site.machine.store.quota.change(1000, site.machine.store.data)
+    site.machine.store.quota.change(1000)
     site.do([PUT, b"old", b"v" * 400])
     put = [PUT, b"new", b"v" * 500]
     assert site.txn([put, [PUT, b"other", b"v"]]) == QUOTA_RESULT
