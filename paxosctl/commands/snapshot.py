@@ -17,6 +17,7 @@ from paxosctl.cli.progress_line import work_progress
 from paxosctl.cli.render import View, human_bytes
 from paxosctl.cli.streams import StreamError, is_terminal, say, write_bytes
 from paxosctl.client.errors import NO_SNAPSHOT, NotSubmittedError, RefusedError, UnreachableError
+from paxosctl.commands.salvage import salvage_verb
 
 BUMP = 1_000_000_000
 """At 10,000 writes a second it takes a day to make so many revisions, at 100 a second four months:
@@ -193,21 +194,26 @@ def restore_verb(
     words = (
         f"{data_dir} is node {node} of the new cluster {cluster_id}, which goes on from revision "
         f"{made['revision']}.\n"
+        f"What {made['was_cluster']} acknowledged after {_taken(made)} (slot {made['slot']}) is "
+        "not in it.\n"
         "Restore every other node of it from the same file, with the same --bump-revision, before "
         "the first one starts."
     )
     settings.show(_view(made, words))
 
 
+def _taken(found: dict[str, Any]) -> str:
+    return datetime.fromtimestamp(found["created_ms"] / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _view(found: dict[str, Any], words: str) -> View:
-    taken = datetime.fromtimestamp(found["created_ms"] / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     rows = [
         ("cluster", found["cluster"]),
         ("slot", found["slot"]),
         ("revision", found["revision"]),
         ("keys", found["keys"]),
         ("sessions", found["sessions"]),
-        ("taken", taken),
+        ("taken", _taken(found)),
         ("size", human_bytes(found["bytes"])),
         ("digest", found["digest"]),
         ("checksum", found["checksum"] or "not summed up"),
@@ -223,5 +229,5 @@ def _view(found: dict[str, Any], words: str) -> View:
     )
 
 
-for _verb in (save_verb, status_verb, restore_verb):
+for _verb in (save_verb, status_verb, restore_verb, salvage_verb):
     snapshot_verb.add_command(_verb)

@@ -96,6 +96,7 @@ class _Space:
     """Namespaces with a first process, which ends with this one."""
 
     def __init__(self, script, namespaces, log=subprocess.DEVNULL):
+        self._started = []
         prctl = ctypes.CDLL(None, use_errno=True).prctl
         parent = os.getpid()
 
@@ -131,6 +132,18 @@ class _Space:
             raise HostError(f"{' '.join(map(str, words))}: exit code {done.returncode}: {said}")
         return done
 
+    def spawn(self, *words):
+        """Start something inside that ends with the first process, at the latest. (To end it, send
+        it a signal from inside: this process is the ``nsenter`` that waits for it.)"""
+        started = subprocess.Popen(
+            self.command(*words),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self._started.append(started)
+        return started
+
     @property
     def alive(self):
         return self._unshare.poll() is None
@@ -139,6 +152,8 @@ class _Space:
         """End all that runs inside."""
         self._unshare.kill()
         self._unshare.wait(timeout=30)
+        for each in self._started:
+            each.wait(timeout=30)
 
 
 def until(condition, what, timeout_s=BOOT_S):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import click
@@ -283,6 +284,9 @@ def _files_and_faults(ctl, daemons):
     ctl("snapshot save", "saved")
     ctl("snapshot status", "saved")
     ctl("snapshot restore", "saved", "--data-dir", "new", "--cluster-id", "new", "--node", "n1")
+    (ctl.path / "left").mkdir()
+    shutil.copytree(daemons.path / "n1" / "wal", ctl.path / "left" / "wal")
+    ctl("snapshot salvage", "left", "salvaged")
     (ctl.path / "backups").mkdir()
     ctl("backup take", "backups", "--keep", 1)
     ctl("backup list", "backups")

@@ -63,6 +63,7 @@ LEAVES = {
     "snapshot save": (None, ["/dev/null"], 1),  # it exists
     "snapshot status": (None, ["/dev/null"], 1),
     "snapshot restore": (None, ["/dev/null", *NEW_NODE], 1),
+    "snapshot salvage": (None, ["/nonexistent", "/nonexistent/file"], 1),
     "backup take": (None, ["/nonexistent"], 1),
     "backup list": (None, ["/dev"], 1),  # there is none
     "backup verify": (None, ["/dev"], 1),
@@ -107,7 +108,7 @@ LEAVES = {
 }
 NEEDS_NO_CLUSTER = {
     "sim run", "sim teach", "snapshot status", "snapshot restore", "audit", "debug bundle", "blame",
-    "check history", "backup list", "backup verify",
+    "check history", "backup list", "backup verify", "snapshot salvage",
     "import",  # of a file without keys, as here
     "completion",
     *(verb for verb in LEAVES if verb.startswith(("context ", "log ", "explain ", "why-slow"))),
